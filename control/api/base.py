@@ -1,0 +1,71 @@
+"""The ground all wire types stand on: naming, strictness and lossless round trips."""
+
+from typing import Any, Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+# Words that Kubernetes writes in capitals when they are not the first of a field's name.
+_CAPITALS = {
+    "ip": "IP",
+    "ips": "IPs",
+    "cidr": "CIDR",
+    "cidrs": "CIDRs",
+    "id": "ID",
+    "uuid": "UUID",
+    "pid": "PID",
+    "ipc": "IPC",
+    "uid": "UID",
+}
+
+
+def wire_name(field: str) -> str:
+    """The JSON name of a Python field: ``cluster_ips`` is ``clusterIPs``."""
+    first, *rest = field.rstrip("_").split("_")
+    return first + "".join(_CAPITALS.get(word, word.capitalize()) for word in rest)
+
+
+class Model(BaseModel):
+    """A wire type.
+
+    Values are frozen and strictly typed ("3" is not 3), and fields that podwire does not know
+    survive a round trip. ``None`` means absent; `decode` drops JSON nulls as Go's decoder does.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=wire_name,
+        populate_by_name=True,
+        extra="allow",
+        frozen=True,
+        strict=True,
+        defer_build=True,
+    )
+
+    @classmethod
+    def parse(cls, wire: dict[str, Any]) -> Self:
+        """The model of a decoded JSON object; raises pydantic.ValidationError."""
+        return cls.model_validate(drop_nulls(wire))
+
+    def wire(self) -> dict[str, Any]:
+        """The JSON object: what was set, under its wire names, without the absent."""
+        return self.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
+
+
+def decode(raw: bytes) -> Any:
+    """JSON bytes as Python values, nulls in objects dropped; raises orjson.JSONDecodeError."""
+    value = orjson.loads(raw)
+    return drop_nulls(value) if b"null" in raw else value
+
+
+def encode(value: Any) -> bytes:
+    """The compact JSON bytes of a wire value."""
+    return orjson.dumps(value)
+
+
+def drop_nulls(value: Any) -> Any:
+    """The same JSON value without object members that are null (Go decodes them as absent)."""
+    if isinstance(value, dict):
+        return {key: drop_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [drop_nulls(item) for item in value]
+    return value

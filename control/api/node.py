@@ -1,0 +1,85 @@
+"""core/v1 Node."""
+
+from pydantic import Field
+
+from control.api.base import Model
+from control.api.meta import Condition, Object
+
+
+class Taint(Model):
+    """Keeps Pods off a node: ``effect`` is NoSchedule, PreferNoSchedule or NoExecute."""
+
+    key: str
+    effect: str
+    value: str | None = None
+    time_added: str | None = None
+
+
+class NodeSpec(Model):
+    """What the cluster wants of a node."""
+
+    pod_cidr: str | None = None
+    pod_cidrs: list[str] = []
+    provider_id: str | None = None
+    unschedulable: bool | None = None
+    taints: list[Taint] = []
+
+
+class NodeAddress(Model):
+    """``type`` is InternalIP, ExternalIP, Hostname, InternalDNS or ExternalDNS."""
+
+    type: str
+    address: str
+
+
+class NodeSystemInfo(Model):
+    """What the node is made of; every field is shown by kubectl describe."""
+
+    machine_id: str = ""
+    system_uuid: str = ""
+    boot_id: str = ""
+    kernel_version: str = ""
+    os_image: str = ""
+    container_runtime_version: str = ""
+    kubelet_version: str = ""
+    kube_proxy_version: str = ""
+    operating_system: str = ""
+    architecture: str = ""
+
+
+class DaemonEndpoint(Model):
+    """A port of an agent."""
+
+    port: int = Field(alias="Port")
+
+
+class NodeDaemonEndpoints(Model):
+    """The ports of a node's agents."""
+
+    kubelet_endpoint: DaemonEndpoint | None = None
+
+
+class ContainerImage(Model):
+    """An image that a node holds."""
+
+    names: list[str] = []
+    size_bytes: int | None = None
+
+
+class NodeStatus(Model):
+    """What the node's agent reports. Quantities are strings such as ``500m`` and ``2Gi``."""
+
+    capacity: dict[str, str] = {}
+    allocatable: dict[str, str] = {}
+    conditions: list[Condition] = []
+    addresses: list[NodeAddress] = []
+    node_info: NodeSystemInfo | None = None
+    daemon_endpoints: NodeDaemonEndpoints | None = None
+    images: list[ContainerImage] = []
+
+
+class Node(Object):
+    """core/v1 Node."""
+
+    spec: NodeSpec = Field(default_factory=NodeSpec)
+    status: NodeStatus = Field(default_factory=NodeStatus)

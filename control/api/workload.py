@@ -1,0 +1,131 @@
+"""apps/v1: Deployment, ReplicaSet, DaemonSet and the history of the latter."""
+
+from typing import Any
+
+from pydantic import Field
+
+from control.api.base import Model
+from control.api.meta import Condition, LabelSelector, Object, ObjectMeta
+from control.api.pod import PodSpec
+
+
+class PodTemplateSpec(Model):
+    """What a workload's Pods look like."""
+
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    spec: PodSpec = Field(default_factory=PodSpec)
+
+
+class RollingUpdate(Model):
+    """How many Pods an update may add, and take away: numbers, or percentages of replicas."""
+
+    max_surge: int | str | None = None
+    max_unavailable: int | str | None = None
+
+
+class UpdateStrategy(Model):
+    """``type`` is RollingUpdate, Recreate (Deployments) or OnDelete (DaemonSets)."""
+
+    type: str | None = None
+    rolling_update: RollingUpdate | None = None
+
+
+class DeploymentSpec(Model):
+    """What the user asked of a Deployment."""
+
+    replicas: int | None = None
+    selector: LabelSelector = Field(default_factory=LabelSelector)
+    template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
+    strategy: UpdateStrategy = Field(default_factory=UpdateStrategy)
+    min_ready_seconds: int | None = None
+    revision_history_limit: int | None = None
+    progress_deadline_seconds: int | None = None
+    paused: bool | None = None
+
+
+class DeploymentStatus(Model):
+    """What the controller counted."""
+
+    observed_generation: int | None = None
+    replicas: int | None = None
+    updated_replicas: int | None = None
+    ready_replicas: int | None = None
+    available_replicas: int | None = None
+    unavailable_replicas: int | None = None
+    terminating_replicas: int | None = None
+    conditions: list[Condition] = []
+    collision_count: int | None = None
+
+
+class Deployment(Object):
+    """apps/v1 Deployment."""
+
+    spec: DeploymentSpec = Field(default_factory=DeploymentSpec)
+    status: DeploymentStatus = Field(default_factory=DeploymentStatus)
+
+
+class ReplicaSetSpec(Model):
+    """What the user, or a Deployment, asked of a ReplicaSet."""
+
+    replicas: int | None = None
+    selector: LabelSelector = Field(default_factory=LabelSelector)
+    template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
+    min_ready_seconds: int | None = None
+
+
+class ReplicaSetStatus(Model):
+    """What the controller counted."""
+
+    observed_generation: int | None = None
+    replicas: int | None = None
+    fully_labeled_replicas: int | None = None
+    ready_replicas: int | None = None
+    available_replicas: int | None = None
+    terminating_replicas: int | None = None
+    conditions: list[Condition] = []
+
+
+class ReplicaSet(Object):
+    """apps/v1 ReplicaSet."""
+
+    spec: ReplicaSetSpec = Field(default_factory=ReplicaSetSpec)
+    status: ReplicaSetStatus = Field(default_factory=ReplicaSetStatus)
+
+
+class DaemonSetSpec(Model):
+    """What the user asked of a DaemonSet."""
+
+    selector: LabelSelector = Field(default_factory=LabelSelector)
+    template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
+    update_strategy: UpdateStrategy = Field(default_factory=UpdateStrategy)
+    min_ready_seconds: int | None = None
+    revision_history_limit: int | None = None
+
+
+class DaemonSetStatus(Model):
+    """What the controller counted."""
+
+    observed_generation: int | None = None
+    current_number_scheduled: int | None = None
+    number_misscheduled: int | None = None
+    desired_number_scheduled: int | None = None
+    number_ready: int | None = None
+    updated_number_scheduled: int | None = None
+    number_available: int | None = None
+    number_unavailable: int | None = None
+    conditions: list[Condition] = []
+    collision_count: int | None = None
+
+
+class DaemonSet(Object):
+    """apps/v1 DaemonSet."""
+
+    spec: DaemonSetSpec = Field(default_factory=DaemonSetSpec)
+    status: DaemonSetStatus = Field(default_factory=DaemonSetStatus)
+
+
+class ControllerRevision(Object):
+    """apps/v1 ControllerRevision: one template that a DaemonSet had."""
+
+    data: dict[str, Any] | None = None
+    revision: int = 0
