@@ -1,20 +1,26 @@
 """The kinds that podwire knows: one row each. Everything generic starts from this table."""
 
 from dataclasses import dataclass
+from typing import Generic
+
+from typing_extensions import TypeVar
 
 from control.api import cluster, node, pod, service, workload
 from control.api.meta import Object
 
+# A bare ``Kind`` is any kind; ``Kind[Pod]`` is the one whose objects are Pods.
+M = TypeVar("M", bound=Object, covariant=True, default=Object)
+
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Generic[M]):
     """A resource type: its names on the wire, its scope, and its model."""
 
     group: str  # empty for core
     version: str
     name: str  # the kind, such as "ConfigMap"
     plural: str  # the resource, such as "configmaps"
-    model: type[Object]
+    model: type[M]
     namespaced: bool = True
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
