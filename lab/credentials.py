@@ -1,0 +1,66 @@
+"""Who is who in a lab: writes each machine the keys it needs, and the user's kubeconfig."""
+
+import ipaddress
+from pathlib import Path
+
+from control.pki import Identity, Pair, create_authority, hosts_of_server, issue, kubeconfig
+from lab.spec import LabSpec, Machine, api_url
+from lab.state import LabDir
+
+_PARTS = {
+    "scheduler": Identity("system:kube-scheduler"),
+    "controllers": Identity("system:kube-controller-manager"),
+}
+
+
+def write_credentials(
+    lab: LabDir, spec: LabSpec, machines: tuple[Machine, ...], management: str
+) -> None:
+    """Make an authority and every certificate; ``management`` is the API's URL on this host."""
+    authority = create_authority(f"podwire lab {spec.name}")
+    authority.save(lab.path / "pki", "ca")
+    for machine in machines:
+        folder = lab.machine(machine.name) / "etc"
+        folder.mkdir(parents=True)
+        (folder / "ca.crt").write_bytes(authority.certificate)
+        if machine.name == "control":
+            _write_control(authority, spec, machine, folder)
+        else:
+            _write_node(authority, spec, machine, folder)
+    admin = issue(authority, Identity("admin", ("system:masters",)))
+    _write(lab.kubeconfig, kubeconfig(
+        f"podwire-{spec.name}", management, authority.certificate, "admin", admin
+    ))  # fmt: skip
+
+
+def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Path) -> None:
+    hosts = hosts_of_server((machine.name,), (*machine.ips, *_first_service_ips(spec)))
+    issue(authority, Identity("kube-apiserver", hosts=hosts)).save(folder, "apiserver")
+    kubelet_client = Identity("kube-apiserver-kubelet-client", ("system:masters",))
+    issue(authority, kubelet_client).save(folder, "kubelet-client")
+    for part, identity in _PARTS.items():
+        _write_kubeconfig(authority, spec, identity, folder / f"{part}.kubeconfig")
+
+
+def _write_node(authority: Pair, spec: LabSpec, machine: Machine, folder: Path) -> None:
+    node = Identity(f"system:node:{machine.name}", ("system:nodes",), (machine.name, *machine.ips))
+    issue(authority, node).save(folder, "agent")
+    _write_kubeconfig(authority, spec, node, folder / "agent.kubeconfig")
+    proxy = Identity("system:kube-proxy", ("system:node-proxier",))
+    _write_kubeconfig(authority, spec, proxy, folder / "proxy.kubeconfig")
+
+
+def _write_kubeconfig(authority: Pair, spec: LabSpec, identity: Identity, path: Path) -> None:
+    pair = issue(authority, identity)
+    text = kubeconfig("podwire", api_url(spec), authority.certificate, identity.user, pair)
+    _write(path, text)
+
+
+def _write(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def _first_service_ips(spec: LabSpec) -> list[str]:
+    """The address of the Service ``kubernetes``: the first of each range."""
+    return [str(ipaddress.ip_network(cidr)[1]) for cidr in spec.service_cidrs]

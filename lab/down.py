@@ -1,0 +1,98 @@
+"""Removing a lab: complete, whatever state it is in, and as often as asked."""
+
+import os
+import select
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lab import linux
+from lab.spec import cgroup
+from lab.state import Keeper, LabDir
+from lab.supervise import fork
+
+_DEADLINE = 30.0  # seconds for the kernel to end and reap a whole process namespace
+
+
+class RemovalFailed(Exception):
+    """Something of a lab could not be removed; the text names it."""
+
+
+def remove(lab: LabDir) -> bool:
+    """Remove a lab; returns whether there was one. Raises RemovalFailed."""
+    if not lab.path.exists():
+        return False
+    keeper = lab.keeper()
+    if keeper is not None:
+        _end(keeper)
+    _, status = os.waitpid(fork(lambda: _remove_cgroups(cgroup(lab.name))), 0)
+    if status:
+        raise RemovalFailed(f"cgroup {cgroup(lab.name)} cannot be removed: something runs in it")
+    lab.remove()
+    return True
+
+
+def _end(keeper: Keeper) -> None:
+    """Kill the keeper: the kernel ends all it kept. Waits until everything is gone."""
+    try:
+        fd = os.pidfd_open(keeper.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if not keeper.alive:  # another process has this pid by now
+            return
+        signal.pidfd_send_signal(fd, signal.SIGKILL)
+        # Readable once it is dead, which PID 1 of a namespace is after all others: pidfd_open(2).
+        if not select.select([fd], [], [], _DEADLINE)[0]:
+            raise RemovalFailed(f"process {keeper.pid} of the lab does not end")
+    finally:
+        os.close(fd)
+
+
+def _remove_cgroups(name: str) -> None:
+    """Remove the lab's cgroup from every hierarchy; runs in a process of its own."""
+    with _hierarchies() as roots:
+        for root in roots:
+            _remove_tree(root / name)
+            with suppress(OSError):  # other labs may still be in it
+                (root / name).parent.rmdir()
+
+
+@contextmanager
+def _hierarchies() -> Iterator[list[Path]]:
+    """The root of each cgroup hierarchy; the unified one is mounted aside if it is nowhere."""
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    roots = {Path(f[4]): f[f.index("-") + 1] for f in mounts}
+    found = [path for path, kind in roots.items() if kind in ("cgroup", "cgroup2")]
+    if "cgroup2" in roots.values():
+        yield found
+        return
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    with tempfile.TemporaryDirectory() as folder:
+        linux.mount("cgroup2", folder, "cgroup2")
+        yield [*found, Path(folder)]
+        linux.umount(folder)
+
+
+def _remove_tree(top: Path) -> None:
+    """Remove a cgroup and those below it; a dead process may take a moment to leave its own."""
+    deadline = time.monotonic() + 5
+    for folder in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
+        _remove_one(folder, deadline)
+    _remove_one(top, deadline)
+
+
+def _remove_one(folder: Path, deadline: float) -> None:
+    while True:
+        try:
+            return folder.rmdir()
+        except FileNotFoundError:
+            return None
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

@@ -1,0 +1,208 @@
+"""The processes of a lab: a keeper whose network is the switch, and below it one tree a machine.
+
+    lab up ─fork─► keeper, PID 1 of the lab's process namespace, in the switch's network
+                     ├─► control, PID 1 of its own namespace ─► apiserver scheduler controllers
+                     └─► node1 … ─► cni agent proxy ─► shims ─► Pods
+
+Because process namespaces nest, killing the keeper ends all of it, and with the last process the
+kernel removes every network namespace, link, rule and mount that the lab ever made.
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import setproctitle
+
+from lab import linux, network
+from lab.machine import enter_network, make_root
+from lab.spec import API_PORT, CLUSTER_FD, MANAGEMENT_FD, LabSpec, Machine
+from lab.state import Keeper, LabDir
+from lab.supervise import Run, fork, supervise
+
+_OUTER = linux.CLONE_NEWPID | linux.CLONE_NEWNS | linux.CLONE_NEWNET
+_INNER = _OUTER | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
+
+
+class LaunchFailed(Exception):
+    """The lab's processes could not be made; the text says what failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """A pipe that one process waits at until another opens it; closing it unopened is a no."""
+
+    read: int
+    write: int
+
+    @classmethod
+    def make(cls) -> "_Gate":
+        return cls(*os.pipe())
+
+    def open(self, message: bytes = b"ok") -> None:
+        os.write(self.write, message)
+        os.close(self.write)
+
+    def wait(self) -> bytes:
+        """All that was written, once every writer is gone."""
+        os.close(self.write)
+        with os.fdopen(self.read, "rb") as stream:
+            return stream.read()
+
+
+def launch(
+    lab: LabDir, spec: LabSpec, machines: Sequence[Machine], management: socket.socket, run: Run
+) -> None:
+    """Start the lab's processes and return once every machine runs; raises LaunchFailed.
+
+    This process must have no threads. ``management`` is the API server's listening socket in
+    this network namespace; ``run`` carries out a component's command line.
+    """
+    report = _Gate.make()
+
+    def keep() -> None:
+        _keep(lab, spec, machines, management, run, report)
+
+    starter = fork(lambda: _start_keeper(lab, report, keep))
+    said = report.wait()
+    os.waitpid(starter, 0)
+    if said != b"ok":
+        raise LaunchFailed(said.decode() or f"the lab's first process died: see {lab.logs}")
+
+
+def _start_keeper(lab: LabDir, report: _Gate, keep: Callable[[], None]) -> None:
+    """Fork the keeper, and record it before it may do anything that would have to be removed."""
+    os.setsid()
+    try:
+        linux.unshare(_OUTER)
+    except OSError as err:
+        return report.open(f"making namespaces failed: {err}; run as root".encode())
+    recorded = _Gate.make()
+
+    def wait_and_keep() -> None:
+        if recorded.wait() == b"ok":
+            keep()
+
+    pid = fork(wait_and_keep)
+    started = linux.start_time(pid)
+    if started is not None:
+        lab.write("keeper.json", asdict(Keeper(pid, started)))
+        recorded.open()
+    return None
+
+
+def _keep(
+    lab: LabDir,
+    spec: LabSpec,
+    machines: Sequence[Machine],
+    management: socket.socket,
+    run: Run,
+    report: _Gate,
+) -> None:
+    """The keeper's life: wire the machines, report, then reap until it is killed."""
+    _detach(lab)
+    setproctitle.setproctitle(f"podwire lab {lab.name}")
+    os.dup2(management.fileno(), MANAGEMENT_FD)
+    management.close()
+    try:
+        linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+        linux.mount("proc", "/proc", "proc")
+        network.run_script(network.switch_script(spec))
+        gates = [_make_machine(lab, spec, machine, run, report) for machine in machines]
+        for gate in gates:
+            gate.open()
+    except (OSError, network.NetworkFailed) as err:
+        report.open(f"wiring lab {lab.name} failed: {err}".encode())
+        return
+    os.close(MANAGEMENT_FD)
+    report.open()
+    while True:  # PID 1 of the namespace: whoever loses its parent becomes ours
+        try:
+            os.wait()
+        except ChildProcessError:
+            signal.pause()
+
+
+def _detach(lab: LabDir) -> None:
+    """Leave the terminal: output goes to the keeper's log."""
+    out = os.open(lab.log("lab", "keeper"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for fd, target in ((null, 0), (out, 1), (out, 2)):
+        os.dup2(fd, target)
+    os.chdir("/")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def _make_machine(lab: LabDir, spec: LabSpec, machine: Machine, run: Run, report: _Gate) -> _Gate:
+    """Fork a machine's first process and wire it; the gate returned lets it start components."""
+    start = _Gate.make()
+    rooted = _Gate.make()
+
+    def first_process() -> None:
+        os.close(report.write)
+        os.close(rooted.read)
+        _be_machine(lab, spec, machine, run, rooted, start)
+
+    def split() -> None:
+        linux.unshare(_INNER)
+        os.write(born.write, str(fork(first_process)).encode())
+
+    born = _Gate.make()
+    splitter = fork(split)
+    pid_text = born.wait()
+    os.waitpid(splitter, 0)
+    said = rooted.wait()
+    if said != b"ok" or not pid_text:
+        raise OSError(f"machine {machine.name}: {said.decode() or 'its first process died'}")
+    pid = int(pid_text)
+    network.run_script(network.cable_script(machine, pid))
+    _configure(spec, machine, pid)
+    os.close(start.read)
+    return start
+
+
+def _configure(spec: LabSpec, machine: Machine, pid: int) -> None:
+    def inside() -> None:
+        enter_network(pid)
+        network.run_script(network.machine_script(spec, machine))
+
+    _, status = os.waitpid(fork(inside), 0)
+    if status:
+        raise network.NetworkFailed(f"addresses of {machine.name}: see the keeper's log")
+
+
+def _be_machine(
+    lab: LabDir, spec: LabSpec, machine: Machine, run: Run, rooted: _Gate, start: _Gate
+) -> None:
+    """The life of a machine's first process."""
+    setproctitle.setproctitle(f"podwire machine {lab.name}/{machine.name}")
+    logs = os.open(lab.logs, os.O_RDONLY)  # stays reachable after the root has changed
+    try:
+        make_root(lab, machine)
+    except OSError as err:
+        return rooted.open(str(err).encode())
+    rooted.open()
+    if start.wait() != b"ok":
+        return None
+    if machine.name == "control":
+        _listen(spec)
+    else:
+        os.close(MANAGEMENT_FD)
+
+    def log_of(component: str) -> str:
+        return f"/proc/self/fd/{logs}/{machine.name}-{component}.log"
+
+    return supervise(machine.components, log_of, run)
+
+
+def _listen(spec: LabSpec) -> None:
+    """Make the API server's socket on the control machine's own network."""
+    family = socket.AF_INET6 if spec.dual_stack else socket.AF_INET
+    server = socket.create_server(
+        ("", API_PORT), family=family, backlog=1024, dualstack_ipv6=spec.dual_stack
+    )
+    os.dup2(server.detach(), CLUSTER_FD)

@@ -1,0 +1,132 @@
+"""A machine of the lab: namespaces of its own, and a private, writable view of the host's files.
+
+Its root is an overlay of the host's root with a tmpfs on top: whatever a component, a package
+manager or a user writes there is the machine's own, and is gone with it. What is large or has to
+be looked at from outside lies in the lab's folder and is bound into place.
+"""
+
+import os
+from pathlib import Path
+
+from lab import linux
+from lab.spec import DATA, Machine
+from lab.state import IMAGES, LabDir
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+# Folder of the machine in the lab's folder -> where it appears in the machine.
+BOUND = {
+    "etc": "/etc/podwire",
+    "var": str(DATA),
+    "pods": "/var/log/pods",
+    "cni": "/var/lib/cni",
+}
+# Kernel file systems get mounts of their own; the rest of the host's mounts is bound as it is.
+_OWN = ("/proc", "/sys", "/run", "/dev", "/tmp")  # noqa: S108  # a mount point, not a file
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def make_root(lab: LabDir, machine: Machine) -> None:
+    """Enter the machine's own root, with mounts that no other namespace sees; raises OSError.
+
+    The caller has its own mount, process and network namespaces already.
+    """
+    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    home = lab.machine(machine.name)
+    layers = home / "root"
+    layers.mkdir(exist_ok=True)
+    linux.mount("tmpfs", layers, "tmpfs", options="mode=755")
+    upper, work, merged = layers / "upper", layers / "work", layers / "merged"
+    for folder in (upper, work, merged):
+        folder.mkdir()
+    options = f"lowerdir=/,upperdir={upper},workdir={work}"
+    linux.mount("overlay", merged, "overlay", options=options)
+    _bind_host(merged)
+    _mount_kernel(merged)
+    for inside, target in BOUND.items():
+        linux.bind(home / inside, merged / target.lstrip("/"))
+    linux.bind(IMAGES, merged / str(DATA / "images").lstrip("/"))
+    linux.bind(CHECKOUT, merged / str(CHECKOUT).lstrip("/"))
+    _identify(merged, machine)
+    linux.pivot_root(merged)
+
+
+def _bind_host(root: Path) -> None:
+    """Show the host's other disks: an overlay does not contain what is mounted below it."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        point = line.split()[4].encode().decode("unicode_escape")
+        if point == "/" or Path(point).is_relative_to(root.parent):
+            continue
+        if any(point == own or point.startswith(f"{own}/") for own in _OWN):
+            continue
+        target = root / point.lstrip("/")
+        if target.exists():
+            linux.mount(point, target, flags=linux.MS_BIND)
+
+
+def _mount_kernel(root: Path) -> None:
+    safe = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    linux.mount("proc", root / "proc", "proc", safe)
+    linux.mount("sysfs", root / "sys", "sysfs", safe)
+    if _CGROUPS.exists():
+        linux.bind(_CGROUPS, root / "sys/fs/cgroup")
+    _mount_cgroup2(root / "sys/fs/cgroup")
+    linux.mount("/dev", root / "dev", flags=linux.MS_BIND | linux.MS_REC)
+    for folder in ("run", "tmp"):
+        linux.mount("tmpfs", root / folder, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV)
+    for folder in ("run/netns", "run/podwire", "run/lock", "opt/cni/bin", "etc/cni/net.d"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "tmp").chmod(0o1777)
+    client = root / "opt/cni/bin/podwire-cni"
+    client.unlink(missing_ok=True)
+    client.symlink_to(CHECKOUT / "bin/podwire-cni")
+
+
+def _mount_cgroup2(cgroups: Path) -> None:
+    """Pods need the unified hierarchy; a host of the old kind has it beside, or not mounted."""
+    if (cgroups / "cgroup.controllers").exists():
+        return
+    unified = cgroups / "unified"
+    if not (unified / "cgroup.controllers").exists():
+        unified.mkdir(exist_ok=True)
+        linux.mount("cgroup2", unified, "cgroup2")
+
+
+def _identify(root: Path, machine: Machine) -> None:
+    linux.set_hostname(machine.name)
+    (root / "etc/hostname").write_text(f"{machine.name}\n")
+    lines = ["127.0.0.1 localhost", "::1 localhost"]
+    lines += [f"{address} {machine.name}" for address in machine.ips]
+    (root / "etc/hosts").write_text("".join(f"{line}\n" for line in lines))
+    # The host's resolvers cannot be reached from here; an empty list fails at once.
+    resolv = root / "etc/resolv.conf"
+    resolv.unlink(missing_ok=True)
+    resolv.write_text("")
+
+
+def namespace_pid(keeper: int, inner: int) -> int | None:
+    """The pid, as seen here, of the process that is ``inner`` in the keeper's pid namespace.
+
+    proc_pid_status(5): NSpid lists a process's pids from the reader's namespace inwards.
+    """
+    for child in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split():
+        for line in Path(f"/proc/{child}/status").read_text().splitlines():
+            field, _, pids = line.partition(":")
+            if field == "NSpid" and len(pids.split()) > 1 and pids.split()[-2] == str(inner):
+                return int(child)
+    return None
+
+
+def enter_argv(pid: int, *argv: str) -> list[str]:
+    """The command line that runs ``argv`` in a machine, given the pid of its first process."""
+    namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid")
+    return ["nsenter", f"--target={pid}", *namespaces, "--", *argv]
+
+
+def enter_network(pid: int) -> None:
+    """Move this process into another one's network namespace; raises OSError."""
+    fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+    try:
+        linux.setns(fd, linux.CLONE_NEWNET)
+    finally:
+        os.close(fd)

@@ -1,0 +1,67 @@
+"""``podwire``: one command, a subcommand for each part, imported only when it is asked for."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+COMMANDS = {
+    "lab": "lab.cli:main",
+    "image": "control.agent.images_cli:main",
+    "apiserver": "control.server.cli:main",
+    "scheduler": "control.scheduler.cli:main",
+    "controllers": "control.controllers.cli:main",
+    "agent": "control.agent.cli:main",
+    "cni": "cni_plugin.cli:main",
+    "proxy": "proxy.cli:main",
+}
+SUMMARIES = {
+    "lab": "A cluster on this machine: up, down, status, exec, logs, demo.",
+    "image": "The images that nodes run: import, list, remove.",
+    "apiserver": "The Kubernetes API, over the embedded store.",
+    "scheduler": "Give Pods their nodes.",
+    "controllers": "Deployments, ReplicaSets, DaemonSets, EndpointSlices and the rest.",
+    "agent": "Run the Pods of a node.",
+    "cni": "The CNI plugin's server and tools.",
+    "proxy": "Balance Services on a node.",
+}
+DAEMONS = ("apiserver", "scheduler", "controllers", "agent", "cni", "proxy")
+
+
+def load(name: str) -> click.Command:
+    """The command of a part; importing it imports all that the part needs."""
+    module, _, attribute = COMMANDS[name].partition(":")
+    command = getattr(importlib.import_module(module), attribute)
+    assert isinstance(command, click.Command)  # noqa: S101  # the table is ours
+    return command
+
+
+def run(argv: Sequence[str]) -> None:
+    """Carry out one command line in this process; ends in SystemExit."""
+    name, *args = argv
+    load(name).main(args=args, prog_name=f"podwire {name}")
+
+
+class Parts(click.Group):
+    """Knows its subcommands from the table, so that --help imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        return load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Parts"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+@click.command(cls=Parts, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name=None, version="0.1.0", prog_name="podwire")
+def main() -> None:
+    """Kubernetes networking that you can read, run and debug."""
+
+
+if __name__ == "__main__":
+    sys.exit(main(prog_name="podwire"))

@@ -1,0 +1,59 @@
+"""The wires of a lab, as scripts for ``ip -batch``: a bridge, and a cable to each machine."""
+
+import subprocess
+from collections.abc import Sequence
+
+from lab.spec import SWITCH_V4, SWITCH_V6, LabSpec, Machine
+
+BRIDGE = "switch"
+UPLINK = "eth0"  # a machine's end of its cable
+
+
+class NetworkFailed(Exception):
+    """``ip`` refused a line; the text is its own."""
+
+
+def switch_script(spec: LabSpec) -> list[str]:
+    """The bridge; its address is the machines' default route, and it forwards nothing."""
+    lines = [
+        "link set lo up",
+        f"link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+        f"addr add {SWITCH_V4} dev {BRIDGE}",
+        f"link set {BRIDGE} up",
+    ]
+    if spec.dual_stack:
+        lines.append(f"addr add {SWITCH_V6} dev {BRIDGE} nodad")
+    return lines
+
+
+def cable_script(machine: Machine, pid: int) -> list[str]:
+    """A cable from the switch into the network namespace of ``pid``."""
+    return [
+        f"link add {machine.name} type veth peer name {UPLINK} netns {pid}",
+        f"link set {machine.name} master {BRIDGE} up",
+    ]
+
+
+def machine_script(spec: LabSpec, machine: Machine) -> list[str]:
+    """A machine's end: addresses, and a default route to where the world would be."""
+    lines = ["link set lo up", f"link set {UPLINK} up"]
+    for address in machine.addresses:
+        nodad = " nodad" if ":" in address else ""
+        lines.append(f"addr add {address} dev {UPLINK}{nodad}")
+    lines.append(f"route add default via {SWITCH_V4.ip}")
+    if spec.dual_stack:
+        lines.append(f"-6 route add default via {SWITCH_V6.ip}")
+    return lines
+
+
+def run_script(lines: Sequence[str]) -> None:
+    """Carry the lines out in this process's network namespace; raises NetworkFailed."""
+    for family, batch in (("-4", [x for x in lines if not x.startswith("-6 ")]),
+                          ("-6", [x[3:] for x in lines if x.startswith("-6 ")])):  # fmt: skip
+        if not batch:
+            continue
+        text = "".join(f"{line}\n" for line in batch)
+        argv = ["ip", *([family] if family == "-6" else []), "-batch", "-"]
+        done = subprocess.run(argv, input=text, text=True, capture_output=True, check=False)
+        if done.returncode:
+            raise NetworkFailed(f"ip -batch: {done.stderr.strip()}")

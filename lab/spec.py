@@ -1,0 +1,217 @@
+"""What a lab is, as values: its machines, their addresses, and the components each one runs."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+# A lab's name becomes part of host names and paths: a DNS label (RFC 1123), kept short.
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+MAX_NODES = 100
+
+SWITCH_V4 = ipaddress.ip_interface("172.31.0.1/24")
+SWITCH_V6 = ipaddress.ip_interface("fd00:31::1/64")
+CONTROL_HOST = 10  # the control plane's address is .10, that of node i is .10 + i
+API_PORT = 6443
+
+POD_CIDRS = ("10.244.0.0/16", "fd00:10:244::/56")
+SERVICE_CIDRS = ("10.96.0.0/16", "fd00:10:96::/112")
+
+# The API server's listening sockets are made before it, and outlive it: while it is restarted,
+# connections wait in their backlog instead of being refused.
+MANAGEMENT_FD = 100  # 127.0.0.1 of the host's network namespace, for the user's kubectl
+CLUSTER_FD = 101  # the control machine's address, for everything in the lab
+
+CONFIG = PurePosixPath("/etc/podwire")
+DATA = PurePosixPath("/var/lib/podwire")
+
+
+class InvalidSpec(Exception):
+    """A lab cannot be made like this; the text says which option, and what it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabSpec:
+    """The choices of ``lab up``. The second Pod and Service range, when there, is IPv6."""
+
+    name: str
+    nodes: int
+    proxy: str
+    overlay: str
+    store: str
+    pod_cidrs: tuple[str, ...]
+    service_cidrs: tuple[str, ...]
+
+    @property
+    def dual_stack(self) -> bool:
+        """Whether Pods and Services have IPv6 addresses too."""
+        return len(self.pod_cidrs) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A process of a machine: a ``podwire`` subcommand with its arguments."""
+
+    name: str
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A host of the lab; addresses are with their prefix length."""
+
+    name: str
+    addresses: tuple[str, ...]
+    components: tuple[Component, ...]
+
+    @property
+    def ips(self) -> tuple[str, ...]:
+        """The addresses alone."""
+        return tuple(address.partition("/")[0] for address in self.addresses)
+
+
+def make_spec(
+    name: str,
+    *,
+    nodes: int = 3,
+    proxy: str = "iptables",
+    overlay: str = "routes",
+    store: str = "sqlite",
+    pod_cidr: str | None = None,
+    service_cidr: str | None = None,
+    dual_stack: bool = False,
+) -> LabSpec:
+    """The spec that ``lab up``'s options describe; raises InvalidSpec."""
+    if not NAME.fullmatch(name):
+        raise InvalidSpec(f"--name {name!r}: use 1 to 32 lower-case letters, digits and '-'")
+    if not 1 <= nodes <= MAX_NODES:
+        raise InvalidSpec(f"--nodes {nodes}: a lab has 1 to {MAX_NODES} nodes")
+    pods = _ranges("--pod-cidr", pod_cidr, POD_CIDRS, dual_stack)
+    services = _ranges("--service-cidr", service_cidr, SERVICE_CIDRS, dual_stack)
+    if len(pods) != len(services):
+        raise InvalidSpec("--pod-cidr and --service-cidr need the same address families")
+    _refuse_overlap({"--pod-cidr": pods, "--service-cidr": services})
+    return LabSpec(name, nodes, proxy, overlay, store, pods, services)
+
+
+def _ranges(
+    option: str, given: str | None, default: tuple[str, str], dual_stack: bool
+) -> tuple[str, ...]:
+    """One IPv4 range, and one IPv6 range when dual stack; what is missing is the default."""
+    try:
+        networks = [ipaddress.ip_network(part.strip()) for part in (given or "").split(",") if part]
+    except ValueError as err:
+        raise InvalidSpec(f"{option} {given}: {err}; write it as {default[0]}") from err
+    for network in networks:
+        if not network.is_private:
+            raise InvalidSpec(f"{option} {network}: a lab takes private ranges only")
+    v4 = [str(network) for network in networks if network.version == 4]
+    v6 = [str(network) for network in networks if network.version == 6]
+    if len(v4) > 1 or len(v6) > 1:
+        raise InvalidSpec(f"{option} {given}: one range of a family at most")
+    if not dual_stack and not v6:
+        return (v4[0] if v4 else default[0],)
+    return (v4[0] if v4 else default[0], v6[0] if v6 else default[1])
+
+
+def _refuse_overlap(ranges: dict[str, tuple[str, ...]]) -> None:
+    known: list[tuple[str, ipaddress.IPv4Network | ipaddress.IPv6Network]] = [
+        ("the nodes' range", SWITCH_V4.network),
+        ("the nodes' range", SWITCH_V6.network),
+    ]
+    for option, cidrs in ranges.items():
+        for network in map(ipaddress.ip_network, cidrs):
+            for other, taken in known:
+                if network.version == taken.version and network.overlaps(taken):
+                    raise InvalidSpec(f"{option} {network} overlaps {other} {taken}")
+            known.append((option, network))
+
+
+def machines(spec: LabSpec) -> tuple[Machine, ...]:
+    """The control plane's machine, then the nodes."""
+    nodes = tuple(_node(spec, number) for number in range(1, spec.nodes + 1))
+    return (_control(spec), *nodes)
+
+
+def api_url(spec: LabSpec) -> str:
+    """Where the lab's own parts find the API server."""
+    return f"https://{_addresses(spec, CONTROL_HOST)[0].partition('/')[0]}:{API_PORT}"
+
+
+def _addresses(spec: LabSpec, host: int) -> tuple[str, ...]:
+    v4 = f"{SWITCH_V4.network[host]}/{SWITCH_V4.network.prefixlen}"
+    v6 = f"{SWITCH_V6.network[host]}/{SWITCH_V6.network.prefixlen}"
+    return (v4, v6) if spec.dual_stack else (v4,)
+
+
+def _control(spec: LabSpec) -> Machine:
+    addresses = _addresses(spec, CONTROL_HOST)
+    kubeconfig = ("--kubeconfig", str(CONFIG / "{}.kubeconfig"))
+    apiserver = Component(
+        "apiserver",
+        (
+            "apiserver",
+            f"--store={spec.store}:{DATA / 'store.db'}",
+            f"--listen-fd={MANAGEMENT_FD}",
+            f"--listen-fd={CLUSTER_FD}",
+            f"--tls-cert={CONFIG / 'apiserver.crt'}",
+            f"--tls-key={CONFIG / 'apiserver.key'}",
+            f"--client-ca={CONFIG / 'ca.crt'}",
+            f"--kubelet-client-cert={CONFIG / 'kubelet-client.crt'}",
+            f"--kubelet-client-key={CONFIG / 'kubelet-client.key'}",
+            f"--service-cidr={','.join(spec.service_cidrs)}",
+            f"--advertise-address={addresses[0].partition('/')[0]}",
+        ),
+    )
+    scheduler = Component("scheduler", ("scheduler", _for(kubeconfig, "scheduler")))
+    controllers = Component(
+        "controllers",
+        (
+            "controllers",
+            _for(kubeconfig, "controllers"),
+            f"--cluster-cidr={','.join(spec.pod_cidrs)}",
+        ),
+    )
+    return Machine("control", addresses, (apiserver, scheduler, controllers))
+
+
+def _node(spec: LabSpec, number: int) -> Machine:
+    name = f"node{number}"
+    addresses = _addresses(spec, CONTROL_HOST + number)
+    cluster_cidr = f"--cluster-cidr={','.join(spec.pod_cidrs)}"
+    agent = Component(
+        "agent",
+        (
+            "agent",
+            f"--kubeconfig={CONFIG / 'agent.kubeconfig'}",
+            f"--node-name={name}",
+            f"--node-ip={','.join(address.partition('/')[0] for address in addresses)}",
+            f"--overlay={spec.overlay}",
+            cluster_cidr,
+            f"--tls-cert={CONFIG / 'agent.crt'}",
+            f"--tls-key={CONFIG / 'agent.key'}",
+            f"--client-ca={CONFIG / 'ca.crt'}",
+            f"--cgroup-root={cgroup(spec.name, name)}",
+        ),
+    )
+    proxy = Component(
+        "proxy",
+        (
+            "proxy",
+            f"--kubeconfig={CONFIG / 'proxy.kubeconfig'}",
+            f"--node-name={name}",
+            f"--proxy-mode={spec.proxy}",
+            cluster_cidr,
+        ),
+    )
+    return Machine(name, addresses, (Component("cni", ("cni", "serve")), agent, proxy))
+
+
+def _for(kubeconfig: tuple[str, str], part: str) -> str:
+    option, template = kubeconfig
+    return f"{option}={template.format(part)}"
+
+
+def cgroup(lab: str, machine: str = "") -> str:
+    """The cgroup of a lab or of one of its machines, relative to the hierarchy's root."""
+    return "/".join(part for part in ("podwire", lab, machine) if part)

@@ -1,0 +1,120 @@
+"""Where a lab keeps its files, and which process holds it together."""
+
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.linux import start_time
+from lab.spec import LabSpec
+
+ROOT = Path("/var/lib/podwire/labs")
+IMAGES = Path("/var/lib/podwire/images")
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """The process whose death is the lab's: PID 1 of the lab's process namespace."""
+
+    pid: int
+    started: str
+
+    @property
+    def alive(self) -> bool:
+        """Whether this very process still runs."""
+        return start_time(self.pid) == self.started
+
+
+@dataclass(frozen=True, slots=True)
+class LabDir:
+    """The folder of one lab; every path below it."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The lab's name."""
+        return self.path.name
+
+    @property
+    def kubeconfig(self) -> Path:
+        """What the user's kubectl reads."""
+        return self.path / "kubeconfig"
+
+    @property
+    def logs(self) -> Path:
+        """Logs, MACHINE-COMPONENT.log each."""
+        return self.path / "logs"
+
+    def machine(self, name: str) -> Path:
+        """The files of one machine: ``etc``, ``var`` and the like are mounted into it."""
+        return self.path / "machines" / name
+
+    def log(self, machine: str, component: str) -> Path:
+        """The log of one component."""
+        return self.logs / f"{machine}-{component}.log"
+
+    def create(self, spec: LabSpec) -> None:
+        """Make the folder; readable for root alone, because it holds keys."""
+        self.path.mkdir(mode=0o700, parents=True)
+        self.logs.mkdir()
+        self.write("lab.json", dataclasses.asdict(spec))
+
+    def write(self, name: str, document: dict[str, object]) -> None:
+        """Write a JSON file so that a reader, or a kill, sees all of it or nothing."""
+        part = self.path / f".{name}.part"
+        part.write_text(json.dumps(document))
+        part.rename(self.path / name)
+
+    def spec(self) -> LabSpec | None:
+        """What the lab was asked to be; None for a half-made one."""
+        document = self._read("lab.json")
+        if document is None:
+            return None
+        tuples = {key: tuple(v) if isinstance(v, list) else v for key, v in document.items()}
+        return LabSpec(**tuples)  # type: ignore[arg-type]  # we wrote it ourselves
+
+    def keeper(self) -> Keeper | None:
+        """The recorded keeper, alive or not; None when the lab was never started."""
+        document = self._read("keeper.json")
+        return Keeper(**document) if document is not None else None  # type: ignore[arg-type]
+
+    def remove(self) -> None:
+        """Delete every file."""
+        shutil.rmtree(self.path)
+
+    def _read(self, name: str) -> dict[str, object] | None:
+        try:
+            document = json.loads((self.path / name).read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return document if isinstance(document, dict) else None
+
+
+def lab_dir(name: str) -> LabDir:
+    """The folder of the lab with this name, there or not."""
+    return LabDir(ROOT / name)
+
+
+def all_labs() -> list[LabDir]:
+    """Every lab that has a folder, running or not."""
+    if not ROOT.exists():
+        return []
+    return sorted((LabDir(path) for path in ROOT.iterdir() if path.is_dir()), key=lambda d: d.name)
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """One ``lab up`` or ``lab down`` at a time makes or removes folders; waits for the other."""
+    ROOT.mkdir(parents=True, exist_ok=True)
+    fd = os.open(ROOT, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
