@@ -1,0 +1,96 @@
+"""The aiohttp session of a client: TLS, credentials, and connections that notice a dead peer."""
+
+import os
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from control.client.kubeconfig import ClientConfig, Credentials, KubeconfigError
+
+# A peer that vanished without a FIN is noticed after 10 + 3 * 5 seconds of silence, and after as
+# long when it does not acknowledge what we sent (TCP_USER_TIMEOUT; RFC 5482).
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 25_000),
+)
+
+
+def open_session(config: ClientConfig) -> aiohttp.ClientSession:
+    """A session for one API server; needs a running event loop, and must be closed."""
+    connector = aiohttp.TCPConnector(
+        ssl=tls_context(config) if config.server.startswith("https:") else False,
+        limit=0,  # every watch holds a connection
+        socket_factory=_socket,
+    )
+    headers = {"Accept": "application/json", "User-Agent": "podwire"}
+    # On one machine or one LAN, compressing costs more than it saves.
+    headers["Accept-Encoding"] = "identity"
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers=headers,
+        auth=_basic_auth(config.credentials),
+        timeout=aiohttp.ClientTimeout(total=30, sock_connect=5),
+        auto_decompress=True,
+    )
+
+
+def bearer(credentials: Credentials) -> dict[str, str]:
+    """The Authorization header; a token file is read each time, because it is rotated."""
+    if credentials.token_file is not None:
+        try:
+            return {"Authorization": f"Bearer {credentials.token_file.read_text().strip()}"}
+        except OSError as err:
+            raise KubeconfigError(
+                f"token file {credentials.token_file} cannot be read: {err.strerror}"
+            ) from err
+    return {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
+
+
+def tls_context(config: ClientConfig) -> ssl.SSLContext:
+    """Verifies the server by the cluster's CA, and shows it our certificate."""
+    try:
+        context = ssl.create_default_context(cadata=_text(config.ca))
+    except ssl.SSLError as err:
+        raise KubeconfigError(f"certificate-authority is not a PEM certificate: {err}") from err
+    if config.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if config.credentials.certificate and config.credentials.key:
+        _load_pair(context, config.credentials.certificate, config.credentials.key)
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """`ssl` loads pairs from files only: give it one that only we can read, for a moment."""
+    descriptor, path = tempfile.mkstemp(prefix="podwire-", suffix=".pem")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(certificate + b"\n" + key)
+        context.load_cert_chain(path)
+    except (ssl.SSLError, ValueError) as err:
+        raise KubeconfigError(f"client certificate and key are not a PEM pair: {err}") from err
+    finally:
+        Path(path).unlink()
+
+
+def _text(pem: bytes | None) -> str | None:
+    return pem.decode("ascii", "replace") if pem else None
+
+
+def _basic_auth(credentials: Credentials) -> aiohttp.BasicAuth | None:
+    return aiohttp.BasicAuth(*credentials.basic) if credentials.basic else None
+
+
+def _socket(address: Any) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    for level, option, value in _KEEPALIVE:
+        made.setsockopt(level, option, value)
+    return made
