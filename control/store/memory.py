@@ -1,0 +1,126 @@
+"""A store in memory: the whole contract but durability. For tests, and to read the contract in."""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import AsyncGenerator
+
+from control.store.base import (
+    Change,
+    Commit,
+    Compacted,
+    Event,
+    Future,
+    Page,
+    Record,
+    Unavailable,
+    check,
+    events_of,
+)
+from control.store.recent import Recent, matching
+
+
+class MemoryStore:
+    """Every version of every key since the last compaction, in a dict."""
+
+    def __init__(self) -> None:
+        self._versions: dict[str, list[Event]] = {}
+        self._keys: list[str] = []  # sorted
+        self._log: list[Commit] = []
+        self._recent = Recent(0)
+        self._compacted = 0
+        self._closed = False
+
+    @property
+    def revision(self) -> int:
+        return self._recent.revision
+
+    @property
+    def compacted(self) -> int:
+        return self._compacted
+
+    async def get(self, key: str) -> Record | None:
+        self._check_open()
+        return self._at(key, self.revision)
+
+    async def list(
+        self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0
+    ) -> Page:
+        self._check_open()
+        at = revision or self.revision
+        self._check_readable(at)
+        start = max(bisect_left(self._keys, prefix), bisect_right(self._keys, after))
+        found: list[Record] = []
+        for key in self._keys[start:]:
+            if not key.startswith(prefix) or (limit and len(found) > limit):
+                break
+            if record := self._at(key, at):
+                found.append(record)
+        if limit and len(found) > limit:
+            return Page(tuple(found[:limit]), at, more=True)
+        return Page(tuple(found), at)
+
+    async def commit(self, *changes: Change) -> int:
+        self._check_open()
+        for change in changes:
+            current = self._at(change.key, self.revision)
+            check(change, current.revision if current else None)
+        commit = events_of(changes, self.revision + 1)
+        for event in commit:
+            self._write(event)
+        self._log.append(commit)
+        self._recent.append(commit)
+        return self.revision
+
+    async def watch(self, prefix: str, since: int) -> AsyncGenerator[Commit, None]:
+        seen = since
+        while True:
+            self._check_open()
+            if seen < self._compacted:
+                raise Compacted(seen, self._compacted)
+            later = [commit for commit in self._log if commit[0].revision > seen]
+            seen = max(seen, self.revision)
+            if events := matching(later, prefix):
+                yield events
+            await self._recent.wait(seen)
+
+    async def compact(self, revision: int) -> None:
+        self._check_open()
+        if revision > self.revision:
+            raise Future(revision, self.revision)
+        self._compacted = max(self._compacted, revision)
+        self._log = [commit for commit in self._log if commit[0].revision > self._compacted]
+        kept = {key: _keep(events, self._compacted) for key, events in self._versions.items()}
+        self._versions = {key: events for key, events in kept.items() if events}
+        self._keys = sorted(self._versions)
+
+    async def close(self) -> None:
+        self._closed = True
+        self._recent.wake()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the store is closed")
+
+    def _check_readable(self, revision: int) -> None:
+        if revision > self.revision:
+            raise Future(revision, self.revision)
+        if revision < self._compacted:
+            raise Compacted(revision, self._compacted)
+
+    def _at(self, key: str, revision: int) -> Record | None:
+        for event in reversed(self._versions.get(key, ())):
+            if event.revision <= revision:
+                return None if event.value is None else Record(key, event.value, event.revision)
+        return None
+
+    def _write(self, event: Event) -> None:
+        if event.key not in self._versions:
+            self._versions[event.key] = []
+            insort(self._keys, event.key)
+        self._versions[event.key].append(event)
+
+
+def _keep(events: list[Event], compacted: int) -> list[Event]:
+    """The newest version up to the compaction, unless it is a removal, and all later ones."""
+    later = [event for event in events if event.revision > compacted]
+    earlier = [event for event in events if event.revision <= compacted]
+    return [event for event in earlier[-1:] if event.value is not None] + later

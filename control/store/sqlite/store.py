@@ -1,0 +1,178 @@
+"""The embedded store: an SQLite file behind the `Store` protocol.
+
+One thread writes, one reads; the event loop only hands over and picks up. ``synchronous=FULL``
+makes an acknowledged commit survive a power cut, as etcd's does; ``NORMAL`` survives kill -9 of
+the process, but not of the machine, and saves the fsync.
+"""
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self, TypeVar
+
+from control.store.base import (
+    Change,
+    Commit,
+    Compacted,
+    Future,
+    Page,
+    Record,
+    StoreError,
+    Unavailable,
+)
+from control.store.recent import Recent, matching
+from control.store.sqlite.log import Log, Outcome
+from control.store.sqlite.writer import Job, Writer
+
+_T = TypeVar("_T")
+
+# A server that was killed holds its lock until the kernel has reaped it.
+_LOCK_WAIT = 5.0
+_LOCK_PAUSE = 0.05
+# How many revisions a watcher that is far behind reads at once.
+_STRIDE = 1000
+
+
+class SqliteStore:
+    """See `control.store.base.Store`; make one with `open`."""
+
+    def __init__(self, path: Path, lock: int, synchronous: str) -> None:
+        self._lock = lock
+        self._log = Log(path, synchronous=synchronous)
+        self._reading = Log(path)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
+        last, self._compacted = self._log.bounds()
+        self._recent = Recent(last)
+        self._writer = Writer(self._log, last, self._deliver)
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, *, synchronous: str = "FULL") -> Self:
+        """Open or make the file, for this process alone; raises Unavailable."""
+        lock = await _take_lock(path.with_name(path.name + ".lock"))
+        try:
+            return cls(path, lock, synchronous)
+        except StoreError:
+            os.close(lock)
+            raise
+
+    @property
+    def revision(self) -> int:
+        return self._recent.revision
+
+    @property
+    def compacted(self) -> int:
+        return self._compacted
+
+    async def get(self, key: str) -> Record | None:
+        return await self._read(lambda: self._reading.get(key))
+
+    async def list(
+        self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0
+    ) -> Page:
+        at = revision or self.revision
+        if at > self.revision:
+            raise Future(at, self.revision)
+        count = limit + 1 if limit else -1
+        found = await self._read(lambda: self._reading.page(prefix, after, at, count))
+        self._check_history(at)
+        if limit and len(found) > limit:
+            return Page(tuple(found[:limit]), at, more=True)
+        return Page(tuple(found), at)
+
+    async def commit(self, *changes: Change) -> int:
+        self._check_open()
+        job = Job(asyncio.get_running_loop().create_future(), changes)
+        self._writer.submit(job)
+        return await job.done
+
+    async def watch(self, prefix: str, since: int) -> AsyncGenerator[Commit, None]:
+        seen = since
+        while True:
+            self._check_open()
+            self._check_history(seen)
+            commits, seen = await self._after(seen)
+            if events := matching(commits, prefix):
+                yield events
+            await self._recent.wait(seen)
+
+    async def compact(self, revision: int) -> None:
+        self._check_open()
+        if revision > self.revision:
+            raise Future(revision, self.revision)
+        if revision <= self._compacted:
+            return
+        # First, so that a read which the compaction overtakes knows that it saw holes.
+        self._compacted = revision
+        job = Job(asyncio.get_running_loop().create_future(), compact=revision)
+        self._writer.submit(job)
+        await job.done
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._writer.close()
+        await asyncio.to_thread(self._reader.shutdown)
+        self._recent.wake()
+        self._reading.close()
+        self._log.close()
+        os.close(self._lock)
+
+    async def _after(self, seen: int) -> tuple[Sequence[Commit], int]:
+        """Commits after a revision, and up to which one: from memory, or a stride of the file."""
+        commits = self._recent.after(seen)
+        if commits is not None:
+            return commits, max(seen, self.revision)
+        to = min(seen + _STRIDE, self.revision)
+        events = await self._read(lambda: self._reading.events(seen, to))
+        self._check_history(seen)
+        return [events], to
+
+    async def _read(self, read: Callable[[], _T]) -> _T:
+        self._check_open()
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read)
+
+    def _deliver(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+        """Pass on what the writer did: first to those who watch, then to those who asked."""
+        for outcome in outcomes:
+            if isinstance(outcome, tuple) and outcome:
+                self._recent.append(outcome)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if job.done.done():  # whoever asked has gone
+                continue
+            if isinstance(outcome, StoreError):
+                job.done.set_exception(outcome)
+            else:
+                job.done.set_result(outcome[0].revision if outcome else 0)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the store is closed")
+
+    def _check_history(self, revision: int) -> None:
+        if revision < self._compacted:
+            raise Compacted(revision, self._compacted)
+
+
+async def _take_lock(path: Path) -> int:
+    """A descriptor that holds the lock file; raises Unavailable while another process does."""
+    try:
+        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as err:
+        raise Unavailable(f"open store lock {path}: {err.strerror}") from err
+    deadline = time.monotonic() + _LOCK_WAIT
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            if time.monotonic() > deadline:
+                os.close(lock)
+                raise Unavailable(f"store {path}: another API server is using it") from err
+            await asyncio.sleep(_LOCK_PAUSE)
+        else:
+            return lock

@@ -1,0 +1,83 @@
+"""The one thread that writes: commits that arrive together share one transaction, one fsync."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from control.store.base import Change, Unavailable
+from control.store.sqlite.log import Log, Outcome
+
+# A transaction no longer than this keeps the last writer's wait short.
+_GROUP = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A commit that somebody waits for; or, with ``compact`` set, a compaction."""
+
+    done: asyncio.Future[int]
+    changes: Sequence[Change] = ()
+    compact: int = 0
+
+
+Deliver = Callable[[Sequence[Job], Sequence[Outcome]], None]
+
+
+class Writer:
+    """Takes jobs from the event loop, and delivers their outcomes to it in order."""
+
+    def __init__(self, log: Log, last: int, deliver: Deliver) -> None:
+        self._log = log
+        self._last = last
+        self._deliver = deliver
+        self._loop = asyncio.get_running_loop()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; not after `close`."""
+        self._jobs.put(job)
+
+    async def close(self) -> None:
+        """Finish what is queued and end the thread."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            group = self._next_group()
+            jobs = [job for job in group if job is not None]
+            closing = len(jobs) < len(group)
+            outcomes = self._work(jobs)
+            self._loop.call_soon_threadsafe(self._deliver, jobs, outcomes)
+
+    def _next_group(self) -> list[Job | None]:
+        group = [self._jobs.get()]
+        while len(group) < _GROUP and not self._jobs.empty():
+            group.append(self._jobs.get())
+        return group
+
+    def _work(self, jobs: list[Job]) -> list[Outcome]:
+        writes = iter(self._write([job.changes for job in jobs if not job.compact]))
+        return [self._compact(job.compact) if job.compact else next(writes) for job in jobs]
+
+    def _write(self, group: list[Sequence[Change]]) -> list[Outcome]:
+        if not group:
+            return []
+        try:
+            outcomes = self._log.write(self._last, group)
+        except Unavailable as err:
+            return [err] * len(group)
+        self._last += sum(isinstance(outcome, tuple) for outcome in outcomes)
+        return outcomes
+
+    def _compact(self, revision: int) -> Outcome:
+        try:
+            self._log.compact(revision)
+        except Unavailable as err:
+            return err
+        return ()

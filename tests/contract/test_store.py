@@ -1,0 +1,223 @@
+"""What every store keeps to; one table of tests for all of them."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from control.store.base import (
+    Commit,
+    Compacted,
+    Conflict,
+    Create,
+    Delete,
+    Event,
+    Exists,
+    Future,
+    NotFound,
+    Record,
+    Store,
+    Unavailable,
+    Update,
+)
+
+
+async def take(events: AsyncGenerator[Commit, None], count: int) -> list[Event]:
+    found: list[Event] = []
+    async with asyncio.timeout(10):
+        while len(found) < count:
+            found.extend(await anext(events))
+    return found
+
+
+async def test_a_new_store_is_empty(store: Store):
+    assert (store.revision, store.compacted) == (0, 0)
+    assert await store.get("/a") is None
+    assert (await store.list("/")).records == ()
+
+
+async def test_what_is_written_can_be_read(store: Store):
+    created = await store.commit(Create("/a", b"1"))
+    assert await store.get("/a") == Record("/a", b"1", created)
+    updated = await store.commit(Update("/a", b"2", created))
+    assert updated > created
+    assert await store.get("/a") == Record("/a", b"2", updated)
+    assert store.revision == updated
+    removed = await store.commit(Delete("/a", updated))
+    assert await store.get("/a") is None
+    assert store.revision == removed > updated
+
+
+async def test_creating_what_exists_is_refused(store: Store):
+    await store.commit(Create("/a", b"1"))
+    with pytest.raises(Exists) as refused:
+        await store.commit(Create("/a", b"2"))
+    assert refused.value.key == "/a"
+    assert (await store.get("/a")).value == b"1"
+
+
+async def test_a_removed_key_can_be_created_again(store: Store):
+    await store.commit(Create("/a", b"1"))
+    await store.commit(Delete("/a"))
+    again = await store.commit(Create("/a", b"2"))
+    assert await store.get("/a") == Record("/a", b"2", again)
+
+
+@pytest.mark.parametrize("change", [Update("/a", b"x", 7), Update("/a", b"x"), Delete("/a")])
+async def test_writing_what_is_not_there_is_refused(store: Store, change: Update | Delete):
+    with pytest.raises(NotFound):
+        await store.commit(change)
+    assert store.revision == 0
+
+
+async def test_a_stale_write_is_refused_and_names_the_revision(store: Store):
+    first = await store.commit(Create("/a", b"1"))
+    second = await store.commit(Update("/a", b"2", first))
+    for stale in (Update("/a", b"3", first), Delete("/a", first)):
+        with pytest.raises(Conflict) as refused:
+            await store.commit(stale)
+        assert refused.value.actual == second
+    assert await store.get("/a") == Record("/a", b"2", second)
+
+
+async def test_a_commit_is_all_or_nothing(store: Store):
+    await store.commit(Create("/a", b"1"))
+    before = store.revision
+    with pytest.raises(Exists):
+        await store.commit(Create("/b", b"1"), Update("/a", b"2"), Create("/a", b"3"))
+    with pytest.raises(NotFound):
+        await store.commit(Delete("/a"), Delete("/c"))
+    assert store.revision == before
+    assert [record.key for record in (await store.list("/")).records] == ["/a"]
+
+
+async def test_a_commit_has_one_revision(store: Store):
+    revision = await store.commit(Create("/a", b"1"), Create("/b", b"2"))
+    assert [r.revision for r in (await store.list("/")).records] == [revision, revision]
+
+
+async def test_concurrent_writers_of_one_key_leave_one_winner(store: Store):
+    first = await store.commit(Create("/a", b"0"))
+    tries = [store.commit(Update("/a", str(n).encode(), first)) for n in range(20)]
+    results = await asyncio.gather(*tries, return_exceptions=True)
+    assert sum(isinstance(result, int) for result in results) == 1
+    assert sum(isinstance(result, Conflict) for result in results) == 19
+
+
+async def test_concurrent_commits_have_distinct_revisions(store: Store):
+    revisions = await asyncio.gather(*(store.commit(Create(f"/{n}", b"")) for n in range(600)))
+    assert sorted(revisions) == list(range(1, 601))
+
+
+async def test_list_is_in_key_order_and_within_its_prefix(store: Store):
+    for key in ("/b/2", "/a/1", "/b/1", "/bc/1", "/b"):
+        await store.commit(Create(key, b"x"))
+    assert [r.key for r in (await store.list("/b/")).records] == ["/b/1", "/b/2"]
+    assert (await store.list("/b/")).revision == 5
+
+
+async def test_list_goes_on_where_a_page_ended(store: Store):
+    for n in range(5):
+        await store.commit(Create(f"/{n}", b"x"))
+    page = await store.list("/", limit=2)
+    assert ([r.key for r in page.records], page.more) == (["/0", "/1"], True)
+    page = await store.list("/", limit=2, after="/1")
+    assert ([r.key for r in page.records], page.more) == (["/2", "/3"], True)
+    page = await store.list("/", limit=2, after="/3")
+    assert ([r.key for r in page.records], page.more) == (["/4"], False)
+
+
+async def test_list_shows_an_old_revision_as_it_was(store: Store):
+    first = await store.commit(Create("/a", b"1"))
+    await store.commit(Create("/b", b"1"))
+    await store.commit(Update("/a", b"2"))
+    await store.commit(Delete("/b"))
+    then = await store.list("/", revision=2)
+    assert then.records == (Record("/a", b"1", first), Record("/b", b"1", 2))
+    assert then.revision == 2
+    assert [r.value for r in (await store.list("/", revision=4)).records] == [b"2"]
+
+
+async def test_the_future_cannot_be_read(store: Store):
+    with pytest.raises(Future):
+        await store.list("/", revision=1)
+    with pytest.raises(Future):
+        await store.compact(1)
+
+
+async def test_compaction_forgets_history_and_keeps_the_present(store: Store):
+    await store.commit(Create("/a", b"1"))
+    await store.commit(Create("/b", b"1"))
+    await store.commit(Update("/a", b"2"))
+    await store.commit(Delete("/b"))
+    await store.commit(Update("/a", b"3"))
+    await store.compact(4)
+    assert store.compacted == 4
+    with pytest.raises(Compacted) as gone:
+        await store.list("/", revision=3)
+    assert gone.value.oldest == 4
+    assert (await store.list("/", revision=4)).records == (Record("/a", b"2", 3),)
+    assert await store.get("/a") == Record("/a", b"3", 5)
+    await store.compact(2)
+    assert store.compacted == 4
+
+
+async def test_a_watch_sees_everything_after_its_revision(store: Store):
+    await store.commit(Create("/a", b"1"))
+    await store.commit(Create("/x", b"1"), Create("/b", b"1"))
+    events = store.watch("/", 1)
+    task = asyncio.create_task(take(events, 4))
+    await store.commit(Update("/a", b"2"))
+    await store.commit(Delete("/a"))
+    assert await task == [
+        Event("/x", 2, b"1"),
+        Event("/b", 2, b"1"),
+        Event("/a", 3, b"2"),
+        Event("/a", 4, None),
+    ]
+    await events.aclose()
+
+
+async def test_a_watch_sees_only_its_prefix(store: Store):
+    events = store.watch("/b/", 0)
+    await store.commit(Create("/a/1", b"1"))
+    await store.commit(Create("/b/1", b"1"))
+    assert await take(events, 1) == [Event("/b/1", 2, b"1")]
+    await events.aclose()
+
+
+async def test_a_watch_from_the_future_waits_for_it(store: Store):
+    events = store.watch("/", 2)
+    task = asyncio.create_task(take(events, 1))
+    for n in range(3):
+        await store.commit(Create(f"/{n}", b"x"))
+    assert await task == [Event("/2", 3, b"x")]
+    await events.aclose()
+
+
+async def test_a_watch_far_behind_misses_nothing(store: Store):
+    await asyncio.gather(*(store.commit(Create(f"/{n}", b"x")) for n in range(2500)))
+    events = store.watch("/", 0)
+    assert [e.revision for e in await take(events, 2500)] == list(range(1, 2501))
+    await events.aclose()
+
+
+async def test_a_watch_of_forgotten_history_is_told(store: Store):
+    for n in range(3):
+        await store.commit(Create(f"/{n}", b"x"))
+    await store.compact(2)
+    with pytest.raises(Compacted):
+        await take(store.watch("/", 1), 1)
+    assert await take(store.watch("/", 2), 1) == [Event("/2", 3, b"x")]
+
+
+async def test_a_closed_store_refuses_and_ends_watches(store: Store):
+    await store.commit(Create("/a", b"1"))
+    task = asyncio.create_task(take(store.watch("/", 1), 1))
+    await asyncio.sleep(0)
+    await store.close()
+    with pytest.raises(Unavailable):
+        await task
+    with pytest.raises(Unavailable):
+        await store.commit(Create("/b", b"1"))
+    await store.close()
