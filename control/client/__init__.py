@@ -6,7 +6,9 @@ async with Client.from_kubeconfig(path) as client:
     await pods.run()
 """
 
+from control.client.election import LeaderElector, Timing
 from control.client.errors import ApiError, ClientError, UnreachableError
+from control.client.events import EventRecorder, reference
 from control.client.informer import Informer
 from control.client.kubeconfig import ClientConfig, Credentials, KubeconfigError
 from control.client.rest import Client, Listing
@@ -20,9 +22,13 @@ __all__ = [
     "ClientConfig",
     "ClientError",
     "Credentials",
+    "EventRecorder",
     "Informer",
     "KubeconfigError",
+    "LeaderElector",
     "Listing",
+    "Timing",
     "UnreachableError",
     "Unreadable",
+    "reference",
 ]
