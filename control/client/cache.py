@@ -9,21 +9,26 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Generic
 
-from control.api.kinds import M
+from typing_extensions import TypeVar
+
+from control.api.meta import Object
 from control.client.rest import Listing
 from control.client.stream import Bookmark, Change, Event
 
+Item = TypeVar("Item", bound=Object, default=Object)
 Key = tuple[str, str]
-Difference = tuple[M | None, M | None]  # (old, new); None: there is, or was, no object
+Difference = tuple[Item | None, Item | None]  # (old, new); None: there is, or was, no object
 
 
-class Cache(Generic[M]):
+class Cache(Generic[Item]):
     """Objects by (namespace, name), and the resourceVersion they stand for."""
 
     def __init__(self) -> None:
-        self._objects: dict[Key, M] = {}
+        self._objects: dict[Key, Item] = {}
         self._shared = False  # whether a snapshot looks at _objects: then it is copied first
         self._tombstones: dict[Key, int] = {}
+        self._own: dict[Key, int] = {}  # written by us, beyond what list and watch have brought
+        self._buried: set[str] = set()  # uids that we know to be gone before the watch says so
         self._floor = 0
         self._latest = 0
 
@@ -32,37 +37,69 @@ class Cache(Generic[M]):
         """The newest version seen: where a watch resumes."""
         return str(self._latest)
 
-    def snapshot(self) -> Mapping[Key, M]:
+    def snapshot(self) -> Mapping[Key, Item]:
         """All objects as they are now; later changes do not show in it. Costs nothing until the
         next change, which then copies the mapping (not the objects)."""
         self._shared = True
         return MappingProxyType(self._objects)
 
-    def get(self, key: Key) -> M | None:
+    def get(self, key: Key) -> Item | None:
         """One object."""
         return self._objects.get(key)
 
-    def replace(self, listing: Listing[M]) -> list[Difference[M]]:
+    def replace(self, listing: Listing[Item]) -> list[Difference[Item]]:
         """Take a whole list, and say what changed by it.
 
         The list is the truth even if its version is lower than ours: then the server was restored
         from a backup, and what we knew is void.
         """
-        new = {item.key: item for item in listing.items}
+        reached = version_of(listing.resource_version)
+        ours = {k: self._objects[k] for k, version in self._own.items() if version > reached}
+        listed = {item.key: item for item in listing.items if item.metadata.uid not in self._buried}
+        new = listed | ours
         changes = _differences(self._objects, new)
         self._objects, self._shared = new, False
         self._tombstones.clear()
-        self._floor = self._latest = version_of(listing.resource_version)
+        self._buried &= {item.metadata.uid for item in listing.items}
+        self._own = {key: version for key, version in self._own.items() if key in ours}
+        self._floor = self._latest = reached
         return changes
 
-    def apply(self, event: Event[M]) -> list[Difference[M]]:
+    def learn(self, item: Item) -> list[Difference[Item]]:
+        """Take the answer to a write of our own, which the watch has yet to bring: who decides by
+        this cache never decides without what they just did."""
+        version = version_of(item.metadata.resource_version)
+        if version <= self._known(item.key) or item.metadata.uid in self._buried:
+            return []
+        old = self._objects.get(item.key)
+        self._tombstones.pop(item.key, None)
+        self._writable()[item.key] = item
+        if version > self._latest:
+            self._own[item.key] = version
+        return _steps(old, item)
+
+    def bury(self, item: Item) -> list[Difference[Item]]:
+        """The server told us that this object is gone: whatever else still comes about it is
+        older, since no uid is ever used twice."""
+        held = self._objects.get(item.key)
+        self._buried.add(item.metadata.uid)
+        if held is None or held.metadata.uid != item.metadata.uid:
+            return []
+        del self._writable()[item.key]
+        self._own.pop(item.key, None)
+        return [(held, None)]
+
+    def apply(self, event: Event[Item]) -> list[Difference[Item]]:
         """Take one event, and say what changed by it: nothing if it is old news."""
         if not isinstance(event, Change):
             self._pass(event.resource_version, complete=isinstance(event, Bookmark))
             return []
         key, version = event.object.key, version_of(event.object.metadata.resource_version)
-        self._latest = max(self._latest, version)
-        if version <= self._known(key):
+        self._reach(version)
+        buried = event.object.metadata.uid in self._buried
+        if event.verb == "DELETED":
+            self._buried.discard(event.object.metadata.uid)
+        if buried or version <= self._known(key):
             return []
         old = self._objects.get(key)
         if event.verb == "DELETED":
@@ -81,23 +118,28 @@ class Cache(Generic[M]):
 
     def _pass(self, version: str, *, complete: bool) -> None:
         reached = version_of(version)
-        self._latest = max(self._latest, reached)
+        self._reach(reached)
         if complete:
             self._floor = max(self._floor, reached)
             self._tombstones = {k: v for k, v in self._tombstones.items() if v > self._floor}
 
-    def _writable(self) -> dict[Key, M]:
+    def _reach(self, version: int) -> None:
+        self._latest = max(self._latest, version)
+        if self._own:
+            self._own = {key: own for key, own in self._own.items() if own > self._latest}
+
+    def _writable(self) -> dict[Key, Item]:
         if self._shared:
             self._objects, self._shared = dict(self._objects), False
         return self._objects
 
 
-def _differences(old: Mapping[Key, M], new: Mapping[Key, M]) -> list[Difference[M]]:
+def _differences(old: Mapping[Key, Item], new: Mapping[Key, Item]) -> list[Difference[Item]]:
     keys = dict.fromkeys([*old, *new])
     return [step for key in keys for step in _steps(old.get(key), new.get(key))]
 
 
-def _steps(old: M | None, new: M | None) -> list[Difference[M]]:
+def _steps(old: Item | None, new: Item | None) -> list[Difference[Item]]:
     """From one state of a key to the next. Another uid is another object: the old one went."""
     if old is None or new is None:
         return [] if old is new else [(old, new)]
@@ -111,6 +153,6 @@ def version_of(text: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def newest(items: Iterable[M]) -> int:
+def newest(items: Iterable[Item]) -> int:
     """The highest resourceVersion among objects."""
     return max((version_of(item.metadata.resource_version) for item in items), default=0)

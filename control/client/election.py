@@ -147,7 +147,9 @@ class LeaderElector:
 
     async def _acquire(self) -> None:
         pause = Backoff(0.2, self._timing.retry)
-        while not await self._try():
+        while True:
+            if await self._try():
+                return
             await asyncio.sleep(pause.next())
 
     async def _renew(self) -> None:

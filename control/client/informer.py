@@ -12,25 +12,25 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Generic
 
-from control.api.kinds import Kind, M
+from control.api.kinds import Kind
 from control.client.backoff import Backoff
-from control.client.cache import Cache, Difference, Key
+from control.client.cache import Cache, Difference, Item, Key
 from control.client.errors import ApiError, ClientError
 from control.client.rest import Client
 from control.client.stream import Unreadable
 
 logger = logging.getLogger(__name__)
 
-Callback = Callable[[M | None, M | None], None]
+Callback = Callable[[Item | None, Item | None], None]
 
 
-class Informer(Generic[M]):
+class Informer(Generic[Item]):
     """Follows one collection. `run` it as a task; `synced` is set once the first list is in."""
 
     def __init__(
         self,
         client: Client,
-        kind: Kind[M],
+        kind: Kind[Item],
         namespace: str | None = None,
         *,
         label_selector: str | None = None,
@@ -48,16 +48,16 @@ class Informer(Generic[M]):
         self._fields = field_selector
         self._silence = silence_seconds
         self._backoff = backoff or Backoff()
-        self._cache: Cache[M] = Cache()
+        self._cache: Cache[Item] = Cache()
         self._listed = False
         self._failing = False
-        self._callbacks: list[Callback[M]] = []
+        self._callbacks: list[Callback[Item]] = []
 
-    def snapshot(self) -> Mapping[Key, M]:
+    def snapshot(self) -> Mapping[Key, Item]:
         """All objects by (namespace, name), as they are now; it never changes. Cheap to take."""
         return self._cache.snapshot()
 
-    def get(self, namespace: str | None, name: str) -> M | None:
+    def get(self, namespace: str | None, name: str) -> Item | None:
         """One object, as far as we know."""
         return self._cache.get((namespace or "", name))
 
@@ -66,13 +66,21 @@ class Informer(Generic[M]):
         """The version of the collection that `snapshot` stands for."""
         return self._cache.resource_version
 
-    def subscribe(self, callback: Callback[M]) -> Callable[[], None]:
+    def subscribe(self, callback: Callback[Item]) -> Callable[[], None]:
         """Call `callback(old, new)` for every change, on the event loop, after the snapshot has
         it; at once as (None, object) for what is there already. Returns how to stop that."""
         self._callbacks.append(callback)
         for item in list(self.snapshot().values()):
             self._call(callback, (None, item))
         return lambda: self._callbacks.remove(callback)
+
+    def learn(self, item: Item) -> None:
+        """Take the answer to our own write at once, before the watch brings it."""
+        self._publish(self._cache.learn(item))
+
+    def bury(self, item: Item) -> None:
+        """Take it at once that an object, which we deleted, is gone."""
+        self._publish(self._cache.bury(item))
 
     async def run(self) -> None:
         """Follow for ever, through any outage of the server; end it by cancelling it."""
@@ -128,12 +136,12 @@ class Informer(Generic[M]):
                     logger.error("watch %s: not understood: %s", self.kind.plural, event.problem)
                 self._publish(self._cache.apply(event))
 
-    def _publish(self, changes: list[Difference[M]]) -> None:
+    def _publish(self, changes: list[Difference[Item]]) -> None:
         for change in changes:
             for callback in list(self._callbacks):
                 self._call(callback, change)
 
-    def _call(self, callback: Callback[M], change: Difference[M]) -> None:
+    def _call(self, callback: Callback[Item], change: Difference[Item]) -> None:
         try:
             callback(*change)
         except Exception:  # one subscriber's defect must not blind the others

@@ -192,10 +192,11 @@ class Client:
         uid: str | None = None,
         grace_period_seconds: int | None = None,
         propagation: str | None = None,
-    ) -> None:
-        """Delete an object, only if it has this uid when one is given; returns once accepted.
+    ) -> M | None:
+        """Delete an object, only if it has this uid when one is given.
 
-        `propagation` is Background, Foreground or Orphan.
+        `propagation` is Background, Foreground or Orphan. Returns the object if it still has to
+        end (gracefully, or by its finalizers), None if it is gone.
         """
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if uid is not None:
@@ -205,8 +206,12 @@ class Client:
         if propagation is not None:
             options["propagationPolicy"] = propagation
         operation = f"delete {_what(kind, namespace, name)}"
-        path = kind.path(namespace, name)
-        await self._send(_Call(operation, "DELETE", path, body=encode(options)))
+        call = _Call(operation, "DELETE", kind.path(namespace, name), body=encode(options))
+        body = await self._send(call)
+        if _decoded(call, body).get("kind") == "Status":
+            return None
+        left = self._object(kind, call, body)
+        return left if _still_ends(left) else None
 
     async def post(
         self,
@@ -317,6 +322,12 @@ async def _events(kind: Kind[M], response: aiohttp.ClientResponse) -> AsyncItera
     async for data in response.content.iter_any():
         for line in lines.feed(data):
             yield parse_event(kind, line)
+
+
+def _still_ends(item: Object) -> bool:
+    meta = item.metadata
+    graceful = meta.deletion_grace_period_seconds != 0
+    return meta.deletion_timestamp is not None and (graceful or bool(meta.finalizers))
 
 
 def _what(kind: Kind[M], namespace: str | None, name: str, sub: str = "") -> str:
