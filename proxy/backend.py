@@ -1,0 +1,32 @@
+"""The one seam between deciding and doing: what every backend is."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Protocol
+
+from proxy.desired import Desired
+from proxy.model import NodeView
+from proxy.settings import Settings
+
+
+class Backend(Protocol):
+    """Makes the kernel do what the desired state says. Called from one thread at a time."""
+
+    def apply(self, want: Desired, node: NodeView) -> None:
+        """Bring the kernel to ``want``; raises KernelRefused.
+
+        After a failure the kernel's state counts as unknown, and the next call writes all anew.
+        """
+
+    def remove(self) -> None:
+        """Remove everything that any version of this backend wrote; may be asked twice."""
+
+
+# --proxy-mode: the module whose ``open_backend(settings, options)`` makes the backend.
+BACKENDS: Mapping[str, str] = {"iptables": "proxy.iptables.backend"}
+
+
+def open_backend(mode: str, settings: Settings, options: Mapping[str, str]) -> Backend:
+    """The backend of ``mode``; imports nothing of the others."""
+    backend: Backend = import_module(BACKENDS[mode]).open_backend(settings, options)
+    return backend

@@ -1,0 +1,98 @@
+"""``podwire proxy``: kube-proxy's flags, as far as they make sense here."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from typing import Any
+
+import click
+
+from control.client import Client, KubeconfigError
+from proxy.backend import BACKENDS, open_backend
+from proxy.config import Config, from_flags
+from proxy.errors import BadFlag, ProxyError
+from proxy.service import serve
+
+log = logging.getLogger("podwire.proxy")
+
+_LOCAL_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
+
+
+@click.command("proxy")
+@click.option("--kubeconfig", help="How to reach the API server.")
+@click.option("--node-name", "--hostname-override", "node_name", help="Default: the host name.")
+@click.option("--proxy-mode", type=click.Choice(sorted(BACKENDS)), default="iptables")
+@click.option("--cluster-cidr", default="", help="The Pods' ranges: CIDR[,CIDR6].")
+@click.option(
+    "--detect-local-mode",
+    type=click.Choice(_LOCAL_MODES),
+    default=_LOCAL_MODES[0],
+    help="How to tell this cluster's Pods by their packets.",
+)
+@click.option("--pod-bridge-interface", default="", help="For BridgeInterface.")
+@click.option("--pod-interface-name-prefix", default="", help="For InterfaceNamePrefix.")
+@click.option("--masquerade-all", is_flag=True, help="Masquerade all ClusterIP traffic.")
+@click.option("--iptables-masquerade-bit", type=click.IntRange(0, 31), default=14)
+@click.option(
+    "--iptables-localhost-nodeports/--no-iptables-localhost-nodeports",
+    "localhost_node_ports",
+    default=True,
+    help="Serve NodePorts at 127.0.0.1 too.",
+)
+@click.option(
+    "--iptables-flavor",
+    type=click.Choice(["auto", "legacy", "nft"]),
+    default="auto",
+    help="The kernel interface behind iptables; auto: the one this node uses.",
+)
+@click.option("--nodeport-addresses", default="", help="CIDRs; default: every address.")
+@click.option("--service-proxy-name", default="", help="Serve the Services with this label.")
+@click.option("--min-sync-period", default="10ms", help="From one sync to the next, at least.")
+@click.option("--healthz-bind-address", default="127.0.0.1:10256")
+@click.option("--metrics-bind-address", default="127.0.0.1:10249")
+@click.option("--cleanup", is_flag=True, help="Remove every rule of the proxy, and end.")
+@click.option("--verbose", "-v", count=True, help="Log every sync.")
+def main(**flags: Any) -> None:
+    """Balance the cluster's Services on this node, as kube-proxy does."""
+    _log_to_stderr(logging.DEBUG if flags["verbose"] else logging.INFO)
+    try:
+        config = from_flags(flags, socket.gethostname())
+        if flags["cleanup"]:
+            cleanup(config)
+        else:
+            asyncio.run(run(config))
+    except (BadFlag, KubeconfigError) as err:
+        raise click.UsageError(str(err)) from err
+    except ProxyError as err:
+        sys.exit(f"podwire proxy: {err}")
+
+
+def cleanup(config: Config) -> None:
+    """Remove what every backend wrote."""
+    for mode in BACKENDS:
+        open_backend(mode, config.settings, config.backend_options).remove()
+
+
+async def run(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    serving = asyncio.create_task(_connected(config))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        log.info("ends; its rules stay")
+
+
+async def _connected(config: Config) -> None:
+    async with Client.from_kubeconfig(config.kubeconfig) as client:
+        await serve(config, client)
+
+
+def _log_to_stderr(level: int) -> None:
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )

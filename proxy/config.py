@@ -1,0 +1,123 @@
+"""From flags to a checked configuration."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.errors import BadFlag
+from proxy.model import Family, Network, family_of
+from proxy.parse import parse_address, parse_network
+from proxy.settings import Pods, Settings
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything one proxy needs to run. ``listen`` addresses are None where switched off."""
+
+    kubeconfig: str
+    node_name: str
+    mode: str
+    settings: Settings
+    healthz: Listen | None
+    metrics: Listen | None
+    proxy_name: str = ""
+    min_sync_period: float = 0.01
+    pods_by_node: bool = False  # detect-local-mode NodeCIDR: known once the Node has its ranges
+    backend_options: Mapping[str, str] = field(default_factory=dict)
+
+
+def from_flags(flags: Mapping[str, Any], hostname: str) -> Config:
+    """The configuration that flags ask for; raises BadFlag, which names the flag."""
+    if not flags["kubeconfig"] and not flags["cleanup"]:
+        raise BadFlag("--kubeconfig is missing: it says how to reach the API server")
+    return Config(
+        kubeconfig=flags["kubeconfig"] or "",
+        node_name=(flags["node_name"] or hostname).strip().lower(),
+        mode=flags["proxy_mode"],
+        settings=_settings(flags),
+        healthz=_listen("--healthz-bind-address", flags["healthz_bind_address"]),
+        metrics=_listen("--metrics-bind-address", flags["metrics_bind_address"]),
+        proxy_name=flags["service_proxy_name"],
+        min_sync_period=duration("--min-sync-period", flags["min_sync_period"]),
+        pods_by_node=flags["detect_local_mode"] == "NodeCIDR",
+        backend_options={"flavor": flags["iptables_flavor"]},
+    )
+
+
+def _settings(flags: Mapping[str, Any]) -> Settings:
+    addresses = _networks("--nodeport-addresses", flags["nodeport_addresses"])
+    return Settings(
+        pods=_pods(flags),
+        masquerade_all=flags["masquerade_all"],
+        mark_bit=flags["iptables_masquerade_bit"],
+        localhost_node_ports=flags["localhost_node_ports"],
+        node_port_networks=addresses or None,
+    )
+
+
+def _pods(flags: Mapping[str, Any]) -> Mapping[Family, Pods]:
+    match flags["detect_local_mode"]:
+        case "ClusterCIDR":
+            return pods_of(_networks("--cluster-cidr", flags["cluster_cidr"]))
+        case "NodeCIDR":
+            return {}
+        case "BridgeInterface":
+            name = _interface("--pod-bridge-interface", flags["pod_bridge_interface"])
+        case _:
+            name = (
+                _interface("--pod-interface-name-prefix", flags["pod_interface_name_prefix"]) + "+"
+            )
+    return dict.fromkeys(Family, Pods(interface=name))
+
+
+def pods_of(networks: tuple[Network, ...]) -> Mapping[Family, Pods]:
+    """Pods told by their ranges: the first of each family, as upstream takes them."""
+    return {family_of(network): Pods(network=network) for network in reversed(networks)}
+
+
+def _interface(flag: str, name: str) -> str:
+    """The name of a link: at most 15 bytes, and nothing that could be taken for more."""
+    if not re.fullmatch(r"[A-Za-z0-9_.@-]{1,15}", name):
+        raise BadFlag(f"{flag} {name!r} is not the name of an interface")
+    return name
+
+
+def _networks(flag: str, text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(parse_network(part) for part in text.split(",") if part.strip())
+    except ValueError as err:
+        raise BadFlag(f"{flag} {text!r}: {err}; it takes CIDR[,CIDR…]") from err
+
+
+def _listen(flag: str, text: str) -> Listen | None:
+    """``ADDRESS:PORT``; nothing, or port 0, switches the server off."""
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    try:
+        parse_address(host)
+    except ValueError as err:
+        raise BadFlag(f"{flag} {text!r}: {err}; it takes ADDRESS:PORT") from err
+    if not port.isdecimal() or int(port) > 65535:
+        raise BadFlag(f"{flag} {text!r}: {port!r} is not a port; it takes ADDRESS:PORT")
+    return Listen(host, int(port)) if int(port) else None
+
+
+def duration(flag: str, text: str) -> float:
+    """Seconds of a duration as Go writes them: ``10ms``, ``1m30s``."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise BadFlag(f"{flag} {text!r} is not a duration such as 10ms or 1m30s")
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)

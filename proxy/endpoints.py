@@ -1,0 +1,68 @@
+"""Which endpoints a Service's traffic policies and topology hints leave, seen from this node.
+
+The rules are those of upstream's CategorizeEndpoints: KEP-2086 (internalTrafficPolicy), KEP-1669
+(terminating endpoints), KEP-2433 and KEP-4444 (topology hints, trafficDistribution).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from proxy.model import Endpoint, NodeView, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """The two pools of a Service port.
+
+    ``cluster`` serves policy Cluster, ``local`` policy Local; ``anywhere`` tells whether any node
+    has a usable endpoint, which decides between rejecting and dropping.
+    """
+
+    cluster: tuple[Target, ...]
+    local: tuple[Target, ...]
+    anywhere: bool
+
+
+def usable(endpoints: Iterable[Endpoint], node: NodeView) -> Usable:
+    """Both pools, each falling back by itself to endpoints that terminate but still serve."""
+    everyone = merged(endpoints)
+    ready = [one for one in everyone if one.ready]
+    wanted = _preference(ready, node)
+    cluster = [one for one in ready if wanted(one)] or _leaving(everyone)
+    here = [one for one in everyone if one.local]
+    local = [one for one in here if one.ready] or _leaving(here)
+    return Usable(_targets(cluster), _targets(local), bool(cluster))
+
+
+def merged(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+    """Each target once: slices may overlap while endpoints move between them, and the best
+    state that any slice tells wins.
+    """
+    best: dict[Target, Endpoint] = {}
+    for one in endpoints:
+        known = best.get(one.target)
+        if known is None or _rank(one) > _rank(known):
+            best[one.target] = one
+    return list(best.values())
+
+
+def _rank(one: Endpoint) -> tuple[bool, bool, bool]:
+    return one.ready, one.serving, one.local
+
+
+def _leaving(endpoints: list[Endpoint]) -> list[Endpoint]:
+    return [one for one in endpoints if one.serving and one.terminating]
+
+
+def _preference(ready: list[Endpoint], node: NodeView) -> Callable[[Endpoint], bool]:
+    """Whom hints keep: hints count only when every ready endpoint has one and one is for us."""
+    if all(one.nodes for one in ready) and any(node.name in one.nodes for one in ready):
+        return lambda one: node.name in one.nodes
+    if all(one.zones for one in ready) and any(node.zone in one.zones for one in ready):
+        return lambda one: node.zone in one.zones
+    return lambda _: True
+
+
+def _targets(endpoints: Iterable[Endpoint]) -> tuple[Target, ...]:
+    """In one order whatever the slices' order, so that the same state is the same value."""
+    return tuple(sorted({one.target for one in endpoints}))

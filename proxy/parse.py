@@ -1,0 +1,239 @@
+"""The edge: API objects become the proxy's values here, and nowhere else.
+
+Whatever cannot be used is left out and complained about, so that one malformed object stops
+neither its own good parts nor any other object. Addresses are parsed, never copied as text.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import TypeVar
+
+from control.api.node import Node
+from control.api.service import EndpointSlice, ServicePort, SliceEndpoint, SlicePort
+from control.api.service import Service as ApiService
+from proxy.model import (
+    Address,
+    Endpoint,
+    Network,
+    NodeView,
+    Port,
+    PortKey,
+    Protocol,
+    Service,
+    Slice,
+    Target,
+)
+
+PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+SERVICE_LABEL = "kubernetes.io/service-name"
+ZONE_LABEL = "topology.kubernetes.io/zone"
+AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
+DEFAULT_AFFINITY = 10800  # seconds; core/v1 ClientIPConfig
+_AFFINITY_LIMIT = 86400  # seconds; validation allows no more
+
+Wire = TypeVar("Wire")
+Value = TypeVar("Value")
+
+
+@dataclass(slots=True)
+class Complaints:
+    """What had to be left out of one object, in words for the log."""
+
+    about: str
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, where: str, why: object) -> None:
+        """Note that ``where`` was left out because of ``why``."""
+        self.lines.append(f"{self.about}: {where} is ignored: {why}")
+
+
+def parse_service(wire: ApiService, complaints: Complaints, proxy_name: str = "") -> Service | None:
+    """A Service as the proxy sees it; None when it has nothing to do with this proxy.
+
+    That is the case for headless and ExternalName Services, and for those that another proxy
+    serves (KEP-2447: the label service.kubernetes.io/service-proxy-name).
+    """
+    spec = wire.spec
+    if wire.metadata.labels.get(PROXY_NAME_LABEL, "") != proxy_name or spec.type == "ExternalName":
+        return None
+    cluster_ips = [
+        ip for ip in spec.cluster_ips or [spec.cluster_ip or ""] if ip not in ("", "None")
+    ]
+    addresses = _addresses(cluster_ips, "clusterIPs", complaints)
+    if not addresses:
+        return None
+    ports = tuple(_kept(spec.ports, "ports", complaints, _port))
+    balancers = _load_balancer_ips(wire)
+    return Service(
+        key=wire.key,
+        ports=ports,
+        cluster_ips=addresses,
+        external_ips=_addresses(spec.external_ips, "externalIPs", complaints),
+        load_balancer_ips=_addresses(balancers, "status.loadBalancer.ingress", complaints),
+        sources=_sources(spec.load_balancer_source_ranges, complaints),
+        affinity=_affinity(wire),
+        internal_local=spec.internal_traffic_policy == "Local",
+        external_local=spec.external_traffic_policy == "Local" and _is_external(wire),
+        health_check_port=_health_check_port(wire, complaints),
+    )
+
+
+def parse_slice(wire: EndpointSlice, node_name: str, complaints: Complaints) -> Slice | None:
+    """An EndpointSlice as the proxy sees it; None when it belongs to no Service."""
+    labels = wire.metadata.labels
+    service = labels.get(SERVICE_LABEL, "")
+    version = {"IPv4": 4, "IPv6": 6}.get(wire.address_type)
+    if not service or HEADLESS_LABEL in labels or version is None:
+        return None
+    endpoints = tuple(
+        _kept(
+            wire.endpoints, "endpoints", complaints, lambda one: _endpoint(one, version, node_name)
+        )
+    )
+    ports = dict(_kept(wire.ports, "ports", complaints, _slice_port))
+    return Slice(
+        (wire.metadata.namespace or "", service),
+        {key: tuple(make(number) for make in endpoints) for key, number in ports.items()},
+    )
+
+
+def parse_node(wire: Node, complaints: Complaints) -> NodeView:
+    """This node: its addresses, its zone, and whether load balancers may still send to it."""
+    status = [
+        one.address for one in wire.status.addresses if one.type in ("InternalIP", "ExternalIP")
+    ]
+    cidrs = wire.spec.pod_cidrs or [wire.spec.pod_cidr or ""]
+    leaving = any(taint.key == AUTOSCALER_TAINT for taint in wire.spec.taints)
+    return NodeView(
+        name=wire.metadata.name,
+        zone=wire.metadata.labels.get(ZONE_LABEL, ""),
+        addresses=_addresses(status, "status.addresses", complaints),
+        pod_cidrs=tuple(_kept((c for c in cidrs if c), "spec.podCIDRs", complaints, parse_network)),
+        eligible=not leaving and wire.metadata.deletion_timestamp is None,
+    )
+
+
+def parse_address(text: str) -> Address:
+    """An address without a zone; raises ValueError.
+
+    An IPv4 address in IPv6 clothes is refused: Go, and so every API object's author, takes it for
+    IPv4, Linux for neither.
+    """
+    address = ip_address(text)
+    if isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped):
+        raise ValueError(f"{text!r} is not a plain IP address")
+    return address
+
+
+def parse_network(text: str) -> Network:
+    """A network in CIDR notation, host bits allowed; raises ValueError."""
+    network = ip_network(text.strip(), strict=False)
+    if network.version == 6:
+        parse_address(str(network.network_address))
+    return network
+
+
+def _kept(
+    items: Iterable[Wire], where: str, complaints: Complaints, parse: Callable[[Wire], Value]
+) -> Iterable[Value]:
+    for index, item in enumerate(items):
+        try:
+            yield parse(item)
+        except ValueError as err:
+            complaints.add(f"{where}[{index}]", err)
+
+
+def _addresses(texts: Iterable[str], where: str, complaints: Complaints) -> tuple[Address, ...]:
+    return tuple(dict.fromkeys(_kept(texts, where, complaints, parse_address)))
+
+
+def _number(value: int | None, what: str, *, least: int = 1) -> int:
+    if value is None or not least <= value <= 65535:
+        raise ValueError(f"{what} {value} is not in {least}-65535")
+    return value
+
+
+def _port(wire: ServicePort) -> Port:
+    return Port(
+        name=wire.name,
+        protocol=Protocol(wire.protocol),
+        number=_number(wire.port, "port"),
+        node_port=_number(wire.node_port or 0, "nodePort", least=0),
+    )
+
+
+def _slice_port(wire: SlicePort) -> tuple[PortKey, int]:
+    return (wire.name or "", Protocol(wire.protocol or "TCP")), _number(wire.port, "port")
+
+
+def _endpoint(wire: SliceEndpoint, version: int, node_name: str) -> Callable[[int], Endpoint]:
+    """One endpoint, still without its port; only its first address counts (discovery/v1)."""
+    if not wire.addresses:
+        raise ValueError("it has no address")
+    address = _endpoint_address(wire.addresses[0], version)
+    conditions, hints = wire.conditions, wire.hints
+    return lambda port: Endpoint(
+        Target(address, port),
+        local=bool(node_name) and wire.node_name == node_name,
+        ready=conditions.ready is not False,
+        serving=conditions.serving is not False,
+        terminating=conditions.terminating is True,
+        zones=frozenset(zone.name for zone in hints.for_zones) if hints else frozenset(),
+        nodes=frozenset(node.name for node in hints.for_nodes) if hints else frozenset(),
+    )
+
+
+def _endpoint_address(text: str, version: int) -> Address:
+    """An address that may be an endpoint.
+
+    Validation refuses the rest too (ValidateEndpointIP), and for a reason: DNAT to loopback or
+    link-local addresses would reach what listens on the node for itself alone.
+    """
+    address = parse_address(text)
+    if address.version != version:
+        raise ValueError(f"{address} is not of the slice's family, IPv{version}")
+    for fault in ("unspecified", "loopback", "link_local", "multicast"):
+        if getattr(address, f"is_{fault}"):
+            raise ValueError(f"{address} is {fault.replace('_', '-')} and cannot be an endpoint")
+    return address
+
+
+def _sources(texts: list[str], complaints: Complaints) -> tuple[Network, ...] | None:
+    """The allowed sources. Of a list without one valid entry nobody is allowed: fail closed."""
+    if not texts:
+        return None
+    return tuple(_kept(texts, "loadBalancerSourceRanges", complaints, parse_network))
+
+
+def _load_balancer_ips(wire: ApiService) -> list[str]:
+    """Ingress addresses that arrive here unchanged: ipMode VIP or unset (KEP-1860)."""
+    balancer = wire.status.load_balancer
+    if wire.spec.type != "LoadBalancer" or balancer is None:
+        return []
+    return [one.ip for one in balancer.ingress if one.ip and one.ip_mode in (None, "VIP")]
+
+
+def _affinity(wire: ApiService) -> int | None:
+    if wire.spec.session_affinity != "ClientIP":
+        return None
+    config = wire.spec.session_affinity_config
+    seconds = config.client_ip.timeout_seconds if config and config.client_ip else None
+    return min(max(seconds or DEFAULT_AFFINITY, 1), _AFFINITY_LIMIT)
+
+
+def _is_external(wire: ApiService) -> bool:
+    return wire.spec.type in ("NodePort", "LoadBalancer") or bool(wire.spec.external_ips)
+
+
+def _health_check_port(wire: ApiService, complaints: Complaints) -> int:
+    """The port on which a node tells load balancers of its local endpoints; 0 for none."""
+    spec = wire.spec
+    if spec.type != "LoadBalancer" or spec.external_traffic_policy != "Local":
+        return 0
+    try:
+        return _number(spec.health_check_node_port or 0, "healthCheckNodePort", least=0)
+    except ValueError as err:
+        complaints.add("healthCheckNodePort", err)
+        return 0

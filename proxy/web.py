@@ -1,0 +1,61 @@
+"""The proxy's own HTTP: health for load balancers and restarts, metrics and mode for people."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from proxy.health import Answer, Health
+from proxy.metrics import Metrics
+
+log = logging.getLogger("podwire.proxy.web")
+
+Handler = Callable[[], web.Response]
+
+
+def health_routes(health: Health) -> Mapping[str, Handler]:
+    """/healthz and /livez."""
+    return {"/healthz": lambda: _json(health.healthz()), "/livez": lambda: _json(health.livez())}
+
+
+def metrics_routes(metrics: Metrics, mode: str) -> Mapping[str, Handler]:
+    """/metrics, and /proxyMode as upstream has it."""
+    return {
+        "/metrics": lambda: web.Response(
+            text=metrics.text(), headers={"X-Content-Type-Options": "nosniff"}
+        ),
+        "/proxyMode": lambda: web.Response(text=mode),
+        "/healthz": lambda: web.Response(text="ok"),
+    }
+
+
+def _json(answer: Answer) -> web.Response:
+    return web.json_response(answer.body, status=answer.status)
+
+
+@asynccontextmanager
+async def serving(routes: Mapping[str, Handler], host: str, port: int) -> AsyncIterator[None]:
+    """Serve while the context lasts. A port that is taken is logged, not fatal: packets matter
+    more than being asked about them.
+    """
+    app = web.Application()
+    for path, handler in routes.items():
+        app.router.add_get(path, _handler(handler))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as err:
+        log.error("cannot listen on %s:%d: %s", host, port, err.strerror)
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _handler(answer: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(_: web.Request) -> web.Response:
+        return answer()
+
+    return handle
