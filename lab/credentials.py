@@ -21,7 +21,7 @@ def write_credentials(
     authority.save(lab.path / "pki", "ca")
     for machine in machines:
         folder = lab.machine(machine.name) / "etc"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "ca.crt").write_bytes(authority.certificate)
         if machine.name == "control":
             _write_control(authority, spec, machine, folder)

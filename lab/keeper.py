@@ -33,7 +33,11 @@ class LaunchFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Gate:
-    """A pipe that one process waits at until another opens it; closing it unopened is a no."""
+    """A pipe that one process waits at until another opens it with a message.
+
+    When every process that could open it has died, the wait ends with nothing. A message ends in
+    a NUL, because forks that have nothing to do with the gate hold its ends open as well.
+    """
 
     read: int
     write: int
@@ -43,14 +47,19 @@ class _Gate:
         return cls(*os.pipe())
 
     def open(self, message: bytes = b"ok") -> None:
-        os.write(self.write, message)
+        os.write(self.write, message + b"\0")
         os.close(self.write)
 
     def wait(self) -> bytes:
-        """All that was written, once every writer is gone."""
         os.close(self.write)
-        with os.fdopen(self.read, "rb") as stream:
-            return stream.read()
+        message = b""
+        while not message.endswith(b"\0"):
+            part = os.read(self.read, 4096)
+            if not part:
+                break
+            message += part
+        os.close(self.read)
+        return message.rstrip(b"\0")
 
 
 def launch(
@@ -143,13 +152,13 @@ def _make_machine(lab: LabDir, spec: LabSpec, machine: Machine, run: Run, report
     rooted = _Gate.make()
 
     def first_process() -> None:
-        os.close(report.write)
-        os.close(rooted.read)
+        for fd in (report.write, rooted.read, born.read, born.write):
+            os.close(fd)
         _be_machine(lab, spec, machine, run, rooted, start)
 
     def split() -> None:
         linux.unshare(_INNER)
-        os.write(born.write, str(fork(first_process)).encode())
+        born.open(str(fork(first_process)).encode())
 
     born = _Gate.make()
     splitter = fork(split)

@@ -104,19 +104,6 @@ def _identify(root: Path, machine: Machine) -> None:
     resolv.write_text("")
 
 
-def namespace_pid(keeper: int, inner: int) -> int | None:
-    """The pid, as seen here, of the process that is ``inner`` in the keeper's pid namespace.
-
-    proc_pid_status(5): NSpid lists a process's pids from the reader's namespace inwards.
-    """
-    for child in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split():
-        for line in Path(f"/proc/{child}/status").read_text().splitlines():
-            field, _, pids = line.partition(":")
-            if field == "NSpid" and len(pids.split()) > 1 and pids.split()[-2] == str(inner):
-                return int(child)
-    return None
-
-
 def enter_argv(pid: int, *argv: str) -> list[str]:
     """The command line that runs ``argv`` in a machine, given the pid of its first process."""
     namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid")

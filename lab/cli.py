@@ -1,0 +1,232 @@
+"""``podwire lab``: a cluster on this machine."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from control.client import ClientError, KubeconfigError
+from lab import demo as demonstration
+from lab import logs as reader
+from lab.down import RemovalFailed, remove
+from lab.keeper import LaunchFailed
+from lab.report import Steps
+from lab.spec import POD_CIDRS, SERVICE_CIDRS, InvalidSpec, LabSpec, make_spec
+from lab.state import LabDir, all_labs, lab_dir, locked
+from lab.status import Status, locate, look
+from lab.up import LabExists, NotReady, make, wait_ready
+
+_EXPECTED = (
+    InvalidSpec,
+    LabExists,
+    LaunchFailed,
+    NotReady,
+    RemovalFailed,
+    ClientError,
+    KubeconfigError,
+    OSError,
+)
+_Command = Callable[..., Any]
+
+name_option = click.option("--name", default="lab", show_default=True, help="Which lab.")
+output_option = click.option(
+    "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Say what went wrong in one line, and end with code 1."""
+    try:
+        yield
+    except _EXPECTED as err:
+        raise click.ClickException(str(err)) from err
+
+
+def running(name: str) -> tuple[LabDir, LabSpec]:
+    """The lab with this name, which must be up."""
+    lab = lab_dir(name)
+    keeper, spec = lab.keeper(), lab.spec()
+    if keeper is None or spec is None or not keeper.alive:
+        raise click.ClickException(
+            f"no lab {name} is up; start it with: podwire lab up --name {name}"
+        )
+    return lab, spec
+
+
+def _need_root() -> None:
+    if os.geteuid() != 0:
+        raise click.ClickException("a lab is made of namespaces, which takes root: use sudo")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """A multi-node cluster on this machine, in network namespaces of its own."""
+
+
+@main.command()
+@name_option
+@click.option("--nodes", default=3, show_default=True, help="How many nodes, 1 to 100.")
+@click.option(
+    "--proxy", type=click.Choice(["iptables"]), default="iptables", show_default=True,
+    help="What balances Services.",
+)  # fmt: skip
+@click.option(
+    "--overlay", type=click.Choice(["routes", "vxlan"]), default="routes", show_default=True,
+    help="How nodes reach each other's Pods.",
+)  # fmt: skip
+@click.option(
+    "--store", type=click.Choice(["sqlite"]), default="sqlite", show_default=True,
+    help="Where the API server keeps objects.",
+)  # fmt: skip
+@click.option("--pod-cidr", help=f"Range of the Pods' addresses.  [default: {POD_CIDRS[0]}]")
+@click.option("--service-cidr", help=f"Range of the ClusterIPs.  [default: {SERVICE_CIDRS[0]}]")
+@click.option(
+    "--dual-stack", is_flag=True,
+    help=f"IPv6 too: Pods in {POD_CIDRS[1]}, Services in {SERVICE_CIDRS[1]}.",
+)  # fmt: skip
+@click.option("--demo/--no-demo", default=True, show_default=True, help="End with the demo.")
+def up(demo: bool, **options: Any) -> None:
+    """Start a lab, then show a ClusterIP balancing."""
+    _need_root()
+    console = Console()
+    with plain_errors():
+        spec = make_spec(**options)
+        steps = Steps(console)
+        lab = make(spec, steps)
+        with steps.step("nodes ready") as say:
+            wait_ready(lab.kubeconfig, spec, say)
+        if demo:
+            _demonstrate(console, steps, lab, spec)
+        console.print(f"\nlab {spec.name} is up after {steps.elapsed:.1f} s", highlight=False)
+        _suggest(console, lab)
+
+
+@main.command()
+@name_option
+def demo(name: str) -> None:
+    """Deploy three replicas, and draw who answers requests to their ClusterIP."""
+    _need_root()
+    lab, spec = running(name)
+    console = Console()
+    with plain_errors():
+        _demonstrate(console, Steps(console), lab, spec)
+
+
+def _demonstrate(console: Console, steps: Steps, lab: LabDir, spec: LabSpec) -> None:
+    source = "node1"
+    with steps.step("demo") as say:
+        address = demonstration.deploy(lab.kubeconfig, max(3, min(spec.nodes, 6)), say)
+    enter = locate(lab, source).enter()
+    with steps.step(f"{demonstration.REQUESTS} requests"):
+        balance = demonstration.measure(lab.kubeconfig, address, enter)
+    demonstration.show(console, balance, source)
+
+
+def _suggest(console: Console, lab: LabDir) -> None:
+    name = "" if lab.name == "lab" else f" --name {lab.name}"
+    console.print("\nTry next:", highlight=False)
+    for line in (
+        f'export KUBECONFIG="$(bin/podwire lab kubeconfig{name})"; kubectl get pods -o wide',
+        "kubectl scale deployment hello --replicas 5",
+        f"bin/podwire lab exec{name} node2 -- iptables-save -t nat",
+    ):
+        console.print(f"  {line}", highlight=False, soft_wrap=True)
+
+
+@main.command()
+@name_option
+def down(name: str) -> None:
+    """End a lab and remove all of it; also what a killed or half-made one left."""
+    _need_root()
+    with plain_errors(), locked():
+        found = remove(lab_dir(make_spec(name).name))
+    click.echo(f"lab {name} is down" if found else f"no lab {name}: nothing to remove")
+
+
+@main.command("list")
+@output_option
+def list_(output: str) -> None:
+    """List the labs of this machine."""
+    with plain_errors():
+        states = [(lab.name, look(lab)) for lab in all_labs()]
+    if output == "json":
+        rows = [{"name": name, "state": s.state, "nodes": s.nodes} for name, s in states]
+        return click.echo(json.dumps(rows, indent=2))
+    table = _table("NAME", "STATE", "NODES")
+    for name, state in states:
+        table.add_row(name, state.state, str(state.nodes))
+    return Console().print(table)
+
+
+@main.command()
+@name_option
+@output_option
+def status(name: str, output: str) -> None:
+    """Show a lab's machines and the processes that run on them."""
+    with plain_errors():
+        state = look(lab_dir(make_spec(name).name))
+    if output == "json":
+        return click.echo(json.dumps(dataclasses.asdict(state), indent=2))
+    return _show_status(name, state)
+
+
+def _show_status(name: str, state: Status) -> None:
+    click.echo(f"lab {name}: {state.state}")
+    table = _table("MACHINE", "ADDRESSES", "COMPONENT", "PID", "UP")
+    for machine in state.machines:
+        first = (machine.name, ", ".join(machine.addresses))
+        for component in machine.components:
+            up_for = "" if component.seconds is None else f"{component.seconds:.0f} s"
+            table.add_row(*first, component.name, str(component.pid or "down"), up_for)
+            first = ("", "")
+    Console().print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="")
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+@main.command("exec", context_settings={"ignore_unknown_options": True})
+@name_option
+@click.argument("machine")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
+def exec_(name: str, machine: str, command: tuple[str, ...]) -> None:
+    """Run a command on a machine: node1 …, control, or switch (the world outside)."""
+    _need_root()
+    lab, _ = running(name)
+    with plain_errors():
+        argv = locate(lab, machine).enter(*command)
+        os.execvp(argv[0], argv)  # noqa: S606  # no shell: the user's own words, one by one
+
+
+@main.command()
+@name_option
+def kubeconfig(name: str) -> None:
+    """Print the path of the kubeconfig."""
+    lab, _ = running(name)
+    click.echo(lab.kubeconfig)
+
+
+@main.command()
+@name_option
+@click.argument("component")
+@click.option("--machine", help="Of this machine alone.")
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines come.")
+@click.option("--tail", type=click.IntRange(0), help="Only this many last lines of each.")
+def logs(name: str, component: str, machine: str | None, follow: bool, tail: int | None) -> None:
+    """Print the log of a component: apiserver, scheduler, controllers, agent, cni or proxy."""
+    lab = lab_dir(make_spec(name).name)
+    with plain_errors():
+        files = reader.find(lab, component, machine)
+        reader.show(files, tail=tail, follow=follow, write=partial(print, end="", flush=True))

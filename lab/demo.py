@@ -1,0 +1,149 @@
+"""The first thing a new cluster shows: a Deployment, a Service, and who answers its ClusterIP."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from control.api import kinds
+from control.api.meta import Object
+from control.api.pod import Pod
+from control.api.service import EndpointSlice, Service
+from control.api.workload import Deployment
+from control.client import ApiError, Client
+from lab.report import Say
+from lab.up import NotReady, follow
+
+NAME = "hello"
+NAMESPACE = "default"
+PORT = 80
+REQUESTS = 300
+READY_SECONDS = 60
+_BAR = 40  # columns of the longest bar
+_PROBE = Path(__file__).with_name("probe.py")
+_LABELS = {"app": NAME}
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """How often each Pod answered, on which node it runs, and what failed."""
+
+    address: str
+    answers: Mapping[str, int]
+    nodes: Mapping[str, str]
+    failures: Mapping[str, int]
+
+
+def manifests(replicas: int) -> tuple[Deployment, Service]:
+    """What the demo applies; examples/web.yaml is the same in YAML."""
+    container = {
+        "name": "web",
+        "image": "podwire/tools",
+        "command": ["/bin/serve", "8080"],
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
+    }
+    template = {"metadata": {"labels": _LABELS}, "spec": {"containers": [container]}}
+    deployment = _object("apps/v1", "Deployment", {
+        "replicas": replicas, "selector": {"matchLabels": _LABELS}, "template": template,
+    })  # fmt: skip
+    service = _object("v1", "Service", {
+        "selector": _LABELS, "ports": [{"name": "http", "port": PORT, "targetPort": "http"}],
+    })  # fmt: skip
+    return Deployment.parse(deployment), Service.parse(service)
+
+
+def _object(api_version: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    metadata = {"name": NAME, "namespace": NAMESPACE, "labels": _LABELS}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def deploy(kubeconfig: Path, replicas: int, say: Say) -> str:
+    """Apply the demo and wait until all its endpoints are ready; returns the ClusterIP.
+
+    Raises NotReady, ApiError, UnreachableError.
+    """
+    return asyncio.run(_deploy(kubeconfig, replicas, say))
+
+
+async def _deploy(kubeconfig: Path, replicas: int, say: Say) -> str:
+    deployment, service = manifests(replicas)
+    async with Client.from_kubeconfig(kubeconfig) as client:
+        await _ensure(client, kinds.DEPLOYMENT, deployment)
+        await _ensure(client, kinds.SERVICE, service)
+        address = (await client.get(kinds.SERVICE, NAMESPACE, NAME)).spec.cluster_ip
+
+    def ready(slice_: EndpointSlice) -> bool:
+        if slice_.metadata.labels.get("kubernetes.io/service-name") != NAME:
+            return False
+        count = sum(endpoint.conditions.ready is not False for endpoint in slice_.endpoints)
+        say(f"demo: {count} of {replicas} replicas ready")
+        return count >= replicas
+
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await follow(kubeconfig, kinds.ENDPOINT_SLICE, ready)
+    except TimeoutError:
+        raise NotReady(f"deployment {NAME} is not ready after {READY_SECONDS} s; see: "
+                       f"kubectl describe pods -l app={NAME}") from None  # fmt: skip
+    assert address is not None  # noqa: S101  # the API server allocates one for every Service
+    return address
+
+
+async def _ensure(client: Client, kind: kinds.Kind[Any], wanted: Object) -> None:
+    """Create an object, or leave the one that is there: the demo may be run again."""
+    try:
+        await client.create(kind, wanted)
+    except ApiError as err:
+        if err.reason != "AlreadyExists":
+            raise
+
+
+def measure(kubeconfig: Path, address: str, enter: list[str]) -> Balance:
+    """Ask the Service from inside a machine; ``enter`` is the command line that goes there."""
+    argv = [*enter, sys.executable, "-IS", str(_PROBE), address, str(PORT), str(REQUESTS)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotReady(f"the demo's requests could not be sent: {done.stderr.strip()}")
+    result = json.loads(done.stdout)
+    nodes = asyncio.run(_nodes(kubeconfig))
+    return Balance(address, result["answers"], nodes, result["failures"])
+
+
+async def _nodes(kubeconfig: Path) -> dict[str, str]:
+    async with Client.from_kubeconfig(kubeconfig) as client:
+        selector = ",".join(f"{key}={value}" for key, value in _LABELS.items())
+        pods = await client.list(kinds.POD, NAMESPACE, label_selector=selector)
+    return {_name(pod): _node(pod) for pod in pods.items}
+
+
+def _name(item: Object) -> str:
+    return item.metadata.name
+
+
+def _node(pod: Pod) -> str:
+    return pod.spec.node_name or ""
+
+
+def show(console: Console, balance: Balance, source: str) -> None:
+    """Draw the balance as bars."""
+    console.print(
+        f"\n{REQUESTS} requests from {source} to the ClusterIP "
+        f"[bold]http://{balance.address}:{PORT}[/]:\n",
+        highlight=False,
+    )
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    most = max(balance.answers.values(), default=1)
+    for pod, count in sorted(balance.answers.items()):
+        bar = "█" * round(_BAR * count / most)
+        table.add_row(pod, f"[dim]{balance.nodes.get(pod, '')}[/]", f"[cyan]{bar}[/] {count}")
+    for cause, count in balance.failures.items():
+        table.add_row("[red]failed[/]", "", f"[red]{count}[/] {cause}")
+    console.print(table, highlight=False)

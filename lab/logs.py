@@ -1,0 +1,55 @@
+"""Reading the logs of a lab's components."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lab.state import LabDir
+
+_POLL_SECONDS = 0.2
+
+
+class NoLog(OSError):
+    """There is no such log; the text lists those there are."""
+
+
+def find(lab: LabDir, component: str, machine: str | None) -> list[Path]:
+    """The logs of a component, on one machine or on all; raises NoLog."""
+    known = sorted(lab.logs.glob("*.log"))
+    wanted = [
+        path
+        for path in known
+        if path.stem.partition("-")[2] == component
+        and (machine is None or path.stem.partition("-")[0] == machine)
+    ]
+    if not wanted:
+        names = ", ".join(sorted({path.stem.partition("-")[2] for path in known}))
+        where = f" on {machine}" if machine else ""
+        raise NoLog(f"lab {lab.name} has no log of {component}{where}; it has: {names or 'none'}")
+    return wanted
+
+
+def show(
+    files: Sequence[Path], *, tail: int | None, follow: bool, write: Callable[[str], None]
+) -> None:
+    """Write the logs, each line with its machine in front when there are several."""
+    streams = [(path, path.open(errors="replace")) for path in files]
+    try:
+        for path, stream in streams:
+            lines = stream.readlines()
+            for line in lines[len(lines) - tail :] if tail is not None else lines:
+                write(_prefix(path, files) + line)
+        while follow:
+            time.sleep(_POLL_SECONDS)
+            for path, stream in streams:
+                for line in stream.readlines():
+                    write(_prefix(path, files) + line)
+    except KeyboardInterrupt:
+        return
+    finally:
+        for _, stream in streams:
+            stream.close()
+
+
+def _prefix(path: Path, files: Sequence[Path]) -> str:
+    return f"{path.stem.partition('-')[0]}: " if len(files) > 1 else ""

@@ -1,0 +1,127 @@
+"""What runs of a lab, read from /proc: which process is which machine, and which component."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.machine import enter_argv
+from lab.spec import machines
+from lab.state import LabDir
+
+
+class NoMachine(OSError):
+    """The lab has no such machine, or it does not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentStatus:
+    """A component; pid (as seen from the host) and age in seconds, or None while it is down."""
+
+    name: str
+    pid: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineStatus:
+    """A machine, its addresses, and its components."""
+
+    name: str
+    pid: int | None
+    addresses: tuple[str, ...]
+    components: tuple[ComponentStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``state`` is up, dead (its processes were killed), half-made, or absent."""
+
+    state: str
+    nodes: int
+    machines: tuple[MachineStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command can run."""
+
+    pid: int
+    network_only: bool  # the switch has a network of its own, and the host's files
+
+    def enter(self, *argv: str) -> list[str]:
+        """The command line that runs ``argv`` there."""
+        if self.network_only:
+            return ["nsenter", f"--target={self.pid}", "--net", "--", *argv]
+        return enter_argv(self.pid, *argv)
+
+
+def locate(lab: LabDir, machine: str) -> Place:
+    """Find a running machine; raises NoMachine, which lists those there are."""
+    keeper = lab.keeper()
+    if keeper is None or not keeper.alive:
+        raise NoMachine(f"lab {lab.name} is not up")
+    if machine == "switch":
+        return Place(keeper.pid, network_only=True)
+    pids = _machine_pids(lab, keeper.pid)
+    if machine not in pids:
+        known = ", ".join([*sorted(pids), "switch"])
+        raise NoMachine(f"lab {lab.name} has no machine {machine}: it has {known}")
+    return Place(pids[machine], network_only=False)
+
+
+def look(lab: LabDir) -> Status:
+    """The state of a lab, whatever is left of it."""
+    if not lab.path.exists():
+        return Status("absent", 0)
+    spec, keeper = lab.spec(), lab.keeper()
+    if spec is None or keeper is None:
+        return Status("half-made", 0)
+    pids = _machine_pids(lab, keeper.pid) if keeper.alive else {}
+    rows = []
+    for machine in machines(spec):
+        pid = pids.get(machine.name)
+        processes = _children(pid) if pid is not None else {}
+        components = tuple(_component(c.name, processes) for c in machine.components)
+        rows.append(MachineStatus(machine.name, pid, machine.ips, components))
+    return Status("up" if keeper.alive else "dead", spec.nodes, tuple(rows))
+
+
+def _machine_pids(lab: LabDir, keeper: int) -> dict[str, int]:
+    """Machines by the title that their first process gave itself."""
+    prefix = f"podwire machine {lab.name}/"
+    return {
+        title.removeprefix(prefix): pid
+        for pid, title in _children(keeper).items()
+        if title.startswith(prefix)
+    }
+
+
+def _component(name: str, processes: dict[int, str]) -> ComponentStatus:
+    for pid, title in processes.items():
+        if title.split()[:2] == ["podwire", name]:
+            return ComponentStatus(name, pid, _age(pid))
+    return ComponentStatus(name, None, None)
+
+
+def _children(pid: int) -> dict[int, str]:
+    """Title by pid of a process's children; those that end meanwhile are left out."""
+    titles = {}
+    for child in _read(f"/proc/{pid}/task/{pid}/children").split():
+        titles[int(child)] = _read(f"/proc/{child}/cmdline").replace("\0", " ").strip()
+    return titles
+
+
+def _age(pid: int) -> float | None:
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    if not fields:
+        return None
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def _read(path: str) -> str:
+    """A file of /proc; empty when its process is gone."""
+    try:
+        return Path(path).read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -1,0 +1,131 @@
+"""Making a lab: credentials, processes, and the wait until every node is ready."""
+
+import asyncio
+import gc
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from control.agent.images import ensure_tools
+from control.api import kinds
+from control.api.node import Node
+from control.client import Client, Informer
+from lab import main
+from lab.credentials import write_credentials
+from lab.down import remove
+from lab.keeper import launch
+from lab.machine import BOUND
+from lab.report import Say, Steps
+from lab.spec import LabSpec, machines
+from lab.state import IMAGES, LabDir, lab_dir, locked
+
+READY_SECONDS = 60
+READY_SECONDS_PER_NODE = 10
+
+
+class LabExists(Exception):
+    """A lab of this name runs already."""
+
+
+class NotReady(Exception):
+    """The lab runs, but a part of it did not become ready in time."""
+
+
+def make(spec: LabSpec, steps: Steps) -> LabDir:
+    """Bring the lab's processes up; on failure nothing of it is left behind.
+
+    Raises LabExists, LaunchFailed, OSError.
+    """
+    lab = lab_dir(spec.name)
+    with locked():
+        _claim(lab, spec, steps)
+    try:
+        with steps.step("images", animated=False):
+            ensure_tools(IMAGES)
+        with steps.step("certificates", animated=False):
+            management = _prepare(lab, spec)
+        with steps.step(f"{spec.nodes} nodes and the control plane", animated=False):
+            _start(lab, spec, management)
+    except BaseException:
+        remove(lab)
+        raise
+    return lab
+
+
+def _claim(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
+    keeper = lab.keeper()
+    if keeper is not None and keeper.alive:
+        raise LabExists(f"lab {lab.name} is up already; end it with: podwire lab down --name "
+                        f"{lab.name}")  # fmt: skip
+    if lab.path.exists():
+        with steps.step(f"what a killed lab {lab.name} left behind, removed", animated=False):
+            remove(lab)
+    lab.create(spec)
+
+
+def _prepare(lab: LabDir, spec: LabSpec) -> socket.socket:
+    """Everything that has to be there before the first process; returns the API's socket."""
+    management = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    hosts = machines(spec)
+    for machine in hosts:
+        for folder in BOUND:
+            (lab.machine(machine.name) / folder).mkdir(parents=True, exist_ok=True)
+    write_credentials(lab, spec, hosts, f"https://127.0.0.1:{management.getsockname()[1]}")
+    return management
+
+
+def _start(lab: LabDir, spec: LabSpec, management: socket.socket) -> None:
+    for name in main.DAEMONS:
+        main.load(name)  # once, here: the forks share it
+    gc.collect()
+    with management:
+        launch(lab, spec, machines(spec), management, main.run)
+
+
+def wait_ready(kubeconfig: Path, spec: LabSpec, say: Say) -> None:
+    """Wait until every node is ready; raises NotReady, which names those that are not."""
+    asyncio.run(_wait_ready(kubeconfig, spec, say))
+
+
+async def _wait_ready(kubeconfig: Path, spec: LabSpec, say: Say) -> None:
+    expected = {machine.name for machine in machines(spec)[1:]}
+    ready: set[str] = set()
+
+    def seen(node: Node) -> bool:
+        (ready.add if _is_ready(node) else ready.discard)(node.metadata.name)
+        say(f"nodes ready: {len(ready)} of {len(expected)}")
+        return ready >= expected
+
+    try:
+        async with asyncio.timeout(READY_SECONDS + READY_SECONDS_PER_NODE * spec.nodes):
+            await follow(kubeconfig, kinds.NODE, seen)
+    except TimeoutError:
+        missing = ", ".join(sorted(expected - ready))
+        raise NotReady(
+            f"not ready in time: {missing}; see: podwire lab logs agent --name {spec.name}"
+        ) from None
+
+
+async def follow(
+    kubeconfig: Path, kind: kinds.Kind[kinds.M], enough: Callable[[kinds.M], bool]
+) -> None:
+    """Show ``enough`` every object of a kind as it changes, until it answers yes."""
+    done = asyncio.Event()
+
+    def changed(_: kinds.M | None, new: kinds.M | None) -> None:
+        if new is not None and enough(new):
+            done.set()
+
+    async with Client.from_kubeconfig(kubeconfig) as client:
+        informer = Informer(client, kind)
+        informer.subscribe(changed)
+        watching = asyncio.create_task(informer.run())
+        try:
+            await done.wait()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+
+def _is_ready(node: Node) -> bool:
+    return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)

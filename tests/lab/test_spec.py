@@ -1,0 +1,80 @@
+"""A lab's spec and plan: pure."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.network import machine_script, switch_script
+from lab.spec import InvalidSpec, cgroup, machines, make_spec
+
+
+def test_defaults_are_single_stack():
+    spec = make_spec("lab")
+    assert spec.pod_cidrs == ("10.244.0.0/16",)
+    assert not spec.dual_stack
+
+
+def test_an_ipv6_range_makes_it_dual_stack_in_every_part():
+    spec = make_spec("lab", pod_cidr="10.1.0.0/16,fd01::/56", dual_stack=True)
+    assert spec.pod_cidrs == ("10.1.0.0/16", "fd01::/56")
+    assert spec.service_cidrs == ("10.96.0.0/16", "fd00:10:96::/112")
+    assert all(len(machine.addresses) == 2 for machine in machines(spec))
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"name": "../etc"}, "--name"),
+        ({"name": "lab\n"}, "--name"),
+        ({"name": ""}, "--name"),
+        ({"name": "a" * 33}, "--name"),
+        ({"nodes": 0}, "--nodes"),
+        ({"nodes": 101}, "--nodes"),
+        ({"pod_cidr": "10.244.0.0"}, "--pod-cidr 10.244.0.0/32"),
+        ({"pod_cidr": "10.244.0.1/16"}, "--pod-cidr"),
+        ({"pod_cidr": "8.8.0.0/16"}, "private"),
+        ({"pod_cidr": "10.1.0.0/16,10.2.0.0/16"}, "one range of a family"),
+        ({"service_cidr": "10.244.8.0/24"}, "overlaps --pod-cidr"),
+        ({"service_cidr": "172.31.0.0/24"}, "overlaps the nodes' range"),
+        ({"service_cidr": "fd01::/112"}, "same address families"),
+    ],
+)
+def test_a_bad_option_is_named(options, names):
+    with pytest.raises(InvalidSpec, match=names.replace(".", r"\.")):
+        make_spec(**{"name": "lab", **options})
+
+
+@given(st.integers(1, 100), st.booleans())
+def test_every_machine_has_addresses_of_its_own(nodes, dual_stack):
+    plan = machines(make_spec("lab", nodes=nodes, dual_stack=dual_stack))
+    addresses = [address for machine in plan for address in machine.addresses]
+    assert len(set(addresses)) == len(addresses) == (nodes + 1) * (1 + dual_stack)
+    switch = [ipaddress.ip_interface(a) for a in ("172.31.0.1/24", "fd00:31::1/64")]
+    for address in map(ipaddress.ip_interface, addresses):
+        assert any(address.network == home.network and address != home for home in switch)
+
+
+def test_nothing_forwards_out_of_the_switch():
+    spec = make_spec("lab", dual_stack=True)
+    assert not any("default" in line for line in switch_script(spec))
+    node = machines(spec)[1]
+    routes = [line for line in machine_script(spec, node) if "route add" in line]
+    assert routes == [
+        "route add default via 172.31.0.1",
+        "-6 route add default via fd00:31::1",
+    ]
+
+
+def test_every_part_gets_the_pod_ranges_of_the_lab():
+    spec = make_spec("lab", pod_cidr="10.9.0.0/16")
+    argvs = [c.argv for m in machines(spec) for c in m.components]
+    using = [argv for argv in argvs if any(a.startswith("--cluster-cidr") for a in argv)]
+    assert len(using) == 1 + 2 * 3
+    assert all("--cluster-cidr=10.9.0.0/16" in argv for argv in using)
+
+
+def test_cgroups_nest_by_lab_and_machine():
+    assert cgroup("lab") == "podwire/lab"
+    assert cgroup("lab", "node1") == "podwire/lab/node1"
