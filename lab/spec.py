@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 # A lab's name becomes part of host names and paths: a DNS label (RFC 1123), kept short.
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 MAX_NODES = 100
+NODE_MASKS = {4: 24, 6: 64}  # what each node gets of the Pod range
 
 SWITCH_V4 = ipaddress.ip_interface("172.31.0.1/24")
 SWITCH_V6 = ipaddress.ip_interface("fd00:31::1/64")
@@ -91,6 +92,7 @@ def make_spec(
     if len(pods) != len(services):
         raise InvalidSpec("--pod-cidr and --service-cidr need the same address families")
     _refuse_overlap({"--pod-cidr": pods, "--service-cidr": services})
+    _require_room(nodes, pods)
     return LabSpec(name, nodes, proxy, overlay, store, pods, services)
 
 
@@ -125,6 +127,15 @@ def _refuse_overlap(ranges: dict[str, tuple[str, ...]]) -> None:
                 if network.version == taken.version and network.overlaps(taken):
                     raise InvalidSpec(f"{option} {network} overlaps {other} {taken}")
             known.append((option, network))
+
+
+def _require_room(nodes: int, pod_cidrs: tuple[str, ...]) -> None:
+    for network in map(ipaddress.ip_network, pod_cidrs):
+        mask = NODE_MASKS[network.version]
+        if network.prefixlen > mask or 1 << (mask - network.prefixlen) < nodes:
+            raise InvalidSpec(
+                f"--pod-cidr {network} is too small: each of {nodes} nodes takes a /{mask}"
+            )
 
 
 def machines(spec: LabSpec) -> tuple[Machine, ...]:
@@ -170,6 +181,8 @@ def _control(spec: LabSpec) -> Machine:
             "controllers",
             _for(kubeconfig, "controllers"),
             f"--cluster-cidr={','.join(spec.pod_cidrs)}",
+            f"--node-cidr-mask-size={NODE_MASKS[4]}",
+            f"--node-cidr-mask-size-ipv6={NODE_MASKS[6]}",
         ),
     )
     return Machine("control", addresses, (apiserver, scheduler, controllers))
