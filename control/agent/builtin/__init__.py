@@ -1,0 +1,1 @@
+"""The built-in runtime: Pods from namespaces, cgroups and overlayfs, with nothing in between."""

@@ -1,0 +1,145 @@
+"""Commands in running containers: a short-lived shim enters the namespaces and runs them."""
+
+import asyncio
+import fcntl
+import json
+import os
+import struct
+import termios
+from contextlib import suppress
+from typing import Any
+
+from control.agent.builtin import spawn
+from control.agent.runtime import ExecResult, RuntimeFailure
+
+_MOST_OUTPUT = 10 * 1024  # of a probe, as kubelet keeps
+_PIECE = 32 * 1024
+
+
+async def run(spec: dict[str, Any], seconds: float) -> ExecResult:
+    """Run a command to its end, or kill it after that time; its outputs are one, and cut.
+
+    A command that cannot be executed has exit code 126, one whose container is going away 125.
+    """
+    stream = await open_stream(spec, stdin=False, merged=True)
+    output = b""
+    try:
+        async with asyncio.timeout(seconds):
+            while piece := await stream.read_output():
+                output = (output + piece)[:_MOST_OUTPUT]
+            code = await stream.wait()
+    except TimeoutError:
+        return ExecResult(-1, output, timed_out=True)
+    finally:
+        await stream.close()
+    return ExecResult(code, output)
+
+
+async def open_stream(spec: dict[str, Any], *, stdin: bool, merged: bool = False) -> "Stream":
+    """Start a command with streams; raises RuntimeFailure."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    terminal = os.openpty() if spec["terminal"] else None
+    try:
+        process = await _start(reader, terminal, stdin, merged)
+    except OSError as err:
+        os.close(writer)
+        raise RuntimeFailure(f"exec: {err}") from err
+    finally:
+        os.close(reader)
+        if terminal:
+            os.close(terminal[1])
+    with open(writer, "wb") as pipe, suppress(BrokenPipeError):  # noqa: ASYNC230, PTH123  64 KiB
+        pipe.write(json.dumps(spec).encode())
+    return Stream(process, terminal[0] if terminal else None)
+
+
+async def _start(
+    report: int, terminal: tuple[int, int] | None, stdin: bool, merged: bool
+) -> asyncio.subprocess.Process:
+    pipe, slave = asyncio.subprocess.PIPE, terminal[1] if terminal else None
+    return await asyncio.create_subprocess_exec(
+        *spawn.shim_command("exec", str(report)),
+        stdin=slave if slave is not None else pipe if stdin else asyncio.subprocess.DEVNULL,
+        stdout=slave if slave is not None else pipe,
+        stderr=slave if slave is not None else asyncio.subprocess.STDOUT if merged else pipe,
+        pass_fds=(report,),
+        start_new_session=True,
+    )
+
+
+class Stream:
+    """`control.agent.runtime.ExecStream` of one command."""
+
+    def __init__(self, process: asyncio.subprocess.Process, master: int | None) -> None:
+        self._process, self._master = process, master
+        self._readable = asyncio.Event()
+        if master is not None:
+            os.set_blocking(master, False)
+            asyncio.get_running_loop().add_reader(master, self._readable.set)
+
+    async def write(self, data: bytes) -> None:
+        """Feed its standard input; what it no longer reads is lost."""
+        if self._master is not None:
+            await _write_all(self._master, data)
+        elif self._process.stdin is not None:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self._process.stdin.write(data)
+                await self._process.stdin.drain()
+
+    async def close_input(self) -> None:
+        """End its standard input; on a terminal that is control-D."""
+        if self._master is not None:
+            await self.write(b"\x04")
+        elif self._process.stdin is not None:
+            self._process.stdin.close()
+
+    async def read_output(self) -> bytes:
+        """The next piece of its standard output; empty at its end."""
+        if self._master is not None:
+            return await self._read_terminal(self._master)
+        return await self._process.stdout.read(_PIECE) if self._process.stdout else b""
+
+    async def read_errors(self) -> bytes:
+        """The next piece of its standard error; empty at its end."""
+        return await self._process.stderr.read(_PIECE) if self._process.stderr else b""
+
+    async def _read_terminal(self, master: int) -> bytes:
+        while True:
+            await self._readable.wait()
+            self._readable.clear()
+            try:
+                return os.read(master, _PIECE)
+            except BlockingIOError:
+                continue
+            except OSError:  # EIO: nobody has its other end open any more
+                return b""
+
+    def resize(self, width: int, height: int) -> None:
+        """Tell its terminal the new size."""
+        if self._master is not None:
+            size = struct.pack("HHHH", height, width, 0, 0)
+            fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
+
+    async def wait(self) -> int:
+        """Its exit code."""
+        return await self._process.wait()
+
+    async def close(self) -> None:
+        """End it, if it still runs, and free what it held."""
+        if self._master is not None:
+            asyncio.get_running_loop().remove_reader(self._master)
+            os.close(self._master)
+            self._master = None
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+
+async def _write_all(terminal: int, data: bytes) -> None:
+    while data:
+        try:
+            data = data[os.write(terminal, data) :]
+        except BlockingIOError:  # the program does not read what is typed; it may later
+            await asyncio.sleep(0.02)

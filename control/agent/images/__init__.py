@@ -1,0 +1,1 @@
+"""Local images: names, archives, the store, and the image that podwire makes itself."""

@@ -1,0 +1,136 @@
+"""The Linux calls that Python 3.11 lacks, through libc. Each raises OSError, naming the call."""
+
+import ctypes
+import os
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_SLAVE = 0x80000
+MS_RELATIME = 0x200000
+MS_STRICTATIME = 0x1000000
+MNT_DETACH = 0x2
+
+PR_SET_PDEATHSIG = 1
+PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+_SYS_OPENAT2 = 437  # the same number on every architecture, as all calls since Linux 5.1
+_CAPABILITY_VERSION_3 = 0x20080522
+# CAP_SYS_ADMIN for example is bit 21 (linux/capability.h); the order is the kernel's.
+CAPABILITIES = (
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
+    "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
+    "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT",
+    "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD",
+    "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
+    "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+)  # fmt: skip
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(name: str, *arguments: object, about: str = "") -> int:
+    result: int = getattr(_libc, name)(*arguments)
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}", about or None)
+    return result
+
+
+def _text(value: str | None) -> bytes | None:
+    return None if value is None else os.fsencode(value)
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:
+    """mount(2)."""
+    _call(
+        "mount", _text(source), _text(target), _text(kind), ctypes.c_ulong(flags), _text(data),
+        about=target,
+    )  # fmt: skip
+
+
+def unmount(target: str, flags: int = MNT_DETACH) -> None:
+    """umount2(2), lazy unless told otherwise."""
+    _call("umount2", _text(target), flags, about=target)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """pivot_root(2)."""
+    _call("pivot_root", _text(new), _text(old), about=new)
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    _call("unshare", flags)
+
+
+def setns(fd: int, kind: int = 0) -> None:
+    """setns(2)."""
+    _call("setns", fd, kind)
+
+
+def prctl(option: int, argument: int = 0) -> None:
+    """prctl(2) with up to one argument."""
+    _call("prctl", option, *(ctypes.c_ulong(value) for value in (argument, 0, 0, 0)))
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
+    """openat2(2): a file descriptor, opened without leaving ``directory``."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    size = ctypes.c_size_t(ctypes.sizeof(how))
+    return _call(
+        "syscall", ctypes.c_long(_SYS_OPENAT2), directory, _text(path), ctypes.byref(how), size,
+        about=path,
+    )  # fmt: skip
+
+
+def set_capabilities(names: list[str]) -> None:
+    """Keep these as permitted and effective; no inheritable, no ambient ones (runc, since 2022)."""
+    wanted = sum(1 << CAPABILITIES.index(name) for name in names)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    low, high = wanted & 0xFFFFFFFF, wanted >> 32
+    # two structs of effective, permitted, inheritable: the lower and the upper 32 capabilities
+    data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
+    _call("capset", ctypes.byref(header), ctypes.byref(data))
+
+
+def drop_bounding(keep: list[str]) -> None:
+    """Take every other capability out of the bounding set, for good."""
+    last = int(read_text("/proc/sys/kernel/cap_last_cap"))
+    kept = {CAPABILITIES.index(name) for name in keep}
+    for number in range(last + 1):
+        if number not in kept:
+            prctl(PR_CAPBSET_DROP, number)
+
+
+def read_text(path: str) -> str:
+    """The text of a small file."""
+    with open(path) as file:
+        return file.read()
