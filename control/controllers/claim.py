@@ -1,0 +1,73 @@
+"""Whose an object is: adopting orphans that match, releasing what matches no more. Pure.
+
+As upstream's controller ref manager: the selector finds, the controller reference decides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic
+
+from control.api.kinds import Kind
+from control.api.meta import LabelSelector, Object, OwnerReference
+from control.api.selectors import from_model, selects
+from control.client.cache import Item, Key
+from control.controllers.actions import Patch
+from control.controllers.world import Table, World, controller_of, owner_reference
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(Generic[Item]):
+    """What a controller's object has, and what must change for that to be so."""
+
+    owned: tuple[Item, ...]
+    actions: tuple[Patch, ...]
+
+
+def claim(table: Table[Item], kind: Kind, owner: Object, selector: LabelSelector) -> Claim[Item]:
+    """The objects of `owner` (a `kind`) in a table."""
+    wanted = from_model(selector)
+    owned: list[Item] = []
+    actions: list[Patch] = []
+    for item in table.controlled_by(owner.metadata.uid):
+        if wanted.matches(item.metadata.labels):
+            owned.append(item)
+        elif owner.metadata.deletion_timestamp is None and not item.metadata.deletion_timestamp:
+            actions.append(_with_owners(table.kind, item, _without(item, owner.metadata.uid)))
+    if owner.metadata.deletion_timestamp is None and wanted.requirements:
+        for item in table.orphans(owner.metadata.namespace):
+            if item.metadata.deletion_timestamp is None and wanted.matches(item.metadata.labels):
+                mine = owner_reference(kind, owner)
+                owners = [*_without(item, owner.metadata.uid), mine]
+                actions.append(_with_owners(table.kind, item, owners))
+    return Claim(tuple(owned), tuple(actions))
+
+
+def _without(item: Object, uid: str) -> list[OwnerReference]:
+    return [ref for ref in item.metadata.owner_references if ref.uid != uid]
+
+
+def _with_owners(kind: Kind, item: Object, owners: list[OwnerReference]) -> Patch:
+    # With the resourceVersion: two controllers that adopt the same orphan must not both succeed.
+    change = {
+        "ownerReferences": [ref.wire() for ref in owners] or None,
+        "resourceVersion": item.metadata.resource_version,
+    }
+    return Patch(kind, item, {"metadata": change})
+
+
+def interested(kind: Kind, item: Object, world: World) -> list[Key]:
+    """The keys of the `kind` objects whom a change of `item` concerns: its controller, or for an
+    orphan all that would adopt it."""
+    namespace = item.metadata.namespace
+    owner = controller_of(item)
+    if owner is not None:
+        same = owner.kind == kind.name and owner.api_version.split("/")[0] == kind.group
+        return [(namespace or "", owner.name)] if same else []
+    candidates = world[kind].within(namespace)
+    return [c.key for c in candidates if _selects(c, item.metadata.labels)]
+
+
+def _selects(owner: Object, labels: Mapping[str, str]) -> bool:
+    spec = getattr(owner, "spec", None)
+    selector = getattr(spec, "selector", None)
+    return isinstance(selector, LabelSelector) and selects(selector, labels)

@@ -1,0 +1,47 @@
+"""How far a rollout may go beyond, and below, the wanted number of replicas. Pure."""
+
+import math
+from dataclasses import dataclass
+
+from control.api.workload import Deployment, RollingUpdate
+
+_DEFAULT = "25%"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """In Pods: `replicas` wanted, `surge` more and `unavailable` fewer allowed during a rollout."""
+
+    replicas: int
+    surge: int
+    unavailable: int
+
+
+def limits(deployment: Deployment) -> Limits:
+    """The limits of a Deployment.
+
+    Percentages of the replicas are rounded up for the surge and down for the unavailable; both
+    zero would stand still, so that one may be unavailable then (upstream's ResolveFenceposts).
+    """
+    spec = deployment.spec
+    replicas = 1 if spec.replicas is None else spec.replicas
+    if spec.strategy.type == "Recreate":
+        return Limits(replicas, 0, 0)
+    rolling = spec.strategy.rolling_update or RollingUpdate()
+    surge = scaled(_or_default(rolling.max_surge), replicas, up=True)
+    unavailable = scaled(_or_default(rolling.max_unavailable), replicas, up=False)
+    if surge == 0 and unavailable == 0:
+        unavailable = 1
+    return Limits(replicas, surge, min(unavailable, replicas))
+
+
+def _or_default(value: int | str | None) -> int | str:
+    return _DEFAULT if value is None else value
+
+
+def scaled(value: int | str, total: int, *, up: bool) -> int:
+    """A number as it is, or a percentage (``25%``) of a total; the server has validated it."""
+    if isinstance(value, int):
+        return value
+    amount = int(value.removesuffix("%")) * total / 100
+    return math.ceil(amount) if up else math.floor(amount)

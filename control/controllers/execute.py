@@ -1,0 +1,225 @@
+"""Carries actions out through the client, and tells the informers what came of it.
+
+Every answer is learnt at once: a controller that decides again right after its own write sees that
+write, however far behind its watches are. That is what upstream's "expectations" are for.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from control.api import kinds
+from control.api.kinds import Kind
+from control.api.meta import Object
+from control.client.backoff import Backoff
+from control.client.errors import ApiError, UnreachableError
+from control.client.events import EventRecorder
+from control.client.informer import Informer
+from control.client.rest import Client
+from control.controllers.actions import (
+    Action,
+    Again,
+    Create,
+    Delete,
+    Finalize,
+    Patch,
+    Purge,
+    Report,
+    Update,
+    UpdateStatus,
+)
+from control.controllers.world import controller_of
+
+# As upstream's utilrand.SafeEncodeString: no vowels, nothing that looks like something else.
+_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_PREFIX = 58  # with five letters more, a name is still a DNS label
+
+
+class Executor:
+    """Carries out the actions of one controller."""
+
+    def __init__(
+        self, client: Client, informers: Mapping[Kind, Informer], recorder: EventRecorder
+    ) -> None:
+        self._client = client
+        self._informers = informers
+        self._recorder = recorder
+        self._does: dict[type, Callable[[Any], Awaitable[None]]] = {
+            Create: self._create,
+            Update: self._update,
+            UpdateStatus: self._update_status,
+            Patch: self._patch,
+            Delete: self._delete,
+            Finalize: self._finalize,
+            Purge: self._purge,
+        }
+
+    async def carry_out(self, actions: Iterable[Action]) -> float | None:
+        """Do all, in order; raises ClientError at the first failure.
+
+        Returns after how many seconds the key wants to be looked at again, if it does.
+        """
+        again = None
+        for sort, group in groupby(actions, key=type):
+            for action in (batch := list(group)):
+                if isinstance(action, Again):
+                    again = action.after if again is None else min(again, action.after)
+                elif isinstance(action, Report):
+                    self._recorder.record(action.about, action.type, action.reason, action.message)
+            if sort in (Create, Delete):
+                await self._together(sort, batch)
+            elif sort in self._does:
+                for action in batch:
+                    await self._does[sort](action)
+        return again
+
+    async def _together(self, sort: type, actions: Sequence[Action]) -> None:
+        """Neighbours side by side, in batches of 1, 2, 4, ... so that what is refused once is
+        not refused a thousand times (as upstream's slow start)."""
+        size, start = 1, 0
+        while start < len(actions):
+            batch = actions[start : start + size]
+            results = await asyncio.gather(
+                *(self._does[sort](action) for action in batch), return_exceptions=True
+            )
+            for failure in results:
+                if isinstance(failure, BaseException):
+                    raise failure
+            start, size = start + size, min(size * 2, 64)
+
+    # --- one action each -----------------------------------------------------------------------
+
+    async def _create(self, action: Create) -> None:
+        try:
+            made = await self._create_once(action.kind, action.object)
+        except ApiError as err:
+            if action.announce and not err.namespace_terminating:
+                text = f"Error creating: {err.status.message}"
+                self._recorder.record(action.announce, "Warning", "FailedCreate", text)
+            raise
+        if action.announce:
+            text = f"Created {action.kind.singular}: {made.metadata.name}"
+            self._recorder.record(action.announce, "Normal", "SuccessfulCreate", text)
+
+    async def _create_once(self, kind: Kind, wanted: Object) -> Object:
+        """Create one object, and one only: after a lost answer the same name is asked for again,
+        and finding it there, with our owner, means that the first try had worked."""
+        item, pause, doubtful = named(wanted), Backoff(), False
+        while True:
+            try:
+                return self._learn(kind, await self._client.create(kind, item))
+            except UnreachableError:
+                doubtful = True
+                await asyncio.sleep(pause.next())
+            except ApiError as err:
+                if not err.already_exists:
+                    raise
+                there = await self._client.get(kind, item.metadata.namespace, item.metadata.name)
+                self._learn(kind, there)
+                if doubtful and controller_of(there) == controller_of(item):
+                    return there
+                if not wanted.metadata.generate_name:
+                    raise
+                item = named(wanted)
+
+    async def _update(self, action: Update) -> None:
+        async with _Gone(self, action.kind, action.object):
+            self._learn(action.kind, await self._client.update(action.kind, action.object))
+
+    async def _update_status(self, action: UpdateStatus) -> None:
+        async with _Gone(self, action.kind, action.object):
+            self._learn(action.kind, await self._client.update_status(action.kind, action.object))
+
+    async def _patch(self, action: Patch) -> None:
+        meta = action.object.metadata
+        patch = action.patch | {"metadata": action.patch.get("metadata", {}) | {"uid": meta.uid}}
+        async with _Gone(self, action.kind, action.object):
+            changed = await self._client.patch(
+                action.kind,
+                meta.namespace,
+                meta.name,
+                patch,
+                type=action.type,
+                subresource=action.subresource,
+            )
+            self._learn(action.kind, changed)
+
+    async def _delete(self, action: Delete) -> None:
+        meta = action.object.metadata
+        try:
+            left = await self._client.delete(
+                action.kind,
+                meta.namespace,
+                meta.name,
+                uid=meta.uid,
+                propagation=action.propagation,
+                grace_period_seconds=action.grace_period_seconds,
+            )
+        except ApiError as err:
+            if err.not_found or err.conflict:  # gone; by now its name may be another's
+                self.bury(action.kind, action.object)
+                return
+            if action.announce:
+                text = f"Error deleting: {err.status.message}"
+                self._recorder.record(action.announce, "Warning", "FailedDelete", text)
+            raise
+        if left is None:
+            self.bury(action.kind, action.object)
+        else:
+            self._learn(action.kind, left)
+        if action.announce:
+            text = f"Deleted {action.kind.singular}: {meta.name}"
+            self._recorder.record(action.announce, "Normal", "SuccessfulDelete", text)
+
+    async def _finalize(self, action: Finalize) -> None:
+        """https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/namespace-v1/"""
+        name, body = action.namespace.metadata.name, action.namespace.wire()
+        body |= {"apiVersion": "v1", "kind": "Namespace"}
+        async with _Gone(self, kinds.NAMESPACE, action.namespace):
+            await self._client.put(kinds.NAMESPACE, None, name, "finalize", body)
+
+    async def _purge(self, action: Purge) -> None:
+        for item in (await self._client.list(action.kind, action.namespace)).items:
+            await self._delete(Delete(action.kind, item))
+
+    # --- what came of it -----------------------------------------------------------------------
+
+    def _learn(self, kind: Kind, item: Object) -> Object:
+        if kind in self._informers:
+            self._informers[kind].learn(item)
+        return item
+
+    def bury(self, kind: Kind, item: Object) -> None:
+        """This object is gone."""
+        if kind in self._informers:
+            self._informers[kind].bury(item)
+
+
+class _Gone:
+    """Turns "not found" during a write to an object into knowing that it is gone."""
+
+    def __init__(self, executor: Executor, kind: Kind, item: Object) -> None:
+        self._executor, self._kind, self._item = executor, kind, item
+
+    async def __aenter__(self) -> None:
+        return
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if not isinstance(error, ApiError) or not error.not_found:
+            return False
+        details = error.status.details
+        if details is None or details.name != self._item.metadata.name:
+            return False  # it is the resource that the server does not know, not this object
+        self._executor.bury(self._kind, self._item)
+        return True
+
+
+def named(item: Object, choose: Callable[..., list[str]] = random.choices) -> Object:
+    """The object with a name, made of its generateName if it has none."""
+    if item.metadata.name:
+        return item
+    prefix = (item.metadata.generate_name or "")[:_PREFIX]
+    name = f"{prefix}{''.join(choose(_LETTERS, k=5))}"
+    return item.model_copy(update={"metadata": item.metadata.model_copy(update={"name": name})})

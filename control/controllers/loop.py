@@ -1,0 +1,150 @@
+"""Runs controllers: changes become keys, keys become actions, actions become requests.
+
+informers ──change──► sources ──key──► queue ──► reconcile(world, key, now) ──► actions
+    ▲                                                  (pure)                     │
+    └────────────── learn: what our own requests changed ◄── execute ◄────────────┘
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from control.api.kinds import Kind
+from control.api.meta import Object
+from control.client import ApiError, Client, ClientError, EventRecorder, Informer
+from control.client.cache import Key
+from control.controllers.actions import Action
+from control.controllers.execute import Executor
+from control.controllers.queue import WorkQueue
+from control.controllers.world import World
+
+logger = logging.getLogger(__name__)
+
+_WORKERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which keys have to be looked at when an object of this kind changes."""
+
+    kind: Kind
+    keys: Callable[[World, Any], Iterable[Key]]
+
+
+class Controller(Protocol):
+    """Drives one kind of thing towards what its objects say."""
+
+    @property
+    def component(self) -> str:
+        """Its name in Events, such as ``replicaset-controller``."""
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """What it looks at."""
+
+    def reconcile(self, world: World, key: Key, now: float) -> Iterable[Action]:
+        """What to do about a key at `now` (seconds since the epoch). Pure: same world, same
+        actions."""
+
+    def refused(self, world: World, key: Key, now: float, error: ApiError) -> Iterable[Action]:
+        """What to do when the server refused an action of the last round, before trying again."""
+
+
+def itself(_: World, item: Object) -> Iterable[Key]:
+    """The key of the object that changed."""
+    yield item.key
+
+
+class Manager:
+    """All controllers of a process, on shared informers."""
+
+    def __init__(
+        self,
+        client: Client,
+        controllers: Sequence[Controller],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._client = client
+        self._controllers = controllers
+        self._clock = clock
+        wanted = dict.fromkeys(s.kind for c in controllers for s in c.sources)
+        self.world = World(wanted)
+        self.informers = {kind: Informer(client, kind) for kind in wanted}
+
+    async def run(self) -> None:
+        """Follow and reconcile for ever."""
+        for kind, informer in self.informers.items():
+            informer.subscribe(self.world[kind].apply)
+        async with asyncio.TaskGroup() as tasks:
+            for informer in self.informers.values():
+                tasks.create_task(informer.run(), name=f"informer {informer.kind.plural}")
+            # Deciding on half a picture would delete what the other half explains.
+            for informer in self.informers.values():
+                await informer.synced.wait()
+            logger.info("caches are filled: %d kinds", len(self.informers))
+            for controller in self._controllers:
+                tasks.create_task(self._drive(controller), name=controller.component)
+
+    async def _drive(self, controller: Controller) -> None:
+        queue: WorkQueue[Key] = WorkQueue()
+        for source in controller.sources:
+            self.informers[source.kind].subscribe(self._enqueuer(source, queue))
+        async with EventRecorder(self._client, controller.component) as recorder:
+            executor = Executor(self._client, self.informers, recorder)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for _ in range(_WORKERS):
+                        tasks.create_task(self._work(controller, queue, executor))
+            finally:
+                queue.close()
+
+    def _enqueuer(self, source: Source, queue: WorkQueue[Key]) -> Callable[..., None]:
+        def changed(old: Object | None, new: Object | None) -> None:
+            for item in (old, new):
+                if item is not None:
+                    for key in source.keys(self.world, item):
+                        queue.add(key)
+
+        return changed
+
+    async def _work(
+        self, controller: Controller, queue: WorkQueue[Key], executor: Executor
+    ) -> None:
+        while True:
+            key = await queue.get()
+            try:
+                await self._round(controller, key, queue, executor)
+            except ClientError as err:
+                level = logging.DEBUG if _expected(err) else logging.WARNING
+                logger.log(level, "%s %s: %s", controller.component, "/".join(key), err)
+                queue.retry(key)
+            except Exception:  # a defect shown by one object must not stop the others
+                logger.exception("%s %s failed", controller.component, "/".join(key))
+                queue.retry(key)
+            finally:
+                queue.done(key)
+
+    async def _round(
+        self, controller: Controller, key: Key, queue: WorkQueue[Key], executor: Executor
+    ) -> None:
+        try:
+            actions = list(controller.reconcile(self.world, key, self._clock()))
+            again = await executor.carry_out(actions)
+        except ApiError as err:
+            if not _expected(err):
+                refused = controller.refused(self.world, key, self._clock(), err)
+                await executor.carry_out(refused)
+            raise
+        queue.forget(key)
+        if again is not None:
+            queue.add_after(key, again)
+
+
+def _expected(err: ClientError) -> bool:
+    """Part of life: somebody else was faster, or the namespace goes away."""
+    return isinstance(err, ApiError) and (
+        err.conflict or err.already_exists or err.namespace_terminating
+    )

@@ -1,0 +1,144 @@
+"""ReplicaSet: as many Pods as wanted.
+
+https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from control.api import kinds
+from control.api.meta import Condition, ObjectMeta
+from control.api.pod import Pod
+from control.api.selectors import Labels, Requirement
+from control.api.workload import PodTemplateSpec, ReplicaSet, ReplicaSetStatus
+from control.client import ApiError
+from control.client.cache import Key
+from control.client.times import rfc3339
+from control.controllers.actions import Action, Again, Create, Delete, UpdateStatus
+from control.controllers.claim import claim, interested
+from control.controllers.loop import Source, itself
+from control.controllers.pods import condition, deletion_order, is_active, tally
+from control.controllers.world import World, controller_of, owner_reference
+
+_BURST = 500  # Pods made or deleted in one round, as upstream
+
+
+class ReplicaSetController:
+    """Makes, deletes, adopts and counts the Pods of ReplicaSets."""
+
+    component = "replicaset-controller"
+    sources = (
+        Source(kinds.REPLICA_SET, itself),
+        Source(kinds.POD, lambda world, pod: interested(kinds.REPLICA_SET, pod, world)),
+    )
+
+    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+        """First whose the Pods are, then how many, then what to say about it."""
+        rs = world[kinds.REPLICA_SET].get(*key)
+        if rs is None:
+            return
+        claimed = claim(world[kinds.POD], kinds.REPLICA_SET, rs, rs.spec.selector)
+        changes: list[Action] = list(claimed.actions)
+        if not changes and rs.metadata.deletion_timestamp is None:
+            changes = _scale(world, rs, claimed.owned, now)
+        if changes:
+            yield from changes  # each comes back as a change, and then the status is due
+            return
+        yield from _report(rs, claimed.owned, now, failure=None)
+
+    def refused(self, world: World, key: Key, now: float, error: ApiError) -> Iterable[Action]:
+        """Show in the status that Pods cannot be made."""
+        rs = world[kinds.REPLICA_SET].get(*key)
+        if rs is None or rs.metadata.deletion_timestamp is not None:
+            return ()
+        pods = claim(world[kinds.POD], kinds.REPLICA_SET, rs, rs.spec.selector).owned
+        reason = "FailedDelete" if error.operation.startswith("delete") else "FailedCreate"
+        failure = Condition(
+            type="ReplicaFailure",
+            status="True",
+            reason=reason,
+            message=error.status.message,
+            last_transition_time=rfc3339(now),
+        )
+        return _report(rs, pods, now, failure)
+
+
+def _scale(world: World, rs: ReplicaSet, pods: Sequence[Pod], now: float) -> list[Action]:
+    active = [pod for pod in pods if is_active(pod)]
+    missing = (1 if rs.spec.replicas is None else rs.spec.replicas) - len(active)
+    if missing >= 0:
+        new = pod_from(rs.spec.template, rs)
+        return [Create(kinds.POD, new, announce=rs)] * min(missing, _BURST)
+    kin = Counter(pod.spec.node_name or "" for pod in _kin(world, rs) if is_active(pod))
+    victims = deletion_order(active, kin, now)[: min(-missing, _BURST)]
+    return [Delete(kinds.POD, pod, announce=rs) for pod in victims]
+
+
+def _kin(world: World, rs: ReplicaSet) -> Iterable[Pod]:
+    """The Pods of this ReplicaSet and of all others of its Deployment: of an old and a new
+    version on one node, the old should go from where the new one already is."""
+    owner = controller_of(rs)
+    siblings = world[kinds.REPLICA_SET].controlled_by(owner.uid) if owner else [rs]
+    for sibling in siblings:
+        yield from world[kinds.POD].controlled_by(sibling.metadata.uid)
+
+
+def pod_from(template: PodTemplateSpec, owner: ReplicaSet) -> Pod:
+    """A Pod of a template, not named yet."""
+    meta = template.metadata
+    return Pod(
+        metadata=ObjectMeta(
+            generate_name=f"{owner.metadata.name}-",
+            namespace=owner.metadata.namespace,
+            labels=meta.labels,
+            annotations=meta.annotations,
+            finalizers=meta.finalizers,
+            owner_references=[owner_reference(kinds.REPLICA_SET, owner)],
+        ),
+        spec=template.spec,
+    )
+
+
+def _report(
+    rs: ReplicaSet, pods: Sequence[Pod], now: float, failure: Condition | None
+) -> Iterator[Action]:
+    status = _status(rs, pods, now, failure)
+    if status != rs.status:
+        yield UpdateStatus(kinds.REPLICA_SET, rs.model_copy(update={"status": status}))
+    wait = tally(pods, rs.spec.min_ready_seconds or 0, now).next_available
+    if wait is not None:
+        yield Again(wait)
+
+
+def _status(
+    rs: ReplicaSet, pods: Sequence[Pod], now: float, failure: Condition | None
+) -> ReplicaSetStatus:
+    counts = tally(pods, rs.spec.min_ready_seconds or 0, now)
+    template = Labels(
+        tuple(
+            Requirement(k, "In", frozenset([v]))
+            for k, v in rs.spec.template.metadata.labels.items()
+        )
+    )
+    labeled = sum(is_active(pod) and template.matches(pod.metadata.labels) for pod in pods)
+    # Zero counts are absent, as upstream writes them; `replicas` alone is always there.
+    return rs.status.model_copy(
+        update={
+            "observed_generation": rs.metadata.generation,
+            "replicas": counts.active,
+            "fully_labeled_replicas": labeled or None,
+            "ready_replicas": counts.ready or None,
+            "available_replicas": counts.available or None,
+            "conditions": _conditions(rs.status.conditions, failure),
+        }
+    )
+
+
+def _conditions(now: Sequence[Condition], failure: Condition | None) -> list[Condition]:
+    others = [item for item in now if item.type != "ReplicaFailure"]
+    known = condition(now, "ReplicaFailure")
+    if failure is None:
+        return others
+    if known and (known.reason, known.message) == (failure.reason, failure.message):
+        failure = known
+    return [*others, failure]

@@ -1,0 +1,137 @@
+"""What the controllers know: objects of every kind, findable by namespace, owner and node. Pure.
+
+Informers fill it; tests make one of a list of objects. A reconcile function only reads it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Generic
+
+from control.api import kinds
+from control.api.kinds import Kind
+from control.api.meta import Object, OwnerReference
+from control.api.pod import Pod
+from control.client.cache import Item, Key
+
+
+class Table(Generic[Item]):
+    """All objects of one kind."""
+
+    def __init__(self, kind: Kind[Item]) -> None:
+        self.kind = kind
+        self._objects: dict[Key, Item] = {}
+        self._namespaces: _Index = defaultdict(dict)
+        self._owners: _Index = defaultdict(dict)
+        self._nodes: _Index = defaultdict(dict)
+        self._orphans: _Index = defaultdict(dict)
+
+    def apply(self, old: Item | None, new: Item | None) -> None:
+        """Take one change; an informer's callback."""
+        if old is not None:
+            self._objects.pop(old.key, None)
+            for index, value in self._places(old):
+                index[value].pop(old.key, None)
+                if not index[value]:
+                    del index[value]
+        if new is not None:
+            self._objects[new.key] = new
+            for index, value in self._places(new):
+                index[value][new.key] = None
+
+    def get(self, namespace: str | None, name: str) -> Item | None:
+        """One object."""
+        return self._objects.get((namespace or "", name))
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(list(self._objects.values()))
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def within(self, namespace: str | None) -> list[Item]:
+        """The objects of a namespace."""
+        return self._found(self._namespaces, namespace or "")
+
+    def owned_by(self, uid: str) -> list[Item]:
+        """The objects that have an owner of this uid, controlling or not."""
+        return self._found(self._owners, uid)
+
+    def controlled_by(self, uid: str) -> list[Item]:
+        """The objects whose controller has this uid."""
+        return [item for item in self.owned_by(uid) if is_controlled_by(item, uid)]
+
+    def orphans(self, namespace: str | None) -> list[Item]:
+        """The objects of a namespace that no controller has."""
+        return self._found(self._orphans, namespace or "")
+
+    def on_node(self, name: str) -> list[Item]:
+        """The Pods bound to a node."""
+        return self._found(self._nodes, name)
+
+    def _found(self, index: "_Index", value: str) -> list[Item]:
+        return [self._objects[key] for key in index[value]] if value in index else []
+
+    def _places(self, item: Item) -> Iterable[tuple["_Index", str]]:
+        yield self._namespaces, item.metadata.namespace or ""
+        if controller_of(item) is None:
+            yield self._orphans, item.metadata.namespace or ""
+        for owner in item.metadata.owner_references:
+            yield self._owners, owner.uid
+        if isinstance(item, Pod) and item.spec.node_name:
+            yield self._nodes, item.spec.node_name
+
+
+_Index = defaultdict[str, dict[Key, None]]
+
+
+class World:
+    """One table a kind."""
+
+    def __init__(self, wanted: Iterable[Kind] = kinds.KINDS) -> None:
+        self.tables: dict[Kind, Table] = {kind: Table(kind) for kind in wanted}
+
+    @classmethod
+    def of(cls, *items: Object) -> "World":
+        """A world that has these objects."""
+        world = cls()
+        for item in items:
+            world.put(item)
+        return world
+
+    def put(self, item: Object) -> None:
+        """Have this object instead of what had its name."""
+        table = self._table(item)
+        table.apply(table.get(*item.key), item)
+
+    def drop(self, item: Object) -> None:
+        """Have this object no more."""
+        self._table(item).apply(item, None)
+
+    def __getitem__(self, kind: Kind[Item]) -> Table[Item]:
+        return self.tables[kind]  # type: ignore[return-value]  # the row is the table's key
+
+    def _table(self, item: Object) -> Table:
+        return next(t for kind, t in self.tables.items() if type(item) is kind.model)
+
+
+def controller_of(item: Object) -> OwnerReference | None:
+    """The owner that manages an object."""
+    return next((ref for ref in item.metadata.owner_references if ref.controller), None)
+
+
+def is_controlled_by(item: Object, uid: str) -> bool:
+    """Whether the owner of this uid manages the object."""
+    owner = controller_of(item)
+    return owner is not None and owner.uid == uid
+
+
+def owner_reference(kind: Kind, owner: Object) -> OwnerReference:
+    """The reference by which a controller's object is its owner's."""
+    return OwnerReference(
+        api_version=kind.api_version,
+        kind=kind.name,
+        name=owner.metadata.name,
+        uid=owner.metadata.uid,
+        controller=True,
+        block_owner_deletion=True,
+    )
