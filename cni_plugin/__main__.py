@@ -1,0 +1,42 @@
+"""The plugin in one process: what the client becomes where no server takes its request."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from cni_plugin.locks import Locks
+from cni_plugin.plugin import World, answer
+from cni_plugin.world import LOCK_FILE, read_boot_id
+
+
+def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int:
+    """Answer one request; returns the exit code."""
+    logging.basicConfig(format="podwire-cni: %(levelname)s: %(message)s", level=logging.WARNING)
+    root = Path("/")
+    world = World(
+        root=root,
+        netns=open_namespace(environment.get("CNI_NETNS", "")),
+        boot_id=read_boot_id(),
+        locks=Locks(root / LOCK_FILE),
+    )
+    done = answer(environment, stdin.read(), world)
+    stdout.write(done.stdout)
+    stdout.flush()
+    return done.code
+
+
+def open_namespace(path: str) -> int | None:
+    """A descriptor of what CNI_NETNS names; None when there is nothing."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else None
+    except (OSError, ValueError):
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ, sys.stdin.buffer, sys.stdout.buffer))

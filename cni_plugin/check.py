@@ -1,0 +1,139 @@
+"""What is wrong with an attachment: what ADD left against what is there; pure.
+
+Source: CNI specification 1.1.0, "CHECK": interfaces, addresses and routes of the previous result,
+and what the result does not show. What a later plugin of the chain changed is in the previous
+result, which is the chain's last one, and so is as expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cni_plugin import names
+from cni_plugin.config import NetConf
+from cni_plugin.plan import bridge_addresses, is_gateway
+from cni_plugin.request import Request
+from cni_plugin.result import Cidr, Interface, IPConfig, Result
+from cni_plugin.state import KernelRoute, Link
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The attachment's state; None is absent."""
+
+    pod: Link | None
+    host: Link | None
+    bridge: Link | None
+    pod_addresses: tuple[Cidr, ...]
+    bridge_addresses: tuple[Cidr, ...]
+    routes: tuple[KernelRoute, ...]
+    forwarding: frozenset[int]  # the IP versions that the host forwards
+
+
+def faults(request: Request, previous: Result, found: Found) -> Iterator[str]:
+    """Every difference, in words."""
+    conf = request.conf
+    shown = {item.name: item for item in previous.interfaces}
+    host = names.host_ifname(*request.attachment)
+    yield from _bridge(conf, shown.get(conf.bridge), found)
+    yield from _host(conf, host, found)
+    if not conf.disable_container_interface:
+        yield from _pod(request, previous, found)
+    if is_gateway(conf):
+        yield from _gateway(conf, previous, found)
+
+
+def _bridge(conf: NetConf, shown: Interface | None, found: Found) -> Iterator[str]:
+    link = found.bridge
+    if link is None:
+        yield f"bridge {conf.bridge} is missing"
+        return
+    if link.kind != "bridge":
+        yield f"link {conf.bridge} is no bridge"
+    if not link.up:
+        yield f"bridge {conf.bridge} is down"
+    if conf.promisc_mode and not link.promiscuous:
+        yield f"bridge {conf.bridge} is not promiscuous"
+    if shown is None:
+        yield f"bridge {conf.bridge} is not in prevResult"
+    elif shown.mac and shown.mac != link.mac:
+        yield f"bridge {conf.bridge} has MAC {link.mac}, not {shown.mac}"
+
+
+def _host(conf: NetConf, name: str, found: Found) -> Iterator[str]:
+    link = found.host
+    if link is None:
+        yield f"host interface {name} is missing"
+        return
+    if not link.up:
+        yield f"host interface {name} is down"
+    if found.bridge is not None and link.master != found.bridge.index:
+        yield f"host interface {name} is not in bridge {conf.bridge}"
+    if link.hairpin is not None and link.hairpin != conf.hairpin_mode:
+        yield f"host interface {name} has hairpin {_switch(link.hairpin)}"
+    if link.isolated is not None and link.isolated != conf.port_isolation:
+        yield f"host interface {name} has isolation {_switch(link.isolated)}"
+    if found.pod is not None and link.peer != found.pod.index:
+        yield f"host interface {name} is not the container interface's other end"
+
+
+def _switch(on: bool) -> str:
+    return "on" if on else "off"
+
+
+def _pod(request: Request, previous: Result, found: Found) -> Iterator[str]:
+    name, link = request.ifname, found.pod
+    index = next(
+        (i for i, item in enumerate(previous.interfaces) if item.name == name and item.sandbox),
+        None,
+    )
+    if index is None:
+        yield f"interface {name} is not in prevResult"
+        return
+    if link is None:
+        yield f"container interface {name} is missing"
+        return
+    if link.kind != "veth":
+        yield f"container interface {name} is {link.kind or 'no veth'}"
+    if not link.up:
+        yield f"container interface {name} is down"
+    shown = previous.interfaces[index]
+    if shown.mac and shown.mac != link.mac:
+        yield f"container interface {name} has MAC {link.mac}, not {shown.mac}"
+    if shown.mtu and shown.mtu != link.mtu:
+        yield f"container interface {name} has MTU {link.mtu}, not {shown.mtu}"
+    for item in previous.ips:
+        if item.interface in {None, index} and item.address not in found.pod_addresses:
+            yield f"container interface {name} lacks address {item.address}"
+    yield from _routes(previous, index, link, found.routes)
+
+
+def _routes(
+    previous: Result, index: int, link: Link, routes: tuple[KernelRoute, ...]
+) -> Iterator[str]:
+    there = {(route.dst, route.gw) for route in routes if route.link == link.index}
+    for route in previous.routes:
+        gateways = _gateways(previous.ips, index, route.dst.version)
+        gw = route.gw or (gateways[0] if gateways and route.scope is None else None)
+        if gw is not None and gw not in gateways:
+            continue  # a route of another member of the chain, over another interface
+        if (route.dst, gw) not in there:
+            through = f" through {gw}" if gw else ""
+            yield f"route to {route.dst}{through} is missing"
+
+
+def _gateways(ips: tuple[IPConfig, ...], index: int, version: int) -> list[object]:
+    return [
+        item.gateway
+        for item in ips
+        if item.interface in {None, index} and item.address.version == version and item.gateway
+    ]
+
+
+def _gateway(conf: NetConf, previous: Result, found: Found) -> Iterator[str]:
+    for address in bridge_addresses(previous, conf):
+        if address not in found.bridge_addresses:
+            yield f"bridge {conf.bridge} lacks the gateway's address {address}"
+        if address.version not in found.forwarding:
+            yield f"the host does not forward IPv{address.version}"

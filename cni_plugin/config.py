@@ -1,0 +1,204 @@
+"""The network configuration as a runtime hands it over; names and meanings are the reference's.
+
+Unknown fields survive (a delegate may need them), null means absent, and keys are matched
+without regard to case, because Go's decoder does so and containerd 1.6 relies on it.
+Source: CNI specification 1.1.0 section 1, its CONVENTIONS.md, and the documentation of the
+reference plugins bridge and host-local (containernetworking/plugins).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from cni_plugin.ipam.ranges import Range, RangeSet, make_range
+from cni_plugin.names import is_link_name, is_mac
+from cni_plugin.result import Address, Cidr, Dns, Network, Route
+
+Mtu = Annotated[StrictInt, Field(ge=0, le=65535)]
+Port = Annotated[StrictInt, Field(ge=0, le=65535)]
+
+
+def _checked(right: Callable[[str], bool], what: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not right(value):
+            raise ValueError(f"{value!r} is no {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+Mac = Annotated[StrictStr, _checked(lambda text: not text or is_mac(text), "MAC address")]
+LinkName = Annotated[StrictStr, _checked(is_link_name, "interface name")]
+
+
+def _text(parse: Callable[[str], Any]) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is not a string")
+        return parse(value.strip())
+
+    return BeforeValidator(read)
+
+
+IPAddress = Annotated[Address, _text(ip_address)]
+# runtimes write a requested address with or without its prefix length
+IPOrCidr = Annotated[Cidr, _text(ip_interface)]
+IPNetwork = Annotated[Network, _text(ip_network)]
+LooseNetwork = Annotated[Network, _text(lambda text: ip_network(text, strict=False))]
+
+
+class Section(BaseModel):
+    """A JSON object: immutable, unknown fields kept, keys in any case."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fold(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{value!r} is not an object")
+        known = {field.alias: field.alias for field in cls.model_fields.values()}
+        folded = {str(alias).casefold(): alias for alias in known}
+        return {
+            (key if key in known else folded.get(str(key).casefold(), key)): item
+            for key, item in value.items()
+            if item is not None
+        }
+
+
+class RangeConf(Section):
+    """One range of addresses."""
+
+    subnet: IPNetwork
+    range_start: IPAddress | None = None
+    range_end: IPAddress | None = None
+    gateway: IPAddress | None = None
+
+    def made(self) -> Range:
+        """The range with its defaults filled in."""
+        return make_range(self.subnet, self.range_start, self.range_end, self.gateway)
+
+
+class RouteConf(Section):
+    """A route that the container gets."""
+
+    dst: LooseNetwork
+    gw: IPAddress | None = None
+    mtu: StrictInt | None = None
+    advmss: StrictInt | None = None
+    priority: StrictInt | None = None
+    table: StrictInt | None = None
+    scope: StrictInt | None = None
+
+    def made(self) -> Route:
+        """The route as a value."""
+        return Route(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class Ipam(Section):
+    """The ``ipam`` section as host-local understands it."""
+
+    type: StrictStr = ""
+    ranges: tuple[tuple[RangeConf, ...], ...] = ()
+    subnet: IPNetwork | None = None
+    range_start: IPAddress | None = None
+    range_end: IPAddress | None = None
+    gateway: IPAddress | None = None
+    routes: tuple[RouteConf, ...] = ()
+    data_dir: StrictStr = ""
+    resolv_conf: StrictStr = ""
+
+    def sets(self) -> tuple[RangeSet, ...]:
+        """The range sets; a single range of the old style comes first."""
+        sets = tuple(tuple(item.made() for item in ranges) for ranges in self.ranges)
+        if self.subnet is None:
+            return sets
+        single = make_range(self.subnet, self.range_start, self.range_end, self.gateway)
+        return ((single,), *sets)
+
+
+class DnsConf(Section):
+    """The ``dns`` section of the configuration."""
+
+    nameservers: tuple[StrictStr, ...] = ()
+    domain: StrictStr = ""
+    search: tuple[StrictStr, ...] = ()
+    options: tuple[StrictStr, ...] = ()
+
+    def made(self) -> Dns:
+        """The section as a value."""
+        return Dns(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class PortMapping(Section):
+    """A port of the host that leads to a port of the container."""
+
+    host_port: Port
+    container_port: Annotated[StrictInt, Field(ge=1, le=65535)]
+    protocol: StrictStr = "tcp"
+    host_ip: Annotated[StrictStr, Field(alias="hostIP")] = ""
+
+
+class RuntimeConfig(Section):
+    """What the runtime fills in for the capabilities that the configuration declares."""
+
+    port_mappings: tuple[PortMapping, ...] = ()
+    ip_ranges: tuple[tuple[RangeConf, ...], ...] = ()
+    ips: tuple[IPOrCidr, ...] = ()
+    mac: Mac = ""
+
+    def sets(self) -> tuple[RangeSet, ...]:
+        """The range sets that the runtime asks for; they come before the configured ones."""
+        return tuple(tuple(item.made() for item in ranges) for ranges in self.ip_ranges)
+
+
+class CniArgs(Section):
+    """``args.cni``: what the operator wrote in the place of CNI_ARGS."""
+
+    ips: tuple[IPOrCidr, ...] = ()
+    mac: Mac = ""
+
+
+class Args(Section):
+    """``args``: of its members only ``cni`` is ours."""
+
+    cni: CniArgs = CniArgs()
+
+
+class NetConf(Section):
+    """A plugin's network configuration; the fields are those of the reference bridge plugin."""
+
+    cni_version: StrictStr = "0.1.0"
+    name: StrictStr = ""
+    type: StrictStr = ""
+    ipam: Ipam = Ipam()
+    dns: DnsConf = DnsConf()
+    prev_result: dict[str, Any] | None = None
+    runtime_config: RuntimeConfig = RuntimeConfig()
+    args: Args = Args()
+
+    bridge: LinkName = "cni0"
+    is_gateway: StrictBool = False
+    is_default_gateway: StrictBool = False
+    force_address: StrictBool = False
+    mtu: Mtu = 0
+    hairpin_mode: StrictBool = False
+    promisc_mode: StrictBool = False
+    port_isolation: StrictBool = False
+    enabledad: StrictBool = False
+    disable_container_interface: StrictBool = False

@@ -1,0 +1,180 @@
+"""The in-process IPAM: host-local's configuration and reservations, without a process for it.
+
+Source: host-local's documentation and source (containernetworking/plugins, plugins/ipam).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import NamedTuple
+
+from cni_plugin.errors import (
+    AddressesExhausted,
+    InvalidConfiguration,
+    NotAsExpected,
+    NotAvailable,
+)
+from cni_plugin.ipam.ranges import (
+    Range,
+    RangeSet,
+    assign,
+    candidates,
+    check_sets,
+    describe,
+    range_of,
+)
+from cni_plugin.ipam.resolv import read_resolv_conf
+from cni_plugin.ipam.store import DEFAULT_DATA_DIR, Owner, Store
+from cni_plugin.request import Request
+from cni_plugin.result import Address, Dns, IPConfig, Result
+
+KINDS = frozenset({"podwire", "host-local"})
+_SHOWN_HOLDERS = 8
+
+
+class Choice(NamedTuple):
+    """A free address, where it comes from, and the index of its range set."""
+
+    set_index: int
+    address: Address
+    range: Range
+
+
+class LocalIpam:
+    """Allocates from files under ``root``, the root directory as the runtime sees it."""
+
+    def __init__(self, root: Path, boot_id: str) -> None:
+        self._root = root
+        self._boot_id = boot_id
+
+    def add(self, request: Request) -> Result:
+        """Reserve one address of each range set for the request's owner."""
+        sets = range_sets(request)
+        wanted = assign(requested(request), sets)
+        owner = _owner(request)
+        with self._store(request) as store:
+            if held := store.held_by(owner):
+                raise InvalidConfiguration(
+                    f"{_who(owner)} already holds {_list(held)} in network {request.conf.name}",
+                    "a second ADD needs a DEL before it",
+                )
+            chosen = [
+                _choose(store, ranges, index, wanted.get(index))
+                for index, ranges in enumerate(sets)
+            ]
+            try:
+                store.reserve(owner, [(choice.set_index, choice.address) for choice in chosen])
+            except OSError:
+                store.release(owner)
+                raise
+        return self._result(request, chosen)
+
+    def delete(self, request: Request) -> None:
+        """Free what the request's owner holds; nothing is fine."""
+        with self._store(request) as store:
+            store.release(_owner(request))
+
+    def check(self, request: Request) -> None:
+        """Raise NotAsExpected unless the owner holds what the previous result shows."""
+        with self._store(request) as store:
+            held = store.held_by(_owner(request))
+        sets = range_sets(request)
+        shown = [item.address.ip for item in request.previous.ips] if request.previous else []
+        ours = [address for address in shown if any(range_of(address, item) for item in sets)]
+        if missing := [address for address in ours if address not in held]:
+            raise NotAsExpected(f"{_who(_owner(request))} has no reservation of {_list(missing)}")
+        if not held:
+            raise NotAsExpected(f"{_who(_owner(request))} has no reservation")
+
+    def status(self, request: Request) -> None:
+        """Raise NotAvailable when a range set has no free address."""
+        with self._store(request) as store:
+            for index, ranges in enumerate(range_sets(request)):
+                if _next(store, ranges, index) is None:
+                    raise NotAvailable(f"no free address in {describe(ranges)}", _holders(store))
+
+    def _store(self, request: Request) -> Store:
+        data_dir = request.conf.ipam.data_dir or DEFAULT_DATA_DIR
+        if not data_dir.startswith("/"):
+            raise InvalidConfiguration(f"ipam.dataDir {data_dir!r} is no absolute path")
+        return Store(self._root / data_dir.lstrip("/"), request.conf.name, self._boot_id)
+
+    def _result(self, request: Request, chosen: Sequence[Choice]) -> Result:
+        ipam = request.conf.ipam
+        dns = Dns()
+        if ipam.resolv_conf:
+            dns = read_resolv_conf(self._root / ipam.resolv_conf.lstrip("/"))
+        return Result(
+            ips=tuple(
+                IPConfig(
+                    ip_interface(f"{choice.address}/{choice.range.subnet.prefixlen}"),
+                    choice.range.gateway,
+                )
+                for choice in chosen
+            ),
+            routes=tuple(item.made() for item in ipam.routes),
+            dns=dns,
+        )
+
+
+def range_sets(request: Request) -> tuple[RangeSet, ...]:
+    """The range sets of a request, the runtime's before the configured ones."""
+    sets = (*request.conf.runtime_config.sets(), *request.conf.ipam.sets())
+    check_sets(sets)
+    return sets
+
+
+def requested(request: Request) -> list[Address]:
+    """The addresses that CNI_ARGS, ``args.cni`` and the runtime ask for."""
+    from_environment = [request.args.ip] if request.args.ip else []
+    conf = request.conf
+    asked = (*from_environment, *conf.args.cni.ips, *conf.runtime_config.ips)
+    return [item.ip for item in asked]
+
+
+def _choose(store: Store, ranges: RangeSet, index: int, wanted: Address | None) -> Choice:
+    if wanted is None:
+        choice = _next(store, ranges, index)
+        if choice is None:
+            raise AddressesExhausted(f"no free address in {describe(ranges)}", _holders(store))
+        return choice
+    within = range_of(wanted, ranges)
+    if within is None or not store.is_free(wanted):
+        holder = next((owner for taken, owner in store.reservations() if taken == wanted), None)
+        raise InvalidConfiguration(
+            f"requested address {wanted} is not available",
+            f"held by {_who(holder)}" if holder else "",
+        )
+    return Choice(index, wanted, within)
+
+
+def _next(store: Store, ranges: RangeSet, index: int) -> Choice | None:
+    address = store.first_free(candidates(ranges, store.last(index)))
+    within = None if address is None else range_of(address, ranges)
+    return None if address is None or within is None else Choice(index, address, within)
+
+
+def _holders(store: Store) -> str:
+    """Who holds what, for the error of an exhausted range."""
+    held = [
+        f"{address} {_who(owner)}"
+        for address, owner in sorted(
+            store.reservations(), key=lambda item: (item[0].version, int(item[0]))
+        )
+    ]
+    more = f" and {len(held) - _SHOWN_HOLDERS} more" if len(held) > _SHOWN_HOLDERS else ""
+    return "held: " + "; ".join(held[:_SHOWN_HOLDERS]) + more
+
+
+def _owner(request: Request) -> Owner:
+    return Owner(request.container_id, request.ifname)
+
+
+def _who(owner: Owner) -> str:
+    return f"container {owner.container_id} interface {owner.ifname or '?'}"
+
+
+def _list(addresses: Sequence[Address]) -> str:
+    return ", ".join(map(str, addresses))

@@ -1,0 +1,34 @@
+"""resolv.conf as a result's ``dns``. Source: resolv.conf(5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cni_plugin.errors import InputOutputFailure
+from cni_plugin.result import Dns
+
+
+def read_resolv_conf(path: Path) -> Dns:
+    """The name servers, domain, search list and options of a file."""
+    try:
+        return parse_resolv_conf(path.read_text(errors="replace"))
+    except OSError as err:
+        raise InputOutputFailure(f"ipam.resolvConf cannot be read: {err}") from err
+
+
+def parse_resolv_conf(text: str) -> Dns:
+    """The last ``domain`` and the last ``search`` count, name servers and options add up."""
+    servers: list[str] = []
+    options: list[str] = []
+    domain, search = "", tuple[str, ...]()
+    for line in text.splitlines():
+        keyword, *values = line.split() or [""]
+        if keyword == "nameserver" and values:
+            servers.append(values[0])
+        elif keyword == "domain" and values:
+            domain = values[0]
+        elif keyword == "search":
+            search = tuple(values)
+        elif keyword == "options":
+            options += values
+    return Dns(tuple(servers), domain, search, tuple(options))

@@ -1,0 +1,221 @@
+"""Reservations on disk, in host-local's format, found again in constant time.
+
+``DATADIR/NETWORK/ADDRESS`` holds ``container-id CR LF ifname``; ``last_reserved_ip.N`` the address
+that range set N gave out last; ``lock`` is flocked by whoever changes anything. host-local, which
+finds a container's addresses by reading every file, works on the same directory before, after
+and beside this store.
+
+``DATADIR/.podwire/NETWORK/`` is this store's index: a symbolic link for each owner, whose target
+lists the owner's addresses. Its ``stamp`` says which state of the directory, and which boot, it
+was made for: anything that changed behind its back, a crash included, makes it be read anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from hashlib import blake2b
+from ipaddress import ip_address
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from cni_plugin.ipam.ranges import parse_last
+from cni_plugin.result import Address
+
+DEFAULT_DATA_DIR = "/var/lib/cni/networks"
+_INDEX = ".podwire"
+_STAMP, _FRESH = ".stamp", ".new"
+_LAST = "last_reserved_ip."
+_LINE_BREAK = "\r\n"
+# So many taken neighbours in a row, and one look at the whole directory costs less than more stats.
+_IMPATIENCE = 64
+
+
+class Owner(NamedTuple):
+    """Who holds an address; ``ifname`` is empty in files that an old host-local wrote."""
+
+    container_id: str
+    ifname: str
+
+    def __str__(self) -> str:
+        return _LINE_BREAK.join(self) if self.ifname else self.container_id
+
+
+class Store:
+    """The reservations of one network; a context manager that holds the network's lock."""
+
+    def __init__(self, data_dir: Path, network: str, boot_id: str) -> None:
+        self._directory = data_dir / network
+        self._index = data_dir / _INDEX / network
+        self._boot_id = boot_id
+        self._taken: set[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._index.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = os.open(
+            self._directory / "lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            self._refresh()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._lock)
+
+    # -- reading
+
+    def held_by(self, owner: Owner) -> tuple[Address, ...]:
+        """The addresses that an owner holds."""
+        for name in (_digest(owner), _digest(Owner(owner.container_id, ""))):
+            with suppress(FileNotFoundError):
+                target = str((self._index / name).readlink())
+                return tuple(map(ip_address, target.split(",")))
+        return ()
+
+    def is_free(self, address: Address) -> bool:
+        """Whether nobody holds an address; an empty file is a reservation that never was."""
+        if self._taken is not None:
+            return str(address) not in self._taken
+        try:
+            return os.stat(self._directory / str(address)).st_size == 0  # noqa: PTH116  # hot path
+        except FileNotFoundError:
+            return True
+
+    def first_free(self, addresses: Iterable[Address]) -> Address | None:
+        """The first of ``addresses`` that nobody holds."""
+        for count, address in enumerate(addresses):
+            if count == _IMPATIENCE and self._taken is None:
+                self._taken = {str(taken) for taken, _ in self.reservations()}
+            if self.is_free(address):
+                return address
+        return None
+
+    def reservations(self) -> Iterator[tuple[Address, Owner]]:
+        """Every address that is held, and by whom."""
+        for name in os.listdir(self._directory):  # noqa: PTH208  # twenty thousand names
+            try:
+                address = ip_address(name)
+            except ValueError:
+                continue
+            owner = _read_owner(self._directory / name)
+            if owner is not None:
+                yield address, owner
+
+    def last(self, index: int) -> Address | None:
+        """The address that range set ``index`` gave out last."""
+        try:
+            return parse_last((self._directory / f"{_LAST}{index}").read_text(errors="replace"))
+        except FileNotFoundError:
+            return None
+
+    # -- changing
+
+    def reserve(self, owner: Owner, addresses: Iterable[tuple[int, Address]]) -> None:
+        """Let ``owner`` hold free ``addresses``, each with the index of its range set.
+
+        The index is written first: whatever a crash leaves, a release finds.
+        """
+        wanted = list(addresses)
+        self._write_index(owner, [address for _, address in wanted])
+        for index, address in wanted:
+            self._put(self._directory / str(address), str(owner))
+            self._put(self._directory / f"{_LAST}{index}", str(address))
+        self._write_stamp()
+
+    def release(self, owner: Owner) -> tuple[Address, ...]:
+        """Free what an owner holds; nothing is fine. Returns what was freed."""
+        held = self.held_by(owner)
+        if not held:
+            return ()
+        for address in held:
+            path = self._directory / str(address)
+            if _read_owner(path) in {owner, Owner(owner.container_id, ""), None}:
+                path.unlink(missing_ok=True)
+        for name in (_digest(owner), _digest(Owner(owner.container_id, ""))):
+            (self._index / name).unlink(missing_ok=True)
+        self._write_stamp()
+        return held
+
+    # -- the index
+
+    def _refresh(self) -> None:
+        """Make the index anew unless it was made for what is there, in this boot."""
+        try:
+            stamp = (self._index / _STAMP).read_text(errors="replace")
+        except FileNotFoundError:
+            stamp = ""
+        if stamp == self._current_stamp():
+            return
+        if stamp and stamp.split(" ")[0] != self._boot_id:
+            self._expire()
+        self._rebuild()
+
+    def _expire(self) -> None:
+        """No container outlived the boot: what the index knew of is free.
+
+        Only what this store reserved: host-local may have written other files since the boot.
+        """
+        for address, owner in list(self.reservations()):
+            if os.path.lexists(self._index / _digest(owner)):
+                (self._directory / str(address)).unlink(missing_ok=True)
+
+    def _rebuild(self) -> None:
+        for entry in list(self._index.iterdir()):
+            entry.unlink()
+        held: dict[Owner, list[Address]] = {}
+        for address, owner in self.reservations():
+            held.setdefault(owner, []).append(address)
+        for owner, addresses in held.items():
+            self._write_index(owner, addresses)
+        self._write_stamp()
+
+    def _write_index(self, owner: Owner, addresses: Iterable[Address]) -> None:
+        fresh = self._index / _FRESH
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(",".join(map(str, addresses)))
+        fresh.rename(self._index / _digest(owner))
+
+    def _write_stamp(self) -> None:
+        self._put(self._index / _STAMP, self._current_stamp())
+
+    def _current_stamp(self) -> str:
+        state = self._directory.stat()
+        return f"{self._boot_id} {state.st_ino} {state.st_mtime_ns}"
+
+    def _put(self, path: Path, text: str) -> None:
+        """Write a file so that it is there whole or not at all."""
+        fresh = self._index / _FRESH
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+        fresh.rename(path)
+
+
+def _digest(owner: Owner) -> str:
+    # A container ID may be longer than a file name, and is not ours to make a path of.
+    return blake2b(str(owner).encode(), digest_size=16).hexdigest()
+
+
+def _read_owner(path: Path) -> Owner | None:
+    """The owner that a reservation names; None for a file that is gone, empty or torn."""
+    try:
+        text = path.read_bytes().decode("ascii").strip()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    container_id, _, ifname = text.partition(_LINE_BREAK)
+    return Owner(container_id, ifname) if container_id.strip("\0") else None

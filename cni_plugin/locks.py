@@ -1,0 +1,44 @@
+"""One at a time for each attachment, among threads and among processes.
+
+The locks are ranges of one byte in one file, as open file description locks (fcntl(2), Linux
+3.15): they belong to whoever opened the file, so two threads of the server exclude each other as
+two processes do; the kernel frees them when their holder dies, and nothing is left to clean up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+
+# struct flock: l_type, l_whence, l_start, l_len, l_pid
+_FLOCK = struct.Struct("hhqqi4x")
+_POSITIONS = 1 << 62
+
+
+class Locks:
+    """Locks in the file ``path``; its directory is made when it is missing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def held(self, *key: str) -> Iterator[None]:
+        """Wait for the lock of a key, hold it for the block."""
+        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _position(key), 1, 0)
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, wanted)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _position(key: tuple[str, ...]) -> int:
+    digest = blake2b("\0".join(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest) % _POSITIONS

@@ -1,0 +1,100 @@
+"""What client and server say to each other over the unix socket.
+
+The client sends one frame: ``PWC1``, the length of the CNI_* variables (NAME=VALUE, a NUL between
+them) and of standard input (32 bits each, big-endian), then both. With its first byte come file
+descriptors: the client's network namespace, its mount namespace, its root directory and, where
+CNI_NETNS could be opened, the container's network namespace. So neither paths nor process
+numbers have to mean the same to both.
+
+The server answers ``T`` once it is sure that it will do the work, with a document (32-bit length
+first) that the client prints should the server die; it is empty where doing it again is harmless.
+Then come the exit code (8 bits), the lengths of stdout and stderr, and both. A server that closes
+without ``T`` has done nothing and will do nothing: the client does the work itself.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+MAGIC = b"PWC1"
+_HEADER = struct.Struct("!4sII")
+_ANSWER = struct.Struct("!BII")
+_LONGEST_ENVIRONMENT = 1 << 18
+_LONGEST_STDIN = 1 << 23
+_DESCRIPTORS = 4
+
+
+class BadFrame(Exception):
+    """What came is not a client's request, or is too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request as it came; the descriptors are open for as long as ``received`` lasts."""
+
+    environment: Mapping[str, str]
+    stdin: bytes
+    own_netns: int
+    mount_namespace: int
+    root: int
+    netns: int | None
+
+
+@contextmanager
+def received(connection: socket.socket) -> Iterator[Call]:
+    """Read one request; raises BadFrame, and OSError when the client is slow or gone."""
+    head, descriptors, _, _ = socket.recv_fds(
+        connection, _HEADER.size, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+    )
+    try:
+        if len(descriptors) < _DESCRIPTORS - 1:
+            raise BadFrame(f"{len(descriptors)} descriptors")
+        environment, stdin = _body(connection, head)
+        own, mounts, root, *netns = descriptors
+        yield Call(environment, stdin, own, mounts, root, netns[0] if netns else None)
+    finally:
+        for descriptor in descriptors:
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+def _body(connection: socket.socket, head: bytes) -> tuple[dict[str, str], bytes]:
+    head += _exactly(connection, _HEADER.size - len(head))
+    magic, environment_length, stdin_length = _HEADER.unpack(head)
+    if magic != MAGIC:
+        raise BadFrame(f"magic {magic!r}")
+    if environment_length > _LONGEST_ENVIRONMENT or stdin_length > _LONGEST_STDIN:
+        raise BadFrame(f"{environment_length} + {stdin_length} bytes")
+    raw = _exactly(connection, environment_length)
+    return parse_environment(raw), _exactly(connection, stdin_length)
+
+
+def parse_environment(raw: bytes) -> dict[str, str]:
+    """NUL-separated NAME=VALUE, decoded as ``os.environ`` decodes."""
+    pairs = (os.fsdecode(item).partition("=") for item in raw.split(b"\0") if item)
+    return {name: value for name, _, value in pairs}
+
+
+def _exactly(connection: socket.socket, length: int) -> bytes:
+    data = bytearray()
+    while len(data) < length:
+        more = connection.recv(min(length - len(data), 1 << 16))
+        if not more:
+            raise BadFrame(f"ended after {len(data)} of {length} bytes")
+        data += more
+    return bytes(data)
+
+
+def taken(last_will: bytes) -> bytes:
+    """The word that the work will be done, and what to print should its doer die."""
+    return b"T" + struct.pack("!I", len(last_will)) + last_will
+
+
+def answered(code: int, stdout: bytes, stderr: bytes = b"") -> bytes:
+    """The answer."""
+    return _ANSWER.pack(code, len(stdout), len(stderr)) + stdout + stderr

@@ -1,0 +1,205 @@
+"""What a runtime asks: environment and standard input, parsed once and made sure of; pure.
+
+Source: CNI specification 1.1.0, section 2 "Parameters".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_interface
+from typing import Any
+
+from pydantic import ValidationError
+
+from cni_plugin.config import NetConf
+from cni_plugin.errors import (
+    CniError,
+    DecodingFailure,
+    InvalidConfiguration,
+    InvalidEnvironment,
+)
+from cni_plugin.names import is_link_name, is_mac
+from cni_plugin.result import Cidr, Result, parse
+from cni_plugin.versions import OLDEST, SUPPORTED, Verb, require
+
+# fullmatch, never match with "$": that would let a trailing newline through
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# A container ID is part of no path of ours, but a network's name is one: ext4's limit.
+_LONGEST_NAME = 255
+_REQUIRED = {
+    Verb.ADD: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
+    Verb.CHECK: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
+    Verb.DEL: ("CNI_CONTAINERID", "CNI_IFNAME"),
+    Verb.GC: ("CNI_PATH",),
+    Verb.STATUS: (),
+    Verb.VERSION: (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CniArgs:
+    """What CNI_ARGS asks for, of what we know."""
+
+    ip: Cidr | None = None
+    mac: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of the plugin, whole and valid.
+
+    ``raw`` is the configuration as it came, for delegates; ``environment`` the CNI_* variables.
+    """
+
+    verb: Verb
+    container_id: str
+    ifname: str
+    netns: str
+    args: CniArgs
+    conf: NetConf
+    raw: bytes
+    environment: Mapping[str, str]
+    previous: Result | None = None
+
+    @property
+    def version(self) -> str:
+        """The cniVersion that the answer is written in."""
+        return self.conf.cni_version
+
+    @property
+    def attachment(self) -> tuple[str, str, str]:
+        """(network, container ID, interface): what all state is keyed by."""
+        return self.conf.name, self.container_id, self.ifname
+
+
+def version_of(stdin: bytes) -> str:
+    """The version to answer in, also when the rest of the input is rubbish."""
+    try:
+        document = json.loads(stdin)
+    except (ValueError, RecursionError):
+        return OLDEST
+    version = document.get("cniVersion") if isinstance(document, dict) else None
+    return version if version in SUPPORTED else OLDEST
+
+
+def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
+    """Environment and standard input as a request; raises CniError with the right code."""
+    verb = _verb(environment)
+    document = _document(stdin)
+    version = document.get("cniVersion") or OLDEST
+    if not isinstance(version, str):
+        raise DecodingFailure(f"cniVersion {version!r} is not a string")
+    if verb is Verb.VERSION:  # runtimes send it with dummy variables
+        return Request(verb, "", "", "", CniArgs(), NetConf(cniVersion=version), stdin, {})
+    _check_environment(verb, environment)
+    require(verb, version)
+    conf = _conf(document)
+    return Request(
+        verb=verb,
+        container_id=environment.get("CNI_CONTAINERID", ""),
+        ifname=environment.get("CNI_IFNAME", ""),
+        netns=environment.get("CNI_NETNS", ""),
+        args=parse_args(environment.get("CNI_ARGS", "")),
+        conf=conf,
+        raw=stdin,
+        environment={key: value for key, value in environment.items() if key.startswith("CNI_")},
+        previous=_previous(verb, conf),
+    )
+
+
+def _verb(environment: Mapping[str, str]) -> Verb:
+    command = environment.get("CNI_COMMAND", "")
+    if command not in set(Verb):
+        raise InvalidEnvironment(
+            f"CNI_COMMAND {command!r} is not known" if command else "CNI_COMMAND is not set",
+            f"known: {', '.join(Verb)}",
+        )
+    return Verb(command)
+
+
+def _check_environment(verb: Verb, environment: Mapping[str, str]) -> None:
+    missing = [name for name in _REQUIRED[verb] if not environment.get(name)]
+    if missing:
+        raise InvalidEnvironment(f"{verb} needs {', '.join(missing)}")
+    container_id = environment.get("CNI_CONTAINERID", "")
+    if container_id and not _IDENTIFIER.fullmatch(container_id):
+        raise InvalidEnvironment(
+            f"CNI_CONTAINERID {container_id!r} is malformed",
+            "a letter or digit, then letters, digits, '_', '.' or '-'",
+        )
+    ifname = environment.get("CNI_IFNAME", "")
+    if ifname and not is_link_name(ifname):
+        raise InvalidEnvironment(
+            f"CNI_IFNAME {ifname!r} is no name for an interface",
+            "1 to 15 bytes, not '.' or '..', without '/', ':' or white space",
+        )
+
+
+def _document(stdin: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(stdin or b"{}")
+    except (ValueError, RecursionError) as err:
+        raise DecodingFailure("the network configuration is no JSON", str(err)) from err
+    if not isinstance(document, dict):
+        raise DecodingFailure("the network configuration is no JSON object")
+    return document
+
+
+def _conf(document: dict[str, Any]) -> NetConf:
+    try:
+        conf = NetConf.model_validate(document)
+    except ValidationError as err:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors()
+        )
+        raise DecodingFailure("the network configuration has wrong values", problems) from err
+    if not conf.name:
+        raise InvalidConfiguration("the network configuration has no name")
+    if not _IDENTIFIER.fullmatch(conf.name) or len(conf.name) > _LONGEST_NAME:
+        raise InvalidConfiguration(
+            f"network name {conf.name!r} is malformed",
+            "a letter or digit, then letters, digits, '_', '.' or '-', at most 255",
+        )
+    return conf
+
+
+def parse_args(text: str) -> CniArgs:
+    """CNI_ARGS, ``K=V;K=V``; an unknown key is an error unless IgnoreUnknown is set."""
+    pairs = [item.partition("=") for item in text.split(";") if item]
+    if broken := [key for key, equals, _ in pairs if not equals or not key]:
+        raise InvalidEnvironment(f"CNI_ARGS: {broken[0]!r} is not KEY=VALUE")
+    values = {key: value for key, _, value in pairs}
+    ignore = values.pop("IgnoreUnknown", "").lower() in {"1", "true"}
+    unknown = values.keys() - {"IP", "MAC"}
+    if unknown and not ignore:
+        raise InvalidEnvironment(
+            f"CNI_ARGS: unknown {', '.join(sorted(unknown))}",
+            "IgnoreUnknown=1 lets unknown keys pass",
+        )
+    try:
+        ip = ip_interface(values["IP"]) if values.get("IP") else None
+    except ValueError as err:
+        raise InvalidEnvironment(f"CNI_ARGS: IP {values['IP']!r} is malformed") from err
+    mac = values.get("MAC", "")
+    if mac and not is_mac(mac):
+        raise InvalidEnvironment(f"CNI_ARGS: MAC {mac!r} is malformed")
+    return CniArgs(ip, mac)
+
+
+def _previous(verb: Verb, conf: NetConf) -> Result | None:
+    if conf.prev_result is None:
+        return None
+    try:
+        return parse(conf.prev_result, _previous_version(conf))
+    except CniError:
+        if verb in {Verb.DEL, Verb.GC}:  # removal works without it
+            return None
+        raise
+
+
+def _previous_version(conf: NetConf) -> str:
+    version = (conf.prev_result or {}).get("cniVersion") or conf.cni_version
+    return version if version in SUPPORTED else conf.cni_version

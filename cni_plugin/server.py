@@ -1,0 +1,161 @@
+"""The warm server: what the plugin does, without the price of starting it.
+
+It answers on a unix socket that root alone can open; each request has a thread, because all the
+waiting is for the kernel. It serves clients of its own network namespace only: the others do
+their work themselves.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import signal
+import socket
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from cni_plugin import netns
+from cni_plugin.errors import TryAgainLater
+from cni_plugin.locks import Locks
+from cni_plugin.plugin import World, answer
+from cni_plugin.protocol import BadFrame, Call, answered, received, taken
+from cni_plugin.request import version_of
+from cni_plugin.world import LOCK_FILE
+
+_log = logging.getLogger(__name__)
+_WORKERS = 64
+_BACKLOG = 512
+_PATIENCE = 10.0  # seconds for a client to say what it wants, and to take its answer
+_PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+
+class SocketInUse(Exception):
+    """Another server answers on the socket."""
+
+
+class _Stop(BaseException):
+    """SIGTERM or SIGINT came."""
+
+
+class Server:
+    """Listens on ``path``; ``serve`` runs until SIGTERM or SIGINT."""
+
+    def __init__(self, path: Path, boot_id: str) -> None:
+        self._path = path
+        self._boot_id = boot_id
+        self._listener = listen(path)
+        self._identity = path.stat().st_ino
+
+    def serve(self) -> None:
+        """Answer requests; after a signal, finish those that are under way."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _stop)
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="request") as pool:
+            try:
+                while True:
+                    connection, _ = self._listener.accept()
+                    pool.submit(self._handle, connection)
+            except _Stop:
+                self._close()
+
+    def _close(self) -> None:
+        self._listener.close()
+        with suppress(FileNotFoundError):
+            if self._path.stat().st_ino == self._identity:
+                self._path.unlink()
+
+    def _handle(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                connection.settimeout(_PATIENCE)
+                if _allowed(connection):
+                    self._talk(connection)
+            except (BadFrame, OSError) as err:
+                _log.info("client left or spoke nonsense: %s", err)
+            except Exception:  # noqa: BLE001  # one request's bug is not the others' end
+                _log.exception("request failed")
+
+    def _talk(self, connection: socket.socket) -> None:
+        with received(connection) as call:
+            if not _is_ours(call):
+                return
+            connection.sendall(taken(_last_will(call)))
+            done = answer(call.environment, call.stdin, self._world(call))
+            _log.info(
+                "%s %s %s: %s",
+                call.environment.get("CNI_COMMAND"),
+                call.environment.get("CNI_CONTAINERID"),
+                call.environment.get("CNI_IFNAME"),
+                done.stdout.decode().strip() if done.code else "ok",
+            )
+            connection.sendall(answered(done.code, done.stdout))
+
+    def _world(self, call: Call) -> World:
+        root = _root(call)
+        return World(root, call.netns, self._boot_id, Locks(root / LOCK_FILE))
+
+
+def listen(path: Path) -> socket.socket:
+    """A listening socket for root alone, in the place of one that nobody answers on."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+            raise SocketInUse(f"{path}: another server answers here")
+        except OSError as err:
+            if err.errno not in {errno.ENOENT, errno.ECONNREFUSED}:
+                raise
+    listener = socket.socket(socket.AF_UNIX)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(fresh))
+    finally:
+        os.umask(mask)
+    listener.listen(_BACKLOG)
+    fresh.rename(path)  # from here on clients find a socket that listens
+    return listener
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise _Stop
+
+
+def _allowed(connection: socket.socket) -> bool:
+    """Whether the peer is root, or who we are: the socket's mode says so too."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    _, uid, _ = _PEER.unpack(raw)
+    if uid in {0, os.geteuid()}:
+        return True
+    _log.warning("refused a client with uid %d", uid)
+    return False
+
+
+def _is_ours(call: Call) -> bool:
+    """Whether the client lives in our network namespace: its host is our host."""
+    with netns.own() as home:
+        return netns.is_namespace(call.own_netns) and netns.same(home, call.own_netns)
+
+
+def _root(call: Call) -> Path:
+    """The client's root directory: all state is in its files, which may be others than ours."""
+    if os.fstat(call.mount_namespace).st_ino == Path("/proc/self/ns/mnt").stat().st_ino:
+        return Path("/")
+    return Path(f"/proc/self/fd/{call.root}")
+
+
+def _last_will(call: Call) -> bytes:
+    """What the client prints should we die; DEL and its like are simply done again."""
+    if call.environment.get("CNI_COMMAND") != "ADD":
+        return b""
+    error = TryAgainLater(
+        "the CNI server ended while it handled this ADD", "call DEL, then ADD again"
+    )
+    return json.dumps(error.document(version_of(call.stdin))).encode() + b"\n"

@@ -1,0 +1,49 @@
+"""What the plugin sees of the kernel, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cni_plugin.result import Address, Cidr, Network
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link as it is; the last three only of a bridge's port."""
+
+    index: int
+    name: str
+    kind: str
+    mac: str
+    mtu: int
+    up: bool
+    promiscuous: bool
+    master: int
+    peer: int
+    alias: str
+    hairpin: bool | None = None
+    isolated: bool | None = None
+    forwarding: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRoute:
+    """A route as it is; ``link`` is an interface index."""
+
+    dst: Network
+    gw: Address | None
+    link: int
+    table: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What ADD has to know before it plans."""
+
+    bridge: Link | None
+    bridge_addresses: tuple[Cidr, ...]
+    host_taken: bool
+    pod_taken: bool
+    uplink_mtu: int
+    boot_id: str
