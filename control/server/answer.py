@@ -1,0 +1,41 @@
+"""What a verb found or did, as the bytes of an HTTP answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from control.api.base import encode
+from control.api.kinds import Kind
+from control.server.item import Item
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer, ready to be sent."""
+
+    body: bytes
+    code: int = 200
+    content_type: str = JSON
+    warnings: tuple[str, ...] = ()
+
+
+def success(kind: Kind, item: Item) -> bytes:
+    """The Status that tells of a removed object."""
+    metadata = item.wire["metadata"]
+    details = {"name": metadata["name"], "kind": kind.plural, "uid": metadata["uid"]}
+    if kind.group:
+        details["group"] = kind.group
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+              "details": details}  # fmt: skip
+    return encode(status)
+
+
+def warning_headers(warnings: Sequence[str]) -> list[tuple[str, str]]:
+    """RFC 7234 Warning headers, as kubectl prints them."""
+    return [("Warning", f'299 - "{_quoted(text)}"') for text in warnings]
+
+
+def _quoted(text: str) -> str:
+    printable = "".join(c if c.isprintable() and c.isascii() else "?" for c in text)
+    return printable.replace("\\", "\\\\").replace('"', '\\"')

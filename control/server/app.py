@@ -1,0 +1,60 @@
+"""The running server: store, cache and HTTP, put together and taken apart in order."""
+
+import socket
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from control.server.authn import Authenticator
+from control.server.bootstrap import bootstrap
+from control.server.cache import Cache
+from control.server.http import Handler
+from control.server.world import BODY_LIMIT, Config, World
+from control.store.base import Store
+
+# client-go keeps idle connections for 90 s: the server must not be the first to close one.
+_KEEP_ALIVE = 3600.0
+_LAST_ANSWERS = 2.0
+
+
+@asynccontextmanager
+async def serve(
+    store: Store,
+    sockets: Sequence[socket.socket],
+    *,
+    config: Config | None = None,
+    authenticator: Authenticator | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[World]:
+    """Serve the API of a store on bound sockets for as long as the context lasts."""
+    world = World(config or Config(), store, Cache(store))
+    await world.cache.start()
+    try:
+        await bootstrap(world)
+        handler = Handler(world, authenticator or Authenticator())
+        runner = _runner(handler)
+        await runner.setup()
+        try:
+            for bound in sockets:
+                await web.SockSite(runner, bound, ssl_context=tls).start()
+            yield world
+        finally:
+            handler.close()
+            await runner.cleanup()
+    finally:
+        await world.cache.stop()
+
+
+def _runner(handler: Handler) -> web.AppRunner:
+    app = web.Application(client_max_size=BODY_LIMIT)
+    app.router.add_route("*", "/{path:.*}", handler)
+    return web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        keepalive_timeout=_KEEP_ALIVE,
+        handler_cancellation=True,
+        shutdown_timeout=_LAST_ANSWERS,
+    )

@@ -1,0 +1,179 @@
+"""``podwire apiserver``: flags in, a running server out."""
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import sys
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import click
+
+from control.server.app import serve
+from control.server.authn import Authenticator, BadTokenFile, load_tokens
+from control.server.errors import Refused
+from control.server.world import Config, Network
+from control.store.base import StoreError
+from control.store.open import BadStore, open_store
+
+log = logging.getLogger(__name__)
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_BACKLOG = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+
+def _address(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[Address]:
+    found = []
+    for value in values:
+        host, _colon, port = value.rpartition(":")
+        try:
+            found.append(Address(str(ip_address(host.strip("[]"))), int(port)))
+        except ValueError as err:
+            raise click.BadParameter(f"{value!r} is not ADDR:PORT") from err
+    return found
+
+
+def _networks(_: click.Context, __: click.Parameter, value: str) -> tuple[Network, ...]:
+    try:
+        networks = tuple(ip_network(part) for part in value.split(","))
+    except ValueError as err:
+        raise click.BadParameter(str(err)) from err
+    if len({network.version for network in networks}) < len(networks):
+        raise click.BadParameter("at most one range for each of IPv4 and IPv6")
+    return networks
+
+
+def _ports(_: click.Context, __: click.Parameter, value: str) -> range:
+    first, _dash, last = value.partition("-")
+    if not (first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) < 65536):
+        raise click.BadParameter(f"{value!r} is not FIRST-LAST within 1-65535")
+    return range(int(first), int(last) + 1)
+
+
+def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError as err:
+        raise click.BadParameter(str(err)) from err
+
+
+@click.command()
+@click.option("--store", default="sqlite:/var/lib/podwire/store.db", show_default=True,
+              help="sqlite:PATH[?sync=full|normal]")  # fmt: skip
+@click.option("--listen", multiple=True, callback=_address, help="ADDR:PORT; repeatable")
+@click.option("--listen-fd", multiple=True, type=int, help="an inherited socket; repeatable")
+@click.option("--tls-cert", required=True, type=_FILE)
+@click.option("--tls-key", required=True, type=_FILE)
+@click.option("--client-ca", type=_FILE, help="who signs the certificates of clients")
+@click.option("--token-auth-file", type=_FILE, help='lines of token,user,uid[,"group,group"]')
+@click.option("--kubelet-client-cert", type=_FILE, help="for logs and exec, towards agents")
+@click.option("--kubelet-client-key", type=_FILE)
+@click.option("--service-cidr", default="10.96.0.0/16", callback=_networks, show_default=True)
+@click.option("--node-port-range", default="30000-32767", callback=_ports, show_default=True)
+@click.option("--advertise-address", default="127.0.0.1", callback=_ip, show_default=True)
+def main(
+    store: str,
+    listen: list[Address],
+    listen_fd: tuple[int, ...],
+    tls_cert: Path,
+    tls_key: Path,
+    client_ca: Path | None,
+    token_auth_file: Path | None,
+    kubelet_client_cert: Path | None,
+    kubelet_client_key: Path | None,
+    service_cidr: tuple[Network, ...],
+    node_port_range: range,
+    advertise_address: str,
+) -> None:
+    """Serve the Kubernetes API."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    try:
+        tokens = load_tokens(token_auth_file) if token_auth_file else {}
+        tls = _tls(tls_cert, tls_key, client_ca)
+        sockets = _sockets(listen, listen_fd)
+    except (BadTokenFile, ssl.SSLError, OSError) as err:
+        raise click.UsageError(str(err)) from err
+    config = Config(
+        service_cidrs=service_cidr,
+        node_ports=node_port_range,
+        advertise_address=advertise_address,
+        port=sockets[0].getsockname()[1],
+        kubelet_client=_pair(kubelet_client_cert, kubelet_client_key),
+        client_ca=client_ca,
+    )
+    try:
+        asyncio.run(_run(store, sockets, config, Authenticator(tokens), tls))
+    except BadStore as err:
+        raise click.UsageError(str(err)) from err
+    except (StoreError, Refused) as err:
+        log.error("%s", err)
+        sys.exit(1)
+
+
+def _pair(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:
+    if certificate and key:
+        return certificate, key
+    if certificate or key:
+        raise click.UsageError("--kubelet-client-cert and --kubelet-client-key go together")
+    return None
+
+
+def _tls(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    if client_ca:
+        context.load_verify_locations(client_ca)
+        # Without a certificate there may still be a token, or a public page.
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def _sockets(listen: list[Address], inherited: tuple[int, ...]) -> list[socket.socket]:
+    if not listen and not inherited:
+        raise click.UsageError("nowhere to listen: give --listen or --listen-fd")
+    bound = [socket.socket(fileno=fd) for fd in inherited]
+    for address in listen:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        try:
+            bound.append(socket.create_server((address.host, address.port), family=family,
+                                              backlog=_BACKLOG))  # fmt: skip
+        except OSError as err:
+            raise click.UsageError(
+                f"cannot listen on {address.host}:{address.port}: {err.strerror}"
+            ) from err
+    return bound
+
+
+async def _run(
+    store: str,
+    sockets: list[socket.socket],
+    config: Config,
+    authenticator: Authenticator,
+    tls: ssl.SSLContext,
+) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    opened = await open_store(store)
+    try:
+        async with serve(opened, sockets, config=config, authenticator=authenticator, tls=tls):
+            log.info("serving on %s", ", ".join(str(s.getsockname()) for s in sockets))
+            await ended.wait()
+        log.info("stopped")
+    finally:
+        await opened.close()

@@ -1,0 +1,49 @@
+"""POST to a collection: a new object."""
+
+from control.api.rules import rules_of
+from control.server import errors, prepare
+from control.server.admission import admit
+from control.server.decode import check_type, parse, read_object
+from control.server.item import Item, Wire, encode_object
+from control.server.modify import Written
+from control.server.strict import duplicate_complaints, unknown_complaints, verdict
+from control.server.world import Call, World
+from control.server.write import insert
+
+
+async def create(world: World, call: Call) -> Written:
+    """Store a new object; raises Refused (400, 403, 404, 409, 415, 422)."""
+    kind, mode = call.info.kind, call.field_validation
+    wire = check_type(kind, read_object(call.body, call.content_type))
+    unknown = unknown_complaints(mode, parse(kind, wire))
+    warnings = verdict(kind, mode, duplicate_complaints(mode, call.body) + unknown)
+    call = call.named(_name(call, wire))
+    return Written(await make(world, call, wire), created=True, warnings=warnings)
+
+
+async def make(world: World, call: Call, wire: Wire) -> Item:
+    """Complete, admit, validate and store a new object of the right type."""
+    kind = call.info.kind
+    await world.cache.fresh()
+    made = prepare.for_create(kind, wire, call.info, world.timestamp())
+    rules = rules_of(kind)
+    made = admit(world, call, rules.begin(rules.default(made)))
+    if found := rules.validate(parse(kind, made)):
+        raise errors.invalid(kind, call.info.name, found)
+    if call.dry_run:
+        return Item("", 0, encode_object(made))
+    return await insert(world, call.info, made)
+
+
+def _name(call: Call, wire: Wire) -> str:
+    """The new object's name; raises Refused if the object does not belong where it was sent."""
+    metadata = wire["metadata"]
+    if metadata.get("resourceVersion"):
+        raise errors.bad_request("resourceVersion should not be set on objects to be created")
+    namespace = metadata.get("namespace", call.info.namespace)
+    if call.info.kind.namespaced and namespace != call.info.namespace:
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    base = metadata.get("generateName")
+    return metadata.get("name") or (prepare.generated_name(base) if base else "")

@@ -1,0 +1,129 @@
+"""DELETE: one object, or every object of a collection that selectors want."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from typing import Any
+
+from control.server import errors, prepare
+from control.server.decode import read_object
+from control.server.errors import Refused
+from control.server.item import Item, encode_object, restamp
+from control.server.marking import PROPAGATIONS, Options, finished, mark
+from control.server.read import Listing, find, list_objects
+from control.server.world import Call, World
+from control.server.write import commit, replace
+from control.store.base import Delete
+
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What a deletion led to: the object, and whether it is gone."""
+
+    item: Item
+    gone: bool
+
+
+async def delete(world: World, call: Call) -> Deleted:
+    """Remove an object, or mark it; raises Refused (400, 404, 409)."""
+    return await _delete_one(world, call, parse_options(call))
+
+
+async def delete_collection(world: World, call: Call) -> Listing:
+    """Remove or mark every object of a collection; raises Refused (400)."""
+    options = parse_options(call)
+    listing = await list_objects(world, call)
+    for item in listing.items:
+        metadata = item.wire["metadata"]
+        info = changed(call.info, name=metadata["name"], namespace=metadata.get("namespace", ""))
+        try:
+            await _delete_one(world, changed(call, info=info), options)
+        except Refused as err:
+            if err.code != 404:  # somebody else has removed it meanwhile
+                raise
+    return listing
+
+
+async def _delete_one(world: World, call: Call, options: Options) -> Deleted:
+    for attempt in range(_TRIES):
+        await world.cache.fresh()
+        item = find(world, call.info)
+        _check_preconditions(call, item, options)
+        try:
+            return await _remove_or_mark(world, call, item, options)
+        except Refused as err:
+            if not err.conflict or attempt == _TRIES - 1:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _remove_or_mark(world: World, call: Call, item: Item, options: Options) -> Deleted:
+    wire = mark(call.info.kind, item.wire, options, world.now())
+    if finished(wire):
+        if options.dry_run:
+            return Deleted(item, gone=True)
+        revision = await commit(world, call.info, Delete(item.key, item.revision))
+        return Deleted(restamp(item, revision), gone=True)
+    if prepare.same(item.wire, wire):
+        return Deleted(item, gone=False)
+    if options.dry_run:
+        return Deleted(Item(item.key, item.revision, encode_object(wire)), gone=False)
+    return Deleted(await replace(world, call.info, item, wire), gone=False)
+
+
+def _check_preconditions(call: Call, item: Item, options: Options) -> None:
+    uid = item.wire["metadata"]["uid"]
+    if options.uid and options.uid != uid:
+        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {uid}"
+        raise errors.conflict(call.info.kind, call.info.name, why)
+    if options.version and options.version != str(item.revision):
+        why = (
+            f"Precondition failed: ResourceVersion in precondition: {options.version},"
+            f" ResourceVersion in object meta: {item.revision}"
+        )
+        raise errors.conflict(call.info.kind, call.info.name, why)
+
+
+def parse_options(call: Call) -> Options:
+    """The DeleteOptions of a request: its body's, else its query's; raises Refused (400)."""
+    given: Mapping[str, Any] = (
+        read_object(call.body, call.content_type) if call.body else _of_query(call)
+    )
+    preconditions = given.get("preconditions", {})
+    if not isinstance(preconditions, dict):
+        raise errors.bad_request("preconditions must be an object")
+    return Options(
+        grace=_grace(given.get("gracePeriodSeconds")),
+        propagation=_propagation(given),
+        uid=str(preconditions.get("uid", "")),
+        version=str(preconditions.get("resourceVersion", "")),
+        dry_run=call.dry_run or given.get("dryRun") == ["All"],
+    )
+
+
+def _of_query(call: Call) -> dict[str, Any]:
+    grace = call.query.get("gracePeriodSeconds")
+    return {
+        "gracePeriodSeconds": None if grace is None else call.number("gracePeriodSeconds"),
+        "propagationPolicy": call.query.get("propagationPolicy"),
+    }
+
+
+def _grace(value: Any) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise errors.bad_request(f"gracePeriodSeconds must be a number, not {value!r}")
+
+
+def _propagation(given: Mapping[str, Any]) -> str:
+    value = given.get("propagationPolicy")
+    if value is None and "orphanDependents" in given:
+        return "Orphan" if given["orphanDependents"] else "Background"
+    if value and value not in PROPAGATIONS:
+        raise errors.bad_request(
+            f'DeleteOptions "" is invalid: propagationPolicy: Unsupported value: "{value}":'
+            f" supported values: {', '.join(PROPAGATIONS)}"
+        )
+    return value or ""

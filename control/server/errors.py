@@ -1,0 +1,171 @@
+"""Refusals, with the reason, code and words of upstream's API server.
+
+Source: k8s.io/apimachinery/pkg/api/errors; the reasons are those of metav1.StatusReason.
+"""
+
+from collections.abc import Sequence
+
+from control.api.base import encode
+from control.api.field import FieldError
+from control.api.kinds import Kind
+from control.api.meta import Status, StatusCause, StatusDetails
+
+
+class Refused(Exception):
+    """A request that is answered with a Status instead of an object."""
+
+    def __init__(
+        self, code: int, reason: str, message: str, details: StatusDetails | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = Status(
+            api_version="v1",
+            kind="Status",
+            metadata={},
+            status="Failure",
+            message=message,
+            reason=reason,
+            details=details,
+            code=code,
+        )
+
+    @property
+    def code(self) -> int:
+        """The HTTP status code."""
+        return self.status.code or 500
+
+    @property
+    def conflict(self) -> bool:
+        """Somebody else was faster."""
+        return self.status.reason == "Conflict"
+
+    def body(self) -> bytes:
+        """The Status as JSON."""
+        return encode(self.status.wire())
+
+
+def resource(kind: Kind) -> str:
+    """``pods`` or ``deployments.apps``: how messages name a resource."""
+    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
+def _details(kind: Kind, name: str, *causes: StatusCause) -> StatusDetails:
+    given = {"name": name, "group": kind.group or None, "kind": kind.plural}
+    return StatusDetails.model_validate(
+        {key: value for key, value in given.items() if value} | {"causes": list(causes)}
+    )
+
+
+def not_found(kind: Kind, name: str) -> Refused:
+    """There is no such object."""
+    message = f'{resource(kind)} "{name}" not found'
+    return Refused(404, "NotFound", message, _details(kind, name))
+
+
+def no_such_path() -> Refused:
+    """There is no such resource, or path."""
+    return Refused(
+        404, "NotFound", "the server could not find the requested resource", StatusDetails()
+    )
+
+
+def already_exists(kind: Kind, name: str) -> Refused:
+    """An object of that name is there."""
+    message = f'{resource(kind)} "{name}" already exists'
+    return Refused(409, "AlreadyExists", message, _details(kind, name))
+
+
+def conflict(kind: Kind, name: str, why: str = "") -> Refused:
+    """Somebody else was faster; or (``why``) a precondition does not hold."""
+    why = why or (
+        "the object has been modified; please apply your changes to the latest version"
+        " and try again"
+    )
+    message = f'Operation cannot be fulfilled on {resource(kind)} "{name}": {why}'
+    return Refused(409, "Conflict", message, _details(kind, name))
+
+
+def invalid(kind: Kind, name: str, errors: Sequence[FieldError]) -> Refused:
+    """What was sent breaks rules; every broken one is a cause."""
+    texts = sorted({str(error): None for error in errors}, key=[str(e) for e in errors].index)
+    text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    causes = [
+        StatusCause(reason=error.type, message=error.body(), field=error.path) for error in errors
+    ]
+    given = {"name": name or None, "group": kind.group or None, "kind": kind.name, "causes": causes}
+    details = StatusDetails.model_validate({k: v for k, v in given.items() if v})
+    return Refused(422, "Invalid", f'{kind.name} "{name}" is invalid: {text}', details)
+
+
+def forbidden(kind: Kind, name: str, why: str, *causes: StatusCause) -> Refused:
+    """Not allowed, and asking again will not help."""
+    named = f'{resource(kind)} "{name}"' if name else resource(kind)
+    return Refused(403, "Forbidden", f"{named} is forbidden: {why}", _details(kind, name, *causes))
+
+
+def bad_request(why: str) -> Refused:
+    """The request itself cannot be understood."""
+    return Refused(400, "BadRequest", why)
+
+
+def unauthorized() -> Refused:
+    """Nobody that we know."""
+    return Refused(401, "Unauthorized", "Unauthorized")
+
+
+def method_not_allowed() -> Refused:
+    """The resource does not know this verb."""
+    message = "the server does not allow this method on the requested resource"
+    return Refused(405, "MethodNotAllowed", message, StatusDetails())
+
+
+def not_acceptable(accepted: Sequence[str]) -> Refused:
+    """None of the forms that the client accepts can be given."""
+    message = f"only the following media types are accepted: {', '.join(accepted)}"
+    return Refused(406, "NotAcceptable", message)
+
+
+def unsupported_media_type(accepted: Sequence[str], hint: str = "") -> Refused:
+    """The body is in a form that cannot be read."""
+    message = (
+        "the body of the request was in an unknown format - accepted media types include: "
+        + ", ".join(accepted)
+    )
+    return Refused(415, "UnsupportedMediaType", f"{message} ({hint})" if hint else message)
+
+
+def unprocessable(why: str) -> Refused:
+    """A patch that does not fit the object that it is for."""
+    message = f"the server rejected our request due to an error in our request: {why}"
+    return Refused(422, "Invalid", message, StatusDetails())
+
+
+def too_large(limit: int) -> Refused:
+    """The body is larger than anything the store should hold."""
+    return Refused(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
+
+
+def expired(why: str) -> Refused:
+    """The history that was asked for is gone: list again."""
+    return Refused(410, "Expired", why)
+
+
+def version_too_large(asked: int, current: int) -> Refused:
+    """A revision that has not happened yet."""
+    cause = StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")
+    details = StatusDetails(causes=[cause], retry_after_seconds=1)
+    message = f"Timeout: Too large resource version: {asked}, current: {current}"
+    return Refused(504, "Timeout", message, details)
+
+
+def unavailable(why: str) -> Refused:
+    """The store, or a node, does not answer."""
+    return Refused(503, "ServiceUnavailable", why, StatusDetails(retry_after_seconds=1))
+
+
+def internal(why: str) -> Refused:
+    """Our own fault; ``why`` says nothing that the log should keep to itself."""
+    cause = StatusCause(message=why)
+    return Refused(
+        500, "InternalError", f"Internal error occurred: {why}", StatusDetails(causes=[cause])
+    )

@@ -1,0 +1,115 @@
+"""The HTTP face: one handler for every path, errors as Status, watches as streams of lines."""
+
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import aclosing
+from functools import partial
+
+from aiohttp import ClientConnectionResetError, web
+from multidict import CIMultiDict
+
+from control.api.kinds import Kind
+from control.server import errors, info
+from control.server.answer import JSON, Answer, warning_headers
+from control.server.authn import Authenticator
+from control.server.errors import Refused
+from control.server.framing import frame
+from control.server.pages import PUBLIC, page
+from control.server.verbs import perform
+from control.server.watch import Signal, watch
+from control.server.world import BODY_LIMIT, Call, User, World
+from control.store.base import StoreError
+
+log = logging.getLogger(__name__)
+
+
+class Handler:
+    """Answers every request of one server."""
+
+    def __init__(self, world: World, authenticator: Authenticator) -> None:
+        self._world = world
+        self._authenticator = authenticator
+        self._cuts: set[Callable[[], None]] = set()  # one for each open watch
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request; raises only what a client that has gone away causes."""
+        try:
+            return await self._answer(request)
+        except Refused as err:
+            return _respond(Answer(err.body(), err.code))
+        except StoreError as err:
+            refused = errors.unavailable(str(err))
+            return _respond(Answer(refused.body(), refused.code))
+        except (ConnectionError, web.HTTPException):
+            raise
+        except Exception:
+            log.exception("%s %s", request.method, request.path)
+            refused = errors.internal("see the API server's log")
+            return _respond(Answer(refused.body(), refused.code))
+
+    def close(self) -> None:
+        """End all watches."""
+        for cut in tuple(self._cuts):
+            cut()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        user = self._user(request)
+        if user is None and request.path not in PUBLIC:
+            raise errors.unauthorized()
+        if (found := page(self._world, request.method, request.path, request.query)) is not None:
+            return _respond(found)
+        if user is None:
+            raise errors.unauthorized()
+        call = await _parse(request, user)
+        if call.info.verb == "watch":
+            return await self._watch(request, call)
+        return _respond(await perform(self._world, call))
+
+    def _user(self, request: web.Request) -> User | None:
+        transport = request.transport
+        certificate = transport.get_extra_info("peercert") if transport else None
+        return self._authenticator.user(certificate, request.headers.get("Authorization", ""))
+
+    async def _watch(self, request: web.Request, call: Call) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": JSON})
+        cut = partial(_cut, request)
+        async with aclosing(watch(self._world, call, cut)) as signals:
+            first = await anext(signals)  # raises Refused while an answer can still say so
+            await response.prepare(request)
+            self._cuts.add(cut)
+            try:
+                await response.write(_frames(call.info.kind, first))
+                async for batch in signals:
+                    await response.write(_frames(call.info.kind, batch))
+            except ClientConnectionResetError:
+                log.debug("watch of %s: the client has gone", request.path)
+            finally:
+                self._cuts.discard(cut)
+        return response
+
+
+def _frames(kind: Kind, signals: Iterable[Signal]) -> bytes:
+    return b"".join(frame(kind, signal) for signal in signals)
+
+
+async def _parse(request: web.Request, user: User) -> Call:
+    found = info.parse(request.method, request.path, request.query)
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge as err:
+        raise errors.too_large(BODY_LIMIT) from err
+    return Call(found, user, request.query, body, request.headers.get("Content-Type", ""))
+
+
+def _cut(request: web.Request) -> None:
+    """Close a client's connection now."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _respond(answer: Answer) -> web.Response:
+    headers: list[tuple[str, str]] = [
+        ("Content-Type", answer.content_type),
+        *warning_headers(answer.warnings),
+    ]
+    return web.Response(body=answer.body, status=answer.code, headers=CIMultiDict(headers))

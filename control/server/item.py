@@ -1,0 +1,63 @@
+"""An object as the server holds it: the bytes that were stored, with their resourceVersion.
+
+An object is encoded once, when it is written. Its revision is known only after that, so it is
+spliced in where the metadata begins; `encode_object` makes sure that this is near the start.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import orjson
+
+_METADATA = b'"metadata":{'
+Wire = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One version of one object."""
+
+    key: str
+    revision: int
+    raw: bytes  # JSON, complete
+
+    @property
+    def wire(self) -> Mapping[str, Any]:
+        """The decoded object, shared: look, do not touch."""
+        return _decoded(self.raw)
+
+    def fresh(self) -> Wire:
+        """The decoded object, the caller's own."""
+        return cast(Wire, orjson.loads(self.raw))
+
+
+@lru_cache(maxsize=512)
+def _decoded(raw: bytes) -> Mapping[str, Any]:
+    return cast(Wire, orjson.loads(raw))
+
+
+def stamp(key: str, value: bytes, revision: int) -> Item:
+    """The item of stored bytes."""
+    at = value.index(_METADATA) + len(_METADATA)
+    raw = b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[at:])
+    return Item(key, revision, raw)
+
+
+def restamp(item: Item, revision: int) -> Item:
+    """The same object at another revision."""
+    old, new = (b'"resourceVersion":"%d"' % number for number in (item.revision, revision))
+    return Item(item.key, revision, item.raw.replace(old, new, 1))
+
+
+def encode_object(wire: Mapping[str, Any]) -> bytes:
+    """The bytes to store: kind and metadata first, without resourceVersion and managedFields.
+
+    managedFields tell who set which field; without server-side apply nobody asks.
+    """
+    metadata = dict(wire["metadata"])
+    metadata.pop("resourceVersion", None)
+    metadata.pop("managedFields", None)
+    head = {"kind": wire["kind"], "apiVersion": wire["apiVersion"], "metadata": metadata}
+    return orjson.dumps(head | {key: wire[key] for key in wire if key not in head})

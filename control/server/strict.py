@@ -1,0 +1,94 @@
+"""fieldValidation: fields that nobody knows, and fields given twice. Pure.
+
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from control.api.kinds import Kind
+from control.server.errors import bad_request
+
+_MODES = ("Ignore", "Warn", "Strict")
+
+
+def mode_of(value: str) -> str:
+    """Ignore, Warn or Strict of the query parameter; raises Refused (400)."""
+    mode = value or "Warn"
+    if mode not in _MODES:
+        raise bad_request(
+            f'Invalid value: "{value}": fieldValidation: Unsupported value: "{value}":'
+            ' supported values: "Ignore", "Strict", "Warn"'
+        )
+    return mode
+
+
+def verdict(kind: Kind, mode: str, complaints: list[str]) -> tuple[str, ...]:
+    """The warnings to answer with; raises Refused (400) in mode Strict if there is any."""
+    if complaints and mode == "Strict":
+        raise bad_request(
+            f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}:'
+            f" strict decoding error: {', '.join(complaints)}"
+        )
+    return tuple(complaints)
+
+
+def unknown_complaints(mode: str, value: Any) -> list[str]:
+    """What to say about fields of a model that its type does not know."""
+    if mode == "Ignore":
+        return []
+    return [f'unknown field "{path}"' for path in unknown_fields(value)]
+
+
+def duplicate_complaints(mode: str, body: bytes) -> list[str]:
+    """What to say about fields that JSON text gives more than once."""
+    if mode == "Ignore":
+        return []
+    return [f'duplicate field "{path}"' for path in duplicate_fields(body)]
+
+
+def unknown_fields(value: Any, path: str = "") -> Iterator[str]:
+    """The paths of everything in a model that its type does not know."""
+    if isinstance(value, BaseModel):
+        yield from (f"{path}.{name}".removeprefix(".") for name in value.model_extra or ())
+        fields = type(value).model_fields
+        for name in value.model_fields_set & fields.keys():
+            child = getattr(value, name)
+            if isinstance(child, BaseModel | list | dict):
+                alias = fields[name].alias or name
+                yield from unknown_fields(child, f"{path}.{alias}".removeprefix("."))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from unknown_fields(item, f"{path}[{index}]")
+
+
+class _Pairs(dict[str, Any]):
+    """A JSON object that remembers which of its names came twice."""
+
+    twice: tuple[str, ...] = ()
+
+
+def _pairs(found: list[tuple[str, Any]]) -> _Pairs:
+    made = _Pairs(found)
+    if len(made) < len(found):
+        names = [name for name, _ in found]
+        made.twice = tuple(name for name in made if names.count(name) > 1)
+    return made
+
+
+def duplicate_fields(body: bytes) -> list[str]:
+    """The paths of the fields that JSON text gives more than once; raises RecursionError."""
+    return list(_duplicates(json.loads(body, object_pairs_hook=_pairs), ""))
+
+
+def _duplicates(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, _Pairs):
+        yield from (f"{path}.{name}".removeprefix(".") for name in value.twice)
+        for name, child in value.items():
+            yield from _duplicates(child, f"{path}.{name}".removeprefix("."))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _duplicates(child, f"{path}[{index}]")
