@@ -24,7 +24,6 @@ from lab.status import Status, locate, look
 from lab.up import LabExists, NotReady, make, wait_ready
 
 _EXPECTED = (
-    InvalidSpec,
     LabExists,
     LaunchFailed,
     NotReady,
@@ -43,9 +42,13 @@ output_option = click.option(
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Say what went wrong in one line, and end with code 1."""
+    """Say what went wrong in one line; end with code 2 for a bad option, else with 1."""
     try:
         yield
+    except InvalidSpec as err:
+        refused = click.ClickException(str(err))
+        refused.exit_code = 2
+        raise refused from err
     except _EXPECTED as err:
         raise click.ClickException(str(err)) from err
 

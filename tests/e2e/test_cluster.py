@@ -1,0 +1,196 @@
+"""A user's first hour: their manifest, their kubectl, real packets."""
+
+import ipaddress
+import subprocess
+import time
+
+import pytest
+
+from tests.e2e.harness import WEB, eventually, run
+
+COUNT = 300
+
+
+@pytest.fixture(scope="module")
+def web(lab):
+    """examples/web.yaml, applied and rolled out."""
+    out = lab.kubectl("apply", "-f", str(WEB))
+    assert out.count("created") == 3
+    rolled = lab.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    assert "successfully rolled out" in rolled
+    return lab
+
+
+def cluster_ip(lab, name="web"):
+    return lab.get("service", name)["spec"]["clusterIP"]
+
+
+def names(pods):
+    return {pod["metadata"]["name"] for pod in pods}
+
+
+def settled(lab, address, expected, port=80):
+    """Wait until every node's rules lead to just these Pods."""
+    for node in ("node1", "node2", "node3"):
+        eventually(lambda node=node: set(lab.ask_from_node(node, address, port, 60)) == expected)
+
+
+def test_pods_lie_on_several_nodes_with_addresses_of_their_nodes(web):
+    pods = web.pods()
+    assert len(pods) == 3
+    nodes = {
+        node["metadata"]["name"]: node["spec"]["podCIDR"] for node in web.get("nodes")["items"]
+    }
+    assert len({pod["spec"]["nodeName"] for pod in pods}) >= 2
+    for pod in pods:
+        network = ipaddress.ip_network(nodes[pod["spec"]["nodeName"]])
+        assert ipaddress.ip_address(pod["status"]["podIP"]) in network
+
+
+def test_apply_again_changes_nothing(web):
+    out = web.kubectl("apply", "-f", str(WEB))
+    assert out.count("unchanged") == 3
+
+
+def test_wide_output_names_node_and_address(web):
+    out = web.kubectl("get", "pods", "-o", "wide")
+    for pod in web.pods():
+        line = next(line for line in out.splitlines() if pod["metadata"]["name"] in line)
+        assert pod["spec"]["nodeName"] in line
+        assert pod["status"]["podIP"] in line
+        assert "1/1" in line
+        assert "Running" in line
+
+
+def test_describe_tells_the_story_in_events(web):
+    pod = web.pods()[0]["metadata"]["name"]
+    out = web.kubectl("describe", "pod", pod)
+    for word in ("Scheduled", "Started", "podwire/tools", "Ready"):
+        assert word in out
+    assert "Endpoints:" in web.kubectl("describe", "service", "web")
+    assert "PodCIDR" in web.kubectl("describe", "node", "node1")
+    assert "ScalingReplicaSet" in web.kubectl("describe", "deployment", "web")
+
+
+def test_watch_shows_a_scale(web):
+    argv = web.kubectl_argv("get", "deployment", "web", "-w", "--no-headers")
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        try:
+            assert "3/3" in watch.stdout.readline()
+            assert "scaled" in web.kubectl("scale", "deployment", "web", "--replicas=4")
+            while "4/4" not in watch.stdout.readline():
+                pass
+        finally:
+            watch.terminate()
+        assert watch.stderr.read() == ""
+    web.kubectl("scale", "deployment", "web", "--replicas=3")
+    eventually(lambda: len(web.get("pods", "-l", "app=web")["items"]) == 3)
+
+
+def test_logs_and_exec_reach_a_pod(web):
+    pod = web.pods()[0]["metadata"]["name"]
+    assert web.kubectl("exec", pod, "--", "hostname").strip() == pod
+    done = run(*web.kubectl_argv("exec", pod, "--", "sh", "-c", "echo out; echo err >&2; exit 7"))
+    assert (done.returncode, done.stdout) == (7, "out\n")
+    assert "err\n" in done.stderr
+    manifest = """
+apiVersion: v1
+kind: Pod
+metadata: {name: talker}
+spec:
+  restartPolicy: Never
+  containers: [{name: main, image: podwire/tools, command: [sh, -c, "echo one; echo two"]}]
+"""
+    web.kubectl("apply", "-f", "-", stdin=manifest)
+    web.kubectl("wait", "pod/talker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
+    assert web.kubectl("logs", "talker") == "one\ntwo\n"
+    assert "deleted" in web.kubectl("delete", "pod", "talker")
+
+
+def test_every_replica_answers_from_every_node(web):
+    address, expected = cluster_ip(web), names(web.pods())
+    settled(web, address, expected)
+    for node in ("node1", "node2", "node3"):
+        answers = web.ask_from_node(node, address, 80, COUNT)
+        assert set(answers) == expected
+        assert answers.total() == COUNT
+
+
+def test_every_replica_answers_from_a_pod_on_every_node_and_from_itself(web):
+    """Every Pod of the Deployment is an endpoint too: this is the hairpin as well."""
+    address, expected = cluster_ip(web), names(web.pods())
+    settled(web, address, expected)
+    for pod in web.pods():
+        answers = web.ask_from_pod(pod["metadata"]["name"], address, 80, COUNT)
+        assert set(answers) == expected
+        assert answers.total() == COUNT
+
+
+def test_a_node_port_answers_on_every_node_from_outside(web):
+    expected = names(web.pods())
+    for node in web.get("nodes")["items"]:
+        address = node["status"]["addresses"][0]["address"]
+        answers = web.ask_from_node("switch", address, 30080, 60)
+        assert set(answers) == expected
+        assert answers.total() == 60
+
+
+def test_a_pod_answers_ping_and_a_cluster_ip_does_not(web):
+    for pod in web.pods():
+        web.exec("node1", "ping", "-c1", "-W2", pod["status"]["podIP"])
+    ping = run(*web.exec_argv("node1", "ping", "-c1", "-W1", cluster_ip(web)))
+    assert ping.returncode != 0
+
+
+def test_a_service_without_endpoints_refuses_at_once(web):
+    web.kubectl("create", "service", "clusterip", "nobody", "--tcp=80:80")
+    try:
+        address = cluster_ip(web, "nobody")
+        probe = f"import socket; socket.create_connection(({address!r}, 80), 20)"
+
+        def refused():
+            began = time.monotonic()
+            done = run(*web.exec_argv("node2", "/usr/bin/python3", "-c", probe))
+            return "ConnectionRefusedError" in done.stderr and time.monotonic() - began < 10
+
+        eventually(refused)
+    finally:
+        web.kubectl("delete", "service", "nobody")
+
+
+def test_scaling_under_load_fails_no_connection(web):
+    address = cluster_ip(web)
+    settled(web, address, names(web.pods()))
+    with (
+        web.load("node1", address, 80, 0.005) as here,
+        web.load("node3", address, 80, 0.005) as there,
+    ):
+        web.kubectl("scale", "deployment", "web", "--replicas=5")
+        web.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        time.sleep(1)
+        web.kubectl("scale", "deployment", "web", "--replicas=1")
+        eventually(lambda: len(web.get("pods", "-l", "app=web")["items"]) == 1)
+    for result in (here, there):
+        assert result["failures"] == []
+        assert result["ok"] > 100
+    web.kubectl("scale", "deployment", "web", "--replicas=3")
+    web.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+
+
+def test_a_rollout_under_load_fails_no_connection(web):
+    address = cluster_ip(web)
+    settled(web, address, names(web.pods()))
+    with web.load("node2", address, 80, 0.005) as result:
+        web.kubectl("rollout", "restart", "deployment/web")
+        web.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        eventually(lambda: len(web.get("pods", "-l", "app=web")["items"]) == 3)
+    assert result["failures"] == []
+    assert result["ok"] > 50
+
+
+def test_label_and_delete(web):
+    assert "labeled" in web.kubectl("label", "deployment", "web", "tier=front")
+    assert "web" in web.kubectl("get", "deployments", "-l", "tier=front", "-o", "name")
+    assert web.kubectl("delete", "-f", str(WEB)).count("deleted") == 3
+    eventually(lambda: not web.get("pods", "-l", "app=web")["items"])
+    assert "No resources found" in run(*web.kubectl_argv("get", "pods")).stderr

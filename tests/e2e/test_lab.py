@@ -1,0 +1,171 @@
+"""The lab as a thing of its own: what it leaves on the host, and what it says."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import CHECKOUT, WEB, Lab, eventually, made_lab, podwire, run
+
+PODWIRE = CHECKOUT / "bin" / "podwire"
+
+
+def host_state():
+    """Everything of the host that a lab could have touched."""
+    names = {"links": "ip -j link", "addresses": "ip -j addr", "rules": "nft list ruleset",
+             "routes": "ip route show table all", "legacy": "iptables-legacy-save -t nat",
+             "sysctls": "sysctl -a -r ^net"}  # fmt: skip
+    state = {name: run(*command.split()).stdout for name, command in names.items()}
+    # Counters and ages move by themselves.
+    for name, words in (("sysctls", ("nf_conntrack_count", "random", "rmem", "uuid")),
+                        ("routes", ("expires", "cache"))):  # fmt: skip
+        lines = state[name].splitlines()
+        state[name] = "\n".join(x for x in lines if not any(word in x for word in words))
+    links = json.loads(state.pop("links"))
+    state["links"] = [(link["ifname"], link["flags"]) for link in links]
+    addresses = json.loads(state.pop("addresses"))
+    state["addresses"] = [[a["local"] for a in link["addr_info"]] for link in addresses]
+    state["mounts"] = sorted(
+        line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()
+    )
+    state["spaces"] = run("ip", "netns", "list").stdout
+    cgroups = Path("/sys/fs/cgroup").glob("*/podwire/*/*")
+    state["cgroups"] = sorted(str(path) for path in cgroups if path.is_dir())
+    return state
+
+
+def processes(name):
+    """The live processes of a lab; a zombie is the host's PID 1's to collect."""
+    lines = run("ps", "-eo", "stat=,args=").stdout.splitlines()
+    return [line for line in lines if f"{name}" in line and "podwire" in line and line[0] != "Z"]
+
+
+def assert_gone(name, before):
+    assert processes(name) == []
+    assert not Path(f"/var/lib/podwire/labs/{name}").exists()
+    after = host_state()
+    for part, was in before.items():
+        assert after[part] == was, part
+
+
+def test_down_leaves_the_host_as_it_was(tmp_path):
+    before, name = host_state(), f"d{os.getpid()}"
+    with made_lab(name, tmp_path, ("--nodes=2",)) as lab:
+        lab.kubectl("apply", "-f", str(WEB))
+        lab.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        during = host_state()
+        for part in ("links", "addresses", "rules", "routes", "legacy", "sysctls", "spaces"):
+            assert during[part] == before[part], f"{part} changed while the lab ran"
+    assert_gone(name, before)
+    assert "nothing to remove" in podwire("lab", "down", "--name", name)
+
+
+def test_down_after_kill_9_of_everything(tmp_path):
+    before, name = host_state(), f"k{os.getpid()}"
+    with made_lab(name, tmp_path, ("--nodes=2",)) as lab:
+        lab.kubectl("apply", "-f", str(WEB))
+        lab.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        keeper = json.loads(Path(f"/var/lib/podwire/labs/{name}/keeper.json").read_text())["pid"]
+        os.kill(keeper, signal.SIGKILL)
+        eventually(lambda: not processes(name))
+        assert lab.status()["state"] == "dead"
+    assert_gone(name, before)
+
+
+def test_a_lab_killed_while_it_is_made_is_removed():
+    before, name = host_state(), f"h{os.getpid()}"
+    making = subprocess.Popen(
+        [PODWIRE, "lab", "up", "--name", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    eventually(lambda: Path(f"/var/lib/podwire/labs/{name}/lab.json").exists())
+    time.sleep(0.3)
+    making.kill()
+    making.wait()
+    podwire("lab", "down", "--name", name)
+    assert_gone(name, before)
+
+
+def test_an_interrupted_up_leaves_nothing():
+    before, name = host_state(), f"i{os.getpid()}"
+    making = subprocess.Popen(
+        [PODWIRE, "lab", "up", "--name", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+    eventually(lambda: Path(f"/var/lib/podwire/labs/{name}/lab.json").exists())
+    making.send_signal(signal.SIGINT)
+    out, _ = making.communicate(timeout=60)
+    assert "Traceback" not in out
+    podwire("lab", "down", "--name", name)
+    assert_gone(name, before)
+
+
+def test_two_labs_side_by_side_do_not_meet(tmp_path):
+    first, second = f"a{os.getpid()}", f"b{os.getpid()}"
+    with (
+        made_lab(first, tmp_path / "a", ("--nodes=1",)) as one,
+        made_lab(second, tmp_path / "b", ("--nodes=1",)) as two,
+    ):
+        one.kubectl("create", "configmap", "mine")
+        assert "mine" not in two.kubectl("get", "configmaps", "-o", "name")
+        names = {row["name"] for row in json.loads(podwire("lab", "list", "-o", "json"))}
+        assert {first, second} <= names
+        refused = run(PODWIRE, "lab", "up", "--name", first)
+        assert refused.returncode == 1
+        assert "is up already" in refused.stderr
+        podwire("lab", "down", "--name", first)
+        two.kubectl("get", "nodes")
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["lab", "up", "--nodes", "0"], 2, "--nodes 0"),
+        (["lab", "up", "--nodes", "x"], 2, "--nodes"),
+        (["lab", "up", "--proxy", "none"], 2, "--proxy"),
+        (["lab", "up", "--name", "../x"], 2, "--name"),
+        (["lab", "up", "--pod-cidr", "10.96.0.0/16"], 2, "overlaps"),
+        (["lab", "exec", "--name", "nope", "node1", "--", "true"], 1, "no lab nope is up"),
+        (["lab", "kubeconfig", "--name", "nope"], 1, "no lab nope is up"),
+        (["lab", "logs", "--name", "nope", "agent"], 1, "no log of agent"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+)
+def test_a_mistake_gets_one_clear_line(args, code, says):
+    done = run(PODWIRE, *args)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("Error: ")
+
+
+def test_status_logs_and_exec(tmp_path):
+    name = f"s{os.getpid()}"
+    with made_lab(name, tmp_path, ("--nodes=1",)) as lab:
+        parts = {c["name"] for m in lab.status()["machines"] for c in m["components"]}
+        assert parts == {"apiserver", "scheduler", "controllers", "cni", "agent", "proxy"}
+        assert "node1" in podwire("lab", "status", "--name", name)
+        assert podwire("lab", "logs", "--name", name, "agent", "--tail", "5")
+        assert lab.exec("node1", "hostname") == "node1\n"
+        wrong = run(*lab.exec_argv("node9", "true"))
+        assert wrong.returncode == 1
+        assert "control, node1, switch" in wrong.stderr
+
+
+def test_the_demo_draws_bars_and_can_be_run_again(tmp_path):
+    name = f"e{os.getpid()}"
+    try:
+        out = podwire("lab", "up", "--name", name, "--nodes", "3")
+        assert out.count("█") > 30
+        assert "failed" not in out
+        assert "kubectl" in out
+        again = podwire("lab", "demo", "--name", name)
+        assert "300 requests" in again
+        assert "failed" not in again
+        lab = Lab(name, tmp_path)
+        assert lab.get("deployment", "hello")["status"]["readyReplicas"] == 3
+    finally:
+        podwire("lab", "down", "--name", name)

@@ -1,0 +1,141 @@
+"""kill -9 of any component: established connections go on, and the cluster converges."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.harness import WEB, eventually
+
+COMPONENTS = [
+    ("control", "apiserver"),
+    ("control", "scheduler"),
+    ("control", "controllers"),
+    ("node1", "cni"),
+    ("node1", "agent"),
+    ("node1", "proxy"),
+]
+
+
+@pytest.fixture(scope="module")
+def web(lab):
+    lab.kubectl("apply", "-f", str(WEB))
+    lab.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    return lab
+
+
+def identity(lab):
+    """What must be the same afterwards: each Pod, its address, and each start of a container."""
+    return {
+        pod["metadata"]["uid"]: (
+            pod["metadata"]["name"],
+            pod["status"]["podIP"],
+            pod["status"]["containerStatuses"][0]["restartCount"],
+            pod["status"]["containerStatuses"][0]["containerID"],
+        )
+        for pod in lab.pods()
+    }
+
+
+class Conversation:
+    """A TCP connection through a ClusterIP's rules that is open for as long as the test."""
+
+    SCRIPT = """
+import socket, sys
+c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
+c.settimeout(10)
+print("open", flush=True)
+for line in sys.stdin:
+    c.sendall(line.encode())
+    print(c.makefile("r").readline().strip(), flush=True)
+"""
+
+    def __init__(self, lab, address, port):
+        argv = lab.exec_argv("node1", "/usr/bin/python3", "-c", self.SCRIPT, address, str(port))
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, text=True
+        )
+        assert self.process.stdout.readline() == "open\n"
+
+    def say(self, word):
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+
+ECHO = """
+apiVersion: v1
+kind: Pod
+metadata: {name: echo, labels: {app: echo}}
+spec:
+  nodeName: node1
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: echo
+      image: podwire/tools
+      command: [nc, -lk, -p, "7000", -e, cat]
+      readinessProbe: {tcpSocket: {port: 7000}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: echo}
+spec:
+  selector: {app: echo}
+  ports: [{port: 7000}]
+"""
+
+
+@pytest.fixture(scope="module")
+def conversation(web):
+    web.kubectl("apply", "-f", "-", stdin=ECHO)
+    web.kubectl("wait", "pod/echo", "--for=condition=Ready", "--timeout=30s")
+    address = web.get("service", "echo")["spec"]["clusterIP"]
+    eventually(lambda: web.exec("node1", "nc", "-z", "-w1", address, "7000") == "", 20)
+    talk = Conversation(web, address, 7000)
+    yield talk
+    talk.close()
+
+
+@pytest.mark.parametrize(("machine", "component"), COMPONENTS)
+def test_a_killed_component_costs_nothing(web, conversation, machine, component):
+    before = identity(web)
+    assert conversation.say("before") == "before"
+    old = web.component_pid(machine, component)
+    os.kill(old, signal.SIGKILL)
+    assert conversation.say(f"{component} is dead") == f"{component} is dead"
+    eventually(lambda: web.component_pid(machine, component) not in (None, old))
+
+    # The whole path works again: API, controllers, scheduler, agent, CNI, proxy.
+    web.kubectl("scale", "deployment", "web", "--replicas=6")
+    web.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
+    after = identity(web)
+    assert {uid: after.get(uid) for uid in before} == before
+    assert any(pod["spec"]["nodeName"] == "node1" for pod in web.pods())
+    address = web.get("service", "web")["spec"]["clusterIP"]
+    names = {pod["metadata"]["name"] for pod in web.pods()}
+    eventually(lambda: set(web.ask_from_node("node1", address, 80, 90)) == names)
+    web.kubectl("scale", "deployment", "web", "--replicas=3")
+    eventually(lambda: len(web.get("pods", "-l", "app=web")["items"]) == 3)
+    assert conversation.say("after") == "after"
+
+
+def test_killed_in_the_middle_of_a_rollout(web, conversation):
+    """Everything dies at once, with Pods half made and half gone."""
+    web.kubectl("rollout", "restart", "deployment/web")
+    for machine, component in COMPONENTS:
+        if pid := web.component_pid(machine, component):
+            os.kill(pid, signal.SIGKILL)
+    web.kubectl("rollout", "status", "deployment/web", "--timeout=120s")
+    eventually(lambda: len(web.get("pods", "-l", "app=web")["items"]) == 3, 90)
+    assert conversation.say("still here") == "still here"
+    addresses = [pod["status"]["podIP"] for pod in web.pods()]
+    assert len(set(addresses)) == 3
+    assert all(socket.inet_aton(address) for address in addresses)

@@ -1,0 +1,93 @@
+"""Other shapes of the lab pass the same packets."""
+
+import ipaddress
+import os
+
+import pytest
+
+from tests.e2e.harness import WEB, eventually, made_lab
+
+COUNT = 100
+SHAPES = {
+    "vxlan": ("--overlay=vxlan",),
+    "dual-stack": ("--dual-stack",),
+    "vxlan-dual-stack": ("--overlay=vxlan", "--dual-stack"),
+    "own-ranges": ("--pod-cidr=10.50.0.0/16", "--service-cidr=10.60.0.0/16"),
+}
+DUAL = WEB.read_text().replace("  selector: {app: web}\n  ports:",
+    "  ipFamilyPolicy: PreferDualStack\n  selector: {app: web}\n  ports:")  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=sorted(SHAPES))
+def shaped(request, tmp_path_factory):
+    options = SHAPES[request.param]
+    name = f"v{os.getpid()}"
+    with made_lab(name, tmp_path_factory.mktemp("kube"), options) as lab:
+        lab.kubectl("apply", "-f", "-", stdin=DUAL)
+        lab.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        lab.options = options
+        yield lab
+
+
+def families(lab):
+    return 2 if "--dual-stack" in lab.options else 1
+
+
+def test_pods_have_an_address_of_each_family_in_their_nodes_ranges(shaped):
+    nodes = {n["metadata"]["name"]: n["spec"]["podCIDRs"] for n in shaped.get("nodes")["items"]}
+    for pod in shaped.pods():
+        addresses = [entry["ip"] for entry in pod["status"]["podIPs"]]
+        assert len(addresses) == families(shaped)
+        for address, cidr in zip(addresses, nodes[pod["spec"]["nodeName"]], strict=True):
+            assert ipaddress.ip_address(address) in ipaddress.ip_network(cidr)
+
+
+def test_every_replica_answers_on_every_cluster_ip_from_everywhere(shaped):
+    pods = shaped.pods()
+    expected = {pod["metadata"]["name"] for pod in pods}
+    addresses = shaped.get("service", "web")["spec"]["clusterIPs"]
+    assert len(addresses) == families(shaped)
+    for address in addresses:
+        for node in ("node1", "node2", "node3"):
+            eventually(
+                lambda n=node, a=address: set(shaped.ask_from_node(n, a, 80, 60)) == expected
+            )
+            assert shaped.ask_from_node(node, address, 80, COUNT).total() == COUNT
+        for pod in pods:
+            answers = shaped.ask_from_pod(pod["metadata"]["name"], address, 80, COUNT)
+            assert set(answers) == expected
+            assert answers.total() == COUNT
+
+
+def test_node_ports_answer_in_every_family(shaped):
+    expected = {pod["metadata"]["name"] for pod in shaped.pods()}
+    for node in shaped.get("nodes")["items"]:
+        for address in [
+            a["address"] for a in node["status"]["addresses"] if a["type"] == "InternalIP"
+        ]:
+            answers = shaped.ask_from_node("switch", address, 30080, 60)
+            assert set(answers) == expected
+
+
+def test_large_packets_pass_between_nodes(shaped):
+    """Full-sized packets, not to be fragmented: the MTU of the Pods fits what carries them."""
+    first, second = shaped.pods()[0], shaped.pods()[1]
+    for target in [entry["ip"] for entry in second["status"]["podIPs"]]:
+        out = shaped.kubectl("exec", first["metadata"]["name"], "--", "cat",
+                             "/sys/class/net/eth0/mtu")  # fmt: skip
+        header = 48 if ":" in target else 28
+        shaped.exec(first["spec"]["nodeName"], "ping", "-c1", "-W2", "-M", "do", "-s",
+                    str(int(out) - header), target)  # fmt: skip
+
+
+def test_ten_nodes(tmp_path):
+    with made_lab(f"n{os.getpid()}", tmp_path, ("--nodes=10",)) as lab:
+        lab.kubectl("apply", "-f", str(WEB))
+        lab.kubectl("scale", "deployment", "web", "--replicas=10")
+        lab.kubectl("rollout", "status", "deployment/web", "--timeout=120s")
+        pods = lab.pods()
+        assert len({pod["spec"]["nodeName"] for pod in pods}) == 10
+        address = lab.get("service", "web")["spec"]["clusterIP"]
+        expected = {pod["metadata"]["name"] for pod in pods}
+        for node in ("node1", "node10"):
+            eventually(lambda n=node: set(lab.ask_from_node(n, address, 80, 150)) == expected)
