@@ -1,0 +1,47 @@
+"""The distribution: one wheel with every room, and a command that finds its parts."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from lab.main import COMMANDS, SUMMARIES, main
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def test_the_wheel_holds_every_room(tmp_path):
+    argv = [
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "--target",
+        "wheel",
+        "--directory",
+        tmp_path,
+    ]
+    subprocess.run([str(a) for a in argv], cwd=CHECKOUT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("podwire-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.split("/")[0] for name in archive.namelist()}
+    assert {"cni_plugin", "proxy", "control", "lab"} <= tops
+    assert "tests" not in tops
+
+
+def test_every_part_has_a_summary_and_a_help():
+    assert set(COMMANDS) == set(SUMMARIES)
+    overview = CliRunner().invoke(main, ["--help"]).output
+    for name in COMMANDS:
+        assert name in overview
+        shown = CliRunner().invoke(main, [name, "--help"])
+        assert shown.exit_code == 0, shown.output
+        assert "Usage:" in shown.output
+
+
+def test_bcc_is_found_from_the_environment():
+    done = subprocess.run([sys.executable, "-c", "import bcc; print(bcc.__file__)"],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.stdout.startswith("/usr/lib/python3/dist-packages"), done.stderr
