@@ -1,0 +1,128 @@
+"""What workers do: answer with a name and the peer's address, and probe who answers."""
+
+import asyncio
+import contextlib
+import selectors
+import socket
+import threading
+from dataclasses import dataclass
+
+TCP, UDP = "TCP", "UDP"
+_AT_ONCE = 40
+
+
+def serve(name: str, port: int) -> None:
+    """Answer every TCP connection and UDP datagram with ``NAME PEER``, in the background."""
+    selector = selectors.DefaultSelector()
+    stream = socket.create_server(
+        ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=500
+    )
+    datagram = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    datagram.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    datagram.bind(("::", port))
+    selector.register(stream, selectors.EVENT_READ, _answer_stream)
+    selector.register(datagram, selectors.EVENT_READ, _answer_datagram)
+    threading.Thread(target=_serve, args=(selector, name), daemon=True).start()
+
+
+def _serve(selector: selectors.DefaultSelector, name: str) -> None:
+    while True:
+        for key, _ in selector.select():
+            try:
+                key.data(key.fileobj, name)
+            except OSError:  # the peer is gone; so is its question
+                continue
+
+
+def _answer_stream(listener: socket.socket, name: str) -> None:
+    connection, peer = listener.accept()
+    with connection:
+        connection.sendall(f"{name} {_plain(peer[0])}".encode())
+
+
+def _answer_datagram(listener: socket.socket, name: str) -> None:
+    _, peer = listener.recvfrom(100)
+    listener.sendto(f"{name} {_plain(peer[0])}".encode(), peer)
+
+
+def _plain(address: str) -> str:
+    return address.removeprefix("::ffff:")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Ask ``address``:``port`` until each of ``until`` has answered, or ``tries`` times."""
+
+    address: str
+    port: int
+    protocol: str
+    until: frozenset[str] = frozenset()
+    tries: int = 1
+    timeout: float = 5.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Who answered one question, whom it took for its peer, and from where we had asked; or what
+    happened instead: ``refused`` or ``silent``."""
+
+    name: str
+    peer: str = ""
+    source: str = ""
+
+
+def ask(probes: list[Probe]) -> list[list[Answer]]:
+    """Carry out all probes, many at once."""
+    return asyncio.run(_ask(probes))
+
+
+async def _ask(probes: list[Probe]) -> list[list[Answer]]:
+    limit = asyncio.Semaphore(_AT_ONCE)
+    return await asyncio.gather(*(_probe(probe, limit) for probe in probes))
+
+
+async def _probe(probe: Probe, limit: asyncio.Semaphore) -> list[Answer]:
+    answers: list[Answer] = []
+    once = _once_tcp if probe.protocol == TCP else _once_udp
+    for _ in range(probe.tries):
+        async with limit:
+            answers.append(await _timed(once, probe))
+        if probe.until and probe.until <= {answer.name for answer in answers}:
+            break
+    return answers
+
+
+async def _timed(once, probe: Probe) -> Answer:
+    try:
+        async with asyncio.timeout(probe.timeout):
+            return await once(probe)
+    except ConnectionRefusedError:
+        return Answer("refused")
+    except OSError:  # a timeout is one too
+        return Answer("silent")
+
+
+async def _once_tcp(probe: Probe) -> Answer:
+    reader, writer = await asyncio.open_connection(probe.address, probe.port)
+    try:
+        source = writer.get_extra_info("sockname")[0]
+        return _answer(await reader.read(), source)
+    finally:
+        writer.transport.abort()
+
+
+async def _once_udp(probe: Probe) -> Answer:
+    loop = asyncio.get_running_loop()
+    family = socket.AF_INET6 if ":" in probe.address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        sock.connect((probe.address, probe.port))
+        source = sock.getsockname()[0]
+        with contextlib.suppress(PermissionError):  # dropped on its way out; perhaps rejected
+            await loop.sock_sendall(sock, b"?")
+        return _answer(await loop.sock_recv(sock, 100), source)
+
+
+def _answer(said: bytes, source: str) -> Answer:
+    name, _, peer = said.decode().partition(" ")
+    return Answer(name or "silent", peer, source)

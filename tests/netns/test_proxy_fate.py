@@ -1,0 +1,124 @@
+"""The packet-fate table with real packets, for every backend in both families."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from proxy.backend import Backend, open_backend
+from proxy.desired import Desired
+from proxy.settings import Settings
+from tests.contract.proxy_fate import rows, targets
+from tests.contract.proxy_world import NODE, SETTINGS, SOURCES, Case, desired
+from tests.netns.conftest import Space
+from tests.netns.prober import TCP, UDP, Answer, Probe
+from tests.netns.prober import ask as ask_all
+from tests.netns.proxy_lab import ProxyLab
+
+BACKENDS = {
+    "iptables-legacy": ("iptables", {"flavor": "legacy"}),
+    "iptables-nft": ("iptables", {"flavor": "nft"}),
+}
+_SILENCE = 0.5  # seconds after which a packet counts as dropped
+_HERE = ("pod", "self", "node")
+_applied: list[Backend] = []  # in the node's worker
+
+
+def apply(mode: str, options: dict[str, str], settings: Settings, want: Desired) -> None:
+    """In the node: replace whatever backend there is."""
+    remove()
+    backend = open_backend(mode, settings, options)
+    backend.apply(want, NODE)
+    _applied.append(backend)
+
+
+def remove() -> None:
+    """In the node: take the rules away."""
+    while _applied:
+        _applied.pop().remove()
+
+
+@pytest.fixture(scope="module")
+def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
+    made = ProxyLab(spaces)
+    made.spaces["node"].sysctl("net.ipv4.conf.all.route_localnet", 1)
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_packets(lab: ProxyLab, backend: str, version: int, settings: str) -> None:
+    table = enumerate(rows(version))
+    cases = [Case(row, number, version) for number, row in table if row.settings == settings]
+    mode, options = BACKENDS[backend]
+    lab.workers["node"].call(apply, mode, options, SETTINGS[settings], dict(desired(cases)))
+    asked = {source: [*_questions(cases, source)] for source in SOURCES}
+    for source, questions in asked.items():
+        lab.client(source).start(ask_all, [probe for _, probe in questions])
+    answered = {source: lab.client(source).finish() for source in SOURCES}
+    lab.workers["node"].call(remove)
+    faults = [
+        fault
+        for source, questions in asked.items()
+        for (case, probe), answers in zip(questions, answered[source], strict=True)
+        for fault in _faults(case, source, probe, answers)
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def _questions(cases: list[Case], source: str) -> Iterator[tuple[Case, Probe]]:
+    for case in cases:
+        if source not in case.row.fates:
+            continue
+        for protocol in (TCP, UDP):
+            address, port = case.destination()
+            reachable, sure = _reachable(case, source)
+            yield (
+                case,
+                Probe(
+                    str(address),
+                    port,
+                    protocol,
+                    until=frozenset(reachable),
+                    tries=150 if reachable else 2,
+                    timeout=10.0 if sure else _SILENCE,
+                ),
+            )
+
+
+def _reachable(case: Case, source: str) -> tuple[dict[str, bool], bool]:
+    """Who can answer, and whether everyone of the fate can.
+
+    The answer of an endpoint elsewhere to a client elsewhere, unless masqueraded, does not come
+    back through this node: the client never takes it for the answer to its question.
+    """
+    expected = targets(case.row.fates[source])
+    lost = {"C"} if source not in _HERE and expected.get("C") is False else set()
+    found = {name: masked for name, masked in expected.items() if name not in lost}
+    return found, bool(found) and not lost
+
+
+def _faults(case: Case, source: str, probe: Probe, answers: list[Answer]) -> Iterator[str]:
+    expected = case.row.fates[source]
+    reachable, sure = _reachable(case, source)
+    allowed = set(reachable) | (set() if sure else {"silent", "refused"})
+    if expected in ("reject", "drop"):
+        allowed = {"refused" if expected == "reject" else "silent"}
+    names = {answer.name for answer in answers}
+    where = f"{case.row.id}: {probe.protocol} from {source} to {probe.address}:{probe.port}"
+    if not names <= allowed or not set(reachable) <= names:
+        yield f"{where}: expected {expected}, answered {sorted(names)}"
+    for answer in answers:
+        masked = reachable.get(answer.name)
+        if masked is not None and answer.peer != (
+            _way_out(answer.name, case) if masked else answer.source
+        ):
+            yield f"{where}: {answer.name} saw {answer.peer} for {answer.source}, want {expected}"
+
+
+def _way_out(name: str, case: Case) -> str:
+    """The node's address on the link towards an endpoint, which masquerading shows."""
+    lan, lan6, bridge, bridge6 = map(str, NODE.addresses)
+    here, away = (bridge, lan) if case.version == 4 else (bridge6, lan6)
+    return away if name == "C" else here
