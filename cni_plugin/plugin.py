@@ -21,11 +21,12 @@ from cni_plugin.errors import (
     UnknownContainer,
 )
 from cni_plugin.ipam.local import KINDS, LocalIpam
-from cni_plugin.kernel import Kernel, Space, remove_link
+from cni_plugin.kernel import Kernel
 from cni_plugin.locks import Locks
 from cni_plugin.plan import Plan, check_absent, check_conf, plan_add
 from cni_plugin.request import Request, parse_request, version_of
 from cni_plugin.result import Cidr, Result, render
+from cni_plugin.space import Space
 from cni_plugin.state import Link, Seen
 from cni_plugin.versions import SUPPORTED, Verb
 
@@ -54,7 +55,7 @@ class World:
     netns: int | None
     boot_id: str
     locks: Locks
-    remove: Callable[[Space, str], bool] = remove_link
+    remove: Callable[[Space, str], bool] = Space.remove_link
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def _remove_foreign(request: Request, world: World) -> None:
     with Space(world.netns) as pod:
         link = pod.link(request.ifname)
         if link is not None and link.kind == "veth":
-            remove_link(pod, request.ifname)
+            pod.remove_link(request.ifname)
 
 
 def _check(request: Request, world: World) -> None:
@@ -173,7 +174,7 @@ def _find(request: Request, host: Space, pod: Space) -> Found:
         bridge=bridge,
         pod_addresses=_addresses(pod, inside),
         bridge_addresses=_addresses(host, bridge),
-        routes=tuple(pod.routes()),
+        routes=pod.routes(),
         forwarding=frozenset(
             version for version, key in _FORWARDING.items() if host.sysctl(key) == "1"
         ),
@@ -181,7 +182,7 @@ def _find(request: Request, host: Space, pod: Space) -> Found:
 
 
 def _addresses(space: Space, link: Link | None) -> tuple[Cidr, ...]:
-    return () if link is None else tuple(space.addresses(link.index))
+    return () if link is None else space.addresses(link.index)
 
 
 def _version(request: Request, world: World) -> dict[str, Any]:

@@ -1,0 +1,151 @@
+"""One network namespace as the plugin looks at it: links, addresses, routes and sysctls."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cni_plugin import netns, uapi
+from cni_plugin.netlink import NetlinkError, Socket, number, pack, text, unpack
+from cni_plugin.result import Cidr
+from cni_plugin.state import KernelRoute, Link
+
+_SYSCTL = Path("/proc/sys")
+_ANYWHERE = {socket.AF_INET: bytes(4), socket.AF_INET6: bytes(16)}
+_UNUSABLE = uapi.IFA_F_TENTATIVE | uapi.IFA_F_DADFAILED
+
+
+class Space:
+    """The namespace ``fd``, or the caller's own; holds an rtnetlink socket inside it."""
+
+    def __init__(self, fd: int | None = None) -> None:
+        self.fd = fd
+        self.socket = Socket(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.socket.__exit__(kind, error, trace)
+
+    def link(self, name: str) -> Link | None:
+        """The link of that name."""
+        body = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0) + pack({uapi.IFLA_IFNAME: name})
+        found = self.socket.get(uapi.RTM_GETLINK, body)
+        return None if found is None else _link(found)
+
+    def links(self) -> list[Link]:
+        """All links."""
+        body = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0)
+        return [_link(item) for item in self.socket.dump(uapi.RTM_GETLINK, body)]
+
+    def addresses(self, index: int) -> tuple[Cidr, ...]:
+        """The usable addresses of a link: neither tentative nor duplicate."""
+        body = uapi.IFADDRMSG.pack(0, 0, 0, 0, index)
+        return tuple(_addresses(self.socket.dump(uapi.RTM_GETADDR, body), index))
+
+    def routes(self) -> tuple[KernelRoute, ...]:
+        """The unicast routes of both families, of all tables."""
+        return tuple(
+            made
+            for family in _ANYWHERE
+            for item in self.socket.dump(uapi.RTM_GETROUTE, _routes_of(family))
+            if (made := _route(item)) is not None
+        )
+
+    def uplink_mtu(self) -> int:
+        """The MTU of the link that the default route goes through; 0 without one."""
+        ways = {route.link for route in self.routes() if not route.dst.prefixlen}
+        return min((link.mtu for link in self.links() if link.index in ways), default=0)
+
+    def remove_link(self, name: str) -> bool:
+        """Remove a link; whether it was there."""
+        body = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0) + pack({uapi.IFLA_IFNAME: name})
+        try:
+            self.socket.change(uapi.RTM_DELLINK, body)
+        except NetlinkError as err:
+            if err.absent:
+                return False
+            raise
+        return True
+
+    def sysctl(self, key: str) -> str | None:
+        """The value of ``net/...``; None where the kernel has no such thing."""
+        with netns.entered(self.fd):
+            try:
+                return (_SYSCTL / key).read_text().strip()
+            except FileNotFoundError:
+                return None
+
+    def write_sysctl(self, key: str, value: str) -> None:
+        """Set ``net/...``; raises OSError."""
+        with netns.entered(self.fd):
+            (_SYSCTL / key).write_text(value)
+
+
+def _link(item: bytes) -> Link:
+    _, _, index, flags, _ = uapi.IFINFOMSG.unpack_from(item)
+    attributes = unpack(item, uapi.IFINFOMSG.size)
+    info = unpack(attributes.get(uapi.IFLA_LINKINFO, b""))
+    port = None
+    if text(info.get(uapi.IFLA_INFO_SLAVE_KIND)) == "bridge":
+        port = unpack(info.get(uapi.IFLA_INFO_SLAVE_DATA, b""))
+    return Link(
+        index=index,
+        name=text(attributes.get(uapi.IFLA_IFNAME)),
+        kind=text(info.get(uapi.IFLA_INFO_KIND)),
+        mac=attributes.get(uapi.IFLA_ADDRESS, b"").hex(":"),
+        mtu=number(attributes.get(uapi.IFLA_MTU)),
+        up=bool(flags & uapi.IFF_UP),
+        promiscuous=bool(flags & uapi.IFF_PROMISC),
+        master=number(attributes.get(uapi.IFLA_MASTER)),
+        peer=number(attributes.get(uapi.IFLA_LINK)),
+        alias=text(attributes.get(uapi.IFLA_IFALIAS)),
+        hairpin=_flag(port, uapi.IFLA_BRPORT_MODE),
+        isolated=_flag(port, uapi.IFLA_BRPORT_ISOLATED),
+        forwarding=None
+        if port is None
+        else number(port.get(uapi.IFLA_BRPORT_STATE)) == uapi.BR_STATE_FORWARDING,
+    )
+
+
+def _flag(port: dict[int, bytes] | None, kind: int) -> bool | None:
+    return None if port is None else bool(number(port.get(kind)))
+
+
+def _addresses(items: Iterator[bytes], index: int) -> Iterator[Cidr]:
+    for item in items:
+        _, prefix, flags, _, link = uapi.IFADDRMSG.unpack_from(item)
+        attributes = unpack(item, uapi.IFADDRMSG.size)
+        own = attributes.get(uapi.IFA_LOCAL) or attributes.get(uapi.IFA_ADDRESS)
+        flags |= number(attributes.get(uapi.IFA_FLAGS))
+        if link == index and own is not None and not flags & _UNUSABLE:
+            yield ip_interface((own, prefix))
+
+
+def _routes_of(family: int) -> bytes:
+    return uapi.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def _route(item: bytes) -> KernelRoute | None:
+    family, length, _, _, table, _, _, kind, _ = uapi.RTMSG.unpack_from(item)
+    attributes = unpack(item, uapi.RTMSG.size)
+    if kind != uapi.RTN_UNICAST or uapi.RTA_OIF not in attributes:
+        return None
+    gateway = attributes.get(uapi.RTA_GATEWAY)
+    return KernelRoute(
+        dst=ip_network((attributes.get(uapi.RTA_DST, _ANYWHERE[family]), length)),
+        gw=None if gateway is None else ip_address(gateway),
+        link=number(attributes[uapi.RTA_OIF]),
+        table=number(attributes.get(uapi.RTA_TABLE)) or table,
+        priority=number(attributes.get(uapi.RTA_PRIORITY)),
+    )

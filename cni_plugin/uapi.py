@@ -1,0 +1,49 @@
+"""Numbers and structures of the kernel's rtnetlink interface that the plugin speaks.
+
+Source: include/uapi/linux of Linux 6.18: netlink.h, rtnetlink.h, if_link.h, if_addr.h,
+neighbour.h, if_bridge.h, veth.h; rtnetlink(7).
+"""
+
+from __future__ import annotations
+
+import struct
+
+# netlink.h
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+NLM_F_CAPPED, NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG = 0x100, 0x200, 1
+NLA_F_NESTED, NLA_TYPE_MASK = 0x8000, 0x3FFF
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
+NLMSGHDR = struct.Struct("=IHHII")  # length, type, flags, sequence, port
+
+# rtnetlink.h
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTM_DELNEIGH = 29
+RTMSG = struct.Struct("=8BI")  # family, dst_len, src_len, tos, table, protocol, scope, type; flags
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_METRICS, RTA_TABLE = 1, 4, 5, 6, 8, 15
+RTAX_MTU, RTAX_ADVMSS = 2, 8
+RT_TABLE_COMPAT, RT_TABLE_MAIN = 252, 254
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
+RTPROT_STATIC, RTN_UNICAST = 4, 1
+
+# if_link.h, veth.h
+IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, change
+IFF_UP, IFF_PROMISC = 0x1, 0x100
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
+IFLA_LINKINFO, IFLA_IFALIAS, IFLA_GROUP, IFLA_NET_NS_FD = 18, 20, 27, 28
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+VETH_INFO_PEER = 1
+IFLA_BRPORT_STATE, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 1, 4, 33
+BR_STATE_FORWARDING = 3
+
+# if_addr.h
+IFADDRMSG = struct.Struct("=4BI")  # family, prefix length, flags, scope, index
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
+IFA_F_NODAD, IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x02, 0x08, 0x40
+
+# neighbour.h
+NDMSG = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
+NDA_DST = 1
