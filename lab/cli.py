@@ -40,15 +40,19 @@ output_option = click.option(
 )
 
 
+class BadOption(click.ClickException):
+    """An option's value is none that a lab can have."""
+
+    exit_code = 2
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Say what went wrong in one line; end with code 2 for a bad option, else with 1."""
     try:
         yield
     except InvalidSpec as err:
-        refused = click.ClickException(str(err))
-        refused.exit_code = 2
-        raise refused from err
+        raise BadOption(str(err)) from err
     except _EXPECTED as err:
         raise click.ClickException(str(err)) from err
 

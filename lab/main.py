@@ -8,7 +8,7 @@ import click
 
 COMMANDS = {
     "lab": "lab.cli:main",
-    "image": "control.agent.images_cli:main",
+    "image": "control.agent.images.cli:main",
     "apiserver": "control.server.cli:main",
     "scheduler": "control.scheduler.cli:main",
     "controllers": "control.controllers.cli:main",

@@ -6,7 +6,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from control.agent.images import ensure_tools
+from control.agent.images import tools
+from control.agent.images.store import ImageError, ImageStore
 from control.api import kinds
 from control.api.node import Node
 from control.client import Client, Informer
@@ -19,6 +20,7 @@ from lab.report import Say, Steps
 from lab.spec import LabSpec, machines
 from lab.state import IMAGES, LabDir, lab_dir, locked
 
+BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static
 READY_SECONDS = 60
 READY_SECONDS_PER_NODE = 10
 
@@ -41,7 +43,7 @@ def make(spec: LabSpec, steps: Steps) -> LabDir:
         _claim(lab, spec, steps)
     try:
         with steps.step("images", animated=False):
-            ensure_tools(IMAGES)
+            _ensure_image()
         with steps.step("certificates", animated=False):
             management = _prepare(lab, spec)
         with steps.step(f"{spec.nodes} nodes and the control plane", animated=False):
@@ -61,6 +63,15 @@ def _claim(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
         with steps.step(f"what a killed lab {lab.name} left behind, removed", animated=False):
             remove(lab)
     lab.create(spec)
+
+
+def _ensure_image() -> None:
+    """Have the image that the demo runs; raises OSError."""
+    store = ImageStore(IMAGES)
+    try:
+        store.find(tools.NAME)
+    except ImageError:
+        tools.make(store, BUSYBOX)
 
 
 def _prepare(lab: LabDir, spec: LabSpec) -> socket.socket:
