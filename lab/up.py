@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from control.agent.images import tools
-from control.agent.images.store import ImageError, ImageStore
+from control.agent.images.store import ImageStore
+from control.agent.runtime import RuntimeFailure
 from control.api import kinds
 from control.api.node import Node
 from control.client import Client, Informer
@@ -70,7 +71,7 @@ def _ensure_image() -> None:
     store = ImageStore(IMAGES)
     try:
         store.find(tools.NAME)
-    except ImageError:
+    except RuntimeFailure:
         tools.make(store, BUSYBOX)
 
 
