@@ -1,0 +1,1 @@
+"""Calling CNI plugins as libcni of github.com/containernetworking/cni does."""

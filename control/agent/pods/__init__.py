@@ -1,0 +1,1 @@
+"""What becomes of a Pod on its node: decisions and status (pure), and the worker that acts."""

@@ -1,0 +1,192 @@
+"""A Pod as the runtime is asked for it: sandbox and container configurations. Pure."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from control.agent.pods.environment import Sources, expand, variables
+from control.agent.pods.fields import Host
+from control.agent.pods.quality import amount, oom_score_adj
+from control.agent.runtime import (
+    ContainerConfig,
+    Mount,
+    PodRef,
+    PortMapping,
+    Resources,
+    Rights,
+    SandboxConfig,
+)
+from control.api import pod as api
+from control.api.pod import Pod
+from control.api.quantity import InvalidQuantity, parse
+
+TERMINATION_LOG = "/dev/termination-log"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterDns:
+    """What Pods with dnsPolicy ClusterFirst ask; no servers: the node's own configuration."""
+
+    servers: tuple[str, ...] = ()
+    domain: str = "cluster.local"
+    node_resolv_conf: str = ""
+
+
+def reference(pod: Pod) -> PodRef:
+    """Which Pod it is."""
+    return PodRef(pod.metadata.namespace or "", pod.metadata.name, pod.metadata.uid)
+
+
+def sandbox(pod: Pod, attempt: int, dns: ClusterDns, node: str) -> SandboxConfig:
+    """What the Pod's containers share."""
+    spec, context = pod.spec, pod.spec.security_context or {}
+    hostname = node if spec.host_network else (spec.hostname or pod.metadata.name)[:63].rstrip(".-")
+    aliases = [f"{alias.ip}\t{' '.join(alias.hostnames)}\n" for alias in spec.host_aliases]
+    return SandboxConfig(
+        pod=reference(pod),
+        attempt=attempt,
+        hostname=hostname,
+        log_directory=log_directory(pod),
+        hosts="".join(aliases),
+        resolv_conf=resolv_conf(pod, dns),
+        domain=_domain(pod, hostname, dns),
+        host_network=bool(spec.host_network),
+        host_pid=bool(spec.host_pid),
+        host_ipc=bool(spec.host_ipc),
+        share_processes=bool(spec.share_process_namespace),
+        sysctls={item["name"]: str(item["value"]) for item in context.get("sysctls") or ()},
+        ports=_port_mappings(spec),
+        ingress_rate=_bandwidth(pod, "kubernetes.io/ingress-bandwidth"),
+        egress_rate=_bandwidth(pod, "kubernetes.io/egress-bandwidth"),
+    )
+
+
+def log_directory(pod: Pod) -> str:
+    """Where kubelet keeps a Pod's logs too."""
+    meta = pod.metadata
+    return f"/var/log/pods/{meta.namespace}_{meta.name}_{meta.uid}"
+
+
+def _domain(pod: Pod, hostname: str, dns: ClusterDns) -> str:
+    if not pod.spec.subdomain:
+        return ""
+    return f"{hostname}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{dns.domain}"
+
+
+def _port_mappings(spec: api.PodSpec) -> tuple[PortMapping, ...]:
+    if spec.host_network:
+        return ()
+    return tuple(
+        PortMapping(port.host_port, port.container_port, port.protocol, port.host_ip or "")
+        for container in spec.containers
+        for port in container.ports
+        if port.host_port
+    )
+
+
+def _bandwidth(pod: Pod, annotation: str) -> int:
+    text = pod.metadata.annotations.get(annotation)
+    try:
+        return parse(text).value() if text else 0
+    except InvalidQuantity:
+        return 0
+
+
+def resolv_conf(pod: Pod, dns: ClusterDns) -> str:
+    """/etc/resolv.conf by dnsPolicy and dnsConfig (kubernetes.io, "DNS for Services and Pods")."""
+    policy = pod.spec.dns_policy or "ClusterFirst"
+    if policy == "ClusterFirst" and pod.spec.host_network:
+        policy = "Default"
+    extra = pod.spec.dns_config or api.PodDNSConfig()
+    lines: list[str] = []
+    servers, searches, options = list(extra.nameservers), list(extra.searches), _options(extra)
+    if policy in ("ClusterFirst", "ClusterFirstWithHostNet") and dns.servers:
+        servers = [*dns.servers, *servers]
+        inside = f"svc.{dns.domain}"
+        searches = [f"{pod.metadata.namespace}.{inside}", inside, dns.domain, *searches]
+        options = ["ndots:5", *options]
+    elif policy != "None":
+        lines += [line for line in dns.node_resolv_conf.splitlines() if line.strip()]
+    lines += [f"search {' '.join(searches)}"] if searches else []
+    lines += [f"nameserver {server}" for server in servers]
+    lines += [f"options {' '.join(options)}"] if options else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _options(extra: api.PodDNSConfig) -> list[str]:
+    return [f"{item['name']}:{item['value']}" if item.get("value") else item["name"]
+            for item in extra.options if item.get("name")]  # fmt: skip
+
+
+def container(
+    pod: Pod,
+    spec: api.Container,
+    attempt: int,
+    *,
+    sources: Sources,
+    host: Host,
+    addresses: tuple[str, ...],
+    mounts: tuple[Mount, ...],
+) -> ContainerConfig:
+    """One container; raises BadReference."""
+    values = variables(pod, spec, sources, host, addresses)
+    hostname = host.name if pod.spec.host_network else pod.spec.hostname or pod.metadata.name
+    return ContainerConfig(
+        name=spec.name,
+        attempt=attempt,
+        image=spec.image or "",
+        command=tuple(expand(word, values) for word in spec.command),
+        arguments=tuple(expand(word, values) for word in spec.args),
+        directory=spec.working_dir or "",
+        environment=tuple({"HOSTNAME": hostname, **values}.items()),
+        mounts=mounts,
+        resources=_resources(pod, spec, host),
+        rights=_rights(pod, spec),
+        terminal=bool(spec.tty),
+        log_path=f"{spec.name}/{attempt}.log",
+        spec_hash=spec_hash(spec),
+    )
+
+
+def spec_hash(spec: api.Container) -> str:
+    """Of what a running container cannot take on: its image, which is all that may be edited."""
+    wire = {"name": spec.name, "image": spec.image}
+    return hashlib.sha256(orjson.dumps(wire, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def _resources(pod: Pod, spec: api.Container, host: Host) -> Resources:
+    cpu, memory = amount(spec, "limits", "cpu"), amount(spec, "limits", "memory")
+    request = amount(spec, "requests", "cpu")
+    return Resources(
+        cpu_request=request.milli() if request else 0,
+        cpu_limit=cpu.milli() if cpu else 0,
+        memory_limit=memory.value() if memory else 0,
+        oom_score_adj=oom_score_adj(pod, spec, host.memory.value()),
+    )
+
+
+def _rights(pod: Pod, spec: api.Container) -> Rights:
+    """The container's security context over the Pod's."""
+    shared: Mapping[str, Any] = pod.spec.security_context or {}
+    own = spec.security_context or api.SecurityContext()
+    capabilities = own.capabilities or api.Capabilities()
+
+    def chosen(mine: Any, key: str) -> Any:
+        return shared.get(key) if mine is None else mine
+
+    groups = {*(shared.get("supplementalGroups") or ())}
+    groups |= {shared["fsGroup"]} if shared.get("fsGroup") is not None else set()
+    return Rights(
+        user=chosen(own.run_as_user, "runAsUser"),
+        group=chosen(own.run_as_group, "runAsGroup"),
+        groups=tuple(sorted(groups)),
+        non_root=bool(chosen(own.run_as_non_root, "runAsNonRoot")),
+        privileged=bool(own.privileged),
+        read_only_root=bool(own.read_only_root_filesystem),
+        no_new_privileges=own.allow_privilege_escalation is False,
+        add_capabilities=tuple(capabilities.add),
+        drop_capabilities=tuple(capabilities.drop),
+    )

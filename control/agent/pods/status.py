@@ -1,0 +1,309 @@
+"""A Pod's status from what runs: phase, conditions, container states. Pure; kubelet's rules."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from control.agent.images.names import InvalidName, normalise
+from control.agent.pods import decide
+from control.agent.pods.backoff import Streak
+from control.agent.pods.decide import Facts, is_sidecar, latest, ready_sandbox
+from control.agent.pods.quality import quality
+from control.agent.runtime import Container, Phase
+from control.api import pod as api
+from control.api.meta import Condition
+from control.api.pod import Pod, PodStatus
+from control.client.times import rfc3339
+
+_RUNTIME = "podwire"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a status is made from, besides the object and the facts."""
+
+    now: float
+    host_addresses: tuple[str, ...]
+    ready: frozenset[str] = frozenset()  # IDs of containers whose readiness probe succeeds
+    messages: Mapping[str, str] = field(default_factory=dict)  # container ID -> termination message
+    rejected: tuple[str, str] | None = None  # (reason, message) of an admission that failed
+
+
+def compute(pod: Pod, facts: Facts, view: View) -> PodStatus:
+    """The status to publish; conditions that others set are kept."""
+    if view.rejected:
+        return _rejected(pod, view)
+    init = [_container(pod, facts, view, spec) for spec in pod.spec.init_containers]
+    main = [_container(pod, facts, view, spec) for spec in pod.spec.containers]
+    phase = _phase(pod, facts, init, main)
+    sandbox = ready_sandbox(facts)
+    addresses = sandbox.addresses if sandbox else ()
+    if sandbox and sandbox.host_network:
+        addresses = view.host_addresses
+    over = facts.over or ("DeadlineExceeded" if decide.past_deadline(pod, view.now) else "")
+    return PodStatus(
+        phase=phase,
+        reason=over or None,
+        message=_OVER.get(over),
+        conditions=_conditions(pod, view, phase, init, main, sandboxed=bool(sandbox)),
+        host_ip=view.host_addresses[0] if view.host_addresses else None,
+        host_ips=[api.IPAddress(ip=text) for text in view.host_addresses],
+        pod_ip=addresses[0] if addresses else None,
+        pod_ips=[api.IPAddress(ip=text) for text in addresses],
+        start_time=pod.status.start_time or rfc3339(view.now),
+        init_container_statuses=init,
+        container_statuses=main,
+        qos_class=pod.status.qos_class or quality(pod),
+        observed_generation=pod.metadata.generation,
+    )
+
+
+_OVER = {
+    "DeadlineExceeded": "Pod was active on the node longer than the specified deadline",
+}
+
+
+def _rejected(pod: Pod, view: View) -> PodStatus:
+    reason, message = view.rejected or ("", "")
+    return PodStatus(
+        phase="Failed",
+        reason=reason,
+        message=f"Pod was rejected: {message}",
+        start_time=pod.status.start_time or rfc3339(view.now),
+        conditions=list(pod.status.conditions),
+        qos_class=pod.status.qos_class or quality(pod),
+    )
+
+
+# -- containers ----------------------------------------------------------------------------------
+
+
+def _container(pod: Pod, facts: Facts, view: View, spec: api.Container) -> api.ContainerStatus:
+    last = latest(facts.containers, spec.name)
+    if last is None:
+        return _never_ran(pod, facts, spec)
+    state, before = _states(pod, facts, view, spec, last)
+    running = last.phase is Phase.RUNNING
+    passed = running and last.id in facts.started
+    one_shot = spec in pod.spec.init_containers and not is_sidecar(spec)
+    return api.ContainerStatus(
+        name=spec.name,
+        state=state,
+        last_state=before,
+        ready=(last.phase is Phase.EXITED and last.exit_code == 0)
+        if one_shot
+        else passed and last.id in view.ready,
+        started=passed,
+        restart_count=last.attempt,
+        image=_image(spec),
+        image_id=f"{_image(spec).partition('@')[0]}@{last.image_id}" if last.image_id else "",
+        container_id=f"{_RUNTIME}://{last.id}",
+    )
+
+
+def _never_ran(pod: Pod, facts: Facts, spec: api.Container) -> api.ContainerStatus:
+    """No container yet, or no longer: what the last status knew of it is kept."""
+    known = next((it for it in (*pod.status.container_statuses, *pod.status.init_container_statuses)
+                  if it.name == spec.name and it.container_id), None)  # fmt: skip
+    waiting = api.ContainerState(waiting=_waiting(pod, facts, spec))
+    if known is None:
+        return api.ContainerStatus(
+            name=spec.name, state=waiting, image=spec.image or "", image_id="", started=False
+        )
+    ended = known.state.terminated is not None
+    return known.model_copy(
+        update={"state": known.state if ended else waiting, "ready": False, "started": False}
+    )
+
+
+def _waiting(pod: Pod, facts: Facts, spec: api.Container) -> api.ContainerStateWaiting:
+    failure = facts.failures.get(spec.name)
+    if failure:
+        return api.ContainerStateWaiting(reason=failure.reason, message=failure.message)
+    is_main = spec not in pod.spec.init_containers
+    initializing = is_main and pod.spec.init_containers
+    return api.ContainerStateWaiting(
+        reason="PodInitializing" if initializing else "ContainerCreating"
+    )
+
+
+def _states(
+    pod: Pod, facts: Facts, view: View, spec: api.Container, last: Container
+) -> tuple[api.ContainerState, api.ContainerState]:
+    """(state, lastState): one that waits for its restart shows how it ended as lastState."""
+    dead = [it for it in facts.containers if it.name == spec.name and it.phase is Phase.EXITED]
+    earlier = [it for it in dead if it.id != last.id]
+    previous = latest(tuple(earlier), spec.name)
+    before = _ended(previous, view) if previous else api.ContainerState()
+    if last.phase is Phase.RUNNING:
+        running = api.ContainerStateRunning(started_at=rfc3339(last.started))
+        return api.ContainerState(running=running), before
+    if last.phase is Phase.CREATED:
+        return api.ContainerState(waiting=_waiting(pod, facts, spec)), before
+    waiting = _waits_for_restart(pod, facts, view, spec, last)
+    if waiting:
+        return api.ContainerState(waiting=waiting), _ended(last, view)
+    return _ended(last, view), before
+
+
+def _waits_for_restart(
+    pod: Pod, facts: Facts, view: View, spec: api.Container, last: Container
+) -> api.ContainerStateWaiting | None:
+    if decide.is_over(pod, facts) or not decide.restarts(pod, spec, last):
+        return None
+    if spec in pod.spec.init_containers and not is_sidecar(spec) and last.exit_code == 0:
+        return None
+    failure = facts.failures.get(spec.name)
+    if failure:
+        return api.ContainerStateWaiting(reason=failure.reason, message=failure.message)
+    streak = facts.streaks.get(spec.name, Streak())
+    if streak.not_before(last.finished) <= view.now:
+        return None
+    seconds = int(streak.delay())
+    shown = f"{seconds // 60}m{seconds % 60}s" if seconds >= 60 else f"{seconds}s"
+    return api.ContainerStateWaiting(
+        reason="CrashLoopBackOff",
+        message=f"back-off {shown} restarting failed container={spec.name} pod={pod.metadata.name}_"
+        f"{pod.metadata.namespace}({pod.metadata.uid})",
+    )
+
+
+def _ended(container: Container, view: View) -> api.ContainerState:
+    return api.ContainerState(
+        terminated=api.ContainerStateTerminated(
+            exit_code=container.exit_code,
+            reason=container.reason or None,
+            message=view.messages.get(container.id) or container.message or None,
+            started_at=rfc3339(container.started or container.created),
+            finished_at=rfc3339(container.finished),
+            container_id=f"{_RUNTIME}://{container.id}",
+        )
+    )
+
+
+def _image(spec: api.Container) -> str:
+    try:
+        return normalise(spec.image or "")
+    except InvalidName:
+        return spec.image or ""
+
+
+# -- the Pod -------------------------------------------------------------------------------------
+
+
+def _phase(
+    pod: Pod, facts: Facts, init: list[api.ContainerStatus], main: list[api.ContainerStatus]
+) -> str:
+    """kubelet's getPhase: what is over stays over."""
+    if pod.status.phase in ("Succeeded", "Failed"):
+        return pod.status.phase
+    if facts.over or _init_failed(pod, init):
+        return "Failed"
+    began = any(it.state.running or it.state.terminated for it in main)
+    waits = any(it.state.waiting and not it.last_state.terminated for it in main)
+    if waits or not (began or _initialized(pod, init)):
+        return "Pending"
+    return _main_phase(pod, facts, main)
+
+
+def _main_phase(pod: Pod, facts: Facts, main: list[api.ContainerStatus]) -> str:
+    """The phase of a Pod whose containers have all been started at least once."""
+    codes = [it.state.terminated.exit_code for it in main if it.state.terminated]
+    policy = pod.spec.restart_policy or "Always"
+    if len(codes) < len(main) or (policy == "Always" and not decide.is_over(pod, facts)):
+        return "Running"
+    if not any(codes):
+        return "Succeeded"
+    return "Failed" if policy == "Never" or decide.is_over(pod, facts) else "Running"
+
+
+def _initialized(pod: Pod, init: list[api.ContainerStatus]) -> bool:
+    pairs = zip(pod.spec.init_containers, init, strict=True)
+    return all(_init_passed(spec, it) for spec, it in pairs)
+
+
+def _init_failed(pod: Pod, init: list[api.ContainerStatus]) -> bool:
+    return pod.spec.restart_policy == "Never" and any(
+        it.state.terminated is not None and it.state.terminated.exit_code != 0
+        for spec, it in zip(pod.spec.init_containers, init, strict=True)
+        if not is_sidecar(spec)
+    )
+
+
+def _init_passed(spec: api.Container, status: api.ContainerStatus) -> bool:
+    if is_sidecar(spec):
+        return bool(status.started)
+    return status.state.terminated is not None and status.state.terminated.exit_code == 0
+
+
+def _conditions(
+    pod: Pod,
+    view: View,
+    phase: str,
+    init: list[api.ContainerStatus],
+    main: list[api.ContainerStatus],
+    *,
+    sandboxed: bool,
+) -> list[Condition]:
+    pending = [spec.name for spec, it in zip(pod.spec.init_containers, init, strict=True)
+               if not _init_passed(spec, it)]  # fmt: skip
+    began = any(it.state.running or it.state.terminated or it.last_state.terminated for it in main)
+    initialized = not pending or began or phase == "Succeeded"
+    sidecars = [it for spec, it in zip(pod.spec.init_containers, init, strict=True)
+                if is_sidecar(spec)]  # fmt: skip
+    unready = [it.name for it in (*sidecars, *main) if not it.ready]
+    gates = _open_gates(pod)
+    wanted = [
+        _is("PodReadyToStartContainers", sandboxed),
+        _is("Initialized", initialized, "ContainersNotInitialized",
+            f"containers with incomplete status: [{' '.join(pending)}]"),
+        _readiness("Ready", phase, unready, gates),
+        _readiness("ContainersReady", phase, unready, []),
+        _is("PodScheduled", True),
+    ]  # fmt: skip
+    return merge(pod.status.conditions, wanted, view.now)
+
+
+def _open_gates(pod: Pod) -> list[str]:
+    """The readiness gates (KEP-580) that are not True."""
+    true = {it.type for it in pod.status.conditions if it.status == "True"}
+    return [gate["conditionType"] for gate in pod.spec.readiness_gates
+            if gate.get("conditionType", "") not in true]  # fmt: skip
+
+
+def _readiness(kind: str, phase: str, unready: list[str], gates: list[str]) -> Condition:
+    if phase == "Succeeded":
+        return Condition(type=kind, status="False", reason="PodCompleted")
+    if phase == "Failed":
+        return Condition(type=kind, status="False", reason="PodFailed")
+    if unready:
+        message = f"containers with unready status: [{' '.join(unready)}]"
+        return Condition(type=kind, status="False", reason="ContainersNotReady", message=message)
+    if gates:
+        message = "; ".join(
+            f'the status of pod readiness gate "{gate}" is not "True"' for gate in gates
+        )
+        return Condition(
+            type=kind, status="False", reason="ReadinessGatesNotReady", message=message
+        )
+    return Condition(type=kind, status="True")
+
+
+def _is(kind: str, true: bool, reason: str = "", message: str = "") -> Condition:
+    if true or not reason:
+        return Condition(type=kind, status="True" if true else "False")
+    return Condition(type=kind, status="False", reason=reason, message=message)
+
+
+def merge(old: Iterable[Condition], wanted: Iterable[Condition], now: float) -> list[Condition]:
+    """The wanted conditions, with the time of their last change, and those that others keep."""
+    before = {item.type: item for item in old}
+    merged = []
+    for item in wanted:
+        last = before.pop(item.type, None)
+        same = last is not None and last.status == item.status
+        when = last.last_transition_time if same and last else rfc3339(now)
+        update = {"last_transition_time": when}
+        if last is not None and last.observed_generation is not None:
+            update["observed_generation"] = last.observed_generation  # type: ignore[assignment]
+        merged.append(item.model_copy(update=update))
+    return [*merged, *before.values()]
