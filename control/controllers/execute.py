@@ -136,15 +136,26 @@ class Executor:
         meta = action.object.metadata
         patch = action.patch | {"metadata": action.patch.get("metadata", {}) | {"uid": meta.uid}}
         async with _Gone(self, action.kind, action.object):
-            changed = await self._client.patch(
-                action.kind,
-                meta.namespace,
-                meta.name,
-                patch,
-                type=action.type,
-                subresource=action.subresource,
+            changed = await self._definitely(
+                lambda: self._client.patch(
+                    action.kind,
+                    meta.namespace,
+                    meta.name,
+                    patch,
+                    type=action.type,
+                    subresource=action.subresource,
+                )
             )
             self._learn(action.kind, changed)
+
+    async def _definitely(self, request: Callable[[], Awaitable[Object]]) -> Object:
+        """Ask until there is an answer: a request that can be repeated must not stay in doubt."""
+        pause = Backoff()
+        while True:
+            try:
+                return await request()
+            except UnreachableError:
+                await asyncio.sleep(pause.next())
 
     async def _delete(self, action: Delete) -> None:
         meta = action.object.metadata

@@ -10,11 +10,11 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from control.api.kinds import Kind
 from control.api.meta import Object
-from control.client import ApiError, Client, ClientError, EventRecorder, Informer
+from control.client import ApiError, Client, ClientError, EventRecorder, Informer, UnreachableError
 from control.client.cache import Key
 from control.controllers.actions import Action
 from control.controllers.execute import Executor
@@ -28,10 +28,12 @@ _WORKERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Which keys have to be looked at when an object of this kind changes."""
+    """Which keys have to be looked at when an object of this kind changes; `when` (old, new)
+    tells changes that matter from those that do not."""
 
     kind: Kind
     keys: Callable[[World, Any], Iterable[Key]]
+    when: Callable[[Any, Any], bool] = lambda *_: True
 
 
 class Controller(Protocol):
@@ -48,6 +50,11 @@ class Controller(Protocol):
     def reconcile(self, world: World, key: Key, now: float) -> Iterable[Action]:
         """What to do about a key at `now` (seconds since the epoch). Pure: same world, same
         actions."""
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A controller that shows refusals in its objects."""
 
     def refused(self, world: World, key: Key, now: float, error: ApiError) -> Iterable[Action]:
         """What to do when the server refused an action of the last round, before trying again."""
@@ -72,7 +79,9 @@ class Manager:
         self._clock = clock
         wanted = dict.fromkeys(s.kind for c in controllers for s in c.sources)
         self.world = World(wanted)
-        self.informers = {kind: Informer(client, kind) for kind in wanted}
+        self.informers = {
+            kind: Informer(client, kind, on_recovery=self._answered_again) for kind in wanted
+        }
 
     async def run(self) -> None:
         """Follow and reconcile for ever."""
@@ -84,9 +93,13 @@ class Manager:
             # Deciding on half a picture would delete what the other half explains.
             for informer in self.informers.values():
                 await informer.synced.wait()
+            self._answered_again()
             logger.info("caches are filled: %d kinds", len(self.informers))
             for controller in self._controllers:
                 tasks.create_task(self._drive(controller), name=controller.component)
+
+    def _answered_again(self) -> None:
+        self.world.contact = self._clock()
 
     async def _drive(self, controller: Controller) -> None:
         queue: WorkQueue[Key] = WorkQueue()
@@ -103,6 +116,8 @@ class Manager:
 
     def _enqueuer(self, source: Source, queue: WorkQueue[Key]) -> Callable[..., None]:
         def changed(old: Object | None, new: Object | None) -> None:
+            if not source.when(old, new):
+                return
             for item in (old, new):
                 if item is not None:
                     for key in source.keys(self.world, item):
@@ -118,6 +133,8 @@ class Manager:
             try:
                 await self._round(controller, key, queue, executor)
             except ClientError as err:
+                if isinstance(err, UnreachableError):
+                    self._answered_again()  # at the earliest
                 level = logging.DEBUG if _expected(err) else logging.WARNING
                 logger.log(level, "%s %s: %s", controller.component, "/".join(key), err)
                 queue.retry(key)
@@ -134,7 +151,7 @@ class Manager:
             actions = list(controller.reconcile(self.world, key, self._clock()))
             again = await executor.carry_out(actions)
         except ApiError as err:
-            if not _expected(err):
+            if isinstance(controller, Explains) and not _expected(err):
                 refused = controller.refused(self.world, key, self._clock(), err)
                 await executor.carry_out(refused)
             raise

@@ -85,10 +85,12 @@ _Index = defaultdict[str, dict[Key, None]]
 
 
 class World:
-    """One table a kind."""
+    """One table a kind, and since when (seconds since the epoch) the API server has answered us
+    without a gap: who was silent before may have had nobody to talk to."""
 
     def __init__(self, wanted: Iterable[Kind] = kinds.KINDS) -> None:
         self.tables: dict[Kind, Table] = {kind: Table(kind) for kind in wanted}
+        self.contact = 0.0
 
     @classmethod
     def of(cls, *items: Object) -> "World":

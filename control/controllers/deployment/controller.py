@@ -1,6 +1,6 @@
 """Deployment: from a template to ReplicaSets of the right sizes, one step at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from control.api import kinds
 from control.api.meta import Condition
@@ -65,11 +65,11 @@ class DeploymentController:
             return
         yield from _report(deployment, found, now)
 
-    def refused(self, world: World, key: Key, now: float, error: ApiError) -> Iterable[Action]:
+    def refused(self, world: World, key: Key, now: float, error: ApiError) -> Iterator[Action]:
         """Show in the status and as an Event that a version cannot be created."""
         deployment = world[kinds.DEPLOYMENT].get(*key)
         if deployment is None or not error.operation.startswith("create ReplicaSet"):
-            return ()
+            return
         name = error.operation.rpartition("/")[2]
         text = f'Failed to create new replica set "{name}": {error.status.message}'
         yield Report(deployment, "Warning", "ReplicaSetCreateError", text)

@@ -94,15 +94,19 @@ def _progressing(
     if deployment.spec.paused:
         return _paused(known, now)
     title = _title(deployment, found.new)
-    if known and known.reason == "NewReplicaSetAvailable" and title in (known.message or ""):
-        # This rollout had ended: what changes since, such as a lost Pod, is none of its business.
-        if (status.replicas or 0) == (status.updated_replicas or 0):
-            return known
+    if known and _had_ended(known, title, status):
+        return known
     new = _stage(deployment, found, known, status, now)
     if new is None:
         return known
     moved = _moved(deployment.status, status) and new.reason == "ReplicaSetUpdated"
     return _merged(known, new, refresh=moved)
+
+
+def _had_ended(known: Condition, title: str, status: DeploymentStatus) -> bool:
+    """This rollout is over: what changes since, such as a lost Pod, is none of its business."""
+    ended = known.reason == "NewReplicaSetAvailable" and title in (known.message or "")
+    return ended and (status.replicas or 0) == (status.updated_replicas or 0)
 
 
 def _paused(known: Condition | None, now: float) -> Condition | None:

@@ -1,0 +1,1 @@
+"""Which Pods are behind a Service: EndpointSlices, and the older Endpoints."""

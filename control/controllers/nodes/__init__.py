@@ -1,0 +1,1 @@
+"""Nodes: their Pod ranges, whether they live, and what happens to their Pods if not."""

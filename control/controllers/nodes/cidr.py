@@ -1,0 +1,86 @@
+"""Pod CIDRs: each node gets a range of the cluster's, of each family, once and for ever.
+
+Which ranges are taken is read from the Nodes themselves, and all allocations are decided under
+one key: neither a restart nor two nodes at once can give a range out twice.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from itertools import count
+
+from control.api import kinds
+from control.api.node import Node
+from control.client.cache import Key
+from control.controllers.actions import Action, Patch, Report
+from control.controllers.loop import Source
+from control.controllers.world import World
+
+Network = IPv4Network | IPv6Network
+_ALL: Key = ("", "pod-cidrs")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A cluster CIDR that is cut into node CIDRs of `prefix` bits."""
+
+    network: Network
+    prefix: int
+
+
+class PodCIDRController:
+    """Gives nodes their Pod CIDRs."""
+
+    component = "cidrAllocator"
+
+    def __init__(self, ranges: Sequence[Range], reserved: Sequence[Network] = ()) -> None:
+        """`reserved`: ranges within the cluster's that no node may get, such as the Services'."""
+        self._ranges = ranges
+        self._reserved = reserved
+        self.sources = (
+            Source(kinds.NODE, lambda *_: [_ALL], lambda old, new: old is None or new is None),
+        )
+
+    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+        """CIDRs for all nodes that have none, the longest waiting first."""
+        del key, now
+        nodes = list(world[kinds.NODE])
+        waiting = [node for node in nodes if not node.spec.pod_cidr and not node.spec.pod_cidrs]
+        if not waiting:
+            return
+        taken = [*self._reserved, *_networks(nodes)]
+        pools = [_free(range_, taken) for range_ in self._ranges]
+        for node in sorted(waiting, key=lambda n: (n.metadata.creation_timestamp or "", n.key)):
+            yield _allocate(node, [next(pool, None) for pool in pools])
+
+
+def _allocate(node: Node, cidrs: Sequence[Network | None]) -> Action:
+    found = [str(cidr) for cidr in cidrs if cidr is not None]
+    if len(found) < len(cidrs):
+        text = f"Node {node.metadata.name} status is now: CIDRNotAvailable"
+        return Report(node, "Normal", "CIDRNotAvailable", text)
+    return Patch(kinds.NODE, node, {"spec": {"podCIDR": found[0], "podCIDRs": found}})
+
+
+def _networks(nodes: Iterable[Node]) -> Iterator[Network]:
+    for node in nodes:
+        for text in {*node.spec.pod_cidrs, *filter(None, [node.spec.pod_cidr])}:
+            yield ip_network(text, strict=False)
+
+
+def _free(range_: Range, taken: Iterable[Network]) -> Iterator[Network]:
+    """The node CIDRs of a range that overlap nothing that is taken."""
+    network, bits = range_.network, range_.network.max_prefixlen - range_.prefix
+    base = int(network.network_address)
+    used: set[int] = set()
+    for other in taken:
+        if other.version == network.version and other.overlaps(network):
+            first = (int(other.network_address) - base) >> bits
+            last = (int(other.broadcast_address) - base) >> bits
+            total = 1 << (range_.prefix - network.prefixlen)
+            used.update(range(max(first, 0), min(last, total - 1) + 1))
+    for index in count():
+        if index >= 1 << (range_.prefix - network.prefixlen):
+            return
+        if index not in used:
+            yield type(network)((base + (index << bits), range_.prefix))

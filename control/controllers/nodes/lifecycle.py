@@ -1,0 +1,213 @@
+"""Node lifecycle: a node that falls silent is marked, tainted, and its Pods taken out of service.
+
+https://kubernetes.io/docs/concepts/architecture/nodes/#node-controller. The agent's heartbeats are
+its Lease in kube-node-lease and its status. Silence is measured by our own clock from when we saw
+the last heartbeat, or from when the API server last came back, whichever is later: while it was
+away no node could be heard. Upstream's limits on evictions by zone are not kept.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from control.api import kinds
+from control.api.cluster import Lease
+from control.api.meta import Condition
+from control.api.node import Node, Taint
+from control.api.pod import Pod
+from control.client.cache import Key
+from control.client.times import rfc3339, seconds_of
+from control.controllers.actions import Action, Again, Patch, Report, UpdateStatus
+from control.controllers.loop import Source, itself
+from control.controllers.pods import condition
+from control.controllers.world import World
+
+LEASES = "kube-node-lease"
+NOT_READY = "node.kubernetes.io/not-ready"
+UNREACHABLE = "node.kubernetes.io/unreachable"
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+_PRESSURES = {
+    "MemoryPressure": "node.kubernetes.io/memory-pressure",
+    "DiskPressure": "node.kubernetes.io/disk-pressure",
+    "PIDPressure": "node.kubernetes.io/pid-pressure",
+    "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
+}
+# What an agent has to report; all of it is unknown when it is silent.
+_REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+_OURS = {NOT_READY, UNREACHABLE, UNSCHEDULABLE, *_PRESSURES.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class Grace:
+    """For how many seconds a node may be silent, and a new one before its first word."""
+
+    monitor: float = 50.0
+    startup: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat as the node stamped it, and when we first saw it by our clock."""
+
+    stamp: tuple[str | None, str | None]
+    seen: float
+
+
+def _its_node(_: World, lease: Lease) -> Iterator[Key]:
+    if lease.metadata.namespace == LEASES:
+        yield "", lease.metadata.name
+
+
+class NodeLifecycleController:
+    """Marks, taints, and forgives nodes."""
+
+    component = "node-controller"
+    sources = (Source(kinds.NODE, itself), Source(kinds.LEASE, _its_node))
+
+    def __init__(self, grace: Grace | None = None) -> None:
+        self._grace = grace or Grace()
+        self._beats: dict[str, Beat] = {}
+
+    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+        """Key: a Node."""
+        node = world[kinds.NODE].get(*key)
+        if node is None:
+            self._beats.pop(key[1], None)
+            return
+        beat = self._listen(node, world[kinds.LEASE].get(LEASES, key[1]), now)
+        beat = replace(beat, seen=max(beat.seen, world.contact))
+        left = silence_left(node, beat, self._grace, now)
+        if left <= 0 and (unknown := silent(node, now)) is not None:
+            yield UpdateStatus(kinds.NODE, unknown)  # comes back as a change, then the rest follows
+            return
+        yield from _taint(node, now)
+        if ready_status(node) == "Unknown":
+            yield from _out_of_service(world, node, now)
+        if left > 0:
+            yield Again(left)
+
+    def _listen(self, node: Node, lease: Lease | None, now: float) -> Beat:
+        ready = condition(node.status.conditions, "Ready")
+        stamp = (
+            lease.spec.renew_time if lease else None,
+            # Our own "Unknown" is no sign of life.
+            ready.last_heartbeat_time if ready and ready.status != "Unknown" else None,
+        )
+        known = self._beats.get(node.metadata.name)
+        if known is None or (known.stamp != stamp and any(stamp)):
+            known = Beat(stamp, now)
+            self._beats[node.metadata.name] = known
+        return known
+
+
+def ready_status(node: Node) -> str | None:
+    """True, False or Unknown; None if nothing was ever said."""
+    found = condition(node.status.conditions, "Ready")
+    return found.status if found else None
+
+
+def silence_left(node: Node, beat: Beat, grace: Grace, now: float) -> float:
+    """For how many seconds more a node may be silent."""
+    if condition(node.status.conditions, "Ready") is None and not any(beat.stamp):
+        born = seconds_of(node.metadata.creation_timestamp)
+        return max(beat.seen, born or 0.0) + grace.startup - now
+    return beat.seen + grace.monitor - now
+
+
+def silent(node: Node, now: float) -> Node | None:
+    """The node with nothing known about it; None if it is marked so already."""
+    known = {c.type: c for c in node.status.conditions}
+    if all(kind in known and known[kind].status == "Unknown" for kind in _REPORTED):
+        return None
+    marked = {kind: _unknown(kind, known.get(kind), now) for kind in _REPORTED}
+    conditions = list((known | marked).values())
+    status = node.status.model_copy(update={"conditions": conditions})
+    return node.model_copy(update={"status": status})
+
+
+def _unknown(kind: str, known: Condition | None, now: float) -> Condition:
+    if known is not None and known.status == "Unknown":
+        return known
+    never = known is None
+    return Condition(
+        type=kind,
+        status="Unknown",
+        reason="NodeStatusNeverUpdated" if never else "NodeStatusUnknown",
+        message="Kubelet never posted node status."
+        if never
+        else "Kubelet stopped posting node status.",
+        last_heartbeat_time=known.last_heartbeat_time if known else rfc3339(now),
+        last_transition_time=rfc3339(now),
+    )
+
+
+# --- taints --------------------------------------------------------------------------------------
+
+
+def _taint(node: Node, now: float) -> Iterator[Action]:
+    wanted = taints(node, now)
+    if wanted == node.spec.taints:
+        return
+    yield Patch(
+        kinds.NODE,
+        node,
+        {
+            "spec": {"taints": [taint.wire() for taint in wanted] or None},
+            "metadata": {"resourceVersion": node.metadata.resource_version},
+        },
+    )
+    had, has = ({t.key for t in ts if t.effect == "NoExecute"} for ts in (node.spec.taints, wanted))
+    if has - had and not had & {NOT_READY, UNREACHABLE}:
+        text = f"Node {node.metadata.name} status is now: NodeNotReady"
+        yield Report(node, "Normal", "NodeNotReady", text)
+
+
+def taints(node: Node, now: float) -> list[Taint]:
+    """The taints a node should have: those of others, and ours by its conditions."""
+    wanted = list(_by_condition(node))
+    have = {(t.key, t.effect): t for t in node.spec.taints}
+    others = [t for t in node.spec.taints if t.key not in _OURS]
+    ours = [have.get(pair) or Taint(key=pair[0], effect=pair[1], time_added=rfc3339(now))
+            for pair in wanted]  # fmt: skip
+    result = others + ours
+    # The order says nothing: leave it when only that differs.
+    return node.spec.taints if _as_set(result) == _as_set(node.spec.taints) else result
+
+
+def _as_set(items: list[Taint]) -> set[tuple[str, str, str | None]]:
+    return {(t.key, t.effect, t.value) for t in items}
+
+
+def _by_condition(node: Node) -> Iterator[tuple[str, str]]:
+    ready = ready_status(node)
+    if ready != "True":
+        key = UNREACHABLE if ready == "Unknown" else NOT_READY
+        yield key, "NoSchedule"
+        if ready is not None:  # a node that never spoke has nothing to evict
+            yield key, "NoExecute"
+    for kind, key in _PRESSURES.items():
+        found = condition(node.status.conditions, kind)
+        if found is not None and found.status == "True":
+            yield key, "NoSchedule"
+    if node.spec.unschedulable:
+        yield UNSCHEDULABLE, "NoSchedule"
+
+
+# --- Pods of a silent node -----------------------------------------------------------------------
+
+
+def _out_of_service(world: World, node: Node, now: float) -> Iterator[Action]:
+    """Its Pods count as not ready: nobody can tell that they are."""
+    for pod in world[kinds.POD].on_node(node.metadata.name):
+        ready = condition(pod.status.conditions, "Ready")
+        if ready is not None and ready.status == "True":
+            yield UpdateStatus(kinds.POD, _not_ready(pod, ready, now))
+            yield Report(pod, "Warning", "NodeNotReady", "Node is not ready")
+
+
+def _not_ready(pod: Pod, ready: Condition, now: float) -> Pod:
+    changed = ready.model_copy(
+        update={"status": "False", "last_transition_time": rfc3339(now), "reason": "NodeNotReady"}
+    )
+    conditions = [changed if c.type == "Ready" else c for c in pod.status.conditions]
+    status = pod.status.model_copy(update={"conditions": conditions})
+    return pod.model_copy(update={"status": status})
