@@ -37,9 +37,10 @@ class Informer(Generic[Item]):
         field_selector: str | None = None,
         silence_seconds: float = 90,
         backoff: Backoff | None = None,
+        on_recovery: Callable[[], None] = lambda: None,
     ) -> None:
         """`silence_seconds`: after how long without a byte a watch is taken for dead. Servers
-        send bookmarks about once a minute."""
+        send bookmarks about once a minute. `on_recovery` is called when an outage ends."""
         self.kind = kind
         self.synced = asyncio.Event()
         self._client = client
@@ -47,6 +48,7 @@ class Informer(Generic[Item]):
         self._labels = label_selector
         self._fields = field_selector
         self._silence = silence_seconds
+        self._on_recovery = on_recovery
         self._backoff = backoff or Backoff()
         self._cache: Cache[Item] = Cache()
         self._listed = False
@@ -157,3 +159,4 @@ class Informer(Generic[Item]):
         if self._failing:
             logger.info("watch %s: works again", self.kind.plural)
             self._failing = False
+            self._on_recovery()

@@ -213,6 +213,12 @@ class Client:
         left = self._object(kind, call, body)
         return left if _still_ends(left) else None
 
+    async def delete_collection(self, kind: Kind[M], namespace: str | None) -> None:
+        """Delete every object of a kind in a namespace."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        operation = f"delete all {kind.plural} in {namespace}"
+        await self._send(_Call(operation, "DELETE", kind.path(namespace), body=encode(options)))
+
     async def post(
         self,
         kind: Kind[M],

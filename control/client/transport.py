@@ -41,6 +41,13 @@ def open_session(config: ClientConfig) -> aiohttp.ClientSession:
     )
 
 
+def check(config: ClientConfig) -> None:
+    """Raise KubeconfigError now for what would else fail at the first request."""
+    if config.server.startswith("https:"):
+        tls_context(config)
+    bearer(config.credentials)
+
+
 def bearer(credentials: Credentials) -> dict[str, str]:
     """The Authorization header; a token file is read each time, because it is rotated."""
     if credentials.token_file is not None:

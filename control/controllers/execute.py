@@ -192,8 +192,7 @@ class Executor:
             await self._client.put(kinds.NAMESPACE, None, name, "finalize", body)
 
     async def _purge(self, action: Purge) -> None:
-        for item in (await self._client.list(action.kind, action.namespace)).items:
-            await self._delete(Delete(action.kind, item))
+        await self._client.delete_collection(action.kind, action.namespace)
 
     # --- what came of it -----------------------------------------------------------------------
 

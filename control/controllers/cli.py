@@ -1,0 +1,82 @@
+"""``podwire controllers``: flags in, running controllers out."""
+
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import click
+
+from control.client import Client, ClientConfig
+from control.client.process import (
+    Leadership,
+    client_flags,
+    configuration,
+    leader_flags,
+    leadership,
+    run,
+    work_as_leader,
+)
+from control.controllers.loop import Manager
+from control.controllers.nodes.cidr import Network, Range
+from control.controllers.nodes.lifecycle import Grace
+from control.controllers.table import Settings, controllers
+
+
+def _networks(_: click.Context, __: click.Parameter, value: str) -> tuple[Network, ...]:
+    try:
+        networks = tuple(ip_network(part) for part in value.split(",") if part)
+    except ValueError as err:
+        raise click.BadParameter(str(err)) from err
+    if len({network.version for network in networks}) < len(networks):
+        raise click.BadParameter("at most one range for each of IPv4 and IPv6")
+    return networks
+
+
+def _ranges(networks: tuple[Network, ...], mask4: int, mask6: int) -> tuple[Range, ...]:
+    ranges = []
+    for network in networks:
+        mask, flag = (mask4, "") if network.version == 4 else (mask6, "-ipv6")
+        if not network.prefixlen <= mask <= min(network.prefixlen + 16, network.max_prefixlen - 2):
+            raise click.UsageError(
+                f"--node-cidr-mask-size{flag} {mask} cuts --cluster-cidr {network} into no, or too "
+                f"many, ranges: want {network.prefixlen} to {network.prefixlen + 16}"
+            )
+        ranges.append(Range(network, mask))
+    return tuple(ranges)
+
+
+_SECONDS = click.FloatRange(min=1)
+
+
+@click.command()
+@client_flags
+@click.option("--cluster-cidr", default="", callback=_networks,
+              help="Pod ranges, CIDR[,CIDR6], to cut up for the nodes; none: do not")  # fmt: skip
+@click.option("--node-cidr-mask-size", type=int, default=24, show_default=True)
+@click.option("--node-cidr-mask-size-ipv6", type=int, default=64, show_default=True)
+@click.option("--service-cluster-ip-range", default="", callback=_networks,
+              help="Service ranges, to keep out of the nodes'")  # fmt: skip
+@click.option("--node-monitor-grace-period", type=_SECONDS, default=50.0, show_default=True,
+              help="seconds of silence until a node counts as unreachable")  # fmt: skip
+@click.option("--node-startup-grace-period", type=_SECONDS, default=60.0, show_default=True,
+              help="the same, before a node's first word")  # fmt: skip
+@click.option("--max-endpoints-per-slice", type=click.IntRange(1, 1000), default=100,
+              show_default=True)  # fmt: skip
+@leader_flags("kube-controller-manager")
+def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
+    """Drive what is towards what should be: Deployments, Services, nodes, namespaces."""
+    masks = flags["node_cidr_mask_size"], flags["node_cidr_mask_size_ipv6"]
+    settings = Settings(
+        ranges=_ranges(flags["cluster_cidr"], *masks),
+        reserved=flags["service_cluster_ip_range"],
+        grace=Grace(flags["node_monitor_grace_period"], flags["node_startup_grace_period"]),
+        endpoints_per_slice=flags["max_endpoints_per_slice"],
+    )
+    lead = leadership(flags)
+    run(_serve(configuration(kubeconfig), lead, settings), verbose=verbose)
+
+
+async def _serve(config: ClientConfig, lead: Leadership, settings: Settings) -> None:
+    async with Client(config) as client:
+        # All is new each time: a new leader starts from a list, not from an old cache.
+        await work_as_leader(client, lead, lambda: Manager(client, controllers(settings)).run())

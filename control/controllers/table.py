@@ -1,0 +1,43 @@
+"""The controllers that a process runs: one line each."""
+
+from dataclasses import dataclass, field
+
+from control.controllers.deployment.controller import DeploymentController
+from control.controllers.endpoints.legacy import EndpointsController
+from control.controllers.endpoints.slices import EndpointSliceController
+from control.controllers.loop import Controller
+from control.controllers.nodes.cidr import Network, PodCIDRController, Range
+from control.controllers.nodes.eviction import TaintEvictionController
+from control.controllers.nodes.lifecycle import Grace, NodeLifecycleController
+from control.controllers.replicaset import ReplicaSetController
+from control.controllers.serviceaccount import ServiceAccountController
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What differs between clusters."""
+
+    ranges: tuple[Range, ...] = ()
+    reserved: tuple[Network, ...] = ()
+    grace: Grace = field(default_factory=Grace)
+    endpoints_per_slice: int = 100
+
+
+def controllers(settings: Settings) -> tuple[Controller, ...]:
+    """All of them."""
+    return (
+        DeploymentController(),
+        ReplicaSetController(),
+        EndpointSliceController(settings.endpoints_per_slice),
+        EndpointsController(),
+        *_allocators(settings),
+        NodeLifecycleController(settings.grace),
+        TaintEvictionController(),
+        ServiceAccountController(),
+    )
+
+
+def _allocators(settings: Settings) -> tuple[Controller, ...]:
+    if not settings.ranges:  # the nodes' ranges are somebody else's to give
+        return ()
+    return (PodCIDRController(settings.ranges, settings.reserved),)
