@@ -9,20 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from cni_plugin.locks import Locks
 from cni_plugin.plugin import World, answer
-from cni_plugin.world import LOCK_FILE, read_boot_id
+from cni_plugin.world import read_boot_id
 
 
 def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int:
     """Answer one request; returns the exit code."""
     logging.basicConfig(format="podwire-cni: %(levelname)s: %(message)s", level=logging.WARNING)
-    root = Path("/")
     world = World(
-        root=root,
+        root=Path("/"),
         netns=open_namespace(environment.get("CNI_NETNS", "")),
         boot_id=read_boot_id(),
-        locks=Locks(root / LOCK_FILE),
     )
     done = answer(environment, stdin.read(), world)
     stdout.write(done.stdout)

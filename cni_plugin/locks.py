@@ -20,23 +20,17 @@ _FLOCK = struct.Struct("hhqqi4x")
 _POSITIONS = 1 << 62
 
 
-class Locks:
-    """Locks in the file ``path``; its directory is made when it is missing."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    @contextmanager
-    def held(self, *key: str) -> Iterator[None]:
-        """Wait for the lock of a key, hold it for the block."""
-        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _position(key), 1, 0)
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, wanted)
-            yield
-        finally:
-            os.close(descriptor)
+@contextmanager
+def held(path: Path, *key: str) -> Iterator[None]:
+    """Wait for the lock of a key in the file ``path``, and hold it for the block."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _position(key), 1, 0)
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, wanted)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _position(key: tuple[str, ...]) -> int:

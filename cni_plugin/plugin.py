@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,9 +20,10 @@ from cni_plugin.errors import (
     NotAsExpected,
     UnknownContainer,
 )
-from cni_plugin.ipam.local import KINDS, LocalIpam
+from cni_plugin.ipam.local import KINDS, LocalIpam, data_dir
+from cni_plugin.ipam.store import lock_file
 from cni_plugin.kernel import Kernel
-from cni_plugin.locks import Locks
+from cni_plugin.locks import held
 from cni_plugin.plan import Plan, check_absent, check_conf, plan_add
 from cni_plugin.request import Request, parse_request, version_of
 from cni_plugin.result import Cidr, Result, render
@@ -54,7 +55,6 @@ class World:
     root: Path
     netns: int | None
     boot_id: str
-    locks: Locks
     remove: Callable[[Space, str], bool] = Space.remove_link
 
 
@@ -94,7 +94,7 @@ def _add(request: Request, world: World) -> dict[str, Any]:
     check_conf(request.conf)
     namespace = _namespace(request, world)
     with ExitStack() as stack, ExitStack() as undo:
-        stack.enter_context(world.locks.held("attachment", *request.attachment))
+        stack.enter_context(_alone(request, world))
         host = stack.enter_context(Space())
         pod = stack.enter_context(Space(namespace))
         seen = _look(request, host, pod, world)
@@ -134,7 +134,7 @@ def _look(request: Request, host: Space, pod: Space, world: World) -> Seen:
 
 
 def _del(request: Request, world: World) -> None:
-    with world.locks.held("attachment", *request.attachment), Space() as host:
+    with _alone(request, world), Space() as host:
         if not world.remove(host, names.host_ifname(*request.attachment)):
             _remove_foreign(request, world)
         # after the link, so that nobody gets an address that is still in use
@@ -209,6 +209,11 @@ def _namespace(request: Request, world: World) -> int:
 def _is_own(fd: int) -> bool:
     with netns.own() as home:
         return netns.same(home, fd)
+
+
+def _alone(request: Request, world: World) -> AbstractContextManager[None]:
+    """Let no other process or thread work at this attachment."""
+    return held(lock_file(data_dir(request, world.root)), *request.attachment)
 
 
 def _ipam(request: Request, world: World) -> Ipam | None:

@@ -21,11 +21,9 @@ from types import FrameType
 
 from cni_plugin import netns
 from cni_plugin.errors import TryAgainLater
-from cni_plugin.locks import Locks
 from cni_plugin.plugin import World, answer
 from cni_plugin.protocol import BadFrame, Call, answered, received, taken
 from cni_plugin.request import version_of
-from cni_plugin.world import LOCK_FILE
 
 _log = logging.getLogger(__name__)
 _WORKERS = 64
@@ -96,8 +94,7 @@ class Server:
             connection.sendall(answered(done.code, done.stdout))
 
     def _world(self, call: Call) -> World:
-        root = _root(call)
-        return World(root, call.netns, self._boot_id, Locks(root / LOCK_FILE))
+        return World(_root(call), call.netns, self._boot_id)
 
 
 def listen(path: Path) -> socket.socket:

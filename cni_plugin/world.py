@@ -1,11 +1,9 @@
-"""What is the same for every request of one boot, and where state is."""
+"""What is the same for every request of one boot."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# below the root directory of whoever asks
-LOCK_FILE = "run/podwire/cni.lock"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 

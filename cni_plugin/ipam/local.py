@@ -96,10 +96,7 @@ class LocalIpam:
                     raise NotAvailable(f"no free address in {describe(ranges)}", _holders(store))
 
     def _store(self, request: Request) -> Store:
-        data_dir = request.conf.ipam.data_dir or DEFAULT_DATA_DIR
-        if not data_dir.startswith("/"):
-            raise InvalidConfiguration(f"ipam.dataDir {data_dir!r} is no absolute path")
-        return Store(self._root / data_dir.lstrip("/"), request.conf.name, self._boot_id)
+        return Store(data_dir(request, self._root), request.conf.name, self._boot_id)
 
     def _result(self, request: Request, chosen: Sequence[Choice]) -> Result:
         ipam = request.conf.ipam
@@ -117,6 +114,14 @@ class LocalIpam:
             routes=tuple(item.made() for item in ipam.routes),
             dns=dns,
         )
+
+
+def data_dir(request: Request, root: Path) -> Path:
+    """Where a network's reservations are, below the runtime's root directory."""
+    configured = request.conf.ipam.data_dir or DEFAULT_DATA_DIR
+    if not configured.startswith("/"):
+        raise InvalidConfiguration(f"ipam.dataDir {configured!r} is no absolute path")
+    return root / configured.lstrip("/")
 
 
 def range_sets(request: Request) -> tuple[RangeSet, ...]:

@@ -44,6 +44,11 @@ class Owner(NamedTuple):
         return _LINE_BREAK.join(self) if self.ifname else self.container_id
 
 
+def lock_file(data_dir: Path) -> Path:
+    """The file that the attachments' locks are in."""
+    return data_dir / _INDEX / ".lock"  # no network is called so
+
+
 class Store:
     """The reservations of one network; a context manager that holds the network's lock."""
 
@@ -105,14 +110,12 @@ class Store:
 
     def reservations(self) -> Iterator[tuple[Address, Owner]]:
         """Every address that is held, and by whom."""
+        return ((address, owner) for address, owner in self._files() if owner is not None)
+
+    def _files(self) -> Iterator[tuple[Address, Owner | None]]:
         for name in os.listdir(self._directory):  # noqa: PTH208  # twenty thousand names
-            try:
-                address = ip_address(name)
-            except ValueError:
-                continue
-            owner = _read_owner(self._directory / name)
-            if owner is not None:
-                yield address, owner
+            with suppress(ValueError):
+                yield ip_address(name), _read_owner(self._directory / name)
 
     def last(self, index: int) -> Address | None:
         """The address that range set ``index`` gave out last."""
@@ -176,8 +179,11 @@ class Store:
         for entry in list(self._index.iterdir()):
             entry.unlink()
         held: dict[Owner, list[Address]] = {}
-        for address, owner in self.reservations():
-            held.setdefault(owner, []).append(address)
+        for address, owner in list(self._files()):
+            if owner is None:  # torn when its writer died: it holds nothing
+                (self._directory / str(address)).unlink(missing_ok=True)
+            else:
+                held.setdefault(owner, []).append(address)
         for owner, addresses in held.items():
             self._write_index(owner, addresses)
         self._write_stamp()

@@ -1,0 +1,235 @@
+"""The bridge that the plugin makes, asked with real packets, with and without a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.cni_plugin.runner import Node, Pod
+from tests.netns.conftest import Space
+
+Spaces = Callable[[str], Space]
+
+
+@pytest.fixture(scope="module", params=["alone", "served"])
+def node(
+    request: pytest.FixtureRequest, spaces: Spaces, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Node]:
+    made = Node(spaces("node"), tmp_path_factory.mktemp("node"))
+    if request.param == "alone":
+        yield made
+        return
+    with made.served():
+        yield made
+
+
+@pytest.fixture
+def pod(spaces: Spaces, node: Node) -> Callable[[], Pod]:
+    return lambda: Pod(f"c{next(node.numbers)}", spaces("pod"))
+
+
+DUAL = ("10.1.0.0/24", "fd00:1::/64")
+
+
+def test_pods_reach_each_other_and_their_gateway_at_once(node, pod):
+    one, other = pod(), pod()
+    conf = node.conf(ipam=node.ipam(*DUAL))
+    result = node.add(one, conf)
+    node.add(other, conf)
+    assert one.addresses() == {item["address"] for item in result["ips"]}
+    for address in [item["gateway"] for item in result["ips"]]:
+        assert one.reaches(address)
+    for address in other.addresses():
+        assert one.reaches(address.partition("/")[0])
+    for each in (one, other):
+        node.delete(each, conf)
+    assert set(node.links()) == {"pw0"}
+    assert node.reservations() == {}
+
+
+def test_result_is_what_is(node, pod):
+    one = pod()
+    conf = node.conf(mtu=1400, ipam=node.ipam(*DUAL))
+    result = node.add(one, conf)
+    bridge, host, inside = result["interfaces"]
+    assert bridge == {"name": "pw0", "mac": node.links()["pw0"]["address"]}
+    seen = node.links()[host["name"]]
+    assert (seen["address"], seen["mtu"], seen["master"]) == (host["mac"], 1400, "pw0")
+    assert seen["ifalias"] == f"podwire net eth0 {one.container_id}"
+    link = one.link()
+    assert inside == {
+        "name": "eth0", "mac": link["address"], "sandbox": str(one.space.path), "mtu": link["mtu"],
+    }  # fmt: skip
+    routes = json.loads(one.space.ip("-j", "route")) + json.loads(one.space.ip("-6", "-j", "route"))
+    assert {route["gateway"] for route in routes if route["dst"] == "default"} == {
+        item["gw"] for item in result["routes"]
+    }
+    node.delete(one, conf)
+
+
+def test_a_second_add_is_refused_and_harms_nothing(node, pod):
+    one = pod()
+    before = node.add(one)
+    again = node.call("ADD", one)
+    assert again.code == 1
+    assert again.document["code"] == 7
+    assert one.addresses() == {before["ips"][0]["address"]}
+    assert len(node.reservations()) == 1
+    assert node.call("CHECK", one, node.conf(prevResult=before)).ok()
+    node.delete(one)
+
+
+def test_delete_works_without_the_namespace(node, pod):
+    one = pod()
+    node.add(one)
+    node.delete(one, netns=None)
+    assert set(node.links()) == {"pw0"}
+    assert node.reservations() == {}
+    for netns in (None, "", "/run/netns/vanished", "/etc/passwd", str(one.space.path)):
+        node.delete(one, netns=netns)
+
+
+def test_delete_removes_what_another_plugin_left_at_that_name(node, pod):
+    one = pod()
+    one.space.ip("link", "add", "eth0", "type", "veth", "peer", "name", "peer0")
+    node.delete(one)
+    assert "eth0" not in one.space.ip("link")
+
+
+def test_bridge_keeps_its_mac_as_ports_come_and_go(node, pod):
+    first, second = pod(), pod()
+    node.add(first)
+    mac = node.links()["pw0"]["address"]
+    lowest = ("address", "02:00:00:00:00:01")
+    node.space.ip("link", "add", "low", *lowest, "type", "veth", "peer", "name", "low2")
+    node.space.ip("link", "set", "low", "master", "pw0", "up")
+    node.add(second)
+    assert node.links()["pw0"]["address"] == mac
+    node.space.ip("link", "del", "low")
+    for each in (first, second):
+        node.delete(each)
+
+
+def test_mac_is_taken_from_the_strongest_source(node, pod):
+    args = {"cni": {"mac": "02:00:00:00:00:0b"}}
+    runtime = {"mac": "02:00:00:00:00:0c"}
+    for conf, expected in (
+        (node.conf(), "02:00:00:00:00:0a"),
+        (node.conf(args=args), "02:00:00:00:00:0b"),
+        (node.conf(args=args, runtimeConfig=runtime), "02:00:00:00:00:0c"),
+    ):
+        one = pod()
+        result = node.add(one, conf, args="IgnoreUnknown=1;K8S_POD_NAME=x;MAC=02:00:00:00:00:0A")
+        assert result["interfaces"][2]["mac"] == one.link()["address"] == expected
+        node.delete(one, conf)
+
+
+def test_whoever_gets_an_address_again_is_reached_at_once(node, pod):
+    """Neighbours that remember the address's last holder find its next one."""
+    watcher, before, after = pod(), pod(), pod()
+    asks = {"ips": ["10.1.0.77"]}
+    conf = node.conf(runtimeConfig=asks)
+    node.add(watcher)
+    node.add(before, conf)
+    assert watcher.reaches("10.1.0.77")
+    node.delete(before, conf)
+    # even a MAC that the neighbours do not expect
+    conf["runtimeConfig"] = asks | {"mac": "02:00:00:00:00:77"}
+    node.add(after, conf)
+    assert watcher.reaches("10.1.0.77")
+    for each in (watcher, after):
+        node.delete(each)
+
+
+@pytest.mark.parametrize("fault", [
+    ("pod", "link set eth0 down"),
+    ("pod", "address flush dev eth0 scope global"),
+    ("pod", "route del default"),
+    ("pod", "link set eth0 address 02:00:00:00:00:99"),
+    ("host", "link set {host} down"),
+    ("host", "link set {host} nomaster"),
+    ("host", "link set {host} type bridge_slave hairpin off"),
+    ("host", "address flush dev pw0 scope global"),
+    ("host", "link set pw0 down"),
+])  # fmt: skip
+def test_check_finds_each_fault(node, pod, fault):
+    one = pod()
+    result = node.add(one)
+    conf = node.conf(prevResult=result)
+    node.call("CHECK", one, conf).ok()
+    where, command = fault
+    space = one.space if where == "pod" else node.space
+    space.ip(*command.format(host=result["interfaces"][1]["name"]).split())
+    found = node.call("CHECK", one, conf)
+    assert (found.code, found.document["code"]) == (1, 101), fault
+    node.space.ip("link", "set", "pw0", "up")
+    node.delete(one)
+
+
+def test_check_finds_forwarding_off_and_a_lost_reservation(node, pod):
+    one = pod()
+    result = node.add(one)
+    conf = node.conf(prevResult=result)
+    node.space.sysctl("net.ipv4.ip_forward", 0)
+    assert "forward" in node.call("CHECK", one, conf).document["msg"]
+    node.space.sysctl("net.ipv4.ip_forward", 1)
+    (node.data / "net" / result["ips"][0]["address"].partition("/")[0]).unlink()
+    assert "reservation" in node.call("CHECK", one, conf).document["msg"]
+    node.delete(one)
+
+
+def test_force_address_replaces_the_bridge_address(node, pod):
+    one, other = pod(), pod()
+    here = node.conf(bridge="forced", ipam=node.ipam("10.3.0.0/24"))
+    node.add(one, here)
+    elsewhere = node.conf(bridge="forced", name="other", ipam=node.ipam("10.2.0.0/24"))
+    refused = node.call("ADD", other, elsewhere)
+    assert refused.document["code"] == 7
+    assert node.reservations("other") == {}
+    assert "eth0" not in other.space.ip("link")
+    forced = elsewhere | {"forceAddress": True}
+    node.add(other, forced)
+    assert other.reaches("10.2.0.1")
+    node.delete(one, here)
+    node.delete(other, forced)
+
+
+def test_layer_two_only(node, pod):
+    one, other = pod(), pod()
+    conf = node.conf(bridge="l2", isDefaultGateway=None, ipam=None)
+    for each, address in ((one, "192.0.2.1/24"), (other, "192.0.2.2/24")):
+        result = node.add(each, conf)
+        assert "ips" not in result
+        each.space.ip("address", "add", address, "dev", "eth0")
+    assert one.reaches("192.0.2.2")
+    node.call("CHECK", one, conf | {"prevResult": result}, ifname="eth0")
+    for each in (one, other):
+        node.delete(each, conf)
+
+
+def test_many_at_once(node, pod, request):
+    """One bridge, unique addresses, no failure; and everything gone again."""
+    count = 50 if "served" in request.node.name else 8  # alone, each costs a Python and its imports
+    pods = [pod() for _ in range(count)]
+    conf = node.conf(bridge="many", name="crowd")
+    with ThreadPoolExecutor(count) as pool:
+        results = list(pool.map(lambda each: node.add(each, conf), pods))
+        assert len({item["address"] for result in results for item in result["ips"]}) == count
+        assert {result["interfaces"][0]["mac"] for result in results} == {
+            node.links()["many"]["address"]
+        }
+        list(pool.map(lambda each: node.delete(each, conf), pods))
+    assert set(node.links()) <= {"pw0", "l2", "forced", "many"}
+    assert node.reservations("crowd") == {}
+
+
+def test_files_are_those_of_host_local(node, pod):
+    one = pod()
+    address = node.add(one)["ips"][0]["address"].partition("/")[0]
+    assert node.reservations() == {address: f"{one.container_id}\r\neth0"}
+    assert (node.data / "net" / "last_reserved_ip.0").read_text() == address
+    node.delete(one)
+    assert node.reservations() == {}
