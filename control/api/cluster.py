@@ -1,10 +1,11 @@
 """The small kinds: Namespace, ConfigMap, Secret, ServiceAccount, Event, and Lease."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from control.api.base import Model
+from control.api.merging import Merge
 from control.api.meta import Condition, Object
 from control.api.service import ObjectReference
 
@@ -19,7 +20,7 @@ class NamespaceStatus(Model):
     """``phase`` is Active or Terminating."""
 
     phase: str | None = None
-    conditions: list[Condition] = []
+    conditions: Annotated[list[Condition], Merge("type")] = []
 
 
 class Namespace(Object):
@@ -49,7 +50,7 @@ class Secret(Object):
 class ServiceAccount(Object):
     """core/v1 ServiceAccount."""
 
-    secrets: list[ObjectReference] = []
+    secrets: Annotated[list[ObjectReference], Merge("name")] = []
     image_pull_secrets: list[dict[str, str]] = []
     automount_service_account_token: bool | None = None
 
@@ -88,6 +89,8 @@ class LeaseSpec(Model):
     acquire_time: str | None = None
     renew_time: str | None = None
     lease_transitions: int | None = None
+    strategy: str | None = None
+    preferred_holder: str | None = None
 
 
 class Lease(Object):

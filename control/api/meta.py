@@ -1,10 +1,11 @@
 """meta.k8s.io/v1: what every object carries, and what the server answers with besides objects."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from control.api.base import Model
+from control.api.merging import Merge
 
 
 class OwnerReference(Model):
@@ -32,9 +33,10 @@ class ObjectMeta(Model):
     deletion_grace_period_seconds: int | None = None
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
-    owner_references: list[OwnerReference] = []
-    finalizers: list[str] = []
+    owner_references: Annotated[list[OwnerReference], Merge("uid")] = []
+    finalizers: Annotated[list[str], Merge()] = []
     managed_fields: list[dict[str, Any]] | None = None
+    self_link: str | None = None
 
 
 class LabelSelectorRequirement(Model):

@@ -1,8 +1,11 @@
 """core/v1 Node."""
 
+from typing import Annotated, Any
+
 from pydantic import Field
 
 from control.api.base import Model
+from control.api.merging import Merge
 from control.api.meta import Condition, Object
 
 
@@ -19,10 +22,12 @@ class NodeSpec(Model):
     """What the cluster wants of a node."""
 
     pod_cidr: str | None = None
-    pod_cidrs: list[str] = []
+    pod_cidrs: Annotated[list[str], Merge()] = []
     provider_id: str | None = None
     unschedulable: bool | None = None
     taints: list[Taint] = []
+    external_id: str | None = None
+    config_source: dict[str, Any] | None = None
 
 
 class NodeAddress(Model):
@@ -45,6 +50,7 @@ class NodeSystemInfo(Model):
     kube_proxy_version: str = ""
     operating_system: str = ""
     architecture: str = ""
+    swap: dict[str, int] | None = None
 
 
 class DaemonEndpoint(Model):
@@ -71,11 +77,18 @@ class NodeStatus(Model):
 
     capacity: dict[str, str] = {}
     allocatable: dict[str, str] = {}
-    conditions: list[Condition] = []
-    addresses: list[NodeAddress] = []
+    phase: str | None = None
+    conditions: Annotated[list[Condition], Merge("type")] = []
+    addresses: Annotated[list[NodeAddress], Merge("type")] = []
     node_info: NodeSystemInfo | None = None
     daemon_endpoints: NodeDaemonEndpoints | None = None
     images: list[ContainerImage] = []
+    volumes_in_use: list[str] = []
+    volumes_attached: list[dict[str, str]] = []
+    config: dict[str, Any] | None = None
+    runtime_handlers: list[dict[str, Any]] = []
+    features: dict[str, Any] | None = None
+    declared_features: list[str] = []
 
 
 class Node(Object):

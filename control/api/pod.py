@@ -5,13 +5,34 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from control.api.base import Model
-from control.api.merging import Merge
 from control.api.container import Container, ResourceRequirements
+from control.api.merging import Merge
 from control.api.meta import Condition, Object
-from control.api.placement import Affinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Toleration, TopologySpreadConstraint
+from control.api.placement import (
+    Affinity,
+    NodeSelector,
+    NodeSelectorRequirement,
+    NodeSelectorTerm,
+    Toleration,
+    TopologySpreadConstraint,
+)
 from control.api.volume import Volume
 
-__all__ = ["Affinity", "Container", "ContainerStatus", "NodeSelector", "NodeSelectorRequirement", "NodeSelectorTerm", "Pod", "PodSpec", "PodStatus", "Toleration", "TopologySpreadConstraint", "Volume"]
+# The parts of a Pod that others know by this name.
+__all__ = [
+    "Affinity",
+    "Container",
+    "ContainerStatus",
+    "NodeSelector",
+    "NodeSelectorRequirement",
+    "NodeSelectorTerm",
+    "Pod",
+    "PodSpec",
+    "PodStatus",
+    "Toleration",
+    "TopologySpreadConstraint",
+    "Volume",
+]
 
 
 class HostAlias(Model):
@@ -33,26 +54,37 @@ class PodSpec(Model):
     """What a Pod should be."""
 
     node_name: str | None = None
-    containers: list[Container] = []
-    init_containers: list[Container] = []
-    ephemeral_containers: list[dict[str, Any]] = []
-    volumes: list[Volume] = []
+    containers: Annotated[list[Container], Merge("name")] = []
+    init_containers: Annotated[list[Container], Merge("name")] = []
+    ephemeral_containers: Annotated[list[dict[str, Any]], Merge("name")] = []
+    volumes: Annotated[list[Volume], Merge("name", retain_keys=True)] = []
     restart_policy: str | None = None
     termination_grace_period_seconds: int | None = None
     active_deadline_seconds: int | None = None
     node_selector: dict[str, str] = {}
     affinity: Affinity | None = None
     tolerations: list[Toleration] = []
-    topology_spread_constraints: list[TopologySpreadConstraint] = []
+    topology_spread_constraints: Annotated[
+        list[TopologySpreadConstraint],
+        Merge("topologyKey", map_keys=("topologyKey", "whenUnsatisfiable")),
+    ] = []
     scheduler_name: str | None = None
     priority: int | None = None
     priority_class_name: str | None = None
+    preemption_policy: str | None = None
+    runtime_class_name: str | None = None
+    overhead: dict[str, str | int | float] = {}
+    resources: ResourceRequirements | None = None
+    os: dict[str, str] | None = None
     host_network: bool | None = None
     host_pid: bool | None = None
     host_ipc: bool | None = None
+    host_users: bool | None = None
+    hostname_override: str | None = None
+    set_hostname_as_fqdn: bool | None = Field(default=None, alias="setHostnameAsFQDN")
     hostname: str | None = None
     subdomain: str | None = None
-    host_aliases: list[HostAlias] = []
+    host_aliases: Annotated[list[HostAlias], Merge("ip")] = []
     dns_policy: str | None = None
     dns_config: PodDNSConfig | None = None
     service_account_name: str | None = None
@@ -61,8 +93,11 @@ class PodSpec(Model):
     enable_service_links: bool | None = None
     share_process_namespace: bool | None = None
     security_context: dict[str, Any] | None = None
-    image_pull_secrets: list[dict[str, str]] = []
+    image_pull_secrets: Annotated[list[dict[str, str]], Merge("name")] = []
     readiness_gates: list[dict[str, str]] = []
+    scheduling_gates: Annotated[list[dict[str, str]], Merge("name")] = []
+    scheduling_group: dict[str, Any] | None = None
+    resource_claims: Annotated[list[dict[str, str]], Merge("name", retain_keys=True)] = []
 
 
 class ContainerStateRunning(Model):
@@ -110,6 +145,12 @@ class ContainerStatus(Model):
     image_id: str = ""
     container_id: str | None = None
     started: bool | None = None
+    resources: ResourceRequirements | None = None
+    allocated_resources: dict[str, str | int | float] = {}
+    allocated_resources_status: Annotated[list[dict[str, Any]], Merge("name")] = []
+    volume_mounts: Annotated[list[dict[str, Any]], Merge("mountPath")] = []
+    user: dict[str, Any] | None = None
+    stop_signal: str | None = None
 
 
 class IPAddress(Model):
@@ -122,16 +163,22 @@ class PodStatus(Model):
     """``phase`` is Pending, Running, Succeeded, Failed or Unknown."""
 
     phase: str | None = None
-    conditions: list[Condition] = []
+    conditions: Annotated[list[Condition], Merge("type")] = []
     message: str | None = None
     reason: str | None = None
     host_ip: str | None = None
-    host_ips: list[IPAddress] = []
+    host_ips: Annotated[list[IPAddress], Merge("ip")] = []
     pod_ip: str | None = None
-    pod_ips: list[IPAddress] = []
+    pod_ips: Annotated[list[IPAddress], Merge("ip")] = []
     start_time: str | None = None
     init_container_statuses: list[ContainerStatus] = []
     container_statuses: list[ContainerStatus] = []
+    ephemeral_container_statuses: list[ContainerStatus] = []
+    resize: str | None = None
+    resources: ResourceRequirements | None = None
+    allocated_resources: dict[str, str | int | float] = {}
+    resource_claim_statuses: Annotated[list[dict[str, Any]], Merge("name", retain_keys=True)] = []
+    extended_resource_claim_status: dict[str, Any] | None = None
     qos_class: str | None = None
     observed_generation: int | None = None
     nominated_node_name: str | None = None

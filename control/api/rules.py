@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from control.api.defaults import cluster, pod, service, workload
 from control.api.field import FieldError
 from control.api.kinds import Kind
 
@@ -26,25 +27,10 @@ class Rules:
     """The behaviour of one kind."""
 
     default: Callable[[Wire], Wire] = _as_it_is
+    begin: Callable[[Wire], Wire] = _as_it_is  # what a new object starts with, whatever was sent
     validate: Callable[[Any], list[FieldError]] = _nothing
     validate_update: Callable[[Any, Any], list[FieldError]] = _nothing  # new, old
-    begin: Callable[[Wire], Wire] = _as_it_is  # what a new object starts with, whatever was sent
-    generation: bool = False
-
-
-def _begin_namespace(wire: Wire) -> Wire:
-    """A namespace goes only after its controller has emptied it."""
-    finalizers = wire.get("spec", {}).get("finalizers", [])
-    if "kubernetes" not in finalizers:
-        finalizers = [*finalizers, "kubernetes"]
-    metadata = wire["metadata"]
-    # Selectable by name: https://kubernetes.io/docs/reference/labels-annotations-taints/
-    labels = metadata.get("labels", {}) | {"kubernetes.io/metadata.name": metadata["name"]}
-    return wire | {
-        "metadata": metadata | {"labels": labels},
-        "spec": wire.get("spec", {}) | {"finalizers": finalizers},
-        "status": {"phase": "Active"},
-    }
+    generation: bool = False  # metadata.generation counts the changes of what is asked for
 
 
 def _begin_pod(wire: Wire) -> Wire:
@@ -52,11 +38,16 @@ def _begin_pod(wire: Wire) -> Wire:
 
 
 _RULES = {
-    "Namespace": Rules(begin=_begin_namespace),
-    "Pod": Rules(begin=_begin_pod, generation=True),
-    "Deployment": Rules(generation=True),
-    "ReplicaSet": Rules(generation=True),
-    "DaemonSet": Rules(generation=True),
+    "Namespace": Rules(cluster.default_namespace, cluster.begin_namespace),
+    "Node": Rules(cluster.default_node),
+    "Secret": Rules(cluster.default_secret),
+    "Endpoints": Rules(cluster.default_endpoints),
+    "EndpointSlice": Rules(cluster.default_endpoint_slice, generation=True),
+    "Service": Rules(service.default_service, service.begin_service),
+    "Pod": Rules(pod.default_pod, _begin_pod, generation=True),
+    "Deployment": Rules(workload.default_deployment, generation=True),
+    "ReplicaSet": Rules(workload.default_replica_set, generation=True),
+    "DaemonSet": Rules(workload.default_daemon_set, generation=True),
 }
 _NONE = Rules()
 

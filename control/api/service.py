@@ -1,8 +1,11 @@
 """Services and where they lead: core/v1 Service and Endpoints, discovery/v1 EndpointSlice."""
 
+from typing import Annotated, Any
+
 from pydantic import Field
 
 from control.api.base import Model
+from control.api.merging import Merge
 from control.api.meta import Condition, Object
 
 
@@ -34,7 +37,7 @@ class ServiceSpec(Model):
 
     type: str | None = None
     selector: dict[str, str] = {}
-    ports: list[ServicePort] = []
+    ports: Annotated[list[ServicePort], Merge("port", map_keys=("port", "protocol"))] = []
     cluster_ip: str | None = None
     cluster_ips: list[str] = []
     ip_families: list[str] = []
@@ -60,6 +63,7 @@ class LoadBalancerIngress(Model):
     ip: str | None = None
     ip_mode: str | None = None
     hostname: str | None = None
+    ports: list[dict[str, Any]] = []
 
 
 class LoadBalancerStatus(Model):
@@ -72,7 +76,7 @@ class ServiceStatus(Model):
     """What the cloud made of a Service."""
 
     load_balancer: LoadBalancerStatus | None = None
-    conditions: list[Condition] = []
+    conditions: Annotated[list[Condition], Merge("type")] = []
 
 
 class Service(Object):
@@ -125,6 +129,7 @@ class SliceEndpoint(Model):
     node_name: str | None = None
     zone: str | None = None
     hints: EndpointHints | None = None
+    deprecated_topology: dict[str, str] = {}
 
 
 class SlicePort(Model):

@@ -1,10 +1,11 @@
 """apps/v1: Deployment, ReplicaSet, DaemonSet and the history of the latter."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from control.api.base import Model
+from control.api.merging import Merge
 from control.api.meta import Condition, LabelSelector, Object, ObjectMeta
 from control.api.pod import PodSpec
 
@@ -36,7 +37,9 @@ class DeploymentSpec(Model):
     replicas: int | None = None
     selector: LabelSelector = Field(default_factory=LabelSelector)
     template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
-    strategy: UpdateStrategy = Field(default_factory=UpdateStrategy)
+    strategy: Annotated[UpdateStrategy, Merge(merges=False, retain_keys=True)] = Field(
+        default_factory=UpdateStrategy
+    )
     min_ready_seconds: int | None = None
     revision_history_limit: int | None = None
     progress_deadline_seconds: int | None = None
@@ -53,7 +56,7 @@ class DeploymentStatus(Model):
     available_replicas: int | None = None
     unavailable_replicas: int | None = None
     terminating_replicas: int | None = None
-    conditions: list[Condition] = []
+    conditions: Annotated[list[Condition], Merge("type")] = []
     collision_count: int | None = None
 
 
@@ -82,7 +85,7 @@ class ReplicaSetStatus(Model):
     ready_replicas: int | None = None
     available_replicas: int | None = None
     terminating_replicas: int | None = None
-    conditions: list[Condition] = []
+    conditions: Annotated[list[Condition], Merge("type")] = []
 
 
 class ReplicaSet(Object):
@@ -113,7 +116,7 @@ class DaemonSetStatus(Model):
     updated_number_scheduled: int | None = None
     number_available: int | None = None
     number_unavailable: int | None = None
-    conditions: list[Condition] = []
+    conditions: Annotated[list[Condition], Merge("type")] = []
     collision_count: int | None = None
 
 

@@ -1,0 +1,138 @@
+"""Defaults of Pods and of Pod templates. Pure.
+
+Source: k8s.io/kubernetes/pkg/apis/core/v1/defaults.go, as described field by field in
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
+"""
+
+from functools import partial
+from typing import Any
+
+from control.api.defaults.edit import Wire, each, filled, within
+
+_MODE = 0o644
+_TOKEN_SECONDS = 3600
+_PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_SPEC = {
+    "restartPolicy": "Always",
+    "dnsPolicy": "ClusterFirst",
+    "terminationGracePeriodSeconds": 30,
+    "schedulerName": "default-scheduler",
+}
+_CONTAINER = {
+    "terminationMessagePath": "/dev/termination-log",
+    "terminationMessagePolicy": "File",
+}
+
+
+def default_pod(pod: Wire) -> Wire:
+    """A Pod, complete: its template's defaults, service links, and requests from limits."""
+    spec = default_spec(pod.get("spec", {}))
+    spec = filled(spec, {"enableServiceLinks": True})
+    for name in ("containers", "initContainers"):
+        spec = within(spec, name, partial(each, _requests_from_limits))
+    return pod | {"spec": spec}
+
+
+def default_template(template: Wire) -> Wire:
+    """A Pod template, complete."""
+    return template | {"spec": default_spec(template.get("spec", {}))}
+
+
+def default_spec(spec: Wire) -> Wire:
+    """A Pod's spec, complete."""
+    spec = filled(spec, _SPEC | {"securityContext": {}})
+    container = partial(_container, host_network=bool(spec.get("hostNetwork")))
+    for name in ("containers", "initContainers"):
+        spec = within(spec, name, partial(each, container))
+    return within(spec, "volumes", partial(each, _volume))
+
+
+def _container(container: Wire, *, host_network: bool) -> Wire:
+    image = container.get("image", "")
+    policy = "Always" if _is_latest(image) else "IfNotPresent"
+    made = filled(container, _CONTAINER | {"imagePullPolicy": policy, "resources": {}})
+    made = within(made, "ports", partial(each, partial(_port, host_network=host_network)))
+    made = within(made, "env", partial(each, _variable))
+    made = within(made, "lifecycle", _lifecycle)
+    for name in _PROBES:
+        made = within(made, name, _probe)
+    return made
+
+
+def _is_latest(image: str) -> bool:
+    """Whether an image name has no tag but ``latest``, and no digest."""
+    if "@" in image:
+        return False
+    _, colon, tag = image.rpartition("/")[2].partition(":")
+    return not colon or tag == "latest"
+
+
+def _port(port: Wire, *, host_network: bool) -> Wire:
+    made = filled(port, {"protocol": "TCP"})
+    if host_network and "containerPort" in port:
+        made = filled(made, {"hostPort": port["containerPort"]})
+    return made
+
+
+def _variable(variable: Wire) -> Wire:
+    return within(variable, "valueFrom", _field_ref)
+
+
+def _field_ref(source: Wire) -> Wire:
+    return within(source, "fieldRef", lambda ref: filled(ref, {"apiVersion": "v1"}))
+
+
+def _probe(probe: Wire) -> Wire:
+    made = probe | {key: value for key, value in _PROBE.items() if not probe.get(key)}
+    return within(within(made, "httpGet", _http), "grpc", lambda grpc: {"service": ""} | grpc)
+
+
+def _http(action: Wire) -> Wire:
+    return filled(action, {"path": "/", "scheme": "HTTP"})
+
+
+def _lifecycle(lifecycle: Wire) -> Wire:
+    for name in ("postStart", "preStop"):
+        lifecycle = within(lifecycle, name, lambda handler: within(handler, "httpGet", _http))
+    return lifecycle
+
+
+def _requests_from_limits(container: Wire) -> Wire:
+    """A limit without a request is the request, too."""
+    resources = container.get("resources", {})
+    if "limits" not in resources:
+        return container
+    requests = resources["limits"] | resources.get("requests", {})
+    return container | {"resources": resources | {"requests": requests}}
+
+
+def _volume(volume: Wire) -> Wire:
+    if not volume.keys() - {"name"}:
+        return volume | {"emptyDir": {}}
+    for source in ("secret", "configMap"):
+        volume = within(volume, source, _with_mode)
+    volume = within(volume, "hostPath", lambda path: {"type": ""} | path)
+    volume = within(volume, "downwardAPI", lambda source: _with_mode(_downward(source)))
+    return within(volume, "projected", _projected)
+
+
+def _with_mode(source: Wire) -> Wire:
+    return {"defaultMode": _MODE} | source
+
+
+def _downward(source: Wire) -> Wire:
+    return within(source, "items", partial(each, _field_ref))
+
+
+def _projected(projected: Wire) -> Wire:
+    return within(_with_mode(projected), "sources", partial(each, _projection))
+
+
+def _projection(source: Wire) -> Wire:
+    source = within(source, "serviceAccountToken", _token)
+    return within(source, "downwardAPI", _downward)
+
+
+def _token(token: Wire) -> dict[str, Any]:
+    return {"expirationSeconds": _TOKEN_SECONDS} | token
