@@ -1,0 +1,47 @@
+"""``podwire scheduler``: flags in, a running scheduler out."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from control.client import Client, ClientConfig
+from control.client.process import (
+    Leadership,
+    client_flags,
+    configuration,
+    leader_flags,
+    leadership,
+    run,
+    work_as_leader,
+)
+from control.scheduler.loop import Scheduler
+from control.scheduler.queue import SchedulingQueue
+
+_SECONDS = click.FloatRange(min=0.01)
+
+
+@click.command()
+@client_flags
+@click.option("--scheduler-name", default="default-scheduler", show_default=True,
+              help="schedule the Pods whose spec.schedulerName this is")  # fmt: skip
+@click.option("--pod-initial-backoff-seconds", type=_SECONDS, default=0.1, show_default=True,
+              help="how long a Pod waits after its first failure")  # fmt: skip
+@click.option("--pod-max-backoff-seconds", type=_SECONDS, default=10.0, show_default=True)
+@leader_flags("kube-scheduler")
+def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
+    """Give each Pod a node."""
+    lead = leadership(flags)
+    run(_serve(configuration(kubeconfig), lead, flags), verbose=verbose)
+
+
+async def _serve(config: ClientConfig, lead: Leadership, flags: dict[str, Any]) -> None:
+    async with Client(config) as client:
+
+        async def work() -> None:
+            # All is new each time: a new leader starts from a list, not from an old cache.
+            backoff = flags["pod_initial_backoff_seconds"], flags["pod_max_backoff_seconds"]
+            queue = SchedulingQueue(*backoff)
+            await Scheduler(client, flags["scheduler_name"], queue).run()
+
+        await work_as_leader(client, lead, work)

@@ -1,0 +1,88 @@
+"""The nodes as they will be: informers' news plus the Pods just placed, which no informer has
+confirmed yet. Pure."""
+
+from collections.abc import Iterator, Mapping
+
+from control.api.node import Node
+from control.api.pod import Pod
+from control.scheduler.model import NodeInfo, PodInfo
+
+
+class Cluster:
+    """Nodes with their Pods."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, NodeInfo] = {}
+        self._places: dict[str, str] = {}  # uid of a Pod -> its node
+        self._assumed: set[str] = set()
+
+    @property
+    def nodes(self) -> Mapping[str, NodeInfo]:
+        """The nodes that exist, by name."""
+        return {name: info for name, info in self._nodes.items() if info.node.metadata.uid}
+
+    def node_changed(self, old: Node | None, new: Node | None) -> None:
+        """An informer's news of a node."""
+        if new is not None:
+            self._info(new.metadata.name).set_node(new)
+        elif old is not None:
+            info = self._info(old.metadata.name)
+            info.set_node(Node(metadata=old.metadata.model_copy(update={"uid": ""})))
+            self._tidy(info)
+
+    def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        """An informer's news of a Pod; news from before our placing it does not undo that."""
+        uid = (new or old).metadata.uid  # type: ignore[union-attr]  # one of them is there
+        if new is None or new.status.phase in ("Succeeded", "Failed"):
+            self._assumed.discard(uid)
+            self._remove(uid)
+        elif new.spec.node_name:
+            self._assumed.discard(uid)
+            self._place(new, new.spec.node_name)
+        elif uid not in self._assumed:
+            self._remove(uid)
+
+    def assume(self, info: PodInfo, node: str) -> None:
+        """Count a Pod on a node from now on, though nothing has confirmed it."""
+        self._assumed.add(info.pod.metadata.uid)
+        spec = info.pod.spec.model_copy(update={"node_name": node})
+        self._place(info.pod.model_copy(update={"spec": spec}), node)
+
+    def forget(self, pod: Pod) -> None:
+        """A Pod was not placed after all."""
+        if pod.metadata.uid in self._assumed:
+            self._assumed.discard(pod.metadata.uid)
+            self._remove(pod.metadata.uid)
+
+    def is_placed(self, pod: Pod) -> bool:
+        """Whether it counts on some node."""
+        return pod.metadata.uid in self._places
+
+    def pods(self) -> Iterator[Pod]:
+        """All Pods that count on a node."""
+        for node in self._nodes.values():
+            for info in node.pods.values():
+                yield info.pod
+
+    def _place(self, pod: Pod, node: str) -> None:
+        if self._places.get(pod.metadata.uid) != node:
+            self._remove(pod.metadata.uid)
+        self._places[pod.metadata.uid] = node
+        self._info(node).add(PodInfo(pod))
+
+    def _remove(self, uid: str) -> None:
+        node = self._places.pop(uid, None)
+        if node is not None:
+            info = self._info(node)
+            info.remove(uid)
+            self._tidy(info)
+
+    def _info(self, name: str) -> NodeInfo:
+        """A node; Pods may be heard of before, and after, their node."""
+        if name not in self._nodes:
+            self._nodes[name] = NodeInfo(Node())
+        return self._nodes[name]
+
+    def _tidy(self, info: NodeInfo) -> None:
+        if not info.node.metadata.uid and not info.pods:
+            self._nodes = {name: kept for name, kept in self._nodes.items() if kept is not info}

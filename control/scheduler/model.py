@@ -1,0 +1,170 @@
+"""What the scheduler knows of nodes and Pods: requests, what is free, taken ports. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from control.api.node import Node
+from control.api.pod import Container, Pod
+from control.api.quantity import InvalidQuantity, parse
+
+Amounts = Mapping[str, int]  # CPU in thousandths, everything else in whole units
+
+# What a container that requests nothing is taken to use when nodes are compared, as upstream.
+_GUESSED = {"cpu": 100, "memory": 200 * 1024 * 1024}
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A port of the node that a Pod takes; an address of 0.0.0.0 takes it on all."""
+
+    ip: str
+    protocol: str
+    port: int
+
+    def conflicts(self, other: "HostPort") -> bool:
+        """Whether both cannot be on one node."""
+        same = (self.protocol, self.port) == (other.protocol, other.port)
+        return same and (self.ip == other.ip or "0.0.0.0" in (self.ip, other.ip))  # noqa: S104
+
+
+@dataclass(frozen=True)
+class PodInfo:
+    """A Pod, and what it takes."""
+
+    pod: Pod
+
+    @cached_property
+    def requests(self) -> Amounts:
+        """What it requests, as `pod_requests`."""
+        return pod_requests(self.pod, {})
+
+    @cached_property
+    def guessed(self) -> Amounts:
+        """The same, with a guess for containers that do not say."""
+        return pod_requests(self.pod, _GUESSED)
+
+    @cached_property
+    def ports(self) -> frozenset[HostPort]:
+        """The host's ports that it takes."""
+        containers = [
+            *self.pod.spec.containers,
+            *filter(_is_sidecar, self.pod.spec.init_containers),
+        ]
+        return frozenset(
+            HostPort(port.host_ip or "0.0.0.0", port.protocol, port.host_port)  # noqa: S104
+            for container in containers
+            for port in container.ports
+            if port.host_port
+        )
+
+
+def pod_requests(pod: Pod, otherwise: Amounts) -> Amounts:
+    """What a Pod requests: its containers and sidecars together, or more if an init container
+    needs more while it runs (with the sidecars before it), plus the overhead.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers
+    """
+    steady: dict[str, int] = {}
+    for container in pod.spec.containers:
+        _add(steady, container_requests(container, otherwise))
+    sidecars: dict[str, int] = {}
+    peak: dict[str, int] = {}
+    for container in pod.spec.init_containers:
+        wanted = container_requests(container, otherwise)
+        if _is_sidecar(container):
+            _add(sidecars, wanted)
+            wanted = {}
+        for name in wanted.keys() | sidecars.keys():
+            now = wanted.get(name, 0) + sidecars.get(name, 0)
+            peak[name] = max(peak.get(name, 0), now)
+    _add(steady, sidecars)
+    total = {n: max(steady.get(n, 0), peak.get(n, 0)) for n in steady.keys() | peak.keys()}
+    _add(total, amounts((pod.spec.model_extra or {}).get("overhead") or {}))
+    return total
+
+
+def _is_sidecar(container: Container) -> bool:
+    return container.restart_policy == "Always"
+
+
+def container_requests(container: Container, otherwise: Amounts) -> Amounts:
+    """Requests, or limits where only these are given, or the guess."""
+    given = amounts({**container.resources.limits, **container.resources.requests})
+    return {**otherwise, **given}
+
+
+def amounts(quantities: Mapping[str, str | int | float]) -> dict[str, int]:
+    """Quantities as numbers; what cannot be read (the server lets none through) counts as none."""
+    found = {}
+    for name, text in quantities.items():
+        try:
+            quantity = parse(text)
+        except InvalidQuantity:
+            continue
+        found[name] = quantity.milli() if name == "cpu" else quantity.value()
+    return found
+
+
+def _add(total: dict[str, int], more: Amounts) -> None:
+    for name, amount in more.items():
+        total[name] = total.get(name, 0) + amount
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """Pods that no selector can tell apart: counting them together makes spreading cheap."""
+
+    namespace: str
+    labels: frozenset[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class NodeInfo:
+    """A node, the Pods on it (or about to be), and their sums."""
+
+    node: Node
+    allocatable: Amounts = field(default_factory=dict)
+    pods: dict[str, PodInfo] = field(default_factory=dict)  # by uid
+    requested: dict[str, int] = field(default_factory=dict)
+    guessed: dict[str, int] = field(default_factory=dict)
+    kin: dict["Kin", int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.node.metadata.name
+
+    def set_node(self, node: Node) -> None:
+        """Take what the node says now."""
+        self.node = node
+        self.allocatable = amounts(node.status.allocatable or node.status.capacity)
+
+    def add(self, info: PodInfo) -> None:
+        """Count a Pod; another state of the same Pod is replaced."""
+        self.remove(info.pod.metadata.uid)
+        self.pods[info.pod.metadata.uid] = info
+        self._count_kin(info, 1)
+        _add(self.requested, info.requests)
+        _add(self.guessed, info.guessed)
+
+    def remove(self, uid: str) -> None:
+        """Count a Pod no more."""
+        info = self.pods.pop(uid, None)
+        if info is not None:
+            self._count_kin(info, -1)
+            _add(self.requested, {name: -n for name, n in info.requests.items()})
+            _add(self.guessed, {name: -n for name, n in info.guessed.items()})
+
+    def _count_kin(self, info: PodInfo, by: int) -> None:
+        meta = info.pod.metadata
+        if meta.deletion_timestamp is not None:
+            return
+        kin = Kin(meta.namespace or "", frozenset(meta.labels.items()))
+        self.kin[kin] = self.kin.get(kin, 0) + by
+        if not self.kin[kin]:
+            del self.kin[kin]
+
+    def used_ports(self) -> Iterable[HostPort]:
+        """The ports that its Pods take."""
+        return (port for info in self.pods.values() for port in info.ports)

@@ -1,0 +1,106 @@
+"""The Pods that wait for a node: who is next, and who waits for the cluster to change. Pure.
+
+Times are given in; nothing here sleeps. A Pod is in one of three places: ready to be tried,
+waiting for its back-off to end, or parked until something changes that could help it.
+"""
+
+import heapq
+from dataclasses import dataclass, field
+
+from control.api.pod import Pod
+
+
+@dataclass(slots=True)
+class _Waiting:
+    pod: Pod
+    attempts: int = 0
+    not_before: float = 0.0
+    parked: bool = False
+    dirty: bool = False  # the cluster changed while it was being tried
+    trying: bool = False
+
+
+@dataclass(slots=True)
+class SchedulingQueue:
+    """Orders Pods by priority, then age. A Pod that failed waits from `first` to `longest`
+    seconds, and longer if nothing changes, but no longer than `patience`."""
+
+    first: float = 0.1
+    longest: float = 10.0
+    patience: float = 300.0
+    _pods: dict[str, _Waiting] = field(default_factory=dict)  # by uid
+    _resting: set[str] = field(default_factory=set)  # of these, who failed and is not due yet
+    _heap: list[tuple[int, str, str, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self._pods)
+
+    def put(self, pod: Pod, *, helped: bool = False) -> None:
+        """A Pod waits, or has changed; `helped`: in a way that may let it be placed."""
+        known = self._pods.get(pod.metadata.uid)
+        if known is None:
+            self._pods[pod.metadata.uid] = _Waiting(pod)
+            self._push(pod)
+            return
+        known.pod = pod
+        if helped:
+            self._wake(known)
+
+    def drop(self, uid: str) -> None:
+        """A Pod waits no longer."""
+        self._pods.pop(uid, None)
+        self._resting.discard(uid)
+
+    def pop(self, now: float) -> Pod | None:
+        """The next Pod to try; afterwards say `failed` or `drop`."""
+        self._ripen(now)
+        while self._heap:
+            uid = heapq.heappop(self._heap)[-1]
+            waiting = self._pods.get(uid)
+            if waiting is None or waiting.trying or uid in self._resting:
+                continue  # it left, or came again
+            waiting.trying, waiting.dirty = True, False
+            waiting.attempts += 1
+            return waiting.pod
+        return None
+
+    def failed(self, uid: str, now: float, *, park: bool) -> None:
+        """A Pod could not be placed: park it until the cluster changes, or try it again anyway."""
+        waiting = self._pods.get(uid)
+        if waiting is None:
+            return
+        waiting.trying = False
+        wait = min(self.longest, self.first * 2.0 ** min(waiting.attempts - 1, 30))
+        waiting.not_before = now + wait
+        waiting.parked = park and not waiting.dirty
+        self._resting.add(uid)
+
+    def changed(self) -> None:
+        """The cluster changed in a way that may help: nobody is parked any more."""
+        for waiting in self._pods.values():
+            self._wake(waiting)
+
+    def next_time(self, now: float) -> float | None:
+        """When `pop` has something to give, in seconds since the same epoch; None: not by time."""
+        self._ripen(now)
+        if self._heap:
+            return now
+        return min((self._due(self._pods[uid]) for uid in self._resting), default=None)
+
+    def _due(self, waiting: _Waiting) -> float:
+        # Upstream also tries everything again after a while, should a change have been missed.
+        return waiting.not_before + (self.patience if waiting.parked else 0.0)
+
+    def _ripen(self, now: float) -> None:
+        for uid in [uid for uid in self._resting if self._due(self._pods[uid]) <= now]:
+            self._resting.discard(uid)
+            self._push(self._pods[uid].pod)
+
+    def _wake(self, waiting: _Waiting) -> None:
+        waiting.dirty = waiting.trying
+        waiting.parked = False
+
+    def _push(self, pod: Pod) -> None:
+        meta = pod.metadata
+        order = -(pod.spec.priority or 0), meta.creation_timestamp or "", meta.name, meta.uid
+        heapq.heappush(self._heap, order)
