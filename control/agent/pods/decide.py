@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from control.agent.pods.backoff import Failure, Streak
 from control.agent.runtime import Container, Phase, Sandbox
-from control.api import pod as api
+from control.api import container as api
 from control.api.pod import Pod
 from control.client.times import seconds_of
 

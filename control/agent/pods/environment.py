@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from control.agent.pods.fields import BadReference, Host
 from control.agent.pods.fields import field as pod_field
 from control.agent.pods.fields import resource as pod_resource
-from control.api import pod as api
+from control.api import container as api
 from control.api.pod import Pod
 from control.api.service import Service
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from control.agent.pods.quality import amount
-from control.api import pod as api
+from control.api import container as api
 from control.api.pod import Pod
-from control.api.quantity import InvalidQuantity, Quantity, parse
+from control.api.quantity import ZERO, InvalidQuantity, Quantity, parse
 
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 _ONE = Quantity(10**9)
@@ -23,8 +23,8 @@ class Host:
 
     name: str
     addresses: tuple[str, ...] = ()
-    cpu: Quantity = Quantity(0)  # allocatable
-    memory: Quantity = Quantity(0)
+    cpu: Quantity = ZERO  # allocatable
+    memory: Quantity = ZERO
 
 
 def field(pod: Pod, path: str, host: Host, addresses: tuple[str, ...]) -> str:

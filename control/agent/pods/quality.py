@@ -1,6 +1,6 @@
 """Quality of service (kubelet's qos package): class, and how readily the kernel kills. Pure."""
 
-from control.api import pod as api
+from control.api import container as api
 from control.api.pod import Pod
 from control.api.quantity import InvalidQuantity, Quantity, parse
 

@@ -19,8 +19,8 @@ from control.agent.runtime import (
     Rights,
     SandboxConfig,
 )
-from control.api import pod as api
-from control.api.pod import Pod
+from control.api import container as api
+from control.api.pod import Pod, PodDNSConfig, PodSpec
 from control.api.quantity import InvalidQuantity, parse
 
 TERMINATION_LOG = "/dev/termination-log"
@@ -76,7 +76,7 @@ def _domain(pod: Pod, hostname: str, dns: ClusterDns) -> str:
     return f"{hostname}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{dns.domain}"
 
 
-def _port_mappings(spec: api.PodSpec) -> tuple[PortMapping, ...]:
+def _port_mappings(spec: PodSpec) -> tuple[PortMapping, ...]:
     if spec.host_network:
         return ()
     return tuple(
@@ -100,7 +100,7 @@ def resolv_conf(pod: Pod, dns: ClusterDns) -> str:
     policy = pod.spec.dns_policy or "ClusterFirst"
     if policy == "ClusterFirst" and pod.spec.host_network:
         policy = "Default"
-    extra = pod.spec.dns_config or api.PodDNSConfig()
+    extra = pod.spec.dns_config or PodDNSConfig()
     lines: list[str] = []
     servers, searches, options = list(extra.nameservers), list(extra.searches), _options(extra)
     if policy in ("ClusterFirst", "ClusterFirstWithHostNet") and dns.servers:
@@ -116,7 +116,7 @@ def resolv_conf(pod: Pod, dns: ClusterDns) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _options(extra: api.PodDNSConfig) -> list[str]:
+def _options(extra: PodDNSConfig) -> list[str]:
     return [f"{item['name']}:{item['value']}" if item.get("value") else item["name"]
             for item in extra.options if item.get("name")]  # fmt: skip
 

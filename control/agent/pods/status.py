@@ -10,6 +10,7 @@ from control.agent.pods.decide import Facts, is_sidecar, latest, ready_sandbox
 from control.agent.pods.quality import quality
 from control.agent.runtime import Container, Phase
 from control.api import pod as api
+from control.api.container import Container as Spec
 from control.api.meta import Condition
 from control.api.pod import Pod, PodStatus
 from control.client.times import rfc3339
@@ -77,7 +78,7 @@ def _rejected(pod: Pod, view: View) -> PodStatus:
 # -- containers ----------------------------------------------------------------------------------
 
 
-def _container(pod: Pod, facts: Facts, view: View, spec: api.Container) -> api.ContainerStatus:
+def _container(pod: Pod, facts: Facts, view: View, spec: Spec) -> api.ContainerStatus:
     last = latest(facts.containers, spec.name)
     if last is None:
         return _never_ran(pod, facts, spec)
@@ -100,7 +101,7 @@ def _container(pod: Pod, facts: Facts, view: View, spec: api.Container) -> api.C
     )
 
 
-def _never_ran(pod: Pod, facts: Facts, spec: api.Container) -> api.ContainerStatus:
+def _never_ran(pod: Pod, facts: Facts, spec: Spec) -> api.ContainerStatus:
     """No container yet, or no longer: what the last status knew of it is kept."""
     known = next((it for it in (*pod.status.container_statuses, *pod.status.init_container_statuses)
                   if it.name == spec.name and it.container_id), None)  # fmt: skip
@@ -115,7 +116,7 @@ def _never_ran(pod: Pod, facts: Facts, spec: api.Container) -> api.ContainerStat
     )
 
 
-def _waiting(pod: Pod, facts: Facts, spec: api.Container) -> api.ContainerStateWaiting:
+def _waiting(pod: Pod, facts: Facts, spec: Spec) -> api.ContainerStateWaiting:
     failure = facts.failures.get(spec.name)
     if failure:
         return api.ContainerStateWaiting(reason=failure.reason, message=failure.message)
@@ -127,7 +128,7 @@ def _waiting(pod: Pod, facts: Facts, spec: api.Container) -> api.ContainerStateW
 
 
 def _states(
-    pod: Pod, facts: Facts, view: View, spec: api.Container, last: Container
+    pod: Pod, facts: Facts, view: View, spec: Spec, last: Container
 ) -> tuple[api.ContainerState, api.ContainerState]:
     """(state, lastState): one that waits for its restart shows how it ended as lastState."""
     dead = [it for it in facts.containers if it.name == spec.name and it.phase is Phase.EXITED]
@@ -146,7 +147,7 @@ def _states(
 
 
 def _waits_for_restart(
-    pod: Pod, facts: Facts, view: View, spec: api.Container, last: Container
+    pod: Pod, facts: Facts, view: View, spec: Spec, last: Container
 ) -> api.ContainerStateWaiting | None:
     if decide.is_over(pod, facts) or not decide.restarts(pod, spec, last):
         return None
@@ -180,7 +181,7 @@ def _ended(container: Container, view: View) -> api.ContainerState:
     )
 
 
-def _image(spec: api.Container) -> str:
+def _image(spec: Spec) -> str:
     try:
         return normalise(spec.image or "")
     except InvalidName:
@@ -229,7 +230,7 @@ def _init_failed(pod: Pod, init: list[api.ContainerStatus]) -> bool:
     )
 
 
-def _init_passed(spec: api.Container, status: api.ContainerStatus) -> bool:
+def _init_passed(spec: Spec, status: api.ContainerStatus) -> bool:
     if is_sidecar(spec):
         return bool(status.started)
     return status.state.terminated is not None and status.state.terminated.exit_code == 0

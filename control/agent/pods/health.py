@@ -1,0 +1,134 @@
+"""The probes of one Pod's running containers, and what they have found so far."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from control.agent.pods.probes import Asker, Course, Result, Target, probe_for_ever
+from control.agent.runtime import Container, Phase
+from control.api import container as api
+from control.api.pod import Pod
+
+Told = Callable[[str, str, str], None]  # kind of probe, container name, why it failed
+
+
+@dataclass
+class _State:
+    """What is known about one container."""
+
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    started: bool = False
+    ready: bool = False
+    sick: str = ""
+
+
+class Health:
+    """Starts and ends the probes with their containers; `changed` is called for each new result."""
+
+    def __init__(self, asker: Asker, changed: Callable[[], None], told: Told) -> None:
+        self._asker, self._changed, self._told = asker, changed, told
+        self._states: dict[str, _State] = {}
+
+    @property
+    def started(self) -> frozenset[str]:
+        """IDs of containers whose startup probe, if any, has succeeded."""
+        return frozenset(key for key, state in self._states.items() if state.started)
+
+    @property
+    def ready(self) -> frozenset[str]:
+        """IDs of containers whose readiness probe, if any, succeeds."""
+        return frozenset(
+            key for key, state in self._states.items() if state.started and state.ready
+        )
+
+    @property
+    def sick(self) -> dict[str, str]:
+        """IDs of containers that have to be restarted, with the reason."""
+        return {key: state.sick for key, state in self._states.items() if state.sick}
+
+    def blame(self, container_id: str, why: str) -> None:
+        """A container has to be restarted for another reason than a probe."""
+        self._states.setdefault(container_id, _State()).sick = why
+
+    def follow(self, pod: Pod, running: dict[str, Container], address: str) -> None:
+        """Probe exactly these containers (by ID), those that were told to have begun."""
+        specs = {it.name: it for it in (*pod.spec.containers, *pod.spec.init_containers)}
+        for key in self._states.keys() - running.keys():
+            self._end(self._states.pop(key))
+        for key, container in running.items():
+            if container.phase is Phase.RUNNING and key not in self._states:
+                state = self._states[key] = _State()
+                self._begin(state, Target(key, specs[container.name], address))
+
+    def _begin(self, state: _State, target: Target) -> None:
+        startup = target.spec.startup_probe
+        if startup is None:
+            self._on_started(state, target)
+            return
+
+        def changed(result: Result, why: str) -> None:
+            if result is Result.SUCCESS:
+                state.tasks[0].cancel()
+                self._on_started(state, target)
+            else:
+                self._fall_sick(state, target, "startup", why)
+            self._changed()
+
+        self._run(state, target, Course(startup, Result.UNKNOWN), "Startup", changed)
+
+    def _on_started(self, state: _State, target: Target) -> None:
+        state.started = True
+        state.ready = target.spec.readiness_probe is None
+        if target.spec.readiness_probe:
+            course = Course(target.spec.readiness_probe, Result.FAILURE, eager=True)
+            self._run(state, target, course, "Readiness", self._readiness(state))
+        if target.spec.liveness_probe:
+            course = Course(target.spec.liveness_probe, Result.SUCCESS)
+            self._run(state, target, course, "Liveness", self._liveness(state, target))
+
+    def _readiness(self, state: _State) -> Callable[[Result, str], None]:
+        def changed(result: Result, _why: str) -> None:
+            state.ready = result is Result.SUCCESS
+            self._changed()
+
+        return changed
+
+    def _liveness(self, state: _State, target: Target) -> Callable[[Result, str], None]:
+        def changed(result: Result, why: str) -> None:
+            if result is Result.FAILURE:
+                self._fall_sick(state, target, "liveness", why)
+            self._changed()
+
+        return changed
+
+    def _fall_sick(self, state: _State, target: Target, kind: str, _why: str) -> None:
+        state.sick = f"Container {target.spec.name} failed {kind} probe, will be restarted"
+
+    def _run(
+        self,
+        state: _State,
+        target: Target,
+        course: Course,
+        kind: str,
+        changed: Callable[[Result, str], None],
+    ) -> None:
+        def failed(why: str) -> None:
+            self._told(kind, target.spec.name, why)
+
+        work = probe_for_ever(self._asker, target, course, changed, failed)
+        state.tasks.append(asyncio.create_task(work))
+
+    def _end(self, state: _State) -> None:
+        for task in state.tasks:
+            task.cancel()
+
+    def close(self) -> None:
+        """End all probes."""
+        for state in self._states.values():
+            self._end(state)
+        self._states.clear()
+
+
+def has_probes(spec: api.Container) -> bool:
+    """Whether anything of a container is asked about."""
+    return bool(spec.startup_probe or spec.liveness_probe or spec.readiness_probe)

@@ -1,0 +1,187 @@
+"""The volumes of Pods, below ``ROOT/pods/UID/volumes``: made, refreshed, removed.
+
+What the API fills is replaced as a whole (kubelet's AtomicWriter): the files are written into a new
+folder ``..TIME``, and one rename of the link ``..data`` shows all of it or, before, none.
+
+    config.yaml -> ..data/config.yaml      ..data -> ..2026_11_22_13_05_01.123456
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from control.agent.builtin import files
+from control.agent.pods.environment import expand
+from control.agent.pods.payload import File, Payload, is_filled
+from control.agent.pods.render import TERMINATION_LOG
+from control.agent.runtime import Mount, RuntimeFailure
+from control.agent.shim import linux
+from control.api import volume as api
+from control.api.container import Container, VolumeMount
+from control.api.pod import Pod
+from control.api.quantity import InvalidQuantity, parse
+
+_DATA = "..data"
+_HOST_TYPES = {
+    "Directory": stat.S_ISDIR,
+    "DirectoryOrCreate": stat.S_ISDIR,
+    "File": stat.S_ISREG,
+    "FileOrCreate": stat.S_ISREG,
+    "Socket": stat.S_ISSOCK,
+    "CharDevice": stat.S_ISCHR,
+    "BlockDevice": stat.S_ISBLK,
+}
+
+
+class Volumes:
+    """The volume folders of a node's Pods."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def folder(self, uid: str) -> Path:
+        """All that is kept of one Pod."""
+        return self._root / uid
+
+    def uids(self) -> frozenset[str]:
+        """The Pods of which something is kept."""
+        return frozenset(path.name for path in self._root.iterdir()) if self._root.is_dir() else (
+            frozenset())  # fmt: skip
+
+    def prepare(self, pod: Pod, payloads: Mapping[str, Payload]) -> None:
+        """Make every volume, or bring those from the API up to date. Raises RuntimeFailure."""
+        group = (pod.spec.security_context or {}).get("fsGroup")
+        for volume in pod.spec.volumes:
+            path = self._path(pod, volume)
+            try:
+                if is_filled(volume):
+                    write_payload(path, payloads[volume.name], group)
+                elif volume.empty_dir:
+                    _make_empty(path, volume.empty_dir, group)
+                elif volume.host_path:
+                    _check_host_path(volume.host_path)
+            except OSError as err:
+                raise RuntimeFailure(
+                    f'MountVolume.SetUp failed for volume "{volume.name}": {err}', "FailedMount"
+                ) from err
+
+    def mounts(
+        self, pod: Pod, spec: Container, attempt: int, values: Mapping[str, str]
+    ) -> tuple[Mount, ...]:
+        """What a container mounts; raises RuntimeFailure for a volume that does not exist."""
+        volumes = {volume.name: volume for volume in pod.spec.volumes}
+        found = [self._mount(pod, volumes, item, values) for item in spec.volume_mounts]
+        log = self.termination_log(pod, spec.name, attempt)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch(mode=0o666)
+        return (*found, Mount(str(log), spec.termination_message_path or TERMINATION_LOG))
+
+    def termination_log(self, pod: Pod, container: str, attempt: int) -> Path:
+        """The file into which a container may write why it ends."""
+        return self.folder(pod.metadata.uid) / "containers" / container / str(attempt)
+
+    def _mount(
+        self,
+        pod: Pod,
+        volumes: Mapping[str, api.Volume],
+        item: VolumeMount,
+        values: Mapping[str, str],
+    ) -> Mount:
+        volume = volumes.get(item.name)
+        if volume is None or not (is_filled(volume) or volume.empty_dir or volume.host_path):
+            raise RuntimeFailure(
+                f'volume "{item.name}" is of a kind that podwire does not have (it has emptyDir, '
+                "hostPath, configMap, secret, downwardAPI, projected)", "FailedMount",
+            )  # fmt: skip
+        inner = item.sub_path or expand(item.sub_path_expr or "", values)
+        if ".." in inner.split("/") or inner.startswith("/"):
+            raise RuntimeFailure(f'subPath "{inner}" leads out of volume "{item.name}"',
+                                 "CreateContainerConfigError")  # fmt: skip
+        read_only = bool(item.read_only) or is_filled(volume)
+        return Mount(str(self._path(pod, volume)), item.mount_path, read_only, inner)
+
+    def _path(self, pod: Pod, volume: api.Volume) -> Path:
+        if volume.host_path:
+            return Path(volume.host_path.path)
+        return self.folder(pod.metadata.uid) / "volumes" / volume.name
+
+    def remove(self, uid: str) -> None:
+        """Remove all that is kept of a Pod; absent is removed. Raises OSError."""
+        volumes = self.folder(uid) / "volumes"
+        for path in volumes.iterdir() if volumes.is_dir() else ():
+            files.unmount(path)
+        files.remove_tree(self.folder(uid))
+
+
+def _make_empty(path: Path, source: api.EmptyDirVolume, group: int | None) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    if source.medium == "Memory" and not files.is_mounted(path):
+        linux.mount("tmpfs", str(path), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, _limit(source))
+    path.chmod(0o777 if group is None else 0o2777)
+    if group is not None:
+        os.chown(path, -1, group)
+
+
+def _limit(source: api.EmptyDirVolume) -> str:
+    try:
+        return f"size={parse(source.size_limit).value()}" if source.size_limit else ""
+    except InvalidQuantity:
+        return ""
+
+
+def _check_host_path(source: api.HostPathVolume) -> None:
+    path, kind = Path(source.path), source.type or ""
+    if kind == "DirectoryOrCreate":
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    elif kind == "FileOrCreate":
+        path.touch(mode=0o644)
+    elif not kind:
+        path.mkdir(mode=0o755, parents=True, exist_ok=True) if not path.exists() else None
+    fits = _HOST_TYPES.get(kind)
+    if fits and not fits(path.stat().st_mode):
+        raise OSError(f"hostPath type check failed: {source.path} is not a {kind}")
+
+
+def write_payload(folder: Path, payload: Payload, group: int | None = None) -> None:
+    """Show exactly these files in ``folder``, all at once; nothing happens when they are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    current = folder / _DATA
+    if current.exists() and _read(current) == payload:
+        return
+    fresh = folder / datetime.now(UTC).strftime("..%Y_%m_%d_%H_%M_%S.%f")
+    for name, file in payload.items():
+        path = fresh / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+        path.chmod(file.mode if group is None else file.mode | 0o440)
+        if group is not None:
+            os.chown(path, -1, group)
+    fresh.mkdir(exist_ok=True)
+    old = current.resolve() if current.is_symlink() else None
+    link = folder / f"{_DATA}_tmp"
+    link.unlink(missing_ok=True)
+    link.symlink_to(fresh.name)
+    link.rename(current)
+    _point_to_data(folder, {name.partition("/")[0] for name in payload})
+    if old is not None and old.parent == folder.resolve():
+        files.remove_tree(old)
+
+
+def _read(folder: Path) -> Payload:
+    return {
+        str(path.relative_to(folder)): File(path.read_bytes(), stat.S_IMODE(path.stat().st_mode))
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def _point_to_data(folder: Path, names: set[str]) -> None:
+    """The names that a container sees, each a link through ``..data``; what is no more goes."""
+    for name in names:
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"{_DATA}/{name}")
+    for path in folder.iterdir():
+        if not path.name.startswith("..") and path.name not in names:
+            path.unlink()
