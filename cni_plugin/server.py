@@ -23,6 +23,7 @@ from cni_plugin import netns
 from cni_plugin.errors import TryAgainLater
 from cni_plugin.plugin import World, answer
 from cni_plugin.protocol import BadFrame, Call, answered, received, taken
+from cni_plugin.removals import Removals
 from cni_plugin.request import version_of
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Server:
     def __init__(self, path: Path, boot_id: str) -> None:
         self._path = path
         self._boot_id = boot_id
+        self._remove = Removals()
         self._listener = listen(path)
         self._identity = path.stat().st_ino
 
@@ -94,7 +96,7 @@ class Server:
             connection.sendall(answered(done.code, done.stdout))
 
     def _world(self, call: Call) -> World:
-        return World(_root(call), call.netns, self._boot_id)
+        return World(_root(call), call.netns, self._boot_id, self._remove)
 
 
 def listen(path: Path) -> socket.socket:
