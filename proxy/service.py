@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from control.client import Client
 from proxy.backend import open_backend
+from proxy.cleaner import Cleaner
 from proxy.config import Config
 from proxy.feed import Feed, following
 from proxy.health import Health
@@ -36,7 +37,8 @@ async def serve(config: Config, client: Client) -> None:
                 serving(routes, config.metrics.host, config.metrics.port)
             )
         backend = open_backend(config.mode, settings, config.backend_options)
-        syncer = Syncer(tracker, backend, health, metrics, Pace(config.min_sync_period))
+        cleaner, pace = Cleaner(settings), Pace(config.min_sync_period)
+        syncer = Syncer(tracker, backend, cleaner, health, metrics, pace)
         feed = Feed(tracker, metrics, syncer.changed, config.proxy_name)
         await stack.enter_async_context(
             following(client, feed, config.node_name, config.proxy_name)

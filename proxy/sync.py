@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from proxy.backend import Backend
+from proxy.cleaner import Cleaner
 from proxy.desired import Desired
 from proxy.errors import ProxyError
 from proxy.health import Health
@@ -35,10 +36,17 @@ class Syncer:
     """Brings the kernel to the tracker's state whenever that changed; `run` it as a task."""
 
     def __init__(
-        self, tracker: Tracker, backend: Backend, health: Health, metrics: Metrics, pace: Pace
+        self,
+        tracker: Tracker,
+        backend: Backend,
+        cleaner: Cleaner,
+        health: Health,
+        metrics: Metrics,
+        pace: Pace,
     ) -> None:
         self._tracker = tracker
         self._backend = backend
+        self._cleaner = cleaner
         self._health = health
         self._metrics = metrics
         self._pace = pace
@@ -71,13 +79,18 @@ class Syncer:
         want, node = self._tracker.desired(), self._tracker.node
         began = time.monotonic()
         try:
-            await asyncio.to_thread(self._backend.apply, want, node)
+            await asyncio.to_thread(self._apply, want, node)
         except ProxyError as err:
             self._health.failed(since)
             self._failed(str(err))
             return False
         self._succeeded(want, node, since, time.monotonic() - began)
         return True
+
+    def _apply(self, want: Desired, node: NodeView) -> None:
+        """In the worker thread. Flows are looked at only once the rules send new ones aright."""
+        self._backend.apply(want, node)
+        self._metrics.add("stale_conntrack_entries_deleted_total", self._cleaner.clean(want))
 
     def _failed(self, why: str) -> None:
         self._metrics.add("sync_failures_total")

@@ -1,0 +1,47 @@
+"""Ends the flows that a change of state left behind."""
+
+import logging
+
+from proxy.conntrack import packed, suspects
+from proxy.desired import Desired
+from proxy.flows import end, flows, local_addresses
+from proxy.settings import Settings
+
+log = logging.getLogger("podwire.proxy.conntrack")
+
+
+class Cleaner:
+    """Remembers the state up to which flows were looked at. Called from one thread at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._before: Desired = {}
+        self._failing = False
+
+    def clean(self, want: Desired) -> int:
+        """End what became stale since the last call; returns how many flows.
+
+        If the kernel does not let us, that is said once, and the next call tries again: balancing
+        works without it, and clients that pause get a new flow.
+        """
+        try:
+            count = self._clean(want)
+        except OSError as err:
+            if not self._failing:
+                log.error("stale UDP and SCTP flows cannot be ended: conntrack: %s", err.strerror)
+            self._failing = True
+            return 0
+        self._before, self._failing = want, False
+        return count
+
+    def _clean(self, want: Desired) -> int:
+        count = 0
+        here: frozenset[bytes] | None = None
+        for (family, protocol), looked_at in suspects(self._before, want, self._settings).items():
+            here = packed(local_addresses()) if here is None else here
+            stale = looked_at.stale(flows(family, protocol), here)
+            end(family, stale)
+            count += len(stale)
+        if count:
+            log.info("ended %d flows to endpoints that no longer serve them", count)
+        return count

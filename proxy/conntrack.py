@@ -1,0 +1,107 @@
+"""Which tracked flows lead where nothing serves them any more: pure.
+
+The kernel chooses an endpoint for a flow's first packet and keeps to it. A TCP connection to an
+endpoint that goes ends by itself, and may end gracefully. A UDP or SCTP sender may go on for ever,
+every packet renewing a flow that leads nowhere: to an endpoint that is gone (k/k#139628), or to the
+Service's own address, since the flow began before the Service had an endpoint (k/k#113250).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from proxy.desired import Desired, Forward, Frontend, Portal, forwards
+from proxy.model import Address, Family, Key, Protocol, Target
+from proxy.settings import Settings
+
+WATCHED = (Protocol.UDP, Protocol.SCTP)
+
+
+class Peer(NamedTuple):
+    """An address and a port as packets have them."""
+
+    address: bytes
+    port: int
+
+
+class Flow(NamedTuple):
+    """A tracked flow: whom its first packet was sent to, and who really answers it."""
+
+    called: Peer
+    answering: Peer
+    handle: bytes  # what names it to the kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """Flows to look at, of one family and protocol: whom they called, and who may answer them.
+
+    ``ports`` are NodePorts: they count only at this node's own addresses.
+    """
+
+    peers: Mapping[Peer, frozenset[Peer]] = field(default_factory=dict)
+    ports: Mapping[int, frozenset[Peer]] = field(default_factory=dict)
+
+    def stale(self, flows: Iterable[Flow], local: frozenset[bytes]) -> list[Flow]:
+        """The flows that nobody who may will ever answer."""
+        return [flow for flow in flows if self._is_stale(flow, local)]
+
+    def _is_stale(self, flow: Flow, local: frozenset[bytes]) -> bool:
+        allowed = self.peers.get(flow.called)
+        if allowed is None and flow.called.address in local:
+            allowed = self.ports.get(flow.called.port)
+        return allowed is not None and flow.answering not in allowed
+
+
+def suspects(
+    before: Desired, after: Desired, settings: Settings
+) -> Mapping[tuple[Family, Protocol], Suspects]:
+    """What the step from ``before`` to ``after`` can have made stale. From nothing: anything."""
+    peers: dict[tuple[Family, Protocol], dict[Peer, frozenset[Peer]]] = {}
+    ports: dict[tuple[Family, Protocol], dict[int, frozenset[Peer]]] = {}
+    for key in _changed(before, after):
+        old, new = (_table(state.get(key, ()), settings) for state in (before, after))
+        for frontend in old.keys() | new.keys():
+            if not _loses(old.get(frontend), new.get(frontend)):
+                continue
+            allowed, sort = _peers(new.get(frontend)), (frontend.family, frontend.protocol)
+            if frontend.address is None:
+                ports.setdefault(sort, {})[frontend.port] = allowed
+            else:
+                called = Peer(frontend.address.packed, frontend.port)
+                peers.setdefault(sort, {})[called] = allowed
+    sorts = peers.keys() | ports.keys()
+    return {sort: Suspects(peers.get(sort, {}), ports.get(sort, {})) for sort in sorts}
+
+
+def packed(addresses: Iterable[Address]) -> frozenset[bytes]:
+    """Addresses as flows have them."""
+    return frozenset(address.packed for address in addresses)
+
+
+def _changed(before: Desired, after: Desired) -> Iterator[Key]:
+    """Services with a different portal for a protocol that is watched."""
+    for key in before.keys() | after.keys() if before else after.keys():
+        old, new = before.get(key, ()), after.get(key, ())
+        if old is not new and any(portal.protocol in WATCHED for portal in (*old, *new)):
+            yield key
+
+
+def _table(portals: tuple[Portal, ...], settings: Settings) -> dict[Frontend, Forward]:
+    watched = (portal for portal in portals if portal.protocol in WATCHED)
+    return dict(pair for portal in watched for pair in forwards(portal, settings))
+
+
+def _loses(old: Forward | None, new: Forward | None) -> bool:
+    """Whether flows may have lost their endpoint, or been given their first."""
+    if old is None or new is None:
+        return True
+    pools = ((old.targets, new.targets), (old.inside or (), new.inside or ()))
+    return any(not was or not set(was) <= set(now) for was, now in pools if was != now)
+
+
+def _peers(forward: Forward | None) -> frozenset[Peer]:
+    targets: tuple[Target, ...] = ()
+    if forward is not None:
+        targets = (*forward.targets, *(forward.inside or ()))
+    return frozenset(Peer(one.address.packed, one.port) for one in targets)

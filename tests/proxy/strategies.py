@@ -1,0 +1,86 @@
+"""Arbitrary Services, endpoints and desired states, for property tests."""
+
+from ipaddress import ip_address, ip_network
+
+from hypothesis import strategies as st
+
+from proxy.model import Endpoint, Family, NodeView, Port, Protocol, Service, Slice, Target
+from proxy.settings import Pods, Settings
+
+NODE = NodeView("n1", zone="z1", addresses=(ip_address("192.168.0.1"), ip_address("fd00:1::1")))
+SETTINGS = Settings(
+    pods={
+        Family.V4: Pods(network=ip_network("10.244.0.0/16")),
+        Family.V6: Pods(network=ip_network("fd00:10:244::/56")),
+    }
+)
+
+protocols = st.sampled_from(Protocol)
+v4 = st.integers(1, 60).map(lambda n: ip_address("10.96.0.0") + n)
+v6 = st.integers(1, 60).map(lambda n: ip_address("fd00:10:96::") + n)
+pod4 = st.integers(1, 9).map(lambda n: ip_address("10.244.0.0") + n)
+pod6 = st.integers(1, 9).map(lambda n: ip_address("fd00:10:244::") + n)
+keys = st.tuples(st.just("ns"), st.sampled_from(["a", "b", "c", "d"]))
+hints = st.frozensets(st.sampled_from(["z1", "z2", "n1", "n2"]), max_size=2)
+ranges = st.sampled_from([None, (), (ip_network("192.168.0.0/24"),), (ip_network("fd00:1::/64"),)])
+
+
+@st.composite
+def services(draw: st.DrawFn, key: tuple[str, str]) -> Service:
+    """A Service under ``key``."""
+    names = draw(st.lists(st.sampled_from(["http", "dns", ""]), unique=True, max_size=2))
+    node_port = st.one_of(st.just(0), st.integers(30000, 30003))
+    return Service(
+        key=key,
+        ports=tuple(
+            Port(name, draw(protocols), draw(st.integers(1, 3)), draw(node_port)) for name in names
+        ),
+        cluster_ips=(draw(v4), draw(v6))[: draw(st.integers(1, 2))],
+        external_ips=tuple(draw(st.lists(st.one_of(v4, v6), max_size=2, unique=True))),
+        load_balancer_ips=tuple(draw(st.lists(st.one_of(v4, v6), max_size=2, unique=True))),
+        sources=draw(ranges),
+        affinity=draw(st.one_of(st.none(), st.integers(1, 86400))),
+        internal_local=draw(st.booleans()),
+        external_local=draw(st.booleans()),
+        health_check_port=draw(st.sampled_from([0, 31000])),
+    )
+
+
+@st.composite
+def endpoints(draw: st.DrawFn, address: st.SearchStrategy) -> Endpoint:
+    """An endpoint in any state."""
+    return Endpoint(
+        Target(draw(address), 8080),
+        local=draw(st.booleans()),
+        ready=draw(st.booleans()),
+        serving=draw(st.booleans()),
+        terminating=draw(st.booleans()),
+        zones=draw(hints),
+        nodes=draw(hints),
+    )
+
+
+@st.composite
+def slices(draw: st.DrawFn, service: tuple[str, str]) -> Slice:
+    """A slice of ``service``."""
+    address = draw(st.sampled_from([pod4, pod6]))
+    ports = draw(
+        st.lists(
+            st.tuples(st.sampled_from(["http", "dns", ""]), protocols), unique=True, max_size=3
+        )
+    )
+    found = tuple(draw(st.lists(endpoints(address), max_size=4)))
+    return Slice(service, dict.fromkeys(ports, found))
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[str, tuple[str, str], object]:
+    """("service" or "slice", key, the object as it is now or None)."""
+    key = draw(keys)
+    if draw(st.booleans()):
+        return "service", key, draw(st.one_of(st.none(), services(key)))
+    name = ("ns", key[1] + draw(st.sampled_from("12")))
+    return "slice", name, draw(st.one_of(st.none(), slices(key)))
+
+
+histories = st.lists(changes(), max_size=12)

@@ -1,0 +1,90 @@
+"""Flags: what they mean, and which of them a mistake is blamed on."""
+
+import socket
+
+import pytest
+from click.testing import CliRunner
+
+from proxy.cli import main
+from proxy.config import Listen, duration, from_flags
+from proxy.errors import BadFlag
+from proxy.model import Family
+
+
+def config(*args: str):
+    context = main.make_context("proxy", ["--kubeconfig", "/k", *args])
+    return from_flags(context.params, "Host.Example")
+
+
+def test_defaults():
+    made = config()
+    assert made.node_name == "host.example"
+    assert (made.healthz, made.metrics) == (Listen("127.0.0.1", 10256), Listen("127.0.0.1", 10249))
+    assert made.settings.mark == 0x4000
+    assert made.settings.pods == {}
+    assert made.settings.node_port_networks is None
+
+
+def test_both_names_of_the_node():
+    assert config("--node-name", "N1").node_name == "n1"
+    assert config("--hostname-override", "n2").node_name == "n2"
+
+
+def test_pods_are_told_by_the_first_range_of_each_family():
+    pods = config("--cluster-cidr", "10.0.0.0/8,fd00::/48,10.9.0.0/16").settings.pods
+    assert {family: str(one.network) for family, one in pods.items()} == {
+        Family.V4: "10.0.0.0/8",
+        Family.V6: "fd00::/48",
+    }
+
+
+def test_pods_are_told_by_interface():
+    made = config(
+        "--detect-local-mode", "InterfaceNamePrefix", "--pod-interface-name-prefix", "veth"
+    )
+    assert made.settings.pods[Family.V6].interface == "veth+"
+    made = config("--detect-local-mode", "BridgeInterface", "--pod-bridge-interface", "br0")
+    assert made.settings.pods[Family.V4].interface == "br0"
+
+
+def test_servers_can_be_switched_off():
+    assert config("--healthz-bind-address", "").healthz is None
+    assert config("--metrics-bind-address", "0.0.0.0:0").metrics is None
+    assert config("--healthz-bind-address", "[::1]:99").healthz == Listen("::1", 99)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--cluster-cidr", "10.0.0.0/33"],
+        ["--nodeport-addresses", "x"],
+        ["--detect-local-mode", "BridgeInterface"],
+        ["--detect-local-mode", "BridgeInterface", "--pod-bridge-interface", "a -j ACCEPT"],
+        ["--healthz-bind-address", "localhost:1"],
+        ["--healthz-bind-address", "127.0.0.1:70000"],
+        ["--min-sync-period", "soon"],
+        ["--min-sync-period", "10"],
+    ],
+)
+def test_mistakes_name_the_flag(args):
+    with pytest.raises(
+        BadFlag, match=args[-2] if args[-1] != "BridgeInterface" else "--pod-bridge"
+    ):
+        config(*args)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10ms", 0.01), ("1m30s", 90), ("0s", 0), ("1.5h", 5400)]
+)
+def test_durations(text, seconds):
+    assert duration("--x", text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "args", [["--nonsense"], [], ["--proxy-mode", "magic"], ["--kubeconfig", "/nowhere/at/all"]]
+)
+def test_a_mistake_is_a_line_and_code_2(args):
+    result = CliRunner().invoke(main, [*args, "--node-name", socket.gethostname()])
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert "Error: " in result.output

@@ -1,0 +1,100 @@
+"""Which flows a change of state leaves behind."""
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+
+from proxy.conntrack import Flow, Peer, Suspects, packed, suspects
+from proxy.desired import portals
+from proxy.model import Endpoint, Family, Port, Protocol, Service, Target
+from proxy.settings import Settings
+from proxy.tracker import Tracker
+from tests.proxy.strategies import NODE, SETTINGS, histories
+from tests.proxy.test_tracker import replay
+
+KEY = ("ns", "dns")
+UDP = (Family.V4, Protocol.UDP)
+VIP, EXTERNAL, POD, OTHER, HOST = (
+    ip_address(text)
+    for text in ("10.96.0.10", "192.0.2.1", "10.244.0.1", "10.244.0.2", "192.168.0.1")
+)
+SERVICE = Service(KEY, (Port("", Protocol.UDP, 53, 30053),), (VIP,), external_ips=(EXTERNAL,))
+
+
+def state(*addresses, service=SERVICE, local=False):
+    endpoints = [Endpoint(Target(address, 5353), local=local) for address in addresses]
+    return {KEY: portals(service, {("", Protocol.UDP): endpoints}, NODE)}
+
+
+def flow(called, answering, port=53, answer_port=5353):
+    return Flow(Peer(called.packed, port), Peer(answering.packed, answer_port), b"")
+
+
+FLOWS = {
+    "cluster to pod": flow(VIP, POD),
+    "cluster to other": flow(VIP, OTHER),
+    "external to pod": flow(EXTERNAL, POD),
+    "node port to pod": flow(HOST, POD, 30053),
+    "cluster to nobody": flow(VIP, VIP, answer_port=53),
+    "node port to nobody": flow(HOST, HOST, 30053, 30053),
+    "another node's port": flow(ip_address("192.168.0.2"), ip_address("192.168.0.2"), 30053, 30053),
+    "pod to pod": flow(POD, POD, 5353),
+    "another port": flow(VIP, POD, 54),
+}
+
+
+def stale(before, after, settings=SETTINGS):
+    found = suspects(before, after, settings).get(UDP, Suspects())
+    return {name for name, one in FLOWS.items() if found.stale([one], packed([HOST]))}
+
+
+TO_POD = {"cluster to pod", "external to pod", "node port to pod"}
+TO_NOBODY = {"cluster to nobody", "node port to nobody"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param(state(POD, OTHER), state(OTHER), TO_POD | TO_NOBODY, id="an endpoint goes"),
+        pytest.param(
+            state(POD), state(), TO_POD | TO_NOBODY | {"cluster to other"}, id="the last goes"
+        ),
+        pytest.param(state(), state(OTHER), TO_POD | TO_NOBODY, id="the first comes"),
+        pytest.param(state(OTHER), state(OTHER, POD), set(), id="another comes"),
+        pytest.param({}, state(POD, OTHER), TO_NOBODY, id="the Service comes"),
+        pytest.param(
+            state(POD), {}, TO_POD | TO_NOBODY | {"cluster to other"}, id="the Service goes"
+        ),
+        pytest.param(state(POD), state(POD), set(), id="nothing changes"),
+    ],
+)
+def test_flows_that_nobody_answers(before, after, expected):
+    assert stale(before, after) == expected
+
+
+def test_only_the_frontend_that_goes():
+    moved = replace(SERVICE, external_ips=())
+    assert stale(state(POD), state(POD, service=moved)) == {"external to pod"}
+
+
+def test_local_policy_lets_insiders_keep_their_flows():
+    local = replace(SERVICE, external_local=True)
+    before, after = (state(POD, service=local, local=here) for here in (True, False))
+    assert stale(before, after) == TO_NOBODY - {"cluster to nobody"}
+
+
+def test_tcp_ends_by_itself():
+    tcp = replace(SERVICE, ports=(Port("", Protocol.TCP, 53),))
+    key = {KEY: portals(tcp, {("", Protocol.TCP): [Endpoint(Target(POD, 5353))]}, NODE)}
+    assert not suspects(key, {}, Settings())
+
+
+@given(histories)
+def test_what_did_not_change_is_not_suspect(history):
+    made = Tracker(NODE, tuple(Family))
+    replay(made, history)
+    want = made.desired()
+    assert not suspects(want, made.desired(), SETTINGS)
+    assert not suspects({}, {}, SETTINGS)

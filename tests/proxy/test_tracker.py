@@ -1,0 +1,64 @@
+"""Any order of changes, split, squashed or repeated, ends in the same desired state."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.model import Family
+from proxy.tracker import Tracker
+from tests.proxy.strategies import NODE, histories
+
+
+def replay(tracker: Tracker, history) -> None:
+    for kind, key, value in history:
+        (tracker.set_service if kind == "service" else tracker.set_slice)(key, value)
+
+
+def tracker() -> Tracker:
+    return Tracker(NODE, tuple(Family))
+
+
+@given(histories, st.data())
+def test_order_and_repetition_do_not_matter(history, data):
+    last = {(kind, key): value for kind, key, value in history}
+    squashed = data.draw(st.permutations([(*name, value) for name, value in last.items()]))
+    one, other = tracker(), tracker()
+    for change in history:
+        replay(one, [change, change])
+        one.desired()  # computed after each change, or once at the end
+    replay(other, squashed)
+    assert one.desired() == other.desired()
+
+
+@given(histories, st.data())
+def test_an_untouched_service_is_not_computed_again(history, data):
+    made = tracker()
+    replay(made, history)
+    before = made.desired()
+    change = data.draw(histories.filter(bool))[0]
+    replay(made, [change])
+    after = made.desired()
+    value = change[2]
+    touched = {change[1]} if change[0] == "service" else {("ns", change[1][1][0])}
+    if value is not None and change[0] == "slice":
+        touched.add(value.service)
+    for key in after.keys() & before.keys() - touched:
+        assert after[key] is before[key]
+
+
+@given(histories)
+def test_a_snapshot_does_not_change(history):
+    made = tracker()
+    replay(made, history)
+    snapshot = made.desired()
+    copy = dict(snapshot)
+    replay(made, [(kind, key, None) for kind, key, _ in history])
+    assert not made.desired()
+    assert snapshot == copy
+
+
+@given(histories)
+def test_only_the_families_in_use(history):
+    made = Tracker(NODE, (Family.V4,))
+    replay(made, history)
+    portals = [portal for portals in made.desired().values() for portal in portals]
+    assert {portal.family for portal in portals} <= {Family.V4}
