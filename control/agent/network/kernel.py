@@ -4,16 +4,16 @@ Routes carry a protocol number of our own, and the tunnel device has our name: n
 read as ours, changed or removed.
 """
 
+import errno
 import logging
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import IPRoute
+import pyroute2
 from pyroute2.netlink.exceptions import NetlinkError
 
 from control.agent.network.plan import (
@@ -21,7 +21,6 @@ from control.agent.network.plan import (
     PORT,
     VNI,
     Address,
-    Cidr,
     Desired,
     Forwarding,
     Neighbour,
@@ -39,7 +38,14 @@ _BRIDGE_FAMILY = 7
 _PERMANENT = 0x80
 _SELF = 0x02
 _ONLINK = 4
-_NO_SUCH = (3, 19, 99)  # ESRCH, ENODEV, EADDRNOTAVAIL: absent is deleted
+# Absent is deleted.
+_NO_SUCH = (errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL)
+
+
+def _netlink() -> Any:
+    """A netlink socket; pyroute2 makes its methods at run time, where mypy does not see them."""
+    iproute: Any = pyroute2.IPRoute  # type: ignore[attr-defined]
+    return iproute()
 
 
 class NetworkError(Exception):
@@ -55,7 +61,7 @@ class Kernel:
     def uplink(self, addresses: Iterable[Address]) -> Uplink | None:
         """The interface that has one of these addresses."""
         wanted = {str(address) for address in addresses}
-        with IPRoute() as ip:
+        with _netlink() as ip:
             for item in ip.get_addr():
                 if item.get_attr("IFA_LOCAL", item.get_attr("IFA_ADDRESS")) in wanted:
                     link = ip.get_links(item["index"])[0]
@@ -67,7 +73,7 @@ class Kernel:
         problems: list[str] = []
         for key, value in want.sysctls:
             _try(problems, f"sysctl {key}", lambda k=key, v=value: _set_sysctl(k, v))  # type: ignore[misc]
-        with IPRoute() as ip:
+        with _netlink() as ip:
             _try(problems, DEVICE, lambda: _apply_tunnel(ip, want.tunnel))
             _apply_routes(ip, want.routes, problems)
         _try(problems, "nftables", lambda: self._apply_masquerade(nft_script(want.masquerade)))
@@ -111,7 +117,7 @@ def _set_sysctl(key: str, value: str) -> None:
 # -- routes --------------------------------------------------------------------------------------
 
 
-def _apply_routes(ip: IPRoute, want: frozenset[Route], problems: list[str]) -> None:
+def _apply_routes(ip: Any, want: frozenset[Route], problems: list[str]) -> None:
     have = frozenset(_routes(ip))
     kept = {route.cidr for route in want}
     for route in have - want:
@@ -122,7 +128,7 @@ def _apply_routes(ip: IPRoute, want: frozenset[Route], problems: list[str]) -> N
              lambda r=route: _route(ip, "replace", r))  # type: ignore[misc]  # fmt: skip
 
 
-def _routes(ip: IPRoute) -> Iterator[Route]:
+def _routes(ip: Any) -> Iterator[Route]:
     names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in ip.get_links()}
     for version, family in _FAMILIES.items():
         for item in ip.get_routes(family=family, proto=PROTOCOL):
@@ -134,13 +140,13 @@ def _routes(ip: IPRoute) -> Iterator[Route]:
                 yield Route(cidr, ip_address(via), name, onlink)
 
 
-def _route(ip: IPRoute, verb: str, route: Route) -> None:
+def _route(ip: Any, verb: str, route: Route) -> None:
     index = _index(ip, route.ifname)
     if index is None:
         if verb == "del":
             return
         raise OSError(f"no interface {route.ifname}")
-    with _absent_is_fine(verb == "del"):
+    with _fine(*(_NO_SUCH if verb == "del" else ())):
         ip.route(
             verb, dst=str(route.cidr), gateway=str(route.via), oif=index, proto=PROTOCOL,
             family=_FAMILIES[route.cidr.version], **({"flags": _ONLINK} if route.onlink else {}),
@@ -150,7 +156,7 @@ def _route(ip: IPRoute, verb: str, route: Route) -> None:
 # -- the tunnel ----------------------------------------------------------------------------------
 
 
-def _apply_tunnel(ip: IPRoute, want: Tunnel | None) -> None:
+def _apply_tunnel(ip: Any, want: Tunnel | None) -> None:
     link = _link(ip, DEVICE)
     if link is not None and (want is None or not _same_device(ip, link, want)):
         ip.link("del", index=link["index"])
@@ -167,26 +173,25 @@ def _apply_tunnel(ip: IPRoute, want: Tunnel | None) -> None:
     _apply_forwarding(ip, index, want.forwarding)
 
 
-def _create_device(ip: IPRoute, want: Tunnel) -> Any:
+def _create_device(ip: Any, want: Tunnel) -> Any:
     local = {"vxlan_local": str(want.local)} if want.local.version == 4 else {
         "vxlan_local6": str(want.local)}  # fmt: skip
-    # No learning: every entry comes from a Node object. No checksum offload trouble: UDP sum off.
+    # No learning: every entry comes from a Node object.
     ip.link(
         "add", ifname=DEVICE, kind="vxlan", vxlan_id=VNI, vxlan_port=PORT, vxlan_learning=0,
         vxlan_link=_index(ip, want.uplink), address=want.mac, mtu=want.mtu, **local,
     )  # fmt: skip
     link = _link(ip, DEVICE)
-    # Its own link-local address is derived from the MAC by us, not by the kernel's choice of mode.
     ip.link("set", index=link["index"], state="up")
     return _link(ip, DEVICE)
 
 
-def _same_device(ip: IPRoute, link: Any, want: Tunnel) -> bool:
+def _same_device(ip: Any, link: Any, want: Tunnel) -> bool:
     data = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA")
     if data is None:
         return False
     local = data.get_attr("IFLA_VXLAN_LOCAL") or data.get_attr("IFLA_VXLAN_LOCAL6")
-    return (
+    return bool(
         data.get_attr("IFLA_VXLAN_ID") == VNI
         and data.get_attr("IFLA_VXLAN_PORT") == PORT
         and local == str(want.local)
@@ -195,18 +200,19 @@ def _same_device(ip: IPRoute, link: Any, want: Tunnel) -> bool:
     )
 
 
-def _apply_addresses(ip: IPRoute, index: int, want: frozenset[Address]) -> None:
+def _apply_addresses(ip: Any, index: int, want: frozenset[Address]) -> None:
     have = {ip_address(item.get_attr("IFA_ADDRESS")) for item in ip.get_addr(index=index)}
     for address in want - have:
         length = 32 if address.version == 4 else 64
-        ip.addr("add", index=index, address=str(address), prefixlen=length)
+        with _fine(errno.EEXIST):  # the kernel may have derived the same link-local address
+            ip.addr("add", index=index, address=str(address), prefixlen=length)
     for address in have - want:
         if not address.is_link_local:
-            with _absent_is_fine(True):
+            with _fine(*_NO_SUCH):
                 ip.addr("del", index=index, address=str(address), prefixlen=address.max_prefixlen)
 
 
-def _apply_neighbours(ip: IPRoute, index: int, want: frozenset[Neighbour]) -> None:
+def _apply_neighbours(ip: Any, index: int, want: frozenset[Neighbour]) -> None:
     have = {
         Neighbour(ip_address(item.get_attr("NDA_DST")), item.get_attr("NDA_LLADDR"))
         for family in _FAMILIES.values()
@@ -216,40 +222,40 @@ def _apply_neighbours(ip: IPRoute, index: int, want: frozenset[Neighbour]) -> No
     kept = {item.address for item in want}
     for item in have - want:
         if item.address not in kept:
-            with _absent_is_fine(True):
+            with _fine(*_NO_SUCH):
                 ip.neigh("del", dst=str(item.address), ifindex=index)
     for item in want - have:
         ip.neigh("replace", dst=str(item.address), lladdr=item.mac, ifindex=index,
                  state=_PERMANENT)  # fmt: skip
 
 
-def _apply_forwarding(ip: IPRoute, index: int, want: frozenset[Forwarding]) -> None:
+def _apply_forwarding(ip: Any, index: int, want: frozenset[Forwarding]) -> None:
     have = {
         Forwarding(item.get_attr("NDA_LLADDR"), ip_address(item.get_attr("NDA_DST")))
         for item in ip.fdb("dump", ifindex=index)
         if item["ifindex"] == index and item.get_attr("NDA_DST") and item.get_attr("NDA_LLADDR")
     }
     for item in have - want:
-        with _absent_is_fine(True):
+        with _fine(*_NO_SUCH):
             ip.fdb("del", ifindex=index, lladdr=item.mac, dst=str(item.node))
     for item in want - have:
         ip.fdb("append", ifindex=index, lladdr=item.mac, dst=str(item.node))
 
 
-def _link(ip: IPRoute, name: str) -> Any:
+def _link(ip: Any, name: str) -> Any:
     index = _index(ip, name)
     return ip.get_links(index)[0] if index is not None else None
 
 
-def _index(ip: IPRoute, name: str) -> int | None:
+def _index(ip: Any, name: str) -> int | None:
     found = ip.link_lookup(ifname=name)
     return int(found[0]) if found else None
 
 
 @contextmanager
-def _absent_is_fine(fine: bool) -> Iterator[None]:
+def _fine(*codes: int) -> Iterator[None]:
     try:
         yield
     except NetlinkError as err:
-        if not fine or err.code not in _NO_SUCH:
+        if err.code not in codes:
             raise

@@ -190,7 +190,7 @@ def _underlay(own: Peer) -> Address | None:
 
 
 def _gateway(cidr: Cidr, mac: str) -> Address:
-    """Who a node is inside the tunnel: its range's first address, or a link-local one of its MAC."""
+    """Who a node is in the tunnel: its range's first address, or its MAC's link-local one."""
     if isinstance(cidr, IPv4Network):
         return cidr.network_address
     octets = [int(part, 16) for part in mac.split(":")]

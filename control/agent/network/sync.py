@@ -49,7 +49,9 @@ class NodeNetwork:
         said = ""
         while True:
             self._wake.clear()
-            problem = await asyncio.to_thread(self._sync, tuple(self._nodes()))
+            problem, is_new = await asyncio.to_thread(self._sync, tuple(self._nodes()))
+            if is_new:
+                self._changed()
             if problem and problem != said:
                 logger.error("node network: %s; trying again", problem)
             said = problem
@@ -57,29 +59,33 @@ class NodeNetwork:
                 pause = _RETRY_SECONDS if problem else _RESYNC_SECONDS
                 await asyncio.wait_for(self._wake.wait(), pause)
 
-    def _sync(self, nodes: tuple[Node, ...]) -> str:
-        """One pass, in a thread of its own: netlink blocks. What went wrong, or nothing."""
+    def _sync(self, nodes: tuple[Node, ...]) -> tuple[str, bool]:
+        """One pass, in a thread of its own: netlink blocks.
+
+        What went wrong, or nothing; and whether the CNI configuration is a new one.
+        """
         settings = self._settings
         peers = [peer(node) for node in nodes]
         own = next((it for it in peers if it.name == settings.node_name), None)
         if own is None or not own.cidrs:
-            return ""  # not registered yet, or without Pod CIDRs: the allocator will wake us
+            return "", False  # not registered, or without Pod CIDRs: the allocator will wake us
         uplink = self._kernel.uplink(own.addresses)
         if uplink is None:
             shown = ", ".join(map(str, own.addresses))
-            return f"no interface has this node's address {shown}: see --node-ip"
+            return f"no interface has this node's address {shown}: see --node-ip", False
         try:
             self._kernel.apply(plan(own, peers, settings.overlay, uplink, settings.cluster))
-            self._write(conflist(own.cidrs, pod_mtu(own, settings.overlay, uplink)))
+            mtu = pod_mtu(own, settings.overlay, uplink)
+            return "", _write(settings.conflist, conflist(own.cidrs, mtu))
         except (NetworkError, OSError) as err:
-            return str(err)
-        return ""
+            return str(err), False
 
-    def _write(self, text: str) -> None:
-        path = self._settings.conflist
-        with suppress(FileNotFoundError):
-            if path.read_text() == text:
-                return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write(path, text)
-        self._changed()
+
+def _write(path: Path, text: str) -> bool:
+    """Write the CNI configuration, unless it is there already; whether it was written."""
+    with suppress(FileNotFoundError):
+        if path.read_text() == text:
+            return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, text)
+    return True
