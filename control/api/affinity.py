@@ -6,7 +6,8 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 from collections.abc import Mapping, Sequence
 
 from control.api.node import Node
-from control.api.pod import NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod
+from control.api.placement import NodeSelector, NodeSelectorRequirement, NodeSelectorTerm
+from control.api.pod import Pod
 from control.api.selectors import Requirement
 
 

@@ -6,7 +6,7 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/
 from collections.abc import Iterable
 
 from control.api.node import Taint
-from control.api.pod import Toleration
+from control.api.placement import Toleration
 
 
 def tolerates(toleration: Toleration, taint: Taint) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from control.api.kinds import Kind
-from control.api.meta import Object
+from control.api.meta import Object, OwnerReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,21 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Finalize:
-    """Take ``kubernetes`` from a namespace's spec.finalizers."""
+    """Write a namespace's spec.finalizers, if the server finds no object of these kinds in it."""
 
     namespace: Object
+    kinds: tuple[Kind, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Do `then` to an object (a Patch, or delete it with that propagation), once the server has
+    confirmed that these owners are absent: what we have not heard of may yet exist."""
+
+    kind: Kind
+    object: Object
+    absent: tuple[tuple[Kind, str | None, OwnerReference], ...]
+    then: Patch | Literal["Background", "Foreground", "Orphan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +103,6 @@ class Again:
     after: float
 
 
-Action = Create | Update | UpdateStatus | Patch | Delete | Finalize | Purge | Report | Again
+Action = (
+    Create | Update | UpdateStatus | Patch | Delete | Collect | Finalize | Purge | Report | Again
+)

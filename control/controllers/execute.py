@@ -12,15 +12,16 @@ from typing import Any
 
 from control.api import kinds
 from control.api.kinds import Kind
-from control.api.meta import Object
+from control.api.meta import Object, OwnerReference
 from control.client.backoff import Backoff
-from control.client.errors import ApiError, UnreachableError
+from control.client.errors import ApiError, ClientError, UnreachableError
 from control.client.events import EventRecorder
 from control.client.informer import Informer
 from control.client.rest import Client
 from control.controllers.actions import (
     Action,
     Again,
+    Collect,
     Create,
     Delete,
     Finalize,
@@ -30,11 +31,14 @@ from control.controllers.actions import (
     Update,
     UpdateStatus,
 )
+from control.controllers.hashing import LETTERS
 from control.controllers.world import controller_of
 
-# As upstream's utilrand.SafeEncodeString: no vowels, nothing that looks like something else.
-_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _PREFIX = 58  # with five letters more, a name is still a DNS label
+
+
+class NotEmptyError(ClientError):
+    """A namespace cannot go yet."""
 
 
 class Executor:
@@ -52,6 +56,7 @@ class Executor:
             UpdateStatus: self._update_status,
             Patch: self._patch,
             Delete: self._delete,
+            Collect: self._collect,
             Finalize: self._finalize,
             Purge: self._purge,
         }
@@ -184,10 +189,32 @@ class Executor:
             text = f"Deleted {action.kind.singular}: {meta.name}"
             self._recorder.record(action.announce, "Normal", "SuccessfulDelete", text)
 
+    async def _collect(self, action: Collect) -> None:
+        for kind, namespace, reference in action.absent:
+            if await self._exists(kind, namespace, reference):
+                return  # learnt; it comes back as a change
+        if isinstance(action.then, Patch):
+            await self._patch(action.then)
+        else:
+            await self._delete(Delete(action.kind, action.object, action.then))
+
+    async def _exists(self, kind: Kind, namespace: str | None, owner: OwnerReference) -> bool:
+        try:
+            found = await self._client.get(kind, namespace, owner.name)
+        except ApiError as err:
+            if err.not_found:
+                return False
+            raise
+        self._learn(kind, found)
+        return found.metadata.uid == owner.uid
+
     async def _finalize(self, action: Finalize) -> None:
-        """https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/namespace-v1/"""
         name, body = action.namespace.metadata.name, action.namespace.wire()
         body |= {"apiVersion": "v1", "kind": "Namespace"}
+        for kind in action.kinds:
+            left = await self._client.list(kind, name)
+            if left.items or left.unreadable:
+                raise NotEmptyError(f"namespace {name}: {kind.plural} are left")
         async with _Gone(self, kinds.NAMESPACE, action.namespace):
             await self._client.put(kinds.NAMESPACE, None, name, "finalize", body)
 
@@ -231,5 +258,5 @@ def named(item: Object, choose: Callable[..., list[str]] = random.choices) -> Ob
     if item.metadata.name:
         return item
     prefix = (item.metadata.generate_name or "")[:_PREFIX]
-    name = f"{prefix}{''.join(choose(_LETTERS, k=5))}"
+    name = f"{prefix}{''.join(choose(LETTERS, k=5))}"
     return item.model_copy(update={"metadata": item.metadata.model_copy(update={"name": name})})

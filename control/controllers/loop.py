@@ -17,7 +17,7 @@ from control.api.meta import Object
 from control.client import ApiError, Client, ClientError, EventRecorder, Informer, UnreachableError
 from control.client.cache import Key
 from control.controllers.actions import Action
-from control.controllers.execute import Executor
+from control.controllers.execute import Executor, NotEmptyError
 from control.controllers.queue import WorkQueue
 from control.controllers.world import World
 
@@ -161,7 +161,7 @@ class Manager:
 
 
 def _expected(err: ClientError) -> bool:
-    """Part of life: somebody else was faster, or the namespace goes away."""
-    return isinstance(err, ApiError) and (
-        err.conflict or err.already_exists or err.namespace_terminating
-    )
+    """Part of life: somebody else was faster, or a namespace goes away."""
+    if isinstance(err, ApiError):
+        return err.conflict or err.already_exists or err.namespace_terminating
+    return isinstance(err, NotEmptyError)

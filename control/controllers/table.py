@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass, field
 
+from control.controllers.daemonset.controller import DaemonSetController
 from control.controllers.deployment.controller import DeploymentController
 from control.controllers.endpoints.legacy import EndpointsController
 from control.controllers.endpoints.slices import EndpointSliceController
+from control.controllers.garbage.collector import GarbageCollector
+from control.controllers.garbage.namespaces import NamespaceController
+from control.controllers.garbage.pods import PodGarbageCollector
 from control.controllers.loop import Controller
 from control.controllers.nodes.cidr import Network, PodCIDRController, Range
 from control.controllers.nodes.eviction import TaintEvictionController
@@ -28,12 +32,16 @@ def controllers(settings: Settings) -> tuple[Controller, ...]:
     return (
         DeploymentController(),
         ReplicaSetController(),
+        DaemonSetController(),
         EndpointSliceController(settings.endpoints_per_slice),
         EndpointsController(),
         *_allocators(settings),
         NodeLifecycleController(settings.grace),
         TaintEvictionController(),
         ServiceAccountController(),
+        NamespaceController(),
+        GarbageCollector(),
+        PodGarbageCollector(),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from control.api.affinity import allows
 from control.api.node import Taint
-from control.api.pod import Toleration
+from control.api.placement import Toleration
 from control.api.tolerations import tolerates, untolerated
 from control.scheduler.model import NodeInfo, PodInfo
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from control.api.container import Container
 from control.api.node import Node
-from control.api.pod import Container, Pod
+from control.api.pod import Pod
 from control.api.quantity import InvalidQuantity, parse
 
 Amounts = Mapping[str, int]  # CPU in thousandths, everything else in whole units

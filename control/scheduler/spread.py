@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from control.api.affinity import allows
-from control.api.pod import Pod, TopologySpreadConstraint
+from control.api.placement import TopologySpreadConstraint
+from control.api.pod import Pod
 from control.api.selectors import IN, Labels, Requirement, from_model
 from control.api.tolerations import untolerated
 from control.scheduler.model import NodeInfo

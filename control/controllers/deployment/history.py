@@ -14,6 +14,7 @@ from control.api import kinds
 from control.api.meta import LabelSelector, ObjectMeta
 from control.api.workload import Deployment, PodTemplateSpec, ReplicaSet, ReplicaSetSpec
 from control.controllers.deployment.limits import Limits
+from control.controllers.hashing import safe_hash
 from control.controllers.world import owner_reference
 
 HASH_LABEL = "pod-template-hash"
@@ -30,7 +31,6 @@ _OWN = {
     DESIRED,
     MOST,
 }
-_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +61,13 @@ def _plain(template: PodTemplateSpec) -> PodTemplateSpec:
 
 
 def template_hash(template: PodTemplateSpec, collisions: int) -> str:
-    """The hash label of a template: FNV-1a (32 bits) of it, in letters that make no words.
+    """The hash label of a template.
 
     Upstream hashes a Go rendering that no other program can repeat; both find their ReplicaSets
     by comparing templates, the hash only has to be stable and to differ after a collision.
     """
     text = orjson.dumps(_plain(template).wire(), option=orjson.OPT_SORT_KEYS)
-    value = 0x811C9DC5
-    for byte in text + (str(collisions).encode() if collisions else b""):
-        value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
-    return "".join(_LETTERS[ord(digit) % len(_LETTERS)] for digit in str(value))
+    return safe_hash(text, collisions)
 
 
 def revision(item: ReplicaSet | Deployment) -> int:

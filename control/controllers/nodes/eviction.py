@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from control.api import kinds
 from control.api.meta import Condition
 from control.api.node import Taint
-from control.api.pod import Pod, Toleration
+from control.api.placement import Toleration
+from control.api.pod import Pod
 from control.api.tolerations import tolerates
 from control.client.cache import Key
 from control.client.times import rfc3339, seconds_of

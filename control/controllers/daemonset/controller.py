@@ -1,0 +1,157 @@
+"""DaemonSet: from a template and the nodes to Pods."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from control.api import kinds
+from control.api.meta import Object
+from control.api.node import Node
+from control.api.pod import Pod
+from control.api.workload import DaemonSet, DaemonSetStatus
+from control.client.cache import Key
+from control.controllers.actions import Action, Again, Create, Delete, Report, UpdateStatus
+from control.controllers.claim import claim, interested
+from control.controllers.daemonset.history import expendable, hash_of, history, recorded
+from control.controllers.daemonset.rollout import Changes, Place, manage, pace, update
+from control.controllers.daemonset.template import (
+    REVISION_HASH,
+    daemon,
+    may_stay,
+    node_of,
+    should_run,
+)
+from control.controllers.loop import Source, itself
+from control.controllers.pods import is_ready, tally
+from control.controllers.world import World
+
+
+def _all(world: World, _: Object) -> Iterator[Key]:
+    for daemon_set in world[kinds.DAEMON_SET]:
+        yield daemon_set.key
+
+
+def _moved(old: Node | None, new: Node | None) -> bool:
+    """Something changed that can decide whether daemons belong there; heartbeats cannot."""
+    if old is None or new is None:
+        return True
+    return (old.metadata.labels, old.spec.taints) != (new.metadata.labels, new.spec.taints)
+
+
+class DaemonSetController:
+    """Puts daemons on nodes, and renews them."""
+
+    component = "daemonset-controller"
+    sources = (
+        Source(kinds.DAEMON_SET, itself),
+        Source(kinds.POD, lambda world, pod: interested(kinds.DAEMON_SET, pod, world)),
+        Source(kinds.CONTROLLER_REVISION, lambda w, item: interested(kinds.DAEMON_SET, item, w)),
+        Source(kinds.NODE, _all, _moved),
+    )
+
+    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+        """One step; its effects come back as changes, and lead to the next."""
+        daemon_set = world[kinds.DAEMON_SET].get(*key)
+        if daemon_set is None or daemon_set.metadata.deletion_timestamp is not None:
+            return
+        selector = daemon_set.spec.selector
+        pods = claim(world[kinds.POD], kinds.DAEMON_SET, daemon_set, selector)
+        owned = world[kinds.CONTROLLER_REVISION].controlled_by(daemon_set.metadata.uid)
+        past = history(daemon_set, owned)
+        steps: list[Action] = [*pods.actions, *recorded(daemon_set, past)]
+        if not steps and past.current is not None:
+            digest = hash_of(past.current)
+            places = _places(world, daemon_set, pods.owned, digest)
+            steps = _changes(daemon_set, places, digest, now)
+        if steps:
+            yield from steps
+            return
+        yield from expendable(daemon_set, past, {_hash(pod) for pod in pods.owned})
+        yield from _report(daemon_set, places, now)
+
+
+def _hash(pod: Pod) -> str:
+    return pod.metadata.labels.get(REVISION_HASH, "")
+
+
+def _places(world: World, daemon_set: DaemonSet, pods: Iterable[Pod], digest: str) -> list[Place]:
+    """Every node, with its daemons; and nodes that are gone, with theirs."""
+    on: dict[str, list[Pod]] = defaultdict(list)
+    for pod in pods:
+        on[node_of(pod) or ""].append(pod)
+    nodes = {node.metadata.name: node for node in world[kinds.NODE]}
+    places = []
+    for name in sorted(nodes.keys() | on.keys()):
+        node, daemons = nodes.get(name), on.get(name, [])
+        places.append(
+            Place(
+                node=name,
+                wanted=node is not None and should_run(daemon_set, node),
+                # Who ends the Pods of a node that is gone is the Pod garbage collector.
+                tolerated=node is None or may_stay(daemon_set, node),
+                new=tuple(pod for pod in daemons if _hash(pod) == digest),
+                old=tuple(pod for pod in daemons if _hash(pod) != digest),
+            )
+        )
+    return places
+
+
+def _changes(
+    daemon_set: DaemonSet, places: Sequence[Place], digest: str, now: float
+) -> list[Action]:
+    steps = _actions(daemon_set, manage(places), digest)
+    speed = pace(daemon_set, sum(place.wanted for place in places))
+    if not steps and speed.automatic:
+        steps = _actions(daemon_set, update(places, speed, now), digest)
+    return steps
+
+
+def _actions(daemon_set: DaemonSet, changes: Changes, digest: str) -> list[Action]:
+    reports = [_farewell(daemon_set, pod) for pod in changes.failed]
+    made = [
+        Create(kinds.POD, daemon(daemon_set, node, digest), announce=daemon_set)
+        for node in changes.create
+    ]
+    gone = [Delete(kinds.POD, pod, announce=daemon_set) for pod in changes.delete]
+    return [*reports, *gone, *made]
+
+
+def _farewell(daemon_set: DaemonSet, pod: Pod) -> Report:
+    namespace, name = pod.key
+    failed = pod.status.phase == "Failed"
+    word, verb = ("failed", "kill") if failed else ("succeeded", "delete")
+    text = f"Found {word} daemon pod {namespace}/{name} on node {pod.spec.node_name}, "
+    return Report(
+        daemon_set,
+        "Warning" if failed else "Normal",
+        "FailedDaemonPod" if failed else "SucceededDaemonPod",
+        f"{text}will try to {verb} it",
+    )
+
+
+def _report(daemon_set: DaemonSet, places: Sequence[Place], now: float) -> Iterator[Action]:
+    status, wait = _status(daemon_set, places, now)
+    if status != daemon_set.status:
+        yield UpdateStatus(kinds.DAEMON_SET, daemon_set.model_copy(update={"status": status}))
+    if wait is not None:
+        yield Again(wait)
+
+
+def _status(
+    daemon_set: DaemonSet, places: Sequence[Place], now: float
+) -> tuple[DaemonSetStatus, float | None]:
+    wait = daemon_set.spec.min_ready_seconds or 0
+    wanted = [place for place in places if place.wanted]
+    counts = [tally(place.daemons, wait, now) for place in wanted]
+    available = sum(count.available > 0 for count in counts)
+    numbers = {
+        "observed_generation": daemon_set.metadata.generation,
+        "desired_number_scheduled": len(wanted),
+        "current_number_scheduled": sum(bool(place.daemons) for place in wanted),
+        "number_misscheduled": sum(bool(p.daemons) for p in places if not p.wanted),
+        "number_ready": sum(any(map(is_ready, place.daemons)) for place in wanted),
+        "updated_number_scheduled": sum(bool(place.new) for place in wanted) or None,
+        "number_available": available or None,
+        "number_unavailable": len(wanted) - available or None,
+    }
+    nexts = [count.next_available for count in counts if count.next_available is not None]
+    return daemon_set.status.model_copy(update=numbers), min(nexts, default=None)

@@ -1,0 +1,137 @@
+"""The garbage collector: deletes what has no owner left, and finishes deletions that wait.
+
+Background: the owner goes, then its dependents, who find it absent. Foreground: the owner waits,
+by a finalizer, for dependents that block it. Orphan: dependents are cut loose first.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from control.api import kinds
+from control.api.kinds import Kind
+from control.api.meta import Object, OwnerReference
+from control.client.cache import Key
+from control.controllers.actions import Action, Collect, Patch
+from control.controllers.garbage.owners import (
+    FOREGROUND,
+    ORPHAN,
+    Located,
+    Owner,
+    blocks,
+    dependents,
+    is_waiting,
+    locate,
+)
+from control.controllers.loop import Source
+from control.controllers.world import World
+
+# Events own nothing, are owned by nothing, and are many.
+KINDS = tuple(kind for kind in kinds.KINDS if kind is not kinds.EVENT)
+_BY_NAME = {f"{kind.plural}.{kind.group}": kind for kind in KINDS}
+
+
+def key_of(kind: Kind, item: Object) -> Key:
+    """A key that names the kind, too."""
+    return f"{kind.plural}.{kind.group}/{item.metadata.namespace or ''}", item.metadata.name
+
+
+def _concerns(old: Object | None, new: Object | None) -> bool:
+    """Only who owns whom, and who is on its way out, matters."""
+    if old is None or new is None:
+        return True
+    then, now = old.metadata, new.metadata
+    return (
+        then.owner_references != now.owner_references
+        or then.finalizers != now.finalizers
+        or then.deletion_timestamp != now.deletion_timestamp
+    )
+
+
+def _source(kind: Kind) -> Source:
+    def keys(world: World, item: Object) -> Iterator[Key]:
+        """The object, those that depend on it, and those on which it depends."""
+        yield key_of(kind, item)
+        for dependent_kind, dependent in dependents(world, item.metadata.uid):
+            yield key_of(dependent_kind, dependent)
+        for reference in item.metadata.owner_references:
+            found = locate(world, item, reference)
+            if found.kind is not None and found.state is Owner.WAITING:
+                owner = world[found.kind].get(found.namespace, reference.name)
+                if owner is not None:
+                    yield key_of(found.kind, owner)
+
+    return Source(kind, keys, _concerns)
+
+
+class GarbageCollector:
+    """Follows the ownerReferences of every kind."""
+
+    component = "garbage-collector-controller"
+    sources = tuple(_source(kind) for kind in KINDS)
+
+    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+        """Key: an object of any kind."""
+        del now
+        resource, _, namespace = key[0].partition("/")
+        kind = _BY_NAME[resource]
+        item = world[kind].get(namespace, key[1])
+        if item is None:
+            return
+        if item.metadata.deletion_timestamp is not None:
+            yield from _finish(world, kind, item)
+        elif item.metadata.owner_references:
+            owners = [locate(world, item, ref) for ref in item.metadata.owner_references]
+            yield from _judge(world, kind, item, owners)
+
+
+def _finish(world: World, kind: Kind, item: Object) -> Iterator[Action]:
+    """Do what a deletion waits for."""
+    uid = item.metadata.uid
+    if ORPHAN in item.metadata.finalizers:
+        for dependent_kind, dependent in dependents(world, uid):
+            yield _cut(dependent_kind, dependent, [uid])
+        yield _without_finalizer(kind, item, ORPHAN)
+    elif is_waiting(item) and not any(blocks(d, uid) for _, d in dependents(world, uid)):
+        yield _without_finalizer(kind, item, FOREGROUND)
+
+
+def _judge(world: World, kind: Kind, item: Object, owners: Sequence[Located]) -> Iterator[Action]:
+    """Keep it, cut it loose from some owners, or delete it."""
+    gone = [owner for owner in owners if owner.state is not Owner.SOLID]
+    absent = tuple(owner for owner in owners if owner.state is Owner.ABSENT)
+    if not gone:
+        return
+    if len(gone) < len(owners):
+        # Somebody still wants it. That the others are absent has to be sure here, too.
+        yield Collect(
+            kind, item, _places(absent), _cut(kind, item, [o.reference.uid for o in gone])
+        )
+        return
+    waited_for = len(absent) < len(gone)
+    deep = waited_for and any(True for _ in dependents(world, item.metadata.uid))
+    yield Collect(kind, item, _places(absent), "Foreground" if deep else _propagation(item))
+
+
+def _propagation(item: Object) -> Literal["Background", "Foreground", "Orphan"]:
+    if ORPHAN in item.metadata.finalizers:
+        return "Orphan"
+    return "Foreground" if FOREGROUND in item.metadata.finalizers else "Background"
+
+
+def _places(absent: Sequence[Located]) -> tuple[tuple[Kind, str | None, OwnerReference], ...]:
+    return tuple((o.kind, o.namespace, o.reference) for o in absent if o.kind is not None)
+
+
+def _cut(kind: Kind, item: Object, uids: Sequence[str]) -> Patch:
+    left = [ref.wire() for ref in item.metadata.owner_references if ref.uid not in uids]
+    return _rewrite(kind, item, "ownerReferences", left)
+
+
+def _without_finalizer(kind: Kind, item: Object, finalizer: str) -> Patch:
+    left = [name for name in item.metadata.finalizers if name != finalizer]
+    return _rewrite(kind, item, "finalizers", left)
+
+
+def _rewrite(kind: Kind, item: Object, field: str, value: Sequence[object]) -> Patch:
+    version = item.metadata.resource_version
+    return Patch(kind, item, {"metadata": {field: value or None, "resourceVersion": version}})

@@ -1,0 +1,60 @@
+"""Namespaces on their way out: everything in them goes first.
+
+https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/. A namespace is kept
+by ``kubernetes`` in spec.finalizers until nothing is left; the server lets nothing new in.
+"""
+
+from collections.abc import Iterator
+
+from control.api import kinds
+from control.api.meta import Object
+from control.client.cache import Key
+from control.controllers.actions import Action, Finalize, Purge
+from control.controllers.garbage.collector import KINDS
+from control.controllers.loop import Source, itself
+from control.controllers.world import World
+
+FINALIZER = "kubernetes"
+_NAMESPACED = tuple(kind for kind in kinds.KINDS if kind.namespaced)
+
+
+def _its_namespace(world: World, item: Object) -> Iterator[Key]:
+    namespace = world[kinds.NAMESPACE].get(None, item.metadata.namespace or "")
+    if namespace is not None and namespace.metadata.deletion_timestamp is not None:
+        yield namespace.key
+
+
+def _went(_: Object | None, new: Object | None) -> bool:
+    return new is None
+
+
+class NamespaceController:
+    """Empties namespaces, then lets them go."""
+
+    component = "namespace-controller"
+    sources = (
+        Source(kinds.NAMESPACE, itself),
+        *(Source(kind, _its_namespace, _went) for kind in KINDS if kind.namespaced),
+    )
+
+    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+        """Key: a Namespace. What is left comes back as changes; when we know of nothing any
+        more, `Finalize` asks the server whether that is so."""
+        del now
+        namespace = world[kinds.NAMESPACE].get(*key)
+        if namespace is None or namespace.metadata.deletion_timestamp is None:
+            return
+        if FINALIZER not in namespace.spec.finalizers:
+            return
+        name = namespace.metadata.name
+        left = [k for k in KINDS if k.namespaced and world[k].within(name)]
+        if left:
+            for kind in left:
+                if any(i.metadata.deletion_timestamp is None for i in world[kind].within(name)):
+                    yield Purge(kind, name)
+            return
+        for kind in _NAMESPACED:
+            yield Purge(kind, name)
+        keep = [word for word in namespace.spec.finalizers if word != FINALIZER]
+        spec = namespace.spec.model_copy(update={"finalizers": keep})
+        yield Finalize(namespace.model_copy(update={"spec": spec}), _NAMESPACED)

@@ -1,0 +1,80 @@
+"""Pods that no agent will ever end: of nodes that are gone, and of no node at all.
+
+As upstream's pod garbage collector: a node has to be gone for a while, since Pods can be heard of
+before their node; a Pod that is deleted before it got a node has nobody to end it.
+"""
+
+from collections.abc import Iterator
+
+from control.api import kinds
+from control.api.meta import Condition
+from control.api.node import Node
+from control.api.pod import Pod
+from control.client.cache import Key
+from control.client.times import rfc3339
+from control.controllers.actions import Action, Again, Delete, UpdateStatus
+from control.controllers.loop import Source, itself
+from control.controllers.pods import condition
+from control.controllers.world import World
+
+
+def _on_it(world: World, node: Node) -> Iterator[Key]:
+    for pod in world[kinds.POD].on_node(node.metadata.name):
+        yield pod.key
+
+
+def _came_or_went(old: Node | None, new: Node | None) -> bool:
+    return old is None or new is None
+
+
+class PodGarbageCollector:
+    """Ends Pods in place of agents that are no more."""
+
+    component = "pod-garbage-collector-controller"
+    sources = (Source(kinds.POD, itself), Source(kinds.NODE, _on_it, _came_or_went))
+
+    def __init__(self, quarantine: float = 40.0) -> None:
+        """`quarantine`: for how many seconds a node has to be gone."""
+        self._quarantine = quarantine
+        self._missed: dict[str, float] = {}  # nodes that we do not find, since when
+
+    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+        """Key: a Pod."""
+        pod = world[kinds.POD].get(*key)
+        if pod is None:
+            return
+        node = pod.spec.node_name
+        if not node:
+            if pod.metadata.deletion_timestamp is not None:
+                yield Delete(kinds.POD, pod, grace_period_seconds=0)
+            return
+        if world[kinds.NODE].get(None, node) is not None:
+            self._missed.pop(node, None)
+            return
+        left = self._missed.setdefault(node, now) + self._quarantine - now
+        if left > 0:
+            yield Again(left)
+        else:
+            yield from _end(pod, now)
+
+
+def _end(pod: Pod, now: float) -> Iterator[Action]:
+    """It failed, because its node went; then it goes."""
+    if pod.status.phase not in ("Succeeded", "Failed"):
+        yield UpdateStatus(kinds.POD, _failed(pod, now))
+    yield Delete(kinds.POD, pod, grace_period_seconds=0)
+
+
+def _failed(pod: Pod, now: float) -> Pod:
+    conditions = list(pod.status.conditions)
+    if condition(conditions, "DisruptionTarget") is None:
+        target = Condition(
+            type="DisruptionTarget",
+            status="True",
+            reason="DeletionByPodGC",
+            message="PodGC: node no longer exists",
+            last_transition_time=rfc3339(now),
+        )
+        conditions.append(target)
+    change = {"phase": "Failed", "conditions": conditions}
+    return pod.model_copy(update={"status": pod.status.model_copy(update=change)})
