@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from cni_plugin.plugin import World, answer
-from cni_plugin.world import read_boot_id
+from cni_plugin.plugin import answer
+from cni_plugin.world import World, read_boot_id
 
 
 def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int:

@@ -100,6 +100,12 @@ class AddressesExhausted(CniError):
     code = 102
 
 
+class LeftBehind(CniError):
+    """Something that was to be removed is still there."""
+
+    code = 104
+
+
 class DelegateFailed(CniError):
     """Another plugin failed; it keeps the code that it gave."""
 

@@ -11,6 +11,7 @@ from base64 import b32encode
 from hashlib import blake2b
 
 # fullmatch, never match with "$": that would let a trailing newline through
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LINK_NAME = re.compile(r"[^\s/:\x00]+")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 _LONGEST_NAME = 15  # IFNAMSIZ less its NUL
@@ -66,6 +67,11 @@ def pod_mac(address: str) -> str:
 
 def _mac(prefix: bytes, rest: bytes) -> str:
     return (prefix + rest).hex(":")
+
+
+def is_identifier(text: str) -> bool:
+    """Whether a text may be a container's ID, a network's or a plugin's name."""
+    return _IDENTIFIER.fullmatch(text) is not None
 
 
 def is_link_name(text: str) -> bool:

@@ -37,6 +37,12 @@ def same(one: int, other: int) -> bool:
     return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
 
 
+def is_own(fd: int) -> bool:
+    """Whether a descriptor is the calling thread's network namespace."""
+    with own() as home:
+        return same(home, fd)
+
+
 @contextmanager
 def entered(fd: int | None) -> Iterator[None]:
     """Run a block inside a namespace; this thread only. None is the one it is already in."""

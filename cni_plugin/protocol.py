@@ -8,7 +8,7 @@ numbers have to mean the same to both.
 
 The server answers ``T`` once it is sure that it will do the work, with a document (32-bit length
 first) that the client prints should the server die; it is empty where doing it again is harmless.
-Then come the exit code (8 bits), the lengths of stdout and stderr, and both. A server that closes
+Then come the exit code (8 bits), the length of stdout, and stdout. A server that closes
 without ``T`` has done nothing and will do nothing: the client does the work itself.
 """
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 MAGIC = b"PWC1"
 _HEADER = struct.Struct("!4sII")
-_ANSWER = struct.Struct("!BII")
+_ANSWER = struct.Struct("!BI")
 _LONGEST_ENVIRONMENT = 1 << 18
 _LONGEST_STDIN = 1 << 23
 _DESCRIPTORS = 4
@@ -95,6 +95,6 @@ def taken(last_will: bytes) -> bytes:
     return b"T" + struct.pack("!I", len(last_will)) + last_will
 
 
-def answered(code: int, stdout: bytes, stderr: bytes = b"") -> bytes:
+def answered(code: int, stdout: bytes) -> bytes:
     """The answer."""
-    return _ANSWER.pack(code, len(stdout), len(stderr)) + stdout + stderr
+    return _ANSWER.pack(code, len(stdout)) + stdout

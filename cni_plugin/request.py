@@ -6,7 +6,6 @@ Source: CNI specification 1.1.0, section 2 "Parameters".
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_interface
@@ -21,12 +20,10 @@ from cni_plugin.errors import (
     InvalidConfiguration,
     InvalidEnvironment,
 )
-from cni_plugin.names import is_link_name, is_mac
+from cni_plugin.names import is_identifier, is_link_name, is_mac
 from cni_plugin.result import Cidr, Result, parse
 from cni_plugin.versions import OLDEST, SUPPORTED, Verb, require
 
-# fullmatch, never match with "$": that would let a trailing newline through
-_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 # A container ID is part of no path of ours, but a network's name is one: ext4's limit.
 _LONGEST_NAME = 255
 _REQUIRED = {
@@ -51,7 +48,8 @@ class CniArgs:
 class Request:
     """One call of the plugin, whole and valid.
 
-    ``raw`` is the configuration as it came, for delegates; ``environment`` the CNI_* variables.
+    ``raw`` is the configuration as it came, and ``environment`` all variables, for delegates;
+    ``valid`` the (container ID, interface) pairs that GC has to spare.
     """
 
     verb: Verb
@@ -63,6 +61,7 @@ class Request:
     raw: bytes
     environment: Mapping[str, str]
     previous: Result | None = None
+    valid: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def version(self) -> str:
@@ -105,8 +104,9 @@ def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
         args=parse_args(environment.get("CNI_ARGS", "")),
         conf=conf,
         raw=stdin,
-        environment={key: value for key, value in environment.items() if key.startswith("CNI_")},
+        environment=environment,
         previous=_previous(verb, conf),
+        valid=_valid_attachments(document) if verb is Verb.GC else frozenset(),
     )
 
 
@@ -125,7 +125,7 @@ def _check_environment(verb: Verb, environment: Mapping[str, str]) -> None:
     if missing:
         raise InvalidEnvironment(f"{verb} needs {', '.join(missing)}")
     container_id = environment.get("CNI_CONTAINERID", "")
-    if container_id and not _IDENTIFIER.fullmatch(container_id):
+    if container_id and not is_identifier(container_id):
         raise InvalidEnvironment(
             f"CNI_CONTAINERID {container_id!r} is malformed",
             "a letter or digit, then letters, digits, '_', '.' or '-'",
@@ -158,7 +158,7 @@ def _conf(document: dict[str, Any]) -> NetConf:
         raise DecodingFailure("the network configuration has wrong values", problems) from err
     if not conf.name:
         raise InvalidConfiguration("the network configuration has no name")
-    if not _IDENTIFIER.fullmatch(conf.name) or len(conf.name) > _LONGEST_NAME:
+    if not is_identifier(conf.name) or len(conf.name) > _LONGEST_NAME:
         raise InvalidConfiguration(
             f"network name {conf.name!r} is malformed",
             "a letter or digit, then letters, digits, '_', '.' or '-', at most 255",
@@ -203,3 +203,18 @@ def _previous(verb: Verb, conf: NetConf) -> Result | None:
 def _previous_version(conf: NetConf) -> str:
     version = (conf.prev_result or {}).get("cniVersion") or conf.cni_version
     return version if version in SUPPORTED else conf.cni_version
+
+
+def _valid_attachments(document: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    """What GC has to spare; a missing list is no empty list: all would be removed."""
+    for key in ("cni.dev/valid-attachments", "cni.dev/attachments"):
+        if key in document:
+            break
+    else:
+        raise InvalidConfiguration("GC needs cni.dev/valid-attachments")
+    try:
+        return frozenset(
+            (str(item["containerID"]), str(item["ifname"])) for item in document[key] or ()
+        )
+    except (TypeError, KeyError) as err:
+        raise DecodingFailure(f"{key} is no list of attachments") from err

@@ -21,10 +21,11 @@ from types import FrameType
 
 from cni_plugin import netns
 from cni_plugin.errors import TryAgainLater
-from cni_plugin.plugin import World, answer
+from cni_plugin.plugin import answer, needs_other_programs
 from cni_plugin.protocol import BadFrame, Call, answered, received, taken
 from cni_plugin.removals import Removals
 from cni_plugin.request import version_of
+from cni_plugin.world import World
 
 _log = logging.getLogger(__name__)
 _WORKERS = 64
@@ -138,9 +139,10 @@ def _allowed(connection: socket.socket) -> bool:
 
 
 def _is_ours(call: Call) -> bool:
-    """Whether the client lives in our network namespace: its host is our host."""
-    with netns.own() as home:
-        return netns.is_namespace(call.own_netns) and netns.same(home, call.own_netns)
+    """Whether the client's host is our host, and we can do all that it asks."""
+    if not (netns.is_namespace(call.own_netns) and netns.is_own(call.own_netns)):
+        return False
+    return not needs_other_programs(call.environment, call.stdin)
 
 
 def _root(call: Call) -> Path:

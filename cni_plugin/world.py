@@ -1,10 +1,28 @@
-"""What is the same for every request of one boot."""
+"""Where a request takes place: what the plugin is given besides the request."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from cni_plugin.space import Space
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A client's view of its machine.
+
+    ``root`` is the client's root directory; ``netns`` a descriptor of the container's network
+    namespace, None when there is nothing at CNI_NETNS; ``remove`` removes a link of the host.
+    """
+
+    root: Path
+    netns: int | None
+    boot_id: str
+    remove: Callable[[Space, str], bool] = Space.remove_link
 
 
 def read_boot_id() -> str:

@@ -187,18 +187,15 @@ int main(void)
         become_the_plugin(in);
 
     uint32_t length = 0;
-    uint8_t head[9];
+    uint8_t head[5];
     receive(fd, &length, sizeof length);
     struct buffer will = receive_part(fd, ntohl(length));
     if (receive(fd, head, sizeof head) != sizeof head)
         return server_died(will, in);
     memcpy(&length, head + 1, sizeof length);
     struct buffer out = receive_part(fd, ntohl(length));
-    memcpy(&length, head + 5, sizeof length);
-    struct buffer err = receive_part(fd, ntohl(length));
-    if (!out.data || !err.data)
+    if (!out.data)
         return server_died(will, in);
-    write_all(2, err.data, err.length);
     write_all(1, out.data, out.length);
     return head[0];
 }

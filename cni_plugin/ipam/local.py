@@ -30,7 +30,6 @@ from cni_plugin.ipam.store import DEFAULT_DATA_DIR, Owner, Store
 from cni_plugin.request import Request
 from cni_plugin.result import Address, Dns, IPConfig, Result
 
-KINDS = frozenset({"podwire", "host-local"})
 _SHOWN_HOLDERS = 8
 
 
@@ -94,6 +93,17 @@ class LocalIpam:
             for index, ranges in enumerate(range_sets(request)):
                 if _next(store, ranges, index) is None:
                     raise NotAvailable(f"no free address in {describe(ranges)}", _holders(store))
+
+    def collect(self, request: Request) -> None:
+        """Free what is held by none of the request's valid attachments."""
+        with self._store(request) as store:
+            owners = {owner for _, owner in store.reservations()}
+            valid_ids = {container_id for container_id, _ in request.valid}
+            for owner in owners:
+                # an old host-local wrote no interface
+                spared = owner in request.valid if owner.ifname else owner[0] in valid_ids
+                if not spared:
+                    store.release(owner)
 
     def _store(self, request: Request) -> Store:
         return Store(data_dir(request, self._root), request.conf.name, self._boot_id)

@@ -1,0 +1,44 @@
+"""GC: what is left of attachments that are no more.
+
+Source: CNI specification 1.1.0, "GC".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from cni_plugin import names
+from cni_plugin.errors import CniError, LeftBehind
+from cni_plugin.request import Request
+from cni_plugin.state import Link
+
+
+def stale_links(request: Request, links: Iterable[Link]) -> list[str]:
+    """The host's links that belong to this network, and to no valid attachment; pure.
+
+    The name says so by itself, also when a killed ADD never wrote the alias; the alias keeps apart
+    two networks whose names happen to begin alike.
+    """
+    network = request.conf.name
+    valid = {names.host_ifname(network, *attachment) for attachment in request.valid}
+    return [
+        link.name
+        for link in links
+        if link.name.startswith(names.host_prefix(network))
+        and link.name not in valid
+        and (not link.alias or link.alias.startswith(names.alias_prefix(network)))
+    ]
+
+
+def attempt_all(attempts: Iterable[Callable[[], object]]) -> None:
+    """Make every attempt, whatever became of those before; raises all errors as one."""
+    errors: list[str] = []
+    for attempt in attempts:
+        try:
+            attempt()
+        except CniError as err:
+            errors.append(f"{err.message} ({err.details})" if err.details else err.message)
+        except OSError as err:
+            errors.append(str(err))
+    if errors:
+        raise LeftBehind(f"{len(errors)} removals failed: {errors[0]}", "; ".join(errors))

@@ -1,0 +1,43 @@
+"""Who gives out the addresses of a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from cni_plugin.config import NetConf
+from cni_plugin.ipam.delegate import DelegateIpam
+from cni_plugin.ipam.local import LocalIpam
+from cni_plugin.request import Request
+from cni_plugin.result import Result
+
+# our own, its drop-in name, and the name that other plugins execute us under
+_IN_PROCESS = frozenset({"podwire", "host-local", "podwire-cni"})
+_OUR_TYPE = "podwire-cni"
+
+
+class Ipam(Protocol):
+    """What the plugin wants of an IPAM; each raises CniError."""
+
+    def add(self, request: Request) -> Result: ...
+    def delete(self, request: Request) -> None: ...
+    def check(self, request: Request) -> None: ...
+    def status(self, request: Request) -> None: ...
+    def collect(self, request: Request) -> None: ...
+
+
+def is_delegated(conf: NetConf) -> bool:
+    """Whether another program has to be executed."""
+    return bool(conf.ipam.type) and conf.ipam.type not in _IN_PROCESS
+
+
+def is_delegate(conf: NetConf) -> bool:
+    """Whether another plugin executes us, as its IPAM."""
+    return conf.ipam.type == _OUR_TYPE != conf.type
+
+
+def source_of(conf: NetConf, root: Path, boot_id: str) -> Ipam | None:
+    """The IPAM of a network; None when it has no addresses."""
+    if not conf.ipam.type:
+        return None
+    return DelegateIpam() if is_delegated(conf) else LocalIpam(root, boot_id)
