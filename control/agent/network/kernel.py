@@ -259,3 +259,12 @@ def _fine(*codes: int) -> Iterator[None]:
     except NetlinkError as err:
         if err.code not in codes:
             raise
+
+
+def remove_link(name: str) -> None:
+    """Take an interface away; absent is removed."""
+    with _netlink() as ip:
+        index = _index(ip, name)
+        if index is not None:
+            with _fine(*_NO_SUCH):
+                ip.link("del", index=index)

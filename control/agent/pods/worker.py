@@ -72,6 +72,12 @@ class Worker:
         self._around.record(self.pod, "Warning", reason, message)
         self.wake()
 
+    @property
+    def takes_room(self) -> bool:
+        """Whether the Pod's requests count against the node."""
+        over = self.pod.status.phase in ("Succeeded", "Failed")
+        return not (over or self._gone or self._rejected)
+
     def retry(self) -> None:
         """What a failed sandbox waited for may be there now."""
         self._failures.pop("", None)

@@ -1,0 +1,86 @@
+"""Whether this node takes a Pod that was bound to it: kubelet's admission. Pure.
+
+The scheduler has asked the same questions; but two schedulers, or a Pod with nodeName set by hand,
+can overrun a node.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from control.agent.pods.quality import amount
+from control.api.container import Container
+from control.api.node import Node
+from control.api.pod import Pod
+from control.api.quantity import ZERO, Quantity, parse, total
+
+# Those that a namespace keeps to itself (kubernetes.io, "Using sysctls", safe set).
+SAFE_SYSCTLS = frozenset({
+    "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies",
+    "net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a Pod cannot run here, in kubelet's words."""
+
+    reason: str
+    message: str
+
+
+def admit(pod: Pod, others: Iterable[Pod], node: Node) -> Refusal | None:
+    """None when the Pod may run beside the others."""
+    return _sysctls(pod) or _selector(pod, node) or _room(pod, tuple(others), node)
+
+
+def _sysctls(pod: Pod) -> Refusal | None:
+    context = pod.spec.security_context or {}
+    names = [str(item.get("name", "")).replace("/", ".") for item in context.get("sysctls") or ()]
+    bad = [name for name in names if name not in SAFE_SYSCTLS]
+    if bad:
+        return Refusal("SysctlForbidden", f'forbidden sysctl: "{bad[0]}" not allowlisted')
+    return None
+
+
+def _selector(pod: Pod, node: Node) -> Refusal | None:
+    if pod.spec.node_selector.items() <= node.metadata.labels.items():
+        return None
+    return Refusal("NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node "
+                   "affinity/selector")  # fmt: skip
+
+
+def _room(pod: Pod, others: tuple[Pod, ...], node: Node) -> Refusal | None:
+    allocatable = node.status.allocatable
+    if "pods" in allocatable and len(others) + 1 > parse(allocatable["pods"]).value():
+        return _full("pods", Quantity(10**9), Quantity(len(others) * 10**9), allocatable["pods"])
+    for resource in ("cpu", "memory"):
+        wanted = requested(pod, resource)
+        used = total(requested(other, resource) for other in others)
+        if resource in allocatable and wanted.nano and wanted + used > parse(allocatable[resource]):
+            return _full(resource, wanted, used, allocatable[resource])
+    return None
+
+
+def requested(pod: Pod, resource: str) -> Quantity:
+    """A Pod's request: its containers' together, or the largest of its init containers'."""
+    main = total(_request(it, resource) for it in pod.spec.containers)
+    init = (_request(it, resource) for it in pod.spec.init_containers)
+    return max((main, *init))
+
+
+def _request(container: Container, resource: str) -> Quantity:
+    return amount(container, "requests", resource) or ZERO
+
+
+def _full(resource: str, wanted: Quantity, used: Quantity, capacity: str) -> Refusal:
+    def shown(value: Quantity) -> int:
+        return value.milli() if resource == "cpu" else value.value()
+
+    return Refusal(
+        f"OutOf{resource}",
+        f"Node didn't have enough resource: {resource}, requested: {shown(wanted)}, "
+        f"used: {shown(used)}, capacity: {shown(parse(capacity))}",
+    )

@@ -1,0 +1,244 @@
+"""The agent: one node's informers, workers, network and server, started and kept together."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, Literal
+
+import aiohttp
+
+from control.agent.admission import admit
+from control.agent.builtin.runtime import BuiltinRuntime
+from control.agent.cni.network import CniNetwork
+from control.agent.cni.plugin import PluginError
+from control.agent.config import Config
+from control.agent.images.store import ImageStore
+from control.agent.network.sync import NodeNetwork, Settings
+from control.agent.node import describe
+from control.agent.node.register import Registration
+from control.agent.pods import decide
+from control.agent.pods.fields import Host
+from control.agent.pods.objects import Objects
+from control.agent.pods.probes import Asker
+from control.agent.pods.surroundings import Surroundings
+from control.agent.pods.volumes import Volumes
+from control.agent.pods.worker import Worker
+from control.agent.runtime import PodRef
+from control.agent.server.app import serve
+from control.api import kinds
+from control.api.container import Container as ContainerSpec
+from control.api.meta import ObjectMeta
+from control.api.node import ContainerImage, Node
+from control.api.pod import Pod, PodSpec
+from control.api.quantity import parse
+from control.api.service import Service
+from control.client import Client, EventRecorder, Informer, reference
+
+logger = logging.getLogger(__name__)
+
+_HOUSEKEEPING_SECONDS = 60.0
+
+
+class Agent:
+    """Everything that one node's agent does."""
+
+    def __init__(self, config: Config, client: Client, events: EventRecorder) -> None:
+        self._config, self._client, self._events = config, client, events
+        self._images = ImageStore(config.image_dir)
+        self._cni = CniNetwork(config.cni_conf_dir, config.cni_bin_dirs, config.cni_cache_dir)
+        self.runtime = BuiltinRuntime(config.root, self._images, self._cni, config.cgroups())
+        self.workers: dict[str, Worker] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.pods = Informer(
+            client, kinds.POD, field_selector=f"spec.nodeName={config.identity.name}"
+        )
+        self._nodes = Informer(client, kinds.NODE)
+        self._services = Informer(client, kinds.SERVICE)
+        self._network_problem = "the agent has just started"
+        self._registration = Registration(
+            client, config.identity, config.root, lambda: self._network_problem, self._image_list
+        )
+        settings = Settings(config.identity.name, config.overlay, config.cluster, config.conflist)
+        self._network = NodeNetwork(settings, self._all_nodes, self._network_changed)
+
+    async def run(self) -> None:
+        """Until cancelled; containers go on without us."""
+        async with AsyncExitStack() as stack:
+            stack.callback(self.runtime.close)
+            self._config.root.mkdir(parents=True, exist_ok=True)
+            await self.runtime.open()
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            self._around = self._surroundings(session)
+            await stack.enter_async_context(serve(self._config.server, self))
+            self._subscribe()
+            async with asyncio.TaskGroup() as group:
+                for work in self._parts():
+                    group.create_task(work)
+
+    def _parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        informers = (self.pods, self._nodes, self._services)
+        return (
+            *(informer.run() for informer in informers),
+            self._registration.run(),
+            self._network.run(),
+            self._check_network(),
+            self._keep_house(),
+        )
+
+    def _subscribe(self) -> None:
+        self.runtime.subscribe(self._on_runtime)
+        self.pods.subscribe(self._on_pod)
+        self._nodes.subscribe(self._on_node)
+
+    def _surroundings(self, session: aiohttp.ClientSession) -> Surroundings:
+        config = self._config
+        machine = describe.look(config.root)
+        host = Host(
+            config.identity.name, config.identity.addresses,
+            parse(machine.cpus), parse(machine.memory),
+        )  # fmt: skip
+        return Surroundings(
+            runtime=self.runtime,
+            client=self._client,
+            objects=Objects(self._client),
+            volumes=Volumes(config.root / "pods"),
+            asker=Asker(self.runtime, session),
+            host=host,
+            dns=config.dns(),
+            services=self._all_services,
+            record=self._record,
+            clock=time.time,
+        )
+
+    # -- Pods ------------------------------------------------------------------------------------
+
+    def _on_pod(self, _old: Pod | None, new: Pod | None) -> None:
+        if new is None:
+            if _old is not None and (worker := self.workers.get(_old.metadata.uid)):
+                worker.lost()
+            return
+        if _old is not None and _old.metadata.uid != new.metadata.uid:
+            self._on_pod(_old, None)
+        worker = self.workers.get(new.metadata.uid)
+        if worker is None:
+            self._begin(new)
+        else:
+            worker.update(new)
+
+    def _begin(self, pod: Pod, *, gone: bool = False) -> None:
+        worker = Worker(self._around, pod, gone=gone)
+        uid = pod.metadata.uid
+        self.workers[uid] = worker
+        if not gone:
+            self._admit(pod, worker)
+        task = asyncio.create_task(worker.run(), name=f"pod {pod.metadata.name}")
+        self._tasks[uid] = task
+        task.add_done_callback(lambda done: self._ended(uid, done))
+
+    def _admit(self, pod: Pod, worker: Worker) -> None:
+        """A Pod that runs here already was admitted by an earlier agent."""
+        node = self._nodes.get(None, self._config.identity.name)
+        sandboxes, _ = self._around.of(pod.metadata.uid)
+        over = pod.status.phase in ("Succeeded", "Failed") or decide.is_deleted(pod)
+        if node is None or sandboxes or over or pod.status.start_time:
+            return
+        others = [other.pod for uid, other in self.workers.items()
+                  if uid != pod.metadata.uid and other.takes_room]  # fmt: skip
+        if refusal := admit(pod, others, node):
+            worker.reject(refusal.reason, refusal.message)
+
+    def _ended(self, uid: str, task: "asyncio.Task[None]") -> None:
+        self.workers.pop(uid, None)
+        self._tasks.pop(uid, None)
+        if not task.cancelled() and task.exception():
+            logger.error("the worker of Pod %s ended", uid, exc_info=task.exception())
+
+    def _on_runtime(self, pod: PodRef) -> None:
+        if worker := self.workers.get(pod.uid):
+            worker.wake()
+
+    # -- the node --------------------------------------------------------------------------------
+
+    def _on_node(self, _old: Node | None, new: Node | None) -> None:
+        self._network.wake()
+        gone = new is None and _old is not None and _old.metadata.name == self._config.identity.name
+        if gone:
+            self._registration.wake()
+
+    def _network_changed(self) -> None:
+        self._network_wake.set()
+
+    async def _check_network(self) -> None:
+        """Ask the CNI plugins for their STATUS, at once after a change and then now and again."""
+        self._network_wake = asyncio.Event()
+        while True:
+            problem = await self._cni.status()
+            self._network_wake.clear()
+            if problem != self._network_problem:
+                self._network_problem = problem
+                self._registration.wake()
+                for worker in self.workers.values() if not problem else ():
+                    worker.retry()
+            try:
+                async with asyncio.timeout(30 if not problem else 5):
+                    await self._network_wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _keep_house(self) -> None:
+        """Once Pods are known: end what belongs to none, then tidy up now and again."""
+        await self.pods.synced.wait()
+        while True:
+            self._end_orphans()
+            self._around.objects.forget()
+            try:
+                await self._cni.collect(it.id for it in self.runtime.observe().sandboxes)
+            except PluginError as err:
+                logger.warning("CNI GC: %s", err)
+            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+
+    def _end_orphans(self) -> None:
+        """Pods that were deleted while no agent ran."""
+        observed = self.runtime.observe()
+        known = {it.pod.uid: it.pod for it in observed.sandboxes}
+        known |= {it.pod.uid: it.pod for it in observed.containers}
+        uids = known.keys() | self._around.volumes.uids()
+        for uid in uids - self.workers.keys():
+            ref = known.get(uid, PodRef("", "", uid))
+            logger.info("Pod %s (%s) is gone from the API: ending it", ref, uid)
+            self._begin(_orphan(ref, observed.containers), gone=True)
+
+    # -- what the parts ask for ------------------------------------------------------------------
+
+    def _all_nodes(self) -> list[Node]:
+        return list(self._nodes.snapshot().values())
+
+    def _all_services(self) -> tuple[Service, ...]:
+        return tuple(self._services.snapshot().values())
+
+    def _image_list(self) -> list[ContainerImage]:
+        return [ContainerImage(names=[image.name], size_bytes=image.size)
+                for image in self._images.list()]  # fmt: skip
+
+    def _record(
+        self,
+        pod: Pod,
+        kind: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+        container: str = "",
+    ) -> None:
+        about = reference(pod)
+        if container:
+            about = about.model_copy(update={"field_path": f"spec.containers{{{container}}}"})
+        self._events.record(about, kind, reason, message)
+
+
+def _orphan(ref: PodRef, containers: Any) -> Pod:
+    """The little that is known of a Pod whose object is gone."""
+    names = {it.name for it in containers if it.pod.uid == ref.uid}
+    spec = PodSpec(containers=[ContainerSpec(name=name) for name in sorted(names)])
+    meta = ObjectMeta(name=ref.name, namespace=ref.namespace, uid=ref.uid)
+    return Pod(metadata=meta, spec=spec)

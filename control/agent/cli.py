@@ -1,0 +1,113 @@
+"""``podwire agent``: flags in, a running agent out."""
+
+import asyncio
+import logging
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from control.agent import cleanup
+from control.agent.agent import Agent
+from control.agent.config import BadFlag, Config, ServerConfig, addresses, cidrs, labels
+from control.agent.node.describe import Identity
+from control.client import Client, EventRecorder
+from control.client.process import configuration, run
+
+_path = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--kubeconfig", type=_path, help="Which API server, and who we are there.")
+@click.option("--node-name", default=socket.gethostname, help="Default: the host name.")
+@click.option("--node-ip", default="", help="This node's address, IP[,IP6].")
+@click.option("--node-labels", default="", help="Labels to register with, KEY=VALUE,...")
+@click.option("--overlay", type=click.Choice(["routes", "vxlan"]), default="routes",
+              show_default=True, help="How Pods' packets get to other nodes.")  # fmt: skip
+@click.option("--cluster-cidr", default="", help="The Pods' ranges, CIDR[,CIDR6]; default: those "
+              "of all Nodes.")  # fmt: skip
+@click.option("--cluster-dns", default="", help="The cluster's DNS servers, IP[,IP6].")
+@click.option("--cluster-domain", default="cluster.local", show_default=True)
+@click.option("--resolv-conf", type=_path, default=Path("/etc/resolv.conf"), show_default=True)
+@click.option("--tls-cert", type=_path, help="Certificate of the agent's server on --port.")
+@click.option("--tls-key", type=_path)
+@click.option("--client-ca", type=_path, help="Whose clients the server believes.")
+@click.option("--address", default="", help="Where the server listens; default: everywhere.")
+@click.option("--port", type=click.IntRange(1, 65535), default=10250, show_default=True)
+@click.option("--root-dir", type=_path, default=Path("/var/lib/podwire/agent"), show_default=True)
+@click.option("--image-dir", type=_path, default=Path("/var/lib/podwire/images"),
+              show_default=True)  # fmt: skip
+@click.option("--cni-conf-dir", type=_path, default=Path("/etc/cni/net.d"), show_default=True)
+@click.option("--cni-bin-dir", default="/opt/cni/bin", show_default=True, help="DIR[:DIR...]")
+@click.option("--cni-cache-dir", type=_path, default=Path("/var/lib/cni"), show_default=True)
+@click.option(
+    "--cgroup-root", default="", help="Default: from the agent's own cgroup, or /podwire."
+)
+@click.option("--cleanup", "clean", is_flag=True, help="Remove every Pod and all of the node "
+              "network, and end.")  # fmt: skip
+@click.option("-v", "--verbose", is_flag=True, help="Log every decision.")
+def main(verbose: bool, clean: bool, kubeconfig: Path | None, **flags: Any) -> None:
+    """Run the Pods of this node, and connect it to the others."""
+    try:
+        config = from_flags(flags)
+    except BadFlag as err:
+        raise click.UsageError(str(err)) from err
+    if clean:
+        run(cleanup.remove_all(config), verbose=verbose)
+        return
+    if kubeconfig is None:
+        raise click.UsageError("Missing option '--kubeconfig'.")
+    if not config.identity.addresses:
+        raise click.UsageError(
+            "Missing option '--node-ip': which of the host's addresses others use."
+        )
+    run(_serve(config, kubeconfig), verbose=verbose)
+
+
+def from_flags(flags: dict[str, Any]) -> Config:
+    """The settings; raises BadFlag."""
+    identity = Identity(
+        flags["node_name"].lower(),
+        addresses("--node-ip", flags["node_ip"]),
+        labels("--node-labels", flags["node_labels"]),
+    )
+    return Config(
+        identity=identity,
+        overlay=flags["overlay"],
+        cluster=cidrs("--cluster-cidr", flags["cluster_cidr"]),
+        root=flags["root_dir"],
+        image_dir=flags["image_dir"],
+        cni_conf_dir=flags["cni_conf_dir"],
+        cni_bin_dirs=tuple(Path(part) for part in flags["cni_bin_dir"].split(":") if part),
+        cni_cache_dir=flags["cni_cache_dir"],
+        cgroup_root=flags["cgroup_root"],
+        cluster_dns=addresses("--cluster-dns", flags["cluster_dns"]),
+        cluster_domain=flags["cluster_domain"],
+        resolv_conf=flags["resolv_conf"],
+        server=_server(flags),
+    )
+
+
+def _server(flags: dict[str, Any]) -> ServerConfig:
+    files = {name: flags[name] for name in ("tls_cert", "tls_key", "client_ca")}
+    given = [name for name, path in files.items() if path is not None]
+    if given and len(given) < len(files):
+        raise BadFlag("--tls-cert, --tls-key and --client-ca go together")
+    for name in given:
+        if not files[name].is_file():
+            raise BadFlag(f"--{name.replace('_', '-')}: no file {files[name]}")
+    return ServerConfig(flags["address"], flags["port"], *files.values())
+
+
+async def _serve(config: Config, kubeconfig: Path) -> None:
+    if sys.version_info < (3, 12):
+        # Without it every plugin and probe that is run costs a thread that waits for it.
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    async with (
+        Client(configuration(kubeconfig)) as client,
+        EventRecorder(client, "kubelet", host=config.identity.name) as events,
+    ):
+        await Agent(config, client, events).run()

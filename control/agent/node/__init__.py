@@ -1,0 +1,1 @@
+"""This node in the API: its Node object and its Lease."""

@@ -1,0 +1,224 @@
+"""The Node object of this machine: labels, addresses, capacity, conditions. Pure but for `look`."""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from control.api import node as api
+from control.api.meta import Condition, ObjectMeta
+from control.api.node import Node
+from control.client.times import rfc3339
+
+PORT = 10250
+VERSION = "v1.34.0-podwire"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+_MOST_PODS = 110
+_LOW_MEMORY = 100 * 1024**2  # kubelet's memory.available
+_LOW_DISK = 0.10  # kubelet's nodefs.available
+_LOW_PIDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What was seen of the host."""
+
+    cpus: int = 1
+    memory: int = 0  # bytes
+    memory_available: int = 0
+    disk: int = 0  # bytes, of the agent's folder
+    disk_available: int = 0
+    pids: int = 0
+    pids_used: int = 0
+    kernel: str = ""
+    os_image: str = ""
+    machine_id: str = ""
+    system_uuid: str = ""
+    boot_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this node is."""
+
+    name: str
+    addresses: tuple[str, ...]
+    labels: tuple[tuple[str, str], ...] = ()
+    runtime: str = "podwire://0.1.0"
+
+
+def look(folder: Path) -> Machine:
+    """The host as it is; what cannot be read has its zero."""
+    memory = _meminfo()
+    disk = shutil.disk_usage(folder)
+    return Machine(
+        cpus=len(os.sched_getaffinity(0)),
+        memory=memory.get("MemTotal", 0),
+        memory_available=memory.get("MemAvailable", 0),
+        disk=disk.total,
+        disk_available=disk.free,
+        pids=int(_read("/proc/sys/kernel/pid_max") or 0),
+        pids_used=sum(entry.name.isdecimal() for entry in Path("/proc").iterdir()),
+        kernel=platform.release(),
+        os_image=_os_image(),
+        machine_id=_read("/etc/machine-id"),
+        system_uuid=_read("/sys/class/dmi/id/product_uuid"),
+        boot_id=_read("/proc/sys/kernel/random/boot_id"),
+    )
+
+
+def _meminfo() -> dict[str, int]:
+    values = {}
+    for line in _read("/proc/meminfo").splitlines():
+        name, _, rest = line.partition(":")
+        number = rest.split()
+        if number and number[0].isdecimal():
+            values[name] = int(number[0]) * 1024
+    return values
+
+
+def _os_image() -> str:
+    for line in _read("/etc/os-release").splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip('"')
+    return "Linux"
+
+
+def _read(path: str) -> str:
+    with suppress(OSError):
+        return Path(path).read_text().strip()
+    return ""
+
+
+def labels(identity: Identity) -> dict[str, str]:
+    """The labels that a node gives itself."""
+    machine = _architecture()
+    own = {
+        "kubernetes.io/hostname": identity.name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": machine,
+        "beta.kubernetes.io/os": "linux",
+        "beta.kubernetes.io/arch": machine,
+    }
+    return own | dict(identity.labels)
+
+
+def node(identity: Identity, status: api.NodeStatus) -> Node:
+    """The object to register."""
+    return Node(metadata=ObjectMeta(name=identity.name, labels=labels(identity)), status=status)
+
+
+def status(
+    identity: Identity,
+    machine: Machine,
+    before: Iterable[Condition],
+    *,
+    network_problem: str,
+    images: Iterable[api.ContainerImage],
+    now: float,
+) -> api.NodeStatus:
+    """The status to report. Conditions that others keep (NetworkUnavailable) are left alone."""
+    resources = _resources(machine)
+    addresses = [api.NodeAddress(type="InternalIP", address=text) for text in identity.addresses]
+    return api.NodeStatus(
+        capacity=resources,
+        allocatable=resources,
+        conditions=_conditions(machine, before, network_problem, now),
+        addresses=[*addresses, api.NodeAddress(type="Hostname", address=identity.name)],
+        node_info=_info(identity, machine),
+        daemon_endpoints=api.NodeDaemonEndpoints(kubelet_endpoint=api.DaemonEndpoint(port=PORT)),
+        images=list(images),
+    )
+
+
+def _resources(machine: Machine) -> dict[str, str]:
+    return {
+        "cpu": str(machine.cpus),
+        "memory": f"{machine.memory // 1024}Ki",
+        "ephemeral-storage": f"{machine.disk // 1024}Ki",
+        "pods": str(_MOST_PODS),
+    }
+
+
+def _info(identity: Identity, machine: Machine) -> api.NodeSystemInfo:
+    return api.NodeSystemInfo(
+        machine_id=machine.machine_id,
+        system_uuid=machine.system_uuid,
+        boot_id=machine.boot_id,
+        kernel_version=machine.kernel,
+        os_image=machine.os_image,
+        container_runtime_version=identity.runtime,
+        kubelet_version=VERSION,
+        kube_proxy_version="",
+        operating_system="linux",
+        architecture=_architecture(),
+    )
+
+
+def _conditions(
+    machine: Machine, before: Iterable[Condition], network_problem: str, now: float
+) -> list[Condition]:
+    low_memory = 0 < machine.memory_available < _LOW_MEMORY
+    low_disk = machine.disk_available < machine.disk * _LOW_DISK
+    low_pids = 0 < machine.pids * (1 - _LOW_PIDS) < machine.pids_used
+    wanted = [
+        _pressure("MemoryPressure", low_memory, "InsufficientMemory", "SufficientMemory", "memory"),
+        _pressure("DiskPressure", low_disk, "DiskPressure", "NoDiskPressure", "disk"),
+        _pressure("PIDPressure", low_pids, "InsufficientPID", "SufficientPID", "PID"),
+        _ready(network_problem),
+    ]
+    old = {item.type: item for item in before}
+    return [_timed(item, old.get(item.type), now) for item in wanted]
+
+
+def _pressure(kind: str, on: bool, bad: str, good: str, what: str) -> Condition:
+    has = "insufficient" if what == "memory" and on else "sufficient" if not on else "low"
+    if what == "disk":
+        message = f"kubelet has {'disk pressure' if on else 'no disk pressure'}"
+    else:
+        message = f"kubelet has {has} {what} available"
+    return Condition(
+        type=kind, status="True" if on else "False", reason=bad if on else good, message=message
+    )
+
+
+def _ready(network_problem: str) -> Condition:
+    if not network_problem:
+        return Condition(type="Ready", status="True", reason="KubeletReady",
+                         message="kubelet is posting ready status")  # fmt: skip
+    return Condition(
+        type="Ready",
+        status="False",
+        reason="KubeletNotReady",
+        message="container runtime network not ready: NetworkReady=false "
+        f"reason:NetworkPluginNotReady message:{network_problem}",
+    )
+
+
+def _timed(wanted: Condition, old: Condition | None, now: float) -> Condition:
+    same = old is not None and old.status == wanted.status
+    changed = old.last_transition_time if same and old else None
+    update = {"last_heartbeat_time": rfc3339(now), "last_transition_time": changed or rfc3339(now)}
+    return wanted.model_copy(update=update)
+
+
+def differs(old: api.NodeStatus, new: api.NodeStatus) -> bool:
+    """Whether there is more to report than another heartbeat."""
+    return _essence(old) != _essence(new)
+
+
+def _essence(status: api.NodeStatus) -> object:
+    """A status without its clock and what moves all the time; conditions that we set."""
+    mine = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
+    conditions = sorted((item.type, item.status, item.reason or "", item.message or "")
+                        for item in status.conditions if item.type in mine)  # fmt: skip
+    wire = status.wire()
+    fields = ("capacity", "allocatable", "addresses", "nodeInfo", "daemonEndpoints", "images")
+    return conditions, {name: wire.get(name) for name in fields}
+
+
+def _architecture() -> str:
+    return _ARCHITECTURES.get(platform.machine(), platform.machine())

@@ -1,0 +1,170 @@
+"""Keeping this node's object and Lease alive: registered, reported on, registered again.
+
+Source: kubelet's tryUpdateNodeStatus and KEP-589 (Leases in kube-node-lease every 10 s; the status
+when it changed, and every 5 minutes).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+from control.agent.node import describe
+from control.agent.node.describe import Identity
+from control.api import kinds
+from control.api.cluster import Lease, LeaseSpec
+from control.api.meta import ObjectMeta, OwnerReference
+from control.api.node import ContainerImage, Node, NodeStatus
+from control.client import ApiError, Client, ClientError
+from control.client.times import rfc3339_micro
+
+logger = logging.getLogger(__name__)
+
+_NAMESPACE = "kube-node-lease"
+_LEASE_SECONDS = 40
+_PERIOD = 10.0
+_REPORT_SECONDS = 300.0
+_RETRY_SECONDS = 0.5
+
+
+class Registration:
+    """This node in the API."""
+
+    def __init__(
+        self,
+        client: Client,
+        identity: Identity,
+        folder: Path,
+        network_problem: Callable[[], str],
+        images: Callable[[], list[ContainerImage]],
+    ) -> None:
+        self._client, self._identity, self._folder = client, identity, folder
+        self._network_problem, self._images = network_problem, images
+        self._wake = asyncio.Event()
+        self._reported = 0.0
+        self._lease: Lease | None = None
+        self._said = ""
+
+    def wake(self) -> None:
+        """Something that the status shows may have changed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """For ever, status and Lease side by side."""
+        await asyncio.gather(self._keep_status(), self._keep_lease())
+
+    # -- the object ------------------------------------------------------------------------------
+
+    async def _keep_status(self) -> None:
+        while True:
+            self._wake.clear()
+            pause = _PERIOD if await self._try(self._report) else _RETRY_SECONDS
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+
+    async def _report(self) -> None:
+        """Create the Node, or patch what is not as it should be."""
+        try:
+            have = await self._client.get(kinds.NODE, None, self._identity.name)
+        except ApiError as err:
+            if not err.not_found:
+                raise
+            await self._create()
+            return
+        await self._correct_labels(have)
+        status = self._status(have)
+        due = time.monotonic() - self._reported >= _REPORT_SECONDS
+        if due or describe.differs(have.status, status):
+            patch = {"status": status.wire()}
+            patch["status"]["addresses"].insert(0, {"$patch": "replace"})
+            await self._client.patch(
+                kinds.NODE, None, self._identity.name, patch, type="strategic",
+                subresource="status",
+            )  # fmt: skip
+            self._reported = time.monotonic()
+
+    async def _create(self) -> None:
+        wanted = describe.node(self._identity, self._status(Node()))
+        await self._client.create(kinds.NODE, wanted)
+        logger.info("node %s registered", self._identity.name)
+        self._lease = None  # it has to be owned by the new object
+        self._wake.set()  # a server that drops the status on create gets it now
+
+    async def _correct_labels(self, have: Node) -> None:
+        wanted = describe.labels(self._identity)
+        if wanted.items() <= have.metadata.labels.items():
+            return
+        await self._client.patch(
+            kinds.NODE, None, self._identity.name, {"metadata": {"labels": wanted}}
+        )
+
+    def _status(self, have: Node) -> NodeStatus:
+        return describe.status(
+            self._identity,
+            describe.look(self._folder),
+            have.status.conditions,
+            network_problem=self._network_problem(),
+            images=self._images(),
+            now=time.time(),
+        )
+
+    # -- the Lease -------------------------------------------------------------------------------
+
+    async def _keep_lease(self) -> None:
+        while True:
+            pause = _PERIOD if await self._try(self._renew) else _RETRY_SECONDS
+            await asyncio.sleep(pause)
+
+    async def _renew(self) -> None:
+        try:
+            lease = self._lease or await self._find_lease()
+            if lease is None:
+                self._lease = await self._create_lease()
+                return
+            spec = lease.spec.model_copy(update=self._renewal())
+            renewed = lease.model_copy(update={"spec": spec})
+            self._lease = await self._client.update(kinds.LEASE, renewed)
+        except ApiError:
+            self._lease = None  # deleted, or written by somebody else: look again
+            raise
+
+    async def _find_lease(self) -> Lease | None:
+        try:
+            return await self._client.get(kinds.LEASE, _NAMESPACE, self._identity.name)
+        except ApiError as err:
+            if err.not_found:
+                return None
+            raise
+
+    async def _create_lease(self) -> Lease:
+        """Owned by the Node, so that it goes with it."""
+        node = await self._client.get(kinds.NODE, None, self._identity.name)
+        owner = OwnerReference(
+            api_version="v1", kind="Node", name=node.metadata.name, uid=node.metadata.uid
+        )
+        meta = ObjectMeta(name=self._identity.name, namespace=_NAMESPACE, owner_references=[owner])
+        spec = LeaseSpec().model_copy(update=self._renewal())
+        return await self._client.create(kinds.LEASE, Lease(metadata=meta, spec=spec))
+
+    def _renewal(self) -> dict[str, object]:
+        return {
+            "holder_identity": self._identity.name,
+            "lease_duration_seconds": _LEASE_SECONDS,
+            "renew_time": rfc3339_micro(time.time()),
+        }
+
+    # -- failures --------------------------------------------------------------------------------
+
+    async def _try(self, step: Callable[[], Awaitable[None]]) -> bool:
+        """Whether a step worked; a failure is said once, not at every try."""
+        try:
+            await step()
+        except ClientError as err:
+            if str(err) != self._said:
+                logger.warning("node %s: %s; trying again", self._identity.name, err)
+            self._said = str(err)
+            return False
+        self._said = ""
+        return True
