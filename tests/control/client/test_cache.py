@@ -1,0 +1,158 @@
+"""An informer's memory: any order, split or repetition of events ends in the same snapshot."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from control.api.cluster import ConfigMap
+from control.api.meta import ObjectMeta
+from control.client.cache import Cache
+from control.client.rest import Listing
+from control.client.stream import Bookmark, Change
+
+NAMES = ["a", "b", "c"]
+
+
+def config_map(name: str, uid: str, version: int) -> ConfigMap:
+    meta = ObjectMeta(name=name, namespace="n", uid=uid, resource_version=str(version))
+    return ConfigMap(metadata=meta)
+
+
+@st.composite
+def histories(draw):
+    """What a server does: (events with versions 1..n, the objects that are left)."""
+    live: dict[str, ConfigMap] = {}
+    events = []
+    for version in range(1, draw(st.integers(1, 14)) + 1):
+        name = draw(st.sampled_from(NAMES))
+        held = live.get(name)
+        if held is None:
+            live[name] = config_map(name, f"{name}-{version}", version)
+            events.append(Change("ADDED", live[name]))
+        elif draw(st.booleans()):
+            live[name] = config_map(name, held.metadata.uid, version)
+            events.append(Change("MODIFIED", live[name]))
+        else:
+            del live[name]
+            events.append(Change("DELETED", config_map(name, held.metadata.uid, version)))
+    return events, {item.key: item for item in live.values()}
+
+
+def listing(events, upto: int) -> Listing[ConfigMap]:
+    """The collection after the first `upto` events."""
+    live: dict[str, ConfigMap] = {}
+    for event in events[:upto]:
+        live.pop(event.object.metadata.name, None)
+        if event.verb != "DELETED":
+            live[event.object.metadata.name] = event.object
+    return Listing(tuple(live.values()), str(upto))
+
+
+@given(histories(), st.data())
+def test_any_order_and_any_repetition_end_alike(history, data):
+    events, final = history
+    repeats = data.draw(st.lists(st.sampled_from(events), max_size=6))
+    cache = Cache()
+    for event in data.draw(st.permutations([*events, *repeats])):
+        cache.apply(event)
+    assert cache.snapshot() == final
+
+
+@given(histories(), st.data())
+def test_lists_bookmarks_and_cut_watches_in_between_end_alike(history, data):
+    events, final = history
+    cache, at = Cache(), 0
+    steps = data.draw(st.lists(st.sampled_from(["watch", "list", "bookmark", "again"])))
+    for step in [*steps, *["watch"] * len(events)]:
+        if step == "watch" and at < len(events):
+            cache.apply(events[at])
+            at += 1
+        elif step == "list":
+            at = min(len(events), at + 1)
+            cache.replace(listing(events, at))
+        elif step == "bookmark":
+            cache.apply(Bookmark(str(at)))
+        elif step == "again":  # a watch that resumes from an earlier version repeats what was seen
+            for event in events[at // 2 : at]:
+                cache.apply(event)
+    assert cache.snapshot() == final
+    assert cache.resource_version == str(len(events))
+
+
+@given(histories(), st.data())
+def test_differences_lead_from_each_snapshot_to_the_next(history, data):
+    events, _ = history
+    cache, follower = Cache(), {}
+    for event in data.draw(st.permutations(events)):
+        if data.draw(st.booleans()):
+            changes = cache.replace(listing(events, len(events)))
+        else:
+            changes = cache.apply(event)
+        for old, new in changes:
+            assert old is None or new is None or old.metadata.uid == new.metadata.uid
+            assert follower.get((old or new).key) == old
+            if new is None:
+                del follower[old.key]
+            else:
+                follower[new.key] = new
+        assert follower == cache.snapshot()
+
+
+@given(histories(), st.data())
+def test_what_we_wrote_ourselves_is_known_at_once_and_for_good(history, data):
+    """Learn and bury some events early, as a writer does; the watch brings them all later."""
+    events, final = history
+    cache, learnt = Cache(), {}
+    for index, event in enumerate(events):
+        lead = data.draw(st.integers(index, min(index + 2, len(events) - 1)))
+        early = events[lead]
+        if early.verb == "DELETED":
+            cache.bury(early.object)
+        else:
+            cache.learn(early.object)
+            learnt[early.object.metadata.uid] = early.object
+        if data.draw(st.booleans()):
+            cache.replace(listing(events, index))
+            cache.apply(Bookmark(str(index)))
+        cache.apply(event)
+    assert cache.snapshot() == final
+
+
+def test_a_list_from_before_our_write_does_not_undo_it():
+    cache = Cache()
+    cache.replace(Listing((), "5"))
+    mine = config_map("a", "u", 9)
+    cache.learn(mine)
+    cache.replace(Listing((), "7"))
+    assert cache.snapshot() == {mine.key: mine}
+    cache.replace(Listing((), "9"))
+    assert not cache.snapshot()
+
+
+def test_what_is_buried_does_not_come_back_with_late_news():
+    cache = Cache()
+    one = config_map("a", "u", 3)
+    cache.learn(one)
+    assert cache.bury(one) == [(one, None)]
+    cache.apply(Change("MODIFIED", config_map("a", "u", 4)))
+    cache.replace(Listing((config_map("a", "u", 4),), "4"))
+    assert not cache.snapshot()
+    cache.apply(Change("DELETED", config_map("a", "u", 5)))
+    again = config_map("a", "v", 6)
+    cache.apply(Change("ADDED", again))
+    assert cache.snapshot() == {again.key: again}
+
+
+def test_a_snapshot_never_changes():
+    cache = Cache()
+    cache.apply(Change("ADDED", config_map("a", "u", 1)))
+    before = cache.snapshot()
+    cache.apply(Change("DELETED", config_map("a", "u", 2)))
+    assert len(before) == 1 and not cache.snapshot()
+
+
+def test_a_server_restored_from_a_backup_is_believed():
+    cache = Cache()
+    cache.replace(Listing((config_map("a", "u", 90),), "100"))
+    cache.replace(Listing((config_map("b", "v", 7),), "8"))
+    assert [key[1] for key in cache.snapshot()] == ["b"]
+    assert cache.resource_version == "8"

@@ -1,0 +1,227 @@
+"""Informers on the wire: whatever a server does, the snapshot ends as the server's is."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import orjson
+import pytest
+from aiohttp import web
+
+from control.api import kinds
+from control.client import Client, ClientConfig, Informer
+from control.client.backoff import Backoff
+from tests.control.cluster import until
+
+
+def wire(name: str, version: int, uid: str | None = None, **more) -> dict:
+    meta = {"name": name, "namespace": "n", "uid": uid or name, "resourceVersion": str(version)}
+    return {"metadata": meta} | more
+
+
+def line(verb: str, item: dict) -> bytes:
+    return orjson.dumps({"type": verb, "object": item}) + b"\n"
+
+
+def listing(version: int, *items: dict) -> web.Response:
+    body = {"kind": "ConfigMapList", "metadata": {"resourceVersion": str(version)}}
+    return web.json_response(body | {"items": list(items)})
+
+
+class Script:
+    """A server that answers by a script: the next step for each list, and for each watch."""
+
+    def __init__(self) -> None:
+        self.lists: list[web.StreamResponse | Callable[[], web.StreamResponse]] = []
+        self.watches: list[tuple[bytes, ...]] = []
+        self.resumed: list[str] = []
+        self.hold = asyncio.Event()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            step = self.lists.pop(0)
+            return step() if callable(step) else step
+        self.resumed.append(request.query["resourceVersion"])
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for chunk in self.watches.pop(0) if self.watches else ():
+            await response.write(chunk)
+            await asyncio.sleep(0)
+        if not self.watches:
+            await self.hold.wait()
+        return response
+
+
+@asynccontextmanager
+async def served(script: Script, port: int = 0) -> AsyncIterator[int]:
+    app = web.Application()
+    app.router.add_get("/api/v1/configmaps", script.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.01)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
+    await site.start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        script.hold.set()
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def script() -> Script:
+    return Script()
+
+
+@asynccontextmanager
+async def following(port: int, **options) -> AsyncIterator[Informer]:
+    async with Client(ClientConfig(f"http://127.0.0.1:{port}")) as client:
+        backoff = Backoff(0.001, 0.01)
+        informer = Informer(client, kinds.CONFIG_MAP, backoff=backoff, **options)
+        task = asyncio.create_task(informer.run())
+        try:
+            yield informer
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+def names(informer: Informer) -> str:
+    return "".join(sorted(name for _, name in informer.snapshot()))
+
+
+async def test_list_then_watch(script):
+    script.lists = [listing(5, wire("a", 3))]
+    script.watches = [(line("ADDED", wire("b", 6)), line("DELETED", wire("a", 7)))]
+    async with served(script) as port, following(port) as informer:
+        await until(lambda: informer.resource_version == "7")
+        assert informer.synced.is_set() and names(informer) == "b"
+        assert script.resumed[0] == "5"
+
+
+async def test_a_cut_watch_resumes_and_loses_nothing(script):
+    halves = line("ADDED", wire("b", 6))
+    script.lists = [listing(5, wire("a", 3))]
+    script.watches = [
+        (halves[:20],),  # cut in the middle of an event
+        (halves[:9], halves[9:], line("BOOKMARK", wire("", 8))),
+        (line("ADDED", wire("b", 6)), line("ADDED", wire("c", 9))),  # one of them again
+    ]
+    seen = []
+    async with served(script) as port, following(port) as informer:
+        informer.subscribe(lambda old, new: seen.append((old and old.key[1], new and new.key[1])))
+        await until(lambda: informer.resource_version == "9")
+        assert script.resumed[:3] == ["5", "5", "8"]
+        assert names(informer) == "abc"
+        assert seen == [(None, "a"), (None, "b"), (None, "c")]
+
+
+async def test_gone_means_list_again_and_say_what_changed(script):
+    gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+    script.lists = [
+        listing(5, wire("a", 3), wire("b", 4)),
+        listing(20, wire("b", 4), wire("c", 15)),
+    ]
+    script.watches = [(line("ERROR", gone),), ()]
+    seen = []
+    async with served(script) as port, following(port) as informer:
+        informer.subscribe(lambda old, new: seen.append((old and old.key[1], new and new.key[1])))
+        await until(lambda: informer.resource_version == "20")
+        assert seen == [(None, "a"), (None, "b"), ("a", None), (None, "c")]
+
+
+async def test_gone_as_an_http_status_is_the_same(script):
+    script.lists = [
+        web.json_response({"kind": "Status", "code": 410, "reason": "Gone"}, status=410),
+        listing(5, wire("a", 3)),
+    ]
+    async with served(script) as port, following(port) as informer:
+        await until(lambda: names(informer) == "a")
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"garbage\n", b"{}\n", b'{"type":"ADDED"}\n', b"\xff\xfe\n", b'{"type":"X","object":1}\n'],
+)
+async def test_garbage_ends_the_watch_not_the_informer(script, garbage):
+    script.lists = [listing(5)]
+    script.watches = [
+        (line("ADDED", wire("a", 6)), garbage, line("ADDED", wire("lost", 7))),
+        (line("ADDED", wire("b", 7)),),
+    ]
+    async with served(script) as port, following(port) as informer:
+        await until(lambda: names(informer) == "ab")
+        assert script.resumed[1] == "6"
+
+
+async def test_an_unreadable_object_is_left_out_and_the_rest_goes_on(script, caplog):
+    bad = wire("bad", 3, data=["not", "a", "mapping"])
+    script.lists = [listing(5, bad, wire("a", 4))]
+    script.watches = [(line("MODIFIED", wire("a", 6, data=7)), line("ADDED", wire("b", 7)))]
+    async with served(script) as port, following(port) as informer:
+        await until(lambda: names(informer) == "ab")
+        assert "ConfigMap n/bad: data" in caplog.text and "ConfigMap n/a: data" in caplog.text
+
+
+async def test_a_silent_watch_is_taken_for_dead(script):
+    script.lists = [listing(5)]
+    script.watches = [(line("ADDED", wire("a", 6)),)]
+    async with served(script) as port, following(port, silence_seconds=0.1) as informer:
+        await until(lambda: len(script.resumed) >= 3)
+        assert names(informer) == "a" and set(script.resumed[1:]) == {"6"}
+
+
+async def test_a_server_that_is_away_is_waited_for(script):
+    script.lists = [listing(5, wire("a", 3))]
+    async with served(script) as port:
+        pass  # now we know a port where nobody listens
+    async with following(port) as informer:
+        await asyncio.sleep(0.05)
+        assert not informer.synced.is_set()
+        fresh = Script()
+        fresh.lists = [listing(5, wire("a", 3))]
+        async with served(fresh, port):
+            await until(lambda: names(informer) == "a")
+
+
+async def test_a_restarted_server_is_resumed_and_an_outage_is_told(script):
+    recoveries = []
+    script.lists = [listing(5, wire("a", 3))]
+    async with served(script) as port:
+        context = following(port, on_recovery=lambda: recoveries.append(1))
+        informer = await context.__aenter__()
+        await until(lambda: names(informer) == "a")
+    await asyncio.sleep(0.05)
+    fresh = Script()
+    fresh.watches = [(line("ADDED", wire("b", 6)),)]
+    async with served(fresh, port):
+        await until(lambda: names(informer) == "ab")
+        assert fresh.resumed[0] == "5" and recoveries == [1]
+        await context.__aexit__(None, None, None)
+
+
+async def test_a_server_error_is_retried(script):
+    script.lists = [web.Response(status=500, text="boom"), listing(5, wire("a", 3))]
+    async with served(script) as port, following(port) as informer:
+        await until(lambda: names(informer) == "a")
+
+
+async def test_a_failing_subscriber_does_not_blind_the_others(script, caplog):
+    script.lists = [listing(5, wire("a", 3))]
+    seen = []
+
+    def fails(old, new):
+        raise RuntimeError("mine")
+
+    async with served(script) as port, following(port) as informer:
+        informer.subscribe(fails)
+        stop = informer.subscribe(lambda old, new: seen.append(new))
+        await until(lambda: len(seen) == 1)
+        stop()
+    assert "mine" in caplog.text
+
+
+async def test_very_long_lines_are_read(script):
+    script.lists = [listing(5)]
+    script.watches = [(line("ADDED", wire("a", 6, data={"x": "y" * 2_000_000})),)]
+    async with served(script) as port, following(port) as informer:
+        await until(lambda: names(informer) == "a")
