@@ -8,13 +8,13 @@ from functools import partial
 from aiohttp import ClientConnectionResetError, web
 from multidict import CIMultiDict
 
-from control.api.kinds import Kind
-from control.server import errors, info
+from control.server import errors, info, streams
 from control.server.answer import JSON, Answer, warning_headers
 from control.server.authn import Authenticator
 from control.server.errors import Refused
-from control.server.framing import frame
+from control.server.forms import parse_form
 from control.server.pages import PUBLIC, page
+from control.server.render import frame
 from control.server.verbs import perform
 from control.server.watch import Signal, watch
 from control.server.world import BODY_LIMIT, Call, User, World
@@ -29,7 +29,7 @@ class Handler:
     def __init__(self, world: World, authenticator: Authenticator) -> None:
         self._world = world
         self._authenticator = authenticator
-        self._cuts: set[Callable[[], None]] = set()  # one for each open watch
+        self._cuts: set[Callable[[], None]] = set()  # one for each open watch and stream
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; raises only what a client that has gone away causes."""
@@ -48,7 +48,7 @@ class Handler:
             return _respond(Answer(refused.body(), refused.code))
 
     def close(self) -> None:
-        """End all watches."""
+        """End all watches and streams."""
         for cut in tuple(self._cuts):
             cut()
 
@@ -63,6 +63,8 @@ class Handler:
         call = await _parse(request, user)
         if call.info.verb == "watch":
             return await self._watch(request, call)
+        if streams.is_stream(call.info):
+            return await self._stream(request, call)
         return _respond(await perform(self._world, call))
 
     def _user(self, request: web.Request) -> User | None:
@@ -78,18 +80,19 @@ class Handler:
             await response.prepare(request)
             self._cuts.add(cut)
             try:
-                await response.write(_frames(call.info.kind, first))
+                await response.write(self._frames(call, first))
                 async for batch in signals:
-                    await response.write(_frames(call.info.kind, batch))
+                    await response.write(self._frames(call, batch))
             except ClientConnectionResetError:
                 log.debug("watch of %s: the client has gone", request.path)
             finally:
                 self._cuts.discard(cut)
         return response
 
-
-def _frames(kind: Kind, signals: Iterable[Signal]) -> bytes:
-    return b"".join(frame(kind, signal) for signal in signals)
+    def _frames(self, call: Call, signals: Iterable[Signal]) -> bytes:
+        now, include = self._world.now(), call.query.get("includeObject", "")
+        kind = call.info.kind
+        return b"".join(frame(call.form, kind, signal, now, include) for signal in signals)
 
 
 async def _parse(request: web.Request, user: User) -> Call:
@@ -98,7 +101,9 @@ async def _parse(request: web.Request, user: User) -> Call:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge as err:
         raise errors.too_large(BODY_LIMIT) from err
-    return Call(found, user, request.query, body, request.headers.get("Content-Type", ""))
+    headers = request.headers
+    form = parse_form(headers.get("Accept", ""))
+    return Call(found, user, request.query, body, headers.get("Content-Type", ""), form)
 
 
 def _cut(request: web.Request) -> None:

@@ -1,205 +1,224 @@
-"""The agent's HTTPS server, with kubelet's paths; the API server is its one client.
+"""The agent's HTTPS server, with the paths of the kubelet's: logs, exec, attach, Pods.
 
-Only certificates of the cluster's CA get in, and of those only the API server's own
-(``kube-apiserver-kubelet-client``) and administrators': whoever may exec is root on the node.
+    GET      /containerLogs/NAMESPACE/POD/CONTAINER?follow=&tailLines=&...
+    GET|POST /exec/NAMESPACE/POD/CONTAINER?command=&input=&output=&error=&tty=     (WebSocket)
+    GET|POST /attach/NAMESPACE/POD/CONTAINER?input=&output=&error=&tty=            (WebSocket)
+    GET      /pods, /healthz
+
+Whoever comes needs a certificate of the cluster's authority, and to be the API server or an
+administrator: other identities of the cluster, such as other nodes, have no business in Pods.
 """
 
 import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import orjson
 from aiohttp import web
 
-from control.agent.config import ServerConfig
-from control.agent.pods.decide import latest
 from control.agent.runtime import Container, Phase, Runtime, RuntimeFailure
-from control.agent.server import exec as channels
-from control.agent.server import logs
+from control.agent.server import attach, logs, lookup, session
+from control.agent.server.channels import parse_wanted
+from control.agent.server.refusal import Refusal
+from control.api.base import encode
 from control.api.pod import Pod
-from control.client import Informer
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-_CLIENT, _ADMINISTRATORS = "kube-apiserver-kubelet-client", "system:masters"
+_USER = "kube-apiserver-kubelet-client"
+_GROUP = "system:masters"
+_LAST_ANSWERS = 1.0
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Served(Protocol):
-    """What the server shows of the agent."""
+class Pods(Protocol):
+    """The Pods of this node, as an informer has them."""
+
+    def get(self, namespace: str | None, name: str) -> Pod | None:
+        """One of them."""
+
+    def snapshot(self) -> Mapping[tuple[str, str], Pod]:
+        """All of them."""
+
+
+class Node(Protocol):
+    """What is served."""
+
+    @property
+    def pods(self) -> Pods:
+        """What should run here."""
 
     @property
     def runtime(self) -> Runtime:
-        """Who runs the containers."""
+        """What runs it."""
+
+
+class Settings(Protocol):
+    """Where to listen, and whom to believe."""
 
     @property
-    def pods(self) -> Informer[Pod]:
-        """The Pods bound to this node."""
+    def address(self) -> str:
+        """Empty: everywhere."""
+
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+
+    @property
+    def certificate(self) -> Path | None:
+        """None: no server."""
+
+    @property
+    def key(self) -> Path | None:
+        """The certificate's private key."""
+
+    @property
+    def client_ca(self) -> Path | None:
+        """Who signs the certificates of clients."""
+
+
+class BadSettings(ValueError):
+    """A server that must not be started; the text says what is missing."""
 
 
 @asynccontextmanager
-async def serve(config: ServerConfig, agent: Served) -> AsyncIterator[None]:
-    """Serve while the context is open; without a certificate, nothing listens."""
-    if config.certificate is None:
+async def serve(settings: Settings, node: Node) -> AsyncIterator[None]:
+    """Serve a node for as long as the context lasts; raises BadSettings, OSError."""
+    if settings.certificate is None:
+        log.warning("no --tls-cert: kubectl logs and exec will not work on this node")
         yield
         return
-    runner = web.AppRunner(application(agent), shutdown_timeout=1.0, handle_signals=False)
+    runner = web.AppRunner(
+        application(node),
+        access_log=None,
+        handle_signals=False,
+        handler_cancellation=True,
+        shutdown_timeout=_LAST_ANSWERS,
+    )
+    tls = server_tls(settings)
     await runner.setup()
-    context = _tls(config)
-    host = config.address or None
-    site = web.TCPSite(runner, host, config.port, ssl_context=context, reuse_address=True)
     try:
-        await site.start()
+        await web.TCPSite(runner, settings.address or None, settings.port, ssl_context=tls).start()
         yield
     finally:
         await runner.cleanup()
 
 
-def _tls(config: ServerConfig) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=config.client_ca)
+def server_tls(settings: Settings) -> ssl.SSLContext:
+    """TLS that only clients of the cluster's authority pass; raises BadSettings, OSError."""
+    if settings.certificate is None or settings.key is None or settings.client_ca is None:
+        raise BadSettings("--tls-cert needs --tls-key and --client-ca: exec is not for everyone")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(settings.client_ca))
+    context.load_cert_chain(settings.certificate, settings.key)
     context.verify_mode = ssl.CERT_REQUIRED
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(str(config.certificate), config.key)
     return context
 
 
-def application(agent: Served) -> web.Application:
-    """The routes; see docs/agent.md."""
-    handlers = _Handlers(agent)
-    app = web.Application(middlewares=[_authorise])
-    app.router.add_get("/healthz", handlers.healthz)
-    app.router.add_get("/pods", handlers.pods)
-    app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", handlers.logs)
-    for verb, handler in (("exec", handlers.exec), ("attach", handlers.attach)):
-        for path in ("{container}", "{uid}/{container}"):
-            app.router.add_get(f"/{verb}/{{namespace}}/{{pod}}/{path}", handler)
+def application(node: Node, *, trusting: bool = False) -> web.Application:
+    """The server's paths; ``trusting`` takes everyone for the API server."""
+    server = Server(node)
+    app = web.Application(middlewares=[_answers if trusting else _guarded])
+    app.router.add_get("/healthz", server.healthz)
+    app.router.add_get("/pods", server.list_pods)
+    app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", server.logs)
+    for method in ("GET", "POST"):
+        app.router.add_route(method, "/exec/{namespace}/{pod}/{container}", server.execute)
+        app.router.add_route(method, "/attach/{namespace}/{pod}/{container}", server.attach)
     return app
 
 
 @web.middleware
-async def _authorise(request: web.Request, handler: Any) -> web.StreamResponse:
-    """kubelet asks the API server (SubjectAccessReview); two names are enough here."""
-    certificate = request.transport.get_extra_info("peercert") if request.transport else None
-    if certificate is not None:
-        subject = {key: value for part in certificate.get("subject", ()) for key, value in part}
-        names = subject.get("commonName"), subject.get("organizationName")
-        if names[0] != _CLIENT and names[1] != _ADMINISTRATORS:
-            raise web.HTTPForbidden(text=f"{names[0]} may not use the agent's server\n")
-    response: web.StreamResponse = await handler(request)
-    return response
+async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    certificate = request.transport and request.transport.get_extra_info("peercert")
+    if not _allowed(certificate or {}):
+        return web.Response(status=403, text="Forbidden: this is for the API server")
+    return await _answers(request, handler)
 
 
-class _Handlers:
-    def __init__(self, agent: Served) -> None:
-        self._agent = agent
+@web.middleware
+async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return web.Response(status=refusal.code, text=str(refusal))
 
-    async def healthz(self, _: web.Request) -> web.Response:
+
+def _allowed(certificate: Mapping[str, Any]) -> bool:
+    """By the subject that TLS has verified (``ssl.SSLSocket.getpeercert``)."""
+    pairs = {pair for names in certificate.get("subject", ()) for pair in names}
+    return ("commonName", _USER) in pairs or ("organizationName", _GROUP) in pairs
+
+
+class Server:
+    """The requests."""
+
+    def __init__(self, node: Node) -> None:
+        self._pods, self._runtime = node.pods, node.runtime
+
+    async def healthz(self, _request: web.Request) -> web.StreamResponse:
+        """Whether this server answers."""
         return web.Response(text="ok")
 
-    async def pods(self, _: web.Request) -> web.Response:
-        items = [pod.wire() for pod in self._agent.pods.snapshot().values()]
+    async def list_pods(self, _request: web.Request) -> web.StreamResponse:
+        """The Pods that should run here, as a PodList."""
+        items = [pod.wire() for pod in self._pods.snapshot().values()]
         body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
-        return web.Response(body=orjson.dumps(body), content_type="application/json")
-
-    # -- logs ------------------------------------------------------------------------------------
+        return web.Response(body=encode(body), content_type="application/json")
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
-        try:
-            wanted = logs.options(request.query, datetime.now(UTC))
-        except logs.BadOption as err:
-            raise web.HTTPBadRequest(text=f"{err}\n") from err
-        container = self._container(request, previous=wanted.previous)
-        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
-        await response.prepare(request)
-        left = wanted.limit
-        async for line in logs.entries(
-            Path(container.log_path), wanted, lambda: self._runs(container.id)
-        ):
-            data = logs.shown(line, wanted.timestamps)[:left]
-            await response.write(data)
-            if left is not None and (left := left - len(data)) <= 0:
-                break
-        await response.write_eof()
-        return response
+        """A container's log."""
+        options = logs.options_of(request)
+        pod, name = self._pod(request), request.match_info["container"]
+        container = lookup.with_log(pod, name, self._containers(), options.previous)
+        return await logs.send(request, container, options, lambda: self._ended(container))
 
-    # -- exec and attach -------------------------------------------------------------------------
-
-    async def exec(self, request: web.Request) -> web.StreamResponse:
-        command = tuple(request.query.getall("command", []))
+    async def execute(self, request: web.Request) -> web.StreamResponse:
+        """A command in a container."""
+        wanted, command = parse_wanted(request.query), tuple(request.query.getall("command", ()))
         if not command:
-            raise web.HTTPBadRequest(text="exec: no command\n")
-        container = self._container(request)
-        if container.phase is not Phase.RUNNING:
-            raise web.HTTPBadRequest(text=f"container {container.name} is not running\n")
-        socket = await self._upgrade(request)
+            raise Refusal(400, "you must specify at least one command for the container")
+        container = lookup.running(
+            self._pod(request), request.match_info["container"], self._containers()
+        )
+        socket = await session.connect(request, wanted)
         try:
-            stream = await self._agent.runtime.open_exec(
-                container.id, command,
-                stdin=_asks(request, "input", "stdin"), terminal=_asks(request, "tty"),
-            )  # fmt: skip
+            stream = await self._runtime.open_exec(
+                container.id, command, stdin=wanted.stdin, terminal=wanted.terminal
+            )
         except RuntimeFailure as err:
-            await channels.finish(socket, channels.failure(str(err)))
+            await session.fail(socket, f"error executing command in container: {err}")
             return socket
-        await channels.relay(socket, stream)
+        await session.converse(socket, stream, wanted)
         return socket
 
     async def attach(self, request: web.Request) -> web.StreamResponse:
-        """The outputs from now on, through the log; input needs a shim that passes it on."""
-        container = self._container(request)
-        socket = await self._upgrade(request)
-        if _asks(request, "input", "stdin"):
-            text = "attach: this runtime does not pass standard input on; use kubectl exec -i"
-            await channels.finish(socket, channels.failure(text))
-            return socket
-        wanted = logs.Options(follow=True, tail=0)
-        numbers = {"stdout": channels.STDOUT, "stderr": channels.STDERR}
-        async for line in logs.entries(
-            Path(container.log_path), wanted, lambda: self._runs(container.id)
-        ):
-            await socket.send_bytes(bytes([numbers.get(line.stream, 1)]) + line.text)
-        await channels.finish(socket, channels.exit_status(0))
+        """What a container writes from now on."""
+        wanted = parse_wanted(request.query)
+        container = lookup.running(
+            self._pod(request), request.match_info["container"], self._containers()
+        )
+        log = logs.open_log(container)
+        try:
+            log.seek_tail(0)
+            socket = await session.connect(request, wanted)
+            await attach.show(socket, log, wanted, lambda: self._ended(container))
+        finally:
+            log.close()
         return socket
 
-    async def _upgrade(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(protocols=channels.PROTOCOLS, heartbeat=30, max_msg_size=0)
-        if not socket.can_prepare(request):
-            raise web.HTTPBadRequest(
-                text="exec and attach need a WebSocket (kubectl 1.31 or later), not SPDY\n"
-            )
-        await socket.prepare(request)
-        return socket
-
-    # -- finding ---------------------------------------------------------------------------------
-
-    def _container(self, request: web.Request, *, previous: bool = False) -> Container:
-        """The container that a path names; raises HTTPNotFound, or HTTPBadRequest as kubelet."""
-        match = request.match_info
-        pod = self._agent.pods.get(match["namespace"], match["pod"])
+    def _pod(self, request: web.Request) -> Pod:
+        namespace, name = request.match_info["namespace"], request.match_info["pod"]
+        pod = self._pods.get(namespace, name)
         if pod is None:
-            raise web.HTTPNotFound(text=f'pod "{match["pod"]}" not found\n')
-        name = match["container"]
-        found = [it for it in self._agent.runtime.observe().containers
-                 if it.pod.uid == pod.metadata.uid and it.name == name]  # fmt: skip
-        newest = latest(tuple(found), name)
-        if previous:
-            dead = [it for it in found if it.phase is Phase.EXITED
-                    and (newest is None or it.id != newest.id or len(found) == 1)]  # fmt: skip
-            newest = latest(tuple(dead), name)
-            if newest is None:
-                raise web.HTTPBadRequest(text=f'previous terminated container "{name}" in pod '
-                                         f'"{match["pod"]}" not found\n')  # fmt: skip
-        if newest is None:
-            raise web.HTTPBadRequest(text=f'container "{name}" in pod "{match["pod"]}" is waiting '
-                                     "to start\n")  # fmt: skip
-        return newest
+            raise Refusal(404, f'pod "{name}" does not exist on this node')
+        return pod
 
-    def _runs(self, container_id: str) -> bool:
-        return any(it.id == container_id and it.phase is Phase.RUNNING
-                   for it in self._agent.runtime.observe().containers)  # fmt: skip
+    def _containers(self) -> tuple[Container, ...]:
+        return self._runtime.observe().containers
 
-
-def _asks(request: web.Request, *names: str) -> bool:
-    return any(request.query.get(name, "").lower() in ("1", "true") for name in names)
+    def _ended(self, container: Container) -> bool:
+        now = next((it for it in self._containers() if it.id == container.id), None)
+        return now is None or now.phase is Phase.EXITED

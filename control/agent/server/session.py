@@ -1,0 +1,131 @@
+"""A command's streams over a WebSocket, both ways, up to the end of either."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from aiohttp import ClientConnectionResetError, WSMsgType, web
+
+from control.agent.runtime import ExecStream
+from control.agent.server.channels import (
+    PROTOCOLS,
+    Channel,
+    Wanted,
+    exit_status,
+    failure_status,
+    parse_size,
+)
+from control.agent.server.refusal import Refusal
+
+_MOST_BYTES = 32 * 1024 * 1024  # of one message from a client, as upstream takes
+# How long output may stay away once its command has ended, while something that it left in the
+# background still holds the pipe.
+_DRAIN_SECONDS = 1.0
+
+
+async def connect(request: web.Request, wanted: Wanted) -> web.WebSocketResponse:
+    """Accept a WebSocket; raises Refusal for a client that speaks none, or other protocols."""
+    if request.headers.get("Upgrade", "").lower() != "websocket":
+        asked = request.headers.get("Upgrade") or "none"
+        raise Refusal(
+            400,
+            f"streams need a WebSocket ({', '.join(PROTOCOLS)}), the request's upgrade is {asked}: "
+            "use kubectl 1.31 or later, or 1.29 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true",
+        )
+    offered = [it.strip() for it in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    if not set(offered) & set(PROTOCOLS):
+        raise Refusal(
+            400, f"none of the protocols {offered} is supported: want one of {list(PROTOCOLS)}"
+        )
+    socket = web.WebSocketResponse(protocols=PROTOCOLS, max_msg_size=_MOST_BYTES, compress=False)
+    await socket.prepare(request)
+    await socket.send_bytes(bytes([wanted.first]))
+    return socket
+
+
+async def end(socket: web.WebSocketResponse, status: bytes) -> None:
+    """Tell how it ended, and close; a client that has gone has no use for it."""
+    with suppress(ClientConnectionResetError):
+        await socket.send_bytes(bytes([Channel.ERROR]) + status)
+    await socket.close()
+
+
+async def fail(socket: web.WebSocketResponse, message: str) -> None:
+    """Tell why there is nothing to tell."""
+    await end(socket, failure_status(message))
+
+
+async def converse(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wanted) -> None:
+    """Carry a command's streams until it has ended or the client has gone; then it is ended."""
+    feeding = asyncio.create_task(_feed(socket, stream, wanted))
+    working = asyncio.create_task(_work(socket, stream, wanted))
+    try:
+        await asyncio.wait({feeding, working}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await end(socket, exit_status(working.result()))
+    except ClientConnectionResetError:
+        return
+    finally:
+        for task in (feeding, working):
+            task.cancel()
+        await asyncio.gather(feeding, working, return_exceptions=True)
+        await stream.close()
+
+
+async def _feed(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wanted) -> None:
+    """From the client to the command, until the client has gone."""
+    async for message in socket:
+        if message.type is not WSMsgType.BINARY or not message.data:
+            continue
+        channel, data = message.data[0], message.data[1:]
+        if channel == Channel.STDIN and wanted.stdin:
+            await stream.write(data)
+        elif channel == Channel.RESIZE and (size := parse_size(data)):
+            stream.resize(*size)
+        elif channel == Channel.CLOSE and data == bytes([Channel.STDIN]):
+            await stream.close_input()
+
+
+async def _work(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wanted) -> int:
+    """From the command to the client; returns its exit code once all its output is sent."""
+
+    async def send(channel: Channel, data: bytes) -> None:
+        await socket.send_bytes(bytes([channel]) + data)
+
+    async def drop(_: Channel, __: bytes) -> None:
+        """Nobody wants it, yet the command must not block on it."""
+
+    ended = asyncio.create_task(stream.wait())
+    try:
+        async with asyncio.TaskGroup() as pumps:
+            for channel, read, keep in (
+                (Channel.STDOUT, stream.read_output, wanted.stdout),
+                (Channel.STDERR, stream.read_errors, wanted.stderr),
+            ):
+                pumps.create_task(_pump(read, channel, send if keep else drop, ended))
+        return await ended
+    except* ClientConnectionResetError as gone:
+        raise gone.exceptions[0] from None
+    finally:
+        ended.cancel()
+
+
+async def _pump(
+    read: Callable[[], Awaitable[bytes]],
+    channel: Channel,
+    write: Callable[[Channel, bytes], Awaitable[None]],
+    ended: "asyncio.Task[int]",
+) -> None:
+    while data := await _next(read, ended):
+        await write(channel, data)
+
+
+async def _next(read: Callable[[], Awaitable[bytes]], ended: "asyncio.Task[int]") -> bytes:
+    """The next piece of output; empty at its end, or when the command is gone and it is quiet."""
+    reading = asyncio.ensure_future(read())
+    try:
+        await asyncio.wait({reading, ended}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({reading}, timeout=_DRAIN_SECONDS)
+        return reading.result() if reading.done() else b""
+    finally:
+        reading.cancel()
