@@ -93,8 +93,8 @@ class Scheduler:
         self._wake.set()
 
     def _is_ours(self, pod: Pod) -> bool:
-        gates = (pod.spec.model_extra or {}).get("schedulingGates")
-        return (pod.spec.scheduler_name or "default-scheduler") == self._name and not gates
+        mine = (pod.spec.scheduler_name or "default-scheduler") == self._name
+        return mine and not pod.spec.scheduling_gates
 
     # --- decisions -----------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ def pod_requests(pod: Pod, otherwise: Amounts) -> Amounts:
             peak[name] = max(peak.get(name, 0), now)
     _add(steady, sidecars)
     total = {n: max(steady.get(n, 0), peak.get(n, 0)) for n in steady.keys() | peak.keys()}
-    _add(total, amounts((pod.spec.model_extra or {}).get("overhead") or {}))
+    _add(total, amounts(pod.spec.overhead))
     return total
 
 
