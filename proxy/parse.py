@@ -46,7 +46,8 @@ class Complaints:
 
     def add(self, where: str, why: object) -> None:
         """Note that ``where`` was left out because of ``why``."""
-        self.lines.append(f"{self.about}: {where} is ignored: {why}")
+        line = f"{self.about}: {where} is ignored: {why}"
+        self.lines.append("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
 
 
 def parse_service(wire: ApiService, complaints: Complaints, proxy_name: str = "") -> Service | None:

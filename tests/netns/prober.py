@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import selectors
 import socket
+import subprocess
 import threading
 from dataclasses import dataclass
 
@@ -126,3 +127,103 @@ async def _once_udp(probe: Probe) -> Answer:
 def _answer(said: bytes, source: str) -> Answer:
     name, _, peer = said.decode().partition(" ")
     return Answer(name or "silent", peer, source)
+
+
+def echo(port: int) -> None:
+    """Send back what each TCP connection sends, in the background."""
+    listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+
+    def serve_one(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while data := connection.recv(1000):
+                connection.sendall(data)
+
+    def accept() -> None:
+        while True:
+            threading.Thread(target=serve_one, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+
+
+class Traffic:
+    """One thing done over and over in the background; ``faults`` says what went wrong."""
+
+    def __init__(self, once, pause: float) -> None:
+        self.count = 0
+        self.faults: list[str] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(once, pause), daemon=True)
+        self._thread.start()
+
+    def _run(self, once, pause: float) -> None:
+        while not self._stop.wait(pause):
+            try:
+                once()
+            except OSError as err:
+                self.faults.append(f"{self.count}: {err!r}")
+            self.count += 1
+
+    def stop(self) -> tuple[int, list[str]]:
+        self._stop.set()
+        self._thread.join()
+        return self.count, self.faults
+
+
+_traffic: dict[str, Traffic] = {}
+
+
+def connect_often(name: str, address: str, port: int, pause: float = 0.005) -> None:
+    """Open a new connection again and again, each to be answered."""
+
+    def once() -> None:
+        with socket.create_connection((address, port), timeout=10) as connection:
+            if not connection.recv(100):
+                raise OSError("closed without an answer")
+
+    _traffic[name] = Traffic(once, pause)
+
+
+def talk(name: str, address: str, port: int, pause: float = 0.005) -> None:
+    """Keep one connection to an echo, and use it."""
+    connection = socket.create_connection((address, port), timeout=10)
+
+    def once() -> None:
+        connection.sendall(b"ping")
+        if connection.recv(4) != b"ping":
+            raise OSError("the connection broke")
+
+    _traffic[name] = Traffic(once, pause)
+
+
+def traffic(name: str) -> tuple[int, list[str]]:
+    """Stop it; how often it was done, and what went wrong."""
+    return _traffic.pop(name).stop()
+
+
+_datagrams: dict[tuple[str, int], socket.socket] = {}
+
+
+def ask_from_one_port(address: str, port: int, timeout: float = 0.5) -> str:
+    """Ask once by UDP, always from the same source port: who answers, refused or silent."""
+    key = (address, port)
+    if key not in _datagrams:
+        _datagrams[key] = socket.socket(
+            socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM
+        )
+        _datagrams[key].connect(key)
+    sock = _datagrams[key]
+    sock.settimeout(timeout)
+    try:
+        with contextlib.suppress(PermissionError):  # dropped on its way out; perhaps rejected
+            sock.send(b"?")
+        return sock.recv(100).decode().split()[0]
+    except ConnectionRefusedError:
+        return "refused"
+    except TimeoutError:
+        return "silent"
+
+
+def ping(address: str) -> bool:
+    """Whether an address answers to ICMP echo."""
+    done = subprocess.run(["ping", "-c1", "-W1", address], capture_output=True, check=False)
+    return done.returncode == 0

@@ -31,9 +31,7 @@ class ProxyLab:
         self._lay_pods("node", 1, {"a": 2, "b": 3, "p": 9})
         self._lay_pods("other", 2, {"c": 2, "d": 9})
         self._route()
-        self.workers = {
-            name: Worker(space) for name, space in self.spaces.items() if name != "switch"
-        }
+        self.workers = {name: Worker(space) for name, space in self.spaces.items()}
         for name in "abc":
             self.workers[name].call(serve, name.upper(), PORT)
 

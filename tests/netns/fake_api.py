@@ -1,0 +1,154 @@
+"""An API server as far as a proxy sees one: lists, watches, a bearer token, and bad days.
+
+It runs in a worker: `start`, `stop` (connections break), `put`, `remove`, `repeat` (watchers are
+sent old events once more, out of order), `expire` (watchers are told 410 Gone).
+"""
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+from aiohttp import web
+
+TOKEN = "not-a-secret"
+PATHS = {
+    "Service": "/api/v1/services",
+    "Node": "/api/v1/nodes",
+    "EndpointSlice": "/apis/discovery.k8s.io/v1/endpointslices",
+}
+
+
+class FakeApi:
+    """The objects, their history, and who watches."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.address = (host, port)
+        self.version = 100
+        self.oldest = 0
+        self.objects: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.history: list[tuple[int, str, str, dict[str, Any]]] = []
+        self.changed = asyncio.Event()
+        self.runner: web.AppRunner | None = None
+        self.expiring = 0
+        self.serving = False
+
+    async def start(self) -> None:
+        self.serving = True
+        app = web.Application()
+        for kind, path in PATHS.items():
+            app.router.add_get(path, self._handler(kind))
+        self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, *self.address, reuse_address=True).start()
+
+    async def stop(self) -> None:
+        self.serving = False
+        self._wake()
+        if self.runner is not None:
+            await self.runner.cleanup()
+
+    def record(self, verb: str, kind: str, wire: dict[str, Any]) -> None:
+        self.version += 1
+        meta = wire["metadata"] | {"resourceVersion": str(self.version)}
+        wire = wire | {"metadata": meta}
+        key = (kind, meta.get("namespace", ""), meta["name"])
+        if verb == "DELETED":
+            self.objects.pop(key, None)
+        else:
+            self.objects[key] = wire
+        self.history.append((self.version, verb, kind, wire))
+        self._wake()
+
+    def _wake(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def _handler(self, kind: str):
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+                return web.json_response({"kind": "Status", "code": 401}, status=401)
+            if request.query.get("watch"):
+                return await self._watch(kind, request)
+            items = [wire for (one, *_), wire in self.objects.items() if one == kind]
+            meta = {"resourceVersion": str(self.version)}
+            return web.json_response({"kind": f"{kind}List", "metadata": meta, "items": items})
+
+        return handle
+
+    async def _watch(self, kind: str, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        seen, expiring = int(request.query["resourceVersion"]), self.expiring
+        while self.serving:
+            changed = self.changed
+            for version, verb, one, wire in self.history:
+                if version > seen and one == kind:
+                    await _send(response, verb, wire)
+            seen = max(seen, self.version)
+            if self.expiring != expiring or seen < self.oldest:
+                gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+                await _send(response, "ERROR", gone)
+                return response
+            await changed.wait()
+        return response
+
+
+async def _send(response: web.StreamResponse, verb: str, wire: dict[str, Any]) -> None:
+    with contextlib.suppress(ConnectionResetError):  # who watched is gone
+        await response.write(json.dumps({"type": verb, "object": wire}).encode() + b"\n")
+
+
+_loop = asyncio.new_event_loop()
+_api: list[FakeApi] = []
+
+
+def start(host: str, port: int) -> None:
+    """Begin to serve; the objects of an earlier start are still there."""
+    if not _api:
+        threading.Thread(target=_loop.run_forever, daemon=True).start()
+        _api.append(FakeApi(host, port))
+    _run(_api[0].start())
+
+
+def stop() -> None:
+    """Break every connection and accept no more."""
+    _run(_api[0].stop())
+
+
+def put(*wires: dict[str, Any]) -> None:
+    """Create or replace objects."""
+    for wire in wires:
+        _run(_do(lambda wire=wire: _api[0].record("MODIFIED", wire["kind"], wire)))
+
+
+def remove(*wires: dict[str, Any]) -> None:
+    """Delete objects."""
+    for wire in wires:
+        _run(_do(lambda wire=wire: _api[0].record("DELETED", wire["kind"], wire)))
+
+
+def repeat() -> None:
+    """Send every live object again, newest first, as though each had changed."""
+    for wire in reversed(list(_api[0].objects.values())):
+        put(wire)
+
+
+def expire() -> None:
+    """Tell every watcher that its version is gone."""
+
+    def gone() -> None:
+        _api[0].expiring += 1
+        _api[0]._wake()
+
+    _run(_do(gone))
+
+
+async def _do(action) -> None:
+    action()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run_coroutine_threadsafe(work, _loop).result(timeout=20)

@@ -1,0 +1,338 @@
+"""The proxy as it runs: a process with a kubeconfig, an API server with bad days, real packets."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.netns import fake_api
+from tests.netns.conftest import Space
+from tests.netns.prober import (
+    TCP,
+    UDP,
+    Probe,
+    ask,
+    ask_from_one_port,
+    connect_often,
+    echo,
+    ping,
+    talk,
+    traffic,
+)
+from tests.netns.proxy_lab import ProxyLab
+from tests.netns.worker import ROOT
+
+API = ("192.168.0.254", 8001)
+VIP, VIP6 = "10.96.0.10", "fd00:10:96::10"
+PODS = {
+    "a": ("10.244.1.2", "fd00:10:244:1::2", "n1"),
+    "b": ("10.244.1.3", "fd00:10:244:1::3", "n1"),
+    "c": ("10.244.2.2", "fd00:10:244:2::2", "n2"),
+}
+KUBECONFIG = {
+    "clusters": [{"name": "x", "cluster": {"server": f"http://{API[0]}:{API[1]}"}}],
+    "users": [{"name": "x", "user": {"token": fake_api.TOKEN}}],
+    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+    "current-context": "x",
+}
+PORTS = [("tcp", "TCP", 80, 8080), ("echo", "TCP", 7, 8081), ("udp", "UDP", 53, 8080)]
+
+
+def service(name: str = "web", vips: tuple[str, ...] = (VIP, VIP6), **spec) -> dict:
+    ports = [{"name": n, "protocol": p, "port": port, "targetPort": to} for n, p, port, to in PORTS]
+    spec = {"clusterIP": vips[0], "clusterIPs": list(vips), "ports": ports, **spec}
+    meta = {"namespace": "ns", "name": name}
+    return {"kind": "Service", "apiVersion": "v1", "metadata": meta, "spec": spec}
+
+
+def slices(*pods: str, name: str = "web", leaving: str = "") -> list[dict]:
+    """Both families' slices: ``pods`` are ready, those in ``leaving`` terminate but serve."""
+    ports = [{"name": n, "protocol": p, "port": to} for n, p, _, to in PORTS]
+    return [
+        {
+            "kind": "EndpointSlice",
+            "metadata": {
+                "namespace": "ns",
+                "name": f"{name}-{family}",
+                "labels": {"kubernetes.io/service-name": name},
+            },
+            "addressType": family,
+            "ports": ports,
+            "endpoints": [
+                _endpoint(PODS[pod][index], PODS[pod][2], pod in leaving)
+                for pod in (*pods, *leaving)
+            ],
+        }
+        for index, family in enumerate(("IPv4", "IPv6"))
+    ]
+
+
+def _endpoint(address: str, node: str, leaving: bool) -> dict:
+    conditions = {"ready": not leaving, "serving": True, "terminating": leaving}
+    return {"addresses": [address], "nodeName": node, "conditions": conditions}
+
+
+NODE = {
+    "kind": "Node",
+    "metadata": {"name": "n1"},
+    "spec": {"podCIDRs": ["10.244.1.0/24"]},
+    "status": {"addresses": [{"type": "InternalIP", "address": "192.168.0.1"}]},
+}
+
+
+class World:
+    """The lab, its API server, and the proxy under test."""
+
+    def __init__(self, make: Callable[[str], Space], folder: Path, flavor: str) -> None:
+        self.lab = ProxyLab(make)
+        self.api = self.lab.workers["switch"]
+        self.api.call(fake_api.start, *API)
+        self.api.call(fake_api.put, NODE)
+        for pod in PODS:
+            self.lab.workers[pod].call(echo, 8081)
+        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig.write_text(json.dumps(KUBECONFIG))
+        self.log = folder / "log"
+        self.flavor = flavor
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self, *args: str) -> list[str]:
+        proxy = ("-c", "from proxy.cli import main; main()", "--node-name", "n1")
+        cidr = (
+            "--cluster-cidr",
+            "10.244.0.0/16,fd00:10:244::/56",
+            "--iptables-flavor",
+            self.flavor,
+        )
+        given = (*proxy, "--kubeconfig", str(self.kubeconfig), *cidr, *args)
+        return self.lab.spaces["node"].argv(sys.executable, *given)
+
+    def run(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command(), cwd=ROOT, stderr=log)
+
+    def end(self, how: signal.Signals) -> int:
+        assert self.process is not None
+        self.process.send_signal(how)
+        code = self.process.wait(timeout=20)
+        self.process = None
+        return code
+
+    def put(self, *wires: dict) -> None:
+        self.api.call(fake_api.put, *wires)
+
+    def answers(self, source: str = "pod", address: str = VIP, port: int = 80, protocol: str = TCP,
+                tries: int = 12) -> set[str]:  # fmt: skip
+        probe = Probe(address, port, protocol, tries=tries, timeout=2.0)
+        return {answer.name for answer in self.lab.client(source).call(ask, [probe])[0]}
+
+    def until(self, expected: set[str], **where) -> None:
+        """Wait until exactly these answer."""
+        deadline = time.monotonic() + 20
+        while (found := self.answers(**where)) != expected:
+            assert time.monotonic() < deadline, f"{found} answer, not {expected}"
+
+    def url(self, path: str, port: int) -> tuple[int, str]:
+        ask_it = (
+            "import urllib.request, urllib.error\n"
+            f"try: r = urllib.request.urlopen('http://127.0.0.1:{port}{path}')\n"
+            "except urllib.error.HTTPError as err: r = err\n"
+            "print(r.status); print(r.read().decode())"
+        )
+        status, _, text = self.lab.spaces["node"].run(sys.executable, "-c", ask_it).partition("\n")
+        return int(status), text
+
+    def rules(self) -> str:
+        node = self.lab.spaces["node"]
+        return "".join(node.run(f"{tool}-{self.flavor}-save") for tool in ("iptables", "ip6tables"))
+
+
+@pytest.fixture(scope="module", params=["nft", "legacy"])
+def world(request, spaces, tmp_path_factory) -> Iterator[World]:
+    made = World(spaces, tmp_path_factory.mktemp("proxy"), request.param)
+    yield made
+    if made.process is not None:
+        made.end(signal.SIGKILL)
+    made.lab.stop()
+
+
+@pytest.fixture
+def web(world: World) -> World:
+    """The proxy runs, and serves the Service web by all three pods."""
+    world.put(service(), *slices("a", "b", "c"))
+    if world.process is None:
+        world.run()
+    for address in (VIP, VIP6):
+        world.until({"A", "B", "C"}, address=address)
+    return world
+
+
+def test_every_family_and_protocol_is_balanced(web: World) -> None:
+    for address in (VIP, VIP6):
+        for port, protocol in ((80, TCP), (53, UDP)):
+            web.until({"A", "B", "C"}, address=address, port=port, protocol=protocol)
+            web.until({"A", "B", "C"}, source="node", address=address, port=port, protocol=protocol)
+
+
+def test_a_pod_answers_ping_and_a_cluster_ip_does_not(web: World) -> None:
+    client = web.lab.client("pod")
+    assert client.call(ping, "10.244.1.2")
+    assert not client.call(ping, VIP)
+
+
+def test_without_endpoints_everyone_is_refused_at_once(web: World) -> None:
+    web.put(*slices())
+    for address in (VIP, VIP6):
+        for source in ("pod", "node", "outside"):
+            web.until({"refused"}, source=source, address=address, tries=20)
+
+
+def test_nothing_breaks_through_death_restart_and_an_absent_api_server(web: World) -> None:
+    node, pod = web.lab.client("node"), web.lab.client("pod")
+    for client in (node, pod):
+        client.call(connect_often, "new", VIP, 80)
+        client.call(connect_often, "new6", VIP6, 80)
+        client.call(talk, "old", VIP, 7)
+    web.end(signal.SIGKILL)
+    before = web.rules()
+    web.api.call(fake_api.stop)
+    web.run()  # nobody answers it: the rules that it finds must stand
+    time.sleep(1)
+    assert _shape(web.rules()) == _shape(before)
+    web.api.call(fake_api.start, *API)
+    web.put(*slices("a", "b"))
+    web.until({"A", "B"})
+    web.end(signal.SIGKILL)
+    web.run()
+    web.put(*slices("b", "c"))
+    web.until({"B", "C"})
+    for client in (node, pod):
+        for name in ("new", "new6", "old"):
+            count, faults = client.call(traffic, name)
+            assert count > 50
+            assert not faults
+
+
+def _shape(rules: str) -> list[str]:
+    """Rules without counters and dates."""
+    return [line.partition(" [")[0] for line in rules.splitlines() if not line.startswith("#")]
+
+
+def test_a_rollout_loses_no_connection(web: World) -> None:
+    clients = [web.lab.client(source) for source in ("pod", "node", "outside")]
+    for client in clients:
+        client.call(connect_often, "new", VIP, 80)
+    turns = [("a", "b"), ("b", "c"), ("a", "c"), ("a", "b", "c")]
+    for ready in turns * 3:
+        leaving = "".join(set("abc") - set(ready))
+        web.put(*slices(*ready, leaving=leaving))
+        web.until({name.upper() for name in ready})
+    for client in clients:
+        count, faults = client.call(traffic, "new")
+        assert count > 20
+        assert not faults
+
+
+@pytest.mark.parametrize("address", [VIP, VIP6, "192.168.0.1", "10.244.1.1", "198.51.100.7"])
+def test_a_udp_client_follows_the_endpoints(web: World, address: str) -> None:
+    spec = {"type": "NodePort", "externalIPs": ["198.51.100.7"]}
+    exposed = service("udp", ("10.96.0.53", "fd00:10:96::53"), **spec)
+    exposed["spec"]["ports"][2]["nodePort"] = 30053
+    where = {VIP: ("10.96.0.53", 53), VIP6: ("fd00:10:96::53", 53), "198.51.100.7": (address, 53)}
+    target = where.get(address, (address, 30053))
+    client = web.lab.client("outside" if address == "198.51.100.7" else "node")
+    web.put(exposed)
+    for pods, expected in (
+        ("", "refused"),
+        ("a", "A"),
+        ("b", "B"),
+        ("c", "C"),
+        ("", "refused"),
+        ("b", "B"),
+    ):
+        web.put(*slices(*pods, name="udp"))
+        deadline = time.monotonic() + 10  # a flow that nobody ended would last for 30 s and more
+        while (found := client.call(ask_from_one_port, *target)) != expected:
+            assert time.monotonic() < deadline, f"{found} answers, not {expected}"
+    web.api.call(fake_api.remove, exposed, *slices(name="udp"))
+
+
+def test_a_client_sticks_to_its_endpoint(web: World) -> None:
+    config = {"clientIP": {"timeoutSeconds": 100}}
+    web.put(service(sessionAffinity="ClientIP", sessionAffinityConfig=config))
+    deadline = time.monotonic() + 10
+    while len(first := web.answers()) > 1:
+        assert time.monotonic() < deadline
+    assert web.answers(tries=30) == first
+    (gone,) = first
+    web.put(*slices(*[pod for pod in PODS if pod.upper() != gone]))
+    deadline = time.monotonic() + 10
+    while gone in (second := web.answers()):  # who goes holds nobody back
+        assert time.monotonic() < deadline
+    assert len(second) == 1
+    web.put(service())
+    web.until(set("ABC") - {gone})
+
+
+def test_changes_survive_an_api_server_with_bad_days(web: World) -> None:
+    web.api.call(fake_api.repeat)
+    web.api.call(fake_api.expire)
+    web.put(*slices("a"))
+    web.until({"A"})
+    web.api.call(fake_api.stop)
+    web.api.call(fake_api.start, *API)
+    web.put(*slices("b"))
+    web.until({"B"})
+
+
+def test_a_hostile_object_stops_nobody(web: World) -> None:
+    evil = 'x" -j ACCEPT\n-A INPUT -j DROP\n:FORWARD DROP [0:0]\nCOMMIT\n'
+    bad = service("bad", ("10.96.0.66",), externalIPs=[evil, "127.0.0.1\n"])
+    bad["metadata"]["name"] = evil
+    for port in bad["spec"]["ports"]:
+        port["name"] = evil + port["name"]
+    worse = slices("a", name="worse")
+    worse[0]["endpoints"][0]["addresses"] = [evil]
+    worse[0]["metadata"]["labels"]["kubernetes.io/service-name"] = evil
+    nonsense = service("nonsense") | {"spec": {"ports": "all of them"}}
+    web.put(bad, *worse, nonsense, *slices("c"))
+    web.until({"C"})
+    assert not any(line.startswith("-A INPUT -j DROP") for line in web.rules().splitlines())
+    web.api.call(fake_api.remove, bad, *worse, nonsense)
+
+
+def test_health_metrics_and_mode(web: World) -> None:
+    status, text = web.url("/healthz", 10256)
+    assert status == 200
+    assert json.loads(text)["nodeEligible"] is True
+    assert web.url("/livez", 10256)[0] == 200
+    assert web.url("/proxyMode", 10249) == (200, "iptables\n")
+    metrics = dict(
+        line.split(" ") for line in web.url("/metrics", 10249)[1].split("\n") if line[:1] not in "#"
+    )
+    assert float(metrics["kubeproxy_sync_proxy_rules_duration_seconds_count"]) >= 1
+    going = NODE | {"metadata": {"name": "n1", "deletionTimestamp": "2026-11-22T00:00:00Z"}}
+    web.put(going)
+    deadline = time.monotonic() + 10
+    while web.url("/healthz", 10256)[0] != 503:
+        assert time.monotonic() < deadline
+    assert web.url("/livez", 10256)[0] == 200
+    web.put(NODE)
+
+
+def test_sigterm_leaves_the_rules_and_cleanup_only_what_is_not_ours(web: World) -> None:
+    node = web.lab.spaces["node"]
+    node.run(f"iptables-{web.flavor}", "-t", "nat", "-N", "MINE")
+    node.run(f"iptables-{web.flavor}", "-t", "nat", "-A", "MINE", "-j", "ACCEPT")
+    assert web.end(signal.SIGTERM) == 0
+    web.until({"A", "B", "C"})
+    subprocess.run(web.command("--cleanup"), cwd=ROOT, check=True, capture_output=True)
+    assert "KUBE-" not in web.rules()
+    assert "-A MINE -j ACCEPT" in web.rules()
+    subprocess.run(web.command("--cleanup"), cwd=ROOT, check=True, capture_output=True)
+    assert "Traceback" not in web.log.read_text()
