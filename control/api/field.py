@@ -82,6 +82,11 @@ def duplicate(path: str, value: Any) -> FieldError:
     return FieldError(DUPLICATE, path, "", value)
 
 
+def not_found(path: str, value: Any) -> FieldError:
+    """It names something that is not there."""
+    return FieldError(NOT_FOUND, path, "", value)
+
+
 def not_supported(path: str, value: Any, known: Iterable[str]) -> FieldError:
     """It is none of a closed set."""
     listed = ", ".join(show(item) for item in sorted(known))

@@ -1,4 +1,4 @@
-"""What a verb found or did, as the bytes of an HTTP answer."""
+"""What goes back to a client: bytes, code, type and warnings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,15 +20,21 @@ class Answer:
     warnings: tuple[str, ...] = ()
 
 
-def success(kind: Kind, item: Item) -> bytes:
+def removed(kind: Kind, item: Item) -> Answer:
     """The Status that tells of a removed object."""
     metadata = item.wire["metadata"]
     details = {"name": metadata["name"], "kind": kind.plural, "uid": metadata["uid"]}
-    if kind.group:
-        details["group"] = kind.group
-    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
-              "details": details}  # fmt: skip
-    return encode(status)
+    return Answer(_success(details | ({"group": kind.group} if kind.group else {})))
+
+
+def done(code: int = 201) -> Answer:
+    """The Status that tells of success, and nothing else."""
+    return Answer(_success({}), code)
+
+
+def _success(details: dict[str, str]) -> bytes:
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    return encode(status | ({"details": details} if details else {}))
 
 
 def warning_headers(warnings: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,28 +1,87 @@
-"""What every cluster has from its first moment: the namespaces, and the way to the API server."""
+"""What every cluster has from its first moment: the namespaces, and the way to the API server.
 
-from control.api.kinds import NAMESPACE
+Source: k8s.io/kubernetes/pkg/controlplane (the ``kubernetes`` Service and its endpoints).
+"""
+
+from ipaddress import ip_address
+from typing import Any
+
+from control.api.kinds import ENDPOINT_SLICE, ENDPOINTS, NAMESPACE, SERVICE, Kind
 from control.server.create import make
 from control.server.errors import Refused
 from control.server.info import Info, storage_key
+from control.server.item import Item, Wire
+from control.server.modify import Edited, modify
 from control.server.world import Call, User, World
 
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _SELF = User("system:apiserver", ("system:masters",))
+_NAME = "kubernetes"
+_PORT = "https"
 
 
 async def bootstrap(world: World) -> None:
-    """Make what is missing; raises Refused when the store does not take it."""
+    """Make what is missing, correct what is wrong; raises Refused if the store takes nothing."""
     await world.cache.fresh()
     for name in _NAMESPACES:
-        if world.cache.of(NAMESPACE).get(storage_key(NAMESPACE, "", name)) is None:
-            await _create_namespace(world, name)
+        await _ensure(world, NAMESPACE, "", name, {})
+    await _ensure(world, SERVICE, "default", _NAME, _service(world))
+    if not ip_address(world.config.advertise_address).is_loopback:
+        await _ensure(world, ENDPOINTS, "default", _NAME, _endpoints(world))
+        await _ensure(world, ENDPOINT_SLICE, "default", _NAME, _endpoint_slice(world))
 
 
-async def _create_namespace(world: World, name: str) -> None:
-    call = Call(Info("create", NAMESPACE, "", name), _SELF)
-    wire = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
-    try:
-        await make(world, call, wire)
-    except Refused as err:
-        if err.code != 409:  # another API server was faster
-            raise
+def _service(world: World) -> Wire:
+    first = world.config.service_cidrs[0]
+    port = {"name": _PORT, "port": 443, "targetPort": world.config.port, "protocol": "TCP"}
+    return {
+        "metadata": {"labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {"clusterIP": str(first[1]), "ports": [port]},
+    }
+
+
+def _endpoints(world: World) -> Wire:
+    port = {"name": _PORT, "port": world.config.port, "protocol": "TCP"}
+    address = {"ip": world.config.advertise_address}
+    return {
+        "metadata": {"labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{"addresses": [address], "ports": [port]}],
+    }
+
+
+def _endpoint_slice(world: World) -> Wire:
+    address = ip_address(world.config.advertise_address)
+    port = {"name": _PORT, "port": world.config.port, "protocol": "TCP"}
+    return {
+        "metadata": {"labels": {"kubernetes.io/service-name": _NAME}},
+        "addressType": f"IPv{address.version}",
+        "endpoints": [{"addresses": [str(address)], "conditions": {"ready": True}}],
+        "ports": [port],
+    }
+
+
+async def _ensure(world: World, kind: Kind, namespace: str, name: str, content: Wire) -> None:
+    """Make an object, or bring one of an earlier start up to date."""
+    call = Call(Info("create", kind, namespace, name), _SELF)
+    wanted = _complete(kind, name, content)
+    if world.cache.of(kind).get(storage_key(kind, namespace, name)) is None:
+        try:
+            await make(world, call, wanted)
+        except Refused as err:
+            if err.code != 409:  # another API server was faster
+                raise
+    await modify(world, call, lambda item: Edited(_merged(item, content)))
+
+
+def _complete(kind: Kind, name: str, content: Wire) -> Wire:
+    metadata = content.get("metadata", {}) | {"name": name}
+    return {"kind": kind.name, "apiVersion": kind.api_version} | content | {"metadata": metadata}
+
+
+def _merged(item: Item, content: Wire) -> Wire:
+    """The object with our content, but for the rest of what it had."""
+    wire: dict[str, Any] = item.fresh()
+    wire["metadata"].pop("resourceVersion")
+    for key, value in content.items():
+        wire[key] = wire.get(key, {}) | value if isinstance(value, dict) else value
+    return wire

@@ -20,6 +20,7 @@ from control.store.base import Compacted, Event, Store, Unavailable
 
 log = logging.getLogger(__name__)
 
+CLAIMS = "/claims/"
 # How many changes of a kind can be resumed from, and how far back a restarted server looks.
 RING = 4096
 LOOK_BACK = 10_000
@@ -115,6 +116,7 @@ class Cache:
         self._store = store
         self._all = tuple(kinds)
         self._kinds: dict[str, KindCache] = {}
+        self.claims: set[str] = set()  # keys that say who holds an address or a port
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.revision = -1
@@ -169,11 +171,15 @@ class Cache:
     async def _load(self, revision: int) -> None:
         page = await self._store.list("/", revision=revision)
         for record in page.records:
-            if cache := self._kinds.get(_prefix_of(record.key)):
+            if record.key.startswith(CLAIMS):
+                self.claims.add(record.key)
+            elif cache := self._kinds.get(_prefix_of(record.key)):
                 cache.put(stamp(record.key, record.value, record.revision))
 
     def _apply(self, event: Event) -> None:
-        if cache := self._kinds.get(_prefix_of(event.key)):
+        if event.key.startswith(CLAIMS):
+            (self.claims.add if event.value is not None else self.claims.discard)(event.key)
+        elif cache := self._kinds.get(_prefix_of(event.key)):
             cache.apply(event)
 
     def _reset(self, floor: int) -> None:
@@ -181,6 +187,7 @@ class Cache:
         for cache in self._kinds.values():
             cache.tell(None)
         self._kinds = {storage_prefix(kind): KindCache(kind, floor) for kind in self._all}
+        self.claims = set()
 
     def _reached(self, revision: int) -> None:
         self.revision = revision

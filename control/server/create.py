@@ -1,14 +1,17 @@
 """POST to a collection: a new object."""
 
-from control.api.rules import rules_of
+from control.api.rules import errors_in, rules_of
 from control.server import errors, prepare
 from control.server.admission import admit
 from control.server.decode import check_type, parse, read_object
+from control.server.errors import Refused
 from control.server.item import Item, Wire, encode_object
 from control.server.modify import Written
 from control.server.strict import duplicate_complaints, unknown_complaints, verdict
 from control.server.world import Call, World
 from control.server.write import insert
+
+_TRIES = 8
 
 
 async def create(world: World, call: Call) -> Written:
@@ -24,15 +27,23 @@ async def create(world: World, call: Call) -> Written:
 async def make(world: World, call: Call, wire: Wire) -> Item:
     """Complete, admit, validate and store a new object of the right type."""
     kind = call.info.kind
-    await world.cache.fresh()
     made = prepare.for_create(kind, wire, call.info, world.timestamp())
     rules = rules_of(kind)
-    made = admit(world, call, rules.begin(rules.default(made)))
-    if found := rules.validate(parse(kind, made)):
-        raise errors.invalid(kind, call.info.name, found)
-    if call.dry_run:
-        return Item("", 0, encode_object(made))
-    return await insert(world, call.info, made)
+    made = rules.begin(rules.default(made))
+    for _ in range(_TRIES):
+        await world.cache.fresh()
+        complete = admit(world, call, made)
+        if found := errors_in(kind, parse(kind, complete)):
+            raise errors.invalid(kind, call.info.name, found)
+        if call.dry_run:
+            return Item("", 0, encode_object(complete))
+        try:
+            return await insert(world, call.info, complete)
+        except Refused as err:
+            if not err.again:
+                raise
+            last = err  # somebody has claimed what was chosen for this one: choose again
+    raise last
 
 
 def _name(call: Call, wire: Wire) -> str:

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import Any
 
+from control.api.kinds import NAMESPACE
 from control.server import errors, prepare
 from control.server.decode import read_object
 from control.server.errors import Refused
-from control.server.item import Item, encode_object, restamp
+from control.server.item import Item, encode_object
 from control.server.marking import PROPAGATIONS, Options, finished, mark
-from control.server.read import Listing, find, list_objects
+from control.server.modify import retried
+from control.server.read import Listing, list_objects
 from control.server.world import Call, World
-from control.server.write import commit, replace
-from control.store.base import Delete
+from control.server.write import remove, replace
 
-_TRIES = 8
+# NamespaceLifecycle admission
+_FOREVER = ("default", "kube-public", "kube-system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,8 @@ class Deleted:
 
 
 async def delete(world: World, call: Call) -> Deleted:
-    """Remove an object, or mark it; raises Refused (400, 404, 409)."""
-    return await _delete_one(world, call, parse_options(call))
+    """Remove an object, or mark it; raises Refused (400, 403, 404, 409)."""
+    return await delete_with(world, call, parse_options(call))
 
 
 async def delete_collection(world: World, call: Call) -> Listing:
@@ -39,24 +41,23 @@ async def delete_collection(world: World, call: Call) -> Listing:
         metadata = item.wire["metadata"]
         info = changed(call.info, name=metadata["name"], namespace=metadata.get("namespace", ""))
         try:
-            await _delete_one(world, changed(call, info=info), options)
+            await delete_with(world, changed(call, info=info), options)
         except Refused as err:
-            if err.code != 404:  # somebody else has removed it meanwhile
+            if err.code != 404:  # else somebody else has removed it meanwhile
                 raise
     return listing
 
 
-async def _delete_one(world: World, call: Call, options: Options) -> Deleted:
-    for attempt in range(_TRIES):
-        await world.cache.fresh()
-        item = find(world, call.info)
+async def delete_with(world: World, call: Call, options: Options) -> Deleted:
+    """Remove an object, or mark it, as options say; raises Refused (403, 404, 409)."""
+    if call.info.kind is NAMESPACE and call.info.name in _FOREVER:
+        raise errors.forbidden(NAMESPACE, call.info.name, "this namespace may not be deleted")
+
+    async def once(item: Item) -> Deleted:
         _check_preconditions(call, item, options)
-        try:
-            return await _remove_or_mark(world, call, item, options)
-        except Refused as err:
-            if not err.conflict or attempt == _TRIES - 1:
-                raise
-    raise AssertionError("the last attempt returns or raises")
+        return await _remove_or_mark(world, call, item, options)
+
+    return await retried(world, call, once)
 
 
 async def _remove_or_mark(world: World, call: Call, item: Item, options: Options) -> Deleted:
@@ -64,8 +65,7 @@ async def _remove_or_mark(world: World, call: Call, item: Item, options: Options
     if finished(wire):
         if options.dry_run:
             return Deleted(item, gone=True)
-        revision = await commit(world, call.info, Delete(item.key, item.revision))
-        return Deleted(restamp(item, revision), gone=True)
+        return Deleted(await remove(world, call.info, item), gone=True)
     if prepare.same(item.wire, wire):
         return Deleted(item, gone=False)
     if options.dry_run:
@@ -88,9 +88,18 @@ def _check_preconditions(call: Call, item: Item, options: Options) -> None:
 
 def parse_options(call: Call) -> Options:
     """The DeleteOptions of a request: its body's, else its query's; raises Refused (400)."""
-    given: Mapping[str, Any] = (
-        read_object(call.body, call.content_type) if call.body else _of_query(call)
-    )
+    if call.body:
+        return read_options(call, read_object(call.body, call.content_type))
+    grace = call.query.get("gracePeriodSeconds")
+    given = {
+        "gracePeriodSeconds": None if grace is None else call.number("gracePeriodSeconds"),
+        "propagationPolicy": call.query.get("propagationPolicy"),
+    }
+    return read_options(call, given)
+
+
+def read_options(call: Call, given: Mapping[str, Any]) -> Options:
+    """DeleteOptions of a JSON object; raises Refused (400)."""
     preconditions = given.get("preconditions", {})
     if not isinstance(preconditions, dict):
         raise errors.bad_request("preconditions must be an object")
@@ -101,14 +110,6 @@ def parse_options(call: Call) -> Options:
         version=str(preconditions.get("resourceVersion", "")),
         dry_run=call.dry_run or given.get("dryRun") == ["All"],
     )
-
-
-def _of_query(call: Call) -> dict[str, Any]:
-    grace = call.query.get("gracePeriodSeconds")
-    return {
-        "gracePeriodSeconds": None if grace is None else call.number("gracePeriodSeconds"),
-        "propagationPolicy": call.query.get("propagationPolicy"),
-    }
 
 
 def _grace(value: Any) -> int | None:

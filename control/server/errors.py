@@ -12,12 +12,22 @@ from control.api.meta import Status, StatusCause, StatusDetails
 
 
 class Refused(Exception):
-    """A request that is answered with a Status instead of an object."""
+    """A request that is answered with a Status instead of an object.
+
+    ``again``: another writer came in between, and the same request may well succeed.
+    """
 
     def __init__(
-        self, code: int, reason: str, message: str, details: StatusDetails | None = None
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        details: StatusDetails | None = None,
+        *,
+        again: bool = False,
     ) -> None:
         super().__init__(message)
+        self.again = again
         self.status = Status(
             api_version="v1",
             kind="Status",
@@ -33,11 +43,6 @@ class Refused(Exception):
     def code(self) -> int:
         """The HTTP status code."""
         return self.status.code or 500
-
-    @property
-    def conflict(self) -> bool:
-        """Somebody else was faster."""
-        return self.status.reason == "Conflict"
 
     def body(self) -> bytes:
         """The Status as JSON."""
@@ -75,14 +80,14 @@ def already_exists(kind: Kind, name: str) -> Refused:
     return Refused(409, "AlreadyExists", message, _details(kind, name))
 
 
-def conflict(kind: Kind, name: str, why: str = "") -> Refused:
+def conflict(kind: Kind, name: str, why: str = "", *, again: bool = False) -> Refused:
     """Somebody else was faster; or (``why``) a precondition does not hold."""
     why = why or (
         "the object has been modified; please apply your changes to the latest version"
         " and try again"
     )
     message = f'Operation cannot be fulfilled on {resource(kind)} "{name}": {why}'
-    return Refused(409, "Conflict", message, _details(kind, name))
+    return Refused(409, "Conflict", message, _details(kind, name), again=again)
 
 
 def invalid(kind: Kind, name: str, errors: Sequence[FieldError]) -> Refused:

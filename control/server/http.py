@@ -89,6 +89,14 @@ class Handler:
                 self._cuts.discard(cut)
         return response
 
+    async def _stream(self, request: web.Request, call: Call) -> web.StreamResponse:
+        cut = partial(_cut, request)
+        self._cuts.add(cut)
+        try:
+            return await streams.answer(self._world, request, call)
+        finally:
+            self._cuts.discard(cut)
+
     def _frames(self, call: Call, signals: Iterable[Signal]) -> bytes:
         now, include = self._world.now(), call.query.get("includeObject", "")
         kind = call.info.kind

@@ -1,19 +1,22 @@
 """Changing an object that exists: what update, patch and their subresources share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from control.api.rules import rules_of
+from control.api.kinds import SERVICE
+from control.api.rules import errors_in_status, errors_in_update, rules_of
 from control.server import errors, prepare
+from control.server.allocation.service import allocate
 from control.server.decode import check_type, parse
 from control.server.errors import Refused
 from control.server.item import Item, Wire, encode_object
 from control.server.marking import finished
 from control.server.read import find
 from control.server.world import Call, World
-from control.server.write import commit, replace
-from control.store.base import Delete
+from control.server.write import remove, replace
+
+_T = TypeVar("_T")
 
 # A patch that meets another writer is applied again to what that one left.
 _TRIES = 8
@@ -44,37 +47,54 @@ async def modify(world: World, call: Call, edit: Edit) -> Written:
 
     If the edit names no resourceVersion it is repeated until it meets no other writer.
     """
-    for attempt in range(_TRIES):
-        await world.cache.fresh()
-        old = find(world, call.info)
+
+    async def once(old: Item) -> Written:
         edited = edit(old)
+        item = await _store(world, call, old, edited.wire)
+        return Written(item, warnings=edited.warnings)
+
+    return await retried(world, call, once)
+
+
+async def rewrite(world: World, call: Call, change: Callable[[Item], Wire]) -> Item:
+    """Write what the server itself makes of the object; raises Refused (404, 409)."""
+
+    async def once(old: Item) -> Item:
+        wire = change(old)
+        if call.dry_run or prepare.same(old.wire, wire):
+            return Item(old.key, old.revision, encode_object(wire))
+        if finished(wire):
+            return await remove(world, call.info, old)
+        return await replace(world, call.info, old, wire)
+
+    return await retried(world, call, once)
+
+
+async def retried(world: World, call: Call, once: Callable[[Item], Awaitable[_T]]) -> _T:
+    """Do something with the present version of an object, until no other writer is in between."""
+    for _ in range(_TRIES):
+        await world.cache.fresh()
         try:
-            item = await _store(world, call, old, edited.wire)
+            return await once(find(world, call.info))
         except Refused as err:
-            if not err.conflict or _version(edited.wire) or attempt == _TRIES - 1:
+            if not err.again:
                 raise
-        else:
-            return Written(item, warnings=edited.warnings)
-    raise AssertionError("the last attempt returns or raises")
+            last = err
+    raise last
 
 
 async def _store(world: World, call: Call, old: Item, new: Wire) -> Item:
     before = old.wire
     new = check_type(call.info.kind, new)
     _check_identity(call, old, before, new)
-    wire = _next_version(call, before, new)
+    wire = _next_version(world, call, before, new)
     _validate(call, before, wire)
-    if finished(wire):
-        revision = (
-            old.revision
-            if call.dry_run
-            else await commit(world, call.info, Delete(old.key, old.revision))
-        )
-        return Item(old.key, revision, encode_object(wire))
     if prepare.same(before, wire):
         return old
     if call.dry_run:
         return Item(old.key, old.revision, encode_object(wire))
+    if finished(wire):
+        return await remove(world, call.info, old)
     return await replace(world, call.info, old, wire)
 
 
@@ -107,19 +127,20 @@ def _version(wire: Wire) -> str:
     return "" if version == "0" else str(version)
 
 
-def _next_version(call: Call, before: Mapping[str, Any], new: Wire) -> Wire:
+def _next_version(world: World, call: Call, before: Mapping[str, Any], new: Wire) -> Wire:
     kind = call.info.kind
+    default = rules_of(kind).default
     new = new | {"metadata": new["metadata"] | {"name": call.info.name}}
     if call.info.subresource == "status":
-        return prepare.for_status_update(before, new)
-    defaulted = rules_of(kind).default(new)
-    return prepare.for_update(kind, before, defaulted)
+        return default(prepare.for_status_update(before, new))
+    new = default(new)
+    if kind is SERVICE:
+        new = allocate(world, new, before)
+    return prepare.for_update(kind, before, new)
 
 
 def _validate(call: Call, before: Mapping[str, Any], wire: Wire) -> None:
     kind = call.info.kind
-    rules = rules_of(kind)
-    new, old = parse(kind, wire), parse(kind, before)
-    found = [*rules.validate(new), *rules.validate_update(new, old)]
-    if found:
+    check = errors_in_status if call.info.subresource == "status" else errors_in_update
+    if found := check(kind, parse(kind, wire), parse(kind, before)):
         raise errors.invalid(kind, call.info.name, found)

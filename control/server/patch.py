@@ -14,7 +14,7 @@ from control.server.strict import duplicate_complaints, unknown_complaints, verd
 from control.server.world import Call, World
 
 _APPLY = "application/apply-patch+yaml"
-_Method = Callable[[Wire, Any, type[Model]], Any]
+_Method = Callable[[Wire, Any, type[Model] | None], Any]
 _METHODS: dict[str, _Method] = {
     "application/json-patch+json": lambda old, given, _: json_patch.apply(old, given),
     "application/merge-patch+json": lambda old, given, _: merge.apply(old, given),
@@ -24,15 +24,30 @@ _METHODS: dict[str, _Method] = {
 
 async def patch(world: World, call: Call) -> Written:
     """Change an object by a patch; raises Refused (400, 404, 409, 415, 422)."""
-    method = _method(call)
-    given = load_json(call.body)
     duplicates = duplicate_complaints(call.field_validation, call.body)
 
     def edit(old: Item) -> Edited:
-        wire = _apply(call, method, old.fresh(), given)
+        wire = check_type(call.info.kind, apply_patch(call, old.fresh(), call.info.kind.model))
+        if wire["metadata"].get("resourceVersion") == str(old.revision):
+            # It came from the object: a patch that does not speak of it insists on nothing.
+            del wire["metadata"]["resourceVersion"]
         return Edited(wire, _warnings(call, old, wire, duplicates))
 
     return await modify(world, call, edit)
+
+
+def apply_patch(call: Call, before: Wire, model: type[Model] | None) -> Wire:
+    """What a request's patch makes of an object; raises Refused (400, 415, 422)."""
+    method, given = _method(call), load_json(call.body)
+    try:
+        made = method(before, given, model)
+    except BadPatch as err:
+        raise errors.bad_request(str(err)) from err
+    except CannotApply as err:
+        raise errors.unprocessable(str(err)) from err
+    if not isinstance(made, dict):
+        raise errors.bad_request("the patch leaves no object")
+    return dict(drop_nulls(made))
 
 
 def _method(call: Call) -> _Method:
@@ -44,23 +59,6 @@ def _method(call: Call) -> _Method:
             list(_METHODS), "server-side apply is not supported yet: use kubectl apply without it"
         )
     raise errors.unsupported_media_type(list(_METHODS))
-
-
-def _apply(call: Call, method: _Method, old: Wire, given: Any) -> Wire:
-    kind = call.info.kind
-    try:
-        made = method(old, given, kind.model)
-    except BadPatch as err:
-        raise errors.bad_request(str(err)) from err
-    except CannotApply as err:
-        raise errors.unprocessable(str(err)) from err
-    if not isinstance(made, dict):
-        raise errors.bad_request(f"the patch leaves no {kind.name}")
-    wire: Wire = drop_nulls(made)
-    if wire.get("metadata", {}).get("resourceVersion") == old["metadata"]["resourceVersion"]:
-        # It came from the object, not from the patch: whatever version is there may be patched.
-        wire["metadata"] = {k: v for k, v in wire["metadata"].items() if k != "resourceVersion"}
-    return check_type(kind, wire)
 
 
 def _warnings(call: Call, old: Item, wire: Wire, duplicates: list[str]) -> tuple[str, ...]:

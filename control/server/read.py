@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,9 +15,6 @@ from control.server.item import Item, stamp
 from control.server.select import Selection, selection
 from control.server.world import Call, World
 from control.store.base import Compacted, Future
-
-# A page of the store when it is searched for objects that a selector wants.
-_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +113,3 @@ def _parse_token(token: str, call: Call) -> tuple[str, int]:
     if not isinstance(start, str) or not isinstance(revision, int) or revision < 1:
         raise errors.bad_request("continue key is not valid")
     return storage_prefix(call.info.kind) + start, revision
-
-
-def encode_list(listing: Listing) -> bytes:
-    """The list as JSON; the objects are spliced in as they are stored."""
-    return b"".join(_list_parts(listing, (item.raw for item in listing.items)))
-
-
-def _list_parts(listing: Listing, items: Iterable[bytes]) -> Iterator[bytes]:
-    kind = listing.kind
-    metadata: dict[str, str | int] = {"resourceVersion": str(listing.revision)}
-    if listing.continue_:
-        metadata["continue"] = listing.continue_
-    if listing.remaining is not None:
-        metadata["remainingItemCount"] = listing.remaining
-    head = {"kind": f"{kind.name}List", "apiVersion": kind.api_version, "metadata": metadata}
-    yield orjson.dumps(head)[:-1] + b',"items":['
-    yield b",".join(items)
-    yield b"]}"

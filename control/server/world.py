@@ -9,6 +9,7 @@ from pathlib import Path
 
 from control.server.cache import Cache
 from control.server.errors import bad_request
+from control.server.forms import Form
 from control.server.info import Info, is_true
 from control.server.strict import mode_of
 from control.store.base import Store
@@ -69,6 +70,7 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     content_type: str = "application/json"
+    form: Form = field(default_factory=Form)
 
     @property
     def dry_run(self) -> bool:

@@ -4,46 +4,64 @@ from collections.abc import Mapping
 from typing import Any
 
 from control.server import errors
+from control.server.allocation.claims import claim_changes
 from control.server.errors import Refused
 from control.server.info import Info, storage_key
-from control.server.item import Item, encode_object, stamp
+from control.server.item import Item, encode_object, restamp, stamp
 from control.server.world import World
-from control.store.base import Change, Conflict, Create, Exists, NotFound, StoreError, Update
+from control.store.base import (
+    Change,
+    Conflict,
+    Create,
+    Delete,
+    Exists,
+    NotFound,
+    StoreError,
+    Update,
+)
 
 
-async def insert(world: World, info: Info, wire: Mapping[str, Any], *others: Change) -> Item:
-    """Store a new object, along with other changes; raises Refused, Exists of another's key."""
+async def insert(world: World, info: Info, wire: Mapping[str, Any]) -> Item:
+    """Store a new object; raises Refused (409, 503)."""
     key = storage_key(info.kind, info.namespace, info.name)
     value = encode_object(wire)
-    revision = await commit(world, info, Create(key, value), *others)
+    revision = await _commit(world, info, Create(key, value), None, wire)
     return stamp(key, value, revision)
 
 
-async def replace(
-    world: World, info: Info, old: Item, wire: Mapping[str, Any], *others: Change
-) -> Item:
-    """Store a new version of an object, if it is still the old one; raises Refused (409)."""
+async def replace(world: World, info: Info, old: Item, wire: Mapping[str, Any]) -> Item:
+    """Store a new version of an object, if it is still the old one; raises Refused (409, 503)."""
     value = encode_object(wire)
-    revision = await commit(world, info, Update(old.key, value, old.revision), *others)
+    revision = await _commit(world, info, Update(old.key, value, old.revision), old.wire, wire)
     return stamp(old.key, value, revision)
 
 
-async def commit(world: World, info: Info, *changes: Change) -> int:
-    """Do changes of which the first is the object's; raises Refused, or Exists of another."""
+async def remove(world: World, info: Info, old: Item) -> Item:
+    """Remove an object, if it is still this one; its last version. Raises Refused (409, 503)."""
+    revision = await _commit(world, info, Delete(old.key, old.revision), old.wire, None)
+    return restamp(old, revision)
+
+
+async def _commit(
+    world: World,
+    info: Info,
+    change: Change,
+    old: Mapping[str, Any] | None,
+    new: Mapping[str, Any] | None,
+) -> int:
+    """Do a change along with what it does to claims; another's claim is a conflict, too."""
+    claims = claim_changes(info.kind, old, new, world.cache.claims)
     try:
-        return await world.store.commit(*changes)
+        return await world.store.commit(change, *claims)
     except StoreError as err:
-        if isinstance(err, Exists) and err.key != changes[0].key:
-            raise
-        raise refusal(info, err) from err
+        raise _refusal(info, err, is_claim=getattr(err, "key", change.key) != change.key) from err
 
 
-def refusal(info: Info, err: StoreError) -> Refused:
-    """What the store's error means for the object."""
+def _refusal(info: Info, err: StoreError, *, is_claim: bool) -> Refused:
+    if isinstance(err, Conflict) or is_claim:
+        return errors.conflict(info.kind, info.name, again=True)
     if isinstance(err, Exists):
         return errors.already_exists(info.kind, info.name)
     if isinstance(err, NotFound):
         return errors.not_found(info.kind, info.name)
-    if isinstance(err, Conflict):
-        return errors.conflict(info.kind, info.name)
     return errors.unavailable(f"{info.verb} {errors.resource(info.kind)} {info.name!r}: {err}")

@@ -34,6 +34,25 @@ def default_pod(pod: Wire) -> Wire:
     return pod | {"spec": spec}
 
 
+def begin_pod(pod: Wire) -> Wire:
+    """A Pod waits, first of all; its quality of service is decided once."""
+    return pod | {"status": {"phase": "Pending", "qosClass": _qos(pod.get("spec", {}))}}
+
+
+def _qos(spec: Wire) -> str:
+    """https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/"""
+    containers = spec.get("containers", []) + spec.get("initContainers", [])
+    resources = [container.get("resources", {}) for container in containers]
+    amounts = [(item.get("requests", {}), item.get("limits", {})) for item in resources]
+    relevant = [part.get(name) for pair in amounts for part in pair for name in ("cpu", "memory")]
+    if not any(relevant):
+        return "BestEffort"
+    equal = all(
+        requests.get(name) == limits.get(name) for requests, limits in amounts for name in limits
+    )
+    return "Guaranteed" if all(relevant) and equal else "Burstable"
+
+
 def default_template(template: Wire) -> Wire:
     """A Pod template, complete."""
     return template | {"spec": default_spec(template.get("spec", {}))}

@@ -1,0 +1,28 @@
+"""Which columns a kind has."""
+
+from control.api.columns import cluster, network, pod, workload
+from control.api.columns.base import Columns
+from control.api.kinds import Kind
+
+_COLUMNS = {
+    "Namespace": cluster.NAMESPACE,
+    "Node": network.NODE,
+    "Pod": pod.COLUMNS,
+    "Service": network.SERVICE,
+    "Endpoints": network.ENDPOINTS,
+    "EndpointSlice": network.ENDPOINT_SLICE,
+    "ConfigMap": cluster.CONFIG_MAP,
+    "Secret": cluster.SECRET,
+    "ServiceAccount": cluster.SERVICE_ACCOUNT,
+    "Event": cluster.EVENT,
+    "Lease": cluster.LEASE,
+    "Deployment": workload.DEPLOYMENT,
+    "ReplicaSet": workload.REPLICA_SET,
+    "DaemonSet": workload.DAEMON_SET,
+    "ControllerRevision": workload.CONTROLLER_REVISION,
+}
+
+
+def columns_of(kind: Kind) -> Columns:
+    """The columns of a kind; name and age for one without a row."""
+    return _COLUMNS.get(kind.name, cluster.PLAIN)

@@ -1,0 +1,129 @@
+"""Deployments, ReplicaSets, DaemonSets and their revisions as kubectl shows them. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from control.api.columns.base import (
+    AGE,
+    NAME,
+    NONE,
+    Cell,
+    Column,
+    Columns,
+    Wire,
+    age_of,
+    containers_cells,
+    labels_text,
+    name_of,
+    wide,
+)
+from control.api.meta import LabelSelector
+from control.api.selectors import format_labels
+
+_TEMPLATE = (wide("Containers"), wide("Images"), wide("Selector"))
+
+
+def _number(name: str) -> Column:
+    return Column(name, type="integer")
+
+
+def _template_cells(spec: Wire) -> tuple[Cell, ...]:
+    selector = format_labels(LabelSelector.parse(dict(spec.get("selector", {}))))
+    return (*containers_cells(spec.get("template", {})), selector or NONE)
+
+
+def _deployment(deployment: Wire, now: datetime) -> Sequence[Cell]:
+    spec, status = deployment.get("spec", {}), deployment.get("status", {})
+    return (
+        name_of(deployment),
+        f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 0)}",
+        status.get("updatedReplicas", 0),
+        status.get("availableReplicas", 0),
+        age_of(deployment, now),
+        *_template_cells(spec),
+    )
+
+
+DEPLOYMENT = Columns(
+    (
+        NAME,
+        Column("Ready", description="Ready Pods of those asked for."),
+        _number("Up-to-date"),
+        _number("Available"),
+        AGE,
+        *_TEMPLATE,
+    ),
+    _deployment,
+)
+
+
+def _replica_set(replica_set: Wire, now: datetime) -> Sequence[Cell]:
+    spec, status = replica_set.get("spec", {}), replica_set.get("status", {})
+    return (
+        name_of(replica_set),
+        spec.get("replicas", 0),
+        status.get("replicas", 0),
+        status.get("readyReplicas", 0),
+        age_of(replica_set, now),
+        *_template_cells(spec),
+    )
+
+
+REPLICA_SET = Columns(
+    (NAME, _number("Desired"), _number("Current"), _number("Ready"), AGE, *_TEMPLATE),
+    _replica_set,
+)
+
+
+def _daemon_set(daemon_set: Wire, now: datetime) -> Sequence[Cell]:
+    spec, status = daemon_set.get("spec", {}), daemon_set.get("status", {})
+    selector = spec.get("template", {}).get("spec", {}).get("nodeSelector")
+    return (
+        name_of(daemon_set),
+        status.get("desiredNumberScheduled", 0),
+        status.get("currentNumberScheduled", 0),
+        status.get("numberReady", 0),
+        status.get("updatedNumberScheduled", 0),
+        status.get("numberAvailable", 0),
+        labels_text(selector),
+        age_of(daemon_set, now),
+        *_template_cells(spec),
+    )
+
+
+DAEMON_SET = Columns(
+    (
+        NAME,
+        _number("Desired"),
+        _number("Current"),
+        _number("Ready"),
+        _number("Up-to-date"),
+        _number("Available"),
+        Column("Node Selector"),
+        AGE,
+        *_TEMPLATE,
+    ),
+    _daemon_set,
+)
+
+
+def _controller_revision(revision: Wire, now: datetime) -> Sequence[Cell]:
+    owners = revision["metadata"].get("ownerReferences", [])
+    owner = next((owner for owner in owners if owner.get("controller")), None)
+    return (
+        name_of(revision),
+        _owner_text(owner) if owner else NONE,
+        revision.get("revision", 0),
+        age_of(revision, now),
+    )
+
+
+def _owner_text(owner: Wire) -> str:
+    group = owner.get("apiVersion", "").rpartition("/")[0]
+    kind = owner.get("kind", "").lower()
+    return f"{kind}.{group}/{owner.get('name')}" if group else f"{kind}/{owner.get('name')}"
+
+
+CONTROLLER_REVISION = Columns(
+    (NAME, Column("Controller"), _number("Revision"), AGE), _controller_revision
+)

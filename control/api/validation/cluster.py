@@ -1,0 +1,130 @@
+"""The small kinds: Namespace, Node, ConfigMap, Secret, Event, Lease. Pure."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+from control.api import field
+from control.api.cluster import ConfigMap, Event, Lease, Secret
+from control.api.field import FieldError
+from control.api.node import Node, Taint
+from control.api.validation import text
+from control.api.validation.meta import immutable, invalid_each
+from control.api.validation.probe import NOT_NEGATIVE
+
+_DATA_MAX = 1024 * 1024
+_EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
+_LOCKED = "field is immutable when `immutable` is set"
+
+
+def validate_config_map(config_map: ConfigMap) -> list[FieldError]:
+    """Keys that can be file names, each once, and not too much of it."""
+    found = _keys("data", config_map.data)
+    found += _keys("binaryData", config_map.binary_data)
+    for key in config_map.data.keys() & config_map.binary_data.keys():
+        found.append(field.invalid(f"data[{key}]", key, "duplicate of key present in binaryData"))
+    size = _size(config_map.data) + _size(config_map.binary_data)
+    return [*found, field.too_long("", _DATA_MAX)] if size > _DATA_MAX else found
+
+
+def validate_config_map_update(new: ConfigMap, old: ConfigMap) -> list[FieldError]:
+    """What was made immutable stays."""
+    if not old.immutable:
+        return []
+    found = [] if new.immutable else [field.forbidden("immutable", _LOCKED)]
+    if new.data != old.data:
+        found.append(field.forbidden("data", _LOCKED))
+    if new.binary_data != old.binary_data:
+        found.append(field.forbidden("binaryData", _LOCKED))
+    return found
+
+
+def validate_secret(secret: Secret) -> list[FieldError]:
+    """Keys that can be file names, values in base64, and not too much of it."""
+    found = _keys("data", secret.data)
+    for key, value in secret.data.items():
+        try:
+            base64.b64decode(value, validate=True)
+        except binascii.Error:
+            found.append(field.invalid(f"data[{key}]", "<omitted>", "illegal base64 data"))
+    return [*found, field.too_long("data", _DATA_MAX)] if _size(secret.data) > _DATA_MAX else found
+
+
+def validate_secret_update(new: Secret, old: Secret) -> list[FieldError]:
+    """The type stays; what was made immutable, too."""
+    found = immutable("type", new.type, old.type)
+    if not old.immutable:
+        return found
+    if not new.immutable:
+        found.append(field.forbidden("immutable", _LOCKED))
+    if new.data != old.data:
+        found.append(field.forbidden("data", _LOCKED))
+    return found
+
+
+def _keys(path: str, data: Mapping[str, str]) -> list[FieldError]:
+    found = []
+    for key in data:
+        found += invalid_each(f"{path}[{key}]", key, text.config_key(key))
+    return found
+
+
+def _size(data: Mapping[str, str]) -> int:
+    return sum(len(value.encode()) for value in data.values())
+
+
+def validate_node(node: Node) -> list[FieldError]:
+    """Ranges that are ranges, taints that mean something."""
+    found = []
+    for at, cidr in enumerate(node.spec.pod_cidrs):
+        found += invalid_each(f"spec.podCIDRs[{at}]", cidr, text.cidr(cidr))
+    if node.spec.pod_cidrs and node.spec.pod_cidr != node.spec.pod_cidrs[0]:
+        why = "must be equal to the first value of podCIDRs"
+        found.append(field.invalid("spec.podCIDR", node.spec.pod_cidr, why))
+    seen: set[tuple[str, str]] = set()
+    for at, taint in enumerate(node.spec.taints):
+        found += _taint(f"spec.taints[{at}]", taint)
+        if (taint.key, taint.effect) in seen:
+            found.append(field.duplicate(f"spec.taints[{at}]", taint))
+        seen.add((taint.key, taint.effect))
+    return found
+
+
+def _taint(path: str, taint: Taint) -> list[FieldError]:
+    found = invalid_each(f"{path}.key", taint.key, text.qualified_name(taint.key))
+    found += invalid_each(f"{path}.value", taint.value, text.label_value(taint.value or ""))
+    if taint.effect not in _EFFECTS:
+        found.append(field.not_supported(f"{path}.effect", taint.effect, _EFFECTS))
+    return found
+
+
+def validate_node_update(new: Node, old: Node) -> list[FieldError]:
+    """A node's Pod ranges and its provider's name for it are set once."""
+    found = []
+    if old.spec.pod_cidrs and new.spec.pod_cidrs != old.spec.pod_cidrs:
+        why = "node updates may not change podCIDR except from [] to valid"
+        found.append(field.forbidden("spec.podCIDRs", why))
+    if old.spec.provider_id and new.spec.provider_id != old.spec.provider_id:
+        why = 'node updates may not change providerID except from "" to valid'
+        found.append(field.forbidden("spec.providerID", why))
+    return found
+
+
+def validate_event(event: Event) -> list[FieldError]:
+    """An event lies where its object does; those of cluster-wide objects in default."""
+    involved = event.involved_object.namespace or ""
+    if involved in ("", event.metadata.namespace) or event.metadata.namespace == "default":
+        return []
+    why = "does not match event.namespace"
+    return [field.invalid("involvedObject.namespace", involved, why)]
+
+
+def validate_lease(lease: Lease) -> list[FieldError]:
+    """Durations last, and counts count."""
+    found = []
+    duration, transitions = lease.spec.lease_duration_seconds, lease.spec.lease_transitions
+    if duration is not None and duration <= 0:
+        found.append(field.invalid("spec.leaseDurationSeconds", duration, "must be greater than 0"))
+    if transitions is not None and transitions < 0:
+        found.append(field.invalid("spec.leaseTransitions", transitions, NOT_NEGATIVE))
+    return found

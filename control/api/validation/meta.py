@@ -1,0 +1,149 @@
+"""metadata: names, labels, annotations, owners and finalizers. Pure.
+
+Source: k8s.io/apimachinery/pkg/api/validation/objectmeta.go
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from control.api import field
+from control.api.field import FieldError
+from control.api.meta import LabelSelector, LabelSelectorRequirement, ObjectMeta, OwnerReference
+from control.api.validation import text
+from control.api.validation.text import Check
+
+IMMUTABLE = "field is immutable"
+_ANNOTATIONS_MAX = 256 * 1024
+# Those that had no domain before finalizers needed one.
+_OLD_FINALIZERS = {"kubernetes", "orphan", "foregroundDeletion"}
+_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+
+
+def invalid_each(path: str, value: object, messages: Iterable[str]) -> list[FieldError]:
+    """An error for each message about one value."""
+    return [field.invalid(path, value, message) for message in messages]
+
+
+def immutable(path: str, new: object, old: object) -> list[FieldError]:
+    """An error if a value differs from what it was."""
+    return [] if new == old else [field.invalid(path, new, IMMUTABLE)]
+
+
+def validate_meta(meta: ObjectMeta, name: Check, *, namespaced: bool) -> list[FieldError]:
+    """The metadata of an object that is stored; ``name`` says what names its kind allows."""
+    found = _name(meta, name)
+    if namespaced:
+        found += invalid_each(
+            "metadata.namespace", meta.namespace, text.dns_label(meta.namespace or "")
+        )
+    found += validate_labels("metadata.labels", meta.labels)
+    found += _annotations("metadata.annotations", meta.annotations)
+    found += _owners(meta.owner_references)
+    for finalizer in meta.finalizers:
+        found += _finalizer("metadata.finalizers", finalizer)
+    return found
+
+
+def _name(meta: ObjectMeta, check: Check) -> list[FieldError]:
+    found = []
+    if meta.generate_name:
+        # What is generated gets a suffix, so that a prefix may end in a dash.
+        messages = check(meta.generate_name.rstrip("-") or "-")
+        found += invalid_each("metadata.generateName", meta.generate_name, messages)
+    if not meta.name:
+        return [*found, field.required("metadata.name", "name or generateName is required")]
+    return found + invalid_each("metadata.name", meta.name, check(meta.name))
+
+
+def validate_labels(path: str, labels: Mapping[str, str]) -> list[FieldError]:
+    """Keys are qualified names, values short."""
+    found = []
+    for key, value in labels.items():
+        found += invalid_each(path, key, text.qualified_name(key))
+        found += invalid_each(path, value, text.label_value(value))
+    return found
+
+
+def _annotations(path: str, annotations: Mapping[str, str]) -> list[FieldError]:
+    found = []
+    for key in annotations:
+        found += invalid_each(path, key, text.qualified_name(key.lower()))
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
+    return [*found, field.too_long(path, _ANNOTATIONS_MAX)] if size > _ANNOTATIONS_MAX else found
+
+
+def _owners(owners: Sequence[OwnerReference]) -> list[FieldError]:
+    found = []
+    for at, owner in enumerate(owners):
+        path = f"metadata.ownerReferences[{at}]"
+        given = {
+            "apiVersion": owner.api_version,
+            "kind": owner.kind,
+            "name": owner.name,
+            "uid": owner.uid,
+        }
+        found += [
+            field.invalid(f"{path}.{name}", value, "must not be empty")
+            for name, value in given.items()
+            if not value
+        ]
+    controllers = [owner.name for owner in owners if owner.controller]
+    if len(controllers) > 1:
+        why = (
+            'Only one reference can have Controller set to true. Found "true" in references for'
+            f" {controllers[0]} and {controllers[1]}"
+        )
+        found.append(field.invalid("metadata.ownerReferences", list(owners), why))
+    return found
+
+
+def _finalizer(path: str, name: str) -> list[FieldError]:
+    found = invalid_each(path, name, text.qualified_name(name))
+    if not found and "/" not in name and name not in _OLD_FINALIZERS:
+        why = "name is neither a standard finalizer name nor is it fully qualified"
+        found.append(field.invalid(path, name, why))
+    return found
+
+
+def validate_meta_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldError]:
+    """Nobody may get into the way of an object that is going."""
+    if not old.deletion_timestamp:
+        return []
+    added = [name for name in new.finalizers if name not in old.finalizers]
+    if not added:
+        return []
+    why = (
+        "no new finalizers can be added if the object is being deleted, found new finalizers"
+        f" {field.show(added)}"
+    )
+    return [field.forbidden("metadata.finalizers", why)]
+
+
+def validate_selector(path: str, selector: LabelSelector) -> list[FieldError]:
+    """A workload's label selector."""
+    found = validate_labels(f"{path}.matchLabels", selector.match_labels)
+    for at, expression in enumerate(selector.match_expressions):
+        found += _expression(f"{path}.matchExpressions[{at}]", expression)
+    return found
+
+
+def _expression(path: str, expression: LabelSelectorRequirement) -> list[FieldError]:
+    found = []
+    match expression.operator:
+        case "In" | "NotIn":
+            if not expression.values:
+                why = "must be specified when `operator` is 'In' or 'NotIn'"
+                found.append(field.required(f"{path}.values", why))
+        case "Exists" | "DoesNotExist":
+            if expression.values:
+                why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+                found.append(field.forbidden(f"{path}.values", why))
+        case _:
+            found.append(
+                field.invalid(
+                    f"{path}.operator", expression.operator, "not a valid selector operator"
+                )
+            )
+    found += invalid_each(f"{path}.key", expression.key, text.qualified_name(expression.key))
+    for at, value in enumerate(expression.values):
+        found += invalid_each(f"{path}.values[{at}]", value, text.label_value(value))
+    return found

@@ -1,0 +1,142 @@
+"""Where a Pod wants to run. Pure."""
+
+from collections.abc import Sequence
+
+from control.api import field
+from control.api.field import FieldError
+from control.api.placement import (
+    Affinity,
+    NodeSelectorRequirement,
+    NodeSelectorTerm,
+    Toleration,
+    TopologySpreadConstraint,
+)
+from control.api.validation import text
+from control.api.validation.meta import invalid_each, validate_selector
+
+_EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
+_UNSATISFIABLE = ("DoNotSchedule", "ScheduleAnyway")
+_WEIGHTS = (1, 100)
+
+
+def validate_tolerations(path: str, tolerations: Sequence[Toleration]) -> list[FieldError]:
+    """Tolerations of a Pod."""
+    found: list[FieldError] = []
+    for at, toleration in enumerate(tolerations):
+        found += _toleration(f"{path}[{at}]", toleration)
+    return found
+
+
+def _toleration(path: str, toleration: Toleration) -> list[FieldError]:
+    found = []
+    if toleration.key:
+        found += invalid_each(f"{path}.key", toleration.key, text.qualified_name(toleration.key))
+    elif toleration.operator != "Exists":
+        why = (
+            'operator must be Exists when `key` is empty, which means "match all values and all'
+            ' keys"'
+        )
+        found.append(field.invalid(f"{path}.operator", toleration.operator or "", why))
+    if toleration.operator not in (None, "", "Equal", "Exists"):
+        known = ("Equal", "Exists")
+        found.append(field.not_supported(f"{path}.operator", toleration.operator, known))
+    if toleration.operator == "Exists" and toleration.value:
+        why = "value must be empty when `operator` is 'Exists'"
+        found.append(field.invalid(f"{path}.operator", toleration.value, why))
+    if toleration.effect and toleration.effect not in _EFFECTS:
+        found.append(field.not_supported(f"{path}.effect", toleration.effect, _EFFECTS))
+    if toleration.toleration_seconds is not None and toleration.effect != "NoExecute":
+        why = "effect must be 'NoExecute' when `tolerationSeconds` is set"
+        found.append(field.invalid(f"{path}.effect", toleration.effect or "", why))
+    return found
+
+
+def validate_affinity(path: str, affinity: Affinity | None) -> list[FieldError]:
+    """Node affinity, required and preferred."""
+    node = affinity.node_affinity if affinity else None
+    if node is None:
+        return []
+    found: list[FieldError] = []
+    if node.required is not None:
+        own = (
+            f"{path}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+        )
+        if not node.required.node_selector_terms:
+            found.append(field.required(own, "must have at least one node selector term"))
+        for at, term in enumerate(node.required.node_selector_terms):
+            found += _term(f"{own}[{at}]", term)
+    own = f"{path}.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution"
+    for at, preferred in enumerate(node.preferred):
+        messages = text.in_range(preferred.weight, *_WEIGHTS)
+        found += invalid_each(f"{own}[{at}].weight", preferred.weight, messages)
+        found += _term(f"{own}[{at}].preference", preferred.preference)
+    return found
+
+
+def _term(path: str, term: NodeSelectorTerm) -> list[FieldError]:
+    found = []
+    for at, requirement in enumerate(term.match_expressions):
+        found += _requirement(f"{path}.matchExpressions[{at}]", requirement)
+    for at, requirement in enumerate(term.match_fields):
+        if requirement.key != "metadata.name":
+            why = "not a valid field selector key"
+            found.append(field.invalid(f"{path}.matchFields[{at}].key", requirement.key, why))
+    return found
+
+
+def _requirement(path: str, requirement: NodeSelectorRequirement) -> list[FieldError]:
+    found = []
+    match requirement.operator:
+        case "In" | "NotIn":
+            if not requirement.values:
+                why = "must be specified when `operator` is 'In' or 'NotIn'"
+                found.append(field.required(f"{path}.values", why))
+        case "Exists" | "DoesNotExist":
+            if requirement.values:
+                why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+                found.append(field.forbidden(f"{path}.values", why))
+        case "Gt" | "Lt":
+            if len(requirement.values) != 1:
+                why = "must be specified single value when `operator` is 'Lt' or 'Gt'"
+                found.append(field.required(f"{path}.values", why))
+        case _:
+            why = "not a valid selector operator"
+            found.append(field.invalid(f"{path}.operator", requirement.operator, why))
+    return found + invalid_each(
+        f"{path}.key", requirement.key, text.qualified_name(requirement.key)
+    )
+
+
+def validate_spreading(
+    path: str, constraints: Sequence[TopologySpreadConstraint]
+) -> list[FieldError]:
+    """Topology spread constraints; one a pair of key and action."""
+    found: list[FieldError] = []
+    seen: set[tuple[str, str]] = set()
+    for at, constraint in enumerate(constraints):
+        own = f"{path}[{at}]"
+        found += _constraint(own, constraint)
+        key = (constraint.topology_key, constraint.when_unsatisfiable)
+        if key in seen:
+            found.append(
+                field.duplicate(
+                    f"{own}.{{topologyKey, whenUnsatisfiable}}", f"{{{', '.join(key)}}}"
+                )
+            )
+        seen.add(key)
+    return found
+
+
+def _constraint(path: str, constraint: TopologySpreadConstraint) -> list[FieldError]:
+    found = []
+    if constraint.max_skew <= 0:
+        why = "must be greater than zero"
+        found.append(field.invalid(f"{path}.maxSkew", constraint.max_skew, why))
+    if not constraint.topology_key:
+        found.append(field.required(f"{path}.topologyKey", "can not be empty"))
+    if constraint.when_unsatisfiable not in _UNSATISFIABLE:
+        value = constraint.when_unsatisfiable
+        found.append(field.not_supported(f"{path}.whenUnsatisfiable", value, _UNSATISFIABLE))
+    if constraint.label_selector:
+        found += validate_selector(f"{path}.labelSelector", constraint.label_selector)
+    return found

@@ -1,0 +1,176 @@
+"""core/v1 Pod, and the Pod spec of templates. Pure.
+
+Source: k8s.io/kubernetes/pkg/apis/core/validation
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from control.api import field
+from control.api.field import FieldError
+from control.api.pod import Pod, PodSpec
+from control.api.validation import text
+from control.api.validation.container import (
+    validate_containers,
+    validate_init_container,
+    validate_resources,
+)
+from control.api.validation.meta import invalid_each, validate_labels
+from control.api.validation.placement import (
+    validate_affinity,
+    validate_spreading,
+    validate_tolerations,
+)
+from control.api.validation.probe import NOT_NEGATIVE
+from control.api.validation.volume import validate_volumes
+
+_RESTART = ("Always", "Never", "OnFailure")
+_DNS = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
+_ONLY = (
+    "pod updates may not change fields other than `spec.containers[*].image`,"
+    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only"
+    " additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set"
+    " to 1 if it was previously negative)"
+)
+
+
+def validate_pod(pod: Pod) -> list[FieldError]:
+    """A Pod."""
+    return validate_spec("spec", pod.spec)
+
+
+def validate_spec(path: str, spec: PodSpec) -> list[FieldError]:
+    """What a Pod, or a template of Pods, says."""
+    volumes = {volume.name for volume in spec.volumes}
+    names: set[str] = set()
+    found = validate_volumes(f"{path}.volumes", spec.volumes)
+    if not spec.containers:
+        found.append(field.required(f"{path}.containers"))
+    found += validate_containers(f"{path}.containers", spec.containers, volumes, names)
+    found += validate_containers(f"{path}.initContainers", spec.init_containers, volumes, names)
+    for at, container in enumerate(spec.init_containers):
+        found += validate_init_container(f"{path}.initContainers[{at}]", container)
+    found += _choices(path, spec)
+    found += _numbers(path, spec)
+    found += _names(path, spec)
+    found += validate_labels(f"{path}.nodeSelector", spec.node_selector)
+    found += validate_tolerations(f"{path}.tolerations", spec.tolerations)
+    found += validate_affinity(f"{path}.affinity", spec.affinity)
+    found += validate_spreading(
+        f"{path}.topologySpreadConstraints", spec.topology_spread_constraints
+    )
+    if spec.resources:
+        found += validate_resources(f"{path}.resources", spec.resources)
+    return found + list(_host_ports(path, spec))
+
+
+def _choices(path: str, spec: PodSpec) -> list[FieldError]:
+    found = []
+    if not spec.restart_policy:
+        found.append(field.required(f"{path}.restartPolicy"))
+    elif spec.restart_policy not in _RESTART:
+        found.append(field.not_supported(f"{path}.restartPolicy", spec.restart_policy, _RESTART))
+    if spec.dns_policy not in _DNS:
+        found.append(field.not_supported(f"{path}.dnsPolicy", spec.dns_policy, _DNS))
+    if spec.dns_policy == "None" and not (spec.dns_config and spec.dns_config.nameservers):
+        why = "must provide at least one DNS nameserver when `dnsPolicy` is None"
+        found.append(field.required(f"{path}.dnsConfig.nameservers", why))
+    return found
+
+
+def _numbers(path: str, spec: PodSpec) -> list[FieldError]:
+    found = []
+    grace, deadline = spec.termination_grace_period_seconds, spec.active_deadline_seconds
+    if grace is None:
+        found.append(field.required(f"{path}.terminationGracePeriodSeconds"))
+    elif grace < 0:
+        found.append(field.invalid(f"{path}.terminationGracePeriodSeconds", grace, NOT_NEGATIVE))
+    if deadline is not None:
+        messages = text.in_range(deadline, 1, 2**31 - 1)
+        found += invalid_each(f"{path}.activeDeadlineSeconds", deadline, messages)
+    return found
+
+
+def _names(path: str, spec: PodSpec) -> list[FieldError]:
+    checks = {
+        "hostname": (spec.hostname, text.dns_label),
+        "subdomain": (spec.subdomain, text.dns_label),
+        "nodeName": (spec.node_name, text.dns_subdomain),
+        "serviceAccountName": (spec.service_account_name, text.dns_subdomain),
+        "schedulerName": (spec.scheduler_name, text.qualified_name),
+        "priorityClassName": (spec.priority_class_name, text.dns_subdomain),
+    }
+    found = []
+    for name, (value, check) in checks.items():
+        if value:
+            found += invalid_each(f"{path}.{name}", value, check(value))
+    for at, alias in enumerate(spec.host_aliases):
+        found += invalid_each(f"{path}.hostAliases[{at}].ip", alias.ip, text.ip(alias.ip))
+        for number, name in enumerate(alias.hostnames):
+            where = f"{path}.hostAliases[{at}].hostnames[{number}]"
+            found += invalid_each(where, name, text.dns_subdomain(name))
+    return found
+
+
+def _host_ports(path: str, spec: PodSpec) -> Iterator[FieldError]:
+    """A port of the host can be used once; in the host's network every port is the host's."""
+    seen: set[tuple[str, str, int]] = set()
+    for at, container in enumerate(spec.containers):
+        for number, port in enumerate(container.ports):
+            own = f"{path}.containers[{at}].ports[{number}]"
+            if spec.host_network and port.host_port != port.container_port:
+                why = "must match `hostPort` when `hostNetwork` is true"
+                yield field.invalid(f"{own}.containerPort", port.container_port, why)
+            if not port.host_port:
+                continue
+            key = (port.protocol, port.host_ip or "", port.host_port)
+            if key in seen:
+                yield field.duplicate(f"{own}.hostPort", f"{key[0]}/{key[1]}/{key[2]}")
+            seen.add(key)
+
+
+def validate_pod_update(new: Pod, old: Pod) -> list[FieldError]:
+    """A Pod is what it was: another image, a shorter life, and more tolerations at most."""
+    found = []
+    if len(new.spec.containers) != len(old.spec.containers):
+        found.append(
+            field.forbidden("spec.containers", "pod updates may not add or remove containers")
+        )
+        return found
+    if old.spec.active_deadline_seconds is not None:
+        found += _deadline(new.spec, old.spec.active_deadline_seconds)
+    if any(toleration not in new.spec.tolerations for toleration in old.spec.tolerations):
+        why = "existing toleration can not be modified except its tolerationSeconds"
+        found.append(field.forbidden("spec.tolerations", why))
+    before, after = _fixed(old.spec), _fixed(new.spec)
+    changed = sorted(
+        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+    )
+    if changed:
+        fields = ", ".join(f"spec.{name}" for name in changed)
+        found.append(field.forbidden("spec", f"{_ONLY}\nchanged: {fields}"))
+    return found
+
+
+def _deadline(new: PodSpec, old: int) -> list[FieldError]:
+    path, now = "spec.activeDeadlineSeconds", new.active_deadline_seconds
+    if now is None:
+        return [field.invalid(path, None, "must not update from a positive integer to nil value")]
+    if now > old:
+        why = f"must be less than or equal to previous value {old}"
+        return [field.invalid(path, now, why)]
+    return []
+
+
+def _fixed(spec: PodSpec) -> Mapping[str, Any]:
+    """What of a spec may not change."""
+    free = {"tolerations", "activeDeadlineSeconds", "schedulingGates", "ephemeralContainers"}
+    wire = {key: value for key, value in spec.wire().items() if key not in free}
+    for name in ("containers", "initContainers"):
+        if name in wire:
+            wire[name] = [_without_image(container) for container in wire[name]]
+    return wire
+
+
+def _without_image(container: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in container.items() if key != "image"}

@@ -1,0 +1,221 @@
+"""Names, labels, ports, addresses: what is wrong with a piece of text, in upstream's words. Pure.
+
+Source: k8s.io/apimachinery/pkg/util/validation; every function returns messages, none if all is
+well.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = _LABEL + r"(\." + _LABEL + ")*"
+_LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
+_QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+_VALUE = f"({_QUALIFIED})?"
+_ENV = "[-._a-zA-Z][-._a-zA-Z0-9]*"
+_KEY = r"[-._a-zA-Z0-9]+"
+
+Check = Callable[[str], list[str]]
+
+
+def _pattern_message(message: str, pattern: str, *examples: str) -> str:
+    shown = "".join(f"'{example}',  or " for example in examples[:-1]) + f"'{examples[-1]}'"
+    return f"{message} (e.g. {shown}, regex used for validation is '{pattern}')"
+
+
+def max_length(limit: int) -> str:
+    """Too many characters."""
+    return f"must be no more than {limit} characters"
+
+
+def _checked(value: str, limit: int, pattern: str, message: str) -> list[str]:
+    found = [max_length(limit)] if len(value) > limit else []
+    return found if re.fullmatch(pattern, value) else [*found, message]
+
+
+def dns_label(value: str) -> list[str]:
+    """RFC 1123 label: namespaces, container names, port names."""
+    message = _pattern_message(
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-',"
+        " and must start and end with an alphanumeric character",
+        _LABEL,
+        "my-name",
+        "123-abc",
+    )
+    return _checked(value, 63, _LABEL, message)
+
+
+def dns_subdomain(value: str) -> list[str]:
+    """RFC 1123 subdomain: most names."""
+    message = _pattern_message(
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-'"
+        " or '.', and must start and end with an alphanumeric character",
+        _SUBDOMAIN,
+        "example.com",
+    )
+    return _checked(value, 253, _SUBDOMAIN, message)
+
+
+def dns_1035_label(value: str) -> list[str]:
+    """RFC 1035 label: Services."""
+    message = _pattern_message(
+        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with"
+        " an alphabetic character, and end with an alphanumeric character",
+        _LABEL_1035,
+        "my-name",
+        "abc-123",
+    )
+    return _checked(value, 63, _LABEL_1035, message)
+
+
+def path_segment(value: str) -> list[str]:
+    """Anything that can stand in a URL path."""
+    if value in (".", ".."):
+        return [f"may not be '{value}'"]
+    return [f"may not contain '{sign}'" for sign in ("/", "%") if sign in value]
+
+
+def qualified_name(value: str) -> list[str]:
+    """``prefix/name``: label keys, annotation keys, finalizers."""
+    prefix, slash, name = value.rpartition("/")
+    if "/" in prefix:
+        message = _pattern_message(
+            "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must"
+            " start and end with an alphanumeric character",
+            _QUALIFIED,
+            "MyName",
+            "my.name",
+            "123-abc",
+        )
+        return [
+            message + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        ]
+    found = _prefix(prefix) if slash else []
+    return found + [f"name part {message}" for message in _name_part(name)]
+
+
+def _prefix(prefix: str) -> list[str]:
+    if not prefix:
+        return ["prefix part must be non-empty"]
+    return [f"prefix part {message}" for message in dns_subdomain(prefix)]
+
+
+def _name_part(name: str) -> list[str]:
+    if not name:
+        return ["must be non-empty"]
+    message = _pattern_message(
+        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with"
+        " an alphanumeric character",
+        _QUALIFIED,
+        "MyName",
+        "my.name",
+        "123-abc",
+    )
+    return _checked(name, 63, _QUALIFIED, message)
+
+
+def label_value(value: str) -> list[str]:
+    """The value of a label."""
+    message = _pattern_message(
+        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or"
+        " '.', and must start and end with an alphanumeric character",
+        _VALUE,
+        "MyValue",
+        "my_value",
+        "12345",
+    )
+    return _checked(value, 63, _VALUE, message)
+
+
+def port_number(value: int) -> list[str]:
+    """A TCP or UDP port."""
+    return in_range(value, 1, 65535)
+
+
+def in_range(value: int, low: int, high: int) -> list[str]:
+    """A number between two, both included."""
+    return [] if low <= value <= high else [f"must be between {low} and {high}, inclusive"]
+
+
+def port_name(value: str) -> list[str]:
+    """An IANA service name (RFC 6335): 15 characters, at least one letter."""
+    found = [max_length(15)] if len(value) > 15 else []
+    if not re.fullmatch("[-a-z0-9]+", value):
+        found.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+    if not re.search("[a-z]", value):
+        found.append("must contain at least one letter (a-z)")
+    if "--" in value:
+        found.append("must not contain consecutive hyphens")
+    if value[:1] == "-" or value[-1:] == "-":
+        found.append("must not begin or end with a hyphen")
+    return found
+
+
+def env_name(value: str) -> list[str]:
+    """The name of an environment variable."""
+    message = _pattern_message(
+        "a valid environment variable name must consist of alphabetic characters, digits, '_',"
+        " '-', or '.', and must not start with a digit",
+        _ENV,
+        "my.env-name",
+        "MY_ENV.NAME",
+        "MyEnvName1",
+    )
+    found = [] if re.fullmatch(_ENV, value) else [message]
+    if value in (".", ".."):
+        found.append(f"must not be '{value}'")
+    elif value.startswith(".."):
+        found.append("must not start with '..'")
+    return found
+
+
+def config_key(value: str) -> list[str]:
+    """A key of a ConfigMap or a Secret: it becomes a file name."""
+    message = _pattern_message(
+        "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+        _KEY,
+        "key.name",
+        "KEY_NAME",
+        "key-name",
+    )
+    found = _checked(value, 253, _KEY, message)
+    if value in (".", ".."):
+        found.append(f"must not be '{value}'")
+    elif value.startswith(".."):
+        found.append("must not start with '..'")
+    return found
+
+
+def ip(value: str) -> list[str]:
+    """An IPv4 or IPv6 address; no zone, no leading zeros."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
+    return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"] if "%" in value else []
+
+
+def usable_ip(value: str) -> list[str]:
+    """An address that traffic can be sent to: not unspecified, loopback, link-local, multicast."""
+    if messages := ip(value):
+        return messages
+    address = ipaddress.ip_address(value)
+    kinds = {
+        "may not be unspecified (0.0.0.0 or ::)": address.is_unspecified,
+        "may not be in the loopback range (127.0.0.0/8, ::1/128)": address.is_loopback,
+        "may not be in the link-local range (169.254.0.0/16, fe80::/10)": address.is_link_local,
+        "may not be in the multicast range (224.0.0.0/4, ff00::/8)": address.is_multicast,
+    }
+    return [message for message, holds in kinds.items() if holds]
+
+
+def cidr(value: str) -> list[str]:
+    """An address range without host bits."""
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+    return (
+        [] if "/" in value else ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+    )

@@ -1,0 +1,171 @@
+"""apps/v1: Deployment, ReplicaSet, DaemonSet. Pure.
+
+Source: k8s.io/kubernetes/pkg/apis/apps/validation
+"""
+
+import re
+
+from control.api import field
+from control.api.field import FieldError
+from control.api.meta import LabelSelector
+from control.api.selectors import selects
+from control.api.validation.meta import immutable, validate_labels, validate_selector
+from control.api.validation.pod import validate_spec
+from control.api.validation.probe import NOT_NEGATIVE
+from control.api.workload import (
+    DaemonSet,
+    Deployment,
+    PodTemplateSpec,
+    ReplicaSet,
+    RollingUpdate,
+    UpdateStrategy,
+)
+
+_PERCENT = (
+    "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or"
+    " '93%', regex used for validation is '[0-9]+%')"
+)
+
+
+def validate_deployment(deployment: Deployment) -> list[FieldError]:
+    """A Deployment."""
+    spec = deployment.spec
+    found = _selected(spec.selector, spec.template, "deployment")
+    found += _template(spec.template)
+    found += _deployment_strategy("spec.strategy", spec.strategy)
+    numbers = {
+        "replicas": spec.replicas,
+        "minReadySeconds": spec.min_ready_seconds,
+        "revisionHistoryLimit": spec.revision_history_limit,
+        "progressDeadlineSeconds": spec.progress_deadline_seconds,
+    }
+    found += _not_negative(numbers)
+    progress, ready = spec.progress_deadline_seconds, spec.min_ready_seconds or 0
+    if progress is not None and progress <= ready:
+        why = "must be greater than minReadySeconds"
+        found.append(field.invalid("spec.progressDeadlineSeconds", progress, why))
+    return found
+
+
+def validate_deployment_update(new: Deployment, old: Deployment) -> list[FieldError]:
+    """Its selector stays."""
+    return immutable("spec.selector", new.spec.selector, old.spec.selector)
+
+
+def validate_replica_set(replica_set: ReplicaSet) -> list[FieldError]:
+    """A ReplicaSet."""
+    spec = replica_set.spec
+    found = _selected(spec.selector, spec.template, "deployment")
+    found += _template(spec.template)
+    return found + _not_negative(
+        {"replicas": spec.replicas, "minReadySeconds": spec.min_ready_seconds}
+    )
+
+
+def validate_replica_set_update(new: ReplicaSet, old: ReplicaSet) -> list[FieldError]:
+    """Its selector stays."""
+    return immutable("spec.selector", new.spec.selector, old.spec.selector)
+
+
+def validate_daemon_set(daemon_set: DaemonSet) -> list[FieldError]:
+    """A DaemonSet."""
+    spec = daemon_set.spec
+    found = _selected(spec.selector, spec.template, "daemonset")
+    found += _template(spec.template)
+    found += _daemon_strategy("spec.updateStrategy", spec.update_strategy)
+    return found + _not_negative(
+        {
+            "minReadySeconds": spec.min_ready_seconds,
+            "revisionHistoryLimit": spec.revision_history_limit,
+        }
+    )
+
+
+def validate_daemon_set_update(new: DaemonSet, old: DaemonSet) -> list[FieldError]:
+    """Its selector stays."""
+    return immutable("spec.selector", new.spec.selector, old.spec.selector)
+
+
+def _not_negative(numbers: dict[str, int | None]) -> list[FieldError]:
+    return [
+        field.invalid(f"spec.{name}", value, NOT_NEGATIVE)
+        for name, value in numbers.items()
+        if value is not None and value < 0
+    ]
+
+
+def _selected(selector: LabelSelector, template: PodTemplateSpec, noun: str) -> list[FieldError]:
+    """The selector selects something, and that includes what the template makes."""
+    if not selector.wire():
+        return [field.required("spec.selector")]
+    if not selector.match_labels and not selector.match_expressions:
+        why = f"empty selector is invalid for {noun}"
+        return [field.invalid("spec.selector", selector, why)]
+    if found := validate_selector("spec.selector", selector):
+        return found
+    if not selects(selector, template.metadata.labels):
+        why = "`selector` does not match template `labels`"
+        labels = template.metadata.labels
+        return [field.invalid("spec.template.metadata.labels", labels, why)]
+    return []
+
+
+def _template(template: PodTemplateSpec) -> list[FieldError]:
+    found = validate_labels("spec.template.metadata.labels", template.metadata.labels)
+    found += validate_spec("spec.template.spec", template.spec)
+    policy = template.spec.restart_policy
+    if policy and policy != "Always":
+        found.append(field.not_supported("spec.template.spec.restartPolicy", policy, ["Always"]))
+    if template.spec.active_deadline_seconds is not None:
+        why = "activeDeadlineSeconds in ReplicaSet is not Supported"
+        found.append(field.forbidden("spec.template.spec.activeDeadlineSeconds", why))
+    return found
+
+
+def _deployment_strategy(path: str, strategy: UpdateStrategy) -> list[FieldError]:
+    if strategy.type == "Recreate":
+        why = "may not be specified when strategy `type` is 'Recreate'"
+        return [field.forbidden(f"{path}.rollingUpdate", why)] if strategy.rolling_update else []
+    if strategy.type != "RollingUpdate":
+        return [field.not_supported(f"{path}.type", strategy.type, ["Recreate", "RollingUpdate"])]
+    return _rolling(f"{path}.rollingUpdate", strategy.rolling_update or RollingUpdate())
+
+
+def _daemon_strategy(path: str, strategy: UpdateStrategy) -> list[FieldError]:
+    if strategy.type == "OnDelete":
+        return []
+    if strategy.type != "RollingUpdate":
+        return [field.not_supported(f"{path}.type", strategy.type, ["OnDelete", "RollingUpdate"])]
+    rolling = strategy.rolling_update or RollingUpdate()
+    found = _rolling(f"{path}.rollingUpdate", rolling)
+    if not found and _is_zero(rolling.max_surge) == _is_zero(rolling.max_unavailable) is False:
+        why = "may not be set when maxUnavailable is non-zero"
+        found.append(field.invalid(f"{path}.rollingUpdate.maxSurge", rolling.max_surge, why))
+    return found
+
+
+def _rolling(path: str, rolling: RollingUpdate) -> list[FieldError]:
+    found = _amount(f"{path}.maxUnavailable", rolling.max_unavailable)
+    found += _amount(f"{path}.maxSurge", rolling.max_surge)
+    if not found and _is_zero(rolling.max_unavailable) and _is_zero(rolling.max_surge):
+        why = "may not be 0 when `maxSurge` is 0"
+        found.append(field.invalid(f"{path}.maxUnavailable", rolling.max_unavailable, why))
+    if not found and _percent(rolling.max_unavailable) > 100:
+        why = "must not be greater than 100%"
+        found.append(field.invalid(f"{path}.maxUnavailable", rolling.max_unavailable, why))
+    return found
+
+
+def _amount(path: str, value: int | str | None) -> list[FieldError]:
+    if isinstance(value, str):
+        return [] if re.fullmatch("[0-9]+%", value) else [field.invalid(path, value, _PERCENT)]
+    return [field.invalid(path, value, NOT_NEGATIVE)] if value is not None and value < 0 else []
+
+
+def _is_zero(value: int | str | None) -> bool:
+    return value in (0, None) or _percent(value) == 0
+
+
+def _percent(value: int | str | None) -> int:
+    """The number before the percent sign; -1 if it is none."""
+    return int(value.removesuffix("%")) if isinstance(value, str) else -1

@@ -1,0 +1,1 @@
+"""Addresses and ports that no two Services may share."""
