@@ -13,11 +13,11 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 from aiohttp import web
 
+from control.agent.config import ServerConfig
 from control.agent.runtime import Container, Phase, Runtime, RuntimeFailure
 from control.agent.server import attach, logs, lookup, session
 from control.agent.server.channels import parse_wanted
@@ -56,36 +56,12 @@ class Node(Protocol):
         """What runs it."""
 
 
-class Settings(Protocol):
-    """Where to listen, and whom to believe."""
-
-    @property
-    def address(self) -> str:
-        """Empty: everywhere."""
-
-    @property
-    def port(self) -> int:
-        """The TCP port."""
-
-    @property
-    def certificate(self) -> Path | None:
-        """None: no server."""
-
-    @property
-    def key(self) -> Path | None:
-        """The certificate's private key."""
-
-    @property
-    def client_ca(self) -> Path | None:
-        """Who signs the certificates of clients."""
-
-
 class BadSettings(ValueError):
     """A server that must not be started; the text says what is missing."""
 
 
 @asynccontextmanager
-async def serve(settings: Settings, node: Node) -> AsyncIterator[None]:
+async def serve(settings: ServerConfig, node: Node) -> AsyncIterator[None]:
     """Serve a node for as long as the context lasts; raises BadSettings, OSError."""
     if settings.certificate is None:
         log.warning("no --tls-cert: kubectl logs and exec will not work on this node")
@@ -107,7 +83,7 @@ async def serve(settings: Settings, node: Node) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-def server_tls(settings: Settings) -> ssl.SSLContext:
+def server_tls(settings: ServerConfig) -> ssl.SSLContext:
     """TLS that only clients of the cluster's authority pass; raises BadSettings, OSError."""
     if settings.certificate is None or settings.key is None or settings.client_ca is None:
         raise BadSettings("--tls-cert needs --tls-key and --client-ca: exec is not for everyone")
@@ -124,9 +100,10 @@ def application(node: Node, *, trusting: bool = False) -> web.Application:
     app.router.add_get("/healthz", server.healthz)
     app.router.add_get("/pods", server.list_pods)
     app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", server.logs)
-    for method in ("GET", "POST"):
-        app.router.add_route(method, "/exec/{namespace}/{pod}/{container}", server.execute)
-        app.router.add_route(method, "/attach/{namespace}/{pod}/{container}", server.attach)
+    for verb, handler in (("exec", server.execute), ("attach", server.attach)):
+        for path in ("{namespace}/{pod}/{container}", "{namespace}/{pod}/{uid}/{container}"):
+            app.router.add_get(f"/{verb}/{path}", handler)
+            app.router.add_post(f"/{verb}/{path}", handler)
     return app
 
 
@@ -212,7 +189,8 @@ class Server:
     def _pod(self, request: web.Request) -> Pod:
         namespace, name = request.match_info["namespace"], request.match_info["pod"]
         pod = self._pods.get(namespace, name)
-        if pod is None:
+        uid = request.match_info.get("uid")
+        if pod is None or uid not in (None, pod.metadata.uid):
             raise Refusal(404, f'pod "{name}" does not exist on this node')
         return pod
 
