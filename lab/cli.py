@@ -53,6 +53,8 @@ def plain_errors() -> Iterator[None]:
         yield
     except InvalidSpec as err:
         raise BadOption(str(err)) from err
+    except BrokenPipeError:  # the reader has seen enough: click ends quietly
+        raise
     except _EXPECTED as err:
         raise click.ClickException(str(err)) from err
 
