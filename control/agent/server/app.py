@@ -61,11 +61,14 @@ class BadSettings(ValueError):
 
 
 @asynccontextmanager
-async def serve(settings: ServerConfig, node: Node) -> AsyncIterator[None]:
-    """Serve a node for as long as the context lasts; raises BadSettings, OSError."""
+async def serve(settings: ServerConfig, node: Node) -> AsyncIterator[int]:
+    """Serve a node for as long as the context lasts; gives the port; raises BadSettings, OSError.
+
+    Without a certificate there is no server, and port 0.
+    """
     if settings.certificate is None:
         log.warning("no --tls-cert: kubectl logs and exec will not work on this node")
-        yield
+        yield 0
         return
     runner = web.AppRunner(
         application(node),
@@ -77,8 +80,9 @@ async def serve(settings: ServerConfig, node: Node) -> AsyncIterator[None]:
     tls = server_tls(settings)
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings.address or None, settings.port, ssl_context=tls).start()
-        yield
+        host = settings.address or None
+        await web.TCPSite(runner, host, settings.port, ssl_context=tls).start()
+        yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
 

@@ -26,11 +26,10 @@ _DRAIN_SECONDS = 1.0
 async def connect(request: web.Request, wanted: Wanted) -> web.WebSocketResponse:
     """Accept a WebSocket; raises Refusal for a client that speaks none, or other protocols."""
     if request.headers.get("Upgrade", "").lower() != "websocket":
-        asked = request.headers.get("Upgrade") or "none"
         raise Refusal(
             400,
-            f"streams need a WebSocket ({', '.join(PROTOCOLS)}), the request's upgrade is {asked}: "
-            "use kubectl 1.31 or later, or 1.29 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true",
+            f"streams need a WebSocket ({' or '.join(PROTOCOLS)}), SPDY is not spoken here: use "
+            "kubectl 1.31 or later, or 1.29 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true",
         )
     offered = [it.strip() for it in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     if not set(offered) & set(PROTOCOLS):
