@@ -7,7 +7,7 @@ from proxy.desired import Desired
 from proxy.errors import KernelRefused
 from proxy.iptables.cleanup import removal
 from proxy.iptables.load import CHUNK, load
-from proxy.iptables.observe import parse
+from proxy.iptables.observe import Observed, parse
 from proxy.iptables.ruleset import Ruleset
 from proxy.iptables.tool import Flavor, Tool, detect, in_use
 from proxy.model import Family, NodeView
@@ -35,7 +35,23 @@ class FamilyBackend:
         self._known = True
 
     def _load(self) -> None:
+        """Write everything, but for Services whose rules this kernel refuses: a module that one
+        Service needs (SCTP, affinity) may be missing, and the others cannot help it.
+        """
         observed = parse(self._tool.save())
+        while True:
+            try:
+                self._write_all(observed)
+            except KernelRefused as err:
+                culprit = self._ruleset.owner(err.line)
+                if culprit is None:
+                    raise
+                log.error("Service %s is not served: %s", "/".join(culprit), err)
+                self._ruleset.leave_out(culprit)
+            else:
+                return
+
+    def _write_all(self, observed: Observed) -> None:
         chunk = CHUNK if self._tool.flavor is Flavor.NFT else None
         for step in load(self._ruleset, observed, chunk):
             self._tool.restore(step.text())

@@ -104,6 +104,20 @@ class Ruleset:
         """The fixed chains and the shared ones."""
         return {**self.fixed, **{chain: self.shared(chain) for chain in names.SHARED}}
 
+    def owner(self, line: str) -> Key | None:
+        """The Service that a line of a transaction was written for; None if for none alone."""
+        _, _, rest = line.partition("-A ")
+        name, _, rule = rest.partition(" ")
+        for key, rendered in self._rendered.items():
+            shared = (one.rule for lines in rendered.shared.values() for one in lines)
+            if any(name == chain.name for chain in rendered.own) or rule in shared:
+                return key
+        return None
+
+    def leave_out(self, key: Key) -> None:
+        """Have no rules for a Service until it changes: the kernel refuses them."""
+        del self._rendered[key]
+
     def _changed(self, want: Desired) -> list[Key]:
         have = self._portals
         gone = have.keys() - want.keys()
