@@ -56,16 +56,13 @@ class Host:
     async def open_exec(
         self, container_id: str, command: tuple[str, ...], *, stdin: bool, terminal: bool
     ) -> Stream:
-        pipe = asyncio.subprocess.PIPE
+        pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         master, slave = os.openpty() if terminal else (None, None)
-        ends = (
-            (slave,) * 3
-            if terminal
-            else (pipe if stdin else asyncio.subprocess.DEVNULL,) + (pipe,) * 2
-        )
+        ends = (slave,) * 3 if terminal else (pipe if stdin else nothing, pipe, pipe)
+        wrapped = ("setsid", "--ctty", "--wait", *command) if terminal else command
         try:
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=ends[0], stdout=ends[1], stderr=ends[2], start_new_session=True
+                *wrapped, stdin=ends[0], stdout=ends[1], stderr=ends[2]
             )
         except OSError as err:
             if master is not None:

@@ -72,10 +72,8 @@ class Stream:
 
     def __init__(self, process: asyncio.subprocess.Process, master: int | None) -> None:
         self._process, self._master = process, master
-        self._readable = asyncio.Event()
         if master is not None:
             os.set_blocking(master, False)
-            asyncio.get_running_loop().add_reader(master, self._readable.set)
 
     async def write(self, data: bytes) -> None:
         """Feed its standard input; what it no longer reads is lost."""
@@ -105,14 +103,22 @@ class Stream:
 
     async def _read_terminal(self, master: int) -> bytes:
         while True:
-            await self._readable.wait()
-            self._readable.clear()
             try:
                 return os.read(master, _PIECE)
             except BlockingIOError:
-                continue
+                await self._readable(master)
             except OSError:  # EIO: nobody has its other end open any more
                 return b""
+
+    async def _readable(self, master: int) -> None:
+        """Wait for output. Watched only meanwhile: a slow reader must not keep the loop busy."""
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(master, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            if self._master is not None:  # once closed, the number may be another file's
+                loop.remove_reader(master)
 
     def resize(self, width: int, height: int) -> None:
         """Tell its terminal the new size."""

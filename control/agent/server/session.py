@@ -65,10 +65,11 @@ async def converse(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wa
     except ClientConnectionResetError:
         return
     finally:
-        for task in (feeding, working):
-            task.cancel()
-        await asyncio.gather(feeding, working, return_exceptions=True)
+        feeding.cancel()
+        working.cancel()
+        # Before any other wait: a client's end cancels us, perhaps twice, and the command must go.
         await stream.close()
+        await asyncio.gather(feeding, working, return_exceptions=True)
 
 
 async def _feed(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wanted) -> None:
