@@ -8,12 +8,16 @@ from functools import partial
 from aiohttp import ClientConnectionResetError, web
 from multidict import CIMultiDict
 
+from control.api.base import encode
 from control.server import errors, info, streams
+from control.server.access import is_review, review
 from control.server.answer import JSON, Answer, warning_headers
 from control.server.authn import Authenticator
 from control.server.errors import Refused
 from control.server.forms import parse_form
-from control.server.pages import PUBLIC, page
+from control.server.pages import is_public, page
+from control.server.protobuf import decode as protobuf
+from control.server.protobuf.wire import BadProtobuf
 from control.server.render import frame
 from control.server.verbs import perform
 from control.server.watch import Signal, watch
@@ -54,9 +58,9 @@ class Handler:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         user = self._user(request)
-        if user is None and request.path not in PUBLIC:
+        if user is None and not is_public(request.path):
             raise errors.unauthorized()
-        if (found := page(self._world, request.method, request.path, request.query)) is not None:
+        if (found := await self._page(request, user)) is not None:
             return _respond(found)
         if user is None:
             raise errors.unauthorized()
@@ -66,6 +70,18 @@ class Handler:
         if streams.is_stream(call.info):
             return await self._stream(request, call)
         return _respond(await perform(self._world, call))
+
+    async def _page(self, request: web.Request, user: User | None) -> Answer | None:
+        """What is no object of a kind: pages, and the answers to reviews."""
+        method, path = request.method, request.path
+        accept = request.headers.get("Accept", "")
+        if found := page(self._world, method, path, request.query, accept):
+            return found
+        if user is None or not is_review(path):
+            return None
+        body, media = await _body(request)
+        answer = review(method, path, user, body, media, self._authenticator)
+        return Answer(encode(answer), 201)
 
     def _user(self, request: web.Request) -> User | None:
         transport = request.transport
@@ -105,13 +121,24 @@ class Handler:
 
 async def _parse(request: web.Request, user: User) -> Call:
     found = info.parse(request.method, request.path, request.query)
+    form = parse_form(request.headers.get("Accept", ""))
+    body, media = await _body(request)
+    return Call(found, user, request.query, body, media, form)
+
+
+async def _body(request: web.Request) -> tuple[bytes, str]:
+    """(body, media type): what typed clients write in protobuf is JSON from here on."""
     try:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge as err:
         raise errors.too_large(BODY_LIMIT) from err
-    headers = request.headers
-    form = parse_form(headers.get("Accept", ""))
-    return Call(found, user, request.query, body, headers.get("Content-Type", ""), form)
+    media = request.headers.get("Content-Type", "")
+    if media.partition(";")[0].strip().lower() != protobuf.MEDIA_TYPE:
+        return body, media
+    try:
+        return encode(protobuf.to_json(body)) if body else body, JSON
+    except BadProtobuf as err:
+        raise errors.unsupported_media_type([JSON], str(err)) from err
 
 
 def _cut(request: web.Request) -> None:

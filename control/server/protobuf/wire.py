@@ -1,0 +1,58 @@
+"""The protobuf wire format: bytes to (field number, value). Pure, and safe on any bytes.
+
+Source: https://protobuf.dev/programming-guides/encoding/
+"""
+
+from collections.abc import Iterator
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_VARINT_MAX = 10  # bytes of a 64-bit number
+_SIZES = {FIXED64: 8, FIXED32: 4}
+
+Value = int | bytes
+
+
+class BadProtobuf(ValueError):
+    """Bytes that are no protobuf message of the kind they claim to be."""
+
+
+def fields(data: bytes) -> Iterator[tuple[int, Value]]:
+    """Every field of a message in order; raises BadProtobuf."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        kind = tag & 7
+        if kind == VARINT:
+            value: Value
+            value, at = _varint(data, at)
+        elif kind == BYTES:
+            size, at = _varint(data, at)
+            value, at = _take(data, at, size)
+        elif kind in _SIZES:
+            value, at = _take(data, at, _SIZES[kind])
+        else:
+            raise BadProtobuf(f"wire type {kind} is not in use")
+        yield tag >> 3, value
+
+
+def _take(data: bytes, at: int, size: int) -> tuple[bytes, int]:
+    if at + size > len(data):
+        raise BadProtobuf("a field ends after its message")
+    return data[at : at + size], at + size
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for count in range(_VARINT_MAX):
+        if at + count >= len(data):
+            raise BadProtobuf("a number ends after its message")
+        byte = data[at + count]
+        value |= (byte & 0x7F) << (7 * count)
+        if byte < 0x80:
+            return value & (2**64 - 1), at + count + 1
+    raise BadProtobuf("a number of more than 64 bits")
+
+
+def signed(value: int) -> int:
+    """A number as int64: two's complement."""
+    return value - 2**64 if value >= 2**63 else value
