@@ -1,9 +1,10 @@
 """The running server: store, cache and HTTP, put together and taken apart in order."""
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
@@ -11,6 +12,7 @@ from control.server.authn import Authenticator
 from control.server.bootstrap import bootstrap
 from control.server.cache import Cache
 from control.server.http import Handler
+from control.server.upkeep import upkeep
 from control.server.world import BODY_LIMIT, Config, World
 from control.store.base import Store
 
@@ -30,21 +32,25 @@ async def serve(
 ) -> AsyncIterator[World]:
     """Serve the API of a store on bound sockets for as long as the context lasts."""
     world = World(config or Config(), store, Cache(store))
-    await world.cache.start()
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(world.cache.stop)
+        await world.cache.start()
         await bootstrap(world)
         handler = Handler(world, authenticator or Authenticator())
         runner = _runner(handler)
+        stack.push_async_callback(runner.cleanup)
+        stack.callback(handler.close)
         await runner.setup()
-        try:
-            for bound in sockets:
-                await web.SockSite(runner, bound, ssl_context=tls).start()
-            yield world
-        finally:
-            handler.close()
-            await runner.cleanup()
-    finally:
-        await world.cache.stop()
+        for bound in sockets:
+            await web.SockSite(runner, bound, ssl_context=tls).start()
+        keeper = asyncio.create_task(upkeep(world), name="upkeep")
+        stack.push_async_callback(_cancelled, keeper)
+        yield world
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _runner(handler: Handler) -> web.AppRunner:

@@ -20,8 +20,9 @@ async def create(world: World, call: Call) -> Written:
     wire = check_type(kind, read_object(call.body, call.content_type))
     unknown = unknown_complaints(mode, parse(kind, wire))
     warnings = verdict(kind, mode, duplicate_complaints(mode, call.body) + unknown)
-    call = call.named(_name(call, wire))
-    return Written(await make(world, call, wire), created=True, warnings=warnings)
+    with errors.warning(*warnings):
+        item = await make(world, call.named(_name(call, wire)), wire)
+    return Written(item, created=True, warnings=warnings)
 
 
 async def make(world: World, call: Call, wire: Wire) -> Item:

@@ -3,7 +3,8 @@
 Source: k8s.io/apimachinery/pkg/api/errors; the reasons are those of metav1.StatusReason.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from control.api.base import encode
 from control.api.field import FieldError
@@ -14,7 +15,8 @@ from control.api.meta import Status, StatusCause, StatusDetails
 class Refused(Exception):
     """A request that is answered with a Status instead of an object.
 
-    ``again``: another writer came in between, and the same request may well succeed.
+    ``again``: another writer came in between, and the same request may well succeed;
+    ``warnings``: what to say besides.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Refused(Exception):
     ) -> None:
         super().__init__(message)
         self.again = again
+        self.warnings: tuple[str, ...] = ()
         self.status = Status(
             api_version="v1",
             kind="Status",
@@ -47,6 +50,16 @@ class Refused(Exception):
     def body(self) -> bytes:
         """The Status as JSON."""
         return encode(self.status.wire())
+
+
+@contextmanager
+def warning(*warnings: str) -> Iterator[None]:
+    """Whatever is refused in here is refused with these warnings."""
+    try:
+        yield
+    except Refused as err:
+        err.warnings = warnings
+        raise
 
 
 def resource(kind: Kind) -> str:

@@ -19,7 +19,7 @@ from control.server.pages import is_public, page
 from control.server.protobuf import decode as protobuf
 from control.server.protobuf.wire import BadProtobuf
 from control.server.render import frame
-from control.server.verbs import perform
+from control.server.verbs import verb_of
 from control.server.watch import Signal, watch
 from control.server.world import BODY_LIMIT, Call, User, World
 from control.store.base import StoreError
@@ -40,7 +40,7 @@ class Handler:
         try:
             return await self._answer(request)
         except Refused as err:
-            return _respond(Answer(err.body(), err.code))
+            return _respond(Answer(err.body(), err.code, warnings=err.warnings))
         except StoreError as err:
             refused = errors.unavailable(str(err))
             return _respond(Answer(refused.body(), refused.code))
@@ -64,12 +64,15 @@ class Handler:
             return _respond(found)
         if user is None:
             raise errors.unauthorized()
-        call = await _parse(request, user)
-        if call.info.verb == "watch":
+        asked = info.parse(request.method, request.path, request.query)
+        if streams.is_stream(asked):
+            return await self._stream(request, Call(asked, user, request.query))
+        verb = verb_of(asked)
+        form = parse_form(request.headers.get("Accept", ""))
+        call = Call(asked, user, request.query, *await _body(request), form)
+        if asked.verb == "watch":
             return await self._watch(request, call)
-        if streams.is_stream(call.info):
-            return await self._stream(request, call)
-        return _respond(await perform(self._world, call))
+        return _respond(await verb(self._world, call))
 
     async def _page(self, request: web.Request, user: User | None) -> Answer | None:
         """What is no object of a kind: pages, and the answers to reviews."""
@@ -117,13 +120,6 @@ class Handler:
         now, include = self._world.now(), call.query.get("includeObject", "")
         kind = call.info.kind
         return b"".join(frame(call.form, kind, signal, now, include) for signal in signals)
-
-
-async def _parse(request: web.Request, user: User) -> Call:
-    found = info.parse(request.method, request.path, request.query)
-    form = parse_form(request.headers.get("Accept", ""))
-    body, media = await _body(request)
-    return Call(found, user, request.query, body, media, form)
 
 
 async def _body(request: web.Request) -> tuple[bytes, str]:

@@ -50,7 +50,8 @@ async def modify(world: World, call: Call, edit: Edit) -> Written:
 
     async def once(old: Item) -> Written:
         edited = edit(old)
-        item = await _store(world, call, old, edited.wire)
+        with errors.warning(*edited.warnings):
+            item = await _store(world, call, old, edited.wire)
         return Written(item, warnings=edited.warnings)
 
     return await retried(world, call, once)

@@ -7,6 +7,7 @@ from control.server import binding, create, delete, eviction, finalize, patch, r
 from control.server.answer import Answer, done, removed
 from control.server.delete import Deleted
 from control.server.errors import method_not_allowed, no_such_path
+from control.server.info import Info
 from control.server.item import Item
 from control.server.modify import Written
 from control.server.render import item_bytes, list_bytes
@@ -113,23 +114,19 @@ _SPECIAL: Mapping[tuple[str, str], Mapping[str, Verb]] = {
 }
 
 
-def _verbs(call: Call) -> Mapping[str, Verb] | None:
-    kind, subresource = call.info.kind, call.info.subresource
-    if not subresource:
-        return _OBJECT
-    if special := _SPECIAL.get((kind.plural, subresource)):
-        return special
-    if subresource not in kind.subresources:
-        return None
-    return _STATUS if subresource == "status" else _SCALE
-
-
-async def perform(world: World, call: Call) -> Answer:
-    """Do what a request on a kind asks, streams excepted; raises Refused."""
-    verbs = _verbs(call)
-    if verbs is None:
-        raise no_such_path()
-    verb = verbs.get(call.info.verb)
+def verb_of(info: Info) -> Verb:
+    """What does a request on a kind, streams excepted; raises Refused (404, 405)."""
+    verb = _table(info).get("list" if info.verb == "watch" else info.verb)
     if verb is None:
         raise method_not_allowed()
-    return await verb(world, call)
+    return verb
+
+
+def _table(info: Info) -> Mapping[str, Verb]:
+    if not info.subresource:
+        return _OBJECT
+    if special := _SPECIAL.get((info.kind.plural, info.subresource)):
+        return special
+    if info.subresource not in info.kind.subresources:
+        raise no_such_path()
+    return _STATUS if info.subresource == "status" else _SCALE

@@ -1,0 +1,65 @@
+"""What the server does from time to time: forget old history, and old Events.
+
+Upstream compacts etcd every five minutes, to where it was five minutes before, and keeps Events
+for an hour (kube-apiserver's --etcd-compaction-interval and --event-ttl).
+"""
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+
+from control.api.columns.base import parse_time
+from control.api.kinds import EVENT
+from control.server.errors import Refused
+from control.server.info import Info
+from control.server.item import Item
+from control.server.world import World
+from control.server.write import remove
+from control.store.base import StoreError
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 300.0
+EVENT_LIFE = timedelta(hours=1)
+
+
+async def upkeep(world: World, interval: float = INTERVAL) -> None:
+    """Run for ever."""
+    before = world.store.revision
+    while True:
+        await asyncio.sleep(interval)
+        now = world.store.revision
+        try:
+            await world.store.compact(before)
+            await expire_events(world)
+        except (StoreError, Refused) as err:
+            log.warning("upkeep: %s; trying again in %.0f s", err, interval)
+        before = now
+
+
+async def expire_events(world: World) -> None:
+    """Remove the Events that are too old; raises Refused."""
+    await world.cache.fresh()
+    oldest = world.now() - EVENT_LIFE
+    for item in [item for item in world.cache.of(EVENT).items() if _is_older(item, oldest)]:
+        metadata = item.wire["metadata"]
+        info = Info("delete", EVENT, metadata["namespace"], metadata["name"])
+        try:
+            await remove(world, info, item)
+        except Refused as err:
+            if err.code not in (404, 409):  # else it has just been removed, or counted up
+                raise
+
+
+def _is_older(item: Item, oldest: datetime) -> bool:
+    """Whether an Event was written before; a rewrite prolongs its life, as etcd's leases do."""
+    event = item.wire
+    series = event.get("series") or {}
+    times = (
+        event["metadata"]["creationTimestamp"],
+        event.get("lastTimestamp"),
+        event.get("eventTime"),
+        series.get("lastObservedTime"),
+    )
+    known = [moment for moment in map(parse_time, times) if moment]
+    return max(known) < oldest
