@@ -104,7 +104,9 @@ def _server(flags: dict[str, Any]) -> ServerConfig:
 async def _serve(config: Config, kubeconfig: Path) -> None:
     if sys.version_info < (3, 12):
         # Without it every plugin and probe that is run costs a thread that waits for it.
-        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+        watcher = asyncio.PidfdChildWatcher()
+        watcher.attach_loop(asyncio.get_running_loop())
+        asyncio.set_child_watcher(watcher)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     async with (
         Client(configuration(kubeconfig)) as client,

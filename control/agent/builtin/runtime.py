@@ -4,6 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -115,13 +116,15 @@ class BuiltinRuntime:
     async def run_sandbox(self, config: SandboxConfig) -> Sandbox:
         """Namespaces, then the network, then what is shared. Raises RuntimeFailure."""
         sandbox_id = secrets.token_hex(32)
-        self._sandboxes[sandbox_id] = Record(sandbox_id, config, time.time())
         try:
             record = await self._boxes.create(sandbox_id, config)
             if config.share_processes:
                 await self._start_pause(record)
         except BaseException:
-            await self.remove_sandbox(sandbox_id)
+            # Known only from here on: nobody may take away what is just being made.
+            self._sandboxes[sandbox_id] = Record(sandbox_id, config, time.time())
+            with suppress(RuntimeFailure):  # it is listed as not ready, and removed again later
+                await self.remove_sandbox(sandbox_id)
             raise
         self._sandboxes[sandbox_id] = record
         return record.view()

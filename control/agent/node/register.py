@@ -43,6 +43,7 @@ class Registration:
         self._client, self._identity, self._folder = client, identity, folder
         self._network_problem, self._images = network_problem, images
         self._wake = asyncio.Event()
+        self._registered = asyncio.Event()
         self._reported = 0.0
         self._lease: Lease | None = None
         self._said = ""
@@ -73,6 +74,7 @@ class Registration:
                 raise
             await self._create()
             return
+        self._registered.set()
         await self._correct_labels(have)
         status = self._status(have)
         due = time.monotonic() - self._reported >= _REPORT_SECONDS
@@ -89,6 +91,7 @@ class Registration:
         wanted = describe.node(self._identity, self._status(Node()))
         await self._client.create(kinds.NODE, wanted)
         logger.info("node %s registered", self._identity.name)
+        self._registered.set()
         self._lease = None  # it has to be owned by the new object
         self._wake.set()  # a server that drops the status on create gets it now
 
@@ -113,6 +116,7 @@ class Registration:
     # -- the Lease -------------------------------------------------------------------------------
 
     async def _keep_lease(self) -> None:
+        await self._registered.wait()
         while True:
             pause = _PERIOD if await self._try(self._renew) else _RETRY_SECONDS
             await asyncio.sleep(pause)

@@ -13,8 +13,6 @@ from typing import Any
 
 from control.agent.shim import linux, rootfs
 
-# CPython ignores these two for itself; a container expects the defaults.
-_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 _FLAGS = {
     "net": linux.CLONE_NEWNET,
     "uts": linux.CLONE_NEWUTS,
@@ -145,9 +143,7 @@ def _run(spec: dict[str, Any], home: str) -> None:
     except FileNotFoundError:
         os.makedirs(spec["directory"])
         os.chdir(spec["directory"])
-    for number in _RESTORED:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _restore_signals()
     name = spec["arguments"][0]
     try:
         os.execvpe(name, spec["arguments"], environment)  # noqa: S606  this is what it is for
@@ -156,6 +152,13 @@ def _run(spec: dict[str, Any], home: str) -> None:
         raise StartError(f'exec: "{name}": {where}') from None
     except OSError as error:
         raise StartError(f'exec: "{name}": {(error.strerror or "").lower()}') from None
+
+
+def _restore_signals() -> None:
+    """What is ignored stays so across exec, and a shell could not even trap it: undo it all."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _pause(nothing: int) -> None:
