@@ -1,44 +1,51 @@
-"""ADD, DEL and CHECK of one attachment: look, decide (plan.py, check.py), act (kernel.py)."""
+"""ADD, DEL and CHECK of one attachment: look, decide (plan, check.py), act (kernel.py)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 
-from cni_plugin import names, netns
-from cni_plugin.check import Found, faults
+from cni_plugin import look, names, netns
+from cni_plugin.check import faults
 from cni_plugin.errors import (
     InvalidConfiguration,
     InvalidEnvironment,
     NotAsExpected,
     UnknownContainer,
 )
+from cni_plugin.firewall import Firewall
 from cni_plugin.ipam.local import data_dir
 from cni_plugin.ipam.source import Ipam
 from cni_plugin.ipam.store import lock_file
 from cni_plugin.kernel import Kernel
 from cni_plugin.locks import held
-from cni_plugin.plan import Plan, check_absent, check_conf, plan_add
+from cni_plugin.plan import Plan, plan_add
+from cni_plugin.plan.extras import expected_rules, sysctl_path
+from cni_plugin.plan.others import LOOPBACK
+from cni_plugin.plan.wiring import check_absent, check_conf
 from cni_plugin.request import Request
-from cni_plugin.result import Cidr, Result, render
+from cni_plugin.result import Result, render
 from cni_plugin.space import Space
-from cni_plugin.state import Link, Seen
 from cni_plugin.world import World
 
-_FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
+_MAKES_INTERFACE = frozenset({"bridge", "ptp"})
 
 
 def add(request: Request, world: World, ipam: Ipam | None) -> dict[str, object]:
     """Make the attachment; whatever fails, nothing of it remains."""
     check_conf(request.conf)
     namespace = _namespace(request, world)
+    makes = request.conf.wiring in _MAKES_INTERFACE
     with ExitStack() as stack, ExitStack() as undo:
         stack.enter_context(_alone(request, world))
         host = stack.enter_context(Space())
         pod = stack.enter_context(Space(namespace))
-        seen = _look(request, host, pod, world)
-        check_absent(request, seen)
-        plan = plan_add(request, _lease(request, ipam, undo), seen)
-        _apply(plan, Kernel(host, pod), undo)
+        seen = look.before_add(request, host, pod, world.boot_id)
+        if makes:
+            check_absent(request, seen)
+        lease = _lease(request, ipam, undo) if makes else Result()
+        plan = plan_add(request, lease, seen)
+        _apply(plan, Kernel(host, pod, firewall(request, world, host)), undo)
         document = render(plan.result, request.version)
         undo.pop_all()
     return document
@@ -58,31 +65,34 @@ def _apply(plan: Plan, kernel: Kernel, undo: ExitStack) -> None:
         undo.callback(kernel.revert, op)
 
 
-def _look(request: Request, host: Space, pod: Space, world: World) -> Seen:
-    bridge = host.link(request.conf.bridge)
-    return Seen(
-        bridge=bridge,
-        bridge_addresses=_addresses(host, bridge),
-        host_taken=host.link(names.host_ifname(*request.attachment)) is not None,
-        pod_taken=pod.link(request.ifname) is not None,
-        uplink_mtu=0 if bridge or request.conf.mtu else host.uplink_mtu(),
-        boot_id=world.boot_id,
-    )
-
-
 def delete(request: Request, world: World, ipam: Ipam | None) -> None:
     """Remove all that the attachment may have left, in whatever state it is."""
+    mode = request.conf.wiring
+    if mode == "loopback":
+        _silence_loopback(world)
+        return
     with _alone(request, world), Space() as host:
-        if not world.remove(host, names.host_ifname(*request.attachment)):
+        ours = _links(request, host)
+        if ours:
+            world.remove(host, ours)
+        if mode != "chained" and names.host_ifname(*request.attachment) not in ours:
             _remove_foreign(request, world)
-        # after the link, so that nobody gets an address that is still in use
-        if ipam is not None:
+        owner = names.owner(*request.attachment, wired=mode != "chained")
+        firewall(request, world, host).release(owner)
+        # last, so that nobody gets an address that something still leads to
+        if ipam is not None and mode != "chained":
             ipam.delete(request)
+
+
+def _links(request: Request, host: Space) -> list[str]:
+    """The host's links that the attachment has."""
+    wanted = (names.host_ifname(*request.attachment), names.ifb_ifname(*request.attachment))
+    return [name for name in wanted if host.link(name) is not None]
 
 
 def _remove_foreign(request: Request, world: World) -> None:
     """Remove an interface of that name that another plugin made, before the node moved to us."""
-    if world.netns is None or not netns.is_namespace(world.netns) or netns.is_own(world.netns):
+    if not _is_container(world.netns):
         return
     with Space(world.netns) as pod:
         link = pod.link(request.ifname)
@@ -90,38 +100,56 @@ def _remove_foreign(request: Request, world: World) -> None:
             pod.remove_link(request.ifname)
 
 
+def _silence_loopback(world: World) -> None:
+    if _is_container(world.netns):
+        with Space(world.netns) as pod:
+            pod.set_down(LOOPBACK)
+
+
 def check(request: Request, world: World, ipam: Ipam | None) -> None:
     """Raise NotAsExpected unless everything is as ADD left it."""
-    if request.previous is None:
+    previous = request.previous
+    if previous is None:
         raise InvalidConfiguration("CHECK needs prevResult")
     namespace = _namespace(request, world)
     with Space() as host, Space(namespace) as pod:
-        wrong = list(faults(request, request.previous, _find(request, host, pod)))
+        wrong = [
+            *faults(request, previous, look.for_check(request, host, pod)),
+            *_extra_faults(request, previous, host, pod, firewall(request, world, host)),
+        ]
     if wrong:
         raise NotAsExpected(
             f"{request.ifname} of container {request.container_id}: {wrong[0]}", "; ".join(wrong)
         )
-    if ipam is not None:
+    if ipam is not None and request.conf.wiring in _MAKES_INTERFACE:
         ipam.check(request)
 
 
-def _find(request: Request, host: Space, pod: Space) -> Found:
-    bridge, inside = host.link(request.conf.bridge), pod.link(request.ifname)
-    return Found(
-        pod=inside,
-        host=host.link(names.host_ifname(*request.attachment)),
-        bridge=bridge,
-        pod_addresses=_addresses(pod, inside),
-        bridge_addresses=_addresses(host, bridge),
-        routes=pod.routes(),
-        forwarding=frozenset(
-            version for version, key in _FORWARDING.items() if host.sysctl(key) == "1"
-        ),
-    )
+def _extra_faults(
+    request: Request, previous: Result, host: Space, pod: Space, rules: Firewall
+) -> Iterator[str]:
+    """What the result does not show: firewall rules, limits, sysctls."""
+    wired = look.wired_by(request, previous, host, pod)
+    expected = expected_rules(request, wired)
+    if expected and not rules.has(expected):
+        yield "firewall rules are missing"
+    for key, value in request.conf.sysctl.items():
+        found = pod.sysctl(sysctl_path(key, request.ifname))
+        if found != value:
+            yield f"sysctl {key} is {found}, not {value}"
+    limits, ifb = request.conf.limits, names.ifb_ifname(*request.attachment)
+    for name, rate in ((wired.host, limits.ingress_rate), (ifb, limits.egress_rate)):
+        if rate and host.rate_limit(name) != rate // 8:
+            yield f"{name} does not limit to {rate} bit/s"
 
 
-def _addresses(space: Space, link: Link | None) -> tuple[Cidr, ...]:
-    return () if link is None else space.addresses(link.index)
+def firewall(request: Request, world: World, host: Space) -> Firewall:
+    """The host's rules; a wired owner lives as long as its link."""
+
+    def alive(owner: str) -> bool:
+        return names.is_chained(owner) or host.link(owner) is not None
+
+    return Firewall(lock_file(data_dir(request, world.root)), alive)
 
 
 def _namespace(request: Request, world: World) -> int:
@@ -133,6 +161,10 @@ def _namespace(request: Request, world: World) -> int:
     if netns.is_own(world.netns):
         raise InvalidEnvironment(f"CNI_NETNS {request.netns!r} is the host's own namespace")
     return world.netns
+
+
+def _is_container(fd: int | None) -> bool:
+    return fd is not None and netns.is_namespace(fd) and not netns.is_own(fd)
 
 
 def _alone(request: Request, world: World) -> AbstractContextManager[None]:

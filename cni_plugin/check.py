@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from cni_plugin import names
 from cni_plugin.config import NetConf
-from cni_plugin.plan import bridge_addresses, is_gateway
+from cni_plugin.plan.bridge import bridge_addresses
+from cni_plugin.plan.wiring import is_gateway
 from cni_plugin.request import Request
 from cni_plugin.result import Cidr, Interface, IPConfig, Result
 from cni_plugin.state import KernelRoute, Link
@@ -25,19 +27,29 @@ class Found:
     pod: Link | None
     host: Link | None
     bridge: Link | None
+    loopback: Link | None
     pod_addresses: tuple[Cidr, ...]
     bridge_addresses: tuple[Cidr, ...]
+    host_addresses: tuple[Cidr, ...]
     routes: tuple[KernelRoute, ...]
+    host_routes: tuple[KernelRoute, ...]
     forwarding: frozenset[int]  # the IP versions that the host forwards
 
 
 def faults(request: Request, previous: Result, found: Found) -> Iterator[str]:
     """Every difference, in words."""
     conf = request.conf
+    if conf.wiring == "loopback":
+        if found.loopback is None or not found.loopback.up:
+            yield "loopback is down"
+        return
+    if conf.wiring == "chained":
+        return  # the interface is for its maker to check
     shown = {item.name: item for item in previous.interfaces}
-    host = names.host_ifname(*request.attachment)
-    yield from _bridge(conf, shown.get(conf.bridge), found)
-    yield from _host(conf, host, found)
+    yield from _host(names.host_ifname(*request.attachment), found)
+    if conf.wiring == "bridge":
+        yield from _bridge(conf, shown.get(conf.bridge), found)
+        yield from _port(names.host_ifname(*request.attachment), conf, found)
     if not conf.disable_container_interface:
         yield from _pod(request, previous, found)
     if is_gateway(conf):
@@ -61,21 +73,27 @@ def _bridge(conf: NetConf, shown: Interface | None, found: Found) -> Iterator[st
         yield f"bridge {conf.bridge} has MAC {link.mac}, not {shown.mac}"
 
 
-def _host(conf: NetConf, name: str, found: Found) -> Iterator[str]:
+def _host(name: str, found: Found) -> Iterator[str]:
     link = found.host
     if link is None:
         yield f"host interface {name} is missing"
         return
     if not link.up:
         yield f"host interface {name} is down"
+    if found.pod is not None and link.peer != found.pod.index:
+        yield f"host interface {name} is not the container interface's other end"
+
+
+def _port(name: str, conf: NetConf, found: Found) -> Iterator[str]:
+    link = found.host
+    if link is None:
+        return
     if found.bridge is not None and link.master != found.bridge.index:
         yield f"host interface {name} is not in bridge {conf.bridge}"
     if link.hairpin is not None and link.hairpin != conf.hairpin_mode:
         yield f"host interface {name} has hairpin {_switch(link.hairpin)}"
-    if link.isolated is not None and link.isolated != conf.port_isolation:
+    if link.isolated is not None and link.isolated != conf.isolates_ports:
         yield f"host interface {name} has isolation {_switch(link.isolated)}"
-    if found.pod is not None and link.peer != found.pod.index:
-        yield f"host interface {name} is not the container interface's other end"
 
 
 def _switch(on: bool) -> str:
@@ -132,8 +150,23 @@ def _gateways(ips: tuple[IPConfig, ...], index: int, version: int) -> list[objec
 
 
 def _gateway(conf: NetConf, previous: Result, found: Found) -> Iterator[str]:
-    for address in bridge_addresses(previous, conf):
-        if address not in found.bridge_addresses:
-            yield f"bridge {conf.bridge} lacks the gateway's address {address}"
-        if address.version not in found.forwarding:
-            yield f"the host does not forward IPv{address.version}"
+    if conf.wiring == "bridge":
+        for address in bridge_addresses(previous, conf):
+            if address not in found.bridge_addresses:
+                yield f"bridge {conf.bridge} lacks the gateway's address {address}"
+    else:
+        yield from _routed(previous, found)
+    for version in sorted({item.address.version for item in previous.ips}):
+        if version not in found.forwarding:
+            yield f"the host does not forward IPv{version}"
+
+
+def _routed(previous: Result, found: Found) -> Iterator[str]:
+    own = {address.ip for address in found.host_addresses}
+    link = found.host.index if found.host else 0
+    there = {route.dst for route in found.host_routes if route.link == link}
+    for item in previous.ips:
+        if item.gateway is not None and item.gateway not in own:
+            yield f"the host's end lacks the gateway's address {item.gateway}"
+        if ip_network(item.address.ip) not in there:
+            yield f"the host has no route to {item.address.ip}"

@@ -20,14 +20,29 @@ def stale_links(request: Request, links: Iterable[Link]) -> list[str]:
     two networks whose names happen to begin alike.
     """
     network = request.conf.name
-    valid = {names.host_ifname(network, *attachment) for attachment in request.valid}
+    valid = {
+        name(network, *attachment)
+        for attachment in request.valid
+        for name in (names.host_ifname, names.ifb_ifname)
+    }
     return [
         link.name
         for link in links
-        if link.name.startswith(names.host_prefix(network))
+        if link.name.startswith(names.host_prefixes(network))
         and link.name not in valid
         and (not link.alias or link.alias.startswith(names.alias_prefix(network)))
     ]
+
+
+def is_spared(request: Request, link: Callable[[str], Link | None], owner: str) -> bool:
+    """Whether a firewall rule's owner is of another network, valid, or plainly there."""
+    network = request.conf.name
+    valid = {
+        names.owner(network, *attachment, wired=wired)
+        for attachment in request.valid
+        for wired in (True, False)
+    }
+    return not names.owned_by(network, owner) or owner in valid or link(owner) is not None
 
 
 def attempt_all(attempts: Iterable[Callable[[], object]]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -30,7 +30,10 @@ from cni_plugin.names import is_link_name, is_mac
 from cni_plugin.result import Address, Cidr, Dns, Network, Route
 
 Mtu = Annotated[StrictInt, Field(ge=0, le=65535)]
-Port = Annotated[StrictInt, Field(ge=0, le=65535)]
+Port = Annotated[StrictInt, Field(ge=1, le=65535)]
+Rate = Annotated[StrictInt, Field(ge=0, lt=1 << 64)]
+Mode = Literal["bridge", "ptp", "loopback", "chained"]
+Policy = Literal["open", "same-bridge", "isolated"]
 
 
 def _checked(right: Callable[[str], bool], what: str) -> AfterValidator:
@@ -149,9 +152,30 @@ class PortMapping(Section):
     """A port of the host that leads to a port of the container."""
 
     host_port: Port
-    container_port: Annotated[StrictInt, Field(ge=1, le=65535)]
+    container_port: Port
     protocol: StrictStr = "tcp"
     host_ip: Annotated[StrictStr, Field(alias="hostIP")] = ""
+
+
+class Bandwidth(Section):
+    """Limits in bits per second, bursts in bits; ingress is what the container receives."""
+
+    ingress_rate: Rate = 0
+    ingress_burst: Rate = 0
+    egress_rate: Rate = 0
+    egress_burst: Rate = 0
+
+
+class RuntimeDns(Section):
+    """Name resolution as the runtime writes it, with words of its own."""
+
+    servers: tuple[StrictStr, ...] = ()
+    searches: tuple[StrictStr, ...] = ()
+    options: tuple[StrictStr, ...] = ()
+
+    def made(self) -> Dns:
+        """The section as a value."""
+        return Dns(nameservers=self.servers, search=self.searches, options=self.options)
 
 
 class RuntimeConfig(Section):
@@ -161,6 +185,8 @@ class RuntimeConfig(Section):
     ip_ranges: tuple[tuple[RangeConf, ...], ...] = ()
     ips: tuple[IPOrCidr, ...] = ()
     mac: Mac = ""
+    bandwidth: Bandwidth = Bandwidth()
+    dns: RuntimeDns = RuntimeDns()
 
     def sets(self) -> tuple[RangeSet, ...]:
         """The range sets that the runtime asks for; they come before the configured ones."""
@@ -180,25 +206,76 @@ class Args(Section):
     cni: CniArgs = CniArgs()
 
 
-class NetConf(Section):
-    """A plugin's network configuration; the fields are those of the reference bridge plugin."""
+class NetConf(Bandwidth):
+    """A plugin's configuration: what the reference's bridge, ptp, portmap, bandwidth, tuning and
+    firewall plugins take, in one; ``mode`` is ours.
+    """
 
     cni_version: StrictStr = "0.1.0"
     name: StrictStr = ""
     type: StrictStr = ""
+    mode: Mode | None = None
     ipam: Ipam = Ipam()
     dns: DnsConf = DnsConf()
     prev_result: dict[str, Any] | None = None
+    capabilities: dict[str, bool] = {}
     runtime_config: RuntimeConfig = RuntimeConfig()
     args: Args = Args()
 
+    # bridge, ptp
     bridge: LinkName = "cni0"
     is_gateway: StrictBool = False
     is_default_gateway: StrictBool = False
     force_address: StrictBool = False
+    ip_masq: StrictBool = False
+    ip_masq_backend: StrictStr = ""
     mtu: Mtu = 0
     hairpin_mode: StrictBool = False
     promisc_mode: StrictBool = False
     port_isolation: StrictBool = False
     enabledad: StrictBool = False
     disable_container_interface: StrictBool = False
+
+    # portmap
+    snat: StrictBool = True
+    masq_all: StrictBool = False
+    backend: StrictStr = ""
+    conditions_v4: Annotated[tuple[StrictStr, ...], Field(alias="conditionsV4")] = ()
+    conditions_v6: Annotated[tuple[StrictStr, ...], Field(alias="conditionsV6")] = ()
+    external_set_mark_chain: StrictStr = ""
+
+    # tuning
+    sysctl: dict[StrictStr, StrictStr] = {}
+    mac: Mac = ""
+    promisc: StrictBool = False
+    allmulti: StrictBool | None = None
+    tx_q_len: Annotated[StrictInt | None, Field(alias="txQLen", ge=0)] = None
+
+    # firewall
+    ingress_policy: Policy = "open"
+
+    @property
+    def wiring(self) -> Mode:
+        """The mode; a runtime's link to us under another plugin's name says it too."""
+        return self.mode or _MODE_OF_TYPE.get(self.type, "bridge")
+
+    @property
+    def isolates_ports(self) -> bool:
+        """Whether the bridge keeps its containers apart."""
+        return self.port_isolation or self.ingress_policy == "isolated"
+
+    @property
+    def limits(self) -> Bandwidth:
+        """The bandwidth: the configuration's, or else the runtime's."""
+        own = any((self.ingress_rate, self.ingress_burst, self.egress_rate, self.egress_burst))
+        return self if own else self.runtime_config.bandwidth
+
+
+_MODE_OF_TYPE: dict[str, Mode] = {
+    "ptp": "ptp",
+    "loopback": "loopback",
+    "portmap": "chained",
+    "bandwidth": "chained",
+    "tuning": "chained",
+    "firewall": "chained",
+}

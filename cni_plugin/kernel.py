@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from cni_plugin import ops, uapi
+from cni_plugin.conntrack import forget_udp
 from cni_plugin.errors import InvalidConfiguration, KernelRefused, TryAgainLater, UnsupportedField
+from cni_plugin.firewall import Firewall
 from cni_plugin.netlink import Attributes, NetlinkError, Value, pack
 from cni_plugin.ops import Op, Side
 from cni_plugin.space import Space
@@ -28,22 +30,27 @@ _REPLACE = uapi.NLM_F_CREATE | uapi.NLM_F_REPLACE
 class Kernel:
     """Works in the host's namespace and in one container's."""
 
-    def __init__(self, host: Space, pod: Space) -> None:
+    def __init__(self, host: Space, pod: Space, firewall: Firewall) -> None:
+        self._firewall = firewall
         self._spaces = {Side.HOST: host, Side.POD: pod}
         self._indexes: dict[tuple[Side, str], int] = {}
         self._does: dict[type[Op], Callable[[Any], None]] = {
             ops.CreateBridge: self._create_bridge,
-            ops.PinMac: self._pin_mac,
             ops.CreateVeth: self._create_veth,
+            ops.CreateIfb: self._create_ifb,
             ops.SetPort: self._set_port,
             ops.SetUp: self._set_up,
-            ops.SetPromiscuous: self._set_promiscuous,
+            ops.SetLink: self._set_link,
             ops.AddAddress: self._add_address,
             ops.RemoveAddress: self._remove_address,
             ops.AddRoute: self._add_route,
             ops.ForgetNeighbour: self._forget_neighbour,
             ops.WriteSysctl: self._write_sysctl,
             ops.AwaitForwarding: self._await_forwarding,
+            ops.ForgetFlows: self._forget_flows,
+            ops.LimitRate: self._limit_rate,
+            ops.RedirectIngress: self._redirect_ingress,
+            ops.Claim: self._claim,
         }
 
     def do(self, op: Op) -> None:
@@ -53,9 +60,13 @@ class Kernel:
 
     def revert(self, op: Op) -> None:
         """Undo an operation, if it is one that its attachment alone has made."""
-        if isinstance(op, ops.CreateVeth):
-            with _explained(op):
+        with _explained(op):
+            if isinstance(op, ops.CreateVeth):
                 self._spaces[Side.HOST].remove_link(op.host)
+            elif isinstance(op, ops.CreateIfb):
+                self._spaces[Side.HOST].remove_link(op.name)
+            elif isinstance(op, ops.Claim):
+                self._firewall.release(op.rules.owner)
 
     def _index(self, side: Side, name: str) -> int:
         """The index of a link that must be there; it stays while the plan runs."""
@@ -67,8 +78,8 @@ class Kernel:
             found = self._indexes[side, name] = link.index
         return found
 
-    def _link(self, side: Side, attributes: Attributes, up: int = 0, flags: int = 0) -> None:
-        body = uapi.IFINFOMSG.pack(0, 0, 0, up, up) + pack(attributes)
+    def _link(self, side: Side, attributes: Attributes, on: int = 0, flags: int = 0) -> None:
+        body = uapi.IFINFOMSG.pack(0, 0, 0, on, on) + pack(attributes)
         self._spaces[side].socket.change(uapi.RTM_NEWLINK, body, flags)
 
     def _create_bridge(self, op: ops.CreateBridge) -> None:
@@ -85,9 +96,6 @@ class Kernel:
             if err.errno != errno.EEXIST:
                 raise
 
-    def _pin_mac(self, op: ops.PinMac) -> None:
-        self._link(Side.HOST, {uapi.IFLA_IFNAME: op.name, uapi.IFLA_ADDRESS: _mac(op.mac)})
-
     def _create_veth(self, op: ops.CreateVeth) -> None:
         peer: Attributes = {
             uapi.IFLA_IFNAME: op.pod,
@@ -100,7 +108,7 @@ class Kernel:
             uapi.IFLA_IFNAME: op.host,
             uapi.IFLA_ADDRESS: _mac(op.host_mac),
             uapi.IFLA_MTU: op.mtu,
-            uapi.IFLA_MASTER: self._index(Side.HOST, op.bridge),
+            uapi.IFLA_MASTER: self._index(Side.HOST, op.bridge) if op.bridge else None,
             uapi.IFLA_LINKINFO: {uapi.IFLA_INFO_KIND: "veth", uapi.IFLA_INFO_DATA: data},
         }
         try:
@@ -109,6 +117,14 @@ class Kernel:
             if err.errno == errno.EEXIST:
                 raise InvalidConfiguration(f"{op.pod} or {op.host} already exists") from err
             raise
+
+    def _create_ifb(self, op: ops.CreateIfb) -> None:
+        attributes: Attributes = {
+            uapi.IFLA_IFNAME: op.name,
+            uapi.IFLA_MTU: op.mtu or None,
+            uapi.IFLA_LINKINFO: {uapi.IFLA_INFO_KIND: "ifb"},
+        }
+        self._link(Side.HOST, attributes, uapi.IFF_UP, _CREATE)
 
     def _set_port(self, op: ops.SetPort) -> None:
         port: Attributes = {
@@ -131,11 +147,24 @@ class Kernel:
     def _set_up(self, op: ops.SetUp) -> None:
         self._link(op.side, {uapi.IFLA_IFNAME: op.name}, uapi.IFF_UP)
 
-    def _set_promiscuous(self, op: ops.SetPromiscuous) -> None:
-        self._link(op.side, {uapi.IFLA_IFNAME: op.name}, uapi.IFF_PROMISC)
+    def _set_link(self, op: ops.SetLink) -> None:
+        attributes: Attributes = {
+            uapi.IFLA_IFNAME: op.name,
+            uapi.IFLA_ADDRESS: _mac(op.mac) if op.mac else None,
+            uapi.IFLA_MTU: op.mtu or None,
+            uapi.IFLA_TXQLEN: op.queue_length,
+            uapi.IFLA_IFALIAS: op.alias or None,
+        }
+        on = uapi.IFF_PROMISC if op.promiscuous else 0
+        change = on | (0 if op.all_multicast is None else uapi.IFF_ALLMULTI)
+        on |= uapi.IFF_ALLMULTI if op.all_multicast else 0
+        body = uapi.IFINFOMSG.pack(0, 0, 0, on, change) + pack(attributes)
+        self._spaces[op.side].socket.change(uapi.RTM_NEWLINK, body)
 
     def _add_address(self, op: ops.AddAddress) -> None:
-        flags = 0 if op.dad else uapi.IFA_F_NODAD
+        flags = (0 if op.dad else uapi.IFA_F_NODAD) | (
+            0 if op.on_link else uapi.IFA_F_NOPREFIXROUTE
+        )
         body = self._address(op, {uapi.IFA_FLAGS: flags})
         self._spaces[op.side].socket.change(uapi.RTM_NEWADDR, body, _REPLACE)
 
@@ -160,7 +189,7 @@ class Kernel:
         attributes: Attributes = {
             uapi.RTA_DST: route.dst.network_address.packed if route.dst.prefixlen else None,
             uapi.RTA_GATEWAY: None if route.gw is None else route.gw.packed,
-            uapi.RTA_OIF: self._index(Side.POD, op.name),
+            uapi.RTA_OIF: self._index(op.side, op.name),
             uapi.RTA_PRIORITY: route.priority,
             uapi.RTA_TABLE: uapi.RT_TABLE_MAIN if route.table is None else route.table,
             uapi.RTA_METRICS: metrics if route.mtu or route.advmss else None,
@@ -171,8 +200,8 @@ class Kernel:
             uapi.RT_TABLE_COMPAT, uapi.RTPROT_STATIC,
             scope if route.scope is None else route.scope, uapi.RTN_UNICAST, 0,
         )  # fmt: skip
-        pod = self._spaces[Side.POD].socket
-        pod.change(uapi.RTM_NEWROUTE, head + pack(attributes), _REPLACE)
+        where = self._spaces[op.side].socket
+        where.change(uapi.RTM_NEWROUTE, head + pack(attributes), _REPLACE)
 
     def _forget_neighbour(self, op: ops.ForgetNeighbour) -> None:
         index = self._index(Side.HOST, op.name)
@@ -196,6 +225,23 @@ class Kernel:
                 raise TryAgainLater(f"bridge port {op.name} does not forward after 5 s")
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
+
+    def _forget_flows(self, op: ops.ForgetFlows) -> None:
+        forget_udp(op.ports)
+
+    def _limit_rate(self, op: ops.LimitRate) -> None:
+        # pyroute2 takes 0.25 s to import: only who limits bandwidth without a server pays it
+        from cni_plugin.shaping import limit_rate
+
+        limit_rate(self._index(Side.HOST, op.name), op.rate, op.burst)
+
+    def _redirect_ingress(self, op: ops.RedirectIngress) -> None:
+        from cni_plugin.shaping import redirect_ingress
+
+        redirect_ingress(self._index(Side.HOST, op.name), self._index(Side.HOST, op.to))
+
+    def _claim(self, op: ops.Claim) -> None:
+        self._firewall.claim(op.rules)
 
 
 def _mac(text: str) -> bytes:

@@ -13,10 +13,12 @@ from hashlib import blake2b
 # fullmatch, never match with "$": that would let a trailing newline through
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LINK_NAME = re.compile(r"[^\s/:\x00]+")
+_PLAIN = re.compile(r"[A-Za-z0-9_.@-]+")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 _LONGEST_NAME = 15  # IFNAMSIZ less its NUL
 
-_PREFIX = "pw"
+# all of one length: a wire, a chained plugin's work, a device for shaping
+_PREFIX, _CHAINED, _IFB = "pw", "pc", "pi"
 _NETWORK_DIGITS, _ATTACHMENT_DIGITS = 4, 9
 _LONGEST_ALIAS = 255  # IFALIASZ less its NUL
 
@@ -30,10 +32,39 @@ def host_prefix(network: str) -> str:
     return _PREFIX + _digest(network, _NETWORK_DIGITS)
 
 
+def host_prefixes(network: str) -> tuple[str, str]:
+    """What all links of one network begin with."""
+    return host_prefix(network), _IFB + host_prefix(network).removeprefix(_PREFIX)
+
+
 def host_ifname(network: str, container_id: str, ifname: str) -> str:
     """The host's end of an attachment's veth pair, 15 characters."""
     attachment = _digest(f"{network}/{container_id}/{ifname}", _ATTACHMENT_DIGITS)
     return host_prefix(network) + attachment
+
+
+def owner(network: str, container_id: str, ifname: str, *, wired: bool) -> str:
+    """Whose a firewall rule is; ``wired``: we made the interface, so its name is the owner's.
+
+    Rules of a chained plugin's attachment have no link of ours to show that it lives.
+    """
+    name = host_ifname(network, container_id, ifname)
+    return name if wired else _CHAINED + name.removeprefix(_PREFIX)
+
+
+def is_chained(owner_name: str) -> bool:
+    """Whether an owner is a chained plugin's attachment."""
+    return owner_name.startswith(_CHAINED)
+
+
+def owned_by(network: str, owner_name: str) -> bool:
+    """Whether an owner is of a network."""
+    return owner_name[len(_PREFIX) :].startswith(host_prefix(network).removeprefix(_PREFIX))
+
+
+def ifb_ifname(network: str, container_id: str, ifname: str) -> str:
+    """The device that limits what an attachment sends (an IFB: tc-mirred(8))."""
+    return _IFB + host_ifname(network, container_id, ifname).removeprefix(_PREFIX)
 
 
 def host_alias(network: str, container_id: str, ifname: str) -> str:
@@ -80,6 +111,16 @@ def is_link_name(text: str) -> bool:
         return False
     # the kernel counts bytes; what came from the environment may be no UTF-8
     return len(text.encode(errors="surrogateescape")) <= _LONGEST_NAME
+
+
+def short_digest(text: str) -> str:
+    """Ten characters for a text that must not stand where it is used."""
+    return _digest(text, 10)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a link's name may stand in a firewall rule as it is."""
+    return _PLAIN.fullmatch(text) is not None
 
 
 def is_mac(text: str) -> bool:

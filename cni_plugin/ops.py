@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cni_plugin.result import Address, Cidr, Route
+from cni_plugin.rules import Rules
 
 
 class Side(Enum):
@@ -28,23 +29,23 @@ class CreateBridge:
 
 
 @dataclass(frozen=True, slots=True)
-class PinMac:
-    """Fix the address that a bridge has: else it changes with the bridge's ports."""
-
-    name: str
-    mac: str
-
-
-@dataclass(frozen=True, slots=True)
 class CreateVeth:
-    """A pair: ``host`` up and in ``bridge`` here, ``pod`` down in the container."""
+    """A pair: ``host`` up and, where there is one, in ``bridge`` here; ``pod`` down inside."""
 
     host: str
     host_mac: str
     pod: str
     pod_mac: str
     mtu: int
-    bridge: str
+    bridge: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateIfb:
+    """A device that takes in what a link received, so that it can be delayed like sending."""
+
+    name: str
+    mtu: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +67,32 @@ class SetUp:
 
 
 @dataclass(frozen=True, slots=True)
-class SetPromiscuous:
-    """Let a link take in frames for any address."""
+class SetLink:
+    """Change what is given of a link."""
 
     side: Side
     name: str
+    mac: str = ""
+    mtu: int = 0
+    alias: str = ""
+    promiscuous: bool = False
+    all_multicast: bool | None = None
+    queue_length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AddAddress:
-    """Give a link an address; ``dad`` is duplicate address detection (RFC 4862 section 5.4)."""
+    """Give a link an address.
+
+    ``dad`` is duplicate address detection (RFC 4862 section 5.4); ``on_link``: the rest of the
+    subnet is on the link too.
+    """
 
     side: Side
     name: str
     address: Cidr
     dad: bool = False
+    on_link: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +106,9 @@ class RemoveAddress:
 
 @dataclass(frozen=True, slots=True)
 class AddRoute:
-    """A route in the container, through its interface ``name``."""
+    """A route through the link ``name``."""
 
+    side: Side
     name: str
     route: Route
 
@@ -106,6 +119,13 @@ class ForgetNeighbour:
 
     name: str
     address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetFlows:
+    """Drop the UDP connections to ports of the host that conntrack remembers."""
+
+    ports: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +145,45 @@ class AwaitForwarding:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class LimitRate:
+    """A token bucket (tc-tbf(8)) for what a link sends: bytes per second, bytes at once."""
+
+    name: str
+    rate: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class RedirectIngress:
+    """Send what a link receives through another device first (tc-mirred(8))."""
+
+    name: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Add an attachment's firewall rules."""
+
+    rules: Rules
+
+
 Op = (
     CreateBridge
-    | PinMac
     | CreateVeth
+    | CreateIfb
     | SetPort
     | SetUp
-    | SetPromiscuous
+    | SetLink
     | AddAddress
     | RemoveAddress
     | AddRoute
     | ForgetNeighbour
+    | ForgetFlows
     | WriteSysctl
     | AwaitForwarding
+    | LimitRate
+    | RedirectIngress
+    | Claim
 )

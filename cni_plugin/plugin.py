@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from cni_plugin import attachment
-from cni_plugin.collection import attempt_all, stale_links
+from cni_plugin.collection import attempt_all, is_spared, stale_links
 from cni_plugin.errors import CniError, KernelRefused
 from cni_plugin.ipam.source import Ipam, is_delegate, is_delegated, source_of
 from cni_plugin.request import Request, parse_request, version_of
@@ -101,10 +101,13 @@ def _status(request: Request, world: World, ipam: Ipam | None) -> None:
 
 
 def _collect(request: Request, world: World, ipam: Ipam | None) -> None:
-    """Remove links, then free addresses, whatever of it fails."""
+    """Remove links, then rules, then free addresses, whatever of it fails."""
     with Space() as host:
-        stale = stale_links(request, host.links())
-        attempts: list[Callable[[], object]] = [partial(world.remove, host, name) for name in stale]
+        rules = attachment.firewall(request, world, host)
+        attempts: list[Callable[[], object]] = [
+            partial(world.remove, host, stale_links(request, host.links())),
+            partial(rules.collect, partial(is_spared, request, host.link)),
+        ]
         if ipam is not None:
             attempts.append(partial(ipam.collect, request))
         attempt_all(attempts)

@@ -78,6 +78,26 @@ class Space:
             raise
         return True
 
+    def set_down(self, name: str) -> None:
+        """Take a link down; one that is not there is."""
+        body = uapi.IFINFOMSG.pack(0, 0, 0, 0, uapi.IFF_UP) + pack({uapi.IFLA_IFNAME: name})
+        try:
+            self.socket.change(uapi.RTM_NEWLINK, body)
+        except NetlinkError as err:
+            if not err.absent:
+                raise
+
+    def rate_limit(self, name: str) -> int:
+        """The bytes per second that a token bucket lets a link send; 0 without one."""
+        link = self.link(name)
+        if link is None:
+            return 0
+        for item in self.socket.dump(uapi.RTM_GETQDISC, bytes(uapi.TCMSG_SIZE)):
+            attributes = unpack(item, uapi.TCMSG_SIZE)
+            if number(item[4:8]) == link.index and text(attributes.get(uapi.TCA_KIND)) == "tbf":
+                return _rate(unpack(attributes.get(uapi.TCA_OPTIONS, b"")))
+        return 0
+
     def sysctl(self, key: str) -> str | None:
         """The value of ``net/...``; None where the kernel has no such thing."""
         with netns.entered(self.fd):
@@ -116,6 +136,13 @@ def _link(item: bytes) -> Link:
         if port is None
         else number(port.get(uapi.IFLA_BRPORT_STATE)) == uapi.BR_STATE_FORWARDING,
     )
+
+
+def _rate(options: dict[int, bytes]) -> int:
+    """A rate above 32 bits has an attribute of its own."""
+    at = uapi.TBF_RATE_AT
+    low = options.get(uapi.TCA_TBF_PARMS, b"")[at : at + 4]
+    return number(options.get(uapi.TCA_TBF_RATE64)) or number(low)
 
 
 def _flag(port: dict[int, bytes] | None, kind: int) -> bool | None:

@@ -39,7 +39,10 @@ class KernelRoute:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What ADD has to know before it plans."""
+    """What ADD has to know before it plans.
+
+    ``peer`` is the host's end of an interface that another plugin made, if it has one.
+    """
 
     bridge: Link | None
     bridge_addresses: tuple[Cidr, ...]
@@ -47,3 +50,7 @@ class Seen:
     pod_taken: bool
     uplink_mtu: int
     boot_id: str
+    pod_has_ipv6: bool = True
+    peer: str = ""
+    peer_bridge: str = ""
+    peer_mtu: int = 0

@@ -31,8 +31,8 @@ RTPROT_STATIC, RTN_UNICAST = 4, 1
 
 # if_link.h, veth.h
 IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, change
-IFF_UP, IFF_PROMISC = 0x1, 0x100
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
+IFF_UP, IFF_PROMISC, IFF_ALLMULTI = 0x1, 0x100, 0x200
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_TXQLEN = 1, 3, 4, 5, 10, 13
 IFLA_LINKINFO, IFLA_IFALIAS, IFLA_GROUP, IFLA_NET_NS_FD = 18, 20, 27, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
@@ -42,8 +42,12 @@ BR_STATE_FORWARDING = 3
 # if_addr.h
 IFADDRMSG = struct.Struct("=4BI")  # family, prefix length, flags, scope, index
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
-IFA_F_NODAD, IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x02, 0x08, 0x40
+IFA_F_NODAD, IFA_F_DADFAILED, IFA_F_TENTATIVE, IFA_F_NOPREFIXROUTE = 0x02, 0x08, 0x40, 0x200
 
 # neighbour.h
 NDMSG = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
 NDA_DST = 1
+
+# pkt_sched.h, rtnetlink.h: what is read of traffic control; shaping.py writes it
+RTM_GETQDISC, TCMSG_SIZE, TCA_KIND, TCA_OPTIONS = 38, 20, 1, 2
+TCA_TBF_PARMS, TCA_TBF_RATE64, TBF_RATE_AT = 1, 4, 8

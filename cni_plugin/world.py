@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cni_plugin.removals import remove
 from cni_plugin.space import Space
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -16,13 +17,13 @@ class World:
     """A client's view of its machine.
 
     ``root`` is the client's root directory; ``netns`` a descriptor of the container's network
-    namespace, None when there is nothing at CNI_NETNS; ``remove`` removes a link of the host.
+    namespace, None when there is nothing at CNI_NETNS; ``remove`` removes links of the host.
     """
 
     root: Path
     netns: int | None
     boot_id: str
-    remove: Callable[[Space, str], bool] = Space.remove_link
+    remove: Callable[[Space, Sequence[str]], None] = remove
 
 
 def read_boot_id() -> str:

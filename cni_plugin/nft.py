@@ -1,0 +1,125 @@
+"""nftables in process, through libnftables: a transaction takes 0.2 ms instead of a process.
+
+Source: nftables' include/nftables/libnftables.h and libnftables-json(5), version 1.0.6.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from functools import cache
+from typing import Any
+
+from cni_plugin.errors import KernelRefused, UnsupportedField
+from cni_plugin.rules import SKELETON, TABLE, Element, Rules, script
+
+_JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
+_FAMILY, _NAME = TABLE.split()
+Json = dict[str, Any]
+# a set's name, and an element's key as libnftables writes it
+Entry = tuple[str, Any]
+
+
+class NftError(Exception):
+    """What libnftables said."""
+
+    @property
+    def absent(self) -> bool:
+        """Whether the table is not there."""
+        return "No such file or directory" in str(self)
+
+    @property
+    def taken(self) -> bool:
+        """Whether an element's key is there already."""
+        return "File exists" in str(self)
+
+
+def add(rules: Rules) -> None:
+    """Add an attachment's rules, with the table where it is missing; raises NftError."""
+    text = script(rules)
+    try:
+        run(text)
+    except NftError as err:
+        if not err.absent:
+            raise
+        run(SKELETON + text)
+
+
+def owned() -> dict[str, list[Entry]]:
+    """All elements by their owners: the set's name, and the key as libnftables writes it."""
+    found: dict[str, list[Entry]] = {}
+    for kind, item in _table():
+        if kind not in {"map", "set"}:
+            continue
+        for entry in item.get("elem", ()):
+            element = (entry[0] if isinstance(entry, list) else entry)["elem"]
+            found.setdefault(element.get("comment", ""), []).append((item["name"], element["val"]))
+    return found
+
+
+def remove(elements: list[Entry], *, last: bool) -> None:
+    """Remove elements; the table with them when they are the last ones."""
+    if last:
+        run(f"delete table {TABLE}")
+        return
+    commands = [
+        {"delete": {"element": {"family": _FAMILY, "table": _NAME, "name": name, "elem": [key]}}}
+        for name, key in elements
+    ]
+    run(json.dumps({"nftables": commands}))
+
+
+def keys(elements: list[Entry]) -> set[Element]:
+    """Elements as ``rules`` writes them, without their values."""
+    return {Element(name, _key(value)) for name, value in elements}
+
+
+def _key(value: Any) -> str:
+    if isinstance(value, dict):
+        if "concat" in value:
+            return " . ".join(map(_key, value["concat"]))
+        if "prefix" in value:
+            return f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    return str(value)
+
+
+def _table() -> list[tuple[str, Json]]:
+    try:
+        listed = json.loads(run(f"list table {TABLE}"))
+    except NftError as err:
+        if err.absent:
+            return []
+        raise KernelRefused(f"nftables does not list table {TABLE}", str(err)) from err
+    return [pair for item in listed["nftables"] for pair in item.items()]
+
+
+def run(text: str) -> str:
+    """Run commands in the caller's network namespace; returns what they print, as JSON."""
+    library = _library()
+    context = library.nft_ctx_new(0)
+    try:
+        library.nft_ctx_buffer_output(context)
+        library.nft_ctx_buffer_error(context)
+        library.nft_ctx_output_set_flags(context, _JSON)
+        if library.nft_run_cmd_from_buffer(context, text.encode()):
+            raise NftError(library.nft_ctx_get_error_buffer(context).decode(errors="replace"))
+        printed: bytes = library.nft_ctx_get_output_buffer(context)
+        return printed.decode()
+    finally:
+        library.nft_ctx_free(context)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL("libnftables.so.1")
+    except OSError as err:
+        raise UnsupportedField("this host has no libnftables", "Debian: libnftables1") from err
+    library.nft_ctx_new.restype = ctypes.c_void_p
+    for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
+        getattr(library, name).restype = ctypes.c_char_p
+    for name in ("get_output_buffer", "get_error_buffer", "buffer_output", "buffer_error", "free"):
+        getattr(library, f"nft_ctx_{name}").argtypes = [ctypes.c_void_p]
+    library.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
+    library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    return library

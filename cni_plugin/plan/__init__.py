@@ -1,0 +1,35 @@
+"""What ADD has to do, decided without doing any of it; pure.
+
+``plan_add`` is the way in. A mode decides how the interface is wired (``bridge``, ``ptp``, or
+``loopback`` and ``chained``, which wire nothing), ``extras`` adds what may go with any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cni_plugin.config import Mode
+from cni_plugin.plan.bridge import plan_bridge
+from cni_plugin.plan.extras import plan_extras
+from cni_plugin.plan.others import plan_chained, plan_loopback
+from cni_plugin.plan.ptp import plan_ptp
+from cni_plugin.plan.wiring import Plan
+from cni_plugin.request import Request
+from cni_plugin.result import Result
+from cni_plugin.state import Seen
+
+_MODES: dict[Mode, Callable[[Request, Result, Seen], Plan]] = {
+    "bridge": plan_bridge,
+    "ptp": plan_ptp,
+    "loopback": plan_loopback,
+    "chained": plan_chained,
+}
+
+
+def plan_add(request: Request, lease: Result, seen: Seen) -> Plan:
+    """How to make the attachment that ``request`` asks for, with the addresses of ``lease``."""
+    wired = _MODES[request.conf.wiring](request, lease, seen)
+    return plan_extras(request, wired)
+
+
+__all__ = ["Plan", "plan_add"]

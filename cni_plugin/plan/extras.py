@@ -1,0 +1,129 @@
+"""What may go with any interface: port mappings, masquerade, bandwidth, tuning, policy; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from cni_plugin import names, ops
+from cni_plugin.config import Bandwidth, NetConf
+from cni_plugin.errors import InvalidConfiguration
+from cni_plugin.ops import Op, Side
+from cni_plugin.plan.wiring import Plan
+from cni_plugin.request import Request
+from cni_plugin.result import Dns, Interface
+from cni_plugin.rules import Rules, rules_of
+
+_MAX_BURST = 8 << 32  # bits: the kernel counts bytes in 32 bits
+
+
+def plan_extras(request: Request, wired: Plan) -> Plan:
+    """The plan with what the configuration asks for beside the interface."""
+    conf = request.conf
+    if conf.wiring == "loopback":
+        return wired
+    steps = (
+        *wired.ops,
+        *_tuning(request),
+        *_bandwidth(request, wired),
+        *_rules(request, wired),
+    )
+    result = wired.result
+    if conf.limits.egress_rate:
+        ifb = Interface(names.ifb_ifname(*request.attachment))
+        result = replace(result, interfaces=(*result.interfaces, ifb))
+    return replace(wired, ops=steps, result=replace(result, dns=_dns(conf, result.dns)))
+
+
+def expected_rules(request: Request, wired: Plan) -> Rules:
+    """The firewall rules that an attachment has to have."""
+    wired_by_us = request.conf.wiring != "chained"
+    owner = names.owner(*request.attachment, wired=wired_by_us)
+    return rules_of(owner, request.conf, wired.ips, wired.bridge)
+
+
+def _dns(conf: NetConf, dns: Dns) -> Dns:
+    asked = conf.runtime_config.dns.made()
+    return dns if asked == Dns() else asked
+
+
+def _rules(request: Request, wired: Plan) -> Iterator[Op]:
+    rules = expected_rules(request, wired)
+    if not rules:
+        return
+    yield ops.Claim(rules)
+    ports = request.conf.runtime_config.port_mappings
+    way = wired.bridge or wired.host
+    if ports and request.conf.snat and way and any(item.address.version == 4 for item in wired.ips):
+        # lets 127.0.0.1 of the host reach a mapped port; the table's input chain keeps others out
+        yield ops.WriteSysctl(Side.HOST, f"net/ipv4/conf/{way}/route_localnet", "1")
+    udp = frozenset(item.host_port for item in ports if item.protocol.lower() == "udp")
+    if udp:
+        # what an earlier holder's clients still send would follow its connection, not the mapping
+        yield ops.ForgetFlows(udp)
+
+
+def _bandwidth(request: Request, wired: Plan) -> Iterator[Op]:
+    limits = request.conf.limits
+    _check_limits(limits)
+    if not limits.ingress_rate and not limits.egress_rate:
+        return
+    if not wired.host:
+        raise InvalidConfiguration(
+            f"bandwidth: {request.ifname} has no other end on the host to limit it at"
+        )
+    if limits.ingress_rate:
+        yield ops.LimitRate(wired.host, limits.ingress_rate // 8, limits.ingress_burst // 8)
+    if limits.egress_rate:
+        ifb = names.ifb_ifname(*request.attachment)
+        yield ops.CreateIfb(ifb, wired.mtu)
+        yield ops.LimitRate(ifb, limits.egress_rate // 8, limits.egress_burst // 8)
+        yield ops.RedirectIngress(wired.host, ifb)
+
+
+def _check_limits(limits: Bandwidth) -> None:
+    for name in ("ingress", "egress"):
+        rate, burst = getattr(limits, f"{name}_rate"), getattr(limits, f"{name}_burst")
+        if bool(rate) != bool(burst):
+            raise InvalidConfiguration(f"bandwidth: {name}Rate and {name}Burst need each other")
+        if burst >= _MAX_BURST:
+            raise InvalidConfiguration(f"bandwidth: {name}Burst is 4 GiB or more")
+        if rate and (rate < 8 or burst < 8):
+            raise InvalidConfiguration(f"bandwidth: {name} is less than a byte")
+
+
+def _tuning(request: Request) -> Iterator[Op]:
+    conf, name = request.conf, request.ifname
+    for key, value in conf.sysctl.items():
+        yield ops.WriteSysctl(Side.POD, sysctl_path(key, name), value)
+    link = ops.SetLink(
+        Side.POD,
+        name,
+        mac=_tuned_mac(request),
+        mtu=conf.mtu if conf.wiring == "chained" else 0,
+        promiscuous=conf.promisc,
+        all_multicast=conf.allmulti,
+        queue_length=conf.tx_q_len,
+    )
+    if link != ops.SetLink(Side.POD, name):
+        yield link
+
+
+def _tuned_mac(request: Request) -> str:
+    """The MAC that a chained plugin sets; a wiring one has made the interface with it."""
+    if request.conf.wiring != "chained":
+        return ""
+    asked = request.conf.runtime_config.mac or request.conf.args.cni.mac or request.args.mac
+    return asked or request.conf.mac
+
+
+def sysctl_path(key: str, ifname: str) -> str:
+    """``net.ipv4.conf.IFNAME.x`` as a path below /proc/sys; only ``net`` is the container's.
+
+    A key with slashes is a path already, so that an interface's name may have dots.
+    """
+    path = key if "/" in key else key.replace(".", "/")
+    parts = [ifname if part == "IFNAME" else part for part in path.split("/")]
+    if parts[0] != "net" or any(part in {"", ".", ".."} for part in parts):
+        raise InvalidConfiguration(f"sysctl {key!r} is no key below net")
+    return "/".join(parts)

@@ -1,0 +1,40 @@
+"""The modes that wire nothing: loopback, and a chained plugin's work on what is there; pure."""
+
+from __future__ import annotations
+
+from ipaddress import ip_interface
+
+from cni_plugin import ops
+from cni_plugin.errors import InvalidConfiguration
+from cni_plugin.ops import Side
+from cni_plugin.plan.wiring import Plan
+from cni_plugin.request import Request
+from cni_plugin.result import Interface, IPConfig, Result
+from cni_plugin.state import Seen
+
+LOOPBACK = "lo"
+_NO_MAC = "00:00:00:00:00:00"
+
+
+def plan_loopback(request: Request, lease: Result, seen: Seen) -> Plan:
+    """Bring the container's loopback up, whatever CNI_IFNAME says; the kernel addresses it."""
+    del lease
+    steps = (ops.SetUp(Side.POD, LOOPBACK),)
+    if request.previous is not None:
+        return Plan(steps, request.previous)
+    interface = Interface(LOOPBACK, _NO_MAC, request.netns)
+    ips = [IPConfig(ip_interface("127.0.0.1/8"), interface=0)]
+    if seen.pod_has_ipv6:
+        ips.append(IPConfig(ip_interface("::1/128"), interface=0))
+    return Plan(steps, Result(interfaces=(interface,), ips=tuple(ips)))
+
+
+def plan_chained(request: Request, lease: Result, seen: Seen) -> Plan:
+    """Nothing of its own: what goes with the interface that earlier plugins made."""
+    del lease
+    previous = request.previous
+    if previous is None:
+        raise InvalidConfiguration("a chained plugin needs prevResult")
+    indexes = {i for i, item in enumerate(previous.interfaces) if item.name == request.ifname}
+    ips = tuple(item for item in previous.ips if item.interface in indexes | {None})
+    return Plan((), previous, seen.peer, seen.peer_bridge, ips, seen.peer_mtu)

@@ -1,0 +1,72 @@
+"""A veth pair without a bridge: the host routes to each container; pure.
+
+The behaviour is that of the reference's ptp plugin (containernetworking/plugins,
+plugins/main/ptp): the host's end has the gateway's address and a route to the container, the
+container reaches everything, its own subnet too, through the gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_interface, ip_network
+
+from cni_plugin import names, ops, uapi
+from cni_plugin.ops import Op, Side
+from cni_plugin.plan.wiring import (
+    DEFAULT_MTU,
+    Plan,
+    answer,
+    forwarding,
+    no_dad,
+    pod_interface,
+    pod_mac,
+    through_gateway,
+    with_gateways,
+)
+from cni_plugin.request import Request
+from cni_plugin.result import Address, Interface, Network, Result, Route
+from cni_plugin.state import Seen
+
+
+def plan_ptp(request: Request, lease: Result, seen: Seen) -> Plan:
+    """Make the pair, its ends' addresses, and the routes of both sides."""
+    lease = with_gateways(lease, request.conf)
+    host, host_mac = names.host_ifname(*request.attachment), names.host_mac(*request.attachment)
+    mac, mtu = pod_mac(request, lease), request.conf.mtu or seen.uplink_mtu or DEFAULT_MTU
+    steps = (
+        ops.CreateVeth(host, host_mac, request.ifname, mac, mtu),
+        ops.SetLink(Side.HOST, host, alias=names.host_alias(*request.attachment)),
+        no_dad(request.conf, host),
+        *pod_interface(request, lease),
+        *_host_routes(host, lease),
+        *_pod_routes(request.ifname, lease),
+        *forwarding(lease.ips),
+    )
+    interfaces = (
+        Interface(host, host_mac, mtu=mtu),
+        Interface(request.ifname, mac, request.netns, mtu),
+    )
+    return Plan(steps, answer(request, lease, interfaces), host, "", lease.ips, mtu)
+
+
+def alone(address: Address) -> Network:
+    """The network of one address."""
+    return ip_network(address)
+
+
+def _host_routes(host: str, lease: Result) -> Iterator[Op]:
+    for item in lease.ips:
+        if item.gateway is not None:
+            yield ops.AddAddress(Side.HOST, host, ip_interface(item.gateway))
+        yield ops.AddRoute(Side.HOST, host, Route(alone(item.address.ip)))
+
+
+def _pod_routes(ifname: str, lease: Result) -> Iterator[Op]:
+    for item in lease.ips:
+        if item.gateway is None:
+            continue
+        to_gateway = Route(alone(item.gateway), scope=uapi.RT_SCOPE_LINK)
+        yield ops.AddRoute(Side.POD, ifname, to_gateway)
+        yield ops.AddRoute(Side.POD, ifname, Route(item.address.network, item.gateway))
+    for route in lease.routes:
+        yield ops.AddRoute(Side.POD, ifname, through_gateway(route, lease.ips))
