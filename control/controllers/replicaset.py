@@ -5,6 +5,7 @@ https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from control.api import kinds
 from control.api.meta import Condition, ObjectMeta
@@ -122,16 +123,17 @@ def _status(
     )
     labeled = sum(is_active(pod) and template.matches(pod.metadata.labels) for pod in pods)
     # Zero counts are absent, as upstream writes them; `replicas` alone is always there.
-    return rs.status.model_copy(
-        update={
-            "observed_generation": rs.metadata.generation,
-            "replicas": counts.active,
-            "fully_labeled_replicas": labeled or None,
-            "ready_replicas": counts.ready or None,
-            "available_replicas": counts.available or None,
-            "conditions": _conditions(rs.status.conditions, failure),
-        }
-    )
+    change: dict[str, Any] = {
+        "observed_generation": rs.metadata.generation,
+        "replicas": counts.active,
+        "fully_labeled_replicas": labeled or None,
+        "ready_replicas": counts.ready or None,
+        "available_replicas": counts.available or None,
+    }
+    conditions = _conditions(rs.status.conditions, failure)
+    if conditions != rs.status.conditions:
+        change["conditions"] = conditions
+    return rs.status.model_copy(update=change)
 
 
 def _conditions(now: Sequence[Condition], failure: Condition | None) -> list[Condition]:

@@ -1,0 +1,172 @@
+"""Controllers without a server: their actions applied to a World, as the API server would.
+
+Only what controllers can tell apart is simulated: names, uids, generations, immediate deletion.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from typing import Any
+
+from control.api import kinds
+from control.api.meta import Condition, Object
+from control.api.pod import Pod
+from control.client.times import rfc3339
+from control.controllers.actions import (
+    Action,
+    Collect,
+    Create,
+    Delete,
+    Patch,
+    Report,
+    Update,
+    UpdateStatus,
+)
+from control.controllers.loop import Controller
+from control.controllers.world import World
+
+
+class Simulation:
+    """A World, its clock, and what happened."""
+
+    def __init__(self, *items: Object) -> None:
+        self.world = World()
+        self.now = 1_000_000.0
+        self.reports: list[Report] = []
+        self._numbers = count(1)
+        for item in items:
+            self.create(item)
+
+    def create(self, item: Object) -> Object:
+        number = next(self._numbers)
+        meta = item.metadata
+        change: dict[str, Any] = {
+            "uid": meta.uid or f"uid-{number}",
+            "name": meta.name or f"{meta.generate_name}{number}",
+            "resource_version": str(number),
+            "creation_timestamp": meta.creation_timestamp or rfc3339(self.now),
+            "generation": 1,
+        }
+        kind = next(k for k in kinds.KINDS if k.model is type(item))
+        made = item.model_copy(
+            update={
+                "metadata": meta.model_copy(update=change),
+                "kind": kind.name,
+                "api_version": kind.api_version,
+            }
+        )
+        assert self.world[kind].get(*made.key) is None, f"{made.key} exists"
+        self.world.put(made)
+        return made
+
+    def put(self, item: Object) -> None:
+        """Replace an object; its generation counts changes of the spec."""
+        held = self.get(item)
+        moved = getattr(held, "spec", None) != getattr(item, "spec", None)
+        change = {
+            "resource_version": str(next(self._numbers)),
+            "generation": (held.metadata.generation or 0) + moved,
+        }
+        self.world.put(
+            item.model_copy(update={"metadata": item.metadata.model_copy(update=change)})
+        )
+
+    def get(self, item: Object) -> Any:
+        kind = next(k for k in kinds.KINDS if k.model is type(item))
+        return self.world[kind].get(*item.key)
+
+    def apply(self, action: Action) -> None:
+        """What the server does; writes to objects that changed meanwhile are refused."""
+        match action:
+            case Create():
+                self.create(action.object)
+            case Update() | UpdateStatus():
+                held = self.get(action.object)
+                assert held.metadata.resource_version == action.object.metadata.resource_version
+                self.put(action.object)
+            case Patch():
+                self.put(self._patched(action))
+            case Delete():
+                held = self.get(action.object)
+                if held is not None and held.metadata.uid == action.object.metadata.uid:
+                    self.world.drop(held)
+            case Collect():
+                then = action.then
+                self.apply(then if isinstance(then, Patch) else Delete(action.kind, action.object))
+            case Report():
+                self.reports.append(action)
+
+    def _patched(self, action: Patch) -> Object:
+        held = self.get(action.object)
+        patch = {k: dict(v) for k, v in action.patch.items()}
+        patch.get("metadata", {}).pop("resourceVersion", None)
+        return type(held).parse(_merged(held.wire(), patch))
+
+    def settle(
+        self,
+        *controllers: Controller,
+        between: Callable[[], None] = lambda: None,
+        rounds: int = 300,
+    ) -> None:
+        """Reconcile until nothing changes; `between` is called after each action."""
+        for _ in range(300):
+            actions = list(self.pending(*controllers))
+            if not actions:
+                return
+            for action in actions[0]:
+                self.apply(action)
+                between()
+        raise AssertionError(f"no end in sight: {actions[:3]}")
+
+    def pending(self, *controllers: Controller) -> Iterator[list[Action]]:
+        """What each key of each controller would do now, if that is anything."""
+        for controller in controllers:
+            for key in self._keys(controller):
+                actions = list(controller.reconcile(self.world, key, self.now))
+                if any(isinstance(action, _WRITES) for action in actions):
+                    yield actions
+
+    def _keys(self, controller: Controller) -> Iterable[Any]:
+        return dict.fromkeys(
+            key
+            for source in controller.sources
+            for item in self.world[source.kind]
+            for key in source.keys(self.world, item)
+        )
+
+    # --- agents --------------------------------------------------------------------------------
+
+    def pods(self) -> list[Pod]:
+        return sorted(self.world[kinds.POD], key=lambda pod: pod.key)
+
+    def run_pod(self, pod: Pod, *, node: str = "n1", ready: bool = True, ip: str = "10.0.0.1"):
+        """Bind a Pod, and say that it runs."""
+        condition = Condition(
+            type="Ready",
+            status="True" if ready else "False",
+            last_transition_time=rfc3339(self.now),
+        )
+        status = pod.status.model_copy(
+            update={
+                "phase": "Running",
+                "conditions": [condition],
+                "pod_ip": ip,
+            }
+        )
+        spec = pod.spec.model_copy(update={"node_name": pod.spec.node_name or node})
+        self.put(pod.model_copy(update={"status": status, "spec": spec}))
+
+
+_WRITES = (Create, Update, UpdateStatus, Patch, Delete, Collect)
+
+
+def _merged(target: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _merged(result.get(key), value)
+    return result

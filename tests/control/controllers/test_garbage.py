@@ -1,0 +1,186 @@
+"""Who is collected, and when: owners of every state, Pods without agents, namespaces."""
+
+from typing import Any
+
+import pytest
+
+from control.api import kinds
+from control.api.cluster import ConfigMap, Namespace
+from control.api.pod import Pod
+from control.controllers.actions import Again, Collect, Delete, Finalize, Patch, Purge
+from control.controllers.garbage.collector import GarbageCollector, key_of
+from control.controllers.garbage.namespaces import NamespaceController
+from control.controllers.garbage.pods import PodGarbageCollector
+from tests.control.cluster import ready_node
+from tests.control.controllers.simulate import Simulation
+
+COLLECTOR = GarbageCollector()
+GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+
+
+def config_map(name: str, *owners: dict[str, Any], namespace: str = "default", **meta: Any):
+    metadata = {"name": name, "namespace": namespace, "uid": f"uid-{name}"}
+    return ConfigMap.parse({"metadata": metadata | {"ownerReferences": list(owners)} | meta})
+
+
+def owner(name: str, *, kind: str = "ConfigMap", version: str = "v1", uid: str | None = None,
+          block: bool = True) -> dict[str, Any]:  # fmt: skip
+    uid = uid or f"uid-{name}"
+    reference = {"apiVersion": version, "kind": kind, "name": name, "uid": uid}
+    return reference | {"blockOwnerDeletion": block}
+
+
+def decide(sim: Simulation, name: str, namespace: str = "default"):
+    item = sim.world[kinds.CONFIG_MAP].get(namespace, name)
+    return list(COLLECTOR.reconcile(sim.world, key_of(kinds.CONFIG_MAP, item), sim.now))
+
+
+def test_with_its_owner_there_nothing_happens():
+    sim = Simulation(config_map("a"), config_map("b", owner("a")), config_map("c"))
+    assert not decide(sim, "b") and not decide(sim, "c")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [owner("gone"), owner("a", uid="of-an-earlier-a"), owner("far")],
+    ids=["absent", "another uid", "in another namespace"],
+)
+def test_without_any_owner_it_goes_once_the_server_confirms(reference):
+    far = config_map("far", namespace="elsewhere")
+    sim = Simulation(config_map("a"), far, config_map("b", reference))
+    (action,) = decide(sim, "b")
+    assert isinstance(action, Collect) and action.then == "Background"
+    ((kind, namespace, confirmed),) = action.absent
+    assert (kind, namespace, confirmed.name) == (kinds.CONFIG_MAP, "default", reference["name"])
+
+
+def test_owners_that_nobody_can_judge_count_as_there():
+    foreign = owner("x", kind="Widget", version="example.com/v1")
+    assert not decide(Simulation(config_map("b", foreign)), "b")
+    node = ready_node("n")
+    made = Simulation(type(node).parse(node.wire() | {"metadata": {
+        "name": "n", "ownerReferences": [owner("gone")]}}))  # fmt: skip
+    (item,) = made.world[kinds.NODE]
+    assert not list(COLLECTOR.reconcile(made.world, key_of(kinds.NODE, item), made.now))
+
+
+def test_cluster_wide_owners_own_across_namespaces():
+    lives = owner("n", kind="Node", uid="uid-1")
+    sim = Simulation(ready_node("n"), config_map("b", lives))
+    assert not decide(sim, "b")
+
+
+def test_of_several_owners_one_is_enough_and_the_gone_are_cut():
+    sim = Simulation(config_map("a"), config_map("b", owner("a"), owner("gone")))
+    (action,) = decide(sim, "b")
+    assert isinstance(action, Collect) and isinstance(action.then, Patch)
+    sim.apply(action)
+    (left,) = sim.get(config_map("b")).metadata.owner_references
+    assert left.name == "a" and not decide(sim, "b")
+
+
+WAITING = GOING | {"finalizers": ["foregroundDeletion"]}
+
+
+def test_foreground_waits_for_those_that_block():
+    sim = Simulation(
+        config_map("a", **WAITING),
+        config_map("b", owner("a")),
+        config_map("c", owner("a", block=False)),
+    )
+    assert not decide(sim, "a")
+    assert [action.then for action in decide(sim, "b")] == ["Background"]
+    sim.apply(decide(sim, "b")[0])
+    (done,) = decide(sim, "a")
+    assert isinstance(done, Patch) and done.patch["metadata"]["finalizers"] is None
+
+
+def test_foreground_goes_deep():
+    sim = Simulation(
+        config_map("a", **WAITING), config_map("b", owner("a")), config_map("c", owner("b"))
+    )
+    assert [action.then for action in decide(sim, "b")] == ["Foreground"]
+
+
+def test_orphaning_cuts_loose_first():
+    going = GOING | {"finalizers": ["orphan"]}
+    sim = Simulation(config_map("a", **going), config_map("b", owner("a"), owner("other")))
+    cut, done = decide(sim, "a")
+    sim.apply(cut)
+    sim.apply(done)
+    assert [o.name for o in sim.get(config_map("b")).metadata.owner_references] == ["other"]
+    assert not sim.get(config_map("a")).metadata.finalizers
+
+
+def test_a_change_wakes_those_who_depend_and_those_who_wait():
+    sim = Simulation(config_map("a", **WAITING), config_map("b", owner("a")))
+    source = next(s for s in COLLECTOR.sources if s.kind is kinds.CONFIG_MAP)
+    a, b = (sim.get(config_map(name)) for name in "ab")
+    assert [key[1] for key in source.keys(sim.world, a)] == ["a", "b"]
+    assert [key[1] for key in source.keys(sim.world, b)] == ["b", "a"]
+    changed = b.model_copy(update={"data": {"x": "y"}})
+    assert not source.when(b, changed) and source.when(b, None)
+
+
+# --- Pods ----------------------------------------------------------------------------------------
+
+
+def pod(node: str | None, **meta: Any) -> Pod:
+    spec = {"nodeName": node} if node else {}
+    return Pod.parse(
+        {"metadata": {"name": "p", "namespace": "default"} | meta, "spec": spec,
+         "status": {"phase": "Running"}}
+    )  # fmt: skip
+
+
+def test_pods_of_a_vanished_node_end_after_a_while():
+    sim, controller = Simulation(pod("n")), PodGarbageCollector(40)
+    assert list(controller.reconcile(sim.world, ("default", "p"), sim.now)) == [Again(40)]
+    sim.now += 41
+    failed, gone = controller.reconcile(sim.world, ("default", "p"), sim.now)
+    assert failed.object.status.phase == "Failed"
+    assert failed.object.status.conditions[0].reason == "DeletionByPodGC"
+    assert isinstance(gone, Delete) and gone.grace_period_seconds == 0
+
+
+def test_a_node_that_was_only_late_saves_its_pods():
+    sim, controller = Simulation(pod("n")), PodGarbageCollector(40)
+    list(controller.reconcile(sim.world, ("default", "p"), sim.now))
+    sim.create(ready_node("n"))
+    assert not list(controller.reconcile(sim.world, ("default", "p"), sim.now + 100))
+
+
+def test_a_deleted_pod_without_a_node_goes_at_once():
+    sim = Simulation(pod(None, **GOING))
+    (gone,) = PodGarbageCollector().reconcile(sim.world, ("default", "p"), sim.now)
+    assert isinstance(gone, Delete) and gone.grace_period_seconds == 0
+    waits = Simulation(pod(None))
+    assert not list(PodGarbageCollector().reconcile(waits.world, ("default", "p"), waits.now))
+
+
+# --- namespaces ----------------------------------------------------------------------------------
+
+
+def namespace(**meta: Any) -> Namespace:
+    return Namespace.parse(
+        {"metadata": {"name": "x"} | meta, "spec": {"finalizers": ["kubernetes", "other"]}}
+    )
+
+
+def test_a_namespace_is_emptied_then_let_go():
+    sim = Simulation(namespace(**GOING), config_map("a", namespace="x"))
+    controller = NamespaceController()
+    assert list(controller.reconcile(sim.world, ("", "x"), sim.now)) == [
+        Purge(kinds.CONFIG_MAP, "x")
+    ]
+    sim.put(config_map("a", namespace="x", **GOING))
+    assert not list(controller.reconcile(sim.world, ("", "x"), sim.now))  # it is on its way
+    sim.world.drop(sim.get(config_map("a", namespace="x")))
+    *purges, final = controller.reconcile(sim.world, ("", "x"), sim.now)
+    assert {p.kind for p in purges} == {k for k in kinds.KINDS if k.namespaced}
+    assert isinstance(final, Finalize) and final.namespace.spec.finalizers == ["other"]
+
+
+def test_a_living_namespace_is_left_alone():
+    sim = Simulation(namespace(), config_map("a", namespace="x"))
+    assert not list(NamespaceController().reconcile(sim.world, ("", "x"), sim.now))

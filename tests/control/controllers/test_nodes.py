@@ -1,0 +1,259 @@
+"""Nodes: ranges that are never given twice, silence, taints, evictions."""
+
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from control.api import kinds
+from control.api.cluster import Lease
+from control.api.node import Node, Taint
+from control.api.placement import Toleration
+from control.api.pod import Pod
+from control.client.times import rfc3339
+from control.controllers.actions import Again, Delete, Patch, Report
+from control.controllers.nodes.cidr import PodCIDRController, Range
+from control.controllers.nodes.eviction import TaintEvictionController, stays_for
+from control.controllers.nodes.lifecycle import Grace, NodeLifecycleController, taints
+from control.controllers.pods import condition, is_ready
+from tests.control.cluster import ready_node
+from tests.control.controllers.simulate import Simulation
+
+FOUR = Range(ip_network("10.244.0.0/16"), 24)
+SIX = Range(ip_network("fd00:10:244::/56"), 64)
+
+
+def plain(name: str, **spec: Any) -> Node:
+    return Node.parse({"metadata": {"name": name}, "spec": spec})
+
+
+def cidrs(sim: Simulation) -> dict[str, list[str]]:
+    return {n.metadata.name: n.spec.pod_cidrs for n in sim.world[kinds.NODE]}
+
+
+def test_each_node_gets_a_range_of_each_family():
+    sim = Simulation(plain("a"), plain("b"))
+    sim.settle(PodCIDRController([FOUR, SIX]))
+    assert cidrs(sim) == {
+        "a": ["10.244.0.0/24", "fd00:10:244::/64"],
+        "b": ["10.244.1.0/24", "fd00:10:244:1::/64"],
+    }
+    assert sim.get(plain("a")).spec.pod_cidr == "10.244.0.0/24"
+
+
+def test_what_is_taken_or_reserved_is_left_out():
+    sim = Simulation(
+        plain("old", podCIDR="10.244.0.0/24", podCIDRs=["10.244.0.0/24"]),
+        plain("wide", podCIDRs=["10.244.2.0/23"]),
+        plain("new"),
+        plain("newer"),
+    )
+    sim.settle(PodCIDRController([FOUR], [ip_network("10.244.4.0/24")]))
+    assert (cidrs(sim)["new"], cidrs(sim)["newer"]) == (["10.244.1.0/24"], ["10.244.5.0/24"])
+
+
+def test_exhaustion_is_an_event_and_a_node_that_goes_helps():
+    controller = PodCIDRController([Range(ip_network("10.0.0.0/24"), 25)])
+    sim = Simulation(plain("a"), plain("b"))
+    sim.settle(controller)
+    sim.create(plain("c"))
+    (report,) = controller.reconcile(sim.world, ("", ""), sim.now)
+    assert isinstance(report, Report) and report.reason == "CIDRNotAvailable"
+    assert report.message == "Node c status is now: CIDRNotAvailable"
+    sim.apply(Delete(kinds.NODE, sim.get(plain("a"))))
+    sim.settle(controller)
+    assert cidrs(sim)["c"] == ["10.0.0.0/25"]
+
+
+@given(st.data())
+def test_no_range_is_ever_given_twice(data):
+    """Nodes come and go, and the process dies after any of its writes."""
+    sim, born = Simulation(), 0
+    ranges = [Range(ip_network("10.0.0.0/21"), 24), SIX]
+    for _ in range(data.draw(st.integers(1, 25))):
+        match data.draw(st.sampled_from(["come", "go", "some", "all"])):
+            case "come":
+                born += 1
+                sim.create(plain(f"n{data.draw(st.integers(0, 99)):02}-{born}"))
+            case "go" if names := sorted(cidrs(sim)):
+                gone = data.draw(st.sampled_from(names))
+                sim.apply(Delete(kinds.NODE, sim.get(plain(gone))))
+            case step:
+                actions = list(PodCIDRController(ranges).reconcile(sim.world, ("", ""), sim.now))
+                most = len(actions) if step == "all" else data.draw(st.integers(0, len(actions)))
+                for action in actions[:most]:
+                    sim.apply(action)
+        given_out = [ip_network(c) for found in cidrs(sim).values() for c in found]
+        assert len(set(given_out)) == len(given_out)
+        fours = [c for c in given_out if c.version == 4]
+        assert not any(a.overlaps(b) for a in fours for b in fours if a is not b)
+
+
+# --- silence -------------------------------------------------------------------------------------
+
+
+def lease(name: str, renewed: float) -> Lease:
+    return Lease.parse(
+        {"metadata": {"name": name, "namespace": "kube-node-lease"},
+         "spec": {"renewTime": rfc3339(renewed)}}
+    )  # fmt: skip
+
+
+def renew(sim: Simulation, name: str) -> None:
+    held = sim.get(lease(name, 0))
+    sim.put(held.model_copy(update={"spec": lease(name, sim.now).spec}))
+
+
+def ready(sim: Simulation) -> tuple[str, str | None]:
+    found = condition(sim.get(plain("n")).status.conditions, "Ready")
+    return found.status, found.reason
+
+
+def found_taints(sim: Simulation) -> set[tuple[str, str]]:
+    return {(t.key.split("/")[-1], t.effect) for t in sim.get(plain("n")).spec.taints}
+
+
+def on_node(name: str, **spec: Any) -> Pod:
+    ready_now = {"type": "Ready", "status": "True"}
+    return Pod.parse(
+        {"metadata": {"name": name, "namespace": "default"}, "spec": {"nodeName": "n"} | spec,
+         "status": {"phase": "Running", "conditions": [ready_now]}}
+    )  # fmt: skip
+
+
+def test_a_silent_node_is_marked_tainted_and_forgiven():
+    controller = NodeLifecycleController(Grace(monitor=50))
+    sim = Simulation(ready_node("n"), lease("n", 0), on_node("p"))
+    sim.settle(controller)
+    assert not found_taints(sim)
+    for _ in range(5):  # renewals are life, whatever their clock says
+        sim.now += 45
+        renew(sim, "n")
+        sim.settle(controller)
+    assert ready(sim)[0] == "True"
+    sim.now += 51
+    sim.settle(controller)
+    assert ready(sim) == ("Unknown", "NodeStatusUnknown")
+    assert found_taints(sim) == {("unreachable", "NoSchedule"), ("unreachable", "NoExecute")}
+    assert not is_ready(sim.pods()[0])
+    assert "NodeNotReady" in {report.reason for report in sim.reports}
+    held = sim.get(plain("n"))
+    sim.put(held.model_copy(update={"status": ready_node("n").status}))
+    renew(sim, "n")
+    sim.settle(controller)
+    assert not found_taints(sim)
+
+
+def test_when_to_look_again():
+    controller = NodeLifecycleController(Grace(monitor=50))
+    sim = Simulation(ready_node("n"), lease("n", 0))
+    assert list(controller.reconcile(sim.world, ("", "n"), sim.now)) == [Again(50)]
+    assert list(controller.reconcile(sim.world, ("", "n"), sim.now + 20)) == [Again(30)]
+
+
+def test_while_the_api_server_was_away_nobody_was_silent():
+    controller = NodeLifecycleController(Grace(monitor=50))
+    sim = Simulation(ready_node("n"), lease("n", 0))
+    sim.settle(controller)
+    sim.now += 600
+    sim.world.contact = sim.now - 10
+    assert list(controller.reconcile(sim.world, ("", "n"), sim.now)) == [Again(40)]
+
+
+def test_a_node_that_never_spoke_has_its_own_grace():
+    controller = NodeLifecycleController(Grace(monitor=50, startup=60))
+    sim = Simulation(plain("n"))
+    sim.settle(controller)
+    assert found_taints(sim) == {("not-ready", "NoSchedule")}
+    sim.now += 55
+    sim.settle(controller)
+    assert condition(sim.get(plain("n")).status.conditions, "Ready") is None
+    sim.now += 6
+    sim.settle(controller)
+    assert ready(sim) == ("Unknown", "NodeStatusNeverUpdated")
+
+
+def with_conditions(node: Node, **conditions: str) -> Node:
+    made = [{"type": kind, "status": status} for kind, status in conditions.items()]
+    return Node.parse(node.wire() | {"status": {"conditions": made}})
+
+
+@pytest.mark.parametrize(
+    ("node", "wanted"),
+    [
+        (with_conditions(plain("n"), Ready="True"), set()),
+        (with_conditions(plain("n"), Ready="False"),
+         {("not-ready", "NoSchedule"), ("not-ready", "NoExecute")}),
+        (with_conditions(plain("n"), Ready="True", DiskPressure="True"),
+         {("disk-pressure", "NoSchedule")}),
+        (with_conditions(plain("n", unschedulable=True), Ready="True"),
+         {("unschedulable", "NoSchedule")}),
+    ],
+)  # fmt: skip
+def test_conditions_are_taints(node, wanted):
+    assert {(t.key.split("/")[-1], t.effect) for t in taints(node, 0)} == wanted
+
+
+def test_taints_of_others_stay_and_ours_keep_their_time():
+    mine = {"key": "mine", "effect": "NoSchedule"}
+    old = {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute", "timeAdded": rfc3339(5)}
+    node = with_conditions(plain("n", taints=[old, mine]), Ready="False")
+    found = {(t.key, t.effect): t.time_added for t in taints(node, 99)}
+    assert found[("mine", "NoSchedule")] is None
+    assert found[("node.kubernetes.io/not-ready", "NoExecute")] == rfc3339(5)
+
+
+# --- evictions -----------------------------------------------------------------------------------
+
+
+NOT_READY = Taint(key="node.kubernetes.io/not-ready", effect="NoExecute", time_added=rfc3339(100))
+
+
+def tolerate(seconds: int | None = None, key: str | None = NOT_READY.key) -> Toleration:
+    return Toleration(key=key, operator="Exists", toleration_seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "left"),
+    [
+        ([], 0),
+        ([tolerate()], None),
+        ([tolerate(300)], 290),
+        ([tolerate(300), tolerate(30)], 20),
+        ([tolerate(0)], -10),
+        ([tolerate(key="other")], 0),
+        ([Toleration(operator="Exists")], None),
+    ],
+)
+def test_for_how_long_a_pod_may_stay(tolerations, left):
+    assert stays_for([NOT_READY], tolerations, 110.0) == left
+
+
+def test_pods_go_when_their_time_is_over():
+    taint = NOT_READY.model_copy(update={"time_added": rfc3339(1_000_000)})
+    node = Node.parse({"metadata": {"name": "n"}, "spec": {"taints": [taint.wire()]}})
+    stays = {"tolerations": [tolerate().wire()]}
+    later = {"tolerations": [tolerate(300).wire()]}
+    sim = Simulation(node, on_node("now"), on_node("later", **later), on_node("stays", **stays))
+    controller = TaintEvictionController()
+    sim.settle(controller)
+    assert [pod.metadata.name for pod in sim.pods()] == ["later", "stays"]
+    assert sim.reports[0].reason == "TaintManagerEviction"
+    assert Again(300) in list(controller.reconcile(sim.world, ("", "n"), sim.now))
+    sim.now += 301
+    sim.settle(controller)
+    assert [pod.metadata.name for pod in sim.pods()] == ["stays"]
+
+
+def test_taints_are_written_against_the_version_they_were_decided_on():
+    sim = Simulation(with_conditions(plain("n"), Ready="False"))
+    (patch, report) = [
+        a for a in NodeLifecycleController().reconcile(sim.world, ("", "n"), sim.now)
+        if not isinstance(a, Again)
+    ]  # fmt: skip
+    assert isinstance(patch, Patch) and isinstance(report, Report)
+    assert (
+        patch.patch["metadata"]["resourceVersion"] == sim.get(plain("n")).metadata.resource_version
+    )
