@@ -55,7 +55,7 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 
 def _runner(handler: Handler) -> web.AppRunner:
     app = web.Application(client_max_size=BODY_LIMIT)
-    app.router.add_route("*", "/{path:.*}", handler)
+    app.router.add_route("*", "/{path:.*}", handler.__call__)
     return web.AppRunner(
         app,
         access_log=None,
