@@ -97,6 +97,7 @@ class LocalIpam:
     def collect(self, request: Request) -> None:
         """Free what is held by none of the request's valid attachments."""
         with self._store(request) as store:
+            store.rebuild()
             owners = {owner for _, owner in store.reservations()}
             valid_ids = {container_id for container_id, _ in request.valid}
             for owner in owners:

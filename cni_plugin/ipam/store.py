@@ -84,6 +84,14 @@ class Store:
 
     def held_by(self, owner: Owner) -> tuple[Address, ...]:
         """The addresses that an owner holds."""
+        return tuple(item for item in self._indexed(owner) if self._is_held(item, owner))
+
+    def _is_held(self, address: Address, owner: Owner) -> bool:
+        # the index may say more than is true: it is written first
+        found = _read_owner(self._directory / str(address))
+        return found in {owner, Owner(owner.container_id, "")}
+
+    def _indexed(self, owner: Owner) -> tuple[Address, ...]:
         for name in (_digest(owner), _digest(Owner(owner.container_id, ""))):
             with suppress(FileNotFoundError):
                 target = str((self._index / name).readlink())
@@ -140,13 +148,12 @@ class Store:
 
     def release(self, owner: Owner) -> tuple[Address, ...]:
         """Free what an owner holds; nothing is fine. Returns what was freed."""
-        held = self.held_by(owner)
-        if not held:
+        indexed = self._indexed(owner)
+        if not indexed:
             return ()
+        held = self.held_by(owner)
         for address in held:
-            path = self._directory / str(address)
-            if _read_owner(path) in {owner, Owner(owner.container_id, ""), None}:
-                path.unlink(missing_ok=True)
+            (self._directory / str(address)).unlink(missing_ok=True)
         for name in (_digest(owner), _digest(Owner(owner.container_id, ""))):
             (self._index / name).unlink(missing_ok=True)
         self._write_stamp()
@@ -164,7 +171,7 @@ class Store:
             return
         if stamp and stamp.split(" ")[0] != self._boot_id:
             self._expire()
-        self._rebuild()
+        self.rebuild()
 
     def _expire(self) -> None:
         """No container outlived the boot: what the index knew of is free.
@@ -175,7 +182,8 @@ class Store:
             if os.path.lexists(self._index / _digest(owner)):
                 (self._directory / str(address)).unlink(missing_ok=True)
 
-    def _rebuild(self) -> None:
+    def rebuild(self) -> None:
+        """Make the index anew from the files, and drop those that hold nothing."""
         for entry in list(self._index.iterdir()):
             entry.unlink()
         held: dict[Owner, list[Address]] = {}
