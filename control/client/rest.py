@@ -63,6 +63,7 @@ class Client:
     def __init__(self, config: ClientConfig) -> None:
         self.config = config
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     @classmethod
     def from_kubeconfig(cls, path: str | Path, context: str | None = None) -> Self:
@@ -76,7 +77,8 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections, watches too."""
+        """Close all connections, watches too; there will be no others."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -297,6 +299,8 @@ class Client:
         self, call: _Call, limits: aiohttp.ClientTimeout | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A success as it starts; refusals become ApiError, broken connections UnreachableError."""
+        if self._closed:
+            raise UnreachableError(f"{call.operation}: the client is closed")
         if self._session is None:
             self._session = open_session(self.config)
         headers = bearer(self.config.credentials)

@@ -1,8 +1,27 @@
-"""Controllers and scheduler against a real API server: what a user asks for comes to be."""
+"""Controllers and scheduler against a real API server: what a user asks for comes to be, whoever
+is killed meanwhile."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
 
 from control.api import kinds
-from control.api.workload import Deployment
+from control.api.cluster import ConfigMap, Lease, Namespace
+from control.api.pod import Pod
+from control.api.service import Service
+from control.api.workload import DaemonSet, Deployment
+from control.client import ApiError, Client, Informer
+from control.client.times import rfc3339
 from control.controllers.loop import Manager
+from control.controllers.nodes.cidr import Range
+from control.controllers.nodes.lifecycle import LEASES, Grace
+from control.controllers.pods import is_ready
 from control.controllers.table import Settings, controllers
 from control.scheduler.loop import Scheduler
 from tests.control.cluster import (
@@ -10,25 +29,356 @@ from tests.control.cluster import (
     add_node,
     client_of,
     deployment,
+    meta,
     ready_node,
     running,
     until,
 )
 
+SETTINGS = Settings(ranges=(Range(ip_network("10.244.0.0/16"), 24),))
 
-async def test_a_deployment_runs(api_server):
+
+@dataclass
+class Cluster:
+    client: Client
+    agents: Agents
+
+    async def available(self, name: str, replicas: int) -> bool:
+        found = await self.client.get(kinds.DEPLOYMENT, "default", name)
+        status = found.status
+        counts = (status.replicas, status.updated_replicas, status.available_replicas)
+        seen = (status.observed_generation or 0) >= (found.metadata.generation or 0)
+        return seen and all((count or 0) == replicas for count in counts)
+
+    async def deployed(self, name: str, replicas: int) -> None:
+        async def holds() -> bool:
+            return await self.available(name, replicas)
+
+        await until(holds, f"{name} has {replicas} available")
+
+    async def pods(self) -> list[Pod]:
+        return list((await self.client.list(kinds.POD)).items)
+
+    async def change(self, name: str, **spec: Any) -> None:
+        await self.client.patch(kinds.DEPLOYMENT, "default", name, {"spec": spec})
+
+    async def left(self, *wanted: kinds.Kind) -> int:
+        return sum([len((await self.client.list(kind, "default")).items) for kind in wanted])
+
+    async def gone(self, *wanted: kinds.Kind) -> None:
+        async def holds() -> bool:
+            return await self.left(*wanted) == 0
+
+        await until(holds, f"no {wanted[0].plural} left")
+
+
+def parts(client: Client) -> tuple[Any, ...]:
+    return Manager(client, controllers(SETTINGS)).run(), Scheduler(client).run()
+
+
+@pytest.fixture
+async def bare(api_server) -> AsyncIterator[Cluster]:
+    """An API server, three nodes and their agents."""
     async with client_of(api_server.url) as client:
         agents = Agents(client)
         for i in range(3):
             await add_node(client, ready_node(f"n{i}"))
-        parts = Manager(client, controllers(Settings()))
-        async with running(parts.run(), Scheduler(client).run(), agents.run()):
-            await client.create(kinds.DEPLOYMENT, Deployment.parse(deployment("web", 3)))
+        async with running(agents.run()):
+            yield Cluster(client, agents)
 
-            async def available() -> bool:
-                web = await client.get(kinds.DEPLOYMENT, "default", "web")
-                return web.status.available_replicas == 3
 
-            await until(available)
-        pods = (await client.list(kinds.POD)).items
-        assert {p.spec.node_name for p in pods} == {"n0", "n1", "n2"}
+@pytest.fixture
+async def cluster(bare) -> AsyncIterator[Cluster]:
+    async with running(*parts(bare.client)):
+        yield bare
+
+
+def web(replicas: int = 3, **more: Any) -> Deployment:
+    return Deployment.parse(deployment("web", replicas, **more))
+
+
+def template(image: str) -> dict[str, Any]:
+    return {"spec": {"containers": [{"name": "c", "image": image}]}}
+
+
+def service() -> Service:
+    return Service.parse(
+        {
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        }
+    )
+
+
+async def test_a_deployment_runs_spread_over_nodes_that_have_ranges(cluster):
+    await cluster.client.create(kinds.DEPLOYMENT, web())
+    await cluster.deployed("web", 3)
+    assert {p.spec.node_name for p in await cluster.pods()} == {"n0", "n1", "n2"}
+
+    async def ranged() -> bool:
+        nodes = (await cluster.client.list(kinds.NODE)).items
+        return len({node.spec.pod_cidr for node in nodes} - {None}) == 3
+
+    await until(ranged)
+    account = await cluster.client.get(kinds.SERVICE_ACCOUNT, "default", "default")
+    assert account.metadata.name == "default"
+
+
+async def test_scaling_up_and_down_and_away(cluster):
+    await cluster.client.create(kinds.DEPLOYMENT, web(1))
+    await cluster.deployed("web", 1)
+    (first,) = await cluster.pods()
+    await cluster.change("web", replicas=5)
+    await cluster.deployed("web", 5)
+    await cluster.change("web", replicas=2)
+    await cluster.deployed("web", 2)
+
+    async def two() -> bool:
+        return len(await cluster.pods()) == 2
+
+    await until(two)
+    assert len(cluster.agents.started) == 5 and first.metadata.uid in cluster.agents.started
+    await cluster.client.delete(kinds.DEPLOYMENT, "default", "web", propagation="Background")
+    await cluster.gone(kinds.DEPLOYMENT, kinds.REPLICA_SET, kinds.POD)
+
+
+async def test_foreground_deletion_waits_and_orphans_stay(cluster):
+    await cluster.client.create(kinds.DEPLOYMENT, web(2))
+    await cluster.deployed("web", 2)
+    await cluster.client.delete(kinds.DEPLOYMENT, "default", "web", propagation="Orphan")
+    await cluster.gone(kinds.DEPLOYMENT)
+    (kept,) = (await cluster.client.list(kinds.REPLICA_SET)).items
+    assert not kept.metadata.owner_references and len(await cluster.pods()) == 2
+    await cluster.client.delete(
+        kinds.REPLICA_SET, "default", kept.metadata.name, propagation="Foreground"
+    )
+    await cluster.gone(kinds.REPLICA_SET)
+    assert not await cluster.pods()
+
+
+@asynccontextmanager
+async def watched_endpoints(client: Client) -> AsyncIterator[list[int]]:
+    """How many ready endpoints the Service had, each time that changed."""
+    seen: list[int] = []
+    informer = Informer(client, kinds.ENDPOINT_SLICE)
+
+    def look(_: object, __: object) -> None:
+        found = [e for s in informer.snapshot().values() for e in s.endpoints]
+        seen.append(sum(bool(e.conditions.ready) for e in found))
+
+    informer.subscribe(look)
+    async with running(informer.run()):
+        yield seen
+
+
+async def test_a_rollout_loses_no_ready_endpoint_and_can_be_undone(cluster):
+    await cluster.client.create(kinds.SERVICE, service())
+    await cluster.client.create(kinds.DEPLOYMENT, web(4))
+    await cluster.deployed("web", 4)
+    async with watched_endpoints(cluster.client) as seen:
+        await until(lambda: seen[-1:] == [4])
+        del seen[:]
+        await cluster.change("web", template=template("two"))
+        await cluster.deployed("web", 4)
+        await cluster.change("web", template=template("one"))
+        await cluster.deployed("web", 4)
+        await until(lambda: seen[-1:] == [4])
+    assert min(seen) >= 3  # of 4, 25 % may be missing
+    sets = (await cluster.client.list(kinds.REPLICA_SET)).items
+    assert sorted((rs.spec.replicas, rs.metadata.annotations[
+        "deployment.kubernetes.io/revision"]) for rs in sets) == [(0, "2"), (4, "3")]  # fmt: skip
+
+
+async def test_pods_that_cannot_be_placed_say_so_and_are_placed_when_they_can(cluster):
+    needs = {"requests": {"cpu": "3"}}
+    big = {"spec": {"containers": [{"name": "c", "image": "x", "resources": needs}]}}
+    await cluster.client.create(kinds.DEPLOYMENT, web(4))
+    await cluster.change("web", template=big, strategy={"type": "Recreate", "rollingUpdate": None})
+    message = "0/3 nodes are available: 3 Insufficient cpu."
+
+    async def said() -> bool:
+        conditions = [c for p in await cluster.pods() for c in p.status.conditions]
+        events = (await cluster.client.list(kinds.EVENT, "default")).items
+        shown = any((c.reason, c.message) == ("Unschedulable", message) for c in conditions)
+        return shown and any(e.message == message for e in events)
+
+    await until(said)
+    await add_node(cluster.client, ready_node("n9"))
+    await cluster.deployed("web", 4)
+
+
+async def test_another_schedulers_pods_are_left_alone(cluster):
+    other = {"spec": {"schedulerName": "mine"} | template("x")["spec"]}
+    await cluster.client.create(kinds.DEPLOYMENT, web(1))
+    await cluster.change("web", template=other)
+    await cluster.client.create(kinds.DEPLOYMENT, Deployment.parse(deployment("next", 1)))
+    await cluster.deployed("next", 1)
+    waiting = [p for p in await cluster.pods() if p.spec.scheduler_name == "mine"]
+    assert waiting and not any(p.spec.node_name or p.status.conditions for p in waiting)
+
+
+async def test_daemons_follow_the_nodes(cluster):
+    wire = deployment("agent", 0)
+    del wire["spec"]["replicas"]
+    await cluster.client.create(kinds.DAEMON_SET, DaemonSet.parse(wire))
+
+    async def ready(count: int) -> bool:
+        found = await cluster.client.get(kinds.DAEMON_SET, "default", "agent")
+        return found.status.number_ready == found.status.desired_number_scheduled == count
+
+    await until(lambda: ready(3))
+    await add_node(cluster.client, ready_node("n9"))
+    await until(lambda: ready(4))
+    assert {p.spec.node_name for p in await cluster.pods()} == {"n0", "n1", "n2", "n9"}
+
+
+async def test_a_namespace_goes_with_all_that_is_in_it(cluster):
+    await cluster.client.create(kinds.NAMESPACE, Namespace(metadata=meta("x", None)))
+    wire = deployment("web", 2)
+    wire["metadata"]["namespace"] = "x"
+    held = ConfigMap(metadata=meta("held", "x", finalizers=["example.com/mine"]))
+    await cluster.client.create(kinds.DEPLOYMENT, Deployment.parse(wire))
+    await cluster.client.create(kinds.CONFIG_MAP, held)
+
+    async def both_run() -> bool:
+        found = (await cluster.client.list(kinds.POD, "x")).items
+        return len(found) == 2 and all(map(is_ready, found))
+
+    await until(both_run)
+    await cluster.client.delete(kinds.NAMESPACE, None, "x")
+
+    async def only_the_held_is_left() -> bool:
+        pods = (await cluster.client.list(kinds.POD, "x")).items
+        return not pods and len((await cluster.client.list(kinds.CONFIG_MAP, "x")).items) == 1
+
+    await until(only_the_held_is_left)
+    with pytest.raises(ApiError):
+        await cluster.client.create(kinds.CONFIG_MAP, ConfigMap(metadata=meta("new", "x")))
+    await cluster.client.patch(kinds.CONFIG_MAP, "x", "held", {"metadata": {"finalizers": None}})
+
+    async def gone() -> bool:
+        found = (await cluster.client.list(kinds.NAMESPACE)).items
+        return "x" not in {item.metadata.name for item in found}
+
+    await until(gone)
+
+
+# --- kill -9 -------------------------------------------------------------------------------------
+
+
+class Mortal:
+    """Controllers and scheduler that die at any await, in the midst of requests, and are started
+    again: what was sent stays sent, whether the answer was heard or not."""
+
+    def __init__(self, client: Client, seed: int) -> None:
+        self._client = client
+        self._dice = random.Random(seed)
+        self.calm = asyncio.Event()
+        self.deaths = 0
+
+    async def run(self) -> None:
+        while not self.calm.is_set():
+            await self._live(asyncio.sleep(self._dice.uniform(0.0, 0.15)))
+            self.deaths += 1
+        await self._live(asyncio.Event().wait())
+
+    async def _live(self, death: Any) -> None:
+        client = Client(self._client.config)
+        tasks = [asyncio.create_task(part) for part in parts(client)]
+        try:
+            await death
+        finally:
+            await client.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_killed_again_and_again_they_converge_and_double_nothing(bare, seed):
+    client = bare.client
+    mortal = Mortal(client, seed)
+    async with running(mortal.run()):
+        await client.create(kinds.SERVICE, service())
+        await client.create(kinds.DEPLOYMENT, web(3))
+        await bare.deployed("web", 3)
+        first = {p.metadata.uid for p in await bare.pods() if p.metadata.deletion_timestamp is None}
+        await bare.change("web", replicas=6)
+        await bare.deployed("web", 6)
+        await bare.change("web", template=template("two"))
+        await bare.deployed("web", 6)
+        mortal.calm.set()
+
+        async def settled() -> bool:
+            pods = await bare.pods()
+            slices = (await client.list(kinds.ENDPOINT_SLICE, "default")).items
+            mine = [
+                s for s in slices if s.metadata.labels.get("kubernetes.io/service-name") == "web"
+            ]
+            ends = [e.target_ref.uid for s in mine for e in s.endpoints]
+            uids = [pod.metadata.uid for pod in pods]
+            images = {p.spec.containers[0].image for p in pods}
+            return len(uids) == 6 and sorted(ends) == sorted(uids) and images == {"two"}
+
+        await until(settled)
+    assert mortal.deaths > 2
+    assert len(first) == 3
+    # Each Pod was started once, and no more Pods than two versions with their surges explain.
+    assert len(set(bare.agents.started)) == len(bare.agents.started) <= 3 + 3 + 6 + 4
+
+
+async def test_an_idle_cluster_is_left_in_peace(cluster):
+    await cluster.client.create(kinds.SERVICE, service())
+    await cluster.client.create(kinds.DEPLOYMENT, web(3))
+    await cluster.deployed("web", 3)
+    await asyncio.sleep(0.5)
+    before = (await cluster.client.list(kinds.EVENT)).resource_version
+    await asyncio.sleep(1)
+    assert (await cluster.client.list(kinds.EVENT)).resource_version == before
+
+
+async def test_a_restart_of_everything_changes_nothing(bare):
+    async with running(*parts(bare.client)):
+        await bare.client.create(kinds.SERVICE, service())
+        await bare.client.create(kinds.DEPLOYMENT, web(3))
+        await bare.deployed("web", 3)
+        await asyncio.sleep(0.5)
+    before = (await bare.client.list(kinds.EVENT)).resource_version
+    async with running(*parts(bare.client)):
+        await asyncio.sleep(1)
+        assert (await bare.client.list(kinds.EVENT)).resource_version == before
+
+
+async def test_a_silent_nodes_pods_leave_the_service(bare):
+    settings = Settings(ranges=SETTINGS.ranges, grace=Grace(monitor=1, startup=1))
+    heart = asyncio.create_task(beat(bare.client, "n0", "n1"))  # n2 is silent
+    manager = Manager(bare.client, controllers(settings))
+    async with running(manager.run(), Scheduler(bare.client).run()):
+        await bare.client.create(kinds.DEPLOYMENT, web(3))
+
+        async def marked() -> bool:
+            node = await bare.client.get(kinds.NODE, None, "n2")
+            return {t.effect for t in node.spec.taints} == {"NoSchedule", "NoExecute"}
+
+        await until(marked)
+
+        async def out_of_service() -> bool:
+            pods = await bare.pods()
+            return len(pods) == 3 and all(is_ready(p) == (p.spec.node_name != "n2") for p in pods)
+
+        await until(out_of_service)
+    heart.cancel()
+    await asyncio.wait({heart})
+
+
+async def beat(client: Client, *names: str) -> None:
+    """What agents' heartbeats look like: their Leases are renewed."""
+    for count in range(10_000):
+        for name in names:
+            renewed = {"spec": {"renewTime": rfc3339(count).replace("Z", ".000000Z")}}
+            if count:
+                await client.patch(kinds.LEASE, LEASES, name, renewed)
+            else:
+                lease = {"metadata": {"name": name, "namespace": LEASES}}
+                await client.create(kinds.LEASE, Lease.parse(lease | renewed))
+        await asyncio.sleep(0.2)
