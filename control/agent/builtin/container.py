@@ -25,6 +25,7 @@ from control.agent.runtime import (
 
 logger = logging.getLogger(__name__)
 
+_ADOPT_SECONDS = 2.0
 _KILL_SECONDS = 30  # after which a killed container is reported as stuck
 # What kubelet reports for a container whose end nobody saw.
 _UNKNOWN: dict[str, Any] = {
@@ -117,8 +118,11 @@ class ContainerProcess:
             self._lost()
             return True
         self._follow(pid)
+        until = time.monotonic() + _ADOPT_SECONDS
         while self._started is None and self._exit is None:
-            # Its shim is some milliseconds from writing either file.
+            # Its shim is some milliseconds from writing either file; or the file is torn.
+            if time.monotonic() > until:
+                spawn.kill(pid)
             await asyncio.sleep(0.005)
             self._started = files.read_json(self.folder / "started.json")
         return True
@@ -222,6 +226,16 @@ class ContainerProcess:
         """Stop watching; the container goes on."""
         if self._watch is not None:
             self._watch.close()
+
+
+def abandon(folder: Path, shims: dict[str, int]) -> None:
+    """End what may run in a folder whose checkpoint cannot be read, and remove it."""
+    if pid := shims.get(str(folder)):
+        spawn.kill(pid)
+    spec = files.read_json(folder / "spec.json") or {}
+    for path in spec.get("cgroups", ()):
+        cgroups.kill(Path(path))
+    files.remove_tree(folder)
 
 
 def load(folder: Path) -> Identity | None:

@@ -13,6 +13,7 @@ from control.agent.builtin import spawn
 from control.agent.runtime import ExecResult, RuntimeFailure
 
 _MOST_OUTPUT = 10 * 1024  # of a probe, as kubelet keeps
+_END_SECONDS = 2.0
 _PIECE = 32 * 1024
 
 
@@ -139,7 +140,11 @@ class Stream:
         if self._process.stdin is not None:
             self._process.stdin.close()
         with suppress(ProcessLookupError):
-            self._process.kill()
+            self._process.terminate()  # the shim kills the command, and reaps it
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), _END_SECONDS)
+            return
+        self._process.kill()
         await self._process.wait()
 
 

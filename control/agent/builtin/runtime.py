@@ -78,7 +78,7 @@ class BuiltinRuntime:
                 return
         logger.warning("container %s: it never ran, or its checkpoint is torn: removing it",
                        folder.name[:13])  # fmt: skip
-        files.remove_tree(folder)
+        container.abandon(folder, shims)
 
     async def _adopt_pause(self, record: Record, shims: dict[str, int]) -> None:
         process = self._pause(record)

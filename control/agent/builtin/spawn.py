@@ -5,6 +5,7 @@ The agent has threads and an event loop, in which a fork would copy locks that n
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -116,6 +117,12 @@ def find_shims() -> dict[str, int]:
         if len(words) > 6 and words[3] == _BOOT.encode() and words[5] == b"run":
             found[words[6].decode()] = int(entry.name)
     return found
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, if it is still there."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def start_ticks(pid: int) -> int | None:

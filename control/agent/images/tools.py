@@ -10,7 +10,20 @@ from typing import Any
 from control.agent.images.store import Image, ImageStore
 
 NAME = "podwire/tools"
-_FOLDERS = ("bin", "dev", "etc", "home", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "var/tmp")
+_FOLDERS = (
+    "bin",
+    "dev",
+    "etc",
+    "home",
+    "mnt",
+    "proc",
+    "root",
+    "run",
+    "sys",
+    "tmp",
+    "usr/bin",
+    "var/tmp",
+)
 _FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",

@@ -9,6 +9,7 @@ import fcntl
 import os
 import signal
 import termios
+from contextlib import suppress
 from typing import Any
 
 from control.agent.shim import linux, rootfs
@@ -60,6 +61,9 @@ def execute(spec: dict[str, Any]) -> int:
         os.close(reader)
         _in_child(writer, lambda: _become(spec, (0, 1, 2), follow=True))
     os.close(writer)
+    # Asked to end, take the child along and reap it: as a zombie of the node's process 1 it would
+    # hold up the end of its namespace until somebody reaps it.
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
     _, error = _read_report(reader)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if error:
@@ -188,7 +192,8 @@ def join_cgroup(folder: str) -> None:
 
 
 def _score(adjustment: int) -> None:
-    with open("/proc/self/oom_score_adj", "w") as file:
+    """How readily the kernel kills it for memory; less readily takes CAP_SYS_RESOURCE."""
+    with suppress(PermissionError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(adjustment))
 
 

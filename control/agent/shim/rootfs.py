@@ -136,6 +136,8 @@ def _sub_path(volume: int, path: str) -> int:
         return linux.openat2(volume, path, os.O_PATH, linux.RESOLVE_BENEATH)
     except FileNotFoundError:
         return _make_path(volume, path, is_directory=True, resolve=linux.RESOLVE_BENEATH)
+    except OSError as error:
+        raise OSError(error.errno, f"subPath {path!r} leads out of its volume") from error
 
 
 def _target(root: str, path: str, is_directory: bool) -> int:

@@ -1,0 +1,188 @@
+"""SPDY/3.1 as far as port-forwarding goes: bytes in, events out, and back. No sockets.
+
+Source: draft-mbelshe-httpbis-spdy-00 with SPDY/3.1's changes. There is no flow control: neither
+kubectl nor upstream's servers (moby/spdystream) have it; TCP's below must do.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+_NAMES = (
+    "options head post put delete trace accept accept-charset accept-encoding accept-language "
+    "accept-ranges age allow authorization cache-control connection content-base content-encoding "
+    "content-language content-length content-location content-md5 content-range content-type date "
+    "etag expect expires from host if-match if-modified-since if-none-match if-range "
+    "if-unmodified-since last-modified location max-forwards pragma proxy-authenticate "
+    "proxy-authorization range referer retry-after server te trailer transfer-encoding upgrade "
+    "user-agent vary via warning www-authenticate method get status"
+).split()
+_MORE_NAMES = ("200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie", "keep-alive",
+               "origin")  # fmt: skip
+_VALUES = (
+    "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505"
+    "203 Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request"
+    "401 Unauthorized403 Forbidden404 Not Found500 Internal Server Error501 Not Implemented"
+    "503 Service UnavailableJan Feb Mar Apr May Jun Jul Aug Sept Oct Nov Dec 00:00:00 "
+    "Mon, Tue, Wed, Thu, Fri, Sat, Sun, GMTchunked,text/html,image/png,image/jpg,image/gif,"
+    "application/xml,application/xhtml+xml,text/plain,text/javascript,publicprivatemax-age="
+    "gzip,deflate,sdchcharset=utf-8charset=iso-8859-1,utf-,*,enq=0."
+)
+
+
+def _word(text: str) -> bytes:
+    return struct.pack("!I", len(text)) + text.encode()
+
+
+# Section 2.6.10.1: what both sides' zlib knows before the first header.
+DICTIONARY = b"".join(_word(name) for name in (*_NAMES, *_MORE_NAMES)) + _VALUES.encode()
+
+_CONTROL = 0x80030000
+_SYN_STREAM, _SYN_REPLY, _RST_STREAM, _PING = 1, 2, 3, 6
+_FIN = 1
+_MOST_CONTROL = 64 * 1024
+_MOST_HEADERS = 64 * 1024
+_CANCEL = 5
+
+
+class BadFrame(ValueError):
+    """Bytes that are no SPDY/3.1; the connection cannot go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The client has begun a stream; names of headers are lower case."""
+
+    stream: int
+    headers: Mapping[str, str]
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A piece of a stream; ``final``: the sender sends no more."""
+
+    stream: int
+    data: bytes
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """A stream is given up."""
+
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """To be answered with its own number."""
+
+    number: int
+
+
+Event = Opened | Data | Reset | Ping
+
+
+class Decoder:
+    """Turns bytes, in whatever pieces they come, into events."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._inflate = zlib.decompressobj(zdict=DICTIONARY)
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The events that these bytes complete; raises BadFrame."""
+        self._buffer += data
+        while len(self._buffer) >= 8:
+            word, rest = struct.unpack_from("!II", self._buffer)
+            flags, length = rest >> 24, rest & 0xFFFFFF
+            control = bool(word & 0x80000000)
+            if control and length > _MOST_CONTROL:
+                raise BadFrame(f"a control frame of {length} bytes")
+            if len(self._buffer) < 8 + length:
+                return
+            body = bytes(self._buffer[8 : 8 + length])
+            del self._buffer[: 8 + length]
+            event = self._control(word, flags, body) if control else _data(word, flags, body)
+            if event is not None:
+                yield event
+
+    def _control(self, word: int, flags: int, body: bytes) -> Event | None:
+        if word & 0xFFFF0000 != _CONTROL:
+            raise BadFrame(f"version {word >> 16 & 0x7FFF} of SPDY, not 3")
+        kind = word & 0xFFFF
+        if kind == _SYN_STREAM and len(body) >= 10:
+            headers = self._headers(body[10:])
+            return Opened(_number(body), headers, bool(flags & _FIN))
+        if kind == _RST_STREAM and len(body) == 8:
+            return Reset(_number(body))
+        if kind == _PING and len(body) == 4:
+            return Ping(int.from_bytes(body))
+        return None  # SETTINGS, GOAWAY and their like ask nothing of us
+
+    def _headers(self, block: bytes) -> dict[str, str]:
+        try:
+            text = self._inflate.decompress(block, _MOST_HEADERS)
+            if self._inflate.unconsumed_tail:
+                raise BadFrame("more headers than anyone needs")
+            return dict(_pairs(text))
+        except (zlib.error, struct.error, UnicodeDecodeError) as err:
+            raise BadFrame(f"headers: {err}") from err
+
+
+def _number(body: bytes) -> int:
+    return int.from_bytes(body[:4]) & 0x7FFFFFFF
+
+
+def _data(word: int, flags: int, body: bytes) -> Data:
+    return Data(word, body, bool(flags & _FIN))
+
+
+def _pairs(text: bytes) -> Iterator[tuple[str, str]]:
+    count, position = struct.unpack_from("!I", text)[0], 4
+    for _ in range(count):
+        words = []
+        for _ in range(2):
+            length = struct.unpack_from("!I", text, position)[0]
+            words.append(text[position + 4 : position + 4 + length].decode())
+            position += 4 + length
+        yield words[0].lower(), words[1]
+
+
+class Encoder:
+    """Turns what is to be said into bytes."""
+
+    def __init__(self) -> None:
+        self._deflate = zlib.compressobj(zdict=DICTIONARY)
+
+    def opened(self, stream: int, headers: Mapping[str, str]) -> bytes:
+        """Begin a stream."""
+        body = struct.pack("!IIH", stream, 0, 0) + self._headers(headers)
+        return _control(_SYN_STREAM, body)
+
+    def accepted(self, stream: int) -> bytes:
+        """A stream is there."""
+        return _control(_SYN_REPLY, struct.pack("!I", stream) + self._headers({}))
+
+    def data(self, stream: int, data: bytes, final: bool = False) -> bytes:
+        """A piece of a stream, of less than 16 MiB."""
+        return struct.pack("!II", stream, (_FIN if final else 0) << 24 | len(data)) + data
+
+    def reset(self, stream: int) -> bytes:
+        """Give a stream up."""
+        return _control(_RST_STREAM, struct.pack("!II", stream, _CANCEL))
+
+    def pong(self, number: int) -> bytes:
+        """The answer to a ping."""
+        return _control(_PING, struct.pack("!I", number))
+
+    def _headers(self, headers: Mapping[str, str]) -> bytes:
+        pairs = b"".join(_word(name) + _word(value) for name, value in headers.items())
+        text = struct.pack("!I", len(headers)) + pairs
+        return self._deflate.compress(text) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+
+
+def _control(kind: int, body: bytes) -> bytes:
+    return struct.pack("!II", _CONTROL | kind, len(body)) + body
