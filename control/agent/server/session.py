@@ -23,21 +23,29 @@ _MOST_BYTES = 32 * 1024 * 1024  # of one message from a client, as upstream take
 _DRAIN_SECONDS = 1.0
 
 
-async def connect(request: web.Request, wanted: Wanted) -> web.WebSocketResponse:
+async def accept(
+    request: web.Request, protocols: tuple[str, ...] = PROTOCOLS
+) -> web.WebSocketResponse:
     """Accept a WebSocket; raises Refusal for a client that speaks none, or other protocols."""
     if request.headers.get("Upgrade", "").lower() != "websocket":
         raise Refusal(
             400,
-            f"streams need a WebSocket ({' or '.join(PROTOCOLS)}), SPDY is not spoken here: use "
-            "kubectl 1.31 or later, or 1.29 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true",
+            f"streams need a WebSocket ({' or '.join(protocols)}), bare SPDY is not spoken here: "
+            "use kubectl 1.31 or later",
         )
     offered = [it.strip() for it in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    if not set(offered) & set(PROTOCOLS):
+    if not set(offered) & set(protocols):
         raise Refusal(
-            400, f"none of the protocols {offered} is supported: want one of {list(PROTOCOLS)}"
+            400, f"none of the protocols {offered} is supported: want one of {list(protocols)}"
         )
-    socket = web.WebSocketResponse(protocols=PROTOCOLS, max_msg_size=_MOST_BYTES, compress=False)
+    socket = web.WebSocketResponse(protocols=protocols, max_msg_size=_MOST_BYTES, compress=False)
     await socket.prepare(request)
+    return socket
+
+
+async def connect(request: web.Request, wanted: Wanted) -> web.WebSocketResponse:
+    """Accept a session of a command, and say that it is there; raises Refusal."""
+    socket = await accept(request)
     await socket.send_bytes(bytes([wanted.first]))
     return socket
 
@@ -61,6 +69,9 @@ async def converse(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wa
     try:
         await asyncio.wait({feeding, working}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
+            # A socket that is being read does not wait for its peer's goodbye: RFC 6455, 7.1.1.
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
             await end(socket, exit_status(working.result()))
     except ClientConnectionResetError:
         return
