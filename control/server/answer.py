@@ -1,7 +1,9 @@
 """What goes back to a client: bytes, code, type and warnings."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from control.api.base import encode
 from control.api.kinds import Kind
@@ -18,6 +20,22 @@ class Answer:
     code: int = 200
     content_type: str = JSON
     warnings: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def tagged(answer: Answer) -> Answer:
+    """The answer with a tag of its bytes, for clients that ask again (RFC 9110, 8.8.3)."""
+    tag = f'"{sha256(answer.body).hexdigest()[:32].upper()}"'
+    headers = (*answer.headers, ("ETag", tag), ("Vary", "Accept"))
+    return dataclasses.replace(answer, headers=headers)
+
+
+def unless_known(answer: Answer, known: str) -> Answer:
+    """304 without the bytes, if If-None-Match says that the client has them (RFC 9110, 13.1.2)."""
+    tag = dict(answer.headers).get("ETag")
+    if tag is None or tag not in [part.strip() for part in known.split(",")]:
+        return answer
+    return dataclasses.replace(answer, body=b"", code=304)
 
 
 def removed(kind: Kind, item: Item) -> Answer:

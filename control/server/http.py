@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 from control.api.base import encode
 from control.server import errors, info, streams
 from control.server.access import is_review, review
-from control.server.answer import JSON, Answer, warning_headers
+from control.server.answer import JSON, Answer, unless_known, warning_headers
 from control.server.authn import Authenticator
 from control.server.errors import Refused
 from control.server.forms import parse_form
@@ -79,7 +79,7 @@ class Handler:
         method, path = request.method, request.path
         accept = request.headers.get("Accept", "")
         if found := page(self._world, method, path, request.query, accept):
-            return found
+            return unless_known(found, request.headers.get("If-None-Match", ""))
         if user is None or not is_review(path):
             return None
         body, media = await _body(request)
@@ -147,5 +147,6 @@ def _respond(answer: Answer) -> web.Response:
     headers: list[tuple[str, str]] = [
         ("Content-Type", answer.content_type),
         *warning_headers(answer.warnings),
+        *answer.headers,
     ]
     return web.Response(body=answer.body, status=answer.code, headers=CIMultiDict(headers))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from control.api.base import encode
 from control.server import errors
-from control.server.answer import Answer
+from control.server.answer import Answer, tagged
 from control.server.discovery import discovery, media_type
 from control.server.health import PATHS, health
 from control.server.openapi.pages import schemas
@@ -48,5 +48,5 @@ def _page(world: World, path: str, query: Mapping[str, str], accept: str) -> Ans
         return found
     address = f"{world.config.advertise_address}:{world.config.port}"
     if document := discovery(path, accept, address):
-        return Answer(encode(document), content_type=media_type(document))
-    return schemas(path, accept)
+        return tagged(Answer(encode(document), content_type=media_type(document)))
+    return schemas(path, query, accept)

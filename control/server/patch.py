@@ -15,7 +15,7 @@ from control.server.world import Call, World
 
 _APPLY = "application/apply-patch+yaml"
 _Method = Callable[[Wire, Any, type[Model] | None], Any]
-_METHODS: dict[str, _Method] = {
+METHODS: dict[str, _Method] = {
     "application/json-patch+json": lambda old, given, _: json_patch.apply(old, given),
     "application/merge-patch+json": lambda old, given, _: merge.apply(old, given),
     "application/strategic-merge-patch+json": strategic.apply,
@@ -52,13 +52,13 @@ def apply_patch(call: Call, before: Wire, model: type[Model] | None) -> Wire:
 
 def _method(call: Call) -> _Method:
     media = call.content_type.partition(";")[0].strip().lower()
-    if media in _METHODS:
-        return _METHODS[media]
+    if media in METHODS:
+        return METHODS[media]
     if media == _APPLY:
         raise errors.unsupported_media_type(
-            list(_METHODS), "server-side apply is not supported yet: use kubectl apply without it"
+            list(METHODS), "server-side apply is not supported yet: use kubectl apply without it"
         )
-    raise errors.unsupported_media_type(list(_METHODS))
+    raise errors.unsupported_media_type(list(METHODS))
 
 
 def _warnings(call: Call, old: Item, wire: Wire, duplicates: list[str]) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""The schemas of all kinds, derived from their models."""
+"""The schemas of all kinds, derived from their models, as OpenAPI v2 and v3."""

@@ -1,116 +1,154 @@
-"""The OpenAPI documents: v3, one a group and version, and v2, everything in one. Pure.
+"""The OpenAPI documents: v3, one for each group and version, and v2, everything in one. Pure.
 
-Clients read schemas from them (kubectl explain, apply), and whether writes know fieldValidation
-and dryRun. The paths say what clients look for there: the operations and their parameters.
+Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition
 """
 
-from collections.abc import Iterable
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from control.api.base import Model
 from control.api.kinds import KINDS, Kind
+from control.api.meta import ListMeta
 from control.server.discovery import group_versions
+from control.server.openapi.names import below, names
+from control.server.openapi.operations import (
+    LIST_META,
+    PATCH,
+    Operation,
+    Place,
+    list_name,
+    operations,
+)
+from control.server.openapi.parameters import Parameter, in_path
 from control.server.openapi.schema import (
+    V2,
+    V3,
+    Dialect,
     group_version_kind,
-    models_below,
-    schema_name,
+    list_schema,
     schema_of,
 )
 
 Document = dict[str, Any]
 _INFO = {"title": "Kubernetes", "version": "v1.33.0"}
-_WRITES = ("dryRun", "fieldManager", "fieldValidation")
-_LISTS = ("allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit",
-          "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds",
-          "watch")  # fmt: skip
-_DELETES = ("dryRun", "gracePeriodSeconds", "propagationPolicy")
-_COLLECTION = {"get": ("list", _LISTS), "post": ("post", _WRITES),
-               "delete": ("deletecollection", _LISTS + _DELETES)}  # fmt: skip
-_OBJECT = {"get": ("get", ()), "put": ("put", _WRITES), "patch": ("patch", (*_WRITES, "force")),
-           "delete": ("delete", _DELETES)}  # fmt: skip
-_TYPES = {"limit": "integer", "timeoutSeconds": "integer", "gracePeriodSeconds": "integer",
-          "watch": "boolean", "allowWatchBookmarks": "boolean", "sendInitialEvents": "boolean",
-          "force": "boolean"}  # fmt: skip
+_JSON = "application/json"
+_CODES = {"post": {"200": "OK", "201": "Created"}, "put": {"200": "OK", "201": "Created"}}
 
 
-def group_path(group: str, version: str) -> str:
-    """``api/v1`` or ``apis/apps/v1``."""
-    return f"apis/{group}/{version}" if group else f"api/{version}"
-
-
-@lru_cache
-def v3_document(group: str, version: str) -> Document | None:
-    """The v3 document of a group and version; None if there is none."""
+def v3_document(group: str, version: str) -> Document:
+    """The v3 document of a group and version."""
+    places = list(operations(group, version))
     kinds = [kind for kind in KINDS if (kind.group, kind.version) == (group, version)]
-    if (group, version) not in group_versions():
-        return None
-    schemas = _schemas(kinds, "#/components/schemas/")
     return {
         "openapi": "3.0.0",
         "info": _INFO,
-        "paths": _paths(kinds, _parameter_v3),
-        "components": {"schemas": schemas},
+        "paths": _paths(places, _operation_v3, _parameter_v3),
+        "components": {"schemas": _schemas(places, kinds, V3)},
     }
 
 
-@lru_cache
 def v2_document() -> Document:
     """The v2 document."""
+    places = [place for found in group_versions() for place in operations(*found)]
     return {
         "swagger": "2.0",
         "info": _INFO,
-        "paths": _paths(KINDS, _parameter_v2),
-        "definitions": _schemas(KINDS, "#/definitions/"),
+        "paths": _paths(places, _operation_v2, _parameter_v2),
+        "definitions": _schemas(places, KINDS, V2),
     }
 
 
-def _schemas(kinds: Iterable[Kind], prefix: str) -> Document:
-    ref = partial(_reference, prefix)
-    models: list[type[Model]] = [kind.model for kind in kinds]
-    return {schema_name(model): schema_of(model, ref) for model in models_below(models)}
-
-
-def _reference(prefix: str, model: type[Model]) -> str:
-    return prefix + schema_name(model)
-
-
-def _paths(kinds: Iterable[Kind], parameter: Any) -> Document:
-    found: Document = {}
+def _schemas(places: Iterable[Place], kinds: Iterable[Kind], dialect: Dialect) -> Document:
+    """Every schema that operations mention, and what those mention, by name."""
+    said = {name for _, operation in places for name in (operation.body, operation.answer)}
+    roots = [model for model, name in names().items() if name in said]
+    found = {names()[model]: schema_of(model, dialect) for model in below(roots)}
+    if PATCH in said:
+        text = "A change of an object; its media type says in which language."
+        found[PATCH] = {"type": "object", "description": text}
     for kind in kinds:
-        namespace = "{namespace}" if kind.namespaced else None
-        collection = _operations(kind, _COLLECTION, parameter)
-        found[kind.path(namespace)] = collection
-        found[kind.path(namespace, "{name}")] = _operations(kind, _OBJECT, parameter)
-        for sub in kind.subresources:
-            if sub == "status":
-                rows = {verb: row for verb, row in _OBJECT.items() if verb != "delete"}
-                path = kind.path(namespace, "{name}", sub)
-                found[path] = _operations(kind, rows, parameter)
-        if kind.namespaced:
-            found[kind.path()] = {"get": collection["get"]}
+        gvk = (kind.group, kind.version, kind.name)
+        found[LIST_META] = schema_of(ListMeta, dialect)
+        found[list_name(kind)] = list_schema(gvk, names()[kind.model], LIST_META, dialect)
+    return dict(sorted(found.items()))
+
+
+def _paths(
+    places: Iterable[Place],
+    operation: Callable[[Operation], Document],
+    parameter: Callable[[Parameter], Document],
+) -> Document:
+    found: Document = {}
+    for path, what in places:
+        item = found.setdefault(path, {})
+        item[what.method] = operation(what)
+        if given := [parameter(each) for each in in_path(path)]:
+            item["parameters"] = given
     return found
 
 
-def _operations(
-    kind: Kind, rows: dict[str, tuple[str, tuple[str, ...]]], parameter: Any
-) -> Document:
+def _common(operation: Operation) -> Document:
     return {
-        method: {
-            "operationId": f"{action}{kind.group.title().replace('.', '')}{kind.name}",
-            "description": f"{action} {kind.name}",
-            "parameters": [parameter(name) for name in names],
-            "responses": {"200": {"description": "OK"}},
-            "x-kubernetes-action": action,
-            "x-kubernetes-group-version-kind": group_version_kind(kind),
-        }
-        for method, (action, names) in rows.items()
+        "operationId": operation.id,
+        "description": operation.description,
+        "x-kubernetes-action": operation.action,
+        "x-kubernetes-group-version-kind": group_version_kind(*operation.kind),
     }
 
 
-def _parameter_v3(name: str) -> Document:
-    return {"name": name, "in": "query", "schema": {"type": _TYPES.get(name, "string")}}
+def _codes(operation: Operation) -> dict[str, str]:
+    return _CODES.get(operation.method, {"200": "OK"})
 
 
-def _parameter_v2(name: str) -> Document:
-    return {"name": name, "in": "query", "type": _TYPES.get(name, "string")}
+# --- v3 ------------------------------------------------------------------------------------------
+
+
+def _operation_v3(operation: Operation) -> Document:
+    found = _common(operation)
+    if operation.query:
+        found["parameters"] = [_parameter_v3(each) for each in operation.query]
+    if operation.body:
+        content = _content(operation.consumes, operation.body)
+        found["requestBody"] = {"content": content, "required": operation.method != "delete"}
+    media = (_JSON,) if operation.answer else ()
+    found["responses"] = {
+        code: {"description": text, "content": _content(media, operation.answer)}
+        for code, text in _codes(operation).items()
+    }
+    return found
+
+
+def _content(media: Iterable[str], schema: str) -> Document:
+    return {each: {"schema": V3.refer(schema)} for each in media}
+
+
+def _parameter_v3(parameter: Parameter) -> Document:
+    found = {"name": parameter.name, "in": parameter.place, "description": parameter.description}
+    required = {"required": True} if parameter.place == "path" else {}
+    return found | required | {"schema": {"type": parameter.type}}
+
+
+# --- v2 ------------------------------------------------------------------------------------------
+
+
+def _operation_v2(operation: Operation) -> Document:
+    found = _common(operation)
+    given = [_parameter_v2(each) for each in operation.query]
+    if operation.body:
+        body = {"name": "body", "in": "body", "schema": V2.refer(operation.body)}
+        given.append(body | ({} if operation.method == "delete" else {"required": True}))
+        found["consumes"] = list(operation.consumes)
+    if operation.answer:
+        found["produces"] = [_JSON]
+    if given:
+        found["parameters"] = given
+    schema = {"schema": V2.refer(operation.answer)} if operation.answer else {}
+    found["responses"] = {
+        code: {"description": text} | schema for code, text in _codes(operation).items()
+    }
+    return found
+
+
+def _parameter_v2(parameter: Parameter) -> Document:
+    found = {"name": parameter.name, "in": parameter.place, "description": parameter.description}
+    required = {"required": True} if parameter.place == "path" else {}
+    return found | required | {"type": parameter.type}

@@ -1,44 +1,95 @@
-"""The paths below /openapi."""
+"""The paths below /openapi: which document is there, in which encoding, and for how long.
 
+Source: KEP-2896 for v3: the index names each document with a hash of its content, so that clients
+may keep what they fetched for ever.
+"""
+
+from collections.abc import Mapping
+from functools import cache
 from hashlib import sha256
 
 from control.api.base import encode
-from control.server.answer import Answer
+from control.server.answer import JSON, Answer, tagged
 from control.server.discovery import group_versions
 from control.server.errors import not_acceptable
 from control.server.forms import clauses
-from control.server.openapi.documents import group_path, v2_document, v3_document
+from control.server.openapi import gnostic
+from control.server.openapi.documents import v2_document, v3_document
 
-_ROOT = "/openapi/v3"
-_JSON = ("application/json", "application/*", "*/*")
+_V2, _V3 = "/openapi/v2", "/openapi/v3"
+_ANY = ("application/json", "application/*", "*/*")
+_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+# An @ may not be in a Content-Type (RFC 9110, 8.3.1): upstream answers with a dot instead.
+_PROTOBUF_ANSWER = _PROTOBUF.replace("@", ".")
+_FOR_EVER = (("Cache-Control", "public, immutable, max-age=31536000"),)
 
 
-def schemas(path: str, accept: str) -> Answer | None:
+def schemas(path: str, query: Mapping[str, str], accept: str) -> Answer | None:
     """The document at a path, None if there is none; raises Refused (406)."""
-    if path == "/openapi/v2":
-        return _json(v2_document(), accept)
-    if path == _ROOT:
+    if path == _V2:
+        return _v2_answer(accept)
+    if path == _V3:
         return _json(_index(), accept)
-    if path.startswith(f"{_ROOT}/"):
-        for group, version in group_versions():
-            if path == f"{_ROOT}/{group_path(group, version)}":
-                document = v3_document(group, version)
-                return None if document is None else _json(document, accept)
+    for group, version in group_versions():
+        if path == _v3_path(group, version):
+            return _v3_answer(path, query.get("hash", ""), _v3_bytes(group, version), accept)
     return None
 
 
-def _json(document: dict[str, object], accept: str) -> Answer:
-    media = [clause.media for clause in clauses(accept)]
-    if media and not any(wanted in _JSON for wanted in media):
-        raise not_acceptable(["application/json"])
-    return Answer(encode(document))
+def _v2_answer(accept: str) -> Answer:
+    for clause in clauses(accept or JSON):
+        if clause.media == _PROTOBUF:
+            return tagged(Answer(_v2_protobuf(), content_type=_PROTOBUF_ANSWER))
+        if clause.media in _ANY:
+            return tagged(Answer(_v2_bytes()))
+    raise not_acceptable([JSON, _PROTOBUF])
 
 
-def _index() -> dict[str, object]:
-    """Where each document is; the hash lets clients keep it for as long as it is the same."""
+def _v3_answer(path: str, asked: str, body: bytes, accept: str) -> Answer:
+    """A document; what was asked for by the hash of another one is now elsewhere."""
+    if not asked:
+        return _json(body, accept)
+    if asked != _hash(body):
+        return Answer(b"", 301, headers=(("Location", f"{path}?hash={_hash(body)}"),))
+    found = _json(body, accept)
+    return Answer(found.body, headers=found.headers + _FOR_EVER)
+
+
+def _json(body: bytes, accept: str) -> Answer:
+    if not any(clause.media in _ANY for clause in clauses(accept or JSON)):
+        raise not_acceptable([JSON])
+    return tagged(Answer(body))
+
+
+def _v3_path(group: str, version: str) -> str:
+    return f"{_V3}/apis/{group}/{version}" if group else f"{_V3}/api/{version}"
+
+
+def _hash(body: bytes) -> str:
+    return sha256(body).hexdigest().upper()
+
+
+@cache
+def _v3_bytes(group: str, version: str) -> bytes:
+    return encode(v3_document(group, version))
+
+
+@cache
+def _v2_bytes() -> bytes:
+    return encode(v2_document())
+
+
+@cache
+def _v2_protobuf() -> bytes:
+    return gnostic.document(v2_document())
+
+
+@cache
+def _index() -> bytes:
+    """Where each document is."""
     paths = {}
     for group, version in group_versions():
-        digest = sha256(encode(v3_document(group, version))).hexdigest()[:16].upper()
-        path = group_path(group, version)
-        paths[path] = {"serverRelativeURL": f"{_ROOT}/{path}?hash={digest}"}
-    return {"paths": paths}
+        path = _v3_path(group, version)
+        url = f"{path}?hash={_hash(_v3_bytes(group, version))}"
+        paths[path.removeprefix(f"{_V3}/")] = {"serverRelativeURL": url}
+    return encode({"paths": paths})

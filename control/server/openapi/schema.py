@@ -1,125 +1,169 @@
 """JSON schemas of the models, as Kubernetes extends them. Pure.
 
-Source: https://github.com/kubernetes/kube-openapi and KEP-2896; what is not said by the types of a
-model's fields is in their `Merge`.
+Source: https://github.com/kubernetes/kube-openapi; what the types of a model's fields do not say is
+in their `Merge`, in docstrings, and in fields.txt.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
-from types import UnionType
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
-from control.api.base import Model
-from control.api.kinds import KINDS, Kind
-from control.api.merging import Merge, Shape, shapes
+from pydantic.fields import FieldInfo
 
-_PACKAGES = {
-    "meta": "io.k8s.apimachinery.pkg.apis.meta.v1",
-    "workload": "io.k8s.api.apps.v1",
-}
-_CORE = "io.k8s.api.core.v1"
-_SCALARS: dict[Any, dict[str, Any]] = {
+from control.api.base import Model
+from control.api.merging import Merge
+from control.server.openapi.names import names, typed
+from control.server.openapi.words import about
+
+Schema = dict[str, Any]
+_SCALARS: Mapping[Any, Schema] = {
     str: {"type": "string"},
     int: {"type": "integer", "format": "int64"},
     float: {"type": "number", "format": "double"},
     bool: {"type": "boolean"},
 }
-_TIMES = ("Timestamp", "Time", "At")
-Schema = dict[str, Any]
-Ref = Callable[[type[Model]], str]  # where the schema of a model is
+_ANY_OBJECT = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_TIMES = ("Timestamp", "Time", "At", "timeAdded")
 
 
-def schema_name(model: type[Model]) -> str:
-    """The name of a model's schema, such as ``io.k8s.api.core.v1.Pod``."""
-    kind = _kind(model)
-    if kind is not None:
-        group = kind.group.partition(".")[0] or "core"
-        return f"io.k8s.api.{group}.{kind.version}.{kind.name}"
-    return f"{_PACKAGES.get(model.__module__.rpartition('.')[2], _CORE)}.{model.__name__}"
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What two versions of OpenAPI write differently."""
+
+    definitions: str  # where references lead
+    int_or_string: Schema
+    quantity: Schema
+    wraps: bool  # a reference stands alone: what is said beside it goes around it
+
+    def refer(self, name: str) -> Schema:
+        """A reference to a schema."""
+        return {"$ref": self.definitions + name}
+
+    def beside(self, schema: Schema, more: Schema) -> Schema:
+        """A schema, with more said about it."""
+        if self.wraps and more and "$ref" in schema:
+            return {"allOf": [schema], **more}
+        return schema | more
 
 
-def _kind(model: type[Model]) -> Kind | None:
-    return next((kind for kind in KINDS if kind.model is model), None)
+V2 = Dialect(
+    "#/definitions/", {"type": "string", "format": "int-or-string"}, {"type": "string"}, False
+)
+V3 = Dialect(
+    "#/components/schemas/",
+    {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
+    {"oneOf": [{"type": "string"}, {"type": "number"}]},
+    True,
+)
 
 
-def models_below(roots: Iterable[type[Model]]) -> list[type[Model]]:
-    """The models, and every model that their fields mention."""
-    found: dict[type[Model], None] = {}
-    waiting = list(roots)
-    while waiting:
-        model = waiting.pop()
-        if model not in found:
-            found[model] = None
-            waiting += [s.model for s in shapes(model).values() if s.model is not None]
-    return sorted(found, key=schema_name)
-
-
-def schema_of(model: type[Model], ref: Ref) -> Schema:
+def schema_of(model: type[Model], dialect: Dialect) -> Schema:
     """The schema of one model; models in it are referred to."""
-    properties = {
-        info.alias or name: _field(info.alias or name, info.annotation, shapes(model), ref)
-        for name, info in model.model_fields.items()
-    }
+    fields = {info.alias or name: info for name, info in model.model_fields.items()}
     found: Schema = {
-        "description": inspect.getdoc(model) or model.__name__,
+        "description": description(model),
         "type": "object",
-        "properties": properties,
+        "properties": {name: _field(model, name, fields[name], dialect) for name in sorted(fields)},
     }
-    required = [
-        info.alias or name for name, info in model.model_fields.items() if info.is_required()
-    ]
-    if required:
+    if required := sorted(name for name, info in fields.items() if info.is_required()):
         found["required"] = required
-    if kind := _kind(model):
-        found["x-kubernetes-group-version-kind"] = [group_version_kind(kind)]
+    kinds = [gvk for gvk, root in typed().items() if root is model]
+    if kinds:
+        found["x-kubernetes-group-version-kind"] = [group_version_kind(*gvk) for gvk in kinds]
     return found
 
 
-def group_version_kind(kind: Kind) -> dict[str, str]:
+def list_schema(gvk: tuple[str, str, str], item: str, metadata: str, dialect: Dialect) -> Schema:
+    """The schema of a list of one kind; ``item`` and ``metadata`` name schemas."""
+    group, version, kind = gvk
+    items = {"type": "array", "items": dialect.refer(item), "description": f"Each {kind}."}
+    names = {
+        name: {"type": "string", "description": about("List", name)}
+        for name in ("apiVersion", "kind")
+    }
+    about_page = {"description": about("List", "metadata")}
+    return {
+        "description": f"{kind}s: all of them, or one page.",
+        "type": "object",
+        "properties": {
+            **names,
+            "items": items,
+            "metadata": dialect.beside(dialect.refer(metadata), about_page),
+        },
+        "required": ["items"],
+        "x-kubernetes-group-version-kind": [group_version_kind(group, version, f"{kind}List")],
+    }
+
+
+def group_version_kind(group: str, version: str, kind: str) -> dict[str, str]:
     """The extension that ties a schema or an operation to a kind."""
-    return {"group": kind.group, "version": kind.version, "kind": kind.name}
+    return {"group": group, "version": version, "kind": kind}
 
 
-def _field(name: str, annotation: Any, known: dict[str, Shape], ref: Ref) -> Schema:
-    found = _type(annotation, ref)
-    if found.get("type") == "string" and name.endswith(_TIMES):
-        found = found | {"format": "date-time"}
-    merge = known[name].merge
-    return found | (_extensions(merge, found) if merge else {})
+def description(model: type[Model]) -> str:
+    """A model's docstring as one paragraph or more, in plain quotes."""
+    paragraphs = (inspect.getdoc(model) or "").split("\n\n")
+    return "\n\n".join(" ".join(text.split()) for text in paragraphs).replace("``", '"')
 
 
-def _type(annotation: Any, ref: Ref) -> Schema:
+def _field(model: type[Model], name: str, info: FieldInfo, dialect: Dialect) -> Schema:
+    found = _value(info.annotation, dialect)
+    more: Schema = {}
+    if text := about(model.__name__, name) or _inner_description(info.annotation):
+        more["description"] = text
+    if found == _SCALARS[str] and name.endswith(_TIMES):
+        more["format"] = "date-time"
+    if info.default and isinstance(info.default, str):
+        more["default"] = info.default
+    merge = next((given for given in info.metadata if isinstance(given, Merge)), None)
+    return dialect.beside(found, more | _extensions(merge, get_origin(info.annotation) is list))
+
+
+def _inner_description(annotation: Any) -> str:
+    """What the model says that a field holds, if it holds one."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return description(annotation)
+    found = (_inner_description(inner) for inner in get_args(annotation))
+    return next((text for text in found if text), "")
+
+
+def _value(annotation: Any, dialect: Dialect) -> Schema:
+    """The schema of a type."""
     if annotation in _SCALARS:
         return _SCALARS[annotation]
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is list:
-        return {"type": "array", "items": _type(arguments[0], ref)}
-    if origin is dict:
-        return {"type": "object", "additionalProperties": _type(arguments[1], ref)}
+        return {"type": "array", "items": _value(arguments[0], dialect)}
+    if origin is dict and arguments[1] is not Any:
+        return {"type": "object", "additionalProperties": _value(arguments[1], dialect)}
     if origin in (Union, UnionType):
-        return _union([a for a in arguments if a is not type(None)], ref)
+        return _union([inner for inner in arguments if inner is not NoneType], dialect)
     if isinstance(annotation, type) and issubclass(annotation, Model):
-        return {"allOf": [{"$ref": ref(annotation)}], "default": {}}
-    return {"type": "object"}
+        return dialect.refer(names()[annotation])
+    return _ANY_OBJECT
 
 
-def _union(members: list[Any], ref: Ref) -> Schema:
-    """``X | None`` is X; the only others are numbers or text, and quantities."""
+def _union(members: list[Any], dialect: Dialect) -> Schema:
+    """``X | None`` is X; the only others are quantities, and numbers or names."""
     if len(members) == 1:
-        return _type(members[0], ref)
-    if float in members:
-        return {"description": "A quantity, such as 500m or 2Gi.", "type": "string"}
-    return {"type": "string", "format": "int-or-string"}
+        return _value(members[0], dialect)
+    return dialect.quantity if float in members else dialect.int_or_string
 
 
-def _extensions(merge: Merge, found: Schema) -> Schema:
-    keys = list(merge.map_keys or ((merge.key,) if merge.key else ()))
+def _extensions(merge: Merge | None, is_list: bool) -> Schema:
+    """How a field merges, for strategic merge patches and for server-side apply."""
+    merge = merge or Merge(merges=False)
     strategies = ["merge"] * merge.merges + ["retainKeys"] * merge.retain_keys
-    extensions: Schema = {"x-kubernetes-patch-strategy": ",".join(strategies)}
+    found: Schema = {}
+    if strategies:
+        found["x-kubernetes-patch-strategy"] = ",".join(strategies)
     if merge.key:
-        extensions["x-kubernetes-patch-merge-key"] = merge.key
-    if found.get("type") == "array":
-        extensions["x-kubernetes-list-type"] = "map" if keys else "set"
-        if keys:
-            extensions["x-kubernetes-list-map-keys"] = keys
-    return {name: value for name, value in extensions.items() if value}
+        found["x-kubernetes-patch-merge-key"] = merge.key
+    keys = list(merge.map_keys or filter(None, [merge.key]))
+    if is_list and keys:
+        found["x-kubernetes-list-map-keys"] = keys
+    if is_list:
+        found["x-kubernetes-list-type"] = "map" if keys else "set" if merge.merges else "atomic"
+    return found
