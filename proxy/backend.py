@@ -23,7 +23,10 @@ class Backend(Protocol):
 
 
 # --proxy-mode: the module whose ``open_backend(settings, options)`` makes the backend.
-BACKENDS: Mapping[str, str] = {"iptables": "proxy.iptables.backend"}
+BACKENDS: Mapping[str, str] = {
+    "iptables": "proxy.iptables.backend",
+    "nftables": "proxy.nftables.backend",
+}
 
 
 def open_backend(mode: str, settings: Settings, options: Mapping[str, str]) -> Backend:

@@ -3,11 +3,12 @@
 This is the specification that every backend is tested against, with the same table of packets.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from proxy.desired import Desired, Forward, Frontend, Kind, Masquerade, Refusal, forwards
+from proxy.claims import Claims
+from proxy.desired import Desired, Forward, Frontend, Masquerade, Refusal
 from proxy.model import Address, Network, NodeView, Protocol, Target, family_of
 from proxy.settings import Settings
 
@@ -47,7 +48,9 @@ class Evaluator:
     def __init__(self, desired: Desired, node: NodeView, settings: Settings) -> None:
         self._node = node
         self._settings = settings
-        self._table = table(desired, settings)
+        claims = Claims(settings)
+        claims.update(desired)
+        self._table = {frontend: claim.forward for frontend, claim in claims.winners()}
 
     def fate(self, packet: Packet) -> Fate:
         """What becomes of ``packet`` when it is the first of its connection."""
@@ -113,17 +116,3 @@ def masquerades(rule: Masquerade, *, from_pod: bool, from_node: bool) -> bool:
             return from_node and not from_pod
         case Masquerade.NEVER:
             return False
-
-
-def table(desired: Desired, settings: Settings) -> Mapping[Frontend, Forward]:
-    """Every frontend with its one forward: of two claims the lower kind wins, then the first
-    name, so that an externalIP never takes another Service's ClusterIP away (CVE-2020-8554).
-    """
-    claims: list[tuple[Kind, tuple[str, str], Frontend, Forward]] = [
-        (forward.kind, key, frontend, forward)
-        for key, portals in desired.items()
-        for portal in portals
-        for frontend, forward in forwards(portal, settings)
-    ]
-    claims.sort(key=lambda claim: claim[:2], reverse=True)
-    return {frontend: forward for _, _, frontend, forward in claims}

@@ -1,12 +1,11 @@
 """Chain names: kube-proxy's own, so that every debugging guide and tool applies here too."""
 
-import base64
-import hashlib
 from enum import StrEnum
 from typing import NamedTuple
 
 from proxy.desired import Portal
 from proxy.model import Target
+from proxy.naming import digest
 
 
 class Table(StrEnum):
@@ -50,30 +49,24 @@ def is_service_chain(chain: Chain) -> bool:
 
 def cluster_chain(portal: Portal) -> str:
     """The chain that balances over the endpoints of policy Cluster."""
-    return "KUBE-SVC-" + _hash(portal.name + portal.protocol.lower())
+    return "KUBE-SVC-" + digest(portal.name + portal.protocol.lower())
 
 
 def local_chain(portal: Portal) -> str:
     """The chain that balances over this node's endpoints."""
-    return "KUBE-SVL-" + _hash(portal.name + portal.protocol.lower())
+    return "KUBE-SVL-" + digest(portal.name + portal.protocol.lower())
 
 
 def external_chain(portal: Portal) -> str:
     """The chain that NodePort, load balancer and externalIP traffic enters."""
-    return "KUBE-EXT-" + _hash(portal.name + portal.protocol.lower())
+    return "KUBE-EXT-" + digest(portal.name + portal.protocol.lower())
 
 
 def firewall_chain(portal: Portal) -> str:
     """The chain that admits a load balancer's source ranges."""
-    return "KUBE-FW-" + _hash(portal.name + portal.protocol.lower())
+    return "KUBE-FW-" + digest(portal.name + portal.protocol.lower())
 
 
 def endpoint_chain(portal: Portal, target: Target) -> str:
     """The chain that sends to one endpoint."""
-    return "KUBE-SEP-" + _hash(f"{portal.name}{portal.protocol.lower()}{target}")
-
-
-def _hash(text: str) -> str:
-    """16 characters, so that names stay within iptables' 28 (kube-proxy's own hash)."""
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-    return base64.b32encode(digest)[:16].decode()
+    return "KUBE-SEP-" + digest(f"{portal.name}{portal.protocol.lower()}{target}")

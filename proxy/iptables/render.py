@@ -4,7 +4,6 @@ A rule is its arguments without ``-A CHAIN``. What comes from an API object ente
 a parsed address, a number, a hash, or through `comment`.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,11 +13,11 @@ from proxy.fate import admits_node
 from proxy.iptables import names
 from proxy.iptables.names import Chain, Table
 from proxy.model import Address, Family, Network, NodeView, Protocol, Target
+from proxy.naming import plain
 from proxy.settings import Settings
 
 Rules = tuple[str, ...]
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9._/:>\[\]\- ]")
 _COMMENT_LIMIT = 200  # the kernel takes 255 bytes (XT_MAX_COMMENT_LEN)
 
 
@@ -39,7 +38,7 @@ class Rendered:
 
 def comment(text: str) -> str:
     """A comment match whose text can neither end the quotes nor the line."""
-    return f'-m comment --comment "{_UNSAFE.sub("_", text)[:_COMMENT_LIMIT]}"'
+    return f'-m comment --comment "{plain(text, _COMMENT_LIMIT)}"'
 
 
 def render(portal: Portal, settings: Settings, node: NodeView) -> Rendered:

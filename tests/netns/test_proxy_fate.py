@@ -17,6 +17,7 @@ from tests.netns.proxy_lab import ProxyLab
 BACKENDS = {
     "iptables-legacy": ("iptables", {"flavor": "legacy"}),
     "iptables-nft": ("iptables", {"flavor": "nft"}),
+    "nftables": ("nftables", {}),
 }
 _SILENCE = 0.5  # seconds after which a packet counts as dropped
 _HERE = ("pod", "self", "node")

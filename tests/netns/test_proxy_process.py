@@ -28,6 +28,7 @@ from tests.netns.proxy_lab import ProxyLab
 from tests.netns.worker import ROOT
 
 API = ("192.168.0.254", 8001)
+CLUSTER_CIDR = "10.244.0.0/16,fd00:10:244::/56"
 VIP, VIP6 = "10.96.0.10", "fd00:10:96::10"
 PODS = {
     "a": ("10.244.1.2", "fd00:10:244:1::2", "n1"),
@@ -88,7 +89,7 @@ NODE = {
 class World:
     """The lab, its API server, and the proxy under test."""
 
-    def __init__(self, make: Callable[[str], Space], folder: Path, flavor: str) -> None:
+    def __init__(self, make: Callable[[str], Space], folder: Path, backend: str) -> None:
         self.lab = ProxyLab(make)
         self.api = self.lab.workers["switch"]
         self.api.call(fake_api.start, *API)
@@ -98,18 +99,14 @@ class World:
         self.kubeconfig = folder / "kubeconfig"
         self.kubeconfig.write_text(json.dumps(KUBECONFIG))
         self.log = folder / "log"
-        self.flavor = flavor
+        self.mode, _, self.flavor = backend.partition("-")
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self, *args: str) -> list[str]:
         proxy = ("-c", "from proxy.cli import main; main()", "--node-name", "n1")
-        cidr = (
-            "--cluster-cidr",
-            "10.244.0.0/16,fd00:10:244::/56",
-            "--iptables-flavor",
-            self.flavor,
-        )
-        given = (*proxy, "--kubeconfig", str(self.kubeconfig), *cidr, *args)
+        cluster = ("--kubeconfig", str(self.kubeconfig), "--cluster-cidr", CLUSTER_CIDR)
+        flavor = ("--iptables-flavor", self.flavor or "auto")
+        given = (*proxy, *cluster, "--proxy-mode", self.mode, *flavor, *args)
         return self.lab.spaces["node"].argv(sys.executable, *given)
 
     def run(self) -> None:
@@ -149,10 +146,12 @@ class World:
 
     def rules(self) -> str:
         node = self.lab.spaces["node"]
+        if self.mode == "nftables":
+            return node.run("nft", "list", "ruleset")
         return "".join(node.run(f"{tool}-{self.flavor}-save") for tool in ("iptables", "ip6tables"))
 
 
-@pytest.fixture(scope="module", params=["nft", "legacy"])
+@pytest.fixture(scope="module", params=["iptables-nft", "iptables-legacy", "nftables"])
 def world(request, spaces, tmp_path_factory) -> Iterator[World]:
     made = World(spaces, tmp_path_factory.mktemp("proxy"), request.param)
     yield made
@@ -311,7 +310,7 @@ def test_health_metrics_and_mode(web: World) -> None:
     assert status == 200
     assert json.loads(text)["nodeEligible"] is True
     assert web.url("/livez", 10256)[0] == 200
-    assert web.url("/proxyMode", 10249) == (200, "iptables\n")
+    assert web.url("/proxyMode", 10249) == (200, f"{web.mode}\n")
     metrics = dict(
         line.split(" ") for line in web.url("/metrics", 10249)[1].split("\n") if line[:1] not in "#"
     )
@@ -327,12 +326,14 @@ def test_health_metrics_and_mode(web: World) -> None:
 
 def test_sigterm_leaves_the_rules_and_cleanup_only_what_is_not_ours(web: World) -> None:
     node = web.lab.spaces["node"]
-    node.run(f"iptables-{web.flavor}", "-t", "nat", "-N", "MINE")
-    node.run(f"iptables-{web.flavor}", "-t", "nat", "-A", "MINE", "-j", "ACCEPT")
+    foreign = f"iptables-{web.flavor or 'nft'}"
+    node.run(foreign, "-t", "nat", "-N", "MINE")
+    node.run(foreign, "-t", "nat", "-A", "MINE", "-j", "ACCEPT")
     assert web.end(signal.SIGTERM) == 0
     web.until({"A", "B", "C"})
     subprocess.run(web.command("--cleanup"), cwd=ROOT, check=True, capture_output=True)
     assert "KUBE-" not in web.rules()
-    assert "-A MINE -j ACCEPT" in web.rules()
+    assert "podwire" not in web.rules()
+    assert "-A MINE -j ACCEPT" in node.run(foreign, "-t", "nat", "-S")
     subprocess.run(web.command("--cleanup"), cwd=ROOT, check=True, capture_output=True)
     assert "Traceback" not in web.log.read_text()

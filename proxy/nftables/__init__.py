@@ -1,0 +1,1 @@
+"""The nftables backend: one flat table, whose cost for a packet does not grow with Services."""

@@ -1,0 +1,95 @@
+"""The nftables backend: keeps both families' tables at the desired state."""
+
+from collections.abc import Mapping
+
+import orjson
+
+from proxy.claims import Claims, Step
+from proxy.desired import Desired
+from proxy.errors import KernelRefused
+from proxy.model import Family, NodeView
+from proxy.nftables.library import Library
+from proxy.nftables.objects import TABLE
+from proxy.nftables.observe import Observed, clearing, parse
+from proxy.nftables.ruleset import Ruleset
+from proxy.nftables.transaction import table_name
+from proxy.settings import Settings
+
+
+class FamilyBackend:
+    """One family's table."""
+
+    def __init__(
+        self, library: Library, family: Family, settings: Settings, claims: Claims
+    ) -> None:
+        self.family = family
+        self._library = library
+        self._claims = claims
+        self._ruleset = Ruleset(family, settings)
+        self._known = False  # whether the kernel holds what the ruleset says
+        self._node = NodeView("")
+
+    def apply(self, steps: list[Step], node: NodeView) -> None:
+        """Commit what changed; after a failure, or at the start, everything."""
+        known, self._known = self._known and node.addresses == self._node.addresses, False
+        self._node = node
+        if not known:
+            self._load(node)
+        elif change := self._ruleset.advance(steps, node):
+            self._library.commit(change.text(self.family))
+        self._known = True
+
+    def _load(self, node: NodeView) -> None:
+        """Replace whatever is there in one transaction, so that nothing is ever missing."""
+        winners = ((f, claim) for f, claim in self._claims.winners() if f.family is self.family)
+        change = self._ruleset.restart(winners, node)
+        cleared = clearing(self._observe(), change.put, self.family)
+        self._library.commit("".join(f"{line}\n" for line in cleared) + change.text(self.family))
+
+    def _observe(self) -> Observed:
+        if not exists(self._library, self.family):
+            return Observed()
+        return parse(self._library.list(f"table {table_name(self.family)}"))
+
+
+class NftablesBackend:
+    """Both families."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._library = Library()
+        self._claims = Claims(settings)
+        self._families = [
+            FamilyBackend(self._library, one, settings, self._claims) for one in settings.families
+        ]
+
+    def apply(self, want: Desired, node: NodeView) -> None:
+        """Bring both families to ``want``; a failure of one does not stop the other."""
+        steps = self._claims.update(want)
+        failures = []
+        for one in self._families:
+            mine = [step for step in steps if step.frontend.family is one.family]
+            try:
+                one.apply(mine, node)
+            except KernelRefused as err:
+                failures.append(str(err))
+        if failures:
+            raise KernelRefused("; ".join(failures))
+
+    def remove(self) -> None:
+        """Remove our tables; nothing of anybody else's."""
+        for family in Family:
+            if exists(self._library, family):
+                self._library.commit(f"delete table {table_name(family)}\n")
+
+
+def exists(library: Library, family: Family) -> bool:
+    """Whether the table is there."""
+    ip = table_name(family).split()[0]
+    listed = orjson.loads(library.list(f"tables {ip}"))["nftables"]
+    return any(item.get("table", {}).get("name") == TABLE for item in listed)
+
+
+def open_backend(settings: Settings, options: Mapping[str, str]) -> NftablesBackend:
+    """There are no options."""
+    del options
+    return NftablesBackend(settings)

@@ -1,0 +1,67 @@
+"""What a table consists of, as values; each knows its own name, and how to be written.
+
+The text is nft's own language; ``T`` stands for the table.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+TABLE = "podwire-proxy"
+
+Identity = tuple[str, str]  # what makes an object the same as another: its sort, or store, and name
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A map or a set: ``spec`` says of what."""
+
+    sort: str  # "map" or "set"
+    name: str
+    spec: str
+
+    @property
+    def identity(self) -> Identity:
+        """What makes it the same object as another."""
+        return "store", self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain; ``hook`` is empty unless the kernel itself calls it."""
+
+    name: str
+    rules: tuple[str, ...]
+    hook: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        """What makes it the same object as another."""
+        return "chain", self.name
+
+
+class Element(NamedTuple):
+    """A member of a store; ``value`` is empty in a set. A comment does not tell elements apart."""
+
+    store: str
+    key: str
+    value: str = ""
+    comment: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        """What makes it the same object as another."""
+        return self.store, self.key
+
+    @property
+    def text(self) -> str:
+        """``key comment "…" : value``."""
+        comment = f' comment "{self.comment}"' if self.comment else ""
+        return f"{self.key}{comment} : {self.value}" if self.value else f"{self.key}{comment}"
+
+    @property
+    def bare(self) -> str:
+        """The same without its comment, as deleting wants it."""
+        return f"{self.key} : {self.value}" if self.value else self.key
+
+
+Object = Store | Chain | Element

@@ -1,0 +1,190 @@
+"""From a claim to the objects that serve it: pure.
+
+A Service with N endpoints adds an element to `services`, which sends its packets to the chain
+`pick-N`, and N elements to the map `backends-N`, from which that chain takes an endpoint at random.
+So every Service with N endpoints shares one chain, and no rule is added when a Service is. Only
+session affinity needs chains for each endpoint, because the kernel has to remember who went where.
+
+NodePorts have stores and chains of their own, prefixed ``port-``: their key has no address.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import collapse_addresses
+
+from proxy.claims import Claim
+from proxy.desired import Frontend, Kind, Masquerade, Portal, Refusal
+from proxy.fate import admits_node
+from proxy.model import Address, Family, Network, NodeView, Target
+from proxy.naming import digest, plain
+from proxy.nftables.objects import Chain, Element, Object, Store
+from proxy.settings import Settings
+
+STICKY = "sticky-"  # sets of clients that stick to an endpoint, and the chains of such endpoints
+
+_COMMENT_LIMIT = 120  # nft takes 128 bytes
+_REMEMBERED = 65536  # clients that an endpoint's affinity set holds, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A chain that sends a packet to one of some endpoints, and all that the chain needs."""
+
+    chain: str
+    objects: tuple[Object, ...]
+
+
+class Renderer:
+    """Renders for one family, under one set of settings."""
+
+    def __init__(self, family: Family, settings: Settings) -> None:
+        self.family = family
+        self.settings = settings
+        self.ip = "ip" if family is Family.V4 else "ip6"
+        self.address_key = f"{self.ip} daddr . meta l4proto . th dport"
+        self.port_key = "meta l4proto . th dport"
+
+    @property
+    def mark(self) -> str:
+        """The statement that asks for masquerading."""
+        return f"meta mark set meta mark | {self.settings.mark:#x}"
+
+    def objects(self, frontend: Frontend, claim: Claim, node: NodeView) -> Iterator[Object]:
+        """Everything that must exist for the frontend to be served; parts may be shared."""
+        forward = claim.forward
+        key = _key(frontend)
+        side = "port-" if frontend.address is None else ""
+        if not forward.targets:
+            drop = forward.refusal is Refusal.DROP
+            label = _comment(claim.portal)
+            yield Element(f"{side}refused", key, "drop" if drop else "goto refuse", label)
+        if forward.refusal is Refusal.REJECT:
+            return
+        if forward.masquerade is Masquerade.THIS_NODE:
+            yield from self._by_origin(side, key, claim)
+        elif forward.targets:
+            yield from self._for_all(side, key, claim)
+        if forward.sources is not None and frontend.address is not None:
+            yield from _firewall(key, forward.sources, frontend.address, node)
+
+    def from_pods(self, *, negate: bool = False) -> str:
+        """The match for packets of pods; empty where pods cannot be told."""
+        pods = self.settings.pods.get(self.family)
+        if pods is None:
+            return ""
+        sign = "!= " if negate else ""
+        if pods.network is not None:
+            return f"{self.ip} saddr {sign}{pods.network}"
+        return f'iifname {sign}"{pods.interface.replace("+", "*")}"'
+
+    def _for_all(self, side: str, key: str, claim: Claim) -> Iterator[Object]:
+        """One pool for all clients."""
+        is_local = claim.kind is Kind.CLUSTER_IP and claim.portal.internal_local
+        pool = self._pool(side, key, claim, claim.forward.targets, "local" if is_local else "")
+        entry = self._masquerading(pool, claim.forward.masquerade)
+        yield Element(f"{side}services", key, f"goto {entry.chain}", _comment(claim.portal))
+        yield from entry.objects
+
+    def _by_origin(self, side: str, key: str, claim: Claim) -> Iterator[Object]:
+        """externalTrafficPolicy Local: one pool for who is on this node, one for the others."""
+        forward = claim.forward
+        yield Element(f"{side}services", key, f"goto {side}by-origin", _comment(claim.portal))
+        pool = self._pool(side, key, claim, forward.inside or (), "", "inside-")
+        yield Element(f"{side}inside", key, f"goto {pool.chain}")
+        yield from pool.objects
+        if forward.targets:
+            pool = self._pool(side, key, claim, forward.targets, "local")
+            yield Element(f"{side}outside", key, f"goto {pool.chain}")
+            yield from pool.objects
+
+    def _masquerading(self, pool: Pool, rule: Masquerade) -> Pool:
+        """The pool's entrance for packets of which some, or all, are to be masqueraded."""
+        outsiders = self.from_pods(negate=True)
+        if rule is Masquerade.ALWAYS:
+            chain = Chain(f"all-{pool.chain}", (self.mark, f"goto {pool.chain}"))
+        elif rule is Masquerade.NOT_PODS and outsiders:
+            lines = (f"{outsiders} {self.mark}", f"goto {pool.chain}")
+            chain = Chain(f"outsiders-{pool.chain}", lines)
+        else:
+            return pool
+        return Pool(chain.name, (*pool.objects, chain))
+
+    def _pool(
+        self,
+        side: str,
+        key: str,
+        claim: Claim,
+        targets: tuple[Target, ...],
+        policy: str,
+        use: str = "",
+    ) -> Pool:
+        """``use`` keeps the two pools of one key apart in the maps."""
+        hairpins = tuple(Element("hairpin", f"{one.address} . {one.address}") for one in targets)
+        if claim.forward.affinity is not None:
+            pool = self._sticky(claim, targets, policy or "cluster")
+        else:
+            pool = self._random(f"{side}{use}", key, targets)
+        return Pool(pool.chain, (*pool.objects, *hairpins))
+
+    def _random(self, prefix: str, key: str, targets: tuple[Target, ...]) -> Pool:
+        """Equal chances, from a map that all Services with as many endpoints share."""
+        count = len(targets)
+        matched = self.port_key if prefix.startswith("port-") else self.address_key
+        name, chain = f"{prefix}backends-{count}", f"{prefix}pick-{count}"
+        choice = f"{matched} . numgen random mod {count}"
+        return Pool(
+            chain,
+            (
+                Store("map", name, f"typeof {choice} : {self.ip} daddr . th dport;"),
+                Chain(chain, (f"dnat {self.ip} to {choice} map @{name}",)),
+                *(
+                    Element(name, f"{key} . {place}", f"{one.address} . {one.port}")
+                    for place, one in enumerate(targets)
+                ),
+            ),
+        )
+
+    def _sticky(self, claim: Claim, targets: tuple[Target, ...], policy: str) -> Pool:
+        """The endpoint that this client had, else one at random, which is then remembered."""
+        portal = claim.portal
+        seconds = claim.forward.affinity
+        ends = [self._end(portal, one, f"{seconds}s") for one in targets]
+        names = [end.chain for end in ends]
+        had = (f"{self.ip} saddr @{name} goto {name}" for name in names)
+        choices = ", ".join(f"{place} : goto {name}" for place, name in enumerate(names))
+        pick = f"numgen random mod {len(names)} vmap {{ {choices} }}"
+        chain = Chain(f"{policy}-{digest(portal.name + portal.protocol.lower())}", (*had, pick))
+        return Pool(chain.name, (*(part for end in ends for part in end.objects), chain))
+
+    def _end(self, portal: Portal, target: Target, timeout: str) -> Pool:
+        """One endpoint of a Service with affinity, and the set of its clients."""
+        name = f"{STICKY}{digest(f'{portal.name}{portal.protocol.lower()}{target}')}"
+        clients = f"typeof {self.ip} saddr; flags dynamic,timeout; size {_REMEMBERED};"
+        protocol = portal.protocol.lower()
+        rules = (
+            f"update @{name} {{ {self.ip} saddr timeout {timeout} }}",
+            f"meta l4proto {protocol} dnat {self.ip} to {target}",
+        )
+        return Pool(name, (Store("set", name, clients), Chain(name, rules)))
+
+
+def _key(frontend: Frontend) -> str:
+    port = f"{frontend.protocol.lower()} . {frontend.port}"
+    return port if frontend.address is None else f"{frontend.address} . {port}"
+
+
+def _comment(portal: Portal) -> str:
+    return plain(portal.name, _COMMENT_LIMIT)
+
+
+def _firewall(
+    key: str, sources: tuple[Network, ...], address: Address, node: NodeView
+) -> Iterator[Object]:
+    """Whom a load balancer address admits; a set of ranges takes no two that overlap."""
+    networks = [one for one in sources if one.version == address.version]
+    yield Element("filtered", key)
+    for network in collapse_addresses(networks):  # type: ignore[type-var]  # of one version
+        yield Element("allowed", f"{key} . {network}")
+    looped = not any(address in network for network in networks)
+    if looped and admits_node(networks, node.addresses):
+        yield Element("allowed", f"{key} . {address}")

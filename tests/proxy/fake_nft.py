@@ -1,0 +1,130 @@
+"""A second nft: reads the commands that the backend writes, and refuses what the kernel refuses."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+
+_COMMAND = re.compile(
+    r"(?P<verb>add|delete|flush) (?P<sort>table|map|set|chain|rule|element) (?P<table>ip6? \S+)"
+    r"(?: (?P<name>\S+))?(?: (?P<rest>.*))?"
+)
+_MEMBER = re.compile(
+    r"(?P<key>[0-9a-z.:/]+(?: \. [0-9a-z.:/]+)*)"
+    r'(?: comment "[^"\\\n]{0,127}")?(?: : (?P<value>.+))?'
+)
+
+
+class Refused(Exception):
+    """The transaction is not one that the kernel would commit."""
+
+
+class FakeNft:
+    """One table: chains with rules, and stores with elements."""
+
+    def __init__(self) -> None:
+        self.exists = False
+        self.chains: dict[str, list[str]] = {}
+        self.hooks: dict[str, str] = {}
+        self.stores: dict[str, dict[str, str]] = {}
+        self.specs: dict[str, tuple[str, str]] = {}
+
+    def commit(self, text: str) -> None:
+        """One transaction: whole or not at all."""
+        work = copy.deepcopy(self)
+        for line in text.splitlines():
+            found = _COMMAND.fullmatch(line)
+            try:
+                if found is None:
+                    raise Refused("not understood")
+                getattr(work, f"_{found['verb']}_{found['sort']}")(found["name"], found["rest"])
+            except (KeyError, Refused, AttributeError) as err:
+                raise Refused(f"{line}: {err!r}") from err
+        self.__dict__ = work.__dict__
+
+    def list(self, what: str) -> str:
+        """``nft --json --terse list`` of all tables, or of this one."""
+        if what.startswith("tables"):
+            tables = [{"table": {"name": "podwire-proxy"}}] if self.exists else []
+            return json.dumps({"nftables": tables})
+        items = [{"chain": {"name": name}} for name in self.chains]
+        items += [{sort: {"name": name}} for name, (sort, _) in self.specs.items()]
+        return json.dumps({"nftables": items})
+
+    def _add_table(self, *_: str) -> None:
+        self.exists = True
+
+    def _flush_table(self, *_: str) -> None:
+        self.chains = {name: [] for name in self.chains}
+
+    def _delete_table(self, *_: str) -> None:
+        self.__init__()
+
+    def _add_store(self, sort: str, name: str, spec: str) -> None:
+        if self.specs.setdefault(name, (sort, spec)) != (sort, spec):
+            raise Refused("another store has this name")
+        self.stores.setdefault(name, {})
+
+    def _add_map(self, name: str, spec: str) -> None:
+        self._add_store("map", name, spec)
+
+    def _add_set(self, name: str, spec: str) -> None:
+        self._add_store("set", name, spec)
+
+    def _delete_map(self, name: str, _: str) -> None:
+        if any(re.search(rf"@{re.escape(name)}(?!\S)", rule) for rule in self._rules()):
+            raise Refused("in use")
+        del self.stores[name], self.specs[name]
+
+    _delete_set = _delete_map
+
+    def _rules(self) -> list[str]:
+        return [rule for rules in self.chains.values() for rule in rules]
+
+    def _add_chain(self, name: str, hook: str | None) -> None:
+        if len(name) > 127:
+            raise Refused("name too long")
+        self.chains.setdefault(name, [])
+        self.hooks[name] = hook or ""
+
+    def _flush_chain(self, name: str, _: str) -> None:
+        if name not in self.chains:
+            raise Refused("no such chain")
+        self.chains[name] = []
+
+    def _delete_chain(self, name: str, _: str) -> None:
+        verdicts = [value for store in self.stores.values() for value in store.values()]
+        uses = re.compile(rf"(goto|jump) {re.escape(name)}(?!\S)")
+        if self.chains.pop(name) or any(map(uses.search, [*self._rules(), *verdicts])):
+            raise Refused("in use")
+        del self.hooks[name]
+
+    def _add_rule(self, chain: str, rule: str) -> None:
+        self._check(rule)
+        self.chains[chain].append(rule)
+
+    def _check(self, text: str) -> None:
+        for target in re.findall(r"(?:goto|jump) ([^\s,}]+)", text):
+            if target not in self.chains:
+                raise Refused(f"no chain {target}")
+        for store in re.findall(r"@([A-Za-z]\S*)", text):
+            if store not in self.stores and not store.startswith(("th,", "nh,")):
+                raise Refused(f"no store {store}")
+
+    def _members(self, text: str) -> list[tuple[str, str]]:
+        parts = [_MEMBER.fullmatch(part) for part in text.strip("{} ").split(", ")]
+        if None in parts:
+            raise Refused("not elements")
+        return [(part["key"], part["value"] or "") for part in parts if part]
+
+    def _add_element(self, store: str, text: str) -> None:
+        for key, value in self._members(text):
+            self._check(value)
+            if self.stores[store].setdefault(key, value) != value:
+                raise Refused(f"{key} exists")
+
+    def _delete_element(self, store: str, text: str) -> None:
+        for key, value in self._members(text):
+            if self.stores[store].pop(key) != value:
+                raise Refused(f"{key} has another value")
