@@ -110,7 +110,7 @@ class Lab:
         host = f"[{address}]" if ":" in address else address
         script = (
             f"i=0; while [ $i -lt {count} ]; do i=$((i+1)); "
-            f"wget -q -T 5 -O - http://{host}:{port}/ || echo failed; done"
+            f"wget -q -O - http://{host}:{port}/ || echo failed; done"
         )
         return Counter(self.kubectl("exec", pod, "--", "sh", "-c", script).split())
 
