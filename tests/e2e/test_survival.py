@@ -81,7 +81,7 @@ spec:
   containers:
     - name: echo
       image: podwire/tools
-      command: [nc, -lk, -p, "7000", -e, cat]
+      command: [nc, -ll, -p, "7000", -e, cat]
       readinessProbe: {tcpSocket: {port: 7000}, periodSeconds: 1}
 ---
 apiVersion: v1
@@ -98,7 +98,8 @@ def conversation(web):
     web.kubectl("apply", "-f", "-", stdin=ECHO)
     web.kubectl("wait", "pod/echo", "--for=condition=Ready", "--timeout=30s")
     address = web.get("service", "echo")["spec"]["clusterIP"]
-    eventually(lambda: web.exec("node1", "nc", "-z", "-w1", address, "7000") == "", 20)
+    dial = ("bash", "-c", f"exec 3<>/dev/tcp/{address}/7000")
+    eventually(lambda: web.exec("node1", *dial) == "", 20)
     talk = Conversation(web, address, 7000)
     yield talk
     talk.close()
