@@ -233,3 +233,9 @@ class Container(Model):
     tty: bool | None = None
     termination_message_path: str | None = None
     termination_message_policy: str | None = None
+
+
+class EphemeralContainer(Container):
+    """A container that is added to a running Pod, to look into it."""
+
+    target_container_name: str | None = None

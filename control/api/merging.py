@@ -9,6 +9,8 @@ from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
+from pydantic.fields import FieldInfo
+
 from control.api.base import Model
 
 
@@ -20,6 +22,13 @@ class Merge:
     map_keys: tuple[str, ...] = ()  # what identifies an item for server-side apply, if not `key`
     merges: bool = True  # False: an atomic list that still has a key
     retain_keys: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Stands in the ``Annotated`` of JSON that is kept as it came: the model that describes it."""
+
+    model: type[Model]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +44,16 @@ def shapes(model: type[Model]) -> dict[str, Shape]:
     """The shape of every field of a model, by wire name."""
     return {
         info.alias or name: Shape(
-            _model_in(info.annotation),
+            outline(info) or _model_in(info.annotation),
             next((found for found in info.metadata if isinstance(found, Merge)), None),
         )
         for name, info in model.model_fields.items()
     }
+
+
+def outline(info: FieldInfo) -> type[Model] | None:
+    """The model that describes a field that is kept as JSON."""
+    return next((found.model for found in info.metadata if isinstance(found, Outline)), None)
 
 
 def _model_in(annotation: Any) -> type[Model] | None:

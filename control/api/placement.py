@@ -1,7 +1,5 @@
 """Where a Pod wants to run: affinity, tolerations, spreading."""
 
-from typing import Any
-
 from pydantic import Field
 
 from control.api.base import Model
@@ -57,12 +55,45 @@ class NodeAffinity(Model):
     )
 
 
+class PodAffinityTerm(Model):
+    """Pods, and the node label whose values say what is together with them."""
+
+    topology_key: str = ""
+    label_selector: LabelSelector | None = None
+    match_label_keys: list[str] = []
+    mismatch_label_keys: list[str] = []
+    namespaces: list[str] = []
+    namespace_selector: LabelSelector | None = None
+
+
+class WeightedPodAffinityTerm(Model):
+    """A wish, with its weight."""
+
+    weight: int = 0
+    pod_affinity_term: PodAffinityTerm = Field(default_factory=PodAffinityTerm)
+
+
+class PodAffinity(Model):
+    """Which Pods a Pod must, and would rather, be together with."""
+
+    required: list[PodAffinityTerm] = Field(
+        default=[], alias="requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    preferred: list[WeightedPodAffinityTerm] = Field(
+        default=[], alias="preferredDuringSchedulingIgnoredDuringExecution"
+    )
+
+
+class PodAntiAffinity(PodAffinity):
+    """Which Pods a Pod must, and would rather, be apart from."""
+
+
 class Affinity(Model):
     """Where a Pod wants to be. Pod (anti-)affinity is kept, not yet understood."""
 
     node_affinity: NodeAffinity | None = None
-    pod_affinity: dict[str, Any] | None = None
-    pod_anti_affinity: dict[str, Any] | None = None
+    pod_affinity: PodAffinity | None = None
+    pod_anti_affinity: PodAntiAffinity | None = None
 
 
 class TopologySpreadConstraint(Model):

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from control.api.base import Model
-from control.api.container import Container, ResourceRequirements
-from control.api.merging import Merge
+from control.api.container import Container, EphemeralContainer, ResourceRequirements
+from control.api.merging import Merge, Outline
 from control.api.meta import Condition, Object
 from control.api.placement import (
     Affinity,
@@ -16,6 +16,7 @@ from control.api.placement import (
     Toleration,
     TopologySpreadConstraint,
 )
+from control.api.rights import PodSecurityContext
 from control.api.volume import Volume
 
 # The parts of a Pod that others know by this name.
@@ -56,7 +57,9 @@ class PodSpec(Model):
     node_name: str | None = None
     containers: Annotated[list[Container], Merge("name")] = []
     init_containers: Annotated[list[Container], Merge("name")] = []
-    ephemeral_containers: Annotated[list[dict[str, Any]], Merge("name")] = []
+    ephemeral_containers: Annotated[
+        list[dict[str, Any]], Merge("name"), Outline(EphemeralContainer)
+    ] = []
     volumes: Annotated[list[Volume], Merge("name", retain_keys=True)] = []
     restart_policy: str | None = None
     termination_grace_period_seconds: int | None = None
@@ -92,7 +95,7 @@ class PodSpec(Model):
     automount_service_account_token: bool | None = None
     enable_service_links: bool | None = None
     share_process_namespace: bool | None = None
-    security_context: dict[str, Any] | None = None
+    security_context: Annotated[dict[str, Any] | None, Outline(PodSecurityContext)] = None
     image_pull_secrets: Annotated[list[dict[str, str]], Merge("name")] = []
     readiness_gates: list[dict[str, str]] = []
     scheduling_gates: Annotated[list[dict[str, str]], Merge("name")] = []

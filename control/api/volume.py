@@ -1,11 +1,14 @@
 """The volumes of a Pod: folders that its containers mount."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from control.api import storage
 from control.api.base import Model
 from control.api.container import FieldRef, ResourceFieldRef
+from control.api.merging import Outline
+from control.api.meta import LabelSelector
 
 
 class KeyToPath(Model):
@@ -77,6 +80,62 @@ class ClaimVolume(Model):
     read_only: bool | None = None
 
 
+class TokenProjection(Model):
+    """A token of the Pod's ServiceAccount as a file, renewed before it expires."""
+
+    path: str = ""
+    audience: str | None = None
+    expiration_seconds: int | None = None
+
+
+class SecretProjection(Model):
+    """The keys of a Secret as files, beside others."""
+
+    name: str = ""
+    items: list[KeyToPath] = []
+    optional: bool | None = None
+
+
+class ClusterTrustBundleProjection(Model):
+    """Certificates that the cluster trusts, as a file."""
+
+    path: str = ""
+    name: str | None = None
+    signer_name: str | None = None
+    label_selector: LabelSelector | None = None
+    optional: bool | None = None
+
+
+class PodCertificateProjection(Model):
+    """A certificate of the Pod's own, with its key."""
+
+    signer_name: str = ""
+    key_type: str = ""
+    max_expiration_seconds: int | None = None
+    credential_bundle_path: str | None = None
+    key_path: str | None = None
+    certificate_chain_path: str | None = None
+    user_annotations: dict[str, str] = {}
+
+
+class VolumeProjection(Model):
+    """One of the sources of a projected volume; exactly one is set."""
+
+    secret: SecretProjection | None = None
+    config_map: ConfigMapVolume | None = None
+    downward_api: DownwardVolume | None = Field(default=None, alias="downwardAPI")
+    service_account_token: TokenProjection | None = None
+    cluster_trust_bundle: ClusterTrustBundleProjection | None = None
+    pod_certificate: PodCertificateProjection | None = None
+
+
+class ProjectedVolume(Model):
+    """Several sources in one folder."""
+
+    sources: list[VolumeProjection] = []
+    default_mode: int | None = None
+
+
 class Volume(Model):
     """A folder that containers of a Pod can mount; exactly one source is set."""
 
@@ -86,29 +145,29 @@ class Volume(Model):
     secret: SecretVolume | None = None
     host_path: HostPathVolume | None = None
     downward_api: DownwardVolume | None = Field(default=None, alias="downwardAPI")
-    projected: dict[str, Any] | None = None
+    projected: Annotated[dict[str, Any] | None, Outline(ProjectedVolume)] = None
     persistent_volume_claim: ClaimVolume | None = None
     # Storage that podwire keeps for other agents, and does not look into.
     aws_elastic_block_store: dict[str, Any] | None = None
     azure_disk: dict[str, Any] | None = None
     azure_file: dict[str, Any] | None = None
-    cephfs: dict[str, Any] | None = None
-    cinder: dict[str, Any] | None = None
-    csi: dict[str, Any] | None = None
-    ephemeral: dict[str, Any] | None = None
-    fc: dict[str, Any] | None = None
-    flex_volume: dict[str, Any] | None = None
+    cephfs: storage.CephFSVolume | None = None
+    cinder: storage.CinderVolume | None = None
+    csi: storage.CSIVolume | None = None
+    ephemeral: storage.EphemeralVolume | None = None
+    fc: storage.FCVolume | None = None
+    flex_volume: storage.FlexVolume | None = None
     flocker: dict[str, Any] | None = None
     gce_persistent_disk: dict[str, Any] | None = None
     git_repo: dict[str, Any] | None = None
     glusterfs: dict[str, Any] | None = None
     image: dict[str, Any] | None = None
-    iscsi: dict[str, Any] | None = None
+    iscsi: storage.ISCSIVolume | None = None
     nfs: dict[str, Any] | None = None
     photon_persistent_disk: dict[str, Any] | None = None
     portworx_volume: dict[str, Any] | None = None
     quobyte: dict[str, Any] | None = None
-    rbd: dict[str, Any] | None = None
-    scale_io: dict[str, Any] | None = Field(default=None, alias="scaleIO")
-    storageos: dict[str, Any] | None = None
+    rbd: storage.RBDVolume | None = None
+    scale_io: storage.ScaleIOVolume | None = Field(default=None, alias="scaleIO")
+    storageos: storage.StorageOSVolume | None = None
     vsphere_volume: dict[str, Any] | None = None

@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from control.api.base import Model
-from control.api.merging import Merge
+from control.api.merging import Merge, outline
 from control.server.openapi.names import names, typed
 from control.server.openapi.words import about
 
@@ -109,16 +109,25 @@ def description(model: type[Model]) -> str:
 
 
 def _field(model: type[Model], name: str, info: FieldInfo, dialect: Dialect) -> Schema:
-    found = _value(info.annotation, dialect)
+    annotation = _annotation(info)
+    found = _value(annotation, dialect)
     more: Schema = {}
-    if text := about(model.__name__, name) or _inner_description(info.annotation):
+    if text := about(model.__name__, name) or _inner_description(annotation):
         more["description"] = text
     if found == _SCALARS[str] and name.endswith(_TIMES):
         more["format"] = "date-time"
     if info.default and isinstance(info.default, str):
         more["default"] = info.default
     merge = next((given for given in info.metadata if isinstance(given, Merge)), None)
-    return dialect.beside(found, more | _extensions(merge, get_origin(info.annotation) is list))
+    return dialect.beside(found, more | _extensions(merge, get_origin(annotation) is list))
+
+
+def _annotation(info: FieldInfo) -> Any:
+    """A field's type; of JSON that is kept as it came, the type that describes it."""
+    model = outline(info)
+    if model is None:
+        return info.annotation
+    return list[model] if get_origin(info.annotation) is list else model  # type: ignore[valid-type]
 
 
 def _inner_description(annotation: Any) -> str:
