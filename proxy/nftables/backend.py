@@ -1,16 +1,13 @@
 """The nftables backend: keeps both families' tables at the desired state."""
 
-from collections.abc import Mapping
-
-import orjson
+from collections.abc import Callable, Mapping
 
 from proxy.claims import Claims, Step
 from proxy.desired import Desired
 from proxy.errors import KernelRefused
 from proxy.model import Family, NodeView
 from proxy.nftables.library import Library
-from proxy.nftables.objects import TABLE
-from proxy.nftables.observe import Observed, clearing, parse
+from proxy.nftables.observe import Observed, clearing, observe
 from proxy.nftables.ruleset import Ruleset
 from proxy.nftables.transaction import table_name
 from proxy.settings import Settings
@@ -20,10 +17,16 @@ class FamilyBackend:
     """One family's table."""
 
     def __init__(
-        self, library: Library, family: Family, settings: Settings, claims: Claims
+        self,
+        library: Library,
+        observe: Callable[[Family], Observed],
+        family: Family,
+        settings: Settings,
+        claims: Claims,
     ) -> None:
         self.family = family
         self._library = library
+        self._observe = observe
         self._claims = claims
         self._ruleset = Ruleset(family, settings)
         self._known = False  # whether the kernel holds what the ruleset says
@@ -43,13 +46,8 @@ class FamilyBackend:
         """Replace whatever is there in one transaction, so that nothing is ever missing."""
         winners = ((f, claim) for f, claim in self._claims.winners() if f.family is self.family)
         change = self._ruleset.restart(winners, node)
-        cleared = clearing(self._observe(), change.put, self.family)
+        cleared = clearing(self._observe(self.family), change.put, self.family)
         self._library.commit("".join(f"{line}\n" for line in cleared) + change.text(self.family))
-
-    def _observe(self) -> Observed:
-        if not exists(self._library, self.family):
-            return Observed()
-        return parse(self._library.list(f"table {table_name(self.family)}"))
 
 
 class NftablesBackend:
@@ -59,7 +57,8 @@ class NftablesBackend:
         self._library = Library()
         self._claims = Claims(settings)
         self._families = [
-            FamilyBackend(self._library, one, settings, self._claims) for one in settings.families
+            FamilyBackend(self._library, observe, one, settings, self._claims)
+            for one in settings.families
         ]
 
     def apply(self, want: Desired, node: NodeView) -> None:
@@ -78,15 +77,8 @@ class NftablesBackend:
     def remove(self) -> None:
         """Remove our tables; nothing of anybody else's."""
         for family in Family:
-            if exists(self._library, family):
-                self._library.commit(f"delete table {table_name(family)}\n")
-
-
-def exists(library: Library, family: Family) -> bool:
-    """Whether the table is there."""
-    ip = table_name(family).split()[0]
-    listed = orjson.loads(library.list(f"tables {ip}"))["nftables"]
-    return any(item.get("table", {}).get("name") == TABLE for item in listed)
+            table = table_name(family)
+            self._library.commit(f"add table {table}\ndelete table {table}\n")
 
 
 def open_backend(settings: Settings, options: Mapping[str, str]) -> NftablesBackend:

@@ -1,9 +1,6 @@
 """A second nft: reads the commands that the backend writes, and refuses what the kernel refuses."""
 
-from __future__ import annotations
-
 import copy
-import json
 import re
 
 _COMMAND = re.compile(
@@ -42,15 +39,6 @@ class FakeNft:
             except (KeyError, Refused, AttributeError) as err:
                 raise Refused(f"{line}: {err!r}") from err
         self.__dict__ = work.__dict__
-
-    def list(self, what: str) -> str:
-        """``nft --json --terse list`` of all tables, or of this one."""
-        if what.startswith("tables"):
-            tables = [{"table": {"name": "podwire-proxy"}}] if self.exists else []
-            return json.dumps({"nftables": tables})
-        items = [{"chain": {"name": name}} for name in self.chains]
-        items += [{sort: {"name": name}} for name, (sort, _) in self.specs.items()]
-        return json.dumps({"nftables": items})
 
     def _add_table(self, *_: str) -> None:
         self.exists = True

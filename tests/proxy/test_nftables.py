@@ -11,6 +11,7 @@ from proxy.claims import Claims
 from proxy.errors import KernelRefused
 from proxy.model import Family, Port, Protocol, Service, Slice
 from proxy.nftables.backend import FamilyBackend
+from proxy.nftables.observe import Observed
 from proxy.tracker import Tracker
 from tests.proxy.fake_nft import FakeNft, Refused
 from tests.proxy.strategies import NODE, SETTINGS, histories
@@ -26,7 +27,7 @@ class Node:
         self.texts: list[str] = []
         self.broken = False
         self._claims = Claims(SETTINGS)
-        self._backend = FamilyBackend(self, family, SETTINGS, self._claims)
+        self._backend = FamilyBackend(self, self._observe, family, SETTINGS, self._claims)
         self._family = family
 
     def commit(self, text: str) -> None:
@@ -35,8 +36,11 @@ class Node:
             raise KernelRefused("broken")
         self.kernel.commit(text)
 
-    def list(self, what: str) -> str:
-        return self.kernel.list(what)
+    def _observe(self, _: Family) -> Observed:
+        sorts = {sort: [] for sort in ("map", "set")}
+        for name, (sort, _spec) in self.kernel.specs.items():
+            sorts[sort].append(name)
+        return Observed(tuple(self.kernel.chains), tuple(sorts["map"]), tuple(sorts["set"]))
 
     def apply(self, tracker: Tracker) -> None:
         steps = self._claims.update(tracker.desired())
