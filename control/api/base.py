@@ -4,6 +4,7 @@ from typing import Any, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticUndefined
 
 # Words that Kubernetes writes in capitals when they are not the first of a field's name.
 _CAPITALS = {
@@ -40,6 +41,14 @@ class Model(BaseModel):
         strict=True,
         defer_build=True,
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Make empty lists and maps anew instead of copying them: twice as quick."""
+        for info in cls.__pydantic_fields__.values():
+            if info.default == [] or info.default == {}:
+                info.default_factory = type(info.default)
+                info.default = PydanticUndefined
 
     @classmethod
     def parse(cls, wire: dict[str, Any]) -> Self:

@@ -76,7 +76,7 @@ class MemoryStore:
             self._check_open()
             if seen < self._compacted:
                 raise Compacted(seen, self._compacted)
-            later = [commit for commit in self._log if commit[0].revision > seen]
+            later = self._log[bisect_right(self._log, seen, key=_revision) :]
             seen = max(seen, self.revision)
             if events := matching(later, prefix):
                 yield events
@@ -117,6 +117,10 @@ class MemoryStore:
             self._versions[event.key] = []
             insort(self._keys, event.key)
         self._versions[event.key].append(event)
+
+
+def _revision(commit: Commit) -> int:
+    return commit[0].revision
 
 
 def _keep(events: list[Event], compacted: int) -> list[Event]:

@@ -34,39 +34,45 @@ def _checked(value: str, limit: int, pattern: str, message: str) -> list[str]:
     return found if re.fullmatch(pattern, value) else [*found, message]
 
 
+_LABEL_WRONG = _pattern_message(
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-',"
+    " and must start and end with an alphanumeric character",
+    _LABEL,
+    "my-name",
+    "123-abc",
+)
+
+
 def dns_label(value: str) -> list[str]:
     """RFC 1123 label: namespaces, container names, port names."""
-    message = _pattern_message(
-        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-',"
-        " and must start and end with an alphanumeric character",
-        _LABEL,
-        "my-name",
-        "123-abc",
-    )
-    return _checked(value, 63, _LABEL, message)
+    return _checked(value, 63, _LABEL, _LABEL_WRONG)
+
+
+_SUBDOMAIN_WRONG = _pattern_message(
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-'"
+    " or '.', and must start and end with an alphanumeric character",
+    _SUBDOMAIN,
+    "example.com",
+)
 
 
 def dns_subdomain(value: str) -> list[str]:
     """RFC 1123 subdomain: most names."""
-    message = _pattern_message(
-        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-'"
-        " or '.', and must start and end with an alphanumeric character",
-        _SUBDOMAIN,
-        "example.com",
-    )
-    return _checked(value, 253, _SUBDOMAIN, message)
+    return _checked(value, 253, _SUBDOMAIN, _SUBDOMAIN_WRONG)
+
+
+_LABEL_1035_WRONG = _pattern_message(
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with"
+    " an alphabetic character, and end with an alphanumeric character",
+    _LABEL_1035,
+    "my-name",
+    "abc-123",
+)
 
 
 def dns_1035_label(value: str) -> list[str]:
     """RFC 1035 label: Services."""
-    message = _pattern_message(
-        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with"
-        " an alphabetic character, and end with an alphanumeric character",
-        _LABEL_1035,
-        "my-name",
-        "abc-123",
-    )
-    return _checked(value, 63, _LABEL_1035, message)
+    return _checked(value, 63, _LABEL_1035, _LABEL_1035_WRONG)
 
 
 def path_segment(value: str) -> list[str]:
@@ -101,31 +107,35 @@ def _prefix(prefix: str) -> list[str]:
     return [f"prefix part {message}" for message in dns_subdomain(prefix)]
 
 
+_NAME_WRONG = _pattern_message(
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with"
+    " an alphanumeric character",
+    _QUALIFIED,
+    "MyName",
+    "my.name",
+    "123-abc",
+)
+
+
 def _name_part(name: str) -> list[str]:
     if not name:
         return ["must be non-empty"]
-    message = _pattern_message(
-        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with"
-        " an alphanumeric character",
-        _QUALIFIED,
-        "MyName",
-        "my.name",
-        "123-abc",
-    )
-    return _checked(name, 63, _QUALIFIED, message)
+    return _checked(name, 63, _QUALIFIED, _NAME_WRONG)
+
+
+_VALUE_WRONG = _pattern_message(
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or"
+    " '.', and must start and end with an alphanumeric character",
+    _VALUE,
+    "MyValue",
+    "my_value",
+    "12345",
+)
 
 
 def label_value(value: str) -> list[str]:
     """The value of a label."""
-    message = _pattern_message(
-        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or"
-        " '.', and must start and end with an alphanumeric character",
-        _VALUE,
-        "MyValue",
-        "my_value",
-        "12345",
-    )
-    return _checked(value, 63, _VALUE, message)
+    return _checked(value, 63, _VALUE, _VALUE_WRONG)
 
 
 def port_number(value: int) -> list[str]:
@@ -152,17 +162,19 @@ def port_name(value: str) -> list[str]:
     return found
 
 
+_ENV_WRONG = _pattern_message(
+    "a valid environment variable name must consist of alphabetic characters, digits, '_',"
+    " '-', or '.', and must not start with a digit",
+    _ENV,
+    "my.env-name",
+    "MY_ENV.NAME",
+    "MyEnvName1",
+)
+
+
 def env_name(value: str) -> list[str]:
     """The name of an environment variable."""
-    message = _pattern_message(
-        "a valid environment variable name must consist of alphabetic characters, digits, '_',"
-        " '-', or '.', and must not start with a digit",
-        _ENV,
-        "my.env-name",
-        "MY_ENV.NAME",
-        "MyEnvName1",
-    )
-    found = [] if re.fullmatch(_ENV, value) else [message]
+    found = [] if re.fullmatch(_ENV, value) else [_ENV_WRONG]
     if value in (".", ".."):
         found.append(f"must not be '{value}'")
     elif value.startswith(".."):
@@ -170,16 +182,18 @@ def env_name(value: str) -> list[str]:
     return found
 
 
+_KEY_WRONG = _pattern_message(
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+    _KEY,
+    "key.name",
+    "KEY_NAME",
+    "key-name",
+)
+
+
 def config_key(value: str) -> list[str]:
     """A key of a ConfigMap or a Secret: it becomes a file name."""
-    message = _pattern_message(
-        "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
-        _KEY,
-        "key.name",
-        "KEY_NAME",
-        "key-name",
-    )
-    found = _checked(value, 253, _KEY, message)
+    found = _checked(value, 253, _KEY, _KEY_WRONG)
     if value in (".", ".."):
         found.append(f"must not be '{value}'")
     elif value.startswith(".."):

@@ -218,6 +218,32 @@ async def test_attach_shows_the_output_from_now_on(cluster, web):
     assert process.returncode == 0
 
 
+# -- ports ---------------------------------------------------------------------------------------
+
+
+async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"from the Pod")
+    writer.close()
+
+
+async def test_ports_are_forwarded(cluster):
+    pod = await cluster.pod("web", phase="Running")
+    cluster.runtime.add(pod, "c")
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    process = await cluster.start("port-forward", "--address=127.0.0.1", "web", f":{port}")
+    assert process.stdout
+    told = await process.stdout.readline()  # Forwarding from 127.0.0.1:LOCAL -> PORT
+    local = int(told.split()[2].rpartition(b":")[2])
+    for _ in range(3):
+        reader, writer = await asyncio.open_connection("127.0.0.1", local)
+        assert await reader.read() == b"from the Pod"
+        writer.close()
+    process.terminate()
+    assert (await process.communicate())[1] == b""
+    server.close()
+
+
 # -- what goes wrong -----------------------------------------------------------------------------
 
 

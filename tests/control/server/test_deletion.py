@@ -1,0 +1,145 @@
+"""Deletion: at once, in the foreground, with finalizers, with grace, and of many."""
+
+from tests.control.server.conftest import CORE, JSON_PATCH, MERGE, Api, config_map, pod, service
+
+MAPS = f"{CORE}/configmaps"
+PODS = f"{CORE}/pods"
+
+
+async def bound_pod(api: Api, name: str = "p", **spec: object) -> None:
+    await api.make(PODS, pod(name, **spec))
+    target = {"target": {"kind": "Node", "name": "n1"}}
+    assert (await api("POST", f"{PODS}/{name}/binding", target)).code == 201
+
+
+async def test_an_object_goes_at_once(api: Api):
+    made = await api.make(MAPS, config_map())
+    gone = await api("DELETE", f"{MAPS}/a")
+    assert (gone.code, gone["status"]) == (200, "Success")
+    assert gone["details"] == {
+        "name": "a",
+        "kind": "configmaps",
+        "uid": made["metadata"]["uid"],
+    }
+    assert (await api("GET", f"{MAPS}/a")).code == 404
+    assert (await api("DELETE", f"{MAPS}/a")).code == 404
+
+
+async def test_finalizers_hold_it_back(api: Api):
+    held = config_map()
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    await api.make(MAPS, held)
+    marked = await api("DELETE", f"{MAPS}/a")
+    assert marked["metadata"]["deletionTimestamp"]
+    assert (await api("DELETE", f"{MAPS}/a")).body == marked.body
+    added = {"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}}
+    assert (await api("PATCH", f"{MAPS}/a", added, MERGE)).code == 422
+    remove = [{"op": "remove", "path": "/metadata/finalizers"}]
+    assert (await api("PATCH", f"{MAPS}/a", remove, JSON_PATCH)).code == 200
+    assert (await api("GET", f"{MAPS}/a")).code == 404
+
+
+async def test_propagation_is_a_finalizer(api: Api):
+    for policy, finalizer in (("Foreground", "foregroundDeletion"), ("Orphan", "orphan")):
+        await api.make(MAPS, config_map())
+        marked = await api("DELETE", f"{MAPS}/a", {"propagationPolicy": policy})
+        assert marked["metadata"]["finalizers"] == [finalizer]
+        gone = await api("DELETE", f"{MAPS}/a?propagationPolicy=Background")
+        assert gone["status"] == "Success"
+    assert (await api("DELETE", f"{MAPS}/a?propagationPolicy=Maybe")).code == 400
+
+
+async def test_preconditions(api: Api):
+    made = await api.make(MAPS, config_map())
+    wrong = {"preconditions": {"uid": "other"}}
+    refused = await api("DELETE", f"{MAPS}/a", wrong)
+    assert (refused.code, refused["reason"]) == (409, "Conflict")
+    stale = {"preconditions": {"resourceVersion": "1"}}
+    assert (await api("DELETE", f"{MAPS}/a", stale)).code == 409
+    right = {"preconditions": {"uid": made["metadata"]["uid"]}}
+    assert (await api("DELETE", f"{MAPS}/a", right)).code == 200
+
+
+async def test_a_pod_without_a_node_goes_at_once(api: Api):
+    await api.make(PODS, pod())
+    assert (await api("DELETE", f"{PODS}/p"))["status"] == "Success"
+
+
+async def test_a_pod_on_a_node_waits_for_its_agent(api: Api):
+    await bound_pod(api, terminationGracePeriodSeconds=7)
+    marked = await api("DELETE", f"{PODS}/p")
+    metadata = marked["metadata"]
+    assert metadata["deletionGracePeriodSeconds"] == 7
+    assert metadata["generation"] == 2
+    status = {"status": {"phase": "Running"}}
+    assert (await api("PATCH", f"{PODS}/p/status", status, MERGE)).code == 200
+    longer = await api("DELETE", f"{PODS}/p", {"gracePeriodSeconds": 60})
+    assert longer["metadata"]["deletionGracePeriodSeconds"] == 7
+    shorter = await api("DELETE", f"{PODS}/p", {"gracePeriodSeconds": 2})
+    assert shorter["metadata"]["deletionGracePeriodSeconds"] == 2
+    gone = await api("DELETE", f"{PODS}/p", {"gracePeriodSeconds": 0})
+    assert gone["status"] == "Success"
+    assert (await api("GET", f"{PODS}/p")).code == 404
+
+
+async def test_a_finished_pod_goes_at_once(api: Api):
+    await bound_pod(api)
+    await api("PATCH", f"{PODS}/p/status", {"status": {"phase": "Succeeded"}}, MERGE)
+    assert (await api("DELETE", f"{PODS}/p"))["status"] == "Success"
+
+
+async def test_eviction_is_a_deletion(api: Api):
+    await bound_pod(api)
+    eviction = {"metadata": {"name": "p"}, "deleteOptions": {"gracePeriodSeconds": 3}}
+    assert (await api("POST", f"{PODS}/p/eviction", eviction)).code == 201
+    metadata = (await api("GET", f"{PODS}/p"))["metadata"]
+    assert metadata["deletionGracePeriodSeconds"] == 3
+
+
+async def test_a_collection_goes_by_selector(api: Api):
+    for name in ("a", "b", "c"):
+        wanted = config_map(name)
+        wanted["metadata"]["labels"] = {"keep": str(name == "b").lower()}
+        await api.make(MAPS, wanted)
+    removed = await api("DELETE", f"{MAPS}?labelSelector=keep!%3Dtrue")
+    assert len(removed["items"]) == 2
+    left = await api("GET", MAPS)
+    assert [item["metadata"]["name"] for item in left["items"]] == ["b"]
+
+
+async def test_a_namespace_goes_when_its_controller_says_so(api: Api):
+    spaces = "/api/v1/namespaces"
+    made = await api.make(spaces, {"metadata": {"name": "n"}})
+    assert made["spec"]["finalizers"] == ["kubernetes"]
+    marked = await api("DELETE", f"{spaces}/n")
+    assert marked["status"]["phase"] == "Terminating"
+    emptied = marked.body | {"spec": {"finalizers": []}}
+    assert (await api("PUT", f"{spaces}/n/finalize", emptied)).code == 200
+    assert (await api("GET", f"{spaces}/n")).code == 404
+
+
+async def test_what_a_service_held_is_free_again(api: Api):
+    path = f"{CORE}/services"
+    for name in ("a", "b"):
+        await api.make(path, service(name, clusterIP="10.96.5.5", type="NodePort",
+                                     ports=[{"port": 80, "nodePort": 30100}]))  # fmt: skip
+        await api("DELETE", f"{path}/{name}")
+    assert not [c for c in api.world.cache.claims if "10.96.5.5" in c or "30100" in c]
+
+
+async def test_binding_happens_once(api: Api):
+    await bound_pod(api)
+    bound = await api("GET", f"{PODS}/p")
+    assert bound["spec"]["nodeName"] == "n1"
+    assert bound["status"]["conditions"][0]["type"] == "PodScheduled"
+    again = await api("POST", f"{PODS}/p/binding", {"target": {"name": "n2"}})
+    assert (again.code, again["reason"]) == (409, "Conflict")
+    assert 'pod p is already assigned to node "n1"' in again["message"]
+    await api.make(PODS, pod("q"))
+    assert (await api("POST", f"{PODS}/q/binding", {"target": {}})).code == 422
+    assert (
+        await api("POST", f"{PODS}/q/binding", {"target": {"kind": "X", "name": "n"}})
+    ).code == 422
+    uid = {"metadata": {"uid": "other"}, "target": {"name": "n1"}}
+    assert (await api("POST", f"{PODS}/q/binding", uid)).code == 409
+    assert (await api("POST", f"{PODS}/none/binding", {"target": {"name": "n"}})).code == 404

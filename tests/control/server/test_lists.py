@@ -1,0 +1,138 @@
+"""Lists: selectors, pages, old revisions, Tables and bare metadata."""
+
+import pytest
+
+from tests.control.server.conftest import CORE, MERGE, Api, config_map, pod
+
+MAPS = f"{CORE}/configmaps"
+PODS = f"{CORE}/pods"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+
+
+async def names(api: Api, path: str) -> list[str]:
+    reply = await api("GET", path)
+    assert reply.code == 200, reply
+    return [item["metadata"]["name"] for item in reply["items"]]
+
+
+async def fill(api: Api, count: int) -> None:
+    for n in range(count):
+        await api.make(MAPS, config_map(f"m{n}"))
+
+
+async def test_a_list_says_what_it_is(api: Api):
+    await fill(api, 1)
+    reply = await api("GET", MAPS)
+    assert (reply["kind"], reply["apiVersion"]) == ("ConfigMapList", "v1")
+    assert reply["metadata"] == {"resourceVersion": str(api.world.store.revision)}
+
+
+async def test_one_namespace_or_all(api: Api):
+    await api.make(MAPS, config_map("a"))
+    await api.make("/api/v1/namespaces/kube-system/configmaps", config_map("b"))
+    assert await names(api, MAPS) == ["a"]
+    assert await names(api, "/api/v1/configmaps") == ["a", "b"]
+
+
+async def test_label_selectors(api: Api):
+    for name, tier in (("a", "x"), ("b", "y"), ("c", "z")):
+        await api.make(PODS, {**pod(name), "metadata": {"name": name, "labels": {"tier": tier}}})
+    assert await names(api, f"{PODS}?labelSelector=tier%3Dx") == ["a"]
+    assert await names(api, f"{PODS}?labelSelector=tier in (x,z)") == ["a", "c"]
+    assert await names(api, f"{PODS}?labelSelector=!tier") == []
+    assert (await api("GET", f"{PODS}?labelSelector=tier in (")).code == 400
+
+
+async def test_field_selectors(api: Api):
+    await api.make(PODS, pod("a"))
+    await api.make(PODS, pod("b", nodeName="n1"))
+    assert await names(api, f"{PODS}?fieldSelector=spec.nodeName%3Dn1") == ["b"]
+    assert await names(api, f"{PODS}?fieldSelector=spec.nodeName%3D") == ["a"]
+    assert await names(api, f"{PODS}?fieldSelector=metadata.name!%3Da") == ["b"]
+    assert await names(api, f"{PODS}?fieldSelector=status.phase%3DPending") == ["a", "b"]
+    unknown = await api("GET", f"{PODS}?fieldSelector=spec.nonsense%3Dx")
+    assert (unknown.code, unknown["message"]) == (
+        400,
+        "field label not supported: spec.nonsense",
+    )
+
+
+async def test_pages_show_one_revision(api: Api):
+    await fill(api, 5)
+    first = await api("GET", f"{MAPS}?limit=2")
+    assert first["metadata"]["remainingItemCount"] == 3
+    await api("DELETE", f"{MAPS}/m3")
+    await api("PATCH", f"{MAPS}/m4", {"data": {"x": "1"}}, MERGE)
+    found = [item["metadata"]["name"] for item in first["items"]]
+    token = first["metadata"]["continue"]
+    while token:
+        page = await api("GET", f"{MAPS}?limit=2&continue={token}")
+        assert page["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+        found += [item["metadata"]["name"] for item in page["items"]]
+        token = page["metadata"].get("continue")
+    assert found == ["m0", "m1", "m2", "m3", "m4"]
+    assert page["items"][-1]["data"] == {}
+
+
+async def test_a_page_whose_history_is_gone_has_expired(api: Api):
+    await fill(api, 3)
+    token = (await api("GET", f"{MAPS}?limit=1"))["metadata"]["continue"]
+    await api.make(MAPS, config_map("z"))
+    await api.world.store.compact(api.world.store.revision)
+    late = await api("GET", f"{MAPS}?limit=1&continue={token}")
+    assert (late.code, late["reason"]) == (410, "Expired")
+    assert (await api("GET", f"{MAPS}?continue=rubbish")).code == 400
+
+
+async def test_exact_and_future_revisions(api: Api):
+    made = await api.make(MAPS, config_map("a"))
+    then = made["metadata"]["resourceVersion"]
+    await api("DELETE", f"{MAPS}/a")
+    exact = f"{MAPS}?resourceVersion={then}&resourceVersionMatch=Exact"
+    assert await names(api, exact) == ["a"]
+    assert await names(api, f"{MAPS}?resourceVersion={then}") == []
+    assert await names(api, f"{MAPS}?resourceVersion=0") == []
+    future = await api("GET", f"{MAPS}?resourceVersion=99999")
+    assert (future.code, future["reason"]) == (504, "Timeout")
+    assert future["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+
+async def test_tables(api: Api):
+    await api.make(PODS, pod("a", nodeName="n1"))
+    table = await api("GET", PODS, Accept=TABLE)
+    assert (table["kind"], table["apiVersion"]) == ("Table", "meta.k8s.io/v1")
+    columns = [column["name"] for column in table["columnDefinitions"]]
+    assert columns[:5] == ["Name", "Ready", "Status", "Restarts", "Age"]
+    (row,) = table["rows"]
+    assert row["cells"][:4] == ["a", "0/1", "Pending", "0"]
+    assert row["object"]["kind"] == "PartialObjectMetadata"
+    whole = await api("GET", f"{PODS}/a?includeObject=Object", Accept=TABLE)
+    assert whole["rows"][0]["object"]["spec"]["nodeName"] == "n1"
+    bare = await api("GET", f"{PODS}?includeObject=None", Accept=TABLE)
+    assert "object" not in bare["rows"][0]
+
+
+async def test_bare_metadata(api: Api):
+    await api.make(MAPS, config_map("a", x="1"))
+    found = await api("GET", MAPS, Accept=PARTIAL)
+    assert found["kind"] == "PartialObjectMetadataList"
+    (item,) = found["items"]
+    assert item.keys() == {"kind", "apiVersion", "metadata"}
+    assert item["metadata"]["name"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("accept", "code"),
+    [
+        ("", 200),
+        ("*/*", 200),
+        ("application/vnd.kubernetes.protobuf,application/json", 200),
+        ("application/vnd.kubernetes.protobuf", 406),
+        ("text/html", 406),
+        ("application/json;as=Nonsense;v=v1;g=meta.k8s.io", 406),
+        ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", 200),
+    ],
+)
+async def test_accept(api: Api, accept: str, code: int):
+    assert (await api("GET", MAPS, Accept=accept)).code == code

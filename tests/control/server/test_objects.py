@@ -1,0 +1,275 @@
+"""Creating, reading, changing and removing objects over HTTP."""
+
+import asyncio
+import json
+
+import pytest
+
+from tests.control.server.conftest import (
+    APPS,
+    CORE,
+    JSON_PATCH,
+    MERGE,
+    STRATEGIC,
+    Api,
+    config_map,
+    deployment,
+    pod,
+    service,
+)
+
+MAPS = f"{CORE}/configmaps"
+PODS = f"{CORE}/pods"
+
+
+async def test_a_new_object_gets_its_identity(api: Api):
+    made = await api.make(MAPS, config_map("a", x="1") | {"apiVersion": "v1", "kind": "ConfigMap"})
+    metadata = made["metadata"]
+    assert (metadata["name"], metadata["namespace"]) == ("a", "default")
+    assert metadata["uid"] and metadata["creationTimestamp"].endswith("Z")
+    assert int(metadata["resourceVersion"]) == api.world.store.revision
+    assert (await api("GET", f"{MAPS}/a")).body == made
+
+
+async def test_a_name_can_be_generated(api: Api):
+    names = {
+        (await api.make(MAPS, {"metadata": {"generateName": "a-"}}))["metadata"]["name"]
+        for _ in range(20)
+    }
+    assert len(names) == 20
+    assert all(name.startswith("a-") and len(name) == 7 for name in names)
+
+
+async def test_what_exists_cannot_be_created(api: Api):
+    await api.make(MAPS, config_map())
+    again = await api("POST", MAPS, config_map())
+    assert (again.code, again["reason"]) == (409, "AlreadyExists")
+    assert again["message"] == 'configmaps "a" already exists'
+    assert again["details"]["name"] == "a"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+async def test_what_is_not_there_is_not_found(api: Api, method: str):
+    body = config_map("a") if method in ("PUT", "PATCH") else None
+    media = MERGE if method == "PATCH" else "application/json"
+    reply = await api(method, f"{MAPS}/a", body, media)
+    assert (reply.code, reply["reason"]) == (404, "NotFound")
+    assert reply["message"] == 'configmaps "a" not found'
+    assert reply["kind"] == "Status"
+
+
+async def test_update_keeps_what_is_the_servers(api: Api):
+    made = await api.make(PODS, pod())
+    changed = json.loads(json.dumps(made))
+    changed["metadata"]["creationTimestamp"] = "2001-01-01T00:00:00Z"
+    changed["metadata"] |= {"generation": 9, "labels": {"new": "1"}}
+    changed["status"] = {"phase": "Running"}
+    reply = await api("PUT", f"{PODS}/p", changed)
+    assert reply.code == 200
+    metadata = reply["metadata"]
+    assert metadata["creationTimestamp"] == made["metadata"]["creationTimestamp"]
+    assert metadata["generation"] == 1
+    assert metadata["labels"] == {"new": "1"}
+    assert reply["status"]["phase"] == "Pending"
+
+
+async def test_a_stale_update_conflicts(api: Api):
+    made = await api.make(MAPS, config_map(x="1"))
+    await api("PUT", f"{MAPS}/a", config_map(x="2"))
+    stale = await api("PUT", f"{MAPS}/a", made)
+    assert (stale.code, stale["reason"]) == (409, "Conflict")
+    assert stale["message"] == (
+        'Operation cannot be fulfilled on configmaps "a": the object has been modified;'
+        " please apply your changes to the latest version and try again"
+    )
+    assert (await api("GET", f"{MAPS}/a"))["data"] == {"x": "2"}
+
+
+async def test_another_objects_uid_conflicts(api: Api):
+    await api.make(MAPS, config_map())
+    other = config_map()
+    other["metadata"]["uid"] = "11111111-2222-3333-4444-555555555555"
+    reply = await api("PUT", f"{MAPS}/a", other)
+    assert (reply.code, reply["reason"]) == (409, "Conflict")
+    assert "UID in precondition: 11111111" in reply["message"]
+
+
+async def test_an_update_that_changes_nothing_writes_nothing(api: Api):
+    made = await api.make(f"{APPS}/deployments", deployment())
+    before = api.world.store.revision
+    assert (await api("PUT", f"{APPS}/deployments/d", deployment())).body == made
+    assert (await api("PATCH", f"{APPS}/deployments/d", {}, MERGE)).body == made
+    assert api.world.store.revision == before
+
+
+_OPERATIONS = [
+    {"op": "remove", "path": "/data/x"},
+    {"op": "add", "path": "/data/y", "value": "2"},
+]
+
+
+@pytest.mark.parametrize(
+    ("media", "patch"),
+    [
+        (MERGE, {"data": {"x": None, "y": "2"}}),
+        (STRATEGIC, {"data": {"x": None, "y": "2"}}),
+        (JSON_PATCH, _OPERATIONS),
+    ],
+)
+async def test_patches(api: Api, media: str, patch: object):
+    await api.make(MAPS, config_map(x="1"))
+    reply = await api("PATCH", f"{MAPS}/a", patch, media)
+    assert (reply.code, reply["data"]) == (200, {"y": "2"})
+
+
+async def test_concurrent_patches_all_count(api: Api):
+    await api.make(MAPS, config_map())
+    patches = [api("PATCH", f"{MAPS}/a", {"data": {f"k{n}": "1"}}, MERGE) for n in range(6)]
+    replies = await asyncio.gather(*patches)
+    assert {reply.code for reply in replies} == {200}
+    assert len((await api("GET", f"{MAPS}/a"))["data"]) == 6
+
+
+async def test_a_patch_can_insist_on_a_version(api: Api):
+    made = await api.make(MAPS, config_map())
+    version = made["metadata"]["resourceVersion"]
+    insisting = {"metadata": {"resourceVersion": version}, "data": {"x": "1"}}
+    assert (await api("PATCH", f"{MAPS}/a", insisting, MERGE)).code == 200
+    assert (await api("PATCH", f"{MAPS}/a", insisting, MERGE)).code == 409
+    test = [{"op": "test", "path": "/metadata/resourceVersion", "value": version}]
+    assert (await api("PATCH", f"{MAPS}/a", test, JSON_PATCH)).code == 422
+
+
+@pytest.mark.parametrize(
+    ("media", "code"),
+    [("application/apply-patch+yaml", 415), ("text/plain", 415), ("application/json", 415)],
+)
+async def test_patches_of_no_known_type(api: Api, media: str, code: int):
+    await api.make(MAPS, config_map())
+    assert (await api("PATCH", f"{MAPS}/a", {}, media)).code == code
+
+
+async def test_names_and_namespaces_must_agree_with_the_path(api: Api):
+    await api.make(MAPS, config_map())
+    wrong = await api("PUT", f"{MAPS}/a", config_map("b"))
+    assert (wrong.code, wrong["message"]) == (
+        400,
+        "the name of the object (b) does not match the name on the URL (a)",
+    )
+    elsewhere = {"metadata": {"name": "a", "namespace": "kube-system"}}
+    assert (await api("POST", MAPS, elsewhere))["message"] == (
+        "the namespace of the provided object does not match the namespace sent on the request"
+    )
+    other = config_map("c") | {"kind": "Secret"}
+    assert (await api("POST", MAPS, other)).code == 400
+
+
+async def test_unknown_and_double_fields(api: Api):
+    body = b'{"metadata":{"name":"a"},"data":{"x":"1","x":"2"},"nonsense":1}'
+    texts = ['299 - "duplicate field \\"data.x\\""', '299 - "unknown field \\"nonsense\\""']
+    strict = await api("POST", f"{MAPS}?fieldValidation=Strict", body)
+    assert strict.code == 400
+    assert strict["message"] == (
+        'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error:'
+        ' duplicate field "data.x", unknown field "nonsense"'
+    )
+    assert (await api("POST", MAPS, body)).warnings == tuple(texts)
+    assert (await api("PUT", f"{MAPS}/a?fieldValidation=Ignore", body)).warnings == ()
+    assert (await api("POST", f"{MAPS}?fieldValidation=maybe", body)).code == 400
+    patch = {"data": {"y": "1"}, "other": 1}
+    warned = await api("PATCH", f"{MAPS}/a", patch, MERGE)
+    assert warned.warnings == ('299 - "unknown field \\"other\\""',)
+
+
+async def test_wrong_types_name_the_field(api: Api):
+    reply = await api("POST", f"{APPS}/deployments", deployment() | {"spec": {"replicas": "x"}})
+    assert (reply.code, reply["reason"]) == (400, "BadRequest")
+    assert reply["message"] == (
+        'Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal'
+        " string into Go struct field Deployment.spec.replicas of type int32"
+    )
+
+
+async def test_dry_run_answers_and_writes_nothing(api: Api):
+    before = api.world.store.revision
+    reply = await api("POST", f"{CORE}/services?dryRun=All", service())
+    assert reply.code == 201
+    assert reply["spec"]["clusterIP"].startswith("10.96.")
+    await api.make(MAPS, config_map(x="1"))
+    patched = await api("PATCH", f"{MAPS}/a?dryRun=All", {"data": {"x": "2"}}, MERGE)
+    assert patched["data"] == {"x": "2"}
+    assert (await api("DELETE", f"{MAPS}/a?dryRun=All")).code == 200
+    assert (await api("GET", f"{MAPS}/a"))["data"] == {"x": "1"}
+    assert api.world.store.revision == before + 1
+    assert (await api("POST", f"{MAPS}?dryRun=maybe", config_map("b"))).code == 400
+
+
+async def test_generation_counts_changes_of_what_is_asked_for(api: Api):
+    path = f"{APPS}/deployments"
+    made = await api.make(path, deployment())
+    assert made["metadata"]["generation"] == 1
+    labelled = await api("PATCH", f"{path}/d", {"metadata": {"labels": {"a": "b"}}}, MERGE)
+    assert labelled["metadata"]["generation"] == 1
+    scaled = await api("PATCH", f"{path}/d", {"spec": {"replicas": 3}}, MERGE)
+    assert scaled["metadata"]["generation"] == 2
+    counted = await api("PATCH", f"{path}/d/status", {"status": {"replicas": 3}}, MERGE)
+    assert counted["metadata"]["generation"] == 2
+    assert counted["status"] == {"replicas": 3}
+
+
+async def test_status_and_the_rest_are_written_apart(api: Api):
+    path = f"{APPS}/deployments"
+    await api.make(path, deployment() | {"status": {"replicas": 9}})
+    assert "status" not in (await api("GET", f"{path}/d")).body
+    body = deployment(replicas=5) | {"status": {"readyReplicas": 1}}
+    written = await api("PUT", f"{path}/d/status", body)
+    assert (written["spec"]["replicas"], written["status"]) == (1, {"readyReplicas": 1})
+    assert (await api("GET", f"{path}/d/status")).body == written.body
+    kept = await api("PUT", f"{path}/d", deployment(replicas=5))
+    assert (kept["spec"]["replicas"], kept["status"]) == (5, {"readyReplicas": 1})
+
+
+async def test_scale(api: Api):
+    path = f"{APPS}/deployments/d/scale"
+    await api.make(f"{APPS}/deployments", deployment(replicas=2))
+    scale = await api("GET", path)
+    assert (scale["kind"], scale["apiVersion"]) == ("Scale", "autoscaling/v1")
+    assert scale["spec"] == {"replicas": 2}
+    assert scale["status"] == {"replicas": 0, "selector": "app=d"}
+    changed = scale.body | {"spec": {"replicas": 4}}
+    assert (await api("PUT", path, changed))["spec"] == {"replicas": 4}
+    assert (await api("PUT", path, changed)).code == 409
+    assert (await api("PATCH", path, {"spec": {"replicas": 7}}, MERGE))["spec"] == {"replicas": 7}
+    assert (await api("GET", f"{APPS}/deployments/d"))["spec"]["replicas"] == 7
+    assert (await api("PUT", path, {"spec": {"replicas": -1}})).code == 422
+    assert (await api("PUT", path, {"spec": {"replicas": "x"}})).code == 400
+
+
+async def test_secrets_keep_plain_text_encoded(api: Api):
+    secret = {"metadata": {"name": "s"}, "stringData": {"a": "b"}}
+    made = await api.make(f"{CORE}/secrets", secret)
+    assert (made["data"], made["type"]) == ({"a": "Yg=="}, "Opaque")
+    assert "stringData" not in made
+
+
+async def test_nothing_new_where_a_namespace_is_missing_or_going(api: Api):
+    missing = await api("POST", "/api/v1/namespaces/none/configmaps", config_map())
+    assert (missing.code, missing["message"]) == (404, 'namespaces "none" not found')
+    await api.make("/api/v1/namespaces", {"metadata": {"name": "n"}})
+    await api("DELETE", "/api/v1/namespaces/n")
+    going = await api("POST", "/api/v1/namespaces/n/configmaps", config_map())
+    assert (going.code, going["reason"]) == (403, "Forbidden")
+    assert going["message"] == (
+        'configmaps "a" is forbidden: unable to create new content in namespace n because it is'
+        " being terminated"
+    )
+    assert going["details"]["causes"][0]["reason"] == "NamespaceTerminating"
+
+
+async def test_the_cluster_is_born_with_namespaces_and_its_own_service(api: Api):
+    names = {n["metadata"]["name"] for n in (await api("GET", "/api/v1/namespaces"))["items"]}
+    assert names == {"default", "kube-node-lease", "kube-public", "kube-system"}
+    own = await api("GET", f"{CORE}/services/kubernetes")
+    assert own["spec"]["clusterIP"] == "10.96.0.1"
+    assert own["spec"]["ports"][0]["port"] == 443
+    assert (await api("DELETE", "/api/v1/namespaces/default")).code == 403
