@@ -9,7 +9,7 @@ from typing import Generic
 
 from control.api.kinds import Kind
 from control.api.meta import LabelSelector, Object, OwnerReference
-from control.api.selectors import from_model, selects
+from control.api.selectors import SelectorError, from_model, selects
 from control.client.cache import Item, Key
 from control.controllers.actions import Patch
 from control.controllers.world import Table, World, controller_of, owner_reference
@@ -70,4 +70,7 @@ def interested(kind: Kind, item: Object, world: World) -> list[Key]:
 def _selects(owner: Object, labels: Mapping[str, str]) -> bool:
     spec = getattr(owner, "spec", None)
     selector = getattr(spec, "selector", None)
-    return isinstance(selector, LabelSelector) and selects(selector, labels)
+    try:
+        return isinstance(selector, LabelSelector) and selects(selector, labels)
+    except SelectorError:
+        return False  # a broken selector is its owner's trouble, not that of all the others

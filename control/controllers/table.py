@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from control.controllers.daemonset.controller import DaemonSetController
 from control.controllers.deployment.controller import DeploymentController
 from control.controllers.endpoints.legacy import EndpointsController
+from control.controllers.endpoints.mirror import MirroringController
 from control.controllers.endpoints.slices import EndpointSliceController
 from control.controllers.garbage.collector import GarbageCollector
 from control.controllers.garbage.namespaces import NamespaceController
@@ -35,6 +36,7 @@ def controllers(settings: Settings) -> tuple[Controller, ...]:
         DaemonSetController(),
         EndpointSliceController(settings.endpoints_per_slice),
         EndpointsController(),
+        MirroringController(settings.endpoints_per_slice),
         *_allocators(settings),
         NodeLifecycleController(settings.grace),
         TaintEvictionController(),

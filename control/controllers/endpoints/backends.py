@@ -102,8 +102,15 @@ def addresses(pod: Pod) -> Iterator[str]:
 
 def address(pod: Pod, family: str) -> str | None:
     """A Pod's address of a family (``IPv4`` or ``IPv6``)."""
-    version = 6 if family == "IPv6" else 4
-    return next((a for a in addresses(pod) if ip_address(a).version == version), None)
+    return next((item for item in addresses(pod) if family_of(item) == family), None)
+
+
+def family_of(text: str) -> str | None:
+    """``IPv4`` or ``IPv6``; None for what is no address: it must not hide a Service's others."""
+    try:
+        return f"IPv{ip_address(text).version}"
+    except ValueError:
+        return None
 
 
 def families(service: Service) -> list[str]:

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from control.api import kinds
-from control.api.meta import ObjectMeta
 from control.api.node import Node
 from control.api.service import (
     EndpointConditions,
@@ -19,11 +18,10 @@ from control.api.service import (
     SliceEndpoint,
 )
 from control.client.cache import Key
-from control.controllers.actions import Action, Create, Delete, Update
+from control.controllers.actions import Action
 from control.controllers.endpoints.backends import (
     HEADLESS,
     Backend,
-    Ports,
     address,
     backends,
     families,
@@ -33,12 +31,10 @@ from control.controllers.endpoints.backends import (
     matters,
     services_of,
 )
-from control.controllers.endpoints.packing import pack
+from control.controllers.endpoints.writing import MANAGED_BY, SERVICE_NAME, Parent, Series, written
 from control.controllers.loop import Source, itself
-from control.controllers.world import World, owner_reference
+from control.controllers.world import World
 
-SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 US = "endpointslice-controller.k8s.io"
 ZONE = "topology.kubernetes.io/zone"
 
@@ -84,19 +80,15 @@ class EndpointSliceController:
         have = world[kinds.ENDPOINT_SLICE].controlled_by(service.metadata.uid)
         have = [s for s in have if s.metadata.deletion_timestamp is None]
         behind = backends(world, service)
-        changes: list[Action] = []
-        for family in families(service):
-            slices = [s for s in have if s.address_type == family]
-            wanted = _series(world, service, behind, family)
-            changes += _reconcile(service, family, slices, wanted, self._most)
-        unwanted = [s for s in have if s.address_type not in families(service)]
-        changes += [Delete(kinds.ENDPOINT_SLICE, slice_) for slice_ in unwanted]
-        # What gives clients endpoints goes first; neighbours of a sort go out together.
-        order = (Update, Create, Delete)
-        yield from sorted(changes, key=lambda action: order.index(type(action)))
+        wanted = {family: _series(world, service, behind, family) for family in families(service)}
+        parent = Parent(kinds.SERVICE, service, _labels(service))
+        yield from written(parent, have, wanted, self._most)
 
 
-Series = dict[Ports, list[SliceEndpoint]]
+def _labels(service: Service) -> dict[str, str]:
+    headless = {HEADLESS: ""} if is_headless(service) else {}
+    own = {k: v for k, v in service.metadata.labels.items() if k != HEADLESS}
+    return own | headless | {SERVICE_NAME: service.metadata.name, MANAGED_BY: US}
 
 
 def _series(world: World, service: Service, behind: Sequence[Backend], family: str) -> Series:
@@ -141,79 +133,3 @@ def _hints(service: Service, backend: Backend, zone: str | None) -> EndpointHint
     if wish in ("PreferClose", "PreferSameZone") and zones:
         return EndpointHints(for_zones=zones)
     return None
-
-
-# --- from endpoints to slices --------------------------------------------------------------------
-
-
-def _reconcile(
-    service: Service, family: str, have: Sequence[EndpointSlice], want: Series, most: int
-) -> list[Action]:
-    """The writes that make the slices of one family what they should be."""
-    changes: list[Action] = []
-    spare = [s for s in have if tuple(s.ports) not in want]
-    new: list[tuple[Ports, list[SliceEndpoint]]] = []
-    for ports, endpoints in want.items():
-        packing = pack([s for s in have if tuple(s.ports) == ports], endpoints, most)
-        changes += [_written(service, s, ports, list(e)) for s, e in packing.change]
-        changes += [u for s in packing.keep if (u := _labelled(service, s)) is not None]
-        spare += packing.drop
-        new += [(ports, list(endpoints)) for endpoints in packing.add]
-    if not want:  # a Service without endpoints has one empty slice, which says so
-        new.append(((), []))
-    return changes + _placed(service, family, spare, new)
-
-
-def _placed(
-    service: Service,
-    family: str,
-    spare: Sequence[EndpointSlice],
-    new: Sequence[tuple[Ports, list[SliceEndpoint]]],
-) -> list[Action]:
-    """Use slices that would be deleted for those that would be created: one write for two."""
-    changes: list[Action] = []
-    for old, (ports, endpoints) in zip(spare, new, strict=False):
-        update = _written(service, old, ports, endpoints)
-        if update.object != old:
-            changes.append(update)
-    for ports, endpoints in new[len(spare) :]:
-        changes.append(Create(kinds.ENDPOINT_SLICE, _new(service, family, ports, endpoints)))
-    changes += [Delete(kinds.ENDPOINT_SLICE, slice_) for slice_ in spare[len(new) :]]
-    return changes
-
-
-def _new(
-    service: Service, family: str, ports: Ports, endpoints: list[SliceEndpoint]
-) -> EndpointSlice:
-    return EndpointSlice(
-        metadata=ObjectMeta(
-            generate_name=f"{service.metadata.name}-",
-            namespace=service.metadata.namespace,
-            labels=_labels(service),
-            owner_references=[owner_reference(kinds.SERVICE, service)],
-        ),
-        address_type=family,
-        endpoints=endpoints,
-        ports=list(ports),
-    )
-
-
-def _written(
-    service: Service, slice_: EndpointSlice, ports: Ports, endpoints: list[SliceEndpoint]
-) -> Update:
-    meta = slice_.metadata.model_copy(update={"labels": _labels(service)})
-    change = {"metadata": meta, "endpoints": endpoints, "ports": list(ports)}
-    return Update(kinds.ENDPOINT_SLICE, slice_.model_copy(update=change))
-
-
-def _labelled(service: Service, slice_: EndpointSlice) -> Update | None:
-    """An update of a slice whose Service was labelled anew."""
-    if slice_.metadata.labels == _labels(service):
-        return None
-    return _written(service, slice_, tuple(slice_.ports), slice_.endpoints)
-
-
-def _labels(service: Service) -> dict[str, str]:
-    headless = {HEADLESS: ""} if is_headless(service) else {}
-    own = {k: v for k, v in service.metadata.labels.items() if k != HEADLESS}
-    return own | headless | {SERVICE_NAME: service.metadata.name, MANAGED_BY: US}

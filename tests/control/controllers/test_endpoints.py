@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from control.api import kinds
 from control.api.pod import Pod
-from control.api.service import EndpointSlice, Service, SliceEndpoint
+from control.api.service import Endpoints, EndpointSlice, Service, SliceEndpoint
 from control.controllers.actions import Create, Delete, Update
 from control.controllers.endpoints.legacy import OVER_CAPACITY, EndpointsController
+from control.controllers.endpoints.mirror import SKIP, MirroringController
 from control.controllers.endpoints.packing import identity, pack
 from control.controllers.endpoints.slices import EndpointSliceController
+from control.controllers.endpoints.writing import MANAGED_BY
 from tests.control.cluster import ready_node
 from tests.control.controllers.simulate import Simulation
 
@@ -205,6 +207,57 @@ def test_endpoints_go_with_their_service():
     sim.world.drop(sim.get(service()))
     sim.settle(LEGACY)
     assert not list(sim.world[kinds.ENDPOINTS])
+
+
+# --- mirroring -----------------------------------------------------------------------------------
+
+MIRROR = MirroringController()
+
+
+def by_hand(*ips: str, **meta: Any) -> Endpoints:
+    subset = {"addresses": [{"ip": ip} for ip in ips], "ports": [{"name": "http", "port": 9}]}
+    return Endpoints.parse(
+        {"metadata": {"name": "web", "namespace": "default"} | meta, "subsets": [subset]}
+    )
+
+
+def mirrored(*items: Any) -> list[EndpointSlice]:
+    sim = Simulation(*items)
+    sim.settle(MIRROR, SLICES, LEGACY)
+    return slices(sim)
+
+
+def test_hand_written_endpoints_become_slices():
+    four, six = mirrored(service(selector={}), by_hand("10.9.9.9", "fd00::9"))
+    assert (four.address_type, four.endpoints[0].addresses) == ("IPv4", ["10.9.9.9"])
+    assert (six.address_type, six.ports[0].port) == ("IPv6", 9)
+    assert four.metadata.labels["kubernetes.io/service-name"] == "web"
+    assert four.metadata.labels[MANAGED_BY] == "endpointslicemirroring-controller.k8s.io"
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [by_hand("10.9.9.9")],
+        [service(selector={}), by_hand("10.9.9.9", labels={SKIP: "true"})],
+    ],
+    ids=["no Service", "not wanted"],
+)
+def test_what_is_not_mirrored(items):
+    assert not mirrored(*items)
+
+
+def test_mirrored_slices_end_when_the_service_gets_a_selector():
+    sim = Simulation(service(selector={}), by_hand("10.9.9.9"))
+    sim.settle(MIRROR)
+    sim.put(sim.get(service()).model_copy(update={"spec": service().spec}))
+    sim.settle(MIRROR)
+    assert not slices(sim)
+
+
+def test_an_address_that_is_none_does_not_hide_the_others():
+    (found,) = slices(simulated(service(), pod("a"), pod("b", "nonsense")))
+    assert [e.target_ref.name for e in found.endpoints] == ["a"]
 
 
 # --- packing -------------------------------------------------------------------------------------
