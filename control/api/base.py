@@ -1,9 +1,9 @@
 """The ground all wire types stand on: naming, strictness and lossless round trips."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticUndefined
 
 # Words that Kubernetes writes in capitals when they are not the first of a field's name.
@@ -24,6 +24,10 @@ def wire_name(field: str) -> str:
     """The JSON name of a Python field: ``cluster_ips`` is ``clusterIPs``."""
     first, *rest = field.rstrip("_").split("_")
     return first + "".join(_CAPITALS.get(word, word.capitalize()) for word in rest)
+
+
+# A count as Go holds it: larger numbers are refused when an object is read.
+Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
 
 class Model(BaseModel):

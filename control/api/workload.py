@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from control.api.base import Model
+from control.api.base import Int32, Model
 from control.api.merging import Merge
 from control.api.meta import Condition, LabelSelector, Object, ObjectMeta
 from control.api.pod import PodSpec
@@ -20,8 +20,8 @@ class PodTemplateSpec(Model):
 class RollingUpdate(Model):
     """How many Pods an update may add, and take away: numbers, or percentages of replicas."""
 
-    max_surge: int | str | None = None
-    max_unavailable: int | str | None = None
+    max_surge: Int32 | str | None = None
+    max_unavailable: Int32 | str | None = None
 
 
 class UpdateStrategy(Model):
@@ -34,15 +34,15 @@ class UpdateStrategy(Model):
 class DeploymentSpec(Model):
     """What the user asked of a Deployment."""
 
-    replicas: int | None = None
+    replicas: Int32 | None = None
     selector: LabelSelector = Field(default_factory=LabelSelector)
     template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
     strategy: Annotated[UpdateStrategy, Merge(merges=False, retain_keys=True)] = Field(
         default_factory=UpdateStrategy
     )
-    min_ready_seconds: int | None = None
-    revision_history_limit: int | None = None
-    progress_deadline_seconds: int | None = None
+    min_ready_seconds: Int32 | None = None
+    revision_history_limit: Int32 | None = None
+    progress_deadline_seconds: Int32 | None = None
     paused: bool | None = None
 
 
@@ -50,7 +50,7 @@ class DeploymentStatus(Model):
     """What the controller counted."""
 
     observed_generation: int | None = None
-    replicas: int | None = None
+    replicas: Int32 | None = None
     updated_replicas: int | None = None
     ready_replicas: int | None = None
     available_replicas: int | None = None
@@ -70,17 +70,17 @@ class Deployment(Object):
 class ReplicaSetSpec(Model):
     """What the user, or a Deployment, asked of a ReplicaSet."""
 
-    replicas: int | None = None
+    replicas: Int32 | None = None
     selector: LabelSelector = Field(default_factory=LabelSelector)
     template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
-    min_ready_seconds: int | None = None
+    min_ready_seconds: Int32 | None = None
 
 
 class ReplicaSetStatus(Model):
     """What the controller counted."""
 
     observed_generation: int | None = None
-    replicas: int | None = None
+    replicas: Int32 | None = None
     fully_labeled_replicas: int | None = None
     ready_replicas: int | None = None
     available_replicas: int | None = None
@@ -101,8 +101,8 @@ class DaemonSetSpec(Model):
     selector: LabelSelector = Field(default_factory=LabelSelector)
     template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
     update_strategy: UpdateStrategy = Field(default_factory=UpdateStrategy)
-    min_ready_seconds: int | None = None
-    revision_history_limit: int | None = None
+    min_ready_seconds: Int32 | None = None
+    revision_history_limit: Int32 | None = None
 
 
 class DaemonSetStatus(Model):

@@ -10,6 +10,9 @@ from control.api.kinds import Kind
 from control.server.item import Item
 
 JSON = "application/json"
+# Bytes of one warning, and of all, as upstream cuts them.
+_MAX_WARNING = 256
+_MAX_WARNINGS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,16 @@ def _success(details: dict[str, str]) -> bytes:
 
 
 def warning_headers(warnings: Sequence[str]) -> list[tuple[str, str]]:
-    """RFC 7234 Warning headers, as kubectl prints them."""
-    return [("Warning", f'299 - "{_quoted(text)}"') for text in warnings]
+    """RFC 7234 Warning headers, as kubectl prints them; no more than clients read."""
+    lines: list[tuple[str, str]] = []
+    left = _MAX_WARNINGS
+    for text in warnings:
+        line = f'299 - "{_quoted(text[:_MAX_WARNING])}"'
+        left -= len(line)
+        if left < 0:
+            break
+        lines.append(("Warning", line))
+    return lines
 
 
 def _quoted(text: str) -> str:

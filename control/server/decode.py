@@ -15,6 +15,10 @@ from control.server.errors import Refused, bad_request, invalid, unsupported_med
 from control.server.item import Wire
 
 JSON = "application/json"
+# What pydantic adds to a location: the member of a union, or that a key is meant.
+_BRANCHES = ("int", "constrained-int", "str", "float", "[key]")
+# orjson encodes up to 254 levels; the deepest kind has some 20.
+_MAX_DEPTH = 100
 # What Go calls what JSON holds, and what a field wants, as messages name it.
 _GIVEN = {
     str: "string",
@@ -32,15 +36,33 @@ _WANTED = {
     "list": "slice",
     "dict": "map",
     "model": "struct",
+    "less_than": "int32",
+    "greater_than": "int32",
 }
 
 
 def load_json(body: bytes) -> Any:
-    """Any JSON value; raises Refused (400)."""
+    """Any JSON value that is not nested too deeply; raises Refused (400)."""
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as err:
         raise bad_request(f"invalid JSON: {err}") from err
+    check_depth(value)
+    return value
+
+
+def check_depth(value: Any) -> None:
+    """Keep to what everyone behind can walk through and encode again; raises Refused (400)."""
+    if not _is_within(value, _MAX_DEPTH):
+        raise bad_request(f"the body is nested more than {_MAX_DEPTH} levels deep")
+
+
+def _is_within(value: Any, depth: int) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return True
+    return depth > 0 and all(_is_within(item, depth - 1) for item in value)
 
 
 def read_object(body: bytes, content_type: str) -> Wire:
@@ -102,6 +124,6 @@ def _mismatch(kind: Kind, error: ErrorDetails) -> str:
 
 def _path(loc: tuple[int | str, ...]) -> str:
     """``spec.ports[0].port`` of pydantic's location, without its names of union members."""
-    parts = loc[:-1] if loc[-1] in ("int", "str", "float", "[key]") and len(loc) > 1 else loc
+    parts = loc[:-1] if loc[-1] in _BRANCHES and len(loc) > 1 else loc
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return text.removeprefix(".")

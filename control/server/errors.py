@@ -11,6 +11,8 @@ from control.api.field import FieldError
 from control.api.kinds import Kind
 from control.api.meta import Status, StatusCause, StatusDetails
 
+_MAX_CAUSES = 100
+
 
 class Refused(Exception):
     """A request that is answered with a Status instead of an object.
@@ -103,9 +105,10 @@ def conflict(kind: Kind, name: str, why: str = "", *, again: bool = False) -> Re
     return Refused(409, "Conflict", message, _details(kind, name), again=again)
 
 
-def invalid(kind: Kind, name: str, errors: Sequence[FieldError]) -> Refused:
-    """What was sent breaks rules; every broken one is a cause."""
-    texts = sorted({str(error): None for error in errors}, key=[str(e) for e in errors].index)
+def invalid(kind: Kind, name: str, found: Sequence[FieldError]) -> Refused:
+    """What was sent breaks rules; every broken one is a cause, up to a hundred."""
+    distinct = {str(error): error for error in found[:_MAX_CAUSES]}
+    texts, errors = list(distinct), distinct.values()
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     causes = [
         StatusCause(reason=error.type, message=error.body(), field=error.path) for error in errors
@@ -174,6 +177,12 @@ def version_too_large(asked: int, current: int) -> Refused:
     details = StatusDetails(causes=[cause], retry_after_seconds=1)
     message = f"Timeout: Too large resource version: {asked}, current: {current}"
     return Refused(504, "Timeout", message, details)
+
+
+def timed_out(seconds: float) -> Refused:
+    """Neither the client nor the store was quick enough."""
+    why = f"Timeout: request did not complete within {seconds:.0f} s"
+    return Refused(504, "Timeout", why, StatusDetails())
 
 
 def unavailable(why: str) -> Refused:

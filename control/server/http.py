@@ -1,5 +1,6 @@
 """The HTTP face: one handler for every path, errors as Status, watches as streams of lines."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
@@ -25,6 +26,9 @@ from control.server.world import BODY_LIMIT, Call, User, World
 from control.store.base import StoreError
 
 log = logging.getLogger(__name__)
+
+# Upstream's --request-timeout, for everything but watches and streams.
+_SECONDS = 60.0
 
 
 class Handler:
@@ -69,10 +73,14 @@ class Handler:
             return await self._stream(request, Call(asked, user, request.query))
         verb = verb_of(asked)
         form = parse_form(request.headers.get("Accept", ""))
-        call = Call(asked, user, request.query, *await _body(request), form)
         if asked.verb == "watch":
-            return await self._watch(request, call)
-        return _respond(await verb(self._world, call))
+            return await self._watch(request, Call(asked, user, request.query, form=form))
+        try:
+            async with asyncio.timeout(_SECONDS):
+                call = Call(asked, user, request.query, *await _body(request), form)
+                return _respond(await verb(self._world, call))
+        except TimeoutError as err:
+            raise errors.timed_out(_SECONDS) from err
 
     async def _page(self, request: web.Request, user: User | None) -> Answer | None:
         """What is no object of a kind: pages, and the answers to reviews."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from control.api.base import Model, drop_nulls
 from control.server import errors
-from control.server.decode import check_type, load_json, parse
+from control.server.decode import check_depth, check_type, load_json, parse
 from control.server.item import Item, Wire
 from control.server.modify import Edited, Written, modify
 from control.server.patches import json_patch, merge, strategic
@@ -24,10 +24,11 @@ METHODS: dict[str, _Method] = {
 
 async def patch(world: World, call: Call) -> Written:
     """Change an object by a patch; raises Refused (400, 404, 409, 415, 422)."""
+    given = read_patch(call)
     duplicates = duplicate_complaints(call.field_validation, call.body)
 
     def edit(old: Item) -> Edited:
-        wire = check_type(call.info.kind, apply_patch(call, old.fresh(), call.info.kind.model))
+        wire = check_type(call.info.kind, given(old.fresh(), call.info.kind.model))
         if wire["metadata"].get("resourceVersion") == str(old.revision):
             # It came from the object: a patch that does not speak of it insists on nothing.
             del wire["metadata"]["resourceVersion"]
@@ -36,18 +37,26 @@ async def patch(world: World, call: Call) -> Written:
     return await modify(world, call, edit)
 
 
-def apply_patch(call: Call, before: Wire, model: type[Model] | None) -> Wire:
-    """What a request's patch makes of an object; raises Refused (400, 415, 422)."""
+Patch = Callable[[Wire, type[Model] | None], Wire]
+
+
+def read_patch(call: Call) -> Patch:
+    """What a request's patch makes of an object of a model; raises Refused (400, 415, 422)."""
     method, given = _method(call), load_json(call.body)
-    try:
-        made = method(before, given, model)
-    except BadPatch as err:
-        raise errors.bad_request(str(err)) from err
-    except CannotApply as err:
-        raise errors.unprocessable(str(err)) from err
-    if not isinstance(made, dict):
-        raise errors.bad_request("the patch leaves no object")
-    return dict(drop_nulls(made))
+
+    def apply(before: Wire, model: type[Model] | None) -> Wire:
+        try:
+            made = method(before, given, model)
+        except BadPatch as err:
+            raise errors.bad_request(str(err)) from err
+        except CannotApply as err:
+            raise errors.unprocessable(str(err)) from err
+        if not isinstance(made, dict):
+            raise errors.bad_request("the patch leaves no object")
+        check_depth(made)
+        return dict(drop_nulls(made))
+
+    return apply
 
 
 def _method(call: Call) -> _Method:

@@ -10,7 +10,7 @@ from control.server import errors
 from control.server.decode import read_object
 from control.server.item import Item, Wire
 from control.server.modify import Edited, Written, modify
-from control.server.patch import apply_patch
+from control.server.patch import read_patch
 from control.server.world import Call, World
 
 _KEPT = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
@@ -41,9 +41,10 @@ async def update_scale(world: World, call: Call) -> Written:
 
 async def patch_scale(world: World, call: Call) -> Written:
     """Patch a Scale; raises Refused (400, 404, 409, 415, 422)."""
+    given = read_patch(call)
 
     def edit(item: Item) -> Edited:
-        scale = apply_patch(call, scale_of(item.wire), None)
+        scale = given(scale_of(item.wire), None)
         return Edited(_scaled(call.info.kind, item, scale))
 
     return await modify(world, call, edit)

@@ -5,6 +5,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#field-valid
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,6 +14,8 @@ from control.api.kinds import Kind
 from control.server.errors import bad_request
 
 _MODES = ("Ignore", "Warn", "Strict")
+# Of each kind of complaint; upstream stops after as many.
+_MOST = 100
 
 
 def mode_of(value: str) -> str:
@@ -40,14 +43,14 @@ def unknown_complaints(mode: str, value: Any) -> list[str]:
     """What to say about fields of a model that its type does not know."""
     if mode == "Ignore":
         return []
-    return [f'unknown field "{path}"' for path in unknown_fields(value)]
+    return [f'unknown field "{path}"' for path in islice(unknown_fields(value), _MOST)]
 
 
 def duplicate_complaints(mode: str, body: bytes) -> list[str]:
     """What to say about fields that JSON text gives more than once."""
     if mode == "Ignore":
         return []
-    return [f'duplicate field "{path}"' for path in duplicate_fields(body)]
+    return [f'duplicate field "{path}"' for path in islice(duplicate_fields(body), _MOST)]
 
 
 def unknown_fields(value: Any, path: str = "") -> Iterator[str]:
@@ -79,9 +82,9 @@ def _pairs(found: list[tuple[str, Any]]) -> _Pairs:
     return made
 
 
-def duplicate_fields(body: bytes) -> list[str]:
-    """The paths of the fields that JSON text gives more than once; raises RecursionError."""
-    return list(_duplicates(json.loads(body, object_pairs_hook=_pairs), ""))
+def duplicate_fields(body: bytes) -> Iterator[str]:
+    """The paths of the fields that JSON text gives more than once; it has been read before."""
+    return _duplicates(json.loads(body, object_pairs_hook=_pairs, parse_int=str), "")
 
 
 def _duplicates(value: Any, path: str) -> Iterator[str]:

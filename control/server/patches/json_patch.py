@@ -3,10 +3,13 @@
 import copy
 from typing import Any
 
+import orjson
+
 from control.server.patches.errors import BadPatch, CannotApply
 
 # A patch of more operations than this is refused, as upstream does.
 MAX_OPERATIONS = 10_000
+MAX_COPIED = 3 * 1024 * 1024
 _NEEDS = {
     "add": {"value"},
     "replace": {"value"},
@@ -24,8 +27,14 @@ def apply(original: Any, operations: Any) -> Any:
     if len(operations) > MAX_OPERATIONS:
         raise BadPatch(f"a JSON patch may have at most {MAX_OPERATIONS} operations")
     document = copy.deepcopy(original)
+    copied = 0
     for operation in operations:
         document = _do(document, operation)
+        if operation["op"] == "copy":
+            # A few copies of copies would fill all memory.
+            copied += len(orjson.dumps(_get(document, _pointer(operation["from"]))))
+            if copied > MAX_COPIED:
+                raise BadPatch(f"a JSON patch may copy at most {MAX_COPIED} bytes")
     return document
 
 

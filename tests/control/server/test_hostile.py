@@ -1,0 +1,306 @@
+"""Whatever is sent: an answer that says why, never a traceback, never a 500."""
+
+import asyncio
+import io
+import json
+import string
+
+import aiohttp
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from control.api.kinds import KINDS
+from control.api.merging import shapes
+from control.server.world import BODY_LIMIT
+from tests.control.conftest import ApiServer
+from tests.control.server.conftest import (
+    APPS,
+    CORE,
+    JSON_PATCH,
+    MERGE,
+    STRATEGIC,
+    Api,
+    config_map,
+    deployment,
+    pod,
+    service,
+)
+
+MAPS = f"{CORE}/configmaps"
+ADMIT = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD", "OPTIONS")
+
+
+def nested(depth: int) -> bytes:
+    return b'{"metadata":{"name":"a"},"data":' + b'{"a":' * depth + b"1" + b"}" * (depth + 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"\xff\xfe",
+        b'{"metadata":[]}',
+        b'{"metadata":{"name":7}}',
+        b'{"metadata":{"name":"a","labels":[]}}',
+        b'{"metadata":{"name":"a"},"data":{"x":' + b"9" * 5000 + b"}}",
+        b'{"metadata":{"name":"' + b"a" * 300 + b'"}}',
+        b'{"metadata":{"name":"../../etc"}}',
+        b'{"metadata":{"name":"a\\u0000b"}}',
+        b'{"kind":"Pod","metadata":{"name":"a"}}',
+        nested(50),
+        nested(200),
+        nested(100_000),
+        b"[" * 100_000,
+    ],
+)
+async def test_bodies_that_are_no_object(api: Api, body: bytes):
+    reply = await api("POST", MAPS, body)
+    assert reply.code in (400, 422), reply
+    assert reply["kind"] == "Status" and reply["message"]
+
+
+@pytest.mark.parametrize("media", [MERGE, STRATEGIC, JSON_PATCH])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"7",
+        b'"x"',
+        b"[7]",
+        b'[{"op":"add"}]',
+        b'[{"op":"fly","path":"/x"}]',
+        b'[{"op":"add","path":"x","value":1}]',
+        b'[{"op":"remove","path":"/none/there"}]',
+        b'[{"op":"replace","path":"","value":7}]',
+        b'{"metadata":7}',
+        b'{"metadata":{"name":"b"}}',
+        b'{"data":{"$patch":"fly"}}',
+        b'{"metadata":{"ownerReferences":[{"kind":"x"}]}}',
+        nested(90_000),
+    ],
+)
+async def test_patches_that_are_none(api: Api, media: str, body: bytes):
+    await api.make(MAPS, config_map())
+    reply = await api("PATCH", f"{MAPS}/a", body, media)
+    assert reply.code in (400, 422), reply
+    assert reply["message"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"$setElementOrder/data":7}',
+        b'{"metadata":{"$retainKeys":7}}',
+        b'{"metadata":{"$deleteFromPrimitiveList/finalizers":7}}',
+        b'{"metadata":{"ownerReferences":[7]}}',
+    ],
+)
+async def test_directives_that_are_none(api: Api, body: bytes):
+    await api.make(MAPS, config_map())
+    assert (await api("PATCH", f"{MAPS}/a", body, STRATEGIC)).code in (400, 422)
+
+
+async def test_a_patch_cannot_fill_the_memory(api: Api):
+    await api.make(MAPS, config_map(x="y" * 1000))
+    double = [{"op": "copy", "from": "/data", "path": f"/data/{n}"} for n in range(60)]
+    reply = await api("PATCH", f"{MAPS}/a", double, JSON_PATCH)
+    assert reply.code in (400, 422)
+
+
+async def test_a_body_that_is_too_large(api: Api):
+    body = io.BytesIO(json.dumps(config_map(x="y" * BODY_LIMIT)).encode())
+    async with api.session.post(MAPS, data=body) as answer:
+        assert answer.status == 413
+        assert (await answer.json())["reason"] == "RequestEntityTooLarge"
+
+
+async def test_more_complaints_than_anyone_reads(api: Api):
+    unknown = {f"field{n}\r\nX-Evil: 1": 1 for n in range(2000)}
+    reply = await api("POST", MAPS, config_map() | unknown)
+    assert reply.code == 201
+    assert 0 < sum(map(len, reply.warnings)) <= 4096
+    labels = {f"-{n}-": "!" for n in range(5000)}
+    refused = await api("POST", MAPS, {"metadata": {"name": "b", "labels": labels}})
+    assert refused.code == 422
+    assert len(refused["details"]["causes"]) <= 100
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=x",
+        "limit=-1",
+        "limit=99999999999999999999",
+        "resourceVersion=x",
+        "continue=%00",
+        "continue=eyJ2IjogMX0",
+        "labelSelector=a%3D%3D%3Db",
+        "labelSelector=a in",
+        "labelSelector=%FF",
+        "fieldSelector=x",
+        "watch=1&timeoutSeconds=x",
+        "watch=1&resourceVersion=-5",
+    ],
+)
+async def test_queries_that_mean_nothing(api: Api, query: str):
+    reply = await api("GET", f"{MAPS}?{query}")
+    assert reply.code == 400, reply
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/api",
+        "/api/",
+        "/api/v1",
+        "/api/v9",
+        "/api/v1/nonsense",
+        "/api/v1/pods/p",
+        "/api/v1/namespaces/default/pods/p/status/more",
+        "/api/v1/namespaces/default/pods/p/nonsense",
+        "/api/v1/namespaces/default/nodes",
+        "/api/v1/namespaces//pods",
+        "/api/v1/namespaces/default/pods/%2e%2e%2f",
+        "/apis/apps",
+        "/apis/apps/v1",
+        "/apis/apps/v7/deployments",
+        "/apis/none/v1/x",
+        "/healthz/none",
+        "/openapi/v3/none",
+        "/metrics",
+        "/\u00e4%ff",
+    ],
+)
+async def test_every_path_has_an_answer(api: Api, path: str):
+    for method in ("GET", "POST", "DELETE", "PATCH"):
+        reply = await api(method, path, b"{}", MERGE if method == "PATCH" else "application/json")
+        assert reply.code < 500, (method, path, reply)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"k8s", b"k8s\0", b"k8s\0\xff\xff\xff", b"k8s\0\x0a\x02\x0a\x00", b"{}"],
+)
+async def test_protobuf_that_is_none(api: Api, body: bytes):
+    reply = await api("POST", MAPS, body, "application/vnd.kubernetes.protobuf")
+    assert reply.code in (400, 415), reply
+
+
+# --- anything at all -----------------------------------------------------------------------------
+
+_TEXT = st.text(string.ascii_letters + string.digits + "-./ \u00e4\0", max_size=8)
+_SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(allow_nan=False), _TEXT
+)
+_NAMES = sorted(
+    {name for kind in KINDS for name in shapes(kind.model)}
+    | {"name", "ports", "containers", "port", "type", "clusterIP", "clusterIPs", "ipFamilies",
+       "selector", "template", "matchLabels", "replicas", "volumes", "projected", "sources",
+       "strategy", "rollingUpdate", "maxSurge", "env", "valueFrom", "resources", "limits",
+       "tolerations", "affinity", "labels", "finalizers", "$patch", "nodePort", "ipFamilyPolicy",
+       "sessionAffinity", "sessionAffinityConfig", "clientIP", "addresses", "subsets", "taints"}
+)  # fmt: skip
+_JSON = st.recursive(
+    _SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(_NAMES) | _TEXT, inner, max_size=5),
+    ),
+    max_leaves=12,
+)
+
+
+def _mutated(base: dict[str, object], path: list[str], value: object) -> dict[str, object]:
+    """The object with something else at a path that exists."""
+    made = json.loads(json.dumps(base))
+    at = made
+    for part in path[:-1]:
+        at = at[int(part)] if isinstance(at, list) else at[part]
+    at[int(path[-1]) if isinstance(at, list) else path[-1]] = value
+    return dict(made)
+
+
+def _paths(value: object, prefix: tuple[str, ...] = ()) -> list[list[str]]:
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+    found = [list(prefix)] if prefix else []
+    for key, inner in items:
+        found += _paths(inner, (*prefix, str(key)))
+    return found
+
+
+_BASES = {
+    f"{CORE}/pods": pod(
+        volumes=[{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}],
+        initContainers=[{"name": "i", "image": "x", "env": [
+            {"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]}],
+        tolerations=[{"key": "a", "operator": "Exists"}],
+    ),
+    f"{CORE}/services": service(
+        selector={"a": "b"}, type="NodePort", clusterIPs=["10.96.7.7"], clusterIP="10.96.7.7",
+        ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack", sessionAffinity="ClientIP",
+        sessionAffinityConfig={"clientIP": {"timeoutSeconds": 5}}, externalIPs=["192.0.2.1"],
+    ),
+    f"{APPS}/deployments": deployment(),
+    f"{CORE}/endpoints": {"metadata": {"name": "e"}, "subsets": [
+        {"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]},
+    "/api/v1/nodes": {"metadata": {"name": "n"}, "spec": {"podCIDRs": ["10.0.0.0/24"],
+        "podCIDR": "10.0.0.0/24", "taints": [{"key": "a", "effect": "NoSchedule"}]},
+        "status": {"capacity": {"cpu": "1"}}},
+}  # fmt: skip
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> tuple[str, object]:
+    path, base = draw(st.sampled_from(sorted(_BASES.items(), key=lambda item: item[0])))
+    for _ in range(draw(st.integers(0, 2))):
+        base = _mutated(base, draw(st.sampled_from(_paths(base))), draw(_JSON))
+    return path, base
+
+
+async def _send(server: ApiServer, path: str, body: object, patch: object, media: str) -> list[int]:
+    codes = []
+    async with aiohttp.ClientSession(server.url) as session:
+        data = json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        async with session.post(path, data=data, headers=headers) as answer:
+            codes.append(answer.status)
+            made = json.loads(await answer.read())
+        name = made["metadata"].get("name", "none") if answer.status == 201 else "none"
+        for method, sent, kind in (
+            ("PATCH", patch, media),
+            ("PUT", body, "application/json"),
+            ("DELETE", {}, "application/json"),
+        ):
+            data, headers = json.dumps(sent).encode(), {"Content-Type": kind}
+            async with session.request(
+                method, f"{path}/{name}", data=data, headers=headers
+            ) as reply:
+                codes.append(reply.status)
+                await reply.read()
+    return codes
+
+
+async def test_any_json_gets_an_answer(api_server: ApiServer):
+    loop = asyncio.get_running_loop()
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(bodies(), _JSON, st.sampled_from([MERGE, STRATEGIC]))
+    def check(sent: tuple[str, object], patch: object, media: str) -> None:
+        work = _send(api_server, *sent, patch, media)
+        codes = asyncio.run_coroutine_threadsafe(work, loop).result(30)
+        assert all(code < 500 for code in codes), codes
+
+    await asyncio.to_thread(check)
