@@ -11,7 +11,7 @@ from typing import Any
 
 from control.agent.builtin.execution import Stream
 from control.agent.config import ServerConfig
-from control.agent.runtime import Container, Observed, Phase, PodRef, RuntimeFailure
+from control.agent.runtime import Container, Observed, Phase, PodRef, RuntimeFailure, Sandbox
 from control.agent.server.app import serve as serve_agent
 from control.api import kinds
 from control.api.node import Node
@@ -31,6 +31,7 @@ class Host:
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
+        self.namespace = ""  # of Pods' sandboxes; empty: this machine's own
         self.containers: dict[str, Container] = {}
         self.streams: list[Stream] = []
 
@@ -51,7 +52,12 @@ class Host:
         self.containers[ident] = replace(self.containers[ident], phase=Phase.EXITED)
 
     def observe(self) -> Observed:
-        return Observed((), tuple(self.containers.values()))
+        pods = {it.pod for it in self.containers.values()}
+        boxes = (Sandbox(it.uid, it, 0, True, 0.0, host_network=not self.namespace) for it in pods)
+        return Observed(tuple(boxes), tuple(self.containers.values()))
+
+    def network_namespace(self, sandbox_id: str) -> str:
+        return self.namespace
 
     async def open_exec(
         self, container_id: str, command: tuple[str, ...], *, stdin: bool, terminal: bool

@@ -1,8 +1,9 @@
-"""The agent's HTTPS server, with the paths of the kubelet's: logs, exec, attach, Pods.
+"""The agent's HTTPS server, with the kubelet's paths.
 
     GET      /containerLogs/NAMESPACE/POD/CONTAINER?follow=&tailLines=&...
     GET|POST /exec/NAMESPACE/POD/CONTAINER?command=&input=&output=&error=&tty=     (WebSocket)
     GET|POST /attach/NAMESPACE/POD/CONTAINER?input=&output=&error=&tty=            (WebSocket)
+    GET|POST /portForward/NAMESPACE/POD?port=                                      (WebSocket)
     GET      /pods, /healthz
 
 Whoever comes needs a certificate of the cluster's authority, and to be the API server or an
@@ -13,14 +14,16 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from aiohttp import web
 
 from control.agent.config import ServerConfig
 from control.agent.runtime import Container, Phase, Runtime, RuntimeFailure
-from control.agent.server import attach, logs, lookup, session
+from control.agent.server import attach, forward, logs, lookup, session
 from control.agent.server.channels import parse_wanted
+from control.agent.server.dial import dial
 from control.agent.server.refusal import Refusal
 from control.api.base import encode
 from control.api.pod import Pod
@@ -108,6 +111,9 @@ def application(node: Node, *, trusting: bool = False) -> web.Application:
         for path in ("{namespace}/{pod}/{container}", "{namespace}/{pod}/{uid}/{container}"):
             app.router.add_get(f"/{verb}/{path}", handler)
             app.router.add_post(f"/{verb}/{path}", handler)
+    for path in ("{namespace}/{pod}", "{namespace}/{pod}/{uid}"):
+        app.router.add_get(f"/portForward/{path}", server.forward)
+        app.router.add_post(f"/portForward/{path}", server.forward)
     return app
 
 
@@ -189,6 +195,28 @@ class Server:
         finally:
             log.close()
         return socket
+
+    async def forward(self, request: web.Request) -> web.StreamResponse:
+        """Connections to ports of a Pod."""
+        ports = forward.parse_ports(request.query.getall("port", []))
+        namespace = self._namespace(self._pod(request))
+        socket = await session.accept(request, forward.PROTOCOLS)
+        dialer = partial(dial, namespace)
+        if socket.ws_protocol == forward.TUNNEL:
+            await forward.serve(socket, forward.Tunnel(socket.send_bytes, dialer))
+        else:
+            await forward.serve(socket, forward.Channels(socket.send_bytes, dialer, ports))
+        return socket
+
+    def _namespace(self, pod: Pod) -> str:
+        """The path of a Pod's network namespace; empty for the node's own; raises Refusal."""
+        ready = [it for it in self._runtime.observe().sandboxes
+                 if it.pod.uid == pod.metadata.uid and it.ready]  # fmt: skip
+        if not ready:
+            raise Refusal(400, f'pod "{pod.metadata.name}" has no network: it does not run now')
+        if ready[-1].host_network:
+            return ""
+        return self._runtime.network_namespace(ready[-1].id)
 
     def _pod(self, request: web.Request) -> Pod:
         namespace, name = request.match_info["namespace"], request.match_info["pod"]

@@ -17,7 +17,7 @@ _NAMES = (
     "if-unmodified-since last-modified location max-forwards pragma proxy-authenticate "
     "proxy-authorization range referer retry-after server te trailer transfer-encoding upgrade "
     "user-agent vary via warning www-authenticate method get status"
-).split()
+)
 _MORE_NAMES = ("200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie", "keep-alive",
                "origin")  # fmt: skip
 _VALUES = (
@@ -36,7 +36,7 @@ def _word(text: str) -> bytes:
 
 
 # Section 2.6.10.1: what both sides' zlib knows before the first header.
-DICTIONARY = b"".join(_word(name) for name in (*_NAMES, *_MORE_NAMES)) + _VALUES.encode()
+DICTIONARY = b"".join(_word(name) for name in (*_NAMES.split(), *_MORE_NAMES)) + _VALUES.encode()
 
 _CONTROL = 0x80030000
 _SYN_STREAM, _SYN_REPLY, _RST_STREAM, _PING = 1, 2, 3, 6
