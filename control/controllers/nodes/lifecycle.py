@@ -66,12 +66,14 @@ class NodeLifecycleController:
     def __init__(self, grace: Grace | None = None) -> None:
         self._grace = grace or Grace()
         self._beats: dict[str, Beat] = {}
+        self._was_ready: set[str] = set()  # only its loss is worth an Event
 
     def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
         """Key: a Node."""
         node = world[kinds.NODE].get(*key)
         if node is None:
             self._beats.pop(key[1], None)
+            self._was_ready.discard(key[1])
             return
         beat = self._listen(node, world[kinds.LEASE].get(LEASES, key[1]), now)
         beat = replace(beat, seen=max(beat.seen, world.contact))
@@ -80,10 +82,20 @@ class NodeLifecycleController:
             yield UpdateStatus(kinds.NODE, unknown)  # comes back as a change, then the rest follows
             return
         yield from _taint(node, now)
+        yield from self._tell(node)
         if ready_status(node) == "Unknown":
             yield from _out_of_service(world, node, now)
         if left > 0:
             yield Again(left)
+
+    def _tell(self, node: Node) -> Iterator[Action]:
+        name = node.metadata.name
+        if ready_status(node) == "True":
+            self._was_ready.add(name)
+        elif name in self._was_ready:
+            self._was_ready.discard(name)
+            text = f"Node {name} status is now: NodeNotReady"
+            yield Report(node, "Normal", "NodeNotReady", text)
 
     def _listen(self, node: Node, lease: Lease | None, now: float) -> Beat:
         ready = condition(node.status.conditions, "Ready")
@@ -155,10 +167,6 @@ def _taint(node: Node, now: float) -> Iterator[Action]:
             "metadata": {"resourceVersion": node.metadata.resource_version},
         },
     )
-    had, has = ({t.key for t in ts if t.effect == "NoExecute"} for ts in (node.spec.taints, wanted))
-    if has - had and not had & {NOT_READY, UNREACHABLE}:
-        text = f"Node {node.metadata.name} status is now: NodeNotReady"
-        yield Report(node, "Normal", "NodeNotReady", text)
 
 
 def taints(node: Node, now: float) -> list[Taint]:
