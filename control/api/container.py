@@ -38,7 +38,7 @@ class ResourceFieldRef(Model):
 
     resource: str = ""
     container_name: str | None = None
-    divisor: str | int | None = None
+    divisor: str | int | float | None = None
 
 
 class FileKeySelector(Model):

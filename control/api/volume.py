@@ -44,7 +44,7 @@ class EmptyDirVolume(Model):
     """A folder that lives as long as its Pod; ``medium`` Memory makes it a tmpfs."""
 
     medium: str | None = None
-    size_limit: str | int | None = None
+    size_limit: str | int | float | None = None
     mode: int | None = None
 
 

@@ -11,7 +11,6 @@ from control.api.meta import ListMeta
 from control.server.discovery import group_versions
 from control.server.openapi.names import below, names
 from control.server.openapi.operations import (
-    LIST_META,
     PATCH,
     Operation,
     Place,
@@ -27,6 +26,7 @@ from control.server.openapi.schema import (
     list_schema,
     schema_of,
 )
+from control.server.openapi.words import sayings
 
 Document = dict[str, Any]
 _INFO = {"title": "Kubernetes", "version": "v1.33.0"}
@@ -61,15 +61,15 @@ def _schemas(places: Iterable[Place], kinds: Iterable[Kind], dialect: Dialect) -
     """Every schema that operations mention, and what those mention, by name."""
     said = {name for _, operation in places for name in (operation.body, operation.answer)}
     roots = [model for model, name in names().items() if name in said]
-    found = {names()[model]: schema_of(model, dialect) for model in below(roots)}
-    if PATCH in said:
-        text = "A change of an object; its media type says in which language."
-        found[PATCH] = {"type": "object", "description": text}
-    for kind in kinds:
-        gvk = (kind.group, kind.version, kind.name)
-        found[LIST_META] = schema_of(ListMeta, dialect)
-        found[list_name(kind)] = list_schema(gvk, names()[kind.model], LIST_META, dialect)
-    return dict(sorted(found.items()))
+    found = {names()[model]: schema_of(model, dialect) for model in below([*roots, ListMeta])}
+    found |= {list_name(kind): _list(kind, dialect) for kind in kinds}
+    patch = {PATCH: {"type": "object", "description": sayings()["Patch"]}}
+    return dict(sorted((found | patch | dialect.scalars).items()))
+
+
+def _list(kind: Kind, dialect: Dialect) -> Document:
+    gvk = (kind.group, kind.version, kind.name)
+    return list_schema(gvk, names()[kind.model], names()[ListMeta], dialect)
 
 
 def _paths(

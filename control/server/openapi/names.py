@@ -23,7 +23,8 @@ def typed() -> Mapping[Gvk, type[Model]]:
 @cache
 def names() -> Mapping[type[Model], str]:
     """The name of every model's schema; a part is named for the first kind that mentions it."""
-    found = {model: f"{META}.{model.__name__}" for model in below([DeleteOptions, meta.Status])}
+    common = below([DeleteOptions, meta.Status, meta.ListMeta])
+    found = {model: f"{META}.{model.__name__}" for model in common}
     for (group, version, _), root in typed().items():
         for model in below([root]):
             inside = model.__module__ == meta.__name__

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from control.api.kinds import KINDS, Kind
+from control.api.meta import Status
 from control.server.discovery import REVIEWS, Review, Sub, subresources
 from control.server.openapi import parameters
 from control.server.openapi.names import META, Gvk, names, package_of, typed
@@ -15,9 +16,8 @@ from control.server.openapi.parameters import Parameter
 from control.server.openapi.shapes import DeleteOptions
 from control.server.patch import METHODS
 
-LIST_META = f"{META}.ListMeta"
 PATCH = f"{META}.Patch"
-STATUS = f"{META}.Status"
+Query = tuple[Parameter, ...]
 _ANY = ("*/*",)
 _PATCHES = tuple(METHODS)
 _TAILS = {"get": "read", "post": "create", "put": "replace", "deletecollection": "deleteCollection"}
@@ -32,7 +32,7 @@ class Operation:
     id: str
     description: str
     kind: Gvk
-    query: tuple[Parameter, ...] = ()
+    query: Query = ()
     body: str = ""
     consumes: tuple[str, ...] = _ANY
     answer: str = ""
@@ -72,7 +72,6 @@ def _of_kind(kind: Kind) -> Iterator[Place]:
             yield path, _transfer(kind, sub, schema, verb) if schema else _connect(kind, sub, verb)
 
 
-Query = tuple[Parameter, ...]
 _COLLECTION: tuple[tuple[str, str, Query], ...] = (
     ("list", "get", parameters.LIST),
     ("post", "post", parameters.WRITE),
@@ -94,7 +93,8 @@ _VERBS: dict[str, tuple[str, Query]] = {
 
 def _operation(kind: Kind, action: str, method: str, query: Query, tail: str = "") -> Operation:
     own = names()[kind.model]
-    answers = {"list": list_name(kind), "delete": STATUS, "deletecollection": STATUS}
+    done = names()[Status]
+    answers = {"list": list_name(kind), "delete": done, "deletecollection": done}
     return Operation(
         method=method,
         action=action,

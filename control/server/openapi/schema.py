@@ -1,7 +1,7 @@
 """JSON schemas of the models, as Kubernetes extends them. Pure.
 
 Source: https://github.com/kubernetes/kube-openapi; what the types of a model's fields do not say is
-in their `Merge`, in docstrings, and in fields.txt.
+in their `Merge`, in docstrings, and in fields/.
 """
 
 import inspect
@@ -12,15 +12,16 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from control.api.base import Model
+from control.api.base import Int32, Model
 from control.api.merging import Merge, outline
 from control.server.openapi.names import names, typed
-from control.server.openapi.words import about
+from control.server.openapi.words import about, sayings
 
 Schema = dict[str, Any]
 _SCALARS: Mapping[Any, Schema] = {
     str: {"type": "string"},
     int: {"type": "integer", "format": "int64"},
+    Int32: {"type": "integer", "format": "int32"},
     float: {"type": "number", "format": "double"},
     bool: {"type": "boolean"},
 }
@@ -33,8 +34,7 @@ class Dialect:
     """What two versions of OpenAPI write differently."""
 
     definitions: str  # where references lead
-    int_or_string: Schema
-    quantity: Schema
+    scalars: dict[str, Schema]  # schemas of what is no model, by name
     wraps: bool  # a reference stands alone: what is said beside it goes around it
 
     def refer(self, name: str) -> Schema:
@@ -48,13 +48,28 @@ class Dialect:
         return schema | more
 
 
-V2 = Dialect(
-    "#/definitions/", {"type": "string", "format": "int-or-string"}, {"type": "string"}, False
-)
+_INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
+_QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
+
+
+def _scalars(int_or_string: Schema, quantity: Schema) -> dict[str, Schema]:
+    return {
+        _INT_OR_STRING: int_or_string | {"format": "int-or-string"} | _described("IntOrString"),
+        _QUANTITY: quantity | _described("Quantity"),
+    }
+
+
+def _described(name: str) -> Schema:
+    return {"description": sayings()[name]}
+
+
+V2 = Dialect("#/definitions/", _scalars({"type": "string"}, {"type": "string"}), False)
 V3 = Dialect(
     "#/components/schemas/",
-    {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
-    {"oneOf": [{"type": "string"}, {"type": "number"}]},
+    _scalars(
+        {"oneOf": [{"type": "integer"}, {"type": "string"}]},
+        {"oneOf": [{"type": "string"}, {"type": "number"}]},
+    ),
     True,
 )
 
@@ -80,10 +95,10 @@ def list_schema(gvk: tuple[str, str, str], item: str, metadata: str, dialect: Di
     group, version, kind = gvk
     items = {"type": "array", "items": dialect.refer(item), "description": f"Each {kind}."}
     names = {
-        name: {"type": "string", "description": about("List", name)}
+        name: {"type": "string", "description": about(["List"], name)}
         for name in ("apiVersion", "kind")
     }
-    about_page = {"description": about("List", "metadata")}
+    about_page = {"description": about(["List"], "metadata")}
     return {
         "description": f"{kind}s: all of them, or one page.",
         "type": "object",
@@ -103,7 +118,9 @@ def group_version_kind(group: str, version: str, kind: str) -> dict[str, str]:
 
 
 def description(model: type[Model]) -> str:
-    """A model's docstring as one paragraph or more, in plain quotes."""
+    """What is said of a model, or else its docstring, as paragraphs in plain quotes."""
+    if text := sayings().get(model.__name__):
+        return text
     paragraphs = (inspect.getdoc(model) or "").split("\n\n")
     return "\n\n".join(" ".join(text.split()) for text in paragraphs).replace("``", '"')
 
@@ -112,7 +129,7 @@ def _field(model: type[Model], name: str, info: FieldInfo, dialect: Dialect) -> 
     annotation = _annotation(info)
     found = _value(annotation, dialect)
     more: Schema = {}
-    if text := about(model.__name__, name) or _inner_description(annotation):
+    if text := about(_names(model), name) or _inner_description(annotation):
         more["description"] = text
     if found == _SCALARS[str] and name.endswith(_TIMES):
         more["format"] = "date-time"
@@ -120,6 +137,11 @@ def _field(model: type[Model], name: str, info: FieldInfo, dialect: Dialect) -> 
         more["default"] = info.default
     merge = next((given for given in info.metadata if isinstance(given, Merge)), None)
     return dialect.beside(found, more | _extensions(merge, get_origin(annotation) is list))
+
+
+def _names(model: type[Model]) -> list[str]:
+    """The names under which a field may be described: the model's, and those it inherits from."""
+    return [base.__name__ for base in model.__mro__]
 
 
 def _annotation(info: FieldInfo) -> Any:
@@ -158,7 +180,7 @@ def _union(members: list[Any], dialect: Dialect) -> Schema:
     """``X | None`` is X; the only others are quantities, and numbers or names."""
     if len(members) == 1:
         return _value(members[0], dialect)
-    return dialect.quantity if float in members else dialect.int_or_string
+    return dialect.refer(_QUANTITY if float in members else _INT_OR_STRING)
 
 
 def _extensions(merge: Merge | None, is_list: bool) -> Schema:

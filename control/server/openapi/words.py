@@ -1,19 +1,30 @@
-"""What each field means: fields.txt, by model and field. Pure."""
+"""What each kind and field means: the texts in fields/.
 
-from collections.abc import Mapping
+A line is ``Model.field: text``, or ``field: text`` where a field means the same in every model that
+has it; ``Model: text`` stands for the model's own docstring. A field that holds a model may go
+without: then the model's docstring stands there.
+Source of the meanings: https://kubernetes.io/docs/reference/kubernetes-api/
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 
 
-def about(model: str, field: str) -> str:
-    """What a field of a model is for, or a field of that name in any model; empty if unsaid."""
+def about(owners: Iterable[str], field: str) -> str:
+    """What a field is for: as the first of its owners says, else as all do; empty if unsaid."""
     said = sayings()
-    return said.get(f"{model}.{field}") or said.get(field, "")
+    own = (said.get(f"{owner}.{field}") for owner in owners)
+    return next(filter(None, own), "") or said.get(field, "")
 
 
 @cache
 def sayings() -> Mapping[str, str]:
-    """The texts by ``Model.field``, or by ``field`` where it means the same in all models."""
-    text = (files(__package__) / "fields.txt").read_text(encoding="utf-8")
-    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
-    return {name: said for name, _, said in (line.partition(": ") for line in lines)}
+    """The texts by ``Model.field``, ``field`` where it means the same in all, and ``Model``."""
+    return {name: said for name, _, said in (line.partition(": ") for line in _lines())}
+
+
+def _lines() -> Iterator[str]:
+    for file in (files(__package__) / "fields").iterdir():
+        text = file.read_text(encoding="utf-8")
+        yield from (line for line in text.splitlines() if line and not line.startswith("#"))
