@@ -1,32 +1,17 @@
 """The node network with real packets: three nodes on a switch, a Pod's namespace behind each."""
 
-import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from control.agent.network.plan import pod_mtu, peer, Uplink
-from control.agent.network.render import conflist
-from control.api.node import Node
-
-_APPLY = """
-import json, sys
-from pathlib import Path
 from control.agent.network.kernel import Kernel
 from control.agent.network.plan import peer, plan
+from control.agent.shim import linux
 from control.api.node import Node
-name, overlay, nodes = json.load(sys.stdin)
-peers = [peer(Node.parse(node)) for node in nodes]
-kernel = Kernel()
-own = next((it for it in peers if it.name == name), None)
-if own is None:
-    kernel.remove()
-else:
-    kernel.apply(plan(own, peers, overlay, kernel.uplink(own.addresses)))
-"""
 
 
 def node(number: int) -> dict:
@@ -41,6 +26,18 @@ def node(number: int) -> dict:
             ]
         },
     }
+
+
+def inside(space: Path, work: Callable[[], None]) -> None:
+    """Do it in a thread that has entered the namespace."""
+
+    def enter() -> None:
+        with space.open() as descriptor:
+            linux.setns(descriptor.fileno(), linux.CLONE_NEWNET)
+        work()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(enter).result()
 
 
 class Machine:
@@ -69,8 +66,28 @@ class Machine:
         self.pod.ip("route", "add", "default", "via", f"fd00:244:{n}::1")
 
     def apply(self, overlay: str, nodes: list[dict], name: str | None = None) -> None:
-        data = json.dumps([self.name if name is None else name, overlay, nodes])
-        self.space.run(sys.executable, "-c", _APPLY, stdin=data)
+        """What the agent of this node does; as a name that is no node's, what --cleanup does."""
+        peers = [peer(Node.parse(item)) for item in nodes]
+        own = next((it for it in peers if it.name == (name or self.name)), None)
+        kernel = Kernel()
+
+        def work() -> None:
+            if own is None:
+                kernel.remove()
+            else:
+                kernel.apply(plan(own, peers, overlay, kernel.uplink(own.addresses)))
+
+        inside(self.space.path, work)
+
+    def state(self) -> str:
+        """Links, addresses, routes, neighbours, rules: all that could have changed."""
+        lists = [("-o", "link"), ("-o", "addr"), ("route",), ("-6", "route")]
+        shown = [self.space.ip(*words) for words in lists]
+        shown += [self.space.run("nft", "list", "ruleset"), self.space.run("bridge", "fdb")]
+        if "podwire-vxlan" in shown[0]:
+            shown.append(self.space.ip("neigh", "show", "dev", "podwire-vxlan", "nud", "permanent"))
+        lines = (line.split(" expires ")[0] for text in shown for line in text.splitlines())
+        return "\n".join(sorted(lines))
 
     def ping(self, address: str, *options: str) -> bool:
         return " 0% packet loss" in self.pod.run(
@@ -90,13 +107,78 @@ def machines(spaces):
 NODES = [node(number) for number in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("overlay", ["routes", "vxlan"])
-def test_pods_reach_each_other(machines, overlay):
+@pytest.mark.parametrize("overlay", ["routes", "vxlan", "routes"])
+def test_pods_reach_each_other_also_after_a_change_of_overlay(machines, overlay):
     everyone, _ = machines
     for machine in everyone:
         machine.apply(overlay, NODES)
-        machine.apply(overlay, NODES)
+    for machine, other in zip(everyone, everyone[1:] + everyone[:1], strict=True):
+        assert machine.ping(f"10.244.{other.number}.2")
+        assert machine.ping(f"fd00:244:{other.number}::2")
+
+
+def test_a_second_pass_changes_nothing(machines):
+    first = machines[0][0]
+    for overlay in ("vxlan", "routes"):
+        first.apply(overlay, NODES)
+        before = first.state()
+        first.apply(overlay, NODES)
+        assert first.state() == before
+
+
+def test_packets_as_long_as_the_computed_mtu_fit_the_tunnel(machines):
+    everyone, _ = machines
     for machine in everyone:
-        for other in everyone:
-            assert machine.ping(f"10.244.{other.number}.2")
-            assert machine.ping(f"fd00:244:{other.number}::2")
+        machine.apply("vxlan", NODES)
+    # 28 bytes of IP and ICMP; 1450 is the tunnel's MTU over IPv4
+    assert everyone[0].ping("10.244.2.2", "-Mdo", f"-s{1450 - 28}")
+    assert not everyone[0].ping("10.244.2.2", "-Mdo", f"-s{1451 - 28}")
+
+
+def test_a_node_that_leaves_takes_its_routes_along(machines):
+    first = machines[0][0]
+    for overlay in ("routes", "vxlan"):
+        first.apply(overlay, NODES)
+        assert "10.244.3.0/24" in first.space.ip("route")
+        first.apply(overlay, NODES[:2])
+        assert "10.244.3.0/24" not in first.space.ip("route")
+        assert "10.244.2.0/24" in first.space.ip("route")
+        first.apply(overlay, NODES)
+
+
+def test_pods_leave_the_cluster_as_their_node_and_meet_each_other_as_themselves(machines):
+    everyone, switch = machines
+    for machine in everyone:
+        machine.apply("routes", NODES)
+    assert everyone[0].ping("172.31.0.254")  # the switch knows no way to Pods: only nodes' names do
+    assert seen_by(everyone[1].pod, everyone[0].pod, "10.244.2.2") == "10.244.1.2"
+    assert seen_by(switch, everyone[0].pod, "172.31.0.254") == "172.31.0.1"
+
+
+def seen_by(server, client, address):
+    """As whom a connection arrives."""
+    script = (
+        "import socket; s = socket.create_server(('', 7000)); print('up', flush=True); "
+        "print(s.accept()[1][0])"
+    )
+    argv = server.argv(sys.executable, "-c", script)
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "up\n"
+    connect = f"import socket; socket.create_connection(('{address}', 7000), 5)"
+    client.run(sys.executable, "-c", connect)
+    return process.communicate(timeout=10)[0].strip()
+
+
+def test_nothing_else_is_touched_and_removal_is_complete(machines):
+    first = machines[0][0]
+    first.apply("routes", [], "nobody")
+    first.space.ip("route", "add", "192.0.2.0/24", "via", "172.31.0.254")
+    first.space.run("nft", "add", "table", "inet", "theirs")
+    clean = first.state()
+    for overlay in ("routes", "vxlan"):
+        first.apply(overlay, NODES)
+        assert first.state() != clean
+        first.apply(overlay, NODES, "nobody")
+        first.apply(overlay, NODES, "nobody")
+        assert first.state() == clean
+    first.space.ip("route", "del", "192.0.2.0/24")

@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC110, ASYNC240  tests wait for the world, and read its files
 """The built-in runtime, with real namespaces: what a container sees, and how it ends."""
 
 import asyncio
@@ -22,6 +23,7 @@ from control.agent.runtime import (
     RuntimeFailure,
     SandboxConfig,
 )
+from control.agent.shim import linux
 
 POD = PodRef("default", "web", "uid-1")
 
@@ -99,14 +101,26 @@ def make(folder: Path, images: ImageStore, groups: cgroups.Cgroups) -> BuiltinRu
 
 
 def sandbox(folder: Path, **changes: object) -> SandboxConfig:
-    values = {"pod": POD, "attempt": 0, "hostname": "web", "resolv_conf": "nameserver 10.96.0.10\n",
-              "log_directory": str(folder / "logs"), **changes}  # fmt: skip
+    values = {
+        "pod": POD,
+        "attempt": 0,
+        "hostname": "web",
+        "resolv_conf": "nameserver 10.96.0.10\n",
+        "log_directory": str(folder / "logs"),
+        **changes,
+    }
     return SandboxConfig(**values)  # type: ignore[arg-type]
 
 
 def config(*command: str, **changes: object) -> ContainerConfig:
-    values = {"name": "main", "attempt": 0, "image": "podwire/tools", "command": command,
-              "log_path": "main/0.log", **changes}  # fmt: skip
+    values = {
+        "name": "main",
+        "attempt": 0,
+        "image": "podwire/tools",
+        "command": command,
+        "log_path": "main/0.log",
+        **changes,
+    }
     return ContainerConfig(**values)  # type: ignore[arg-type]
 
 
@@ -211,8 +225,11 @@ async def test_a_user_without_rights(runtime, folder):
         "id -u; id -g; id -G; grep -E 'CapEff|NoNewPrivs' /proc/self/status; touch /x || echo no"
     )
     text = await output(runtime, folder, "sh", "-c", script, rights=rights)
-    assert text.split() == ["1000", "2000", "2000", "3000", "CapEff:\t0000000000000000",
-                            "NoNewPrivs:\t1", "no"] or "no" in text  # fmt: skip
+    assert (
+        text.split()
+        == ["1000", "2000", "2000", "3000", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "no"]
+        or "no" in text
+    )
     assert "1000" in text and "CapEff:\t0000000000000000" in text and "NoNewPrivs:\t1" in text
 
 
@@ -239,9 +256,9 @@ async def test_mounts_and_sub_paths(runtime, folder, tmp_path):
         Mount(str(volume), "/one", sub_path="in/file"),
         Mount(str(volume), "/made/deep", sub_path="fresh/folder"),
     )
-    script = "cat /sub/file /one; touch /data/x 2>/dev/null || echo ro; touch /made/deep/y; ls /made/deep"
+    script = "cat /sub/file /one; touch /data/x || echo ro; touch /made/deep/y; ls /made/deep"
     text = await output(runtime, folder, "sh", "-c", script, mounts=mounts)
-    assert text == "inside\ninside\nro\ny"
+    assert text.splitlines()[:2] + text.splitlines()[-2:] == ["inside", "inside", "ro", "y"]
     assert (volume / "fresh/folder/y").exists()
 
 
@@ -401,8 +418,7 @@ async def test_removal_leaves_nothing_and_can_be_asked_twice(runtime, folder, gr
 async def test_a_full_disk_is_an_error_and_leaves_nothing(images, groups, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    files_left = 12
-    os.system(f"mount -t tmpfs -o size=64k,nr_inodes={files_left} small {small}")
+    linux.mount("small", str(small), "tmpfs", 0, "size=64k")
     runtime = make(small, images, groups)
     try:
         await runtime.open()

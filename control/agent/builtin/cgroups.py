@@ -30,7 +30,7 @@ _TRIES = 100
 class Layout:
     """Where the hierarchies are mounted, and under which prefix ours is in each of them."""
 
-    prefix: PurePosixPath
+    prefix: PurePosixPath  # relative to each mount
     unified: Path | None
     legacy: Mapping[str, Path]  # controller -> mount point
 
@@ -52,15 +52,15 @@ def discover(mountinfo: str, own: str, prefix: str = "") -> Layout:
             unified = unified or point
         elif kind == "cgroup":
             legacy.update((word, point) for word in options.split(",") if word in _CONTROLLERS)
-    return Layout(PurePosixPath(prefix or _own_prefix(own)), unified, legacy)
+    return Layout(PurePosixPath((prefix or _own_prefix(own)).strip("/")), unified, legacy)
 
 
-def _own_prefix(own: str) -> PurePosixPath:
+def _own_prefix(own: str) -> str:
     for line in own.splitlines():
         path = PurePosixPath(line.removeprefix("0::"))
         if line.startswith("0::") and path.parts[1:2] == ("podwire",):
-            return path.parent if path.name == "agent" else path
-    return PurePosixPath("/podwire")
+            return str(path.parent if path.name == "agent" else path)
+    return "podwire"
 
 
 class Cgroups:
@@ -129,7 +129,7 @@ class Cgroups:
         yield from sorted(set(self._layout.legacy.values()))
 
     def _relative(self, *parts: str) -> PurePosixPath:
-        return PurePosixPath(*self._layout.prefix.parts[1:], "pods", *parts)
+        return self._layout.prefix.joinpath("pods", *parts)
 
     def _enable(self, mount: Path, relative: PurePosixPath) -> set[str]:
         """Hand the controllers down to the folder's parent; those that the folder then has."""

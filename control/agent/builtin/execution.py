@@ -4,12 +4,14 @@ import asyncio
 import fcntl
 import json
 import os
+import signal
 import struct
 import termios
 from contextlib import suppress
 from typing import Any
 
 from control.agent.builtin import spawn
+from control.agent.builtin.command import Command, start
 from control.agent.runtime import ExecResult, RuntimeFailure
 
 _MOST_OUTPUT = 10 * 1024  # of a probe, as kubelet keeps
@@ -56,10 +58,10 @@ async def open_stream(spec: dict[str, Any], *, stdin: bool, merged: bool = False
 
 async def _start(
     report: int, terminal: tuple[int, int] | None, stdin: bool, merged: bool
-) -> asyncio.subprocess.Process:
+) -> Command:
     pipe, slave = asyncio.subprocess.PIPE, terminal[1] if terminal else None
-    return await asyncio.create_subprocess_exec(
-        *spawn.shim_command("exec", str(report)),
+    return await start(
+        spawn.shim_command("exec", str(report)),
         stdin=slave if slave is not None else pipe if stdin else asyncio.subprocess.DEVNULL,
         stdout=slave if slave is not None else pipe,
         stderr=slave if slave is not None else asyncio.subprocess.STDOUT if merged else pipe,
@@ -71,7 +73,7 @@ async def _start(
 class Stream:
     """`control.agent.runtime.ExecStream` of one command."""
 
-    def __init__(self, process: asyncio.subprocess.Process, master: int | None) -> None:
+    def __init__(self, process: Command, master: int | None) -> None:
         self._process, self._master = process, master
         if master is not None:
             os.set_blocking(master, False)
@@ -139,13 +141,14 @@ class Stream:
             self._master = None
         if self._process.stdin is not None:
             self._process.stdin.close()
-        with suppress(ProcessLookupError):
-            self._process.terminate()  # the shim kills the command, and reaps it
-        with suppress(TimeoutError):
+        self._process.send_signal(signal.SIGTERM)  # the shim kills the command, and reaps it
+        try:
             await asyncio.wait_for(self._process.wait(), _END_SECONDS)
-            return
-        self._process.kill()
-        await self._process.wait()
+        except TimeoutError:
+            self._process.send_signal(signal.SIGKILL)
+            await self._process.wait()
+        finally:
+            self._process.close()
 
 
 async def _write_all(terminal: int, data: bytes) -> None:

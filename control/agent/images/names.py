@@ -30,7 +30,7 @@ def normalise(reference: str) -> str:
         _DOMAIN.fullmatch(domain)
         and len(path) <= 255
         and _PATH.fullmatch(path)
-        and _TAG.fullmatch(tag or "latest")
+        and (tag is None or _TAG.fullmatch(tag))
         and (_DIGEST.fullmatch(digest) or ("@" not in reference))
     )
     if not valid:
@@ -59,10 +59,10 @@ def from_folder(folder: str) -> str:
     return unquote(folder)
 
 
-def _split_tag(rest: str) -> tuple[str, str]:
+def _split_tag(rest: str) -> tuple[str, str | None]:
     name, colon, tag = rest.rpartition(":")
     if not colon or "/" in tag:  # the colon was a port's
-        return rest, ""
+        return rest, None
     return name, tag
 
 

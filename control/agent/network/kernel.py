@@ -181,6 +181,8 @@ def _create_device(ip: Any, want: Tunnel) -> Any:
         "add", ifname=DEVICE, kind="vxlan", vxlan_id=VNI, vxlan_port=PORT, vxlan_learning=0,
         vxlan_link=_index(ip, want.uplink), address=want.mac, mtu=want.mtu, **local,
     )  # fmt: skip
+    # Nobody else has this MAC, and no node would hear the question: no wait for duplicates.
+    _set_sysctl(f"net/ipv6/conf/{DEVICE}/accept_dad", "0")
     link = _link(ip, DEVICE)
     ip.link("set", index=link["index"], state="up")
     return _link(ip, DEVICE)

@@ -122,6 +122,8 @@ class Actions:
         except (RuntimeFailure, BadReference, ClientError, OSError) as err:
             raise self._refused(pod, spec, err) from err
         record = self._around.record
+        present = f'Container image "{spec.image}" already present on machine'
+        record(pod, "Normal", "Pulled", present, spec.name)
         record(pod, "Normal", "Created", f"Created container: {spec.name}", spec.name)
         try:
             await self._around.runtime.start_container(container_id)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from control.agent.pods.probes import Asker, Course, Result, Target, probe_for_ever
 from control.agent.runtime import Container, Phase
-from control.api import container as api
 from control.api.pod import Pod
 
 Told = Callable[[str, str, str], None]  # kind of probe, container name, why it failed
@@ -57,12 +56,12 @@ class Health:
             self._end(self._states.pop(key))
         for key, container in running.items():
             if container.phase is Phase.RUNNING and key not in self._states:
-                state = self._states[key] = _State()
+                state = self._states[key] = _known(pod, key)
                 self._begin(state, Target(key, specs[container.name], address))
 
     def _begin(self, state: _State, target: Target) -> None:
         startup = target.spec.startup_probe
-        if startup is None:
+        if startup is None or state.started:
             self._on_started(state, target)
             return
 
@@ -78,9 +77,10 @@ class Health:
 
     def _on_started(self, state: _State, target: Target) -> None:
         state.started = True
-        state.ready = target.spec.readiness_probe is None
+        state.ready = state.ready or target.spec.readiness_probe is None
         if target.spec.readiness_probe:
-            course = Course(target.spec.readiness_probe, Result.FAILURE, eager=True)
+            initial = Result.SUCCESS if state.ready else Result.FAILURE
+            course = Course(target.spec.readiness_probe, initial, eager=not state.ready)
             self._run(state, target, course, "Readiness", self._readiness(state))
         if target.spec.liveness_probe:
             course = Course(target.spec.liveness_probe, Result.SUCCESS)
@@ -129,6 +129,10 @@ class Health:
         self._states.clear()
 
 
-def has_probes(spec: api.Container) -> bool:
-    """Whether anything of a container is asked about."""
-    return bool(spec.startup_probe or spec.liveness_probe or spec.readiness_probe)
+def _known(pod: Pod, container_id: str) -> _State:
+    """What an earlier agent published: a restart of the agent makes no Pod unready."""
+    statuses = (*pod.status.container_statuses, *pod.status.init_container_statuses)
+    for status in statuses:
+        if (status.container_id or "").endswith(f"//{container_id}"):
+            return _State(started=bool(status.started), ready=status.ready)
+    return _State()

@@ -1,7 +1,7 @@
 """A Pod's status from what runs: phase, conditions, container states. Pure; kubelet's rules."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from control.agent.images.names import InvalidName, normalise
 from control.agent.pods import decide
@@ -33,6 +33,8 @@ def compute(pod: Pod, facts: Facts, view: View) -> PodStatus:
     """The status to publish; conditions that others set are kept."""
     if view.rejected:
         return _rejected(pod, view)
+    if decide.past_deadline(pod, view.now):
+        facts = replace(facts, over=facts.over or "DeadlineExceeded")
     init = [_container(pod, facts, view, spec) for spec in pod.spec.init_containers]
     main = [_container(pod, facts, view, spec) for spec in pod.spec.containers]
     phase = _phase(pod, facts, init, main)
@@ -40,11 +42,10 @@ def compute(pod: Pod, facts: Facts, view: View) -> PodStatus:
     addresses = sandbox.addresses if sandbox else ()
     if sandbox and sandbox.host_network:
         addresses = view.host_addresses
-    over = facts.over or ("DeadlineExceeded" if decide.past_deadline(pod, view.now) else "")
     return PodStatus(
         phase=phase,
-        reason=over or None,
-        message=_OVER.get(over),
+        reason=facts.over or None,
+        message=_OVER.get(facts.over),
         conditions=_conditions(pod, view, phase, init, main, sandboxed=bool(sandbox)),
         host_ip=view.host_addresses[0] if view.host_addresses else None,
         host_ips=[api.IPAddress(ip=text) for text in view.host_addresses],

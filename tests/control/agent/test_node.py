@@ -1,0 +1,180 @@
+"""This node as an object, its admission of Pods, its flags, its probes' counting."""
+
+import dataclasses
+
+import pytest
+from click.testing import CliRunner
+
+from control.agent.admission import admit
+from control.agent.cli import main
+from control.agent.node import describe
+from control.agent.node.describe import Identity, Machine, differs, status
+from control.agent.pods.probes import Course, Result, Tally
+from control.api.container import Probe
+from control.api.node import Node
+from tests.control.agent.pods import pod
+
+ME = Identity("n1", ("172.31.0.11", "fd00::11"), (("zone", "a"),))
+MACHINE = Machine(4, 8 * 1024**3, 4 * 1024**3, 100 * 1024**3, 50 * 1024**3, 32768, 100)
+
+
+def report(machine=MACHINE, before=(), problem="", now=0.0):
+    return status(ME, machine, before, network_problem=problem, images=(), now=now)
+
+
+def conditions(found):
+    return {it.type: (it.status, it.reason) for it in found.conditions}
+
+
+def test_a_ready_node():
+    found = report()
+    assert conditions(found) == {
+        "MemoryPressure": ("False", "SufficientMemory"),
+        "DiskPressure": ("False", "NoDiskPressure"),
+        "PIDPressure": ("False", "SufficientPID"),
+        "Ready": ("True", "KubeletReady"),
+    }
+    assert [(it.type, it.address) for it in found.addresses] == [
+        ("InternalIP", "172.31.0.11"),
+        ("InternalIP", "fd00::11"),
+        ("Hostname", "n1"),
+    ]
+    assert found.allocatable["memory"] == "8388608Ki" and found.allocatable["pods"] == "110"
+
+
+def test_a_node_under_pressure():
+    tight = Machine(4, 8 * 1024**3, 50 * 1024**2, 100, 5, 1000, 990)
+    found = conditions(report(tight))
+    assert [found[name][0] for name in ("MemoryPressure", "DiskPressure", "PIDPressure")] == [
+        "True"
+    ] * 3
+
+
+def test_without_a_network_it_is_not_ready_and_says_why():
+    ready = next(it for it in report(problem="no networks found").conditions if it.type == "Ready")
+    assert (ready.status, ready.reason) == ("False", "KubeletNotReady")
+    assert "NetworkPluginNotReady message:no networks found" in ready.message
+
+
+def test_times_of_transition_and_what_is_worth_a_write():
+    first = report(now=0.0)
+    second = report(before=first.conditions, now=60.0)
+    assert {it.last_transition_time for it in second.conditions} == {"1970-01-01T00:00:00Z"}
+    assert {it.last_heartbeat_time for it in second.conditions} == {"1970-01-01T00:01:00Z"}
+    assert not differs(first, second)
+    less = dataclasses.replace(MACHINE, memory_available=3 * 1024**3)
+    assert not differs(first, report(less))
+    assert differs(first, report(problem="x"))
+
+
+def test_labels():
+    found = describe.labels(ME)
+    assert found["kubernetes.io/hostname"] == "n1" and found["kubernetes.io/os"] == "linux"
+    assert found["zone"] == "a"
+
+
+def test_the_host_is_seen(tmp_path):
+    seen = describe.look(tmp_path)
+    assert seen.cpus > 0 and seen.memory > 0 and seen.disk > 0 and seen.kernel
+
+
+NODE = Node.parse(
+    {
+        "metadata": {"name": "n1", "labels": {"disk": "ssd"}},
+        "status": {"allocatable": {"cpu": "1", "memory": "1Gi", "pods": "3"}},
+    }
+)
+
+
+def asks(cpu, **more):
+    return pod(container={"resources": {"requests": {"cpu": cpu}}}, **more)
+
+
+def test_admission():
+    assert admit(asks("500m"), [asks("500m")], NODE) is None
+    refusal = admit(asks("600m"), [asks("500m")], NODE)
+    assert refusal.reason == "OutOfcpu"
+    assert refusal.message == (
+        "Node didn't have enough resource: cpu, requested: 600, used: 500, capacity: 1000"
+    )
+    assert admit(pod(), [pod()] * 3, NODE).reason == "OutOfpods"
+    assert admit(pod(nodeSelector={"disk": "ssd"}), [], NODE) is None
+    assert admit(pod(nodeSelector={"disk": "hdd"}), [], NODE).reason == "NodeAffinity"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("net.ipv4.tcp_syncookies", None),
+        ("net/ipv4/tcp_syncookies", None),
+        ("kernel.panic", "SysctlForbidden"),
+        ("net.ipv4.ip_forward", "SysctlForbidden"),
+        ("net.ipv4.../../kernel/panic", "SysctlForbidden"),
+    ],
+)
+def test_sysctls(name, reason):
+    item = pod(securityContext={"sysctls": [{"name": name, "value": "1"}]})
+    found = admit(item, [], NODE)
+    assert (found.reason if found else None) == reason
+
+
+@pytest.mark.parametrize(
+    ("answers", "result"),
+    [
+        ("F", "U"),
+        ("FF", "U"),
+        ("FFF", "F"),
+        ("FFSFF", "S"),
+        ("FFFS", "S"),
+        ("FUFUF", "F"),
+        ("S", "S"),
+    ],
+)
+def test_thresholds(answers, result):
+    kinds = {"F": Result.FAILURE, "S": Result.SUCCESS, "U": Result.UNKNOWN}
+    tally = Tally(Result.UNKNOWN)
+    for answer in answers:
+        tally = tally.count(kinds[answer], Probe())
+    assert tally.result is kinds[result]
+
+
+def test_a_success_threshold():
+    tally = Tally(Result.FAILURE)
+    probe = Probe(success_threshold=2)
+    tally = tally.count(Result.SUCCESS, probe)
+    assert tally.result is Result.FAILURE
+    assert tally.count(Result.SUCCESS, probe).result is Result.SUCCESS
+
+
+def test_readiness_hurries_to_its_first_success():
+    course, probe = Course(Probe(period_seconds=5), Result.FAILURE, eager=True), Probe()
+    tally = Tally(Result.FAILURE)
+    assert [round(course.pause(tally, tries), 1) for tries in range(8)] == [
+        0.1,
+        0.2,
+        0.4,
+        0.8,
+        1.6,
+        3.2,
+        5,
+        5,
+    ]
+    assert course.pause(tally.count(Result.SUCCESS, probe), 0) == 5
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--node-ip", "x"], "--node-ip: 'x' does not appear to be an IPv4 or IPv6 address"),
+        (["--node-ip", "1.1.1.1,2.2.2.2"], "at most one IPv4 and one IPv6"),
+        (["--cluster-cidr", "10.0.0.1/8"], "--cluster-cidr: 10.0.0.1/8 has host bits set"),
+        (["--node-labels", "x"], "--node-labels: 'x' is not KEY=VALUE"),
+        (["--tls-cert", "/x"], "go together"),
+        (["--overlay", "x"], "Invalid value for '--overlay'"),
+        ([], "Missing option '--kubeconfig'"),
+    ],
+)
+def test_bad_flags_are_one_clear_line(flags, text):
+    done = CliRunner().invoke(main, flags)
+    assert done.exit_code == 2 and text in done.output
+    assert "Traceback" not in done.output

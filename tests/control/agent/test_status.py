@@ -1,0 +1,185 @@
+"""A Pod's status from what runs, as kubelet would put it."""
+
+import pytest
+
+from control.agent.pods.backoff import Failure, Streak
+from control.agent.pods.decide import Facts
+from control.agent.pods.publish import patch_for
+from control.agent.pods.status import View, compute, merge
+from control.api.meta import Condition
+from control.api.pod import PodStatus
+from tests.control.agent.pods import container, pod, sandbox
+
+NOW = 2000.0
+VIEW = View(NOW, ("172.31.0.11",))
+BOX = (sandbox(),)
+
+
+def status(item, *, view=VIEW, **facts):
+    return compute(item, Facts(**facts), view)
+
+
+def conditions(found):
+    return {it.type: it.status for it in found.conditions}
+
+
+def test_a_fresh_pod_is_pending():
+    found = status(pod("a", "b"))
+    assert found.phase == "Pending"
+    assert [it.state.waiting.reason for it in found.container_statuses] == ["ContainerCreating"] * 2
+    assert conditions(found)["PodReadyToStartContainers"] == "False"
+    assert conditions(found)["PodScheduled"] == "True"
+    assert found.pod_ip is None and found.host_ip == "172.31.0.11"
+    assert found.start_time == "1970-01-01T00:33:20Z"
+
+
+def test_a_ready_pod():
+    it = container()
+    found = status(
+        pod(),
+        sandboxes=BOX,
+        containers=(it,),
+        started=frozenset({it.id}),
+        view=View(NOW, ("172.31.0.11",), ready=frozenset({it.id})),
+    )
+    assert found.phase == "Running"
+    assert set(conditions(found).values()) == {"True"}
+    assert (found.pod_ip, [ip.ip for ip in found.pod_ips]) == (
+        "10.244.0.5",
+        ["10.244.0.5", "fd00::5"],
+    )
+    (only,) = found.container_statuses
+    assert (only.ready, only.started, only.restart_count) == (True, True, 0)
+    assert only.container_id == f"podwire://{it.id}"
+    assert only.image == "docker.io/podwire/tools:latest"
+
+
+def test_one_that_is_not_ready_says_who():
+    it = container()
+    found = status(pod(), sandboxes=BOX, containers=(it,), started=frozenset({it.id}))
+    ready = next(it for it in found.conditions if it.type == "Ready")
+    assert (ready.status, ready.reason) == ("False", "ContainersNotReady")
+    assert ready.message == "containers with unready status: [main]"
+
+
+def test_readiness_gates_hold_a_pod_back():
+    it = container()
+    item = pod(readinessGates=[{"conditionType": "lb"}])
+    view = View(NOW, (), ready=frozenset({it.id}))
+    found = status(item, sandboxes=BOX, containers=(it,), started=frozenset({it.id}), view=view)
+    assert conditions(found)["ContainersReady"] == "True"
+    assert conditions(found)["Ready"] == "False"
+
+
+def test_a_crash_loop():
+    ended = container(code=1, attempt=2, finished=NOW - 5)
+    found = status(pod(), sandboxes=BOX, containers=(ended,), streaks={"main": Streak(2, NOW - 8)})
+    (only,) = found.container_statuses
+    assert only.state.waiting.reason == "CrashLoopBackOff"
+    assert only.state.waiting.message.startswith("back-off 20s restarting failed container=main")
+    assert (only.last_state.terminated.exit_code, only.restart_count) == (1, 2)
+    assert found.phase == "Running"
+
+
+def test_an_image_that_is_missing():
+    failure = Failure("ImagePullBackOff", "import it", 1, NOW + 1)
+    found = status(pod(), sandboxes=BOX, failures={"main": failure})
+    waiting = found.container_statuses[0].state.waiting
+    assert (waiting.reason, waiting.message, found.phase) == (
+        "ImagePullBackOff",
+        "import it",
+        "Pending",
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "phase"),
+    [
+        ("Never", 0, "Succeeded"),
+        ("Never", 1, "Failed"),
+        ("OnFailure", 0, "Succeeded"),
+        ("OnFailure", 1, "Running"),
+        ("Always", 0, "Running"),
+    ],
+)
+def test_phases_of_what_has_ended(policy, code, phase):
+    found = status(pod(restartPolicy=policy), sandboxes=BOX, containers=(container(code=code),))
+    assert found.phase == phase
+
+
+def test_a_completed_pod_is_not_ready_for_that_reason():
+    found = status(pod(restartPolicy="Never"), sandboxes=BOX, containers=(container(code=0),))
+    assert next(it.reason for it in found.conditions if it.type == "Ready") == "PodCompleted"
+
+
+def test_init_containers():
+    item = pod(init=("one", "two"))
+    found = status(item, sandboxes=BOX, containers=(container("one", code=0), container("two")))
+    assert found.phase == "Pending"
+    assert found.container_statuses[0].state.waiting.reason == "PodInitializing"
+    initialized = next(it for it in found.conditions if it.type == "Initialized")
+    assert initialized.message == "containers with incomplete status: [two]"
+    failed = (container("one", code=1),)
+    assert (
+        status(pod(init=("one",), restartPolicy="Never"), sandboxes=BOX, containers=failed).phase
+        == "Failed"
+    )
+
+
+def test_what_is_over_stays_over():
+    item = pod(status={"phase": "Failed", "reason": "Evicted"})
+    assert status(item).phase == "Failed"
+
+
+def test_a_deleted_pod_ends_failed_or_succeeded():
+    item = pod(meta={"deletionTimestamp": "2026-11-22T12:00:00Z"})
+    assert status(item, sandboxes=BOX, containers=(container(code=137),)).phase == "Failed"
+    assert status(item, sandboxes=BOX, containers=(container(code=0),)).phase == "Succeeded"
+    assert status(item, sandboxes=BOX, containers=(container(),)).phase == "Running"
+
+
+def test_the_deadline_fails_a_pod():
+    item = pod(activeDeadlineSeconds=1, status={"startTime": "1970-01-01T00:33:00Z"})
+    found = status(item, sandboxes=BOX, containers=(container(),))
+    assert (found.phase, found.reason) == ("Failed", "DeadlineExceeded")
+
+
+def test_a_refused_pod():
+    found = status(pod(), view=View(NOW, (), rejected=("OutOfcpu", "Node didn't have enough")))
+    assert (found.phase, found.reason) == ("Failed", "OutOfcpu")
+    assert found.message == "Pod was rejected: Node didn't have enough"
+
+
+def test_host_network_pods_have_the_nodes_address():
+    box = sandbox(host_network=True)
+    found = status(pod(hostNetwork=True), sandboxes=(box,), containers=(container(),))
+    assert found.pod_ip == "172.31.0.11"
+
+
+def test_transition_times_move_only_with_the_status():
+    old = [
+        Condition(type="Ready", status="True", last_transition_time="A"),
+        Condition(type="lb", status="True", last_transition_time="B"),
+    ]
+    same, kept = merge(old, [Condition(type="Ready", status="True")], NOW)
+    assert same.last_transition_time == "A" and kept.type == "lb"
+    changed, _ = merge(old, [Condition(type="Ready", status="False")], NOW)
+    assert changed.last_transition_time == "1970-01-01T00:33:20Z"
+
+
+def test_a_status_is_written_once():
+    item = pod()
+    found = status(item)
+    patch = patch_for(item, found)
+    assert patch["phase"] == "Pending"
+    again = pod(status=found.wire())
+    assert patch_for(again, status(again)) == {}
+
+
+def test_a_patch_takes_back_what_is_no_more():
+    item = pod(status={"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}]})
+    assert patch_for(item, PodStatus(phase="Failed")) == {
+        "phase": "Failed",
+        "podIP": None,
+        "podIPs": None,
+    }
