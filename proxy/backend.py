@@ -18,8 +18,12 @@ class Backend(Protocol):
         After a failure the kernel's state counts as unknown, and the next call writes all anew.
         """
 
-    def remove(self) -> None:
-        """Remove everything that any version of this backend wrote; may be asked twice."""
+    def remove(self, *, keep_own: bool = False) -> None:
+        """Remove everything that any run of this backend wrote; may be asked twice.
+
+        ``keep_own`` spares what this one has in force, and so removes only what runs with other
+        options left elsewhere.
+        """
 
 
 # --proxy-mode: the module whose ``open_backend(settings, options)`` makes the backend.

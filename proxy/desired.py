@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
-from proxy.endpoints import usable
+from proxy.endpoints import ready_here, usable
 from proxy.model import (
     Address,
     Endpoint,
@@ -105,6 +105,7 @@ class Portal:
     local: tuple[Target, ...]
     anywhere: bool
     health_check_port: int = 0
+    ready_here: tuple[Address, ...] = ()  # for health checks alone, and empty where there are none
 
     @property
     def name(self) -> str:
@@ -158,7 +159,8 @@ def _portal(
     service: Service, port: Port, cluster_ip: Address, endpoints: Iterable[Endpoint], node: NodeView
 ) -> Portal:
     family = family_of(cluster_ip)
-    pools = usable((one for one in endpoints if one.target.address.version == family), node)
+    ours = [one for one in endpoints if one.target.address.version == family]
+    pools = usable(ours, node)
     return Portal(
         service=service.key,
         port_name=port.name,
@@ -177,6 +179,7 @@ def _portal(
         local=pools.local,
         anywhere=pools.anywhere,
         health_check_port=service.health_check_port,
+        ready_here=ready_here(ours) if service.health_check_port else (),
     )
 
 

@@ -7,7 +7,7 @@ The rules are those of upstream's CategorizeEndpoints: KEP-2086 (internalTraffic
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from proxy.model import Endpoint, NodeView, Target
+from proxy.model import Address, Endpoint, NodeView, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,11 @@ def usable(endpoints: Iterable[Endpoint], node: NodeView) -> Usable:
     here = [one for one in everyone if one.local]
     local = [one for one in here if one.ready] or _leaving(here)
     return Usable(_targets(cluster), _targets(local), bool(cluster))
+
+
+def ready_here(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
+    """The addresses of this node's ready endpoints, which health checks count."""
+    return tuple(sorted({one.target.address for one in endpoints if one.local and one.ready}))
 
 
 def merged(endpoints: Iterable[Endpoint]) -> list[Endpoint]:

@@ -38,6 +38,7 @@ class Feed:
         self._metrics = metrics
         self._changed = changed
         self._proxy_name = proxy_name
+        self.has_ranges = asyncio.Event()  # set once the Node has its Pod ranges
 
     def service(self, old: Service | None, new: Service | None) -> None:
         """A Service came, changed or went."""
@@ -62,6 +63,8 @@ class Feed:
         if new is not None:
             complaints = Complaints(f"Node {new.metadata.name}")
             self._tracker.set_node(parse_node(new, complaints))
+            if self._tracker.node.pod_cidrs:
+                self.has_ranges.set()
             self._done(complaints)
 
     def _done(self, complaints: Complaints) -> None:

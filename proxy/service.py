@@ -3,16 +3,19 @@
 import logging
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from control.client import Client
+from proxy.apply import Kernel
 from proxy.backend import open_backend
-from proxy.cleaner import Cleaner
-from proxy.config import Config
+from proxy.config import Config, pods_of
 from proxy.feed import Feed, following
 from proxy.health import Health
 from proxy.metrics import Metrics
 from proxy.model import NodeView
-from proxy.sync import Pace, Syncer
+from proxy.service_health import ServiceHealth
+from proxy.settings import Settings
+from proxy.sync import Syncer
 from proxy.sysctl import prepare
 from proxy.tracker import Tracker
 from proxy.web import health_routes, metrics_routes, serving
@@ -25,24 +28,31 @@ async def serve(config: Config, client: Client) -> None:
     health, metrics = Health(time.time), Metrics()
     settings = prepare(config.settings)
     tracker = Tracker(NodeView(config.node_name), settings.families)
+    syncer = Syncer(tracker, health, metrics, config.min_sync_period)
+    feed = Feed(tracker, metrics, syncer.changed, config.proxy_name)
     async with AsyncExitStack() as stack:
-        if config.healthz:
-            routes = health_routes(health)
-            await stack.enter_async_context(
-                serving(routes, config.healthz.host, config.healthz.port)
-            )
-        if config.metrics:
-            routes = metrics_routes(metrics, config.mode)
-            await stack.enter_async_context(
-                serving(routes, config.metrics.host, config.metrics.port)
-            )
-        backend = open_backend(config.mode, settings, config.backend_options)
-        cleaner, pace = Cleaner(settings), Pace(config.min_sync_period)
-        syncer = Syncer(tracker, backend, cleaner, health, metrics, pace)
-        feed = Feed(tracker, metrics, syncer.changed, config.proxy_name)
+        for routes, listen in (
+            (health_routes(health), config.healthz),
+            (metrics_routes(metrics, config.mode), config.metrics),
+        ):
+            if listen:
+                await stack.enter_async_context(serving(routes, listen.host, listen.port))
         await stack.enter_async_context(
             following(client, feed, config.node_name, config.proxy_name)
         )
+        if config.pods_by_node:
+            settings = await _with_node_ranges(settings, feed, tracker)
+        backend = open_backend(config.mode, settings, config.backend_options)
+        checks = ServiceHealth(health)
+        stack.push_async_callback(checks.close)
         log.info("node %s: serving Services by %s", config.node_name, config.mode)
-        syncer.changed()
-        await syncer.run()
+        kernel = Kernel(config.mode, backend, settings, metrics)
+        await syncer.run(kernel.apply, checks.update)
+
+
+async def _with_node_ranges(settings: Settings, feed: Feed, tracker: Tracker) -> Settings:
+    """Pods told by this Node's own ranges, for which a new node has to wait."""
+    if not tracker.node.pod_cidrs:
+        log.info("waiting for Node %s to be given its Pod ranges", tracker.node.name)
+    await feed.has_ranges.wait()
+    return replace(settings, pods=pods_of(tracker.node.pod_cidrs))

@@ -1,17 +1,15 @@
-"""The loop around it all: objects change, the tracker says what should be, the backend does it.
+"""The loop: objects change, the tracker says what should be, an applier does it.
 
-informers ──► tracker ──(dirty)──► one worker thread: backend.apply
-                                       │ failure: logged once, tried again with back-off
-                                       └ success: healthz and metrics learn of it
+informers ──► tracker ──(changed)──► one worker thread: applier
+                                        │ failure: logged once, tried again with back-off
+                                        └ success: healthz and metrics learn of it
 """
 
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 
-from proxy.backend import Backend
-from proxy.cleaner import Cleaner
 from proxy.desired import Desired
 from proxy.errors import ProxyError
 from proxy.health import Health
@@ -24,32 +22,21 @@ log = logging.getLogger("podwire.proxy")
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 10.0
 
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Seconds from one sync to the next, at least."""
-
-    least: float = 0.01
+Applier = Callable[[Desired, NodeView], None]  # blocks; raises ProxyError
+Listener = Callable[[Desired], Awaitable[None]]  # learns of what is now in force
 
 
 class Syncer:
     """Brings the kernel to the tracker's state whenever that changed; `run` it as a task."""
 
     def __init__(
-        self,
-        tracker: Tracker,
-        backend: Backend,
-        cleaner: Cleaner,
-        health: Health,
-        metrics: Metrics,
-        pace: Pace,
+        self, tracker: Tracker, health: Health, metrics: Metrics, least_seconds: float
     ) -> None:
+        """``least_seconds`` pass between two syncs; changes meanwhile share the next one."""
         self._tracker = tracker
-        self._backend = backend
-        self._cleaner = cleaner
         self._health = health
         self._metrics = metrics
-        self._pace = pace
+        self._least = least_seconds
         self._dirty = asyncio.Event()
         self._failing = ""
 
@@ -60,37 +47,34 @@ class Syncer:
         self._metrics.set("sync_proxy_rules_last_queued_timestamp_seconds", time.time())
         self._dirty.set()
 
-    async def run(self) -> None:
-        """Sync for ever. Changes that come during a sync share the next one."""
+    async def run(self, apply: Applier, listener: Listener) -> None:
+        """Sync for ever; the first time at once."""
+        self.changed()
         retry = _FIRST_RETRY
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            if await self._sync():
+            want = self._tracker.desired()
+            if await self._sync(apply, want):
                 retry = _FIRST_RETRY
-                await asyncio.sleep(self._pace.least)
+                await listener(want)
+                await asyncio.sleep(self._least)
             else:
                 self._dirty.set()
                 await asyncio.sleep(retry)
                 retry = min(retry * 2, _LAST_RETRY)
 
-    async def _sync(self) -> bool:
+    async def _sync(self, apply: Applier, want: Desired) -> bool:
         since = self._health.taken()
-        want, node = self._tracker.desired(), self._tracker.node
         began = time.monotonic()
         try:
-            await asyncio.to_thread(self._apply, want, node)
+            await asyncio.to_thread(apply, want, self._tracker.node)
         except ProxyError as err:
             self._health.failed(since)
             self._failed(str(err))
             return False
-        self._succeeded(want, node, since, time.monotonic() - began)
+        self._succeeded(len(want), since, time.monotonic() - began)
         return True
-
-    def _apply(self, want: Desired, node: NodeView) -> None:
-        """In the worker thread. Flows are looked at only once the rules send new ones aright."""
-        self._backend.apply(want, node)
-        self._metrics.add("stale_conntrack_entries_deleted_total", self._cleaner.clean(want))
 
     def _failed(self, why: str) -> None:
         self._metrics.add("sync_failures_total")
@@ -98,7 +82,7 @@ class Syncer:
             log.error("sync failed, trying again: %s", why)
         self._failing = why
 
-    def _succeeded(self, want: Desired, node: NodeView, since: float | None, took: float) -> None:
+    def _succeeded(self, count: int, since: float | None, took: float) -> None:
         now = time.time()
         if self._failing:
             log.info("sync works again")
@@ -108,4 +92,4 @@ class Syncer:
         self._metrics.observe("sync_proxy_rules_duration_seconds", took)
         if since is not None:
             self._metrics.observe("network_programming_duration_seconds", max(now - since, 0))
-        log.debug("synced %d Services for %s in %.1f ms", len(want), node.name, took * 1000)
+        log.debug("synced %d Services in %.1f ms", count, took * 1000)

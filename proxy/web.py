@@ -35,9 +35,11 @@ def _json(answer: Answer) -> web.Response:
 
 
 @asynccontextmanager
-async def serving(routes: Mapping[str, Handler], host: str, port: int) -> AsyncIterator[None]:
-    """Serve while the context lasts. A port that is taken is logged, not fatal: packets matter
-    more than being asked about them.
+async def serving(
+    routes: Mapping[str, Handler], host: str | None, port: int
+) -> AsyncIterator[None]:
+    """Serve while the context lasts, at every address if ``host`` is None. A port that is taken is
+    logged, not fatal: packets matter more than being asked about them.
     """
     app = web.Application()
     for path, handler in routes.items():
@@ -47,7 +49,7 @@ async def serving(routes: Mapping[str, Handler], host: str, port: int) -> AsyncI
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError as err:
-        log.error("cannot listen on %s:%d: %s", host, port, err.strerror)
+        log.error("cannot listen on %s:%d: %s", host or "*", port, err.strerror)
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from proxy.iptables.cleanup import removal
 from proxy.iptables.load import CHUNK, load
 from proxy.iptables.observe import Observed, parse
 from proxy.iptables.ruleset import Ruleset
-from proxy.iptables.tool import Flavor, Tool, detect, in_use
+from proxy.iptables.tool import Flavor, Tool, detect, has_ours
 from proxy.model import Family, NodeView
 from proxy.settings import Settings
 
@@ -60,13 +60,16 @@ class FamilyBackend:
 class IptablesBackend:
     """Both families, with the tools of one flavor."""
 
-    def __init__(self, settings: Settings, flavor: Flavor) -> None:
-        self._families = [FamilyBackend(Tool(one, flavor), settings) for one in settings.families]
+    def __init__(self, settings: Settings, flavor: Flavor | None) -> None:
+        """``flavor`` None is whichever this node uses when the first state is applied."""
+        self._settings = settings
+        self._flavor = flavor
+        self._families: list[FamilyBackend] = []
 
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring both families to ``want``; a failure of one does not stop the other."""
         failures = []
-        for family in self._families:
+        for family in self._families or self._open():
             try:
                 family.apply(want, node)
             except KernelRefused as err:
@@ -74,19 +77,22 @@ class IptablesBackend:
         if failures:
             raise KernelRefused("; ".join(failures))
 
-    def remove(self) -> None:
+    def remove(self, *, keep_own: bool = False) -> None:
         """Remove our rules from both families and both flavors; nothing of anybody else's."""
-        for family in Family:
-            for flavor in Flavor:
-                if in_use(family, flavor):
-                    tool = Tool(family, flavor)
-                    if transaction := removal(parse(tool.save())):
-                        tool.restore(transaction)
+        for tool in (Tool(family, flavor) for family in Family for flavor in Flavor):
+            spared = keep_own and tool.flavor is self._flavor
+            if not spared and has_ours(tool) and (transaction := removal(parse(tool.save()))):
+                tool.restore(transaction)
+
+    def _open(self) -> list[FamilyBackend]:
+        self._flavor = self._flavor or detect()
+        log.info("using iptables-%s", self._flavor)
+        tools = [Tool(family, self._flavor) for family in self._settings.families]
+        self._families = [FamilyBackend(tool, self._settings) for tool in tools]
+        return self._families
 
 
 def open_backend(settings: Settings, options: Mapping[str, str]) -> IptablesBackend:
     """``options["flavor"]`` is legacy, nft, or auto: whichever this node already uses."""
     wanted = options.get("flavor", "auto")
-    flavor = detect() if wanted == "auto" else Flavor(wanted)
-    log.info("using iptables-%s", flavor)
-    return IptablesBackend(settings, flavor)
+    return IptablesBackend(settings, None if wanted == "auto" else Flavor(wanted))

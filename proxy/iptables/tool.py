@@ -9,6 +9,7 @@ from pathlib import Path
 
 from proxy.errors import KernelRefused
 from proxy.model import Family
+from proxy.nft_names import chains
 
 _LOCK_SECONDS = 10  # for how long to wait while another program holds the xtables lock
 _HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY")  # KEP-3178: kubelet says which it uses
@@ -88,13 +89,20 @@ def detect(proc: Path = Path("/proc")) -> Flavor:
     return max(found, key=lambda flavor: found[flavor].count("\n-A "))
 
 
-def in_use(family: Family, flavor: Flavor, proc: Path = Path("/proc")) -> bool:
+def has_ours(tool: Tool) -> bool:
+    """Whether there may be chains of ours. Asked of the kernel itself where that is cheap."""
+    if tool.flavor is Flavor.LEGACY:
+        return in_use(tool) and ":KUBE-" in tool.save()
+    return tool.exists and any(name.startswith("KUBE-") for _, name in chains(tool.family))
+
+
+def in_use(tool: Tool, proc: Path = Path("/proc")) -> bool:
     """Whether the flavor may hold rules here. Only to list legacy tables would create them."""
-    if not Tool(family, flavor).exists:
+    if not tool.exists:
         return False
-    if flavor is Flavor.NFT:
+    if tool.flavor is Flavor.NFT:
         return True
-    names = proc / "net" / ("ip_tables_names" if family is Family.V4 else "ip6_tables_names")
+    names = proc / "net" / ("ip_tables_names" if tool.family is Family.V4 else "ip6_tables_names")
     try:
         return bool(names.read_text().strip())
     except OSError:  # the kernel module has never been loaded
@@ -102,7 +110,8 @@ def in_use(family: Family, flavor: Flavor, proc: Path = Path("/proc")) -> bool:
 
 
 def _rules(flavor: Flavor, proc: Path) -> str:
-    return Tool(Family.V4, flavor).save() if in_use(Family.V4, flavor, proc) else ""
+    tool = Tool(Family.V4, flavor)
+    return tool.save() if in_use(tool, proc) else ""
 
 
 def _default() -> Flavor:

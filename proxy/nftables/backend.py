@@ -74,8 +74,10 @@ class NftablesBackend:
         if failures:
             raise KernelRefused("; ".join(failures))
 
-    def remove(self) -> None:
-        """Remove our tables; nothing of anybody else's."""
+    def remove(self, *, keep_own: bool = False) -> None:
+        """Remove our tables; nothing of anybody else's. Every run uses the same ones."""
+        if keep_own:
+            return
         for family in Family:
             table = table_name(family)
             self._library.commit(f"add table {table}\ndelete table {table}\n")

@@ -144,6 +144,15 @@ class World:
         status, _, text = self.lab.spaces["node"].run(sys.executable, "-c", ask_it).partition("\n")
         return int(status), text
 
+    def check(self, port: int) -> tuple[int, int, dict]:
+        """What a health check port answers: status (0: nobody listens), endpoints, all."""
+        try:
+            status, text = self.url("/", port)
+        except AssertionError:
+            return 0, 0, {}
+        body = json.loads(text)
+        return status, body["localEndpoints"], body
+
     def rules(self) -> str:
         node = self.lab.spaces["node"]
         if self.mode == "nftables":
@@ -337,3 +346,23 @@ def test_sigterm_leaves_the_rules_and_cleanup_only_what_is_not_ours(web: World) 
     assert "-A MINE -j ACCEPT" in node.run(foreign, "-t", "nat", "-S")
     subprocess.run(web.command("--cleanup"), cwd=ROOT, check=True, capture_output=True)
     assert "Traceback" not in web.log.read_text()
+
+
+def test_health_check_node_ports_count_this_nodes_endpoints(web: World) -> None:
+    spec = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 32111}
+    balanced = service("checked", ("10.96.0.77",), **spec)
+    for pods, leaving, status, count in (
+        ("abc", "", 200, 2),
+        ("c", "", 503, 0),
+        ("bc", "a", 200, 1),
+        ("c", "a", 503, 0),
+    ):
+        web.put(balanced, *slices(*pods, name="checked", leaving=leaving))
+        deadline = time.monotonic() + 10
+        while (found := web.check(32111))[:2] != (status, count):
+            assert time.monotonic() < deadline, found
+        assert found[2]["service"] == {"namespace": "ns", "name": "checked"}
+    web.api.call(fake_api.remove, balanced, *slices(name="checked"))
+    deadline = time.monotonic() + 10
+    while web.check(32111)[0]:
+        assert time.monotonic() < deadline

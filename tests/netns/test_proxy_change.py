@@ -1,0 +1,63 @@
+"""Changing the backend of a live node interrupts nothing, and leaves nothing of the old one."""
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.netns.prober import UDP, ask_from_one_port, connect_often, talk, traffic
+from tests.netns.test_proxy_process import VIP, VIP6, World, service, slices
+
+# Every change from one to another.
+WALK = ("iptables-nft", "iptables-legacy", "iptables-nft", "nftables", "iptables-legacy",
+        "nftables", "iptables-nft")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(spaces, tmp_path_factory) -> Iterator[World]:
+    made = World(spaces, tmp_path_factory.mktemp("proxy"), WALK[0])
+    yield made
+    if made.process is not None:
+        made.end(signal.SIGKILL)
+    made.lab.stop()
+
+
+def in_force(world: World) -> set[str]:
+    """The backends that have rules on the node."""
+    node = world.lab.spaces["node"]
+    listing = node.run("nft", "list", "ruleset")
+    found = {"nftables"} if "table ip podwire-proxy" in listing else set()
+    if "chain KUBE-" in listing:
+        found.add("iptables-nft")
+    if "KUBE-" in node.run("iptables-legacy-save") + node.run("ip6tables-legacy-save"):
+        found.add("iptables-legacy")
+    return found
+
+
+def test_six_changes_interrupt_nothing(world: World) -> None:
+    world.put(service(), *slices("a", "b", "c"))
+    world.run()
+    for address in (VIP, VIP6):
+        world.until({"A", "B", "C"}, address=address)
+    clients = [world.lab.client(source) for source in ("pod", "node", "outside")]
+    for client in clients:
+        client.call(connect_often, "new", VIP, 80)
+        client.call(connect_often, "new6", VIP6, 80)
+        client.call(talk, "old", VIP, 7)
+    flow = clients[0].call(ask_from_one_port, VIP, 53)
+    for number, backend in enumerate(WALK[1:]):
+        world.end(signal.SIGKILL if number % 2 else signal.SIGTERM)
+        world.mode, _, world.flavor = backend.partition("-")
+        world.run()
+        deadline = time.monotonic() + 20
+        while (found := in_force(world)) != {backend}:
+            assert time.monotonic() < deadline, f"{found} are in force, not {backend} alone"
+        world.until({"A", "B", "C"})
+        world.until({"A", "B", "C"}, address=VIP6, port=53, protocol=UDP)
+        assert clients[0].call(ask_from_one_port, VIP, 53) == flow
+    for client in clients:
+        for name in ("new", "new6", "old"):
+            count, faults = client.call(traffic, name)
+            assert count > 50
+            assert not faults
