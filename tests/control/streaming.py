@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from control.agent.builtin import command
 from control.agent.builtin.execution import Stream
 from control.agent.config import ServerConfig
 from control.agent.runtime import Container, Observed, Phase, PodRef, RuntimeFailure, Sandbox
@@ -60,20 +61,18 @@ class Host:
         return self.namespace
 
     async def open_exec(
-        self, container_id: str, command: tuple[str, ...], *, stdin: bool, terminal: bool
+        self, container_id: str, words: tuple[str, ...], *, stdin: bool, terminal: bool
     ) -> Stream:
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         master, slave = os.openpty() if terminal else (None, None)
         ends = (slave,) * 3 if terminal else (pipe if stdin else nothing, pipe, pipe)
-        wrapped = ("setsid", "--ctty", "--wait", *command) if terminal else command
+        wrapped = ("setsid", "--ctty", "--wait", *words) if terminal else words
         try:
-            process = await asyncio.create_subprocess_exec(
-                *wrapped, stdin=ends[0], stdout=ends[1], stderr=ends[2]
-            )
+            process = await command.start(wrapped, stdin=ends[0], stdout=ends[1], stderr=ends[2])
         except OSError as err:
             if master is not None:
                 os.close(master)
-            raise RuntimeFailure(f'exec: "{command[0]}": {err.strerror}') from err
+            raise RuntimeFailure(f'exec: "{words[0]}": {err.strerror}') from err
         finally:
             if slave is not None:
                 os.close(slave)
