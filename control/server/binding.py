@@ -16,6 +16,8 @@ async def bind(world: World, call: Call) -> Item:
     binding = read_object(call.body, call.content_type)
     node = _node(call, binding)
     metadata = binding.get("metadata", {})
+    if not call.info.name:
+        call = call.named(str(metadata.get("name", "")))
 
     def change(item: Item) -> Wire:
         _check(call, item, metadata)

@@ -6,9 +6,12 @@ import signal
 import socket
 import ssl
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -82,47 +85,52 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option("--service-cidr", default="10.96.0.0/16", callback=_networks, show_default=True)
 @click.option("--node-port-range", default="30000-32767", callback=_ports, show_default=True)
 @click.option("--advertise-address", default="127.0.0.1", callback=_ip, show_default=True)
-def main(
-    store: str,
-    listen: list[Address],
-    listen_fd: tuple[int, ...],
-    tls_cert: Path,
-    tls_key: Path,
-    client_ca: Path | None,
-    token_auth_file: Path | None,
-    kubelet_client_cert: Path | None,
-    kubelet_client_key: Path | None,
-    service_cidr: tuple[Network, ...],
-    node_port_range: range,
-    advertise_address: str,
-) -> None:
+def main(**given: Any) -> None:
     """Serve the Kubernetes API."""
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
+    flags = Flags(**given)
     try:
-        tokens = load_tokens(token_auth_file) if token_auth_file else {}
-        tls = _tls(tls_cert, tls_key, client_ca)
-        sockets = _sockets(listen, listen_fd)
-    except (BadTokenFile, ssl.SSLError, OSError) as err:
-        raise click.UsageError(str(err)) from err
-    config = Config(
-        service_cidrs=service_cidr,
-        node_ports=node_port_range,
-        advertise_address=advertise_address,
-        port=sockets[0].getsockname()[1],
-        kubelet_client=_pair(kubelet_client_cert, kubelet_client_key),
-        client_ca=client_ca,
-    )
-    try:
-        asyncio.run(_run(store, sockets, config, Authenticator(tokens), tls))
-    except BadStore as err:
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(bound) for bound in _sockets(flags)]
+            asyncio.run(_run(flags, sockets))
+    except (BadStore, BadTokenFile, ssl.SSLError) as err:
         raise click.UsageError(str(err)) from err
     except (StoreError, Refused) as err:
         log.error("%s", err)
         sys.exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The flags, each as its kind of value."""
+
+    store: str
+    listen: list[Address]
+    listen_fd: tuple[int, ...]
+    tls_cert: Path
+    tls_key: Path
+    client_ca: Path | None
+    token_auth_file: Path | None
+    kubelet_client_cert: Path | None
+    kubelet_client_key: Path | None
+    service_cidr: tuple[Network, ...]
+    node_port_range: range
+    advertise_address: str
+
+    def config(self, port: int) -> Config:
+        """What the server has to know of them, and the port that it listens on."""
+        return Config(
+            service_cidrs=self.service_cidr,
+            node_ports=self.node_port_range,
+            advertise_address=self.advertise_address,
+            port=port,
+            kubelet_client=_pair(self.kubelet_client_cert, self.kubelet_client_key),
+            client_ca=self.client_ca,
+        )
 
 
 def _pair(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:
@@ -133,7 +141,8 @@ def _pair(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | Non
     return None
 
 
-def _tls(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
+def server_tls(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
+    """TLS for a server that asks clients who they are; raises ssl.SSLError."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     if client_ca:
@@ -143,37 +152,36 @@ def _tls(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext
     return context
 
 
-def _sockets(listen: list[Address], inherited: tuple[int, ...]) -> list[socket.socket]:
-    if not listen and not inherited:
+def _sockets(flags: Flags) -> Iterator[socket.socket]:
+    if not flags.listen and not flags.listen_fd:
         raise click.UsageError("nowhere to listen: give --listen or --listen-fd")
-    bound = [socket.socket(fileno=fd) for fd in inherited]
-    for address in listen:
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    for fd in flags.listen_fd:
         try:
-            bound.append(socket.create_server((address.host, address.port), family=family,
-                                              backlog=_BACKLOG))  # fmt: skip
+            yield socket.socket(fileno=fd)
         except OSError as err:
-            raise click.UsageError(
-                f"cannot listen on {address.host}:{address.port}: {err.strerror}"
-            ) from err
-    return bound
+            raise click.UsageError(f"--listen-fd {fd}: {err.strerror}") from err
+    for address in flags.listen:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        where = (address.host, address.port)
+        try:
+            yield socket.create_server(where, family=family, backlog=_BACKLOG)
+        except OSError as err:
+            text = f"cannot listen on {address.host}:{address.port}: {err.strerror}"
+            raise click.UsageError(text) from err
 
 
-async def _run(
-    store: str,
-    sockets: list[socket.socket],
-    config: Config,
-    authenticator: Authenticator,
-    tls: ssl.SSLContext,
-) -> None:
+async def _run(flags: Flags, sockets: list[socket.socket]) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    opened = await open_store(store)
+    tls = server_tls(flags.tls_cert, flags.tls_key, flags.client_ca)
+    known = Authenticator(load_tokens(flags.token_auth_file) if flags.token_auth_file else {})
+    config = flags.config(sockets[0].getsockname()[1])
+    store = await open_store(flags.store)
     try:
-        async with serve(opened, sockets, config=config, authenticator=authenticator, tls=tls):
+        async with serve(store, sockets, config=config, authenticator=known, tls=tls):
             log.info("serving on %s", ", ".join(str(s.getsockname()) for s in sockets))
             await ended.wait()
         log.info("stopped")
     finally:
-        await opened.close()
+        await store.close()

@@ -6,7 +6,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-ur
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from control.api.kinds import KINDS, Kind
+from control.api.kinds import KINDS, POD, Kind
 from control.server.errors import method_not_allowed, no_such_path
 
 _BY_RESOURCE = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
@@ -29,17 +29,19 @@ class Info:
 
 def parse(method: str, path: str, query: Mapping[str, str]) -> Info:
     """The request on a kind; raises Refused (404, 405) if there is no such thing."""
-    kind, rest = _kind(path.strip("/").split("/"))
-    namespace, kind_or, rest = _scope(kind, rest)
-    if kind_or is None:
+    group, rest = _group(path.strip("/").split("/"))
+    if method == "POST" and (group, rest[0], rest[2:]) == (("", "v1"), "namespaces", ["bindings"]):
+        return Info("create", POD, rest[1], "", "binding")  # the Pod's name is in the body
+    namespace, kind, rest = _scope(group, rest)
+    if kind is None:
         raise no_such_path()
     name, subresource = (*rest, "", "")[:2]
     if len(rest) > 2 or "" in rest:
         raise no_such_path()
-    return Info(_verb(method, name, subresource, query), kind_or, namespace, name, subresource)
+    return Info(_verb(method, name, subresource, query), kind, namespace, name, subresource)
 
 
-def _kind(parts: list[str]) -> tuple[tuple[str, str], list[str]]:
+def _group(parts: list[str]) -> tuple[tuple[str, str], list[str]]:
     """((group, version), what follows)."""
     if parts[0] == "api" and len(parts) > 2:
         return ("", parts[1]), parts[2:]

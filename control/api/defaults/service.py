@@ -5,7 +5,7 @@ Source: k8s.io/kubernetes/pkg/apis/core/v1/defaults.go and pkg/registry/core/ser
 
 from collections.abc import Iterator
 
-from control.api.defaults.edit import Wire, filled
+from control.api.defaults.edit import Wire, each, filled, within
 
 HEADLESS = "None"
 _AFFINITY_SECONDS = 10800
@@ -25,7 +25,20 @@ def default_service(service: Wire) -> Wire:
         spec = filled(spec, {"allocateLoadBalancerNodePorts": True})
     if "ports" in spec:
         spec["ports"] = [_port(port) for port in spec["ports"]]
-    return service | {"spec": spec}
+    return within(service | {"spec": spec}, "status", _status)
+
+
+def _status(status: Wire) -> Wire:
+    """A load balancer's address keeps the packet's destination, if nobody says otherwise."""
+    return within(status, "loadBalancer", _load_balancer)
+
+
+def _load_balancer(balancer: Wire) -> Wire:
+    return within(balancer, "ingress", lambda items: each(_ingress, items))
+
+
+def _ingress(item: Wire) -> Wire:
+    return filled(item, {"ipMode": "VIP"}) if item.get("ip") else item
 
 
 def begin_service(service: Wire) -> Wire:

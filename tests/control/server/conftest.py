@@ -16,7 +16,7 @@ import pytest
 from control.pki import Identity, create_authority, issue, kubeconfig
 from control.server.app import serve
 from control.server.authn import Authenticator
-from control.server.cli import _tls
+from control.server.cli import server_tls
 from control.server.world import Config, World
 from control.store.memory import MemoryStore
 from tests.control.conftest import ApiServer
@@ -130,7 +130,7 @@ async def secured(tmp_path: Path) -> AsyncIterator[Secured]:
     config.write_text(
         kubeconfig("test", f"https://127.0.0.1:{port}", authority.certificate, "admin", admin)
     )
-    tls = _tls(tmp_path / "server.crt", tmp_path / "server.key", tmp_path / "ca.crt")
+    tls = server_tls(tmp_path / "server.crt", tmp_path / "server.key", tmp_path / "ca.crt")
     store = MemoryStore()
     async with serve(
         store, [bound], tls=tls, config=Config(port=port), authenticator=Authenticator()

@@ -1,0 +1,211 @@
+"""The server as a process: its flags, TLS and identities, its deaths and its end."""
+
+import asyncio
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from click.testing import CliRunner
+
+from control.pki import Identity, create_authority, issue
+from control.server.authn import Authenticator, BadTokenFile, load_tokens
+from control.server.cli import main
+from tests.control.server.conftest import CORE, Secured, config_map
+
+MAPS = f"{CORE}/configmaps"
+_PROGRAM = "from control.server.cli import main; main()"
+
+
+class Process:
+    """``podwire apiserver`` on a folder with certificates and a store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        self.running: asyncio.subprocess.Process | None = None
+        authority = create_authority("test")
+        authority.save(folder, "ca")
+        issue(authority, Identity("server", hosts=("127.0.0.1",))).save(folder, "server")
+        issue(authority, Identity("admin", ("system:masters",))).save(folder, "admin")
+
+    async def start(self) -> None:
+        fd = self.listening.fileno()
+        files = {"tls-cert": "server.crt", "tls-key": "server.key", "client-ca": "ca.crt"}
+        flags = [f"--{flag}={self.folder / name}" for flag, name in files.items()]
+        self.running = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _PROGRAM, f"--store=sqlite:{self.folder}/store.db",
+            f"--listen-fd={fd}", *flags, pass_fds=[fd], stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+
+    async def end(self, number: signal.Signals) -> tuple[int, str]:
+        assert self.running is not None
+        self.running.send_signal(number)
+        _, err = await self.running.communicate()
+        code, self.running = self.running.returncode, None
+        assert code is not None
+        return code, err.decode()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        tls = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
+        tls.load_cert_chain(self.folder / "admin.crt", self.folder / "admin.key")
+        connector = aiohttp.TCPConnector(ssl=tls)
+        url = f"https://127.0.0.1:{self.port}"
+        async with aiohttp.ClientSession(url, connector=connector) as session:
+            yield session
+
+
+@pytest.fixture
+async def process(tmp_path: Path) -> AsyncIterator[Process]:
+    made = Process(tmp_path)
+    yield made
+    if made.running is not None:
+        await made.end(signal.SIGKILL)
+    made.listening.close()
+
+
+async def test_it_ends_at_once_and_with_code_0(process: Process):
+    await process.start()
+    async with process.session() as session, session.get(f"{MAPS}?watch=1") as watch:
+        assert watch.status == 200
+        code, log = await process.end(signal.SIGTERM)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await watch.read()
+    assert code == 0
+    assert "Traceback" not in log
+    assert re.search(r"INFO control.server.cli stopped", log)
+
+
+async def test_nothing_is_lost_by_kill_9_and_watches_resume(process: Process):
+    await process.start()
+    async with process.session() as session:
+        async with session.post(MAPS, json=config_map("a")) as answer:
+            version = (await answer.json())["metadata"]["resourceVersion"]
+        for n in range(20):
+            async with session.post(MAPS, json=config_map(f"m{n}")) as answer:
+                assert answer.status == 201
+        await process.end(signal.SIGKILL)
+    await process.start()
+    async with process.session() as session:
+        async with session.get(MAPS) as answer:
+            assert len((await answer.json())["items"]) == 21
+        async with session.get(f"{MAPS}?watch=1&resourceVersion={version}") as watch:
+            lines = [await watch.content.readline() for _ in range(20)]
+    assert all(b'"type":"ADDED"' in line for line in lines)
+    assert b'"name":"m0"' in lines[0]
+
+
+async def test_who_is_nobody_sees_health_and_version_only(secured: Secured):
+    connector = aiohttp.TCPConnector(ssl=secured.client_tls(user=""))
+    async with aiohttp.ClientSession(secured.url, connector=connector) as session:
+        codes = {}
+        for path in ("/healthz", "/livez", "/readyz", "/version", "/api", MAPS, "/openapi/v2"):
+            async with session.get(path) as answer:
+                codes[path] = answer.status
+        async with session.get(MAPS, headers={"Authorization": "Bearer nonsense"}) as answer:
+            assert answer.status == 401
+            assert (await answer.json())["reason"] == "Unauthorized"
+    public = {path for path, code in codes.items() if code == 200}
+    assert public == {"/healthz", "/livez", "/readyz", "/version"}
+    assert set(codes.values()) == {200, 401}
+
+
+async def test_a_strangers_certificate_is_refused(secured: Secured, tmp_path: Path):
+    stranger = create_authority("stranger")
+    issue(stranger, Identity("admin", ("system:masters",))).save(tmp_path, "stranger")
+    connector = aiohttp.TCPConnector(ssl=secured.client_tls(user="stranger"))
+    async with aiohttp.ClientSession(secured.url, connector=connector) as session:
+        with pytest.raises((aiohttp.ClientError, ConnectionError)):
+            await session.get(MAPS)
+
+
+async def test_a_certificate_says_who_one_is(secured: Secured):
+    connector = aiohttp.TCPConnector(ssl=secured.client_tls())
+    async with aiohttp.ClientSession(secured.url, connector=connector) as session:
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        async with session.post(path, json={}) as answer:
+            status = (await answer.json())["status"]
+    assert status["userInfo"] == {
+        "username": "admin",
+        "groups": ["system:masters", "system:authenticated"],
+    }
+
+
+def flags(folder: Path, *more: str) -> list[str]:
+    files = {"tls-cert": "server.crt", "tls-key": "server.key"}
+    return [f"--{flag}={folder / name}" for flag, name in files.items()] + list(more)
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ((), "nowhere to listen: give --listen or --listen-fd"),
+        (("--listen=here:1",), "'here:1' is not ADDR:PORT"),
+        (("--listen=127.0.0.1:x",), "'127.0.0.1:x' is not ADDR:PORT"),
+        (("--listen=127.0.0.1:0", "--store=etcd:x"), "expected sqlite:PATH"),
+        (("--listen=127.0.0.1:0", "--service-cidr=10.0.0.1/8"), "has host bits set"),
+        (("--listen=127.0.0.1:0", "--service-cidr=10.0.0.0/8,10.1.0.0/16"), "at most one range"),
+        (("--listen=127.0.0.1:0", "--node-port-range=9-1"), "is not FIRST-LAST"),
+        (("--listen=127.0.0.1:0", "--advertise-address=x"), "does not appear to be an IPv4"),
+        (("--listen-fd=999",), "Bad file descriptor"),
+        (("--nonsense",), "No such option"),
+    ],
+)
+def test_a_bad_flag_is_one_line_and_code_2(process: Process, more: tuple[str, ...], text: str):
+    result = CliRunner().invoke(main, flags(process.folder, *more))
+    assert result.exit_code == 2
+    assert text in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_port_in_use_and_a_bad_key_are_said(process: Process):
+    busy = f"--listen=127.0.0.1:{process.port}"
+    result = CliRunner().invoke(main, flags(process.folder, busy))
+    assert (result.exit_code, "cannot listen on" in result.output) == (2, True)
+    (process.folder / "server.key").write_text("no key")
+    result = CliRunner().invoke(main, flags(process.folder, "--listen=127.0.0.1:0"))
+    assert result.exit_code == 2
+
+
+async def test_a_store_that_cannot_be_opened_is_one_line_and_code_1(process: Process):
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", _PROGRAM, "--store=sqlite:/none/store.db", "--listen=127.0.0.1:0",
+         *flags(process.folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "No such file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tokens_name_users(tmp_path: Path):
+    path = tmp_path / "tokens"
+    path.write_text('secret,alice,1,"a,b"\nother,bob,2\n')
+    tokens = load_tokens(path)
+    known = Authenticator(tokens)
+    alice = known.user(None, "Bearer secret")
+    assert alice is not None
+    assert (alice.name, alice.groups) == ("alice", ("a", "b", "system:authenticated"))
+    assert known.user(None, "Bearer wrong") is None
+    assert known.user(None, "Basic secret") is None
+    assert known.user(None, "") is None
+    path.write_text("only-a-token\n")
+    with pytest.raises(BadTokenFile, match="line 1"):
+        load_tokens(path)
+
+
+async def test_tokens_and_modes_of_files(process: Process):
+    await process.start()
+    async with process.session() as session, session.get("/readyz") as answer:
+        assert answer.status == 200
+    assert (process.folder / "store.db").stat().st_mode & 0o777 == 0o600
