@@ -15,7 +15,7 @@ from typing import Generic
 from control.api.kinds import Kind
 from control.client.backoff import Backoff
 from control.client.cache import Cache, Difference, Item, Key
-from control.client.errors import ApiError, ClientError
+from control.client.errors import ApiError, ClientError, UnreachableError
 from control.client.rest import Client
 from control.client.stream import Unreadable
 
@@ -150,13 +150,14 @@ class Informer(Generic[Item]):
             logger.exception("subscriber of %s failed", self.kind.plural)
 
     def _report(self, err: ClientError) -> None:
-        """Say once that an outage began, not again at every try."""
-        level = logging.DEBUG if self._failing else logging.WARNING
-        logger.log(level, "%s; trying again", err)
+        """Say once that something is wrong, not again at every try; of a server that is away the
+        client tells."""
+        said = self._failing or isinstance(err, UnreachableError)
+        logger.log(logging.DEBUG if said else logging.WARNING, "%s; trying again", err)
         self._failing = True
 
     def _recovered(self) -> None:
         if self._failing:
-            logger.info("watch %s: works again", self.kind.plural)
+            logger.debug("watch %s: works again", self.kind.plural)
             self._failing = False
             self._on_recovery()

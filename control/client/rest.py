@@ -2,34 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Generic, Self
 
 import aiohttp
-import orjson
 from pydantic import ValidationError
 
-from control.api.base import decode, encode
+from control.api.base import encode
 from control.api.kinds import Kind, M
-from control.api.meta import Object, Status
-from control.client.errors import ApiError, ClientError, UnreachableError
+from control.api.meta import Object
+from control.client.errors import ClientError
 from control.client.kubeconfig import ClientConfig, load
+from control.client.sender import Call, Sender, decoded
 from control.client.stream import Event, Lines, describe, parse_event, read_object
-from control.client.transport import bearer, open_session
 
 PATCH_TYPES = {
     "json": "application/json-patch+json",
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
 }
-# How often a request is sent at most. Reads are repeated when nobody answers; everything when the
-# server asks for it (429, or 503 with Retry-After), because then it has done nothing yet.
-_TRIES = 4
-_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +35,6 @@ class Listing(Generic[M]):
     unreadable: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One HTTP request, and how its errors name it."""
-
-    operation: str
-    method: str
-    path: str
-    query: tuple[tuple[str, str], ...] = ()
-    body: bytes | None = None
-    content_type: str = "application/json"
-
-
 class Client:
     """Talks to one API server; use it as an async context manager, or close it.
 
@@ -62,8 +43,7 @@ class Client:
 
     def __init__(self, config: ClientConfig) -> None:
         self.config = config
-        self._session: aiohttp.ClientSession | None = None
-        self._closed = False
+        self._sender = Sender(config)
 
     @classmethod
     def from_kubeconfig(cls, path: str | Path, context: str | None = None) -> Self:
@@ -78,17 +58,14 @@ class Client:
 
     async def close(self) -> None:
         """Close all connections, watches too; there will be no others."""
-        self._closed = True
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._sender.close()
 
     # --- reading -------------------------------------------------------------------------------
 
     async def get(self, kind: Kind[M], namespace: str | None, name: str) -> M:
         """One object."""
-        call = _Call(f"get {_what(kind, namespace, name)}", "GET", kind.path(namespace, name))
-        return self._object(kind, call, await self._send(call))
+        call = Call(f"get {_what(kind, namespace, name)}", "GET", kind.path(namespace, name))
+        return self._object(kind, call, await self._sender.send(call))
 
     async def list(
         self,
@@ -100,8 +77,8 @@ class Client:
     ) -> Listing[M]:
         """The objects of a namespace, or of all."""
         query = _query(labelSelector=label_selector, fieldSelector=field_selector)
-        call = _Call(f"list {kind.plural}", "GET", kind.path(namespace), query)
-        raw = _decoded(call, await self._send(call))
+        call = Call(f"list {kind.plural}", "GET", kind.path(namespace), query)
+        raw = decoded(call, await self._sender.send(call))
         items, unreadable = [], []
         for index, wire in enumerate(raw.get("items") or ()):
             if index % 200 == 199:
@@ -142,9 +119,9 @@ class Client:
             fieldSelector=field_selector,
             timeoutSeconds=str(timeout_seconds),
         )
-        call = _Call(f"watch {kind.plural}", "GET", kind.path(namespace), query)
+        call = Call(f"watch {kind.plural}", "GET", kind.path(namespace), query)
         limits = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=silence_seconds)
-        async with self._answer(call, limits) as response:
+        async with self._sender.answer(call, limits) as response:
             yield _events(kind, response)
 
     # --- writing -------------------------------------------------------------------------------
@@ -176,14 +153,14 @@ class Client:
         subresource: str = "",
     ) -> M:
         """Change parts of an object; `type` is json, merge or strategic."""
-        call = _Call(
+        call = Call(
             f"patch {_what(kind, namespace, name, subresource)}",
             "PATCH",
             kind.path(namespace, name, subresource),
             body=encode(patch),
             content_type=PATCH_TYPES[type],
         )
-        return self._object(kind, call, await self._send(call))
+        return self._object(kind, call, await self._sender.send(call))
 
     async def delete(
         self,
@@ -208,9 +185,9 @@ class Client:
         if propagation is not None:
             options["propagationPolicy"] = propagation
         operation = f"delete {_what(kind, namespace, name)}"
-        call = _Call(operation, "DELETE", kind.path(namespace, name), body=encode(options))
-        body = await self._send(call)
-        if _decoded(call, body).get("kind") == "Status":
+        call = Call(operation, "DELETE", kind.path(namespace, name), body=encode(options))
+        body = await self._sender.send(call)
+        if decoded(call, body).get("kind") == "Status":
             return None
         left = self._object(kind, call, body)
         return left if _still_ends(left) else None
@@ -219,7 +196,9 @@ class Client:
         """Delete every object of a kind in a namespace."""
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         operation = f"delete all {kind.plural} in {namespace}"
-        await self._send(_Call(operation, "DELETE", kind.path(namespace), body=encode(options)))
+        await self._sender.send(
+            Call(operation, "DELETE", kind.path(namespace), body=encode(options))
+        )
 
     async def post(
         self,
@@ -232,8 +211,8 @@ class Client:
         """Create a subresource, such as a Pod's ``binding`` or ``eviction``; the raw answer."""
         operation = f"create {_what(kind, namespace, name, subresource)}"
         path = kind.path(namespace, name, subresource)
-        call = _Call(operation, "POST", path, body=encode(body))
-        return _decoded(call, await self._send(call))
+        call = Call(operation, "POST", path, body=encode(body))
+        return decoded(call, await self._sender.send(call))
 
     async def put(
         self,
@@ -246,12 +225,12 @@ class Client:
         """Replace a subresource, such as a Namespace's ``finalize``; the raw answer."""
         operation = f"update {_what(kind, namespace, name, subresource)}"
         path = kind.path(namespace, name, subresource)
-        call = _Call(operation, "PUT", path, body=encode(body))
-        return _decoded(call, await self._send(call))
+        call = Call(operation, "PUT", path, body=encode(body))
+        return decoded(call, await self._sender.send(call))
 
     async def raw(self, path: str) -> bytes:
         """GET any path, such as /readyz or /version."""
-        return await self._send(_Call(f"get {path}", "GET", path))
+        return await self._sender.send(Call(f"get {path}", "GET", path))
 
     # --- the wire ------------------------------------------------------------------------------
 
@@ -264,67 +243,15 @@ class Client:
         self, kind: Kind[M], operation: str, method: str, path: str, item: Object
     ) -> M:
         wire = item.wire() | {"apiVersion": kind.api_version, "kind": kind.name}
-        call = _Call(operation, method, path, body=encode(wire))
-        return self._object(kind, call, await self._send(call))
+        call = Call(operation, method, path, body=encode(wire))
+        return self._object(kind, call, await self._sender.send(call))
 
-    def _object(self, kind: Kind[M], call: _Call, body: bytes) -> M:
-        wire = _decoded(call, body)
+    def _object(self, kind: Kind[M], call: Call, body: bytes) -> M:
+        wire = decoded(call, body)
         try:
             return read_object(kind, wire)
         except ValidationError as err:
             raise ClientError(f"{call.operation}: {describe(wire, err)}") from err
-
-    async def _send(self, call: _Call) -> bytes:
-        """The body of a success, asking again where that is safe."""
-        for attempt in range(1, _TRIES):
-            try:
-                return await self._once(call)
-            except UnreachableError:
-                if call.method != "GET":
-                    raise
-                pause = _PAUSE * 2**attempt
-            except ApiError as err:
-                if err.retry_after is None:
-                    raise
-                pause = err.retry_after
-            await asyncio.sleep(min(pause, _LONGEST_PAUSE))
-        return await self._once(call)
-
-    async def _once(self, call: _Call) -> bytes:
-        async with self._answer(call) as response:
-            return await response.read()
-
-    @asynccontextmanager
-    async def _answer(
-        self, call: _Call, limits: aiohttp.ClientTimeout | None = None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A success as it starts; refusals become ApiError, broken connections UnreachableError."""
-        if self._closed:
-            raise UnreachableError(f"{call.operation}: the client is closed")
-        if self._session is None:
-            self._session = open_session(self.config)
-        headers = bearer(self.config.credentials)
-        if call.body is not None:
-            headers["Content-Type"] = call.content_type
-        try:
-            async with AsyncExitStack() as stack:
-                request = self._session.request(
-                    call.method,
-                    f"{self.config.server}{call.path}",
-                    params=call.query,
-                    data=call.body,
-                    headers=headers,
-                    allow_redirects=False,
-                    server_hostname=self.config.server_name,
-                    timeout=limits or self._session.timeout,
-                )
-                response = await stack.enter_async_context(request)
-                if response.status >= HTTPStatus.BAD_REQUEST:
-                    raise ApiError(call.operation, _status(response, await response.read()))
-                yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as err:
-            cause = str(err) or type(err).__name__
-            raise UnreachableError(f"{call.operation} at {self.config.server}: {cause}") from err
 
 
 async def _events(kind: Kind[M], response: aiohttp.ClientResponse) -> AsyncIterator[Event[M]]:
@@ -347,27 +274,3 @@ def _what(kind: Kind[M], namespace: str | None, name: str, sub: str = "") -> str
 
 def _query(**parameters: str | None) -> tuple[tuple[str, str], ...]:
     return tuple((key, value) for key, value in parameters.items() if value)
-
-
-def _decoded(call: _Call, body: bytes) -> dict[str, Any]:
-    try:
-        wire = decode(body)
-    except orjson.JSONDecodeError as err:
-        raise ClientError(f"{call.operation}: the answer is not JSON: {body[:80]!r}") from err
-    if not isinstance(wire, dict):
-        raise ClientError(f"{call.operation}: the answer is not an object: {body[:80]!r}")
-    return wire
-
-
-def _status(response: aiohttp.ClientResponse, body: bytes) -> Status:
-    """The Status of a refusal; proxies and old servers answer plain text, which becomes one."""
-    try:
-        status = Status.parse(decode(body))
-    except (orjson.JSONDecodeError, ValidationError, AttributeError):
-        text = body[:200].decode("utf-8", "replace").strip()
-        status = Status(message=text or response.reason, reason=response.reason)
-    found: dict[str, Any] = {"code": response.status}
-    after = response.headers.get("Retry-After", "")
-    if after.isdigit() and status.details is None:
-        found["details"] = {"retry_after_seconds": int(after)}
-    return Status.model_validate(status.model_dump() | found)

@@ -1,0 +1,154 @@
+"""Requests and their answers: one HTTP exchange each, repeated where that is safe."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+import orjson
+from pydantic import ValidationError
+
+from control.api.base import decode
+from control.api.meta import Status
+from control.client.errors import ApiError, ClientError, UnreachableError
+from control.client.kubeconfig import ClientConfig
+from control.client.transport import bearer, open_session
+
+logger = logging.getLogger(__name__)
+
+# How often a request is sent at most. Reads are repeated when nobody answers; everything when the
+# server asks for it (429, or 503 with Retry-After), because then it has done nothing yet.
+_TRIES = 4
+_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request, and how its errors name it."""
+
+    operation: str
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    content_type: str = "application/json"
+
+
+class Sender:
+    """The connections to one API server."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self._config = config
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self._reached = True
+
+    async def close(self) -> None:
+        """Close all connections; there will be no others."""
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def send(self, call: Call) -> bytes:
+        """The body of a success, asking again where that is safe."""
+        for attempt in range(1, _TRIES):
+            try:
+                return await self._once(call)
+            except UnreachableError:
+                if call.method != "GET":
+                    raise
+                pause = _PAUSE * 2**attempt
+            except ApiError as err:
+                if err.retry_after is None:
+                    raise
+                pause = err.retry_after
+            await asyncio.sleep(min(pause, _LONGEST_PAUSE))
+        return await self._once(call)
+
+    async def _once(self, call: Call) -> bytes:
+        async with self.answer(call) as response:
+            return await response.read()
+
+    @asynccontextmanager
+    async def answer(
+        self, call: Call, limits: aiohttp.ClientTimeout | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A success as it starts; refusals become ApiError, broken connections UnreachableError."""
+        if self._closed:
+            raise UnreachableError(f"{call.operation}: the client is closed")
+        if self._session is None:
+            self._session = open_session(self._config)
+        headers = bearer(self._config.credentials)
+        if call.body is not None:
+            headers["Content-Type"] = call.content_type
+        try:
+            async with AsyncExitStack() as stack:
+                request = self._session.request(
+                    call.method,
+                    f"{self._config.server}{call.path}",
+                    params=call.query,
+                    data=call.body,
+                    headers=headers,
+                    allow_redirects=False,
+                    server_hostname=self._config.server_name,
+                    timeout=limits or self._session.timeout,
+                )
+                response = await stack.enter_async_context(request)
+                self._found()
+                if response.status >= HTTPStatus.BAD_REQUEST:
+                    raise ApiError(call.operation, _status(response, await response.read()))
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as err:
+            raise self._lost(call, err) from err
+
+    def _found(self) -> None:
+        if not self._reached:
+            logger.info("API server %s: answers again", self._config.server)
+        self._reached = True
+
+    def _lost(self, call: Call, err: Exception) -> UnreachableError:
+        """The error of a request without an answer; the log hears of an outage once."""
+        cause = _cause(err)
+        if self._reached and not self._closed:
+            logger.warning("API server %s: %s; trying again", self._config.server, cause)
+        self._reached = False
+        return UnreachableError(f"{call.operation} at {self._config.server}: {cause}")
+
+
+def _cause(err: Exception) -> str:
+    if isinstance(err, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+        return "the connection broke"
+    if isinstance(err, TimeoutError):
+        return str(err) or "no answer in time"
+    return str(err) or type(err).__name__
+
+
+def decoded(call: Call, body: bytes) -> dict[str, Any]:
+    """The JSON object of an answer; raises ClientError for anything else."""
+    try:
+        wire = decode(body)
+    except orjson.JSONDecodeError as err:
+        raise ClientError(f"{call.operation}: the answer is not JSON: {body[:80]!r}") from err
+    if not isinstance(wire, dict):
+        raise ClientError(f"{call.operation}: the answer is not an object: {body[:80]!r}")
+    return wire
+
+
+def _status(response: aiohttp.ClientResponse, body: bytes) -> Status:
+    """The Status of a refusal; proxies and old servers answer plain text, which becomes one."""
+    try:
+        status = Status.parse(decode(body))
+    except (orjson.JSONDecodeError, ValidationError, AttributeError):
+        text = body[:200].decode("utf-8", "replace").strip()
+        status = Status(message=text or response.reason, reason=response.reason)
+    found: dict[str, Any] = {"code": response.status}
+    after = response.headers.get("Retry-After", "")
+    if after.isdigit() and status.details is None:
+        found["details"] = {"retry_after_seconds": int(after)}
+    return Status.model_validate(status.model_dump() | found)
