@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from cni_plugin.server import Server, SocketInUse
+from cni_plugin.server import SocketInUse, serve
 from cni_plugin.world import read_boot_id
 
 DEFAULT_SOCKET = "/run/podwire/cni.sock"
@@ -19,7 +19,7 @@ def main() -> None:
     """The CNI plugin."""
 
 
-@main.command()
+@main.command("serve")
 @click.option(
     "--socket",
     "path",
@@ -29,14 +29,14 @@ def main() -> None:
     help="Unix socket that bin/podwire-cni finds the server at.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log each request.")
-def serve(path: Path, *, verbose: bool) -> None:
+def serve_command(path: Path, *, verbose: bool) -> None:
     """Answer the requests of podwire-cni until SIGTERM."""
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         level=logging.INFO if verbose else logging.WARNING,
     )
     try:
-        Server(path, read_boot_id()).serve()
+        serve(path, read_boot_id())
     except (SocketInUse, OSError) as err:
         click.echo(f"podwire cni serve: {err}", err=True)
         sys.exit(1)

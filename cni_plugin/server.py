@@ -17,7 +17,8 @@ import struct
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Self
 
 from cni_plugin import netns
 from cni_plugin.errors import TryAgainLater
@@ -42,8 +43,22 @@ class _Stop(BaseException):
     """SIGTERM or SIGINT came."""
 
 
+def serve(path: Path, boot_id: str) -> None:
+    """Answer on the socket ``path`` until SIGTERM or SIGINT; then finish what is under way.
+
+    Raises SocketInUse, and OSError when there can be no socket.
+    """
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _stop)
+        with Server(path, boot_id) as server:
+            server.accept_for_ever()
+    except _Stop:
+        _log.info("ended")
+
+
 class Server:
-    """Listens on ``path``; ``serve`` runs until SIGTERM or SIGINT."""
+    """Listens on ``path``; leaving it takes the socket away and waits for its requests."""
 
     def __init__(self, path: Path, boot_id: str) -> None:
         self._path = path
@@ -51,24 +66,28 @@ class Server:
         self._remove = Removals()
         self._listener = listen(path)
         self._identity = path.stat().st_ino
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="request")
 
-    def serve(self) -> None:
-        """Answer requests; after a signal, finish those that are under way."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _stop)
-        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="request") as pool:
-            try:
-                while True:
-                    connection, _ = self._listener.accept()
-                    pool.submit(self._handle, connection)
-            except _Stop:
-                self._close()
+    def __enter__(self) -> Self:
+        return self
 
-    def _close(self) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._listener.close()
         with suppress(FileNotFoundError):
             if self._path.stat().st_ino == self._identity:
                 self._path.unlink()
+        self._pool.shutdown()
+
+    def accept_for_ever(self) -> None:
+        """Give each connection to a thread."""
+        while True:
+            connection, _ = self._listener.accept()
+            self._pool.submit(self._handle, connection)
 
     def _handle(self, connection: socket.socket) -> None:
         with connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -157,11 +158,15 @@ class Node:
                 stderr=log,
             )
         deadline = time.monotonic() + 20
-        while not self.socket.exists():
+        while not self._answers():
             assert server.poll() is None, (self.files / "server.log").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.01)
         return server
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
 
 @dataclass
