@@ -1,0 +1,46 @@
+"""TLS and credentials: what is broken is named before the first request."""
+
+from pathlib import Path
+
+import pytest
+
+from control.client.kubeconfig import ClientConfig, Credentials, KubeconfigError
+from control.client.transport import bearer, check
+
+HERE = "https://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (ClientConfig(HERE, ca=b"junk"), "certificate-authority is not a PEM certificate"),
+        (
+            ClientConfig(HERE, credentials=Credentials(certificate=b"junk", key=b"junk")),
+            "client certificate and key are not a PEM pair",
+        ),
+        (
+            ClientConfig(HERE, credentials=Credentials(token_file=Path("/nope"))),
+            "token file /nope cannot be read",
+        ),
+    ],
+)
+def test_broken_material_is_named(config, says):
+    with pytest.raises(KubeconfigError, match=says):
+        check(config)
+
+
+def test_the_key_leaves_no_file_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(KubeconfigError):
+        check(ClientConfig(HERE, credentials=Credentials(certificate=b"junk", key=b"junk")))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_token_file_is_read_each_time(tmp_path):
+    file = tmp_path / "token"
+    credentials = Credentials(token_file=file)
+    for token in ("one", "two"):
+        file.write_text(f"{token}\n")
+        assert bearer(credentials) == {"Authorization": f"Bearer {token}"}
+    assert bearer(Credentials(token="t")) == {"Authorization": "Bearer t"}
+    assert bearer(Credentials()) == {}
