@@ -20,7 +20,13 @@ PATCH = f"{META}.Patch"
 Query = tuple[Parameter, ...]
 _ANY = ("*/*",)
 _PATCHES = tuple(METHODS)
-_TAILS = {"get": "read", "post": "create", "put": "replace", "deletecollection": "deleteCollection"}
+# How the name of an operation begins, and what stands after the group.
+_NAMES = {
+    "get": ("read", ""),
+    "post": ("create", ""),
+    "put": ("replace", ""),
+    "deletecollection": ("delete", "Collection"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,7 @@ def _connect(kind: Kind, sub: Sub, verb: str) -> Operation:
     return Operation(
         method=method,
         action="connect",
-        id=_id(kind, "connect", method.capitalize() + sub.name.capitalize()),
+        id=_id(kind, "connect", sub.name.capitalize(), method.capitalize()),
         description=f"connect to {sub.name} of {kind.plural}",
         kind=sub.kind,
     )
@@ -161,11 +167,11 @@ def _of_review(review: Review) -> Place:
     return f"/apis/{review.group}/{review.version}/{review.plural}", operation
 
 
-def _id(kind: Kind, action: str, tail: str) -> str:
+def _id(kind: Kind, action: str, tail: str, part: str = "") -> str:
     """``patchAppsV1NamespacedDeploymentScale``, as upstream names operations."""
     scope = "Namespaced" if kind.namespaced and tail != "ForAllNamespaces" else ""
-    group = _title(kind.group, kind.version)
-    return f"{_TAILS.get(action, action)}{group}{scope}{kind.name}{tail}"
+    verb, part = _NAMES.get(action, (action, part))
+    return f"{verb}{_title(kind.group, kind.version)}{part}{scope}{kind.name}{tail}"
 
 
 def _title(group: str, version: str) -> str:
