@@ -55,7 +55,7 @@ def plan_bridge(request: Request, lease: Result, seen: Seen) -> Plan:
             *_bridge(conf, lease, seen, facts),
             *_veth(request, facts),
             *_pod(request, lease),
-            *_settle(conf, lease, facts),
+            *_settle(request, lease, facts),
         ),
         result=answer(request, lease, _interfaces(request, facts)),
         host=facts.host,
@@ -148,13 +148,17 @@ def _pod(request: Request, lease: Result) -> Iterator[Op]:
         yield ops.AddRoute(Side.POD, request.ifname, through_gateway(route, lease.ips))
 
 
-def _settle(conf: NetConf, lease: Result, facts: _Facts) -> Iterator[Op]:
+def _settle(request: Request, lease: Result, facts: _Facts) -> Iterator[Op]:
+    """Let everybody know who has the addresses now, as soon as the bridge lets it through."""
+    conf, addresses = request.conf, tuple(item.address.ip for item in lease.ips)
     if conf.disable_container_interface:
         return
     if is_gateway(conf):
-        for item in lease.ips:
-            yield ops.ForgetNeighbour(conf.bridge, item.address.ip)
+        for address in addresses:
+            yield ops.ForgetNeighbour(conf.bridge, address)
     yield ops.AwaitForwarding(facts.host)
+    if addresses:
+        yield ops.Announce(request.ifname, facts.pod_mac, addresses)
 
 
 def _interfaces(request: Request, facts: _Facts) -> tuple[Interface, ...]:

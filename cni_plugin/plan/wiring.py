@@ -102,10 +102,8 @@ def forwarding(ips: tuple[IPConfig, ...]) -> Iterator[Op]:
 
 
 def pod_interface(request: Request, lease: Result) -> Iterator[Op]:
-    """Inside the container: addresses before the link is up, so that it announces them.
-
-    The kernel sends a gratuitous ARP (RFC 5227) and an unsolicited neighbour advertisement
-    (RFC 4861 section 7.2.6) when the link comes up, where arp_notify and ndisc_notify say so.
+    """Inside the container; arp_notify and ndisc_notify announce the addresses whenever the link
+    comes up again.
     """
     name, conf = request.ifname, request.conf
     if any(item.address.version == 6 for item in lease.ips):

@@ -139,7 +139,7 @@ JSON = st.recursive(
         | st.dictionaries(
             st.sampled_from(
                 ["name", "cniVersion", "ipam", "ranges", "subnet", "routes", "dst", "prevResult",
-                 "ips", "address", "runtimeConfig", "portMappings", "hostPort", "args", "cni", "mac"]
+                 "ips", "address", "runtimeConfig", "portMappings", "hostPort", "args", "mac"]
             ) | st.text(max_size=5),
             inner,
             max_size=5,
