@@ -104,9 +104,9 @@ class Handler:
         cut = partial(_cut, request)
         async with aclosing(watch(self._world, call, cut)) as signals:
             first = await anext(signals)  # raises Refused while an answer can still say so
-            await response.prepare(request)
             self._cuts.add(cut)
             try:
+                await response.prepare(request)
                 await response.write(self._frames(call, first))
                 async for batch in signals:
                     await response.write(self._frames(call, batch))
