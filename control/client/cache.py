@@ -5,7 +5,7 @@ wins, so that a repeated or belated event changes nothing. A deletion leaves a t
 version) until a bookmark or a list says that everything older has been delivered.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Generic
 
@@ -151,8 +151,3 @@ def _steps(old: Item | None, new: Item | None) -> list[Difference[Item]]:
 def version_of(text: str) -> int:
     """A resourceVersion as a number; what is none (a broken server) is older than everything."""
     return int(text) if text.isdigit() else 0
-
-
-def newest(items: Iterable[Item]) -> int:
-    """The highest resourceVersion among objects."""
-    return max((version_of(item.metadata.resource_version) for item in items), default=0)

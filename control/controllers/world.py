@@ -92,28 +92,8 @@ class World:
         self.tables: dict[Kind, Table] = {kind: Table(kind) for kind in wanted}
         self.contact = 0.0
 
-    @classmethod
-    def of(cls, *items: Object) -> "World":
-        """A world that has these objects."""
-        world = cls()
-        for item in items:
-            world.put(item)
-        return world
-
-    def put(self, item: Object) -> None:
-        """Have this object instead of what had its name."""
-        table = self._table(item)
-        table.apply(table.get(*item.key), item)
-
-    def drop(self, item: Object) -> None:
-        """Have this object no more."""
-        self._table(item).apply(item, None)
-
     def __getitem__(self, kind: Kind[Item]) -> Table[Item]:
         return self.tables[kind]  # type: ignore[return-value]  # the row is the table's key
-
-    def _table(self, item: Object) -> Table:
-        return next(t for kind, t in self.tables.items() if type(item) is kind.model)
 
 
 def controller_of(item: Object) -> OwnerReference | None:

@@ -1,7 +1,7 @@
 """The nodes as they will be: informers' news plus the Pods just placed, which no informer has
 confirmed yet. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from control.api.node import Node
 from control.api.pod import Pod
@@ -57,12 +57,6 @@ class Cluster:
     def is_placed(self, pod: Pod) -> bool:
         """Whether it counts on some node."""
         return pod.metadata.uid in self._places
-
-    def pods(self) -> Iterator[Pod]:
-        """All Pods that count on a node."""
-        for node in self._nodes.values():
-            for info in node.pods.values():
-                yield info.pod
 
     def _place(self, pod: Pod, node: str) -> None:
         if self._places.get(pod.metadata.uid) != node:

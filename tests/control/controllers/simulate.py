@@ -46,7 +46,7 @@ class Simulation:
             "creation_timestamp": meta.creation_timestamp or rfc3339(self.now),
             "generation": 1,
         }
-        kind = next(k for k in kinds.KINDS if k.model is type(item))
+        kind = _kind(item)
         made = item.model_copy(
             update={
                 "metadata": meta.model_copy(update=change),
@@ -55,7 +55,7 @@ class Simulation:
             }
         )
         assert self.world[kind].get(*made.key) is None, f"{made.key} exists"
-        self.world.put(made)
+        self._set(kind, None, made)
         return made
 
     def put(self, item: Object) -> None:
@@ -66,12 +66,18 @@ class Simulation:
             "resource_version": str(next(self._numbers)),
             "generation": (held.metadata.generation or 0) + moved,
         }
-        self.world.put(
-            item.model_copy(update={"metadata": item.metadata.model_copy(update=change)})
-        )
+        meta = item.metadata.model_copy(update=change)
+        self._set(_kind(item), held, item.model_copy(update={"metadata": meta}))
+
+    def drop(self, item: Object) -> None:
+        """Have an object no more."""
+        self._set(_kind(item), self.get(item), None)
+
+    def _set(self, kind: kinds.Kind, old: Object | None, new: Object | None) -> None:
+        self.world[kind].apply(old, new)
 
     def get(self, item: Object) -> Any:
-        kind = next(k for k in kinds.KINDS if k.model is type(item))
+        kind = _kind(item)
         return self.world[kind].get(*item.key)
 
     def apply(self, action: Action) -> None:
@@ -88,7 +94,7 @@ class Simulation:
             case Delete():
                 held = self.get(action.object)
                 if held is not None and held.metadata.uid == action.object.metadata.uid:
-                    self.world.drop(held)
+                    self.drop(held)
             case Collect():
                 then = action.then
                 self.apply(then if isinstance(then, Patch) else Delete(action.kind, action.object))
@@ -157,6 +163,10 @@ class Simulation:
 
 
 _WRITES = (Create, Update, UpdateStatus, Patch, Delete, Collect)
+
+
+def _kind(item: Object) -> kinds.Kind:
+    return next(kind for kind in kinds.KINDS if kind.model is type(item))
 
 
 def _merged(target: Any, patch: Any) -> Any:

@@ -204,7 +204,7 @@ def test_endpoints_end_at_a_thousand_ready_first():
 
 def test_endpoints_go_with_their_service():
     sim = simulated(service(), pod("a"))
-    sim.world.drop(sim.get(service()))
+    sim.drop(service())
     sim.settle(LEGACY)
     assert not list(sim.world[kinds.ENDPOINTS])
 

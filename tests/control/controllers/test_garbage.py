@@ -175,7 +175,7 @@ def test_a_namespace_is_emptied_then_let_go():
     ]
     sim.put(config_map("a", namespace="x", **GOING))
     assert not list(controller.reconcile(sim.world, ("", "x"), sim.now))  # it is on its way
-    sim.world.drop(sim.get(config_map("a", namespace="x")))
+    sim.drop(config_map("a", namespace="x"))
     *purges, final = controller.reconcile(sim.world, ("", "x"), sim.now)
     assert {p.kind for p in purges} == {k for k in kinds.KINDS if k.namespaced}
     assert isinstance(final, Finalize) and final.namespace.spec.finalizers == ["other"]
