@@ -25,6 +25,15 @@ _VERSION = {
     "platform": "linux/amd64",
 }
 
+# kubectl looks for a kind that it does not find among these; there can be none here.
+_CUSTOM_KINDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_NO_CUSTOM_KINDS = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinitionList",
+    "metadata": {"resourceVersion": "1"},
+    "items": [],
+}
+
 
 def is_public(path: str) -> bool:
     """Whether a path can be read without being known."""
@@ -44,6 +53,8 @@ def page(
 def _page(world: World, path: str, query: Mapping[str, str], accept: str) -> Answer | None:
     if path == "/version":
         return Answer(encode(_VERSION))
+    if path == _CUSTOM_KINDS:
+        return Answer(encode(_NO_CUSTOM_KINDS))
     if found := health(world, path, query):
         return found
     address = f"{world.config.advertise_address}:{world.config.port}"
