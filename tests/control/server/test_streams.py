@@ -214,8 +214,8 @@ async def test_attach_shows_the_output_from_now_on(cluster, web):
             continue
     assert first.startswith(b"line ")
     cluster.runtime.end("web.c.0")
-    await process.communicate()
-    assert process.returncode == 0
+    _, err = await process.communicate()
+    assert (process.returncode, b"rror" in err) == (0, False)
 
 
 # -- ports ---------------------------------------------------------------------------------------
