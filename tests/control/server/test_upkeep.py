@@ -1,0 +1,136 @@
+"""What happens by itself: history and Events are forgotten, the cache follows the store."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from control.api.kinds import CONFIG_MAP, KINDS
+from control.server.bootstrap import bootstrap
+from control.server.cache import Cache
+from control.server.item import Item
+from control.server.upkeep import expire_events, upkeep
+from control.server.world import Config, World
+from control.store.base import Create, Delete, Update
+from control.store.memory import MemoryStore
+from tests.control.server.conftest import CORE, Api, config_map
+
+KEY = "/registry/core/configmaps/default/a"
+VALUE = b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","uid":"u"}}'
+
+
+def event(name: str, age: timedelta) -> dict[str, object]:
+    last = (datetime.now(UTC) - age).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"metadata": {"name": name}, "lastTimestamp": last, "reason": "X",
+            "involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}}  # fmt: skip
+
+
+async def test_events_live_for_an_hour_after_their_last_word(api: Api):
+    for name, age in (("old", timedelta(hours=2)), ("new", timedelta(minutes=59))):
+        await api.make(f"{CORE}/events", event(name, age))
+    later = World(
+        api.world.config,
+        api.world.store,
+        api.world.cache,
+        lambda: datetime.now(UTC) + timedelta(minutes=61),
+    )
+    await expire_events(api.world)
+    assert len((await api("GET", f"{CORE}/events"))["items"]) == 2  # both have just been created
+    await expire_events(later)
+    left = (await api("GET", f"{CORE}/events"))["items"]
+    assert left == []
+
+
+async def test_history_is_forgotten_one_interval_late(api: Api):
+    before = api.world.store.revision
+    keeper = asyncio.create_task(upkeep(api.world, interval=0.05))
+    await api.make(f"{CORE}/configmaps", config_map())
+    async with asyncio.timeout(10):
+        while api.world.store.compacted < before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    keeper.cancel()
+    await asyncio.gather(keeper, return_exceptions=True)
+    assert (await api("GET", f"{CORE}/configmaps/a")).code == 200
+
+
+@pytest.mark.parametrize("compacted", [0, 2])
+async def test_a_cache_knows_what_was_there_and_what_happened_last(compacted: int):
+    store = MemoryStore()
+    await store.commit(Create(KEY, VALUE), Create("/claims/ip/10.0.0.1", b"u"))
+    await store.commit(Update(KEY, VALUE))
+    await store.compact(compacted)
+    await store.commit(Delete(KEY), Create(KEY + "b", VALUE))
+    cache = Cache(store)
+    await cache.start()
+    found = cache.of(CONFIG_MAP)
+    assert [item.key for item in found.items()] == [KEY + "b"]
+    assert cache.claims == {"/claims/ip/10.0.0.1"}
+    changes = found.changes(compacted)
+    assert changes is not None
+    assert len(changes) == 4 - compacted
+    assert (found.changes(1) is None) == (compacted == 2)
+    await cache.stop()
+    await store.close()
+
+
+async def test_a_cache_that_was_overtaken_starts_over_and_says_so():
+    store = MemoryStore()
+    await store.commit(Create(KEY, VALUE))
+    cache = Cache(store)
+    await cache.start()
+    told: list[object] = []
+    cache.of(CONFIG_MAP).listeners.add(told.append)
+    await store.commit(Update(KEY, VALUE))
+    await store.compact(store.revision)  # before the cache has had a chance to read on
+    assert await cache.fresh() == store.revision
+    assert told == [None]
+    assert [item.revision for item in cache.of(CONFIG_MAP).items()] == [2]
+    await cache.stop()
+    await store.close()
+
+
+async def test_the_way_to_the_api_server_is_published_and_kept_up_to_date():
+    store = MemoryStore()
+    for address, port in (("192.0.2.1", 6443), ("192.0.2.2", 7443)):
+        world = World(Config(advertise_address=address, port=port), store, Cache(store))
+        await world.cache.start()
+        await bootstrap(world)
+        await world.cache.fresh()
+        (slice_,) = [i.wire for i in _items(world, "EndpointSlice")]
+        assert slice_["endpoints"][0]["addresses"] == [address]
+        assert slice_["ports"][0]["port"] == port
+        (endpoints,) = [i.wire for i in _items(world, "Endpoints")]
+        assert endpoints["subsets"][0]["addresses"] == [{"ip": address}]
+        await world.cache.stop()
+    await store.close()
+
+
+def _items(world: World, name: str) -> list[Item]:
+    return [i for kind in KINDS if kind.name == name for i in world.cache.of(kind).items()]
+
+
+async def test_reviews_answer(api: Api):
+    path = "/apis/authorization.k8s.io/v1"
+    ask = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}}
+    assert (await api("POST", f"{path}/selfsubjectaccessreviews", ask))["status"] == {
+        "allowed": True
+    }
+    both = {"spec": ask["spec"] | {"nonResourceAttributes": {"verb": "get", "path": "/"}}}
+    assert (await api("POST", f"{path}/selfsubjectaccessreviews", both)).code == 400
+    nobody = {"spec": ask["spec"] | {"user": "system:anonymous"}}
+    assert (await api("POST", f"{path}/subjectaccessreviews", nobody))["status"] == {
+        "allowed": False
+    }
+    rules = await api("POST", f"{path}/selfsubjectrulesreviews", {"spec": {"namespace": "x"}})
+    assert rules["status"]["resourceRules"]
+    tokens = "/apis/authentication.k8s.io/v1/tokenreviews"
+    assert (await api("POST", tokens, {"spec": {"token": "x"}}))["status"]["authenticated"] is False
+    assert (await api("GET", tokens)).code == 405
+
+
+async def test_health_names_its_checks(api: Api):
+    assert (await api("GET", "/livez")).body == "ok"
+    verbose = (await api("GET", "/readyz?verbose")).body
+    assert verbose == "[+]ping ok\n[+]watch-cache ok\nreadyz check passed\n"
+    assert (await api("GET", "/readyz/ping")).body == "ok"
+    assert (await api("POST", "/readyz")).code == 405
