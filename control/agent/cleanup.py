@@ -1,7 +1,9 @@
 """``podwire agent --cleanup``: everything that agents made on this node is taken away."""
 
+import asyncio
 import logging
 from contextlib import suppress
+from pathlib import Path
 
 from control.agent.builtin import files
 from control.agent.builtin.runtime import BuiltinRuntime
@@ -23,6 +25,7 @@ async def remove_all(config: Config) -> None:
     groups = config.cgroups()
     runtime = BuiltinRuntime(config.root, ImageStore(config.image_dir), network, groups)
     await runtime.open()
+    logs = {Path(it.log_path).parents[1] for it in runtime.observe().containers}
     for sandbox in runtime.observe().sandboxes:
         try:
             await runtime.remove_sandbox(sandbox.id)
@@ -31,11 +34,18 @@ async def remove_all(config: Config) -> None:
     runtime.close()
     with suppress(PluginError):
         await network.collect(())
+    for folder in logs:
+        files.remove_tree(folder)
     volumes = Volumes(config.root / "pods")
     for uid in volumes.uids():
         volumes.remove(uid)
     await groups.remove_all()
-    Kernel().remove()
-    remove_link(BRIDGE)
+    await asyncio.to_thread(_disconnect)
     config.conflist.unlink(missing_ok=True)
     files.remove_tree(config.root)
+
+
+def _disconnect() -> None:
+    """In a thread: netlink sockets bring an event loop of their own."""
+    Kernel().remove()
+    remove_link(BRIDGE)

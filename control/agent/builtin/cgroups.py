@@ -102,16 +102,18 @@ class Cgroups:
         return str(path)
 
     async def remove_pod(self, uid: str) -> None:
-        """Kill what is left in a Pod's folders, and remove them."""
-        for mount in self._mounts():
-            await remove(mount / self._relative(uid))
+        """Kill what is left in a Pod's folders, and remove them, and parents left empty."""
+        await self._remove(self._relative(uid))
 
     async def remove_all(self) -> None:
         """Remove the whole tree of this node, with what runs in it, and parents left empty."""
+        await self._remove(self._relative())
+
+    async def _remove(self, relative: PurePosixPath) -> None:
         for mount in self._mounts():
-            await remove(mount / self._relative())
-            for parent in self._relative().parents[:-1]:
-                with suppress(OSError):
+            await remove(mount / relative)
+            with suppress(OSError):  # up to the first that is not empty
+                for parent in relative.parents[:-1]:
                     (mount / parent).rmdir()
 
     def pods(self) -> frozenset[str]:

@@ -23,6 +23,7 @@ Overlay = Literal["routes", "vxlan"]
 DEVICE = "podwire-vxlan"
 # IANA's port. Flannel and Cilium use 8472, Calico 4789 with VNI 4096, Docker 4789 from VNI 4096.
 PORT, VNI = 4789, 77
+_LONGEST = 65535
 _HEADERS = {4: 50, 6: 70}  # outer IP, UDP, VXLAN, inner Ethernet
 
 
@@ -140,7 +141,7 @@ def plan(
 def pod_mtu(own: Peer, overlay: Overlay, uplink: Uplink) -> int:
     """The MTU for Pods: the uplink's, less what the tunnel puts around each packet."""
     if overlay == "routes":
-        return uplink.mtu
+        return min(uplink.mtu, _LONGEST)  # loopback has one byte more than a packet can
     underlay = _underlay(own)
     return uplink.mtu - _HEADERS[underlay.version if underlay else 4]
 

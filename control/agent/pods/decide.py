@@ -15,6 +15,7 @@ from control.api.pod import Pod
 from control.client.times import seconds_of
 
 DEFAULT_GRACE = 30
+_LEAST_GRACE = 2.0
 _KEPT_DEAD = 2  # of each name, for `kubectl logs --previous`
 
 
@@ -102,7 +103,7 @@ def decide(pod: Pod, facts: Facts, now: float) -> Decision:
     """The actions that are due. Asking again before they are done gives the same ones."""
     deadline = _deadline(pod)
     if is_over(pod, facts) or (deadline is not None and now >= deadline):
-        return Decision(tuple(_wind_down(pod, facts)))
+        return Decision(tuple(_wind_down(pod, facts, now)))
     actions, times = _go_on(pod, facts, now)
     if deadline is not None:
         times.append(deadline)
@@ -290,13 +291,14 @@ def ready_sandbox(facts: Facts) -> Sandbox | None:
 # -- the way down --------------------------------------------------------------------------------
 
 
-def _wind_down(pod: Pod, facts: Facts) -> Iterator[Action]:
+def _wind_down(pod: Pod, facts: Facts, now: float) -> Iterator[Action]:
     running = [it for it in facts.containers if it.phase is Phase.RUNNING]
     sidecars = {spec.name for spec in pod.spec.init_containers if is_sidecar(spec)}
     mains = [it for it in running if it.name not in sidecars]
     for container in mains or running:  # sidecars serve until the others have ended
         message = f"Stopping container {container.name}"
-        yield Kill(container.id, container.name, _grace(pod), message)
+        grace = _grace(pod) if mains else _rest_of_grace(pod, now)
+        yield Kill(container.id, container.name, grace, message)
     if running:
         return
     if facts.gone or is_deleted(pod):
@@ -312,6 +314,12 @@ def _grace(pod: Pod) -> float:
     asked = pod.metadata.deletion_grace_period_seconds
     seconds = asked if asked is not None else pod.spec.termination_grace_period_seconds
     return max(1, DEFAULT_GRACE if seconds is None else seconds)
+
+
+def _rest_of_grace(pod: Pod, now: float) -> float:
+    """What the others have left of the grace: deletionTimestamp is when it is over."""
+    end = seconds_of(pod.metadata.deletion_timestamp)
+    return _grace(pod) if end is None else min(_grace(pod), max(_LEAST_GRACE, end - now))
 
 
 def _forget_old(facts: Facts) -> list[Action]:

@@ -8,6 +8,10 @@ from control.agent.pods.probes import Asker, Course, Result, Target, probe_for_e
 from control.agent.runtime import Container, Phase
 from control.api.pod import Pod
 
+# A container that failed is on its way out: nobody asks it again.
+_FAILURE = frozenset({Result.FAILURE})
+_EITHER = frozenset({Result.SUCCESS, Result.FAILURE})
+
 Told = Callable[[str, str, str], None]  # kind of probe, container name, why it failed
 
 
@@ -67,13 +71,13 @@ class Health:
 
         def changed(result: Result, why: str) -> None:
             if result is Result.SUCCESS:
-                state.tasks[0].cancel()
                 self._on_started(state, target)
             else:
                 self._fall_sick(state, target, "startup", why)
             self._changed()
 
-        self._run(state, target, Course(startup, Result.UNKNOWN), "Startup", changed)
+        course = Course(startup, Result.UNKNOWN, last=_EITHER)
+        self._run(state, target, course, "Startup", changed)
 
     def _on_started(self, state: _State, target: Target) -> None:
         state.started = True
@@ -83,7 +87,7 @@ class Health:
             course = Course(target.spec.readiness_probe, initial, eager=not state.ready)
             self._run(state, target, course, "Readiness", self._readiness(state))
         if target.spec.liveness_probe:
-            course = Course(target.spec.liveness_probe, Result.SUCCESS)
+            course = Course(target.spec.liveness_probe, Result.SUCCESS, last=_FAILURE)
             self._run(state, target, course, "Liveness", self._liveness(state, target))
 
     def _readiness(self, state: _State) -> Callable[[Result, str], None]:

@@ -146,6 +146,7 @@ class Course:
     probe: api.Probe
     initial: Result
     eager: bool = False
+    last: frozenset[Result] = frozenset()  # with these results the row is over
 
     def pause(self, tally: Tally, tries: int) -> float:
         """Seconds until the next probe.
@@ -166,7 +167,10 @@ async def probe_for_ever(
     changed: Callable[[Result, str], None],
     failed: Callable[[str], None],
 ) -> None:
-    """Ask every period; ``changed`` hears a row's result when it turns, ``failed`` each failure."""
+    """Ask every period until the row is over.
+
+    ``changed`` hears the row's result when it turns, ``failed`` each failure.
+    """
     probe, tally, tries = course.probe, Tally(course.initial), 0
     await asyncio.sleep(probe.initial_delay_seconds or 0)
     while True:
@@ -177,5 +181,7 @@ async def probe_for_ever(
             failed(why)
         if tally.result is not before.result:
             changed(tally.result, why)
+        if tally.result in course.last:
+            return
         tries += 1
         await asyncio.sleep(pause)

@@ -81,11 +81,21 @@ class Publisher:
         self._changed.set()
 
 
+def _conditions(have: list[dict[str, Any]], want: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The conditions that differ; they are merged by type, so what is no more is a null."""
+    old = {item["type"]: item for item in have}
+    changed = [item for item in want if old.get(item["type"]) != item]
+    return [dict.fromkeys(old.get(item["type"], {}).keys() - item.keys()) | item
+            for item in changed]  # fmt: skip
+
+
 def patch_for(pod: Pod, status: PodStatus) -> dict[str, Any]:
     """What of a status differs from the object's, nulls for what is no more; empty when nothing."""
     have = pod.status.wire()
     want = {key: value for key, value in status.wire().items() if value not in ([], "")}
     patch: dict[str, Any] = {key: value for key, value in want.items() if have.get(key) != value}
+    if "conditions" in patch:
+        patch["conditions"] = _conditions(have.get("conditions") or [], patch["conditions"])
     for key in ("reason", "message", "podIP", "podIPs"):
         if have.get(key) and key not in want:
             patch[key] = None

@@ -49,6 +49,7 @@ class Worker:
         self._actions = Actions(around)
         self._refreshed = around.clock()
         self.finished = False
+        self._late = False
 
     # -- from outside ----------------------------------------------------------------------------
 
@@ -110,6 +111,7 @@ class Worker:
     def _step(self) -> float | None:
         now = self._around.clock()
         self._follow()
+        self._note_deadline(now)
         facts = self._facts()
         decision = d.decide(self.pod, facts, now)
         if self._rejected and not (self._gone or d.is_deleted(self.pod)):
@@ -120,6 +122,13 @@ class Worker:
             self._publisher.publish(self.pod, self._status(facts))
         self._refresh(now, facts)
         return decision.again
+
+    def _note_deadline(self, now: float) -> None:
+        if not self._late and d.past_deadline(self.pod, now):
+            self._late = True
+            text = "Pod was active on the node longer than the specified deadline"
+            if self.pod.status.phase not in ("Succeeded", "Failed"):
+                self._around.record(self.pod, "Normal", "DeadlineExceeded", text)
 
     def _facts(self) -> d.Facts:
         sandboxes, containers = self._around.of(self.pod.metadata.uid)
@@ -206,9 +215,10 @@ class Worker:
             await work
         except StepFailed as err:
             now = self._around.clock()
-            name = err.name
-            self._failures[name] = failed(self._failures.get(name), err.reason, str(err), now)
-            logger.warning("Pod %s: %s", self._ref, err)
+            before = self._failures.get(err.name)
+            self._failures[err.name] = failed(before, err.reason, str(err), now)
+            if before is None or before.message != str(err):  # said once, not at every try
+                logger.warning("Pod %s: %s", self._ref, err)
         except Exception:
             self._failures[""] = failed(
                 self._failures.get(""), "InternalError", "see the agent's log",

@@ -20,6 +20,7 @@ async def show(socket: web.WebSocketResponse, log: LogFile, wanted: Wanted, ende
         await asyncio.wait({leaving, showing}, return_when=asyncio.FIRST_COMPLETED)
         if showing.done():
             showing.result()
+            await session.stop(leaving)
             await session.end(socket, exit_status(0))
     except ClientConnectionResetError:
         return

@@ -21,6 +21,7 @@ _MOST_BYTES = 32 * 1024 * 1024  # of one message from a client, as upstream take
 # How long output may stay away once its command has ended, while something that it left in the
 # background still holds the pipe.
 _DRAIN_SECONDS = 1.0
+_CLOSE_SECONDS = 2.0
 
 
 async def accept(
@@ -38,7 +39,9 @@ async def accept(
         raise Refusal(
             400, f"none of the protocols {offered} is supported: want one of {list(protocols)}"
         )
-    socket = web.WebSocketResponse(protocols=protocols, max_msg_size=_MOST_BYTES, compress=False)
+    socket = web.WebSocketResponse(
+        protocols=protocols, max_msg_size=_MOST_BYTES, compress=False, timeout=_CLOSE_SECONDS
+    )
     await socket.prepare(request)
     return socket
 
@@ -48,6 +51,12 @@ async def connect(request: web.Request, wanted: Wanted) -> web.WebSocketResponse
     socket = await accept(request)
     await socket.send_bytes(bytes([wanted.first]))
     return socket
+
+
+async def stop(reading: "asyncio.Task[None]") -> None:
+    """End a reader of a WebSocket, so that closing can wait for what the client answers."""
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
 
 
 async def end(socket: web.WebSocketResponse, status: bytes) -> None:

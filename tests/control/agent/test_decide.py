@@ -146,6 +146,15 @@ def test_sidecars_end_last():
     assert [kill.name for kill in due(item, containers=after)] == ["side"]
 
 
+def test_sidecars_have_what_the_others_left_of_the_grace():
+    end = {"deletionTimestamp": "1970-01-01T00:33:27Z", "deletionGracePeriodSeconds": 10}  # at 2007
+    item, after = pod(init=("side+",), meta=end), (container(code=0), container("side"))
+    (kill,) = due(item, containers=after)
+    assert kill.grace == 7
+    (kill,) = decide(item, Facts(containers=after), 2006).actions
+    assert kill.grace == 2
+
+
 def test_a_pod_that_is_over_keeps_its_records_and_frees_its_address():
     item = pod(status={"phase": "Succeeded"})
     assert due(item, sandboxes=(sandbox(),), containers=(container(code=0),)) == (

@@ -176,6 +176,23 @@ def test_a_status_is_written_once():
     assert patch_for(again, status(again)) == {}
 
 
+def test_a_condition_that_is_true_again_loses_its_message():
+    unready = status(pod(), sandboxes=BOX, containers=(container(),)).wire()
+    it = container()
+    view = View(NOW, ("172.31.0.11",), ready=frozenset({it.id}))
+    item = pod(status=unready)
+    found = status(item, sandboxes=BOX, containers=(it,), started=frozenset({it.id}), view=view)
+    ready, contained = patch_for(item, found)["conditions"]
+    assert ready == {
+        "type": "Ready",
+        "status": "True",
+        "reason": None,
+        "message": None,
+        "lastTransitionTime": "1970-01-01T00:33:20Z",
+    }
+    assert contained["type"] == "ContainersReady"
+
+
 def test_a_patch_takes_back_what_is_no_more():
     item = pod(status={"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}]})
     assert patch_for(item, PodStatus(phase="Failed")) == {
