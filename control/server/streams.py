@@ -7,7 +7,7 @@ The API server finds the node, asks its agent in kubelet's terms over TLS, as
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 from aiohttp import WSMsgType, web
@@ -146,7 +146,10 @@ async def _relay(
     """A WebSocket's messages, both ways; the agent chooses among the client's protocols."""
     header = request.headers.get("Sec-WebSocket-Protocol", "")
     offered = [it.strip() for it in header.split(",") if it.strip()]
-    async with session.ws_connect(url, protocols=offered, max_msg_size=_MOST_BYTES) as back:
+    # Without autoclose: an agent may hang up right after its close message, whose code counts.
+    async with session.ws_connect(
+        url, protocols=offered, max_msg_size=_MOST_BYTES, autoclose=False
+    ) as back:
         chosen = (back.protocol,) if back.protocol else ()
         front = web.WebSocketResponse(
             protocols=chosen, max_msg_size=_MOST_BYTES, compress=False, timeout=_CLOSE_SECONDS
@@ -164,13 +167,15 @@ async def _both_ways(front: web.WebSocketResponse, back: aiohttp.ClientWebSocket
         for task in (up, down):
             task.cancel()
         await asyncio.gather(up, down, return_exceptions=True)
-    await back.close(code=_GOING_AWAY if back.close_code is None else back.close_code)
-    await front.close(code=_BROKEN if back.close_code in _UNSENDABLE else back.close_code)
+    code = back.close_code  # before closing it, which may fail, and then changes it
+    await back.close(code=_GOING_AWAY)
+    await front.close(code=_BROKEN if code in _UNSENDABLE else code)
 
 
 async def _pass_on(source: Socket, sink: Socket) -> None:
-    async for message in source:
-        if message.type is WSMsgType.BINARY:
-            await sink.send_bytes(message.data)
-        elif message.type is WSMsgType.TEXT:
-            await sink.send_str(message.data)
+    with suppress(aiohttp.ClientConnectionResetError):  # the sink has gone: so may the source
+        async for message in source:
+            if message.type is WSMsgType.BINARY:
+                await sink.send_bytes(message.data)
+            elif message.type is WSMsgType.TEXT:
+                await sink.send_str(message.data)

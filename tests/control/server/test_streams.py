@@ -8,13 +8,17 @@ import pty
 import random
 import shutil
 import socket
+import ssl
 import struct
 import termios
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web as http_server
+from aiohttp.test_utils import TestServer
 
 from control.api import kinds
 from tests.control.cluster import until
@@ -316,6 +320,55 @@ async def test_an_agent_that_is_not_the_clusters_is_not_believed(cluster, web, t
         code, message = await ask(cluster, "lost", "log")
     assert code == 500
     assert "certificate verify failed" in message
+
+
+@asynccontextmanager
+async def dying_agent(cluster: Streaming) -> AsyncIterator[None]:
+    """A node whose agent begins each answer, and dies; there is a Pod `lost` on it."""
+
+    async def begin(request: http_server.Request) -> http_server.StreamResponse:
+        if request.path.startswith("/exec"):
+            socket = http_server.WebSocketResponse(protocols=("v5.channel.k8s.io",))
+            await socket.prepare(request)
+            await socket.send_bytes(b"\1half")
+        else:
+            response = http_server.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"half")
+        assert request.transport
+        request.transport.close()  # TCP's end without WebSocket's or HTTP's
+        return http_server.Response()
+
+    app = http_server.Application()
+    app.router.add_get("/{path:.*}", begin)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(cluster.folder / "node.crt", cluster.folder / "node.key")
+    server = TestServer(app)
+    await server.start_server(ssl=tls)
+    assert server.port
+    await add_node(cluster.client, "dying", server.port)
+    await cluster.pod("lost", node="dying")
+    yield
+    await server.close()
+
+
+async def test_an_agent_that_dies_does_not_end_a_session_well(cluster):
+    url = f"{cluster.url}/api/v1/namespaces/default/pods/lost/exec?command=x&stdout=1"
+    async with (
+        dying_agent(cluster),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(url, protocols=("v5.channel.k8s.io",)) as socket,
+    ):
+        assert await socket.receive_bytes() == b"\1half"
+        end = await socket.receive()
+        assert (end.type, end.data) == (aiohttp.WSMsgType.CLOSE, 1011)
+
+
+async def test_an_agent_that_dies_does_not_end_a_log_well(cluster):
+    url = f"{cluster.url}/api/v1/namespaces/default/pods/lost/log"
+    async with dying_agent(cluster), aiohttp.ClientSession() as http, http.get(url) as response:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
 
 
 @pytest.mark.skipif(not (OLD / "kubectl.1.28").exists(), reason="no kubectl 1.28 here")
