@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from control.api.base import Model
 from control.api.kinds import Kind
+from control.api.merging import outline, shapes
 from control.server.errors import bad_request
 
 _MODES = ("Ignore", "Warn", "Strict")
@@ -59,13 +61,29 @@ def unknown_fields(value: Any, path: str = "") -> Iterator[str]:
         yield from (f"{path}.{name}".removeprefix(".") for name in value.model_extra or ())
         fields = type(value).model_fields
         for name in value.model_fields_set & fields.keys():
-            child = getattr(value, name)
-            if isinstance(child, BaseModel | list | dict):
-                alias = fields[name].alias or name
-                yield from unknown_fields(child, f"{path}.{alias}".removeprefix("."))
+            child, inner = getattr(value, name), outline(fields[name])
+            below = f"{path}.{fields[name].alias or name}".removeprefix(".")
+            if inner is not None:
+                yield from _unknown_in_json(child, inner, below)
+            elif isinstance(child, BaseModel | list):
+                yield from unknown_fields(child, below)
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from unknown_fields(item, f"{path}[{index}]")
+
+
+def _unknown_in_json(value: Any, model: type[Model], path: str) -> Iterator[str]:
+    """The same of JSON that is kept as it came, and described by a model."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unknown_in_json(item, model, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        known = shapes(model)
+        for name, child in value.items():
+            if name not in known:
+                yield f"{path}.{name}"
+            elif inner := known[name].model:
+                yield from _unknown_in_json(child, inner, f"{path}.{name}")
 
 
 class _Pairs(dict[str, Any]):

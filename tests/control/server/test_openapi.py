@@ -20,6 +20,7 @@ from control.server.openapi.names import names, typed
 from control.server.openapi.operations import operations
 from control.server.openapi.words import sayings
 from control.server.protobuf.wire import fields
+from control.server.strict import unknown_fields
 from tests.control.server.conftest import Api
 from tests.control.server.kubectls import KUBECTLS, at_version
 
@@ -232,6 +233,23 @@ def test_nothing_is_said_of_what_there_is_not():
             own = [f"{owner}.{field}" for owner in owners if f"{owner}.{field}" in sayings()]
             used.add(own[0] if own else field)
     assert set(sayings()) - used == set()
+
+
+def test_json_that_is_described_is_checked_for_what_nobody_knows():
+    sources = [{"configMap": {"name": "a", "itms": []}}, {"secrt": {}}]
+    spec = {
+        "securityContext": {"fsGrup": 1, "sysctls": [{"name": "a", "vale": "b"}],
+                            "seLinuxOptions": {"level": "s0"}},
+        "ephemeralContainers": [{"name": "d", "image": "i"}, {"name": "e", "imge": "i"}],
+        "volumes": [{"name": "p", "projected": {"sources": sources}}],
+    }  # fmt: skip
+    assert sorted(unknown_fields(POD.model.parse({"spec": spec}))) == [
+        "spec.ephemeralContainers[1].imge",
+        "spec.securityContext.fsGrup",
+        "spec.securityContext.sysctls[0].vale",
+        "spec.volumes[0].projected.sources[0].configMap.itms",
+        "spec.volumes[0].projected.sources[1].secrt",
+    ]
 
 
 # --- protobuf ------------------------------------------------------------------------------------
