@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cni_plugin.plugin import answer
-from cni_plugin.world import World, read_boot_id
+from cni_plugin.world import World, open_namespace, read_boot_id
 
 
 def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int:
@@ -25,14 +25,6 @@ def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> i
     stdout.write(done.stdout)
     stdout.flush()
     return done.code
-
-
-def open_namespace(path: str) -> int | None:
-    """A descriptor of what CNI_NETNS names; None when there is nothing."""
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else None
-    except (OSError, ValueError):
-        return None
 
 
 if __name__ == "__main__":

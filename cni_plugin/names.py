@@ -72,6 +72,14 @@ def host_alias(network: str, container_id: str, ifname: str) -> str:
     return f"{alias_prefix(network)}{ifname} {container_id}"[:_LONGEST_ALIAS]
 
 
+def parse_alias(alias: str) -> tuple[str, str, str] | None:
+    """Whose a link is, by its alias: network, container ID, interface."""
+    parts = alias.split(" ")
+    if len(parts) != 4 or parts[0] != "podwire" or len(alias) == _LONGEST_ALIAS:
+        return None
+    return parts[1], parts[3], parts[2]
+
+
 def alias_prefix(network: str) -> str:
     """What the aliases of one network's links begin with."""
     return f"podwire {network} "

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from cni_plugin import attachment
+from cni_plugin import attachment, names
 from cni_plugin.collection import attempt_all, is_spared, stale_links
 from cni_plugin.errors import CniError, KernelRefused
 from cni_plugin.ipam.source import Ipam, is_delegate, is_delegated, source_of
+from cni_plugin.ipam.store import Owner
 from cni_plugin.request import Request, parse_request, version_of
 from cni_plugin.result import render
 from cni_plugin.space import Space
@@ -68,10 +69,17 @@ def _encode(document: _Document) -> bytes:
 
 
 def _handle(request: Request, world: World) -> _Document | None:
-    ipam = source_of(request.conf, world.root, world.boot_id)
+    ipam = source_of(
+        request.conf, world.root, world.boot_id, partial(_is_attached, request.conf.name)
+    )
     if ipam is not None and is_delegate(request.conf):
         return _serve_addresses(request, ipam)
     return _VERBS[request.verb](request, world, ipam)
+
+
+def _is_attached(network: str, owner: Owner) -> bool:
+    with Space() as host:
+        return host.link(names.host_ifname(network, *owner)) is not None
 
 
 def _serve_addresses(request: Request, ipam: Ipam) -> _Document | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,3 +30,11 @@ class World:
 def read_boot_id() -> str:
     """What is another after each boot."""
     return _BOOT_ID.read_text().strip()
+
+
+def open_namespace(path: str) -> int | None:
+    """A descriptor of what CNI_NETNS names; None when there is nothing."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else None
+    except (OSError, ValueError):
+        return None

@@ -5,7 +5,7 @@ Source: host-local's documentation and source (containernetworking/plugins, plug
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,8 @@ from cni_plugin.request import Request
 from cni_plugin.result import Address, Dns, IPConfig, Result
 
 _SHOWN_HOLDERS = 8
+# seconds in which an ADD that has reserved has made its interface
+GRACE = 60.0
 
 
 class Choice(NamedTuple):
@@ -42,11 +44,18 @@ class Choice(NamedTuple):
 
 
 class LocalIpam:
-    """Allocates from files under ``root``, the root directory as the runtime sees it."""
+    """Allocates from files under ``root``, the root directory as the runtime sees it.
 
-    def __init__(self, root: Path, boot_id: str) -> None:
+    ``is_attached`` tells whether the interface of an owner is there; None: it is another plugin
+    that makes the interfaces.
+    """
+
+    def __init__(
+        self, root: Path, boot_id: str, is_attached: Callable[[Owner], bool] | None
+    ) -> None:
         self._root = root
         self._boot_id = boot_id
+        self._is_attached = is_attached
 
     def add(self, request: Request) -> Result:
         """Reserve one address of each range set for the request's owner."""
@@ -60,15 +69,42 @@ class LocalIpam:
                     "a second ADD needs a DEL before it",
                 )
             chosen = [
-                _choose(store, ranges, index, wanted.get(index))
+                self._choose(store, ranges, index, wanted.get(index))
                 for index, ranges in enumerate(sets)
             ]
             try:
-                store.reserve(owner, [(choice.set_index, choice.address) for choice in chosen])
+                addresses = [(choice.set_index, choice.address) for choice in chosen]
+                store.reserve(owner, addresses, wired=self._is_attached is not None)
             except OSError:
                 store.release(owner)
                 raise
         return self._result(request, chosen)
+
+    def _choose(self, store: Store, ranges: RangeSet, index: int, wanted: Address | None) -> Choice:
+        try:
+            return _choose(store, ranges, index, wanted)
+        except AddressesExhausted:
+            if not self._expire(store):
+                raise
+            return _choose(store, ranges, index, wanted)
+
+    def _expire(self, store: Store) -> bool:
+        """Free what is held by containers whose interface of ours is gone; whether any was.
+
+        Only when there is need, and not of an ADD that is under way.
+        """
+        owners = {owner for _, owner in store.reservations()}
+        gone = [
+            owner
+            for owner in owners
+            if self._is_attached is not None
+            and store.is_wired(owner)
+            and store.age(owner) > GRACE
+            and not self._is_attached(owner)
+        ]
+        for owner in gone:
+            store.release(owner)
+        return bool(gone)
 
     def delete(self, request: Request) -> None:
         """Free what the request's owner holds; nothing is fine."""

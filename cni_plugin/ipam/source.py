@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from cni_plugin.config import NetConf
 from cni_plugin.ipam.delegate import DelegateIpam
 from cni_plugin.ipam.local import LocalIpam
+from cni_plugin.ipam.store import Owner
 from cni_plugin.request import Request
 from cni_plugin.result import Result
 
@@ -36,8 +38,12 @@ def is_delegate(conf: NetConf) -> bool:
     return conf.ipam.type == _OUR_TYPE != conf.type
 
 
-def source_of(conf: NetConf, root: Path, boot_id: str) -> Ipam | None:
+def source_of(
+    conf: NetConf, root: Path, boot_id: str, is_attached: Callable[[Owner], bool]
+) -> Ipam | None:
     """The IPAM of a network; None when it has no addresses."""
     if not conf.ipam.type:
         return None
-    return DelegateIpam() if is_delegated(conf) else LocalIpam(root, boot_id)
+    if is_delegated(conf):
+        return DelegateIpam()
+    return LocalIpam(root, boot_id, None if is_delegate(conf) else is_attached)

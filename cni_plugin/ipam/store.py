@@ -6,14 +6,17 @@ finds a container's addresses by reading every file, works on the same directory
 and beside this store.
 
 ``DATADIR/.podwire/NETWORK/`` is this store's index: a symbolic link for each owner, whose target
-lists the owner's addresses. Its ``stamp`` says which state of the directory, and which boot, it
-was made for: anything that changed behind its back, a crash included, makes it be read anew.
+lists the owner's addresses, and says ``wired`` when we made the owner's interface too: then its
+absence shows that the owner is gone. The index's ``stamp`` says which state of the directory, and
+which boot, it was made for: anything that changed behind its back, a crash included, makes it be
+read anew.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from hashlib import blake2b
@@ -28,7 +31,7 @@ from cni_plugin.result import Address
 DEFAULT_DATA_DIR = "/var/lib/cni/networks"
 _INDEX = ".podwire"
 _STAMP, _FRESH = ".stamp", ".new"
-_LAST = "last_reserved_ip."
+_LAST, _WIRED = "last_reserved_ip.", "wired"
 _LINE_BREAK = "\r\n"
 # So many taken neighbours in a row, and one look at the whole directory costs less than more stats.
 _IMPATIENCE = 64
@@ -47,6 +50,11 @@ class Owner(NamedTuple):
 def lock_file(data_dir: Path) -> Path:
     """The file that the attachments' locks are in."""
     return data_dir / _INDEX / ".lock"  # no network is called so
+
+
+def is_wired(data_dir: Path, network: str, owner: Owner) -> bool:
+    """Whether we made an owner's interface, asked without the network's lock."""
+    return _WIRED in _entries(data_dir / _INDEX / network / _digest(owner))
 
 
 class Store:
@@ -88,15 +96,18 @@ class Store:
 
     def _is_held(self, address: Address, owner: Owner) -> bool:
         # the index may say more than is true: it is written first
-        found = _read_owner(self._directory / str(address))
+        found = read_owner(self._directory / str(address))
         return found in {owner, Owner(owner.container_id, "")}
 
     def _indexed(self, owner: Owner) -> tuple[Address, ...]:
         for name in (_digest(owner), _digest(Owner(owner.container_id, ""))):
-            with suppress(FileNotFoundError):
-                target = str((self._index / name).readlink())
-                return tuple(map(ip_address, target.split(",")))
+            if entries := _entries(self._index / name):
+                return tuple(ip_address(entry) for entry in entries if entry != _WIRED)
         return ()
+
+    def is_wired(self, owner: Owner) -> bool:
+        """Whether we made the owner's interface, and not only gave it addresses."""
+        return _WIRED in _entries(self._index / _digest(owner))
 
     def is_free(self, address: Address) -> bool:
         """Whether nobody holds an address; an empty file is a reservation that never was."""
@@ -123,7 +134,12 @@ class Store:
     def _files(self) -> Iterator[tuple[Address, Owner | None]]:
         for name in os.listdir(self._directory):  # noqa: PTH208  # twenty thousand names
             with suppress(ValueError):
-                yield ip_address(name), _read_owner(self._directory / name)
+                yield ip_address(name), read_owner(self._directory / name)
+
+    def age(self, owner: Owner) -> float:
+        """For how many seconds an owner has held its addresses."""
+        times = [(self._directory / str(item)).stat().st_mtime for item in self.held_by(owner)]
+        return max(0.0, time.time() - max(times, default=0.0))
 
     def last(self, index: int) -> Address | None:
         """The address that range set ``index`` gave out last."""
@@ -134,13 +150,15 @@ class Store:
 
     # -- changing
 
-    def reserve(self, owner: Owner, addresses: Iterable[tuple[int, Address]]) -> None:
+    def reserve(
+        self, owner: Owner, addresses: Iterable[tuple[int, Address]], *, wired: bool = False
+    ) -> None:
         """Let ``owner`` hold free ``addresses``, each with the index of its range set.
 
         The index is written first: whatever a crash leaves, a release finds.
         """
         wanted = list(addresses)
-        self._write_index(owner, [address for _, address in wanted])
+        self._write_index(owner, [address for _, address in wanted], wired=wired)
         for index, address in wanted:
             self._put(self._directory / str(address), str(owner))
             self._put(self._directory / f"{_LAST}{index}", str(address))
@@ -184,7 +202,10 @@ class Store:
 
     def rebuild(self) -> None:
         """Make the index anew from the files, and drop those that hold nothing."""
+        wired = set()
         for entry in list(self._index.iterdir()):
+            if _WIRED in _entries(entry):
+                wired.add(entry.name)
             entry.unlink()
         held: dict[Owner, list[Address]] = {}
         for address, owner in list(self._files()):
@@ -193,13 +214,13 @@ class Store:
             else:
                 held.setdefault(owner, []).append(address)
         for owner, addresses in held.items():
-            self._write_index(owner, addresses)
+            self._write_index(owner, addresses, wired=_digest(owner) in wired)
         self._write_stamp()
 
-    def _write_index(self, owner: Owner, addresses: Iterable[Address]) -> None:
+    def _write_index(self, owner: Owner, addresses: Iterable[Address], *, wired: bool) -> None:
         fresh = self._index / _FRESH
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(",".join(map(str, addresses)))
+        fresh.symlink_to(",".join([*map(str, addresses), *([_WIRED] if wired else [])]))
         fresh.rename(self._index / _digest(owner))
 
     def _write_stamp(self) -> None:
@@ -220,12 +241,20 @@ class Store:
         fresh.rename(path)
 
 
+def _entries(path: Path) -> list[str]:
+    """What an entry of the index says; nothing when there is none."""
+    try:
+        return str(path.readlink()).split(",")
+    except OSError:
+        return []
+
+
 def _digest(owner: Owner) -> str:
     # A container ID may be longer than a file name, and is not ours to make a path of.
     return blake2b(str(owner).encode(), digest_size=16).hexdigest()
 
 
-def _read_owner(path: Path) -> Owner | None:
+def read_owner(path: Path) -> Owner | None:
     """The owner that a reservation names; None for a file that is gone, empty or torn."""
     try:
         text = path.read_bytes().decode("ascii").strip()

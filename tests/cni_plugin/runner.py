@@ -129,6 +129,16 @@ class Node:
         found = json.loads(self.space.ip("-d", "-j", "link"))
         return {item["ifname"]: item for item in found if item["ifname"] != "lo"}
 
+    def host_link(self, pod: Pod, ifname: str = "eth0") -> str:
+        """The host's end of a Pod's interface, found by its alias."""
+        found = [
+            name
+            for name, item in self.links().items()
+            if item.get("ifalias", "").endswith(f" {ifname} {pod.container_id}")
+        ]
+        assert len(found) == 1, found
+        return found[0]
+
     def reservations(self, network: str = "net") -> dict[str, str]:
         """Who holds which address, as host-local's files say."""
         folder = self.data / network

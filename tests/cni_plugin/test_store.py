@@ -180,9 +180,9 @@ class Dying(Store):
         self._count()
         super()._put(path, text)
 
-    def _write_index(self, owner, addresses):
+    def _write_index(self, owner, addresses, *, wired):
         self._count()
-        super()._write_index(owner, addresses)
+        super()._write_index(owner, addresses, wired=wired)
 
 
 TestCrashes = Crashes.TestCase

@@ -1,0 +1,149 @@
+"""What is attached on this node: reservations, links and libcni's result cache, joined.
+
+Source of the cache's format: containernetworking/cni, libcni/api.go ("cniCacheV1").
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from cni_plugin import names
+from cni_plugin.install import PROGRAM
+from cni_plugin.ipam.local import GRACE
+from cni_plugin.ipam.store import Owner, is_wired, read_owner
+from cni_plugin.state import Link
+
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One interface of one container; ``alive`` unless nothing speaks for it any more."""
+
+    network: str
+    container_id: str
+    ifname: str
+    addresses: tuple[str, ...] = ()
+    host_link: str = ""
+    netns: str = ""
+    alive: bool = False
+
+    @property
+    def key(self) -> Key:
+        """(network, container ID, interface)."""
+        return self.network, self.container_id, self.ifname
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """What libcni remembers of an ADD."""
+
+    key: Key
+    netns: str
+    conflist: Mapping[str, Any]
+    result: Mapping[str, Any]
+    capabilities: Mapping[str, Any]
+
+
+def read_cache(folder: Path) -> list[Cached]:
+    """The attachments in libcni's cache that have an interface of ours."""
+    found = []
+    for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+        try:
+            item = json.loads(path.read_bytes())
+            conflist = json.loads(base64.b64decode(item["config"]))
+            ours = any(plugin.get("type") == PROGRAM for plugin in conflist.get("plugins", ()))
+            if item.get("kind") == "cniCacheV1" and ours:
+                key = (item["networkName"], item["containerId"], item["ifName"])
+                result, capabilities = item["result"], item.get("capabilityArgs") or {}
+                found.append(Cached(key, item.get("netns", ""), conflist, result, capabilities))
+        except (OSError, ValueError, KeyError, AttributeError):
+            continue  # another kind of file, or one that is being written
+    return found
+
+
+def attached(
+    data_dir: Path, cache: Iterable[Cached], links: Iterable[Link], now: float | None = None
+) -> list[Attachment]:
+    """Every attachment that any of the three sources knows of."""
+    found: dict[Key, Attachment] = {}
+    for key, address, age in _reservations(data_dir, time.time() if now is None else now):
+        item = found.get(key, Attachment(*key))
+        # of an interface that another plugin made we cannot tell
+        unsure = age < GRACE or not is_wired(data_dir, key[0], Owner(*key[1:]))
+        alive = item.alive or unsure
+        found[key] = replace(item, addresses=(*item.addresses, address), alive=alive)
+    for cached in cache:
+        item = found.get(cached.key, Attachment(*cached.key))
+        there = bool(cached.netns) and Path(cached.netns).exists()
+        found[cached.key] = replace(item, netns=cached.netns, alive=item.alive or there)
+    present = {link.name: link for link in links}
+    for link in present.values():
+        if (owner := names.parse_alias(link.alias)) is not None:
+            found.setdefault(owner, Attachment(*owner))
+    return [_with_link(item, present) for _, item in sorted(found.items())]
+
+
+def _with_link(item: Attachment, present: Mapping[str, Link]) -> Attachment:
+    name = names.host_ifname(*item.key)
+    if name not in present:
+        return item
+    return replace(item, host_link=name, alive=True)
+
+
+def _reservations(data_dir: Path, now: float) -> Iterable[tuple[Key, str, float]]:
+    for path in sorted(data_dir.glob("[!.]*/*")):
+        try:
+            address = str(ip_address(path.name))
+        except ValueError:
+            continue
+        owner = read_owner(path)
+        if owner is not None:
+            key = (path.parent.name, owner.container_id, owner.ifname)
+            yield key, address, now - path.stat().st_mtime
+
+
+def check_input(cached: Cached) -> tuple[dict[str, str], bytes]:
+    """Environment and standard input of a CHECK, as libcni makes them for our plugin."""
+    plugin = next(item for item in cached.conflist["plugins"] if item.get("type") == PROGRAM)
+    declared = {name for name, on in (plugin.get("capabilities") or {}).items() if on}
+    runtime = {name: value for name, value in cached.capabilities.items() if name in declared}
+    version = cached.result.get("cniVersion", cached.conflist.get("cniVersion"))
+    document = plugin | {
+        "name": cached.conflist["name"],
+        "cniVersion": version,
+        "prevResult": cached.result,
+        "runtimeConfig": runtime,
+    }
+    _, container_id, ifname = cached.key
+    environment = {
+        "CNI_COMMAND": "CHECK",
+        "CNI_CONTAINERID": container_id,
+        "CNI_IFNAME": ifname,
+        "CNI_NETNS": cached.netns,
+    }
+    return environment, json.dumps(document).encode()
+
+
+def collect_input(network: str, data_dir: Path, found: Iterable[Attachment]) -> bytes:
+    """Standard input of a GC that spares what is alive."""
+    valid = [
+        {"containerID": item.container_id, "ifname": item.ifname}
+        for item in found
+        if item.network == network and item.alive
+    ]
+    document = {
+        "cniVersion": "1.1.0",
+        "name": network,
+        "type": PROGRAM,
+        "ipam": {"type": "podwire", "dataDir": str(data_dir)},
+        "cni.dev/valid-attachments": valid,
+    }
+    return json.dumps(document).encode()

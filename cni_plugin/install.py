@@ -1,0 +1,93 @@
+"""Puts the plugin where a container runtime looks for it, and takes it away again.
+
+A runtime may read or execute either file at any moment, so each is renamed into its place:
+half a configuration would be an error, and writing to a running program is one ("text file busy").
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+PROGRAM = "podwire-cni"
+_ROOT = Path(__file__).resolve().parent.parent
+_PYTHON_CLIENT, _C_CLIENT = _ROOT / "bin" / PROGRAM, _ROOT / "build" / PROGRAM
+_OWN_INTERPRETER = 'INTERPRETER = b""\n'
+
+
+def client_program() -> Path:
+    """The program that a runtime should execute: the C client where it was built."""
+    return _C_CLIENT if _C_CLIENT.exists() else _PYTHON_CLIENT
+
+
+def program_bytes() -> bytes:
+    """The client as it can stand alone in any folder: it knows this interpreter's path."""
+    source = client_program()
+    if source == _C_CLIENT:
+        return source.read_bytes()
+    text = source.read_text()
+    if _OWN_INTERPRETER not in text:
+        raise RuntimeError(f"{source} has no line {_OWN_INTERPRETER!r}")
+    own = f"INTERPRETER = {os.fsencode(sys.executable)!r}\n"
+    return text.replace(_OWN_INTERPRETER, own, 1).encode()
+
+
+def network_list(
+    name: str, bridge: str, subnets: Sequence[str], *, ip_masq: bool, mtu: int
+) -> dict[str, Any]:
+    """A configuration that containerd 1.6 and 2, CRI-O and podman read.
+
+    A list with only ``"cniVersion": "1.1.0"`` breaks containerd 1.6, hence both fields.
+    """
+    plugin: dict[str, Any] = {
+        "type": PROGRAM,
+        "bridge": bridge,
+        "isGateway": True,
+        "isDefaultGateway": True,
+        "hairpinMode": True,
+        "ipMasq": ip_masq,
+        "capabilities": {
+            "portMappings": True, "bandwidth": True, "ips": True, "mac": True, "ipRanges": True,
+            "dns": True,
+        },
+        "ipam": {"type": "podwire", "ranges": [[{"subnet": subnet}] for subnet in subnets]},
+    }  # fmt: skip
+    if mtu:
+        plugin["mtu"] = mtu
+    versions = ["1.0.0", "1.1.0"]
+    return {"cniVersion": "1.0.0", "cniVersions": versions, "name": name, "plugins": [plugin]}
+
+
+def put(path: Path, data: bytes, mode: int) -> None:
+    """Write a file whole, in one step; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_bytes(data)
+        fresh.chmod(mode)
+        fresh.rename(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a network list is one whose interfaces we make."""
+    try:
+        document = json.loads(path.read_bytes())
+        return any(item.get("type") == PROGRAM for item in document.get("plugins", ()))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def remove(bin_dir: Path, conf_dir: Path) -> list[Path]:
+    """Remove the program and every network list of ours; returns what was there."""
+    found = [path for path in sorted(conf_dir.glob("*.conflist")) if is_ours(path)]
+    program = bin_dir / PROGRAM
+    found += [program] if program.exists() or program.is_symlink() else []
+    for path in found:
+        path.unlink()
+    return found

@@ -1,0 +1,183 @@
+"""``podwire cni install | uninstall | list | gc | check``, and addresses of the vanished."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.cni_plugin.runner import REFERENCE, ROOT, Json, Node, Pod
+from tests.netns.conftest import Space
+
+Spaces = Callable[[str], Space]
+SHOWN = {"NETWORK", "CONTAINER", "INTERFACE", "ADDRESSES", "HOST", "LINK", "ALIVE"}
+
+
+@pytest.fixture(scope="module")
+def node(spaces: Spaces, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    made = Node(spaces("node"), tmp_path_factory.mktemp("node"))
+    with made.served():
+        yield made
+
+
+@pytest.fixture
+def pod(spaces: Spaces, node: Node) -> Callable[[], Pod]:
+    return lambda: Pod(f"c{next(node.numbers)}", spaces("pod"))
+
+
+def podwire(node: Node, *arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = node.space.argv(str(ROOT / "bin/podwire"), "cni", *arguments)
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+def places(node: Node) -> list[str]:
+    return ["--data-dir", str(node.data), "--cache-dir", str(node.files / "results")]
+
+
+def remember(node: Node, pod: Pod, conf: Json, result: Json) -> None:
+    """Write what libcni would after an ADD."""
+    plugin = {key: conf[key] for key in conf.keys() - {"name", "cniVersion", "runtimeConfig"}}
+    conflist = {"cniVersion": "1.0.0", "name": conf["name"], "plugins": [plugin]}
+    item = {
+        "kind": "cniCacheV1", "containerId": pod.container_id, "ifName": "eth0",
+        "networkName": conf["name"], "netns": str(pod.space.path), "result": result,
+        "config": base64.b64encode(json.dumps(conflist).encode()).decode(),
+        "capabilityArgs": conf.get("runtimeConfig", {}),
+    }  # fmt: skip
+    folder = node.files / "results"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{conf['name']}-{pod.container_id}-eth0").write_text(json.dumps(item))
+
+
+def make_old(node: Node) -> None:
+    """Let the reservations be older than any ADD that may be under way."""
+    for path in (node.data / "net").iterdir():
+        os.utime(path, (time.time() - 3600, time.time() - 3600))
+
+
+def test_installed_it_serves_any_runtime_and_uninstalled_it_is_gone(node, pod, tmp_path):
+    folders = ["--bin-dir", str(tmp_path / "bin"), "--conf-dir", str(tmp_path / "net.d")]
+    subnets = ["--subnet", "10.5.0.0/24", "--subnet", "fd00:5::/64"]
+    done = podwire(node, "install", *folders, *subnets, "--name", "mine", "--bridge", "br5")
+    assert (done.returncode, done.stderr) == (0, "")
+    program, network = (tmp_path / "bin/podwire-cni", tmp_path / "net.d/10-mine.conflist")
+    assert done.stdout.split() == [str(program), str(network)]
+    conflist = json.loads(network.read_text())
+    assert conflist["cniVersions"] == ["1.0.0", "1.1.0"]
+    conf = conflist["plugins"][0] | {"name": "mine", "cniVersion": "1.0.0"}
+    conf["ipam"]["dataDir"] = str(node.data)
+    one = pod()
+    # as a copy in another folder, and with nobody on the socket
+    for socket in (str(node.socket), "/nowhere"):
+        environment = {"PODWIRE_CNI_SOCKET": socket}
+        variables = {
+            "containerid": one.container_id, "netns": str(one.space.path), "ifname": "eth0",
+        }  # fmt: skip
+        for verb in ("ADD", "DEL"):
+            node.execute(conf, program, environment, command=verb, **variables).ok()
+    (tmp_path / "net.d/20-other.conflist").write_text('{"plugins": [{"type": "bridge"}]}')
+    done = podwire(node, "uninstall", *folders)
+    assert done.returncode == 0
+    assert [path.name for path in (tmp_path / "net.d").iterdir()] == ["20-other.conflist"]
+    assert list((tmp_path / "bin").iterdir()) == []
+    assert podwire(node, "uninstall", *folders).stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--subnet", "10.0.0.1/24"], ["--subnet", "10.0.0.0/31"], ["--name", "../x"],
+    ["--bridge", "a/b"], ["--mtu", "70000"],
+])  # fmt: skip
+def test_wrong_options_are_one_line_and_change_nothing(node, tmp_path, arguments):
+    done = podwire(
+        node, "install", "--bin-dir", str(tmp_path / "bin"), "--conf-dir", str(tmp_path), *arguments
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_list_and_gc(node, pod):
+    live, vanished, young = pod(), pod(), pod()
+    for each in (live, vanished):
+        node.add(each)
+    make_old(node)
+    node.add(young)
+    for each in (vanished, young):
+        node.space.ip("link", "del", node.host_link(each))
+    shown = {item["container_id"]: item for item in json.loads(
+        podwire(node, "list", "-o", "json", *places(node)).stdout)}  # fmt: skip
+    assert shown[live.container_id]["addresses"] == [
+        item.partition("/")[0] for item in live.addresses()
+    ]
+    assert {name: item["alive"] for name, item in shown.items()} == {
+        live.container_id: True, vanished.container_id: False, young.container_id: True,
+    }  # fmt: skip
+    table = podwire(node, "list", *places(node)).stdout.splitlines()
+    assert set(table[0].split()) == SHOWN
+    assert len(table) == 4
+    dry = podwire(node, "gc", "--dry-run", *places(node))
+    assert dry.stdout.startswith(f"would remove net {vanished.container_id} eth0")
+    assert len(node.reservations()) == 3
+    assert podwire(node, "gc", *places(node)).returncode == 0
+    left = {held.split("\r\n")[0] for held in node.reservations().values()}
+    assert left == {live.container_id, young.container_id}
+    for each in (live, young):
+        node.delete(each)
+
+
+def test_gc_spares_what_another_plugin_wired(node, pod):
+    one = pod()
+    conf = node.conf(type="bridge", cniVersion="1.0.0", ipam=node.ipam("10.1.0.0/24"))
+    conf["ipam"]["type"] = "podwire-cni"
+    variables = {
+        "containerid": one.container_id, "netns": str(one.space.path), "ifname": "eth0",
+        "path": str(node.plugin.parent),
+    }  # fmt: skip
+    node.execute(conf, REFERENCE / "bridge", command="ADD", **variables).ok()
+    make_old(node)
+    podwire(node, "gc", *places(node))
+    assert len(node.reservations()) == 1
+    node.execute(conf, REFERENCE / "bridge", command="DEL", **variables).ok()
+
+
+def test_check_asks_for_all_that_libcni_remembers(node, pod):
+    one, other = pod(), pod()
+    ports = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
+    conf = node.conf(capabilities={"portMappings": True}, runtimeConfig={"portMappings": ports})
+    remember(node, one, conf, node.add(one, conf))
+    remember(node, other, node.conf(), node.add(other))
+    cache = places(node)[2:]
+    good = podwire(node, "check", *cache)
+    assert good.returncode == 0, good
+    assert good.stdout.count(" ok") == 2
+    node.space.run("nft", "delete", "table", "inet", "podwire_cni")
+    other.space.ip("route", "del", "default")
+    bad = podwire(node, "check", "-o", "json", *cache)
+    assert bad.returncode == 1
+    states = {item["container_id"]: item["state"] for item in json.loads(bad.stdout)}
+    assert "firewall" in states[one.container_id]
+    assert "0.0.0.0/0" in states[other.container_id]
+    for each in (one, other):
+        node.delete(each)
+
+
+def test_addresses_of_the_vanished_are_taken_when_there_is_need(node, pod):
+    """Only those of interfaces that we made, and that were there long enough ago."""
+    tiny = node.conf(ipam=node.ipam("10.6.0.0/29"), name="net", bridge="br6")
+    pods = [pod() for _ in range(5)]
+    for each in pods:
+        node.add(each, tiny)
+    for each in pods[:2]:
+        node.space.ip("link", "del", node.host_link(each))
+    late = pod()
+    assert node.call("ADD", late, tiny).document["code"] == 102
+    make_old(node)
+    node.add(late, tiny)
+    assert len(node.reservations()) == 4
+    for each in (*pods, late):
+        node.delete(each, tiny)
