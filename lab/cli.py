@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from control.client import ClientError, KubeconfigError
+from lab import change
 from lab import demo as demonstration
 from lab import logs as reader
 from lab.down import RemovalFailed, remove
@@ -22,6 +23,7 @@ from lab.spec import POD_CIDRS, SERVICE_CIDRS, InvalidSpec, LabSpec, make_spec
 from lab.state import LabDir, all_labs, lab_dir, locked
 from lab.status import Status, locate, look
 from lab.up import LabExists, NotReady, make, wait_ready
+from proxy.backend import BACKENDS
 
 _EXPECTED = (
     LabExists,
@@ -32,7 +34,8 @@ _EXPECTED = (
     KubeconfigError,
     OSError,
 )
-_Command = Callable[..., Any]
+# What shows the rules of a ClusterIP on a node.
+_RULES = {"iptables": "iptables-save -t nat", "nftables": "nft list table ip podwire-proxy"}
 
 name_option = click.option("--name", default="lab", show_default=True, help="Which lab.")
 output_option = click.option(
@@ -84,7 +87,7 @@ def main() -> None:
 @name_option
 @click.option("--nodes", default=3, show_default=True, help="How many nodes, 1 to 100.")
 @click.option(
-    "--proxy", type=click.Choice(["iptables"]), default="iptables", show_default=True,
+    "--proxy", type=click.Choice(list(BACKENDS)), default="iptables", show_default=True,
     help="What balances Services.",
 )  # fmt: skip
 @click.option(
@@ -115,7 +118,7 @@ def up(demo: bool, **options: Any) -> None:
         if demo:
             _demonstrate(console, steps, lab, spec)
         console.print(f"\nlab {spec.name} is up after {steps.elapsed:.1f} s", highlight=False)
-        _suggest(console, lab)
+        _suggest(console, lab, spec)
 
 
 @main.command()
@@ -139,13 +142,13 @@ def _demonstrate(console: Console, steps: Steps, lab: LabDir, spec: LabSpec) -> 
     demonstration.show(console, balance, source)
 
 
-def _suggest(console: Console, lab: LabDir) -> None:
+def _suggest(console: Console, lab: LabDir, spec: LabSpec) -> None:
     name = "" if lab.name == "lab" else f" --name {lab.name}"
     console.print("\nTry next:", highlight=False)
     for line in (
         f'export KUBECONFIG="$(bin/podwire lab kubeconfig{name})"; kubectl get pods -o wide',
         "kubectl scale deployment hello --replicas 5",
-        f"bin/podwire lab exec{name} node2 -- iptables-save -t nat",
+        f"bin/podwire lab exec{name} node2 -- {_RULES[spec.proxy]}",
     ):
         console.print(f"  {line}", highlight=False, soft_wrap=True)
 
@@ -217,6 +220,23 @@ def exec_(name: str, machine: str, command: tuple[str, ...]) -> None:
     with plain_errors():
         argv = locate(lab, machine).enter(*command)
         os.execvp(argv[0], argv)  # noqa: S606  # no shell: the user's own words, one by one
+
+
+@main.group("set")
+def set_() -> None:
+    """Change a lab while it runs."""
+
+
+@set_.command()
+@name_option
+@click.argument("mode", type=click.Choice(list(BACKENDS)))
+def proxy(name: str, mode: str) -> None:
+    """Have MODE balance Services from now on; connections go on."""
+    _need_root()
+    lab, spec = running(name)
+    with plain_errors():
+        change.set_proxy(lab, spec, mode)
+    click.echo(f"lab {name}: Services are balanced by {mode}")
 
 
 @main.command()

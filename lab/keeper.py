@@ -18,10 +18,11 @@ from dataclasses import asdict, dataclass
 import setproctitle
 
 from lab import linux, network
+from lab.components import load_components
 from lab.machine import enter_network, make_root
 from lab.spec import API_PORT, CLUSTER_FD, MANAGEMENT_FD, LabSpec, Machine
 from lab.state import Keeper, LabDir
-from lab.supervise import Run, fork, supervise
+from lab.supervise import Run, Supervisor, fork
 
 _OUTER = linux.CLONE_NEWPID | linux.CLONE_NEWNS | linux.CLONE_NEWNET
 _INNER = _OUTER | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
@@ -205,7 +206,7 @@ def _be_machine(
     def log_of(component: str) -> str:
         return f"/proc/self/fd/{logs}/{machine.name}-{component}.log"
 
-    return supervise(machine.components, log_of, run)
+    return Supervisor(load_components, log_of, run).supervise()
 
 
 def _listen(spec: LabSpec) -> None:

@@ -63,6 +63,10 @@ class LabDir:
         """Make the folder; readable for root alone, because it holds keys."""
         self.path.mkdir(mode=0o700, parents=True)
         self.logs.mkdir()
+        self.write_spec(spec)
+
+    def write_spec(self, spec: LabSpec) -> None:
+        """Record what the lab is to be."""
         self.write("lab.json", dataclasses.asdict(spec))
 
     def write(self, name: str, document: dict[str, object]) -> None:

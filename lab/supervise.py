@@ -24,7 +24,8 @@ MAX_DELAY_SECONDS = 5.0
 
 Run = Callable[[Sequence[str]], None]  # runs one podwire command line in this process
 
-_WATCHED = {signal.SIGCHLD, signal.SIGTERM}
+_STOP_SECONDS = 5.0
+_WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP}
 _log = logging.getLogger(__name__)
 
 
@@ -64,26 +65,82 @@ def fork(child: Callable[[], None]) -> int:
         os._exit(code)
 
 
-def supervise(components: Sequence[Component], log_of: Callable[[str], str], run: Run) -> None:
-    """Keep ``components`` running until SIGTERM; only ever returns after that."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
-    gc.freeze()  # what is imported is shared with the forks, and stays so
-    running: dict[int, Running] = {}
-    waiting = [(0.0, 0.0, component) for component in components]  # (due, delay, component)
-    while True:
+class Supervisor:
+    """Keeps the components that ``load`` names running, each with a log of its own."""
+
+    def __init__(
+        self, load: Callable[[], Sequence[Component]], log_of: Callable[[str], str], run: Run
+    ) -> None:
+        self._load, self._log_of, self._run = load, log_of, run
+        self._wanted: dict[str, Component] = {}
+        self._running: dict[int, Running] = {}
+        self._due: dict[str, tuple[float, float]] = {}  # name -> when to start, after which delay
+
+    def supervise(self) -> None:
+        """Run until SIGTERM; SIGHUP loads the components anew."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        gc.freeze()  # what is imported is shared with the forks, and stays so
+        self._reload()
+        while True:
+            self._start_due()
+            got = signal.sigtimedwait(_WATCHED, self._patience())
+            if got is not None and got.si_signo == signal.SIGTERM:
+                return self._stop()
+            if got is not None and got.si_signo == signal.SIGHUP:
+                self._reload()
+            self._reap()
+
+    def _reload(self) -> None:
+        """Start what is new, end what is changed or gone; what is changed then starts anew."""
+        self._wanted = {component.name: component for component in self._load()}
+        for pid, running in self._running.items():
+            if self._wanted.get(running.component.name) != running.component:
+                os.kill(pid, signal.SIGTERM)
+        alive = {running.component.name for running in self._running.values()}
+        for name in self._wanted.keys() - alive:
+            self._due.setdefault(name, (0.0, 0.0))
+
+    def _start_due(self) -> None:
         now = time.monotonic()
-        for item in [item for item in waiting if item[0] <= now]:
-            waiting.remove(item)
-            _, delay, component = item
-            pid = _start(component, log_of(component.name), run)
-            running[pid] = Running(component, time.monotonic(), delay)
-        timeout = min((due - now for due, _, _ in waiting), default=3600.0)
-        got = signal.sigtimedwait(_WATCHED, max(timeout, 0.01))
-        if got is not None and got.si_signo == signal.SIGTERM:
-            return _stop(running)
-        for ended in _reap(running):
-            delay = next_delay(time.monotonic() - ended.started, ended.delay)
-            waiting.append((time.monotonic() + delay, delay, ended.component))
+        for name in [name for name, (due, _) in self._due.items() if due <= now]:
+            _, delay = self._due.pop(name)
+            if name in self._wanted:
+                pid = _start(self._wanted[name], self._log_of(name), self._run)
+                self._running[pid] = Running(self._wanted[name], now, delay)
+
+    def _patience(self) -> float:
+        """Seconds until the next start; an hour when none is due."""
+        now = time.monotonic()
+        return max(min((due - now for due, _ in self._due.values()), default=3600.0), 0.01)
+
+    def _reap(self) -> None:
+        """Collect every ended child, and note when those that were components start again."""
+        now = time.monotonic()
+        while (pid := _collect()) is not None:
+            if (ended := self._running.pop(pid, None)) is None:
+                continue  # an orphan that was handed to us
+            name = ended.component.name
+            changed = self._wanted.get(name) != ended.component
+            delay = 0.0 if changed else next_delay(now - ended.started, ended.delay)
+            self._due[name] = (now + delay, delay)
+
+    def _stop(self) -> None:
+        self._wanted = {}
+        for pid in self._running:
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self._running and time.monotonic() < deadline:
+            self._reap()
+            time.sleep(0.02)
+
+
+def _collect() -> int | None:
+    """The pid of a child that has ended, which frees it; None if there is none."""
+    try:
+        pid, _ = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return pid or None
 
 
 def _start(component: Component, log: str, run: Run) -> int:
@@ -98,26 +155,3 @@ def _start(component: Component, log: str, run: Run) -> int:
         run(component.argv)
 
     return fork(become)
-
-
-def _reap(running: dict[int, Running]) -> list[Running]:
-    """Collect every ended child; returns those that were components."""
-    ended: list[Running] = []
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return ended
-        if pid == 0:
-            return ended
-        if pid in running:
-            ended.append(running.pop(pid))
-
-
-def _stop(running: dict[int, Running]) -> None:
-    for pid in running:
-        os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 5
-    while running and time.monotonic() < deadline:
-        _reap(running)
-        time.sleep(0.02)

@@ -13,6 +13,7 @@ from control.api import kinds
 from control.api.node import Node
 from control.client import Client, Informer
 from lab import main
+from lab.components import save_components
 from lab.credentials import write_credentials
 from lab.down import remove
 from lab.keeper import launch
@@ -82,6 +83,7 @@ def _prepare(lab: LabDir, spec: LabSpec) -> socket.socket:
     for machine in hosts:
         for folder in BOUND:
             (lab.machine(machine.name) / folder).mkdir(parents=True, exist_ok=True)
+        save_components(lab, machine)
     write_credentials(lab, spec, hosts, f"https://127.0.0.1:{management.getsockname()[1]}")
     return management
 

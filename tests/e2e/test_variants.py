@@ -5,13 +5,14 @@ import os
 
 import pytest
 
-from tests.e2e.harness import WEB, eventually, made_lab
+from tests.e2e.harness import WEB, eventually, made_lab, podwire
 
 COUNT = 100
 SHAPES = {
     "vxlan": ("--overlay=vxlan",),
     "dual-stack": ("--dual-stack",),
     "vxlan-dual-stack": ("--overlay=vxlan", "--dual-stack"),
+    "nftables": ("--proxy=nftables", "--dual-stack"),
     "own-ranges": ("--pod-cidr=10.50.0.0/16", "--service-cidr=10.60.0.0/16"),
 }
 DUAL = WEB.read_text().replace("  selector: {app: web}\n  ports:",
@@ -78,6 +79,37 @@ def test_large_packets_pass_between_nodes(shaped):
         header = 48 if ":" in target else 28
         shaped.exec(first["spec"]["nodeName"], "ping", "-c1", "-W2", "-M", "do", "-s",
                     str(int(out) - header), target)  # fmt: skip
+
+
+def test_the_proxy_changes_its_backend_under_load(tmp_path):
+    with made_lab(f"c{os.getpid()}", tmp_path) as lab:
+        lab.kubectl("apply", "-f", str(WEB))
+        lab.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        address = lab.get("service", "web")["spec"]["clusterIP"]
+        expected = {pod["metadata"]["name"] for pod in lab.pods()}
+        eventually(lambda: set(lab.ask_from_node("node1", address, 80, 60)) == expected)
+        with lab.load("node1", address, 80, 0.005) as result:
+            for mode, table in (("nftables", "podwire-proxy"), ("iptables", "nat")):
+                podwire("lab", "set", "proxy", "--name", lab.name, mode)
+                other = "nat" if table == "podwire-proxy" else "podwire-proxy"
+                eventually(lambda t=table: f"table ip {t}" in tables(lab))
+                eventually(lambda o=other: f"table ip {o}" not in rules(lab), 30)
+        assert result["failures"] == []
+        assert result["ok"] > 100
+        assert set(lab.ask_from_node("node1", address, 80, 60)) == expected
+
+
+def tables(lab):
+    return lab.exec("node1", "nft", "list", "tables")
+
+
+def rules(lab):
+    """The tables that hold rules: iptables leaves its own behind, empty."""
+    found = []
+    for table in tables(lab).splitlines():
+        if "dnat" in lab.exec("node1", "nft", "list", *table.split()):
+            found.append(table)
+    return found
 
 
 def test_ten_nodes(tmp_path):

@@ -1,5 +1,6 @@
 """Components end, and come back."""
 
+import ast
 import os
 import signal
 import time
@@ -7,7 +8,7 @@ import time
 import pytest
 
 from lab.spec import Component
-from lab.supervise import MAX_DELAY_SECONDS, STABLE_SECONDS, fork, next_delay, supervise
+from lab.supervise import MAX_DELAY_SECONDS, STABLE_SECONDS, Supervisor, fork, next_delay
 
 
 def test_a_component_that_had_been_stable_comes_back_at_once():
@@ -30,41 +31,82 @@ def eventually(check, seconds=20.0):
         time.sleep(0.01)
 
 
-@pytest.fixture
-def supervised(tmp_path):
-    """A supervisor in a process of its own; its component writes its pid, then waits."""
-    out = tmp_path / "pids"
+class Supervised:
+    """A supervisor in a process of its own; components write their name, arguments and pid."""
 
-    def run(argv):
-        with out.open("a") as stream:
-            stream.write(f"{os.getpid()}\n")
+    def __init__(self, folder):
+        self.folder, self.out, self.list = folder, folder / "starts", folder / "components"
+        self.want(sleeper=("600",))
+        self.pid = fork(lambda: Supervisor(self.load, self.log, self.run).supervise())
+
+    def want(self, **components):
+        self.list.write_text(repr(components))
+
+    def load(self):
+        rows = ast.literal_eval(self.list.read_text())
+        return [Component(name, argv) for name, argv in rows.items()]
+
+    def log(self, name):
+        return str(self.folder / f"{name}.log")
+
+    def run(self, argv):
+        with self.out.open("a") as stream:
+            stream.write(f"{argv[0]} {os.getpid()}\n")
         time.sleep(float(argv[0]))
 
-    component = Component("sleeper", ("600",))
-    pid = fork(lambda: supervise([component], lambda name: str(tmp_path / name), run))
-    yield pid, lambda: out.read_text().split() if out.exists() else []
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    def starts(self):
+        lines = self.out.read_text().splitlines() if self.out.exists() else []
+        return [(argument, int(pid)) for argument, pid in map(str.split, lines)]
+
+    def end(self):
+        os.kill(self.pid, signal.SIGTERM)
+        os.waitpid(self.pid, 0)
+
+
+@pytest.fixture
+def supervised(tmp_path):
+    made = Supervised(tmp_path)
+    yield made
+    made.end()
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_a_killed_component_is_started_again(supervised):
-    _, pids = supervised
-    eventually(lambda: len(pids()) == 1)
-    os.kill(int(pids()[0]), signal.SIGKILL)
-    eventually(lambda: len(pids()) == 2)
-    os.kill(int(pids()[1]), signal.SIGKILL)
+    eventually(lambda: len(supervised.starts()) == 1)
+    os.kill(supervised.starts()[0][1], signal.SIGKILL)
+    eventually(lambda: len(supervised.starts()) == 2)
+
+
+def test_a_changed_component_is_replaced_and_the_others_are_left_alone(supervised):
+    supervised.want(sleeper=("600",), other=("500",))
+    eventually(lambda: len(supervised.starts()) >= 1)
+    os.kill(supervised.pid, signal.SIGHUP)
+    eventually(lambda: {a for a, _ in supervised.starts()} == {"600", "500"})
+    pids = dict(supervised.starts())
+    supervised.want(sleeper=("600",), other=("400",))
+    os.kill(supervised.pid, signal.SIGHUP)
+    eventually(lambda: [a for a, _ in supervised.starts()][2:] == ["400"])
+    assert is_alive(pids["600"])
+    eventually(lambda: not is_alive(pids["500"]))
+
+
+def test_a_component_that_is_no_longer_wanted_stays_away(supervised):
+    eventually(lambda: len(supervised.starts()) == 1)
+    supervised.want(other=("500",))
+    os.kill(supervised.pid, signal.SIGHUP)
+    eventually(lambda: [a for a, _ in supervised.starts()] == ["600", "500"])
+    eventually(lambda: not is_alive(supervised.starts()[0][1]))
 
 
 def test_sigterm_ends_the_components_first(tmp_path):
-    out = tmp_path / "pid"
-
-    def run(argv):
-        out.write_text(str(os.getpid()))
-        time.sleep(600)
-
-    pid = fork(lambda: supervise([Component("x", ("y",))], lambda _: os.devnull, run))
-    eventually(lambda: out.exists() and out.read_text())
-    os.kill(pid, signal.SIGTERM)
-    os.waitpid(pid, 0)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(out.read_text()), 0)
+    made = Supervised(tmp_path)
+    eventually(lambda: len(made.starts()) == 1)
+    made.end()
+    assert not is_alive(made.starts()[0][1])

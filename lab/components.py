@@ -1,0 +1,25 @@
+"""Which components a machine runs, in a file that is read anew when they are to change."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.spec import CONFIG, Component, Machine
+from lab.state import LabDir
+
+_FILE = "components.json"
+
+
+def save_components(lab: LabDir, machine: Machine) -> None:
+    """Write a machine's components to where it reads them, whole or not at all; raises OSError."""
+    path = lab.machine(machine.name) / "etc" / _FILE
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps([dataclasses.asdict(c) for c in machine.components], indent=2))
+    part.rename(path)
+
+
+def load_components() -> Sequence[Component]:
+    """The components of the machine that this process is on."""
+    rows = json.loads((Path(CONFIG) / _FILE).read_text())
+    return [Component(row["name"], tuple(row["argv"])) for row in rows]
