@@ -13,6 +13,10 @@ from control.server.world import Call, World
 
 _SERVICE_ACCOUNT = "default"
 _TOLERATED_SECONDS = 300
+_PRIORITIES = {
+    "system-cluster-critical": 2_000_000_000,
+    "system-node-critical": 2_000_001_000,
+}
 _TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
@@ -53,8 +57,9 @@ def _with_account(spec: Wire) -> Wire:
 
 
 def _with_priority(spec: Wire) -> Wire:
-    """Priority: without priority classes all Pods are equal."""
-    return {"priority": 0, "preemptionPolicy": "PreemptLowerPriority"} | spec
+    """Priority: all Pods are equal, but those of the two classes that every cluster has."""
+    priority = _PRIORITIES.get(spec.get("priorityClassName", ""), 0)
+    return {"priority": priority, "preemptionPolicy": "PreemptLowerPriority"} | spec
 
 
 def _with_tolerations(spec: Wire) -> Wire:
