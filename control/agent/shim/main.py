@@ -31,6 +31,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _exec(descriptor: int) -> int:
+    # The agent's session is what the command is for: without an agent, it ends.
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
     with open(descriptor, "rb") as file:
         spec = json.loads(file.read())
     try:
