@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from control.agent import cleanup
 from control.agent.agent import Agent
 from control.agent.config import BadFlag, Config, ServerConfig, addresses, cidrs, labels
 from control.agent.node.describe import Identity
+from control.agent.server.app import BadSettings
 from control.client import Client, EventRecorder
 from control.client.process import configuration, run
 
@@ -54,6 +56,8 @@ def main(verbose: bool, clean: bool, kubeconfig: Path | None, **flags: Any) -> N
         config = from_flags(flags)
     except BadFlag as err:
         raise click.UsageError(str(err)) from err
+    if os.geteuid() != 0:
+        raise click.UsageError("run as root: Pods are namespaces, mounts and control groups")
     if clean:
         run(cleanup.remove_all(config), verbose=verbose)
         return
@@ -112,4 +116,7 @@ async def _serve(config: Config, kubeconfig: Path) -> None:
         Client(configuration(kubeconfig)) as client,
         EventRecorder(client, "kubelet", host=config.identity.name) as events,
     ):
-        await Agent(config, client, events).run()
+        try:
+            await Agent(config, client, events).run()
+        except (OSError, BadSettings) as err:
+            sys.exit(f"podwire agent: {err}")

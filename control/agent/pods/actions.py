@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 _LEAST_GRACE = 2.0  # seconds left to a container after its preStop hook, as in kubelet
 _HOOK_SECONDS = 3600.0
 _MESSAGE_BYTES = 4096
+_FALL_BACK = "FallbackToLogsOnError"
+_LAST_BYTES, _LAST_LINES = 2048, 80
 
 
 class StepFailed(Exception):
@@ -248,12 +250,35 @@ class Actions:
 
     def _message(self, pod: Pod, container: Container) -> str:
         path = self._around.volumes.termination_log(pod, container.name, container.attempt)
-        try:
-            with path.open("rb") as file:
-                text = file.read(_MESSAGE_BYTES).decode(errors="replace")
-        except OSError:
-            text = ""
+        text = _head(path, _MESSAGE_BYTES)
+        falls_back = spec_of(pod, container.name).termination_message_policy == _FALL_BACK
+        if not text and falls_back and container.exit_code:
+            text = last_words(_tail(Path(container.log_path), 2 * _LAST_BYTES))
         return text
+
+
+def _head(path: Path, size: int) -> str:
+    """The beginning of a file; nothing when there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _tail(path: Path, size: int) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - size))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def last_words(log: str) -> str:
+    """The end of a log in CRI format without its time stamps, as kubelet cuts it."""
+    texts = [fields[3] for line in log.splitlines() if len(fields := line.split(" ", 3)) == 4]
+    return "\n".join(texts[-_LAST_LINES:])[-_LAST_BYTES:]
 
 
 def spec_of(pod: Pod, name: str) -> api.Container:

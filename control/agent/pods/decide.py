@@ -232,7 +232,7 @@ class _Plan:
         if not why and wanted != running.spec_hash:
             why = f"Container {spec.name} definition changed, will be restarted"
         if why:
-            grace = _grace(self._pod)
+            grace = _restart_grace(self._pod, spec, starting=running.id not in self._facts.started)
             self.actions.append(Kill(running.id, spec.name, grace, why))
 
     def _restart(self, spec: api.Container, last: Container) -> None:
@@ -314,6 +314,13 @@ def _grace(pod: Pod) -> float:
     asked = pod.metadata.deletion_grace_period_seconds
     seconds = asked if asked is not None else pod.spec.termination_grace_period_seconds
     return max(1, DEFAULT_GRACE if seconds is None else seconds)
+
+
+def _restart_grace(pod: Pod, spec: api.Container, *, starting: bool) -> float:
+    """A probe may have a grace of its own, for what hangs anyway (KEP-2238)."""
+    probe = spec.startup_probe if starting else spec.liveness_probe
+    own = probe.termination_grace_period_seconds if probe else None
+    return _grace(pod) if own is None else own
 
 
 def _rest_of_grace(pod: Pod, now: float) -> float:

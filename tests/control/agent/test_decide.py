@@ -110,6 +110,16 @@ def test_a_sick_or_edited_container_is_killed_first():
     assert "definition changed" in kill.message
 
 
+def test_a_probe_may_have_a_grace_of_its_own():
+    running = container()
+    probe = {"livenessProbe": {"terminationGracePeriodSeconds": 3}}
+    facts = {"sandboxes": (sandbox(),), "containers": (running,), "sick": {running.id: "x"}}
+    (kill,) = due(pod(container=probe), started=frozenset({running.id}), **facts)
+    assert kill.grace == 3
+    (kill,) = due(pod(container=probe), **facts)
+    assert kill.grace == 30
+
+
 def test_a_lost_sandbox_takes_its_containers_along():
     lost, running = sandbox(ready=False), container()
     (kill,) = due(pod(), sandboxes=(lost,), containers=(running,))
