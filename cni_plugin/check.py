@@ -92,6 +92,8 @@ def _port(name: str, conf: NetConf, found: Found) -> Iterator[str]:
         yield f"host interface {name} is not in bridge {conf.bridge}"
     if link.hairpin is not None and link.hairpin != conf.hairpin_mode:
         yield f"host interface {name} has hairpin {_switch(link.hairpin)}"
+    if link.locked is not None and link.locked != conf.macspoofchk:
+        yield f"host interface {name} has its lock {_switch(link.locked)}"
     if link.isolated is not None and link.isolated != conf.isolates_ports:
         yield f"host interface {name} has isolation {_switch(link.isolated)}"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -31,6 +31,7 @@ from cni_plugin.result import Address, Cidr, Dns, Network, Route
 
 Mtu = Annotated[StrictInt, Field(ge=0, le=65535)]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
+VlanId = Annotated[StrictInt, Field(ge=1, le=4094)]
 Rate = Annotated[StrictInt, Field(ge=0, lt=1 << 64)]
 Mode = Literal["bridge", "ptp", "loopback", "chained"]
 Policy = Literal["open", "same-bridge", "isolated"]
@@ -157,6 +158,22 @@ class PortMapping(Section):
     host_ip: Annotated[StrictStr, Field(alias="hostIP")] = ""
 
 
+class VlanTrunk(Section):
+    """A VLAN, or the VLANs from one to another."""
+
+    id: VlanId | None = None
+    min_id: Annotated[VlanId | None, Field(alias="minID")] = None
+    max_id: Annotated[VlanId | None, Field(alias="maxID")] = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.min_id is None) != (self.max_id is None):
+            raise ValueError("minID and maxID need each other")
+        if self.min_id is not None and self.max_id is not None and self.min_id > self.max_id:
+            raise ValueError("minID is above maxID")
+        return self
+
+
 class Bandwidth(Section):
     """Limits in bits per second, bursts in bits; ingress is what the container receives."""
 
@@ -233,6 +250,9 @@ class NetConf(Bandwidth):
     hairpin_mode: StrictBool = False
     promisc_mode: StrictBool = False
     port_isolation: StrictBool = False
+    macspoofchk: StrictBool = False
+    vlan: Annotated[StrictInt, Field(ge=0, le=4094)] = 0
+    vlan_trunk: tuple[VlanTrunk, ...] = ()
     enabledad: StrictBool = False
     disable_container_interface: StrictBool = False
 

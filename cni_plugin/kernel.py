@@ -41,6 +41,7 @@ class Kernel:
             ops.CreateVeth: self._create_veth,
             ops.CreateIfb: self._create_ifb,
             ops.SetPort: self._set_port,
+            ops.KnowSender: self._know_sender,
             ops.SetUp: self._set_up,
             ops.SetLink: self._set_link,
             ops.AddAddress: self._add_address,
@@ -133,6 +134,7 @@ class Kernel:
         port: Attributes = {
             uapi.IFLA_BRPORT_MODE: bytes([op.hairpin]),
             uapi.IFLA_BRPORT_ISOLATED: bytes([op.isolated]),
+            uapi.IFLA_BRPORT_LOCKED: bytes([op.locked]),
         }
         info: Attributes = {
             uapi.IFLA_INFO_SLAVE_KIND: "bridge",
@@ -146,6 +148,14 @@ class Kernel:
                 uapi.IFLA_LINKINFO: info,
             },
         )
+
+    def _know_sender(self, op: ops.KnowSender) -> None:
+        link = self._spaces[Side.HOST].link(op.name)
+        if link is None or not link.locked:  # an old kernel passes over what it does not know
+            raise UnsupportedField("macspoofchk needs bridge ports that lock: Linux 5.18")
+        head = uapi.NDMSG.pack(socket.AF_BRIDGE, link.index, uapi.NUD_NOARP, uapi.NTF_MASTER, 0)
+        body = head + pack({uapi.NDA_LLADDR: _mac(op.mac)})
+        self._spaces[Side.HOST].socket.change(uapi.RTM_NEWNEIGH, body, _REPLACE)
 
     def _set_up(self, op: ops.SetUp) -> None:
         self._link(op.side, {uapi.IFLA_IFNAME: op.name}, uapi.IFF_UP)

@@ -50,12 +50,24 @@ class CreateIfb:
 
 @dataclass(frozen=True, slots=True)
 class SetPort:
-    """How the bridge treats one of its ports; ``alias`` tells people and GC whose it is."""
+    """How the bridge treats one of its ports; ``alias`` tells people and GC whose it is.
+
+    ``locked``: it takes frames from known senders only (bridge(8); Linux 5.18).
+    """
 
     name: str
     hairpin: bool
     isolated: bool
+    locked: bool
     alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnowSender:
+    """Let the bridge know who is behind a port, once and for all."""
+
+    name: str
+    mac: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +195,7 @@ Op = (
     | CreateVeth
     | CreateIfb
     | SetPort
+    | KnowSender
     | SetUp
     | SetLink
     | AddAddress

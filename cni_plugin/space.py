@@ -132,6 +132,7 @@ def _link(item: bytes) -> Link:
         alias=text(attributes.get(uapi.IFLA_IFALIAS)),
         hairpin=_flag(port, uapi.IFLA_BRPORT_MODE),
         isolated=_flag(port, uapi.IFLA_BRPORT_ISOLATED),
+        locked=_flag(port, uapi.IFLA_BRPORT_LOCKED),
         forwarding=None
         if port is None
         else number(port.get(uapi.IFLA_BRPORT_STATE)) == uapi.BR_STATE_FORWARDING,

@@ -9,7 +9,7 @@ from cni_plugin.result import Address, Cidr, Network
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link as it is; the last three only of a bridge's port."""
+    """A link as it is; the last four only of a bridge's port."""
 
     index: int
     name: str
@@ -23,6 +23,7 @@ class Link:
     alias: str
     hairpin: bool | None = None
     isolated: bool | None = None
+    locked: bool | None = None
     forwarding: bool | None = None
 
 

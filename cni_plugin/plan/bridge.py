@@ -137,7 +137,15 @@ def _veth(request: Request, facts: _Facts) -> Iterator[Op]:
         bridge=conf.bridge,
     )
     alias = names.host_alias(*request.attachment)
-    yield ops.SetPort(facts.host, conf.hairpin_mode, conf.isolates_ports, alias)
+    yield ops.SetPort(
+        name=facts.host,
+        hairpin=conf.hairpin_mode,
+        isolated=conf.isolates_ports,
+        locked=conf.macspoofchk,
+        alias=alias,
+    )
+    if conf.macspoofchk:
+        yield ops.KnowSender(facts.host, facts.pod_mac)
 
 
 def _pod(request: Request, lease: Result) -> Iterator[Op]:

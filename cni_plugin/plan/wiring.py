@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 from cni_plugin import names, ops
 from cni_plugin.config import NetConf
-from cni_plugin.errors import InvalidConfiguration
+from cni_plugin.errors import InvalidConfiguration, UnsupportedField
 from cni_plugin.ops import Op, Side
 from cni_plugin.request import Request
 from cni_plugin.result import Address, Cidr, Dns, Interface, IPConfig, Result, Route
@@ -40,6 +40,8 @@ def check_conf(conf: NetConf) -> None:
         raise InvalidConfiguration("hairpinMode and promiscMode exclude each other")
     if conf.disable_container_interface and conf.ipam.type:
         raise InvalidConfiguration("disableContainerInterface leaves no interface for ipam")
+    if conf.vlan or conf.vlan_trunk:
+        raise UnsupportedField("vlan and vlanTrunk are not supported")
     if conf.wiring == "ptp" and not conf.ipam.type:
         raise InvalidConfiguration("ptp needs ipam")
 

@@ -79,6 +79,7 @@ def test_what_is_no_object_does_not_decode(raw):
     [
         ("mtu", "1500"), ("mtu", -1), ("isGateway", "true"), ("bridge", 5), ("bridge", "a/b"),
         ("ipam", []), ("ipam", {"ranges": [[{"subnet": "x"}]]}), ("runtimeConfig", {"mac": "x"}),
+        ("vlan", 4095), ("vlanTrunk", [{"minID": 5}]), ("vlanTrunk", [{"minID": 5, "maxID": 4}]),
         ("cniVersion", 1), ("prevResult", 3), ("name", 7),
     ],
 )  # fmt: skip

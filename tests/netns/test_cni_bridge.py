@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.cni_plugin.runner import Node, Pod
+from tests.cni_plugin.runner import PYTHON_CLIENT, ROOT, Node, Pod
 from tests.netns.conftest import Space
 
 Spaces = Callable[[str], Space]
@@ -209,20 +209,43 @@ def test_layer_two_only(node, pod):
         node.delete(each, conf)
 
 
-def test_many_at_once(node, pod):
+def test_two_hundred_at_once_twice(node, pod):
     """One bridge, unique addresses, no failure; and everything gone again."""
-    count = 50
-    pods = [pod() for _ in range(count)]
+    node.plugin = ROOT / "build/podwire-cni"
     conf = node.conf(bridge="many", name="crowd")
-    with ThreadPoolExecutor(count) as pool:
-        results = list(pool.map(lambda each: node.add(each, conf), pods))
-        assert len({item["address"] for result in results for item in result["ips"]}) == count
-        assert {result["interfaces"][0]["mac"] for result in results} == {
-            node.links()["many"]["address"]
-        }
-        list(pool.map(lambda each: node.delete(each, conf), pods))
-    assert set(node.links()) <= {"pw0", "l2", "forced", "many"}
-    assert node.reservations("crowd") == {}
+    ends = [(each, name) for each in [pod() for _ in range(100)] for name in ("eth0", "net1")]
+    with ThreadPoolExecutor(200) as pool:
+        for _ in range(2):
+            results = list(pool.map(lambda end: node.add(end[0], conf, ifname=end[1]), ends))
+            assert len({item["address"] for result in results for item in result["ips"]}) == 200
+            assert {result["interfaces"][0]["mac"] for result in results} == {
+                node.links()["many"]["address"]
+            }
+            list(pool.map(lambda end: node.delete(end[0], conf, ifname=end[1]), ends))
+            assert set(node.links()) <= {"pw0", "l2", "forced", "many", "br8"}
+            assert node.reservations("crowd") == {}
+    node.plugin = PYTHON_CLIENT
+
+
+def test_nobody_sends_as_somebody_else(node, pod):
+    one, other = pod(), pod()
+    conf = node.conf(bridge="br8", name="strict", macspoofchk=True, ipam=node.ipam("10.8.0.0/24"))
+    result = node.add(one, conf)
+    node.add(other, conf)
+    node.call("CHECK", one, conf | {"prevResult": result}).ok()
+    address = sorted(other.addresses())[0].partition("/")[0]
+    assert one.reaches(address)
+    one.space.ip("link", "set", "eth0", "address", "02:00:00:00:00:66")
+    assert not one.reaches(address)
+    for each in (one, other):
+        node.delete(each, conf)
+
+
+@pytest.mark.parametrize("options", [{"vlan": 5}, {"vlanTrunk": [{"id": 5}]},
+                                     {"ipMasqBackend": "iptables", "ipMasq": True}])  # fmt: skip
+def test_what_is_not_supported_is_said(node, pod, options):
+    assert node.call("ADD", pod(), node.conf(**options)).document["code"] == 2
+    assert node.reservations() == {}
 
 
 def test_files_are_those_of_host_local(node, pod):
