@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from tests.cni_plugin.runner import Node, Pod
+from tests.cni_plugin.runner import PYTHON_CLIENT, REFERENCE, Node, Pod
 from tests.netns.conftest import Space
 
 Spaces = Callable[[str], Space]
@@ -342,3 +343,60 @@ def test_loopback(world):
     assert "UP" not in one.link("lo")["flags"]
     assert node.call("CHECK", one, conf | {"cniVersion": "0.4.0", "prevResult": result}).code == 1
     node.delete(one, conf, ifname="lo", netns=None)
+
+
+def chain(node: Node, pod: Pod, verb: str, plugins: list[tuple[Path, dict]], result: dict) -> dict:
+    """Execute a chain as libcni does: results forward, DEL and its previous result backward."""
+    order = plugins if verb != "DEL" else plugins[::-1]
+    for program, conf in order:
+        part = conf | ({"prevResult": result} if result else {})
+        answer = node.execute(
+            part, program, command=verb, containerid=pod.container_id,
+            netns=str(pod.space.path), ifname="eth0",
+        ).ok()  # fmt: skip
+        if verb == "ADD":
+            result = answer.document
+    return result
+
+
+def test_the_reference_works_behind_us(world):
+    node, one = world.node, world.pod()
+    base = {"cniVersion": "1.0.0", "name": "net"}
+    plugins = [
+        (PYTHON_CLIENT, node.conf(cniVersion="1.0.0")),
+        (REFERENCE / "portmap", base | {"type": "portmap", "snat": True,
+                                        "runtimeConfig": mapped("8082-80/tcp")}),
+        (REFERENCE / "tuning", base | {"type": "tuning", "mac": "02:00:00:00:00:99"}),
+        (REFERENCE / "firewall", base | {"type": "firewall"}),
+    ]  # fmt: skip
+    result = chain(node, one, "ADD", plugins, {})
+    with listening(one.space, "one"):
+        assert ask(world.outside, HOST, 8082).startswith("one")
+    assert one.link()["address"] == "02:00:00:00:00:99"
+    # 1.1.1's own portmap fails its CHECK: it looks for IPv6 rules that an IPv4 Pod has none of
+    chain(node, one, "CHECK", plugins[:1], result)
+    chain(node, one, "DEL", plugins, result)
+
+
+def test_we_work_behind_the_reference(world):
+    node, one = world.node, world.pod()
+    interface = node.conf(type="bridge", cniVersion="1.0.0", name="theirs", bridge="br7",
+                          ipam=node.ipam("10.7.0.0/24"))  # fmt: skip
+    interface["ipam"]["type"] = "host-local"
+    rates = {"ingressRate": 8_000_000, "ingressBurst": 800_000,
+             "egressRate": 8_000_000, "egressBurst": 800_000}  # fmt: skip
+    ours = {
+        "cniVersion": "1.0.0", "name": "theirs", "type": "podwire-cni", "mode": "chained",
+        "mac": "02:00:00:00:00:98", "sysctl": {"net.core.somaxconn": "600"},
+        "runtimeConfig": mapped("8083-80/tcp") | {"bandwidth": rates},
+    }  # fmt: skip
+    plugins = [(REFERENCE / "bridge", interface), (PYTHON_CLIENT, ours)]
+    result = chain(node, one, "ADD", plugins, {})
+    assert one.link()["address"] == "02:00:00:00:00:98"
+    with listening(one.space, "one"):
+        assert ask(world.outside, HOST, 8083).startswith("one")
+        assert ask(node.space, "127.0.0.1", 8083).startswith("one")
+    shown = json.loads(node.space.run("tc", "-j", "qdisc", "show"))
+    assert len([item for item in shown if item["kind"] == "tbf"]) == 2
+    chain(node, one, "CHECK", plugins[1:], result)
+    chain(node, one, "DEL", plugins, result)
