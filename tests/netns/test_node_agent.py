@@ -279,7 +279,25 @@ async def test_a_lost_sandbox_is_made_anew(node):
             status.ready and status.container_id != before.status.container_statuses[0].container_id
         )
 
-    await until(anew, node.log)
+    await until(anew, node.log())
+
+
+async def test_a_torn_sandbox_is_replaced(node):
+    await node.create("web", SERVE)
+    first = (await node.ready("web")).status.container_statuses[0].container_id
+    node.kill()
+    (config,) = (node.root / "agent/sandboxes").glob("*/config.json")
+    config.write_text('{"half')
+    node.start()
+
+    async def anew() -> bool:
+        status = (await node.get("web")).status.container_statuses[0]
+        return status.ready and status.container_id != first
+
+    await until(anew, node.log())
+    await node.delete("web")
+    await node.gone("web")
+    assert len(spawn.find_shims()) == 0
 
 
 async def test_what_a_pod_refers_to_may_come_later(node):

@@ -172,8 +172,13 @@ class BuiltinRuntime:
             pause.close()
         self._boxes.remove(sandbox_id)
         del self._sandboxes[sandbox_id]
-        uid = record.config.pod.uid
-        if not any(other.config.pod.uid == uid for other in self._sandboxes.values()):
+        await self._release(record.config.pod.uid)
+
+    async def _release(self, uid: str) -> None:
+        """With the last that is known of a Pod, its control groups go."""
+        uids = {it.config.pod.uid for it in self._sandboxes.values()}
+        uids |= {it.identity.pod.uid for it in self._containers.values()}
+        if uid not in uids:
             await self._groups.remove_pod(uid)
 
     def _of(self, sandbox_id: str) -> list[ContainerProcess]:
@@ -242,6 +247,7 @@ class BuiltinRuntime:
             await cgroups.remove(Path(folder))
         files.remove_tree(process.folder)
         self._containers.pop(container_id, None)
+        await self._release(process.identity.pod.uid)
 
     # -- commands in containers ------------------------------------------------------------------
 

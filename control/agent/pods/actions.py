@@ -214,11 +214,13 @@ class Actions:
         for sandbox in sandboxes:
             await self.end_sandbox(pod, sandbox.id, remove=True)
         try:
+            for container in self._around.of(pod.metadata.uid)[1]:  # of a sandbox nobody knows
+                await self._around.runtime.remove_container(container.id)
             self._around.volumes.remove(pod.metadata.uid)
             files.remove_tree(Path(render.log_directory(pod)))
-        except OSError as err:
+        except (OSError, RuntimeFailure) as err:
             await asyncio.sleep(1)
-            raise StepFailed("", "FailedKillPod", f"removing volumes and logs: {err}") from err
+            raise StepFailed("", "FailedKillPod", f"removing what is left: {err}") from err
 
     async def delete_object(self, pod: Pod) -> None:
         """Tell the API that the Pod has ended; only this very Pod, not a new one of its name."""

@@ -139,8 +139,9 @@ def _deadline(pod: Pod) -> float | None:
 
 def _go_on(pod: Pod, facts: Facts, now: float) -> tuple[list[Action], list[float]]:
     sandbox = ready_sandbox(facts)
-    stale = [other for other in facts.sandboxes if sandbox is None or other.id != sandbox.id]
-    actions: list[Action] = [*_leave(pod, facts, stale)]
+    actions = list(_leave(pod, facts, sandbox))
+    if any(isinstance(action, Kill) for action in actions):
+        return actions, []  # a name must be free before it runs again elsewhere
     if sandbox is None:
         if actions or not _has_work(pod, facts):
             return actions, []
@@ -151,14 +152,16 @@ def _go_on(pod: Pod, facts: Facts, now: float) -> tuple[list[Action], list[float
     return actions + plan.actions, plan.times
 
 
-def _leave(pod: Pod, facts: Facts, stale: list[Sandbox]) -> Iterator[Action]:
-    """A sandbox that is gone takes its containers with it."""
-    for sandbox in stale:
-        running = [it for it in facts.containers
-                   if it.sandbox_id == sandbox.id and it.phase is Phase.RUNNING]  # fmt: skip
-        for container in running:
-            yield Kill(container.id, container.name, 0, "Pod sandbox changed", hook=False)
-        if not running and _has_work(pod, facts):
+def _leave(pod: Pod, facts: Facts, current: Sandbox | None) -> Iterator[Action]:
+    """A sandbox that is gone takes its containers with it, also when nothing is known of it."""
+    usable = current.id if current else ""
+    strays = [it for it in facts.containers
+              if it.phase is Phase.RUNNING and it.sandbox_id != usable]  # fmt: skip
+    for container in strays:
+        yield Kill(container.id, container.name, 0, "Pod sandbox changed", hook=False)
+    busy = {it.sandbox_id for it in strays}
+    for sandbox in facts.sandboxes:
+        if sandbox.id != usable and sandbox.id not in busy and _has_work(pod, facts):
             yield RemoveSandbox(sandbox.id)
 
 
