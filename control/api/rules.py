@@ -41,6 +41,7 @@ class Rules:
     validate_update: Callable[[Any, Any], list[FieldError]] = _nothing  # new, old
     name: Check = text.dns_subdomain
     generation: bool = False  # metadata.generation counts the changes of what is asked for
+    born_with_status: bool = False  # who creates an object may say how it is, as kubelets do
 
 
 _RULES = {
@@ -49,6 +50,7 @@ _RULES = {
         cluster.default_node,
         validate=check_cluster.validate_node,
         validate_update=check_cluster.validate_node_update,
+        born_with_status=True,
     ),
     "ConfigMap": Rules(
         validate=check_cluster.validate_config_map,

@@ -10,7 +10,8 @@ from typing import Any
 from control.server.authn import Authenticator
 from control.server.decode import read_object
 from control.server.discovery import REVIEWS
-from control.server.errors import bad_request, method_not_allowed
+from control.server.errors import bad_request, forbidden, method_not_allowed
+from control.server.info import Info
 from control.server.world import User
 
 _ALL_RULES = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
@@ -36,6 +37,21 @@ def authorize(user: User, attributes: Attributes) -> bool:
     """Whether a user may: everyone who is somebody may do everything, so far."""
     del attributes
     return not user.anonymous
+
+
+def check(user: User, info: Info) -> None:
+    """Whether a user may do what a request on a kind asks; raises Refused (403)."""
+    kind = info.kind
+    names = (kind.group, kind.plural, info.subresource, info.namespace, info.name)
+    if authorize(user, Attributes(info.verb, *names)):
+        return
+    resource = f"{kind.plural}/{info.subresource}" if info.subresource else kind.plural
+    where = f'in the namespace "{info.namespace}"' if info.namespace else "at the cluster scope"
+    why = (
+        f'User "{user.name}" cannot {info.verb} resource "{resource}" in API group'
+        f' "{kind.group}" {where}'
+    )
+    raise forbidden(kind, info.name, why)
 
 
 def is_review(path: str) -> bool:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from aiohttp import web
 
 from control.server.authn import Authenticator
-from control.server.bootstrap import bootstrap
+from control.server.bootstrap import bootstrap, keep
 from control.server.cache import Cache
 from control.server.http import Handler
 from control.server.upkeep import upkeep
@@ -43,8 +43,8 @@ async def serve(
         await runner.setup()
         for bound in sockets:
             await web.SockSite(runner, bound, ssl_context=tls).start()
-        keeper = asyncio.create_task(upkeep(world), name="upkeep")
-        stack.push_async_callback(_cancelled, keeper)
+        for work in (upkeep(world), keep(world)):
+            stack.push_async_callback(_cancelled, asyncio.create_task(work))
         yield world
 
 

@@ -3,6 +3,8 @@
 Source: k8s.io/kubernetes/pkg/controlplane (the ``kubernetes`` Service and its endpoints).
 """
 
+import asyncio
+import logging
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,7 +15,11 @@ from control.server.info import Info, storage_key
 from control.server.item import Item, Wire
 from control.server.modify import Edited, modify
 from control.server.world import Call, User, World
+from control.store.base import StoreError
 
+log = logging.getLogger(__name__)
+
+INTERVAL = 10.0
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _SELF = User("system:apiserver", ("system:masters",))
 _NAME = "kubernetes"
@@ -29,6 +35,16 @@ async def bootstrap(world: World) -> None:
     if not ip_address(world.config.advertise_address).is_loopback:
         await _ensure(world, ENDPOINTS, "default", _NAME, _endpoints(world))
         await _ensure(world, ENDPOINT_SLICE, "default", _NAME, _endpoint_slice(world))
+
+
+async def keep(world: World, interval: float = INTERVAL) -> None:
+    """Make and correct it again from time to time, for ever: users delete Services by the dozen."""
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await bootstrap(world)
+        except (Refused, StoreError) as err:
+            log.warning("keeping the cluster's own objects: %s", err)
 
 
 def _service(world: World) -> Wire:

@@ -10,8 +10,7 @@ from aiohttp import ClientConnectionResetError, web
 from multidict import CIMultiDict
 
 from control.api.base import encode
-from control.server import errors, info, streams
-from control.server.access import is_review, review
+from control.server import access, errors, info, streams
 from control.server.answer import JSON, Answer, unless_known, warning_headers
 from control.server.authn import Authenticator
 from control.server.errors import Refused
@@ -69,6 +68,7 @@ class Handler:
         if user is None:
             raise errors.unauthorized()
         asked = info.parse(request.method, request.path, request.query)
+        access.check(user, asked)
         if streams.is_stream(asked):
             return await self._stream(request, Call(asked, user, request.query))
         verb = verb_of(asked)
@@ -88,10 +88,10 @@ class Handler:
         accept = request.headers.get("Accept", "")
         if found := page(self._world, method, path, request.query, accept):
             return unless_known(found, request.headers.get("If-None-Match", ""))
-        if user is None or not is_review(path):
+        if user is None or not access.is_review(path):
             return None
         body, media = await _body(request)
-        answer = review(method, path, user, body, media, self._authenticator)
+        answer = access.review(method, path, user, body, media, self._authenticator)
         return Answer(encode(answer), 201)
 
     def _user(self, request: web.Request) -> User | None:

@@ -37,17 +37,20 @@ def generated_name(base: str) -> str:
 
 
 def for_create(kind: Kind, wire: Wire, info: Info, now: str) -> Wire:
-    """A new object: its identity from the server, its status empty."""
+    """A new object: its identity from the server, its status (mostly) empty."""
     metadata = {key: value for key, value in wire["metadata"].items() if key not in _SYSTEM}
     if base := wire["metadata"].get("generateName"):
         metadata["generateName"] = base
     metadata |= {"name": info.name, "uid": str(uuid.uuid4()), "creationTimestamp": now}
     if kind.namespaced:
         metadata["namespace"] = info.namespace
-    if rules_of(kind).generation:
+    rules = rules_of(kind)
+    if rules.generation:
         metadata["generation"] = 1
-    kept = {key: value for key, value in wire.items() if key != "status" or not has_status(kind)}
-    return kept | {"metadata": metadata}
+    made = wire | {"metadata": metadata}
+    if has_status(kind) and not rules.born_with_status:
+        made.pop("status", None)
+    return made
 
 
 def has_status(kind: Kind) -> bool:

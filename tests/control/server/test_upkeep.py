@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from control.api.kinds import CONFIG_MAP, KINDS
-from control.server.bootstrap import bootstrap
+from control.server import access
+from control.server.bootstrap import bootstrap, keep
 from control.server.cache import Cache
 from control.server.item import Item
 from control.server.upkeep import expire_events, upkeep
@@ -109,6 +110,24 @@ def _items(world: World, name: str) -> list[Item]:
     return [i for kind in KINDS if kind.name == name for i in world.cache.of(kind).items()]
 
 
+async def test_what_a_user_deletes_with_all_the_rest_comes_back(api: Api):
+    path = f"{CORE}/services/kubernetes"
+    assert (await api("DELETE", path)).code == 200
+    keeper = asyncio.create_task(keep(api.world, interval=0.02))
+    async with asyncio.timeout(10):
+        while (await api("GET", path)).code != 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    keeper.cancel()
+    await asyncio.gather(keeper, return_exceptions=True)
+    assert (await api("GET", path))["spec"]["clusterIP"] == "10.96.0.1"
+
+
+async def test_a_node_may_be_born_with_its_status(api: Api):
+    node = {"metadata": {"name": "n"}, "status": {"capacity": {"cpu": "2"}}}
+    made = await api.make("/api/v1/nodes", node)
+    assert made["status"]["allocatable"] == {"cpu": "2"}
+
+
 async def test_reviews_answer(api: Api):
     path = "/apis/authorization.k8s.io/v1"
     ask = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}}
@@ -134,3 +153,14 @@ async def test_health_names_its_checks(api: Api):
     assert verbose == "[+]ping ok\n[+]watch-cache ok\nreadyz check passed\n"
     assert (await api("GET", "/readyz/ping")).body == "ok"
     assert (await api("POST", "/readyz")).code == 405
+
+
+async def test_who_may_not_is_told_what(api: Api, monkeypatch):
+    monkeypatch.setattr(access, "authorize", lambda _, attributes: attributes.verb != "delete")
+    assert (await api("GET", f"{CORE}/pods")).code == 200
+    refused = await api("DELETE", f"{CORE}/pods/p")
+    assert (refused.code, refused["reason"]) == (403, "Forbidden")
+    assert refused["message"] == (
+        'pods "p" is forbidden: User "test" cannot delete resource "pods" in API group ""'
+        ' in the namespace "default"'
+    )
