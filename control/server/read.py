@@ -80,19 +80,28 @@ async def _from_store(
 ) -> Listing:
     """A page as of an old revision, which only the store remembers."""
     prefix = storage_prefix(call.info.kind, call.info.namespace)
+    # With a selector nobody knows how many keys a page takes.
+    count = limit if wanted.everything else 0
     try:
-        page = await world.store.list(prefix, after=start, revision=revision)
+        page = await world.store.list(prefix, limit=count, after=start, revision=revision)
     except Compacted as err:
-        raise errors.expired(
-            "The provided continue parameter is too old to display a consistent list result."
-            " You can start a new list without the continue parameter."
-            if start
-            else f"The resourceVersion for the provided list is too old: {err}"
-        ) from err
+        raise errors.expired(_too_old(start, err)) from err
     except Future as err:
         raise errors.version_too_large(revision, err.current) from err
-    items = (stamp(record.key, record.value, record.revision) for record in page.records)
-    return _page(call, wanted.filter(items), limit, revision)
+    items = [stamp(record.key, record.value, record.revision) for record in page.records]
+    if page.more:
+        token = _make_token(items[-1].key, page.revision, call)
+        return Listing(call.info.kind, items, page.revision, token)
+    return _page(call, wanted.filter(items), limit, page.revision)
+
+
+def _too_old(start: str, err: Compacted) -> str:
+    if not start:
+        return f"The resourceVersion for the provided list is too old: {err}"
+    return (
+        "The provided continue parameter is too old to display a consistent list result."
+        " You can start a new list without the continue parameter."
+    )
 
 
 def _make_token(last: str, revision: int, call: Call) -> str:

@@ -49,6 +49,7 @@ class Selection:
 
     labels: Labels = field(default_factory=Labels)
     fields: Fields = field(default_factory=Fields)
+    name: str = ""  # what the fields say of the name, if it has to be a certain one
 
     @property
     def everything(self) -> bool:
@@ -59,6 +60,8 @@ class Selection:
         """Whether an object is wanted."""
         if self.everything:
             return True
+        if self.name and not item.key.endswith(f"/{self.name}"):
+            return False  # without decoding it
         wire = item.wire
         return self.labels.matches(wire["metadata"].get("labels") or {}) and self.fields.matches(
             wire
@@ -77,13 +80,8 @@ def selection(call: Call) -> Selection:
     except SelectorError as err:
         raise errors.bad_request(str(err)) from err
     _check_fields(call.info.kind, fields)
-    if call.info.name:
-        fields = Fields((*fields.requirements, *parse_fields(_name(call)).requirements))
-    return Selection(labels, fields)
-
-
-def _name(call: Call) -> str:
-    return f"metadata.name={call.info.name}"
+    names = (r.value for r in fields.requirements if r.path == "metadata.name" and r.equal)
+    return Selection(labels, fields, next(names, ""))
 
 
 def _check_fields(kind: Kind, fields: Fields) -> None:
