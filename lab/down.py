@@ -71,7 +71,7 @@ def _hierarchies() -> Iterator[list[Path]]:
         yield found
         return
     linux.unshare(linux.CLONE_NEWNS)
-    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    linux.isolate_mounts()
     with tempfile.TemporaryDirectory() as folder:
         linux.mount("cgroup2", folder, "cgroup2")
         yield [*found, Path(folder)]

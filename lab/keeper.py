@@ -118,7 +118,7 @@ def _keep(
     os.dup2(management.fileno(), MANAGEMENT_FD)
     management.close()
     try:
-        linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+        linux.isolate_mounts()
         linux.mount("proc", "/proc", "proc")
         network.run_script(network.switch_script(spec))
         gates = [_make_machine(lab, spec, machine, run, report) for machine in machines]

@@ -1,54 +1,43 @@
-"""The system calls that Python 3.11 lacks, with errors that name what was asked."""
+"""What a machine is made of: the agent's system calls, with the lab's conveniences on top."""
 
-import ctypes
 import os
 from pathlib import Path
 
-_libc = ctypes.CDLL(None, use_errno=True)
+from control.agent.shim import linux
+from control.agent.shim.linux import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+    MS_BIND,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_REC,
+    setns,
+    unshare,
+)
 
-CLONE_NEWNS = 0x00020000
-CLONE_NEWUTS = 0x04000000
-CLONE_NEWIPC = 0x08000000
-CLONE_NEWPID = 0x20000000
-CLONE_NEWNET = 0x40000000
+__all__ = [
+    "CLONE_NEWIPC", "CLONE_NEWNET", "CLONE_NEWNS", "CLONE_NEWPID", "CLONE_NEWUTS",
+    "MS_BIND", "MS_NODEV", "MS_NOEXEC", "MS_NOSUID", "MS_REC",
+    "bind", "isolate_mounts", "mount", "pivot_root", "setns", "start_time", "umount", "unshare",
+]  # fmt: skip
 
-MS_BIND = 0x1000
-MS_REC = 0x4000
-MS_PRIVATE = 0x40000
-MS_NOSUID = 0x2
 MS_NODEV = 0x4
-MS_NOEXEC = 0x8
-MNT_DETACH = 2
-
-
-def _check(result: int, what: str) -> None:
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"{what}: {os.strerror(code)}")
-
-
-def unshare(flags: int) -> None:
-    """Leave the namespaces named by CLONE_NEW… flags for new ones: unshare(2)."""
-    _check(_libc.unshare(flags), f"unshare({flags:#x})")
-
-
-def setns(fd: int, kind: int = 0) -> None:
-    """Enter a namespace: setns(2)."""
-    _check(_libc.setns(fd, kind), "setns")
+_MS_PRIVATE = 0x40000
 
 
 def mount(
     source: str | Path, target: str | Path, kind: str = "", flags: int = 0, options: str = ""
 ) -> None:
     """mount(2); raises OSError that names the target."""
-    result = _libc.mount(
-        str(source).encode(),
-        str(target).encode(),
-        kind.encode() or None,
-        ctypes.c_ulong(flags),
-        options.encode() or None,
-    )
-    _check(result, f"mount {kind or 'bind'} {source} on {target}")
+    linux.mount(str(source), str(target), kind or None, flags, options)
+
+
+def isolate_mounts() -> None:
+    """Keep what is mounted in this mount namespace from all others, and theirs from it."""
+    mount("none", "/", flags=MS_REC | _MS_PRIVATE)
 
 
 def bind(source: str | Path, target: str | Path) -> None:
@@ -59,22 +48,16 @@ def bind(source: str | Path, target: str | Path) -> None:
 
 def umount(target: str | Path) -> None:
     """Detach what is mounted at ``target``: umount2(2) with MNT_DETACH."""
-    _check(_libc.umount2(str(target).encode(), MNT_DETACH), f"umount {target}")
+    linux.unmount(str(target))
 
 
 def pivot_root(new: str | Path) -> None:
     """Make ``new`` the root of this mount namespace and drop the old one: pivot_root(2)."""
     os.chdir(new)
     # "." for both stacks the old root on the new one, from where it can be detached.
-    _check(_libc.pivot_root(b".", b"."), f"pivot_root {new}")
+    linux.pivot_root(".", ".")
     umount(".")
     os.chdir("/")
-
-
-def set_hostname(name: str) -> None:
-    """sethostname(2) in this UTS namespace."""
-    raw = name.encode()
-    _check(_libc.sethostname(raw, len(raw)), f"sethostname {name}")
 
 
 def start_time(pid: int) -> str | None:

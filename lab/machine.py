@@ -6,6 +6,7 @@ be looked at from outside lies in the lab's folder and is bound into place.
 """
 
 import os
+import socket
 from pathlib import Path
 
 from lab import linux
@@ -31,7 +32,7 @@ def make_root(lab: LabDir, machine: Machine) -> None:
 
     The caller has its own mount, process and network namespaces already.
     """
-    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    linux.isolate_mounts()
     home = lab.machine(machine.name)
     layers = home / "root"
     layers.mkdir(exist_ok=True)
@@ -93,7 +94,7 @@ def _mount_cgroup2(cgroups: Path) -> None:
 
 
 def _identify(root: Path, machine: Machine) -> None:
-    linux.set_hostname(machine.name)
+    socket.sethostname(machine.name)
     (root / "etc/hostname").write_text(f"{machine.name}\n")
     lines = ["127.0.0.1 localhost", "::1 localhost"]
     lines += [f"{address} {machine.name}" for address in machine.ips]
