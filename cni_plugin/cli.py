@@ -13,12 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from cni_plugin import (
-    install as installer,
-)
-from cni_plugin import (
-    shaping,  # noqa: F401  # so that the server has pyroute2 before it is asked for bandwidth
-)
+from cni_plugin import install as installer
 from cni_plugin.attachments import (
     Attachment,
     attached,

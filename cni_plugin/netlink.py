@@ -2,7 +2,6 @@
 
 The attachments of a node are made and removed through here, so it is written for speed: pyroute2
 spends 0.2 to 0.9 ms on a message, of which the kernel needs some hundredth; this spends 0.02 ms.
-pyroute2 serves what is off that path: traffic control (``shaping.py``).
 Source: Linux Documentation/userspace-api/netlink/intro.rst.
 """
 

@@ -249,6 +249,28 @@ def test_bandwidth_is_limited_both_ways(world):
     node.delete(one, conf)
 
 
+@pytest.mark.parametrize(("rate", "burst"), [
+    (10_000_000, 2**32 - 1),  # containerd's burst: as good as none, and more ticks than fit
+    (400_000_000_000, 8_000_000_000),  # more bytes per second than 32 bits count
+    (80_000, 80_000),
+])  # fmt: skip
+def test_bandwidth_as_large_as_runtimes_ask(world, rate, burst):
+    node, one = world.node, world.pod()
+    rates = {"IngressRate": rate, "IngressBurst": burst}
+    conf = node.conf(runtimeConfig={"bandwidth": rates})
+    result = node.add(one, conf)
+    shown = json.loads(node.space.run("tc", "-j", "qdisc", "show"))
+    (bucket,) = (item["options"] for item in shown if item["kind"] == "tbf")
+    assert bucket["rate"] == rate // 8
+    conf["prevResult"] = result
+    node.call("CHECK", one, conf).ok()
+    if rate == 80_000:
+        assert bucket["burst"] == 10_000
+    else:
+        assert one.reaches("10.1.0.1", "-s1400")
+    node.delete(one, conf)
+
+
 @pytest.mark.parametrize("rates", [
     {"ingressRate": 1000}, {"egressBurst": 1000}, {"ingressRate": 1000, "ingressBurst": 8 << 32},
 ])  # fmt: skip
