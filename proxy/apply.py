@@ -1,33 +1,70 @@
 """One sync's work in the kernel: rules, then flows, then what earlier runs left elsewhere."""
 
 import logging
+import threading
 
 from proxy.backend import BACKENDS, Backend, open_backend
 from proxy.cleaner import Cleaner
 from proxy.desired import Desired
 from proxy.metrics import Metrics
 from proxy.model import NodeView
+from proxy.nft_events import NftEvents, Touch
 from proxy.settings import Settings
 
 log = logging.getLogger("podwire.proxy")
 
 
 class Kernel:
-    """What a sync changes. Called from one thread at a time."""
+    """What a sync changes. `apply` is called by one thread, `disturbed` by another."""
 
     def __init__(self, mode: str, backend: Backend, settings: Settings, metrics: Metrics) -> None:
+        self.events = NftEvents()
         self._mode = mode
         self._backend = backend
         self._settings = settings
         self._cleaner = Cleaner(settings)
         self._metrics = metrics
         self._alone = False  # whether no other backend's rules are left
+        self._busy = threading.Lock()
+        self._heard: list[Touch] = []
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the kernel sends no events about these rules."""
+        return self._backend.is_blind
 
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring the kernel to ``want``; raises ProxyError.
 
-        Flows are looked at only once the rules send new ones aright, and other backends' rules go
-        only once ours are in force: a change of backend interrupts nothing.
+        Meanwhile nobody listens for events, for all of them would be our own doing.
+        """
+        with self._busy:
+            self.events.deafen()
+            try:
+                self._apply(want, node)
+            finally:
+                self.events.listen()
+
+    def disturbed(self) -> str | None:
+        """What somebody else did to our rules since the last call; empty if nothing, and None if
+        that cannot be told now because rules are being written.
+        """
+        self._heard += self.events.read()
+        if not self._busy.acquire(blocking=False):
+            return None
+        try:
+            heard, self._heard = self._heard, []
+            return self._backend.disturbed(heard)
+        finally:
+            self._busy.release()
+
+    def close(self) -> None:
+        """Hear of nothing any more; the rules stay."""
+        self.events.close()
+
+    def _apply(self, want: Desired, node: NodeView) -> None:
+        """Flows are looked at only once the rules send new ones aright, and other backends' rules
+        go only once ours are in force: a change of backend interrupts nothing.
         """
         self._backend.apply(want, node)
         self._metrics.add("stale_conntrack_entries_deleted_total", self._cleaner.clean(want))

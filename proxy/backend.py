@@ -1,11 +1,12 @@
 """The one seam between deciding and doing: what every backend is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Protocol
 
 from proxy.desired import Desired
 from proxy.model import NodeView
+from proxy.nft_events import Touch
 from proxy.settings import Settings
 
 
@@ -16,6 +17,16 @@ class Backend(Protocol):
         """Bring the kernel to ``want``; raises KernelRefused.
 
         After a failure the kernel's state counts as unknown, and the next call writes all anew.
+        """
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the kernel sends no events about these rules, so that it has to be asked."""
+
+    def disturbed(self, touches: Sequence[Touch]) -> str:
+        """What somebody else did to the rules since the last `apply`; empty if nothing.
+
+        If anything, the kernel's state counts as unknown from now on.
         """
 
     def remove(self, *, keep_own: bool = False) -> None:

@@ -36,6 +36,7 @@ class Metrics:
         "sync_proxy_rules_endpoint_changes_total": "Endpoint changes seen",
         "sync_proxy_rules_service_changes_total": "Service changes seen",
         "sync_failures_total": "Syncs that the kernel refused",
+        "rules_disturbed_total": "Times that somebody else changed the rules",
         "stale_conntrack_entries_deleted_total": "Conntrack entries that led to endpoints gone",
     }
     _GAUGES = {

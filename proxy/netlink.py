@@ -20,7 +20,6 @@ NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERROR, _DONE = 2, 3
-_DUMP_INTERRUPTED = 0x10
 _RECEIVE = 1 << 18
 
 
@@ -70,13 +69,17 @@ class Netlink:
 
     def _answers(self) -> Iterator[tuple[int, bytes]]:
         while True:
-            data = self._socket.recv(_RECEIVE)
-            at = 0
-            while at < len(data):
-                length, kind, _flags, sequence, _ = _HEADER.unpack_from(data, at)
-                if sequence == self._sequence:
-                    yield kind, data[at + _HEADER.size : at + length]
-                at += (length + 3) & ~3
+            yield from messages(self._socket.recv(_RECEIVE), self._sequence)
+
+
+def messages(data: bytes, sequence: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """(kind, body) of what was received: of all, or of the answers to one request."""
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, _flags, number, _ = _HEADER.unpack_from(data, at)
+        if sequence is None or number == sequence:
+            yield kind, data[at + _HEADER.size : at + length]
+        at += max((length + 3) & ~3, _HEADER.size)
 
 
 def _raise(payload: bytes) -> None:

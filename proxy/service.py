@@ -4,8 +4,10 @@ import logging
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
-from control.client import Client
+from control.api.service import ObjectReference
+from control.client import Client, EventRecorder
 from proxy.apply import Kernel
 from proxy.backend import open_backend
 from proxy.config import Config, pods_of
@@ -13,6 +15,7 @@ from proxy.feed import Feed, following
 from proxy.health import Health
 from proxy.metrics import Metrics
 from proxy.model import NodeView
+from proxy.repair import Repair, watching
 from proxy.service_health import ServiceHealth
 from proxy.settings import Settings
 from proxy.sync import Syncer
@@ -45,9 +48,22 @@ async def serve(config: Config, client: Client) -> None:
         backend = open_backend(config.mode, settings, config.backend_options)
         checks = ServiceHealth(health)
         stack.push_async_callback(checks.close)
-        log.info("node %s: serving Services by %s", config.node_name, config.mode)
         kernel = Kernel(config.mode, backend, settings, metrics)
+        stack.callback(kernel.close)
+        recorder = await stack.enter_async_context(
+            EventRecorder(client, "kube-proxy", host=config.node_name)
+        )
+        tell = partial(_tell, recorder, config.node_name)
+        repair = Repair(kernel, metrics, syncer.changed, tell)
+        await stack.enter_async_context(watching(kernel, repair))
+        log.info("node %s: serving Services by %s", config.node_name, config.mode)
         await syncer.run(kernel.apply, checks.update)
+
+
+def _tell(recorder: EventRecorder, node_name: str, message: str) -> None:
+    """An Event about this Node; kube-proxy, too, gives a Node's name for its uid."""
+    node = ObjectReference(api_version="v1", kind="Node", name=node_name, uid=node_name)
+    recorder.record(node, "Warning", "ProxyRulesDisturbed", message)
 
 
 async def _with_node_ranges(settings: Settings, feed: Feed, tracker: Tracker) -> Settings:

@@ -1,16 +1,18 @@
 """The iptables backend: keeps both families' rules at the desired state."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from proxy.desired import Desired
 from proxy.errors import KernelRefused
 from proxy.iptables.cleanup import removal
-from proxy.iptables.load import CHUNK, load
+from proxy.iptables.disturbance import disturbance, legacy_size
+from proxy.iptables.load import CHUNK, is_complete, load
 from proxy.iptables.observe import Observed, parse
 from proxy.iptables.ruleset import Ruleset
 from proxy.iptables.tool import Flavor, Tool, detect, has_ours
 from proxy.model import Family, NodeView
+from proxy.nft_events import Touch
 from proxy.settings import Settings
 
 log = logging.getLogger("podwire.proxy.iptables")
@@ -23,16 +25,35 @@ class FamilyBackend:
         self._tool = tool
         self._ruleset = Ruleset(tool.family, settings)
         self._known = False  # whether the kernel holds what the ruleset says
+        self._is_legacy = tool.flavor is Flavor.LEGACY
+        self._size: tuple[int, ...] = ()
 
     def apply(self, want: Desired, node: NodeView) -> None:
         """Commit what changed; after a failure, or at the start, everything."""
         change = self._ruleset.update(want, node)
-        known, self._known = self._known, False
+        known, self._known = self._known and not self.is_resized(), False
         if not known:
             self._load()
         elif change:
             self._tool.restore(change.text())
+        if self._is_legacy and (change or not known):
+            self._size = legacy_size(self._tool.family)
+        if self._is_legacy and not known:
+            self._verify()
         self._known = True
+
+    def forget(self) -> None:
+        """Take the kernel's state for unknown."""
+        self._known = False
+
+    def is_resized(self) -> bool:
+        """Whether legacy tables are not of the size that they had after the last write."""
+        return self._is_legacy and self._known and legacy_size(self._tool.family) != self._size
+
+    def _verify(self) -> None:
+        """A flush between the write and the first look at the size would never be noticed."""
+        if not is_complete(self._ruleset, parse(self._tool.save())):
+            raise KernelRefused("somebody changed the rules while they were written")
 
     def _load(self) -> None:
         """Write everything, but for Services whose rules this kernel refuses: a module that one
@@ -52,7 +73,7 @@ class FamilyBackend:
                 return
 
     def _write_all(self, observed: Observed) -> None:
-        chunk = CHUNK if self._tool.flavor is Flavor.NFT else None
+        chunk = None if self._is_legacy else CHUNK
         for step in load(self._ruleset, observed, chunk):
             self._tool.restore(step.text())
 
@@ -76,6 +97,24 @@ class IptablesBackend:
                 failures.append(str(err))
         if failures:
             raise KernelRefused("; ".join(failures))
+
+    @property
+    def is_blind(self) -> bool:
+        """Legacy tables send no events; nftables' do, and so iptables-nft's."""
+        return self._flavor is Flavor.LEGACY
+
+    def disturbed(self, touches: Sequence[Touch]) -> str:
+        """What somebody else did to our rules; then both families are written anew."""
+        if self.is_blind:
+            what = (
+                "the tables' size is another" if any(f.is_resized() for f in self._families) else ""
+            )
+        else:
+            what = disturbance(touches) if self._families else ""
+        if what:
+            for family in self._families:
+                family.forget()
+        return what
 
     def remove(self, *, keep_own: bool = False) -> None:
         """Remove our rules from both families and both flavors; nothing of anybody else's."""

@@ -43,6 +43,14 @@ def finish(ruleset: Ruleset, observed: Observed) -> Change:
     return Change(put, stale - observed.held, missing)
 
 
+def is_complete(ruleset: Ruleset, observed: Observed) -> bool:
+    """Whether everything is there, by name and number."""
+    wanted = {**ruleset.common(), **ruleset.own_chains(ruleset.keys())}
+    count = sum(len(rules) for chain, rules in wanted.items() if chain != names.LOCALNET)
+    jumps = all((jump.origin, jump.rule) in observed.entries for jump in ruleset.jumps)
+    return jumps and wanted.keys() <= observed.chains and count == observed.rules
+
+
 def _parts(keys: list[Key], size: int) -> Iterator[list[Key]]:
     for start in range(0, len(keys), size):
         yield keys[start : start + size]

@@ -21,6 +21,7 @@ class Observed:
     entries: frozenset[tuple[Chain, str]]
     held: frozenset[Chain]
     has_kubelet: bool
+    rules: int  # in our chains, but for the one that kubelet writes too
 
 
 def parse(text: str) -> Observed:
@@ -62,6 +63,7 @@ def _observed(
         entries=frozenset((origin, rule) for origin, rule, _ in leads if origin in builtin),
         held=frozenset(t for origin, _, t in leads if origin not in builtin and origin not in ours),
         has_kubelet=has_kubelet,
+        rules=sum(origin in ours and origin != names.LOCALNET for origin, _ in rules),
     )
 
 

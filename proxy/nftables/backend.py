@@ -1,11 +1,13 @@
 """The nftables backend: keeps both families' tables at the desired state."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from proxy.claims import Claims, Step
 from proxy.desired import Desired
 from proxy.errors import KernelRefused
 from proxy.model import Family, NodeView
+from proxy.nft_events import Touch
+from proxy.nftables.disturbance import disturbance
 from proxy.nftables.library import Library
 from proxy.nftables.observe import Observed, clearing, observe
 from proxy.nftables.ruleset import Ruleset
@@ -42,6 +44,10 @@ class FamilyBackend:
             self._library.commit(change.text(self.family))
         self._known = True
 
+    def forget(self) -> None:
+        """Take the kernel's state for unknown."""
+        self._known = False
+
     def _load(self, node: NodeView) -> None:
         """Replace whatever is there in one transaction, so that nothing is ever missing."""
         winners = ((f, claim) for f, claim in self._claims.winners() if f.family is self.family)
@@ -73,6 +79,19 @@ class NftablesBackend:
                 failures.append(str(err))
         if failures:
             raise KernelRefused("; ".join(failures))
+
+    @property
+    def is_blind(self) -> bool:
+        """nftables sends events."""
+        return False
+
+    def disturbed(self, touches: Sequence[Touch]) -> str:
+        """What somebody else did to our tables; then both are written anew."""
+        what = disturbance(touches)
+        if what:
+            for one in self._families:
+                one.forget()
+        return what
 
     def remove(self, *, keep_own: bool = False) -> None:
         """Remove our tables; nothing of anybody else's. Every run uses the same ones."""

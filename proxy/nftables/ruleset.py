@@ -7,7 +7,7 @@ from proxy.claims import Claim, Step
 from proxy.desired import Frontend
 from proxy.model import Family, NodeView
 from proxy.nftables.fixed import fixed
-from proxy.nftables.objects import Identity, Object
+from proxy.nftables.objects import Element, Identity, Object
 from proxy.nftables.render import Renderer
 from proxy.nftables.transaction import Transaction
 from proxy.settings import Settings
@@ -39,11 +39,7 @@ class Ruleset:
             for one in self._objects(step.frontend, step.after, node):
                 before.setdefault(one.identity, self._object(one.identity))
                 self._acquire(one)
-        changed = [(was, self._object(identity)) for identity, was in before.items()]
-        return Transaction(
-            put=tuple(now for was, now in changed if now is not None and now != was),
-            drop=tuple(was for was, now in changed if was is not None and now != was),
-        )
+        return _difference((was, self._object(identity)) for identity, was in before.items())
 
     def restart(self, winners: Iterable[tuple[Frontend, Claim]], node: NodeView) -> Transaction:
         """Forget the state before; returns all that has to be in an empty table."""
@@ -74,3 +70,20 @@ class Ruleset:
         held.users -= 1
         if not held.users:
             del self._held[identity]
+
+
+def _difference(pairs: Iterable[tuple[Object | None, Object | None]]) -> Transaction:
+    """What leads from the first of each pair to the second.
+
+    An element with another value is taken out and put in; a chain is rewritten where it is,
+    because others may lead to it.
+    """
+    changed = [(was, now) for was, now in pairs if was != now]
+    return Transaction(
+        put=tuple(now for _, now in changed if now is not None),
+        drop=tuple(
+            was
+            for was, now in changed
+            if was is not None and (now is None or isinstance(was, Element))
+        ),
+    )

@@ -33,6 +33,7 @@ class FakeApi:
         self.changed = asyncio.Event()
         self.runner: web.AppRunner | None = None
         self.expiring = 0
+        self.events: list[dict[str, Any]] = []
         self.serving = False
 
     async def start(self) -> None:
@@ -40,6 +41,8 @@ class FakeApi:
         app = web.Application()
         for kind, path in PATHS.items():
             app.router.add_get(path, self._handler(kind))
+        app.router.add_post("/api/v1/namespaces/{namespace}/events", self._event)
+        app.router.add_patch("/api/v1/namespaces/{namespace}/events/{name}", self._event)
         self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
         await self.runner.setup()
         await web.TCPSite(self.runner, *self.address, reuse_address=True).start()
@@ -77,6 +80,12 @@ class FakeApi:
             return web.json_response({"kind": f"{kind}List", "metadata": meta, "items": items})
 
         return handle
+
+    async def _event(self, request: web.Request) -> web.Response:
+        wire = await request.json()
+        meta = wire.get("metadata", {}) | {"resourceVersion": "1"}
+        self.events.append(wire | {"metadata": meta, "reason": wire.get("reason", "again")})
+        return web.json_response(self.events[-1] | {"kind": "Event", "apiVersion": "v1"})
 
     async def _watch(self, kind: str, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -122,6 +131,11 @@ def put(*wires: dict[str, Any]) -> None:
     """Create or replace objects."""
     for wire in wires:
         _run(_do(lambda wire=wire: _api[0].record("MODIFIED", wire["kind"], wire)))
+
+
+def events() -> list[dict[str, Any]]:
+    """The Events that were written."""
+    return list(_api[0].events)
 
 
 def remove(*wires: dict[str, Any]) -> None:

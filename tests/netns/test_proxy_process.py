@@ -156,7 +156,8 @@ class World:
     def rules(self) -> str:
         node = self.lab.spaces["node"]
         if self.mode == "nftables":
-            return node.run("nft", "list", "ruleset")
+            tables = (("nft", "list", "table", ip, "podwire-proxy") for ip in ("ip", "ip6"))
+            return "".join(node.run(*table, check=False) for table in tables)
         return "".join(node.run(f"{tool}-{self.flavor}-save") for tool in ("iptables", "ip6tables"))
 
 
@@ -366,3 +367,55 @@ def test_health_check_node_ports_count_this_nodes_endpoints(web: World) -> None:
     deadline = time.monotonic() + 10
     while web.check(32111)[0]:
         assert time.monotonic() < deadline
+
+
+FLUSHES = {
+    "iptables": [
+        ["iptables", "-t", "nat", "-F"],
+        ["iptables", "-t", "nat", "-F", "KUBE-SERVICES"],
+        ["iptables", "-t", "nat", "-D", "PREROUTING", "1"],
+        ["ip6tables", "-t", "nat", "-F"],
+        ["iptables", "-t", "nat", "-I", "KUBE-SERVICES", "-j", "RETURN"],
+    ],
+    "nftables": [
+        ["nft", "flush", "ruleset"],
+        ["nft", "flush", "map", "ip", "podwire-proxy", "services"],
+        ["nft", "flush", "chain", "ip6", "podwire-proxy", "services"],
+        ["nft", "insert", "rule", "ip", "podwire-proxy", "services", "return"],
+    ],
+}
+
+
+def test_rules_that_somebody_changes_are_put_back(web: World) -> None:
+    node = web.lab.spaces["node"]
+    node.run("iptables-nft", "-t", "nat", "-F", "MINE", check=False)  # ours alone are put back
+    node.run("iptables-legacy", "-t", "nat", "-F", "MINE", check=False)
+    before = _shape(web.rules())
+    for number, (tool, *args) in enumerate(FLUSHES[web.mode], 1):
+        command = tool.replace("tables", f"tables-{web.flavor}") if web.flavor else tool
+        node.run(command, *args)
+        deadline = time.monotonic() + 10
+        while _shape(web.rules()) != before:
+            assert time.monotonic() < deadline, f"{tool} {args}"
+        text = web.url("/metrics", 10249)[1]
+        assert f"kubeproxy_rules_disturbed_total {number}" in text.splitlines()
+    web.until({"A", "B", "C"})
+    events = web.api.call(fake_api.events)  # one each, or the first counted up
+    assert len(events) == len(FLUSHES[web.mode])
+    assert events[0]["reason"] == "ProxyRulesDisturbed"
+
+
+def test_rules_of_others_are_none_of_our_business(web: World) -> None:
+    node = web.lab.spaces["node"]
+    tool = f"iptables-{web.flavor or 'nft'}"
+    metrics = web.url("/metrics", 10249)[1].splitlines()
+    (before,) = (line for line in metrics if line.startswith("kubeproxy_rules_disturbed_total"))
+    node.run(tool, "-t", "nat", "-N", "KUBE-KUBELET-CANARY")
+    node.run(tool, "-N", "DOCKER")
+    node.run(tool, "-I", "FORWARD", "-j", "DOCKER")
+    node.run(tool, "-D", "FORWARD", "-j", "DOCKER")
+    node.run("nft", "add", "table", "ip", "mine")
+    web.put(*slices("a"))
+    web.until({"A"})
+    if web.flavor != "legacy":  # whose size is all that the kernel tells
+        assert before in web.url("/metrics", 10249)[1].splitlines()

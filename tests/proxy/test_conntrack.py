@@ -11,7 +11,7 @@ from proxy.desired import portals
 from proxy.model import Endpoint, Family, Port, Protocol, Service, Target
 from proxy.settings import Settings
 from proxy.tracker import Tracker
-from tests.proxy.strategies import NODE, SETTINGS, histories
+from tests.proxy.strategies import NODE, SETTINGS, few, histories
 from tests.proxy.test_tracker import replay
 
 KEY = ("ns", "dns")
@@ -91,6 +91,7 @@ def test_tcp_ends_by_itself():
     assert not suspects(key, {}, Settings())
 
 
+@few
 @given(histories)
 def test_what_did_not_change_is_not_suspect(history):
     made = Tracker(NODE, tuple(Family))

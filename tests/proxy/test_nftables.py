@@ -4,7 +4,7 @@ import re
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.claims import Claims
@@ -14,7 +14,7 @@ from proxy.nftables.backend import FamilyBackend
 from proxy.nftables.observe import Observed
 from proxy.tracker import Tracker
 from tests.proxy.fake_nft import FakeNft, Refused
-from tests.proxy.strategies import NODE, SETTINGS, histories
+from tests.proxy.strategies import NODE, SETTINGS, few, histories
 from tests.proxy.test_ruleset import big, four
 from tests.proxy.test_tracker import replay
 
@@ -52,6 +52,7 @@ def contents(kernel: FakeNft) -> tuple:
 
 
 @pytest.mark.parametrize("family", Family)
+@few
 @given(history=histories)
 def test_steps_lead_where_a_fresh_start_leads(family, history):
     tracker, node = Tracker(NODE, tuple(Family)), Node(FakeNft(), family)
@@ -64,6 +65,7 @@ def test_steps_lead_where_a_fresh_start_leads(family, history):
     assert contents(node.kernel) == contents(fresh.kernel)
 
 
+@few
 @given(histories, histories)
 def test_a_restart_replaces_all_in_one_transaction(before, after):
     tracker, kernel = Tracker(NODE, tuple(Family)), FakeNft()
@@ -124,8 +126,8 @@ def test_a_failed_write_is_followed_by_a_whole_one():
     assert contents(node.kernel) == contents(fresh.kernel)
 
 
+@few
 @given(st.text(min_size=1), st.text(min_size=1), st.text())
-@settings(max_examples=200)
 def test_no_name_escapes_its_comment(namespace, name, port):
     tracker, node = Tracker(NODE, (Family.V4,)), Node(FakeNft())
     key = (namespace, name)

@@ -18,6 +18,7 @@ from proxy.parse import (
     parse_service,
     parse_slice,
 )
+from tests.proxy.strategies import few
 
 
 def service(labels=None, status=None, **spec):
@@ -224,6 +225,7 @@ texts = st.one_of(
 )
 
 
+@few
 @given(texts)
 def test_an_address_is_only_ever_digits_and_marks(text):
     for parse in (parse_address, parse_network):
@@ -242,6 +244,7 @@ json_ports = st.lists(
 )
 
 
+@few
 @given(
     st.fixed_dictionaries(
         {},
@@ -265,6 +268,7 @@ def test_no_service_can_raise(spec):
     assert found is None or all(0 < port.number < 65536 for port in found.ports)
 
 
+@few
 @given(
     st.lists(st.fixed_dictionaries({"addresses": st.lists(texts)}, optional={"nodeName": texts})),
     st.lists(

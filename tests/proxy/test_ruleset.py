@@ -5,7 +5,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.iptables.cleanup import removal
@@ -15,7 +15,7 @@ from proxy.iptables.ruleset import Ruleset
 from proxy.model import Endpoint, Family, Port, Protocol, Service, Slice, Target
 from proxy.tracker import Tracker
 from tests.proxy.fake_iptables import FakeIptables
-from tests.proxy.strategies import NODE, SETTINGS, histories
+from tests.proxy.strategies import NODE, SETTINGS, few, histories
 from tests.proxy.test_tracker import replay
 
 
@@ -50,6 +50,7 @@ def served(kernel: FakeIptables) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("family", Family)
+@few
 @given(history=histories)
 def test_steps_lead_where_a_fresh_start_leads(family, history):
     kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
@@ -63,6 +64,7 @@ def test_steps_lead_where_a_fresh_start_leads(family, history):
     assert kernel.tables == fresh.tables
 
 
+@few
 @given(st.lists(histories, min_size=2, max_size=2), st.sampled_from([None, 1, 2]))
 def test_a_restart_adopts_and_never_interrupts(states, chunk):
     kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
@@ -87,6 +89,7 @@ def test_a_restart_adopts_and_never_interrupts(states, chunk):
     assert chains == {table: set(chains) for table, chains in fresh.tables.items()}
 
 
+@few
 @given(histories)
 def test_a_second_start_adds_no_jump(history):
     kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
@@ -108,6 +111,7 @@ COMMIT
 """
 
 
+@few
 @given(histories)
 def test_removal_leaves_what_was_there(history):
     kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
@@ -195,8 +199,8 @@ def all_rules(kernel: FakeIptables) -> list[str]:
     ]
 
 
+@few
 @given(st.text(min_size=1), st.text(min_size=1), st.text())
-@settings(max_examples=300)
 def test_no_name_escapes_its_comment(namespace, name, port):
     kernel, tracker = FakeIptables(), Tracker(NODE, (Family.V4,))
     key = (namespace, name)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from proxy.model import Family
 from proxy.tracker import Tracker
-from tests.proxy.strategies import NODE, histories
+from tests.proxy.strategies import NODE, few, histories
 
 
 def replay(tracker: Tracker, history) -> None:
@@ -17,6 +17,7 @@ def tracker() -> Tracker:
     return Tracker(NODE, tuple(Family))
 
 
+@few
 @given(histories, st.data())
 def test_order_and_repetition_do_not_matter(history, data):
     last = {(kind, key): value for kind, key, value in history}
@@ -29,6 +30,7 @@ def test_order_and_repetition_do_not_matter(history, data):
     assert one.desired() == other.desired()
 
 
+@few
 @given(histories, st.data())
 def test_an_untouched_service_is_not_computed_again(history, data):
     made = tracker()
@@ -45,6 +47,7 @@ def test_an_untouched_service_is_not_computed_again(history, data):
         assert after[key] is before[key]
 
 
+@few
 @given(histories)
 def test_a_snapshot_does_not_change(history):
     made = tracker()
@@ -56,6 +59,7 @@ def test_a_snapshot_does_not_change(history):
     assert snapshot == copy
 
 
+@few
 @given(histories)
 def test_only_the_families_in_use(history):
     made = Tracker(NODE, (Family.V4,))

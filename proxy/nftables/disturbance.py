@@ -1,0 +1,18 @@
+"""How the proxy learns that somebody else changed its table."""
+
+from collections.abc import Iterable
+
+from proxy.nft_events import Sort, Touch
+from proxy.nftables.objects import TABLE
+
+
+def disturbance(touches: Iterable[Touch]) -> str:
+    """What was touched; empty if nothing of ours. Nobody else has any business in our table."""
+    for touch in touches:
+        if touch.sort is Sort.LOST:
+            return "events were lost"
+        if touch.table == TABLE:
+            how = "deleted" if touch.deleted else "added"
+            name = f" {touch.name}" if touch.sort is not Sort.TABLE else ""
+            return f"table {TABLE}: {touch.sort}{name} was {how}"
+    return ""

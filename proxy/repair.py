@@ -1,0 +1,72 @@
+"""Notices what somebody else does to our rules, says so, and has it put back.
+
+A firewall's reload, `iptables -F`, another proxy: each flushes rules that are not its own, and
+kube-proxy would not notice for as long as an hour (k/k#129128).
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from proxy.apply import Kernel
+from proxy.errors import KernelRefused
+from proxy.metrics import Metrics
+
+log = logging.getLogger("podwire.proxy.repair")
+
+_ASK_EVERY = 0.5  # seconds, where the kernel sends no events
+_ASK_WHETHER = 10.0  # seconds: the flavor of iptables is known only after the first sync
+_LATER = 0.05  # seconds, while rules are being written
+
+
+class Repair:
+    """Between the kernel's events and the next sync."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        metrics: Metrics,
+        changed: Callable[[], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        """``changed`` asks for a sync; ``tell`` reports to whoever watches the cluster."""
+        self._kernel = kernel
+        self._metrics = metrics
+        self._changed = changed
+        self._tell = tell
+
+    def look(self) -> None:
+        """Something happened; if it was to our rules, have everything written again."""
+        try:
+            what = self._kernel.disturbed()
+        except KernelRefused as err:
+            what = str(err)
+        if what is None:
+            asyncio.get_running_loop().call_later(_LATER, self.look)
+        elif what:
+            log.warning("somebody changed the proxy's rules: %s; writing them again", what)
+            self._metrics.add("rules_disturbed_total")
+            self._tell(f"Somebody changed the proxy's rules: {what}. They are being restored.")
+            self._changed()
+
+
+@asynccontextmanager
+async def watching(kernel: Kernel, repair: Repair) -> AsyncIterator[None]:
+    """Look whenever the kernel says that something happened, while the context lasts."""
+    loop = asyncio.get_running_loop()
+    loop.add_reader(kernel.events, repair.look)
+    asking = asyncio.create_task(_ask(kernel, repair))
+    try:
+        yield
+    finally:
+        loop.remove_reader(kernel.events)
+        asking.cancel()
+
+
+async def _ask(kernel: Kernel, repair: Repair) -> None:
+    """Where the kernel sends no events, it has to be asked."""
+    while True:
+        await asyncio.sleep(_ASK_EVERY if kernel.is_blind else _ASK_WHETHER)
+        if kernel.is_blind:
+            repair.look()
