@@ -13,13 +13,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from cni_plugin import ops, uapi
-from cni_plugin.announce import announcement
 from cni_plugin.conntrack import forget_udp
 from cni_plugin.errors import InvalidConfiguration, KernelRefused, TryAgainLater, UnsupportedField
 from cni_plugin.firewall import Firewall
 from cni_plugin.netlink import Attributes, NetlinkError, Value, pack
-from cni_plugin.netns import entered
 from cni_plugin.ops import Op, Side
+from cni_plugin.shaping import limit_rate, redirect_ingress
 from cni_plugin.space import Space
 
 _FORWARDING_PATIENCE = 5.0  # seconds
@@ -50,7 +49,6 @@ class Kernel:
             ops.ForgetNeighbour: self._forget_neighbour,
             ops.WriteSysctl: self._write_sysctl,
             ops.AwaitForwarding: self._await_forwarding,
-            ops.Announce: self._announce,
             ops.ForgetFlows: self._forget_flows,
             ops.LimitRate: self._limit_rate,
             ops.RedirectIngress: self._redirect_ingress,
@@ -239,26 +237,13 @@ class Kernel:
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
 
-    def _announce(self, op: ops.Announce) -> None:
-        with entered(self._spaces[Side.POD].fd):
-            wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        with wire:
-            wire.bind((op.name, 0))
-            for address in op.addresses:
-                wire.send(announcement(address, _mac(op.mac)))
-
     def _forget_flows(self, op: ops.ForgetFlows) -> None:
         forget_udp(op.ports)
 
     def _limit_rate(self, op: ops.LimitRate) -> None:
-        # pyroute2 takes 0.25 s to import: only who limits bandwidth without a server pays it
-        from cni_plugin.shaping import limit_rate
-
         limit_rate(self._index(Side.HOST, op.name), op.rate, op.burst)
 
     def _redirect_ingress(self, op: ops.RedirectIngress) -> None:
-        from cni_plugin.shaping import redirect_ingress
-
         redirect_ingress(self._index(Side.HOST, op.name), self._index(Side.HOST, op.to))
 
     def _claim(self, op: ops.Claim) -> None:

@@ -158,15 +158,6 @@ class AwaitForwarding:
 
 
 @dataclass(frozen=True, slots=True)
-class Announce:
-    """Tell the container's neighbours that its addresses are at its MAC now."""
-
-    name: str
-    mac: str
-    addresses: tuple[Address, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class LimitRate:
     """A token bucket (tc-tbf(8)) for what a link sends: bytes per second, bytes at once."""
 
@@ -205,7 +196,6 @@ Op = (
     | ForgetFlows
     | WriteSysctl
     | AwaitForwarding
-    | Announce
     | LimitRate
     | RedirectIngress
     | Claim

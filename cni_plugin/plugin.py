@@ -17,7 +17,7 @@ from cni_plugin.ipam.store import Owner
 from cni_plugin.request import Request, parse_request, version_of
 from cni_plugin.result import render
 from cni_plugin.space import Space
-from cni_plugin.versions import SUPPORTED, Verb
+from cni_plugin.versions import OLDEST, SUPPORTED, Verb
 from cni_plugin.world import World
 
 _log = logging.getLogger(__name__)
@@ -35,33 +35,49 @@ class Answer:
 
 def answer(environment: Mapping[str, str], stdin: bytes, world: World) -> Answer:
     """Do what a runtime asks; never raises but for the end of the process."""
-    version = version_of(stdin)
+    request = understand(environment, stdin)
+    return request if isinstance(request, Answer) else perform(request, world)
+
+
+def understand(environment: Mapping[str, str], stdin: bytes) -> Request | Answer:
+    """The request, or the answer that there is to one that is wrong."""
     try:
-        document = _handle(parse_request(environment, stdin), world)
+        return parse_request(environment, stdin)
     except CniError as err:
-        return failed(err, version)
-    except OSError as err:
-        return failed(KernelRefused(f"{environment.get('CNI_COMMAND')}: {err}"), version)
+        return _failed(err, version_of(stdin))
     except Exception as err:  # noqa: BLE001  # the boundary: a runtime gets one document, always
-        _log.exception("%s failed", environment.get("CNI_COMMAND"))
-        return failed(CniError(f"podwire-cni has a bug: {err!r}"), version)
+        return _bug(err, version_of(stdin))
+
+
+def perform(request: Request, world: World) -> Answer:
+    """Do it."""
+    version = request.version if request.version in SUPPORTED else OLDEST
+    try:
+        document = _handle(request, world)
+    except CniError as err:
+        return _failed(err, version)
+    except OSError as err:
+        return _failed(KernelRefused(f"{request.verb}: {err}"), version)
+    except Exception as err:  # noqa: BLE001  # as above
+        return _bug(err, version)
     return Answer(0, b"" if document is None else _encode(document))
 
 
-def needs_other_programs(environment: Mapping[str, str], stdin: bytes) -> bool:
+def needs_other_programs(request: Request) -> bool:
     """Whether only a process in the runtime's place can do it, for it executes a delegate.
 
     A delegate gets the runtime's environment, files and limits, which a server has not.
     """
-    try:
-        return is_delegated(parse_request(environment, stdin).conf)
-    except CniError:
-        return False
+    return is_delegated(request.conf)
 
 
-def failed(err: CniError, version: str) -> Answer:
-    """An error as the answer of a plugin."""
+def _failed(err: CniError, version: str) -> Answer:
     return Answer(1, _encode(err.document(version)))
+
+
+def _bug(err: Exception, version: str) -> Answer:
+    _log.error("podwire-cni has a bug", exc_info=err)
+    return _failed(CniError(f"podwire-cni has a bug: {err!r}"), version)
 
 
 def _encode(document: _Document) -> bytes:

@@ -22,16 +22,17 @@ from typing import Self
 
 from cni_plugin import netns
 from cni_plugin.errors import TryAgainLater
-from cni_plugin.plugin import answer, needs_other_programs
+from cni_plugin.plugin import Answer, needs_other_programs, perform, understand
 from cni_plugin.protocol import BadFrame, Call, answered, received, taken
 from cni_plugin.removals import Removals
-from cni_plugin.request import version_of
+from cni_plugin.request import Request, version_of
 from cni_plugin.world import World
 
 _log = logging.getLogger(__name__)
 _WORKERS = 64
 _BACKLOG = 512
 _PATIENCE = 10.0  # seconds for a client to say what it wants, and to take its answer
+_RECORDED = ("CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME")
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
@@ -102,21 +103,16 @@ class Server:
 
     def _talk(self, connection: socket.socket) -> None:
         with received(connection) as call:
-            if not _is_ours(call):
+            if not _is_neighbour(call):
+                return
+            request = understand(call.environment, call.stdin)
+            if isinstance(request, Request) and needs_other_programs(request):
                 return
             connection.sendall(taken(_last_will(call)))
-            done = answer(call.environment, call.stdin, self._world(call))
-            _log.info(
-                "%s %s %s: %s",
-                call.environment.get("CNI_COMMAND"),
-                call.environment.get("CNI_CONTAINERID"),
-                call.environment.get("CNI_IFNAME"),
-                done.stdout.decode().strip() if done.code else "ok",
-            )
+            world = World(_root(call), call.netns, self._boot_id, self._remove)
+            done = request if isinstance(request, Answer) else perform(request, world)
+            _record(call, done)
             connection.sendall(answered(done.code, done.stdout))
-
-    def _world(self, call: Call) -> World:
-        return World(_root(call), call.netns, self._boot_id, self._remove)
 
 
 def listen(path: Path) -> socket.socket:
@@ -157,11 +153,15 @@ def _allowed(connection: socket.socket) -> bool:
     return False
 
 
-def _is_ours(call: Call) -> bool:
-    """Whether the client's host is our host, and we can do all that it asks."""
-    if not (netns.is_namespace(call.own_netns) and netns.is_own(call.own_netns)):
-        return False
-    return not needs_other_programs(call.environment, call.stdin)
+def _is_neighbour(call: Call) -> bool:
+    """Whether the client lives in our network namespace: its host is our host."""
+    return netns.is_namespace(call.own_netns) and netns.is_own(call.own_netns)
+
+
+def _record(call: Call, done: Answer) -> None:
+    asked = (call.environment.get(name, "") for name in _RECORDED)
+    outcome = done.stdout.decode().strip() if done.code else "ok"
+    _log.info("%s: %s", " ".join(asked), outcome)
 
 
 def _root(call: Call) -> Path:

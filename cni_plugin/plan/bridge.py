@@ -166,7 +166,9 @@ def _settle(request: Request, lease: Result, facts: _Facts) -> Iterator[Op]:
             yield ops.ForgetNeighbour(conf.bridge, address)
     yield ops.AwaitForwarding(facts.host)
     if addresses:
-        yield ops.Announce(request.ifname, facts.pod_mac, addresses)
+        # a MAC that is set is announced, also when it is the same (NETDEV_CHANGEADDR in
+        # net/ipv4/devinet.c and net/ipv6/ndisc.c); what was announced before did not get through
+        yield ops.SetLink(Side.POD, request.ifname, mac=facts.pod_mac)
 
 
 def _interfaces(request: Request, facts: _Facts) -> tuple[Interface, ...]:

@@ -104,8 +104,11 @@ def forwarding(ips: tuple[IPConfig, ...]) -> Iterator[Op]:
 
 
 def pod_interface(request: Request, lease: Result) -> Iterator[Op]:
-    """Inside the container; arp_notify and ndisc_notify announce the addresses whenever the link
-    comes up again.
+    """Inside the container.
+
+    arp_notify and ndisc_notify let the kernel announce the addresses, whenever the link comes up
+    or its MAC is set, with a gratuitous ARP (RFC 5227) and an unsolicited neighbour advertisement
+    (RFC 4861 section 7.2.6).
     """
     name, conf = request.ifname, request.conf
     if any(item.address.version == 6 for item in lease.ips):
