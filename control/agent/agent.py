@@ -39,6 +39,7 @@ from control.client import Client, EventRecorder, Informer, reference
 logger = logging.getLogger(__name__)
 
 _HOUSEKEEPING_SECONDS = 60.0
+_GARBAGE_SECONDS = 600.0
 
 
 class Agent:
@@ -85,6 +86,7 @@ class Agent:
             self._network.run(),
             self._check_network(),
             self._keep_house(),
+            self._collect_garbage(),
         )
 
     def _subscribe(self) -> None:
@@ -188,16 +190,22 @@ class Agent:
                 continue
 
     async def _keep_house(self) -> None:
-        """Once Pods are known: end what belongs to none, then tidy up now and again."""
+        """Once Pods are known: end what belongs to none, now and once a minute."""
         await self.pods.synced.wait()
         while True:
             self._end_orphans()
             self._around.objects.forget()
+            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+
+    async def _collect_garbage(self) -> None:
+        """CNI GC, seldom: no Pod is connected meanwhile."""
+        await self.pods.synced.wait()
+        while True:
             try:
-                await self._cni.collect(it.id for it in self.runtime.observe().sandboxes)
+                await self._cni.collect(self.runtime.sandbox_ids)
             except PluginError as err:
                 logger.warning("CNI GC: %s", err)
-            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+            await asyncio.sleep(_GARBAGE_SECONDS)
 
     def _end_orphans(self) -> None:
         """Pods that were deleted while no agent ran."""

@@ -33,7 +33,7 @@ async def remove_all(config: Config) -> None:
             logger.error("%s", err)
     runtime.close()
     with suppress(PluginError):
-        await network.collect(())
+        await network.collect(frozenset)
     for folder in logs:
         files.remove_tree(folder)
     volumes = Volumes(config.root / "pods")

@@ -220,6 +220,9 @@ class Runtime(Protocol):
     def observe(self) -> Observed:
         """What there is now."""
 
+    def sandbox_ids(self) -> frozenset[str]:
+        """Every sandbox, also one that is just being made and not shown yet."""
+
     def subscribe(self, callback: Callable[[PodRef], None]) -> None:
         """Call back, on the event loop, when something of a Pod changed by itself."""
 

@@ -53,6 +53,7 @@ class BuiltinRuntime:
         self._sandboxes: dict[str, Record] = {}
         self._containers: dict[str, ContainerProcess] = {}
         self._pauses: dict[str, ContainerProcess] = {}
+        self._making: set[str] = set()
         self._callbacks: list[Callable[[PodRef], None]] = []
 
     # -- the whole -------------------------------------------------------------------------------
@@ -97,6 +98,10 @@ class BuiltinRuntime:
             tuple(process.view() for process in self._containers.values()),
         )
 
+    def sandbox_ids(self) -> frozenset[str]:
+        """Every sandbox, also one that is just being made."""
+        return frozenset(self._sandboxes) | self._making
+
     def _view(self, record: Record) -> Sandbox:
         view = record.view()
         pause = self._pauses.get(record.id)
@@ -116,6 +121,7 @@ class BuiltinRuntime:
     async def run_sandbox(self, config: SandboxConfig) -> Sandbox:
         """Namespaces, then the network, then what is shared. Raises RuntimeFailure."""
         sandbox_id = secrets.token_hex(32)
+        self._making.add(sandbox_id)
         try:
             record = await self._boxes.create(sandbox_id, config)
             if config.share_processes:
@@ -126,6 +132,8 @@ class BuiltinRuntime:
             with suppress(RuntimeFailure):  # it is listed as not ready, and removed again later
                 await self.remove_sandbox(sandbox_id)
             raise
+        finally:
+            self._making.discard(sandbox_id)
         self._sandboxes[sandbox_id] = record
         return record.view()
 

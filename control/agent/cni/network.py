@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from control.agent.cni import conflist
 from control.agent.cni.cache import Cache, Cached
 from control.agent.cni.conflist import Network, plugin_config
+from control.agent.cni.gate import Gate
 from control.agent.cni.plugin import Attachment, PluginError, Plugins
 from control.agent.runtime import RuntimeFailure, SandboxConfig
 
@@ -25,6 +26,7 @@ class CniNetwork:
         self._conf_dir = conf_dir
         self._plugins = Plugins(bin_dirs)
         self._cache = Cache(cache_dir)
+        self._gate = Gate()
 
     # -- for the runtime -------------------------------------------------------------------------
 
@@ -36,7 +38,8 @@ class CniNetwork:
         attachment = Attachment(sandbox_id, netns, args=_arguments(sandbox_id, config))
         try:
             network = conflist.load(self._conf_dir)
-            result = await self._add(network, attachment, _capabilities(config))
+            async with self._gate.shared():
+                result = await self._add(network, attachment, _capabilities(config))
         except (conflist.NoNetwork, PluginError, OSError) as err:
             raise RuntimeFailure(
                 f"Failed to create pod sandbox: failed to setup network for sandbox "
@@ -48,7 +51,8 @@ class CniNetwork:
         """Disconnect a sandbox, by what the cache says, or by today's network. RuntimeFailure."""
         attachment = Attachment(sandbox_id, netns, args=_arguments(sandbox_id, config))
         try:
-            await self._remove(attachment, _capabilities(config))
+            async with self._gate.shared():
+                await self._remove(attachment, _capabilities(config))
         except (PluginError, OSError) as err:
             raise RuntimeFailure(
                 f'failed to destroy network for sandbox "{sandbox_id}": {err}', "FailedKillPod"
@@ -113,22 +117,24 @@ class CniNetwork:
                 )
                 await self._plugins.call("CHECK", config, entry.attachment)
 
-    async def collect(self, valid: Iterable[str]) -> None:
+    async def collect(self, valid: Callable[[], Iterable[str]]) -> None:
         """Take away all but these sandboxes' attachments: DEL for those cached, then GC.
 
-        The cache may hold other users' networks (podman's): only ours is touched. Raises
-        PluginError with all that went wrong, after everything was tried.
+        Nothing is added meanwhile: what is just being made would be taken for garbage. ``valid``
+        is asked when that is so. The cache may hold other users' networks (podman's): only ours is
+        touched. Raises PluginError with all that went wrong, after everything was tried.
         """
         try:
             network = conflist.load(self._conf_dir)
         except conflist.NoNetwork:
             return
-        kept = frozenset(valid)
-        problems = []
-        for entry in self._cache.all():
-            if entry.network == network.name and entry.attachment.container_id not in kept:
-                problems += await self._try_delete(entry)
-        problems += await self._collect(network, kept)
+        async with self._gate.alone():
+            kept = frozenset(valid())
+            problems = []
+            for entry in self._cache.all():
+                if entry.network == network.name and entry.attachment.container_id not in kept:
+                    problems += await self._try_delete(entry)
+            problems += await self._collect(network, kept)
         if problems:
             raise PluginError("; ".join(problems))
 

@@ -1,5 +1,6 @@
 """Calling CNI plugins: what they are told, in which order, and what is remembered."""
 
+import asyncio
 import json
 import stat
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from control.agent.cni import conflist
 from control.agent.cni.cache import Cache, Cached
+from control.agent.cni.gate import Gate
 from control.agent.cni.network import CniNetwork, addresses
 from control.agent.cni.plugin import Attachment, PluginError
 from control.agent.runtime import PodRef, PortMapping, RuntimeFailure, SandboxConfig
@@ -151,7 +153,7 @@ async def test_collect_ends_what_is_no_more(node):
     other = Cached("podman", Attachment("theirs", "/y"), b"{}", {}, {})
     Cache(node.lib).save(other)
     (node.bin / "log").unlink()
-    await node.network.collect(["kept"])
+    await node.network.collect(lambda: ["kept"])
     assert node.calls == [("two", "DEL"), ("one", "DEL"), ("one", "GC"), ("two", "GC")]
     assert node.asked[0]["env"]["CNI_CONTAINERID"] == "gone"
     assert node.asked[2]["config"]["cni.dev/valid-attachments"] == [
@@ -164,7 +166,7 @@ async def test_collect_goes_on_past_errors_and_reports_all(node):
     node.answer("one", "GC", {"code": 5, "msg": "first"}, "fail")
     node.answer("two", "GC", {"code": 5, "msg": "second"}, "fail")
     with pytest.raises(PluginError, match=r"first.*second"):
-        await node.network.collect([])
+        await node.network.collect(lambda: [])
 
 
 async def test_status(node):
@@ -186,7 +188,7 @@ async def test_check_uses_the_result(node):
 async def test_an_old_network_has_no_status_nor_gc(node):
     node.write({"cniVersion": "0.3.1", "name": "old", "type": "one"})
     assert await node.network.status() == ""
-    await node.network.collect([])
+    await node.network.collect(lambda: [])
     assert node.calls == []
 
 
@@ -238,3 +240,33 @@ def test_the_first_file_counts(node):
 )
 def test_addresses_of_any_version(result, found):
     assert addresses(result) == found
+
+
+async def test_nothing_is_added_while_garbage_is_collected():
+    gate, log = Gate(), []
+
+    async def add(name):
+        async with gate.shared():
+            log.append(f"{name} begins")
+            await asyncio.sleep(0.01)
+            log.append(f"{name} ends")
+
+    async def collect():
+        async with gate.alone():
+            log.append("gc begins")
+            await asyncio.sleep(0.01)
+            log.append("gc ends")
+
+    async with asyncio.TaskGroup() as tasks:
+        for work in (add("a"), add("b"), collect(), add("c")):
+            tasks.create_task(work)
+    assert log == [
+        "a begins",
+        "b begins",
+        "a ends",
+        "b ends",
+        "gc begins",
+        "gc ends",
+        "c begins",
+        "c ends",
+    ]
