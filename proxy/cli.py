@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from control.client import Client, KubeconfigError
 from proxy.backend import BACKENDS, open_backend
 from proxy.config import Config, from_flags
 from proxy.errors import BadFlag, ProxyError
+from proxy.file import read
 from proxy.service import serve
 
 log = logging.getLogger("podwire.proxy")
@@ -20,7 +22,24 @@ log = logging.getLogger("podwire.proxy")
 _LOCAL_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 
 
+def _take_file(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """A file's settings take the place of the defaults, so that flags still win."""
+    if path is not None:
+        try:
+            context.default_map = read(path)
+        except BadFlag as err:
+            raise click.UsageError(str(err), context) from err
+
+
 @click.command("proxy")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_take_file,
+    help="A KubeProxyConfiguration; flags on the command line win over it.",
+)
 @click.option("--kubeconfig", help="How to reach the API server.")
 @click.option("--node-name", "--hostname-override", "node_name", help="Default: the host name.")
 @click.option("--proxy-mode", type=click.Choice(sorted(BACKENDS)), default="iptables")
@@ -50,6 +69,18 @@ _LOCAL_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePref
 @click.option("--nodeport-addresses", default="", help="CIDRs; default: every address.")
 @click.option("--service-proxy-name", default="", help="Serve the Services with this label.")
 @click.option("--min-sync-period", default="10ms", help="From one sync to the next, at least.")
+@click.option(
+    "--conntrack-max-per-core",
+    type=click.IntRange(0),
+    default=32768,
+    help="Room for so many connections a core at least; 0: leave it.",
+)
+@click.option("--conntrack-min", type=click.IntRange(0), default=131072, help="Room in all.")
+@click.option("--conntrack-tcp-timeout-established", default="24h", help="0s: leave it.")
+@click.option("--conntrack-tcp-timeout-close-wait", default="1h", help="0s: leave it.")
+@click.option("--conntrack-udp-timeout", default="0s", help="0s: leave it.")
+@click.option("--conntrack-udp-timeout-stream", default="0s", help="0s: leave it.")
+@click.option("--conntrack-tcp-be-liberal", is_flag=True, help="Take out-of-window segments.")
 @click.option("--healthz-bind-address", default="127.0.0.1:10256")
 @click.option("--metrics-bind-address", default="127.0.0.1:10249")
 @click.option("--cleanup", is_flag=True, help="Remove every rule of the proxy, and end.")

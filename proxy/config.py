@@ -10,6 +10,12 @@ from proxy.model import Family, Network, family_of
 from proxy.parse import parse_address, parse_network
 from proxy.settings import Pods, Settings
 
+_TIMEOUTS = {
+    "conntrack_tcp_timeout_established": "nf_conntrack_tcp_timeout_established",
+    "conntrack_tcp_timeout_close_wait": "nf_conntrack_tcp_timeout_close_wait",
+    "conntrack_udp_timeout": "nf_conntrack_udp_timeout",
+    "conntrack_udp_timeout_stream": "nf_conntrack_udp_timeout_stream",
+}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -19,6 +25,16 @@ class Listen:
 
     host: str
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """Connection tracking as it should be; 0 leaves what the kernel has."""
+
+    max_per_core: int = 0
+    least: int = 0
+    be_liberal: bool = False
+    timeouts: Mapping[str, int] = field(default_factory=dict)  # sysctl: seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +51,7 @@ class Config:
     min_sync_period: float = 0.01
     pods_by_node: bool = False  # detect-local-mode NodeCIDR: known once the Node has its ranges
     backend_options: Mapping[str, str] = field(default_factory=dict)
+    tracking: Tracking = field(default_factory=Tracking)
 
 
 def from_flags(flags: Mapping[str, Any], hostname: str) -> Config:
@@ -52,6 +69,7 @@ def from_flags(flags: Mapping[str, Any], hostname: str) -> Config:
         min_sync_period=duration("--min-sync-period", flags["min_sync_period"]),
         pods_by_node=flags["detect_local_mode"] == "NodeCIDR",
         backend_options={"flavor": flags["iptables_flavor"]},
+        tracking=_tracking(flags),
     )
 
 
@@ -63,6 +81,19 @@ def _settings(flags: Mapping[str, Any]) -> Settings:
         mark_bit=flags["iptables_masquerade_bit"],
         localhost_node_ports=flags["localhost_node_ports"],
         node_port_networks=addresses or None,
+    )
+
+
+def _tracking(flags: Mapping[str, Any]) -> Tracking:
+    timeouts = {}
+    for flag, sysctl in _TIMEOUTS.items():
+        text = flags[flag]
+        timeouts[sysctl] = round(duration(f"--{flag.replace('_', '-')}", text))
+    return Tracking(
+        max_per_core=flags["conntrack_max_per_core"],
+        least=flags["conntrack_min"],
+        be_liberal=flags["conntrack_tcp_be_liberal"],
+        timeouts=timeouts,
     )
 
 

@@ -29,7 +29,7 @@ log = logging.getLogger("podwire.proxy")
 async def serve(config: Config, client: Client) -> None:
     """Serve until cancelled. The rules of an earlier run stand until everything was listed."""
     health, metrics = Health(time.time), Metrics()
-    settings = prepare(config.settings)
+    settings = prepare(config.settings, config.tracking)
     tracker = Tracker(NodeView(config.node_name), settings.families)
     syncer = Syncer(tracker, health, metrics, config.min_sync_period)
     feed = Feed(tracker, metrics, syncer.changed, config.proxy_name)

@@ -1,10 +1,12 @@
 """The kernel settings that the proxy needs, in its own network namespace only."""
 
 import logging
+import os
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from proxy.config import Tracking
 from proxy.model import Family
 from proxy.settings import Settings
 
@@ -13,29 +15,50 @@ log = logging.getLogger("podwire.proxy.sysctl")
 _ROOT = Path("/proc/sys/net")
 ROUTE_LOCALNET = "ipv4/conf/all/route_localnet"
 BE_LIBERAL = "netfilter/nf_conntrack_tcp_be_liberal"
+MAXIMUM = "netfilter/nf_conntrack_max"
 _LOCALHOST = IPv4Address("127.0.0.1")
 
 
-def prepare(settings: Settings, root: Path = _ROOT) -> Settings:
+def prepare(settings: Settings, tracking: Tracking, root: Path = _ROOT) -> Settings:
     """Set what has to be set, and take into the settings what the kernel says of itself."""
     if settings.localhost_node_ports and settings.is_node_port_address(_LOCALHOST):
-        _ensure(root / ROUTE_LOCALNET, 1)
-    families = tuple(
-        one for one in settings.families if one is Family.V4 or (root / "ipv6").exists()
-    )
+        _ensure(root / ROUTE_LOCALNET, 1, "NodePorts at 127.0.0.1 will not answer")
+    _track(tracking, root)
+    has_ipv6 = (root / "ipv6").exists()
+    families = tuple(one for one in settings.families if one is Family.V4 or has_ipv6)
     liberal = _read(root / BE_LIBERAL) not in (None, 0)
     return replace(settings, families=families, tcp_be_liberal=liberal)
 
 
-def _ensure(path: Path, value: int) -> None:
+def _track(tracking: Tracking, root: Path) -> None:
+    """Connection tracking as upstream sets it, but that room is only ever added.
+
+    How much there is belongs to the whole machine: a node that is a network namespace may read but
+    not set it, and does not need to.
+    """
+    if tracking.be_liberal:
+        _ensure(root / BE_LIBERAL, 1, "out-of-window segments stay invalid")
+    for name, seconds in tracking.timeouts.items():
+        if seconds:
+            _ensure(root / "netfilter" / name, seconds, "the kernel's timeout stays")
+    room = max(tracking.max_per_core * (os.cpu_count() or 1), tracking.least)
+    if tracking.max_per_core and (_read(root / MAXIMUM) or room) < room and _is_own(root):
+        _ensure(root / MAXIMUM, room, "connections beyond the kernel's maximum will be dropped")
+
+
+def _is_own(root: Path) -> bool:
+    """Whether the kernel lets this namespace set the maximum: its file says so by its mode."""
+    return bool((root / MAXIMUM).stat().st_mode & 0o200)
+
+
+def _ensure(path: Path, value: int, otherwise: str) -> None:
     """Set a sysctl unless it is set; one that cannot be set costs a feature, not the rest."""
     if _read(path) == value:
         return
     try:
         path.write_text(f"{value}\n")
     except OSError as err:
-        log.error("%s cannot be set to %d: %s; NodePorts at 127.0.0.1 will not answer",
-                  path, value, err.strerror)  # fmt: skip
+        log.error("%s cannot be set to %d: %s; %s", path, value, err.strerror, otherwise)
 
 
 def _read(path: Path) -> int | None:
