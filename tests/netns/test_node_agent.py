@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -33,7 +34,8 @@ class Node:
 
     def __init__(self, root: Path, images: Path, url: str, client: Client) -> None:
         self.root, self.images, self.client = root, images, client
-        self.cgroup = f"podwire/test-{os.getpid()}-agent"
+        # Process IDs are no names here: a second run has namespaces, but not cgroups, of its own.
+        self.cgroup = f"podwire/test-{uuid.uuid4()}"
         self.process: subprocess.Popen[bytes] | None = None
         kubeconfig = root / "kubeconfig"
         kubeconfig.write_text(

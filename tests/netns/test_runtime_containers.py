@@ -4,6 +4,7 @@
 import asyncio
 import os
 import signal
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def groups() -> Iterator[cgroups.Cgroups]:
     layout = cgroups.discover(
         Path("/proc/self/mountinfo").read_text(),
         Path("/proc/self/cgroup").read_text(),
-        f"/podwire/test-{os.getpid()}",
+        f"/podwire/test-{uuid.uuid4()}",
     )
     yield cgroups.Cgroups(layout)
     asyncio.run(cgroups.Cgroups(layout).remove_all())
