@@ -20,6 +20,7 @@ from tests.netns.conftest import Space
 ROOT = Path(__file__).parents[2]
 PYTHON_CLIENT = ROOT / "bin/podwire-cni"
 REFERENCE = Path("/usr/lib/cni")  # Debian's containernetworking-plugins
+DEFAULT_DATA = Path("/var/lib/cni")
 _SERVE = [sys.executable, "-c", "from cni_plugin.cli import main; main()", "serve"]
 Json = dict[str, Any]
 
@@ -51,6 +52,13 @@ class Node:
     files: Path
     plugin: Path = PYTHON_CLIENT
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 1 << 20)))
+
+    def __post_init__(self) -> None:
+        # what has no dataDir of its own must not write into the machine's; bin/test has given us
+        # mounts of our own, so this is gone when the tests are
+        if not DEFAULT_DATA.is_mount():
+            DEFAULT_DATA.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(DEFAULT_DATA)], check=True)
 
     @property
     def socket(self) -> Path:
