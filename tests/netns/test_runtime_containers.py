@@ -260,9 +260,12 @@ async def test_mounts_and_sub_paths(runtime, folder, tmp_path):
         Mount(str(volume), "/one", sub_path="in/file"),
         Mount(str(volume), "/made/deep", sub_path="fresh/folder"),
     )
-    script = "cat /sub/file /one; touch /data/x || echo ro; touch /made/deep/y; ls /made/deep"
+    script = (
+        "cat /sub/file /one; touch /data/x 2>/dev/null || echo ro; "
+        "touch /made/deep/y; ls /made/deep"
+    )
     text = await output(runtime, folder, "sh", "-c", script, mounts=mounts)
-    assert text.splitlines()[:2] + text.splitlines()[-2:] == ["inside", "inside", "ro", "y"]
+    assert text.splitlines() == ["inside", "inside", "ro", "y"]
     assert (volume / "fresh/folder/y").exists()
 
 
