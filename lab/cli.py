@@ -118,7 +118,7 @@ def up(demo: bool, **options: Any) -> None:
         if demo:
             _demonstrate(console, steps, lab, spec)
         console.print(f"\nlab {spec.name} is up after {steps.elapsed:.1f} s", highlight=False)
-        _suggest(console, lab, spec)
+        _suggest(console, lab, spec, deployed=demo)
 
 
 @main.command()
@@ -142,12 +142,13 @@ def _demonstrate(console: Console, steps: Steps, lab: LabDir, spec: LabSpec) -> 
     demonstration.show(console, balance, source)
 
 
-def _suggest(console: Console, lab: LabDir, spec: LabSpec) -> None:
+def _suggest(console: Console, lab: LabDir, spec: LabSpec, *, deployed: bool) -> None:
     name = "" if lab.name == "lab" else f" --name {lab.name}"
+    then = "scale deployment hello --replicas 5" if deployed else "apply -f examples/web.yaml"
     console.print("\nTry next:", highlight=False)
     for line in (
         f'export KUBECONFIG="$(bin/podwire lab kubeconfig{name})"; kubectl get pods -o wide',
-        "kubectl scale deployment hello --replicas 5",
+        f"kubectl {then}",
         f"bin/podwire lab exec{name} node2 -- {_RULES[spec.proxy]}",
     ):
         console.print(f"  {line}", highlight=False, soft_wrap=True)

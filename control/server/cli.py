@@ -133,6 +133,13 @@ class Flags:
         )
 
 
+def _advertised_port(sockets: list[socket.socket]) -> int:
+    """The port at the advertised address: a socket on loopback is for this machine's users."""
+    names = [sock.getsockname() for sock in sockets]
+    open_ones = [port for host, port, *_ in names if not ip_address(host).is_loopback]
+    return int((open_ones or [names[0][1]])[0])
+
+
 def _pair(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:
     if certificate and key:
         return certificate, key
@@ -176,7 +183,7 @@ async def _run(flags: Flags, sockets: list[socket.socket]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     tls = server_tls(flags.tls_cert, flags.tls_key, flags.client_ca)
     known = Authenticator(load_tokens(flags.token_auth_file) if flags.token_auth_file else {})
-    config = flags.config(sockets[0].getsockname()[1])
+    config = flags.config(_advertised_port(sockets))
     store = await open_store(flags.store)
     try:
         async with serve(store, sockets, config=config, authenticator=known, tls=tls):

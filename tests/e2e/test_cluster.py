@@ -135,6 +135,12 @@ def test_a_node_port_answers_on_every_node_from_outside(web):
         assert answers.total() == 60
 
 
+def test_the_api_server_answers_at_its_service_from_a_pod(web):
+    """Through the ClusterIP, to the address and port that its EndpointSlice names."""
+    address = cluster_ip(web, "kubernetes")
+    web.kubectl("exec", web.pods()[0]["metadata"]["name"], "--", "nc", "-w", "5", address, "443")
+
+
 def test_a_pod_answers_ping_and_a_cluster_ip_does_not(web):
     for pod in web.pods():
         web.exec("node1", "ping", "-c1", "-W2", pod["status"]["podIP"])
