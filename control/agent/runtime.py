@@ -116,6 +116,8 @@ class ContainerConfig:
     resources: Resources = Resources()
     rights: Rights = Rights()
     terminal: bool = False
+    stdin: bool = False
+    stdin_once: bool = False  # its input ends with the first who was attached to it
     log_path: str = ""  # below the sandbox's log directory
     spec_hash: str = ""  # of the Pod's container as it was, to see that it was edited
 
@@ -256,6 +258,9 @@ class Runtime(Protocol):
         self, container_id: str, command: tuple[str, ...], *, stdin: bool, terminal: bool
     ) -> ExecStream:
         """Run a command in it, with streams. Raises RuntimeFailure."""
+
+    async def open_attach(self, container_id: str, *, stdin: bool) -> ExecStream:
+        """Its own streams, from now on; closing them does not end it. Raises RuntimeFailure."""
 
     def network_namespace(self, sandbox_id: str) -> str:
         """The path of its network namespace, for a port-forward."""

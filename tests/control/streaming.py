@@ -35,6 +35,7 @@ class Host:
         self.namespace = ""  # of Pods' sandboxes; empty: this machine's own
         self.containers: dict[str, Container] = {}
         self.streams: list[Stream] = []
+        self.attached: tuple[str, ...] = ("cat",)  # what a container is, to who attaches to it
 
     def add(self, pod: Pod, name: str, attempt: int = 0, *, phase: Phase = Phase.RUNNING) -> Path:
         """A container; returns where its log is."""
@@ -79,6 +80,9 @@ class Host:
         stream = Stream(process, master)
         self.streams.append(stream)
         return stream
+
+    async def open_attach(self, container_id: str, *, stdin: bool) -> Stream:
+        return await self.open_exec(container_id, self.attached, stdin=stdin, terminal=False)
 
 
 @dataclass

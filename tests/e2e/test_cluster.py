@@ -1,6 +1,11 @@
 """A user's first hour: their manifest, their kubectl, real packets."""
 
+import contextlib
 import ipaddress
+import os
+import pty
+import select
+import signal
 import subprocess
 import time
 
@@ -105,6 +110,99 @@ spec:
     web.kubectl("wait", "pod/talker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
     assert web.kubectl("logs", "talker") == "one\ntwo\n"
     assert "deleted" in web.kubectl("delete", "pod", "talker")
+
+
+class Typist:
+    """A kubectl on a terminal of its own, with somebody who types and reads."""
+
+    def __init__(self, argv):
+        self.pid, self.terminal = pty.fork()
+        if self.pid == 0:
+            os.execvp(argv[0], argv)  # noqa: S606  it needs no shell
+        self.seen = ""
+
+    def type(self, text):
+        os.write(self.terminal, text.encode())
+
+    def until(self, text):
+        """Read up to ``text``, and forget what came before its end."""
+        while text not in self.seen:
+            ready, _, _ = select.select([self.terminal], [], [], 60)
+            assert ready, f"no {text!r} after {self.seen!r}"
+            self.seen += self._read()
+        before, _, self.seen = self.seen.partition(text)
+        return before + text
+
+    def _read(self):
+        piece = os.read(self.terminal, 4096).decode(errors="replace")
+        assert piece, f"the end came after {self.seen!r}"
+        return piece
+
+    def end(self):
+        """(exit code, what else it said)."""
+        with contextlib.suppress(OSError):  # EIO is the end of a terminal
+            while True:
+                self.seen += self._read()
+        os.close(self.terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), self.seen
+
+
+def test_a_shell_in_a_pod_of_its_own(web):
+    run_it = ("run", "-it", "--rm", "sh", "--image=podwire/tools", "--", "sh")
+    typist = Typist(web.kubectl_argv(*run_it))
+    typist.type("tty; echo $((40 + 2))\n")
+    assert "/dev/pts/0" in typist.until("42\r\n")
+    typist.type("exit\n")
+    code, said = typist.end()
+    assert (code, 'pod "sh" deleted' in said) == (0, True), said
+
+
+def test_input_of_a_pipe_reaches_a_pod_and_its_end_does_too(web):
+    run_i = ("run", "-i", "--rm", "--quiet", "count", "--image=podwire/tools", "--restart=Never")
+    script = "wc -c; sleep 1"
+    done = run(*web.kubectl_argv(*run_i, "--", "sh", "-c", script), input="x" * 200_000)
+    assert (done.returncode, done.stdout.split("\n")[0]) == (0, "200000"), done.stderr
+
+
+def test_a_terminal_outlives_the_agent_of_its_node(web):
+    manifest = """
+apiVersion: v1
+kind: Pod
+metadata: {name: shell}
+spec:
+  nodeName: node1
+  terminationGracePeriodSeconds: 0
+  containers: [{name: main, image: podwire/tools, command: [sh], stdin: true, tty: true}]
+"""
+    web.kubectl("apply", "-f", "-", stdin=manifest)
+    web.kubectl("wait", "pod/shell", "--for=condition=Ready", "--timeout=30s")
+    first = Typist(web.kubectl_argv("attach", "-it", "shell"))
+    first.type("kept=$((40 + 2)); echo said $kept\n")
+    first.until("said 42\r\n")
+    agent = web.component_pid("node1", "agent")
+    os.kill(agent, signal.SIGKILL)
+    first.end()
+    eventually(lambda: web.component_pid("node1", "agent") not in (None, agent))
+
+    def attached():
+        done = run(*web.kubectl_argv("exec", "shell", "--", "true"))
+        return done.returncode == 0
+
+    eventually(attached)
+    second = Typist(web.kubectl_argv("attach", "-it", "shell"))
+    second.type("echo still $kept\n")
+    second.until("still 42\r\n")
+    pod = web.get("pod", "shell")
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+    web.kubectl("delete", "pod", "shell", "--now=true")
+    second.end()
+
+
+def test_exec_on_a_terminal_names_it(web):
+    pod = web.pods()[0]["metadata"]["name"]
+    typist = Typist(web.kubectl_argv("exec", "-it", pod, "--", "tty"))
+    typist.until("/dev/pts/0\r\n")
+    assert typist.end()[0] == 0
 
 
 def test_every_replica_answers_from_every_node(web):

@@ -1,18 +1,22 @@
-"""Commands in running containers: a short-lived shim enters the namespaces and runs them."""
+"""Commands in running containers: a short-lived shim enters the namespaces and runs them.
+
+Agent and shim share a socket: the specification goes there, and a terminal, which the shim opens
+inside of the container, comes back.
+"""
 
 import asyncio
-import fcntl
 import json
 import os
 import signal
-import struct
-import termios
+import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from control.agent.builtin import spawn
 from control.agent.builtin.command import Command, start
 from control.agent.runtime import ExecResult, RuntimeFailure
+from control.agent.shim import terminal
 
 _MOST_OUTPUT = 10 * 1024  # of a probe, as kubelet keeps
 _END_SECONDS = 2.0
@@ -40,34 +44,45 @@ async def run(spec: dict[str, Any], seconds: float) -> ExecResult:
 
 async def open_stream(spec: dict[str, Any], *, stdin: bool, merged: bool = False) -> "Stream":
     """Start a command with streams; raises RuntimeFailure."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    terminal = os.openpty() if spec["terminal"] else None
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours:
+        with theirs:
+            process = await _start(theirs.fileno(), stdin and not spec["terminal"], merged)
+        stream = Stream(process, None)
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                await asyncio.get_running_loop().sock_sendall(ours, json.dumps(spec).encode())
+                ours.shutdown(socket.SHUT_WR)
+            return Stream(process, await _terminal(ours, stream)) if spec["terminal"] else stream
+        except BaseException:
+            await stream.close()
+            raise
+
+
+async def _start(channel: int, stdin: bool, merged: bool) -> Command:
+    pipe = asyncio.subprocess.PIPE
     try:
-        process = await _start(reader, terminal, stdin, merged)
+        return await start(
+            spawn.shim_command("exec", str(channel)),
+            stdin=pipe if stdin else asyncio.subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=asyncio.subprocess.STDOUT if merged else pipe,
+            pass_fds=(channel,),
+            start_new_session=True,
+        )
     except OSError as err:
-        os.close(writer)
         raise RuntimeFailure(f"exec: {err}") from err
-    finally:
-        os.close(reader)
-        if terminal:
-            os.close(terminal[1])
-    with open(writer, "wb") as pipe, suppress(BrokenPipeError):  # noqa: ASYNC230, PTH123  64 KiB
-        pipe.write(json.dumps(spec).encode())
-    return Stream(process, terminal[0] if terminal else None)
 
 
-async def _start(
-    report: int, terminal: tuple[int, int] | None, stdin: bool, merged: bool
-) -> Command:
-    pipe, slave = asyncio.subprocess.PIPE, terminal[1] if terminal else None
-    return await start(
-        spawn.shim_command("exec", str(report)),
-        stdin=slave if slave is not None else pipe if stdin else asyncio.subprocess.DEVNULL,
-        stdout=slave if slave is not None else pipe,
-        stderr=slave if slave is not None else asyncio.subprocess.STDOUT if merged else pipe,
-        pass_fds=(report,),
-        start_new_session=True,
-    )
+async def _terminal(channel: socket.socket, shim: "Stream") -> int:
+    """The master of the terminal that the shim opens; raises RuntimeFailure with what it says."""
+    await _readable(channel.fileno())
+    try:
+        return terminal.take_over(channel)
+    except (OSError, EOFError):
+        said = (await shim.read_errors()).decode(errors="replace").strip()
+        raise RuntimeFailure(f"exec: no terminal in the container: {said}") from None
 
 
 class Stream:
@@ -109,25 +124,14 @@ class Stream:
             try:
                 return os.read(master, _PIECE)
             except BlockingIOError:
-                await self._readable(master)
+                await _readable(master, lambda: self._master is not None)
             except OSError:  # EIO: nobody has its other end open any more
                 return b""
-
-    async def _readable(self, master: int) -> None:
-        """Wait for output. Watched only meanwhile: a slow reader must not keep the loop busy."""
-        loop, ready = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(master, ready.set)
-        try:
-            await ready.wait()
-        finally:
-            if self._master is not None:  # once closed, the number may be another file's
-                loop.remove_reader(master)
 
     def resize(self, width: int, height: int) -> None:
         """Tell its terminal the new size."""
         if self._master is not None:
-            size = struct.pack("HHHH", height, width, 0, 0)
-            fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
+            terminal.resize(self._master, width, height)
 
     async def wait(self) -> int:
         """Its exit code."""
@@ -151,9 +155,20 @@ class Stream:
             self._process.close()
 
 
-async def _write_all(terminal: int, data: bytes) -> None:
+async def _readable(descriptor: int, is_open: Callable[[], bool] = lambda: True) -> None:
+    """Wait for output. Watched only meanwhile: a slow reader must not keep the loop busy."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        if is_open():  # once closed, the number may be another file's
+            loop.remove_reader(descriptor)
+
+
+async def _write_all(master: int, data: bytes) -> None:
     while data:
         try:
-            data = data[os.write(terminal, data) :]
+            data = data[os.write(master, data) :]
         except BlockingIOError:  # the program does not read what is typed; it may later
             await asyncio.sleep(0.02)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from control.agent.builtin import cgroups, container, execution, files, spawn
+from control.agent.builtin import attachment, cgroups, container, execution, files, spawn
 from control.agent.builtin.container import ContainerProcess, Identity
 from control.agent.builtin.sandbox import PodNetwork, Record, Sandboxes
 from control.agent.builtin.spec import ImageConfig, Place, render, render_exec, render_pause
@@ -272,6 +272,10 @@ class BuiltinRuntime:
         """Run a command with streams. Raises RuntimeFailure."""
         spec = self._exec_spec(container_id, command, terminal=terminal)
         return await execution.open_stream(spec, stdin=stdin)
+
+    async def open_attach(self, container_id: str, *, stdin: bool) -> attachment.Attachment:
+        """A container's own streams, from now on. Raises RuntimeFailure."""
+        return await attachment.open_stream(self._container(container_id).folder, stdin=stdin)
 
     def _exec_spec(
         self, container_id: str, command: tuple[str, ...], *, terminal: bool

@@ -57,6 +57,8 @@ def render(config: ContainerConfig, image: ImageConfig, place: Place) -> dict[st
             "read_only": config.rights.read_only_root,
             "mounts": [_mount(item) for item in (*place.mounts, *config.mounts)],
         },
+        "stdin": config.stdin,
+        "stdin_once": config.stdin_once,
         "oom_score_adj": config.resources.oom_score_adj,
         "pause": False,
         "stop_signal": image.stop_signal or "SIGTERM",
@@ -70,6 +72,8 @@ def render_pause(place: Place) -> dict[str, Any]:
         **_surroundings(place),
         "root": {"directory": place.directory, **empty},
         "terminal": False,
+        "stdin": False,
+        "stdin_once": False,
         "oom_score_adj": -998,  # as kubelet scores its sandboxes
         "pause": True,
         "stop_signal": "SIGKILL",

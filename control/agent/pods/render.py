@@ -146,6 +146,8 @@ def container(
         resources=_resources(pod, spec, host),
         rights=_rights(pod, spec),
         terminal=bool(spec.tty),
+        stdin=bool(spec.stdin),
+        stdin_once=bool(spec.stdin_once),
         log_path=f"{spec.name}/{attempt}.log",
         spec_hash=spec_hash(spec),
     )

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from control.agent.config import ServerConfig
 from control.agent.runtime import Container, Phase, Runtime, RuntimeFailure
-from control.agent.server import attach, forward, logs, lookup, session
+from control.agent.server import forward, logs, lookup, session
 from control.agent.server.channels import parse_wanted
 from control.agent.server.dial import dial
 from control.agent.server.refusal import Refusal
@@ -182,18 +182,18 @@ class Server:
         return socket
 
     async def attach(self, request: web.Request) -> web.StreamResponse:
-        """What a container writes from now on."""
+        """A container's own streams, from now on."""
         wanted = parse_wanted(request.query)
         container = lookup.running(
             self._pod(request), request.match_info["container"], self._containers()
         )
-        log = logs.open_log(container)
+        socket = await session.connect(request, wanted)
         try:
-            log.seek_tail(0)
-            socket = await session.connect(request, wanted)
-            await attach.show(socket, log, wanted, lambda: self._ended(container))
-        finally:
-            log.close()
+            stream = await self._runtime.open_attach(container.id, stdin=wanted.stdin)
+        except RuntimeFailure as err:
+            await session.fail(socket, f"error attaching to container: {err}")
+            return socket
+        await session.converse(socket, stream, wanted)
         return socket
 
     async def forward(self, request: web.Request) -> web.StreamResponse:

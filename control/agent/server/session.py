@@ -1,4 +1,4 @@
-"""A command's streams over a WebSocket, both ways, up to the end of either."""
+"""A command's or a container's streams over a WebSocket, both ways, up to the end of either."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,10 +1,12 @@
 """The shim: starts a container, keeps its log, and writes down how it ended.
 
     python3 -IS -c BOOT ROOT run DIRECTORY FD   a container; the outcome is told on FD
-    python3 -IS -c BOOT ROOT exec FD            a process in a container; its spec is read from FD
+    python3 -IS -c BOOT ROOT exec FD            a process in a container; its spec is read from FD,
+                                                a socket on which its terminal is passed back
 
 In DIRECTORY it reads ``spec.json`` and writes ``started.json`` and ``exit.json``, each at once or
 not at all (write aside, rename), so that an agent that died in between learns the truth later.
+Who wants to attach connects to ``attach`` there.
 """
 
 import errno
@@ -12,12 +14,14 @@ import json
 import os
 import select
 import signal
+import socket
 import sys
 import time
 from typing import Any
 
-from control.agent.shim import linux, logs, process
+from control.agent.shim import attachments, linux, logs, process, stdio
 
+_CHANNELS = {"stdout": attachments.STDOUT, "stderr": attachments.STDERR}
 _DRAIN_SECONDS = 2.0  # for output that is still on its way when the process is gone
 
 
@@ -33,10 +37,11 @@ def main(arguments: list[str]) -> int:
 def _exec(descriptor: int) -> int:
     # The agent's session is what the command is for: without an agent, it ends.
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
-    with open(descriptor, "rb") as file:
+    agent = socket.socket(fileno=descriptor)
+    with agent.makefile("rb") as file:
         spec = json.loads(file.read())
     try:
-        return process.execute(spec)
+        return process.execute(spec, agent)
     except (process.StartError, OSError) as error:
         os.write(2, f"{error}\n".encode())
         return 126 if isinstance(error, process.StartError) else 125
@@ -52,6 +57,8 @@ class Shim:
         self._log = logs.Writer(log["path"], log["most_bytes"], log["most_files"])
         self._poll = select.poll()
         self._streams: dict[int, logs.Stream] = {}
+        self._names: dict[int, str] = {}
+        self._listening = False
         self._pid = 0
         self._status: int | None = None
 
@@ -91,31 +98,40 @@ class Shim:
         return reader
 
     def _start(self) -> None:
-        nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        if self._spec["terminal"]:
-            master, slave = os.openpty()
-            stdio, outputs, unused = (slave, slave, slave), [(master, "stdout")], [slave]
-        else:
-            (out, out_end), (err, err_end) = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
-            stdio, outputs = (nothing, out_end, err_end), [(out, "stdout"), (err, "stderr")]
-            unused = [out_end, err_end]
-        self._pid = process.start(self._spec, stdio)
-        for descriptor in (nothing, *unused):
-            os.close(descriptor)
-        for descriptor, name in outputs:
+        door = attachments.open_door(self._directory)
+        self._pid, self._names, source = stdio.start(self._spec)
+        self._attached = attachments.Attachments(self._poll, door, source)
+        for descriptor, name in self._names.items():
             self._streams[descriptor] = logs.Stream(name, self._log)
-            self._poll.register(descriptor, select.POLLIN)
         started = {"pid": self._pid, "pid_start": _start_ticks(self._pid), "time": _now()}
         _write(self._directory, "started.json", started)
 
     def _supervise(self, wake: int) -> None:
         while self._status is None:
-            for descriptor, _ in self._poll.poll():
+            self._listen(not self._attached.behind)
+            for descriptor, events in self._poll.poll():
                 if descriptor == wake:
                     os.read(wake, 4096)
                 else:
-                    self._copy(descriptor)
+                    self._serve(descriptor, events)
             self._reap()
+
+    def _listen(self, wanted: bool) -> None:
+        """Wait for output or not; a closed pipe would wake us also if we waited for nothing."""
+        if wanted == self._listening:
+            return
+        self._listening = wanted
+        for descriptor in self._streams:
+            if wanted:
+                self._poll.register(descriptor, select.POLLIN)
+            else:
+                self._poll.unregister(descriptor)
+
+    def _serve(self, descriptor: int, events: int) -> None:
+        if descriptor in self._streams:
+            self._copy(descriptor)
+        else:
+            self._attached.handle(descriptor, events)
 
     def _reap(self) -> None:
         """Take every dead child; where a Pod has the node's processes, orphans come here too."""
@@ -132,12 +148,15 @@ class Shim:
     def _copy(self, descriptor: int) -> None:
         try:
             data = os.read(descriptor, 65536)
+        except BlockingIOError:
+            return  # a terminal that somebody else has emptied
         except OSError as error:
             if error.errno != errno.EIO:  # what a terminal says when its other end is closed
                 raise
             data = b""
         if data:
             self._streams[descriptor].feed(data)
+            self._attached.send(_CHANNELS[self._names[descriptor]], data)
             return
         self._poll.unregister(descriptor)
         self._streams.pop(descriptor).close()
@@ -156,11 +175,12 @@ class Shim:
             _remove_group(folder)
 
     def _drain(self) -> None:
+        """The log gets all that is left, also before who is attached does."""
+        self._listen(True)
         until = time.monotonic() + _DRAIN_SECONDS
-        while self._streams and (left := until - time.monotonic()) > 0:
-            for descriptor, _ in self._poll.poll(left * 1000):
-                if descriptor in self._streams:
-                    self._copy(descriptor)
+        while (self._streams or self._attached.behind) and (left := until - time.monotonic()) > 0:
+            for descriptor, events in self._poll.poll(left * 1000):
+                self._serve(descriptor, events)
         for stream in self._streams.values():
             stream.close()
 

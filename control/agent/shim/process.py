@@ -8,11 +8,12 @@ A process specification ("spec" below) is what ``control.agent.builtin.spec`` re
 import fcntl
 import os
 import signal
+import socket
 import termios
 from contextlib import suppress
 from typing import Any
 
-from control.agent.shim import linux, rootfs
+from control.agent.shim import linux, rootfs, terminal
 
 _FLAGS = {
     "net": linux.CLONE_NEWNET,
@@ -28,8 +29,12 @@ class StartError(Exception):
     """The container's process could not be started; the text says at which step, and why."""
 
 
-def start(spec: dict[str, Any], stdio: tuple[int, int, int]) -> int:
+def start(
+    spec: dict[str, Any], stdio: tuple[int, int, int], channel: socket.socket | None = None
+) -> int:
     """Start a container's first process; return its process ID as the caller sees it.
+
+    With a channel it gets a terminal instead of ``stdio``, whose master is passed back there.
 
     Two forks: a process never changes its own PID namespace, only that of its children; so one in
     the middle enters the namespaces, and the caller (a child subreaper) inherits its child.
@@ -38,7 +43,7 @@ def start(spec: dict[str, Any], stdio: tuple[int, int, int]) -> int:
     middle = os.fork()
     if middle == 0:
         os.close(reader)
-        _in_child(writer, lambda: _enter_and_fork(spec, stdio, writer))
+        _in_child(writer, lambda: _enter_and_fork(spec, stdio, writer, channel))
     os.close(writer)
     os.waitpid(middle, 0)
     pid, error = _read_report(reader)
@@ -47,14 +52,23 @@ def start(spec: dict[str, Any], stdio: tuple[int, int, int]) -> int:
     return pid
 
 
-def execute(spec: dict[str, Any]) -> int:
-    """Run another process inside a running container, on this one's stdio; return its exit code."""
+def execute(spec: dict[str, Any], agent: socket.socket) -> int:
+    """Run another process inside a running container; return its exit code.
+
+    It has this one's stdio, or a terminal of the container, whose master is passed to the agent.
+    """
     for path in spec["cgroups"]:
         join_cgroup(path)
     folders = [os.open(f"/proc/{spec['pid']}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
                for name in spec["enter"]]  # fmt: skip
     for folder in folders:
         linux.setns(folder)
+    if spec["terminal"]:
+        slave = terminal.hand_over(agent)
+        for number in (0, 1, 2):
+            os.dup2(slave, number)
+        os.close(slave)
+    agent.close()
     reader, writer = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
@@ -94,7 +108,12 @@ def _read_report(reader: int) -> tuple[int, str]:
     return pid, error
 
 
-def _enter_and_fork(spec: dict[str, Any], stdio: tuple[int, int, int], writer: int) -> None:
+def _enter_and_fork(
+    spec: dict[str, Any],
+    stdio: tuple[int, int, int],
+    writer: int,
+    channel: socket.socket | None,
+) -> None:
     for path in spec["cgroups"]:
         join_cgroup(path)
     _score(spec["oom_score_adj"])
@@ -110,6 +129,8 @@ def _enter_and_fork(spec: dict[str, Any], stdio: tuple[int, int, int], writer: i
     rootfs.build(spec["root"])
     if spec["pause"]:
         _pause(stdio[0])
+    if channel is not None:
+        stdio = (terminal.hand_over(channel),) * 3
     _become(spec, stdio)
 
 
@@ -121,6 +142,8 @@ def _become(spec: dict[str, Any], stdio: tuple[int, int, int], follow: bool = Fa
     if spec["terminal"]:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     user, group, groups, home = _identity(spec)
+    if spec["terminal"]:
+        os.fchown(0, user, -1)  # so that it can open /dev/stdout, as runc does
     _drop_rights(spec, user, group, groups)
     if follow:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)

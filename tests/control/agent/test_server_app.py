@@ -247,14 +247,21 @@ async def test_a_log_that_was_lost(agent):
     assert str(agent.log) in text
 
 
-async def test_attach_shows_what_comes_from_now_on(agent):
+async def test_attach_carries_a_containers_own_streams(agent):
     write(agent.log, "before")
-    url = f"{agent.url}/attach/default/web/c?output=1&error=1"
+    agent.runtime.attached = ("sh", "-c", "cat; echo err >&2")
+    url = f"{agent.url}/attach/default/web/c?input=1&output=1&error=1"
     async with agent.http.ws_connect(url, protocols=(V5,)) as socket:
-        await socket.receive()
-        write(agent.log, "out")
-        write(agent.log, "err", "stderr")
-        agent.runtime.end("web.c.0")
+        await socket.send_bytes(b"\0typed")
+        await socket.send_bytes(bytes([CLOSE, 0]))
         channels, status = await talk(socket)
-    assert channels == {STDOUT: b"out\n", STDERR: b"err\n"}
+    assert channels == {STDOUT: b"typed", STDERR: b"err\n"}
     assert status["status"] == "Success"
+
+
+async def test_what_cannot_be_attached_to_says_why(agent):
+    agent.runtime.attached = ("nonsense",)
+    url = f"{agent.url}/attach/default/web/c?output=1"
+    async with agent.http.ws_connect(url, protocols=(V5,)) as socket:
+        _, status = await talk(socket)
+    assert "error attaching to container: exec" in status["message"]

@@ -204,22 +204,10 @@ async def shows(terminal: int, text: bytes) -> None:
     await until(arrived, f"{text!r} after {bytes(seen)!r}")
 
 
-async def test_attach_shows_the_output_from_now_on(cluster, web):
-    process = await cluster.start("attach", "web")
-    assert process.stdout
-    for number in range(1000):  # until it is attached nothing is shown, so go on writing
-        with web.open("a") as file:
-            file.write(LINE.format("3Z", f"line {number}"))
-        try:
-            async with asyncio.timeout(0.05):
-                first = await process.stdout.readline()
-                break
-        except TimeoutError:
-            continue
-    assert first.startswith(b"line ")
-    cluster.runtime.end("web.c.0")
-    _, err = await process.communicate()
-    assert (process.returncode, b"rror" in err) == (0, False)
+async def test_attach_carries_a_containers_own_streams(cluster, web):
+    cluster.runtime.attached = ("sh", "-c", "cat; echo bye")
+    code, out, err = await cluster.kubectl("attach", "-i", "web", input=b"typed\n")
+    assert (code, out, "rror" in err) == (0, b"typed\nbye\n", False)
 
 
 # -- ports ---------------------------------------------------------------------------------------
