@@ -89,6 +89,7 @@ async def test_without_stdin_there_is_output_only(runtime, folder):
     container = await run(runtime, folder, "sh", "-c", script)
     stream = await runtime.open_attach(container, stdin=True)
     await stream.write(b"typed\n")
+    await stream.close_input()  # of which there is none: the attachment goes on
     assert b"typed" not in await until(stream.read_output, b"beat\n")
     await stream.close()
     assert log(folder).startswith("none")

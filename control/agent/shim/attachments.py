@@ -125,8 +125,9 @@ class Attachments:
             self._input.resize(*SIZE.unpack(data))
         elif channel == CLOSE and self._input.ends:
             self._input.end()
-        elif channel == CLOSE:  # as containerd: whose input ends without ending the container's
-            self._drop(descriptor)  # is not attached any more
+        elif channel == CLOSE and self._input.takes:
+            # As with containerd: whose input ends, and not the container's, is attached no more.
+            self._drop(descriptor)
         return None
 
     def _drop(self, descriptor: int) -> None:

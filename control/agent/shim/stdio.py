@@ -21,14 +21,14 @@ class Input:
         self.descriptor = descriptor
         self.pending = bytearray()
         self.ends = takes and once and not is_terminal
-        self._takes, self._is_terminal = takes, is_terminal
+        self.takes, self._is_terminal = takes, is_terminal
         self._ending = False
         if descriptor >= 0:
             os.set_blocking(descriptor, False)
 
     def put(self, data: bytes) -> None:
         """Give it more; what comes after its end is lost."""
-        if self._takes and not self._ending and self.descriptor >= 0:
+        if self.takes and not self._ending and self.descriptor >= 0:
             self.pending += data
             self.flush()
 
