@@ -35,7 +35,11 @@ _EXPECTED = (
     OSError,
 )
 # What shows the rules of a ClusterIP on a node.
-_RULES = {"iptables": "iptables-save -t nat", "nftables": "nft list table ip podwire-proxy"}
+_RULES = {
+    "iptables": "iptables-save -t nat",
+    "nftables": "nft list table ip podwire-proxy",
+    "ebpf": "nft list table ip podwire-proxy",
+}
 
 name_option = click.option("--name", default="lab", show_default=True, help="Which lab.")
 output_option = click.option(

@@ -66,6 +66,7 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     default="auto",
     help="The kernel interface behind iptables; auto: the one this node uses.",
 )
+@click.option("--cgroup-root", default="", help="For ebpf: the cgroup of the node's processes.")
 @click.option("--nodeport-addresses", default="", help="CIDRs; default: every address.")
 @click.option("--service-proxy-name", default="", help="Serve the Services with this label.")
 @click.option("--min-sync-period", default="10ms", help="From one sync to the next, at least.")

@@ -1,6 +1,6 @@
 """The ebpf backend: hooks balance at the socket what they can, nftables all other packets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from proxy.backend import STANDS_ON
 from proxy.backend import open_backend as open_other
@@ -9,6 +9,7 @@ from proxy.desired import Desired
 from proxy.ebpf.hooks import Hooks, remove_hooks
 from proxy.ebpf.table import Table
 from proxy.model import NodeView
+from proxy.nft_events import Touch
 from proxy.settings import Settings
 
 
@@ -50,6 +51,19 @@ class EbpfBackend:
         everything = (Step(one, None, claim) for one, claim in self._claims.winners())
         places = (one for one in node.addresses if self._settings.is_node_port_address(one))
         hooks.load(self._table.advance(everything), places)
+
+    @property
+    def is_blind(self) -> bool:
+        """The kernel tells of nftables' rules, but not of hooks."""
+        return True
+
+    def disturbed(self, touches: Sequence[Touch]) -> str:
+        """What somebody else did to rules or hooks; then these are written anew."""
+        what = self._packets.disturbed(touches)
+        if self._known and self._hooks and not self._hooks.are_attached():
+            self._known = False
+            what = "; ".join(filter(None, (what, "hooks of the cgroup were removed")))
+        return what
 
     def remove(self, *, keep_own: bool = False) -> None:
         """Detach and remove hooks and maps. The rules are nftables' own, which removes them."""

@@ -13,6 +13,7 @@ SHAPES = {
     "dual-stack": ("--dual-stack",),
     "vxlan-dual-stack": ("--overlay=vxlan", "--dual-stack"),
     "nftables": ("--proxy=nftables", "--dual-stack"),
+    "ebpf": ("--proxy=ebpf", "--dual-stack"),
     "own-ranges": ("--pod-cidr=10.50.0.0/16", "--service-cidr=10.60.0.0/16"),
 }
 DUAL = WEB.read_text().replace("  selector: {app: web}\n  ports:",

@@ -101,7 +101,7 @@ def world(spaces: Callable[[str], Space]) -> Iterator[tuple[ProxyLab, str]]:
 @pytest.mark.parametrize("source", ["pod", "node"])
 @pytest.mark.parametrize("address", [VIP, VIP6, "::ffff:" + VIP])
 def test_a_connection_goes_to_the_endpoint_itself(world, source: str, address: str) -> None:
-    """The program sees the Service; the kernel's table the endpoint, so that no packet is changed."""
+    """The program sees the Service, the kernel's table the endpoint: no packet is changed."""
     lab, root = world
     lab.workers["node"].call(apply, root, "ab", WEB)
     answers = [lab.client(source).call(call, address) for _ in range(30)]
