@@ -17,16 +17,16 @@ from proxy.settings import Settings
 
 OBJECT = Path(__file__).resolve().parents[2] / "build" / "sockets.bpf.o"
 
-# program: enum bpf_attach_type of linux/bpf.h
+# program: enum bpf_attach_type of linux/bpf.h. What translates back is there first.
 PROGRAMS: Mapping[str, int] = {
-    "connect4": 10,
-    "connect6": 11,
-    "sendmsg4": 14,
-    "sendmsg6": 15,
-    "recvmsg4": 19,
-    "recvmsg6": 20,
     "getpeername4": 29,
     "getpeername6": 30,
+    "recvmsg4": 19,
+    "recvmsg6": 20,
+    "sendmsg4": 14,
+    "sendmsg6": 15,
+    "connect4": 10,
+    "connect6": 11,
 }
 _TABLES = ("settings", "frontends", "endpoints", "members", "places")
 _MEMORIES = ("callees", "choices")
