@@ -153,7 +153,7 @@ def _suggest(console: Console, lab: LabDir, spec: LabSpec, *, deployed: bool) ->
     for line in (
         f'export KUBECONFIG="$(bin/podwire lab kubeconfig{name})"; kubectl get pods -o wide',
         f"kubectl {then}",
-        f"bin/podwire lab exec{name} node2 -- {_RULES[spec.proxy]}",
+        f"bin/podwire lab exec{name} node1 -- {_RULES[spec.proxy]}",
     ):
         console.print(f"  {line}", highlight=False, soft_wrap=True)
 
