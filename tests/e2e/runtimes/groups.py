@@ -28,15 +28,25 @@ def hierarchies() -> dict[Path, Path]:
 @contextmanager
 def own_groups(name: str) -> Iterator[dict[Path, Path]]:
     """A group below this process's in each hierarchy; removed with all that was made in it."""
-    groups = {place: mine / name for place, mine in hierarchies().items()}
+    groups = _named(name)
     try:
         for group in groups.values():
             group.mkdir()
             _fill_cpuset(group)
         yield groups
     finally:
-        for group in groups.values():
+        remove_groups(name)
+
+
+def remove_groups(name: str) -> None:
+    """Remove the groups of a name, whose processes have ended; none is fine."""
+    for group in _named(name).values():
+        if group.exists():
             _remove(group)
+
+
+def _named(name: str) -> dict[Path, Path]:
+    return {place: mine / name for place, mine in hierarchies().items()}
 
 
 def _fill_cpuset(group: Path) -> None:

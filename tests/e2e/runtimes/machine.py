@@ -7,6 +7,9 @@ test that is killed leaves nothing running.
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -14,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.runtimes.groups import own_groups
+from tests.e2e.runtimes.groups import own_groups, remove_groups
 
 _PREFIX = "podwire-e2e-"
 _SPACES = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
@@ -105,12 +108,40 @@ class Daemon:
 @contextmanager
 def machine() -> Iterator[Machine]:
     """A machine for the block."""
+    _sweep()
     with (
         tempfile.TemporaryDirectory(prefix=_PREFIX) as files,
+        _locked(Path(files)),
         own_groups(Path(files).name) as groups,
         _start(groups) as process,  # closes the pipe and waits, at its end
     ):
         yield Machine(_first_process(process), Path(files))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether the folder is ours alone: the kernel frees it when its user dies."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        yield False  # its user, or another sweep, was faster
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
+
+
+def _sweep() -> None:
+    """Remove what tests that were killed left: a folder, and empty cgroups."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with _locked(folder) as ours:
+            if ours:
+                remove_groups(folder.name)
+                shutil.rmtree(folder)
 
 
 def _start(groups: Mapping[Path, Path]) -> subprocess.Popen[str]:
