@@ -1,7 +1,7 @@
 """Cgroups for tests, as a node has one: whose sockets the ebpf backend's hooks serve."""
 
-import os
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,8 @@ from tests.netns.worker import Worker
 @contextmanager
 def group(name: str) -> Iterator[str]:
     """The name of a cgroup that exists for as long as the context, below the hierarchy's root."""
-    root = f"podwire-test/{name}-{os.getpid()}"
+    # Not the process's number: a sealed run has its own, and two of them may run at once.
+    root = f"podwire-test/{name}-{uuid.uuid4().hex[:12]}"
     folder = find_group(root)
     yield root
     _remove(folder)
