@@ -144,12 +144,22 @@ def _extra_faults(
 
 
 def firewall(request: Request, world: World, host: Space) -> Firewall:
-    """The host's rules; a wired owner lives as long as its link."""
+    """The host's rules; a wired owner lives as long as its link, whose alias names its container.
 
-    def alive(owner: str) -> bool:
-        return names.is_chained(owner) or host.link(owner) is not None
+    Of a chained owner there is nothing to see: it is taken for a container of its own, alive.
+    """
 
-    return Firewall(lock_file(data_dir(request, world.root)), alive)
+    def container_of(owner: str) -> str:
+        if names.is_chained(owner):
+            return owner
+        link = host.link(owner)
+        if link is None:
+            return ""
+        whose = names.parse_alias(link.alias)
+        return owner if whose is None else whose[1]
+
+    lock = lock_file(data_dir(request, world.root))
+    return Firewall(lock, request.container_id, container_of)
 
 
 def _namespace(request: Request, world: World) -> int:

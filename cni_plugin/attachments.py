@@ -63,10 +63,16 @@ def read_cache(folder: Path) -> list[Cached]:
             if item.get("kind") == "cniCacheV1" and ours:
                 key = (item["networkName"], item["containerId"], item["ifName"])
                 result, capabilities = item["result"], item.get("capabilityArgs") or {}
-                found.append(Cached(key, item.get("netns", ""), conflist, result, capabilities))
+                found.append(Cached(key, _netns(item), conflist, result, capabilities))
         except (OSError, ValueError, KeyError, AttributeError):
             continue  # another kind of file, or one that is being written
     return found
+
+
+def _netns(item: Mapping[str, Any]) -> str:
+    """The container's namespace; the libcni of containerd 1.6 keeps it in the result alone."""
+    links = item["result"].get("interfaces") or ()
+    return item.get("netns") or next(filter(None, (link.get("sandbox") for link in links)), "")
 
 
 def attached(

@@ -7,6 +7,7 @@ atomic and its listings are not part of them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from cni_plugin import nft
@@ -18,16 +19,22 @@ _KEY = ("nftables",)
 
 
 class Firewall:
-    """The table of one host; ``alive`` tells whether an owner is still attached."""
+    """The table of one host, for the attachments of one container.
 
-    def __init__(self, lock: Path, alive: Callable[[str], bool]) -> None:
+    ``container_of`` tells whose an owner is; nobody's, an empty text, when it is attached no more.
+    """
+
+    def __init__(self, lock: Path, container_id: str, container_of: Callable[[str], str]) -> None:
         self._lock = lock
-        self._alive = alive
+        self._container_id = container_id
+        self._container_of = container_of
 
     def claim(self, rules: Rules) -> None:
         """Add an attachment's rules; what a vanished one left in their place goes.
 
-        Raises InvalidConfiguration when a port is another's.
+        A port that leads to the same container through another network stays as it is: podman
+        asks for a container's ports in each of its networks. Raises InvalidConfiguration when a
+        port is another container's.
         """
         with held(self._lock, *_KEY):
             try:
@@ -41,23 +48,36 @@ class Firewall:
         except nft.NftError as err:
             if not err.taken:
                 raise
-            self._clear_way(rules)
-            nft.add(rules)
+            if missing := self._clear_way(rules):
+                nft.add(missing)
 
-    def _clear_way(self, rules: Rules) -> None:
-        wanted = {Element(item.into, item.key) for item in rules.elements}
+    def _clear_way(self, rules: Rules) -> Rules:
+        """Remove what the vanished left; returns the rules that are then missing."""
+        wanted = _keys(rules)
         there = nft.owned()
+        kept: set[Element] = set()
+        in_the_way = set()
         for owner, elements in there.items():
             taken = wanted & nft.keys(elements)
-            if taken and owner != rules.owner and self._alive(owner):
+            container = "" if owner == rules.owner else self._container_of(owner)
+            if taken and container not in {"", self._container_id}:
                 key = min(item.key for item in taken)
                 raise InvalidConfiguration(f"{key} is mapped already", f"by {owner}")
-        _remove(there, lambda owner: bool(wanted & nft.keys(there[owner])))
+            if taken and container:
+                kept |= taken
+            elif taken:
+                in_the_way.add(owner)
+        _remove(there, in_the_way.__contains__)
+        missing = (item for item in rules.elements if Element(item.into, item.key) not in kept)
+        return replace(rules, elements=tuple(missing))
 
     def has(self, rules: Rules) -> bool:
-        """Whether all of an attachment's rules are there."""
-        there = nft.keys(nft.owned().get(rules.owner, []))
-        return {Element(item.into, item.key) for item in rules.elements} <= there
+        """Whether all of an attachment's rules are there, be it for another of the container's."""
+        there: set[Element] = set()
+        for owner, elements in nft.owned().items():
+            if owner == rules.owner or self._container_of(owner) == self._container_id:
+                there |= nft.keys(elements)
+        return _keys(rules) <= there
 
     def release(self, owner: str) -> None:
         """Remove an owner's rules; none is fine."""
@@ -68,6 +88,10 @@ class Firewall:
         """Remove the rules of all owners that are not spared."""
         with held(self._lock, *_KEY):
             _remove(nft.owned(), lambda owner: not spared(owner))
+
+
+def _keys(rules: Rules) -> set[Element]:
+    return {Element(item.into, item.key) for item in rules.elements}
 
 
 def _remove(there: dict[str, list[nft.Entry]], gone: Callable[[str], bool]) -> None:

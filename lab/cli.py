@@ -35,7 +35,11 @@ _EXPECTED = (
     OSError,
 )
 # What shows the rules of a ClusterIP on a node.
-_RULES = {"iptables": "iptables-save -t nat", "nftables": "nft list table ip podwire-proxy"}
+_RULES = {
+    "iptables": "iptables-save -t nat",
+    "nftables": "nft list table ip podwire-proxy",
+    "ebpf": "nft list table ip podwire-proxy",
+}
 
 name_option = click.option("--name", default="lab", show_default=True, help="Which lab.")
 output_option = click.option(
@@ -149,7 +153,7 @@ def _suggest(console: Console, lab: LabDir, spec: LabSpec, *, deployed: bool) ->
     for line in (
         f'export KUBECONFIG="$(bin/podwire lab kubeconfig{name})"; kubectl get pods -o wide',
         f"kubectl {then}",
-        f"bin/podwire lab exec{name} node2 -- {_RULES[spec.proxy]}",
+        f"bin/podwire lab exec{name} node1 -- {_RULES[spec.proxy]}",
     ):
         console.print(f"  {line}", highlight=False, soft_wrap=True)
 

@@ -1,6 +1,7 @@
 """Who is who in a lab: writes each machine the keys it needs, and the user's kubeconfig."""
 
 import ipaddress
+import os
 from pathlib import Path
 
 from control.pki import Identity, Pair, create_authority, hosts_of_server, issue, kubeconfig
@@ -31,6 +32,8 @@ def write_credentials(
     _write(lab.kubeconfig, kubeconfig(
         f"podwire-{spec.name}", management, authority.certificate, "admin", admin
     ))  # fmt: skip
+    if owner := os.environ.get("SUDO_UID"):
+        os.chown(lab.kubeconfig, int(owner), int(os.environ.get("SUDO_GID", "-1")))
 
 
 def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import socket
 from pathlib import Path
 
+from cni_plugin.install import client_program
 from lab import linux
 from lab.spec import DATA, Machine
 from lab.state import IMAGES, LabDir
@@ -80,7 +81,7 @@ def _mount_kernel(root: Path) -> None:
     (root / "tmp").chmod(0o1777)
     client = root / "opt/cni/bin/podwire-cni"
     client.unlink(missing_ok=True)
-    client.symlink_to(CHECKOUT / "bin/podwire-cni")
+    client.symlink_to(client_program())
 
 
 def _mount_cgroup2(cgroups: Path) -> None:

@@ -214,6 +214,7 @@ def _node(spec: LabSpec, number: int) -> Machine:
             f"--kubeconfig={CONFIG / 'proxy.kubeconfig'}",
             f"--node-name={name}",
             f"--proxy-mode={spec.proxy}",
+            f"--cgroup-root={cgroup(spec.name, name)}",
             cluster_cidr,
         ),
     )

@@ -60,9 +60,11 @@ class LabDir:
         return self.logs / f"{machine}-{component}.log"
 
     def create(self, spec: LabSpec) -> None:
-        """Make the folder; readable for root alone, because it holds keys."""
-        self.path.mkdir(mode=0o700, parents=True)
-        self.logs.mkdir()
+        """Make the folder. Whoever called sudo gets through it to the kubeconfig; everything
+        else is for root alone, because it holds keys and Secrets."""
+        self.path.mkdir(mode=0o711, parents=True)
+        for private in ("logs", "machines", "pki"):
+            (self.path / private).mkdir(mode=0o700)
         self.write_spec(spec)
 
     def write_spec(self, spec: LabSpec) -> None:

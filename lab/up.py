@@ -13,6 +13,7 @@ from control.api import kinds
 from control.api.node import Node
 from control.client import Client, Informer
 from lab import main
+from lab.change import require_backend
 from lab.components import save_components
 from lab.credentials import write_credentials
 from lab.down import remove
@@ -40,6 +41,7 @@ def make(spec: LabSpec, steps: Steps) -> LabDir:
 
     Raises LabExists, LaunchFailed, OSError.
     """
+    require_backend(spec.proxy)
     lab = lab_dir(spec.name)
     with locked():
         _claim(lab, spec, steps)

@@ -3,7 +3,7 @@
 import logging
 import threading
 
-from proxy.backend import BACKENDS, Backend, open_backend
+from proxy.backend import BACKENDS, STANDS_ON, Backend, open_backend
 from proxy.cleaner import Cleaner
 from proxy.desired import Desired
 from proxy.metrics import Metrics
@@ -70,6 +70,6 @@ class Kernel:
         self._metrics.add("stale_conntrack_entries_deleted_total", self._cleaner.clean(want))
         if not self._alone:
             self._backend.remove(keep_own=True)
-            for mode in BACKENDS.keys() - {self._mode}:
+            for mode in BACKENDS.keys() - {self._mode, STANDS_ON.get(self._mode)}:
                 open_backend(mode, self._settings, {}).remove()
             self._alone = True

@@ -41,7 +41,11 @@ class Backend(Protocol):
 BACKENDS: Mapping[str, str] = {
     "iptables": "proxy.iptables.backend",
     "nftables": "proxy.nftables.backend",
+    "ebpf": "proxy.ebpf.backend",
 }
+
+# A mode that leaves some packets to another's rules: those stay in force beside it.
+STANDS_ON: Mapping[str, str] = {"ebpf": "nftables"}
 
 
 def open_backend(mode: str, settings: Settings, options: Mapping[str, str]) -> Backend:

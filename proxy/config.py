@@ -68,9 +68,18 @@ def from_flags(flags: Mapping[str, Any], hostname: str) -> Config:
         proxy_name=flags["service_proxy_name"],
         min_sync_period=duration("--min-sync-period", flags["min_sync_period"]),
         pods_by_node=flags["detect_local_mode"] == "NodeCIDR",
-        backend_options={"flavor": flags["iptables_flavor"]},
+        backend_options=_backend_options(flags),
         tracking=_tracking(flags),
     )
+
+
+def _backend_options(flags: Mapping[str, Any]) -> Mapping[str, str]:
+    if flags["proxy_mode"] == "ebpf" and not flags["cgroup_root"] and not flags["cleanup"]:
+        raise BadFlag(
+            "--cgroup-root is missing: with --proxy-mode ebpf it names the cgroup of the node's "
+            "Pods and processes; / where the machine is one node"
+        )
+    return {"flavor": flags["iptables_flavor"], "cgroup-root": flags["cgroup_root"]}
 
 
 def _settings(flags: Mapping[str, Any]) -> Settings:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from proxy.model import LOOPBACK, Family
-from proxy.nftables.objects import Chain, Object, Store
+from proxy.nftables.objects import HAIRPIN, Chain, Object, Store
 from proxy.nftables.render import Renderer
 
 # The NAT hooks run where iptables' do, the firewall just before, while addresses are the client's.
@@ -28,7 +28,7 @@ def _stores(renderer: Renderer) -> Iterator[Store]:
     yield Store("set", "filtered", f"typeof {renderer.address_key};")
     allowed = f"typeof {renderer.address_key} . {ip} saddr; flags interval;"
     yield Store("set", "allowed", allowed)
-    yield Store("set", "hairpin", f"typeof {ip} saddr . {ip} daddr;")
+    yield Store("set", HAIRPIN, f"typeof {ip} saddr . {ip} daddr;")
 
 
 def _refusing(renderer: Renderer) -> Iterator[Chain]:
@@ -79,7 +79,7 @@ def _masquerading(renderer: Renderer) -> Iterator[Chain]:
     marked = f"meta mark & {mark} == {mark} meta mark set meta mark ^ {mark}"
     rules = (
         f"{marked} masquerade fully-random",
-        f"ct status dnat {ip} saddr . {ip} daddr @hairpin masquerade fully-random",
+        f"ct status dnat {ip} saddr . {ip} daddr @{HAIRPIN} masquerade fully-random",
     )
     yield Chain("nat-postrouting", rules, _hook("nat", "postrouting", _SNAT))
 

@@ -4,6 +4,8 @@ import ctypes
 
 from proxy.errors import KernelRefused
 
+_BIG = 500_000  # characters. Parsed, a big load takes some 80 MB, which glibc would keep
+
 
 class Library:
     """One context of libnftables. Called from one thread at a time; commands act in that thread's
@@ -12,6 +14,7 @@ class Library:
 
     def __init__(self) -> None:
         self._nft = _load()
+        self._libc = ctypes.CDLL(None)
         self._context = self._nft.nft_ctx_new(0)
         if not self._context:
             raise KernelRefused("libnftables cannot be started")
@@ -19,7 +22,10 @@ class Library:
 
     def commit(self, text: str) -> None:
         """One transaction; raises KernelRefused, and then nothing of it has happened."""
-        if self._nft.nft_run_cmd_from_buffer(self._context, text.encode()):
+        failed = self._nft.nft_run_cmd_from_buffer(self._context, text.encode())
+        if len(text) > _BIG:
+            self._libc.malloc_trim(0)
+        if failed:
             said = self._nft.nft_ctx_get_error_buffer(self._context) or b""
             raise KernelRefused(f"nft: {said.decode(errors='replace').strip()[:500]}")
 

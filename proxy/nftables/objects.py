@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 TABLE = "podwire-proxy"
+HAIRPIN = "hairpin"  # the set of (endpoint, same endpoint): who is sent to itself
 
 Identity = tuple[str, str]  # what makes an object the same as another: its sort, or store, and name
 

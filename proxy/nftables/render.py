@@ -17,7 +17,7 @@ from proxy.desired import Frontend, Kind, Masquerade, Portal, Refusal
 from proxy.fate import admits_node
 from proxy.model import Address, Family, Network, NodeView, Target
 from proxy.naming import digest, plain
-from proxy.nftables.objects import Chain, Element, Object, Store
+from proxy.nftables.objects import HAIRPIN, Chain, Element, Object, Store
 from proxy.settings import Settings
 
 STICKY = "sticky-"  # sets of clients that stick to an endpoint, and the chains of such endpoints
@@ -119,7 +119,7 @@ class Renderer:
         use: str = "",
     ) -> Pool:
         """``use`` keeps the two pools of one key apart in the maps."""
-        hairpins = tuple(Element("hairpin", f"{one.address} . {one.address}") for one in targets)
+        hairpins = tuple(Element(HAIRPIN, f"{one.address} . {one.address}") for one in targets)
         if claim.forward.affinity is not None:
             pool = self._sticky(claim, targets, policy or "cluster")
         else:

@@ -7,7 +7,7 @@ from proxy.claims import Claim, Step
 from proxy.desired import Frontend
 from proxy.model import Family, NodeView
 from proxy.nftables.fixed import fixed
-from proxy.nftables.objects import Element, Identity, Object
+from proxy.nftables.objects import HAIRPIN, Element, Identity, Object
 from proxy.nftables.render import Renderer
 from proxy.nftables.transaction import Transaction
 from proxy.settings import Settings
@@ -15,14 +15,18 @@ from proxy.settings import Settings
 
 @dataclass(slots=True)
 class _Held:
-    """An object, and how many frontends need it."""
+    """An object that frontends share, and how many need it."""
 
     object: Object
     users: int
 
 
 class Ruleset:
-    """The table of one family."""
+    """The table of one family.
+
+    Only what frontends share is remembered. What one frontend alone needs is rendered again from
+    its claim when that claim goes.
+    """
 
     def __init__(self, family: Family, settings: Settings) -> None:
         self.family = family
@@ -32,53 +36,74 @@ class Ruleset:
     def advance(self, steps: Iterable[Step], node: NodeView) -> Transaction:
         """Follow the claims; returns what has to change in a kernel that holds the state before."""
         before: dict[Identity, Object | None] = {}
+        after: dict[Identity, Object] = {}
         for step in steps:
             for one in self._objects(step.frontend, step.before, node):
-                before.setdefault(one.identity, self._object(one.identity))
-                self._release(one.identity)
+                before.setdefault(one.identity, self._object(one) or one)
+                self._release(one)
             for one in self._objects(step.frontend, step.after, node):
-                before.setdefault(one.identity, self._object(one.identity))
+                before.setdefault(one.identity, self._object(one))
                 self._acquire(one)
-        return _difference((was, self._object(identity)) for identity, was in before.items())
+                if not _is_shared(one):
+                    after[one.identity] = one
+        held = {
+            identity: self._held[identity].object for identity in before if identity in self._held
+        }
+        return _difference(before, {**after, **held})
 
     def restart(self, winners: Iterable[tuple[Frontend, Claim]], node: NodeView) -> Transaction:
         """Forget the state before; returns all that has to be in an empty table."""
         self._held.clear()
-        self.advance((Step(frontend, None, claim) for frontend, claim in winners), node)
-        return Transaction(put=(*fixed(self._renderer), *self._all()))
-
-    def _all(self) -> Iterator[Object]:
-        return (held.object for held in self._held.values())
+        own = []
+        for frontend, claim in winners:
+            for one in self._objects(frontend, claim, node):
+                self._acquire(one)
+                if not _is_shared(one):
+                    own.append(one)
+        shared = (held.object for held in self._held.values())
+        return Transaction(put=(*fixed(self._renderer), *shared, *own))
 
     def _objects(self, frontend: Frontend, claim: Claim | None, node: NodeView) -> Iterator[Object]:
         return iter(()) if claim is None else self._renderer.objects(frontend, claim, node)
 
-    def _object(self, identity: Identity) -> Object | None:
-        held = self._held.get(identity)
+    def _object(self, one: Object) -> Object | None:
+        held = self._held.get(one.identity)
         return held.object if held else None
 
     def _acquire(self, one: Object) -> None:
+        if not _is_shared(one):
+            return
         held = self._held.get(one.identity)
         if held is None:
             self._held[one.identity] = _Held(one, 1)
-            return
-        held.object = one
-        held.users += 1
+        else:
+            held.object = one
+            held.users += 1
 
-    def _release(self, identity: Identity) -> None:
-        held = self._held[identity]
+    def _release(self, one: Object) -> None:
+        if not _is_shared(one):
+            return
+        held = self._held[one.identity]
         held.users -= 1
         if not held.users:
-            del self._held[identity]
+            del self._held[one.identity]
 
 
-def _difference(pairs: Iterable[tuple[Object | None, Object | None]]) -> Transaction:
-    """What leads from the first of each pair to the second.
+def _is_shared(one: Object) -> bool:
+    """Whether more than one frontend may need it: chains, stores, and endpoints' own addresses."""
+    return not isinstance(one, Element) or one.store == HAIRPIN
+
+
+def _difference(
+    before: dict[Identity, Object | None], after: dict[Identity, Object]
+) -> Transaction:
+    """What leads from one to the other.
 
     An element with another value is taken out and put in; a chain is rewritten where it is,
     because others may lead to it.
     """
-    changed = [(was, now) for was, now in pairs if was != now]
+    changed = [(was, after.get(identity)) for identity, was in before.items()]
+    changed = [(was, now) for was, now in changed if was != now]
     return Transaction(
         put=tuple(now for _, now in changed if now is not None),
         drop=tuple(

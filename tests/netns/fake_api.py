@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+FIRST = 100  # the version before the first object's
 TOKEN = "not-a-secret"
 PATHS = {
     "Service": "/api/v1/services",
@@ -26,7 +27,7 @@ class FakeApi:
 
     def __init__(self, host: str, port: int) -> None:
         self.address = (host, port)
-        self.version = 100
+        self.version = FIRST
         self.oldest = 0
         self.objects: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.history: list[tuple[int, str, str, dict[str, Any]]] = []
@@ -93,8 +94,8 @@ class FakeApi:
         seen, expiring = int(request.query["resourceVersion"]), self.expiring
         while self.serving:
             changed = self.changed
-            for version, verb, one, wire in self.history:
-                if version > seen and one == kind:
+            for _, verb, one, wire in self.history[max(seen - FIRST, 0) :]:
+                if one == kind:
                     await _send(response, verb, wire)
             seen = max(seen, self.version)
             if self.expiring != expiring or seen < self.oldest:

@@ -6,6 +6,7 @@ import selectors
 import socket
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
 
 TCP, UDP = "TCP", "UDP"
@@ -227,3 +228,14 @@ def ping(address: str) -> bool:
     """Whether an address answers to ICMP echo."""
     done = subprocess.run(["ping", "-c1", "-W1", address], capture_output=True, check=False)
     return done.returncode == 0
+
+
+def connect_times(address: str, port: int, count: int) -> list[float]:
+    """How long new connections take, each to its first byte, one after the other: seconds."""
+    times = []
+    for _ in range(count):
+        began = time.perf_counter()
+        with socket.create_connection((address, port), timeout=10) as connection:
+            connection.recv(1)
+            times.append(time.perf_counter() - began)
+    return times

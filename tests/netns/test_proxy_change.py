@@ -6,28 +6,30 @@ from collections.abc import Iterator
 
 import pytest
 
+from proxy.ebpf.group import LINKS
+from tests.netns.groups import group
 from tests.netns.prober import UDP, ask_from_one_port, connect_often, talk, traffic
 from tests.netns.test_proxy_process import VIP, VIP6, World, service, slices
 
-# Every change from one to another.
+# Every change from one to another, but for ebpf between the flavors of iptables.
 WALK = ("iptables-nft", "iptables-legacy", "iptables-nft", "nftables", "iptables-legacy",
-        "nftables", "iptables-nft")  # fmt: skip
+        "nftables", "ebpf", "nftables", "iptables-nft", "ebpf", "iptables-nft")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def world(spaces, tmp_path_factory) -> Iterator[World]:
-    made = World(spaces, tmp_path_factory.mktemp("proxy"), WALK[0])
-    yield made
-    if made.process is not None:
-        made.end(signal.SIGKILL)
-    made.lab.stop()
+    with group("change") as root:
+        made = World(spaces, tmp_path_factory.mktemp("proxy"), WALK[0], root)
+        yield made
+        made.close()
 
 
 def in_force(world: World) -> set[str]:
     """The backends that have rules on the node."""
     node = world.lab.spaces["node"]
     listing = node.run("nft", "list", "ruleset")
-    found = {"nftables"} if "table ip podwire-proxy" in listing else set()
+    packets = "ebpf" if LINKS.exists() else "nftables"  # ebpf stands on nftables
+    found = {packets} if "table ip podwire-proxy" in listing else set()
     if "chain KUBE-" in listing:
         found.add("iptables-nft")
     if "KUBE-" in node.run("iptables-legacy-save") + node.run("ip6tables-legacy-save"):
@@ -35,7 +37,7 @@ def in_force(world: World) -> set[str]:
     return found
 
 
-def test_six_changes_interrupt_nothing(world: World) -> None:
+def test_changes_interrupt_nothing(world: World) -> None:
     world.put(service(), *slices("a", "b", "c"))
     world.run()
     for address in (VIP, VIP6):

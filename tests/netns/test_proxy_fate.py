@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from proxy.backend import BACKENDS as MODES
 from proxy.backend import Backend, open_backend
 from proxy.desired import Desired
 from proxy.settings import Settings
 from tests.contract.proxy_fate import rows, targets
 from tests.contract.proxy_world import NODE, SETTINGS, SOURCES, Case, desired
 from tests.netns.conftest import Space
+from tests.netns.groups import group, join
 from tests.netns.prober import TCP, UDP, Answer, Probe
 from tests.netns.prober import ask as ask_all
 from tests.netns.proxy_lab import ProxyLab
@@ -18,6 +20,7 @@ BACKENDS = {
     "iptables-legacy": ("iptables", {"flavor": "legacy"}),
     "iptables-nft": ("iptables", {"flavor": "nft"}),
     "nftables": ("nftables", {}),
+    "ebpf": ("ebpf", {}),
 }
 _SILENCE = 0.5  # seconds after which a packet counts as dropped
 _HERE = ("pod", "self", "node")
@@ -33,17 +36,22 @@ def apply(mode: str, options: dict[str, str], settings: Settings, want: Desired)
 
 
 def remove() -> None:
-    """In the node: take the rules away."""
-    while _applied:
-        _applied.pop().remove()
+    """In the node: take the rules away, also those that a backend stands on."""
+    if _applied:
+        _applied.clear()
+        for mode in MODES:
+            open_backend(mode, SETTINGS["default"], {}).remove()
 
 
 @pytest.fixture(scope="module")
 def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
-    made = ProxyLab(spaces)
-    made.spaces["node"].sysctl("net.ipv4.conf.all.route_localnet", 1)
-    yield made
-    made.stop()
+    with group("fate") as root:
+        made = ProxyLab(spaces)
+        made.spaces["node"].sysctl("net.ipv4.conf.all.route_localnet", 1)
+        join(root, (made.workers[name] for name in ("node", "a", "b", "p")))
+        BACKENDS["ebpf"] = ("ebpf", {"cgroup-root": root})
+        yield made
+        made.stop()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from proxy.ebpf.group import LINKS
+from proxy.ebpf.hooks import remove_hooks
 from tests.netns import fake_api
 from tests.netns.conftest import Space
+from tests.netns.groups import group, join
 from tests.netns.prober import (
     TCP,
     UDP,
@@ -89,7 +92,10 @@ NODE = {
 class World:
     """The lab, its API server, and the proxy under test."""
 
-    def __init__(self, make: Callable[[str], Space], folder: Path, backend: str) -> None:
+    def __init__(
+        self, make: Callable[[str], Space], folder: Path, backend: str, group: str
+    ) -> None:
+        """``group`` is the cgroup of the node's processes."""
         self.lab = ProxyLab(make)
         self.api = self.lab.workers["switch"]
         self.api.call(fake_api.start, *API)
@@ -100,13 +106,16 @@ class World:
         self.kubeconfig.write_text(json.dumps(KUBECONFIG))
         self.log = folder / "log"
         self.mode, _, self.flavor = backend.partition("-")
+        self.group = group
+        join(group, (self.lab.workers[name] for name in ("node", "a", "b", "p")))
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self, *args: str) -> list[str]:
         proxy = ("-c", "from proxy.cli import main; main()", "--node-name", "n1")
         cluster = ("--kubeconfig", str(self.kubeconfig), "--cluster-cidr", CLUSTER_CIDR)
         flavor = ("--iptables-flavor", self.flavor or "auto")
-        given = (*proxy, *cluster, "--proxy-mode", self.mode, *flavor, *args)
+        mode = ("--proxy-mode", self.mode, "--cgroup-root", self.group)
+        given = (*proxy, *cluster, *mode, *flavor, *args)
         return self.lab.spaces["node"].argv(sys.executable, *given)
 
     def run(self) -> None:
@@ -119,6 +128,13 @@ class World:
         code = self.process.wait(timeout=20)
         self.process = None
         return code
+
+    def close(self) -> None:
+        """End everything."""
+        if self.process is not None:
+            self.end(signal.SIGKILL)
+        self.lab.workers["node"].call(remove_hooks)
+        self.lab.stop()
 
     def put(self, *wires: dict) -> None:
         self.api.call(fake_api.put, *wires)
@@ -155,19 +171,19 @@ class World:
 
     def rules(self) -> str:
         node = self.lab.spaces["node"]
-        if self.mode == "nftables":
+        if self.mode != "iptables":
             tables = (("nft", "list", "table", ip, "podwire-proxy") for ip in ("ip", "ip6"))
-            return "".join(node.run(*table, check=False) for table in tables)
+            hooks = sorted(path.name for path in LINKS.iterdir()) if LINKS.exists() else []
+            return "".join([*(node.run(*table, check=False) for table in tables), *hooks])
         return "".join(node.run(f"{tool}-{self.flavor}-save") for tool in ("iptables", "ip6tables"))
 
 
-@pytest.fixture(scope="module", params=["iptables-nft", "iptables-legacy", "nftables"])
+@pytest.fixture(scope="module", params=["iptables-nft", "iptables-legacy", "nftables", "ebpf"])
 def world(request, spaces, tmp_path_factory) -> Iterator[World]:
-    made = World(spaces, tmp_path_factory.mktemp("proxy"), request.param)
-    yield made
-    if made.process is not None:
-        made.end(signal.SIGKILL)
-    made.lab.stop()
+    with group("process") as root:
+        made = World(spaces, tmp_path_factory.mktemp("proxy"), request.param, root)
+        yield made
+        made.close()
 
 
 @pytest.fixture
@@ -384,6 +400,7 @@ FLUSHES = {
         ["nft", "insert", "rule", "ip", "podwire-proxy", "services", "return"],
     ],
 }
+FLUSHES["ebpf"] = [*FLUSHES["nftables"], ("rm", "-r", str(LINKS))]
 
 
 def test_rules_that_somebody_changes_are_put_back(web: World) -> None:

@@ -30,6 +30,11 @@ class Worker:
             stdout=subprocess.PIPE,
         )
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
     def start(self, function: Callable[..., object], *args: object) -> None:
         """Begin a call; `finish` returns its result."""
         assert self._process.stdin is not None

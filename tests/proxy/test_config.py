@@ -53,6 +53,13 @@ def test_servers_can_be_switched_off():
     assert config("--healthz-bind-address", "[::1]:99").healthz == Listen("::1", 99)
 
 
+def test_ebpf_needs_to_know_whose_sockets():
+    with pytest.raises(BadFlag, match="--cgroup-root is missing"):
+        config("--proxy-mode", "ebpf")
+    made = config("--proxy-mode", "ebpf", "--cgroup-root", "/n1")
+    assert made.backend_options["cgroup-root"] == "/n1"
+
+
 @pytest.mark.parametrize(
     "args",
     [

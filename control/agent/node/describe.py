@@ -14,7 +14,7 @@ from control.api.node import Node
 from control.client.times import rfc3339
 
 PORT = 10250
-VERSION = "v1.34.0-podwire"
+VERSION = "v1.33.0-podwire"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 _MOST_PODS = 110
 _LOW_MEMORY = 100 * 1024**2  # kubelet's memory.available

@@ -14,7 +14,7 @@ import aiohttp
 from control.agent.runtime import Runtime, RuntimeFailure
 from control.api import container as api
 
-_USER_AGENT = "kube-probe/1.34"
+_USER_AGENT = "kube-probe/1.33"
 
 
 class Result(StrEnum):

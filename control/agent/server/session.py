@@ -21,6 +21,7 @@ _MOST_BYTES = 32 * 1024 * 1024  # of one message from a client, as upstream take
 # How long output may stay away once its command has ended, while something that it left in the
 # background still holds the pipe.
 _DRAIN_SECONDS = 1.0
+_HEAD_START_SECONDS = 0.05
 _CLOSE_SECONDS = 2.0
 
 
@@ -49,6 +50,9 @@ async def accept(
 async def connect(request: web.Request, wanted: Wanted) -> web.WebSocketResponse:
     """Accept a session of a command, and say that it is there; raises Refusal."""
     socket = await accept(request)
+    # kubectl up to 1.32 at least drops what arrives before it has made its streams, which it does
+    # right after the handshake: output must not overtake that.
+    await asyncio.sleep(_HEAD_START_SECONDS)
     await socket.send_bytes(bytes([wanted.first]))
     return socket
 

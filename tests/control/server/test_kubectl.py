@@ -148,7 +148,8 @@ async def test_pods_are_shown_as_users_know_them(kubectl: Kubectl):
                   "-p", json.dumps({"status": status}))  # fmt: skip
     assert "Init:0/1" in await kubectl("get", "pod", "p", "-o", "wide")
     assert "Service Account:  default" in await kubectl("describe", "pod", "p")
-    assert await kubectl("delete", "pod", "p") == 'pod "p" deleted\n'
+    # kubectl 1.34 and later name the namespace, too.
+    assert (await kubectl("delete", "pod", "p")).startswith('pod "p" deleted')
 
 
 async def test_what_is_wrong_is_refused_as_upstream_does(kubectl: Kubectl):

@@ -1,0 +1,1 @@
+"""The ebpf backend: balancing at the socket, in front of nftables' rules for packets."""

@@ -1,0 +1,123 @@
+/* What the proxy tells the programs, and what the programs remember. proxy/ebpf/layout.py packs the
+ * same structures.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+/* Network order; an IPv4 address is ::ffff:a.b.c.d, as IPv6 sockets see it. */
+struct address {
+	__u32 word[4];
+};
+
+struct target {
+	struct address address;
+	__be16 port;
+	__u16 protocol; /* of a frontend; 0 in an endpoint */
+};
+
+enum masquerade { NEVER = 1, ALWAYS, NOT_PODS, THIS_NODE };
+
+/* What becomes of a connection to a frontend. */
+struct forward {
+	__u32 pool, count;
+	__u32 inside, inside_count; /* for who is on this node, where that differs */
+	__u8 masquerade;
+	__u8 has_inside;
+	__u8 rejects;	 /* when its pool is empty, instead of dropping */
+	__u8 by_packets; /* nftables does what the hooks cannot */
+};
+
+struct slot {
+	__u32 pool, number;
+};
+
+struct member {
+	__u32 pool;
+	struct target target; /* port 0: of any port */
+};
+
+/* A socket and somebody it speaks with. */
+struct talk {
+	__u64 socket;
+	struct target with;
+	__u32 zero;
+};
+
+struct range {
+	struct address network, mask;
+};
+
+struct settings {
+	__u64 node;		   /* cookie of the node's network namespace */
+	__u8 loopback_ports;	   /* NodePorts at 127.0.0.0/8 */
+	__u8 tells_pods;	   /* bits: 1 for IPv4, 2 for IPv6 */
+	__u8 by_interface;	   /* the same: pods are told by an interface, which no hook sees */
+	__u8 zero[5];
+	struct range pods[2];	   /* IPv4, IPv6 */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct settings);
+} settings SEC(".maps");
+
+#define TABLE(name, entries, K, V)                                                                 \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_HASH);                                                   \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                                              \
+		__uint(max_entries, entries);                                                      \
+		__type(key, K);                                                                    \
+		__type(value, V);                                                                  \
+	} name SEC(".maps")
+
+/* The proxy sets the sizes when it loads. A frontend without an address is a NodePort. */
+TABLE(frontends, 1024, struct target, struct forward);
+TABLE(endpoints, 1024, struct slot, struct target);
+TABLE(members, 1024, struct member, __u8);
+TABLE(places, 1024, struct address, __u8); /* node addresses that serve NodePorts */
+
+#define MEMORY(name, entries, K, V)                                                                \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_LRU_HASH);                                               \
+		__uint(max_entries, entries);                                                      \
+		__type(key, K);                                                                    \
+		__type(value, V);                                                                  \
+	} name SEC(".maps")
+
+/* These outlive a restart: sockets go on. */
+MEMORY(callees, 65536, struct talk, struct target);   /* with an endpoint: whom it had called */
+MEMORY(choices, 65536, struct talk, struct target);   /* with a Service, by UDP: who answers it */
+
+static __always_inline bool is_ipv4(const struct address *address)
+{
+	return !address->word[0] && !address->word[1] && address->word[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline bool is_same(const struct address *one, const struct address *other)
+{
+	return one->word[0] == other->word[0] && one->word[1] == other->word[1] &&
+	       one->word[2] == other->word[2] && one->word[3] == other->word[3];
+}
+
+static __always_inline bool is_within(const struct address *address, const struct range *range)
+{
+	for (int i = 0; i < 4; i++)
+		if ((address->word[i] & range->mask.word[i]) != range->network.word[i])
+			return false;
+	return true;
+}
+
+/* Nothing, in either family. */
+static __always_inline bool is_unset(const struct address *address)
+{
+	return !address->word[0] && !address->word[1] && !address->word[3] &&
+	       (!address->word[2] || is_ipv4(address));
+}

@@ -1,0 +1,103 @@
+"""Values as the maps hold them: pure. bpf/maps.h declares the same structures."""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+
+from proxy.desired import Masquerade
+from proxy.model import Address, Family, Network, Protocol, Target
+from proxy.settings import Settings
+
+_NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}
+_MASQUERADE = {
+    Masquerade.NEVER: 1,
+    Masquerade.ALWAYS: 2,
+    Masquerade.NOT_PODS: 3,
+    Masquerade.THIS_NODE: 4,
+}
+_ANY: Mapping[Family, Address] = {Family.V4: IPv4Address(0), Family.V6: IPv6Address(0)}
+PRESENT = b"\1"  # the value of a set's entry
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Endpoints of which any may be chosen, by the number that the maps know them by."""
+
+    number: int
+    count: int
+
+
+NOBODY = Pool(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the hooks do with a call; ``by_packets`` leaves it to nftables."""
+
+    pool: Pool = NOBODY
+    inside: Pool | None = None
+    masquerade: Masquerade = Masquerade.NEVER
+    rejects: bool = False
+    by_packets: bool = False
+
+    def pack(self) -> bytes:
+        """``struct forward``."""
+        inside = self.inside or NOBODY
+        return struct.pack(
+            "=IIIIBBBB",
+            self.pool.number,
+            self.pool.count,
+            inside.number,
+            inside.count,
+            _MASQUERADE[self.masquerade],
+            self.inside is not None,
+            self.rejects,
+            self.by_packets,
+        )
+
+
+def pack_address(address: Address) -> bytes:
+    """``struct address``: IPv4 as IPv6 sockets see it."""
+    return address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed
+
+
+def pack_frontend(family: Family, address: Address | None, port: int, protocol: Protocol) -> bytes:
+    """``struct target`` with a protocol; None stands for a NodePort's addresses."""
+    where = pack_address(_ANY[family] if address is None else address)
+    return where + struct.pack("!H", port) + struct.pack("=H", _NUMBERS[protocol])
+
+
+def pack_target(target: Target) -> bytes:
+    """``struct target`` of an endpoint."""
+    return pack_address(target.address) + struct.pack("!HH", target.port, 0)
+
+
+def pack_slot(pool: int, number: int) -> bytes:
+    """``struct slot``."""
+    return struct.pack("=II", pool, number)
+
+
+def pack_member(pool: int, target: Target) -> bytes:
+    """``struct member``; with port 0 the address counts alone."""
+    return struct.pack("=I", pool) + pack_target(target)
+
+
+def pack_settings(settings: Settings, node: int) -> bytes:
+    """``struct settings`` for the node whose network namespace has the cookie ``node``."""
+    known = {family: settings.pods.get(family) for family in Family}
+    tells = sum(1 << bit for bit, pods in enumerate(known.values()) if pods and pods.network)
+    hidden = sum(1 << bit for bit, pods in enumerate(known.values()) if pods and not pods.network)
+    loopback = settings.is_node_port_address(IPv4Address("127.0.0.1"))
+    head = struct.pack("=QBBB5x", node, loopback, tells, hidden)
+    ranges = (pods.network if pods else None for pods in known.values())
+    return head + b"".join(_pack_range(network) for network in ranges)
+
+
+def _pack_range(network: Network | None) -> bytes:
+    if network is None:
+        return bytes(32)
+    mask = network.netmask.packed
+    if isinstance(network, IPv4Network):
+        mask = b"\xff" * 12 + mask
+    return pack_address(network.network_address) + mask

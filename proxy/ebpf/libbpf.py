@@ -1,0 +1,180 @@
+"""libbpf in this process, as far as the backend needs it; each call raises KernelRefused."""
+
+import ctypes
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from proxy.errors import KernelRefused
+
+_PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_WARN = 0
+_LINES = 400  # of the verifier's log that are kept
+
+
+class _BatchOptions(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_size_t), ("each", ctypes.c_uint64), ("all", ctypes.c_uint64)]
+
+
+class Library:
+    """The functions, with their types and their complaints."""
+
+    def __init__(self) -> None:
+        self.bpf = _load()
+        self._said: list[str] = []
+        self._print = _PRINT(self._hear)  # held, because libbpf only has its address
+        self.bpf.libbpf_set_print(self._print)
+        self._format = ctypes.CDLL(None).vsnprintf
+
+    def _hear(self, level: int, text: bytes, arguments: int) -> int:
+        if level == _WARN:
+            buffer = ctypes.create_string_buffer(4096)
+            self._format(buffer, 4096, text, ctypes.c_void_p(arguments))
+            self._said = [*self._said, buffer.value.decode(errors="replace")][-_LINES:]
+        return 0
+
+    def check(self, result: int, doing: str) -> int:
+        """``result``, unless it is an error."""
+        said, self._said = "".join(self._said).strip(), []
+        if result < 0:
+            why = os.strerror(-result)
+            raise KernelRefused(f"ebpf: {doing}: {why}" + (f": {said[-1500:]}" if said else ""))
+        return result
+
+
+class Object:
+    """An object file, opened, to be sized and pinned, then loaded."""
+
+    def __init__(self, library: Library, path: Path) -> None:
+        self._library = library
+        self._bpf = library.bpf
+        self._object = self._bpf.bpf_object__open_file(os.fsencode(path), None)
+        if not self._object:
+            raise KernelRefused(f"ebpf: {path} cannot be opened: {os.strerror(ctypes.get_errno())}")
+
+    def __enter__(self) -> "Object":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bpf.bpf_object__close(self._object)
+
+    def resize(self, name: str, entries: int) -> None:
+        """Give a map room for ``entries``."""
+        found = self._bpf.bpf_map__set_max_entries(self._map(name), entries)
+        self._library.check(found, f"sizing {name}")
+
+    def share(self, name: str, path: Path) -> None:
+        """Use the map that is pinned at ``path``, or pin this one there."""
+        found = self._bpf.bpf_map__set_pin_path(self._map(name), os.fsencode(path))
+        self._library.check(found, f"pinning {name}")
+
+    def load(self) -> None:
+        """Have the kernel verify the programs."""
+        self._library.check(self._bpf.bpf_object__load(self._object), "loading the programs")
+
+    def map_fd(self, name: str) -> int:
+        """A loaded map, as long as the object is open."""
+        return self._library.check(self._bpf.bpf_map__fd(self._map(name)), f"map {name}")
+
+    def program_fd(self, name: str) -> int:
+        """A loaded program, as long as the object is open."""
+        program = self._bpf.bpf_object__find_program_by_name(self._object, name.encode())
+        return self._library.check(self._bpf.bpf_program__fd(program), f"program {name}")
+
+    def _map(self, name: str) -> int:
+        found: int | None = self._bpf.bpf_object__find_map_by_name(self._object, name.encode())
+        if not found:
+            raise KernelRefused(f"ebpf: the object file has no map {name}: run bin/setup")
+        return found
+
+
+class Map:
+    """A loaded map; keys and values are packed."""
+
+    def __init__(self, library: Library, fd: int, name: str) -> None:
+        self._library = library
+        self._fd = os.dup(fd)
+        self._name = name
+
+    def close(self) -> None:
+        """Let go of it; whoever else uses or pins it still has it."""
+        os.close(self._fd)
+
+    def pin(self, path: Path) -> None:
+        """Show it at ``path``, in the place of another."""
+        pin(self._library, self._fd, path)
+
+    def update(self, entries: Mapping[bytes, bytes]) -> None:
+        """Put entries, each of them at once or not at all."""
+        if entries:
+            self._many(self._library.bpf.bpf_map_update_batch, list(entries), entries.values())
+
+    def delete(self, keys: Sequence[bytes]) -> None:
+        """Remove entries that are there."""
+        if keys:
+            self._many(self._library.bpf.bpf_map_delete_batch, keys)
+
+    def _many(self, call: Callable[..., int], *columns: Collection[bytes]) -> None:
+        packed = [b"".join(column) for column in columns]
+        count = ctypes.c_uint32(len(columns[0]))
+        options = _BatchOptions(ctypes.sizeof(_BatchOptions), 0, 0)
+        done = call(self._fd, *packed, ctypes.byref(count), ctypes.byref(options))
+        self._library.check(done, f"writing map {self._name}")
+
+
+def attach(library: Library, program: int, group: int, kind: int) -> int:
+    """A link of a program to a cgroup; returns its descriptor."""
+    made = library.bpf.bpf_link_create(program, group, kind, None)
+    return library.check(made, "attaching to the cgroup")
+
+
+def replace(library: Library, link: int, program: int) -> None:
+    """Let an attached link run another program from now on."""
+    library.check(library.bpf.bpf_link_update(link, program, None), "replacing a program")
+
+
+def pinned(library: Library, path: Path) -> int | None:
+    """The descriptor of what is pinned there."""
+    if not path.exists():
+        return None
+    return library.check(library.bpf.bpf_obj_get(os.fsencode(path)), f"opening {path}")
+
+
+def pin(library: Library, fd: int, path: Path) -> None:
+    """Pin at ``path``, in one step in the place of what was there."""
+    part = path.with_name(f"{path.name}-new")
+    part.unlink(missing_ok=True)
+    library.check(library.bpf.bpf_obj_pin(fd, os.fsencode(part)), f"pinning {part}")
+    part.rename(path)
+
+
+def _load() -> ctypes.CDLL:
+    try:
+        bpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    except OSError as err:
+        raise KernelRefused(f"{err}; install libbpf1") from err
+    for name in ("bpf_object__open_file", "bpf_object__find_map_by_name",
+                 "bpf_object__find_program_by_name"):  # fmt: skip
+        getattr(bpf, name).restype = ctypes.c_void_p
+    pointer = ctypes.c_void_p
+    for name, types in {
+        "bpf_object__open_file": [ctypes.c_char_p, pointer],
+        "bpf_object__close": [pointer],
+        "bpf_object__load": [pointer],
+        "bpf_object__find_map_by_name": [pointer, ctypes.c_char_p],
+        "bpf_object__find_program_by_name": [pointer, ctypes.c_char_p],
+        "bpf_map__fd": [pointer],
+        "bpf_map__set_max_entries": [pointer, ctypes.c_uint32],
+        "bpf_map__set_pin_path": [pointer, ctypes.c_char_p],
+        "bpf_program__fd": [pointer],
+        "bpf_map_update_batch": [ctypes.c_int, *[ctypes.c_char_p] * 2, pointer, pointer],
+        "bpf_map_delete_batch": [ctypes.c_int, ctypes.c_char_p, pointer, pointer],
+    }.items():
+        getattr(bpf, name).argtypes = types
+    return bpf

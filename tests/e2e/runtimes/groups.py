@@ -1,0 +1,70 @@
+"""Cgroups of a test's own, in every hierarchy that the machine has: version 1, 2, or both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_TRIES = 100
+
+
+def hierarchies() -> dict[Path, Path]:
+    """Where each hierarchy is mounted, and the group of it that this process is in."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    mine = {names: path for _, names, path in (line.split(":", 2) for line in lines)}
+    found = {}
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind, options, *_ = line.split()
+        if kind == "cgroup2":
+            found[Path(place)] = Path(place) / mine[""].lstrip("/")
+        elif kind == "cgroup":
+            path = next(mine[name] for name in mine if name and name in options)
+            found[Path(place)] = Path(place) / path.lstrip("/")
+    return found
+
+
+@contextmanager
+def own_groups(name: str) -> Iterator[dict[Path, Path]]:
+    """A group below this process's in each hierarchy; removed with all that was made in it."""
+    groups = _named(name)
+    try:
+        for group in groups.values():
+            group.mkdir()
+            _fill_cpuset(group)
+        yield groups
+    finally:
+        remove_groups(name)
+
+
+def remove_groups(name: str) -> None:
+    """Remove the groups of a name, whose processes have ended; none is fine."""
+    for group in _named(name).values():
+        if group.exists():
+            _remove(group)
+
+
+def _named(name: str) -> dict[Path, Path]:
+    return {place: mine / name for place, mine in hierarchies().items()}
+
+
+def _fill_cpuset(group: Path) -> None:
+    """Version 1 makes cpusets empty, and lets no process into an empty one."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if (group / "cgroup.clone_children").exists() and (group / name).exists():
+            (group / name).write_text((group.parent / name).read_text())
+            (group / "cgroup.clone_children").write_text("1")
+
+
+def _remove(group: Path) -> None:
+    """Remove a group and those in it, once the kernel has buried their processes."""
+    for folder in sorted((*group.rglob("*/"), group), reverse=True):
+        for _ in range(_TRIES):
+            with suppress(OSError):
+                folder.rmdir()
+            if not folder.exists():
+                break
+            time.sleep(0.02)
+        else:
+            folder.rmdir()

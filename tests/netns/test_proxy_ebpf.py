@@ -1,0 +1,179 @@
+"""What the ebpf backend alone does: who called is told whom they called, and state outlives it."""
+
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from proxy.backend import BACKENDS, open_backend
+from proxy.ebpf.group import LINKS
+from proxy.ebpf.hooks import PROGRAMS
+from proxy.model import Endpoint, Family, Port, Protocol, Service, Slice, Target
+from proxy.tracker import Tracker
+from tests.contract.proxy_world import DEFAULT, NODE, PORT
+from tests.netns.conftest import Space
+from tests.netns.groups import group, join
+from tests.netns.proxy_lab import ProxyLab
+
+VIP, VIP6 = "10.96.0.10", "fd00:10:96::10"
+KEY = ("ns", "web")
+_HOSTS = {"a": 2, "b": 3}
+_kept: list = []  # in the node's worker; in a pod's: its sockets
+WEB = Service(
+    KEY,
+    ports=tuple(Port(proto.lower(), proto, 80, 30080) for proto in Protocol),
+    cluster_ips=(ip_address(VIP), ip_address(VIP6)),
+)
+
+
+def apply(root: str, names: str, service: Service, anew: bool = False) -> None:
+    """In the node: serve ``service`` by the pods ``names``."""
+    tracker = Tracker(NODE, tuple(Family))
+    tracker.set_service(KEY, service)
+    for number, prefix in enumerate(("10.244.1.", "fd00:10:244:1::")):
+        endpoints = tuple(
+            Endpoint(Target(ip_address(f"{prefix}{_HOSTS[name]}"), PORT), local=True)
+            for name in names
+        )
+        by_port = {(proto.lower(), proto): endpoints for proto in Protocol}
+        tracker.set_slice(("ns", f"web-{number}"), Slice(KEY, by_port))
+    if anew or not _kept:
+        _kept[:] = [open_backend("ebpf", DEFAULT, {"cgroup-root": root})]
+    _kept[0].apply(tracker.desired(), NODE)
+
+
+def remove() -> None:
+    _kept.clear()
+    for mode in BACKENDS:
+        open_backend(mode, DEFAULT, {}).remove()
+
+
+def call(address: str, port: int = 80, bind: str = "", family: int = 0) -> tuple[str, str, str]:
+    """Who answers a new connection, whom the socket says it speaks with, and whom the kernel."""
+    family = family or (socket.AF_INET6 if ":" in address else socket.AF_INET)
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(5)
+        if bind:
+            sock.bind((bind, 0))
+        try:
+            sock.connect((address, port))
+        except ConnectionRefusedError:
+            return "refused", "", ""
+        peer = sock.getpeername()[0]
+        real = _kernels_view(sock.getsockname()[1])
+        return sock.recv(100).decode().split()[0], peer, real
+
+
+def _kernels_view(port: int) -> str:
+    """The remote address in the socket tables, which no hook changes; as the kernel writes it."""
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/thread-self/net/{table}").read_text().splitlines()[1:]:
+            local, remote = line.split()[1:3]
+            if int(local.rpartition(":")[2], 16) == port:
+                return remote.partition(":")[0]
+    return ""
+
+
+def ask_unconnected(address: str, port: int = 80, anew: bool = True) -> tuple[str, str]:
+    """Send a datagram without connecting: who answered, and from where it seemed to come."""
+    if anew or not _kept:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        _kept[:] = [socket.socket(family, socket.SOCK_DGRAM)]
+    _kept[0].settimeout(2)
+    _kept[0].sendto(b"?", (address, port))
+    said, peer = _kept[0].recvfrom(100)
+    return said.decode().split()[0], peer[0]
+
+
+@pytest.fixture(scope="module")
+def world(spaces: Callable[[str], Space]) -> Iterator[tuple[ProxyLab, str]]:
+    with group("ebpf") as root:
+        lab = ProxyLab(spaces)
+        join(root, (lab.workers[name] for name in ("node", "a", "b", "p")))
+        yield lab, root
+        lab.workers["node"].call(remove)
+        lab.stop()
+
+
+@pytest.mark.parametrize("source", ["pod", "node"])
+@pytest.mark.parametrize("address", [VIP, VIP6, "::ffff:" + VIP])
+def test_a_connection_goes_to_the_endpoint_itself(world, source: str, address: str) -> None:
+    """The program sees the Service, the kernel's table the endpoint: no packet is changed."""
+    lab, root = world
+    lab.workers["node"].call(apply, root, "ab", WEB)
+    answers = [lab.client(source).call(call, address) for _ in range(30)]
+    assert {name for name, *_ in answers} == {"A", "B"}
+    assert {peer for _, peer, _ in answers} == {address}
+    hosts = {real[-8:] for *_, real in answers}
+    expected = {"0201F40A", "0301F40A"} if "." in address else {"02000000", "03000000"}
+    assert hosts == expected
+
+
+@pytest.mark.parametrize(("source", "why"), [("self", "hairpin"), ("outside", "not of this node")])
+def test_others_go_by_packets(world, source: str, why: str) -> None:
+    lab, root = world
+    lab.workers["node"].call(apply, root, "ab", WEB)
+    answers = [lab.client(source).call(call, VIP) for _ in range(20)]
+    assert {name for name, *_ in answers} == {"A", "B"}, why
+    assert {real for *_, real in answers} == {"0A00600A"}, why  # 10.96.0.10
+
+
+def test_a_bound_socket_goes_by_packets(world) -> None:
+    lab, root = world
+    lab.workers["node"].call(apply, root, "ab", WEB)
+    name, peer, real = lab.client("node").call(call, VIP, 80, "192.168.0.1")
+    assert (name in "AB", peer, real) == (True, VIP, "0A00600A")
+
+
+@pytest.mark.parametrize("address", [VIP, VIP6])
+def test_unconnected_datagrams(world, address: str) -> None:
+    """A socket stays with its endpoint while that serves, and hears from the Service."""
+    lab, root = world
+    lab.workers["node"].call(apply, root, "ab", WEB)
+    pod = lab.client("pod")
+    answers = {pod.call(ask_unconnected, address) for _ in range(30)}
+    assert answers == {("A", address), ("B", address)}
+    first, _ = pod.call(ask_unconnected, address)
+    assert {pod.call(ask_unconnected, address, 80, False) for _ in range(10)} == {(first, address)}
+    other = "b" if first == "A" else "a"
+    lab.workers["node"].call(apply, root, other, WEB)
+    assert pod.call(ask_unconnected, address, 80, False) == (other.upper(), address)
+
+
+def test_none_is_refused_at_once(world) -> None:
+    lab, root = world
+    lab.workers["node"].call(apply, root, "", WEB)
+    for source in ("pod", "node", "outside"):
+        assert lab.client(source).call(call, VIP)[0] == "refused"
+
+
+def test_affinity(world) -> None:
+    lab, root = world
+    lab.workers["node"].call(apply, root, "ab", replace(WEB, affinity=60))
+    for source in ("pod", "node", "outside"):
+        assert len({lab.client(source).call(call, VIP)[0] for _ in range(10)}) == 1
+
+
+def test_a_restart_keeps_what_sockets_know(world) -> None:
+    lab, root = world
+    lab.workers["node"].call(apply, root, "ab", WEB)
+    pod = lab.client("pod")
+    first = pod.call(ask_unconnected, VIP)
+    before = {path.name for path in LINKS.iterdir()}
+    lab.workers["node"].call(apply, root, "ab", WEB, True)
+    assert pod.call(ask_unconnected, VIP, 80, False) == first
+    assert {path.name for path in LINKS.iterdir()} == before
+    assert len(before) == len(PROGRAMS)
+
+
+def test_removal_is_complete(world) -> None:
+    lab, root = world
+    lab.workers["node"].call(apply, root, "ab", WEB)
+    lab.workers["node"].call(remove)
+    lab.workers["node"].call(remove)
+    assert not LINKS.exists()
+    assert not LINKS.parent.exists()
+    assert lab.spaces["node"].run("nft", "list", "ruleset") == ""

@@ -1,0 +1,141 @@
+"""The maps' contents: whatever the history, hooks find what a fresh start would have written."""
+
+from collections import Counter
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given
+
+from proxy.claims import Claims, Step
+from proxy.desired import Desired
+from proxy.ebpf.layout import Entry, pack_frontend, pack_settings, pack_target
+from proxy.ebpf.table import Change, Table
+from proxy.model import Family, Protocol, Target
+from proxy.settings import Pods, Settings
+from proxy.tracker import Tracker
+from tests.contract.proxy_fate import rows
+from tests.contract.proxy_world import DEFAULT, Case, desired
+from tests.proxy.strategies import NODE, few, histories
+from tests.proxy.test_tracker import replay
+
+CASES = [Case(row, number, 4) for number, row in enumerate(rows(4)) if row.settings == "default"]
+
+
+class Maps:
+    """The kernel's maps: strict about what is removed."""
+
+    def __init__(self) -> None:
+        self.endpoints: dict[bytes, bytes] = {}
+        self.members: dict[bytes, bytes] = {}
+        self.frontends: dict[bytes, bytes] = {}
+
+    def write(self, change: Change) -> None:
+        self.endpoints |= change.endpoints
+        self.members |= change.members
+        self.frontends |= change.frontends
+        for key in change.gone_frontends:
+            del self.frontends[key]
+        for key in change.gone_endpoints:
+            del self.endpoints[key]
+        for key in change.gone_members:
+            del self.members[key]
+
+    def meaning(self) -> dict[bytes, object]:
+        """What each frontend leads to, without the numbers of pools."""
+        return {key: self._forward(value) for key, value in self.frontends.items()}
+
+    def _forward(self, value: bytes) -> object:
+        numbers = [int.from_bytes(value[at : at + 4], "little") for at in (0, 4, 8, 12)]
+        pools = [self._pool(*numbers[:2]), self._pool(*numbers[2:])]
+        return pools, value[16:]
+
+    def _pool(self, number: int, count: int) -> Counter[bytes]:
+        head = number.to_bytes(4, "little")
+        found = [self.endpoints[head + slot.to_bytes(4, "little")] for slot in range(count)]
+        assert all(head + one in self.members for one in found)
+        return Counter(found)
+
+
+def follow(history: list[Desired]) -> Maps:
+    maps, table, claims = Maps(), Table(), Claims(DEFAULT)
+    for want in history:
+        maps.write(table.advance(claims.update(want)))
+    return maps
+
+
+@few
+@given(histories)
+def test_any_history_ends_as_a_fresh_start(history) -> None:
+    tracker, states = Tracker(NODE, tuple(Family)), []
+    for change in history:
+        replay(tracker, [change])
+        states.append(dict(tracker.desired()))
+    grown, fresh = follow(states), follow([tracker.desired()])
+    assert grown.meaning() == fresh.meaning()
+    assert len(grown.endpoints) == len(fresh.endpoints)
+    assert len(grown.members) == len(fresh.members)
+
+
+def test_nothing_is_left_of_nothing() -> None:
+    maps = follow([desired(CASES), {}])
+    assert not maps.frontends
+    assert not maps.endpoints
+    assert not maps.members
+
+
+def test_the_same_state_is_no_change() -> None:
+    claims, table = Claims(DEFAULT), Table()
+    table.advance(claims.update(desired(CASES)))
+    assert table.advance(claims.update(desired(CASES))) == Change()
+
+
+def test_equal_pools_are_one() -> None:
+    """A Service's ClusterIP, NodePort and balancer addresses lead to one pool."""
+    (case,) = [c for c in CASES if c.row.id == "default - A B C cluster"]
+    maps = follow([desired([case])])
+    assert len(maps.endpoints) == 3
+    assert len(maps.frontends) == 4 * len(Protocol)
+
+
+def test_what_hooks_cannot_do_is_left_to_packets() -> None:
+    by_packets = Entry(by_packets=True).pack()
+    (case,) = [c for c in CASES if c.row.id == "default - A B C cluster"]
+    claims = Claims(DEFAULT)
+    for frontend, claim in claims.winners() if claims.update(desired([case])) else ():
+        sticky = claim._replace(forward=replace(claim.forward, affinity=60))
+        ranged = claim._replace(forward=replace(claim.forward, sources=()))
+        for one in (claim, sticky, ranged):
+            (value,) = Table().advance([Step(frontend, None, one)]).frontends.values()
+            is_plain = one is claim and frontend.protocol is not Protocol.SCTP
+            assert (value == by_packets) is not is_plain
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "packed"),
+    [
+        (Family.V4, "10.0.0.1", "00000000000000000000ffff0a000001"),
+        (Family.V4, None, "00000000000000000000ffff00000000"),
+        (Family.V6, "fd00::1", "fd000000000000000000000000000001"),
+        (Family.V6, None, "00000000000000000000000000000000"),
+    ],
+)
+def test_addresses_are_as_an_ipv6_socket_sees_them(
+    family: Family, address: str | None, packed: str
+) -> None:
+    where = ip_address(address) if address else None
+    key = pack_frontend(family, where, 0x1234, Protocol.TCP)
+    assert key == bytes.fromhex(f"{packed}12340600")
+    if where:
+        assert pack_target(Target(where, 0x1234)) == bytes.fromhex(f"{packed}12340000")
+
+
+def test_settings() -> None:
+    pods = {
+        Family.V4: Pods(network=ip_network("10.244.0.0/16")),
+        Family.V6: Pods(interface="veth+"),
+    }
+    packed = pack_settings(Settings(pods=pods), node=7)
+    assert packed[:16] == bytes([7, 0, 0, 0, 0, 0, 0, 0, 1, 0b01, 0b10, 0, 0, 0, 0, 0])
+    assert packed[16:48].hex() == "0" * 20 + "ffff0af40000" + "f" * 28 + "0000"
+    assert len(packed) == 80
