@@ -52,6 +52,7 @@ class Result:
     backend: str
     services: int
     load: float = 0.0
+    load_busy: float = 0.0
     changes: list[float] = field(default_factory=list)
     memory: float = 0.0
     busy: float = 0.0
@@ -134,6 +135,7 @@ def measure(lab: ProxyLab, kubeconfig: Path, backend: str, services: int, change
     run = Run(lab, kubeconfig, backend)
     try:
         result.load = run.synced()
+        result.load_busy = run.seconds()
         api, node = lab.workers["switch"], lab.workers["node"]
         for number in range(changes):
             node.start(await_change, backend == "iptables-legacy")
@@ -204,23 +206,16 @@ def fill(lab: ProxyLab, services: int) -> None:
 
 def report(results: list[Result]) -> None:
     """The figures, and the first load drawn."""
-    head = (
-        "backend",
-        "Services",
-        "first load",
-        "change p50",
-        "p99",
-        "memory",
-        "50/s takes",
-        "connect",
-    )
-    print("{:16} {:>8} {:>11} {:>11} {:>9} {:>8} {:>11} {:>8}".format(*head))
+    head = ("backend", "Services", "first load", "of that busy", "change p50", "p99", "memory",
+            "50/s takes", "connect")  # fmt: skip
+    print("{:16} {:>8} {:>11} {:>13} {:>11} {:>9} {:>8} {:>11} {:>8}".format(*head))
     for one in results:
         p99 = quantiles(one.changes, n=100)[98] if len(one.changes) > 1 else one.changes[0]
         p50 = median(one.changes)
         print(
-            f"{one.backend:16} {one.services:8} {one.load:9.2f} s {p50 * 1000:8.1f} ms"
-            f" {p99 * 1000:6.1f} ms {one.memory:5.0f} MB {one.busy:10.0%} {one.ratio:7.2f}x"
+            f"{one.backend:16} {one.services:8} {one.load:9.2f} s {one.load_busy:11.2f} s"
+            f" {p50 * 1000:8.1f} ms {p99 * 1000:6.1f} ms {one.memory:5.0f} MB"
+            f" {one.busy:10.0%} {one.ratio:7.2f}x"
         )
     longest = max(one.load for one in results)
     print("\nfirst load, from the process's start to its last rule")
