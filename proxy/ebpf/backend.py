@@ -8,6 +8,7 @@ from proxy.claims import Claims, Step
 from proxy.desired import Desired
 from proxy.ebpf.hooks import Hooks, remove_hooks
 from proxy.ebpf.table import Table
+from proxy.errors import KernelRefused
 from proxy.model import NodeView
 from proxy.nft_events import Touch
 from proxy.settings import Settings
@@ -32,7 +33,10 @@ class EbpfBackend:
         try:
             self._packets.apply(want, node)
         finally:
-            self._balance(steps, node)
+            try:
+                self._balance(steps, node)
+            except OSError as err:  # of the file systems where cgroups and pins are
+                raise KernelRefused(f"ebpf: {err}") from err
 
     def _balance(self, steps: list[Step], node: NodeView) -> None:
         known, self._known = self._known and node.addresses == self._node.addresses, False

@@ -48,7 +48,10 @@ class Hooks:
         self._maps: dict[str, Map] = {}
 
     def load(self, contents: Change, addresses: Iterable[Address]) -> None:
-        """New programs with new tables, put into force once the tables are full."""
+        """New programs with new tables, put into force once the tables are full.
+
+        Raises KernelRefused.
+        """
         if not OBJECT.exists():
             raise KernelRefused(
                 f"ebpf: {OBJECT} is missing: install clang and libbpf-dev, then run bin/setup"
@@ -109,12 +112,16 @@ class Hooks:
 
     def _link(self, program: int, directory: int, kind: int, path: Path) -> None:
         link = pinned(self._library, path)
-        if link is None:
-            link = attach(self._library, program, directory, kind)
+        if link is not None:
+            replaced = replace(self._library, link, program)
+            os.close(link)
+            if replaced:
+                return
+        link = attach(self._library, program, directory, kind)
+        try:
             pin(self._library, link, path)
-        else:
-            replace(self._library, link, program)
-        os.close(link)
+        finally:
+            os.close(link)
 
 
 def remove_hooks() -> None:

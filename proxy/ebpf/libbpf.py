@@ -1,6 +1,7 @@
 """libbpf in this process, as far as the backend needs it; each call raises KernelRefused."""
 
 import ctypes
+import errno
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -134,9 +135,13 @@ def attach(library: Library, program: int, group: int, kind: int) -> int:
     return library.check(made, "attaching to the cgroup")
 
 
-def replace(library: Library, link: int, program: int) -> None:
-    """Let an attached link run another program from now on."""
-    library.check(library.bpf.bpf_link_update(link, program, None), "replacing a program")
+def replace(library: Library, link: int, program: int) -> bool:
+    """Let a link run another program from now on; False if somebody has detached the link."""
+    done = library.bpf.bpf_link_update(link, program, None)
+    if done == -errno.ENOLINK:
+        return False
+    library.check(done, "replacing a program")
+    return True
 
 
 def pinned(library: Library, path: Path) -> int | None:

@@ -1,6 +1,8 @@
 """What the ebpf backend alone does: who called is told whom they called, and state outlives it."""
 
+import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
@@ -11,6 +13,7 @@ import pytest
 from proxy.backend import BACKENDS, open_backend
 from proxy.ebpf.group import LINKS
 from proxy.ebpf.hooks import PROGRAMS
+from proxy.ebpf.libbpf import Library, pinned
 from proxy.model import Endpoint, Family, Port, Protocol, Service, Slice, Target
 from proxy.tracker import Tracker
 from tests.contract.proxy_world import DEFAULT, NODE, PORT
@@ -167,6 +170,38 @@ def test_a_restart_keeps_what_sockets_know(world) -> None:
     assert pod.call(ask_unconnected, VIP, 80, False) == first
     assert {path.name for path in LINKS.iterdir()} == before
     assert len(before) == len(PROGRAMS)
+
+
+def detach() -> None:
+    """In the node: what ``bpftool link detach`` does."""
+    library = Library()
+    for path in LINKS.iterdir():
+        link = pinned(library, path)
+        library.check(library.bpf.bpf_link_detach(link), "detaching")
+        os.close(link)
+
+
+def test_a_restart_attaches_what_somebody_detached(world) -> None:
+    lab, root = world
+    lab.workers["node"].call(apply, root, "ab", WEB)
+    lab.workers["node"].call(detach)
+    pod = lab.client("pod")
+    assert pod.call(call, VIP)[2] == "0A00600A"  # by packets: nothing is lost
+    lab.workers["node"].call(apply, root, "ab", WEB, True)
+    assert pod.call(call, VIP)[2] in ("0201F40A", "0301F40A")
+
+
+def test_a_pod_with_two_addresses_goes_by_packets(world) -> None:
+    lab, root = world
+    lab.workers["node"].call(apply, root, "ab", WEB, True)
+    pod, space = lab.client("pod"), lab.spaces["p"]
+    space.ip("address", "add", "10.9.9.9/32", "dev", "eth0")
+    try:
+        time.sleep(1.1)  # a hook believes for a second what it has read
+        assert pod.call(call, VIP)[2] == "0A00600A"
+    finally:
+        space.ip("address", "del", "10.9.9.9/32", "dev", "eth0")
+        time.sleep(1.1)
 
 
 def test_removal_is_complete(world) -> None:
