@@ -307,6 +307,8 @@ async def test_killed_again_and_again_they_converge_and_double_nothing(bare, see
         await bare.deployed("web", 6)
         await bare.change("web", template=template("two"))
         await bare.deployed("web", 6)
+        while mortal.deaths < 3:  # a fast machine may be done before it has died often enough
+            await asyncio.sleep(0.01)
         mortal.calm.set()
 
         async def settled() -> bool:
@@ -321,7 +323,6 @@ async def test_killed_again_and_again_they_converge_and_double_nothing(bare, see
             return len(uids) == 6 and sorted(ends) == sorted(uids) and images == {"two"}
 
         await until(settled)
-    assert mortal.deaths > 2
     assert len(first) == 3
     # Each Pod was started once, and no more Pods than two versions with their surges explain.
     assert len(set(bare.agents.started)) == len(bare.agents.started) <= 3 + 3 + 6 + 4
