@@ -276,6 +276,9 @@ class Mortal:
         self.calm = asyncio.Event()
         self.deaths = 0
 
+    async def died_enough(self) -> bool:
+        return self.deaths > 2
+
     async def run(self) -> None:
         while not self.calm.is_set():
             await self._live(asyncio.sleep(self._dice.uniform(0.0, 0.15)))
@@ -307,8 +310,7 @@ async def test_killed_again_and_again_they_converge_and_double_nothing(bare, see
         await bare.deployed("web", 6)
         await bare.change("web", template=template("two"))
         await bare.deployed("web", 6)
-        while mortal.deaths < 3:  # a fast machine may be done before it has died often enough
-            await asyncio.sleep(0.01)
+        await until(mortal.died_enough)  # a fast machine may be done before it was
         mortal.calm.set()
 
         async def settled() -> bool:
