@@ -14,7 +14,7 @@ from tests.netns.worker import Worker
 def group(name: str) -> Iterator[str]:
     """The name of a cgroup that exists for as long as the context, below the hierarchy's root."""
     # Not the process's number: a sealed run has its own, and two of them may run at once.
-    root = f"podwire-test/{name}-{uuid.uuid4().hex[:12]}"
+    root = f"podwire-test-{name}-{uuid.uuid4().hex[:12]}"
     folder = find_group(root)
     yield root
     _remove(folder)
