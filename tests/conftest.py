@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Machines are shared and noisy: how long an example takes says nothing about the code.
+settings.register_profile("podwire", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("podwire")
 
 _MARKS = {"netns": pytest.mark.netns, "e2e": pytest.mark.e2e}
 
