@@ -17,14 +17,15 @@ PODWIRE = CHECKOUT / "bin" / "podwire"
 def host_state():
     """Everything of the host that a lab could have touched."""
     names = {"links": "ip -j link", "addresses": "ip -j addr", "rules": "nft list ruleset",
-             "routes": "ip route show table all", "legacy": "iptables-legacy-save -t nat",
+             "routes": "ip route show table all",
              "sysctls": "sysctl -a -r ^net"}  # fmt: skip
     state = {name: run(*command.split()).stdout for name, command in names.items()}
     # Counters and ages move by themselves.
     for name, words in (("sysctls", ("nf_conntrack_count", "random", "rmem", "uuid")),
-                        ("routes", ("expires", "cache")), ("legacy", ("# ",))):  # fmt: skip
+                        ("routes", ("expires", "cache"))):  # fmt: skip
         lines = state[name].splitlines()
         state[name] = "\n".join(x for x in lines if not any(word in x for word in words))
+    state["legacy"] = legacy_rules()
     links = json.loads(state.pop("links"))
     state["links"] = [(link["ifname"], link["flags"]) for link in links]
     addresses = json.loads(state.pop("addresses"))
@@ -36,6 +37,14 @@ def host_state():
     cgroups = Path("/sys/fs/cgroup").glob("*/podwire/*/*")
     state["cgroups"] = sorted(str(path) for path in cgroups if path.is_dir())
     return state
+
+
+def legacy_rules():
+    """The rules of legacy iptables, of the tables that exist: to list another one would make it."""
+    names = Path("/proc/net/ip_tables_names")
+    tables = names.read_text().split() if names.exists() else []
+    saved = [run("iptables-legacy-save", "-t", table).stdout for table in tables]
+    return [line for text in saved for line in text.splitlines() if not line.startswith("#")]
 
 
 def processes(name):
