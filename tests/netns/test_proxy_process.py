@@ -178,6 +178,10 @@ class World:
         return "".join(node.run(f"{tool}-{self.flavor}-save") for tool in ("iptables", "ip6tables"))
 
 
+# For what no backend has a part in: one of them is enough.
+any_backend = pytest.mark.parametrize("world", ["nftables"], indirect=True)
+
+
 @pytest.fixture(scope="module", params=["iptables-nft", "iptables-legacy", "nftables", "ebpf"])
 def world(request, spaces, tmp_path_factory) -> Iterator[World]:
     with group("process") as root:
@@ -263,7 +267,7 @@ def test_a_rollout_loses_no_connection(web: World) -> None:
         assert not faults
 
 
-@pytest.mark.parametrize("address", [VIP, VIP6, "192.168.0.1", "10.244.1.1", "198.51.100.7"])
+@pytest.mark.parametrize("address", [VIP, VIP6, "192.168.0.1", "198.51.100.7"])
 def test_a_udp_client_follows_the_endpoints(web: World, address: str) -> None:
     spec = {"type": "NodePort", "externalIPs": ["198.51.100.7"]}
     exposed = service("udp", ("10.96.0.53", "fd00:10:96::53"), **spec)
@@ -304,6 +308,7 @@ def test_a_client_sticks_to_its_endpoint(web: World) -> None:
     web.until(set("ABC") - {gone})
 
 
+@any_backend
 def test_changes_survive_an_api_server_with_bad_days(web: World) -> None:
     web.api.call(fake_api.repeat)
     web.api.call(fake_api.expire)
@@ -331,6 +336,7 @@ def test_a_hostile_object_stops_nobody(web: World) -> None:
     web.api.call(fake_api.remove, bad, *worse, nonsense)
 
 
+@any_backend
 def test_health_metrics_and_mode(web: World) -> None:
     status, text = web.url("/healthz", 10256)
     assert status == 200
@@ -365,6 +371,7 @@ def test_sigterm_leaves_the_rules_and_cleanup_only_what_is_not_ours(web: World) 
     assert "Traceback" not in web.log.read_text()
 
 
+@any_backend
 def test_health_check_node_ports_count_this_nodes_endpoints(web: World) -> None:
     spec = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 32111}
     balanced = service("checked", ("10.96.0.77",), **spec)
