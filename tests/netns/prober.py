@@ -9,12 +9,14 @@ import threading
 import time
 from dataclasses import dataclass
 
-TCP, UDP = "TCP", "UDP"
-_AT_ONCE = 40
+from tests.netns import sctp
+
+TCP, UDP, SCTP = "TCP", "UDP", "SCTP"
+_AT_ONCE = 100
 
 
 def serve(name: str, port: int) -> None:
-    """Answer every TCP connection and UDP datagram with ``NAME PEER``, in the background."""
+    """Answer TCP, UDP and SCTP with ``NAME PEER``, in the background."""
     selector = selectors.DefaultSelector()
     stream = socket.create_server(
         ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=500
@@ -25,6 +27,7 @@ def serve(name: str, port: int) -> None:
     selector.register(stream, selectors.EVENT_READ, _answer_stream)
     selector.register(datagram, selectors.EVENT_READ, _answer_datagram)
     threading.Thread(target=_serve, args=(selector, name), daemon=True).start()
+    sctp.serve(name, port)
 
 
 def _serve(selector: selectors.DefaultSelector, name: str) -> None:
@@ -85,7 +88,7 @@ async def _ask(probes: list[Probe]) -> list[list[Answer]]:
 
 async def _probe(probe: Probe, limit: asyncio.Semaphore) -> list[Answer]:
     answers: list[Answer] = []
-    once = _once_tcp if probe.protocol == TCP else _once_udp
+    once = {TCP: _once_tcp, UDP: _once_udp, SCTP: _once_sctp}[probe.protocol]
     for _ in range(probe.tries):
         async with limit:
             answers.append(await _timed(once, probe))
@@ -96,7 +99,7 @@ async def _probe(probe: Probe, limit: asyncio.Semaphore) -> list[Answer]:
 
 async def _timed(once, probe: Probe) -> Answer:
     try:
-        async with asyncio.timeout(probe.timeout):
+        async with asyncio.timeout(None if probe.protocol == SCTP else probe.timeout):
             return await once(probe)
     except ConnectionRefusedError:
         return Answer("refused")
@@ -123,6 +126,11 @@ async def _once_udp(probe: Probe) -> Answer:
         with contextlib.suppress(PermissionError):  # dropped on its way out; perhaps rejected
             await loop.sock_sendall(sock, b"?")
         return _answer(await loop.sock_recv(sock, 100), source)
+
+
+async def _once_sctp(probe: Probe) -> Answer:
+    said, source = await asyncio.to_thread(sctp.ask, probe.address, probe.port, probe.timeout)
+    return _answer(said.encode(), source)
 
 
 def _answer(said: bytes, source: str) -> Answer:

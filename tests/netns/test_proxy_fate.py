@@ -12,7 +12,7 @@ from tests.contract.proxy_fate import rows, targets
 from tests.contract.proxy_world import NODE, SETTINGS, SOURCES, Case, desired
 from tests.netns.conftest import Space
 from tests.netns.groups import group, join
-from tests.netns.prober import TCP, UDP, Answer, Probe
+from tests.netns.prober import SCTP, TCP, UDP, Answer, Probe
 from tests.netns.prober import ask as ask_all
 from tests.netns.proxy_lab import ProxyLab
 
@@ -22,6 +22,7 @@ BACKENDS = {
     "nftables": ("nftables", {}),
     "ebpf": ("ebpf", {}),
 }
+_SCTP_ROWS = 5  # every so many rows are tried with SCTP too
 _SILENCE = 0.5  # seconds after which a packet counts as dropped
 _HERE = ("pod", "self", "node")
 _applied: list[Backend] = []  # in the node's worker
@@ -80,7 +81,7 @@ def _questions(cases: list[Case], source: str) -> Iterator[tuple[Case, Probe]]:
     for case in cases:
         if source not in case.row.fates:
             continue
-        for protocol in (TCP, UDP):
+        for protocol in (TCP, UDP, SCTP) if case.number % _SCTP_ROWS == 0 else (TCP, UDP):
             address, port = case.destination()
             reachable, sure = _reachable(case, source)
             yield (
@@ -90,7 +91,7 @@ def _questions(cases: list[Case], source: str) -> Iterator[tuple[Case, Probe]]:
                     port,
                     protocol,
                     until=frozenset(reachable),
-                    tries=150 if reachable else 2,
+                    tries=150 if reachable else 1,
                     timeout=10.0 if sure else _SILENCE,
                 ),
             )
