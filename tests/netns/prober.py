@@ -64,6 +64,7 @@ class Probe:
     until: frozenset[str] = frozenset()
     tries: int = 1
     timeout: float = 5.0
+    strict: bool = False  # whether one question without an answer is the end
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ async def _probe(probe: Probe, limit: asyncio.Semaphore) -> list[Answer]:
     for _ in range(probe.tries):
         async with limit:
             answers.append(await _timed(once, probe))
-        if probe.until and probe.until <= {answer.name for answer in answers}:
+        failed = probe.strict and not answers[-1].peer
+        if failed or (probe.until and probe.until <= {answer.name for answer in answers}):
             break
     return answers
 

@@ -93,6 +93,7 @@ def _questions(cases: list[Case], source: str) -> Iterator[tuple[Case, Probe]]:
                     until=frozenset(reachable),
                     tries=150 if reachable else 1,
                     timeout=10.0 if sure else _SILENCE,
+                    strict=sure,
                 ),
             )
 
