@@ -5,11 +5,11 @@ import threading
 
 from proxy.backend import BACKENDS, STANDS_ON, Backend, open_backend
 from proxy.cleaner import Cleaner
-from proxy.desired import Desired
 from proxy.metrics import Metrics
 from proxy.model import NodeView
 from proxy.nft_events import NftEvents, Touch
 from proxy.settings import Settings
+from proxy.state import Desired
 
 log = logging.getLogger("podwire.proxy")
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Protocol
 
-from proxy.desired import Desired
 from proxy.model import NodeView
 from proxy.nft_events import Touch
 from proxy.settings import Settings
+from proxy.state import Desired
 
 
 class Backend(Protocol):

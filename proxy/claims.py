@@ -4,12 +4,13 @@ The lower kind wins, then the first name, so that an externalIP never takes anot
 ClusterIP away (CVE-2020-8554), and every node and backend decides alike.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from proxy.desired import Desired, Forward, Frontend, Kind, Portal, forwards
+from proxy.desired import Forward, Frontend, Kind, Portal, forwards
 from proxy.model import Key
 from proxy.settings import Settings
+from proxy.state import Desired
 
 
 class Claim(NamedTuple):
@@ -40,7 +41,7 @@ class Claims:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._services: dict[Key, tuple[Portal, ...]] = {}
+        self._have = Desired()
         self._rivals: dict[Frontend, list[Claim]] = {}  # best first; nearly always one
 
     def winners(self) -> Iterator[tuple[Frontend, Claim]]:
@@ -50,22 +51,16 @@ class Claims:
     def update(self, want: Desired) -> list[Step]:
         """Move to ``want``; returns what changed."""
         before: dict[Frontend, Claim | None] = {}
-        for key in self._changed(want):
-            for claim, frontend in self._claims(key, self._services.pop(key, ())):
+        for key in want.changed_since(self._have):
+            for claim, frontend in self._claims(key, self._have.get(key, ())):
                 before.setdefault(frontend, self._winner(frontend))
                 self._withdraw(frontend, claim)
             for claim, frontend in self._claims(key, want.get(key, ())):
                 before.setdefault(frontend, self._winner(frontend))
                 self._enter(frontend, claim)
-            if key in want:
-                self._services[key] = want[key]
+        self._have = want
         steps = (Step(one, was, self._winner(one)) for one, was in before.items())
         return [step for step in steps if step.before != step.after]
-
-    def _changed(self, want: Mapping[Key, tuple[Portal, ...]]) -> list[Key]:
-        have = self._services
-        gone = have.keys() - want.keys()
-        return [*(key for key, portals in want.items() if have.get(key) is not portals), *gone]
 
     def _claims(self, key: Key, portals: tuple[Portal, ...]) -> Iterator[tuple[Claim, Frontend]]:
         position = 0

@@ -3,9 +3,9 @@
 import logging
 
 from proxy.conntrack import packed, suspects
-from proxy.desired import Desired
 from proxy.flows import end, flows, local_addresses
 from proxy.settings import Settings
+from proxy.state import Desired
 
 log = logging.getLogger("podwire.proxy.conntrack")
 
@@ -15,7 +15,7 @@ class Cleaner:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._before: Desired = {}
+        self._before = Desired()
         self._failing = False
 
     def clean(self, want: Desired) -> int:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from proxy.desired import Desired, Forward, Frontend, Portal, forwards
+from proxy.desired import Forward, Frontend, Portal, forwards
 from proxy.model import Address, Family, Key, Protocol, Target
 from proxy.settings import Settings
+from proxy.state import Desired
 
 WATCHED = (Protocol.UDP, Protocol.SCTP)
 
@@ -81,9 +82,9 @@ def packed(addresses: Iterable[Address]) -> frozenset[bytes]:
 
 def _changed(before: Desired, after: Desired) -> Iterator[Key]:
     """Services with a different portal for a protocol that is watched."""
-    for key in before.keys() | after.keys() if before else after.keys():
+    for key in after.changed_since(before):
         old, new = before.get(key, ()), after.get(key, ())
-        if old is not new and any(portal.protocol in WATCHED for portal in (*old, *new)):
+        if any(portal.protocol in WATCHED for portal in (*old, *new)):
             yield key
 
 

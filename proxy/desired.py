@@ -1,7 +1,7 @@
 """The desired state: for each Service port, where its packets should go; a value without effects.
 
-`portals` is the one function that knows what a Service means; `Desired` maps each Service to its
-portals, and every backend, the packet-fate evaluator and the debugging tools start from it.
+`portals` is the one function that knows what a Service means. `proxy.state.Desired` maps each
+Service to its portals; every backend and the packet-fate evaluator start there.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -139,9 +139,6 @@ class Portal:
         needs_local = self.internal_local or (self.external_local and self.is_external)
         pools = (self.cluster if needs_cluster else (), self.local if needs_local else ())
         return tuple(dict.fromkeys(target for pool in pools for target in pool))
-
-
-Desired = Mapping[Key, tuple[Portal, ...]]
 
 
 def portals(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from proxy.claims import Claims
-from proxy.desired import Desired, Forward, Frontend, Masquerade, Refusal
+from proxy.desired import Forward, Frontend, Masquerade, Refusal
 from proxy.model import Address, Network, NodeView, Protocol, Target, family_of
 from proxy.settings import Settings
+from proxy.state import Desired
 
 
 class Verdict(Enum):

@@ -12,9 +12,9 @@ from functools import partial
 
 from aiohttp import web
 
-from proxy.desired import Desired
 from proxy.health import Health
-from proxy.model import Address, Key
+from proxy.model import Key
+from proxy.state import Desired, Portals
 from proxy.web import serving
 
 
@@ -26,15 +26,13 @@ class Count:
     endpoints: int
 
 
-def counts(want: Desired) -> Mapping[int, Count]:
-    """What each health check port has to answer; of two Services the first name has the port."""
-    found: dict[int, Count] = {}
-    for key in sorted(want, reverse=True):
-        portals = [portal for portal in want[key] if portal.health_check_port]
-        if portals:
-            ready: set[Address] = {one for portal in portals for one in portal.ready_here}
-            found[portals[0].health_check_port] = Count(key, len(ready))
-    return found
+def count(key: Key, portals: Portals) -> tuple[int, Count] | None:
+    """A Service's health check port with its answer; None if it has no such port."""
+    checked = [portal for portal in portals if portal.health_check_port]
+    if not checked:
+        return None
+    ready = {address for portal in checked for address in portal.ready_here}
+    return checked[0].health_check_port, Count(key, len(ready))
 
 
 class ServiceHealth:
@@ -42,12 +40,22 @@ class ServiceHealth:
 
     def __init__(self, health: Health) -> None:
         self._health = health
+        self._have = Desired()
+        self._checked: dict[Key, tuple[int, Count]] = {}
         self._counts: Mapping[int, Count] = {}
         self._servers: dict[int, AsyncExitStack] = {}
 
     async def update(self, want: Desired) -> None:
-        """Answer for ``want`` from now on."""
-        self._counts = counts(want)
+        """Answer for ``want`` from now on; of two Services the first name has the port."""
+        for key in want.changed_since(self._have):
+            self._checked.pop(key, None)
+            if found := count(key, want.get(key, ())):
+                self._checked[key] = found
+        self._have = want
+        self._counts = {port: one for _, (port, one) in sorted(self._checked.items(), reverse=True)}
+        await self._listen()
+
+    async def _listen(self) -> None:
         for port in self._servers.keys() - self._counts.keys():
             await self._servers.pop(port).aclose()
         for port in self._counts.keys() - self._servers.keys():
@@ -58,7 +66,7 @@ class ServiceHealth:
 
     async def close(self) -> None:
         """Stop all servers."""
-        await self.update({})
+        await self.update(Desired())
 
     def _answer(self, port: int) -> web.Response:
         count = self._counts[port]

@@ -10,11 +10,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from proxy.desired import Desired
 from proxy.errors import ProxyError
 from proxy.health import Health
 from proxy.metrics import Metrics
 from proxy.model import NodeView
+from proxy.state import Desired
 from proxy.tracker import Tracker
 
 log = logging.getLogger("podwire.proxy")

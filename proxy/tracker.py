@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 
-from proxy.desired import Desired, Portal, portals
+from proxy.desired import portals
 from proxy.model import Endpoint, Family, Key, NodeView, PortKey, Service, Slice
+from proxy.state import Desired, Portals
 
 
 class Tracker:
@@ -21,7 +21,8 @@ class Tracker:
         self._slices: dict[Key, Slice] = {}
         self._slices_of: dict[Key, dict[Key, Slice]] = {}
         self._stale: set[Key] = set()
-        self._desired: dict[Key, tuple[Portal, ...]] = {}
+        self._portals: dict[Key, Portals] = {}
+        self._latest = Desired()
 
     @property
     def node(self) -> NodeView:
@@ -66,20 +67,29 @@ class Tracker:
 
     def desired(self) -> Desired:
         """The desired state now. Portals of untouched Services are the same objects as before."""
-        for key in self._stale:
-            self._recompute(key)
+        changed = [key for key in self._stale if self._recompute(key)]
         self._stale.clear()
-        return MappingProxyType(self._desired.copy())
+        if changed:
+            self._latest = Desired(self._portals, self._latest, changed)
+        return self._latest
 
-    def _recompute(self, key: Key) -> None:
+    def _recompute(self, key: Key) -> bool:
+        """Whether the Service means something else now."""
+        new = self._meaning(key)
+        if new == self._portals.get(key):
+            return False
+        if new is None:
+            del self._portals[key]
+        else:
+            self._portals[key] = new
+        return True
+
+    def _meaning(self, key: Key) -> Portals | None:
         service = self._services.get(key)
         if service is None:
-            self._desired.pop(key, None)
-            return
+            return None
         ours = tuple(ip for ip in service.cluster_ips if ip.version in self._families)
-        new = portals(replace(service, cluster_ips=ours), self._endpoints(key), self._node)
-        if self._desired.get(key) != new:
-            self._desired[key] = new
+        return portals(replace(service, cluster_ips=ours), self._endpoints(key), self._node)
 
     def _endpoints(self, key: Key) -> Mapping[PortKey, list[Endpoint]]:
         found: dict[PortKey, list[Endpoint]] = {}

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from proxy.backend import STANDS_ON
 from proxy.backend import open_backend as open_other
 from proxy.claims import Claims, Step
-from proxy.desired import Desired
 from proxy.ebpf.hooks import Hooks, remove_hooks
 from proxy.ebpf.table import Table
 from proxy.errors import KernelRefused
 from proxy.model import NodeView
 from proxy.nft_events import Touch
 from proxy.settings import Settings
+from proxy.state import Desired
 
 
 class EbpfBackend:

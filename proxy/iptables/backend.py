@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from proxy.desired import Desired
 from proxy.errors import KernelRefused
 from proxy.iptables.cleanup import removal
 from proxy.iptables.disturbance import disturbance, legacy_size
@@ -14,6 +13,7 @@ from proxy.iptables.tool import Flavor, Tool, detect, has_ours
 from proxy.model import Family, NodeView
 from proxy.nft_events import Touch
 from proxy.settings import Settings
+from proxy.state import Desired
 
 log = logging.getLogger("podwire.proxy.iptables")
 

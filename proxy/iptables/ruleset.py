@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from proxy.desired import Desired, Portal
 from proxy.iptables import names
 from proxy.iptables.fixed import Jump, fixed_chains, jumps, node_port_jumps
 from proxy.iptables.names import Chain, Table
 from proxy.iptables.render import Line, Rendered, Rules, render
 from proxy.model import Family, Key, NodeView
 from proxy.settings import Settings
+from proxy.state import Desired, Portals
 
 Value = TypeVar("Value")
 
@@ -58,7 +58,7 @@ class Ruleset:
         self.jumps = jumps(family, settings)
         self.fixed = fixed_chains(family, settings)
         self._settings = settings
-        self._portals: dict[Key, tuple[Portal, ...]] = {}
+        self._have = Desired()
         self._rendered: dict[Key, Rendered] = {}
         self._node = NodeView("")
 
@@ -66,17 +66,18 @@ class Ruleset:
         """Move to ``want``; returns what has to change in a kernel that holds the state before."""
         if self._node.addresses != node.addresses:
             # Source ranges are rendered with the node's addresses: nothing rendered is current.
-            self._portals = dict.fromkeys(self._portals, ())
+            self._have = Desired(dict.fromkeys(self._have, ()))
         self._node = node
         put: dict[Chain, Rules] = {}
         drop: set[Chain] = set()
         touched: set[Chain] = set()
-        for key in self._changed(want):
+        for key in want.changed_since(self._have):
             before, after = self._replace(key, want.get(key, ()))
             put |= {chain: after.own[chain] for chain in _written(before.own, after.own)}
             drop |= before.own.keys() - after.own.keys()
             touched |= _written(before.shared, after.shared)
             touched |= before.shared.keys() - after.shared.keys()
+        self._have = want
         put |= {chain: self.shared(chain) for chain in sorted(touched)}
         return Change(put, frozenset(drop - put.keys()))
 
@@ -118,18 +119,10 @@ class Ruleset:
         """Have no rules for a Service until it changes: the kernel refuses them."""
         del self._rendered[key]
 
-    def _changed(self, want: Desired) -> list[Key]:
-        have = self._portals
-        gone = have.keys() - want.keys()
-        return [*(key for key, portals in want.items() if have.get(key) is not portals), *gone]
-
-    def _replace(self, key: Key, portals: tuple[Portal, ...]) -> tuple[Rendered, Rendered]:
+    def _replace(self, key: Key, portals: Portals) -> tuple[Rendered, Rendered]:
         before = self._rendered.pop(key, Rendered({}, {}))
         ours = (portal for portal in portals if portal.family is self.family)
         after = _joined(tuple(render(portal, self._settings, self._node) for portal in ours))
-        self._portals.pop(key, None)
-        if portals:
-            self._portals[key] = portals
         if after.shared:
             self._rendered[key] = after
         return before, after

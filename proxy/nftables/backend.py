@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from proxy.claims import Claims, Step
-from proxy.desired import Desired
 from proxy.errors import KernelRefused
 from proxy.model import Family, NodeView
 from proxy.nft_events import Touch
@@ -13,6 +12,7 @@ from proxy.nftables.observe import Observed, clearing, observe
 from proxy.nftables.ruleset import Ruleset
 from proxy.nftables.transaction import table_name
 from proxy.settings import Settings
+from proxy.state import Desired
 
 
 class FamilyBackend:

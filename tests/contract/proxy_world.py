@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 
-from proxy.desired import Desired
 from proxy.fate import Packet
 from proxy.model import (
     Address,
@@ -20,6 +19,7 @@ from proxy.model import (
     Target,
 )
 from proxy.settings import Pods, Settings
+from proxy.state import Desired
 from proxy.tracker import Tracker
 from tests.contract.proxy_fate import Row
 

@@ -6,8 +6,8 @@ import pytest
 
 from proxy.backend import BACKENDS as MODES
 from proxy.backend import Backend, open_backend
-from proxy.desired import Desired
 from proxy.settings import Settings
+from proxy.state import Desired
 from tests.contract.proxy_fate import rows, targets
 from tests.contract.proxy_world import NODE, SETTINGS, SOURCES, Case, desired
 from tests.netns.conftest import Space
@@ -62,7 +62,7 @@ def test_packets(lab: ProxyLab, backend: str, version: int, settings: str) -> No
     table = enumerate(rows(version))
     cases = [Case(row, number, version) for number, row in table if row.settings == settings]
     mode, options = BACKENDS[backend]
-    lab.workers["node"].call(apply, mode, options, SETTINGS[settings], dict(desired(cases)))
+    lab.workers["node"].call(apply, mode, options, SETTINGS[settings], desired(cases))
     asked = {source: [*_questions(cases, source)] for source in SOURCES}
     for source, questions in asked.items():
         lab.client(source).start(ask_all, [probe for _, probe in questions])

@@ -10,6 +10,7 @@ from proxy.conntrack import Flow, Peer, Suspects, packed, suspects
 from proxy.desired import portals
 from proxy.model import Endpoint, Family, Port, Protocol, Service, Target
 from proxy.settings import Settings
+from proxy.state import Desired
 from proxy.tracker import Tracker
 from tests.proxy.strategies import NODE, SETTINGS, few, histories
 from tests.proxy.test_tracker import replay
@@ -25,7 +26,7 @@ SERVICE = Service(KEY, (Port("", Protocol.UDP, 53, 30053),), (VIP,), external_ip
 
 def state(*addresses, service=SERVICE, local=False):
     endpoints = [Endpoint(Target(address, 5353), local=local) for address in addresses]
-    return {KEY: portals(service, {("", Protocol.UDP): endpoints}, NODE)}
+    return Desired({KEY: portals(service, {("", Protocol.UDP): endpoints}, NODE)})
 
 
 def flow(called, answering, port=53, answer_port=5353):
@@ -63,9 +64,9 @@ TO_NOBODY = {"cluster to nobody", "node port to nobody"}
         ),
         pytest.param(state(), state(OTHER), TO_POD | TO_NOBODY, id="the first comes"),
         pytest.param(state(OTHER), state(OTHER, POD), set(), id="another comes"),
-        pytest.param({}, state(POD, OTHER), TO_NOBODY, id="the Service comes"),
+        pytest.param(Desired(), state(POD, OTHER), TO_NOBODY, id="the Service comes"),
         pytest.param(
-            state(POD), {}, TO_POD | TO_NOBODY | {"cluster to other"}, id="the Service goes"
+            state(POD), Desired(), TO_POD | TO_NOBODY | {"cluster to other"}, id="the Service goes"
         ),
         pytest.param(state(POD), state(POD), set(), id="nothing changes"),
     ],
@@ -87,8 +88,8 @@ def test_local_policy_lets_insiders_keep_their_flows():
 
 def test_tcp_ends_by_itself():
     tcp = replace(SERVICE, ports=(Port("", Protocol.TCP, 53),))
-    key = {KEY: portals(tcp, {("", Protocol.TCP): [Endpoint(Target(POD, 5353))]}, NODE)}
-    assert not suspects(key, {}, Settings())
+    one = {KEY: portals(tcp, {("", Protocol.TCP): [Endpoint(Target(POD, 5353))]}, NODE)}
+    assert not suspects(Desired(one), Desired(), Settings())
 
 
 @few
@@ -98,4 +99,4 @@ def test_what_did_not_change_is_not_suspect(history):
     replay(made, history)
     want = made.desired()
     assert not suspects(want, made.desired(), SETTINGS)
-    assert not suspects({}, {}, SETTINGS)
+    assert not suspects(Desired(), Desired(), SETTINGS)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 
 from proxy.claims import Claims, Step
-from proxy.desired import Desired
 from proxy.ebpf.layout import Entry, pack_frontend, pack_settings, pack_target
 from proxy.ebpf.table import Change, Table
 from proxy.model import Family, Protocol, Target
 from proxy.settings import Pods, Settings
+from proxy.state import Desired
 from proxy.tracker import Tracker
 from tests.contract.proxy_fate import rows
 from tests.contract.proxy_world import DEFAULT, Case, desired
@@ -70,7 +70,7 @@ def test_any_history_ends_as_a_fresh_start(history) -> None:
     tracker, states = Tracker(NODE, tuple(Family)), []
     for change in history:
         replay(tracker, [change])
-        states.append(dict(tracker.desired()))
+        states.append(tracker.desired())
     grown, fresh = follow(states), follow([tracker.desired()])
     assert grown.meaning() == fresh.meaning()
     assert len(grown.endpoints) == len(fresh.endpoints)
@@ -78,7 +78,7 @@ def test_any_history_ends_as_a_fresh_start(history) -> None:
 
 
 def test_nothing_is_left_of_nothing() -> None:
-    maps = follow([desired(CASES), {}])
+    maps = follow([desired(CASES), Desired()])
     assert not maps.frontends
     assert not maps.endpoints
     assert not maps.members

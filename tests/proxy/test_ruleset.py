@@ -13,6 +13,7 @@ from proxy.iptables.load import load
 from proxy.iptables.observe import parse
 from proxy.iptables.ruleset import Ruleset
 from proxy.model import Endpoint, Family, Port, Protocol, Service, Slice, Target
+from proxy.state import Desired
 from proxy.tracker import Tracker
 from tests.proxy.fake_iptables import FakeIptables
 from tests.proxy.strategies import NODE, SETTINGS, few, histories
@@ -126,7 +127,7 @@ def test_removal_leaves_what_was_there(history):
 
 def test_removal_leaves_kubelet_its_chain_and_strangers_theirs():
     kernel = FakeIptables()
-    start(kernel, Family.V4, {})
+    start(kernel, Family.V4, Desired())
     kernel.restore(
         b"*nat\n:MINE - [0:0]\n:KUBE-KUBELET-CANARY - [0:0]\n-A MINE -j KUBE-SERVICES\nCOMMIT\n"
     )

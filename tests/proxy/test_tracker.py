@@ -1,9 +1,12 @@
 """Any order of changes, split, squashed or repeated, ends in the same desired state."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model import Family
+from proxy.state import Desired
 from proxy.tracker import Tracker
 from tests.proxy.strategies import NODE, few, histories
 
@@ -66,3 +69,21 @@ def test_only_the_families_in_use(history):
     replay(made, history)
     portals = [portal for portals in made.desired().values() for portal in portals]
     assert {portal.family for portal in portals} <= {Family.V4}
+
+
+@few
+@given(histories, st.data())
+def test_every_state_knows_what_changed_since_any_other(history, data):
+    """At once for the step before it, by comparison for any other: the answer is the same."""
+    made, states = tracker(), [Desired()]
+    for change in history:
+        replay(made, [change])
+        states.append(made.desired())
+    before, after = (data.draw(st.sampled_from(states)) for _ in range(2))
+    differing = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    assert differing <= after.changed_since(before)
+    for one, following in pairwise(states):
+        changed = {
+            key for key in one.keys() | following.keys() if one.get(key) != following.get(key)
+        }
+        assert following.changed_since(one) == changed
