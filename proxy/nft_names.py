@@ -4,6 +4,7 @@ Listing by the nft and iptables commands reads every rule and element: half a se
 Services, where names alone are a millisecond.
 """
 
+import errno
 import struct
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ _GET_CHAIN, _GET_SET = 0xA04, 0xA0A  # subsystem 10, NFT_MSG_GETCHAIN and NFT_MS
 _CHAIN_TABLE, _CHAIN_NAME = 1, 3
 _SET_TABLE, _SET_NAME, _SET_FLAGS = 1, 2, 3
 _ANONYMOUS, _MAP = 0x1, 0x8
+# What a kernel without nftables, or without nfnetlink, answers: it holds no names.
+_NO_NFTABLES = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
 _AF = {Family.V4: 2, Family.V6: 10}
 
 
@@ -47,6 +50,8 @@ def _dump(kind: int, family: Family) -> list[dict[int, bytes]]:
         with Netlink(NETFILTER) as kernel:
             return [attributes(one[4:]) for one in kernel.dump(kind, body)]
     except OSError as err:
+        if err.errno in _NO_NFTABLES:
+            return []
         raise KernelRefused(f"nftables cannot be read: {err.strerror}") from err
 
 

@@ -98,8 +98,8 @@ class NftablesBackend:
         if keep_own:
             return
         for family in Family:
-            table = table_name(family)
-            self._library.commit(f"add table {table}\ndelete table {table}\n")
+            if observe(family).chains:
+                self._library.commit(f"delete table {table_name(family)}\n")
 
 
 def open_backend(settings: Settings, options: Mapping[str, str]) -> NftablesBackend:
