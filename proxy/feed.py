@@ -1,16 +1,23 @@
-"""Where objects come in: informers fill the tracker, and say that there is something to sync."""
+"""Where objects come in: informers fill the tracker, and say that there is something to sync.
+
+Each object is parsed as it arrives, and only what the proxy needs of it is kept: `proxy.model`'s
+values, which the tracker holds too. All else of it, above all what others wrote, costs no memory.
+"""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from control.api import kinds
+from control.api import service as api
+from control.api.meta import Object
 from control.api.node import Node
-from control.api.service import EndpointSlice, Service
 from control.client import Client, Informer
 from proxy.metrics import Metrics
-from proxy.model import Key
+from proxy.model import Key, NodeView, Service, Slice
 from proxy.parse import (
     HEADLESS_LABEL,
     PROXY_NAME_LABEL,
@@ -24,56 +31,83 @@ from proxy.tracker import Tracker
 log = logging.getLogger("podwire.proxy.feed")
 
 
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[Value]):
+    """What is kept of an API object: which it is, and its ``value``, None if it is not for us."""
+
+    key: Key
+    uid: str
+    resource_version: str
+    value: Value | None
+    complaints: tuple[str, ...]
+
+
+class Reader:
+    """Parses objects as this node's proxy sees them."""
+
+    def __init__(self, node_name: str, proxy_name: str) -> None:
+        self._node_name = node_name
+        self._proxy_name = proxy_name
+
+    def service(self, wire: api.Service) -> Kept[Service]:
+        """What to keep of a Service."""
+        complaints = Complaints(f"Service {'/'.join(wire.key)}")
+        return _kept(wire, parse_service(wire, complaints, self._proxy_name), complaints)
+
+    def slice(self, wire: api.EndpointSlice) -> Kept[Slice]:
+        """What to keep of an EndpointSlice."""
+        complaints = Complaints(f"EndpointSlice {'/'.join(wire.key)}")
+        return _kept(wire, parse_slice(wire, self._node_name, complaints), complaints)
+
+    def node(self, wire: Node) -> Kept[NodeView]:
+        """What to keep of this node."""
+        complaints = Complaints(f"Node {wire.metadata.name}")
+        return _kept(wire, parse_node(wire, complaints), complaints)
+
+
+def _kept(wire: Object, value: Value | None, complaints: Complaints) -> Kept[Value]:
+    return Kept(wire.key, wire.uid, wire.resource_version, value, tuple(complaints.lines))
+
+
 class Feed:
     """Takes objects into the tracker, and calls ``changed`` after each."""
 
-    def __init__(
-        self,
-        tracker: Tracker,
-        metrics: Metrics,
-        changed: Callable[[], None],
-        proxy_name: str = "",
-    ) -> None:
+    def __init__(self, tracker: Tracker, metrics: Metrics, changed: Callable[[], None]) -> None:
         self._tracker = tracker
         self._metrics = metrics
         self._changed = changed
-        self._proxy_name = proxy_name
         self.has_ranges = asyncio.Event()  # set once the Node has its Pod ranges
 
-    def service(self, old: Service | None, new: Service | None) -> None:
+    def service(self, old: Kept[Service] | None, new: Kept[Service] | None) -> None:
         """A Service came, changed or went."""
-        key = _key(old, new)
-        complaints = Complaints(f"Service {'/'.join(key)}")
-        parsed = parse_service(new, complaints, self._proxy_name) if new else None
-        self._tracker.set_service(key, parsed)
+        self._tracker.set_service(_key(old, new), new.value if new else None)
         self._metrics.add("sync_proxy_rules_service_changes_total")
-        self._done(complaints)
+        self._done(new)
 
-    def slice(self, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
+    def slice(self, old: Kept[Slice] | None, new: Kept[Slice] | None) -> None:
         """An EndpointSlice came, changed or went."""
-        key = _key(old, new)
-        complaints = Complaints(f"EndpointSlice {'/'.join(key)}")
-        parsed = parse_slice(new, self._tracker.node.name, complaints) if new else None
-        self._tracker.set_slice(key, parsed)
+        self._tracker.set_slice(_key(old, new), new.value if new else None)
         self._metrics.add("sync_proxy_rules_endpoint_changes_total")
-        self._done(complaints)
+        self._done(new)
 
-    def node(self, _old: Node | None, new: Node | None) -> None:
+    def node(self, _old: Kept[NodeView] | None, new: Kept[NodeView] | None) -> None:
         """This node changed. One that is gone keeps its last view: its packets still flow."""
-        if new is not None:
-            complaints = Complaints(f"Node {new.metadata.name}")
-            self._tracker.set_node(parse_node(new, complaints))
-            if self._tracker.node.pod_cidrs:
+        if new is not None and new.value is not None:
+            self._tracker.set_node(new.value)
+            if new.value.pod_cidrs:
                 self.has_ranges.set()
-            self._done(complaints)
+            self._done(new)
 
-    def _done(self, complaints: Complaints) -> None:
-        for line in complaints.lines:
+    def _done(self, new: Kept[Value] | None) -> None:
+        for line in new.complaints if new else ():
             log.warning("%s", line)
         self._changed()
 
 
-def _key(old: Service | EndpointSlice | None, new: Service | EndpointSlice | None) -> Key:
+def _key(old: Kept[Value] | None, new: Kept[Value] | None) -> Key:
     either = new or old
     return either.key if either else ("", "")
 
@@ -87,13 +121,16 @@ async def following(
     Until then nothing is subscribed, so that no sync is made from half a picture.
     """
     served = f"{PROXY_NAME_LABEL}={proxy_name}" if proxy_name else f"!{PROXY_NAME_LABEL}"
-    services = Informer(client, kinds.SERVICE, label_selector=f"!{HEADLESS_LABEL},{served}")
-    slices = Informer(client, kinds.ENDPOINT_SLICE, label_selector=f"!{HEADLESS_LABEL},{served}")
-    nodes = Informer(client, kinds.NODE, field_selector=f"metadata.name={node_name}")
+    labels = f"!{HEADLESS_LABEL},{served}"
+    itself = f"metadata.name={node_name}"
+    read = Reader(node_name, proxy_name)
+    services = Informer(client, kinds.SERVICE, keep=read.service, label_selector=labels)
+    slices = Informer(client, kinds.ENDPOINT_SLICE, keep=read.slice, label_selector=labels)
+    nodes = Informer(client, kinds.NODE, keep=read.node, field_selector=itself)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one.run()) for one in (services, slices, nodes)]
-        for informer in (services, slices, nodes):
-            await informer.synced.wait()
+        tasks = [group.create_task(one) for one in (services.run(), slices.run(), nodes.run())]
+        for listed in (services.synced, slices.synced, nodes.synced):
+            await listed.wait()
         nodes.subscribe(feed.node)
         slices.subscribe(feed.slice)
         services.subscribe(feed.service)

@@ -32,7 +32,7 @@ async def serve(config: Config, client: Client) -> None:
     settings = prepare(config.settings, config.tracking)
     tracker = Tracker(NodeView(config.node_name), settings.families)
     syncer = Syncer(tracker, health, metrics, config.min_sync_period)
-    feed = Feed(tracker, metrics, syncer.changed, config.proxy_name)
+    feed = Feed(tracker, metrics, syncer.changed)
     async with AsyncExitStack() as stack:
         for routes, listen in (
             (health_routes(health), config.healthz),

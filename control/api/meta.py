@@ -119,3 +119,13 @@ class Object(Model):
     def key(self) -> tuple[str, str]:
         """(namespace, name); the namespace of a cluster-scoped object is empty."""
         return self.metadata.namespace or "", self.metadata.name
+
+    @property
+    def uid(self) -> str:
+        """What tells it from every other object, of any time."""
+        return self.metadata.uid
+
+    @property
+    def resource_version(self) -> str:
+        """The store's version at its last change."""
+        return self.metadata.resource_version

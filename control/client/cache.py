@@ -12,19 +12,20 @@ from typing import Generic
 from typing_extensions import TypeVar
 
 from control.api.meta import Object
+from control.client.held import Held
 from control.client.rest import Listing
 from control.client.stream import Bookmark, Change, Event
 
-Item = TypeVar("Item", bound=Object, default=Object)
+Kept = TypeVar("Kept", bound=Held, default=Object)
 Key = tuple[str, str]
-Difference = tuple[Item | None, Item | None]  # (old, new); None: there is, or was, no object
+Difference = tuple[Kept | None, Kept | None]  # (old, new); None: there is, or was, no object
 
 
-class Cache(Generic[Item]):
+class Cache(Generic[Kept]):
     """Objects by (namespace, name), and the resourceVersion they stand for."""
 
     def __init__(self) -> None:
-        self._objects: dict[Key, Item] = {}
+        self._objects: dict[Key, Kept] = {}
         self._shared = False  # whether a snapshot looks at _objects: then it is copied first
         self._tombstones: dict[Key, int] = {}
         self._own: dict[Key, int] = {}  # written by us, beyond what list and watch have brought
@@ -37,17 +38,17 @@ class Cache(Generic[Item]):
         """The newest version seen: where a watch resumes."""
         return str(self._latest)
 
-    def snapshot(self) -> Mapping[Key, Item]:
+    def snapshot(self) -> Mapping[Key, Kept]:
         """All objects as they are now; later changes do not show in it. Costs nothing until the
         next change, which then copies the mapping (not the objects)."""
         self._shared = True
         return MappingProxyType(self._objects)
 
-    def get(self, key: Key) -> Item | None:
+    def get(self, key: Key) -> Kept | None:
         """One object."""
         return self._objects.get(key)
 
-    def replace(self, listing: Listing[Item]) -> list[Difference[Item]]:
+    def replace(self, listing: Listing[Kept]) -> list[Difference[Kept]]:
         """Take a whole list, and say what changed by it.
 
         The list is the truth even if its version is lower than ours: then the server was restored
@@ -55,21 +56,21 @@ class Cache(Generic[Item]):
         """
         reached = version_of(listing.resource_version)
         ours = {k: self._objects[k] for k, version in self._own.items() if version > reached}
-        listed = {item.key: item for item in listing.items if item.metadata.uid not in self._buried}
+        listed = {item.key: item for item in listing.items if item.uid not in self._buried}
         new = listed | ours
         changes = _differences(self._objects, new)
         self._objects, self._shared = new, False
         self._tombstones.clear()
-        self._buried &= {item.metadata.uid for item in listing.items}
+        self._buried &= {item.uid for item in listing.items}
         self._own = {key: version for key, version in self._own.items() if key in ours}
         self._floor = self._latest = reached
         return changes
 
-    def learn(self, item: Item) -> list[Difference[Item]]:
+    def learn(self, item: Kept) -> list[Difference[Kept]]:
         """Take the answer to a write of our own, which the watch has yet to bring: who decides by
         this cache never decides without what they just did."""
-        version = version_of(item.metadata.resource_version)
-        if version <= self._known(item.key) or item.metadata.uid in self._buried:
+        version = version_of(item.resource_version)
+        if version <= self._known(item.key) or item.uid in self._buried:
             return []
         old = self._objects.get(item.key)
         self._tombstones.pop(item.key, None)
@@ -78,27 +79,27 @@ class Cache(Generic[Item]):
             self._own[item.key] = version
         return _steps(old, item)
 
-    def bury(self, item: Item) -> list[Difference[Item]]:
+    def bury(self, item: Kept) -> list[Difference[Kept]]:
         """The server told us that this object is gone: whatever else still comes about it is
         older, since no uid is ever used twice."""
         held = self._objects.get(item.key)
-        self._buried.add(item.metadata.uid)
-        if held is None or held.metadata.uid != item.metadata.uid:
+        self._buried.add(item.uid)
+        if held is None or held.uid != item.uid:
             return []
         del self._writable()[item.key]
         self._own.pop(item.key, None)
         return [(held, None)]
 
-    def apply(self, event: Event[Item]) -> list[Difference[Item]]:
+    def apply(self, event: Event[Kept]) -> list[Difference[Kept]]:
         """Take one event, and say what changed by it: nothing if it is old news."""
         if not isinstance(event, Change):
             self._pass(event.resource_version, complete=isinstance(event, Bookmark))
             return []
-        key, version = event.object.key, version_of(event.object.metadata.resource_version)
+        key, version = event.object.key, version_of(event.object.resource_version)
         self._reach(version)
-        buried = event.object.metadata.uid in self._buried
+        buried = event.object.uid in self._buried
         if event.verb == "DELETED":
-            self._buried.discard(event.object.metadata.uid)
+            self._buried.discard(event.object.uid)
         if buried or version <= self._known(key):
             return []
         old = self._objects.get(key)
@@ -113,7 +114,7 @@ class Cache(Generic[Item]):
     def _known(self, key: Key) -> int:
         """The version up to which we know this object's fate."""
         held = self._objects.get(key)
-        seen = version_of(held.metadata.resource_version) if held else 0
+        seen = version_of(held.resource_version) if held else 0
         return max(self._floor, seen, self._tombstones.get(key, 0))
 
     def _pass(self, version: str, *, complete: bool) -> None:
@@ -128,24 +129,24 @@ class Cache(Generic[Item]):
         if self._own:
             self._own = {key: own for key, own in self._own.items() if own > self._latest}
 
-    def _writable(self) -> dict[Key, Item]:
+    def _writable(self) -> dict[Key, Kept]:
         if self._shared:
             self._objects, self._shared = dict(self._objects), False
         return self._objects
 
 
-def _differences(old: Mapping[Key, Item], new: Mapping[Key, Item]) -> list[Difference[Item]]:
+def _differences(old: Mapping[Key, Kept], new: Mapping[Key, Kept]) -> list[Difference[Kept]]:
     keys = dict.fromkeys([*old, *new])
     return [step for key in keys for step in _steps(old.get(key), new.get(key))]
 
 
-def _steps(old: Item | None, new: Item | None) -> list[Difference[Item]]:
+def _steps(old: Kept | None, new: Kept | None) -> list[Difference[Kept]]:
     """From one state of a key to the next. Another uid is another object: the old one went."""
     if old is None or new is None:
         return [] if old is new else [(old, new)]
-    if old.metadata.uid != new.metadata.uid:
+    if old.uid != new.uid:
         return [(old, None), (None, new)]
-    return [(old, new)] if old.metadata.resource_version != new.metadata.resource_version else []
+    return [(old, new)] if old.resource_version != new.resource_version else []
 
 
 def version_of(text: str) -> int:

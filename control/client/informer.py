@@ -9,39 +9,53 @@ The states, and what leads from one to the next:
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Generic
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, cast
+
+from typing_extensions import TypeVar
 
 from control.api.kinds import Kind
+from control.api.meta import Object
 from control.client.backoff import Backoff
-from control.client.cache import Cache, Difference, Item, Key
+from control.client.cache import Cache, Difference, Key
 from control.client.errors import ApiError, ClientError, UnreachableError
-from control.client.rest import Client
-from control.client.stream import Unreadable
+from control.client.held import Held
+from control.client.rest import Client, Listing, joined
+from control.client.stream import Change, Event, Unreadable
 
 logger = logging.getLogger(__name__)
 
-Callback = Callable[[Item | None, Item | None], None]
+_PAGE = 500  # objects that are asked for at once, as client-go does
+
+M = TypeVar("M", bound=Object, default=Object)
+Kept = TypeVar("Kept", bound=Held, default=M)
+_Seen = TypeVar("_Seen", bound=Held, default=Object)
+Callback = Callable[[_Seen | None, _Seen | None], None]
 
 
-class Informer(Generic[Item]):
+class Informer(Generic[M, Kept]):
     """Follows one collection. `run` it as a task; `synced` is set once the first list is in."""
 
     def __init__(
         self,
         client: Client,
-        kind: Kind[Item],
+        kind: Kind[M],
         namespace: str | None = None,
         *,
+        keep: Callable[[M], Kept] | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
         silence_seconds: float = 90,
         backoff: Backoff | None = None,
         on_recovery: Callable[[], None] = lambda: None,
     ) -> None:
-        """`silence_seconds`: after how long without a byte a watch is taken for dead. Servers
+        """`keep` says what to keep of each object, which is then all that subscribers see
+        (client-go's SetTransform); without it, all. An object on which it fails is left out.
+
+        `silence_seconds`: after how long without a byte a watch is taken for dead. Servers
         send bookmarks about once a minute. `on_recovery` is called when an outage ends."""
         self.kind = kind
+        self._keep = keep or cast(Callable[[M], Kept], _all)
         self.synced = asyncio.Event()
         self._client = client
         self._namespace = namespace
@@ -50,16 +64,17 @@ class Informer(Generic[Item]):
         self._silence = silence_seconds
         self._on_recovery = on_recovery
         self._backoff = backoff or Backoff()
-        self._cache: Cache[Item] = Cache()
+        self._cache: Cache[Kept] = Cache()
         self._listed = False
+        self._page_size = _PAGE
         self._failing = False
-        self._callbacks: list[Callback[Item]] = []
+        self._callbacks: list[Callback[Kept]] = []
 
-    def snapshot(self) -> Mapping[Key, Item]:
+    def snapshot(self) -> Mapping[Key, Kept]:
         """All objects by (namespace, name), as they are now; it never changes. Cheap to take."""
         return self._cache.snapshot()
 
-    def get(self, namespace: str | None, name: str) -> Item | None:
+    def get(self, namespace: str | None, name: str) -> Kept | None:
         """One object, as far as we know."""
         return self._cache.get((namespace or "", name))
 
@@ -68,7 +83,7 @@ class Informer(Generic[Item]):
         """The version of the collection that `snapshot` stands for."""
         return self._cache.resource_version
 
-    def subscribe(self, callback: Callback[Item]) -> Callable[[], None]:
+    def subscribe(self, callback: Callback[Kept]) -> Callable[[], None]:
         """Call `callback(old, new)` for every change, on the event loop, after the snapshot has
         it; at once as (None, object) for what is there already. Returns how to stop that."""
         self._callbacks.append(callback)
@@ -76,11 +91,11 @@ class Informer(Generic[Item]):
             self._call(callback, (None, item))
         return lambda: self._callbacks.remove(callback)
 
-    def learn(self, item: Item) -> None:
+    def learn(self, item: Kept) -> None:
         """Take the answer to our own write at once, before the watch brings it."""
         self._publish(self._cache.learn(item))
 
-    def bury(self, item: Item) -> None:
+    def bury(self, item: Kept) -> None:
         """Take it at once that an object, which we deleted, is gone."""
         self._publish(self._cache.bury(item))
 
@@ -112,13 +127,16 @@ class Informer(Generic[Item]):
             await asyncio.sleep(self._backoff.next())
 
     async def _list(self) -> None:
-        listing = await self._client.list(
-            self.kind, self._namespace, label_selector=self._labels, field_selector=self._fields
+        pages = self._client.pages(
+            self.kind,
+            self._namespace,
+            label_selector=self._labels,
+            field_selector=self._fields,
+            limit=self._page_size,
         )
-        for problem in listing.unreadable:
-            logger.error("list %s: left out: %s", self.kind.plural, problem)
-        changes = self._cache.replace(listing)
-        self._listed = True
+        self._page_size = 0  # for the next try, if the server forgets a version between two pages
+        changes = self._cache.replace(joined([self._kept_page(page) async for page in pages]))
+        self._listed, self._page_size = True, _PAGE
         self._publish(changes)
         self.synced.set()
 
@@ -136,14 +154,34 @@ class Informer(Generic[Item]):
             async for event in events:
                 if isinstance(event, Unreadable):
                     logger.error("watch %s: not understood: %s", self.kind.plural, event.problem)
-                self._publish(self._cache.apply(event))
+                self._publish(self._cache.apply(self._kept_event(event)))
 
-    def _publish(self, changes: list[Difference[Item]]) -> None:
+    def _kept_page(self, page: Listing[M]) -> Listing[Kept]:
+        for problem in page.unreadable:
+            logger.error("list %s: left out: %s", self.kind.plural, problem)
+        kept = (one for item in page.items for one in self._kept(item))
+        return Listing(tuple(kept), page.resource_version)
+
+    def _kept_event(self, event: Event[M]) -> Event[Kept]:
+        if not isinstance(event, Change):
+            return event
+        for one in self._kept(event.object):
+            return Change(event.verb, one)
+        return Unreadable(event.object.resource_version, "left out")
+
+    def _kept(self, item: M) -> Iterator[Kept]:
+        """What to keep of an object: one, or none."""
+        try:
+            yield self._keep(item)
+        except Exception:  # a defect that one object brings out must not blind us to the others
+            logger.exception("%s %s: left out", self.kind.name, "/".join(filter(None, item.key)))
+
+    def _publish(self, changes: list[Difference[Kept]]) -> None:
         for change in changes:
             for callback in list(self._callbacks):
                 self._call(callback, change)
 
-    def _call(self, callback: Callback[Item], change: Difference[Item]) -> None:
+    def _call(self, callback: Callback[Kept], change: Difference[Kept]) -> None:
         try:
             callback(*change)
         except Exception:  # one subscriber's defect must not blind the others
@@ -161,3 +199,7 @@ class Informer(Generic[Item]):
             logger.debug("watch %s: works again", self.kind.plural)
             self._failing = False
             self._on_recovery()
+
+
+def _all(item: Any) -> Any:
+    return item

@@ -1,7 +1,7 @@
 """The API client: one method a verb, typed by the rows of `control.api.kinds`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from control.api.base import encode
 from control.api.kinds import Kind, M
 from control.api.meta import Object
 from control.client.errors import ClientError
+from control.client.held import Kept
 from control.client.kubeconfig import ClientConfig, load
 from control.client.sender import Call, Sender, decoded
 from control.client.stream import Event, Lines, describe, parse_event, read_object
@@ -26,11 +27,11 @@ PATCH_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Listing(Generic[M]):
+class Listing(Generic[Kept]):
     """A collection as it was at `resource_version`; `unreadable` says which objects are left out
     because they do not fit our models."""
 
-    items: tuple[M, ...]
+    items: tuple[Kept, ...]
     resource_version: str
     unreadable: tuple[str, ...] = ()
 
@@ -76,19 +77,40 @@ class Client:
         field_selector: str | None = None,
     ) -> Listing[M]:
         """The objects of a namespace, or of all."""
-        query = _query(labelSelector=label_selector, fieldSelector=field_selector)
-        call = Call(f"list {kind.plural}", "GET", kind.path(namespace), query)
-        raw = decoded(call, await self._sender.send(call))
-        items, unreadable = [], []
-        for index, wire in enumerate(raw.get("items") or ()):
-            if index % 200 == 199:
-                await asyncio.sleep(0)  # a long list must not starve heartbeats
-            try:
-                items.append(read_object(kind, wire))
-            except ValidationError as err:
-                unreadable.append(describe(wire, err))
-        version = (raw.get("metadata") or {}).get("resourceVersion", "")
-        return Listing(tuple(items), version, tuple(unreadable))
+        pages = self.pages(
+            kind, namespace, label_selector=label_selector, field_selector=field_selector
+        )
+        return joined([page async for page in pages])
+
+    async def pages(
+        self,
+        kind: Kind[M],
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int = 0,
+    ) -> AsyncIterator[Listing[M]]:
+        """The same in pages of `limit` objects, all as of one version; 0 asks for one page.
+
+        Whoever keeps less than the objects need never hold all of them. Raises ApiError 410 when
+        the server has forgotten that version before the last page: begin again.
+        """
+        token: str | None = None
+        while True:
+            query = _query(
+                labelSelector=label_selector,
+                fieldSelector=field_selector,
+                limit=str(limit or ""),
+                **{"continue": token},
+            )
+            call = Call(f"list {kind.plural}", "GET", kind.path(namespace), query)
+            raw = decoded(call, await self._sender.send(call))
+            meta = raw.get("metadata") or {}
+            token = meta.get("continue")
+            yield await _page(kind, raw.pop("items", None) or [], meta.get("resourceVersion", ""))
+            if not token:
+                return
 
     @asynccontextmanager
     async def watch(
@@ -252,6 +274,31 @@ class Client:
             return read_object(kind, wire)
         except ValidationError as err:
             raise ClientError(f"{call.operation}: {describe(wire, err)}") from err
+
+
+def joined(pages: Iterable[Listing[Kept]]) -> Listing[Kept]:
+    """The collection whose pages these are."""
+    items: list[Kept] = []
+    unreadable: list[str] = []
+    version = ""
+    for page in pages:
+        items += page.items
+        unreadable += page.unreadable
+        version = page.resource_version
+    return Listing(tuple(items), version, tuple(unreadable))
+
+
+async def _page(kind: Kind[M], wires: list[dict[str, Any]], version: str) -> Listing[M]:
+    items: list[M] = []
+    unreadable = []
+    for index, wire in enumerate(wires):
+        if index % 200 == 199:
+            await asyncio.sleep(0)  # a long list must not starve heartbeats
+        try:
+            items.append(read_object(kind, wire))
+        except ValidationError as err:
+            unreadable.append(describe(wire, err))
+    return Listing(tuple(items), version, tuple(unreadable))
 
 
 async def _events(kind: Kind[M], response: aiohttp.ClientResponse) -> AsyncIterator[Event[M]]:

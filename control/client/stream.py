@@ -14,6 +14,7 @@ from control.api.base import decode
 from control.api.kinds import Kind, M
 from control.api.meta import Object, Status
 from control.client.errors import ApiError, ClientError
+from control.client.held import Kept
 
 Verb = Literal["ADDED", "MODIFIED", "DELETED"]
 
@@ -23,11 +24,11 @@ class MalformedStreamError(ClientError):
 
 
 @dataclass(frozen=True, slots=True)
-class Change(Generic[M]):
+class Change(Generic[Kept]):
     """An object as it is now, or as it last was when DELETED."""
 
     verb: Verb
-    object: M
+    object: Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Unreadable:
     problem: str
 
 
-Event = Change[M] | Bookmark | Unreadable
+Event = Change[Kept] | Bookmark | Unreadable
 
 
 class Lines:

@@ -10,9 +10,9 @@ from typing import Generic
 from control.api.kinds import Kind
 from control.api.meta import LabelSelector, Object, OwnerReference
 from control.api.selectors import SelectorError, from_model, selects
-from control.client.cache import Item, Key
+from control.client.cache import Key
 from control.controllers.actions import Patch
-from control.controllers.world import Table, World, controller_of, owner_reference
+from control.controllers.world import Item, Table, World, controller_of, owner_reference
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Generic
 
+from typing_extensions import TypeVar
+
 from control.api import kinds
 from control.api.kinds import Kind
 from control.api.meta import Object, OwnerReference
 from control.api.pod import Pod
-from control.client.cache import Item, Key
+from control.client.cache import Key
+
+Item = TypeVar("Item", bound=Object, default=Object)
 
 
 class Table(Generic[Item]):

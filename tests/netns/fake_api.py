@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from itertools import count
 from typing import Any
 
 from aiohttp import web
@@ -36,6 +37,8 @@ class FakeApi:
         self.expiring = 0
         self.events: list[dict[str, Any]] = []
         self.serving = False
+        self.pages: dict[str, tuple[int, list[dict[str, Any]]]] = {}
+        self.tokens = count(1)
 
     async def start(self) -> None:
         self.serving = True
@@ -76,11 +79,20 @@ class FakeApi:
                 return web.json_response({"kind": "Status", "code": 401}, status=401)
             if request.query.get("watch"):
                 return await self._watch(kind, request)
-            items = [wire for (one, *_), wire in self.objects.items() if one == kind]
-            meta = {"resourceVersion": str(self.version)}
-            return web.json_response({"kind": f"{kind}List", "metadata": meta, "items": items})
+            return self._list(kind, request.query)
 
         return handle
+
+    def _list(self, kind: str, query: Mapping[str, str]) -> web.Response:
+        """A page of the collection as it was when its first page was asked for."""
+        everything = [wire for (one, *_), wire in self.objects.items() if one == kind]
+        version, items = self.pages.pop(query.get("continue", ""), (self.version, everything))
+        limit = int(query.get("limit", 0)) or len(items)
+        meta = {"resourceVersion": str(version)}
+        if rest := items[limit:]:
+            meta["continue"] = f"{kind}-{next(self.tokens)}"
+            self.pages[meta["continue"]] = (version, rest)
+        return web.json_response({"kind": f"{kind}List", "metadata": meta, "items": items[:limit]})
 
     async def _event(self, request: web.Request) -> web.Response:
         wire = await request.json()

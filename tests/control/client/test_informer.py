@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import orjson
 import pytest
 from aiohttp import web
 
 from control.api import kinds
+from control.api.cluster import ConfigMap
 from control.client import Client, ClientConfig, Informer
 from control.client.backoff import Backoff
 from tests.control.cluster import until
@@ -23,9 +25,10 @@ def line(verb: str, item: dict) -> bytes:
     return orjson.dumps({"type": verb, "object": item}) + b"\n"
 
 
-def listing(version: int, *items: dict) -> web.Response:
-    body = {"kind": "ConfigMapList", "metadata": {"resourceVersion": str(version)}}
-    return web.json_response(body | {"items": list(items)})
+def listing(version: int, *items: dict, more: str = "") -> web.Response:
+    """A list, or a page of it if `more` names the next."""
+    meta = {"resourceVersion": str(version)} | ({"continue": more} if more else {})
+    return web.json_response({"kind": "ConfigMapList", "metadata": meta, "items": list(items)})
 
 
 class Script:
@@ -35,10 +38,12 @@ class Script:
         self.lists: list[web.StreamResponse | Callable[[], web.StreamResponse]] = []
         self.watches: list[tuple[bytes, ...]] = []
         self.resumed: list[str] = []
+        self.asked: list[dict[str, str]] = []
         self.hold = asyncio.Event()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if "watch" not in request.query:
+            self.asked.append(dict(request.query))
             step = self.lists.pop(0)
             return step() if callable(step) else step
         self.resumed.append(request.query["resourceVersion"])
@@ -225,3 +230,51 @@ async def test_very_long_lines_are_read(script):
     script.watches = [(line("ADDED", wire("a", 6, data={"x": "y" * 2_000_000})),)]
     async with served(script) as port, following(port) as informer:
         await until(lambda: names(informer) == "a")
+
+
+async def test_a_long_list_comes_in_pages(script):
+    script.lists = [listing(5, wire("a", 3), more="x"), listing(5, wire("b", 4))]
+    script.watches = [(line("ADDED", wire("c", 6)),)]
+    async with served(script) as port, following(port) as informer:
+        await until(lambda: names(informer) == "abc")
+        assert script.asked == [{"limit": "500"}, {"limit": "500", "continue": "x"}]
+        assert script.resumed[0] == "5"
+
+
+async def test_a_page_that_the_server_has_forgotten_means_all_at_once(script):
+    gone = web.json_response({"kind": "Status", "code": 410, "reason": "Expired"}, status=410)
+    script.lists = [listing(5, wire("a", 3), more="x"), gone, listing(9, wire("b", 8))]
+    async with served(script) as port, following(port) as informer:
+        await until(lambda: names(informer) == "b")
+        assert script.asked[2] == {}
+
+
+@dataclass(frozen=True)
+class Small:
+    """As little as an informer needs of an object."""
+
+    key: tuple[str, str]
+    uid: str
+    resource_version: str
+
+
+async def test_only_what_is_wanted_of_an_object_is_kept(script, caplog):
+    def small(item: ConfigMap) -> Small:
+        if item.data.get("bad"):
+            raise RuntimeError("mine")
+        return Small(item.key, item.uid, item.resource_version)
+
+    script.lists = [listing(5, wire("a", 3), wire("b", 4, data={"bad": "x"}))]
+    script.watches = [
+        (line("ADDED", wire("c", 6, data={"bad": "x"})), line("DELETED", wire("a", 7))),
+        (line("ADDED", wire("d", 8)), line("ADDED", wire("d", 8))),
+    ]
+    seen = []
+    async with served(script) as port, following(port, keep=small) as informer:
+        informer.subscribe(lambda old, new: seen.append((old, new)))
+        await until(lambda: informer.resource_version == "8")
+        assert informer.snapshot() == {("n", "d"): Small(("n", "d"), "d", "8")}
+        a, d = Small(("n", "a"), "a", "3"), Small(("n", "d"), "d", "8")
+        assert seen == [(None, a), (a, None), (None, d)]
+        assert "ConfigMap n/b: left out" in caplog.text
+        assert "ConfigMap n/c: left out" in caplog.text
