@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from sys import intern
 from typing import Generic, TypeVar
 
 from control.api import kinds
@@ -69,7 +70,8 @@ class Reader:
 
 
 def _kept(wire: Object, value: Value | None, complaints: Complaints) -> Kept[Value]:
-    return Kept(wire.key, wire.uid, wire.resource_version, value, tuple(complaints.lines))
+    key = intern(wire.key[0]), intern(wire.key[1])
+    return Kept(key, wire.uid, wire.resource_version, value, tuple(complaints.lines))
 
 
 class Feed:

@@ -78,6 +78,9 @@ class Service:
     health_check_port: int = 0
 
 
+NOBODY: frozenset[str] = frozenset()  # the hints of most endpoints; one for all
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A backend of one Service port; ``local`` means on this node.
@@ -90,8 +93,8 @@ class Endpoint:
     ready: bool = True
     serving: bool = True
     terminating: bool = False
-    zones: frozenset[str] = frozenset()
-    nodes: frozenset[str] = frozenset()
+    zones: frozenset[str] = NOBODY
+    nodes: frozenset[str] = NOBODY
 
 
 PortKey = tuple[str, Protocol]  # a Service port's name and protocol, as slices name it

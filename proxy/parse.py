@@ -6,13 +6,16 @@ neither its own good parts nor any other object. Addresses are parsed, never cop
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
+from sys import intern
 from typing import TypeVar
 
 from control.api.node import Node
-from control.api.service import EndpointSlice, ServicePort, SliceEndpoint, SlicePort
+from control.api.service import EndpointSlice, ForZone, ServicePort, SliceEndpoint, SlicePort
 from control.api.service import Service as ApiService
 from proxy.model import (
+    NOBODY,
     Address,
     Endpoint,
     Network,
@@ -95,7 +98,7 @@ def parse_slice(wire: EndpointSlice, node_name: str, complaints: Complaints) -> 
     )
     ports = dict(_kept(wire.ports, "ports", complaints, _slice_port))
     return Slice(
-        (wire.metadata.namespace or "", service),
+        (intern(wire.metadata.namespace or ""), intern(service)),
         {key: tuple(make(number) for make in endpoints) for key, number in ports.items()},
     )
 
@@ -158,7 +161,7 @@ def _number(value: int | None, what: str, *, least: int = 1) -> int:
 
 def _port(wire: ServicePort) -> Port:
     return Port(
-        name=wire.name,
+        name=intern(wire.name),
         protocol=Protocol(wire.protocol),
         number=_number(wire.port, "port"),
         node_port=_number(wire.node_port or 0, "nodePort", least=0),
@@ -166,7 +169,13 @@ def _port(wire: ServicePort) -> Port:
 
 
 def _slice_port(wire: SlicePort) -> tuple[PortKey, int]:
-    return (wire.name or "", Protocol(wire.protocol or "TCP")), _number(wire.port, "port")
+    return _port_key(wire.name or "", wire.protocol or "TCP"), _number(wire.port, "port")
+
+
+@lru_cache(maxsize=1024)
+def _port_key(name: str, protocol: str) -> PortKey:
+    """One value for all slices that name the same; raises ValueError."""
+    return name, Protocol(protocol)
 
 
 def _endpoint(wire: SliceEndpoint, version: int, node_name: str) -> Callable[[int], Endpoint]:
@@ -181,9 +190,19 @@ def _endpoint(wire: SliceEndpoint, version: int, node_name: str) -> Callable[[in
         ready=conditions.ready is not False,
         serving=conditions.serving is not False,
         terminating=conditions.terminating is True,
-        zones=frozenset(zone.name for zone in hints.for_zones) if hints else frozenset(),
-        nodes=frozenset(node.name for node in hints.for_nodes) if hints else frozenset(),
+        zones=_names(hints.for_zones) if hints else NOBODY,
+        nodes=_names(hints.for_nodes) if hints else NOBODY,
     )
+
+
+def _names(wanted: list[ForZone]) -> frozenset[str]:
+    """One value for all that have the same hints: there may be one for each endpoint."""
+    return _shared(frozenset(one.name for one in wanted))
+
+
+@lru_cache(maxsize=1024)
+def _shared(value: frozenset[str]) -> frozenset[str]:
+    return value
 
 
 def _endpoint_address(text: str, version: int) -> Address:

@@ -80,19 +80,25 @@ async def _from_store(
 ) -> Listing:
     """A page as of an old revision, which only the store remembers."""
     prefix = storage_prefix(call.info.kind, call.info.namespace)
-    # With a selector nobody knows how many keys a page takes.
-    count = limit if wanted.everything else 0
-    try:
-        page = await world.store.list(prefix, limit=count, after=start, revision=revision)
-    except Compacted as err:
-        raise errors.expired(_too_old(start, err)) from err
-    except Future as err:
-        raise errors.version_too_large(revision, err.current) from err
-    items = [stamp(record.key, record.value, record.revision) for record in page.records]
-    if page.more:
-        token = _make_token(items[-1].key, page.revision, call)
-        return Listing(call.info.kind, items, page.revision, token)
-    return _page(call, wanted.filter(items), limit, page.revision)
+    found: list[Item] = []
+    while True:  # a selector may leave little of what the store gives at once
+        try:
+            page = await world.store.list(prefix, limit=limit, after=start, revision=revision)
+        except Compacted as err:
+            raise errors.expired(_too_old(start, err)) from err
+        except Future as err:
+            raise errors.version_too_large(revision, err.current) from err
+        items = (stamp(record.key, record.value, record.revision) for record in page.records)
+        found += wanted.filter(items)
+        if not page.more or len(found) >= limit:
+            break
+        start, revision = page.records[-1].key, page.revision
+    if not page.more and (not limit or len(found) <= limit):
+        return Listing(call.info.kind, found, page.revision)
+    last = found[limit - 1].key if len(found) > limit else page.records[-1].key
+    return Listing(
+        call.info.kind, found[:limit], page.revision, _make_token(last, page.revision, call)
+    )
 
 
 def _too_old(start: str, err: Compacted) -> str:

@@ -75,6 +75,27 @@ async def test_pages_show_one_revision(api: Api):
     assert page["items"][-1]["data"] == {}
 
 
+async def test_pages_of_what_a_selector_leaves(api: Api):
+    """Most objects are not wanted; still each page is full, and each object in one of them."""
+    for number in range(12):
+        labels = {"app": "web"} if number % 5 in (0, 1) else {}
+        made = config_map(f"m{number:02}")
+        made["metadata"]["labels"] = labels
+        await api.make(MAPS, made)
+    for limit in (1, 2, 3, 5, 50):
+        query, sizes, found = f"{MAPS}?labelSelector=app%3Dweb&limit={limit}", [], []
+        token = ""
+        while True:
+            page = await api("GET", query + (f"&continue={token}" if token else ""))
+            sizes.append(len(page["items"]))
+            found += [item["metadata"]["name"] for item in page["items"]]
+            token = page["metadata"].get("continue")
+            if not token:
+                break
+        assert found == ["m00", "m01", "m05", "m06", "m10", "m11"]
+        assert set(sizes[:-1]) <= {limit}
+
+
 async def test_a_page_whose_history_is_gone_has_expired(api: Api):
     await fill(api, 3)
     token = (await api("GET", f"{MAPS}?limit=1"))["metadata"]["continue"]
