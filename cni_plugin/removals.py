@@ -1,59 +1,94 @@
 """Removals of links that are pending together, done together.
 
-The kernel waits for an RCU grace period, some 20 ms, each time links go away, however many they
-are; and no other link can change meanwhile. So whoever comes while a removal is under way joins
-the next one: the links are put into one group (IFLA_GROUP), and the group is removed at once.
+The kernel waits some 15 ms each time links go away, however many they are. So a few threads do
+the waiting, whoever comes while all of them wait joins the next removal, whose links are put into
+one group (IFLA_GROUP) that is removed at once, and who asked is told when the kernel says that
+the links are gone, not when it has finished waiting (see ``departures``).
 Measured with 50 at a time: over 1,000 ms one by one, under 100 ms so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
-from threading import Lock
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock, Thread
 
-from cni_plugin import uapi
+from cni_plugin import departures, uapi
 from cni_plugin.netlink import NetlinkError, pack
 from cni_plugin.space import Space
 
 # Link groups are a user's to number; nobody numbers theirs like this ("pwrm").
 _GROUP = 0x7077726D
 _ANY_LINK = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0)
+_WAITERS = 4
+
+
+@dataclass(slots=True)
+class _Removal:
+    """What somebody waits for; ``left`` are the links that nobody has seen leave."""
+
+    left: set[str]
+    done: Future[None] = field(default_factory=Future)
+
+    def gone(self, names: Sequence[str]) -> None:
+        self.left.difference_update(names)
+        if not self.left and not self.done.done():
+            self.done.set_result(None)
+
+    def failed(self, errors: dict[str, OSError]) -> None:
+        """Take what the kernel refused; what it did not refuse is gone."""
+        refused = [errors[name] for name in self.left if name in errors]
+        if refused and not self.done.done():
+            self.done.set_exception(refused[0])
+        self.gone([*self.left])
 
 
 class Removals:
-    """Removes links of one host; callable from any thread, like ``remove``."""
+    """Removes links of the host of this process; callable from any thread, like ``remove``."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._pending: list[tuple[Sequence[str], Future[None]]] = []
-        self._led = False
+        self._lock = Lock()  # of all that follows
+        self._pending: list[_Removal] = []
+        self._under_way: list[_Removal] = []
+        self._waiters = ThreadPoolExecutor(_WAITERS, thread_name_prefix="removal")
+        # it has nothing to finish, and nothing wakes it
+        Thread(target=self._listen, name="departures", daemon=True).start()
 
     def __call__(self, host: Space, names: Sequence[str]) -> None:
         """Remove links; those that are not there are fine. Raises OSError."""
-        done: Future[None] = Future()
+        del host  # busy with other questions; each removal has a socket of its own
+        removal = _Removal(set(names))
         with self._lock:
-            self._pending.append((names, done))
-            lead, self._led = not self._led, True
-        if lead:
-            self._lead(host)
-        done.result()
+            self._pending.append(removal)
+        self._waiters.submit(self._remove_pending)
+        removal.done.result()
 
-    def _lead(self, host: Space) -> None:
-        """Remove what is pending until nothing is: the others only wait."""
-        while True:
-            with self._lock:
-                batch, self._pending = self._pending, []
-                if not batch:
-                    self._led = False
-                    return
-            failed = remove_all(host, [name for names, _ in batch for name in names])
-            for names, done in batch:
-                errors = [failed[name] for name in names if name in failed]
-                if errors:
-                    done.set_exception(errors[0])
-                else:
-                    done.set_result(None)
+    def close(self) -> None:
+        """Wait for the kernel to finish."""
+        self._waiters.shutdown()
+
+    def _remove_pending(self) -> None:
+        with self._lock:
+            batch, self._pending = self._pending, []
+            self._under_way += batch
+        names = [name for removal in batch for name in removal.left]
+        try:
+            with Space() as host:
+                errors = remove_all(host, names)
+        except OSError as err:
+            errors = dict.fromkeys(names, err)
+        with self._lock:
+            for removal in batch:
+                removal.failed(errors)
+                self._under_way.remove(removal)
+
+    def _listen(self) -> None:
+        with departures.listen() as ear:
+            for name in departures.heard(ear):
+                with self._lock:
+                    for removal in self._under_way:
+                        removal.gone([name])
 
 
 def remove(host: Space, names: Sequence[str]) -> None:

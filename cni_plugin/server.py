@@ -83,6 +83,7 @@ class Server:
             if self._path.stat().st_ino == self._identity:
                 self._path.unlink()
         self._pool.shutdown()
+        self._remove.close()
 
     def accept_for_ever(self) -> None:
         """Give each connection to a thread."""
