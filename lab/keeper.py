@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 
 import setproctitle
@@ -80,7 +80,14 @@ def launch(
     said = report.wait()
     os.waitpid(starter, 0)
     if said != b"ok":
-        raise LaunchFailed(said.decode() or f"the lab's first process died: see {lab.logs}")
+        raise LaunchFailed(said.decode() or f"the lab's first process died: {_last_words(lab)}")
+
+
+def _last_words(lab: LabDir) -> str:
+    """The end of the keeper's log, which goes with the lab that could not be made."""
+    log = lab.log("lab", "keeper")
+    said = log.read_text(errors="replace").strip() if log.exists() else ""
+    return said.rpartition("\n")[2] or "it said nothing"
 
 
 def _start_keeper(lab: LabDir, report: _Gate, keep: Callable[[], None]) -> None:
@@ -113,7 +120,7 @@ def _keep(
     report: _Gate,
 ) -> None:
     """The keeper's life: wire the machines, report, then reap until it is killed."""
-    _detach(lab)
+    _detach(lab, keep={report.read, report.write, management.fileno()})
     setproctitle.setproctitle(f"podwire lab {lab.name}")
     os.dup2(management.fileno(), MANAGEMENT_FD)
     management.close()
@@ -136,12 +143,16 @@ def _keep(
             signal.pause()
 
 
-def _detach(lab: LabDir) -> None:
-    """Leave the terminal: output goes to the keeper's log."""
+def _detach(lab: LabDir, keep: Collection[int]) -> None:
+    """Leave the caller: output goes to the keeper's log, and of its open files only ``keep`` stay.
+
+    A pipe or a lock that `lab up` inherited would otherwise be held for as long as the lab runs.
+    """
     out = os.open(lab.log("lab", "keeper"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
     for fd, target in ((null, 0), (out, 1), (out, 2)):
         os.dup2(fd, target)
+    linux.close_files(keep={0, 1, 2, *keep})
     os.chdir("/")
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -1,6 +1,8 @@
 """What a machine is made of: the agent's system calls, with the lab's conveniences on top."""
 
 import os
+from collections.abc import Collection
+from itertools import pairwise
 from pathlib import Path
 
 from control.agent.shim import linux
@@ -21,7 +23,8 @@ from control.agent.shim.linux import (
 __all__ = [
     "CLONE_NEWIPC", "CLONE_NEWNET", "CLONE_NEWNS", "CLONE_NEWPID", "CLONE_NEWUTS",
     "MS_BIND", "MS_NODEV", "MS_NOEXEC", "MS_NOSUID", "MS_REC",
-    "bind", "isolate_mounts", "mount", "pivot_root", "setns", "start_time", "umount", "unshare",
+    "bind", "close_files", "isolate_mounts", "mount", "pivot_root", "setns", "start_time", "umount",
+    "unshare",
 ]  # fmt: skip
 
 MS_NODEV = 0x4
@@ -58,6 +61,13 @@ def pivot_root(new: str | Path) -> None:
     linux.pivot_root(".", ".")
     umount(".")
     os.chdir("/")
+
+
+def close_files(keep: Collection[int]) -> None:
+    """Close every open file of this process but ``keep``."""
+    for below, above in pairwise([-1, *sorted(keep), os.sysconf("SC_OPEN_MAX")]):
+        if below + 1 < above:  # Python 3.11 takes the empty range at 0 for everything
+            os.closerange(below + 1, above)
 
 
 def start_time(pid: int) -> str | None:

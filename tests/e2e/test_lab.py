@@ -73,6 +73,22 @@ def test_down_leaves_the_host_as_it_was(tmp_path):
     assert "nothing to remove" in podwire("lab", "down", "--name", name)
 
 
+def test_a_lab_holds_no_file_of_who_started_it():
+    name = f"f{os.getpid()}"
+    end, held = os.pipe()
+    try:
+        subprocess.run(
+            [PODWIRE, "lab", "up", "--name", name, "--nodes=1"],
+            pass_fds=[held], capture_output=True, check=True, timeout=240,
+        )  # fmt: skip
+        os.close(held)
+        os.set_blocking(end, False)
+        assert os.read(end, 1) == b"", "an inherited pipe was kept open"
+    finally:
+        os.close(end)
+        podwire("lab", "down", "--name", name)
+
+
 def test_down_after_kill_9_of_everything(tmp_path):
     before, name = host_state(), f"k{os.getpid()}"
     with made_lab(name, tmp_path, ("--nodes=2",)) as lab:
