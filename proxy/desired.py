@@ -11,6 +11,7 @@ from enum import Enum, IntEnum, auto
 from proxy.endpoints import ready_here, usable
 from proxy.model import (
     Address,
+    Balance,
     Endpoint,
     Family,
     Key,
@@ -65,6 +66,8 @@ class Frontend:
 class Forward:
     """What a packet to one frontend should meet.
 
+    A target stands among ``targets`` as often as its share of the connections is.
+
     ``inside`` are the targets for this node's own pods and processes where they differ from what
     others get: under externalTrafficPolicy Local they reach every endpoint, as though they had
     gone out to the load balancer and come back. A connection whose target is its own source is
@@ -78,14 +81,15 @@ class Forward:
     refusal: Refusal
     sources: tuple[Network, ...] | None
     affinity: int | None
+    balance: Balance = Balance.RANDOM
 
 
 @dataclass(frozen=True, slots=True)
 class Portal:
     """One port of one Service in one family, as this node serves it.
 
-    ``cluster`` and ``local`` are the pools of the two traffic policies; ``anywhere`` tells whether
-    any node has an endpoint.
+    ``cluster`` and ``local`` are the pools of the two traffic policies, as `proxy.endpoints` makes
+    them; ``anywhere`` tells whether any node has an endpoint.
     """
 
     service: Key
@@ -105,6 +109,7 @@ class Portal:
     local: tuple[Target, ...]
     anywhere: bool
     health_check_port: int = 0
+    balance: Balance = Balance.RANDOM
     ready_here: tuple[Address, ...] = ()  # for health checks alone, and empty where there are none
 
     @property
@@ -157,7 +162,7 @@ def _portal(
 ) -> Portal:
     family = family_of(cluster_ip)
     ours = [one for one in endpoints if one.target.address.version == family]
-    pools = usable(ours, node)
+    pools = usable(ours, node, service.weights)
     return Portal(
         service=service.key,
         port_name=port.name,
@@ -176,6 +181,7 @@ def _portal(
         local=pools.local,
         anywhere=pools.anywhere,
         health_check_port=service.health_check_port,
+        balance=service.balance,
         ready_here=ready_here(ours) if service.health_check_port else (),
     )
 
@@ -220,6 +226,7 @@ def _internal(portal: Portal, settings: Settings) -> Forward:
         refusal=_refusal(portal),
         sources=None,
         affinity=portal.affinity,
+        balance=portal.balance,
     )
 
 
@@ -233,6 +240,7 @@ def _external(portal: Portal, kind: Kind) -> Forward:
         refusal=_refusal(portal),
         sources=portal.sources if kind is Kind.LOAD_BALANCER else None,
         affinity=portal.affinity,
+        balance=portal.balance,
     )
 
 

@@ -4,18 +4,20 @@ The rules are those of upstream's CategorizeEndpoints: KEP-2086 (internalTraffic
 (terminating endpoints), KEP-2433 and KEP-4444 (topology hints, trafficDistribution).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from proxy.model import Address, Endpoint, NodeView, Target
+from proxy.model import Address, Endpoint, NodeView, Target, Weight
+from proxy.weights import receiving, shared_out
 
 
 @dataclass(frozen=True, slots=True)
 class Usable:
     """The two pools of a Service port.
 
-    ``cluster`` serves policy Cluster, ``local`` policy Local; ``anywhere`` tells whether any node
-    has a usable endpoint, which decides between rejecting and dropping.
+    ``cluster`` serves policy Cluster, ``local`` policy Local; a target stands there as often as its
+    share of the connections is (`proxy.weights`). ``anywhere`` tells whether any node has a usable
+    endpoint, which decides between rejecting and dropping.
     """
 
     cluster: tuple[Target, ...]
@@ -23,15 +25,18 @@ class Usable:
     anywhere: bool
 
 
-def usable(endpoints: Iterable[Endpoint], node: NodeView) -> Usable:
-    """Both pools, each falling back by itself to endpoints that terminate but still serve."""
+def usable(endpoints: Iterable[Endpoint], node: NodeView, weights: Sequence[Weight] = ()) -> Usable:
+    """Both pools, each falling back by itself to endpoints that terminate but still serve.
+
+    Who weighs nothing is passed over wherever another one would do, before hints are looked at.
+    """
     everyone = merged(endpoints)
-    ready = [one for one in everyone if one.ready]
+    ready = receiving([one for one in everyone if one.ready], weights)
     wanted = _preference(ready, node)
-    cluster = [one for one in ready if wanted(one)] or _leaving(everyone)
+    cluster = [one for one in ready if wanted(one)] or _leaving(everyone, weights)
     here = [one for one in everyone if one.local]
-    local = [one for one in here if one.ready] or _leaving(here)
-    return Usable(_targets(cluster), _targets(local), bool(cluster))
+    local = receiving([one for one in here if one.ready], weights) or _leaving(here, weights)
+    return Usable(shared_out(cluster, weights), shared_out(local, weights), bool(cluster))
 
 
 def ready_here(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
@@ -41,7 +46,7 @@ def ready_here(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
 
 def merged(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
     """Each target once: slices may overlap while endpoints move between them, and the best
-    state that any slice tells wins.
+    state that any slice tells wins, whichever slice came first.
     """
     best: dict[Target, Endpoint] = {}
     for one in endpoints:
@@ -51,12 +56,12 @@ def merged(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
     return list(best.values())
 
 
-def _rank(one: Endpoint) -> tuple[bool, bool, bool]:
-    return one.ready, one.serving, one.local
+def _rank(one: Endpoint) -> tuple[object, ...]:
+    return one.ready, one.serving, one.local, one.pod, sorted(one.zones), sorted(one.nodes)
 
 
-def _leaving(endpoints: list[Endpoint]) -> list[Endpoint]:
-    return [one for one in endpoints if one.serving and one.terminating]
+def _leaving(endpoints: list[Endpoint], weights: Sequence[Weight]) -> list[Endpoint]:
+    return receiving([one for one in endpoints if one.serving and one.terminating], weights)
 
 
 def _preference(ready: list[Endpoint], node: NodeView) -> Callable[[Endpoint], bool]:
@@ -66,8 +71,3 @@ def _preference(ready: list[Endpoint], node: NodeView) -> Callable[[Endpoint], b
     if all(one.zones for one in ready) and any(node.zone in one.zones for one in ready):
         return lambda one: node.zone in one.zones
     return lambda _: True
-
-
-def _targets(endpoints: Iterable[Endpoint]) -> tuple[Target, ...]:
-    """In one order whatever the slices' order, so that the same state is the same value."""
-    return tuple(sorted({one.target for one in endpoints}))

@@ -36,6 +36,13 @@ class Protocol(StrEnum):
     SCTP = "SCTP"
 
 
+class Balance(StrEnum):
+    """How a Service's connections find their endpoint."""
+
+    RANDOM = "random"
+    LEAST_CONNECTIONS = "least-connections"
+
+
 class Target(NamedTuple):
     """Where a connection can be sent."""
 
@@ -45,6 +52,13 @@ class Target(NamedTuple):
     def __str__(self) -> str:
         host = f"[{self.address}]" if self.address.version == 6 else self.address
         return f"{host}:{self.port}"
+
+
+class Weight(NamedTuple):
+    """What endpoints weigh whose Pod's name, or address, fits ``pattern``; ``*`` is any text."""
+
+    pattern: str
+    value: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +90,8 @@ class Service:
     internal_local: bool = False
     external_local: bool = False
     health_check_port: int = 0
+    weights: tuple[Weight, ...] = ()
+    balance: Balance = Balance.RANDOM
 
 
 NOBODY: frozenset[str] = frozenset()  # the hints of most endpoints; one for all
@@ -83,7 +99,7 @@ NOBODY: frozenset[str] = frozenset()  # the hints of most endpoints; one for all
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A backend of one Service port; ``local`` means on this node.
+    """A backend of one Service port; ``local`` means on this node, ``pod`` is its Pod's name.
 
     ``zones`` and ``nodes`` are the hints of whom it is meant for (KEP-2433, KEP-4444).
     """
@@ -95,6 +111,7 @@ class Endpoint:
     terminating: bool = False
     zones: frozenset[str] = NOBODY
     nodes: frozenset[str] = NOBODY
+    pod: str = ""
 
 
 PortKey = tuple[str, Protocol]  # a Service port's name and protocol, as slices name it

@@ -17,6 +17,7 @@ from control.api.service import Service as ApiService
 from proxy.model import (
     NOBODY,
     Address,
+    Balance,
     Endpoint,
     Network,
     NodeView,
@@ -26,12 +27,16 @@ from proxy.model import (
     Service,
     Slice,
     Target,
+    Weight,
 )
+from proxy.weights import ANNOTATION as WEIGHTS
+from proxy.weights import parse_rule, split_rules
 
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 SERVICE_LABEL = "kubernetes.io/service-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"
+BALANCE = "proxy.podwire.dev/balance"  # annotation: how connections find their endpoint
 AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
 DEFAULT_AFFINITY = 10800  # seconds; core/v1 ClientIPConfig
 _AFFINITY_LIMIT = 86400  # seconds; validation allows no more
@@ -81,6 +86,8 @@ def parse_service(wire: ApiService, complaints: Complaints, proxy_name: str = ""
         internal_local=spec.internal_traffic_policy == "Local",
         external_local=spec.external_traffic_policy == "Local" and _is_external(wire),
         health_check_port=_health_check_port(wire, complaints),
+        weights=_weights(wire, complaints),
+        balance=_balance(wire, complaints),
     )
 
 
@@ -183,7 +190,8 @@ def _endpoint(wire: SliceEndpoint, version: int, node_name: str) -> Callable[[in
     if not wire.addresses:
         raise ValueError("it has no address")
     address = _endpoint_address(wire.addresses[0], version)
-    conditions, hints = wire.conditions, wire.hints
+    conditions, hints, behind = wire.conditions, wire.hints, wire.target_ref
+    pod = behind.name or "" if behind and behind.kind == "Pod" else ""
     return lambda port: Endpoint(
         Target(address, port),
         local=bool(node_name) and wire.node_name == node_name,
@@ -192,6 +200,7 @@ def _endpoint(wire: SliceEndpoint, version: int, node_name: str) -> Callable[[in
         terminating=conditions.terminating is True,
         zones=_names(hints.for_zones) if hints else NOBODY,
         nodes=_names(hints.for_nodes) if hints else NOBODY,
+        pod=pod,
     )
 
 
@@ -257,3 +266,23 @@ def _health_check_port(wire: ApiService, complaints: Complaints) -> int:
     except ValueError as err:
         complaints.add("healthCheckNodePort", err)
         return 0
+
+
+def _weights(wire: ApiService, complaints: Complaints) -> tuple[Weight, ...]:
+    """The rules of the annotation that can be read; the others leave them as they are."""
+    try:
+        rules = split_rules(wire.metadata.annotations.get(WEIGHTS, ""))
+    except ValueError as err:
+        complaints.add(f"annotation {WEIGHTS}", err)
+        return ()
+    return tuple(_kept(rules, f"annotation {WEIGHTS}", complaints, parse_rule))
+
+
+def _balance(wire: ApiService, complaints: Complaints) -> Balance:
+    text = wire.metadata.annotations.get(BALANCE, Balance.RANDOM)
+    try:
+        return Balance(text)
+    except ValueError:
+        known = " or ".join(Balance)
+        complaints.add(f"annotation {BALANCE}", f"{text[:80]!r} is not {known}")
+        return Balance.RANDOM

@@ -4,6 +4,7 @@ A rule is its arguments without ``-A CHAIN``. What comes from an API object ente
 a parsed address, a number, a hash, or through `comment`.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -165,19 +166,29 @@ def _masquerade_internal(portal: Portal, settings: Settings) -> Iterator[str]:
 
 
 def _balance(portal: Portal, targets: tuple[Target, ...]) -> Iterator[str]:
-    """Affinity first, then equal chances: the n-th of m rules takes 1 in m - n + 1."""
-    named = [
-        (comment(f"{portal.name} -> {target}"), names.endpoint_chain(portal, target))
-        for target in targets
-    ]
+    """Affinity first, then chance: of what the rules before it left, each takes its target's share
+    of the shares that are left.
+    """
+    shares = Counter(targets)
+    named = {
+        target: (
+            comment(f"{portal.name} -> {target}"),
+            names.endpoint_chain(portal, target),
+        )
+        for target in shares
+    }
     if portal.affinity is not None:
         seconds = f"--rcheck --seconds {portal.affinity} --reap"
-        for text, chain in named:
+        for text, chain in named.values():
             yield f"{text} -m recent --name {chain} {seconds} -j {chain}"
-    for position, (text, chain) in enumerate(named):
-        left = len(named) - position
-        chance = f" -m statistic --mode random --probability {1 / left:.10f}" if left > 1 else ""
+    left = len(targets)
+    for target, (text, chain) in named.items():
+        odds = f"{shares[target] / left:.10f}"
+        chance = (
+            f" -m statistic --mode random --probability {odds}" if left > shares[target] else ""
+        )
         yield f"{text}{chance} -j {chain}"
+        left -= shares[target]
 
 
 def _enter_external(portal: Portal, settings: Settings) -> Iterator[str]:

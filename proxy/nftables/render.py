@@ -2,7 +2,8 @@
 
 A Service with N endpoints adds an element to `services`, which sends its packets to the chain
 `pick-N`, and N elements to the map `backends-N`, from which that chain takes an endpoint at random.
-So every Service with N endpoints shares one chain, and no rule is added when a Service is. Only
+So every Service with N endpoints shares one chain, and no rule is added when a Service is. Where
+endpoints have weights N is the sum of their shares, and an endpoint stands there for each. Only
 session affinity needs chains for each endpoint, because the kernel has to remember who went where.
 
 NodePorts have stores and chains of their own, prefixed ``port-``: their key has no address.
@@ -119,7 +120,8 @@ class Renderer:
         use: str = "",
     ) -> Pool:
         """``use`` keeps the two pools of one key apart in the maps."""
-        hairpins = tuple(Element(HAIRPIN, f"{one.address} . {one.address}") for one in targets)
+        addresses = dict.fromkeys(one.address for one in targets)
+        hairpins = tuple(Element(HAIRPIN, f"{one} . {one}") for one in addresses)
         if claim.forward.affinity is not None:
             pool = self._sticky(claim, targets, policy or "cluster")
         else:
@@ -127,7 +129,7 @@ class Renderer:
         return Pool(pool.chain, (*pool.objects, *hairpins))
 
     def _random(self, prefix: str, key: str, targets: tuple[Target, ...]) -> Pool:
-        """Equal chances, from a map that all Services with as many endpoints share."""
+        """A target's chance is its share, from a map that all Services with as many shares use."""
         count = len(targets)
         matched = self.port_key if prefix.startswith("port-") else self.address_key
         name, chain = f"{prefix}backends-{count}", f"{prefix}pick-{count}"
@@ -148,13 +150,12 @@ class Renderer:
         """The endpoint that this client had, else one at random, which is then remembered."""
         portal = claim.portal
         seconds = claim.forward.affinity
-        ends = [self._end(portal, one, f"{seconds}s") for one in targets]
-        names = [end.chain for end in ends]
-        had = (f"{self.ip} saddr @{name} goto {name}" for name in names)
-        choices = ", ".join(f"{place} : goto {name}" for place, name in enumerate(names))
-        pick = f"numgen random mod {len(names)} vmap {{ {choices} }}"
+        ends = {one: self._end(portal, one, f"{seconds}s") for one in targets}
+        had = (f"{self.ip} saddr @{end.chain} goto {end.chain}" for end in ends.values())
+        choices = (f"{place} : goto {ends[one].chain}" for place, one in enumerate(targets))
+        pick = f"numgen random mod {len(targets)} vmap {{ {', '.join(choices)} }}"
         chain = Chain(f"{policy}-{digest(portal.name + portal.protocol.lower())}", (*had, pick))
-        return Pool(chain.name, (*(part for end in ends for part in end.objects), chain))
+        return Pool(chain.name, (*(part for end in ends.values() for part in end.objects), chain))
 
     def _end(self, portal: Portal, target: Target, timeout: str) -> Pool:
         """One endpoint of a Service with affinity, and the set of its clients."""

@@ -11,7 +11,8 @@ node that has the pods A and B; C is on another node. Then come five sources:
 and the fate of each: the endpoints that may answer, each with * when it sees the node's address
 instead of the client's; or reject, drop, or - for a packet that is no Service's business.
 Endpoints are ready; ~ marks one that terminates but still serves, ! one that no longer serves, and
-? one that is not ready. @z1 and %n1 are its hints; this node is n1 in zone z1.
+? one that is not ready. @z1 and %n1 are its hints; this node is n1 in zone z1. =2 is the weight
+that the Service's annotation gives it, which is not upstream's but our own (docs/proxy.md).
 """
 
 from dataclasses import dataclass
@@ -95,6 +96,19 @@ from-nowhere       A B C          balancer         drop     drop     drop     dr
 from-outside,external A B C       balancer         drop     drop     drop     drop     AB
 from-outside,external C           balancer         drop     drop     drop     drop     drop
 from-pods,external A B C          balancer         ABC      A*BC     drop     ABC      drop
+-                  A=3 B C=2      cluster          ABC      A*BC     A*B*C*   ABC      A*B*C*
+-                  A=0 B C        cluster          BC       BC       B*C*     BC       B*C*
+-                  A=0            cluster          A        A*       A*       A        A*
+-                  A=0 B=0 C?     cluster          AB       A*B      A*B*     AB       A*B*
+-                  A=0 B~ C?      cluster          A        A*       A*       A        A*
+-                  A~=0 B~ C!     cluster          B        B        B*       B        B*
+-                  A@z1=0 B@z2 C@z2 cluster        BC       BC       B*C*     BC       B*C*
+-                  A@z1=4 B@z1 C@z2 cluster        AB       A*B      A*B*     AB       A*B*
+internal           A=0 B C        cluster          B        B        B*       B        B*
+internal           A=0 C          cluster          A        A*       A*       A        A*
+-                  A=9 B=0 C=3    nodeport         A*C*     A*C*     A*C*     A*C*     A*C*
+external           A=0 B=2 C=5    nodeport         BC       BC       B*C*     BC       B
+external           A=0 C          balancer         C        C        C*       C        A
 
 == masquerade-all
 -                  A B C          cluster          A*B*C*   A*B*C*   A*B*C*   A*B*C*   A*B*C*

@@ -17,6 +17,7 @@ from proxy.model import (
     Service,
     Slice,
     Target,
+    Weight,
 )
 from proxy.settings import Pods, Settings
 from proxy.state import Desired
@@ -128,6 +129,11 @@ class Case:
             sources=tuple(map(_network, ranges[0])) if ranges else None,
             internal_local="internal" in policies,
             external_local="external" in policies,
+            weights=tuple(
+                Weight(text[0], int(text.partition("=")[2]))
+                for text in self.row.endpoints
+                if "=" in text
+            ),
         )
 
     def slice(self) -> Slice:
@@ -147,6 +153,7 @@ class Case:
             terminating=bool(state & {"~", "!"}),
             zones=frozenset(hint[1:] for hint in hints if hint[0] == "@"),
             nodes=frozenset(hint[1:] for hint in hints if hint[0] == "%"),
+            pod=name,
         )
 
 

@@ -5,7 +5,18 @@ from ipaddress import ip_address, ip_network
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from proxy.model import Endpoint, Family, NodeView, Port, Protocol, Service, Slice, Target
+from proxy.model import (
+    Balance,
+    Endpoint,
+    Family,
+    NodeView,
+    Port,
+    Protocol,
+    Service,
+    Slice,
+    Target,
+    Weight,
+)
 from proxy.settings import Pods, Settings
 
 few = settings(max_examples=40, deadline=None)  # the machine may be busy: no test is timed
@@ -26,6 +37,10 @@ pod6 = st.integers(1, 9).map(lambda n: ip_address("fd00:10:244::") + n)
 keys = st.tuples(st.just("ns"), st.sampled_from(["a", "b"]))
 hints = st.frozensets(st.sampled_from(["z1", "z2", "n1", "n2"]), max_size=2)
 ranges = st.sampled_from([None, (), (ip_network("192.168.0.0/24"),), (ip_network("fd00:1::/64"),)])
+pods = st.sampled_from(["", "web-1", "web-2", "db-1"])
+rules = st.builds(
+    Weight, st.sampled_from(["web-*", "db-1", "*", "10.244.0.3"]), st.sampled_from([0, 1, 2, 6])
+)
 
 
 @st.composite
@@ -46,6 +61,8 @@ def services(draw: st.DrawFn, key: tuple[str, str]) -> Service:
         internal_local=draw(st.booleans()),
         external_local=draw(st.booleans()),
         health_check_port=draw(st.sampled_from([0, 31000])),
+        weights=tuple(draw(st.lists(rules, max_size=3))),
+        balance=draw(st.sampled_from(Balance)),
     )
 
 
@@ -60,6 +77,7 @@ def endpoints(draw: st.DrawFn, address: st.SearchStrategy) -> Endpoint:
         terminating=draw(st.booleans()),
         zones=draw(hints),
         nodes=draw(hints),
+        pod=draw(pods),
     )
 
 

@@ -21,9 +21,14 @@ from proxy.parse import (
 from tests.proxy.strategies import few
 
 
-def service(labels=None, status=None, **spec):
+def service(labels=None, status=None, annotations=None, **spec):
     spec = {"clusterIP": "10.96.0.1", "ports": [{"port": 80}], **spec}
-    meta = {"namespace": "ns", "name": "web", "labels": labels or {}}
+    meta = {
+        "namespace": "ns",
+        "name": "web",
+        "labels": labels or {},
+        "annotations": annotations or {},
+    }
     wire = ApiService.parse({"metadata": meta, "spec": spec, "status": status or {}})
     complaints = Complaints("Service ns/web")
     return wire, complaints
