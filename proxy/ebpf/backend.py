@@ -8,6 +8,7 @@ from proxy.claims import Claims, Step
 from proxy.ebpf.hooks import Hooks, remove_hooks
 from proxy.ebpf.table import Table
 from proxy.errors import KernelRefused
+from proxy.memory import give_back
 from proxy.model import NodeView
 from proxy.nft_events import Touch
 from proxy.settings import Settings
@@ -55,6 +56,7 @@ class EbpfBackend:
         everything = (Step(one, None, claim) for one, claim in self._claims.winners())
         places = (one for one in node.addresses if self._settings.is_node_port_address(one))
         hooks.load(self._table.advance(everything), places)
+        give_back()
 
     @property
     def is_blind(self) -> bool:

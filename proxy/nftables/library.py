@@ -4,8 +4,9 @@ import ctypes
 from functools import cached_property
 
 from proxy.errors import KernelRefused
+from proxy.memory import give_back
 
-_BIG = 500_000  # characters. Parsed, a big load takes some 80 MB, which glibc would keep
+_BIG = 500_000  # characters. Parsed, a big load takes some 80 MB
 
 
 class Library:
@@ -17,7 +18,7 @@ class Library:
         """One transaction; raises KernelRefused, and then nothing of it has happened."""
         failed = self._nft.nft_run_cmd_from_buffer(self._context, text.encode())
         if len(text) > _BIG:
-            ctypes.CDLL(None).malloc_trim(0)
+            give_back()
         if failed:
             said = self._nft.nft_ctx_get_error_buffer(self._context) or b""
             raise KernelRefused(f"nft: {said.decode(errors='replace').strip()[:500]}")
