@@ -24,9 +24,16 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.common import bar, seal  # noqa: E402
+
 REFERENCE = Path("/usr/lib/cni")
 SOCKET, DATA = "/run/podwire-bench/cni.sock", "/run/podwire-bench/networks"
-_BAR = 40
+_FOLDERS = (
+    "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && mount -t tmpfs tmpfs /var/lib &&"
+    " ip link set lo up"
+)
 _RANGES = {4: "10.1.0.0/16", 6: "fd00:1::/64"}
 
 
@@ -167,10 +174,9 @@ def report(scenario: Scenario) -> None:
         for item in SUBJECTS:
             wall = median(scenario.times[item.name, verb])
             cpu = sum(scenario.cpu[item.name, verb]) / len(scenario.cpu[item.name, verb])
-            bar = "█" * max(1, round(wall / longest * _BAR))
             print(
                 f"  {verb} {item.name:14} {wall:8.1f} ms  x{wall / peer:4.2f}"
-                f"  cpu {cpu:7.1f} ms  {bar}"
+                f"  cpu {cpu:7.1f} ms  {bar(wall, longest)}"
             )
 
 
@@ -191,25 +197,12 @@ def served() -> Iterator[int]:
         server.wait()
 
 
-def seal() -> None:
-    """Start again in network, mount and process namespaces of our own."""
-    if os.environ.get("PODWIRE_BENCH") == "sealed":
-        return
-    script = (
-        "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && mount -t tmpfs tmpfs /var/lib &&"
-        ' ip link set lo up && exec "$@"'
-    )
-    seal_argv = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    os.environ["PODWIRE_BENCH"] = "sealed"
-    os.execvp("unshare", [*seal_argv, "sh", "-c", script, "sh", sys.executable, *sys.argv])  # noqa: S606
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--parallel", type=int, default=50)
     options = parser.parse_args()
-    seal()
+    seal(_FOLDERS)
     for number in range(options.parallel):
         subprocess.run(["ip", "netns", "add", f"p{number}"], check=True)
     with served() as server:
