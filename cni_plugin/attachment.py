@@ -13,7 +13,7 @@ from cni_plugin.errors import (
     NotAsExpected,
     UnknownContainer,
 )
-from cni_plugin.firewall import Firewall
+from cni_plugin.firewall.host import Firewall
 from cni_plugin.ipam.local import data_dir
 from cni_plugin.ipam.source import Ipam
 from cni_plugin.ipam.store import lock_file
@@ -177,6 +177,6 @@ def _is_container(fd: int | None) -> bool:
     return fd is not None and netns.is_namespace(fd) and not netns.is_own(fd)
 
 
-def _alone(request: Request, world: World) -> AbstractContextManager[None]:
+def _alone(request: Request, world: World) -> AbstractContextManager[int]:
     """Let no other process or thread work at this attachment."""
     return held(lock_file(data_dir(request, world.root)), *request.attachment)

@@ -263,6 +263,7 @@ class NetConf(Bandwidth):
     conditions_v4: Annotated[tuple[StrictStr, ...], Field(alias="conditionsV4")] = ()
     conditions_v6: Annotated[tuple[StrictStr, ...], Field(alias="conditionsV6")] = ()
     external_set_mark_chain: StrictStr = ""
+    mark_masq_bit: Annotated[StrictInt | None, Field(ge=0, le=31)] = None
 
     # tuning
     sysctl: dict[StrictStr, StrictStr] = {}

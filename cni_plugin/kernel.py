@@ -15,7 +15,7 @@ from typing import Any
 from cni_plugin import ops, uapi
 from cni_plugin.conntrack import forget_udp
 from cni_plugin.errors import InvalidConfiguration, KernelRefused, TryAgainLater, UnsupportedField
-from cni_plugin.firewall import Firewall
+from cni_plugin.firewall.host import Firewall
 from cni_plugin.netlink import Attributes, NetlinkError, Value, pack
 from cni_plugin.ops import Op, Side
 from cni_plugin.shaping import limit_rate, redirect_ingress
@@ -68,7 +68,7 @@ class Kernel:
             elif isinstance(op, ops.CreateIfb):
                 self._spaces[Side.HOST].remove_link(op.name)
             elif isinstance(op, ops.Claim):
-                self._firewall.release(op.rules.owner)
+                self._firewall.release(op.wanted.owner)
 
     def _index(self, side: Side, name: str) -> int:
         """The index of a link that must be there; it stays while the plan runs."""
@@ -247,7 +247,7 @@ class Kernel:
         redirect_ingress(self._index(Side.HOST, op.name), self._index(Side.HOST, op.to))
 
     def _claim(self, op: ops.Claim) -> None:
-        self._firewall.claim(op.rules)
+        self._firewall.claim(op.wanted)
 
 
 def _mac(text: str) -> bytes:

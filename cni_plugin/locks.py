@@ -21,14 +21,17 @@ _POSITIONS = 1 << 62
 
 
 @contextmanager
-def held(path: Path, *key: str) -> Iterator[None]:
-    """Wait for the lock of a key in the file ``path``, and hold it for the block."""
+def held(path: Path, *key: str) -> Iterator[int]:
+    """Wait for the lock of a key in the file ``path``, and hold it for the block.
+
+    Whoever inherits the descriptor holds the lock too, until all of them have closed it.
+    """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _position(key), 1, 0)
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, wanted)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from cni_plugin.firewall.wanted import Wanted
 from cni_plugin.result import Address, Cidr, Route
-from cni_plugin.rules import Rules
 
 
 class Side(Enum):
@@ -178,7 +178,7 @@ class RedirectIngress:
 class Claim:
     """Add an attachment's firewall rules."""
 
-    rules: Rules
+    wanted: Wanted
 
 
 Op = (

@@ -8,11 +8,11 @@ from dataclasses import replace
 from cni_plugin import names, ops
 from cni_plugin.config import Bandwidth, NetConf
 from cni_plugin.errors import InvalidConfiguration
+from cni_plugin.firewall.wanted import Wanted, wanted_of
 from cni_plugin.ops import Op, Side
 from cni_plugin.plan.wiring import Plan
 from cni_plugin.request import Request
 from cni_plugin.result import Dns, Interface
-from cni_plugin.rules import Rules, rules_of
 
 _MAX_BURST = 8 << 32  # bits: the kernel counts bytes in 32 bits
 
@@ -35,11 +35,11 @@ def plan_extras(request: Request, wired: Plan) -> Plan:
     return replace(wired, ops=steps, result=replace(result, dns=_dns(conf, result.dns)))
 
 
-def expected_rules(request: Request, wired: Plan) -> Rules:
+def expected_rules(request: Request, wired: Plan) -> Wanted:
     """The firewall rules that an attachment has to have."""
     wired_by_us = request.conf.wiring != "chained"
     owner = names.owner(*request.attachment, wired=wired_by_us)
-    return rules_of(owner, request.conf, wired.ips, wired.bridge)
+    return wanted_of(owner, request.conf, wired.ips, wired.bridge)
 
 
 def _dns(conf: NetConf, dns: Dns) -> Dns:
@@ -48,10 +48,10 @@ def _dns(conf: NetConf, dns: Dns) -> Dns:
 
 
 def _rules(request: Request, wired: Plan) -> Iterator[Op]:
-    rules = expected_rules(request, wired)
-    if not rules:
+    wanted = expected_rules(request, wired)
+    if not wanted:
         return
-    yield ops.Claim(rules)
+    yield ops.Claim(wanted)
     ports = request.conf.runtime_config.port_mappings
     way = wired.bridge or wired.host
     if ports and request.conf.snat and way and any(item.address.version == 4 for item in wired.ips):

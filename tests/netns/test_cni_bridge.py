@@ -242,7 +242,7 @@ def test_nobody_sends_as_somebody_else(node, pod):
 
 
 @pytest.mark.parametrize("options", [{"vlan": 5}, {"vlanTrunk": [{"id": 5}]},
-                                     {"ipMasqBackend": "iptables", "ipMasq": True}])  # fmt: skip
+                                     {"ipMasqBackend": "ipchains", "ipMasq": True}])  # fmt: skip
 def test_what_is_not_supported_is_said(node, pod, options):
     assert node.call("ADD", pod(), node.conf(**options)).document["code"] == 2
     assert node.reservations() == {}

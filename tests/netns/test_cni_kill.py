@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from cni_plugin import nft, shaping
+from cni_plugin import shaping
 from cni_plugin.__main__ import main
+from cni_plugin.firewall import iptables, nft
 from cni_plugin.netlink import Socket
 from cni_plugin.netns import entered
 from cni_plugin.space import Space as PluginSpace
@@ -23,6 +24,7 @@ from tests.netns.conftest import Space
 
 # all that changes the kernel or a file
 OPERATIONS = [
+    (iptables, "run"),
     (Socket, "change"), (PluginSpace, "write_sysctl"), (nft, "run"),
     (shaping, "limit_rate"), (shaping, "redirect_ingress"),
     (Path, "rename"), (Path, "symlink_to"), (Path, "unlink"), (Path, "mkdir"),

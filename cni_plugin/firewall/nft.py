@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from cni_plugin.errors import KernelRefused, UnsupportedField
-from cni_plugin.rules import SKELETON, TABLE, Element, Rules, script
+from cni_plugin.firewall.nft_rules import SKELETON, TABLE, Element, Rules, script
 
 _JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
 _FAMILY, _NAME = TABLE.split()
@@ -32,6 +32,18 @@ class NftError(Exception):
     def taken(self) -> bool:
         """Whether an element's key is there already."""
         return "File exists" in str(self)
+
+
+@cache
+def usable() -> bool:
+    """Whether this host has libnftables, and a kernel that it can talk to."""
+    try:
+        run(f"list table {TABLE}")
+    except NftError as err:
+        return err.absent
+    except UnsupportedField:
+        return False
+    return True
 
 
 def add(rules: Rules) -> None:

@@ -3,25 +3,24 @@
 All of it is one table of fixed rules, whose maps and sets hold what differs: a packet costs the
 same however many containers there are, and an attachment is a few elements, each with its owner
 as comment, so that DEL and GC find them without knowing what they were.
-Source: nft(8); the reference's portmap, firewall and ipMasq (containernetworking/plugins).
+Source: nft(8).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from cni_plugin.config import NetConf, PortMapping
-from cni_plugin.errors import InvalidConfiguration, UnsupportedField
-from cni_plugin.names import is_plain, short_digest
-from cni_plugin.result import Cidr, IPConfig
+from cni_plugin.firewall.wanted import MULTICAST, Port, Wall, Wanted, claim
+from cni_plugin.names import short_digest
+from cni_plugin.result import Cidr
 
 TABLE = "inet podwire_cni"
-PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 _FAMILY = {4: "ip", 6: "ip6"}
-_MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
-_LOOPBACK_NET, _EVERYTHING = "127.0.0.0/8", {4: "0.0.0.0/0", 6: "::/0"}
+_TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
+_PORT_MAP = re.compile(r"(on|port)_([46])_?(\w*)")
 
 # port_*: where a port of the host leads; on_*: the same for one of the host's addresses.
 # hairpin_*: from whom to whom a mapped connection needs the host as its source.
@@ -74,10 +73,19 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain that elements lead to; the same rules each time, whoever writes them."""
+    """A chain that elements, or a hook, lead to; the same rules each time, whoever writes them."""
 
     name: str
     rules: tuple[str, ...]
+    hook: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A map that the skeleton has not."""
+
+    name: str
+    type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,30 +93,38 @@ class Rules:
     """What one attachment adds to the table."""
 
     owner: str
+    maps: tuple[Map, ...] = ()
     chains: tuple[Chain, ...] = ()
     elements: tuple[Element, ...] = ()
 
-    def __bool__(self) -> bool:
-        return bool(self.elements)
 
-
-def rules_of(owner: str, conf: NetConf, ips: tuple[IPConfig, ...], bridge: str) -> Rules:
-    """The rules of an attachment with the addresses ``ips``, behind ``bridge`` if there is one."""
-    _check_backend(conf)
-    parts = [
-        *(_masquerade(item.address) for item in ips if conf.ip_masq),
-        *(_wall(item.address, conf.ingress_policy, bridge) for item in ips),
-    ]
-    chains = dict.fromkeys(chain for chain, _ in parts if chain is not None)
-    elements = [element for _, element in parts if element is not None]
-    return Rules(owner, tuple(chains), (*elements, *_ports(conf, ips)))
+def rules_of(wanted: Wanted) -> Rules:
+    """What an attachment adds to the table."""
+    parts = [*map(_masquerade, wanted.masquerade), *map(_wall, wanted.walls)]
+    groups = {
+        (port.version, port.condition_digest): port for port in wanted.ports if port.conditions
+    }
+    chains = dict.fromkeys(
+        [*(chain for chain, _ in parts), *(c for port in groups.values() for c in _group(port))]
+    )
+    elements = (
+        *(element for _, element in parts),
+        *map(_port, wanted.ports),
+        *(
+            Element(f"hairpin_{item.target.version}", f"{item.source} . {item.target}")
+            for item in wanted.hairpins
+        ),
+    )
+    maps = tuple(item for port in groups.values() for item in _maps(port))
+    return Rules(wanted.owner, maps, tuple(chains), elements)
 
 
 def script(rules: Rules) -> str:
     """The transaction that adds rules; it fails when a key is taken."""
-    lines = []
+    lines = [f"add map {TABLE} {item.name} {{ type {item.type}; }}" for item in rules.maps]
     for chain in rules.chains:
-        lines += [f"add chain {TABLE} {chain.name}", f"flush chain {TABLE} {chain.name}"]
+        hook = f" {{ {chain.hook} }}" if chain.hook else ""
+        lines += [f"add chain {TABLE} {chain.name}{hook}", f"flush chain {TABLE} {chain.name}"]
         lines += [f"add rule {TABLE} {chain.name} {rule}" for rule in chain.rules]
     for item in rules.elements:
         value = f" : {item.value}" if item.value else ""
@@ -117,12 +133,14 @@ def script(rules: Rules) -> str:
     return "\n".join(lines)
 
 
-def _check_backend(conf: NetConf) -> None:
-    for name, backend in (("ipMasqBackend", conf.ip_masq_backend), ("backend", conf.backend)):
-        if backend not in {"", "nftables"}:
-            raise UnsupportedField(f"{name} {backend!r} is not supported", "supported: nftables")
-    if conf.conditions_v4 or conf.conditions_v6 or conf.external_set_mark_chain:
-        raise UnsupportedField("conditionsV4, conditionsV6 and externalSetMarkChain need iptables")
+def claim_of(element: Element) -> str:
+    """The claim to a port that an element is; empty when it is something else."""
+    into = _PORT_MAP.fullmatch(element.into)
+    if into is None:
+        return ""
+    *on, protocol, number = element.key.split(" . ")
+    where = ip_address(on[0]) if on else None
+    return claim(int(into[2]), protocol, int(number), where, into[3])
 
 
 def _masquerade(address: Cidr) -> tuple[Chain, Element]:
@@ -131,60 +149,49 @@ def _masquerade(address: Cidr) -> tuple[Chain, Element]:
     name = f"outside_{network.network_address.packed.hex()}_{network.prefixlen}"
     rules = (
         f"{_FAMILY[version]} daddr {network} return",
-        f"{_FAMILY[version]} daddr {_MULTICAST[version]} return",
+        f"{_FAMILY[version]} daddr {MULTICAST[version]} return",
         "masquerade",
     )
     return Chain(name, rules), Element(f"masquerade_{version}", str(address.ip), f"jump {name}")
 
 
-def _wall(address: Cidr, policy: str, bridge: str) -> tuple[Chain | None, Element | None]:
+def _wall(wall: Wall) -> tuple[Chain, Element]:
     """Keep out what comes from other bridges; ``isolated``, what comes from this one too."""
-    if policy == "open":
-        return None, None
-    if not bridge or not is_plain(bridge):
-        raise UnsupportedField(f"ingressPolicy {policy} needs a bridge, not {bridge!r}")
-    name = f"wall_{policy.replace('-', '_')}_{short_digest(bridge)}"
-    own = () if policy == "isolated" else (f'iifname "{bridge}" return',)
+    policy = "isolated" if wall.isolated else "same_bridge"
+    name = f"wall_{policy}_{short_digest(wall.bridge)}"
+    own = () if wall.isolated else (f'iifname "{wall.bridge}" return',)
     chain = Chain(name, (*own, 'meta iifkind "bridge" drop'))
-    return chain, Element(f"walled_{address.version}", str(address.ip), f"jump {name}")
+    address = wall.address
+    return chain, Element(f"walled_{address.version}", str(address), f"jump {name}")
 
 
-def _ports(conf: NetConf, ips: tuple[IPConfig, ...]) -> Iterator[Element]:
-    mappings = conf.runtime_config.port_mappings
-    for item in ips:
-        version, mapped = item.address.version, False
-        for mapping in mappings:
-            element = _port(mapping, item.address)
-            if element is not None:
-                mapped = True
-                yield element
-        if mapped and conf.snat:
-            for source in _hairpin_sources(conf, item.address):
-                yield Element(f"hairpin_{version}", f"{source} . {item.address.ip}")
+def _port(port: Port) -> Element:
+    suffix = f"_{port.condition_digest}" if port.conditions else ""
+    key, target = f"{port.protocol} . {port.number}", f"{port.target} . {port.target_port}"
+    if port.on is None:
+        return Element(f"port_{port.version}{suffix}", key, target)
+    return Element(f"on_{port.version}{suffix}", f"{port.on} . {key}", target)
 
 
-def _port(mapping: PortMapping, address: Cidr) -> Element | None:
-    """The element of a mapping; None when it is for the other IP version."""
-    version, protocol = address.version, mapping.protocol.lower()
-    if protocol not in PROTOCOLS:
-        raise InvalidConfiguration(f"portMappings: protocol {mapping.protocol!r} is not known")
-    target = f"{address.ip} . {mapping.container_port}"
-    try:
-        on = ip_address(mapping.host_ip) if mapping.host_ip else None
-    except ValueError as err:
-        raise InvalidConfiguration(f"portMappings: hostIP {mapping.host_ip!r}") from err
-    if on is not None and on.version != version:
-        return None
-    if on is None or on.is_unspecified:
-        return Element(f"port_{version}", f"{protocol} . {mapping.host_port}", target)
-    return Element(f"on_{version}", f"{on} . {protocol} . {mapping.host_port}", target)
+def _maps(port: Port) -> Iterator[Map]:
+    """The maps of the ports with one set of conditions."""
+    address, suffix = _TYPE[port.version], f"{port.version}_{port.condition_digest}"
+    value = f"{address} . inet_service"
+    yield Map(f"port_{suffix}", f"inet_proto . inet_service : {value}")
+    yield Map(f"on_{suffix}", f"{address} . inet_proto . inet_service : {value}")
 
 
-def _hairpin_sources(conf: NetConf, address: Cidr) -> Iterator[str]:
-    """Whose answers would not come back through the host: neighbours, and the host's loopback."""
-    if conf.masq_all:
-        yield _EVERYTHING[address.version]
-        return
-    yield str(address.network)
-    if address.version == 4:
-        yield _LOOPBACK_NET
+def _group(port: Port) -> Iterator[Chain]:
+    """The chains that look into those maps, before the ports without conditions are asked.
+
+    They hang on hooks of their own: a jump to them could not be added twice without harm.
+    """
+    family, suffix = _FAMILY[port.version], f"{port.version}_{port.condition_digest}"
+    only_if = f"meta nfproto ipv{port.version} {' '.join(port.conditions)} fib daddr type local"
+    rules = (
+        f"{only_if} dnat {family} to {family} daddr . meta l4proto . th dport map @on_{suffix}",
+        f"{only_if} dnat {family} to meta l4proto . th dport map @port_{suffix}",
+    )
+    for hook in ("prerouting", "output"):
+        name = f"{hook}_{suffix}"
+        yield Chain(name, rules, f"type nat hook {hook} priority -101;")

@@ -1,0 +1,147 @@
+"""The iptables commands of one IP version, in whichever of its two flavors they are.
+
+Source: iptables-restore(8), iptables-save(8), xtables-nft(8); the chains of iptables-nft are the
+kernel's own (include/uapi/linux/netfilter/nf_tables.h), those of iptables-legacy a table's
+entries (include/uapi/linux/netfilter_ipv4/ip_tables.h).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import socket
+import struct
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cni_plugin.errors import KernelRefused, TryAgainLater, UnsupportedField
+from cni_plugin.firewall.iptables_rules import FILTER, FIXED_CHAINS, NAT, PREFIX, Saved, parse
+from cni_plugin.netlink import NetlinkError, Socket, pack
+
+# nothing said: whichever the command of the plain name is
+Flavor = Literal["", "nft", "legacy"]
+_PATIENCE = "10"  # seconds for another program to give the xtables lock back
+_LOCKED = 4  # the exit code for that, and for much else (RESOURCE_PROBLEM)
+_ADMIN_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"  # a runtime's PATH may lack them
+_COMMAND = {4: "iptables", 6: "ip6tables"}
+_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+_NETLINK_NETFILTER = 12
+_NFT_MSG_GETCHAIN = 10 << 8 | 4  # NFNL_SUBSYS_NFTABLES
+_NFGENMSG = struct.Struct("!BBH")
+_NFTA_CHAIN_TABLE, _NFTA_CHAIN_NAME = 1, 3
+
+_LEVEL = {4: socket.IPPROTO_IP, 6: socket.IPPROTO_IPV6}
+_NAMES = {4: "ip_tables_names", 6: "ip6_tables_names"}
+_GET_INFO, _GET_ENTRIES = 64, 65  # IPT_SO_*, and the same for IP6T_SO_*
+_INFO = struct.Struct("32s13I")  # struct ipt_getinfo: its last number is the entries' size
+_ENTRIES = struct.Struct("32sI4x")  # struct ipt_get_entries, aligned for what follows
+
+
+class Failed(KernelRefused):
+    """iptables did not do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """The commands of one IP version and flavor; ``lock`` is kept open by what they start.
+
+    So a command that outlives a plugin that was killed still holds the lock.
+    """
+
+    version: int
+    flavor: Flavor
+    lock: int
+
+    def save(self) -> Saved:
+        """What there is of ours; raises Failed."""
+        return parse(self._run("save", ""))
+
+    def restore(self, transaction: str) -> None:
+        """Do a transaction, of all of which or nothing is done in each table; raises Failed."""
+        if transaction:
+            self._run("restore", transaction, "--noflush", "-w", _PATIENCE)
+
+    def _run(self, verb: str, text: str, *options: str) -> str:
+        return run([self._command(verb), *options], text, self.lock)
+
+    def _command(self, verb: str) -> str:
+        plain = f"{_COMMAND[self.version]}-{verb}"
+        path = f"{os.environ.get('PATH', '')}:{_ADMIN_FOLDERS}"
+        special = f"{_COMMAND[self.version]}-{self.flavor}-{verb}" if self.flavor else plain
+        found = shutil.which(special, path=path) or shutil.which(plain, path=path)
+        if found is None:
+            raise UnsupportedField(f"this host has no {plain}", "install iptables")
+        return found
+
+
+def run(argv: list[str], text: str, lock: int) -> str:
+    """Run a command with ``text`` as its input; returns what it prints."""
+    done = subprocess.run(
+        argv, input=text, capture_output=True, text=True, check=False, pass_fds=(lock,)
+    )
+    said = done.stderr.strip()
+    if done.returncode == _LOCKED and "xtables lock" in said:
+        raise TryAgainLater(f"{argv[0]}: another program holds the xtables lock", said)
+    if done.returncode:
+        raise Failed(f"{argv[0]} refused the attachment's rules", f"{said}; in {text!r}")
+    return done.stdout
+
+
+def flavors_with_ours(version: int) -> list[Flavor]:
+    """Which flavors' tables hold chains of ours, asked of the kernel itself: in 0.1 ms."""
+    found: list[Flavor] = []
+    if _nft_has_ours(version):
+        found.append("nft")
+    if _legacy_has_ours(version):
+        found.append("legacy")
+    return found
+
+
+def _nft_has_ours(version: int) -> bool:
+    with Socket(protocol=_NETLINK_NETFILTER) as kernel:
+        return any(_has_chain(kernel, version, table, name) for table, name in FIXED_CHAINS)
+
+
+def _has_chain(kernel: Socket, version: int, table: str, name: str) -> bool:
+    head = _NFGENMSG.pack(_FAMILY[version], 0, 0)
+    wanted = {_NFTA_CHAIN_TABLE: table, _NFTA_CHAIN_NAME: name}
+    try:
+        return kernel.get(_NFT_MSG_GETCHAIN, head + pack(wanted)) is not None
+    except NetlinkError:  # a kernel without nf_tables, which holds none
+        return False
+
+
+def _legacy_has_ours(version: int) -> bool:
+    """Asks only for tables that are there: to ask for another would make it."""
+    try:
+        names = Path("/proc/thread-self/net", _NAMES[version]).read_text().split()
+    except OSError:  # a kernel without ip_tables, or that has never loaded it
+        return False
+    tables = [table for table in (NAT, FILTER) if table in names]
+    if not tables:
+        return False
+    with socket.socket(_FAMILY[version], socket.SOCK_RAW, socket.IPPROTO_RAW) as kernel:
+        return any(PREFIX.encode() in _entries(kernel, version, table) for table in tables)
+
+
+def _entries(kernel: socket.socket, version: int, table: str) -> bytes:
+    """A table as the kernel keeps it; chains' names stand in it as they are."""
+    name = table.encode()
+    info = _asked(kernel, version, _GET_INFO, _INFO.pack(name, *[0] * 13))
+    size = _INFO.unpack(info)[-1]
+    return _asked(kernel, version, _GET_ENTRIES, _ENTRIES.pack(name, size) + bytes(size))
+
+
+def _asked(kernel: socket.socket, version: int, option: int, question: bytes) -> bytes:
+    """getsockopt(2) with a question in the buffer, which Python's own cannot have."""
+    answer = ctypes.create_string_buffer(question, len(question))
+    size = ctypes.c_uint(len(question))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.getsockopt(kernel.fileno(), _LEVEL[version], option, answer, ctypes.byref(size)):
+        code = ctypes.get_errno()
+        raise KernelRefused(f"the kernel does not show its iptables: {os.strerror(code)}")
+    return answer.raw

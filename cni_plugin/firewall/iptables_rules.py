@@ -1,0 +1,307 @@
+"""Masquerade, port mappings and ingress policy as iptables rules, and back from them; pure.
+
+Fixed chains hold a rule for each attachment, or each of its ports; every rule names its owner in
+a comment, so that DEL and GC find it without knowing what it was. A mapped port has a chain that
+is called after it, because there can be only one of a name: what makes it claims the port.
+
+    nat     PREROUTING, OUTPUT ─► PODWIRE-PORTS ─► PODWIRE-tcp-8080 ─► mark, DNAT
+            POSTROUTING ────────► PODWIRE-OUT: MASQUERADE what is marked, or leaves its subnet
+    filter  FORWARD ─► PODWIRE-WALLS ─► PODWIRE-BRIDGES: DROP
+            INPUT ───► PODWIRE-IN: loopback addresses are the host's own
+
+Source: iptables(8), iptables-extensions(8), iptables-restore(8).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain as joined
+
+from cni_plugin.firewall.wanted import (
+    EVERYTHING,
+    LOOPBACK_NET,
+    MULTICAST,
+    Hairpin,
+    Marking,
+    Port,
+    Wall,
+    Wanted,
+)
+from cni_plugin.result import Cidr
+
+NAT, FILTER = "nat", "filter"
+PREFIX = "PODWIRE-"
+_PORTS, _OUT, _IN = f"{PREFIX}PORTS", f"{PREFIX}OUT", f"{PREFIX}IN"
+_WALLS, _BRIDGES = f"{PREFIX}WALLS", f"{PREFIX}BRIDGES"
+FIXED_CHAINS = ((NAT, _PORTS), (NAT, _OUT), (FILTER, _IN), (FILTER, _WALLS), (FILTER, _BRIDGES))
+_FIXED = frozenset(FIXED_CHAINS)
+_TABLES = (NAT, FILTER)
+_OURS = "podwire-"  # what the comments of the fixed rules begin with
+_COMMENT = re.compile(r'--comment "?(podwire-[a-z0-9-]+|p[wc][a-z2-7]{13})"?(?= |$)')
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of ours: ``tag`` is its comment, an owner's name unless it is fixed."""
+
+    table: str
+    chain: str
+    text: str
+    tag: str
+    first: bool = False
+
+    def command(self, verb: str) -> str:
+        """The line that adds (-A), checks (-C) or deletes (-D) it."""
+        if verb == "-A" and self.first:
+            verb = "-I"
+        matches, _, target = self.text.rpartition("-j ")
+        return f"{verb} {self.chain} {matches}-m comment --comment {self.tag} -j {target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """What one attachment needs in the tables of one IP version."""
+
+    claims: tuple[str, ...]  # chains, in nat
+    fixed: tuple[Rule, ...]
+    rules: tuple[Rule, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What there is of ours in the tables of one IP version, as iptables-save prints it.
+
+    A rule's text is the whole line, without ``-A CHAIN``; its tag is empty where a stranger wrote
+    it into a chain of ours.
+    """
+
+    chains: frozenset[tuple[str, str]]
+    rules: tuple[Rule, ...]
+
+    def owners(self) -> frozenset[str]:
+        """Whose rules there are."""
+        return frozenset(rule.tag for rule in self.rules if is_owner(rule.tag))
+
+    def claims(self, version: int) -> dict[str, str]:
+        """Who claims which port; nobody, an empty text, has what was flushed."""
+        found = {
+            f"{version}-{name.removeprefix(PREFIX)}": ""
+            for table, name in self.chains
+            if (table, name) not in _FIXED
+        }
+        for rule in self.rules:
+            key = f"{version}-{rule.chain.removeprefix(PREFIX)}"
+            if key in found and is_owner(rule.tag):
+                found[key] = rule.tag
+        return found
+
+
+def chains_of(wanted: Wanted, version: int) -> Chains:
+    """What an attachment needs in the tables of one IP version."""
+    ports = [port for port in wanted.ports if port.version == version]
+    outside = [address for address in wanted.masquerade if address.version == version]
+    walls = [wall for wall in wanted.walls if wall.address.version == version]
+    hairpins = [item for item in wanted.hairpins if item.target.version == version]
+    return Chains(
+        claims=tuple(map(_claim_chain, ports)),
+        fixed=(
+            *(_port_fixtures(version, hairpins, wanted.marking) if ports else ()),
+            *(_outside_fixtures(version) if outside else ()),
+            *(_wall_fixtures() if walls else ()),
+        ),
+        rules=(
+            *joined.from_iterable(
+                _mapping(port, hairpins, wanted.marking, wanted.owner) for port in ports
+            ),
+            *(_masquerade(address, wanted.owner) for address in outside),
+            *joined.from_iterable(_wall(wall, wanted.owner) for wall in walls),
+        ),
+    )
+
+
+def adding(wanted: Chains) -> str:
+    """The transaction that adds rules; it fails when a fixed rule is missing or a port claimed."""
+    return _transaction(
+        {
+            table: [
+                *(rule.command("-C") for rule in wanted.fixed if rule.table == table),
+                *(f"-N {name}" for name in wanted.claims if table == NAT),
+                *(rule.command("-A") for rule in wanted.rules if rule.table == table),
+            ]
+            for table in _TABLES
+        }
+    )
+
+
+def mending(wanted: Chains, saved: Saved) -> str:
+    """The transaction that adds the fixed chains and rules that are missing; empty: none is."""
+    there = {(rule.table, rule.chain, rule.tag) for rule in saved.rules}
+    needed = {place for rule in (*wanted.fixed, *wanted.rules) for place in _fixed_chains(rule)}
+    return _transaction(
+        {
+            table: [
+                *(f"-N {name}" for where, name in sorted(needed - saved.chains) if where == table),
+                *(
+                    rule.command("-A")
+                    for rule in wanted.fixed
+                    if rule.table == table and (table, rule.chain, rule.tag) not in there
+                ),
+            ]
+            for table in _TABLES
+        }
+    )
+
+
+def checking(wanted: Chains) -> str:
+    """The transaction that changes nothing, and fails unless all is there."""
+    rules = (*wanted.fixed, *wanted.rules)
+    return _transaction(
+        {table: [rule.command("-C") for rule in rules if rule.table == table] for table in _TABLES}
+    )
+
+
+def removing(saved: Saved, is_gone: Callable[[str], bool]) -> str:
+    """The transaction that removes owners' rules, and claims that are nobody's; empty: none is.
+
+    The fixed chains go with the last rule.
+    """
+    if not any(is_owner(rule.tag) and not is_gone(rule.tag) for rule in saved.rules):
+        return _transaction({table: [*_removing_all(saved, table)] for table in _TABLES})
+    return _transaction({table: [*_removing_some(saved, table, is_gone)] for table in _TABLES})
+
+
+def parse(text: str) -> Saved:
+    """What there is of ours in the output of iptables-save."""
+    table, chains, rules = "", set(), []
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith(f":{PREFIX}"):
+            chains.add((table, line[1:].partition(" ")[0]))
+        elif line.startswith("-A "):
+            _, chain, rest = line.split(" ", 2)
+            tag = _COMMENT.search(rest)
+            if tag or chain.startswith(PREFIX):
+                rules.append(Rule(table, chain, rest, tag[1] if tag else ""))
+    return Saved(frozenset(chains), tuple(rules))
+
+
+def is_owner(tag: str) -> bool:
+    """Whether a rule's comment is an owner's name."""
+    return bool(tag) and not tag.startswith(_OURS)
+
+
+def _transaction(lines: dict[str, list[str]]) -> str:
+    return "".join(
+        "\n".join((f"*{table}", *commands, "COMMIT\n"))
+        for table, commands in lines.items()
+        if commands
+    )
+
+
+def _fixed_chains(rule: Rule) -> set[tuple[str, str]]:
+    """The fixed chains that a rule is in, or leads to."""
+    target = rule.text.rpartition("-j ")[2]
+    return {(rule.table, rule.chain), (rule.table, target)} & _FIXED
+
+
+def _removing_all(saved: Saved, table: str) -> Iterator[str]:
+    for rule in saved.rules:
+        if rule.table == table and not rule.chain.startswith(PREFIX):
+            yield f"-D {rule.chain} {rule.text}"
+    names = sorted(name for where, name in saved.chains if where == table)
+    yield from (f"-F {name}" for name in names)
+    yield from (f"-X {name}" for name in names)
+
+
+def _removing_some(saved: Saved, table: str, is_gone: Callable[[str], bool]) -> Iterator[str]:
+    for rule in saved.rules:
+        fixed = (table, rule.chain) in _FIXED
+        if rule.table == table and fixed and is_owner(rule.tag) and is_gone(rule.tag):
+            yield f"-D {rule.chain} {rule.text}"
+    if table == NAT:
+        claims = saved.claims(0).items()
+        names = sorted(PREFIX + key[2:] for key, owner in claims if not owner or is_gone(owner))
+        yield from (f"-F {name}" for name in names)
+        yield from (f"-X {name}" for name in names)
+
+
+def _claim_chain(port: Port) -> str:
+    return PREFIX + port.claim.partition("-")[2]
+
+
+def _port_fixtures(version: int, hairpins: Iterable[Hairpin], marking: Marking) -> Iterator[Rule]:
+    for hook in ("PREROUTING", "OUTPUT"):
+        yield Rule(NAT, hook, f"-m addrtype --dst-type LOCAL -j {_PORTS}", f"{_OURS}ports")
+    yield from _out_fixture()
+    if hairpins and not marking.chain:
+        text = f"-m mark --mark {_mark(marking)} -j MASQUERADE"
+        yield Rule(NAT, _OUT, text, f"{_OURS}mark-{marking.bit}", first=True)
+    if version == 4:
+        # loopback addresses are the host's own, whatever route_localnet lets in for mapped ports
+        yield Rule(FILTER, "INPUT", f"-d {LOOPBACK_NET} -j {_IN}", f"{_OURS}in", first=True)
+        stranger = f"! -s {LOOPBACK_NET} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
+        yield Rule(FILTER, _IN, stranger, f"{_OURS}loopback")
+
+
+def _outside_fixtures(version: int) -> Iterator[Rule]:
+    yield from _out_fixture()
+    yield Rule(NAT, _OUT, f"-d {MULTICAST[version]} -j RETURN", f"{_OURS}multicast", first=True)
+
+
+def _out_fixture() -> Iterator[Rule]:
+    # before what others accept: the reference's masquerade ends the chain for what stays inside
+    yield Rule(NAT, "POSTROUTING", f"-j {_OUT}", f"{_OURS}out", first=True)
+
+
+def _wall_fixtures() -> Iterator[Rule]:
+    begun = "-m conntrack ! --ctstate RELATED,ESTABLISHED"
+    yield Rule(FILTER, "FORWARD", f"{begun} -j {_WALLS}", f"{_OURS}walls", first=True)
+
+
+def _mapping(
+    port: Port, hairpins: Iterable[Hairpin], marking: Marking, owner: str
+) -> Iterator[Rule]:
+    name, base = _claim_chain(port), f"-p {port.protocol}"
+    for item in hairpins:
+        source = "" if item.source in EVERYTHING.values() else f" -s {item.source}"
+        yield Rule(NAT, name, f"{base}{source} -j {_set_mark(marking)}", owner)
+    target = f"[{port.target}]" if port.version == 6 else str(port.target)
+    yield Rule(NAT, name, f"{base} -j DNAT --to-destination {target}:{port.target_port}", owner)
+    on = "" if port.on is None else f" -d {port.on}"
+    conditions = "".join(f" {_word(text)}" for text in port.conditions)
+    # what asks for more is asked first
+    text = f"{base}{on} -m {port.protocol} --dport {port.number}{conditions} -j {name}"
+    yield Rule(NAT, _PORTS, text, owner, first=bool(on or conditions))
+
+
+def _word(text: str) -> str:
+    return f'"{text}"' if " " in text else text
+
+
+def _set_mark(marking: Marking) -> str:
+    return marking.chain or f"MARK --set-xmark {_mark(marking)}"
+
+
+def _mark(marking: Marking) -> str:
+    return f"{1 << marking.bit:#x}/{1 << marking.bit:#x}"
+
+
+def _masquerade(address: Cidr, owner: str) -> Rule:
+    """What leaves its subnet gets the host's address."""
+    return Rule(NAT, _OUT, f"-s {address.ip} ! -d {address.network} -j MASQUERADE", owner)
+
+
+def _wall(wall: Wall, owner: str) -> Iterator[Rule]:
+    """Keep out what comes from other bridges with a policy; ``isolated``, from this one too.
+
+    iptables cannot tell a bridge from other links, so the bridges are listed, as the reference's.
+    """
+    elsewhere = "" if wall.isolated else f"! -i {wall.bridge} "
+    yield Rule(FILTER, _WALLS, f"{elsewhere}-d {wall.address} -j {_BRIDGES}", owner)
+    yield Rule(FILTER, _BRIDGES, f"-i {wall.bridge} -j DROP", owner)
