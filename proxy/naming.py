@@ -14,5 +14,13 @@ def plain(text: str, limit: int) -> str:
 
 def digest(text: str) -> str:
     """16 characters that stand for ``text`` (kube-proxy's own hash: debugging guides know it)."""
-    hashed = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-    return base64.b32encode(hashed)[:16].decode()
+    return base64.b32encode(_hashed(text))[:16].decode()
+
+
+def number_of(text: str) -> int:
+    """64 bits that stand for ``text``."""
+    return int.from_bytes(_hashed(text)[:8], "big")
+
+
+def _hashed(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

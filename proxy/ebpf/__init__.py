@@ -1,1 +1,1 @@
-"""The ebpf backend: balancing at the socket, in front of nftables' rules for packets."""
+"""The ebpf backend: balancing at sockets and by packets, in front of nftables' rules."""

@@ -1,11 +1,14 @@
-"""The ebpf backend: hooks balance at the socket what they can, nftables all other packets."""
+"""The ebpf backend: programs balance at sockets and by packets, nftables what they leave."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from proxy.backend import STANDS_ON
 from proxy.backend import open_backend as open_other
 from proxy.claims import Claims, Step
 from proxy.ebpf.hooks import Hooks, remove_hooks
+from proxy.ebpf.packets import Packets, remove_filters
 from proxy.ebpf.table import Table
 from proxy.errors import KernelRefused
 from proxy.memory import give_back
@@ -14,17 +17,20 @@ from proxy.nft_events import Touch
 from proxy.settings import Settings
 from proxy.state import Desired
 
+log = logging.getLogger("podwire.proxy.ebpf")
+
 
 class EbpfBackend:
-    """Packets first, so that whatever a hook leaves as it is meets rules that know it."""
+    """nftables first, so that whatever a program leaves as it is meets rules that know it."""
 
     def __init__(self, settings: Settings, root: str) -> None:
         self._settings = settings
         self._root = root
-        self._packets = open_other(STANDS_ON["ebpf"], settings, {})
+        self._rules = open_other(STANDS_ON["ebpf"], settings, {})
         self._claims = Claims(settings)
         self._table = Table()
         self._hooks: Hooks | None = None
+        self._packets: Packets | None = None
         self._known = False  # whether the maps hold what the table says
         self._node = NodeView("")
 
@@ -32,12 +38,10 @@ class EbpfBackend:
         """Bring rules and maps to ``want``; raises KernelRefused."""
         steps = self._claims.update(want)
         try:
-            self._packets.apply(want, node)
+            self._rules.apply(want, node)
         finally:
-            try:
+            with _translated():
                 self._balance(steps, node)
-            except OSError as err:  # of the file systems where cgroups and pins are
-                raise KernelRefused(f"ebpf: {err}") from err
 
     def _balance(self, steps: list[Step], node: NodeView) -> None:
         known, self._known = self._known and node.addresses == self._node.addresses, False
@@ -45,7 +49,7 @@ class EbpfBackend:
         if self._hooks is None:
             self._hooks = Hooks(self._settings, self._root)
         if known:
-            self._hooks.write(self._table.advance(steps))
+            self._hooks.maps.write(self._table.advance(steps))
         else:
             self._load(self._hooks, node)
         self._known = True
@@ -56,25 +60,53 @@ class EbpfBackend:
         everything = (Step(one, None, claim) for one, claim in self._claims.winners())
         places = (one for one in node.addresses if self._settings.is_node_port_address(one))
         hooks.load(self._table.advance(everything), places)
+        old, self._packets = self._packets, None
+        if old is not None:
+            old.close()
+        try:
+            self._packets = Packets(self._settings, hooks.library, hooks.maps)
+        except KernelRefused as err:  # before Linux 6.1, nftables' rules are all there is
+            log.warning("packets are balanced by nftables alone: %s", err)
         give_back()
 
     @property
     def is_blind(self) -> bool:
-        """The kernel tells of nftables' rules, but not of hooks."""
+        """The kernel tells of nftables' rules, but not of programs."""
         return True
 
     def disturbed(self, touches: Sequence[Touch]) -> str:
-        """What somebody else did to rules or hooks; then these are written anew."""
-        what = self._packets.disturbed(touches)
-        if self._known and self._hooks and not self._hooks.are_attached():
-            self._known = False
-            what = "; ".join(filter(None, (what, "hooks of the cgroup were removed")))
-        return what
+        """What somebody else did to rules or programs; then these are written anew. Links that
+        came since the last call get their program.
+        """
+        known, self._known = self._known, False  # until it is told
+        found = []
+        if known and self._hooks and not self._hooks.are_attached():
+            found.append("hooks of the cgroup were removed")
+        if known and self._packets and not self._follow(self._packets):
+            found.append("programs of links were removed")
+        self._known = known and not found
+        return "; ".join(filter(None, (self._rules.disturbed(touches), *found)))
+
+    def _follow(self, packets: Packets) -> bool:
+        with _translated():
+            packets.follow()
+        return packets.are_attached()
 
     def remove(self, *, keep_own: bool = False) -> None:
-        """Detach and remove hooks and maps. The rules are nftables' own, which removes them."""
+        """Detach and remove programs and maps. The rules are nftables' own, which removes them."""
         if not keep_own:
+            with _translated():
+                remove_filters()
             remove_hooks()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Of netlink, and of the file systems where cgroups and pins are."""
+    try:
+        yield
+    except OSError as err:
+        raise KernelRefused(f"ebpf: {err}") from err
 
 
 def open_backend(settings: Settings, options: Mapping[str, str]) -> EbpfBackend:

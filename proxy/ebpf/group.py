@@ -10,6 +10,7 @@ from proxy.errors import KernelRefused
 _BPF = Path("/sys/fs/bpf")
 PINS = _BPF / "podwire-proxy"
 LINKS = PINS / "links"
+INLETS = PINS / "inlets"
 MAPS = PINS / "maps"
 
 
@@ -36,7 +37,7 @@ def mount_pins() -> None:
     """Make `PINS` usable; mounts the BPF file system if nobody has."""
     if not is_pinning_possible():
         _mount_bpf(_BPF)
-    for folder in (LINKS, MAPS):
+    for folder in (LINKS, INLETS, MAPS):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 

@@ -33,27 +33,37 @@ NOBODY = Pool(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the hooks do with a call; ``by_packets`` leaves it to nftables."""
+    """What the programs do with a call or a packet; ``by_nftables`` leaves it to nftables.
+
+    ``portal`` and ``affinity`` (seconds) are set where clients stick to an endpoint, ``ranges``
+    where only some sources are admitted: the number of their set.
+    """
 
     pool: Pool = NOBODY
     inside: Pool | None = None
+    portal: int = 0
+    affinity: int = 0
+    ranges: int = 0
     masquerade: Masquerade = Masquerade.NEVER
     rejects: bool = False
-    by_packets: bool = False
+    by_nftables: bool = False
 
     def pack(self) -> bytes:
         """``struct forward``."""
         inside = self.inside or NOBODY
         return struct.pack(
-            "=IIIIBBBB",
+            "=IIIIQIIBBBB4x",
             self.pool.number,
             self.pool.count,
             inside.number,
             inside.count,
+            self.portal,
+            self.affinity,
+            self.ranges,
             _MASQUERADE[self.masquerade],
             self.inside is not None,
             self.rejects,
-            self.by_packets,
+            self.by_nftables,
         )
 
 
@@ -73,6 +83,11 @@ def pack_target(target: Target) -> bytes:
     return pack_address(target.address) + struct.pack("!HH", target.port, 0)
 
 
+def pack_number(number: int) -> bytes:
+    """``__u32``."""
+    return struct.pack("=I", number)
+
+
 def pack_slot(pool: int, number: int) -> bytes:
     """``struct slot``."""
     return struct.pack("=II", pool, number)
@@ -81,6 +96,12 @@ def pack_slot(pool: int, number: int) -> bytes:
 def pack_member(pool: int, target: Target) -> bytes:
     """``struct member``; with port 0 the address counts alone."""
     return struct.pack("=I", pool) + pack_target(target)
+
+
+def pack_admitted(ranges: int, network: Network) -> bytes:
+    """``struct admitted``: a source range of a set."""
+    bits = 32 + network.prefixlen + (96 if network.version == 4 else 0)
+    return struct.pack("=I", bits) + struct.pack("!I", ranges) + pack_address(network[0])
 
 
 def pack_settings(settings: Settings, node: int) -> bytes:

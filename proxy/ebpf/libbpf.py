@@ -12,6 +12,7 @@ from proxy.errors import KernelRefused
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _WARN = 0
 _LINES = 400  # of the verifier's log that are kept
+BUILT = Path(__file__).resolve().parents[2] / "build"
 
 
 class _BatchOptions(ctypes.Structure):
@@ -35,6 +36,10 @@ class Library:
             self._said = [*self._said, buffer.value.decode(errors="replace")][-_LINES:]
         return 0
 
+    def hush(self) -> None:
+        """Forget what was said: it was no error."""
+        self._said = []
+
     def check(self, result: int, doing: str) -> int:
         """``result``, unless it is an error."""
         said, self._said = "".join(self._said).strip(), []
@@ -50,6 +55,10 @@ class Object:
     def __init__(self, library: Library, path: Path) -> None:
         self._library = library
         self._bpf = library.bpf
+        if not path.exists():
+            raise KernelRefused(
+                f"ebpf: {path} is missing: install clang and libbpf-dev, then run bin/setup"
+            )
         self._object = self._bpf.bpf_object__open_file(os.fsencode(path), None)
         if not self._object:
             raise KernelRefused(f"ebpf: {path} cannot be opened: {os.strerror(ctypes.get_errno())}")
@@ -74,6 +83,12 @@ class Object:
         """Use the map that is pinned at ``path``, or pin this one there."""
         found = self._bpf.bpf_map__set_pin_path(self._map(name), os.fsencode(path))
         self._library.check(found, f"pinning {name}")
+
+    def reuse(self, name: str, other: "Map") -> None:
+        """Use a map that is there, if this object knows one of that name."""
+        found = self._bpf.bpf_object__find_map_by_name(self._object, name.encode())
+        if found:
+            self._library.check(self._bpf.bpf_map__reuse_fd(found, other.fd), f"sharing {name}")
 
     def load(self) -> None:
         """Have the kernel verify the programs."""
@@ -100,16 +115,16 @@ class Map:
 
     def __init__(self, library: Library, fd: int, name: str) -> None:
         self._library = library
-        self._fd = os.dup(fd)
+        self.fd = os.dup(fd)
         self._name = name
 
     def close(self) -> None:
         """Let go of it; whoever else uses or pins it still has it."""
-        os.close(self._fd)
+        os.close(self.fd)
 
     def pin(self, path: Path) -> None:
         """Show it at ``path``, in the place of another."""
-        pin(self._library, self._fd, path)
+        pin(self._library, self.fd, path)
 
     def update(self, entries: Mapping[bytes, bytes]) -> None:
         """Put entries, each of them at once or not at all."""
@@ -125,7 +140,7 @@ class Map:
         packed = [b"".join(column) for column in columns]
         count = ctypes.c_uint32(len(columns[0]))
         options = _BatchOptions(ctypes.sizeof(_BatchOptions), 0, 0)
-        done = call(self._fd, *packed, ctypes.byref(count), ctypes.byref(options))
+        done = call(self.fd, *packed, ctypes.byref(count), ctypes.byref(options))
         self._library.check(done, f"writing map {self._name}")
 
 
@@ -142,6 +157,14 @@ def replace(library: Library, link: int, program: int) -> bool:
         return False
     library.check(done, "replacing a program")
     return True
+
+
+def program_id(library: Library, program: int) -> int:
+    """The number by which the kernel lists a program."""
+    info, size = (ctypes.c_uint32 * 2)(), ctypes.c_uint32(8)  # struct bpf_prog_info: type, id
+    done = library.bpf.bpf_obj_get_info_by_fd(program, info, ctypes.byref(size))
+    library.check(done, "asking for a program's number")
+    return info[1]
 
 
 def pinned(library: Library, path: Path) -> int | None:
@@ -176,6 +199,7 @@ def _load() -> ctypes.CDLL:
         "bpf_object__find_program_by_name": [pointer, ctypes.c_char_p],
         "bpf_map__fd": [pointer],
         "bpf_map__set_max_entries": [pointer, ctypes.c_uint32],
+        "bpf_map__reuse_fd": [pointer, ctypes.c_int],
         "bpf_map__set_pin_path": [pointer, ctypes.c_char_p],
         "bpf_program__fd": [pointer],
         "bpf_map_update_batch": [ctypes.c_int, *[ctypes.c_char_p] * 2, pointer, pointer],

@@ -1,7 +1,8 @@
 """What the maps should hold, kept up to date frontend by frontend, and the way there: pure.
 
 A pool is never changed: other endpoints are another pool, under a number of its own, and one write
-of a frontend goes from the old one to the new. Frontends with the same endpoints share a pool.
+of a frontend goes from the old one to the new. Frontends with the same endpoints share a pool, and
+so with source ranges.
 """
 
 from collections.abc import Iterable
@@ -14,51 +15,73 @@ from proxy.ebpf.layout import (
     PRESENT,
     Entry,
     Pool,
+    pack_admitted,
     pack_frontend,
     pack_member,
     pack_slot,
     pack_target,
 )
-from proxy.model import Protocol, Target
+from proxy.model import Network, Protocol, Target
+from proxy.naming import number_of
 
-_HOOKED = (Protocol.TCP, Protocol.UDP)
+_SPOKEN = (Protocol.TCP, Protocol.UDP)
 
 Targets = tuple[Target, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Sources:
+    """From where alone a Service is to be reached."""
+
+    networks: tuple[Network, ...]
+
+
+Part = Targets | Sources  # what frontends may share, under a number
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
-    """Writes by map, in this order: new pools, frontends, frontends that go, pools that go."""
+    """Writes by map, in this order: what frontends need, frontends, frontends that go, and what
+    nobody needs any more.
+    """
 
     endpoints: dict[bytes, bytes] = field(default_factory=dict)
     members: dict[bytes, bytes] = field(default_factory=dict)
+    ranges: dict[bytes, bytes] = field(default_factory=dict)
     frontends: dict[bytes, bytes] = field(default_factory=dict)
     gone_frontends: list[bytes] = field(default_factory=list)
     gone_endpoints: list[bytes] = field(default_factory=list)
     gone_members: list[bytes] = field(default_factory=list)
+    gone_ranges: list[bytes] = field(default_factory=list)
 
-    def add(self, pool: Pool, targets: Targets) -> None:
-        """Write a pool."""
-        for number, target in enumerate(targets):
-            self.endpoints[pack_slot(pool.number, number)] = pack_target(target)
-        self.members.update((key, PRESENT) for key in _members(pool, targets))
+    def add(self, number: int, part: Part) -> None:
+        """Write what frontends may share."""
+        if isinstance(part, Sources):
+            self.ranges.update((pack_admitted(number, one), PRESENT) for one in part.networks)
+            return
+        for place, target in enumerate(part):
+            self.endpoints[pack_slot(number, place)] = pack_target(target)
+        self.members.update((key, PRESENT) for key in _members(number, part))
 
-    def drop(self, pool: Pool, targets: Targets) -> None:
-        """Remove a pool."""
-        self.gone_endpoints.extend(pack_slot(pool.number, n) for n in range(pool.count))
-        self.gone_members.extend(_members(pool, targets))
+    def drop(self, number: int, part: Part) -> None:
+        """Remove it."""
+        if isinstance(part, Sources):
+            self.gone_ranges.extend(pack_admitted(number, one) for one in set(part.networks))
+            return
+        self.gone_endpoints.extend(pack_slot(number, place) for place in range(len(part)))
+        self.gone_members.extend(_members(number, part))
 
 
-def _members(pool: Pool, targets: Targets) -> set[bytes]:
-    exact = {pack_member(pool.number, target) for target in targets}
-    return exact | {pack_member(pool.number, target._replace(port=0)) for target in targets}
+def _members(number: int, targets: Targets) -> set[bytes]:
+    exact = {pack_member(number, target) for target in targets}
+    return exact | {pack_member(number, target._replace(port=0)) for target in targets}
 
 
 @dataclass(slots=True)
 class _Held:
-    """A pool, and how many frontends use it."""
+    """The number of something shared, and how many frontends use it."""
 
-    pool: Pool
+    number: int
     users: int = 0
 
 
@@ -66,14 +89,14 @@ class Table:
     """The maps' contents, both families in one."""
 
     def __init__(self) -> None:
-        self._pools: dict[Targets, _Held] = {}
+        self._parts: dict[Part, _Held] = {}
         self._frontends: dict[Frontend, Entry] = {}
         self._numbers = count(1)
 
     def advance(self, steps: Iterable[Step]) -> Change:
         """Follow the claims; returns what has to change in maps that hold the state before."""
         change = Change()
-        released: dict[Targets, None] = {}
+        released: dict[Part, None] = {}
         for frontend, before, after in steps:
             was = self._frontends.pop(frontend, None)
             now = self._enter(frontend, after, change) if after else None
@@ -83,9 +106,9 @@ class Table:
             elif now != was:
                 change.frontends[key] = now.pack()
             released.update(dict.fromkeys(self._leave(before)))
-        for targets in released:
-            if not self._pools[targets].users:
-                change.drop(self._pools.pop(targets).pool, targets)
+        for part in released:
+            if not self._parts[part].users:
+                change.drop(self._parts.pop(part).number, part)
         return change
 
     def _enter(self, frontend: Frontend, claim: Claim, change: Change) -> Entry:
@@ -93,44 +116,48 @@ class Table:
         return entry
 
     def _entry(self, claim: Claim, change: Change) -> Entry:
-        forward = claim.forward
-        if not is_hooked(claim):
-            return Entry(by_packets=True)
+        if not is_ours(claim):
+            return Entry(by_nftables=True)
+        forward, portal = claim.forward, claim.portal
         by_origin = forward.masquerade is Masquerade.THIS_NODE
+        sources = None if forward.sources is None else Sources(forward.sources)
         return Entry(
-            pool=self._acquire(forward.targets, change),
-            inside=self._acquire(forward.inside or (), change) if by_origin else None,
+            pool=self._pool(forward.targets, change),
+            inside=self._pool(forward.inside or (), change) if by_origin else None,
+            portal=number_of(f"{portal.name}/{portal.protocol}") if forward.affinity else 0,
+            affinity=forward.affinity or 0,
+            ranges=0 if sources is None else self._acquire(sources, change),
             masquerade=forward.masquerade,
             rejects=forward.refusal is Refusal.REJECT,
         )
 
-    def _acquire(self, targets: Targets, change: Change) -> Pool:
-        held = self._pools.get(targets)
-        if held is None:
-            held = self._pools[targets] = _Held(Pool(next(self._numbers), len(targets)))
-            change.add(held.pool, targets)
-        held.users += 1
-        return held.pool
+    def _pool(self, targets: Targets, change: Change) -> Pool:
+        return Pool(self._acquire(targets, change), len(targets))
 
-    def _leave(self, claim: Claim | None) -> list[Targets]:
-        """The pools that a claim used, which may be left to nobody now."""
-        if claim is None or not is_hooked(claim):
+    def _acquire(self, part: Part, change: Change) -> int:
+        held = self._parts.get(part)
+        if held is None:
+            held = self._parts[part] = _Held(next(self._numbers))
+            change.add(held.number, part)
+        held.users += 1
+        return held.number
+
+    def _leave(self, claim: Claim | None) -> list[Part]:
+        """What a claim used, which may be left to nobody now."""
+        if claim is None or not is_ours(claim):
             return []
-        used = _pools(claim.forward)
-        for targets in used:
-            self._pools[targets].users -= 1
+        used = _parts(claim.forward)
+        for part in used:
+            self._parts[part].users -= 1
         return used
 
 
-def is_hooked(claim: Claim) -> bool:
-    """Whether a hook can do what the claim asks for. Source ranges need a packet's source, sticky
-    clients the memory that nftables has, and SCTP has no hook.
-    """
-    forward = claim.forward
-    plain = forward.sources is None and forward.affinity is None
-    return plain and claim.portal.protocol in _HOOKED
+def is_ours(claim: Claim) -> bool:
+    """Whether programs can do what the claim asks for: none of them reads SCTP."""
+    return claim.portal.protocol in _SPOKEN
 
 
-def _pools(forward: Forward) -> list[Targets]:
+def _parts(forward: Forward) -> list[Part]:
     by_origin = forward.masquerade is Masquerade.THIS_NODE
-    return [forward.targets, *([forward.inside or ()] if by_origin else [])]
+    used: list[Part] = [forward.targets, *([forward.inside or ()] if by_origin else [])]
+    return used if forward.sources is None else [*used, Sources(forward.sources)]

@@ -1,5 +1,6 @@
 """The packet-fate table with real packets, for every backend in both families."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -21,6 +22,7 @@ BACKENDS = {
     "iptables-nft": ("iptables", {"flavor": "nft"}),
     "nftables": ("nftables", {}),
     "ebpf": ("ebpf", {}),
+    "ebpf-packets": ("ebpf", {}),  # all balancing by the program for packets
 }
 _SCTP_ROWS = 5  # every so many rows are tried with SCTP too
 _SILENCE = 0.5  # seconds after which a packet counts as dropped
@@ -36,6 +38,14 @@ def apply(mode: str, options: dict[str, str], settings: Settings, want: Desired)
     _applied.append(backend)
 
 
+def forget_rules() -> None:
+    """In the node: no rule knows any Service, but for refusals and source ranges."""
+    stores = [(ip, side) for ip in ("ip", "ip6") for side in ("", "port-")]
+    for ip, side in stores:
+        command = ["nft", "flush", "map", ip, "podwire-proxy", f"{side}services"]
+        subprocess.run(command, check=True)
+
+
 def remove() -> None:
     """In the node: take the rules away, also those that a backend stands on."""
     if _applied:
@@ -46,11 +56,12 @@ def remove() -> None:
 
 @pytest.fixture(scope="module")
 def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
-    with group("fate") as root:
+    with group("fate") as root, group("fate-empty") as empty:
         made = ProxyLab(spaces)
         made.spaces["node"].sysctl("net.ipv4.conf.all.route_localnet", 1)
         join(root, (made.workers[name] for name in ("node", "a", "b", "p")))
         BACKENDS["ebpf"] = ("ebpf", {"cgroup-root": root})
+        BACKENDS["ebpf-packets"] = ("ebpf", {"cgroup-root": empty})
         yield made
         made.stop()
 
@@ -64,9 +75,12 @@ def test_packets(lab: ProxyLab, backend: str, version: int, settings: str) -> No
     mode, options = BACKENDS[backend]
     lab.workers["node"].call(apply, mode, options, SETTINGS[settings], desired(cases))
     asked = {source: [*_questions(cases, source)] for source in SOURCES}
+    if backend == "ebpf-packets":
+        lab.workers["node"].call(forget_rules)
+        asked = {source: _of_packets(ones) for source, ones in asked.items() if source != "node"}
     for source, questions in asked.items():
         lab.client(source).start(ask_all, [probe for _, probe in questions])
-    answered = {source: lab.client(source).finish() for source in SOURCES}
+    answered = {source: lab.client(source).finish() for source in asked}
     lab.workers["node"].call(remove)
     faults = [
         fault
@@ -96,6 +110,11 @@ def _questions(cases: list[Case], source: str) -> Iterator[tuple[Case, Probe]]:
                     strict=sure,
                 ),
             )
+
+
+def _of_packets(questions: list[tuple[Case, Probe]]) -> list[tuple[Case, Probe]]:
+    """What the program for packets answers."""
+    return [(case, probe) for case, probe in questions if probe.protocol != SCTP]
 
 
 def _reachable(case: Case, source: str) -> tuple[dict[str, bool], bool]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.ebpf.group import LINKS
+from proxy.ebpf.group import INLETS, LINKS
 from proxy.ebpf.hooks import remove_hooks
 from tests.netns import fake_api
 from tests.netns.conftest import Space
@@ -173,7 +173,8 @@ class World:
         node = self.lab.spaces["node"]
         if self.mode != "iptables":
             tables = (("nft", "list", "table", ip, "podwire-proxy") for ip in ("ip", "ip6"))
-            hooks = sorted(path.name for path in LINKS.iterdir()) if LINKS.exists() else []
+            pins = (*LINKS.glob("*"), *INLETS.glob("*"))
+            hooks = sorted(path.name for path in pins)
             return "".join([*(node.run(*table, check=False) for table in tables), *hooks])
         return "".join(node.run(f"{tool}-{self.flavor}-save") for tool in ("iptables", "ip6tables"))
 
@@ -407,7 +408,11 @@ FLUSHES = {
         ["nft", "insert", "rule", "ip", "podwire-proxy", "services", "return"],
     ],
 }
-FLUSHES["ebpf"] = [*FLUSHES["nftables"], ("rm", "-r", str(LINKS))]
+FLUSHES["ebpf"] = [
+    *FLUSHES["nftables"],
+    ("rm", "-r", str(LINKS)),
+    ("find", str(INLETS), "-type", "f", "-delete"),
+]
 
 
 def test_rules_that_somebody_changes_are_put_back(web: World) -> None:

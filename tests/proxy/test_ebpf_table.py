@@ -16,6 +16,7 @@ from proxy.state import Desired
 from proxy.tracker import Tracker
 from tests.contract.proxy_fate import rows
 from tests.contract.proxy_world import DEFAULT, Case, desired
+from tests.contract.proxy_world import NODE as NODE_VIEW
 from tests.proxy.strategies import NODE, few, histories
 from tests.proxy.test_tracker import replay
 
@@ -28,11 +29,13 @@ class Maps:
     def __init__(self) -> None:
         self.endpoints: dict[bytes, bytes] = {}
         self.members: dict[bytes, bytes] = {}
+        self.ranges: dict[bytes, bytes] = {}
         self.frontends: dict[bytes, bytes] = {}
 
     def write(self, change: Change) -> None:
         self.endpoints |= change.endpoints
         self.members |= change.members
+        self.ranges |= change.ranges
         self.frontends |= change.frontends
         for key in change.gone_frontends:
             del self.frontends[key]
@@ -40,6 +43,8 @@ class Maps:
             del self.endpoints[key]
         for key in change.gone_members:
             del self.members[key]
+        for key in change.gone_ranges:
+            del self.ranges[key]
 
     def meaning(self) -> dict[bytes, object]:
         """What each frontend leads to, without the numbers of pools."""
@@ -48,7 +53,13 @@ class Maps:
     def _forward(self, value: bytes) -> object:
         numbers = [int.from_bytes(value[at : at + 4], "little") for at in (0, 4, 8, 12)]
         pools = [self._pool(*numbers[:2]), self._pool(*numbers[2:])]
-        return pools, value[16:]
+        ranges = int.from_bytes(value[28:32], "little")
+        return pools, value[16:28], ranges and self._admitted(ranges), value[32:]
+
+    def _admitted(self, number: int) -> set[bytes]:
+        """Source ranges, without the number of their set."""
+        assert number
+        return {key[:4] + key[8:] for key in self.ranges if key[4:8] == number.to_bytes(4, "big")}
 
     def _pool(self, number: int, count: int) -> Counter[bytes]:
         head = number.to_bytes(4, "little")
@@ -75,6 +86,7 @@ def test_any_history_ends_as_a_fresh_start(history) -> None:
     assert grown.meaning() == fresh.meaning()
     assert len(grown.endpoints) == len(fresh.endpoints)
     assert len(grown.members) == len(fresh.members)
+    assert len(grown.ranges) == len(fresh.ranges)
 
 
 def test_nothing_is_left_of_nothing() -> None:
@@ -82,6 +94,7 @@ def test_nothing_is_left_of_nothing() -> None:
     assert not maps.frontends
     assert not maps.endpoints
     assert not maps.members
+    assert not maps.ranges
 
 
 def test_the_same_state_is_no_change() -> None:
@@ -98,17 +111,45 @@ def test_equal_pools_are_one() -> None:
     assert len(maps.frontends) == 4 * len(Protocol)
 
 
-def test_what_hooks_cannot_do_is_left_to_packets() -> None:
-    by_packets = Entry(by_packets=True).pack()
+def test_what_programs_cannot_do_is_left_to_nftables() -> None:
     (case,) = [c for c in CASES if c.row.id == "default - A B C cluster"]
     claims = Claims(DEFAULT)
-    for frontend, claim in claims.winners() if claims.update(desired([case])) else ():
-        sticky = claim._replace(forward=replace(claim.forward, affinity=60))
-        ranged = claim._replace(forward=replace(claim.forward, sources=()))
-        for one in (claim, sticky, ranged):
-            (value,) = Table().advance([Step(frontend, None, one)]).frontends.values()
-            is_plain = one is claim and frontend.protocol is not Protocol.SCTP
-            assert (value == by_packets) is not is_plain
+    claims.update(desired([case]))
+    for frontend, claim in claims.winners():
+        (value,) = Table().advance([Step(frontend, None, claim)]).frontends.values()
+        by_nftables = value == Entry(by_nftables=True).pack()
+        assert by_nftables is (frontend.protocol is Protocol.SCTP)
+
+
+def test_source_ranges_are_a_set_by_a_number() -> None:
+    (case,) = [c for c in CASES if c.row.id == "default from-pods A B C balancer"]
+    ranges = follow([desired([case])]).ranges
+    (key,) = ranges  # of the balancer's address by TCP and UDP
+    assert key[:4] == (32 + 96 + 16).to_bytes(4, "little")
+    assert key[8:] == bytes.fromhex("00000000000000000000ffff0af40000")
+
+
+def test_nowhere_admits_nobody() -> None:
+    """No range is a set of its own, and not the absence of ranges."""
+    (case,) = [c for c in CASES if c.row.id == "default from-nowhere A B C balancer"]
+    maps = follow([desired([case])])
+    assert not maps.ranges
+    assert sum(value[28:32] != bytes(4) for value in maps.frontends.values()) == 2
+
+
+def test_affinity_belongs_to_the_portal_not_to_the_address() -> None:
+    """A client finds its endpoint again by the NodePort too, and after a restart."""
+    (case,) = [c for c in CASES if c.row.id == "default - A B C nodeport"]
+    tracker = Tracker(NODE_VIEW, tuple(Family))
+    tracker.set_service(case.key, replace(case.service(), affinity=60))
+    tracker.set_slice(case.key, case.slice())
+    portals = {}
+    for key, value in follow([tracker.desired()]).frontends.items():
+        portals.setdefault(key[18:20], set()).add(value[16:28])
+    assert all(len(one) == 1 for one in portals.values())
+    tcp, udp = portals[b"\6\0"].pop(), portals[b"\x11\0"].pop()
+    assert tcp != udp
+    assert tcp[8:] == udp[8:] == (60).to_bytes(4, "little")
 
 
 @pytest.mark.parametrize(

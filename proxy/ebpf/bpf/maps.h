@@ -27,10 +27,14 @@ enum masquerade { NEVER = 1, ALWAYS, NOT_PODS, THIS_NODE };
 struct forward {
 	__u32 pool, count;
 	__u32 inside, inside_count; /* for who is on this node, where that differs */
+	__u64 portal;		    /* whose clients stick to an endpoint each, under all addresses */
+	__u32 affinity;		    /* for so many seconds; 0: they do not */
+	__u32 ranges;		    /* from where alone it is to be reached; 0: from everywhere */
 	__u8 masquerade;
 	__u8 has_inside;
 	__u8 rejects;	 /* when its pool is empty, instead of dropping */
-	__u8 by_packets; /* nftables does what the hooks cannot */
+	__u8 by_nftables; /* what no program here can do */
+	__u32 zero;
 };
 
 struct slot {
@@ -40,6 +44,25 @@ struct slot {
 struct member {
 	__u32 pool;
 	struct target target; /* port 0: of any port */
+};
+
+/* A client that sticks to an endpoint. */
+struct client {
+	__u64 portal;
+	struct address address;
+};
+
+struct stay {
+	struct target end;
+	__u32 zero;
+	__u64 seen; /* ns since boot */
+};
+
+/* A source range of a set, for a trie: `bits` count from `set` on. */
+struct admitted {
+	__u32 bits;
+	__be32 set;
+	struct address address;
 };
 
 /* A socket and somebody it speaks with. */
@@ -84,6 +107,14 @@ TABLE(endpoints, 1024, struct slot, struct target);
 TABLE(members, 1024, struct member, __u8);
 TABLE(places, 1024, struct address, __u8); /* node addresses that serve NodePorts */
 
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, struct admitted);
+	__type(value, __u8);
+} ranges SEC(".maps");
+
 #define MEMORY(name, entries, K, V)                                                                \
 	struct {                                                                                   \
 		__uint(type, BPF_MAP_TYPE_LRU_HASH);                                               \
@@ -95,6 +126,7 @@ TABLE(places, 1024, struct address, __u8); /* node addresses that serve NodePort
 /* These outlive a restart: sockets go on. */
 MEMORY(callees, 65536, struct talk, struct target);   /* with an endpoint: whom it had called */
 MEMORY(choices, 65536, struct talk, struct target);   /* with a Service, by UDP: who answers it */
+MEMORY(clients, 65536, struct client, struct stay);   /* of Services with session affinity */
 
 static __always_inline bool is_ipv4(const struct address *address)
 {

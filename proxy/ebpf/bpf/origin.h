@@ -105,12 +105,16 @@ static __always_inline void read_ipv6(struct net_device *link, struct origin *or
 	}
 }
 
-static __always_inline void read_origin(struct net *net, struct origin *origin)
+/* Not inlined, so that the kernel verifies it once; hence it takes the address as a number. */
+__attribute__((noinline)) int read_origin(__u64 space, struct origin *origin)
 {
+	struct net *net = (void *)space;
 	struct list_head *head = (void *)net + bpf_core_field_offset(struct net, dev_base_head);
 	struct list_head *at = BPF_CORE_READ(head, next);
 	int i;
 
+	if (!origin)
+		return 0;
 	origin->address[0].word[2] = bpf_htonl(0xffff);
 	for (i = 0; i < LINKS && at && at != head; i++) {
 		struct net_device *link = (void *)at - bpf_core_field_offset(struct net_device, dev_list);
@@ -123,6 +127,7 @@ static __always_inline void read_origin(struct net *net, struct origin *origin)
 	}
 	if (i == LINKS)
 		origin->found[0] = origin->found[1] = LINKS;
+	return i;
 }
 
 /* The caller's one address of a family. A socket may have come from another namespace than its
@@ -139,7 +144,7 @@ static __always_inline bool find_origin(__u64 cookie, int family, struct address
 
 		if (!net || BPF_CORE_READ(net, net_cookie) != cookie)
 			return false;
-		read_origin(net, &fresh);
+		read_origin((__u64)net, &fresh);
 		fresh.read_at = now;
 		bpf_map_update_elem(&origins, &cookie, &fresh, BPF_ANY);
 		known = &fresh;

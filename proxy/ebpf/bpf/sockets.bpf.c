@@ -9,96 +9,57 @@
  * everything as it is, and the packets meet nftables' rules, which mean the same.
  */
 #include "maps.h"
+#include "choice.h"
 #include "origin.h"
 
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
 #define ECONNREFUSED 111
 
 enum fate { AS_IT_IS, TRANSLATED, REFUSED };
 
-struct pool {
-	__u32 number, count;
-};
-
-static __always_inline bool is_loopback(const struct address *address)
-{
-	return is_ipv4(address) && (address->word[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
-}
-
-static __always_inline bool serves_ports(const struct address *address, const struct settings *set,
-					 bool from_node)
-{
-	if (is_loopback(address))
-		return from_node && set->loopback_ports;
-	return bpf_map_lookup_elem(&places, address);
-}
-
-static __always_inline struct forward *find_forward(const struct target *whom,
-						    const struct settings *set, bool from_node)
-{
-	struct forward *forward = bpf_map_lookup_elem(&frontends, whom);
-	struct target port = *whom;
-
-	if (forward || !serves_ports(&whom->address, set, from_node))
-		return forward;
-	port.address = (struct address){};
-	if (is_ipv4(&whom->address))
-		port.address.word[2] = bpf_htonl(0xffff);
-	return bpf_map_lookup_elem(&frontends, &port);
-}
-
-static __always_inline bool has_member(const struct pool *pool, const struct address *address,
-				       __be16 port)
-{
-	struct member member = {.pool = pool->number, .target = {.address = *address, .port = port}};
-
-	return bpf_map_lookup_elem(&members, &member);
-}
-
 /* The pool for a process of the node. Its source is chosen on the way to the endpoint, so that it
- * is what masquerading would make of it, unless the socket is bound.
+ * is what masquerading would make of it, unless the socket is bound; nobody knows it yet.
  */
 static __always_inline bool pool_for_node(const struct forward *forward, struct pool *pool)
 {
 	*pool = (struct pool){forward->pool, forward->count};
 	if (forward->has_inside)
 		*pool = (struct pool){forward->inside, forward->inside_count};
-	return true;
+	return !forward->affinity && !forward->ranges;
 }
 
 /* The pool for a process in another network namespace; false where packets have to be seen. */
 static __always_inline bool pool_for_pod(const struct forward *forward, const struct settings *set,
-					 __u64 cookie, int family, struct pool *pool)
+					 __u64 cookie, int family, struct pool *pool,
+					 struct address *source)
 {
 	__u8 bit = 1 << family;
-	struct address source;
 	bool is_pod;
 
 	*pool = (struct pool){forward->pool, forward->count};
 	if (forward->masquerade == ALWAYS || set->by_interface & bit)
 		return false;
-	if (!find_origin(cookie, family, &source))
+	if (!find_origin(cookie, family, source) || !admits(forward, source))
 		return false;
-	is_pod = set->tells_pods & bit && is_within(&source, &set->pods[family & 1]);
+	is_pod = set->tells_pods & bit && is_within(source, &set->pods[family & 1]);
 	if (forward->masquerade == NOT_PODS && !is_pod)
 		return false;
 	if (forward->has_inside && is_pod)
 		*pool = (struct pool){forward->inside, forward->inside_count};
-	return !has_member(pool, &source, 0); /* who may be sent to itself has to be masqueraded */
+	return !has_member(pool, source, 0); /* who may be sent to itself has to be masqueraded */
 }
 
-/* An endpoint of the pool: for UDP the one that this socket had, as long as it serves. */
-static __always_inline struct target *pick(const struct pool *pool, const struct talk *talk,
-					   bool remembers)
+/* An endpoint: the one that this client has, or by UDP this socket had, as long as it serves. */
+static __always_inline struct target *pick(const struct forward *forward, const struct pool *pool,
+					   const struct talk *talk, const struct address *source)
 {
-	struct target *had = remembers ? bpf_map_lookup_elem(&choices, talk) : NULL;
-	struct slot slot = {.pool = pool->number};
+	bool is_udp = talk->with.protocol == IPPROTO_UDP;
+	struct target *had = is_udp ? bpf_map_lookup_elem(&choices, talk) : NULL;
 
+	if (forward->affinity)
+		return stick(forward, pool, source, bpf_get_prandom_u32());
 	if (had && has_member(pool, &had->address, had->port))
 		return had;
-	slot.number = bpf_get_prandom_u32() % pool->count;
-	return bpf_map_lookup_elem(&endpoints, &slot);
+	return any_of(pool, bpf_get_prandom_u32());
 }
 
 /* What becomes of a socket's call of `whom`, which is then an endpoint if it is translated. */
@@ -110,6 +71,7 @@ static __always_inline enum fate balance(struct bpf_sock_addr *ctx, struct targe
 	int family = is_ipv4(&whom->address) ? 0 : 1;
 	__u64 cookie = bpf_get_netns_cookie(ctx);
 	struct talk talk = {.socket = bpf_get_socket_cookie(ctx), .with = *whom};
+	struct address source = {};
 	struct forward *forward;
 	struct target *found, end;
 	struct pool pool;
@@ -117,14 +79,14 @@ static __always_inline enum fate balance(struct bpf_sock_addr *ctx, struct targe
 	if (!set)
 		return AS_IT_IS;
 	forward = find_forward(whom, set, cookie == set->node);
-	if (!forward || forward->by_packets)
+	if (!forward || forward->by_nftables)
 		return AS_IT_IS;
 	if (!(cookie == set->node ? pool_for_node(forward, &pool)
-				  : pool_for_pod(forward, set, cookie, family, &pool)))
+				  : pool_for_pod(forward, set, cookie, family, &pool, &source)))
 		return AS_IT_IS;
 	if (!pool.count)
 		return forward->rejects && !is_udp ? REFUSED : AS_IT_IS;
-	found = pick(&pool, &talk, is_udp);
+	found = pick(forward, &pool, &talk, &source);
 	if (!found)
 		return AS_IT_IS; /* the pool has just been replaced */
 	end = *found;

@@ -1,0 +1,88 @@
+"""The program that sees packets, on every link by which they come into the node."""
+
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from ipaddress import IPv4Address, IPv6Address
+
+from proxy.ebpf.group import INLETS, PINS
+from proxy.ebpf.inlet import attach, detach_filter, is_attached
+from proxy.ebpf.layout import pack_number
+from proxy.ebpf.libbpf import BUILT, Library, Map, Object, program_id
+from proxy.ebpf.links import Link, LinkEvents, inlets
+from proxy.ebpf.maps import Maps
+from proxy.model import Address, Family
+from proxy.settings import Settings
+
+OBJECT = BUILT / "packets.bpf.o"
+PROGRAM = "come_in"
+
+_BRIDGED = 4  # enum link of bpf/packets.bpf.c; the bits below say whose pods come in there
+_ANYBODY: dict[Family, Address] = {Family.V4: IPv4Address(0), Family.V6: IPv6Address(0)}
+
+
+class Packets:
+    """Follows the links of this network namespace. Where a link has no program yet, its packets
+    meet nftables' rules.
+    """
+
+    def __init__(self, settings: Settings, library: Library, maps: Maps) -> None:
+        """Put a new program, which uses ``maps``, into an old one's place; raises KernelRefused,
+        OSError.
+        """
+        self._settings = settings
+        self._library = library
+        self._links: set[int] = set()
+        with Object(library, OBJECT) as loaded, ExitStack() as undo:
+            maps.lend(loaded)
+            loaded.load()
+            self._inlets = Map(library, loaded.map_fd("inlets"), "inlets")
+            undo.callback(self._inlets.close)
+            self._program = os.dup(loaded.program_fd(PROGRAM))
+            undo.callback(os.close, self._program)
+            self._events = LinkEvents()
+            undo.callback(self._events.close)
+            self._take(inlets())
+            self._held = undo.pop_all()
+
+    def close(self) -> None:
+        """Follow no more; the program stays where it is."""
+        self._held.close()
+
+    def follow(self) -> None:
+        """Serve the links that came since; raises KernelRefused, OSError."""
+        if self._events.heard():
+            self._take(inlets())
+
+    def are_attached(self) -> bool:
+        """Whether the kernel asks the program on every link; raises KernelRefused."""
+        wanted = program_id(self._library, self._program)
+        return all(is_attached(self._library, wanted, one) for one in self._links)
+
+    def _take(self, links: Iterable[Link]) -> None:
+        """These are all links. The bridge of one may have changed."""
+        flags = {one.number: self._flags(one) for one in links}
+        self._inlets.update({pack_number(number): bytes([one]) for number, one in flags.items()})
+        self._inlets.delete([pack_number(number) for number in self._links - flags.keys()])
+        for number in flags.keys() - self._links:
+            attach(self._library, self._program, number, INLETS / str(number))
+        for path in INLETS.iterdir():
+            if int(path.name) not in flags:
+                path.unlink()
+        self._links = set(flags)
+
+    def _flags(self, link: Link) -> int:
+        flags = _BRIDGED if link.is_bridged else 0
+        for bit, family in enumerate(Family):
+            pods = self._settings.pods.get(family)
+            if pods and pods.network is None and pods.covers(_ANYBODY[family], link.seen_as):
+                flags |= 1 << bit
+        return flags
+
+
+def remove_filters() -> None:
+    """Remove what no pin holds, if there has been anything of ours."""
+    if PINS.exists():
+        library = Library()
+        for link in inlets():
+            detach_filter(library, link.number)
