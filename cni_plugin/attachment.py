@@ -45,7 +45,8 @@ def add(request: Request, world: World, ipam: Ipam | None) -> dict[str, object]:
             check_absent(request, seen)
         lease = _lease(request, ipam, undo) if makes else Result()
         plan = plan_add(request, lease, seen)
-        _apply(plan, Kernel(host, pod, firewall(request, world, host)), undo)
+        rules = firewall(request, world, host)
+        _apply(plan, Kernel(host, pod, rules, seen.bridge), undo)
         document = render(plan.result, request.version)
         undo.pop_all()
     return document

@@ -110,7 +110,7 @@ def _reservations(data_dir: Path, now: float) -> Iterable[tuple[Key, str, float]
             address = str(ip_address(path.name))
         except ValueError:
             continue
-        owner = read_owner(path)
+        owner = read_owner(str(path))
         if owner is not None:
             key = (path.parent.name, owner.container_id, owner.ifname)
             yield key, address, now - path.stat().st_mtime

@@ -20,10 +20,14 @@ from cni_plugin.netlink import Attributes, NetlinkError, Value, pack
 from cni_plugin.ops import Op, Side
 from cni_plugin.shaping import limit_rate, redirect_ingress
 from cni_plugin.space import Space
+from cni_plugin.state import Link
 
 _FORWARDING_PATIENCE = 5.0  # seconds
 _LONGEST_WITH_BROADCAST = 30  # RFC 3021: a /31 has two hosts and no broadcast
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+# Otherwise a veth has as many as there may be CPUs (veth_get_num_queues in drivers/net/veth.c),
+# each with its objects in sysfs: 0.1 ms a CPU. They are for XDP; who wants that has own plans.
+_ONE_QUEUE: Attributes = {uapi.IFLA_NUM_TX_QUEUES: 1, uapi.IFLA_NUM_RX_QUEUES: 1}
 _CREATE = uapi.NLM_F_CREATE | uapi.NLM_F_EXCL
 _REPLACE = uapi.NLM_F_CREATE | uapi.NLM_F_REPLACE
 
@@ -31,10 +35,12 @@ _REPLACE = uapi.NLM_F_CREATE | uapi.NLM_F_REPLACE
 class Kernel:
     """Works in the host's namespace and in one container's."""
 
-    def __init__(self, host: Space, pod: Space, firewall: Firewall) -> None:
+    def __init__(
+        self, host: Space, pod: Space, firewall: Firewall, bridge: Link | None = None
+    ) -> None:
         self._firewall = firewall
         self._spaces = {Side.HOST: host, Side.POD: pod}
-        self._indexes: dict[tuple[Side, str], int] = {}
+        self._indexes = {(Side.HOST, bridge.name): bridge.index} if bridge else {}
         self._does: dict[type[Op], Callable[[Any], None]] = {
             ops.CreateBridge: self._create_bridge,
             ops.CreateVeth: self._create_veth,
@@ -104,6 +110,7 @@ class Kernel:
             uapi.IFLA_ADDRESS: _mac(op.pod_mac),
             uapi.IFLA_MTU: op.mtu,
             uapi.IFLA_NET_NS_FD: self._spaces[Side.POD].fd,
+            **_ONE_QUEUE,
         }
         data = {uapi.VETH_INFO_PEER: uapi.IFINFOMSG.pack(0, 0, 0, 0, 0) + pack(peer)}
         attributes: Attributes = {
@@ -112,6 +119,7 @@ class Kernel:
             uapi.IFLA_MTU: op.mtu,
             uapi.IFLA_MASTER: self._index(Side.HOST, op.bridge) if op.bridge else None,
             uapi.IFLA_LINKINFO: {uapi.IFLA_INFO_KIND: "veth", uapi.IFLA_INFO_DATA: data},
+            **_ONE_QUEUE,
         }
         try:
             self._link(Side.HOST, attributes, uapi.IFF_UP, _CREATE)

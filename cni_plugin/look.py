@@ -27,11 +27,15 @@ def before_add(request: Request, host: Space, pod: Space, boot_id: str) -> Seen:
         pod_taken=inside is not None,
         uplink_mtu=0 if bridge or conf.mtu or conf.wiring == "chained" else host.uplink_mtu(),
         boot_id=boot_id,
-        pod_has_ipv6=pod.sysctl(f"net/ipv6/conf/{LOOPBACK}/disable_ipv6") == "0",
+        pod_has_ipv6=conf.wiring == "loopback" and _has_ipv6(pod),
         peer=peer.name if peer else "",
         peer_bridge=_bridge_of(host, peer),
         peer_mtu=peer.mtu if peer else 0,
     )
+
+
+def _has_ipv6(pod: Space) -> bool:
+    return pod.sysctl(f"net/ipv6/conf/{LOOPBACK}/disable_ipv6") == "0"
 
 
 def _peer(request: Request, host: Space, inside: Link | None) -> Link | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b32encode
+from functools import lru_cache
 from hashlib import blake2b
 
 # fullmatch, never match with "$": that would let a trailing newline through
@@ -23,6 +24,7 @@ _NETWORK_DIGITS, _ATTACHMENT_DIGITS = 4, 9
 _LONGEST_ALIAS = 255  # IFALIASZ less its NUL
 
 
+@lru_cache(256)
 def _digest(text: str, digits: int) -> str:
     return b32encode(blake2b(text.encode(), digest_size=10).digest()).decode().lower()[:digits]
 

@@ -19,7 +19,9 @@ from typing import Self, Union
 from cni_plugin import netns, uapi
 
 _LONGEST_DATAGRAM = 1 << 16
-_PATIENCE = 20.0  # seconds; the kernel answers at once, unless rtnl is held for long
+_PATIENCE = 20  # seconds; the kernel answers at once, unless rtnl is held for long
+_TIMEVAL = struct.Struct("@ll")
+_ATTRIBUTE = struct.Struct("=HH")  # length, type
 _ABSENT = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
 
 # str is a NUL-terminated text, int 32 bits, a mapping a nest; None leaves the attribute out
@@ -45,7 +47,7 @@ def pack(attributes: Attributes) -> bytes:
         number, payload = kind, _payload(value)
         if isinstance(value, Mapping):
             number |= uapi.NLA_F_NESTED
-        packed += struct.pack("=HH", 4 + len(payload), number) + payload
+        packed += _ATTRIBUTE.pack(4 + len(payload), number) + payload
         packed += bytes(-len(packed) % 4)
     return bytes(packed)
 
@@ -61,11 +63,12 @@ def _payload(value: str | bytes | int | Attributes) -> bytes:
 def unpack(data: bytes, at: int = 0) -> dict[int, bytes]:
     """The attributes from ``at`` on, by their numbers; a nest is unpacked by another call."""
     found = {}
-    while at + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, at)
+    header, end, mask = _ATTRIBUTE.unpack_from, len(data) - 4, uapi.NLA_TYPE_MASK
+    while at <= end:
+        length, kind = header(data, at)
         if length < 4:
             break
-        found[kind & uapi.NLA_TYPE_MASK] = data[at + 4 : at + length]
+        found[kind & mask] = data[at + 4 : at + length]
         at += (length + 3) & ~3
     return found
 
@@ -87,7 +90,9 @@ class Socket:
         with netns.entered(fd):
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.bind((0, 0))
-        self._socket.settimeout(_PATIENCE)
+        # Python's own timeout would ask poll(2) before each message
+        patience = _TIMEVAL.pack(_PATIENCE, 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
         for option in (uapi.NETLINK_CAP_ACK, uapi.NETLINK_EXT_ACK, uapi.NETLINK_GET_STRICT_CHK):
             self._socket.setsockopt(uapi.SOL_NETLINK, option, 1)
         self._sequence = 0
@@ -137,7 +142,10 @@ class Socket:
 
     def _received(self) -> Iterator[tuple[int, int, bytes]]:
         """The messages of one datagram: type, flags, and what follows the header."""
-        data = self._socket.recv(_LONGEST_DATAGRAM)
+        try:
+            data = self._socket.recv(_LONGEST_DATAGRAM)
+        except BlockingIOError as err:
+            raise TimeoutError(f"the kernel has not answered for {_PATIENCE} s") from err
         at = 0
         while at + uapi.NLMSGHDR.size <= len(data):
             length, kind, flags, sequence, _ = uapi.NLMSGHDR.unpack_from(data, at)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_interface
 from typing import Any
 
@@ -26,6 +27,8 @@ from cni_plugin.versions import OLDEST, SUPPORTED, Verb, require
 
 # A container ID is part of no path of ours, but a network's name is one: ext4's limit.
 _LONGEST_NAME = 255
+# a runtime sends the same configuration for one Pod after the other; nobody changes what is read
+_REMEMBERED = 32
 _REQUIRED = {
     Verb.ADD: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
     Verb.CHECK: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
@@ -95,7 +98,7 @@ def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
         return Request(verb, "", "", "", CniArgs(), NetConf(cniVersion=version), stdin, {})
     _check_environment(verb, environment)
     require(verb, version)
-    conf = _conf(document)
+    conf = _conf(stdin)
     return Request(
         verb=verb,
         container_id=environment.get("CNI_CONTAINERID", ""),
@@ -138,6 +141,7 @@ def _check_environment(verb: Verb, environment: Mapping[str, str]) -> None:
         )
 
 
+@lru_cache(_REMEMBERED)
 def _document(stdin: bytes) -> dict[str, Any]:
     try:
         document = json.loads(stdin or b"{}")
@@ -148,9 +152,10 @@ def _document(stdin: bytes) -> dict[str, Any]:
     return document
 
 
-def _conf(document: dict[str, Any]) -> NetConf:
+@lru_cache(_REMEMBERED)
+def _conf(stdin: bytes) -> NetConf:
     try:
-        conf = NetConf.model_validate(document)
+        conf = NetConf.model_validate(_document(stdin))
     except ValidationError as err:
         problems = "; ".join(
             f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors()

@@ -16,6 +16,7 @@ import socket
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
@@ -25,13 +26,15 @@ from cni_plugin.errors import TryAgainLater
 from cni_plugin.plugin import Answer, needs_other_programs, perform, understand
 from cni_plugin.protocol import BadFrame, Call, answered, received, taken
 from cni_plugin.removals import Removals
-from cni_plugin.request import Request, version_of
+from cni_plugin.request import Request
+from cni_plugin.versions import Verb
 from cni_plugin.world import World
 
 _log = logging.getLogger(__name__)
 _WORKERS = 64
 _BACKLOG = 512
 _PATIENCE = 10.0  # seconds for a client to say what it wants, and to take its answer
+_ROOT = Path("/")
 _RECORDED = ("CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME")
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
@@ -67,6 +70,7 @@ class Server:
         self._remove = Removals()
         self._listener = listen(path)
         self._identity = path.stat().st_ino
+        self._mounts = Path("/proc/self/ns/mnt").stat().st_ino
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="request")
 
     def __enter__(self) -> Self:
@@ -109,11 +113,17 @@ class Server:
             request = understand(call.environment, call.stdin)
             if isinstance(request, Request) and needs_other_programs(request):
                 return
-            connection.sendall(taken(_last_will(call)))
-            world = World(_root(call), call.netns, self._boot_id, self._remove)
+            connection.sendall(taken(_last_will(request)))
+            world = World(self._root(call), call.netns, self._boot_id, self._remove)
             done = request if isinstance(request, Answer) else perform(request, world)
             _record(call, done)
             connection.sendall(answered(done.code, done.stdout))
+
+    def _root(self, call: Call) -> Path:
+        """The client's root directory: all state is in its files; ours may be others."""
+        if os.fstat(call.mount_namespace).st_ino == self._mounts:
+            return _ROOT
+        return Path(f"/proc/self/fd/{call.root}")
 
 
 def listen(path: Path) -> socket.socket:
@@ -160,23 +170,23 @@ def _is_neighbour(call: Call) -> bool:
 
 
 def _record(call: Call, done: Answer) -> None:
+    if not _log.isEnabledFor(logging.INFO):
+        return
     asked = (call.environment.get(name, "") for name in _RECORDED)
     outcome = done.stdout.decode().strip() if done.code else "ok"
     _log.info("%s: %s", " ".join(asked), outcome)
 
 
-def _root(call: Call) -> Path:
-    """The client's root directory: all state is in its files, which may be others than ours."""
-    if os.fstat(call.mount_namespace).st_ino == Path("/proc/self/ns/mnt").stat().st_ino:
-        return Path("/")
-    return Path(f"/proc/self/fd/{call.root}")
-
-
-def _last_will(call: Call) -> bytes:
+def _last_will(request: Request | Answer) -> bytes:
     """What the client prints should we die; DEL and its like are simply done again."""
-    if call.environment.get("CNI_COMMAND") != "ADD":
+    if isinstance(request, Answer) or request.verb is not Verb.ADD:
         return b""
+    return _last_words(request.version)
+
+
+@cache
+def _last_words(version: str) -> bytes:
     error = TryAgainLater(
         "the CNI server ended while it handled this ADD", "call DEL, then ADD again"
     )
-    return json.dumps(error.document(version_of(call.stdin))).encode() + b"\n"
+    return json.dumps(error.document(version)).encode() + b"\n"

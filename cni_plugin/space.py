@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface, ip_network
@@ -10,11 +11,12 @@ from types import TracebackType
 from typing import Self
 
 from cni_plugin import netns, uapi
-from cni_plugin.netlink import NetlinkError, Socket, number, pack, text, unpack
+from cni_plugin.netlink import Attributes, NetlinkError, Socket, number, pack, text, unpack
 from cni_plugin.result import Cidr
 from cni_plugin.state import KernelRoute, Link
 
 _SYSCTL = Path("/proc/sys")
+_ANY_LINK = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0)
 _ANYWHERE = {socket.AF_INET: bytes(4), socket.AF_INET6: bytes(16)}
 _UNUSABLE = uapi.IFA_F_TENTATIVE | uapi.IFA_F_DADFAILED
 
@@ -39,14 +41,16 @@ class Space:
 
     def link(self, name: str) -> Link | None:
         """The link of that name."""
-        body = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0) + pack({uapi.IFLA_IFNAME: name})
-        found = self.socket.get(uapi.RTM_GETLINK, body)
+        wanted: Attributes = {
+            uapi.IFLA_IFNAME: name,
+            uapi.IFLA_EXT_MASK: uapi.RTEXT_FILTER_SKIP_STATS,
+        }
+        found = self.socket.get(uapi.RTM_GETLINK, _ANY_LINK + pack(wanted))
         return None if found is None else _link(found)
 
     def links(self) -> list[Link]:
         """All links."""
-        body = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0)
-        return [_link(item) for item in self.socket.dump(uapi.RTM_GETLINK, body)]
+        return [_link(item) for item in self.socket.dump(uapi.RTM_GETLINK, _ANY_LINK)]
 
     def addresses(self, index: int) -> tuple[Cidr, ...]:
         """The usable addresses of a link: neither tentative nor duplicate."""
@@ -69,9 +73,8 @@ class Space:
 
     def remove_link(self, name: str) -> bool:
         """Remove a link; whether it was there."""
-        body = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0) + pack({uapi.IFLA_IFNAME: name})
         try:
-            self.socket.change(uapi.RTM_DELLINK, body)
+            self.socket.change(uapi.RTM_DELLINK, _ANY_LINK + pack({uapi.IFLA_IFNAME: name}))
         except NetlinkError as err:
             if err.absent:
                 return False
@@ -109,7 +112,11 @@ class Space:
     def write_sysctl(self, key: str, value: str) -> None:
         """Set ``net/...``; raises OSError."""
         with netns.entered(self.fd):
-            (_SYSCTL / key).write_text(value)
+            descriptor = os.open(f"{_SYSCTL}/{key}", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, value.encode())
+            finally:
+                os.close(descriptor)
 
 
 def _link(item: bytes) -> Link:

@@ -28,7 +28,7 @@ OPERATIONS = [
     (Socket, "change"), (PluginSpace, "write_sysctl"), (nft, "run"),
     (shaping, "limit_rate"), (shaping, "redirect_ingress"),
     (Path, "rename"), (Path, "symlink_to"), (Path, "unlink"), (Path, "mkdir"),
-    (os, "open"), (os, "write"),
+    (os, "open"), (os, "write"), (os, "rename"), (os, "symlink"), (os, "unlink"),
 ]  # fmt: skip
 
 
