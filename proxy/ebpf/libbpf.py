@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,6 @@ from proxy.errors import KernelRefused
 
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _WARN = 0
-_LINES = 400  # of the verifier's log that are kept
 BUILT = Path(__file__).resolve().parents[2] / "build"
 
 
@@ -19,30 +19,36 @@ class _BatchOptions(ctypes.Structure):
     _fields_ = [("size", ctypes.c_size_t), ("each", ctypes.c_uint64), ("all", ctypes.c_uint64)]
 
 
+_format = ctypes.CDLL(None).vsnprintf
+_said: deque[str] = deque(maxlen=400)  # lines of complaints; the verifier has many
+
+
+def _hear(level: int, text: bytes, arguments: int) -> int:
+    if level == _WARN:
+        buffer = ctypes.create_string_buffer(4096)
+        _format(buffer, 4096, text, ctypes.c_void_p(arguments))
+        _said.append(buffer.value.decode(errors="replace"))
+    return 0
+
+
+_listener = _PRINT(_hear)  # one for the process: libbpf has its address for as long as that lives
+
+
 class Library:
     """The functions, with their types and their complaints."""
 
     def __init__(self) -> None:
         self.bpf = _load()
-        self._said: list[str] = []
-        self._print = _PRINT(self._hear)  # held, because libbpf only has its address
-        self.bpf.libbpf_set_print(self._print)
-        self._format = ctypes.CDLL(None).vsnprintf
-
-    def _hear(self, level: int, text: bytes, arguments: int) -> int:
-        if level == _WARN:
-            buffer = ctypes.create_string_buffer(4096)
-            self._format(buffer, 4096, text, ctypes.c_void_p(arguments))
-            self._said = [*self._said, buffer.value.decode(errors="replace")][-_LINES:]
-        return 0
+        self.bpf.libbpf_set_print(_listener)
 
     def hush(self) -> None:
         """Forget what was said: it was no error."""
-        self._said = []
+        _said.clear()
 
     def check(self, result: int, doing: str) -> int:
         """``result``, unless it is an error."""
-        said, self._said = "".join(self._said).strip(), []
+        said = "".join(_said).strip()
+        _said.clear()
         if result < 0:
             why = os.strerror(-result)
             raise KernelRefused(f"ebpf: {doing}: {why}" + (f": {said[-1500:]}" if said else ""))

@@ -31,15 +31,15 @@ class Packets:
         OSError.
         """
         self._settings = settings
-        self._library = library
+        self.library = library
         self._links: set[int] = set()
         with Object(library, OBJECT) as loaded, ExitStack() as undo:
             maps.lend(loaded)
             loaded.load()
             self._inlets = Map(library, loaded.map_fd("inlets"), "inlets")
             undo.callback(self._inlets.close)
-            self._program = os.dup(loaded.program_fd(PROGRAM))
-            undo.callback(os.close, self._program)
+            self.program = os.dup(loaded.program_fd(PROGRAM))
+            undo.callback(os.close, self.program)
             self._events = LinkEvents()
             undo.callback(self._events.close)
             self._take(inlets())
@@ -56,8 +56,8 @@ class Packets:
 
     def are_attached(self) -> bool:
         """Whether the kernel asks the program on every link; raises KernelRefused."""
-        wanted = program_id(self._library, self._program)
-        return all(is_attached(self._library, wanted, one) for one in self._links)
+        wanted = program_id(self.library, self.program)
+        return all(is_attached(self.library, wanted, one) for one in self._links)
 
     def _take(self, links: Iterable[Link]) -> None:
         """These are all links. The bridge of one may have changed."""
@@ -65,7 +65,7 @@ class Packets:
         self._inlets.update({pack_number(number): bytes([one]) for number, one in flags.items()})
         self._inlets.delete([pack_number(number) for number in self._links - flags.keys()])
         for number in flags.keys() - self._links:
-            attach(self._library, self._program, number, INLETS / str(number))
+            attach(self.library, self.program, number, INLETS / str(number))
         for path in INLETS.iterdir():
             if int(path.name) not in flags:
                 path.unlink()

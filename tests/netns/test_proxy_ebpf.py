@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from proxy.backend import BACKENDS, open_backend
-from proxy.ebpf.group import LINKS
+from proxy.ebpf.group import INLETS, LINKS
 from proxy.ebpf.hooks import PROGRAMS
 from proxy.ebpf.libbpf import Library, pinned
 from proxy.model import Endpoint, Family, Port, Protocol, Service, Slice, Target
@@ -172,10 +172,10 @@ def test_a_restart_keeps_what_sockets_know(world) -> None:
     assert len(before) == len(PROGRAMS)
 
 
-def detach() -> None:
+def detach(folder: Path) -> None:
     """In the node: what ``bpftool link detach`` does."""
     library = Library()
-    for path in LINKS.iterdir():
+    for path in folder.iterdir():
         link = pinned(library, path)
         library.check(library.bpf.bpf_link_detach(link), "detaching")
         os.close(link)
@@ -184,11 +184,54 @@ def detach() -> None:
 def test_a_restart_attaches_what_somebody_detached(world) -> None:
     lab, root = world
     lab.workers["node"].call(apply, root, "ab", WEB)
-    lab.workers["node"].call(detach)
+    lab.workers["node"].call(detach, LINKS)
     pod = lab.client("pod")
     assert pod.call(call, VIP)[2] == "0A00600A"  # by packets: nothing is lost
     lab.workers["node"].call(apply, root, "ab", WEB, True)
     assert pod.call(call, VIP)[2] in ("0201F40A", "0301F40A")
+
+
+def look() -> str:
+    """In the node: what the proxy does twice a second."""
+    return _kept[0].disturbed([])
+
+
+def served_links() -> set[str]:
+    return {path.name for path in INLETS.iterdir()}
+
+
+def test_links_are_followed(world) -> None:
+    lab, root = world
+    node, space = lab.workers["node"], lab.spaces["node"]
+    node.call(apply, root, "ab", WEB, True)
+    before = served_links()
+    space.ip("link", "add", "late", "type", "veth", "peer", "name", "late-far")
+    assert node.call(look) == ""
+    assert len(served_links() - before) == 2
+    space.ip("link", "del", "late")
+    assert node.call(look) == ""
+    assert served_links() == before
+
+
+def test_programs_that_somebody_detached_are_missed(world) -> None:
+    lab, root = world
+    node = lab.workers["node"]
+    node.call(apply, root, "ab", WEB)
+    node.call(detach, INLETS)
+    assert node.call(look) == "programs of links were removed"
+    node.call(apply, root, "ab", WEB)
+    assert node.call(look) == ""
+
+
+def test_a_client_sticks_whether_by_a_hook_or_by_packets(world) -> None:
+    lab, root = world
+    lab.workers["node"].call(apply, root, "ab", replace(WEB, affinity=60))
+    pod = lab.client("pod")
+    by_hook = [pod.call(call, VIP) for _ in range(5)]
+    by_packets = [pod.call(call, VIP, 80, "10.244.1.9") for _ in range(5)]
+    assert {real for *_, real in by_hook} <= {"0201F40A", "0301F40A"}
+    assert {real for *_, real in by_packets} == {"0A00600A"}
+    assert len({name for name, *_ in by_hook + by_packets}) == 1
 
 
 def test_a_pod_with_two_addresses_goes_by_packets(world) -> None:
