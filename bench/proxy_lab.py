@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import UUID, uuid5
 
 from bench import proxy_node
 from tests.netns import fake_api
@@ -28,6 +29,7 @@ BACKENDS = {
 }
 API = ("192.168.0.254", 8001)
 POD, CALLED, SINK = "10.244.1.2", 8090, 8091  # a pod that answers, and what it answers at
+_UIDS = UUID(int=0)
 _FIRST_VIP = ip_address("10.96.0.1")
 _FIRST_POD = ip_address("10.244.16.0")
 _BEGIN = ("-P", "-m", "lab.main", "proxy")  # as bin/podwire does
@@ -40,7 +42,7 @@ def vip(number: int) -> str:
 
 def service(number: int, name: str = "", ports: tuple[int, ...] = (80,)) -> dict[str, Any]:
     """A Service."""
-    address, meta = vip(number), {"namespace": "ns", "name": name or f"s{number}"}
+    address, meta = vip(number), _meta(name or f"s{number}")
     named = [{"name": f"p{port}", "protocol": "TCP", "port": port} for port in ports]
     spec = {"clusterIP": address, "clusterIPs": [address], "ports": named}
     return {"kind": "Service", "metadata": meta, "spec": spec}
@@ -56,11 +58,27 @@ def _slice(name: str, addresses: list[str], ports: dict[int, int]) -> dict[str, 
     labels = {"kubernetes.io/service-name": name}
     return {
         "kind": "EndpointSlice",
-        "metadata": {"namespace": "ns", "name": f"{name}-x", "labels": labels},
+        "metadata": _meta(f"{name}-x", labels),
         "addressType": "IPv4",
         "ports": [{"name": f"p{one}", "protocol": "TCP", "port": to} for one, to in ports.items()],
-        "endpoints": [{"addresses": [address]} for address in addresses],
+        "endpoints": [_endpoint(address) for address in addresses],
     }
+
+
+def _endpoint(address: str) -> dict[str, Any]:
+    """As controllers write it; one in fifty is on the node that is measured."""
+    pod = f"web-{int(ip_address(address)):x}"
+    return {
+        "addresses": [address],
+        "conditions": {"ready": True, "serving": True, "terminating": False},
+        "nodeName": f"n{int(ip_address(address)) % 50 + 1}",
+        "targetRef": {"kind": "Pod", "namespace": "ns", "name": pod, "uid": str(uuid5(_UIDS, pod))},
+    }
+
+
+def _meta(name: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
+    return {"namespace": "ns", "name": name, "uid": str(uuid5(_UIDS, name)),
+            "creationTimestamp": "2026-11-22T12:00:00Z", "labels": labels or {}}  # fmt: skip
 
 
 class Bench:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
-from proxy.endpoints import ready_here, usable
+from proxy.endpoints import neighbours, ready_here, usable
 from proxy.model import (
     Address,
     Balance,
@@ -111,6 +111,7 @@ class Portal:
     health_check_port: int = 0
     balance: Balance = Balance.RANDOM
     ready_here: tuple[Address, ...] = ()  # for health checks alone, and empty where there are none
+    neighbours: tuple[Address, ...] = ()  # endpoints on this node, or nobody knows where
 
     @property
     def name(self) -> str:
@@ -183,6 +184,7 @@ def _portal(
         health_check_port=service.health_check_port,
         balance=service.balance,
         ready_here=ready_here(ours) if service.health_check_port else (),
+        neighbours=neighbours(ours),
     )
 
 

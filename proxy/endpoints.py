@@ -44,6 +44,11 @@ def ready_here(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
     return tuple(sorted({one.target.address for one in endpoints if one.local and one.ready}))
 
 
+def neighbours(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
+    """The addresses of the endpoints that are not known to be on another node."""
+    return tuple(sorted({one.target.address for one in endpoints if not one.elsewhere}))
+
+
 def merged(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
     """Each target once: slices may overlap while endpoints move between them, and the best
     state that any slice tells wins, whichever slice came first.

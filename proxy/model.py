@@ -99,13 +99,15 @@ NOBODY: frozenset[str] = frozenset()  # the hints of most endpoints; one for all
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A backend of one Service port; ``local`` means on this node, ``pod`` is its Pod's name.
+    """A backend of one Service port; ``local`` means on this node, ``elsewhere`` on another one,
+    and ``pod`` is its Pod's name.
 
     ``zones`` and ``nodes`` are the hints of whom it is meant for (KEP-2433, KEP-4444).
     """
 
     target: Target
     local: bool = False
+    elsewhere: bool = False
     ready: bool = True
     serving: bool = True
     terminating: bool = False

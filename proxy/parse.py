@@ -195,6 +195,7 @@ def _endpoint(wire: SliceEndpoint, version: int, node_name: str) -> Callable[[in
     return lambda port: Endpoint(
         Target(address, port),
         local=bool(node_name) and wire.node_name == node_name,
+        elsewhere=bool(node_name and wire.node_name) and wire.node_name != node_name,
         ready=conditions.ready is not False,
         serving=conditions.serving is not False,
         terminating=conditions.terminating is True,

@@ -119,8 +119,13 @@ class Renderer:
         policy: str,
         use: str = "",
     ) -> Pool:
-        """``use`` keeps the two pools of one key apart in the maps."""
-        addresses = dict.fromkeys(one.address for one in targets)
+        """``use`` keeps the two pools of one key apart in the maps.
+
+        The pool for who is inside serves Pods of other nodes too, with any endpoint. Through all
+        others only a Pod of this node can come to be sent to itself.
+        """
+        near = (one.address for one in targets if use or one.address in claim.portal.neighbours)
+        addresses = dict.fromkeys(near)
         hairpins = tuple(Element(HAIRPIN, f"{one} . {one}") for one in addresses)
         if claim.forward.affinity is not None:
             pool = self._sticky(claim, targets, policy or "cluster")
