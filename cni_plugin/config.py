@@ -1,88 +1,35 @@
 """The network configuration as a runtime hands it over; names and meanings are the reference's.
 
-Unknown fields survive (a delegate may need them), null means absent, and keys are matched
-without regard to case, because Go's decoder does so and containerd 1.6 relies on it.
+Unknown fields are passed over: a delegate gets the configuration as it came. Null means absent,
+and keys are matched without regard to case, because Go's decoder does so and containerd 1.6 relies
+on it.
 Source: CNI specification 1.1.0 section 1, its CONVENTIONS.md, and the documentation of the
 reference plugins bridge and host-local (containernetworking/plugins).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import Annotated, Any, Literal, Self
-
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from typing import Annotated, Any, Literal
 
 from cni_plugin.ipam.ranges import Range, RangeSet, make_range
 from cni_plugin.names import is_link_name, is_mac
 from cni_plugin.result import Address, Cidr, Dns, Network, Route
+from cni_plugin.section import Checked, Parsed, Section, Within
 
-Mtu = Annotated[StrictInt, Field(ge=0, le=65535)]
-Port = Annotated[StrictInt, Field(ge=1, le=65535)]
-VlanId = Annotated[StrictInt, Field(ge=1, le=4094)]
-Rate = Annotated[StrictInt, Field(ge=0, lt=1 << 64)]
+Mtu = Annotated[int, Within(0, 65535)]
+Port = Annotated[int, Within(1, 65535)]
+VlanId = Annotated[int, Within(1, 4094)]
+Rate = Annotated[int, Within(0, (1 << 64) - 1)]
 Mode = Literal["bridge", "ptp", "loopback", "chained"]
 Policy = Literal["open", "same-bridge", "isolated"]
-
-
-def _checked(right: Callable[[str], bool], what: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not right(value):
-            raise ValueError(f"{value!r} is no {what}")
-        return value
-
-    return AfterValidator(check)
-
-
-Mac = Annotated[StrictStr, _checked(lambda text: not text or is_mac(text), "MAC address")]
-LinkName = Annotated[StrictStr, _checked(is_link_name, "interface name")]
-
-
-def _text(parse: Callable[[str], Any]) -> BeforeValidator:
-    def read(value: Any) -> Any:
-        if not isinstance(value, str):
-            raise ValueError(f"{value!r} is not a string")
-        return parse(value.strip())
-
-    return BeforeValidator(read)
-
-
-IPAddress = Annotated[Address, _text(ip_address)]
+Mac = Annotated[str, Checked(lambda text: not text or is_mac(text), "MAC address")]
+LinkName = Annotated[str, Checked(is_link_name, "interface name")]
+IPAddress = Annotated[Address, Parsed(ip_address)]
 # runtimes write a requested address with or without its prefix length
-IPOrCidr = Annotated[Cidr, _text(ip_interface)]
-IPNetwork = Annotated[Network, _text(ip_network)]
-LooseNetwork = Annotated[Network, _text(lambda text: ip_network(text, strict=False))]
-
-
-class Section(BaseModel):
-    """A JSON object: immutable, unknown fields kept, keys in any case."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fold(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{value!r} is not an object")
-        known = {field.alias: field.alias for field in cls.model_fields.values()}
-        folded = {str(alias).casefold(): alias for alias in known}
-        return {
-            (key if key in known else folded.get(str(key).casefold(), key)): item
-            for key, item in value.items()
-            if item is not None
-        }
+IPOrCidr = Annotated[Cidr, Parsed(ip_interface)]
+IPNetwork = Annotated[Network, Parsed(ip_network)]
+LooseNetwork = Annotated[Network, Parsed(lambda text: ip_network(text, strict=False))]
 
 
 class RangeConf(Section):
@@ -103,29 +50,29 @@ class RouteConf(Section):
 
     dst: LooseNetwork
     gw: IPAddress | None = None
-    mtu: StrictInt | None = None
-    advmss: StrictInt | None = None
-    priority: StrictInt | None = None
-    table: StrictInt | None = None
-    scope: StrictInt | None = None
+    mtu: int | None = None
+    advmss: int | None = None
+    priority: int | None = None
+    table: int | None = None
+    scope: int | None = None
 
     def made(self) -> Route:
         """The route as a value."""
-        return Route(**{name: getattr(self, name) for name in type(self).model_fields})
+        return Route(**{name: getattr(self, name) for name in self.names()})
 
 
 class Ipam(Section):
     """The ``ipam`` section as host-local understands it."""
 
-    type: StrictStr = ""
+    type: str = ""
     ranges: tuple[tuple[RangeConf, ...], ...] = ()
     subnet: IPNetwork | None = None
     range_start: IPAddress | None = None
     range_end: IPAddress | None = None
     gateway: IPAddress | None = None
     routes: tuple[RouteConf, ...] = ()
-    data_dir: StrictStr = ""
-    resolv_conf: StrictStr = ""
+    data_dir: str = ""
+    resolv_conf: str = ""
 
     def sets(self) -> tuple[RangeSet, ...]:
         """The range sets; a single range of the old style comes first."""
@@ -139,14 +86,14 @@ class Ipam(Section):
 class DnsConf(Section):
     """The ``dns`` section of the configuration."""
 
-    nameservers: tuple[StrictStr, ...] = ()
-    domain: StrictStr = ""
-    search: tuple[StrictStr, ...] = ()
-    options: tuple[StrictStr, ...] = ()
+    nameservers: tuple[str, ...] = ()
+    domain: str = ""
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     def made(self) -> Dns:
         """The section as a value."""
-        return Dns(**{name: getattr(self, name) for name in type(self).model_fields})
+        return Dns(**{name: getattr(self, name) for name in self.names()})
 
 
 class PortMapping(Section):
@@ -154,24 +101,23 @@ class PortMapping(Section):
 
     host_port: Port
     container_port: Port
-    protocol: StrictStr = "tcp"
-    host_ip: Annotated[StrictStr, Field(alias="hostIP")] = ""
+    protocol: str = "tcp"
+    host_ip: str = ""
 
 
 class VlanTrunk(Section):
     """A VLAN, or the VLANs from one to another."""
 
     id: VlanId | None = None
-    min_id: Annotated[VlanId | None, Field(alias="minID")] = None
-    max_id: Annotated[VlanId | None, Field(alias="maxID")] = None
+    min_id: VlanId | None = None
+    max_id: VlanId | None = None
 
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def check(self) -> None:
+        """Raise ValueError for half a range, or one that is upside down."""
         if (self.min_id is None) != (self.max_id is None):
             raise ValueError("minID and maxID need each other")
         if self.min_id is not None and self.max_id is not None and self.min_id > self.max_id:
             raise ValueError("minID is above maxID")
-        return self
 
 
 class Bandwidth(Section):
@@ -186,9 +132,9 @@ class Bandwidth(Section):
 class RuntimeDns(Section):
     """Name resolution as the runtime writes it, with words of its own."""
 
-    servers: tuple[StrictStr, ...] = ()
-    searches: tuple[StrictStr, ...] = ()
-    options: tuple[StrictStr, ...] = ()
+    servers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     def made(self) -> Dns:
         """The section as a value."""
@@ -228,9 +174,9 @@ class NetConf(Bandwidth):
     firewall plugins take, in one; ``mode`` is ours.
     """
 
-    cni_version: StrictStr = "0.1.0"
-    name: StrictStr = ""
-    type: StrictStr = ""
+    cni_version: str = "0.1.0"
+    name: str = ""
+    type: str = ""
     mode: Mode | None = None
     ipam: Ipam = Ipam()
     dns: DnsConf = DnsConf()
@@ -241,36 +187,36 @@ class NetConf(Bandwidth):
 
     # bridge, ptp
     bridge: LinkName = "cni0"
-    is_gateway: StrictBool = False
-    is_default_gateway: StrictBool = False
-    force_address: StrictBool = False
-    ip_masq: StrictBool = False
-    ip_masq_backend: StrictStr = ""
+    is_gateway: bool = False
+    is_default_gateway: bool = False
+    force_address: bool = False
+    ip_masq: bool = False
+    ip_masq_backend: str = ""
     mtu: Mtu = 0
-    hairpin_mode: StrictBool = False
-    promisc_mode: StrictBool = False
-    port_isolation: StrictBool = False
-    macspoofchk: StrictBool = False
-    vlan: Annotated[StrictInt, Field(ge=0, le=4094)] = 0
+    hairpin_mode: bool = False
+    promisc_mode: bool = False
+    port_isolation: bool = False
+    macspoofchk: bool = False
+    vlan: Annotated[int, Within(0, 4094)] = 0
     vlan_trunk: tuple[VlanTrunk, ...] = ()
-    enabledad: StrictBool = False
-    disable_container_interface: StrictBool = False
+    enabledad: bool = False
+    disable_container_interface: bool = False
 
     # portmap
-    snat: StrictBool = True
-    masq_all: StrictBool = False
-    backend: StrictStr = ""
-    conditions_v4: Annotated[tuple[StrictStr, ...], Field(alias="conditionsV4")] = ()
-    conditions_v6: Annotated[tuple[StrictStr, ...], Field(alias="conditionsV6")] = ()
-    external_set_mark_chain: StrictStr = ""
-    mark_masq_bit: Annotated[StrictInt | None, Field(ge=0, le=31)] = None
+    snat: bool = True
+    masq_all: bool = False
+    backend: str = ""
+    conditions_v4: tuple[str, ...] = ()
+    conditions_v6: tuple[str, ...] = ()
+    external_set_mark_chain: str = ""
+    mark_masq_bit: Annotated[int, Within(0, 31)] | None = None
 
     # tuning
-    sysctl: dict[StrictStr, StrictStr] = {}
+    sysctl: dict[str, str] = {}
     mac: Mac = ""
-    promisc: StrictBool = False
-    allmulti: StrictBool | None = None
-    tx_q_len: Annotated[StrictInt | None, Field(alias="txQLen", ge=0)] = None
+    promisc: bool = False
+    allmulti: bool | None = None
+    tx_q_len: Annotated[int, Within(0, (1 << 32) - 1)] | None = None
 
     # firewall
     ingress_policy: Policy = "open"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from base64 import b32encode
 from functools import lru_cache
-from hashlib import blake2b
+
+from cni_plugin.digest import blake2b
 
 # fullmatch, never match with "$": that would let a trailing newline through
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -12,8 +12,6 @@ from functools import lru_cache
 from ipaddress import ip_interface
 from typing import Any
 
-from pydantic import ValidationError
-
 from cni_plugin.config import NetConf
 from cni_plugin.errors import (
     CniError,
@@ -95,7 +93,7 @@ def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
     if not isinstance(version, str):
         raise DecodingFailure(f"cniVersion {version!r} is not a string")
     if verb is Verb.VERSION:  # runtimes send it with dummy variables
-        return Request(verb, "", "", "", CniArgs(), NetConf(cniVersion=version), stdin, {})
+        return Request(verb, "", "", "", CniArgs(), NetConf(cni_version=version), stdin, {})
     _check_environment(verb, environment)
     require(verb, version)
     conf = _conf(stdin)
@@ -155,12 +153,9 @@ def _document(stdin: bytes) -> dict[str, Any]:
 @lru_cache(_REMEMBERED)
 def _conf(stdin: bytes) -> NetConf:
     try:
-        conf = NetConf.model_validate(_document(stdin))
-    except ValidationError as err:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors()
-        )
-        raise DecodingFailure("the network configuration has wrong values", problems) from err
+        conf = NetConf.read(_document(stdin))
+    except ValueError as err:
+        raise DecodingFailure("the network configuration has wrong values", str(err)) from err
     if not conf.name:
         raise InvalidConfiguration("the network configuration has no name")
     if not is_identifier(conf.name) or len(conf.name) > _LONGEST_NAME:

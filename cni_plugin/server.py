@@ -25,7 +25,7 @@ from cni_plugin import netns
 from cni_plugin.errors import TryAgainLater
 from cni_plugin.plugin import Answer, needs_other_programs, perform, understand
 from cni_plugin.protocol import BadFrame, Call, answered, received, taken
-from cni_plugin.removals import Removals
+from cni_plugin.removal_queue import RemovalQueue
 from cni_plugin.request import Request
 from cni_plugin.versions import Verb
 from cni_plugin.world import World
@@ -67,7 +67,7 @@ class Server:
     def __init__(self, path: Path, boot_id: str) -> None:
         self._path = path
         self._boot_id = boot_id
-        self._remove = Removals()
+        self._remove = RemovalQueue()
         self._listener = listen(path)
         self._identity = path.stat().st_ino
         self._mounts = Path("/proc/self/ns/mnt").stat().st_ino

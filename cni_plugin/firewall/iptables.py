@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import socket
 import struct
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cni_plugin import programs
 from cni_plugin.errors import KernelRefused, TryAgainLater, UnsupportedField
 from cni_plugin.firewall.iptables_rules import FILTER, FIXED_CHAINS, NAT, PREFIX, Saved, parse
 from cni_plugin.netlink import NetlinkError, Socket, pack
@@ -72,23 +71,21 @@ class Tool:
         plain = f"{_COMMAND[self.version]}-{verb}"
         path = f"{os.environ.get('PATH', '')}:{_ADMIN_FOLDERS}"
         special = f"{_COMMAND[self.version]}-{self.flavor}-{verb}" if self.flavor else plain
-        found = shutil.which(special, path=path) or shutil.which(plain, path=path)
+        found = programs.find(special, path) or programs.find(plain, path)
         if found is None:
             raise UnsupportedField(f"this host has no {plain}", "install iptables")
-        return found
+        return str(found)
 
 
 def run(argv: list[str], text: str, lock: int) -> str:
     """Run a command with ``text`` as its input; returns what it prints."""
-    done = subprocess.run(
-        argv, input=text, capture_output=True, text=True, check=False, pass_fds=(lock,)
-    )
-    said = done.stderr.strip()
+    done = programs.execute(argv, text.encode(), descriptors=(lock,))
+    said = done.stderr.decode(errors="replace").strip()
     if done.returncode == _LOCKED and "xtables lock" in said:
         raise TryAgainLater(f"{argv[0]}: another program holds the xtables lock", said)
     if done.returncode:
         raise Failed(f"{argv[0]} refused the attachment's rules", f"{said}; in {text!r}")
-    return done.stdout
+    return done.stdout.decode(errors="replace")
 
 
 def flavors_with_ours(version: int) -> list[Flavor]:

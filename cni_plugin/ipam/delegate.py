@@ -6,18 +6,20 @@ Source: CNI specification 1.1.0, section 4 "Plugin Delegation".
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cni_plugin.errors import CniError, DelegateFailed, InvalidConfiguration
 from cni_plugin.names import is_identifier
+from cni_plugin.programs import execute, find
 from cni_plugin.request import Request
 from cni_plugin.result import Result, parse
 from cni_plugin.versions import SUPPORTED, Verb
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
 
 
 class DelegateIpam:
@@ -51,14 +53,8 @@ class DelegateIpam:
 
 def _execute(request: Request, verb: Verb) -> bytes:
     path = _find(request)
-    done = subprocess.run(
-        [path],
-        input=request.raw,
-        env={**request.environment, "CNI_COMMAND": verb},
-        stdout=subprocess.PIPE,
-        stderr=sys.stderr.fileno(),
-        check=False,
-    )
+    environment = {**request.environment, "CNI_COMMAND": verb}
+    done = execute([path], request.raw, environment=environment, stderr=sys.stderr.fileno())
     if done.returncode:
         raise _failure(path, verb, done)
     return done.stdout
@@ -68,16 +64,15 @@ def _find(request: Request) -> Path:
     kind = request.conf.ipam.type
     if not is_identifier(kind):
         raise InvalidConfiguration(f"ipam.type {kind!r} is no plugin's name")
-    folders = [Path(item) for item in request.environment.get("CNI_PATH", "").split(":") if item]
-    for folder in folders:
-        if os.access(folder / kind, os.X_OK) and (folder / kind).is_file():
-            return folder / kind
-    raise InvalidConfiguration(
-        f"ipam plugin {kind!r} is not in CNI_PATH", f"CNI_PATH={':'.join(map(str, folders))}"
-    )
+    folders = request.environment.get("CNI_PATH", "")
+    if (found := find(kind, folders)) is None:
+        raise InvalidConfiguration(
+            f"ipam plugin {kind!r} is not in CNI_PATH", f"CNI_PATH={folders}"
+        )
+    return found
 
 
-def _failure(path: Path, verb: Verb, done: subprocess.CompletedProcess[bytes]) -> DelegateFailed:
+def _failure(path: Path, verb: Verb, done: CompletedProcess[bytes]) -> DelegateFailed:
     """The delegate's own error, with its code, and who it came from."""
     try:
         said = json.loads(done.stdout)

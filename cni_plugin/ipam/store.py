@@ -22,12 +22,12 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from cni_plugin.digest import blake2b
 from cni_plugin.ipam.ranges import parse_last
 from cni_plugin.result import Address
 
