@@ -206,6 +206,47 @@ def talk(name: str, address: str, port: int, pause: float = 0.005) -> None:
     _traffic[name] = Traffic(once, pause)
 
 
+def converse(name: str, address: str, port: int, pause: float = 0.005) -> None:
+    """Ask by UDP again and again from one port. A datagram may be lost where rules change under
+    it, so a question is asked three times, as resolvers do; a flow that leads nowhere stays silent.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.connect((address, port))
+    sock.settimeout(0.3)
+
+    def once() -> None:
+        for _ in range(2):
+            with contextlib.suppress(TimeoutError):
+                sock.send(b"?")
+                sock.recv(100)
+                return
+        sock.send(b"?")
+        sock.recv(100)
+
+    _traffic[name] = Traffic(once, pause)
+
+
+def bustle(address: str, address6: str) -> None:
+    """All that must go on whatever becomes of a proxy: new connections every 5 ms, a connection
+    with data, and a UDP flow, in both families. `faults` ends it.
+    """
+    for family, one in (("4", address), ("6", address6)):
+        connect_often(f"new{family}", one, 80)
+        talk(f"old{family}", one, 7)
+        converse(f"flow{family}", one, 53)
+
+
+def faults(least: int = 50) -> list[str]:
+    """What went wrong of what `bustle` began; that too little was done is a fault."""
+    found = []
+    for name in list(_traffic):
+        count, wrong = traffic(name)
+        found += [f"{name} {fault}" for fault in wrong]
+        found += [f"{name}: done {count} times only"] if count < least else []
+    return found
+
+
 def traffic(name: str) -> tuple[int, list[str]]:
     """Stop it; how often it was done, and what went wrong."""
     return _traffic.pop(name).stop()
