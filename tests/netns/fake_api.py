@@ -1,7 +1,8 @@
 """An API server as far as a proxy sees one: lists, watches, a bearer token, and bad days.
 
 It runs in a worker: `start`, `stop` (connections break), `put`, `remove`, `repeat` (watchers are
-sent old events once more, out of order), `expire` (watchers are told 410 Gone).
+sent old events once more, out of order), `expire` (watchers are told 410 Gone), `drip` (watches
+are slow).
 """
 
 import asyncio
@@ -105,11 +106,11 @@ class FakeApi:
         await response.prepare(request)
         seen, expiring = int(request.query["resourceVersion"]), self.expiring
         while self.serving:
-            changed = self.changed
+            changed, version = self.changed, self.version
             for _, verb, one, wire in self.history[max(seen - FIRST, 0) :]:
                 if one == kind:
                     await _send(response, verb, wire)
-            seen = max(seen, self.version)
+            seen = max(seen, version)
             if self.expiring != expiring or seen < self.oldest:
                 gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
                 await _send(response, "ERROR", gone)
@@ -118,9 +119,17 @@ class FakeApi:
         return response
 
 
+_DRIP = 40  # bytes
+_slow: list[float] = [0.0]
+
+
 async def _send(response: web.StreamResponse, verb: str, wire: dict[str, Any]) -> None:
+    data = json.dumps({"type": verb, "object": wire}).encode() + b"\n"
+    size = _DRIP if _slow[0] else len(data)
     with contextlib.suppress(ConnectionResetError):  # who watched is gone
-        await response.write(json.dumps({"type": verb, "object": wire}).encode() + b"\n")
+        for start in range(0, len(data), size):
+            await response.write(data[start : start + size])
+            await asyncio.sleep(_slow[0])
 
 
 _loop = asyncio.new_event_loop()
@@ -161,6 +170,11 @@ def repeat() -> None:
     """Send every live object again, newest first, as though each had changed."""
     for wire in reversed(list(_api[0].objects.values())):
         put(wire)
+
+
+def drip(seconds: float) -> None:
+    """Send watches by a few bytes, with so long a pause after them; 0: as they are."""
+    _slow[0] = seconds
 
 
 def expire() -> None:
