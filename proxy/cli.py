@@ -14,6 +14,7 @@ import click
 from control.client import Client, KubeconfigError
 from proxy.backend import BACKENDS, open_backend
 from proxy.config import Config, from_flags
+from proxy.ebpf.options import ALGORITHMS
 from proxy.errors import BadFlag, ProxyError
 from proxy.file import read
 from proxy.service import serve
@@ -71,6 +72,12 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     help="The kernel interface behind iptables; auto: the one this node uses.",
 )
 @click.option("--cgroup-root", default="", help="For ebpf: the cgroup of the node's processes.")
+@click.option(
+    "--ebpf-algorithm",
+    type=click.Choice(ALGORITHMS),
+    default=ALGORITHMS[0],
+    help="For ebpf: how packets find their endpoint; maglev: by consistent hashing.",
+)
 @click.option("--nodeport-addresses", default="", help="CIDRs; default: every address.")
 @click.option("--service-proxy-name", default="", help="Serve the Services with this label.")
 @click.option("--min-sync-period", default="10ms", help="From one sync to the next, at least.")

@@ -79,7 +79,11 @@ def _backend_options(flags: Mapping[str, Any]) -> Mapping[str, str]:
             "--cgroup-root is missing: with --proxy-mode ebpf it names the cgroup of the node's "
             "Pods and processes; / where the machine is one node"
         )
-    return {"flavor": flags["iptables_flavor"], "cgroup-root": flags["cgroup_root"]}
+    return {
+        "flavor": flags["iptables_flavor"],
+        "cgroup-root": flags["cgroup_root"],
+        "ebpf-algorithm": flags["ebpf_algorithm"],
+    }
 
 
 def _settings(flags: Mapping[str, Any]) -> Settings:

@@ -8,6 +8,7 @@ from proxy.backend import STANDS_ON
 from proxy.backend import open_backend as open_other
 from proxy.claims import Claims, Step
 from proxy.ebpf.hooks import Hooks, remove_hooks
+from proxy.ebpf.options import Options, from_flags
 from proxy.ebpf.packets import Packets, remove_filters
 from proxy.ebpf.table import Table
 from proxy.errors import KernelRefused
@@ -23,12 +24,12 @@ log = logging.getLogger("podwire.proxy.ebpf")
 class EbpfBackend:
     """nftables first, so that whatever a program leaves as it is meets rules that know it."""
 
-    def __init__(self, settings: Settings, root: str) -> None:
+    def __init__(self, settings: Settings, options: Options) -> None:
         self._settings = settings
-        self._root = root
+        self._options = options
         self._rules = open_other(STANDS_ON["ebpf"], settings, {})
         self._claims = Claims(settings)
-        self._table = Table()
+        self._table = Table(self._options)
         self._hooks: Hooks | None = None
         self._packets: Packets | None = None
         self._known = False  # whether the maps hold what the table says
@@ -47,7 +48,7 @@ class EbpfBackend:
         known, self._known = self._known and node.addresses == self._node.addresses, False
         self._node = node
         if self._hooks is None:
-            self._hooks = Hooks(self._settings, self._root)
+            self._hooks = Hooks(self._settings, self._options)
         if known:
             self._hooks.maps.write(self._table.advance(steps))
         else:
@@ -56,7 +57,7 @@ class EbpfBackend:
 
     def _load(self, hooks: Hooks, node: NodeView) -> None:
         """Write everything anew."""
-        self._table = Table()
+        self._table = Table(self._options)
         everything = (Step(one, None, claim) for one, claim in self._claims.winners())
         places = (one for one in node.addresses if self._settings.is_node_port_address(one))
         hooks.load(self._table.advance(everything), places)
@@ -110,5 +111,7 @@ def _translated() -> Iterator[None]:
 
 
 def open_backend(settings: Settings, options: Mapping[str, str]) -> EbpfBackend:
-    """``cgroup-root`` says whose sockets the hooks serve."""
-    return EbpfBackend(settings, options.get("cgroup-root", ""))
+    """``cgroup-root`` says whose sockets the hooks serve, ``ebpf-algorithm`` how packets find their
+    endpoint.
+    """
+    return EbpfBackend(settings, from_flags(options))

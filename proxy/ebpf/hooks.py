@@ -11,6 +11,7 @@ from proxy.ebpf.group import LINKS, PINS, find_group, is_pinning_possible, mount
 from proxy.ebpf.layout import pack_settings
 from proxy.ebpf.libbpf import BUILT, Library, Object, attach, pin, pinned, replace
 from proxy.ebpf.maps import Maps
+from proxy.ebpf.options import Options
 from proxy.ebpf.table import Change
 from proxy.model import Address
 from proxy.settings import Settings
@@ -36,9 +37,9 @@ class Hooks:
     Links and maps are pinned, so that they outlive this process.
     """
 
-    def __init__(self, settings: Settings, root: str) -> None:
+    def __init__(self, settings: Settings, options: Options) -> None:
         self._settings = settings
-        self._root = root
+        self._options = options
         self.library = Library()
         self.maps = Maps()
 
@@ -47,13 +48,13 @@ class Hooks:
 
         Raises KernelRefused.
         """
-        group = find_group(self._root)
+        group = find_group(self._options.root)
         mount_pins()
         with Object(self.library, OBJECT) as loaded:
             self.maps.prepare(loaded, contents)
             loaded.load()
             self.maps.open(loaded, self.library)
-            settings = pack_settings(self._settings, _netns_cookie())
+            settings = pack_settings(self._settings, self._options, _netns_cookie())
             self.maps.fill(settings, addresses, contents)
             self._attach(loaded, group)
         self.maps.pin()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from proxy.desired import Masquerade
+from proxy.ebpf.options import Options
 from proxy.model import Address, Family, Network, Protocol, Target
 from proxy.settings import Settings
 
@@ -17,12 +18,15 @@ _MASQUERADE = {
     Masquerade.THIS_NODE: 4,
 }
 _ANY: Mapping[Family, Address] = {Family.V4: IPv4Address(0), Family.V6: IPv6Address(0)}
+ROW = 64  # seats in one entry
 PRESENT = b"\1"  # the value of a set's entry
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Endpoints of which any may be chosen, by the number that the maps know them by."""
+    """Endpoints of which any may be chosen, by the number that the maps know them by; ``count`` is
+    of their slots, or seats.
+    """
 
     number: int
     count: int
@@ -104,13 +108,22 @@ def pack_admitted(ranges: int, network: Network) -> bytes:
     return struct.pack("=I", bits) + struct.pack("!I", ranges) + pack_address(network[0])
 
 
-def pack_settings(settings: Settings, node: int) -> bytes:
+def pack_seats(pool: int, table: list[int]) -> dict[bytes, bytes]:
+    """Every ``struct row`` of a pool by its key: which slot each seat leads to."""
+    rows = (table[at : at + ROW] for at in range(0, len(table), ROW))
+    return {
+        pack_slot(pool, number): struct.pack(f"={ROW}H", *row, *[0] * (ROW - len(row)))
+        for number, row in enumerate(rows)
+    }
+
+
+def pack_settings(settings: Settings, options: Options, node: int) -> bytes:
     """``struct settings`` for the node whose network namespace has the cookie ``node``."""
     known = {family: settings.pods.get(family) for family in Family}
     tells = sum(1 << bit for bit, pods in enumerate(known.values()) if pods and pods.network)
     hidden = sum(1 << bit for bit, pods in enumerate(known.values()) if pods and not pods.network)
     loopback = settings.is_node_port_address(IPv4Address("127.0.0.1"))
-    head = struct.pack("=QBBB5x", node, loopback, tells, hidden)
+    head = struct.pack("=QBBBB4x", node, loopback, tells, hidden, options.by_hash)
     ranges = (pods.network if pods else None for pods in known.values())
     return head + b"".join(_pack_range(network) for network in ranges)
 

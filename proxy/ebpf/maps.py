@@ -8,7 +8,7 @@ from proxy.ebpf.libbpf import Library, Map, Object
 from proxy.ebpf.table import Change
 from proxy.model import Address
 
-_TABLES = ("settings", "frontends", "endpoints", "members", "ranges", "places")
+_TABLES = ("settings", "frontends", "endpoints", "seats", "members", "ranges", "places")
 _MEMORIES = ("callees", "choices", "clients")
 _LAYOUT = 2  # of the memories: a proxy with another one begins new ones
 _LEAST = 65536  # entries for which each table has room
@@ -26,6 +26,7 @@ class Maps:
         for name, entries in (
             ("frontends", contents.frontends),
             ("endpoints", contents.endpoints),
+            ("seats", contents.seats),
             ("members", contents.members),
             ("ranges", contents.ranges),
         ):
@@ -55,11 +56,13 @@ class Maps:
         """Follow a change, so that no frontend ever names what is not there."""
         maps: Mapping[str, Map] = self._maps
         maps["endpoints"].update(change.endpoints)
+        maps["seats"].update(change.seats)
         maps["members"].update(change.members)
         maps["ranges"].update(change.ranges)
         maps["frontends"].update(change.frontends)
         maps["frontends"].delete(change.gone_frontends)
         maps["endpoints"].delete(change.gone_endpoints)
+        maps["seats"].delete(change.gone_seats)
         maps["members"].delete(change.gone_members)
         maps["ranges"].delete(change.gone_ranges)
 

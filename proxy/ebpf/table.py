@@ -13,14 +13,18 @@ from proxy.claims import Claim, Step
 from proxy.desired import Forward, Frontend, Masquerade, Refusal
 from proxy.ebpf.layout import (
     PRESENT,
+    ROW,
     Entry,
     Pool,
     pack_admitted,
     pack_frontend,
     pack_member,
+    pack_seats,
     pack_slot,
     pack_target,
 )
+from proxy.ebpf.options import Options
+from proxy.maglev import seats, size_for
 from proxy.model import Network, Protocol, Target
 from proxy.naming import number_of
 
@@ -46,11 +50,13 @@ class Change:
     """
 
     endpoints: dict[bytes, bytes] = field(default_factory=dict)
+    seats: dict[bytes, bytes] = field(default_factory=dict)
     members: dict[bytes, bytes] = field(default_factory=dict)
     ranges: dict[bytes, bytes] = field(default_factory=dict)
     frontends: dict[bytes, bytes] = field(default_factory=dict)
     gone_frontends: list[bytes] = field(default_factory=list)
     gone_endpoints: list[bytes] = field(default_factory=list)
+    gone_seats: list[bytes] = field(default_factory=list)
     gone_members: list[bytes] = field(default_factory=list)
     gone_ranges: list[bytes] = field(default_factory=list)
 
@@ -88,7 +94,8 @@ class _Held:
 class Table:
     """The maps' contents, both families in one."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Options) -> None:
+        self._by_hash = options.by_hash
         self._parts: dict[Part, _Held] = {}
         self._frontends: dict[Frontend, Entry] = {}
         self._numbers = count(1)
@@ -108,8 +115,15 @@ class Table:
             released.update(dict.fromkeys(self._leave(before)))
         for part in released:
             if not self._parts[part].users:
-                change.drop(self._parts.pop(part).number, part)
+                self._drop(part, change)
         return change
+
+    def _drop(self, part: Part, change: Change) -> None:
+        number = self._parts.pop(part).number
+        change.drop(number, part)
+        if self._by_hash and part and not isinstance(part, Sources):
+            rows = -(-size_for(len(part)) // ROW)
+            change.gone_seats.extend(pack_slot(number, row) for row in range(rows))
 
     def _enter(self, frontend: Frontend, claim: Claim, change: Change) -> Entry:
         entry = self._frontends[frontend] = self._entry(claim, change)
@@ -132,13 +146,16 @@ class Table:
         )
 
     def _pool(self, targets: Targets, change: Change) -> Pool:
-        return Pool(self._acquire(targets, change), len(targets))
+        count = size_for(len(targets)) if targets and self._by_hash else len(targets)
+        return Pool(self._acquire(targets, change), count)
 
     def _acquire(self, part: Part, change: Change) -> int:
         held = self._parts.get(part)
         if held is None:
             held = self._parts[part] = _Held(next(self._numbers))
             change.add(held.number, part)
+            if self._by_hash and not isinstance(part, Sources):
+                change.seats.update(pack_seats(held.number, seats(part)))
         held.users += 1
         return held.number
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from proxy.claims import Claims
 from proxy.ebpf.hooks import Hooks
+from proxy.ebpf.options import Options
 from proxy.ebpf.packets import Packets
 from proxy.ebpf.table import Table
 from proxy.model import Address
@@ -44,17 +45,20 @@ class Flow(NamedTuple):
     """A tracked flow: what its first packet had, and what its answers have."""
 
     source: str
+    source_port: int
     called: str
     port: int
     answering: str
-    answers_to: str
     answering_port: int
+    answers_to: str
 
 
-def load(root: str, settings: Settings, want: Desired, places: tuple[Address, ...]) -> None:
-    """Serve ``want`` by the programs alone: nothing else is there that could."""
-    claims, table = Claims(settings), Table()
-    hooks = Hooks(settings, root)
+def load(options: Options, settings: Settings, want: Desired, places: tuple[Address, ...]) -> None:
+    """Serve ``want`` by the programs alone: the one rule that there is has the kernel load NAT."""
+    rules = "add table ip none; add chain ip none out { type nat hook postrouting priority 0; }"
+    subprocess.run(["nft", rules], check=True)
+    claims, table = Claims(settings), Table(options)
+    hooks = Hooks(settings, options)
     hooks.load(table.advance(claims.update(want)), places)
     _kept[:] = [Packets(settings, hooks.library, hooks.maps)]
 
@@ -94,8 +98,9 @@ def tracked() -> list[Flow]:
 
 def _flow(line: str) -> Flow:
     ways = re.findall(r"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)", line)
-    (source, called, _, port), (answering, to, answering_port, _) = ways
-    return Flow(source, called, int(port), answering, to, int(answering_port))
+    (source, called, source_port, port), (answering, to, answering_port, _) = ways
+    begun = (source, int(source_port), called, int(port))
+    return Flow(*begun, answering, int(answering_port), to)
 
 
 def _conntrack(*args: str) -> str:

@@ -61,7 +61,8 @@ def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
         made.spaces["node"].sysctl("net.ipv4.conf.all.route_localnet", 1)
         join(root, (made.workers[name] for name in ("node", "a", "b", "p")))
         BACKENDS["ebpf"] = ("ebpf", {"cgroup-root": root})
-        BACKENDS["ebpf-packets"] = ("ebpf", {"cgroup-root": empty})
+        by_hash = {"cgroup-root": empty, "ebpf-algorithm": "maglev"}
+        BACKENDS["ebpf-packets"] = ("ebpf", by_hash)
         yield made
         made.stop()
 

@@ -14,6 +14,7 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
+from proxy.ebpf.options import Options
 from proxy.model import Endpoint, Family, NodeView, Port, Protocol, Service, Slice, Target
 from proxy.state import Desired
 from proxy.tracker import Tracker
@@ -88,7 +89,12 @@ class Node:
         (link,) = json.loads(space.ip("-json", "link", "show", "eth0"))
         self.mac, self.link = link["address"], link["ifindex"]
         self.worker = Worker(space)
-        self.worker.call(load, root, DEFAULT, world(), NODE.addresses)
+        self.root = root
+        self.serve(Options(root))
+
+    def serve(self, options: Options) -> None:
+        """Begin anew with other options."""
+        self.worker.call(load, options, DEFAULT, world(), NODE.addresses)
 
     def feed(self, *frames: Packet | bytes) -> list[tuple[int, bytes]]:
         return self.worker.call(feed, [bytes(one) for one in frames], self.link)
@@ -151,7 +157,7 @@ SERVED = [
 @pytest.mark.parametrize(("source", "whom", "port", "seen"), SERVED)
 def test_a_first_packet_enters_its_flow(node: Node, kind, source, whom, port, seen) -> None:
     (flow,) = node.flows(ip(source, whom) / kind(port))
-    assert flow == Flow(source, whom, port, flow.answering, seen, 8080)
+    assert flow == Flow(source, flow.source_port, whom, port, flow.answering, 8080, seen)
     assert flow.answering in ENDS
 
 
@@ -188,6 +194,23 @@ def test_flows_to_one_endpoint_never_share_a_port(node: Node) -> None:
     """Two clients behind this node's address, from one and the same port."""
     packets = [ip(f"192.168.0.{n}", VIP) / TCP(sport=4000, dport=80) for n in range(20, 60)]
     assert len(node.flows(*packets)) == 40
+
+
+@pytest.fixture
+def maglev(node: Node) -> Iterator[Node]:
+    node.serve(Options(node.root, by_hash=True))
+    yield node
+    node.serve(Options(node.root))
+
+
+@pytest.mark.parametrize(("source", "whom"), [(POD, VIP), (POD6, VIP6)])
+def test_by_hash_a_flow_finds_its_endpoint_again(maglev: Node, source: str, whom: str) -> None:
+    """As it does on any node, which knows nothing of the flow; and endpoints get their shares."""
+    packets = [ip(source, whom) / syn() for _ in range(200)]
+    first = {flow.source_port: flow.answering for flow in maglev.flows(*packets)}
+    maglev.serve(Options(maglev.root, by_hash=True))
+    assert {flow.source_port: flow.answering for flow in maglev.flows(*packets)} == first
+    assert 60 < sum(answering.endswith("2") for answering in first.values()) < 140
 
 
 LEFT = {

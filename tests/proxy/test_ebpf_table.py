@@ -1,14 +1,17 @@
 """The maps' contents: whatever the history, hooks find what a fresh start would have written."""
 
+import struct
 from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.claims import Claims, Step
-from proxy.ebpf.layout import Entry, pack_frontend, pack_settings, pack_target
+from proxy.ebpf.layout import ROW, Entry, pack_frontend, pack_settings, pack_target
+from proxy.ebpf.options import Options
 from proxy.ebpf.table import Change, Table
 from proxy.model import Family, Protocol, Target
 from proxy.settings import Pods, Settings
@@ -20,6 +23,7 @@ from tests.contract.proxy_world import NODE as NODE_VIEW
 from tests.proxy.strategies import NODE, few, histories
 from tests.proxy.test_tracker import replay
 
+RANDOM, MAGLEV = Options(), Options(by_hash=True)
 CASES = [Case(row, number, 4) for number, row in enumerate(rows(4)) if row.settings == "default"]
 
 
@@ -29,12 +33,14 @@ class Maps:
     def __init__(self) -> None:
         self.endpoints: dict[bytes, bytes] = {}
         self.members: dict[bytes, bytes] = {}
+        self.seats: dict[bytes, bytes] = {}
         self.ranges: dict[bytes, bytes] = {}
         self.frontends: dict[bytes, bytes] = {}
 
     def write(self, change: Change) -> None:
         self.endpoints |= change.endpoints
         self.members |= change.members
+        self.seats |= change.seats
         self.ranges |= change.ranges
         self.frontends |= change.frontends
         for key in change.gone_frontends:
@@ -43,6 +49,8 @@ class Maps:
             del self.endpoints[key]
         for key in change.gone_members:
             del self.members[key]
+        for key in change.gone_seats:
+            del self.seats[key]
         for key in change.gone_ranges:
             del self.ranges[key]
 
@@ -56,6 +64,11 @@ class Maps:
         ranges = int.from_bytes(value[28:32], "little")
         return pools, value[16:28], ranges and self._admitted(ranges), value[32:]
 
+    def _dealt(self, head: bytes, count: int) -> list[int]:
+        """The slot of every seat."""
+        rows = (self.seats[head + row.to_bytes(4, "little")] for row in range(-(-count // ROW)))
+        return [slot for row in rows for (slot,) in struct.iter_unpack("=H", row)][:count]
+
     def _admitted(self, number: int) -> set[bytes]:
         """Source ranges, without the number of their set."""
         assert number
@@ -63,34 +76,38 @@ class Maps:
 
     def _pool(self, number: int, count: int) -> Counter[bytes]:
         head = number.to_bytes(4, "little")
-        found = [self.endpoints[head + slot.to_bytes(4, "little")] for slot in range(count)]
+        slots = self._dealt(head, count) if self.seats else range(count)
+        found = [self.endpoints[head + slot.to_bytes(4, "little")] for slot in slots]
         assert all(head + one in self.members for one in found)
         return Counter(found)
 
 
-def follow(history: list[Desired]) -> Maps:
-    maps, table, claims = Maps(), Table(), Claims(DEFAULT)
+def follow(history: list[Desired], options: Options = RANDOM) -> Maps:
+    maps, table, claims = Maps(), Table(options), Claims(DEFAULT)
     for want in history:
         maps.write(table.advance(claims.update(want)))
     return maps
 
 
 @few
-@given(histories)
-def test_any_history_ends_as_a_fresh_start(history) -> None:
+@given(histories, st.sampled_from([RANDOM, MAGLEV]))
+def test_any_history_ends_as_a_fresh_start(history, options: Options) -> None:
     tracker, states = Tracker(NODE, tuple(Family)), []
     for change in history:
         replay(tracker, [change])
         states.append(tracker.desired())
-    grown, fresh = follow(states), follow([tracker.desired()])
+    grown, fresh = follow(states, options), follow([tracker.desired()], options)
+    assert len(grown.seats) == len(fresh.seats)
     assert grown.meaning() == fresh.meaning()
     assert len(grown.endpoints) == len(fresh.endpoints)
     assert len(grown.members) == len(fresh.members)
     assert len(grown.ranges) == len(fresh.ranges)
 
 
-def test_nothing_is_left_of_nothing() -> None:
-    maps = follow([desired(CASES), Desired()])
+@pytest.mark.parametrize("options", [RANDOM, MAGLEV])
+def test_nothing_is_left_of_nothing(options: Options) -> None:
+    maps = follow([desired(CASES), Desired()], options)
+    assert not maps.seats
     assert not maps.frontends
     assert not maps.endpoints
     assert not maps.members
@@ -98,7 +115,7 @@ def test_nothing_is_left_of_nothing() -> None:
 
 
 def test_the_same_state_is_no_change() -> None:
-    claims, table = Claims(DEFAULT), Table()
+    claims, table = Claims(DEFAULT), Table(RANDOM)
     table.advance(claims.update(desired(CASES)))
     assert table.advance(claims.update(desired(CASES))) == Change()
 
@@ -116,7 +133,7 @@ def test_what_programs_cannot_do_is_left_to_nftables() -> None:
     claims = Claims(DEFAULT)
     claims.update(desired([case]))
     for frontend, claim in claims.winners():
-        (value,) = Table().advance([Step(frontend, None, claim)]).frontends.values()
+        (value,) = Table(RANDOM).advance([Step(frontend, None, claim)]).frontends.values()
         by_nftables = value == Entry(by_nftables=True).pack()
         assert by_nftables is (frontend.protocol is Protocol.SCTP)
 
@@ -176,7 +193,7 @@ def test_settings() -> None:
         Family.V4: Pods(network=ip_network("10.244.0.0/16")),
         Family.V6: Pods(interface="veth+"),
     }
-    packed = pack_settings(Settings(pods=pods), node=7)
-    assert packed[:16] == bytes([7, 0, 0, 0, 0, 0, 0, 0, 1, 0b01, 0b10, 0, 0, 0, 0, 0])
+    packed = pack_settings(Settings(pods=pods), MAGLEV, node=7)
+    assert packed[:16] == bytes([7, 0, 0, 0, 0, 0, 0, 0, 1, 0b01, 0b10, 1, 0, 0, 0, 0])
     assert packed[16:48].hex() == "0" * 20 + "ffff0af40000" + "f" * 28 + "0000"
     assert len(packed) == 80

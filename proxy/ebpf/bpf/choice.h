@@ -46,10 +46,20 @@ static __always_inline bool has_member(const struct pool *pool, const struct add
 	return bpf_map_lookup_elem(&members, &member);
 }
 
-static __always_inline struct target *any_of(const struct pool *pool, __u32 number)
+/* The endpoint that a number falls to: a packet's hash, or one at random. */
+static __always_inline struct target *any_of(const struct pool *pool, const struct settings *set,
+					     __u32 number)
 {
 	struct slot slot = {.pool = pool->number, .number = number % pool->count};
 
+	if (set->by_hash) {
+		struct slot key = {.pool = pool->number, .number = slot.number / ROW};
+		struct row *row = bpf_map_lookup_elem(&seats, &key);
+
+		if (!row)
+			return NULL;
+		slot.number = row->slot[slot.number % ROW];
+	}
 	return bpf_map_lookup_elem(&endpoints, &slot);
 }
 
@@ -57,6 +67,7 @@ static __always_inline struct target *any_of(const struct pool *pool, __u32 numb
  * it then sticks to.
  */
 static __always_inline struct target *stick(const struct forward *forward, const struct pool *pool,
+					    const struct settings *set,
 					    const struct address *source, __u32 number)
 {
 	struct client client = {.portal = forward->portal, .address = *source};
@@ -69,7 +80,7 @@ static __always_inline struct target *stick(const struct forward *forward, const
 		had->seen = stay.seen;
 		return &had->end;
 	}
-	end = any_of(pool, number);
+	end = any_of(pool, set, number);
 	if (end) {
 		stay.end = *end;
 		bpf_map_update_elem(&clients, &client, &stay, BPF_ANY);

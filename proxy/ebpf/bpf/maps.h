@@ -23,7 +23,9 @@ struct target {
 
 enum masquerade { NEVER = 1, ALWAYS, NOT_PODS, THIS_NODE };
 
-/* What becomes of a connection to a frontend. */
+/* What becomes of a connection to a frontend. A pool has `count` slots, or seats if balancing is by
+ * hash.
+ */
 struct forward {
 	__u32 pool, count;
 	__u32 inside, inside_count; /* for who is on this node, where that differs */
@@ -39,6 +41,13 @@ struct forward {
 
 struct slot {
 	__u32 pool, number;
+};
+
+/* Some seats of a pool, in one entry: which slot each leads to. */
+#define ROW 64
+
+struct row {
+	__u16 slot[ROW];
 };
 
 struct member {
@@ -81,7 +90,8 @@ struct settings {
 	__u8 loopback_ports;	   /* NodePorts at 127.0.0.0/8 */
 	__u8 tells_pods;	   /* bits: 1 for IPv4, 2 for IPv6 */
 	__u8 by_interface;	   /* the same: pods are told by an interface, which no hook sees */
-	__u8 zero[5];
+	__u8 by_hash;		   /* of a packet's addresses and ports (Maglev), else at random */
+	__u8 zero[4];
 	struct range pods[2];	   /* IPv4, IPv6 */
 };
 
@@ -104,6 +114,7 @@ struct {
 /* The proxy sets the sizes when it loads. A frontend without an address is a NodePort. */
 TABLE(frontends, 1024, struct target, struct forward);
 TABLE(endpoints, 1024, struct slot, struct target);
+TABLE(seats, 1024, struct slot, struct row); /* by pool and number of the row */
 TABLE(members, 1024, struct member, __u8);
 TABLE(places, 1024, struct address, __u8); /* node addresses that serve NodePorts */
 

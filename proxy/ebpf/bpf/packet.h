@@ -91,3 +91,26 @@ static __always_inline bool read_packet(struct __sk_buff *skb, struct packet *pa
 		return read_tcp(skb, packet);
 	return packet->whom.protocol == IPPROTO_UDP && read_udp(skb, packet);
 }
+
+/* The same on every node (MurmurHash3, 32 bits). */
+static __always_inline __u32 mix(__u32 hash, __u32 word)
+{
+	word *= 0xcc9e2d51;
+	word = (word << 15 | word >> 17) * 0x1b873593;
+	hash ^= word;
+	return (hash << 13 | hash >> 19) * 5 + 0xe6546b64;
+}
+
+static __always_inline __u32 hash(const struct packet *packet)
+{
+	__u32 hash = packet->whom.protocol;
+
+	for (int i = 0; i < 4; i++) {
+		hash = mix(hash, packet->client.address.word[i]);
+		hash = mix(hash, packet->whom.address.word[i]);
+	}
+	hash = mix(hash, (__u32)packet->client.port << 16 | packet->whom.port);
+	hash = (hash ^ hash >> 16) * 0x85ebca6b;
+	hash = (hash ^ hash >> 13) * 0xc2b2ae35;
+	return hash ^ hash >> 16;
+}

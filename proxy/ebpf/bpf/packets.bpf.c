@@ -160,8 +160,10 @@ static __always_inline bool masquerades(const struct forward *forward, bool from
 
 /* What becomes of a flow's first packet. The node's own do not come in by a link. */
 static __always_inline void balance(struct __sk_buff *skb, const struct packet *packet,
-				    const struct forward *forward, bool from_pod)
+				    const struct forward *forward, const struct settings *set,
+				    bool from_pod)
 {
+	__u32 number = set->by_hash ? hash(packet) : bpf_get_prandom_u32();
 	struct pool pool = {forward->pool, forward->count};
 	struct address source = packet->client.address, ours = source;
 	struct target *found, end;
@@ -170,8 +172,8 @@ static __always_inline void balance(struct __sk_buff *skb, const struct packet *
 		pool = (struct pool){forward->inside, forward->inside_count};
 	if (!pool.count || !admits(forward, &source))
 		return;
-	found = forward->affinity ? stick(forward, &pool, &source, bpf_get_prandom_u32())
-				  : any_of(&pool, bpf_get_prandom_u32());
+	found = forward->affinity ? stick(forward, &pool, set, &source, number)
+				  : any_of(&pool, set, number);
 	if (!found)
 		return; /* the pool has just been replaced */
 	end = *found;
@@ -206,7 +208,7 @@ int come_in(struct __sk_buff *skb)
 	forward = find_forward(&packet.whom, set, false);
 	if (!forward || forward->by_nftables || is_tracked(skb, &packet))
 		return TC_ACT_UNSPEC;
-	balance(skb, &packet, forward, is_pod(&packet, set, *inlet));
+	balance(skb, &packet, forward, set, is_pod(&packet, set, *inlet));
 	return TC_ACT_UNSPEC;
 }
 

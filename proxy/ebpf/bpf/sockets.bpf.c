@@ -48,18 +48,22 @@ static __always_inline bool pool_for_pod(const struct forward *forward, const st
 	return !has_member(pool, source, 0); /* who may be sent to itself has to be masqueraded */
 }
 
-/* An endpoint: the one that this client has, or by UDP this socket had, as long as it serves. */
+/* An endpoint: the one that this client has, or by UDP this socket had, as long as it serves.
+ * At random even where packets go by their hash: the source port, by which a client's connections
+ * differ, is not chosen yet.
+ */
 static __always_inline struct target *pick(const struct forward *forward, const struct pool *pool,
-					   const struct talk *talk, const struct address *source)
+					   const struct settings *set, const struct talk *talk,
+					   const struct address *source)
 {
 	bool is_udp = talk->with.protocol == IPPROTO_UDP;
 	struct target *had = is_udp ? bpf_map_lookup_elem(&choices, talk) : NULL;
 
 	if (forward->affinity)
-		return stick(forward, pool, source, bpf_get_prandom_u32());
+		return stick(forward, pool, set, source, bpf_get_prandom_u32());
 	if (had && has_member(pool, &had->address, had->port))
 		return had;
-	return any_of(pool, bpf_get_prandom_u32());
+	return any_of(pool, set, bpf_get_prandom_u32());
 }
 
 /* What becomes of a socket's call of `whom`, which is then an endpoint if it is translated. */
@@ -86,7 +90,7 @@ static __always_inline enum fate balance(struct bpf_sock_addr *ctx, struct targe
 		return AS_IT_IS;
 	if (!pool.count)
 		return forward->rejects && !is_udp ? REFUSED : AS_IT_IS;
-	found = pick(forward, &pool, &talk, &source);
+	found = pick(forward, &pool, set, &talk, &source);
 	if (!found)
 		return AS_IT_IS; /* the pool has just been replaced */
 	end = *found;

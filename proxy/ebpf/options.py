@@ -1,0 +1,23 @@
+"""What an operator chooses for the ebpf backend alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+ALGORITHMS = ("random", "maglev")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """``root`` is the cgroup of the node's processes; ``by_hash`` takes the endpoint of a packet by
+    Maglev's hashing, instead of at random.
+    """
+
+    root: str = ""
+    by_hash: bool = False
+
+
+def from_flags(options: Mapping[str, str]) -> Options:
+    """As `proxy.config` names them; what is missing is off."""
+    return Options(
+        root=options.get("cgroup-root", ""), by_hash=options.get("ebpf-algorithm") == "maglev"
+    )
