@@ -92,6 +92,6 @@ class _Work:
     def _check(self, rule: str) -> None:
         if not _RULE.fullmatch(rule):
             raise Refused("quotes do not match")
-        target = re.search(r"-j (\S+)", rule)
+        target = re.search(r"-j (\S+)", re.sub(r'"[^"]*"', "", rule))
         if target and target[1] not in self.chains and target[1] not in _TARGETS:
             raise Refused(f"no chain {target[1]}")

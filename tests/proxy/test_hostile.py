@@ -1,0 +1,93 @@
+"""Whatever stands in any string of an object: rules are whole and ours, and others are served."""
+
+import re
+from ipaddress import ip_address
+
+import pytest
+from pydantic import ValidationError
+
+from control.api import kinds
+from control.client.stream import read_object
+from proxy.claims import Claims, Step
+from proxy.ebpf.options import Options
+from proxy.ebpf.table import Table
+from proxy.fate import Evaluator, Packet, Verdict
+from proxy.feed import Reader
+from proxy.model import Family, NodeView, Target
+from proxy.tracker import Tracker
+from tests.proxy.fake_iptables import BUILTIN, FakeIptables
+from tests.proxy.fake_nft import FakeNft
+from tests.proxy.hostile import EVIL, GOOD_POD, GOOD_VIP, good, pairs
+from tests.proxy.strategies import NODE, SETTINGS
+from tests.proxy.test_nftables import Node
+from tests.proxy.test_ruleset import start
+
+FOREIGN = b"*filter\n:MINE - [0:0]\n-A INPUT -j MINE\n-A MINE -j ACCEPT\nCOMMIT\n"
+
+
+def tracked(*objects) -> tuple[Tracker, int]:
+    """What a proxy makes of pairs of wire objects, and how many objects it did not understand."""
+    tracker, read, lost = Tracker(NodeView("n1", "z1"), tuple(Family)), Reader("n1", ""), 0
+    for web, behind in objects:
+        try:
+            kept = read.service(read_object(kinds.SERVICE, web))
+            tracker.set_service(kept.key, kept.value)
+        except ValidationError:
+            lost += 1
+        try:
+            part = read.slice(read_object(kinds.ENDPOINT_SLICE, behind))
+            tracker.set_slice(part.key, part.value)
+        except ValidationError:
+            lost += 1
+    return tracker, lost
+
+
+@pytest.fixture(scope="module", params=EVIL, ids=lambda evil: repr(evil)[:20])
+def tracker(request) -> Tracker:
+    """Everything hostile, and one Service that is good."""
+    made, lost = tracked(good(), *pairs(request.param))
+    assert lost < 6, "models refuse what is no string where one belongs, and little else"
+    return made
+
+
+def test_the_others_are_served(tracker: Tracker) -> None:
+    evaluator = Evaluator(tracker.desired(), NODE, SETTINGS)
+    packet = Packet(ip_address("10.244.1.9"), ip_address(GOOD_VIP), 80)
+    fate = evaluator.fate(packet)
+    assert fate.verdict is Verdict.FORWARD
+    assert fate.targets == {Target(ip_address(GOOD_POD), 8080)}
+    assert len(tracker.desired()) > 60
+
+
+@pytest.mark.parametrize("family", Family)
+def test_iptables_is_whole_and_touches_nothing_else(tracker: Tracker, family: Family) -> None:
+    kernel = FakeIptables()
+    kernel.restore(FOREIGN)
+    start(kernel, family, tracker.desired(), chunk=20)
+    for table, chains in kernel.tables.items():
+        for chain, rules in chains.items():
+            assert chain in (*BUILTIN[table], "MINE") or re.fullmatch(r"KUBE-[A-Z2-7-]+", chain)
+            if chain in BUILTIN[table]:
+                assert all("-j KUBE-" in rule or rule == "-j MINE" for rule in rules)
+            assert chain != "MINE" or rules == ["-j ACCEPT"]
+
+
+@pytest.mark.parametrize("family", Family)
+def test_nftables_is_whole(tracker: Tracker, family: Family) -> None:
+    kernel = FakeNft()
+    node = Node(kernel, family)
+    node.apply(tracker)
+    names = (*kernel.chains, *kernel.stores)
+    assert all(re.fullmatch(r"[A-Za-z0-9-]+", name) for name in names)
+    table = "ip podwire-proxy" if family is Family.V4 else "ip6 podwire-proxy"
+    command = re.compile(rf"(add|flush|delete) (table|map|set|chain|rule|element) {table}( |$)")
+    assert all(command.match(line) for line in node.texts[0].splitlines())
+
+
+def test_maps_hold_entries_of_their_size(tracker: Tracker) -> None:
+    claims = Claims(SETTINGS)
+    claims.update(tracker.desired())
+    change = Table(Options()).advance(Step(one, None, claim) for one, claim in claims.winners())
+    for entries in (change.endpoints, change.members, change.frontends):
+        assert len({len(key) for key in entries}) == 1
+        assert len({len(value) for value in entries.values()}) == 1
