@@ -8,7 +8,7 @@ from dataclasses import replace
 from cni_plugin.errors import InvalidConfiguration, KernelRefused
 from cni_plugin.firewall import nft
 from cni_plugin.firewall.claims import Standing
-from cni_plugin.firewall.nft_rules import Element, Rules, claim_of, rules_of
+from cni_plugin.firewall.nft_rules import Element, Rules, claim_of, rule_counts, rules_of
 from cni_plugin.firewall.wanted import Wanted
 
 
@@ -66,7 +66,8 @@ class Nftables:
         for owner, elements in nft.owned().items():
             if owner == wanted.owner or standing(owner) is Standing.KIN:
                 there |= nft.keys(elements)
-        return _keys(rules_of(wanted)) <= there
+        rules = rules_of(wanted)
+        return _keys(rules) <= there and rule_counts(rules) <= nft.rule_counts()
 
     def remove(self, is_gone: Callable[[str], bool]) -> None:
         """Remove owners' rules; the table goes with the last."""

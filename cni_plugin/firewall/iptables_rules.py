@@ -89,16 +89,14 @@ class Saved:
 
     def claims(self, version: int) -> dict[str, str]:
         """Who claims which port; nobody, an empty text, has what was flushed."""
-        found = {
-            f"{version}-{name.removeprefix(PREFIX)}": ""
-            for table, name in self.chains
-            if (table, name) not in _FIXED
+        chains = [name for table, name in self.chains if (table, name) not in _FIXED]
+        holders = {
+            name: rule.tag
+            for rule in self.rules
+            if is_owner(rule.tag)
+            for name in (rule.chain, _target(rule))
         }
-        for rule in self.rules:
-            key = f"{version}-{rule.chain.removeprefix(PREFIX)}"
-            if key in found and is_owner(rule.tag):
-                found[key] = rule.tag
-        return found
+        return {f"{version}-{name.removeprefix(PREFIX)}": holders.get(name, "") for name in chains}
 
 
 def chains_of(wanted: Wanted, version: int) -> Chains:
@@ -206,8 +204,11 @@ def _transaction(lines: dict[str, list[str]]) -> str:
 
 def _fixed_chains(rule: Rule) -> set[tuple[str, str]]:
     """The fixed chains that a rule is in, or leads to."""
-    target = rule.text.rpartition("-j ")[2]
-    return {(rule.table, rule.chain), (rule.table, target)} & _FIXED
+    return {(rule.table, rule.chain), (rule.table, _target(rule))} & _FIXED
+
+
+def _target(rule: Rule) -> str:
+    return rule.text.rpartition("-j ")[2]
 
 
 def _removing_all(saved: Saved, table: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+from collections import Counter
 from functools import cache
 from typing import Any
 
@@ -67,6 +68,11 @@ def owned() -> dict[str, list[Entry]]:
             element = (entry[0] if isinstance(entry, list) else entry)["elem"]
             found.setdefault(element.get("comment", ""), []).append((item["name"], element["val"]))
     return found
+
+
+def rule_counts() -> Counter[str]:
+    """How many rules each chain has."""
+    return Counter(item["chain"] for kind, item in _table() if kind == "rule")
 
 
 def remove(elements: list[Entry], *, last: bool) -> None:

@@ -9,6 +9,7 @@ Source: nft(8).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -131,6 +132,12 @@ def script(rules: Rules) -> str:
         key = f'{item.key} comment "{rules.owner}"'
         lines.append(f"create element {TABLE} {item.into} {{ {key}{value} }}")
     return "\n".join(lines)
+
+
+def rule_counts(rules: Rules) -> Counter[str]:
+    """How many rules the chains have that an attachment needs."""
+    lines = (SKELETON + script(rules)).splitlines()
+    return Counter(line.split(" ")[4] for line in lines if line.startswith("add rule "))
 
 
 def claim_of(element: Element) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.cni_plugin.runner import Json, Node, Pod
 from tests.netns.conftest import Space
@@ -120,3 +124,29 @@ def mapped(*mappings: str) -> dict:
         if on:
             parsed[-1]["hostIP"] = on[0]
     return {"portMappings": parsed}
+
+
+BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
+
+
+@contextmanager
+def on_path(backend: str, folder: Path) -> Iterator[str]:
+    """Let the plain iptables be of the backend's flavor; gives the backend's name in options."""
+    name, _, flavor = backend.partition("-")
+    for command in ("iptables", "ip6tables") if flavor else ():
+        for verb in ("", "-save", "-restore"):
+            target = shutil.which(f"{command}-{flavor}{verb}", path="/usr/sbin:/sbin")
+            assert target, "Debian: iptables"
+            (folder / f"{command}{verb}").symlink_to(target)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        yield name
+
+
+def traces(space: Space) -> str:
+    """All that is ours in the packet filter."""
+    commands = [["nft", "list", "ruleset"]]
+    for name in ("iptables", "ip6tables"):
+        commands += [[f"{name}-nft-save"], [f"{name}-legacy-save"]]
+    shown = "\n".join(space.run(*command) for command in commands)
+    return "\n".join(line for line in shown.splitlines() if "podwire" in line.lower())
