@@ -1,4 +1,8 @@
-"""The plugin in one process: what the client becomes where no server takes its request."""
+"""The plugin in one process: what the client becomes where no server takes its request.
+
+It is made to start fast: the client executes this file by its path with ``-IS``, so Python looks
+for no packages; the plugin needs none but its own, and imports nothing that it does not need.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
+
+if not __package__:  # executed by its path
+    sys.path.append(str(Path(__file__).parent.parent))
 
 from cni_plugin.plugin import answer
 from cni_plugin.world import World, open_namespace, read_boot_id
@@ -28,4 +35,5 @@ def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> i
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.environ, sys.stdin.buffer, sys.stdout.buffer))
+    # nothing is left to tidy up, and to do so takes Python 5 ms
+    os._exit(main(os.environ, sys.stdin.buffer, sys.stdout.buffer))

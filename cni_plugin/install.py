@@ -16,7 +16,7 @@ from typing import Any
 PROGRAM = "podwire-cni"
 _ROOT = Path(__file__).resolve().parent.parent
 _PYTHON_CLIENT, _C_CLIENT = _ROOT / "bin" / PROGRAM, _ROOT / "build" / PROGRAM
-_OWN_INTERPRETER = 'INTERPRETER = b""\n'
+_OWN_PLACE = 'INTERPRETER = b""\nPLUGIN = b""\n'
 
 
 def client_program() -> Path:
@@ -25,15 +25,16 @@ def client_program() -> Path:
 
 
 def program_bytes() -> bytes:
-    """The client as it can stand alone in any folder: it knows this interpreter's path."""
+    """The client as it can stand alone in any folder: it knows this interpreter and plugin."""
     source = client_program()
     if source == _C_CLIENT:
         return source.read_bytes()
     text = source.read_text()
-    if _OWN_INTERPRETER not in text:
-        raise RuntimeError(f"{source} has no line {_OWN_INTERPRETER!r}")
-    own = f"INTERPRETER = {os.fsencode(sys.executable)!r}\n"
-    return text.replace(_OWN_INTERPRETER, own, 1).encode()
+    if _OWN_PLACE not in text:
+        raise RuntimeError(f"{source} has no lines {_OWN_PLACE!r}")
+    plugin = os.fsencode(_ROOT / "cni_plugin/__main__.py")
+    own = f"INTERPRETER = {os.fsencode(sys.executable)!r}\nPLUGIN = {plugin!r}\n"
+    return text.replace(_OWN_PLACE, own, 1).encode()
 
 
 def network_list(

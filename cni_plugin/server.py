@@ -8,6 +8,7 @@ their work themselves.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import logging
 import os
@@ -55,6 +56,7 @@ def serve(path: Path, boot_id: str) -> None:
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stop)
+        gc.freeze()  # no collection has to look at what is imported
         with Server(path, boot_id) as server:
             server.accept_for_ever()
     except _Stop:

@@ -1,8 +1,8 @@
 /* What a container runtime executes: hands its request to the warm server, prints the answer.
  *
  * The twin of bin/podwire-cni, which is the one to read first; this one starts eight times as
- * fast. Where no server takes the request it becomes the whole plugin (python -m cni_plugin).
- * The wire format is in cni_plugin/protocol.py. PYTHON is defined by bin/setup.
+ * fast. Where no server takes the request it becomes the whole plugin (cni_plugin/__main__.py).
+ * The wire format is in cni_plugin/protocol.py. PYTHON and PLUGIN are defined by bin/setup.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -74,7 +74,7 @@ static void become_the_plugin(struct buffer in)
     write_all(memory, in.data, in.length);
     lseek(memory, 0, SEEK_SET);
     dup2(memory, 0);
-    char *argv[] = {PYTHON, "-I", "-m", "cni_plugin", NULL};
+    char *argv[] = {PYTHON, "-IS", PLUGIN, NULL};
     execve(PYTHON, argv, environ);
     printf("{\"cniVersion\": \"0.1.0\", \"code\": 5, \"msg\": "
            "\"podwire-cni: no server at %s, and %s: %s\"}\n",
