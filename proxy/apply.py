@@ -1,10 +1,11 @@
-"""One sync's work in the kernel: rules, then flows, then what earlier runs left elsewhere."""
+"""One sync's work in the kernel: rules, then counters and flows, then what earlier runs left."""
 
 import logging
 import threading
 
 from proxy.backend import BACKENDS, STANDS_ON, Backend, open_backend
 from proxy.cleaner import Cleaner
+from proxy.counters.counting import Counting
 from proxy.metrics import Metrics
 from proxy.model import NodeView
 from proxy.nft_events import NftEvents, Touch
@@ -17,13 +18,21 @@ log = logging.getLogger("podwire.proxy")
 class Kernel:
     """What a sync changes. `apply` is called by one thread, `disturbed` by another."""
 
-    def __init__(self, mode: str, backend: Backend, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        mode: str,
+        backend: Backend,
+        settings: Settings,
+        metrics: Metrics,
+        counting: Counting,
+    ) -> None:
         self.events = NftEvents()
         self._mode = mode
         self._backend = backend
         self._settings = settings
         self._cleaner = Cleaner(settings)
         self._metrics = metrics
+        self._counting = counting
         self._alone = False  # whether no other backend's rules are left
         self._busy = threading.Lock()
         self._heard: list[Touch] = []
@@ -54,7 +63,8 @@ class Kernel:
             return None
         try:
             heard, self._heard = self._heard, []
-            return self._backend.disturbed(heard)
+            what = (self._backend.disturbed(heard), self._counting.disturbed(heard))
+            return "; ".join(filter(None, what))
         finally:
             self._busy.release()
 
@@ -67,6 +77,7 @@ class Kernel:
         go only once ours are in force: a change of backend interrupts nothing.
         """
         self._backend.apply(want, node)
+        self._counting.apply(want)
         self._metrics.add("stale_conntrack_entries_deleted_total", self._cleaner.clean(want))
         if not self._alone:
             self._backend.remove(keep_own=True)

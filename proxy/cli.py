@@ -14,10 +14,14 @@ import click
 from control.client import Client, KubeconfigError
 from proxy.backend import BACKENDS, open_backend
 from proxy.config import Config, from_flags
+from proxy.counters.counting import Counting
+from proxy.counters.table import Detail
+from proxy.counters.top import top
 from proxy.ebpf.options import ALGORITHMS
 from proxy.errors import BadFlag, ProxyError
 from proxy.file import read
 from proxy.service import serve
+from proxy.state import Desired
 
 log = logging.getLogger("podwire.proxy")
 
@@ -36,7 +40,7 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
             raise click.UsageError(str(err), context) from err
 
 
-@click.command("proxy")
+@click.group("proxy", invoke_without_command=True)
 @click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -95,10 +99,19 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
 @click.option("--conntrack-tcp-be-liberal", is_flag=True, help="Take out-of-window segments.")
 @click.option("--healthz-bind-address", default="127.0.0.1:10256")
 @click.option("--metrics-bind-address", default="127.0.0.1:10249")
+@click.option(
+    "--service-counters",
+    type=click.Choice([one.value for one in Detail]),
+    default=Detail.OFF.value,
+    help="What to count for each Service, for /metrics and `podwire proxy top`.",
+)
 @click.option("--cleanup", is_flag=True, help="Remove every rule of the proxy, and end.")
 @click.option("--verbose", "-v", count=True, help="Log every sync.")
-def main(**flags: Any) -> None:
+@click.pass_context
+def main(context: click.Context, /, **flags: Any) -> None:
     """Balance the cluster's Services on this node, as kube-proxy does."""
+    if context.invoked_subcommand:
+        return
     _log_to_stderr(logging.DEBUG if flags["verbose"] else logging.INFO)
     gc.set_threshold(*_GC)
     try:
@@ -113,8 +126,12 @@ def main(**flags: Any) -> None:
         sys.exit(f"podwire proxy: {err}")
 
 
+main.add_command(top)
+
+
 def cleanup(config: Config) -> None:
-    """Remove what every backend wrote."""
+    """Remove what every backend wrote, and the counters."""
+    Counting(config.settings, Detail.OFF).apply(Desired())
     for mode in BACKENDS:
         open_backend(mode, config.settings, config.backend_options).remove()
 

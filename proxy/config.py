@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxy.counters.table import Detail
 from proxy.errors import BadFlag
 from proxy.model import Family, Network, family_of
 from proxy.parse import parse_address, parse_network
@@ -52,6 +53,7 @@ class Config:
     pods_by_node: bool = False  # detect-local-mode NodeCIDR: known once the Node has its ranges
     backend_options: Mapping[str, str] = field(default_factory=dict)
     tracking: Tracking = field(default_factory=Tracking)
+    counters: Detail = Detail.OFF
 
 
 def from_flags(flags: Mapping[str, Any], hostname: str) -> Config:
@@ -70,6 +72,7 @@ def from_flags(flags: Mapping[str, Any], hostname: str) -> Config:
         pods_by_node=flags["detect_local_mode"] == "NodeCIDR",
         backend_options=_backend_options(flags),
         tracking=_tracking(flags),
+        counters=Detail(flags["service_counters"]),
     )
 
 

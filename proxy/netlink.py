@@ -101,12 +101,19 @@ def nested(kind: int, parts: Iterable[bytes]) -> bytes:
 
 def attributes(data: bytes) -> dict[int, bytes]:
     """The attributes in ``data`` by their kind."""
-    found = {}
+    return dict(_attributes(data))
+
+
+def each(data: bytes) -> Iterator[bytes]:
+    """The values of a list, whose attributes are all of one kind."""
+    return (value for _, value in _attributes(data))
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)
         if length < _ATTRIBUTE.size:
             raise OSError(errno.EBADMSG, "a netlink attribute is shorter than its header")
-        found[kind & 0x3FFF] = data[at + _ATTRIBUTE.size : at + length]
+        yield kind & 0x3FFF, data[at + _ATTRIBUTE.size : at + length]
         at += (length + 3) & ~3
-    return found

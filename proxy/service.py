@@ -11,6 +11,7 @@ from control.client import Client, EventRecorder
 from proxy.apply import Kernel
 from proxy.backend import open_backend
 from proxy.config import Config, pods_of
+from proxy.counters.counting import Counting
 from proxy.feed import Feed, following
 from proxy.health import Health
 from proxy.metrics import Metrics
@@ -30,13 +31,14 @@ async def serve(config: Config, client: Client) -> None:
     """Serve until cancelled. The rules of an earlier run stand until everything was listed."""
     health, metrics = Health(time.time), Metrics()
     settings = prepare(config.settings, config.tracking)
+    counting = Counting(settings, config.counters)
     tracker = Tracker(NodeView(config.node_name), settings.families)
     syncer = Syncer(tracker, health, metrics, config.min_sync_period)
     feed = Feed(tracker, metrics, syncer.changed)
     async with AsyncExitStack() as stack:
         for routes, listen in (
             (health_routes(health), config.healthz),
-            (metrics_routes(metrics, config.mode), config.metrics),
+            (metrics_routes(metrics, config.mode, counting.text), config.metrics),
         ):
             if listen:
                 await stack.enter_async_context(serving(routes, listen.host, listen.port))
@@ -48,7 +50,7 @@ async def serve(config: Config, client: Client) -> None:
         backend = open_backend(config.mode, settings, config.backend_options)
         checks = ServiceHealth(health)
         stack.push_async_callback(checks.close)
-        kernel = Kernel(config.mode, backend, settings, metrics)
+        kernel = Kernel(config.mode, backend, settings, metrics, counting)
         stack.callback(kernel.close)
         recorder = await stack.enter_async_context(
             EventRecorder(client, "kube-proxy", host=config.node_name)

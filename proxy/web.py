@@ -1,5 +1,6 @@
 """The proxy's own HTTP: health for load balancers and restarts, metrics and mode for people."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from proxy.metrics import Metrics
 
 log = logging.getLogger("podwire.proxy.web")
 
-Handler = Callable[[], web.Response]
+Handler = Callable[[], web.Response | Awaitable[web.Response]]
 
 
 def health_routes(health: Health) -> Mapping[str, Handler]:
@@ -19,12 +20,19 @@ def health_routes(health: Health) -> Mapping[str, Handler]:
     return {"/healthz": lambda: _json(health.healthz()), "/livez": lambda: _json(health.livez())}
 
 
-def metrics_routes(metrics: Metrics, mode: str) -> Mapping[str, Handler]:
-    """/metrics, and /proxyMode as upstream has it."""
+def metrics_routes(
+    metrics: Metrics, mode: str, counters: Callable[[], str]
+) -> Mapping[str, Handler]:
+    """/metrics, and /proxyMode as upstream has it. ``counters`` makes more lines of metrics, in a
+    thread, because the kernel has to be asked for them.
+    """
+
+    async def everything() -> web.Response:
+        text = metrics.text() + await asyncio.to_thread(counters)
+        return web.Response(text=text, headers={"X-Content-Type-Options": "nosniff"})
+
     return {
-        "/metrics": lambda: web.Response(
-            text=metrics.text(), headers={"X-Content-Type-Options": "nosniff"}
-        ),
+        "/metrics": everything,
         "/proxyMode": lambda: web.Response(text=mode),
         "/healthz": lambda: web.Response(text="ok"),
     }
@@ -58,6 +66,7 @@ async def serving(
 
 def _handler(answer: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(_: web.Request) -> web.Response:
-        return answer()
+        found = answer()
+        return found if isinstance(found, web.Response) else await found
 
     return handle

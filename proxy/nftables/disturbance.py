@@ -1,4 +1,4 @@
-"""How the proxy learns that somebody else changed its table."""
+"""How the proxy learns that somebody else changed a table of its own."""
 
 from collections.abc import Iterable
 
@@ -6,13 +6,13 @@ from proxy.nft_events import Sort, Touch
 from proxy.nftables.objects import TABLE
 
 
-def disturbance(touches: Iterable[Touch]) -> str:
+def disturbance(touches: Iterable[Touch], table: str = TABLE) -> str:
     """What was touched; empty if nothing of ours. Nobody else has any business in our table."""
     for touch in touches:
         if touch.sort is Sort.LOST:
             return "events were lost"
-        if touch.table == TABLE:
+        if touch.table == table:
             how = "deleted" if touch.deleted else "added"
             name = f" {touch.name}" if touch.sort is not Sort.TABLE else ""
-            return f"table {TABLE}: {touch.sort}{name} was {how}"
+            return f"table {table}: {touch.sort}{name} was {how}"
     return ""

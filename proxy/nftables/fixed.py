@@ -33,7 +33,7 @@ def _stores(renderer: Renderer) -> Iterator[Store]:
 
 def _refusing(renderer: Renderer) -> Iterator[Chain]:
     """Packets that still have a Service's address after balancing found no endpoint for them."""
-    ports = _ports(renderer, "vmap @port-refused")
+    ports = to_node_ports(renderer, "vmap @port-refused")
     yield Chain("refuse", ("meta l4proto tcp reject with tcp reset", "reject"))
     yield Chain("refusals", (f"{renderer.address_key} vmap @refused", *ports))
     admitted = f"{renderer.address_key} . {renderer.ip} saddr != @allowed drop"
@@ -59,7 +59,7 @@ def _guard(renderer: Renderer, hook: str) -> Iterator[str]:
 def _balancing(renderer: Renderer) -> Iterator[Chain]:
     for side, key in (("", renderer.address_key), ("port-", renderer.port_key)):
         yield Chain(f"{side}by-origin", tuple(_by_origin(renderer, side, key)))
-    ports = _ports(renderer, "vmap @port-services")
+    ports = to_node_ports(renderer, "vmap @port-services")
     yield Chain("services", (f"{renderer.address_key} vmap @services", *ports))
     for hook in ("prerouting", "output"):
         yield Chain(f"nat-{hook}", ("jump services",), _hook("nat", hook, _DNAT))
@@ -84,8 +84,8 @@ def _masquerading(renderer: Renderer) -> Iterator[Chain]:
     yield Chain("nat-postrouting", rules, _hook("nat", "postrouting", _SNAT))
 
 
-def _ports(renderer: Renderer, rest: str) -> Iterator[str]:
-    """Rules for packets to the node addresses that serve NodePorts."""
+def to_node_ports(renderer: Renderer, rest: str) -> Iterator[str]:
+    """Rules for packets to the node addresses that serve NodePorts: ``rest`` follows the key."""
     settings, loopback = renderer.settings, LOOPBACK[renderer.family]
     served = settings.is_node_port_address(loopback.network_address)
     here = "" if served else f"{renderer.ip} daddr != {loopback} "

@@ -53,7 +53,7 @@ class Renderer:
     def objects(self, frontend: Frontend, claim: Claim, node: NodeView) -> Iterator[Object]:
         """Everything that must exist for the frontend to be served; parts may be shared."""
         forward = claim.forward
-        key = _key(frontend)
+        key = frontend_key(frontend)
         side = "port-" if frontend.address is None else ""
         if not forward.targets:
             drop = forward.refusal is Refusal.DROP
@@ -174,7 +174,8 @@ class Renderer:
         return Pool(name, (Store("set", name, clients), Chain(name, rules)))
 
 
-def _key(frontend: Frontend) -> str:
+def frontend_key(frontend: Frontend) -> str:
+    """How elements name a frontend."""
     port = f"{frontend.protocol.lower()} . {frontend.port}"
     return port if frontend.address is None else f"{frontend.address} . {port}"
 

@@ -23,9 +23,9 @@ class Transaction:
     def __bool__(self) -> bool:
         return bool(self.put or self.drop)
 
-    def lines(self, family: Family) -> Iterator[str]:
+    def lines(self, family: Family, name: str = TABLE) -> Iterator[str]:
         """The commands, in an order that the kernel takes."""
-        table = table_name(family)
+        table = table_name(family, name)
         chains = [one for one in self.put if isinstance(one, Chain)]
         gone = [one for one in self.drop if isinstance(one, Chain)]
         yield from (_make(one, table) for one in self.put if isinstance(one, Store))
@@ -41,14 +41,14 @@ class Transaction:
             f"delete {one.sort} {table} {one.name}" for one in self.drop if isinstance(one, Store)
         )
 
-    def text(self, family: Family) -> str:
+    def text(self, family: Family, name: str = TABLE) -> str:
         """The whole input for nft."""
-        return "".join(f"{line}\n" for line in self.lines(family))
+        return "".join(f"{line}\n" for line in self.lines(family, name))
 
 
-def table_name(family: Family) -> str:
+def table_name(family: Family, name: str = TABLE) -> str:
     """How commands name the table."""
-    return f"{'ip' if family is Family.V4 else 'ip6'} {TABLE}"
+    return f"{'ip' if family is Family.V4 else 'ip6'} {name}"
 
 
 def _make(store: Store, table: str) -> str:

@@ -1,0 +1,156 @@
+"""Keeps the table of counters at the desired state's addresses, and reads it when asked.
+
+Counting is a service to people, and balancing one to packets: when the kernel refuses to count,
+that is said once, and tried again with the next sync.
+"""
+
+import errno
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+
+from proxy import nft_names
+from proxy.claims import Claims, Step
+from proxy.counters.exposition import text
+from proxy.counters.read import counters
+from proxy.counters.table import TABLE, Detail, elements, fixed, stores
+from proxy.counters.totals import NOTHING, Count, Label, Totals, label_of
+from proxy.desired import Frontend
+from proxy.errors import KernelRefused
+from proxy.model import Family
+from proxy.nft_events import Touch
+from proxy.nftables.disturbance import disturbance
+from proxy.nftables.library import Library
+from proxy.nftables.objects import Element
+from proxy.nftables.render import Renderer
+from proxy.nftables.transaction import Transaction, table_name
+from proxy.settings import Settings
+from proxy.state import Desired
+
+log = logging.getLogger("podwire.proxy.counters")
+
+
+class Counting:
+    """One node's counters. `apply` is called by one thread, `totals` by any."""
+
+    def __init__(
+        self, settings: Settings, detail: Detail, commit: Callable[[str], None] | None = None
+    ) -> None:
+        """``commit`` carries out one transaction, or raises KernelRefused."""
+        self.detail = detail
+        self._settings = settings
+        self._commit = commit or Library().commit
+        self._known = False  # whether the kernel holds what the claims say
+        self._failing = ""
+        self._claims = Claims(settings)
+        self._sums = Totals()
+        self._writes = 0  # after which counters are new
+        self._lock = threading.Lock()  # around the three above
+        self._looking = threading.Lock()  # one look after the other, or totals would be mixed up
+
+    def apply(self, want: Desired) -> None:
+        """Have counters for each address that ``want`` serves, and for no other."""
+        known, self._known = self._known, False
+        try:
+            if self.detail is Detail.OFF:
+                if not known:
+                    remove_counters(self._commit)
+            else:
+                self._follow(want, known)
+        except KernelRefused as err:
+            if str(err) != self._failing:
+                log.error("Services are not counted: %s", err)
+            self._failing = str(err)
+        else:
+            self._known, self._failing = True, ""
+
+    def disturbed(self, touches: Iterable[Touch]) -> str:
+        """What somebody else did to the counters; then they are set up anew."""
+        what = disturbance(touches, TABLE) if self._known and self.detail is not Detail.OFF else ""
+        if what:
+            self._known = False
+        return what
+
+    def totals(self) -> Mapping[Label, Count]:
+        """What was counted for each Service port so far, where that is anything; blocks."""
+        if self.detail is Detail.OFF:
+            return {}
+        with self._looking:
+            with self._lock:
+                writes = self._writes
+                owners = {one: label_of(claim.portal) for one, claim in self._claims.winners()}
+            found = self._look()
+            with self._lock:
+                return self._sums.take(found if writes == self._writes else {}, owners)
+
+    def text(self) -> str:
+        """The same for /metrics."""
+        return text(self.totals(), self.detail)
+
+    def _follow(self, want: Desired, known: bool) -> None:
+        with self._lock:
+            steps = [
+                step
+                for step in self._claims.update(want)
+                if step.before is None or step.after is None
+            ]
+            everything = [] if known else [frontend for frontend, _ in self._claims.winners()]
+        if known:
+            self._advance(steps)
+        else:
+            self._load(everything)
+
+    def _advance(self, steps: list[Step]) -> None:
+        for family in self._settings.families:
+            mine = [step for step in steps if step.frontend.family is family]
+            change = Transaction(
+                put=self._elements(step.frontend for step in mine if step.after),
+                drop=self._elements(step.frontend for step in mine if not step.after),
+            )
+            if change:
+                self._commit(change.text(family, TABLE))
+        if steps:
+            with self._lock:
+                self._writes += 1
+                for step in steps:
+                    self._sums.forget(step.frontend)
+
+    def _load(self, frontends: list[Frontend]) -> None:
+        for family in self._settings.families:
+            name = table_name(family, TABLE)
+            anew = f"add table {name}\ndelete table {name}\nadd table {name}\n"
+            mine = (one for one in frontends if one.family is family)
+            parts = (*fixed(Renderer(family, self._settings), self.detail), *self._elements(mine))
+            self._commit(anew + Transaction(put=parts).text(family, TABLE))
+        with self._lock:
+            self._writes += 1
+            self._sums.restart()
+
+    def _elements(self, frontends: Iterable[Frontend]) -> tuple[Element, ...]:
+        return tuple(part for one in frontends for part in elements(one, self.detail))
+
+    def _look(self) -> dict[Frontend, Count]:
+        """What the counters say now; nothing while the kernel does not let them be read."""
+        found: dict[Frontend, Count] = {}
+        try:
+            for family in self._settings.families:
+                for store in stores(self.detail):
+                    for frontend, packets, octets in counters(family, store):
+                        before = found.get(frontend, NOTHING)
+                        found[frontend] = (
+                            before._replace(packets=packets, octets=octets)
+                            if store.endswith("packets")
+                            else before._replace(connections=packets)
+                        )
+        except OSError as err:
+            if err.errno != errno.ENOENT:  # not written yet, or removed by somebody
+                log.warning("the Services' counters cannot be read: %s", err.strerror)
+            return {}
+        return found
+
+
+def remove_counters(commit: Callable[[str], None]) -> None:
+    """Remove the tables of any run; raises KernelRefused."""
+    for family in Family:
+        if any(table == TABLE for table, _ in nft_names.chains(family)):
+            commit(f"delete table {table_name(family, TABLE)}\n")

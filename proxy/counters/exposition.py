@@ -1,0 +1,67 @@
+"""Totals in the Prometheus text format, and back: pure."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from proxy.counters.table import Detail
+from proxy.counters.totals import NOTHING, Count, Label
+
+PREFIX = "podwire_service"
+_FAMILIES: Mapping[str, tuple[str, str]] = {  # metric: the field of `Count`, and what it means
+    "connections": ("connections", "New connections and flows to the Service through this node"),
+    "packets": ("packets", "Packets of the Service's connections, both ways"),
+    "bytes": ("octets", "Bytes of these packets, with their IP headers"),
+}
+_LINE = re.compile(rf"{PREFIX}_(?P<name>[a-z]+)_total{{(?P<labels>.*)}} (?P<value>\d+)")
+_PAIR = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n"}
+_MEANT = {written: meant for meant, written in _ESCAPES.items()}
+
+
+def text(totals: Mapping[Label, Count], detail: Detail) -> str:
+    """The exposition. A Service that nobody has called has no line: most Services have no clients
+    on most nodes, and 10,000 lines of zeros would be 10,000 series.
+    """
+    return "".join(f"{line}\n" for line in _lines(totals, detail))
+
+
+def _lines(totals: Mapping[Label, Count], detail: Detail) -> Iterator[str]:
+    shown = {Detail.OFF: 0, Detail.CONNECTIONS: 1, Detail.PACKETS: 3}[detail]
+    for name, (field, meaning) in [*_FAMILIES.items()][:shown]:
+        yield f"# HELP {PREFIX}_{name}_total {meaning}."
+        yield f"# TYPE {PREFIX}_{name}_total counter"
+        for label, count in sorted(totals.items()):
+            if value := getattr(count, field):
+                yield f"{PREFIX}_{name}_total{{{_labels(label)}}} {value}"
+
+
+def _labels(label: Label) -> str:
+    pairs = zip(Label._fields, label, strict=True)
+    return ",".join(f'{key}="{_escaped(str(value))}"' for key, value in pairs)
+
+
+def _escaped(value: str) -> str:
+    return "".join(_ESCAPES.get(letter, letter) for letter in value)
+
+
+def parse(exposition: str) -> dict[Label, Count]:
+    """The totals in a page of metrics; lines about anything else are passed over."""
+    found: dict[Label, Count] = {}
+    for line in exposition.split("\n"):
+        match = _LINE.fullmatch(line)
+        if match is None or match["name"] not in _FAMILIES:
+            continue
+        label = _label(dict(_PAIR.findall(match["labels"])))
+        field, _ = _FAMILIES[match["name"]]
+        found[label] = found.get(label, NOTHING)._replace(**{field: int(match["value"])})
+    return found
+
+
+def _label(values: Mapping[str, str]) -> Label:
+    plain = {key: _unescaped(value) for key, value in values.items()}
+    port = int(plain["port"])
+    return Label(plain["namespace"], plain["service"], port, plain["protocol"])
+
+
+def _unescaped(value: str) -> str:
+    return re.sub(r"\\.", lambda found: _MEANT.get(found[0], found[0]), value)

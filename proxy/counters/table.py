@@ -1,0 +1,86 @@
+"""What the table of counters holds: pure.
+
+Each address and port of a Service is an element, whose counter the kernel raises when a packet's
+key is looked up. The chains decide nothing: they look before a backend translates addresses, and
+after. So every backend is counted alike, and an endpoint's change leaves the counters alone.
+
+    nat, just before DNAT     sees the first packet of a connection alone: `connections`
+    filter, just after DNAT   sees every packet, both ways, and whom its first one called: `packets`
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+from proxy.desired import Frontend
+from proxy.model import Family, Protocol
+from proxy.nftables.fixed import to_node_ports
+from proxy.nftables.objects import Chain, Element, Object, Store
+from proxy.nftables.render import Renderer, frontend_key
+
+TABLE = "podwire-counters"
+
+_BEFORE_DNAT, _AFTER_DNAT = -101, -99
+_PLACES = 65536  # node addresses that are remembered
+
+
+class Detail(StrEnum):
+    """What is counted; each costs more than the one before."""
+
+    OFF = "off"
+    CONNECTIONS = "connections"
+    PACKETS = "packets"
+
+
+def stores(detail: Detail) -> tuple[str, ...]:
+    """The sets whose elements count; those with ``port-`` are for NodePorts."""
+    names = {Detail.OFF: (), Detail.CONNECTIONS: ("connections",),
+             Detail.PACKETS: ("connections", "packets")}  # fmt: skip
+    return tuple(f"{side}{name}" for name in names[detail] for side in ("", "port-"))
+
+
+def elements(frontend: Frontend, detail: Detail) -> Iterator[Element]:
+    """A frontend's counters."""
+    is_port = frontend.address is None
+    for name in stores(detail):
+        if name.startswith("port-") is is_port:
+            yield Element(name, frontend_key(frontend))
+
+
+def fixed(renderer: Renderer, detail: Detail) -> tuple[Object, ...]:
+    """The part of the table that no Service changes."""
+    parts = [*_connections(renderer)]
+    if detail is Detail.PACKETS:
+        parts += _packets(renderer)
+    return tuple(parts)
+
+
+def _connections(renderer: Renderer) -> Iterator[Object]:
+    yield Store("set", "connections", f"typeof {renderer.address_key}; counter;")
+    yield Store("set", "port-connections", f"typeof {renderer.port_key}; counter;")
+    yield Store("set", "places", f"typeof {renderer.ip} daddr; flags dynamic; size {_PLACES};")
+    remembered = f"@port-connections add @places {{ {renderer.ip} daddr }}"
+    rules = (f"{renderer.address_key} @connections return", *to_node_ports(renderer, remembered))
+    yield Chain("connections", rules)
+    for hook in ("prerouting", "output"):
+        at = f"type nat hook {hook} priority {_BEFORE_DNAT}; policy accept;"
+        yield Chain(f"nat-{hook}", ("jump connections",), at)
+
+
+def _packets(renderer: Renderer) -> Iterator[Object]:
+    """A NodePort is only one at an address of the node: at one where it was called."""
+    address = "ipv4_addr" if renderer.family is Family.V4 else "ipv6_addr"
+    yield Store("set", "packets", f"type {address} . inet_proto . inet_service; counter;")
+    yield Store("set", "port-packets", "type inet_proto . inet_service; counter;")
+    called = f"ct original {renderer.ip} daddr"
+    key = "meta l4proto . ct original proto-dst"
+    each = [f"meta l4proto {protocol.lower()}" for protocol in Protocol]
+    rules = (
+        *(f"{one} {called} . {key} @packets return" for one in each),
+        *(f"{one} {called} @places {key} @port-packets return" for one in each),
+    )
+    yield Chain("packets", rules)
+    for hook in ("prerouting", "output"):
+        at = f"type filter hook {hook} priority {_AFTER_DNAT}; policy accept;"
+        # What the node sends to itself was seen on its way out.
+        first = 'iifname != "lo" ' if hook == "prerouting" else ""
+        yield Chain(f"filter-{hook}", (f"{first}ct status dnat jump packets",), at)

@@ -1,0 +1,109 @@
+"""``podwire proxy top``: which Services are called most, by the counters of this node's proxy."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import aiohttp
+import click
+
+from proxy.counters.exposition import PREFIX, parse
+from proxy.counters.totals import NOTHING, Count, Label, grown
+
+_TIMEOUT = aiohttp.ClientTimeout(total=30)
+_HEADER = ("SERVICE", "PORT", "CONNECTIONS", "NEW/S", "PACKETS/S", "KB/S")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A Service port with its totals, and what they grew by in a second."""
+
+    namespace: str
+    service: str
+    port: int
+    protocol: str
+    connections: int
+    packets: int
+    bytes: int
+    connections_per_second: float
+    packets_per_second: float
+    bytes_per_second: float
+
+    @property
+    def rank(self) -> tuple[float, float, int]:
+        """What rows are sorted by, the greatest first."""
+        return self.connections_per_second, self.bytes_per_second, self.connections
+
+    @property
+    def cells(self) -> Sequence[str]:
+        """The line of a table."""
+        rates = (self.connections_per_second, self.packets_per_second, self.bytes_per_second / 1000)
+        where = (f"{self.namespace}/{self.service}", f"{self.port}/{self.protocol}")
+        return *where, str(self.connections), *(f"{rate:.1f}" for rate in rates)
+
+
+def rows(before: Mapping[Label, Count], after: Mapping[Label, Count], seconds: float) -> list[Row]:
+    """The rows of two looks, ``seconds`` apart."""
+    made = []
+    for label, now in after.items():
+        more = grown(before.get(label, NOTHING), now)
+        made.append(Row(*label, *now, *(one / seconds for one in more)))
+    return sorted(made, key=lambda row: row.rank, reverse=True)
+
+
+def table(shown: Sequence[Row]) -> Iterator[str]:
+    """Lines with columns as wide as they need to be; names to the left, numbers to the right."""
+    lines = [_HEADER, *(row.cells for row in shown)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for cells in lines:
+        aligned = [
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        yield "   ".join(aligned).rstrip()
+
+
+@click.command()
+@click.option("--url", default="http://127.0.0.1:10249/metrics", show_default=True)
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    show_default=True,
+    help="Seconds between the two looks that rates are made of.",
+)
+@click.option("-n", "--lines", type=click.IntRange(1), default=20, show_default=True)
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+def top(url: str, interval: float, lines: int, output: str) -> None:
+    """Show which Services are called most on this node.
+
+    The node's proxy has to count them: podwire proxy --service-counters connections, or packets.
+    """
+    try:
+        first, second = asyncio.run(_look_twice(url, interval))
+    except (aiohttp.ClientError, TimeoutError, OSError) as err:
+        sys.exit(f"podwire proxy top: no proxy answers at {url}: {err or type(err).__name__}")
+    if f"# TYPE {PREFIX}" not in second:
+        sys.exit(
+            f"podwire proxy top: the proxy at {url} does not count; "
+            "run it with --service-counters connections, or packets"
+        )
+    found = rows(parse(first), parse(second), interval)
+    if output == "json":
+        click.echo(json.dumps([asdict(row) for row in found], indent=2))
+    else:
+        click.echo("\n".join(table(found[:lines])))
+
+
+async def _look_twice(url: str, seconds: float) -> tuple[str, str]:
+    async with aiohttp.ClientSession(timeout=_TIMEOUT, raise_for_status=True) as session:
+        first = await _page(session, url)
+        await asyncio.sleep(seconds)
+        return first, await _page(session, url)
+
+
+async def _page(session: aiohttp.ClientSession, url: str) -> str:
+    async with session.get(url) as answer:
+        return await answer.text()
