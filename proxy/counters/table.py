@@ -39,35 +39,48 @@ def stores(detail: Detail) -> tuple[str, ...]:
 
 
 def elements(frontend: Frontend, detail: Detail) -> Iterator[Element]:
-    """A frontend's counters."""
+    """What the table has for a frontend."""
     is_port = frontend.address is None
+    key = frontend_key(frontend)
     for name in stores(detail):
         if name.startswith("port-") is is_port:
-            yield Element(name, frontend_key(frontend))
+            yield Element(name, key)
+    if is_port and detail is Detail.PACKETS:
+        yield Element("ports", key)
 
 
 def fixed(renderer: Renderer, detail: Detail) -> tuple[Object, ...]:
     """The part of the table that no Service changes."""
     parts = [*_connections(renderer)]
     if detail is Detail.PACKETS:
-        parts += _packets(renderer)
+        parts += [*_places(renderer), *_packets(renderer)]
     return tuple(parts)
 
 
 def _connections(renderer: Renderer) -> Iterator[Object]:
     yield Store("set", "connections", f"typeof {renderer.address_key}; counter;")
     yield Store("set", "port-connections", f"typeof {renderer.port_key}; counter;")
-    yield Store("set", "places", f"typeof {renderer.ip} daddr; flags dynamic; size {_PLACES};")
-    remembered = f"@port-connections add @places {{ {renderer.ip} daddr }}"
-    rules = (f"{renderer.address_key} @connections return", *to_node_ports(renderer, remembered))
-    yield Chain("connections", rules)
+    ports = to_node_ports(renderer, "@port-connections")
+    yield Chain("connections", (f"{renderer.address_key} @connections return", *ports))
     for hook in ("prerouting", "output"):
         at = f"type nat hook {hook} priority {_BEFORE_DNAT}; policy accept;"
         yield Chain(f"nat-{hook}", ("jump connections",), at)
 
 
+def _places(renderer: Renderer) -> Iterator[Object]:
+    """A NodePort is one only at an address of the node; those where one was called are remembered,
+    because later packets are told by whom their first one called, and that may be gone by then.
+    """
+    yield Store("set", "ports", f"typeof {renderer.port_key};")
+    yield Store("set", "places", f"typeof {renderer.ip} daddr; flags dynamic; size {_PLACES};")
+    remembered = f"@ports add @places {{ {renderer.ip} daddr }}"
+    yield Chain("places", tuple(to_node_ports(renderer, remembered)))
+    for hook in ("prerouting", "output"):
+        at = f"type filter hook {hook} priority {_BEFORE_DNAT}; policy accept;"
+        yield Chain(f"places-{hook}", ("ct state new jump places",), at)
+
+
 def _packets(renderer: Renderer) -> Iterator[Object]:
-    """A NodePort is only one at an address of the node: at one where it was called."""
     address = "ipv4_addr" if renderer.family is Family.V4 else "ipv6_addr"
     yield Store("set", "packets", f"type {address} . inet_proto . inet_service; counter;")
     yield Store("set", "port-packets", "type inet_proto . inet_service; counter;")

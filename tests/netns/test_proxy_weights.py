@@ -21,10 +21,11 @@ _FAR = 134  # ten times that
 
 @pytest.fixture(scope="module")
 def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
-    with group("weights") as root:
+    with group("weights") as root, group("empty") as empty:
         made = ProxyLab(spaces)
         join(root, (made.workers[name] for name in ("node", "a", "b", "p")))
         BACKENDS["ebpf"] = ("ebpf", {"cgroup-root": root})
+        BACKENDS["ebpf-packets"] = ("ebpf", {"cgroup-root": empty})
         yield made
         made.stop()
 
