@@ -192,8 +192,8 @@ class Process(World):
         (web,) = [row["connections"] for row in rows if row["port"] == 80] or [0]
         return int(web)
 
-    def has_table(self) -> bool:
-        return "podwire-counters" in self.lab.spaces["node"].run("nft", "list", "tables")
+    def tables(self) -> int:
+        return self.lab.spaces["node"].run("nft", "list", "tables").count("podwire-counters")
 
     def wait(self, what: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 10
@@ -221,11 +221,11 @@ def test_a_proxy_counts_and_tells(process: Process) -> None:
     assert lines[0].split() == ["SERVICE", "PORT", "CONNECTIONS", "NEW/S", "PACKETS/S", "KB/S"]
     assert lines[1].split()[:3] == ["ns/web", "80/TCP", str(before + 20)]
     process.lab.spaces["node"].run("nft", "delete", "table", "ip", "podwire-counters")
-    process.wait(process.has_table)  # written anew, and nothing that was seen is lost
+    process.wait(lambda: process.tables() == 2)  # written anew, and nothing that was seen is lost
     process.answers(tries=5)
     assert process.connections() == before + 25
     process.end(signal.SIGTERM)
     process.run()
-    process.wait(lambda: not process.has_table())
+    process.wait(lambda: process.tables() == 0)
     process.wait(lambda: process.url("/metrics", 10249)[0] == 200)
     assert "podwire_service" not in process.url("/metrics", 10249)[1]

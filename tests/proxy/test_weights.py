@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.claims import Claims
+from proxy.ebpf.options import Options
 from proxy.ebpf.table import Table
 from proxy.iptables import names
 from proxy.iptables.ruleset import Ruleset
@@ -172,7 +173,7 @@ def in_nftables(made: Tracker) -> Counter[str]:
 
 def in_maps(made: Tracker) -> Counter[str]:
     maps, claims = Maps(), Claims(SETTINGS)
-    maps.write(Table().advance(claims.update(made.desired())))
+    maps.write(Table(Options()).advance(claims.update(made.desired())))
     return Counter(str(ip_address(value[12:16])) for value in maps.endpoints.values())
 
 
