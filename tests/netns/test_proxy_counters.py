@@ -183,6 +183,11 @@ def test_others_packets_are_nobodys(counted: Callable[..., Counted], lab: ProxyL
 class Process(World):
     """A proxy that counts, as it runs."""
 
+    flags: tuple[str, ...] = ("--service-counters", "packets")
+
+    def command(self, *args: str) -> list[str]:
+        return super().command(*self.flags, *args)
+
     def top(self, *args: str) -> str:
         command = ("-c", "from proxy.cli import main; main()", "top", "--interval", "0.1", *args)
         return self.lab.spaces["node"].run(sys.executable, *command, check=False)
@@ -211,7 +216,7 @@ def process(spaces: Callable[[str], Space], tmp_path) -> Iterator[Process]:
 
 
 def test_a_proxy_counts_and_tells(process: Process) -> None:
-    process.run("--service-counters", "packets")
+    process.run()
     process.until({"A", "B", "C"})
     before = process.connections()
     assert before >= 12
@@ -225,6 +230,7 @@ def test_a_proxy_counts_and_tells(process: Process) -> None:
     process.answers(tries=5)
     assert process.connections() == before + 25
     process.end(signal.SIGTERM)
+    process.flags = ()
     process.run()
     process.wait(lambda: process.tables() == 0)
     process.wait(lambda: process.url("/metrics", 10249)[0] == 200)
