@@ -82,10 +82,10 @@ class Iptables:
 
     def _tool(self, version: int) -> Tool:
         """The flavor that our rules are in; where there are none, that of the plain command."""
-        flavors = flavors_with_ours(version)
+        flavors = flavors_with_ours()[version]
         return Tool(version, flavors[0] if flavors else "", self._lock)
 
     def _in_use(self) -> Iterator[Tool]:
-        for version in _VERSIONS:
-            for flavor in flavors_with_ours(version):
+        for version, flavors in flavors_with_ours().items():
+            for flavor in flavors:
                 yield Tool(version, flavor, self._lock)

@@ -11,13 +11,14 @@ import ctypes
 import os
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from cni_plugin import programs
 from cni_plugin.errors import KernelRefused, TryAgainLater, UnsupportedField
-from cni_plugin.firewall.iptables_rules import FILTER, FIXED_CHAINS, NAT, PREFIX, Saved, parse
+from cni_plugin.firewall.iptables_rules import ANCHORS, FILTER, NAT, PREFIX, Saved, parse
 from cni_plugin.netlink import NetlinkError, Socket, pack
 
 # nothing said: whichever the command of the plain name is
@@ -88,19 +89,17 @@ def run(argv: list[str], text: str, lock: int) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def flavors_with_ours(version: int) -> list[Flavor]:
-    """Which flavors' tables hold chains of ours, asked of the kernel itself: in 0.1 ms."""
-    found: list[Flavor] = []
-    if _nft_has_ours(version):
-        found.append("nft")
-    if _legacy_has_ours(version):
-        found.append("legacy")
-    return found
-
-
-def _nft_has_ours(version: int) -> bool:
+def flavors_with_ours() -> dict[int, list[Flavor]]:
+    """By IP version, which flavors' tables hold chains of ours; asked of the kernel itself."""
     with Socket(protocol=_NETLINK_NETFILTER) as kernel:
-        return any(_has_chain(kernel, version, table, name) for table, name in FIXED_CHAINS)
+        return {version: list(_flavors(kernel, version)) for version in _COMMAND}
+
+
+def _flavors(kernel: Socket, version: int) -> Iterator[Flavor]:
+    if any(_has_chain(kernel, version, table, name) for table, name in ANCHORS):
+        yield "nft"
+    if _legacy_has_ours(version):
+        yield "legacy"
 
 
 def _has_chain(kernel: Socket, version: int, table: str, name: str) -> bool:

@@ -35,8 +35,9 @@ NAT, FILTER = "nat", "filter"
 PREFIX = "PODWIRE-"
 _PORTS, _OUT, _IN = f"{PREFIX}PORTS", f"{PREFIX}OUT", f"{PREFIX}IN"
 _WALLS, _BRIDGES = f"{PREFIX}WALLS", f"{PREFIX}BRIDGES"
-FIXED_CHAINS = ((NAT, _PORTS), (NAT, _OUT), (FILTER, _IN), (FILTER, _WALLS), (FILTER, _BRIDGES))
-_FIXED = frozenset(FIXED_CHAINS)
+# where there is anything of ours there is one of these
+ANCHORS = ((NAT, _OUT), (FILTER, _WALLS))
+_FIXED = frozenset({*ANCHORS, (NAT, _PORTS), (FILTER, _IN), (FILTER, _BRIDGES)})
 _TABLES = (NAT, FILTER)
 _OURS = "podwire-"  # what the comments of the fixed rules begin with
 _COMMENT = re.compile(r'--comment "?(podwire-[a-z0-9-]+|p[wc][a-z2-7]{13})"?(?= |$)')

@@ -183,6 +183,38 @@ def _masquerade_left(bench: Bench) -> None:
     assert address not in rules
 
 
+@row("R3", "the same with iptables", reference=False)
+def _iptables_left(bench: Bench) -> None:
+    pod, conf = bench.pod(), bench.conf(ipMasq=True, ipMasqBackend="iptables")
+    address = bench.add(pod, conf)["ips"][0]["address"].partition("/")[0]
+    assert address in bench.node.space.run("iptables-save")
+    bench.call("DEL", pod, conf, netns=None).ok()
+    assert address not in bench.node.space.run("iptables-save")
+
+
+@row("R7", "CHECK finds flushed masquerade rules of iptables", reference=False)
+def _iptables_flushed(bench: Bench) -> None:
+    pod, conf = bench.pod(), bench.conf(ipMasq=True, ipMasqBackend="iptables")
+    conf["prevResult"] = bench.add(pod, conf)
+    bench.call("CHECK", pod, conf).ok()
+    bench.node.space.run("iptables", "-t", "nat", "-F")
+    bench.fails(None, "CHECK", pod, conf)
+    bench.call("DEL", pod, conf).ok()
+
+
+@row("13", "GC takes masquerade rules of iptables, and no others'", reference=None)
+def _iptables_collected(bench: Bench) -> None:
+    keep, lose, conf = bench.pod(), bench.pod(), bench.conf(ipMasq=True, ipMasqBackend="iptables")
+    kept, lost = (bench.add(pod, conf)["ips"][0]["address"].partition("/")[0]
+                  for pod in (keep, lose))  # fmt: skip
+    valid = [{"containerID": keep.container_id, "ifname": "eth0"}]
+    bench.node.execute(conf | {"cni.dev/valid-attachments": valid}, command="GC").ok()
+    shown = bench.node.space.run("iptables-save")
+    assert f"-s {kept}/32" in shown
+    assert f"-s {lost}/32" not in shown
+    bench.call("DEL", keep, conf).ok()
+
+
 @row("R4", "a failed first ADD leaves a bridge that works, with a MAC that stays", reference=True)
 def _first_fails(bench: Bench) -> None:
     wrong = bench.conf()
