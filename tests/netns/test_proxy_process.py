@@ -28,6 +28,7 @@ from tests.netns.prober import (
 )
 from tests.netns.proxy_lab import ProxyLab
 from tests.netns.worker import ROOT
+from tests.proxy.hostile import EVIL, pairs
 
 API = ("192.168.0.254", 8001)
 CLUSTER_CIDR = "10.244.0.0/16,fd00:10:244::/56"
@@ -338,6 +339,28 @@ def test_a_hostile_object_stops_nobody(web: World) -> None:
     web.until({"C"})
     assert not any(line.startswith("-A INPUT -j DROP") for line in web.rules().splitlines())
     web.api.call(fake_api.remove, bad, *worse, nonsense)
+
+
+def test_the_kernel_takes_what_is_hostile_in_any_string(web: World) -> None:
+    """All of `tests.proxy.hostile` at once, where the tools and the kernel themselves read it."""
+    node = web.lab.spaces["node"]
+    foreign = "add table ip mine; add chain ip mine x; add rule ip mine x accept"
+    node.run("nft", foreign)
+    before = node.run("nft", "list", "table", "ip", "mine")
+    crowd = [
+        wire | {"kind": kind, "metadata": wire["metadata"] | {"namespace": f"evil{place}"}}
+        for place, evil in enumerate(EVIL)
+        for both in pairs(evil)
+        for kind, wire in zip(("Service", "EndpointSlice"), both, strict=True)
+    ]
+    web.put(*crowd, *slices("b"))
+    web.until({"B"})
+    web.put(*slices("a", "c"))  # rules for all of them are in force: nothing has failed
+    web.until({"A", "C"}, address=VIP6)
+    assert node.run("nft", "list", "table", "ip", "mine") == before
+    assert "sync failed" not in web.log.read_text()
+    web.api.call(fake_api.remove, *crowd)
+    node.run("nft", "delete table ip mine")
 
 
 @any_backend

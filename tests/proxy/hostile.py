@@ -37,7 +37,7 @@ _META = {"namespace": "ns", "uid": "u", "resourceVersion": "1", "creationTimesta
 def service(number: int, vip: str = "") -> dict[str, Any]:
     """A Service that says everything a Service can say, at addresses of its own."""
     high, low = divmod(number, 250)
-    vip = vip or f"10.96.{high}.{low + 1}"
+    vip = vip or f"10.96.{100 + high}.{low + 1}"
     port = {"name": "http", "protocol": "TCP", "port": 80, "targetPort": "web", "appProtocol": "h2"}
     return {
         "metadata": {
@@ -51,7 +51,7 @@ def service(number: int, vip: str = "") -> dict[str, Any]:
             "type": "LoadBalancer",
             "selector": {"app": "web"},
             "clusterIP": vip,
-            "clusterIPs": [vip, f"fd00:10:96::{number + 1:x}"],
+            "clusterIPs": [vip, f"fd00:10:96::1:{number + 1:x}"],
             "ipFamilies": ["IPv4", "IPv6"],
             "ipFamilyPolicy": "PreferDualStack",
             "ports": [port, {**port, "name": "dns", "protocol": "UDP", "port": 53}],
@@ -62,7 +62,7 @@ def service(number: int, vip: str = "") -> dict[str, Any]:
             "loadBalancerIP": f"203.0.{high}.{low + 1}",
             "loadBalancerClass": "x/y",
             "loadBalancerSourceRanges": ["192.168.0.0/16"],
-            "sessionAffinity": "ClientIP",
+            "sessionAffinity": "None" if number % 20 else "ClientIP",  # which kernels load slowly
             "trafficDistribution": "PreferSameZone",
         },
         "status": {
