@@ -82,6 +82,11 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     default=ALGORITHMS[0],
     help="For ebpf: how packets find their endpoint; maglev: by consistent hashing.",
 )
+@click.option(
+    "--ebpf-direct-return",
+    is_flag=True,
+    help="For ebpf: an endpoint's node answers clients of load balancers and externalIPs itself.",
+)
 @click.option("--nodeport-addresses", default="", help="CIDRs; default: every address.")
 @click.option("--service-proxy-name", default="", help="Serve the Services with this label.")
 @click.option("--min-sync-period", default="10ms", help="From one sync to the next, at least.")

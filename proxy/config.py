@@ -82,11 +82,17 @@ def _backend_options(flags: Mapping[str, Any]) -> Mapping[str, str]:
             "--cgroup-root is missing: with --proxy-mode ebpf it names the cgroup of the node's "
             "Pods and processes; / where the machine is one node"
         )
-    return {
+    if flags["ebpf_direct_return"] and flags["ebpf_algorithm"] != "maglev":
+        raise BadFlag(
+            "--ebpf-direct-return needs --ebpf-algorithm maglev: all nodes have to take the same "
+            "endpoint for a flow"
+        )
+    options = {
         "flavor": flags["iptables_flavor"],
         "cgroup-root": flags["cgroup_root"],
         "ebpf-algorithm": flags["ebpf_algorithm"],
     }
+    return {**options, "ebpf-direct-return": ""} if flags["ebpf_direct_return"] else options
 
 
 def _settings(flags: Mapping[str, Any]) -> Settings:

@@ -110,6 +110,7 @@ class Portal:
     anywhere: bool
     health_check_port: int = 0
     balance: Balance = Balance.RANDOM
+    is_narrowed: bool = False  # topology hints keep some of ``cluster`` from this node
     ready_here: tuple[Address, ...] = ()  # for health checks alone, and empty where there are none
     neighbours: tuple[Address, ...] = ()  # endpoints on this node, or nobody knows where
 
@@ -183,6 +184,7 @@ def _portal(
         anywhere=pools.anywhere,
         health_check_port=service.health_check_port,
         balance=service.balance,
+        is_narrowed=pools.is_narrowed,
         ready_here=ready_here(ours) if service.health_check_port else (),
         neighbours=neighbours(ours),
     )

@@ -23,6 +23,7 @@ class Usable:
     cluster: tuple[Target, ...]
     local: tuple[Target, ...]
     anywhere: bool
+    is_narrowed: bool  # hints leave out of ``cluster`` who serves other nodes
 
 
 def usable(endpoints: Iterable[Endpoint], node: NodeView, weights: Sequence[Weight] = ()) -> Usable:
@@ -36,7 +37,12 @@ def usable(endpoints: Iterable[Endpoint], node: NodeView, weights: Sequence[Weig
     cluster = [one for one in ready if wanted(one)] or _leaving(everyone, weights)
     here = [one for one in everyone if one.local]
     local = receiving([one for one in here if one.ready], weights) or _leaving(here, weights)
-    return Usable(shared_out(cluster, weights), shared_out(local, weights), bool(cluster))
+    return Usable(
+        cluster=shared_out(cluster, weights),
+        local=shared_out(local, weights),
+        anywhere=bool(cluster),
+        is_narrowed=bool(ready) and len(cluster) < len(ready),
+    )
 
 
 def ready_here(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:

@@ -40,7 +40,8 @@ class Entry:
     """What the programs do with a call or a packet; ``by_nftables`` leaves it to nftables.
 
     ``portal`` and ``affinity`` (seconds) are set where clients stick to an endpoint, ``ranges``
-    where only some sources are admitted: the number of their set.
+    where only some sources are admitted: the number of their set. Where the endpoint's node answers
+    by itself (``direct``), ``inside`` are the pool's endpoints on this node.
     """
 
     pool: Pool = NOBODY
@@ -51,12 +52,13 @@ class Entry:
     masquerade: Masquerade = Masquerade.NEVER
     rejects: bool = False
     by_nftables: bool = False
+    direct: bool = False
 
     def pack(self) -> bytes:
         """``struct forward``."""
         inside = self.inside or NOBODY
         return struct.pack(
-            "=IIIIQIIBBBB4x",
+            "=IIIIQIIBBBBB3x",
             self.pool.number,
             self.pool.count,
             inside.number,
@@ -65,9 +67,10 @@ class Entry:
             self.affinity,
             self.ranges,
             _MASQUERADE[self.masquerade],
-            self.inside is not None,
+            self.inside is not None and not self.direct,
             self.rejects,
             self.by_nftables,
+            self.direct,
         )
 
 
@@ -123,7 +126,7 @@ def pack_settings(settings: Settings, options: Options, node: int) -> bytes:
     tells = sum(1 << bit for bit, pods in enumerate(known.values()) if pods and pods.network)
     hidden = sum(1 << bit for bit, pods in enumerate(known.values()) if pods and not pods.network)
     loopback = settings.is_node_port_address(IPv4Address("127.0.0.1"))
-    head = struct.pack("=QBBBB4x", node, loopback, tells, hidden, options.by_hash)
+    head = struct.pack("=Q5B3x", node, loopback, tells, hidden, options.by_hash, options.direct)
     ranges = (pods.network if pods else None for pods in known.values())
     return head + b"".join(_pack_range(network) for network in ranges)
 

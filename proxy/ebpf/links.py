@@ -13,6 +13,7 @@ from proxy.netlink import ROUTE, Netlink, attributes
 _GET_LINK, _LINK_EVENTS = 18, 1  # RTM_GETLINK, RTMGRP_LINK
 _NAME, _MASTER, _INFO, _SLAVE_KIND = 3, 10, 18, 4
 _HEADER = struct.Struct("=BxHiII")  # struct ifinfomsg
+_ETHERNET = 1  # ARPHRD_ETHER
 _LOOPBACK = 0x8  # IFF_LOOPBACK
 _RECEIVE = 1 << 16
 
@@ -23,10 +24,12 @@ class Link(NamedTuple):
     number: int
     seen_as: str
     is_bridged: bool
+    is_ethernet: bool
 
 
 class _Found(NamedTuple):
     number: int
+    kind: int
     flags: int
     name: str
     bridge: int  # 0: it is no port of one
@@ -38,18 +41,18 @@ def inlets() -> list[Link]:
         found = [_read(one) for one in kernel.dump(_GET_LINK, bytes(_HEADER.size))]
     names = {one.number: one.name for one in found}
     return [
-        Link(one.number, names.get(one.bridge, one.name), bool(one.bridge))
+        Link(one.number, names.get(one.bridge, one.name), bool(one.bridge), one.kind == _ETHERNET)
         for one in found
         if not one.flags & _LOOPBACK
     ]
 
 
 def _read(message: bytes) -> _Found:
-    _family, _type, number, flags, _change = _HEADER.unpack_from(message)
+    _family, kind, number, flags, _change = _HEADER.unpack_from(message)
     parts = attributes(message[_HEADER.size :])
-    kind = attributes(parts.get(_INFO, b"")).get(_SLAVE_KIND, b"")
-    bridge = int.from_bytes(parts.get(_MASTER, b""), sys.byteorder) if kind == b"bridge\0" else 0
-    return _Found(number, flags, parts[_NAME].rstrip(b"\0").decode(errors="replace"), bridge)
+    slave = attributes(parts.get(_INFO, b"")).get(_SLAVE_KIND, b"")
+    bridge = int.from_bytes(parts.get(_MASTER, b""), sys.byteorder) if slave == b"bridge\0" else 0
+    return _Found(number, kind, flags, parts[_NAME].rstrip(b"\0").decode(errors="replace"), bridge)
 
 
 class LinkEvents:

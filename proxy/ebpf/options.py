@@ -8,16 +8,23 @@ ALGORITHMS = ("random", "maglev")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``root`` is the cgroup of the node's processes; ``by_hash`` takes the endpoint of a packet by
-    Maglev's hashing, instead of at random.
+    """``root`` is the cgroup of the node's processes. ``by_hash`` takes the endpoint of a packet by
+    Maglev's hashing, instead of at random. ``direct``, which needs that, lets an endpoint's node
+    answer clients from outside by itself.
     """
 
     root: str = ""
     by_hash: bool = False
+    direct: bool = False
+
+
+DEFAULTS = Options()
 
 
 def from_flags(options: Mapping[str, str]) -> Options:
     """As `proxy.config` names them; what is missing is off."""
     return Options(
-        root=options.get("cgroup-root", ""), by_hash=options.get("ebpf-algorithm") == "maglev"
+        root=options.get("cgroup-root", ""),
+        by_hash=options.get("ebpf-algorithm") == "maglev",
+        direct="ebpf-direct-return" in options,
     )

@@ -17,7 +17,8 @@ from proxy.settings import Settings
 OBJECT = BUILT / "packets.bpf.o"
 PROGRAM = "come_in"
 
-_BRIDGED = 4  # enum link of bpf/packets.bpf.c; the bits below say whose pods come in there
+# enum link of bpf/packets.bpf.c; the bits below say whose pods come in there.
+_BRIDGED, _ETHERNET = 4, 8
 _ANYBODY: dict[Family, Address] = {Family.V4: IPv4Address(0), Family.V6: IPv6Address(0)}
 
 
@@ -72,7 +73,7 @@ class Packets:
         self._links = set(flags)
 
     def _flags(self, link: Link) -> int:
-        flags = _BRIDGED if link.is_bridged else 0
+        flags = link.is_bridged * _BRIDGED | link.is_ethernet * _ETHERNET
         for bit, family in enumerate(Family):
             pods = self._settings.pods.get(family)
             if pods and pods.network is None and pods.covers(_ANYBODY[family], link.seen_as):

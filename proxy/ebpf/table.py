@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from proxy.claims import Claim, Step
-from proxy.desired import Forward, Frontend, Masquerade, Refusal
+from proxy.desired import Frontend, Kind, Masquerade, Refusal
 from proxy.ebpf.layout import (
     PRESENT,
     ROW,
@@ -23,7 +23,7 @@ from proxy.ebpf.layout import (
     pack_slot,
     pack_target,
 )
-from proxy.ebpf.options import Options
+from proxy.ebpf.options import DEFAULTS, Options
 from proxy.maglev import seats, size_for
 from proxy.model import Network, Protocol, Target
 from proxy.naming import number_of
@@ -94,8 +94,8 @@ class _Held:
 class Table:
     """The maps' contents, both families in one."""
 
-    def __init__(self, options: Options) -> None:
-        self._by_hash = options.by_hash
+    def __init__(self, options: Options = DEFAULTS) -> None:
+        self._options = options
         self._parts: dict[Part, _Held] = {}
         self._frontends: dict[Frontend, Entry] = {}
         self._numbers = count(1)
@@ -121,7 +121,7 @@ class Table:
     def _drop(self, part: Part, change: Change) -> None:
         number = self._parts.pop(part).number
         change.drop(number, part)
-        if self._by_hash and part and not isinstance(part, Sources):
+        if self._options.by_hash and part and not isinstance(part, Sources):
             rows = -(-size_for(len(part)) // ROW)
             change.gone_seats.extend(pack_slot(number, row) for row in range(rows))
 
@@ -133,20 +133,36 @@ class Table:
         if not is_ours(claim):
             return Entry(by_nftables=True)
         forward, portal = claim.forward, claim.portal
-        by_origin = forward.masquerade is Masquerade.THIS_NODE
+        inside = self._inside(claim)
         sources = None if forward.sources is None else Sources(forward.sources)
         return Entry(
             pool=self._pool(forward.targets, change),
-            inside=self._pool(forward.inside or (), change) if by_origin else None,
+            inside=None if inside is None else self._pool(inside, change),
             portal=number_of(f"{portal.name}/{portal.protocol}") if forward.affinity else 0,
             affinity=forward.affinity or 0,
             ranges=0 if sources is None else self._acquire(sources, change),
             masquerade=forward.masquerade,
             rejects=forward.refusal is Refusal.REJECT,
+            direct=self._is_direct(claim),
         )
 
+    def _inside(self, claim: Claim) -> Targets | None:
+        """A second pool: for who is on this node, or of who is."""
+        if claim.forward.masquerade is Masquerade.THIS_NODE:
+            return claim.forward.inside or ()
+        return claim.portal.local if self._is_direct(claim) else None
+
+    def _is_direct(self, claim: Claim) -> bool:
+        """Whether the endpoint's node answers by itself: all nodes must know the same endpoints,
+        and only what nodes share can be its source.
+        """
+        shared = claim.kind in (Kind.LOAD_BALANCER, Kind.EXTERNAL_IP)
+        everyone = not claim.portal.external_local and not claim.portal.is_narrowed
+        plain = claim.forward.affinity is None
+        return self._options.direct and shared and everyone and plain
+
     def _pool(self, targets: Targets, change: Change) -> Pool:
-        count = size_for(len(targets)) if targets and self._by_hash else len(targets)
+        count = size_for(len(targets)) if targets and self._options.by_hash else len(targets)
         return Pool(self._acquire(targets, change), count)
 
     def _acquire(self, part: Part, change: Change) -> int:
@@ -154,7 +170,7 @@ class Table:
         if held is None:
             held = self._parts[part] = _Held(next(self._numbers))
             change.add(held.number, part)
-            if self._by_hash and not isinstance(part, Sources):
+            if self._options.by_hash and not isinstance(part, Sources):
                 change.seats.update(pack_seats(held.number, seats(part)))
         held.users += 1
         return held.number
@@ -163,18 +179,19 @@ class Table:
         """What a claim used, which may be left to nobody now."""
         if claim is None or not is_ours(claim):
             return []
-        used = _parts(claim.forward)
+        used = self._uses(claim)
         for part in used:
             self._parts[part].users -= 1
         return used
+
+    def _uses(self, claim: Claim) -> list[Part]:
+        inside, sources = self._inside(claim), claim.forward.sources
+        used: list[Part] = [claim.forward.targets]
+        if inside is not None:
+            used.append(inside)
+        return used if sources is None else [*used, Sources(sources)]
 
 
 def is_ours(claim: Claim) -> bool:
     """Whether programs can do what the claim asks for: none of them reads SCTP."""
     return claim.portal.protocol in _SPOKEN
-
-
-def _parts(forward: Forward) -> list[Part]:
-    by_origin = forward.masquerade is Masquerade.THIS_NODE
-    used: list[Part] = [forward.targets, *([forward.inside or ()] if by_origin else [])]
-    return used if forward.sources is None else [*used, Sources(forward.sources)]

@@ -7,6 +7,8 @@ from click.testing import CliRunner
 
 from proxy.cli import main
 from proxy.config import Listen, duration, from_flags
+from proxy.ebpf.options import Options
+from proxy.ebpf.options import from_flags as read_options
 from proxy.errors import BadFlag
 from proxy.model import Family
 
@@ -58,6 +60,15 @@ def test_ebpf_needs_to_know_whose_sockets():
         config("--proxy-mode", "ebpf")
     made = config("--proxy-mode", "ebpf", "--cgroup-root", "/n1")
     assert made.backend_options["cgroup-root"] == "/n1"
+    assert read_options(made.backend_options) == Options(root="/n1")
+
+
+def test_answering_directly_needs_that_all_nodes_choose_alike():
+    flags = ("--proxy-mode", "ebpf", "--cgroup-root", "/", "--ebpf-direct-return")
+    with pytest.raises(BadFlag, match="needs --ebpf-algorithm maglev"):
+        config(*flags)
+    made = config(*flags, "--ebpf-algorithm", "maglev")
+    assert read_options(made.backend_options) == Options(root="/", by_hash=True, direct=True)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def follow(history: list[Desired], options: Options = RANDOM) -> Maps:
 
 
 @few
-@given(histories, st.sampled_from([RANDOM, MAGLEV]))
+@given(histories, st.sampled_from([RANDOM, MAGLEV, Options(by_hash=True, direct=True)]))
 def test_any_history_ends_as_a_fresh_start(history, options: Options) -> None:
     tracker, states = Tracker(NODE, tuple(Family)), []
     for change in history:
@@ -152,6 +152,34 @@ def test_nowhere_admits_nobody() -> None:
     maps = follow([desired([case])])
     assert not maps.ranges
     assert sum(value[28:32] != bytes(4) for value in maps.frontends.values()) == 2
+
+
+DIRECT = Options(by_hash=True, direct=True)
+
+
+@pytest.mark.parametrize(
+    ("row", "directly"),
+    [
+        ("default - A B C balancer", 4),  # and externalIP, by TCP and UDP
+        ("default external A B C balancer", 0),
+        ("default - A%n1 B%n1 C%n2 cluster", 0),  # other nodes take other endpoints
+    ],
+)
+def test_what_is_answered_directly(row: str, directly: int) -> None:
+    (case,) = [c for c in CASES if c.row.id == row]
+    for options, expected in ((DIRECT, directly), (MAGLEV, 0)):
+        values = follow([desired([case])], options).frontends.values()
+        assert sum(value[36] for value in values) == expected
+
+
+def test_what_is_answered_directly_knows_who_is_here() -> None:
+    (case,) = [c for c in CASES if c.row.id == "default - A B C balancer"]
+    maps = follow([desired([case])], DIRECT)
+    for value in maps.frontends.values():
+        pool = value[8:12]
+        here = {key[16:20] for key in maps.members if key.startswith(pool)}
+        expected = {bytes([10, 244, 1, 2]), bytes([10, 244, 1, 3])} if value[36] else set()
+        assert here == expected
 
 
 def test_affinity_belongs_to_the_portal_not_to_the_address() -> None:

@@ -4,9 +4,7 @@
  */
 #pragma once
 
-#include "maps.h"
-
-#include <linux/in6.h>
+#include "packet.h"
 
 /* Only for their names: a program never looks inside. */
 struct nf_conn {
@@ -43,3 +41,74 @@ int bpf_ct_set_nat_info(struct nf_conn___init *flow, union nf_inet_addr *address
 			enum nf_nat_manip_type manip) __ksym __weak;
 struct nf_conn *bpf_ct_insert_entry(struct nf_conn___init *flow) __ksym __weak;
 void bpf_ct_release(struct nf_conn *flow) __ksym __weak;
+
+static __always_inline void fill_tuple(const struct packet *packet, struct bpf_sock_tuple *tuple)
+{
+	const struct target *client = &packet->client, *whom = &packet->whom;
+
+	if (is_ipv4(&whom->address)) {
+		tuple->ipv4.saddr = client->address.word[3];
+		tuple->ipv4.daddr = whom->address.word[3];
+		tuple->ipv4.sport = client->port;
+		tuple->ipv4.dport = whom->port;
+		return;
+	}
+	__builtin_memcpy(tuple->ipv6.saddr, &client->address, sizeof(struct address));
+	__builtin_memcpy(tuple->ipv6.daddr, &whom->address, sizeof(struct address));
+	tuple->ipv6.sport = client->port;
+	tuple->ipv6.dport = whom->port;
+}
+
+static __always_inline bool is_tracked(struct __sk_buff *skb, const struct packet *packet)
+{
+	struct bpf_ct_opts opts = {.netns_id = -1, .l4proto = packet->whom.protocol};
+	struct bpf_sock_tuple tuple = {};
+	struct nf_conn *flow;
+
+	fill_tuple(packet, &tuple);
+	if (is_ipv4(&packet->whom.address))
+		flow = bpf_skb_ct_lookup(skb, &tuple, sizeof(tuple.ipv4), &opts, sizeof(opts));
+	else
+		flow = bpf_skb_ct_lookup(skb, &tuple, sizeof(tuple.ipv6), &opts, sizeof(opts));
+	if (!flow)
+		return false;
+	bpf_ct_release(flow);
+	return true;
+}
+
+static __always_inline union nf_inet_addr as_nat(const struct address *address)
+{
+	if (is_ipv4(address))
+		return (union nf_inet_addr){{address->word[3]}};
+	return (union nf_inet_addr){
+		{address->word[0], address->word[1], address->word[2], address->word[3]}};
+}
+
+/* Enters the flow; false if the kernel has no room, or another flow in its place. */
+static __always_inline bool enter(struct __sk_buff *skb, const struct packet *packet,
+				  const struct target *end, const struct address *source)
+{
+	struct bpf_ct_opts opts = {.netns_id = -1, .l4proto = packet->whom.protocol};
+	union nf_inet_addr to = as_nat(&end->address), from = as_nat(source);
+	struct bpf_sock_tuple tuple = {};
+	struct nf_conn___init *fresh;
+	struct nf_conn *flow;
+
+	fill_tuple(packet, &tuple);
+	if (is_ipv4(&packet->whom.address))
+		fresh = bpf_skb_ct_alloc(skb, &tuple, sizeof(tuple.ipv4), &opts, sizeof(opts));
+	else
+		fresh = bpf_skb_ct_alloc(skb, &tuple, sizeof(tuple.ipv6), &opts, sizeof(opts));
+	if (!fresh)
+		return false;
+	/* Both always succeed for a flow that is not entered yet. The source comes last: its port
+	 * changes if another flow to the endpoint has it.
+	 */
+	bpf_ct_set_nat_info(fresh, &to, bpf_ntohs(end->port), NF_NAT_MANIP_DST);
+	bpf_ct_set_nat_info(fresh, &from, 0, NF_NAT_MANIP_SRC);
+	flow = bpf_ct_insert_entry(fresh);
+	if (!flow)
+		return false;
+	bpf_ct_release(flow);
+	return true;
+}

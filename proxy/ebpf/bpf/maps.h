@@ -28,7 +28,7 @@ enum masquerade { NEVER = 1, ALWAYS, NOT_PODS, THIS_NODE };
  */
 struct forward {
 	__u32 pool, count;
-	__u32 inside, inside_count; /* for who is on this node, where that differs */
+	__u32 inside, inside_count; /* for who is on this node, where that differs; see `direct` too */
 	__u64 portal;		    /* whose clients stick to an endpoint each, under all addresses */
 	__u32 affinity;		    /* for so many seconds; 0: they do not */
 	__u32 ranges;		    /* from where alone it is to be reached; 0: from everywhere */
@@ -36,7 +36,8 @@ struct forward {
 	__u8 has_inside;
 	__u8 rejects;	 /* when its pool is empty, instead of dropping */
 	__u8 by_nftables; /* what no program here can do */
-	__u32 zero;
+	__u8 direct;	 /* the endpoint's node answers; `inside` are the pool's endpoints here */
+	__u8 zero[3];
 };
 
 struct slot {
@@ -74,6 +75,11 @@ struct admitted {
 	struct address address;
 };
 
+/* A flow, and whom its packets call. */
+struct flow {
+	struct target client, whom;
+};
+
 /* A socket and somebody it speaks with. */
 struct talk {
 	__u64 socket;
@@ -91,7 +97,8 @@ struct settings {
 	__u8 tells_pods;	   /* bits: 1 for IPv4, 2 for IPv6 */
 	__u8 by_interface;	   /* the same: pods are told by an interface, which no hook sees */
 	__u8 by_hash;		   /* of a packet's addresses and ports (Maglev), else at random */
-	__u8 zero[4];
+	__u8 has_direct;	   /* some frontends are `direct` */
+	__u8 zero[3];
 	struct range pods[2];	   /* IPv4, IPv6 */
 };
 
@@ -137,6 +144,7 @@ struct {
 /* These outlive a restart: sockets go on. */
 MEMORY(callees, 65536, struct talk, struct target);   /* with an endpoint: whom it had called */
 MEMORY(choices, 65536, struct talk, struct target);   /* with a Service, by UDP: who answers it */
+MEMORY(sent_on, 65536, struct flow, struct target);   /* to an endpoint of another node */
 MEMORY(clients, 65536, struct client, struct stay);   /* of Services with session affinity */
 
 static __always_inline bool is_ipv4(const struct address *address)
