@@ -3,7 +3,8 @@
     bin/bench cni [--rounds N] [--parallel N]
 
 Everything runs in namespaces of its own. The subjects take turns within each round, so that what
-else the machine does meets them alike; believe the ratios, not the times.
+else the machine does meets them alike; believe the ratios, which are medians of the rounds' own,
+not the times.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _FOLDERS = (
     "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && mount -t tmpfs tmpfs /var/lib &&"
     " ip link set lo up"
 )
+_SETTLE = 0.03  # seconds in which the kernel frees what was removed: nobody pays for another
 _RANGES = {4: "10.1.0.0/16", 6: "fd00:1::/64"}
 
 
@@ -43,6 +45,7 @@ class Subject:
 
     name: str
     program: Path | None = None
+    socket: str = SOCKET
 
     def chain(self, conf: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
         """Which programs a runtime executes for a configuration, each with its part."""
@@ -58,11 +61,30 @@ class Subject:
         ]
 
 
+REFERENCE_SUBJECT = Subject("reference")
 SUBJECTS = (
     Subject("C client", ROOT / "build/podwire-cni"),
     Subject("Python client", ROOT / "bin/podwire-cni"),
-    Subject("reference"),
+    Subject("no server", ROOT / "build/podwire-cni", socket="/nowhere"),
+    REFERENCE_SUBJECT,
 )
+
+# The most that we allow ourselves, as a share of the reference's wall time.
+LIMITS = {
+    ("one", "C client", "ADD"): 0.5, ("one", "Python client", "ADD"): 1.0,
+    ("one", "C client", "DEL"): 0.8, ("one", "Python client", "DEL"): 0.8,
+    ("at once", "C client", "ADD"): 0.6, ("at once", "C client", "DEL"): 0.8,
+    ("dual stack, masquerade, 2 ports", "C client", "ADD"): 0.25,
+    ("dual stack, masquerade, 2 ports", "Python client", "ADD"): 0.25,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Milliseconds of one round."""
+
+    wall: float
+    cpu: float
 
 
 @dataclass
@@ -73,8 +95,26 @@ class Scenario:
     conf: Callable[[str], dict[str, Any]]
     reservations: int = 0
     parallel: int = 1
-    times: dict[tuple[str, str], list[float]] = field(default_factory=dict)
-    cpu: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    samples: dict[tuple[str, str], list[Sample]] = field(default_factory=dict)
+
+    @property
+    def subjects(self) -> list[Subject]:
+        """Who takes part: many at once without a server say nothing but how many CPUs there are."""
+        return [item for item in SUBJECTS if self.parallel == 1 or item.socket == SOCKET]
+
+    def wall(self, subject: Subject, verb: str) -> float:
+        """The median."""
+        return median(item.wall for item in self.samples[subject.name, verb])
+
+    def cpu(self, subject: Subject, verb: str) -> float:
+        """The median."""
+        return median(item.cpu for item in self.samples[subject.name, verb])
+
+    def ratio(self, subject: Subject, verb: str) -> float:
+        """The median of the rounds' ratios to the reference."""
+        peers = self.samples[REFERENCE_SUBJECT.name, verb]
+        own = self.samples[subject.name, verb]
+        return median(ours.wall / peer.wall for ours, peer in zip(own, peers, strict=True))
 
 
 def conf(place: str, *, ipv6: bool = False, **more: Any) -> dict[str, Any]:
@@ -108,7 +148,7 @@ def scenarios(parallel: int) -> list[Scenario]:
 def execute(subject: Subject, verb: str, document: dict[str, Any], number: int) -> None:
     """One attachment's call of every plugin of the chain; DEL in the opposite order."""
     environment = {
-        "PATH": os.environ["PATH"], "PODWIRE_CNI_SOCKET": SOCKET, "CNI_COMMAND": verb,
+        "PATH": os.environ["PATH"], "PODWIRE_CNI_SOCKET": subject.socket, "CNI_COMMAND": verb,
         "CNI_CONTAINERID": f"c{number}", "CNI_NETNS": f"/run/netns/p{number}",
         "CNI_IFNAME": "eth0", "CNI_PATH": str(REFERENCE),
     }  # fmt: skip
@@ -128,9 +168,8 @@ def execute(subject: Subject, verb: str, document: dict[str, Any], number: int) 
 def spent(server: int) -> float:
     """CPU seconds of all children, and of the server."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    fields = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    return children.ru_utime + children.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
+    clock = ~server << 3 | _CPUCLOCK_SCHED  # clock_getcpuclockid(3)
+    return children.ru_utime + children.ru_stime + time.clock_gettime(clock)
 
 
 def measure(scenario: Scenario, subject: Subject, server: int) -> None:
@@ -145,11 +184,13 @@ def measure(scenario: Scenario, subject: Subject, server: int) -> None:
                     range(scenario.parallel),
                 )
             )
-            key = (subject.name, verb)
-            scenario.times.setdefault(key, []).append((time.perf_counter() - begin) * 1e3)
-            scenario.cpu.setdefault(key, []).append((spent(server) - cpu) * 1e3)
+            wall, cpu = time.perf_counter() - begin, spent(server) - cpu
+            samples = scenario.samples.setdefault((subject.name, verb), [])
+            samples.append(Sample(wall * 1e3, cpu * 1e3))
+            time.sleep(_SETTLE)
 
 
+_CPUCLOCK_SCHED = 2
 _PLAIN = str.maketrans(" ,", "--")
 
 
@@ -169,15 +210,44 @@ def report(scenario: Scenario) -> None:
     """Medians, ratios to the reference, CPU, and bars."""
     print(f"\n{scenario.title}")
     for verb in ("ADD", "DEL"):
-        peer = median(scenario.times["reference", verb])
-        longest = max(median(scenario.times[item.name, verb]) for item in SUBJECTS)
-        for item in SUBJECTS:
-            wall = median(scenario.times[item.name, verb])
-            cpu = sum(scenario.cpu[item.name, verb]) / len(scenario.cpu[item.name, verb])
+        longest = max(scenario.wall(item, verb) for item in scenario.subjects)
+        for item in scenario.subjects:
+            wall = scenario.wall(item, verb)
             print(
-                f"  {verb} {item.name:14} {wall:8.1f} ms  x{wall / peer:4.2f}"
-                f"  cpu {cpu:7.1f} ms  {bar(wall, longest)}"
+                f"  {verb} {item.name:14} {wall:8.1f} ms  x{scenario.ratio(item, verb):4.2f}"
+                f"  cpu {scenario.cpu(item, verb):7.1f} ms  {bar(wall, longest)}"
             )
+
+
+def judge(done: list[Scenario]) -> None:
+    """Each limit beside what was measured."""
+    print("\nlimits, as shares of the reference")
+    for scenario in done:
+        for (title, name, verb), limit in LIMITS.items():
+            if scenario.title.endswith(title):
+                ratio = scenario.ratio(next(item for item in SUBJECTS if item.name == name), verb)
+                say(f"{scenario.title}: {verb}, {name}", ratio, limit)
+    none, many = (next(item for item in done if item.title == title) for title in _FEW_AND_MANY)
+    ratio = many.wall(SUBJECTS[0], "ADD") / none.wall(SUBJECTS[0], "ADD")
+    say(f"ADD with {many.title}, as a share of ADD with none", ratio, 1.2)
+
+
+_FEW_AND_MANY = ("one", "20,000 reservations")
+
+
+def say(what: str, ratio: float, limit: float) -> None:
+    print(f"  {'kept  ' if ratio <= limit else 'BROKEN'}  {ratio:4.2f} of {limit:4.2f}  {what}")
+
+
+def run(scenario: Scenario, rounds: int, server: int) -> None:
+    """All subjects in turn, round after round."""
+    for subject in scenario.subjects:
+        reserve(scenario, subject)
+        measure(scenario, subject, server)  # warms up
+    scenario.samples.clear()
+    for _ in range(rounds if scenario.parallel == 1 else rounds // 3 + 1):
+        for subject in scenario.subjects:
+            measure(scenario, subject, server)
 
 
 @contextmanager
@@ -205,17 +275,12 @@ def main() -> None:
     seal(_FOLDERS)
     for number in range(options.parallel):
         subprocess.run(["ip", "netns", "add", f"p{number}"], check=True)
+    done = scenarios(options.parallel)
     with served() as server:
-        for scenario in scenarios(options.parallel):
-            for subject in SUBJECTS:
-                reserve(scenario, subject)
-                measure(scenario, subject, server)  # warms up
-            scenario.times.clear()
-            scenario.cpu.clear()
-            for _ in range(options.rounds if scenario.parallel == 1 else options.rounds // 3 + 1):
-                for subject in SUBJECTS:
-                    measure(scenario, subject, server)
+        for scenario in done:
+            run(scenario, options.rounds, server)
             report(scenario)
+    judge(done)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ for no packages; the plugin needs none but its own, and imports nothing that it 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -13,11 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+gc.disable()  # importing makes no garbage, and the process ends before there is much
 if not __package__:  # executed by its path
     sys.path.append(str(Path(__file__).parent.parent))
 
-from cni_plugin.plugin import answer
-from cni_plugin.world import World, open_namespace, read_boot_id
+from cni_plugin.plugin import answer  # noqa: E402
+from cni_plugin.world import World, open_namespace, read_boot_id  # noqa: E402
 
 
 def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int:
