@@ -27,7 +27,7 @@ def wanted(number: int = 1, **options: Any) -> Wanted:
         IPConfig(ip_interface(text)) for text in (f"10.1.0.{number}/24", f"fd00:1::{number:x}/64")
     )
     owner = names.host_ifname("net", f"c{number}", "eth0")
-    return wanted_of(owner, NetConf.model_validate(options), ips, "pw0")
+    return wanted_of(owner, NetConf.read(options), ips, "pw0")
 
 
 def mapped(*mappings: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def test_each_backend_has_its_part():
 
 def test_ports_lead_to_the_first_address_of_each_version():
     ips = tuple(IPConfig(ip_interface(f"10.{number}.0.2/24")) for number in (1, 2))
-    conf = NetConf.model_validate({"runtimeConfig": mapped({}, {"containerPort": 81})})
+    conf = NetConf.read({"runtimeConfig": mapped({}, {"containerPort": 81})})
     (port,) = wanted_of("pw", conf, ips, "").ports
     assert (str(port.target), port.target_port) == ("10.1.0.2", 80)
 
