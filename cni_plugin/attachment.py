@@ -22,6 +22,7 @@ from cni_plugin.locks import held
 from cni_plugin.plan import Plan, plan_add
 from cni_plugin.plan.extras import expected_rules, sysctl_path
 from cni_plugin.plan.others import LOOPBACK
+from cni_plugin.plan.vlan import check_vlans
 from cni_plugin.plan.wiring import check_absent, check_conf
 from cni_plugin.request import Request
 from cni_plugin.result import Result, render
@@ -34,6 +35,7 @@ _MAKES_INTERFACE = frozenset({"bridge", "ptp"})
 def add(request: Request, world: World, ipam: Ipam | None) -> dict[str, object]:
     """Make the attachment; whatever fails, nothing of it remains."""
     check_conf(request.conf)
+    check_vlans(request.conf)
     namespace = _namespace(request, world)
     makes = request.conf.wiring in _MAKES_INTERFACE
     with ExitStack() as stack, ExitStack() as undo:

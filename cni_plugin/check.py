@@ -13,11 +13,21 @@ from ipaddress import ip_network
 
 from cni_plugin import names
 from cni_plugin.config import NetConf
-from cni_plugin.plan.bridge import bridge_addresses
+from cni_plugin.plan.bridge import gateway_addresses
+from cni_plugin.plan.vlan import gateway_link, port_vlans
 from cni_plugin.plan.wiring import is_gateway
 from cni_plugin.request import Request
 from cni_plugin.result import Cidr, Interface, IPConfig, Result
-from cni_plugin.state import KernelRoute, Link
+from cni_plugin.state import KernelRoute, Link, Vlans
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVlans:
+    """Whether the bridge keeps VLANs apart, which of them it is in itself, and which its port."""
+
+    filtered: bool
+    bridge: Vlans
+    port: Vlans
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +39,13 @@ class Found:
     bridge: Link | None
     loopback: Link | None
     pod_addresses: tuple[Cidr, ...]
-    bridge_addresses: tuple[Cidr, ...]
+    gateway: Link | None
+    gateway_addresses: tuple[Cidr, ...]
     host_addresses: tuple[Cidr, ...]
     routes: tuple[KernelRoute, ...]
     host_routes: tuple[KernelRoute, ...]
     forwarding: frozenset[int]  # the IP versions that the host forwards
+    vlans: FoundVlans | None = None  # where the configuration has some
 
 
 def faults(request: Request, previous: Result, found: Found) -> Iterator[str]:
@@ -50,6 +62,7 @@ def faults(request: Request, previous: Result, found: Found) -> Iterator[str]:
     if conf.wiring == "bridge":
         yield from _bridge(conf, shown.get(conf.bridge), found)
         yield from _port(names.host_ifname(*request.attachment), conf, found)
+        yield from _vlans(names.host_ifname(*request.attachment), conf, found)
     if not conf.disable_container_interface:
         yield from _pod(request, previous, found)
     if is_gateway(conf):
@@ -96,6 +109,27 @@ def _port(name: str, conf: NetConf, found: Found) -> Iterator[str]:
         yield f"host interface {name} has its lock {_switch(link.locked)}"
     if link.isolated is not None and link.isolated != conf.isolates_ports:
         yield f"host interface {name} has isolation {_switch(link.isolated)}"
+
+
+def _vlans(name: str, conf: NetConf, found: Found) -> Iterator[str]:
+    wanted, there = port_vlans(conf), found.vlans
+    if there is None:
+        return  # no VLANs, or nothing that could be in them, which is said already
+    if not there.filtered:
+        yield f"bridge {conf.bridge} does not keep VLANs apart"
+    if wanted is None:
+        return
+    if there.port.native != wanted.native:
+        yield f"host interface {name} has native VLAN {there.port.native}, not {wanted.native}"
+    if wanted.tagged - there.port.tagged:
+        yield f"host interface {name} lacks VLAN {_listed(wanted.tagged - there.port.tagged)}"
+    more = (there.port.tagged | there.port.untagged) - wanted.tagged - wanted.untagged
+    if more and not conf.preserve_default_vlan:
+        yield f"host interface {name} is in VLAN {_listed(more)} too"
+
+
+def _listed(vlans: frozenset[int]) -> str:
+    return ", ".join(map(str, sorted(vlans)))
 
 
 def _switch(on: bool) -> str:
@@ -153,14 +187,26 @@ def _gateways(ips: tuple[IPConfig, ...], index: int, version: int) -> list[objec
 
 def _gateway(conf: NetConf, previous: Result, found: Found) -> Iterator[str]:
     if conf.wiring == "bridge":
-        for address in bridge_addresses(previous, conf):
-            if address not in found.bridge_addresses:
-                yield f"bridge {conf.bridge} lacks the gateway's address {address}"
+        yield from _vlan_gateway(conf, found)
+        for address in gateway_addresses(previous, conf):
+            if address not in found.gateway_addresses:
+                yield f"bridge {gateway_link(conf)} lacks the gateway's address {address}"
     else:
         yield from _routed(previous, found)
     for version in sorted({item.address.version for item in previous.ips}):
         if version not in found.forwarding:
             yield f"the host does not forward IPv{version}"
+
+
+def _vlan_gateway(conf: NetConf, found: Found) -> Iterator[str]:
+    name, link = gateway_link(conf), found.gateway
+    if name == conf.bridge:
+        return
+    if link is None or not link.up:
+        yield f"the gateway's link {name} is {'missing' if link is None else 'down'}"
+    own = found.vlans.bridge.tagged if found.vlans else frozenset()
+    if link is not None and link.kind == "vlan" and conf.vlan not in own:
+        yield f"bridge {conf.bridge} is not in VLAN {conf.vlan} itself"
 
 
 def _routed(previous: Result, found: Found) -> Iterator[str]:

@@ -119,6 +119,11 @@ class VlanTrunk(Section):
         if self.min_id is not None and self.max_id is not None and self.min_id > self.max_id:
             raise ValueError("minID is above maxID")
 
+    def ids(self) -> frozenset[int]:
+        """The VLANs that it names; a range and an ID may stand together."""
+        low, high = self.min_id or 1, self.max_id or 0
+        return frozenset(range(low, high + 1)) | ({self.id} if self.id else frozenset())
+
 
 class Bandwidth(Section):
     """Limits in bits per second, bursts in bits; ingress is what the container receives."""
@@ -199,6 +204,7 @@ class NetConf(Bandwidth):
     macspoofchk: bool = False
     vlan: Annotated[int, Within(0, 4094)] = 0
     vlan_trunk: tuple[VlanTrunk, ...] = ()
+    preserve_default_vlan: bool = False
     enabledad: bool = False
     disable_container_interface: bool = False
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cni_plugin import ops, uapi
+from cni_plugin import ops, uapi, vlans
 from cni_plugin.conntrack import forget_udp
 from cni_plugin.errors import InvalidConfiguration, KernelRefused, TryAgainLater, UnsupportedField
 from cni_plugin.firewall.host import Firewall
@@ -46,6 +46,10 @@ class Kernel:
             ops.CreateVeth: self._create_veth,
             ops.CreateIfb: self._create_ifb,
             ops.SetPort: self._set_port,
+            ops.FilterVlans: self._filter_vlans,
+            ops.LeaveVlans: self._leave_vlans,
+            ops.JoinVlans: self._join_vlans,
+            ops.CreateVlan: self._create_vlan,
             ops.KnowSender: self._know_sender,
             ops.SetUp: self._set_up,
             ops.SetLink: self._set_link,
@@ -154,6 +158,20 @@ class Kernel:
                 uapi.IFLA_LINKINFO: info,
             },
         )
+
+    def _filter_vlans(self, op: ops.FilterVlans) -> None:
+        vlans.filter_vlans(self._spaces[Side.HOST].socket, op.name)
+
+    def _leave_vlans(self, op: ops.LeaveVlans) -> None:
+        vlans.leave_all(self._spaces[Side.HOST].socket, self._index(Side.HOST, op.name))
+
+    def _join_vlans(self, op: ops.JoinVlans) -> None:
+        index = self._index(Side.HOST, op.name)
+        vlans.join(self._spaces[Side.HOST].socket, index, op.vlans, own=op.own)
+
+    def _create_vlan(self, op: ops.CreateVlan) -> None:
+        bridge = self._index(Side.HOST, op.bridge)
+        vlans.create_link(self._spaces[Side.HOST].socket, op.name, bridge, op.vlan)
 
     def _know_sender(self, op: ops.KnowSender) -> None:
         link = self._spaces[Side.HOST].link(op.name)

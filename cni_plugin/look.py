@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from cni_plugin import names
-from cni_plugin.check import Found
+from cni_plugin import names, vlans
+from cni_plugin.check import Found, FoundVlans
+from cni_plugin.config import NetConf
 from cni_plugin.plan.others import LOOPBACK
+from cni_plugin.plan.vlan import gateway_link, wants_vlans
 from cni_plugin.plan.wiring import Plan
 from cni_plugin.request import Request
 from cni_plugin.result import Cidr, Result
@@ -20,9 +22,12 @@ def before_add(request: Request, host: Space, pod: Space, boot_id: str) -> Seen:
     bridge = host.link(conf.bridge) if conf.wiring == "bridge" else None
     inside = pod.link(name)
     peer = _peer(request, host, inside) if conf.wiring == "chained" else None
+    gateway = _gateway(conf, host, bridge)
     return Seen(
         bridge=bridge,
-        bridge_addresses=_addresses(host, bridge),
+        gateway=gateway,
+        gateway_addresses=_addresses(host, gateway),
+        filters_vlans=wants_vlans(conf) and vlans.filters(host.socket, conf.bridge),
         host_taken=host.link(names.host_ifname(*request.attachment)) is not None,
         pod_taken=inside is not None,
         uplink_mtu=0 if bridge or conf.mtu or conf.wiring == "chained" else host.uplink_mtu(),
@@ -36,6 +41,11 @@ def before_add(request: Request, host: Space, pod: Space, boot_id: str) -> Seen:
 
 def _has_ipv6(pod: Space) -> bool:
     return pod.sysctl(f"net/ipv6/conf/{LOOPBACK}/disable_ipv6") == "0"
+
+
+def _gateway(conf: NetConf, host: Space, bridge: Link | None) -> Link | None:
+    name = gateway_link(conf)
+    return bridge if name == conf.bridge else host.link(name)
 
 
 def _peer(request: Request, host: Space, inside: Link | None) -> Link | None:
@@ -64,7 +74,7 @@ def wired_by(request: Request, previous: Result, host: Space, pod: Space) -> Pla
     if request.conf.wiring == "chained":
         peer = _peer(request, host, pod.link(request.ifname))
         return Plan((), previous, peer.name if peer else "", _bridge_of(host, peer), ips)
-    bridge = request.conf.bridge if request.conf.wiring == "bridge" else ""
+    bridge = gateway_link(request.conf) if request.conf.wiring == "bridge" else ""
     return Plan((), previous, names.host_ifname(*request.attachment), bridge, ips)
 
 
@@ -72,19 +82,32 @@ def for_check(request: Request, host: Space, pod: Space) -> Found:
     """What CHECK compares."""
     bridge, inside = host.link(request.conf.bridge), pod.link(request.ifname)
     end = host.link(names.host_ifname(*request.attachment))
+    gateway = _gateway(request.conf, host, bridge)
     return Found(
         pod=inside,
         host=end,
         bridge=bridge,
         loopback=pod.link(LOOPBACK),
         pod_addresses=_addresses(pod, inside),
-        bridge_addresses=_addresses(host, bridge),
+        gateway=gateway,
+        gateway_addresses=_addresses(host, gateway),
         host_addresses=_addresses(host, end),
         routes=pod.routes(),
         host_routes=host.routes() if request.conf.wiring == "ptp" else (),
         forwarding=frozenset(
             version for version, key in _FORWARDING.items() if host.sysctl(key) == "1"
         ),
+        vlans=_vlans(request.conf, host, bridge, end),
+    )
+
+
+def _vlans(conf: NetConf, host: Space, bridge: Link | None, end: Link | None) -> FoundVlans | None:
+    if not wants_vlans(conf) or bridge is None or end is None or end.master != bridge.index:
+        return None
+    return FoundVlans(
+        filtered=vlans.filters(host.socket, bridge.name),
+        bridge=vlans.memberships(host.socket, bridge.index),
+        port=vlans.memberships(host.socket, end.index),
     )
 
 

@@ -7,6 +7,7 @@ from enum import Enum
 
 from cni_plugin.firewall.wanted import Wanted
 from cni_plugin.result import Address, Cidr, Route
+from cni_plugin.state import Vlans
 
 
 class Side(Enum):
@@ -60,6 +61,38 @@ class SetPort:
     isolated: bool
     locked: bool
     alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilterVlans:
+    """Let a bridge keep its VLANs apart."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveVlans:
+    """Take a bridge's port out of all VLANs."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class JoinVlans:
+    """Put a bridge's port into VLANs; ``own``: the bridge itself."""
+
+    name: str
+    vlans: Vlans
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVlan:
+    """A link of the host's in a VLAN of a bridge, up; one that is there already is fine."""
+
+    name: str
+    bridge: str
+    vlan: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +219,10 @@ Op = (
     | CreateVeth
     | CreateIfb
     | SetPort
+    | FilterVlans
+    | LeaveVlans
+    | JoinVlans
+    | CreateVlan
     | KnowSender
     | SetUp
     | SetLink

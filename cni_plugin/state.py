@@ -28,6 +28,18 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Vlans:
+    """The VLANs of a bridge's port: ``native`` is where its untagged frames go, 0 nowhere.
+
+    The port sends frames of ``untagged`` without a tag, those of ``tagged`` with theirs.
+    """
+
+    native: int = 0
+    tagged: frozenset[int] = frozenset()
+    untagged: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class KernelRoute:
     """A route as it is; ``link`` is an interface index."""
 
@@ -42,11 +54,12 @@ class KernelRoute:
 class Seen:
     """What ADD has to know before it plans.
 
+    ``gateway`` is the link that has the gateway's addresses: the bridge, or its link in a VLAN.
     ``peer`` is the host's end of an interface that another plugin made, if it has one.
     """
 
     bridge: Link | None
-    bridge_addresses: tuple[Cidr, ...]
+    gateway_addresses: tuple[Cidr, ...]
     host_taken: bool
     pod_taken: bool
     uplink_mtu: int
@@ -55,3 +68,5 @@ class Seen:
     peer: str = ""
     peer_bridge: str = ""
     peer_mtu: int = 0
+    gateway: Link | None = None
+    filters_vlans: bool = False

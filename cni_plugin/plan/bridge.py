@@ -14,6 +14,7 @@ from cni_plugin import names, ops
 from cni_plugin.config import NetConf
 from cni_plugin.errors import InvalidConfiguration
 from cni_plugin.ops import Op, Side
+from cni_plugin.plan.vlan import ensure_gateway, gateway_link, join_port, keep_apart
 from cni_plugin.plan.wiring import (
     DEFAULT_MTU,
     Plan,
@@ -57,9 +58,9 @@ def plan_bridge(request: Request, lease: Result, seen: Seen) -> Plan:
             *_pod(request, lease),
             *_settle(request, lease, facts),
         ),
-        result=answer(request, lease, _interfaces(request, facts)),
+        result=answer(request, lease, _interfaces(request, facts, seen)),
         host=facts.host,
-        bridge=conf.bridge,
+        bridge=gateway_link(conf),
         ips=lease.ips,
         mtu=facts.mtu,
     )
@@ -70,8 +71,8 @@ def _mtu(conf: NetConf, seen: Seen) -> int:
     return conf.mtu or (seen.bridge.mtu if seen.bridge else 0) or seen.uplink_mtu or DEFAULT_MTU
 
 
-def bridge_addresses(lease: Result, conf: NetConf) -> tuple[Cidr, ...]:
-    """The addresses that the bridge must have."""
+def gateway_addresses(lease: Result, conf: NetConf) -> tuple[Cidr, ...]:
+    """The addresses that the host must have, on its gateway link."""
     if not is_gateway(conf):
         return ()
     return tuple(
@@ -93,20 +94,22 @@ def _bridge(conf: NetConf, lease: Result, seen: Seen, facts: _Facts) -> Iterator
         yield ops.SetUp(Side.HOST, conf.bridge)
     if conf.promisc_mode and not (seen.bridge and seen.bridge.promiscuous):
         yield ops.SetLink(Side.HOST, conf.bridge, promiscuous=True)
+    yield from keep_apart(conf, seen)
+    yield from ensure_gateway(conf, seen)
     yield from _addresses(conf, lease, seen)
     if is_gateway(conf):
         yield from forwarding(lease.ips)
 
 
 def _addresses(conf: NetConf, lease: Result, seen: Seen) -> Iterator[Op]:
-    wanted = bridge_addresses(lease, conf)
-    missing = [address for address in wanted if address not in seen.bridge_addresses]
+    wanted, there = gateway_addresses(lease, conf), seen.gateway_addresses
+    missing = [address for address in wanted if address not in there]
     if missing and seen.bridge is not None:
         # without this a bridge that somebody else made changes its MAC with its ports
         yield ops.SetLink(Side.HOST, conf.bridge, mac=seen.bridge.mac)
     for address in missing:
-        yield from _replace_conflicts(conf, address, wanted, seen.bridge_addresses)
-        yield ops.AddAddress(Side.HOST, conf.bridge, address)
+        yield from _replace_conflicts(conf, address, wanted, there)
+        yield ops.AddAddress(Side.HOST, gateway_link(conf), address)
 
 
 def _replace_conflicts(
@@ -120,10 +123,10 @@ def _replace_conflicts(
             continue
         if not conf.force_address:
             raise InvalidConfiguration(
-                f"bridge {conf.bridge} has address {other}, not {address}",
+                f"bridge {gateway_link(conf)} has address {other}, not {address}",
                 "forceAddress replaces it",
             )
-        yield ops.RemoveAddress(Side.HOST, conf.bridge, other)
+        yield ops.RemoveAddress(Side.HOST, gateway_link(conf), other)
 
 
 def _veth(request: Request, facts: _Facts) -> Iterator[Op]:
@@ -144,7 +147,9 @@ def _veth(request: Request, facts: _Facts) -> Iterator[Op]:
         locked=conf.macspoofchk,
         alias=alias,
     )
+    yield from join_port(conf, facts.host)
     if conf.macspoofchk:
+        # in all of its VLANs, hence after it joined them
         yield ops.KnowSender(facts.host, facts.pod_mac)
 
 
@@ -163,7 +168,7 @@ def _settle(request: Request, lease: Result, facts: _Facts) -> Iterator[Op]:
         return
     if is_gateway(conf):
         for address in addresses:
-            yield ops.ForgetNeighbour(conf.bridge, address)
+            yield ops.ForgetNeighbour(gateway_link(conf), address)
     yield ops.AwaitForwarding(facts.host)
     if addresses:
         # a MAC that is set is announced, also when it is the same (NETDEV_CHANGEADDR in
@@ -171,10 +176,14 @@ def _settle(request: Request, lease: Result, facts: _Facts) -> Iterator[Op]:
         yield ops.SetLink(Side.POD, request.ifname, mac=facts.pod_mac)
 
 
-def _interfaces(request: Request, facts: _Facts) -> tuple[Interface, ...]:
+def _interfaces(request: Request, facts: _Facts, seen: Seen) -> tuple[Interface, ...]:
+    conf = request.conf
     pod = Interface(request.ifname, facts.pod_mac, request.netns, facts.mtu)
+    # a link in a VLAN has the MAC of the link below it
+    gateway = Interface(gateway_link(conf), seen.gateway.mac if seen.gateway else facts.bridge_mac)
     return (
-        Interface(request.conf.bridge, facts.bridge_mac),
+        Interface(conf.bridge, facts.bridge_mac),
         Interface(facts.host, names.host_mac(*request.attachment), mtu=facts.mtu),
-        *(() if request.conf.disable_container_interface else (pod,)),
+        *(() if conf.disable_container_interface else (pod,)),
+        *(() if gateway.name == conf.bridge else (gateway,)),
     )

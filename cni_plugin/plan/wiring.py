@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 from cni_plugin import names, ops
 from cni_plugin.config import NetConf
-from cni_plugin.errors import InvalidConfiguration, UnsupportedField
+from cni_plugin.errors import InvalidConfiguration
 from cni_plugin.ops import Op, Side
 from cni_plugin.request import Request
 from cni_plugin.result import Address, Cidr, Dns, Interface, IPConfig, Result, Route
@@ -22,7 +22,8 @@ _ANYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 class Plan:
     """The operations, in their order, and the answer that they make true.
 
-    ``host`` is the host's end of the interface, ``bridge`` the bridge it is in; ``ips`` are the
+    ``host`` is the host's end of the interface, ``bridge`` the bridge it is in, or the host's own
+    link in a VLAN of it; ``ips`` are the
     interface's own addresses, ``mtu`` its largest packet.
     """
 
@@ -40,8 +41,6 @@ def check_conf(conf: NetConf) -> None:
         raise InvalidConfiguration("hairpinMode and promiscMode exclude each other")
     if conf.disable_container_interface and conf.ipam.type:
         raise InvalidConfiguration("disableContainerInterface leaves no interface for ipam")
-    if conf.vlan or conf.vlan_trunk:
-        raise UnsupportedField("vlan and vlanTrunk are not supported")
     if conf.wiring == "ptp" and not conf.ipam.type:
         raise InvalidConfiguration("ptp needs ipam")
 
@@ -133,9 +132,10 @@ def through_gateway(route: Route, ips: tuple[IPConfig, ...]) -> Route:
 
 
 def answer(request: Request, lease: Result, made: tuple[Interface, ...]) -> Result:
-    """The result: what was there before, and what is new; the container's interface is last."""
+    """The result: what was there before, and what is new; the addresses are the container's."""
     previous = request.previous or Result()
-    here = len(previous.interfaces) + len(made) - 1
+    inside = next((i for i, item in enumerate(made) if item.sandbox), 0)
+    here = len(previous.interfaces) + inside
     dns = [item for item in (request.conf.dns.made(), lease.dns, previous.dns) if item != Dns()]
     return Result(
         interfaces=(*previous.interfaces, *made),
