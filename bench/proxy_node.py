@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from proxy.ebpf.group import MAPS
 from proxy.ebpf.layout import pack_frontend
 from proxy.ebpf.libbpf import Library, pinned
-from proxy.iptables.disturbance import legacy_size
+from proxy.iptables import legacy
 from proxy.model import Family, Protocol
 from proxy.nft_events import NftEvents
 
@@ -24,7 +24,7 @@ Place = tuple[str, int]
 def await_change(backend: str, vip: str) -> float:
     """In the node: when its rules, or in mode ebpf the hooks' entry for ``vip``, next change."""
     if backend == "iptables-legacy":
-        return _polled(lambda: legacy_size(Family.V4))
+        return _polled(lambda: legacy.size(Family.V4))
     if backend == "ebpf":
         return _polled(lambda: _entry(vip))
     events = NftEvents()

@@ -4,8 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from proxy.errors import KernelRefused
+from proxy.iptables import legacy
 from proxy.iptables.cleanup import removal
-from proxy.iptables.disturbance import disturbance, legacy_size
+from proxy.iptables.disturbance import disturbance
 from proxy.iptables.load import CHUNK, is_complete, load
 from proxy.iptables.observe import Observed, parse
 from proxy.iptables.ruleset import Ruleset
@@ -27,6 +28,8 @@ class FamilyBackend:
         self._known = False  # whether the kernel holds what the ruleset says
         self._is_legacy = tool.flavor is Flavor.LEGACY
         self._size: tuple[int, ...] = ()
+        self._digest: bytes | None = None  # of the rules, once nothing has changed for a while
+        self._calm = False
 
     def apply(self, want: Desired, node: NodeView) -> None:
         """Commit what changed; after a failure, or at the start, everything."""
@@ -37,7 +40,8 @@ class FamilyBackend:
         elif change:
             self._tool.restore(change.text())
         if self._is_legacy and (change or not known):
-            self._size = legacy_size(self._tool.family)
+            self._size, self._digest = legacy.size(self._tool.family), None
+            self._calm = False
         if self._is_legacy and not known:
             self._verify()
         self._known = True
@@ -48,7 +52,21 @@ class FamilyBackend:
 
     def is_resized(self) -> bool:
         """Whether legacy tables are not of the size that they had after the last write."""
-        return self._is_legacy and self._known and legacy_size(self._tool.family) != self._size
+        return self._is_legacy and self._known and legacy.size(self._tool.family) != self._size
+
+    def is_other(self, *, touched: bool) -> bool:
+        """Whether legacy tables hold other rules than after the last write, if they were touched.
+
+        What they held is looked at when nothing was written since the call before: where changes
+        come one after the other, each look would cost as much as the change.
+        """
+        if not self._known:
+            return False
+        calm, self._calm = self._calm, True
+        if self._digest is None:
+            self._digest = legacy.digest(self._tool.family) if calm else None
+            return False
+        return touched and legacy.digest(self._tool.family) != self._digest
 
     def _verify(self) -> None:
         """A flush between the write and the first look at the size would never be noticed."""
@@ -86,6 +104,7 @@ class IptablesBackend:
         self._settings = settings
         self._flavor = flavor
         self._families: list[FamilyBackend] = []
+        self._lock = legacy.Lock()
 
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring both families to ``want``; a failure of one does not stop the other."""
@@ -105,16 +124,23 @@ class IptablesBackend:
 
     def disturbed(self, touches: Sequence[Touch]) -> str:
         """What somebody else did to our rules; then both families are written anew."""
-        if self.is_blind:
-            what = (
-                "the tables' size is another" if any(f.is_resized() for f in self._families) else ""
-            )
-        else:
-            what = disturbance(touches) if self._families else ""
+        what = self._seen() if self.is_blind else self._heard(touches)
         if what:
             for family in self._families:
                 family.forget()
         return what
+
+    def _heard(self, touches: Sequence[Touch]) -> str:
+        """What the kernel's events tell of iptables-nft's tables."""
+        return disturbance(touches) if self._families else ""
+
+    def _seen(self) -> str:
+        """What can be seen of legacy tables."""
+        if any(family.is_resized() for family in self._families):
+            return "the tables' size is another"
+        touched = self._lock.was_taken()
+        others = [family.is_other(touched=touched) for family in self._families]
+        return "the tables' rules are others" if any(others) else ""
 
     def remove(self, *, keep_own: bool = False) -> None:
         """Remove our rules from both families and both flavors; nothing of anybody else's."""

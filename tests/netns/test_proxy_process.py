@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -458,6 +459,30 @@ def test_rules_that_somebody_changes_are_put_back(web: World) -> None:
     events = web.api.call(fake_api.events)  # one each, or the first counted up
     assert len(events) == len(FLUSHES[web.mode])
     assert events[0]["reason"] == "ProxyRulesDisturbed"
+
+
+@pytest.mark.parametrize("world", ["iptables-legacy"], indirect=True)
+def test_a_rule_in_the_place_of_another_is_noticed_though_no_table_grows(web: World) -> None:
+    node = web.lab.spaces["node"]
+
+    def disturbed() -> str:
+        lines = web.url("/metrics", 10249)[1].splitlines()
+        return next(line for line in lines if line.startswith("kubeproxy_rules_disturbed_total"))
+
+    shape, before = _shape(web.rules()), disturbed()
+    deadline = time.monotonic() + 20
+    marks = count(1)
+    while disturbed() == before:  # again, as what changes right after a write of ours goes unseen
+        assert time.monotonic() < deadline
+        node.run("iptables-legacy", "-t", "nat", "-R", "KUBE-MARK-MASQ", "1", "-j", "MARK",
+                 "--or-mark", str(next(marks)))  # fmt: skip
+        time.sleep(1.5)
+    assert _shape(web.rules()) == shape
+    before = disturbed()
+    node.run("iptables-legacy", "-t", "nat", "-L", "-n")  # who only looks disturbs nobody
+    web.until({"A", "B", "C"})  # packets are counted
+    time.sleep(1.5)
+    assert disturbed() == before
 
 
 def test_rules_of_others_are_none_of_our_business(web: World) -> None:
