@@ -1,12 +1,12 @@
 """The proxy as it runs: a process with a kubeconfig, an API server with bad days, real packets."""
 
+import itertools
 import json
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -471,7 +471,7 @@ def test_a_rule_in_the_place_of_another_is_noticed_though_no_table_grows(web: Wo
 
     shape, before = _shape(web.rules()), disturbed()
     deadline = time.monotonic() + 20
-    marks = count(1)
+    marks = itertools.count(1)
     while disturbed() == before:  # again, as what changes right after a write of ours goes unseen
         assert time.monotonic() < deadline
         node.run("iptables-legacy", "-t", "nat", "-R", "KUBE-MARK-MASQ", "1", "-j", "MARK",
