@@ -149,12 +149,13 @@ def _extra_faults(
 def firewall(request: Request, world: World, host: Space) -> Firewall:
     """The host's rules; a wired owner lives as long as its link, whose alias names its container.
 
-    Of a chained owner there is nothing to see: it is taken for a container of its own, alive.
+    Of a chained owner there is nothing to see: it is taken for alive.
     """
+    mark = names.container_mark(request.container_id)
 
     def container_of(owner: str) -> str:
         if names.is_chained(owner):
-            return owner
+            return request.container_id if owner.endswith(f"-{mark}") else owner
         link = host.link(owner)
         if link is None:
             return ""

@@ -38,11 +38,12 @@ def is_spared(request: Request, link: Callable[[str], Link | None], owner: str) 
     """Whether a firewall rule's owner is of another network, valid, or plainly there."""
     network = request.conf.name
     valid = {
-        names.owner(network, *attachment, wired=wired)
+        names.attachment_of(names.owner(network, *attachment, wired=wired))
         for attachment in request.valid
         for wired in (True, False)
     }
-    return not names.owned_by(network, owner) or owner in valid or link(owner) is not None
+    known = names.attachment_of(owner) in valid
+    return not names.owned_by(network, owner) or known or link(owner) is not None
 
 
 def attempt_all(attempts: Iterable[Callable[[], object]]) -> None:

@@ -21,7 +21,7 @@ _LONGEST_NAME = 15  # IFNAMSIZ less its NUL
 
 # all of one length: a wire, a chained plugin's work, a device for shaping
 _PREFIX, _CHAINED, _IFB = "pw", "pc", "pi"
-_NETWORK_DIGITS, _ATTACHMENT_DIGITS = 4, 9
+_NETWORK_DIGITS, _ATTACHMENT_DIGITS, _CONTAINER_DIGITS = 4, 9, 6
 _LONGEST_ALIAS = 255  # IFALIASZ less its NUL
 
 
@@ -49,10 +49,23 @@ def host_ifname(network: str, container_id: str, ifname: str) -> str:
 def owner(network: str, container_id: str, ifname: str, *, wired: bool) -> str:
     """Whose a firewall rule is; ``wired``: we made the interface, so its name is the owner's.
 
-    Rules of a chained plugin's attachment have no link of ours to show that it lives.
+    Rules of a chained plugin's attachment have no link of ours to show that it lives, or of which
+    container it is.
     """
     name = host_ifname(network, container_id, ifname)
-    return name if wired else _CHAINED + name.removeprefix(_PREFIX)
+    if wired:
+        return name
+    return f"{_CHAINED}{name.removeprefix(_PREFIX)}-{container_mark(container_id)}"
+
+
+def container_mark(container_id: str) -> str:
+    """What the owners of a container's chained attachments end with."""
+    return _digest(container_id, _CONTAINER_DIGITS)
+
+
+def attachment_of(owner_name: str) -> str:
+    """An owner's name without its container, which those that an older version gave lack."""
+    return owner_name.partition("-")[0]
 
 
 def is_chained(owner_name: str) -> bool:

@@ -8,7 +8,6 @@ before it starts a program.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from cni_plugin.firewall import iptables_rules as rules
 from cni_plugin.firewall.claims import Standing, past
@@ -39,11 +38,15 @@ class Iptables:
         self, tool: Tool, wanted: Wanted, standing: Callable[[str], Standing]
     ) -> None:
         """The same, having seen what is in the way."""
-        saved = tool.save()
-        wanted, gone = past(saved.claims(tool.version), wanted, standing)
-        tool.restore(rules.removing(saved, lambda owner: owner in gone or owner == wanted.owner))
-        chains = rules.chains_of(wanted, tool.version)
-        tool.restore(rules.mending(chains, tool.save()))
+        while True:
+            saved = tool.save()
+            left, gone = past(saved.claims(tool.version), wanted, standing)
+            in_the_way = (gone | {wanted.owner}) & saved.owners()
+            if not in_the_way:
+                break
+            tool.restore(rules.removing(saved, in_the_way.__contains__))
+        chains = rules.chains_of(left, tool.version)
+        tool.restore(rules.mending(chains, saved))
         tool.restore(rules.adding(chains))
 
     def claims(self) -> dict[str, str]:
@@ -55,30 +58,32 @@ class Iptables:
         }
 
     def has(self, wanted: Wanted, standing: Callable[[str], Standing]) -> bool:
-        """Whether all of an attachment's rules are there, be it for another of the container's."""
+        """Whether all of an attachment's rules are there, behind another's of the container too."""
+        del standing
         return all(
-            self._has(self._tool(version), wanted, standing)
+            self._has(self._tool(version), wanted)
             for version in _VERSIONS
             if rules.chains_of(wanted, version)
         )
 
-    def _has(self, tool: Tool, wanted: Wanted, standing: Callable[[str], Standing]) -> bool:
-        claims = tool.save().claims(tool.version)
-        own = tuple(
-            port
-            for port in wanted.ports
-            if standing(claims.get(port.claim, "")) is not Standing.KIN
-        )
+    def _has(self, tool: Tool, wanted: Wanted) -> bool:
         try:
-            tool.restore(rules.checking(rules.chains_of(replace(wanted, ports=own), tool.version)))
+            tool.restore(rules.checking(rules.chains_of(wanted, tool.version)))
         except Failed:
             return False
         return True
 
-    def remove(self, is_gone: Callable[[str], bool]) -> None:
-        """Remove owners' rules, of both flavors; the fixed chains go with the last."""
+    def remove(self, is_gone: Callable[[str], bool]) -> frozenset[str]:
+        """Remove owners' rules, of both flavors; the fixed chains go with the last.
+
+        Returns the claims of new holders.
+        """
+        inherited: set[str] = set()
         for tool in self._in_use():
-            tool.restore(rules.removing(tool.save(), is_gone))
+            saved = tool.save()
+            tool.restore(rules.removing(saved, is_gone))
+            inherited |= rules.inherited(saved, is_gone, tool.version)
+        return frozenset(inherited)
 
     def _tool(self, version: int) -> Tool:
         """The flavor that our rules are in; where there are none, that of the plain command."""

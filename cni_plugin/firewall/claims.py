@@ -23,15 +23,17 @@ def past(
 ) -> tuple[Wanted, frozenset[str]]:
     """What is left to claim beside the ``holders`` of claims, and whose rules have to go before.
 
-    Raises InvalidConfiguration when a port is a stranger's.
+    The ports of its kin become spares. Raises InvalidConfiguration when a port is a stranger's.
     """
-    free, gone = [], set()
+    free, spares, gone = [], [*wanted.spares], set()
     for port in wanted.ports:
         holder = holders.get(port.claim, "")
         how = standing(holder)
         if how is Standing.STRANGER:
             raise InvalidConfiguration(f"{port} is mapped already", f"by {holder}")
-        if how is Standing.GONE:
+        if how is Standing.KIN:
+            spares.append(port)
+        else:
             free.append(port)
             gone.add(holder)
-    return replace(wanted, ports=tuple(free)), frozenset(gone)
+    return replace(wanted, ports=tuple(free), spares=tuple(spares)), frozenset(gone)

@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from cni_plugin import names
+from cni_plugin.conntrack import forget_udp
 from cni_plugin.errors import CniError
 from cni_plugin.firewall import nft
 from cni_plugin.firewall.by_iptables import Iptables
 from cni_plugin.firewall.by_nftables import Nftables
 from cni_plugin.firewall.claims import Standing, past
-from cni_plugin.firewall.wanted import BACKENDS, IPTABLES, NFTABLES, Backend, Wanted
+from cni_plugin.firewall.wanted import BACKENDS, IPTABLES, NFTABLES, Backend, Wanted, udp_ports
 from cni_plugin.locks import held
 
 _KEY = ("nftables",)  # the lock's name: older versions knew this backend alone
@@ -34,8 +36,8 @@ class Doer(Protocol):
     def has(self, wanted: Wanted, standing: Callable[[str], Standing]) -> bool:
         """Whether all of the rules are there."""
 
-    def remove(self, is_gone: Callable[[str], bool]) -> None:
-        """Remove owners' rules; none is fine."""
+    def remove(self, is_gone: Callable[[str], bool]) -> frozenset[str]:
+        """Remove owners' rules; none is fine. Returns the claims that others have now."""
 
 
 class Firewall:
@@ -52,9 +54,10 @@ class Firewall:
     def claim(self, wanted: Wanted) -> None:
         """Add an attachment's rules; what a vanished one left in their place goes.
 
-        A port that leads to the same container through another network stays as it is: podman
-        asks for a container's ports in each of its networks. Raises InvalidConfiguration when a
-        port is another container's. Whatever fails, none of the rules remains.
+        A port that leads to the same container through another network stays as it is until that
+        attachment goes: podman asks for a container's ports in each of its networks. Raises
+        InvalidConfiguration when a port is another container's. Whatever fails, none of the rules
+        remains.
         """
         with self._doers() as doers:
             try:
@@ -69,7 +72,7 @@ class Firewall:
         standing = self._standing(part.owner)
         for other, doer in doers.items():
             if other != backend and part.ports:
-                part, gone = past(doer.claims(), part, standing)
+                _, gone = past(doer.claims(), part, standing)
                 doer.remove(gone.__contains__)
         doers[backend].claim(part, standing)
 
@@ -81,7 +84,8 @@ class Firewall:
 
     def release(self, owner: str) -> None:
         """Remove an owner's rules; none is fine."""
-        self._remove(owner.__eq__)
+        attachment = names.attachment_of(owner)
+        self._remove(lambda other: names.attachment_of(other) == attachment)
 
     def collect(self, spared: Callable[[str], bool]) -> None:
         """Remove the rules of all owners that are not spared."""
@@ -89,8 +93,9 @@ class Firewall:
 
     def _remove(self, is_gone: Callable[[str], bool]) -> None:
         with self._doers() as doers:
-            for doer in doers.values():
-                doer.remove(is_gone)
+            claims = frozenset().union(*(doer.remove(is_gone) for doer in doers.values()))
+        if ports := udp_ports(claims):
+            forget_udp(ports)
 
     def _standing(self, own: str) -> Callable[[str], Standing]:
         def standing(owner: str) -> Standing:

@@ -40,7 +40,9 @@ ANCHORS = ((NAT, _OUT), (FILTER, _WALLS))
 _FIXED = frozenset({*ANCHORS, (NAT, _PORTS), (FILTER, _IN), (FILTER, _BRIDGES)})
 _TABLES = (NAT, FILTER)
 _OURS = "podwire-"  # what the comments of the fixed rules begin with
-_COMMENT = re.compile(r'--comment "?(podwire-[a-z0-9-]+|p[wc][a-z2-7]{13})"?(?= |$)')
+_COMMENT = re.compile(
+    r'--comment "?(podwire-[a-z0-9-]+|p[wc][a-z2-7]{13}(?:-[a-z2-7]{6})?)"?(?= |$)'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,32 +92,39 @@ class Saved:
 
     def claims(self, version: int) -> dict[str, str]:
         """Who claims which port; nobody, an empty text, has what was flushed."""
-        chains = [name for table, name in self.chains if (table, name) not in _FIXED]
-        holders = {
-            name: rule.tag
-            for rule in self.rules
-            if is_owner(rule.tag)
-            for name in (rule.chain, _target(rule))
+        holders = self.holders(lambda _: False)
+        return {
+            f"{version}-{name.removeprefix(PREFIX)}": holders.get(name, "")
+            for table, name in self.chains
+            if (table, name) not in _FIXED
         }
-        return {f"{version}-{name.removeprefix(PREFIX)}": holders.get(name, "") for name in chains}
+
+    def holders(self, is_gone: Callable[[str], bool]) -> dict[str, str]:
+        """Whose each chain is when some are gone: its first rule's, or of who leads there."""
+        rules = [rule for rule in self.rules if is_owner(rule.tag) and not is_gone(rule.tag)]
+        leading = {_target(rule): rule.tag for rule in reversed(rules)}
+        return leading | {rule.chain: rule.tag for rule in reversed(rules)}
 
 
 def chains_of(wanted: Wanted, version: int) -> Chains:
     """What an attachment needs in the tables of one IP version."""
     ports = [port for port in wanted.ports if port.version == version]
+    spares = [port for port in wanted.spares if port.version == version]
     outside = [address for address in wanted.masquerade if address.version == version]
     walls = [wall for wall in wanted.walls if wall.address.version == version]
     hairpins = [item for item in wanted.hairpins if item.target.version == version]
     return Chains(
-        claims=tuple(map(_claim_chain, ports)),
+        claims=tuple(_chain_of(port.claim) for port in ports),
         fixed=(
-            *(_port_fixtures(version, hairpins, wanted.marking) if ports else ()),
+            *(_port_fixtures(version, hairpins, wanted.marking) if ports or spares else ()),
             *(_outside_fixtures(version) if outside else ()),
             *(_wall_fixtures() if walls else ()),
         ),
         rules=(
             *joined.from_iterable(
-                _mapping(port, hairpins, wanted.marking, wanted.owner) for port in ports
+                # a spare's rules are behind those of who has the port, in the same chain
+                _mapping(port, hairpins, wanted.marking, wanted.owner)
+                for port in (*ports, *spares)
             ),
             *(_masquerade(address, wanted.owner) for address in outside),
             *joined.from_iterable(_wall(wall, wanted.owner) for wall in walls),
@@ -161,6 +170,16 @@ def checking(wanted: Chains) -> str:
     rules = (*wanted.fixed, *wanted.rules)
     return _transaction(
         {table: [rule.command("-C") for rule in rules if rule.table == table] for table in _TABLES}
+    )
+
+
+def inherited(saved: Saved, is_gone: Callable[[str], bool], version: int) -> frozenset[str]:
+    """The claims that go to others when some are gone."""
+    after = saved.holders(is_gone)
+    return frozenset(
+        claim
+        for claim, holder in saved.claims(version).items()
+        if is_gone(holder) and _chain_of(claim) in after
     )
 
 
@@ -222,19 +241,22 @@ def _removing_all(saved: Saved, table: str) -> Iterator[str]:
 
 
 def _removing_some(saved: Saved, table: str, is_gone: Callable[[str], bool]) -> Iterator[str]:
+    kept = saved.holders(is_gone).keys()
+    empty = sorted(
+        name
+        for where, name in saved.chains
+        if where == table and (where, name) not in _FIXED and name not in kept
+    )
     for rule in saved.rules:
-        fixed = (table, rule.chain) in _FIXED
-        if rule.table == table and fixed and is_owner(rule.tag) and is_gone(rule.tag):
+        gone = rule.table == table and is_owner(rule.tag) and is_gone(rule.tag)
+        if gone and rule.chain not in empty:
             yield f"-D {rule.chain} {rule.text}"
-    if table == NAT:
-        claims = saved.claims(0).items()
-        names = sorted(PREFIX + key[2:] for key, owner in claims if not owner or is_gone(owner))
-        yield from (f"-F {name}" for name in names)
-        yield from (f"-X {name}" for name in names)
+    yield from (f"-F {name}" for name in empty)
+    yield from (f"-X {name}" for name in empty)
 
 
-def _claim_chain(port: Port) -> str:
-    return PREFIX + port.claim.partition("-")[2]
+def _chain_of(claim: str) -> str:
+    return PREFIX + claim.partition("-")[2]
 
 
 def _port_fixtures(version: int, hairpins: Iterable[Hairpin], marking: Marking) -> Iterator[Rule]:
@@ -269,7 +291,7 @@ def _wall_fixtures() -> Iterator[Rule]:
 def _mapping(
     port: Port, hairpins: Iterable[Hairpin], marking: Marking, owner: str
 ) -> Iterator[Rule]:
-    name, base = _claim_chain(port), f"-p {port.protocol}"
+    name, base = _chain_of(port.claim), f"-p {port.protocol}"
     for item in hairpins:
         source = "" if item.source in EVERYTHING.values() else f" -s {item.source}"
         yield Rule(NAT, name, f"{base}{source} -j {_set_mark(marking)}", owner)

@@ -15,10 +15,7 @@ from cni_plugin.errors import KernelRefused, UnsupportedField
 from cni_plugin.firewall.nft_rules import SKELETON, TABLE, Element, Rules, script
 
 _JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
-_FAMILY, _NAME = TABLE.split()
 Json = dict[str, Any]
-# a set's name, and an element's key as libnftables writes it
-Entry = tuple[str, Any]
 
 
 class NftError(Exception):
@@ -58,38 +55,22 @@ def add(rules: Rules) -> None:
         run(SKELETON + text)
 
 
-def owned() -> dict[str, list[Entry]]:
-    """All elements by their owners: the set's name, and the key as libnftables writes it."""
-    found: dict[str, list[Entry]] = {}
+def owned() -> dict[str, set[Element]]:
+    """All elements by their owners, as ``nft_rules`` writes them, without their values."""
+    found: dict[str, set[Element]] = {}
     for kind, item in _table():
         if kind not in {"map", "set"}:
             continue
         for entry in item.get("elem", ()):
             element = (entry[0] if isinstance(entry, list) else entry)["elem"]
-            found.setdefault(element.get("comment", ""), []).append((item["name"], element["val"]))
+            mine = found.setdefault(element.get("comment", ""), set())
+            mine.add(Element(item["name"], _key(element["val"])))
     return found
 
 
 def rule_counts() -> Counter[str]:
     """How many rules each chain has."""
     return Counter(item["chain"] for kind, item in _table() if kind == "rule")
-
-
-def remove(elements: list[Entry], *, last: bool) -> None:
-    """Remove elements; the table with them when they are the last ones."""
-    if last:
-        run(f"delete table {TABLE}")
-        return
-    commands = [
-        {"delete": {"element": {"family": _FAMILY, "table": _NAME, "name": name, "elem": [key]}}}
-        for name, key in elements
-    ]
-    run(json.dumps({"nftables": commands}))
-
-
-def keys(elements: list[Entry]) -> set[Element]:
-    """Elements as ``rules`` writes them, without their values."""
-    return {Element(name, _key(value)) for name, value in elements}
 
 
 def _key(value: Any) -> str:

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from cni_plugin.firewall.wanted import MULTICAST, Port, Wall, Wanted, claim
+from cni_plugin.firewall.wanted import EVERYTHING, MULTICAST, Port, Wall, Wanted, claim
 from cni_plugin.names import short_digest
 from cni_plugin.result import Cidr
 
 TABLE = "inet podwire_cni"
 _FAMILY = {4: "ip", 6: "ip6"}
 _TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
-_PORT_MAP = re.compile(r"(on|port)_([46])_?(\w*)")
+_PORT_MAP = re.compile(r"(on|port|spare)_([46])_?(\w*)")
+_NOWHERE = {version: network.partition("/")[0] for version, network in EVERYTHING.items()}
 
 # port_*: where a port of the host leads; on_*: the same for one of the host's addresses.
 # hairpin_*: from whom to whom a mapped connection needs the host as its source.
@@ -82,9 +83,10 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Map:
-    """A map that the skeleton has not."""
+class Set:
+    """A set, or a map, that the skeleton has not."""
 
+    kind: str
     name: str
     type: str
 
@@ -94,7 +96,7 @@ class Rules:
     """What one attachment adds to the table."""
 
     owner: str
-    maps: tuple[Map, ...] = ()
+    sets: tuple[Set, ...] = ()
     chains: tuple[Chain, ...] = ()
     elements: tuple[Element, ...] = ()
 
@@ -103,7 +105,9 @@ def rules_of(wanted: Wanted) -> Rules:
     """What an attachment adds to the table."""
     parts = [*map(_masquerade, wanted.masquerade), *map(_wall, wanted.walls)]
     groups = {
-        (port.version, port.condition_digest): port for port in wanted.ports if port.conditions
+        (port.version, port.condition_digest): port
+        for port in (*wanted.ports, *wanted.spares)
+        if port.conditions
     }
     chains = dict.fromkeys(
         [*(chain for chain, _ in parts), *(c for port in groups.values() for c in _group(port))]
@@ -111,27 +115,39 @@ def rules_of(wanted: Wanted) -> Rules:
     elements = (
         *(element for _, element in parts),
         *map(_port, wanted.ports),
+        *map(_spare, wanted.spares),
         *(
             Element(f"hairpin_{item.target.version}", f"{item.source} . {item.target}")
             for item in wanted.hairpins
         ),
     )
-    maps = tuple(item for port in groups.values() for item in _maps(port))
-    return Rules(wanted.owner, maps, tuple(chains), elements)
+    sets = [item for port in groups.values() for item in _maps(port)]
+    sets += dict.fromkeys(map(_spare_set, wanted.spares))
+    return Rules(wanted.owner, tuple(sets), tuple(chains), elements)
 
 
 def script(rules: Rules) -> str:
     """The transaction that adds rules; it fails when a key is taken."""
-    lines = [f"add map {TABLE} {item.name} {{ type {item.type}; }}" for item in rules.maps]
+    lines = [f"add {item.kind} {TABLE} {item.name} {{ type {item.type}; }}" for item in rules.sets]
     for chain in rules.chains:
         hook = f" {{ {chain.hook} }}" if chain.hook else ""
         lines += [f"add chain {TABLE} {chain.name}{hook}", f"flush chain {TABLE} {chain.name}"]
         lines += [f"add rule {TABLE} {chain.name} {rule}" for rule in chain.rules]
-    for item in rules.elements:
-        value = f" : {item.value}" if item.value else ""
-        key = f'{item.key} comment "{rules.owner}"'
-        lines.append(f"create element {TABLE} {item.into} {{ {key}{value} }}")
+    lines += [_creation(item, rules.owner) for item in rules.elements]
     return "\n".join(lines)
+
+
+def removal(gone: Iterable[Element], promoted: Mapping[Element, str]) -> str:
+    """The transaction that removes elements, and makes ports of spares, by their owners."""
+    lines = [f"delete element {TABLE} {item.into} {{ {item.key} }}" for item in (*gone, *promoted)]
+    lines += [_creation(_promoted(spare), owner) for spare, owner in promoted.items()]
+    return "\n".join(lines)
+
+
+def _creation(item: Element, owner: str) -> str:
+    value = f" : {item.value}" if item.value else ""
+    key = f'{item.key} comment "{owner}"'
+    return f"create element {TABLE} {item.into} {{ {key}{value} }}"
 
 
 def rule_counts(rules: Rules) -> Counter[str]:
@@ -143,11 +159,26 @@ def rule_counts(rules: Rules) -> Counter[str]:
 def claim_of(element: Element) -> str:
     """The claim to a port that an element is; empty when it is something else."""
     into = _PORT_MAP.fullmatch(element.into)
-    if into is None:
+    if into is None or into[1] == "spare":
         return ""
     *on, protocol, number = element.key.split(" . ")
     where = ip_address(on[0]) if on else None
     return claim(int(into[2]), protocol, int(number), where, into[3])
+
+
+def spare_of(element: Element) -> str:
+    """The claim that an element is a spare for; empty when it is something else."""
+    return claim_of(_promoted(element)) if element.into.startswith("spare_") else ""
+
+
+def _promoted(spare: Element) -> Element:
+    """The element of the port that a spare becomes."""
+    suffix = spare.into.removeprefix("spare_")
+    on, protocol, number, *target = spare.key.split(" . ")
+    key, value = f"{protocol} . {number}", " . ".join(target)
+    if on in _NOWHERE.values():
+        return Element(f"port_{suffix}", key, value)
+    return Element(f"on_{suffix}", f"{on} . {key}", value)
 
 
 def _masquerade(address: Cidr) -> tuple[Chain, Element]:
@@ -180,12 +211,25 @@ def _port(port: Port) -> Element:
     return Element(f"on_{port.version}{suffix}", f"{port.on} . {key}", target)
 
 
-def _maps(port: Port) -> Iterator[Map]:
+def _spare(port: Port) -> Element:
+    on = port.on or _NOWHERE[port.version]
+    key = f"{on} . {port.protocol} . {port.number} . {port.target} . {port.target_port}"
+    return Element(_spare_set(port).name, key)
+
+
+def _spare_set(port: Port) -> Set:
+    address = _TYPE[port.version]
+    suffix = f"_{port.condition_digest}" if port.conditions else ""
+    of = f"{address} . inet_proto . inet_service . {address} . inet_service"
+    return Set("set", f"spare_{port.version}{suffix}", of)
+
+
+def _maps(port: Port) -> Iterator[Set]:
     """The maps of the ports with one set of conditions."""
     address, suffix = _TYPE[port.version], f"{port.version}_{port.condition_digest}"
     value = f"{address} . inet_service"
-    yield Map(f"port_{suffix}", f"inet_proto . inet_service : {value}")
-    yield Map(f"on_{suffix}", f"{address} . inet_proto . inet_service : {value}")
+    yield Set("map", f"port_{suffix}", f"inet_proto . inet_service : {value}")
+    yield Set("map", f"on_{suffix}", f"{address} . inet_proto . inet_service : {value}")
 
 
 def _group(port: Port) -> Iterator[Chain]:

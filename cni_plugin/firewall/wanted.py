@@ -7,7 +7,7 @@ needs which backend is in plugins/meta/portmap/main.go, ensureBackend.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from typing import Literal
@@ -83,6 +83,12 @@ def claim(version: int, protocol: str, number: int, on: Address | None, conditio
     return f"{name}-{short_digest(f'{on} {conditions}')[:9]}" if on or conditions else name
 
 
+def udp_ports(claims: Iterable[str]) -> frozenset[int]:
+    """The UDP ports that claims are for."""
+    parts = [name.split("-") for name in claims]
+    return frozenset(int(number) for _, protocol, number, *_ in parts if protocol == "udp")
+
+
 @dataclass(frozen=True, slots=True)
 class Hairpin:
     """Connections from ``source`` that a mapped port leads to ``target`` need the host's address.
@@ -113,18 +119,23 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What one attachment wants."""
+    """What one attachment wants.
+
+    ``spares`` are ports that the container has through another network already: this attachment
+    gets them when that one goes.
+    """
 
     owner: str
     masquerade: tuple[Cidr, ...] = ()
     walls: tuple[Wall, ...] = ()
     ports: tuple[Port, ...] = ()
+    spares: tuple[Port, ...] = ()
     hairpins: tuple[Hairpin, ...] = ()
     marking: Marking = Marking()
     choice: Choice = Choice()
 
     def __bool__(self) -> bool:
-        return bool(self.masquerade or self.walls or self.ports)
+        return bool(self.masquerade or self.walls or self.ports or self.spares)
 
     def part(self, backend: Backend, default: Backend) -> Wanted:
         """What a backend has to do of it, when ``default`` does what nothing is said of."""

@@ -119,7 +119,7 @@ def test_nothing_leaves_its_line(options, hostile):
         assert all(len(name) <= 28 for name in chains.claims)
         assert all(found.owner in rule.command("-A") for rule in chains.rules)
     rules = nft_rules.rules_of(found)
-    count = len(rules.maps) + len(rules.elements)
+    count = len(rules.sets) + len(rules.elements)
     count += sum(2 + len(chain.rules) for chain in rules.chains)
     lines = nft_rules.script(rules).split("\n")
     assert len(lines) == (count or 1)
@@ -204,33 +204,47 @@ class Tables:
         return "\n".join(lines)
 
 
+OWNERS = [names.host_ifname("net", f"c{number}", "eth0") for number in range(6)]
+KIN = {OWNERS[1], OWNERS[2]}  # two networks of one container
+
+
 def add(tables: Tables, found: Wanted, version: int) -> bool:
-    """As by_iptables does it: at once, or else after a look."""
+    """As by_iptables does it: at once, or else after a look; whether it is not refused."""
+
+    def standing(owner: str) -> Standing:
+        if owner in {"", found.owner}:
+            return Standing.GONE
+        return Standing.KIN if {owner, found.owner} == KIN else Standing.STRANGER
+
     chains = iptables_rules.chains_of(found, version)
     if not chains or tables.restore(iptables_rules.adding(chains)):
         return True
     saved = iptables_rules.parse(tables.save())
-    if any(saved.claims(version).get(port.claim) for port in found.ports):
+    try:
+        left, _ = past(saved.claims(version), found, standing)
+    except InvalidConfiguration:
         return False
     assert tables.restore(iptables_rules.removing(saved, found.owner.__eq__))
+    chains = iptables_rules.chains_of(left, version)
     assert tables.restore(iptables_rules.mending(chains, iptables_rules.parse(tables.save())))
     assert tables.restore(iptables_rules.adding(chains))
     return True
 
 
-STEPS = st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["add", "remove", "flush"])))
+STEPS = st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["add", "add", "remove", "flush"])))
+# few ports, so that they collide
+CROWDED = OPTIONS.map(lambda options: options | {"runtimeConfig": mapped({}, {"hostPort": 81})})
 
 
 @settings(deadline=None)
-@given(STEPS, st.lists(OPTIONS, min_size=5, max_size=5))
+@given(STEPS, st.lists(st.one_of(OPTIONS, CROWDED), min_size=5, max_size=5))
 def test_any_order_of_adds_removals_and_flushes_leaves_nothing(steps, options):
     tables, empty = Tables(), Tables().chains
     there: dict[int, Wanted] = {}
     for number, step in steps:
         if step == "flush":
-            chain = [key for key in tables.chains if key[1].startswith("PODWIRE-")][:number]
-            for key in chain[-1:]:
-                tables.restore(f"*{key[0]}\n-F {key[1]}\nCOMMIT\n")
+            flush(tables, number)
+            there.clear()
         elif step == "add" and number not in there:
             try:
                 found = wanted(number, **options[number - 1], backend="")
@@ -238,16 +252,37 @@ def test_any_order_of_adds_removals_and_flushes_leaves_nothing(steps, options):
                 continue
             if add(tables, found, 4):
                 there[number] = found
-                rules = iptables_rules.checking(iptables_rules.chains_of(found, 4))
-                assert tables.restore(rules)
         elif step == "remove" and there.pop(number, None):
-            owner = names.host_ifname("net", f"c{number}", "eth0")
             saved = iptables_rules.parse(tables.save())
-            assert tables.restore(iptables_rules.removing(saved, owner.__eq__))
-            assert owner not in tables.save()
+            assert tables.restore(iptables_rules.removing(saved, OWNERS[number].__eq__))
+            assert OWNERS[number] not in tables.save()
+        # whoever has not been flushed has all of its rules, inherited ports too
+        for found in there.values():
+            assert tables.restore(iptables_rules.checking(iptables_rules.chains_of(found, 4)))
     saved = iptables_rules.parse(tables.save())
     assert tables.restore(iptables_rules.removing(saved, lambda _: True))
     assert tables.chains == empty
+
+
+def flush(tables: Tables, number: int) -> None:
+    """Empty one of the chains, as a stranger might."""
+    ours = [key for key in tables.chains if key[1].startswith("PODWIRE-")]
+    if ours:
+        table, name = ours[number % len(ours)]
+        tables.restore(f"*{table}\n-F {name}\nCOMMIT\n")
+
+
+def test_ports_are_left_to_kin():
+    tables, ports = Tables(), {"runtimeConfig": mapped({}), "backend": "iptables"}
+    for number in (1, 2):
+        assert add(tables, wanted(number, **ports), 4)
+    assert not add(tables, wanted(3, **ports), 4)
+    saved = iptables_rules.parse(tables.save())
+    assert saved.claims(4) == {"4-tcp-8080": OWNERS[1]}
+    assert iptables_rules.inherited(saved, OWNERS[1].__eq__, 4) == {"4-tcp-8080"}
+    assert not iptables_rules.inherited(saved, OWNERS[2].__eq__, 4)
+    assert tables.restore(iptables_rules.removing(saved, OWNERS[1].__eq__))
+    assert iptables_rules.parse(tables.save()).claims(4) == {"4-tcp-8080": OWNERS[2]}
 
 
 def test_a_holder_keeps_what_it_has_and_loses_what_it_has_left():

@@ -1,63 +1,142 @@
-"""A container in several networks at once, as podman has them: each asks for the same ports."""
+"""One container in several networks that all ask for its ports, as podman does."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.cni_plugin.runner import Json, Node, Pod
+from tests.cni_plugin.runner import Json
+from tests.netns.cni_world import (
+    BACKENDS,
+    HOST,
+    Spaces,
+    World,
+    ask,
+    listening,
+    mapped,
+    on_path,
+    served_world,
+    traces,
+)
 
-PORTS = {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}
-_subnets = itertools.count(20)
-
-
-@pytest.fixture
-def node(spaces, tmp_path) -> Node:
-    return Node(spaces("node"), tmp_path)
-
-
-@pytest.fixture
-def pods(spaces) -> tuple[Pod, Pod]:
-    return Pod("one", spaces("one")), Pod("two", spaces("two"))
-
-
-def network(node: Node, name: str, **options) -> Json:
-    subnet = f"10.{next(_subnets)}.0.0/24"
-    return node.conf(name=name, bridge=name, ipam=node.ipam(subnet), runtimeConfig=PORTS, **options)
+PORTS = mapped("8080-80/tcp", f"{HOST}-8081-80/tcp", "5353-53/udp")
+SUBNETS = {"blue": "10.20.0.0/24", "red": "10.21.0.0/24", "green": "10.22.0.0/24"}
+BLUE, RED = "one ::ffff:10.20.0.1", "one ::ffff:10.21.0.1"
 
 
-def port_leads_to(node: Node) -> str:
-    """The address in the map of mapped ports."""
-    for line in node.space.run("nft", "list", "map", "inet", "podwire_cni", "port_4").splitlines():
-        if "8080" in line:
-            return line.split()[-4]
-    return ""
+@pytest.fixture(scope="module", params=BACKENDS)
+def world(
+    request: pytest.FixtureRequest, spaces: Spaces, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    with on_path(request.param, tmp_path_factory.mktemp("bin")) as backend:
+        files = tmp_path_factory.mktemp("node")
+        # the bridge's address as the source shows which network a connection came through
+        options: Json = {"masqAll": True, "isDefaultGateway": False, "isGateway": True}
+        with served_world(spaces, files, backend=backend, **options) as made:
+            yield made
 
 
-def test_the_first_network_gets_the_ports(node, pods):
-    one, two = pods
-    blue, red = network(node, "blue"), network(node, "red", isDefaultGateway=False)
+@pytest.fixture(autouse=True)
+def nothing_is_left(world: World) -> Iterator[None]:
+    yield
+    assert traces(world.node.space) == ""
+
+
+def network(world: World, name: str, **options: Any) -> Json:
+    base = {"name": name, "bridge": name, "runtimeConfig": PORTS}
+    return world.conf(**base | {"ipam": world.node.ipam(SUBNETS[name])} | options)
+
+
+def chained(world: World, name: str) -> Json:
+    return network(world, name, mode="chained", bridge=None, ipam={"dataDir": str(world.node.data)})
+
+
+def answers(world: World) -> set[str]:
+    found = {ask(world.outside, HOST, port) for port in (8080, 8081)}
+    # one flow: the same source port each time
+    return found | {ask(world.outside, HOST, 5353, "udp", 40000)}
+
+
+def test_the_first_network_gets_the_ports_and_leaves_them_to_the_second(world):
+    node, one = world.node, world.pod()
+    blue, red = network(world, "blue"), network(world, "red")
     first = node.add(one, blue)
     second = node.add(one, red, ifname="eth1")
-    assert port_leads_to(node) == first["ips"][0]["address"].partition("/")[0]
-    node.call("CHECK", one, blue | {"prevResult": first}).ok()
-    node.call("CHECK", one, red | {"prevResult": second}, ifname="eth1").ok()
-    assert node.call("ADD", two, network(node, "green")).document["code"] == 7
+    with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
+        assert answers(world) == {BLUE}
+        node.call("CHECK", one, blue | {"prevResult": first}).ok()
+        node.call("CHECK", one, red | {"prevResult": second}, ifname="eth1").ok()
+        assert node.call("ADD", world.pod(), network(world, "green")).document["code"] == 7
+        node.delete(one, blue)
+        assert answers(world) == {RED}
+        node.call("CHECK", one, red | {"prevResult": second}, ifname="eth1").ok()
+        assert node.call("ADD", world.pod(), network(world, "green")).document["code"] == 7
+        # and back, as after podman network connect
+        node.add(one, blue)
+        assert answers(world) == {RED}
+        node.delete(one, red, ifname="eth1")
+        assert answers(world) == {BLUE}
     node.delete(one, blue)
-    gone = node.call("CHECK", one, red | {"prevResult": second}, ifname="eth1").document
-    assert gone["code"] == 101
+
+
+def test_a_second_network_that_goes_first_leaves_the_ports(world):
+    node, one = world.node, world.pod()
+    blue, red = network(world, "blue"), network(world, "red")
+    node.add(one, blue)
+    node.add(one, red, ifname="eth1")
     node.delete(one, red, ifname="eth1")
-    assert "podwire" not in node.space.run("nft", "list", "tables")
+    with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
+        assert answers(world) == {BLUE}
+    node.delete(one, blue)
 
 
-def test_a_sibling_that_vanished_is_not_in_the_way(node, pods):
-    one, _ = pods
-    blue, red = network(node, "blue"), network(node, "red", isDefaultGateway=False)
+def test_a_sibling_that_vanished_is_not_in_the_way(world):
+    node, one = world.node, world.pod()
+    blue, red = network(world, "blue"), network(world, "red")
     first = node.add(one, blue)
     node.space.ip("link", "del", first["interfaces"][1]["name"])
-    second = node.add(one, red, ifname="eth1")
-    assert port_leads_to(node) == second["ips"][0]["address"].partition("/")[0]
-    for conf, ifname in ((blue, "eth0"), (red, "eth1")):
-        node.delete(one, conf, ifname=ifname)
-    assert "podwire" not in node.space.run("nft", "list", "tables")
+    node.add(one, red, ifname="eth1")
+    with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
+        assert answers(world) == {RED}
+        for conf, ifname in ((blue, "eth0"), (red, "eth1")):
+            node.delete(one, conf, ifname=ifname)
+
+
+def test_garbage_collection_leaves_the_ports_to_the_other_network(world):
+    node, one, other = world.node, world.pod(), world.pod()
+    blue, red = network(world, "blue"), network(world, "red")
+    node.add(one, blue)
+    node.add(one, red, ifname="eth1")
+    node.execute(blue | {"cni.dev/valid-attachments": []}, command="GC").ok()
+    with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
+        assert answers(world) == {RED}
+    # the heir vanishes too: the port is free
+    node.space.ip("link", "del", node.host_link(one, "eth1"))
+    node.add(other, blue)
+    for pod, conf, ifname in ((one, red, "eth1"), (other, blue, "eth0")):
+        node.delete(pod, conf, ifname=ifname)
+
+
+def test_chained_in_two_networks(world):
+    """Behind plugins that wire: nothing of ours shows whose an attachment is but its rules."""
+    node, one = world.node, world.pod()
+    wired = [("blue", "eth0"), ("red", "eth1")]
+    for name, ifname in wired:
+        result = node.add(one, network(world, name, runtimeConfig=None), ifname=ifname)
+        behind = chained(world, name) | {"prevResult": result}
+        node.add(one, behind, ifname=ifname)
+        node.call("CHECK", one, behind, ifname=ifname).ok()
+    assert node.call("ADD", world.pod(), network(world, "green")).document["code"] == 7
+    with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
+        assert answers(world) == {BLUE}
+        valid = [{"containerID": one.container_id, "ifname": "eth0"}]
+        collected = network(world, "blue") | {"cni.dev/valid-attachments": valid}
+        node.execute(collected, command="GC").ok()
+        assert answers(world) == {BLUE}
+        node.delete(one, chained(world, "blue"))
+        assert answers(world) == {RED}
+    node.delete(one, chained(world, "red"), ifname="eth1")
+    for name, ifname in wired:
+        node.delete(one, network(world, name, runtimeConfig=None), ifname=ifname)
