@@ -7,15 +7,16 @@ that is said once, and tried again with the next sync.
 import errno
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from proxy import nft_names
 from proxy.claims import Claims, Step
 from proxy.counters.exposition import text
 from proxy.counters.read import counters
 from proxy.counters.table import TABLE, Detail, elements, fixed, stores
-from proxy.counters.totals import NOTHING, Count, Label, Totals, label_of
+from proxy.counters.totals import NOTHING, Count, Label, Source, Totals, label_of
 from proxy.desired import Frontend
+from proxy.ebpf.tallies import number_of_portal, tallies
 from proxy.errors import KernelRefused
 from proxy.model import Family
 from proxy.nft_events import Touch
@@ -78,7 +79,7 @@ class Counting:
         with self._looking:
             with self._lock:
                 writes = self._writes
-                owners = {one: label_of(claim.portal) for one, claim in self._claims.winners()}
+                owners = dict(self._owners())
             found = self._look()
             with self._lock:
                 return self._sums.take(found if writes == self._writes else {}, owners)
@@ -129,9 +130,15 @@ class Counting:
     def _elements(self, frontends: Iterable[Frontend]) -> tuple[Element, ...]:
         return tuple(part for one in frontends for part in elements(one, self.detail))
 
-    def _look(self) -> dict[Frontend, Count]:
+    def _owners(self) -> Iterator[tuple[Source, Label]]:
+        for frontend, claim in self._claims.winners():
+            label = label_of(claim.portal)
+            yield frontend, label
+            yield number_of_portal(claim.portal), label
+
+    def _look(self) -> dict[Source, Count]:
         """What the counters say now; nothing while the kernel does not let them be read."""
-        found: dict[Frontend, Count] = {}
+        found: dict[Source, Count] = {}
         try:
             for family in self._settings.families:
                 for store in stores(self.detail):
@@ -142,10 +149,11 @@ class Counting:
                             if store.endswith("packets")
                             else before._replace(connections=packets)
                         )
-        except OSError as err:
-            if err.errno != errno.ENOENT:  # not written yet, or removed by somebody
-                log.warning("the Services' counters cannot be read: %s", err.strerror)
-            return {}
+            found.update((number, Count(calls)) for number, calls in tallies().items())
+        except (OSError, KernelRefused) as err:
+            # Not written yet, or removed by somebody, is no fault.
+            if getattr(err, "errno", None) != errno.ENOENT:
+                log.warning("the Services' counters cannot be read: %s", err)
         return found
 
 

@@ -29,6 +29,8 @@ class Count(NamedTuple):
 
 NOTHING = Count()
 
+Source = Frontend | int  # what a counter in the kernel is of; a number is one of the ebpf programs'
+
 
 def label_of(portal: Portal) -> Label:
     """Whose counters a portal's frontends are."""
@@ -39,28 +41,28 @@ class Totals:
     """Adds up what each look at the kernel's counters finds new."""
 
     def __init__(self) -> None:
-        self._last: dict[Frontend, Count] = {}
+        self._last: dict[Source, Count] = {}
         self._sums: dict[Label, Count] = {}
 
     def take(
-        self, found: Mapping[Frontend, Count], owners: Mapping[Frontend, Label]
+        self, found: Mapping[Source, Count], owners: Mapping[Source, Label]
     ) -> Mapping[Label, Count]:
-        """Everybody's totals after this look. Who owns no frontend any more is forgotten."""
+        """Everybody's totals after this look. Who owns no counter any more is forgotten."""
         kept = set(owners.values())
         self._sums = {label: sum_ for label, sum_ in self._sums.items() if label in kept}
-        for frontend, now in found.items():
-            if frontend in owners:
-                self._add(owners[frontend], grown(self._last.get(frontend, NOTHING), now))
-                self._last[frontend] = now
+        for source, now in found.items():
+            if source in owners:
+                self._add(owners[source], grown(self._last.get(source, NOTHING), now))
+                self._last[source] = now
         return dict(self._sums)
 
-    def forget(self, frontend: Frontend) -> None:
-        """A frontend's counters are new, or gone."""
-        self._last.pop(frontend, None)
+    def forget(self, source: Source) -> None:
+        """A counter is new, or gone."""
+        self._last.pop(source, None)
 
     def restart(self) -> None:
-        """All counters are new."""
-        self._last.clear()
+        """All frontends' counters are new."""
+        self._last = {one: last for one, last in self._last.items() if isinstance(one, int)}
 
     def _add(self, label: Label, more: Count) -> None:
         if more != NOTHING:

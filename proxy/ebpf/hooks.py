@@ -28,6 +28,7 @@ PROGRAMS: Mapping[str, int] = {
     "sendmsg6": 15,
     "connect4": 10,
     "connect6": 11,
+    "sock_release": 34,
 }
 _SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 

@@ -39,9 +39,10 @@ NOBODY = Pool(0, 0)
 class Entry:
     """What the programs do with a call or a packet; ``by_nftables`` leaves it to nftables.
 
-    ``portal`` and ``affinity`` (seconds) are set where clients stick to an endpoint, ``ranges``
-    where only some sources are admitted: the number of their set. Where the endpoint's node answers
-    by itself (``direct``), ``inside`` are the pool's endpoints on this node.
+    ``portal`` stands for the Service's port. ``affinity`` (seconds) is set where its clients stick
+    to an endpoint, ``ranges`` where only some sources are admitted: the number of their set. Where
+    the endpoint's node answers by itself (``direct``), ``inside`` are the pool's endpoints on this
+    node. ``to_fewest`` asks for least connections.
     """
 
     pool: Pool = NOBODY
@@ -53,12 +54,13 @@ class Entry:
     rejects: bool = False
     by_nftables: bool = False
     direct: bool = False
+    to_fewest: bool = False
 
     def pack(self) -> bytes:
         """``struct forward``."""
         inside = self.inside or NOBODY
         return struct.pack(
-            "=IIIIQIIBBBBB3x",
+            "=IIIIQIIBBBBBB2x",
             self.pool.number,
             self.pool.count,
             inside.number,
@@ -71,6 +73,7 @@ class Entry:
             self.rejects,
             self.by_nftables,
             self.direct,
+            self.to_fewest,
         )
 
 

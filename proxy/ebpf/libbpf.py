@@ -4,7 +4,8 @@ import ctypes
 import errno
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -12,6 +13,7 @@ from proxy.errors import KernelRefused
 
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _WARN = 0
+_AT_ONCE = 4096  # entries that are read in one call
 BUILT = Path(__file__).resolve().parents[2] / "build"
 
 
@@ -142,12 +144,39 @@ class Map:
         if keys:
             self._many(self._library.bpf.bpf_map_delete_batch, keys)
 
+    def entries(self, key: int, value: int) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and value, of so many bytes each; one that is written meanwhile may be missing,
+        or there twice.
+        """
+        cursor, more = ctypes.create_string_buffer(4), True
+        first: ctypes.Array[ctypes.c_char] | None = None
+        while more:
+            keys = ctypes.create_string_buffer(key * _AT_ONCE)
+            values = ctypes.create_string_buffer(value * _AT_ONCE)
+            count, options = ctypes.c_uint32(_AT_ONCE), _batch()
+            found = self._library.bpf.bpf_map_lookup_batch(
+                self.fd, first, cursor, keys, values, ctypes.byref(count), ctypes.byref(options)
+            )
+            more, first = found != -errno.ENOENT, cursor
+            if more:
+                self._library.check(found, f"reading map {self._name}")
+            read = zip(_cut(keys.raw, key), _cut(values.raw, value), strict=True)
+            yield from islice(read, count.value)
+
     def _many(self, call: Callable[..., int], *columns: Collection[bytes]) -> None:
         packed = [b"".join(column) for column in columns]
         count = ctypes.c_uint32(len(columns[0]))
-        options = _BatchOptions(ctypes.sizeof(_BatchOptions), 0, 0)
+        options = _batch()
         done = call(self.fd, *packed, ctypes.byref(count), ctypes.byref(options))
         self._library.check(done, f"writing map {self._name}")
+
+
+def _cut(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+def _batch() -> _BatchOptions:
+    return _BatchOptions(ctypes.sizeof(_BatchOptions), 0, 0)
 
 
 def attach(library: Library, program: int, group: int, kind: int) -> int:
@@ -209,6 +238,7 @@ def _load() -> ctypes.CDLL:
         "bpf_map__set_pin_path": [pointer, ctypes.c_char_p],
         "bpf_program__fd": [pointer],
         "bpf_map_update_batch": [ctypes.c_int, *[ctypes.c_char_p] * 2, pointer, pointer],
+        "bpf_map_lookup_batch": [ctypes.c_int, *[pointer] * 6],
         "bpf_map_delete_batch": [ctypes.c_int, ctypes.c_char_p, pointer, pointer],
     }.items():
         getattr(bpf, name).argtypes = types

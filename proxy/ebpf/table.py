@@ -24,9 +24,9 @@ from proxy.ebpf.layout import (
     pack_target,
 )
 from proxy.ebpf.options import DEFAULTS, Options
+from proxy.ebpf.tallies import number_of_portal
 from proxy.maglev import seats, size_for
-from proxy.model import Network, Protocol, Target
-from proxy.naming import number_of
+from proxy.model import Balance, Network, Protocol, Target
 
 _SPOKEN = (Protocol.TCP, Protocol.UDP)
 
@@ -132,18 +132,18 @@ class Table:
     def _entry(self, claim: Claim, change: Change) -> Entry:
         if not is_ours(claim):
             return Entry(by_nftables=True)
-        forward, portal = claim.forward, claim.portal
-        inside = self._inside(claim)
+        forward, inside = claim.forward, self._inside(claim)
         sources = None if forward.sources is None else Sources(forward.sources)
         return Entry(
             pool=self._pool(forward.targets, change),
             inside=None if inside is None else self._pool(inside, change),
-            portal=number_of(f"{portal.name}/{portal.protocol}") if forward.affinity else 0,
+            portal=number_of_portal(claim.portal),
             affinity=forward.affinity or 0,
             ranges=0 if sources is None else self._acquire(sources, change),
             masquerade=forward.masquerade,
             rejects=forward.refusal is Refusal.REJECT,
             direct=self._is_direct(claim),
+            to_fewest=forward.balance is Balance.LEAST_CONNECTIONS,
         )
 
     def _inside(self, claim: Claim) -> Targets | None:

@@ -118,7 +118,7 @@ def counted(lab: ProxyLab) -> Iterator[Callable[..., Counted]]:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("backend", _BY_RULES)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_connections(counted: Callable[..., Counted], backend: str, version: int) -> None:
     one = counted(backend, version, Detail.CONNECTIONS)
     expected = 0

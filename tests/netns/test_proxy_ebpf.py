@@ -14,12 +14,13 @@ from proxy.backend import BACKENDS, open_backend
 from proxy.ebpf.group import INLETS, LINKS
 from proxy.ebpf.hooks import PROGRAMS
 from proxy.ebpf.libbpf import Library, pinned
-from proxy.model import Endpoint, Family, Port, Protocol, Service, Slice, Target
+from proxy.model import Balance, Endpoint, Family, Port, Protocol, Service, Slice, Target
 from proxy.tracker import Tracker
 from tests.contract.proxy_world import DEFAULT, NODE, PORT
 from tests.netns.conftest import Space
 from tests.netns.groups import group, join
 from tests.netns.proxy_lab import ProxyLab
+from tests.netns.worker import Worker
 
 VIP, VIP6 = "10.96.0.10", "fd00:10:96::10"
 KEY = ("ns", "web")
@@ -91,6 +92,23 @@ def ask_unconnected(address: str, port: int = 80, anew: bool = True) -> tuple[st
     return said.decode().split()[0], peer[0]
 
 
+_held: dict[str, list[socket.socket]] = {}  # in a pod's worker: open connections, by who answered
+
+
+def hold(address: str, count: int) -> dict[str, int]:
+    """Open so many connections, one after the other; returns how many this pod has by endpoint."""
+    for _ in range(count):
+        sock = socket.create_connection((address, 80), 5)
+        _held.setdefault(sock.recv(100).decode().split()[0], []).append(sock)
+    return {name: len(socks) for name, socks in sorted(_held.items())}
+
+
+def let_go(name: str) -> None:
+    """Close all connections to an endpoint."""
+    for sock in _held.pop(name, []):
+        sock.close()
+
+
 @pytest.fixture(scope="module")
 def world(spaces: Callable[[str], Space]) -> Iterator[tuple[ProxyLab, str]]:
     with group("ebpf") as root:
@@ -144,6 +162,46 @@ def test_unconnected_datagrams(world, address: str) -> None:
     other = "b" if first == "A" else "a"
     lab.workers["node"].call(apply, root, other, WEB)
     assert pod.call(ask_unconnected, address, 80, False) == (other.upper(), address)
+
+
+FEWEST = replace(WEB, balance=Balance.LEAST_CONNECTIONS)
+
+
+@pytest.mark.parametrize("address", [VIP, VIP6])
+def test_least_connections(world, address: str) -> None:
+    """Of two endpoints always the one with fewer connections, whoever has opened them; connections
+    that end, and a new start of the proxy, change what they change and nothing else.
+    """
+    lab, root = world
+    node, pod, other = lab.workers["node"], lab.client("pod"), lab.client("node")
+    node.call(apply, root, "ab", FEWEST, True)
+    assert pod.call(hold, address, 40) == {"A": 20, "B": 20}
+    pod.call(let_go, "A")
+    assert pod.call(hold, address, 10) == {"A": 10, "B": 20}
+    node.call(apply, root, "ab", FEWEST, True)
+    assert other.call(hold, address, 10) == {"A": 10}
+    assert pod.call(hold, address, 20) == {"A": 20, "B": 30}
+    for worker in (pod, other):
+        for name in "AB":
+            worker.call(let_go, name)
+    assert pod.call(hold, address, 20) == {"A": 10, "B": 10}
+    for name in "AB":
+        pod.call(let_go, name)
+
+
+def test_the_dead_have_no_connections(world) -> None:
+    lab, root = world
+    lab.workers["node"].call(apply, root, "ab", FEWEST, True)
+    pod = lab.client("pod")
+    mortal = Worker(lab.spaces["p"])
+    join(root, [mortal])
+    assert mortal.call(hold, VIP, 30) == {"A": 15, "B": 15}
+    assert pod.call(hold, VIP, 2) == {"A": 1, "B": 1}
+    mortal.call(let_go, "A")
+    mortal.stop()
+    assert pod.call(hold, VIP, 20) == {"A": 11, "B": 11}
+    for name in "AB":
+        pod.call(let_go, name)
 
 
 def test_none_is_refused_at_once(world) -> None:

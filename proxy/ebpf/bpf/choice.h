@@ -88,6 +88,19 @@ static __always_inline struct target *stick(const struct forward *forward, const
 	return end;
 }
 
+/* One more connection, for whoever wants to know. */
+static __always_inline void tally(const struct forward *forward)
+{
+	__u64 portal = forward->portal, none = 0, *number = bpf_map_lookup_elem(&tallies, &portal);
+
+	if (!number) {
+		bpf_map_update_elem(&tallies, &portal, &none, BPF_NOEXIST);
+		number = bpf_map_lookup_elem(&tallies, &portal);
+	}
+	if (number)
+		__sync_fetch_and_add(number, 1);
+}
+
 static __always_inline bool admits(const struct forward *forward, const struct address *source)
 {
 	struct admitted key = {.bits = 160, .set = bpf_htonl(forward->ranges), .address = *source};

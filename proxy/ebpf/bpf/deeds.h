@@ -1,7 +1,7 @@
 /* How often what was done by packets, for whoever wants to know. */
 #pragma once
 
-#include "maps.h"
+#include "conntrack.h"
 
 enum deed { ENTERED, COLLIDED, SENT_ON, DEEDS };
 
@@ -18,4 +18,17 @@ static __always_inline void count(__u32 deed)
 
 	if (number)
 		(*number)++;
+}
+
+/* Enters a flow as a connection of the Service, and counts it. */
+static __always_inline void begin(struct __sk_buff *skb, const struct packet *packet,
+				  const struct forward *forward, const struct target *end,
+				  const struct address *source)
+{
+	if (enter(skb, packet, end, source)) {
+		tally(forward);
+		count(ENTERED);
+	} else {
+		count(COLLIDED); /* nftables' rules will count it */
+	}
 }

@@ -87,7 +87,7 @@ static __always_inline int return_directly(struct __sk_buff *skb, const struct p
 	if (!find_end(packet, forward, set, &end))
 		return TC_ACT_UNSPEC; /* the pool has just been replaced */
 	if (has_member(&here, &end.address, end.port)) {
-		count(enter(skb, packet, &end, &packet->client.address) ? ENTERED : COLLIDED);
+		begin(skb, packet, forward, &end, &packet->client.address);
 		return TC_ACT_UNSPEC;
 	}
 	done = send_on(skb, packet, &end);

@@ -29,15 +29,16 @@ enum masquerade { NEVER = 1, ALWAYS, NOT_PODS, THIS_NODE };
 struct forward {
 	__u32 pool, count;
 	__u32 inside, inside_count; /* for who is on this node, where that differs; see `direct` too */
-	__u64 portal;		    /* whose clients stick to an endpoint each, under all addresses */
-	__u32 affinity;		    /* for so many seconds; 0: they do not */
+	__u64 portal;		    /* the Service's port, under all its addresses */
+	__u32 affinity;		    /* its clients stick to an endpoint for so many seconds, if any */
 	__u32 ranges;		    /* from where alone it is to be reached; 0: from everywhere */
 	__u8 masquerade;
 	__u8 has_inside;
 	__u8 rejects;	 /* when its pool is empty, instead of dropping */
 	__u8 by_nftables; /* what no program here can do */
 	__u8 direct;	 /* the endpoint's node answers; `inside` are the pool's endpoints here */
-	__u8 zero[3];
+	__u8 to_fewest;	 /* sockets go to who has fewer connections open, of two */
+	__u8 zero[2];
 };
 
 struct slot {
@@ -124,6 +125,7 @@ TABLE(endpoints, 1024, struct slot, struct target);
 TABLE(seats, 1024, struct slot, struct row); /* by pool and number of the row */
 TABLE(members, 1024, struct member, __u8);
 TABLE(places, 1024, struct address, __u8); /* node addresses that serve NodePorts */
+TABLE(tallies, 65536, __u64, __u64);	   /* by portal: its new connections so far */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -146,6 +148,8 @@ MEMORY(callees, 65536, struct talk, struct target);   /* with an endpoint: whom 
 MEMORY(choices, 65536, struct talk, struct target);   /* with a Service, by UDP: who answers it */
 MEMORY(sent_on, 65536, struct flow, struct target);   /* to an endpoint of another node */
 MEMORY(clients, 65536, struct client, struct stay);   /* of Services with session affinity */
+MEMORY(opened, 65536, __u64, struct target);          /* by socket: its connection, if it counts */
+MEMORY(loads, 65536, struct target, __u64);           /* so many of these has an endpoint */
 
 static __always_inline bool is_ipv4(const struct address *address)
 {

@@ -57,7 +57,7 @@ static __always_inline void balance(struct __sk_buff *skb, const struct packet *
 	if (masquerades(forward, from_pod) || is_same(&end.address, &source))
 		if (!find_source(skb, packet, &end, &ours))
 			return;
-	count(enter(skb, packet, &end, &ours) ? ENTERED : COLLIDED);
+	begin(skb, packet, forward, &end, &ours);
 }
 
 static __always_inline bool goes_directly(const struct packet *packet, const struct forward *forward,

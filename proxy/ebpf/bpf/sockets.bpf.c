@@ -2,6 +2,7 @@
  *
  *   connect, sendmsg      a Service's address becomes an endpoint's
  *   getpeername, recvmsg  and back, so that the program sees whom it called
+ *   sock_release          a connection that was counted has ended
  *
  * A hook changes only where a connection goes to. Where an endpoint has to see another source than
  * the socket's own (masquerading), where a client has to stick to an endpoint, where the kernel
@@ -10,6 +11,7 @@
  */
 #include "maps.h"
 #include "choice.h"
+#include "load.h"
 #include "origin.h"
 
 #define ECONNREFUSED 111
@@ -63,7 +65,27 @@ static __always_inline struct target *pick(const struct forward *forward, const 
 		return stick(forward, pool, set, source, bpf_get_prandom_u32());
 	if (had && has_member(pool, &had->address, had->port))
 		return had;
+	if (forward->to_fewest)
+		return one_of_two(pool, set);
 	return any_of(pool, set, bpf_get_prandom_u32());
+}
+
+/* Remembers that a socket's call of `talk->with` goes to `end`. */
+static __always_inline void remember(const struct forward *forward, struct talk *talk,
+				     const struct target *end)
+{
+	struct target whom = talk->with, *had = NULL;
+
+	if (whom.protocol == IPPROTO_UDP)
+		had = bpf_map_lookup_elem(&choices, talk);
+	if (!had || had->port != end->port || !is_same(&had->address, &end->address))
+		tally(forward); /* not one more datagram of the same flow */
+	if (whom.protocol == IPPROTO_UDP)
+		bpf_map_update_elem(&choices, talk, end, BPF_ANY);
+	else if (forward->to_fewest)
+		joined(&talk->socket, end);
+	talk->with = *end;
+	bpf_map_update_elem(&callees, talk, &whom, BPF_ANY);
 }
 
 /* What becomes of a socket's call of `whom`, which is then an endpoint if it is translated. */
@@ -88,16 +110,17 @@ static __always_inline enum fate balance(struct bpf_sock_addr *ctx, struct targe
 	if (!(cookie == set->node ? pool_for_node(forward, &pool)
 				  : pool_for_pod(forward, set, cookie, family, &pool, &source)))
 		return AS_IT_IS;
+	if (!pool.count && forward->rejects && !is_udp) {
+		tally(forward);
+		return REFUSED;
+	}
 	if (!pool.count)
-		return forward->rejects && !is_udp ? REFUSED : AS_IT_IS;
+		return AS_IT_IS;
 	found = pick(forward, &pool, set, &talk, &source);
 	if (!found)
 		return AS_IT_IS; /* the pool has just been replaced */
 	end = *found;
-	if (is_udp)
-		bpf_map_update_elem(&choices, &talk, &end, BPF_ANY);
-	talk.with = end;
-	bpf_map_update_elem(&callees, &talk, whom, BPF_ANY);
+	remember(forward, &talk, &end);
 	*whom = end;
 	return TRANSLATED;
 }
@@ -244,6 +267,16 @@ static __always_inline int restore6(struct bpf_sock_addr *ctx)
 	whom = callee(ctx, &end);
 	if (whom)
 		write6(ctx, whom);
+	return 1;
+}
+
+/* A program closed its socket, or died. */
+SEC("cgroup/sock_release")
+int sock_release(struct bpf_sock *ctx)
+{
+	__u64 socket = bpf_get_socket_cookie(ctx);
+
+	left(&socket);
 	return 1;
 }
 
