@@ -44,6 +44,9 @@ BACKENDS: Mapping[str, str] = {
     "ebpf": "proxy.ebpf.backend",
 }
 
+# Modes that know how many connections an endpoint has; the others balance at random.
+COUNTING: frozenset[str] = frozenset({"ebpf"})
+
 # A mode that leaves some packets to another's rules: those stay in force beside it.
 STANDS_ON: Mapping[str, str] = {"ebpf": "nftables"}
 

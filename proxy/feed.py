@@ -17,8 +17,9 @@ from control.api import service as api
 from control.api.meta import Object
 from control.api.node import Node
 from control.client import Client, Informer
+from proxy.backend import COUNTING
 from proxy.metrics import Metrics
-from proxy.model import Key, NodeView, Service, Slice
+from proxy.model import Balance, Key, NodeView, Service, Slice
 from proxy.parse import (
     HEADLESS_LABEL,
     PROXY_NAME_LABEL,
@@ -77,7 +78,11 @@ def _kept(wire: Object, value: Value | None, complaints: Complaints) -> Kept[Val
 class Feed:
     """Takes objects into the tracker, and calls ``changed`` after each."""
 
-    def __init__(self, tracker: Tracker, metrics: Metrics, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, tracker: Tracker, metrics: Metrics, changed: Callable[[], None], mode: str
+    ) -> None:
+        self._mode = mode
+        self._disappointed: set[Key] = set()  # Services that ask for what the mode cannot do
         self._tracker = tracker
         self._metrics = metrics
         self._changed = changed
@@ -87,6 +92,7 @@ class Feed:
         """A Service came, changed or went."""
         self._tracker.set_service(_key(old, new), new.value if new else None)
         self._metrics.add("sync_proxy_rules_service_changes_total")
+        self._disappoint(_key(old, new), new.value if new else None)
         self._done(new)
 
     def slice(self, old: Kept[Slice] | None, new: Kept[Slice] | None) -> None:
@@ -102,6 +108,17 @@ class Feed:
             if new.value.pod_cidrs:
                 self.has_ranges.set()
             self._done(new)
+
+    def _disappoint(self, key: Key, service: Service | None) -> None:
+        """Say once if a Service asks for least connections, and this mode does not count them."""
+        if self._mode in COUNTING or service is None or service.balance is Balance.RANDOM:
+            self._disappointed.discard(key)
+        elif key not in self._disappointed:
+            self._disappointed.add(key)
+            log.warning(
+                "Service %s: mode %s cannot balance by %s, only %s can; it is balanced at random",
+                "/".join(key), self._mode, service.balance, " and ".join(COUNTING),
+            )  # fmt: skip
 
     def _done(self, new: Kept[Value] | None) -> None:
         for line in new.complaints if new else ():

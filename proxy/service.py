@@ -34,7 +34,7 @@ async def serve(config: Config, client: Client) -> None:
     counting = Counting(settings, config.counters)
     tracker = Tracker(NodeView(config.node_name), settings.families)
     syncer = Syncer(tracker, health, metrics, config.min_sync_period)
-    feed = Feed(tracker, metrics, syncer.changed)
+    feed = Feed(tracker, metrics, syncer.changed, config.mode)
     async with AsyncExitStack() as stack:
         for routes, listen in (
             (health_routes(health), config.healthz),

@@ -166,7 +166,7 @@ async def followed(services: Collection, slices: Collection, chunk: int) -> Trac
     """The tracker of a proxy once both watches have told all."""
     tracker = Tracker(NodeView("n1"), (Family.V4,))
     server = Server({kinds.SERVICE: services, kinds.ENDPOINT_SLICE: slices}, chunk)
-    feed = Feed(tracker, Metrics(), lambda: None)
+    feed = Feed(tracker, Metrics(), lambda: None, "nftables")
     with patch("control.client.informer.Backoff", lambda: Backoff(0.0, 0.0)):
         async with asyncio.timeout(20), following(server, feed, "n1", ""):
             for told in server.told.values():
