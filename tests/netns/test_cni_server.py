@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cni_plugin.protocol import answered, taken
 from tests.cni_plugin.runner import PYTHON_CLIENT, ROOT, Node, Pod
 from tests.netns.conftest import Space
 
@@ -187,6 +188,32 @@ def test_nobody_but_root_is_served(node, client):
         argv = ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-c", code]
         out = node.space.run(*argv, str(node.socket))
         assert out == "b''\n"
+
+
+@CLIENTS
+def test_an_answer_may_come_at_once(tmp_path, client):
+    """The server may have answered and closed before the client has looked up from sending."""
+    path = tmp_path / "quick.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        quick = threading.Thread(target=answer_at_once, args=(listener, 5))
+        quick.start()
+        for _ in range(5):
+            done = subprocess.run(
+                [client], input=b"{}", env={"PODWIRE_CNI_SOCKET": str(path)}, capture_output=True,
+                check=False, timeout=20,
+            )  # fmt: skip
+            assert done.stdout == b"quick\n"
+        quick.join()
+
+
+def answer_at_once(listener: socket.socket, count: int) -> None:
+    for _ in range(count):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(taken(b"") + answered(0, b"quick\n"))
 
 
 def frame(environment: dict[str, str], stdin: bytes) -> bytes:
