@@ -22,7 +22,7 @@ from cni_plugin.shaping import limit_rate, redirect_ingress
 from cni_plugin.space import Space
 from cni_plugin.state import Link
 
-_FORWARDING_PATIENCE = 5.0  # seconds
+_PATIENCE = 5.0  # seconds
 _LONGEST_WITH_BROADCAST = 30  # RFC 3021: a /31 has two hosts and no broadcast
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 # Otherwise a veth has as many as there may be CPUs (veth_get_num_queues in drivers/net/veth.c),
@@ -59,6 +59,7 @@ class Kernel:
             ops.ForgetNeighbour: self._forget_neighbour,
             ops.WriteSysctl: self._write_sysctl,
             ops.AwaitForwarding: self._await_forwarding,
+            ops.AwaitRunning: self._await_running,
             ops.ForgetFlows: self._forget_flows,
             ops.LimitRate: self._limit_rate,
             ops.RedirectIngress: self._redirect_ingress,
@@ -255,13 +256,23 @@ class Kernel:
                 raise
 
     def _await_forwarding(self, op: ops.AwaitForwarding) -> None:
-        deadline = time.monotonic() + _FORWARDING_PATIENCE
+        if not self._comes_true(op.name, lambda link: bool(link.forwarding)):
+            raise TryAgainLater(f"bridge port {op.name} does not forward after 5 s")
+
+    def _await_running(self, op: ops.AwaitRunning) -> None:
+        if not self._comes_true(op.name, lambda link: link.running):
+            raise TryAgainLater(f"link {op.name} does not run after 5 s")
+
+    def _comes_true(self, name: str, is_so: Callable[[Link], bool]) -> bool:
+        """Whether something is so of a link of the host, within the time that we wait for it."""
+        deadline = time.monotonic() + _PATIENCE
         pause = 0.0002
-        while (link := self._spaces[Side.HOST].link(op.name)) is None or not link.forwarding:
+        while (link := self._spaces[Side.HOST].link(name)) is None or not is_so(link):
             if time.monotonic() > deadline:
-                raise TryAgainLater(f"bridge port {op.name} does not forward after 5 s")
+                return False
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
+        return True
 
     def _forget_flows(self, op: ops.ForgetFlows) -> None:
         forget_udp(op.ports)

@@ -191,6 +191,18 @@ class AwaitForwarding:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitRunning:
+    """Wait until the host sends through a link: with its first carrier that comes later too.
+
+    Before, all that it sends is dropped, such as the answer to a container's first question who
+    has the gateway's address, which it then repeats after a second (linkwatch_do_dev in
+    net/core/link_watch.c).
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class LimitRate:
     """A token bucket (tc-tbf(8)) for what a link sends: bytes per second, bytes at once."""
 
@@ -233,6 +245,7 @@ Op = (
     | ForgetFlows
     | WriteSysctl
     | AwaitForwarding
+    | AwaitRunning
     | LimitRate
     | RedirectIngress
     | Claim

@@ -133,6 +133,7 @@ def _link(item: bytes) -> Link:
         mac=attributes.get(uapi.IFLA_ADDRESS, b"").hex(":"),
         mtu=number(attributes.get(uapi.IFLA_MTU)),
         up=bool(flags & uapi.IFF_UP),
+        running=bool(flags & uapi.IFF_RUNNING),
         promiscuous=bool(flags & uapi.IFF_PROMISC),
         master=number(attributes.get(uapi.IFLA_MASTER)),
         peer=number(attributes.get(uapi.IFLA_LINK)),

@@ -9,7 +9,7 @@ from cni_plugin.result import Address, Cidr, Network
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link as it is; the last four only of a bridge's port."""
+    """A link as it is: ``running`` when it sends; the last four only of a bridge's port."""
 
     index: int
     name: str
@@ -17,6 +17,7 @@ class Link:
     mac: str
     mtu: int
     up: bool
+    running: bool
     promiscuous: bool
     master: int
     peer: int

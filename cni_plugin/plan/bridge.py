@@ -39,6 +39,7 @@ class _Facts:
     mtu: int
     pod_mac: str
     bridge_mac: str
+    bridge_runs: bool
 
 
 def plan_bridge(request: Request, lease: Result, seen: Seen) -> Plan:
@@ -50,6 +51,7 @@ def plan_bridge(request: Request, lease: Result, seen: Seen) -> Plan:
         mtu=_mtu(conf, seen),
         pod_mac=pod_mac(request, lease),
         bridge_mac=seen.bridge.mac if seen.bridge else names.bridge_mac(conf.bridge, seen.boot_id),
+        bridge_runs=seen.bridge is not None and seen.bridge.running,
     )
     return Plan(
         ops=(
@@ -170,6 +172,8 @@ def _settle(request: Request, lease: Result, facts: _Facts) -> Iterator[Op]:
         for address in addresses:
             yield ops.ForgetNeighbour(gateway_link(conf), address)
     yield ops.AwaitForwarding(facts.host)
+    if not facts.bridge_runs:  # its first port gives it a carrier
+        yield ops.AwaitRunning(conf.bridge)
     if addresses:
         # a MAC that is set is announced, also when it is the same (NETDEV_CHANGEADDR in
         # net/ipv4/devinet.c and net/ipv6/ndisc.c); what was announced before did not get through

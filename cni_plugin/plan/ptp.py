@@ -41,6 +41,7 @@ def plan_ptp(request: Request, lease: Result, seen: Seen) -> Plan:
         *_host_routes(host, lease),
         *_pod_routes(request.ifname, lease),
         *forwarding(lease.ips),
+        ops.AwaitRunning(host),
     )
     interfaces = (
         Interface(host, host_mac, mtu=mtu),
