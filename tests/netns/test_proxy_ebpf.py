@@ -1,5 +1,6 @@
 """What the ebpf backend alone does: who called is told whom they called, and state outlives it."""
 
+import json
 import os
 import socket
 import time
@@ -254,31 +255,43 @@ def look() -> str:
     return _kept[0].disturbed([])
 
 
-def served_links() -> set[str]:
-    return {path.name for path in INLETS.iterdir()}
+def served_links(space: Space) -> set[int]:
+    """Links with a program: by TCX, or before Linux 6.6 by a filter of tc."""
+    pinned_here = {int(path.name) for path in INLETS.glob("*")}
+    links = json.loads(space.ip("-json", "link", "show"))
+    filters = {
+        one["ifindex"]
+        for one in links
+        if "come_in" in space.run("tc", "filter", "show", "dev", one["ifname"], "ingress")
+    }
+    return pinned_here | filters
 
 
 def test_links_are_followed(world) -> None:
     lab, root = world
     node, space = lab.workers["node"], lab.spaces["node"]
     node.call(apply, root, "ab", WEB, True)
-    before = served_links()
+    before = served_links(space)
+    assert len(before) == 5  # eth0, podwire0, and a veth for each pod
     space.ip("link", "add", "late", "type", "veth", "peer", "name", "late-far")
     assert node.call(look) == ""
-    assert len(served_links() - before) == 2
+    assert len(served_links(space) - before) == 2
     space.ip("link", "del", "late")
     assert node.call(look) == ""
-    assert served_links() == before
+    assert served_links(space) == before
 
 
 def test_programs_that_somebody_detached_are_missed(world) -> None:
     lab, root = world
-    node = lab.workers["node"]
+    node, space = lab.workers["node"], lab.spaces["node"]
     node.call(apply, root, "ab", WEB)
+    before = served_links(space)
     node.call(detach, INLETS)
+    space.run("tc", "qdisc", "del", "dev", "eth0", "clsact", check=False)  # before Linux 6.6
     assert node.call(look) == "programs of links were removed"
     node.call(apply, root, "ab", WEB)
     assert node.call(look) == ""
+    assert served_links(space) == before
 
 
 def test_a_client_sticks_whether_by_a_hook_or_by_packets(world) -> None:
@@ -311,5 +324,6 @@ def test_removal_is_complete(world) -> None:
     lab.workers["node"].call(remove)
     lab.workers["node"].call(remove)
     assert not LINKS.exists()
+    assert not served_links(lab.spaces["node"])
     assert not LINKS.parent.exists()
     assert lab.spaces["node"].run("nft", "list", "ruleset") == ""
