@@ -130,11 +130,16 @@ def is_identifier(text: str) -> bool:
 
 
 def is_link_name(text: str) -> bool:
-    """Whether the kernel takes a text as a link's name (dev_valid_name in net/core/dev.c)."""
+    """Whether the kernel takes a text as a link's name (dev_valid_name in net/core/dev.c).
+
+    Bytes that are no UTF-8 it would take too; no document could then name the link.
+    """
     if text in {".", ".."} or not _LINK_NAME.fullmatch(text):
         return False
-    # the kernel counts bytes; what came from the environment may be no UTF-8
-    return len(text.encode(errors="surrogateescape")) <= _LONGEST_NAME
+    try:
+        return len(text.encode()) <= _LONGEST_NAME  # the kernel counts bytes
+    except UnicodeEncodeError:  # bytes of the environment, or half a pair in JSON: no text
+        return False
 
 
 def short_digest(text: str) -> str:
