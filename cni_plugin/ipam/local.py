@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ipaddress import ip_interface
+from os.path import normpath
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,7 +150,7 @@ class LocalIpam:
         ipam = request.conf.ipam
         dns = Dns()
         if ipam.resolv_conf:
-            dns = read_resolv_conf(self._root / ipam.resolv_conf.lstrip("/"))
+            dns = read_resolv_conf(_below(self._root, ipam.resolv_conf))
         return Result(
             ips=tuple(
                 IPConfig(
@@ -168,7 +169,14 @@ def data_dir(request: Request, root: Path) -> Path:
     configured = request.conf.ipam.data_dir or DEFAULT_DATA_DIR
     if not configured.startswith("/"):
         raise InvalidConfiguration(f"ipam.dataDir {configured!r} is no absolute path")
-    return root / configured.lstrip("/")
+    return _below(root, configured)
+
+
+def _below(root: Path, path: str) -> Path:
+    """A path as its owner sees it, whose root directory may be another than ours: no ``..`` leads
+    out of it.
+    """
+    return root / normpath(f"/{path}").lstrip("/")
 
 
 def range_sets(request: Request) -> tuple[RangeSet, ...]:

@@ -7,11 +7,14 @@ from pathlib import Path
 from cni_plugin.errors import InputOutputFailure
 from cni_plugin.result import Dns
 
+_LONGEST = 1 << 20
+
 
 def read_resolv_conf(path: Path) -> Dns:
     """The name servers, domain, search list and options of a file."""
     try:
-        return parse_resolv_conf(path.read_text(errors="replace"))
+        with path.open(errors="replace") as file:
+            return parse_resolv_conf(file.read(_LONGEST))
     except OSError as err:
         raise InputOutputFailure(f"ipam.resolvConf cannot be read: {err}") from err
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ def requests(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[bytes, byte
         "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_NETNS": str(POD),
         "CNI_ARGS": "IgnoreUnknown=1;IP=10.1.0.7;MAC=02:00:00:00:00:01",
     }  # fmt: skip
-    asked += [(given, json.dumps(node.conf(**more)).encode()) for more in EXTRAS]
+    away = {"ipam": node.ipam("10.1.0.0/24", dataDir="/../../../../../../outside/../x")}
+    asked += [(given, json.dumps(node.conf(**more)).encode()) for more in (*EXTRAS, away)]
     texts = ("\0".join(f"{name}={value}" for name, value in env.items()) for env, _ in asked)
     return [(text.encode(), stdin) for text, (_, stdin) in zip(texts, asked, strict=True)]
 
@@ -116,6 +118,7 @@ def as_frame(environment: bytes, stdin: bytes) -> bytes:
 KINDS = [("request", as_request), ("socket", as_frame), *([("kernel", as_request)] if LONG else [])]
 
 
+@pytest.mark.skipif(not find_spec("atheris"), reason="atheris has no wheel for this machine")
 @pytest.mark.parametrize(("kind", "packed"), KINDS)
 @pytest.mark.timeout(300 + 2 * LONG)
 def test_nothing_hostile_comes_through(
