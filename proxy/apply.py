@@ -9,6 +9,7 @@ from proxy.counters.counting import Counting
 from proxy.metrics import Metrics
 from proxy.model import NodeView
 from proxy.nft_events import NftEvents, Touch
+from proxy.record import Record
 from proxy.settings import Settings
 from proxy.state import Desired
 
@@ -30,7 +31,7 @@ class Kernel:
         self._mode = mode
         self._backend = backend
         self._settings = settings
-        self._cleaner = Cleaner(settings)
+        self._cleaner = Cleaner(settings, Record())
         self._metrics = metrics
         self._counting = counting
         self._alone = False  # whether no other backend's rules are left

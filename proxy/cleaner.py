@@ -2,8 +2,9 @@
 
 import logging
 
-from proxy.conntrack import packed, suspects
+from proxy.conntrack import moves, packed, served, suspects
 from proxy.flows import end, flows, local_addresses
+from proxy.record import Record
 from proxy.settings import Settings
 from proxy.state import Desired
 
@@ -13,8 +14,10 @@ log = logging.getLogger("podwire.proxy.conntrack")
 class Cleaner:
     """Remembers the state up to which flows were looked at. Called from one thread at a time."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, record: Record) -> None:
         self._settings = settings
+        self._record = record
+        self._recorded = record.read()
         self._before = Desired()
         self._failing = False
 
@@ -37,11 +40,17 @@ class Cleaner:
     def _clean(self, want: Desired) -> int:
         count = 0
         here: frozenset[bytes] | None = None
-        for (family, protocol), looked_at in suspects(self._before, want, self._settings).items():
+        same = bool(self._before) and not moves(self._before, want, self._settings)
+        now = self._recorded if same else served(want, self._settings)
+        suspected = suspects(self._before, want, self._settings, self._recorded - now)
+        for (family, protocol), looked_at in suspected.items():
             here = packed(local_addresses()) if here is None else here
             stale = looked_at.stale(flows(family, protocol), here)
             end(family, stale)
             count += len(stale)
         if count:
             log.info("ended %d flows to endpoints that no longer serve them", count)
+        if now != self._recorded:
+            self._record.write(now)
+            self._recorded = now
         return count

@@ -20,6 +20,7 @@ from proxy.counters.top import top
 from proxy.ebpf.options import ALGORITHMS
 from proxy.errors import BadFlag, ProxyError
 from proxy.file import read
+from proxy.record import Record
 from proxy.service import serve
 from proxy.state import Desired
 
@@ -135,10 +136,11 @@ main.add_command(top)
 
 
 def cleanup(config: Config) -> None:
-    """Remove what every backend wrote, and the counters."""
+    """Remove what every backend wrote, the counters, and what is remembered."""
     Counting(config.settings, Detail.OFF).apply(Desired())
     for mode in BACKENDS:
         open_backend(mode, config.settings, config.backend_options).remove()
+    Record().remove()
 
 
 async def run(config: Config) -> None:

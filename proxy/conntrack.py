@@ -54,25 +54,55 @@ class Suspects:
         return allowed is not None and flow.answering not in allowed
 
 
+Allowed = tuple[Frontend, frozenset[Peer]]  # who may answer for a frontend
+
+
 def suspects(
-    before: Desired, after: Desired, settings: Settings
+    before: Desired, after: Desired, settings: Settings, orphans: Iterable[Frontend] = ()
 ) -> Mapping[tuple[Family, Protocol], Suspects]:
-    """What the step from ``before`` to ``after`` can have made stale. From nothing: anything."""
+    """What the step from ``before`` to ``after`` can have made stale. From nothing: anything.
+
+    ``orphans`` are frontends that only an earlier run served.
+    """
     peers: dict[tuple[Family, Protocol], dict[Peer, frozenset[Peer]]] = {}
     ports: dict[tuple[Family, Protocol], dict[int, frozenset[Peer]]] = {}
+    for frontend, allowed in (*map(_orphaned, orphans), *_lost(before, after, settings)):
+        sort = (frontend.family, frontend.protocol)
+        if frontend.address is None:
+            ports.setdefault(sort, {})[frontend.port] = allowed
+        else:
+            peers.setdefault(sort, {})[Peer(frontend.address.packed, frontend.port)] = allowed
+    sorts = peers.keys() | ports.keys()
+    return {sort: Suspects(peers.get(sort, {}), ports.get(sort, {})) for sort in sorts}
+
+
+def served(state: Desired, settings: Settings) -> frozenset[Frontend]:
+    """Every frontend with a protocol that is watched."""
+    return frozenset(one for portals in state.values() for one in _table(portals, settings))
+
+
+def moves(before: Desired, after: Desired, settings: Settings) -> bool:
+    """Whether there are other such frontends than before: most changes are of endpoints alone."""
+    return any(
+        _table(before.get(key, ()), settings).keys() != _table(after.get(key, ()), settings).keys()
+        for key in _changed(before, after)
+    )
+
+
+def _lost(before: Desired, after: Desired, settings: Settings) -> Iterator[Allowed]:
+    """The frontends whose flows may have lost their endpoint, or been given their first."""
     for key in _changed(before, after):
         old, new = (_table(state.get(key, ()), settings) for state in (before, after))
         for frontend in old.keys() | new.keys():
-            if not _loses(old.get(frontend), new.get(frontend)):
-                continue
-            allowed, sort = _peers(new.get(frontend)), (frontend.family, frontend.protocol)
-            if frontend.address is None:
-                ports.setdefault(sort, {})[frontend.port] = allowed
-            else:
-                called = Peer(frontend.address.packed, frontend.port)
-                peers.setdefault(sort, {})[called] = allowed
-    sorts = peers.keys() | ports.keys()
-    return {sort: Suspects(peers.get(sort, {}), ports.get(sort, {})) for sort in sorts}
+            if _loses(old.get(frontend), new.get(frontend)):
+                yield frontend, _peers(new.get(frontend))
+
+
+def _orphaned(frontend: Frontend) -> Allowed:
+    """What goes to such an address itself, not to an endpoint, is none of our business any more."""
+    if frontend.address is None:
+        return frontend, frozenset()
+    return frontend, frozenset({Peer(frontend.address.packed, frontend.port)})
 
 
 def packed(addresses: Iterable[Address]) -> frozenset[bytes]:

@@ -292,6 +292,24 @@ def test_a_udp_client_follows_the_endpoints(web: World, address: str) -> None:
     web.api.call(fake_api.remove, exposed, *slices(name="udp"))
 
 
+def test_a_udp_flow_ends_though_its_service_went_while_no_proxy_ran(web: World) -> None:
+    gone = service("udp", ("10.96.0.53", "fd00:10:96::53"))
+    web.put(gone, *slices("a", name="udp"))
+    client, other = web.lab.client("outside"), web.lab.client("node")
+    for asking in (client, other):
+        deadline = time.monotonic() + 10
+        while asking.call(ask_from_one_port, "10.96.0.53", 53) != "A":
+            assert time.monotonic() < deadline
+    web.end(signal.SIGKILL)
+    web.api.call(fake_api.remove, gone, *slices(name="udp"))
+    assert client.call(ask_from_one_port, "10.96.0.53", 53) == "A"
+    web.run()
+    for asking in (client, other):
+        deadline = time.monotonic() + 10
+        while asking.call(ask_from_one_port, "10.96.0.53", 53) == "A":
+            assert time.monotonic() < deadline, "the flow goes on"
+
+
 def test_a_client_sticks_to_its_endpoint(web: World) -> None:
     config = {"clientIP": {"timeoutSeconds": 100}}
     web.put(service(sessionAffinity="ClientIP", sessionAffinityConfig=config))

@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 
-from proxy.conntrack import Flow, Peer, Suspects, packed, suspects
-from proxy.desired import portals
+from proxy.conntrack import Flow, Peer, Suspects, moves, packed, served, suspects
+from proxy.desired import Frontend, portals
 from proxy.model import Endpoint, Family, Port, Protocol, Service, Target
+from proxy.record import Record
 from proxy.settings import Settings
 from proxy.state import Desired
 from proxy.tracker import Tracker
@@ -73,6 +76,46 @@ TO_NOBODY = {"cluster to nobody", "node port to nobody"}
 )
 def test_flows_that_nobody_answers(before, after, expected):
     assert stale(before, after) == expected
+
+
+def test_a_service_that_went_while_nobody_looked():
+    orphans = served(state(POD), SETTINGS)
+    found = suspects(Desired(), Desired(), SETTINGS, orphans)[UDP]
+    gone = {name for name, one in FLOWS.items() if found.stale([one], packed([HOST]))}
+    assert gone == TO_POD | {"cluster to other", "node port to nobody"}
+
+
+def test_a_service_that_is_still_there_keeps_its_flows():
+    orphans = served(state(POD), SETTINGS) - served(state(OTHER), SETTINGS)
+    assert not orphans
+    assert not moves(state(POD), state(OTHER), SETTINGS)
+    assert moves(state(POD), Desired(), SETTINGS)
+
+
+@few
+@given(histories)
+def test_a_record_is_read_as_it_was_written(history):
+    made = Tracker(NODE, tuple(Family))
+    replay(made, history)
+    found = served(made.desired(), SETTINGS)
+    with TemporaryDirectory() as folder:
+        record = Record(Path(folder) / "proxy")
+        assert record.read() == frozenset()
+        record.write(found)
+        assert Record(Path(folder) / "proxy").read() == found
+        record.remove()
+        record.remove()
+        assert record.read() == frozenset()
+
+
+def test_a_record_that_was_tampered_with_says_what_it_can(tmp_path):
+    record = Record(tmp_path)
+    (path,) = (record.write(()), *tmp_path.iterdir())[1:]
+    path.write_text("4 UDP 10.96.0.10 53\n\n4 UDP x 53\n9 UDP * 1\n4 ICMP * 1\n6 SCTP * 30000\n")
+    assert record.read() == {
+        Frontend(Family.V4, VIP, 53, Protocol.UDP),
+        Frontend(Family.V6, None, 30000, Protocol.SCTP),
+    }
 
 
 def test_only_the_frontend_that_goes():
