@@ -9,7 +9,7 @@ from proxy.backend import open_backend as open_other
 from proxy.claims import Claims, Step
 from proxy.ebpf.hooks import Hooks, remove_hooks
 from proxy.ebpf.options import Options, from_flags
-from proxy.ebpf.packets import Packets, remove_filters
+from proxy.ebpf.packets import Packets, remove_inlets
 from proxy.ebpf.table import Table
 from proxy.errors import KernelRefused
 from proxy.memory import give_back
@@ -61,14 +61,18 @@ class EbpfBackend:
         everything = (Step(one, None, claim) for one, claim in self._claims.winners())
         places = (one for one in node.addresses if self._settings.is_node_port_address(one))
         hooks.load(self._table.advance(everything), places)
-        old, self._packets = self._packets, None
-        if old is not None:
-            old.close()
+        self._load_packets(hooks)
+        give_back()
+
+    def _load_packets(self, hooks: Hooks) -> None:
+        if self._packets is not None:
+            self._packets.close()
+        self._packets = None
         try:
             self._packets = Packets(self._settings, hooks.library, hooks.maps)
         except KernelRefused as err:  # before Linux 6.1, nftables' rules are all there is
             log.warning("packets are balanced by nftables alone: %s", err)
-        give_back()
+            remove_inlets()  # what an earlier one left would know nothing of what changes now
 
     @property
     def is_blind(self) -> bool:
@@ -97,7 +101,7 @@ class EbpfBackend:
         """Detach and remove programs and maps. The rules are nftables' own, which removes them."""
         if not keep_own:
             with _translated():
-                remove_filters()
+                remove_inlets()
             remove_hooks()
 
 

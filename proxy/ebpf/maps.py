@@ -33,7 +33,7 @@ class Maps:
         ):
             fresh.resize(name, max(_LEAST, len(entries) * _SPARE))
         for name in _MEMORIES:
-            fresh.share(name, MAPS / f"{name}-{_LAYOUT}")
+            fresh.share(name, MAPS / _memory(name))
 
     def open(self, loaded: Object, library: Library) -> None:
         """Write to the maps of a loaded object from now on."""
@@ -68,6 +68,16 @@ class Maps:
         maps["ranges"].delete(change.gone_ranges)
 
     def pin(self) -> None:
-        """Show the tables in the BPF file system, where the memories are by themselves."""
+        """Show the tables in the BPF file system, where the memories are by themselves; and nothing
+        that an earlier release left.
+        """
         for name in _TABLES:
             self._maps[name].pin(MAPS / name)
+        ours = {*_TABLES, *(_memory(name) for name in _MEMORIES)}
+        for path in MAPS.iterdir():
+            if path.name not in ours:
+                path.unlink()
+
+
+def _memory(name: str) -> str:
+    return f"{name}-{_LAYOUT}"

@@ -81,9 +81,13 @@ class Packets:
         return flags
 
 
-def remove_filters() -> None:
-    """Remove what no pin holds, if there has been anything of ours."""
+def remove_inlets() -> None:
+    """Take the program from every link, if there has been anything of ours; raises KernelRefused,
+    OSError.
+    """
     if PINS.exists():
         library = Library()
+        for path in INLETS.glob("*"):
+            path.unlink()
         for link in inlets():
             detach_filter(library, link.number)

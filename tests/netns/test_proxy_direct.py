@@ -13,7 +13,6 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from proxy.backend import open_backend
-from proxy.ebpf.group import INLETS
 from proxy.ebpf.options import Options
 from proxy.model import Endpoint, Family, NodeView, Port, Protocol, Service, Slice, Target
 from proxy.state import Desired
@@ -43,6 +42,7 @@ SERVICE = Service(
     load_balancer_ips=tuple(map(ip_address, BALANCER)),
 )
 _kept: list = []  # in a node's worker
+_apart: list = []  # the same: whether its pins are its own
 
 
 def world(names: str, node: NodeView, service: Service = SERVICE, hints: str = "") -> Desired:
@@ -67,6 +67,9 @@ def world(names: str, node: NodeView, service: Service = SERVICE, hints: str = "
 
 def keep_pins_apart() -> None:
     """In a node: a mount namespace with a BPF file system of its own, as every node has."""
+    if _apart:
+        return
+    _apart.append(True)
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.unshare(0x20000) == 0  # CLONE_NEWNS
     assert libc.mount(b"none", b"/", None, (1 << 18) | (1 << 14), None) == 0  # private, recursive
@@ -76,8 +79,7 @@ def keep_pins_apart() -> None:
 def apply(root: str, names: str, node: NodeView, service: Service, hints: str) -> None:
     """In a node: serve the Service, with direct server return."""
     if not _kept:
-        if not INLETS.exists():
-            keep_pins_apart()
+        keep_pins_apart()
         options = {"cgroup-root": root, "ebpf-algorithm": "maglev", "ebpf-direct-return": ""}
         _kept.append(open_backend("ebpf", DEFAULT, options))
     _kept[0].apply(world(names, node, service, hints), node)

@@ -14,7 +14,9 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
+from proxy.ebpf.hooks import remove_hooks
 from proxy.ebpf.options import Options
+from proxy.ebpf.packets import remove_inlets
 from proxy.model import Endpoint, Family, NodeView, Port, Protocol, Service, Slice, Target
 from proxy.state import Desired
 from proxy.tracker import Tracker
@@ -47,7 +49,8 @@ def service(name: str, number: int, **more) -> Service:
     )
 
 
-WEB, STICKY, RANGED, EMPTY, LOCAL = range(5)
+WEB, STICKY, RANGED, EMPTY, LOCAL, FOREIGN = range(6)
+OUTSIDE, OUTSIDE6 = "192.168.0.50", "fd00:1::50"  # endpoints that are no pods
 
 
 def world() -> Desired:
@@ -61,11 +64,15 @@ def world() -> Desired:
             service("ranged", RANGED, sources=ranges),
             service("empty", EMPTY),
             service("local", LOCAL, external_local=True),
+            service("foreign", FOREIGN),
         )
     ):
         tracker.set_service(one.key, one)
         for prefix in ("10.244.1.", "fd00:10:244:1::") if number != EMPTY else ():
-            ends = tuple(Endpoint(Target(ip_address(f"{prefix}{n}"), 8080), True) for n in (2, 3))
+            hosts = [f"{prefix}{n}" for n in (2, 3)]
+            if number == FOREIGN:
+                hosts = [OUTSIDE6 if ":" in prefix else OUTSIDE]
+            ends = tuple(Endpoint(Target(ip_address(host), 8080), True) for host in hosts)
             by_port = {(proto.lower(), proto): ends for proto in Protocol}
             tracker.set_slice(("ns", f"{number}-{prefix}"), Slice(one.key, by_port))
     return tracker.desired()
@@ -114,6 +121,8 @@ def node(spaces: Callable[[str], Space]) -> Iterator[Node]:
     with group("feed") as root:
         made = Node(spaces("node"), root)
         yield made
+        made.worker.call(remove_inlets)
+        made.worker.call(remove_hooks)
         made.worker.stop()
 
 
@@ -150,6 +159,9 @@ SERVED = [
     (CLIENT, after(BALANCER, RANGED), 80, OURS),
     (POD, after(BALANCER, RANGED), 80, OURS),
     (POD, after(VIP, STICKY), 80, POD),
+    (CLIENT, after(BALANCER, FOREIGN), 80, "192.168.0.1"),
+    (POD, after(BALANCER, FOREIGN), 80, "192.168.0.1"),
+    (CLIENT6, after(VIP6, FOREIGN), 80, "fd00:1::1"),
 ]
 
 
@@ -158,7 +170,7 @@ SERVED = [
 def test_a_first_packet_enters_its_flow(node: Node, kind, source, whom, port, seen) -> None:
     (flow,) = node.flows(ip(source, whom) / kind(port))
     assert flow == Flow(source, flow.source_port, whom, port, flow.answering, 8080, seen)
-    assert flow.answering in ENDS
+    assert flow.answering in {*ENDS, OUTSIDE, OUTSIDE6}
 
 
 def test_every_endpoint_gets_its_share(node: Node) -> None:
@@ -221,6 +233,8 @@ LEFT = {
     "a NodePort at loopback": lambda: ip(CLIENT, "127.0.0.1") / syn(30000),
     "nobody serves it": lambda: ip(POD, after(VIP, EMPTY)) / syn(),
     "a source that is not admitted": lambda: ip("192.168.0.77", after(BALANCER, RANGED)) / syn(),
+    "a pod's call that the network may masquerade": lambda: ip(POD, after(VIP, FOREIGN)) / syn(),
+    "IPv4 in IPv6's clothes": lambda: ip(f"::ffff:{POD}", f"::ffff:{VIP}") / syn(),
     "an answer": lambda: ip(POD, VIP) / syn(flags="SA"),
     "a reset": lambda: ip(POD, VIP) / syn(flags="R"),
     "the middle of a connection": lambda: ip(POD, VIP) / syn(flags="PA") / b"data",

@@ -40,7 +40,7 @@ static __always_inline bool read_ipv4(struct __sk_buff *skb, struct packet *pack
 	return true;
 }
 
-/* A packet with extension headers is nftables' to judge. */
+/* A packet with extension headers is nftables' to judge. No IPv6 packet is IPv4's. */
 static __always_inline bool read_ipv6(struct __sk_buff *skb, struct packet *packet)
 {
 	struct ipv6hdr ip;
@@ -51,7 +51,7 @@ static __always_inline bool read_ipv6(struct __sk_buff *skb, struct packet *pack
 	__builtin_memcpy(&packet->whom.address, &ip.daddr, sizeof(struct address));
 	packet->whom.protocol = ip.nexthdr;
 	packet->transport = sizeof(ip);
-	return true;
+	return !is_ipv4(&packet->client.address) && !is_ipv4(&packet->whom.address);
 }
 
 static __always_inline bool read_tcp(struct __sk_buff *skb, struct packet *packet)

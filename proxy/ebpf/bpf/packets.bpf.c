@@ -19,15 +19,35 @@ enum link { PODS4 = 1, PODS6 = 2, BRIDGED = 4, ETHERNET = 8 };
 
 TABLE(inlets, 4096, __u32, __u8); /* by number of the link */
 
+static __always_inline bool is_in_range(const struct address *address, const struct settings *set)
+{
+	int family = is_ipv4(address) ? 0 : 1;
+
+	return set->tells_pods & 1 << family && is_within(address, &set->pods[family & 1]);
+}
+
 static __always_inline bool is_pod(const struct packet *packet, const struct settings *set,
 				   __u8 inlet)
 {
-	int family = is_ipv4(&packet->whom.address) ? 0 : 1;
-	__u8 bit = 1 << family;
+	__u8 bit = is_ipv4(&packet->whom.address) ? PODS4 : PODS6;
 
 	if (set->by_interface & bit)
 		return inlet & bit;
-	return set->tells_pods & bit && is_within(&packet->client.address, &set->pods[family & 1]);
+	return is_in_range(&packet->client.address, set);
+}
+
+/* Whether other rules may want to masquerade the way from a client to an endpoint: as a network's
+ * do, for pods that call somebody outside. They could not any more, once the flow is entered.
+ */
+static __always_inline bool is_others_to_masquerade(const struct packet *packet,
+						    const struct target *end,
+						    const struct settings *set)
+{
+	__u8 bit = is_ipv4(&packet->whom.address) ? PODS4 : PODS6;
+
+	if (!(set->tells_pods & bit))
+		return true;
+	return is_in_range(&packet->client.address, set) && !is_in_range(&end->address, set);
 }
 
 static __always_inline bool masquerades(const struct forward *forward, bool from_pod)
@@ -54,9 +74,12 @@ static __always_inline void balance(struct __sk_buff *skb, const struct packet *
 	if (!found)
 		return; /* the pool has just been replaced */
 	end = *found;
-	if (masquerades(forward, from_pod) || is_same(&end.address, &source))
+	if (masquerades(forward, from_pod) || is_same(&end.address, &source)) {
 		if (!find_source(skb, packet, &end, &ours))
 			return;
+	} else if (is_others_to_masquerade(packet, &end, set)) {
+		return;
+	}
 	begin(skb, packet, forward, &end, &ours);
 }
 

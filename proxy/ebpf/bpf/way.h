@@ -43,5 +43,5 @@ static __always_inline bool find_source(struct __sk_buff *skb, const struct pack
 		*source = (struct address){{0, 0, bpf_htonl(0xffff), way.ipv4_src}};
 	else
 		__builtin_memcpy(source, way.ipv6_src, sizeof(*source));
-	return true;
+	return !is_unset(source);
 }
