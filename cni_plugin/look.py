@@ -5,6 +5,7 @@ from __future__ import annotations
 from cni_plugin import names, vlans
 from cni_plugin.check import Found, FoundVlans
 from cni_plugin.config import NetConf
+from cni_plugin.plan.mtu import outside_mtu
 from cni_plugin.plan.others import LOOPBACK
 from cni_plugin.plan.vlan import gateway_link, wants_vlans
 from cni_plugin.plan.wiring import Plan
@@ -30,13 +31,19 @@ def before_add(request: Request, host: Space, pod: Space, boot_id: str) -> Seen:
         filters_vlans=wants_vlans(conf) and vlans.filters(host.socket, conf.bridge),
         host_taken=host.link(names.host_ifname(*request.attachment)) is not None,
         pod_taken=inside is not None,
-        uplink_mtu=0 if bridge or conf.mtu or conf.wiring == "chained" else host.uplink_mtu(),
+        outside_mtu=_outside_mtu(conf, host, bridge),
         boot_id=boot_id,
         pod_has_ipv6=conf.wiring == "loopback" and _has_ipv6(pod),
         peer=peer.name if peer else "",
         peer_bridge=_bridge_of(host, peer),
         peer_mtu=peer.mtu if peer else 0,
     )
+
+
+def _outside_mtu(conf: NetConf, host: Space, bridge: Link | None) -> int:
+    if bridge or conf.mtu or conf.wiring not in {"bridge", "ptp"}:
+        return 0  # it is known already; all links and routes are much to ask for
+    return outside_mtu(host.links(), host.routes())
 
 
 def _has_ipv6(pod: Space) -> bool:

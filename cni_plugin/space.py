@@ -66,11 +66,6 @@ class Space:
             if (made := _route(item)) is not None
         )
 
-    def uplink_mtu(self) -> int:
-        """The MTU of the link that the default route goes through; 0 without one."""
-        ways = {route.link for route in self.routes() if not route.dst.prefixlen}
-        return min((link.mtu for link in self.links() if link.index in ways), default=0)
-
     def remove_link(self, name: str) -> bool:
         """Remove a link; whether it was there."""
         try:

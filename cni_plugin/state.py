@@ -63,7 +63,7 @@ class Seen:
     gateway_addresses: tuple[Cidr, ...]
     host_taken: bool
     pod_taken: bool
-    uplink_mtu: int
+    outside_mtu: int
     boot_id: str
     pod_has_ipv6: bool = True
     peer: str = ""

@@ -69,8 +69,8 @@ def plan_bridge(request: Request, lease: Result, seen: Seen) -> Plan:
 
 
 def _mtu(conf: NetConf, seen: Seen) -> int:
-    """The configured MTU, or the bridge's, or that of the host's way out."""
-    return conf.mtu or (seen.bridge.mtu if seen.bridge else 0) or seen.uplink_mtu or DEFAULT_MTU
+    """The configured MTU, or the bridge's, or that of the host's ways out."""
+    return conf.mtu or (seen.bridge.mtu if seen.bridge else 0) or seen.outside_mtu or DEFAULT_MTU
 
 
 def gateway_addresses(lease: Result, conf: NetConf) -> tuple[Cidr, ...]:

@@ -32,7 +32,7 @@ def plan_ptp(request: Request, lease: Result, seen: Seen) -> Plan:
     """Make the pair, its ends' addresses, and the routes of both sides."""
     lease = with_gateways(lease, request.conf)
     host, host_mac = names.host_ifname(*request.attachment), names.host_mac(*request.attachment)
-    mac, mtu = pod_mac(request, lease), request.conf.mtu or seen.uplink_mtu or DEFAULT_MTU
+    mac, mtu = pod_mac(request, lease), request.conf.mtu or seen.outside_mtu or DEFAULT_MTU
     steps = (
         ops.CreateVeth(host, host_mac, request.ifname, mac, mtu),
         ops.SetLink(Side.HOST, host, alias=names.host_alias(*request.attachment)),

@@ -254,3 +254,27 @@ def test_files_are_those_of_host_local(node, pod):
     assert (node.data / "net" / "last_reserved_ip.0").read_text() == address
     node.delete(one)
     assert node.reservations() == {}
+
+
+@pytest.mark.parametrize("mode", ["bridge", "ptp"])
+def test_big_packets_pass_the_tunnel_to_other_nodes(node, pod, spaces, mode):
+    """Without ``mtu`` a Pod sends what fits into the node's VXLAN, though the uplink takes more."""
+    one, uplink = pod(), f"up{mode}"
+    other = spaces("other")
+    node.space.veth(uplink, other, "eth0")
+    for space, name, last in ((node.space, uplink, 1), (other, "eth0", 2)):
+        space.ip("address", "add", f"192.0.2.{last}/24", "dev", name)
+        space.ip("link", "add", "tunnel", "mtu", "1450", "type", "vxlan", "id", "7", "dstport",
+                 "4789", "local", f"192.0.2.{last}", "remote", f"192.0.2.{3 - last}")  # fmt: skip
+        space.ip("address", "add", f"198.51.100.{last}/24", "dev", "tunnel")
+        space.ip("link", "set", "tunnel", "up")
+    node.space.ip("route", "add", "default", "via", "192.0.2.2")
+    other.ip("route", "add", "10.19.0.0/24", "via", "198.51.100.1")
+    conf = node.conf(mode=mode, bridge="tunnelled", ipam=node.ipam("10.19.0.0/24"))
+    result = node.add(one, conf)
+    assert one.link()["mtu"] == result["interfaces"][-1]["mtu"] == 1450
+    # whole, and with "do not fragment": 28 bytes are IPv4's and ICMP's
+    assert one.reaches("198.51.100.2", "-Mdo", "-s1422")
+    node.delete(one, conf)
+    for link in ("tunnel", uplink, "tunnelled"):
+        node.space.run("ip", "link", "del", link, check=False)

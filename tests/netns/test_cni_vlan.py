@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.cni_plugin.runner import REFERENCE, Json, Node, Pod
+from tests.netns.cni_world import ask, listening, mapped
 from tests.netns.conftest import Space
-from tests.netns.test_cni_extras import ask, listening, mapped
 from tests.netns.test_cni_kill import execute, heal
 
 Spaces = Callable[[str], Space]
