@@ -9,7 +9,7 @@ The states, and what leads from one to the next:
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, cast
 
 from typing_extensions import TypeVar
@@ -134,8 +134,13 @@ class Informer(Generic[M, Kept]):
             field_selector=self._fields,
             limit=self._page_size,
         )
-        self._page_size = 0  # for the next try, if the server forgets a version between two pages
-        changes = self._cache.replace(joined([self._kept_page(page) async for page in pages]))
+        try:
+            listing = joined([self._kept_page(page) async for page in pages])
+        except ApiError as err:
+            if err.expired:  # between two pages: all in one, then
+                self._page_size = 0
+            raise
+        changes = self._cache.replace(listing)
         self._listed, self._page_size = True, _PAGE
         self._publish(changes)
         self.synced.set()
@@ -159,22 +164,24 @@ class Informer(Generic[M, Kept]):
     def _kept_page(self, page: Listing[M]) -> Listing[Kept]:
         for problem in page.unreadable:
             logger.error("list %s: left out: %s", self.kind.plural, problem)
-        kept = (one for item in page.items for one in self._kept(item))
-        return Listing(tuple(kept), page.resource_version)
+        kept = (self._kept(item) for item in page.items)
+        return Listing(tuple(one for one in kept if one is not None), page.resource_version)
 
     def _kept_event(self, event: Event[M]) -> Event[Kept]:
         if not isinstance(event, Change):
             return event
-        for one in self._kept(event.object):
-            return Change(event.verb, one)
-        return Unreadable(event.object.resource_version, "left out")
+        kept = self._kept(event.object)
+        if kept is None:
+            return Unreadable(event.object.resource_version, "left out")
+        return Change(event.verb, kept)
 
-    def _kept(self, item: M) -> Iterator[Kept]:
-        """What to keep of an object: one, or none."""
+    def _kept(self, item: M) -> Kept | None:
+        """What to keep of an object, if that can be told."""
         try:
-            yield self._keep(item)
+            return self._keep(item)
         except Exception:  # a defect that one object brings out must not blind us to the others
             logger.exception("%s %s: left out", self.kind.name, "/".join(filter(None, item.key)))
+            return None
 
     def _publish(self, changes: list[Difference[Kept]]) -> None:
         for change in changes:
