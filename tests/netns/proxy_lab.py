@@ -26,8 +26,7 @@ class ProxyLab:
     """The cluster; `workers` are by the names of the picture."""
 
     def __init__(self, make: Callable[[str], Space]) -> None:
-        # Without it pods of one bridge answer each other past the node's rules. Where it is built in
-        # or loaded, there is nothing to do.
+        # Without it pods of one bridge answer each other past the node's rules.
         subprocess.run(["modprobe", "--quiet", "br_netfilter"], check=False)
         names = ("switch", "node", "other", "outside", "a", "b", "p", "c", "d")
         self.spaces = {name: make(name) for name in names}
