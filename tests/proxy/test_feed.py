@@ -1,7 +1,8 @@
 """Whatever a watch sends, however often and in whatever order, the proxy ends in the same state."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from unittest.mock import patch
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.api import kinds
+from control.api.base import Model
 from control.api.kinds import Kind
 from control.api.meta import Status
 from control.client.backoff import Backoff
@@ -40,6 +42,9 @@ def endpoints(name: str, turn: int) -> dict:
         "ports": [{"name": "http", "port": 8080}],
         "endpoints": [{"addresses": [f"10.244.0.{1 + one}"]} for one in range(turn % 5)],
     }
+
+
+MAKERS = {"service": service, "endpoints": endpoints}
 
 
 @dataclass
@@ -162,7 +167,31 @@ def test_bad_days_of_a_watch_do_not_show(services, slices, chunk):
     assert asyncio.run(followed(services, slices, chunk)).desired() == final.desired()
 
 
-async def followed(services: Collection, slices: Collection, chunk: int) -> Tracker:
+def test_no_api_object_is_held():
+    """What Services cost in memory is what the proxy needs of them."""
+    made = {name: [("ADDED", make(name, 4)) for name in "abc"] for name, make in MAKERS.items()}
+    for events in made.values():
+        for version, (_, wire) in enumerate(events, 1):
+            wire["metadata"] |= {"uid": str(version), "resourceVersion": str(version)}
+    services, slices = (
+        Collection(make, made[name], [(3, [0, 2], "closed")], listed=1)
+        for name, make in MAKERS.items()
+    )
+    held = []
+
+    def count() -> None:
+        gc.collect()
+        held.append([one for one in gc.get_objects() if isinstance(one, Model)])
+
+    before = {id(one) for one in gc.get_objects() if isinstance(one, Model)}
+    tracker = asyncio.run(followed(services, slices, 100, count))
+    assert len(tracker.desired()) == 2
+    assert [one for one in held[0] if id(one) not in before] == []
+
+
+async def followed(
+    services: Collection, slices: Collection, chunk: int, then: Callable[[], None] = lambda: None
+) -> Tracker:
     """The tracker of a proxy once both watches have told all."""
     tracker = Tracker(NodeView("n1"), (Family.V4,))
     server = Server({kinds.SERVICE: services, kinds.ENDPOINT_SLICE: slices}, chunk)
@@ -171,4 +200,5 @@ async def followed(services: Collection, slices: Collection, chunk: int) -> Trac
         async with asyncio.timeout(20), following(server, feed, "n1", ""):
             for told in server.told.values():
                 await told.wait()
+            then()
     return tracker
