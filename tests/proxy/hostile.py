@@ -4,6 +4,9 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+from proxy.parse import BALANCE
+from proxy.weights import ANNOTATION as WEIGHTS
+
 EVIL = (
     "",
     " ",
@@ -44,7 +47,7 @@ def service(number: int, vip: str = "") -> dict[str, Any]:
             **_META,
             "name": f"s{number}",
             "labels": {"app": "web"},
-            "annotations": {"podwire.io/weights": "web-1=2", "podwire.io/balance": "random"},
+            "annotations": {WEIGHTS: "web-1=2,*=3", BALANCE: "random"},
             "finalizers": ["x/y"],
         },
         "spec": {
