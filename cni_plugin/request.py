@@ -67,7 +67,7 @@ class Request:
     @property
     def version(self) -> str:
         """The cniVersion that the answer is written in."""
-        return self.conf.cni_version
+        return self.conf.cni_version or OLDEST
 
     @property
     def attachment(self) -> tuple[str, str, str]:
@@ -81,15 +81,21 @@ def version_of(stdin: bytes) -> str:
         document = json.loads(stdin)
     except (ValueError, RecursionError):
         return OLDEST
-    version = document.get("cniVersion") if isinstance(document, dict) else None
-    return version if version in SUPPORTED else OLDEST
+    version = _version_in(document) if isinstance(document, dict) else None
+    return version if isinstance(version, str) and version in SUPPORTED else OLDEST
+
+
+def _version_in(document: Mapping[str, Any]) -> object:
+    """What the configuration will say: keys in any case, and the last one counts."""
+    said = [item for key, item in document.items() if key.casefold() == "cniversion"]
+    return next((item for item in reversed(said) if item is not None), None) or OLDEST
 
 
 def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
     """Environment and standard input as a request; raises CniError with the right code."""
     verb = _verb(environment)
     document = _document(stdin)
-    version = document.get("cniVersion") or OLDEST
+    version = _version_in(document)
     if not isinstance(version, str):
         raise DecodingFailure(f"cniVersion {version!r} is not a string")
     if verb is Verb.VERSION:  # runtimes send it with dummy variables
@@ -201,8 +207,9 @@ def _previous(verb: Verb, conf: NetConf) -> Result | None:
 
 
 def _previous_version(conf: NetConf) -> str:
-    version = (conf.prev_result or {}).get("cniVersion") or conf.cni_version
-    return version if version in SUPPORTED else conf.cni_version
+    own = conf.cni_version or OLDEST
+    version = (conf.prev_result or {}).get("cniVersion") or own
+    return version if version in SUPPORTED else own
 
 
 def _valid_attachments(document: Mapping[str, Any]) -> frozenset[tuple[str, str]]:

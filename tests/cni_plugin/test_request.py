@@ -164,3 +164,30 @@ def test_anything_is_a_request_or_an_error_with_a_code(conf, environment):
         json.dumps(err.document(SUPPORTED[-1]))
     else:
         assert "/" not in parsed.conf.name + parsed.container_id + parsed.ifname
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        ({"cniversion": "0.3.1"}, "0.3.1"),
+        ({"cniVersion": ""}, "0.1.0"),
+        ({"cniVersion": None}, "0.1.0"),
+        ({"cniVersion": "1.0.0", "CNIVersion": "0.4.0"}, "0.4.0"),
+        ({"cniVersiOn": "9.9.9"}, None),
+        ({"cniVersion": "1.0.0", "CNIVersion": "9.9.9"}, None),
+    ],
+)
+def test_the_version_that_is_checked_is_the_version_of_the_answer(versions, expected):
+    """Found by atheris: the check looked at one spelling, the answer at any."""
+    conf = {key: value for key, value in CONF.items() if key != "cniVersion"} | versions
+    if expected is None:
+        assert code(conf) == 1
+    else:
+        assert request(conf).version == expected
+
+
+@pytest.mark.parametrize("name", ["\udcff", "eth\ud800"])
+def test_a_name_that_is_no_text_is_refused(name):
+    """Found by atheris: no digest can be made of it, and no document can name it."""
+    assert code(CONF, IFNAME=name) == 4
+    assert code(CONF | {"bridge": name}) == 6
