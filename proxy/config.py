@@ -91,6 +91,7 @@ def _backend_options(flags: Mapping[str, Any]) -> Mapping[str, str]:
         "flavor": flags["iptables_flavor"],
         "cgroup-root": flags["cgroup_root"],
         "ebpf-algorithm": flags["ebpf_algorithm"],
+        "service-counters": flags["service_counters"],
     }
     return {**options, "ebpf-direct-return": ""} if flags["ebpf_direct_return"] else options
 

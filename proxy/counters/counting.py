@@ -149,7 +149,7 @@ class Counting:
                             if store.endswith("packets")
                             else before._replace(connections=packets)
                         )
-            found.update((number, Count(calls)) for number, calls in tallies().items())
+            found.update((number, Count(*tally)) for number, tally in tallies().items())
         except (OSError, KernelRefused) as err:
             # Not written yet, or removed by somebody, is no fault.
             if getattr(err, "errno", None) != errno.ENOENT:

@@ -30,6 +30,7 @@ PROGRAMS: Mapping[str, int] = {
     "connect6": 11,
     "sock_release": 34,
 }
+_SEEING: Mapping[str, int] = {"come_back": 0, "go_out": 1}  # where packets are counted
 _SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 
 
@@ -41,6 +42,7 @@ class Hooks:
     def __init__(self, settings: Settings, options: Options) -> None:
         self._settings = settings
         self._options = options
+        self._programs = {**PROGRAMS, **(_SEEING if options.counts_packets else {})}
         self.library = Library()
         self.maps = Maps()
 
@@ -62,19 +64,20 @@ class Hooks:
 
     def are_attached(self) -> bool:
         """Whether every link is where it was pinned."""
-        return all(any(LINKS.glob(f"*-{name}")) for name in PROGRAMS)
+        return all(any(LINKS.glob(f"*-{name}")) for name in self._programs)
 
     def _attach(self, loaded: Object, group: Path) -> None:
-        """Replace each program of this cgroup in one step; links to another cgroup go last."""
+        """Replace each program of this cgroup in one step; links that are not wanted go last."""
         inode = group.stat().st_ino
         directory = os.open(group, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            for name, kind in PROGRAMS.items():
+            for name, kind in self._programs.items():
                 self._link(loaded.program_fd(name), directory, kind, LINKS / f"{inode}-{name}")
         finally:
             os.close(directory)
+        wanted = {f"{inode}-{name}" for name in self._programs}
         for path in LINKS.iterdir():
-            if not path.name.startswith(f"{inode}-"):
+            if path.name not in wanted:
                 path.unlink()
 
     def _link(self, program: int, directory: int, kind: int, path: Path) -> None:

@@ -129,7 +129,8 @@ def pack_settings(settings: Settings, options: Options, node: int) -> bytes:
     tells = sum(1 << bit for bit, pods in enumerate(known.values()) if pods and pods.network)
     hidden = sum(1 << bit for bit, pods in enumerate(known.values()) if pods and not pods.network)
     loopback = settings.is_node_port_address(IPv4Address("127.0.0.1"))
-    head = struct.pack("=Q5B3x", node, loopback, tells, hidden, options.by_hash, options.direct)
+    choices = (options.by_hash, options.direct, options.counts_packets)
+    head = struct.pack("=Q6B2x", node, loopback, tells, hidden, *choices)
     ranges = (pods.network if pods else None for pods in known.values())
     return head + b"".join(_pack_range(network) for network in ranges)
 

@@ -9,8 +9,8 @@ from proxy.ebpf.table import Change
 from proxy.model import Address
 
 _TABLES = ("settings", "frontends", "endpoints", "seats", "members", "ranges", "places",
-           "tallies")  # fmt: skip
-_MEMORIES = ("callees", "choices", "sent_on", "clients", "opened", "loads")
+           "tallies", "traffics")  # fmt: skip
+_MEMORIES = ("callees", "choices", "sent_on", "clients", "parties", "opened", "loads")
 _LAYOUT = 2  # of the memories: a proxy with another one begins new ones
 _LEAST = 65536  # entries for which each table has room
 _SPARE = 4  # times what is there when it is made

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from proxy.counters.table import Detail
+
 ALGORITHMS = ("random", "maglev")
 
 
@@ -10,12 +12,13 @@ ALGORITHMS = ("random", "maglev")
 class Options:
     """``root`` is the cgroup of the node's processes. ``by_hash`` takes the endpoint of a packet by
     Maglev's hashing, instead of at random. ``direct``, which needs that, lets an endpoint's node
-    answer clients from outside by itself.
+    answer clients from outside by itself. ``counts_packets`` has sockets' packets counted.
     """
 
     root: str = ""
     by_hash: bool = False
     direct: bool = False
+    counts_packets: bool = False
 
 
 DEFAULTS = Options()
@@ -27,4 +30,5 @@ def from_flags(options: Mapping[str, str]) -> Options:
         root=options.get("cgroup-root", ""),
         by_hash=options.get("ebpf-algorithm") == "maglev",
         direct="ebpf-direct-return" in options,
+        counts_packets=options.get("service-counters") == Detail.PACKETS,
     )

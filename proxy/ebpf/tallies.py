@@ -1,15 +1,24 @@
-"""What the programs count: new connections to each Service's port."""
+"""What the programs count for each Service's port."""
 
 import os
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from proxy.desired import Portal
 from proxy.ebpf.group import MAPS
 from proxy.ebpf.libbpf import Library, Map, pinned
 from proxy.naming import number_of
 
-_MAP = "tallies"
-_SIZE = 8  # bytes of a key, and of a value
+_KEY = 8  # bytes
+
+
+class Tally(NamedTuple):
+    """Of a Service's port: new connections, and packets with their bytes, both ways."""
+
+    connections: int
+    packets: int
+    octets: int
 
 
 def number_of_portal(portal: Portal) -> int:
@@ -17,23 +26,29 @@ def number_of_portal(portal: Portal) -> int:
     return number_of(f"{portal.name}/{portal.protocol}")
 
 
-def tallies() -> Mapping[int, int]:
-    """New connections that programs sent on, or refused, by `number_of_portal`; nothing where there
-    are no programs. Raises KernelRefused.
+def tallies() -> Mapping[int, Tally]:
+    """What programs sent on, or refused, by `number_of_portal`; nothing where there are none.
+    Raises KernelRefused.
     """
-    if not (MAPS / _MAP).exists():
-        return {}
+    seen = dict(_entries("traffics", 2))
+    return {
+        portal: Tally(connections, *seen.get(portal, (0, 0)))
+        for portal, (connections,) in _entries("tallies", 1)
+    }
+
+
+def _entries(name: str, numbers: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """A pinned map's entries, each a key with so many numbers."""
+    if not (MAPS / name).exists():
+        return
     library = Library()
-    fd = pinned(library, MAPS / _MAP)
+    fd = pinned(library, MAPS / name)
     if fd is None:  # removed just now
-        return {}
-    table = Map(library, fd, _MAP)
+        return
+    table = Map(library, fd, name)
     os.close(fd)
     try:
-        return {_number(key): _number(value) for key, value in table.entries(_SIZE, _SIZE)}
+        for key, value in table.entries(_KEY, 8 * numbers):
+            yield int.from_bytes(key, "little"), struct.unpack(f"={numbers}Q", value)
     finally:
         table.close()
-
-
-def _number(packed: bytes) -> int:
-    return int.from_bytes(packed, "little")

@@ -26,7 +26,6 @@ from tests.netns.test_proxy_process import World, service, slices
 
 ROW = Row("default", frozenset(), ("A", "B", "C"), "cluster", {})
 _SOURCES = ("pod", "self", "node", "outside")
-_BY_RULES = [name for name in BACKENDS if not name.startswith("ebpf")]
 _numbers = numbers()  # of Services, so that no test meets the flows of another
 _kept: list[Counting] = []  # in the node's worker
 
@@ -71,10 +70,11 @@ def send(address: str, port: int, times: int) -> int:
         socks = [
             stack.enter_context(socket.socket(family, socket.SOCK_DGRAM)) for _ in range(times)
         ]
-        for one in socks:
+        for number, one in enumerate(socks):
             one.settimeout(5)
-            one.connect((address, port))
-            one.send(b"?")
+            if number % 2:
+                one.connect((address, port))
+            one.sendto(b"?", (address, port))
         return sum(len(one.recv(100)) for one in socks)
 
 
@@ -85,7 +85,8 @@ class Counted:
         self.lab, self.node = lab, lab.workers["node"]
         self.case, self.version, self.detail = Case(ROW, next(_numbers), version), version, detail
         self.octets = 0  # of datagrams, without headers
-        self.backend = BACKENDS[backend]
+        mode, options = BACKENDS[backend]
+        self.backend = mode, {**options, "service-counters": detail.value}
         self.serve(self.case)
 
     def serve(self, *cases: Case) -> None:
@@ -133,7 +134,7 @@ def test_connections(counted: Callable[..., Counted], backend: str, version: int
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("backend", [*_BY_RULES, "ebpf-packets"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_packets_and_bytes(counted: Callable[..., Counted], backend: str, version: int) -> None:
     """A datagram and its answer, from each source by each kind of address."""
     one = counted(backend, version, Detail.PACKETS)
@@ -146,6 +147,8 @@ def test_packets_and_bytes(counted: Callable[..., Counted], backend: str, versio
     assert one.of("TCP") == Count()
     one.ask("outside", TCP, 1)
     assert one.of("TCP").packets >= 7  # a handshake, an answer, and the end
+    one.ask("pod", TCP, 1)
+    assert one.of("TCP").packets >= 14
 
 
 @pytest.mark.parametrize("backend", ["iptables-nft", "nftables"])

@@ -34,7 +34,9 @@ WEB = Service(
 )
 
 
-def apply(root: str, names: str, service: Service, anew: bool = False) -> None:
+def apply(
+    root: str, names: str, service: Service, anew: bool = False, counters: str = "off"
+) -> None:
     """In the node: serve ``service`` by the pods ``names``."""
     tracker = Tracker(NODE, tuple(Family))
     tracker.set_service(KEY, service)
@@ -46,7 +48,9 @@ def apply(root: str, names: str, service: Service, anew: bool = False) -> None:
         by_port = {(proto.lower(), proto): endpoints for proto in Protocol}
         tracker.set_slice(("ns", f"web-{number}"), Slice(KEY, by_port))
     if anew or not _kept:
-        _kept[:] = [open_backend("ebpf", DEFAULT, {"cgroup-root": root})]
+        _kept[:] = [
+            open_backend("ebpf", DEFAULT, {"cgroup-root": root, "service-counters": counters})
+        ]
     _kept[0].apply(tracker.desired(), NODE)
 
 
@@ -229,6 +233,14 @@ def test_a_restart_keeps_what_sockets_know(world) -> None:
     assert pod.call(ask_unconnected, VIP, 80, False) == first
     assert {path.name for path in LINKS.iterdir()} == before
     assert len(before) == len(PROGRAMS)
+
+
+def test_packets_are_looked_at_only_while_they_are_counted(world) -> None:
+    lab, root = world
+    for counters, more in (("packets", 2), ("connections", 0), ("packets", 2), ("off", 0)):
+        lab.workers["node"].call(apply, root, "ab", WEB, True, counters)
+        assert len(list(LINKS.iterdir())) == len(PROGRAMS) + more
+        assert lab.client("pod").call(call, VIP)[0] in "AB"
 
 
 def detach(folder: Path) -> None:

@@ -88,6 +88,11 @@ struct talk {
 	__u32 zero;
 };
 
+/* In both directions, so far. */
+struct traffic {
+	__u64 packets, bytes;
+};
+
 struct range {
 	struct address network, mask;
 };
@@ -99,7 +104,8 @@ struct settings {
 	__u8 by_interface;	   /* the same: pods are told by an interface, which no hook sees */
 	__u8 by_hash;		   /* of a packet's addresses and ports (Maglev), else at random */
 	__u8 has_direct;	   /* some frontends are `direct` */
-	__u8 zero[3];
+	__u8 sees_traffic;	   /* packets are counted at sockets */
+	__u8 zero[2];
 	struct range pods[2];	   /* IPv4, IPv6 */
 };
 
@@ -126,6 +132,7 @@ TABLE(seats, 1024, struct slot, struct row); /* by pool and number of the row */
 TABLE(members, 1024, struct member, __u8);
 TABLE(places, 1024, struct address, __u8); /* node addresses that serve NodePorts */
 TABLE(tallies, 65536, __u64, __u64);	   /* by portal: its new connections so far */
+TABLE(traffics, 65536, __u64, struct traffic); /* by portal: what its callers' sockets saw */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -148,6 +155,7 @@ MEMORY(callees, 65536, struct talk, struct target);   /* with an endpoint: whom 
 MEMORY(choices, 65536, struct talk, struct target);   /* with a Service, by UDP: who answers it */
 MEMORY(sent_on, 65536, struct flow, struct target);   /* to an endpoint of another node */
 MEMORY(clients, 65536, struct client, struct stay);   /* of Services with session affinity */
+MEMORY(parties, 65536, struct talk, __u64);           /* with an endpoint: which portal it is for */
 MEMORY(opened, 65536, __u64, struct target);          /* by socket: its connection, if it counts */
 MEMORY(loads, 65536, struct target, __u64);           /* so many of these has an endpoint */
 

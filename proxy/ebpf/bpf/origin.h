@@ -72,7 +72,7 @@ struct origin {
 
 MEMORY(origins, 4096, __u64, struct origin);
 
-static __always_inline void read_ipv4(struct net_device *link, struct origin *origin)
+static __always_inline void addresses_v4(struct net_device *link, struct origin *origin)
 {
 	struct in_ifaddr *one = BPF_CORE_READ(link, ip_ptr, ifa_list);
 
@@ -83,7 +83,7 @@ static __always_inline void read_ipv4(struct net_device *link, struct origin *or
 	}
 }
 
-static __always_inline void read_ipv6(struct net_device *link, struct origin *origin)
+static __always_inline void addresses_v6(struct net_device *link, struct origin *origin)
 {
 	struct inet6_dev *device = BPF_CORE_READ(link, ip6_ptr);
 	struct list_head *head, *at;
@@ -120,8 +120,8 @@ __attribute__((noinline)) int read_origin(__u64 space, struct origin *origin)
 		struct net_device *link = (void *)at - bpf_core_field_offset(struct net_device, dev_list);
 
 		if (!(BPF_CORE_READ(link, flags) & IFF_LOOPBACK)) {
-			read_ipv4(link, origin);
-			read_ipv6(link, origin);
+			addresses_v4(link, origin);
+			addresses_v6(link, origin);
 		}
 		at = BPF_CORE_READ(at, next);
 	}

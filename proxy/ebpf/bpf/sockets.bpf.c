@@ -3,6 +3,7 @@
  *   connect, sendmsg      a Service's address becomes an endpoint's
  *   getpeername, recvmsg  and back, so that the program sees whom it called
  *   sock_release          a connection that was counted has ended
+ *   packets out and in    are counted, if that is asked for
  *
  * A hook changes only where a connection goes to. Where an endpoint has to see another source than
  * the socket's own (masquerading), where a client has to stick to an endpoint, where the kernel
@@ -13,6 +14,7 @@
 #include "choice.h"
 #include "load.h"
 #include "origin.h"
+#include "traffic.h"
 
 #define ECONNREFUSED 111
 
@@ -71,8 +73,8 @@ static __always_inline struct target *pick(const struct forward *forward, const 
 }
 
 /* Remembers that a socket's call of `talk->with` goes to `end`. */
-static __always_inline void remember(const struct forward *forward, struct talk *talk,
-				     const struct target *end)
+static __always_inline void remember(const struct forward *forward, const struct settings *set,
+				     struct talk *talk, const struct target *end)
 {
 	struct target whom = talk->with, *had = NULL;
 
@@ -86,6 +88,8 @@ static __always_inline void remember(const struct forward *forward, struct talk 
 		joined(&talk->socket, end);
 	talk->with = *end;
 	bpf_map_update_elem(&callees, talk, &whom, BPF_ANY);
+	if (set->sees_traffic)
+		bpf_map_update_elem(&parties, talk, &forward->portal, BPF_ANY);
 }
 
 /* What becomes of a socket's call of `whom`, which is then an endpoint if it is translated. */
@@ -120,7 +124,7 @@ static __always_inline enum fate balance(struct bpf_sock_addr *ctx, struct targe
 	if (!found)
 		return AS_IT_IS; /* the pool has just been replaced */
 	end = *found;
-	remember(forward, &talk, &end);
+	remember(forward, set, &talk, &end);
 	*whom = end;
 	return TRANSLATED;
 }
@@ -277,6 +281,20 @@ int sock_release(struct bpf_sock *ctx)
 	__u64 socket = bpf_get_socket_cookie(ctx);
 
 	left(&socket);
+	return 1;
+}
+
+SEC("cgroup_skb/egress")
+int go_out(struct __sk_buff *skb)
+{
+	see(skb, false);
+	return 1;
+}
+
+SEC("cgroup_skb/ingress")
+int come_back(struct __sk_buff *skb)
+{
+	see(skb, true);
 	return 1;
 }
 
