@@ -123,12 +123,14 @@ def install(
     bin_dir: Path, conf_dir: Path, name: str, bridge: str, subnets: tuple[str, ...], mtu: int,
     *, masquerade: bool, no_conf: bool,
 ) -> None:  # fmt: skip
-    """Put podwire-cni and a network under a container runtime."""
+    """Put podwire-cni under a container runtime, as its loopback plugin too, and a network."""
     conf = installer.network_list(name, bridge, subnets, ip_masq=masquerade, mtu=mtu)
     program, network = bin_dir / installer.PROGRAM, conf_dir / f"10-{name}.conflist"
     try:
         installer.put(program, installer.program_bytes(), 0o755)
         click.echo(program)
+        if loopback := installer.put_loopback(bin_dir):
+            click.echo(loopback)
         if not no_conf:
             installer.put(network, json.dumps(conf, indent=2).encode() + b"\n", 0o644)
             click.echo(network)

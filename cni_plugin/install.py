@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-PROGRAM = "podwire-cni"
+PROGRAM, LOOPBACK = "podwire-cni", "loopback"
 _ROOT = Path(__file__).resolve().parent.parent
 _PYTHON_CLIENT, _C_CLIENT = _ROOT / "bin" / PROGRAM, _ROOT / "build" / PROGRAM
 _OWN_PLACE = 'INTERPRETER = b""\nPLUGIN = b""\n'
@@ -75,6 +75,24 @@ def put(path: Path, data: bytes, mode: int) -> None:
         fresh.unlink(missing_ok=True)
 
 
+def put_loopback(bin_dir: Path) -> Path | None:
+    """Let the program answer to ``loopback`` too, where nothing does; returns what was made.
+
+    containerd up to 1.6 has a network of that plugin in each sandbox, and does not start without.
+    """
+    link = bin_dir / LOOPBACK
+    try:
+        link.symlink_to(PROGRAM)
+    except FileExistsError:
+        return None
+    return link
+
+
+def is_our_loopback(path: Path) -> bool:
+    """Whether a loopback plugin is a link to the program beside it."""
+    return path.is_symlink() and path.readlink() == Path(PROGRAM)
+
+
 def is_ours(path: Path) -> bool:
     """Whether a network list is one whose interfaces we make."""
     try:
@@ -85,9 +103,10 @@ def is_ours(path: Path) -> bool:
 
 
 def remove(bin_dir: Path, conf_dir: Path) -> list[Path]:
-    """Remove the program and every network list of ours; returns what was there."""
+    """Remove the program, its link, and every network list of ours; returns what was there."""
     found = [path for path in sorted(conf_dir.glob("*.conflist")) if is_ours(path)]
-    program = bin_dir / PROGRAM
+    program, loopback = bin_dir / PROGRAM, bin_dir / LOOPBACK
+    found += [loopback] if is_our_loopback(loopback) else []
     found += [program] if program.exists() or program.is_symlink() else []
     for path in found:
         path.unlink()

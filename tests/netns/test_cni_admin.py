@@ -66,11 +66,14 @@ def test_installed_it_serves_any_runtime_and_uninstalled_it_is_gone(node, pod, t
     done = podwire(node, "install", *folders, *subnets, "--name", "mine", "--bridge", "br5")
     assert (done.returncode, done.stderr) == (0, "")
     program, network = (tmp_path / "bin/podwire-cni", tmp_path / "net.d/10-mine.conflist")
-    assert done.stdout.split() == [str(program), str(network)]
+    loopback = tmp_path / "bin/loopback"
+    assert done.stdout.split() == [str(program), str(loopback), str(network)]
+    assert podwire(node, "install", *folders, "--no-conf").stdout.split() == [str(program)]
     conflist = json.loads(network.read_text())
     assert conflist["cniVersions"] == ["1.0.0", "1.1.0"]
     conf = conflist["plugins"][0] | {"name": "mine", "cniVersion": "1.0.0"}
     conf["ipam"]["dataDir"] = str(node.data)
+    lo = {"cniVersion": "1.0.0", "name": "lo", "type": "loopback"}
     one = pod()
     # as a copy in another folder, and with nobody on the socket
     for socket in (str(node.socket), "/nowhere"):
@@ -80,12 +83,23 @@ def test_installed_it_serves_any_runtime_and_uninstalled_it_is_gone(node, pod, t
         }  # fmt: skip
         for verb in ("ADD", "DEL"):
             node.execute(conf, program, environment, command=verb, **variables).ok()
+            node.execute(lo, loopback, environment, command=verb, **variables).ok()
     (tmp_path / "net.d/20-other.conflist").write_text('{"plugins": [{"type": "bridge"}]}')
     done = podwire(node, "uninstall", *folders)
     assert done.returncode == 0
     assert [path.name for path in (tmp_path / "net.d").iterdir()] == ["20-other.conflist"]
     assert list((tmp_path / "bin").iterdir()) == []
     assert podwire(node, "uninstall", *folders).stdout == ""
+
+
+@pytest.mark.parametrize("other", [REFERENCE / "loopback", None])
+def test_a_loopback_plugin_that_is_there_stays(node, tmp_path, other):
+    theirs = tmp_path / "loopback"
+    theirs.symlink_to(other) if other else theirs.write_bytes(b"#!/bin/sh\n")
+    folders = ["--bin-dir", str(tmp_path), "--conf-dir", str(tmp_path)]
+    assert str(theirs) not in podwire(node, "install", *folders).stdout.split()
+    assert podwire(node, "uninstall", *folders).returncode == 0
+    assert list(tmp_path.iterdir()) == [theirs]
 
 
 @pytest.mark.parametrize("arguments", [
