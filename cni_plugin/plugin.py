@@ -14,6 +14,7 @@ from cni_plugin.collection import attempt_all, is_spared, stale_links
 from cni_plugin.errors import CniError, KernelRefused
 from cni_plugin.ipam.source import Ipam, is_delegate, is_delegated, source_of
 from cni_plugin.ipam.store import Owner
+from cni_plugin.readiness import check_host
 from cni_plugin.request import Request, parse_request, version_of
 from cni_plugin.result import render
 from cni_plugin.space import Space
@@ -120,6 +121,8 @@ def _version(request: Request, *_: object) -> _Document:
 
 def _status(request: Request, world: World, ipam: Ipam | None) -> None:
     del world
+    with Space() as host:
+        check_host(request.conf, host)
     if ipam is not None:
         ipam.status(request)
 

@@ -70,12 +70,20 @@ class Tool:
 
     def _command(self, verb: str) -> str:
         plain = f"{_COMMAND[self.version]}-{verb}"
-        path = f"{os.environ.get('PATH', '')}:{_ADMIN_FOLDERS}"
         special = f"{_COMMAND[self.version]}-{self.flavor}-{verb}" if self.flavor else plain
-        found = programs.find(special, path) or programs.find(plain, path)
+        found = _find(special) or _find(plain)
         if found is None:
             raise UnsupportedField(f"this host has no {plain}", "install iptables")
         return str(found)
+
+
+def is_installed() -> bool:
+    """Whether this host has the commands, of IPv4 at least."""
+    return _find("iptables-restore") is not None
+
+
+def _find(name: str) -> Path | None:
+    return programs.find(name, f"{os.environ.get('PATH', '')}:{_ADMIN_FOLDERS}")
 
 
 def run(argv: list[str], text: str, lock: int) -> str:

@@ -195,3 +195,35 @@ def test_addresses_of_the_vanished_are_taken_when_there_is_need(node, pod):
     assert len(node.reservations()) == 4
     for each in (*pods, late):
         node.delete(each, tiny)
+
+
+def test_status_looks_at_the_host(node):
+    conf = node.conf(bridge="taken0", ipMasq=True)
+
+    def status() -> Json:
+        done = node.execute(conf, command="STATUS", environment={"PODWIRE_CNI_SOCKET": "/nowhere"})
+        return json.loads(done.stdout or b"{}")
+
+    links = set(node.links())
+    assert status() == {}
+    assert set(node.links()) == links
+    node.space.ip("link", "add", "taken0", "type", "veth", "peer", "name", "taken1")
+    assert status()["code"] == 50
+    assert "taken0 is no bridge" in status()["msg"]
+    node.space.ip("link", "del", "taken0")
+    assert status() == {}
+
+
+def test_status_says_that_forwarding_is_off_for_good(spaces, tmp_path):
+    """A host whose /proc/sys is read-only, as in a container without privileges."""
+    node = Node(spaces("node"), tmp_path)
+    read_only = tmp_path / "read-only"
+    read_only.write_text(f"#!/bin/sh\nmount --bind -o ro /proc/sys /proc/sys\nexec {node.plugin}\n")
+    read_only.chmod(0o755)
+    sealed = tmp_path / "sealed"
+    sealed.write_text(f"#!/bin/sh\nexec unshare --mount {read_only}\n")
+    sealed.chmod(0o755)
+    for forwards, code in ((0, 50), (1, None)):
+        node.space.sysctl("net.ipv4.ip_forward", forwards)
+        answer = node.execute(node.conf(), plugin=sealed, command="STATUS")
+        assert json.loads(answer.stdout or b"{}").get("code") == code
