@@ -23,7 +23,8 @@ from cni_plugin.plan.wiring import is_gateway
 from cni_plugin.space import Space
 from cni_plugin.state import Link
 
-_FORWARDING = "net/ipv4/ip_forward"
+# of either IP version: which of them a container will have is for its addresses to say
+_FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 _OPTIONS = {"bridge": "CONFIG_BRIDGE", "veth": "CONFIG_VETH", "vlan": "CONFIG_VLAN_8021Q"}
 _NO_ADDRESS = bytes([1, 0, 0, 0, 0, 0])  # a group's, which no link can have
 
@@ -56,14 +57,11 @@ def reasons(conf: NetConf, host: Host) -> Iterator[tuple[str, str]]:
     if host.bridge is not None and host.bridge.kind != "bridge":
         yield f"link {conf.bridge} is no bridge", "remove or rename it, or name another bridge"
     if is_gateway(conf) and not host.forwards:
-        yield "the host does not forward IPv4, and nobody may change that", "/proc/sys is read-only"
+        yield "the host does not forward, and nobody may change that", "/proc/sys is read-only"
     for backend in sorted(_backends(conf)):
-        if backend not in host.filters if backend else not host.filters:
+        if not (host.filters & {backend} if backend else host.filters):
             what = backend or "nftables nor iptables"
-            yield (
-                f"the host has no {what}",
-                "install libnftables1 or iptables; see the kernel's too",
-            )
+            yield f"the host has no {what}", "libnftables1 or iptables, or nf_tables in its kernel"
 
 
 def _kinds(conf: NetConf) -> set[str]:
@@ -93,7 +91,10 @@ def _look(conf: NetConf, space: Space) -> Host:
         kinds=frozenset(known),
         filters=_filters() if _backends(conf) else frozenset(),
         bridge=space.link(conf.bridge) if conf.wiring == "bridge" else None,
-        forwards=space.sysctl(_FORWARDING) == "1" or os.access(f"/proc/sys/{_FORWARDING}", os.W_OK),
+        forwards=any(
+            space.sysctl(key) == "1" or os.access(f"/proc/sys/{key}", os.W_OK)
+            for key in _FORWARDING
+        ),
     )
 
 
