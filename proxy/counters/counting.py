@@ -137,24 +137,35 @@ class Counting:
             yield number_of_portal(claim.portal), label
 
     def _look(self) -> dict[Source, Count]:
-        """What the counters say now; nothing while the kernel does not let them be read."""
+        """What the counters say now. Of those that cannot all be read there is nothing, because a
+        part would look as though the rest had begun anew.
+        """
         found: dict[Source, Count] = {}
-        try:
-            for family in self._settings.families:
-                for store in stores(self.detail):
-                    for frontend, packets, octets in counters(family, store):
-                        before = found.get(frontend, NOTHING)
-                        found[frontend] = (
-                            before._replace(packets=packets, octets=octets)
-                            if store.endswith("packets")
-                            else before._replace(connections=packets)
-                        )
-            found.update((number, Count(*tally)) for number, tally in tallies().items())
-        except (OSError, KernelRefused) as err:
-            # Not written yet, or removed by somebody, is no fault.
-            if getattr(err, "errno", None) != errno.ENOENT:
-                log.warning("the Services' counters cannot be read: %s", err)
+        for read in (self._of_frontends, _of_programs):
+            try:
+                found.update(read())
+            except (OSError, KernelRefused) as err:
+                # Not written yet, or removed by somebody, is no fault.
+                if getattr(err, "errno", None) != errno.ENOENT:
+                    log.warning("the Services' counters cannot be read: %s", err)
         return found
+
+    def _of_frontends(self) -> Mapping[Source, Count]:
+        found: dict[Source, Count] = {}
+        for family in self._settings.families:
+            for store in stores(self.detail):
+                for frontend, packets, octets in counters(family, store):
+                    before = found.get(frontend, NOTHING)
+                    found[frontend] = (
+                        before._replace(packets=packets, octets=octets)
+                        if store.endswith("packets")
+                        else before._replace(connections=packets)
+                    )
+        return found
+
+
+def _of_programs() -> Mapping[Source, Count]:
+    return {number: Count(*tally) for number, tally in tallies().items()}
 
 
 def remove_counters(commit: Callable[[str], None]) -> None:

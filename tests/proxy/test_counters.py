@@ -1,5 +1,6 @@
 """Counters: the table follows the Services alone, and totals only ever grow."""
 
+import errno
 import logging
 import re
 from collections.abc import Mapping
@@ -120,6 +121,27 @@ def test_counters_of_a_table_that_is_not_there_are_none(caplog) -> None:
     caplog.set_level(logging.WARNING)
     assert counting(Kernel()).totals() == {}
     assert not caplog.text
+
+
+def test_what_is_read_in_part_is_not_taken(monkeypatch, caplog) -> None:
+    """Else the rest would be counted once more when it can be read again."""
+    frontend = Frontend(Family.V4, ip_address("10.96.0.0"), 80, Protocol.TCP)  # big's first
+
+    def read(family: Family, store: str) -> list[tuple[Frontend, int, int]]:
+        here = family is Family.V4 and not store.startswith("port-")
+        return [(frontend, 5, 500)] if here else []
+
+    def fail(family: Family, store: str) -> list[tuple[Frontend, int, int]]:
+        if store == "packets":
+            raise OSError(errno.ENOBUFS, "no room")
+        return read(family, store)
+
+    made = counting(Kernel())
+    made.apply(big(1).desired())
+    for reader in (read, fail, read):
+        monkeypatch.setattr("proxy.counters.counting.counters", reader)
+        assert list(made.totals().values()) == [Count(5, 5, 500)]
+    assert caplog.text.count("cannot be read: [Errno") == 1
 
 
 @given(st.lists(st.tuples(counts, counts), max_size=6))
