@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from proxy.model import Address, Endpoint, NodeView, Target, Weight
-from proxy.weights import receiving, shared_out
+from proxy.weights import Weighed, receiving, shared_out, weigh
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,15 @@ def usable(endpoints: Iterable[Endpoint], node: NodeView, weights: Sequence[Weig
     Who weighs nothing is passed over wherever another one would do, before hints are looked at.
     """
     everyone = merged(endpoints)
-    ready = receiving([one for one in everyone if one.ready], weights)
+    weighed = weigh(everyone, weights)
+    ready = receiving([one for one in everyone if one.ready], weighed)
     wanted = _preference(ready, node)
-    cluster = [one for one in ready if wanted(one)] or _leaving(everyone, weights)
+    cluster = [one for one in ready if wanted(one)] or _leaving(everyone, weighed)
     here = [one for one in everyone if one.local]
-    local = receiving([one for one in here if one.ready], weights) or _leaving(here, weights)
+    local = receiving([one for one in here if one.ready], weighed) or _leaving(here, weighed)
     return Usable(
-        cluster=shared_out(cluster, weights),
-        local=shared_out(local, weights),
+        cluster=shared_out(cluster, weighed),
+        local=shared_out(local, weighed),
         anywhere=bool(cluster),
         is_narrowed=bool(ready) and len(cluster) < len(ready),
     )
@@ -71,8 +72,8 @@ def _rank(one: Endpoint) -> tuple[object, ...]:
     return one.ready, one.serving, one.local, one.pod, sorted(one.zones), sorted(one.nodes)
 
 
-def _leaving(endpoints: list[Endpoint], weights: Sequence[Weight]) -> list[Endpoint]:
-    return receiving([one for one in endpoints if one.serving and one.terminating], weights)
+def _leaving(endpoints: list[Endpoint], weighed: Weighed) -> list[Endpoint]:
+    return receiving([one for one in endpoints if one.serving and one.terminating], weighed)
 
 
 def _preference(ready: list[Endpoint], node: NodeView) -> Callable[[Endpoint], bool]:

@@ -9,7 +9,7 @@ keeps what others write there (k/k#108267).
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
 
@@ -18,9 +18,11 @@ from proxy.model import Endpoint, Target, Weight
 ANNOTATION = "proxy.podwire.dev/weights"
 
 _MOST = 100  # that one endpoint can weigh
-_RULES = 256  # in one annotation
+_RULES = 100  # in one annotation
 _SHARES = 10_000  # in one pool: each is an entry in the kernel for each address of the Service
 _PATTERN = re.compile(r"[A-Za-z0-9.:*-]{1,253}")  # of a Pod's name, or an address
+
+Weighed = Mapping[Target, int]  # empty: all the same
 
 
 def split_rules(text: str) -> list[str]:
@@ -52,28 +54,35 @@ def _plain(pattern: str) -> str:
 def weight_of(endpoint: Endpoint, weights: Sequence[Weight]) -> int:
     """The first rule that fits counts; whom none fits weighs 1."""
     names = (endpoint.pod, str(endpoint.target.address))
-    fits = (one.value for one in weights for name in names if fnmatchcase(name, one.pattern))
+    fits = (one.value for one in weights for name in names if _fits(name, one.pattern))
     return next(fits, 1)
 
 
-def receiving(endpoints: Sequence[Endpoint], weights: Sequence[Weight]) -> list[Endpoint]:
+def _fits(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) if "*" in pattern else name == pattern
+
+
+def weigh(endpoints: Iterable[Endpoint], weights: Sequence[Weight]) -> Weighed:
+    """What each endpoint weighs; nothing if the Service has no weights."""
+    return {one.target: weight_of(one, weights) for one in endpoints} if weights else {}
+
+
+def receiving(endpoints: Sequence[Endpoint], weighed: Weighed) -> list[Endpoint]:
     """Those that get new connections: who weighs nothing gets some only if all weigh nothing."""
-    if not weights:
-        return list(endpoints)
-    return [one for one in endpoints if weight_of(one, weights)] or list(endpoints)
+    return [one for one in endpoints if weighed.get(one.target, 1)] or list(endpoints)
 
 
-def shared_out(endpoints: Iterable[Endpoint], weights: Sequence[Weight]) -> tuple[Target, ...]:
+def shared_out(endpoints: Iterable[Endpoint], weighed: Weighed) -> tuple[Target, ...]:
     """The targets of `receiving` endpoints, each as often as its share of the connections is, in
     one order whatever the slices'. Without weights that is once each.
 
     Weights have their common divisor taken out. Where they still add up to more than `_SHARES` they
     are rounded, but nobody who has a share loses it.
     """
-    weighed = {one.target: weight_of(one, weights) or 1 for one in endpoints}
-    if not weights or not weighed:
-        return tuple(sorted(weighed))
-    divisor = math.gcd(*weighed.values())
-    scale = min(1.0, _SHARES * divisor / sum(weighed.values())) / divisor
-    shares = {target: max(1, round(weight * scale)) for target, weight in weighed.items()}
+    given = {one.target: weighed.get(one.target) or 1 for one in endpoints}
+    if not weighed or not given:
+        return tuple(sorted(given))
+    divisor = math.gcd(*given.values())
+    scale = min(1.0, _SHARES * divisor / sum(given.values())) / divisor
+    shares = {target: max(1, round(weight * scale)) for target, weight in given.items()}
     return tuple(target for target in sorted(shares) for _ in range(shares[target]))
