@@ -28,6 +28,8 @@ _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 # Otherwise a veth has as many as there may be CPUs (veth_get_num_queues in drivers/net/veth.c),
 # each with its objects in sysfs: 0.1 ms a CPU. They are for XDP; who wants that has own plans.
 _ONE_QUEUE: Attributes = {uapi.IFLA_NUM_TX_QUEUES: 1, uapi.IFLA_NUM_RX_QUEUES: 1}
+_DEFAULT_METRIC = {4: 0, 6: 1024}  # IP6_RT_PRIO_USER in include/uapi/linux/ipv6_route.h
+_MOST_NETWORKS = 64  # of one container, with the same route
 _CREATE = uapi.NLM_F_CREATE | uapi.NLM_F_EXCL
 _REPLACE = uapi.NLM_F_CREATE | uapi.NLM_F_REPLACE
 
@@ -222,13 +224,40 @@ class Kernel:
         return head + pack(attributes | dict(more))
 
     def _add_route(self, op: ops.AddRoute) -> None:
+        """A route of the host replaces what a vanished container left.
+
+        In a container the first of its networks keeps the way that it has, as the reference's
+        does; a later one is for when that goes: it has a higher metric.
+        """
+        if op.side is Side.HOST:
+            self._route(op, op.route.priority, _REPLACE)
+            return
+        first = op.route.priority or _DEFAULT_METRIC[op.route.dst.version]
+        for metric in range(first, first + _MOST_NETWORKS):
+            try:
+                self._route(op, metric or None, _CREATE)
+                return
+            except NetlinkError as err:
+                if err.errno != errno.EEXIST:
+                    raise
+                if self._is_there(op):
+                    return
+        raise KernelRefused(f"route to {op.route.dst}: {_MOST_NETWORKS} others are there already")
+
+    def _is_there(self, op: ops.AddRoute) -> bool:
+        index = self._index(op.side, op.name)
+        wanted = (op.route.dst, op.route.gw, index)
+        routes = self._spaces[op.side].routes()
+        return any((item.dst, item.gw, item.link) == wanted for item in routes)
+
+    def _route(self, op: ops.AddRoute, metric: int | None, flags: int) -> None:
         route = op.route
         metrics: Attributes = {uapi.RTAX_MTU: route.mtu, uapi.RTAX_ADVMSS: route.advmss}
         attributes: Attributes = {
             uapi.RTA_DST: route.dst.network_address.packed if route.dst.prefixlen else None,
             uapi.RTA_GATEWAY: None if route.gw is None else route.gw.packed,
             uapi.RTA_OIF: self._index(op.side, op.name),
-            uapi.RTA_PRIORITY: route.priority,
+            uapi.RTA_PRIORITY: metric,
             uapi.RTA_TABLE: uapi.RT_TABLE_MAIN if route.table is None else route.table,
             uapi.RTA_METRICS: metrics if route.mtu or route.advmss else None,
         }
@@ -239,7 +268,7 @@ class Kernel:
             scope if route.scope is None else route.scope, uapi.RTN_UNICAST, 0,
         )  # fmt: skip
         where = self._spaces[op.side].socket
-        where.change(uapi.RTM_NEWROUTE, head + pack(attributes), _REPLACE)
+        where.change(uapi.RTM_NEWROUTE, head + pack(attributes), flags)
 
     def _forget_neighbour(self, op: ops.ForgetNeighbour) -> None:
         index = self._index(Side.HOST, op.name)

@@ -8,6 +8,7 @@ before it starts a program.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from cni_plugin.firewall import iptables_rules as rules
 from cni_plugin.firewall.claims import Standing, past
@@ -26,28 +27,8 @@ class Iptables:
     def claim(self, wanted: Wanted, standing: Callable[[str], Standing]) -> None:
         """Add an attachment's rules; what the gone left in their place goes."""
         for version in _VERSIONS:
-            chains = rules.chains_of(wanted, version)
-            if chains:
-                tool = self._tool(version)
-                try:
-                    tool.restore(rules.adding(chains))
-                except Failed:
-                    self._claim_looking(tool, wanted, standing)
-
-    def _claim_looking(
-        self, tool: Tool, wanted: Wanted, standing: Callable[[str], Standing]
-    ) -> None:
-        """The same, having seen what is in the way."""
-        while True:
-            saved = tool.save()
-            left, gone = past(saved.claims(tool.version), wanted, standing)
-            in_the_way = (gone | {wanted.owner}) & saved.owners()
-            if not in_the_way:
-                break
-            tool.restore(rules.removing(saved, in_the_way.__contains__))
-        chains = rules.chains_of(left, tool.version)
-        tool.restore(rules.mending(chains, saved))
-        tool.restore(rules.adding(chains))
+            if rules.chains_of(wanted, version):
+                claim_in(self._tool(version), wanted, standing)
 
     def claims(self) -> dict[str, str]:
         """Who claims which port."""
@@ -94,3 +75,41 @@ class Iptables:
         for version, flavors in flavors_with_ours().items():
             for flavor in flavors:
                 yield Tool(version, flavor, self._lock)
+
+
+class Tables(Protocol):
+    """The tables of one IP version."""
+
+    @property
+    def version(self) -> int:
+        """The version."""
+
+    def save(self) -> rules.Saved:
+        """What there is of ours."""
+
+    def restore(self, transaction: str) -> None:
+        """Do a transaction; raises Failed."""
+
+
+def claim_in(tables: Tables, wanted: Wanted, standing: Callable[[str], Standing]) -> None:
+    """Add an attachment's rules to tables; having looked at them, if need be."""
+    try:
+        tables.restore(rules.adding(rules.chains_of(wanted, tables.version)))
+    except Failed:
+        saved, left = _clear_way(tables, wanted, standing)
+        chains = rules.chains_of(left, tables.version)
+        tables.restore(rules.mending(chains, saved))
+        tables.restore(rules.adding(chains))
+
+
+def _clear_way(
+    tables: Tables, wanted: Wanted, standing: Callable[[str], Standing]
+) -> tuple[rules.Saved, Wanted]:
+    """Remove what the gone left, of whom others inherit; returns what is there and to be added."""
+    while True:
+        saved = tables.save()
+        left, gone = past(saved.claims(tables.version), wanted, standing)
+        removal = rules.removing(saved, (gone | {wanted.owner}).__contains__)
+        if not removal:
+            return saved, left
+        tables.restore(removal)

@@ -86,10 +86,6 @@ class Saved:
     chains: frozenset[tuple[str, str]]
     rules: tuple[Rule, ...]
 
-    def owners(self) -> frozenset[str]:
-        """Whose rules there are."""
-        return frozenset(rule.tag for rule in self.rules if is_owner(rule.tag))
-
     def claims(self, version: int) -> dict[str, str]:
         """Who claims which port; nobody, an empty text, has what was flushed."""
         holders = self.holders(lambda _: False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from ipaddress import ip_interface
 from typing import Any
 
@@ -14,7 +15,9 @@ from cni_plugin import names
 from cni_plugin.config import NetConf
 from cni_plugin.errors import CniError, InvalidConfiguration
 from cni_plugin.firewall import iptables_rules, nft_rules
+from cni_plugin.firewall.by_iptables import claim_in
 from cni_plugin.firewall.claims import Standing, past
+from cni_plugin.firewall.iptables import Failed
 from cni_plugin.firewall.wanted import IPTABLES, NFTABLES, Wanted, wanted_of
 from cni_plugin.result import IPConfig
 
@@ -136,38 +139,36 @@ def test_a_claim_is_the_same_whoever_reads_it(mappings):
     elements = nft_rules.rules_of(found).elements
     assert {nft_rules.claim_of(item) for item in elements} - {""} == claims
     saved = {
-        claim: owner
-        for version in VERSIONS
-        for claim, owner in claimed(found, version).claims(version).items()
+        claim: owner for version in VERSIONS for claim, owner in claims_made(found, version).items()
     }
     assert saved == dict.fromkeys(claims, found.owner)
 
 
-def claimed(found: Wanted, version: int) -> iptables_rules.Saved:
-    tables = Tables()
-    add(tables, found, version)
-    return iptables_rules.parse(tables.save())
+def claims_made(found: Wanted, version: int) -> dict[str, str]:
+    tables = Tables(version)
+    assert tables.claim(found)
+    return tables.save().claims(version)
 
 
 class Tables:
-    """iptables-restore and iptables-save, as far as they are used."""
+    """iptables-restore and iptables-save of one IP version, as far as they are used."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = 4) -> None:
+        self.version = version
         self.chains: dict[tuple[str, str], list[str]] = {
             ("nat", "PREROUTING"): ["-s 192.0.2.66 -j RETURN"], ("nat", "OUTPUT"): [],
             ("nat", "POSTROUTING"): [], ("filter", "INPUT"): [], ("filter", "FORWARD"): [],
         }  # fmt: skip
 
-    def restore(self, text: str) -> bool:
-        """Do each table's commands, or none of them; whether all were done."""
+    def restore(self, text: str) -> None:
+        """Do each table's commands, or none of them."""
         table, before = "", self.chains
         for line in text.splitlines():
             if line.startswith("*"):
                 table, before = line[1:], {key: list(rules) for key, rules in self.chains.items()}
             elif line != "COMMIT" and not self._do(table, *line.split(" ", 2)):
                 self.chains = before
-                return False
-        return True
+                raise Failed(line)
 
     def _do(self, table: str, verb: str, chain: str, rule: str = "") -> bool:
         place = (table, chain)
@@ -188,13 +189,15 @@ class Tables:
                 rules.remove(rule)
         elif verb == "-F":
             rules.clear()
-        elif rules or any(f"-j {chain}" in rule for all_ in self.chains.values() for rule in all_):
+        elif rules or any(
+            rule.endswith(f"-j {chain}") for it in self.chains.values() for rule in it
+        ):
             return False
         else:
             del self.chains[place]
         return True
 
-    def save(self) -> str:
+    def text(self) -> str:
         lines = []
         for table in ("nat", "filter"):
             mine = {name: rules for (where, name), rules in self.chains.items() if where == table}
@@ -203,32 +206,33 @@ class Tables:
             lines.append("COMMIT")
         return "\n".join(lines)
 
+    def save(self) -> iptables_rules.Saved:
+        return iptables_rules.parse(self.text())
+
+    def claim(self, found: Wanted) -> bool:
+        """Add an attachment's rules; whether its ports are not refused."""
+
+        def standing(owner: str) -> Standing:
+            if owner in {"", found.owner}:
+                return Standing.GONE
+            return Standing.KIN if {owner, found.owner} == KIN else Standing.STRANGER
+
+        try:
+            claim_in(self, found, standing)
+        except InvalidConfiguration:
+            return False
+        return True
+
+    def remove(self, is_gone: Callable[[str], bool]) -> None:
+        self.restore(iptables_rules.removing(self.save(), is_gone))
+
+    def check(self, found: Wanted) -> None:
+        """Fails unless all of an attachment's rules are there."""
+        self.restore(iptables_rules.checking(iptables_rules.chains_of(found, self.version)))
+
 
 OWNERS = [names.host_ifname("net", f"c{number}", "eth0") for number in range(6)]
 KIN = {OWNERS[1], OWNERS[2]}  # two networks of one container
-
-
-def add(tables: Tables, found: Wanted, version: int) -> bool:
-    """As by_iptables does it: at once, or else after a look; whether it is not refused."""
-
-    def standing(owner: str) -> Standing:
-        if owner in {"", found.owner}:
-            return Standing.GONE
-        return Standing.KIN if {owner, found.owner} == KIN else Standing.STRANGER
-
-    chains = iptables_rules.chains_of(found, version)
-    if not chains or tables.restore(iptables_rules.adding(chains)):
-        return True
-    saved = iptables_rules.parse(tables.save())
-    try:
-        left, _ = past(saved.claims(version), found, standing)
-    except InvalidConfiguration:
-        return False
-    assert tables.restore(iptables_rules.removing(saved, found.owner.__eq__))
-    chains = iptables_rules.chains_of(left, version)
-    assert tables.restore(iptables_rules.mending(chains, iptables_rules.parse(tables.save())))
-    assert tables.restore(iptables_rules.adding(chains))
-    return True
 
 
 STEPS = st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["add", "add", "remove", "flush"])))
@@ -239,7 +243,7 @@ CROWDED = OPTIONS.map(lambda options: options | {"runtimeConfig": mapped({}, {"h
 @settings(deadline=None)
 @given(STEPS, st.lists(st.one_of(OPTIONS, CROWDED), min_size=5, max_size=5))
 def test_any_order_of_adds_removals_and_flushes_leaves_nothing(steps, options):
-    tables, empty = Tables(), Tables().chains
+    tables = Tables()
     there: dict[int, Wanted] = {}
     for number, step in steps:
         if step == "flush":
@@ -250,18 +254,16 @@ def test_any_order_of_adds_removals_and_flushes_leaves_nothing(steps, options):
                 found = wanted(number, **options[number - 1], backend="")
             except CniError:
                 continue
-            if add(tables, found, 4):
+            if tables.claim(found):
                 there[number] = found
         elif step == "remove" and there.pop(number, None):
-            saved = iptables_rules.parse(tables.save())
-            assert tables.restore(iptables_rules.removing(saved, OWNERS[number].__eq__))
-            assert OWNERS[number] not in tables.save()
+            tables.remove(OWNERS[number].__eq__)
+            assert OWNERS[number] not in tables.text()
         # whoever has not been flushed has all of its rules, inherited ports too
         for found in there.values():
-            assert tables.restore(iptables_rules.checking(iptables_rules.chains_of(found, 4)))
-    saved = iptables_rules.parse(tables.save())
-    assert tables.restore(iptables_rules.removing(saved, lambda _: True))
-    assert tables.chains == empty
+            tables.check(found)
+    tables.remove(lambda _: True)
+    assert tables.chains == Tables().chains
 
 
 def flush(tables: Tables, number: int) -> None:
@@ -272,17 +274,27 @@ def flush(tables: Tables, number: int) -> None:
         tables.restore(f"*{table}\n-F {name}\nCOMMIT\n")
 
 
+def test_a_chain_that_was_flushed_is_free():
+    tables, ports = Tables(), {"runtimeConfig": mapped({}), "backend": "iptables"}
+    assert tables.claim(wanted(1, **ports))
+    for name in ("PORTS", "tcp-8080", "OUT"):
+        tables.restore(f"*nat\n-F PODWIRE-{name}\nCOMMIT\n")
+    assert tables.claim(wanted(2, **ports))
+    tables.remove(OWNERS[2].__eq__)
+    assert tables.chains == Tables().chains
+
+
 def test_ports_are_left_to_kin():
     tables, ports = Tables(), {"runtimeConfig": mapped({}), "backend": "iptables"}
     for number in (1, 2):
-        assert add(tables, wanted(number, **ports), 4)
-    assert not add(tables, wanted(3, **ports), 4)
-    saved = iptables_rules.parse(tables.save())
+        assert tables.claim(wanted(number, **ports))
+    assert not tables.claim(wanted(3, **ports))
+    saved = tables.save()
     assert saved.claims(4) == {"4-tcp-8080": OWNERS[1]}
     assert iptables_rules.inherited(saved, OWNERS[1].__eq__, 4) == {"4-tcp-8080"}
     assert not iptables_rules.inherited(saved, OWNERS[2].__eq__, 4)
-    assert tables.restore(iptables_rules.removing(saved, OWNERS[1].__eq__))
-    assert iptables_rules.parse(tables.save()).claims(4) == {"4-tcp-8080": OWNERS[2]}
+    tables.remove(OWNERS[1].__eq__)
+    assert tables.save().claims(4) == {"4-tcp-8080": OWNERS[2]}
 
 
 def test_a_holder_keeps_what_it_has_and_loses_what_it_has_left():

@@ -11,6 +11,7 @@ from tests.cni_plugin.runner import Json
 from tests.netns.cni_world import (
     BACKENDS,
     HOST,
+    HOST6,
     Spaces,
     World,
     ask,
@@ -140,3 +141,28 @@ def test_chained_in_two_networks(world):
     node.delete(one, chained(world, "red"), ifname="eth1")
     for name, ifname in wired:
         node.delete(one, network(world, name, runtimeConfig=None), ifname=ifname)
+
+
+def test_a_second_default_route_is_for_when_the_first_goes(world):
+    """Whichever network goes, the container still reaches what is outside."""
+    node, one = world.node, world.pod()
+    confs = {
+        name: network(
+            world, name, isDefaultGateway=True,
+            ipam=node.ipam(SUBNETS[name], f"fd00:{name[0].encode().hex()}::/64"),
+        )
+        for name in SUBNETS
+    }  # fmt: skip
+    names = {"blue": "eth0", "red": "eth1", "green": "eth2"}
+    results = {name: node.add(one, confs[name], ifname=names[name]) for name in names}
+    with listening(one.space, "one"):
+        for gone, left in (("red", BLUE), ("blue", "one ::ffff:10.22.0.1")):
+            for name in list(results):
+                asked = confs[name] | {"prevResult": results[name]}
+                node.call("CHECK", one, asked, ifname=names[name]).ok()
+            node.delete(one, confs[gone], ifname=names[gone])
+            del results[gone]
+            assert ask(world.outside, HOST, 8080) == left
+            assert one.reaches(HOST)
+            assert one.reaches(HOST6)
+    node.delete(one, confs["green"], ifname="eth2")
