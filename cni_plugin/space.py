@@ -60,10 +60,10 @@ class Space:
     def routes(self) -> tuple[KernelRoute, ...]:
         """The unicast routes of both families, of all tables."""
         return tuple(
-            made
+            route
             for family in _ANYWHERE
             for item in self.socket.dump(uapi.RTM_GETROUTE, _routes_of(family))
-            if (made := _route(item)) is not None
+            for route in _unicast(item)
         )
 
     def remove_link(self, name: str) -> bool:
@@ -167,16 +167,30 @@ def _routes_of(family: int) -> bytes:
     return uapi.RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-def _route(item: bytes) -> KernelRoute | None:
+def _unicast(item: bytes) -> Iterator[KernelRoute]:
+    """A route; one that spreads packets over several next hops is as many."""
     family, length, _, _, table, _, _, kind, _ = uapi.RTMSG.unpack_from(item)
     attributes = unpack(item, uapi.RTMSG.size)
-    if kind != uapi.RTN_UNICAST or uapi.RTA_OIF not in attributes:
-        return None
-    gateway = attributes.get(uapi.RTA_GATEWAY)
-    return KernelRoute(
-        dst=ip_network((attributes.get(uapi.RTA_DST, _ANYWHERE[family]), length)),
-        gw=None if gateway is None else ip_address(gateway),
-        link=number(attributes[uapi.RTA_OIF]),
-        table=number(attributes.get(uapi.RTA_TABLE)) or table,
-        priority=number(attributes.get(uapi.RTA_PRIORITY)),
-    )
+    if kind != uapi.RTN_UNICAST:
+        return
+    for link, gateway in _next_hops(attributes):
+        yield KernelRoute(
+            dst=ip_network((attributes.get(uapi.RTA_DST, _ANYWHERE[family]), length)),
+            gw=None if gateway is None else ip_address(gateway),
+            link=link,
+            table=number(attributes.get(uapi.RTA_TABLE)) or table,
+            priority=number(attributes.get(uapi.RTA_PRIORITY)),
+        )
+
+
+def _next_hops(attributes: dict[int, bytes]) -> Iterator[tuple[int, bytes | None]]:
+    if uapi.RTA_OIF in attributes:
+        yield number(attributes[uapi.RTA_OIF]), attributes.get(uapi.RTA_GATEWAY)
+    hops, at = attributes.get(uapi.RTA_MULTIPATH, b""), 0
+    while at + uapi.RTNEXTHOP.size <= len(hops):
+        length, link = uapi.RTNEXTHOP.unpack_from(hops, at)
+        if length < uapi.RTNEXTHOP.size:
+            return
+        inner = unpack(hops[at : at + length], uapi.RTNEXTHOP.size)
+        yield link, inner.get(uapi.RTA_GATEWAY)
+        at += (length + 3) & ~3

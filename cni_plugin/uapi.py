@@ -25,6 +25,7 @@ RTM_NEWNEIGH, RTM_DELNEIGH = 28, 29
 RTMGRP_LINK = 1
 RTMSG = struct.Struct("=8BI")  # family, dst_len, src_len, tos, table, protocol, scope, type; flags
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_METRICS, RTA_TABLE = 1, 4, 5, 6, 8, 15
+RTA_MULTIPATH, RTNEXTHOP = 9, struct.Struct("=HxxI")  # length, index; its attributes
 RTAX_MTU, RTAX_ADVMSS = 2, 8
 RT_TABLE_COMPAT, RT_TABLE_MAIN = 252, 254
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253

@@ -278,3 +278,22 @@ def test_big_packets_pass_the_tunnel_to_other_nodes(node, pod, spaces, mode):
     node.delete(one, conf)
     for link in ("tunnel", uplink, "tunnelled"):
         node.space.run("ip", "link", "del", link, check=False)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_each_of_several_ways_out_counts(pod, spaces, tmp_path, version):
+    """A default route over two uplinks: what passes only one of them would be lost at times."""
+    node, far, one = Node(spaces("node"), tmp_path), spaces("far"), pod()
+    way = []
+    for number, mtu in ((1, 1480), (2, 1400)):
+        node.space.veth(f"up{number}", far, f"down{number}")
+        local, peer = (
+            (f"192.0.{number}.{last}/24" if version == 4 else f"2001:db8:{number}::{last}/64")
+            for last in (1, 2)
+        )
+        node.space.ip("address", "add", local, "dev", f"up{number}")
+        node.space.ip("link", "set", f"up{number}", "mtu", str(mtu))
+        way += ["nexthop", "via", peer.partition("/")[0], "dev", f"up{number}"]
+    node.space.ip(f"-{version}", "route", "add", "default", *way)
+    assert node.add(one)["interfaces"][-1]["mtu"] == 1400
+    node.delete(one)
