@@ -133,6 +133,18 @@ def test_connections(counted: Callable[..., Counted], backend: str, version: int
     assert one.of("SCTP") == Count()
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_refusals_are_connections_too(counted: Callable[..., Counted], backend: str) -> None:
+    one = counted(backend, 4, Detail.CONNECTIONS)
+    one.serve(Case(Row("default", frozenset(), (), "cluster", {}), one.case.number, 4))
+    address, port = one.case.destination()
+    for source in ("pod", "node", "outside"):
+        probe = Probe(str(address), port, TCP, tries=5)
+        (answers,) = one.lab.client(source).call(ask, [probe])
+        assert {answer.name for answer in answers} == {"refused"}
+    assert one.of("TCP") == Count(15)
+
+
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_packets_and_bytes(counted: Callable[..., Counted], backend: str, version: int) -> None:
