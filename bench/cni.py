@@ -2,9 +2,9 @@
 
     bin/bench cni [--rounds N] [--parallel N]
 
-Everything runs in namespaces of its own. The subjects take turns within each round, so that what
-else the machine does meets them alike; believe the ratios, which are medians of the rounds' own,
-not the times.
+Everything runs in namespaces of its own. Within each round all subjects take their turn in all
+scenarios, so that what else the machine does meets them alike; believe the ratios, which are
+medians of the rounds' own, not the times.
 """
 
 from __future__ import annotations
@@ -112,9 +112,12 @@ class Scenario:
 
     def ratio(self, subject: Subject, verb: str) -> float:
         """The median of the rounds' ratios to the reference."""
-        peers = self.samples[REFERENCE_SUBJECT.name, verb]
-        own = self.samples[subject.name, verb]
-        return median(ours.wall / peer.wall for ours, peer in zip(own, peers, strict=True))
+        return ratio(self.samples[subject.name, verb], self.samples[REFERENCE_SUBJECT.name, verb])
+
+
+def ratio(ours: list[Sample], theirs: list[Sample]) -> float:
+    """The median of the rounds' ratios of wall times."""
+    return median(one.wall / other.wall for one, other in zip(ours, theirs, strict=True))
 
 
 def conf(place: str, *, ipv6: bool = False, **more: Any) -> dict[str, Any]:
@@ -225,28 +228,31 @@ def judge(done: list[Scenario]) -> None:
     for scenario in done:
         for (title, name, verb), limit in LIMITS.items():
             if scenario.title.endswith(title):
-                ratio = scenario.ratio(next(item for item in SUBJECTS if item.name == name), verb)
-                say(f"{scenario.title}: {verb}, {name}", ratio, limit)
+                subject = next(item for item in SUBJECTS if item.name == name)
+                say(f"{scenario.title}: {verb}, {name}", scenario.ratio(subject, verb), limit)
     none, many = (next(item for item in done if item.title == title) for title in _FEW_AND_MANY)
-    ratio = many.wall(SUBJECTS[0], "ADD") / none.wall(SUBJECTS[0], "ADD")
-    say(f"ADD with {many.title}, as a share of ADD with none", ratio, 1.2)
+    key = (SUBJECTS[0].name, "ADD")
+    share = ratio(many.samples[key], none.samples[key])
+    say(f"{key[0]}, ADD with {many.title}, as a share of ADD with none", share, 1.2)
 
 
 _FEW_AND_MANY = ("one", "20,000 reservations")
 
 
-def say(what: str, ratio: float, limit: float) -> None:
-    print(f"  {'kept  ' if ratio <= limit else 'BROKEN'}  {ratio:4.2f} of {limit:4.2f}  {what}")
+def say(what: str, share: float, limit: float) -> None:
+    print(f"  {'kept  ' if share <= limit else 'BROKEN'}  {share:4.2f} of {limit:4.2f}  {what}")
 
 
-def run(scenario: Scenario, rounds: int, server: int) -> None:
-    """All subjects in turn, round after round."""
-    for subject in scenario.subjects:
+def run(together: list[Scenario], rounds: int, server: int) -> None:
+    """All subjects of all scenarios in turn, round after round; the first is to warm up."""
+    turns = [(scenario, subject) for scenario in together for subject in scenario.subjects]
+    for scenario, subject in turns:
         reserve(scenario, subject)
-        measure(scenario, subject, server)  # warms up
-    scenario.samples.clear()
-    for _ in range(rounds if scenario.parallel == 1 else rounds // 3 + 1):
-        for subject in scenario.subjects:
+        measure(scenario, subject, server)
+    for scenario in together:
+        scenario.samples.clear()
+    for _ in range(rounds):
+        for scenario, subject in turns:
             measure(scenario, subject, server)
 
 
@@ -277,9 +283,11 @@ def main() -> None:
         subprocess.run(["ip", "netns", "add", f"p{number}"], check=True)
     done = scenarios(options.parallel)
     with served() as server:
-        for scenario in done:
-            run(scenario, options.rounds, server)
-            report(scenario)
+        run([item for item in done if item.parallel == 1], options.rounds, server)
+        run([item for item in done if item.parallel > 1], options.rounds // 3 + 1, server)
+    print(f"load {' '.join(map('{:.1f}'.format, os.getloadavg()))} on {os.cpu_count()} CPUs")
+    for scenario in done:
+        report(scenario)
     judge(done)
 
 
