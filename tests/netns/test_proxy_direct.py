@@ -2,12 +2,16 @@
 
 import ctypes
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
+from itertools import count
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
@@ -24,7 +28,7 @@ from tests.netns.groups import group
 from tests.netns.prober import TCP, UDP, Answer, Probe, ask, echo, talk, traffic
 from tests.netns.proxy_lab import ProxyLab
 from tests.netns.test_proxy_packets import ask as datagram
-from tests.netns.test_proxy_packets import ip, syn
+from tests.netns.test_proxy_packets import ip, seldom, syn
 from tests.netns.worker import Worker
 
 OTHER = NodeView("n2", addresses=(ip_address("192.168.0.2"), ip_address("fd00:1::2")))
@@ -41,6 +45,7 @@ SERVICE = Service(
     external_ips=tuple(map(ip_address, EXTERNAL)),
     load_balancer_ips=tuple(map(ip_address, BALANCER)),
 )
+_sources = count(30000)
 _kept: list = []  # in a node's worker
 _apart: list = []  # the same: whether its pins are its own
 
@@ -172,9 +177,10 @@ def test_an_established_connection_keeps_its_endpoint(way: Cluster) -> None:
     assert {one.name for one in way.answers(BALANCER[0])} == {"A", "B"}
     way.lab.workers["node"].call(begin_anew)
     way.serve("AB")
+    time.sleep(0.5)
     for number, _ in enumerate(BALANCER):
-        count, faults = way.client.call(traffic, f"old{number}")
-        assert count > 20
+        done, faults = way.client.call(traffic, f"old{number}")
+        assert done > 20
         assert not faults
 
 
@@ -194,9 +200,30 @@ def test_a_connection_survives_that_another_node_is_called(way: Cluster, pod: st
         assert {one.name for one in way.answers(BALANCER[0])} == {pod}
         time.sleep(0.3)
     way.lab.spaces["outside"].ip("route", "del", f"{BALANCER[0]}/32")
-    count, faults = way.client.call(traffic, "moved")
-    assert count > 20
+    done, faults = way.client.call(traffic, "moved")
+    assert done > 20
     assert not faults
+
+
+def call_again(address: str, source: int) -> list[str]:
+    """From one and the same port, each time as soon as the connection before has ended."""
+    peers = []
+    for _ in range(4):
+        with socket.socket(socket.AF_INET) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("", source))
+            sock.settimeout(5)
+            sock.connect((address, 80))
+            peers.append(sock.recv(100).decode())
+            assert not sock.recv(100)
+    return peers
+
+
+@pytest.mark.parametrize("pod", "AC")
+def test_a_connection_that_is_opened_again_is_a_new_one(way: Cluster, pod: str) -> None:
+    way.serve(pod)
+    answers = way.client.call(call_again, BALANCER[0], next(_sources))
+    assert answers == [f"{pod} {CLIENT[4]}"] * 4
 
 
 @pytest.mark.parametrize("why", ["a ClusterIP", "hints", "affinity"])
@@ -260,3 +287,25 @@ def test_what_is_not_sent_on(fed: Fed, packet) -> None:
     done, out = fed.feed(packet)
     assert done == GOES_ON
     assert bytes(out.payload) == bytes(packet)
+
+
+@seldom
+@given(
+    st.sampled_from([4, 6]),
+    st.sampled_from([syn, datagram]),
+    st.lists(st.tuples(st.integers(14, 59), st.integers(0, 255)), max_size=4),
+)
+def test_nothing_but_a_hop_is_ever_changed(fed: Fed, version: int, kind, damage) -> None:
+    way = (CLIENT[version], BALANCER[version == 6])
+    sent = bytearray(bytes(Ether(dst=fed.mac) / ip(*way) / kind(80)))
+    for at, value in damage:
+        if at < len(sent):
+            sent[at] = value
+    ((done, out),) = fed.worker.call(feed, [bytes(sent)], fed.link)
+    if done == SENT_ON:
+        hops = 22 if version == 4 else 21
+        sent[hops] -= 1
+        if version == 4:
+            sent[24:26] = out[24:26]  # the checksum: see above
+    assert done in (GOES_ON, SENT_ON)
+    assert out == bytes(sent)

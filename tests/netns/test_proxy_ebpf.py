@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from proxy.backend import BACKENDS, open_backend
+from proxy.ebpf import packets
 from proxy.ebpf.group import INLETS, LINKS
 from proxy.ebpf.hooks import PROGRAMS
 from proxy.ebpf.libbpf import Library, pinned
@@ -304,6 +305,29 @@ def test_programs_that_somebody_detached_are_missed(world) -> None:
     node.call(apply, root, "ab", WEB)
     assert node.call(look) == ""
     assert served_links(space) == before
+
+
+def use_object(path: Path) -> Path:
+    """In the node: load the program for packets from there; returns from where it was."""
+    before, packets.OBJECT = packets.OBJECT, path
+    return before
+
+
+def test_where_packets_have_no_program_rules_serve_them(world) -> None:
+    """As on a kernel before 6.1; an earlier program would know nothing of what changes."""
+    lab, root = world
+    node = lab.workers["node"]
+    node.call(apply, root, "a", WEB, True)
+    before = node.call(use_object, Path("/nonexistent"))
+    try:
+        node.call(apply, root, "b", WEB, True)
+        assert not served_links(lab.spaces["node"])
+        assert node.call(look) == ""
+        assert {lab.client("outside").call(call, VIP)[0] for _ in range(10)} == {"B"}
+    finally:
+        node.call(use_object, before)
+        node.call(apply, root, "ab", WEB, True)
+    assert served_links(lab.spaces["node"])
 
 
 def test_a_client_sticks_whether_by_a_hook_or_by_packets(world) -> None:

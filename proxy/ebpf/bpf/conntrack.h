@@ -6,14 +6,25 @@
 
 #include "packet.h"
 
-/* Only for their names: a program never looks inside. */
+#include <bpf/bpf_core_read.h>
+
+struct ip_ct_tcp {
+	__u8 state;
+} KERNEL;
+
+union nf_conntrack_proto {
+	struct ip_ct_tcp tcp;
+} KERNEL;
+
 struct nf_conn {
-	unsigned long status;
-};
+	union nf_conntrack_proto proto;
+} KERNEL;
 
 struct nf_conn___init {
 	struct nf_conn ct;
 };
+
+#define TIME_WAIT 7 /* enum tcp_conntrack: this, and CLOSE */
 
 union nf_inet_addr {
 	__u32 all[4];
@@ -40,6 +51,7 @@ struct nf_conn___init *bpf_skb_ct_alloc(struct __sk_buff *skb, struct bpf_sock_t
 int bpf_ct_set_nat_info(struct nf_conn___init *flow, union nf_inet_addr *address, int port,
 			enum nf_nat_manip_type manip) __ksym __weak;
 struct nf_conn *bpf_ct_insert_entry(struct nf_conn___init *flow) __ksym __weak;
+int bpf_ct_change_timeout(struct nf_conn *flow, __u32 ms) __ksym __weak;
 void bpf_ct_release(struct nf_conn *flow) __ksym __weak;
 
 static __always_inline void fill_tuple(const struct packet *packet, struct bpf_sock_tuple *tuple)
@@ -59,21 +71,41 @@ static __always_inline void fill_tuple(const struct packet *packet, struct bpf_s
 	tuple->ipv6.dport = whom->port;
 }
 
-static __always_inline bool is_tracked(struct __sk_buff *skb, const struct packet *packet)
+/* The flow of a packet, which has to be released. */
+static __always_inline struct nf_conn *find_flow(struct __sk_buff *skb, const struct packet *packet)
 {
 	struct bpf_ct_opts opts = {.netns_id = -1, .l4proto = packet->whom.protocol};
 	struct bpf_sock_tuple tuple = {};
-	struct nf_conn *flow;
 
 	fill_tuple(packet, &tuple);
 	if (is_ipv4(&packet->whom.address))
-		flow = bpf_skb_ct_lookup(skb, &tuple, sizeof(tuple.ipv4), &opts, sizeof(opts));
-	else
-		flow = bpf_skb_ct_lookup(skb, &tuple, sizeof(tuple.ipv6), &opts, sizeof(opts));
+		return bpf_skb_ct_lookup(skb, &tuple, sizeof(tuple.ipv4), &opts, sizeof(opts));
+	return bpf_skb_ct_lookup(skb, &tuple, sizeof(tuple.ipv6), &opts, sizeof(opts));
+}
+
+/* Whether the packet opens anew a connection that has ended. The kernel would forget the old one. */
+static __always_inline bool is_reopened(const struct packet *packet, struct nf_conn *flow)
+{
+	return packet->whom.protocol == IPPROTO_TCP && packet->begins &&
+	       BPF_CORE_READ(flow, proto.tcp.state) >= TIME_WAIT;
+}
+
+/* Whether a flow is under way. One that has ended is forgotten if the packet opens it anew. */
+static __always_inline bool is_tracked(struct __sk_buff *skb, const struct packet *packet)
+{
+	struct nf_conn *flow = find_flow(skb, packet);
+	bool is_over;
+
 	if (!flow)
 		return false;
+	is_over = is_reopened(packet, flow) && !bpf_ct_change_timeout(flow, 0);
 	bpf_ct_release(flow);
-	return true;
+	if (!is_over)
+		return true;
+	flow = find_flow(skb, packet); /* which removes what has expired */
+	if (flow)
+		bpf_ct_release(flow);
+	return flow;
 }
 
 static __always_inline union nf_inet_addr as_nat(const struct address *address)

@@ -10,6 +10,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#define KERNEL __attribute__((preserve_access_index)) /* a part of a structure of the kernel's */
+
 /* Network order; an IPv4 address is ::ffff:a.b.c.d, as IPv6 sockets see it. */
 struct address {
 	__u32 word[4];

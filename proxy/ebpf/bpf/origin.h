@@ -10,8 +10,6 @@
 
 #include <bpf/bpf_core_read.h>
 
-#define KERNEL __attribute__((preserve_access_index))
-
 #define LINKS 8
 #define ADDRESSES 8
 #define FRESH 1000000000ULL /* ns for which an answer is believed */
