@@ -6,9 +6,11 @@
 For each number of Services, of four endpoints each: the first load, from the process's start to
 its last rule; one endpoint changed, from the API's write to the kernel; memory, and how much it was
 at most; processor time at 50 changes a second; and a new connection, and throughput, through a
-ClusterIP beside the same straight to the pod, taken in turns. In mode iptables the Service that is
-called is the last one of the chain. Everything runs in namespaces of its own. Believe the ratios,
-not the times. --save keeps the results of a part, --show shows many such parts together.
+ClusterIP beside the same straight to the pod, in turns. A proxy's rules cost connections that
+go straight to a pod something too, so a new connection is also set beside one on a node without a
+proxy. In mode iptables the Service that is called is the last of its chain. All runs in namespaces
+of its own. Believe the ratios, not the times. --save keeps the results of a part, --show shows many
+such parts together.
 """
 
 import argparse
@@ -22,11 +24,11 @@ sys.path.insert(0, str(ROOT))
 
 from bench import proxy_node  # noqa: E402
 from bench.common import seal  # noqa: E402
-from bench.proxy_lab import BACKENDS, CALLED, POD, SINK, Bench, Run, laboratory, vip  # noqa: E402
+from bench.proxy_lab import BACKENDS, CALLED, FAR_POD, POD, SINK, Bench, Run, laboratory, vip  # noqa: E402
 from bench.proxy_report import Result, read, save, show  # noqa: E402
 
-_PAIRS = 2000
-_TRANSFERS, _TRANSFER_SECONDS = 7, 0.5
+_TURNS, _PAIRS = 40, 50
+_TRANSFERS, _TRANSFER_SECONDS = 11, 0.4
 _NETNS = "mount -t tmpfs tmpfs /run/netns && ip link set lo up"
 
 
@@ -52,18 +54,32 @@ def _measure_running(bench: Bench, run: Run, result: Result, changes: int) -> No
         result.busy = _load_of_changes(bench, run, result.services)
     result.memory, result.most_memory = run.memory("VmRSS"), run.memory("VmHWM")
     client = bench.lab.workers["p"]
-    places = (POD, CALLED), (bench.called, 80)
-    client.call(proxy_node.connect_pairs, places, 100)  # warms up
-    result.connect = client.call(proxy_node.connect_pairs, places, _PAIRS)
+    _connect(bench, result)
     sinks = (POD, SINK), (bench.called, 81)
     result.transfer = client.call(proxy_node.transfer_pairs, sinks, _TRANSFERS, _TRANSFER_SECONDS)
+
+
+def _connect(bench: Bench, result: Result) -> None:
+    """In turns: straight to the pod, by the Service, and the same on the node without a proxy."""
+    client, stranger = bench.lab.workers["p"], bench.lab.workers["d"]
+    here = (POD, CALLED), (bench.called, 80)
+    there = ((FAR_POD, CALLED),) * 2
+    for turn in range(_TURNS + 1):
+        times = client.call(proxy_node.connect_pairs, here, _PAIRS)
+        bare = stranger.call(proxy_node.connect_pairs, there, _PAIRS // 2)
+        if turn:  # the first warms up
+            result.connect[0] += times[0]
+            result.connect[1] += times[1]
+            result.bare += [*bare[0], *bare[1]]
 
 
 def _change(bench: Bench, result: Result) -> float:
     """From the API's write to the kernel, seconds."""
     node = bench.lab.workers["node"]
-    node.start(proxy_node.await_change, result.backend, vip(bench.next_changed(result.services)))
-    time.sleep(0.05)
+    changing = vip(bench.next_changed(result.services))
+    node.call(proxy_node.expect_change, result.backend, changing)
+    node.start(proxy_node.await_change)
+    time.sleep(0.02)  # two syncs are some milliseconds apart
     began = time.monotonic()
     bench.change(result.services)
     return float(node.finish() - began)

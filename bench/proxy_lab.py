@@ -29,6 +29,7 @@ BACKENDS = {
 }
 API = ("192.168.0.254", 8001)
 POD, CALLED, SINK = "10.244.1.2", 8090, 8091  # a pod that answers, and what it answers at
+FAR_POD = "10.244.2.2"  # likewise, on a node without a proxy
 _UIDS = UUID(int=0)
 _FIRST_VIP = ip_address("10.96.0.1")
 _FIRST_POD = ip_address("10.244.16.0")
@@ -100,7 +101,8 @@ class Bench:
             "current-context": "x",
         }))  # fmt: skip
         join(cgroup, [lab.workers["p"]])  # who calls is a pod of the node, in mode ebpf too
-        lab.workers["a"].call(proxy_node.answer, CALLED)
+        for pod in "ac":
+            lab.workers[pod].call(proxy_node.answer, CALLED)
         lab.workers["a"].call(proxy_node.swallow, SINK)
 
     def fill(self, services: int) -> None:

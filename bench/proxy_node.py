@@ -21,25 +21,48 @@ _POLL = 0.001
 Place = tuple[str, int]
 
 
-def await_change(backend: str, vip: str) -> float:
-    """In the node: when its rules, or in mode ebpf the hooks' entry for ``vip``, next change."""
+_waiting: list[Callable[[], float]] = []
+
+
+def expect_change(backend: str, vip: str) -> None:
+    """In the node: from now on, `await_change` will know of a change of the rules, or in mode ebpf
+    of the hooks' entry for ``vip``.
+    """
     if backend == "iptables-legacy":
-        return _polled(lambda: legacy.size(Family.V4))
-    if backend == "ebpf":
-        return _polled(lambda: _entry(vip))
+        _waiting.append(_polled(lambda: legacy.size(Family.V4)))
+    elif backend == "ebpf":
+        _waiting.append(_polled(lambda: _entry(vip)))
+    else:
+        _waiting.append(_heard())
+
+
+def await_change() -> float:
+    """When what was expected came."""
+    return _waiting.pop()()
+
+
+def _heard() -> Callable[[], float]:
     events = NftEvents()
     events.listen()
-    select.select([events], [], [])
-    changed = time.monotonic()
-    events.close()  # waits for the kernel's readers: milliseconds that nobody else does
-    return changed
+
+    def wait() -> float:
+        select.select([events], [], [])
+        changed = time.monotonic()
+        events.close()  # waits for the kernel's readers: milliseconds that nobody else does
+        return changed
+
+    return wait
 
 
-def _polled(look: Callable[[], object]) -> float:
+def _polled(look: Callable[[], object]) -> Callable[[], float]:
     before = look()
-    while look() == before:
-        time.sleep(_POLL)
-    return time.monotonic()
+
+    def wait() -> float:
+        while look() == before:
+            time.sleep(_POLL)
+        return time.monotonic()
+
+    return wait
 
 
 _library: list[Library] = []

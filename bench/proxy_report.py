@@ -11,6 +11,10 @@ from bench.common import draw
 _DIRECT = "straight to the pod"
 
 
+def _pair() -> list[list[float]]:
+    return [[], []]
+
+
 @dataclass
 class Result:
     """What was measured of one backend with some number of Services."""
@@ -23,8 +27,9 @@ class Result:
     memory: float = 0.0  # megabytes
     most_memory: float = 0.0
     busy: float = 0.0  # processors at 50 changes a second
-    connect: tuple[list[float], list[float]] = ([], [])  # seconds: to the pod, to the Service
-    transfer: tuple[list[float], list[float]] = ([], [])  # bytes a second, likewise
+    connect: list[list[float]] = field(default_factory=_pair)  # seconds: to the pod, the Service
+    bare: list[float] = field(default_factory=list)  # to a pod, on a node without a proxy
+    transfer: list[list[float]] = field(default_factory=_pair)  # bytes a second, as connect
 
     @property
     def label(self) -> str:
@@ -52,12 +57,17 @@ class Result:
         return _ratio(self.connect)
 
     @property
+    def whole_cost(self) -> float:
+        """The same as a multiple of one to a pod on a node without a proxy."""
+        return _ratio([self.bare, self.connect[1]])
+
+    @property
     def rate(self) -> float:
         """Throughput to the Service, as a share of that to the pod."""
         return _ratio(self.transfer)
 
 
-def _ratio(pair: tuple[list[float], list[float]]) -> float:
+def _ratio(pair: list[list[float]]) -> float:
     return median(pair[1]) / median(pair[0]) if pair[0] else 0.0
 
 
@@ -89,17 +99,23 @@ _CHARTS: tuple[tuple[str, Callable[[Result], float], Callable[[Result], str]], .
      lambda one: f"{one.memory:.0f} MB, at most {one.most_memory:.0f} MB"),
     (f"a new connection, beside one {_DIRECT}", lambda one: one.cost,
      lambda one: f"{one.cost:.2f} x"),
+    ("a new connection, beside one on a node without a proxy", lambda one: one.whole_cost,
+     lambda one: f"{one.whole_cost:.2f} x"),
     (f"throughput, beside that {_DIRECT}", lambda one: one.rate, lambda one: f"{one.rate:.2f} x"),
 )  # fmt: skip
 
 
 def _table(results: list[Result]) -> None:
     head = ("backend", "Services", "first load", "of that busy", "change p50", "p99", "memory",
-            "at most", "50/s takes", "connect", "throughput")  # fmt: skip
-    print("{:16} {:>8} {:>11} {:>13} {:>11} {:>10} {:>7} {:>7} {:>11} {:>8} {:>11}".format(*head))
+            "at most", "50/s takes", "connect", "to bare", "throughput")  # fmt: skip
+    print(
+        "{:16} {:>8} {:>11} {:>13} {:>11} {:>10} {:>7} {:>7} {:>11} {:>8} {:>8} {:>11}".format(
+            *head
+        )
+    )
     for one in results:
         print(
             f"{one.backend:16} {one.services:8,} {one.load:9.2f} s {one.load_busy:11.2f} s"
             f" {one.p50:8.1f} ms {one.p99:7.1f} ms {one.memory:4.0f} MB {one.most_memory:4.0f} MB"
-            f" {one.busy:11.0%} {one.cost:7.2f}x {one.rate:10.2f}x"
+            f" {one.busy:11.0%} {one.cost:7.2f}x {one.whole_cost:7.2f}x {one.rate:10.2f}x"
         )
