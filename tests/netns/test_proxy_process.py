@@ -453,10 +453,11 @@ FLUSHES = {
         ["nft", "insert", "rule", "ip", "podwire-proxy", "services", "return"],
     ],
 }
+# Links' programs are the last that a repair writes, so what comes next finds it done.
 FLUSHES["ebpf"] = [
     *FLUSHES["nftables"],
-    ("rm", "-r", str(LINKS)),
     ("find", str(INLETS), "-type", "f", "-delete"),
+    ("rm", "-r", str(LINKS)),
 ]
 
 
