@@ -1,9 +1,8 @@
 """Defaults of the small kinds, and what a new object of them starts with. Pure."""
 
 import base64
-from functools import partial
 
-from control.api.defaults.edit import Wire, each, filled, within
+from control.api.defaults.edit import Wire, filled, within_each
 
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 _NAMESPACE_FINALIZER = "kubernetes"
@@ -48,14 +47,14 @@ def default_node(node: Wire) -> Wire:
 
 def default_endpoints(endpoints: Wire) -> Wire:
     """Ports are TCP."""
-    return within(endpoints, "subsets", partial(each, _with_tcp_ports))
+    return within_each(endpoints, "subsets", _with_tcp_ports)
 
 
 def default_endpoint_slice(endpoint_slice: Wire) -> Wire:
     """Ports are TCP and have an (empty) name."""
-    made = within(endpoint_slice, "ports", partial(each, lambda port: {"name": ""} | port))
+    made = within_each(endpoint_slice, "ports", lambda port: {"name": ""} | port)
     return _with_tcp_ports(made)
 
 
 def _with_tcp_ports(wire: Wire) -> Wire:
-    return within(wire, "ports", partial(each, lambda port: filled(port, {"protocol": "TCP"})))
+    return within_each(wire, "ports", lambda port: filled(port, {"protocol": "TCP"}))

@@ -7,17 +7,20 @@ Wire = dict[str, Any]
 Default = Callable[[Wire], Wire]
 
 
-def each(function: Default, items: Any) -> Any:
-    """The function applied to every object of a list; what is none is validation's to refuse."""
-    if not isinstance(items, list):
-        return items
-    return [function(item) if isinstance(item, dict) else item for item in items]
-
-
-def within(wire: Wire, name: str, function: Callable[[Any], Any]) -> Wire:
-    """The object with a member replaced by what the function makes of it; absent stays absent."""
+def within(wire: Wire, name: str, function: Default) -> Wire:
+    """The object with an object in it replaced by what the function makes of that; absent stays
+    absent, and what is no object is validation's to refuse.
+    """
     value = wire.get(name)
-    return wire | {name: function(value)} if isinstance(value, list | dict) else wire
+    return wire | {name: function(value)} if isinstance(value, dict) else wire
+
+
+def within_each(wire: Wire, name: str, function: Default) -> Wire:
+    """`within`, for every object of a list."""
+    items = wire.get(name)
+    if not isinstance(items, list):
+        return wire
+    return wire | {name: [function(item) if isinstance(item, dict) else item for item in items]}
 
 
 def filled(wire: Wire, defaults: Wire) -> Wire:

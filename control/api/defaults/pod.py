@@ -7,7 +7,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 from functools import partial
 from typing import Any
 
-from control.api.defaults.edit import Wire, each, filled, within
+from control.api.defaults.edit import Wire, filled, within, within_each
 
 _MODE = 0o644
 _TOKEN_SECONDS = 3600
@@ -30,7 +30,7 @@ def default_pod(pod: Wire) -> Wire:
     spec = default_spec(pod.get("spec", {}))
     spec = filled(spec, {"enableServiceLinks": True})
     for name in ("containers", "initContainers"):
-        spec = within(spec, name, partial(each, _requests_from_limits))
+        spec = within_each(spec, name, _requests_from_limits)
     return pod | {"spec": spec}
 
 
@@ -63,16 +63,16 @@ def default_spec(spec: Wire) -> Wire:
     spec = filled(spec, _SPEC | {"securityContext": {}})
     container = partial(_container, host_network=bool(spec.get("hostNetwork")))
     for name in ("containers", "initContainers"):
-        spec = within(spec, name, partial(each, container))
-    return within(spec, "volumes", partial(each, _volume))
+        spec = within_each(spec, name, container)
+    return within_each(spec, "volumes", _volume)
 
 
 def _container(container: Wire, *, host_network: bool) -> Wire:
     image = container.get("image", "")
     policy = "Always" if _is_latest(image) else "IfNotPresent"
     made = filled(container, _CONTAINER | {"imagePullPolicy": policy, "resources": {}})
-    made = within(made, "ports", partial(each, partial(_port, host_network=host_network)))
-    made = within(made, "env", partial(each, _variable))
+    made = within_each(made, "ports", partial(_port, host_network=host_network))
+    made = within_each(made, "env", _variable)
     made = within(made, "lifecycle", _lifecycle)
     for name in _PROBES:
         made = within(made, name, _probe)
@@ -141,11 +141,11 @@ def _with_mode(source: Wire) -> Wire:
 
 
 def _downward(source: Wire) -> Wire:
-    return within(source, "items", partial(each, _field_ref))
+    return within_each(source, "items", _field_ref)
 
 
 def _projected(projected: Wire) -> Wire:
-    return within(_with_mode(projected), "sources", partial(each, _projection))
+    return within_each(_with_mode(projected), "sources", _projection)
 
 
 def _projection(source: Wire) -> Wire:

@@ -5,7 +5,7 @@ Source: k8s.io/kubernetes/pkg/apis/core/v1/defaults.go and pkg/registry/core/ser
 
 from collections.abc import Iterator
 
-from control.api.defaults.edit import Wire, each, filled, within
+from control.api.defaults.edit import Wire, filled, within, within_each
 
 HEADLESS = "None"
 _AFFINITY_SECONDS = 10800
@@ -34,7 +34,7 @@ def _status(status: Wire) -> Wire:
 
 
 def _load_balancer(balancer: Wire) -> Wire:
-    return within(balancer, "ingress", lambda items: each(_ingress, items))
+    return within_each(balancer, "ingress", _ingress)
 
 
 def _ingress(item: Wire) -> Wire:

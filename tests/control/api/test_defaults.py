@@ -136,3 +136,14 @@ def test_a_deployments_strategy():
     recreate = {"spec": VALID["Deployment"]["spec"] | {"strategy": {"type": "Recreate"}}}
     spec = rules_of(kinds.DEPLOYMENT).default(of(kinds.DEPLOYMENT, **recreate))["spec"]
     assert spec["strategy"] == {"type": "Recreate"}
+
+
+@pytest.mark.parametrize("wrong", [[], [{}], {}, "x", 1, None])
+def test_what_has_the_wrong_shape_is_left_to_validation(wrong: Any):
+    source = {"serviceAccountToken": wrong, "downwardAPI": wrong}
+    volume = {"name": "v", "projected": {"sources": [source, wrong]}, "hostPath": wrong}
+    pod = of(
+        kinds.POD, spec={"containers": containers(ports=wrong, env=wrong), "volumes": [volume]}
+    )
+    made = default_pod(pod)["spec"]
+    assert made["volumes"][0]["projected"]["sources"][1] == wrong
