@@ -44,16 +44,9 @@ class Kernel:
         return self._backend.is_blind
 
     def apply(self, want: Desired, node: NodeView) -> None:
-        """Bring the kernel to ``want``; raises ProxyError.
-
-        Meanwhile nobody listens for events, for all of them would be our own doing.
-        """
+        """Bring the kernel to ``want``; raises ProxyError."""
         with self._busy:
-            self.events.deafen()
-            try:
-                self._apply(want, node)
-            finally:
-                self.events.listen()
+            self._apply(want, node)
 
     def disturbed(self) -> str | None:
         """What somebody else did to our rules since the last call; empty if nothing, and None if
@@ -77,10 +70,16 @@ class Kernel:
         """Flows are looked at only once the rules send new ones aright, and other backends' rules
         go only once ours are in force: a change of backend interrupts nothing.
         """
-        self._backend.apply(want, node)
-        self._counting.apply(want)
+        with self.events.deaf():
+            self._backend.apply(want, node)
+            self._counting.apply(want)
         self._metrics.add("stale_conntrack_entries_deleted_total", self._cleaner.clean(want))
         if not self._alone:
+            self._leave_alone()
+
+    def _leave_alone(self) -> None:
+        """Remove what other backends, and earlier runs of this one, left."""
+        with self.events.deaf():
             self._backend.remove(keep_own=True)
             for mode in BACKENDS.keys() - {self._mode, STANDS_ON.get(self._mode)}:
                 open_backend(mode, self._settings, {}).remove()

@@ -3,6 +3,7 @@
 import errno
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -62,13 +63,19 @@ class NftEvents:
         """Hear no more."""
         self._socket.close()
 
-    def listen(self) -> None:
-        """Hear of what happens from now on."""
-        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """While the context lasts, where we write ourselves, hear of nothing; afterwards of
+        everything. What was heard before stays to be read.
 
-    def deafen(self) -> None:
-        """Hear of nothing until `listen`; what was heard before stays to be read."""
+        Of a large transaction of ours there are more events than the socket has room for. Keep it
+        short: what somebody else does meanwhile goes unheard.
+        """
         self._socket.setsockopt(_SOL_NETLINK, _DROP_MEMBERSHIP, _GROUP)
+        try:
+            yield
+        finally:
+            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
 
     def read(self) -> list[Touch]:
         """What was heard since the last call."""

@@ -35,6 +35,7 @@ class Repair:
         self._metrics = metrics
         self._changed = changed
         self._tell = tell
+        self._again: asyncio.TimerHandle | None = None
 
     def look(self) -> None:
         """Something happened; if it was to our rules, have everything written again."""
@@ -43,12 +44,18 @@ class Repair:
         except KernelRefused as err:
             what = str(err)
         if what is None:
-            asyncio.get_running_loop().call_later(_LATER, self.look)
+            self.rest()
+            self._again = asyncio.get_running_loop().call_later(_LATER, self.look)
         elif what:
             log.warning("somebody changed the proxy's rules: %s; writing them again", what)
             self._metrics.add("rules_disturbed_total")
             self._tell(f"Somebody changed the proxy's rules: {what}. They are being restored.")
             self._changed()
+
+    def rest(self) -> None:
+        """Do not look again for what has been heard so far."""
+        if self._again is not None:
+            self._again.cancel()
 
 
 @asynccontextmanager
@@ -62,6 +69,7 @@ async def watching(kernel: Kernel, repair: Repair) -> AsyncIterator[None]:
     finally:
         loop.remove_reader(kernel.events)
         asking.cancel()
+        repair.rest()
 
 
 async def _ask(kernel: Kernel, repair: Repair) -> None:
