@@ -63,6 +63,10 @@ class NftEvents:
         """Hear no more."""
         self._socket.close()
 
+    def listen(self) -> None:
+        """Hear of what happens from now on."""
+        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
+
     @contextmanager
     def deaf(self) -> Iterator[None]:
         """While the context lasts, where we write ourselves, hear of nothing; afterwards of
@@ -75,7 +79,7 @@ class NftEvents:
         try:
             yield
         finally:
-            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
+            self.listen()
 
     def read(self) -> list[Touch]:
         """What was heard since the last call."""
