@@ -1,7 +1,9 @@
 """Named network namespaces for tests with real packets; bin/test seals them off the host."""
 
+import contextlib
 import itertools
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,7 +53,8 @@ class Space:
     def remove(self) -> None:
         """End what runs inside, then remove it."""
         for pid in self.run("ip", "netns", "pids", self.name).split():
-            subprocess.run(["kill", "-9", pid], check=False)
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
+                os.kill(int(pid), signal.SIGKILL)
         subprocess.run(["ip", "netns", "del", self.name], check=True)
 
 
