@@ -1,8 +1,7 @@
 """The ebpf backend: programs balance at sockets and by packets, nftables what they leave."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from proxy.backend import STANDS_ON
@@ -11,7 +10,7 @@ from proxy.claims import Claims, Step
 from proxy.ebpf.hooks import Hooks, remove_hooks
 from proxy.ebpf.options import Options, from_flags
 from proxy.ebpf.packets import Packets, remove_inlets
-from proxy.ebpf.table import Change, Table
+from proxy.ebpf.table import Table
 from proxy.errors import KernelRefused
 from proxy.memory import give_back
 from proxy.model import NodeView
@@ -37,42 +36,31 @@ class EbpfBackend:
         self._node = NodeView("")
 
     def apply(self, want: Desired, node: NodeView) -> None:
-        """Bring rules and maps to ``want``; raises KernelRefused.
+        """Bring rules and maps to ``want``; raises KernelRefused."""
+        steps = self._claims.update(want)
+        try:
+            self._rules.apply(want, node)
+        finally:
+            with _translated():
+                self._balance(steps, node)
 
-        What the maps need is computed while libnftables is at work, which leaves Python free.
-        """
-        with ThreadPoolExecutor(max_workers=1) as aside:
-            rules = aside.submit(self._rules.apply, want, node)
-            is_new, change = self._next(want, node)
-            try:
-                rules.result()
-            finally:
-                with _translated():
-                    self._write(is_new, change, node)
-
-    def _next(self, want: Desired, node: NodeView) -> tuple[bool, Change]:
-        """What has to change in the maps, or all that new maps have to hold."""
-        steps: Iterable[Step] = self._claims.update(want)
+    def _balance(self, steps: list[Step], node: NodeView) -> None:
         known, self._known = self._known and node.addresses == self._node.addresses, False
         self._node = node
-        if not known:
-            self._table = Table(self._options)
-            steps = (Step(one, None, claim) for one, claim in self._claims.winners())
-        return not known, self._table.advance(steps)
-
-    def _write(self, is_new: bool, change: Change, node: NodeView) -> None:
         if self._hooks is None:
             self._hooks = Hooks(self._settings, self._options)
-        if is_new:
-            self._load(self._hooks, change, node)
+        if known:
+            self._hooks.maps.write(self._table.advance(steps))
         else:
-            self._hooks.maps.write(change)
+            self._load(self._hooks, node)
         self._known = True
 
-    def _load(self, hooks: Hooks, contents: Change, node: NodeView) -> None:
-        """Replace programs and maps."""
+    def _load(self, hooks: Hooks, node: NodeView) -> None:
+        """Write everything anew."""
+        self._table = Table(self._options)
+        everything = (Step(one, None, claim) for one, claim in self._claims.winners())
         places = (one for one in node.addresses if self._settings.is_node_port_address(one))
-        hooks.load(contents, places)
+        hooks.load(self._table.advance(everything), places)
         self._load_packets(hooks)
         give_back()
 
