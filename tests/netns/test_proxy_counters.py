@@ -18,10 +18,10 @@ from proxy.state import Desired
 from tests.contract.proxy_fate import Row
 from tests.contract.proxy_world import DEFAULT, FIRST_NODE_PORT, NODE_ADDRESSES, Case, desired
 from tests.netns.conftest import Space
-from tests.netns.groups import group, join
+from tests.netns.groups import group
 from tests.netns.prober import TCP, UDP, Probe, ask
 from tests.netns.proxy_lab import ProxyLab
-from tests.netns.test_proxy_fate import BACKENDS, apply, remove
+from tests.netns.test_proxy_fate import BACKENDS, apply, grouped_lab, remove
 from tests.netns.test_proxy_process import World, service, slices
 
 ROW = Row("default", frozenset(), ("A", "B", "C"), "cluster", {})
@@ -52,13 +52,8 @@ def stop() -> None:
 
 @pytest.fixture(scope="module")
 def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
-    with group("counters") as root, group("empty") as empty:
-        made = ProxyLab(spaces)
-        join(root, (made.workers[name] for name in ("node", "a", "b", "p")))
-        BACKENDS["ebpf"] = ("ebpf", {"cgroup-root": root})
-        BACKENDS["ebpf-packets"] = ("ebpf", {"cgroup-root": empty})
+    with grouped_lab(spaces, "counters", {}) as made:
         yield made
-        made.stop()
 
 
 def send(address: str, port: int, times: int) -> int:

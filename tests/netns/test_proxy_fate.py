@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -54,17 +55,27 @@ def remove() -> None:
             open_backend(mode, SETTINGS["default"], {}).remove()
 
 
-@pytest.fixture(scope="module")
-def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
-    with group("fate") as root, group("fate-empty") as empty:
+@contextmanager
+def grouped_lab(
+    spaces: Callable[[str], Space], name: str, packets: dict[str, str]
+) -> Iterator[ProxyLab]:
+    """A lab whose node and pods are in a cgroup for mode ebpf; another group is empty, so that with
+    it, and the options ``packets``, all goes by packets.
+    """
+    with group(name) as root, group(f"{name}-empty") as empty:
         made = ProxyLab(spaces)
-        made.spaces["node"].sysctl("net.ipv4.conf.all.route_localnet", 1)
         join(root, (made.workers[name] for name in ("node", "a", "b", "p")))
         BACKENDS["ebpf"] = ("ebpf", {"cgroup-root": root})
-        by_hash = {"cgroup-root": empty, "ebpf-algorithm": "maglev"}
-        BACKENDS["ebpf-packets"] = ("ebpf", by_hash)
+        BACKENDS["ebpf-packets"] = ("ebpf", {"cgroup-root": empty} | packets)
         yield made
         made.stop()
+
+
+@pytest.fixture(scope="module")
+def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
+    with grouped_lab(spaces, "fate", {"ebpf-algorithm": "maglev"}) as made:
+        made.spaces["node"].sysctl("net.ipv4.conf.all.route_localnet", 1)
+        yield made
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -8,10 +8,9 @@ import pytest
 from tests.contract.proxy_fate import Row
 from tests.contract.proxy_world import DEFAULT, Case, desired
 from tests.netns.conftest import Space
-from tests.netns.groups import group, join
 from tests.netns.prober import TCP, Probe, ask
 from tests.netns.proxy_lab import ProxyLab
-from tests.netns.test_proxy_fate import BACKENDS, apply, remove
+from tests.netns.test_proxy_fate import BACKENDS, apply, grouped_lab, remove
 
 ROW = Row("default", frozenset(), ("A=10", "B=90", "C=0"), "cluster", {})
 _TRIES, _AT_ONCE = 100, 20
@@ -21,13 +20,8 @@ _FAR = 134  # ten times that
 
 @pytest.fixture(scope="module")
 def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
-    with group("weights") as root, group("empty") as empty:
-        made = ProxyLab(spaces)
-        join(root, (made.workers[name] for name in ("node", "a", "b", "p")))
-        BACKENDS["ebpf"] = ("ebpf", {"cgroup-root": root})
-        BACKENDS["ebpf-packets"] = ("ebpf", {"cgroup-root": empty})
+    with grouped_lab(spaces, "weights", {}) as made:
         yield made
-        made.stop()
 
 
 @pytest.mark.parametrize("source", ["pod", "outside"])
