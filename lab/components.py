@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lab.spec import CONFIG, Component, Machine
 from lab.state import LabDir
+from lab.supervise import Unreadable
 
 _FILE = "components.json"
 
@@ -20,6 +21,9 @@ def save_components(lab: LabDir, machine: Machine) -> None:
 
 
 def load_components() -> Sequence[Component]:
-    """The components of the machine that this process is on."""
-    rows = json.loads((Path(CONFIG) / _FILE).read_text())
-    return [Component(row["name"], tuple(row["argv"])) for row in rows]
+    """The components of the machine that this process is on; raises Unreadable."""
+    path = Path(CONFIG) / _FILE
+    try:
+        return [Component(row["name"], tuple(row["argv"])) for row in json.loads(path.read_text())]
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise Unreadable(f"{path}: {type(err).__name__}: {err}") from err

@@ -29,6 +29,10 @@ _WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP}
 _log = logging.getLogger(__name__)
 
 
+class Unreadable(Exception):
+    """The list of components cannot be had; says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """A component's process."""
@@ -66,7 +70,10 @@ def fork(child: Callable[[], None]) -> int:
 
 
 class Supervisor:
-    """Keeps the components that ``load`` names running, each with a log of its own."""
+    """Keeps the components that ``load`` names running, each with a log of its own.
+
+    When ``load`` raises Unreadable the components stay those it named before.
+    """
 
     def __init__(
         self, load: Callable[[], Sequence[Component]], log_of: Callable[[str], str], run: Run
@@ -92,7 +99,10 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Start what is new, end what is changed or gone; what is changed then starts anew."""
-        self._wanted = {component.name: component for component in self._load()}
+        try:
+            self._wanted = {component.name: component for component in self._load()}
+        except Unreadable as err:  # the machine is this process: it must not end for a bad file
+            _log.error("the components stay as they are: %s", err)
         for pid, running in self._running.items():
             if self._wanted.get(running.component.name) != running.component:
                 os.kill(pid, signal.SIGTERM)

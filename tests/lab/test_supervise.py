@@ -8,7 +8,14 @@ import time
 import pytest
 
 from lab.spec import Component
-from lab.supervise import MAX_DELAY_SECONDS, STABLE_SECONDS, Supervisor, fork, next_delay
+from lab.supervise import (
+    MAX_DELAY_SECONDS,
+    STABLE_SECONDS,
+    Supervisor,
+    Unreadable,
+    fork,
+    next_delay,
+)
 
 
 def test_a_component_that_had_been_stable_comes_back_at_once():
@@ -40,10 +47,16 @@ class Supervised:
         self.pid = fork(lambda: Supervisor(self.load, self.log, self.run).supervise())
 
     def want(self, **components):
-        self.list.write_text(repr(components))
+        """Replace the list whole: the supervisor may be reading it right now."""
+        part = self.list.with_suffix(".part")
+        part.write_text(repr(components))
+        part.rename(self.list)
 
     def load(self):
-        rows = ast.literal_eval(self.list.read_text())
+        try:
+            rows = ast.literal_eval(self.list.read_text())
+        except SyntaxError as err:
+            raise Unreadable(str(err)) from err
         return [Component(name, argv) for name, argv in rows.items()]
 
     def log(self, name):
@@ -103,6 +116,14 @@ def test_a_component_that_is_no_longer_wanted_stays_away(supervised):
     os.kill(supervised.pid, signal.SIGHUP)
     eventually(lambda: [a for a, _ in supervised.starts()] == ["600", "500"])
     eventually(lambda: not is_alive(supervised.starts()[0][1]))
+
+
+def test_a_list_that_cannot_be_read_changes_nothing(supervised):
+    eventually(lambda: len(supervised.starts()) == 1)
+    supervised.list.write_text("{'sleeper': (")
+    os.kill(supervised.pid, signal.SIGHUP)
+    os.kill(supervised.starts()[0][1], signal.SIGKILL)
+    eventually(lambda: [a for a, _ in supervised.starts()] == ["600", "600"])
 
 
 def test_sigterm_ends_the_components_first(tmp_path):
