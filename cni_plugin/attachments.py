@@ -21,6 +21,8 @@ from cni_plugin.ipam.store import Owner, is_wired, read_owner
 from cni_plugin.state import Link
 
 Key = tuple[str, str, str]
+# what a JSON document leads to that is none of libcni's
+_OF_ANOTHER_FORM = (KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +60,35 @@ def read_cache(folder: Path) -> list[Cached]:
     for path in sorted(folder.glob("*")) if folder.is_dir() else ():
         try:
             item = json.loads(path.read_bytes())
-            conflist = json.loads(base64.b64decode(item["config"]))
-            ours = any(plugin.get("type") == PROGRAM for plugin in conflist.get("plugins", ()))
-            if item.get("kind") == "cniCacheV1" and ours:
-                key = (item["networkName"], item["containerId"], item["ifName"])
-                result, capabilities = item["result"], item.get("capabilityArgs") or {}
-                found.append(Cached(key, _netns(item), conflist, result, capabilities))
-        except (OSError, ValueError, KeyError, AttributeError):
-            continue  # another kind of file, or one that is being written
+            if item["kind"] == "cniCacheV1" and (cached := _cached(item)):
+                found.append(cached)
+        except (FileNotFoundError, IsADirectoryError, ValueError, *_OF_ANOTHER_FORM):
+            continue  # another kind of file, or one that is being written, or just gone
     return found
 
 
-def _netns(item: Mapping[str, Any]) -> str:
+def _cached(item: Mapping[str, Any]) -> Cached | None:
+    """An entry of the cache; None when no plugin of its list is ours. Raises _OF_ANOTHER_FORM."""
+    conflist = json.loads(base64.b64decode(item["config"]))
+    if not any(plugin.get("type") == PROGRAM for plugin in conflist["plugins"]):
+        return None
+    network, container_id, ifname, netns = map(
+        _text, (item["networkName"], item["containerId"], item["ifName"], _netns(item))
+    )
+    result, capabilities = dict(item["result"]), dict(item.get("capabilityArgs") or {})
+    return Cached((network, container_id, ifname), netns, conflist, result, capabilities)
+
+
+def _netns(item: Mapping[str, Any]) -> object:
     """The container's namespace; the libcni of containerd 1.6 keeps it in the result alone."""
     links = item["result"].get("interfaces") or ()
     return item.get("netns") or next(filter(None, (link.get("sandbox") for link in links)), "")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def attached(
@@ -108,27 +124,26 @@ def _reservations(data_dir: Path, now: float) -> Iterable[tuple[Key, str, float]
     for path in sorted(data_dir.glob("[!.]*/*")):
         try:
             address = str(ip_address(path.name))
-        except ValueError:
-            continue
-        owner = read_owner(str(path))
+            owner, age = read_owner(str(path)), now - path.stat().st_mtime
+        except (ValueError, FileNotFoundError, IsADirectoryError):
+            continue  # no reservation, or one that has just been freed
         if owner is not None:
-            key = (path.parent.name, owner.container_id, owner.ifname)
-            yield key, address, now - path.stat().st_mtime
+            yield (path.parent.name, owner.container_id, owner.ifname), address, age
 
 
 def check_input(cached: Cached) -> tuple[dict[str, str], bytes]:
     """Environment and standard input of a CHECK, as libcni makes them for our plugin."""
+    network, container_id, ifname = cached.key
     plugin = next(item for item in cached.conflist["plugins"] if item.get("type") == PROGRAM)
     declared = {name for name, on in (plugin.get("capabilities") or {}).items() if on}
     runtime = {name: value for name, value in cached.capabilities.items() if name in declared}
     version = cached.result.get("cniVersion", cached.conflist.get("cniVersion"))
     document = plugin | {
-        "name": cached.conflist["name"],
+        "name": network,
         "cniVersion": version,
         "prevResult": cached.result,
         "runtimeConfig": runtime,
     }
-    _, container_id, ifname = cached.key
     environment = {
         "CNI_COMMAND": "CHECK",
         "CNI_CONTAINERID": container_id,

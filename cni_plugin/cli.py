@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from ipaddress import ip_network
 from pathlib import Path
@@ -156,7 +157,8 @@ def uninstall(bin_dir: Path, conf_dir: Path) -> None:
 @_output
 def list_command(data_dir: Path, cache_dir: Path, output: str) -> None:
     """Attachments, their addresses, and whether they are still there."""
-    found = _attached(data_dir, cache_dir)
+    with _told("list"):
+        found = _attached(data_dir, cache_dir)
     if output == "json":
         click.echo(json.dumps([asdict(item) for item in found], indent=2))
         return
@@ -184,7 +186,8 @@ def gc(data_dir: Path, cache_dir: Path, *, dry_run: bool) -> None:
     Gone is an interface of ours that is not there any more, when libcni's cache names no
     namespace for it that is, and its reservation is older than a minute.
     """
-    found = _attached(data_dir, cache_dir)
+    with _told("gc"):
+        found = _attached(data_dir, cache_dir)
     for item in found:
         if not item.alive:
             verb = "would remove" if dry_run else "removing"
@@ -203,7 +206,9 @@ def gc(data_dir: Path, cache_dir: Path, *, dry_run: bool) -> None:
 def check(cache_dir: Path, output: str) -> None:
     """CHECK every attachment that libcni remembers; exit code 1 when one is not as it should be."""
     rows = []
-    for cached in read_cache(cache_dir):
+    with _told("check"):
+        remembered = read_cache(cache_dir)
+    for cached in remembered:
         environment, stdin = check_input(cached)
         world = World(Path("/"), open_namespace(cached.netns), read_boot_id())
         done = answer(environment, stdin, world)
@@ -235,6 +240,15 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     for row in (heads, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+
+
+@contextmanager
+def _told(command: str) -> Iterator[None]:
+    """Let a file that cannot be read be one line; half a list would look like a whole one."""
+    try:
+        yield
+    except OSError as err:
+        _fail(command, err)
 
 
 def _fail(command: str, err: Exception) -> NoReturn:

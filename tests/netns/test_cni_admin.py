@@ -144,6 +144,47 @@ def test_list_and_gc(node, pod):
         node.delete(each)
 
 
+_CACHED = {
+    "kind": "cniCacheV1", "containerId": "x", "ifName": "eth0", "networkName": "net", "result": {},
+    "config": base64.b64encode(b'{"plugins": [{"type": "podwire-cni"}]}').decode(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", [
+    [], None, "x", {}, {"config": None}, {"config": "W10="}, {"result": None}, {"netns": 5},
+    {"result": {"interfaces": [None]}}, {"containerId": 5}, {"capabilityArgs": 5},
+])  # fmt: skip
+def test_files_of_another_form_are_passed_over(node, pod, odd, tmp_path):
+    """Between a live container's, in libcni's cache and among the reservations."""
+    one = pod()
+    node.add(one)
+    cache = tmp_path / "results"
+    (cache / "folder").mkdir(parents=True)
+    (cache / "odd").write_text(json.dumps(_CACHED | odd if isinstance(odd, dict) else odd))
+    folder = node.data / "net" / "10.1.0.99"
+    folder.mkdir()
+    for command in (["list"], ["gc", "--dry-run"]):
+        done = podwire(node, *command, "--data-dir", str(node.data), "--cache-dir", str(cache))
+        assert (done.returncode, done.stderr) == (0, ""), done
+    done = podwire(node, "check", "--cache-dir", str(cache))
+    assert done.stderr == ""
+    folder.rmdir()
+    node.delete(one)
+
+
+def test_what_may_not_be_read_is_one_line(node, tmp_path):
+    nobody = ["setpriv", "--reuid", "65534", "--clear-groups"]
+    secret = tmp_path / "secret"
+    secret.mkdir(mode=0o700)
+    for command in ("list", "gc", "check"):
+        argv = node.space.argv(*nobody, str(ROOT / "bin/podwire"), "cni", command,
+                               "--cache-dir", str(secret / "results"))  # fmt: skip
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"podwire cni {command}: [Errno 13] Permission denied")
+
+
 def test_gc_spares_what_another_plugin_wired(node, pod):
     one = pod()
     conf = node.conf(type="bridge", cniVersion="1.0.0", ipam=node.ipam("10.1.0.0/24"))
