@@ -185,7 +185,7 @@ class NetConf(Bandwidth):
     mode: Mode | None = None
     ipam: Ipam = Ipam()
     dns: DnsConf = DnsConf()
-    prev_result: dict[str, Any] | None = None
+    prev_result: Any = None  # read by the version that wrote it; whether at all, the verb says
     capabilities: dict[str, bool] = {}
     runtime_config: RuntimeConfig = RuntimeConfig()
     args: Args = Args()
@@ -223,6 +223,7 @@ class NetConf(Bandwidth):
     promisc: bool = False
     allmulti: bool | None = None
     tx_q_len: Annotated[int, Within(0, (1 << 32) - 1)] | None = None
+    data_dir: str = ""
 
     # firewall
     ingress_policy: Policy = "open"

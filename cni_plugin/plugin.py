@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from cni_plugin import attachment, names
+from cni_plugin import attachment, names, tuning
 from cni_plugin.collection import attempt_all, is_spared, stale_links
-from cni_plugin.errors import CniError, KernelRefused
+from cni_plugin.errors import CniError, KernelRefused, NotAvailable
 from cni_plugin.ipam.source import Ipam, is_delegate, is_delegated, source_of
 from cni_plugin.ipam.store import Owner
 from cni_plugin.readiness import check_host
@@ -119,12 +119,33 @@ def _version(request: Request, *_: object) -> _Document:
     return {"cniVersion": request.version, "supportedVersions": list(SUPPORTED)}
 
 
+def _add(request: Request, world: World, ipam: Ipam | None) -> _Document:
+    tuning.check_sysctls(request, world.root)
+    with tuning.remembered(request, world):
+        return attachment.add(request, world, ipam)
+
+
+def _delete(request: Request, world: World, ipam: Ipam | None) -> None:
+    attachment.delete(request, world, ipam)
+    if request.conf.wiring == "chained":  # an interface that we made is gone
+        tuning.restore(request, world)
+
+
+def _check(request: Request, world: World, ipam: Ipam | None) -> None:
+    attachment.check(request, world, ipam)
+    tuning.check(request, world)
+
+
 def _status(request: Request, world: World, ipam: Ipam | None) -> None:
     del world
     with Space() as host:
         check_host(request.conf, host)
-    if ipam is not None:
+    if ipam is None:
+        return
+    try:
         ipam.status(request)
+    except OSError as err:  # such as a disk that is full, or read only
+        raise NotAvailable(f"ipam: {err}") from err
 
 
 def _collect(request: Request, world: World, ipam: Ipam | None) -> None:
@@ -137,13 +158,15 @@ def _collect(request: Request, world: World, ipam: Ipam | None) -> None:
         ]
         if ipam is not None:
             attempts.append(partial(ipam.collect, request))
+        if request.conf.wiring == "chained":
+            attempts.append(partial(tuning.collect, request, world))
         attempt_all(attempts)
 
 
 _VERBS: dict[Verb, _Handler] = {
-    Verb.ADD: attachment.add,
-    Verb.DEL: attachment.delete,
-    Verb.CHECK: attachment.check,
+    Verb.ADD: _add,
+    Verb.DEL: _delete,
+    Verb.CHECK: _check,
     Verb.STATUS: _status,
     Verb.GC: _collect,
     Verb.VERSION: _version,

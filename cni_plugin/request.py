@@ -74,6 +74,13 @@ class Request:
         """(network, container ID, interface): what all state is keyed by."""
         return self.conf.name, self.container_id, self.ifname
 
+    @property
+    def asked_mac(self) -> str:
+        """The MAC that is asked for: by the runtime, the operator, CNI_ARGS, or as an option."""
+        conf = self.conf
+        asked = conf.runtime_config.mac or conf.args.cni.mac or self.args.mac or conf.mac
+        return asked.lower()
+
 
 def version_of(stdin: bytes) -> str:
     """The version to answer in, also when the rest of the input is rubbish."""
@@ -199,16 +206,18 @@ def _previous(verb: Verb, conf: NetConf) -> Result | None:
     if conf.prev_result is None:
         return None
     try:
-        return parse(conf.prev_result, _previous_version(conf))
+        if not isinstance(conf.prev_result, dict):
+            raise DecodingFailure(f"prevResult {conf.prev_result!r} is no object")
+        return parse(conf.prev_result, _previous_version(conf.prev_result, conf))
     except CniError:
         if verb in {Verb.DEL, Verb.GC}:  # removal works without it
             return None
         raise
 
 
-def _previous_version(conf: NetConf) -> str:
+def _previous_version(document: Mapping[str, Any], conf: NetConf) -> str:
     own = conf.cni_version or OLDEST
-    version = (conf.prev_result or {}).get("cniVersion") or own
+    version = document.get("cniVersion") or own
     return version if version in SUPPORTED else own
 
 

@@ -127,8 +127,9 @@ def test_wrong_args(text):
     assert raised.value.code == 4
 
 
-def test_a_broken_previous_result_stops_add_and_not_delete():
-    conf = CONF | {"prevResult": {"ips": [{"address": "nonsense"}]}}
+@pytest.mark.parametrize("previous", [{"ips": [{"address": "nonsense"}]}, [], "x", 5, True])
+def test_a_broken_previous_result_stops_add_and_not_delete(previous):
+    conf = CONF | {"prevResult": previous}
     assert code(conf) == 6
     assert request(conf, COMMAND="DEL").previous is None
 

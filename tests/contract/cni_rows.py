@@ -144,6 +144,15 @@ def _odd_previous(bench: Bench) -> None:
     assert bench.reservations() == {}
 
 
+@row("10", "DEL does not mind a prevResult that is no result at all", reference=False)
+def _no_previous(bench: Bench) -> None:
+    for previous in ([], "x", 5):
+        pod = bench.pod()
+        bench.add(pod)
+        bench.call("DEL", pod, bench.conf(prevResult=previous)).ok()
+    assert bench.reservations() == {}
+
+
 # -- CHECK
 
 

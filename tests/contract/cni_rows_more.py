@@ -27,6 +27,15 @@ def _status(bench: Bench) -> None:
     assert pod.container_id in bench.fails(102, "ADD", bench.pod(), tiny)["details"]
 
 
+@row("12", "reservations that cannot be written down are code 50", reference=None)
+def _status_disk(bench: Bench) -> None:
+    file = bench.node.files / "file"
+    file.write_text("a folder cannot be below it")
+    conf = bench.conf()
+    conf["ipam"]["dataDir"] = str(file / "networks")
+    assert bench.node.execute(conf, command="STATUS").document["code"] == 50
+
+
 @row("12", "STATUS asks the delegate", reference=None)
 def _status_delegate(bench: Bench) -> None:
     ipam, folder = bench.spy(fails="STATUS")
@@ -168,6 +177,16 @@ def _served_addresses(bench: Bench) -> None:
     bench.node.execute(asked, bridge, command="CHECK", **variables).ok()
     bench.node.execute(conf, bridge, command="DEL", **variables).ok()
     assert bench.reservations() == {}
+
+
+@row("11", "CHECK finds an interface that is not as it was tuned", reference=None)
+def _check_tuned(bench: Bench) -> None:
+    pod = bench.pod()
+    conf = bench.conf(allmulti=True, txQLen=77)
+    conf["prevResult"] = bench.add(pod, conf)
+    bench.call("CHECK", pod, conf).ok()
+    pod.space.ip("link", "set", "eth0", "txqueuelen", "78")
+    bench.fails(101, "CHECK", pod, conf)
 
 
 # -- where the reference falls short
