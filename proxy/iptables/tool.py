@@ -84,9 +84,10 @@ def detect(proc: Path = Path("/proc")) -> Flavor:
         for flavor, rules in found.items():
             if wanted in rules:
                 return flavor
-    if not any(found.values()):
+    counts = {flavor: rules.count("\n-A ") for flavor, rules in found.items()}
+    if not any(counts.values()):  # empty tables, such as a change of mode leaves, say nothing
         return _default()
-    return max(found, key=lambda flavor: found[flavor].count("\n-A "))
+    return max(counts, key=lambda flavor: counts[flavor])
 
 
 def has_ours(tool: Tool) -> bool:
