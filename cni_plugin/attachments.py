@@ -17,7 +17,7 @@ from typing import Any
 from cni_plugin import names
 from cni_plugin.install import PROGRAM
 from cni_plugin.ipam.local import GRACE
-from cni_plugin.ipam.store import Owner, is_wired, read_owner
+from cni_plugin.ipam.store import Owner, is_wired, lock_file, read_owner
 from cni_plugin.state import Link
 
 Key = tuple[str, str, str]
@@ -129,6 +129,16 @@ def _reservations(data_dir: Path, now: float) -> Iterable[tuple[Key, str, float]
             continue  # no reservation, or one that has just been freed
         if owner is not None:
             yield (path.parent.name, owner.container_id, owner.ifname), address, age
+
+
+def networks(data_dir: Path, found: Iterable[Attachment]) -> list[str]:
+    """Those to collect in, also one of ours that has nothing left but a stranger's leavings.
+
+    A plugin that a node went back to frees the address and removes the interface, but not our
+    firewall rules.
+    """
+    given = {path.name for path in lock_file(data_dir).parent.glob("[!.]*")}
+    return sorted(filter(names.is_identifier, given | {item.network for item in found}))
 
 
 def check_input(cached: Cached) -> tuple[dict[str, str], bytes]:

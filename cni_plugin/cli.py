@@ -20,6 +20,7 @@ from cni_plugin.attachments import (
     attached,
     check_input,
     collect_input,
+    networks,
     read_cache,
 )
 from cni_plugin.ipam.store import DEFAULT_DATA_DIR
@@ -193,7 +194,7 @@ def gc(data_dir: Path, cache_dir: Path, *, dry_run: bool) -> None:
             verb = "would remove" if dry_run else "removing"
             click.echo(f"{verb} {' '.join(item.key)} {','.join(item.addresses)}".rstrip())
     failed = False
-    for network in sorted({item.network for item in found}) if not dry_run else ():
+    for network in networks(data_dir, found) if not dry_run else ():
         stdin = collect_input(network, data_dir, found)
         environment = {"CNI_COMMAND": "GC", "CNI_PATH": "/"}
         failed |= not _ask(environment, stdin, network)

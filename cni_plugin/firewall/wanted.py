@@ -255,7 +255,9 @@ def _host_address(mapping: PortMapping) -> Address | None:
     try:
         address = ip_address(mapping.host_ip)
     except ValueError as err:
-        raise InvalidConfiguration(f"portMappings: hostIP {mapping.host_ip!r}") from err
+        raise InvalidConfiguration(
+            f"portMappings: hostIP {mapping.host_ip!r} is no IP address"
+        ) from err
     if isinstance(address, IPv6Address) and address.scope_id:
         raise InvalidConfiguration(f"portMappings: hostIP {mapping.host_ip!r} has a zone")
     return address

@@ -200,6 +200,22 @@ def test_gc_spares_what_another_plugin_wired(node, pod):
     node.execute(conf, REFERENCE / "bridge", command="DEL", **variables).ok()
 
 
+def test_gc_takes_the_rules_that_the_reference_leaves(node, pod):
+    """A node went back to the reference: its bridge removes our interface, host-local our file."""
+    one = pod()
+    ours = node.conf(name="back", bridge="br7", ipMasq=True, cniVersion="1.0.0",
+                     ipam=node.ipam("10.7.0.0/24"))  # fmt: skip
+    node.add(one, ours)
+    theirs = ours | {"type": "bridge", "ipMasq": False}
+    theirs["ipam"] = ours["ipam"] | {"type": "host-local"}
+    node.call("DEL", one, theirs, plugin=REFERENCE / "bridge", path=str(REFERENCE)).ok()
+    assert node.reservations("back") == {}
+    assert "10.7.0.2" in node.space.run("nft", "list", "ruleset")
+    (node.data / "no network").mkdir()
+    assert podwire(node, "gc", *places(node)).returncode == 0
+    assert "podwire" not in node.space.run("nft", "list", "ruleset")
+
+
 def test_check_asks_for_all_that_libcni_remembers(node, pod):
     one, other = pod(), pod()
     ports = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
