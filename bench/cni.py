@@ -28,8 +28,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.common import bar, seal  # noqa: E402
+from cni_plugin import install, standalone  # noqa: E402
 
 REFERENCE = Path("/usr/lib/cni")
+PYTHON_CLIENT = Path("/run/podwire-bench/podwire-cni")  # as it would be installed
 SOCKET, DATA = "/run/podwire-bench/cni.sock", "/run/podwire-bench/networks"
 _FOLDERS = (
     "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && mount -t tmpfs tmpfs /var/lib &&"
@@ -64,7 +66,7 @@ class Subject:
 REFERENCE_SUBJECT = Subject("reference")
 SUBJECTS = (
     Subject("C client", ROOT / "build/podwire-cni"),
-    Subject("Python client", ROOT / "bin/podwire-cni"),
+    Subject("Python client", PYTHON_CLIENT),
     Subject("no server", ROOT / "build/podwire-cni", socket="/nowhere"),
     REFERENCE_SUBJECT,
 )
@@ -281,6 +283,7 @@ def main() -> None:
     seal(_FOLDERS)
     for number in range(options.parallel):
         subprocess.run(["ip", "netns", "add", f"p{number}"], check=True)
+    install.put(PYTHON_CLIENT, standalone.python_program(), 0o755)
     done = scenarios(options.parallel)
     with served() as server:
         run([item for item in done if item.parallel == 1], options.rounds, server)

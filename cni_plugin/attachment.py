@@ -17,7 +17,7 @@ from cni_plugin.firewall.host import Firewall
 from cni_plugin.ipam.local import data_dir
 from cni_plugin.ipam.source import Ipam
 from cni_plugin.ipam.store import lock_file
-from cni_plugin.kernel import Kernel
+from cni_plugin.kernel import REVERTED, Kernel
 from cni_plugin.locks import held
 from cni_plugin.plan import Plan, plan_add
 from cni_plugin.plan.extras import expected_rules, sysctl_path
@@ -65,7 +65,8 @@ def _lease(request: Request, ipam: Ipam | None, undo: ExitStack) -> Result:
 def _apply(plan: Plan, kernel: Kernel, undo: ExitStack) -> None:
     for op in plan.ops:
         kernel.do(op)
-        undo.callback(kernel.revert, op)
+        if isinstance(op, REVERTED):
+            undo.callback(kernel.revert, op)
 
 
 def delete(request: Request, world: World, ipam: Ipam | None) -> None:

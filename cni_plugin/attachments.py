@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from cni_plugin import names
-from cni_plugin.install import PROGRAM
 from cni_plugin.ipam.local import GRACE
 from cni_plugin.ipam.store import Owner, is_wired, lock_file, read_owner
+from cni_plugin.standalone import PROGRAM
 from cni_plugin.state import Link
 
 Key = tuple[str, str, str]

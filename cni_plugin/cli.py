@@ -28,6 +28,7 @@ from cni_plugin.names import is_identifier, is_link_name
 from cni_plugin.plugin import answer
 from cni_plugin.server import SocketInUse, serve
 from cni_plugin.space import Space
+from cni_plugin.standalone import PROGRAM, program_bytes
 from cni_plugin.world import World, open_namespace, read_boot_id
 
 DEFAULT_SOCKET = "/run/podwire/cni.sock"
@@ -127,9 +128,9 @@ def install(
 ) -> None:  # fmt: skip
     """Put podwire-cni under a container runtime, as its loopback plugin too, and a network."""
     conf = installer.network_list(name, bridge, subnets, ip_masq=masquerade, mtu=mtu)
-    program, network = bin_dir / installer.PROGRAM, conf_dir / f"10-{name}.conflist"
+    program, network = bin_dir / PROGRAM, conf_dir / f"10-{name}.conflist"
     try:
-        installer.put(program, installer.program_bytes(), 0o755)
+        installer.put(program, program_bytes(), 0o755)
         click.echo(program)
         if loopback := installer.put_loopback(bin_dir):
             click.echo(loopback)

@@ -8,33 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-PROGRAM, LOOPBACK = "podwire-cni", "loopback"
-_ROOT = Path(__file__).resolve().parent.parent
-_PYTHON_CLIENT, _C_CLIENT = _ROOT / "bin" / PROGRAM, _ROOT / "build" / PROGRAM
-_OWN_PLACE = 'INTERPRETER = b""\nPLUGIN = b""\n'
+from cni_plugin.standalone import PROGRAM
 
-
-def client_program() -> Path:
-    """The program that a runtime should execute: the C client where it was built."""
-    return _C_CLIENT if _C_CLIENT.exists() else _PYTHON_CLIENT
-
-
-def program_bytes() -> bytes:
-    """The client as it can stand alone in any folder: it knows this interpreter and plugin."""
-    source = client_program()
-    if source == _C_CLIENT:
-        return source.read_bytes()
-    text = source.read_text()
-    if _OWN_PLACE not in text:
-        raise RuntimeError(f"{source} has no lines {_OWN_PLACE!r}")
-    plugin = os.fsencode(_ROOT / "cni_plugin/__main__.py")
-    own = f"INTERPRETER = {os.fsencode(sys.executable)!r}\nPLUGIN = {plugin!r}\n"
-    return text.replace(_OWN_PLACE, own, 1).encode()
+LOOPBACK = "loopback"
 
 
 def network_list(

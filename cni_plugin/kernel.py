@@ -14,7 +14,13 @@ from typing import Any
 
 from cni_plugin import ops, uapi, vlans
 from cni_plugin.conntrack import forget_udp
-from cni_plugin.errors import InvalidConfiguration, KernelRefused, TryAgainLater, UnsupportedField
+from cni_plugin.errors import (
+    CniError,
+    InvalidConfiguration,
+    KernelRefused,
+    TryAgainLater,
+    UnsupportedField,
+)
 from cni_plugin.firewall.host import Firewall
 from cni_plugin.netlink import Attributes, NetlinkError, Value, pack
 from cni_plugin.ops import Op, Side
@@ -30,6 +36,8 @@ _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 _ONE_QUEUE: Attributes = {uapi.IFLA_NUM_TX_QUEUES: 1, uapi.IFLA_NUM_RX_QUEUES: 1}
 _DEFAULT_METRIC = {4: 0, 6: 1024}  # IP6_RT_PRIO_USER in include/uapi/linux/ipv6_route.h
 _MOST_NETWORKS = 64  # of one container, with the same route
+# what an attachment alone has; all else belongs to the host, or goes with these
+REVERTED = (ops.CreateVeth, ops.CreateIfb, ops.Claim)
 _CREATE = uapi.NLM_F_CREATE | uapi.NLM_F_EXCL
 _REPLACE = uapi.NLM_F_CREATE | uapi.NLM_F_REPLACE
 
@@ -70,27 +78,31 @@ class Kernel:
 
     def do(self, op: Op) -> None:
         """Do one operation; raises KernelRefused, UnsupportedField or TryAgainLater."""
-        with _explained(op):
+        try:
             self._does[type(op)](op)
+        except OSError as err:
+            raise _explained(op, err) from err
 
     def revert(self, op: Op) -> None:
-        """Undo an operation, if it is one that its attachment alone has made."""
-        with _explained(op):
+        """Undo an operation that is REVERTED."""
+        try:
             if isinstance(op, ops.CreateVeth):
                 self._spaces[Side.HOST].remove_link(op.host)
             elif isinstance(op, ops.CreateIfb):
                 self._spaces[Side.HOST].remove_link(op.name)
             elif isinstance(op, ops.Claim):
                 self._firewall.release(op.wanted.owner)
+        except OSError as err:
+            raise _explained(op, err) from err
 
     def _index(self, side: Side, name: str) -> int:
         """The index of a link that must be there; it stays while the plan runs."""
         found = self._indexes.get((side, name))
         if found is None:
-            link = self._spaces[side].link(name)
-            if link is None:
+            found = self._spaces[side].index(name)
+            if not found:
                 raise NetlinkError(errno.ENODEV, f"no link {name}")
-            found = self._indexes[side, name] = link.index
+            self._indexes[side, name] = found
         return found
 
     def _link(self, side: Side, attributes: Attributes, on: int = 0, flags: int = 0) -> None:
@@ -329,13 +341,9 @@ def _absent_is_done() -> Iterator[None]:
             raise
 
 
-@contextmanager
-def _explained(op: Op) -> Iterator[None]:
-    """Turn an OSError into an error that names the operation."""
-    try:
-        yield
-    except OSError as err:
-        wanted = f"{type(op).__name__} {getattr(op, 'name', None) or getattr(op, 'host', '')}"
-        if err.errno == errno.EOPNOTSUPP:
-            raise UnsupportedField(f"the kernel cannot do {wanted}", str(err)) from err
-        raise KernelRefused(f"the kernel refused {wanted}: {err}", repr(op)) from err
+def _explained(op: Op, err: OSError) -> CniError:
+    """What the kernel said, as an error that names the operation."""
+    wanted = f"{type(op).__name__} {getattr(op, 'name', None) or getattr(op, 'host', '')}"
+    if err.errno == errno.EOPNOTSUPP:
+        return UnsupportedField(f"the kernel cannot do {wanted}", str(err))
+    return KernelRefused(f"the kernel refused {wanted}: {err}", repr(op))

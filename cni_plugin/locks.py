@@ -27,14 +27,22 @@ def held(path: Path, *key: str) -> Iterator[int]:
 
     Whoever inherits the descriptor holds the lock too, until all of them have closed it.
     """
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _opened(path)
     try:
         wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _position(key), 1, 0)
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, wanted)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return os.open(path, flags, 0o600)
 
 
 def _position(key: tuple[str, ...]) -> int:

@@ -26,6 +26,7 @@ _HEADER = struct.Struct("!4sII")
 _ANSWER = struct.Struct("!BI")
 _LONGEST_ENVIRONMENT = 1 << 18
 _LONGEST_STDIN = 1 << 23
+_USUAL_LENGTH = 1 << 14  # most requests come whole with one call
 _DESCRIPTORS = 4
 
 
@@ -48,13 +49,13 @@ class Call:
 @contextmanager
 def received(connection: socket.socket) -> Iterator[Call]:
     """Read one request; raises BadFrame, and OSError when the client is slow or gone."""
-    head, descriptors, _, _ = socket.recv_fds(
-        connection, _HEADER.size, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+    begin, descriptors, _, _ = socket.recv_fds(
+        connection, _USUAL_LENGTH, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
     )
     try:
         if len(descriptors) < _DESCRIPTORS - 1:
             raise BadFrame(f"{len(descriptors)} descriptors")
-        environment, stdin = _body(connection, head)
+        environment, stdin = _body(connection, begin)
         own, mounts, root, *netns = descriptors
         yield Call(environment, stdin, own, mounts, root, netns[0] if netns else None)
     finally:
@@ -63,15 +64,17 @@ def received(connection: socket.socket) -> Iterator[Call]:
                 os.close(descriptor)
 
 
-def _body(connection: socket.socket, head: bytes) -> tuple[dict[str, str], bytes]:
-    head += _exactly(connection, _HEADER.size - len(head))
-    magic, environment_length, stdin_length = _HEADER.unpack(head)
+def _body(connection: socket.socket, begin: bytes) -> tuple[dict[str, str], bytes]:
+    data = _extended(connection, begin, _HEADER.size)
+    magic, environment_length, stdin_length = _HEADER.unpack_from(data)
     if magic != MAGIC:
         raise BadFrame(f"magic {magic!r}")
     if environment_length > _LONGEST_ENVIRONMENT or stdin_length > _LONGEST_STDIN:
         raise BadFrame(f"{environment_length} + {stdin_length} bytes")
-    raw = _exactly(connection, environment_length)
-    return parse_environment(raw), _exactly(connection, stdin_length)
+    middle = _HEADER.size + environment_length
+    end = middle + stdin_length
+    data = _extended(connection, data, end)
+    return parse_environment(data[_HEADER.size : middle]), data[middle:end]
 
 
 def parse_environment(raw: bytes) -> dict[str, str]:
@@ -80,14 +83,16 @@ def parse_environment(raw: bytes) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _exactly(connection: socket.socket, length: int) -> bytes:
-    data = bytearray()
-    while len(data) < length:
-        more = connection.recv(min(length - len(data), 1 << 16))
+def _extended(connection: socket.socket, data: bytes, length: int) -> bytes:
+    """The data with as much more as makes it that long."""
+    parts, missing = [data], length - len(data)
+    while missing > 0:
+        more = connection.recv(min(missing, 1 << 16))
         if not more:
-            raise BadFrame(f"ended after {len(data)} of {length} bytes")
-        data += more
-    return bytes(data)
+            raise BadFrame(f"{missing} of {length} bytes are missing")
+        parts.append(more)
+        missing -= len(more)
+    return b"".join(parts)
 
 
 def taken(last_will: bytes) -> bytes:

@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 import struct
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from cni_plugin import netns
+from cni_plugin.crew import Crew
 from cni_plugin.errors import TryAgainLater
 from cni_plugin.plugin import Answer, needs_other_programs, perform, understand
 from cni_plugin.protocol import BadFrame, Call, answered, received, taken
@@ -33,8 +33,11 @@ from cni_plugin.world import World
 
 _log = logging.getLogger(__name__)
 _WORKERS = 64
+_GARBAGE = 50_000  # objects, before a collection looks for cycles among them
 _BACKLOG = 512
-_PATIENCE = 10.0  # seconds for a client to say what it wants, and to take its answer
+# struct timeval: for a client to say what it wants, and to take its answer. Python's own timeout
+# would ask poll(2) before each call.
+_PATIENCE = struct.pack("@ll", 10, 0)
 _ROOT = Path("/")
 _RECORDED = ("CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME")
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
@@ -57,8 +60,11 @@ def serve(path: Path, boot_id: str) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stop)
         gc.freeze()  # no collection has to look at what is imported
-        with Server(path, boot_id) as server:
-            server.accept_for_ever()
+        # what a request makes goes with it; by default there is a collection for each few of them
+        gc.set_threshold(_GARBAGE)
+        with Server(path, boot_id):
+            while True:
+                signal.pause()
     except _Stop:
         _log.info("ended")
 
@@ -73,7 +79,7 @@ class Server:
         self._listener = listen(path)
         self._identity = path.stat().st_ino
         self._mounts = Path("/proc/self/ns/mnt").stat().st_ino
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="request")
+        self._crew = Crew(self._listener, self._handle, _WORKERS)
 
     def __enter__(self) -> Self:
         return self
@@ -84,23 +90,17 @@ class Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._listener.close()
         with suppress(FileNotFoundError):
             if self._path.stat().st_ino == self._identity:
                 self._path.unlink()
-        self._pool.shutdown()
+        self._crew.close()
         self._remove.close()
-
-    def accept_for_ever(self) -> None:
-        """Give each connection to a thread."""
-        while True:
-            connection, _ = self._listener.accept()
-            self._pool.submit(self._handle, connection)
 
     def _handle(self, connection: socket.socket) -> None:
         with connection:
             try:
-                connection.settimeout(_PATIENCE)
+                for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                    connection.setsockopt(socket.SOL_SOCKET, option, _PATIENCE)
                 if _allowed(connection):
                     self._talk(connection)
             except (BadFrame, OSError) as err:

@@ -41,12 +41,20 @@ class Space:
 
     def link(self, name: str) -> Link | None:
         """The link of that name."""
+        found = self._get_link(name)
+        return None if found is None else _link(found)
+
+    def index(self, name: str) -> int:
+        """The index of the link of that name; 0 when there is none."""
+        found = self._get_link(name)
+        return 0 if found is None else uapi.IFINFOMSG.unpack_from(found)[2]
+
+    def _get_link(self, name: str) -> bytes | None:
         wanted: Attributes = {
             uapi.IFLA_IFNAME: name,
             uapi.IFLA_EXT_MASK: uapi.RTEXT_FILTER_SKIP_STATS,
         }
-        found = self.socket.get(uapi.RTM_GETLINK, _ANY_LINK + pack(wanted))
-        return None if found is None else _link(found)
+        return self.socket.get(uapi.RTM_GETLINK, _ANY_LINK + pack(wanted))
 
     def links(self) -> list[Link]:
         """All links."""

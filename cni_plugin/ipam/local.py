@@ -154,7 +154,7 @@ class LocalIpam:
         return Result(
             ips=tuple(
                 IPConfig(
-                    ip_interface(f"{choice.address}/{choice.range.subnet.prefixlen}"),
+                    ip_interface((choice.address.packed, choice.range.subnet.prefixlen)),
                     choice.range.gateway,
                 )
                 for choice in chosen

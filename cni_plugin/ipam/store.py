@@ -17,6 +17,7 @@ read anew.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -188,7 +189,7 @@ class Store:
 
     def _refresh(self) -> None:
         """Make the index anew unless it was made for what is there, in this boot."""
-        stamp = (_read(f"{self._index}/{_STAMP}") or b"").decode(errors="replace")
+        stamp = _target(f"{self._index}/{_STAMP}")
         if stamp == self._current_stamp():
             return
         if stamp and stamp.split(" ")[0] != self._boot_id:
@@ -223,22 +224,35 @@ class Store:
         self._write_stamp()
 
     def _write_index(self, owner: Owner, addresses: Iterable[Address], *, wired: bool) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(self._fresh)
-        os.symlink(",".join([*map(str, addresses), *([_WIRED] if wired else [])]), self._fresh)
-        os.rename(self._fresh, f"{self._index}/{_digest(owner)}")
+        entries = [*map(str, addresses), *([_WIRED] if wired else [])]
+        self._put_link(_digest(owner), ",".join(entries))
 
     def _write_stamp(self) -> None:
-        self._put(f"{self._index}/{_STAMP}", self._current_stamp())
+        self._put_link(_STAMP, self._current_stamp())
 
     def _current_stamp(self) -> str:
         state = os.stat(self._directory)
         return f"{self._boot_id} {state.st_ino} {state.st_mtime_ns}"
 
+    def _put_link(self, name: str, target: str) -> None:
+        """Make or change an entry of the index: a link is there whole or not at all."""
+        try:
+            os.symlink(target, self._fresh)
+        except FileExistsError:  # of one who died here
+            os.unlink(self._fresh)
+            os.symlink(target, self._fresh)
+        os.rename(self._fresh, f"{self._index}/{name}")
+
     def _put(self, path: str, text: str) -> None:
         """Write a file so that it is there whole or not at all."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        descriptor = os.open(self._fresh, flags, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(self._fresh, flags, 0o600)
+        except OSError as err:
+            if err.errno != errno.ELOOP:  # a link, of one who died
+                raise
+            os.unlink(self._fresh)
+            descriptor = os.open(self._fresh, flags, 0o600)
         try:
             os.write(descriptor, text.encode())
         finally:
@@ -246,22 +260,27 @@ class Store:
         os.rename(self._fresh, path)
 
 
+def _target(path: str) -> str:
+    """What a link says; nothing when there is none."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
 def _entries(path: str) -> list[str]:
     """What an entry of the index says; nothing when there is none."""
-    try:
-        return os.readlink(path).split(",")
-    except OSError:
-        return []
+    return [entry for entry in _target(path).split(",") if entry]
 
 
 def _read(path: str) -> bytes | None:
-    """A file; None when there is none."""
+    """The beginning of a file, more than we write to any; None when there is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        return b"".join(iter(lambda: os.read(descriptor, _BLOCK), b""))
+        return os.read(descriptor, _BLOCK)
     finally:
         os.close(descriptor)
 

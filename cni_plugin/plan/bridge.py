@@ -78,7 +78,7 @@ def gateway_addresses(lease: Result, conf: NetConf) -> tuple[Cidr, ...]:
     if not is_gateway(conf):
         return ()
     return tuple(
-        ip_interface(f"{item.gateway}/{item.address.network.prefixlen}")
+        ip_interface((item.gateway.packed, item.address.network.prefixlen))
         for item in lease.ips
         if item.gateway
     )

@@ -291,7 +291,8 @@ def _reboot(bench: Bench) -> None:
     pod = bench.pod()
     bench.add(pod)
     stamp = bench.node.data / ".podwire" / bench.conf()["name"] / ".stamp"
-    stamp.write_text("another-boot 1 1")
+    stamp.unlink()
+    stamp.symlink_to("another-boot 1 1")
     other = bench.pod()
     bench.add(other)
     assert [held.split("\r\n")[0] for held in bench.reservations().values()] == [other.container_id]

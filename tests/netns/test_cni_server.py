@@ -15,19 +15,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cni_plugin import standalone
 from cni_plugin.protocol import answered, taken
 from tests.cni_plugin.runner import PYTHON_CLIENT, ROOT, Node, Pod
 from tests.netns.conftest import Space
 
 Spaces = Callable[[str], Space]
 C_CLIENT = ROOT / "build/podwire-cni"
-CLIENTS = pytest.mark.parametrize("client", [PYTHON_CLIENT, C_CLIENT], ids=["python", "c"])
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,25 @@ def pod(spaces: Spaces, node: Node) -> Callable[[], Pod]:
     return lambda: Pod(f"c{next(node.numbers)}", spaces("pod"))
 
 
+@pytest.fixture(params=["c", "python", "installed python", "python of another version"])
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """What a runtime may execute."""
+    match request.param:
+        case "c":
+            return C_CLIENT
+        case "python":
+            return PYTHON_CLIENT
+    program = tmp_path / "podwire-cni"
+    data = standalone.python_program()
+    if "another" in request.param:
+        data = data.replace(repr(MAGIC_NUMBER).encode(), b"b'another'")
+        assert b"b'another'" in data
+        data = data.replace(b'COMPILED = "', b'COMPILED = "not to be read')
+    program.write_bytes(data)
+    program.chmod(0o755)
+    return program
+
+
 @pytest.fixture(autouse=True)
 def clean(node: Node) -> Iterator[None]:
     yield
@@ -49,7 +69,6 @@ def clean(node: Node) -> Iterator[None]:
     node.plugin = PYTHON_CLIENT
 
 
-@CLIENTS
 def test_a_client_without_a_server_does_the_work(node, pod, client):
     node.plugin = client
     one = pod()
@@ -58,7 +77,6 @@ def test_a_client_without_a_server_does_the_work(node, pod, client):
     node.delete(one)
 
 
-@CLIENTS
 def test_what_a_server_made_is_removed_without_it_and_the_other_way_round(node, pod, client):
     node.plugin = client
     one, other = pod(), pod()
@@ -70,7 +88,6 @@ def test_what_a_server_made_is_removed_without_it_and_the_other_way_round(node, 
     assert set(node.links()) == {"pw0"}
 
 
-@CLIENTS
 def test_a_killed_server_loses_nobody(node, pod, client):
     """A stale socket, and a server that dies with requests under way."""
     node.plugin = client
@@ -85,7 +102,6 @@ def test_a_killed_server_loses_nobody(node, pod, client):
         node.delete(one)
 
 
-@CLIENTS
 def test_a_server_killed_at_any_time_leaves_whole_answers(node, pod, client):
     """Every client prints one document, or nothing and succeeds; what ADD began DEL ends."""
     node.plugin = client
@@ -135,7 +151,6 @@ def test_a_second_server_is_refused(node):
         assert "another server" in second.stderr
 
 
-@CLIENTS
 def test_another_mount_namespace_keeps_its_own_files(node, pod, client, tmp_path):
     """A runtime that sees another /var than the server: state is where the runtime looks."""
     hidden = tmp_path / "elsewhere"
@@ -159,7 +174,6 @@ def test_another_mount_namespace_keeps_its_own_files(node, pod, client, tmp_path
     node.delete(one, conf)
 
 
-@CLIENTS
 def test_another_hosts_client_serves_itself(node, pod, client, spaces):
     """A client in another network namespace is on another host, whatever socket it finds."""
     stranger = Node(spaces("stranger"), node.files)
@@ -171,7 +185,6 @@ def test_another_hosts_client_serves_itself(node, pod, client, spaces):
     stranger.delete(one)
 
 
-@CLIENTS
 def test_nobody_but_root_is_served(node, client):
     """Beside the socket's mode, the server asks the kernel who is calling."""
     with node.served():
@@ -190,7 +203,6 @@ def test_nobody_but_root_is_served(node, client):
         assert out == "b''\n"
 
 
-@CLIENTS
 def test_an_answer_may_come_at_once(tmp_path, client):
     """The server may have answered and closed before the client has looked up from sending."""
     path = tmp_path / "quick.sock"
