@@ -52,7 +52,7 @@ class FamilyBackend:
         """Replace whatever is there in one transaction, so that nothing is ever missing."""
         winners = ((f, claim) for f, claim in self._claims.winners() if f.family is self.family)
         change = self._ruleset.restart(winners, node)
-        cleared = clearing(self._observe(self.family), change.put, self.family)
+        cleared = clearing(self._observe(self.family), self.family)
         self._library.commit("".join(f"{line}\n" for line in cleared) + change.text(self.family))
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from proxy.model import LOOPBACK, Family
-from proxy.nftables.objects import HAIRPIN, Chain, Object, Store
+from proxy.nftables.objects import CLIENTS, HAIRPIN, Chain, Object, Store
 from proxy.nftables.render import Renderer
 
 # The NAT hooks run where iptables' do, the firewall just before, while addresses are the client's.
 _DNAT, _SNAT, _FILTER, _FIREWALL = -100, 100, 0, -110
+_REMEMBERED = 1 << 20  # clients of Services with affinity, at most: they take some 100 MB
 
 
 def fixed(renderer: Renderer) -> tuple[Object, ...]:
@@ -29,6 +30,8 @@ def _stores(renderer: Renderer) -> Iterator[Store]:
     allowed = f"typeof {renderer.address_key} . {ip} saddr; flags interval;"
     yield Store("set", "allowed", allowed)
     yield Store("set", HAIRPIN, f"typeof {ip} saddr . {ip} daddr;")
+    clients = f"typeof numgen random mod 1 . {ip} saddr; flags dynamic,timeout; size {_REMEMBERED};"
+    yield Store("set", CLIENTS, clients)
 
 
 def _refusing(renderer: Renderer) -> Iterator[Chain]:

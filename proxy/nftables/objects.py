@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 TABLE = "podwire-proxy"
 HAIRPIN = "hairpin"  # the set of (endpoint, same endpoint): who is sent to itself
+CLIENTS = "sticky-clients"  # the set of (endpoint's number, client): who sticks to an endpoint
 
 Identity = tuple[str, str]  # what makes an object the same as another: its sort, or store, and name
 
@@ -28,11 +29,15 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain; ``hook`` is empty unless the kernel itself calls it."""
+    """A chain; ``hook`` is empty unless the kernel itself calls it.
+
+    ``had`` are rules before the others: each sends those clients on that one endpoint had.
+    """
 
     name: str
     rules: tuple[str, ...]
     hook: str = ""
+    had: tuple[str, ...] = ()
 
     @property
     def identity(self) -> Identity:

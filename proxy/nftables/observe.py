@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from proxy import nft_names
 from proxy.model import Family
-from proxy.nftables.objects import TABLE, Object, Store
-from proxy.nftables.render import STICKY
+from proxy.nftables.objects import CLIENTS, TABLE
 from proxy.nftables.transaction import table_name
 
 
@@ -29,16 +28,14 @@ def observe(family: Family) -> Observed:
     )
 
 
-def clearing(observed: Observed, wanted: tuple[Object, ...], family: Family) -> Iterator[str]:
+def clearing(observed: Observed, family: Family) -> Iterator[str]:
     """The commands that empty the table, to be committed together with what fills it again.
 
-    Sets of clients that stick to an endpoint stay if they are still wanted: a restart forgets
-    nobody.
+    The set of clients that stick to an endpoint stays: a restart forgets nobody.
     """
     table = table_name(family)
-    kept = {one.name for one in wanted if isinstance(one, Store) and one.name.startswith(STICKY)}
     yield f"add table {table}"
     yield f"flush table {table}"
     yield from (f"delete map {table} {name}" for name in observed.maps)
-    yield from (f"delete set {table} {name}" for name in observed.sets if name not in kept)
+    yield from (f"delete set {table} {name}" for name in observed.sets if name != CLIENTS)
     yield from (f"delete chain {table} {name}" for name in observed.chains)

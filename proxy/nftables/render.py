@@ -4,27 +4,29 @@ A Service with N endpoints adds an element to `services`, which sends its packet
 `pick-N`, and N elements to the map `backends-N`, from which that chain takes an endpoint at random.
 So every Service with N endpoints shares one chain, and no rule is added when a Service is. Where
 endpoints have weights N is the sum of their shares, and an endpoint stands there for each. Only
-session affinity needs chains for each endpoint, because the kernel has to remember who went where.
+session affinity needs chains for each endpoint, because the kernel has to remember who went where:
+all of them in one set.
 
 NodePorts have stores and chains of their own, prefixed ``port-``: their key has no address.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import collapse_addresses
+from zlib import crc32
 
 from proxy.claims import Claim
 from proxy.desired import Frontend, Kind, Masquerade, Portal, Refusal
 from proxy.fate import admits_node
 from proxy.model import Address, Family, Network, NodeView, Target
 from proxy.naming import digest, plain
-from proxy.nftables.objects import HAIRPIN, Chain, Element, Object, Store
+from proxy.nftables.objects import CLIENTS, HAIRPIN, Chain, Element, Object, Store
 from proxy.settings import Settings
 
-STICKY = "sticky-"  # sets of clients that stick to an endpoint, and the chains of such endpoints
+STICKY = "sticky-"  # chains of endpoints that clients stick to
 
 _COMMENT_LIMIT = 120  # nft takes 128 bytes
-_REMEMBERED = 65536  # clients that an endpoint's affinity set holds, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,26 +154,46 @@ class Renderer:
         )
 
     def _sticky(self, claim: Claim, targets: tuple[Target, ...], policy: str) -> Pool:
-        """The endpoint that this client had, else one at random, which is then remembered."""
-        portal = claim.portal
-        seconds = claim.forward.affinity
+        """The endpoint that this client had, else one at random, which is then remembered.
+
+        No map and no set is a Service's own: for an anonymous one the kernel looks through all of
+        the transaction, for a named one through the names of all.
+        """
+        portal, seconds = claim.portal, claim.forward.affinity
         ends = {one: self._end(portal, one, f"{seconds}s") for one in targets}
-        had = (f"{self.ip} saddr @{end.chain} goto {end.chain}" for end in ends.values())
-        choices = (f"{place} : goto {ends[one].chain}" for place, one in enumerate(targets))
-        pick = f"numgen random mod {len(targets)} vmap {{ {', '.join(choices)} }}"
-        chain = Chain(f"{policy}-{digest(portal.name + portal.protocol.lower())}", (*had, pick))
+        had = tuple(
+            f"{self._client(portal, one)} @{CLIENTS} goto {ends[one].chain}" for one in ends
+        )
+        label = digest(portal.name + portal.protocol.lower())
+        chain = Chain(f"{policy}-{label}", tuple(_draws(targets, ends)), had=had)
         return Pool(chain.name, (*(part for end in ends.values() for part in end.objects), chain))
 
     def _end(self, portal: Portal, target: Target, timeout: str) -> Pool:
-        """One endpoint of a Service with affinity, and the set of its clients."""
-        name = f"{STICKY}{digest(f'{portal.name}{portal.protocol.lower()}{target}')}"
-        clients = f"typeof {self.ip} saddr; flags dynamic,timeout; size {_REMEMBERED};"
+        """One endpoint of a Service with affinity, which remembers its clients."""
         protocol = portal.protocol.lower()
         rules = (
-            f"update @{name} {{ {self.ip} saddr timeout {timeout} }}",
+            f"update @{CLIENTS} {{ {self._client(portal, target)} timeout {timeout} }}",
             f"meta l4proto {protocol} dnat {self.ip} to {target}",
         )
-        return Pool(name, (Store("set", name, clients), Chain(name, rules)))
+        name = f"{STICKY}{digest(f'{portal.name}{protocol}{target}')}"
+        return Pool(name, (Chain(name, rules),))
+
+    def _client(self, portal: Portal, target: Target) -> str:
+        """The key of who is remembered at an endpoint: its number, and the client.
+
+        nft takes no number in a key, but a random one of one. Two endpoints with one number would
+        share their clients, who would stick to an endpoint all the same.
+        """
+        number = crc32(f"{portal.name}{portal.protocol.lower()}{target}".encode())
+        return f"numgen random mod 1 offset {number} . {self.ip} saddr"
+
+
+def _draws(targets: tuple[Target, ...], ends: Mapping[Target, Pool]) -> Iterator[str]:
+    """Rules that lead to each end as often as its share is: of those who are left, this one?"""
+    left = len(targets)
+    for target, share in Counter(targets).items():
+        yield f"numgen random mod {left} < {share} goto {ends[target].chain}"
+        left -= share
 
 
 def frontend_key(frontend: Frontend) -> str:

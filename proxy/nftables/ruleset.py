@@ -1,13 +1,13 @@
 """What the table should hold, kept up to date frontend by frontend, and the way there: pure."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from proxy.claims import Claim, Step
 from proxy.desired import Frontend
 from proxy.model import Family, NodeView
 from proxy.nftables.fixed import fixed
-from proxy.nftables.objects import HAIRPIN, Element, Identity, Object
+from proxy.nftables.objects import HAIRPIN, Chain, Element, Identity, Object
 from proxy.nftables.render import Renderer
 from proxy.nftables.transaction import Transaction
 from proxy.settings import Settings
@@ -46,6 +46,7 @@ class Ruleset:
                 self._acquire(one)
                 if not _is_shared(one):
                     after[one.identity] = one
+        self._keep_turns(before)
         held = {
             identity: self._held[identity].object for identity in before if identity in self._held
         }
@@ -53,6 +54,7 @@ class Ruleset:
 
     def restart(self, winners: Iterable[tuple[Frontend, Claim]], node: NodeView) -> Transaction:
         """Forget the state before; returns all that has to be in an empty table."""
+        before = {identity: held.object for identity, held in self._held.items()}
         self._held.clear()
         own = []
         for frontend, claim in winners:
@@ -60,8 +62,22 @@ class Ruleset:
                 self._acquire(one)
                 if not _is_shared(one):
                     own.append(one)
+        self._keep_turns(before)
         shared = (held.object for held in self._held.values())
         return Transaction(put=(*fixed(self._renderer), *shared, *own))
+
+    def _keep_turns(self, before: Mapping[Identity, Object | None]) -> None:
+        """In chains that look for the endpoint that a client had, who was there before goes first.
+
+        A client may be remembered at several: it was sent away from an endpoint that went, and that
+        came back. The one that it has now has been there for longer than all of those.
+        """
+        for identity, was in before.items():
+            held = self._held.get(identity)
+            if held and isinstance(was, Chain) and isinstance(held.object, Chain) and was.had:
+                turns = {rule: turn for turn, rule in enumerate(was.had)}
+                had = sorted(held.object.had, key=lambda rule: turns.get(rule, len(turns)))
+                held.object = replace(held.object, had=tuple(had))
 
     def _objects(self, frontend: Frontend, claim: Claim | None, node: NodeView) -> Iterator[Object]:
         return iter(()) if claim is None else self._renderer.objects(frontend, claim, node)

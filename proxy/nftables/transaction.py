@@ -32,7 +32,8 @@ class Transaction:
         yield from (_declare(one, table) for one in chains)
         for chain in chains:
             yield f"flush chain {table} {chain.name}"
-            yield from (f"add rule {table} {chain.name} {rule}" for rule in chain.rules)
+            rules = (*chain.had, *chain.rules)
+            yield from (f"add rule {table} {chain.name} {rule}" for rule in rules)
         yield from _elements("delete", self.drop, table)
         yield from _elements("add", self.put, table)
         yield from (f"flush chain {table} {one.name}" for one in gone)

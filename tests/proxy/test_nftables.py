@@ -11,6 +11,7 @@ from proxy.claims import Claims
 from proxy.errors import KernelRefused
 from proxy.model import Family, Port, Protocol, Service, Slice
 from proxy.nftables.backend import FamilyBackend
+from proxy.nftables.objects import CLIENTS
 from proxy.nftables.observe import Observed
 from proxy.tracker import Tracker
 from tests.proxy.fake_nft import FakeNft, Refused
@@ -42,13 +43,23 @@ class Node:
             sorts[sort].append(name)
         return Observed(tuple(self.kernel.chains), tuple(sorts["map"]), tuple(sorts["set"]))
 
+    def forget(self) -> None:
+        self._backend.forget()
+
     def apply(self, tracker: Tracker) -> None:
         steps = self._claims.update(tracker.desired())
         self._backend.apply([one for one in steps if one.frontend.family is self._family], NODE)
 
 
 def contents(kernel: FakeNft) -> tuple:
-    return kernel.chains, kernel.hooks, kernel.stores, kernel.specs
+    """What a table does. In which order a client's endpoint is looked for is its own history's."""
+    chains = {name: sorted(rules, key=lookups) for name, rules in kernel.chains.items()}
+    return chains, kernel.hooks, kernel.stores, kernel.specs
+
+
+def lookups(rule: str) -> str:
+    """The rules that look for a client's endpoint by their text, all others where they are."""
+    return rule if f"@{CLIENTS} goto" in rule else "~"
 
 
 @pytest.mark.parametrize("family", Family)
@@ -79,21 +90,70 @@ def test_a_restart_replaces_all_in_one_transaction(before, after):
     assert contents(kernel) == contents(fresh.kernel)
 
 
+KEY = ("ns", "web")
+
+
+def serve(tracker: Tracker, node: Node, *endpoints: int) -> list[str]:
+    """Give a Service with affinity those of four endpoints; returns in which order a client's is
+    looked for.
+    """
+    ports = (Port("", Protocol.TCP, 80),)
+    tracker.set_service(KEY, Service(KEY, ports, (ip_address("10.96.0.1"),), affinity=60))
+    chosen = tuple(four(1)[one] for one in endpoints)
+    tracker.set_slice(KEY, Slice(KEY, {("", Protocol.TCP): chosen}))
+    node.apply(tracker)
+    (chain,) = (name for name in node.kernel.chains if re.fullmatch(r"cluster-[A-Z2-7]+", name))
+    rules = node.kernel.chains[chain]
+    ends = [rule.rpartition(" goto ")[2] for rule in rules if lookups(rule) != "~"]
+    assert sorted(rules, key=lookups)[: len(ends)] == sorted(rules[: len(ends)])
+    return [node.kernel.chains[end][1].rpartition(" to ")[2] for end in ends]
+
+
+def ends(kernel: FakeNft) -> dict[str, list[str]]:
+    """The chains of endpoints that clients stick to."""
+    return {name: rules for name, rules in kernel.chains.items() if name.startswith("sticky-")}
+
+
 def test_a_restart_forgets_no_client_of_a_service_with_affinity():
     tracker, kernel = Tracker(NODE, (Family.V4,)), FakeNft()
-    key = ("ns", "web")
-    service = Service(key, (Port("", Protocol.TCP, 80),), (ip_address("10.96.0.1"),), affinity=60)
-    tracker.set_service(key, service)
-    tracker.set_slice(key, Slice(key, {("", Protocol.TCP): four(1)}))
-    Node(kernel).apply(tracker)
-    stores = [name for name in kernel.stores if name.startswith("sticky-")]
-    assert len(stores) == 4
-    for number, name in enumerate(stores):
-        kernel.stores[name] = {f"10.244.9.{number}": ""}
-    tracker.set_slice(key, Slice(key, {("", Protocol.TCP): four(1)[:3]}))
-    Node(kernel).apply(tracker)
-    assert [kernel.stores.get(name) is not None for name in stores].count(True) == 3
-    assert all(kernel.stores[name] for name in stores if name in kernel.stores)
+    serve(tracker, Node(kernel), 0, 1, 2, 3)
+    before = ends(kernel)
+    kernel.stores[CLIENTS] = {"7 . 10.244.9.1": ""}
+    serve(tracker, Node(kernel), 0, 1, 2)
+    assert kernel.stores[CLIENTS] == {"7 . 10.244.9.1": ""}
+    assert ends(kernel).items() < before.items()  # with the same numbers
+
+
+def test_sets_of_clients_that_an_older_version_left_are_removed():
+    tracker, kernel = Tracker(NODE, (Family.V4,)), FakeNft()
+    kernel.commit("add table ip podwire-proxy\nadd set ip podwire-proxy sticky-OLD { spec }\n")
+    serve(tracker, Node(kernel), 0, 1)
+    assert [name for name in kernel.specs if name.startswith("sticky-")] == [CLIENTS]
+
+
+def test_an_endpoint_that_comes_back_is_looked_for_last():
+    """Its clients were sent to others when it went, and stay there."""
+    tracker, node = Tracker(NODE, (Family.V4,)), Node(FakeNft())
+    first = serve(tracker, node, 0, 1, 2)
+    assert serve(tracker, node, 1, 2) == first[1:]
+    assert serve(tracker, node, 0, 1, 2, 3) == [*first[1:], first[0], "10.244.0.7:8080"]
+    node.forget()
+    assert serve(tracker, node, 0, 1, 2) == [*first[1:], first[0]]
+
+
+def test_services_with_affinity_share_their_sets():
+    """The kernel looks through the names of all sets for each rule that names one."""
+    tracker, node = big(100), Node(FakeNft())
+    node.apply(tracker)
+    stores = set(node.kernel.specs)
+    for number in range(100):
+        key = ("ns", f"svc-{number}")
+        ports = (Port("http", Protocol.TCP, 80),)
+        address = ip_address("10.96.0.0") + number
+        tracker.set_service(key, Service(key, ports, (address,), affinity=60))
+    node.apply(tracker)
+    assert set(node.kernel.specs) < stores
+    assert "vmap {" not in node.texts[-1]
 
 
 def test_one_change_among_10000_services_is_a_small_transaction():

@@ -163,6 +163,8 @@ def test_every_backend_gives_the_same_chances(weights: dict[int, int], affinity)
     assert chances(made) == pytest.approx(expected)
     if affinity is None:
         assert in_nftables(made) == in_maps(made) == pool
+    else:
+        assert drawn(made) == pytest.approx(expected)
 
 
 def in_nftables(made: Tracker) -> Counter[str]:
@@ -172,6 +174,19 @@ def in_nftables(made: Tracker) -> Counter[str]:
     slots = node.kernel.stores[name]
     assert name == f"backends-{len(slots)}"
     return Counter(value.partition(" ")[0] for value in slots.values())
+
+
+def drawn(made: Tracker) -> dict[str, float]:
+    """The chances that nftables' rules give new clients of a Service with affinity."""
+    node, left, found = Node(FakeNft()), 1.0, {}
+    node.apply(made)
+    (chain,) = (rules for name, rules in node.kernel.chains.items() if name.startswith("cluster-"))
+    for rule in chain:
+        if draw := re.fullmatch(r"numgen random mod (\d+) < (\d+) goto (\S+)", rule):
+            *_, address = node.kernel.chains[draw[3]][1].split()
+            found[address.partition(":")[0]] = left * int(draw[2]) / int(draw[1])
+            left *= 1 - int(draw[2]) / int(draw[1])
+    return found
 
 
 def in_maps(made: Tracker) -> Counter[str]:
