@@ -126,10 +126,18 @@ def check(request: Request, world: World) -> None:
 def collect(request: Request, world: World) -> None:
     """Remove what is written down for attachments of the network that are not valid."""
     for path in _folder(request, world).glob("*.json"):
-        with suppress(FileNotFoundError, ValueError, TypeError, AttributeError):
-            network, *attachment = json.loads(path.read_bytes()).get(_WHOSE) or ("",)
-            if network == request.conf.name and tuple(attachment) not in request.valid:
+        with suppress(FileNotFoundError):
+            if _is_stale(path.read_bytes(), request):
                 path.unlink()
+
+
+def _is_stale(written: bytes, request: Request) -> bool:
+    """Whether a file is torn, or of a lost attachment; the reference's say of none."""
+    try:
+        network, *attachment = json.loads(written).get(_WHOSE) or ("",)
+    except (ValueError, TypeError, AttributeError):
+        return True
+    return network == request.conf.name and tuple(attachment) not in request.valid
 
 
 def _tuned(request: Request) -> Json:
@@ -215,10 +223,10 @@ def _file(request: Request, world: World) -> Path:
 
 
 def _write(path: Path, before: Json, request: Request) -> None:
+    """Nothing is changed before it is written, so a torn file says as much as none."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        fresh.write_text(json.dumps(before | {_WHOSE: request.attachment}))
-        fresh.rename(path)
+        os.write(descriptor, json.dumps(before | {_WHOSE: request.attachment}).encode())
     finally:
-        fresh.unlink(missing_ok=True)
+        os.close(descriptor)

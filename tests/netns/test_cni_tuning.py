@@ -10,6 +10,7 @@ import pytest
 
 from tests.cni_plugin.runner import REFERENCE, Json, Node, Pod
 from tests.netns.conftest import Space
+from tests.netns.test_cni_kill import execute
 
 Spaces = Callable[[str], Space]
 MAC, TUNED_MAC = "02:00:00:00:00:01", "02:00:00:00:00:9a"
@@ -77,6 +78,31 @@ def test_an_add_that_fails_leaves_the_interface_as_it_was(node, device):
         "bandwidth": {"ingressRate": 8000, "ingressBurst": 8000}})  # fmt: skip
     assert node.call("ADD", device, conf).document["code"] == 7
     assert (state(device), kept(node)) == (before, [])
+
+
+@pytest.mark.parametrize("verb", ["ADD", "DEL"])
+def test_killed_after_any_operation_the_next_delete_heals(node, device, verb):
+    before, conf = state(device), chained(node, device, **TUNED)
+    position, killed = 0, True
+    while killed:
+        if verb == "DEL":
+            assert execute(node, device, "ADD", conf) == 0
+        killed = execute(node, device, verb, conf, position) is None
+        assert execute(node, device, "DEL", conf) == 0
+        assert (state(device), kept(node)) == (before, [])
+        position += 1
+    assert position > 1, "no operation was seen"
+
+
+def test_killed_after_any_operation_of_add_garbage_collection_forgets(node, device):
+    conf = chained(node, device, **TUNED, cniVersion="1.1.0")
+    position = 0
+    while execute(node, device, "ADD", conf, position) is None:
+        assert execute(node, device, "GC", conf | {"cni.dev/valid-attachments": []}) == 0
+        assert kept(node) == []
+        position += 1
+    assert position > 3, "most operations were not seen"
+    node.delete(device, conf)
 
 
 @pytest.mark.parametrize("order", [("ours", "theirs"), ("theirs", "ours")])
