@@ -10,7 +10,7 @@ from control.server import errors, prepare
 from control.server.allocation.service import allocate
 from control.server.decode import check_type, parse
 from control.server.errors import Refused
-from control.server.item import Item, Wire, encode_object
+from control.server.item import Item, Wire, encode_object, stamp
 from control.server.marking import finished
 from control.server.read import find
 from control.server.world import Call, World
@@ -63,7 +63,7 @@ async def rewrite(world: World, call: Call, change: Callable[[Item], Wire]) -> I
     async def once(old: Item) -> Item:
         wire = change(old)
         if call.dry_run or prepare.same(old.wire, wire):
-            return Item(old.key, old.revision, encode_object(wire))
+            return stamp(old.key, encode_object(wire), old.revision)
         if finished(wire):
             return await remove(world, call.info, old)
         return await replace(world, call.info, old, wire)
@@ -93,7 +93,7 @@ async def _store(world: World, call: Call, old: Item, new: Wire) -> Item:
     if prepare.same(before, wire):
         return old
     if call.dry_run:
-        return Item(old.key, old.revision, encode_object(wire))
+        return stamp(old.key, encode_object(wire), old.revision)
     if finished(wire):
         return await remove(world, call.info, old)
     return await replace(world, call.info, old, wire)

@@ -195,9 +195,11 @@ async def test_dry_run_answers_and_writes_nothing(api: Api):
     reply = await api("POST", f"{CORE}/services?dryRun=All", service())
     assert reply.code == 201
     assert reply["spec"]["clusterIP"].startswith("10.96.")
-    await api.make(MAPS, config_map(x="1"))
+    made = await api.make(MAPS, config_map(x="1"))
     patched = await api("PATCH", f"{MAPS}/a?dryRun=All", {"data": {"x": "2"}}, MERGE)
     assert patched["data"] == {"x": "2"}
+    # kubectl diff shows every difference between this answer and what is there.
+    assert patched["metadata"] == made["metadata"]
     assert (await api("DELETE", f"{MAPS}/a?dryRun=All")).code == 200
     assert (await api("GET", f"{MAPS}/a"))["data"] == {"x": "1"}
     assert api.world.store.revision == before + 1
