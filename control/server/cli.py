@@ -21,6 +21,7 @@ from control.server.errors import Refused
 from control.server.world import Config, Network
 from control.store.base import StoreError
 from control.store.open import BadStore, open_store
+from control.tls import BadCertificate, load_authority, load_identity
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ def _address(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
             found.append(Address(str(ip_address(host.strip("[]"))), int(port)))
         except ValueError as err:
             raise click.BadParameter(f"{value!r} is not ADDR:PORT") from err
+        if not 0 <= found[-1].port < 65536:
+            raise click.BadParameter(f"{value!r}: a port is 0 (any that is free) to 65535")
     return found
 
 
@@ -97,7 +100,7 @@ def main(**given: Any) -> None:
         with ExitStack() as stack:
             sockets = [stack.enter_context(bound) for bound in _sockets(flags)]
             asyncio.run(_run(flags, sockets))
-    except (BadStore, BadTokenFile, ssl.SSLError) as err:
+    except (BadStore, BadTokenFile, BadCertificate) as err:
         raise click.UsageError(str(err)) from err
     except (StoreError, Refused) as err:
         log.error("%s", err)
@@ -149,11 +152,11 @@ def _pair(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | Non
 
 
 def server_tls(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
-    """TLS for a server that asks clients who they are; raises ssl.SSLError."""
+    """TLS for a server that asks clients who they are; raises BadCertificate."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
+    load_identity(context, certificate, key)
     if client_ca:
-        context.load_verify_locations(client_ca)
+        load_authority(context, client_ca)
         # Without a certificate there may still be a token, or a public page.
         context.verify_mode = ssl.CERT_OPTIONAL
     return context

@@ -21,6 +21,7 @@ from control.server.errors import Refused
 from control.server.info import Info, storage_key
 from control.server.stream_target import TARGETS
 from control.server.world import Call, Config, World
+from control.tls import BadCertificate, load_authority, load_identity
 
 _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
@@ -108,8 +109,13 @@ def _tls(config: Config, unverified: bool) -> ssl.SSLContext:
             "the API server was started without --kubelet-client-cert, --kubelet-client-key and "
             "--client-ca: it cannot ask nodes for logs and streams"
         )
-    context = ssl.create_default_context(cafile=str(config.client_ca))
-    context.load_cert_chain(*config.kubelet_client)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        load_authority(context, config.client_ca)
+        load_identity(context, *config.kubelet_client)
+    except BadCertificate as err:
+        text = f"the API server cannot ask nodes for logs and streams: {err}"
+        raise errors.unavailable(text) from err
     if unverified:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

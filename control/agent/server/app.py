@@ -27,6 +27,7 @@ from control.agent.server.dial import dial
 from control.agent.server.refusal import Refusal
 from control.api.base import encode
 from control.api.pod import Pod
+from control.tls import load_authority, load_identity
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +66,10 @@ class BadSettings(ValueError):
 
 @asynccontextmanager
 async def serve(settings: ServerConfig, node: Node) -> AsyncIterator[int]:
-    """Serve a node for as long as the context lasts; gives the port; raises BadSettings, OSError.
+    """Serve a node for as long as the context lasts; gives the port.
 
     Without a certificate there is no server, and port 0.
+    Raises BadSettings, BadCertificate, OSError.
     """
     if settings.certificate is None:
         log.warning("no --tls-cert: kubectl logs and exec will not work on this node")
@@ -91,11 +93,12 @@ async def serve(settings: ServerConfig, node: Node) -> AsyncIterator[int]:
 
 
 def server_tls(settings: ServerConfig) -> ssl.SSLContext:
-    """TLS that only clients of the cluster's authority pass; raises BadSettings, OSError."""
+    """TLS that only clients of the cluster's authority pass; raises BadSettings, BadCertificate."""
     if settings.certificate is None or settings.key is None or settings.client_ca is None:
         raise BadSettings("--tls-cert needs --tls-key and --client-ca: exec is not for everyone")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(settings.client_ca))
-    context.load_cert_chain(settings.certificate, settings.key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    load_authority(context, settings.client_ca)
+    load_identity(context, settings.certificate, settings.key)
     context.verify_mode = ssl.CERT_REQUIRED
     return context
 

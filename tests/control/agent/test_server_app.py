@@ -14,6 +14,7 @@ import pytest
 from control.agent.config import ServerConfig
 from control.agent.server.app import BadSettings, serve
 from control.api.pod import Pod
+from control.tls import BadCertificate
 from tests.control.cluster import until
 from tests.control.streaming import Host, OneNode, PodTable, make_certificates
 
@@ -108,6 +109,14 @@ async def test_a_server_without_an_authority_does_not_start(tmp_path):
     settings = ServerConfig("127.0.0.1", 0, tmp_path / "node.crt", tmp_path / "node.key")
     with pytest.raises(BadSettings, match="--client-ca"):
         async with serve(settings, OneNode(Host(tmp_path), PodTable())):
+            pass
+
+
+async def test_a_key_that_is_not_the_certificates_is_named(tmp_path):
+    make_certificates(tmp_path)
+    files = (tmp_path / "node.crt", tmp_path / "stranger.key", tmp_path / "ca.crt")
+    with pytest.raises(BadCertificate, match=r"stranger\.key: key values mismatch"):
+        async with serve(ServerConfig("127.0.0.1", 0, *files), OneNode(Host(tmp_path), PodTable())):
             pass
 
 

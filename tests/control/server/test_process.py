@@ -151,6 +151,7 @@ def flags(folder: Path, *more: str) -> list[str]:
         ((), "nowhere to listen: give --listen or --listen-fd"),
         (("--listen=here:1",), "'here:1' is not ADDR:PORT"),
         (("--listen=127.0.0.1:x",), "'127.0.0.1:x' is not ADDR:PORT"),
+        (("--listen=127.0.0.1:99999",), "a port is 0 (any that is free) to 65535"),
         (("--listen=127.0.0.1:0", "--store=etcd:x"), "expected sqlite:PATH"),
         (("--listen=127.0.0.1:0", "--service-cidr=10.0.0.1/8"), "has host bits set"),
         (("--listen=127.0.0.1:0", "--service-cidr=10.0.0.0/8,10.1.0.0/16"), "at most one range"),
@@ -173,7 +174,10 @@ def test_a_port_in_use_and_a_bad_key_are_said(process: Process):
     assert (result.exit_code, "cannot listen on" in result.output) == (2, True)
     (process.folder / "server.key").write_text("no key")
     result = CliRunner().invoke(main, flags(process.folder, "--listen=127.0.0.1:0"))
-    assert result.exit_code == 2
+    assert (result.exit_code, f"with key {process.folder}/server.key: " in result.output) == (
+        2,
+        True,
+    )
 
 
 async def test_a_store_that_cannot_be_opened_is_one_line_and_code_1(process: Process):
