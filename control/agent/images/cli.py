@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from control.agent.images import tools
-from control.agent.images.store import ImageError, ImageStore
+from control.agent.images.store import ImageError, ImageStore, cause
 
 _FOLDER = Path("/var/lib/podwire/images")
 _BUSYBOX = Path("/bin/busybox")
@@ -47,6 +47,7 @@ def list_(image_dir: Path, output: str) -> None:
         rows = [{"name": image.name, "id": image.id, "size": image.size} for image in images]
         click.echo(json.dumps(rows, indent=2))
         return
+    click.echo(f"{'NAME':<50} {'ID':<12}  {'SIZE':>11}")
     for image in images:
         click.echo(f"{image.name:<50} {image.id[7:19]}  {image.size / 1e6:8.1f} MB")
 
@@ -60,8 +61,10 @@ def remove(names: tuple[str, ...], image_dir: Path) -> None:
     for name in names:
         try:
             existed = store.remove(name)
-        except (ImageError, OSError) as err:
+        except ImageError as err:
             _fail(str(err))
+        except OSError as err:
+            _fail(f"image {name}: cannot be removed: {cause(err)}")
         if not existed:
             click.echo(f"{name}: there was none", err=True)
 
@@ -76,8 +79,10 @@ def make_tools(busybox: Path, image_dir: Path) -> None:
     """Make the image podwire/tools from busybox."""
     try:
         image = tools.make(ImageStore(image_dir), busybox)
+    except tools.BadBusybox as err:
+        _fail(f"image {tools.NAME}: {err}; install Debian's busybox-static, or name --busybox")
     except OSError as err:
-        _fail(f"image {tools.NAME}: {err}: install Debian's busybox-static, or name --busybox")
+        _fail(f"image {tools.NAME}: cannot be made: {cause(err)}")
     click.echo(image.name)
 
 

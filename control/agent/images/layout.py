@@ -62,7 +62,8 @@ def unpack(source: Path, target: Path) -> dict[str, Any]:
 
 def _copy_folder(source: Path, target: Path) -> dict[str, Any]:
     """A root file system as it is; what runs in it is the Pod's to say."""
-    command = ["cp", "--archive", "--reflink=auto", str(source), str(target)]
+    # With "/." what a link leads to is copied, not the link.
+    command = ["cp", "--archive", "--reflink=auto", f"{source}/.", str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BadImage(done.stderr.strip())
@@ -76,8 +77,8 @@ def _open(source: Path) -> _Files:
         raise BadImage("no such file or folder")
     try:
         return _Tar(source)
-    except tarfile.TarError as err:
-        raise BadImage(f"neither a folder nor a tar archive: {err}") from err
+    except tarfile.ReadError as err:  # what each of its readers made of it is no help
+        raise BadImage("neither a folder nor a tar archive") from err
 
 
 class _Folder:

@@ -31,6 +31,13 @@ class ImageError(Exception):
     """An image cannot be imported or removed; the text names it, the cause, and what to do."""
 
 
+def cause(err: Exception) -> str:
+    """Why something went wrong: of the kernel's refusals its words and which file, no number."""
+    if not isinstance(err, OSError) or err.strerror is None:
+        return str(err)
+    return f"{err.strerror}: {err.filename}" if err.filename else err.strerror
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """One image of the store."""
@@ -90,7 +97,7 @@ class ImageStore:
         except layout.BadImage as err:
             raise ImageError(f"image {full}: {source}: {err}") from err
         except (OSError, tarfile.TarError, ValueError) as err:
-            raise ImageError(f"image {full}: cannot import {source}: {err}") from err
+            raise ImageError(f"image {full}: cannot import {source}: {cause(err)}") from err
 
     def add_tree(
         self, reference: str, make: Callable[[Path], None], config: dict[str, Any]

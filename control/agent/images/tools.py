@@ -53,13 +53,18 @@ _CONFIG: dict[str, Any] = {
 }
 
 
+class BadBusybox(OSError):
+    """There is no busybox to make the image of; the text names the file and says why."""
+
+
 def make(store: ImageStore, busybox: Path) -> Image:
-    """Build the image from a static busybox and import it. Raises OSError."""
+    """Build the image from a static busybox and import it. Raises BadBusybox, OSError."""
     return store.add_tree(NAME, lambda root: fill(root, busybox), _CONFIG)
 
 
 def fill(root: Path, busybox: Path) -> None:
-    """Lay out the image's root; raises OSError, CalledProcessError."""
+    """Lay out the image's root; raises BadBusybox, OSError."""
+    applets = _applets(busybox)
     for folder in _FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "sbin").symlink_to("bin")
@@ -68,11 +73,20 @@ def fill(root: Path, busybox: Path) -> None:
     target = root / "bin/busybox"
     target.write_bytes(busybox.read_bytes())
     target.chmod(0o755)
-    listed = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout
-    for applet in listed.split():
+    for applet in applets:
         if applet != "busybox":
             (root / "bin" / applet).symlink_to("busybox")
     for name, text in _FILES.items():
         (root / name).write_text(text)
     (root / "bin/serve").write_text(_SERVE)
     (root / "bin/serve").chmod(0o755)
+
+
+def _applets(busybox: Path) -> list[str]:
+    try:
+        done = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True)
+    except OSError as err:
+        raise BadBusybox(f"{busybox} cannot be run: {err.strerror}") from err
+    except subprocess.CalledProcessError as err:
+        raise BadBusybox(f"{busybox} does not list applets, as busybox does") from err
+    return done.stdout.split()

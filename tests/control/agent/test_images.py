@@ -179,6 +179,9 @@ def test_a_root_folder(tmp_path, store):
     (tmp_path / "root/bin/sh").write_text("x")
     store.add("base", tmp_path / "root")
     assert names_in(store.find("base")[1].root) == ["bin"]
+    (tmp_path / "link").symlink_to("root")
+    store.add("linked", tmp_path / "link")
+    assert names_in(store.find("linked")[1].root) == ["bin"]
 
 
 def test_damage_is_seen_and_leaves_nothing(tmp_path, store):
@@ -194,7 +197,7 @@ def test_damage_is_seen_and_leaves_nothing(tmp_path, store):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"nonsense", "neither a folder nor a tar"),
+        (b"nonsense", "neither a folder nor a tar archive$"),
         (tar(member("x")), "neither an OCI layout"),
         (tar(member("manifest.json", b"[]")), "exactly one image"),
         (tar(member("index.json", b"{}")), "no manifest for linux"),
@@ -237,6 +240,8 @@ def test_the_command_line(tmp_path):
     run = CliRunner().invoke
     made = run(main, ["make-tools", *where])
     assert made.exit_code == 0 and made.output.strip() == "docker.io/podwire/tools:latest"
+    head, line = run(main, ["list", *where]).output.splitlines()
+    assert head.split() == ["NAME", "ID", "SIZE"] and len(head) == len(line)
     (row,) = json.loads(run(main, ["list", "-o", "json", *where]).output)
     assert row["name"] == "docker.io/podwire/tools:latest"
     assert run(main, ["remove", "podwire/tools", *where]).exit_code == 0
@@ -244,6 +249,29 @@ def test_the_command_line(tmp_path):
     assert bad.exit_code == 2
     failed = run(main, ["import", "UPPER", str(tmp_path), *where])
     assert failed.exit_code == 1 and "is not an image reference" in failed.output
+
+
+@pytest.mark.parametrize(
+    ("busybox", "why"),
+    [
+        ("/none", "/none cannot be run: No such file or directory; install"),
+        ("/bin/false", "/bin/false does not list applets, as busybox does; install"),
+    ],
+)
+def test_what_is_no_busybox_is_said(tmp_path, busybox, why):
+    flags = ["make-tools", "--busybox", busybox, "--image-dir", str(tmp_path)]
+    done = CliRunner().invoke(main, flags)
+    assert (done.exit_code, why in done.output) == (1, True), done.output
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    where = ["--image-dir", str(tmp_path / "file/store")]
+    text = f"Not a directory: {tmp_path}/file/store"
+    for words in (["make-tools"], ["import", "x", str(tmp_path)], ["remove", "x"]):
+        done = CliRunner().invoke(main, [*words, *where])
+        assert (done.exit_code, text in done.output) == (1, True), done.output
+        assert "Errno" not in done.output
 
 
 def test_tools_has_applets_and_a_server(tmp_path):
