@@ -78,7 +78,7 @@ def is_ours(path: Path) -> bool:
     try:
         document = json.loads(path.read_bytes())
         return any(item.get("type") == PROGRAM for item in document.get("plugins", ()))
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, TypeError):
         return False
 
 

@@ -28,7 +28,7 @@ def plan_extras(request: Request, wired: Plan) -> Plan:
         *_bandwidth(request, wired),
         *_rules(request, wired),
     )
-    result = wired.result
+    result = replace(wired.result, interfaces=_as_tuned(request, wired.result.interfaces))
     if conf.limits.egress_rate:
         ifb = Interface(names.ifb_ifname(*request.attachment))
         result = replace(result, interfaces=(*result.interfaces, ifb))
@@ -99,7 +99,8 @@ def _tuning(request: Request) -> Iterator[Op]:
     link = ops.SetLink(
         Side.POD,
         name,
-        mac=_tuned_mac(request),
+        # a plugin that wires has made the interface with it
+        mac=request.asked_mac if conf.wiring == "chained" else "",
         mtu=conf.mtu if conf.wiring == "chained" else 0,
         promiscuous=conf.promisc,
         all_multicast=conf.allmulti,
@@ -109,12 +110,17 @@ def _tuning(request: Request) -> Iterator[Op]:
         yield link
 
 
-def _tuned_mac(request: Request) -> str:
-    """The MAC that a chained plugin sets; a wiring one has made the interface with it."""
-    if request.conf.wiring != "chained":
-        return ""
-    asked = request.conf.runtime_config.mac or request.conf.args.cni.mac or request.args.mac
-    return asked or request.conf.mac
+def _as_tuned(request: Request, interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
+    """What a chained plugin sets is in its result: the members before it compare that in CHECK."""
+    conf = request.conf
+    if conf.wiring != "chained":
+        return interfaces
+    return tuple(
+        replace(item, mac=request.asked_mac or item.mac, mtu=conf.mtu or item.mtu)
+        if item.name == request.ifname and item.sandbox
+        else item
+        for item in interfaces
+    )
 
 
 def sysctl_path(key: str, ifname: str) -> str:

@@ -85,10 +85,8 @@ def _default_routes(ips: tuple[IPConfig, ...], routes: tuple[Route, ...]) -> Ite
 
 def pod_mac(request: Request, lease: Result) -> str:
     """The MAC that was asked for, or one made of the first address."""
-    conf = request.conf
-    asked = conf.runtime_config.mac or conf.args.cni.mac or request.args.mac
-    if asked:
-        return asked.lower()
+    if request.asked_mac:
+        return request.asked_mac
     identity = str(lease.ips[0].address.ip) if lease.ips else "/".join(request.attachment)
     return names.pod_mac(identity)
 

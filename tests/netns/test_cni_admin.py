@@ -85,9 +85,11 @@ def test_installed_it_serves_any_runtime_and_uninstalled_it_is_gone(node, pod, t
             node.execute(conf, program, environment, command=verb, **variables).ok()
             node.execute(lo, loopback, environment, command=verb, **variables).ok()
     (tmp_path / "net.d/20-other.conflist").write_text('{"plugins": [{"type": "bridge"}]}')
+    (tmp_path / "net.d/30-odd.conflist").write_text('{"plugins": null}')
     done = podwire(node, "uninstall", *folders)
     assert done.returncode == 0
-    assert [path.name for path in (tmp_path / "net.d").iterdir()] == ["20-other.conflist"]
+    left = sorted(path.name for path in (tmp_path / "net.d").iterdir())
+    assert left == ["20-other.conflist", "30-odd.conflist"]
     assert list((tmp_path / "bin").iterdir()) == []
     assert podwire(node, "uninstall", *folders).stdout == ""
 

@@ -142,6 +142,37 @@ def test_check_takes_what_a_later_plugin_set(node, device):
     node.delete(device, conf)
 
 
+def test_check_of_those_before_takes_what_was_tuned(node, pod):
+    one = pod()
+    interface = node.conf(bridge="br3", name="net")
+    tuning = {"cniVersion": "1.1.0", "name": "net", "type": "tuning",
+              "dataDir": str(node.files / "tuning"), **TUNED}  # fmt: skip
+    before = node.add(one, interface)
+    after = node.add(one, tuning | {"prevResult": before})
+    assert [after["interfaces"][2][key] for key in ("mac", "mtu")] == [TUNED_MAC, 1300]
+    for conf in (interface, tuning):
+        node.call("CHECK", one, conf | {"prevResult": after}).ok()
+    for conf in (tuning, interface):
+        node.delete(one, conf | {"prevResult": after})
+
+
+def test_the_interface_that_we_make_has_the_mac_of_the_option(node, pod):
+    one = pod()
+    result = node.add(one, node.conf(mac=TUNED_MAC))
+    assert one.link()["address"] == result["interfaces"][2]["mac"] == TUNED_MAC
+    node.delete(one)
+
+
+def test_check_takes_the_spaces_of_a_value_for_the_kernels_tabs(node, pod):
+    one = pod()
+    conf = node.conf(sysctl={"net.ipv4.ip_local_port_range": "2000 3000"})
+    asked = conf | {"prevResult": node.add(one, conf)}
+    node.call("CHECK", one, asked).ok()
+    one.space.sysctl("net.ipv4.ip_local_port_range", "2000 3001")
+    assert node.call("CHECK", one, asked).document["code"] == 101
+    node.delete(one)
+
+
 def test_without_its_namespace_an_interface_is_forgotten(node, device):
     conf = chained(node, device, **TUNED)
     node.add(device, conf)
