@@ -70,6 +70,7 @@ class Kernel:
             ops.WriteSysctl: self._write_sysctl,
             ops.AwaitForwarding: self._await_forwarding,
             ops.AwaitRunning: self._await_running,
+            ops.AwaitAddresses: self._await_addresses,
             ops.ForgetFlows: self._forget_flows,
             ops.LimitRate: self._limit_rate,
             ops.RedirectIngress: self._redirect_ingress,
@@ -297,23 +298,26 @@ class Kernel:
                 raise
 
     def _await_forwarding(self, op: ops.AwaitForwarding) -> None:
-        if not self._comes_true(op.name, lambda link: bool(link.forwarding)):
+        if not _comes_true(self._is_so(op.name, lambda link: bool(link.forwarding))):
             raise TryAgainLater(f"bridge port {op.name} does not forward after 5 s")
 
     def _await_running(self, op: ops.AwaitRunning) -> None:
-        if not self._comes_true(op.name, lambda link: link.running):
+        if not _comes_true(self._is_so(op.name, lambda link: link.running)):
             raise TryAgainLater(f"link {op.name} does not run after 5 s")
 
-    def _comes_true(self, name: str, is_so: Callable[[Link], bool]) -> bool:
-        """Whether something is so of a link of the host, within the time that we wait for it."""
-        deadline = time.monotonic() + _PATIENCE
-        pause = 0.0002
-        while (link := self._spaces[Side.HOST].link(name)) is None or not is_so(link):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(pause)
-            pause = min(pause * 2, 0.05)
-        return True
+    def _await_addresses(self, op: ops.AwaitAddresses) -> None:
+        space, index = self._spaces[Side.POD], self._index(Side.POD, op.name)
+        if not _comes_true(lambda: set(op.addresses) <= set(space.addresses(index))):
+            missing = set(op.addresses) - set(space.addresses(index))
+            raise KernelRefused(
+                f"{op.name} cannot use {', '.join(map(str, sorted(missing)))} after 5 s",
+                "duplicate address detection (enabledad): another host may have it",
+            )
+
+    def _is_so(self, name: str, is_so: Callable[[Link], bool]) -> Callable[[], bool]:
+        """Whether something is so of a link of the host."""
+        space = self._spaces[Side.HOST]
+        return lambda: (link := space.link(name)) is not None and is_so(link)
 
     def _forget_flows(self, op: ops.ForgetFlows) -> None:
         forget_udp(op.ports)
@@ -326,6 +330,18 @@ class Kernel:
 
     def _claim(self, op: ops.Claim) -> None:
         self._firewall.claim(op.wanted)
+
+
+def _comes_true(is_so: Callable[[], bool]) -> bool:
+    """Whether something is so within the time that we wait for it."""
+    deadline = time.monotonic() + _PATIENCE
+    pause = 0.0002
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
+    return True
 
 
 def _mac(text: str) -> bytes:

@@ -203,6 +203,14 @@ class AwaitRunning:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitAddresses:
+    """Wait until duplicate address detection has passed a container's addresses (RFC 4862)."""
+
+    name: str
+    addresses: tuple[Cidr, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LimitRate:
     """A token bucket (tc-tbf(8)) for what a link sends: bytes per second, bytes at once."""
 
@@ -246,6 +254,7 @@ Op = (
     | WriteSysctl
     | AwaitForwarding
     | AwaitRunning
+    | AwaitAddresses
     | LimitRate
     | RedirectIngress
     | Claim

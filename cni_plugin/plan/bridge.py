@@ -19,6 +19,7 @@ from cni_plugin.plan.wiring import (
     DEFAULT_MTU,
     Plan,
     answer,
+    detected,
     forwarding,
     is_gateway,
     no_dad,
@@ -178,6 +179,7 @@ def _settle(request: Request, lease: Result, facts: _Facts) -> Iterator[Op]:
         # a MAC that is set is announced, also when it is the same (NETDEV_CHANGEADDR in
         # net/ipv4/devinet.c and net/ipv6/ndisc.c); what was announced before did not get through
         yield ops.SetLink(Side.POD, request.ifname, mac=facts.pod_mac)
+    yield from detected(request, lease)
 
 
 def _interfaces(request: Request, facts: _Facts, seen: Seen) -> tuple[Interface, ...]:

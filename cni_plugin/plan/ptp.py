@@ -16,6 +16,7 @@ from cni_plugin.plan.wiring import (
     DEFAULT_MTU,
     Plan,
     answer,
+    detected,
     forwarding,
     no_dad,
     pod_interface,
@@ -42,6 +43,7 @@ def plan_ptp(request: Request, lease: Result, seen: Seen) -> Plan:
         *_pod_routes(request.ifname, lease),
         *forwarding(lease.ips),
         ops.AwaitRunning(host),
+        *detected(request, lease),
     )
     interfaces = (
         Interface(host, host_mac, mtu=mtu),

@@ -109,7 +109,10 @@ def pod_interface(request: Request, lease: Result) -> Iterator[Op]:
     """
     name, conf = request.ifname, request.conf
     if any(item.address.version == 6 for item in lease.ips):
+        yield sysctl(Side.POD, "net/ipv6/conf/lo/disable_ipv6", "0")
         yield sysctl(Side.POD, f"net/ipv6/conf/{name}/disable_ipv6", "0")
+        # whoever sets the link down and up again means its addresses to stay, as IPv4's do
+        yield sysctl(Side.POD, f"net/ipv6/conf/{name}/keep_addr_on_down", "1")
         yield sysctl(Side.POD, f"net/ipv6/conf/{name}/ndisc_notify", "1")
         yield sysctl(Side.POD, f"net/ipv6/conf/{name}/accept_dad", str(int(conf.enabledad)))
     if any(item.address.version == 4 for item in lease.ips):
@@ -119,6 +122,13 @@ def pod_interface(request: Request, lease: Result) -> Iterator[Op]:
     for item in lease.ips:
         yield ops.AddAddress(Side.POD, name, item.address, conf.enabledad, on_link)
     yield ops.SetUp(Side.POD, name)
+
+
+def detected(request: Request, lease: Result) -> Iterator[Op]:
+    """With duplicate address detection a container starts when its addresses can be used."""
+    found = tuple(item.address for item in lease.ips if item.address.version == 6)
+    if request.conf.enabledad and found:
+        yield ops.AwaitAddresses(request.ifname, found)
 
 
 def through_gateway(route: Route, ips: tuple[IPConfig, ...]) -> Route:

@@ -241,6 +241,46 @@ def test_nobody_sends_as_somebody_else(node, pod):
         node.delete(each, conf)
 
 
+@pytest.mark.parametrize("mode", ["bridge", "ptp"])
+def test_duplicate_detection_is_over_when_add_is(node, pod, mode):
+    one = pod()
+    conf = node.conf(enabledad=True, mode=mode, bridge="dad0", name="dad",
+                     ipam=node.ipam("10.12.0.0/24", "fd00:12::/64"))  # fmt: skip
+    result = node.add(one, conf)
+    assert "tentative" not in one.space.ip(
+        "-6", "address", "show", "dev", "eth0", "scope", "global"
+    )
+    node.call("CHECK", one, conf | {"prevResult": result}).ok()
+    node.delete(one, conf)
+
+
+def test_an_address_that_another_host_has_is_refused(node, pod):
+    one, squatter = pod(), pod()
+    conf = node.conf(enabledad=True, bridge="dad1", name="dad", ipam=node.ipam("fd00:13::/64"))
+    layer_two = node.conf(bridge="dad1", name="squat", ipam=None, isDefaultGateway=None)
+    node.add(squatter, layer_two)
+    squatter.space.ip("address", "add", "fd00:13::2/64", "dev", "eth0", "nodad")
+    refused = node.call("ADD", one, conf).document
+    assert refused["code"] == 100
+    assert "fd00:13::2/64" in refused["msg"]
+    assert node.reservations("dad") == {}
+    assert "eth0" not in one.space.ip("link")
+    node.delete(squatter, layer_two)
+
+
+def test_ipv6_survives_that_the_link_goes_down_and_up(node, pod):
+    one = pod()
+    one.space.sysctl("net.ipv6.conf.all.disable_ipv6", 1)  # as some runtimes have it
+    conf = node.conf(ipam=node.ipam(*DUAL))
+    node.add(one, conf)
+    before = one.addresses()
+    assert one.reaches("::1")
+    for state in ("down", "up"):
+        one.space.ip("link", "set", "eth0", state)
+    assert one.addresses() == before
+    node.delete(one, conf)
+
+
 def test_what_is_not_supported_is_said(node, pod):
     conf = node.conf(ipMasqBackend="ipchains", ipMasq=True)
     assert node.call("ADD", pod(), conf).document["code"] == 2
