@@ -39,9 +39,9 @@ _REQUIRED = {
 
 @dataclass(frozen=True, slots=True)
 class CniArgs:
-    """What CNI_ARGS asks for, of what we know."""
+    """What CNI_ARGS asks for, of what we know; ``IP`` may be several, with commas between."""
 
-    ip: Cidr | None = None
+    ips: tuple[Cidr, ...] = ()
     mac: str = ""
 
 
@@ -193,13 +193,13 @@ def parse_args(text: str) -> CniArgs:
             "IgnoreUnknown=1 lets unknown keys pass",
         )
     try:
-        ip = ip_interface(values["IP"]) if values.get("IP") else None
+        ips = tuple(ip_interface(item.strip()) for item in values.get("IP", "").split(",") if item)
     except ValueError as err:
         raise InvalidEnvironment(f"CNI_ARGS: IP {values['IP']!r} is malformed") from err
     mac = values.get("MAC", "")
     if mac and not is_mac(mac):
         raise InvalidEnvironment(f"CNI_ARGS: MAC {mac!r} is malformed")
-    return CniArgs(ip, mac)
+    return CniArgs(ips, mac)
 
 
 def _previous(verb: Verb, conf: NetConf) -> Result | None:

@@ -188,9 +188,8 @@ def range_sets(request: Request) -> tuple[RangeSet, ...]:
 
 def requested(request: Request) -> list[Address]:
     """The addresses that CNI_ARGS, ``args.cni`` and the runtime ask for."""
-    from_environment = [request.args.ip] if request.args.ip else []
     conf = request.conf
-    asked = (*from_environment, *conf.args.cni.ips, *conf.runtime_config.ips)
+    asked = (*request.args.ips, *conf.args.cni.ips, *conf.runtime_config.ips)
     return [item.ip for item in asked]
 
 

@@ -117,10 +117,14 @@ def test_version_needs_nothing_and_echoes():
 
 def test_args():
     parsed = parse_args("IgnoreUnknown=1;K8S_POD_NAME=web;IP=10.0.0.9/24;MAC=02:00:00:00:00:01")
-    assert (str(parsed.ip), parsed.mac) == ("10.0.0.9/24", "02:00:00:00:00:01")
+    assert ([*map(str, parsed.ips)], parsed.mac) == (["10.0.0.9/24"], "02:00:00:00:00:01")
+    several = parse_args("IP=10.0.0.9/24, fd00::9/64")
+    assert [*map(str, several.ips)] == ["10.0.0.9/24", "fd00::9/64"]
 
 
-@pytest.mark.parametrize("text", ["K8S_POD_NAME=x", "IP", "=x", "IP=x", "MAC=02:00", "MAC=zz"])
+@pytest.mark.parametrize(
+    "text", ["K8S_POD_NAME=x", "IP", "=x", "IP=x", "IP=10.0.0.9,x", "MAC=02:00", "MAC=zz"]
+)
 def test_wrong_args(text):
     with pytest.raises(CniError) as raised:
         parse_args(text)

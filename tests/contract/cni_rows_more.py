@@ -118,6 +118,15 @@ def _mac_argument(bench: Bench) -> None:
     assert result["interfaces"][2]["mac"] == "02:00:00:00:00:08"
 
 
+@row("17", "the static IPAM takes several addresses from CNI_ARGS", reference=True)
+def _several_addresses(bench: Bench) -> None:
+    pod, conf = bench.pod(), bench.conf(ipam={"type": "static"}, cniVersion="1.0.0")
+    wanted = "IgnoreUnknown=1;IP=10.79.0.5/24,fd00:79::5/64;GATEWAY=10.79.0.1"
+    result = bench.add(pod, conf, args=wanted)
+    assert [item["address"] for item in result["ips"]] == ["10.79.0.5/24", "fd00:79::5/64"]
+    bench.call("DEL", pod, conf, args=wanted).ok()
+
+
 @row("17", "args.cni takes the place of CNI_ARGS", reference=True)
 def _args_cni(bench: Bench) -> None:
     args = {"cni": {"mac": "02:00:00:00:00:09"}}
