@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from control.client import ClientError, KubeconfigError
 from lab import change
@@ -18,21 +17,21 @@ from lab import demo as demonstration
 from lab import logs as reader
 from lab.down import RemovalFailed, remove
 from lab.keeper import LaunchFailed
-from lab.report import Steps
-from lab.spec import POD_CIDRS, SERVICE_CIDRS, InvalidSpec, LabSpec, make_spec
+from lab.report import Steps, columns, said
+from lab.spec import POD_CIDRS, SERVICE_CIDRS, InvalidSpec, LabSpec, check_name, make_spec
 from lab.state import LabDir, all_labs, lab_dir, locked
 from lab.status import Status, locate, look
-from lab.up import LabExists, NotReady, make, wait_ready
+from lab.up import LabExists, NotMade, NotReady, make, wait_ready
 from proxy.backend import BACKENDS
 
 _EXPECTED = (
     LabExists,
     LaunchFailed,
+    NotMade,
     NotReady,
     RemovalFailed,
     ClientError,
     KubeconfigError,
-    OSError,
 )
 # What shows the rules of a ClusterIP on a node.
 _RULES = {
@@ -41,7 +40,6 @@ _RULES = {
     "ebpf": "nft list table ip podwire-proxy",
 }
 
-name_option = click.option("--name", default="lab", show_default=True, help="Which lab.")
 output_option = click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
@@ -62,8 +60,20 @@ def plain_errors() -> Iterator[None]:
         raise BadOption(str(err)) from err
     except BrokenPipeError:  # the reader has seen enough: click ends quietly
         raise
+    except OSError as err:
+        raise click.ClickException(said(err)) from err
     except _EXPECTED as err:
         raise click.ClickException(str(err)) from err
+
+
+def _named(_: click.Context, __: click.Parameter, name: str) -> str:
+    with plain_errors():
+        return check_name(name)
+
+
+name_option = click.option(
+    "--name", default="lab", show_default=True, callback=_named, help="Which lab."
+)
 
 
 def running(name: str) -> tuple[LabDir, LabSpec]:
@@ -77,9 +87,23 @@ def running(name: str) -> tuple[LabDir, LabSpec]:
     return lab, spec
 
 
-def _need_root() -> None:
+def _need_root(why: str = "a lab is made of namespaces, which takes root") -> None:
     if os.geteuid() != 0:
-        raise click.ClickException("a lab is made of namespaces, which takes root: use sudo")
+        raise click.ClickException(f"{why}: use sudo")
+
+
+def _absent(name: str) -> str:
+    return f"no lab {name}; start it with: podwire lab up --name {name}"
+
+
+@contextmanager
+def _staying_up(lab: LabDir) -> Iterator[None]:
+    """Once a lab runs, Ctrl-C ends the command, not the lab: say so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        text = f"interrupted; lab {lab.name} stays up; end it with: podwire lab down --name "
+        raise click.ClickException(f"{text}{lab.name}") from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -117,10 +141,11 @@ def up(demo: bool, **options: Any) -> None:
         spec = make_spec(**options)
         steps = Steps(console)
         lab = make(spec, steps)
-        with steps.step("nodes ready") as say:
-            wait_ready(lab.kubeconfig, spec, say)
-        if demo:
-            _demonstrate(console, steps, lab, spec)
+        with _staying_up(lab):
+            with steps.step("nodes ready") as say:
+                wait_ready(lab.kubeconfig, spec, say)
+            if demo:
+                _demonstrate(console, steps, lab, spec)
         console.print(f"\nlab {spec.name} is up after {steps.elapsed:.1f} s", highlight=False)
         _suggest(console, lab, spec, deployed=demo)
 
@@ -128,7 +153,10 @@ def up(demo: bool, **options: Any) -> None:
 @main.command()
 @name_option
 def demo(name: str) -> None:
-    """Deploy three replicas, and draw who answers requests to their ClusterIP."""
+    """Draw who answers requests to a ClusterIP.
+
+    Deploys the replicas that answer, three to six of them, unless they are there already.
+    """
     _need_root()
     lab, spec = running(name)
     console = Console()
@@ -161,10 +189,13 @@ def _suggest(console: Console, lab: LabDir, spec: LabSpec, *, deployed: bool) ->
 @main.command()
 @name_option
 def down(name: str) -> None:
-    """End a lab and remove all of it; also what a killed or half-made one left."""
+    """End a lab and remove all of it.
+
+    Also what is left of one that was killed or half made.
+    """
     _need_root()
     with plain_errors(), locked():
-        found = remove(lab_dir(make_spec(name).name))
+        found = remove(lab_dir(name))
     click.echo(f"lab {name} is down" if found else f"no lab {name}: nothing to remove")
 
 
@@ -177,10 +208,8 @@ def list_(output: str) -> None:
     if output == "json":
         rows = [{"name": name, "state": s.state, "nodes": s.nodes} for name, s in states]
         return click.echo(json.dumps(rows, indent=2))
-    table = _table("NAME", "STATE", "NODES")
-    for name, state in states:
-        table.add_row(name, state.state, str(state.nodes))
-    return Console().print(table)
+    table = [(name, state.state, str(state.nodes)) for name, state in states]
+    return click.echo(columns(("NAME", "STATE", "NODES"), table))
 
 
 @main.command()
@@ -189,29 +218,24 @@ def list_(output: str) -> None:
 def status(name: str, output: str) -> None:
     """Show a lab's machines and the processes that run on them."""
     with plain_errors():
-        state = look(lab_dir(make_spec(name).name))
+        state = look(lab_dir(name))
     if output == "json":
         return click.echo(json.dumps(dataclasses.asdict(state), indent=2))
     return _show_status(name, state)
 
 
 def _show_status(name: str, state: Status) -> None:
+    if state.state == "absent":
+        return click.echo(_absent(name))
     click.echo(f"lab {name}: {state.state}")
-    table = _table("MACHINE", "ADDRESSES", "COMPONENT", "PID", "UP")
+    rows = []
     for machine in state.machines:
         first = (machine.name, ", ".join(machine.addresses))
         for component in machine.components:
             up_for = "" if component.seconds is None else f"{component.seconds:.0f} s"
-            table.add_row(*first, component.name, str(component.pid or "down"), up_for)
+            rows.append((*first, component.name, str(component.pid or "down"), up_for))
             first = ("", "")
-    Console().print(table)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="")
-    for column in columns:
-        table.add_column(column)
-    return table
+    return click.echo(columns(("MACHINE", "ADDRESSES", "COMPONENT", "PID", "UP"), rows))
 
 
 @main.command("exec", context_settings={"ignore_unknown_options": True})
@@ -219,7 +243,10 @@ def _table(*columns: str) -> Table:
 @click.argument("machine")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
 def exec_(name: str, machine: str, command: tuple[str, ...]) -> None:
-    """Run a command on a machine: node1 …, control, or switch (the world outside)."""
+    """Run a command on a machine.
+
+    MACHINE is node1 …, control, or switch, which is the world outside.
+    """
     _need_root()
     lab, _ = running(name)
     with plain_errors():
@@ -259,8 +286,14 @@ def kubeconfig(name: str) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines come.")
 @click.option("--tail", type=click.IntRange(0), help="Only this many last lines of each.")
 def logs(name: str, component: str, machine: str | None, follow: bool, tail: int | None) -> None:
-    """Print the log of a component: apiserver, scheduler, controllers, agent, cni or proxy."""
-    lab = lab_dir(make_spec(name).name)
+    """Print the log of a component.
+
+    COMPONENT is apiserver, scheduler, controllers, agent, cni or proxy.
+    """
+    _need_root("its logs are for root alone")
+    lab = lab_dir(name)
+    if not lab.path.exists():
+        raise click.ClickException(_absent(name))
     with plain_errors():
         files = reader.find(lab, component, machine)
         reader.show(files, tail=tail, follow=follow, write=partial(print, end="", flush=True))

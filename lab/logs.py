@@ -16,17 +16,18 @@ class NoLog(OSError):
 def find(lab: LabDir, component: str, machine: str | None) -> list[Path]:
     """The logs of a component, on one machine or on all; raises NoLog."""
     known = sorted(lab.logs.glob("*.log"))
-    wanted = [
-        path
-        for path in known
-        if path.stem.partition("-")[2] == component
-        and (machine is None or path.stem.partition("-")[0] == machine)
-    ]
-    if not wanted:
-        names = ", ".join(sorted({path.stem.partition("-")[2] for path in known}))
-        where = f" on {machine}" if machine else ""
-        raise NoLog(f"lab {lab.name} has no log of {component}{where}; it has: {names or 'none'}")
-    return wanted
+    logs = {path: path.stem.partition("-")[0] for path in known if _component(path) == component}
+    if not logs:
+        names = ", ".join(sorted(set(map(_component, known))))
+        raise NoLog(f"lab {lab.name} has no log of {component}; it has: {names or 'none'}")
+    if machine is not None and machine not in logs.values():
+        names = ", ".join(logs.values())
+        raise NoLog(f"lab {lab.name} has no log of {component} on {machine}; it has: {names}")
+    return [path for path, where in logs.items() if machine in (None, where)]
+
+
+def _component(log: Path) -> str:
+    return log.stem.partition("-")[2]
 
 
 def show(

@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -69,5 +70,15 @@ def main() -> None:
     """Kubernetes networking that you can read, run and debug."""
 
 
+def entry() -> None:
+    """Run the command line. What the system refuses, a full disk behind a pipe say, is one line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a locale without ✓ and █ gets ? for them
+    try:
+        main(prog_name="podwire")
+    except OSError as err:
+        sys.exit(f"podwire: {f'{err.filename}: ' if err.filename else ''}{err.strerror or err}")
+
+
 if __name__ == "__main__":
-    sys.exit(main(prog_name="podwire"))
+    entry()

@@ -1,12 +1,27 @@
 """What the user sees while a lab works: one line a step, and the time it took."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 
 Say = Callable[[str], None]  # replaces the text of the step under way
+
+
+def said(err: OSError) -> str:
+    """Why the system refused: its words and about which file, or an error's own sentence."""
+    if err.strerror is None:
+        return str(err)
+    return f"{err.strerror}: {err.filename}" if err.filename else err.strerror
+
+
+def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as text. No column is ever cut: a pipe has no width, and a terminal breaks lines."""
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = (zip(line, widths, strict=True) for line in lines)
+    return "\n".join("   ".join(f"{c:<{w}}" for c, w in line).rstrip() for line in padded)
 
 
 class Steps:

@@ -71,6 +71,13 @@ class Machine:
         return tuple(address.partition("/")[0] for address in self.addresses)
 
 
+def check_name(name: str) -> str:
+    """The name, which is to be a folder's and part of a command line; raises InvalidSpec."""
+    if not NAME.fullmatch(name):
+        raise InvalidSpec(f"--name {name!r}: use 1 to 32 lower-case letters, digits and '-'")
+    return name
+
+
 def make_spec(
     name: str,
     *,
@@ -83,8 +90,7 @@ def make_spec(
     dual_stack: bool = False,
 ) -> LabSpec:
     """The spec that ``lab up``'s options describe; raises InvalidSpec."""
-    if not NAME.fullmatch(name):
-        raise InvalidSpec(f"--name {name!r}: use 1 to 32 lower-case letters, digits and '-'")
+    check_name(name)
     if not 1 <= nodes <= MAX_NODES:
         raise InvalidSpec(f"--nodes {nodes}: a lab has 1 to {MAX_NODES} nodes")
     pods = _ranges("--pod-cidr", pod_cidr, POD_CIDRS, dual_stack)

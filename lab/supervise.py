@@ -61,6 +61,8 @@ def fork(child: Callable[[], None]) -> int:
         code = 0
     except SystemExit as done:
         code = done.code if isinstance(done.code, int) else int(done.code is not None)
+    except KeyboardInterrupt:  # Ctrl-C is everybody's: who forked this process speaks of it
+        code = 130
     except BaseException:  # nothing above this frame belongs to the child
         logging.getLogger(__name__).exception("a forked process failed")
     finally:

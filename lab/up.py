@@ -19,9 +19,9 @@ from lab.credentials import write_credentials
 from lab.down import remove
 from lab.keeper import launch
 from lab.machine import BOUND
-from lab.report import Say, Steps
+from lab.report import Say, Steps, said
 from lab.spec import LabSpec, machines
-from lab.state import IMAGES, LabDir, lab_dir, locked
+from lab.state import IMAGES, ROOT, LabDir, lab_dir, locked
 
 BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static
 READY_SECONDS = 60
@@ -32,6 +32,10 @@ class LabExists(Exception):
     """A lab of this name runs already."""
 
 
+class NotMade(Exception):
+    """The lab could not be made; the text says what failed."""
+
+
 class NotReady(Exception):
     """The lab runs, but a part of it did not become ready in time."""
 
@@ -39,9 +43,16 @@ class NotReady(Exception):
 def make(spec: LabSpec, steps: Steps) -> LabDir:
     """Bring the lab's processes up; on failure nothing of it is left behind.
 
-    Raises LabExists, LaunchFailed, OSError.
+    Raises LabExists, LaunchFailed, NotMade, BackendMissing.
     """
     require_backend(spec.proxy)
+    try:
+        return _make(spec, steps)
+    except OSError as err:
+        raise NotMade(f"lab {spec.name} cannot be made below {ROOT.parent}: {said(err)}") from err
+
+
+def _make(spec: LabSpec, steps: Steps) -> LabDir:
     lab = lab_dir(spec.name)
     with locked():
         _claim(lab, spec, steps)

@@ -155,7 +155,7 @@ def test_two_labs_side_by_side_do_not_meet(tmp_path):
         (["lab", "up", "--pod-cidr", "10.96.0.0/16"], 2, "overlaps"),
         (["lab", "exec", "--name", "nope", "node1", "--", "true"], 1, "no lab nope is up"),
         (["lab", "kubeconfig", "--name", "nope"], 1, "no lab nope is up"),
-        (["lab", "logs", "--name", "nope", "agent"], 1, "no log of agent"),
+        (["lab", "logs", "--name", "nope", "agent"], 1, "no lab nope; start it with"),
         (["nonsense"], 2, "nonsense"),
     ],
 )

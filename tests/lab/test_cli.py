@@ -1,0 +1,124 @@
+"""What ``podwire lab`` says when there is no lab, or nothing to say it to."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lab.cli import main
+from lab.main import entry
+from lab.report import columns, said
+from lab.state import LabDir
+from lab.supervise import fork
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PODWIRE = (sys.executable, "-P", "-m", "lab.main")
+
+
+@pytest.fixture
+def labs(tmp_path, monkeypatch):
+    """A machine without labs."""
+    monkeypatch.setattr("lab.state.ROOT", tmp_path / "labs")
+    return tmp_path / "labs"
+
+
+def podwire(*words):
+    done = CliRunner().invoke(main, words)
+    assert not done.exception or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["up"],
+        ["down"],
+        ["demo"],
+        ["status"],
+        ["kubeconfig"],
+        ["logs", "agent"],
+        ["set", "proxy", "nftables"],
+        ["exec", "node1", "true"],
+    ],
+)
+def test_every_command_refuses_a_name_that_is_a_path(labs, words):
+    place = 2 if words[0] == "set" else 1
+    code, out = podwire(*words[:place], "--name", "../x", *words[place:])
+    assert (code, out) == (
+        2,
+        "Error: --name '../x': use 1 to 32 lower-case letters, digits and '-'\n",
+    )
+
+
+def test_what_there_is_not_is_said_with_what_to_do(labs):
+    start = "no lab a; start it with: podwire lab up --name a\n"
+    assert podwire("status", "--name", "a") == (0, start)
+    assert podwire("logs", "--name", "a", "agent") == (1, f"Error: {start}")
+
+
+def test_a_log_that_is_not_there_names_those_that_are(labs):
+    lab = LabDir(labs / "a")
+    lab.logs.mkdir(parents=True)
+    for log in ("control-apiserver", "node1-agent", "node2-agent"):
+        (lab.logs / f"{log}.log").write_text(f"of {log}\n")
+    assert podwire("logs", "--name", "a", "agent")[1] == (
+        "node1: of node1-agent\nnode2: of node2-agent\n"
+    )
+    assert podwire("logs", "--name", "a", "agent", "--machine", "node2")[1] == "of node2-agent\n"
+    refused = "Error: lab a has no log of "
+    assert podwire("logs", "--name", "a", "cni") == (
+        1, f"{refused}cni; it has: agent, apiserver\n"
+    )  # fmt: skip
+    assert podwire("logs", "--name", "a", "agent", "--machine", "node9") == (
+        1, f"{refused}agent on node9; it has: node1, node2\n"
+    )  # fmt: skip
+
+
+def test_columns_are_as_wide_as_they_have_to_be():
+    long = "172.31.0.11, fd00:31::b" * 5
+    assert columns(("A", "B", "C"), [("a", long, ""), ("", "b", "c")]).splitlines() == [
+        f"A   B{' ' * (len(long) - 1)}   C",
+        f"a   {long}",
+        f"    b{' ' * (len(long) - 1)}   c",
+    ]
+    assert columns(("NAME", "STATE"), []) == "NAME   STATE"
+
+
+def test_a_refusal_of_the_system_is_told_without_its_number():
+    assert said(OSError("it has control, node1")) == "it has control, node1"
+    assert said(FileNotFoundError(2, "No such file", "/x")) == "No such file: /x"
+    assert said(OSError(28, "No space left on device")) == "No space left on device"
+
+
+def test_an_interrupted_fork_says_nothing(capfd):
+    def interrupted():
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(10)
+
+    _, status = os.waitpid(fork(interrupted), 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["lab", "list"], ["image", "list", "-o", "json"]])
+def test_a_full_disk_behind_the_output_is_one_line(words):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*PODWIRE, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            cwd=CHECKOUT, env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "podwire: No space left on device\n")
+
+
+def test_a_locale_without_our_letters_gets_others(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii"))
+    monkeypatch.setattr("lab.main.main", lambda prog_name: print(f"✓ {prog_name}", flush=True))
+    entry()
+    assert raw.getvalue() == b"? podwire\n"
