@@ -66,7 +66,7 @@ def _copy_folder(source: Path, target: Path) -> dict[str, Any]:
     command = ["cp", "--archive", "--reflink=auto", f"{source}/.", str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BadImage(done.stderr.strip())
+        raise BadImage(done.stderr.partition("\n")[0])  # it has a line for each file
     return {"architecture": _architecture(), "os": "linux", "config": {"Env": [], "Cmd": []}}
 
 

@@ -184,6 +184,22 @@ def test_a_root_folder(tmp_path, store):
     assert names_in(store.find("linked")[1].root) == ["bin"]
 
 
+def test_a_full_disk_is_one_line_however_many_files_do_not_fit(tmp_path):
+    (tmp_path / "root").mkdir()
+    for name in "abc":
+        (tmp_path / "root" / name).write_bytes(bytes(100_000))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
+    try:
+        with pytest.raises(ImageError, match=r"No space left on device$") as refused:
+            ImageStore(disk).add("base", tmp_path / "root")
+        assert ImageStore(disk).list() == ()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert "\n" not in str(refused.value)
+
+
 def test_damage_is_seen_and_leaves_nothing(tmp_path, store):
     folder = oci(tmp_path / "image", tar(member("x")))
     for path in (folder / "blobs/sha256").iterdir():
