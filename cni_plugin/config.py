@@ -17,6 +17,9 @@ from cni_plugin.names import is_link_name, is_mac
 from cni_plugin.result import Address, Cidr, Dns, Network, Route
 from cni_plugin.section import Checked, Parsed, Section, Within
 
+# a runtime sends the same configuration for one Pod after the other; nobody changes what is read
+REMEMBERED = 32
+
 Mtu = Annotated[int, Within(0, 65535)]
 Port = Annotated[int, Within(1, 65535)]
 VlanId = Annotated[int, Within(1, 4094)]

@@ -12,7 +12,7 @@ from functools import lru_cache
 from ipaddress import ip_interface
 from typing import Any
 
-from cni_plugin.config import NetConf
+from cni_plugin.config import REMEMBERED, NetConf
 from cni_plugin.errors import (
     CniError,
     DecodingFailure,
@@ -25,8 +25,6 @@ from cni_plugin.versions import OLDEST, SUPPORTED, Verb, require
 
 # A container ID is part of no path of ours, but a network's name is one: ext4's limit.
 _LONGEST_NAME = 255
-# a runtime sends the same configuration for one Pod after the other; nobody changes what is read
-_REMEMBERED = 32
 _REQUIRED = {
     Verb.ADD: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
     Verb.CHECK: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
@@ -152,7 +150,7 @@ def _check_environment(verb: Verb, environment: Mapping[str, str]) -> None:
         )
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(REMEMBERED)
 def _document(stdin: bytes) -> dict[str, Any]:
     try:
         document = json.loads(stdin or b"{}")
@@ -163,7 +161,7 @@ def _document(stdin: bytes) -> dict[str, Any]:
     return document
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(REMEMBERED)
 def _conf(stdin: bytes) -> NetConf:
     try:
         conf = NetConf.read(_document(stdin))

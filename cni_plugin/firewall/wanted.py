@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
-from cni_plugin.config import NetConf, PortMapping
+from cni_plugin.config import REMEMBERED, NetConf, PortMapping
 from cni_plugin.errors import InvalidConfiguration, UnsupportedField
 from cni_plugin.names import is_plain, short_digest
 from cni_plugin.result import Address, Cidr, IPConfig
@@ -177,6 +178,7 @@ def wanted_of(owner: str, conf: NetConf, ips: tuple[IPConfig, ...], bridge: str)
     )
 
 
+@lru_cache(REMEMBERED)
 def _choice(conf: NetConf) -> Choice:
     for name, asked in (("ipMasqBackend", conf.ip_masq_backend), ("backend", conf.backend)):
         if asked not in {"", *BACKENDS}:
@@ -217,6 +219,7 @@ def _conditions(conf: NetConf, choice: Choice, version: int) -> tuple[str, ...]:
     return found
 
 
+@lru_cache(REMEMBERED)
 def _marking(conf: NetConf) -> Marking:
     chain, bit = conf.external_set_mark_chain, conf.mark_masq_bit
     if chain and bit is not None:

@@ -6,11 +6,13 @@ Source: host-local's documentation and source (containernetworking/plugins, plug
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from ipaddress import ip_interface
 from os.path import normpath
 from pathlib import Path
 from typing import NamedTuple
 
+from cni_plugin.config import REMEMBERED, NetConf
 from cni_plugin.errors import (
     AddressesExhausted,
     InvalidConfiguration,
@@ -181,7 +183,12 @@ def _below(root: Path, path: str) -> Path:
 
 def range_sets(request: Request) -> tuple[RangeSet, ...]:
     """The range sets of a request, the runtime's before the configured ones."""
-    sets = (*request.conf.runtime_config.sets(), *request.conf.ipam.sets())
+    return _sets_of(request.conf)
+
+
+@lru_cache(REMEMBERED)
+def _sets_of(conf: NetConf) -> tuple[RangeSet, ...]:
+    sets = (*conf.runtime_config.sets(), *conf.ipam.sets())
     check_sets(sets)
     return sets
 
