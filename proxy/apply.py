@@ -26,8 +26,10 @@ class Kernel:
         settings: Settings,
         metrics: Metrics,
         counting: Counting,
+        events: NftEvents,
     ) -> None:
-        self.events = NftEvents()
+        """``events`` are of what others write: whoever writes for us makes them `deaf`."""
+        self.events = events
         self._mode = mode
         self._backend = backend
         self._settings = settings
@@ -62,25 +64,19 @@ class Kernel:
         finally:
             self._busy.release()
 
-    def close(self) -> None:
-        """Hear of nothing any more; the rules stay."""
-        self.events.close()
-
     def _apply(self, want: Desired, node: NodeView) -> None:
         """Flows are looked at only once the rules send new ones aright, and other backends' rules
         go only once ours are in force: a change of backend interrupts nothing.
         """
-        with self.events.deaf():
-            self._backend.apply(want, node)
-            self._counting.apply(want)
+        self._backend.apply(want, node)
+        self._counting.apply(want)
         self._metrics.add("stale_conntrack_entries_deleted_total", self._cleaner.clean(want))
         if not self._alone:
             self._leave_alone()
 
     def _leave_alone(self) -> None:
         """Remove what other backends, and earlier runs of this one, left."""
-        with self.events.deaf():
-            self._backend.remove(keep_own=True)
-            for mode in BACKENDS.keys() - {self._mode, STANDS_ON.get(self._mode)}:
-                open_backend(mode, self._settings, {}).remove()
-            self._alone = True
+        self._backend.remove(keep_own=True)
+        for mode in BACKENDS.keys() - {self._mode, STANDS_ON.get(self._mode)}:
+            open_backend(mode, self._settings, {}, self.events.deaf).remove()
+        self._alone = True

@@ -28,6 +28,7 @@ from proxy.parse import (
     parse_service,
     parse_slice,
 )
+from proxy.report import Reporter
 from proxy.tracker import Tracker
 
 log = logging.getLogger("podwire.proxy.feed")
@@ -79,9 +80,15 @@ class Feed:
     """Takes objects into the tracker, and calls ``changed`` after each."""
 
     def __init__(
-        self, tracker: Tracker, metrics: Metrics, changed: Callable[[], None], mode: str
+        self,
+        tracker: Tracker,
+        metrics: Metrics,
+        changed: Callable[[], None],
+        mode: str,
+        report: Reporter,
     ) -> None:
         self._mode = mode
+        self._report = report
         self._disappointed: set[Key] = set()  # Services that ask for what the mode cannot do
         self._tracker = tracker
         self._metrics = metrics
@@ -92,7 +99,7 @@ class Feed:
         """A Service came, changed or went."""
         self._tracker.set_service(_key(old, new), new.value if new else None)
         self._metrics.add("sync_proxy_rules_service_changes_total")
-        self._disappoint(_key(old, new), new.value if new else None)
+        self._disappoint(_key(old, new), new)
         self._done(new)
 
     def slice(self, old: Kept[Slice] | None, new: Kept[Slice] | None) -> None:
@@ -109,16 +116,19 @@ class Feed:
                 self.has_ranges.set()
             self._done(new)
 
-    def _disappoint(self, key: Key, service: Service | None) -> None:
+    def _disappoint(self, key: Key, new: Kept[Service] | None) -> None:
         """Say once if a Service asks for least connections, and this mode does not count them."""
+        service = new.value if new else None
         if self._mode in COUNTING or service is None or service.balance is Balance.RANDOM:
             self._disappointed.discard(key)
-        elif key not in self._disappointed:
+        elif new and key not in self._disappointed:
             self._disappointed.add(key)
-            log.warning(
-                "Service %s: mode %s cannot balance by %s, only %s can; it is balanced at random",
-                "/".join(key), self._mode, service.balance, " and ".join(COUNTING),
-            )  # fmt: skip
+            why = (
+                f"mode {self._mode} cannot balance by {service.balance}, "
+                f"only {' and '.join(COUNTING)} can; it is balanced at random"
+            )
+            log.warning("Service %s: %s", "/".join(key), why)
+            self._report.about_service(key, new.uid, "ProxyBalanceUnsupported", why)
 
     def _done(self, new: Kept[Value] | None) -> None:
         for line in new.complaints if new else ():

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from proxy.apply import Kernel
 from proxy.errors import KernelRefused
 from proxy.metrics import Metrics
+from proxy.report import Reporter
 
 log = logging.getLogger("podwire.proxy.repair")
 
@@ -28,13 +29,13 @@ class Repair:
         kernel: Kernel,
         metrics: Metrics,
         changed: Callable[[], None],
-        tell: Callable[[str], None],
+        report: Reporter,
     ) -> None:
-        """``changed`` asks for a sync; ``tell`` reports to whoever watches the cluster."""
+        """``changed`` asks for a sync."""
         self._kernel = kernel
         self._metrics = metrics
         self._changed = changed
-        self._tell = tell
+        self._report = report
         self._again: asyncio.TimerHandle | None = None
 
     def look(self) -> None:
@@ -49,7 +50,10 @@ class Repair:
         elif what:
             log.warning("somebody changed the proxy's rules: %s; writing them again", what)
             self._metrics.add("rules_disturbed_total")
-            self._tell(f"Somebody changed the proxy's rules: {what}. They are being restored.")
+            self._report.about_node(
+                "ProxyRulesDisturbed",
+                f"Somebody changed the proxy's rules: {what}. They are being restored.",
+            )
             self._changed()
 
     def rest(self) -> None:

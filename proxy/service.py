@@ -4,9 +4,7 @@ import logging
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import partial
 
-from control.api.service import ObjectReference
 from control.client import Client, EventRecorder
 from proxy.apply import Kernel
 from proxy.backend import open_backend
@@ -16,7 +14,10 @@ from proxy.feed import Feed, following
 from proxy.health import Health
 from proxy.metrics import Metrics
 from proxy.model import NodeView
+from proxy.nft_events import NftEvents
+from proxy.nftables.library import Library
 from proxy.repair import Repair, watching
+from proxy.report import Events
 from proxy.service_health import ServiceHealth
 from proxy.settings import Settings
 from proxy.sync import Syncer
@@ -30,12 +31,15 @@ log = logging.getLogger("podwire.proxy")
 async def serve(config: Config, client: Client) -> None:
     """Serve until cancelled. The rules of an earlier run stand until everything was listed."""
     health, metrics = Health(time.time), Metrics()
-    settings = prepare(config.settings, config.tracking)
-    counting = Counting(settings, config.counters)
+    settings, events = prepare(config.settings, config.tracking), NftEvents()
+    counting = Counting(settings, config.counters, Library(events.deaf).commit)
     tracker = Tracker(NodeView(config.node_name), settings.families)
     syncer = Syncer(tracker, health, metrics, config.min_sync_period)
-    feed = Feed(tracker, metrics, syncer.changed, config.mode)
     async with AsyncExitStack() as stack:
+        stack.callback(events.close)
+        recorder = EventRecorder(client, "kube-proxy", host=config.node_name)
+        report = Events(await stack.enter_async_context(recorder), config.node_name)
+        feed = Feed(tracker, metrics, syncer.changed, config.mode, report)
         for routes, listen in (
             (health_routes(health), config.healthz),
             (metrics_routes(metrics, config.mode, counting.text), config.metrics),
@@ -47,25 +51,14 @@ async def serve(config: Config, client: Client) -> None:
         )
         if config.pods_by_node:
             settings = await _with_node_ranges(settings, feed, tracker)
-        backend = open_backend(config.mode, settings, config.backend_options)
+        backend = open_backend(config.mode, settings, config.backend_options, events.deaf)
         checks = ServiceHealth(health)
         stack.push_async_callback(checks.close)
-        kernel = Kernel(config.mode, backend, settings, metrics, counting)
-        stack.callback(kernel.close)
-        recorder = await stack.enter_async_context(
-            EventRecorder(client, "kube-proxy", host=config.node_name)
-        )
-        tell = partial(_tell, recorder, config.node_name)
-        repair = Repair(kernel, metrics, syncer.changed, tell)
+        kernel = Kernel(config.mode, backend, settings, metrics, counting, events)
+        repair = Repair(kernel, metrics, syncer.changed, report)
         await stack.enter_async_context(watching(kernel, repair))
         log.info("node %s: serving Services by %s", config.node_name, config.mode)
         await syncer.run(kernel.apply, checks.update)
-
-
-def _tell(recorder: EventRecorder, node_name: str, message: str) -> None:
-    """An Event about this Node; kube-proxy, too, gives a Node's name for its uid."""
-    node = ObjectReference(api_version="v1", kind="Node", name=node_name, uid=node_name)
-    recorder.record(node, "Warning", "ProxyRulesDisturbed", message)
 
 
 async def _with_node_ranges(settings: Settings, feed: Feed, tracker: Tracker) -> Settings:

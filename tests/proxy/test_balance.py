@@ -1,5 +1,8 @@
 """Least connections: how a Service asks for it, and what is said where it cannot be had."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
 from proxy.ebpf.layout import Entry
@@ -7,8 +10,10 @@ from proxy.feed import Feed, Kept, Reader
 from proxy.metrics import Metrics
 from proxy.model import Balance, Family, NodeView, Service
 from proxy.parse import BALANCE, parse_service
+from proxy.report import Events
 from proxy.tracker import Tracker
 from tests.proxy.test_parse import service as wire
+from tests.proxy.told import Told
 
 
 @pytest.mark.parametrize(
@@ -32,30 +37,49 @@ def test_an_annotation(text: str, found: Balance, complaints: int) -> None:
 
 def kept(text: str) -> Kept[Service]:
     api, _ = wire(annotations={BALANCE: text})
-    return Reader("n1", "").service(api)
+    return replace(Reader("n1", "").service(api), uid="u")
 
 
-def feed(mode: str) -> Feed:
+def feed(mode: str, told: Told) -> Feed:
     tracker = Tracker(NodeView("n1"), (Family.V4,))
-    return Feed(tracker, Metrics(), lambda: None, mode)
+    return Feed(tracker, Metrics(), lambda: None, mode, told)
 
 
 def test_a_mode_that_cannot_says_so_once(caplog) -> None:
-    told, service = feed("nftables"), kept("least-connections")
+    report = Told()
+    told, service = feed("nftables", report), kept("least-connections")
     told.service(None, service)
     told.service(service, kept("least-connections"))
     assert caplog.text.count("mode nftables cannot balance by least-connections") == 1
     assert "Service ns/web" in caplog.text
+    ((key, uid, reason, message),) = report.services
+    assert (key, uid, reason) == (("ns", "web"), "u", "ProxyBalanceUnsupported")
+    assert "mode nftables cannot balance by least-connections" in message
     told.service(service, kept("random"))
     told.service(None, service)
-    assert caplog.text.count("cannot balance") == 2
+    assert caplog.text.count("cannot balance") == len(report.services) == 2
 
 
 def test_a_mode_that_can_says_nothing(caplog) -> None:
-    told = feed("ebpf")
+    report = Told()
+    told = feed("ebpf", report)
     told.service(None, kept("least-connections"))
     told.service(kept("least-connections"), None)
     assert not caplog.text
+    assert not report.services
+
+
+def test_events_are_about_the_service_and_name_the_node() -> None:
+    recorded: list[tuple] = []
+    recorder = SimpleNamespace(record=lambda *args: recorded.append(args))
+    Events(recorder, "n1").about_service(("ns", "web"), "u", "Reason", "why")
+    Events(recorder, "n1").about_node("Reason", "why")
+    (service, *said), (node, *of_node) = recorded
+    assert (service.kind, service.namespace, service.name, service.uid) == (
+        "Service", "ns", "web", "u")  # fmt: skip
+    assert said == ["Warning", "Reason", "node n1: why"]
+    assert (node.kind, node.namespace, node.name) == ("Node", None, "n1")
+    assert of_node == ["Warning", "Reason", "why"]
 
 
 def test_the_maps_are_told() -> None:

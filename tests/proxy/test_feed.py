@@ -24,6 +24,7 @@ from proxy.metrics import Metrics
 from proxy.model import Family, NodeView
 from proxy.tracker import Tracker
 from tests.proxy.strategies import few
+from tests.proxy.told import Told
 
 NODE = {"metadata": {"name": "n1", "uid": "n", "resourceVersion": "1"}}
 
@@ -195,7 +196,7 @@ async def followed(
     """The tracker of a proxy once both watches have told all."""
     tracker = Tracker(NodeView("n1"), (Family.V4,))
     server = Server({kinds.SERVICE: services, kinds.ENDPOINT_SLICE: slices}, chunk)
-    feed = Feed(tracker, Metrics(), lambda: None, "nftables")
+    feed = Feed(tracker, Metrics(), lambda: None, "nftables", Told())
     with patch("control.client.informer.Backoff", lambda: Backoff(0.0, 0.0)):
         async with asyncio.timeout(20), following(server, feed, "n1", ""):
             for told in server.told.values():
