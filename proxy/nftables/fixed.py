@@ -22,16 +22,17 @@ def fixed(renderer: Renderer) -> tuple[Object, ...]:
 
 
 def _stores(renderer: Renderer) -> Iterator[Store]:
+    """First what a restart keeps, so that the table looks the same after it."""
+    ip = renderer.ip
+    clients = f"typeof numgen random mod 1 . {ip} saddr; flags dynamic,timeout; size {_REMEMBERED};"
+    yield Store("set", CLIENTS, clients)
     for side, key in (("", renderer.address_key), ("port-", renderer.port_key)):
         for name in ("services", "inside", "outside", "refused"):
             yield Store("map", f"{side}{name}", f"typeof {key} : verdict;")
-    ip = renderer.ip
     yield Store("set", "filtered", f"typeof {renderer.address_key};")
     allowed = f"typeof {renderer.address_key} . {ip} saddr; flags interval;"
     yield Store("set", "allowed", allowed)
     yield Store("set", HAIRPIN, f"typeof {ip} saddr . {ip} daddr;")
-    clients = f"typeof numgen random mod 1 . {ip} saddr; flags dynamic,timeout; size {_REMEMBERED};"
-    yield Store("set", CLIENTS, clients)
 
 
 def _refusing(renderer: Renderer) -> Iterator[Chain]:
