@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from proxy.desired import Forward, Frontend, Portal, forwards
+from proxy.desired import Frontend, Portal, forwards
 from proxy.model import Address, Family, Key, Protocol, Target
 from proxy.settings import Settings
 from proxy.state import Desired
@@ -52,6 +52,18 @@ class Suspects:
         if allowed is None and flow.called.address in local:
             allowed = self.ports.get(flow.called.port)
         return allowed is not None and flow.answering not in allowed
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """Who answers for a frontend: where new flows are sent to, and who keeps those it has."""
+
+    pools: tuple[tuple[Target, ...], ...]
+    lasting: tuple[Target, ...]
+
+    @property
+    def allowed(self) -> frozenset[Target]:
+        return frozenset(self.lasting).union(*self.pools)
 
 
 Allowed = tuple[Frontend, frozenset[Peer]]  # who may answer for a frontend
@@ -118,21 +130,23 @@ def _changed(before: Desired, after: Desired) -> Iterator[Key]:
             yield key
 
 
-def _table(portals: tuple[Portal, ...], settings: Settings) -> dict[Frontend, Forward]:
+def _table(portals: tuple[Portal, ...], settings: Settings) -> dict[Frontend, _Served]:
     watched = (portal for portal in portals if portal.protocol in WATCHED)
-    return dict(pair for portal in watched for pair in forwards(portal, settings))
+    return {
+        frontend: _Served((forward.targets, forward.inside or ()), portal.lasting)
+        for portal in watched
+        for frontend, forward in forwards(portal, settings)
+    }
 
 
-def _loses(old: Forward | None, new: Forward | None) -> bool:
+def _loses(old: _Served | None, new: _Served | None) -> bool:
     """Whether flows may have lost their endpoint, or been given their first."""
     if old is None or new is None:
         return True
-    pools = ((old.targets, new.targets), (old.inside or (), new.inside or ()))
-    return any(not was or not set(was) <= set(now) for was, now in pools if was != now)
+    first = any(now and not was for was, now in zip(old.pools, new.pools, strict=True))
+    return first or not old.allowed <= new.allowed
 
 
-def _peers(forward: Forward | None) -> frozenset[Peer]:
-    targets: tuple[Target, ...] = ()
-    if forward is not None:
-        targets = (*forward.targets, *(forward.inside or ()))
-    return frozenset(Peer(one.address.packed, one.port) for one in targets)
+def _peers(served: _Served | None) -> frozenset[Peer]:
+    allowed = served.allowed if served else frozenset()
+    return frozenset(Peer(one.address.packed, one.port) for one in allowed)

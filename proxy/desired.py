@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
-from proxy.endpoints import neighbours, ready_here, usable
+from proxy.endpoints import lasting, neighbours, ready_here, usable
 from proxy.model import (
     Address,
     Balance,
@@ -113,6 +113,9 @@ class Portal:
     is_narrowed: bool = False  # topology hints keep some of ``cluster`` from this node
     ready_here: tuple[Address, ...] = ()  # for health checks alone, and empty where there are none
     neighbours: tuple[Address, ...] = ()  # endpoints on this node, or nobody knows where
+    lasting: tuple[
+        Target, ...
+    ] = ()  # who keeps the flows it has; none of TCP, which end themselves
 
     @property
     def name(self) -> str:
@@ -187,6 +190,7 @@ def _portal(
         is_narrowed=pools.is_narrowed,
         ready_here=ready_here(ours) if service.health_check_port else (),
         neighbours=neighbours(ours),
+        lasting=() if port.protocol is Protocol.TCP else lasting(ours, service.weights),
     )
 
 

@@ -46,6 +46,14 @@ def usable(endpoints: Iterable[Endpoint], node: NodeView, weights: Sequence[Weig
     )
 
 
+def lasting(endpoints: Iterable[Endpoint], weights: Sequence[Weight] = ()) -> tuple[Target, ...]:
+    """Who goes on with the flows that it has: all that serve, whatever policies and hints say of
+    new ones, as TCP connections go on by themselves (k/k#127318). Who weighs nothing is to be left.
+    """
+    serving = [one for one in merged(endpoints) if one.serving]
+    return tuple(sorted(one.target for one in receiving(serving, weigh(serving, weights))))
+
+
 def ready_here(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
     """The addresses of this node's ready endpoints, which health checks count."""
     return tuple(sorted({one.target.address for one in endpoints if one.local and one.ready}))

@@ -10,7 +10,7 @@ from hypothesis import given
 
 from proxy.conntrack import Flow, Peer, Suspects, moves, packed, served, suspects
 from proxy.desired import Frontend, portals
-from proxy.model import Endpoint, Family, Port, Protocol, Service, Target
+from proxy.model import Endpoint, Family, Port, Protocol, Service, Target, Weight
 from proxy.record import Record
 from proxy.settings import Settings
 from proxy.state import Desired
@@ -126,7 +126,43 @@ def test_only_the_frontend_that_goes():
 def test_local_policy_lets_insiders_keep_their_flows():
     local = replace(SERVICE, external_local=True)
     before, after = (state(POD, service=local, local=here) for here in (True, False))
-    assert stale(before, after) == TO_NOBODY - {"cluster to nobody"}
+    assert stale(before, after) == set()
+
+
+def states(*endpoints: Endpoint, **changes: object) -> Desired:
+    service = replace(SERVICE, **changes)
+    return Desired({KEY: portals(service, {("", Protocol.UDP): endpoints}, NODE)})
+
+
+HERE = Endpoint(Target(POD, 5353), local=True)
+THERE = Endpoint(Target(OTHER, 5353))
+LEAVING = replace(HERE, ready=False, terminating=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param(states(HERE, THERE), states(LEAVING, THERE), set(), id="terminates, serves"),
+        pytest.param(
+            states(HERE, THERE), states(replace(LEAVING, serving=False), THERE),
+            TO_POD | TO_NOBODY, id="serves no longer",
+        ),
+        pytest.param(
+            states(HERE, THERE), states(HERE, replace(THERE, nodes=frozenset({"n2"}))), set(),
+            id="hints come",
+        ),
+        pytest.param(
+            states(HERE, THERE), states(HERE, THERE, internal_local=True), set(), id="a policy"
+        ),
+        pytest.param(
+            states(HERE, THERE), states(HERE, THERE, weights=(Weight(str(POD), 0),)),
+            TO_POD | TO_NOBODY, id="is to be left",
+        ),
+    ],
+)  # fmt: skip
+def test_flows_stay_with_who_serves(before, after, expected):
+    """As TCP connections do: only new flows follow policies, hints and readiness."""
+    assert stale(before, after) == expected
 
 
 def test_tcp_ends_by_itself():
