@@ -97,13 +97,16 @@ class Cache(Generic[Kept]):
             return []
         key, version = event.object.key, version_of(event.object.resource_version)
         self._reach(version)
-        buried = event.object.uid in self._buried
-        if event.verb == "DELETED":
+        buried, deleted = event.object.uid in self._buried, event.verb == "DELETED"
+        if deleted:
             self._buried.discard(event.object.uid)
-        if buried or version <= self._known(key):
+        # The answer to the write that ended an object has the version of that end: a deletion is
+        # old news only to what is newer.
+        known = self._known(key)
+        if buried or version < known or (version == known and not deleted):
             return []
         old = self._objects.get(key)
-        if event.verb == "DELETED":
+        if deleted:
             self._tombstones[key] = version
             self._writable().pop(key, None)
             return _steps(old, None)

@@ -292,6 +292,13 @@ def test_a_rollout_under_load_fails_no_connection(web):
     assert result["ok"] > 50
 
 
+def test_a_deployment_deleted_in_the_foreground_goes_after_its_pods(lab):
+    lab.kubectl("create", "deployment", "short", "--image=podwire/tools", "--replicas=2")
+    lab.kubectl("rollout", "status", "deployment/short", "--timeout=60s")
+    lab.kubectl("delete", "deployment", "short", "--cascade=foreground", "--timeout=60s")
+    assert not lab.get("replicasets,pods", "-l", "app=short")["items"]
+
+
 def test_label_and_delete(web):
     assert "labeled" in web.kubectl("label", "deployment", "web", "tier=front")
     assert "web" in web.kubectl("get", "deployments", "-l", "tier=front", "-o", "name")

@@ -105,9 +105,9 @@ def test_what_we_wrote_ourselves_is_known_at_once_and_for_good(history, data):
     for index, event in enumerate(events):
         lead = data.draw(st.integers(index, min(index + 2, len(events) - 1)))
         early = events[lead]
-        if early.verb == "DELETED":
+        if early.verb == "DELETED" and data.draw(st.booleans()):
             cache.bury(early.object)
-        else:
+        else:  # the answer to the write that ends an object has the version of its end
             cache.learn(early.object)
             learnt[early.object.metadata.uid] = early.object
         if data.draw(st.booleans()):
@@ -140,6 +140,22 @@ def test_what_is_buried_does_not_come_back_with_late_news():
     again = config_map("a", "v", 6)
     cache.apply(Change("ADDED", again))
     assert cache.snapshot() == {again.key: again}
+
+
+def test_an_answer_that_was_the_objects_last_does_not_outlive_it():
+    """A patch that removes the last finalizer is answered with the object, and the watch tells
+    its end with the same version: whichever comes first."""
+    last = config_map("a", "u", 4)
+    for order in ("answer first", "watch first"):
+        cache = Cache()
+        cache.apply(Change("ADDED", config_map("a", "u", 3)))
+        if order == "answer first":
+            cache.learn(last)
+            assert cache.apply(Change("DELETED", last)) == [(last, None)]
+        else:
+            cache.apply(Change("DELETED", last))
+            assert cache.learn(last) == []
+        assert not cache.snapshot()
 
 
 def test_a_snapshot_never_changes():
