@@ -18,6 +18,8 @@ from proxy.state import Desired
 
 log = logging.getLogger("podwire.proxy.iptables")
 
+_SMALL = 10_000_000  # bytes of legacy tables, some 1,000 Services, that 40 ms are enough to look at
+
 
 class FamilyBackend:
     """One family's rules."""
@@ -40,11 +42,19 @@ class FamilyBackend:
         elif change:
             self._tool.restore(change.text())
         if self._is_legacy and (change or not known):
-            self._size, self._digest = legacy.size(self._tool.family), None
-            self._calm = False
+            self._remember()
         if self._is_legacy and not known:
             self._verify()
         self._known = True
+
+    def _remember(self) -> None:
+        """How legacy tables look after a write: big ones only once no other has followed, because
+        to look at them costs as much as the change.
+        """
+        family = self._tool.family
+        self._size, self._calm = legacy.size(family), False
+        small = legacy.octets(self._size) <= _SMALL
+        self._digest = legacy.digest(family) if small else None
 
     def forget(self) -> None:
         """Take the kernel's state for unknown."""
@@ -57,8 +67,7 @@ class FamilyBackend:
     def is_other(self, *, touched: bool) -> bool:
         """Whether legacy tables hold other rules than after the last write, if they were touched.
 
-        What they held is looked at when nothing was written since the call before: where changes
-        come one after the other, each look would cost as much as the change.
+        What big ones held is looked at when nothing was written since the call before.
         """
         if not self._known:
             return False

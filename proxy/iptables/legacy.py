@@ -68,6 +68,11 @@ def size(family: Family) -> tuple[int, ...]:
         return tuple(number for table in Table for number in _info(asking, family, table))
 
 
+def octets(size: tuple[int, ...]) -> int:
+    """The bytes of a `size`."""
+    return sum(size[1::2])
+
+
 def digest(family: Family) -> bytes:
     """What stands for the tables' rules, whatever they have counted; raises KernelRefused."""
     whole = hashlib.blake2b(digest_size=16)

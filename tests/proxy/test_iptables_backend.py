@@ -5,6 +5,8 @@ from ipaddress import ip_address
 import pytest
 
 from proxy.errors import KernelRefused
+from proxy.iptables import backend as module
+from proxy.iptables import legacy
 from proxy.iptables.backend import FamilyBackend
 from proxy.iptables.tool import Flavor
 from proxy.model import Endpoint, Family, Port, Protocol, Service, Slice, Target
@@ -102,3 +104,33 @@ def test_a_kernel_that_refuses_all_is_reported_not_looped_on():
     tool.refuses = "KUBE-POSTROUTING"
     with pytest.raises(KernelRefused):
         FamilyBackend(tool, SETTINGS).apply(tracker(Protocol.TCP).desired(), NODE)
+
+
+class Legacy(FakeTool):
+    """Legacy tables, which tell of nothing but can be looked at."""
+
+    flavor = Flavor.LEGACY
+
+    def size(self, _: Family) -> tuple[int, ...]:
+        return (1, len(self.save()))
+
+    def digest(self, _: Family) -> bytes:
+        return self.save().encode()
+
+
+@pytest.mark.parametrize(("small", "looks"), [(10**6, 0), (0, 2)])
+def test_another_rule_in_the_place_of_ours_is_seen(monkeypatch, small, looks):
+    """In small tables at once after a write, in big ones once they have been looked at."""
+    tool = Legacy()
+    monkeypatch.setattr(module, "_SMALL", small)
+    monkeypatch.setattr(legacy, "size", tool.size)
+    monkeypatch.setattr(legacy, "digest", tool.digest)
+    backend = FamilyBackend(tool, SETTINGS)
+    backend.apply(tracker(Protocol.TCP).desired(), NODE)
+    for _ in range(looks):
+        assert not backend.is_other(touched=True)
+    chain = tool.tables["nat"]["KUBE-SERVICES"]
+    chain[0] = chain[0].replace("10.96.0.1", "10.96.0.2")
+    assert not backend.is_resized()
+    assert not backend.is_other(touched=False)
+    assert backend.is_other(touched=True)
