@@ -18,7 +18,7 @@ from proxy.nft_events import NftEvents
 from proxy.nftables.library import Library
 from proxy.repair import Repair, watching
 from proxy.report import Events
-from proxy.service_health import ServiceHealth
+from proxy.service_health import ServiceHealth, hosts_of
 from proxy.settings import Settings
 from proxy.sync import Syncer
 from proxy.sysctl import prepare
@@ -52,7 +52,7 @@ async def serve(config: Config, client: Client) -> None:
         if config.pods_by_node:
             settings = await _with_node_ranges(settings, feed, tracker)
         backend = open_backend(config.mode, settings, config.backend_options, events.deaf)
-        checks = ServiceHealth(health)
+        checks = ServiceHealth(health, report, hosts_of(settings))
         stack.push_async_callback(checks.close)
         kernel = Kernel(config.mode, backend, settings, metrics, counting, events)
         repair = Repair(kernel, metrics, syncer.changed, report)

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
@@ -49,16 +49,27 @@ async def serving(
     """Serve while the context lasts, at every address if ``host`` is None. A port that is taken is
     logged, not fatal: packets matter more than being asked about them.
     """
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(listening(routes, [host], port))
+        except OSError as err:
+            log.error("cannot listen on %s:%d: %s", host or "*", port, err.strerror)
+        yield
+
+
+@asynccontextmanager
+async def listening(
+    routes: Mapping[str, Handler], hosts: Iterable[str | None], port: int
+) -> AsyncIterator[None]:
+    """Serve at these addresses while the context lasts; None is every one. Raises OSError."""
     app = web.Application()
     for path, handler in routes.items():
         app.router.add_get(path, _handler(handler))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as err:
-        log.error("cannot listen on %s:%d: %s", host or "*", port, err.strerror)
-    try:
+        for host in hosts:
+            await web.TCPSite(runner, host, port).start()
         yield
     finally:
         await runner.cleanup()
