@@ -65,7 +65,7 @@ async def rewrite(world: World, call: Call, change: Callable[[Item], Wire]) -> I
         if call.dry_run or prepare.same(old.wire, wire):
             return stamp(old.key, encode_object(wire), old.revision)
         if finished(wire):
-            return await remove(world, call.info, old)
+            return await _end(world, call, old, wire)
         return await replace(world, call.info, old, wire)
 
     return await retried(world, call, once)
@@ -95,8 +95,14 @@ async def _store(world: World, call: Call, old: Item, new: Wire) -> Item:
     if call.dry_run:
         return stamp(old.key, encode_object(wire), old.revision)
     if finished(wire):
-        return await remove(world, call.info, old)
+        return await _end(world, call, old, wire)
     return await replace(world, call.info, old, wire)
+
+
+async def _end(world: World, call: Call, old: Item, wire: Wire) -> Item:
+    """Remove an object that waited for this write alone; the answer is what was written."""
+    gone = await remove(world, call.info, old)
+    return stamp(old.key, encode_object(wire), gone.revision)
 
 
 def _check_identity(call: Call, old: Item, before: Mapping[str, Any], new: Wire) -> None:

@@ -35,7 +35,9 @@ async def test_finalizers_hold_it_back(api: Api):
     added = {"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}}
     assert (await api("PATCH", f"{MAPS}/a", added, MERGE)).code == 422
     remove = [{"op": "remove", "path": "/metadata/finalizers"}]
-    assert (await api("PATCH", f"{MAPS}/a", remove, JSON_PATCH)).code == 200
+    last = await api("PATCH", f"{MAPS}/a", remove, JSON_PATCH)
+    assert last.code == 200 and "finalizers" not in last["metadata"]
+    assert int(last["metadata"]["resourceVersion"]) == api.world.store.revision
     assert (await api("GET", f"{MAPS}/a")).code == 404
 
 
