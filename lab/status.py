@@ -63,8 +63,11 @@ def locate(lab: LabDir, machine: str) -> Place:
         raise NoMachine(f"lab {lab.name} is not up")
     if machine == "switch":
         return Place(keeper.pid, network_only=True)
-    pids = _machine_pids(lab, keeper.pid)
+    pids, spec = _machine_pids(lab, keeper.pid), lab.spec()
     if machine not in pids:
+        if spec is not None and machine in {known.name for known in machines(spec)}:
+            raise NoMachine(f"machine {machine} of lab {lab.name} does not run any more: its first "
+                            "process was killed; lab down and lab up make it anew")  # fmt: skip
         known = ", ".join([*sorted(pids), "switch"])
         raise NoMachine(f"lab {lab.name} has no machine {machine}: it has {known}")
     return Place(pids[machine], network_only=False)

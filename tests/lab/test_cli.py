@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from lab.cli import main
+from lab.linux import start_time
 from lab.main import entry
 from lab.report import columns, said
+from lab.spec import make_spec
 from lab.state import LabDir
 from lab.supervise import fork
 
@@ -78,6 +80,20 @@ def test_a_log_that_is_not_there_names_those_that_are(labs):
     assert podwire("logs", "--name", "a", "agent", "--machine", "node9") == (
         1, f"{refused}agent on node9; it has: node1, node2\n"
     )  # fmt: skip
+
+
+def test_a_machine_that_was_killed_is_not_one_that_never_was(labs):
+    lab = LabDir(labs / "a")
+    lab.create(make_spec("a", nodes=2))
+    pid = os.getpid()  # a keeper without any machine left
+    lab.write("keeper.json", {"pid": pid, "started": start_time(pid)})
+    code, out = podwire("exec", "--name", "a", "node2", "true")
+    assert (code, out.startswith("Error: machine node2 of lab a does not run any more")) == (
+        1,
+        True,
+    )
+    code, out = podwire("exec", "--name", "a", "node3", "true")
+    assert (code, out) == (1, "Error: lab a has no machine node3: it has switch\n")
 
 
 def test_columns_are_as_wide_as_they_have_to_be():
