@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -122,6 +123,8 @@ def main(context: click.Context, /, **flags: Any) -> None:
     gc.set_threshold(*_GC)
     try:
         config = from_flags(flags, socket.gethostname())
+        if os.geteuid() != 0:
+            raise BadFlag("run as root: only root may read and write the node's packet filter")
         if flags["cleanup"]:
             cleanup(config)
         else:

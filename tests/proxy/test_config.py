@@ -106,3 +106,10 @@ def test_a_mistake_is_a_line_and_code_2(args):
     assert result.exit_code == 2
     assert "Traceback" not in result.output
     assert "Error: " in result.output
+
+
+@pytest.mark.parametrize("args", [["--cleanup"], ["--kubeconfig", "/none"]])
+def test_who_may_not_write_rules_is_told_before_anything_is_tried(monkeypatch, args):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    result = CliRunner().invoke(main, args)
+    assert (result.exit_code, "Error: run as root: " in result.output) == (2, True), result.output
