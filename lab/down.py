@@ -1,5 +1,6 @@
 """Removing a lab: complete, whatever state it is in, and as often as asked."""
 
+import errno
 import os
 import select
 import signal
@@ -39,8 +40,10 @@ def _end(keeper: Keeper) -> None:
     """Kill the keeper: the kernel ends all it kept. Waits until everything is gone."""
     try:
         fd = os.pidfd_open(keeper.pid)
-    except ProcessLookupError:
-        return
+    except OSError as err:
+        if err.errno not in (errno.ESRCH, errno.EINVAL, errno.ENOENT):
+            raise
+        return  # it is gone; perhaps its number is a thread's by now
     try:
         if not keeper.alive:  # another process has this pid by now
             return

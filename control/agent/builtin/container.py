@@ -186,14 +186,14 @@ class ContainerProcess:
 
     def _signal(self, number: int) -> None:
         """Through a pidfd that was compared with the record: never a stranger with its number."""
+        if not (pid := self.pid):
+            return
         try:
-            descriptor = os.pidfd_open(self.pid) if self.pid else -1
+            descriptor = spawn.open_process(pid)
         except ProcessLookupError:
             return
-        if descriptor < 0:
-            return
         with suppress(ProcessLookupError):
-            if self.pid:
+            if self.pid == pid:
                 signal.pidfd_send_signal(descriptor, number)
         os.close(descriptor)
 

@@ -4,6 +4,7 @@ The agent has threads and an event loop, in which a fork would copy locks that n
 """
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -41,13 +42,27 @@ def spawn(command: list[str], *, stderr: Path, report: int) -> int:
         os.close(nothing)
 
 
+def open_process(pid: int) -> int:
+    """A pidfd; raises ProcessLookupError when the process is gone.
+
+    Of 0, of a process that is being reaped in just this moment, and of a number that is a thread's
+    by now the kernel says EINVAL, or since Linux 6.15 ENOENT (pidfd_prepare in kernel/fork.c).
+    """
+    try:
+        return os.pidfd_open(pid)
+    except OSError as err:
+        if err.errno in (errno.EINVAL, errno.ENOENT):
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from err
+        raise
+
+
 class Watch:
     """Waits for the end of a process, a child or not; calls ``ended`` once, on the event loop."""
 
     def __init__(self, pid: int, ended: Callable[[], None]) -> None:
         """Raises ProcessLookupError when it is gone already."""
         self._pid, self._ended = pid, ended
-        self._descriptor = os.pidfd_open(pid)
+        self._descriptor = open_process(pid)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._descriptor, self._fire)
 
