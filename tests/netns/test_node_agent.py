@@ -7,8 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -24,6 +23,7 @@ from control.api.pod import Pod
 from control.client import ApiError, Client
 from tests.control.cluster import client_of, until
 from tests.control.conftest import api_server  # noqa: F401
+from tests.netns.groups import owned
 
 BIN = Path(__file__).parents[2] / "bin"
 MAIN = "from control.agent.cli import main; main()"
@@ -32,10 +32,8 @@ MAIN = "from control.agent.cli import main; main()"
 class Node:
     """One node: the agent's process, and what the API says of its Pods."""
 
-    def __init__(self, root: Path, images: Path, url: str, client: Client) -> None:
-        self.root, self.images, self.client = root, images, client
-        # Process IDs are no names here: a second run has namespaces, but not cgroups, of its own.
-        self.cgroup = f"podwire/test-{uuid.uuid4()}"
+    def __init__(self, root: Path, images: Path, url: str, client: Client, cgroup: str) -> None:
+        self.root, self.images, self.client, self.cgroup = root, images, client, cgroup
         self.process: subprocess.Popen[bytes] | None = None
         kubeconfig = root / "kubeconfig"
         kubeconfig.write_text(
@@ -131,10 +129,16 @@ def images(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-async def node(tmp_path, images, api_server, spaces) -> AsyncIterator[Node]:  # noqa: F811
+def cgroup() -> Iterator[str]:
+    with owned("agent") as root:
+        yield root
+
+
+@pytest.fixture
+async def node(tmp_path, images, api_server, spaces, cgroup) -> AsyncIterator[Node]:  # noqa: F811
     linux.mount("log", "/var/log", "tmpfs", 0)  # seen by nobody but these tests
     async with client_of(api_server.url) as client:
-        node = Node(tmp_path, images, api_server.url, client)
+        node = Node(tmp_path, images, api_server.url, client, cgroup)
         node.start()
         try:
             await until(lambda: _has_cidr(client), "a Node")
@@ -338,16 +342,21 @@ async def test_hooks_and_a_liveness_probe(node):
                       "preStop": {"exec": {"command": ["sh", "-c", "echo bye >/v/bye"]}}},
         "readinessProbe": {"exec": {"command": ["test", "-e", "/begun"]}},
         "livenessProbe": {"exec": {"command": ["test", "!", "-e", "/v/sick"]}, "periodSeconds": 1,
-                          "failureThreshold": 1},
+                          "failureThreshold": 1, "timeoutSeconds": 20},
         "volumeMounts": [{"name": "v", "mountPath": "/v"}],
-    }, volumes=[{"name": "v", "hostPath": {"path": str(node.root)}}])  # fmt: skip
+    }, volumes=[{"name": "v", "hostPath": {"path": str(node.root)}}],
+       terminationGracePeriodSeconds=30)  # fmt: skip  # in which the hook has to be done
     await node.ready("web")
     (node.root / "sick").touch()
 
     async def restarted() -> bool:
-        return (await node.get("web")).status.container_statuses[0].restart_count == 1
+        return (await node.get("web")).status.container_statuses[0].restart_count >= 1
 
     await until(restarted)
     assert (node.root / "bye").read_text() == "bye\n"
-    reasons = {event.reason for event in (await node.client.list(kinds.EVENT)).items}
-    assert {"Pulled", "Created", "Started", "Unhealthy", "Killing"} <= reasons
+
+    async def told() -> bool:
+        reasons = {event.reason for event in (await node.client.list(kinds.EVENT)).items}
+        return {"Pulled", "Created", "Started", "Unhealthy", "Killing"} <= reasons
+
+    await until(told)

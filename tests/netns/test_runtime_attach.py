@@ -257,7 +257,7 @@ async def test_who_comes_and_goes_leaves_no_descriptors(runtime, folder):
     assert descriptors(Path("/proc/self")) == agents
     while descriptors(shim) > shims:
         await asyncio.sleep(0.01)
-    result = await runtime.execute(container, ("ls", "-l", "/proc/1/fd"), 5)
+    result = await runtime.execute(container, ("ls", "-l", "/proc/1/fd"), 20)
     assert b"socket" not in result.output and b"ptmx" not in result.output
 
 

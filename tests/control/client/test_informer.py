@@ -170,7 +170,7 @@ async def test_an_unreadable_object_is_left_out_and_the_rest_goes_on(script, cap
 async def test_a_silent_watch_is_taken_for_dead(script):
     script.lists = [listing(5)]
     script.watches = [(line("ADDED", wire("a", 6)),)]
-    async with served(script) as port, following(port, silence_seconds=0.1) as informer:
+    async with served(script) as port, following(port, silence_seconds=0.5) as informer:
         await until(lambda: len(script.resumed) >= 3)
         assert names(informer) == "a" and set(script.resumed[1:]) == {"6"}
 

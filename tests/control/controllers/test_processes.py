@@ -43,8 +43,9 @@ def kubeconfig(api_server, tmp_path) -> Path:
 async def started(room: str, kubeconfig: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     code = f"from control.{room}.cli import main; main()"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, "--kubeconfig", str(kubeconfig), stderr=asyncio.subprocess.PIPE
-    )
+        sys.executable, "-c", code, "--kubeconfig", str(kubeconfig),
+        "--leader-elect-lease-duration=600", stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
     try:
         yield process
     finally:
@@ -78,8 +79,8 @@ async def test_kill_9_and_a_restart_wait_for_no_lease(api_server, kubeconfig):
                 started("controllers", kubeconfig) as third,
                 started("scheduler", kubeconfig) as fourth,
             ):
-                # 15 seconds is what the leases of the dead would have to be waited for.
-                await until(lambda: available(client, 4), seconds=12)
+                # Ten minutes is what the leases of the dead would have to be waited for.
+                await until(lambda: available(client, 4), seconds=60)
                 taken = await client.get(kinds.LEASE, "kube-system", "kube-scheduler")
                 assert taken.spec.holder_identity != lease.spec.holder_identity
                 for process in (third, fourth):

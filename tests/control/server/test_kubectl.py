@@ -130,11 +130,13 @@ async def test_delete_waits_for_finalizers(kubectl: Kubectl):
     await kubectl("delete", "deploy", "web", "--cascade=foreground", "--wait=false")
     held = json.loads(await kubectl("get", "deploy", "web", "-o", "json"))["metadata"]
     assert held["finalizers"] == ["foregroundDeletion"]
-    deleting = asyncio.create_task(kubectl("delete", "deploy", "web", "--cascade=foreground"))
-    await kubectl("wait", "deploy/web", "--for=jsonpath={.metadata.deletionGracePeriodSeconds}=0")
+    deleting = await kubectl.start("delete", "deploy", "web", "--cascade=foreground")
+    assert deleting.stdout is not None
+    assert b"deleted" in await deleting.stdout.readline()  # asked for; now it waits
     await kubectl("patch", "deploy", "web", "--type=json",
                   "-p", '[{"op":"remove","path":"/metadata/finalizers"}]')  # fmt: skip
-    assert "deleted" in await deleting
+    assert await deleting.communicate() == (b"", b"")
+    assert deleting.returncode == 0
     assert "NotFound" in (await kubectl.try_("get", "deploy", "web")).err
 
 

@@ -12,7 +12,7 @@ import ssl
 import struct
 import termios
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -167,8 +167,9 @@ async def test_a_terminal(cluster, web):
     )  # fmt: skip
     os.close(theirs)
     await shows(ours, b"# ")
-    os.write(ours, b"stty size\n")
-    await shows(ours, b"33 77")
+    # kubectl tells the size beside the input, which may be there first.
+    os.write(ours, b"until stty size | grep 33.77; do sleep 0.05; done\n")
+    await shows(ours, b"\n33 77")
     os.write(ours, b"sleep 1000\n")
     await until(lambda: b"sleep" in children(cluster), "the command runs")
     os.write(ours, b"\x03")
@@ -183,9 +184,10 @@ def children(cluster: Streaming) -> bytes:
     found, pids = b"", [cluster.runtime.streams[0]._process.pid]
     while pids:
         pid = pids.pop()
-        found += Path(f"/proc/{pid}/cmdline").read_bytes()
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            pids += [int(it) for it in (task / "children").read_text().split()]
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            found += Path(f"/proc/{pid}/cmdline").read_bytes()
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                pids += [int(it) for it in (task / "children").read_text().split()]
     return found
 
 
