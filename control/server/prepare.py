@@ -38,7 +38,7 @@ def generated_name(base: str) -> str:
 
 def for_create(kind: Kind, wire: Wire, info: Info, now: str) -> Wire:
     """A new object: its identity from the server, its status (mostly) empty."""
-    metadata = {key: value for key, value in wire["metadata"].items() if key not in _SYSTEM}
+    metadata = _given_metadata(wire)
     if base := wire["metadata"].get("generateName"):
         metadata["generateName"] = base
     metadata |= {"name": info.name, "uid": str(uuid.uuid4()), "creationTimestamp": now}
@@ -83,9 +83,14 @@ def for_status_update(old: Mapping[str, Any], new: Wire) -> Wire:
 
 def _kept_metadata(old: Mapping[str, Any], new: Wire) -> Wire:
     before = old["metadata"]
-    metadata = {key: value for key, value in new["metadata"].items() if key not in _SYSTEM}
     kept = {key: before[key] for key in _SYSTEM if key in before}
-    return metadata | kept
+    return _given_metadata(new) | kept
+
+
+def _given_metadata(wire: Wire) -> Wire:
+    """What a client may write. Empty labels and the like are absent, as Go's omitempty has it."""
+    given = {key: value for key, value in wire["metadata"].items() if key not in _SYSTEM}
+    return {key: value for key, value in given.items() if value not in ({}, [])}
 
 
 def _content(wire: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,17 @@ async def test_a_new_object_gets_its_identity(api: Api):
     assert (await api("GET", f"{MAPS}/a")).body == made
 
 
+async def test_empty_lists_and_maps_of_the_metadata_are_absent(api: Api):
+    wanted = config_map()
+    wanted["metadata"] |= {"labels": {}, "annotations": {}, "finalizers": [], "ownerReferences": []}
+    made = await api.make(MAPS, wanted)
+    assert set(made["metadata"]) == {
+        "name", "namespace", "uid", "creationTimestamp", "resourceVersion"
+    }  # fmt: skip
+    again = await api("PUT", f"{MAPS}/a", made | {"metadata": made["metadata"] | {"labels": {}}})
+    assert again.body == made
+
+
 async def test_a_name_can_be_generated(api: Api):
     names = {
         (await api.make(MAPS, {"metadata": {"generateName": "a-"}}))["metadata"]["name"]
