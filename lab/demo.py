@@ -68,6 +68,7 @@ def _object(api_version: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]
 def deploy(kubeconfig: Path, replicas: int, say: Say) -> str:
     """Apply the demo and wait until all its endpoints are ready; returns the ClusterIP.
 
+    ``replicas`` is for a Deployment that is not there yet: one that is keeps its own.
     Raises NotReady, ApiError, UnreachableError.
     """
     return asyncio.run(_deploy(kubeconfig, replicas, say))
@@ -79,6 +80,11 @@ async def _deploy(kubeconfig: Path, replicas: int, say: Say) -> str:
         await _ensure(client, kinds.DEPLOYMENT, deployment)
         await _ensure(client, kinds.SERVICE, service)
         address = (await client.get(kinds.SERVICE, NAMESPACE, NAME)).spec.cluster_ip
+        # The user may have scaled the one that is there.
+        replicas = (await client.get(kinds.DEPLOYMENT, NAMESPACE, NAME)).spec.replicas or 0
+    if not replicas:
+        raise NotReady(f"deployment {NAME} is scaled to 0, so nobody can answer; see: "
+                       f"kubectl scale deployment {NAME} --replicas 3")  # fmt: skip
 
     def ready(slice_: EndpointSlice) -> bool:
         if slice_.metadata.labels.get("kubernetes.io/service-name") != NAME:

@@ -192,5 +192,10 @@ def test_the_demo_draws_bars_and_can_be_run_again(tmp_path):
         assert "failed" not in again
         lab = Lab(name, tmp_path)
         assert lab.get("deployment", "hello")["status"]["readyReplicas"] == 3
+        lab.kubectl("scale", "deployment", "hello", "--replicas=1")
+        assert "of 1 replicas ready" in podwire("lab", "demo", "--name", name)
+        lab.kubectl("scale", "deployment", "hello", "--replicas=0")
+        nobody = run(PODWIRE, "lab", "demo", "--name", name)
+        assert (nobody.returncode, "hello is scaled to 0" in nobody.stderr) == (1, True)
     finally:
         podwire("lab", "down", "--name", name)
