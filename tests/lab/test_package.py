@@ -1,13 +1,15 @@
 """The distribution: one wheel with every room, and a command that finds its parts."""
 
+import importlib
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 from click.testing import CliRunner
 
-from lab.main import COMMANDS, SUMMARIES, main
+from lab.main import COMMANDS, SUMMARIES, entry, main
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -29,6 +31,12 @@ def test_the_wheel_holds_every_room(tmp_path):
         tops = {name.split("/")[0] for name in archive.namelist()}
     assert {"cni_plugin", "proxy", "control", "lab"} <= tops
     assert "tests" not in tops
+
+
+def test_the_installed_command_is_what_the_checkout_runs():
+    scripts = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, function = scripts["podwire"].partition(":")
+    assert getattr(importlib.import_module(module), function) is entry
 
 
 def test_every_part_has_a_summary_and_a_help():
