@@ -43,8 +43,8 @@ import socket, sys
 family = socket.AF_INET6 if ":" in sys.argv[2] else socket.AF_INET
 kind = socket.SOCK_DGRAM if sys.argv[1] == "udp" else socket.SOCK_STREAM
 connection = socket.socket(family, kind)
-connection.settimeout(1)
-if len(sys.argv) > 4:
+connection.settimeout(float(sys.argv[5]))
+if int(sys.argv[4]):
     connection.bind(("", int(sys.argv[4])))
 try:
     connection.connect((sys.argv[2], int(sys.argv[3])))
@@ -70,10 +70,17 @@ def listening(space: Space, name: str, port: int = 80, protocol: str = "tcp") ->
         server.communicate()
 
 
-def ask(space: Space, address: str, port: int, protocol: str = "tcp", source: int = 0) -> str:
-    """What a server answers; ``error ...`` when none does."""
-    argv = [sys.executable, "-c", _CLIENT, protocol, address, str(port)]
-    return space.run(*argv, *([str(source)] if source else [])).strip()
+def ask(
+    space: Space, address: str, port: int, protocol: str = "tcp", source: int = 0, wait: float = 5
+) -> str:
+    """What a server answers; ``error ...`` when none does within ``wait`` seconds."""
+    argv = [sys.executable, "-c", _CLIENT, protocol, address, str(port), str(source), str(wait)]
+    return space.run(*argv).strip()
+
+
+def is_answered(space: Space, address: str, port: int) -> bool:
+    """Whether anybody answers; for where nobody should, because it waits no longer for that."""
+    return not ask(space, address, port, wait=1).startswith("error")
 
 
 @dataclass

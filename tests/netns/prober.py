@@ -247,6 +247,14 @@ def faults(least: int = 50) -> list[str]:
     return found
 
 
+def go_on(name: str, more: int = 20) -> None:
+    """Wait until it was done so many times more, well or not."""
+    enough, deadline = _traffic[name].count + more, time.monotonic() + 20
+    while _traffic[name].count < enough:
+        assert time.monotonic() < deadline, f"{name} stands still: {_traffic[name].faults}"
+        time.sleep(0.01)
+
+
 def traffic(name: str) -> tuple[int, list[str]]:
     """Stop it; how often it was done, and what went wrong."""
     return _traffic.pop(name).stop()
@@ -264,6 +272,10 @@ def ask_from_one_port(address: str, port: int, timeout: float = 0.5) -> str:
         )
         _datagrams[key].connect(key)
     sock = _datagrams[key]
+    sock.setblocking(False)
+    with contextlib.suppress(OSError):
+        while sock.recv(100):  # an answer to an earlier question that came late
+            continue
     sock.settimeout(timeout)
     try:
         with contextlib.suppress(PermissionError):  # dropped on its way out; perhaps rejected

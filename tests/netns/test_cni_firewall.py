@@ -20,6 +20,7 @@ from tests.netns.cni_world import (
     Spaces,
     World,
     ask,
+    is_answered,
     listening,
     mapped,
     on_path,
@@ -74,7 +75,7 @@ def test_mapped_ports_lead_to_the_pod_from_everywhere(world):
     node.call("CHECK", one, conf | {"prevResult": result}).ok()
     for _ in range(2):
         node.delete(one, conf)
-    assert ask(world.outside, HOST, 8080).startswith("error")
+    assert not is_answered(world.outside, HOST, 8080)
     node.delete(other, world.conf(ipam=dual))
 
 
@@ -84,7 +85,7 @@ def test_a_mapping_for_one_host_address(world):
     node.add(one, conf)
     with listening(one.space, "one"):
         assert ask(world.outside, HOST, 8081).startswith("one")
-        assert ask(node.space, "127.0.0.1", 8081).startswith("error")
+        assert not is_answered(node.space, "127.0.0.1", 8081)
     node.delete(one, conf)
 
 
@@ -166,7 +167,7 @@ def test_policies_keep_bridges_and_containers_apart(world):
     node.add(neighbour, conf)
     with listening(walled.space, "walled"), listening(foreign.space, "foreign"):
         assert ask(neighbour.space, address, 80).startswith("walled")
-        assert ask(foreign.space, address, 80).startswith("error")
+        assert not is_answered(foreign.space, address, 80)
         assert ask(node.space, address, 80).startswith("walled")
         # what it asks for itself comes back
         theirs = sorted(foreign.addresses())[0].partition("/")[0]
@@ -178,7 +179,7 @@ def test_policies_keep_bridges_and_containers_apart(world):
     address = node.add(alone, conf)["ips"][0]["address"].partition("/")[0]
     node.add(other, conf)
     with listening(alone.space, "alone"):
-        assert ask(other.space, address, 80).startswith("error")
+        assert not is_answered(other.space, address, 80)
         assert ask(node.space, address, 80).startswith("alone")
     for each in (alone, other):
         node.delete(each, conf)
@@ -246,7 +247,7 @@ def test_conditions(world):
     node.delete(other, second)
     with listening(one.space, "one"):
         assert ask(world.outside, HOST, 8080).startswith("one ")
-        assert ask(node.space, HOST, 8080).startswith("error")
+        assert not is_answered(node.space, HOST, 8080)
     node.delete(one, first)
 
 

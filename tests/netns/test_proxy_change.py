@@ -52,7 +52,7 @@ def test_changes_interrupt_nothing(world: World) -> None:
     clients = [world.lab.client(source) for source in ("pod", "node", "outside")]
     for client in clients:
         client.call(bustle, VIP, VIP6)
-    flow = clients[0].call(ask_from_one_port, VIP, 53)
+    flow = clients[0].call(ask_from_one_port, VIP, 53, 5.0)
     for number, backend in enumerate(WALK[1:]):
         world.end(signal.SIGKILL if number % 2 else signal.SIGTERM)
         world.mode, _, world.flavor = backend.partition("-")
@@ -62,5 +62,5 @@ def test_changes_interrupt_nothing(world: World) -> None:
             assert time.monotonic() < deadline, f"{found} are in force, not {backend} alone"
         world.until({"A", "B", "C"})
         world.until({"A", "B", "C"}, address=VIP6, port=53, protocol=UDP)
-        assert clients[0].call(ask_from_one_port, VIP, 53) == flow
+        assert clients[0].call(ask_from_one_port, VIP, 53, 5.0) == flow
     assert [client.call(faults) for client in clients] == [[], [], []]

@@ -6,7 +6,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from itertools import count as numbers
 
 import pytest
@@ -28,6 +27,7 @@ ROW = Row("default", frozenset(), ("A", "B", "C"), "cluster", {})
 _SOURCES = ("pod", "self", "node", "outside")
 _numbers = numbers()  # of Services, so that no test meets the flows of another
 _kept: list[Counting] = []  # in the node's worker
+_sent: list[socket.socket] = []  # in a client's worker
 
 
 def count(want: Desired, detail: Detail) -> None:
@@ -57,20 +57,19 @@ def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
 
 
 def send(address: str, port: int, times: int) -> int:
-    """Exchange a datagram each by so many sockets at once, whose ports therefore differ: a port
-    that is used again would be the same flow. Returns the bytes of all answers.
+    """Exchange a datagram each by so many sockets, which stay open, so that all their ports differ,
+    also from those of later calls: a port that is used again would be the same flow. Returns the
+    bytes of all answers.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with ExitStack() as stack:
-        socks = [
-            stack.enter_context(socket.socket(family, socket.SOCK_DGRAM)) for _ in range(times)
-        ]
-        for number, one in enumerate(socks):
-            one.settimeout(5)
-            if number % 2:
-                one.connect((address, port))
-            one.sendto(b"?", (address, port))
-        return sum(len(one.recv(100)) for one in socks)
+    socks = [socket.socket(family, socket.SOCK_DGRAM) for _ in range(times)]
+    _sent.extend(socks)
+    for number, one in enumerate(socks):
+        one.settimeout(5)
+        if number % 2:
+            one.connect((address, port))
+        one.sendto(b"?", (address, port))
+    return sum(len(one.recv(100)) for one in socks)
 
 
 class Counted:
@@ -211,7 +210,7 @@ class Process(World):
         return self.lab.spaces["node"].run("nft", "list", "tables").count("podwire-counters")
 
     def wait(self, what: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 20
         while not what():
             assert time.monotonic() < deadline
 
@@ -235,6 +234,7 @@ def test_a_proxy_counts_and_tells(process: Process) -> None:
     lines = process.top().splitlines()
     assert lines[0].split() == ["SERVICE", "PORT", "CONNECTIONS", "NEW/S", "PACKETS/S", "KB/S"]
     assert lines[1].split()[:3] == ["ns/web", "80/TCP", str(before + 20)]
+    process.settle()
     process.lab.spaces["node"].run("nft", "delete", "table", "ip", "podwire-counters")
     process.wait(lambda: process.tables() == 2)  # written anew, and nothing that was seen is lost
     process.answers(tries=5)

@@ -3,7 +3,6 @@
 import ctypes
 import json
 import socket
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
@@ -25,7 +24,7 @@ from tests.contract.proxy_world import DEFAULT, ENDPOINTS, NODE, PORT
 from tests.netns.conftest import Space
 from tests.netns.feeder import feed, load
 from tests.netns.groups import group
-from tests.netns.prober import TCP, UDP, Answer, Probe, ask, echo, talk, traffic
+from tests.netns.prober import TCP, UDP, Answer, Probe, ask, echo, go_on, talk, traffic
 from tests.netns.proxy_lab import ProxyLab
 from tests.netns.test_proxy_packets import ask as datagram
 from tests.netns.test_proxy_packets import ip, seldom, syn
@@ -177,10 +176,9 @@ def test_an_established_connection_keeps_its_endpoint(way: Cluster) -> None:
     assert {one.name for one in way.answers(BALANCER[0])} == {"A", "B"}
     way.lab.workers["node"].call(begin_anew)
     way.serve("AB")
-    time.sleep(0.5)
     for number, _ in enumerate(BALANCER):
-        done, faults = way.client.call(traffic, f"old{number}")
-        assert done > 20
+        way.client.call(go_on, f"old{number}")
+        _, faults = way.client.call(traffic, f"old{number}")
         assert not faults
 
 
@@ -198,10 +196,9 @@ def test_a_connection_survives_that_another_node_is_called(way: Cluster, pod: st
         hop = f"192.168.0.{node}"
         way.lab.spaces["outside"].ip("route", "replace", f"{BALANCER[0]}/32", "via", hop)
         assert {one.name for one in way.answers(BALANCER[0])} == {pod}
-        time.sleep(0.3)
+        way.client.call(go_on, "moved")
     way.lab.spaces["outside"].ip("route", "del", f"{BALANCER[0]}/32")
-    done, faults = way.client.call(traffic, "moved")
-    assert done > 20
+    _, faults = way.client.call(traffic, "moved")
     assert not faults
 
 
