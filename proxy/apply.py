@@ -68,6 +68,7 @@ class Kernel:
         """Flows are looked at only once the rules send new ones aright, and other backends' rules
         go only once ours are in force: a change of backend interrupts nothing.
         """
+        self._cleaner.expect(want)
         self._backend.apply(want, node)
         self._counting.apply(want)
         self._metrics.add("stale_conntrack_entries_deleted_total", self._cleaner.clean(want))

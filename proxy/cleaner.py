@@ -2,7 +2,7 @@
 
 import logging
 
-from proxy.conntrack import moves, packed, served, suspects
+from proxy.conntrack import comes, moves, packed, served, suspects
 from proxy.flows import end, flows, local_addresses
 from proxy.record import Record
 from proxy.settings import Settings
@@ -19,7 +19,17 @@ class Cleaner:
         self._record = record
         self._recorded = record.read()
         self._before = Desired()
+        self._ahead = False  # whether the record names what was not in force at the last look
         self._failing = False
+
+    def expect(self, want: Desired) -> None:
+        """Write down what will be served, before the first flow to it can begin: who is killed
+        right after that leaves no flow that the next run does not know of.
+        """
+        if more := comes(self._before, want, self._settings) - self._recorded:
+            self._record.add(more)
+            self._recorded |= more
+            self._ahead = True
 
     def clean(self, want: Desired) -> int:
         """End what became stale since the last call; returns how many flows.
@@ -40,7 +50,8 @@ class Cleaner:
     def _clean(self, want: Desired) -> int:
         count = 0
         here: frozenset[bytes] | None = None
-        same = bool(self._before) and not moves(self._before, want, self._settings)
+        known = bool(self._before) and not self._ahead
+        same = known and not moves(self._before, want, self._settings)
         now = self._recorded if same else served(want, self._settings)
         suspected = suspects(self._before, want, self._settings, self._recorded - now)
         for (family, protocol), looked_at in suspected.items():
@@ -53,4 +64,5 @@ class Cleaner:
         if now != self._recorded:
             self._record.write(now)
             self._recorded = now
+        self._ahead = False
         return count

@@ -93,6 +93,13 @@ def served(state: Desired, settings: Settings) -> frozenset[Frontend]:
     return frozenset(one for portals in state.values() for one in _table(portals, settings))
 
 
+def comes(before: Desired, after: Desired, settings: Settings) -> frozenset[Frontend]:
+    """Every such frontend of the Services that changed."""
+    return frozenset(
+        one for key in _changed(before, after) for one in _table(after.get(key, ()), settings)
+    )
+
+
 def moves(before: Desired, after: Desired, settings: Settings) -> bool:
     """Whether there are other such frontends than before: most changes are of endpoints alone."""
     return any(

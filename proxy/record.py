@@ -8,6 +8,7 @@ own.
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -39,10 +40,22 @@ class Record:
     def write(self, served: Iterable[Frontend]) -> None:
         """Replace it in one step; that it cannot be written is said once, and stops nothing."""
         part = self._path.with_name(f"{self._path.name}-new")
+        with self._writing():
+            part.write_text(_text(served))
+            part.replace(self._path)
+
+    def add(self, coming: Iterable[Frontend]) -> None:
+        """Write down what is not served yet, at the cost of it alone. A write that breaks off
+        spoils one line, which nobody has needed so far.
+        """
+        with self._writing(), self._path.open("a") as file:
+            file.write("\n" + _text(coming))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text("".join(f"{_line(one)}\n" for one in served))
-            part.replace(self._path)
+            yield
         except OSError as err:
             if not self._failing:
                 log.warning("%s cannot be written: %s; flows of Services that go while no proxy"
@@ -54,8 +67,10 @@ class Record:
         self._path.unlink(missing_ok=True)
 
 
-def _line(one: Frontend) -> str:
-    return f"{one.family.value} {one.protocol} {one.address or _NODE} {one.port}"
+def _text(some: Iterable[Frontend]) -> str:
+    return "".join(
+        f"{one.family.value} {one.protocol} {one.address or _NODE} {one.port}\n" for one in some
+    )
 
 
 def _parsed(line: str) -> Iterator[Frontend]:

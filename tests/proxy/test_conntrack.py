@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given
 
+from proxy.cleaner import Cleaner
 from proxy.conntrack import Flow, Peer, Suspects, moves, packed, served, suspects
 from proxy.desired import Frontend, portals
 from proxy.model import Endpoint, Family, Port, Protocol, Service, Target, Weight
@@ -106,6 +107,19 @@ def test_a_record_is_read_as_it_was_written(history):
         record.remove()
         record.remove()
         assert record.read() == frozenset()
+
+
+def test_what_will_be_served_is_on_record_before_it_is(tmp_path):
+    """A proxy that is killed once its rules are in force has come no further than this."""
+    first, second = (Record(tmp_path) for _ in range(2))
+    cleaner = Cleaner(SETTINGS, first)
+    cleaner.expect(state(POD))
+    assert second.read() == served(state(POD), SETTINGS)
+    more = replace(SERVICE, external_ips=(EXTERNAL, OTHER))
+    cleaner.expect(state(POD, service=more))
+    assert second.read() == served(state(POD, service=more), SETTINGS)
+    cleaner.expect(state(OTHER))  # what is still in force until the rules are others stays
+    assert second.read() == served(state(POD, service=more), SETTINGS)
 
 
 def test_a_record_that_was_tampered_with_says_what_it_can(tmp_path):
