@@ -31,7 +31,10 @@ class CreateBridge:
 
 @dataclass(frozen=True, slots=True)
 class CreateVeth:
-    """A pair: ``host`` up and, where there is one, in ``bridge`` here; ``pod`` down inside."""
+    """A pair: ``host`` up and, where there is one, in ``bridge`` here; ``pod`` down inside.
+
+    Without ``pod_mac`` the kernel makes one up.
+    """
 
     host: str
     host_mac: str
@@ -105,10 +108,11 @@ class KnowSender:
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """Bring a link up."""
+    """Bring a link up, first giving it a MAC if there is one."""
 
     side: Side
     name: str
+    mac: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,13 @@ from cni_plugin import names, ops
 from cni_plugin.config import NetConf
 from cni_plugin.errors import InvalidConfiguration
 from cni_plugin.ops import Op, Side
-from cni_plugin.plan.vlan import ensure_gateway, gateway_link, join_port, keep_apart
+from cni_plugin.plan.vlan import (
+    ensure_gateway,
+    gateway_link,
+    join_port,
+    keep_apart,
+    wants_vlans,
+)
 from cni_plugin.plan.wiring import (
     DEFAULT_MTU,
     Plan,
@@ -58,7 +64,7 @@ def plan_bridge(request: Request, lease: Result, seen: Seen) -> Plan:
         ops=(
             *_bridge(conf, lease, seen, facts),
             *_veth(request, facts),
-            *_pod(request, lease),
+            *_pod(request, lease, facts),
             *_settle(request, lease, facts),
         ),
         result=answer(request, lease, _interfaces(request, facts, seen)),
@@ -132,34 +138,50 @@ def _replace_conflicts(
         yield ops.RemoveAddress(Side.HOST, gateway_link(conf), other)
 
 
-def _veth(request: Request, facts: _Facts) -> Iterator[Op]:
-    conf = request.conf
+def ahead(request: Request, seen: Seen) -> tuple[Op, ...]:
+    """Those of the plan's operations that can be done before there are addresses.
+
+    The pair, if the bridge is as it has to be; to make it takes the kernel longer than all else.
+    """
+    conf, bridge = request.conf, seen.bridge
+    if bridge is None or bridge.kind != "bridge" or not bridge.up or wants_vlans(conf):
+        return ()
+    return tuple(_pair(request, _mtu(conf, seen)))
+
+
+def _pair(request: Request, mtu: int) -> Iterator[Op]:
+    """The pair, and how the bridge treats it; the container's MAC comes with its address."""
+    conf, host = request.conf, names.host_ifname(*request.attachment)
     yield ops.CreateVeth(
-        host=facts.host,
+        host=host,
         host_mac=names.host_mac(*request.attachment),
         pod=request.ifname,
-        pod_mac=facts.pod_mac,
-        mtu=facts.mtu,
+        pod_mac=pod_mac(request, Result()) if conf.disable_container_interface else "",
+        mtu=mtu,
         bridge=conf.bridge,
     )
-    alias = names.host_alias(*request.attachment)
     yield ops.SetPort(
-        name=facts.host,
+        name=host,
         hairpin=conf.hairpin_mode,
         isolated=conf.isolates_ports,
         locked=conf.macspoofchk,
-        alias=alias,
+        alias=names.host_alias(*request.attachment),
     )
+
+
+def _veth(request: Request, facts: _Facts) -> Iterator[Op]:
+    conf = request.conf
+    yield from _pair(request, facts.mtu)
     yield from join_port(conf, facts.host)
     if conf.macspoofchk:
         # in all of its VLANs, hence after it joined them
         yield ops.KnowSender(facts.host, facts.pod_mac)
 
 
-def _pod(request: Request, lease: Result) -> Iterator[Op]:
+def _pod(request: Request, lease: Result, facts: _Facts) -> Iterator[Op]:
     if request.conf.disable_container_interface:
         return
-    yield from pod_interface(request, lease)
+    yield from pod_interface(request, lease, facts.pod_mac)
     for route in lease.routes:
         yield ops.AddRoute(Side.POD, request.ifname, through_gateway(route, lease.ips))
 

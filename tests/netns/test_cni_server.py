@@ -151,6 +151,33 @@ def test_a_second_server_is_refused(node):
         assert "another server" in second.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"ipam": "exhausted"}, 102),  # while another thread makes the pair
+        ({"mtu": 50}, 100),  # the kernel makes none
+        ({"ingressRate": 8000}, 7),  # after it is made
+        ({"ingressPolicy": "same-bridge", "backend": "nftables", "sysctl": {"net.x": "1"}}, 100),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_what_fails_leaves_nothing_though_the_pair_is_made_ahead(node, pod, options, code):
+    if options.get("ipam") == "exhausted":
+        only = {"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.9", "rangeEnd": "10.1.0.9"}
+        options = {"ipam": node.ipam() | {"ranges": [[only]]}}
+    one, other = pod(), pod()
+    with node.served():
+        node.add(one, node.conf(**(options if "ipam" in options else {})))
+        before = set(node.links()), node.reservations()
+        answer = node.call("ADD", other, node.conf(**options))
+        assert (answer.code, answer.document["code"]) == (1, code), answer
+        assert (set(node.links()), node.reservations()) == before
+        assert [item["ifname"] for item in json.loads(other.space.ip("-j", "link"))] == ["lo"]
+        node.delete(one)
+        node.add(other)
+        node.delete(other)
+
+
 def test_another_mount_namespace_keeps_its_own_files(node, pod, client, tmp_path):
     """A runtime that sees another /var than the server: state is where the runtime looks."""
     hidden = tmp_path / "elsewhere"
