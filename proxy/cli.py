@@ -89,9 +89,19 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     is_flag=True,
     help="For ebpf: an endpoint's node answers clients of load balancers and externalIPs itself.",
 )
-@click.option("--nodeport-addresses", default="", help="CIDRs; default: every address.")
+@click.option(
+    "--nodeport-addresses",
+    default="",
+    help="CIDRs, or words: primary (the Node's own), localhost, all. Default: all.",
+)
 @click.option("--service-proxy-name", default="", help="Serve the Services with this label.")
-@click.option("--min-sync-period", default="10ms", help="From one sync to the next, at least.")
+@click.option(
+    "--min-sync-period",
+    "--iptables-min-sync-period",
+    "min_sync_period",
+    default="10ms",
+    help="From one sync to the next, at least.",
+)
 @click.option(
     "--conntrack-max-per-core",
     type=click.IntRange(0),

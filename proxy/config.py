@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,10 @@ _TIMEOUTS = {
     "conntrack_udp_timeout": "nf_conntrack_udp_timeout",
     "conntrack_udp_timeout_stream": "nf_conntrack_udp_timeout_stream",
 }
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+# --nodeport-addresses: words for ranges.
+_NETWORKS = {"localhost": "127.0.0.0/8,::1/128", "all": "0.0.0.0/0,::/0"}
+_PRIMARY = "primary"  # the word for the Node's own addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Config:
     proxy_name: str = ""
     min_sync_period: float = 0.01
     pods_by_node: bool = False  # detect-local-mode NodeCIDR: known once the Node has its ranges
+    node_ports_by_node: bool = False  # nodeport-addresses "primary": the Node's own
     backend_options: Mapping[str, str] = field(default_factory=dict)
     tracking: Tracking = field(default_factory=Tracking)
     counters: Detail = Detail.OFF
@@ -65,11 +70,12 @@ def from_flags(flags: Mapping[str, Any], hostname: str) -> Config:
         node_name=(flags["node_name"] or hostname).strip().lower(),
         mode=flags["proxy_mode"],
         settings=_settings(flags),
-        healthz=_listen("--healthz-bind-address", flags["healthz_bind_address"]),
-        metrics=_listen("--metrics-bind-address", flags["metrics_bind_address"]),
+        healthz=_listen("--healthz-bind-address", flags["healthz_bind_address"], 10256),
+        metrics=_listen("--metrics-bind-address", flags["metrics_bind_address"], 10249),
         proxy_name=flags["service_proxy_name"],
         min_sync_period=duration("--min-sync-period", flags["min_sync_period"]),
         pods_by_node=flags["detect_local_mode"] == "NodeCIDR",
+        node_ports_by_node=_PRIMARY in _words(flags["nodeport_addresses"]),
         backend_options=_backend_options(flags),
         tracking=_tracking(flags),
         counters=Detail(flags["service_counters"]),
@@ -97,7 +103,9 @@ def _backend_options(flags: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _settings(flags: Mapping[str, Any]) -> Settings:
-    addresses = _networks("--nodeport-addresses", flags["nodeport_addresses"])
+    words = (_NETWORKS.get(one, one) for one in _words(flags["nodeport_addresses"]))
+    named = ",".join(one for one in words if one != _PRIMARY)
+    addresses = _networks("--nodeport-addresses", named)
     return Settings(
         pods=_pods(flags),
         masquerade_all=flags["masquerade_all"],
@@ -105,6 +113,10 @@ def _settings(flags: Mapping[str, Any]) -> Settings:
         localhost_node_ports=flags["localhost_node_ports"],
         node_port_networks=addresses or None,
     )
+
+
+def _words(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",")]
 
 
 def _tracking(flags: Mapping[str, Any]) -> Tracking:
@@ -154,10 +166,14 @@ def _networks(flag: str, text: str) -> tuple[Network, ...]:
         raise BadFlag(f"{flag} {text!r}: {err}; it takes CIDR[,CIDR…]") from err
 
 
-def _listen(flag: str, text: str) -> Listen | None:
-    """``ADDRESS:PORT``; nothing, or port 0, switches the server off."""
+def _listen(flag: str, text: str, usual: int) -> Listen | None:
+    """``ADDRESS:PORT``, or an address with the ``usual`` port; nothing, or port 0, switches the
+    server off.
+    """
     if not text:
         return None
+    with suppress(ValueError):
+        return Listen(str(parse_address(text)), usual)
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
     try:
@@ -171,7 +187,7 @@ def _listen(flag: str, text: str) -> Listen | None:
 
 def duration(flag: str, text: str) -> float:
     """Seconds of a duration as Go writes them: ``10ms``, ``1m30s``."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise BadFlag(f"{flag} {text!r} is not a duration such as 10ms or 1m30s")
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)

@@ -94,6 +94,7 @@ class Feed:
         self._metrics = metrics
         self._changed = changed
         self.has_ranges = asyncio.Event()  # set once the Node has its Pod ranges
+        self.has_addresses = asyncio.Event()  # set once it has addresses
 
     def service(self, old: Kept[Service] | None, new: Kept[Service] | None) -> None:
         """A Service came, changed or went."""
@@ -114,6 +115,8 @@ class Feed:
             self._tracker.set_node(new.value)
             if new.value.pod_cidrs:
                 self.has_ranges.set()
+            if new.value.addresses:
+                self.has_addresses.set()
             self._done(new)
 
     def _disappoint(self, key: Key, new: Kept[Service] | None) -> None:

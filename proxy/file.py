@@ -56,6 +56,16 @@ _WITHOUT_EFFECT = frozenset({
     "iptables.syncPeriod", "nftables.syncPeriod", "clientConnection.acceptContentTypes",
     "clientConnection.contentType", "clientConnection.qps", "clientConnection.burst",
 })  # fmt: skip
+# Real fields whose wish would be a false promise.
+_REFUSED: Mapping[str, str] = {
+    "iptables.snatNodeInternalIP": "masquerading takes the address that the route prefers",
+}
+_LISTS, _TRUTHS, _NUMBERS = (frozenset(names) for names in (
+    {"nodePortAddresses"},
+    {"iptables.masqueradeAll", "iptables.localhostNodePorts", "nftables.masqueradeAll",
+     "conntrack.tcpBeLiberal", *_REFUSED},
+    {"iptables.masqueradeBit", "nftables.masqueradeBit", "conntrack.maxPerCore", "conntrack.min"},
+))  # fmt: skip
 _POINTERS = frozenset({
     "iptables.masqueradeBit", "iptables.localhostNodePorts", "nftables.masqueradeBit",
     "conntrack.maxPerCore", "conntrack.min", "conntrack.tcpEstablishedTimeout",
@@ -75,7 +85,16 @@ def read(path: Path) -> dict[str, Any]:
     about = (wire.get("apiVersion"), wire.get("kind")) if isinstance(wire, dict) else ()
     if about != (_API_VERSION, _KIND):
         raise BadFlag(f"--config {path}: is no {_KIND} of {_API_VERSION}")
-    return _flags(path, wire)
+    return {**_listening(wire.get("bindAddress")), **_flags(path, wire)}
+
+
+def _listening(bind: object) -> dict[str, str]:
+    """What a file that says nothing of it asks for: load balancers may ask for health, and only
+    the node itself for metrics. An IPv6 ``bindAddress`` means IPv6.
+    """
+    if isinstance(bind, str) and ":" in bind:
+        return {"healthz_bind_address": "[::]:10256", "metrics_bind_address": "[::1]:10249"}
+    return {"healthz_bind_address": "0.0.0.0:10256", "metrics_bind_address": "127.0.0.1:10249"}
 
 
 def _flags(path: Path, wire: dict[str, Any]) -> dict[str, Any]:
@@ -86,11 +105,30 @@ def _flags(path: Path, wire: dict[str, Any]) -> dict[str, Any]:
             raise BadFlag(f"--config {path}: {field} is not a field of {_KIND}")
         if not _is_set(field, value) or field in _EXPECTED:
             continue
+        if field in _REFUSED:
+            raise BadFlag(f"--config {path}: {field} cannot be had here: {_REFUSED[field]}")
         if field in fields:
+            _check(path, field, value)
             flags[fields[field]] = ",".join(value) if isinstance(value, list) else value
         else:
             log.warning("%s: %s has no effect here", path, field)
     return flags
+
+
+def _check(path: Path, field: str, value: object) -> None:
+    """A value of another kind than the field's is an error, as in upstream's strict decoding."""
+    kind: type = str
+    name = "a text"
+    for fields, other, called in (
+        (_LISTS, list, "a list of texts"),
+        (_TRUTHS, bool, "true or false"),
+        (_NUMBERS, int, "a number"),
+    ):
+        if field in fields:
+            kind, name = other, called
+    texts = not isinstance(value, list) or all(isinstance(one, str) for one in value)
+    if type(value) is not kind or not texts:
+        raise BadFlag(f"--config {path}: {field} is not {name}: {str(value)[:80]!r}")
 
 
 def _fields(mode: object) -> Mapping[str, str]:
@@ -111,7 +149,7 @@ def _leaves(prefix: str, wire: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _is_known(field: str) -> bool:
     parts = field.split(".")
     above = {".".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
-    return bool(above & _WITHOUT_EFFECT) or field in _FLAGS or field in _NFTABLES
+    return bool(above & _WITHOUT_EFFECT) or field in {*_FLAGS, *_NFTABLES, *_REFUSED}
 
 
 def _is_set(field: str, value: object) -> bool:

@@ -37,6 +37,7 @@ HEADLESS_LABEL = "service.kubernetes.io/headless"
 SERVICE_LABEL = "kubernetes.io/service-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 BALANCE = "proxy.podwire.dev/balance"  # annotation: how connections find their endpoint
+_ADDRESSES = ("InternalIP", "ExternalIP")  # of a Node; the first of a family is its primary one
 AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
 DEFAULT_AFFINITY = 10800  # seconds; core/v1 ClientIPConfig
 _AFFINITY_LIMIT = 86400  # seconds; validation allows no more
@@ -112,9 +113,8 @@ def parse_slice(wire: EndpointSlice, node_name: str, complaints: Complaints) -> 
 
 def parse_node(wire: Node, complaints: Complaints) -> NodeView:
     """This node: its addresses, its zone, and whether load balancers may still send to it."""
-    status = [
-        one.address for one in wire.status.addresses if one.type in ("InternalIP", "ExternalIP")
-    ]
+    found = wire.status.addresses
+    status = [one.address for sort in _ADDRESSES for one in found if one.type == sort]
     cidrs = wire.spec.pod_cidrs or [wire.spec.pod_cidr or ""]
     leaving = any(taint.key == AUTOSCALER_TAINT for taint in wire.spec.taints)
     return NodeView(

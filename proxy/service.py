@@ -4,6 +4,7 @@ import logging
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from ipaddress import ip_network
 
 from control.client import Client, EventRecorder
 from proxy.apply import Kernel
@@ -51,6 +52,8 @@ async def serve(config: Config, client: Client) -> None:
         )
         if config.pods_by_node:
             settings = await _with_node_ranges(settings, feed, tracker)
+        if config.node_ports_by_node:
+            settings = await _with_node_addresses(settings, feed, tracker)
         backend = open_backend(config.mode, settings, config.backend_options, events.deaf)
         checks = ServiceHealth(health, report, hosts_of(settings))
         stack.push_async_callback(checks.close)
@@ -67,3 +70,13 @@ async def _with_node_ranges(settings: Settings, feed: Feed, tracker: Tracker) ->
         log.info("waiting for Node %s to be given its Pod ranges", tracker.node.name)
     await feed.has_ranges.wait()
     return replace(settings, pods=pods_of(tracker.node.pod_cidrs))
+
+
+async def _with_node_addresses(settings: Settings, feed: Feed, tracker: Tracker) -> Settings:
+    """NodePorts at this Node's own address of each family too, for which a new node has to wait."""
+    if not tracker.node.addresses:
+        log.info("waiting for Node %s to be given its addresses", tracker.node.name)
+    await feed.has_addresses.wait()
+    primary = {one.version: one for one in reversed(tracker.node.addresses)}
+    networks = (*(settings.node_port_networks or ()), *map(ip_network, primary.values()))
+    return replace(settings, node_port_networks=networks)

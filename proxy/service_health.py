@@ -17,7 +17,7 @@ from aiohttp import web
 
 from proxy.flows import local_addresses
 from proxy.health import Health
-from proxy.model import Key
+from proxy.model import Family, Key
 from proxy.report import Reporter
 from proxy.settings import Settings
 from proxy.state import Desired, Portals
@@ -52,7 +52,7 @@ def count(key: Key, portals: Portals) -> tuple[int, Count] | None:
 
 def hosts_of(settings: Settings) -> Sequence[str | None]:
     """The node's addresses that answer load balancers: those that serve NodePorts."""
-    if settings.node_port_networks is None:
+    if all(settings.node_port_networks_of(family) is None for family in Family):
         return EVERYWHERE
     served = (one for one in local_addresses() if settings.is_node_port_address(one))
     return sorted(str(one) for one in served if not one.is_link_local)

@@ -31,7 +31,8 @@ class Settings:
     """Masquerading, node ports, and the families in use.
 
     ``pods`` is absent for a family whose pods cannot be told: then no traffic is treated as a
-    pod's. ``node_port_networks`` limits the node addresses that serve NodePorts; None means all.
+    pod's. ``node_port_networks`` limits the node addresses that serve NodePorts; None means all,
+    and so does, for a family, that none of them is of that family.
     """
 
     families: tuple[Family, ...] = (Family.V4, Family.V6)
@@ -56,5 +57,10 @@ class Settings:
             family_of(address) is Family.V6 or not self.localhost_node_ports
         ):
             return False
-        networks = self.node_port_networks
+        networks = self.node_port_networks_of(family_of(address))
         return networks is None or any(address in network for network in networks)
+
+    def node_port_networks_of(self, family: Family) -> tuple[Network, ...] | None:
+        """One family's networks, None for all of its addresses (upstream's NodePortAddresses)."""
+        ours = tuple(one for one in self.node_port_networks or () if one.version == family)
+        return None if not ours or any(not one.prefixlen for one in ours) else ours

@@ -239,11 +239,8 @@ def _send(portal: Portal, target: Target) -> Rules:
 def this_node(family: Family, settings: Settings) -> Rules:
     """Matches for the node addresses that serve NodePorts."""
     local = "-m addrtype --dst-type LOCAL"
-    if settings.node_port_networks is None:
-        return (local,)
-    return tuple(
-        f"-d {one} {local}" for one in settings.node_port_networks if one.version == family
-    )
+    networks = settings.node_port_networks_of(family)
+    return (local,) if networks is None else tuple(f"-d {one} {local}" for one in networks)
 
 
 def _to(address: Address) -> str:

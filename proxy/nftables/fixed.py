@@ -93,14 +93,13 @@ def to_node_ports(renderer: Renderer, rest: str) -> Iterator[str]:
     settings, loopback = renderer.settings, LOOPBACK[renderer.family]
     served = settings.is_node_port_address(loopback.network_address)
     here = "" if served else f"{renderer.ip} daddr != {loopback} "
-    networks = settings.node_port_networks
+    networks = settings.node_port_networks_of(renderer.family)
     if networks is None:
         yield f"{here}fib daddr type local {renderer.port_key} {rest}"
         return
     for network in networks:
-        if network.version == renderer.family:
-            within = f"{renderer.ip} daddr {network}"
-            yield f"{here}{within} fib daddr type local {renderer.port_key} {rest}"
+        within = f"{renderer.ip} daddr {network}"
+        yield f"{here}{within} fib daddr type local {renderer.port_key} {rest}"
 
 
 def _hook(sort: str, hook: str, priority: int) -> str:

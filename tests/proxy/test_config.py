@@ -1,16 +1,25 @@
 """Flags: what they mean, and which of them a mistake is blamed on."""
 
+import asyncio
 import socket
+from ipaddress import ip_address
 
 import pytest
 from click.testing import CliRunner
 
+from control.api.node import Node
 from proxy.cli import main
 from proxy.config import Listen, duration, from_flags
 from proxy.ebpf.options import Options
 from proxy.ebpf.options import from_flags as read_options
 from proxy.errors import BadFlag
-from proxy.model import Family
+from proxy.feed import Feed, Reader
+from proxy.metrics import Metrics
+from proxy.model import Family, NodeView
+from proxy.service import _with_node_addresses
+from proxy.settings import Settings
+from proxy.tracker import Tracker
+from tests.proxy.told import Told
 
 
 def config(*args: str):
@@ -53,6 +62,44 @@ def test_servers_can_be_switched_off():
     assert config("--healthz-bind-address", "").healthz is None
     assert config("--metrics-bind-address", "0.0.0.0:0").metrics is None
     assert config("--healthz-bind-address", "[::1]:99").healthz == Listen("::1", 99)
+
+
+def test_an_address_alone_gets_the_usual_port():
+    assert config("--healthz-bind-address", "0.0.0.0").healthz == Listen("0.0.0.0", 10256)
+    assert config("--metrics-bind-address", "::1").metrics == Listen("::1", 10249)
+
+
+def test_words_for_the_addresses_of_node_ports():
+    made = config("--nodeport-addresses", "localhost, 192.0.2.0/24").settings
+    assert list(map(str, made.node_port_networks)) == ["127.0.0.0/8", "::1/128", "192.0.2.0/24"]
+    made = config("--nodeport-addresses", "primary,192.0.2.0/24")
+    assert made.node_ports_by_node
+    assert list(map(str, made.settings.node_port_networks)) == ["192.0.2.0/24"]
+    made = config("--nodeport-addresses", "all")
+    assert not made.node_ports_by_node
+    assert all(made.settings.node_port_networks_of(family) is None for family in Family)
+
+
+def test_a_family_without_ranges_serves_node_ports_everywhere():
+    """As upstream has it: ranges of the other family say nothing of this one."""
+    made = config("--nodeport-addresses", "192.0.2.0/24").settings
+    assert made.is_node_port_address(ip_address("192.0.2.1"))
+    assert not made.is_node_port_address(ip_address("192.0.3.1"))
+    assert made.is_node_port_address(ip_address("2001:db8::1"))
+
+
+async def test_the_nodes_own_addresses_are_the_first_of_each_family():
+    tracker = Tracker(NodeView("n1"), tuple(Family))
+    feed = Feed(tracker, Metrics(), lambda: None, "nftables", Told())
+    waiting = asyncio.create_task(_with_node_addresses(Settings(), feed, tracker))
+    types = ("ExternalIP", "InternalIP", "InternalIP", "InternalIP")
+    texts = ("198.51.100.1", "192.0.2.1", "2001:db8::1", "192.0.2.2")
+    wire = [{"type": type, "address": text} for type, text in zip(types, texts, strict=True)]
+    node = Node.parse({"metadata": {"name": "n1"}, "status": {"addresses": wire}})
+    feed.node(None, Reader("n1", "").node(Node.parse({"metadata": {"name": "n1"}})))
+    feed.node(None, Reader("n1", "").node(node))
+    networks = (await waiting).node_port_networks
+    assert {str(one) for one in networks} == {"192.0.2.1/32", "2001:db8::1/128"}
 
 
 def test_ebpf_needs_to_know_whose_sockets():

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from proxy.cli import main
@@ -86,7 +87,8 @@ def test_kubeadms_file_is_the_defaults(config):
     assert made.kubeconfig == "/var/lib/kube-proxy/kubeconfig.conf"
     assert made.mode == "iptables"
     assert [str(pods.network) for pods in made.settings.pods.values()] == ["10.244.0.0/16"]
-    assert made.healthz == Listen("127.0.0.1", 10256)
+    assert made.healthz == Listen("0.0.0.0", 10256)  # load balancers ask for it
+    assert made.metrics == Listen("127.0.0.1", 10249)
     assert made.settings.localhost_node_ports
     assert made.tracking.max_per_core == 32768
     assert made.node_name == "host"
@@ -143,10 +145,75 @@ def test_what_is_not_such_a_file(tmp_path, text, named):
 
 def test_a_value_of_the_wrong_kind_is_a_usage_error(tmp_path):
     path = tmp_path / "config.yaml"
-    for text in ("mode: ipvs", "iptables: {masqueradeBit: 99}", "conntrack: {udpTimeout: soon}"):
+    for text in ("mode: ipvs", "iptables: {masqueradeBit: 99}", "conntrack: {udpTimeout: soon}",
+                 "mode: 5", "nodePortAddresses: 10.0.0.0/8", "nodePortAddresses: [5]",
+                 "nodePortAddresses: [{a: b}]", "clusterCIDR: [10.0.0.0/8]", "conntrack: 5",
+                 "iptables: {masqueradeAll: 'no'}", "iptables: {masqueradeAll: 1}",
+                 "conntrack: {min: true}", "conntrack: {min: '5'}", "conntrack: {min: -1}",
+                 "iptables: {minSyncPeriod: 1}", "hostnameOverride: 5",
+                 "iptables: {snatNodeInternalIP: true}", "clientConnection: []"):  # fmt: skip
         path.write_text(f"{HEAD}clientConnection: {{kubeconfig: /k}}\n{text}\n")
         result = CliRunner().invoke(main, ["--config", str(path)])
         assert (result.exit_code, "Traceback" in result.output) == (2, False)
+
+
+def test_an_ipv6_address_of_the_node_means_ipv6(config):
+    made = config(HEAD + "bindAddress: '::'\nclientConnection: {kubeconfig: /k}\n")
+    assert (made.healthz, made.metrics) == (Listen("::", 10256), Listen("::1", 10249))
+
+
+def test_addresses_get_their_usual_ports(config):
+    text = "healthzBindAddress: 192.0.2.1\nmetricsBindAddress: '::1'\n"
+    made = config(f"{HEAD}clientConnection: {{kubeconfig: /k}}\n{text}")
+    assert (made.healthz, made.metrics) == (Listen("192.0.2.1", 10256), Listen("::1", 10249))
+
+
+def test_what_is_refused_may_be_left_as_it_is(config):
+    text = "iptables: {snatNodeInternalIP: false}\n"
+    assert config(f"{HEAD}clientConnection: {{kubeconfig: /k}}\n{text}").mode == "iptables"
+
+
+# Every field of upstream's v1alpha1 KubeProxyConfiguration, with a value that asks for something.
+FIELDS = {
+    "featureGates": {"X": True}, "hostnameOverride": "n1", "bindAddress": "0.0.0.0",
+    "healthzBindAddress": "0.0.0.0:1", "metricsBindAddress": "127.0.0.1:2",
+    "bindAddressHardFail": True, "enableProfiling": True, "showHiddenMetricsForVersion": "1.30",
+    "mode": "iptables", "detectLocalMode": "ClusterCIDR", "clusterCIDR": "10.0.0.0/8",
+    "nodePortAddresses": ["primary"], "oomScoreAdj": -999, "configSyncPeriod": "15m",
+    "portRange": "1-2", "windowsRunAsService": True,
+    "clientConnection": {"kubeconfig": "/k", "acceptContentTypes": "a", "contentType": "b",
+                         "qps": 5, "burst": 10},
+    "logging": {"format": "json", "flushFrequency": 5, "verbosity": 2, "vmodule": [],
+                "options": {"text": {"splitStream": True}, "json": {"infoBufferSize": "1"}}},
+    "iptables": {"masqueradeBit": 1, "masqueradeAll": True, "localhostNodePorts": False,
+                 "snatNodeInternalIP": False, "syncPeriod": "1m", "minSyncPeriod": "1s"},
+    "ipvs": {"syncPeriod": "1m", "minSyncPeriod": "1s", "scheduler": "rr", "excludeCIDRs": ["x"],
+             "strictARP": True, "tcpTimeout": "1s", "tcpFinTimeout": "1s", "udpTimeout": "1s"},
+    "nftables": {"masqueradeBit": 1, "masqueradeAll": True, "syncPeriod": "1m",
+                 "minSyncPeriod": "1s"},
+    "winkernel": {"networkName": "x", "sourceVip": "x", "enableDSR": True,
+                  "rootHnsEndpointName": "x", "forwardHealthCheckVip": True},
+    "detectLocal": {"bridgeInterface": "br0", "interfaceNamePrefix": "veth"},
+    "conntrack": {"maxPerCore": 1, "min": 1, "tcpEstablishedTimeout": "1s",
+                  "tcpCloseWaitTimeout": "1s", "tcpBeLiberal": True, "udpTimeout": "1s",
+                  "udpStreamTimeout": "1s"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+def test_every_field_of_upstreams_has_its_effect_or_is_named(config, caplog, mode):
+    """And the values that ask for nothing, which Go writes for all of them, are none."""
+    with caplog.at_level(logging.WARNING):
+        made = config(HEAD + yaml.safe_dump({**FIELDS, "mode": mode}))
+    assert made.min_sync_period == 1
+    assert made.node_ports_by_node
+    other = {"iptables": "nftables", "nftables": "iptables"}[mode]
+    for named in ("featureGates.X", "bindAddressHardFail", "oomScoreAdj", "logging.format",
+                  "clientConnection.qps", "ipvs.scheduler", "winkernel.enableDSR",
+                  f"{mode}.syncPeriod", f"{other}.masqueradeAll"):  # fmt: skip
+        assert f"{named} has no effect here" in caplog.text
+    for honoured in ("conntrack.", "hostnameOverride", f"{mode}.masq", "kubeconfig", "detectLocal"):
+        assert honoured not in caplog.text
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -158,6 +225,6 @@ def test_wishes_that_change_nothing_are_named(tmp_path, caplog):
     path = tmp_path / "config.yaml"
     path.write_text(f"{HEAD}ipvs: {{strictARP: true}}\nconfigSyncPeriod: 15m\n")
     with caplog.at_level(logging.WARNING):
-        assert read(path) == {}
+        assert read(path).keys() == {"healthz_bind_address", "metrics_bind_address"}
     assert "ipvs.strictARP has no effect" in caplog.text
     assert "configSyncPeriod has no effect" in caplog.text

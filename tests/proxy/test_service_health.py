@@ -41,9 +41,9 @@ def test_a_pod_of_both_families_is_one_endpoint() -> None:
 
 def test_it_listens_where_node_ports_are_served() -> None:
     assert hosts_of(Settings()) is EVERYWHERE
-    here, elsewhere = ((ip_network(text),) for text in ("127.0.0.0/8", "192.0.2.0/24"))
-    assert hosts_of(Settings(node_port_networks=here)) == [LOCAL]
-    assert hosts_of(Settings(node_port_networks=elsewhere)) == []
+    here, elsewhere, v6 = map(ip_network, ("127.0.0.0/8", "192.0.2.0/24", "2001:db8::/64"))
+    assert hosts_of(Settings(node_port_networks=(here, v6))) == [LOCAL]
+    assert hosts_of(Settings(node_port_networks=(elsewhere, v6))) == []
 
 
 async def asked(port: int) -> tuple[int, str]:
