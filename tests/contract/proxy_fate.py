@@ -13,6 +13,7 @@ instead of the client's; or reject, drop, or - for a packet that is no Service's
 Endpoints are ready; ~ marks one that terminates but still serves, ! one that no longer serves, and
 ? one that is not ready. @z1 and %n1 are its hints; this node is n1 in zone z1. =2 is the weight
 that the Service's annotation gives it, which is not upstream's but our own (docs/proxy.md).
+at-node and at-bridge make an address of this node itself one of the externalIPs.
 """
 
 from dataclasses import dataclass
@@ -80,6 +81,8 @@ external           A B C          external         ABC      A*BC     A*B*C*   AB
 external           C              external         C        C        C*       C        drop
 external           none           external         reject   reject   reject   reject   reject
 external           A~ C           external         C        C        C*       C        A
+at-node            A B C          external-node    A*B*C*   A*B*C*   A*B*C*   A*B*C*   A*B*C*
+at-bridge,external A B C          external-bridge  ABC      A*BC     .        ABC      AB
 -                  A B C          balancer         A*B*C*   A*B*C*   A*B*C*   A*B*C*   A*B*C*
 -                  none           balancer         reject   reject   reject   reject   reject
 external           A B C          balancer         ABC      A*BC     A*B*C*   ABC      AB

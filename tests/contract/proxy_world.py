@@ -47,6 +47,7 @@ _LAN = (ip_network("192.168.0.0/24"), ip_network("fd00:1::/64"))
 _CLUSTER = (ip_address("10.96.0.0"), ip_address("fd00:10:96::"))
 _EXTERNAL = (ip_address("198.51.100.0"), ip_address("2001:db8:1::"))
 _BALANCER = (ip_address("203.0.113.0"), ip_address("2001:db8:2::"))
+_AT = {"node": 0, "bridge": 2}  # where the addresses of a sort begin in NODE_ADDRESSES
 _SOURCE_RANGES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "from-outside": (("192.168.0.9/32",), ("fd00:1::9/128",)),
     "from-pods": (("10.244.0.0/16",), ("fd00:10:244::/56",)),
@@ -103,6 +104,8 @@ class Case:
                 "cluster": _CLUSTER[of] + self.number,
             }
             return places[where], node_port
+        if where in _AT:
+            return NODE_ADDRESSES[_AT[where] + of], SERVICE_PORT
         base = {"cluster": _CLUSTER, "external": _EXTERNAL, "balancer": _BALANCER}[kind][of]
         return base + self.number, SERVICE_PORT + (1 if where == "other" else 0)
 
@@ -124,7 +127,10 @@ class Case:
                 for proto in Protocol
             ),
             cluster_ips=(_CLUSTER[of] + self.number,),
-            external_ips=(_EXTERNAL[of] + self.number,),
+            external_ips=(
+                _EXTERNAL[of] + self.number,
+                *(NODE_ADDRESSES[at + of] for name, at in _AT.items() if f"at-{name}" in policies),
+            ),
             load_balancer_ips=(_BALANCER[of] + self.number,),
             sources=tuple(map(_network, ranges[0])) if ranges else None,
             internal_local="internal" in policies,
