@@ -4,6 +4,7 @@ Whatever cannot be used is left out and complained about, so that one malformed 
 neither its own good parts nor any other object. Addresses are parsed, never copied as text.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -40,6 +41,7 @@ BALANCE = "proxy.podwire.dev/balance"  # annotation: how connections find their 
 _ADDRESSES = ("InternalIP", "ExternalIP")  # of a Node; the first of a family is its primary one
 AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
 DEFAULT_AFFINITY = 10800  # seconds; core/v1 ClientIPConfig
+_PADDED = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){3}")  # an IPv4 address, maybe with leading zeros
 _AFFINITY_LIMIT = 86400  # seconds; validation allows no more
 
 Wire = TypeVar("Wire")
@@ -129,10 +131,11 @@ def parse_node(wire: Node, complaints: Complaints) -> NodeView:
 def parse_address(text: str) -> Address:
     """An address without a zone; raises ValueError.
 
-    An IPv4 address in IPv6 clothes is refused: Go, and so every API object's author, takes it for
-    IPv4, Linux for neither.
+    Leading zeros mean nothing, as in all objects (upstream's ParseIPSloppy). An IPv4 address in
+    IPv6 clothes is refused: Go, and so every API object's author, takes it for IPv4, Linux for
+    neither.
     """
-    address = ip_address(text)
+    address = ip_address(_without_zeros(text))
     if isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped):
         raise ValueError(f"{text!r} is not a plain IP address")
     return address
@@ -140,10 +143,18 @@ def parse_address(text: str) -> Address:
 
 def parse_network(text: str) -> Network:
     """A network in CIDR notation, host bits allowed; raises ValueError."""
-    network = ip_network(text.strip(), strict=False)
+    host, slash, bits = text.strip().partition("/")
+    network = ip_network(f"{_without_zeros(host)}{slash}{bits}", strict=False)
     if network.version == 6:
         parse_address(str(network.network_address))
     return network
+
+
+def _without_zeros(text: str) -> str:
+    """``010.096.0.1`` is 10.96.0.1: in Go's old parser, and so in objects, they are no octal."""
+    if not _PADDED.fullmatch(text):
+        return text
+    return ".".join(str(int(part)) for part in text.split("."))
 
 
 def _kept(

@@ -117,6 +117,31 @@ def pairs(evil: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 Path = tuple[str | int, ...]
+# Values of every kind, of which hardly any belongs where it is put.
+MANGLED: tuple[Any, ...] = (
+    *(None, [], {}, "", "x", 0, -1, 65536, 2**31, 2**60, 1.5, True),
+    *([None], [[]], [{}], ["x"], {"a": None}, {"a": {}}, ["x"] * 2000),
+)
+
+
+def mangled() -> Iterator[tuple[str, dict[str, Any]]]:
+    """A Service or an EndpointSlice ("service", "slice") with any part of it in turn replaced by
+    each of `MANGLED`.
+    """
+    for sort, make in (("service", service), ("slice", endpoints)):
+        for path in _parts(make(0)):
+            for value in MANGLED:
+                wire = make(0)
+                _replace(wire, path, value)
+                yield sort, wire
+
+
+def _parts(value: Any, path: Path = ()) -> Iterator[Path]:
+    """Where anything is, but for the whole."""
+    inner = value.items() if isinstance(value, dict) else ()
+    for key, item in enumerate(value) if isinstance(value, list) else inner:
+        yield (*path, key)
+        yield from _parts(item, (*path, key))
 
 
 def _strings(value: Any, path: Path = ()) -> Iterator[Path]:

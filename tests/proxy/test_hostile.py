@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from control.api import kinds
+from control.api.base import decode, encode
 from control.client.stream import read_object
 from proxy.claims import Claims, Step
 from proxy.ebpf.options import Options
@@ -17,7 +18,7 @@ from proxy.model import Family, NodeView, Target
 from proxy.tracker import Tracker
 from tests.proxy.fake_iptables import BUILTIN, FakeIptables
 from tests.proxy.fake_nft import FakeNft
-from tests.proxy.hostile import EVIL, GOOD_POD, GOOD_VIP, good, pairs
+from tests.proxy.hostile import EVIL, GOOD_POD, GOOD_VIP, good, mangled, pairs
 from tests.proxy.strategies import NODE, SETTINGS
 from tests.proxy.test_nftables import Node
 from tests.proxy.test_ruleset import start
@@ -91,3 +92,26 @@ def test_maps_hold_entries_of_their_size(tracker: Tracker) -> None:
     for entries in (change.endpoints, change.members, change.frontends):
         assert len({len(key) for key in entries}) == 1
         assert len({len(value) for value in entries.values()}) == 1
+
+
+def test_no_part_of_any_kind_stops_anything() -> None:
+    """Each is refused by the models, which leaves out that one object, or comes to a state."""
+    tracker, read, refused = Tracker(NODE, tuple(Family)), Reader("n1", ""), 0
+    parse = {"service": (kinds.SERVICE, read.service), "slice": (kinds.ENDPOINT_SLICE, read.slice)}
+    for sort, wire in mangled():
+        kind, keep = parse[sort]
+        try:
+            kept = keep(read_object(kind, decode(encode(wire))))
+        except ValidationError:
+            refused += 1
+            continue
+        if sort == "service":
+            tracker.set_service(kept.key, kept.value)
+        else:
+            tracker.set_slice(kept.key, kept.value)
+        claims = Claims(SETTINGS)
+        claims.update(tracker.desired())
+        for frontend, claim in claims.winners():
+            assert 0 < frontend.port < 65536
+            assert all(0 < one.port < 65536 for one in claim.forward.targets)
+    assert 0 < refused < 2000
