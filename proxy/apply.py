@@ -28,7 +28,7 @@ class Kernel:
         counting: Counting,
         events: NftEvents,
     ) -> None:
-        """``events`` are of what others write: whoever writes for us makes them `deaf`."""
+        """``events`` are of what others write."""
         self.events = events
         self._mode = mode
         self._backend = backend
@@ -69,15 +69,17 @@ class Kernel:
         go only once ours are in force: a change of backend interrupts nothing.
         """
         self._cleaner.expect(want)
-        self._backend.apply(want, node)
-        self._counting.apply(want)
+        with self.events.deaf():
+            self._backend.apply(want, node)
+            self._counting.apply(want)
         self._metrics.add("stale_conntrack_entries_deleted_total", self._cleaner.clean(want))
         if not self._alone:
             self._leave_alone()
 
     def _leave_alone(self) -> None:
         """Remove what other backends, and earlier runs of this one, left."""
-        self._backend.remove(keep_own=True)
-        for mode in BACKENDS.keys() - {self._mode, STANDS_ON.get(self._mode)}:
-            open_backend(mode, self._settings, {}, self.events.deaf).remove()
-        self._alone = True
+        with self.events.deaf():
+            self._backend.remove(keep_own=True)
+            for mode in BACKENDS.keys() - {self._mode, STANDS_ON.get(self._mode)}:
+                open_backend(mode, self._settings, {}).remove()
+            self._alone = True

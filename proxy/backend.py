@@ -1,12 +1,11 @@
 """The one seam between deciding and doing: what every backend is."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from importlib import import_module
 from typing import Protocol
 
 from proxy.model import NodeView
-from proxy.nft_events import Touch, Writing
+from proxy.nft_events import Touch
 from proxy.settings import Settings
 from proxy.state import Desired
 
@@ -38,7 +37,7 @@ class Backend(Protocol):
         """
 
 
-# --proxy-mode: the module whose ``open_backend(settings, options, writing)`` makes the backend.
+# --proxy-mode: the module whose ``open_backend(settings, options)`` makes the backend.
 BACKENDS: Mapping[str, str] = {
     "iptables": "proxy.iptables.backend",
     "nftables": "proxy.nftables.backend",
@@ -52,11 +51,7 @@ COUNTING: frozenset[str] = frozenset({"ebpf"})
 STANDS_ON: Mapping[str, str] = {"ebpf": "nftables"}
 
 
-def open_backend(
-    mode: str, settings: Settings, options: Mapping[str, str], writing: Writing = nullcontext
-) -> Backend:
-    """The backend of ``mode``; imports nothing of the others. It enters ``writing`` while it writes
-    rules that the kernel sends events about.
-    """
-    backend: Backend = import_module(BACKENDS[mode]).open_backend(settings, options, writing)
+def open_backend(mode: str, settings: Settings, options: Mapping[str, str]) -> Backend:
+    """The backend of ``mode``; imports nothing of the others."""
+    backend: Backend = import_module(BACKENDS[mode]).open_backend(settings, options)
     return backend

@@ -2,14 +2,12 @@
 
 import errno
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import NamedTuple
 
 from proxy.netlink import NETFILTER, attributes, messages
-
-Writing = Callable[[], AbstractContextManager[None]]  # around each write of nftables rules of ours
 
 _SOL_NETLINK, _ADD_MEMBERSHIP, _DROP_MEMBERSHIP = 270, 1, 2  # linux/netlink.h
 _GROUP = 7  # NFNLGRP_NFTABLES
@@ -74,8 +72,8 @@ class NftEvents:
         """While the context lasts, where we write ourselves, hear of nothing; afterwards of
         everything. What was heard before stays to be read.
 
-        Of a large transaction of ours there are more events than the socket has room for. So it is
-        for the writing alone: what somebody else does meanwhile goes unheard.
+        Of a large transaction of ours there are more events than the socket has room for. Keep it
+        short: what somebody else does meanwhile goes unheard.
         """
         self._socket.setsockopt(_SOL_NETLINK, _DROP_MEMBERSHIP, _GROUP)
         try:

@@ -16,7 +16,6 @@ from proxy.health import Health
 from proxy.metrics import Metrics
 from proxy.model import NodeView
 from proxy.nft_events import NftEvents
-from proxy.nftables.library import Library
 from proxy.repair import Repair, watching
 from proxy.report import Events
 from proxy.service_health import ServiceHealth, hosts_of
@@ -33,7 +32,7 @@ async def serve(config: Config, client: Client) -> None:
     """Serve until cancelled. The rules of an earlier run stand until everything was listed."""
     health, metrics = Health(time.time), Metrics()
     settings, events = prepare(config.settings, config.tracking), NftEvents()
-    counting = Counting(settings, config.counters, Library(events.deaf).commit)
+    counting = Counting(settings, config.counters)
     tracker = Tracker(NodeView(config.node_name), settings.families)
     syncer = Syncer(tracker, health, metrics, config.min_sync_period)
     async with AsyncExitStack() as stack:
@@ -54,7 +53,7 @@ async def serve(config: Config, client: Client) -> None:
             settings = await _with_node_ranges(settings, feed, tracker)
         if config.node_ports_by_node:
             settings = await _with_node_addresses(settings, feed, tracker)
-        backend = open_backend(config.mode, settings, config.backend_options, events.deaf)
+        backend = open_backend(config.mode, settings, config.backend_options)
         checks = ServiceHealth(health, report, hosts_of(settings))
         stack.push_async_callback(checks.close)
         kernel = Kernel(config.mode, backend, settings, metrics, counting, events)

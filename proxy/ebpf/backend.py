@@ -14,7 +14,7 @@ from proxy.ebpf.table import Table
 from proxy.errors import KernelRefused
 from proxy.memory import give_back
 from proxy.model import NodeView
-from proxy.nft_events import Touch, Writing
+from proxy.nft_events import Touch
 from proxy.settings import Settings
 from proxy.state import Desired
 
@@ -24,10 +24,10 @@ log = logging.getLogger("podwire.proxy.ebpf")
 class EbpfBackend:
     """nftables first, so that whatever a program leaves as it is meets rules that know it."""
 
-    def __init__(self, settings: Settings, options: Options, writing: Writing) -> None:
+    def __init__(self, settings: Settings, options: Options) -> None:
         self._settings = settings
         self._options = options
-        self._rules = open_other(STANDS_ON["ebpf"], settings, {}, writing)
+        self._rules = open_other(STANDS_ON["ebpf"], settings, {})
         self._claims = Claims(settings)
         self._table = Table(self._options)
         self._hooks: Hooks | None = None
@@ -114,8 +114,8 @@ def _translated() -> Iterator[None]:
         raise KernelRefused(f"ebpf: {err}") from err
 
 
-def open_backend(settings: Settings, options: Mapping[str, str], writing: Writing) -> EbpfBackend:
+def open_backend(settings: Settings, options: Mapping[str, str]) -> EbpfBackend:
     """``cgroup-root`` says whose sockets the hooks serve, ``ebpf-algorithm`` how packets find their
     endpoint.
     """
-    return EbpfBackend(settings, from_flags(options), writing)
+    return EbpfBackend(settings, from_flags(options))

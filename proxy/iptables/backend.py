@@ -12,7 +12,7 @@ from proxy.iptables.observe import Observed, parse
 from proxy.iptables.ruleset import Ruleset
 from proxy.iptables.tool import Flavor, Tool, detect, has_ours
 from proxy.model import Family, NodeView
-from proxy.nft_events import Touch, Writing
+from proxy.nft_events import Touch
 from proxy.settings import Settings
 from proxy.state import Desired
 
@@ -108,10 +108,9 @@ class FamilyBackend:
 class IptablesBackend:
     """Both families, with the tools of one flavor."""
 
-    def __init__(self, settings: Settings, flavor: Flavor | None, writing: Writing) -> None:
+    def __init__(self, settings: Settings, flavor: Flavor | None) -> None:
         """``flavor`` None is whichever this node uses when the first state is applied."""
         self._settings = settings
-        self._writing = writing
         self._flavor = flavor
         self._families: list[FamilyBackend] = []
         self._lock = legacy.Lock()
@@ -154,8 +153,7 @@ class IptablesBackend:
 
     def remove(self, *, keep_own: bool = False) -> None:
         """Remove our rules from both families and both flavors; nothing of anybody else's."""
-        every = (Tool(family, flavor, self._writing) for family in Family for flavor in Flavor)
-        for tool in every:
+        for tool in (Tool(family, flavor) for family in Family for flavor in Flavor):
             spared = keep_own and tool.flavor is self._flavor
             if not spared and has_ours(tool) and (transaction := removal(parse(tool.save()))):
                 tool.restore(transaction)
@@ -163,14 +161,12 @@ class IptablesBackend:
     def _open(self) -> list[FamilyBackend]:
         self._flavor = self._flavor or detect()
         log.info("using iptables-%s", self._flavor)
-        tools = [Tool(family, self._flavor, self._writing) for family in self._settings.families]
+        tools = [Tool(family, self._flavor) for family in self._settings.families]
         self._families = [FamilyBackend(tool, self._settings) for tool in tools]
         return self._families
 
 
-def open_backend(
-    settings: Settings, options: Mapping[str, str], writing: Writing
-) -> IptablesBackend:
+def open_backend(settings: Settings, options: Mapping[str, str]) -> IptablesBackend:
     """``options["flavor"]`` is legacy, nft, or auto: whichever this node already uses."""
     wanted = options.get("flavor", "auto")
-    return IptablesBackend(settings, None if wanted == "auto" else Flavor(wanted), writing)
+    return IptablesBackend(settings, None if wanted == "auto" else Flavor(wanted))

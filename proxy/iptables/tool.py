@@ -3,14 +3,12 @@
 import re
 import shutil
 import subprocess
-from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from proxy.errors import KernelRefused
 from proxy.model import Family
-from proxy.nft_events import Writing
 from proxy.nft_names import chains
 
 _LOCK_SECONDS = 10  # for how long to wait while another program holds the xtables lock
@@ -30,7 +28,6 @@ class Tool:
 
     family: Family
     flavor: Flavor
-    writing: Writing = nullcontext
 
     def save(self) -> str:
         """Every rule of the family; raises KernelRefused."""
@@ -38,8 +35,7 @@ class Tool:
 
     def restore(self, transaction: bytes) -> None:
         """Commit one transaction, leaving what it does not name; raises KernelRefused."""
-        with self.writing():
-            self._run("restore", transaction, "--noflush", "-w", str(_LOCK_SECONDS))
+        self._run("restore", transaction, "--noflush", "-w", str(_LOCK_SECONDS))
 
     @property
     def exists(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from proxy.claims import Claims, Step
 from proxy.errors import KernelRefused
 from proxy.model import Family, NodeView
-from proxy.nft_events import Touch, Writing
+from proxy.nft_events import Touch
 from proxy.nftables.disturbance import disturbance
 from proxy.nftables.library import Library
 from proxy.nftables.observe import Observed, clearing, observe
@@ -59,8 +59,8 @@ class FamilyBackend:
 class NftablesBackend:
     """Both families."""
 
-    def __init__(self, settings: Settings, writing: Writing) -> None:
-        self._library = Library(writing)
+    def __init__(self, settings: Settings) -> None:
+        self._library = Library()
         self._claims = Claims(settings)
         self._families = [
             FamilyBackend(self._library, observe, one, settings, self._claims)
@@ -102,9 +102,7 @@ class NftablesBackend:
                 self._library.commit(f"delete table {table_name(family)}\n")
 
 
-def open_backend(
-    settings: Settings, options: Mapping[str, str], writing: Writing
-) -> NftablesBackend:
+def open_backend(settings: Settings, options: Mapping[str, str]) -> NftablesBackend:
     """There are no options."""
     del options
-    return NftablesBackend(settings, writing)
+    return NftablesBackend(settings)

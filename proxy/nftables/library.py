@@ -1,12 +1,10 @@
 """libnftables in this process: a transaction costs no process."""
 
 import ctypes
-from contextlib import nullcontext
 from functools import cached_property
 
 from proxy.errors import KernelRefused
 from proxy.memory import give_back
-from proxy.nft_events import Writing
 
 _BIG = 500_000  # characters. Parsed, a big load takes some 80 MB
 
@@ -16,14 +14,9 @@ class Library:
     not have it. Called from one thread at a time; commands act in that thread's network namespace.
     """
 
-    def __init__(self, writing: Writing = nullcontext) -> None:
-        self._writing = writing
-
     def commit(self, text: str) -> None:
         """One transaction; raises KernelRefused, and then nothing of it has happened."""
-        run, context, command = self._nft.nft_run_cmd_from_buffer, self._context, text.encode()
-        with self._writing():
-            failed = run(context, command)
+        failed = self._nft.nft_run_cmd_from_buffer(self._context, text.encode())
         if len(text) > _BIG:
             give_back()
         if failed:
