@@ -57,7 +57,7 @@ class Cached:
 def read_cache(folder: Path) -> list[Cached]:
     """The attachments in libcni's cache that have an interface of ours."""
     found = []
-    for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         try:
             item = json.loads(path.read_bytes())
             if item["kind"] == "cniCacheV1" and (cached := _cached(item)):

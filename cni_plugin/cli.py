@@ -254,5 +254,12 @@ def _told(command: str) -> Iterator[None]:
 
 
 def _fail(command: str, err: Exception) -> NoReturn:
-    click.echo(f"podwire cni {command}: {err}", err=True)
+    click.echo(f"podwire cni {command}: {_in_words(err)}", err=True)
     sys.exit(1)
+
+
+def _in_words(err: Exception) -> str:
+    if not isinstance(err, OSError) or not err.strerror:
+        return str(err)
+    said = f"{err.filename}: {err.strerror}" if err.filename else err.strerror
+    return f"{said}: root can do this (sudo)" if isinstance(err, PermissionError) else said

@@ -174,17 +174,29 @@ def test_files_of_another_form_are_passed_over(node, pod, odd, tmp_path):
     node.delete(one)
 
 
-def test_what_may_not_be_read_is_one_line(node, tmp_path):
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("list",), "--cache-dir"),
+        (("gc",), "--cache-dir"),
+        (("check",), "--cache-dir"),
+        (("install", "--no-conf"), "--bin-dir"),
+        (("serve",), "--socket"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+@pytest.mark.parametrize("below", ["results", ""], ids=["below", "itself"])
+def test_what_may_not_be_touched_is_one_line(node, tmp_path, command, option, below):
     nobody = ["setpriv", "--reuid", "65534", "--clear-groups"]
     secret = tmp_path / "secret"
     secret.mkdir(mode=0o700)
-    for command in ("list", "gc", "check"):
-        argv = node.space.argv(*nobody, str(ROOT / "bin/podwire"), "cni", command,
-                               "--cache-dir", str(secret / "results"))  # fmt: skip
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        (line,) = done.stderr.splitlines()
-        assert line.startswith(f"podwire cni {command}: [Errno 13] Permission denied")
+    place = secret / (below or ("socket" if command[0] == "serve" else ""))
+    argv = node.space.argv(*nobody, str(ROOT / "bin/podwire"), "cni", *command, option, str(place))
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"podwire cni {command[0]}: ")
+    assert line.endswith("Permission denied: root can do this (sudo)")
 
 
 def test_gc_spares_what_another_plugin_wired(node, pod):
