@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 
 from cni_plugin import look, names, netns
-from cni_plugin.ahead import Ahead
 from cni_plugin.check import faults
 from cni_plugin.errors import (
     InvalidConfiguration,
@@ -20,8 +19,7 @@ from cni_plugin.ipam.source import Ipam
 from cni_plugin.ipam.store import lock_file
 from cni_plugin.kernel import REVERTED, Kernel
 from cni_plugin.locks import held
-from cni_plugin.ops import Op
-from cni_plugin.plan import plan_add, plan_ahead
+from cni_plugin.plan import Plan, plan_add
 from cni_plugin.plan.extras import expected_rules, sysctl_path
 from cni_plugin.plan.others import LOOPBACK
 from cni_plugin.plan.vlan import check_vlans
@@ -40,37 +38,32 @@ def add(request: Request, world: World, ipam: Ipam | None) -> dict[str, object]:
     check_vlans(request.conf)
     namespace = _namespace(request, world)
     makes = request.conf.wiring in _MAKES_INTERFACE
-    # what is undone goes in this order: what was made, then the addresses, then the lock
-    with ExitStack() as stack, ExitStack() as leased, ExitStack() as undo:
+    with ExitStack() as stack, ExitStack() as undo:
         stack.enter_context(_alone(request, world))
         host = stack.enter_context(Space())
         pod = stack.enter_context(Space(namespace))
         seen = look.before_add(request, host, pod, world.boot_id)
         if makes:
             check_absent(request, seen)
-        kernel = Kernel(host, pod, firewall(request, world, host), seen.bridge)
-        ahead = Ahead(kernel, plan_ahead(request, seen), world)
-        undo.callback(ahead.revert)
-        lease = _lease(request, ipam, leased) if makes else Result()
+        lease = _lease(request, ipam, undo) if makes else Result()
         plan = plan_add(request, lease, seen)
-        ahead.finish()
-        _apply([op for op in plan.ops if op not in ahead.done], kernel, undo)
+        rules = firewall(request, world, host)
+        _apply(plan, Kernel(host, pod, rules, seen.bridge), undo)
         document = render(plan.result, request.version)
         undo.pop_all()
-        leased.pop_all()
     return document
 
 
-def _lease(request: Request, ipam: Ipam | None, leased: ExitStack) -> Result:
+def _lease(request: Request, ipam: Ipam | None, undo: ExitStack) -> Result:
     if ipam is None:
         return Result()
     lease = ipam.add(request)
-    leased.callback(ipam.delete, request)
+    undo.callback(ipam.delete, request)
     return lease
 
 
-def _apply(ops: Iterable[Op], kernel: Kernel, undo: ExitStack) -> None:
-    for op in ops:
+def _apply(plan: Plan, kernel: Kernel, undo: ExitStack) -> None:
+    for op in plan.ops:
         kernel.do(op)
         if isinstance(op, REVERTED):
             undo.callback(kernel.revert, op)

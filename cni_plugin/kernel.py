@@ -127,7 +127,7 @@ class Kernel:
     def _create_veth(self, op: ops.CreateVeth) -> None:
         peer: Attributes = {
             uapi.IFLA_IFNAME: op.pod,
-            uapi.IFLA_ADDRESS: _mac(op.pod_mac) if op.pod_mac else None,
+            uapi.IFLA_ADDRESS: _mac(op.pod_mac),
             uapi.IFLA_MTU: op.mtu,
             uapi.IFLA_NET_NS_FD: self._spaces[Side.POD].fd,
             **_ONE_QUEUE,
@@ -198,11 +198,7 @@ class Kernel:
         self._spaces[Side.HOST].socket.change(uapi.RTM_NEWNEIGH, body, _REPLACE)
 
     def _set_up(self, op: ops.SetUp) -> None:
-        attributes: Attributes = {
-            uapi.IFLA_IFNAME: op.name,
-            uapi.IFLA_ADDRESS: _mac(op.mac) if op.mac else None,
-        }
-        self._link(op.side, attributes, uapi.IFF_UP)
+        self._link(op.side, {uapi.IFLA_IFNAME: op.name}, uapi.IFF_UP)
 
     def _set_link(self, op: ops.SetLink) -> None:
         attributes: Attributes = {

@@ -31,10 +31,7 @@ class CreateBridge:
 
 @dataclass(frozen=True, slots=True)
 class CreateVeth:
-    """A pair: ``host`` up and, where there is one, in ``bridge`` here; ``pod`` down inside.
-
-    Without ``pod_mac`` the kernel makes one up.
-    """
+    """A pair: ``host`` up and, where there is one, in ``bridge`` here; ``pod`` down inside."""
 
     host: str
     host_mac: str
@@ -108,11 +105,10 @@ class KnowSender:
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """Bring a link up, first giving it a MAC if there is one."""
+    """Bring a link up."""
 
     side: Side
     name: str
-    mac: str = ""
 
 
 @dataclass(frozen=True, slots=True)

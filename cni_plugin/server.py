@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 import struct
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -34,7 +33,6 @@ from cni_plugin.world import World
 
 _log = logging.getLogger(__name__)
 _WORKERS = 64
-_HELPERS = 2  # they wait for the kernel, which does most of such work one after the other
 _GARBAGE = 50_000  # objects, before a collection looks for cycles among them
 _BACKLOG = 512
 # struct timeval: for a client to say what it wants, and to take its answer. Python's own timeout
@@ -81,7 +79,6 @@ class Server:
         self._listener = listen(path)
         self._identity = path.stat().st_ino
         self._mounts = Path("/proc/self/ns/mnt").stat().st_ino
-        self._helpers = ThreadPoolExecutor(_HELPERS, thread_name_prefix="helper")
         self._crew = Crew(self._listener, self._handle, _WORKERS)
 
     def __enter__(self) -> Self:
@@ -97,7 +94,6 @@ class Server:
             if self._path.stat().st_ino == self._identity:
                 self._path.unlink()
         self._crew.close()
-        self._helpers.shutdown()
         self._remove.close()
 
     def _handle(self, connection: socket.socket) -> None:
@@ -120,9 +116,7 @@ class Server:
             if isinstance(request, Request) and needs_other_programs(request):
                 return
             connection.sendall(taken(_last_will(request)))
-            world = World(
-                self._root(call), call.netns, self._boot_id, self._remove, self._helpers.submit
-            )
+            world = World(self._root(call), call.netns, self._boot_id, self._remove)
             done = request if isinstance(request, Answer) else perform(request, world)
             _record(call, done)
             connection.sendall(answered(done.code, done.stdout))

@@ -6,13 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cni_plugin.removals import remove
 from cni_plugin.space import Space
-
-if TYPE_CHECKING:  # a process for one call has no use for it
-    from concurrent.futures import Future
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -21,16 +17,14 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class World:
     """A client's view of its machine.
 
-        ``root`` is the client's root directory; ``netns`` a descriptor of the container's network
+    ``root`` is the client's root directory; ``netns`` a descriptor of the container's network
     namespace, None when there is nothing at CNI_NETNS; ``remove`` removes links of the host.
-        ``aside`` has another thread do something, where there are several.
     """
 
     root: Path
     netns: int | None
     boot_id: str
     remove: Callable[[Space, Sequence[str]], None] = remove
-    aside: Callable[[Callable[[], None]], Future[None]] | None = None
 
 
 def read_boot_id() -> str:

@@ -1,8 +1,7 @@
 """What ADD has to do, decided without doing any of it; pure.
 
-``plan_add`` is the way in, and ``plan_ahead`` what need not wait for it. A mode decides how the
-interface is wired (``bridge``, ``ptp``, or ``loopback`` and ``chained``, which wire nothing),
-``extras`` adds what may go with any of them.
+``plan_add`` is the way in. A mode decides how the interface is wired (``bridge``, ``ptp``, or
+``loopback`` and ``chained``, which wire nothing), ``extras`` adds what may go with any of them.
 """
 
 from __future__ import annotations
@@ -10,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cni_plugin.config import Mode
-from cni_plugin.ops import Op
-from cni_plugin.plan.bridge import ahead, plan_bridge
+from cni_plugin.plan.bridge import plan_bridge
 from cni_plugin.plan.extras import plan_extras
 from cni_plugin.plan.others import plan_chained, plan_loopback
 from cni_plugin.plan.ptp import plan_ptp
@@ -34,9 +32,4 @@ def plan_add(request: Request, lease: Result, seen: Seen) -> Plan:
     return plan_extras(request, wired)
 
 
-def plan_ahead(request: Request, seen: Seen) -> tuple[Op, ...]:
-    """Those operations of the coming plan that can be done before there are addresses."""
-    return ahead(request, seen) if request.conf.wiring == "bridge" else ()
-
-
-__all__ = ["Plan", "plan_add", "plan_ahead"]
+__all__ = ["Plan", "plan_add"]

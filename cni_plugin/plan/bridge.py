@@ -14,13 +14,7 @@ from cni_plugin import names, ops
 from cni_plugin.config import NetConf
 from cni_plugin.errors import InvalidConfiguration
 from cni_plugin.ops import Op, Side
-from cni_plugin.plan.vlan import (
-    ensure_gateway,
-    gateway_link,
-    join_port,
-    keep_apart,
-    wants_vlans,
-)
+from cni_plugin.plan.vlan import ensure_gateway, gateway_link, join_port, keep_apart
 from cni_plugin.plan.wiring import (
     DEFAULT_MTU,
     Plan,
@@ -64,7 +58,7 @@ def plan_bridge(request: Request, lease: Result, seen: Seen) -> Plan:
         ops=(
             *_bridge(conf, lease, seen, facts),
             *_veth(request, facts),
-            *_pod(request, lease, facts),
+            *_pod(request, lease),
             *_settle(request, lease, facts),
         ),
         result=answer(request, lease, _interfaces(request, facts, seen)),
@@ -138,50 +132,34 @@ def _replace_conflicts(
         yield ops.RemoveAddress(Side.HOST, gateway_link(conf), other)
 
 
-def ahead(request: Request, seen: Seen) -> tuple[Op, ...]:
-    """Those of the plan's operations that can be done before there are addresses.
-
-    The pair, if the bridge is as it has to be; to make it takes the kernel longer than all else.
-    """
-    conf, bridge = request.conf, seen.bridge
-    if bridge is None or bridge.kind != "bridge" or not bridge.up or wants_vlans(conf):
-        return ()
-    return tuple(_pair(request, _mtu(conf, seen)))
-
-
-def _pair(request: Request, mtu: int) -> Iterator[Op]:
-    """The pair, and how the bridge treats it; the container's MAC comes with its address."""
-    conf, host = request.conf, names.host_ifname(*request.attachment)
+def _veth(request: Request, facts: _Facts) -> Iterator[Op]:
+    conf = request.conf
     yield ops.CreateVeth(
-        host=host,
+        host=facts.host,
         host_mac=names.host_mac(*request.attachment),
         pod=request.ifname,
-        pod_mac=pod_mac(request, Result()) if conf.disable_container_interface else "",
-        mtu=mtu,
+        pod_mac=facts.pod_mac,
+        mtu=facts.mtu,
         bridge=conf.bridge,
     )
+    alias = names.host_alias(*request.attachment)
     yield ops.SetPort(
-        name=host,
+        name=facts.host,
         hairpin=conf.hairpin_mode,
         isolated=conf.isolates_ports,
         locked=conf.macspoofchk,
-        alias=names.host_alias(*request.attachment),
+        alias=alias,
     )
-
-
-def _veth(request: Request, facts: _Facts) -> Iterator[Op]:
-    conf = request.conf
-    yield from _pair(request, facts.mtu)
     yield from join_port(conf, facts.host)
     if conf.macspoofchk:
         # in all of its VLANs, hence after it joined them
         yield ops.KnowSender(facts.host, facts.pod_mac)
 
 
-def _pod(request: Request, lease: Result, facts: _Facts) -> Iterator[Op]:
+def _pod(request: Request, lease: Result) -> Iterator[Op]:
     if request.conf.disable_container_interface:
         return
-    yield from pod_interface(request, lease, facts.pod_mac)
+    yield from pod_interface(request, lease)
     for route in lease.routes:
         yield ops.AddRoute(Side.POD, request.ifname, through_gateway(route, lease.ips))
 

@@ -100,7 +100,7 @@ def forwarding(ips: tuple[IPConfig, ...]) -> Iterator[Op]:
         yield ops.WriteSysctl(Side.HOST, "net/ipv6/conf/all/forwarding", "1")
 
 
-def pod_interface(request: Request, lease: Result, mac: str = "") -> Iterator[Op]:
+def pod_interface(request: Request, lease: Result) -> Iterator[Op]:
     """Inside the container.
 
     arp_notify and ndisc_notify let the kernel announce the addresses, whenever the link comes up
@@ -121,7 +121,7 @@ def pod_interface(request: Request, lease: Result, mac: str = "") -> Iterator[Op
     on_link = conf.wiring != "ptp"
     for item in lease.ips:
         yield ops.AddAddress(Side.POD, name, item.address, conf.enabledad, on_link)
-    yield ops.SetUp(Side.POD, name, mac)
+    yield ops.SetUp(Side.POD, name)
 
 
 def detected(request: Request, lease: Result) -> Iterator[Op]:

@@ -154,14 +154,14 @@ def test_a_second_server_is_refused(node):
 @pytest.mark.parametrize(
     ("options", "code"),
     [
-        ({"ipam": "exhausted"}, 102),  # while another thread makes the pair
-        ({"mtu": 50}, 100),  # the kernel makes none
-        ({"ingressRate": 8000}, 7),  # after it is made
+        ({"ipam": "exhausted"}, 102),
+        ({"mtu": 50}, 100),  # the kernel makes no such pair
+        ({"ingressRate": 8000}, 7),
         ({"ingressPolicy": "same-bridge", "backend": "nftables", "sysctl": {"net.x": "1"}}, 100),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
-def test_what_fails_leaves_nothing_though_the_pair_is_made_ahead(node, pod, options, code):
+def test_what_fails_leaves_nothing(node, pod, options, code):
     if options.get("ipam") == "exhausted":
         only = {"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.9", "rangeEnd": "10.1.0.9"}
         options = {"ipam": node.ipam() | {"ranges": [[only]]}}
