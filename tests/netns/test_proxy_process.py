@@ -149,12 +149,15 @@ class World:
         return {answer.name for answer in self.lab.client(source).call(ask, [probe])[0]}
 
     def until(self, expected: set[str], **where) -> None:
-        """Wait until exactly these answer; where a CPU has much else to do, hundreds of Services
-        may take iptables half a minute.
+        """Wait until exactly these answer, twice: a round of asking that spans a change sees both.
+
+        Where a CPU has much else to do, hundreds of Services may take iptables half a minute.
         """
-        deadline = time.monotonic() + 60
-        while (found := self.answers(**where)) != expected:
-            assert time.monotonic() < deadline, f"{found} answer, not {expected}"
+        deadline, times = time.monotonic() + 60, 0
+        while times < 2:
+            found = self.answers(**where)
+            times = times + 1 if found == expected else 0
+            assert times or time.monotonic() < deadline, f"{found} answer, not {expected}"
 
     def url(self, path: str, port: int) -> tuple[int, str]:
         ask_it = (
