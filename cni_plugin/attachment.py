@@ -96,7 +96,7 @@ def _links(request: Request, host: Space) -> list[str]:
 
 def _remove_foreign(request: Request, world: World) -> None:
     """Remove an interface of that name that another plugin made, before the node moved to us."""
-    if not _is_container(world.netns):
+    if not netns.is_container(world.netns):
         return
     with Space(world.netns) as pod:
         link = pod.link(request.ifname)
@@ -105,7 +105,7 @@ def _remove_foreign(request: Request, world: World) -> None:
 
 
 def _silence_loopback(world: World) -> None:
-    if _is_container(world.netns):
+    if netns.is_container(world.netns):
         with Space(world.netns) as pod:
             pod.set_down(LOOPBACK)
 
@@ -177,10 +177,6 @@ def _namespace(request: Request, world: World) -> int:
     if netns.is_own(world.netns):
         raise InvalidEnvironment(f"CNI_NETNS {request.netns!r} is the host's own namespace")
     return world.netns
-
-
-def _is_container(fd: int | None) -> bool:
-    return fd is not None and netns.is_namespace(fd) and not netns.is_own(fd)
 
 
 def _alone(request: Request, world: World) -> AbstractContextManager[int]:

@@ -22,7 +22,7 @@ from cni_plugin.errors import (
     UnsupportedField,
 )
 from cni_plugin.firewall.host import Firewall
-from cni_plugin.netlink import Attributes, NetlinkError, Value, pack
+from cni_plugin.netlink import Attributes, NetlinkError, Value, pack, packed_mac
 from cni_plugin.ops import Op, Side
 from cni_plugin.shaping import limit_rate, redirect_ingress
 from cni_plugin.space import Space
@@ -113,7 +113,7 @@ class Kernel:
     def _create_bridge(self, op: ops.CreateBridge) -> None:
         attributes: Attributes = {
             uapi.IFLA_IFNAME: op.name,
-            uapi.IFLA_ADDRESS: _mac(op.mac),
+            uapi.IFLA_ADDRESS: packed_mac(op.mac),
             uapi.IFLA_MTU: op.mtu,
             uapi.IFLA_LINKINFO: {uapi.IFLA_INFO_KIND: "bridge"},
         }
@@ -127,7 +127,7 @@ class Kernel:
     def _create_veth(self, op: ops.CreateVeth) -> None:
         peer: Attributes = {
             uapi.IFLA_IFNAME: op.pod,
-            uapi.IFLA_ADDRESS: _mac(op.pod_mac),
+            uapi.IFLA_ADDRESS: packed_mac(op.pod_mac),
             uapi.IFLA_MTU: op.mtu,
             uapi.IFLA_NET_NS_FD: self._spaces[Side.POD].fd,
             **_ONE_QUEUE,
@@ -135,7 +135,7 @@ class Kernel:
         data = {uapi.VETH_INFO_PEER: uapi.IFINFOMSG.pack(0, 0, 0, 0, 0) + pack(peer)}
         attributes: Attributes = {
             uapi.IFLA_IFNAME: op.host,
-            uapi.IFLA_ADDRESS: _mac(op.host_mac),
+            uapi.IFLA_ADDRESS: packed_mac(op.host_mac),
             uapi.IFLA_MTU: op.mtu,
             uapi.IFLA_MASTER: self._index(Side.HOST, op.bridge) if op.bridge else None,
             uapi.IFLA_LINKINFO: {uapi.IFLA_INFO_KIND: "veth", uapi.IFLA_INFO_DATA: data},
@@ -194,7 +194,7 @@ class Kernel:
         if link is None or not link.locked:  # an old kernel passes over what it does not know
             raise UnsupportedField("macspoofchk needs bridge ports that lock: Linux 5.18")
         head = uapi.NDMSG.pack(socket.AF_BRIDGE, link.index, uapi.NUD_NOARP, uapi.NTF_MASTER, 0)
-        body = head + pack({uapi.NDA_LLADDR: _mac(op.mac)})
+        body = head + pack({uapi.NDA_LLADDR: packed_mac(op.mac)})
         self._spaces[Side.HOST].socket.change(uapi.RTM_NEWNEIGH, body, _REPLACE)
 
     def _set_up(self, op: ops.SetUp) -> None:
@@ -203,7 +203,7 @@ class Kernel:
     def _set_link(self, op: ops.SetLink) -> None:
         attributes: Attributes = {
             uapi.IFLA_IFNAME: op.name,
-            uapi.IFLA_ADDRESS: _mac(op.mac) if op.mac else None,
+            uapi.IFLA_ADDRESS: packed_mac(op.mac) if op.mac else None,
             uapi.IFLA_MTU: op.mtu or None,
             uapi.IFLA_TXQLEN: op.queue_length,
             uapi.IFLA_IFALIAS: op.alias or None,
@@ -298,11 +298,11 @@ class Kernel:
                 raise
 
     def _await_forwarding(self, op: ops.AwaitForwarding) -> None:
-        if not _comes_true(self._is_so(op.name, lambda link: bool(link.forwarding))):
+        if not _comes_true(self._link_is(op.name, lambda link: bool(link.forwarding))):
             raise TryAgainLater(f"bridge port {op.name} does not forward after 5 s")
 
     def _await_running(self, op: ops.AwaitRunning) -> None:
-        if not _comes_true(self._is_so(op.name, lambda link: link.running)):
+        if not _comes_true(self._link_is(op.name, lambda link: link.running)):
             raise TryAgainLater(f"link {op.name} does not run after 5 s")
 
     def _await_addresses(self, op: ops.AwaitAddresses) -> None:
@@ -314,8 +314,8 @@ class Kernel:
                 "duplicate address detection (enabledad): another host may have it",
             )
 
-    def _is_so(self, name: str, is_so: Callable[[Link], bool]) -> Callable[[], bool]:
-        """Whether something is so of a link of the host."""
+    def _link_is(self, name: str, is_so: Callable[[Link], bool]) -> Callable[[], bool]:
+        """The question whether something is so of a link of the host."""
         space = self._spaces[Side.HOST]
         return lambda: (link := space.link(name)) is not None and is_so(link)
 
@@ -342,10 +342,6 @@ def _comes_true(is_so: Callable[[], bool]) -> bool:
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
     return True
-
-
-def _mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))
 
 
 @contextmanager

@@ -83,6 +83,11 @@ def number(value: bytes | None) -> int:
     return 0 if value is None else int.from_bytes(value, sys.byteorder)
 
 
+def packed_mac(mac: str) -> bytes:
+    """A MAC address, written with colons, as the kernel reads it."""
+    return bytes.fromhex(mac.replace(":", ""))
+
+
 class Socket:
     """rtnetlink in the network namespace ``fd``, or in the caller's own."""
 

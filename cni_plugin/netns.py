@@ -38,6 +38,11 @@ def is_own(fd: int) -> bool:
     return (home.st_dev, home.st_ino) == (other.st_dev, other.st_ino)
 
 
+def is_container(fd: int | None) -> bool:
+    """Whether a descriptor is a network namespace other than the calling thread's."""
+    return fd is not None and is_namespace(fd) and not is_own(fd)
+
+
 @contextmanager
 def entered(fd: int | None) -> Iterator[None]:
     """Run a block inside a namespace; this thread only. None is the one it is already in."""

@@ -15,16 +15,15 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from os.path import normpath
 from pathlib import Path
 from typing import Any
 
 from cni_plugin import netns, uapi
 from cni_plugin.errors import InputOutputFailure, InvalidConfiguration, NotAsExpected
-from cni_plugin.netlink import Attributes, NetlinkError, number, pack, unpack
+from cni_plugin.netlink import Attributes, NetlinkError, number, pack, packed_mac, unpack
 from cni_plugin.request import Request
 from cni_plugin.space import Space
-from cni_plugin.world import World
+from cni_plugin.world import World, below
 
 _log = logging.getLogger(__name__)
 _ALLOWLIST = "etc/cni/tuning/allowlist.conf"
@@ -166,7 +165,7 @@ def _shown(request: Request) -> Json:
 
 def _state(fd: int | None, name: str) -> Json:
     """How a container's interface is, in the words of the options; nothing when it is gone."""
-    if not _is_container(fd):
+    if not netns.is_container(fd):
         return {}
     with Space(fd) as space:
         found = space.socket.get(uapi.RTM_GETLINK, _ANY_LINK + pack({uapi.IFLA_IFNAME: name}))
@@ -184,7 +183,7 @@ def _state(fd: int | None, name: str) -> Json:
 
 
 def _put_back(fd: int | None, name: str, before: Mapping[str, Any]) -> None:
-    if not _is_container(fd):
+    if not netns.is_container(fd):
         return
     flags = {"promisc": uapi.IFF_PROMISC, "allmulti": uapi.IFF_ALLMULTI}
     change = sum(flag for key, flag in flags.items() if before.get(key) is not None)
@@ -192,7 +191,7 @@ def _put_back(fd: int | None, name: str, before: Mapping[str, Any]) -> None:
     mac = before.get("mac")
     attributes: Attributes = {
         uapi.IFLA_IFNAME: name,
-        uapi.IFLA_ADDRESS: bytes.fromhex(mac.replace(":", "")) if mac else None,
+        uapi.IFLA_ADDRESS: packed_mac(mac) if mac else None,
         uapi.IFLA_MTU: before.get("mtu") or None,
         uapi.IFLA_TXQLEN: before.get("txQLen"),
     }
@@ -205,17 +204,11 @@ def _put_back(fd: int | None, name: str, before: Mapping[str, Any]) -> None:
                 raise
 
 
-def _is_container(fd: int | None) -> bool:
-    return fd is not None and netns.is_namespace(fd) and not netns.is_own(fd)
-
-
 # -- the files
 
 
 def _folder(request: Request, world: World) -> Path:
-    configured = request.conf.data_dir or _DEFAULT_DATA_DIR
-    # no ".." leads out of the runtime's root directory
-    return world.root / normpath(f"/{configured}").lstrip("/")
+    return below(world.root, request.conf.data_dir or _DEFAULT_DATA_DIR)
 
 
 def _file(request: Request, world: World) -> Path:

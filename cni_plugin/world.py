@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os.path import normpath
 from pathlib import Path
 
 from cni_plugin.removals import remove
@@ -25,6 +26,13 @@ class World:
     netns: int | None
     boot_id: str
     remove: Callable[[Space, Sequence[str]], None] = remove
+
+
+def below(root: Path, path: str) -> Path:
+    """A path as its owner sees it, whose root directory may be another than ours: no ``..`` leads
+    out of it.
+    """
+    return root / normpath(f"/{path}").lstrip("/")
 
 
 def read_boot_id() -> str:

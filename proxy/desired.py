@@ -113,9 +113,7 @@ class Portal:
     is_narrowed: bool = False  # topology hints keep some of ``cluster`` from this node
     ready_here: tuple[Address, ...] = ()  # for health checks alone, and empty where there are none
     neighbours: tuple[Address, ...] = ()  # endpoints on this node, or nobody knows where
-    lasting: tuple[
-        Target, ...
-    ] = ()  # who keeps the flows it has; none of TCP, which end themselves
+    lasting: tuple[Target, ...] = ()  # who keeps the flows it has; none of TCP, they end themselves
 
     @property
     def name(self) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import ip_interface
-from os.path import normpath
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +31,7 @@ from cni_plugin.ipam.resolv import read_resolv_conf
 from cni_plugin.ipam.store import DEFAULT_DATA_DIR, Owner, Store
 from cni_plugin.request import Request
 from cni_plugin.result import Address, Dns, IPConfig, Result
+from cni_plugin.world import below
 
 _SHOWN_HOLDERS = 8
 # seconds in which an ADD that has reserved has made its interface
@@ -152,7 +152,7 @@ class LocalIpam:
         ipam = request.conf.ipam
         dns = Dns()
         if ipam.resolv_conf:
-            dns = read_resolv_conf(_below(self._root, ipam.resolv_conf))
+            dns = read_resolv_conf(below(self._root, ipam.resolv_conf))
         return Result(
             ips=tuple(
                 IPConfig(
@@ -171,14 +171,7 @@ def data_dir(request: Request, root: Path) -> Path:
     configured = request.conf.ipam.data_dir or DEFAULT_DATA_DIR
     if not configured.startswith("/"):
         raise InvalidConfiguration(f"ipam.dataDir {configured!r} is no absolute path")
-    return _below(root, configured)
-
-
-def _below(root: Path, path: str) -> Path:
-    """A path as its owner sees it, whose root directory may be another than ours: no ``..`` leads
-    out of it.
-    """
-    return root / normpath(f"/{path}").lstrip("/")
+    return below(root, configured)
 
 
 def range_sets(request: Request) -> tuple[RangeSet, ...]:

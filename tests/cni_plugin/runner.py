@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.netns.conftest import Space
+if TYPE_CHECKING:  # it needs us for its fixtures
+    from tests.netns.conftest import Space
 
 ROOT = Path(__file__).parents[2]
 PYTHON_CLIENT = ROOT / "bin/podwire-cni"

@@ -7,27 +7,12 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.cni_plugin.runner import REFERENCE, ROOT, Json, Node, Pod
-from tests.netns.conftest import Space
 
-Spaces = Callable[[str], Space]
 SHOWN = {"NETWORK", "CONTAINER", "INTERFACE", "ADDRESSES", "HOST", "LINK", "ALIVE"}
-
-
-@pytest.fixture(scope="module")
-def node(spaces: Spaces, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    made = Node(spaces("node"), tmp_path_factory.mktemp("node"))
-    with made.served():
-        yield made
-
-
-@pytest.fixture
-def pod(spaces: Spaces, node: Node) -> Callable[[], Pod]:
-    return lambda: Pod(f"c{next(node.numbers)}", spaces("pod"))
 
 
 def podwire(node: Node, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -7,28 +7,11 @@ conformance table to say.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.cni_plugin.runner import PYTHON_CLIENT, ROOT, Node, Pod
-from tests.netns.conftest import Space
-
-Spaces = Callable[[str], Space]
-
-
-@pytest.fixture(scope="module")
-def node(spaces: Spaces, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    made = Node(spaces("node"), tmp_path_factory.mktemp("node"))
-    with made.served():
-        yield made
-
-
-@pytest.fixture
-def pod(spaces: Spaces, node: Node) -> Callable[[], Pod]:
-    return lambda: Pod(f"c{next(node.numbers)}", spaces("pod"))
-
+from tests.cni_plugin.runner import PYTHON_CLIENT, ROOT, Node
 
 DUAL = ("10.1.0.0/24", "fd00:1::/64")
 

@@ -36,11 +36,6 @@ def node(spaces: Spaces, tmp_path_factory: pytest.TempPathFactory) -> Node:
     return Node(spaces("node"), tmp_path_factory.mktemp("node"))
 
 
-@pytest.fixture
-def pod(spaces: Spaces, node: Node) -> Callable[[], Pod]:
-    return lambda: Pod(f"c{next(node.numbers)}", spaces("pod"))
-
-
 @pytest.fixture(params=["c", "python", "installed python", "python of another version"])
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """What a runtime may execute."""

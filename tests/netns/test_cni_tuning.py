@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.cni_plugin.runner import REFERENCE, Json, Node, Pod
-from tests.netns.conftest import Space
 from tests.netns.test_cni_kill import execute
 
-Spaces = Callable[[str], Space]
 MAC, TUNED_MAC = "02:00:00:00:00:01", "02:00:00:00:00:9a"
 TUNED = {"mac": TUNED_MAC.upper(), "mtu": 1300, "promisc": True, "allmulti": True, "txQLen": 55}
-
-
-@pytest.fixture(scope="module")
-def node(spaces: Spaces, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    made = Node(spaces("node"), tmp_path_factory.mktemp("node"))
-    with made.served():
-        yield made
-
-
-@pytest.fixture
-def pod(spaces: Spaces, node: Node) -> Callable[[], Pod]:
-    return lambda: Pod(f"c{next(node.numbers)}", spaces("pod"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.cni_plugin.runner import REFERENCE, Json, Node, Pod
+from tests.cni_plugin.runner import REFERENCE, Json, Node
 from tests.netns.cni_world import ask, listening, mapped
 from tests.netns.conftest import Space
 from tests.netns.test_cni_kill import execute, heal
@@ -36,13 +36,6 @@ def vlans(filtering: bool) -> None:
         pytest.skip("this kernel has no CONFIG_BRIDGE_VLAN_FILTERING: bin/test-kernel has")
 
 
-@pytest.fixture(scope="module")
-def served(spaces: Spaces, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    made = Node(spaces("node"), tmp_path_factory.mktemp("node"))
-    with made.served():
-        yield made
-
-
 @pytest.fixture
 def node(served: Node) -> Iterator[Node]:
     """The served node, with nothing on it at the end of each test."""
@@ -50,11 +43,6 @@ def node(served: Node) -> Iterator[Node]:
     for link in served.links():
         served.space.run("ip", "link", "del", link, check=False)  # a veth goes with its other end
     shutil.rmtree(served.data, ignore_errors=True)
-
-
-@pytest.fixture
-def pod(spaces: Spaces, node: Node) -> Callable[[], Pod]:
-    return lambda: Pod(f"c{next(node.numbers)}", spaces("pod"))
 
 
 def memberships(node: Node, link: str) -> dict[int, set[str]]:
