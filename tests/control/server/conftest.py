@@ -179,6 +179,5 @@ class Kubectl:
 @pytest.fixture
 def kubectl(secured: Secured) -> Kubectl:
     program = shutil.which("kubectl")
-    if program is None:
-        pytest.skip("kubectl is not installed")
+    assert program, "there is no kubectl: bin/setup fetches one"
     return Kubectl(secured, program)

@@ -6,7 +6,6 @@ import hashlib
 import os
 import pty
 import random
-import shutil
 import socket
 import ssl
 import struct
@@ -27,8 +26,6 @@ from tests.control.streaming import Streaming, add_node, streaming
 LINE = "2026-11-22T13:00:00.00000000{} stdout F {}\n"
 OLD = Path("/usr/lib/google-cloud-sdk/bin")
 NOISE = random.Random(7).randbytes(4_000_000)
-
-pytestmark = pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
 
 
 @pytest.fixture
