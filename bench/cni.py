@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.common import bar, seal  # noqa: E402
-from cni_plugin import install, standalone  # noqa: E402
+from cni_plugin import standalone  # noqa: E402
 
 REFERENCE = Path("/usr/lib/cni")
 PYTHON_CLIENT = Path("/run/podwire-bench/podwire-cni")  # as it would be installed
@@ -283,7 +283,7 @@ def main() -> None:
     seal(_FOLDERS)
     for number in range(options.parallel):
         subprocess.run(["ip", "netns", "add", f"p{number}"], check=True)
-    install.put(PYTHON_CLIENT, standalone.python_program(), 0o755)
+    standalone.put_python_client(PYTHON_CLIENT)
     done = scenarios(options.parallel)
     with served() as server:
         run([item for item in done if item.parallel == 1], options.rounds, server)

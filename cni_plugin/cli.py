@@ -23,12 +23,13 @@ from cni_plugin.attachments import (
     networks,
     read_cache,
 )
+from cni_plugin.files import put
 from cni_plugin.ipam.store import DEFAULT_DATA_DIR
 from cni_plugin.names import is_identifier, is_link_name
 from cni_plugin.plugin import answer
 from cni_plugin.server import SocketInUse, serve
 from cni_plugin.space import Space
-from cni_plugin.standalone import PROGRAM, program_bytes
+from cni_plugin.standalone import PROGRAM, put_client
 from cni_plugin.world import World, open_namespace, read_boot_id
 
 DEFAULT_SOCKET = "/run/podwire/cni.sock"
@@ -130,12 +131,12 @@ def install(
     conf = installer.network_list(name, bridge, subnets, ip_masq=masquerade, mtu=mtu)
     program, network = bin_dir / PROGRAM, conf_dir / f"10-{name}.conflist"
     try:
-        installer.put(program, program_bytes(), 0o755)
+        put_client(program)
         click.echo(program)
         if loopback := installer.put_loopback(bin_dir):
             click.echo(loopback)
         if not no_conf:
-            installer.put(network, json.dumps(conf, indent=2).encode() + b"\n", 0o644)
+            put(network, json.dumps(conf, indent=2).encode() + b"\n", 0o644)
             click.echo(network)
     except OSError as err:
         _fail("install", err)

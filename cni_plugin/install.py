@@ -1,18 +1,14 @@
-"""Puts the plugin where a container runtime looks for it, and takes it away again.
-
-A runtime may read or execute either file at any moment, so each is renamed into its place:
-half a configuration would be an error, and writing to a running program is one ("text file busy").
-"""
+"""Puts the plugin where a container runtime looks for it, and takes it away again."""
 
 from __future__ import annotations
 
 import json
-import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cni_plugin.standalone import PROGRAM
+from cni_plugin.standalone import HOME, PROGRAM
 
 LOOPBACK = "loopback"
 
@@ -43,18 +39,6 @@ def network_list(
     return {"cniVersion": "1.0.0", "cniVersions": versions, "name": name, "plugins": [plugin]}
 
 
-def put(path: Path, data: bytes, mode: int) -> None:
-    """Write a file whole, in one step; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fresh.write_bytes(data)
-        fresh.chmod(mode)
-        fresh.rename(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
 def put_loopback(bin_dir: Path) -> Path | None:
     """Let the program answer to ``loopback`` too, where nothing does; returns what was made.
 
@@ -83,11 +67,16 @@ def is_ours(path: Path) -> bool:
 
 
 def remove(bin_dir: Path, conf_dir: Path) -> list[Path]:
-    """Remove the program, its link, and every network list of ours; returns what was there."""
+    """Remove the program, what goes with it, and every network list of ours; returns what was
+    there.
+    """
     found = [path for path in sorted(conf_dir.glob("*.conflist")) if is_ours(path)]
     program, loopback = bin_dir / PROGRAM, bin_dir / LOOPBACK
     found += [loopback] if is_our_loopback(loopback) else []
     found += [program] if program.exists() or program.is_symlink() else []
     for path in found:
         path.unlink()
+    if (home := bin_dir / HOME).is_dir():
+        shutil.rmtree(home)
+        found.append(home)
     return found
