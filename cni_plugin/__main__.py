@@ -36,6 +36,14 @@ def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> i
     return done.code
 
 
+def _run() -> int:
+    try:
+        with open(0, "rb", closefd=False) as stdin, open(1, "wb", closefd=False) as stdout:
+            return main(os.environ, stdin, stdout)
+    except OSError as err:  # such as nobody who reads the answer: who asked will call DEL
+        os.write(2, f"podwire-cni: standard input or output: {err.strerror}\n".encode())
+        return 1
+
+
 if __name__ == "__main__":
-    # nothing is left to tidy up, and to do so takes Python 5 ms
-    os._exit(main(os.environ, sys.stdin.buffer, sys.stdout.buffer))
+    os._exit(_run())  # nothing is left to tidy up, and to do so takes Python 5 ms

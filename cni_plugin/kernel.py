@@ -198,7 +198,13 @@ class Kernel:
         self._spaces[Side.HOST].socket.change(uapi.RTM_NEWNEIGH, body, _REPLACE)
 
     def _set_up(self, op: ops.SetUp) -> None:
-        self._link(op.side, {uapi.IFLA_IFNAME: op.name}, uapi.IFF_UP)
+        # the sysctl of the same name, without a visit to the namespace
+        conf: Attributes = {uapi.IFLA_INET_CONF: {uapi.IPV4_DEVCONF_ARP_NOTIFY: 1}}
+        attributes: Attributes = {
+            uapi.IFLA_IFNAME: op.name,
+            uapi.IFLA_AF_SPEC: {socket.AF_INET: conf} if op.announces else None,
+        }
+        self._link(op.side, attributes, uapi.IFF_UP)
 
     def _set_link(self, op: ops.SetLink) -> None:
         attributes: Attributes = {

@@ -105,10 +105,13 @@ class KnowSender:
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """Bring a link up."""
+    """Bring a link up; ``announces``: it will tell its neighbours its IPv4 addresses whenever it
+    comes up again, or its MAC is set (arp_notify in Documentation/networking/ip-sysctl.rst).
+    """
 
     side: Side
     name: str
+    announces: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,17 +37,27 @@ static void append(struct buffer *to, const void *data, size_t length)
     to->length += length;
 }
 
-static void write_all(int fd, const char *data, size_t length)
+static int write_all(int fd, const char *data, size_t length)
 {
     while (length) {
         ssize_t written = write(fd, data, length);
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0)
-            return;
+            return -1;
         data += written;
         length -= written;
     }
+    return 0;
+}
+
+/* Print a document; returns the exit code, which is 1 where nobody can read it. */
+static int say(struct buffer document, int code)
+{
+    if (!write_all(1, document.data, document.length))
+        return code;
+    perror("podwire-cni: standard output");
+    return 1;
 }
 
 static struct buffer read_stdin(void)
@@ -170,8 +180,7 @@ static int server_died(struct buffer will, struct buffer in)
 {
     if (!will.data || !will.length)
         become_the_plugin(in);
-    write_all(1, will.data, will.length);
-    return 1;
+    return say(will, 1);
 }
 
 int main(void)
@@ -196,6 +205,5 @@ int main(void)
     struct buffer out = receive_part(fd, ntohl(length));
     if (!out.data)
         return server_died(will, in);
-    write_all(1, out.data, out.length);
-    return head[0];
+    return say(out, head[0]);
 }

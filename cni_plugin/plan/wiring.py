@@ -103,25 +103,24 @@ def forwarding(ips: tuple[IPConfig, ...]) -> Iterator[Op]:
 def pod_interface(request: Request, lease: Result) -> Iterator[Op]:
     """Inside the container.
 
-    arp_notify and ndisc_notify let the kernel announce the addresses, whenever the link comes up
-    or its MAC is set, with a gratuitous ARP (RFC 5227) and an unsolicited neighbour advertisement
-    (RFC 4861 section 7.2.6).
+    The kernel announces the addresses, whenever the link comes up again or its MAC is set, with a
+    gratuitous ARP (RFC 5227) and, by ndisc_notify, an unsolicited neighbour advertisement (RFC 4861
+    section 7.2.6).
     """
     name, conf = request.ifname, request.conf
-    if any(item.address.version == 6 for item in lease.ips):
+    versions = {item.address.version for item in lease.ips}
+    if 6 in versions:
         yield sysctl(Side.POD, "net/ipv6/conf/lo/disable_ipv6", "0")
         yield sysctl(Side.POD, f"net/ipv6/conf/{name}/disable_ipv6", "0")
         # whoever sets the link down and up again means its addresses to stay, as IPv4's do
         yield sysctl(Side.POD, f"net/ipv6/conf/{name}/keep_addr_on_down", "1")
         yield sysctl(Side.POD, f"net/ipv6/conf/{name}/ndisc_notify", "1")
         yield sysctl(Side.POD, f"net/ipv6/conf/{name}/accept_dad", str(int(conf.enabledad)))
-    if any(item.address.version == 4 for item in lease.ips):
-        yield sysctl(Side.POD, f"net/ipv4/conf/{name}/arp_notify", "1")
     # routed, the container's neighbours are beyond the gateway, and not on its link
     on_link = conf.wiring != "ptp"
     for item in lease.ips:
         yield ops.AddAddress(Side.POD, name, item.address, conf.enabledad, on_link)
-    yield ops.SetUp(Side.POD, name)
+    yield ops.SetUp(Side.POD, name, announces=4 in versions)
 
 
 def detected(request: Request, lease: Result) -> Iterator[Op]:

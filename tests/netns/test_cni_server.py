@@ -71,6 +71,29 @@ def test_a_client_without_a_server_does_the_work(node, pod, client):
     node.delete(one)
 
 
+@pytest.mark.parametrize("served", [True, False])
+def test_an_answer_that_cannot_be_written_is_an_error_in_one_line(node, pod, client, served):
+    """The runtime gets no document then, and calls DEL."""
+    node.plugin = client
+    one = pod()
+    with (
+        node.served() if served else contextlib.nullcontext(),
+        Path("/dev/full").open("wb") as full,
+    ):
+        done = subprocess.run(
+            one.space.argv(str(client)),
+            input=b'{"cniVersion": "1.0.0"}',
+            env={"CNI_COMMAND": "VERSION", "PODWIRE_CNI_SOCKET": str(node.socket)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("podwire-cni: standard ")
+    assert line.endswith("No space left on device")
+
+
 def test_what_a_server_made_is_removed_without_it_and_the_other_way_round(node, pod, client):
     node.plugin = client
     one, other = pod(), pod()
