@@ -7,7 +7,6 @@ for no packages; the plugin needs none but its own, and imports nothing that it 
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -24,7 +23,6 @@ from cni_plugin.world import World, open_namespace, read_boot_id  # noqa: E402
 
 def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int:
     """Answer one request; returns the exit code."""
-    logging.basicConfig(format="podwire-cni: %(levelname)s: %(message)s", level=logging.WARNING)
     world = World(
         root=Path("/"),
         netns=open_namespace(environment.get("CNI_NETNS", "")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from cni_plugin.collection import attempt_all, is_spared, stale_links
 from cni_plugin.errors import CniError, KernelRefused, NotAvailable
 from cni_plugin.ipam.source import Ipam, is_delegate, is_delegated, source_of
 from cni_plugin.ipam.store import Owner
+from cni_plugin.log import report_bug
 from cni_plugin.readiness import check_host
 from cni_plugin.request import Request, parse_request, version_of
 from cni_plugin.result import render
@@ -21,7 +21,6 @@ from cni_plugin.space import Space
 from cni_plugin.versions import OLDEST, SUPPORTED, Verb
 from cni_plugin.world import World
 
-_log = logging.getLogger(__name__)
 _Document = Mapping[str, Any]
 _Handler = Callable[[Request, World, Ipam | None], _Document | None]
 
@@ -77,7 +76,7 @@ def _failed(err: CniError, version: str) -> Answer:
 
 
 def _bug(err: Exception, version: str) -> Answer:
-    _log.error("podwire-cni has a bug", exc_info=err)
+    report_bug(err)
     return _failed(CniError(f"podwire-cni has a bug: {err!r}"), version)
 
 

@@ -10,7 +10,6 @@ are as it reads and writes them, so that either undoes what the other did.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -20,12 +19,12 @@ from typing import Any
 
 from cni_plugin import netns, uapi
 from cni_plugin.errors import InputOutputFailure, InvalidConfiguration, NotAsExpected
+from cni_plugin.log import warn
 from cni_plugin.netlink import Attributes, NetlinkError, number, pack, packed_mac, unpack
 from cni_plugin.request import Request
 from cni_plugin.space import Space
 from cni_plugin.world import World, below
 
-_log = logging.getLogger(__name__)
 _ALLOWLIST = "etc/cni/tuning/allowlist.conf"
 _DEFAULT_DATA_DIR = "/run/cni/tuning"
 _WHOSE = "podwire"  # a key of ours in the files; the reference passes over it
@@ -103,7 +102,7 @@ def restore(request: Request, world: World) -> None:
         return
     except (OSError, ValueError, TypeError, AttributeError) as err:
         # the attachment goes all the same; whoever has the interface next sees it
-        _log.warning("%s of %s is not as it was: %s", request.ifname, request.container_id, err)
+        warn("%s of %s is not as it was: %s", request.ifname, request.container_id, err)
     path.unlink(missing_ok=True)
 
 
