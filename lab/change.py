@@ -7,7 +7,7 @@ import signal
 from lab.components import save_components
 from lab.spec import LabSpec, machines
 from lab.state import LabDir
-from lab.status import locate
+from lab.status import NoMachine, locate
 from proxy.ebpf.hooks import OBJECT
 
 
@@ -26,11 +26,18 @@ def require_backend(mode: str) -> None:
 def set_proxy(lab: LabDir, spec: LabSpec, mode: str) -> None:
     """Have every node balance Services by ``mode`` from now on; raises OSError.
 
-    The new proxy takes over the old one's rules, so that no connection is lost.
+    The new proxy takes over the old one's rules, so that no connection is lost. A node that was
+    killed holds up no other one; it is told of at the end.
     """
     require_backend(mode)
     changed = dataclasses.replace(spec, proxy=mode)
     lab.write_spec(changed)
+    dead = []
     for machine in machines(changed)[1:]:
         save_components(lab, machine)
-        os.kill(locate(lab, machine.name).pid, signal.SIGHUP)
+        try:
+            os.kill(locate(lab, machine.name).pid, signal.SIGHUP)
+        except NoMachine as err:
+            dead.append(str(err))
+    if dead:
+        raise NoMachine(f"the nodes that run balance by {mode} now, but {'; '.join(dead)}")

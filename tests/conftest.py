@@ -1,5 +1,7 @@
 """Marks by folder, so that no module has to repeat where it lives."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,12 @@ settings.register_profile("podwire", deadline=None, suppress_health_check=[Healt
 settings.load_profile("podwire")
 
 _MARKS = {"netns": pytest.mark.netns, "e2e": pytest.mark.e2e}
+
+
+def pytest_configure() -> None:
+    """SIGTERM ends a run as Ctrl-C does: sealed, pytest is a process 1, which passes over it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

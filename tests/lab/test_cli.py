@@ -96,6 +96,20 @@ def test_a_machine_that_was_killed_is_not_one_that_never_was(labs):
     assert (code, out) == (1, "Error: lab a has no machine node3: it has switch\n")
 
 
+def test_a_node_that_was_killed_holds_up_no_other_one(labs):
+    lab = LabDir(labs / "a")
+    lab.create(make_spec("a", nodes=2))
+    for name in ("node1", "node2"):
+        (lab.machine(name) / "etc").mkdir(parents=True)
+    pid = os.getpid()
+    lab.write("keeper.json", {"pid": pid, "started": start_time(pid)})
+    code, out = podwire("set", "proxy", "--name", "a", "nftables")
+    assert (code, out.count("does not run any more")) == (1, 2)
+    for name in ("node1", "node2"):
+        (components,) = (lab.machine(name) / "etc").iterdir()
+        assert "--proxy-mode=nftables" in components.read_text()
+
+
 def test_columns_are_as_wide_as_they_have_to_be():
     long = "172.31.0.11, fd00:31::b" * 5
     assert columns(("A", "B", "C"), [("a", long, ""), ("", "b", "c")]).splitlines() == [
