@@ -97,8 +97,7 @@ class Service:
 NOBODY: frozenset[str] = frozenset()  # the hints of most endpoints; one for all
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """A backend of one Service port; ``local`` means on this node, ``elsewhere`` on another one,
     and ``pod`` is its Pod's name.
 

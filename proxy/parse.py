@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from socket import AF_INET, inet_pton
 from sys import intern
 from typing import TypeVar
 
@@ -43,6 +44,10 @@ AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
 DEFAULT_AFFINITY = 10800  # seconds; core/v1 ClientIPConfig
 _PADDED = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){3}")  # an IPv4 address, maybe with leading zeros
 _AFFINITY_LIMIT = 86400  # seconds; validation allows no more
+_FAULTS = ("unspecified", "loopback", "link_local", "multicast")  # of an endpoint's address
+# How addresses begin that may have one of these faults. To ask `ipaddress` about each address would
+# take longer than to parse it.
+_SUSPECT = frozenset((0, 127, 169, *range(224, 256)))
 
 Wire = TypeVar("Wire")
 Value = TypeVar("Value")
@@ -135,7 +140,10 @@ def parse_address(text: str) -> Address:
     IPv6 clothes is refused: Go, and so every API object's author, takes it for IPv4, Linux for
     neither.
     """
-    address = ip_address(_without_zeros(text))
+    try:
+        return IPv4Address(inet_pton(AF_INET, text))  # nearly all; five times as quick as the rest
+    except (OSError, ValueError):
+        address = ip_address(_without_zeros(text))
     if isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped):
         raise ValueError(f"{text!r} is not a plain IP address")
     return address
@@ -235,9 +243,12 @@ def _endpoint_address(text: str, version: int) -> Address:
     address = parse_address(text)
     if address.version != version:
         raise ValueError(f"{address} is not of the slice's family, IPv{version}")
-    for fault in ("unspecified", "loopback", "link_local", "multicast"):
-        if getattr(address, f"is_{fault}"):
-            raise ValueError(f"{address} is {fault.replace('_', '-')} and cannot be an endpoint")
+    if address.packed[0] in _SUSPECT:
+        for fault in _FAULTS:
+            if getattr(address, f"is_{fault}"):
+                raise ValueError(
+                    f"{address} is {fault.replace('_', '-')} and cannot be an endpoint"
+                )
     return address
 
 

@@ -150,7 +150,7 @@ def states(*endpoints: Endpoint, **changes: object) -> Desired:
 
 HERE = Endpoint(Target(POD, 5353), local=True)
 THERE = Endpoint(Target(OTHER, 5353))
-LEAVING = replace(HERE, ready=False, terminating=True)
+LEAVING = HERE._replace(ready=False, terminating=True)
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ LEAVING = replace(HERE, ready=False, terminating=True)
     [
         pytest.param(states(HERE, THERE), states(LEAVING, THERE), set(), id="terminates, serves"),
         pytest.param(
-            states(HERE, THERE), states(replace(LEAVING, serving=False), THERE),
+            states(HERE, THERE), states(LEAVING._replace(serving=False), THERE),
             TO_POD | TO_NOBODY, id="serves no longer",
         ),
         pytest.param(
-            states(HERE, THERE), states(HERE, replace(THERE, nodes=frozenset({"n2"}))), set(),
+            states(HERE, THERE), states(HERE, THERE._replace(nodes=frozenset({"n2"}))), set(),
             id="hints come",
         ),
         pytest.param(
