@@ -68,8 +68,11 @@ def merged(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
     """Each target once: slices may overlap while endpoints move between them, and the best
     state that any slice tells wins, whichever slice came first.
     """
+    given = list(endpoints)
+    if len({one.target for one in given}) == len(given):
+        return given
     best: dict[Target, Endpoint] = {}
-    for one in endpoints:
+    for one in given:
         known = best.get(one.target)
         if known is None or _rank(one) > _rank(known):
             best[one.target] = one

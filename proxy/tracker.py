@@ -89,7 +89,9 @@ class Tracker:
         if service is None:
             return None
         ours = tuple(ip for ip in service.cluster_ips if ip.version in self._families)
-        return portals(replace(service, cluster_ips=ours), self._endpoints(key), self._node)
+        if ours != service.cluster_ips:
+            service = replace(service, cluster_ips=ours)
+        return portals(service, self._endpoints(key), self._node)
 
     def _endpoints(self, key: Key) -> Mapping[PortKey, list[Endpoint]]:
         found: dict[PortKey, list[Endpoint]] = {}

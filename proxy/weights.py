@@ -69,19 +69,21 @@ def weigh(endpoints: Iterable[Endpoint], weights: Sequence[Weight]) -> Weighed:
 
 def receiving(endpoints: Sequence[Endpoint], weighed: Weighed) -> list[Endpoint]:
     """Those that get new connections: who weighs nothing gets some only if all weigh nothing."""
+    if not weighed:
+        return list(endpoints)
     return [one for one in endpoints if weighed.get(one.target, 1)] or list(endpoints)
 
 
 def shared_out(endpoints: Iterable[Endpoint], weighed: Weighed) -> tuple[Target, ...]:
-    """The targets of `receiving` endpoints, each as often as its share of the connections is, in
-    one order whatever the slices'. Without weights that is once each.
+    """The targets of `merged` and `receiving` endpoints, each as often as its share of the
+    connections is, in one order whatever the slices'. Without weights that is once each.
 
     Weights have their common divisor taken out. Where they still add up to more than `_SHARES` they
     are rounded, but nobody who has a share loses it.
     """
-    given = {one.target: weighed.get(one.target) or 1 for one in endpoints}
-    if not weighed or not given:
-        return tuple(sorted(given))
+    given = {one.target: weighed.get(one.target) or 1 for one in endpoints} if weighed else {}
+    if not given:
+        return tuple(sorted([one.target for one in endpoints]))
     divisor = math.gcd(*given.values())
     scale = min(1.0, _SHARES * divisor / sum(given.values())) / divisor
     shares = {target: max(1, round(weight * scale)) for target, weight in given.items()}
