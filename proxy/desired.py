@@ -5,8 +5,8 @@ Service to its portals; every backend and the packet-fate evaluator start there.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
+from typing import NamedTuple
 
 from proxy.endpoints import lasting, neighbours, ready_here, usable
 from proxy.model import (
@@ -52,8 +52,7 @@ class Refusal(Enum):
     DROP = auto()  # silently: another node serves it, so let the load balancer find that one
 
 
-@dataclass(frozen=True, slots=True)
-class Frontend:
+class Frontend(NamedTuple):
     """Where packets to be forwarded are addressed; ``address`` is None for "this node"."""
 
     family: Family
@@ -62,8 +61,7 @@ class Frontend:
     protocol: Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(NamedTuple):
     """What a packet to one frontend should meet.
 
     A target stands among ``targets`` as often as its share of the connections is.
@@ -84,8 +82,7 @@ class Forward:
     balance: Balance = Balance.RANDOM
 
 
-@dataclass(frozen=True, slots=True)
-class Portal:
+class Portal(NamedTuple):
     """One port of one Service in one family, as this node serves it.
 
     ``cluster`` and ``local`` are the pools of the two traffic policies, as `proxy.endpoints` makes
@@ -193,7 +190,7 @@ def _portal(
 
 
 def _of(family: Family, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
-    return tuple(one for one in addresses if one.version == family)
+    return tuple([one for one in addresses if one.version == family])
 
 
 def _sources_of(family: Family, sources: tuple[Network, ...] | None) -> tuple[Network, ...] | None:
