@@ -1,7 +1,7 @@
 """Values as the maps hold them: pure. bpf/maps.h declares the same structures."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
@@ -20,6 +20,9 @@ _MASQUERADE = {
 _ANY: Mapping[Family, Address] = {Family.V4: IPv4Address(0), Family.V6: IPv6Address(0)}
 ROW = 64  # seats in one entry
 PRESENT = b"\1"  # the value of a set's entry
+_ADDRESS = 16  # bytes of ``struct target`` that are the address
+_NO_PORT = bytes(4)  # instead of the others
+_MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96, where IPv6 sockets see IPv4
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class Entry:
 
 def pack_address(address: Address) -> bytes:
     """``struct address``: IPv4 as IPv6 sockets see it."""
-    return address.packed if address.version == 6 else b"\0" * 10 + b"\xff\xff" + address.packed
+    return address.packed if address.version == 6 else _MAPPED + address.packed
 
 
 def pack_frontend(family: Family, address: Address | None, port: int, protocol: Protocol) -> bytes:
@@ -103,9 +106,12 @@ def pack_slot(pool: int, number: int) -> bytes:
     return struct.pack("=II", pool, number)
 
 
-def pack_member(pool: int, target: Target) -> bytes:
-    """``struct member``; with port 0 the address counts alone."""
-    return struct.pack("=I", pool) + pack_target(target)
+def pack_members(pool: int, targets: Iterable[bytes]) -> Iterator[bytes]:
+    """``struct member`` of packed targets; with port 0 the address counts alone."""
+    number = pack_number(pool)
+    for target in targets:
+        yield number + target
+        yield number + target[:_ADDRESS] + _NO_PORT
 
 
 def pack_admitted(ranges: int, network: Network) -> bytes:

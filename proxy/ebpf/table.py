@@ -18,7 +18,7 @@ from proxy.ebpf.layout import (
     Pool,
     pack_admitted,
     pack_frontend,
-    pack_member,
+    pack_members,
     pack_seats,
     pack_slot,
     pack_target,
@@ -65,9 +65,10 @@ class Change:
         if isinstance(part, Sources):
             self.ranges.update((pack_admitted(number, one), PRESENT) for one in part.networks)
             return
-        for place, target in enumerate(part):
-            self.endpoints[pack_slot(number, place)] = pack_target(target)
-        self.members.update((key, PRESENT) for key in _members(number, part))
+        packed = [pack_target(target) for target in part]
+        for place, target in enumerate(packed):
+            self.endpoints[pack_slot(number, place)] = target
+        self.members.update(dict.fromkeys(pack_members(number, packed), PRESENT))
 
     def drop(self, number: int, part: Part) -> None:
         """Remove it."""
@@ -75,12 +76,7 @@ class Change:
             self.gone_ranges.extend(pack_admitted(number, one) for one in set(part.networks))
             return
         self.gone_endpoints.extend(pack_slot(number, place) for place in range(len(part)))
-        self.gone_members.extend(_members(number, part))
-
-
-def _members(number: int, targets: Targets) -> set[bytes]:
-    exact = {pack_member(number, target) for target in targets}
-    return exact | {pack_member(number, target._replace(port=0)) for target in targets}
+        self.gone_members.extend({*pack_members(number, map(pack_target, part))})
 
 
 @dataclass(slots=True)
