@@ -13,6 +13,7 @@ NodePorts have stores and chains of their own, prefixed ``port-``: their key has
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import collapse_addresses
 from zlib import crc32
 
@@ -133,25 +134,17 @@ class Renderer:
             pool = self._sticky(claim, targets, policy or "cluster")
         else:
             pool = self._random(f"{side}{use}", key, targets)
-        return Pool(pool.chain, (*pool.objects, *hairpins))
+        return Pool(pool.chain, (*pool.objects, *hairpins)) if hairpins else pool
 
     def _random(self, prefix: str, key: str, targets: tuple[Target, ...]) -> Pool:
         """A target's chance is its share, from a map that all Services with as many shares use."""
-        count = len(targets)
         matched = self.port_key if prefix.startswith("port-") else self.address_key
-        name, chain = f"{prefix}backends-{count}", f"{prefix}pick-{count}"
-        choice = f"{matched} . numgen random mod {count}"
-        return Pool(
-            chain,
-            (
-                Store("map", name, f"typeof {choice} : {self.ip} daddr . th dport;"),
-                Chain(chain, (f"dnat {self.ip} to {choice} map @{name}",)),
-                *(
-                    Element(name, f"{key} . {place}", f"{one.address} . {one.port}")
-                    for place, one in enumerate(targets)
-                ),
-            ),
-        )
+        store, chain = _drawing(prefix, matched, self.ip, len(targets))
+        elements = [
+            Element(store.name, f"{key} . {place}", f"{one.address!s} . {one.port}")
+            for place, one in enumerate(targets)
+        ]
+        return Pool(chain.name, (store, chain, *elements))
 
     def _sticky(self, claim: Claim, targets: tuple[Target, ...], policy: str) -> Pool:
         """The endpoint that this client had, else one at random, which is then remembered.
@@ -186,6 +179,17 @@ class Renderer:
         """
         number = crc32(f"{portal.name}{portal.protocol.lower()}{target}".encode())
         return f"numgen random mod 1 offset {number} . {self.ip} saddr"
+
+
+@lru_cache(maxsize=1024)
+def _drawing(prefix: str, matched: str, ip: str, count: int) -> tuple[Store, Chain]:
+    """The map of so many targets, and the chain that draws one; the same for many Services."""
+    name, chain = f"{prefix}backends-{count}", f"{prefix}pick-{count}"
+    choice = f"{matched} . numgen random mod {count}"
+    return (
+        Store("map", name, f"typeof {choice} : {ip} daddr . th dport;"),
+        Chain(chain, (f"dnat {ip} to {choice} map @{name}",)),
+    )
 
 
 def _draws(targets: tuple[Target, ...], ends: Mapping[Target, Pool]) -> Iterator[str]:

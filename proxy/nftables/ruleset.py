@@ -40,11 +40,13 @@ class Ruleset:
         for step in steps:
             for one in self._objects(step.frontend, step.before, node):
                 before.setdefault(one.identity, self._object(one) or one)
-                self._release(one)
+                if _is_shared(one):
+                    self._release(one)
             for one in self._objects(step.frontend, step.after, node):
                 before.setdefault(one.identity, self._object(one))
-                self._acquire(one)
-                if not _is_shared(one):
+                if _is_shared(one):
+                    self._acquire(one)
+                else:
                     after[one.identity] = one
         self._keep_turns(before)
         held = {
@@ -59,8 +61,9 @@ class Ruleset:
         own = []
         for frontend, claim in winners:
             for one in self._objects(frontend, claim, node):
-                self._acquire(one)
-                if not _is_shared(one):
+                if _is_shared(one):
+                    self._acquire(one)
+                else:
                     own.append(one)
         self._keep_turns(before)
         shared = (held.object for held in self._held.values())
@@ -87,8 +90,6 @@ class Ruleset:
         return held.object if held else None
 
     def _acquire(self, one: Object) -> None:
-        if not _is_shared(one):
-            return
         held = self._held.get(one.identity)
         if held is None:
             self._held[one.identity] = _Held(one, 1)
@@ -97,8 +98,6 @@ class Ruleset:
             held.users += 1
 
     def _release(self, one: Object) -> None:
-        if not _is_shared(one):
-            return
         held = self._held[one.identity]
         held.users -= 1
         if not held.users:
