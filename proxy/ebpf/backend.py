@@ -1,11 +1,10 @@
 """The ebpf backend: programs balance at sockets and by packets, nftables what they leave."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
-from proxy.backend import STANDS_ON
-from proxy.backend import open_backend as open_other
 from proxy.claims import Claims, Step
 from proxy.ebpf.hooks import Hooks, remove_hooks
 from proxy.ebpf.options import Options, from_flags
@@ -15,6 +14,7 @@ from proxy.errors import KernelRefused
 from proxy.memory import give_back
 from proxy.model import NodeView
 from proxy.nft_events import Touch
+from proxy.nftables.backend import NftablesBackend
 from proxy.settings import Settings
 from proxy.state import Desired
 
@@ -27,8 +27,8 @@ class EbpfBackend:
     def __init__(self, settings: Settings, options: Options) -> None:
         self._settings = settings
         self._options = options
-        self._rules = open_other(STANDS_ON["ebpf"], settings, {})
         self._claims = Claims(settings)
+        self._rules = NftablesBackend(settings, self._claims)
         self._table = Table(self._options)
         self._hooks: Hooks | None = None
         self._packets: Packets | None = None
@@ -38,29 +38,39 @@ class EbpfBackend:
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring rules and maps to ``want``; raises KernelRefused."""
         steps = self._claims.update(want)
-        try:
-            self._rules.apply(want, node)
-        finally:
-            with _translated():
-                self._balance(steps, node)
-
-    def _balance(self, steps: list[Step], node: NodeView) -> None:
+        commit_rules = self._rules.prepare(steps, node)
         known, self._known = self._known and node.addresses == self._node.addresses, False
         self._node = node
-        if self._hooks is None:
-            self._hooks = Hooks(self._settings, self._options)
-        if known:
-            self._hooks.maps.write(self._table.advance(steps))
+        if known and self._hooks:
+            self._advance(self._hooks, steps, commit_rules)
         else:
-            self._load(self._hooks, node)
-        self._known = True
+            self._load(node, commit_rules)
 
-    def _load(self, hooks: Hooks, node: NodeView) -> None:
-        """Write everything anew."""
+    def _advance(self, hooks: Hooks, steps: list[Step], commit_rules: Callable[[], None]) -> None:
+        try:
+            commit_rules()
+        finally:
+            with _translated():
+                hooks.maps.write(self._table.advance(steps))
+            self._known = True
+
+    def _load(self, node: NodeView, commit_rules: Callable[[], None]) -> None:
+        """Write everything anew. Programs and maps are made ready beside libnftables, whose work
+        Python need not wait for; they come into force after its rules.
+        """
+        with ThreadPoolExecutor(1) as helper:
+            rules = helper.submit(commit_rules)
+            with _translated():
+                self._load_programs(node, lambda: wait([rules]))
+            self._known = True
+        rules.result()
+
+    def _load_programs(self, node: NodeView, await_rules: Callable[[], object]) -> None:
+        hooks = self._hooks = self._hooks or Hooks(self._settings, self._options)
         self._table = Table(self._options)
         everything = (Step(one, None, claim) for one, claim in self._claims.winners())
         places = (one for one in node.addresses if self._settings.is_node_port_address(one))
-        hooks.load(self._table.advance(everything), places)
+        hooks.load(self._table.advance(everything), places, await_rules)
         self._load_packets(hooks)
         give_back()
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,10 +46,11 @@ class Hooks:
         self.library = Library()
         self.maps = Maps()
 
-    def load(self, contents: Change, addresses: Iterable[Address]) -> None:
-        """New programs with new tables, put into force once the tables are full.
-
-        Raises KernelRefused.
+    def load(
+        self, contents: Change, addresses: Iterable[Address], before: Callable[[], object]
+    ) -> None:
+        """New programs with new tables, put into force once the tables are full, and ``before`` has
+        returned. Raises KernelRefused.
         """
         group = find_group(self._options.root)
         mount_pins()
@@ -59,6 +60,7 @@ class Hooks:
             self.maps.open(loaded, self.library)
             settings = pack_settings(self._settings, self._options, _netns_cookie())
             self.maps.fill(settings, addresses, contents)
+            before()
             self._attach(loaded, group)
         self.maps.pin()
 

@@ -1,6 +1,7 @@
 """The nftables backend: keeps both families' tables at the desired state."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from proxy.claims import Claims, Step
 from proxy.errors import KernelRefused
@@ -10,7 +11,7 @@ from proxy.nftables.disturbance import disturbance
 from proxy.nftables.library import Library
 from proxy.nftables.observe import Observed, clearing, observe
 from proxy.nftables.ruleset import Ruleset
-from proxy.nftables.transaction import table_name
+from proxy.nftables.transaction import Transaction, table_name
 from proxy.settings import Settings
 from proxy.state import Desired
 
@@ -34,34 +35,41 @@ class FamilyBackend:
         self._known = False  # whether the kernel holds what the ruleset says
         self._node = NodeView("")
 
-    def apply(self, steps: list[Step], node: NodeView) -> None:
-        """Commit what changed; after a failure, or at the start, everything."""
+    def prepare(self, steps: list[Step], node: NodeView) -> Callable[[], None]:
+        """How to commit what changed; after a failure, or at the start, everything."""
         known, self._known = self._known and node.addresses == self._node.addresses, False
         self._node = node
         if not known:
-            self._load(node)
-        elif change := self._ruleset.advance(steps, node):
-            self._library.commit(change.text(self.family))
-        self._known = True
+            return partial(self._load, self._everything(node).text(self.family))
+        change = self._ruleset.advance(steps, node)
+        return partial(self._commit, change.text(self.family) if change else "")
 
     def forget(self) -> None:
         """Take the kernel's state for unknown."""
         self._known = False
 
-    def _load(self, node: NodeView) -> None:
-        """Replace whatever is there in one transaction, so that nothing is ever missing."""
+    def _everything(self, node: NodeView) -> Transaction:
         winners = ((f, claim) for f, claim in self._claims.winners() if f.family is self.family)
-        change = self._ruleset.restart(winners, node)
+        return self._ruleset.restart(winners, node)
+
+    def _load(self, everything: str) -> None:
+        """Replace whatever is there in one transaction, so that nothing is ever missing."""
         cleared = clearing(self._observe(self.family), self.family)
-        self._library.commit("".join(f"{line}\n" for line in cleared) + change.text(self.family))
+        self._commit("".join(f"{line}\n" for line in cleared) + everything)
+
+    def _commit(self, text: str) -> None:
+        if text:
+            self._library.commit(text)
+        self._known = True
 
 
 class NftablesBackend:
     """Both families."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, claims: Claims | None = None) -> None:
+        """``claims`` are those of a backend that stands on this one, and keeps them up to date."""
         self._library = Library()
-        self._claims = Claims(settings)
+        self._claims = claims or Claims(settings)
         self._families = [
             FamilyBackend(self._library, observe, one, settings, self._claims)
             for one in settings.families
@@ -69,16 +77,14 @@ class NftablesBackend:
 
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring both families to ``want``; a failure of one does not stop the other."""
-        steps = self._claims.update(want)
-        failures = []
-        for one in self._families:
-            mine = [step for step in steps if step.frontend.family is one.family]
-            try:
-                one.apply(mine, node)
-            except KernelRefused as err:
-                failures.append(str(err))
-        if failures:
-            raise KernelRefused("; ".join(failures))
+        self.prepare(self._claims.update(want), node)()
+
+    def prepare(self, steps: list[Step], node: NodeView) -> Callable[[], None]:
+        """The same in two parts: who calls what this returns waits for the kernel and libnftables,
+        and leaves Python to other threads.
+        """
+        parts = [one.prepare(_of(one.family, steps), node) for one in self._families]
+        return partial(_all, parts)
 
     @property
     def is_blind(self) -> bool:
@@ -100,6 +106,22 @@ class NftablesBackend:
         for family in Family:
             if observe(family).chains:
                 self._library.commit(f"delete table {table_name(family)}\n")
+
+
+def _of(family: Family, steps: Iterable[Step]) -> list[Step]:
+    return [step for step in steps if step.frontend.family is family]
+
+
+def _all(parts: Iterable[Callable[[], None]]) -> None:
+    """Do every part, even if another one fails; raises KernelRefused."""
+    failures = []
+    for part in parts:
+        try:
+            part()
+        except KernelRefused as err:
+            failures.append(str(err))
+    if failures:
+        raise KernelRefused("; ".join(failures))
 
 
 def open_backend(settings: Settings, options: Mapping[str, str]) -> NftablesBackend:

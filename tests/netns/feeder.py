@@ -59,7 +59,7 @@ def load(options: Options, settings: Settings, want: Desired, places: tuple[Addr
     subprocess.run(["nft", rules], check=True)
     claims, table = Claims(settings), Table(options)
     hooks = Hooks(settings, options)
-    hooks.load(table.advance(claims.update(want)), places)
+    hooks.load(table.advance(claims.update(want)), places, lambda: None)
     _kept[:] = [Packets(settings, hooks.library, hooks.maps)]
 
 

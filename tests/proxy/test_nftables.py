@@ -48,7 +48,8 @@ class Node:
 
     def apply(self, tracker: Tracker) -> None:
         steps = self._claims.update(tracker.desired())
-        self._backend.apply([one for one in steps if one.frontend.family is self._family], NODE)
+        mine = [one for one in steps if one.frontend.family is self._family]
+        self._backend.prepare(mine, NODE)()
 
 
 def contents(kernel: FakeNft) -> tuple:
