@@ -6,6 +6,7 @@ import threading
 from proxy.backend import BACKENDS, STANDS_ON, Backend, open_backend
 from proxy.cleaner import Cleaner
 from proxy.counters.counting import Counting
+from proxy.memory import settle
 from proxy.metrics import Metrics
 from proxy.model import NodeView
 from proxy.nft_events import NftEvents, Touch
@@ -75,6 +76,7 @@ class Kernel:
         self._metrics.add("stale_conntrack_entries_deleted_total", self._cleaner.clean(want))
         if not self._alone:
             self._leave_alone()
+            settle()
 
     def _leave_alone(self) -> None:
         """Remove what other backends, and earlier runs of this one, left."""

@@ -1,7 +1,6 @@
 """``podwire proxy``: kube-proxy's flags, as far as they make sense here."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -21,15 +20,13 @@ from proxy.counters.top import top
 from proxy.ebpf.options import ALGORITHMS
 from proxy.errors import BadFlag, ProxyError
 from proxy.file import read
+from proxy.memory import expect_load
 from proxy.record import Record
 from proxy.service import serve
 from proxy.state import Desired
 
 log = logging.getLogger("podwire.proxy")
 
-# Nearly all objects live as long as the Services they stand for, and form no cycles. With Python's
-# own thresholds the collector takes a third of a first load.
-_GC = (100_000, 20, 50)
 _LOCAL_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 
 
@@ -130,7 +127,7 @@ def main(context: click.Context, /, **flags: Any) -> None:
     if context.invoked_subcommand:
         return
     _log_to_stderr(logging.DEBUG if flags["verbose"] else logging.INFO)
-    gc.set_threshold(*_GC)
+    expect_load()
     try:
         config = from_flags(flags, socket.gethostname())
         if os.geteuid() != 0:
