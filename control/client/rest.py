@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Self
 
@@ -96,21 +96,26 @@ class Client:
         Whoever keeps less than the objects need never hold all of them. Raises ApiError 410 when
         the server has forgotten that version before the last page: begin again.
         """
-        token: str | None = None
-        while True:
-            query = _query(
-                labelSelector=label_selector,
-                fieldSelector=field_selector,
-                limit=str(limit or ""),
-                **{"continue": token},
-            )
-            call = Call(f"list {kind.plural}", "GET", kind.path(namespace), query)
-            raw = decoded(call, await self._sender.send(call))
-            meta = raw.get("metadata") or {}
-            token = meta.get("continue")
-            yield await _page(kind, raw.pop("items", None) or [], meta.get("resourceVersion", ""))
-            if not token:
-                return
+        query = _query(
+            labelSelector=label_selector, fieldSelector=field_selector, limit=str(limit or "")
+        )
+        call = Call(f"list {kind.plural}", "GET", kind.path(namespace), query)
+        coming = asyncio.create_task(self._sender.send(call))
+        try:
+            while True:
+                raw = decoded(call, await coming)
+                meta = raw.get("metadata") or {}
+                token = meta.get("continue")
+                if token:  # the server may write the next page while this one is read
+                    more = replace(call, query=(*query, ("continue", token)))
+                    coming = asyncio.create_task(self._sender.send(more))
+                items = raw.pop("items", None) or []
+                yield await _page(kind, items, meta.get("resourceVersion", ""))
+                if not token:
+                    return
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
 
     @asynccontextmanager
     async def watch(
