@@ -30,6 +30,7 @@ from proxy.parse import (
 )
 from proxy.report import Reporter
 from proxy.tracker import Tracker
+from proxy.wire import ENDPOINT_SLICE, EndpointSlice
 
 log = logging.getLogger("podwire.proxy.feed")
 
@@ -60,7 +61,7 @@ class Reader:
         complaints = Complaints(f"Service {'/'.join(wire.key)}")
         return _kept(wire, parse_service(wire, complaints, self._proxy_name), complaints)
 
-    def slice(self, wire: api.EndpointSlice) -> Kept[Slice]:
+    def slice(self, wire: EndpointSlice) -> Kept[Slice]:
         """What to keep of an EndpointSlice."""
         complaints = Complaints(f"EndpointSlice {'/'.join(wire.key)}")
         return _kept(wire, parse_slice(wire, self._node_name, complaints), complaints)
@@ -157,7 +158,7 @@ async def following(
     itself = f"metadata.name={node_name}"
     read = Reader(node_name, proxy_name)
     services = Informer(client, kinds.SERVICE, keep=read.service, label_selector=labels)
-    slices = Informer(client, kinds.ENDPOINT_SLICE, keep=read.slice, label_selector=labels)
+    slices = Informer(client, ENDPOINT_SLICE, keep=read.slice, label_selector=labels)
     nodes = Informer(client, kinds.NODE, keep=read.node, field_selector=itself)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one) for one in (services.run(), slices.run(), nodes.run())]

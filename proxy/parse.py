@@ -14,8 +14,8 @@ from sys import intern
 from typing import TypeVar
 
 from control.api.node import Node
-from control.api.service import EndpointSlice, ForZone, ServicePort, SliceEndpoint, SlicePort
 from control.api.service import Service as ApiService
+from control.api.service import ServicePort
 from proxy.model import (
     NOBODY,
     Address,
@@ -33,6 +33,7 @@ from proxy.model import (
 )
 from proxy.weights import ANNOTATION as WEIGHTS
 from proxy.weights import parse_rule, split_rules
+from proxy.wire import EndpointSlice, ForZone, SliceEndpoint, SlicePort
 
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
@@ -195,7 +196,8 @@ def _port(wire: ServicePort) -> Port:
 
 
 def _slice_port(wire: SlicePort) -> tuple[PortKey, int]:
-    return _port_key(wire.name or "", wire.protocol or "TCP"), _number(wire.port, "port")
+    key = _port_key(wire.get("name") or "", wire.get("protocol") or "TCP")
+    return key, _number(wire.get("port"), "port")
 
 
 @lru_cache(maxsize=1024)
@@ -206,27 +208,29 @@ def _port_key(name: str, protocol: str) -> PortKey:
 
 def _endpoint(wire: SliceEndpoint, version: int, node_name: str) -> Callable[[int], Endpoint]:
     """One endpoint, still without its port; only its first address counts (discovery/v1)."""
-    if not wire.addresses:
+    addresses = wire.get("addresses")
+    if not addresses:
         raise ValueError("it has no address")
-    address = _endpoint_address(wire.addresses[0], version)
-    conditions, hints, behind = wire.conditions, wire.hints, wire.target_ref
-    pod = behind.name or "" if behind and behind.kind == "Pod" else ""
+    address = _endpoint_address(addresses[0], version)
+    conditions, hints = wire.get("conditions", {}), wire.get("hints") or {}
+    node, behind = wire.get("node_name"), wire.get("target_ref") or {}
+    pod = behind.get("name") if behind.get("kind") == "Pod" else None
     return lambda port: Endpoint(
         Target(address, port),
-        local=bool(node_name) and wire.node_name == node_name,
-        elsewhere=bool(node_name and wire.node_name) and wire.node_name != node_name,
-        ready=conditions.ready is not False,
-        serving=conditions.serving is not False,
-        terminating=conditions.terminating is True,
-        zones=_names(hints.for_zones) if hints else NOBODY,
-        nodes=_names(hints.for_nodes) if hints else NOBODY,
-        pod=pod,
+        local=bool(node_name) and node == node_name,
+        elsewhere=bool(node_name and node) and node != node_name,
+        ready=conditions.get("ready") is not False,
+        serving=conditions.get("serving") is not False,
+        terminating=conditions.get("terminating") is True,
+        zones=_names(hints.get("for_zones")),
+        nodes=_names(hints.get("for_nodes")),
+        pod=pod or "",
     )
 
 
-def _names(wanted: list[ForZone]) -> frozenset[str]:
+def _names(wanted: list[ForZone] | None) -> frozenset[str]:
     """One value for all that have the same hints: there may be one for each endpoint."""
-    return _shared(frozenset(one.name for one in wanted))
+    return _shared(frozenset(one["name"] for one in wanted)) if wanted else NOBODY
 
 
 @lru_cache(maxsize=1024)

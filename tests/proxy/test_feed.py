@@ -23,6 +23,7 @@ from proxy.feed import Feed, Reader, following
 from proxy.metrics import Metrics
 from proxy.model import Family, NodeView
 from proxy.tracker import Tracker
+from proxy.wire import ENDPOINT_SLICE
 from tests.proxy.strategies import few
 from tests.proxy.told import Told
 
@@ -163,7 +164,7 @@ def test_bad_days_of_a_watch_do_not_show(services, slices, chunk):
         kept = read.service(read_object(kinds.SERVICE, wire))
         final.set_service(kept.key, kept.value)
     for wire in slices.live(len(slices.events)):
-        kept = read.slice(read_object(kinds.ENDPOINT_SLICE, wire))
+        kept = read.slice(read_object(ENDPOINT_SLICE, wire))
         final.set_slice(kept.key, kept.value)
     assert asyncio.run(followed(services, slices, chunk)).desired() == final.desired()
 
@@ -195,7 +196,7 @@ async def followed(
 ) -> Tracker:
     """The tracker of a proxy once both watches have told all."""
     tracker = Tracker(NodeView("n1"), (Family.V4,))
-    server = Server({kinds.SERVICE: services, kinds.ENDPOINT_SLICE: slices}, chunk)
+    server = Server({kinds.SERVICE: services, ENDPOINT_SLICE: slices}, chunk)
     feed = Feed(tracker, Metrics(), lambda: None, "nftables", Told())
     with patch("control.client.informer.Backoff", lambda: Backoff(0.0, 0.0)):
         async with asyncio.timeout(20), following(server, feed, "n1", ""):

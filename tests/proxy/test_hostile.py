@@ -2,12 +2,14 @@
 
 import re
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from control.api import kinds
 from control.api.base import decode, encode
+from control.api.kinds import Kind
 from control.client.stream import read_object
 from proxy.claims import Claims, Step
 from proxy.ebpf.options import Options
@@ -16,6 +18,7 @@ from proxy.fate import Evaluator, Packet, Verdict
 from proxy.feed import Reader
 from proxy.model import Family, NodeView, Target
 from proxy.tracker import Tracker
+from proxy.wire import ENDPOINT_SLICE
 from tests.proxy.fake_iptables import BUILTIN, FakeIptables
 from tests.proxy.fake_nft import FakeNft
 from tests.proxy.hostile import EVIL, GOOD_POD, GOOD_VIP, good, mangled, pairs
@@ -36,7 +39,7 @@ def tracked(*objects) -> tuple[Tracker, int]:
         except ValidationError:
             lost += 1
         try:
-            part = read.slice(read_object(kinds.ENDPOINT_SLICE, behind))
+            part = read.slice(read_object(ENDPOINT_SLICE, behind))
             tracker.set_slice(part.key, part.value)
         except ValidationError:
             lost += 1
@@ -97,7 +100,7 @@ def test_maps_hold_entries_of_their_size(tracker: Tracker) -> None:
 def test_no_part_of_any_kind_stops_anything() -> None:
     """Each is refused by the models, which leaves out that one object, or comes to a state."""
     tracker, read, refused = Tracker(NODE, tuple(Family)), Reader("n1", ""), 0
-    parse = {"service": (kinds.SERVICE, read.service), "slice": (kinds.ENDPOINT_SLICE, read.slice)}
+    parse = {"service": (kinds.SERVICE, read.service), "slice": (ENDPOINT_SLICE, read.slice)}
     for sort, wire in mangled():
         kind, keep = parse[sort]
         try:
@@ -115,3 +118,19 @@ def test_no_part_of_any_kind_stops_anything() -> None:
             assert 0 < frontend.port < 65536
             assert all(0 < one.port < 65536 for one in claim.forward.targets)
     assert 0 < refused < 2000
+
+
+def test_slices_are_checked_as_the_api_checks_them() -> None:
+    """The proxy reads them by types of its own, for speed."""
+    slices = [wire for sort, wire in mangled() if sort == "slice"]
+    taken = [is_taken(ENDPOINT_SLICE, wire) for wire in slices]
+    assert taken == [is_taken(kinds.ENDPOINT_SLICE, wire) for wire in slices]
+    assert 0 < sum(taken) < len(taken)
+
+
+def is_taken(kind: Kind, wire: dict[str, Any]) -> bool:
+    try:
+        read_object(kind, decode(encode(wire)))
+    except ValidationError:
+        return False
+    return True

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.api.node import Node
-from control.api.service import EndpointSlice
 from control.api.service import Service as ApiService
 from proxy.model import Port, Protocol, Target
 from proxy.parse import (
@@ -18,6 +17,7 @@ from proxy.parse import (
     parse_service,
     parse_slice,
 )
+from proxy.wire import EndpointSlice
 from tests.proxy.strategies import few
 
 
