@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Self
 
-import aiohttp
 from pydantic import ValidationError
 
 from control.api.base import encode
 from control.api.kinds import Kind, M
 from control.api.meta import Object
+from control.client.bare_aiohttp import aiohttp
 from control.client.errors import ClientError
 from control.client.held import Kept
 from control.client.kubeconfig import ClientConfig, load

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import aiohttp
 import orjson
 from pydantic import ValidationError
 
 from control.api.base import decode
 from control.api.meta import Status
+from control.client.bare_aiohttp import aiohttp
 from control.client.errors import ApiError, ClientError, UnreachableError
 from control.client.kubeconfig import ClientConfig
 from control.client.transport import bearer, open_session

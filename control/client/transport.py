@@ -7,8 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
+from control.client.bare_aiohttp import aiohttp
 from control.client.kubeconfig import ClientConfig, Credentials, KubeconfigError
 
 # A peer that vanished without a FIN is noticed after 10 + 3 * 5 seconds of silence, and after as

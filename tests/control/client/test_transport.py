@@ -1,5 +1,8 @@
 """TLS and credentials: what is broken is named before the first request."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,16 @@ def test_a_token_file_is_read_each_time(tmp_path):
         assert bearer(credentials) == {"Authorization": f"Bearer {token}"}
     assert bearer(Credentials(token="t")) == {"Authorization": "Bearer t"}
     assert bearer(Credentials()) == {}
+
+
+@pytest.mark.parametrize("given", [None, "/etc/hosts"])
+def test_importing_aiohttp_leaves_the_environment_alone(given: str | None) -> None:
+    """It is imported without certificates; whoever starts a client chooses them as ever."""
+    environment = {**os.environ, "SSL_CERT_FILE": given or ""}
+    if given is None:
+        del environment["SSL_CERT_FILE"]
+    program = "import control.client, os; print(os.environ.get('SSL_CERT_FILE'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(given)
