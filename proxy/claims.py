@@ -52,10 +52,10 @@ class Claims:
         """Move to ``want``; returns what changed."""
         before: dict[Frontend, Claim | None] = {}
         for key in want.changed_since(self._have):
-            for claim, frontend in self._claims(key, self._have.get(key, ())):
+            for claim, frontend in self._claims(key, self._have.portals_of(key)):
                 before.setdefault(frontend, self._winner(frontend))
                 self._withdraw(frontend, claim)
-            for claim, frontend in self._claims(key, want.get(key, ())):
+            for claim, frontend in self._claims(key, want.portals_of(key)):
                 before.setdefault(frontend, self._winner(frontend))
                 self._enter(frontend, claim)
         self._have = want

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from proxy.desired import Frontend, Portal, forwards
 from proxy.model import Address, Family, Key, Protocol, Target
 from proxy.settings import Settings
-from proxy.state import Desired
+from proxy.state import Desired, Portals
 
 WATCHED = (Protocol.UDP, Protocol.SCTP)
 
@@ -90,20 +90,21 @@ def suspects(
 
 def served(state: Desired, settings: Settings) -> frozenset[Frontend]:
     """Every frontend with a protocol that is watched."""
-    return frozenset(one for portals in state.values() for one in _table(portals, settings))
+    return frozenset(one for key in state for one in _table(state.portals_of(key), settings))
 
 
 def comes(before: Desired, after: Desired, settings: Settings) -> frozenset[Frontend]:
     """Every such frontend of the Services that changed."""
     return frozenset(
-        one for key in _changed(before, after) for one in _table(after.get(key, ()), settings)
+        one for key in _changed(before, after) for one in _table(after.portals_of(key), settings)
     )
 
 
 def moves(before: Desired, after: Desired, settings: Settings) -> bool:
     """Whether there are other such frontends than before: most changes are of endpoints alone."""
     return any(
-        _table(before.get(key, ()), settings).keys() != _table(after.get(key, ()), settings).keys()
+        _table(before.portals_of(key), settings).keys()
+        != _table(after.portals_of(key), settings).keys()
         for key in _changed(before, after)
     )
 
@@ -111,7 +112,7 @@ def moves(before: Desired, after: Desired, settings: Settings) -> bool:
 def _lost(before: Desired, after: Desired, settings: Settings) -> Iterator[Allowed]:
     """The frontends whose flows may have lost their endpoint, or been given their first."""
     for key in _changed(before, after):
-        old, new = (_table(state.get(key, ()), settings) for state in (before, after))
+        old, new = (_table(state.portals_of(key), settings) for state in (before, after))
         for frontend in old.keys() | new.keys():
             if _loses(old.get(frontend), new.get(frontend)):
                 yield frontend, _peers(new.get(frontend))
@@ -132,16 +133,18 @@ def packed(addresses: Iterable[Address]) -> frozenset[bytes]:
 def _changed(before: Desired, after: Desired) -> Iterator[Key]:
     """Services with a different portal for a protocol that is watched."""
     for key in after.changed_since(before):
-        old, new = before.get(key, ()), after.get(key, ())
-        if any(portal.protocol in WATCHED for portal in (*old, *new)):
+        if _watched(before.portals_of(key)) or _watched(after.portals_of(key)):
             yield key
 
 
-def _table(portals: tuple[Portal, ...], settings: Settings) -> dict[Frontend, _Served]:
-    watched = (portal for portal in portals if portal.protocol in WATCHED)
+def _watched(portals: Portals) -> list[Portal]:
+    return [portal for portal in portals if portal.protocol in WATCHED]
+
+
+def _table(portals: Portals, settings: Settings) -> dict[Frontend, _Served]:
     return {
         frontend: _Served((forward.targets, forward.inside or ()), portal.lasting)
-        for portal in watched
+        for portal in _watched(portals)
         for frontend, forward in forwards(portal, settings)
     }
 

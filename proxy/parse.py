@@ -297,8 +297,11 @@ def _health_check_port(wire: ApiService, complaints: Complaints) -> int:
 
 def _weights(wire: ApiService, complaints: Complaints) -> tuple[Weight, ...]:
     """The rules of the annotation that can be read; the others leave them as they are."""
+    text = wire.metadata.annotations.get(WEIGHTS)
+    if not text:
+        return ()
     try:
-        rules = split_rules(wire.metadata.annotations.get(WEIGHTS, ""))
+        rules = split_rules(text)
     except ValueError as err:
         complaints.add(f"annotation {WEIGHTS}", err)
         return ()
@@ -306,7 +309,9 @@ def _weights(wire: ApiService, complaints: Complaints) -> tuple[Weight, ...]:
 
 
 def _balance(wire: ApiService, complaints: Complaints) -> Balance:
-    text = wire.metadata.annotations.get(BALANCE, Balance.RANDOM)
+    text = wire.metadata.annotations.get(BALANCE)
+    if text is None:
+        return Balance.RANDOM
     try:
         return Balance(text)
     except ValueError:

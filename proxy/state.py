@@ -28,6 +28,10 @@ class Desired(Mapping[Key, Portals]):
     def __getitem__(self, key: Key) -> Portals:
         return self._portals[key]
 
+    def portals_of(self, key: Key) -> Portals:
+        """A Service's portals; none if it is not there. `Mapping.get` raises an error to know."""
+        return self._portals.get(key, ())
+
     def __iter__(self) -> Iterator[Key]:
         return iter(self._portals)
 
