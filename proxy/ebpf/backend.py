@@ -70,18 +70,35 @@ class EbpfBackend:
         self._table = Table(self._options)
         everything = (Step(one, None, claim) for one, claim in self._claims.winners())
         places = (one for one in node.addresses if self._settings.is_node_port_address(one))
-        hooks.load(self._table.advance(everything), places, await_rules)
-        self._load_packets(hooks)
+
+        def get_ready() -> None:
+            self._load_packets(hooks)
+            await_rules()
+
+        hooks.load(self._table.advance(everything), places, get_ready)
+        with self._rules_alone_if_refused():
+            if self._packets is not None:
+                self._packets.begin()
         give_back()
 
     def _load_packets(self, hooks: Hooks) -> None:
+        self._forget_packets()
+        with self._rules_alone_if_refused():
+            self._packets = Packets(self._settings, hooks.library, hooks.maps)
+
+    def _forget_packets(self) -> None:
         if self._packets is not None:
             self._packets.close()
         self._packets = None
+
+    @contextmanager
+    def _rules_alone_if_refused(self) -> Iterator[None]:
+        """Before Linux 6.1 nftables' rules are all there is for packets."""
         try:
-            self._packets = Packets(self._settings, hooks.library, hooks.maps)
-        except KernelRefused as err:  # before Linux 6.1, nftables' rules are all there is
+            yield
+        except KernelRefused as err:
             log.warning("packets are balanced by nftables alone: %s", err)
+            self._forget_packets()
             remove_inlets()  # what an earlier one left would know nothing of what changes now
 
     @property

@@ -28,9 +28,7 @@ class Packets:
     """
 
     def __init__(self, settings: Settings, library: Library, maps: Maps) -> None:
-        """Put a new program, which uses ``maps``, into an old one's place; raises KernelRefused,
-        OSError.
-        """
+        """Load a program that uses ``maps``; raises KernelRefused, OSError."""
         self._settings = settings
         self.library = library
         self._links: set[int] = set()
@@ -43,8 +41,11 @@ class Packets:
             undo.callback(os.close, self.program)
             self._events = LinkEvents()
             undo.callback(self._events.close)
-            self._take(inlets())
             self._held = undo.pop_all()
+
+    def begin(self) -> None:
+        """Put the program into an old one's place; raises KernelRefused, OSError."""
+        self._take(inlets())
 
     def close(self) -> None:
         """Follow no more; the program stays where it is."""

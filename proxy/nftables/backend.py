@@ -11,7 +11,7 @@ from proxy.nftables.disturbance import disturbance
 from proxy.nftables.library import Library
 from proxy.nftables.observe import Observed, clearing, observe
 from proxy.nftables.ruleset import Ruleset
-from proxy.nftables.transaction import Transaction, table_name
+from proxy.nftables.transaction import table_name
 from proxy.settings import Settings
 from proxy.state import Desired
 
@@ -39,23 +39,25 @@ class FamilyBackend:
         """How to commit what changed; after a failure, or at the start, everything."""
         known, self._known = self._known and node.addresses == self._node.addresses, False
         self._node = node
-        if not known:
-            return partial(self._load, self._everything(node).text(self.family))
-        change = self._ruleset.advance(steps, node)
-        return partial(self._commit, change.text(self.family) if change else "")
+        try:
+            return partial(self._commit, self._change(steps) if known else self._everything())
+        except KernelRefused as err:
+            return partial(_refuse, err)
 
     def forget(self) -> None:
         """Take the kernel's state for unknown."""
         self._known = False
 
-    def _everything(self, node: NodeView) -> Transaction:
-        winners = ((f, claim) for f, claim in self._claims.winners() if f.family is self.family)
-        return self._ruleset.restart(winners, node)
+    def _change(self, steps: list[Step]) -> str:
+        change = self._ruleset.advance(steps, self._node)
+        return change.text(self.family) if change else ""
 
-    def _load(self, everything: str) -> None:
+    def _everything(self) -> str:
         """Replace whatever is there in one transaction, so that nothing is ever missing."""
+        winners = ((f, claim) for f, claim in self._claims.winners() if f.family is self.family)
+        change = self._ruleset.restart(winners, self._node)
         cleared = clearing(self._observe(self.family), self.family)
-        self._commit("".join(f"{line}\n" for line in cleared) + everything)
+        return "".join(f"{line}\n" for line in cleared) + change.text(self.family)
 
     def _commit(self, text: str) -> None:
         if text:
@@ -80,8 +82,8 @@ class NftablesBackend:
         self.prepare(self._claims.update(want), node)()
 
     def prepare(self, steps: list[Step], node: NodeView) -> Callable[[], None]:
-        """The same in two parts: who calls what this returns waits for the kernel and libnftables,
-        and leaves Python to other threads.
+        """The same in two parts: who calls what this returns waits for libnftables alone, and
+        leaves Python to other threads.
         """
         parts = [one.prepare(_of(one.family, steps), node) for one in self._families]
         return partial(_all, parts)
@@ -110,6 +112,10 @@ class NftablesBackend:
 
 def _of(family: Family, steps: Iterable[Step]) -> list[Step]:
     return [step for step in steps if step.frontend.family is family]
+
+
+def _refuse(err: KernelRefused) -> None:
+    raise err
 
 
 def _all(parts: Iterable[Callable[[], None]]) -> None:

@@ -61,6 +61,7 @@ def load(options: Options, settings: Settings, want: Desired, places: tuple[Addr
     hooks = Hooks(settings, options)
     hooks.load(table.advance(claims.update(want)), places, lambda: None)
     _kept[:] = [Packets(settings, hooks.library, hooks.maps)]
+    _kept[0].begin()
 
 
 def feed(frames: list[bytes], link: int) -> list[tuple[int, bytes]]:
