@@ -73,7 +73,8 @@ class Reader:
 
 
 def _kept(wire: Object, value: Value | None, complaints: Complaints) -> Kept[Value]:
-    key = intern(wire.key[0]), intern(wire.key[1])
+    namespace, name = wire.key
+    key = intern(namespace), intern(name)
     return Kept(key, wire.uid, wire.resource_version, value, tuple(complaints.lines))
 
 

@@ -5,7 +5,7 @@ neither its own good parts nor any other object. Addresses are parsed, never cop
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -176,7 +176,9 @@ def _kept(
             complaints.add(f"{where}[{index}]", err)
 
 
-def _addresses(texts: Iterable[str], where: str, complaints: Complaints) -> tuple[Address, ...]:
+def _addresses(texts: Sequence[str], where: str, complaints: Complaints) -> tuple[Address, ...]:
+    if not texts:
+        return ()
     return tuple(dict.fromkeys(_kept(texts, where, complaints, parse_address)))
 
 
