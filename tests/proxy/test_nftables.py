@@ -27,6 +27,7 @@ class Node:
         self.kernel = kernel
         self.texts: list[str] = []
         self.broken = False
+        self.hidden = False  # whether the kernel does not tell what it holds
         self._claims = Claims(SETTINGS)
         self._backend = FamilyBackend(self, self._observe, family, SETTINGS, self._claims)
         self._family = family
@@ -38,6 +39,8 @@ class Node:
         self.kernel.commit(text)
 
     def _observe(self, _: Family) -> Observed:
+        if self.hidden:
+            raise KernelRefused("hidden")
         sorts = {sort: [] for sort in ("map", "set")}
         for name, (sort, _spec) in self.kernel.specs.items():
             sorts[sort].append(name)
@@ -169,6 +172,19 @@ def test_one_change_among_10000_services_is_a_small_transaction():
     count = len(node.texts)
     node.apply(tracker)
     assert len(node.texts) == count
+
+
+def test_what_cannot_be_looked_at_is_not_written():
+    tracker, node = big(2), Node(FakeNft())
+    node.hidden = True
+    with pytest.raises(KernelRefused):
+        node.apply(tracker)
+    assert not node.texts
+    node.hidden = False
+    node.apply(tracker)
+    fresh = Node(FakeNft())
+    fresh.apply(tracker)
+    assert contents(node.kernel) == contents(fresh.kernel)
 
 
 def test_a_failed_write_is_followed_by_a_whole_one():

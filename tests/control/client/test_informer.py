@@ -241,6 +241,16 @@ async def test_a_long_list_comes_in_pages(script):
         assert script.resumed[0] == "5"
 
 
+async def test_the_next_page_is_asked_for_while_one_is_read(script):
+    script.lists = [listing(5, wire("a", 3), more="x"), listing(5, wire("b", 4), more="y")]
+    async with served(script) as port, Client(ClientConfig(f"http://127.0.0.1:{port}")) as client:
+        pages = client.pages(kinds.CONFIG_MAP, limit=1)
+        await anext(pages)
+        await until(lambda: script.asked[1:] == [{"limit": "1", "continue": "x"}])
+        await pages.aclose()  # whoever stops reading asks for no more
+        assert len(script.asked) == 2
+
+
 async def test_a_page_that_the_server_has_forgotten_means_all_at_once(script):
     gone = web.json_response({"kind": "Status", "code": 410, "reason": "Expired"}, status=410)
     script.lists = [listing(5, wire("a", 3), more="x"), gone, listing(9, wire("b", 8))]
