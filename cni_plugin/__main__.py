@@ -39,7 +39,8 @@ def _run() -> int:
         with open(0, "rb", closefd=False) as stdin, open(1, "wb", closefd=False) as stdout:
             return main(os.environ, stdin, stdout)
     except OSError as err:  # such as nobody who reads the answer: who asked will call DEL
-        os.write(2, f"podwire-cni: standard input or output: {err.strerror}\n".encode())
+        what = err.filename if isinstance(err.filename, str) else "standard input or output"
+        os.write(2, f"podwire-cni: {what}: {err.strerror}\n".encode())
         return 1
 
 
