@@ -28,9 +28,12 @@ def test_the_wheel_holds_every_room(tmp_path):
     subprocess.run([str(a) for a in argv], cwd=CHECKOUT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("podwire-*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        tops = {name.split("/")[0] for name in archive.namelist()}
+        names = set(archive.namelist())
+    tops = {name.split("/")[0] for name in names}
     assert {"cni_plugin", "proxy", "control", "lab"} <= tops
     assert "tests" not in tops
+    assert {f"{room}/py.typed" for room in ("cni_plugin", "proxy", "control", "lab")} <= names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
 def test_the_installed_command_is_what_the_checkout_runs():
