@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.common import bar, seal  # noqa: E402
-from cni_plugin import standalone  # noqa: E402
+from cni_plugin.admin import standalone  # noqa: E402
 
 REFERENCE = Path("/usr/lib/cni")
 PYTHON_CLIENT = Path("/run/podwire-bench/podwire-cni")  # as it would be installed
@@ -261,7 +261,7 @@ def run(together: list[Scenario], rounds: int, server: int) -> None:
 @contextmanager
 def served() -> Iterator[int]:
     """A warm server; its process number."""
-    argv = [sys.executable, "-c", "from cni_plugin.cli import main; main()", "serve"]
+    argv = [sys.executable, "-c", "from cni_plugin.admin.cli import main; main()", "serve"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     server = subprocess.Popen([*argv, "--socket", SOCKET], env=environment)
     while not Path(SOCKET).exists():

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_address
 
-from proxy.ebpf.group import MAPS
-from proxy.ebpf.layout import pack_frontend
-from proxy.ebpf.libbpf import Library, pinned
-from proxy.iptables import legacy
-from proxy.model import Family, Protocol
-from proxy.nft_events import NftEvents
+from proxy.backends.ebpf.group import MAPS
+from proxy.backends.ebpf.layout import pack_frontend
+from proxy.backends.ebpf.libbpf import Library, pinned
+from proxy.backends.iptables import legacy
+from proxy.linux.nft_events import NftEvents
+from proxy.model.values import Family, Protocol
 
 _CHUNK = 1 << 18  # bytes in one write of a transfer
 _POLL = 0.001

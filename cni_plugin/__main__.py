@@ -17,8 +17,8 @@ gc.disable()  # importing makes no garbage, and the process ends before there is
 if not __package__:  # executed by its path
     sys.path.append(str(Path(__file__).parent.parent))
 
-from cni_plugin.plugin import answer  # noqa: E402
-from cni_plugin.world import World, open_namespace, read_boot_id  # noqa: E402
+from cni_plugin.linux.host import World, open_namespace, read_boot_id  # noqa: E402
+from cni_plugin.verbs.answer import answer  # noqa: E402
 
 
 def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int:

@@ -8,7 +8,7 @@ from lab.components import save_components
 from lab.spec import LabSpec, machines
 from lab.state import LabDir
 from lab.status import NoMachine, locate
-from proxy.ebpf.hooks import OBJECT
+from proxy.backends.ebpf.hooks import OBJECT
 
 
 class BackendMissing(OSError):

@@ -22,7 +22,7 @@ from lab.spec import POD_CIDRS, SERVICE_CIDRS, InvalidSpec, LabSpec, check_name,
 from lab.state import LabDir, all_labs, lab_dir, locked
 from lab.status import Status, locate, look
 from lab.up import LabExists, NotMade, NotReady, make, wait_ready
-from proxy.backend import BACKENDS
+from proxy.backends.base import BACKENDS
 
 _EXPECTED = (
     LabExists,

@@ -5,8 +5,8 @@ from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 
-from control.agent.shim import linux
-from control.agent.shim.linux import (
+from control.linux import syscalls
+from control.linux.syscalls import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWNS,
@@ -35,7 +35,7 @@ def mount(
     source: str | Path, target: str | Path, kind: str = "", flags: int = 0, options: str = ""
 ) -> None:
     """mount(2); raises OSError that names the target."""
-    linux.mount(str(source), str(target), kind or None, flags, options)
+    syscalls.mount(str(source), str(target), kind or None, flags, options)
 
 
 def isolate_mounts() -> None:
@@ -51,14 +51,14 @@ def bind(source: str | Path, target: str | Path) -> None:
 
 def umount(target: str | Path) -> None:
     """Detach what is mounted at ``target``: umount2(2) with MNT_DETACH."""
-    linux.unmount(str(target))
+    syscalls.unmount(str(target))
 
 
 def pivot_root(new: str | Path) -> None:
     """Make ``new`` the root of this mount namespace and drop the old one: pivot_root(2)."""
     os.chdir(new)
     # "." for both stacks the old root on the new one, from where it can be detached.
-    linux.pivot_root(".", ".")
+    syscalls.pivot_root(".", ".")
     umount(".")
     os.chdir("/")
 

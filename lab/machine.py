@@ -9,7 +9,7 @@ import os
 import socket
 from pathlib import Path
 
-from cni_plugin.standalone import client_program
+from cni_plugin.admin.standalone import client_program
 from lab import linux
 from lab.spec import DATA, Machine
 from lab.state import IMAGES, LabDir

@@ -10,12 +10,12 @@ import click
 
 COMMANDS = {
     "lab": "lab.cli:main",
-    "image": "control.agent.images.cli:main",
+    "image": "control.runtime.images.cli:main",
     "apiserver": "control.server.cli:main",
     "scheduler": "control.scheduler.cli:main",
     "controllers": "control.controllers.cli:main",
     "agent": "control.agent.cli:main",
-    "cni": "cni_plugin.cli:main",
+    "cni": "cni_plugin.admin.cli:main",
     "proxy": "proxy.cli:main",
 }
 SUMMARIES = {

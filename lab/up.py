@@ -6,12 +6,12 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from control.agent.images import tools
-from control.agent.images.store import ImageStore
-from control.agent.runtime import RuntimeFailure
 from control.api import kinds
 from control.api.node import Node
 from control.client import Client, Informer
+from control.runtime.base import RuntimeFailure
+from control.runtime.images import tools
+from control.runtime.images.store import ImageStore
 from lab import main
 from lab.change import require_backend
 from lab.components import save_components

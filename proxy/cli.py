@@ -12,18 +12,18 @@ from typing import Any
 import click
 
 from control.client import Client, KubeconfigError
-from proxy.backend import BACKENDS, open_backend
+from proxy.backends.base import BACKENDS, open_backend
+from proxy.backends.ebpf.options import ALGORITHMS
 from proxy.config import Config, from_flags
+from proxy.config_file import read
 from proxy.counters.counting import Counting
-from proxy.counters.table import Detail
 from proxy.counters.top import top
-from proxy.ebpf.options import ALGORITHMS
-from proxy.errors import BadFlag, ProxyError
-from proxy.file import read
-from proxy.memory import expect_load
-from proxy.record import Record
-from proxy.service import serve
-from proxy.state import Desired
+from proxy.desired.desired import Desired
+from proxy.flows.record import Record
+from proxy.linux.memory import expect_load
+from proxy.model.errors import BadFlag, ProxyError
+from proxy.model.settings import Detail
+from proxy.node import serve
 
 log = logging.getLogger("podwire.proxy")
 

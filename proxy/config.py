@@ -6,11 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.counters.table import Detail
-from proxy.errors import BadFlag
-from proxy.model import Family, Network, family_of
-from proxy.parse import parse_address, parse_network
-from proxy.settings import Pods, Settings
+from proxy.model.errors import BadFlag
+from proxy.model.settings import Detail, Pods, Settings
+from proxy.model.values import Family, Network, family_of
+from proxy.objects.parse import parse_address, parse_network
 
 _TIMEOUTS = {
     "conntrack_tcp_timeout_established": "nf_conntrack_tcp_timeout_established",

@@ -9,10 +9,10 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from proxy.apply import Kernel
-from proxy.errors import KernelRefused
-from proxy.metrics import Metrics
-from proxy.report import Reporter
+from proxy.applier import Kernel
+from proxy.model.errors import KernelRefused
+from proxy.status.events import Reporter
+from proxy.status.metrics import Metrics
 
 log = logging.getLogger("podwire.proxy.repair")
 

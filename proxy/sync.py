@@ -10,12 +10,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from proxy.errors import ProxyError
-from proxy.health import Health
-from proxy.metrics import Metrics
-from proxy.model import NodeView
-from proxy.state import Desired
-from proxy.tracker import Tracker
+from proxy.desired.desired import Desired
+from proxy.desired.tracker import Tracker
+from proxy.model.errors import ProxyError
+from proxy.model.values import NodeView
+from proxy.status.health import Health
+from proxy.status.metrics import Metrics
 
 log = logging.getLogger("podwire.proxy")
 

@@ -7,8 +7,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from proxy.config import Tracking
-from proxy.model import Family
-from proxy.settings import Settings
+from proxy.model.settings import Settings
+from proxy.model.values import Family
 
 log = logging.getLogger("podwire.proxy.sysctl")
 

@@ -2,7 +2,7 @@
  *
  * The twin of bin/podwire-cni, which is the one to read first; this one starts eight times as
  * fast. Where no server takes the request it becomes the whole plugin (cni_plugin/__main__.py).
- * The wire format is in cni_plugin/protocol.py. PYTHON and PLUGIN are defined by bin/setup.
+ * The wire format is in cni_plugin/server/protocol.py. PYTHON and PLUGIN are defined by bin/setup.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -13,7 +13,7 @@ from typing import Protocol
 from cni_plugin.firewall import iptables_rules as rules
 from cni_plugin.firewall.claims import Standing, past
 from cni_plugin.firewall.iptables import Failed, Tool, flavors_with_ours
-from cni_plugin.firewall.wanted import Wanted
+from cni_plugin.plan.rules import Wanted
 
 _VERSIONS = (4, 6)
 

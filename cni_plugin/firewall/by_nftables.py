@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from cni_plugin.errors import InvalidConfiguration, KernelRefused
 from cni_plugin.firewall import nft
 from cni_plugin.firewall.claims import Standing, past
 from cni_plugin.firewall.nft_rules import (
@@ -18,7 +17,8 @@ from cni_plugin.firewall.nft_rules import (
     rules_of,
     spare_of,
 )
-from cni_plugin.firewall.wanted import Wanted
+from cni_plugin.plan.rules import Wanted
+from cni_plugin.spec.errors import InvalidConfiguration, KernelRefused
 
 
 class Nftables:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum, auto
 
-from cni_plugin.errors import InvalidConfiguration
-from cni_plugin.firewall.wanted import Wanted
+from cni_plugin.plan.rules import Wanted
+from cni_plugin.spec.errors import InvalidConfiguration
 
 
 class Standing(Enum):

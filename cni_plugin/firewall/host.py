@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from cni_plugin import names
-from cni_plugin.conntrack import forget_udp
-from cni_plugin.errors import CniError
 from cni_plugin.firewall import nft
 from cni_plugin.firewall.by_iptables import Iptables
 from cni_plugin.firewall.by_nftables import Nftables
 from cni_plugin.firewall.claims import Standing, past
-from cni_plugin.firewall.wanted import BACKENDS, IPTABLES, NFTABLES, Backend, Wanted, udp_ports
-from cni_plugin.locks import held
+from cni_plugin.linux.conntrack import forget_udp
+from cni_plugin.linux.locks import held
+from cni_plugin.plan.rules import BACKENDS, IPTABLES, NFTABLES, Backend, Wanted, udp_ports
+from cni_plugin.spec import names
+from cni_plugin.spec.errors import CniError
 
 _KEY = ("nftables",)  # the lock's name: older versions knew this backend alone
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cni_plugin import programs
-from cni_plugin.errors import KernelRefused, TryAgainLater, UnsupportedField
 from cni_plugin.firewall.iptables_rules import ANCHORS, FILTER, NAT, PREFIX, Saved, parse
-from cni_plugin.netlink import NetlinkError, Socket, pack
+from cni_plugin.linux import programs
+from cni_plugin.linux.netlink import NetlinkError, Socket, pack
+from cni_plugin.spec.errors import KernelRefused, TryAgainLater, UnsupportedField
 
 # nothing said: whichever the command of the plain name is
 Flavor = Literal["", "nft", "legacy"]

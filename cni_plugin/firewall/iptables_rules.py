@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain as joined
 
-from cni_plugin.firewall.wanted import (
+from cni_plugin.plan.rules import (
     EVERYTHING,
     LOOPBACK_NET,
     MULTICAST,
@@ -29,7 +29,7 @@ from cni_plugin.firewall.wanted import (
     Wall,
     Wanted,
 )
-from cni_plugin.result import Cidr
+from cni_plugin.spec.result import Cidr
 
 NAT, FILTER = "nat", "filter"
 PREFIX = "PODWIRE-"

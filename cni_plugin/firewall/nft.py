@@ -11,8 +11,8 @@ from collections import Counter
 from functools import cache
 from typing import Any
 
-from cni_plugin.errors import KernelRefused, UnsupportedField
 from cni_plugin.firewall.nft_rules import SKELETON, TABLE, Element, Rules, script
+from cni_plugin.spec.errors import KernelRefused, UnsupportedField
 
 _JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
 Json = dict[str, Any]

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from cni_plugin.firewall.wanted import EVERYTHING, MULTICAST, Port, Wall, Wanted, claim
-from cni_plugin.names import short_digest
-from cni_plugin.result import Cidr
+from cni_plugin.plan.rules import EVERYTHING, MULTICAST, Port, Wall, Wanted, claim
+from cni_plugin.spec.names import short_digest
+from cni_plugin.spec.result import Cidr
 
 TABLE = "inet podwire_cni"
 _FAMILY = {4: "ip", 6: "ip6"}

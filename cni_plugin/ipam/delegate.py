@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cni_plugin.errors import CniError, DelegateFailed, InvalidConfiguration
-from cni_plugin.names import is_identifier
-from cni_plugin.programs import execute, find
-from cni_plugin.request import Request
-from cni_plugin.result import Result, parse
-from cni_plugin.versions import SUPPORTED, Verb
+from cni_plugin.linux.programs import execute, find
+from cni_plugin.spec.errors import CniError, DelegateFailed, InvalidConfiguration
+from cni_plugin.spec.names import is_identifier
+from cni_plugin.spec.request import Request
+from cni_plugin.spec.result import Result, parse
+from cni_plugin.spec.versions import SUPPORTED, Verb
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess

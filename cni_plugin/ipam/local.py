@@ -11,14 +11,17 @@ from ipaddress import ip_interface
 from pathlib import Path
 from typing import NamedTuple
 
-from cni_plugin.config import REMEMBERED, NetConf
-from cni_plugin.errors import (
+from cni_plugin.ipam.resolv import read_resolv_conf
+from cni_plugin.ipam.store import DEFAULT_DATA_DIR, Owner, Store
+from cni_plugin.linux.host import below
+from cni_plugin.spec.config import REMEMBERED, NetConf
+from cni_plugin.spec.errors import (
     AddressesExhausted,
     InvalidConfiguration,
     NotAsExpected,
     NotAvailable,
 )
-from cni_plugin.ipam.ranges import (
+from cni_plugin.spec.ranges import (
     Range,
     RangeSet,
     assign,
@@ -27,11 +30,8 @@ from cni_plugin.ipam.ranges import (
     describe,
     range_of,
 )
-from cni_plugin.ipam.resolv import read_resolv_conf
-from cni_plugin.ipam.store import DEFAULT_DATA_DIR, Owner, Store
-from cni_plugin.request import Request
-from cni_plugin.result import Address, Dns, IPConfig, Result
-from cni_plugin.world import below
+from cni_plugin.spec.request import Request
+from cni_plugin.spec.result import Address, Dns, IPConfig, Result
 
 _SHOWN_HOLDERS = 8
 # seconds in which an ADD that has reserved has made its interface

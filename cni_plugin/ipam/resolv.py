@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cni_plugin.errors import InputOutputFailure
-from cni_plugin.result import Dns
+from cni_plugin.spec.errors import InputOutputFailure
+from cni_plugin.spec.result import Dns
 
 _LONGEST = 1 << 20
 

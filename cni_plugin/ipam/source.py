@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from cni_plugin.config import NetConf
 from cni_plugin.ipam.delegate import DelegateIpam
 from cni_plugin.ipam.local import LocalIpam
 from cni_plugin.ipam.store import Owner
-from cni_plugin.request import Request
-from cni_plugin.result import Result
+from cni_plugin.spec.config import NetConf
+from cni_plugin.spec.request import Request
+from cni_plugin.spec.result import Result
 
 # our own, its drop-in name, and the name that other plugins execute us under
 _IN_PROCESS = frozenset({"podwire", "host-local", "podwire-cni"})

@@ -29,8 +29,8 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from cni_plugin.digest import blake2b
-from cni_plugin.ipam.ranges import parse_last
-from cni_plugin.result import Address
+from cni_plugin.spec.ranges import parse_last
+from cni_plugin.spec.result import Address
 
 DEFAULT_DATA_DIR = "/var/lib/cni/networks"
 _INDEX = ".podwire"

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cni_plugin.config import Mode
 from cni_plugin.plan.bridge import plan_bridge
 from cni_plugin.plan.extras import plan_extras
 from cni_plugin.plan.others import plan_chained, plan_loopback
 from cni_plugin.plan.ptp import plan_ptp
 from cni_plugin.plan.wiring import Plan
-from cni_plugin.request import Request
-from cni_plugin.result import Result
-from cni_plugin.state import Seen
+from cni_plugin.spec.config import Mode
+from cni_plugin.spec.request import Request
+from cni_plugin.spec.result import Result
+from cni_plugin.spec.seen import Seen
 
 _MODES: dict[Mode, Callable[[Request, Result, Seen], Plan]] = {
     "bridge": plan_bridge,

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_interface
 
-from cni_plugin import names, ops
-from cni_plugin.config import NetConf
-from cni_plugin.errors import InvalidConfiguration
-from cni_plugin.ops import Op, Side
+from cni_plugin.plan import ops
+from cni_plugin.plan.ops import Op, Side
 from cni_plugin.plan.vlan import ensure_gateway, gateway_link, join_port, keep_apart
 from cni_plugin.plan.wiring import (
     DEFAULT_MTU,
@@ -29,9 +27,12 @@ from cni_plugin.plan.wiring import (
     through_gateway,
     with_gateways,
 )
-from cni_plugin.request import Request
-from cni_plugin.result import Cidr, Interface, Result
-from cni_plugin.state import Seen
+from cni_plugin.spec import names
+from cni_plugin.spec.config import NetConf
+from cni_plugin.spec.errors import InvalidConfiguration
+from cni_plugin.spec.request import Request
+from cni_plugin.spec.result import Cidr, Interface, Result
+from cni_plugin.spec.seen import Seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from cni_plugin import names, ops
-from cni_plugin.config import Bandwidth, NetConf
-from cni_plugin.errors import InvalidConfiguration
-from cni_plugin.firewall.wanted import Wanted, wanted_of
-from cni_plugin.ops import Op, Side
+from cni_plugin.plan import ops
+from cni_plugin.plan.ops import Op, Side
+from cni_plugin.plan.rules import Wanted, wanted_of
 from cni_plugin.plan.wiring import Plan
-from cni_plugin.request import Request
-from cni_plugin.result import Dns, Interface
+from cni_plugin.spec import names
+from cni_plugin.spec.config import Bandwidth, NetConf
+from cni_plugin.spec.errors import InvalidConfiguration
+from cni_plugin.spec.request import Request
+from cni_plugin.spec.result import Dns, Interface
 
 _MAX_BURST = 8 << 32  # bits: the kernel counts bytes in 32 bits
 

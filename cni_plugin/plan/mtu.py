@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cni_plugin.state import KernelRoute, Link
+from cni_plugin.spec.seen import KernelRoute, Link
 
 # Links that put a packet into another one, by the kinds that ip-link(8) has for them. Not ``tun``:
 # that is as often one user's VPN as a way to Pods.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ipaddress import ip_interface
 
-from cni_plugin import ops
-from cni_plugin.errors import InvalidConfiguration
-from cni_plugin.ops import Side
+from cni_plugin.plan import ops
+from cni_plugin.plan.ops import Side
 from cni_plugin.plan.wiring import Plan
-from cni_plugin.request import Request
-from cni_plugin.result import Interface, IPConfig, Result
-from cni_plugin.state import Seen
+from cni_plugin.spec.errors import InvalidConfiguration
+from cni_plugin.spec.request import Request
+from cni_plugin.spec.result import Interface, IPConfig, Result
+from cni_plugin.spec.seen import Seen
 
 LOOPBACK = "lo"
 _NO_MAC = "00:00:00:00:00:00"

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_interface, ip_network
 
-from cni_plugin import names, ops, uapi
-from cni_plugin.ops import Op, Side
+from cni_plugin.linux import uapi
+from cni_plugin.plan import ops
+from cni_plugin.plan.ops import Op, Side
 from cni_plugin.plan.wiring import (
     DEFAULT_MTU,
     Plan,
@@ -24,9 +25,10 @@ from cni_plugin.plan.wiring import (
     through_gateway,
     with_gateways,
 )
-from cni_plugin.request import Request
-from cni_plugin.result import Address, Interface, Network, Result, Route
-from cni_plugin.state import Seen
+from cni_plugin.spec import names
+from cni_plugin.spec.request import Request
+from cni_plugin.spec.result import Address, Interface, Network, Result, Route
+from cni_plugin.spec.seen import Seen
 
 
 def plan_ptp(request: Request, lease: Result, seen: Seen) -> Plan:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cni_plugin import ops
-from cni_plugin.config import NetConf
-from cni_plugin.errors import InvalidConfiguration, UnsupportedField
-from cni_plugin.names import is_link_name
-from cni_plugin.ops import Op, Side
+from cni_plugin.plan import ops
+from cni_plugin.plan.ops import Op, Side
 from cni_plugin.plan.wiring import is_gateway, no_dad, sysctl
-from cni_plugin.state import Seen, Vlans
+from cni_plugin.spec.config import NetConf
+from cni_plugin.spec.errors import InvalidConfiguration, UnsupportedField
+from cni_plugin.spec.names import is_link_name
+from cni_plugin.spec.seen import Seen, Vlans
 
 _NATIVE = 1  # of a trunk, when no other is configured
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from cni_plugin import names, ops
-from cni_plugin.config import NetConf
-from cni_plugin.errors import InvalidConfiguration
-from cni_plugin.ops import Op, Side
-from cni_plugin.request import Request
-from cni_plugin.result import Address, Cidr, Dns, Interface, IPConfig, Result, Route
-from cni_plugin.state import Seen
+from cni_plugin.plan import ops
+from cni_plugin.plan.ops import Op, Side
+from cni_plugin.spec import names
+from cni_plugin.spec.config import NetConf
+from cni_plugin.spec.errors import InvalidConfiguration
+from cni_plugin.spec.request import Request
+from cni_plugin.spec.result import Address, Cidr, Dns, Interface, IPConfig, Result, Route
+from cni_plugin.spec.seen import Seen
 
 DEFAULT_MTU = 1500
 _ANYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}

@@ -10,12 +10,7 @@ from typing import Any, Literal
 import aiohttp
 
 from control.agent.admission import admit
-from control.agent.builtin.runtime import BuiltinRuntime
-from control.agent.cni.network import CniNetwork
-from control.agent.cni.plugin import PluginError
 from control.agent.config import Config
-from control.agent.images.store import ImageStore
-from control.agent.network.sync import NodeNetwork, Settings
 from control.agent.node import describe
 from control.agent.node.register import Registration
 from control.agent.pods import decide
@@ -25,7 +20,6 @@ from control.agent.pods.probes import Asker
 from control.agent.pods.surroundings import Surroundings
 from control.agent.pods.volumes import Volumes
 from control.agent.pods.worker import Worker
-from control.agent.runtime import PodRef
 from control.agent.server.app import serve
 from control.api import kinds
 from control.api.container import Container as ContainerSpec
@@ -35,6 +29,12 @@ from control.api.pod import Pod, PodSpec
 from control.api.quantity import parse
 from control.api.service import Service
 from control.client import Client, EventRecorder, Informer, reference
+from control.node_network.sync import NodeNetwork, Settings
+from control.runtime.base import PodRef
+from control.runtime.builtin.runtime import BuiltinRuntime
+from control.runtime.cni.network import CniNetwork
+from control.runtime.cni.plugin import PluginError
+from control.runtime.images.store import ImageStore
 
 logger = logging.getLogger(__name__)
 

@@ -5,16 +5,16 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 
-from control.agent.builtin import files
-from control.agent.builtin.runtime import BuiltinRuntime
-from control.agent.cni.network import CniNetwork
-from control.agent.cni.plugin import PluginError
 from control.agent.config import Config
-from control.agent.images.store import ImageStore
-from control.agent.network.kernel import Kernel, remove_link
-from control.agent.network.render import BRIDGE
 from control.agent.pods.volumes import Volumes
-from control.agent.runtime import RuntimeFailure
+from control.linux import files
+from control.node_network.kernel import Kernel, remove_link
+from control.node_network.render import BRIDGE
+from control.runtime.base import RuntimeFailure
+from control.runtime.builtin.runtime import BuiltinRuntime
+from control.runtime.cni.network import CniNetwork
+from control.runtime.cni.plugin import PluginError
+from control.runtime.images.store import ImageStore
 
 logger = logging.getLogger(__name__)
 

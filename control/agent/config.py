@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from control.agent.builtin.cgroups import Cgroups, discover
-from control.agent.network.plan import Cidr, Overlay
 from control.agent.node.describe import Identity
 from control.agent.pods.render import ClusterDns
+from control.node_network.plan import Cidr, Overlay
+from control.runtime.builtin.cgroups import Cgroups, discover
 
 
 class BadFlag(ValueError):

@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from control.server.authn import Authenticator
+from control.server.access.authn import Authenticator
 from control.server.bootstrap import bootstrap, keep
-from control.server.cache import Cache
 from control.server.http import Handler
+from control.server.state.cache import Cache
+from control.server.state.world import BODY_LIMIT, Config, World
 from control.server.upkeep import upkeep
-from control.server.world import BODY_LIMIT, Config, World
 from control.store.base import Store
 
 # client-go keeps idle connections for 90 s: the server must not be the first to close one.

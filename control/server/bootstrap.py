@@ -9,12 +9,12 @@ from ipaddress import ip_address
 from typing import Any
 
 from control.api.kinds import ENDPOINT_SLICE, ENDPOINTS, NAMESPACE, SERVICE, Kind
-from control.server.create import make
-from control.server.errors import Refused
-from control.server.info import Info, storage_key
-from control.server.item import Item, Wire
-from control.server.modify import Edited, modify
-from control.server.world import Call, User, World
+from control.server.state.world import Call, User, World
+from control.server.verbs.create import make
+from control.server.verbs.modify import Edited, modify
+from control.server.wire.errors import Refused
+from control.server.wire.info import Info, storage_key
+from control.server.wire.item import Item, Wire
 from control.store.base import StoreError
 
 log = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from typing import Any
 
 import click
 
+from control.server.access.authn import Authenticator, BadTokenFile, load_tokens
 from control.server.app import serve
-from control.server.authn import Authenticator, BadTokenFile, load_tokens
-from control.server.errors import Refused
-from control.server.world import Config, Network
+from control.server.state.world import Config, Network
+from control.server.wire.errors import Refused
 from control.store.base import StoreError
 from control.store.open import BadStore, open_store
 from control.tls import BadCertificate, load_authority, load_identity

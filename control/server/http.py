@@ -10,18 +10,20 @@ from aiohttp import ClientConnectionResetError, web
 from multidict import CIMultiDict
 
 from control.api.base import encode
-from control.server import access, errors, info, streams
-from control.server.answer import JSON, Answer, unless_known, warning_headers
-from control.server.authn import Authenticator
-from control.server.errors import Refused
-from control.server.forms import parse_form
-from control.server.pages import is_public, page
-from control.server.protobuf import decode as protobuf
-from control.server.protobuf.wire import BadProtobuf
-from control.server.render import frame
-from control.server.verbs import verb_of
-from control.server.watch import Signal, watch
-from control.server.world import BODY_LIMIT, Call, User, World
+from control.server.access import access
+from control.server.access.authn import Authenticator
+from control.server.pages.pages import is_public, page
+from control.server.state.world import BODY_LIMIT, Call, User, World
+from control.server.streams import streams
+from control.server.verbs.render import frame
+from control.server.verbs.table import verb_of
+from control.server.verbs.watch import Signal, watch
+from control.server.wire import errors, info
+from control.server.wire.answer import JSON, Answer, unless_known, warning_headers
+from control.server.wire.errors import Refused
+from control.server.wire.forms import parse_form
+from control.server.wire.protobuf import decode as protobuf
+from control.server.wire.protobuf.wire import BadProtobuf
 from control.store.base import StoreError
 
 log = logging.getLogger(__name__)

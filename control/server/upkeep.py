@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 
 from control.api.columns.base import parse_time
 from control.api.kinds import EVENT
-from control.server.errors import Refused
-from control.server.info import Info
-from control.server.item import Item
-from control.server.world import World
-from control.server.write import remove
+from control.server.state.world import World
+from control.server.verbs.write import remove
+from control.server.wire.errors import Refused
+from control.server.wire.info import Info
+from control.server.wire.item import Item
 from control.store.base import StoreError
 
 log = logging.getLogger(__name__)

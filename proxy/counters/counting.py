@@ -9,24 +9,24 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from proxy import nft_names
-from proxy.claims import Claims, Step
+from proxy.backends.ebpf.tallies import number_of_portal, tallies
+from proxy.backends.nftables.disturbance import disturbance
+from proxy.backends.nftables.objects import Element
+from proxy.backends.nftables.render import Renderer
+from proxy.backends.nftables.transaction import Transaction, table_name
 from proxy.counters.exposition import text
 from proxy.counters.read import counters
-from proxy.counters.table import TABLE, Detail, elements, fixed, stores
+from proxy.counters.table import TABLE, elements, fixed, stores
 from proxy.counters.totals import NOTHING, Count, Label, Source, Totals, label_of
-from proxy.desired import Frontend
-from proxy.ebpf.tallies import number_of_portal, tallies
-from proxy.errors import KernelRefused
-from proxy.model import Family
-from proxy.nft_events import Touch
-from proxy.nftables.disturbance import disturbance
-from proxy.nftables.library import Library
-from proxy.nftables.objects import Element
-from proxy.nftables.render import Renderer
-from proxy.nftables.transaction import Transaction, table_name
-from proxy.settings import Settings
-from proxy.state import Desired
+from proxy.desired.claims import Claims, Step
+from proxy.desired.desired import Desired
+from proxy.desired.portals import Frontend
+from proxy.linux import nft_names
+from proxy.linux.libnftables import Library
+from proxy.linux.nft_events import Touch
+from proxy.model.errors import KernelRefused
+from proxy.model.settings import Detail, Settings
+from proxy.model.values import Family
 
 log = logging.getLogger("podwire.proxy.counters")
 

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from proxy.counters.table import Detail
 from proxy.counters.totals import NOTHING, Count, Label
+from proxy.model.settings import Detail
 
 PREFIX = "podwire_service"
 _FAMILIES: Mapping[str, tuple[str, str]] = {  # metric: the field of `Count`, and what it means

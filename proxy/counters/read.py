@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from proxy.counters.table import TABLE
-from proxy.desired import Frontend
-from proxy.flows import NUMBERS
-from proxy.model import Family
-from proxy.netlink import NETFILTER, Netlink, attribute, attributes, each
+from proxy.desired.portals import Frontend
+from proxy.flows.table import NUMBERS
+from proxy.linux.netlink import NETFILTER, Netlink, attribute, attributes, each
+from proxy.model.values import Family
 
 # linux/netfilter/nf_tables.h
 _GET_ELEMENTS = 0xA0D  # subsystem 10, NFT_MSG_GETSETELEM

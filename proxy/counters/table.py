@@ -9,26 +9,18 @@ after. So every backend is counted alike, and an endpoint's change leaves the co
 """
 
 from collections.abc import Iterator
-from enum import StrEnum
 
-from proxy.desired import Frontend
-from proxy.model import Family, Protocol
-from proxy.nftables.fixed import to_node_ports
-from proxy.nftables.objects import Chain, Element, Object, Store
-from proxy.nftables.render import Renderer, frontend_key
+from proxy.backends.nftables.fixed import to_node_ports
+from proxy.backends.nftables.objects import Chain, Element, Object, Store
+from proxy.backends.nftables.render import Renderer, frontend_key
+from proxy.desired.portals import Frontend
+from proxy.model.settings import Detail
+from proxy.model.values import Family, Protocol
 
 TABLE = "podwire-counters"
 
 _BEFORE_DNAT, _AFTER_DNAT = -101, -99
 _PLACES = 65536  # node addresses that are remembered
-
-
-class Detail(StrEnum):
-    """What is counted; each costs more than the one before."""
-
-    OFF = "off"
-    CONNECTIONS = "connections"
-    PACKETS = "packets"
 
 
 def stores(detail: Detail) -> tuple[str, ...]:

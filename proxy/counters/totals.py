@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from proxy.desired import Frontend, Portal
+from proxy.desired.portals import Frontend, Portal
 
 
 class Label(NamedTuple):

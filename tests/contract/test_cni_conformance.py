@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.cni_plugin.runner import REFERENCE, Node
-from tests.contract import cni_rows, cni_rows_more
-from tests.contract.cni_bench import Bench, Row
 from tests.netns.conftest import Space
 from tests.netns.conftest import spaces as spaces  # the fixture
+from tests.support.cni import rows, rows_more
+from tests.support.cni.bench import Bench, Row
+from tests.support.cni.runner import REFERENCE, Node
 
-ROWS = (*cni_rows.ROWS, *cni_rows_more.ROWS)
+ROWS = (*rows.ROWS, *rows_more.ROWS)
 SUBJECTS = ("served", "alone", "reference")
 CASES = [
     pytest.param(subject, number, id=f"{subject}-{row.point}-{row.says}")

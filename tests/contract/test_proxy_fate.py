@@ -2,10 +2,10 @@
 
 import pytest
 
-from proxy.fate import Evaluator, Verdict
-from proxy.model import Protocol
-from tests.contract.proxy_fate import Row, rows, targets
-from tests.contract.proxy_world import ENDPOINTS, NODE, SETTINGS, Case, desired
+from proxy.desired.fate import Evaluator, Verdict
+from proxy.model.values import Protocol
+from tests.support.proxy.fate import Row, rows, targets
+from tests.support.proxy.world import ENDPOINTS, NODE, SETTINGS, Case, desired
 
 CASES = [
     pytest.param(Case(row, number, version), id=f"v{version} {row.id}")

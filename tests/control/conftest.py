@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
+from control.server.access.authn import Authenticator
 from control.server.app import serve
-from control.server.authn import Authenticator
-from control.server.world import World
+from control.server.state.world import World
 from control.store.memory import MemoryStore
 
 

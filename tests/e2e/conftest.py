@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.harness import Lab, made_lab
+from tests.support.e2e.harness import Lab, made_lab
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.e2e.harness import WEB, eventually, run
+from tests.support.e2e.harness import WEB, eventually, run
 
 COUNT = 300
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from tests.e2e.harness import CHECKOUT, eventually, need
-from tests.e2e.runtimes import host as hosts
-from tests.e2e.runtimes.containerd import Containerd, containerd
-from tests.e2e.runtimes.host import ADDRESS, BIN_DIR, CONF_DIR, Call, Host, wget
-from tests.e2e.runtimes.machine import machine
-from tests.e2e.runtimes.podman import Podman
+from tests.support.e2e.harness import CHECKOUT, eventually, need
+from tests.support.e2e.runtimes import host as hosts
+from tests.support.e2e.runtimes.containerd import Containerd, containerd
+from tests.support.e2e.runtimes.host import ADDRESS, BIN_DIR, CONF_DIR, Call, Host, wget
+from tests.support.e2e.runtimes.machine import machine
+from tests.support.e2e.runtimes.podman import Podman
 
 RANGES = ("10.77.0.0/24", "fd00:77::/64")
 GATEWAYS = ("10.77.0.1", "fd00:77::1")
@@ -332,7 +332,7 @@ def test_a_caller_of_gc_and_status(host: Host, mode: str):
 
 
 def libcni(host: Host, *args: str) -> str:
-    caller = (CHECKOUT / ".venv/bin/python", "-m", "tests.e2e.runtimes.libcni")
+    caller = (CHECKOUT / ".venv/bin/python", "-m", "tests.support.e2e.runtimes.libcni")
     return host.machine.run("env", "--chdir", CHECKOUT, *caller, *args).strip()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import CHECKOUT, WEB, Lab, eventually, made_lab, podwire, run
+from tests.support.e2e.harness import CHECKOUT, WEB, Lab, eventually, made_lab, podwire, run
 
 PODWIRE = CHECKOUT / "bin" / "podwire"
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.e2e.harness import run
+from tests.support.e2e.harness import run
 
 DEPLOYMENT = """
 apiVersion: apps/v1

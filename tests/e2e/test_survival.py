@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.e2e.harness import WEB, eventually
+from tests.support.e2e.harness import WEB, eventually
 
 COMPONENTS = [
     ("control", "apiserver"),

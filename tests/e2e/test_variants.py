@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tests.e2e.harness import WEB, eventually, made_lab, podwire
+from tests.support.e2e.harness import WEB, eventually, made_lab, podwire
 
 COUNT = 100
 SHAPES = {

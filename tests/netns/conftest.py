@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cni_plugin.runner import Node, Pod
+from tests.support.cni.runner import Node, Pod
 
 _numbers = itertools.count(1)
 

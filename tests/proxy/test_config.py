@@ -8,18 +8,18 @@ import pytest
 from click.testing import CliRunner
 
 from control.api.node import Node
+from proxy.backends.ebpf.options import Options
+from proxy.backends.ebpf.options import from_flags as read_options
 from proxy.cli import main
 from proxy.config import Listen, duration, from_flags
-from proxy.ebpf.options import Options
-from proxy.ebpf.options import from_flags as read_options
-from proxy.errors import BadFlag
-from proxy.feed import Feed, Reader
-from proxy.metrics import Metrics
-from proxy.model import Family, NodeView
-from proxy.service import _with_node_addresses
-from proxy.settings import Settings
-from proxy.tracker import Tracker
-from tests.proxy.told import Told
+from proxy.desired.tracker import Tracker
+from proxy.model.errors import BadFlag
+from proxy.model.settings import Settings
+from proxy.model.values import Family, NodeView
+from proxy.node import _with_node_addresses
+from proxy.objects.feed import Feed, Reader
+from proxy.status.metrics import Metrics
+from tests.support.proxy.told import Told
 
 
 def config(*args: str):

@@ -11,20 +11,20 @@ from control.api import kinds
 from control.api.base import decode, encode
 from control.api.kinds import Kind
 from control.client.stream import read_object
-from proxy.claims import Claims, Step
-from proxy.ebpf.options import Options
-from proxy.ebpf.table import Table
-from proxy.fate import Evaluator, Packet, Verdict
-from proxy.feed import Reader
-from proxy.model import Family, NodeView, Target
-from proxy.tracker import Tracker
-from proxy.wire import ENDPOINT_SLICE
-from tests.proxy.fake_iptables import BUILTIN, FakeIptables
-from tests.proxy.fake_nft import FakeNft
-from tests.proxy.hostile import EVIL, GOOD_POD, GOOD_VIP, good, mangled, pairs
-from tests.proxy.strategies import NODE, SETTINGS
-from tests.proxy.test_nftables import Node
-from tests.proxy.test_ruleset import start
+from proxy.backends.ebpf.options import Options
+from proxy.backends.ebpf.table import Table
+from proxy.desired.claims import Claims, Step
+from proxy.desired.fate import Evaluator, Packet, Verdict
+from proxy.desired.tracker import Tracker
+from proxy.model.values import Family, NodeView, Target
+from proxy.objects.feed import Reader
+from proxy.objects.wire import ENDPOINT_SLICE
+from tests.proxy.backends.iptables.test_ruleset import start
+from tests.proxy.backends.nftables.test_ruleset import Node
+from tests.support.proxy.fake_iptables import BUILTIN, FakeIptables
+from tests.support.proxy.fake_nft import FakeNft
+from tests.support.proxy.hostile import EVIL, GOOD_POD, GOOD_VIP, good, mangled, pairs
+from tests.support.proxy.strategies import NODE, SETTINGS
 
 FOREIGN = b"*filter\n:MINE - [0:0]\n-A INPUT -j MINE\n-A MINE -j ACCEPT\nCOMMIT\n"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from proxy.config import Tracking
-from proxy.model import Family
-from proxy.settings import Settings
+from proxy.model.settings import Settings
+from proxy.model.values import Family
 from proxy.sysctl import BE_LIBERAL, MAXIMUM, ROUTE_LOCALNET, prepare
 
 

@@ -8,18 +8,18 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from control.agent.builtin import files
 from control.agent.pods import decide as d
 from control.agent.pods import environment, payload, render
 from control.agent.pods.environment import Sources
 from control.agent.pods.fields import BadReference
 from control.agent.pods.probes import Result, Target
 from control.agent.pods.surroundings import Surroundings
-from control.agent.runtime import Container, Phase, RuntimeFailure
 from control.api import container as api
 from control.api import kinds
 from control.api.pod import Pod
 from control.client import ApiError, ClientError
+from control.linux import files
+from control.runtime.base import Container, Phase, RuntimeFailure
 
 logger = logging.getLogger(__name__)
 

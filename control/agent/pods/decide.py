@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from control.agent.pods.backoff import Failure, Streak
-from control.agent.runtime import Container, Phase, Sandbox
 from control.api import container as api
 from control.api.pod import Pod
 from control.client.times import seconds_of
+from control.runtime.base import Container, Phase, Sandbox
 
 DEFAULT_GRACE = 30
 _LEAST_GRACE = 2.0

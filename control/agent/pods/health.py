@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from control.agent.pods.probes import Asker, Course, Result, Target, probe_for_ever
-from control.agent.runtime import Container, Phase
 from control.api.pod import Pod
+from control.runtime.base import Container, Phase
 
 # A container that failed is on its way out: nobody asks it again.
 _FAILURE = frozenset({Result.FAILURE})

@@ -11,8 +11,8 @@ from enum import StrEnum
 
 import aiohttp
 
-from control.agent.runtime import Runtime, RuntimeFailure
 from control.api import container as api
+from control.runtime.base import Runtime, RuntimeFailure
 
 _USER_AGENT = "kube-probe/1.33"
 

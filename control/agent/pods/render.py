@@ -10,7 +10,10 @@ import orjson
 from control.agent.pods.environment import Sources, expand, variables
 from control.agent.pods.fields import Host
 from control.agent.pods.quality import amount, oom_score_adj
-from control.agent.runtime import (
+from control.api import container as api
+from control.api.pod import Pod, PodDNSConfig, PodSpec
+from control.api.quantity import InvalidQuantity, parse
+from control.runtime.base import (
     ContainerConfig,
     Mount,
     PodRef,
@@ -19,9 +22,6 @@ from control.agent.runtime import (
     Rights,
     SandboxConfig,
 )
-from control.api import container as api
-from control.api.pod import Pod, PodDNSConfig, PodSpec
-from control.api.quantity import InvalidQuantity, parse
 
 TERMINATION_LOG = "/dev/termination-log"
 

@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from control.agent.images.names import InvalidName, normalise
 from control.agent.pods import decide
 from control.agent.pods.backoff import Streak
 from control.agent.pods.decide import Facts, is_sidecar, latest, ready_sandbox
 from control.agent.pods.quality import quality
-from control.agent.runtime import Container, Phase
 from control.api import pod as api
 from control.api.container import Container as Spec
 from control.api.meta import Condition
 from control.api.pod import Pod, PodStatus
 from control.client.times import rfc3339
+from control.runtime.base import Container, Phase
+from control.runtime.images.names import InvalidName, normalise
 
 _RUNTIME = "podwire"
 

@@ -9,10 +9,10 @@ from control.agent.pods.objects import Objects
 from control.agent.pods.probes import Asker
 from control.agent.pods.render import ClusterDns
 from control.agent.pods.volumes import Volumes
-from control.agent.runtime import Container, Runtime, Sandbox
 from control.api.pod import Pod
 from control.api.service import Service
 from control.client import Client
+from control.runtime.base import Container, Runtime, Sandbox
 
 
 class Recorder(Protocol):

@@ -12,16 +12,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from control.agent.builtin import files
 from control.agent.pods.environment import expand
 from control.agent.pods.payload import File, Payload, is_filled
 from control.agent.pods.render import TERMINATION_LOG
-from control.agent.runtime import Mount, RuntimeFailure
-from control.agent.shim import linux
 from control.api import volume as api
 from control.api.container import Container, VolumeMount
 from control.api.pod import Pod
 from control.api.quantity import InvalidQuantity, parse
+from control.linux import files, syscalls
+from control.runtime.base import Mount, RuntimeFailure
 
 _DATA = "..data"
 _HOST_TYPES = {
@@ -118,7 +117,9 @@ class Volumes:
 def _make_empty(path: Path, source: api.EmptyDirVolume, group: int | None) -> None:
     path.mkdir(parents=True, exist_ok=True)
     if source.medium == "Memory" and not files.is_mounted(path):
-        linux.mount("tmpfs", str(path), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, _limit(source))
+        syscalls.mount(
+            "tmpfs", str(path), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, _limit(source)
+        )
     path.chmod(0o777 if group is None else 0o2777)
     if group is not None:
         os.chown(path, -1, group)

@@ -23,8 +23,8 @@ from control.agent.pods.backoff import Failure, Streak, failed
 from control.agent.pods.health import Health
 from control.agent.pods.publish import Publisher
 from control.agent.pods.surroundings import Surroundings
-from control.agent.runtime import Container, Phase, PodRef
 from control.api.pod import Pod, PodStatus
+from control.runtime.base import Container, Phase, PodRef
 
 logger = logging.getLogger(__name__)
 

@@ -20,13 +20,13 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from control.agent.config import ServerConfig
-from control.agent.runtime import Container, Phase, Runtime, RuntimeFailure
 from control.agent.server import forward, logs, lookup, session
 from control.agent.server.channels import parse_wanted
 from control.agent.server.dial import dial
 from control.agent.server.refusal import Refusal
 from control.api.base import encode
 from control.api.pod import Pod
+from control.runtime.base import Container, Phase, Runtime, RuntimeFailure
 from control.tls import load_authority, load_identity
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
-from control.agent.shim import linux
+from control.linux import syscalls
 
 _LOCALHOST = ((socket.AF_INET, "IPv4", "127.0.0.1"), (socket.AF_INET6, "IPv6", "::1"))
 
@@ -51,7 +51,7 @@ def _socket_in(namespace: str, family: int) -> socket.socket:
 def _enter(namespace: str, family: int) -> socket.socket:
     descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        linux.setns(descriptor)
+        syscalls.setns(descriptor)
     finally:
         os.close(descriptor)
     return socket.socket(family)

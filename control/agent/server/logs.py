@@ -8,10 +8,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from control.agent.runtime import Container
 from control.agent.server.logfile import LogFile
 from control.agent.server.logtext import Options, Renderer, parse_options
 from control.agent.server.refusal import Refusal
+from control.runtime.base import Container
 
 _LOOK_SECONDS = 0.1  # how often a followed log is looked at
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from control.agent.runtime import Container, Phase
 from control.agent.server.refusal import Refusal
 from control.api.pod import ContainerStatus, Pod
+from control.runtime.base import Container, Phase
 
 _WAITING = {
     "ErrImagePull": "image can't be pulled",

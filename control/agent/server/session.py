@@ -6,7 +6,6 @@ from contextlib import suppress
 
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
-from control.agent.runtime import ExecStream
 from control.agent.server.channels import (
     PROTOCOLS,
     Channel,
@@ -16,6 +15,7 @@ from control.agent.server.channels import (
     parse_size,
 )
 from control.agent.server.refusal import Refusal
+from control.runtime.base import ExecStream
 
 _MOST_BYTES = 32 * 1024 * 1024  # of one message from a client, as upstream takes
 # How long output may stay away once its command has ended, while something that it left in the

@@ -19,8 +19,8 @@ from control.agent.pods.decide import (
     StopSandbox,
     decide,
 )
-from control.agent.runtime import Container, Phase, Sandbox
-from tests.control.agent.pods import container, pod, sandbox
+from control.runtime.base import Container, Phase, Sandbox
+from tests.support.control.pods import container, pod, sandbox
 
 NOW = 2000.0
 

@@ -4,13 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.agent.images.names import (
-    InvalidName,
-    default_policy,
-    from_folder,
-    normalise,
-    to_folder,
-)
 from control.agent.pods import payload, render
 from control.agent.pods.environment import Sources, expand, references, variables
 from control.agent.pods.fields import BadReference, Host, field, resource
@@ -19,7 +12,14 @@ from control.agent.pods.quality import oom_score_adj, quality
 from control.api.container import ResourceFieldRef
 from control.api.quantity import parse
 from control.api.service import Service
-from tests.control.agent.pods import pod
+from control.runtime.images.names import (
+    InvalidName,
+    default_policy,
+    from_folder,
+    normalise,
+    to_folder,
+)
+from tests.support.control.pods import pod
 
 HOST = Host("node1", ("172.31.0.11",), parse("4"), parse("8Gi"))
 IPS = ("10.244.0.5",)

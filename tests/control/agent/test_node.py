@@ -12,7 +12,7 @@ from control.agent.node.describe import Identity, Machine, differs, status
 from control.agent.pods.probes import Course, Result, Tally
 from control.api.container import Probe
 from control.api.node import Node
-from tests.control.agent.pods import pod
+from tests.support.control.pods import pod
 
 ME = Identity("n1", ("172.31.0.11", "fd00::11"), (("zone", "a"),))
 MACHINE = Machine(4, 8 * 1024**3, 4 * 1024**3, 100 * 1024**3, 50 * 1024**3, 32768, 100)

@@ -8,7 +8,7 @@ from control.agent.pods.publish import patch_for
 from control.agent.pods.status import View, compute, merge
 from control.api.meta import Condition
 from control.api.pod import PodStatus
-from tests.control.agent.pods import container, pod, sandbox
+from tests.support.control.pods import container, pod, sandbox
 
 NOW = 2000.0
 VIEW = View(NOW, ("172.31.0.11",))

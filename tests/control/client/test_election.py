@@ -9,7 +9,7 @@ from control.api.cluster import Lease, LeaseSpec
 from control.client import LeaderElector, Timing
 from control.client.election import Process, is_free, known_dead, taken
 from control.client.times import rfc3339_micro
-from tests.control.cluster import client_of, meta, until
+from tests.support.control.cluster import client_of, meta, until
 
 QUICK = Timing(retry=0.05)  # and no deadline that a busy machine could miss
 

@@ -13,7 +13,7 @@ from control.api import kinds
 from control.api.cluster import ConfigMap
 from control.client import Client, ClientConfig, Informer
 from control.client.backoff import Backoff
-from tests.control.cluster import until
+from tests.support.control.cluster import until
 
 
 def wire(name: str, version: int, uid: str | None = None, **more) -> dict:

@@ -5,7 +5,7 @@ import pytest
 from control.api import kinds
 from control.api.cluster import ConfigMap, Namespace
 from control.client import ApiError, EventRecorder, UnreachableError
-from tests.control.cluster import client_of, meta, until
+from tests.support.control.cluster import client_of, meta, until
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from control.controllers.nodes.lifecycle import LEASES, Grace
 from control.controllers.pods import is_ready
 from control.controllers.table import Settings, controllers
 from control.scheduler.loop import Scheduler
-from tests.control.cluster import (
+from tests.support.control.cluster import (
     Agents,
     add_node,
     client_of,

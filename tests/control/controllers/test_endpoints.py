@@ -15,8 +15,8 @@ from control.controllers.endpoints.mirror import SKIP, MirroringController
 from control.controllers.endpoints.packing import identity, pack
 from control.controllers.endpoints.slices import EndpointSliceController
 from control.controllers.endpoints.writing import MANAGED_BY
-from tests.control.cluster import ready_node
-from tests.control.controllers.simulate import Simulation
+from tests.support.control.cluster import ready_node
+from tests.support.control.simulate import Simulation
 
 SLICES, LEGACY = EndpointSliceController(), EndpointsController()
 

@@ -11,8 +11,8 @@ from control.controllers.actions import Again, Collect, Delete, Finalize, Patch,
 from control.controllers.garbage.collector import GarbageCollector, key_of
 from control.controllers.garbage.namespaces import NamespaceController
 from control.controllers.garbage.pods import PodGarbageCollector
-from tests.control.cluster import ready_node
-from tests.control.controllers.simulate import Simulation
+from tests.support.control.cluster import ready_node
+from tests.support.control.simulate import Simulation
 
 COLLECTOR = GarbageCollector()
 GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}

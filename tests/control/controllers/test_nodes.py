@@ -18,8 +18,8 @@ from control.controllers.nodes.cidr import PodCIDRController, Range
 from control.controllers.nodes.eviction import TaintEvictionController, stays_for
 from control.controllers.nodes.lifecycle import Grace, NodeLifecycleController, taints
 from control.controllers.pods import condition, is_ready
-from tests.control.cluster import ready_node
-from tests.control.controllers.simulate import Simulation
+from tests.support.control.cluster import ready_node
+from tests.support.control.simulate import Simulation
 
 FOUR = Range(ip_network("10.244.0.0/16"), 24)
 SIX = Range(ip_network("fd00:10:244::/56"), 64)

@@ -17,7 +17,7 @@ from control.api.workload import Deployment
 from control.client import Client
 from control.controllers.cli import main as controllers_main
 from control.scheduler.cli import main as scheduler_main
-from tests.control.cluster import (
+from tests.support.control.cluster import (
     Agents,
     add_node,
     client_of,

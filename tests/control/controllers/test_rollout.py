@@ -14,7 +14,7 @@ from control.controllers.deployment.rollout import (
     roll,
     scale,
 )
-from tests.control.cluster import deployment
+from tests.support.control.cluster import deployment
 
 
 def bounds(replicas, surge="25%", unavailable="25%", kind="RollingUpdate"):

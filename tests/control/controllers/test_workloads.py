@@ -16,8 +16,8 @@ from control.controllers.deployment import history
 from control.controllers.deployment.controller import DeploymentController
 from control.controllers.pods import condition, deletion_order, is_ready
 from control.controllers.replicaset import ReplicaSetController
-from tests.control.cluster import deployment, ready_node
-from tests.control.controllers.simulate import Simulation
+from tests.support.control.cluster import deployment, ready_node
+from tests.support.control.simulate import Simulation
 
 WORKLOADS = (DeploymentController(), ReplicaSetController())
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from control.scheduler.cluster import Cluster
 from control.scheduler.model import PodInfo
-from tests.control.scheduler.build import node, pod
+from tests.support.control.build import node, pod
 
 
 def bound(item, name):

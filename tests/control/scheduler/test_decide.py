@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from control.api.selectors import parse_labels
 from control.scheduler.decide import NoPlace, Place, decide
 from control.scheduler.model import PodInfo, pod_requests
-from tests.control.scheduler.build import cluster, node, pod
+from tests.support.control.build import cluster, node, pod
 
 
 def first(names):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.scheduler.queue import SchedulingQueue
-from tests.control.scheduler.build import pod
+from tests.support.control.build import pod
 
 
 def uid(name):

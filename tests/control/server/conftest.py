@@ -14,10 +14,10 @@ import aiohttp
 import pytest
 
 from control.pki import Identity, create_authority, issue, kubeconfig
+from control.server.access.authn import Authenticator
 from control.server.app import serve
-from control.server.authn import Authenticator
 from control.server.cli import server_tls
-from control.server.world import Config, World
+from control.server.state.world import Config, World
 from control.store.memory import MemoryStore
 from tests.control.conftest import ApiServer
 

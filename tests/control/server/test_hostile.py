@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from control.api.kinds import KINDS
 from control.api.merging import shapes
-from control.server.world import BODY_LIMIT
+from control.server.state.world import BODY_LIMIT
 from tests.control.conftest import ApiServer
 from tests.control.server.conftest import (
     APPS,

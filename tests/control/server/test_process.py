@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from control.pki import Identity, create_authority, issue
-from control.server.authn import Authenticator, BadTokenFile, load_tokens
+from control.server.access.authn import Authenticator, BadTokenFile, load_tokens
 from control.server.cli import main
 from tests.control.server.conftest import CORE, Secured, config_map
 

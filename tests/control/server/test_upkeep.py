@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from control.api.kinds import CONFIG_MAP, KINDS
-from control.server import access
+from control.server.access import access
 from control.server.bootstrap import bootstrap, keep
-from control.server.cache import Cache
-from control.server.item import Item
+from control.server.state.cache import Cache
+from control.server.state.world import Config, World
 from control.server.upkeep import expire_events, upkeep
-from control.server.world import Config, World
+from control.server.wire.item import Item
 from control.store.base import Create, Delete, Update
 from control.store.memory import MemoryStore
 from tests.control.server.conftest import CORE, Api, config_map

@@ -1,0 +1,266 @@
+"""``podwire cni``: the warm server, and what an administrator asks of the plugin."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from cni_plugin.admin import install as installer
+from cni_plugin.admin.inventory import (
+    Attachment,
+    attached,
+    check_input,
+    collect_input,
+    networks,
+    read_cache,
+)
+from cni_plugin.admin.standalone import PROGRAM, put_client
+from cni_plugin.ipam.store import DEFAULT_DATA_DIR
+from cni_plugin.linux.files import put
+from cni_plugin.linux.host import World, open_namespace, read_boot_id
+from cni_plugin.linux.namespace import Space
+from cni_plugin.server.server import SocketInUse, serve
+from cni_plugin.spec.names import is_identifier, is_link_name
+from cni_plugin.verbs.answer import answer
+
+DEFAULT_SOCKET = "/run/podwire/cni.sock"
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+def _checked(right: Any, what: str) -> Any:
+    def check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        del ctx, param
+        for item in value if isinstance(value, tuple) else (value,):
+            if not right(item):
+                raise click.BadParameter(f"{item!r} is no {what}")
+        return value
+
+    return check
+
+
+def _is_subnet(text: str) -> bool:
+    try:
+        network = ip_network(text)
+    except ValueError:
+        return False
+    return network.prefixlen <= network.max_prefixlen - 2
+
+
+_data_dir = click.option(
+    "--data-dir",
+    default=DEFAULT_DATA_DIR,
+    show_default=True,
+    type=_DIRECTORY,
+    help="Where reservations are (ipam.dataDir).",
+)
+_cache_dir = click.option(
+    "--cache-dir",
+    default="/var/lib/cni/results",
+    show_default=True,
+    type=_DIRECTORY,
+    help="libcni's result cache.",
+)
+_output = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+
+
+@click.group(name="cni")
+def main() -> None:
+    """The CNI plugin."""
+
+
+@main.command("serve")
+@click.option(
+    "--socket",
+    "path",
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Unix socket that podwire-cni finds the server at.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log each request.")
+def serve_command(path: Path, *, verbose: bool) -> None:
+    """Answer the requests of podwire-cni until SIGTERM."""
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        level=logging.INFO if verbose else logging.WARNING,
+    )
+    try:
+        serve(path, read_boot_id())
+    except (SocketInUse, OSError) as err:
+        _fail("serve", err)
+
+
+@main.command()
+@click.option("--bin-dir", default="/opt/cni/bin", show_default=True, type=_DIRECTORY)
+@click.option("--conf-dir", default="/etc/cni/net.d", show_default=True, type=_DIRECTORY)
+@click.option(
+    "--name", default="podwire", show_default=True, callback=_checked(is_identifier, "network name")
+)
+@click.option(
+    "--bridge",
+    default="podwire0",
+    show_default=True,
+    callback=_checked(is_link_name, "interface name"),
+)
+@click.option(
+    "--subnet",
+    "subnets",
+    multiple=True,
+    default=("10.88.0.0/16",),
+    show_default=True,
+    callback=_checked(_is_subnet, "subnet with room for containers"),
+    help="Repeatable: each container gets an address of each.",
+)
+@click.option("--mtu", default=0, type=click.IntRange(0, 65535), help="0: as the way out has it.")
+@click.option("--masquerade/--no-masquerade", default=True, show_default=True)
+@click.option("--no-conf", is_flag=True, help="Only the program: the agent writes the network.")
+def install(
+    bin_dir: Path, conf_dir: Path, name: str, bridge: str, subnets: tuple[str, ...], mtu: int,
+    *, masquerade: bool, no_conf: bool,
+) -> None:  # fmt: skip
+    """Put podwire-cni under a container runtime, as its loopback plugin too, and a network."""
+    conf = installer.network_list(name, bridge, subnets, ip_masq=masquerade, mtu=mtu)
+    program, network = bin_dir / PROGRAM, conf_dir / f"10-{name}.conflist"
+    try:
+        put_client(program)
+        click.echo(program)
+        if loopback := installer.put_loopback(bin_dir):
+            click.echo(loopback)
+        if not no_conf:
+            put(network, json.dumps(conf, indent=2).encode() + b"\n", 0o644)
+            click.echo(network)
+    except OSError as err:
+        _fail("install", err)
+
+
+@main.command()
+@click.option("--bin-dir", default="/opt/cni/bin", show_default=True, type=_DIRECTORY)
+@click.option("--conf-dir", default="/etc/cni/net.d", show_default=True, type=_DIRECTORY)
+def uninstall(bin_dir: Path, conf_dir: Path) -> None:
+    """Take both away again; containers that are attached stay so."""
+    try:
+        for path in installer.remove(bin_dir, conf_dir):
+            click.echo(f"removed {path}")
+    except OSError as err:
+        _fail("uninstall", err)
+
+
+@main.command("list")
+@_data_dir
+@_cache_dir
+@_output
+def list_command(data_dir: Path, cache_dir: Path, output: str) -> None:
+    """Attachments, their addresses, and whether they are still there."""
+    with _told("list"):
+        found = _attached(data_dir, cache_dir)
+    if output == "json":
+        click.echo(json.dumps([asdict(item) for item in found], indent=2))
+        return
+    rows = [
+        (
+            item.network,
+            item.container_id,
+            item.ifname or "-",
+            ",".join(item.addresses) or "-",
+            item.host_link or "-",
+            "yes" if item.alive else "no",
+        )
+        for item in found
+    ]
+    _table(("NETWORK", "CONTAINER", "INTERFACE", "ADDRESSES", "HOST LINK", "ALIVE"), rows)
+
+
+@main.command()
+@_data_dir
+@_cache_dir
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def gc(data_dir: Path, cache_dir: Path, *, dry_run: bool) -> None:
+    """Remove what is left of attachments that are gone.
+
+    Gone is an interface of ours that is not there any more, when libcni's cache names no
+    namespace for it that is, and its reservation is older than a minute.
+    """
+    with _told("gc"):
+        found = _attached(data_dir, cache_dir)
+    for item in found:
+        if not item.alive:
+            verb = "would remove" if dry_run else "removing"
+            click.echo(f"{verb} {' '.join(item.key)} {','.join(item.addresses)}".rstrip())
+    failed = False
+    for network in networks(data_dir, found) if not dry_run else ():
+        stdin = collect_input(network, data_dir, found)
+        environment = {"CNI_COMMAND": "GC", "CNI_PATH": "/"}
+        failed |= not _ask(environment, stdin, network)
+    sys.exit(1 if failed else 0)
+
+
+@main.command()
+@_cache_dir
+@_output
+def check(cache_dir: Path, output: str) -> None:
+    """CHECK every attachment that libcni remembers; exit code 1 when one is not as it should be."""
+    rows = []
+    with _told("check"):
+        remembered = read_cache(cache_dir)
+    for cached in remembered:
+        environment, stdin = check_input(cached)
+        world = World(Path("/"), open_namespace(cached.netns), read_boot_id())
+        done = answer(environment, stdin, world)
+        said = json.loads(done.stdout) if done.code else {}
+        rows.append((*cached.key, said.get("details") or said.get("msg") or "ok"))
+    if output == "json":
+        keys = ("network", "container_id", "ifname", "state")
+        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+    else:
+        _table(("NETWORK", "CONTAINER", "INTERFACE", "STATE"), rows)
+    sys.exit(1 if any(row[-1] != "ok" for row in rows) else 0)
+
+
+def _attached(data_dir: Path, cache_dir: Path) -> list[Attachment]:
+    with Space() as host:
+        return attached(data_dir, read_cache(cache_dir), host.links())
+
+
+def _ask(environment: dict[str, str], stdin: bytes, what: str) -> bool:
+    done = answer(environment, stdin, World(Path("/"), None, read_boot_id()))
+    if done.code:
+        said = json.loads(done.stdout)
+        click.echo(f"podwire cni: {what}: {said['msg']}: {said.get('details', '')}", err=True)
+    return not done.code
+
+
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    for row in (heads, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+@contextmanager
+def _told(command: str) -> Iterator[None]:
+    """Let a file that cannot be read be one line; half a list would look like a whole one."""
+    try:
+        yield
+    except OSError as err:
+        _fail(command, err)
+
+
+def _fail(command: str, err: Exception) -> NoReturn:
+    click.echo(f"podwire cni {command}: {_in_words(err)}", err=True)
+    sys.exit(1)
+
+
+def _in_words(err: Exception) -> str:
+    if not isinstance(err, OSError) or not err.strerror:
+        return str(err)
+    said = f"{err.filename}: {err.strerror}" if err.filename else err.strerror
+    return f"{said}: root can do this (sudo)" if isinstance(err, PermissionError) else said

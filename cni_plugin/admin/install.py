@@ -1,0 +1,82 @@
+"""Puts the plugin where a container runtime looks for it, and takes it away again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cni_plugin.admin.standalone import HOME, PROGRAM
+
+LOOPBACK = "loopback"
+
+
+def network_list(
+    name: str, bridge: str, subnets: Sequence[str], *, ip_masq: bool, mtu: int
+) -> dict[str, Any]:
+    """A configuration that containerd 1.6 and 2, CRI-O and podman read.
+
+    A list with only ``"cniVersion": "1.1.0"`` breaks containerd 1.6, hence both fields.
+    """
+    plugin: dict[str, Any] = {
+        "type": PROGRAM,
+        "bridge": bridge,
+        "isGateway": True,
+        "isDefaultGateway": True,
+        "hairpinMode": True,
+        "ipMasq": ip_masq,
+        "capabilities": {
+            "portMappings": True, "bandwidth": True, "ips": True, "mac": True, "ipRanges": True,
+            "dns": True,
+        },
+        "ipam": {"type": "podwire", "ranges": [[{"subnet": subnet}] for subnet in subnets]},
+    }  # fmt: skip
+    if mtu:
+        plugin["mtu"] = mtu
+    versions = ["1.0.0", "1.1.0"]
+    return {"cniVersion": "1.0.0", "cniVersions": versions, "name": name, "plugins": [plugin]}
+
+
+def put_loopback(bin_dir: Path) -> Path | None:
+    """Let the program answer to ``loopback`` too, where nothing does; returns what was made.
+
+    containerd up to 1.6 has a network of that plugin in each sandbox, and does not start without.
+    """
+    link = bin_dir / LOOPBACK
+    try:
+        link.symlink_to(PROGRAM)
+    except FileExistsError:
+        return None
+    return link
+
+
+def is_our_loopback(path: Path) -> bool:
+    """Whether a loopback plugin is a link to the program beside it."""
+    return path.is_symlink() and path.readlink() == Path(PROGRAM)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a network list is one whose interfaces we make."""
+    try:
+        document = json.loads(path.read_bytes())
+        return any(item.get("type") == PROGRAM for item in document.get("plugins", ()))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False
+
+
+def remove(bin_dir: Path, conf_dir: Path) -> list[Path]:
+    """Remove the program, what goes with it, and every network list of ours; returns what was
+    there.
+    """
+    found = [path for path in sorted(conf_dir.glob("*.conflist")) if is_ours(path)]
+    program, loopback = bin_dir / PROGRAM, bin_dir / LOOPBACK
+    found += [loopback] if is_our_loopback(loopback) else []
+    found += [program] if program.exists() or program.is_symlink() else []
+    for path in found:
+        path.unlink()
+    if (home := bin_dir / HOME).is_dir():
+        shutil.rmtree(home)
+        found.append(home)
+    return found

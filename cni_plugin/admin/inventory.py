@@ -1,0 +1,180 @@
+"""What is attached on this node: reservations, links and libcni's result cache, joined.
+
+Source of the cache's format: containernetworking/cni, libcni/api.go ("cniCacheV1").
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from cni_plugin.admin.standalone import PROGRAM
+from cni_plugin.ipam.local import GRACE
+from cni_plugin.ipam.store import Owner, is_wired, lock_file, read_owner
+from cni_plugin.spec import names
+from cni_plugin.spec.seen import Link
+
+Key = tuple[str, str, str]
+# what a JSON document leads to that is none of libcni's
+_OF_ANOTHER_FORM = (KeyError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One interface of one container; ``alive`` unless nothing speaks for it any more."""
+
+    network: str
+    container_id: str
+    ifname: str
+    addresses: tuple[str, ...] = ()
+    host_link: str = ""
+    netns: str = ""
+    alive: bool = False
+
+    @property
+    def key(self) -> Key:
+        """(network, container ID, interface)."""
+        return self.network, self.container_id, self.ifname
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """What libcni remembers of an ADD."""
+
+    key: Key
+    netns: str
+    conflist: Mapping[str, Any]
+    result: Mapping[str, Any]
+    capabilities: Mapping[str, Any]
+
+
+def read_cache(folder: Path) -> list[Cached]:
+    """The attachments in libcni's cache that have an interface of ours."""
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        try:
+            item = json.loads(path.read_bytes())
+            if item["kind"] == "cniCacheV1" and (cached := _cached(item)):
+                found.append(cached)
+        except (FileNotFoundError, IsADirectoryError, ValueError, *_OF_ANOTHER_FORM):
+            continue  # another kind of file, or one that is being written, or just gone
+    return found
+
+
+def _cached(item: Mapping[str, Any]) -> Cached | None:
+    """An entry of the cache; None when no plugin of its list is ours. Raises _OF_ANOTHER_FORM."""
+    conflist = json.loads(base64.b64decode(item["config"]))
+    if not any(plugin.get("type") == PROGRAM for plugin in conflist["plugins"]):
+        return None
+    network, container_id, ifname, netns = map(
+        _text, (item["networkName"], item["containerId"], item["ifName"], _netns(item))
+    )
+    result, capabilities = dict(item["result"]), dict(item.get("capabilityArgs") or {})
+    return Cached((network, container_id, ifname), netns, conflist, result, capabilities)
+
+
+def _netns(item: Mapping[str, Any]) -> object:
+    """The container's namespace; the libcni of containerd 1.6 keeps it in the result alone."""
+    links = item["result"].get("interfaces") or ()
+    return item.get("netns") or next(filter(None, (link.get("sandbox") for link in links)), "")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def attached(
+    data_dir: Path, cache: Iterable[Cached], links: Iterable[Link], now: float | None = None
+) -> list[Attachment]:
+    """Every attachment that any of the three sources knows of."""
+    found: dict[Key, Attachment] = {}
+    for key, address, age in _reservations(data_dir, time.time() if now is None else now):
+        item = found.get(key, Attachment(*key))
+        # of an interface that another plugin made we cannot tell
+        unsure = age < GRACE or not is_wired(data_dir, key[0], Owner(*key[1:]))
+        alive = item.alive or unsure
+        found[key] = replace(item, addresses=(*item.addresses, address), alive=alive)
+    for cached in cache:
+        item = found.get(cached.key, Attachment(*cached.key))
+        there = bool(cached.netns) and Path(cached.netns).exists()
+        found[cached.key] = replace(item, netns=cached.netns, alive=item.alive or there)
+    present = {link.name: link for link in links}
+    for link in present.values():
+        if (owner := names.parse_alias(link.alias)) is not None:
+            found.setdefault(owner, Attachment(*owner))
+    return [_with_link(item, present) for _, item in sorted(found.items())]
+
+
+def _with_link(item: Attachment, present: Mapping[str, Link]) -> Attachment:
+    name = names.host_ifname(*item.key)
+    if name not in present:
+        return item
+    return replace(item, host_link=name, alive=True)
+
+
+def _reservations(data_dir: Path, now: float) -> Iterable[tuple[Key, str, float]]:
+    for path in sorted(data_dir.glob("[!.]*/*")):
+        try:
+            address = str(ip_address(path.name))
+            owner, age = read_owner(str(path)), now - path.stat().st_mtime
+        except (ValueError, FileNotFoundError, IsADirectoryError):
+            continue  # no reservation, or one that has just been freed
+        if owner is not None:
+            yield (path.parent.name, owner.container_id, owner.ifname), address, age
+
+
+def networks(data_dir: Path, found: Iterable[Attachment]) -> list[str]:
+    """Those to collect in, also one of ours that has nothing left but a stranger's leavings.
+
+    A plugin that a node went back to frees the address and removes the interface, but not our
+    firewall rules.
+    """
+    given = {path.name for path in lock_file(data_dir).parent.glob("[!.]*")}
+    return sorted(filter(names.is_identifier, given | {item.network for item in found}))
+
+
+def check_input(cached: Cached) -> tuple[dict[str, str], bytes]:
+    """Environment and standard input of a CHECK, as libcni makes them for our plugin."""
+    network, container_id, ifname = cached.key
+    plugin = next(item for item in cached.conflist["plugins"] if item.get("type") == PROGRAM)
+    declared = {name for name, on in (plugin.get("capabilities") or {}).items() if on}
+    runtime = {name: value for name, value in cached.capabilities.items() if name in declared}
+    version = cached.result.get("cniVersion", cached.conflist.get("cniVersion"))
+    document = plugin | {
+        "name": network,
+        "cniVersion": version,
+        "prevResult": cached.result,
+        "runtimeConfig": runtime,
+    }
+    environment = {
+        "CNI_COMMAND": "CHECK",
+        "CNI_CONTAINERID": container_id,
+        "CNI_IFNAME": ifname,
+        "CNI_NETNS": cached.netns,
+    }
+    return environment, json.dumps(document).encode()
+
+
+def collect_input(network: str, data_dir: Path, found: Iterable[Attachment]) -> bytes:
+    """Standard input of a GC that spares what is alive."""
+    valid = [
+        {"containerID": item.container_id, "ifname": item.ifname}
+        for item in found
+        if item.network == network and item.alive
+    ]
+    document = {
+        "cniVersion": "1.1.0",
+        "name": network,
+        "type": PROGRAM,
+        "ipam": {"type": "podwire", "dataDir": str(data_dir)},
+        "cni.dev/valid-attachments": valid,
+    }
+    return json.dumps(document).encode()

@@ -1,0 +1,44 @@
+"""Connections that the kernel remembers, and that a new port mapping makes wrong.
+
+Source: include/uapi/linux/netfilter/nfnetlink_conntrack.h of Linux 6.18.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import suppress
+
+from cni_plugin.linux.netlink import NetlinkError, Socket, pack, unpack
+
+_NETLINK_NETFILTER = 12
+_NFNL_SUBSYS_CTNETLINK = 1 << 8
+_GET, _DELETE = _NFNL_SUBSYS_CTNETLINK | 1, _NFNL_SUBSYS_CTNETLINK | 2
+_NFGENMSG = struct.Struct("!BBH")  # family, version, resource
+_CTA_TUPLE_ORIG, _CTA_ZONE = 1, 18
+_CTA_TUPLE_PROTO, _CTA_PROTO_NUM, _CTA_PROTO_DST_PORT = 2, 1, 3
+
+
+def forget_udp(ports: frozenset[int]) -> int:
+    """Forget the UDP flows to these ports; returns how many there were.
+
+    A flow is refreshed by each packet, so it would go to a mapping's last target for ever.
+    """
+    with Socket(protocol=_NETLINK_NETFILTER) as kernel:
+        doomed = [
+            (family, attributes)
+            for family in (socket.AF_INET, socket.AF_INET6)
+            for item in kernel.dump(_GET, _NFGENMSG.pack(family, 0, 0))
+            if _is_udp_to(ports, attributes := unpack(item, _NFGENMSG.size))
+        ]
+        for family, attributes in doomed:
+            key = {kind: attributes.get(kind) for kind in (_CTA_TUPLE_ORIG, _CTA_ZONE)}
+            with suppress(NetlinkError):  # it ended by itself
+                kernel.change(_DELETE, _NFGENMSG.pack(family, 0, 0) + pack(key))
+    return len(doomed)
+
+
+def _is_udp_to(ports: frozenset[int], attributes: dict[int, bytes]) -> bool:
+    protocol = unpack(unpack(attributes.get(_CTA_TUPLE_ORIG, b"")).get(_CTA_TUPLE_PROTO, b""))
+    port = int.from_bytes(protocol.get(_CTA_PROTO_DST_PORT, b""), "big")
+    return protocol.get(_CTA_PROTO_NUM) == bytes([socket.IPPROTO_UDP]) and port in ports

@@ -1,0 +1,220 @@
+"""What is wrong with an attachment: what ADD left against what is there; pure.
+
+Source: CNI specification 1.1.0, "CHECK": interfaces, addresses and routes of the previous result,
+and what the result does not show. What a later plugin of the chain changed is in the previous
+result, which is the chain's last one, and so is as expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from cni_plugin.plan.bridge import gateway_addresses
+from cni_plugin.plan.vlan import gateway_link, port_vlans
+from cni_plugin.plan.wiring import is_gateway
+from cni_plugin.spec import names
+from cni_plugin.spec.config import NetConf
+from cni_plugin.spec.request import Request
+from cni_plugin.spec.result import Cidr, Interface, IPConfig, Result
+from cni_plugin.spec.seen import KernelRoute, Link, Vlans
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVlans:
+    """Whether the bridge keeps VLANs apart, which of them it is in itself, and which its port."""
+
+    filtered: bool
+    bridge: Vlans
+    port: Vlans
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The attachment's state; None is absent."""
+
+    pod: Link | None
+    host: Link | None
+    bridge: Link | None
+    loopback: Link | None
+    pod_addresses: tuple[Cidr, ...]
+    gateway: Link | None
+    gateway_addresses: tuple[Cidr, ...]
+    host_addresses: tuple[Cidr, ...]
+    routes: tuple[KernelRoute, ...]
+    host_routes: tuple[KernelRoute, ...]
+    forwarding: frozenset[int]  # the IP versions that the host forwards
+    vlans: FoundVlans | None = None  # where the configuration has some
+
+
+def faults(request: Request, previous: Result, found: Found) -> Iterator[str]:
+    """Every difference, in words."""
+    conf = request.conf
+    if conf.wiring == "loopback":
+        if found.loopback is None or not found.loopback.up:
+            yield "loopback is down"
+        return
+    if conf.wiring == "chained":
+        return  # the interface is for its maker to check
+    shown = {item.name: item for item in previous.interfaces}
+    yield from _host(names.host_ifname(*request.attachment), found)
+    if conf.wiring == "bridge":
+        yield from _bridge(conf, shown.get(conf.bridge), found)
+        yield from _port(names.host_ifname(*request.attachment), conf, found)
+        yield from _vlans(names.host_ifname(*request.attachment), conf, found)
+    if not conf.disable_container_interface:
+        yield from _pod(request, previous, found)
+    if is_gateway(conf):
+        yield from _gateway(conf, previous, found)
+
+
+def _bridge(conf: NetConf, shown: Interface | None, found: Found) -> Iterator[str]:
+    link = found.bridge
+    if link is None:
+        yield f"bridge {conf.bridge} is missing"
+        return
+    if link.kind != "bridge":
+        yield f"link {conf.bridge} is no bridge"
+    if not link.up:
+        yield f"bridge {conf.bridge} is down"
+    if conf.promisc_mode and not link.promiscuous:
+        yield f"bridge {conf.bridge} is not promiscuous"
+    if shown is None:
+        yield f"bridge {conf.bridge} is not in prevResult"
+    elif shown.mac and shown.mac != link.mac:
+        yield f"bridge {conf.bridge} has MAC {link.mac}, not {shown.mac}"
+
+
+def _host(name: str, found: Found) -> Iterator[str]:
+    link = found.host
+    if link is None:
+        yield f"host interface {name} is missing"
+        return
+    if not link.up:
+        yield f"host interface {name} is down"
+    if found.pod is not None and link.peer != found.pod.index:
+        yield f"host interface {name} is not the container interface's other end"
+
+
+def _port(name: str, conf: NetConf, found: Found) -> Iterator[str]:
+    link = found.host
+    if link is None:
+        return
+    if found.bridge is not None and link.master != found.bridge.index:
+        yield f"host interface {name} is not in bridge {conf.bridge}"
+    if link.hairpin is not None and link.hairpin != conf.hairpin_mode:
+        yield f"host interface {name} has hairpin {_switch(link.hairpin)}"
+    if link.locked is not None and link.locked != conf.macspoofchk:
+        yield f"host interface {name} has its lock {_switch(link.locked)}"
+    if link.isolated is not None and link.isolated != conf.isolates_ports:
+        yield f"host interface {name} has isolation {_switch(link.isolated)}"
+
+
+def _vlans(name: str, conf: NetConf, found: Found) -> Iterator[str]:
+    wanted, there = port_vlans(conf), found.vlans
+    if there is None:
+        return  # no VLANs, or nothing that could be in them, which is said already
+    if not there.filtered:
+        yield f"bridge {conf.bridge} does not keep VLANs apart"
+    if wanted is None:
+        return
+    if there.port.native != wanted.native:
+        yield f"host interface {name} has native VLAN {there.port.native}, not {wanted.native}"
+    if wanted.tagged - there.port.tagged:
+        yield f"host interface {name} lacks VLAN {_listed(wanted.tagged - there.port.tagged)}"
+    more = (there.port.tagged | there.port.untagged) - wanted.tagged - wanted.untagged
+    if more and not conf.preserve_default_vlan:
+        yield f"host interface {name} is in VLAN {_listed(more)} too"
+
+
+def _listed(vlans: frozenset[int]) -> str:
+    return ", ".join(map(str, sorted(vlans)))
+
+
+def _switch(on: bool) -> str:
+    return "on" if on else "off"
+
+
+def _pod(request: Request, previous: Result, found: Found) -> Iterator[str]:
+    name, link = request.ifname, found.pod
+    index = next(
+        (i for i, item in enumerate(previous.interfaces) if item.name == name and item.sandbox),
+        None,
+    )
+    if index is None:
+        yield f"interface {name} is not in prevResult"
+        return
+    if link is None:
+        yield f"container interface {name} is missing"
+        return
+    if link.kind != "veth":
+        yield f"container interface {name} is {link.kind or 'no veth'}"
+    if not link.up:
+        yield f"container interface {name} is down"
+    shown = previous.interfaces[index]
+    if shown.mac and shown.mac != link.mac:
+        yield f"container interface {name} has MAC {link.mac}, not {shown.mac}"
+    if shown.mtu and shown.mtu != link.mtu:
+        yield f"container interface {name} has MTU {link.mtu}, not {shown.mtu}"
+    for item in previous.ips:
+        if item.interface in {None, index} and item.address not in found.pod_addresses:
+            yield f"container interface {name} lacks address {item.address}"
+    yield from _routes(previous, index, link, found.routes)
+
+
+def _routes(
+    previous: Result, index: int, link: Link, routes: tuple[KernelRoute, ...]
+) -> Iterator[str]:
+    there = {(route.dst, route.gw) for route in routes if route.link == link.index}
+    for route in previous.routes:
+        gateways = _gateways(previous.ips, index, route.dst.version)
+        gw = route.gw or (gateways[0] if gateways and route.scope is None else None)
+        if gw is not None and gw not in gateways:
+            continue  # a route of another member of the chain, over another interface
+        if (route.dst, gw) not in there:
+            through = f" through {gw}" if gw else ""
+            yield f"route to {route.dst}{through} is missing"
+
+
+def _gateways(ips: tuple[IPConfig, ...], index: int, version: int) -> list[object]:
+    return [
+        item.gateway
+        for item in ips
+        if item.interface in {None, index} and item.address.version == version and item.gateway
+    ]
+
+
+def _gateway(conf: NetConf, previous: Result, found: Found) -> Iterator[str]:
+    if conf.wiring == "bridge":
+        yield from _vlan_gateway(conf, found)
+        for address in gateway_addresses(previous, conf):
+            if address not in found.gateway_addresses:
+                yield f"bridge {gateway_link(conf)} lacks the gateway's address {address}"
+    else:
+        yield from _routed(previous, found)
+    for version in sorted({item.address.version for item in previous.ips}):
+        if version not in found.forwarding:
+            yield f"the host does not forward IPv{version}"
+
+
+def _vlan_gateway(conf: NetConf, found: Found) -> Iterator[str]:
+    name, link = gateway_link(conf), found.gateway
+    if name == conf.bridge:
+        return
+    if link is None or not link.up:
+        yield f"the gateway's link {name} is {'missing' if link is None else 'down'}"
+    own = found.vlans.bridge.tagged if found.vlans else frozenset()
+    if link is not None and link.kind == "vlan" and conf.vlan not in own:
+        yield f"bridge {conf.bridge} is not in VLAN {conf.vlan} itself"
+
+
+def _routed(previous: Result, found: Found) -> Iterator[str]:
+    own = {address.ip for address in found.host_addresses}
+    link = found.host.index if found.host else 0
+    there = {route.dst for route in found.host_routes if route.link == link}
+    for item in previous.ips:
+        if item.gateway is not None and item.gateway not in own:
+            yield f"the host's end lacks the gateway's address {item.gateway}"
+        if ip_network(item.address.ip) not in there:
+            yield f"the host has no route to {item.address.ip}"

@@ -1,0 +1,234 @@
+"""What a runtime asks: environment and standard input, parsed once and made sure of; pure.
+
+Source: CNI specification 1.1.0, section 2 "Parameters".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_interface
+from typing import Any
+
+from cni_plugin.spec.config import REMEMBERED, NetConf
+from cni_plugin.spec.errors import (
+    CniError,
+    DecodingFailure,
+    InvalidConfiguration,
+    InvalidEnvironment,
+)
+from cni_plugin.spec.names import is_identifier, is_link_name, is_mac
+from cni_plugin.spec.result import Cidr, Result, parse
+from cni_plugin.spec.versions import OLDEST, SUPPORTED, Verb, require
+
+# A container ID is part of no path of ours, but a network's name is one: ext4's limit.
+_LONGEST_NAME = 255
+_REQUIRED = {
+    Verb.ADD: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
+    Verb.CHECK: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
+    Verb.DEL: ("CNI_CONTAINERID", "CNI_IFNAME"),
+    Verb.GC: ("CNI_PATH",),
+    Verb.STATUS: (),
+    Verb.VERSION: (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CniArgs:
+    """What CNI_ARGS asks for, of what we know; ``IP`` may be several, with commas between."""
+
+    ips: tuple[Cidr, ...] = ()
+    mac: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of the plugin, whole and valid.
+
+    ``raw`` is the configuration as it came, and ``environment`` all variables, for delegates;
+    ``valid`` the (container ID, interface) pairs that GC has to spare.
+    """
+
+    verb: Verb
+    container_id: str
+    ifname: str
+    netns: str
+    args: CniArgs
+    conf: NetConf
+    raw: bytes
+    environment: Mapping[str, str]
+    previous: Result | None = None
+    valid: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def version(self) -> str:
+        """The cniVersion that the answer is written in."""
+        return self.conf.cni_version or OLDEST
+
+    @property
+    def attachment(self) -> tuple[str, str, str]:
+        """(network, container ID, interface): what all state is keyed by."""
+        return self.conf.name, self.container_id, self.ifname
+
+    @property
+    def asked_mac(self) -> str:
+        """The MAC that is asked for: by the runtime, the operator, CNI_ARGS, or as an option."""
+        conf = self.conf
+        asked = conf.runtime_config.mac or conf.args.cni.mac or self.args.mac or conf.mac
+        return asked.lower()
+
+
+def version_of(stdin: bytes) -> str:
+    """The version to answer in, also when the rest of the input is rubbish."""
+    try:
+        document = json.loads(stdin)
+    except (ValueError, RecursionError):
+        return OLDEST
+    version = _version_in(document) if isinstance(document, dict) else None
+    return version if isinstance(version, str) and version in SUPPORTED else OLDEST
+
+
+def _version_in(document: Mapping[str, Any]) -> object:
+    """What the configuration will say: keys in any case, and the last one counts."""
+    said = [item for key, item in document.items() if key.casefold() == "cniversion"]
+    return next((item for item in reversed(said) if item is not None), None) or OLDEST
+
+
+def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
+    """Environment and standard input as a request; raises CniError with the right code."""
+    verb = _verb(environment)
+    document = _document(stdin)
+    version = _version_in(document)
+    if not isinstance(version, str):
+        raise DecodingFailure(f"cniVersion {version!r} is not a string")
+    if verb is Verb.VERSION:  # runtimes send it with dummy variables
+        return Request(verb, "", "", "", CniArgs(), NetConf(cni_version=version), stdin, {})
+    _check_environment(verb, environment)
+    require(verb, version)
+    conf = _conf(stdin)
+    return Request(
+        verb=verb,
+        container_id=environment.get("CNI_CONTAINERID", ""),
+        ifname=environment.get("CNI_IFNAME", ""),
+        netns=environment.get("CNI_NETNS", ""),
+        args=parse_args(environment.get("CNI_ARGS", "")),
+        conf=conf,
+        raw=stdin,
+        environment=environment,
+        previous=_previous(verb, conf),
+        valid=_valid_attachments(document) if verb is Verb.GC else frozenset(),
+    )
+
+
+def _verb(environment: Mapping[str, str]) -> Verb:
+    command = environment.get("CNI_COMMAND", "")
+    if command not in set(Verb):
+        raise InvalidEnvironment(
+            f"CNI_COMMAND {command!r} is not known" if command else "CNI_COMMAND is not set",
+            f"known: {', '.join(Verb)}",
+        )
+    return Verb(command)
+
+
+def _check_environment(verb: Verb, environment: Mapping[str, str]) -> None:
+    missing = [name for name in _REQUIRED[verb] if not environment.get(name)]
+    if missing:
+        raise InvalidEnvironment(f"{verb} needs {', '.join(missing)}")
+    container_id = environment.get("CNI_CONTAINERID", "")
+    if container_id and not is_identifier(container_id):
+        raise InvalidEnvironment(
+            f"CNI_CONTAINERID {container_id!r} is malformed",
+            "a letter or digit, then letters, digits, '_', '.' or '-'",
+        )
+    ifname = environment.get("CNI_IFNAME", "")
+    if ifname and not is_link_name(ifname):
+        raise InvalidEnvironment(
+            f"CNI_IFNAME {ifname!r} is no name for an interface",
+            "1 to 15 bytes, not '.' or '..', without '/', ':' or white space",
+        )
+
+
+@lru_cache(REMEMBERED)
+def _document(stdin: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(stdin or b"{}")
+    except (ValueError, RecursionError) as err:
+        raise DecodingFailure("the network configuration is no JSON", str(err)) from err
+    if not isinstance(document, dict):
+        raise DecodingFailure("the network configuration is no JSON object")
+    return document
+
+
+@lru_cache(REMEMBERED)
+def _conf(stdin: bytes) -> NetConf:
+    try:
+        conf = NetConf.read(_document(stdin))
+    except ValueError as err:
+        raise DecodingFailure("the network configuration has wrong values", str(err)) from err
+    if not conf.name:
+        raise InvalidConfiguration("the network configuration has no name")
+    if not is_identifier(conf.name) or len(conf.name) > _LONGEST_NAME:
+        raise InvalidConfiguration(
+            f"network name {conf.name!r} is malformed",
+            "a letter or digit, then letters, digits, '_', '.' or '-', at most 255",
+        )
+    return conf
+
+
+def parse_args(text: str) -> CniArgs:
+    """CNI_ARGS, ``K=V;K=V``; an unknown key is an error unless IgnoreUnknown is set."""
+    pairs = [item.partition("=") for item in text.split(";") if item]
+    if broken := [key for key, equals, _ in pairs if not equals or not key]:
+        raise InvalidEnvironment(f"CNI_ARGS: {broken[0]!r} is not KEY=VALUE")
+    values = {key: value for key, _, value in pairs}
+    ignore = values.pop("IgnoreUnknown", "").lower() in {"1", "true"}
+    unknown = values.keys() - {"IP", "MAC"}
+    if unknown and not ignore:
+        raise InvalidEnvironment(
+            f"CNI_ARGS: unknown {', '.join(sorted(unknown))}",
+            "IgnoreUnknown=1 lets unknown keys pass",
+        )
+    try:
+        ips = tuple(ip_interface(item.strip()) for item in values.get("IP", "").split(",") if item)
+    except ValueError as err:
+        raise InvalidEnvironment(f"CNI_ARGS: IP {values['IP']!r} is malformed") from err
+    mac = values.get("MAC", "")
+    if mac and not is_mac(mac):
+        raise InvalidEnvironment(f"CNI_ARGS: MAC {mac!r} is malformed")
+    return CniArgs(ips, mac)
+
+
+def _previous(verb: Verb, conf: NetConf) -> Result | None:
+    if conf.prev_result is None:
+        return None
+    try:
+        if not isinstance(conf.prev_result, dict):
+            raise DecodingFailure(f"prevResult {conf.prev_result!r} is no object")
+        return parse(conf.prev_result, _previous_version(conf.prev_result, conf))
+    except CniError:
+        if verb in {Verb.DEL, Verb.GC}:  # removal works without it
+            return None
+        raise
+
+
+def _previous_version(document: Mapping[str, Any], conf: NetConf) -> str:
+    own = conf.cni_version or OLDEST
+    version = document.get("cniVersion") or own
+    return version if version in SUPPORTED else own
+
+
+def _valid_attachments(document: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    """What GC has to spare; a missing list is no empty list: all would be removed."""
+    for key in ("cni.dev/valid-attachments", "cni.dev/attachments"):
+        if key in document:
+            break
+    else:
+        raise InvalidConfiguration("GC needs cni.dev/valid-attachments")
+    try:
+        return frozenset(
+            (str(item["containerID"]), str(item["ifname"])) for item in document[key] or ()
+        )
+    except (TypeError, KeyError) as err:
+        raise DecodingFailure(f"{key} is no list of attachments") from err

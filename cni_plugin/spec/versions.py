@@ -1,0 +1,45 @@
+"""The versions of the CNI specification, and what each of them has.
+
+Source: CNI specification 1.1.0, and the release notes of those before it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from cni_plugin.spec.errors import IncompatibleVersion
+
+SUPPORTED = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
+# "A missing version means 0.1.0", which had no such field.
+OLDEST, NEWEST = SUPPORTED[0], SUPPORTED[-1]
+
+
+class Verb(StrEnum):
+    """What a runtime can ask of a plugin (CNI_COMMAND)."""
+
+    ADD = "ADD"
+    DEL = "DEL"
+    CHECK = "CHECK"
+    GC = "GC"
+    STATUS = "STATUS"
+    VERSION = "VERSION"
+
+
+_FIRST = {Verb.CHECK: "0.4.0", Verb.GC: "1.1.0", Verb.STATUS: "1.1.0"}
+
+
+def at_least(version: str, other: str) -> bool:
+    """Whether a supported version is as new as another."""
+    return SUPPORTED.index(version) >= SUPPORTED.index(other)
+
+
+def require(verb: Verb, version: str) -> None:
+    """Raise IncompatibleVersion unless ``version`` is known and has ``verb``."""
+    if version not in SUPPORTED:
+        raise IncompatibleVersion(
+            f"cniVersion {version!r} is not supported", f"supported: {', '.join(SUPPORTED)}"
+        )
+    if not at_least(version, _FIRST.get(verb, OLDEST)):
+        raise IncompatibleVersion(
+            f"{verb} needs cniVersion {_FIRST[verb]} or newer, the configuration says {version}"
+        )

@@ -1,0 +1,368 @@
+"""Does the operations of a plan, each with one message to the kernel, and undoes them.
+
+It decides nothing: what to do stands in the plan (``plan.py``).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cni_plugin.firewall.host import Firewall
+from cni_plugin.linux import uapi, vlans
+from cni_plugin.linux.conntrack import forget_udp
+from cni_plugin.linux.namespace import Space
+from cni_plugin.linux.netlink import Attributes, NetlinkError, Value, pack, packed_mac
+from cni_plugin.linux.shaping import limit_rate, redirect_ingress
+from cni_plugin.plan import ops
+from cni_plugin.plan.ops import Op, Side
+from cni_plugin.spec.errors import (
+    CniError,
+    InvalidConfiguration,
+    KernelRefused,
+    TryAgainLater,
+    UnsupportedField,
+)
+from cni_plugin.spec.seen import Link
+
+_PATIENCE = 5.0  # seconds
+_LONGEST_WITH_BROADCAST = 30  # RFC 3021: a /31 has two hosts and no broadcast
+_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+# Otherwise a veth has as many as there may be CPUs (veth_get_num_queues in drivers/net/veth.c),
+# each with its objects in sysfs: 0.1 ms a CPU. They are for XDP; who wants that has own plans.
+_ONE_QUEUE: Attributes = {uapi.IFLA_NUM_TX_QUEUES: 1, uapi.IFLA_NUM_RX_QUEUES: 1}
+_DEFAULT_METRIC = {4: 0, 6: 1024}  # IP6_RT_PRIO_USER in include/uapi/linux/ipv6_route.h
+_MOST_NETWORKS = 64  # of one container, with the same route
+# what an attachment alone has; all else belongs to the host, or goes with these
+REVERTED = (ops.CreateVeth, ops.CreateIfb, ops.Claim)
+_CREATE = uapi.NLM_F_CREATE | uapi.NLM_F_EXCL
+_REPLACE = uapi.NLM_F_CREATE | uapi.NLM_F_REPLACE
+
+
+class Kernel:
+    """Works in the host's namespace and in one container's."""
+
+    def __init__(
+        self, host: Space, pod: Space, firewall: Firewall, bridge: Link | None = None
+    ) -> None:
+        self._firewall = firewall
+        self._spaces = {Side.HOST: host, Side.POD: pod}
+        self._indexes = {(Side.HOST, bridge.name): bridge.index} if bridge else {}
+        self._does: dict[type[Op], Callable[[Any], None]] = {
+            ops.CreateBridge: self._create_bridge,
+            ops.CreateVeth: self._create_veth,
+            ops.CreateIfb: self._create_ifb,
+            ops.SetPort: self._set_port,
+            ops.FilterVlans: self._filter_vlans,
+            ops.LeaveVlans: self._leave_vlans,
+            ops.JoinVlans: self._join_vlans,
+            ops.CreateVlan: self._create_vlan,
+            ops.KnowSender: self._know_sender,
+            ops.SetUp: self._set_up,
+            ops.SetLink: self._set_link,
+            ops.AddAddress: self._add_address,
+            ops.RemoveAddress: self._remove_address,
+            ops.AddRoute: self._add_route,
+            ops.ForgetNeighbour: self._forget_neighbour,
+            ops.WriteSysctl: self._write_sysctl,
+            ops.AwaitForwarding: self._await_forwarding,
+            ops.AwaitRunning: self._await_running,
+            ops.AwaitAddresses: self._await_addresses,
+            ops.ForgetFlows: self._forget_flows,
+            ops.LimitRate: self._limit_rate,
+            ops.RedirectIngress: self._redirect_ingress,
+            ops.Claim: self._claim,
+        }
+
+    def do(self, op: Op) -> None:
+        """Do one operation; raises KernelRefused, UnsupportedField or TryAgainLater."""
+        try:
+            self._does[type(op)](op)
+        except OSError as err:
+            raise _explained(op, err) from err
+
+    def revert(self, op: Op) -> None:
+        """Undo an operation that is REVERTED."""
+        try:
+            if isinstance(op, ops.CreateVeth):
+                self._spaces[Side.HOST].remove_link(op.host)
+            elif isinstance(op, ops.CreateIfb):
+                self._spaces[Side.HOST].remove_link(op.name)
+            elif isinstance(op, ops.Claim):
+                self._firewall.release(op.wanted.owner)
+        except OSError as err:
+            raise _explained(op, err) from err
+
+    def _index(self, side: Side, name: str) -> int:
+        """The index of a link that must be there; it stays while the plan runs."""
+        found = self._indexes.get((side, name))
+        if found is None:
+            found = self._spaces[side].index(name)
+            if not found:
+                raise NetlinkError(errno.ENODEV, f"no link {name}")
+            self._indexes[side, name] = found
+        return found
+
+    def _link(self, side: Side, attributes: Attributes, on: int = 0, flags: int = 0) -> None:
+        body = uapi.IFINFOMSG.pack(0, 0, 0, on, on) + pack(attributes)
+        self._spaces[side].socket.change(uapi.RTM_NEWLINK, body, flags)
+
+    def _create_bridge(self, op: ops.CreateBridge) -> None:
+        attributes: Attributes = {
+            uapi.IFLA_IFNAME: op.name,
+            uapi.IFLA_ADDRESS: packed_mac(op.mac),
+            uapi.IFLA_MTU: op.mtu,
+            uapi.IFLA_LINKINFO: {uapi.IFLA_INFO_KIND: "bridge"},
+        }
+        try:
+            self._link(Side.HOST, attributes, uapi.IFF_UP, _CREATE)
+        except NetlinkError as err:
+            # another ADD was faster; whether it made a bridge, the next operation finds out
+            if err.errno != errno.EEXIST:
+                raise
+
+    def _create_veth(self, op: ops.CreateVeth) -> None:
+        peer: Attributes = {
+            uapi.IFLA_IFNAME: op.pod,
+            uapi.IFLA_ADDRESS: packed_mac(op.pod_mac),
+            uapi.IFLA_MTU: op.mtu,
+            uapi.IFLA_NET_NS_FD: self._spaces[Side.POD].fd,
+            **_ONE_QUEUE,
+        }
+        data = {uapi.VETH_INFO_PEER: uapi.IFINFOMSG.pack(0, 0, 0, 0, 0) + pack(peer)}
+        attributes: Attributes = {
+            uapi.IFLA_IFNAME: op.host,
+            uapi.IFLA_ADDRESS: packed_mac(op.host_mac),
+            uapi.IFLA_MTU: op.mtu,
+            uapi.IFLA_MASTER: self._index(Side.HOST, op.bridge) if op.bridge else None,
+            uapi.IFLA_LINKINFO: {uapi.IFLA_INFO_KIND: "veth", uapi.IFLA_INFO_DATA: data},
+            **_ONE_QUEUE,
+        }
+        try:
+            self._link(Side.HOST, attributes, uapi.IFF_UP, _CREATE)
+        except NetlinkError as err:
+            if err.errno == errno.EEXIST:
+                raise InvalidConfiguration(f"{op.pod} or {op.host} already exists") from err
+            raise
+
+    def _create_ifb(self, op: ops.CreateIfb) -> None:
+        attributes: Attributes = {
+            uapi.IFLA_IFNAME: op.name,
+            uapi.IFLA_MTU: op.mtu or None,
+            uapi.IFLA_LINKINFO: {uapi.IFLA_INFO_KIND: "ifb"},
+        }
+        self._link(Side.HOST, attributes, uapi.IFF_UP, _CREATE)
+
+    def _set_port(self, op: ops.SetPort) -> None:
+        port: Attributes = {
+            uapi.IFLA_BRPORT_MODE: bytes([op.hairpin]),
+            uapi.IFLA_BRPORT_ISOLATED: bytes([op.isolated]),
+            uapi.IFLA_BRPORT_LOCKED: bytes([op.locked]),
+        }
+        info: Attributes = {
+            uapi.IFLA_INFO_SLAVE_KIND: "bridge",
+            uapi.IFLA_INFO_SLAVE_DATA: port,
+        }
+        self._link(
+            Side.HOST,
+            {
+                uapi.IFLA_IFNAME: op.name,
+                uapi.IFLA_IFALIAS: op.alias,
+                uapi.IFLA_LINKINFO: info,
+            },
+        )
+
+    def _filter_vlans(self, op: ops.FilterVlans) -> None:
+        vlans.filter_vlans(self._spaces[Side.HOST].socket, op.name)
+
+    def _leave_vlans(self, op: ops.LeaveVlans) -> None:
+        vlans.leave_all(self._spaces[Side.HOST].socket, self._index(Side.HOST, op.name))
+
+    def _join_vlans(self, op: ops.JoinVlans) -> None:
+        index = self._index(Side.HOST, op.name)
+        vlans.join(self._spaces[Side.HOST].socket, index, op.vlans, own=op.own)
+
+    def _create_vlan(self, op: ops.CreateVlan) -> None:
+        bridge = self._index(Side.HOST, op.bridge)
+        vlans.create_link(self._spaces[Side.HOST].socket, op.name, bridge, op.vlan)
+
+    def _know_sender(self, op: ops.KnowSender) -> None:
+        link = self._spaces[Side.HOST].link(op.name)
+        if link is None or not link.locked:  # an old kernel passes over what it does not know
+            raise UnsupportedField("macspoofchk needs bridge ports that lock: Linux 5.18")
+        head = uapi.NDMSG.pack(socket.AF_BRIDGE, link.index, uapi.NUD_NOARP, uapi.NTF_MASTER, 0)
+        body = head + pack({uapi.NDA_LLADDR: packed_mac(op.mac)})
+        self._spaces[Side.HOST].socket.change(uapi.RTM_NEWNEIGH, body, _REPLACE)
+
+    def _set_up(self, op: ops.SetUp) -> None:
+        # the sysctl of the same name, without a visit to the namespace
+        conf: Attributes = {uapi.IFLA_INET_CONF: {uapi.IPV4_DEVCONF_ARP_NOTIFY: 1}}
+        attributes: Attributes = {
+            uapi.IFLA_IFNAME: op.name,
+            uapi.IFLA_AF_SPEC: {socket.AF_INET: conf} if op.announces else None,
+        }
+        self._link(op.side, attributes, uapi.IFF_UP)
+
+    def _set_link(self, op: ops.SetLink) -> None:
+        attributes: Attributes = {
+            uapi.IFLA_IFNAME: op.name,
+            uapi.IFLA_ADDRESS: packed_mac(op.mac) if op.mac else None,
+            uapi.IFLA_MTU: op.mtu or None,
+            uapi.IFLA_TXQLEN: op.queue_length,
+            uapi.IFLA_IFALIAS: op.alias or None,
+        }
+        on = uapi.IFF_PROMISC if op.promiscuous else 0
+        change = on | (0 if op.all_multicast is None else uapi.IFF_ALLMULTI)
+        on |= uapi.IFF_ALLMULTI if op.all_multicast else 0
+        body = uapi.IFINFOMSG.pack(0, 0, 0, on, change) + pack(attributes)
+        self._spaces[op.side].socket.change(uapi.RTM_NEWLINK, body)
+
+    def _add_address(self, op: ops.AddAddress) -> None:
+        flags = (0 if op.dad else uapi.IFA_F_NODAD) | (
+            0 if op.on_link else uapi.IFA_F_NOPREFIXROUTE
+        )
+        body = self._address(op, {uapi.IFA_FLAGS: flags})
+        self._spaces[op.side].socket.change(uapi.RTM_NEWADDR, body, _REPLACE)
+
+    def _remove_address(self, op: ops.RemoveAddress) -> None:
+        with _absent_is_done():
+            self._spaces[op.side].socket.change(uapi.RTM_DELADDR, self._address(op, {}))
+
+    def _address(self, op: ops.AddAddress | ops.RemoveAddress, more: Attributes) -> bytes:
+        network, index = op.address.network, self._index(op.side, op.name)
+        head = uapi.IFADDRMSG.pack(_FAMILY[network.version], network.prefixlen, 0, 0, index)
+        attributes: dict[int, Value] = {
+            uapi.IFA_ADDRESS: op.address.packed,
+            uapi.IFA_LOCAL: op.address.packed,
+        }
+        if network.version == 4 and network.prefixlen <= _LONGEST_WITH_BROADCAST:
+            attributes[uapi.IFA_BROADCAST] = network.broadcast_address.packed
+        return head + pack(attributes | dict(more))
+
+    def _add_route(self, op: ops.AddRoute) -> None:
+        """A route of the host replaces what a vanished container left.
+
+        In a container the first of its networks keeps the way that it has, as the reference's
+        does; a later one is for when that goes: it has a higher metric.
+        """
+        if op.side is Side.HOST:
+            self._route(op, op.route.priority, _REPLACE)
+            return
+        first = op.route.priority or _DEFAULT_METRIC[op.route.dst.version]
+        for metric in range(first, first + _MOST_NETWORKS):
+            try:
+                self._route(op, metric or None, _CREATE)
+                return
+            except NetlinkError as err:
+                if err.errno != errno.EEXIST:
+                    raise
+                if self._is_there(op):
+                    return
+        raise KernelRefused(f"route to {op.route.dst}: {_MOST_NETWORKS} others are there already")
+
+    def _is_there(self, op: ops.AddRoute) -> bool:
+        index = self._index(op.side, op.name)
+        wanted = (op.route.dst, op.route.gw, index)
+        routes = self._spaces[op.side].routes()
+        return any((item.dst, item.gw, item.link) == wanted for item in routes)
+
+    def _route(self, op: ops.AddRoute, metric: int | None, flags: int) -> None:
+        route = op.route
+        metrics: Attributes = {uapi.RTAX_MTU: route.mtu, uapi.RTAX_ADVMSS: route.advmss}
+        attributes: Attributes = {
+            uapi.RTA_DST: route.dst.network_address.packed if route.dst.prefixlen else None,
+            uapi.RTA_GATEWAY: None if route.gw is None else route.gw.packed,
+            uapi.RTA_OIF: self._index(op.side, op.name),
+            uapi.RTA_PRIORITY: metric,
+            uapi.RTA_TABLE: uapi.RT_TABLE_MAIN if route.table is None else route.table,
+            uapi.RTA_METRICS: metrics if route.mtu or route.advmss else None,
+        }
+        scope = uapi.RT_SCOPE_LINK if route.gw is None else uapi.RT_SCOPE_UNIVERSE
+        head = uapi.RTMSG.pack(
+            _FAMILY[route.dst.version], route.dst.prefixlen, 0, 0,
+            uapi.RT_TABLE_COMPAT, uapi.RTPROT_STATIC,
+            scope if route.scope is None else route.scope, uapi.RTN_UNICAST, 0,
+        )  # fmt: skip
+        where = self._spaces[op.side].socket
+        where.change(uapi.RTM_NEWROUTE, head + pack(attributes), flags)
+
+    def _forget_neighbour(self, op: ops.ForgetNeighbour) -> None:
+        index = self._index(Side.HOST, op.name)
+        head = uapi.NDMSG.pack(_FAMILY[op.address.version], index, 0, 0, 0)
+        with _absent_is_done():
+            body = head + pack({uapi.NDA_DST: op.address.packed})
+            self._spaces[Side.HOST].socket.change(uapi.RTM_DELNEIGH, body)
+
+    def _write_sysctl(self, op: ops.WriteSysctl) -> None:
+        try:
+            self._spaces[op.side].write_sysctl(op.key, op.value)
+        except FileNotFoundError:
+            if not op.optional:
+                raise
+
+    def _await_forwarding(self, op: ops.AwaitForwarding) -> None:
+        if not _comes_true(self._link_is(op.name, lambda link: bool(link.forwarding))):
+            raise TryAgainLater(f"bridge port {op.name} does not forward after 5 s")
+
+    def _await_running(self, op: ops.AwaitRunning) -> None:
+        if not _comes_true(self._link_is(op.name, lambda link: link.running)):
+            raise TryAgainLater(f"link {op.name} does not run after 5 s")
+
+    def _await_addresses(self, op: ops.AwaitAddresses) -> None:
+        space, index = self._spaces[Side.POD], self._index(Side.POD, op.name)
+        if not _comes_true(lambda: set(op.addresses) <= set(space.addresses(index))):
+            missing = set(op.addresses) - set(space.addresses(index))
+            raise KernelRefused(
+                f"{op.name} cannot use {', '.join(map(str, sorted(missing)))} after 5 s",
+                "duplicate address detection (enabledad): another host may have it",
+            )
+
+    def _link_is(self, name: str, is_so: Callable[[Link], bool]) -> Callable[[], bool]:
+        """The question whether something is so of a link of the host."""
+        space = self._spaces[Side.HOST]
+        return lambda: (link := space.link(name)) is not None and is_so(link)
+
+    def _forget_flows(self, op: ops.ForgetFlows) -> None:
+        forget_udp(op.ports)
+
+    def _limit_rate(self, op: ops.LimitRate) -> None:
+        limit_rate(self._index(Side.HOST, op.name), op.rate, op.burst)
+
+    def _redirect_ingress(self, op: ops.RedirectIngress) -> None:
+        redirect_ingress(self._index(Side.HOST, op.name), self._index(Side.HOST, op.to))
+
+    def _claim(self, op: ops.Claim) -> None:
+        self._firewall.claim(op.wanted)
+
+
+def _comes_true(is_so: Callable[[], bool]) -> bool:
+    """Whether something is so within the time that we wait for it."""
+    deadline = time.monotonic() + _PATIENCE
+    pause = 0.0002
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
+    return True
+
+
+@contextmanager
+def _absent_is_done() -> Iterator[None]:
+    try:
+        yield
+    except NetlinkError as err:
+        if not err.absent:
+            raise
+
+
+def _explained(op: Op, err: OSError) -> CniError:
+    """What the kernel said, as an error that names the operation."""
+    wanted = f"{type(op).__name__} {getattr(op, 'name', None) or getattr(op, 'host', '')}"
+    if err.errno == errno.EOPNOTSUPP:
+        return UnsupportedField(f"the kernel cannot do {wanted}", str(err))
+    return KernelRefused(f"the kernel refused {wanted}: {err}", repr(op))

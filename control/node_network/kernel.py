@@ -1,0 +1,272 @@
+"""The node network's kernel: what is there, and the difference made true. All netlink is here.
+
+Routes carry a protocol number of our own, and the tunnel device has our name: nothing else is ever
+read as ours, changed or removed.
+"""
+
+import errno
+import logging
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import pyroute2
+from pyroute2.netlink.exceptions import NetlinkError
+
+from control.node_network.plan import (
+    DEVICE,
+    PORT,
+    VNI,
+    Address,
+    Desired,
+    Forwarding,
+    Neighbour,
+    Route,
+    Tunnel,
+    Uplink,
+)
+from control.node_network.render import nft_script
+
+logger = logging.getLogger(__name__)
+
+PROTOCOL = 87  # `ip route show proto 87`: of the numbers that rtnetlink leaves to administrators
+_FAMILIES = {4: 2, 6: 10}  # AF_INET, AF_INET6
+_BRIDGE_FAMILY = 7
+_PERMANENT = 0x80
+_SELF = 0x02
+_ONLINK = 4
+# Absent is deleted.
+_NO_SUCH = (errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL)
+
+
+def _netlink() -> Any:
+    """A netlink socket; pyroute2 makes its methods at run time, where mypy does not see them."""
+    iproute: Any = pyroute2.IPRoute  # type: ignore[attr-defined]
+    return iproute()
+
+
+class NetworkError(Exception):
+    """The kernel refused a part of the node network; the text says which, and why."""
+
+
+class Kernel:
+    """One node's routes, tunnel, sysctls and masquerading."""
+
+    def __init__(self) -> None:
+        self._masquerade: str | None = None
+
+    def uplink(self, addresses: Iterable[Address]) -> Uplink | None:
+        """The interface that has one of these addresses."""
+        wanted = {str(address) for address in addresses}
+        with _netlink() as ip:
+            for item in ip.get_addr():
+                if item.get_attr("IFA_LOCAL", item.get_attr("IFA_ADDRESS")) in wanted:
+                    link = ip.get_links(item["index"])[0]
+                    return Uplink(link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_MTU"))
+        return None
+
+    def apply(self, want: Desired) -> None:
+        """Make it true, whatever is there; raises NetworkError after trying all of it."""
+        problems: list[str] = []
+        for key, value in want.sysctls:
+            _try(problems, f"sysctl {key}", lambda k=key, v=value: _set_sysctl(k, v))  # type: ignore[misc]
+        with _netlink() as ip:
+            _try(problems, DEVICE, lambda: _apply_tunnel(ip, want.tunnel))
+            _apply_routes(ip, want.routes, problems)
+        _try(problems, "nftables", lambda: self._apply_masquerade(nft_script(want.masquerade)))
+        if problems:
+            raise NetworkError("; ".join(problems))
+
+    def remove(self) -> None:
+        """Take all of it away; sysctls stay, for others may rely on them by now."""
+        self._masquerade = None
+        self.apply(Desired())
+
+    def _apply_masquerade(self, script: str) -> None:
+        if script == self._masquerade:
+            return
+        done = subprocess.run(["nft", "-f", "-"], input=script, text=True, capture_output=True,
+                              check=False)  # fmt: skip
+        if done.returncode:
+            raise OSError(f"nft: {' '.join(done.stderr.split())}")
+        self._masquerade = script
+
+
+def _try(problems: list[str], what: str, step: Callable[[], None]) -> None:
+    try:
+        step()
+    except (NetlinkError, OSError) as err:
+        problems.append(f"{what}: {err}")
+
+
+def _set_sysctl(key: str, value: str) -> None:
+    """``A -> B`` only where A is set. Not every kernel has every knob: br_netfilter is a module."""
+    path = Path("/proc/sys") / key
+    if not path.exists():
+        logger.debug("no sysctl %s here", key)
+        return
+    only_if, arrow, new = value.rpartition(" -> ")
+    now = path.read_text().strip()
+    if now != new and (not arrow or now == only_if):
+        path.write_text(new)
+
+
+# -- routes --------------------------------------------------------------------------------------
+
+
+def _apply_routes(ip: Any, want: frozenset[Route], problems: list[str]) -> None:
+    have = frozenset(_routes(ip))
+    kept = {route.cidr for route in want}
+    for route in have - want:
+        if route.cidr not in kept:  # the others are replaced in place: no packet in between is lost
+            _try(problems, f"route {route.cidr}", lambda r=route: _route(ip, "del", r))  # type: ignore[misc]
+    for route in want - have:
+        _try(problems, f"route {route.cidr} via {route.via}",
+             lambda r=route: _route(ip, "replace", r))  # type: ignore[misc]  # fmt: skip
+
+
+def _routes(ip: Any) -> Iterator[Route]:
+    names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in ip.get_links()}
+    for version, family in _FAMILIES.items():
+        for item in ip.get_routes(family=family, proto=PROTOCOL):
+            destination, via = item.get_attr("RTA_DST"), item.get_attr("RTA_GATEWAY")
+            if item["proto"] == PROTOCOL and destination and via:
+                cidr = ip_network(f"{destination}/{item['dst_len']}")
+                onlink = bool(item["flags"] & _ONLINK) and version == 4
+                name = names.get(item.get_attr("RTA_OIF"), "")
+                yield Route(cidr, ip_address(via), name, onlink)
+
+
+def _route(ip: Any, verb: str, route: Route) -> None:
+    index = _index(ip, route.ifname)
+    if index is None:
+        if verb == "del":
+            return
+        raise OSError(f"no interface {route.ifname}")
+    with _fine(*(_NO_SUCH if verb == "del" else ())):
+        ip.route(
+            verb, dst=str(route.cidr), gateway=str(route.via), oif=index, proto=PROTOCOL,
+            family=_FAMILIES[route.cidr.version], **({"flags": _ONLINK} if route.onlink else {}),
+        )  # fmt: skip
+
+
+# -- the tunnel ----------------------------------------------------------------------------------
+
+
+def _apply_tunnel(ip: Any, want: Tunnel | None) -> None:
+    link = _link(ip, DEVICE)
+    if link is not None and (want is None or not _same_device(ip, link, want)):
+        ip.link("del", index=link["index"])
+        link = None
+    if want is None:
+        return
+    if link is None:
+        link = _create_device(ip, want)
+    index = link["index"]
+    if link.get_attr("IFLA_MTU") != want.mtu or link["state"] != "up":
+        ip.link("set", index=index, mtu=want.mtu, state="up")
+    _apply_addresses(ip, index, want.addresses)
+    _apply_neighbours(ip, index, want.neighbours)
+    _apply_forwarding(ip, index, want.forwarding)
+
+
+def _create_device(ip: Any, want: Tunnel) -> Any:
+    local = {"vxlan_local": str(want.local)} if want.local.version == 4 else {
+        "vxlan_local6": str(want.local)}  # fmt: skip
+    # No learning: every entry comes from a Node object.
+    ip.link(
+        "add", ifname=DEVICE, kind="vxlan", vxlan_id=VNI, vxlan_port=PORT, vxlan_learning=0,
+        vxlan_link=_index(ip, want.uplink), address=want.mac, mtu=want.mtu, **local,
+    )  # fmt: skip
+    # Nobody else has this MAC, and no node would hear the question: no wait for duplicates.
+    _set_sysctl(f"net/ipv6/conf/{DEVICE}/accept_dad", "0")
+    link = _link(ip, DEVICE)
+    ip.link("set", index=link["index"], state="up")
+    return _link(ip, DEVICE)
+
+
+def _same_device(ip: Any, link: Any, want: Tunnel) -> bool:
+    data = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA")
+    if data is None:
+        return False
+    local = data.get_attr("IFLA_VXLAN_LOCAL") or data.get_attr("IFLA_VXLAN_LOCAL6")
+    return bool(
+        data.get_attr("IFLA_VXLAN_ID") == VNI
+        and data.get_attr("IFLA_VXLAN_PORT") == PORT
+        and local == str(want.local)
+        and link.get_attr("IFLA_ADDRESS") == want.mac
+        and data.get_attr("IFLA_VXLAN_LINK") == _index(ip, want.uplink)
+    )
+
+
+def _apply_addresses(ip: Any, index: int, want: frozenset[Address]) -> None:
+    have = {ip_address(item.get_attr("IFA_ADDRESS")) for item in ip.get_addr(index=index)}
+    for address in want - have:
+        length = 32 if address.version == 4 else 64
+        with _fine(errno.EEXIST):  # the kernel may have derived the same link-local address
+            ip.addr("add", index=index, address=str(address), prefixlen=length)
+    for address in have - want:
+        if not address.is_link_local:
+            with _fine(*_NO_SUCH):
+                ip.addr("del", index=index, address=str(address), prefixlen=address.max_prefixlen)
+
+
+def _apply_neighbours(ip: Any, index: int, want: frozenset[Neighbour]) -> None:
+    have = {
+        Neighbour(ip_address(item.get_attr("NDA_DST")), item.get_attr("NDA_LLADDR"))
+        for family in _FAMILIES.values()
+        for item in ip.get_neighbours(family=family, ifindex=index)
+        if item["state"] & _PERMANENT and item.get_attr("NDA_LLADDR")
+    }
+    kept = {item.address for item in want}
+    for item in have - want:
+        if item.address not in kept:
+            with _fine(*_NO_SUCH):
+                ip.neigh("del", dst=str(item.address), ifindex=index)
+    for item in want - have:
+        ip.neigh("replace", dst=str(item.address), lladdr=item.mac, ifindex=index,
+                 state=_PERMANENT)  # fmt: skip
+
+
+def _apply_forwarding(ip: Any, index: int, want: frozenset[Forwarding]) -> None:
+    have = {
+        Forwarding(item.get_attr("NDA_LLADDR"), ip_address(item.get_attr("NDA_DST")))
+        for item in ip.fdb("dump", ifindex=index)
+        if item["ifindex"] == index and item.get_attr("NDA_DST") and item.get_attr("NDA_LLADDR")
+    }
+    for item in have - want:
+        with _fine(*_NO_SUCH):
+            ip.fdb("del", ifindex=index, lladdr=item.mac, dst=str(item.node))
+    for item in want - have:
+        ip.fdb("append", ifindex=index, lladdr=item.mac, dst=str(item.node))
+
+
+def _link(ip: Any, name: str) -> Any:
+    index = _index(ip, name)
+    return ip.get_links(index)[0] if index is not None else None
+
+
+def _index(ip: Any, name: str) -> int | None:
+    found = ip.link_lookup(ifname=name)
+    return int(found[0]) if found else None
+
+
+@contextmanager
+def _fine(*codes: int) -> Iterator[None]:
+    try:
+        yield
+    except NetlinkError as err:
+        if err.code not in codes:
+            raise
+
+
+def remove_link(name: str) -> None:
+    """Take an interface away; absent is removed."""
+    with _netlink() as ip:
+        index = _index(ip, name)
+        if index is not None:
+            with _fine(*_NO_SUCH):
+                ip.link("del", index=index)

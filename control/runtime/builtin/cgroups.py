@@ -1,0 +1,246 @@
+"""Control groups of Pods: one folder a container, below one a Pod, in cgroup2 and where needed v1.
+
+On a machine whose controllers are bound to cgroup v1, a container with limits also gets a folder in
+those hierarchies; cgroup2 then only groups (and kills) processes. The tree below each mount:
+
+    PREFIX/pods/UID/NAME.ATTEMPT
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from control.runtime.base import Resources
+
+logger = logging.getLogger(__name__)
+
+_CONTROLLERS = ("cpu", "memory", "pids")
+_PERIOD = (
+    100_000  # microseconds over which a CPU limit is counted, the kernel's and kubelet's value
+)
+_TRIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the hierarchies are mounted, and under which prefix ours is in each of them."""
+
+    prefix: PurePosixPath  # relative to each mount
+    unified: Path | None
+    legacy: Mapping[str, Path]  # controller -> mount point
+
+
+def discover(mountinfo: str, own: str, prefix: str = "") -> Layout:
+    """The layout from /proc/self/mountinfo and /proc/self/cgroup.
+
+    The prefix is the given one; or else that of the agent's own cgroup if this is below /podwire
+    (the lab puts each node into podwire/LAB/NODE, its agent into podwire/LAB/NODE/agent); or
+    /podwire.
+    """
+    unified: Path | None = None
+    legacy: dict[str, Path] = {}
+    for line in mountinfo.splitlines():
+        fields, _, more = line.partition(" - ")
+        kind, _, options = [*more.split(" "), "", ""][:3]
+        point = Path(fields.split(" ")[4])
+        if kind == "cgroup2":
+            unified = unified or point
+        elif kind == "cgroup":
+            legacy.update((word, point) for word in options.split(",") if word in _CONTROLLERS)
+    return Layout(PurePosixPath((prefix or _own_prefix(own)).strip("/")), unified, legacy)
+
+
+def _own_prefix(own: str) -> str:
+    for line in own.splitlines():
+        path = PurePosixPath(line.removeprefix("0::"))
+        if line.startswith("0::") and path.parts[1:2] == ("podwire",):
+            return str(path.parent if path.name == "agent" else path)
+    return "podwire"
+
+
+class Cgroups:
+    """Makes and removes the folders of one node's Pods."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._warned = False
+
+    def create(self, uid: str, name: str, limits: Resources) -> tuple[str, ...]:
+        """Make a container's folders and set its limits; the folders that it has to join.
+
+        Raises OSError when a limit cannot be set, for a container must not run without it.
+        """
+        relative = self._relative(uid, name)
+        paths = []
+        controllers: set[str] = set()
+        if self._layout.unified:
+            controllers = self._enable(self._layout.unified, relative)
+            path = self._layout.unified / relative
+            path.mkdir(parents=True, exist_ok=True)
+            _set(path, _unified_values(limits, controllers))
+            paths.append(path)
+        for controller, mount in self._layout.legacy.items():
+            values = _legacy_values(limits)[controller]
+            if values and controller not in controllers:
+                path = mount / relative
+                path.mkdir(parents=True, exist_ok=True)
+                _set(path, values)
+                paths.append(path)
+        return tuple(str(path) for path in paths)
+
+    def shim_folder(self, uid: str) -> str:
+        """Where a Pod's shims live, so that nothing that ends the agent's cgroup ends them."""
+        if self._layout.unified is None:
+            return ""
+        path = self._layout.unified / self._relative(uid, "shim")
+        path.mkdir(parents=True, exist_ok=True)
+        return str(path)
+
+    async def remove_pod(self, uid: str) -> None:
+        """Kill what is left in a Pod's folders, and remove them, and parents left empty."""
+        await self._remove(self._relative(uid))
+
+    async def remove_all(self) -> None:
+        """Remove the whole tree of this node, with what runs in it, and parents left empty."""
+        await self._remove(self._relative())
+
+    async def _remove(self, relative: PurePosixPath) -> None:
+        for mount in self._mounts():
+            await remove(mount / relative)
+            with suppress(OSError):  # up to the first that is not empty
+                for parent in relative.parents[:-1]:
+                    (mount / parent).rmdir()
+
+    def pods(self) -> frozenset[str]:
+        """The UIDs of the Pods that have folders."""
+        found: set[str] = set()
+        for mount in self._mounts():
+            folder = mount / self._relative()
+            if folder.is_dir():
+                found.update(entry.name for entry in folder.iterdir() if entry.is_dir())
+        return frozenset(found)
+
+    def _mounts(self) -> Iterator[Path]:
+        if self._layout.unified:
+            yield self._layout.unified
+        yield from sorted(set(self._layout.legacy.values()))
+
+    def _relative(self, *parts: str) -> PurePosixPath:
+        return self._layout.prefix.joinpath("pods", *parts)
+
+    def _enable(self, mount: Path, relative: PurePosixPath) -> set[str]:
+        """Hand the controllers down to the folder's parent; those that the folder then has."""
+        folder = mount
+        have = set(_read(folder / "cgroup.controllers").split()) & set(_CONTROLLERS)
+        for part in relative.parts:
+            if not have:
+                return have
+            try:
+                text = " ".join(f"+{name}" for name in sorted(have))
+                (folder / "cgroup.subtree_control").write_text(text)
+            except OSError as err:
+                self._warn(folder, err)
+            folder = folder / part
+            folder.mkdir(exist_ok=True)
+            have &= set(_read(folder / "cgroup.controllers").split())
+        return have
+
+    def _warn(self, folder: Path, err: OSError) -> None:
+        if not self._warned:
+            logger.warning(
+                "cgroup %s: cannot hand controllers down (%s): limits may not hold; move the "
+                "processes in it to a folder of their own", folder, err.strerror,
+            )  # fmt: skip
+        self._warned = True
+
+
+def _unified_values(limits: Resources, controllers: set[str]) -> dict[str, str]:
+    values = {}
+    if "memory" in controllers and limits.memory_limit:
+        values["memory.max"] = str(limits.memory_limit)
+        values["memory.oom.group"] = "1"  # as kubelet since 1.28: a container dies as a whole
+    if "cpu" in controllers:
+        if limits.cpu_limit:
+            values["cpu.max"] = f"{_quota(limits.cpu_limit)} {_PERIOD}"
+        values["cpu.weight"] = str(_weight(limits.cpu_request))
+    if "pids" in controllers and limits.pids_limit:
+        values["pids.max"] = str(limits.pids_limit)
+    return values
+
+
+def _legacy_values(limits: Resources) -> dict[str, dict[str, str]]:
+    cpu: dict[str, str] = {}
+    if limits.cpu_limit:
+        cpu["cpu.cfs_quota_us"] = str(_quota(limits.cpu_limit))
+    if limits.cpu_request or limits.cpu_limit:
+        cpu["cpu.shares"] = str(_shares(limits.cpu_request))
+    memory = {"memory.limit_in_bytes": str(limits.memory_limit)} if limits.memory_limit else {}
+    pids = {"pids.max": str(limits.pids_limit)} if limits.pids_limit else {}
+    return {"cpu": cpu, "memory": memory, "pids": pids}
+
+
+def _quota(milli: int) -> int:
+    return max(1000, milli * _PERIOD // 1000)  # the kernel takes no less than one millisecond
+
+
+def _shares(milli: int) -> int:
+    return max(2, min(262144, milli * 1024 // 1000))
+
+
+def _weight(milli: int) -> int:
+    """cgroup2's weight for v1's shares, by the mapping of KEP-2254."""
+    return 1 + ((_shares(milli) - 2) * 9999) // 262142
+
+
+def _set(folder: Path, values: Mapping[str, str]) -> None:
+    for name, value in values.items():
+        (folder / name).write_text(value)
+
+
+def kill(folder: Path) -> None:
+    """Kill every process below a folder, by cgroup.kill or, on cgroup v1, one by one."""
+    try:
+        (folder / "cgroup.kill").write_text("1")
+    except OSError:
+        for procs in folder.rglob("cgroup.procs"):
+            for pid in _read(procs).split():
+                _kill_process(int(pid))
+
+
+def _kill_process(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+async def remove(folder: Path) -> None:
+    """Kill what is in a folder and remove it with all below; raises OSError if that stays busy.
+
+    The kernel refuses with EBUSY until the last killed process is gone, some milliseconds.
+    """
+    for attempt in range(1, _TRIES):
+        try:
+            return _remove_now(folder)
+        except OSError:
+            await asyncio.sleep(0.01 * min(attempt, 10))
+    return _remove_now(folder)
+
+
+def _remove_now(folder: Path) -> None:
+    if not folder.is_dir():
+        return
+    kill(folder)
+    for below in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+        below.rmdir()
+    folder.rmdir()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,219 @@
+"""A Pod's sandbox: namespaces held by bind mounts, with no process to keep them.
+
+``unshare --net=FILE --uts=FILE --ipc=FILE`` makes the namespaces and binds them to files, which
+keep them alive. Only a shared process namespace needs a process in it (a shim's "pause").
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from control.linux import files, syscalls
+from control.runtime.base import Mount, PodRef, PortMapping, RuntimeFailure, Sandbox, SandboxConfig
+from control.runtime.builtin import spawn
+
+logger = logging.getLogger(__name__)
+
+_SHM_BYTES = 64 * 1024 * 1024  # CRI runtimes' default
+# As containerd: a Pod's unprivileged processes may ping and bind any port; it is their own space.
+_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+
+
+# Runs in the new namespaces; $1 is the host name, the rest are KEY=VALUE. Nothing to do without.
+_SET_UP = """
+[ $# -gt 0 ] || exit 0
+hostname "$1"; shift
+ip link set lo up
+sysctl -qw "$@"
+"""
+
+
+class PodNetwork(Protocol):
+    """Connects a sandbox; `control.runtime.cni` is the one there is."""
+
+    async def add(self, sandbox_id: str, config: SandboxConfig, netns: str) -> tuple[str, ...]:
+        """Connect it; the Pod's addresses. Raises RuntimeFailure, having undone what it did."""
+
+    async def remove(self, sandbox_id: str, config: SandboxConfig, netns: str) -> None:
+        """Disconnect it, also when it was never connected. Raises RuntimeFailure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known about a sandbox."""
+
+    id: str
+    config: SandboxConfig
+    created: float
+    addresses: tuple[str, ...] = ()
+    ready: bool = False
+
+    def view(self) -> Sandbox:
+        """It, as the runtime's users see it."""
+        return Sandbox(
+            self.id, self.config.pod, self.config.attempt, self.ready, self.created,
+            self.addresses, self.config.host_network,
+        )  # fmt: skip
+
+
+class Sandboxes:
+    """Makes and removes the sandboxes below one folder."""
+
+    def __init__(self, root: Path, netns: Path, network: PodNetwork) -> None:
+        self._root, self._netns, self._network = root, netns, network
+
+    def folder(self, sandbox_id: str) -> Path:
+        """Where a sandbox's files are."""
+        return self._root / sandbox_id
+
+    def netns(self, sandbox_id: str) -> Path:
+        """Its network namespace; the name follows from the ID, so that no crash can lose it."""
+        return self._netns / f"cni-{sandbox_id[:32]}"
+
+    def load(self) -> tuple[Record, ...]:
+        """The sandboxes on disk; of torn ones the remains are removed."""
+        found = []
+        for folder in sorted(self._root.iterdir()) if self._root.is_dir() else ():
+            saved = files.read_json(folder / "config.json")
+            try:
+                found.append(self._record(folder.name, saved or {}))
+            except (KeyError, TypeError):
+                logger.warning("sandbox %s: its checkpoint is torn: removing it", folder.name)
+                self.release(folder.name)
+                files.remove_tree(folder)
+        return tuple(found)
+
+    def _record(self, sandbox_id: str, saved: Mapping[str, Any]) -> Record:
+        config = _config(saved["config"])
+        network = files.read_json(self.folder(sandbox_id) / "network.json")
+        whole = network is not None and all(map(files.is_mounted, self._held(sandbox_id, config)))
+        addresses = tuple((network or {}).get("addresses", ()))
+        return Record(sandbox_id, config, saved["created"], addresses, whole)
+
+    def _held(self, sandbox_id: str, config: SandboxConfig) -> tuple[Path, ...]:
+        """The files that must be mounted while the sandbox is whole."""
+        names = self.folder(sandbox_id) / "ns"
+        return (
+            *((self.netns(sandbox_id),) if not config.host_network else ()),
+            *((names / "uts",) if not config.host_network else ()),
+            *((names / "ipc",) if not config.host_ipc else ()),
+        )
+
+    async def create(self, sandbox_id: str, config: SandboxConfig) -> Record:
+        """Make a sandbox; raises RuntimeFailure, leaving what `remove` takes away."""
+        record = Record(sandbox_id, config, time.time())
+        folder = self.folder(sandbox_id)
+        try:
+            (folder / "ns").mkdir(parents=True)
+            saved = {"created": record.created, "config": asdict(config)}
+            files.write_json(folder / "config.json", saved)
+            await self._make_namespaces(sandbox_id, config)
+            self._mount_shm(folder / "shm")
+        except OSError as err:
+            raise _failure(config.pod, err) from err
+        addresses: tuple[str, ...] = ()
+        if not config.host_network:
+            addresses = await self._network.add(sandbox_id, config, str(self.netns(sandbox_id)))
+        try:
+            self._write_names(folder, config, addresses)
+            files.write_json(folder / "network.json", {"addresses": list(addresses)})
+        except OSError as err:
+            raise _failure(config.pod, err) from err
+        return replace(record, addresses=addresses, ready=True)
+
+    async def _make_namespaces(self, sandbox_id: str, config: SandboxConfig) -> None:
+        held = self._held(sandbox_id, config)
+        if not held:
+            return
+        self._netns.mkdir(parents=True, exist_ok=True)
+        for path in held:
+            path.touch(mode=0o444)
+        kinds = {"uts": "--uts", "ipc": "--ipc"}
+        options = [f"{kinds.get(path.name, '--net')}={path}" for path in held]
+        settings = [] if config.host_network else _network_settings(config)
+        await spawn.run(["unshare", *options, "--", "sh", "-euc", _SET_UP, "sh", *settings])
+
+    def _mount_shm(self, shm: Path) -> None:
+        shm.mkdir()
+        flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+        syscalls.mount("shm", str(shm), "tmpfs", flags, f"mode=1777,size={_SHM_BYTES}")
+
+    def _write_names(self, folder: Path, config: SandboxConfig, addresses: tuple[str, ...]) -> None:
+        files.write(folder / "hostname", f"{config.hostname}\n")
+        files.write(folder / "resolv.conf", config.resolv_conf)
+        files.write(folder / "hosts", hosts_file(config, addresses))
+
+    def mounts(self, sandbox_id: str) -> tuple[Mount, ...]:
+        """What each of its containers gets."""
+        folder = self.folder(sandbox_id)
+        return tuple(
+            Mount(str(folder / name), target)
+            for name, target in (("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"),
+                                 ("resolv.conf", "/etc/resolv.conf"), ("shm", "/dev/shm"))  # noqa: S108
+        )  # fmt: skip
+
+    def namespaces(self, record: Record) -> dict[str, str]:
+        """The namespaces its containers join, but for a shared process namespace."""
+        names = {}
+        for path in self._held(record.id, record.config):
+            names[path.name if path.name in ("uts", "ipc") else "net"] = str(path)
+        return names
+
+    async def stop(self, record: Record) -> None:
+        """Disconnect it and let its namespaces go. Raises RuntimeFailure; ask again then."""
+        if not record.config.host_network:
+            netns = self.netns(record.id)
+            path = str(netns) if files.is_mounted(netns) else ""
+            await self._network.remove(record.id, record.config, path)
+        (self.folder(record.id) / "network.json").unlink(missing_ok=True)
+        self.release(record.id)
+
+    def release(self, sandbox_id: str) -> None:
+        """Let the namespaces go, without a word to the network."""
+        folder = self.folder(sandbox_id)
+        for path in (self.netns(sandbox_id), folder / "ns/uts", folder / "ns/ipc", folder / "shm"):
+            files.unmount(path)
+        self.netns(sandbox_id).unlink(missing_ok=True)
+
+    def remove(self, sandbox_id: str) -> None:
+        """Remove its files, once it is stopped."""
+        files.remove_tree(self.folder(sandbox_id))
+
+
+def hosts_file(config: SandboxConfig, addresses: tuple[str, ...]) -> str:
+    """A Pod's /etc/hosts, as kubelet writes it."""
+    if config.host_network:
+        with suppress(OSError):
+            return Path("/etc/hosts").read_text() + config.hosts
+    lines = [
+        "# Kubernetes-managed hosts file.",
+        "127.0.0.1\tlocalhost",
+        "::1\tlocalhost ip6-localhost ip6-loopback",
+        "fe00::0\tip6-localnet",
+        "fe00::0\tip6-mcastprefix",
+        "fe00::1\tip6-allnodes",
+        "fe00::2\tip6-allrouters",
+    ]
+    names = f"{config.domain}\t{config.hostname}" if config.domain else config.hostname
+    lines += [f"{address}\t{names}" for address in addresses]
+    return "\n".join(lines) + "\n" + config.hosts
+
+
+def _network_settings(config: SandboxConfig) -> list[str]:
+    pairs = {**_SYSCTLS, **config.sysctls}
+    return [config.hostname[:63], *(f"{key}={value}" for key, value in pairs.items())]
+
+
+def _config(saved: dict[str, Any]) -> SandboxConfig:
+    values = dict(saved)
+    values["pod"] = PodRef(**values["pod"])
+    values["ports"] = tuple(PortMapping(**port) for port in values["ports"])
+    return SandboxConfig(**values)
+
+
+def _failure(pod: PodRef, err: OSError) -> RuntimeFailure:
+    return RuntimeFailure(f"sandbox of Pod {pod}: {err}", "CreatePodSandboxError")

@@ -1,0 +1,195 @@
+"""Rendering a container for the shim: a CRI-like configuration and an image in, JSON out. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from control.linux.syscalls import CAPABILITIES
+from control.runtime.base import ContainerConfig, Mount, Rights, RuntimeFailure
+
+# What containerd and Docker leave a container.
+DEFAULT_CAPABILITIES = (
+    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP",
+    "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+)  # fmt: skip
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# The order in which `exec` enters: the mount namespace last, for /proc is read on the way.
+_ENTERED = ("cgroup", "ipc", "uts", "net", "pid", "mnt")
+LOG_BYTES = 10 * 1024 * 1024  # kubelet's containerLogMaxSize
+LOG_FILES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What an image says about how to run it (OCI image-spec, config.md)."""
+
+    root: str
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    directory: str = ""
+    user: str = ""
+    stop_signal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a container runs: its folder, its sandbox's namespaces, its control groups."""
+
+    directory: str
+    log_path: str
+    cgroups: tuple[str, ...] = ()
+    shim_cgroup: str = ""
+    join: Mapping[str, str] = field(default_factory=dict)  # namespace -> path
+    mounts: tuple[Mount, ...] = ()  # the sandbox's: hosts, hostname, resolv.conf, shm
+    own_processes: bool = True  # a process namespace of its own
+
+
+def render(config: ContainerConfig, image: ImageConfig, place: Place) -> dict[str, Any]:
+    """The shim's spec.json; raises RuntimeFailure when image and configuration do not fit."""
+    return {
+        **_surroundings(place),
+        **process(config, image, arguments(config, image)),
+        "root": {
+            "directory": place.directory,
+            "image": image.root,
+            "privileged": config.rights.privileged,
+            "read_only": config.rights.read_only_root,
+            "mounts": [_mount(item) for item in (*place.mounts, *config.mounts)],
+        },
+        "stdin": config.stdin,
+        "stdin_once": config.stdin_once,
+        "oom_score_adj": config.resources.oom_score_adj,
+        "pause": False,
+        "stop_signal": image.stop_signal or "SIGTERM",
+    }
+
+
+def render_pause(place: Place) -> dict[str, Any]:
+    """A process that holds a Pod's shared process namespace, with an empty root."""
+    empty: dict[str, Any] = {"image": None, "mounts": [], "privileged": False, "read_only": True}
+    return {
+        **_surroundings(place),
+        "root": {"directory": place.directory, **empty},
+        "terminal": False,
+        "stdin": False,
+        "stdin_once": False,
+        "oom_score_adj": -998,  # as kubelet scores its sandboxes
+        "pause": True,
+        "stop_signal": "SIGKILL",
+    }
+
+
+def process(
+    config: ContainerConfig, image: ImageConfig, command: tuple[str, ...]
+) -> dict[str, Any]:
+    """The part of a specification that is about one process, a container's first or an `exec`."""
+    rights = config.rights
+    return {
+        "arguments": list(command),
+        "environment": environment(config, image),
+        "directory": config.directory or image.directory or "/",
+        "user": _user(config, image),
+        "group": rights.group,
+        "groups": list(rights.groups),
+        "capabilities": None if rights.privileged else list(_capabilities(rights)),
+        "no_new_privileges": rights.no_new_privileges,
+        "terminal": config.terminal,
+    }
+
+
+def render_exec(
+    config: ContainerConfig,
+    image: ImageConfig,
+    command: tuple[str, ...],
+    *,
+    pid: int,
+    cgroups: tuple[str, ...],
+    terminal: bool,
+) -> dict[str, Any]:
+    """Another process for a running container whose first one is ``pid``."""
+    return {
+        **process(config, image, command),
+        "terminal": terminal,
+        "pid": pid,
+        "enter": list(_ENTERED),
+        "cgroups": list(cgroups),
+    }
+
+
+def arguments(config: ContainerConfig, image: ImageConfig) -> tuple[str, ...]:
+    """Kubernetes' ``command`` replaces the image's Entrypoint *and* Cmd, ``args`` only Cmd."""
+    if config.command:
+        return config.command + config.arguments
+    found = image.entrypoint + (config.arguments or image.command)
+    if not found:
+        raise RuntimeFailure(
+            f"container {config.name}: no command: its image {config.image} names none either",
+            "CreateContainerError",
+        )
+    return found
+
+
+def environment(config: ContainerConfig, image: ImageConfig) -> dict[str, str]:
+    """The image's variables under the Pod's; PATH always, TERM on a terminal."""
+    base = {"PATH": DEFAULT_PATH}
+    if config.terminal:
+        base["TERM"] = "xterm"
+    pairs = (entry.partition("=") for entry in image.environment)
+    return base | {name: value for name, _, value in pairs} | dict(config.environment)
+
+
+def _surroundings(place: Place) -> dict[str, Any]:
+    unshare = ["mnt", *(["cgroup"] if place.cgroups else [])]
+    if place.own_processes and "pid" not in place.join:
+        unshare.append("pid")
+    return {
+        "log": {"path": place.log_path, "most_bytes": LOG_BYTES, "most_files": LOG_FILES},
+        "cgroups": list(place.cgroups),
+        "shim_cgroup": place.shim_cgroup,
+        "join": dict(place.join),
+        "unshare": unshare,
+    }
+
+
+def _mount(item: Mount) -> dict[str, Any]:
+    return {
+        "source": item.source,
+        "target": item.target,
+        "read_only": item.read_only,
+        "sub_path": item.sub_path,
+    }
+
+
+def _user(config: ContainerConfig, image: ImageConfig) -> str:
+    """``runAsUser``, or the image's user; ``runAsNonRoot`` must be provable, as in kubelet."""
+    rights = config.rights
+    user = image.user if rights.user is None else str(rights.user)
+    name = user.partition(":")[0]
+    if rights.non_root and name in ("", "0", "root"):
+        raise RuntimeFailure(
+            "container has runAsNonRoot and image will run as root" if rights.user is None
+            else "container's runAsUser breaks non-root policy",
+            "CreateContainerConfigError",
+        )  # fmt: skip
+    if rights.non_root and not name.isdecimal():
+        raise RuntimeFailure(
+            f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify "
+            "user is non-root", "CreateContainerConfigError",
+        )  # fmt: skip
+    return user
+
+
+def _capabilities(rights: Rights) -> tuple[str, ...]:
+    added = [name.upper().removeprefix("CAP_") for name in rights.add_capabilities]
+    dropped = {name.upper().removeprefix("CAP_") for name in rights.drop_capabilities}
+    unknown = ({*added} | dropped) - {*CAPABILITIES, "ALL"}
+    if unknown:
+        raise RuntimeFailure(
+            f"unknown capability to add or drop: {', '.join(sorted(unknown))}",
+            "CreateContainerError",
+        )
+    base = [] if "ALL" in dropped else DEFAULT_CAPABILITIES
+    wanted = set(CAPABILITIES) if "ALL" in added else {*base, *added}
+    kept = wanted - dropped if "ALL" not in dropped else wanted
+    return tuple(name for name in CAPABILITIES if name in kept)

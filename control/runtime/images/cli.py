@@ -1,0 +1,91 @@
+"""``podwire image``: what the nodes of this machine can run."""
+
+import json
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from control.runtime.images import tools
+from control.runtime.images.store import ImageError, ImageStore, cause
+
+_FOLDER = Path("/var/lib/podwire/images")
+_BUSYBOX = Path("/bin/busybox")
+
+_folder_option = click.option(
+    "--image-dir", type=click.Path(path_type=Path, file_okay=False), default=_FOLDER,
+    show_default=True, help="Where the images are.",
+)  # fmt: skip
+
+
+@click.group()
+def main() -> None:
+    """Import, list and remove the images that Pods run from."""
+
+
+@main.command("import")
+@click.argument("name")
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@_folder_option
+def import_(name: str, source: Path, image_dir: Path) -> None:
+    """Import SOURCE under NAME: a root folder, an OCI layout, or a `docker save` archive."""
+    try:
+        image = ImageStore(image_dir).add(name, source)
+    except ImageError as err:
+        _fail(str(err))
+    click.echo(f"{image.name}  {image.id[:19]}  {image.size / 1e6:.1f} MB")
+
+
+@main.command("list")
+@_folder_option
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+def list_(image_dir: Path, output: str) -> None:
+    """List the images."""
+    images = ImageStore(image_dir).list()
+    if output == "json":
+        rows = [{"name": image.name, "id": image.id, "size": image.size} for image in images]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    click.echo(f"{'NAME':<50} {'ID':<12}  {'SIZE':>11}")
+    for image in images:
+        click.echo(f"{image.name:<50} {image.id[7:19]}  {image.size / 1e6:8.1f} MB")
+
+
+@main.command()
+@click.argument("names", nargs=-1, required=True)
+@_folder_option
+def remove(names: tuple[str, ...], image_dir: Path) -> None:
+    """Remove images; one that is not there is removed."""
+    store = ImageStore(image_dir)
+    for name in names:
+        try:
+            existed = store.remove(name)
+        except ImageError as err:
+            _fail(str(err))
+        except OSError as err:
+            _fail(f"image {name}: cannot be removed: {cause(err)}")
+        if not existed:
+            click.echo(f"{name}: there was none", err=True)
+
+
+@main.command("make-tools")
+@click.option(
+    "--busybox", type=click.Path(path_type=Path, dir_okay=False), default=_BUSYBOX,
+    show_default=True, help="A statically linked busybox.",
+)  # fmt: skip
+@_folder_option
+def make_tools(busybox: Path, image_dir: Path) -> None:
+    """Make the image podwire/tools from busybox."""
+    try:
+        image = tools.make(ImageStore(image_dir), busybox)
+    except tools.BadBusybox as err:
+        _fail(f"image {tools.NAME}: {err}; install Debian's busybox-static, or name --busybox")
+    except OSError as err:
+        _fail(f"image {tools.NAME}: cannot be made: {cause(err)}")
+    click.echo(image.name)
+
+
+def _fail(text: str) -> NoReturn:
+    click.echo(f"podwire image: {text}", err=True)
+    sys.exit(1)

@@ -1,0 +1,202 @@
+"""The images of a node: ``DIR/NAME/rootfs`` and ``DIR/NAME/config.json`` (OCI image config).
+
+    DIR/docker.io%2Fpodwire%2Ftools%3Alatest -> .data/8f…/     one atomic link a name
+    DIR/.data/8f…/  rootfs/  config.json                       contents, never changed once named
+
+So a container sees all of an image or none, and one that runs keeps the content it was started
+from, also when its name leads elsewhere meanwhile.
+"""
+
+import fcntl
+import hashlib
+import json
+import secrets
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from control.linux import files
+from control.runtime.base import RuntimeFailure
+from control.runtime.builtin.spec import ImageConfig
+from control.runtime.images import layout, names
+
+_DATA = ".data"
+
+
+class ImageError(Exception):
+    """An image cannot be imported or removed; the text names it, the cause, and what to do."""
+
+
+def cause(err: Exception) -> str:
+    """Why something went wrong: of the kernel's refusals its words and which file, no number."""
+    if not isinstance(err, OSError) or err.strerror is None:
+        return str(err)
+    return f"{err.strerror}: {err.filename}" if err.filename else err.strerror
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image of the store."""
+
+    name: str
+    id: str
+    folder: Path
+    size: int
+
+
+class ImageStore:
+    """Imports, finds, lists and removes images below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, reference: str) -> tuple[str, ImageConfig]:
+        """(image ID, configuration) of a local image; raises RuntimeFailure with kubelet's reason.
+
+        ErrImageNeverPull and back-off are the caller's: here it is only absent or not.
+        """
+        try:
+            full = names.normalise(reference)
+        except names.InvalidName as err:
+            raise RuntimeFailure(
+                f'Failed to apply default image tag "{reference}": {err}', "InvalidImageName"
+            ) from err
+        folder = (self._folder / names.to_folder(full)).resolve()
+        config = files.read_json(folder / "config.json")
+        if config is None or not (folder / "rootfs").is_dir():
+            raise RuntimeFailure(
+                f'image "{full}" is not on this node, and podwire pulls from no registry: import '
+                f"it with: podwire image import {reference} DIR-OR-ARCHIVE", "ErrImagePull",
+            )  # fmt: skip
+        return _image_id(config), parse_config(config, str(folder / "rootfs"))
+
+    def list(self) -> tuple[Image, ...]:
+        """All images, by name."""
+        found = []
+        for folder in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
+            config = files.read_json(folder / "config.json")
+            if config is not None and folder.is_symlink():
+                name = names.from_folder(folder.name)
+                found.append(Image(name, _image_id(config), folder, int(config.get("size", 0))))
+        return tuple(found)
+
+    def add(self, reference: str, source: Path) -> Image:
+        """Import a root folder, an OCI layout (folder or tar) or a docker-save tar.
+
+        Raises ImageError; the store is as before then.
+        """
+        full = _full(reference)
+        try:
+            with self._staging() as staging:
+                config = layout.unpack(source, staging / "rootfs")
+                return self._commit(full, staging, config)
+        except layout.BadImage as err:
+            raise ImageError(f"image {full}: {source}: {err}") from err
+        except (OSError, tarfile.TarError, ValueError) as err:
+            raise ImageError(f"image {full}: cannot import {source}: {cause(err)}") from err
+
+    def add_tree(
+        self, reference: str, make: Callable[[Path], None], config: dict[str, Any]
+    ) -> Image:
+        """Import what ``make(folder)`` puts into an empty folder. Raises OSError."""
+        with self._staging() as staging:
+            (staging / "rootfs").mkdir()
+            make(staging / "rootfs")
+            return self._commit(_full(reference), staging, config)
+
+    def remove(self, reference: str) -> bool:
+        """Remove an image; False when there is none of that name. Raises ImageError, OSError."""
+        with self._locked():
+            name = self._folder / names.to_folder(_full(reference))
+            existed = name.is_symlink()
+            name.unlink(missing_ok=True)
+            self._collect()
+        return existed
+
+    def _commit(self, full: str, staging: Path, config: dict[str, Any]) -> Image:
+        size = sum(path.lstat().st_size for path in (staging / "rootfs").rglob("*"))
+        files.write_json(staging / "config.json", {**config, "size": size})
+        (staging / "config.json").chmod(0o644)
+        name = self._folder / names.to_folder(full)
+        fresh = name.with_name(".name.new")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(Path(_DATA) / staging.name)
+        fresh.rename(name)
+        return Image(full, _image_id(config), name, size)
+
+    @contextmanager
+    def _staging(self) -> Iterator[Path]:
+        """A fresh folder among the contents; removed, unless a name leads to it in the end."""
+        with self._locked():
+            staging = self._folder / _DATA / secrets.token_hex(8)
+            staging.mkdir(parents=True)
+            try:
+                yield staging
+            finally:
+                self._collect()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _collect(self) -> None:
+        """Remove contents that no name leads to, but for those that a container still runs from."""
+        named = {entry.resolve() for entry in self._folder.iterdir() if entry.is_symlink()}
+        data = self._folder / _DATA
+        loose = [path for path in data.iterdir() if path.resolve() not in named]
+        used = _mounted_roots() if loose else ""
+        for path in loose:
+            if path.name not in used:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _mounted_roots() -> str:
+    """The mounts of every process that can be seen, in which overlay names its lower folders."""
+    seen: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):
+                space = (entry / "ns/mnt").stat().st_ino
+                if space not in seen:
+                    seen[space] = (entry / "mountinfo").read_text(errors="replace")
+    return "\n".join(seen.values())
+
+
+def parse_config(config: dict[str, Any], root: str) -> ImageConfig:
+    """The parts of an OCI image configuration that say how to run it; odd values are ignored."""
+    inner = config.get("config")
+    inner = inner if isinstance(inner, dict) else {}
+
+    def words(key: str) -> tuple[str, ...]:
+        value = inner.get(key)
+        return tuple(str(item) for item in value) if isinstance(value, list) else ()
+
+    return ImageConfig(
+        root,
+        entrypoint=words("Entrypoint"),
+        command=words("Cmd"),
+        environment=words("Env"),
+        directory=str(inner.get("WorkingDir") or ""),
+        user=str(inner.get("User") or ""),
+        stop_signal=str(inner.get("StopSignal") or ""),
+    )
+
+
+def _full(reference: str) -> str:
+    try:
+        return names.normalise(reference)
+    except names.InvalidName as err:
+        raise ImageError(str(err)) from err
+
+
+def _image_id(config: dict[str, Any]) -> str:
+    """The digest of its configuration, as everywhere; our own size note is not part of it."""
+    plain = {key: value for key, value in config.items() if key != "size"}
+    return f"sha256:{hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()}"

@@ -1,0 +1,92 @@
+"""``podwire/tools``: an image from Debian's static busybox, for demos, tests and debugging.
+
+It has every applet of busybox and ``/bin/serve``, a small HTTP server that answers its Pod's name.
+"""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from control.runtime.images.store import Image, ImageStore
+
+NAME = "podwire/tools"
+_FOLDERS = (
+    "bin",
+    "dev",
+    "etc",
+    "home",
+    "mnt",
+    "proc",
+    "root",
+    "run",
+    "sys",
+    "tmp",
+    "usr/bin",
+    "var/tmp",
+)
+_FILES = {
+    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    "etc/group": "root:x:0:\nnogroup:x:65534:\n",
+    "etc/nsswitch.conf": "hosts: files dns\n",
+}
+# Lame duck: after SIGTERM the Pod is still in the rules of other nodes for a moment, so the server
+# goes on answering for DRAIN seconds, then ends with code 0. `wait` reaps, also as process 1.
+_SERVE = """\
+#!/bin/sh
+# serve [PORT]: answer every HTTP request for / with this Pod's name (IPv4 and IPv6).
+# DRAIN: how many seconds to go on serving after SIGTERM (default 2).
+port=${1:-${PORT:-8080}}
+www=$(mktemp -d) || exit 1
+hostname >"$www/index.html"
+httpd -f -p "$port" -h "$www" &
+server=$!
+trap 'sleep "${DRAIN:-2}"; kill "$server"; rm -rf "$www"; exit 0' TERM INT
+wait "$server"
+"""
+_CONFIG: dict[str, Any] = {
+    "os": "linux",
+    "config": {
+        "Cmd": ["/bin/serve"],
+        "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+        "WorkingDir": "/",
+    },
+}
+
+
+class BadBusybox(OSError):
+    """There is no busybox to make the image of; the text names the file and says why."""
+
+
+def make(store: ImageStore, busybox: Path) -> Image:
+    """Build the image from a static busybox and import it. Raises BadBusybox, OSError."""
+    return store.add_tree(NAME, lambda root: fill(root, busybox), _CONFIG)
+
+
+def fill(root: Path, busybox: Path) -> None:
+    """Lay out the image's root; raises BadBusybox, OSError."""
+    applets = _applets(busybox)
+    for folder in _FOLDERS:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "sbin").symlink_to("bin")
+    for folder in ("tmp", "var/tmp"):
+        (root / folder).chmod(0o1777)
+    target = root / "bin/busybox"
+    target.write_bytes(busybox.read_bytes())
+    target.chmod(0o755)
+    for applet in applets:
+        if applet != "busybox":
+            (root / "bin" / applet).symlink_to("busybox")
+    for name, text in _FILES.items():
+        (root / name).write_text(text)
+    (root / "bin/serve").write_text(_SERVE)
+    (root / "bin/serve").chmod(0o755)
+
+
+def _applets(busybox: Path) -> list[str]:
+    try:
+        done = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True)
+    except OSError as err:
+        raise BadBusybox(f"{busybox} cannot be run: {err.strerror}") from err
+    except subprocess.CalledProcessError as err:
+        raise BadBusybox(f"{busybox} does not list applets, as busybox does") from err
+    return done.stdout.split()

@@ -1,0 +1,261 @@
+"""The shim: starts a container, keeps its log, and writes down how it ended.
+
+    python3 -IS -c BOOT ROOT run DIRECTORY FD   a container; the outcome is told on FD
+    python3 -IS -c BOOT ROOT exec FD            a process in a container; its spec is read from FD,
+                                                a socket on which its terminal is passed back
+
+In DIRECTORY it reads ``spec.json`` and writes ``started.json`` and ``exit.json``, each at once or
+not at all (write aside, rename), so that an agent that died in between learns the truth later.
+Who wants to attach connects to ``attach`` there.
+"""
+
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from control.linux import syscalls
+from control.runtime.shim import attachments, logs, process, stdio
+
+_CHANNELS = {"stdout": attachments.STDOUT, "stderr": attachments.STDERR}
+_DRAIN_SECONDS = 2.0  # for output that is still on its way when the process is gone
+
+
+def main(arguments: list[str]) -> int:
+    """Run one of the two modes; returns the exit code."""
+    mode, *directory, descriptor = arguments
+    os.set_inheritable(int(descriptor), False)
+    if mode == "exec":
+        return _exec(int(descriptor))
+    return Shim(directory[0], int(descriptor)).run()
+
+
+def _exec(descriptor: int) -> int:
+    # The agent's session is what the command is for: without an agent, it ends.
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)
+    agent = socket.socket(fileno=descriptor)
+    with agent.makefile("rb") as file:
+        spec = json.loads(file.read())
+    try:
+        return process.execute(spec, agent)
+    except (process.StartError, OSError) as error:
+        os.write(2, f"{error}\n".encode())
+        return 126 if isinstance(error, process.StartError) else 125
+
+
+class Shim:
+    """One container, from its start to its end."""
+
+    def __init__(self, directory: str, report: int) -> None:
+        self._directory, self._report = directory, report
+        self._spec: dict[str, Any] = json.loads(syscalls.read_text(f"{directory}/spec.json"))
+        log = self._spec["log"]
+        self._log = logs.Writer(log["path"], log["most_bytes"], log["most_files"])
+        self._poll = select.poll()
+        self._streams: dict[int, logs.Stream] = {}
+        self._names: dict[int, str] = {}
+        self._listening = False
+        self._pid = 0
+        self._status: int | None = None
+
+    def run(self) -> int:
+        """Start, supervise, record."""
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        if self._spec["shim_cgroup"]:
+            process.join_cgroup(self._spec["shim_cgroup"])
+        wake = self._wake_on_children()
+        try:
+            self._start()
+        except (process.StartError, OSError) as error:
+            self._record_exit(128, "StartError", str(error))
+            self._tell(" ".join(str(error).split()))
+            return 1
+        self._tell("ok")
+        self._supervise(wake)
+        self._poll.unregister(wake)
+        self._finish()
+        return 0
+
+    def _tell(self, outcome: str) -> None:
+        try:
+            os.write(self._report, f"{outcome}\n".encode())
+        except BrokenPipeError:
+            return  # the agent died meanwhile; its successor reads the files
+        os.close(self._report)
+
+    def _wake_on_children(self) -> int:
+        """A descriptor that is readable after SIGCHLD, so that one poll waits for everything."""
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(writer)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._poll.register(reader, select.POLLIN)
+        return reader
+
+    def _start(self) -> None:
+        door = attachments.open_door(self._directory)
+        self._pid, self._names, source = stdio.start(self._spec)
+        self._attached = attachments.Attachments(self._poll, door, source)
+        for descriptor, name in self._names.items():
+            self._streams[descriptor] = logs.Stream(name, self._log)
+        started = {"pid": self._pid, "pid_start": _start_ticks(self._pid), "time": _now()}
+        _write(self._directory, "started.json", started)
+
+    def _supervise(self, wake: int) -> None:
+        while self._status is None:
+            self._listen(not self._attached.behind)
+            for descriptor, events in self._poll.poll():
+                if descriptor == wake:
+                    os.read(wake, 4096)
+                else:
+                    self._serve(descriptor, events)
+            self._reap()
+
+    def _listen(self, wanted: bool) -> None:
+        """Wait for output or not; a closed pipe would wake us also if we waited for nothing."""
+        if wanted == self._listening:
+            return
+        self._listening = wanted
+        for descriptor in self._streams:
+            if wanted:
+                self._poll.register(descriptor, select.POLLIN)
+            else:
+                self._poll.unregister(descriptor)
+
+    def _serve(self, descriptor: int, events: int) -> None:
+        if descriptor in self._streams:
+            self._copy(descriptor)
+        else:
+            self._attached.handle(descriptor, events)
+
+    def _reap(self) -> None:
+        """Take every dead child; where a Pod has the node's processes, orphans come here too."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._pid:
+                self._status = os.waitstatus_to_exitcode(status)
+
+    def _copy(self, descriptor: int) -> None:
+        try:
+            data = os.read(descriptor, 65536)
+        except BlockingIOError:
+            return  # a terminal that somebody else has emptied
+        except OSError as error:
+            if error.errno != errno.EIO:  # what a terminal says when its other end is closed
+                raise
+            data = b""
+        if data:
+            self._streams[descriptor].feed(data)
+            self._attached.send(_CHANNELS[self._names[descriptor]], data)
+            return
+        self._poll.unregister(descriptor)
+        self._streams.pop(descriptor).close()
+        os.close(descriptor)
+
+    def _finish(self) -> None:
+        finished = _now()
+        for folder in self._spec["cgroups"]:
+            _kill_group(folder)
+        self._drain()
+        killed = any(_oom_kills(folder) for folder in self._spec["cgroups"])
+        code = self._status or 0
+        reason = "Completed" if code == 0 else "OOMKilled" if killed else "Error"
+        self._record_exit(code if code >= 0 else 128 - code, reason, "", finished)
+        for folder in self._spec["cgroups"]:
+            _remove_group(folder)
+
+    def _drain(self) -> None:
+        """The log gets all that is left, also before who is attached does."""
+        self._listen(True)
+        until = time.monotonic() + _DRAIN_SECONDS
+        while (self._streams or self._attached.behind) and (left := until - time.monotonic()) > 0:
+            for descriptor, events in self._poll.poll(left * 1000):
+                self._serve(descriptor, events)
+        for stream in self._streams.values():
+            stream.close()
+
+    def _record_exit(self, code: int, reason: str, message: str, when: float = 0) -> None:
+        """Write exit.json; on a full disk wait for room, for nobody else knows the exit code."""
+        record = {"code": code, "reason": reason, "message": message, "time": when or _now()}
+        while True:
+            try:
+                return _write(self._directory, "exit.json", record)
+            except FileNotFoundError:
+                return None  # the container was removed: nobody wants to know
+            except OSError:
+                time.sleep(1)
+
+
+def _write(directory: str, name: str, value: dict[str, Any]) -> None:
+    path = f"{directory}/{name}"
+    with open(f"{path}.new", "w") as file:
+        json.dump(value, file)
+    os.rename(f"{path}.new", path)
+
+
+def _now() -> float:
+    return time.time()
+
+
+def _start_ticks(pid: int) -> int:
+    """When a process started (proc(5), stat field 22): with its ID, who it is beyond doubt."""
+    return int(syscalls.read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[19])
+
+
+def _kill_group(folder: str) -> None:
+    """End what else runs in the container, where its process namespace is not its own."""
+    try:
+        with open(f"{folder}/cgroup.kill", "w") as file:
+            file.write("1")
+    except OSError:
+        # cgroup v1, or a kernel before 5.14
+        for _ in range(10):
+            pids = [int(line) for line in _lines(f"{folder}/cgroup.procs")]
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            if not pids:
+                return
+
+
+def _oom_kills(folder: str) -> int:
+    """How often the kernel killed for memory here: v2 memory.events, v1 memory.oom_control."""
+    for name in ("memory.events", "memory.oom_control"):
+        for line in _lines(f"{folder}/{name}"):
+            key, _, value = line.partition(" ")
+            if key == "oom_kill":
+                return int(value)
+    return 0
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return syscalls.read_text(path).splitlines()
+    except OSError:
+        return []
+
+
+def _remove_group(folder: str) -> None:
+    """Remove the cgroup; a zombie that is not reaped yet holds it for some milliseconds."""
+    for _ in range(50):
+        try:
+            return os.rmdir(folder)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            time.sleep(0.02)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,266 @@
+"""Starting one process inside a container: its namespaces, its rights, its command.
+
+Everything is imported at the top: once the root has changed, Python's library is out of sight.
+
+A process specification ("spec" below) is what ``control.runtime.builtin.spec`` renders.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import termios
+from contextlib import suppress
+from typing import Any
+
+from control.linux import syscalls
+from control.runtime.shim import rootfs, terminal
+
+_FLAGS = {
+    "net": syscalls.CLONE_NEWNET,
+    "uts": syscalls.CLONE_NEWUTS,
+    "ipc": syscalls.CLONE_NEWIPC,
+    "pid": syscalls.CLONE_NEWPID,
+    "mnt": syscalls.CLONE_NEWNS,
+    "cgroup": syscalls.CLONE_NEWCGROUP,
+}
+
+
+class StartError(Exception):
+    """The container's process could not be started; the text says at which step, and why."""
+
+
+def start(
+    spec: dict[str, Any], stdio: tuple[int, int, int], channel: socket.socket | None = None
+) -> int:
+    """Start a container's first process; return its process ID as the caller sees it.
+
+    With a channel it gets a terminal instead of ``stdio``, whose master is passed back there.
+
+    Two forks: a process never changes its own PID namespace, only that of its children; so one in
+    the middle enters the namespaces, and the caller (a child subreaper) inherits its child.
+    """
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    middle = os.fork()
+    if middle == 0:
+        os.close(reader)
+        _in_child(writer, lambda: _enter_and_fork(spec, stdio, writer, channel))
+    os.close(writer)
+    os.waitpid(middle, 0)
+    pid, error = _read_report(reader)
+    if error:
+        raise StartError(error)
+    return pid
+
+
+def execute(spec: dict[str, Any], agent: socket.socket) -> int:
+    """Run another process inside a running container; return its exit code.
+
+    It has this one's stdio, or a terminal of the container, whose master is passed to the agent.
+    """
+    for path in spec["cgroups"]:
+        join_cgroup(path)
+    folders = [os.open(f"/proc/{spec['pid']}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+               for name in spec["enter"]]  # fmt: skip
+    for folder in folders:
+        syscalls.setns(folder)
+    if spec["terminal"]:
+        slave = terminal.hand_over(agent)
+        for number in (0, 1, 2):
+            os.dup2(slave, number)
+        os.close(slave)
+    agent.close()
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _in_child(writer, lambda: _become(spec, (0, 1, 2), follow=True))
+    os.close(writer)
+    # Asked to end, take the child along and reap it: as a zombie of the node's process 1 it would
+    # hold up the end of its namespace until somebody reaps it.
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+    _, error = _read_report(reader)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if error:
+        raise StartError(error)
+    return code if code >= 0 else 128 - code
+
+
+def _in_child(writer: int, body: Any) -> None:
+    """Run the body of a fork: it never returns, whatever happens, and its failure is reported."""
+    try:
+        body()
+    except BaseException as error:  # noqa: BLE001  a fork must not return into its parent's code
+        os.write(writer, f"error {error}\n".encode())
+    os._exit(127)
+
+
+def _read_report(reader: int) -> tuple[int, str]:
+    """What the forks said: the process ID, and the error; end of file means that exec succeeded."""
+    with open(reader, "rb") as file:
+        lines = file.read().decode(errors="replace").splitlines()
+    pid, error = 0, ""
+    for line in lines:
+        word, _, rest = line.partition(" ")
+        if word == "pid":
+            pid = int(rest)
+        else:
+            error = error or rest
+    return pid, error
+
+
+def _enter_and_fork(
+    spec: dict[str, Any],
+    stdio: tuple[int, int, int],
+    writer: int,
+    channel: socket.socket | None,
+) -> None:
+    for path in spec["cgroups"]:
+        join_cgroup(path)
+    _score(spec["oom_score_adj"])
+    for name, path in spec["join"].items():
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        syscalls.setns(descriptor, _FLAGS[name])
+        os.close(descriptor)
+    syscalls.unshare(sum(_FLAGS[name] for name in spec["unshare"]))
+    child = os.fork()
+    if child:
+        os.write(writer, f"pid {child}\n".encode())
+        os._exit(0)
+    rootfs.build(spec["root"])
+    if spec["pause"]:
+        _pause(stdio[0])
+    if channel is not None:
+        stdio = (terminal.hand_over(channel),) * 3
+    _become(spec, stdio)
+
+
+def _become(spec: dict[str, Any], stdio: tuple[int, int, int], follow: bool = False) -> None:
+    """Turn this process into the wanted one; only an error comes back."""
+    for number, descriptor in enumerate(stdio):
+        os.dup2(descriptor, number)
+    os.setsid()
+    if spec["terminal"]:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    user, group, groups, home = _identity(spec)
+    if spec["terminal"]:
+        os.fchown(0, user, -1)  # so that it can open /dev/stdout, as runc does
+    _drop_rights(spec, user, group, groups)
+    if follow:
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    _run(spec, home)
+
+
+def _drop_rights(spec: dict[str, Any], user: int, group: int, groups: list[int]) -> None:
+    os.umask(0o022)
+    if spec["capabilities"] is not None:
+        syscalls.drop_bounding(spec["capabilities"])
+    os.setgroups(groups)
+    os.setresgid(group, group, group)
+    os.setresuid(user, user, user)
+    if spec["capabilities"] is not None and user == 0:
+        syscalls.set_capabilities(spec["capabilities"])
+    if spec["no_new_privileges"]:
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _run(spec: dict[str, Any], home: str) -> None:
+    environment = {"HOME": home, **spec["environment"]}
+    try:
+        os.chdir(spec["directory"])
+    except FileNotFoundError:
+        os.makedirs(spec["directory"])
+        os.chdir(spec["directory"])
+    _restore_signals()
+    name = spec["arguments"][0]
+    try:
+        os.execvpe(name, spec["arguments"], environment)  # noqa: S606  this is what it is for
+    except FileNotFoundError:
+        where = "no such file or directory" if "/" in name else "executable file not found in $PATH"
+        raise StartError(f'exec: "{name}": {where}') from None
+    except OSError as error:
+        raise StartError(f'exec: "{name}": {(error.strerror or "").lower()}') from None
+
+
+def _restore_signals() -> None:
+    """What is ignored stays so across exec, and a shell could not even trap it: undo it all."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _pause(nothing: int) -> None:
+    """Be process 1 of the Pod's shared process namespace: reap, until told to end."""
+    for number in (0, 1, 2):
+        os.dup2(nothing, number)
+    os.closerange(3, 1024)
+    awaited = {signal.SIGTERM, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    while signal.sigwait(awaited) == signal.SIGCHLD:
+        while _reaped_one():
+            continue
+    os._exit(0)
+
+
+def _reaped_one() -> bool:
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return False
+
+
+def join_cgroup(folder: str) -> None:
+    """Move this process into a control group."""
+    with open(f"{folder}/cgroup.procs", "w") as file:
+        file.write("0")
+
+
+def _score(adjustment: int) -> None:
+    """How readily the kernel kills it for memory; less readily takes CAP_SYS_RESOURCE."""
+    with suppress(PermissionError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(adjustment))
+
+
+def _identity(spec: dict[str, Any]) -> tuple[int, int, list[int], str]:
+    """(user, group, supplementary groups, home) by the container's own /etc/passwd.
+
+    ``user`` is ``NAME``, ``UID``, ``NAME:GROUP`` or ``UID:GID`` (OCI image config, "User").
+    """
+    wanted, _, wanted_group = spec["user"].partition(":")
+    user, group, home, name = _look_up_user(wanted or "0")
+    if wanted_group:
+        group = _look_up_group(wanted_group)
+    if spec["group"] is not None:
+        group = spec["group"]
+    members = [number for number, members in _groups().values() if name and name in members]
+    return user, group, sorted({group, *members, *spec["groups"]}), home
+
+
+def _look_up_user(wanted: str) -> tuple[int, int, str, str]:
+    for fields in _table("/etc/passwd", 6):
+        if wanted in (fields[0], fields[2]):
+            return int(fields[2]), int(fields[3]), fields[5] or "/", fields[0]
+    if not wanted.isdecimal():
+        raise StartError(f"unable to find user {wanted}: no matching entries in passwd file")
+    return int(wanted), 0, "/", ""
+
+
+def _look_up_group(wanted: str) -> int:
+    if wanted.isdecimal():
+        return int(wanted)
+    if wanted not in _groups():
+        raise StartError(f"unable to find group {wanted}: no matching entries in group file")
+    return _groups()[wanted][0]
+
+
+def _groups() -> dict[str, tuple[int, list[str]]]:
+    return {row[0]: (int(row[2]), row[3].split(",")) for row in _table("/etc/group", 4)}
+
+
+def _table(path: str, columns: int) -> list[list[str]]:
+    """The rows of a colon-separated file, the malformed ones left out; none without the file."""
+    try:
+        rows = [line.split(":") for line in syscalls.read_text(path).splitlines()]
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [row for row in rows if len(row) >= columns and row[2].isdecimal()]

@@ -1,0 +1,206 @@
+"""What a container sees as its file system, made in the container's own mount namespace.
+
+Nothing made here exists outside of that namespace, so that nothing has to be unmounted: the kernel
+takes it all away with the last process of the container. The layout is the OCI runtime
+specification's (config-syscalls.md, "Default Filesystems" and "Default Devices").
+"""
+
+import os
+import stat
+from typing import Any
+
+from control.linux import syscalls
+
+_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9),
+            ("tty", 5, 0))  # fmt: skip
+_LINKS = (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
+          ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"))  # fmt: skip
+_MASKED = ("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+           "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+           "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap")  # fmt: skip
+_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_QUIET = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+
+
+def build(spec: dict[str, Any]) -> None:
+    """Make the container's tree, then make it the root; needs a mount namespace of one's own.
+
+    ``spec`` has ``directory`` (overlay's upper, work and root), ``image`` (the image's root; null
+    for an empty tree), ``mounts``, ``privileged`` and ``read_only``.
+    """
+    syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
+    root = f"{spec['directory']}/rootfs"
+    os.makedirs(root, exist_ok=True)
+    if not spec["image"]:
+        syscalls.mount("tmpfs", root, "tmpfs", _QUIET, "size=4k,mode=755")
+        return _pivot(root)
+    _mount_image(spec["image"], spec["directory"], root)
+    _mount_kernel(root, spec["privileged"])
+    _mount_devices(root, spec["privileged"])
+    for item in spec["mounts"]:
+        _mount_volume(root, item)
+    _pivot(root)
+    if not spec["privileged"]:
+        _hide()
+    if spec["read_only"]:
+        _make_read_only("/")
+    return None
+
+
+def _mount_image(image: str, directory: str, root: str) -> None:
+    upper, work = f"{directory}/upper", f"{directory}/work"
+    for path in (upper, work):
+        os.makedirs(path, exist_ok=True)
+    os.chmod(upper, stat.S_IMODE(os.stat(image).st_mode))  # the root's own mode is upper's
+    layers = f"lowerdir={_escape(image)},upperdir={_escape(upper)},workdir={_escape(work)}"
+    try:
+        syscalls.mount("overlay", root, "overlay", 0, layers)
+    except OSError:
+        # No overlay on this file system (itself an overlay, or NFS): a copy is slow, yet right.
+        syscalls.mount(_copy(image, f"{directory}/copy"), root, None, syscalls.MS_BIND)
+
+
+def _escape(path: str) -> str:
+    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
+
+
+def _copy(image: str, target: str) -> str:
+    if not os.path.isdir(target):
+        fresh = f"{target}.new"
+        command = ["cp", "-a", "--reflink=auto", image, fresh]
+        pid = os.posix_spawnp("cp", command, dict(os.environ))
+        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
+            raise OSError(f"{' '.join(command)} failed")
+        os.rename(fresh, target)
+    return target
+
+
+def _mount_kernel(root: str, privileged: bool) -> None:
+    """/proc and /sys; the latter shows the container's own cgroup, read-only."""
+    proc = _target(root, "/proc", is_directory=True)
+    syscalls.mount("proc", _path(proc), "proc", _QUIET)
+    access = 0 if privileged else syscalls.MS_RDONLY
+    system = _target(root, "/sys", is_directory=True)
+    syscalls.mount("sysfs", _path(system), "sysfs", _QUIET | access)
+    if os.path.isdir(f"{root}/sys/fs/cgroup"):
+        syscalls.mount("cgroup", f"{root}/sys/fs/cgroup", "cgroup2", _QUIET | access)
+    os.close(proc)
+    os.close(system)
+
+
+def _mount_devices(root: str, privileged: bool) -> None:
+    target = _target(root, "/dev", is_directory=True)
+    if privileged:
+        syscalls.mount("/dev", _path(target), None, syscalls.MS_BIND | syscalls.MS_REC)
+        os.close(target)
+        return
+    flags = syscalls.MS_NOSUID | syscalls.MS_STRICTATIME
+    syscalls.mount("tmpfs", _path(target), "tmpfs", flags, "mode=755,size=65536k")
+    os.close(target)
+    os.umask(0)
+    for name, major, minor in _DEVICES:
+        os.mknod(f"{root}/dev/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
+    os.umask(0o022)
+    for name, goal in _LINKS:
+        os.symlink(goal, f"{root}/dev/{name}")
+    for name in ("pts", "shm", "mqueue"):
+        os.mkdir(f"{root}/dev/{name}")
+    syscalls.mount("devpts", f"{root}/dev/pts", "devpts", syscalls.MS_NOSUID | syscalls.MS_NOEXEC,
+                "newinstance,ptmxmode=0666,mode=0620,gid=5")  # fmt: skip
+    syscalls.mount("mqueue", f"{root}/dev/mqueue", "mqueue", _QUIET)
+
+
+def _mount_volume(root: str, item: dict[str, Any]) -> None:
+    """Bind ``source`` (below it ``sub_path``) to ``target``; no link leads out of either tree."""
+    source = os.open(item["source"], os.O_PATH | os.O_CLOEXEC)
+    if item.get("sub_path"):
+        source = _sub_path(source, item["sub_path"])
+    is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
+    target = _target(root, item["target"], is_directory)
+    syscalls.mount(_path(source), _path(target), None, syscalls.MS_BIND | syscalls.MS_REC)
+    os.close(target)
+    os.close(source)
+    if item["read_only"]:
+        # Opened again: the descriptor from before leads below the mount, not to it.
+        target = _target(root, item["target"], is_directory)
+        _make_read_only(_path(target))
+        os.close(target)
+
+
+def _sub_path(volume: int, path: str) -> int:
+    """The file or folder below a volume, made when absent, as kubelet's subPath does.
+
+    RESOLVE_BENEATH: a container that plants a link in its own volume reaches nothing of the node.
+    """
+    try:
+        return syscalls.openat2(volume, path, os.O_PATH, syscalls.RESOLVE_BENEATH)
+    except FileNotFoundError:
+        return _make_path(volume, path, is_directory=True, resolve=syscalls.RESOLVE_BENEATH)
+    except OSError as error:
+        raise OSError(error.errno, f"subPath {path!r} leads out of its volume") from error
+
+
+def _target(root: str, path: str, is_directory: bool) -> int:
+    """A descriptor of the place for a mount, made when absent; links end at the container's root.
+
+    An image may hold a link such as ``/data -> /etc``; RESOLVE_IN_ROOT reads it as the container
+    would, where a plain open would follow it on the node.
+    """
+    base = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return syscalls.openat2(base, path, os.O_PATH, syscalls.RESOLVE_IN_ROOT)
+    except FileNotFoundError:
+        return _make_path(base, path, is_directory, syscalls.RESOLVE_IN_ROOT)
+    finally:
+        os.close(base)
+
+
+def _make_path(base: int, path: str, is_directory: bool, resolve: int) -> int:
+    """Make what is missing of ``path`` one part at a time, each looked up inside ``base``."""
+    parts = [part for part in path.split("/") if part]
+    for count, name in enumerate(parts, 1):
+        here = "/".join(parts[:count])
+        try:
+            os.close(syscalls.openat2(base, here, os.O_PATH, resolve))
+            continue
+        except FileNotFoundError:
+            parent = syscalls.openat2(base, "/".join(parts[: count - 1]) or ".", os.O_PATH, resolve)
+        if count < len(parts) or is_directory:
+            os.mkdir(name, 0o755, dir_fd=parent)
+        else:
+            os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)
+        os.close(parent)
+    return syscalls.openat2(base, path, os.O_PATH, resolve)
+
+
+def _path(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"
+
+
+def _pivot(root: str) -> None:
+    """Make ``root`` the root and drop the old one (pivot_root(2), "pivot_root(".", ".")")."""
+    syscalls.mount(root, root, None, syscalls.MS_BIND | syscalls.MS_REC)
+    os.chdir(root)
+    syscalls.pivot_root(".", ".")
+    syscalls.unmount(".")
+    os.chdir("/")
+
+
+def _hide() -> None:
+    for path in _MASKED:
+        if os.path.isdir(path):
+            syscalls.mount("tmpfs", path, "tmpfs", syscalls.MS_RDONLY | _QUIET, "size=0")
+        elif os.path.exists(path):
+            syscalls.mount("/dev/null", path, None, syscalls.MS_BIND)
+    for path in _READ_ONLY:
+        if os.path.exists(path):
+            syscalls.mount(path, path, None, syscalls.MS_BIND | syscalls.MS_REC)
+            _make_read_only(path)
+
+
+def _make_read_only(path: str) -> None:
+    """Remount a bind mount; the flags it came with must be named again, or the kernel refuses."""
+    kept = os.statvfs(path).f_flag & (syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    syscalls.mount(
+        None, path, None, syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | kept
+    )

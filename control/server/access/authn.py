@@ -1,0 +1,71 @@
+"""Who asks: a client certificate (CN is the user, O the groups), or a bearer token.
+
+Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/
+"""
+
+import csv
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from control.server.state.world import User
+
+_ALL = "system:authenticated"
+
+
+class BadTokenFile(ValueError):
+    """A token file that cannot be read; the message says which line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticator:
+    """Knows users by certificate and by token; ``trusting`` takes everyone for an admin."""
+
+    tokens: Mapping[str, User] = field(default_factory=dict)
+    trusting: bool = False
+
+    def user(self, certificate: Mapping[str, Any] | None, authorization: str) -> User | None:
+        """The user, or None for nobody in particular.
+
+        ``certificate`` is what ssl's getpeercert gives: verified, or None.
+        """
+        if certificate:
+            return user_of_certificate(certificate)
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() == "bearer" and token:
+            return self._by_token(token.strip())
+        return User("test", ("system:masters", _ALL)) if self.trusting else None
+
+    def _by_token(self, token: str) -> User | None:
+        # Every token is compared, in constant time: the answer's delay tells nothing.
+        matches = [
+            user
+            for known, user in self.tokens.items()
+            if hmac.compare_digest(known.encode(), token.encode())
+        ]
+        return matches[0] if matches else None
+
+
+def user_of_certificate(certificate: Mapping[str, Any]) -> User | None:
+    """CN and O of a certificate's subject; None without a CN."""
+    pairs = [pair for names in certificate.get("subject", ()) for pair in names]
+    names = [value for key, value in pairs if key == "commonName"]
+    groups = [value for key, value in pairs if key == "organizationName"]
+    return User(names[0], (*groups, _ALL)) if names else None
+
+
+def load_tokens(path: Path) -> dict[str, User]:
+    """Lines ``token,user,uid[,"group1,group2"]`` as upstream has them; raises BadTokenFile."""
+    try:
+        rows = list(csv.reader(path.read_text().splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as err:
+        raise BadTokenFile(f"token file {path}: {err}") from err
+    tokens = {}
+    for number, row in enumerate(rows, 1):
+        if len(row) < 3 or not row[0]:
+            raise BadTokenFile(f"token file {path}, line {number}: expected token,user,uid")
+        groups = row[3].split(",") if len(row) > 3 else []
+        tokens[row[0]] = User(row[1], (*groups, _ALL))
+    return tokens

@@ -1,0 +1,234 @@
+"""Discovery: which groups, versions, resources and subresources there are, in all four forms.
+
+Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api (KEP-3352).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from control.api.kinds import KINDS, Kind
+from control.server.wire.forms import clauses
+
+_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+_AGGREGATED = "apidiscovery.k8s.io"
+Wire = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sub:
+    """A subresource: what it is called, its verbs, and the kind of what is sent or read."""
+
+    name: str
+    verbs: tuple[str, ...]
+    kind: tuple[str, str, str]  # group, version, kind
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A resource that only takes questions and answers them."""
+
+    group: str
+    plural: str
+    kind: str
+    version: str = "v1"
+
+
+REVIEWS = (
+    Review("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    Review("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+    Review("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
+    Review("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
+    Review("authentication.k8s.io", "tokenreviews", "TokenReview"),
+)
+_STREAM = ("create", "get")
+_SUBS = {
+    "pods": (
+        Sub("attach", _STREAM, ("", "v1", "PodAttachOptions")),
+        Sub("binding", ("create",), ("", "v1", "Binding")),
+        Sub("eviction", ("create",), ("policy", "v1", "Eviction")),
+        Sub("exec", _STREAM, ("", "v1", "PodExecOptions")),
+        Sub("log", ("get",), ("", "v1", "Pod")),
+        Sub("portforward", _STREAM, ("", "v1", "PodPortForwardOptions")),
+    ),
+    "namespaces": (Sub("finalize", ("update",), ("", "v1", "Namespace")),),
+}
+
+
+def subresources(kind: Kind) -> Iterator[Sub]:
+    """The subresources of a kind, by name."""
+    verbs = ("get", "patch", "update")
+    own = (kind.group, kind.version, kind.name)
+    generic = {"status": own, "scale": ("autoscaling", "v1", "Scale")}
+    found = [Sub(name, verbs, generic[name]) for name in kind.subresources]
+    yield from sorted([*found, *_SUBS.get(kind.plural, ())], key=lambda sub: sub.name)
+
+
+def group_versions() -> list[tuple[str, str]]:
+    """Every (group, version), in the order of the table of kinds."""
+    rows = [(k.group, k.version) for k in KINDS] + [(r.group, r.version) for r in REVIEWS]
+    return list(dict.fromkeys(rows))
+
+
+def discovery(path: str, accept: str, address: str) -> Wire | None:
+    """The document at ``/api``, ``/apis`` or below; None if there is none.
+
+    ``address`` is where clients reach the server, HOST:PORT.
+    """
+    parts = path.strip("/").split("/")
+    root, rest = parts[0], parts[1:]
+    if root not in ("api", "apis") or len(rest) > 2:
+        return None
+    wanted = [gv for gv in group_versions() if bool(gv[0]) == (root == "apis")]
+    if not rest:
+        if version := _aggregated_version(accept):
+            return _aggregated(wanted, version)
+        return _api_versions(address) if root == "api" else _group_list(wanted)
+    if root == "api":
+        return _resource_list("", rest[0]) if len(rest) == 1 and ("", rest[0]) in wanted else None
+    if len(rest) == 1:
+        versions = [gv for gv in wanted if gv[0] == rest[0]]
+        group = _group(rest[0], versions) if versions else None
+        return group and {"kind": "APIGroup", "apiVersion": "v1"} | group
+    return _resource_list(*rest) if tuple(rest) in wanted else None
+
+
+def _aggregated_version(accept: str) -> str:
+    """The version of the aggregated form that a client wants first; empty: the legacy one."""
+    for clause in clauses(accept):
+        given = clause.parameters
+        if given.get("g") == _AGGREGATED and given.get("v") in ("v2", "v2beta1"):
+            return given["v"]
+        if clause.media in ("application/json", "*/*") and not given:
+            return ""
+    return ""
+
+
+def media_type(document: Wire) -> str:
+    """The Content-Type of a discovery document."""
+    group, _, version = document["apiVersion"].partition("/")
+    if group != _AGGREGATED:
+        return "application/json"
+    return f"application/json;g={group};v={version};as=APIGroupDiscoveryList"
+
+
+# --- the aggregated form: everything in one document ---------------------------------------------
+
+
+def _aggregated(wanted: list[tuple[str, str]], version: str) -> Wire:
+    groups = list(dict.fromkeys(group for group, _ in wanted))
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": f"{_AGGREGATED}/{version}",
+        "metadata": {},
+        "items": [_discovered(group, wanted) for group in groups],
+    }
+
+
+def _discovered(group: str, wanted: list[tuple[str, str]]) -> Wire:
+    versions = [version for name, version in wanted if name == group]
+    return {
+        "metadata": {"name": group} if group else {},
+        "versions": [
+            {"version": version, "freshness": "Current", "resources": _resources(group, version)}
+            for version in versions
+        ],
+    }
+
+
+def _resources(group: str, version: str) -> list[Wire]:
+    kinds = [kind for kind in KINDS if (kind.group, kind.version) == (group, version)]
+    reviews = [review for review in REVIEWS if (review.group, review.version) == (group, version)]
+    return [*map(_discovered_kind, kinds), *map(_discovered_review, reviews)]
+
+
+def _response_kind(group: str, version: str, kind: str) -> Wire:
+    return {"group": group, "version": version, "kind": kind}
+
+
+def _discovered_kind(kind: Kind) -> Wire:
+    found: Wire = {
+        "resource": kind.plural,
+        "responseKind": _response_kind(kind.group, kind.version, kind.name),
+        "scope": "Namespaced" if kind.namespaced else "Cluster",
+        "singularResource": kind.singular,
+        "verbs": list(_VERBS),
+    }
+    subs = [
+        {"subresource": s.name, "responseKind": _response_kind(*s.kind), "verbs": list(s.verbs)}
+        for s in subresources(kind)
+    ]
+    optional = {
+        "shortNames": list(kind.short_names),
+        "categories": list(kind.categories),
+        "subresources": subs,
+    }
+    return found | {key: value for key, value in optional.items() if value}
+
+
+def _discovered_review(review: Review) -> Wire:
+    return {
+        "resource": review.plural,
+        "responseKind": _response_kind(review.group, review.version, review.kind),
+        "scope": "Cluster",
+        "singularResource": review.kind.lower(),
+        "verbs": ["create"],
+    }
+
+
+# --- the legacy form: a list a version -----------------------------------------------------------
+
+
+def _api_versions(address: str) -> Wire:
+    where = {"clientCIDR": "0.0.0.0/0", "serverAddress": address}
+    return {
+        "kind": "APIVersions",
+        "apiVersion": "v1",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [where],
+    }
+
+
+def _group_list(wanted: list[tuple[str, str]]) -> Wire:
+    names = dict.fromkeys(group for group, _ in wanted)
+    groups = [_group(name, [gv for gv in wanted if gv[0] == name]) for name in names]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+
+
+def _group(name: str, versions: list[tuple[str, str]]) -> Wire:
+    listed = [{"groupVersion": f"{name}/{v}", "version": v} for _, v in versions]
+    return {"name": name, "versions": listed, "preferredVersion": listed[0]}
+
+
+def _resource_list(group: str, version: str) -> Wire:
+    name = f"{group}/{version}" if group else version
+    kinds = [kind for kind in KINDS if (kind.group, kind.version) == (group, version)]
+    reviews = [review for review in REVIEWS if (review.group, review.version) == (group, version)]
+    resources = [row for kind in kinds for row in _listed_kind(kind)]
+    resources += [_listed(r.plural, r.kind, False, ("create",), r.kind.lower()) for r in reviews]
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": name,
+        "resources": resources,
+    }
+
+
+def _listed(name: str, kind: str, namespaced: bool, verbs: tuple[str, ...], singular: str) -> Wire:
+    return {
+        "name": name,
+        "singularName": singular,
+        "namespaced": namespaced,
+        "kind": kind,
+        "verbs": list(verbs),
+    }
+
+
+def _listed_kind(kind: Kind) -> Iterator[Wire]:
+    row = _listed(kind.plural, kind.name, kind.namespaced, _VERBS, kind.singular)
+    optional = {"shortNames": list(kind.short_names), "categories": list(kind.categories)}
+    yield row | {key: value for key, value in optional.items() if value}
+    for sub in subresources(kind):
+        group, version, name = sub.kind
+        listed = _listed(f"{kind.plural}/{sub.name}", name, kind.namespaced, sub.verbs, "")
+        yield listed | ({"group": group, "version": version} if group != kind.group else {})

@@ -1,0 +1,148 @@
+"""The OpenAPI documents: v3, one for each group and version, and v2, everything in one. Pure.
+
+Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from control.api.kinds import KINDS, Kind
+from control.api.meta import ListMeta
+from control.server.pages.discovery import group_versions
+from control.server.pages.openapi.names import below, names
+from control.server.pages.openapi.operations import PATCH, Operation, Place, list_name, operations
+from control.server.pages.openapi.parameters import Parameter, in_path
+from control.server.pages.openapi.schema import (
+    V2,
+    V3,
+    Dialect,
+    group_version_kind,
+    list_schema,
+    schema_of,
+)
+from control.server.pages.openapi.words import sayings
+
+Document = dict[str, Any]
+_INFO = {"title": "Kubernetes", "version": "v1.33.0"}
+_JSON = "application/json"
+_CODES = {"post": {"200": "OK", "201": "Created"}, "put": {"200": "OK", "201": "Created"}}
+
+
+def v3_document(group: str, version: str) -> Document:
+    """The v3 document of a group and version."""
+    places = list(operations(group, version))
+    kinds = [kind for kind in KINDS if (kind.group, kind.version) == (group, version)]
+    return {
+        "openapi": "3.0.0",
+        "info": _INFO,
+        "paths": _paths(places, _operation_v3, _parameter_v3),
+        "components": {"schemas": _schemas(places, kinds, V3)},
+    }
+
+
+def v2_document() -> Document:
+    """The v2 document."""
+    places = [place for found in group_versions() for place in operations(*found)]
+    return {
+        "swagger": "2.0",
+        "info": _INFO,
+        "paths": _paths(places, _operation_v2, _parameter_v2),
+        "definitions": _schemas(places, KINDS, V2),
+    }
+
+
+def _schemas(places: Iterable[Place], kinds: Iterable[Kind], dialect: Dialect) -> Document:
+    """Every schema that operations mention, and what those mention, by name."""
+    said = {name for _, operation in places for name in (operation.body, operation.answer)}
+    roots = [model for model, name in names().items() if name in said]
+    found = {names()[model]: schema_of(model, dialect) for model in below([*roots, ListMeta])}
+    found |= {list_name(kind): _list(kind, dialect) for kind in kinds}
+    patch = {PATCH: {"type": "object", "description": sayings()["Patch"]}}
+    return dict(sorted((found | patch | dialect.scalars).items()))
+
+
+def _list(kind: Kind, dialect: Dialect) -> Document:
+    gvk = (kind.group, kind.version, kind.name)
+    return list_schema(gvk, names()[kind.model], names()[ListMeta], dialect)
+
+
+def _paths(
+    places: Iterable[Place],
+    operation: Callable[[Operation], Document],
+    parameter: Callable[[Parameter], Document],
+) -> Document:
+    found: Document = {}
+    for path, what in places:
+        item = found.setdefault(path, {})
+        item[what.method] = operation(what)
+        if given := [parameter(each) for each in in_path(path)]:
+            item["parameters"] = given
+    return found
+
+
+def _common(operation: Operation) -> Document:
+    return {
+        "operationId": operation.id,
+        "description": operation.description,
+        "x-kubernetes-action": operation.action,
+        "x-kubernetes-group-version-kind": group_version_kind(*operation.kind),
+    }
+
+
+def _codes(operation: Operation) -> dict[str, str]:
+    return _CODES.get(operation.method, {"200": "OK"})
+
+
+# --- v3 ------------------------------------------------------------------------------------------
+
+
+def _operation_v3(operation: Operation) -> Document:
+    found = _common(operation)
+    if operation.query:
+        found["parameters"] = [_parameter_v3(each) for each in operation.query]
+    if operation.body:
+        content = _content(operation.consumes, operation.body)
+        found["requestBody"] = {"content": content, "required": operation.method != "delete"}
+    media = (_JSON,) if operation.answer else ()
+    found["responses"] = {
+        code: {"description": text, "content": _content(media, operation.answer)}
+        for code, text in _codes(operation).items()
+    }
+    return found
+
+
+def _content(media: Iterable[str], schema: str) -> Document:
+    return {each: {"schema": V3.refer(schema)} for each in media}
+
+
+def _parameter_v3(parameter: Parameter) -> Document:
+    found = {"name": parameter.name, "in": parameter.place, "description": parameter.description}
+    required = {"required": True} if parameter.place == "path" else {}
+    return found | required | {"schema": {"type": parameter.type}}
+
+
+# --- v2 ------------------------------------------------------------------------------------------
+
+
+def _operation_v2(operation: Operation) -> Document:
+    found = _common(operation)
+    given = [_parameter_v2(each) for each in operation.query]
+    if operation.body:
+        body = {"name": "body", "in": "body", "schema": V2.refer(operation.body)}
+        given.append(body | ({} if operation.method == "delete" else {"required": True}))
+        found["consumes"] = list(operation.consumes)
+    if operation.answer:
+        found["produces"] = [_JSON]
+    if given:
+        found["parameters"] = given
+    schema = {"schema": V2.refer(operation.answer)} if operation.answer else {}
+    found["responses"] = {
+        code: {"description": text} | schema for code, text in _codes(operation).items()
+    }
+    return found
+
+
+def _parameter_v2(parameter: Parameter) -> Document:
+    found = {"name": parameter.name, "in": parameter.place, "description": parameter.description}
+    required = {"required": True} if parameter.place == "path" else {}
+    return found | required | {"type": parameter.type}

@@ -1,0 +1,50 @@
+"""What the schema of each model is called: the names that upstream's clients know. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+
+from control.api import meta
+from control.api.base import Model
+from control.api.kinds import KINDS
+from control.api.merging import shapes
+from control.server.pages.openapi.shapes import SHAPES, DeleteOptions
+
+META = "io.k8s.apimachinery.pkg.apis.meta.v1"
+Gvk = tuple[str, str, str]  # group, version, kind
+
+
+@cache
+def typed() -> Mapping[Gvk, type[Model]]:
+    """The models that are objects of their own."""
+    found: dict[Gvk, type[Model]] = {(k.group, k.version, k.name): k.model for k in KINDS}
+    return found | {(*group, model.__name__): model for model, group in SHAPES.items()}
+
+
+@cache
+def names() -> Mapping[type[Model], str]:
+    """The name of every model's schema; a part is named for the first kind that mentions it."""
+    common = below([DeleteOptions, meta.Status, meta.ListMeta])
+    found = {model: f"{META}.{model.__name__}" for model in common}
+    for (group, version, _), root in typed().items():
+        for model in below([root]):
+            inside = model.__module__ == meta.__name__
+            package = META if inside else package_of(group, version)
+            found.setdefault(model, f"{package}.{model.__name__}")
+    return found
+
+
+def package_of(group: str, version: str) -> str:
+    """``io.k8s.api.apps.v1``."""
+    return f"io.k8s.api.{group.partition('.')[0] or 'core'}.{version}"
+
+
+def below(roots: Iterable[type[Model]]) -> Iterator[type[Model]]:
+    """The models, and every model that their fields mention, once each."""
+    seen: set[type[Model]] = set()
+    waiting = list(roots)
+    while waiting:
+        model = waiting.pop()
+        if model not in seen:
+            seen.add(model)
+            yield model
+            waiting += [shape.model for shape in shapes(model).values() if shape.model]

@@ -1,0 +1,178 @@
+"""What can be done at which path, whatever the version of OpenAPI. Pure.
+
+Clients look here: kubectl learns from the parameters of a kind's PATCH whether the server validates
+fields and knows dry runs, and from its media types which patches it takes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from control.api.kinds import KINDS, Kind
+from control.api.meta import Status
+from control.server.pages.discovery import REVIEWS, Review, Sub, subresources
+from control.server.pages.openapi import parameters
+from control.server.pages.openapi.names import META, Gvk, names, package_of, typed
+from control.server.pages.openapi.parameters import Parameter
+from control.server.pages.openapi.shapes import DeleteOptions
+from control.server.verbs.patch import METHODS
+
+PATCH = f"{META}.Patch"
+Query = tuple[Parameter, ...]
+_ANY = ("*/*",)
+_PATCHES = tuple(METHODS)
+# How the name of an operation begins, and what stands after the group.
+_NAMES = {
+    "get": ("read", ""),
+    "post": ("create", ""),
+    "put": ("replace", ""),
+    "deletecollection": ("delete", "Collection"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method at one path. The schemas are named; an empty one is free text, or a stream."""
+
+    method: str
+    action: str
+    id: str
+    description: str
+    kind: Gvk
+    query: Query = ()
+    body: str = ""
+    consumes: tuple[str, ...] = _ANY
+    answer: str = ""
+
+
+Place = tuple[str, Operation]  # a path, and what can be done there
+
+
+def operations(group: str, version: str) -> Iterator[Place]:
+    """Everything that can be done in a group and version."""
+    for kind in KINDS:
+        if (kind.group, kind.version) == (group, version):
+            yield from _of_kind(kind)
+    for review in REVIEWS:
+        if (review.group, review.version) == (group, version):
+            yield _of_review(review)
+
+
+def list_name(kind: Kind) -> str:
+    """The name of the schema of a kind's list."""
+    return f"{names()[kind.model]}List"
+
+
+def _of_kind(kind: Kind) -> Iterator[Place]:
+    scope = "{namespace}" if kind.namespaced else None
+    one, many = kind.path(scope, "{name}"), kind.path(scope)
+    for row in _COLLECTION:
+        yield many, _operation(kind, *row)
+    for row in _OBJECT:
+        yield one, _operation(kind, *row)
+    if kind.namespaced:
+        yield kind.path(), _operation(kind, "list", "get", parameters.LIST, "ForAllNamespaces")
+    for sub in subresources(kind):
+        path = kind.path(scope, "{name}", sub.name)
+        schema = _schema(sub)
+        for verb in sub.verbs:
+            yield path, _transfer(kind, sub, schema, verb) if schema else _connect(kind, sub, verb)
+
+
+_COLLECTION: tuple[tuple[str, str, Query], ...] = (
+    ("list", "get", parameters.LIST),
+    ("post", "post", parameters.WRITE),
+    ("deletecollection", "delete", parameters.DELETE_ALL),
+)
+_OBJECT: tuple[tuple[str, str, Query], ...] = (
+    ("get", "get", parameters.READ),
+    ("put", "put", parameters.WRITE),
+    ("patch", "patch", parameters.PATCH),
+    ("delete", "delete", parameters.DELETE),
+)
+_VERBS: dict[str, tuple[str, Query]] = {
+    "get": ("get", parameters.READ),
+    "update": ("put", parameters.WRITE),
+    "patch": ("patch", parameters.PATCH),
+    "create": ("post", parameters.WRITE),
+}
+
+
+def _operation(kind: Kind, action: str, method: str, query: Query, tail: str = "") -> Operation:
+    own = names()[kind.model]
+    done = names()[Status]
+    answers = {"list": list_name(kind), "delete": done, "deletecollection": done}
+    return Operation(
+        method=method,
+        action=action,
+        id=_id(kind, action, tail),
+        description=f"{action} {kind.plural}",
+        kind=(kind.group, kind.version, kind.name),
+        query=query,
+        body=_body(method, own),
+        consumes=_PATCHES if method == "patch" else _ANY,
+        answer=answers.get(action, own),
+    )
+
+
+def _body(method: str, schema: str) -> str:
+    bodies = {"get": "", "patch": PATCH, "delete": names()[DeleteOptions]}
+    return bodies.get(method, schema)
+
+
+def _schema(sub: Sub) -> str:
+    """The schema of what a subresource takes and gives; none if it is text, or a stream."""
+    model = typed().get(sub.kind)
+    return names()[model] if model and sub.name != "log" else ""
+
+
+def _transfer(kind: Kind, sub: Sub, schema: str, verb: str) -> Operation:
+    method, query = _VERBS[verb]
+    return Operation(
+        method=method,
+        action=method,
+        id=_id(kind, method, sub.name.capitalize()),
+        description=f"{method} {sub.name} of {kind.plural}",
+        kind=sub.kind,
+        query=query,
+        body=_body(method, schema),
+        consumes=_PATCHES if method == "patch" else _ANY,
+        answer=schema,
+    )
+
+
+def _connect(kind: Kind, sub: Sub, verb: str) -> Operation:
+    method, _ = _VERBS[verb]
+    return Operation(
+        method=method,
+        action="connect",
+        id=_id(kind, "connect", sub.name.capitalize(), method.capitalize()),
+        description=f"connect to {sub.name} of {kind.plural}",
+        kind=sub.kind,
+    )
+
+
+def _of_review(review: Review) -> Place:
+    schema = f"{package_of(review.group, review.version)}.{review.kind}"
+    gvk = (review.group, review.version, review.kind)
+    operation = Operation(
+        "post",
+        "post",
+        f"create{_title(review.group, review.version)}{review.kind}",
+        f"answer a {review.kind}",
+        gvk,
+        parameters.WRITE,
+        schema,
+        answer=schema,
+    )
+    return f"/apis/{review.group}/{review.version}/{review.plural}", operation
+
+
+def _id(kind: Kind, action: str, tail: str, part: str = "") -> str:
+    """``patchAppsV1NamespacedDeploymentScale``, as upstream names operations."""
+    scope = "Namespaced" if kind.namespaced and tail != "ForAllNamespaces" else ""
+    verb, part = _NAMES.get(action, (action, part))
+    return f"{verb}{_title(kind.group, kind.version)}{part}{scope}{kind.name}{tail}"
+
+
+def _title(group: str, version: str) -> str:
+    return (group.partition(".")[0] or "core").capitalize() + version.capitalize()

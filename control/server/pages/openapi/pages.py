@@ -1,0 +1,95 @@
+"""The paths below /openapi: which document is there, in which encoding, and for how long.
+
+Source: KEP-2896 for v3: the index names each document with a hash of its content, so that clients
+may keep what they fetched for ever.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+
+from control.api.base import encode
+from control.server.pages.discovery import group_versions
+from control.server.pages.openapi import gnostic
+from control.server.pages.openapi.documents import v2_document, v3_document
+from control.server.wire.answer import JSON, Answer, tagged
+from control.server.wire.errors import not_acceptable
+from control.server.wire.forms import clauses
+
+_V2, _V3 = "/openapi/v2", "/openapi/v3"
+_ANY = ("application/json", "application/*", "*/*")
+_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+# An @ may not be in a Content-Type (RFC 9110, 8.3.1): upstream answers with a dot instead.
+_PROTOBUF_ANSWER = _PROTOBUF.replace("@", ".")
+_FOR_EVER = (("Cache-Control", "public, immutable, max-age=31536000"),)
+
+
+def schemas(path: str, query: Mapping[str, str], accept: str) -> Answer | None:
+    """The document at a path, None if there is none; raises Refused (406)."""
+    if path == _V2:
+        return _v2_answer(accept)
+    if path == _V3:
+        return _json(_index(), accept)
+    for group, version in group_versions():
+        if path == _v3_path(group, version):
+            return _v3_answer(path, query.get("hash", ""), _v3_bytes(group, version), accept)
+    return None
+
+
+def _v2_answer(accept: str) -> Answer:
+    for clause in clauses(accept or JSON):
+        if clause.media == _PROTOBUF:
+            return tagged(Answer(_v2_protobuf(), content_type=_PROTOBUF_ANSWER))
+        if clause.media in _ANY:
+            return tagged(Answer(_v2_bytes()))
+    raise not_acceptable([JSON, _PROTOBUF])
+
+
+def _v3_answer(path: str, asked: str, body: bytes, accept: str) -> Answer:
+    """A document; what was asked for by the hash of another one is now elsewhere."""
+    if not asked:
+        return _json(body, accept)
+    if asked != _hash(body):
+        return Answer(b"", 301, headers=(("Location", f"{path}?hash={_hash(body)}"),))
+    found = _json(body, accept)
+    return Answer(found.body, headers=found.headers + _FOR_EVER)
+
+
+def _json(body: bytes, accept: str) -> Answer:
+    if not any(clause.media in _ANY for clause in clauses(accept or JSON)):
+        raise not_acceptable([JSON])
+    return tagged(Answer(body))
+
+
+def _v3_path(group: str, version: str) -> str:
+    return f"{_V3}/apis/{group}/{version}" if group else f"{_V3}/api/{version}"
+
+
+def _hash(body: bytes) -> str:
+    return sha256(body).hexdigest().upper()
+
+
+@cache
+def _v3_bytes(group: str, version: str) -> bytes:
+    return encode(v3_document(group, version))
+
+
+@cache
+def _v2_bytes() -> bytes:
+    return encode(v2_document())
+
+
+@cache
+def _v2_protobuf() -> bytes:
+    return gnostic.document(v2_document())
+
+
+@cache
+def _index() -> bytes:
+    """Where each document is."""
+    paths = {}
+    for group, version in group_versions():
+        path = _v3_path(group, version)
+        url = f"{path}?hash={_hash(_v3_bytes(group, version))}"
+        paths[path.removeprefix(f"{_V3}/")] = {"serverRelativeURL": url}
+    return encode({"paths": paths})

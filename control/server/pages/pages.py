@@ -1,0 +1,63 @@
+"""What is not a resource: health, version, discovery and schemas, by path."""
+
+from collections.abc import Mapping
+
+from control.api.base import encode
+from control.server.pages.discovery import discovery, media_type
+from control.server.pages.health import PATHS, health
+from control.server.pages.openapi.pages import schemas
+from control.server.state.world import World
+from control.server.wire import errors
+from control.server.wire.answer import Answer, tagged
+
+# Readable without being known.
+PUBLIC = (*PATHS, "/version")
+# What kubectl compares its own version with: the API that these kinds have.
+_VERSION = {
+    "major": "1",
+    "minor": "33",
+    "gitVersion": "v1.33.0+podwire",
+    "gitCommit": "",
+    "gitTreeState": "clean",
+    "buildDate": "1970-01-01T00:00:00Z",
+    "goVersion": "",
+    "compiler": "CPython",
+    "platform": "linux/amd64",
+}
+
+# kubectl looks for a kind that it does not find among these; there can be none here.
+_CUSTOM_KINDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_NO_CUSTOM_KINDS = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinitionList",
+    "metadata": {"resourceVersion": "1"},
+    "items": [],
+}
+
+
+def is_public(path: str) -> bool:
+    """Whether a path can be read without being known."""
+    return path.startswith(PUBLIC)
+
+
+def page(
+    world: World, method: str, path: str, query: Mapping[str, str], accept: str
+) -> Answer | None:
+    """The page at a path, None if there is none; raises Refused (405, 406)."""
+    found = _page(world, path.rstrip("/") or "/", query, accept)
+    if found is not None and method not in ("GET", "HEAD"):
+        raise errors.method_not_allowed()
+    return found
+
+
+def _page(world: World, path: str, query: Mapping[str, str], accept: str) -> Answer | None:
+    if path == "/version":
+        return Answer(encode(_VERSION))
+    if path == _CUSTOM_KINDS:
+        return Answer(encode(_NO_CUSTOM_KINDS))
+    if found := health(world, path, query):
+        return found
+    address = f"{world.config.advertise_address}:{world.config.port}"
+    if document := discovery(path, accept, address):
+        return tagged(Answer(encode(document), content_type=media_type(document)))
+    return schemas(path, query, accept)

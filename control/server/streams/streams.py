@@ -1,0 +1,188 @@
+"""pods/log, pods/exec, pods/attach and pods/portforward: requests that the Pod's agent answers.
+
+The API server finds the node, asks its agent in kubelet's terms over TLS, as
+`--kubelet-client-cert`, and passes on what it gets: bytes of a log, messages of a WebSocket.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import aiohttp
+from aiohttp import WSMsgType, web
+from yarl import URL
+
+from control.api import kinds
+from control.api.node import Node
+from control.api.pod import Pod
+from control.server.state.world import Call, Config, World
+from control.server.streams.stream_target import TARGETS
+from control.server.verbs import read
+from control.server.wire import errors
+from control.server.wire.errors import Refused
+from control.server.wire.info import Info, storage_key
+from control.tls import BadCertificate, load_authority, load_identity
+
+_CONNECT_SECONDS = 10.0
+_CLOSE_SECONDS = 2.0
+_MOST_BYTES = 32 * 1024 * 1024  # of one message, as upstream takes
+_REASON_BYTES = 2048  # of why an agent refuses, as upstream reads
+_GOING_AWAY, _BROKEN = 1001, 1011  # RFC 6455, section 7.4.1
+_UNSENDABLE = (None, 1005, 1006, 1015)
+
+Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+
+
+def is_stream(info: Info) -> bool:
+    """Whether a request is one of these."""
+    return info.kind is kinds.POD and info.subresource in TARGETS
+
+
+async def answer(world: World, request: web.Request, call: Call) -> web.StreamResponse:
+    """Do what the request asks; raises Refused until the answer has begun."""
+    if call.info.subresource == "log" and call.info.verb != "get":
+        raise errors.method_not_allowed()
+    pod = Pod.parse(dict((await read.get(world, call)).wire))
+    target = TARGETS[call.info.subresource](pod, request.query)
+    if not pod.spec.node_name:
+        if call.info.subresource == "log":
+            return web.Response(status=204)  # as upstream: nothing was written yet
+        raise errors.bad_request(f"pod {pod.metadata.name} does not have a host assigned")
+    url = target.at(_node(world, pod.spec.node_name))
+    async with _agent(world.config, pod, call) as session:
+        if call.info.subresource == "log":
+            return await _copy(request, session, url)
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            # The agent refuses this, but first for any better reason that there may be: kubectl
+            # comes again without a WebSocket when it was refused with one, and shows that answer.
+            await (await session.request(request.method, url)).read()
+            raise errors.bad_request("Upgrade request required")
+        return await _relay(request, session, url)
+
+
+def _node(world: World, name: str) -> Node:
+    item = world.cache.of(kinds.NODE).get(storage_key(kinds.NODE, "", name))
+    if item is None:
+        raise errors.not_found(kinds.NODE, name)
+    return Node.parse(dict(item.wire))
+
+
+# -- towards agents ------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _agent(config: Config, pod: Pod, call: Call) -> AsyncIterator[aiohttp.ClientSession]:
+    """A session with a Pod's agent, whose refusals and failures are ours."""
+
+    async def check(response: aiohttp.ClientResponse) -> None:
+        if response.status >= 400:
+            text = await response.content.read(_REASON_BYTES)
+            raise _refused(response.status, text.decode(errors="replace").strip())
+
+    unverified = call.flag("insecureSkipTLSVerifyBackend")
+    connector = aiohttp.TCPConnector(ssl=_tls(config, unverified), force_close=True)
+    limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+    try:
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=limits, raise_for_status=check, auto_decompress=False
+        ) as session:
+            yield session
+    except (aiohttp.ClientError, TimeoutError) as err:
+        why = str(err) or f"no answer within {_CONNECT_SECONDS:.0f} s"
+        text = f"error dialing backend: the agent of node {pod.spec.node_name}: {why}"
+        raise Refused(500, "InternalError", text) from err
+
+
+def _refused(code: int, text: str) -> Refused:
+    """An agent's refusal, which is one sentence, as a Status."""
+    if code == 400:
+        return errors.bad_request(text)
+    if code == 404:
+        return Refused(404, "NotFound", text)
+    return errors.internal(text or f"the agent answered {code}")
+
+
+def _tls(config: Config, unverified: bool) -> ssl.SSLContext:
+    """Read anew for each session, so that renewed certificates count."""
+    if config.kubelet_client is None or config.client_ca is None:
+        raise errors.unavailable(
+            "the API server was started without --kubelet-client-cert, --kubelet-client-key and "
+            "--client-ca: it cannot ask nodes for logs and streams"
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        load_authority(context, config.client_ca)
+        load_identity(context, *config.kubelet_client)
+    except BadCertificate as err:
+        text = f"the API server cannot ask nodes for logs and streams: {err}"
+        raise errors.unavailable(text) from err
+    if unverified:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+# -- passing on ----------------------------------------------------------------------------------
+
+
+async def _copy(
+    request: web.Request, session: aiohttp.ClientSession, url: URL
+) -> web.StreamResponse:
+    """A body, as it comes."""
+    async with session.get(url) as source:
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await response.prepare(request)
+        try:
+            async for piece in source.content.iter_any():
+                await response.write(piece)
+        except aiohttp.ClientPayloadError:
+            _cut(request)  # the one way left to say that this was not all
+        except aiohttp.ClientConnectionResetError:
+            return response
+        return response
+
+
+def _cut(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def _relay(
+    request: web.Request, session: aiohttp.ClientSession, url: URL
+) -> web.StreamResponse:
+    """A WebSocket's messages, both ways; the agent chooses among the client's protocols."""
+    header = request.headers.get("Sec-WebSocket-Protocol", "")
+    offered = [it.strip() for it in header.split(",") if it.strip()]
+    # Without autoclose: an agent may hang up right after its close message, whose code counts.
+    async with session.ws_connect(
+        url, protocols=offered, max_msg_size=_MOST_BYTES, autoclose=False
+    ) as back:
+        chosen = (back.protocol,) if back.protocol else ()
+        front = web.WebSocketResponse(
+            protocols=chosen, max_msg_size=_MOST_BYTES, compress=False, timeout=_CLOSE_SECONDS
+        )
+        await front.prepare(request)
+        await _both_ways(front, back)
+        return front
+
+
+async def _both_ways(front: web.WebSocketResponse, back: aiohttp.ClientWebSocketResponse) -> None:
+    up, down = (asyncio.create_task(_pass_on(*ends)) for ends in ((front, back), (back, front)))
+    try:
+        await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (up, down):
+            task.cancel()
+        await asyncio.gather(up, down, return_exceptions=True)
+    code = back.close_code  # before closing it, which may fail, and then changes it
+    await back.close(code=_GOING_AWAY)
+    await front.close(code=_BROKEN if code in _UNSENDABLE else code)
+
+
+async def _pass_on(source: Socket, sink: Socket) -> None:
+    with suppress(aiohttp.ClientConnectionResetError):  # the sink has gone: so may the source
+        async for message in source:
+            if message.type is WSMsgType.BINARY:
+                await sink.send_bytes(message.data)
+            elif message.type is WSMsgType.TEXT:
+                await sink.send_str(message.data)

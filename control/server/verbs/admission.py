@@ -1,0 +1,87 @@
+"""What is refused or completed because of the rest of the cluster. Small steps, in order.
+
+Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
+"""
+
+from control.api.kinds import NAMESPACE, POD, SERVICE
+from control.api.meta import StatusCause
+from control.server.state.world import Call, World
+from control.server.verbs.allocation.service import allocate
+from control.server.wire import errors
+from control.server.wire.info import storage_key
+from control.server.wire.item import Wire
+
+_SERVICE_ACCOUNT = "default"
+_TOLERATED_SECONDS = 300
+_PRIORITIES = {
+    "system-cluster-critical": 2_000_000_000,
+    "system-node-critical": 2_000_001_000,
+}
+_TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+
+def admit(world: World, call: Call, wire: Wire) -> Wire:
+    """The new object as it may be stored; raises Refused (403, 404, 422)."""
+    kind = call.info.kind
+    if kind.namespaced:
+        _namespace_lifecycle(world, call)
+    if kind is POD:
+        return wire | {"spec": _with_tolerations(_with_priority(_with_account(wire["spec"])))}
+    if kind is SERVICE:
+        return allocate(world, wire, None)
+    return wire
+
+
+def _namespace_lifecycle(world: World, call: Call) -> None:
+    """NamespaceLifecycle: nothing new where there is no namespace, or where it is going."""
+    namespace = call.info.namespace
+    item = world.cache.of(NAMESPACE).get(storage_key(NAMESPACE, "", namespace))
+    if item is None:
+        raise errors.not_found(NAMESPACE, namespace)
+    if "deletionTimestamp" in item.wire["metadata"]:
+        cause = StatusCause(
+            reason="NamespaceTerminating",
+            message=f"namespace {namespace} is being terminated",
+            field="metadata.namespace",
+        )
+        why = (
+            f"unable to create new content in namespace {namespace} because it is being terminated"
+        )
+        raise errors.forbidden(call.info.kind, call.info.name, why, cause)
+
+
+def _with_account(spec: Wire) -> Wire:
+    """ServiceAccount: every Pod has one; both fields name it."""
+    name = spec.get("serviceAccountName") or spec.get("serviceAccount") or _SERVICE_ACCOUNT
+    return spec | {"serviceAccountName": name, "serviceAccount": name}
+
+
+def _with_priority(spec: Wire) -> Wire:
+    """Priority: all Pods are equal, but those of the two classes that every cluster has."""
+    priority = _PRIORITIES.get(spec.get("priorityClassName", ""), 0)
+    return {"priority": priority, "preemptionPolicy": "PreemptLowerPriority"} | spec
+
+
+def _with_tolerations(spec: Wire) -> Wire:
+    """DefaultTolerationSeconds: a Pod stays for a while on a node that went away."""
+    present = spec.get("tolerations", [])
+    added = [
+        {
+            "key": key,
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": _TOLERATED_SECONDS,
+        }
+        for key in _TOLERATED
+        if not any(_covers(toleration, key) for toleration in present)
+    ]
+    return spec | {"tolerations": [*present, *added]}
+
+
+def _covers(toleration: Wire, key: str) -> bool:
+    """Whether a toleration already says something about a taint that evicts."""
+    return toleration.get("key") in (None, "", key) and toleration.get("effect") in (
+        None,
+        "",
+        "NoExecute",
+    )

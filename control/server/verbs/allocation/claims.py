@@ -1,0 +1,46 @@
+"""Claims: keys in the store, one for each address and port that a Service holds. Pure.
+
+A claim is created and removed in the same transaction as the Service that holds it, so that two
+API servers cannot hand out the same one, and none leaks when a server dies.
+"""
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from control.api.kinds import SERVICE, Kind
+from control.server.state.cache import CLAIMS
+from control.store.base import Change, Create, Delete
+
+
+def ip_claim(ip: str) -> str:
+    """The key that claims an address."""
+    return f"{CLAIMS}ip/{ip}"
+
+
+def port_claim(port: int) -> str:
+    """The key that claims a port of every node."""
+    return f"{CLAIMS}port/{port}"
+
+
+def claims_of(kind: Kind, wire: Mapping[str, Any] | None) -> frozenset[str]:
+    """What an object holds; nothing if there is none."""
+    if kind is not SERVICE or wire is None:
+        return frozenset()
+    spec = wire.get("spec", {})
+    ips = {ip_claim(ip) for ip in spec.get("clusterIPs", ()) if ip and ip != "None"}
+    ports = {port.get("nodePort", 0) for port in spec.get("ports", ())}
+    ports.add(spec.get("healthCheckNodePort", 0))
+    return frozenset(ips | {port_claim(port) for port in ports if port})
+
+
+def claim_changes(
+    kind: Kind, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, held: Set[str]
+) -> tuple[Change, ...]:
+    """What a write of an object does to claims; ``held``: all claims that are in the store."""
+    before, after = claims_of(kind, old), claims_of(kind, new)
+    if before == after:
+        return ()
+    holder = (new or old or {})["metadata"]["uid"].encode()
+    created = [Create(key, holder) for key in sorted(after - before)]
+    removed = [Delete(key) for key in sorted((before - after) & held)]
+    return (*created, *removed)

@@ -1,0 +1,87 @@
+"""What a deletion makes of an object that cannot go at once. Pure.
+
+Source: https://kubernetes.io/docs/concepts/architecture/garbage-collection/ and
+https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from control.api.kinds import NAMESPACE, POD, Kind
+from control.server.wire.item import Wire
+
+FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
+_DEFAULT_GRACE = 30
+_FINALIZERS = {"Foreground": FOREGROUND, "Orphan": ORPHAN, "Background": ""}
+PROPAGATIONS = tuple(_FINALIZERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """DeleteOptions; ``grace`` None and ``propagation`` empty leave it to the object."""
+
+    grace: int | None = None
+    propagation: str = ""
+    uid: str = ""
+    version: str = ""
+    dry_run: bool = False
+
+
+def mark(kind: Kind, wire: Mapping[str, Any], options: Options, now: datetime) -> Wire:
+    """The object on its way out: with finalizers, grace period and deletion timestamp."""
+    metadata = dict(wire["metadata"])
+    metadata["finalizers"] = _finalizers(metadata.get("finalizers", []), options.propagation)
+    if not metadata["finalizers"]:
+        del metadata["finalizers"]
+    grace = _grace(kind, wire, options)
+    if _is_sooner(metadata, grace):
+        end = now + timedelta(seconds=grace)
+        metadata["deletionTimestamp"] = end.strftime("%Y-%m-%dT%H:%M:%SZ")
+        metadata["deletionGracePeriodSeconds"] = grace
+        if "generation" in metadata and "deletionTimestamp" not in wire["metadata"]:
+            metadata["generation"] += 1
+    made = dict(wire) | {"metadata": metadata}
+    if kind is NAMESPACE:
+        made["status"] = wire.get("status", {}) | {"phase": "Terminating"}
+    return made
+
+
+def _finalizers(present: list[str], propagation: str) -> list[str]:
+    """Who holds the object back; the propagation asked for replaces an earlier one."""
+    if not propagation:
+        return present
+    kept = [name for name in present if name not in (FOREGROUND, ORPHAN)]
+    return kept + [name for name in [_FINALIZERS[propagation]] if name]
+
+
+def _grace(kind: Kind, wire: Mapping[str, Any], options: Options) -> int:
+    """How long the object stays for its own good: only a Pod that a node knows does."""
+    spec = wire.get("spec", {})
+    if kind is not POD or not spec.get("nodeName"):
+        return 0
+    if wire.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+        return 0
+    default = spec.get("terminationGracePeriodSeconds", _DEFAULT_GRACE)
+    grace = default if options.grace is None else options.grace
+    return grace if grace >= 0 else 1
+
+
+def _is_sooner(metadata: Mapping[str, Any], grace: int) -> bool:
+    """Whether this deletion says more than those before: a grace period only ever shrinks."""
+    return "deletionTimestamp" not in metadata or grace < metadata.get(
+        "deletionGracePeriodSeconds", 0
+    )
+
+
+def finished(wire: Mapping[str, Any]) -> bool:
+    """Whether an object is being deleted and nobody holds it back any more."""
+    metadata = wire["metadata"]
+    return (
+        "deletionTimestamp" in metadata
+        and not metadata.get("finalizers")
+        and not metadata.get("deletionGracePeriodSeconds")
+        and not wire.get("spec", {}).get("finalizers")
+    )

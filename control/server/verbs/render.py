@@ -1,0 +1,115 @@
+"""Objects and lists as the bytes of an answer, in the form that the client wants.
+
+Whole objects are spliced in as they are stored; only Tables and bare metadata are decoded.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from control.api.columns.table import columns_of
+from control.api.kinds import Kind
+from control.server.verbs.read import Listing
+from control.server.verbs.watch import Bookmark, Notice, Signal
+from control.server.wire.forms import As, Form
+from control.server.wire.item import Item
+
+_GROUP = "meta.k8s.io"
+_INITIAL_END = "k8s.io/initial-events-end"
+
+
+def item_bytes(form: Form, kind: Kind, item: Item, now: datetime, include: str = "") -> bytes:
+    """One object."""
+    if form.kind is As.OBJECT:
+        return item.raw
+    if form.kind is As.PARTIAL:
+        return orjson.dumps(_partial(form, item.wire))
+    metadata = {"resourceVersion": str(item.revision)}
+    return orjson.dumps(_table(form, kind, [item], metadata, now, include))
+
+
+def list_bytes(form: Form, listing: Listing, now: datetime, include: str = "") -> bytes:
+    """A list."""
+    metadata = _list_metadata(listing)
+    if form.kind is As.TABLE:
+        return orjson.dumps(_table(form, listing.kind, listing.items, metadata, now, include))
+    if form.kind is As.PARTIAL:
+        name, version = "PartialObjectMetadataList", f"{_GROUP}/{form.version}"
+        raws: Iterable[bytes] = (orjson.dumps(_partial(form, item.wire)) for item in listing.items)
+    else:
+        name, version = f"{listing.kind.name}List", listing.kind.api_version
+        raws = (item.raw for item in listing.items)
+    head = orjson.dumps({"kind": name, "apiVersion": version, "metadata": metadata})
+    return b"".join(_spliced(head, raws))
+
+
+def _spliced(head: bytes, items: Iterable[bytes]) -> Iterator[bytes]:
+    yield head[:-1] + b',"items":['
+    yield b",".join(items)
+    yield b"]}"
+
+
+def _list_metadata(listing: Listing) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"resourceVersion": str(listing.revision)}
+    if listing.continue_:
+        metadata["continue"] = listing.continue_
+    if listing.remaining is not None:
+        metadata["remainingItemCount"] = listing.remaining
+    return metadata
+
+
+def frame(form: Form, kind: Kind, signal: Signal, now: datetime, include: str = "") -> bytes:
+    """One watch event, with its line end."""
+    if isinstance(signal, Notice):
+        event, body = signal.type, item_bytes(form, kind, signal.item, now, include)
+    elif isinstance(signal, Bookmark):
+        event, body = "BOOKMARK", orjson.dumps(_bookmark(form, kind, signal))
+    else:
+        event, body = "ERROR", signal.refused.body()
+    return b'{"type":"%b","object":%b}\n' % (event.encode(), body)
+
+
+def _bookmark(form: Form, kind: Kind, signal: Bookmark) -> dict[str, Any]:
+    """An object with nothing but a resourceVersion."""
+    metadata: dict[str, Any] = {"resourceVersion": str(signal.revision)}
+    if signal.initial_end:
+        metadata["annotations"] = {_INITIAL_END: "true"}
+    if form.kind is As.OBJECT:
+        return {"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata}
+    head = {"kind": form.kind.value, "apiVersion": f"{_GROUP}/{form.version}"}
+    return head | {"metadata": metadata} | ({"rows": []} if form.kind is As.TABLE else {})
+
+
+def _partial(form: Form, wire: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": As.PARTIAL.value,
+        "apiVersion": f"{_GROUP}/{form.version}",
+        "metadata": wire["metadata"],
+    }
+
+
+def _table(
+    form: Form,
+    kind: Kind,
+    items: Iterable[Item],
+    metadata: Mapping[str, Any],
+    now: datetime,
+    include: str,
+) -> dict[str, Any]:
+    columns = columns_of(kind)
+    rows = []
+    for item in items:
+        wire = item.wire
+        row: dict[str, Any] = {"cells": list(columns.cells(wire, now))}
+        if include != "None":
+            row["object"] = wire if include == "Object" else _partial(form, wire)
+        rows.append(row)
+    return {
+        "kind": As.TABLE.value,
+        "apiVersion": f"{_GROUP}/{form.version}",
+        "metadata": metadata,
+        "columnDefinitions": [column.wire() for column in columns.columns],
+        "rows": rows,
+    }

@@ -1,0 +1,91 @@
+"""Which objects of a collection a request wants: its label and field selectors. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from control.api.kinds import Kind
+from control.api.selectors import Fields, Labels, SelectorError, parse_fields, parse_labels
+from control.server.state.world import Call
+from control.server.wire import errors
+from control.server.wire.item import Item
+
+# What can be selected by, besides the name and the namespace (upstream's GetAttrs of each kind).
+_SELECTABLE = {
+    "Pod": {
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "spec.serviceAccountName",
+        "spec.hostNetwork",
+        "status.phase",
+        "status.podIP",
+        "status.nominatedNodeName",
+    },
+    "Event": {
+        "involvedObject.kind",
+        "involvedObject.namespace",
+        "involvedObject.name",
+        "involvedObject.uid",
+        "involvedObject.apiVersion",
+        "involvedObject.resourceVersion",
+        "involvedObject.fieldPath",
+        "reason",
+        "reportingComponent",
+        "source",
+        "type",
+    },
+    "Service": {"spec.clusterIP", "spec.type"},
+    "Node": {"spec.unschedulable"},
+    "Namespace": {"status.phase"},
+    "Secret": {"type"},
+    "ReplicaSet": {"status.replicas"},
+}
+_ALWAYS = {"metadata.name", "metadata.namespace"}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Label and field conditions; none at all wants everything."""
+
+    labels: Labels = field(default_factory=Labels)
+    fields: Fields = field(default_factory=Fields)
+    name: str = ""  # what the fields say of the name, if it has to be a certain one
+
+    @property
+    def everything(self) -> bool:
+        """Whether there is no condition."""
+        return not self.labels.requirements and not self.fields.requirements
+
+    def matches(self, item: Item) -> bool:
+        """Whether an object is wanted."""
+        if self.everything:
+            return True
+        if self.name and not item.key.endswith(f"/{self.name}"):
+            return False  # without decoding it
+        wire = item.wire
+        return self.labels.matches(wire["metadata"].get("labels") or {}) and self.fields.matches(
+            wire
+        )
+
+    def filter(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The wanted ones, in order."""
+        return iter(items) if self.everything else filter(self.matches, items)
+
+
+def selection(call: Call) -> Selection:
+    """What a request's query wants; raises Refused (400)."""
+    try:
+        labels = parse_labels(call.query.get("labelSelector", ""))
+        fields = parse_fields(call.query.get("fieldSelector", ""))
+    except SelectorError as err:
+        raise errors.bad_request(str(err)) from err
+    _check_fields(call.info.kind, fields)
+    names = (r.value for r in fields.requirements if r.path == "metadata.name" and r.equal)
+    return Selection(labels, fields, next(names, ""))
+
+
+def _check_fields(kind: Kind, fields: Fields) -> None:
+    known = _SELECTABLE.get(kind.name, set()) | _ALWAYS
+    for requirement in fields.requirements:
+        if requirement.path not in known:
+            raise errors.bad_request(f"field label not supported: {requirement.path}")

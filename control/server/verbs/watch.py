@@ -1,0 +1,190 @@
+"""Watch: the changes of a collection as a stream, from any revision that the ring still holds.
+
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+and KEP-3157 (sendInitialEvents).
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from control.server.state.cache import Change, KindCache
+from control.server.state.world import Call, World
+from control.server.verbs.select import Selection, selection
+from control.server.wire import errors
+from control.server.wire.errors import Refused
+from control.server.wire.info import is_true, storage_prefix
+from control.server.wire.item import Item, restamp
+
+# A watcher that is this many changes behind is sent away; it resumes where it was.
+_QUEUE = 8192
+_BOOKMARK_EVERY = 60.0
+# Without a wish of the client a watch ends after one to two times this many seconds.
+_MIN_TIMEOUT = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a watcher is told of an object: ADDED, MODIFIED or DELETED."""
+
+    type: str
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """Everything up to a revision has been told; ``initial_end``: the state at the start, too."""
+
+    revision: int
+    initial_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last thing a watcher hears: an ERROR event."""
+
+    refused: Refused
+
+
+Signal = Notice | Bookmark | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a watch starts, and what it wants."""
+
+    wanted: Selection
+    prefix: str
+    since: int
+    initial: bool  # tell the present state first
+    announce: bool  # send a bookmark after it
+    bookmarks: bool
+    seconds: float
+
+    def notice(self, change: Change) -> Notice | None:
+        """What this watcher has to hear of a change, if anything."""
+        item, old = change.item, change.old
+        if item.revision <= self.since or not item.key.startswith(self.prefix):
+            return None
+        before = old is not None and self.wanted.matches(old)
+        after = not change.removed and self.wanted.matches(item)
+        if after:
+            return Notice("MODIFIED" if before else "ADDED", item)
+        if not before or old is None:
+            return None
+        return Notice("DELETED", item if change.removed else restamp(old, item.revision))
+
+
+class _Queue:
+    """The changes that a watcher has yet to hear, bounded: who is too slow is cut off."""
+
+    def __init__(self, cut: Callable[[], None]) -> None:
+        self._changes: list[Change] = []
+        self._ready = asyncio.Event()
+        self._cut = cut
+        self.ended = False
+
+    def offer(self, change: Change | None) -> None:
+        """Add a change; None ends the queue."""
+        if change is None or len(self._changes) >= _QUEUE:
+            self.ended = True
+            self._changes.clear()
+            self._cut()
+        elif not self.ended:
+            self._changes.append(change)
+        self._ready.set()
+
+    async def take(self, seconds: float) -> list[Change]:
+        """All changes so far; after some seconds none is an answer, too."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ready.wait()
+        except TimeoutError:
+            return []
+        self._ready.clear()
+        taken, self._changes = self._changes, []
+        return taken
+
+
+async def watch(
+    world: World, call: Call, cut: Callable[[], None]
+) -> AsyncGenerator[list[Signal], None]:
+    """What a watcher hears, in order; raises Refused (400) before the first.
+
+    ``cut`` is called when the watcher is so slow that its connection has to go.
+    """
+    plan = _plan(call)
+    await world.cache.fresh()
+    cache = world.cache.of(call.info.kind)
+    with _subscribed(cache, cut) as queue:
+        first = _first(world, cache, plan)
+        yield first
+        if any(isinstance(signal, Failure) for signal in first):
+            return
+        async for signals in _follow(world, plan, queue):
+            yield signals
+
+
+async def _follow(world: World, plan: _Plan, queue: _Queue) -> AsyncGenerator[list[Signal], None]:
+    clock = asyncio.get_running_loop().time
+    end = clock() + plan.seconds
+    next_bookmark = clock() + _BOOKMARK_EVERY
+    while not queue.ended and (now := clock()) < end:
+        changes = await queue.take(min(end, next_bookmark) - now)
+        signals: list[Signal] = [n for change in changes if (n := plan.notice(change))]
+        if not changes and plan.bookmarks and not queue.ended:
+            signals.append(Bookmark(world.cache.revision))
+        if not changes:
+            next_bookmark = clock() + _BOOKMARK_EVERY
+        if signals:
+            yield signals
+
+
+@contextmanager
+def _subscribed(cache: KindCache, cut: Callable[[], None]) -> Iterator[_Queue]:
+    queue = _Queue(cut)
+    cache.listeners.add(queue.offer)
+    try:
+        yield queue
+    finally:
+        cache.listeners.discard(queue.offer)
+
+
+def _plan(call: Call) -> _Plan:
+    given = call.query.get("sendInitialEvents", "")
+    since = call.number("resourceVersion")
+    if given and call.query.get("resourceVersionMatch") != "NotOlderThan":
+        raise errors.bad_request(
+            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting"
+            " resourceVersionMatch to NotOlderThan"
+        )
+    send = is_true(given)
+    bookmarks = call.flag("allowWatchBookmarks")
+    return _Plan(
+        wanted=selection(call),
+        prefix=storage_prefix(call.info.kind, call.info.namespace),
+        since=since,
+        initial=send or (not since and not given),
+        announce=send and bookmarks,
+        bookmarks=bookmarks,
+        seconds=call.number("timeoutSeconds") or _MIN_TIMEOUT * (1 + random.random()),  # noqa: S311
+    )
+
+
+def _first(world: World, cache: KindCache, plan: _Plan) -> list[Signal]:
+    """What is told at once: the present state, or what happened since the revision asked for."""
+    if plan.initial:
+        if plan.since > world.cache.revision:
+            return [Failure(errors.version_too_large(plan.since, world.cache.revision))]
+        state = plan.wanted.filter(cache.items(plan.prefix))
+        end = [Bookmark(world.cache.revision, initial_end=True)] if plan.announce else []
+        return [*(Notice("ADDED", item) for item in state), *end]
+    if not plan.since:
+        return []
+    changes = cache.changes(plan.since)
+    if changes is None:
+        message = f"too old resource version: {plan.since} ({cache.floor})"
+        return [Failure(errors.expired(message))]
+    return [notice for change in changes if (notice := plan.notice(change))]

@@ -1,0 +1,76 @@
+"""What goes back to a client: bytes, code, type and warnings."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from control.api.base import encode
+from control.api.kinds import Kind
+from control.server.wire.item import Item
+
+JSON = "application/json"
+# Bytes of one warning, and of all, as upstream cuts them.
+_MAX_WARNING = 256
+_MAX_WARNINGS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer, ready to be sent."""
+
+    body: bytes
+    code: int = 200
+    content_type: str = JSON
+    warnings: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def tagged(answer: Answer) -> Answer:
+    """The answer with a tag of its bytes, for clients that ask again (RFC 9110, 8.8.3)."""
+    tag = f'"{sha256(answer.body).hexdigest()[:32].upper()}"'
+    headers = (*answer.headers, ("ETag", tag), ("Vary", "Accept"))
+    return dataclasses.replace(answer, headers=headers)
+
+
+def unless_known(answer: Answer, known: str) -> Answer:
+    """304 without the bytes, if If-None-Match says that the client has them (RFC 9110, 13.1.2)."""
+    tag = dict(answer.headers).get("ETag")
+    if tag is None or tag not in [part.strip() for part in known.split(",")]:
+        return answer
+    return dataclasses.replace(answer, body=b"", code=304)
+
+
+def removed(kind: Kind, item: Item) -> Answer:
+    """The Status that tells of a removed object."""
+    metadata = item.wire["metadata"]
+    details = {"name": metadata["name"], "kind": kind.plural, "uid": metadata["uid"]}
+    return Answer(_success(details | ({"group": kind.group} if kind.group else {})))
+
+
+def done(code: int = 201) -> Answer:
+    """The Status that tells of success, and nothing else."""
+    return Answer(_success({}), code)
+
+
+def _success(details: dict[str, str]) -> bytes:
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    return encode(status | ({"details": details} if details else {}))
+
+
+def warning_headers(warnings: Sequence[str]) -> list[tuple[str, str]]:
+    """RFC 7234 Warning headers, as kubectl prints them; no more than clients read."""
+    lines: list[tuple[str, str]] = []
+    left = _MAX_WARNINGS
+    for text in warnings:
+        line = f'299 - "{_quoted(text[:_MAX_WARNING])}"'
+        left -= len(line)
+        if left < 0:
+            break
+        lines.append(("Warning", line))
+    return lines
+
+
+def _quoted(text: str) -> str:
+    printable = "".join(c if c.isprintable() and c.isascii() else "?" for c in text)
+    return printable.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,129 @@
+"""Request bodies: JSON bytes to objects of a kind, with upstream's words for what is wrong."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from control.api import field
+from control.api.base import drop_nulls
+from control.api.kinds import Kind
+from control.api.meta import Object
+from control.server.wire.errors import Refused, bad_request, invalid, unsupported_media_type
+from control.server.wire.item import Wire
+
+JSON = "application/json"
+# What pydantic adds to a location: the member of a union, or that a key is meant.
+_BRANCHES = ("int", "constrained-int", "str", "float", "[key]")
+# orjson encodes up to 254 levels; the deepest kind has some 20.
+_MAX_DEPTH = 100
+# What Go calls what JSON holds, and what a field wants, as messages name it.
+_GIVEN = {
+    str: "string",
+    bool: "bool",
+    int: "number",
+    float: "number",
+    list: "array",
+    dict: "object",
+}
+_WANTED = {
+    "int": "int32",
+    "string": "string",
+    "bool": "bool",
+    "float": "float64",
+    "list": "slice",
+    "dict": "map",
+    "model": "struct",
+    "less_than": "int32",
+    "greater_than": "int32",
+}
+
+
+def load_json(body: bytes) -> Any:
+    """Any JSON value that is not nested too deeply; raises Refused (400)."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as err:
+        raise bad_request(f"invalid JSON: {err}") from err
+    check_depth(value)
+    return value
+
+
+def check_depth(value: Any) -> None:
+    """Keep to what everyone behind can walk through and encode again; raises Refused (400)."""
+    if not _is_within(value, _MAX_DEPTH):
+        raise bad_request(f"the body is nested more than {_MAX_DEPTH} levels deep")
+
+
+def _is_within(value: Any, depth: int) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return True
+    return depth > 0 and all(_is_within(item, depth - 1) for item in value)
+
+
+def read_object(body: bytes, content_type: str) -> Wire:
+    """A JSON object without nulls; raises Refused (400, 415)."""
+    media = content_type.partition(";")[0].strip().lower()
+    if media not in ("", JSON):
+        raise unsupported_media_type([JSON])
+    value = load_json(body)
+    if not isinstance(value, dict):
+        raise bad_request("the request body must be a JSON object")
+    return drop_nulls(value) if b"null" in body else value
+
+
+def check_type(kind: Kind, wire: Wire) -> Wire:
+    """The object with its kind filled in; raises Refused (400) if it says another."""
+    version = wire.get("apiVersion") or kind.api_version
+    name = wire.get("kind") or kind.name
+    if version != kind.api_version:
+        raise bad_request(
+            f"the API version in the data ({version}) does not match the expected API version"
+            f" ({kind.api_version})"
+        )
+    if name != kind.name:
+        raise bad_request(
+            f"the kind in the data ({name}) does not match the expected kind ({kind.name})"
+        )
+    if not isinstance(wire.get("metadata", {}), dict):
+        raise _not_handled(kind, "json: cannot unmarshal metadata into Go struct field ObjectMeta")
+    return wire | {"apiVersion": version, "kind": name, "metadata": wire.get("metadata", {})}
+
+
+def parse(kind: Kind, wire: Mapping[str, Any]) -> Object:
+    """The object as its kind's model; raises Refused: 400 for wrong types, 422 for what lacks."""
+    try:
+        return kind.model.model_validate(wire)
+    except ValidationError as err:
+        raise _refusal(kind, wire, err.errors(include_url=False)) from err
+
+
+def _refusal(kind: Kind, wire: Mapping[str, Any], found: list[ErrorDetails]) -> Refused:
+    wrong = [error for error in found if error["type"] != "missing"]
+    if wrong:
+        return _not_handled(kind, f"json: cannot unmarshal {_mismatch(kind, wrong[0])}")
+    name = wire["metadata"].get("name", "")
+    return invalid(kind, name, [field.required(_path(error["loc"])) for error in found])
+
+
+def _not_handled(kind: Kind, why: str) -> Refused:
+    return bad_request(
+        f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}: {why}'
+    )
+
+
+def _mismatch(kind: Kind, error: ErrorDetails) -> str:
+    given = _GIVEN.get(type(error["input"]), "value")
+    wanted = next((go for name, go in _WANTED.items() if error["type"].startswith(name)), "string")
+    return f"{given} into Go struct field {kind.name}.{_path(error['loc'])} of type {wanted}"
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    """``spec.ports[0].port`` of pydantic's location, without its names of union members."""
+    parts = loc[:-1] if loc[-1] in _BRANCHES and len(loc) > 1 else loc
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return text.removeprefix(".")

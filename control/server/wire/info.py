@@ -1,0 +1,88 @@
+"""What a request asks for: verb, kind, namespace, name and subresource, from method and path. Pure.
+
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from control.api.kinds import KINDS, POD, Kind
+from control.server.wire.errors import method_not_allowed, no_such_path
+
+_BY_RESOURCE = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
+_OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
+# Subresources to which something is sent: their verb is create (or get, for a stream).
+_POSTED = {"POST": "create"}
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """One request on one kind. ``name`` empty: the collection; ``namespace`` empty: all of them."""
+
+    verb: str
+    kind: Kind
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+def parse(method: str, path: str, query: Mapping[str, str]) -> Info:
+    """The request on a kind; raises Refused (404, 405) if there is no such thing."""
+    group, rest = _group(path.strip("/").split("/"))
+    if method == "POST" and (group, rest[0], rest[2:]) == (("", "v1"), "namespaces", ["bindings"]):
+        return Info("create", POD, rest[1], "", "binding")  # the Pod's name is in the body
+    namespace, kind, rest = _scope(group, rest)
+    if kind is None:
+        raise no_such_path()
+    name, subresource = (*rest, "", "")[:2]
+    if len(rest) > 2 or "" in rest:
+        raise no_such_path()
+    return Info(_verb(method, name, subresource, query), kind, namespace, name, subresource)
+
+
+def _group(parts: list[str]) -> tuple[tuple[str, str], list[str]]:
+    """((group, version), what follows)."""
+    if parts[0] == "api" and len(parts) > 2:
+        return ("", parts[1]), parts[2:]
+    if parts[0] == "apis" and len(parts) > 3:
+        return (parts[1], parts[2]), parts[3:]
+    raise no_such_path()
+
+
+def _scope(group: tuple[str, str], rest: list[str]) -> tuple[str, Kind | None, list[str]]:
+    """(namespace, kind, what follows); the namespaces themselves look like a scope."""
+    if rest[0] == "namespaces" and len(rest) > 2:
+        kind = _BY_RESOURCE.get((*group, rest[2]))
+        if kind is not None and kind.namespaced:
+            return rest[1], kind, rest[3:]
+    kind = _BY_RESOURCE.get((*group, rest[0]))
+    if kind is not None and kind.namespaced and len(rest) > 1:
+        kind = None  # an object of it, but in which namespace?
+    return "", kind, rest[1:]
+
+
+def _verb(method: str, name: str, subresource: str, query: Mapping[str, str]) -> str:
+    table = _COLLECTION_VERBS if not name else _OBJECT_VERBS
+    verb = (table | _POSTED if subresource else table).get(method)
+    if verb is None:
+        raise method_not_allowed()
+    if verb == "list" and is_true(query.get("watch", "")):
+        return "watch"
+    return verb
+
+
+def is_true(value: str) -> bool:
+    """Go's strconv.ParseBool, as the server uses it for query parameters: rubbish is false."""
+    return value in ("1", "t", "T", "true", "TRUE", "True")
+
+
+def storage_prefix(kind: Kind, namespace: str = "") -> str:
+    """Where a kind's objects lie in the store, ending in a slash."""
+    base = f"/registry/{kind.group or 'core'}/{kind.plural}/"
+    return f"{base}{namespace}/" if namespace else base
+
+
+def storage_key(kind: Kind, namespace: str, name: str) -> str:
+    """Where one object lies in the store."""
+    return storage_prefix(kind, namespace if kind.namespaced else "") + name

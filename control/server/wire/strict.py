@@ -1,0 +1,115 @@
+"""fieldValidation: fields that nobody knows, and fields given twice. Pure.
+
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from pydantic import BaseModel
+
+from control.api.base import Model
+from control.api.kinds import Kind
+from control.api.merging import outline, shapes
+from control.server.wire.errors import bad_request
+
+_MODES = ("Ignore", "Warn", "Strict")
+# Of each kind of complaint; upstream stops after as many.
+_MOST = 100
+
+
+def mode_of(value: str) -> str:
+    """Ignore, Warn or Strict of the query parameter; raises Refused (400)."""
+    mode = value or "Warn"
+    if mode not in _MODES:
+        raise bad_request(
+            f'Invalid value: "{value}": fieldValidation: Unsupported value: "{value}":'
+            ' supported values: "Ignore", "Strict", "Warn"'
+        )
+    return mode
+
+
+def verdict(kind: Kind, mode: str, complaints: list[str]) -> tuple[str, ...]:
+    """The warnings to answer with; raises Refused (400) in mode Strict if there is any."""
+    if complaints and mode == "Strict":
+        raise bad_request(
+            f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}:'
+            f" strict decoding error: {', '.join(complaints)}"
+        )
+    return tuple(complaints)
+
+
+def unknown_complaints(mode: str, value: Any) -> list[str]:
+    """What to say about fields of a model that its type does not know."""
+    if mode == "Ignore":
+        return []
+    return [f'unknown field "{path}"' for path in islice(unknown_fields(value), _MOST)]
+
+
+def duplicate_complaints(mode: str, body: bytes) -> list[str]:
+    """What to say about fields that JSON text gives more than once."""
+    if mode == "Ignore":
+        return []
+    return [f'duplicate field "{path}"' for path in islice(duplicate_fields(body), _MOST)]
+
+
+def unknown_fields(value: Any, path: str = "") -> Iterator[str]:
+    """The paths of everything in a model that its type does not know."""
+    if isinstance(value, BaseModel):
+        yield from (f"{path}.{name}".removeprefix(".") for name in value.model_extra or ())
+        fields = type(value).model_fields
+        for name in value.model_fields_set & fields.keys():
+            child, inner = getattr(value, name), outline(fields[name])
+            below = f"{path}.{fields[name].alias or name}".removeprefix(".")
+            if inner is not None:
+                yield from _unknown_in_json(child, inner, below)
+            elif isinstance(child, BaseModel | list):
+                yield from unknown_fields(child, below)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from unknown_fields(item, f"{path}[{index}]")
+
+
+def _unknown_in_json(value: Any, model: type[Model], path: str) -> Iterator[str]:
+    """The same of JSON that is kept as it came, and described by a model."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unknown_in_json(item, model, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        known = shapes(model)
+        for name, child in value.items():
+            if name not in known:
+                yield f"{path}.{name}"
+            elif inner := known[name].model:
+                yield from _unknown_in_json(child, inner, f"{path}.{name}")
+
+
+class _Pairs(dict[str, Any]):
+    """A JSON object that remembers which of its names came twice."""
+
+    twice: tuple[str, ...] = ()
+
+
+def _pairs(found: list[tuple[str, Any]]) -> _Pairs:
+    made = _Pairs(found)
+    if len(made) < len(found):
+        names = [name for name, _ in found]
+        made.twice = tuple(name for name in made if names.count(name) > 1)
+    return made
+
+
+def duplicate_fields(body: bytes) -> Iterator[str]:
+    """The paths of the fields that JSON text gives more than once; it has been read before."""
+    return _duplicates(json.loads(body, object_pairs_hook=_pairs, parse_int=str), "")
+
+
+def _duplicates(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, _Pairs):
+        yield from (f"{path}.{name}".removeprefix(".") for name in value.twice)
+        for name, child in value.items():
+            yield from _duplicates(child, f"{path}.{name}".removeprefix("."))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _duplicates(child, f"{path}[{index}]")

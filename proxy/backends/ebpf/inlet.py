@@ -1,0 +1,105 @@
+"""One program where packets come in by a link: TCX where the kernel has it (Linux 6.6), else tc."""
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+from proxy.backends.ebpf.libbpf import Library, pin, pinned, replace
+
+_TCX_INGRESS = 46  # enum bpf_attach_type
+_TC_INGRESS, _TC_REPLACE = 1, 1  # BPF_TC_INGRESS, BPF_TC_F_REPLACE
+# Which of a link's filters is ours. The kernel asks them in the order of their priority.
+_HANDLE, _PRIORITY = 1, 0x7077
+_MOST = 64  # programs that TCX takes on one link
+_GONE = (-errno.ENODEV, -errno.ENXIO)
+
+
+class _Hook(ctypes.Structure):
+    """``struct bpf_tc_hook``."""
+
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("link", ctypes.c_int),
+        ("point", ctypes.c_int),
+        ("parent", ctypes.c_uint32),
+    ]
+
+
+class _Filter(ctypes.Structure):
+    """``struct bpf_tc_opts``."""
+
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("program", ctypes.c_int),
+        ("flags", ctypes.c_uint32),
+        ("program_id", ctypes.c_uint32),
+        ("handle", ctypes.c_uint32),
+        ("priority", ctypes.c_uint32),
+    ]
+
+
+def attach(library: Library, program: int, link: int, path: Path) -> None:
+    """Let ``program`` see what comes in by ``link``, in one step in the place of an earlier one.
+
+    TCX's attachment is pinned at ``path``. A link that is gone is no fault; raises KernelRefused.
+    """
+    old = pinned(library, path)
+    if old is not None:
+        replaced = replace(library, old, program)
+        os.close(old)
+        if replaced:
+            return
+    made = library.bpf.bpf_link_create(program, link, _TCX_INGRESS, None)
+    if made == -errno.EINVAL:
+        _filter(library, program, link)
+    elif made not in _GONE:
+        library.check(made, f"attaching to link {link}")
+        pin(library, made, path)
+        os.close(made)
+
+
+def _filter(library: Library, program: int, link: int) -> None:
+    hook = _hook(link)
+    made = library.bpf.bpf_tc_hook_create(ctypes.byref(hook))
+    if made in _GONE:
+        return
+    if made != -errno.EEXIST:
+        library.check(made, f"adding clsact to link {link}")
+    ours = _ours(program=program, flags=_TC_REPLACE)
+    library.check(
+        library.bpf.bpf_tc_attach(ctypes.byref(hook), ctypes.byref(ours)), f"filtering link {link}"
+    )
+
+
+def detach_filter(library: Library, link: int) -> None:
+    """Remove what `attach` left to tc, if it did; TCX's attachments go with their pins."""
+    if _filter_of(library, link):
+        hook, ours = _hook(link), _ours()
+        done = library.bpf.bpf_tc_detach(ctypes.byref(hook), ctypes.byref(ours))
+        library.check(done, f"removing the filter of link {link}")
+
+
+def is_attached(library: Library, program_id: int, link: int) -> bool:
+    """Whether the kernel asks the program; a link that is gone counts as if."""
+    ids, count = (ctypes.c_uint32 * _MOST)(), ctypes.c_uint32(_MOST)
+    asked = library.bpf.bpf_prog_query(link, _TCX_INGRESS, 0, None, ids, ctypes.byref(count))
+    if asked == -errno.EINVAL:
+        return _filter_of(library, link) == program_id
+    return asked in _GONE or program_id in ids[: count.value]
+
+
+def _filter_of(library: Library, link: int) -> int:
+    """The program that is our filter of a link; 0 if there is none."""
+    hook, ours = _hook(link), _ours()
+    found = library.bpf.bpf_tc_query(ctypes.byref(hook), ctypes.byref(ours))
+    library.hush()
+    return 0 if found else int(ours.program_id)
+
+
+def _hook(link: int) -> _Hook:
+    return _Hook(ctypes.sizeof(_Hook), link, _TC_INGRESS)
+
+
+def _ours(program: int = 0, flags: int = 0) -> _Filter:
+    return _Filter(ctypes.sizeof(_Filter), program, flags, 0, _HANDLE, _PRIORITY)

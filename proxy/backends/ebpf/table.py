@@ -1,0 +1,193 @@
+"""What the maps should hold, kept up to date frontend by frontend, and the way there: pure.
+
+A pool is never changed: other endpoints are another pool, under a number of its own, and one write
+of a frontend goes from the old one to the new. Frontends with the same endpoints share a pool, and
+so with source ranges.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import count
+
+from proxy.backends.ebpf.layout import (
+    PRESENT,
+    ROW,
+    Entry,
+    Pool,
+    pack_admitted,
+    pack_frontend,
+    pack_members,
+    pack_seats,
+    pack_slot,
+    pack_target,
+)
+from proxy.backends.ebpf.maglev import seats, size_for
+from proxy.backends.ebpf.options import DEFAULTS, Options
+from proxy.backends.ebpf.tallies import number_of_portal
+from proxy.desired.claims import Claim, Step
+from proxy.desired.portals import Frontend, Kind, Masquerade, Refusal
+from proxy.model.values import Balance, Network, Protocol, Target
+
+_SPOKEN = (Protocol.TCP, Protocol.UDP)
+
+Targets = tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """From where alone a Service is to be reached."""
+
+    networks: tuple[Network, ...]
+
+
+Part = Targets | Sources  # what frontends may share, under a number
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Writes by map, in this order: what frontends need, frontends, frontends that go, and what
+    nobody needs any more.
+    """
+
+    endpoints: dict[bytes, bytes] = field(default_factory=dict)
+    seats: dict[bytes, bytes] = field(default_factory=dict)
+    members: dict[bytes, bytes] = field(default_factory=dict)
+    ranges: dict[bytes, bytes] = field(default_factory=dict)
+    frontends: dict[bytes, bytes] = field(default_factory=dict)
+    gone_frontends: list[bytes] = field(default_factory=list)
+    gone_endpoints: list[bytes] = field(default_factory=list)
+    gone_seats: list[bytes] = field(default_factory=list)
+    gone_members: list[bytes] = field(default_factory=list)
+    gone_ranges: list[bytes] = field(default_factory=list)
+
+    def add(self, number: int, part: Part) -> None:
+        """Write what frontends may share."""
+        if isinstance(part, Sources):
+            self.ranges.update((pack_admitted(number, one), PRESENT) for one in part.networks)
+            return
+        packed = [pack_target(target) for target in part]
+        for place, target in enumerate(packed):
+            self.endpoints[pack_slot(number, place)] = target
+        self.members.update(dict.fromkeys(pack_members(number, packed), PRESENT))
+
+    def drop(self, number: int, part: Part) -> None:
+        """Remove it."""
+        if isinstance(part, Sources):
+            self.gone_ranges.extend(pack_admitted(number, one) for one in set(part.networks))
+            return
+        self.gone_endpoints.extend(pack_slot(number, place) for place in range(len(part)))
+        self.gone_members.extend({*pack_members(number, map(pack_target, part))})
+
+
+@dataclass(slots=True)
+class _Held:
+    """The number of something shared, and how many frontends use it."""
+
+    number: int
+    users: int = 0
+
+
+class Table:
+    """The maps' contents, both families in one."""
+
+    def __init__(self, options: Options = DEFAULTS) -> None:
+        self._options = options
+        self._parts: dict[Part, _Held] = {}
+        self._frontends: dict[Frontend, Entry] = {}
+        self._numbers = count(1)
+
+    def advance(self, steps: Iterable[Step]) -> Change:
+        """Follow the claims; returns what has to change in maps that hold the state before."""
+        change = Change()
+        released: dict[Part, None] = {}
+        for frontend, before, after in steps:
+            was = self._frontends.pop(frontend, None)
+            now = self._enter(frontend, after, change) if after else None
+            key = pack_frontend(frontend.family, frontend.address, frontend.port, frontend.protocol)
+            if now is None:
+                change.gone_frontends.extend([key] if was else [])
+            elif now != was:
+                change.frontends[key] = now.pack()
+            released.update(dict.fromkeys(self._leave(before)))
+        for part in released:
+            if not self._parts[part].users:
+                self._drop(part, change)
+        return change
+
+    def _drop(self, part: Part, change: Change) -> None:
+        number = self._parts.pop(part).number
+        change.drop(number, part)
+        if self._options.by_hash and part and not isinstance(part, Sources):
+            rows = -(-size_for(len(part)) // ROW)
+            change.gone_seats.extend(pack_slot(number, row) for row in range(rows))
+
+    def _enter(self, frontend: Frontend, claim: Claim, change: Change) -> Entry:
+        entry = self._frontends[frontend] = self._entry(claim, change)
+        return entry
+
+    def _entry(self, claim: Claim, change: Change) -> Entry:
+        if not is_ours(claim):
+            return Entry(by_nftables=True)
+        forward, inside = claim.forward, self._inside(claim)
+        sources = None if forward.sources is None else Sources(forward.sources)
+        return Entry(
+            pool=self._pool(forward.targets, change),
+            inside=None if inside is None else self._pool(inside, change),
+            portal=number_of_portal(claim.portal),
+            affinity=forward.affinity or 0,
+            ranges=0 if sources is None else self._acquire(sources, change),
+            masquerade=forward.masquerade,
+            rejects=forward.refusal is Refusal.REJECT,
+            direct=self._is_direct(claim),
+            to_fewest=forward.balance is Balance.LEAST_CONNECTIONS,
+        )
+
+    def _inside(self, claim: Claim) -> Targets | None:
+        """A second pool: for who is on this node, or of who is."""
+        if claim.forward.masquerade is Masquerade.THIS_NODE:
+            return claim.forward.inside or ()
+        return claim.portal.local if self._is_direct(claim) else None
+
+    def _is_direct(self, claim: Claim) -> bool:
+        """Whether the endpoint's node answers by itself: all nodes must know the same endpoints,
+        and only what nodes share can be its source.
+        """
+        shared = claim.kind in (Kind.LOAD_BALANCER, Kind.EXTERNAL_IP)
+        everyone = not claim.portal.external_local and not claim.portal.is_narrowed
+        plain = claim.forward.affinity is None
+        return self._options.direct and shared and everyone and plain
+
+    def _pool(self, targets: Targets, change: Change) -> Pool:
+        count = size_for(len(targets)) if targets and self._options.by_hash else len(targets)
+        return Pool(self._acquire(targets, change), count)
+
+    def _acquire(self, part: Part, change: Change) -> int:
+        held = self._parts.get(part)
+        if held is None:
+            held = self._parts[part] = _Held(next(self._numbers))
+            change.add(held.number, part)
+            if self._options.by_hash and not isinstance(part, Sources):
+                change.seats.update(pack_seats(held.number, seats(part)))
+        held.users += 1
+        return held.number
+
+    def _leave(self, claim: Claim | None) -> list[Part]:
+        """What a claim used, which may be left to nobody now."""
+        if claim is None or not is_ours(claim):
+            return []
+        used = self._uses(claim)
+        for part in used:
+            self._parts[part].users -= 1
+        return used
+
+    def _uses(self, claim: Claim) -> list[Part]:
+        inside, sources = self._inside(claim), claim.forward.sources
+        used: list[Part] = [claim.forward.targets]
+        if inside is not None:
+            used.append(inside)
+        return used if sources is None else [*used, Sources(sources)]
+
+
+def is_ours(claim: Claim) -> bool:
+    """Whether programs can do what the claim asks for: none of them reads SCTP."""
+    return claim.portal.protocol in _SPOKEN

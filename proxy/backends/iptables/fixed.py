@@ -1,0 +1,115 @@
+"""The rules that do not depend on any Service: masquerading, forwarding, and the jumps into our
+chains from the kernel's own.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from proxy.backends.iptables import names
+from proxy.backends.iptables.names import Chain, Table
+from proxy.backends.iptables.render import Rules, comment, this_node
+from proxy.model.settings import Settings
+from proxy.model.values import LOOPBACK, Family
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A rule of ours in a chain of the kernel's, in the very words of iptables-save."""
+
+    origin: Chain
+    match: str
+    target: Chain
+
+    @property
+    def rule(self) -> str:
+        """The rule's arguments."""
+        return f"{self.match} -j {self.target.name}".lstrip()
+
+
+_NEW = "-m conntrack --ctstate NEW "
+
+
+def jumps(family: Family, settings: Settings) -> tuple[Jump, ...]:
+    """Every jump that leads into the proxy's chains, each to be the first of its chain.
+
+    Unlike upstream's, the output chain leads to KUBE-EXTERNAL-SERVICES too, so that the node's own
+    calls to an external address without endpoints are refused as everyone else's are.
+    """
+    found = [*_filter_jumps(), *_nat_jumps()]
+    if family is Family.V4 and settings.localhost_node_ports:
+        found += [
+            Jump(Chain(Table.FILTER, origin), "", names.LOCALNET) for origin in ("INPUT", "OUTPUT")
+        ]
+    return tuple(found)
+
+
+def _filter_jumps() -> Iterator[Jump]:
+    for origin in ("INPUT", "FORWARD", "OUTPUT"):
+        chain = Chain(Table.FILTER, origin)
+        portals = comment("kubernetes externally-visible service portals")
+        yield Jump(chain, _NEW + portals, names.NO_EXTERNAL)
+        if origin != "INPUT":
+            yield Jump(chain, _NEW + comment("kubernetes service portals"), names.NO_INTERNAL)
+        yield Jump(chain, _NEW + comment("kubernetes load balancer firewall"), names.FIREWALL)
+    yield Jump(
+        Chain(Table.FILTER, "INPUT"), comment("kubernetes health check service ports"),
+        names.HEALTH_PORTS,
+    )  # fmt: skip
+    yield Jump(
+        Chain(Table.FILTER, "FORWARD"), comment("kubernetes forwarding rules"), names.FORWARD
+    )
+
+
+def _nat_jumps() -> Iterator[Jump]:
+    for origin in ("PREROUTING", "OUTPUT"):
+        chain = Chain(Table.NAT, origin)
+        yield Jump(chain, comment("kubernetes service portals"), names.SERVICES)
+    postrouting = Chain(Table.NAT, "POSTROUTING")
+    yield Jump(postrouting, comment("kubernetes postrouting rules"), names.POSTROUTING)
+
+
+def fixed_chains(family: Family, settings: Settings) -> Mapping[Chain, Rules]:
+    """The chains that are the same whatever the Services are."""
+    mark = f"{settings.mark:#x}"
+    chains: dict[Chain, Rules] = {
+        names.MARK_MASQ: (f"-j MARK --set-xmark {mark}/{mark}",),
+        # Unmarked again once it has served, lest a packet that passes here twice is masqueraded
+        # twice (k/k#82214).
+        names.POSTROUTING: (
+            f"-m mark ! --mark {mark}/{mark} -j RETURN",
+            f"-j MARK --set-xmark {mark}/0x0",
+            f"{comment('kubernetes service traffic requiring SNAT')} -j MASQUERADE --random-fully",
+        ),
+        names.FORWARD: tuple(_forward(mark, settings)),
+    }
+    if family is Family.V4 and settings.localhost_node_ports:
+        chains[names.LOCALNET] = (_localnet(),)
+    return chains
+
+
+def _forward(mark: str, settings: Settings) -> Iterator[str]:
+    if not settings.tcp_be_liberal:
+        # A late segment that conntrack calls INVALID would pass without its address translated
+        # back, and the client would answer it with a reset (k/k#74839, k/k#117924).
+        yield "-m conntrack --ctstate INVALID -j DROP"
+    yield f"{comment('kubernetes forwarding rules')} -m mark --mark {mark}/{mark} -j ACCEPT"
+    text = comment("kubernetes forwarding conntrack rule")
+    yield f"{text} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+
+
+def _localnet() -> str:
+    """route_localnet, which NodePorts on loopback need, opens the node's loopback to its
+    neighbours; this closes it again (CVE-2020-8558).
+    """
+    state = "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"
+    text = comment("block incoming localnet connections")
+    return f"! -s 127.0.0.0/8 -d 127.0.0.0/8 {text} {state} -j DROP"
+
+
+def node_port_jumps(family: Family, settings: Settings) -> Rules:
+    """The end of KUBE-SERVICES: what is addressed to this node and to no Service's own address."""
+    text = comment("kubernetes service nodeports; NOTE: this must be the last rule in this chain")
+    served = settings.is_node_port_address(LOOPBACK[family].network_address)
+    spare = () if served else (f"-d {LOOPBACK[family]} -j RETURN",)
+    jumps = (f"{here} {text} -j {names.NODE_PORTS.name}" for here in this_node(family, settings))
+    return (*spare, *jumps)

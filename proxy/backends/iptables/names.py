@@ -1,0 +1,72 @@
+"""Chain names: kube-proxy's own, so that every debugging guide and tool applies here too."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from proxy.desired.portals import Portal
+from proxy.model.naming import digest
+from proxy.model.values import Target
+
+
+class Table(StrEnum):
+    """The tables that the proxy writes."""
+
+    NAT = "nat"
+    FILTER = "filter"
+
+
+class Chain(NamedTuple):
+    """A chain by its table and name."""
+
+    table: Table
+    name: str
+
+
+SERVICES = Chain(Table.NAT, "KUBE-SERVICES")
+NODE_PORTS = Chain(Table.NAT, "KUBE-NODEPORTS")
+MARK_MASQ = Chain(Table.NAT, "KUBE-MARK-MASQ")
+POSTROUTING = Chain(Table.NAT, "KUBE-POSTROUTING")
+NO_INTERNAL = Chain(Table.FILTER, "KUBE-SERVICES")
+NO_EXTERNAL = Chain(Table.FILTER, "KUBE-EXTERNAL-SERVICES")
+FIREWALL = Chain(Table.FILTER, "KUBE-PROXY-FIREWALL")
+HEALTH_PORTS = Chain(Table.FILTER, "KUBE-NODEPORTS")
+FORWARD = Chain(Table.FILTER, "KUBE-FORWARD")
+LOCALNET = Chain(Table.FILTER, "KUBE-FIREWALL")  # kubelet writes the same chain, rule for rule
+CANARY = "KUBE-PROXY-CANARY"
+
+# Chains that every Service writes lines into, and chains that are the proxy's as a whole.
+SHARED = (SERVICES, NODE_PORTS, NO_INTERNAL, NO_EXTERNAL, FIREWALL, HEALTH_PORTS)
+FIXED = (MARK_MASQ, POSTROUTING, FORWARD, LOCALNET)
+
+# One Service port's chains; KUBE-XLB- is what kube-proxy before 1.24 wrote.
+_OWN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-", "KUBE-XLB-")
+
+
+def is_service_chain(chain: Chain) -> bool:
+    """Whether a chain belongs to one Service port, of this proxy or of kube-proxy."""
+    return chain.table is Table.NAT and chain.name.startswith(_OWN_PREFIXES)
+
+
+def cluster_chain(portal: Portal) -> str:
+    """The chain that balances over the endpoints of policy Cluster."""
+    return "KUBE-SVC-" + digest(portal.name + portal.protocol.lower())
+
+
+def local_chain(portal: Portal) -> str:
+    """The chain that balances over this node's endpoints."""
+    return "KUBE-SVL-" + digest(portal.name + portal.protocol.lower())
+
+
+def external_chain(portal: Portal) -> str:
+    """The chain that NodePort, load balancer and externalIP traffic enters."""
+    return "KUBE-EXT-" + digest(portal.name + portal.protocol.lower())
+
+
+def firewall_chain(portal: Portal) -> str:
+    """The chain that admits a load balancer's source ranges."""
+    return "KUBE-FW-" + digest(portal.name + portal.protocol.lower())
+
+
+def endpoint_chain(portal: Portal, target: Target) -> str:
+    """The chain that sends to one endpoint."""
+    return "KUBE-SEP-" + digest(f"{portal.name}{portal.protocol.lower()}{target}")

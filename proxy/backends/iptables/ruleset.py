@@ -1,0 +1,143 @@
+"""What the kernel should hold, kept up to date Service by Service, and the way there: pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from proxy.backends.iptables import names
+from proxy.backends.iptables.fixed import Jump, fixed_chains, jumps, node_port_jumps
+from proxy.backends.iptables.names import Chain, Table
+from proxy.backends.iptables.render import Line, Rendered, Rules, render
+from proxy.desired.desired import Desired, Portals
+from proxy.model.settings import Settings
+from proxy.model.values import Family, Key, NodeView
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One transaction: chains to write anew, and chains to remove."""
+
+    put: Mapping[Chain, Rules] = field(default_factory=dict)
+    drop: frozenset[Chain] = frozenset()
+    jumps: tuple[Jump, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.put or self.drop or self.jumps)
+
+    def text(self) -> bytes:
+        """The input for ``iptables-restore --noflush``.
+
+        nat comes first, so that a Service that gains its first endpoint is forwarded before it
+        stops being refused.
+        """
+        return "".join(f"{line}\n" for table in Table for line in self._lines(table)).encode()
+
+    def _lines(self, table: Table) -> Iterator[str]:
+        put = {chain: rules for chain, rules in self.put.items() if chain.table is table}
+        drop = sorted(chain for chain in self.drop if chain.table is table)
+        inserts = [jump for jump in self.jumps if jump.origin.table is table]
+        if not (put or drop or inserts):
+            return
+        yield f"*{table}"
+        # A chain line makes the chain, or empties it; empty, it can be removed.
+        yield from (f":{chain.name} - [0:0]" for chain in (*put, *drop))
+        for chain, rules in put.items():
+            yield from (f"-A {chain.name} {rule}" for rule in rules)
+        yield from (f"-I {jump.origin.name} {jump.rule}" for jump in inserts)
+        yield from (f"-X {chain.name}" for chain in drop)
+        yield "COMMIT"
+
+
+class Ruleset:
+    """The rules of one family for the desired state, rendered once for each changed Service."""
+
+    def __init__(self, family: Family, settings: Settings) -> None:
+        self.family = family
+        self.jumps = jumps(family, settings)
+        self.fixed = fixed_chains(family, settings)
+        self._settings = settings
+        self._have = Desired()
+        self._rendered: dict[Key, Rendered] = {}
+        self._node = NodeView("")
+
+    def update(self, want: Desired, node: NodeView) -> Change:
+        """Move to ``want``; returns what has to change in a kernel that holds the state before."""
+        if self._node.addresses != node.addresses:
+            # Source ranges are rendered with the node's addresses: nothing rendered is current.
+            self._have = Desired(dict.fromkeys(self._have, ()))
+        self._node = node
+        put: dict[Chain, Rules] = {}
+        drop: set[Chain] = set()
+        touched: set[Chain] = set()
+        for key in want.changed_since(self._have):
+            before, after = self._replace(key, want.get(key, ()))
+            put |= {chain: after.own[chain] for chain in _written(before.own, after.own)}
+            drop |= before.own.keys() - after.own.keys()
+            touched |= _written(before.shared, after.shared)
+            touched |= before.shared.keys() - after.shared.keys()
+        self._have = want
+        put |= {chain: self.shared(chain) for chain in sorted(touched)}
+        return Change(put, frozenset(drop - put.keys()))
+
+    def own_chains(self, keys: Iterable[Key]) -> dict[Chain, Rules]:
+        """The chains of some Services."""
+        return {chain: rules for key in keys for chain, rules in self._rendered[key].own.items()}
+
+    def keys(self) -> list[Key]:
+        """The Services that have rules, in the order of their names."""
+        return sorted(self._rendered)
+
+    def shared(self, chain: Chain) -> Rules:
+        """A shared chain: every Service's lines, first those that no other Service may capture."""
+        lines = sorted(
+            (line.kind, key, line.rule)
+            for key, rendered in self._rendered.items()
+            for line in rendered.shared.get(chain, ())
+        )
+        rules = tuple(rule for _, _, rule in lines)
+        if chain == names.SERVICES:
+            return (*rules, *node_port_jumps(self.family, self._settings))
+        return rules
+
+    def common(self) -> dict[Chain, Rules]:
+        """The fixed chains and the shared ones."""
+        return {**self.fixed, **{chain: self.shared(chain) for chain in names.SHARED}}
+
+    def owner(self, line: str) -> Key | None:
+        """The Service that a line of a transaction was written for; None if for none alone."""
+        _, _, rest = line.partition("-A ")
+        name, _, rule = rest.partition(" ")
+        for key, rendered in self._rendered.items():
+            shared = (one.rule for lines in rendered.shared.values() for one in lines)
+            if any(name == chain.name for chain in rendered.own) or rule in shared:
+                return key
+        return None
+
+    def leave_out(self, key: Key) -> None:
+        """Have no rules for a Service until it changes: the kernel refuses them."""
+        del self._rendered[key]
+
+    def _replace(self, key: Key, portals: Portals) -> tuple[Rendered, Rendered]:
+        before = self._rendered.pop(key, Rendered({}, {}))
+        ours = (portal for portal in portals if portal.family is self.family)
+        after = _joined(tuple(render(portal, self._settings, self._node) for portal in ours))
+        if after.shared:
+            self._rendered[key] = after
+        return before, after
+
+
+def _written(before: Mapping[Chain, Value], after: Mapping[Chain, Value]) -> set[Chain]:
+    return {chain for chain, value in after.items() if before.get(chain) != value}
+
+
+def _joined(parts: tuple[Rendered, ...]) -> Rendered:
+    """The portals of one Service as one; several of them write into the same shared chains."""
+    shared: dict[Chain, tuple[Line, ...]] = {}
+    own: dict[Chain, Rules] = {}
+    for part in parts:
+        own |= part.own
+        for chain, lines in part.shared.items():
+            shared[chain] = (*shared.get(chain, ()), *lines)
+    return Rendered(own, shared)

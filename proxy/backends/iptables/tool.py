@@ -1,0 +1,124 @@
+"""The iptables commands: which kernel interface to use, reading rules, writing them."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from proxy.linux.nft_names import chains
+from proxy.model.errors import KernelRefused
+from proxy.model.values import Family
+
+_LOCK_SECONDS = 10  # for how long to wait while another program holds the xtables lock
+_HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY")  # KEP-3178: kubelet says which it uses
+
+
+class Flavor(StrEnum):
+    """The kernel interface behind the iptables command."""
+
+    LEGACY = "legacy"
+    NFT = "nft"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """The iptables of one family and flavor."""
+
+    family: Family
+    flavor: Flavor
+
+    def save(self) -> str:
+        """Every rule of the family; raises KernelRefused."""
+        return self._run("save", b"")
+
+    def restore(self, transaction: bytes) -> None:
+        """Commit one transaction, leaving what it does not name; raises KernelRefused."""
+        self._run("restore", transaction, "--noflush", "-w", str(_LOCK_SECONDS))
+
+    @property
+    def exists(self) -> bool:
+        """Whether the command is installed."""
+        return shutil.which(self._command("restore")) is not None
+
+    def _command(self, verb: str) -> str:
+        return f"{_prefix(self.family)}-{self.flavor}-{verb}"
+
+    def _run(self, verb: str, stdin: bytes, *args: str) -> str:
+        command = self._command(verb)
+        try:
+            done = subprocess.run([command, *args], input=stdin, capture_output=True, check=False)
+        except OSError as err:
+            raise KernelRefused(
+                f"{command} cannot be run: {err.strerror}; install iptables"
+            ) from err
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()
+            raise KernelRefused(f"{command}: {said}", _rejected_line(said, stdin))
+        return done.stdout.decode(errors="replace")
+
+
+def _prefix(family: Family) -> str:
+    return "iptables" if family is Family.V4 else "ip6tables"
+
+
+def _rejected_line(said: str, stdin: bytes) -> str:
+    """The line that iptables-restore names in "line N failed"; empty when it names none."""
+    named = re.search(r"\bline:? (\d+)\b", said)
+    lines = stdin.decode().splitlines()
+    number = int(named[1]) if named else 0
+    return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+def detect(proc: Path = Path("/proc")) -> Flavor:
+    """The flavor in use on this node.
+
+    As upstream's iptables-wrappers: kubelet's hint chain decides, else what already holds rules of
+    ours, else what the ``iptables`` command is.
+    """
+    if not Tool(Family.V4, Flavor.LEGACY).exists:
+        return Flavor.NFT
+    found = {flavor: _rules(flavor, proc) for flavor in Flavor if Tool(Family.V4, flavor).exists}
+    for wanted in (*_HINTS, ":KUBE-SERVICES"):
+        for flavor, rules in found.items():
+            if wanted in rules:
+                return flavor
+    counts = {flavor: rules.count("\n-A ") for flavor, rules in found.items()}
+    if not any(counts.values()):  # empty tables, such as a change of mode leaves, say nothing
+        return _default()
+    return max(counts, key=lambda flavor: counts[flavor])
+
+
+def has_ours(tool: Tool) -> bool:
+    """Whether there may be chains of ours. Asked of the kernel itself where that is cheap."""
+    if tool.flavor is Flavor.LEGACY:
+        return in_use(tool) and ":KUBE-" in tool.save()
+    return tool.exists and any(name.startswith("KUBE-") for _, name in chains(tool.family))
+
+
+def in_use(tool: Tool, proc: Path = Path("/proc")) -> bool:
+    """Whether the flavor may hold rules here. Only to list legacy tables would create them."""
+    if not tool.exists:
+        return False
+    if tool.flavor is Flavor.NFT:
+        return True
+    names = proc / "net" / ("ip_tables_names" if tool.family is Family.V4 else "ip6_tables_names")
+    try:
+        return bool(names.read_text().strip())
+    except OSError:  # the kernel module has never been loaded
+        return False
+
+
+def _rules(flavor: Flavor, proc: Path) -> str:
+    tool = Tool(Family.V4, flavor)
+    return tool.save() if in_use(tool, proc) else ""
+
+
+def _default() -> Flavor:
+    """What the plain command is: ``iptables v1.8.9 (nf_tables)``."""
+    try:
+        done = subprocess.run(["iptables", "--version"], capture_output=True, check=False)
+    except OSError:
+        return Flavor.NFT
+    return Flavor.LEGACY if b"legacy" in done.stdout else Flavor.NFT

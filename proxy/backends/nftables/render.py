@@ -1,0 +1,223 @@
+"""From a claim to the objects that serve it: pure.
+
+A Service with N endpoints adds an element to `services`, which sends its packets to the chain
+`pick-N`, and N elements to the map `backends-N`, from which that chain takes an endpoint at random.
+So every Service with N endpoints shares one chain, and no rule is added when a Service is. Where
+endpoints have weights N is the sum of their shares, and an endpoint stands there for each. Only
+session affinity needs chains for each endpoint, because the kernel has to remember who went where:
+all of them in one set.
+
+NodePorts have stores and chains of their own, prefixed ``port-``: their key has no address.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import collapse_addresses
+from zlib import crc32
+
+from proxy.backends.nftables.objects import CLIENTS, HAIRPIN, Chain, Element, Object, Store
+from proxy.desired.claims import Claim
+from proxy.desired.fate import admits_node
+from proxy.desired.portals import Frontend, Kind, Masquerade, Portal, Refusal
+from proxy.model.naming import digest, plain
+from proxy.model.settings import Settings
+from proxy.model.values import Address, Family, Network, NodeView, Target
+
+STICKY = "sticky-"  # chains of endpoints that clients stick to
+
+_COMMENT_LIMIT = 120  # nft takes 128 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A chain that sends a packet to one of some endpoints, and all that the chain needs."""
+
+    chain: str
+    objects: tuple[Object, ...]
+
+
+class Renderer:
+    """Renders for one family, under one set of settings."""
+
+    def __init__(self, family: Family, settings: Settings) -> None:
+        self.family = family
+        self.settings = settings
+        self.ip = "ip" if family is Family.V4 else "ip6"
+        self.address_key = f"{self.ip} daddr . meta l4proto . th dport"
+        self.port_key = "meta l4proto . th dport"
+
+    @property
+    def mark(self) -> str:
+        """The statement that asks for masquerading."""
+        return f"meta mark set meta mark | {self.settings.mark:#x}"
+
+    def objects(self, frontend: Frontend, claim: Claim, node: NodeView) -> Iterator[Object]:
+        """Everything that must exist for the frontend to be served; parts may be shared."""
+        forward = claim.forward
+        key = frontend_key(frontend)
+        side = "port-" if frontend.address is None else ""
+        if not forward.targets:
+            drop = forward.refusal is Refusal.DROP
+            label = _comment(claim.portal)
+            yield Element(f"{side}refused", key, "drop" if drop else "goto refuse", label)
+        if forward.refusal is Refusal.REJECT:
+            return
+        if forward.masquerade is Masquerade.THIS_NODE:
+            yield from self._by_origin(side, key, claim)
+        elif forward.targets:
+            yield from self._for_all(side, key, claim)
+        if forward.sources is not None and frontend.address is not None:
+            yield from _firewall(key, forward.sources, frontend.address, node)
+
+    def from_pods(self, *, negate: bool = False) -> str:
+        """The match for packets of pods; empty where pods cannot be told."""
+        pods = self.settings.pods.get(self.family)
+        if pods is None:
+            return ""
+        sign = "!= " if negate else ""
+        if pods.network is not None:
+            return f"{self.ip} saddr {sign}{pods.network}"
+        return f'iifname {sign}"{pods.interface.replace("+", "*")}"'
+
+    def _for_all(self, side: str, key: str, claim: Claim) -> Iterator[Object]:
+        """One pool for all clients."""
+        is_local = claim.kind is Kind.CLUSTER_IP and claim.portal.internal_local
+        pool = self._pool(side, key, claim, claim.forward.targets, "local" if is_local else "")
+        entry = self._masquerading(pool, claim.forward.masquerade)
+        yield Element(f"{side}services", key, f"goto {entry.chain}", _comment(claim.portal))
+        yield from entry.objects
+
+    def _by_origin(self, side: str, key: str, claim: Claim) -> Iterator[Object]:
+        """externalTrafficPolicy Local: one pool for who is on this node, one for the others."""
+        forward = claim.forward
+        yield Element(f"{side}services", key, f"goto {side}by-origin", _comment(claim.portal))
+        pool = self._pool(side, key, claim, forward.inside or (), "", "inside-")
+        yield Element(f"{side}inside", key, f"goto {pool.chain}")
+        yield from pool.objects
+        if forward.targets:
+            pool = self._pool(side, key, claim, forward.targets, "local")
+            yield Element(f"{side}outside", key, f"goto {pool.chain}")
+            yield from pool.objects
+
+    def _masquerading(self, pool: Pool, rule: Masquerade) -> Pool:
+        """The pool's entrance for packets of which some, or all, are to be masqueraded."""
+        outsiders = self.from_pods(negate=True)
+        if rule is Masquerade.ALWAYS:
+            chain = Chain(f"all-{pool.chain}", (self.mark, f"goto {pool.chain}"))
+        elif rule is Masquerade.NOT_PODS and outsiders:
+            lines = (f"{outsiders} {self.mark}", f"goto {pool.chain}")
+            chain = Chain(f"outsiders-{pool.chain}", lines)
+        else:
+            return pool
+        return Pool(chain.name, (*pool.objects, chain))
+
+    def _pool(
+        self,
+        side: str,
+        key: str,
+        claim: Claim,
+        targets: tuple[Target, ...],
+        policy: str,
+        use: str = "",
+    ) -> Pool:
+        """``use`` keeps the two pools of one key apart in the maps.
+
+        The pool for who is inside serves Pods of other nodes too, with any endpoint. Through all
+        others only a Pod of this node can come to be sent to itself.
+        """
+        near = (one.address for one in targets if use or one.address in claim.portal.neighbours)
+        addresses = dict.fromkeys(near)
+        hairpins = tuple(Element(HAIRPIN, f"{one} . {one}") for one in addresses)
+        if claim.forward.affinity is not None:
+            pool = self._sticky(claim, targets, policy or "cluster")
+        else:
+            pool = self._random(f"{side}{use}", key, targets)
+        return Pool(pool.chain, (*pool.objects, *hairpins)) if hairpins else pool
+
+    def _random(self, prefix: str, key: str, targets: tuple[Target, ...]) -> Pool:
+        """A target's chance is its share, from a map that all Services with as many shares use."""
+        matched = self.port_key if prefix.startswith("port-") else self.address_key
+        store, chain = _drawing(prefix, matched, self.ip, len(targets))
+        elements = [
+            Element(store.name, f"{key} . {place}", f"{one.address!s} . {one.port}")
+            for place, one in enumerate(targets)
+        ]
+        return Pool(chain.name, (store, chain, *elements))
+
+    def _sticky(self, claim: Claim, targets: tuple[Target, ...], policy: str) -> Pool:
+        """The endpoint that this client had, else one at random, which is then remembered.
+
+        No map and no set is a Service's own: for an anonymous one the kernel looks through all of
+        the transaction, for a named one through the names of all.
+        """
+        portal, seconds = claim.portal, claim.forward.affinity
+        ends = {one: self._end(portal, one, f"{seconds}s") for one in targets}
+        had = tuple(
+            f"{self._client(portal, one)} @{CLIENTS} goto {ends[one].chain}" for one in ends
+        )
+        label = digest(portal.name + portal.protocol.lower())
+        chain = Chain(f"{policy}-{label}", tuple(_draws(targets, ends)), had=had)
+        return Pool(chain.name, (*(part for end in ends.values() for part in end.objects), chain))
+
+    def _end(self, portal: Portal, target: Target, timeout: str) -> Pool:
+        """One endpoint of a Service with affinity, which remembers its clients."""
+        protocol = portal.protocol.lower()
+        rules = (
+            f"update @{CLIENTS} {{ {self._client(portal, target)} timeout {timeout} }}",
+            f"meta l4proto {protocol} dnat {self.ip} to {target}",
+        )
+        name = f"{STICKY}{digest(f'{portal.name}{protocol}{target}')}"
+        return Pool(name, (Chain(name, rules),))
+
+    def _client(self, portal: Portal, target: Target) -> str:
+        """The key of who is remembered at an endpoint: its number, and the client.
+
+        nft takes no number in a key, but a random one of one. Two endpoints with one number would
+        share their clients, who would stick to an endpoint all the same.
+        """
+        number = crc32(f"{portal.name}{portal.protocol.lower()}{target}".encode())
+        return f"numgen random mod 1 offset {number} . {self.ip} saddr"
+
+
+@lru_cache(maxsize=1024)
+def _drawing(prefix: str, matched: str, ip: str, count: int) -> tuple[Store, Chain]:
+    """The map of so many targets, and the chain that draws one; the same for many Services."""
+    name, chain = f"{prefix}backends-{count}", f"{prefix}pick-{count}"
+    choice = f"{matched} . numgen random mod {count}"
+    return (
+        Store("map", name, f"typeof {choice} : {ip} daddr . th dport;"),
+        Chain(chain, (f"dnat {ip} to {choice} map @{name}",)),
+    )
+
+
+def _draws(targets: tuple[Target, ...], ends: Mapping[Target, Pool]) -> Iterator[str]:
+    """Rules that lead to each end as often as its share is: of those who are left, this one?"""
+    left = len(targets)
+    for target, share in Counter(targets).items():
+        yield f"numgen random mod {left} < {share} goto {ends[target].chain}"
+        left -= share
+
+
+def frontend_key(frontend: Frontend) -> str:
+    """How elements name a frontend."""
+    port = f"{frontend.protocol.lower()} . {frontend.port}"
+    return port if frontend.address is None else f"{frontend.address} . {port}"
+
+
+def _comment(portal: Portal) -> str:
+    return plain(portal.name, _COMMENT_LIMIT)
+
+
+def _firewall(
+    key: str, sources: tuple[Network, ...], address: Address, node: NodeView
+) -> Iterator[Object]:
+    """Whom a load balancer address admits; a set of ranges takes no two that overlap."""
+    networks = [one for one in sources if one.version == address.version]
+    yield Element("filtered", key)
+    for network in collapse_addresses(networks):  # type: ignore[type-var]  # of one version
+        yield Element("allowed", f"{key} . {network}")
+    looped = not any(address in network for network in networks)
+    if looped and admits_node(networks, node.addresses):
+        yield Element("allowed", f"{key} . {address}")

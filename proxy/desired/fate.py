@@ -1,0 +1,119 @@
+"""What happens to a packet: the desired state, asked as a pure function.
+
+This is the specification that every backend is tested against, with the same table of packets.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from proxy.desired.claims import Claims
+from proxy.desired.desired import Desired
+from proxy.desired.portals import Forward, Frontend, Masquerade, Refusal
+from proxy.model.settings import Settings
+from proxy.model.values import Address, Network, NodeView, Protocol, Target, family_of
+
+
+class Verdict(Enum):
+    """The end of a packet's way through the proxy."""
+
+    FORWARD = auto()
+    REJECT = auto()
+    DROP = auto()
+    UNTOUCHED = auto()  # no Service's business
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """The first packet of a connection; ``interface`` is empty for the node's own."""
+
+    source: Address
+    destination: Address
+    port: int
+    protocol: Protocol = Protocol.TCP
+    interface: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """Where a packet may go, and to which targets with this node's address as its source."""
+
+    verdict: Verdict
+    targets: frozenset[Target] = frozenset()
+    masqueraded: frozenset[Target] = frozenset()
+
+
+class Evaluator:
+    """Answers for one node: ``evaluator.fate(packet)``."""
+
+    def __init__(self, desired: Desired, node: NodeView, settings: Settings) -> None:
+        self._node = node
+        self._settings = settings
+        claims = Claims(settings)
+        claims.update(desired)
+        self._table = {frontend: claim.forward for frontend, claim in claims.winners()}
+
+    def fate(self, packet: Packet) -> Fate:
+        """What becomes of ``packet`` when it is the first of its connection."""
+        forward = self._find(packet)
+        if forward is None:
+            return Fate(Verdict.UNTOUCHED)
+        if not self._admits(forward, packet):
+            return Fate(Verdict.DROP)
+        from_pod, from_node = self._origin(packet)
+        inside = forward.inside is not None and (from_pod or from_node)
+        targets = frozenset((forward.inside or ()) if inside else forward.targets)
+        if not targets:
+            refused = forward.refusal is Refusal.REJECT
+            return Fate(Verdict.REJECT if refused else Verdict.DROP)
+        if masquerades(forward.masquerade, from_pod=from_pod, from_node=from_node):
+            return Fate(Verdict.FORWARD, targets, targets)
+        hairpin = frozenset(one for one in targets if one.address == packet.source)
+        return Fate(Verdict.FORWARD, targets, hairpin)
+
+    def _find(self, packet: Packet) -> Forward | None:
+        family = family_of(packet.destination)
+        key = Frontend(family, packet.destination, packet.port, packet.protocol)
+        forward = self._table.get(key)
+        if forward is not None or not self._serves_node_ports(packet.destination):
+            return forward
+        return self._table.get(Frontend(family, None, packet.port, packet.protocol))
+
+    def _serves_node_ports(self, address: Address) -> bool:
+        mine = address.is_loopback or address in self._node.addresses
+        return mine and self._settings.is_node_port_address(address)
+
+    def _origin(self, packet: Packet) -> tuple[bool, bool]:
+        pods = self._settings.pods.get(family_of(packet.source))
+        from_node = packet.source.is_loopback or packet.source in self._node.addresses
+        return bool(pods and pods.covers(packet.source, packet.interface)), from_node
+
+    def _admits(self, forward: Forward, packet: Packet) -> bool:
+        """Source ranges, which the node passes with the balancer's own address for a source:
+        a local balancer address is what it calls itself (upstream's allowFromNode).
+        """
+        sources = forward.sources
+        if sources is None or forward.refusal is Refusal.REJECT:
+            return True
+        if any(packet.source in network for network in sources):
+            return True
+        looped = packet.source == packet.destination
+        return looped and admits_node(sources, self._node.addresses)
+
+
+def admits_node(sources: Iterable[Network], addresses: Iterable[Address]) -> bool:
+    """Whether source ranges let this node in."""
+    return any(address in network for network in sources for address in addresses)
+
+
+def masquerades(rule: Masquerade, *, from_pod: bool, from_node: bool) -> bool:
+    """Whether a connection of that origin leaves with the node's address."""
+    match rule:
+        case Masquerade.ALWAYS:
+            return True
+        case Masquerade.NOT_PODS:
+            return not from_pod
+        case Masquerade.THIS_NODE:
+            return from_node and not from_pod
+        case Masquerade.NEVER:
+            return False

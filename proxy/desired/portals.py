@@ -1,0 +1,251 @@
+"""The desired state: for each Service port, where its packets should go; a value without effects.
+
+`portals` is the one function that knows what a Service means. `proxy.desired.desired.Desired`
+maps each Service to its portals; every backend and the packet-fate evaluator start there.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum, IntEnum, auto
+from typing import NamedTuple
+
+from proxy.desired.endpoints import lasting, neighbours, ready_here, usable
+from proxy.model.settings import Settings
+from proxy.model.values import (
+    Address,
+    Balance,
+    Endpoint,
+    Family,
+    Key,
+    Network,
+    NodeView,
+    Port,
+    PortKey,
+    Protocol,
+    Service,
+    Target,
+    family_of,
+)
+
+
+class Kind(IntEnum):
+    """What sort of address a frontend is. Where two Services claim one, the lower kind wins."""
+
+    CLUSTER_IP = 0
+    LOAD_BALANCER = 1
+    EXTERNAL_IP = 2
+    NODE_PORT = 3
+
+
+class Masquerade(Enum):
+    """Whose connections leave with this node's address, so that the replies come back here."""
+
+    NEVER = auto()
+    ALWAYS = auto()
+    NOT_PODS = auto()  # who is not a pod: the endpoint could not answer past this node
+    THIS_NODE = auto()  # the node itself, whose source may be the very address it calls
+
+
+class Refusal(Enum):
+    """What becomes of a connection for which there is no endpoint."""
+
+    REJECT = auto()  # at once: nobody serves it
+    DROP = auto()  # silently: another node serves it, so let the load balancer find that one
+
+
+class Frontend(NamedTuple):
+    """Where packets to be forwarded are addressed; ``address`` is None for "this node"."""
+
+    family: Family
+    address: Address | None
+    port: int
+    protocol: Protocol
+
+
+class Forward(NamedTuple):
+    """What a packet to one frontend should meet.
+
+    A target stands among ``targets`` as often as its share of the connections is.
+
+    ``inside`` are the targets for this node's own pods and processes where they differ from what
+    others get: under externalTrafficPolicy Local they reach every endpoint, as though they had
+    gone out to the load balancer and come back. A connection whose target is its own source is
+    masqueraded always (hairpin).
+    """
+
+    kind: Kind
+    targets: tuple[Target, ...]
+    inside: tuple[Target, ...] | None
+    masquerade: Masquerade
+    refusal: Refusal
+    sources: tuple[Network, ...] | None
+    affinity: int | None
+    balance: Balance = Balance.RANDOM
+
+
+class Portal(NamedTuple):
+    """One port of one Service in one family, as this node serves it.
+
+    ``cluster`` and ``local`` are the pools of the two traffic policies, as
+    `proxy.desired.endpoints` makes them; ``anywhere`` tells whether any node has an endpoint.
+    """
+
+    service: Key
+    port_name: str
+    family: Family
+    protocol: Protocol
+    number: int
+    node_port: int
+    cluster_ip: Address
+    external_ips: tuple[Address, ...]
+    load_balancer_ips: tuple[Address, ...]
+    sources: tuple[Network, ...] | None
+    affinity: int | None
+    internal_local: bool
+    external_local: bool
+    cluster: tuple[Target, ...]
+    local: tuple[Target, ...]
+    anywhere: bool
+    health_check_port: int = 0
+    balance: Balance = Balance.RANDOM
+    is_narrowed: bool = False  # topology hints keep some of ``cluster`` from this node
+    ready_here: tuple[Address, ...] = ()  # for health checks alone, and empty where there are none
+    neighbours: tuple[Address, ...] = ()  # endpoints on this node, or nobody knows where
+    lasting: tuple[Target, ...] = ()  # who keeps the flows it has; none of TCP, they end themselves
+
+    @property
+    def name(self) -> str:
+        """``namespace/service:port``, as upstream writes it in comments and hashes it."""
+        namespace, service = self.service
+        return (
+            f"{namespace}/{service}:{self.port_name}"
+            if self.port_name
+            else f"{namespace}/{service}"
+        )
+
+    @property
+    def is_external(self) -> bool:
+        """Whether anything but the ClusterIP leads here."""
+        return bool(self.node_port or self.external_ips or self.load_balancer_ips)
+
+    @property
+    def internal(self) -> tuple[Target, ...]:
+        """Where ClusterIP traffic goes."""
+        return self.local if self.internal_local else self.cluster
+
+    @property
+    def external(self) -> tuple[Target, ...]:
+        """Where outside traffic to the other frontends goes."""
+        return self.local if self.external_local else self.cluster
+
+    @property
+    def used(self) -> tuple[Target, ...]:
+        """Every target that some packet can be sent to."""
+        needs_cluster = not self.internal_local or self.is_external
+        needs_local = self.internal_local or (self.external_local and self.is_external)
+        pools = (self.cluster if needs_cluster else (), self.local if needs_local else ())
+        return tuple(dict.fromkeys(target for pool in pools for target in pool))
+
+
+def portals(
+    service: Service, endpoints: Mapping[PortKey, Iterable[Endpoint]], node: NodeView
+) -> tuple[Portal, ...]:
+    """What ``service`` means on ``node``: a portal for each of its ports and families."""
+    return tuple(
+        _portal(service, port, cluster_ip, endpoints.get((port.name, port.protocol), ()), node)
+        for cluster_ip in service.cluster_ips
+        for port in service.ports
+    )
+
+
+def _portal(
+    service: Service, port: Port, cluster_ip: Address, endpoints: Iterable[Endpoint], node: NodeView
+) -> Portal:
+    family = family_of(cluster_ip)
+    ours = [one for one in endpoints if one.target.address.version == family]
+    pools = usable(ours, node, service.weights)
+    return Portal(
+        service=service.key,
+        port_name=port.name,
+        family=family,
+        protocol=port.protocol,
+        number=port.number,
+        node_port=port.node_port,
+        cluster_ip=cluster_ip,
+        external_ips=_of(family, service.external_ips),
+        load_balancer_ips=_of(family, service.load_balancer_ips),
+        sources=_sources_of(family, service.sources),
+        affinity=service.affinity,
+        internal_local=service.internal_local,
+        external_local=service.external_local,
+        cluster=pools.cluster,
+        local=pools.local,
+        anywhere=pools.anywhere,
+        health_check_port=service.health_check_port,
+        balance=service.balance,
+        is_narrowed=pools.is_narrowed,
+        ready_here=ready_here(ours) if service.health_check_port else (),
+        neighbours=neighbours(ours),
+        lasting=() if port.protocol is Protocol.TCP else lasting(ours, service.weights),
+    )
+
+
+def _of(family: Family, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+    return tuple([one for one in addresses if one.version == family])
+
+
+def _sources_of(family: Family, sources: tuple[Network, ...] | None) -> tuple[Network, ...] | None:
+    """The ranges of one family. Ranges of the other family alone restrict nothing in this one,
+    as upstream has it; no valid range at all lets nobody in.
+    """
+    if not sources:
+        return sources
+    return tuple(one for one in sources if one.version == family) or None
+
+
+def forwards(portal: Portal, settings: Settings) -> Iterator[tuple[Frontend, Forward]]:
+    """Every frontend of a portal with what should become of its packets."""
+    yield _frontend(portal, portal.cluster_ip, portal.number), _internal(portal, settings)
+    for kind, addresses in (
+        (Kind.LOAD_BALANCER, portal.load_balancer_ips),
+        (Kind.EXTERNAL_IP, portal.external_ips),
+    ):
+        for address in addresses:
+            yield _frontend(portal, address, portal.number), _external(portal, kind)
+    if portal.node_port:
+        yield _frontend(portal, None, portal.node_port), _external(portal, Kind.NODE_PORT)
+
+
+def _frontend(portal: Portal, address: Address | None, port: int) -> Frontend:
+    return Frontend(portal.family, address, port, portal.protocol)
+
+
+def _internal(portal: Portal, settings: Settings) -> Forward:
+    masquerade = Masquerade.NOT_PODS if portal.family in settings.pods else Masquerade.NEVER
+    return Forward(
+        kind=Kind.CLUSTER_IP,
+        targets=portal.internal,
+        inside=None,
+        masquerade=Masquerade.ALWAYS if settings.masquerade_all else masquerade,
+        refusal=_refusal(portal),
+        sources=None,
+        affinity=portal.affinity,
+        balance=portal.balance,
+    )
+
+
+def _external(portal: Portal, kind: Kind) -> Forward:
+    local = portal.external_local
+    return Forward(
+        kind=kind,
+        targets=portal.external,
+        inside=portal.cluster if local else None,
+        masquerade=Masquerade.THIS_NODE if local else Masquerade.ALWAYS,
+        refusal=_refusal(portal),
+        sources=portal.sources if kind is Kind.LOAD_BALANCER else None,
+        affinity=portal.affinity,
+        balance=portal.balance,
+    )
+
+
+def _refusal(portal: Portal) -> Refusal:
+    return Refusal.DROP if portal.anywhere else Refusal.REJECT

@@ -1,0 +1,101 @@
+"""From changes of objects to the desired state: one changed Service costs one Service's work."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from proxy.desired.desired import Desired, Portals
+from proxy.desired.portals import portals
+from proxy.model.values import Endpoint, Family, Key, NodeView, PortKey, Service, Slice
+
+
+class Tracker:
+    """Holds the objects as they are, and computes the desired state from them when asked.
+
+    Whatever order changes come in, squashed or repeated, the same objects give the same state.
+    """
+
+    def __init__(self, node: NodeView, families: tuple[Family, ...]) -> None:
+        self._node = node
+        self._families = frozenset(families)
+        self._services: dict[Key, Service] = {}
+        self._slices: dict[Key, Slice] = {}
+        self._slices_of: dict[Key, dict[Key, Slice]] = {}
+        self._stale: set[Key] = set()
+        self._portals: dict[Key, Portals] = {}
+        self._latest = Desired()
+
+    @property
+    def node(self) -> NodeView:
+        """This node, as last told."""
+        return self._node
+
+    def set_node(self, node: NodeView) -> None:
+        """Take a new view of the node; only its zone concerns the Services."""
+        if (node.name, node.zone) != (self._node.name, self._node.zone):
+            self._stale.update(self._services)
+        self._node = node
+
+    def set_service(self, key: Key, service: Service | None) -> None:
+        """A Service as it is now; None when it is gone, or not ours."""
+        if self._services.get(key) == service:
+            return
+        self._stale.add(key)
+        if service is None:
+            del self._services[key]
+        else:
+            self._services[key] = service
+
+    def set_slice(self, key: Key, new: Slice | None) -> None:
+        """An EndpointSlice as it is now; None when it is gone, or belongs to no Service."""
+        old = self._slices.pop(key, None)
+        if new is not None:
+            self._slices[key] = new
+        if old == new:
+            return
+        if old is not None:
+            self._forget(old.service, key)
+        if new is not None:
+            self._slices_of.setdefault(new.service, {})[key] = new
+            self._stale.add(new.service)
+
+    def _forget(self, service: Key, key: Key) -> None:
+        self._stale.add(service)
+        slices = self._slices_of[service]
+        del slices[key]
+        if not slices:
+            del self._slices_of[service]
+
+    def desired(self) -> Desired:
+        """The desired state now. Portals of untouched Services are the same objects as before."""
+        changed = [key for key in self._stale if self._recompute(key)]
+        self._stale.clear()
+        if changed:
+            self._latest = Desired(self._portals, self._latest, changed)
+        return self._latest
+
+    def _recompute(self, key: Key) -> bool:
+        """Whether the Service means something else now."""
+        new = self._meaning(key)
+        if new == self._portals.get(key):
+            return False
+        if new is None:
+            del self._portals[key]
+        else:
+            self._portals[key] = new
+        return True
+
+    def _meaning(self, key: Key) -> Portals | None:
+        service = self._services.get(key)
+        if service is None:
+            return None
+        ours = tuple(ip for ip in service.cluster_ips if ip.version in self._families)
+        if ours != service.cluster_ips:
+            service = replace(service, cluster_ips=ours)
+        return portals(service, self._endpoints(key), self._node)
+
+    def _endpoints(self, key: Key) -> Mapping[PortKey, list[Endpoint]]:
+        found: dict[PortKey, list[Endpoint]] = {}
+        for part in self._slices_of.get(key, {}).values():
+            for port, endpoints in part.endpoints.items():
+                found.setdefault(port, []).extend(endpoints)
+        return found

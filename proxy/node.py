@@ -1,0 +1,81 @@
+"""One node's proxy, put together: objects in, rules out, and its health served meanwhile."""
+
+import logging
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from ipaddress import ip_network
+
+from control.client import Client, EventRecorder
+from proxy.applier import Kernel
+from proxy.backends.base import open_backend
+from proxy.config import Config, pods_of
+from proxy.counters.counting import Counting
+from proxy.desired.tracker import Tracker
+from proxy.linux.nft_events import NftEvents
+from proxy.model.settings import Settings
+from proxy.model.values import NodeView
+from proxy.objects.feed import Feed, following
+from proxy.repair import Repair, watching
+from proxy.status.events import Events
+from proxy.status.health import Health
+from proxy.status.metrics import Metrics
+from proxy.status.service_health import ServiceHealth, hosts_of
+from proxy.status.web import health_routes, metrics_routes, serving
+from proxy.sync import Syncer
+from proxy.sysctl import prepare
+
+log = logging.getLogger("podwire.proxy")
+
+
+async def serve(config: Config, client: Client) -> None:
+    """Serve until cancelled. The rules of an earlier run stand until everything was listed."""
+    health, metrics = Health(time.time), Metrics()
+    settings, events = prepare(config.settings, config.tracking), NftEvents()
+    counting = Counting(settings, config.counters)
+    tracker = Tracker(NodeView(config.node_name), settings.families)
+    syncer = Syncer(tracker, health, metrics, config.min_sync_period)
+    async with AsyncExitStack() as stack:
+        stack.callback(events.close)
+        recorder = EventRecorder(client, "kube-proxy", host=config.node_name)
+        report = Events(await stack.enter_async_context(recorder), config.node_name)
+        feed = Feed(tracker, metrics, syncer.changed, config.mode, report)
+        for routes, listen in (
+            (health_routes(health), config.healthz),
+            (metrics_routes(metrics, config.mode, counting.text), config.metrics),
+        ):
+            if listen:
+                await stack.enter_async_context(serving(routes, listen.host, listen.port))
+        await stack.enter_async_context(
+            following(client, feed, config.node_name, config.proxy_name)
+        )
+        if config.pods_by_node:
+            settings = await _with_node_ranges(settings, feed, tracker)
+        if config.node_ports_by_node:
+            settings = await _with_node_addresses(settings, feed, tracker)
+        backend = open_backend(config.mode, settings, config.backend_options)
+        checks = ServiceHealth(health, report, hosts_of(settings))
+        stack.push_async_callback(checks.close)
+        kernel = Kernel(config.mode, backend, settings, metrics, counting, events)
+        repair = Repair(kernel, metrics, syncer.changed, report)
+        await stack.enter_async_context(watching(kernel, repair))
+        log.info("node %s: serving Services by %s", config.node_name, config.mode)
+        await syncer.run(kernel.apply, checks.update)
+
+
+async def _with_node_ranges(settings: Settings, feed: Feed, tracker: Tracker) -> Settings:
+    """Pods told by this Node's own ranges, for which a new node has to wait."""
+    if not tracker.node.pod_cidrs:
+        log.info("waiting for Node %s to be given its Pod ranges", tracker.node.name)
+    await feed.has_ranges.wait()
+    return replace(settings, pods=pods_of(tracker.node.pod_cidrs))
+
+
+async def _with_node_addresses(settings: Settings, feed: Feed, tracker: Tracker) -> Settings:
+    """NodePorts at this Node's own address of each family too, for which a new node has to wait."""
+    if not tracker.node.addresses:
+        log.info("waiting for Node %s to be given its addresses", tracker.node.name)
+    await feed.has_addresses.wait()
+    primary = {one.version: one for one in reversed(tracker.node.addresses)}
+    networks = (*(settings.node_port_networks or ()), *map(ip_network, primary.values()))
+    return replace(settings, node_port_networks=networks)

@@ -1,0 +1,176 @@
+"""Where objects come in: informers fill the tracker, and say that there is something to sync.
+
+Each object is parsed as it arrives, and only what the proxy needs of it is kept:
+`proxy.model.values`'s values, which the tracker holds too. All else of it, above all what others
+wrote, costs no memory.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from sys import intern
+from typing import Generic, TypeVar
+
+from control.api import kinds
+from control.api import service as api
+from control.api.meta import Object
+from control.api.node import Node
+from control.client import Client, Informer
+from proxy.backends.base import COUNTING
+from proxy.desired.tracker import Tracker
+from proxy.model.values import Balance, Key, NodeView, Service, Slice
+from proxy.objects.parse import (
+    HEADLESS_LABEL,
+    PROXY_NAME_LABEL,
+    Complaints,
+    parse_node,
+    parse_service,
+    parse_slice,
+)
+from proxy.objects.wire import ENDPOINT_SLICE, EndpointSlice
+from proxy.status.events import Reporter
+from proxy.status.metrics import Metrics
+
+log = logging.getLogger("podwire.proxy.feed")
+
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[Value]):
+    """What is kept of an API object: which it is, and its ``value``, None if it is not for us."""
+
+    key: Key
+    uid: str
+    resource_version: str
+    value: Value | None
+    complaints: tuple[str, ...]
+
+
+class Reader:
+    """Parses objects as this node's proxy sees them."""
+
+    def __init__(self, node_name: str, proxy_name: str) -> None:
+        self._node_name = node_name
+        self._proxy_name = proxy_name
+
+    def service(self, wire: api.Service) -> Kept[Service]:
+        """What to keep of a Service."""
+        complaints = Complaints(f"Service {'/'.join(wire.key)}")
+        return _kept(wire, parse_service(wire, complaints, self._proxy_name), complaints)
+
+    def slice(self, wire: EndpointSlice) -> Kept[Slice]:
+        """What to keep of an EndpointSlice."""
+        complaints = Complaints(f"EndpointSlice {'/'.join(wire.key)}")
+        return _kept(wire, parse_slice(wire, self._node_name, complaints), complaints)
+
+    def node(self, wire: Node) -> Kept[NodeView]:
+        """What to keep of this node."""
+        complaints = Complaints(f"Node {wire.metadata.name}")
+        return _kept(wire, parse_node(wire, complaints), complaints)
+
+
+def _kept(wire: Object, value: Value | None, complaints: Complaints) -> Kept[Value]:
+    namespace, name = wire.key
+    key = intern(namespace), intern(name)
+    return Kept(key, wire.uid, wire.resource_version, value, tuple(complaints.lines))
+
+
+class Feed:
+    """Takes objects into the tracker, and calls ``changed`` after each."""
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        metrics: Metrics,
+        changed: Callable[[], None],
+        mode: str,
+        report: Reporter,
+    ) -> None:
+        self._mode = mode
+        self._report = report
+        self._disappointed: set[Key] = set()  # Services that ask for what the mode cannot do
+        self._tracker = tracker
+        self._metrics = metrics
+        self._changed = changed
+        self.has_ranges = asyncio.Event()  # set once the Node has its Pod ranges
+        self.has_addresses = asyncio.Event()  # set once it has addresses
+
+    def service(self, old: Kept[Service] | None, new: Kept[Service] | None) -> None:
+        """A Service came, changed or went."""
+        self._tracker.set_service(_key(old, new), new.value if new else None)
+        self._metrics.add("sync_proxy_rules_service_changes_total")
+        self._disappoint(_key(old, new), new)
+        self._done(new)
+
+    def slice(self, old: Kept[Slice] | None, new: Kept[Slice] | None) -> None:
+        """An EndpointSlice came, changed or went."""
+        self._tracker.set_slice(_key(old, new), new.value if new else None)
+        self._metrics.add("sync_proxy_rules_endpoint_changes_total")
+        self._done(new)
+
+    def node(self, _old: Kept[NodeView] | None, new: Kept[NodeView] | None) -> None:
+        """This node changed. One that is gone keeps its last view: its packets still flow."""
+        if new is not None and new.value is not None:
+            self._tracker.set_node(new.value)
+            if new.value.pod_cidrs:
+                self.has_ranges.set()
+            if new.value.addresses:
+                self.has_addresses.set()
+            self._done(new)
+
+    def _disappoint(self, key: Key, new: Kept[Service] | None) -> None:
+        """Say once if a Service asks for least connections, and this mode does not count them."""
+        service = new.value if new else None
+        if self._mode in COUNTING or service is None or service.balance is Balance.RANDOM:
+            self._disappointed.discard(key)
+        elif new and key not in self._disappointed:
+            self._disappointed.add(key)
+            why = (
+                f"mode {self._mode} cannot balance by {service.balance}, "
+                f"only {' and '.join(COUNTING)} can; it is balanced at random"
+            )
+            log.warning("Service %s: %s", "/".join(key), why)
+            self._report.about_service(key, new.uid, "ProxyBalanceUnsupported", why)
+
+    def _done(self, new: Kept[Value] | None) -> None:
+        for line in new.complaints if new else ():
+            log.warning("%s", line)
+        self._changed()
+
+
+def _key(old: Kept[Value] | None, new: Kept[Value] | None) -> Key:
+    either = new or old
+    return either.key if either else ("", "")
+
+
+@asynccontextmanager
+async def following(
+    client: Client, feed: Feed, node_name: str, proxy_name: str
+) -> AsyncIterator[None]:
+    """Keep ``feed`` informed while the context lasts; entered once everything was listed.
+
+    Until then nothing is subscribed, so that no sync is made from half a picture.
+    """
+    served = f"{PROXY_NAME_LABEL}={proxy_name}" if proxy_name else f"!{PROXY_NAME_LABEL}"
+    labels = f"!{HEADLESS_LABEL},{served}"
+    itself = f"metadata.name={node_name}"
+    read = Reader(node_name, proxy_name)
+    services = Informer(client, kinds.SERVICE, keep=read.service, label_selector=labels)
+    slices = Informer(client, ENDPOINT_SLICE, keep=read.slice, label_selector=labels)
+    nodes = Informer(client, kinds.NODE, keep=read.node, field_selector=itself)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in (services.run(), slices.run(), nodes.run())]
+        for listed in (services.synced, slices.synced, nodes.synced):
+            await listed.wait()
+        nodes.subscribe(feed.node)
+        slices.subscribe(feed.slice)
+        services.subscribe(feed.service)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()

@@ -1,0 +1,322 @@
+"""The edge: API objects become the proxy's values here, and nowhere else.
+
+Whatever cannot be used is left out and complained about, so that one malformed object stops
+neither its own good parts nor any other object. Addresses are parsed, never copied as text.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from socket import AF_INET, inet_pton
+from sys import intern
+from typing import TypeVar
+
+from control.api.node import Node
+from control.api.service import Service as ApiService
+from control.api.service import ServicePort
+from proxy.desired.weights import ANNOTATION as WEIGHTS
+from proxy.desired.weights import parse_rule, split_rules
+from proxy.model.values import (
+    NOBODY,
+    Address,
+    Balance,
+    Endpoint,
+    Network,
+    NodeView,
+    Port,
+    PortKey,
+    Protocol,
+    Service,
+    Slice,
+    Target,
+    Weight,
+)
+from proxy.objects.wire import EndpointSlice, ForZone, SliceEndpoint, SlicePort
+
+PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+SERVICE_LABEL = "kubernetes.io/service-name"
+ZONE_LABEL = "topology.kubernetes.io/zone"
+BALANCE = "proxy.podwire.dev/balance"  # annotation: how connections find their endpoint
+_ADDRESSES = ("InternalIP", "ExternalIP")  # of a Node; the first of a family is its primary one
+AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
+DEFAULT_AFFINITY = 10800  # seconds; core/v1 ClientIPConfig
+_PADDED = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){3}")  # an IPv4 address, maybe with leading zeros
+_AFFINITY_LIMIT = 86400  # seconds; validation allows no more
+_FAULTS = ("unspecified", "loopback", "link_local", "multicast")  # of an endpoint's address
+# How addresses begin that may have one of these faults. To ask `ipaddress` about each address would
+# take longer than to parse it.
+_SUSPECT = frozenset((0, 127, 169, *range(224, 256)))
+
+Wire = TypeVar("Wire")
+Value = TypeVar("Value")
+
+
+@dataclass(slots=True)
+class Complaints:
+    """What had to be left out of one object, in words for the log."""
+
+    about: str
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, where: str, why: object) -> None:
+        """Note that ``where`` was left out because of ``why``."""
+        line = f"{self.about}: {where} is ignored: {why}"
+        self.lines.append("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+
+
+def parse_service(wire: ApiService, complaints: Complaints, proxy_name: str = "") -> Service | None:
+    """A Service as the proxy sees it; None when it has nothing to do with this proxy.
+
+    That is the case for headless and ExternalName Services, and for those that another proxy
+    serves (KEP-2447: the label service.kubernetes.io/service-proxy-name).
+    """
+    spec = wire.spec
+    if wire.metadata.labels.get(PROXY_NAME_LABEL, "") != proxy_name or spec.type == "ExternalName":
+        return None
+    cluster_ips = [
+        ip for ip in spec.cluster_ips or [spec.cluster_ip or ""] if ip not in ("", "None")
+    ]
+    addresses = _addresses(cluster_ips, "clusterIPs", complaints)
+    if not addresses:
+        return None
+    ports = tuple(_kept(spec.ports, "ports", complaints, _port))
+    balancers = _load_balancer_ips(wire)
+    return Service(
+        key=wire.key,
+        ports=ports,
+        cluster_ips=addresses,
+        external_ips=_addresses(spec.external_ips, "externalIPs", complaints),
+        load_balancer_ips=_addresses(balancers, "status.loadBalancer.ingress", complaints),
+        sources=_sources(spec.load_balancer_source_ranges, complaints),
+        affinity=_affinity(wire),
+        internal_local=spec.internal_traffic_policy == "Local",
+        external_local=spec.external_traffic_policy == "Local" and _is_external(wire),
+        health_check_port=_health_check_port(wire, complaints),
+        weights=_weights(wire, complaints),
+        balance=_balance(wire, complaints),
+    )
+
+
+def parse_slice(wire: EndpointSlice, node_name: str, complaints: Complaints) -> Slice | None:
+    """An EndpointSlice as the proxy sees it; None when it belongs to no Service."""
+    labels = wire.metadata.labels
+    service = labels.get(SERVICE_LABEL, "")
+    version = {"IPv4": 4, "IPv6": 6}.get(wire.address_type)
+    if not service or HEADLESS_LABEL in labels or version is None:
+        return None
+    endpoints = tuple(
+        _kept(
+            wire.endpoints, "endpoints", complaints, lambda one: _endpoint(one, version, node_name)
+        )
+    )
+    ports = dict(_kept(wire.ports, "ports", complaints, _slice_port))
+    return Slice(
+        (intern(wire.metadata.namespace or ""), intern(service)),
+        {key: tuple(make(number) for make in endpoints) for key, number in ports.items()},
+    )
+
+
+def parse_node(wire: Node, complaints: Complaints) -> NodeView:
+    """This node: its addresses, its zone, and whether load balancers may still send to it."""
+    found = wire.status.addresses
+    status = [one.address for sort in _ADDRESSES for one in found if one.type == sort]
+    cidrs = wire.spec.pod_cidrs or [wire.spec.pod_cidr or ""]
+    leaving = any(taint.key == AUTOSCALER_TAINT for taint in wire.spec.taints)
+    return NodeView(
+        name=wire.metadata.name,
+        zone=wire.metadata.labels.get(ZONE_LABEL, ""),
+        addresses=_addresses(status, "status.addresses", complaints),
+        pod_cidrs=tuple(_kept((c for c in cidrs if c), "spec.podCIDRs", complaints, parse_network)),
+        eligible=not leaving and wire.metadata.deletion_timestamp is None,
+    )
+
+
+def parse_address(text: str) -> Address:
+    """An address without a zone; raises ValueError.
+
+    Leading zeros mean nothing, as in all objects (upstream's ParseIPSloppy). An IPv4 address in
+    IPv6 clothes is refused: Go, and so every API object's author, takes it for IPv4, Linux for
+    neither.
+    """
+    try:
+        return IPv4Address(inet_pton(AF_INET, text))  # nearly all; five times as quick as the rest
+    except (OSError, ValueError):
+        address = ip_address(_without_zeros(text))
+    if isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped):
+        raise ValueError(f"{text!r} is not a plain IP address")
+    return address
+
+
+def parse_network(text: str) -> Network:
+    """A network in CIDR notation, host bits allowed; raises ValueError."""
+    host, slash, bits = text.strip().partition("/")
+    network = ip_network(f"{_without_zeros(host)}{slash}{bits}", strict=False)
+    if network.version == 6:
+        parse_address(str(network.network_address))
+    return network
+
+
+def _without_zeros(text: str) -> str:
+    """``010.096.0.1`` is 10.96.0.1: in Go's old parser, and so in objects, they are no octal."""
+    if not _PADDED.fullmatch(text):
+        return text
+    return ".".join(str(int(part)) for part in text.split("."))
+
+
+def _kept(
+    items: Iterable[Wire], where: str, complaints: Complaints, parse: Callable[[Wire], Value]
+) -> Iterable[Value]:
+    for index, item in enumerate(items):
+        try:
+            yield parse(item)
+        except ValueError as err:
+            complaints.add(f"{where}[{index}]", err)
+
+
+def _addresses(texts: Sequence[str], where: str, complaints: Complaints) -> tuple[Address, ...]:
+    if not texts:
+        return ()
+    return tuple(dict.fromkeys(_kept(texts, where, complaints, parse_address)))
+
+
+def _number(value: int | None, what: str, *, least: int = 1) -> int:
+    if value is None or not least <= value <= 65535:
+        raise ValueError(f"{what} {value} is not in {least}-65535")
+    return value
+
+
+def _port(wire: ServicePort) -> Port:
+    return Port(
+        name=intern(wire.name),
+        protocol=Protocol(wire.protocol),
+        number=_number(wire.port, "port"),
+        node_port=_number(wire.node_port or 0, "nodePort", least=0),
+    )
+
+
+def _slice_port(wire: SlicePort) -> tuple[PortKey, int]:
+    key = _port_key(wire.get("name") or "", wire.get("protocol") or "TCP")
+    return key, _number(wire.get("port"), "port")
+
+
+@lru_cache(maxsize=1024)
+def _port_key(name: str, protocol: str) -> PortKey:
+    """One value for all slices that name the same; raises ValueError."""
+    return name, Protocol(protocol)
+
+
+def _endpoint(wire: SliceEndpoint, version: int, node_name: str) -> Callable[[int], Endpoint]:
+    """One endpoint, still without its port; only its first address counts (discovery/v1)."""
+    addresses = wire.get("addresses")
+    if not addresses:
+        raise ValueError("it has no address")
+    address = _endpoint_address(addresses[0], version)
+    conditions, hints = wire.get("conditions", {}), wire.get("hints") or {}
+    node, behind = wire.get("node_name"), wire.get("target_ref") or {}
+    pod = behind.get("name") if behind.get("kind") == "Pod" else None
+    return lambda port: Endpoint(
+        Target(address, port),
+        local=bool(node_name) and node == node_name,
+        elsewhere=bool(node_name and node) and node != node_name,
+        ready=conditions.get("ready") is not False,
+        serving=conditions.get("serving") is not False,
+        terminating=conditions.get("terminating") is True,
+        zones=_names(hints.get("for_zones")),
+        nodes=_names(hints.get("for_nodes")),
+        pod=pod or "",
+    )
+
+
+def _names(wanted: list[ForZone] | None) -> frozenset[str]:
+    """One value for all that have the same hints: there may be one for each endpoint."""
+    return _shared(frozenset(one["name"] for one in wanted)) if wanted else NOBODY
+
+
+@lru_cache(maxsize=1024)
+def _shared(value: frozenset[str]) -> frozenset[str]:
+    return value
+
+
+def _endpoint_address(text: str, version: int) -> Address:
+    """An address that may be an endpoint.
+
+    Validation refuses the rest too (ValidateEndpointIP), and for a reason: DNAT to loopback or
+    link-local addresses would reach what listens on the node for itself alone.
+    """
+    address = parse_address(text)
+    if address.version != version:
+        raise ValueError(f"{address} is not of the slice's family, IPv{version}")
+    if address.packed[0] in _SUSPECT:
+        for fault in _FAULTS:
+            if getattr(address, f"is_{fault}"):
+                raise ValueError(
+                    f"{address} is {fault.replace('_', '-')} and cannot be an endpoint"
+                )
+    return address
+
+
+def _sources(texts: list[str], complaints: Complaints) -> tuple[Network, ...] | None:
+    """The allowed sources. Of a list without one valid entry nobody is allowed: fail closed."""
+    if not texts:
+        return None
+    return tuple(_kept(texts, "loadBalancerSourceRanges", complaints, parse_network))
+
+
+def _load_balancer_ips(wire: ApiService) -> list[str]:
+    """Ingress addresses that arrive here unchanged: ipMode VIP or unset (KEP-1860)."""
+    balancer = wire.status.load_balancer
+    if wire.spec.type != "LoadBalancer" or balancer is None:
+        return []
+    return [one.ip for one in balancer.ingress if one.ip and one.ip_mode in (None, "VIP")]
+
+
+def _affinity(wire: ApiService) -> int | None:
+    if wire.spec.session_affinity != "ClientIP":
+        return None
+    config = wire.spec.session_affinity_config
+    seconds = config.client_ip.timeout_seconds if config and config.client_ip else None
+    return min(max(seconds or DEFAULT_AFFINITY, 1), _AFFINITY_LIMIT)
+
+
+def _is_external(wire: ApiService) -> bool:
+    return wire.spec.type in ("NodePort", "LoadBalancer") or bool(wire.spec.external_ips)
+
+
+def _health_check_port(wire: ApiService, complaints: Complaints) -> int:
+    """The port on which a node tells load balancers of its local endpoints; 0 for none."""
+    spec = wire.spec
+    if spec.type != "LoadBalancer" or spec.external_traffic_policy != "Local":
+        return 0
+    try:
+        return _number(spec.health_check_node_port or 0, "healthCheckNodePort", least=0)
+    except ValueError as err:
+        complaints.add("healthCheckNodePort", err)
+        return 0
+
+
+def _weights(wire: ApiService, complaints: Complaints) -> tuple[Weight, ...]:
+    """The rules of the annotation that can be read; the others leave them as they are."""
+    text = wire.metadata.annotations.get(WEIGHTS)
+    if not text:
+        return ()
+    try:
+        rules = split_rules(text)
+    except ValueError as err:
+        complaints.add(f"annotation {WEIGHTS}", err)
+        return ()
+    return tuple(_kept(rules, f"annotation {WEIGHTS}", complaints, parse_rule))
+
+
+def _balance(wire: ApiService, complaints: Complaints) -> Balance:
+    text = wire.metadata.annotations.get(BALANCE)
+    if text is None:
+        return Balance.RANDOM
+    try:
+        return Balance(text)
+    except ValueError:
+        known = " or ".join(Balance)
+        complaints.add(f"annotation {BALANCE}", f"{text[:80]!r} is not {known}")
+        return Balance.RANDOM

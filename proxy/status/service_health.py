@@ -1,0 +1,145 @@
+"""Health check node ports: load balancers ask them which nodes have endpoints of a Service.
+
+A Service of type LoadBalancer with externalTrafficPolicy Local has such a port on every node. Its
+answers are upstream's: 200 while this node has ready endpoints, else 503, and how many as JSON and
+in the header X-Load-Balancing-Endpoint-Weight.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from aiohttp import web
+
+from proxy.desired.desired import Desired, Portals
+from proxy.flows.table import local_addresses
+from proxy.model.settings import Settings
+from proxy.model.values import Family, Key
+from proxy.status.events import Reporter
+from proxy.status.health import Health
+from proxy.status.web import listening
+
+log = logging.getLogger("podwire.proxy.health")
+
+EVERYWHERE: Sequence[str | None] = (None,)
+_AGAIN = 5.0  # seconds until a port that is taken is tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many ready endpoints a Service has on this node."""
+
+    service: Key
+    endpoints: int
+
+
+def count(key: Key, portals: Portals) -> tuple[int, Count] | None:
+    """A Service's health check port with its answer; None if it has no such port.
+
+    A Pod with addresses of both families is one endpoint.
+    """
+    checked = [portal for portal in portals if portal.health_check_port]
+    if not checked:
+        return None
+    ready = {address for portal in checked for address in portal.ready_here}
+    families = Counter(address.version for address in ready)
+    return checked[0].health_check_port, Count(key, max(families.values(), default=0))
+
+
+def hosts_of(settings: Settings) -> Sequence[str | None]:
+    """The node's addresses that answer load balancers: those that serve NodePorts."""
+    if all(settings.node_port_networks_of(family) is None for family in Family):
+        return EVERYWHERE
+    served = (one for one in local_addresses() if settings.is_node_port_address(one))
+    return sorted(str(one) for one in served if not one.is_link_local)
+
+
+class ServiceHealth:
+    """The servers of all health check ports, at the node's ``hosts``."""
+
+    def __init__(
+        self, health: Health, report: Reporter, hosts: Sequence[str | None] = EVERYWHERE
+    ) -> None:
+        self._health = health
+        self._report = report
+        self._hosts = hosts
+        self._turn = asyncio.Lock()  # of opening and closing
+        self._refused: set[int] = set()  # ports that somebody else has
+        self._again: asyncio.TimerHandle | None = None
+        self._trying: asyncio.Task[None] | None = None
+        self._have = Desired()
+        self._checked: dict[Key, tuple[int, Count]] = {}
+        self._counts: Mapping[int, Count] = {}
+        self._servers: dict[int, AsyncExitStack] = {}
+
+    async def update(self, want: Desired) -> None:
+        """Answer for ``want`` from now on; of two Services the first name has the port."""
+        for key in want.changed_since(self._have):
+            self._checked.pop(key, None)
+            if found := count(key, want.get(key, ())):
+                self._checked[key] = found
+        self._have = want
+        self._counts = {port: one for _, (port, one) in sorted(self._checked.items(), reverse=True)}
+        await self._listen()
+
+    async def _listen(self) -> None:
+        async with self._turn:
+            for port in self._servers.keys() - self._counts.keys():
+                await self._servers.pop(port).aclose()
+            self._refused &= self._counts.keys()
+            for port in self._counts.keys() - self._servers.keys():
+                await self._open(port)
+        if self._again is not None:
+            self._again.cancel()
+        if self._refused:
+            self._again = asyncio.get_running_loop().call_later(_AGAIN, self._try_again)
+
+    async def _open(self, port: int) -> None:
+        server = AsyncExitStack()
+        routes = {"/": partial(self._answer, port)}
+        try:
+            await server.enter_async_context(listening(routes, self._hosts, port))
+        except OSError as err:
+            self._tell(port, err)
+        else:
+            self._refused.discard(port)
+            self._servers[port] = server
+
+    def _tell(self, port: int, err: OSError) -> None:
+        """Say once that a port is taken, as upstream does."""
+        if port in self._refused:
+            return
+        self._refused.add(port)
+        key = self._counts[port].service
+        why = f"failed to start healthcheck on port {port}: {err.strerror}"
+        log.error("Service %s: %s", "/".join(key), why)
+        self._report.about_service(key, "/".join(key), "FailedToStartServiceHealthcheck", why)
+
+    def _try_again(self) -> None:
+        self._trying = asyncio.create_task(self._listen())
+
+    async def close(self) -> None:
+        """Stop all servers."""
+        await self.update(Desired())
+        if self._trying is not None:
+            await self._trying
+
+    def _answer(self, port: int) -> web.Response:
+        count = self._counts[port]
+        namespace, name = count.service
+        healthy = self._health.alive
+        body = {
+            "service": {"namespace": namespace, "name": name},
+            "localEndpoints": count.endpoints,
+            "serviceProxyHealthy": healthy,
+        }
+        headers = {
+            "X-Content-Type-Options": "nosniff",
+            "X-Load-Balancing-Endpoint-Weight": str(count.endpoints),
+        }
+        good = healthy and count.endpoints > 0
+        return web.json_response(body, status=200 if good else 503, headers=headers)

@@ -1,0 +1,198 @@
+"""What a runtime sends is parsed once, and refused with the specification's codes."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cni_plugin.spec.errors import CniError
+from cni_plugin.spec.request import Request, parse_args, parse_request
+from cni_plugin.spec.versions import SUPPORTED, Verb
+
+ENVIRONMENT = {
+    "CNI_COMMAND": "ADD",
+    "CNI_CONTAINERID": "c1",
+    "CNI_NETNS": "/run/netns/c1",
+    "CNI_IFNAME": "eth0",
+    "CNI_PATH": "/opt/cni/bin",
+}
+CONF = {"cniVersion": "1.1.0", "name": "net", "type": "podwire-cni"}
+
+
+def request(conf: object = CONF, **variables: str) -> Request:
+    raw = conf if isinstance(conf, bytes) else json.dumps(conf).encode()
+    return parse_request(ENVIRONMENT | {f"CNI_{k}": v for k, v in variables.items()}, raw)
+
+
+def code(conf: object = CONF, **variables: str) -> int:
+    with pytest.raises(CniError) as raised:
+        request(conf, **variables)
+    return raised.value.code
+
+
+@pytest.mark.parametrize("container_id", ["a\n", "-a", "../x", "a/b", "ä", ".a", " a", "a b"])
+def test_container_id_is_matched_whole(container_id):
+    assert code(CONTAINERID=container_id) == 4
+
+
+@pytest.mark.parametrize(
+    "ifname", [".", "..", "a/b", "a:b", "a b", "a\n", "a\t", "x" * 16, "é" * 8, "a\u2003"]
+)
+def test_interface_name_is_what_the_kernel_takes(ifname):
+    assert code(IFNAME=ifname) == 4
+
+
+def test_fifteen_bytes_are_an_interface_name():
+    assert request(IFNAME="x" * 15).ifname == "x" * 15
+
+
+@pytest.mark.parametrize("name", ["", "a\n", "../x", "a/b", ".hidden", "x" * 300])
+def test_network_name(name):
+    assert code(CONF | {"name": name}) == 7
+
+
+def test_every_missing_variable_is_named_at_once():
+    with pytest.raises(CniError) as raised:
+        request(CONTAINERID="", NETNS="", IFNAME="")
+    assert raised.value.code == 4
+    for name in ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"):
+        assert name in raised.value.message
+
+
+def test_delete_needs_no_namespace():
+    assert request(COMMAND="DEL", NETNS="").netns == ""
+
+
+@pytest.mark.parametrize("command", ["", "add", "REMOVE"])
+def test_unknown_command(command):
+    assert code(COMMAND=command) == 4
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff", b'"x"', b"[" * 100_000])
+def test_what_is_no_object_does_not_decode(raw):
+    assert code(raw) in {6, 7}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("mtu", "1500"), ("mtu", -1), ("isGateway", "true"), ("bridge", 5), ("bridge", "a/b"),
+        ("ipam", []), ("ipam", {"ranges": [[{"subnet": "x"}]]}), ("runtimeConfig", {"mac": "x"}),
+        ("vlan", 4095), ("vlanTrunk", [{"minID": 5}]), ("vlanTrunk", [{"minID": 5, "maxID": 4}]),
+        ("cniVersion", 1), ("prevResult", 3), ("name", 7),
+    ],
+)  # fmt: skip
+def test_wrong_types_do_not_decode(field, value):
+    assert code(CONF | {field: value}) == 6
+
+
+@pytest.mark.parametrize(
+    ("version", "command"),
+    [("0.3.1", "CHECK"), ("1.0.0", "GC"), ("1.0.0", "STATUS"), ("2.0.0", "ADD"), ("x", "DEL")],
+)
+def test_version_gates_verbs(version, command):
+    assert code(CONF | {"cniVersion": version}, COMMAND=command) == 1
+
+
+def test_missing_version_is_the_oldest():
+    assert request({"name": "net", "type": "podwire-cni"}).version == "0.1.0"
+
+
+def test_null_is_absent_and_keys_have_any_case():
+    conf = CONF | {
+        "ipam": None,
+        "ISGATEWAY": True,
+        "runtimeConfig": {"PortMappings": [{"HostPort": 80, "ContainerPort": 8080}]},
+    }
+    parsed = request(conf).conf
+    assert parsed.is_gateway
+    assert parsed.runtime_config.port_mappings[0].container_port == 8080
+
+
+def test_version_needs_nothing_and_echoes():
+    parsed = request({"cniVersion": "9.9.9"}, COMMAND="VERSION", CONTAINERID="", ARGS="rubbish")
+    assert (parsed.verb, parsed.version) == (Verb.VERSION, "9.9.9")
+
+
+def test_args():
+    parsed = parse_args("IgnoreUnknown=1;K8S_POD_NAME=web;IP=10.0.0.9/24;MAC=02:00:00:00:00:01")
+    assert ([*map(str, parsed.ips)], parsed.mac) == (["10.0.0.9/24"], "02:00:00:00:00:01")
+    several = parse_args("IP=10.0.0.9/24, fd00::9/64")
+    assert [*map(str, several.ips)] == ["10.0.0.9/24", "fd00::9/64"]
+
+
+@pytest.mark.parametrize(
+    "text", ["K8S_POD_NAME=x", "IP", "=x", "IP=x", "IP=10.0.0.9,x", "MAC=02:00", "MAC=zz"]
+)
+def test_wrong_args(text):
+    with pytest.raises(CniError) as raised:
+        parse_args(text)
+    assert raised.value.code == 4
+
+
+@pytest.mark.parametrize("previous", [{"ips": [{"address": "nonsense"}]}, [], "x", 5, True])
+def test_a_broken_previous_result_stops_add_and_not_delete(previous):
+    conf = CONF | {"prevResult": previous}
+    assert code(conf) == 6
+    assert request(conf, COMMAND="DEL").previous is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["name", "cniVersion", "ipam", "ranges", "subnet", "routes", "dst", "prevResult",
+                 "ips", "address", "runtimeConfig", "portMappings", "hostPort", "args", "mac"]
+            ) | st.text(max_size=5),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=25,
+)  # fmt: skip
+
+
+@given(
+    conf=JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60),
+    environment=st.dictionaries(
+        st.sampled_from([*ENVIRONMENT, "CNI_ARGS"]), st.text(max_size=20), max_size=6
+    ),
+)
+def test_anything_is_a_request_or_an_error_with_a_code(conf, environment):
+    try:
+        parsed = parse_request(ENVIRONMENT | environment, conf)
+    except CniError as err:
+        assert err.code in {1, 2, 3, 4, 5, 6, 7}
+        json.dumps(err.document(SUPPORTED[-1]))
+    else:
+        assert "/" not in parsed.conf.name + parsed.container_id + parsed.ifname
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        ({"cniversion": "0.3.1"}, "0.3.1"),
+        ({"cniVersion": ""}, "0.1.0"),
+        ({"cniVersion": None}, "0.1.0"),
+        ({"cniVersion": "1.0.0", "CNIVersion": "0.4.0"}, "0.4.0"),
+        ({"cniVersiOn": "9.9.9"}, None),
+        ({"cniVersion": "1.0.0", "CNIVersion": "9.9.9"}, None),
+    ],
+)
+def test_the_version_that_is_checked_is_the_version_of_the_answer(versions, expected):
+    """Found by atheris: the check looked at one spelling, the answer at any."""
+    conf = {key: value for key, value in CONF.items() if key != "cniVersion"} | versions
+    if expected is None:
+        assert code(conf) == 1
+    else:
+        assert request(conf).version == expected
+
+
+@pytest.mark.parametrize("name", ["\udcff", "eth\ud800"])
+def test_a_name_that_is_no_text_is_refused(name):
+    """Found by atheris: no digest can be made of it, and no document can name it."""
+    assert code(CONF, IFNAME=name) == 4
+    assert code(CONF | {"bridge": name}) == 6

@@ -1,0 +1,59 @@
+"""Why STATUS says no, from what a host has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cni_plugin.spec.config import NetConf
+from cni_plugin.spec.seen import Link
+from cni_plugin.verbs.status import Host, reasons
+
+ABLE = Host(True, frozenset({"bridge", "veth"}), frozenset({"nftables"}), None, forwards=True)
+BRIDGE = Link(
+    index=2, name="cni0", kind="bridge", mac="", mtu=1500, up=False, running=False,
+    promiscuous=False, master=0, peer=0, alias="",
+)  # fmt: skip
+
+
+def why(host: Host, **options: Any) -> str:
+    return "; ".join(
+        f"{reason}: {details}" for reason, details in reasons(NetConf(**options), host)
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "said"),
+    [
+        (replace(ABLE, privileged=False), {}, "CAP_NET_ADMIN"),
+        (replace(ABLE, kinds=frozenset({"bridge"})), {}, "CONFIG_VETH"),
+        (replace(ABLE, kinds=frozenset({"veth"})), {}, "CONFIG_BRIDGE"),
+        (ABLE, {"vlan": 5}, "CONFIG_VLAN_8021Q"),
+        (replace(ABLE, bridge=replace(BRIDGE, kind="veth")), {}, "cni0 is no bridge"),
+        (replace(ABLE, forwards=False), {"is_gateway": True}, "read-only"),
+        (replace(ABLE, forwards=False), {"mode": "ptp"}, "read-only"),
+        (replace(ABLE, filters=frozenset()), {"ip_masq": True}, "no nftables nor iptables"),
+        (ABLE, {"ip_masq": True, "ip_masq_backend": "iptables"}, "no iptables"),
+        (ABLE, {"capabilities": {"portMappings": True}, "backend": "iptables"}, "no iptables"),
+    ],
+)
+def test_what_no_add_can_mend_is_said(host, options, said):
+    assert said in why(host, **options)
+
+
+@pytest.mark.parametrize(
+    ("host", "options"),
+    [
+        (ABLE, {"is_gateway": True, "ip_masq": True, "capabilities": {"portMappings": True}}),
+        # ADD sets it up
+        (replace(ABLE, bridge=BRIDGE), {}),
+        # nothing of it is needed
+        (replace(ABLE, forwards=False, filters=frozenset()), {}),
+        (replace(ABLE, kinds=frozenset({"veth"})), {"mode": "ptp"}),
+        (replace(ABLE, kinds=frozenset()), {"mode": "chained"}),
+    ],
+)
+def test_what_add_mends_or_does_not_need_is_no_reason(host, options):
+    assert why(host, **options) == ""

@@ -1,0 +1,198 @@
+"""Discovery: what the server says that there is, in all forms, and that it is there."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from control.api.kinds import KINDS, POD
+from control.server.pages.discovery import (
+    REVIEWS,
+    discovery,
+    group_versions,
+    media_type,
+    subresources,
+)
+from control.server.streams.stream_target import TARGETS
+from control.server.verbs.table import verb_of
+from control.server.wire.errors import Refused
+from control.server.wire.info import Info, parse
+from tests.control.server.conftest import Api
+from tests.support.control.kubectls import KUBECTLS, at_version
+
+V2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+V2BETA1 = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+ADDRESS = "192.0.2.1:6443"
+
+
+def found(path: str, accept: str = "application/json") -> dict[str, Any]:
+    document = discovery(path, accept, ADDRESS)
+    assert document is not None
+    return document
+
+
+@pytest.mark.parametrize(
+    ("accept", "version"),
+    [
+        (V2, "v2"),
+        (V2BETA1, "v2beta1"),
+        (f"{V2},{V2BETA1},application/json", "v2"),
+        (f"{V2BETA1},application/json", "v2beta1"),
+        (f"application/json;q=0.5,{V2BETA1}", "v2beta1"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api", "/apis"])
+def test_the_aggregated_form_is_in_the_first_version_asked_for(path, accept, version):
+    document = found(path, accept)
+    assert document["apiVersion"] == f"apidiscovery.k8s.io/{version}"
+    assert document["kind"] == "APIGroupDiscoveryList"
+    assert media_type(document) == (
+        f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+    )
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "application/json", f"application/json,{V2};q=0.9"])
+def test_the_legacy_form_is_for_those_who_do_not_ask_for_another(accept):
+    core = found("/api", accept)
+    assert (core["kind"], core["versions"]) == ("APIVersions", ["v1"])
+    assert core["serverAddressByClientCIDRs"][0]["serverAddress"] == ADDRESS
+    groups = found("/apis", accept)
+    assert groups["kind"] == "APIGroupList"
+    assert {group["name"] for group in groups["groups"]} == {g for g, _ in group_versions() if g}
+
+
+def test_a_group_tells_its_versions():
+    group = found("/apis/apps")
+    assert (group["kind"], group["name"]) == ("APIGroup", "apps")
+    version = {"groupVersion": "apps/v1", "version": "v1"}
+    assert (group["versions"], group["preferredVersion"]) == ([version], version)
+
+
+@pytest.mark.parametrize(
+    "path", ["/apis/nope", "/apis/apps/v2", "/api/v2", "/apis/apps/v1/deployments", "/api/v1/x",
+             "/apis/v1", "/metrics", "/"],
+)  # fmt: skip
+def test_nothing_is_said_of_what_there_is_not(path):
+    assert discovery(path, "application/json", ADDRESS) is None
+
+
+def aggregated() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(group, version, resource) of the aggregated documents."""
+    for path in ("/api", "/apis"):
+        for group in found(path, V2)["items"]:
+            for version in group["versions"]:
+                for resource in version["resources"]:
+                    yield group["metadata"].get("name", ""), version["version"], resource
+
+
+def test_both_forms_say_the_same():
+    flat = {}
+    for group, version, resource in aggregated():
+        path = f"/apis/{group}/{version}" if group else f"/api/{version}"
+        namespaced = resource["scope"] == "Namespaced"
+        key = (path, resource["resource"])
+        flat[key] = (namespaced, resource["responseKind"]["kind"], resource["verbs"],
+                     resource.get("shortNames"), resource.get("categories"),
+                     resource["singularResource"])  # fmt: skip
+        for sub in resource.get("subresources", ()):
+            kind, verbs = sub["responseKind"]["kind"], sub["verbs"]
+            name = f"{resource['resource']}/{sub['subresource']}"
+            flat[path, name] = (namespaced, kind, verbs, None, None, "")
+    listed = {
+        (path, row["name"]): (row["namespaced"], row["kind"], row["verbs"], row.get("shortNames"),
+                              row.get("categories"), row["singularName"])
+        for path in {path for path, _ in flat}
+        for row in found(path)["resources"]
+    }  # fmt: skip
+    assert flat == listed
+
+
+METHODS = {
+    "create": "POST",
+    "delete": "DELETE",
+    "deletecollection": "DELETE",
+    "get": "GET",
+    "list": "GET",
+    "patch": "PATCH",
+    "update": "PUT",
+    "watch": "GET",
+}
+ON_MANY = ("create", "list", "watch", "deletecollection")
+
+
+def served(info: Info) -> bool:
+    if info.kind is POD and info.subresource in TARGETS:
+        return info.verb in ("get", "create")
+    return callable(verb_of(info))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+def test_every_verb_that_is_listed_is_served(kind):
+    rows = {row["resource"]: row for group, version, row in aggregated()
+            if (group, version) == (kind.group, kind.version)}  # fmt: skip
+    row = rows[kind.plural]
+    namespace = "n" if kind.namespaced else ""
+    for verb in row["verbs"]:
+        path = kind.path(namespace, "" if verb in ON_MANY else "x")
+        query = {"watch": "true"} if verb == "watch" else {}
+        info = parse(METHODS[verb], path, query)
+        assert (info.verb, served(info)) == (verb, True)
+    for sub in subresources(kind):
+        for verb in sub.verbs:
+            info = parse(METHODS[verb], kind.path(namespace, "x", sub.name), {})
+            assert (info.verb, served(info)) == (verb, True)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+def test_every_verb_that_is_not_listed_is_refused(kind):
+    listed = {(sub.name, verb) for sub in subresources(kind) for verb in sub.verbs}
+    names = {*TARGETS, "status", "scale", "binding", "eviction", "finalize"}
+    for name in names - {name for name, _ in listed}:
+        with pytest.raises(Refused) as refused:
+            verb_of(Info("get", kind, "n", "x", name))
+        assert refused.value.code == 404
+    for name in {name for name, _ in listed} - set(TARGETS):
+        info = Info("", kind, "n", "x", name)
+        for verb in {"get", "create", "update", "patch", "delete"}:
+            if (name, verb) not in listed:
+                with pytest.raises(Refused) as refused:
+                    verb_of(replace(info, verb=verb))
+                assert refused.value.code == 405
+
+
+async def test_reviews_are_answered_where_discovery_says(api: Api):
+    for review in REVIEWS:
+        path = f"/apis/{review.group}/{review.version}/{review.plural}"
+        asked = {"resourceAttributes": {"verb": "get", "resource": "pods"}}
+        reply = await api("POST", path, {"spec": asked})
+        assert (reply.code, reply["kind"]) == (201, review.kind)
+
+
+async def test_who_has_the_document_is_not_sent_it_again(api: Api):
+    async with api.session.get("/apis", headers={"Accept": V2}) as first:
+        tag = first.headers["ETag"]
+        assert first.headers["Vary"] == "Accept"
+        assert "as=APIGroupDiscoveryList" in first.headers["Content-Type"]
+    known = {"Accept": V2, "If-None-Match": tag}
+    async with api.session.get("/apis", headers=known) as again:
+        assert (again.status, await again.read(), again.headers["ETag"]) == (304, b"", tag)
+    other = {"Accept": "application/json", "If-None-Match": tag}
+    async with api.session.get("/apis", headers=other) as legacy:
+        assert legacy.status == 200
+
+
+@pytest.mark.parametrize("program", KUBECTLS, ids=lambda path: path.name)
+async def test_every_kubectl_finds_everything(secured, program):
+    kubectl = at_version(secured, program)
+    shown = await kubectl("api-resources", "-o", "name")
+    assert set(shown.split()) == {
+        *(f"{kind.plural}.{kind.group}".rstrip(".") for kind in KINDS),
+        *(f"{review.plural}.{review.group}" for review in REVIEWS),
+    }
+    versions = await kubectl("api-versions")
+    assert set(versions.split()) == {f"{g}/{v}".lstrip("/") for g, v in group_versions()}
+    short = "po,svc,deploy,rs,ds,no,ns,cm,ep,sa,lease,endpointslice,controllerrevisions"
+    names = await kubectl("get", short, "-o", "name")
+    assert "namespace/default" in names
+    assert "service/kubernetes" in await kubectl("get", "all", "-A")

@@ -1,0 +1,387 @@
+"""OpenAPI: schemas of every kind, the operations on them, and how they come over the wire."""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from control.api.kinds import KINDS, POD
+from control.api.merging import shapes
+from control.api.meta import ListMeta
+from control.server.pages.discovery import REVIEWS, group_versions, subresources
+from control.server.pages.openapi import gnostic
+from control.server.pages.openapi.documents import v2_document, v3_document
+from control.server.pages.openapi.names import names, typed
+from control.server.pages.openapi.operations import operations
+from control.server.pages.openapi.words import sayings
+from control.server.wire.protobuf.wire import fields
+from control.server.wire.strict import unknown_fields
+from tests.control.server.conftest import Api
+
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+v3 = cache(v3_document)
+v2 = cache(v2_document)
+
+
+def schema(name: str) -> dict[str, Any]:
+    """A v3 schema by the last part of its name."""
+    for group, version in group_versions():
+        for full, found in v3(group, version)["components"]["schemas"].items():
+            if full.rpartition(".")[2] == name:
+                return dict(found)
+    raise AssertionError(f"no schema {name}")
+
+
+def inside(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a document."""
+    if isinstance(value, dict):
+        yield value
+        for item in value.values():
+            yield from inside(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from inside(item)
+
+
+# --- documents -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gv", group_versions(), ids="/".join)
+def test_every_reference_of_v3_leads_to_a_schema_of_the_same_document(gv):
+    document = v3(*gv)
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert {found["$ref"] for found in inside(document) if "$ref" in found} <= known
+
+
+def test_every_reference_of_v2_leads_to_a_definition():
+    known = {f"#/definitions/{name}" for name in v2()["definitions"]}
+    assert {found["$ref"] for found in inside(v2()) if "$ref" in found} <= known
+
+
+def test_v2_has_all_that_v3_has():
+    documents = [v3(*gv) for gv in group_versions()]
+    paths = {path for document in documents for path in document["paths"]}
+    schemas = {name for document in documents for name in document["components"]["schemas"]}
+    assert (paths, schemas) == (set(v2()["paths"]), set(v2()["definitions"]))
+
+
+@pytest.mark.parametrize("gv", group_versions(), ids="/".join)
+def test_in_v3_nothing_stands_beside_a_reference(gv):
+    assert all(set(found) == {"$ref"} for found in inside(v3(*gv)) if "$ref" in found)
+
+
+def test_schemas_have_names_of_their_own():
+    assert len(set(names().values())) == len(names())
+    for (_, _, kind), model in typed().items():
+        assert names()[model].rpartition(".")[2] == kind
+
+
+def test_operations_have_names_of_their_own():
+    found = [o.id for gv in group_versions() for _, o in operations(*gv)]
+    assert len(set(found)) == len(found)
+    assert {"listCoreV1NamespacedPod", "listCoreV1PodForAllNamespaces", "readCoreV1Node",
+            "patchAppsV1NamespacedDeploymentScale", "deleteCoreV1CollectionNamespacedPod",
+            "createCoreV1NamespacedPodBinding", "connectCoreV1GetNamespacedPodExec",
+            "createAuthorizationV1SelfSubjectAccessReview"} <= set(found)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+def test_every_operation_on_a_kind_is_there(kind):
+    paths = v3(kind.group, kind.version)["paths"]
+    scope = "{namespace}" if kind.namespaced else None
+    assert set(paths[kind.path(scope)]) - {"parameters"} == {"get", "post", "delete"}
+    one = paths[kind.path(scope, "{name}")]
+    assert set(one) - {"parameters"} == {"get", "put", "patch", "delete"}
+    for sub in subresources(kind):
+        assert kind.path(scope, "{name}", sub.name) in paths
+    placed = {parameter["name"] for parameter in one["parameters"]}
+    assert placed == ({"name", "namespace"} if kind.namespaced else {"name"})
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+def test_writes_take_what_kubectl_looks_for(kind):
+    gvk = {"group": kind.group, "version": kind.version, "kind": kind.name}
+    item = v3(kind.group, kind.version)["paths"][
+        kind.path("{namespace}" if kind.namespaced else None, "{name}")
+    ]
+    taken = {parameter["name"] for parameter in item["patch"]["parameters"]}
+    assert taken == {"dryRun", "fieldManager", "fieldValidation", "force"}
+    assert {parameter["name"] for parameter in item["put"]["parameters"]} == taken - {"force"}
+    assert item["patch"]["x-kubernetes-group-version-kind"] == gvk
+    assert "application/strategic-merge-patch+json" in item["patch"]["requestBody"]["content"]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+def test_a_schema_knows_its_kind_and_its_list(kind):
+    schemas = v3(kind.group, kind.version)["components"]["schemas"]
+    tied = {
+        (gvk["group"], gvk["version"], gvk["kind"]): name
+        for name, found in schemas.items()
+        for gvk in found.get("x-kubernetes-group-version-kind", ())
+    }
+    name = tied[kind.group, kind.version, kind.name]
+    listed = schemas[tied[kind.group, kind.version, f"{kind.name}List"]]
+    assert listed["properties"]["items"]["items"]["$ref"].endswith(f"/{name}")
+    assert set(schemas[name]["properties"]) == set(shapes(kind.model))
+
+
+def test_reviews_have_schemas():
+    for review in REVIEWS:
+        assert (review.group, review.version, review.kind) in typed()
+
+
+# --- schemas -------------------------------------------------------------------------------------
+
+
+def extensions(model: str, field: str) -> dict[str, Any]:
+    found = schema(model)["properties"][field]
+    return {key.removeprefix("x-kubernetes-"): value
+            for key, value in found.items() if key.startswith("x-")}  # fmt: skip
+
+
+def merged(key: str, *keys: str, strategy: str = "merge") -> dict[str, Any]:
+    return {
+        "patch-strategy": strategy,
+        "patch-merge-key": key,
+        "list-type": "map",
+        "list-map-keys": [*keys] or [key],
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "expected"),
+    [
+        ("PodSpec", "containers", merged("name")),
+        ("PodSpec", "volumes", merged("name", strategy="merge,retainKeys")),
+        ("PodSpec", "ephemeralContainers", merged("name")),
+        ("Container", "ports", merged("containerPort", "containerPort", "protocol")),
+        ("Container", "volumeMounts", merged("mountPath")),
+        ("ServiceSpec", "ports", merged("port", "port", "protocol")),
+        ("ObjectMeta", "finalizers", {"patch-strategy": "merge", "list-type": "set"}),
+        ("PodSpec", "tolerations", {"list-type": "atomic"}),
+        ("DeploymentSpec", "strategy", {"patch-strategy": "retainKeys"}),
+        ("DeploymentSpec", "replicas", {}),
+        ("Volume", "nfs", {"preserve-unknown-fields": True}),
+    ],
+)
+def test_fields_say_how_they_merge(model, field, expected):
+    assert extensions(model, field) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "expected"),
+    [
+        ("DeploymentSpec", "paused", {"type": "boolean"}),
+        ("DeploymentSpec", "replicas", {"type": "integer", "format": "int32"}),
+        ("ObjectMeta", "generation", {"type": "integer", "format": "int64"}),
+        ("ServicePort", "protocol", {"type": "string", "default": "TCP"}),
+        ("ObjectMeta", "creationTimestamp", {"type": "string", "format": "date-time"}),
+        ("ConfigMap", "data", {"type": "object", "additionalProperties": {"type": "string"}}),
+    ],
+)
+def test_fields_say_what_they_hold(model, field, expected):
+    found = schema(model)["properties"][field]
+    assert {key: value for key, value in found.items() if key != "description"} == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "kind"),
+    [
+        ("ServicePort", "targetPort", "intstr.IntOrString"),
+        ("RollingUpdate", "maxSurge", "intstr.IntOrString"),
+        ("EmptyDirVolume", "sizeLimit", "resource.Quantity"),
+        ("DeploymentSpec", "template", "apps.v1.PodTemplateSpec"),
+        ("Volume", "projected", "core.v1.ProjectedVolume"),
+    ],
+)
+def test_fields_refer_to_what_they_hold(model, field, kind):
+    assert schema(model)["properties"][field]["allOf"][0]["$ref"].endswith(f".{kind}")
+
+
+def test_maps_and_lists_refer_to_what_they_hold():
+    quantities = schema("ResourceRequirements")["properties"]["limits"]["additionalProperties"]
+    assert quantities["$ref"].endswith(".Quantity")
+    assert schema("IntOrString")["oneOf"] == [{"type": "integer"}, {"type": "string"}]
+    assert schema("PodSpec")["properties"]["containers"]["items"]["$ref"].endswith(".Container")
+
+
+def test_what_must_be_there_is_required():
+    assert schema("OwnerReference")["required"] == ["apiVersion", "kind", "name", "uid"]
+    assert "required" not in schema("PodSpec")
+
+
+def test_every_schema_and_field_says_what_it_is_for():
+    for name, model in [(name, schema(name.rpartition(".")[2])) for name in names().values()]:
+        assert model["description"], name
+        for field, found in model.get("properties", {}).items():
+            assert found.get("description"), (
+                f"{name}.{field}: say it in control/server/pages/openapi"
+            )
+
+
+def test_nothing_is_said_of_what_there_is_not():
+    used = {"IntOrString", "Quantity", "Patch", "List.apiVersion", "List.kind", "List.metadata"}
+    for model in [*names(), ListMeta]:
+        owners = [base.__name__ for base in model.__mro__]
+        used.add(model.__name__)
+        for field in shapes(model):
+            own = [f"{owner}.{field}" for owner in owners if f"{owner}.{field}" in sayings()]
+            used.add(own[0] if own else field)
+    assert set(sayings()) - used == set()
+
+
+def test_json_that_is_described_is_checked_for_what_nobody_knows():
+    sources = [{"configMap": {"name": "a", "itms": []}}, {"secrt": {}}]
+    spec = {
+        "securityContext": {"fsGrup": 1, "sysctls": [{"name": "a", "vale": "b"}],
+                            "seLinuxOptions": {"level": "s0"}},
+        "ephemeralContainers": [{"name": "d", "image": "i"}, {"name": "e", "imge": "i"}],
+        "volumes": [{"name": "p", "projected": {"sources": sources}}],
+    }  # fmt: skip
+    assert sorted(unknown_fields(POD.model.parse({"spec": spec}))) == [
+        "spec.ephemeralContainers[1].imge",
+        "spec.securityContext.fsGrup",
+        "spec.securityContext.sysctls[0].vale",
+        "spec.volumes[0].projected.sources[0].configMap.itms",
+        "spec.volumes[0].projected.sources[1].secrt",
+    ]
+
+
+# --- protobuf ------------------------------------------------------------------------------------
+
+
+def messages(data: bytes, number: int) -> list[bytes]:
+    return [value for at, value in fields(data) if at == number and isinstance(value, bytes)]
+
+
+def entries(data: bytes, number: int) -> dict[str, bytes]:
+    """A map: a repeated message of a name and a value."""
+    pairs = [(messages(pair, 1)[0].decode(), messages(pair, 2)[0])
+             for pair in messages(data, number)]  # fmt: skip
+    return dict(pairs)
+
+
+def read_schema(data: bytes) -> dict[str, Any]:
+    """A Schema of gnostic's OpenAPIv2.proto as JSON."""
+    texts = {1: "$ref", 2: "format", 4: "description"}
+    found: dict[str, Any] = {
+        name: value[0].decode() for at, name in texts.items() if (value := messages(data, at))
+    }
+    for value in messages(data, 5):
+        found["default"] = json.loads(messages(value, 2)[0])
+    if required := messages(data, 19):
+        found["required"] = [value.decode() for value in required]
+    for value in messages(data, 21):
+        found["additionalProperties"] = read_schema(messages(value, 1)[0])
+    for value in messages(data, 22):
+        found["type"] = messages(value, 1)[0].decode()
+    for value in messages(data, 23):
+        found["items"] = read_schema(messages(value, 1)[0])
+    for value in messages(data, 25):
+        found["properties"] = {n: read_schema(s) for n, s in entries(value, 1).items()}
+    for name, value in entries(data, 31).items():
+        found[name] = json.loads(messages(value, 2)[0])
+    return found
+
+
+def test_the_protobuf_holds_every_definition():
+    (definitions,) = messages(gnostic.document(v2()), 9)
+    read = {name: read_schema(value) for name, value in entries(definitions, 1).items()}
+    assert read == v2()["definitions"]
+
+
+METHODS = {2: "get", 3: "put", 4: "post", 5: "delete", 8: "patch"}
+
+
+def read_parameter(data: bytes) -> str:
+    """What stands in the oneof: a body, or the name of a parameter of the query or the path."""
+    (parameter,) = messages(data, 1)
+    if messages(parameter, 1):
+        return "body"
+    (other,) = messages(parameter, 2)
+    ((place, value),) = fields(other)
+    assert isinstance(value, bytes)
+    assert messages(value, 2)[0].decode() == {3: "query", 4: "path"}[place]
+    return messages(value, 4)[0].decode()
+
+
+def test_the_protobuf_holds_every_operation():
+    (paths,) = messages(gnostic.document(v2()), 8)
+    read = entries(paths, 2)
+    assert set(read) == set(v2()["paths"])
+    for path, item in v2()["paths"].items():
+        found = {METHODS[at]: value for at, value in fields(read[path]) if at in METHODS}
+        assert set(found) == set(item) - {"parameters"}
+        for method, data in found.items():
+            assert isinstance(data, bytes)
+            assert messages(data, 5)[0].decode() == item[method]["operationId"]
+            taken = [read_parameter(value) for value in messages(data, 8)]
+            assert taken == [parameter["name"] for parameter in item[method].get("parameters", ())]
+            codes = entries(messages(data, 9)[0], 1)
+            assert set(codes) == set(item[method]["responses"])
+            kind = json.loads(messages(entries(data, 13)["x-kubernetes-group-version-kind"], 2)[0])
+            assert kind == item[method]["x-kubernetes-group-version-kind"]
+
+
+@given(st.dictionaries(st.text(), st.text(max_size=300), max_size=5))
+def test_texts_of_any_length_survive_the_wire(texts):
+    document = {"definitions": {name: {"description": text} for name, text in texts.items()}}
+    (definitions,) = messages(gnostic.document(document), 9)
+    read = {name: read_schema(value) for name, value in entries(definitions, 1).items()}
+    assert read == document["definitions"]
+
+
+def test_what_has_no_place_in_protobuf_is_not_dropped_silently():
+    with pytest.raises(KeyError):
+        gnostic.document({"definitions": {"a": {"oneOf": []}}})
+
+
+# --- over HTTP -----------------------------------------------------------------------------------
+
+
+async def test_the_index_leads_to_documents_that_can_be_kept(api: Api):
+    index = (await api("GET", "/openapi/v3")).body["paths"]
+    assert set(index) == {f"apis/{g}/{v}" if g else f"api/{v}" for g, v in group_versions()}
+    for place in index.values():
+        async with api.session.get(place["serverRelativeURL"]) as answer:
+            assert "immutable" in answer.headers["Cache-Control"]
+            assert (await answer.json())["openapi"] == "3.0.0"
+            tag = {"If-None-Match": answer.headers["ETag"]}
+        async with api.session.get(place["serverRelativeURL"], headers=tag) as again:
+            assert (again.status, await again.read()) == (304, b"")
+
+
+async def test_an_old_hash_leads_to_the_new_document(api: Api):
+    index = (await api("GET", "/openapi/v3")).body["paths"]
+    old = "/openapi/v3/apis/apps/v1?hash=OLD"
+    async with api.session.get(old, allow_redirects=False) as answer:
+        place = index["apis/apps/v1"]["serverRelativeURL"]
+        assert (answer.status, answer.headers["Location"]) == (301, place)
+    async with api.session.get("/openapi/v3/apis/apps/v1") as answer:
+        assert (answer.status, "Cache-Control" in answer.headers) == (200, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "code", "media"),
+    [
+        ("/openapi/v2", "", 200, "application/json"),
+        ("/openapi/v2", "*/*", 200, "application/json"),
+        ("/openapi/v2", V2_PROTOBUF, 200, V2_PROTOBUF.replace("@", ".")),
+        ("/openapi/v2", f"application/json;q=0.5, {V2_PROTOBUF}", 200,
+         V2_PROTOBUF.replace("@", ".")),
+        ("/openapi/v2", "text/html", 406, "application/json"),
+        ("/openapi/v3", "application/json, */*", 200, "application/json"),
+        ("/openapi/v3/api/v1", "application/json", 200, "application/json"),
+        ("/openapi/v3/api/v1", V2_PROTOBUF, 406, "application/json"),
+        ("/openapi/v3/apis/apps/v2", "*/*", 404, "application/json"),
+        ("/openapi/v4", "*/*", 404, "application/json"),
+    ],
+)  # fmt: skip
+async def test_documents_come_in_the_encodings_that_there_are(api: Api, path, accept, code, media):
+    async with api.session.get(path, headers={"Accept": accept}) as answer:
+        assert (answer.status, answer.headers["Content-Type"]) == (code, media)
+        assert await answer.read()

@@ -1,0 +1,376 @@
+"""Logs and commands through the API server, with the kubectl that users have."""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import pty
+import random
+import socket
+import ssl
+import struct
+import termios
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web as http_server
+from aiohttp.test_utils import TestServer
+
+from control.api import kinds
+from tests.support.control.cluster import until
+from tests.support.control.streaming import Streaming, add_node, streaming
+
+LINE = "2026-11-22T13:00:00.00000000{} stdout F {}\n"
+OLD = Path("/usr/lib/google-cloud-sdk/bin")
+NOISE = random.Random(7).randbytes(4_000_000)
+
+
+@pytest.fixture
+async def cluster(tmp_path) -> AsyncIterator[Streaming]:
+    async with streaming(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def web(cluster):
+    """A running Pod with one container; where its log is."""
+    pod = await cluster.pod("web")
+    log = cluster.runtime.add(pod, "c")
+    log.write_text(LINE.format("1Z", "one") + LINE.format("2Z", "two"))
+    return log
+
+
+# -- logs ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        ((), b"one\ntwo\n"),
+        (("--tail=1",), b"two\n"),
+        (("--tail=0",), b""),
+        (("--limit-bytes=2",), b"on"),
+        (("--timestamps", "--tail=1"), b"2026-11-22T13:00:00.000000002Z two\n"),
+        (("--since-time=2026-11-22T13:00:01Z",), b""),
+        (("--since=200000h",), b"one\ntwo\n"),
+    ],
+)
+async def test_logs(cluster, web, flags, shown):
+    assert await cluster.kubectl("logs", "web", *flags) == (0, shown, "")
+
+
+async def test_logs_of_the_run_before(cluster, web):
+    cluster.runtime.end("web.c.0")
+    pod = cluster.table.pods["default", "web"]
+    cluster.runtime.add(pod, "c", 1).write_text(LINE.format("3Z", "new"))
+    assert await cluster.kubectl("logs", "web", "--previous") == (0, b"one\ntwo\n", "")
+    assert await cluster.kubectl("logs", "web") == (0, b"new\n", "")
+
+
+async def test_followed_logs_come_as_they_are_written_and_end_with_the_container(cluster, web):
+    process = await cluster.start("logs", "-f", "web")
+    assert process.stdout
+    assert await process.stdout.readline() == b"one\n"
+    assert await process.stdout.readline() == b"two\n"
+    web.rename(f"{web}.20261122-130000.000000")
+    web.write_text(LINE.format("3Z", "after the rotation"))
+    assert await process.stdout.readline() == b"after the rotation\n"
+    cluster.runtime.end("web.c.0")
+    assert await process.communicate() == (b"", b"")
+    assert process.returncode == 0
+
+
+async def test_which_of_several_containers(cluster):
+    pod = await cluster.pod("two", "a", "b")
+    cluster.runtime.add(pod, "b").write_text(LINE.format("1Z", "of b"))
+    assert (await cluster.kubectl("logs", "two", "-c", "b"))[1] == b"of b\n"
+    assert await ask(cluster, "two", "log") == (
+        400, "a container name must be specified for pod two, choose one of: [a b]",
+    )  # fmt: skip
+    assert await ask(cluster, "two", "log", container="x") == (
+        400, "container x is not valid for pod two",
+    )  # fmt: skip
+
+
+async def test_a_pod_that_does_not_run_yet(cluster):
+    waiting = {
+        "name": "c",
+        "state": {"waiting": {"reason": "ContainerCreating"}},
+        **{"ready": False, "restartCount": 0, "image": "", "imageID": ""},
+    }
+    await cluster.pod("new", containerStatuses=[waiting])
+    code, out, err = await cluster.kubectl("logs", "new")
+    assert (code, out) == (1, b"")
+    assert 'container "c" in pod "new" is waiting to start: ContainerCreating' in err
+
+
+async def test_a_pod_without_a_node(cluster):
+    await cluster.pod("pending", node=None)
+    assert await cluster.kubectl("logs", "pending") == (0, b"", "")
+    assert await ask(cluster, "pending", "exec", command="x", stdout="1") == (
+        400, "pod pending does not have a host assigned",
+    )  # fmt: skip
+
+
+# -- commands ------------------------------------------------------------------------------------
+
+
+async def test_a_command_and_its_exit_code(cluster, web):
+    words = ("exec", "web", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    code, out, err = await cluster.kubectl(*words)
+    assert (code, out) == (7, b"out\n")
+    assert err == "err\ncommand terminated with exit code 7\n"
+
+
+async def test_every_byte_goes_there_and_back(cluster, web):
+    code, out, err = await cluster.kubectl("exec", "-i", "web", "--", "cat", input=NOISE)
+    assert (code, err) == (0, "")
+    assert hashlib.sha256(out).digest() == hashlib.sha256(NOISE).digest()
+
+
+async def test_many_commands_at_once(cluster, web):
+    runs = [cluster.kubectl("exec", "web", "--", "echo", str(n)) for n in range(8)]
+    assert await asyncio.gather(*runs) == [(0, b"%d\n" % n, "") for n in range(8)]
+
+
+async def test_files_are_copied_both_ways(cluster, web, tmp_path):
+    (tmp_path / "there").write_bytes(NOISE)
+    code, _, err = await cluster.kubectl("cp", f"{tmp_path}/there", f"web:{tmp_path}/here")
+    assert (code, err) == (0, "")
+    assert (tmp_path / "here").read_bytes() == NOISE
+    code, _, _ = await cluster.kubectl("cp", f"web:{tmp_path}/here", f"{tmp_path}/back")
+    assert code == 0
+    assert (tmp_path / "back").read_bytes() == NOISE
+
+
+async def test_an_interrupted_kubectl_leaves_no_command_behind(cluster, web):
+    process = await cluster.start("exec", "web", "--", "sleep", "1000")
+    await until(lambda: bool(cluster.runtime.streams), "the command runs")
+    process.kill()
+    await process.communicate()
+    command = cluster.runtime.streams[0]._process
+    await until(lambda: command.returncode is not None, "the command has ended")
+
+
+async def test_a_terminal(cluster, web):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+    process = await cluster.start(
+        "exec", "-it", "web", "--", "sh", stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    await shows(ours, b"# ")
+    # kubectl tells the size beside the input, which may be there first.
+    os.write(ours, b"until stty size | grep 33.77; do sleep 0.05; done\n")
+    await shows(ours, b"\n33 77")
+    os.write(ours, b"sleep 1000\n")
+    await until(lambda: b"sleep" in children(cluster), "the command runs")
+    os.write(ours, b"\x03")
+    await shows(ours, b"# ")
+    os.write(ours, b"exit 5\n")
+    assert await process.wait() == 5
+    os.close(ours)
+
+
+def children(cluster: Streaming) -> bytes:
+    """The command lines below the only command."""
+    found, pids = b"", [cluster.runtime.streams[0]._process.pid]
+    while pids:
+        pid = pids.pop()
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            found += Path(f"/proc/{pid}/cmdline").read_bytes()
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                pids += [int(it) for it in (task / "children").read_text().split()]
+    return found
+
+
+async def shows(terminal: int, text: bytes) -> None:
+    """Read a terminal until it has shown a text."""
+    seen = bytearray()
+    os.set_blocking(terminal, False)
+
+    def arrived() -> bool:
+        try:
+            seen.extend(os.read(terminal, 4096))
+        except BlockingIOError:
+            return False
+        return text in seen
+
+    await until(arrived, f"{text!r} after {bytes(seen)!r}")
+
+
+async def test_attach_carries_a_containers_own_streams(cluster, web):
+    cluster.runtime.attached = ("sh", "-c", "cat; echo bye")
+    code, out, err = await cluster.kubectl("attach", "-i", "web", input=b"typed\n")
+    assert (code, out, "rror" in err) == (0, b"typed\nbye\n", False)
+
+
+# -- ports ---------------------------------------------------------------------------------------
+
+
+async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"from the Pod")
+    writer.close()
+
+
+async def test_ports_are_forwarded(cluster):
+    pod = await cluster.pod("web", phase="Running")
+    cluster.runtime.add(pod, "c")
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    process = await cluster.start("port-forward", "--address=127.0.0.1", "web", f":{port}")
+    assert process.stdout
+    told = await process.stdout.readline()  # Forwarding from 127.0.0.1:LOCAL -> PORT
+    local = int(told.split()[2].rpartition(b":")[2])
+    for _ in range(3):
+        reader, writer = await asyncio.open_connection("127.0.0.1", local)
+        assert await reader.read() == b"from the Pod"
+        writer.close()
+    process.terminate()
+    assert (await process.communicate())[1] == b""
+    server.close()
+
+
+# -- what goes wrong -----------------------------------------------------------------------------
+
+
+async def ask(cluster: Streaming, pod: str, sub: str, **query: str) -> tuple[int, str]:
+    """(code, message) of a request without an upgrade."""
+    url = f"{cluster.url}/api/v1/namespaces/default/pods/{pod}/{sub}"
+    async with aiohttp.ClientSession() as http, http.get(url, params=query) as response:
+        return response.status, (await response.json())["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({"tailLines": "-1"}, "tailLines: Invalid value: -1: must be greater than or equal to 0"),
+        ({"limitBytes": "0"}, "limitBytes: Invalid value: 0: must be greater than 0"),
+        ({"sinceSeconds": "0"}, "sinceSeconds: Invalid value: 0: must be greater than 0"),
+    ],
+)
+async def test_log_options_that_cannot_be(cluster, web, query, message):
+    assert await ask(cluster, "web", "log", **query) == (
+        422, f'PodLogOptions "web" is invalid: {message}',
+    )  # fmt: skip
+
+
+async def test_log_options_that_are_none(cluster, web):
+    code, message = await ask(cluster, "web", "log", tailLines="x")
+    assert (code, message) == (400, 'tailLines: strconv.ParseInt: parsing "x": invalid syntax')
+    code, _ = await ask(cluster, "web", "log", sinceTime="now")
+    assert code == 400
+
+
+async def test_a_pod_that_is_not_there(cluster):
+    assert await ask(cluster, "none", "log") == (404, 'pods "none" not found')
+
+
+async def test_a_container_that_has_ended(cluster, web):
+    cluster.runtime.end("web.c.0")
+    code, _, err = await cluster.kubectl("exec", "web", "--", "true")
+    assert code == 1
+    assert 'container not found ("c")' in err
+
+
+async def test_a_node_that_does_not_answer(cluster):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    await add_node(cluster.client, "dead", port)
+    await cluster.pod("lost", node="dead")
+    code, message = await ask(cluster, "lost", "log")
+    assert code == 500
+    assert "error dialing backend: the agent of node dead" in message
+    assert str(port) in message
+
+
+async def test_a_node_that_is_gone(cluster):
+    await cluster.pod("lost", node="gone")
+    assert await ask(cluster, "lost", "log") == (404, 'nodes "gone" not found')
+
+
+async def test_an_agent_that_is_not_the_clusters_is_not_believed(cluster, web, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    async with streaming(other) as foreign:
+        node = await foreign.client.get(kinds.NODE, None, "n1")
+        assert node.status.daemon_endpoints
+        assert node.status.daemon_endpoints.kubelet_endpoint
+        await add_node(
+            cluster.client, "foreign", node.status.daemon_endpoints.kubelet_endpoint.port
+        )
+        await cluster.pod("lost", node="foreign")
+        code, message = await ask(cluster, "lost", "log")
+    assert code == 500
+    assert "certificate verify failed" in message
+
+
+@asynccontextmanager
+async def dying_agent(cluster: Streaming) -> AsyncIterator[None]:
+    """A node whose agent begins each answer, and dies; there is a Pod `lost` on it."""
+
+    async def begin(request: http_server.Request) -> http_server.StreamResponse:
+        if request.path.startswith("/exec"):
+            socket = http_server.WebSocketResponse(protocols=("v5.channel.k8s.io",))
+            await socket.prepare(request)
+            await socket.send_bytes(b"\1half")
+        else:
+            response = http_server.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"half")
+        assert request.transport
+        request.transport.close()  # TCP's end without WebSocket's or HTTP's
+        return http_server.Response()
+
+    app = http_server.Application()
+    app.router.add_get("/{path:.*}", begin)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(cluster.folder / "node.crt", cluster.folder / "node.key")
+    server = TestServer(app)
+    await server.start_server(ssl=tls)
+    assert server.port
+    await add_node(cluster.client, "dying", server.port)
+    await cluster.pod("lost", node="dying")
+    yield
+    await server.close()
+
+
+async def test_an_agent_that_dies_does_not_end_a_session_well(cluster):
+    url = f"{cluster.url}/api/v1/namespaces/default/pods/lost/exec?command=x&stdout=1"
+    async with (
+        dying_agent(cluster),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(url, protocols=("v5.channel.k8s.io",)) as socket,
+    ):
+        assert await socket.receive_bytes() == b"\1half"
+        end = await socket.receive()
+        assert (end.type, end.data) == (aiohttp.WSMsgType.CLOSE, 1011)
+
+
+async def test_an_agent_that_dies_does_not_end_a_log_well(cluster):
+    url = f"{cluster.url}/api/v1/namespaces/default/pods/lost/log"
+    async with dying_agent(cluster), aiohttp.ClientSession() as http, http.get(url) as response:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+
+
+@pytest.mark.skipif(not (OLD / "kubectl.1.28").exists(), reason="no kubectl 1.28 here")
+async def test_a_kubectl_that_only_speaks_spdy_is_told(cluster, web):
+    code, _, err = await cluster.kubectl(
+        "exec", "web", "--", "true", program=str(OLD / "kubectl.1.28")
+    )
+    assert code == 1
+    assert "use kubectl 1.31 or later" in err
+
+
+@pytest.mark.parametrize("version", ["1.31", "1.33"])
+async def test_kubectls_that_speak_websockets(cluster, web, version):
+    program = OLD / f"kubectl.{version}"
+    if not program.exists():
+        pytest.skip(f"no {program.name} here")
+    words = ("exec", "-i", "web", "--", "cat")
+    assert await cluster.kubectl(*words, input=b"hi", program=str(program)) == (0, b"hi", "")

@@ -1,0 +1,236 @@
+"""The three kinds of patch as pure functions."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from control.api.pod import Pod
+from control.api.service import Service
+from control.api.workload import Deployment
+from control.server.verbs.patches import json_patch, merge, strategic
+from control.server.verbs.patches.errors import BadPatch, CannotApply
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+# --- merge patch: the examples of RFC 7386, appendix A -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("original", "patch", "result"),
+    [
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        (["a", "b"], ["c", "d"], ["c", "d"]),
+        ({"a": "b"}, ["c"], ["c"]),
+        ({"a": "foo"}, None, None),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_merge_patch(original: Any, patch: Any, result: Any):
+    assert merge.apply(original, patch) == result
+
+
+@given(JSON, JSON)
+def test_a_merge_patch_twice_is_once(original: Any, patch: Any):
+    before = copy.deepcopy(original)
+    once = merge.apply(original, patch)
+    assert merge.apply(once, patch) == once
+    assert original == before
+
+
+# --- JSON patch: the examples of RFC 6902, appendix A --------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("original", "operation", "result"),
+    [
+        ({"a": 1}, {"op": "add", "path": "/b", "value": 2}, {"a": 1, "b": 2}),
+        ({"a": [1, 3]}, {"op": "add", "path": "/a/1", "value": 2}, {"a": [1, 2, 3]}),
+        ({"a": [1]}, {"op": "add", "path": "/a/-", "value": 2}, {"a": [1, 2]}),
+        ({"a": 1, "b": 2}, {"op": "remove", "path": "/b"}, {"a": 1}),
+        ({"a": [1, 2]}, {"op": "remove", "path": "/a/0"}, {"a": [2]}),
+        ({"a": 1}, {"op": "replace", "path": "/a", "value": 2}, {"a": 2}),
+        ({"a": 1}, {"op": "replace", "path": "", "value": {"b": 2}}, {"b": 2}),
+        ({"a": {"b": 1}}, {"op": "move", "from": "/a/b", "path": "/c"}, {"a": {}, "c": 1}),
+        ({"a": [1, 2]}, {"op": "move", "from": "/a/0", "path": "/a/1"}, {"a": [2, 1]}),
+        ({"a": [1]}, {"op": "copy", "from": "/a", "path": "/b"}, {"a": [1], "b": [1]}),
+        ({"a": 1}, {"op": "test", "path": "/a", "value": 1}, {"a": 1}),
+        ({"a/b": 1, "c~d": 2}, {"op": "remove", "path": "/a~1b"}, {"c~d": 2}),
+        ({"c~d": 2}, {"op": "replace", "path": "/c~0d", "value": 3}, {"c~d": 3}),
+        ({"a": None}, {"op": "replace", "path": "/a", "value": 1}, {"a": 1}),
+    ],
+)
+def test_json_patch(original: Any, operation: Any, result: Any):
+    before = copy.deepcopy(original)
+    assert json_patch.apply(original, [operation]) == result
+    assert original == before
+
+
+@pytest.mark.parametrize(
+    ("operation", "error"),
+    [
+        ({"op": "test", "path": "/a", "value": 2}, CannotApply),
+        ({"op": "remove", "path": "/none"}, CannotApply),
+        ({"op": "replace", "path": "/none", "value": 1}, CannotApply),
+        ({"op": "add", "path": "/none/deep", "value": 1}, CannotApply),
+        ({"op": "add", "path": "/l/7", "value": 1}, CannotApply),
+        ({"op": "remove", "path": "/l/01"}, CannotApply),
+        ({"op": "remove", "path": "/l/-"}, CannotApply),
+        ({"op": "move", "from": "/a", "path": "/a/b"}, BadPatch),
+        ({"op": "add", "path": "/a"}, BadPatch),
+        ({"op": "fly", "path": "/a"}, BadPatch),
+        ({"path": "/a"}, BadPatch),
+        ("add", BadPatch),
+    ],
+)
+def test_json_patches_that_cannot_be_done(operation: Any, error: type[Exception]):
+    with pytest.raises(error):
+        json_patch.apply({"a": 1, "l": [1, 2]}, [operation])
+
+
+# --- strategic merge patch -----------------------------------------------------------------------
+
+
+def containers(*names: str, **extra: Any) -> list[dict[str, Any]]:
+    return [{"name": name} | extra for name in names]
+
+
+def patched(items: list[Any], **patch: Any) -> list[Any]:
+    """A Pod's containers after a patch of its spec."""
+    pod = {"spec": {"containers": items}}
+    return list(strategic.apply(pod, {"spec": patch}, Pod)["spec"].get("containers", []))
+
+
+def test_items_merge_by_their_key():
+    made = patched(containers("a", "b", image="x"), containers=[{"name": "b", "image": "y"}])
+    assert made == [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}]
+
+
+def test_new_items_are_appended_and_nulls_taken_out():
+    made = patched(
+        containers("a", image="x"), containers=[{"name": "c"}, {"name": "a", "image": None}]
+    )
+    assert made == [{"name": "a"}, {"name": "c"}]
+
+
+def test_items_can_be_deleted_and_lists_replaced():
+    assert patched(containers("a", "b"), containers=[{"name": "a", "$patch": "delete"}]) == (
+        containers("b")
+    )
+    replaced = patched(containers("a", "b"), containers=[{"name": "c"}, {"$patch": "replace"}])
+    assert replaced == containers("c")
+
+
+def test_maps_can_be_replaced_and_deleted():
+    service = {"spec": {"selector": {"a": "1", "b": "2"}}}
+    replace = {"spec": {"selector": {"c": "3", "$patch": "replace"}}}
+    assert strategic.apply(service, replace, Service)["spec"]["selector"] == {"c": "3"}
+    delete = {"spec": {"selector": {"$patch": "delete"}}}
+    assert strategic.apply(service, delete, Service)["spec"]["selector"] == {}
+
+
+def test_retained_keys_drop_the_others():
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}
+    deployment = {"spec": {"strategy": strategy}}
+    patch = {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}
+    made = strategic.apply(deployment, patch, Deployment)
+    assert made["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_primitive_lists_are_sets():
+    pod = {"metadata": {"finalizers": ["a", "b"]}}
+    patch = {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c", "b"]}}
+    assert strategic.apply(pod, patch, Pod)["metadata"]["finalizers"] == ["b", "c"]
+
+
+def test_lists_without_a_key_are_replaced():
+    pod = {"spec": {"tolerations": [{"key": "a"}]}}
+    patch = {"spec": {"tolerations": [{"key": "b"}]}}
+    assert strategic.apply(pod, patch, Pod)["spec"]["tolerations"] == [{"key": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("before", "added", "order", "after"),
+    [
+        ("ab", "", "ba", "ba"),
+        ("abc", "", "ca", "bca"),
+        ("ab", "c", "cab", "cab"),
+        ("ab", "c", "acb", "acb"),
+        ("axb", "", "ba", "xba"),
+    ],
+)
+def test_the_clients_order_is_kept(before: str, added: str, order: str, after: str):
+    made = patched(
+        containers(*before),
+        **{
+            "$setElementOrder/containers": containers(*order),
+            "containers": containers(*added),
+        },
+    )
+    assert [item["name"] for item in made] == list(after)
+
+
+def test_kubectl_apply_reorders_as_it_should():
+    """A port is replaced by its key, the environment changes in place, the order is the file's."""
+    original = {"spec": {"containers": [{
+        "name": "c",
+        "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+        "ports": [{"containerPort": 80, "protocol": "TCP"}],
+    }]}}  # fmt: skip
+    patch = {"spec": {
+        "$setElementOrder/containers": [{"name": "c"}],
+        "containers": [{
+            "name": "c",
+            "$setElementOrder/env": [{"name": "B"}, {"name": "C"}],
+            "env": [{"name": "A", "$patch": "delete"}, {"name": "C", "value": "3"}],
+            "$setElementOrder/ports": [{"containerPort": 81}],
+            "ports": [{"containerPort": 80, "$patch": "delete"}, {"containerPort": 81}],
+        }],
+    }}  # fmt: skip
+    (container,) = strategic.apply(original, patch, Pod)["spec"]["containers"]
+    assert container["env"] == [{"name": "B", "value": "2"}, {"name": "C", "value": "3"}]
+    assert container["ports"] == [{"containerPort": 81}]
+
+
+@given(st.permutations("abcd"), st.permutations("abcd"), st.sets(st.sampled_from("abcd")))
+def test_ordering_loses_nothing(before: list[str], order: list[str], listed: set[str]):
+    wanted = [name for name in order if name in listed]
+    made = patched(containers(*before), **{"$setElementOrder/containers": containers(*wanted)})
+    names = [item["name"] for item in made]
+    assert sorted(names) == list("abcd")
+    assert [name for name in names if name in listed] == wanted
+    assert [name for name in names if name not in listed] == [n for n in before if n not in listed]
+
+
+@pytest.mark.parametrize(
+    ("patch", "error"),
+    [
+        ([], BadPatch),
+        ({"$patch": "fly"}, BadPatch),
+        ({"spec": {"containers": [{"image": "x"}]}}, CannotApply),
+        ({"spec": {"$retainKeys": ["a"], "b": 1}}, BadPatch),
+        ({"spec": {"$setElementOrder/containers": 7}}, BadPatch),
+        ({"metadata": {"$deleteFromPrimitiveList/finalizers": 7}}, BadPatch),
+    ],
+)
+def test_strategic_patches_that_cannot_be_done(patch: Any, error: type[Exception]):
+    with pytest.raises(error):
+        strategic.apply({"spec": {"containers": containers("a")}}, patch, Pod)

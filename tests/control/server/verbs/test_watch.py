@@ -1,0 +1,210 @@
+"""Watches: what is heard, from where, and how they end."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import aiohttp
+
+from control.api.kinds import CONFIG_MAP
+from control.server.verbs import watch as watch_module
+from control.store.base import Create
+from tests.control.server.conftest import CORE, MERGE, Api, config_map
+
+MAPS = f"{CORE}/configmaps"
+
+
+class Stream:
+    """The events of a watch, one at a time."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.answer = answer
+
+    async def next(self) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            line = await self.answer.content.readline()
+        assert line.endswith(b"\n"), line
+        return dict(json.loads(line))
+
+    async def told(self, count: int) -> list[tuple[str, str]]:
+        found = [await self.next() for _ in range(count)]
+        return [(event["type"], event["object"]["metadata"].get("name", "")) for event in found]
+
+    async def rest(self) -> list[dict[str, Any]]:
+        async with asyncio.timeout(10):
+            return [json.loads(line) for line in (await self.answer.read()).splitlines()]
+
+
+@asynccontextmanager
+async def watching(api: Api, query: str = "", path: str = MAPS) -> AsyncIterator[Stream]:
+    async with api.session.get(f"{path}?watch=1{query}") as answer:
+        assert answer.status == 200, await answer.text()
+        yield Stream(answer)
+
+
+async def test_the_present_first_and_then_what_happens(api: Api):
+    await api.make(MAPS, config_map("a"))
+    async with watching(api) as stream:
+        assert await stream.told(1) == [("ADDED", "a")]
+        await api.make(MAPS, config_map("b"))
+        await api("PATCH", f"{MAPS}/a", {"data": {"x": "1"}}, MERGE)
+        await api("DELETE", f"{MAPS}/a")
+        assert await stream.told(3) == [("ADDED", "b"), ("MODIFIED", "a"), ("DELETED", "a")]
+
+
+async def test_a_removal_carries_the_last_state_at_its_own_revision(api: Api):
+    await api.make(MAPS, config_map("a", x="1"))
+    async with watching(api) as stream:
+        await stream.next()
+        await api("DELETE", f"{MAPS}/a")
+        event = await stream.next()
+    assert event["object"]["data"] == {"x": "1"}
+    assert event["object"]["metadata"]["resourceVersion"] == str(api.world.store.revision)
+
+
+async def test_it_resumes_where_it_was(api: Api):
+    made = await api.make(MAPS, config_map("a"))
+    await api.make(MAPS, config_map("b"))
+    await api("DELETE", f"{MAPS}/a")
+    since = f"&resourceVersion={made['metadata']['resourceVersion']}"
+    async with watching(api, since) as stream:
+        assert await stream.told(2) == [("ADDED", "b"), ("DELETED", "a")]
+
+
+async def test_selectors_turn_changes_into_coming_and_going(api: Api):
+    await api.make(MAPS, config_map("a"))
+    async with watching(api, "&labelSelector=on%3Dyes") as stream:
+        await api("PATCH", f"{MAPS}/a", {"metadata": {"labels": {"on": "yes"}}}, MERGE)
+        await api("PATCH", f"{MAPS}/a", {"data": {"x": "1"}}, MERGE)
+        await api("PATCH", f"{MAPS}/a", {"metadata": {"labels": {"on": "no"}}}, MERGE)
+        last = str(api.world.store.revision)
+        await api("PATCH", f"{MAPS}/a", {"data": {"x": "2"}}, MERGE)
+        assert await stream.told(2) == [("ADDED", "a"), ("MODIFIED", "a")]
+        gone = await stream.next()
+    assert (gone["type"], gone["object"]["metadata"]["resourceVersion"]) == ("DELETED", last)
+    assert gone["object"]["metadata"]["labels"] == {"on": "yes"}
+
+
+async def test_one_object_by_name(api: Api):
+    await api.make(MAPS, config_map("a"))
+    await api.make(MAPS, config_map("b"))
+    async with watching(api, "&fieldSelector=metadata.name%3Db") as stream:
+        await api("DELETE", f"{MAPS}/a")
+        await api("DELETE", f"{MAPS}/b")
+        assert await stream.told(2) == [("ADDED", "b"), ("DELETED", "b")]
+
+
+async def test_initial_events_end_with_a_bookmark(api: Api):
+    await api.make(MAPS, config_map("a"))
+    query = "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    async with watching(api, query) as stream:
+        assert await stream.told(1) == [("ADDED", "a")]
+        end = await stream.next()
+        assert end["type"] == "BOOKMARK"
+        metadata = end["object"]["metadata"]
+        assert metadata["annotations"] == {"k8s.io/initial-events-end": "true"}
+        assert metadata["resourceVersion"] == str(api.world.store.revision)
+    async with watching(
+        api, "&sendInitialEvents=false&resourceVersionMatch=NotOlderThan"
+    ) as stream:
+        await api.make(MAPS, config_map("b"))
+        assert await stream.told(1) == [("ADDED", "b")]
+    assert (await api("GET", f"{MAPS}?watch=1&sendInitialEvents=true")).code == 400
+
+
+async def test_bookmarks_say_how_far_it_has_come(api: Api, monkeypatch):
+    monkeypatch.setattr(watch_module, "_BOOKMARK_EVERY", 0.05)
+    async with watching(api, "&allowWatchBookmarks=true") as stream:
+        await api.make(f"{CORE}/secrets", {"metadata": {"name": "other"}})
+        event = await stream.next()
+        while event["object"]["metadata"]["resourceVersion"] != str(api.world.store.revision):
+            event = await stream.next()
+    assert event["type"] == "BOOKMARK"
+
+
+async def test_it_ends_after_timeout_seconds(api: Api):
+    async with watching(api, "&timeoutSeconds=1") as stream:
+        assert await stream.rest() == []
+
+
+async def test_too_old_is_an_error_event(api: Api):
+    for n in range(3):
+        await api.make(MAPS, config_map(f"m{n}"))
+    api.world.cache.of(CONFIG_MAP).floor = 6
+    async with watching(api, "&resourceVersion=5") as stream:
+        (event,) = await stream.rest()
+    assert event["type"] == "ERROR"
+    assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
+
+
+async def test_a_restarted_server_still_knows_the_newest_changes(api: Api):
+    made = await api.make(MAPS, config_map("a"))
+    await api("DELETE", f"{MAPS}/a")
+    await api.world.cache.stop()
+    await api.world.cache.start()
+    since = f"&resourceVersion={made['metadata']['resourceVersion']}"
+    async with watching(api, since) as stream:
+        assert await stream.told(1) == [("DELETED", "a")]
+
+
+async def test_a_slow_watcher_is_cut_off_and_blocks_nobody(api: Api, api_server, monkeypatch):
+    monkeypatch.setattr(watch_module, "_QUEUE", 20)
+    big = "x" * 200_000
+    await api.make(MAPS, config_map("a"))
+    slow = await _watcher_that_does_not_read(api_server.port)
+    async with watching(api) as quick:
+        heard = asyncio.create_task(_hear(quick, 81))
+        for n in range(80):
+            await api("PATCH", f"{MAPS}/a", {"data": {"x": f"{n}{big}"}}, MERGE)
+        assert await heard == 81
+    assert await _bytes_until_the_end(slow) < 80 * len(big)
+    slow.close()
+
+
+async def _bytes_until_the_end(connection: socket.socket) -> int:
+    total = 0
+    with suppress(ConnectionResetError):
+        async with asyncio.timeout(20):
+            while piece := await asyncio.get_running_loop().sock_recv(connection, 1 << 20):
+                total += len(piece)
+    return total
+
+
+async def _watcher_that_does_not_read(port: int) -> socket.socket:
+    """A client that has asked for a watch, got the beginning, and takes little more."""
+    loop = asyncio.get_running_loop()
+    made = socket.socket()
+    made.setblocking(False)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await loop.sock_connect(made, ("127.0.0.1", port))
+    await loop.sock_sendall(made, f"GET {MAPS}?watch=1 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    assert (await loop.sock_recv(made, 12)) == b"HTTP/1.1 200"
+    return made
+
+
+async def _hear(stream: Stream, count: int) -> int:
+    for heard in range(count):
+        async with asyncio.timeout(10):
+            line = b""
+            while not line.endswith(b"\n"):
+                line = await stream.answer.content.readany()
+                if not line:
+                    return heard
+    return count
+
+
+async def test_tables_are_watched_row_by_row(api: Api):
+    headers = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    async with api.session.get(f"{MAPS}?watch=1", headers=headers) as answer:
+        await api.make(MAPS, config_map("a"))
+        event = await Stream(answer).next()
+    assert event["object"]["kind"] == "Table"
+    assert event["object"]["rows"][0]["cells"][:2] == ["a", 0]
+
+
+async def test_other_keys_of_the_store_are_nobodys_objects(api: Api):
+    await api.world.store.commit(Create("/other/thing", b"not json"))
+    assert (await api("GET", MAPS)).code == 200

@@ -1,0 +1,326 @@
+"""Port mappings, masquerade and policy: the same packets whoever filters them.
+
+Backends: nftables, and iptables in both of its flavors, as the plain command on the PATH is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support.cni.runner import Json
+from tests.support.cni.world import (
+    BACKENDS,
+    HOST,
+    HOST6,
+    OUTSIDE,
+    OUTSIDE6,
+    Spaces,
+    World,
+    ask,
+    is_answered,
+    listening,
+    mapped,
+    on_path,
+    served_world,
+    traces,
+)
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def world(
+    request: pytest.FixtureRequest, spaces: Spaces, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    with on_path(request.param, tmp_path_factory.mktemp("bin")) as backend:
+        files = tmp_path_factory.mktemp("node")
+        with served_world(spaces, files, backend=backend, ipMasqBackend=backend) as made:
+            yield made
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(world: World) -> Iterator[None]:
+    yield
+    assert traces(world.node.space) == ""
+    assert not [name for name in world.node.links() if name.startswith("p") and name != "pw0"]
+    assert world.node.reservations() == {}
+
+
+def test_mapped_ports_lead_to_the_pod_from_everywhere(world):
+    node, one, other = world.node, world.pod(), world.pod()
+    dual = node.ipam("10.1.0.0/24", "fd00:1::/64")
+    conf = world.conf(ipam=dual, runtimeConfig=mapped("8080-80/tcp", "5353-53/udp"))
+    result = node.add(one, conf)
+    node.add(other, world.conf(ipam=dual))
+    own = {item["address"].partition("/")[0] for item in result["ips"]}
+    gateways = {item["gateway"] for item in result["ips"]}
+    with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
+        # from outside the client's address survives
+        assert ask(world.outside, HOST, 8080) == f"one ::ffff:{OUTSIDE}"
+        assert ask(world.outside, HOST6, 8080) == f"one {OUTSIDE6}"
+        assert ask(world.outside, HOST, 5353, "udp") == f"one ::ffff:{OUTSIDE}"
+        # from the host itself, its loopback, a neighbour, and the Pod itself (hairpin)
+        assert ask(node.space, HOST, 8080).startswith("one ")
+        assert ask(node.space, "127.0.0.1", 8080).startswith("one ")
+        for gateway in gateways:
+            assert ask(other.space, gateway, 8080).startswith("one ")
+            assert ask(one.space, gateway, 8080).startswith("one ")
+        assert ask(other.space, HOST, 5353, "udp").startswith("one ")
+        for client in (node.space, other.space, one.space):
+            assert ask(client, HOST6, 8080).startswith("one ")
+        assert ask(world.outside, HOST6, 5353, "udp") == f"one {OUTSIDE6}"
+        assert ask(one.space, HOST6, 5353, "udp").startswith("one ")
+    assert own
+    node.call("CHECK", one, conf | {"prevResult": result}).ok()
+    for _ in range(2):
+        node.delete(one, conf)
+    assert not is_answered(world.outside, HOST, 8080)
+    node.delete(other, world.conf(ipam=dual))
+
+
+def test_a_mapping_for_one_host_address(world):
+    node, one = world.node, world.pod()
+    conf = world.conf(runtimeConfig=mapped(f"{HOST}-8081-80/tcp"))
+    node.add(one, conf)
+    with listening(one.space, "one"):
+        assert ask(world.outside, HOST, 8081).startswith("one")
+        assert not is_answered(node.space, "127.0.0.1", 8081)
+    node.delete(one, conf)
+
+
+def test_a_taken_port_is_refused_and_a_vanished_holder_is_not_in_the_way(world):
+    node, one, other = world.node, world.pod(), world.pod()
+    conf = world.conf(runtimeConfig=mapped("8080-80/tcp"))
+    first = node.add(one, conf)
+    refused = node.call("ADD", other, conf)
+    assert refused.document["code"] == 7
+    assert "8080" in refused.document["msg"]
+    assert len(node.reservations()) == 1
+    # as after a crash of everything: the link is gone, the rules are not
+    node.space.ip("link", "del", first["interfaces"][1]["name"])
+    node.add(other, conf)
+    with listening(other.space, "other"):
+        assert ask(world.outside, HOST, 8080).startswith("other")
+    node.delete(one, conf)
+    with listening(other.space, "other"):
+        assert ask(world.outside, HOST, 8080).startswith("other")
+    node.delete(other, conf)
+
+
+def test_udp_flows_follow_the_port_to_its_next_pod(world):
+    node = world.node
+    conf = world.conf(runtimeConfig=mapped("5353-53/udp"))
+    for name in ("first", "second"):
+        pod = world.pod()
+        node.add(pod, conf)
+        with listening(pod.space, name, 53, "udp"):
+            # one flow: the same source port each time
+            assert ask(world.outside, HOST, 5353, "udp", 40000).startswith(name)
+        node.delete(pod, conf)
+
+
+def test_masquerade_hides_pods_outside_and_only_there(world):
+    node, one, other = world.node, world.pod(), world.pod()
+    conf = world.conf(ipMasq=True, ipam=node.ipam("10.1.0.0/24", "fd00:1::/64"))
+    result = node.add(one, conf)
+    node.add(other, conf)
+    with listening(world.outside, "outside"), listening(other.space, "other"):
+        assert ask(one.space, OUTSIDE, 80) == f"outside ::ffff:{HOST}"
+        assert ask(one.space, OUTSIDE6, 80) == f"outside {HOST6}"
+        neighbour = sorted(other.addresses())[0].partition("/")[0]
+        seen = ask(one.space, neighbour, 80).removeprefix("other ").removeprefix("::ffff:")
+        assert seen in {item["address"].partition("/")[0] for item in result["ips"]}
+    node.delete(one, conf, netns=None)
+    with listening(world.outside, "outside"):
+        assert ask(other.space, OUTSIDE, 80) == f"outside ::ffff:{HOST}"
+    node.delete(other, conf)
+
+
+def test_garbage_collection_takes_links_rules_and_addresses(world):
+    node, keep, lose = world.node, world.pod(), world.pod()
+    base = {"ipMasq": True, "bandwidth": None}
+    limits = {"bandwidth": {"egressRate": 8_000_000, "egressBurst": 800_000}}
+    kept = world.conf(**base, runtimeConfig=mapped("8080-80/tcp") | limits)
+    lost = world.conf(**base, runtimeConfig=mapped("8081-80/tcp") | limits)
+    before = node.add(keep, kept)
+    node.add(lose, lost)
+    valid = [{"containerID": keep.container_id, "ifname": "eth0"}]
+    node.execute(world.conf() | {"cni.dev/valid-attachments": valid}, command="GC").ok()
+    node.call("CHECK", keep, kept | {"prevResult": before}).ok()
+    assert len(node.reservations()) == 1
+    assert "8081" not in traces(world.node.space)
+    assert len([name for name in node.links() if name.startswith("pi")]) == 1
+    assert node.execute(world.conf(), command="GC").document["code"] == 7
+    node.execute(world.conf() | {"cni.dev/valid-attachments": []}, command="GC").ok()
+
+
+def test_policies_keep_bridges_and_containers_apart(world):
+    node = world.node
+    walled, neighbour, foreign = world.pod(), world.pod(), world.pod()
+    # iptables knows the bridges with a policy, nftables any
+    policy = {} if world.options["backend"] == "nftables" else {"ingressPolicy": "same-bridge"}
+    elsewhere = world.conf(bridge="br9", name="other", ipam=node.ipam("10.9.0.0/24"), **policy)
+    node.add(foreign, elsewhere)
+    conf = world.conf(ingressPolicy="same-bridge")
+    address = node.add(walled, conf)["ips"][0]["address"].partition("/")[0]
+    node.add(neighbour, conf)
+    with listening(walled.space, "walled"), listening(foreign.space, "foreign"):
+        assert ask(neighbour.space, address, 80).startswith("walled")
+        assert not is_answered(foreign.space, address, 80)
+        assert ask(node.space, address, 80).startswith("walled")
+        # what it asks for itself comes back
+        theirs = sorted(foreign.addresses())[0].partition("/")[0]
+        assert ask(walled.space, theirs, 80).startswith("error" if policy else "foreign")
+    for each in (walled, neighbour):
+        node.delete(each, conf)
+    alone, other = world.pod(), world.pod()
+    conf = world.conf(ingressPolicy="isolated")
+    address = node.add(alone, conf)["ips"][0]["address"].partition("/")[0]
+    node.add(other, conf)
+    with listening(alone.space, "alone"):
+        assert not is_answered(other.space, address, 80)
+        assert ask(node.space, address, 80).startswith("alone")
+    for each in (alone, other):
+        node.delete(each, conf)
+    node.delete(foreign, elsewhere)
+
+
+def test_check_finds_each_rule_that_is_missing(world):
+    node, one = world.node, world.pod()
+    conf = world.conf(
+        ipMasq=True, ingressPolicy="same-bridge", ipam=node.ipam("10.1.0.0/24", "fd00:1::/64"),
+        runtimeConfig=mapped("8080-80/tcp"),
+    )  # fmt: skip
+    for flush in flushes(world.options["backend"]):
+        asked = conf | {"prevResult": node.add(one, conf)}
+        node.call("CHECK", one, asked).ok()
+        node.space.run(*flush)
+        assert "rules are missing" in node.call("CHECK", one, asked).document["msg"], flush
+        node.delete(one, conf)
+
+
+def flushes(backend: str) -> Iterator[list[str]]:
+    """How a stranger may take away each of the parts."""
+    if backend == "nftables":
+        for name in ("port_4", "port_6", "masquerade_4", "walled_6"):
+            yield ["nft", "flush", "map", "inet", "podwire_cni", name]
+        for name in ("ports", "prerouting", "postrouting", "output", "forward", "input"):
+            yield ["nft", "flush", "chain", "inet", "podwire_cni", name]
+        yield ["nft", "flush", "ruleset"]
+        return
+    for name in ("PODWIRE-PORTS", "PODWIRE-tcp-8080", "PODWIRE-OUT", "POSTROUTING", "OUTPUT"):
+        yield ["iptables", "-t", "nat", "-F", name]
+    yield ["iptables", "-F"]
+    yield ["ip6tables", "-F", "PODWIRE-WALLS"]
+    yield ["ip6tables", "-t", "nat", "-F"]
+
+
+def only_from(world: World, address: str) -> list[str]:
+    """A condition in the backend's words."""
+    if world.options["backend"] == "nftables":
+        return ["ip6" if ":" in address else "ip", "saddr", address]
+    return ["-s", address]
+
+
+def test_conditions(world):
+    node, one, other = world.node, world.pod(), world.pod()
+    options = {
+        "ipam": node.ipam("10.1.0.0/24", "fd00:1::/64"), "backend": None,
+        "runtimeConfig": mapped("8080-80/tcp"),
+    }  # fmt: skip
+    first = world.conf(**options, conditionsV4=only_from(world, OUTSIDE),
+                       conditionsV6=only_from(world, OUTSIDE6))  # fmt: skip
+    second = world.conf(**options)
+    if world.options["backend"] != "nftables":
+        second["backend"] = "iptables"
+    # asked last, whoever came first
+    node.add(other, second)
+    result = node.add(one, first)
+    with listening(one.space, "one"), listening(other.space, "other"):
+        assert ask(world.outside, HOST, 8080) == f"one ::ffff:{OUTSIDE}"
+        assert ask(world.outside, HOST6, 8080) == f"one {OUTSIDE6}"
+        assert ask(node.space, HOST, 8080).startswith("other ")
+        assert ask(node.space, HOST6, 8080).startswith("other ")
+    node.call("CHECK", one, first | {"prevResult": result}).ok()
+    assert node.call("ADD", world.pod(), first).document["code"] == 7
+    node.delete(other, second)
+    with listening(one.space, "one"):
+        assert ask(world.outside, HOST, 8080).startswith("one ")
+        assert not is_answered(node.space, HOST, 8080)
+    node.delete(one, first)
+
+
+@pytest.mark.parametrize("options", [
+    {"conditionsV4": ["-s", "1.2.3.4\n-A INPUT -j DROP"]},
+    {"conditionsV4": ["ip saddr 1.2.3.4; drop"]},
+    {"conditionsV4": ["-s", "1.2.3.4"], "backend": "nftables"},
+    {"conditionsV6": ["ip6 saddr ::1"], "backend": "iptables"},
+    {"conditionsV4": ["-s", "1.2.3.4"], "conditionsV6": ["ip6 saddr ::1"], "backend": None},
+    {"externalSetMarkChain": "KUBE-MARK-MASQ", "backend": "nftables"},
+    {"externalSetMarkChain": "-X", "backend": None},
+    {"externalSetMarkChain": "X", "markMasqBit": 3, "backend": None},
+    {"runtimeConfig": mapped("fe80::1%x } ; flush ruleset-8080-80/tcp")},
+])  # fmt: skip
+def test_options_that_exclude_each_other_or_cannot_stand_in_a_rule(world, options):
+    conf = world.conf(**{"runtimeConfig": mapped("8080-80/tcp")} | options)
+    assert world.node.call("ADD", world.pod(), conf).document["code"] == 7
+
+
+def test_a_condition_that_the_backend_does_not_know(world):
+    wrong = {"nftables": ["no", "such"]}.get(world.options["backend"], ["--no-such", "thing"])
+    conf = world.conf(runtimeConfig=mapped("8080-80/tcp"), conditionsV4=wrong)
+    refused = world.node.call("ADD", world.pod(), conf).document
+    assert refused["code"] == 100
+    assert refused["details"]
+
+
+def test_source_addresses_as_asked_for(world):
+    node, one, other = world.node, world.pod(), world.pod()
+    node.add(other)
+    for options, outside, hides_neighbours in (
+        ({"masqAll": True}, "10.1.0.1", True),
+        ({}, OUTSIDE, True),
+        ({"snat": False}, OUTSIDE, False),
+    ):
+        conf = world.conf(runtimeConfig=mapped("8080-80/tcp"), **options)
+        node.add(one, conf)
+        with listening(one.space, "one"):
+            assert ask(world.outside, HOST, 8080) == f"one ::ffff:{outside}"
+            # whether it is answered without is up to br_netfilter
+            seen = ask(other.space, HOST, 8080)
+            assert (seen == "one ::ffff:10.1.0.1") == hides_neighbours, seen
+        node.delete(one, conf)
+    node.delete(other)
+
+
+def test_a_port_is_one_holders_whichever_backend_has_it(world):
+    node, one, other = world.node, world.pod(), world.pod()
+    theirs = {"nftables": "iptables"}.get(world.options["backend"], "nftables")
+    ports = mapped(f"{HOST}-8080-80/tcp", "8081-80/tcp")
+    node.add(one, world.conf(runtimeConfig=ports, backend=theirs))
+    for port in (f"{HOST}-8080-80/tcp", "8081-80/tcp"):
+        refused = node.call("ADD", other, world.conf(runtimeConfig=mapped(port))).document
+        assert refused["code"] == 7
+        assert refused["details"] == f"by {node.host_link(one)}"
+    free = world.conf(runtimeConfig=mapped("8080-80/tcp", "8081-80/udp"))
+    node.add(other, free)
+    # a DEL removes what either backend has, whatever the configuration says by now
+    node.delete(one, world.conf())
+    node.delete(other, world.conf())
+
+
+def test_fifty_at_once(world):
+    node = world.node
+    pods = [world.pod() for _ in range(50)]
+
+    def conf(number: int) -> Json:
+        ports = mapped(f"{8000 + number}-80/tcp", f"{8000 + number}-53/udp")
+        return world.conf(ipMasq=True, runtimeConfig=ports)
+
+    with ThreadPoolExecutor(16) as pool:
+        results = list(pool.map(lambda item: node.add(item[1], conf(item[0])), enumerate(pods)))
+        assert len({result["ips"][0]["address"] for result in results}) == 50
+        with listening(pods[33].space, "33"):
+            assert ask(world.outside, HOST, 8033) == f"33 ::ffff:{OUTSIDE}"
+        list(pool.map(lambda item: node.delete(item[1], conf(item[0])), enumerate(pods)))

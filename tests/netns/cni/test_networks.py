@@ -1,0 +1,168 @@
+"""One container in several networks that all ask for its ports, as podman does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.cni.runner import Json
+from tests.support.cni.world import (
+    BACKENDS,
+    HOST,
+    HOST6,
+    Spaces,
+    World,
+    ask,
+    listening,
+    mapped,
+    on_path,
+    served_world,
+    traces,
+)
+
+PORTS = mapped("8080-80/tcp", f"{HOST}-8081-80/tcp", "5353-53/udp")
+SUBNETS = {"blue": "10.20.0.0/24", "red": "10.21.0.0/24", "green": "10.22.0.0/24"}
+BLUE, RED = "one ::ffff:10.20.0.1", "one ::ffff:10.21.0.1"
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def world(
+    request: pytest.FixtureRequest, spaces: Spaces, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    with on_path(request.param, tmp_path_factory.mktemp("bin")) as backend:
+        files = tmp_path_factory.mktemp("node")
+        # the bridge's address as the source shows which network a connection came through
+        options: Json = {"masqAll": True, "isDefaultGateway": False, "isGateway": True}
+        with served_world(spaces, files, backend=backend, **options) as made:
+            yield made
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(world: World) -> Iterator[None]:
+    yield
+    assert traces(world.node.space) == ""
+
+
+def network(world: World, name: str, **options: Any) -> Json:
+    base = {"name": name, "bridge": name, "runtimeConfig": PORTS}
+    return world.conf(**base | {"ipam": world.node.ipam(SUBNETS[name])} | options)
+
+
+def chained(world: World, name: str) -> Json:
+    return network(world, name, mode="chained", bridge=None, ipam={"dataDir": str(world.node.data)})
+
+
+def answers(world: World) -> set[str]:
+    found = {ask(world.outside, HOST, port) for port in (8080, 8081)}
+    # one flow: the same source port each time
+    return found | {ask(world.outside, HOST, 5353, "udp", 40000)}
+
+
+def test_the_first_network_gets_the_ports_and_leaves_them_to_the_second(world):
+    node, one = world.node, world.pod()
+    blue, red = network(world, "blue"), network(world, "red")
+    first = node.add(one, blue)
+    second = node.add(one, red, ifname="eth1")
+    with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
+        assert answers(world) == {BLUE}
+        node.call("CHECK", one, blue | {"prevResult": first}).ok()
+        node.call("CHECK", one, red | {"prevResult": second}, ifname="eth1").ok()
+        assert node.call("ADD", world.pod(), network(world, "green")).document["code"] == 7
+        node.delete(one, blue)
+        assert answers(world) == {RED}
+        node.call("CHECK", one, red | {"prevResult": second}, ifname="eth1").ok()
+        assert node.call("ADD", world.pod(), network(world, "green")).document["code"] == 7
+        # and back, as after podman network connect
+        node.add(one, blue)
+        assert answers(world) == {RED}
+        node.delete(one, red, ifname="eth1")
+        assert answers(world) == {BLUE}
+    node.delete(one, blue)
+
+
+def test_a_second_network_that_goes_first_leaves_the_ports(world):
+    node, one = world.node, world.pod()
+    blue, red = network(world, "blue"), network(world, "red")
+    node.add(one, blue)
+    node.add(one, red, ifname="eth1")
+    node.delete(one, red, ifname="eth1")
+    with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
+        assert answers(world) == {BLUE}
+    node.delete(one, blue)
+
+
+def test_a_sibling_that_vanished_is_not_in_the_way(world):
+    node, one = world.node, world.pod()
+    blue, red = network(world, "blue"), network(world, "red")
+    first = node.add(one, blue)
+    node.space.ip("link", "del", first["interfaces"][1]["name"])
+    node.add(one, red, ifname="eth1")
+    with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
+        assert answers(world) == {RED}
+        for conf, ifname in ((blue, "eth0"), (red, "eth1")):
+            node.delete(one, conf, ifname=ifname)
+
+
+def test_garbage_collection_leaves_the_ports_to_the_other_network(world):
+    node, one, other = world.node, world.pod(), world.pod()
+    blue, red = network(world, "blue"), network(world, "red")
+    node.add(one, blue)
+    node.add(one, red, ifname="eth1")
+    node.execute(blue | {"cni.dev/valid-attachments": []}, command="GC").ok()
+    with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
+        assert answers(world) == {RED}
+    # the heir vanishes too: the port is free
+    node.space.ip("link", "del", node.host_link(one, "eth1"))
+    node.add(other, blue)
+    for pod, conf, ifname in ((one, red, "eth1"), (other, blue, "eth0")):
+        node.delete(pod, conf, ifname=ifname)
+
+
+def test_chained_in_two_networks(world):
+    """Behind plugins that wire: nothing of ours shows whose an attachment is but its rules."""
+    node, one = world.node, world.pod()
+    wired = [("blue", "eth0"), ("red", "eth1")]
+    for name, ifname in wired:
+        result = node.add(one, network(world, name, runtimeConfig=None), ifname=ifname)
+        behind = chained(world, name) | {"prevResult": result}
+        node.add(one, behind, ifname=ifname)
+        node.call("CHECK", one, behind, ifname=ifname).ok()
+    assert node.call("ADD", world.pod(), network(world, "green")).document["code"] == 7
+    with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
+        assert answers(world) == {BLUE}
+        valid = [{"containerID": one.container_id, "ifname": "eth0"}]
+        collected = network(world, "blue") | {"cni.dev/valid-attachments": valid}
+        node.execute(collected, command="GC").ok()
+        assert answers(world) == {BLUE}
+        node.delete(one, chained(world, "blue"))
+        assert answers(world) == {RED}
+    node.delete(one, chained(world, "red"), ifname="eth1")
+    for name, ifname in wired:
+        node.delete(one, network(world, name, runtimeConfig=None), ifname=ifname)
+
+
+def test_a_second_default_route_is_for_when_the_first_goes(world):
+    """Whichever network goes, the container still reaches what is outside."""
+    node, one = world.node, world.pod()
+    confs = {
+        name: network(
+            world, name, isDefaultGateway=True,
+            ipam=node.ipam(SUBNETS[name], f"fd00:{name[0].encode().hex()}::/64"),
+        )
+        for name in SUBNETS
+    }  # fmt: skip
+    names = {"blue": "eth0", "red": "eth1", "green": "eth2"}
+    results = {name: node.add(one, confs[name], ifname=names[name]) for name in names}
+    with listening(one.space, "one"):
+        for gone, left in (("red", BLUE), ("blue", "one ::ffff:10.22.0.1")):
+            for name in list(results):
+                asked = confs[name] | {"prevResult": results[name]}
+                node.call("CHECK", one, asked, ifname=names[name]).ok()
+            node.delete(one, confs[gone], ifname=names[gone])
+            del results[gone]
+            assert ask(world.outside, HOST, 8080) == left
+            assert one.reaches(HOST)
+            assert one.reaches(HOST6)
+    node.delete(one, confs["green"], ifname="eth2")

@@ -1,0 +1,365 @@
+"""The warm server and its two clients: who is served, what becomes of whom when one dies."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cni_plugin.admin import standalone
+from cni_plugin.server.protocol import answered, taken
+from tests.netns.conftest import Space
+from tests.support.cni.runner import PYTHON_CLIENT, ROOT, Node, Pod
+
+Spaces = Callable[[str], Space]
+C_CLIENT = ROOT / "build/podwire-cni"
+
+
+@pytest.fixture(scope="module")
+def node(spaces: Spaces, tmp_path_factory: pytest.TempPathFactory) -> Node:
+    return Node(spaces("node"), tmp_path_factory.mktemp("node"))
+
+
+@pytest.fixture(params=["c", "python", "installed python", "python of another version"])
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """What a runtime may execute."""
+    match request.param:
+        case "c":
+            return C_CLIENT
+        case "python":
+            return PYTHON_CLIENT
+    program = tmp_path / "podwire-cni"
+    standalone.put_python_client(program)
+    library = tmp_path / standalone.HOME / "lib"
+    (ours,) = library.iterdir()
+    if "another" in request.param:
+        ours.rename(library / "python3.99")
+    else:  # the home has the client, and the script is not looked at
+        program.write_text(program.read_text().replace("import posix", "not to be read"))
+    return program
+
+
+@pytest.fixture(autouse=True)
+def clean(node: Node) -> Iterator[None]:
+    yield
+    everything = node.conf() | {"cni.dev/valid-attachments": []}
+    node.execute(everything, command="GC").ok()
+    assert node.reservations() == {}
+    node.plugin = PYTHON_CLIENT
+
+
+def test_a_client_without_a_server_does_the_work(node, pod, client):
+    node.plugin = client
+    one = pod()
+    node.add(one)
+    assert one.reaches("10.1.0.1")
+    node.delete(one)
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_an_answer_that_cannot_be_written_is_an_error_in_one_line(node, pod, client, served):
+    """The runtime gets no document then, and calls DEL."""
+    node.plugin = client
+    one = pod()
+    with (
+        node.served() if served else contextlib.nullcontext(),
+        Path("/dev/full").open("wb") as full,
+    ):
+        done = subprocess.run(
+            one.space.argv(str(client)),
+            input=b'{"cniVersion": "1.0.0"}',
+            env={"CNI_COMMAND": "VERSION", "PODWIRE_CNI_SOCKET": str(node.socket)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("podwire-cni: standard ")
+    assert line.endswith("No space left on device")
+
+
+def test_what_a_server_made_is_removed_without_it_and_the_other_way_round(node, pod, client):
+    node.plugin = client
+    one, other = pod(), pod()
+    node.add(one)
+    with node.served():
+        node.add(other)
+        node.delete(one)
+    node.delete(other)
+    assert set(node.links()) == {"pw0"}
+
+
+def test_a_killed_server_loses_nobody(node, pod, client):
+    """A stale socket, and a server that dies with requests under way."""
+    node.plugin = client
+    with node.served() as server:
+        one = pod()
+        node.add(one)
+        server.kill()
+    assert node.socket.exists()  # stale
+    node.delete(one)
+    with node.served():  # in its place
+        node.add(one)
+        node.delete(one)
+
+
+def test_a_server_killed_at_any_time_leaves_whole_answers(node, pod, client):
+    """Every client prints one document, or nothing and succeeds; what ADD began DEL ends."""
+    node.plugin = client
+    pods = [pod() for _ in range(5)]
+    with ThreadPoolExecutor(5) as pool:
+        for delay in (0.02,):
+            with node.served() as server:
+                threading.Timer(delay, server.kill).start()
+                answers = list(pool.map(lambda each: node.call("ADD", each), pods))
+            for answer in answers:
+                document = answer.document
+                assert answer.code == 0 or document["code"] == 11, document
+            with node.served() as server:
+                threading.Timer(delay, server.kill).start()
+                for answer in pool.map(lambda each: node.call("DEL", each), pods):
+                    assert answer.ok().stdout == b""
+            assert set(node.links()) == {"pw0"}
+            assert node.reservations() == {}
+
+
+def test_a_graceful_end_answers_what_is_under_way(node, pod):
+    pods = [pod() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool, node.served() as server:
+        under_way = [pool.submit(node.call, "ADD", each) for each in pods]
+        time.sleep(0.05)
+        server.send_signal(signal.SIGTERM)
+        for each in under_way:
+            each.result().ok()
+        assert server.wait(20) == 0
+    assert not node.socket.exists()
+    for each in pods:
+        node.delete(each)
+
+
+def test_a_second_server_is_refused(node):
+    with node.served():
+        argv = [sys.executable, "-c", "from cni_plugin.admin.cli import main; main()", "serve"]
+        second = subprocess.run(
+            [*argv, "--socket", str(node.socket)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+        assert second.returncode == 1
+        assert second.stderr.count("\n") == 1
+        assert "another server" in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"ipam": "exhausted"}, 102),
+        ({"mtu": 50}, 100),  # the kernel makes no such pair
+        ({"ingressRate": 8000}, 7),
+        ({"ingressPolicy": "same-bridge", "backend": "nftables", "sysctl": {"net.x": "1"}}, 100),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_what_fails_leaves_nothing(node, pod, options, code):
+    if options.get("ipam") == "exhausted":
+        only = {"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.9", "rangeEnd": "10.1.0.9"}
+        options = {"ipam": node.ipam() | {"ranges": [[only]]}}
+    one, other = pod(), pod()
+    with node.served():
+        node.add(one, node.conf(**(options if "ipam" in options else {})))
+        before = set(node.links()), node.reservations()
+        answer = node.call("ADD", other, node.conf(**options))
+        assert (answer.code, answer.document["code"]) == (1, code), answer
+        assert (set(node.links()), node.reservations()) == before
+        assert [item["ifname"] for item in json.loads(other.space.ip("-j", "link"))] == ["lo"]
+        node.delete(one)
+        node.add(other)
+        node.delete(other)
+
+
+def test_another_mount_namespace_keeps_its_own_files(node, pod, client, tmp_path):
+    """A runtime that sees another /var than the server: state is where the runtime looks."""
+    hidden = tmp_path / "elsewhere"
+    hidden.mkdir()
+    conf = node.conf(ipam=node.ipam("10.1.0.0/24", dataDir=str(hidden)), name="mounted")
+    one = pod()
+    script = f"mount -t tmpfs tmpfs {hidden} && {client} && ls {hidden}/mounted"
+    environment = {
+        "PATH": os.environ["PATH"], "PODWIRE_CNI_SOCKET": str(node.socket), "CNI_COMMAND": "ADD",
+        "CNI_CONTAINERID": one.container_id, "CNI_NETNS": str(one.space.path), "CNI_IFNAME": "eth0",
+    }  # fmt: skip
+    with node.served():
+        done = subprocess.run(
+            node.space.argv("unshare", "--mount", "sh", "-c", script),
+            input=json.dumps(conf), env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done
+        assert f"ADD {one.container_id} eth0: ok" in (node.files / "server.log").read_text()
+    assert "10.1.0.2\n" in done.stdout
+    assert list(hidden.iterdir()) == []
+    node.delete(one, conf)
+
+
+def test_another_hosts_client_serves_itself(node, pod, client, spaces):
+    """A client in another network namespace is on another host, whatever socket it finds."""
+    stranger = Node(spaces("stranger"), node.files)
+    stranger.plugin = client
+    one = pod()
+    with node.served():
+        stranger.add(one)
+    assert "pw0" in stranger.links()
+    stranger.delete(one)
+
+
+def test_nobody_but_root_is_served(node, client):
+    """Beside the socket's mode, the server asks the kernel who is calling."""
+    with node.served():
+        node.socket.chmod(0o666)
+        node.files.chmod(0o755)
+        for parent in node.files.parents:
+            if parent.stat().st_mode & 0o001 == 0:
+                parent.chmod(0o755)
+        code = (
+            "import socket, sys\n"
+            "s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect(sys.argv[1])\n"
+            "print(s.recv(1))"
+        )
+        argv = ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-c", code]
+        out = node.space.run(*argv, str(node.socket))
+        assert out == "b''\n"
+
+
+def test_an_answer_may_come_at_once(tmp_path, client):
+    """The server may have answered and closed before the client has looked up from sending."""
+    path = tmp_path / "quick.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        quick = threading.Thread(target=answer_at_once, args=(listener, 5))
+        quick.start()
+        for _ in range(5):
+            done = subprocess.run(
+                [client], input=b"{}", env={"PODWIRE_CNI_SOCKET": str(path)}, capture_output=True,
+                check=False, timeout=20,
+            )  # fmt: skip
+            assert done.stdout == b"quick\n"
+        quick.join()
+
+
+def answer_at_once(listener: socket.socket, count: int) -> None:
+    for _ in range(count):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(taken(b"") + answered(0, b"quick\n"))
+
+
+def frame(environment: dict[str, str], stdin: bytes) -> bytes:
+    names = b"\0".join(f"{name}={value}".encode() for name, value in environment.items())
+    return b"PWC1" + struct.pack("!II", len(names), len(stdin)) + names + stdin
+
+
+def descriptors(node: Node, pod: Pod | None = None) -> list[int]:
+    paths = [str(node.space.path), "/proc/self/ns/mnt", "/"]
+    return [os.open(path, os.O_RDONLY) for path in paths + ([str(pod.space.path)] if pod else [])]
+
+
+def send(path: Path, data: bytes, fds: list[int], *, leave: bool) -> bytes:
+    """Send raw bytes with descriptors; what comes back, unless we leave at once."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(str(path))
+        if data:
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+            connection.sendmsg([data], ancillary if fds else [])
+        if leave:
+            return b""
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):  # it closed without reading all
+            while more := connection.recv(1 << 16):
+                answer += more
+        return answer
+
+
+def test_a_client_may_die_at_any_byte(node, pod):
+    one = pod()
+    environment = {
+        "CNI_COMMAND": "ADD", "CNI_CONTAINERID": one.container_id, "CNI_IFNAME": "eth0",
+        "CNI_NETNS": str(one.space.path),
+    }  # fmt: skip
+    whole = frame(environment, json.dumps(node.conf()).encode())
+    fds = descriptors(node, one)
+    with node.served() as server:
+        for length in range(0, len(whole), 7):
+            send(node.socket, whole[:length], fds, leave=length % 2 == 0)
+        assert "eth0" not in one.space.ip("link")
+        answer = send(node.socket, whole, fds, leave=False)
+        assert answer.startswith(b"T")
+        assert one.reaches("10.1.0.1")
+        node.delete(one)
+        # gone when the answer comes: the work is done all the same, and DEL finds it
+        send(node.socket, whole, fds, leave=True)
+        node.delete(one)
+        assert open_files(server.pid) < 40
+    for each in fds:
+        os.close(each)
+
+
+def open_files(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+@given(
+    data=st.binary(max_size=200)
+    | st.binary(max_size=60).map(lambda tail: b"PWC1" + tail)
+    | st.tuples(
+        st.dictionaries(
+            st.sampled_from(["CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME", "CNI_ARGS", "X"]),
+            st.sampled_from(["ADD", "DEL", "GC", "VERSION", "../x", "\x7f", "eth0", "a=b;c"]),
+        ),
+        st.binary(max_size=40) | st.just(b'{"name": "net", "cniVersion": "1.1.0"}'),
+    ).map(lambda pair: frame(*pair)),
+    count=st.integers(0, 3),
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_rubbish_gets_one_document_or_nothing(talkative: Node, data: bytes, count: int) -> None:
+    fds = descriptors(talkative)[:count]
+    answer = send(talkative.socket, data, fds, leave=False)
+    for each in fds:
+        os.close(each)
+    if answer:
+        assert count == 3
+        (will,) = struct.unpack_from("!I", answer, 1)
+        code, length = struct.unpack_from("!BI", answer, 5 + will)
+        stdout = answer[10 + will :]
+        assert len(stdout) == length
+        assert code == 0 or 1 <= json.loads(stdout)["code"] < 200
+
+
+@pytest.fixture(scope="module")
+def talkative(node: Node) -> Iterator[Node]:
+    with node.served() as server:
+        yield node
+        assert server.poll() is None
+        assert "Traceback" not in (node.files / "server.log").read_text()

@@ -1,0 +1,362 @@
+# ruff: noqa: ASYNC221, ASYNC240  tests start processes, and read their files
+"""The agent as a process, with a real API server, the real CNI plugin and real containers."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from control.api import kinds
+from control.api.cluster import ConfigMap
+from control.api.pod import Pod
+from control.client import ApiError, Client
+from control.linux import files, syscalls
+from control.runtime.builtin import spawn
+from control.runtime.images import tools
+from control.runtime.images.store import ImageStore
+from tests.control.conftest import api_server  # noqa: F401
+from tests.support.control.cluster import client_of, until
+from tests.support.groups import owned
+
+BIN = Path(__file__).parents[3] / "bin"
+MAIN = "from control.agent.cli import main; main()"
+
+
+class Node:
+    """One node: the agent's process, and what the API says of its Pods."""
+
+    def __init__(self, root: Path, images: Path, url: str, client: Client, cgroup: str) -> None:
+        self.root, self.images, self.client, self.cgroup = root, images, client, cgroup
+        self.process: subprocess.Popen[bytes] | None = None
+        kubeconfig = root / "kubeconfig"
+        kubeconfig.write_text(
+            "apiVersion: v1\nkind: Config\ncurrent-context: x\n"
+            f"clusters: [{{name: x, cluster: {{server: '{url}'}}}}]\n"
+            "users: [{name: x, user: {}}]\ncontexts: [{name: x, context: {cluster: x, user: x}}]\n"
+        )
+
+    def command(self, *more: str) -> list[str]:
+        return [
+            sys.executable, "-c", MAIN, f"--kubeconfig={self.root}/kubeconfig", "--node-name=n1",
+            "--node-ip=127.0.0.1", f"--root-dir={self.root}/agent", f"--image-dir={self.images}",
+            f"--cni-conf-dir={self.root}/net.d", f"--cni-bin-dir={BIN}",
+            f"--cni-cache-dir={self.root}/cni", f"--cgroup-root={self.cgroup}", *more,
+        ]  # fmt: skip
+
+    def start(self) -> None:
+        with (self.root / "agent.log").open("ab") as log:
+            self.process = subprocess.Popen(self.command(), stderr=log)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    async def create(self, name: str, container: dict, **spec) -> Pod:
+        wire = {
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {
+                "nodeName": "n1",
+                "terminationGracePeriodSeconds": 1,
+                "containers": [{"name": "main", "image": "podwire/tools", **container}],
+                **spec,
+            },
+        }
+        return await self.client.create(kinds.POD, Pod.parse(wire))
+
+    async def get(self, name: str) -> Pod | None:
+        try:
+            return await self.client.get(kinds.POD, "default", name)
+        except ApiError as err:
+            assert err.not_found
+            return None
+
+    async def ready(self, name: str) -> Pod:
+        try:
+            await until(lambda: self._is_ready(name))
+        except AssertionError:
+            pytest.fail(f"{name} is not ready: {await self.get(name)}\n{self.log()}")
+        found = await self.get(name)
+        assert found is not None
+        return found
+
+    async def _is_ready(self, name: str) -> bool:
+        pod = await self.get(name)
+        return pod is not None and any(
+            it.type == "Ready" and it.status == "True" for it in pod.status.conditions
+        )
+
+    async def gone(self, name: str) -> None:
+        await until(lambda: self._is_gone(name), f"{name} gone\n{self.log()}")
+
+    async def _is_gone(self, name: str) -> bool:
+        return await self.get(name) is None
+
+    async def delete(self, name: str) -> None:
+        await self.client.delete(kinds.POD, "default", name)
+
+    def log(self) -> str:
+        return (self.root / "agent.log").read_text()[-3000:]
+
+    def remains(self) -> dict[str, list[str]]:
+        """What Pods have left behind."""
+        folders = [*(self.root / "agent").glob("*/*"), *Path("/var/log/pods").glob("*")]
+        folders += [*Path("/run/netns").glob("cni-*"), *(self.root / "cni/results").glob("*")]
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        return {
+            "files": [str(path) for path in folders],
+            "shims": list(spawn.find_shims()),
+            "mounts": [line for line in mounts if str(self.root / "agent") in line],
+            "cgroups": [str(it) for it in Path("/sys/fs/cgroup").glob(f"*/{self.cgroup}/pods/*")],
+        }
+
+
+NOTHING = {"files": [], "shims": [], "mounts": [], "cgroups": []}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    tools.make(ImageStore(folder), Path("/bin/busybox"))
+    return folder
+
+
+@pytest.fixture
+def cgroup() -> Iterator[str]:
+    with owned("agent") as root:
+        yield root
+
+
+@pytest.fixture
+async def node(tmp_path, images, api_server, spaces, cgroup) -> AsyncIterator[Node]:  # noqa: F811
+    syscalls.mount("log", "/var/log", "tmpfs", 0)  # seen by nobody but these tests
+    async with client_of(api_server.url) as client:
+        node = Node(tmp_path, images, api_server.url, client, cgroup)
+        node.start()
+        try:
+            await until(lambda: _has_cidr(client), "a Node")
+            yield node
+        finally:
+            node.kill()
+            done = subprocess.run(node.command("--cleanup"), capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            assert node.remains() == NOTHING
+            assert (
+                "podwire0"
+                not in subprocess.run(["ip", "link"], capture_output=True).stdout.decode()
+            )
+            files.unmount(Path("/var/log"))
+
+
+async def _has_cidr(client: Client) -> bool:
+    """What the controllers do: give the node its range."""
+    try:
+        patch = {"spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"]}}
+        await client.patch(kinds.NODE, None, "n1", patch)
+    except ApiError as err:
+        assert err.not_found
+        return False
+    return True
+
+
+SERVE = {"readinessProbe": {"httpGet": {"path": "/", "port": 8080}}}
+
+
+async def test_a_pod_from_birth_to_end(node):
+    await node.create("web", SERVE)
+    pod = await node.ready("web")
+    assert pod.status.phase == "Running" and pod.status.pod_ip.startswith("10.244.1.")
+    url = f"http://{pod.status.pod_ip}:8080/"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        assert await answer.text() == "web\n"
+    await node.delete("web")
+    await node.gone("web")
+    assert node.remains() == NOTHING
+
+
+async def test_the_node_registers_and_comes_back(node):
+    async def is_ready() -> bool:
+        try:
+            found = await node.client.get(kinds.NODE, None, "n1")
+            lease = await node.client.get(kinds.LEASE, "kube-node-lease", "n1")
+        except ApiError:
+            return False
+        ready = [it.status for it in found.status.conditions if it.type == "Ready"]
+        return ready == ["True"] and lease.spec.holder_identity == "n1"
+
+    await until(is_ready)
+    await node.client.delete(kinds.NODE, None, "n1")
+    await until(lambda: _has_cidr(node.client))
+    await until(is_ready)
+
+
+async def test_a_killed_agent_restarts_no_pod_and_makes_none_unready(node):
+    await node.create("web", SERVE)
+    before = await node.ready("web")
+    ready: list[str] = []
+
+    async def watch() -> None:
+        since = before.metadata.resource_version
+        async with node.client.watch(kinds.POD, "default", resource_version=since) as events:
+            async for event in events:
+                pod = getattr(event, "object", None)
+                if isinstance(pod, Pod) and pod.metadata.name == "web":
+                    ready.extend(it.status for it in pod.status.conditions if it.type == "Ready")
+
+    watching = asyncio.create_task(watch())
+    node.kill()
+    node.start()
+    await node.create("next", SERVE)
+    await node.ready("next")
+    after = await node.get("web")
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert "False" not in ready
+    first, second = before.status.container_statuses[0], after.status.container_statuses[0]
+    assert (first.container_id, first.restart_count) == (second.container_id, second.restart_count)
+    assert after.status.pod_ip == before.status.pod_ip
+    assert any(it.status == "True" for it in after.status.conditions if it.type == "Ready")
+
+
+async def test_kills_at_any_time_lose_nothing(node):
+    chance = random.Random(7)
+    for number in range(4):
+        await node.create(f"p{number}", SERVE)
+        await asyncio.sleep(chance.uniform(0, 0.4))
+        node.kill()
+        node.start()
+    pods = [await node.ready(f"p{number}") for number in range(4)]
+    assert len({pod.status.pod_ip for pod in pods}) == 4
+    for number in range(4):
+        await node.delete(f"p{number}")
+        await asyncio.sleep(chance.uniform(0, 0.4))
+        node.kill()
+        node.start()
+    for number in range(4):
+        await node.gone(f"p{number}")
+    assert node.remains() == NOTHING
+
+
+async def test_what_was_deleted_while_no_agent_ran_is_ended(node):
+    pod = await node.create("web", SERVE)
+    await node.ready("web")
+    node.kill()
+    await node.client.delete(kinds.POD, "default", "web", grace_period_seconds=0)
+    assert spawn.find_shims() and await node.get("web") is None
+    node.start()
+    await until(lambda: node.remains() == NOTHING, f"{pod.metadata.uid} ended")
+
+
+async def test_a_killed_shim_restarts_its_container(node):
+    await node.create("web", SERVE)
+    await node.ready("web")
+    (pid,) = spawn.find_shims().values()
+    os.kill(pid, signal.SIGKILL)
+
+    async def restarted() -> bool:
+        pod = await node.get("web")
+        status = pod.status.container_statuses[0]
+        return status.restart_count == 1 and status.ready
+
+    await until(restarted)
+    pod = await node.get("web")
+    last = pod.status.container_statuses[0].last_state.terminated
+    assert (last.exit_code, last.reason) == (137, "ContainerStatusUnknown")
+
+
+async def test_a_lost_sandbox_is_made_anew(node):
+    before = await node.create("web", SERVE) and await node.ready("web")
+    (netns,) = Path("/run/netns").glob("cni-*")
+    node.kill()
+    files.unmount(netns)
+    node.start()
+
+    async def anew() -> bool:
+        pod = await node.get("web")
+        status = pod.status.container_statuses[0]
+        return (
+            status.ready and status.container_id != before.status.container_statuses[0].container_id
+        )
+
+    await until(anew, node.log())
+
+
+async def test_a_torn_sandbox_is_replaced(node):
+    await node.create("web", SERVE)
+    first = (await node.ready("web")).status.container_statuses[0].container_id
+    node.kill()
+    (config,) = (node.root / "agent/sandboxes").glob("*/config.json")
+    config.write_text('{"half')
+    node.start()
+
+    async def anew() -> bool:
+        status = (await node.get("web")).status.container_statuses[0]
+        return status.ready and status.container_id != first
+
+    await until(anew, node.log())
+    await node.delete("web")
+    await node.gone("web")
+    assert len(spawn.find_shims()) == 0
+
+
+async def test_what_a_pod_refers_to_may_come_later(node):
+    await node.create(
+        "web",
+        {"env": [{"name": "K", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}],
+         "command": ["sh", "-c", "echo $K > /dev/termination-log; cat /c/k; exit 3"],
+         "volumeMounts": [{"name": "c", "mountPath": "/c"}]},
+        volumes=[{"name": "c", "configMap": {"name": "c", "optional": True}}],
+        restartPolicy="Never",
+    )  # fmt: skip
+
+    async def waits() -> bool:
+        pod = await node.get("web")
+        states = [it.state.waiting for it in pod.status.container_statuses]
+        return [it.reason for it in states if it] == ["CreateContainerConfigError"]
+
+    await until(waits)
+    item = {"metadata": {"name": "c", "namespace": "default"}, "data": {"k": "value"}}
+    await node.client.create(kinds.CONFIG_MAP, ConfigMap.parse(item))
+
+    async def failed() -> bool:
+        pod = await node.get("web")
+        return pod.status.phase == "Failed"
+
+    await until(failed)
+    ended = (await node.get("web")).status.container_statuses[0].state.terminated
+    assert (ended.exit_code, ended.message) == (3, "value\n")
+
+
+async def test_hooks_and_a_liveness_probe(node):
+    script = 'trap "exit 0" TERM; while :; do sleep 0.1; done'
+    await node.create("web", {
+        "command": ["sh", "-c", script],
+        "lifecycle": {"postStart": {"exec": {"command": ["touch", "/begun"]}},
+                      "preStop": {"exec": {"command": ["sh", "-c", "echo bye >/v/bye"]}}},
+        "readinessProbe": {"exec": {"command": ["test", "-e", "/begun"]}},
+        "livenessProbe": {"exec": {"command": ["test", "!", "-e", "/v/sick"]}, "periodSeconds": 1,
+                          "failureThreshold": 1, "timeoutSeconds": 20},
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+    }, volumes=[{"name": "v", "hostPath": {"path": str(node.root)}}],
+       terminationGracePeriodSeconds=30)  # fmt: skip  # in which the hook has to be done
+    await node.ready("web")
+    (node.root / "sick").touch()
+
+    async def restarted() -> bool:
+        return (await node.get("web")).status.container_statuses[0].restart_count >= 1
+
+    await until(restarted)
+    assert (node.root / "bye").read_text() == "bye\n"
+
+    async def told() -> bool:
+        reasons = {event.reason for event in (await node.client.list(kinds.EVENT)).items}
+        return {"Pulled", "Created", "Started", "Unhealthy", "Killing"} <= reasons
+
+    await until(told)

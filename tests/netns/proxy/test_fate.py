@@ -1,0 +1,167 @@
+"""The packet-fate table with real packets, for every backend in both families."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from proxy.backends.base import BACKENDS as MODES
+from proxy.backends.base import Backend, open_backend
+from proxy.desired.desired import Desired
+from proxy.model.settings import Settings
+from tests.netns.conftest import Space
+from tests.support.groups import group, join
+from tests.support.proxy.fate import rows, targets
+from tests.support.proxy.lab import ProxyLab
+from tests.support.proxy.prober import SCTP, TCP, UDP, Answer, Probe
+from tests.support.proxy.prober import ask as ask_all
+from tests.support.proxy.world import NODE, SETTINGS, SOURCES, Case, desired
+
+BACKENDS = {
+    "iptables-legacy": ("iptables", {"flavor": "legacy"}),
+    "iptables-nft": ("iptables", {"flavor": "nft"}),
+    "nftables": ("nftables", {}),
+    "ebpf": ("ebpf", {}),
+    "ebpf-packets": ("ebpf", {}),  # all balancing by the program for packets
+}
+_SCTP_ROWS = 5  # every so many rows are tried with SCTP too
+_SILENCE = 0.5  # seconds after which a packet counts as dropped
+_HERE = ("pod", "self", "node")
+_applied: list[Backend] = []  # in the node's worker
+
+
+def apply(mode: str, options: dict[str, str], settings: Settings, want: Desired) -> None:
+    """In the node: replace whatever backend there is."""
+    remove()
+    backend = open_backend(mode, settings, options)
+    backend.apply(want, NODE)
+    _applied.append(backend)
+
+
+def forget_rules() -> None:
+    """In the node: no rule knows any Service, but for refusals and source ranges."""
+    stores = [(ip, side) for ip in ("ip", "ip6") for side in ("", "port-")]
+    for ip, side in stores:
+        command = ["nft", "flush", "map", ip, "podwire-proxy", f"{side}services"]
+        subprocess.run(command, check=True)
+
+
+def remove() -> None:
+    """In the node: take the rules away, also those that a backend stands on."""
+    if _applied:
+        _applied.clear()
+        for mode in MODES:
+            open_backend(mode, SETTINGS["default"], {}).remove()
+
+
+@contextmanager
+def grouped_lab(
+    spaces: Callable[[str], Space], name: str, packets: dict[str, str]
+) -> Iterator[ProxyLab]:
+    """A lab whose node and pods are in a cgroup for mode ebpf; another group is empty, so that with
+    it, and the options ``packets``, all goes by packets.
+    """
+    with group(name) as root, group(f"{name}-empty") as empty:
+        made = ProxyLab(spaces)
+        join(root, (made.workers[name] for name in ("node", "a", "b", "p")))
+        BACKENDS["ebpf"] = ("ebpf", {"cgroup-root": root})
+        BACKENDS["ebpf-packets"] = ("ebpf", {"cgroup-root": empty} | packets)
+        yield made
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
+    with grouped_lab(spaces, "fate", {"ebpf-algorithm": "maglev"}) as made:
+        made.spaces["node"].sysctl("net.ipv4.conf.all.route_localnet", 1)
+        yield made
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_packets(lab: ProxyLab, backend: str, version: int, settings: str) -> None:
+    table = enumerate(rows(version))
+    cases = [Case(row, number, version) for number, row in table if row.settings == settings]
+    mode, options = BACKENDS[backend]
+    lab.workers["node"].call(apply, mode, options, SETTINGS[settings], desired(cases))
+    asked = {source: [*_questions(cases, source)] for source in SOURCES}
+    # Where pods cannot be told by their range, somebody else's masquerading may concern them.
+    if backend == "ebpf-packets" and any(one.network for one in SETTINGS[settings].pods.values()):
+        lab.workers["node"].call(forget_rules)
+        asked = {source: _of_packets(ones) for source, ones in asked.items() if source != "node"}
+    for source, questions in asked.items():
+        lab.client(source).start(ask_all, [probe for _, probe in questions])
+    answered = {source: lab.client(source).finish() for source in asked}
+    lab.workers["node"].call(remove)
+    faults = [
+        fault
+        for source, questions in asked.items()
+        for (case, probe), answers in zip(questions, answered[source], strict=True)
+        for fault in _faults(case, source, probe, answers)
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def _questions(cases: list[Case], source: str) -> Iterator[tuple[Case, Probe]]:
+    for case in cases:
+        if source not in case.row.fates:
+            continue
+        for protocol in (TCP, UDP, SCTP) if case.number % _SCTP_ROWS == 0 else (TCP, UDP):
+            address, port = case.destination()
+            reachable, sure = _reachable(case, source)
+            yield (
+                case,
+                Probe(
+                    str(address),
+                    port,
+                    protocol,
+                    until=frozenset(reachable),
+                    tries=150 if reachable else 1,
+                    timeout=10.0 if sure or case.row.fates[source] == "reject" else _SILENCE,
+                    strict=sure,
+                ),
+            )
+
+
+def _of_packets(questions: list[tuple[Case, Probe]]) -> list[tuple[Case, Probe]]:
+    """What the program for packets answers."""
+    return [(case, probe) for case, probe in questions if probe.protocol != SCTP]
+
+
+def _reachable(case: Case, source: str) -> tuple[dict[str, bool], bool]:
+    """Who can answer, and whether everyone of the fate can.
+
+    The answer of an endpoint elsewhere to a client elsewhere, unless masqueraded, does not come
+    back through this node: the client never takes it for the answer to its question.
+    """
+    expected = targets(case.row.fates[source])
+    lost = {"C"} if source not in _HERE and expected.get("C") is False else set()
+    found = {name: masked for name, masked in expected.items() if name not in lost}
+    return found, bool(found) and not lost
+
+
+def _faults(case: Case, source: str, probe: Probe, answers: list[Answer]) -> Iterator[str]:
+    expected = case.row.fates[source]
+    reachable, sure = _reachable(case, source)
+    allowed = set(reachable) | (set() if sure else {"silent", "refused"})
+    if expected in ("reject", "drop"):
+        allowed = {"refused" if expected == "reject" else "silent"}
+    names = {answer.name for answer in answers}
+    where = f"{case.row.id}: {probe.protocol} from {source} to {probe.address}:{probe.port}"
+    if not names <= allowed or not set(reachable) <= names:
+        yield f"{where}: expected {expected}, answered {sorted(names)}"
+    for answer in answers:
+        masked = reachable.get(answer.name)
+        if masked is not None and answer.peer != (
+            _way_out(answer.name, case) if masked else answer.source
+        ):
+            yield f"{where}: {answer.name} saw {answer.peer} for {answer.source}, want {expected}"
+
+
+def _way_out(name: str, case: Case) -> str:
+    """The node's address on the link towards an endpoint, which masquerading shows."""
+    lan, lan6, bridge, bridge6 = map(str, NODE.addresses)
+    here, away = (bridge, lan) if case.version == 4 else (bridge6, lan6)
+    return away if name == "C" else here

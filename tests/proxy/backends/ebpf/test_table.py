@@ -1,0 +1,227 @@
+"""The maps' contents: whatever the history, hooks find what a fresh start would have written."""
+
+import struct
+from collections import Counter
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.backends.ebpf.layout import ROW, Entry, pack_frontend, pack_settings, pack_target
+from proxy.backends.ebpf.options import Options
+from proxy.backends.ebpf.table import Change, Table
+from proxy.desired.claims import Claims, Step
+from proxy.desired.desired import Desired
+from proxy.desired.tracker import Tracker
+from proxy.model.settings import Pods, Settings
+from proxy.model.values import Family, Protocol, Target
+from tests.proxy.desired.test_tracker import replay
+from tests.support.proxy.fate import rows
+from tests.support.proxy.strategies import NODE, few, histories
+from tests.support.proxy.world import DEFAULT, Case, desired
+from tests.support.proxy.world import NODE as NODE_VIEW
+
+RANDOM, MAGLEV = Options(), Options(by_hash=True)
+CASES = [Case(row, number, 4) for number, row in enumerate(rows(4)) if row.settings == "default"]
+
+
+class Maps:
+    """The kernel's maps: strict about what is removed."""
+
+    def __init__(self) -> None:
+        self.endpoints: dict[bytes, bytes] = {}
+        self.members: dict[bytes, bytes] = {}
+        self.seats: dict[bytes, bytes] = {}
+        self.ranges: dict[bytes, bytes] = {}
+        self.frontends: dict[bytes, bytes] = {}
+
+    def write(self, change: Change) -> None:
+        self.endpoints |= change.endpoints
+        self.members |= change.members
+        self.seats |= change.seats
+        self.ranges |= change.ranges
+        self.frontends |= change.frontends
+        for key in change.gone_frontends:
+            del self.frontends[key]
+        for key in change.gone_endpoints:
+            del self.endpoints[key]
+        for key in change.gone_members:
+            del self.members[key]
+        for key in change.gone_seats:
+            del self.seats[key]
+        for key in change.gone_ranges:
+            del self.ranges[key]
+
+    def meaning(self) -> dict[bytes, object]:
+        """What each frontend leads to, without the numbers of pools."""
+        return {key: self._forward(value) for key, value in self.frontends.items()}
+
+    def _forward(self, value: bytes) -> object:
+        numbers = [int.from_bytes(value[at : at + 4], "little") for at in (0, 4, 8, 12)]
+        pools = [self._pool(*numbers[:2]), self._pool(*numbers[2:])]
+        ranges = int.from_bytes(value[28:32], "little")
+        return pools, value[16:28], ranges and self._admitted(ranges), value[32:]
+
+    def _dealt(self, head: bytes, count: int) -> list[int]:
+        """The slot of every seat."""
+        rows = (self.seats[head + row.to_bytes(4, "little")] for row in range(-(-count // ROW)))
+        return [slot for row in rows for (slot,) in struct.iter_unpack("=H", row)][:count]
+
+    def _admitted(self, number: int) -> set[bytes]:
+        """Source ranges, without the number of their set."""
+        assert number
+        return {key[:4] + key[8:] for key in self.ranges if key[4:8] == number.to_bytes(4, "big")}
+
+    def _pool(self, number: int, count: int) -> Counter[bytes]:
+        head = number.to_bytes(4, "little")
+        slots = self._dealt(head, count) if self.seats else range(count)
+        found = [self.endpoints[head + slot.to_bytes(4, "little")] for slot in slots]
+        assert all(head + one in self.members for one in found)
+        return Counter(found)
+
+
+def follow(history: list[Desired], options: Options = RANDOM) -> Maps:
+    maps, table, claims = Maps(), Table(options), Claims(DEFAULT)
+    for want in history:
+        maps.write(table.advance(claims.update(want)))
+    return maps
+
+
+@few
+@given(histories, st.sampled_from([RANDOM, MAGLEV, Options(by_hash=True, direct=True)]))
+def test_any_history_ends_as_a_fresh_start(history, options: Options) -> None:
+    tracker, states = Tracker(NODE, tuple(Family)), []
+    for change in history:
+        replay(tracker, [change])
+        states.append(tracker.desired())
+    grown, fresh = follow(states, options), follow([tracker.desired()], options)
+    assert len(grown.seats) == len(fresh.seats)
+    assert grown.meaning() == fresh.meaning()
+    assert len(grown.endpoints) == len(fresh.endpoints)
+    assert len(grown.members) == len(fresh.members)
+    assert len(grown.ranges) == len(fresh.ranges)
+
+
+@pytest.mark.parametrize("options", [RANDOM, MAGLEV])
+def test_nothing_is_left_of_nothing(options: Options) -> None:
+    maps = follow([desired(CASES), Desired()], options)
+    assert not maps.seats
+    assert not maps.frontends
+    assert not maps.endpoints
+    assert not maps.members
+    assert not maps.ranges
+
+
+def test_the_same_state_is_no_change() -> None:
+    claims, table = Claims(DEFAULT), Table(RANDOM)
+    table.advance(claims.update(desired(CASES)))
+    assert table.advance(claims.update(desired(CASES))) == Change()
+
+
+def test_equal_pools_are_one() -> None:
+    """A Service's ClusterIP, NodePort and balancer addresses lead to one pool."""
+    (case,) = [c for c in CASES if c.row.id == "default - A B C cluster"]
+    maps = follow([desired([case])])
+    assert len(maps.endpoints) == 3
+    assert len(maps.frontends) == 4 * len(Protocol)
+
+
+def test_what_programs_cannot_do_is_left_to_nftables() -> None:
+    (case,) = [c for c in CASES if c.row.id == "default - A B C cluster"]
+    claims = Claims(DEFAULT)
+    claims.update(desired([case]))
+    for frontend, claim in claims.winners():
+        (value,) = Table(RANDOM).advance([Step(frontend, None, claim)]).frontends.values()
+        by_nftables = value == Entry(by_nftables=True).pack()
+        assert by_nftables is (frontend.protocol is Protocol.SCTP)
+
+
+def test_source_ranges_are_a_set_by_a_number() -> None:
+    (case,) = [c for c in CASES if c.row.id == "default from-pods A B C balancer"]
+    ranges = follow([desired([case])]).ranges
+    (key,) = ranges  # of the balancer's address by TCP and UDP
+    assert key[:4] == (32 + 96 + 16).to_bytes(4, "little")
+    assert key[8:] == bytes.fromhex("00000000000000000000ffff0af40000")
+
+
+def test_nowhere_admits_nobody() -> None:
+    """No range is a set of its own, and not the absence of ranges."""
+    (case,) = [c for c in CASES if c.row.id == "default from-nowhere A B C balancer"]
+    maps = follow([desired([case])])
+    assert not maps.ranges
+    assert sum(value[28:32] != bytes(4) for value in maps.frontends.values()) == 2
+
+
+DIRECT = Options(by_hash=True, direct=True)
+
+
+@pytest.mark.parametrize(
+    ("row", "directly"),
+    [
+        ("default - A B C balancer", 4),  # and externalIP, by TCP and UDP
+        ("default external A B C balancer", 0),
+        ("default - A%n1 B%n1 C%n2 cluster", 0),  # other nodes take other endpoints
+    ],
+)
+def test_what_is_answered_directly(row: str, directly: int) -> None:
+    (case,) = [c for c in CASES if c.row.id == row]
+    for options, expected in ((DIRECT, directly), (MAGLEV, 0)):
+        values = follow([desired([case])], options).frontends.values()
+        assert sum(value[36] for value in values) == expected
+
+
+def test_what_is_answered_directly_knows_who_is_here() -> None:
+    (case,) = [c for c in CASES if c.row.id == "default - A B C balancer"]
+    maps = follow([desired([case])], DIRECT)
+    for value in maps.frontends.values():
+        pool = value[8:12]
+        here = {key[16:20] for key in maps.members if key.startswith(pool)}
+        expected = {bytes([10, 244, 1, 2]), bytes([10, 244, 1, 3])} if value[36] else set()
+        assert here == expected
+
+
+def test_affinity_belongs_to_the_portal_not_to_the_address() -> None:
+    """A client finds its endpoint again by the NodePort too, and after a restart."""
+    (case,) = [c for c in CASES if c.row.id == "default - A B C nodeport"]
+    tracker = Tracker(NODE_VIEW, tuple(Family))
+    tracker.set_service(case.key, replace(case.service(), affinity=60))
+    tracker.set_slice(case.key, case.slice())
+    portals = {}
+    for key, value in follow([tracker.desired()]).frontends.items():
+        portals.setdefault(key[18:20], set()).add(value[16:28])
+    assert all(len(one) == 1 for one in portals.values())
+    tcp, udp = portals[b"\6\0"].pop(), portals[b"\x11\0"].pop()
+    assert tcp != udp
+    assert tcp[8:] == udp[8:] == (60).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "packed"),
+    [
+        (Family.V4, "10.0.0.1", "00000000000000000000ffff0a000001"),
+        (Family.V4, None, "00000000000000000000ffff00000000"),
+        (Family.V6, "fd00::1", "fd000000000000000000000000000001"),
+        (Family.V6, None, "00000000000000000000000000000000"),
+    ],
+)
+def test_addresses_are_as_an_ipv6_socket_sees_them(
+    family: Family, address: str | None, packed: str
+) -> None:
+    where = ip_address(address) if address else None
+    key = pack_frontend(family, where, 0x1234, Protocol.TCP)
+    assert key == bytes.fromhex(f"{packed}12340600")
+    if where:
+        assert pack_target(Target(where, 0x1234)) == bytes.fromhex(f"{packed}12340000")
+
+
+def test_settings() -> None:
+    pods = {
+        Family.V4: Pods(network=ip_network("10.244.0.0/16")),
+        Family.V6: Pods(interface="veth+"),
+    }
+    packed = pack_settings(Settings(pods=pods), MAGLEV, node=7)
+    assert packed[:16] == bytes([7, 0, 0, 0, 0, 0, 0, 0, 1, 0b01, 0b10, 1, 0, 0, 0, 0])
+    assert packed[16:48].hex() == "0" * 20 + "ffff0af40000" + "f" * 28 + "0000"
+    assert len(packed) == 80

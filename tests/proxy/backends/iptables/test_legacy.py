@@ -1,0 +1,31 @@
+"""Who takes iptables' lock is noticed."""
+
+from pathlib import Path
+
+from proxy.backends.iptables.legacy import Lock
+
+
+def test_a_lock_that_somebody_took(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    lock = Lock(path)
+    assert not lock.was_taken()
+    with path.open():
+        assert not lock.was_taken()  # what is being done is not done yet
+    assert lock.was_taken()
+    assert not lock.was_taken()
+
+
+def test_a_lock_that_is_not_there_may_have_been_taken(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    lock = Lock(path)
+    assert lock.was_taken()
+    path.touch()
+    lock.was_taken()
+    assert not lock.was_taken()
+    path.unlink()
+    path.touch()  # another file of that name
+    lock.was_taken()
+    with path.open():
+        pass
+    assert lock.was_taken()

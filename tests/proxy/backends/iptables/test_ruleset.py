@@ -1,0 +1,228 @@
+"""The rules of any history of states are those of the last state, and every step is committed."""
+
+import re
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.backends.iptables.cleanup import removal
+from proxy.backends.iptables.load import load
+from proxy.backends.iptables.observe import parse
+from proxy.backends.iptables.ruleset import Ruleset
+from proxy.desired.desired import Desired
+from proxy.desired.tracker import Tracker
+from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Slice, Target
+from tests.proxy.desired.test_tracker import replay
+from tests.support.proxy.fake_iptables import FakeIptables
+from tests.support.proxy.strategies import NODE, SETTINGS, few, histories
+
+
+def start(kernel: FakeIptables, family: Family, want, chunk=None, watch=lambda: None) -> Ruleset:
+    """What the backend does when it starts."""
+    ruleset = Ruleset(family, SETTINGS)
+    ruleset.update(want, NODE)
+    for step in load(ruleset, parse(kernel.save()), chunk):
+        kernel.restore(step.text())
+        watch()
+    return ruleset
+
+
+def served(kernel: FakeIptables) -> dict[str, set[str]]:
+    """The frontends of KUBE-SERVICES, and the endpoints that each can reach."""
+    nat = kernel.tables["nat"]
+
+    def reach(chain: str) -> set[str]:
+        found = set()
+        for rule in nat.get(chain, ()):
+            if target := re.search(r"--to-destination (\S+)", rule):
+                found.add(target[1])
+            elif jump := re.search(r"-j (KUBE-\S+)$", rule):
+                found |= reach(jump[1])
+        return found
+
+    return {
+        rule.partition(" -m comment")[0]: reach(rule.rpartition("-j ")[2])
+        for rule in nat.get("KUBE-SERVICES", ())
+        if "KUBE-NODEPORTS" not in rule
+    }
+
+
+@pytest.mark.parametrize("family", Family)
+@few
+@given(history=histories)
+def test_steps_lead_where_a_fresh_start_leads(family, history):
+    kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
+    ruleset = start(kernel, family, tracker.desired())
+    for change in history:
+        replay(tracker, [change])
+        if step := ruleset.update(tracker.desired(), NODE):
+            kernel.restore(step.text())
+    fresh = FakeIptables()
+    start(fresh, family, tracker.desired())
+    assert kernel.tables == fresh.tables
+
+
+@few
+@given(st.lists(histories, min_size=2, max_size=2), st.sampled_from([None, 1, 2]))
+def test_a_restart_adopts_and_never_interrupts(states, chunk):
+    kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
+    replay(tracker, states[0])
+    start(kernel, Family.V4, tracker.desired())
+    before = served(kernel)
+    replay(tracker, states[1])
+    fresh = FakeIptables()
+    start(fresh, Family.V4, tracker.desired())
+    after = served(fresh)
+    lasting = {place for place in before.keys() & after.keys() if before[place] and after[place]}
+
+    def uninterrupted() -> None:
+        now = served(kernel)
+        for place in lasting:
+            assert now[place]
+            assert now[place] <= before[place] | after[place]
+
+    start(kernel, Family.V4, tracker.desired(), chunk, uninterrupted)
+    assert served(kernel) == after
+    chains = {table: set(chains) for table, chains in kernel.tables.items()}
+    assert chains == {table: set(chains) for table, chains in fresh.tables.items()}
+
+
+@few
+@given(histories)
+def test_a_second_start_adds_no_jump(history):
+    kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
+    replay(tracker, history)
+    start(kernel, Family.V6, tracker.desired())
+    copy = {table: dict(chains) for table, chains in kernel.tables.items()}
+    start(kernel, Family.V6, tracker.desired())
+    assert kernel.tables == copy
+
+
+FOREIGN = b"""*nat
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A DOCKER -p tcp -m tcp --dport 80 -j DNAT --to-destination 172.17.0.2:80
+COMMIT
+*filter
+-A FORWARD -i docker0 -j ACCEPT
+COMMIT
+"""
+
+
+@few
+@given(histories)
+def test_removal_leaves_what_was_there(history):
+    kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
+    kernel.restore(FOREIGN)
+    untouched = {table: dict(chains) for table, chains in kernel.tables.items()}
+    replay(tracker, history)
+    start(kernel, Family.V4, tracker.desired())
+    kernel.restore(removal(parse(kernel.save())))
+    assert kernel.tables == untouched
+    assert removal(parse(kernel.save())) == b""
+
+
+def test_removal_leaves_kubelet_its_chain_and_strangers_theirs():
+    kernel = FakeIptables()
+    start(kernel, Family.V4, Desired())
+    kernel.restore(
+        b"*nat\n:MINE - [0:0]\n:KUBE-KUBELET-CANARY - [0:0]\n-A MINE -j KUBE-SERVICES\nCOMMIT\n"
+    )
+    kernel.restore(removal(parse(kernel.save())))
+    assert kernel.tables["filter"]["KUBE-FIREWALL"]
+    assert any("KUBE-FIREWALL" in rule for rule in kernel.tables["filter"]["INPUT"])
+    assert kernel.tables["nat"]["KUBE-SERVICES"] == []  # held by MINE: empty is all we can do
+    assert kernel.tables["nat"]["MINE"] == ["-j KUBE-SERVICES"]
+
+
+def big(count: int) -> Tracker:
+    """``count`` Services of four endpoints."""
+    tracker = Tracker(NODE, (Family.V4,))
+    for number in range(count):
+        key = ("ns", f"svc-{number}")
+        ports = (Port("http", Protocol.TCP, 80),)
+        tracker.set_service(key, Service(key, ports, (ip_address("10.96.0.0") + number,)))
+        tracker.set_slice(key, Slice(key, {("http", Protocol.TCP): four(number)}))
+    return tracker
+
+
+def four(number: int) -> tuple[Endpoint, ...]:
+    first = ip_address("10.244.0.0") + 4 * number
+    return tuple(Endpoint(Target(first + one, 8080)) for one in range(4))
+
+
+def test_one_change_among_10000_services_is_a_small_transaction():
+    tracker, kernel = big(10_000), FakeIptables()
+    ruleset = start(kernel, Family.V4, tracker.desired(), chunk=500)
+    assert len(served(kernel)) == 10_000
+    key = ("ns", "svc-7")
+    tracker.set_slice(key, Slice(key, {("http", Protocol.TCP): four(7)[:3]}))
+    step = ruleset.update(tracker.desired(), NODE)
+    assert len(step.text()) < 2000
+    assert len(step.put) == 1
+    assert len(step.drop) == 1
+    kernel.restore(step.text())
+    assert len(served(kernel)["-d 10.96.0.7 -p tcp -m tcp --dport 80"]) == 3
+    assert not ruleset.update(tracker.desired(), NODE)
+
+
+def test_a_node_with_new_addresses_is_rendered_anew():
+    tracker, kernel = Tracker(NODE, tuple(Family)), FakeIptables()
+    ruleset = start(kernel, Family.V4, tracker.desired())
+    moved = replace(NODE, addresses=(ip_address("192.168.0.77"),))
+    key = ("ns", "a")
+    tracker.set_service(
+        key,
+        Service(
+            key,
+            (Port("", Protocol.TCP, 80),),
+            (ip_address("10.96.0.1"),),
+            load_balancer_ips=(ip_address("203.0.113.1"),),
+            sources=(
+                SETTINGS.pods[Family.V4].network,
+                ip_network("192.168.0.77/32"),
+            ),
+        ),
+    )
+    tracker.set_slice(key, Slice(key, {("", Protocol.TCP): four(1)}))
+    kernel.restore(ruleset.update(tracker.desired(), NODE).text())
+    assert not any("-s 203.0.113.1" in rule for rule in all_rules(kernel))
+    kernel.restore(ruleset.update(tracker.desired(), moved).text())
+    assert any("-s 203.0.113.1" in rule for rule in all_rules(kernel))
+
+
+def all_rules(kernel: FakeIptables) -> list[str]:
+    return [
+        rule for chains in kernel.tables.values() for rules in chains.values() for rule in rules
+    ]
+
+
+@few
+@given(st.text(min_size=1), st.text(min_size=1), st.text())
+def test_no_name_escapes_its_comment(namespace, name, port):
+    kernel, tracker = FakeIptables(), Tracker(NODE, (Family.V4,))
+    key = (namespace, name)
+    tracker.set_service(
+        key,
+        Service(
+            key, (Port(port, Protocol.TCP, 80, 30080),), (ip_address("10.96.0.1"),), affinity=9
+        ),
+    )
+    plain = Tracker(NODE, (Family.V4,))
+    plain.set_service(("x", "y"), replace(tracker._services[key], key=("x", "y")))
+    for one in (tracker, plain):
+        service = next(iter(one._services))
+        one.set_slice(service, Slice(service, {(port, Protocol.TCP): four(1)}))
+    start(kernel, Family.V4, tracker.desired())
+    other = FakeIptables()
+    start(other, Family.V4, plain.desired())
+    assert shape(kernel) == shape(other)
+
+
+def shape(kernel: FakeIptables) -> list[str]:
+    """The rules without the names in them."""
+    text = re.sub(r'--comment "[^"\n]*"', "", kernel.save())
+    return sorted(re.sub(r"KUBE-(SVC|SEP|EXT|SVL|FW)-[A-Z2-7]{16}", r"\1", text).splitlines())

@@ -1,0 +1,195 @@
+"""Which flows a change of state leaves behind."""
+
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+
+from proxy.desired.desired import Desired
+from proxy.desired.portals import Frontend, portals
+from proxy.desired.tracker import Tracker
+from proxy.flows.cleaner import Cleaner
+from proxy.flows.record import Record
+from proxy.flows.stale import Flow, Peer, Suspects, moves, packed, served, suspects
+from proxy.model.settings import Settings
+from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Target, Weight
+from tests.proxy.desired.test_tracker import replay
+from tests.support.proxy.strategies import NODE, SETTINGS, few, histories
+
+KEY = ("ns", "dns")
+UDP = (Family.V4, Protocol.UDP)
+VIP, EXTERNAL, POD, OTHER, HOST = (
+    ip_address(text)
+    for text in ("10.96.0.10", "192.0.2.1", "10.244.0.1", "10.244.0.2", "192.168.0.1")
+)
+SERVICE = Service(KEY, (Port("", Protocol.UDP, 53, 30053),), (VIP,), external_ips=(EXTERNAL,))
+
+
+def state(*addresses, service=SERVICE, local=False):
+    endpoints = [Endpoint(Target(address, 5353), local=local) for address in addresses]
+    return Desired({KEY: portals(service, {("", Protocol.UDP): endpoints}, NODE)})
+
+
+def flow(called, answering, port=53, answer_port=5353):
+    return Flow(Peer(called.packed, port), Peer(answering.packed, answer_port), b"")
+
+
+FLOWS = {
+    "cluster to pod": flow(VIP, POD),
+    "cluster to other": flow(VIP, OTHER),
+    "external to pod": flow(EXTERNAL, POD),
+    "node port to pod": flow(HOST, POD, 30053),
+    "cluster to nobody": flow(VIP, VIP, answer_port=53),
+    "node port to nobody": flow(HOST, HOST, 30053, 30053),
+    "another node's port": flow(ip_address("192.168.0.2"), ip_address("192.168.0.2"), 30053, 30053),
+    "pod to pod": flow(POD, POD, 5353),
+    "another port": flow(VIP, POD, 54),
+}
+
+
+def stale(before, after, settings=SETTINGS):
+    found = suspects(before, after, settings).get(UDP, Suspects())
+    return {name for name, one in FLOWS.items() if found.stale([one], packed([HOST]))}
+
+
+TO_POD = {"cluster to pod", "external to pod", "node port to pod"}
+TO_NOBODY = {"cluster to nobody", "node port to nobody"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param(state(POD, OTHER), state(OTHER), TO_POD | TO_NOBODY, id="an endpoint goes"),
+        pytest.param(
+            state(POD), state(), TO_POD | TO_NOBODY | {"cluster to other"}, id="the last goes"
+        ),
+        pytest.param(state(), state(OTHER), TO_POD | TO_NOBODY, id="the first comes"),
+        pytest.param(state(OTHER), state(OTHER, POD), set(), id="another comes"),
+        pytest.param(Desired(), state(POD, OTHER), TO_NOBODY, id="the Service comes"),
+        pytest.param(
+            state(POD), Desired(), TO_POD | TO_NOBODY | {"cluster to other"}, id="the Service goes"
+        ),
+        pytest.param(state(POD), state(POD), set(), id="nothing changes"),
+    ],
+)
+def test_flows_that_nobody_answers(before, after, expected):
+    assert stale(before, after) == expected
+
+
+def test_a_service_that_went_while_nobody_looked():
+    orphans = served(state(POD), SETTINGS)
+    found = suspects(Desired(), Desired(), SETTINGS, orphans)[UDP]
+    gone = {name for name, one in FLOWS.items() if found.stale([one], packed([HOST]))}
+    assert gone == TO_POD | {"cluster to other", "node port to nobody"}
+
+
+def test_a_service_that_is_still_there_keeps_its_flows():
+    orphans = served(state(POD), SETTINGS) - served(state(OTHER), SETTINGS)
+    assert not orphans
+    assert not moves(state(POD), state(OTHER), SETTINGS)
+    assert moves(state(POD), Desired(), SETTINGS)
+
+
+@few
+@given(histories)
+def test_a_record_is_read_as_it_was_written(history):
+    made = Tracker(NODE, tuple(Family))
+    replay(made, history)
+    found = served(made.desired(), SETTINGS)
+    with TemporaryDirectory() as folder:
+        record = Record(Path(folder) / "proxy")
+        assert record.read() == frozenset()
+        record.write(found)
+        assert Record(Path(folder) / "proxy").read() == found
+        record.remove()
+        record.remove()
+        assert record.read() == frozenset()
+
+
+def test_what_will_be_served_is_on_record_before_it_is(tmp_path):
+    """A proxy that is killed once its rules are in force has come no further than this."""
+    first, second = (Record(tmp_path) for _ in range(2))
+    cleaner = Cleaner(SETTINGS, first)
+    cleaner.expect(state(POD))
+    assert second.read() == served(state(POD), SETTINGS)
+    more = replace(SERVICE, external_ips=(EXTERNAL, OTHER))
+    cleaner.expect(state(POD, service=more))
+    assert second.read() == served(state(POD, service=more), SETTINGS)
+    cleaner.expect(state(OTHER))  # what is still in force until the rules are others stays
+    assert second.read() == served(state(POD, service=more), SETTINGS)
+
+
+def test_a_record_that_was_tampered_with_says_what_it_can(tmp_path):
+    record = Record(tmp_path)
+    (path,) = (record.write(()), *tmp_path.iterdir())[1:]
+    path.write_text("4 UDP 10.96.0.10 53\n\n4 UDP x 53\n9 UDP * 1\n4 ICMP * 1\n6 SCTP * 30000\n")
+    assert record.read() == {
+        Frontend(Family.V4, VIP, 53, Protocol.UDP),
+        Frontend(Family.V6, None, 30000, Protocol.SCTP),
+    }
+
+
+def test_only_the_frontend_that_goes():
+    moved = replace(SERVICE, external_ips=())
+    assert stale(state(POD), state(POD, service=moved)) == {"external to pod"}
+
+
+def test_local_policy_lets_insiders_keep_their_flows():
+    local = replace(SERVICE, external_local=True)
+    before, after = (state(POD, service=local, local=here) for here in (True, False))
+    assert stale(before, after) == set()
+
+
+def states(*endpoints: Endpoint, **changes: object) -> Desired:
+    service = replace(SERVICE, **changes)
+    return Desired({KEY: portals(service, {("", Protocol.UDP): endpoints}, NODE)})
+
+
+HERE = Endpoint(Target(POD, 5353), local=True)
+THERE = Endpoint(Target(OTHER, 5353))
+LEAVING = HERE._replace(ready=False, terminating=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param(states(HERE, THERE), states(LEAVING, THERE), set(), id="terminates, serves"),
+        pytest.param(
+            states(HERE, THERE), states(LEAVING._replace(serving=False), THERE),
+            TO_POD | TO_NOBODY, id="serves no longer",
+        ),
+        pytest.param(
+            states(HERE, THERE), states(HERE, THERE._replace(nodes=frozenset({"n2"}))), set(),
+            id="hints come",
+        ),
+        pytest.param(
+            states(HERE, THERE), states(HERE, THERE, internal_local=True), set(), id="a policy"
+        ),
+        pytest.param(
+            states(HERE, THERE), states(HERE, THERE, weights=(Weight(str(POD), 0),)),
+            TO_POD | TO_NOBODY, id="is to be left",
+        ),
+    ],
+)  # fmt: skip
+def test_flows_stay_with_who_serves(before, after, expected):
+    """As TCP connections do: only new flows follow policies, hints and readiness."""
+    assert stale(before, after) == expected
+
+
+def test_tcp_ends_by_itself():
+    tcp = replace(SERVICE, ports=(Port("", Protocol.TCP, 53),))
+    one = {KEY: portals(tcp, {("", Protocol.TCP): [Endpoint(Target(POD, 5353))]}, NODE)}
+    assert not suspects(Desired(one), Desired(), Settings())
+
+
+@few
+@given(histories)
+def test_what_did_not_change_is_not_suspect(history):
+    made = Tracker(NODE, tuple(Family))
+    replay(made, history)
+    want = made.desired()
+    assert not suspects(want, made.desired(), SETTINGS)
+    assert not suspects(Desired(), Desired(), SETTINGS)

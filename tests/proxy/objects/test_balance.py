@@ -1,0 +1,89 @@
+"""Least connections: how a Service asks for it, and what is said where it cannot be had."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from proxy.backends.ebpf.layout import Entry
+from proxy.desired.tracker import Tracker
+from proxy.model.values import Balance, Family, NodeView, Service
+from proxy.objects.feed import Feed, Kept, Reader
+from proxy.objects.parse import BALANCE, parse_service
+from proxy.status.events import Events
+from proxy.status.metrics import Metrics
+from tests.proxy.objects.test_parse import service as wire
+from tests.support.proxy.told import Told
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "complaints"),
+    [
+        ("random", Balance.RANDOM, 0),
+        ("least-connections", Balance.LEAST_CONNECTIONS, 0),
+        ("Least-Connections", Balance.RANDOM, 1),
+        ("", Balance.RANDOM, 1),
+        ("x" * 10_000, Balance.RANDOM, 1),
+    ],
+)
+def test_an_annotation(text: str, found: Balance, complaints: int) -> None:
+    api, said = wire(annotations={BALANCE: text})
+    parsed = parse_service(api, said)
+    assert parsed is not None
+    assert parsed.balance is found
+    assert len(said.lines) == complaints
+    assert all(len(line) < 300 and BALANCE in line for line in said.lines)
+
+
+def kept(text: str) -> Kept[Service]:
+    api, _ = wire(annotations={BALANCE: text})
+    return replace(Reader("n1", "").service(api), uid="u")
+
+
+def feed(mode: str, told: Told) -> Feed:
+    tracker = Tracker(NodeView("n1"), (Family.V4,))
+    return Feed(tracker, Metrics(), lambda: None, mode, told)
+
+
+def test_a_mode_that_cannot_says_so_once(caplog) -> None:
+    report = Told()
+    told, service = feed("nftables", report), kept("least-connections")
+    told.service(None, service)
+    told.service(service, kept("least-connections"))
+    assert caplog.text.count("mode nftables cannot balance by least-connections") == 1
+    assert "Service ns/web" in caplog.text
+    ((key, uid, reason, message),) = report.services
+    assert (key, uid, reason) == (("ns", "web"), "u", "ProxyBalanceUnsupported")
+    assert "mode nftables cannot balance by least-connections" in message
+    told.service(service, kept("random"))
+    told.service(None, service)
+    assert caplog.text.count("cannot balance") == len(report.services) == 2
+
+
+def test_a_mode_that_can_says_nothing(caplog) -> None:
+    report = Told()
+    told = feed("ebpf", report)
+    told.service(None, kept("least-connections"))
+    told.service(kept("least-connections"), None)
+    assert not caplog.text
+    assert not report.services
+
+
+def test_events_are_about_the_service_and_name_the_node() -> None:
+    recorded: list[tuple] = []
+    recorder = SimpleNamespace(record=lambda *args: recorded.append(args))
+    Events(recorder, "n1").about_service(("ns", "web"), "u", "Reason", "why")
+    Events(recorder, "n1").about_node("Reason", "why")
+    (service, *said), (node, *of_node) = recorded
+    assert (service.kind, service.namespace, service.name, service.uid) == (
+        "Service", "ns", "web", "u")  # fmt: skip
+    assert said == ["Warning", "Reason", "node n1: why"]
+    assert (node.kind, node.namespace, node.name) == ("Node", None, "n1")
+    assert of_node == ["Warning", "Reason", "why"]
+
+
+def test_the_maps_are_told() -> None:
+    plain, fewest = Entry().pack(), Entry(to_fewest=True).pack()
+    assert len(plain) == len(fewest) == 40
+    differ = [at for at in range(40) if plain[at] != fewest[at]]
+    assert differ == [37]  # where `struct forward` has to_fewest

@@ -1,0 +1,82 @@
+"""What load balancers and restarters are told, and the numbers for Prometheus."""
+
+from proxy.status.health import TIMEOUT, Health
+from proxy.status.metrics import Metrics
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def made():
+    clock = Clock()
+    return Health(clock), clock
+
+
+def test_nothing_is_well_before_the_first_sync():
+    health, _ = made()
+    assert health.healthz().status == 503
+    health.updated()
+    assert health.healthz().status == 200
+    assert health.livez().status == 200
+
+
+def test_a_change_may_wait_but_not_for_ever():
+    health, clock = made()
+    health.updated()
+    health.queued()
+    clock.now += TIMEOUT - 1
+    health.queued()  # the oldest counts
+    assert health.livez().status == 200
+    clock.now += 2
+    assert health.livez().status == 503
+    since = health.taken()
+    health.failed(since)
+    assert health.livez().status == 503
+    health.taken()
+    health.updated()
+    assert health.livez().status == 200
+
+
+def test_a_failing_sync_keeps_the_oldest_change_waiting():
+    health, clock = made()
+    health.updated()
+    health.queued()
+    since = health.taken()
+    clock.now += TIMEOUT / 2
+    health.queued()
+    health.failed(since)
+    clock.now += TIMEOUT / 2 + 1
+    assert health.livez().status == 503
+
+
+def test_a_node_that_goes_is_alive_but_not_eligible():
+    health, _ = made()
+    health.updated()
+    health.eligible = False
+    assert (health.healthz().status, health.livez().status) == (503, 200)
+    assert health.healthz().body["nodeEligible"] is False
+    assert set(health.healthz().body) == {"lastUpdated", "currentTime", "nodeEligible"}
+
+
+def test_metrics_are_what_prometheus_reads():
+    metrics = Metrics()
+    metrics.add("sync_failures_total")
+    metrics.set("sync_proxy_rules_last_timestamp_seconds", 1234567890.5)
+    metrics.observe("sync_proxy_rules_duration_seconds", 0.003)
+    metrics.observe("sync_proxy_rules_duration_seconds", 100)
+    lines = metrics.text().splitlines()
+    assert "kubeproxy_sync_failures_total 1" in lines
+    assert "kubeproxy_sync_proxy_rules_last_timestamp_seconds 1234567890.5" in lines
+    buckets = [
+        line
+        for line in lines
+        if line.startswith("kubeproxy_sync_proxy_rules_duration_seconds_bucket")
+    ]
+    assert buckets[0].endswith(" 0")
+    assert 'le="0.004"} 1' in buckets[2]
+    assert 'le="+Inf"} 2' in buckets[-1]
+    assert "kubeproxy_sync_proxy_rules_duration_seconds_count 2" in lines

@@ -1,0 +1,77 @@
+"""Health check node ports: what is counted, and who listens where."""
+
+import asyncio
+import socket
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import aiohttp
+
+from proxy.desired.desired import Desired
+from proxy.desired.tracker import Tracker
+from proxy.model.settings import Settings
+from proxy.model.values import Endpoint, Port, Protocol, Service, Slice, Target
+from proxy.status import service_health
+from proxy.status.health import Health
+from proxy.status.service_health import EVERYWHERE, Count, ServiceHealth, count, hosts_of
+from tests.support.proxy.strategies import NODE, SETTINGS
+from tests.support.proxy.told import Told
+
+KEY = ("ns", "web")
+LOCAL = "127.0.0.1"
+
+
+def state(port: int, *pods: str) -> Desired:
+    """A Service with a health check port, and local endpoints at these addresses."""
+    tracker = Tracker(NODE, SETTINGS.families)
+    vips = (ip_address("10.96.0.1"), ip_address("fd00:10:96::1"))
+    service = Service(KEY, (Port("", Protocol.TCP, 80),), vips, external_local=True)
+    tracker.set_service(KEY, replace(service, health_check_port=port))
+    endpoints = tuple(Endpoint(Target(ip_address(pod), 80), local=True) for pod in pods)
+    tracker.set_slice(KEY, Slice(KEY, {("", Protocol.TCP): endpoints}))
+    return tracker.desired()
+
+
+def test_a_pod_of_both_families_is_one_endpoint() -> None:
+    both = state(31000, "10.244.0.1", "fd00:10:244::1", "10.244.0.2")
+    assert count(KEY, both[KEY]) == (31000, Count(KEY, 2))
+    assert count(KEY, state(31000)[KEY]) == (31000, Count(KEY, 0))
+    assert count(KEY, state(0, "10.244.0.1")[KEY]) is None
+
+
+def test_it_listens_where_node_ports_are_served() -> None:
+    assert hosts_of(Settings()) is EVERYWHERE
+    here, elsewhere, v6 = map(ip_network, ("127.0.0.0/8", "192.0.2.0/24", "2001:db8::/64"))
+    assert hosts_of(Settings(node_port_networks=(here, v6))) == [LOCAL]
+    assert hosts_of(Settings(node_port_networks=(elsewhere, v6))) == []
+
+
+async def asked(port: int) -> tuple[int, str]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{LOCAL}:{port}/") as answer,
+    ):
+        return answer.status, answer.headers["X-Load-Balancing-Endpoint-Weight"]
+
+
+async def test_a_port_that_is_taken_is_served_once_it_is_free(monkeypatch) -> None:
+    monkeypatch.setattr(service_health, "_AGAIN", 0.01)
+    health, told = Health(lambda: 1.0), Told()
+    health.updated()
+    checks = ServiceHealth(health, told, [LOCAL])
+    with socket.create_server((LOCAL, 0)) as taken:
+        port = taken.getsockname()[1]
+        await checks.update(state(port, "10.244.0.1"))
+        await checks.update(state(port, "10.244.0.1", "10.244.0.2"))
+        ((key, _, reason, message),) = told.services
+        assert (key, reason) == (KEY, "FailedToStartServiceHealthcheck")
+        assert f"port {port}" in message
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                assert await asked(port) == (200, "2")
+                break
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(0.01)
+    await checks.close()
+    assert len(told.services) == 1

@@ -1,0 +1,152 @@
+"""A machine with the plugin installed, and a neighbour outside that reaches it by a cable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.e2e.harness import CHECKOUT, eventually
+from tests.support.e2e.runtimes.machine import Daemon, Machine
+
+BIN_DIR, CONF_DIR = Path("/opt/cni/bin"), Path("/etc/cni/net.d")
+SOCKET = Path("/run/podwire/cni.sock")
+ADDRESS, OUTSIDE = "192.0.2.1", "192.0.2.2"
+_RECORDER = """#!/bin/sh
+call=$(mktemp --directory {log}/$(date +%s%N)-XXXX)
+env | grep ^CNI_ > $call/environment
+cat > $call/stdin
+exec {real} < $call/stdin
+"""
+_LEFT = """
+iptables-save; ip6tables-save; nft list ruleset; tc qdisc show | grep -v noqueue
+find /var/lib/cni -type f ! -name 'lock' ! -name 'last_reserved_ip*' ! -name '.*'; ls /run/netns
+"""
+
+
+def wget(address: str, port: int) -> tuple[str, ...]:
+    """The command line of an HTTP request (busybox 1.35's own -T crashes)."""
+    host = f"[{address}]" if ":" in address else address
+    return ("timeout", "2", "busybox", "wget", "-q", "-O", "-", f"http://{host}:{port}/")
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a runtime asked of the plugin once."""
+
+    environment: Mapping[str, str]
+    stdin: Mapping[str, Any]
+
+    @property
+    def verb(self) -> str:
+        return self.environment["CNI_COMMAND"]
+
+
+@dataclass(frozen=True)
+class Host:
+    """The machine; the neighbour is its network namespace ``outside``."""
+
+    machine: Machine
+
+    def podwire(self, *args: str | Path) -> str:
+        """What ``podwire ARGS`` prints on the machine; it must succeed."""
+        return self.machine.run(CHECKOUT / "bin/podwire", *args)
+
+    @contextmanager
+    def network(self, name: str, plugins: list[dict[str, Any]], *versions: str) -> Iterator[None]:
+        """A network list before all others for the block; its bridge ``chain0`` goes with it."""
+        conf = {"cniVersion": "1.0.0", "cniVersions": versions, "name": name, "plugins": plugins}
+        path = CONF_DIR / f"00-{name}.conflist"
+        self.machine.run("sh", "-c", f"cat > {path}.new && mv {path}.new {path}",
+                         stdin=json.dumps(conf))  # fmt: skip
+        try:
+            yield
+        finally:
+            self.machine.run("rm", path)
+            self.machine.try_run("ip", "link", "del", "chain0")
+
+    def from_outside(self, *argv: str) -> str:
+        """What a command prints at the neighbour's; empty when it fails."""
+        return self.machine.try_run("ip", "netns", "exec", "outside", *argv).stdout
+
+    def fetch(self, address: str, port: int) -> str:
+        """What answers the neighbour's HTTP request; empty when nothing does."""
+        return self.from_outside(*wget(address, port)).strip()
+
+    def links(self) -> dict[str, Any]:
+        """The machine's links, by name."""
+        found = json.loads(self.machine.run("ip", "-d", "-j", "link", "show"))
+        return {item["ifname"]: item for item in found}
+
+    def buckets(self) -> dict[str, int]:
+        """The rate of each link that is limited, in bits per second."""
+        found = json.loads(self.machine.run("tc", "-j", "qdisc", "show"))
+        return {it["dev"]: it["options"]["rate"] * 8 for it in found if it["kind"] == "tbf"}
+
+    def rules(self) -> str:
+        """All packet filter rules, of every back end."""
+        return self.machine.run("sh", "-c", "nft list ruleset; iptables-save; ip6tables-save")
+
+    def left(self) -> set[str]:
+        """What containers leave behind when nobody takes it away; bridges are for the next."""
+        kinds = {name: it.get("linkinfo", {}).get("info_kind") for name, it in self.links().items()}
+        lines = self.machine.run("sh", "-c", _LEFT).splitlines()
+        return {
+            line for line in lines if line and not line.startswith(("#", "*", ":", "COMMIT"))
+        } | {name for name, kind in kinds.items() if kind != "bridge"}
+
+    @contextmanager
+    def served(self) -> Iterator[Daemon]:
+        """The warm server runs on the machine for the block."""
+        serve = (CHECKOUT / "bin/podwire", "cni", "serve", "-v")
+        self.machine.run(
+            "rm", "-f", SOCKET
+        )  # of one that was killed; this one listens when it is there
+        with self.machine.running("cni-server", *serve) as server:
+            eventually(lambda: self.machine.try_run("test", "-S", SOCKET).returncode == 0, 30)
+            yield server
+
+    def log(self) -> str:
+        """What the warm server said so far."""
+        path = self.machine.files / "cni-server.log"
+        return path.read_text() if path.exists() else ""
+
+    @contextmanager
+    def recorded(self) -> Iterator[list[Call]]:
+        """Keep what runtimes ask of the plugin; the list is filled when the block ends."""
+        log = self.machine.files / "calls"
+        log.mkdir()
+        program, real = BIN_DIR / "podwire-cni", BIN_DIR / "podwire-cni.real"
+        self.machine.run("mv", program, real)
+        recorder = _RECORDER.format(log=log, real=real)
+        self.machine.run("sh", "-c", f"cat > {program} && chmod +x {program}", stdin=recorder)
+        calls: list[Call] = []
+        try:
+            yield calls
+        finally:
+            self.machine.run("mv", real, program)
+            calls += [_read_call(folder) for folder in sorted(log.iterdir())]
+            log.rename(log.with_name(f"calls-{len(list(self.machine.files.iterdir()))}"))
+
+
+def _read_call(folder: Path) -> Call:
+    lines = (folder / "environment").read_text().splitlines()
+    environment = dict(line.split("=", 1) for line in lines)
+    return Call(environment, json.loads((folder / "stdin").read_text()))
+
+
+def host(machine: Machine, *subnets: str) -> Host:
+    """Install the plugin with its own command, and lay the cable."""
+    made = Host(machine)
+    machine.run("sh", "-ec", f"""
+        ip netns add outside
+        ip link add out0 type veth peer name eth0 netns outside
+        ip addr add {ADDRESS}/24 dev out0 && ip link set out0 up
+        ip -n outside addr add {OUTSIDE}/24 dev eth0 && ip -n outside link set eth0 up
+    """)  # fmt: skip
+    ranges = [item for subnet in subnets for item in ("--subnet", subnet)]
+    made.podwire("cni", "install", *ranges)
+    return made

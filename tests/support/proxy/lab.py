@@ -1,0 +1,101 @@
+"""A small cluster for proxy tests: one node with a proxy to be tested, and who talks to it.
+
+    outside .9 ─┐            ┌─ node .1 ─ podwire0 ─ a, b, p
+                ├─ switch .254            10.244.1.0/24
+                └─ other .2 ─ c, d        10.244.2.0/24
+
+The LAN is 192.168.0.0/24 and fd00:1::/64. The switch is everybody's way out, and forwards nothing.
+"""
+
+import subprocess
+from collections.abc import Callable
+
+from tests.netns.conftest import Space
+from tests.support.cni.worker import Worker
+from tests.support.proxy.prober import serve
+from tests.support.proxy.world import PORT
+
+LAN = {4: "192.168.0.{}/24", 6: "fd00:1::{}/64"}
+PODS = {4: "10.244.{}.{}/24", 6: "fd00:10:244:{}::{}/64"}
+VIPS = {4: ("10.96.0.0/16", "198.51.100.0/24", "203.0.113.0/24"),
+        6: ("fd00:10:96::/112", "2001:db8:1::/112", "2001:db8:2::/112")}  # fmt: skip
+_PLACES = {"pod": "p", "self": "a", "node": "node", "remote": "d", "outside": "outside"}
+
+
+class ProxyLab:
+    """The cluster; `workers` are by the names of the picture."""
+
+    def __init__(self, make: Callable[[str], Space]) -> None:
+        # Without it pods of one bridge answer each other past the node's rules.
+        subprocess.run(["modprobe", "--quiet", "br_netfilter"], check=False)
+        names = ("switch", "node", "other", "outside", "a", "b", "p", "c", "d")
+        self.spaces = {name: make(name) for name in names}
+        self._lay_lan()
+        self._lay_pods("node", 1, {"a": 2, "b": 3, "p": 9})
+        self._lay_pods("other", 2, {"c": 2, "d": 9})
+        self._route()
+        self.workers = {name: Worker(space) for name, space in self.spaces.items()}
+        for name in "abc":
+            self.workers[name].call(serve, name.upper(), PORT)
+
+    def client(self, source: str) -> Worker:
+        """The worker that sends as the fate table's ``source``."""
+        return self.workers[_PLACES[source]]
+
+    def stop(self) -> None:
+        """End the workers; the namespaces are their maker's."""
+        for worker in self.workers.values():
+            worker.stop()
+
+    def _lay_lan(self) -> None:
+        switch = self.spaces["switch"]
+        _bridge(switch, "lan", [text.format("254") for text in LAN.values()])
+        for name, number in (("node", 1), ("other", 2), ("outside", 9)):
+            space = self.spaces[name]
+            switch.veth(name, space, "eth0")
+            switch.ip("link", "set", name, "master", "lan")
+            _address(space, "eth0", [text.format(number) for text in LAN.values()])
+            space.ip("route", "add", "default", "via", "192.168.0.254")
+            space.ip("-6", "route", "add", "default", "via", "fd00:1::254")
+
+    def _lay_pods(self, node: str, subnet: int, pods: dict[str, int]) -> None:
+        home = self.spaces[node]
+        home.sysctl("net.ipv4.ip_forward", 1)
+        home.sysctl("net.ipv6.conf.all.forwarding", 1)
+        _bridge(home, "podwire0", [text.format(subnet, 1) for text in PODS.values()])
+        for name, number in pods.items():
+            home.veth(f"veth{name}", self.spaces[name], "eth0")
+            home.ip("link", "set", f"veth{name}", "master", "podwire0")
+            home.ip("link", "set", f"veth{name}", "type", "bridge_slave", "hairpin", "on")
+            pod = self.spaces[name]
+            _address(pod, "eth0", [text.format(subnet, number) for text in PODS.values()])
+            pod.ip("route", "add", "default", "via", f"10.244.{subnet}.1")
+            pod.ip("-6", "route", "add", "default", "via", f"fd00:10:244:{subnet}::1")
+
+    def _route(self) -> None:
+        """Pods know each other; the outside knows Services, and the node's bridge address."""
+        node, other, outside = (self.spaces[name] for name in ("node", "other", "outside"))
+        for version, subnet in ((4, "10.244.{}.0/24"), (6, "fd00:10:244:{}::/64")):
+            lan = LAN[version].partition("/")[0]
+            node.ip("route", "add", subnet.format(2), "via", lan.format(2))
+            other.ip("route", "add", subnet.format(1), "via", lan.format(1))
+            bridge = PODS[version].format(1, 1).partition("/")[0]
+            outside.ip("route", "add", bridge, "via", lan.format(1))
+            for vip in VIPS[version]:
+                for space in (other, outside):
+                    space.ip("route", "add", vip, "via", lan.format(1))
+        for space in self.spaces.values():
+            for key in ("net.ipv4.icmp_ratelimit", "net.ipv6.icmp.ratelimit"):
+                space.sysctl(key, 0)
+
+
+def _bridge(space: Space, name: str, addresses: list[str]) -> None:
+    space.ip("link", "add", name, "type", "bridge")
+    space.ip("link", "set", name, "up")
+    _address(space, name, addresses)
+
+
+def _address(space: Space, link: str, addresses: list[str]) -> None:
+    for address in addresses:
+        more = ("nodad",) if ":" in address else ()
+        space.ip("address", "add", address, "dev", link, *more)

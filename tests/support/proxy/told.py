@@ -1,0 +1,17 @@
+"""A reporter that remembers what it was told."""
+
+from proxy.model.values import Key
+
+
+class Told:
+    """Takes Events, and nobody sees them."""
+
+    def __init__(self) -> None:
+        self.node: list[tuple[str, str]] = []
+        self.services: list[tuple[Key, str, str, str]] = []
+
+    def about_node(self, reason: str, message: str) -> None:
+        self.node.append((reason, message))
+
+    def about_service(self, key: Key, uid: str, reason: str, message: str) -> None:
+        self.services.append((key, uid, reason, message))
