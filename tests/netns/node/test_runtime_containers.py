@@ -1,4 +1,4 @@
-# ruff: noqa: ASYNC240  tests wait for the world, and read its files
+# ruff: noqa: ASYNC110, ASYNC240  tests wait for the world, and read its files
 """The built-in runtime, with real namespaces: what a container sees, and how it ends."""
 
 import asyncio
