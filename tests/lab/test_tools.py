@@ -75,3 +75,9 @@ def test_coverage_sees_the_tests_and_the_processes_that_they_start(tmp_path):
     assert rows[images] > 40
     assert 0 < rows["TOTAL"] < 100
     assert f"{rows['TOTAL']}%" in (pages / "index.html").read_text()
+
+
+def test_every_finding_is_listed_and_can_be_run():
+    folder = CHECKOUT / "findings"
+    scripts = {path.name for path in folder.glob("*.sh") if os.access(path, os.X_OK)}
+    assert scripts == set(re.findall(r"\]\(([a-z0-9-]+\.sh)\)", (folder / "README.md").read_text()))

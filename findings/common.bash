@@ -1,0 +1,48 @@
+# What every finding needs; a script sources it, after its words about what it shows.
+#   debian PACKAGE[=VERSION]...   Debian packages, unpacked in the temp folder, first on PATH
+#   python PACKAGE==VERSION...    an environment of the temp folder, its programs first on PATH
+#   seen < SCRIPT                 runs a bash script in namespaces of its own; keeps what it prints
+#   expect < TEXT                 exits 0 when that is the text, 1 when the behavior is another
+# Exit code 2: the finding could not be looked at. Nothing outside the temp folder is changed.
+set -euo pipefail
+work=$(mktemp --directory)
+trap 'rm -rf "$work"' EXIT
+
+cannot() { echo "finding ${0##*/}: $1" >&2; exit 2; }
+
+[[ $EUID -eq 0 ]] || cannot "run as root: it makes namespaces"
+
+debian() {
+  local package root=$work/debian libraries
+  mkdir -p "$root" "$work/archives"
+  (cd "$work/archives" && apt-get download --quiet=2 -o APT::Sandbox::User=root "$@" >/dev/null) \
+    || cannot "apt-get cannot download $*; after apt-get update on Debian 12?"
+  for package in "$work"/archives/*.deb; do dpkg-deb --extract "$package" "$root"; done
+  libraries=$root/usr/lib/$(uname -m)-linux-gnu
+  export PATH=$root/usr/sbin:$root/usr/bin:$PATH XTABLES_LIBDIR=$libraries/xtables
+  export LD_LIBRARY_PATH=$libraries:${libraries/\/usr/}
+}
+
+python() {
+  python3 -m venv "$work/python" && "$work/python/bin/pip" install -qq --disable-pip-version-check "$@" \
+    || cannot "pip cannot install $*"
+  export PATH=$work/python/bin:$PATH
+}
+
+seen() {
+  # Its /run is empty, so that "ip netns add" touches nothing of the host's.
+  echo "on Linux $(uname -r):"
+  { echo 'mount -t tmpfs tmpfs /run; mkdir /run/netns; ip link set lo up'; cat; } > "$work/script"
+  (cd "$work" && unshare --net --mount --pid --fork --kill-child --mount-proc -- \
+    timeout 60 bash -euo pipefail "$work/script") > "$work/seen" 2>&1 || echo "ended with code $?" >> "$work/seen"
+  sed 's/^/  /' "$work/seen"
+}
+
+expect() {
+  if diff --unified --label "as described" --label "seen now" - "$work/seen"; then
+    echo "${0##*/}: as described"
+  else
+    echo "${0##*/}: it behaves differently now: correct the script, or remove it" >&2
+    exit 1
+  fi
+}
