@@ -73,12 +73,15 @@ SUBJECTS = (
 
 # The most that we allow ourselves, as a share of the reference's wall time.
 LIMITS = {
-    ("one", "C client", "ADD"): 0.5, ("one", "Python client", "ADD"): 1.0,
-    ("one", "C client", "DEL"): 0.8, ("one", "Python client", "DEL"): 0.8,
-    ("at once", "C client", "ADD"): 0.6, ("at once", "C client", "DEL"): 0.8,
+    ("one", "C client", "ADD"): 0.5,
+    ("one", "Python client", "ADD"): 1.0,
+    ("one", "C client", "DEL"): 0.8,
+    ("one", "Python client", "DEL"): 0.8,
+    ("at once", "C client", "ADD"): 0.6,
+    ("at once", "C client", "DEL"): 0.8,
     ("dual stack, masquerade, 2 ports", "C client", "ADD"): 0.25,
     ("dual stack, masquerade, 2 ports", "Python client", "ADD"): 0.25,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,17 @@ def conf(place: str, *, ipv6: bool = False, **more: Any) -> dict[str, Any]:
     """The network of one subject in one scenario, with its own bridge and its own files."""
     subnets = [_RANGES[4]] + ([_RANGES[6]] if ipv6 else [])
     return {
-        "cniVersion": "1.0.0", "name": place, "bridge": f"b{abs(hash(place)) % 10**10}",
-        "isGateway": True, "isDefaultGateway": True,
-        "ipam": {"type": "host-local", "dataDir": DATA,
-                 "ranges": [[{"subnet": subnet}] for subnet in subnets]},
-    } | more  # fmt: skip
+        "cniVersion": "1.0.0",
+        "name": place,
+        "bridge": f"b{abs(hash(place)) % 10**10}",
+        "isGateway": True,
+        "isDefaultGateway": True,
+        "ipam": {
+            "type": "host-local",
+            "dataDir": DATA,
+            "ranges": [[{"subnet": subnet}] for subnet in subnets],
+        },
+    } | more
 
 
 def scenarios(parallel: int) -> list[Scenario]:
@@ -153,10 +162,14 @@ def scenarios(parallel: int) -> list[Scenario]:
 def execute(subject: Subject, verb: str, document: dict[str, Any], number: int) -> None:
     """One attachment's call of every plugin of the chain; DEL in the opposite order."""
     environment = {
-        "PATH": os.environ["PATH"], "PODWIRE_CNI_SOCKET": subject.socket, "CNI_COMMAND": verb,
-        "CNI_CONTAINERID": f"c{number}", "CNI_NETNS": f"/run/netns/p{number}",
-        "CNI_IFNAME": "eth0", "CNI_PATH": str(REFERENCE),
-    }  # fmt: skip
+        "PATH": os.environ["PATH"],
+        "PODWIRE_CNI_SOCKET": subject.socket,
+        "CNI_COMMAND": verb,
+        "CNI_CONTAINERID": f"c{number}",
+        "CNI_NETNS": f"/run/netns/p{number}",
+        "CNI_IFNAME": "eth0",
+        "CNI_PATH": str(REFERENCE),
+    }
     chain = subject.chain(document)
     previous: dict[str, Any] = {}
     for program, part in chain if verb == "ADD" else reversed(chain):

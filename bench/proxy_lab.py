@@ -79,8 +79,13 @@ def _endpoint(address: str) -> dict[str, Any]:
 
 
 def _meta(name: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
-    return {"namespace": "ns", "name": name, "uid": str(uuid5(_UIDS, name)),
-            "creationTimestamp": "2026-11-22T12:00:00Z", "labels": labels or {}}  # fmt: skip
+    return {
+        "namespace": "ns",
+        "name": name,
+        "uid": str(uuid5(_UIDS, name)),
+        "creationTimestamp": "2026-11-22T12:00:00Z",
+        "labels": labels or {},
+    }
 
 
 class Bench:
@@ -95,12 +100,16 @@ class Bench:
         self._api = lab.workers["switch"]
         self._api.call(fake_api.start, *API)
         server = {"server": f"http://{API[0]}:{API[1]}"}
-        self.kubeconfig.write_text(json.dumps({
-            "clusters": [{"name": "x", "cluster": server}],
-            "users": [{"name": "x", "user": {"token": fake_api.TOKEN}}],
-            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-            "current-context": "x",
-        }))  # fmt: skip
+        self.kubeconfig.write_text(
+            json.dumps(
+                {
+                    "clusters": [{"name": "x", "cluster": server}],
+                    "users": [{"name": "x", "user": {"token": fake_api.TOKEN}}],
+                    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+                    "current-context": "x",
+                }
+            )
+        )
         join(cgroup, [lab.workers["p"]])  # who calls is a pod of the node, in mode ebpf too
         for pod in "ac":
             lab.workers[pod].call(proxy_node.answer, CALLED)
@@ -118,7 +127,7 @@ class Bench:
         self._api.call(gc.freeze)  # its collector would hold a change up for 0.1 s
 
     def next_changed(self, services: int) -> int:
-        """Which Service `change` will change."""
+        """Which Service ``change`` will change."""
         return self._changes % (services - 1)
 
     def change(self, services: int) -> None:

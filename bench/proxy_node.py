@@ -25,8 +25,8 @@ _waiting: list[Callable[[], float]] = []
 
 
 def expect_change(backend: str, vip: str) -> None:
-    """In the node: from now on, `await_change` will know of a change of the rules, or in mode ebpf
-    of the hooks' entry for ``vip``.
+    """In the node: from now on, ``await_change`` will know of a change of the rules, or in mode
+    ebpf of the hooks' entry for ``vip``.
     """
     if backend == "iptables-legacy":
         _waiting.append(_polled(lambda: legacy.size(Family.V4)))

@@ -90,24 +90,51 @@ def show(results: list[Result]) -> None:
 
 
 _CHARTS: tuple[tuple[str, Callable[[Result], float], Callable[[Result], str]], ...] = (
-    ("first load, from the process's start to its last rule", lambda one: one.load,
-     lambda one: f"{one.load:.2f} s"),
-    ("one endpoint changed, from the API's write to the kernel", lambda one: one.p50,
-     lambda one: f"{one.p50:.1f} ms, p99 {one.p99:.1f} ms"),
+    (
+        "first load, from the process's start to its last rule",
+        lambda one: one.load,
+        lambda one: f"{one.load:.2f} s",
+    ),
+    (
+        "one endpoint changed, from the API's write to the kernel",
+        lambda one: one.p50,
+        lambda one: f"{one.p50:.1f} ms, p99 {one.p99:.1f} ms",
+    ),
     ("processor at 50 changes a second", lambda one: one.busy, lambda one: f"{one.busy:.0%}"),
-    ("memory", lambda one: one.memory,
-     lambda one: f"{one.memory:.0f} MB, at most {one.most_memory:.0f} MB"),
-    (f"a new connection, beside one {_DIRECT}", lambda one: one.cost,
-     lambda one: f"{one.cost:.2f} x"),
-    ("a new connection, beside one on a node without a proxy", lambda one: one.whole_cost,
-     lambda one: f"{one.whole_cost:.2f} x"),
+    (
+        "memory",
+        lambda one: one.memory,
+        lambda one: f"{one.memory:.0f} MB, at most {one.most_memory:.0f} MB",
+    ),
+    (
+        f"a new connection, beside one {_DIRECT}",
+        lambda one: one.cost,
+        lambda one: f"{one.cost:.2f} x",
+    ),
+    (
+        "a new connection, beside one on a node without a proxy",
+        lambda one: one.whole_cost,
+        lambda one: f"{one.whole_cost:.2f} x",
+    ),
     (f"throughput, beside that {_DIRECT}", lambda one: one.rate, lambda one: f"{one.rate:.2f} x"),
-)  # fmt: skip
+)
 
 
 def _table(results: list[Result]) -> None:
-    head = ("backend", "Services", "first load", "of that busy", "change p50", "p99", "memory",
-            "at most", "50/s takes", "connect", "to bare", "throughput")  # fmt: skip
+    head = (
+        "backend",
+        "Services",
+        "first load",
+        "of that busy",
+        "change p50",
+        "p99",
+        "memory",
+        "at most",
+        "50/s takes",
+        "connect",
+        "to bare",
+        "throughput",
+    )
     print(
         "{:16} {:>8} {:>11} {:>13} {:>11} {:>10} {:>7} {:>7} {:>11} {:>8} {:>8} {:>11}".format(
             *head

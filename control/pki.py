@@ -38,7 +38,7 @@ class Pair:
 
     @classmethod
     def load(cls, folder: Path, name: str) -> "Pair":
-        """Read what `save` wrote; raises OSError."""
+        """Read what ``save`` wrote; raises OSError."""
         return cls((folder / f"{name}.crt").read_bytes(), (folder / f"{name}.key").read_bytes())
 
 

@@ -115,23 +115,33 @@ def main() -> None:
 @name_option
 @click.option("--nodes", default=3, show_default=True, help="How many nodes, 1 to 100.")
 @click.option(
-    "--proxy", type=click.Choice(list(BACKENDS)), default="iptables", show_default=True,
+    "--proxy",
+    type=click.Choice(list(BACKENDS)),
+    default="iptables",
+    show_default=True,
     help="What balances Services.",
-)  # fmt: skip
+)
 @click.option(
-    "--overlay", type=click.Choice(["routes", "vxlan"]), default="routes", show_default=True,
+    "--overlay",
+    type=click.Choice(["routes", "vxlan"]),
+    default="routes",
+    show_default=True,
     help="How nodes reach each other's Pods.",
-)  # fmt: skip
+)
 @click.option(
-    "--store", type=click.Choice(["sqlite"]), default="sqlite", show_default=True,
+    "--store",
+    type=click.Choice(["sqlite"]),
+    default="sqlite",
+    show_default=True,
     help="Where the API server keeps objects.",
-)  # fmt: skip
+)
 @click.option("--pod-cidr", help=f"Range of the Pods' addresses.  [default: {POD_CIDRS[0]}]")
 @click.option("--service-cidr", help=f"Range of the ClusterIPs.  [default: {SERVICE_CIDRS[0]}]")
 @click.option(
-    "--dual-stack", is_flag=True,
+    "--dual-stack",
+    is_flag=True,
     help=f"IPv6 too: Pods in {POD_CIDRS[1]}, Services in {SERVICE_CIDRS[1]}.",
-)  # fmt: skip
+)
 @click.option("--demo/--no-demo", default=True, show_default=True, help="End with the demo.")
 def up(demo: bool, **options: Any) -> None:
     """Start a lab, then show a ClusterIP balancing."""

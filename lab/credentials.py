@@ -29,9 +29,10 @@ def write_credentials(
         else:
             _write_node(authority, spec, machine, folder)
     admin = issue(authority, Identity("admin", ("system:masters",)))
-    _write(lab.kubeconfig, kubeconfig(
-        f"podwire-{spec.name}", management, authority.certificate, "admin", admin
-    ))  # fmt: skip
+    _write(
+        lab.kubeconfig,
+        kubeconfig(f"podwire-{spec.name}", management, authority.certificate, "admin", admin),
+    )
     if owner := os.environ.get("SUDO_UID"):
         os.chown(lab.kubeconfig, int(owner), int(os.environ.get("SUDO_GID", "-1")))
 

@@ -51,12 +51,23 @@ def manifests(replicas: int) -> tuple[Deployment, Service]:
         "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
     }
     template = {"metadata": {"labels": _LABELS}, "spec": {"containers": [container]}}
-    deployment = _object("apps/v1", "Deployment", {
-        "replicas": replicas, "selector": {"matchLabels": _LABELS}, "template": template,
-    })  # fmt: skip
-    service = _object("v1", "Service", {
-        "selector": _LABELS, "ports": [{"name": "http", "port": PORT, "targetPort": "http"}],
-    })  # fmt: skip
+    deployment = _object(
+        "apps/v1",
+        "Deployment",
+        {
+            "replicas": replicas,
+            "selector": {"matchLabels": _LABELS},
+            "template": template,
+        },
+    )
+    service = _object(
+        "v1",
+        "Service",
+        {
+            "selector": _LABELS,
+            "ports": [{"name": "http", "port": PORT, "targetPort": "http"}],
+        },
+    )
     return Deployment.parse(deployment), Service.parse(service)
 
 
@@ -83,8 +94,10 @@ async def _deploy(kubeconfig: Path, replicas: int, say: Say) -> str:
         # The user may have scaled the one that is there.
         replicas = (await client.get(kinds.DEPLOYMENT, NAMESPACE, NAME)).spec.replicas or 0
     if not replicas:
-        raise NotReady(f"deployment {NAME} is scaled to 0, so nobody can answer; see: "
-                       f"kubectl scale deployment {NAME} --replicas 3")  # fmt: skip
+        raise NotReady(
+            f"deployment {NAME} is scaled to 0, so nobody can answer; see: "
+            f"kubectl scale deployment {NAME} --replicas 3"
+        )
 
     def ready(slice_: EndpointSlice) -> bool:
         if slice_.metadata.labels.get("kubernetes.io/service-name") != NAME:
@@ -97,8 +110,10 @@ async def _deploy(kubeconfig: Path, replicas: int, say: Say) -> str:
         async with asyncio.timeout(READY_SECONDS):
             await follow(kubeconfig, kinds.ENDPOINT_SLICE, ready)
     except TimeoutError:
-        raise NotReady(f"deployment {NAME} is not ready after {READY_SECONDS} s; see: "
-                       f"kubectl describe pods -l app={NAME}") from None  # fmt: skip
+        raise NotReady(
+            f"deployment {NAME} is not ready after {READY_SECONDS} s; see: "
+            f"kubectl describe pods -l app={NAME}"
+        ) from None
     assert address is not None  # noqa: S101  # the API server allocates one for every Service
     return address
 

@@ -146,7 +146,7 @@ def _keep(
 def _detach(lab: LabDir, keep: Collection[int]) -> None:
     """Leave the caller: output goes to the keeper's log, and of its open files only ``keep`` stay.
 
-    A pipe or a lock that `lab up` inherited would otherwise be held for as long as the lab runs.
+    A pipe or a lock that ``lab up`` inherited would otherwise be held for as long as the lab runs.
     """
     out = os.open(lab.log("lab", "keeper"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)

@@ -21,11 +21,26 @@ from control.linux.syscalls import (
 )
 
 __all__ = [
-    "CLONE_NEWIPC", "CLONE_NEWNET", "CLONE_NEWNS", "CLONE_NEWPID", "CLONE_NEWUTS",
-    "MS_BIND", "MS_NODEV", "MS_NOEXEC", "MS_NOSUID", "MS_REC",
-    "bind", "close_files", "isolate_mounts", "mount", "pivot_root", "setns", "start_time", "umount",
+    "CLONE_NEWIPC",
+    "CLONE_NEWNET",
+    "CLONE_NEWNS",
+    "CLONE_NEWPID",
+    "CLONE_NEWUTS",
+    "MS_BIND",
+    "MS_NODEV",
+    "MS_NOEXEC",
+    "MS_NOSUID",
+    "MS_REC",
+    "bind",
+    "close_files",
+    "isolate_mounts",
+    "mount",
+    "pivot_root",
+    "setns",
+    "start_time",
+    "umount",
     "unshare",
-]  # fmt: skip
+]
 
 MS_NODEV = 0x4
 _MS_PRIVATE = 0x40000

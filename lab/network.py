@@ -48,8 +48,10 @@ def machine_script(spec: LabSpec, machine: Machine) -> list[str]:
 
 def run_script(lines: Sequence[str]) -> None:
     """Carry the lines out in this process's network namespace; raises NetworkFailed."""
-    for family, batch in (("-4", [x for x in lines if not x.startswith("-6 ")]),
-                          ("-6", [x[3:] for x in lines if x.startswith("-6 ")])):  # fmt: skip
+    for family, batch in (
+        ("-4", [x for x in lines if not x.startswith("-6 ")]),
+        ("-6", [x[3:] for x in lines if x.startswith("-6 ")]),
+    ):
         if not batch:
             continue
         text = "".join(f"{line}\n" for line in batch)

@@ -66,8 +66,10 @@ def locate(lab: LabDir, machine: str) -> Place:
     pids, spec = _machine_pids(lab, keeper.pid), lab.spec()
     if machine not in pids:
         if spec is not None and machine in {known.name for known in machines(spec)}:
-            raise NoMachine(f"machine {machine} of lab {lab.name} does not run any more: its first "
-                            "process was killed; lab down and lab up make it anew")  # fmt: skip
+            raise NoMachine(
+                f"machine {machine} of lab {lab.name} does not run any more: its first "
+                "process was killed; lab down and lab up make it anew"
+            )
         known = ", ".join([*sorted(pids), "switch"])
         raise NoMachine(f"lab {lab.name} has no machine {machine}: it has {known}")
     return Place(pids[machine], network_only=False)

@@ -26,7 +26,7 @@ Run = Callable[[Sequence[str]], None]  # runs one podwire command line in this p
 
 _STOP_SECONDS = 5.0
 _WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP}
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Unreadable(Exception):
@@ -104,7 +104,7 @@ class Supervisor:
         try:
             self._wanted = {component.name: component for component in self._load()}
         except Unreadable as err:  # the machine is this process: it must not end for a bad file
-            _log.error("the components stay as they are: %s", err)
+            logger.error("the components stay as they are: %s", err)
         for pid, running in self._running.items():
             if self._wanted.get(running.component.name) != running.component:
                 os.kill(pid, signal.SIGTERM)

@@ -72,8 +72,9 @@ def _make(spec: LabSpec, steps: Steps) -> LabDir:
 def _claim(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
     keeper = lab.keeper()
     if keeper is not None and keeper.alive:
-        raise LabExists(f"lab {lab.name} is up already; end it with: podwire lab down --name "
-                        f"{lab.name}")  # fmt: skip
+        raise LabExists(
+            f"lab {lab.name} is up already; end it with: podwire lab down --name {lab.name}"
+        )
     if lab.path.exists():
         with steps.step(f"what a killed lab {lab.name} left behind, removed", animated=False):
             remove(lab)

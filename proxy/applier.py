@@ -14,11 +14,11 @@ from proxy.model.settings import Settings
 from proxy.model.values import NodeView
 from proxy.status.metrics import Metrics
 
-log = logging.getLogger("podwire.proxy")
+logger = logging.getLogger("podwire.proxy")
 
 
 class Kernel:
-    """What a sync changes. `apply` is called by one thread, `disturbed` by another."""
+    """What a sync changes. ``apply`` is called by one thread, ``disturbed`` by another."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ from proxy.model.errors import BadFlag, ProxyError
 from proxy.model.settings import Detail
 from proxy.node import serve
 
-log = logging.getLogger("podwire.proxy")
+logger = logging.getLogger("podwire.proxy")
 
 _LOCAL_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 
@@ -162,7 +162,7 @@ async def run(config: Config) -> None:
     try:
         await serving
     except asyncio.CancelledError:
-        log.info("ends; its rules stay")
+        logger.info("ends; its rules stay")
 
 
 async def _connected(config: Config) -> None:

@@ -14,7 +14,7 @@ import yaml
 
 from proxy.model.errors import BadFlag
 
-log = logging.getLogger("podwire.proxy")
+logger = logging.getLogger("podwire.proxy")
 
 _API_VERSION, _KIND = "kubeproxy.config.k8s.io/v1alpha1", "KubeProxyConfiguration"
 
@@ -49,28 +49,65 @@ _NFTABLES: Mapping[str, str] = {
     "nftables.minSyncPeriod": "min_sync_period",
 }
 # Real fields that change nothing here. A name stands for everything below it too.
-_WITHOUT_EFFECT = frozenset({
-    "apiVersion", "kind", "bindAddress", "bindAddressHardFail", "enableProfiling",
-    "showHiddenMetricsForVersion", "featureGates", "logging", "configSyncPeriod", "oomScoreAdj",
-    "portRange", "udpIdleTimeout", "ipvs", "winkernel", "windowsRunAsService",
-    "iptables.syncPeriod", "nftables.syncPeriod", "clientConnection.acceptContentTypes",
-    "clientConnection.contentType", "clientConnection.qps", "clientConnection.burst",
-})  # fmt: skip
+_WITHOUT_EFFECT = frozenset(
+    {
+        "apiVersion",
+        "kind",
+        "bindAddress",
+        "bindAddressHardFail",
+        "enableProfiling",
+        "showHiddenMetricsForVersion",
+        "featureGates",
+        "logging",
+        "configSyncPeriod",
+        "oomScoreAdj",
+        "portRange",
+        "udpIdleTimeout",
+        "ipvs",
+        "winkernel",
+        "windowsRunAsService",
+        "iptables.syncPeriod",
+        "nftables.syncPeriod",
+        "clientConnection.acceptContentTypes",
+        "clientConnection.contentType",
+        "clientConnection.qps",
+        "clientConnection.burst",
+    }
+)
 # Real fields whose wish would be a false promise.
 _REFUSED: Mapping[str, str] = {
     "iptables.snatNodeInternalIP": "masquerading takes the address that the route prefers",
 }
-_LISTS, _TRUTHS, _NUMBERS = (frozenset(names) for names in (
-    {"nodePortAddresses"},
-    {"iptables.masqueradeAll", "iptables.localhostNodePorts", "nftables.masqueradeAll",
-     "conntrack.tcpBeLiberal", *_REFUSED},
-    {"iptables.masqueradeBit", "nftables.masqueradeBit", "conntrack.maxPerCore", "conntrack.min"},
-))  # fmt: skip
-_POINTERS = frozenset({
-    "iptables.masqueradeBit", "iptables.localhostNodePorts", "nftables.masqueradeBit",
-    "conntrack.maxPerCore", "conntrack.min", "conntrack.tcpEstablishedTimeout",
-    "conntrack.tcpCloseWaitTimeout",
-})  # fmt: skip
+_LISTS, _TRUTHS, _NUMBERS = (
+    frozenset(names)
+    for names in (
+        {"nodePortAddresses"},
+        {
+            "iptables.masqueradeAll",
+            "iptables.localhostNodePorts",
+            "nftables.masqueradeAll",
+            "conntrack.tcpBeLiberal",
+            *_REFUSED,
+        },
+        {
+            "iptables.masqueradeBit",
+            "nftables.masqueradeBit",
+            "conntrack.maxPerCore",
+            "conntrack.min",
+        },
+    )
+)
+_POINTERS = frozenset(
+    {
+        "iptables.masqueradeBit",
+        "iptables.localhostNodePorts",
+        "nftables.masqueradeBit",
+        "conntrack.maxPerCore",
+        "conntrack.min",
+        "conntrack.tcpEstablishedTimeout",
+        "conntrack.tcpCloseWaitTimeout",
+    }
+)
 _EXPECTED = frozenset({"apiVersion", "kind", "bindAddress"})  # in every file, and no wish
 
 
@@ -111,7 +148,7 @@ def _flags(path: Path, wire: dict[str, Any]) -> dict[str, Any]:
             _check(path, field, value)
             flags[fields[field]] = ",".join(value) if isinstance(value, list) else value
         else:
-            log.warning("%s: %s has no effect here", path, field)
+            logger.warning("%s: %s has no effect here", path, field)
     return flags
 
 

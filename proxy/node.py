@@ -25,7 +25,7 @@ from proxy.status.web import health_routes, metrics_routes, serving
 from proxy.sync import Syncer
 from proxy.sysctl import prepare
 
-log = logging.getLogger("podwire.proxy")
+logger = logging.getLogger("podwire.proxy")
 
 
 async def serve(config: Config, client: Client) -> None:
@@ -59,14 +59,14 @@ async def serve(config: Config, client: Client) -> None:
         kernel = Kernel(config.mode, backend, settings, metrics, counting, events)
         repair = Repair(kernel, metrics, syncer.changed, report)
         await stack.enter_async_context(watching(kernel, repair))
-        log.info("node %s: serving Services by %s", config.node_name, config.mode)
+        logger.info("node %s: serving Services by %s", config.node_name, config.mode)
         await syncer.run(kernel.apply, checks.update)
 
 
 async def _with_node_ranges(settings: Settings, feed: Feed, tracker: Tracker) -> Settings:
     """Pods told by this Node's own ranges, for which a new node has to wait."""
     if not tracker.node.pod_cidrs:
-        log.info("waiting for Node %s to be given its Pod ranges", tracker.node.name)
+        logger.info("waiting for Node %s to be given its Pod ranges", tracker.node.name)
     await feed.has_ranges.wait()
     return replace(settings, pods=pods_of(tracker.node.pod_cidrs))
 
@@ -74,7 +74,7 @@ async def _with_node_ranges(settings: Settings, feed: Feed, tracker: Tracker) ->
 async def _with_node_addresses(settings: Settings, feed: Feed, tracker: Tracker) -> Settings:
     """NodePorts at this Node's own address of each family too, for which a new node has to wait."""
     if not tracker.node.addresses:
-        log.info("waiting for Node %s to be given its addresses", tracker.node.name)
+        logger.info("waiting for Node %s to be given its addresses", tracker.node.name)
     await feed.has_addresses.wait()
     primary = {one.version: one for one in reversed(tracker.node.addresses)}
     networks = (*(settings.node_port_networks or ()), *map(ip_network, primary.values()))

@@ -1,6 +1,6 @@
 """Notices what somebody else does to our rules, says so, and has it put back.
 
-A firewall's reload, `iptables -F`, another proxy: each flushes rules that are not its own, and
+A firewall's reload, ``iptables -F``, another proxy: each flushes rules that are not its own, and
 kube-proxy would not notice for as long as an hour (k/k#129128).
 """
 
@@ -14,7 +14,7 @@ from proxy.model.errors import KernelRefused
 from proxy.status.events import Reporter
 from proxy.status.metrics import Metrics
 
-log = logging.getLogger("podwire.proxy.repair")
+logger = logging.getLogger("podwire.proxy.repair")
 
 _ASK_EVERY = 0.5  # seconds, where the kernel sends no events
 _ASK_WHETHER = 10.0  # seconds: the flavor of iptables is known only after the first sync
@@ -48,7 +48,7 @@ class Repair:
             self.rest()
             self._again = asyncio.get_running_loop().call_later(_LATER, self.look)
         elif what:
-            log.warning("somebody changed the proxy's rules: %s; writing them again", what)
+            logger.warning("somebody changed the proxy's rules: %s; writing them again", what)
             self._metrics.add("rules_disturbed_total")
             self._report.about_node(
                 "ProxyRulesDisturbed",

@@ -17,7 +17,7 @@ from proxy.model.values import NodeView
 from proxy.status.health import Health
 from proxy.status.metrics import Metrics
 
-log = logging.getLogger("podwire.proxy")
+logger = logging.getLogger("podwire.proxy")
 
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 10.0
@@ -27,7 +27,7 @@ Listener = Callable[[Desired], Awaitable[None]]  # learns of what is now in forc
 
 
 class Syncer:
-    """Brings the kernel to the tracker's state whenever that changed; `run` it as a task."""
+    """Brings the kernel to the tracker's state whenever that changed; ``run`` it as a task."""
 
     def __init__(
         self, tracker: Tracker, health: Health, metrics: Metrics, least_seconds: float
@@ -79,17 +79,17 @@ class Syncer:
     def _failed(self, why: str) -> None:
         self._metrics.add("sync_failures_total")
         if why != self._failing:
-            log.error("sync failed, trying again: %s", why)
+            logger.error("sync failed, trying again: %s", why)
         self._failing = why
 
     def _succeeded(self, count: int, since: float | None, took: float) -> None:
         now = time.time()
         if self._failing:
-            log.info("sync works again")
+            logger.info("sync works again")
             self._failing = ""
         self._health.updated()
         self._metrics.set("sync_proxy_rules_last_timestamp_seconds", now)
         self._metrics.observe("sync_proxy_rules_duration_seconds", took)
         if since is not None:
             self._metrics.observe("network_programming_duration_seconds", max(now - since, 0))
-        log.debug("synced %d Services in %.1f ms", count, took * 1000)
+        logger.debug("synced %d Services in %.1f ms", count, took * 1000)

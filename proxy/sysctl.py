@@ -10,7 +10,7 @@ from proxy.config import Tracking
 from proxy.model.settings import Settings
 from proxy.model.values import Family
 
-log = logging.getLogger("podwire.proxy.sysctl")
+logger = logging.getLogger("podwire.proxy.sysctl")
 
 _ROOT = Path("/proc/sys/net")
 ROUTE_LOCALNET = "ipv4/conf/all/route_localnet"
@@ -58,7 +58,7 @@ def _ensure(path: Path, value: int, otherwise: str) -> None:
     try:
         path.write_text(f"{value}\n")
     except OSError as err:
-        log.error("%s cannot be set to %d: %s; %s", path, value, err.strerror, otherwise)
+        logger.error("%s cannot be set to %d: %s; %s", path, value, err.strerror, otherwise)
 
 
 def _read(path: Path) -> int | None:

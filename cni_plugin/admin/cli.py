@@ -124,9 +124,16 @@ def serve_command(path: Path, *, verbose: bool) -> None:
 @click.option("--masquerade/--no-masquerade", default=True, show_default=True)
 @click.option("--no-conf", is_flag=True, help="Only the program: the agent writes the network.")
 def install(
-    bin_dir: Path, conf_dir: Path, name: str, bridge: str, subnets: tuple[str, ...], mtu: int,
-    *, masquerade: bool, no_conf: bool,
-) -> None:  # fmt: skip
+    bin_dir: Path,
+    conf_dir: Path,
+    name: str,
+    bridge: str,
+    subnets: tuple[str, ...],
+    mtu: int,
+    *,
+    masquerade: bool,
+    no_conf: bool,
+) -> None:
     """Put podwire-cni under a container runtime, as its loopback plugin too, and a network."""
     conf = installer.network_list(name, bridge, subnets, ip_masq=masquerade, mtu=mtu)
     program, network = bin_dir / PROGRAM, conf_dir / f"10-{name}.conflist"

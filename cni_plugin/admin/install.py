@@ -28,11 +28,15 @@ def network_list(
         "hairpinMode": True,
         "ipMasq": ip_masq,
         "capabilities": {
-            "portMappings": True, "bandwidth": True, "ips": True, "mac": True, "ipRanges": True,
+            "portMappings": True,
+            "bandwidth": True,
+            "ips": True,
+            "mac": True,
+            "ipRanges": True,
             "dns": True,
         },
         "ipam": {"type": "podwire", "ranges": [[{"subnet": subnet}] for subnet in subnets]},
-    }  # fmt: skip
+    }
     if mtu:
         plugin["mtu"] = mtu
     versions = ["1.0.0", "1.1.0"]

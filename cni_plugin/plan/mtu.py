@@ -10,10 +10,25 @@ from cni_plugin.spec.seen import KernelRoute, Link
 # that is as often one user's VPN as a way to Pods.
 TUNNELS = frozenset(
     {
-        "vxlan", "geneve", "gtp", "bareudp", "wireguard", "ipip", "sit", "ip6tnl", "gre", "gretap",
-        "ip6gre", "ip6gretap", "erspan", "ip6erspan", "vti", "vti6", "xfrm",
+        "vxlan",
+        "geneve",
+        "gtp",
+        "bareudp",
+        "wireguard",
+        "ipip",
+        "sit",
+        "ip6tnl",
+        "gre",
+        "gretap",
+        "ip6gre",
+        "ip6gretap",
+        "erspan",
+        "ip6erspan",
+        "vti",
+        "vti6",
+        "xfrm",
     }
-)  # fmt: skip
+)
 
 
 def outside_mtu(links: Iterable[Link], routes: Iterable[KernelRoute]) -> int:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from threading import Lock, Thread, current_thread
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _SPARE = 2  # threads that stay when there is nothing to do
 _RESPITE = 0.1  # seconds, after a connection that could not be taken
 
@@ -70,6 +70,6 @@ class Crew:
                 return self._listener.accept()[0]
             except OSError as err:
                 if not self._ended:  # too many open files, for one
-                    _log.warning("a connection could not be taken: %s", err)
+                    logger.warning("a connection could not be taken: %s", err)
                     time.sleep(_RESPITE)
         return None

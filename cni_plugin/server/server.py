@@ -31,7 +31,7 @@ from cni_plugin.spec.request import Request
 from cni_plugin.spec.versions import Verb
 from cni_plugin.verbs.answer import Answer, needs_other_programs, perform, understand
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _WORKERS = 64
 _GARBAGE = 50_000  # objects, before a collection looks for cycles among them
 _BACKLOG = 512
@@ -66,7 +66,7 @@ def serve(path: Path, boot_id: str) -> None:
             while True:
                 signal.pause()
     except _Stop:
-        _log.info("ended")
+        logger.info("ended")
 
 
 class Server:
@@ -104,9 +104,9 @@ class Server:
                 if _allowed(connection):
                     self._talk(connection)
             except (BadFrame, OSError) as err:
-                _log.info("client left or spoke nonsense: %s", err)
-            except Exception:  # noqa: BLE001  # one request's bug is not the others' end
-                _log.exception("request failed")
+                logger.info("client left or spoke nonsense: %s", err)
+            except Exception:  # one request's bug is not the others' end
+                logger.exception("request failed")
 
     def _talk(self, connection: socket.socket) -> None:
         with received(connection) as call:
@@ -162,7 +162,7 @@ def _allowed(connection: socket.socket) -> bool:
     _, uid, _ = _PEER.unpack(raw)
     if uid in {0, os.geteuid()}:
         return True
-    _log.warning("refused a client with uid %d", uid)
+    logger.warning("refused a client with uid %d", uid)
     return False
 
 
@@ -172,11 +172,11 @@ def _is_neighbour(call: Call) -> bool:
 
 
 def _record(call: Call, done: Answer) -> None:
-    if not _log.isEnabledFor(logging.INFO):
+    if not logger.isEnabledFor(logging.INFO):
         return
     asked = (call.environment.get(name, "") for name in _RECORDED)
     outcome = done.stdout.decode().strip() if done.code else "ok"
-    _log.info("%s: %s", " ".join(asked), outcome)
+    logger.info("%s: %s", " ".join(asked), outcome)
 
 
 def _last_will(request: Request | Answer) -> bytes:

@@ -283,10 +283,16 @@ class Kernel:
         }
         scope = uapi.RT_SCOPE_LINK if route.gw is None else uapi.RT_SCOPE_UNIVERSE
         head = uapi.RTMSG.pack(
-            _FAMILY[route.dst.version], route.dst.prefixlen, 0, 0,
-            uapi.RT_TABLE_COMPAT, uapi.RTPROT_STATIC,
-            scope if route.scope is None else route.scope, uapi.RTN_UNICAST, 0,
-        )  # fmt: skip
+            _FAMILY[route.dst.version],
+            route.dst.prefixlen,
+            0,
+            0,
+            uapi.RT_TABLE_COMPAT,
+            uapi.RTPROT_STATIC,
+            scope if route.scope is None else route.scope,
+            uapi.RTN_UNICAST,
+            0,
+        )
         where = self._spaces[op.side].socket
         where.change(uapi.RTM_NEWROUTE, head + pack(attributes), flags)
 

@@ -14,13 +14,22 @@ from control.api.pod import Pod
 from control.api.quantity import ZERO, Quantity, parse, total
 
 # Those that a namespace keeps to itself (kubernetes.io, "Using sysctls", safe set).
-SAFE_SYSCTLS = frozenset({
-    "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies",
-    "net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
-})  # fmt: skip
+SAFE_SYSCTLS = frozenset(
+    {
+        "kernel.shm_rmid_forced",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_wmem",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +57,10 @@ def _sysctls(pod: Pod) -> Refusal | None:
 def _selector(pod: Pod, node: Node) -> Refusal | None:
     if pod.spec.node_selector.items() <= node.metadata.labels.items():
         return None
-    return Refusal("NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node "
-                   "affinity/selector")  # fmt: skip
+    return Refusal(
+        "NodeAffinity",
+        "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+    )
 
 
 def _room(pod: Pod, others: tuple[Pod, ...], node: Node) -> Refusal | None:

@@ -98,9 +98,11 @@ class Agent:
         config = self._config
         machine = describe.look(config.root)
         host = Host(
-            config.identity.name, config.identity.addresses,
-            parse(machine.cpus), parse(machine.memory),
-        )  # fmt: skip
+            config.identity.name,
+            config.identity.addresses,
+            parse(machine.cpus),
+            parse(machine.memory),
+        )
         return Surroundings(
             runtime=self.runtime,
             client=self._client,
@@ -146,8 +148,11 @@ class Agent:
         over = pod.status.phase in ("Succeeded", "Failed") or decide.is_deleted(pod)
         if node is None or sandboxes or over or pod.status.start_time:
             return
-        others = [other.pod for uid, other in self.workers.items()
-                  if uid != pod.metadata.uid and other.takes_room]  # fmt: skip
+        others = [
+            other.pod
+            for uid, other in self.workers.items()
+            if uid != pod.metadata.uid and other.takes_room
+        ]
         if refusal := admit(pod, others, node):
             worker.reject(refusal.reason, refusal.message)
 
@@ -227,8 +232,10 @@ class Agent:
         return tuple(self._services.snapshot().values())
 
     def _image_list(self) -> list[ContainerImage]:
-        return [ContainerImage(names=[image.name], size_bytes=image.size)
-                for image in self._images.list()]  # fmt: skip
+        return [
+            ContainerImage(names=[image.name], size_bytes=image.size)
+            for image in self._images.list()
+        ]
 
     def _record(
         self,

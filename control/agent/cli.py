@@ -27,10 +27,18 @@ _path = click.Path(path_type=Path)
 @click.option("--node-name", default=socket.gethostname, help="Default: the host name.")
 @click.option("--node-ip", default="", help="This node's address, IP[,IP6].")
 @click.option("--node-labels", default="", help="Labels to register with, KEY=VALUE,...")
-@click.option("--overlay", type=click.Choice(["routes", "vxlan"]), default="routes",
-              show_default=True, help="How Pods' packets get to other nodes.")  # fmt: skip
-@click.option("--cluster-cidr", default="", help="The Pods' ranges, CIDR[,CIDR6]; default: those "
-              "of all Nodes.")  # fmt: skip
+@click.option(
+    "--overlay",
+    type=click.Choice(["routes", "vxlan"]),
+    default="routes",
+    show_default=True,
+    help="How Pods' packets get to other nodes.",
+)
+@click.option(
+    "--cluster-cidr",
+    default="",
+    help="The Pods' ranges, CIDR[,CIDR6]; default: those of all Nodes.",
+)
 @click.option("--cluster-dns", default="", help="The cluster's DNS servers, IP[,IP6].")
 @click.option("--cluster-domain", default="cluster.local", show_default=True)
 @click.option("--resolv-conf", type=_path, default=Path("/etc/resolv.conf"), show_default=True)
@@ -40,16 +48,19 @@ _path = click.Path(path_type=Path)
 @click.option("--address", default="", help="Where the server listens; default: everywhere.")
 @click.option("--port", type=click.IntRange(1, 65535), default=10250, show_default=True)
 @click.option("--root-dir", type=_path, default=Path("/var/lib/podwire/agent"), show_default=True)
-@click.option("--image-dir", type=_path, default=Path("/var/lib/podwire/images"),
-              show_default=True)  # fmt: skip
+@click.option("--image-dir", type=_path, default=Path("/var/lib/podwire/images"), show_default=True)
 @click.option("--cni-conf-dir", type=_path, default=Path("/etc/cni/net.d"), show_default=True)
 @click.option("--cni-bin-dir", default="/opt/cni/bin", show_default=True, help="DIR[:DIR...]")
 @click.option("--cni-cache-dir", type=_path, default=Path("/var/lib/cni"), show_default=True)
 @click.option(
     "--cgroup-root", default="", help="Default: from the agent's own cgroup, or /podwire."
 )
-@click.option("--cleanup", "clean", is_flag=True, help="Remove every Pod and all of the node "
-              "network, and end.")  # fmt: skip
+@click.option(
+    "--cleanup",
+    "clean",
+    is_flag=True,
+    help="Remove every Pod and all of the node network, and end.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log every decision.")
 def main(verbose: bool, clean: bool, kubeconfig: Path | None, **flags: Any) -> None:
     """Run the Pods of this node, and connect it to the others."""

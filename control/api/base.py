@@ -34,7 +34,7 @@ class Model(BaseModel):
     """A wire type.
 
     Values are frozen and strictly typed ("3" is not 3), and fields that podwire does not know
-    survive a round trip. ``None`` means absent; `decode` drops JSON nulls as Go's decoder does.
+    survive a round trip. ``None`` means absent; ``decode`` drops JSON nulls as Go's decoder does.
     """
 
     model_config = ConfigDict(

@@ -48,24 +48,53 @@ NAMESPACE = Kind(
 )
 NODE = Kind("", "v1", "Node", "nodes", node.Node, False, ("no",), (), ("status",))
 POD = Kind("", "v1", "Pod", "pods", pod.Pod, True, ("po",), ("all",), ("status",))
-SERVICE = Kind("", "v1", "Service", "services", service.Service, True, ("svc",), ("all",),
-               ("status",))  # fmt: skip
+SERVICE = Kind(
+    "", "v1", "Service", "services", service.Service, True, ("svc",), ("all",), ("status",)
+)
 ENDPOINTS = Kind("", "v1", "Endpoints", "endpoints", service.Endpoints, True, ("ep",))
 CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps", cluster.ConfigMap, True, ("cm",))
 SECRET = Kind("", "v1", "Secret", "secrets", cluster.Secret)
-SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts", cluster.ServiceAccount, True,
-                       ("sa",))  # fmt: skip
+SERVICE_ACCOUNT = Kind(
+    "", "v1", "ServiceAccount", "serviceaccounts", cluster.ServiceAccount, True, ("sa",)
+)
 EVENT = Kind("", "v1", "Event", "events", cluster.Event, True, ("ev",))
 ENDPOINT_SLICE = Kind(
     "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", service.EndpointSlice
 )
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases", cluster.Lease)
-DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments", workload.Deployment, True,
-                  ("deploy",), ("all",), ("status", "scale"))  # fmt: skip
-REPLICA_SET = Kind("apps", "v1", "ReplicaSet", "replicasets", workload.ReplicaSet, True,
-                   ("rs",), ("all",), ("status", "scale"))  # fmt: skip
-DAEMON_SET = Kind("apps", "v1", "DaemonSet", "daemonsets", workload.DaemonSet, True,
-                  ("ds",), ("all",), ("status",))  # fmt: skip
+DEPLOYMENT = Kind(
+    "apps",
+    "v1",
+    "Deployment",
+    "deployments",
+    workload.Deployment,
+    True,
+    ("deploy",),
+    ("all",),
+    ("status", "scale"),
+)
+REPLICA_SET = Kind(
+    "apps",
+    "v1",
+    "ReplicaSet",
+    "replicasets",
+    workload.ReplicaSet,
+    True,
+    ("rs",),
+    ("all",),
+    ("status", "scale"),
+)
+DAEMON_SET = Kind(
+    "apps",
+    "v1",
+    "DaemonSet",
+    "daemonsets",
+    workload.DaemonSet,
+    True,
+    ("ds",),
+    ("all",),
+    ("status",),
+)
 CONTROLLER_REVISION = Kind(
     "apps", "v1", "ControllerRevision", "controllerrevisions", workload.ControllerRevision
 )

@@ -92,8 +92,6 @@ def _format_expression(key: str, operator: str, values: list[str]) -> str:
     return f"{key} {operator.lower()} ({','.join(values)})"
 
 
-# --- label selectors as text ---------------------------------------------------------------------
-
 _TOKEN = re.compile(r"\s*(?:(?P<op>==|!=|[=!<>(),])|(?P<word>[^\s=!<>(),]+))")
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -202,9 +200,6 @@ def _value(word: str) -> str:
     if not _NAME.fullmatch(word):
         raise SelectorError(f"values[0]: Invalid value: {word!r}: not a valid label value")
     return word
-
-
-# --- field selectors -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

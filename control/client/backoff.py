@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Backoff:
-    """Doubles from `first` to `longest` seconds, each spread over 50 to 100 % of itself.
+    """Doubles from ``first`` to ``longest`` seconds, each spread over 50 to 100 % of itself.
 
     Jitter keeps the parts of a cluster from coming back to a restarted API server at once.
     """
@@ -24,5 +24,5 @@ class Backoff:
         return whole * (0.5 + self.random() / 2)
 
     def reset(self) -> None:
-        """Things work again: the next failure waits `first`."""
+        """Things work again: the next failure waits ``first``."""
         self._failures = 0

@@ -81,7 +81,7 @@ def known_dead(holder: str, me: Process, started: Callable[[int], str | None] = 
 
 
 def is_free(spec: LeaseSpec, me: str, now: float, unchanged_for: float) -> bool:
-    """Whether `me` may take the lease at `now`, having seen it unchanged for some seconds."""
+    """Whether ``me`` may take the lease at ``now``, having seen it unchanged for some seconds."""
     if not spec.holder_identity or spec.holder_identity == me:
         return True
     duration = spec.lease_duration_seconds or 0
@@ -90,7 +90,7 @@ def is_free(spec: LeaseSpec, me: str, now: float, unchanged_for: float) -> bool:
 
 
 def taken(spec: LeaseSpec, me: str, now: float, timing: Timing) -> LeaseSpec:
-    """The lease as `me` takes or renews it."""
+    """The lease as ``me`` takes or renews it."""
     mine = spec.holder_identity == me
     return LeaseSpec(
         holder_identity=me,
@@ -102,7 +102,7 @@ def taken(spec: LeaseSpec, me: str, now: float, timing: Timing) -> LeaseSpec:
 
 
 class LeaderElector:
-    """Holds the Lease `namespace`/`name` for this process, or waits for it."""
+    """Holds the Lease ``namespace``/``name`` for this process, or waits for it."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class LeaderElector:
         self._seen_since = 0.0
 
     async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run `work` whenever, and only while, we hold the lease: for ever.
+        """Run ``work`` whenever, and only while, we hold the lease: for ever.
 
         Losing the lease, or not reaching the server for the renew deadline, cancels the work;
         being cancelled gives the lease back.

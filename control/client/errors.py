@@ -17,7 +17,7 @@ class UnreachableError(ClientError):
 
 
 class ApiError(ClientError):
-    """The API server refused; `status` is its answer."""
+    """The API server refused; ``status`` is its answer."""
 
     def __init__(self, operation: str, status: Status) -> None:
         super().__init__(f"{operation}: {status.code} {status.reason}: {status.message}")

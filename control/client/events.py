@@ -34,7 +34,7 @@ class EventRecorder:
         host: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`component` reports, such as ``default-scheduler``; `host` is where it runs, if that
+        """``component`` reports, such as ``default-scheduler``; ``host`` is where it runs, if that
         matters (agents)."""
         self._client = client
         self._source = EventSource(component=component, host=host)

@@ -34,7 +34,7 @@ Callback = Callable[[_Seen | None, _Seen | None], None]
 
 
 class Informer(Generic[M, Kept]):
-    """Follows one collection. `run` it as a task; `synced` is set once the first list is in."""
+    """Follows one collection. ``run`` it as a task; ``synced`` is set once the first list is in."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Informer(Generic[M, Kept]):
         backoff: Backoff | None = None,
         on_recovery: Callable[[], None] = lambda: None,
     ) -> None:
-        """`keep` says what to keep of each object, which is then all that subscribers see
+        """``keep`` says what to keep of each object, which is then all that subscribers see
         (client-go's SetTransform); without it, all. An object on which it fails is left out.
 
-        `silence_seconds`: after how long without a byte a watch is taken for dead. Servers
-        send bookmarks about once a minute. `on_recovery` is called when an outage ends."""
+        ``silence_seconds``: after how long without a byte a watch is taken for dead. Servers
+        send bookmarks about once a minute. ``on_recovery`` is called when an outage ends."""
         self.kind = kind
         self._keep = keep or cast(Callable[[M], Kept], _all)
         self.synced = asyncio.Event()
@@ -80,11 +80,11 @@ class Informer(Generic[M, Kept]):
 
     @property
     def resource_version(self) -> str:
-        """The version of the collection that `snapshot` stands for."""
+        """The version of the collection that ``snapshot`` stands for."""
         return self._cache.resource_version
 
     def subscribe(self, callback: Callback[Kept]) -> Callable[[], None]:
-        """Call `callback(old, new)` for every change, on the event loop, after the snapshot has
+        """Call ``callback(old, new)`` for every change, on the event loop, after the snapshot has
         it; at once as (None, object) for what is there already. Returns how to stop that."""
         self._callbacks.append(callback)
         for item in list(self.snapshot().values()):

@@ -62,7 +62,7 @@ def load(path: str | Path, context: str | None = None) -> ClientConfig:
 
 
 def parse(document: Any, base: Path, context: str | None = None) -> ClientConfig:
-    """A decoded kubeconfig; relative paths in it start at `base`."""
+    """A decoded kubeconfig; relative paths in it start at ``base``."""
     if not isinstance(document, dict):
         raise KubeconfigError("is empty or not a mapping")
     name = context or document.get("current-context")

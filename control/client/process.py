@@ -65,7 +65,7 @@ def leader_flags(lease: str) -> Callable[[Callable[..., None]], Callable[..., No
 
 
 def leadership(flags: dict[str, Any]) -> Leadership:
-    """The values of `leader_flags`, taken from a command's arguments; raises UsageError."""
+    """The values of ``leader_flags``, taken from a command's arguments; raises UsageError."""
     duration = flags.pop("leader_elect_lease_duration")
     deadline = flags.pop("leader_elect_renew_deadline")
     retry = flags.pop("leader_elect_retry_period")

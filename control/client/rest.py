@@ -1,4 +1,4 @@
-"""The API client: one method a verb, typed by the rows of `control.api.kinds`."""
+"""The API client: one method a verb, typed by the rows of ``control.api.kinds``."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -28,8 +28,8 @@ PATCH_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[Kept]):
-    """A collection as it was at `resource_version`; `unreadable` says which objects are left out
-    because they do not fit our models."""
+    """A collection as it was at ``resource_version``; ``unreadable`` says which objects are left
+    out because they do not fit our models."""
 
     items: tuple[Kept, ...]
     resource_version: str
@@ -91,7 +91,7 @@ class Client:
         field_selector: str | None = None,
         limit: int = 0,
     ) -> AsyncIterator[Listing[M]]:
-        """The same in pages of `limit` objects, all as of one version; 0 asks for one page.
+        """The same in pages of ``limit`` objects, all as of one version; 0 asks for one page.
 
         Whoever keeps less than the objects need never hold all of them. Raises ApiError 410 when
         the server has forgotten that version before the last page: begin again.
@@ -129,14 +129,14 @@ class Client:
         timeout_seconds: int = 300,
         silence_seconds: float = 90,
     ) -> AsyncIterator[AsyncIterator[Event[M]]]:
-        """What happens after `resource_version`, until the server ends it.
+        """What happens after ``resource_version``, until the server ends it.
 
             async with client.watch(POD) as events:  # entered once the server has accepted
                 async for event in events: ...
 
         Raises ApiError for an ERROR event, MalformedStreamError for garbage, and UnreachableError
         when the connection breaks or nothing at all, not even a bookmark, comes for
-        `silence_seconds`: start again from the last resourceVersion seen.
+        ``silence_seconds``: start again from the last resourceVersion seen.
         """
         query = _query(
             watch="true",
@@ -179,7 +179,7 @@ class Client:
         type: str = "merge",
         subresource: str = "",
     ) -> M:
-        """Change parts of an object; `type` is json, merge or strategic."""
+        """Change parts of an object; ``type`` is json, merge or strategic."""
         call = Call(
             f"patch {_what(kind, namespace, name, subresource)}",
             "PATCH",
@@ -201,7 +201,7 @@ class Client:
     ) -> M | None:
         """Delete an object, only if it has this uid when one is given.
 
-        `propagation` is Background, Foreground or Orphan. Returns the object if it still has to
+        ``propagation`` is Background, Foreground or Orphan. Returns the object if it still has to
         end (gracefully, or by its finalizers), None if it is gone.
         """
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}

@@ -1,6 +1,6 @@
 """Which Events to write when something is reported again and again. Pure.
 
-As client-go's EventCorrelator (tools/record/events_cache.go): a repeat raises `count`; ten
+As client-go's EventCorrelator (tools/record/events_cache.go): a repeat raises ``count``; ten
 different messages for the same reason within ten minutes become one combined event; one source may
 write 25 events at once about one object, then one in five minutes.
 """
@@ -33,7 +33,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An Event to write: the first of its name if `count` is 1, else a raise of its count."""
+    """An Event to write: the first of its name if ``count`` is 1, else a raise of its count."""
 
     note: Note
     name: str
@@ -63,7 +63,7 @@ class Squasher:
         self._buckets: _Latest[_Bucket] = _Latest()
 
     def observe(self, note: Note, now: float) -> Report | None:
-        """What to write for a note at `now` (seconds since the epoch); None: nothing."""
+        """What to write for a note at ``now`` (seconds since the epoch); None: nothing."""
         key, note = self._combine(note, now)
         if not self._allowed(note, now):
             return None

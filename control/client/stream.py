@@ -56,7 +56,7 @@ class Lines:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The lines that `data` completes, without their ends; empty ones are left out."""
+        """The lines that ``data`` completes, without their ends; empty ones are left out."""
         *whole, rest = data.split(b"\n")
         for line in whole:
             if self._rest:

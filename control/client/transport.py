@@ -74,7 +74,7 @@ def tls_context(config: ClientConfig) -> ssl.SSLContext:
 
 
 def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """`ssl` loads pairs from files only: give it one that only we can read, for a moment."""
+    """``ssl`` loads pairs from files only: give it one that only we can read, for a moment."""
     descriptor, path = tempfile.mkstemp(prefix="podwire-", suffix=".pem")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -1,4 +1,4 @@
-"""What a controller can decide to do. Values only; `execute` carries them out.
+"""What a controller can decide to do. Values only; ``execute`` carries them out.
 
 Actions are carried out in order; the first that fails ends the round, and the next round decides
 anew from what is then known. Neighbouring Creates, and neighbouring Deletes, go out together.
@@ -14,7 +14,7 @@ from control.api.meta import Object, OwnerReference
 @dataclass(frozen=True, slots=True)
 class Create:
     """Make an object. With a ``generateName`` the name is chosen once, so that asking again after
-    an unknown outcome cannot make two. `announce`: the owner that Events tell about it."""
+    an unknown outcome cannot make two. ``announce``: the owner that Events tell about it."""
 
     kind: Kind
     object: Object
@@ -69,7 +69,7 @@ class Finalize:
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """Do `then` to an object (a Patch, or delete it with that propagation), once the server has
+    """Do ``then`` to an object (a Patch, or delete it with that propagation), once the server has
     confirmed that these owners are absent: what we have not heard of may yet exist."""
 
     kind: Kind

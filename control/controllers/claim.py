@@ -24,7 +24,7 @@ class Claim(Generic[Item]):
 
 
 def claim(table: Table[Item], kind: Kind, owner: Object, selector: LabelSelector) -> Claim[Item]:
-    """The objects of `owner` (a `kind`) in a table."""
+    """The objects of ``owner`` (a ``kind``) in a table."""
     wanted = from_model(selector)
     owned: list[Item] = []
     actions: list[Patch] = []
@@ -56,8 +56,8 @@ def _with_owners(kind: Kind, item: Object, owners: list[OwnerReference]) -> Patc
 
 
 def interested(kind: Kind, item: Object, world: World) -> list[Key]:
-    """The keys of the `kind` objects whom a change of `item` concerns: its controller, or for an
-    orphan all that would adopt it."""
+    """The keys of the ``kind`` objects whom a change of ``item`` concerns: its controller, or for
+    an orphan all that would adopt it."""
     namespace = item.metadata.namespace
     owner = controller_of(item)
     if owner is not None:

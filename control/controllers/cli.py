@@ -50,18 +50,37 @@ _SECONDS = click.FloatRange(min=1)
 
 @click.command()
 @client_flags
-@click.option("--cluster-cidr", default="", callback=_networks,
-              help="Pod ranges, CIDR[,CIDR6], to cut up for the nodes; none: do not")  # fmt: skip
+@click.option(
+    "--cluster-cidr",
+    default="",
+    callback=_networks,
+    help="Pod ranges, CIDR[,CIDR6], to cut up for the nodes; none: do not",
+)
 @click.option("--node-cidr-mask-size", type=int, default=24, show_default=True)
 @click.option("--node-cidr-mask-size-ipv6", type=int, default=64, show_default=True)
-@click.option("--service-cluster-ip-range", default="", callback=_networks,
-              help="Service ranges, to keep out of the nodes'")  # fmt: skip
-@click.option("--node-monitor-grace-period", type=_SECONDS, default=50.0, show_default=True,
-              help="seconds of silence until a node counts as unreachable")  # fmt: skip
-@click.option("--node-startup-grace-period", type=_SECONDS, default=60.0, show_default=True,
-              help="the same, before a node's first word")  # fmt: skip
-@click.option("--max-endpoints-per-slice", type=click.IntRange(1, 1000), default=100,
-              show_default=True)  # fmt: skip
+@click.option(
+    "--service-cluster-ip-range",
+    default="",
+    callback=_networks,
+    help="Service ranges, to keep out of the nodes'",
+)
+@click.option(
+    "--node-monitor-grace-period",
+    type=_SECONDS,
+    default=50.0,
+    show_default=True,
+    help="seconds of silence until a node counts as unreachable",
+)
+@click.option(
+    "--node-startup-grace-period",
+    type=_SECONDS,
+    default=60.0,
+    show_default=True,
+    help="the same, before a node's first word",
+)
+@click.option(
+    "--max-endpoints-per-slice", type=click.IntRange(1, 1000), default=100, show_default=True
+)
 @leader_flags("kube-controller-manager")
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
     """Drive what is towards what should be: Deployments, Services, nodes, namespaces."""

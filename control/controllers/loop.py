@@ -28,7 +28,7 @@ _WORKERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Which keys have to be looked at when an object of this kind changes; `when` (old, new)
+    """Which keys have to be looked at when an object of this kind changes; ``when`` (old, new)
     tells changes that matter from those that do not."""
 
     kind: Kind
@@ -48,7 +48,7 @@ class Controller(Protocol):
         """What it looks at."""
 
     def reconcile(self, world: World, key: Key, now: float) -> Iterable[Action]:
-        """What to do about a key at `now` (seconds since the epoch). Pure: same world, same
+        """What to do about a key at ``now`` (seconds since the epoch). Pure: same world, same
         actions."""
 
 

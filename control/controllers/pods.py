@@ -76,7 +76,7 @@ def deletion_order(pods: Iterable[Pod], per_node: Mapping[str, int], now: float)
     """Pods, the most dispensable first.
 
     As upstream's ActivePodsWithRanks: unassigned, pending, not ready, of lower deletion cost, on
-    nodes with more of their kin (`per_node`), ready for a shorter time, restarted more often,
+    nodes with more of their kin (``per_node``), ready for a shorter time, restarted more often,
     younger. Times count by powers of two (KEP-2185), so that not always the same Pod goes.
     """
 

@@ -16,7 +16,7 @@ class WorkQueue(Generic[K]):
     """For one event loop."""
 
     def __init__(self, first: float = 0.01, longest: float = 30.0) -> None:
-        """A key that fails again and again waits from `first` to `longest` seconds."""
+        """A key that fails again and again waits from ``first`` to ``longest`` seconds."""
         self._limits = first, longest
         self._waiting: dict[K, None] = {}  # in order
         self._working: set[K] = set()
@@ -59,7 +59,7 @@ class WorkQueue(Generic[K]):
         self.add(key)
 
     async def get(self) -> K:
-        """The next key; call `done` when its work ends."""
+        """The next key; call ``done`` when its work ends."""
         while not self._waiting:
             self._filled.clear()
             await self._filled.wait()

@@ -37,13 +37,48 @@ _SYS_OPENAT2 = 437  # the same number on every architecture, as all calls since 
 _CAPABILITY_VERSION_3 = 0x20080522
 # CAP_SYS_ADMIN for example is bit 21 (linux/capability.h); the order is the kernel's.
 CAPABILITIES = (
-    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
-    "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
-    "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT",
-    "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD",
-    "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
-    "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
-)  # fmt: skip
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -63,9 +98,14 @@ def _text(value: str | None) -> bytes | None:
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:
     """mount(2)."""
     _call(
-        "mount", _text(source), _text(target), _text(kind), ctypes.c_ulong(flags), _text(data),
+        "mount",
+        _text(source),
+        _text(target),
+        _text(kind),
+        ctypes.c_ulong(flags),
+        _text(data),
         about=target,
-    )  # fmt: skip
+    )
 
 
 def unmount(target: str, flags: int = MNT_DETACH) -> None:
@@ -106,9 +146,14 @@ def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
     how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     size = ctypes.c_size_t(ctypes.sizeof(how))
     return _call(
-        "syscall", ctypes.c_long(_SYS_OPENAT2), directory, _text(path), ctypes.byref(how), size,
+        "syscall",
+        ctypes.c_long(_SYS_OPENAT2),
+        directory,
+        _text(path),
+        ctypes.byref(how),
+        size,
         about=path,
-    )  # fmt: skip
+    )
 
 
 def set_capabilities(names: list[str]) -> None:

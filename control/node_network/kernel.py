@@ -9,6 +9,7 @@ import logging
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ class Kernel:
         """Make it true, whatever is there; raises NetworkError after trying all of it."""
         problems: list[str] = []
         for key, value in want.sysctls:
-            _try(problems, f"sysctl {key}", lambda k=key, v=value: _set_sysctl(k, v))  # type: ignore[misc]
+            _try(problems, f"sysctl {key}", partial(_set_sysctl, key, value))
         with _netlink() as ip:
             _try(problems, DEVICE, lambda: _apply_tunnel(ip, want.tunnel))
             _apply_routes(ip, want.routes, problems)
@@ -88,8 +89,9 @@ class Kernel:
     def _apply_masquerade(self, script: str) -> None:
         if script == self._masquerade:
             return
-        done = subprocess.run(["nft", "-f", "-"], input=script, text=True, capture_output=True,
-                              check=False)  # fmt: skip
+        done = subprocess.run(
+            ["nft", "-f", "-"], input=script, text=True, capture_output=True, check=False
+        )
         if done.returncode:
             raise OSError(f"nft: {' '.join(done.stderr.split())}")
         self._masquerade = script
@@ -122,10 +124,10 @@ def _apply_routes(ip: Any, want: frozenset[Route], problems: list[str]) -> None:
     kept = {route.cidr for route in want}
     for route in have - want:
         if route.cidr not in kept:  # the others are replaced in place: no packet in between is lost
-            _try(problems, f"route {route.cidr}", lambda r=route: _route(ip, "del", r))  # type: ignore[misc]
+            _try(problems, f"route {route.cidr}", partial(_route, ip, "del", route))
     for route in want - have:
-        _try(problems, f"route {route.cidr} via {route.via}",
-             lambda r=route: _route(ip, "replace", r))  # type: ignore[misc]  # fmt: skip
+        change = partial(_route, ip, "replace", route)
+        _try(problems, f"route {route.cidr} via {route.via}", change)
 
 
 def _routes(ip: Any) -> Iterator[Route]:
@@ -148,9 +150,14 @@ def _route(ip: Any, verb: str, route: Route) -> None:
         raise OSError(f"no interface {route.ifname}")
     with _fine(*(_NO_SUCH if verb == "del" else ())):
         ip.route(
-            verb, dst=str(route.cidr), gateway=str(route.via), oif=index, proto=PROTOCOL,
-            family=_FAMILIES[route.cidr.version], **({"flags": _ONLINK} if route.onlink else {}),
-        )  # fmt: skip
+            verb,
+            dst=str(route.cidr),
+            gateway=str(route.via),
+            oif=index,
+            proto=PROTOCOL,
+            family=_FAMILIES[route.cidr.version],
+            **({"flags": _ONLINK} if route.onlink else {}),
+        )
 
 
 # -- the tunnel ----------------------------------------------------------------------------------
@@ -174,13 +181,24 @@ def _apply_tunnel(ip: Any, want: Tunnel | None) -> None:
 
 
 def _create_device(ip: Any, want: Tunnel) -> Any:
-    local = {"vxlan_local": str(want.local)} if want.local.version == 4 else {
-        "vxlan_local6": str(want.local)}  # fmt: skip
+    local = (
+        {"vxlan_local": str(want.local)}
+        if want.local.version == 4
+        else {"vxlan_local6": str(want.local)}
+    )
     # No learning: every entry comes from a Node object.
     ip.link(
-        "add", ifname=DEVICE, kind="vxlan", vxlan_id=VNI, vxlan_port=PORT, vxlan_learning=0,
-        vxlan_link=_index(ip, want.uplink), address=want.mac, mtu=want.mtu, **local,
-    )  # fmt: skip
+        "add",
+        ifname=DEVICE,
+        kind="vxlan",
+        vxlan_id=VNI,
+        vxlan_port=PORT,
+        vxlan_learning=0,
+        vxlan_link=_index(ip, want.uplink),
+        address=want.mac,
+        mtu=want.mtu,
+        **local,
+    )
     # Nobody else has this MAC, and no node would hear the question: no wait for duplicates.
     _set_sysctl(f"net/ipv6/conf/{DEVICE}/accept_dad", "0")
     link = _link(ip, DEVICE)
@@ -227,8 +245,7 @@ def _apply_neighbours(ip: Any, index: int, want: frozenset[Neighbour]) -> None:
             with _fine(*_NO_SUCH):
                 ip.neigh("del", dst=str(item.address), ifindex=index)
     for item in want - have:
-        ip.neigh("replace", dst=str(item.address), lladdr=item.mac, ifindex=index,
-                 state=_PERMANENT)  # fmt: skip
+        ip.neigh("replace", dst=str(item.address), lladdr=item.mac, ifindex=index, state=_PERMANENT)
 
 
 def _apply_forwarding(ip: Any, index: int, want: frozenset[Forwarding]) -> None:

@@ -107,8 +107,9 @@ class Desired:
 
 def peer(node: Node) -> Peer:
     """What the network has to know of a Node; addresses and ranges that are none are left out."""
-    addresses = [_address(item.address) for item in node.status.addresses
-                 if item.type == "InternalIP"]  # fmt: skip
+    addresses = [
+        _address(item.address) for item in node.status.addresses if item.type == "InternalIP"
+    ]
     ranges = node.spec.pod_cidrs or ([node.spec.pod_cidr] if node.spec.pod_cidr else [])
     return Peer(
         node.metadata.name,
@@ -178,10 +179,14 @@ def _tunnel(
             neighbours.add(Neighbour(gateway, mac))
     mac = tunnel_mac(local)
     tunnel = Tunnel(
-        local, mac, uplink.mtu - _HEADERS[local.version], uplink.ifname,
+        local,
+        mac,
+        uplink.mtu - _HEADERS[local.version],
+        uplink.ifname,
         frozenset(_gateway(cidr, mac) for cidr in own.cidrs),
-        frozenset(neighbours), frozenset(forwarding),
-    )  # fmt: skip
+        frozenset(neighbours),
+        frozenset(forwarding),
+    )
     return tunnel, frozenset(routes)
 
 

@@ -20,9 +20,11 @@ def nft_script(masquerade: Masquerade | None) -> str:
         own = _elements(masquerade.own, version)
         cluster = _elements(masquerade.cluster, version)
         if own:
-            rules.append(f"{family} saddr {{ {own} }} {family} daddr != "
-                         f"{{ {', '.join(filter(None, (cluster, multicast)))} }} "
-                         "masquerade fully-random")  # fmt: skip
+            rules.append(
+                f"{family} saddr {{ {own} }} {family} daddr != "
+                f"{{ {', '.join(filter(None, (cluster, multicast)))} }} "
+                "masquerade fully-random"
+            )
     lines += [
         f"table inet {TABLE} {{",
         '  comment "podwire agent: what Pods send out of the cluster leaves as the node"',

@@ -31,7 +31,7 @@ class Settings:
 
 
 class NodeNetwork:
-    """One node's network; `changed` is called when Pods can be connected anew."""
+    """One node's network; ``changed`` is called when Pods can be connected anew."""
 
     def __init__(
         self, settings: Settings, nodes: Callable[[], Iterable[Node]], changed: Callable[[], None]

@@ -2,7 +2,7 @@
 
 A sandbox is what a Pod's containers share (namespaces, addresses); a container runs in one. Each
 method is one call of CRI's RuntimeService, so that a runtime behind CRI fits in later; the one in
-`control.runtime.builtin` needs nothing but a kernel.
+``control.runtime.builtin`` needs nothing but a kernel.
 """
 
 from collections.abc import Callable, Mapping

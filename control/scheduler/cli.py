@@ -23,10 +23,19 @@ _SECONDS = click.FloatRange(min=0.01)
 
 @click.command()
 @client_flags
-@click.option("--scheduler-name", default="default-scheduler", show_default=True,
-              help="schedule the Pods whose spec.schedulerName this is")  # fmt: skip
-@click.option("--pod-initial-backoff-seconds", type=_SECONDS, default=0.1, show_default=True,
-              help="how long a Pod waits after its first failure")  # fmt: skip
+@click.option(
+    "--scheduler-name",
+    default="default-scheduler",
+    show_default=True,
+    help="schedule the Pods whose spec.schedulerName this is",
+)
+@click.option(
+    "--pod-initial-backoff-seconds",
+    type=_SECONDS,
+    default=0.1,
+    show_default=True,
+    help="how long a Pod waits after its first failure",
+)
 @click.option("--pod-max-backoff-seconds", type=_SECONDS, default=10.0, show_default=True)
 @leader_flags("kube-scheduler")
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:

@@ -48,8 +48,8 @@ def decide(
 ) -> Place | NoPlace:
     """The best node for a Pod, or why there is none.
 
-    `kin`: which Pods the Pod should be kept apart from if it does not say so itself; `choose`
-    decides between equals; `start`: at which node the search begins when not all are compared.
+    ``kin``: which Pods the Pod should be kept apart from if it does not say so itself; ``choose``
+    decides between equals; ``start``: at which node the search begins when not all are compared.
     """
     order = list(nodes.values())
     order = order[start % len(order) :] + order[: start % len(order)] if order else []

@@ -31,7 +31,7 @@ _UNENDED = "status.phase!=Succeeded,status.phase!=Failed"
 
 
 class Scheduler:
-    """Gives the Pods that ask for the scheduler `name` their nodes."""
+    """Gives the Pods that ask for the scheduler ``name`` their nodes."""
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ class PodInfo:
 
     @cached_property
     def requests(self) -> Amounts:
-        """What it requests, as `pod_requests`."""
+        """What it requests, as ``pod_requests``."""
         return pod_requests(self.pod, {})
 
     @cached_property

@@ -22,8 +22,8 @@ class _Waiting:
 
 @dataclass(slots=True)
 class SchedulingQueue:
-    """Orders Pods by priority, then age. A Pod that failed waits from `first` to `longest`
-    seconds, and longer if nothing changes, but no longer than `patience`."""
+    """Orders Pods by priority, then age. A Pod that failed waits from ``first`` to ``longest``
+    seconds, and longer if nothing changes, but no longer than ``patience``."""
 
     first: float = 0.1
     longest: float = 10.0
@@ -36,7 +36,7 @@ class SchedulingQueue:
         return len(self._pods)
 
     def put(self, pod: Pod, *, helped: bool = False) -> None:
-        """A Pod waits, or has changed; `helped`: in a way that may let it be placed."""
+        """A Pod waits, or has changed; ``helped``: in a way that may let it be placed."""
         known = self._pods.get(pod.metadata.uid)
         if known is None:
             self._pods[pod.metadata.uid] = _Waiting(pod)
@@ -52,7 +52,7 @@ class SchedulingQueue:
         self._resting.discard(uid)
 
     def pop(self, now: float) -> Pod | None:
-        """The next Pod to try; afterwards say `failed` or `drop`."""
+        """The next Pod to try; afterwards say ``failed`` or ``drop``."""
         self._ripen(now)
         while self._heap:
             uid = heapq.heappop(self._heap)[-1]
@@ -81,7 +81,7 @@ class SchedulingQueue:
             self._wake(waiting)
 
     def next_time(self, now: float) -> float | None:
-        """When `pop` has something to give, in seconds since the same epoch; None: not by time."""
+        """When ``pop`` has something to give, in seconds since that epoch; None: not by time."""
         self._ripen(now)
         if self._heap:
             return now

@@ -22,8 +22,8 @@ SKEWED = "node(s) didn't match pod topology spread constraints"
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """The Pods that `selector` matches lie over the values of a node label no more unevenly than
-    `max_skew`."""
+    """The Pods that ``selector`` matches lie over the values of a node label no more unevenly than
+    ``max_skew``."""
 
     key: str
     max_skew: int

@@ -17,7 +17,7 @@ from control.server.wire.info import Info, storage_key
 from control.server.wire.item import Item, Wire
 from control.store.base import StoreError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 INTERVAL = 10.0
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -44,7 +44,7 @@ async def keep(world: World, interval: float = INTERVAL) -> None:
         try:
             await bootstrap(world)
         except (Refused, StoreError) as err:
-            log.warning("keeping the cluster's own objects: %s", err)
+            logger.warning("keeping the cluster's own objects: %s", err)
 
 
 def _service(world: World) -> Wire:

@@ -23,7 +23,7 @@ from control.store.base import StoreError
 from control.store.open import BadStore, open_store
 from control.tls import BadCertificate, load_authority, load_identity
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _BACKLOG = 512
@@ -75,8 +75,12 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
 
 
 @click.command()
-@click.option("--store", default="sqlite:/var/lib/podwire/store.db", show_default=True,
-              help="sqlite:PATH[?sync=full|normal]")  # fmt: skip
+@click.option(
+    "--store",
+    default="sqlite:/var/lib/podwire/store.db",
+    show_default=True,
+    help="sqlite:PATH[?sync=full|normal]",
+)
 @click.option("--listen", multiple=True, callback=_address, help="ADDR:PORT; repeatable")
 @click.option("--listen-fd", multiple=True, type=int, help="an inherited socket; repeatable")
 @click.option("--tls-cert", required=True, type=_FILE)
@@ -103,7 +107,7 @@ def main(**given: Any) -> None:
     except (BadStore, BadTokenFile, BadCertificate) as err:
         raise click.UsageError(str(err)) from err
     except (StoreError, Refused) as err:
-        log.error("%s", err)
+        logger.error("%s", err)
         sys.exit(1)
 
 
@@ -190,8 +194,8 @@ async def _run(flags: Flags, sockets: list[socket.socket]) -> None:
     store = await open_store(flags.store)
     try:
         async with serve(store, sockets, config=config, authenticator=known, tls=tls):
-            log.info("serving on %s", ", ".join(str(s.getsockname()) for s in sockets))
+            logger.info("serving on %s", ", ".join(str(s.getsockname()) for s in sockets))
             await ended.wait()
-        log.info("stopped")
+        logger.info("stopped")
     finally:
         await store.close()

@@ -26,7 +26,7 @@ from control.server.wire.protobuf import decode as protobuf
 from control.server.wire.protobuf.wire import BadProtobuf
 from control.store.base import StoreError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Upstream's --request-timeout, for everything but watches and streams.
 _SECONDS = 60.0
@@ -52,7 +52,7 @@ class Handler:
         except (ConnectionError, web.HTTPException):
             raise
         except Exception:
-            log.exception("%s %s", request.method, request.path)
+            logger.exception("%s %s", request.method, request.path)
             refused = errors.internal("see the API server's log")
             return _respond(Answer(refused.body(), refused.code))
 
@@ -113,7 +113,7 @@ class Handler:
                 async for batch in signals:
                     await response.write(self._frames(call, batch))
             except ClientConnectionResetError:
-                log.debug("watch of %s: the client has gone", request.path)
+                logger.debug("watch of %s: the client has gone", request.path)
             finally:
                 self._cuts.discard(cut)
         return response

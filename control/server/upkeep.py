@@ -17,7 +17,7 @@ from control.server.wire.info import Info
 from control.server.wire.item import Item
 from control.store.base import StoreError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 INTERVAL = 300.0
 EVENT_LIFE = timedelta(hours=1)
@@ -33,7 +33,7 @@ async def upkeep(world: World, interval: float = INTERVAL) -> None:
             await world.store.compact(before)
             await expire_events(world)
         except (StoreError, Refused) as err:
-            log.warning("upkeep: %s; trying again in %.0f s", err, interval)
+            logger.warning("upkeep: %s; trying again in %.0f s", err, interval)
         before = now
 
 

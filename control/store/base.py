@@ -17,7 +17,7 @@ class StoreError(Exception):
 
 
 class Exists(StoreError):
-    """`Create` of a key that is there."""
+    """``Create`` of a key that is there."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"create {key}: it exists")
@@ -25,7 +25,7 @@ class Exists(StoreError):
 
 
 class NotFound(StoreError):
-    """`Update` or `Delete` of a key that is not there."""
+    """``Update`` or ``Delete`` of a key that is not there."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"write {key}: it does not exist")
@@ -33,7 +33,7 @@ class NotFound(StoreError):
 
 
 class Conflict(StoreError):
-    """`Update` or `Delete` of a key that was changed meanwhile."""
+    """``Update`` or ``Delete`` of a key that was changed meanwhile."""
 
     def __init__(self, key: str, expected: int, actual: int) -> None:
         super().__init__(f"write {key}: at revision {actual}, expected {expected}")
@@ -146,7 +146,7 @@ class Page:
 class Store(Protocol):
     """One log of commits. Revisions start at 1 with the first and grow with every commit.
 
-    All methods belong to one event loop. What a finished `commit` wrote is durable as far as the
+    All methods belong to one event loop. What a finished ``commit`` wrote is durable as far as the
     implementation promises, and every later read sees it.
     """
 

@@ -41,7 +41,7 @@ class Recent:
         return found[::-1]
 
     async def wait(self, revision: int) -> None:
-        """Return once there is something after ``revision``, or on `wake`."""
+        """Return once there is something after ``revision``, or on ``wake``."""
         if self.revision <= revision:
             await self._changed.wait()
 

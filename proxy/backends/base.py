@@ -24,7 +24,7 @@ class Backend(Protocol):
         """Whether the kernel sends no events about these rules, so that it has to be asked."""
 
     def disturbed(self, touches: Sequence[Touch]) -> str:
-        """What somebody else did to the rules since the last `apply`; empty if nothing.
+        """What somebody else did to the rules since the last ``apply``; empty if nothing.
 
         If anything, the kernel's state counts as unknown from now on.
         """

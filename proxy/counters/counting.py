@@ -28,11 +28,11 @@ from proxy.model.errors import KernelRefused
 from proxy.model.settings import Detail, Settings
 from proxy.model.values import Family
 
-log = logging.getLogger("podwire.proxy.counters")
+logger = logging.getLogger("podwire.proxy.counters")
 
 
 class Counting:
-    """One node's counters. `apply` is called by one thread, `totals` by any."""
+    """One node's counters. ``apply`` is called by one thread, ``totals`` by any."""
 
     def __init__(
         self, settings: Settings, detail: Detail, commit: Callable[[str], None] | None = None
@@ -60,7 +60,7 @@ class Counting:
                 self._follow(want, known)
         except KernelRefused as err:
             if str(err) != self._failing:
-                log.error("Services are not counted: %s", err)
+                logger.error("Services are not counted: %s", err)
             self._failing = str(err)
         else:
             self._known, self._failing = True, ""
@@ -147,7 +147,7 @@ class Counting:
             except (OSError, KernelRefused) as err:
                 # Not written yet, or removed by somebody, is no fault.
                 if getattr(err, "errno", None) != errno.ENOENT:
-                    log.warning("the Services' counters cannot be read: %s", err)
+                    logger.warning("the Services' counters cannot be read: %s", err)
         return found
 
     def _of_frontends(self) -> Mapping[Source, Count]:

@@ -4,8 +4,8 @@ Each address and port of a Service is an element, whose counter the kernel raise
 key is looked up. The chains decide nothing: they look before a backend translates addresses, and
 after. So every backend is counted alike, and an endpoint's change leaves the counters alone.
 
-    nat, just before DNAT     sees the first packet of a connection alone: `connections`
-    filter, just after DNAT   sees every packet, both ways, and whom its first one called: `packets`
+    nat, just before DNAT     sees the first packet of a connection alone: ``connections``
+    filter, just after DNAT   sees every packet, both ways, and whom the first called: ``packets``
 """
 
 from collections.abc import Iterator
@@ -25,8 +25,11 @@ _PLACES = 65536  # node addresses that are remembered
 
 def stores(detail: Detail) -> tuple[str, ...]:
     """The sets whose elements count; those with ``port-`` are for NodePorts."""
-    names = {Detail.OFF: (), Detail.CONNECTIONS: ("connections",),
-             Detail.PACKETS: ("connections", "packets")}  # fmt: skip
+    names = {
+        Detail.OFF: (),
+        Detail.CONNECTIONS: ("connections",),
+        Detail.PACKETS: ("connections", "packets"),
+    }
     return tuple(f"{side}{name}" for name in names[detail] for side in ("", "port-"))
 
 

@@ -29,7 +29,7 @@ class Desired(Mapping[Key, Portals]):
         return self._portals[key]
 
     def portals_of(self, key: Key) -> Portals:
-        """A Service's portals; none if it is not there. `Mapping.get` raises an error to know."""
+        """A Service's portals; none if it is not there. ``Mapping.get`` raises an error to know."""
         return self._portals.get(key, ())
 
     def __iter__(self) -> Iterator[Key]:

@@ -16,7 +16,7 @@ class Usable:
     """The two pools of a Service port.
 
     ``cluster`` serves policy Cluster, ``local`` policy Local; a target stands there as often as its
-    share of the connections is (`proxy.desired.weights`). ``anywhere`` tells whether any node has
+    share of the connections is (``proxy.desired.weights``). ``anywhere`` tells whether any node has
     a usable endpoint, which decides between rejecting and dropping.
     """
 

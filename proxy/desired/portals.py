@@ -1,6 +1,6 @@
 """The desired state: for each Service port, where its packets should go; a value without effects.
 
-`portals` is the one function that knows what a Service means. `proxy.desired.desired.Desired`
+``portals`` is the one function that knows what a Service means. ``proxy.desired.desired.Desired``
 maps each Service to its portals; every backend and the packet-fate evaluator start there.
 """
 
@@ -86,7 +86,7 @@ class Portal(NamedTuple):
     """One port of one Service in one family, as this node serves it.
 
     ``cluster`` and ``local`` are the pools of the two traffic policies, as
-    `proxy.desired.endpoints` makes them; ``anywhere`` tells whether any node has an endpoint.
+    ``proxy.desired.endpoints`` makes them; ``anywhere`` tells whether any node has an endpoint.
     """
 
     service: Key

@@ -75,11 +75,11 @@ def receiving(endpoints: Sequence[Endpoint], weighed: Weighed) -> list[Endpoint]
 
 
 def shared_out(endpoints: Iterable[Endpoint], weighed: Weighed) -> tuple[Target, ...]:
-    """The targets of `merged` and `receiving` endpoints, each as often as its share of the
+    """The targets of ``merged`` and ``receiving`` endpoints, each as often as its share of the
     connections is, in one order whatever the slices'. Without weights that is once each.
 
-    Weights have their common divisor taken out. Where they still add up to more than `_SHARES` they
-    are rounded, but nobody who has a share loses it.
+    Weights have their common divisor taken out. Where they still add up to more than ``_SHARES``
+    they are rounded, but nobody who has a share loses it.
     """
     given = {one.target: weighed.get(one.target) or 1 for one in endpoints} if weighed else {}
     if not given:

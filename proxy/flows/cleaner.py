@@ -8,7 +8,7 @@ from proxy.flows.stale import comes, moves, packed, served, suspects
 from proxy.flows.table import end, flows, local_addresses
 from proxy.model.settings import Settings
 
-log = logging.getLogger("podwire.proxy.conntrack")
+logger = logging.getLogger("podwire.proxy.conntrack")
 
 
 class Cleaner:
@@ -41,7 +41,9 @@ class Cleaner:
             count = self._clean(want)
         except OSError as err:
             if not self._failing:
-                log.error("stale UDP and SCTP flows cannot be ended: conntrack: %s", err.strerror)
+                logger.error(
+                    "stale UDP and SCTP flows cannot be ended: conntrack: %s", err.strerror
+                )
             self._failing = True
             return 0
         self._before, self._failing = want, False
@@ -60,7 +62,7 @@ class Cleaner:
             end(family, stale)
             count += len(stale)
         if count:
-            log.info("ended %d flows to endpoints that no longer serve them", count)
+            logger.info("ended %d flows to endpoints that no longer serve them", count)
         if now != self._recorded:
             self._record.write(now)
             self._recorded = now

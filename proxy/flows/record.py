@@ -15,7 +15,7 @@ from pathlib import Path
 from proxy.desired.portals import Frontend
 from proxy.model.values import Family, Protocol
 
-log = logging.getLogger("podwire.proxy.conntrack")
+logger = logging.getLogger("podwire.proxy.conntrack")
 
 FOLDER = Path("/run/podwire/proxy")
 _NAMESPACE = Path("/proc/self/ns/net")
@@ -58,8 +58,12 @@ class Record:
             yield
         except OSError as err:
             if not self._failing:
-                log.warning("%s cannot be written: %s; flows of Services that go while no proxy"
-                            " runs will stay", self._path, err.strerror)  # fmt: skip
+                logger.warning(
+                    "%s cannot be written: %s; flows of Services that go while no proxy"
+                    " runs will stay",
+                    self._path,
+                    err.strerror,
+                )
             self._failing = True
 
     def remove(self) -> None:

@@ -1,6 +1,6 @@
 """The proxy's own values: what a Service, its endpoints and this node mean to a packet.
 
-Everything here is frozen, already parsed and already checked: `proxy.objects.parse` makes these
+Everything here is frozen, already parsed and already checked: ``proxy.objects.parse`` makes these
 values from API objects, and nothing behind it looks at an API object again.
 """
 

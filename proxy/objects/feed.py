@@ -1,7 +1,7 @@
 """Where objects come in: informers fill the tracker, and say that there is something to sync.
 
 Each object is parsed as it arrives, and only what the proxy needs of it is kept:
-`proxy.model.values`'s values, which the tracker holds too. All else of it, above all what others
+``proxy.model.values``'s values, which the tracker holds too. All else of it, above all what others
 wrote, costs no memory.
 """
 
@@ -33,7 +33,7 @@ from proxy.objects.wire import ENDPOINT_SLICE, EndpointSlice
 from proxy.status.events import Reporter
 from proxy.status.metrics import Metrics
 
-log = logging.getLogger("podwire.proxy.feed")
+logger = logging.getLogger("podwire.proxy.feed")
 
 
 Value = TypeVar("Value")
@@ -133,12 +133,12 @@ class Feed:
                 f"mode {self._mode} cannot balance by {service.balance}, "
                 f"only {' and '.join(COUNTING)} can; it is balanced at random"
             )
-            log.warning("Service %s: %s", "/".join(key), why)
+            logger.warning("Service %s: %s", "/".join(key), why)
             self._report.about_service(key, new.uid, "ProxyBalanceUnsupported", why)
 
     def _done(self, new: Kept[Value] | None) -> None:
         for line in new.complaints if new else ():
-            log.warning("%s", line)
+            logger.warning("%s", line)
         self._changed()
 
 

@@ -1,4 +1,4 @@
-"""EndpointSlices as the proxy reads them, checked as `control.api.service` checks them.
+"""EndpointSlices as the proxy reads them, checked as ``control.api.service`` checks them.
 
 There are more endpoints than anything else, and a plain dict takes pydantic a third of the time
 that a model takes.

@@ -25,13 +25,13 @@ class Events:
         self._node_name = node_name
 
     def about_node(self, reason: str, message: str) -> None:
-        """See `Reporter`; kube-proxy, too, gives a Node's name for its uid."""
+        """See ``Reporter``; kube-proxy, too, gives a Node's name for its uid."""
         name = self._node_name
         node = ObjectReference(api_version="v1", kind="Node", name=name, uid=name)
         self._recorder.record(node, "Warning", reason, message)
 
     def about_service(self, key: Key, uid: str, reason: str, message: str) -> None:
-        """See `Reporter`."""
+        """See ``Reporter``."""
         namespace, name = key
         service = ObjectReference(
             api_version="v1", kind="Service", namespace=namespace, name=name, uid=uid

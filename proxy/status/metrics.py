@@ -71,9 +71,14 @@ class Metrics:
     def text(self) -> str:
         """The Prometheus text format, version 0.0.4."""
         with self._lock:
-            return "\n".join([*self._scalars(self._COUNTERS, "counter"),
-                              *self._scalars(self._GAUGES, "gauge"),
-                              *self._durations(), ""])  # fmt: skip
+            return "\n".join(
+                [
+                    *self._scalars(self._COUNTERS, "counter"),
+                    *self._scalars(self._GAUGES, "gauge"),
+                    *self._durations(),
+                    "",
+                ]
+            )
 
     def _scalars(self, names: dict[str, str], kind: str) -> Iterator[str]:
         for name, meaning in names.items():

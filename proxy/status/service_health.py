@@ -23,7 +23,7 @@ from proxy.status.events import Reporter
 from proxy.status.health import Health
 from proxy.status.web import listening
 
-log = logging.getLogger("podwire.proxy.health")
+logger = logging.getLogger("podwire.proxy.health")
 
 EVERYWHERE: Sequence[str | None] = (None,)
 _AGAIN = 5.0  # seconds until a port that is taken is tried again
@@ -116,7 +116,7 @@ class ServiceHealth:
         self._refused.add(port)
         key = self._counts[port].service
         why = f"failed to start healthcheck on port {port}: {err.strerror}"
-        log.error("Service %s: %s", "/".join(key), why)
+        logger.error("Service %s: %s", "/".join(key), why)
         self._report.about_service(key, "/".join(key), "FailedToStartServiceHealthcheck", why)
 
     def _try_again(self) -> None:

@@ -10,7 +10,7 @@ from aiohttp import web
 from proxy.status.health import Answer, Health
 from proxy.status.metrics import Metrics
 
-log = logging.getLogger("podwire.proxy.web")
+logger = logging.getLogger("podwire.proxy.web")
 
 Handler = Callable[[], web.Response | Awaitable[web.Response]]
 
@@ -53,7 +53,7 @@ async def serving(
         try:
             await stack.enter_async_context(listening(routes, [host], port))
         except OSError as err:
-            log.error("cannot listen on %s:%d: %s", host or "*", port, err.strerror)
+            logger.error("cannot listen on %s:%d: %s", host or "*", port, err.strerror)
         yield
 
 

@@ -78,9 +78,9 @@ class History(RuleBasedStateMachine):
             else:
                 after[change.key] = (change.value, revision)
         self.states.append(after)
-        self.events.append([
-            Event(c.key, revision, None if isinstance(c, Delete) else c.value) for c in wanted
-        ])  # fmt: skip
+        self.events.append(
+            [Event(c.key, revision, None if isinstance(c, Delete) else c.value) for c in wanted]
+        )
 
     @rule(back=st.integers(0, 4))
     def compact(self, back: int) -> None:

@@ -216,8 +216,9 @@ def test_podman_gives_what_it_is_asked_for(host: Host, podman: Podman, mode: str
 
 
 def test_podman_connects_a_running_container_to_another_network(host: Host, podman: Podman):
-    host.podwire("cni", "install", "--name", "second", "--bridge", "podwire1",
-                 "--subnet", "10.78.0.0/24")  # fmt: skip
+    host.podwire(
+        "cni", "install", "--name", "second", "--bridge", "podwire1", "--subnet", "10.78.0.0/24"
+    )
     addresses = ("--ip=10.77.0.60", "--ip6=fd00:77::60")
     with podman.container("one", "--network=podwire", *addresses, "-p", "8082:80"):
         podman.serve("one", "podman")
@@ -249,9 +250,12 @@ def addresses_of(*subnets: str, kind: str) -> dict:
 
 CHAIN_RANGES = ("10.80.0.0/24", "fd00:80::/64")
 OURS = {
-    "type": "podwire-cni", "bridge": "chain0", "isDefaultGateway": True, "hairpinMode": True,
+    "type": "podwire-cni",
+    "bridge": "chain0",
+    "isDefaultGateway": True,
+    "hairpinMode": True,
     "ipam": addresses_of(*CHAIN_RANGES, kind="podwire"),
-}  # fmt: skip
+}
 THEIRS = OURS | {"type": "bridge", "ipam": addresses_of(*CHAIN_RANGES, kind="host-local")}
 CHAINS = {
     "reference-behind-ours": [
@@ -262,15 +266,23 @@ CHAINS = {
     ],
     "ours-behind-reference": [
         THEIRS,
-        {"type": "podwire-cni", "mode": "chained", "sysctl": {"net.core.somaxconn": "512"},
-         "capabilities": {"portMappings": True, "bandwidth": True}},
+        {
+            "type": "podwire-cni",
+            "mode": "chained",
+            "sysctl": {"net.core.somaxconn": "512"},
+            "capabilities": {"portMappings": True, "bandwidth": True},
+        },
     ],
     "ours-for-addresses": [
         THEIRS | {"ipam": addresses_of(*CHAIN_RANGES, kind="podwire-cni")},
-        {"type": "podwire-cni", "mode": "chained", "sysctl": {"net.core.somaxconn": "512"},
-         "capabilities": {"portMappings": True, "bandwidth": True}},
+        {
+            "type": "podwire-cni",
+            "mode": "chained",
+            "sysctl": {"net.core.somaxconn": "512"},
+            "capabilities": {"portMappings": True, "bandwidth": True},
+        },
     ],
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -308,13 +320,17 @@ def test_containerd_runs_chains(host: Host, chain: str, cri: Containerd, mode: s
 
 
 def test_a_caller_of_gc_and_status(host: Host, mode: str):
-    narrow = OURS | {"ipam": addresses_of("10.79.0.0/29", kind="podwire"),
-                     "capabilities": {"portMappings": True}}  # fmt: skip
+    narrow = OURS | {
+        "ipam": addresses_of("10.79.0.0/29", kind="podwire"),
+        "capabilities": {"portMappings": True},
+    }
     with host.network("narrow", [narrow], "1.0.0", "1.1.0"):
         assert libcni(host, "status") == ""
         kept = libcni(host, "add", "kept", netns(host, "kept"))
-        lost = [libcni(host, "add", f"lost{n}", netns(host, f"lost{n}"), f"{9000 + n}:80")
-                for n in range(4)]  # fmt: skip
+        lost = [
+            libcni(host, "add", f"lost{n}", netns(host, f"lost{n}"), f"{9000 + n}:80")
+            for n in range(4)
+        ]
         assert len({kept, *lost}) == 5
         assert "10.79.0." in libcni(host, "status")  # all are taken
         # as after a crash: no namespace, no DEL, and of two nothing in libcni's cache either

@@ -16,13 +16,19 @@ PODWIRE = CHECKOUT / "bin" / "podwire"
 
 def host_state():
     """Everything of the host that a lab could have touched."""
-    names = {"links": "ip -j link", "addresses": "ip -j addr", "rules": "nft list ruleset",
-             "routes": "ip route show table all",
-             "sysctls": "sysctl -a -r ^net"}  # fmt: skip
+    names = {
+        "links": "ip -j link",
+        "addresses": "ip -j addr",
+        "rules": "nft list ruleset",
+        "routes": "ip route show table all",
+        "sysctls": "sysctl -a -r ^net",
+    }
     state = {name: run(*command.split()).stdout for name, command in names.items()}
     # Counters and ages move by themselves.
-    for name, words in (("sysctls", ("nf_conntrack_count", "random", "rmem", "uuid")),
-                        ("routes", ("expires", "cache"))):  # fmt: skip
+    for name, words in (
+        ("sysctls", ("nf_conntrack_count", "random", "rmem", "uuid")),
+        ("routes", ("expires", "cache")),
+    ):
         lines = state[name].splitlines()
         state[name] = "\n".join(x for x in lines if not any(word in x for word in words))
     state["legacy"] = legacy_rules()
@@ -79,8 +85,11 @@ def test_a_lab_holds_no_file_of_who_started_it():
     try:
         subprocess.run(
             [PODWIRE, "lab", "up", "--name", name, "--nodes=1"],
-            pass_fds=[held], capture_output=True, check=True, timeout=240,
-        )  # fmt: skip
+            pass_fds=[held],
+            capture_output=True,
+            check=True,
+            timeout=240,
+        )
         os.close(held)
         os.set_blocking(end, False)
         assert os.read(end, 1) == b"", "an inherited pipe was kept open"
@@ -117,9 +126,11 @@ def test_a_lab_killed_while_it_is_made_is_removed():
 def test_an_interrupted_up_leaves_nothing():
     before, name = host_state(), f"i{os.getpid()}"
     making = subprocess.Popen(
-        [PODWIRE, "lab", "up", "--name", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [PODWIRE, "lab", "up", "--name", name],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-    )  # fmt: skip
+    )
     eventually(lambda: Path(f"/var/lib/podwire/labs/{name}/lab.json").exists())
     making.send_signal(signal.SIGINT)
     out, _ = making.communicate(timeout=60)

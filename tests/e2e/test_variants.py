@@ -16,8 +16,10 @@ SHAPES = {
     "ebpf": ("--proxy=ebpf", "--dual-stack"),
     "own-ranges": ("--pod-cidr=10.50.0.0/16", "--service-cidr=10.60.0.0/16"),
 }
-DUAL = WEB.read_text().replace("  selector: {app: web}\n  ports:",
-    "  ipFamilyPolicy: PreferDualStack\n  selector: {app: web}\n  ports:")  # fmt: skip
+DUAL = WEB.read_text().replace(
+    "  selector: {app: web}\n  ports:",
+    "  ipFamilyPolicy: PreferDualStack\n  selector: {app: web}\n  ports:",
+)
 
 
 @pytest.fixture(scope="module", params=sorted(SHAPES))
@@ -75,11 +77,21 @@ def test_large_packets_pass_between_nodes(shaped):
     """Full-sized packets, not to be fragmented: the MTU of the Pods fits what carries them."""
     first, second = shaped.pods()[0], shaped.pods()[1]
     for target in [entry["ip"] for entry in second["status"]["podIPs"]]:
-        out = shaped.kubectl("exec", first["metadata"]["name"], "--", "cat",
-                             "/sys/class/net/eth0/mtu")  # fmt: skip
+        out = shaped.kubectl(
+            "exec", first["metadata"]["name"], "--", "cat", "/sys/class/net/eth0/mtu"
+        )
         header = 48 if ":" in target else 28
-        shaped.exec(first["spec"]["nodeName"], "ping", "-c1", "-W2", "-M", "do", "-s",
-                    str(int(out) - header), target)  # fmt: skip
+        shaped.exec(
+            first["spec"]["nodeName"],
+            "ping",
+            "-c1",
+            "-W2",
+            "-M",
+            "do",
+            "-s",
+            str(int(out) - header),
+            target,
+        )
 
 
 def test_the_proxy_changes_its_backend_under_load(tmp_path):

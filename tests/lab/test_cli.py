@@ -74,12 +74,11 @@ def test_a_log_that_is_not_there_names_those_that_are(labs):
     )
     assert podwire("logs", "--name", "a", "agent", "--machine", "node2")[1] == "of node2-agent\n"
     refused = "Error: lab a has no log of "
-    assert podwire("logs", "--name", "a", "cni") == (
-        1, f"{refused}cni; it has: agent, apiserver\n"
-    )  # fmt: skip
+    assert podwire("logs", "--name", "a", "cni") == (1, f"{refused}cni; it has: agent, apiserver\n")
     assert podwire("logs", "--name", "a", "agent", "--machine", "node9") == (
-        1, f"{refused}agent on node9; it has: node1, node2\n"
-    )  # fmt: skip
+        1,
+        f"{refused}agent on node9; it has: node1, node2\n",
+    )
 
 
 def test_a_machine_that_was_killed_is_not_one_that_never_was(labs):
@@ -140,9 +139,14 @@ def test_an_interrupted_fork_says_nothing(capfd):
 def test_a_full_disk_behind_the_output_is_one_line(words):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [*PODWIRE, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
-            cwd=CHECKOUT, env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-        )  # fmt: skip
+            [*PODWIRE, *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=CHECKOUT,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        )
     assert (done.returncode, done.stderr) == (1, "podwire: No space left on device\n")
 
 

@@ -53,6 +53,10 @@ def test_every_part_has_a_summary_and_a_help():
 
 
 def test_bcc_is_found_from_the_environment():
-    done = subprocess.run([sys.executable, "-c", "import bcc; print(bcc.__file__)"],
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", "import bcc; print(bcc.__file__)"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stdout.startswith("/usr/lib/python3/dist-packages"), done.stderr

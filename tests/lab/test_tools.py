@@ -51,9 +51,12 @@ def test_a_hook_finds_what_is_wrong_without_a_network(repository, tmp_path, text
     (repository / "new.py").write_text(text)
     assert run("git", "add", "--all", cwd=repository).returncode == 0
     done = run(
-        CHECKOUT / ".venv/bin/pre-commit", "run", "ruff-check",
-        cwd=repository, env=os.environ | {"PRE_COMMIT_HOME": str(tmp_path / "home")},
-    )  # fmt: skip
+        CHECKOUT / ".venv/bin/pre-commit",
+        "run",
+        "ruff-check",
+        cwd=repository,
+        env=os.environ | {"PRE_COMMIT_HOME": str(tmp_path / "home")},
+    )
     assert done.stdout.startswith("ruff check"), done.stdout + done.stderr
     assert done.stdout.splitlines()[0].endswith(ends)
     assert done.returncode == (ends == "Failed")
@@ -63,13 +66,22 @@ def test_coverage_sees_the_tests_and_the_processes_that_they_start(tmp_path):
     pages = tmp_path / "pages"
     environment = {key: text for key, text in os.environ.items() if "COVERAGE" not in key}
     done = run(
-        CHECKOUT / "bin/test", "--sealed", f"--coverage={pages}", "-p", "no:cacheprovider",
-        CHECKOUT / "tests/lab/test_cli.py", "-k", "full_disk or columns", env=environment,
-    )  # fmt: skip
+        CHECKOUT / "bin/test",
+        "--sealed",
+        f"--coverage={pages}",
+        "-p",
+        "no:cacheprovider",
+        CHECKOUT / "tests/lab/test_cli.py",
+        "-k",
+        "full_disk or columns",
+        env=environment,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = {words[0]: int(words[-1].rstrip("%"))
-            for line in done.stdout.splitlines() if (words := line.split())[-1:]
-            and words[-1].endswith("%")}  # fmt: skip
+    rows = {
+        words[0]: int(words[-1].rstrip("%"))
+        for line in done.stdout.splitlines()
+        if (words := line.split())[-1:] and words[-1].endswith("%")
+    }
     # Only "podwire image list", a process of its own, gets into the body of this command.
     (images,) = [name for name in rows if name.endswith("images/cli.py")]
     assert rows[images] > 40

@@ -47,8 +47,9 @@ class Space:
 
     def veth(self, ifname: str, peer: "Space", peer_ifname: str) -> None:
         """Lay a cable: ``ifname`` here, ``peer_ifname`` there, both up."""
-        self.ip("link", "add", ifname, "type", "veth", "peer", "name", peer_ifname, "netns",
-                peer.name)  # fmt: skip
+        self.ip(
+            "link", "add", ifname, "type", "veth", "peer", "name", peer_ifname, "netns", peer.name
+        )
         self.ip("link", "set", ifname, "up")
         peer.ip("link", "set", peer_ifname, "up")
 

@@ -145,13 +145,26 @@ def test_what_is_not_such_a_file(tmp_path, text, named):
 
 def test_a_value_of_the_wrong_kind_is_a_usage_error(tmp_path):
     path = tmp_path / "config.yaml"
-    for text in ("mode: ipvs", "iptables: {masqueradeBit: 99}", "conntrack: {udpTimeout: soon}",
-                 "mode: 5", "nodePortAddresses: 10.0.0.0/8", "nodePortAddresses: [5]",
-                 "nodePortAddresses: [{a: b}]", "clusterCIDR: [10.0.0.0/8]", "conntrack: 5",
-                 "iptables: {masqueradeAll: 'no'}", "iptables: {masqueradeAll: 1}",
-                 "conntrack: {min: true}", "conntrack: {min: '5'}", "conntrack: {min: -1}",
-                 "iptables: {minSyncPeriod: 1}", "hostnameOverride: 5",
-                 "iptables: {snatNodeInternalIP: true}", "clientConnection: []"):  # fmt: skip
+    for text in (
+        "mode: ipvs",
+        "iptables: {masqueradeBit: 99}",
+        "conntrack: {udpTimeout: soon}",
+        "mode: 5",
+        "nodePortAddresses: 10.0.0.0/8",
+        "nodePortAddresses: [5]",
+        "nodePortAddresses: [{a: b}]",
+        "clusterCIDR: [10.0.0.0/8]",
+        "conntrack: 5",
+        "iptables: {masqueradeAll: 'no'}",
+        "iptables: {masqueradeAll: 1}",
+        "conntrack: {min: true}",
+        "conntrack: {min: '5'}",
+        "conntrack: {min: -1}",
+        "iptables: {minSyncPeriod: 1}",
+        "hostnameOverride: 5",
+        "iptables: {snatNodeInternalIP: true}",
+        "clientConnection: []",
+    ):
         path.write_text(f"{HEAD}clientConnection: {{kubeconfig: /k}}\n{text}\n")
         result = CliRunner().invoke(main, ["--config", str(path)])
         assert (result.exit_code, "Traceback" in result.output) == (2, False)
@@ -175,29 +188,78 @@ def test_what_is_refused_may_be_left_as_it_is(config):
 
 # Every field of upstream's v1alpha1 KubeProxyConfiguration, with a value that asks for something.
 FIELDS = {
-    "featureGates": {"X": True}, "hostnameOverride": "n1", "bindAddress": "0.0.0.0",
-    "healthzBindAddress": "0.0.0.0:1", "metricsBindAddress": "127.0.0.1:2",
-    "bindAddressHardFail": True, "enableProfiling": True, "showHiddenMetricsForVersion": "1.30",
-    "mode": "iptables", "detectLocalMode": "ClusterCIDR", "clusterCIDR": "10.0.0.0/8",
-    "nodePortAddresses": ["primary"], "oomScoreAdj": -999, "configSyncPeriod": "15m",
-    "portRange": "1-2", "windowsRunAsService": True,
-    "clientConnection": {"kubeconfig": "/k", "acceptContentTypes": "a", "contentType": "b",
-                         "qps": 5, "burst": 10},
-    "logging": {"format": "json", "flushFrequency": 5, "verbosity": 2, "vmodule": [],
-                "options": {"text": {"splitStream": True}, "json": {"infoBufferSize": "1"}}},
-    "iptables": {"masqueradeBit": 1, "masqueradeAll": True, "localhostNodePorts": False,
-                 "snatNodeInternalIP": False, "syncPeriod": "1m", "minSyncPeriod": "1s"},
-    "ipvs": {"syncPeriod": "1m", "minSyncPeriod": "1s", "scheduler": "rr", "excludeCIDRs": ["x"],
-             "strictARP": True, "tcpTimeout": "1s", "tcpFinTimeout": "1s", "udpTimeout": "1s"},
-    "nftables": {"masqueradeBit": 1, "masqueradeAll": True, "syncPeriod": "1m",
-                 "minSyncPeriod": "1s"},
-    "winkernel": {"networkName": "x", "sourceVip": "x", "enableDSR": True,
-                  "rootHnsEndpointName": "x", "forwardHealthCheckVip": True},
+    "featureGates": {"X": True},
+    "hostnameOverride": "n1",
+    "bindAddress": "0.0.0.0",
+    "healthzBindAddress": "0.0.0.0:1",
+    "metricsBindAddress": "127.0.0.1:2",
+    "bindAddressHardFail": True,
+    "enableProfiling": True,
+    "showHiddenMetricsForVersion": "1.30",
+    "mode": "iptables",
+    "detectLocalMode": "ClusterCIDR",
+    "clusterCIDR": "10.0.0.0/8",
+    "nodePortAddresses": ["primary"],
+    "oomScoreAdj": -999,
+    "configSyncPeriod": "15m",
+    "portRange": "1-2",
+    "windowsRunAsService": True,
+    "clientConnection": {
+        "kubeconfig": "/k",
+        "acceptContentTypes": "a",
+        "contentType": "b",
+        "qps": 5,
+        "burst": 10,
+    },
+    "logging": {
+        "format": "json",
+        "flushFrequency": 5,
+        "verbosity": 2,
+        "vmodule": [],
+        "options": {"text": {"splitStream": True}, "json": {"infoBufferSize": "1"}},
+    },
+    "iptables": {
+        "masqueradeBit": 1,
+        "masqueradeAll": True,
+        "localhostNodePorts": False,
+        "snatNodeInternalIP": False,
+        "syncPeriod": "1m",
+        "minSyncPeriod": "1s",
+    },
+    "ipvs": {
+        "syncPeriod": "1m",
+        "minSyncPeriod": "1s",
+        "scheduler": "rr",
+        "excludeCIDRs": ["x"],
+        "strictARP": True,
+        "tcpTimeout": "1s",
+        "tcpFinTimeout": "1s",
+        "udpTimeout": "1s",
+    },
+    "nftables": {
+        "masqueradeBit": 1,
+        "masqueradeAll": True,
+        "syncPeriod": "1m",
+        "minSyncPeriod": "1s",
+    },
+    "winkernel": {
+        "networkName": "x",
+        "sourceVip": "x",
+        "enableDSR": True,
+        "rootHnsEndpointName": "x",
+        "forwardHealthCheckVip": True,
+    },
     "detectLocal": {"bridgeInterface": "br0", "interfaceNamePrefix": "veth"},
-    "conntrack": {"maxPerCore": 1, "min": 1, "tcpEstablishedTimeout": "1s",
-                  "tcpCloseWaitTimeout": "1s", "tcpBeLiberal": True, "udpTimeout": "1s",
-                  "udpStreamTimeout": "1s"},
-}  # fmt: skip
+    "conntrack": {
+        "maxPerCore": 1,
+        "min": 1,
+        "tcpEstablishedTimeout": "1s",
+        "tcpCloseWaitTimeout": "1s",
+        "tcpBeLiberal": True,
+        "udpTimeout": "1s",
+        "udpStreamTimeout": "1s",
+    },
+}
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
@@ -208,9 +270,17 @@ def test_every_field_of_upstreams_has_its_effect_or_is_named(config, caplog, mod
     assert made.min_sync_period == 1
     assert made.node_ports_by_node
     other = {"iptables": "nftables", "nftables": "iptables"}[mode]
-    for named in ("featureGates.X", "bindAddressHardFail", "oomScoreAdj", "logging.format",
-                  "clientConnection.qps", "ipvs.scheduler", "winkernel.enableDSR",
-                  f"{mode}.syncPeriod", f"{other}.masqueradeAll"):  # fmt: skip
+    for named in (
+        "featureGates.X",
+        "bindAddressHardFail",
+        "oomScoreAdj",
+        "logging.format",
+        "clientConnection.qps",
+        "ipvs.scheduler",
+        "winkernel.enableDSR",
+        f"{mode}.syncPeriod",
+        f"{other}.masqueradeAll",
+    ):
         assert f"{named} has no effect here" in caplog.text
     for honoured in ("conntrack.", "hostnameOverride", f"{mode}.masq", "kubeconfig", "detectLocal"):
         assert honoured not in caplog.text

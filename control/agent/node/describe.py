@@ -1,4 +1,7 @@
-"""The Node object of this machine: labels, addresses, capacity, conditions. Pure but for `look`."""
+"""The Node object of this machine: labels, addresses, capacity, conditions.
+
+All but ``look`` is pure.
+"""
 
 import os
 import platform
@@ -187,8 +190,12 @@ def _pressure(kind: str, on: bool, bad: str, good: str, what: str) -> Condition:
 
 def _ready(network_problem: str) -> Condition:
     if not network_problem:
-        return Condition(type="Ready", status="True", reason="KubeletReady",
-                         message="kubelet is posting ready status")  # fmt: skip
+        return Condition(
+            type="Ready",
+            status="True",
+            reason="KubeletReady",
+            message="kubelet is posting ready status",
+        )
     return Condition(
         type="Ready",
         status="False",
@@ -213,8 +220,11 @@ def differs(old: api.NodeStatus, new: api.NodeStatus) -> bool:
 def _essence(status: api.NodeStatus) -> object:
     """A status without its clock and what moves all the time; conditions that we set."""
     mine = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
-    conditions = sorted((item.type, item.status, item.reason or "", item.message or "")
-                        for item in status.conditions if item.type in mine)  # fmt: skip
+    conditions = sorted(
+        (item.type, item.status, item.reason or "", item.message or "")
+        for item in status.conditions
+        if item.type in mine
+    )
     wire = status.wire()
     fields = ("capacity", "allocatable", "addresses", "nodeInfo", "daemonEndpoints", "images")
     return conditions, {name: wire.get(name) for name in fields}

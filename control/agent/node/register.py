@@ -82,9 +82,13 @@ class Registration:
             patch = {"status": status.wire()}
             patch["status"]["addresses"].insert(0, {"$patch": "replace"})
             await self._client.patch(
-                kinds.NODE, None, self._identity.name, patch, type="strategic",
+                kinds.NODE,
+                None,
+                self._identity.name,
+                patch,
+                type="strategic",
                 subresource="status",
-            )  # fmt: skip
+            )
             self._reported = time.monotonic()
 
     async def _create(self) -> None:

@@ -39,7 +39,7 @@ class StepFailed(Exception):
 
 
 class Actions:
-    """Carries out what `decide` found due for Pods."""
+    """Carries out what ``decide`` found due for Pods."""
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
@@ -51,8 +51,12 @@ class Actions:
         """Volumes and sandbox; the one needs nothing of the other."""
         around = self._around
         if attempt:
-            around.record(pod, "Normal", "SandboxChanged",
-                          "Pod sandbox changed, it will be killed and re-created.")  # fmt: skip
+            around.record(
+                pod,
+                "Normal",
+                "SandboxChanged",
+                "Pod sandbox changed, it will be killed and re-created.",
+            )
         config = render.sandbox(pod, attempt, around.dns, around.host.name)
         try:
             await self._prepare(pod)
@@ -98,10 +102,16 @@ class Actions:
 
     async def _token(self, pod: Pod, wanted: payload.TokenRequest) -> str:
         """A token of the Pod's service account, bound to the Pod (TokenRequest API)."""
-        spec = {"audiences": [wanted.audience] if wanted.audience else [],
-                "expirationSeconds": wanted.seconds,
-                "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": pod.metadata.name,
-                                   "uid": pod.metadata.uid}}  # fmt: skip
+        spec = {
+            "audiences": [wanted.audience] if wanted.audience else [],
+            "expirationSeconds": wanted.seconds,
+            "boundObjectRef": {
+                "kind": "Pod",
+                "apiVersion": "v1",
+                "name": pod.metadata.name,
+                "uid": pod.metadata.uid,
+            },
+        }
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         name = pod.spec.service_account_name or "default"
         answer = await self._around.client.post(
@@ -146,9 +156,14 @@ class Actions:
         values = environment.variables(pod, spec, sources, around.host, addresses)
         mounts = around.volumes.mounts(pod, spec, action.attempt, values)
         config = render.container(
-            pod, spec, action.attempt, sources=sources, host=around.host, addresses=addresses,
+            pod,
+            spec,
+            action.attempt,
+            sources=sources,
+            host=around.host,
+            addresses=addresses,
             mounts=mounts,
-        )  # fmt: skip
+        )
         return await around.runtime.create_container(action.sandbox_id, config)
 
     def _refused(self, pod: Pod, spec: api.Container, err: Exception) -> StepFailed:
@@ -174,10 +189,13 @@ class Actions:
         target = Target(container_id, spec, self._address(pod))
         result, why = await self._around.asker.ask(target, hook, _HOOK_SECONDS)
         if result is Result.FAILURE:
-            self._around.record(pod, "Warning", "FailedPostStartHook",
-                                f"PostStartHook failed: {why}", spec.name)  # fmt: skip
-            await self.kill(pod, d.Kill(container_id, spec.name, _LEAST_GRACE,
-                                        "FailedPostStartHook", hook=False))  # fmt: skip
+            self._around.record(
+                pod, "Warning", "FailedPostStartHook", f"PostStartHook failed: {why}", spec.name
+            )
+            await self.kill(
+                pod,
+                d.Kill(container_id, spec.name, _LEAST_GRACE, "FailedPostStartHook", hook=False),
+            )
 
     async def kill(self, pod: Pod, action: d.Kill) -> None:
         """The preStop hook, within the grace; then the signal, and what is left of the grace."""

@@ -155,8 +155,9 @@ def _go_on(pod: Pod, facts: Facts, now: float) -> tuple[list[Action], list[float
 def _leave(pod: Pod, facts: Facts, current: Sandbox | None) -> Iterator[Action]:
     """A sandbox that is gone takes its containers with it, also when nothing is known of it."""
     usable = current.id if current else ""
-    strays = [it for it in facts.containers
-              if it.phase is Phase.RUNNING and it.sandbox_id != usable]  # fmt: skip
+    strays = [
+        it for it in facts.containers if it.phase is Phase.RUNNING and it.sandbox_id != usable
+    ]
     for container in strays:
         yield Kill(container.id, container.name, 0, "Pod sandbox changed", hook=False)
     busy = {it.sandbox_id for it in strays}
@@ -259,8 +260,9 @@ class _Plan:
 
 def next_attempt(pod: Pod, facts: Facts, name: str) -> int:
     """One more than what the runtime, or else the status, knows; it is the restart count."""
-    known = [it.attempt for it in facts.containers
-             if it.name == name and it.phase is not Phase.CREATED]  # fmt: skip
+    known = [
+        it.attempt for it in facts.containers if it.name == name and it.phase is not Phase.CREATED
+    ]
     statuses = (*pod.status.container_statuses, *pod.status.init_container_statuses)
     known += [it.restart_count for it in statuses if it.name == name and it.container_id]
     return max(known, default=-1) + 1

@@ -78,8 +78,9 @@ def expand(text: str, values: Mapping[str, str]) -> str:
 
 
 def _bulk(bulk: api.EnvFromSource, sources: Sources) -> dict[str, str]:
-    kind, source = ("ConfigMap", bulk.config_map_ref) if bulk.config_map_ref else (
-        "Secret", bulk.secret_ref)  # fmt: skip
+    kind, source = (
+        ("ConfigMap", bulk.config_map_ref) if bulk.config_map_ref else ("Secret", bulk.secret_ref)
+    )
     if source is None:
         return {}
     data = sources.get(kind, source.name, source.optional) or {}
@@ -119,7 +120,7 @@ def _text(value: bytes) -> str:
 
 
 def service_variables(pod: Pod, services: Iterable[Service]) -> dict[str, str]:
-    """FOO_SERVICE_HOST and its like, for `kubernetes` and, if wanted, the namespace's Services."""
+    """FOO_SERVICE_HOST and its like, for ``kubernetes`` and, if wanted, its namespace's Services."""
     values: dict[str, str] = {}
     linked = pod.spec.enable_service_links is not False
     for service in sorted(services, key=lambda it: it.key):

@@ -26,7 +26,7 @@ class _State:
 
 
 class Health:
-    """Starts and ends the probes with their containers; `changed` is called for each new result."""
+    """Starts and ends probes with their containers; calls ``changed`` for each new result."""
 
     def __init__(self, asker: Asker, changed: Callable[[], None], told: Told) -> None:
         self._asker, self._changed, self._told = asker, changed, told

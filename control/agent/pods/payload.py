@@ -107,8 +107,9 @@ def _parts(volume: api.Volume) -> Iterable[_Part]:
 
 def _projects(volume: api.Volume, wanted: TokenRequest) -> bool:
     sources = (volume.projected or {}).get("sources") or ()
-    return any((source.get("serviceAccountToken") or {}).get("path") == wanted.path
-               for source in sources)  # fmt: skip
+    return any(
+        (source.get("serviceAccountToken") or {}).get("path") == wanted.path for source in sources
+    )
 
 
 def _default_mode(volume: api.Volume) -> int:
@@ -149,8 +150,9 @@ def _downward(pod: Pod, items: list[api.DownwardFile], mode: int, host: Host) ->
         if item.field_ref:
             text = field(pod, item.field_ref.field_path, host, ())
         elif item.resource_field_ref:
-            text = resource(pod, item.resource_field_ref.container_name or "",
-                            item.resource_field_ref, host)  # fmt: skip
+            text = resource(
+                pod, item.resource_field_ref.container_name or "", item.resource_field_ref, host
+            )
         files[_inside(item.path)] = File(text.encode(), own)
     return files
 

@@ -38,8 +38,11 @@ class Tally:
         if once is Result.UNKNOWN:
             return self
         row = self.row + 1 if once is self.last else 1
-        needed = (probe.success_threshold or 1) if once is Result.SUCCESS else (
-            probe.failure_threshold or 3)  # fmt: skip
+        needed = (
+            (probe.success_threshold or 1)
+            if once is Result.SUCCESS
+            else (probe.failure_threshold or 3)
+        )
         return replace(self, last=once, row=row, result=once if row >= needed else self.result)
 
 
@@ -102,9 +105,12 @@ class Asker:
         headers |= {item.name: item.value for item in action.http_headers}
         try:
             async with self._session.get(
-                url, headers=headers, ssl=False, allow_redirects=False,
+                url,
+                headers=headers,
+                ssl=False,
+                allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=seconds),
-            ) as response:  # fmt: skip
+            ) as response:
                 code = response.status
         except TimeoutError:
             return Result.FAILURE, f'Get "{url}": context deadline exceeded'

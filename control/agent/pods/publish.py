@@ -61,9 +61,13 @@ class Publisher:
         patch = {"metadata": {"uid": meta.uid}, "status": patch_for(pod, status)}
         try:
             await self._around.client.patch(
-                kinds.POD, meta.namespace, meta.name, patch, type="strategic",
+                kinds.POD,
+                meta.namespace,
+                meta.name,
+                patch,
+                type="strategic",
                 subresource="status",
-            )  # fmt: skip
+            )
         except ApiError as err:
             if err.code in (404, 409, 422):
                 logger.info("Pod %s/%s: status not written: %s", meta.namespace, meta.name, err)
@@ -85,8 +89,9 @@ def _conditions(have: list[dict[str, Any]], want: list[dict[str, Any]]) -> list[
     """The conditions that differ; they are merged by type, so what is no more is a null."""
     old = {item["type"]: item for item in have}
     changed = [item for item in want if old.get(item["type"]) != item]
-    return [dict.fromkeys(old.get(item["type"], {}).keys() - item.keys()) | item
-            for item in changed]  # fmt: skip
+    return [
+        dict.fromkeys(old.get(item["type"], {}).keys() - item.keys()) | item for item in changed
+    ]
 
 
 def patch_for(pod: Pod, status: PodStatus) -> dict[str, Any]:
@@ -101,6 +106,9 @@ def patch_for(pod: Pod, status: PodStatus) -> dict[str, Any]:
             patch[key] = None
     if patch.keys() & {"podIPs", "hostIPs"}:
         # Lists with a merge key: without this the old addresses would stay in them.
-        patch |= {key: [{"$patch": "replace"}, *patch[key]] for key in ("podIPs", "hostIPs")
-                  if patch.get(key)}  # fmt: skip
+        patch |= {
+            key: [{"$patch": "replace"}, *patch[key]]
+            for key in ("podIPs", "hostIPs")
+            if patch.get(key)
+        }
     return patch

@@ -42,8 +42,9 @@ def amount(container: api.Container, side: str, resource: str) -> Quantity | Non
 
 
 def _asks(container: api.Container) -> bool:
-    amounts = [amount(container, side, name)
-               for side in ("requests", "limits") for name in _RESOURCES]  # fmt: skip
+    amounts = [
+        amount(container, side, name) for side in ("requests", "limits") for name in _RESOURCES
+    ]
     return any(it is not None and it.nano > 0 for it in amounts)
 
 

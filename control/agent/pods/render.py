@@ -117,8 +117,11 @@ def resolv_conf(pod: Pod, dns: ClusterDns) -> str:
 
 
 def _options(extra: PodDNSConfig) -> list[str]:
-    return [f"{item['name']}:{item['value']}" if item.get("value") else item["name"]
-            for item in extra.options if item.get("name")]  # fmt: skip
+    return [
+        f"{item['name']}:{item['value']}" if item.get("value") else item["name"]
+        for item in extra.options
+        if item.get("name")
+    ]
 
 
 def container(

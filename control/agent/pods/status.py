@@ -104,8 +104,14 @@ def _container(pod: Pod, facts: Facts, view: View, spec: Spec) -> api.ContainerS
 
 def _never_ran(pod: Pod, facts: Facts, spec: Spec) -> api.ContainerStatus:
     """No container yet, or no longer: what the last status knew of it is kept."""
-    known = next((it for it in (*pod.status.container_statuses, *pod.status.init_container_statuses)
-                  if it.name == spec.name and it.container_id), None)  # fmt: skip
+    known = next(
+        (
+            it
+            for it in (*pod.status.container_statuses, *pod.status.init_container_statuses)
+            if it.name == spec.name and it.container_id
+        ),
+        None,
+    )
     waiting = api.ContainerState(waiting=_waiting(pod, facts, spec))
     if known is None:
         return api.ContainerStatus(
@@ -246,30 +252,41 @@ def _conditions(
     *,
     sandboxed: bool,
 ) -> list[Condition]:
-    pending = [spec.name for spec, it in zip(pod.spec.init_containers, init, strict=True)
-               if not _init_passed(spec, it)]  # fmt: skip
+    pending = [
+        spec.name
+        for spec, it in zip(pod.spec.init_containers, init, strict=True)
+        if not _init_passed(spec, it)
+    ]
     began = any(it.state.running or it.state.terminated or it.last_state.terminated for it in main)
     initialized = not pending or began or phase == "Succeeded"
-    sidecars = [it for spec, it in zip(pod.spec.init_containers, init, strict=True)
-                if is_sidecar(spec)]  # fmt: skip
+    sidecars = [
+        it for spec, it in zip(pod.spec.init_containers, init, strict=True) if is_sidecar(spec)
+    ]
     unready = [it.name for it in (*sidecars, *main) if not it.ready]
     gates = _open_gates(pod)
     wanted = [
         _is("PodReadyToStartContainers", sandboxed),
-        _is("Initialized", initialized, "ContainersNotInitialized",
-            f"containers with incomplete status: [{' '.join(pending)}]"),
+        _is(
+            "Initialized",
+            initialized,
+            "ContainersNotInitialized",
+            f"containers with incomplete status: [{' '.join(pending)}]",
+        ),
         _readiness("Ready", phase, unready, gates),
         _readiness("ContainersReady", phase, unready, []),
         _is("PodScheduled", True),
-    ]  # fmt: skip
+    ]
     return merge(pod.status.conditions, wanted, view.now)
 
 
 def _open_gates(pod: Pod) -> list[str]:
     """The readiness gates (KEP-580) that are not True."""
     true = {it.type for it in pod.status.conditions if it.status == "True"}
-    return [gate["conditionType"] for gate in pod.spec.readiness_gates
-            if gate.get("conditionType", "") not in true]  # fmt: skip
+    return [
+        gate["conditionType"]
+        for gate in pod.spec.readiness_gates
+        if gate.get("conditionType", "") not in true
+    ]
 
 
 def _readiness(kind: str, phase: str, unready: list[str], gates: list[str]) -> Condition:

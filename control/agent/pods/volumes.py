@@ -46,8 +46,11 @@ class Volumes:
 
     def uids(self) -> frozenset[str]:
         """The Pods of which something is kept."""
-        return frozenset(path.name for path in self._root.iterdir()) if self._root.is_dir() else (
-            frozenset())  # fmt: skip
+        return (
+            frozenset(path.name for path in self._root.iterdir())
+            if self._root.is_dir()
+            else (frozenset())
+        )
 
     def prepare(self, pod: Pod, payloads: Mapping[str, Payload]) -> None:
         """Make every volume, or bring those from the API up to date. Raises RuntimeFailure."""
@@ -92,12 +95,14 @@ class Volumes:
         if volume is None or not (is_filled(volume) or volume.empty_dir or volume.host_path):
             raise RuntimeFailure(
                 f'volume "{item.name}" is of a kind that podwire does not have (it has emptyDir, '
-                "hostPath, configMap, secret, downwardAPI, projected)", "FailedMount",
-            )  # fmt: skip
+                "hostPath, configMap, secret, downwardAPI, projected)",
+                "FailedMount",
+            )
         inner = item.sub_path or expand(item.sub_path_expr or "", values)
         if ".." in inner.split("/") or inner.startswith("/"):
-            raise RuntimeFailure(f'subPath "{inner}" leads out of volume "{item.name}"',
-                                 "CreateContainerConfigError")  # fmt: skip
+            raise RuntimeFailure(
+                f'subPath "{inner}" leads out of volume "{item.name}"', "CreateContainerConfigError"
+            )
         read_only = bool(item.read_only) or is_filled(volume)
         return Mount(str(self._path(pod, volume)), item.mount_path, read_only, inner)
 

@@ -1,4 +1,4 @@
-"""One Pod's worker: sees what is, asks `decide` what is due, does it, and publishes the status.
+"""One Pod's worker: sees what is, asks ``decide`` what is due, does it, and publishes the status.
 
     informer ─┐
     runtime  ─┼─► wake ─► facts ─► decide (pure) ─► tasks, one an action ─┐
@@ -154,9 +154,11 @@ class Worker:
         address = next((it.addresses[0] for it in sandboxes if it.ready and it.addresses), "")
         address = address or next(iter(self._around.host.addresses), "127.0.0.1")
         known = {it.name for it in (*self.pod.spec.containers, *self.pod.spec.init_containers)}
-        running = {it.id: it for it in containers
-                   if it.phase is Phase.RUNNING and it.name in known
-                   and it.name not in self._starting}  # fmt: skip
+        running = {
+            it.id: it
+            for it in containers
+            if it.phase is Phase.RUNNING and it.name in known and it.name not in self._starting
+        }
         self._health.follow(self.pod, running, address)
 
     def _status(self, facts: d.Facts) -> PodStatus:
@@ -221,9 +223,11 @@ class Worker:
                 logger.warning("Pod %s: %s", self._ref, err)
         except Exception:
             self._failures[""] = failed(
-                self._failures.get(""), "InternalError", "see the agent's log",
+                self._failures.get(""),
+                "InternalError",
+                "see the agent's log",
                 self._around.clock(),
-            )  # fmt: skip
+            )
             logger.exception("Pod %s: defect", self._ref)
 
     @property

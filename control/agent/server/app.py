@@ -29,7 +29,7 @@ from control.api.pod import Pod
 from control.runtime.base import Container, Phase, Runtime, RuntimeFailure
 from control.tls import load_authority, load_identity
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _USER = "kube-apiserver-kubelet-client"
 _GROUP = "system:masters"
@@ -72,7 +72,7 @@ async def serve(settings: ServerConfig, node: Node) -> AsyncIterator[int]:
     Raises BadSettings, BadCertificate, OSError.
     """
     if settings.certificate is None:
-        log.warning("no --tls-cert: kubectl logs and exec will not work on this node")
+        logger.warning("no --tls-cert: kubectl logs and exec will not work on this node")
         yield 0
         return
     runner = web.AppRunner(
@@ -213,8 +213,11 @@ class Server:
 
     def _namespace(self, pod: Pod) -> str:
         """The path of a Pod's network namespace; empty for the node's own; raises Refusal."""
-        ready = [it for it in self._runtime.observe().sandboxes
-                 if it.pod.uid == pod.metadata.uid and it.ready]  # fmt: skip
+        ready = [
+            it
+            for it in self._runtime.observe().sandboxes
+            if it.pod.uid == pod.metadata.uid and it.ready
+        ]
         if not ready:
             raise Refusal(400, f'pod "{pod.metadata.name}" has no network: it does not run now')
         if ready[-1].host_network:

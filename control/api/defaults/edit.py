@@ -16,7 +16,7 @@ def within(wire: Wire, name: str, function: Default) -> Wire:
 
 
 def within_each(wire: Wire, name: str, function: Default) -> Wire:
-    """`within`, for every object of a list."""
+    """``within``, for every object of a list."""
     items = wire.get(name)
     if not isinstance(items, list):
         return wire

@@ -113,8 +113,13 @@ def _variable(path: str, variable: EnvVar) -> list[FieldError]:
     source = variable.value_from
     if source is None:
         return found
-    given = [source.field_ref, source.resource_field_ref, source.config_map_key_ref,
-             source.secret_key_ref, source.file_key_ref]  # fmt: skip
+    given = [
+        source.field_ref,
+        source.resource_field_ref,
+        source.config_map_key_ref,
+        source.secret_key_ref,
+        source.file_key_ref,
+    ]
     count = sum(item is not None for item in given)
     if variable.value:
         why = "may not be specified when `value` is not empty"

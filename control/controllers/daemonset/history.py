@@ -1,6 +1,7 @@
 """A DaemonSet's templates over time, one ControllerRevision each. Pure.
 
-A revision's data is the patch that would put its template back: `kubectl rollout undo` applies it.
+A revision's data is the patch that would put its template back: ``kubectl rollout undo`` applies
+it.
 """
 
 from collections.abc import Sequence

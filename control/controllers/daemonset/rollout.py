@@ -41,7 +41,7 @@ class Pace:
 
 @dataclass(slots=True)
 class Changes:
-    """Nodes that get a daemon, and daemons that go; `failed` of them had ended by themselves."""
+    """Nodes that get a daemon, and daemons that go; ``failed`` of them had ended by themselves."""
 
     create: list[str] = field(default_factory=list)
     delete: list[Pod] = field(default_factory=list)

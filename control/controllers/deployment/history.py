@@ -81,8 +81,9 @@ def next_revision(old: Sequence[ReplicaSet]) -> int:
     return max((revision(rs) for rs in old), default=0) + 1
 
 
-def first_version(deployment: Deployment, old: Sequence[ReplicaSet], replicas: int,
-                  bounds: Limits) -> ReplicaSet:  # fmt: skip
+def first_version(
+    deployment: Deployment, old: Sequence[ReplicaSet], replicas: int, bounds: Limits
+) -> ReplicaSet:
     """The ReplicaSet to create for a Deployment's template."""
     spec = deployment.spec
     digest = template_hash(spec.template, deployment.status.collision_count or 0)

@@ -10,7 +10,9 @@ _DEFAULT = "25%"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """In Pods: `replicas` wanted, `surge` more and `unavailable` fewer allowed during a rollout."""
+    """In Pods: ``replicas`` wanted, ``surge`` more and ``unavailable`` fewer allowed during a
+    rollout.
+    """
 
     replicas: int
     surge: int

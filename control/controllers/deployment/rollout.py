@@ -2,7 +2,7 @@
 
 As upstream's rolling.go and sync.go, with one difference: what is available is counted from the
 Pods themselves, not from a ReplicaSet's status, which may be behind. No step takes the available
-Pods below `replicas - unavailable`, nor the Pods of all versions above `replicas + surge`.
+Pods below ``replicas - unavailable``, nor the Pods of all versions above ``replicas + surge``.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from control.controllers.deployment.limits import Limits
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A ReplicaSet's numbers. `size`: wanted Pods; `available`: of them, ready for long enough;
-    `scaled_for` and `most`: the Deployment's replicas, and those with the surge, when it was last
-    scaled; `created` orders versions."""
+    """A ReplicaSet's numbers. ``size``: wanted Pods; ``available``: of them, ready for long enough;
+    ``scaled_for`` and ``most``: the Deployment's replicas, and those with the surge, when it was
+    last scaled; ``created`` orders versions."""
 
     name: str
     size: int
@@ -76,7 +76,7 @@ def _shrink(new: Version, old: Sequence[Version], bounds: Limits) -> Sizes:
 
 
 def _take(versions: Sequence[Version], budget: int, most: Sizes) -> list[Version]:
-    """Take up to `budget` Pods, in order, of each version no more than `most`."""
+    """Take up to ``budget`` Pods, in order, of each version no more than ``most``."""
     left = []
     for version in versions:
         share = max(0, min(budget, most[version.name]))

@@ -76,9 +76,6 @@ def _failure(found: Versions) -> Condition | None:
     return None
 
 
-# --- progress ------------------------------------------------------------------------------------
-
-
 def deadline(deployment: Deployment) -> int | None:
     """After how many seconds without progress a rollout counts as stuck; None: never."""
     seconds = deployment.spec.progress_deadline_seconds
@@ -188,9 +185,6 @@ def overdue_in(deployment: Deployment, known: Condition | None, now: float) -> f
         return None
     since = seconds_of(known.last_update_time)
     return None if since is None else since + seconds - now
-
-
-# --- conditions ----------------------------------------------------------------------------------
 
 
 def _condition(kind: str, status: str, reason: str, message: str, now: float) -> Condition:

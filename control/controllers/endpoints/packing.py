@@ -14,7 +14,7 @@ Identity = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """`keep` as they are; `change` each to these endpoints; `drop`; and `add` new ones."""
+    """``keep`` as they are; ``change`` each to these endpoints; ``drop``; and ``add`` new ones."""
 
     keep: tuple[EndpointSlice, ...]
     change: tuple[tuple[EndpointSlice, tuple[SliceEndpoint, ...]], ...]

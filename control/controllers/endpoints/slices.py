@@ -58,7 +58,7 @@ def _moved(old: Node | None, new: Node | None) -> bool:
 
 
 class EndpointSliceController:
-    """Keeps slices of at most `most` endpoints, one series for each family and set of ports."""
+    """Keeps slices of at most ``most`` endpoints, one series for each family and set of ports."""
 
     component = "endpoint-slice-controller"
     sources = (

@@ -30,7 +30,7 @@ class Parent:
 def written(
     parent: Parent, have: Sequence[EndpointSlice], want: Mapping[str, Series], most: int
 ) -> list[Action]:
-    """The writes that make `have` the slices of `want` (by family), at most `most` in each.
+    """The writes that make ``have`` the slices of ``want`` (by family), at most ``most`` in each.
 
     A family without endpoints has one empty slice, which says so.
     """

@@ -39,7 +39,7 @@ class NamespaceController:
 
     def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
         """Key: a Namespace. What is left comes back as changes; when we know of nothing any
-        more, `Finalize` asks the server whether that is so."""
+        more, ``Finalize`` asks the server whether that is so."""
         del now
         namespace = world[kinds.NAMESPACE].get(*key)
         if namespace is None or namespace.metadata.deletion_timestamp is None:

@@ -45,7 +45,7 @@ def kind_of(world: World, reference: OwnerReference) -> Kind | None:
 
 
 def locate(world: World, item: Object, reference: OwnerReference) -> Located:
-    """Find an owner of `item`."""
+    """Find an owner of ``item``."""
     kind = kind_of(world, reference)
     if kind is None:
         return Located(reference, None, None, Owner.SOLID)
@@ -74,7 +74,7 @@ def dependents(world: World, uid: str) -> Iterator[tuple[Kind, Object]]:
 
 
 def blocks(item: Object, uid: str) -> bool:
-    """Whether the owner of this uid must wait for `item`."""
+    """Whether the owner of this uid must wait for ``item``."""
     return any(
         ref.uid == uid and ref.block_owner_deletion for ref in item.metadata.owner_references
     )

@@ -34,7 +34,7 @@ class PodGarbageCollector:
     sources = (Source(kinds.POD, itself), Source(kinds.NODE, _on_it, _came_or_went))
 
     def __init__(self, quarantine: float = 40.0) -> None:
-        """`quarantine`: for how many seconds a node has to be gone."""
+        """``quarantine``: for how many seconds a node has to be gone."""
         self._quarantine = quarantine
         self._missed: dict[str, float] = {}  # nodes that we do not find, since when
 

@@ -22,7 +22,7 @@ _ALL: Key = ("", "pod-cidrs")
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A cluster CIDR that is cut into node CIDRs of `prefix` bits."""
+    """A cluster CIDR that is cut into node CIDRs of ``prefix`` bits."""
 
     network: Network
     prefix: int
@@ -34,7 +34,7 @@ class PodCIDRController:
     component = "cidrAllocator"
 
     def __init__(self, ranges: Sequence[Range], reserved: Sequence[Network] = ()) -> None:
-        """`reserved`: ranges within the cluster's that no node may get, such as the Services'."""
+        """``reserved``: ranges within the cluster's that no node may get, such as the Services'."""
         self._ranges = ranges
         self._reserved = reserved
         self.sources = (

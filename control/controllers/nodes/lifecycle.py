@@ -152,9 +152,6 @@ def _unknown(kind: str, known: Condition | None, now: float) -> Condition:
     )
 
 
-# --- taints --------------------------------------------------------------------------------------
-
-
 def _taint(node: Node, now: float) -> Iterator[Action]:
     wanted = taints(node, now)
     if wanted == node.spec.taints:
@@ -174,8 +171,10 @@ def taints(node: Node, now: float) -> list[Taint]:
     wanted = list(_by_condition(node))
     have = {(t.key, t.effect): t for t in node.spec.taints}
     others = [t for t in node.spec.taints if t.key not in _OURS]
-    ours = [have.get(pair) or Taint(key=pair[0], effect=pair[1], time_added=rfc3339(now))
-            for pair in wanted]  # fmt: skip
+    ours = [
+        have.get(pair) or Taint(key=pair[0], effect=pair[1], time_added=rfc3339(now))
+        for pair in wanted
+    ]
     result = others + ours
     # The order says nothing: leave it when only that differs.
     return node.spec.taints if _as_set(result) == _as_set(node.spec.taints) else result
@@ -198,9 +197,6 @@ def _by_condition(node: Node) -> Iterator[tuple[str, str]]:
             yield key, "NoSchedule"
     if node.spec.unschedulable:
         yield UNSCHEDULABLE, "NoSchedule"
-
-
-# --- Pods of a silent node -----------------------------------------------------------------------
 
 
 def _out_of_service(world: World, node: Node, now: float) -> Iterator[Action]:

@@ -1,4 +1,4 @@
-"""A container's own streams: the agent's end of what `control.runtime.shim.attachments` serves."""
+"""A container's streams: the agent's end of what ``control.runtime.shim.attachments`` serves."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ def _connect(connection: socket.socket, folder: Path) -> None:
 
 
 class Attachment:
-    """`control.runtime.base.ExecStream` of a container itself; closing it leaves that running."""
+    """``control.runtime.base.ExecStream`` of a container itself; closing it leaves that running."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection

@@ -154,8 +154,10 @@ class Cgroups:
         if not self._warned:
             logger.warning(
                 "cgroup %s: cannot hand controllers down (%s): limits may not hold; move the "
-                "processes in it to a folder of their own", folder, err.strerror,
-            )  # fmt: skip
+                "processes in it to a folder of their own",
+                folder,
+                err.strerror,
+            )
         self._warned = True
 
 

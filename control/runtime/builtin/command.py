@@ -1,6 +1,6 @@
 """A process with pipes that is over when it has ended, whoever else still holds its pipes.
 
-asyncio's `Process.wait` returns only once the pipes are closed too (Python 3.11 on), which what a
+asyncio's ``Process.wait`` returns only once the pipes are closed too (Python 3.11 on), which what a
 command left running in the background may put off for ever.
 """
 
@@ -53,7 +53,7 @@ class Command:
 
 
 async def start(words: Sequence[str], **how: Any) -> Command:
-    """Start a command, as `asyncio.create_subprocess_exec` does; raises OSError."""
+    """Start a command, as ``asyncio.create_subprocess_exec`` does; raises OSError."""
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.subprocess_exec(_Protocol, *words, **how)
     return Command(transport, protocol)

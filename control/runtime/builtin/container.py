@@ -81,8 +81,15 @@ class ContainerProcess:
         """It, as the runtime's users see it."""
         it, ended = self.identity, self._exit or {}
         return Container(
-            it.id, it.sandbox_id, it.pod, it.config.name, it.config.attempt, self.phase,
-            it.config.image, it.image_id, it.created,
+            it.id,
+            it.sandbox_id,
+            it.pod,
+            it.config.name,
+            it.config.attempt,
+            self.phase,
+            it.config.image,
+            it.image_id,
+            it.created,
             started=(self._started or {}).get("time", 0.0),
             finished=ended.get("time", 0.0),
             exit_code=ended.get("code", 0),
@@ -90,7 +97,7 @@ class ContainerProcess:
             message=ended.get("message", ""),
             log_path=it.log_path,
             spec_hash=it.config.spec_hash,
-        )  # fmt: skip
+        )
 
     @property
     def cgroups(self) -> tuple[str, ...]:
@@ -170,8 +177,11 @@ class ContainerProcess:
 
     def _lost(self) -> None:
         """Without its shim a container has no log and no end: kill it, and write that down."""
-        logger.error("container %s of Pod %s: its shim is gone: killing it",
-                     self.identity.config.name, self.identity.pod)  # fmt: skip
+        logger.error(
+            "container %s of Pod %s: its shim is gone: killing it",
+            self.identity.config.name,
+            self.identity.pod,
+        )
         self.kill()
         self._exit = {**_UNKNOWN, "time": time.time()}
         self._ended.set()

@@ -86,7 +86,7 @@ async def _terminal(channel: socket.socket, shim: "Stream") -> int:
 
 
 class Stream:
-    """`control.runtime.base.ExecStream` of one command."""
+    """``control.runtime.base.ExecStream`` of one command."""
 
     def __init__(self, process: Command, master: int | None) -> None:
         self._process, self._master = process, master

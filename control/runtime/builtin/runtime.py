@@ -1,4 +1,4 @@
-"""The built-in runtime: `control.runtime.base.Runtime` from sandboxes, shims and local images."""
+"""The built-in runtime: ``control.runtime.base.Runtime`` from sandboxes, shims and local images."""
 
 import logging
 import secrets
@@ -78,8 +78,9 @@ class BuiltinRuntime:
             if await process.adopt(shims):
                 self._containers[identity.id] = process
                 return
-        logger.warning("container %s: it never ran, or its checkpoint is torn: removing it",
-                       folder.name[:13])  # fmt: skip
+        logger.warning(
+            "container %s: it never ran, or its checkpoint is torn: removing it", folder.name[:13]
+        )
         container.abandon(folder, shims)
 
     async def _adopt_pause(self, record: Record, shims: dict[str, int]) -> None:

@@ -33,7 +33,7 @@ sysctl -qw "$@"
 
 
 class PodNetwork(Protocol):
-    """Connects a sandbox; `control.runtime.cni` is the one there is."""
+    """Connects a sandbox; ``control.runtime.cni`` is the one there is."""
 
     async def add(self, sandbox_id: str, config: SandboxConfig, netns: str) -> tuple[str, ...]:
         """Connect it; the Pod's addresses. Raises RuntimeFailure, having undone what it did."""
@@ -55,9 +55,14 @@ class Record:
     def view(self) -> Sandbox:
         """It, as the runtime's users see it."""
         return Sandbox(
-            self.id, self.config.pod, self.config.attempt, self.ready, self.created,
-            self.addresses, self.config.host_network,
-        )  # fmt: skip
+            self.id,
+            self.config.pod,
+            self.config.attempt,
+            self.ready,
+            self.created,
+            self.addresses,
+            self.config.host_network,
+        )
 
 
 class Sandboxes:
@@ -104,7 +109,7 @@ class Sandboxes:
         )
 
     async def create(self, sandbox_id: str, config: SandboxConfig) -> Record:
-        """Make a sandbox; raises RuntimeFailure, leaving what `remove` takes away."""
+        """Make a sandbox; raises RuntimeFailure, leaving what ``remove`` takes away."""
         record = Record(sandbox_id, config, time.time())
         folder = self.folder(sandbox_id)
         try:
@@ -152,9 +157,13 @@ class Sandboxes:
         folder = self.folder(sandbox_id)
         return tuple(
             Mount(str(folder / name), target)
-            for name, target in (("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"),
-                                 ("resolv.conf", "/etc/resolv.conf"), ("shm", "/dev/shm"))  # noqa: S108
-        )  # fmt: skip
+            for name, target in (
+                ("hosts", "/etc/hosts"),
+                ("hostname", "/etc/hostname"),
+                ("resolv.conf", "/etc/resolv.conf"),
+                ("shm", "/dev/shm"),  # noqa: S108  # a mount point of the container
+            )
+        )
 
     def namespaces(self, record: Record) -> dict[str, str]:
         """The namespaces its containers join, but for a shared process namespace."""

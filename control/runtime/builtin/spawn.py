@@ -34,9 +34,13 @@ def spawn(command: list[str], *, stderr: Path, report: int) -> int:
     actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in wired]
     try:
         return os.posix_spawn(
-            command[0], command, {"LANG": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)},
-            file_actions=actions, setsid=True, setsigmask=(),
-        )  # fmt: skip
+            command[0],
+            command,
+            {"LANG": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)},
+            file_actions=actions,
+            setsid=True,
+            setsigmask=(),
+        )
     finally:
         os.close(log)
         os.close(nothing)
@@ -104,9 +108,11 @@ async def read_line(descriptor: int) -> str:
 async def run(command: Sequence[str], seconds: float = 30) -> None:
     """Run a tool; raises OSError with what it said when it fails or does not end in time."""
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
+    )
     try:
         output, _ = await asyncio.wait_for(process.communicate(), seconds)
     except BaseException:

@@ -9,9 +9,21 @@ from control.runtime.base import ContainerConfig, Mount, Rights, RuntimeFailure
 
 # What containerd and Docker leave a container.
 DEFAULT_CAPABILITIES = (
-    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP",
-    "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
-)  # fmt: skip
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FSETID",
+    "FOWNER",
+    "MKNOD",
+    "NET_RAW",
+    "SETGID",
+    "SETUID",
+    "SETFCAP",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+    "KILL",
+    "AUDIT_WRITE",
+)
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The order in which `exec` enters: the mount namespace last, for /proc is read on the way.
 _ENTERED = ("cgroup", "ipc", "uts", "net", "pid", "mnt")
@@ -83,7 +95,7 @@ def render_pause(place: Place) -> dict[str, Any]:
 def process(
     config: ContainerConfig, image: ImageConfig, command: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The part of a specification that is about one process, a container's first or an `exec`."""
+    """The part of a specification that is about one process, a container's first or an ``exec``."""
     rights = config.rights
     return {
         "arguments": list(command),
@@ -168,15 +180,17 @@ def _user(config: ContainerConfig, image: ImageConfig) -> str:
     name = user.partition(":")[0]
     if rights.non_root and name in ("", "0", "root"):
         raise RuntimeFailure(
-            "container has runAsNonRoot and image will run as root" if rights.user is None
+            "container has runAsNonRoot and image will run as root"
+            if rights.user is None
             else "container's runAsUser breaks non-root policy",
             "CreateContainerConfigError",
-        )  # fmt: skip
+        )
     if rights.non_root and not name.isdecimal():
         raise RuntimeFailure(
             f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify "
-            "user is non-root", "CreateContainerConfigError",
-        )  # fmt: skip
+            "user is non-root",
+            "CreateContainerConfigError",
+        )
     return user
 
 

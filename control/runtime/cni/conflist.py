@@ -1,4 +1,4 @@
-"""Which CNI network there is, and what each plugin of it is told. Pure but for `load`.
+"""Which CNI network there is, and what each plugin of it is told. Pure but for ``load``.
 
 Source: CNI SPEC.md 1.1.0, sections 1 and 3, and libcni's conf.go for the choice of the file.
 """

@@ -43,8 +43,9 @@ class CniNetwork:
         except (conflist.NoNetwork, PluginError, OSError) as err:
             raise RuntimeFailure(
                 f"Failed to create pod sandbox: failed to setup network for sandbox "
-                f'"{sandbox_id}": {err}', "FailedCreatePodSandBox",
-            ) from err  # fmt: skip
+                f'"{sandbox_id}": {err}',
+                "FailedCreatePodSandBox",
+            ) from err
         return addresses(result)
 
     async def remove(self, sandbox_id: str, config: SandboxConfig, netns: str) -> None:
@@ -63,9 +64,11 @@ class CniNetwork:
         for entry in known:
             network = conflist.parse(entry.config, "cached configuration")
             current = Attachment(
-                attachment.container_id, attachment.netns, entry.attachment.ifname,
+                attachment.container_id,
+                attachment.netns,
+                entry.attachment.ifname,
                 entry.attachment.args,
-            )  # fmt: skip
+            )
             await self._delete(network, current, entry.capabilities, entry.result)
         if not known:
             # Never added, or the cache was lost: DEL is due all the same, it costs little.
@@ -141,8 +144,9 @@ class CniNetwork:
     async def _try_delete(self, entry: Cached) -> list[str]:
         try:
             network = conflist.parse(entry.config, "cached configuration")
-            gone = Attachment(entry.attachment.container_id, "", entry.attachment.ifname,
-                              entry.attachment.args)  # fmt: skip
+            gone = Attachment(
+                entry.attachment.container_id, "", entry.attachment.ifname, entry.attachment.args
+            )
             await self._delete(network, gone, entry.capabilities, entry.result)
         except (conflist.NoNetwork, PluginError) as err:
             return [str(err)]
@@ -152,8 +156,11 @@ class CniNetwork:
         if network.disable_gc or _number(network.version) < _GC_SINCE:
             return []
         attachments = (entry.attachment for entry in self._cache.all())
-        valid = [{"containerID": it.container_id, "ifname": it.ifname}
-                 for it in attachments if it.container_id in kept]  # fmt: skip
+        valid = [
+            {"containerID": it.container_id, "ifname": it.ifname}
+            for it in attachments
+            if it.container_id in kept
+        ]
         problems = []
         for plugin in network.plugins:
             config = plugin_config(network, plugin, capabilities={})
@@ -169,8 +176,10 @@ class CniNetwork:
         try:
             network = conflist.load(self._conf_dir)
             if _number(network.version) >= _GC_SINCE:
-                calls = (self._plugins.call("STATUS", plugin_config(network, plugin,
-                         capabilities={})) for plugin in network.plugins)  # fmt: skip
+                calls = (
+                    self._plugins.call("STATUS", plugin_config(network, plugin, capabilities={}))
+                    for plugin in network.plugins
+                )
                 await asyncio.gather(*calls)
         except (conflist.NoNetwork, PluginError) as err:
             return str(err)
@@ -205,10 +214,14 @@ def _capabilities(config: SandboxConfig) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if config.ports:
         values["portMappings"] = [
-            {"hostPort": port.host_port, "containerPort": port.container_port,
-             "protocol": port.protocol.lower(), "hostIP": port.host_ip}
+            {
+                "hostPort": port.host_port,
+                "containerPort": port.container_port,
+                "protocol": port.protocol.lower(),
+                "hostIP": port.host_ip,
+            }
             for port in config.ports
-        ]  # fmt: skip
+        ]
     if config.ingress_rate or config.egress_rate:
         burst = 2**31 - 1  # containerd's and kubelet's: as good as unlimited
         bandwidth = {"ingressRate": config.ingress_rate, "egressRate": config.egress_rate}

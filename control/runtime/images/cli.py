@@ -14,9 +14,12 @@ _FOLDER = Path("/var/lib/podwire/images")
 _BUSYBOX = Path("/bin/busybox")
 
 _folder_option = click.option(
-    "--image-dir", type=click.Path(path_type=Path, file_okay=False), default=_FOLDER,
-    show_default=True, help="Where the images are.",
-)  # fmt: skip
+    "--image-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=_FOLDER,
+    show_default=True,
+    help="Where the images are.",
+)
 
 
 @click.group()
@@ -71,9 +74,12 @@ def remove(names: tuple[str, ...], image_dir: Path) -> None:
 
 @main.command("make-tools")
 @click.option(
-    "--busybox", type=click.Path(path_type=Path, dir_okay=False), default=_BUSYBOX,
-    show_default=True, help="A statically linked busybox.",
-)  # fmt: skip
+    "--busybox",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=_BUSYBOX,
+    show_default=True,
+    help="A statically linked busybox.",
+)
 @_folder_option
 def make_tools(busybox: Path, image_dir: Path) -> None:
     """Make the image podwire/tools from busybox."""

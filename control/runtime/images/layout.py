@@ -14,10 +14,18 @@ from typing import IO, Any, Protocol
 
 from control.runtime.images import archive
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le",
-                  "s390x": "s390x", "riscv64": "riscv64"}  # fmt: skip
-_INDEXES = ("application/vnd.oci.image.index.v1+json",
-            "application/vnd.docker.distribution.manifest.list.v2+json")  # fmt: skip
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm",
+    "ppc64le": "ppc64le",
+    "s390x": "s390x",
+    "riscv64": "riscv64",
+}
+_INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
 _MOST_METADATA = 8 * 1024 * 1024
 
 
@@ -49,8 +57,10 @@ def unpack(source: Path, target: Path) -> dict[str, Any]:
         elif files.has("manifest.json"):
             config, layers = _docker(files)
         else:
-            raise BadImage("neither an OCI layout (index.json) nor a docker archive "
-                           "(manifest.json); for a root file system give its folder")  # fmt: skip
+            raise BadImage(
+                "neither an OCI layout (index.json) nor a docker archive "
+                "(manifest.json); for a root file system give its folder"
+            )
         for layer in layers:
             try:
                 with files.open(layer) as stream:

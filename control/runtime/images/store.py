@@ -70,8 +70,9 @@ class ImageStore:
         if config is None or not (folder / "rootfs").is_dir():
             raise RuntimeFailure(
                 f'image "{full}" is not on this node, and podwire pulls from no registry: import '
-                f"it with: podwire image import {reference} DIR-OR-ARCHIVE", "ErrImagePull",
-            )  # fmt: skip
+                f"it with: podwire image import {reference} DIR-OR-ARCHIVE",
+                "ErrImagePull",
+            )
         return _image_id(config), parse_config(config, str(folder / "rootfs"))
 
     def list(self) -> tuple[Image, ...]:

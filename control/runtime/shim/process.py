@@ -60,8 +60,10 @@ def execute(spec: dict[str, Any], agent: socket.socket) -> int:
     """
     for path in spec["cgroups"]:
         join_cgroup(path)
-    folders = [os.open(f"/proc/{spec['pid']}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-               for name in spec["enter"]]  # fmt: skip
+    folders = [
+        os.open(f"/proc/{spec['pid']}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        for name in spec["enter"]
+    ]
     for folder in folders:
         syscalls.setns(folder)
     if spec["terminal"]:

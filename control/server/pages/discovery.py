@@ -112,9 +112,6 @@ def media_type(document: Wire) -> str:
     return f"application/json;g={group};v={version};as=APIGroupDiscoveryList"
 
 
-# --- the aggregated form: everything in one document ---------------------------------------------
-
-
 def _aggregated(wanted: list[tuple[str, str]], version: str) -> Wire:
     groups = list(dict.fromkeys(group for group, _ in wanted))
     return {
@@ -174,9 +171,6 @@ def _discovered_review(review: Review) -> Wire:
         "singularResource": review.kind.lower(),
         "verbs": ["create"],
     }
-
-
-# --- the legacy form: a list a version -----------------------------------------------------------
 
 
 def _api_versions(address: str) -> Wire:

@@ -34,8 +34,10 @@ def _report(root: str, found: Mapping[str, bool], *, verbose: bool) -> Answer:
     if good and not verbose:
         return _text("ok", 200)
     lines = [f"[+]{name} ok" if ok else f"[-]{name} failed" for name, ok in found.items()]
-    return _text("\n".join([*lines, f"{root} check {'passed' if good else 'failed'}", ""]),
-                 200 if good else 500)  # fmt: skip
+    return _text(
+        "\n".join([*lines, f"{root} check {'passed' if good else 'failed'}", ""]),
+        200 if good else 500,
+    )
 
 
 def _text(text: str, code: int) -> Answer:

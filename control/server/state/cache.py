@@ -18,7 +18,7 @@ from control.server.wire.info import storage_prefix
 from control.server.wire.item import Item, restamp, stamp
 from control.store.base import Compacted, Event, Store, Unavailable
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 CLAIMS = "/claims/"
 # How many changes of a kind can be resumed from, and how far back a restarted server looks.
@@ -152,9 +152,9 @@ class Cache:
             try:
                 await self._follow()
             except Compacted:
-                log.warning("the store has compacted past the cache: reading it again")
+                logger.warning("the store has compacted past the cache: reading it again")
             except Unavailable as err:
-                log.error("%s; reading it again in %.0f s", err, _RETRY)
+                logger.error("%s; reading it again in %.0f s", err, _RETRY)
                 await asyncio.sleep(_RETRY)
 
     async def _follow(self) -> None:

@@ -52,9 +52,10 @@ def _address(node: Node) -> str:
         if known.get(kind):
             return known[kind]
     raise Refused(
-        500, "InternalError", f"node {node.metadata.name} has no address in its status: is its "
-        "agent running?",
-    )  # fmt: skip
+        500,
+        "InternalError",
+        f"node {node.metadata.name} has no address in its status: is its agent running?",
+    )
 
 
 def _port(node: Node) -> int:
@@ -66,8 +67,11 @@ def _port(node: Node) -> int:
 def log(pod: Pod, query: Query) -> Target:
     """GET pods/log; raises Refused."""
     container = container_of(pod, query.get("container", ""))
-    flags = [(name, "true") for name in ("follow", "previous", "timestamps")
-             if is_true(query.get(name, ""))]  # fmt: skip
+    flags = [
+        (name, "true")
+        for name in ("follow", "previous", "timestamps")
+        if is_true(query.get(name, ""))
+    ]
     given = [(name, query[name]) for name in (*_LEAST, "sinceTime") if query.get(name)]
     _check_log(pod, dict(given))
     return Target(_path("containerLogs", pod, container), (*flags, *given))

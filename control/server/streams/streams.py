@@ -1,7 +1,7 @@
 """pods/log, pods/exec, pods/attach and pods/portforward: requests that the Pod's agent answers.
 
 The API server finds the node, asks its agent in kubelet's terms over TLS, as
-`--kubelet-client-cert`, and passes on what it gets: bytes of a log, messages of a WebSocket.
+``--kubelet-client-cert``, and passes on what it gets: bytes of a log, messages of a WebSocket.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """An object as the server holds it: the bytes that were stored, with their resourceVersion.
 
 An object is encoded once, when it is written. Its revision is known only after that, so it is
-spliced in where the metadata begins; `encode_object` makes sure that this is near the start.
+spliced in where the metadata begins; ``encode_object`` makes sure that this is near the start.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The embedded store: an SQLite file behind the `Store` protocol.
+"""The embedded store: an SQLite file behind the ``Store`` protocol.
 
 One thread writes, one reads; the event loop only hands over and picks up. ``synchronous=FULL``
 makes an acknowledged commit survive a power cut, as etcd's does; ``NORMAL`` survives kill -9 of
@@ -38,7 +38,7 @@ _STRIDE = 1000
 
 
 class SqliteStore:
-    """See `control.store.base.Store`; make one with `open`."""
+    """See ``control.store.base.Store``; make one with ``open``."""
 
     def __init__(self, path: Path, lock: int, synchronous: str) -> None:
         self._lock = lock

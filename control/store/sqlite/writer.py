@@ -38,7 +38,7 @@ class Writer:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Queue a job; not after `close`."""
+        """Queue a job; not after ``close``."""
         self._jobs.put(job)
 
     async def close(self) -> None:

@@ -18,7 +18,7 @@ from proxy.model.errors import KernelRefused
 from proxy.model.settings import Settings
 from proxy.model.values import NodeView
 
-log = logging.getLogger("podwire.proxy.ebpf")
+logger = logging.getLogger("podwire.proxy.ebpf")
 
 
 class EbpfBackend:
@@ -97,7 +97,7 @@ class EbpfBackend:
         try:
             yield
         except KernelRefused as err:
-            log.warning("packets are balanced by nftables alone: %s", err)
+            logger.warning("packets are balanced by nftables alone: %s", err)
             self._forget_packets()
             remove_inlets()  # what an earlier one left would know nothing of what changes now
 

@@ -34,7 +34,7 @@ def _make(group: Path) -> Path:
 
 
 def mount_pins() -> None:
-    """Make `PINS` usable; mounts the BPF file system if nobody has."""
+    """Make ``PINS`` usable; mounts the BPF file system if nobody has."""
     if not is_pinning_possible():
         _mount_bpf(_BPF)
     for folder in (LINKS, INLETS, MAPS):
@@ -42,7 +42,7 @@ def mount_pins() -> None:
 
 
 def is_pinning_possible() -> bool:
-    """Whether the BPF file system is where `PINS` is."""
+    """Whether the BPF file system is where ``PINS`` is."""
     return (_BPF, "bpf") in _mounts()
 
 

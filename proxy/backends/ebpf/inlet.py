@@ -73,7 +73,7 @@ def _filter(library: Library, program: int, link: int) -> None:
 
 
 def detach_filter(library: Library, link: int) -> None:
-    """Remove what `attach` left to tc, if it did; TCX's attachments go with their pins."""
+    """Remove what ``attach`` left to tc, if it did; TCX's attachments go with their pins."""
     if _filter_of(library, link):
         hook, ours = _hook(link), _ours()
         done = library.bpf.bpf_tc_detach(ctypes.byref(hook), ctypes.byref(ours))

@@ -222,8 +222,11 @@ def _load() -> ctypes.CDLL:
         bpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
     except OSError as err:
         raise KernelRefused(f"{err}; install libbpf1") from err
-    for name in ("bpf_object__open_file", "bpf_object__find_map_by_name",
-                 "bpf_object__find_program_by_name"):  # fmt: skip
+    for name in (
+        "bpf_object__open_file",
+        "bpf_object__find_map_by_name",
+        "bpf_object__find_program_by_name",
+    ):
         getattr(bpf, name).restype = ctypes.c_void_p
     pointer = ctypes.c_void_p
     for name, types in {

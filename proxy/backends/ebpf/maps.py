@@ -8,8 +8,17 @@ from proxy.backends.ebpf.libbpf import Library, Map, Object
 from proxy.backends.ebpf.table import Change
 from proxy.model.values import Address
 
-_TABLES = ("settings", "frontends", "endpoints", "seats", "members", "ranges", "places",
-           "tallies", "traffics")  # fmt: skip
+_TABLES = (
+    "settings",
+    "frontends",
+    "endpoints",
+    "seats",
+    "members",
+    "ranges",
+    "places",
+    "tallies",
+    "traffics",
+)
 _MEMORIES = ("callees", "choices", "sent_on", "clients", "parties", "opened", "loads")
 _LAYOUT = 2  # of the memories: a proxy with another one begins new ones
 _LEAST = 65536  # entries for which each table has room

@@ -25,7 +25,7 @@ DEFAULTS = Options()
 
 
 def from_flags(options: Mapping[str, str]) -> Options:
-    """As `proxy.config` names them; what is missing is off."""
+    """As ``proxy.config`` names them; what is missing is off."""
     return Options(
         root=options.get("cgroup-root", ""),
         by_hash=options.get("ebpf-algorithm") == "maglev",

@@ -27,7 +27,7 @@ def number_of_portal(portal: Portal) -> int:
 
 
 def tallies() -> Mapping[int, Tally]:
-    """What programs sent on, or refused, by `number_of_portal`; nothing where there are none.
+    """What programs sent on, or refused, by ``number_of_portal``; nothing where there are none.
     Raises KernelRefused.
     """
     seen = dict(_entries("traffics", 2))

@@ -1,1 +1,1 @@
-"""The iptables backend: kube-proxy's chains, written as `iptables-restore` transactions."""
+"""The iptables backend: kube-proxy's chains, written as ``iptables-restore`` transactions."""

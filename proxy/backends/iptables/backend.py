@@ -16,7 +16,7 @@ from proxy.model.errors import KernelRefused
 from proxy.model.settings import Settings
 from proxy.model.values import Family, NodeView
 
-log = logging.getLogger("podwire.proxy.iptables")
+logger = logging.getLogger("podwire.proxy.iptables")
 
 _SMALL = 10_000_000  # bytes of legacy tables, some 1,000 Services, that 40 ms are enough to look at
 
@@ -94,7 +94,7 @@ class FamilyBackend:
                 culprit = self._ruleset.owner(err.line)
                 if culprit is None:
                     raise
-                log.error("Service %s is not served: %s", "/".join(culprit), err)
+                logger.error("Service %s is not served: %s", "/".join(culprit), err)
                 self._ruleset.leave_out(culprit)
             else:
                 return
@@ -160,7 +160,7 @@ class IptablesBackend:
 
     def _open(self) -> list[FamilyBackend]:
         self._flavor = self._flavor or detect()
-        log.info("using iptables-%s", self._flavor)
+        logger.info("using iptables-%s", self._flavor)
         tools = [Tool(family, self._flavor) for family in self._settings.families]
         self._families = [FamilyBackend(tool, self._settings) for tool in tools]
         return self._families

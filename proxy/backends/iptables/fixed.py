@@ -52,9 +52,10 @@ def _filter_jumps() -> Iterator[Jump]:
             yield Jump(chain, _NEW + comment("kubernetes service portals"), names.NO_INTERNAL)
         yield Jump(chain, _NEW + comment("kubernetes load balancer firewall"), names.FIREWALL)
     yield Jump(
-        Chain(Table.FILTER, "INPUT"), comment("kubernetes health check service ports"),
+        Chain(Table.FILTER, "INPUT"),
+        comment("kubernetes health check service ports"),
         names.HEALTH_PORTS,
-    )  # fmt: skip
+    )
     yield Jump(
         Chain(Table.FILTER, "FORWARD"), comment("kubernetes forwarding rules"), names.FORWARD
     )

@@ -1,7 +1,7 @@
 """How iptables-legacy's tables look from outside: the kernel sends no events about them.
 
 Their size is cheap to ask for. What is in them is not (5,000 Services are 42 MB), so that is looked
-at only when somebody has used iptables: each command takes the lock `LOCK`, ours too.
+at only when somebody has used iptables: each command takes the lock ``LOCK``, ours too.
 """
 
 import ctypes
@@ -69,7 +69,7 @@ def size(family: Family) -> tuple[int, ...]:
 
 
 def octets(size: tuple[int, ...]) -> int:
-    """The bytes of a `size`."""
+    """The bytes of a ``size``."""
     return sum(size[1::2])
 
 

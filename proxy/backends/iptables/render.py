@@ -1,7 +1,7 @@
 """From a portal to rules: pure text in the form that iptables-restore reads.
 
 A rule is its arguments without ``-A CHAIN``. What comes from an API object enters a rule only as
-a parsed address, a number, a hash, or through `comment`.
+a parsed address, a number, a hash, or through ``comment``.
 """
 
 from collections import Counter

@@ -1,11 +1,11 @@
 """From a claim to the objects that serve it: pure.
 
-A Service with N endpoints adds an element to `services`, which sends its packets to the chain
-`pick-N`, and N elements to the map `backends-N`, from which that chain takes an endpoint at random.
-So every Service with N endpoints shares one chain, and no rule is added when a Service is. Where
-endpoints have weights N is the sum of their shares, and an endpoint stands there for each. Only
-session affinity needs chains for each endpoint, because the kernel has to remember who went where:
-all of them in one set.
+A Service with N endpoints adds an element to ``services``, which sends its packets to the chain
+``pick-N``, and N elements to the map ``backends-N``, from which that chain takes an endpoint at
+random. So every Service with N endpoints shares one chain, and no rule is added when a Service is.
+Where endpoints have weights N is the sum of their shares, and an endpoint stands there for each.
+Only session affinity needs chains for each endpoint, because the kernel has to remember who went
+where: all of them in one set.
 
 NodePorts have stores and chains of their own, prefixed ``port-``: their key has no address.
 """

@@ -37,17 +37,20 @@ def mapped(*mappings: dict[str, Any]) -> dict[str, Any]:
     return {"portMappings": [{"hostPort": 8080, "containerPort": 80} | item for item in mappings]}
 
 
-@pytest.mark.parametrize(("options", "ports", "masquerade", "walls"), [
-    ({}, "", "", ""),
-    ({"backend": "iptables"}, "iptables", "", "iptables"),
-    ({"ipMasqBackend": "iptables"}, "", "iptables", ""),
-    ({"conditionsV4": ["-s", "192.0.2.1"]}, "iptables", "", ""),
-    ({"conditionsV6": ["!", "-s", "::1"]}, "iptables", "", ""),
-    ({"conditionsV4": ["ip saddr 192.0.2.1"]}, "nftables", "", ""),
-    ({"conditionsV4": []}, "", "", ""),
-    ({"externalSetMarkChain": "KUBE-MARK-MASQ"}, "iptables", "", ""),
-    ({"externalSetMarkChain": "X", "conditionsV4": ["-s", "::1"]}, "iptables", "", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "ports", "masquerade", "walls"),
+    [
+        ({}, "", "", ""),
+        ({"backend": "iptables"}, "iptables", "", "iptables"),
+        ({"ipMasqBackend": "iptables"}, "", "iptables", ""),
+        ({"conditionsV4": ["-s", "192.0.2.1"]}, "iptables", "", ""),
+        ({"conditionsV6": ["!", "-s", "::1"]}, "iptables", "", ""),
+        ({"conditionsV4": ["ip saddr 192.0.2.1"]}, "nftables", "", ""),
+        ({"conditionsV4": []}, "", "", ""),
+        ({"externalSetMarkChain": "KUBE-MARK-MASQ"}, "iptables", "", ""),
+        ({"externalSetMarkChain": "X", "conditionsV4": ["-s", "::1"]}, "iptables", "", ""),
+    ],
+)
 def test_options_choose_the_backend_as_the_reference_has_it(options, ports, masquerade, walls):
     choice = wanted(**options).choice
     assert (choice.ports, choice.masquerade, choice.walls) == (ports, masquerade, walls)
@@ -72,36 +75,45 @@ def test_ports_lead_to_the_first_address_of_each_version():
 
 
 WORDS = st.text(max_size=12)
-MAPPINGS = st.fixed_dictionaries({
-    "hostPort": st.integers(1, 65535),
-    "containerPort": st.integers(1, 65535),
-    "protocol": st.sampled_from(["tcp", "UDP", "sctp"]),
-    "hostIP": st.one_of(
-        st.sampled_from(["", "0.0.0.0", "::", "192.0.2.1", "2001:db8::1"]),
-        st.ip_addresses().map(str),
-    ),
-})  # fmt: skip
-OPTIONS = st.fixed_dictionaries({
-    "ipMasq": st.booleans(),
-    "snat": st.booleans(),
-    "masqAll": st.booleans(),
-    "ingressPolicy": st.sampled_from(["open", "same-bridge", "isolated"]),
-    "conditionsV4": st.sampled_from([[], [], ["-s", "192.0.2.9"], ["ip saddr", "192.0.2.9"]]),
-    "conditionsV6": st.sampled_from([[], [], ["!", "-s", "::9"]]),
-    "externalSetMarkChain": st.sampled_from(["", "", "KUBE-MARK-MASQ"]),
-    "runtimeConfig": st.lists(MAPPINGS, max_size=4).map(lambda items: {"portMappings": items}),
-})  # fmt: skip
+MAPPINGS = st.fixed_dictionaries(
+    {
+        "hostPort": st.integers(1, 65535),
+        "containerPort": st.integers(1, 65535),
+        "protocol": st.sampled_from(["tcp", "UDP", "sctp"]),
+        "hostIP": st.one_of(
+            st.sampled_from(["", "0.0.0.0", "::", "192.0.2.1", "2001:db8::1"]),
+            st.ip_addresses().map(str),
+        ),
+    }
+)
+OPTIONS = st.fixed_dictionaries(
+    {
+        "ipMasq": st.booleans(),
+        "snat": st.booleans(),
+        "masqAll": st.booleans(),
+        "ingressPolicy": st.sampled_from(["open", "same-bridge", "isolated"]),
+        "conditionsV4": st.sampled_from([[], [], ["-s", "192.0.2.9"], ["ip saddr", "192.0.2.9"]]),
+        "conditionsV6": st.sampled_from([[], [], ["!", "-s", "::9"]]),
+        "externalSetMarkChain": st.sampled_from(["", "", "KUBE-MARK-MASQ"]),
+        "runtimeConfig": st.lists(MAPPINGS, max_size=4).map(lambda items: {"portMappings": items}),
+    }
+)
 
 
-HOSTILE = st.fixed_dictionaries({}, optional={
-    "conditionsV4": st.lists(st.one_of(WORDS, st.sampled_from(["-s", "ip"])), max_size=3),
-    "conditionsV6": st.lists(WORDS, max_size=3),
-    "externalSetMarkChain": WORDS,
-    "runtimeConfig": st.fixed_dictionaries({
-        "protocol": st.sampled_from(["tcp\n", "icmp", "tcp -j DROP"]),
-        "hostIP": st.one_of(WORDS, st.sampled_from(["fe80::1%x } ; x", "192.0.2.1\n"])),
-    }).map(mapped),
-})  # fmt: skip
+HOSTILE = st.fixed_dictionaries(
+    {},
+    optional={
+        "conditionsV4": st.lists(st.one_of(WORDS, st.sampled_from(["-s", "ip"])), max_size=3),
+        "conditionsV6": st.lists(WORDS, max_size=3),
+        "externalSetMarkChain": WORDS,
+        "runtimeConfig": st.fixed_dictionaries(
+            {
+                "protocol": st.sampled_from(["tcp\n", "icmp", "tcp -j DROP"]),
+                "hostIP": st.one_of(WORDS, st.sampled_from(["fe80::1%x } ; x", "192.0.2.1\n"])),
+            }
+        ).map(mapped),
+    },
+)
 
 
 @settings(deadline=None)
@@ -156,9 +168,12 @@ class Tables:
     def __init__(self, version: int = 4) -> None:
         self.version = version
         self.chains: dict[tuple[str, str], list[str]] = {
-            ("nat", "PREROUTING"): ["-s 192.0.2.66 -j RETURN"], ("nat", "OUTPUT"): [],
-            ("nat", "POSTROUTING"): [], ("filter", "INPUT"): [], ("filter", "FORWARD"): [],
-        }  # fmt: skip
+            ("nat", "PREROUTING"): ["-s 192.0.2.66 -j RETURN"],
+            ("nat", "OUTPUT"): [],
+            ("nat", "POSTROUTING"): [],
+            ("filter", "INPUT"): [],
+            ("filter", "FORWARD"): [],
+        }
 
     def restore(self, text: str) -> None:
         """Do each table's commands, or none of them."""

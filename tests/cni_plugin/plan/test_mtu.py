@@ -16,9 +16,18 @@ UP, TUNNEL, PODS, LAN = 1, 2, 3, 4
 
 def link(index: int, mtu: int, kind: str = "") -> Link:
     return Link(
-        index=index, name=f"l{index}", kind=kind, mac="", mtu=mtu, up=True, running=True,
-        promiscuous=False, master=0, peer=0, alias="",
-    )  # fmt: skip
+        index=index,
+        name=f"l{index}",
+        kind=kind,
+        mac="",
+        mtu=mtu,
+        up=True,
+        running=True,
+        promiscuous=False,
+        master=0,
+        peer=0,
+        alias="",
+    )
 
 
 def route(dst: str, index: int) -> KernelRoute:

@@ -77,12 +77,22 @@ def test_what_is_no_object_does_not_decode(raw):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("mtu", "1500"), ("mtu", -1), ("isGateway", "true"), ("bridge", 5), ("bridge", "a/b"),
-        ("ipam", []), ("ipam", {"ranges": [[{"subnet": "x"}]]}), ("runtimeConfig", {"mac": "x"}),
-        ("vlan", 4095), ("vlanTrunk", [{"minID": 5}]), ("vlanTrunk", [{"minID": 5, "maxID": 4}]),
-        ("cniVersion", 1), ("prevResult", 3), ("name", 7),
+        ("mtu", "1500"),
+        ("mtu", -1),
+        ("isGateway", "true"),
+        ("bridge", 5),
+        ("bridge", "a/b"),
+        ("ipam", []),
+        ("ipam", {"ranges": [[{"subnet": "x"}]]}),
+        ("runtimeConfig", {"mac": "x"}),
+        ("vlan", 4095),
+        ("vlanTrunk", [{"minID": 5}]),
+        ("vlanTrunk", [{"minID": 5, "maxID": 4}]),
+        ("cniVersion", 1),
+        ("prevResult", 3),
+        ("name", 7),
     ],
-)  # fmt: skip
+)
 def test_wrong_types_do_not_decode(field, value):
     assert code(CONF | {field: value}) == 6
 
@@ -144,15 +154,31 @@ JSON = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["name", "cniVersion", "ipam", "ranges", "subnet", "routes", "dst", "prevResult",
-                 "ips", "address", "runtimeConfig", "portMappings", "hostPort", "args", "mac"]
-            ) | st.text(max_size=5),
+                [
+                    "name",
+                    "cniVersion",
+                    "ipam",
+                    "ranges",
+                    "subnet",
+                    "routes",
+                    "dst",
+                    "prevResult",
+                    "ips",
+                    "address",
+                    "runtimeConfig",
+                    "portMappings",
+                    "hostPort",
+                    "args",
+                    "mac",
+                ]
+            )
+            | st.text(max_size=5),
             inner,
             max_size=5,
         )
     ),
     max_leaves=25,
-)  # fmt: skip
+)
 
 
 @given(

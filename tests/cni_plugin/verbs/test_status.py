@@ -13,9 +13,18 @@ from cni_plugin.verbs.status import Host, reasons
 
 ABLE = Host(True, frozenset({"bridge", "veth"}), frozenset({"nftables"}), None, forwards=True)
 BRIDGE = Link(
-    index=2, name="cni0", kind="bridge", mac="", mtu=1500, up=False, running=False,
-    promiscuous=False, master=0, peer=0, alias="",
-)  # fmt: skip
+    index=2,
+    name="cni0",
+    kind="bridge",
+    mac="",
+    mtu=1500,
+    up=False,
+    running=False,
+    promiscuous=False,
+    master=0,
+    peer=0,
+    alias="",
+)
 
 
 def why(host: Host, **options: Any) -> str:

@@ -43,8 +43,10 @@ def test_ages(seconds: int, text: str):
 
 
 def pod(status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
-    spec = {"initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}],
-            "containers": [{"name": "a"}, {"name": "b"}]}  # fmt: skip
+    spec = {
+        "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}],
+        "containers": [{"name": "a"}, {"name": "b"}],
+    }
     return {"metadata": {"name": "p"} | metadata, "spec": spec, "status": status}
 
 
@@ -141,17 +143,36 @@ def test_status_of_what_is_being_deleted(status: dict[str, Any], word: str):
 def test_a_row_of_a_pod():
     died = (NOW - timedelta(minutes=5)).isoformat()
     statuses = [
-        container("a", RUNNING, ready=True, restartCount=2,
-                  lastState={"terminated": {"exitCode": 1, "finishedAt": died}}),
+        container(
+            "a",
+            RUNNING,
+            ready=True,
+            restartCount=2,
+            lastState={"terminated": {"exitCode": 1, "finishedAt": died}},
+        ),
         container("b", BACKOFF, restartCount=1),
-    ]  # fmt: skip
-    wire = pod({"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}],
-                "initContainerStatuses": INIT_DONE, "containerStatuses": statuses},
-               creationTimestamp="2025-12-31T23:50:00Z")  # fmt: skip
+    ]
+    wire = pod(
+        {
+            "phase": "Running",
+            "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}],
+            "initContainerStatuses": INIT_DONE,
+            "containerStatuses": statuses,
+        },
+        creationTimestamp="2025-12-31T23:50:00Z",
+    )
     wire["spec"]["nodeName"] = "n1"
     assert list(COLUMNS.cells(wire, NOW)) == [
-        "p", "1/3", "CrashLoopBackOff", "3 (5m ago)", "10m", "10.0.0.1", "n1", "<none>", "<none>",
-    ]  # fmt: skip
+        "p",
+        "1/3",
+        "CrashLoopBackOff",
+        "3 (5m ago)",
+        "10m",
+        "10.0.0.1",
+        "n1",
+        "<none>",
+        "<none>",
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -32,11 +32,14 @@ VALID = {
     "ReplicaSet": {"spec": {"selector": SELECTOR, "template": template()}},
     "DaemonSet": {"spec": {"selector": SELECTOR, "template": template()}},
     "Service": {"spec": {"ports": [{"port": 80}], "ipFamilies": ["IPv4"]}},
-    "EndpointSlice": {"addressType": "IPv4", "endpoints": [{"addresses": ["192.0.2.1"]}],
-                      "ports": [{"port": 80}]},
+    "EndpointSlice": {
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["192.0.2.1"]}],
+        "ports": [{"port": 80}],
+    },
     "Endpoints": {"subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]},
     "Secret": {"stringData": {"a": "b"}},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -38,7 +38,7 @@ def histories(draw):
 
 
 def listing(events, upto: int) -> Listing[ConfigMap]:
-    """The collection after the first `upto` events."""
+    """The collection after the first ``upto`` events."""
     live: dict[str, ConfigMap] = {}
     for event in events[:upto]:
         live.pop(event.object.metadata.name, None)

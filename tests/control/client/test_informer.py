@@ -26,7 +26,7 @@ def line(verb: str, item: dict) -> bytes:
 
 
 def listing(version: int, *items: dict, more: str = "") -> web.Response:
-    """A list, or a page of it if `more` names the next."""
+    """A list, or a page of it if ``more`` names the next."""
     meta = {"resourceVersion": str(version)} | ({"continue": more} if more else {})
     return web.json_response({"kind": "ConfigMapList", "metadata": meta, "items": list(items)})
 

@@ -185,8 +185,10 @@ async def test_a_rollout_loses_no_ready_endpoint_and_can_be_undone(cluster):
         await until(lambda: seen[-1:] == [4])
     assert min(seen) >= 3  # of 4, 25 % may be missing
     sets = (await cluster.client.list(kinds.REPLICA_SET)).items
-    assert sorted((rs.spec.replicas, rs.metadata.annotations[
-        "deployment.kubernetes.io/revision"]) for rs in sets) == [(0, "2"), (4, "3")]  # fmt: skip
+    assert sorted(
+        (rs.spec.replicas, rs.metadata.annotations["deployment.kubernetes.io/revision"])
+        for rs in sets
+    ) == [(0, "2"), (4, "3")]
 
 
 async def test_pods_that_cannot_be_placed_say_so_and_are_placed_when_they_can(cluster):
@@ -267,9 +269,6 @@ async def test_a_namespace_goes_with_all_that_is_in_it(cluster):
         return "x" not in {item.metadata.name for item in found}
 
     await until(gone)
-
-
-# --- kill -9 -------------------------------------------------------------------------------------
 
 
 class Mortal:

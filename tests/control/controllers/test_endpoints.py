@@ -30,9 +30,11 @@ def service(**spec: Any) -> Service:
     }
     labels = {"team": "a"}
     return Service.parse(
-        {"metadata": {"name": "web", "namespace": "default", "labels": labels},
-         "spec": defaults | spec}
-    )  # fmt: skip
+        {
+            "metadata": {"name": "web", "namespace": "default", "labels": labels},
+            "spec": defaults | spec,
+        }
+    )
 
 
 def pod(name: str, ip: str | None = "10.0.0.1", *, ready: bool = True, **more: Any) -> Pod:
@@ -42,9 +44,12 @@ def pod(name: str, ip: str | None = "10.0.0.1", *, ready: bool = True, **more: A
     metadata = {"name": name, "namespace": "default", "labels": {"app": "web"}}
     spec = {"nodeName": "n1", "containers": [{"name": "c"}]} | more.pop("spec", {})
     return Pod.parse(
-        {"metadata": metadata | more.pop("metadata", {}), "spec": spec,
-         "status": status | more.pop("status", {})}
-    )  # fmt: skip
+        {
+            "metadata": metadata | more.pop("metadata", {}),
+            "spec": spec,
+            "status": status | more.pop("status", {}),
+        }
+    )
 
 
 def simulated(*items: Any) -> Simulation:
@@ -73,8 +78,10 @@ def test_a_ready_pod_is_an_endpoint_with_all_that_is_known_of_it():
     assert (end.addresses, end.node_name, end.zone) == (["10.0.0.1"], "n1", "z1")
     assert end.target_ref.name == "a" and end.target_ref.uid == sim.pods()[0].metadata.uid
     assert (end.conditions.ready, end.conditions.serving, end.conditions.terminating) == (
-        True, True, False,
-    )  # fmt: skip
+        True,
+        True,
+        False,
+    )
     assert found.metadata.owner_references[0].name == "web"
 
 
@@ -138,8 +145,10 @@ def test_named_ports_are_each_pods_own():
         pod("b", "10.0.0.2", **named("web", 2)),
         pod("c", "10.0.0.3"),  # has no port of that name
     )
-    found = {tuple(p.port for p in s.ports): [e.target_ref.name for e in s.endpoints]
-             for s in slices(sim)}  # fmt: skip
+    found = {
+        tuple(p.port for p in s.ports): [e.target_ref.name for e in s.endpoints]
+        for s in slices(sim)
+    }
     assert found == {(1,): ["a"], (2,): ["b"], (): ["c"]}
 
 
@@ -209,8 +218,6 @@ def test_endpoints_go_with_their_service():
     assert not list(sim.world[kinds.ENDPOINTS])
 
 
-# --- mirroring -----------------------------------------------------------------------------------
-
 MIRROR = MirroringController()
 
 
@@ -258,9 +265,6 @@ def test_mirrored_slices_end_when_the_service_gets_a_selector():
 def test_an_address_that_is_none_does_not_hide_the_others():
     (found,) = slices(simulated(service(), pod("a"), pod("b", "nonsense")))
     assert [e.target_ref.name for e in found.endpoints] == ["a"]
-
-
-# --- packing -------------------------------------------------------------------------------------
 
 
 def ends(*numbers: int) -> list[SliceEndpoint]:

@@ -23,8 +23,14 @@ def config_map(name: str, *owners: dict[str, Any], namespace: str = "default", *
     return ConfigMap.parse({"metadata": metadata | {"ownerReferences": list(owners)} | meta})
 
 
-def owner(name: str, *, kind: str = "ConfigMap", version: str = "v1", uid: str | None = None,
-          block: bool = True) -> dict[str, Any]:  # fmt: skip
+def owner(
+    name: str,
+    *,
+    kind: str = "ConfigMap",
+    version: str = "v1",
+    uid: str | None = None,
+    block: bool = True,
+) -> dict[str, Any]:
     uid = uid or f"uid-{name}"
     reference = {"apiVersion": version, "kind": kind, "name": name, "uid": uid}
     return reference | {"blockOwnerDeletion": block}
@@ -58,8 +64,11 @@ def test_owners_that_nobody_can_judge_count_as_there():
     foreign = owner("x", kind="Widget", version="example.com/v1")
     assert not decide(Simulation(config_map("b", foreign)), "b")
     node = ready_node("n")
-    made = Simulation(type(node).parse(node.wire() | {"metadata": {
-        "name": "n", "ownerReferences": [owner("gone")]}}))  # fmt: skip
+    made = Simulation(
+        type(node).parse(
+            node.wire() | {"metadata": {"name": "n", "ownerReferences": [owner("gone")]}}
+        )
+    )
     (item,) = made.world[kinds.NODE]
     assert not list(COLLECTOR.reconcile(made.world, key_of(kinds.NODE, item), made.now))
 
@@ -122,15 +131,15 @@ def test_a_change_wakes_those_who_depend_and_those_who_wait():
     assert not source.when(b, changed) and source.when(b, None)
 
 
-# --- Pods ----------------------------------------------------------------------------------------
-
-
 def pod(node: str | None, **meta: Any) -> Pod:
     spec = {"nodeName": node} if node else {}
     return Pod.parse(
-        {"metadata": {"name": "p", "namespace": "default"} | meta, "spec": spec,
-         "status": {"phase": "Running"}}
-    )  # fmt: skip
+        {
+            "metadata": {"name": "p", "namespace": "default"} | meta,
+            "spec": spec,
+            "status": {"phase": "Running"},
+        }
+    )
 
 
 def test_pods_of_a_vanished_node_end_after_a_while():
@@ -156,9 +165,6 @@ def test_a_deleted_pod_without_a_node_goes_at_once():
     assert isinstance(gone, Delete) and gone.grace_period_seconds == 0
     waits = Simulation(pod(None))
     assert not list(PodGarbageCollector().reconcile(waits.world, ("default", "p"), waits.now))
-
-
-# --- namespaces ----------------------------------------------------------------------------------
 
 
 def namespace(**meta: Any) -> Namespace:

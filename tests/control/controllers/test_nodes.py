@@ -91,14 +91,13 @@ def test_no_range_is_ever_given_twice(data):
         assert not any(a.overlaps(b) for a in fours for b in fours if a is not b)
 
 
-# --- silence -------------------------------------------------------------------------------------
-
-
 def lease(name: str, renewed: float) -> Lease:
     return Lease.parse(
-        {"metadata": {"name": name, "namespace": "kube-node-lease"},
-         "spec": {"renewTime": rfc3339(renewed)}}
-    )  # fmt: skip
+        {
+            "metadata": {"name": name, "namespace": "kube-node-lease"},
+            "spec": {"renewTime": rfc3339(renewed)},
+        }
+    )
 
 
 def renew(sim: Simulation, name: str) -> None:
@@ -118,9 +117,12 @@ def found_taints(sim: Simulation) -> set[tuple[str, str]]:
 def on_node(name: str, **spec: Any) -> Pod:
     ready_now = {"type": "Ready", "status": "True"}
     return Pod.parse(
-        {"metadata": {"name": name, "namespace": "default"}, "spec": {"nodeName": "n"} | spec,
-         "status": {"phase": "Running", "conditions": [ready_now]}}
-    )  # fmt: skip
+        {
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"nodeName": "n"} | spec,
+            "status": {"phase": "Running", "conditions": [ready_now]},
+        }
+    )
 
 
 def test_a_silent_node_is_marked_tainted_and_forgiven():
@@ -184,14 +186,20 @@ def with_conditions(node: Node, **conditions: str) -> Node:
     ("node", "wanted"),
     [
         (with_conditions(plain("n"), Ready="True"), set()),
-        (with_conditions(plain("n"), Ready="False"),
-         {("not-ready", "NoSchedule"), ("not-ready", "NoExecute")}),
-        (with_conditions(plain("n"), Ready="True", DiskPressure="True"),
-         {("disk-pressure", "NoSchedule")}),
-        (with_conditions(plain("n", unschedulable=True), Ready="True"),
-         {("unschedulable", "NoSchedule")}),
+        (
+            with_conditions(plain("n"), Ready="False"),
+            {("not-ready", "NoSchedule"), ("not-ready", "NoExecute")},
+        ),
+        (
+            with_conditions(plain("n"), Ready="True", DiskPressure="True"),
+            {("disk-pressure", "NoSchedule")},
+        ),
+        (
+            with_conditions(plain("n", unschedulable=True), Ready="True"),
+            {("unschedulable", "NoSchedule")},
+        ),
     ],
-)  # fmt: skip
+)
 def test_conditions_are_taints(node, wanted):
     assert {(t.key.split("/")[-1], t.effect) for t in taints(node, 0)} == wanted
 
@@ -203,9 +211,6 @@ def test_taints_of_others_stay_and_ours_keep_their_time():
     found = {(t.key, t.effect): t.time_added for t in taints(node, 99)}
     assert found[("mine", "NoSchedule")] is None
     assert found[("node.kubernetes.io/not-ready", "NoExecute")] == rfc3339(5)
-
-
-# --- evictions -----------------------------------------------------------------------------------
 
 
 NOT_READY = Taint(key="node.kubernetes.io/not-ready", effect="NoExecute", time_added=rfc3339(100))

@@ -43,9 +43,14 @@ def kubeconfig(api_server, tmp_path) -> Path:
 async def started(room: str, kubeconfig: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     code = f"from control.{room}.cli import main; main()"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, "--kubeconfig", str(kubeconfig),
-        "--leader-elect-lease-duration=600", stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        sys.executable,
+        "-c",
+        code,
+        "--kubeconfig",
+        str(kubeconfig),
+        "--leader-elect-lease-duration=600",
+        stderr=asyncio.subprocess.PIPE,
+    )
     try:
         yield process
     finally:

@@ -78,8 +78,10 @@ def test_a_new_deployment_runs_and_says_so():
     (rs,) = sim.world[kinds.REPLICA_SET]
     name = rs.metadata.name
     assert progressing(sim) == (
-        "True", "NewReplicaSetAvailable", f'ReplicaSet "{name}" has successfully progressed.'
-    )  # fmt: skip
+        "True",
+        "NewReplicaSetAvailable",
+        f'ReplicaSet "{name}" has successfully progressed.',
+    )
     status = sim.get(web()).status
     counts = (status.replicas, status.updated_replicas, status.ready_replicas)
     assert counts == (3, 3, 3) and status.available_replicas == 3
@@ -200,9 +202,22 @@ def test_a_name_that_is_taken_leads_to_another_hash():
     sim = Simulation(web())
     first = history.first_version(sim.get(web()), [], 3, history.Limits(3, 1, 0))
     foreign = first.model_copy(
-        update={"metadata": first.metadata.model_copy(update={"owner_references": [OwnerReference(
-            api_version="apps/v1", kind="Deployment", name="x", uid="x", controller=True)]})}
-    )  # fmt: skip
+        update={
+            "metadata": first.metadata.model_copy(
+                update={
+                    "owner_references": [
+                        OwnerReference(
+                            api_version="apps/v1",
+                            kind="Deployment",
+                            name="x",
+                            uid="x",
+                            controller=True,
+                        )
+                    ]
+                }
+            )
+        }
+    )
     sim.create(foreign)
     sim.settle(DeploymentController())
     assert sim.get(web()).status.collision_count == 1
@@ -288,8 +303,6 @@ def test_killed_after_any_write_it_converges_and_never_has_too_many(data):
         stayed = started & {pod.metadata.uid for pod in sim.pods()}
         assert len(stayed) == min(3, replicas)
 
-
-# --- DaemonSets ----------------------------------------------------------------------------------
 
 DAEMONS = (DaemonSetController(),)
 

@@ -82,8 +82,10 @@ def config_map(name: str = "a", **data: str) -> dict[str, Any]:
 
 def pod(name: str = "p", **spec: Any) -> dict[str, Any]:
     containers = [{"name": "c", "image": "busybox:1"}]
-    return {"metadata": {"name": name, "labels": {"app": name}},
-            "spec": {"containers": containers} | spec}  # fmt: skip
+    return {
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"containers": containers} | spec,
+    }
 
 
 def service(name: str = "s", **spec: Any) -> dict[str, Any]:
@@ -95,9 +97,6 @@ def deployment(name: str = "d", replicas: int = 1) -> dict[str, Any]:
     template = {"metadata": {"labels": labels}, "spec": pod()["spec"]}
     spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
     return {"metadata": {"name": name}, "spec": spec}
-
-
-# --- TLS and kubectl -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -193,20 +193,50 @@ async def test_protobuf_that_is_none(api: Api, body: bytes):
     assert reply.code in (400, 415), reply
 
 
-# --- anything at all -----------------------------------------------------------------------------
-
 _TEXT = st.text(string.ascii_letters + string.digits + "-./ \u00e4\0", max_size=8)
 _SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(allow_nan=False), _TEXT
 )
 _NAMES = sorted(
     {name for kind in KINDS for name in shapes(kind.model)}
-    | {"name", "ports", "containers", "port", "type", "clusterIP", "clusterIPs", "ipFamilies",
-       "selector", "template", "matchLabels", "replicas", "volumes", "projected", "sources",
-       "strategy", "rollingUpdate", "maxSurge", "env", "valueFrom", "resources", "limits",
-       "tolerations", "affinity", "labels", "finalizers", "$patch", "nodePort", "ipFamilyPolicy",
-       "sessionAffinity", "sessionAffinityConfig", "clientIP", "addresses", "subsets", "taints"}
-)  # fmt: skip
+    | {
+        "name",
+        "ports",
+        "containers",
+        "port",
+        "type",
+        "clusterIP",
+        "clusterIPs",
+        "ipFamilies",
+        "selector",
+        "template",
+        "matchLabels",
+        "replicas",
+        "volumes",
+        "projected",
+        "sources",
+        "strategy",
+        "rollingUpdate",
+        "maxSurge",
+        "env",
+        "valueFrom",
+        "resources",
+        "limits",
+        "tolerations",
+        "affinity",
+        "labels",
+        "finalizers",
+        "$patch",
+        "nodePort",
+        "ipFamilyPolicy",
+        "sessionAffinity",
+        "sessionAffinityConfig",
+        "clientIP",
+        "addresses",
+        "subsets",
+        "taints",
+    }
+)
 _JSON = st.recursive(
     _SCALARS,
     lambda inner: st.one_of(
@@ -244,22 +274,41 @@ def _paths(value: object, prefix: tuple[str, ...] = ()) -> list[list[str]]:
 _BASES = {
     f"{CORE}/pods": pod(
         volumes=[{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}],
-        initContainers=[{"name": "i", "image": "x", "env": [
-            {"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]}],
+        initContainers=[
+            {
+                "name": "i",
+                "image": "x",
+                "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}],
+            }
+        ],
         tolerations=[{"key": "a", "operator": "Exists"}],
     ),
     f"{CORE}/services": service(
-        selector={"a": "b"}, type="NodePort", clusterIPs=["10.96.7.7"], clusterIP="10.96.7.7",
-        ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack", sessionAffinity="ClientIP",
-        sessionAffinityConfig={"clientIP": {"timeoutSeconds": 5}}, externalIPs=["192.0.2.1"],
+        selector={"a": "b"},
+        type="NodePort",
+        clusterIPs=["10.96.7.7"],
+        clusterIP="10.96.7.7",
+        ipFamilies=["IPv4"],
+        ipFamilyPolicy="SingleStack",
+        sessionAffinity="ClientIP",
+        sessionAffinityConfig={"clientIP": {"timeoutSeconds": 5}},
+        externalIPs=["192.0.2.1"],
     ),
     f"{APPS}/deployments": deployment(),
-    f"{CORE}/endpoints": {"metadata": {"name": "e"}, "subsets": [
-        {"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]},
-    "/api/v1/nodes": {"metadata": {"name": "n"}, "spec": {"podCIDRs": ["10.0.0.0/24"],
-        "podCIDR": "10.0.0.0/24", "taints": [{"key": "a", "effect": "NoSchedule"}]},
-        "status": {"capacity": {"cpu": "1"}}},
-}  # fmt: skip
+    f"{CORE}/endpoints": {
+        "metadata": {"name": "e"},
+        "subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}],
+    },
+    "/api/v1/nodes": {
+        "metadata": {"name": "n"},
+        "spec": {
+            "podCIDRs": ["10.0.0.0/24"],
+            "podCIDR": "10.0.0.0/24",
+            "taints": [{"key": "a", "effect": "NoSchedule"}],
+        },
+        "status": {"capacity": {"cpu": "1"}},
+    },
+}
 
 
 @st.composite

@@ -71,8 +71,14 @@ async def test_labels_annotations_patches_and_scale(kubectl: Kubectl):
     assert await kubectl("scale", "deploy", "web", "--replicas=7") == "deployment.apps/web scaled\n"
     await kubectl("set", "image", "deploy/web", "web=other:2")
     await kubectl("patch", "svc", "web", "-p", '{"spec":{"type":"ClusterIP"}}')
-    await kubectl("patch", "deploy", "web", "--type=json",
-                  "-p", '[{"op":"test","path":"/spec/replicas","value":7}]')  # fmt: skip
+    await kubectl(
+        "patch",
+        "deploy",
+        "web",
+        "--type=json",
+        "-p",
+        '[{"op":"test","path":"/spec/replicas","value":7}]',
+    )
     await kubectl("rollout", "restart", "deploy/web")
     found = json.loads(await kubectl("get", "deploy,svc", "-l", "tier=front", "-o", "json"))
     (deploy,) = found["items"]
@@ -116,8 +122,15 @@ async def test_watch_wait_and_rollout(kubectl: Kubectl, secured: Secured):
         "availableReplicas": 3,
         "conditions": [{"type": "Available", "status": "True"}],
     }
-    await kubectl("patch", "deploy", "web", "--subresource=status", "--type=merge",
-                  "-p", json.dumps({"status": status}))  # fmt: skip
+    await kubectl(
+        "patch",
+        "deploy",
+        "web",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        json.dumps({"status": status}),
+    )
     assert b"web    3/3     3            3" in await watching.stdout.readline()
     assert await waiting == "deployment.apps/web condition met\n"
     assert "successfully rolled out" in await rolling
@@ -133,8 +146,14 @@ async def test_delete_waits_for_finalizers(kubectl: Kubectl):
     deleting = await kubectl.start("delete", "deploy", "web", "--cascade=foreground")
     assert deleting.stdout is not None
     assert b"deleted" in await deleting.stdout.readline()  # asked for; now it waits
-    await kubectl("patch", "deploy", "web", "--type=json",
-                  "-p", '[{"op":"remove","path":"/metadata/finalizers"}]')  # fmt: skip
+    await kubectl(
+        "patch",
+        "deploy",
+        "web",
+        "--type=json",
+        "-p",
+        '[{"op":"remove","path":"/metadata/finalizers"}]',
+    )
     assert await deleting.communicate() == (b"", b"")
     assert deleting.returncode == 0
     assert "NotFound" in (await kubectl.try_("get", "deploy", "web")).err
@@ -143,11 +162,28 @@ async def test_delete_waits_for_finalizers(kubectl: Kubectl):
 async def test_pods_are_shown_as_users_know_them(kubectl: Kubectl):
     await kubectl("apply", "-f", "-", stdin=POD)
     assert "p      0/1     Pending   0" in await kubectl("get", "pods")
-    status = {"phase": "Pending", "initContainerStatuses": [{
-        "name": "i", "state": {"running": {}}, "ready": False, "restartCount": 0,
-        "image": "x", "imageID": ""}]}  # fmt: skip
-    await kubectl("patch", "pod", "p", "--subresource=status", "--type=merge",
-                  "-p", json.dumps({"status": status}))  # fmt: skip
+    status = {
+        "phase": "Pending",
+        "initContainerStatuses": [
+            {
+                "name": "i",
+                "state": {"running": {}},
+                "ready": False,
+                "restartCount": 0,
+                "image": "x",
+                "imageID": "",
+            }
+        ],
+    }
+    await kubectl(
+        "patch",
+        "pod",
+        "p",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        json.dumps({"status": status}),
+    )
     assert "Init:0/1" in await kubectl("get", "pod", "p", "-o", "wide")
     assert "Service Account:  default" in await kubectl("describe", "pod", "p")
     # kubectl 1.34 and later name the namespace, too.
@@ -197,10 +233,15 @@ async def test_namespaces_and_events(kubectl: Kubectl):
         "namespace/kube-public",
         "namespace/kube-system",
     }
-    event = {"kind": "Event", "apiVersion": "v1", "metadata": {"name": "e"},
-             "involvedObject": {"kind": "Pod", "apiVersion": "v1", "name": "p",
-                                "namespace": "default"},
-             "reason": "Started", "message": "Started container", "type": "Normal"}  # fmt: skip
+    event = {
+        "kind": "Event",
+        "apiVersion": "v1",
+        "metadata": {"name": "e"},
+        "involvedObject": {"kind": "Pod", "apiVersion": "v1", "name": "p", "namespace": "default"},
+        "reason": "Started",
+        "message": "Started container",
+        "type": "Normal",
+    }
     await kubectl("create", "-f", "-", stdin=json.dumps(event))
     assert "Started container" in await kubectl("get", "events")
     assert "Started container" in await kubectl("events", "--for=pod/p")

@@ -42,9 +42,15 @@ class Process:
         files = {"tls-cert": "server.crt", "tls-key": "server.key", "client-ca": "ca.crt"}
         flags = [f"--{flag}={self.folder / name}" for flag, name in files.items()]
         self.running = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _PROGRAM, f"--store=sqlite:{self.folder}/store.db",
-            f"--listen-fd={fd}", *flags, pass_fds=[fd], stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+            sys.executable,
+            "-c",
+            _PROGRAM,
+            f"--store=sqlite:{self.folder}/store.db",
+            f"--listen-fd={fd}",
+            *flags,
+            pass_fds=[fd],
+            stderr=asyncio.subprocess.PIPE,
+        )
 
     async def end(self, number: signal.Signals) -> tuple[int, str]:
         assert self.running is not None
@@ -183,10 +189,18 @@ def test_a_port_in_use_and_a_bad_key_are_said(process: Process):
 async def test_a_store_that_cannot_be_opened_is_one_line_and_code_1(process: Process):
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-c", _PROGRAM, "--store=sqlite:/none/store.db", "--listen=127.0.0.1:0",
-         *flags(process.folder)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            _PROGRAM,
+            "--store=sqlite:/none/store.db",
+            "--listen=127.0.0.1:0",
+            *flags(process.folder),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert "No such file" in done.stderr
     assert "Traceback" not in done.stderr

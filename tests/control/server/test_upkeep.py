@@ -22,8 +22,12 @@ VALUE = b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","uid":"u"
 
 def event(name: str, age: timedelta) -> dict[str, object]:
     last = (datetime.now(UTC) - age).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"metadata": {"name": name}, "lastTimestamp": last, "reason": "X",
-            "involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}}  # fmt: skip
+    return {
+        "metadata": {"name": name},
+        "lastTimestamp": last,
+        "reason": "X",
+        "involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"},
+    }
 
 
 async def test_events_live_for_an_hour_after_their_last_word(api: Api):

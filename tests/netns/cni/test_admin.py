@@ -29,11 +29,15 @@ def remember(node: Node, pod: Pod, conf: Json, result: Json) -> None:
     plugin = {key: conf[key] for key in conf.keys() - {"name", "cniVersion", "runtimeConfig"}}
     conflist = {"cniVersion": "1.0.0", "name": conf["name"], "plugins": [plugin]}
     item = {
-        "kind": "cniCacheV1", "containerId": pod.container_id, "ifName": "eth0",
-        "networkName": conf["name"], "netns": str(pod.space.path), "result": result,
+        "kind": "cniCacheV1",
+        "containerId": pod.container_id,
+        "ifName": "eth0",
+        "networkName": conf["name"],
+        "netns": str(pod.space.path),
+        "result": result,
         "config": base64.b64encode(json.dumps(conflist).encode()).decode(),
         "capabilityArgs": conf.get("runtimeConfig", {}),
-    }  # fmt: skip
+    }
     folder = node.files / "results"
     folder.mkdir(exist_ok=True)
     (folder / f"{conf['name']}-{pod.container_id}-eth0").write_text(json.dumps(item))
@@ -64,8 +68,10 @@ def test_installed_it_serves_any_runtime_and_uninstalled_it_is_gone(node, pod, t
     for socket in (str(node.socket), "/nowhere"):
         environment = {"PODWIRE_CNI_SOCKET": socket}
         variables = {
-            "containerid": one.container_id, "netns": str(one.space.path), "ifname": "eth0",
-        }  # fmt: skip
+            "containerid": one.container_id,
+            "netns": str(one.space.path),
+            "ifname": "eth0",
+        }
         for verb in ("ADD", "DEL"):
             node.execute(conf, program, environment, command=verb, **variables).ok()
             node.execute(lo, loopback, environment, command=verb, **variables).ok()
@@ -89,10 +95,16 @@ def test_a_loopback_plugin_that_is_there_stays(node, tmp_path, other):
     assert list(tmp_path.iterdir()) == [theirs]
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--subnet", "10.0.0.1/24"], ["--subnet", "10.0.0.0/31"], ["--name", "../x"],
-    ["--bridge", "a/b"], ["--mtu", "70000"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--subnet", "10.0.0.1/24"],
+        ["--subnet", "10.0.0.0/31"],
+        ["--name", "../x"],
+        ["--bridge", "a/b"],
+        ["--mtu", "70000"],
+    ],
+)
 def test_wrong_options_are_one_line_and_change_nothing(node, tmp_path, arguments):
     done = podwire(
         node, "install", "--bin-dir", str(tmp_path / "bin"), "--conf-dir", str(tmp_path), *arguments
@@ -110,14 +122,18 @@ def test_list_and_gc(node, pod):
     node.add(young)
     for each in (vanished, young):
         node.space.ip("link", "del", node.host_link(each))
-    shown = {item["container_id"]: item for item in json.loads(
-        podwire(node, "list", "-o", "json", *places(node)).stdout)}  # fmt: skip
+    shown = {
+        item["container_id"]: item
+        for item in json.loads(podwire(node, "list", "-o", "json", *places(node)).stdout)
+    }
     assert shown[live.container_id]["addresses"] == [
         item.partition("/")[0] for item in live.addresses()
     ]
     assert {name: item["alive"] for name, item in shown.items()} == {
-        live.container_id: True, vanished.container_id: False, young.container_id: True,
-    }  # fmt: skip
+        live.container_id: True,
+        vanished.container_id: False,
+        young.container_id: True,
+    }
     table = podwire(node, "list", *places(node)).stdout.splitlines()
     assert set(table[0].split()) == SHOWN
     assert len(table) == 4
@@ -132,15 +148,31 @@ def test_list_and_gc(node, pod):
 
 
 _CACHED = {
-    "kind": "cniCacheV1", "containerId": "x", "ifName": "eth0", "networkName": "net", "result": {},
+    "kind": "cniCacheV1",
+    "containerId": "x",
+    "ifName": "eth0",
+    "networkName": "net",
+    "result": {},
     "config": base64.b64encode(b'{"plugins": [{"type": "podwire-cni"}]}').decode(),
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize("odd", [
-    [], None, "x", {}, {"config": None}, {"config": "W10="}, {"result": None}, {"netns": 5},
-    {"result": {"interfaces": [None]}}, {"containerId": 5}, {"capabilityArgs": 5},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [],
+        None,
+        "x",
+        {},
+        {"config": None},
+        {"config": "W10="},
+        {"result": None},
+        {"netns": 5},
+        {"result": {"interfaces": [None]}},
+        {"containerId": 5},
+        {"capabilityArgs": 5},
+    ],
+)
 def test_files_of_another_form_are_passed_over(node, pod, odd, tmp_path):
     """Between a live container's, in libcni's cache and among the reservations."""
     one = pod()
@@ -190,9 +222,11 @@ def test_gc_spares_what_another_plugin_wired(node, pod):
     conf = node.conf(type="bridge", cniVersion="1.0.0", ipam=node.ipam("10.1.0.0/24"))
     conf["ipam"]["type"] = "podwire-cni"
     variables = {
-        "containerid": one.container_id, "netns": str(one.space.path), "ifname": "eth0",
+        "containerid": one.container_id,
+        "netns": str(one.space.path),
+        "ifname": "eth0",
         "path": str(node.plugin.parent),
-    }  # fmt: skip
+    }
     node.execute(conf, REFERENCE / "bridge", command="ADD", **variables).ok()
     make_old(node)
     podwire(node, "gc", *places(node))
@@ -203,8 +237,9 @@ def test_gc_spares_what_another_plugin_wired(node, pod):
 def test_gc_takes_the_rules_that_the_reference_leaves(node, pod):
     """A node went back to the reference: its bridge removes our interface, host-local our file."""
     one = pod()
-    ours = node.conf(name="back", bridge="br7", ipMasq=True, cniVersion="1.0.0",
-                     ipam=node.ipam("10.7.0.0/24"))  # fmt: skip
+    ours = node.conf(
+        name="back", bridge="br7", ipMasq=True, cniVersion="1.0.0", ipam=node.ipam("10.7.0.0/24")
+    )
     node.add(one, ours)
     theirs = ours | {"type": "bridge", "ipMasq": False}
     theirs["ipam"] = ours["ipam"] | {"type": "host-local"}

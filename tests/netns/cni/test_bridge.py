@@ -43,8 +43,11 @@ def test_result_is_what_is(node, pod):
     assert seen["ifalias"] == f"podwire net eth0 {one.container_id}"
     link = one.link()
     assert inside == {
-        "name": "eth0", "mac": link["address"], "sandbox": str(one.space.path), "mtu": link["mtu"],
-    }  # fmt: skip
+        "name": "eth0",
+        "mac": link["address"],
+        "sandbox": str(one.space.path),
+        "mtu": link["mtu"],
+    }
     routes = json.loads(one.space.ip("-j", "route")) + json.loads(one.space.ip("-6", "-j", "route"))
     assert {route["gateway"] for route in routes if route["dst"] == "default"} == {
         item["gw"] for item in result["routes"]
@@ -126,17 +129,20 @@ def test_whoever_gets_an_address_again_is_reached_at_once(node, pod):
         node.delete(each)
 
 
-@pytest.mark.parametrize("fault", [
-    ("pod", "link set eth0 down"),
-    ("pod", "address flush dev eth0 scope global"),
-    ("pod", "route del default"),
-    ("pod", "link set eth0 address 02:00:00:00:00:99"),
-    ("host", "link set {host} down"),
-    ("host", "link set {host} nomaster"),
-    ("host", "link set {host} type bridge_slave hairpin off"),
-    ("host", "address flush dev pw0 scope global"),
-    ("host", "link set pw0 down"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ("pod", "link set eth0 down"),
+        ("pod", "address flush dev eth0 scope global"),
+        ("pod", "route del default"),
+        ("pod", "link set eth0 address 02:00:00:00:00:99"),
+        ("host", "link set {host} down"),
+        ("host", "link set {host} nomaster"),
+        ("host", "link set {host} type bridge_slave hairpin off"),
+        ("host", "address flush dev pw0 scope global"),
+        ("host", "link set pw0 down"),
+    ],
+)
 def test_check_finds_each_fault(node, pod, fault):
     one = pod()
     result = node.add(one)
@@ -227,8 +233,13 @@ def test_nobody_sends_as_somebody_else(node, pod):
 @pytest.mark.parametrize("mode", ["bridge", "ptp"])
 def test_duplicate_detection_is_over_when_add_is(node, pod, mode):
     one = pod()
-    conf = node.conf(enabledad=True, mode=mode, bridge="dad0", name="dad",
-                     ipam=node.ipam("10.12.0.0/24", "fd00:12::/64"))  # fmt: skip
+    conf = node.conf(
+        enabledad=True,
+        mode=mode,
+        bridge="dad0",
+        name="dad",
+        ipam=node.ipam("10.12.0.0/24", "fd00:12::/64"),
+    )
     result = node.add(one, conf)
     assert "tentative" not in one.space.ip(
         "-6", "address", "show", "dev", "eth0", "scope", "global"
@@ -287,8 +298,23 @@ def test_big_packets_pass_the_tunnel_to_other_nodes(node, pod, spaces, mode):
     node.space.veth(uplink, other, "eth0")
     for space, name, last in ((node.space, uplink, 1), (other, "eth0", 2)):
         space.ip("address", "add", f"192.0.2.{last}/24", "dev", name)
-        space.ip("link", "add", "tunnel", "mtu", "1450", "type", "vxlan", "id", "7", "dstport",
-                 "4789", "local", f"192.0.2.{last}", "remote", f"192.0.2.{3 - last}")  # fmt: skip
+        space.ip(
+            "link",
+            "add",
+            "tunnel",
+            "mtu",
+            "1450",
+            "type",
+            "vxlan",
+            "id",
+            "7",
+            "dstport",
+            "4789",
+            "local",
+            f"192.0.2.{last}",
+            "remote",
+            f"192.0.2.{3 - last}",
+        )
         space.ip("address", "add", f"198.51.100.{last}/24", "dev", "tunnel")
         space.ip("link", "set", "tunnel", "up")
     node.space.ip("route", "add", "default", "via", "192.0.2.2")

@@ -38,8 +38,12 @@ def nothing_is_left(world: World) -> Iterator[None]:
 
 def test_bandwidth_is_limited_both_ways(world):
     node, one = world.node, world.pod()
-    rates = {"ingressRate": 8_000_000, "ingressBurst": 800_000,
-             "egressRate": 4_000_000, "egressBurst": 400_000}  # fmt: skip
+    rates = {
+        "ingressRate": 8_000_000,
+        "ingressBurst": 800_000,
+        "egressRate": 4_000_000,
+        "egressBurst": 400_000,
+    }
     conf = node.conf(runtimeConfig={"bandwidth": rates})
     result = node.add(one, conf)
     ifb = result["interfaces"][3]["name"]
@@ -57,11 +61,14 @@ def test_bandwidth_is_limited_both_ways(world):
     node.delete(one, conf)
 
 
-@pytest.mark.parametrize(("rate", "burst"), [
-    (10_000_000, 2**32 - 1),  # containerd's burst: as good as none, and more ticks than fit
-    (400_000_000_000, 8_000_000_000),  # more bytes per second than 32 bits count
-    (80_000, 80_000),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rate", "burst"),
+    [
+        (10_000_000, 2**32 - 1),  # containerd's burst: as good as none, and more ticks than fit
+        (400_000_000_000, 8_000_000_000),  # more bytes per second than 32 bits count
+        (80_000, 80_000),
+    ],
+)
 def test_bandwidth_as_large_as_runtimes_ask(world, rate, burst):
     node, one = world.node, world.pod()
     rates = {"IngressRate": rate, "IngressBurst": burst}
@@ -79,9 +86,14 @@ def test_bandwidth_as_large_as_runtimes_ask(world, rate, burst):
     node.delete(one, conf)
 
 
-@pytest.mark.parametrize("rates", [
-    {"ingressRate": 1000}, {"egressBurst": 1000}, {"ingressRate": 1000, "ingressBurst": 8 << 32},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "rates",
+    [
+        {"ingressRate": 1000},
+        {"egressBurst": 1000},
+        {"ingressRate": 1000, "ingressBurst": 8 << 32},
+    ],
+)
 def test_bandwidth_that_makes_no_sense(world, rates):
     refused = world.node.call(
         "ADD", world.pod(), world.node.conf(runtimeConfig={"bandwidth": rates})
@@ -93,8 +105,10 @@ def test_tuning(world):
     node, one = world.node, world.pod()
     conf = node.conf(
         sysctl={"net.ipv4.conf.IFNAME.arp_filter": "1", "net.core.somaxconn": "500"},
-        promisc=True, allmulti=True, txQLen=77,
-    )  # fmt: skip
+        promisc=True,
+        allmulti=True,
+        txQLen=77,
+    )
     result = node.add(one, conf)
     assert one.space.run("sysctl", "-n", "net.ipv4.conf.eth0.arp_filter").strip() == "1"
     link = one.link()
@@ -116,9 +130,12 @@ def test_sysctls_of_others_are_refused(world, key):
 def test_point_to_point(world):
     node, one, other = world.node, world.pod(), world.pod()
     conf = node.conf(
-        mode="ptp", bridge=None, ipMasq=True, name="ptp",
+        mode="ptp",
+        bridge=None,
+        ipMasq=True,
+        name="ptp",
         ipam=node.ipam("10.8.0.0/24", "fd00:8::/64"),
-    )  # fmt: skip
+    )
     result = node.add(one, conf)
     node.add(other, conf)
     for address in other.addresses() | {"10.8.0.1", "fd00:8::1"}:
@@ -152,9 +169,13 @@ def chain(node: Node, pod: Pod, verb: str, plugins: list[tuple[Path, dict]], res
     for program, conf in order:
         part = conf | ({"prevResult": result} if result else {})
         answer = node.execute(
-            part, program, command=verb, containerid=pod.container_id,
-            netns=str(pod.space.path), ifname="eth0",
-        ).ok()  # fmt: skip
+            part,
+            program,
+            command=verb,
+            containerid=pod.container_id,
+            netns=str(pod.space.path),
+            ifname="eth0",
+        ).ok()
         if verb == "ADD":
             result = answer.document
     return result
@@ -165,11 +186,13 @@ def test_the_reference_works_behind_us(world):
     base = {"cniVersion": "1.0.0", "name": "net"}
     plugins = [
         (PYTHON_CLIENT, node.conf(cniVersion="1.0.0")),
-        (REFERENCE / "portmap", base | {"type": "portmap", "snat": True,
-                                        "runtimeConfig": mapped("8082-80/tcp")}),
+        (
+            REFERENCE / "portmap",
+            base | {"type": "portmap", "snat": True, "runtimeConfig": mapped("8082-80/tcp")},
+        ),
         (REFERENCE / "tuning", base | {"type": "tuning", "mac": "02:00:00:00:00:99"}),
         (REFERENCE / "firewall", base | {"type": "firewall"}),
-    ]  # fmt: skip
+    ]
     result = chain(node, one, "ADD", plugins, {})
     with listening(one.space, "one"):
         assert ask(world.outside, HOST, 8082).startswith("one")
@@ -181,16 +204,29 @@ def test_the_reference_works_behind_us(world):
 
 def test_we_work_behind_the_reference(world):
     node, one = world.node, world.pod()
-    interface = node.conf(type="bridge", cniVersion="1.0.0", name="theirs", bridge="br7",
-                          ipam=node.ipam("10.7.0.0/24"))  # fmt: skip
+    interface = node.conf(
+        type="bridge",
+        cniVersion="1.0.0",
+        name="theirs",
+        bridge="br7",
+        ipam=node.ipam("10.7.0.0/24"),
+    )
     interface["ipam"]["type"] = "host-local"
-    rates = {"ingressRate": 8_000_000, "ingressBurst": 800_000,
-             "egressRate": 8_000_000, "egressBurst": 800_000}  # fmt: skip
+    rates = {
+        "ingressRate": 8_000_000,
+        "ingressBurst": 800_000,
+        "egressRate": 8_000_000,
+        "egressBurst": 800_000,
+    }
     ours = {
-        "cniVersion": "1.0.0", "name": "theirs", "type": "podwire-cni", "mode": "chained",
-        "mac": "02:00:00:00:00:98", "sysctl": {"net.core.somaxconn": "600"},
+        "cniVersion": "1.0.0",
+        "name": "theirs",
+        "type": "podwire-cni",
+        "mode": "chained",
+        "mac": "02:00:00:00:00:98",
+        "sysctl": {"net.core.somaxconn": "600"},
         "runtimeConfig": mapped("8083-80/tcp") | {"bandwidth": rates},
-    }  # fmt: skip
+    }
     plugins = [(REFERENCE / "bridge", interface), (PYTHON_CLIENT, ours)]
     result = chain(node, one, "ADD", plugins, {})
     assert one.link()["address"] == "02:00:00:00:00:98"

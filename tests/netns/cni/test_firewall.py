@@ -189,9 +189,11 @@ def test_policies_keep_bridges_and_containers_apart(world):
 def test_check_finds_each_rule_that_is_missing(world):
     node, one = world.node, world.pod()
     conf = world.conf(
-        ipMasq=True, ingressPolicy="same-bridge", ipam=node.ipam("10.1.0.0/24", "fd00:1::/64"),
+        ipMasq=True,
+        ingressPolicy="same-bridge",
+        ipam=node.ipam("10.1.0.0/24", "fd00:1::/64"),
         runtimeConfig=mapped("8080-80/tcp"),
-    )  # fmt: skip
+    )
     for flush in flushes(world.options["backend"]):
         asked = conf | {"prevResult": node.add(one, conf)}
         node.call("CHECK", one, asked).ok()
@@ -226,11 +228,13 @@ def only_from(world: World, address: str) -> list[str]:
 def test_conditions(world):
     node, one, other = world.node, world.pod(), world.pod()
     options = {
-        "ipam": node.ipam("10.1.0.0/24", "fd00:1::/64"), "backend": None,
+        "ipam": node.ipam("10.1.0.0/24", "fd00:1::/64"),
+        "backend": None,
         "runtimeConfig": mapped("8080-80/tcp"),
-    }  # fmt: skip
-    first = world.conf(**options, conditionsV4=only_from(world, OUTSIDE),
-                       conditionsV6=only_from(world, OUTSIDE6))  # fmt: skip
+    }
+    first = world.conf(
+        **options, conditionsV4=only_from(world, OUTSIDE), conditionsV6=only_from(world, OUTSIDE6)
+    )
     second = world.conf(**options)
     if world.options["backend"] != "nftables":
         second["backend"] = "iptables"
@@ -251,17 +255,20 @@ def test_conditions(world):
     node.delete(one, first)
 
 
-@pytest.mark.parametrize("options", [
-    {"conditionsV4": ["-s", "1.2.3.4\n-A INPUT -j DROP"]},
-    {"conditionsV4": ["ip saddr 1.2.3.4; drop"]},
-    {"conditionsV4": ["-s", "1.2.3.4"], "backend": "nftables"},
-    {"conditionsV6": ["ip6 saddr ::1"], "backend": "iptables"},
-    {"conditionsV4": ["-s", "1.2.3.4"], "conditionsV6": ["ip6 saddr ::1"], "backend": None},
-    {"externalSetMarkChain": "KUBE-MARK-MASQ", "backend": "nftables"},
-    {"externalSetMarkChain": "-X", "backend": None},
-    {"externalSetMarkChain": "X", "markMasqBit": 3, "backend": None},
-    {"runtimeConfig": mapped("fe80::1%x } ; flush ruleset-8080-80/tcp")},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"conditionsV4": ["-s", "1.2.3.4\n-A INPUT -j DROP"]},
+        {"conditionsV4": ["ip saddr 1.2.3.4; drop"]},
+        {"conditionsV4": ["-s", "1.2.3.4"], "backend": "nftables"},
+        {"conditionsV6": ["ip6 saddr ::1"], "backend": "iptables"},
+        {"conditionsV4": ["-s", "1.2.3.4"], "conditionsV6": ["ip6 saddr ::1"], "backend": None},
+        {"externalSetMarkChain": "KUBE-MARK-MASQ", "backend": "nftables"},
+        {"externalSetMarkChain": "-X", "backend": None},
+        {"externalSetMarkChain": "X", "markMasqBit": 3, "backend": None},
+        {"runtimeConfig": mapped("fe80::1%x } ; flush ruleset-8080-80/tcp")},
+    ],
+)
 def test_options_that_exclude_each_other_or_cannot_stand_in_a_rule(world, options):
     conf = world.conf(**{"runtimeConfig": mapped("8080-80/tcp")} | options)
     assert world.node.call("ADD", world.pod(), conf).document["code"] == 7

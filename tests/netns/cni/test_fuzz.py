@@ -98,9 +98,12 @@ def requests(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[bytes, byte
     asked = list(conformance_requests(folder))
     node = Recorder(NoSpace(), folder)  # type: ignore[arg-type]
     given = {
-        "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_NETNS": str(POD),
+        "CNI_COMMAND": "ADD",
+        "CNI_CONTAINERID": "c1",
+        "CNI_IFNAME": "eth0",
+        "CNI_NETNS": str(POD),
         "CNI_ARGS": "IgnoreUnknown=1;IP=10.1.0.7;MAC=02:00:00:00:00:01",
-    }  # fmt: skip
+    }
     away = {"ipam": node.ipam("10.1.0.0/24", dataDir="/../../../../../../outside/../x")}
     asked += [(given, json.dumps(node.conf(**more)).encode()) for more in (*EXTRAS, away)]
     texts = ("\0".join(f"{name}={value}" for name, value in env.items()) for env, _ in asked)
@@ -141,12 +144,25 @@ def test_nothing_hostile_comes_through(
     )
     done = subprocess.run(
         spaces("node").argv(
-            sys.executable, "-m", "tests.support.cni.fuzz", kind, str(root), str(corpus), *limits,
-            "-max_len=4096", "-timeout=30", "-rss_limit_mb=2048", "-verbosity=1",
-            f"-dict={tmp_path / 'words'}", f"-artifact_prefix={tmp_path}/found-",
+            sys.executable,
+            "-m",
+            "tests.support.cni.fuzz",
+            kind,
+            str(root),
+            str(corpus),
+            *limits,
+            "-max_len=4096",
+            "-timeout=30",
+            "-rss_limit_mb=2048",
+            "-verbosity=1",
+            f"-dict={tmp_path / 'words'}",
+            f"-artifact_prefix={tmp_path}/found-",
         ),
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     found = {path.name: path.read_bytes() for path in tmp_path.glob("found-*")}
     assert not found, f"{found}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert done.returncode == 0, done.stderr[-3000:]

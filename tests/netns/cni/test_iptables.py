@@ -57,8 +57,11 @@ def test_the_mark_is_the_bit_that_was_asked_for(world):
     for pod, port in ((one, 8080), (other, 8081)):
         with listening(pod.space, "it"):
             assert ask(pod.space, HOST, port) == "it ::ffff:10.1.0.1"
-    marks = {line.split("--set-xmark ")[1] for line in traces(node.space).splitlines()
-             if "-xmark" in line}  # fmt: skip
+    marks = {
+        line.split("--set-xmark ")[1]
+        for line in traces(node.space).splitlines()
+        if "-xmark" in line
+    }
     assert marks == {"0x10/0x10", "0x2000/0x2000"}
     for pod, conf in zip((one, other), confs, strict=True):
         node.delete(pod, conf)
@@ -89,11 +92,23 @@ def test_somebody_elses_chain_marks(world):
 def test_strangers_rules_stay(world):
     node, one = world.node, world.pod()
     strangers = [
-        ["-t", "nat", "-A", "PREROUTING", "-p", "tcp", "-m", "comment", "--comment", "a b", "-j",
-         "RETURN"],
+        [
+            "-t",
+            "nat",
+            "-A",
+            "PREROUTING",
+            "-p",
+            "tcp",
+            "-m",
+            "comment",
+            "--comment",
+            "a b",
+            "-j",
+            "RETURN",
+        ],
         ["-A", "FORWARD", "-s", "203.0.113.0/24", "-j", "DROP"],
         ["-A", "INPUT", "-p", "udp", "--dport", "9", "-j", "DROP"],
-    ]  # fmt: skip
+    ]
     for rule in strangers:
         node.space.run("iptables", *rule)
     before = rules(node.space)
@@ -224,8 +239,10 @@ def test_iptables_does_what_nothing_is_said_of_where_there_is_no_libnftables(wor
 
 
 def test_a_host_without_iptables(world, tmp_path):
-    commands = [path.resolve() for path in map(Path, ("/usr/sbin/iptables-nft",
-                "/usr/sbin/iptables-legacy"))]  # fmt: skip
+    commands = [
+        path.resolve()
+        for path in map(Path, ("/usr/sbin/iptables-nft", "/usr/sbin/iptables-legacy"))
+    ]
     node, one = Node(world.node.space, world.node.files / "nowhere"), world.pod()
     asked: Json = node.conf(backend="iptables", runtimeConfig=mapped("8080-80/tcp"))
     with hidden(*commands):

@@ -26,11 +26,21 @@ from tests.support.cni.world import on_path, traces
 # all that changes the kernel or a file
 OPERATIONS = [
     (iptables, "run"),
-    (Socket, "change"), (PluginSpace, "write_sysctl"), (nft, "run"),
-    (shaping, "limit_rate"), (shaping, "redirect_ingress"),
-    (Path, "rename"), (Path, "symlink_to"), (Path, "unlink"), (Path, "mkdir"),
-    (os, "open"), (os, "write"), (os, "rename"), (os, "symlink"), (os, "unlink"),
-]  # fmt: skip
+    (Socket, "change"),
+    (PluginSpace, "write_sysctl"),
+    (nft, "run"),
+    (shaping, "limit_rate"),
+    (shaping, "redirect_ingress"),
+    (Path, "rename"),
+    (Path, "symlink_to"),
+    (Path, "unlink"),
+    (Path, "mkdir"),
+    (os, "open"),
+    (os, "write"),
+    (os, "rename"),
+    (os, "symlink"),
+    (os, "unlink"),
+]
 
 # each packet filter, and each that heals; not all pairs, for each takes a hundred Pods
 CASES = pytest.mark.parametrize(
@@ -60,8 +70,12 @@ def conf(
         {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
         {"hostPort": 5353, "containerPort": 53, "protocol": "udp"},
     ]
-    rates = {"ingressRate": 8_000_000, "ingressBurst": 800_000,
-             "egressRate": 8_000_000, "egressBurst": 800_000}  # fmt: skip
+    rates = {
+        "ingressRate": 8_000_000,
+        "ingressBurst": 800_000,
+        "egressRate": 8_000_000,
+        "egressBurst": 800_000,
+    }
     runtime = {"portMappings": ports} | (
         {"bandwidth": rates} if request.param == "nftables" else {}
     )
@@ -113,9 +127,12 @@ def _in_child(node: Node, pod: Pod, verb: str, conf: dict[str, Any], die_after: 
             setattr(place, name, _deadly(getattr(place, name), countdown))
         iptables.run = _each_table(iptables.run)
     environment = {
-        "CNI_COMMAND": verb, "CNI_CONTAINERID": pod.container_id, "CNI_IFNAME": "eth0",
-        "CNI_NETNS": str(pod.space.path), "CNI_PATH": "/nowhere",
-    }  # fmt: skip
+        "CNI_COMMAND": verb,
+        "CNI_CONTAINERID": pod.container_id,
+        "CNI_IFNAME": "eth0",
+        "CNI_NETNS": str(pod.space.path),
+        "CNI_PATH": "/nowhere",
+    }
     out = io.BytesIO()
     home = os.open(node.space.path, os.O_RDONLY)
     with entered(home):

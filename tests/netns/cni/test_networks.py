@@ -148,11 +148,13 @@ def test_a_second_default_route_is_for_when_the_first_goes(world):
     node, one = world.node, world.pod()
     confs = {
         name: network(
-            world, name, isDefaultGateway=True,
+            world,
+            name,
+            isDefaultGateway=True,
             ipam=node.ipam(SUBNETS[name], f"fd00:{name[0].encode().hex()}::/64"),
         )
         for name in SUBNETS
-    }  # fmt: skip
+    }
     names = {"blue": "eth0", "red": "eth1", "green": "eth2"}
     results = {name: node.add(one, confs[name], ifname=names[name]) for name in names}
     with listening(one.space, "one"):

@@ -203,14 +203,22 @@ def test_another_mount_namespace_keeps_its_own_files(node, pod, client, tmp_path
     one = pod()
     script = f"mount -t tmpfs tmpfs {hidden} && {client} && ls {hidden}/mounted"
     environment = {
-        "PATH": os.environ["PATH"], "PODWIRE_CNI_SOCKET": str(node.socket), "CNI_COMMAND": "ADD",
-        "CNI_CONTAINERID": one.container_id, "CNI_NETNS": str(one.space.path), "CNI_IFNAME": "eth0",
-    }  # fmt: skip
+        "PATH": os.environ["PATH"],
+        "PODWIRE_CNI_SOCKET": str(node.socket),
+        "CNI_COMMAND": "ADD",
+        "CNI_CONTAINERID": one.container_id,
+        "CNI_NETNS": str(one.space.path),
+        "CNI_IFNAME": "eth0",
+    }
     with node.served():
         done = subprocess.run(
             node.space.argv("unshare", "--mount", "sh", "-c", script),
-            input=json.dumps(conf), env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            input=json.dumps(conf),
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done
         assert f"ADD {one.container_id} eth0: ok" in (node.files / "server.log").read_text()
     assert "10.1.0.2\n" in done.stdout
@@ -257,9 +265,13 @@ def test_an_answer_may_come_at_once(tmp_path, client):
         quick.start()
         for _ in range(5):
             done = subprocess.run(
-                [client], input=b"{}", env={"PODWIRE_CNI_SOCKET": str(path)}, capture_output=True,
-                check=False, timeout=20,
-            )  # fmt: skip
+                [client],
+                input=b"{}",
+                env={"PODWIRE_CNI_SOCKET": str(path)},
+                capture_output=True,
+                check=False,
+                timeout=20,
+            )
             assert done.stdout == b"quick\n"
         quick.join()
 
@@ -303,9 +315,11 @@ def send(path: Path, data: bytes, fds: list[int], *, leave: bool) -> bytes:
 def test_a_client_may_die_at_any_byte(node, pod):
     one = pod()
     environment = {
-        "CNI_COMMAND": "ADD", "CNI_CONTAINERID": one.container_id, "CNI_IFNAME": "eth0",
+        "CNI_COMMAND": "ADD",
+        "CNI_CONTAINERID": one.container_id,
+        "CNI_IFNAME": "eth0",
         "CNI_NETNS": str(one.space.path),
-    }  # fmt: skip
+    }
     whole = frame(environment, json.dumps(node.conf()).encode())
     fds = descriptors(node, one)
     with node.served() as server:

@@ -19,20 +19,39 @@ TUNED = {"mac": TUNED_MAC.upper(), "mtu": 1300, "promisc": True, "allmulti": Tru
 def device(pod: Callable[[], Pod]) -> Pod:
     """A Pod with a device that goes on when the attachment does not."""
     made = pod()
-    made.space.ip("link", "add", "eth0", "address", MAC, "mtu", "1450", "txqueuelen", "1000",
-                  "type", "veth", "peer", "name", "peer0")  # fmt: skip
+    made.space.ip(
+        "link",
+        "add",
+        "eth0",
+        "address",
+        MAC,
+        "mtu",
+        "1450",
+        "txqueuelen",
+        "1000",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "peer0",
+    )
     made.space.ip("link", "set", "eth0", "up")
     return made
 
 
 def chained(node: Node, pod: Pod, **options: Any) -> Json:
     """A plugin of the type ``tuning`` behind one that gave the Pod its device."""
-    previous = {"cniVersion": "1.0.0", "interfaces": [
-        {"name": "eth0", "mac": MAC, "sandbox": str(pod.space.path)}]}  # fmt: skip
+    previous = {
+        "cniVersion": "1.0.0",
+        "interfaces": [{"name": "eth0", "mac": MAC, "sandbox": str(pod.space.path)}],
+    }
     return {
-        "cniVersion": "1.0.0", "name": "net", "type": "tuning", "prevResult": previous,
+        "cniVersion": "1.0.0",
+        "name": "net",
+        "type": "tuning",
+        "prevResult": previous,
         "dataDir": str(node.files / "tuning"),
-    } | options  # fmt: skip
+    } | options
 
 
 def state(pod: Pod) -> tuple[object, ...]:
@@ -60,8 +79,12 @@ def test_delete_puts_back_what_add_changed(node, device):
 
 def test_an_add_that_fails_leaves_the_interface_as_it_was(node, device):
     before = state(device)
-    conf = chained(node, device, **TUNED, runtimeConfig={
-        "bandwidth": {"ingressRate": 8000, "ingressBurst": 8000}})  # fmt: skip
+    conf = chained(
+        node,
+        device,
+        **TUNED,
+        runtimeConfig={"bandwidth": {"ingressRate": 8000, "ingressBurst": 8000}},
+    )
     assert node.call("ADD", device, conf).document["code"] == 7
     assert (state(device), kept(node)) == (before, [])
 
@@ -102,11 +125,16 @@ def test_either_plugin_undoes_what_the_other_did(node, device, order):
     assert (state(device), kept(node)) == (before, [])
 
 
-@pytest.mark.parametrize(("fault", "named"), [
-    (("address", "02:00:00:00:00:77"), "mac"), (("mtu", "1200"), "mtu"),
-    (("promisc", "off"), "promisc"), (("allmulticast", "off"), "allmulti"),
-    (("txqueuelen", "5"), "txQLen"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        (("address", "02:00:00:00:00:77"), "mac"),
+        (("mtu", "1200"), "mtu"),
+        (("promisc", "off"), "promisc"),
+        (("allmulticast", "off"), "allmulti"),
+        (("txqueuelen", "5"), "txQLen"),
+    ],
+)
 def test_check_finds_what_is_not_as_tuned(node, device, fault, named):
     conf = chained(node, device, **TUNED)
     node.add(device, conf)
@@ -131,8 +159,13 @@ def test_check_takes_what_a_later_plugin_set(node, device):
 def test_check_of_those_before_takes_what_was_tuned(node, pod):
     one = pod()
     interface = node.conf(bridge="br3", name="net")
-    tuning = {"cniVersion": "1.1.0", "name": "net", "type": "tuning",
-              "dataDir": str(node.files / "tuning"), **TUNED}  # fmt: skip
+    tuning = {
+        "cniVersion": "1.1.0",
+        "name": "net",
+        "type": "tuning",
+        "dataDir": str(node.files / "tuning"),
+        **TUNED,
+    }
     before = node.add(one, interface)
     after = node.add(one, tuning | {"prevResult": before})
     assert [after["interfaces"][2][key] for key in ("mac", "mtu")] == [TUNED_MAC, 1300]

@@ -108,8 +108,11 @@ def test_result_has_the_gateways_link_and_check_agrees(node, pod, vlans):
     result = node.add(one, conf)
     links = node.links()
     assert [item["name"] for item in result["interfaces"]] == [
-        "pw0", node.host_link(one), "eth0", "pw0.100",
-    ]  # fmt: skip
+        "pw0",
+        node.host_link(one),
+        "eth0",
+        "pw0.100",
+    ]
     assert result["interfaces"][3]["mac"] == links["pw0.100"]["address"]
     assert {item["interface"] for item in result["ips"]} == {2}
     assert links["pw0.100"]["linkinfo"]["info_data"]["id"] == 100
@@ -171,12 +174,16 @@ def test_a_trunk_carries_tagged_frames_and_its_native_vlan(node, pod, vlans):
         ({"vlan": 100}, {1: {"Egress Untagged"}, 100: NATIVE}),
         ({"vlanTrunk": [{"id": 9}]}, {1: NATIVE, 9: set()}),
         # the native VLAN stays native, though the trunk names it too
-        ({"vlan": 9, "vlanTrunk": [{"minID": 8, "maxID": 10}]},
-         {1: {"Egress Untagged"}, 8: set(), 9: NATIVE, 10: set()}),
-        ({"vlanTrunk": [{"minID": 1, "maxID": 4094}]},
-         {1: NATIVE} | {vlan: set() for vlan in range(2, 4095)}),
+        (
+            {"vlan": 9, "vlanTrunk": [{"minID": 8, "maxID": 10}]},
+            {1: {"Egress Untagged"}, 8: set(), 9: NATIVE, 10: set()},
+        ),
+        (
+            {"vlanTrunk": [{"minID": 1, "maxID": 4094}]},
+            {1: NATIVE} | {vlan: set() for vlan in range(2, 4095)},
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_default_vlan_stays_if_asked_for(node, pod, vlans, options, expected):
     one = pod()
     conf = node.conf(preserveDefaultVlan=True, isDefaultGateway=False, ipam=None, **options)
@@ -237,10 +244,21 @@ def test_delete_and_gc_leave_the_bridge_and_the_gateways_link(node, pod, vlans):
 
 def reference(node: Node, **options: object) -> Json:
     """The same network for Debian's bridge plugin and host-local, with addresses of its own."""
-    ipam = {"type": "host-local", "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.100",
-            "dataDir": str(node.data)}  # fmt: skip
-    conf = {"cniVersion": "1.0.0", "name": "theirs", "type": "bridge", "bridge": "pw0",
-            "isGateway": True, "vlan": 100, "ipam": ipam}  # fmt: skip
+    ipam = {
+        "type": "host-local",
+        "subnet": "10.1.0.0/24",
+        "rangeStart": "10.1.0.100",
+        "dataDir": str(node.data),
+    }
+    conf = {
+        "cniVersion": "1.0.0",
+        "name": "theirs",
+        "type": "bridge",
+        "bridge": "pw0",
+        "isGateway": True,
+        "vlan": 100,
+        "ipam": ipam,
+    }
     return conf | options
 
 

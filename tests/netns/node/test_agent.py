@@ -44,11 +44,20 @@ class Node:
 
     def command(self, *more: str) -> list[str]:
         return [
-            sys.executable, "-c", MAIN, f"--kubeconfig={self.root}/kubeconfig", "--node-name=n1",
-            "--node-ip=127.0.0.1", f"--root-dir={self.root}/agent", f"--image-dir={self.images}",
-            f"--cni-conf-dir={self.root}/net.d", f"--cni-bin-dir={BIN}",
-            f"--cni-cache-dir={self.root}/cni", f"--cgroup-root={self.cgroup}", *more,
-        ]  # fmt: skip
+            sys.executable,
+            "-c",
+            MAIN,
+            f"--kubeconfig={self.root}/kubeconfig",
+            "--node-name=n1",
+            "--node-ip=127.0.0.1",
+            f"--root-dir={self.root}/agent",
+            f"--image-dir={self.images}",
+            f"--cni-conf-dir={self.root}/net.d",
+            f"--cni-bin-dir={BIN}",
+            f"--cni-cache-dir={self.root}/cni",
+            f"--cgroup-root={self.cgroup}",
+            *more,
+        ]
 
     def start(self) -> None:
         with (self.root / "agent.log").open("ab") as log:
@@ -309,12 +318,14 @@ async def test_a_torn_sandbox_is_replaced(node):
 async def test_what_a_pod_refers_to_may_come_later(node):
     await node.create(
         "web",
-        {"env": [{"name": "K", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}],
-         "command": ["sh", "-c", "echo $K > /dev/termination-log; cat /c/k; exit 3"],
-         "volumeMounts": [{"name": "c", "mountPath": "/c"}]},
+        {
+            "env": [{"name": "K", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}],
+            "command": ["sh", "-c", "echo $K > /dev/termination-log; cat /c/k; exit 3"],
+            "volumeMounts": [{"name": "c", "mountPath": "/c"}],
+        },
         volumes=[{"name": "c", "configMap": {"name": "c", "optional": True}}],
         restartPolicy="Never",
-    )  # fmt: skip
+    )
 
     async def waits() -> bool:
         pod = await node.get("web")
@@ -336,16 +347,26 @@ async def test_what_a_pod_refers_to_may_come_later(node):
 
 async def test_hooks_and_a_liveness_probe(node):
     script = 'trap "exit 0" TERM; while :; do sleep 0.1; done'
-    await node.create("web", {
-        "command": ["sh", "-c", script],
-        "lifecycle": {"postStart": {"exec": {"command": ["touch", "/begun"]}},
-                      "preStop": {"exec": {"command": ["sh", "-c", "echo bye >/v/bye"]}}},
-        "readinessProbe": {"exec": {"command": ["test", "-e", "/begun"]}},
-        "livenessProbe": {"exec": {"command": ["test", "!", "-e", "/v/sick"]}, "periodSeconds": 1,
-                          "failureThreshold": 1, "timeoutSeconds": 20},
-        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
-    }, volumes=[{"name": "v", "hostPath": {"path": str(node.root)}}],
-       terminationGracePeriodSeconds=30)  # fmt: skip  # in which the hook has to be done
+    await node.create(
+        "web",
+        {
+            "command": ["sh", "-c", script],
+            "lifecycle": {
+                "postStart": {"exec": {"command": ["touch", "/begun"]}},
+                "preStop": {"exec": {"command": ["sh", "-c", "echo bye >/v/bye"]}},
+            },
+            "readinessProbe": {"exec": {"command": ["test", "-e", "/begun"]}},
+            "livenessProbe": {
+                "exec": {"command": ["test", "!", "-e", "/v/sick"]},
+                "periodSeconds": 1,
+                "failureThreshold": 1,
+                "timeoutSeconds": 20,
+            },
+            "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+        },
+        volumes=[{"name": "v", "hostPath": {"path": str(node.root)}}],
+        terminationGracePeriodSeconds=30,
+    )  # in which the hook has to be done
     await node.ready("web")
     (node.root / "sick").touch()
 

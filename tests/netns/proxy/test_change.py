@@ -13,9 +13,21 @@ from tests.support.groups import group
 from tests.support.proxy.prober import UDP, ask_from_one_port, bustle, faults
 
 # Every change from one to another.
-WALK = ("iptables-nft", "iptables-legacy", "iptables-nft", "nftables", "iptables-legacy",
-        "nftables", "ebpf", "iptables-legacy", "ebpf", "nftables", "iptables-nft", "ebpf",
-        "iptables-nft")  # fmt: skip
+WALK = (
+    "iptables-nft",
+    "iptables-legacy",
+    "iptables-nft",
+    "nftables",
+    "iptables-legacy",
+    "nftables",
+    "ebpf",
+    "iptables-legacy",
+    "ebpf",
+    "nftables",
+    "iptables-nft",
+    "ebpf",
+    "iptables-nft",
+)
 
 
 @pytest.fixture(scope="module")

@@ -128,14 +128,29 @@ class Cluster:
     def lay_tunnel(self) -> None:
         """Pods of the other node are behind a VXLAN link now, as an overlay has them."""
         for number, (here, there) in enumerate(((self.first, 2), (self.second, 1)), 1):
-            here.ip("link", "add", "vx", "type", "vxlan", "id", "7", "dstport", "4789",
-                    "local", f"192.168.0.{number}", "remote", f"192.168.0.{there}")  # fmt: skip
+            here.ip(
+                "link",
+                "add",
+                "vx",
+                "type",
+                "vxlan",
+                "id",
+                "7",
+                "dstport",
+                "4789",
+                "local",
+                f"192.168.0.{number}",
+                "remote",
+                f"192.168.0.{there}",
+            )
             here.ip("link", "set", "vx", "up")
             for prefix, length in (("172.31.0.", 24), ("fd00:31::", 64)):
                 address = f"{prefix}{number}/{length}"
                 here.ip("address", "add", address, "dev", "vx", *["nodad"][: ":" in address])
-            for pods, hop in ((f"10.244.{there}.0/24", f"172.31.0.{there}"),
-                              (f"fd00:10:244:{there}::/64", f"fd00:31::{there}")):  # fmt: skip
+            for pods, hop in (
+                (f"10.244.{there}.0/24", f"172.31.0.{there}"),
+                (f"fd00:10:244:{there}::/64", f"fd00:31::{there}"),
+            ):
                 here.ip("route", "replace", pods, "via", hop, "dev", "vx")
 
 

@@ -187,8 +187,11 @@ def test_an_endpoint_that_calls_its_own_service_is_masqueraded(node: Node) -> No
 
 
 def test_a_sticky_client_stays_under_every_address(node: Node) -> None:
-    everywhere = ((after(VIP, STICKY), 80), ("192.168.0.1", 30000 + STICKY),
-                  (after(BALANCER, STICKY), 80))  # fmt: skip
+    everywhere = (
+        (after(VIP, STICKY), 80),
+        ("192.168.0.1", 30000 + STICKY),
+        (after(BALANCER, STICKY), 80),
+    )
     packets = [ip(CLIENT, whom) / syn(port) for whom, port in everywhere for _ in range(10)]
     flows = node.flows(*packets)
     assert len(flows) == 30

@@ -143,8 +143,14 @@ class World:
     def put(self, *wires: dict) -> None:
         self.api.call(fake_api.put, *wires)
 
-    def answers(self, source: str = "pod", address: str = VIP, port: int = 80, protocol: str = TCP,
-                tries: int = 12) -> set[str]:  # fmt: skip
+    def answers(
+        self,
+        source: str = "pod",
+        address: str = VIP,
+        port: int = 80,
+        protocol: str = TCP,
+        tries: int = 12,
+    ) -> set[str]:
         probe = Probe(address, port, protocol, tries=tries, timeout=2.0)
         return {answer.name for answer in self.lab.client(source).call(ask, [probe])[0]}
 
@@ -394,7 +400,7 @@ def test_a_hostile_object_stops_nobody(web: World) -> None:
 
 
 def test_the_kernel_takes_what_is_hostile_in_any_string(web: World) -> None:
-    """Tools and kernel read `tests.support.proxy.hostile`, all of it at once."""
+    """Tools and kernel read ``tests.support.proxy.hostile``, all of it at once."""
     node = web.lab.spaces["node"]
     foreign = "add table ip mine; add chain ip mine x; add rule ip mine x accept"
     node.run("nft", foreign)
@@ -526,8 +532,18 @@ def test_a_rule_in_the_place_of_another_is_noticed_though_no_table_grows(web: Wo
     # Again, as what changes right after a write of ours goes unseen; so may the last of these.
     while web.disturbed() == before or _shape(web.rules()) != shape:
         assert time.monotonic() < deadline
-        node.run("iptables-legacy", "-t", "nat", "-R", "KUBE-MARK-MASQ", "1", "-j", "MARK",
-                 "--or-mark", str(next(marks)))  # fmt: skip
+        node.run(
+            "iptables-legacy",
+            "-t",
+            "nat",
+            "-R",
+            "KUBE-MARK-MASQ",
+            "1",
+            "-j",
+            "MARK",
+            "--or-mark",
+            str(next(marks)),
+        )
         time.sleep(1.5)
     before = web.disturbed()
     node.run("iptables-legacy", "-t", "nat", "-L", "-n")  # who only looks disturbs nobody

@@ -69,8 +69,22 @@ def test_an_annotation() -> None:
     assert not complaints
 
 
-@pytest.mark.parametrize("bad", ["web", "=1", "web=", "web=-1", "web=101", "web=1.5", "web=٣",
-                                 "we b=1", "web[0]=1", "web=1=1", "w\n1=1"])  # fmt: skip
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "web",
+        "=1",
+        "web=",
+        "web=-1",
+        "web=101",
+        "web=1.5",
+        "web=٣",
+        "we b=1",
+        "web[0]=1",
+        "web=1=1",
+        "w\n1=1",
+    ],
+)
 def test_what_is_malformed_is_named_and_stops_nothing_else(bad: str) -> None:
     weights, (complaint,) = parsed(f"db=2,{bad},web=3")
     assert weights == (Weight("db", 2), Weight("web", 3))

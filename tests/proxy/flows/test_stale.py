@@ -158,22 +158,28 @@ LEAVING = HERE._replace(ready=False, terminating=True)
     [
         pytest.param(states(HERE, THERE), states(LEAVING, THERE), set(), id="terminates, serves"),
         pytest.param(
-            states(HERE, THERE), states(LEAVING._replace(serving=False), THERE),
-            TO_POD | TO_NOBODY, id="serves no longer",
+            states(HERE, THERE),
+            states(LEAVING._replace(serving=False), THERE),
+            TO_POD | TO_NOBODY,
+            id="serves no longer",
         ),
         pytest.param(
-            states(HERE, THERE), states(HERE, THERE._replace(nodes=frozenset({"n2"}))), set(),
+            states(HERE, THERE),
+            states(HERE, THERE._replace(nodes=frozenset({"n2"}))),
+            set(),
             id="hints come",
         ),
         pytest.param(
             states(HERE, THERE), states(HERE, THERE, internal_local=True), set(), id="a policy"
         ),
         pytest.param(
-            states(HERE, THERE), states(HERE, THERE, weights=(Weight(str(POD), 0),)),
-            TO_POD | TO_NOBODY, id="is to be left",
+            states(HERE, THERE),
+            states(HERE, THERE, weights=(Weight(str(POD), 0),)),
+            TO_POD | TO_NOBODY,
+            id="is to be left",
         ),
     ],
-)  # fmt: skip
+)
 def test_flows_stay_with_who_serves(before, after, expected):
     """As TCP connections do: only new flows follow policies, hints and readiness."""
     assert stale(before, after) == expected

@@ -76,7 +76,11 @@ def test_events_are_about_the_service_and_name_the_node() -> None:
     Events(recorder, "n1").about_node("Reason", "why")
     (service, *said), (node, *of_node) = recorded
     assert (service.kind, service.namespace, service.name, service.uid) == (
-        "Service", "ns", "web", "u")  # fmt: skip
+        "Service",
+        "ns",
+        "web",
+        "u",
+    )
     assert said == ["Warning", "Reason", "node n1: why"]
     assert (node.kind, node.namespace, node.name) == ("Node", None, "n1")
     assert of_node == ["Warning", "Reason", "why"]

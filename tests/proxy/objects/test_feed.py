@@ -99,7 +99,7 @@ def collections(draw: st.DrawFn, make, names: str) -> Collection:
 
 
 class Server:
-    """The part of `control.client.Client` that informers use, with these collections behind it."""
+    """The part of ``control.client.Client`` that informers use, with these collections."""
 
     def __init__(self, collections: dict[Kind, Collection], chunk: int) -> None:
         self.collections = collections

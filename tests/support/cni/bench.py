@@ -49,9 +49,14 @@ class Bench:
             "ranges": [[{"subnet": f"10.{self.number}.0.0/24"}]],
         }
         base = {
-            "cniVersion": self.version, "name": f"n{self.number}", "type": self.kind,
-            "bridge": f"b{self.number}", "isGateway": True, "isDefaultGateway": True, "ipam": ipam,
-        }  # fmt: skip
+            "cniVersion": self.version,
+            "name": f"n{self.number}",
+            "type": self.kind,
+            "bridge": f"b{self.number}",
+            "isGateway": True,
+            "isDefaultGateway": True,
+            "ipam": ipam,
+        }
         return {key: value for key, value in (base | options).items() if value is not None}
 
     def pod(self) -> Pod:

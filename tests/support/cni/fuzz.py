@@ -39,9 +39,16 @@ _CLONE_NEWNET = 0x40000000
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 # audit events (Python's documentation, "Audit events table") and which arguments are written paths
 _CHANGES = {
-    "os.mkdir": (0,), "os.rename": (0, 1), "os.remove": (0,), "os.rmdir": (0,),
-    "os.symlink": (1,), "os.link": (1,), "os.chmod": (0,), "os.chown": (0,), "os.truncate": (0,),
-}  # fmt: skip
+    "os.mkdir": (0,),
+    "os.rename": (0, 1),
+    "os.remove": (0,),
+    "os.rmdir": (0,),
+    "os.symlink": (1,),
+    "os.link": (1,),
+    "os.chmod": (0,),
+    "os.chown": (0,),
+    "os.truncate": (0,),
+}
 _EXECUTIONS = frozenset({"subprocess.Popen", "os.exec", "os.posix_spawn", "os.system"})
 _FILTER = re.compile(r"/usr/s?bin/(nft|ip6?tables(-nft|-legacy)?(-save|-restore)?)")
 _HARMLESS = ("/proc/sys/net/", "/dev/null")

@@ -226,8 +226,12 @@ def _check_masquerade(bench: Bench) -> None:
 
 @row("11 R8", "CHECK of an L2-only bridge succeeds", reference=False)
 def _check_layer_two(bench: Bench) -> None:
-    _checked(bench, ipam=None if bench.kind == "podwire-cni" else {}, isGateway=None,
-             isDefaultGateway=None)  # fmt: skip
+    _checked(
+        bench,
+        ipam=None if bench.kind == "podwire-cni" else {},
+        isGateway=None,
+        isDefaultGateway=None,
+    )
 
 
 @row("11", "CHECK tolerates what a later member of the chain changed", reference=True)

@@ -134,8 +134,11 @@ def _args_cni(bench: Bench) -> None:
     assert result["interfaces"][2]["mac"] == "02:00:00:00:00:09"
 
 
-@row("18", "a delegate gets the whole configuration and environment, and its stderr is shown",
-     reference=True)  # fmt: skip
+@row(
+    "18",
+    "a delegate gets the whole configuration and environment, and its stderr is shown",
+    reference=True,
+)
 def _delegation(bench: Bench) -> None:
     ipam, folder = bench.spy()
     conf = bench.conf(ipam=ipam)
@@ -176,9 +179,11 @@ def _served_addresses(bench: Bench) -> None:
     conf["ipam"]["type"] = "podwire-cni"
     pod, bridge = bench.pod(), REFERENCE / "bridge"
     variables = {
-        "containerid": pod.container_id, "netns": str(pod.space.path), "ifname": "eth0",
+        "containerid": pod.container_id,
+        "netns": str(pod.space.path),
+        "ifname": "eth0",
         "path": str(bench.node.plugin.parent),
-    }  # fmt: skip
+    }
     result = bench.node.execute(conf, bridge, command="ADD", **variables).ok().document
     assert pod.addresses() == {result["ips"][0]["address"]}
     assert list(bench.reservations().values()) == [f"{pod.container_id}\r\neth0"]
@@ -233,8 +238,9 @@ def _iptables_flushed(bench: Bench) -> None:
 @row("13", "GC takes masquerade rules of iptables, and no others'", reference=None)
 def _iptables_collected(bench: Bench) -> None:
     keep, lose, conf = bench.pod(), bench.pod(), bench.conf(ipMasq=True, ipMasqBackend="iptables")
-    kept, lost = (bench.add(pod, conf)["ips"][0]["address"].partition("/")[0]
-                  for pod in (keep, lose))  # fmt: skip
+    kept, lost = (
+        bench.add(pod, conf)["ips"][0]["address"].partition("/")[0] for pod in (keep, lose)
+    )
     valid = [{"containerID": keep.container_id, "ifname": "eth0"}]
     bench.node.execute(conf | {"cni.dev/valid-attachments": valid}, command="GC").ok()
     shown = bench.node.space.run("iptables-save")

@@ -77,9 +77,14 @@ class Node:
             "ranges": [[{"subnet": "10.1.0.0/24"}]],
         }
         conf = {
-            "cniVersion": "1.1.0", "name": "net", "type": "podwire-cni", "bridge": "pw0",
-            "isDefaultGateway": True, "hairpinMode": True, "ipam": ipam,
-        } | options  # fmt: skip
+            "cniVersion": "1.1.0",
+            "name": "net",
+            "type": "podwire-cni",
+            "bridge": "pw0",
+            "isDefaultGateway": True,
+            "hairpinMode": True,
+            "ipam": ipam,
+        } | options
         return {key: value for key, value in conf.items() if value is not None}
 
     def ipam(self, *subnets: str, **options: Any) -> Json:

@@ -1,6 +1,6 @@
 """A Python process in another network namespace that carries out calls, one after the other.
 
-`Worker(space).call(function, *args)` runs an importable function there and returns its result, or
+``Worker(space).call(function, *args)`` runs an importable function there and returns its result, or
 raises its exception. What a call starts (servers, threads) lives on until the worker is stopped.
 """
 
@@ -36,7 +36,7 @@ class Worker:
         return self._process.pid
 
     def start(self, function: Callable[..., object], *args: object) -> None:
-        """Begin a call; `finish` returns its result."""
+        """Begin a call; ``finish`` returns its result."""
         assert self._process.stdin is not None
         _write(self._process.stdin, (function, args))
 

@@ -107,8 +107,9 @@ def served_world(spaces: Spaces, files: Path, **options: Any) -> Iterator[World]
     outside = spaces("outside")
     node.space.veth("up0", outside, "down0")
     for space, name, four, six in (
-        (node.space, "up0", HOST, HOST6), (outside, "down0", OUTSIDE, OUTSIDE6),
-    ):  # fmt: skip
+        (node.space, "up0", HOST, HOST6),
+        (outside, "down0", OUTSIDE, OUTSIDE6),
+    ):
         space.ip("address", "add", f"{four}/24", "dev", name)
         space.ip("address", "add", f"{six}/64", "dev", name, "nodad")
     node.space.ip("route", "add", "default", "via", OUTSIDE)

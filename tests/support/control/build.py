@@ -9,7 +9,7 @@ from control.scheduler.model import PodInfo
 
 
 def node(name: str, *, cpu: str = "4", memory: str = "8Gi", pods: str = "110", **more: Any) -> Node:
-    """`labels`, `taints`, `unschedulable` may be added."""
+    """``labels``, ``taints``, ``unschedulable`` may be added."""
     labels = {"kubernetes.io/hostname": name} | more.pop("labels", {})
     return Node.parse(
         {
@@ -21,7 +21,7 @@ def node(name: str, *, cpu: str = "4", memory: str = "8Gi", pods: str = "110", *
 
 
 def pod(name: str, *, requests: dict[str, str] | None = None, **more: Any) -> Pod:
-    """`labels`, `created`, `ports` and fields of the spec may be added."""
+    """``labels``, ``created``, ``ports`` and fields of the spec may be added."""
     container = {
         "name": "c",
         "resources": {"requests": requests or {}},

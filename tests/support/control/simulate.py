@@ -113,7 +113,7 @@ class Simulation:
         between: Callable[[], None] = lambda: None,
         rounds: int = 300,
     ) -> None:
-        """Reconcile until nothing changes; `between` is called after each action."""
+        """Reconcile until nothing changes; ``between`` is called after each action."""
         for _ in range(300):
             actions = list(self.pending(*controllers))
             if not actions:

@@ -148,9 +148,11 @@ class Streaming:
         pipe = asyncio.subprocess.PIPE
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
         return await asyncio.create_subprocess_exec(
-            program, f"--server={self.url}", *words,
+            program,
+            f"--server={self.url}",
+            *words,
             **{"stdin": pipe, "stdout": pipe, "stderr": pipe, "env": environment, **how},
-        )  # fmt: skip
+        )
 
 
 @asynccontextmanager

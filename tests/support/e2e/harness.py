@@ -20,9 +20,13 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command line; its output is text."""
     return subprocess.run(
-        [str(arg) for arg in argv], capture_output=True, text=True, timeout=timeout, check=False,
+        [str(arg) for arg in argv],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
         **options,
-    )  # fmt: skip
+    )
 
 
 def podwire(*args: str) -> str:
@@ -71,8 +75,16 @@ class Lab:
 
     def exec_argv(self, machine: str, *argv: str) -> list[str]:
         """The command line that runs ``argv`` on a machine."""
-        return [str(CHECKOUT / "bin/podwire"), "lab", "exec", "--name", self.name, machine, "--",
-                *argv]  # fmt: skip
+        return [
+            str(CHECKOUT / "bin/podwire"),
+            "lab",
+            "exec",
+            "--name",
+            self.name,
+            machine,
+            "--",
+            *argv,
+        ]
 
     def exec(self, machine: str, *argv: str, timeout: float = 90) -> str:
         """What a command prints on a machine; it must succeed."""
@@ -120,8 +132,15 @@ class Lab:
     ) -> Iterator[dict[str, Any]]:
         """A steady stream of new connections while the block runs; fills the dict at its end."""
         load = str(CHECKOUT / "tests/support/e2e/load.py")
-        argv = self.exec_argv(machine, "/usr/bin/python3", load,
-                              str(CHECKOUT / "lab"), address, str(port), str(interval))  # fmt: skip
+        argv = self.exec_argv(
+            machine,
+            "/usr/bin/python3",
+            load,
+            str(CHECKOUT / "lab"),
+            address,
+            str(port),
+            str(interval),
+        )
         result: dict[str, Any] = {}
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None

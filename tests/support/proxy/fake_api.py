@@ -1,8 +1,8 @@
 """An API server as far as a proxy sees one: lists, watches, a bearer token, and bad days.
 
-It runs in a worker: `start`, `stop` (connections break), `put`, `remove`, `repeat` (watchers are
-sent old events once more, out of order), `expire` (watchers are told 410 Gone), `drip` (watches
-are slow).
+It runs in a worker: ``start``, ``stop`` (connections break), ``put``, ``remove``, ``repeat``
+(watchers are sent old events once more, out of order), ``expire`` (watchers are told 410 Gone),
+``drip`` (watches are slow).
 """
 
 import asyncio

@@ -126,7 +126,7 @@ MANGLED: tuple[Any, ...] = (
 
 def mangled() -> Iterator[tuple[str, dict[str, Any]]]:
     """A Service or an EndpointSlice ("service", "slice") with any part of it in turn replaced by
-    each of `MANGLED`.
+    each of ``MANGLED``.
     """
     for sort, make in (("service", service), ("slice", endpoints)):
         for path in _parts(make(0)):

@@ -17,13 +17,15 @@ from tests.support.proxy.world import PORT
 
 LAN = {4: "192.168.0.{}/24", 6: "fd00:1::{}/64"}
 PODS = {4: "10.244.{}.{}/24", 6: "fd00:10:244:{}::{}/64"}
-VIPS = {4: ("10.96.0.0/16", "198.51.100.0/24", "203.0.113.0/24"),
-        6: ("fd00:10:96::/112", "2001:db8:1::/112", "2001:db8:2::/112")}  # fmt: skip
+VIPS = {
+    4: ("10.96.0.0/16", "198.51.100.0/24", "203.0.113.0/24"),
+    6: ("fd00:10:96::/112", "2001:db8:1::/112", "2001:db8:2::/112"),
+}
 _PLACES = {"pod": "p", "self": "a", "node": "node", "remote": "d", "outside": "outside"}
 
 
 class ProxyLab:
-    """The cluster; `workers` are by the names of the picture."""
+    """The cluster; ``workers`` are by the names of the picture."""
 
     def __init__(self, make: Callable[[str], Space]) -> None:
         # Without it pods of one bridge answer each other past the node's rules.

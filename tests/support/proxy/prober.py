@@ -229,7 +229,7 @@ def converse(name: str, address: str, port: int, pause: float = 0.005) -> None:
 
 def bustle(address: str, address6: str) -> None:
     """All that must go on whatever becomes of a proxy: new connections every 5 ms, a connection
-    with data, and a UDP flow, in both families. `faults` ends it.
+    with data, and a UDP flow, in both families. ``faults`` ends it.
     """
     for family, one in (("4", address), ("6", address6)):
         connect_often(f"new{family}", one, 80)
@@ -238,7 +238,7 @@ def bustle(address: str, address6: str) -> None:
 
 
 def faults(least: int = 50) -> list[str]:
-    """What went wrong of what `bustle` began; that too little was done is a fault."""
+    """What went wrong of what ``bustle`` began; that too little was done is a fault."""
     found = []
     for name in list(_traffic):
         count, wrong = traffic(name)

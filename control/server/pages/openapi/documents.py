@@ -93,9 +93,6 @@ def _codes(operation: Operation) -> dict[str, str]:
     return _CODES.get(operation.method, {"200": "OK"})
 
 
-# --- v3 ------------------------------------------------------------------------------------------
-
-
 def _operation_v3(operation: Operation) -> Document:
     found = _common(operation)
     if operation.query:
@@ -119,9 +116,6 @@ def _parameter_v3(parameter: Parameter) -> Document:
     found = {"name": parameter.name, "in": parameter.place, "description": parameter.description}
     required = {"required": True} if parameter.place == "path" else {}
     return found | required | {"schema": {"type": parameter.type}}
-
-
-# --- v2 ------------------------------------------------------------------------------------------
 
 
 def _operation_v2(operation: Operation) -> Document:

@@ -1,7 +1,7 @@
 """JSON schemas of the models, as Kubernetes extends them. Pure.
 
 Source: https://github.com/kubernetes/kube-openapi; what the types of a model's fields do not say is
-in their `Merge`, in docstrings, and in fields/.
+in their ``Merge``, in docstrings, and in fields/.
 """
 
 import inspect

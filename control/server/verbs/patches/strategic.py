@@ -126,8 +126,12 @@ def _set_order(result: Wire, before: Any, name: str, order: Any, shape: Shape) -
         key=lambda item: wanted.index(identify(item)),
     )
     others = [item for item in result[name] if identify(item) not in wanted]
-    result[name] = _interleave(listed, others, [_position(old, identify(i)) for i in listed],
-                               [_position(old, identify(i)) for i in others])  # fmt: skip
+    result[name] = _interleave(
+        listed,
+        others,
+        [_position(old, identify(i)) for i in listed],
+        [_position(old, identify(i)) for i in others],
+    )
 
 
 def _position(items: Sequence[Any], item: Any) -> int:

@@ -59,8 +59,10 @@ async def agent(tmp_path) -> AsyncIterator[Agent]:
     settings = ServerConfig(
         "127.0.0.1", 0, *(tmp_path / it for it in ("node.crt", "node.key", "ca.crt"))
     )
-    wire = {"metadata": {"name": "web", "namespace": "default", "uid": "u"},
-            "spec": {"containers": [{"name": "c"}]}}  # fmt: skip
+    wire = {
+        "metadata": {"name": "web", "namespace": "default", "uid": "u"},
+        "spec": {"containers": [{"name": "c"}]},
+    }
     pod = Pod.parse(wire)
     runtime = Host(tmp_path / "logs")
     node = OneNode(runtime, PodTable({pod.key: pod}))
@@ -202,11 +204,13 @@ async def refused(agent, path: str, **headers: str) -> tuple[int, str]:
 
 async def test_refusals_name_their_cause(agent):
     assert await refused(agent, "/exec/default/web/c?output=1") == (
-        400, "you must specify at least one command for the container",
-    )  # fmt: skip
+        400,
+        "you must specify at least one command for the container",
+    )
     assert await refused(agent, "/exec/default/web/c?command=x") == (
-        400, "you must specify at least 1 of stdin, stdout, stderr",
-    )  # fmt: skip
+        400,
+        "you must specify at least 1 of stdin, stdout, stderr",
+    )
     code, text = await refused(agent, "/exec/default/other/c?command=x&output=1")
     assert (code, text) == (404, 'pod "other" does not exist on this node')
     code, text = await refused(agent, "/exec/default/web/older/c?command=x&output=1")

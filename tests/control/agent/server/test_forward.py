@@ -18,7 +18,7 @@ __all__ = ["agent"]
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Give back what comes, and `bye` at its end."""
+    """Give back what comes, and ``bye`` at its end."""
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()

@@ -1,4 +1,4 @@
-"""From lines in the CRI format to what `kubectl logs` shows."""
+"""From lines in the CRI format to what ``kubectl logs`` shows."""
 
 import pytest
 from hypothesis import given

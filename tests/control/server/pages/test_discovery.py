@@ -70,9 +70,18 @@ def test_a_group_tells_its_versions():
 
 
 @pytest.mark.parametrize(
-    "path", ["/apis/nope", "/apis/apps/v2", "/api/v2", "/apis/apps/v1/deployments", "/api/v1/x",
-             "/apis/v1", "/metrics", "/"],
-)  # fmt: skip
+    "path",
+    [
+        "/apis/nope",
+        "/apis/apps/v2",
+        "/api/v2",
+        "/apis/apps/v1/deployments",
+        "/api/v1/x",
+        "/apis/v1",
+        "/metrics",
+        "/",
+    ],
+)
 def test_nothing_is_said_of_what_there_is_not(path):
     assert discovery(path, "application/json", ADDRESS) is None
 
@@ -92,19 +101,30 @@ def test_both_forms_say_the_same():
         path = f"/apis/{group}/{version}" if group else f"/api/{version}"
         namespaced = resource["scope"] == "Namespaced"
         key = (path, resource["resource"])
-        flat[key] = (namespaced, resource["responseKind"]["kind"], resource["verbs"],
-                     resource.get("shortNames"), resource.get("categories"),
-                     resource["singularResource"])  # fmt: skip
+        flat[key] = (
+            namespaced,
+            resource["responseKind"]["kind"],
+            resource["verbs"],
+            resource.get("shortNames"),
+            resource.get("categories"),
+            resource["singularResource"],
+        )
         for sub in resource.get("subresources", ()):
             kind, verbs = sub["responseKind"]["kind"], sub["verbs"]
             name = f"{resource['resource']}/{sub['subresource']}"
             flat[path, name] = (namespaced, kind, verbs, None, None, "")
     listed = {
-        (path, row["name"]): (row["namespaced"], row["kind"], row["verbs"], row.get("shortNames"),
-                              row.get("categories"), row["singularName"])
+        (path, row["name"]): (
+            row["namespaced"],
+            row["kind"],
+            row["verbs"],
+            row.get("shortNames"),
+            row.get("categories"),
+            row["singularName"],
+        )
         for path in {path for path, _ in flat}
         for row in found(path)["resources"]
-    }  # fmt: skip
+    }
     assert flat == listed
 
 
@@ -129,8 +149,11 @@ def served(info: Info) -> bool:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
 def test_every_verb_that_is_listed_is_served(kind):
-    rows = {row["resource"]: row for group, version, row in aggregated()
-            if (group, version) == (kind.group, kind.version)}  # fmt: skip
+    rows = {
+        row["resource"]: row
+        for group, version, row in aggregated()
+        if (group, version) == (kind.group, kind.version)
+    }
     row = rows[kind.plural]
     namespace = "n" if kind.namespaced else ""
     for verb in row["verbs"]:

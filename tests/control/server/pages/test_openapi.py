@@ -47,9 +47,6 @@ def inside(value: Any) -> Iterator[dict[str, Any]]:
             yield from inside(item)
 
 
-# --- documents -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("gv", group_versions(), ids="/".join)
 def test_every_reference_of_v3_leads_to_a_schema_of_the_same_document(gv):
     document = v3(*gv)
@@ -83,10 +80,16 @@ def test_schemas_have_names_of_their_own():
 def test_operations_have_names_of_their_own():
     found = [o.id for gv in group_versions() for _, o in operations(*gv)]
     assert len(set(found)) == len(found)
-    assert {"listCoreV1NamespacedPod", "listCoreV1PodForAllNamespaces", "readCoreV1Node",
-            "patchAppsV1NamespacedDeploymentScale", "deleteCoreV1CollectionNamespacedPod",
-            "createCoreV1NamespacedPodBinding", "connectCoreV1GetNamespacedPodExec",
-            "createAuthorizationV1SelfSubjectAccessReview"} <= set(found)  # fmt: skip
+    assert {
+        "listCoreV1NamespacedPod",
+        "listCoreV1PodForAllNamespaces",
+        "readCoreV1Node",
+        "patchAppsV1NamespacedDeploymentScale",
+        "deleteCoreV1CollectionNamespacedPod",
+        "createCoreV1NamespacedPodBinding",
+        "connectCoreV1GetNamespacedPodExec",
+        "createAuthorizationV1SelfSubjectAccessReview",
+    } <= set(found)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
@@ -134,13 +137,13 @@ def test_reviews_have_schemas():
         assert (review.group, review.version, review.kind) in typed()
 
 
-# --- schemas -------------------------------------------------------------------------------------
-
-
 def extensions(model: str, field: str) -> dict[str, Any]:
     found = schema(model)["properties"][field]
-    return {key.removeprefix("x-kubernetes-"): value
-            for key, value in found.items() if key.startswith("x-")}  # fmt: skip
+    return {
+        key.removeprefix("x-kubernetes-"): value
+        for key, value in found.items()
+        if key.startswith("x-")
+    }
 
 
 def merged(key: str, *keys: str, strategy: str = "merge") -> dict[str, Any]:
@@ -237,11 +240,14 @@ def test_nothing_is_said_of_what_there_is_not():
 def test_json_that_is_described_is_checked_for_what_nobody_knows():
     sources = [{"configMap": {"name": "a", "itms": []}}, {"secrt": {}}]
     spec = {
-        "securityContext": {"fsGrup": 1, "sysctls": [{"name": "a", "vale": "b"}],
-                            "seLinuxOptions": {"level": "s0"}},
+        "securityContext": {
+            "fsGrup": 1,
+            "sysctls": [{"name": "a", "vale": "b"}],
+            "seLinuxOptions": {"level": "s0"},
+        },
         "ephemeralContainers": [{"name": "d", "image": "i"}, {"name": "e", "imge": "i"}],
         "volumes": [{"name": "p", "projected": {"sources": sources}}],
-    }  # fmt: skip
+    }
     assert sorted(unknown_fields(POD.model.parse({"spec": spec}))) == [
         "spec.ephemeralContainers[1].imge",
         "spec.securityContext.fsGrup",
@@ -251,17 +257,15 @@ def test_json_that_is_described_is_checked_for_what_nobody_knows():
     ]
 
 
-# --- protobuf ------------------------------------------------------------------------------------
-
-
 def messages(data: bytes, number: int) -> list[bytes]:
     return [value for at, value in fields(data) if at == number and isinstance(value, bytes)]
 
 
 def entries(data: bytes, number: int) -> dict[str, bytes]:
     """A map: a repeated message of a name and a value."""
-    pairs = [(messages(pair, 1)[0].decode(), messages(pair, 2)[0])
-             for pair in messages(data, number)]  # fmt: skip
+    pairs = [
+        (messages(pair, 1)[0].decode(), messages(pair, 2)[0]) for pair in messages(data, number)
+    ]
     return dict(pairs)
 
 
@@ -340,9 +344,6 @@ def test_what_has_no_place_in_protobuf_is_not_dropped_silently():
         gnostic.document({"definitions": {"a": {"oneOf": []}}})
 
 
-# --- over HTTP -----------------------------------------------------------------------------------
-
-
 async def test_the_index_leads_to_documents_that_can_be_kept(api: Api):
     index = (await api("GET", "/openapi/v3")).body["paths"]
     assert set(index) == {f"apis/{g}/{v}" if g else f"api/{v}" for g, v in group_versions()}
@@ -371,8 +372,12 @@ async def test_an_old_hash_leads_to_the_new_document(api: Api):
         ("/openapi/v2", "", 200, "application/json"),
         ("/openapi/v2", "*/*", 200, "application/json"),
         ("/openapi/v2", V2_PROTOBUF, 200, V2_PROTOBUF.replace("@", ".")),
-        ("/openapi/v2", f"application/json;q=0.5, {V2_PROTOBUF}", 200,
-         V2_PROTOBUF.replace("@", ".")),
+        (
+            "/openapi/v2",
+            f"application/json;q=0.5, {V2_PROTOBUF}",
+            200,
+            V2_PROTOBUF.replace("@", "."),
+        ),
         ("/openapi/v2", "text/html", 406, "application/json"),
         ("/openapi/v3", "application/json, */*", 200, "application/json"),
         ("/openapi/v3/api/v1", "application/json", 200, "application/json"),
@@ -380,7 +385,7 @@ async def test_an_old_hash_leads_to_the_new_document(api: Api):
         ("/openapi/v3/apis/apps/v2", "*/*", 404, "application/json"),
         ("/openapi/v4", "*/*", 404, "application/json"),
     ],
-)  # fmt: skip
+)
 async def test_documents_come_in_the_encodings_that_there_are(api: Api, path, accept, code, media):
     async with api.session.get(path, headers={"Accept": accept}) as answer:
         assert (answer.status, answer.headers["Content-Type"]) == (code, media)

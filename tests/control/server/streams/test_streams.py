@@ -88,11 +88,13 @@ async def test_which_of_several_containers(cluster):
     cluster.runtime.add(pod, "b").write_text(LINE.format("1Z", "of b"))
     assert (await cluster.kubectl("logs", "two", "-c", "b"))[1] == b"of b\n"
     assert await ask(cluster, "two", "log") == (
-        400, "a container name must be specified for pod two, choose one of: [a b]",
-    )  # fmt: skip
+        400,
+        "a container name must be specified for pod two, choose one of: [a b]",
+    )
     assert await ask(cluster, "two", "log", container="x") == (
-        400, "container x is not valid for pod two",
-    )  # fmt: skip
+        400,
+        "container x is not valid for pod two",
+    )
 
 
 async def test_a_pod_that_does_not_run_yet(cluster):
@@ -111,8 +113,9 @@ async def test_a_pod_without_a_node(cluster):
     await cluster.pod("pending", node=None)
     assert await cluster.kubectl("logs", "pending") == (0, b"", "")
     assert await ask(cluster, "pending", "exec", command="x", stdout="1") == (
-        400, "pod pending does not have a host assigned",
-    )  # fmt: skip
+        400,
+        "pod pending does not have a host assigned",
+    )
 
 
 # -- commands ------------------------------------------------------------------------------------
@@ -159,9 +162,16 @@ async def test_a_terminal(cluster, web):
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
     process = await cluster.start(
-        "exec", "-it", "web", "--", "sh", stdin=theirs, stdout=theirs, stderr=theirs,
+        "exec",
+        "-it",
+        "web",
+        "--",
+        "sh",
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
         start_new_session=True,
-    )  # fmt: skip
+    )
     os.close(theirs)
     await shows(ours, b"# ")
     # kubectl tells the size beside the input, which may be there first.
@@ -255,8 +265,9 @@ async def ask(cluster: Streaming, pod: str, sub: str, **query: str) -> tuple[int
 )
 async def test_log_options_that_cannot_be(cluster, web, query, message):
     assert await ask(cluster, "web", "log", **query) == (
-        422, f'PodLogOptions "web" is invalid: {message}',
-    )  # fmt: skip
+        422,
+        f'PodLogOptions "web" is invalid: {message}',
+    )
 
 
 async def test_log_options_that_are_none(cluster, web):
@@ -311,7 +322,7 @@ async def test_an_agent_that_is_not_the_clusters_is_not_believed(cluster, web, t
 
 @asynccontextmanager
 async def dying_agent(cluster: Streaming) -> AsyncIterator[None]:
-    """A node whose agent begins each answer, and dies; there is a Pod `lost` on it."""
+    """A node whose agent begins each answer, and dies; there is a Pod ``lost`` on it."""
 
     async def begin(request: http_server.Request) -> http_server.StreamResponse:
         if request.path.startswith("/exec"):

@@ -123,8 +123,15 @@ async def test_a_namespace_goes_when_its_controller_says_so(api: Api):
 async def test_what_a_service_held_is_free_again(api: Api):
     path = f"{CORE}/services"
     for name in ("a", "b"):
-        await api.make(path, service(name, clusterIP="10.96.5.5", type="NodePort",
-                                     ports=[{"port": 80, "nodePort": 30100}]))  # fmt: skip
+        await api.make(
+            path,
+            service(
+                name,
+                clusterIP="10.96.5.5",
+                type="NodePort",
+                ports=[{"port": 80, "nodePort": 30100}],
+            ),
+        )
         await api("DELETE", f"{path}/{name}")
     assert not [c for c in api.world.cache.claims if "10.96.5.5" in c or "30100" in c]
 

@@ -36,8 +36,12 @@ async def test_empty_lists_and_maps_of_the_metadata_are_absent(api: Api):
     wanted["metadata"] |= {"labels": {}, "annotations": {}, "finalizers": [], "ownerReferences": []}
     made = await api.make(MAPS, wanted)
     assert set(made["metadata"]) == {
-        "name", "namespace", "uid", "creationTimestamp", "resourceVersion"
-    }  # fmt: skip
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "resourceVersion",
+    }
     again = await api("PUT", f"{MAPS}/a", made | {"metadata": made["metadata"] | {"labels": {}}})
     assert again.body == made
 

@@ -22,9 +22,6 @@ JSON = st.recursive(
 )
 
 
-# --- merge patch: the examples of RFC 7386, appendix A -------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("original", "patch", "result"),
     [
@@ -54,9 +51,6 @@ def test_a_merge_patch_twice_is_once(original: Any, patch: Any):
     once = merge.apply(original, patch)
     assert merge.apply(once, patch) == once
     assert original == before
-
-
-# --- JSON patch: the examples of RFC 6902, appendix A --------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -104,9 +98,6 @@ def test_json_patch(original: Any, operation: Any, result: Any):
 def test_json_patches_that_cannot_be_done(operation: Any, error: type[Exception]):
     with pytest.raises(error):
         json_patch.apply({"a": 1, "l": [1, 2]}, [operation])
-
-
-# --- strategic merge patch -----------------------------------------------------------------------
 
 
 def containers(*names: str, **extra: Any) -> list[dict[str, Any]]:
@@ -190,21 +181,31 @@ def test_the_clients_order_is_kept(before: str, added: str, order: str, after: s
 
 def test_kubectl_apply_reorders_as_it_should():
     """A port is replaced by its key, the environment changes in place, the order is the file's."""
-    original = {"spec": {"containers": [{
-        "name": "c",
-        "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
-        "ports": [{"containerPort": 80, "protocol": "TCP"}],
-    }]}}  # fmt: skip
-    patch = {"spec": {
-        "$setElementOrder/containers": [{"name": "c"}],
-        "containers": [{
-            "name": "c",
-            "$setElementOrder/env": [{"name": "B"}, {"name": "C"}],
-            "env": [{"name": "A", "$patch": "delete"}, {"name": "C", "value": "3"}],
-            "$setElementOrder/ports": [{"containerPort": 81}],
-            "ports": [{"containerPort": 80, "$patch": "delete"}, {"containerPort": 81}],
-        }],
-    }}  # fmt: skip
+    original = {
+        "spec": {
+            "containers": [
+                {
+                    "name": "c",
+                    "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+                    "ports": [{"containerPort": 80, "protocol": "TCP"}],
+                }
+            ]
+        }
+    }
+    patch = {
+        "spec": {
+            "$setElementOrder/containers": [{"name": "c"}],
+            "containers": [
+                {
+                    "name": "c",
+                    "$setElementOrder/env": [{"name": "B"}, {"name": "C"}],
+                    "env": [{"name": "A", "$patch": "delete"}, {"name": "C", "value": "3"}],
+                    "$setElementOrder/ports": [{"containerPort": 81}],
+                    "ports": [{"containerPort": 80, "$patch": "delete"}, {"containerPort": 81}],
+                }
+            ],
+        }
+    }
     (container,) = strategic.apply(original, patch, Pod)["spec"]["containers"]
     assert container["env"] == [{"name": "B", "value": "2"}, {"name": "C", "value": "3"}]
     assert container["ports"] == [{"containerPort": 81}]

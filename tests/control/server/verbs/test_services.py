@@ -90,7 +90,7 @@ async def test_an_address_of_ones_own(api: Api):
         ({"clusterIP": "10.96.0.0"}, "is not in the valid range"),
         ({"clusterIP": "nonsense"}, "must be a valid IP address"),
         ({"clusterIP": "fd00::1"}, "IPv6 is not configured on this cluster"),
-        ({"ipFamilies": ["IPv6"]}, "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured"),
+        ({"ipFamilies": ["IPv6"]}, 'spec.ipFamilies[0]: Invalid value: "IPv6": not configured'),
         ({"ipFamilyPolicy": "RequireDualStack"}, "this cluster is not configured for dual-stack"),
         ({"ipFamilyPolicy": "Both"}, 'Unsupported value: "Both"'),
         ({"type": "Cluster"}, 'spec.type: Unsupported value: "Cluster": supported values: '),
@@ -98,15 +98,17 @@ async def test_an_address_of_ones_own(api: Api):
         ({"ports": [{"port": 0}]}, "must be between 1 and 65535, inclusive"),
         ({"ports": [{"port": 1}, {"port": 2}]}, "spec.ports[0].name: Required value"),
         ({"ports": [{"port": 80, "nodePort": 30000}]}, "may not be used when `type` is"),
-        ({"type": "NodePort", "ports": [{"port": 80, "nodePort": 80}]},
-         "provided port is not in the valid range. The range of valid ports is 30000-32767"),
+        (
+            {"type": "NodePort", "ports": [{"port": 80, "nodePort": 80}]},
+            "provided port is not in the valid range. The range of valid ports is 30000-32767",
+        ),
         ({"type": "NodePort", "clusterIP": "None"}, "may not be set to 'None' for NodePort"),
         ({"type": "ExternalName"}, "spec.externalName: Required value"),
         ({"sessionAffinity": "Sticky"}, "spec.sessionAffinity: Unsupported value"),
         ({"externalTrafficPolicy": "Local"}, "may only be set for externally-accessible services"),
         ({"externalIPs": ["127.0.0.1"]}, "may not be in the loopback range"),
     ],
-)  # fmt: skip
+)
 async def test_refusals(api: Api, spec: Mapping[str, Any], text: str):
     assert text in await refusal(api, **spec)
 
@@ -184,7 +186,7 @@ async def test_types_can_change_and_leave_nothing_behind(api: Api):
         ({"clusterIP": "None"}, ["IPv4", "IPv6"]),
         ({"clusterIP": "None", "selector": {"a": "b"}}, ["IPv4"]),
     ],
-)  # fmt: skip
+)
 async def test_families(dual: Api, spec: Mapping[str, Any], families: list[str]):
     made = await spec_of(dual, **spec)
     assert made["ipFamilies"] == families
@@ -205,8 +207,6 @@ async def test_a_second_family_comes_and_goes(dual: Api):
     text = await refusal(dual, clusterIPs=["10.96.1.1", "10.96.1.2"], clusterIP="10.96.1.1")
     assert "no more than one IP for each IP family" in text
 
-
-# --- the pure parts ------------------------------------------------------------------------------
 
 NETWORKS = st.sampled_from([ip_network(c) for c in ("10.0.0.0/29", "10.96.0.0/16", "fd00::/120")])
 

@@ -76,12 +76,14 @@ def test_no_key_lies_below_another_kind():
         ("", Form()),
         ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Form(As.TABLE)),
         ("application/json;as=Table;v=v1beta1;g=meta.k8s.io", Form(As.TABLE, "v1beta1")),
-        ("application/vnd.kubernetes.protobuf,application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
-         Form(As.PARTIAL)),
+        (
+            "application/vnd.kubernetes.protobuf,application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+            Form(As.PARTIAL),
+        ),
         ("application/json;as=Table;v=v1;g=meta.k8s.io;q=0.5,*/*", Form()),
         ("text/html, */*;q=0.8", Form()),
     ],
-)  # fmt: skip
+)
 def test_forms(accept: str, form: Form):
     assert parse_form(accept) == form
 
@@ -121,9 +123,6 @@ def test_every_kind_is_discovered_in_every_form():
     assert everything <= listed
 
 
-# --- bytes ---------------------------------------------------------------------------------------
-
-
 def test_an_object_is_encoded_once_and_its_revision_spliced_in():
     wire = {
         "data": {"metadata": "x"},
@@ -136,8 +135,6 @@ def test_an_object_is_encoded_once_and_its_revision_spliced_in():
     assert item.wire == wire | {"metadata": metadata}
     assert restamp(item, 345).wire["metadata"]["resourceVersion"] == "345"
 
-
-# --- deletion ------------------------------------------------------------------------------------
 
 FINALIZERS = st.lists(
     st.sampled_from(["orphan", "foregroundDeletion", "a.io/x"]), unique=True, max_size=3
@@ -168,9 +165,6 @@ def test_marking(finalizers: list[str], propagation: str, grace: int | None, nod
     assert ("a.io/x" in finalizers) == ("a.io/x" in metadata.get("finalizers", []))
     now = mark(kinds.POD, once, Options(0, "Background"), NOW)
     assert finished(now) == ("a.io/x" not in finalizers)
-
-
-# --- protobuf ------------------------------------------------------------------------------------
 
 
 def field(number: int, payload: bytes | int) -> bytes:

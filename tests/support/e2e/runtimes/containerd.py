@@ -42,8 +42,9 @@ class Sandbox:
 
     def __init__(self, cri: Containerd, sandbox_id: str, config: Any) -> None:
         self._cri, self.id, self._config = cri, sandbox_id, config
-        info = json.loads(cri.call("PodSandboxStatus", pod_sandbox_id=self.id, verbose=True)
-                          .info["info"])  # fmt: skip
+        info = json.loads(
+            cri.call("PodSandboxStatus", pod_sandbox_id=self.id, verbose=True).info["info"]
+        )
         spaces = info["runtimeSpec"]["linux"]["namespaces"]
         self.netns = next(space["path"] for space in spaces if space["type"] == "network")
         self.cni_result: Mapping[str, Any] = info["cniResult"]
@@ -67,8 +68,9 @@ class Sandbox:
             "command": ["/bin/busybox", "sh", "-c", f"{script} -p {port}"],
             "linux": {},
         }
-        made = self._cri.call("CreateContainer", pod_sandbox_id=self.id, config=config,
-                              sandbox_config=self._config)  # fmt: skip
+        made = self._cri.call(
+            "CreateContainer", pod_sandbox_id=self.id, config=config, sandbox_config=self._config
+        )
         self._cri.call("StartContainer", container_id=made.container_id)
 
     def stop(self) -> None:

@@ -60,8 +60,9 @@ class Host:
         """A network list before all others for the block; its bridge ``chain0`` goes with it."""
         conf = {"cniVersion": "1.0.0", "cniVersions": versions, "name": name, "plugins": plugins}
         path = CONF_DIR / f"00-{name}.conflist"
-        self.machine.run("sh", "-c", f"cat > {path}.new && mv {path}.new {path}",
-                         stdin=json.dumps(conf))  # fmt: skip
+        self.machine.run(
+            "sh", "-c", f"cat > {path}.new && mv {path}.new {path}", stdin=json.dumps(conf)
+        )
         try:
             yield
         finally:
@@ -141,12 +142,16 @@ def _read_call(folder: Path) -> Call:
 def host(machine: Machine, *subnets: str) -> Host:
     """Install the plugin with its own command, and lay the cable."""
     made = Host(machine)
-    machine.run("sh", "-ec", f"""
+    machine.run(
+        "sh",
+        "-ec",
+        f"""
         ip netns add outside
         ip link add out0 type veth peer name eth0 netns outside
         ip addr add {ADDRESS}/24 dev out0 && ip link set out0 up
         ip -n outside addr add {OUTSIDE}/24 dev eth0 && ip -n outside link set eth0 up
-    """)  # fmt: skip
+    """,
+    )
     ranges = [item for subnet in subnets for item in ("--subnet", subnet)]
     made.podwire("cni", "install", *ranges)
     return made

@@ -25,9 +25,13 @@ def write_image(archive: Path, reference: str) -> None:
     manifest = [{"Config": "config.json", "RepoTags": [reference], "Layers": ["layer.tar"]}]
     files = {"layer.tar": layer, "config.json": config, "manifest.json": json.dumps(manifest)}
     archive.write_bytes(
-        _tar({name: (data if isinstance(data, bytes) else data.encode(), 0o644)
-              for name, data in files.items()})
-    )  # fmt: skip
+        _tar(
+            {
+                name: (data if isinstance(data, bytes) else data.encode(), 0o644)
+                for name, data in files.items()
+            }
+        )
+    )
 
 
 def make_rootfs(folder: Path) -> Path:

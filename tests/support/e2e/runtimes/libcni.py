@@ -23,9 +23,12 @@ _NETWORK = CniNetwork(Path("/etc/cni/net.d"), _BIN_DIRS, Path("/var/lib/cni"))
 def _config(sandbox_id: str, ports: list[str]) -> SandboxConfig:
     pairs = [port.split(":") for port in ports]
     return SandboxConfig(
-        pod=PodRef("default", sandbox_id, f"uid-{sandbox_id}"), attempt=0, hostname=sandbox_id,
-        log_directory="/tmp", ports=tuple(PortMapping(int(a), int(b), "TCP") for a, b in pairs),
-    )  # fmt: skip
+        pod=PodRef("default", sandbox_id, f"uid-{sandbox_id}"),
+        attempt=0,
+        hostname=sandbox_id,
+        log_directory="/tmp",
+        ports=tuple(PortMapping(int(a), int(b), "TCP") for a, b in pairs),
+    )
 
 
 async def _main(verb: str, *args: str) -> str:

@@ -64,9 +64,13 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the machine, however it ends."""
         return subprocess.run(
-            self.argv(*argv), input=stdin, capture_output=True, text=True, timeout=timeout,
+            self.argv(*argv),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
             check=False,
-        )  # fmt: skip
+        )
 
     def run(self, *argv: str | Path, stdin: str | None = None, timeout: float = 60) -> str:
         """What a command prints in the machine; it must succeed."""

@@ -30,9 +30,16 @@ class Podman:
         files = machine.files
         (files / "containers.conf").write_text(_CONFIG)
         self._rootfs = make_rootfs(files / "rootfs")
-        self._command = ("env", f"CONTAINERS_CONF={files}/containers.conf", "podman",
-                         "--root", files / "podman", "--runroot", "/run/containers",
-                         "--storage-driver=vfs")  # fmt: skip
+        self._command = (
+            "env",
+            f"CONTAINERS_CONF={files}/containers.conf",
+            "podman",
+            "--root",
+            files / "podman",
+            "--runroot",
+            "/run/containers",
+            "--storage-driver=vfs",
+        )
 
     def __call__(self, *args: str) -> str:
         """What ``podman ARGS`` prints; it must succeed."""
