@@ -120,7 +120,7 @@ def _text(value: bytes) -> str:
 
 
 def service_variables(pod: Pod, services: Iterable[Service]) -> dict[str, str]:
-    """FOO_SERVICE_HOST and its like, for ``kubernetes`` and, if wanted, its namespace's Services."""
+    """FOO_SERVICE_HOST and its like, for ``kubernetes`` and, if asked, its namespace's Services."""
     values: dict[str, str] = {}
     linked = pod.spec.enable_service_links is not False
     for service in sorted(services, key=lambda it: it.key):
