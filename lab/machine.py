@@ -9,7 +9,7 @@ import os
 import socket
 from pathlib import Path
 
-from cni_plugin.admin.standalone import client_program
+from cni_plugin.admin.standalone import put_client
 from lab import linux
 from lab.spec import DATA, Machine
 from lab.state import IMAGES, LabDir
@@ -79,9 +79,7 @@ def _mount_kernel(root: Path) -> None:
     for folder in ("run/netns", "run/podwire", "run/lock", "opt/cni/bin", "etc/cni/net.d"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "tmp").chmod(0o1777)
-    client = root / "opt/cni/bin/podwire-cni"
-    client.unlink(missing_ok=True)
-    client.symlink_to(client_program())
+    put_client(root / "opt/cni/bin/podwire-cni")
 
 
 def _mount_cgroup2(cgroups: Path) -> None:

@@ -2,7 +2,7 @@
  *
  * The twin of bin/podwire-cni, which is the one to read first; this one starts eight times as
  * fast. Where no server takes the request it becomes the whole plugin (cni_plugin/__main__.py).
- * The wire format is in cni_plugin/server/protocol.py. PYTHON and PLUGIN are defined by bin/setup.
+ * The wire format is in cni_plugin/server/protocol.py. bin/compile builds it.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -20,6 +20,16 @@
 #define DEFAULT_SOCKET "/run/podwire/cni.sock"
 #define PATIENCE 10 /* seconds for the word that the request is taken */
 #define HEADER 12
+
+/* A path that the binary itself holds, so that "podwire cni install" can write another one into its
+ * copy (cni_plugin/admin/standalone.py). Volatile: the compiler must not take the path from here. */
+#define LONGEST_PATH 1024
+struct slot {
+    char mark[16];
+    char path[LONGEST_PATH];
+};
+static volatile const struct slot interpreter = {"@interpreter@", PYTHON};
+static volatile const struct slot plugin = {"@plugin@", PLUGIN};
 
 extern char **environ;
 
@@ -84,11 +94,12 @@ static void become_the_plugin(struct buffer in)
     write_all(memory, in.data, in.length);
     lseek(memory, 0, SEEK_SET);
     dup2(memory, 0);
-    char *argv[] = {PYTHON, "-IS", PLUGIN, NULL};
-    execve(PYTHON, argv, environ);
+    char *python = (char *)interpreter.path;
+    char *argv[] = {python, "-IS", (char *)plugin.path, NULL};
+    execve(python, argv, environ);
     printf("{\"cniVersion\": \"0.1.0\", \"code\": 5, \"msg\": "
            "\"podwire-cni: no server at %s, and %s: %s\"}\n",
-           socket_path(), PYTHON, strerror(errno));
+           socket_path(), python, strerror(errno));
     fflush(stdout);
     _exit(1);
 }

@@ -1,6 +1,8 @@
 """The distribution: one wheel with every room, and a command that finds its parts."""
 
 import importlib
+import platform
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -12,6 +14,8 @@ from click.testing import CliRunner
 from lab.main import COMMANDS, SUMMARIES, entry, main
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+# What a machine without a compiler needs, and where its users look for it (bin/wheel-hook.py).
+PLACES = runpy.run_path(str(CHECKOUT / "bin/wheel-hook.py"))["PLACES"]
 
 
 def test_the_wheel_holds_every_room(tmp_path):
@@ -34,6 +38,8 @@ def test_the_wheel_holds_every_room(tmp_path):
     assert "tests" not in tops
     assert {f"{room}/py.typed" for room in ("cni_plugin", "proxy", "control", "lab")} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert set(PLACES.values()) <= names
+    assert wheel.stem.endswith(f"-manylinux_2_17_{platform.machine()}"), "it holds binaries"
 
 
 def test_the_installed_command_is_what_the_checkout_runs():

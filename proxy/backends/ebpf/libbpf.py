@@ -14,7 +14,9 @@ from proxy.model.errors import KernelRefused
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _WARN = 0
 _AT_ONCE = 4096  # entries that are read in one call
-BUILT = Path(__file__).resolve().parents[3] / "build"
+# bin/compile's programs: in the package in a wheel, in build/ in a checkout.
+_PACKAGED = Path(__file__).resolve().with_name("built")
+BUILT = _PACKAGED if _PACKAGED.exists() else _PACKAGED.parents[3] / "build"
 
 
 class _BatchOptions(ctypes.Structure):

@@ -1,13 +1,16 @@
-"""The Python client in a runtime's folder: it has a home where it can have one."""
+"""Clients in a runtime's folder know their interpreter; the Python client has a home there."""
 
-from __future__ import annotations
-
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from cni_plugin.admin import standalone
 from cni_plugin.admin.install import remove
 from cni_plugin.admin.standalone import HOME, PROGRAM, put_python_client
+from tests.support.cni.runner import ROOT
 
 
 def first_line(program: Path) -> str:
@@ -38,3 +41,34 @@ def test_a_link_to_the_folder_is_no_part_of_the_first_line(tmp_path):
     (tmp_path / "folder").mkdir()
     put_python_client(tmp_path / "link" / PROGRAM)
     assert first_line(tmp_path / "folder" / PROGRAM) == f"#!{tmp_path}/folder/{HOME}/python3 -IS"
+
+
+@pytest.fixture
+def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The C client as a wheel has it: without any path in it."""
+    folder = tmp_path / "wheel"
+    subprocess.run([ROOT / "bin/compile", folder], check=True)
+    monkeypatch.setattr(standalone, "c_client", lambda: folder / "podwire-cni")
+    return folder
+
+
+def test_an_installed_c_client_knows_its_interpreter(built: Path, tmp_path: Path) -> None:
+    program = tmp_path / "bin/podwire-cni"
+    standalone.put_client(program)
+    environment = {"CNI_COMMAND": "VERSION", "PODWIRE_CNI_SOCKET": "/nowhere"}
+    done = subprocess.run(
+        [program],
+        input=b'{"cniVersion": "1.0.0"}',
+        capture_output=True,
+        env=environment,
+        check=True,
+    )
+    assert "1.1.0" in json.loads(done.stdout)["supportedVersions"]
+
+
+def test_a_path_longer_than_its_slot_is_refused(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/" + "x" * 1023)
+    with pytest.raises(ValueError, match="at most 1023 bytes"):
+        standalone.put_client(tmp_path / "bin/podwire-cni")
