@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import click
 
+from control.version import PODWIRE
+
 COMMANDS = {
     "lab": "lab.cli:main",
     "image": "control.runtime.images.cli:main",
@@ -65,7 +67,7 @@ class Parts(click.Group):
 
 
 @click.command(cls=Parts, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name=None, version="0.1.0", prog_name="podwire")
+@click.version_option(package_name=None, version=PODWIRE, prog_name="podwire")
 def main() -> None:
     """Kubernetes networking that you can read, run and debug."""
 

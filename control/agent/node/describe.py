@@ -15,9 +15,10 @@ from control.api import node as api
 from control.api.meta import Condition, ObjectMeta
 from control.api.node import Node
 from control.client.times import rfc3339
+from control.version import KUBERNETES, PODWIRE
 
 PORT = 10250
-VERSION = "v1.33.0-podwire"
+VERSION = f"v{KUBERNETES}-podwire"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 _MOST_PODS = 110
 _LOW_MEMORY = 100 * 1024**2  # kubelet's memory.available
@@ -50,7 +51,7 @@ class Identity:
     name: str
     addresses: tuple[str, ...]
     labels: tuple[tuple[str, str], ...] = ()
-    runtime: str = "podwire://0.1.0"
+    runtime: str = f"podwire://{PODWIRE}"
 
 
 def look(folder: Path) -> Machine:

@@ -13,8 +13,9 @@ import aiohttp
 
 from control.api import container as api
 from control.runtime.base import Runtime, RuntimeFailure
+from control.version import KUBERNETES_MINOR
 
-_USER_AGENT = "kube-probe/1.33"
+_USER_AGENT = f"kube-probe/{KUBERNETES_MINOR}"
 
 
 class Result(StrEnum):

@@ -24,6 +24,7 @@ from control.runtime.builtin import attachment, cgroups, container, execution, s
 from control.runtime.builtin.container import ContainerProcess, Identity
 from control.runtime.builtin.sandbox import PodNetwork, Record, Sandboxes
 from control.runtime.builtin.spec import ImageConfig, Place, render, render_exec, render_pause
+from control.version import PODWIRE
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class BuiltinRuntime:
     """Pods from Linux alone; see docs/runtime.md."""
 
     name = "podwire"
-    version = "0.1.0"
+    version = PODWIRE
 
     def __init__(
         self,

@@ -9,14 +9,15 @@ from control.server.pages.openapi.pages import schemas
 from control.server.state.world import World
 from control.server.wire import errors
 from control.server.wire.answer import Answer, tagged
+from control.version import KUBERNETES
 
 # Readable without being known.
 PUBLIC = (*PATHS, "/version")
 # What kubectl compares its own version with: the API that these kinds have.
 _VERSION = {
-    "major": "1",
-    "minor": "33",
-    "gitVersion": "v1.33.0+podwire",
+    "major": KUBERNETES.split(".")[0],
+    "minor": KUBERNETES.split(".")[1],
+    "gitVersion": f"v{KUBERNETES}+podwire",
     "gitCommit": "",
     "gitTreeState": "clean",
     "buildDate": "1970-01-01T00:00:00Z",

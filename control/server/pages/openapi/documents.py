@@ -21,9 +21,10 @@ from control.server.pages.openapi.schema import (
     schema_of,
 )
 from control.server.pages.openapi.words import sayings
+from control.version import KUBERNETES
 
 Document = dict[str, Any]
-_INFO = {"title": "Kubernetes", "version": "v1.33.0"}
+_INFO = {"title": "Kubernetes", "version": f"v{KUBERNETES}"}
 _JSON = "application/json"
 _CODES = {"post": {"200": "OK", "201": "Created"}, "put": {"200": "OK", "201": "Created"}}
 

@@ -1,0 +1,213 @@
+"""Carries out the commands of ``podwire lab``, which lab/cli.py declares."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import click
+from rich.console import Console
+
+from control.client import ClientError, KubeconfigError
+from lab import change
+from lab import demo as demonstration
+from lab import logs as reader
+from lab.down import RemovalFailed, remove
+from lab.keeper import LaunchFailed
+from lab.options import BadOption
+from lab.report import Steps, columns, said
+from lab.spec import InvalidSpec, LabSpec, make_spec
+from lab.state import LabDir, all_labs, lab_dir, locked
+from lab.status import Status, locate, look
+from lab.up import LabExists, NotMade, NotReady, make, wait_ready
+
+_EXPECTED = (
+    LabExists,
+    LaunchFailed,
+    NotMade,
+    NotReady,
+    RemovalFailed,
+    ClientError,
+    KubeconfigError,
+)
+# What shows the rules of a ClusterIP on a node.
+_RULES = {
+    "iptables": "iptables-save -t nat",
+    "nftables": "nft list table ip podwire-proxy",
+    "ebpf": "nft list table ip podwire-proxy",
+}
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Say what went wrong in one line; end with code 2 for a bad option, else with 1."""
+    try:
+        yield
+    except InvalidSpec as err:
+        raise BadOption(str(err)) from err
+    except BrokenPipeError:  # the reader has seen enough: click ends quietly
+        raise
+    except OSError as err:
+        raise click.ClickException(said(err)) from err
+    except _EXPECTED as err:
+        raise click.ClickException(str(err)) from err
+
+
+def running(name: str) -> tuple[LabDir, LabSpec]:
+    """The lab with this name, which must be up."""
+    lab = lab_dir(name)
+    keeper, spec = lab.keeper(), lab.spec()
+    if keeper is None or spec is None or not keeper.alive:
+        raise click.ClickException(
+            f"no lab {name} is up; start it with: podwire lab up --name {name}"
+        )
+    return lab, spec
+
+
+def _need_root(why: str = "a lab is made of namespaces, which takes root") -> None:
+    if os.geteuid() != 0:
+        raise click.ClickException(f"{why}: use sudo")
+
+
+def _absent(name: str) -> str:
+    return f"no lab {name}; start it with: podwire lab up --name {name}"
+
+
+@contextmanager
+def _staying_up(lab: LabDir) -> Iterator[None]:
+    """Once a lab runs, Ctrl-C ends the command, not the lab: say so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        text = f"interrupted; lab {lab.name} stays up; end it with: podwire lab down --name "
+        raise click.ClickException(f"{text}{lab.name}") from None
+
+
+def up(*, demo: bool, **options: Any) -> None:
+    """Start a lab, then show a ClusterIP balancing."""
+    _need_root()
+    console = Console()
+    with plain_errors():
+        spec = make_spec(**options)
+        steps = Steps(console)
+        lab = make(spec, steps)
+        with _staying_up(lab):
+            with steps.step("nodes ready") as say:
+                wait_ready(lab.kubeconfig, spec, say)
+            if demo:
+                _demonstrate(console, steps, lab, spec)
+        console.print(f"\nlab {spec.name} is up after {steps.elapsed:.1f} s", highlight=False)
+        _suggest(console, lab, spec, deployed=demo)
+
+
+def demo(name: str) -> None:
+    """Draw who answers requests to a ClusterIP."""
+    _need_root()
+    lab, spec = running(name)
+    console = Console()
+    with plain_errors():
+        _demonstrate(console, Steps(console), lab, spec)
+
+
+def _demonstrate(console: Console, steps: Steps, lab: LabDir, spec: LabSpec) -> None:
+    source = "node1"
+    with steps.step("demo") as say:
+        address = demonstration.deploy(lab.kubeconfig, max(3, min(spec.nodes, 6)), say)
+    enter = locate(lab, source).enter()
+    with steps.step(f"{demonstration.REQUESTS} requests"):
+        balance = demonstration.measure(lab.kubeconfig, address, enter)
+    demonstration.show(console, balance, source)
+
+
+def _suggest(console: Console, lab: LabDir, spec: LabSpec, *, deployed: bool) -> None:
+    name = "" if lab.name == "lab" else f" --name {lab.name}"
+    then = "scale deployment hello --replicas 5" if deployed else "apply -f examples/web.yaml"
+    console.print("\nTry next:", highlight=False)
+    for line in (
+        f'export KUBECONFIG="$(bin/podwire lab kubeconfig{name})"; kubectl get pods -o wide',
+        f"kubectl {then}",
+        f"bin/podwire lab exec{name} node1 -- {_RULES[spec.proxy]}",
+    ):
+        console.print(f"  {line}", highlight=False, soft_wrap=True)
+
+
+def down(name: str) -> None:
+    """End a lab and remove all of it."""
+    _need_root()
+    with plain_errors(), locked():
+        found = remove(lab_dir(name))
+    click.echo(f"lab {name} is down" if found else f"no lab {name}: nothing to remove")
+
+
+def show_labs(output: str) -> None:
+    """List the labs of this machine."""
+    with plain_errors():
+        states = [(lab.name, look(lab)) for lab in all_labs()]
+    if output == "json":
+        rows = [{"name": name, "state": s.state, "nodes": s.nodes} for name, s in states]
+        return click.echo(json.dumps(rows, indent=2))
+    table = [(name, state.state, str(state.nodes)) for name, state in states]
+    return click.echo(columns(("NAME", "STATE", "NODES"), table))
+
+
+def show_status(name: str, output: str) -> None:
+    """Show a lab's machines and the processes that run on them."""
+    with plain_errors():
+        state = look(lab_dir(name))
+    if output == "json":
+        return click.echo(json.dumps(dataclasses.asdict(state), indent=2))
+    return _show_status(name, state)
+
+
+def _show_status(name: str, state: Status) -> None:
+    if state.state == "absent":
+        return click.echo(_absent(name))
+    click.echo(f"lab {name}: {state.state}")
+    rows = []
+    for machine in state.machines:
+        first = (machine.name, ", ".join(machine.addresses))
+        for component in machine.components:
+            up_for = "" if component.seconds is None else f"{component.seconds:.0f} s"
+            rows.append((*first, component.name, str(component.pid or "down"), up_for))
+            first = ("", "")
+    return click.echo(columns(("MACHINE", "ADDRESSES", "COMPONENT", "PID", "UP"), rows))
+
+
+def execute(name: str, machine: str, command: tuple[str, ...]) -> None:
+    """Become a command on a machine."""
+    _need_root()
+    lab, _ = running(name)
+    with plain_errors():
+        argv = locate(lab, machine).enter(*command)
+        os.execvp(argv[0], argv)  # noqa: S606  # no shell: the user's own words, one by one
+
+
+def set_proxy(name: str, mode: str) -> None:
+    """Have MODE balance Services from now on; connections go on."""
+    _need_root()
+    lab, spec = running(name)
+    with plain_errors():
+        change.set_proxy(lab, spec, mode)
+    click.echo(f"lab {name}: Services are balanced by {mode}")
+
+
+def show_kubeconfig(name: str) -> None:
+    """Print the path of the kubeconfig."""
+    lab, _ = running(name)
+    click.echo(lab.kubeconfig)
+
+
+def show_logs(
+    name: str, component: str, machine: str | None, follow: bool, tail: int | None
+) -> None:
+    """Print the log of a component."""
+    _need_root("its logs are for root alone")
+    lab = lab_dir(name)
+    if not lab.path.exists():
+        raise click.ClickException(_absent(name))
+    with plain_errors():
+        files = reader.find(lab, component, machine)
+        reader.show(files, tail=tail, follow=follow, write=partial(print, end="", flush=True))
