@@ -5,8 +5,10 @@ import importlib
 import io
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from control.version import PODWIRE
 
@@ -19,6 +21,7 @@ COMMANDS = {
     "agent": "control.agent.cli:main",
     "cni": "cni_plugin.admin.cli:main",
     "proxy": "proxy.cli:main",
+    "completion": "lab.completion:main",
 }
 SUMMARIES = {
     "lab": "A cluster on this machine: up, down, status, exec, logs, demo.",
@@ -29,6 +32,7 @@ SUMMARIES = {
     "agent": "Run the Pods of a node.",
     "cni": "The CNI plugin's server and tools.",
     "proxy": "Balance Services on a node.",
+    "completion": "Teach bash, zsh or fish to complete podwire's words.",
 }
 DAEMONS = ("apiserver", "scheduler", "controllers", "agent", "cni", "proxy")
 
@@ -60,6 +64,11 @@ class Parts(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         return load(cmd_name) if cmd_name in COMMANDS else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        found = [name for name in COMMANDS if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=SUMMARIES[name]) for name in found), *options]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Parts"):
