@@ -42,10 +42,8 @@ def complete_machine(context: click.Context, _: click.Parameter, incomplete: str
 
 
 def complete_logged(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The machines that run the component, or any when none is given yet."""
-    component = context.params.get("component")
-    found = [m.name for m in _machines(_spec(context)) if component in (None, *_components(m))]
-    return _beginning(incomplete, found)
+    """The machines of the lab that ``--name`` says; its switch runs no component."""
+    return _beginning(incomplete, [m.name for m in _machines(_spec(context))])
 
 
 def complete_component(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
