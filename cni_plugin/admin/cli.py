@@ -28,7 +28,7 @@ from cni_plugin.ipam.store import DEFAULT_DATA_DIR
 from cni_plugin.linux.files import put
 from cni_plugin.linux.host import World, open_namespace, read_boot_id
 from cni_plugin.linux.namespace import Space
-from cni_plugin.server.server import SocketInUse, serve
+from cni_plugin.server.server import SocketInUseError, serve
 from cni_plugin.spec.names import is_identifier, is_link_name
 from cni_plugin.verbs.answer import answer
 
@@ -95,7 +95,7 @@ def serve_command(path: Path, *, verbose: bool) -> None:
     )
     try:
         serve(path, read_boot_id())
-    except (SocketInUse, OSError) as err:
+    except (SocketInUseError, OSError) as err:
         _fail("serve", err)
 
 

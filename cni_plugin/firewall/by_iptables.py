@@ -12,7 +12,7 @@ from typing import Protocol
 
 from cni_plugin.firewall import iptables_rules as rules
 from cni_plugin.firewall.claims import Standing, past
-from cni_plugin.firewall.iptables import Failed, Tool, flavors_with_ours
+from cni_plugin.firewall.iptables import IptablesError, Tool, flavors_with_ours
 from cni_plugin.plan.rules import Wanted
 
 _VERSIONS = (4, 6)
@@ -50,7 +50,7 @@ class Iptables:
     def _has(self, tool: Tool, wanted: Wanted) -> bool:
         try:
             tool.restore(rules.checking(rules.chains_of(wanted, tool.version)))
-        except Failed:
+        except IptablesError:
             return False
         return True
 
@@ -88,14 +88,14 @@ class Tables(Protocol):
         """What there is of ours."""
 
     def restore(self, transaction: str) -> None:
-        """Do a transaction; raises Failed."""
+        """Do a transaction; raises IptablesError."""
 
 
 def claim_in(tables: Tables, wanted: Wanted, standing: Callable[[str], Standing]) -> None:
     """Add an attachment's rules to tables; having looked at them, if need be."""
     try:
         tables.restore(rules.adding(rules.chains_of(wanted, tables.version)))
-    except Failed:
+    except IptablesError:
         saved, left = _clear_way(tables, wanted, standing)
         chains = rules.chains_of(left, tables.version)
         tables.restore(rules.mending(chains, saved))

@@ -18,7 +18,7 @@ from cni_plugin.firewall.nft_rules import (
     spare_of,
 )
 from cni_plugin.plan.rules import Wanted
-from cni_plugin.spec.errors import InvalidConfiguration, KernelRefused
+from cni_plugin.spec.errors import InvalidConfigurationError, OperationRefusedError
 
 
 class Nftables:
@@ -80,7 +80,7 @@ def _standing_in_the_way(
             how = standing(owner)
             if how is Standing.STRANGER:
                 key = min(item.key for item in taken)
-                raise InvalidConfiguration(f"{key} has firewall rules already", f"by {owner}")
+                raise InvalidConfigurationError(f"{key} has firewall rules already", f"by {owner}")
             if how is Standing.KIN:
                 kin |= taken
             else:
@@ -134,5 +134,5 @@ def _heirs(left: dict[str, set[Element]], lost: set[str]) -> dict[str, tuple[Ele
     }
 
 
-def _refused(what: str, err: nft.NftError) -> KernelRefused:
-    return KernelRefused(f"nftables {what}", str(err))
+def _refused(what: str, err: nft.NftError) -> OperationRefusedError:
+    return OperationRefusedError(f"nftables {what}", str(err))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from cni_plugin.plan.rules import Wanted
-from cni_plugin.spec.errors import InvalidConfiguration
+from cni_plugin.spec.errors import InvalidConfigurationError
 
 
 class Standing(Enum):
@@ -23,14 +23,15 @@ def past(
 ) -> tuple[Wanted, frozenset[str]]:
     """What is left to claim beside the ``holders`` of claims, and whose rules have to go before.
 
-    The ports of its kin become spares. Raises InvalidConfiguration when a port is a stranger's.
+    The ports of its kin become spares.
+    Raises InvalidConfigurationError when a port is a stranger's.
     """
     free, spares, gone = [], [*wanted.spares], set()
     for port in wanted.ports:
         holder = holders.get(port.claim, "")
         how = standing(holder)
         if how is Standing.STRANGER:
-            raise InvalidConfiguration(f"{port} is mapped already", f"by {holder}")
+            raise InvalidConfigurationError(f"{port} is mapped already", f"by {holder}")
         if how is Standing.KIN:
             spares.append(port)
         else:

@@ -55,9 +55,9 @@ class Firewall:
         """Add an attachment's rules; what a vanished one left in their place goes.
 
         A port that leads to the same container through another network stays as it is until that
-        attachment goes: podman asks for a container's ports in each of its networks. Raises
-        InvalidConfiguration when a port is another container's. Whatever fails, none of the rules
-        remains.
+        attachment goes: podman asks for a container's ports in each of its networks.
+        Whatever fails, none of the rules remains.
+        Raises InvalidConfigurationError when a port is another container's.
         """
         with self._doers() as doers:
             try:

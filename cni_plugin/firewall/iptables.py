@@ -19,7 +19,7 @@ from typing import Literal
 from cni_plugin.firewall.iptables_rules import ANCHORS, FILTER, NAT, PREFIX, Saved, parse
 from cni_plugin.linux import programs
 from cni_plugin.linux.netlink import NetlinkError, Socket, pack
-from cni_plugin.spec.errors import KernelRefused, TryAgainLater, UnsupportedField
+from cni_plugin.spec.errors import OperationRefusedError, TryAgainLaterError, UnsupportedFieldError
 
 # nothing said: whichever the command of the plain name is
 Flavor = Literal["", "nft", "legacy"]
@@ -41,7 +41,7 @@ _INFO = struct.Struct("32s13I")  # struct ipt_getinfo: its last number is the en
 _ENTRIES = struct.Struct("32sI4x")  # struct ipt_get_entries, aligned for what follows
 
 
-class Failed(KernelRefused):
+class IptablesError(OperationRefusedError):
     """iptables did not do it."""
 
 
@@ -57,11 +57,11 @@ class Tool:
     lock: int
 
     def save(self) -> Saved:
-        """What there is of ours; raises Failed."""
+        """What there is of ours; raises IptablesError."""
         return parse(self._run("save", ""))
 
     def restore(self, transaction: str) -> None:
-        """Do a transaction, of all of which or nothing is done in each table; raises Failed."""
+        """Do a transaction: in each table all of it or nothing happens. Raises IptablesError."""
         if transaction:
             self._run("restore", transaction, "--noflush", "-w", _PATIENCE)
 
@@ -73,7 +73,7 @@ class Tool:
         special = f"{_COMMAND[self.version]}-{self.flavor}-{verb}" if self.flavor else plain
         found = _find(special) or _find(plain)
         if found is None:
-            raise UnsupportedField(f"this host has no {plain}", "install iptables")
+            raise UnsupportedFieldError(f"this host has no {plain}", "install iptables")
         return str(found)
 
 
@@ -91,9 +91,9 @@ def run(argv: list[str], text: str, lock: int) -> str:
     done = programs.execute(argv, text.encode(), descriptors=(lock,))
     said = done.stderr.decode(errors="replace").strip()
     if done.returncode == _LOCKED and "xtables lock" in said:
-        raise TryAgainLater(f"{argv[0]}: another program holds the xtables lock", said)
+        raise TryAgainLaterError(f"{argv[0]}: another program holds the xtables lock", said)
     if done.returncode:
-        raise Failed(f"{argv[0]} refused the attachment's rules", f"{said}; in {text!r}")
+        raise IptablesError(f"{argv[0]} refused the attachment's rules", f"{said}; in {text!r}")
     return done.stdout.decode(errors="replace")
 
 
@@ -147,5 +147,5 @@ def _asked(kernel: socket.socket, version: int, option: int, question: bytes) ->
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.getsockopt(kernel.fileno(), _LEVEL[version], option, answer, ctypes.byref(size)):
         code = ctypes.get_errno()
-        raise KernelRefused(f"the kernel does not show its iptables: {os.strerror(code)}")
+        raise OperationRefusedError(f"the kernel does not show its iptables: {os.strerror(code)}")
     return answer.raw

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from cni_plugin.firewall.nft_rules import SKELETON, TABLE, Element, Rules, script
-from cni_plugin.spec.errors import KernelRefused, UnsupportedField
+from cni_plugin.spec.errors import OperationRefusedError, UnsupportedFieldError
 
 _JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
 Json = dict[str, Any]
@@ -39,7 +39,7 @@ def usable() -> bool:
         run(f"list table {TABLE}")
     except NftError as err:
         return err.absent
-    except UnsupportedField:
+    except UnsupportedFieldError:
         return False
     return True
 
@@ -88,7 +88,7 @@ def _table() -> list[tuple[str, Json]]:
     except NftError as err:
         if err.absent:
             return []
-        raise KernelRefused(f"nftables does not list table {TABLE}", str(err)) from err
+        raise OperationRefusedError(f"nftables does not list table {TABLE}", str(err)) from err
     return [pair for item in listed["nftables"] for pair in item.items()]
 
 
@@ -113,7 +113,7 @@ def _library() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL("libnftables.so.1")
     except OSError as err:
-        raise UnsupportedField("this host has no libnftables", "Debian: libnftables1") from err
+        raise UnsupportedFieldError("this host has no libnftables", "Debian: libnftables1") from err
     library.nft_ctx_new.restype = ctypes.c_void_p
     for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
         getattr(library, name).restype = ctypes.c_char_p

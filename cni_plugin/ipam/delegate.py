@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cni_plugin.linux.programs import execute, find
-from cni_plugin.spec.errors import CniError, DelegateFailed, InvalidConfiguration
+from cni_plugin.spec.errors import CniError, DelegateError, InvalidConfigurationError
 from cni_plugin.spec.names import is_identifier
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Result, parse
@@ -63,16 +63,16 @@ def _execute(request: Request, verb: Verb) -> bytes:
 def _find(request: Request) -> Path:
     kind = request.conf.ipam.type
     if not is_identifier(kind):
-        raise InvalidConfiguration(f"ipam.type {kind!r} is no plugin's name")
+        raise InvalidConfigurationError(f"ipam.type {kind!r} is no plugin's name")
     folders = request.environment.get("CNI_PATH", "")
     if (found := find(kind, folders)) is None:
-        raise InvalidConfiguration(
+        raise InvalidConfigurationError(
             f"ipam plugin {kind!r} is not in CNI_PATH", f"CNI_PATH={folders}"
         )
     return found
 
 
-def _failure(path: Path, verb: Verb, done: CompletedProcess[bytes]) -> DelegateFailed:
+def _failure(path: Path, verb: Verb, done: CompletedProcess[bytes]) -> DelegateError:
     """The delegate's own error, with its code, and who it came from."""
     try:
         said = json.loads(done.stdout)
@@ -80,8 +80,8 @@ def _failure(path: Path, verb: Verb, done: CompletedProcess[bytes]) -> DelegateF
         details = str(said.get("details") or "")
     except (ValueError, KeyError, TypeError):
         shown = done.stdout.decode(errors="replace").strip()
-        return DelegateFailed(f"ipam plugin {path} {verb} ended with {done.returncode}", shown)
-    return DelegateFailed(f"ipam plugin {path.name} {verb}: {message}", details, code)
+        return DelegateError(f"ipam plugin {path} {verb} ended with {done.returncode}", shown)
+    return DelegateError(f"ipam plugin {path.name} {verb}: {message}", details, code)
 
 
 def _result(stdout: bytes, request: Request) -> Result:
@@ -89,8 +89,8 @@ def _result(stdout: bytes, request: Request) -> Result:
         document: Any = json.loads(stdout)
         version = document.get("cniVersion") or request.version
     except (ValueError, AttributeError) as err:
-        raise DelegateFailed(f"ipam plugin {request.conf.ipam.type} printed no result") from err
+        raise DelegateError(f"ipam plugin {request.conf.ipam.type} printed no result") from err
     result = parse(document, version if version in SUPPORTED else request.version)
     if not result.ips:
-        raise DelegateFailed(f"ipam plugin {request.conf.ipam.type} gave no address")
+        raise DelegateError(f"ipam plugin {request.conf.ipam.type} gave no address")
     return result

@@ -16,10 +16,10 @@ from cni_plugin.ipam.store import DEFAULT_DATA_DIR, Owner, Store
 from cni_plugin.linux.host import below
 from cni_plugin.spec.config import REMEMBERED, NetConf
 from cni_plugin.spec.errors import (
-    AddressesExhausted,
-    InvalidConfiguration,
-    NotAsExpected,
-    NotAvailable,
+    AddressesExhaustedError,
+    CheckFailedError,
+    InvalidConfigurationError,
+    NotAvailableError,
 )
 from cni_plugin.spec.ranges import (
     Range,
@@ -67,7 +67,7 @@ class LocalIpam:
         owner = _owner(request)
         with self._store(request) as store:
             if held := store.held_by(owner):
-                raise InvalidConfiguration(
+                raise InvalidConfigurationError(
                     f"{_who(owner)} already holds {_list(held)} in network {request.conf.name}",
                     "a second ADD needs a DEL before it",
                 )
@@ -86,7 +86,7 @@ class LocalIpam:
     def _choose(self, store: Store, ranges: RangeSet, index: int, wanted: Address | None) -> Choice:
         try:
             return _choose(store, ranges, index, wanted)
-        except AddressesExhausted:
+        except AddressesExhaustedError:
             if not self._expire(store):
                 raise
             return _choose(store, ranges, index, wanted)
@@ -115,23 +115,27 @@ class LocalIpam:
             store.release(_owner(request))
 
     def check(self, request: Request) -> None:
-        """Raise NotAsExpected unless the owner holds what the previous result shows."""
+        """Raise CheckFailedError unless the owner holds what the previous result shows."""
         with self._store(request) as store:
             held = store.held_by(_owner(request))
         sets = range_sets(request)
         shown = [item.address.ip for item in request.previous.ips] if request.previous else []
         ours = [address for address in shown if any(range_of(address, item) for item in sets)]
         if missing := [address for address in ours if address not in held]:
-            raise NotAsExpected(f"{_who(_owner(request))} has no reservation of {_list(missing)}")
+            raise CheckFailedError(
+                f"{_who(_owner(request))} has no reservation of {_list(missing)}"
+            )
         if not held:
-            raise NotAsExpected(f"{_who(_owner(request))} has no reservation")
+            raise CheckFailedError(f"{_who(_owner(request))} has no reservation")
 
     def status(self, request: Request) -> None:
-        """Raise NotAvailable when a range set has no free address."""
+        """Raise NotAvailableError when a range set has no free address."""
         with self._store(request) as store:
             for index, ranges in enumerate(range_sets(request)):
                 if _next(store, ranges, index) is None:
-                    raise NotAvailable(f"no free address in {describe(ranges)}", _holders(store))
+                    raise NotAvailableError(
+                        f"no free address in {describe(ranges)}", _holders(store)
+                    )
 
     def collect(self, request: Request) -> None:
         """Free what is held by none of the request's valid attachments."""
@@ -170,7 +174,7 @@ def data_dir(request: Request, root: Path) -> Path:
     """Where a network's reservations are, below the runtime's root directory."""
     configured = request.conf.ipam.data_dir or DEFAULT_DATA_DIR
     if not configured.startswith("/"):
-        raise InvalidConfiguration(f"ipam.dataDir {configured!r} is no absolute path")
+        raise InvalidConfigurationError(f"ipam.dataDir {configured!r} is no absolute path")
     return below(root, configured)
 
 
@@ -197,12 +201,12 @@ def _choose(store: Store, ranges: RangeSet, index: int, wanted: Address | None) 
     if wanted is None:
         choice = _next(store, ranges, index)
         if choice is None:
-            raise AddressesExhausted(f"no free address in {describe(ranges)}", _holders(store))
+            raise AddressesExhaustedError(f"no free address in {describe(ranges)}", _holders(store))
         return choice
     within = range_of(wanted, ranges)
     if within is None or not store.is_free(wanted):
         holder = next((owner for taken, owner in store.reservations() if taken == wanted), None)
-        raise InvalidConfiguration(
+        raise InvalidConfigurationError(
             f"requested address {wanted} is not available",
             f"held by {_who(holder)}" if holder else "",
         )

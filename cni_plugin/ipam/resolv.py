@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cni_plugin.spec.errors import InputOutputFailure
+from cni_plugin.spec.errors import InputOutputError
 from cni_plugin.spec.result import Dns
 
 _LONGEST = 1 << 20
@@ -16,7 +16,7 @@ def read_resolv_conf(path: Path) -> Dns:
         with path.open(errors="replace") as file:
             return parse_resolv_conf(file.read(_LONGEST))
     except OSError as err:
-        raise InputOutputFailure(f"ipam.resolvConf cannot be read: {err}") from err
+        raise InputOutputError(f"ipam.resolvConf cannot be read: {err}") from err
 
 
 def parse_resolv_conf(text: str) -> Dns:

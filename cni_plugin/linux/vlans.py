@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from cni_plugin.linux import uapi
 from cni_plugin.linux.netlink import Attributes, NetlinkError, Socket, number, pack, unpack
-from cni_plugin.spec.errors import InvalidConfiguration, UnsupportedField
+from cni_plugin.spec.errors import InvalidConfigurationError, UnsupportedFieldError
 from cni_plugin.spec.seen import Vlans
 
 _ALL = range(1, 4095)
@@ -40,7 +40,7 @@ def filters(socket: Socket, bridge: str) -> bool:
 
 
 def filter_vlans(socket: Socket, bridge: str) -> None:
-    """Let a bridge keep VLANs apart; raises UnsupportedField, NetlinkError."""
+    """Let a bridge keep VLANs apart; raises UnsupportedFieldError, NetlinkError."""
     data: Attributes = {_IFLA_BR_VLAN_FILTERING: b"\1"}
     attributes: Attributes = {
         uapi.IFLA_IFNAME: bridge,
@@ -51,7 +51,7 @@ def filter_vlans(socket: Socket, bridge: str) -> None:
     except NetlinkError as err:
         if err.errno != errno.EOPNOTSUPP:
             raise
-        raise UnsupportedField(
+        raise UnsupportedFieldError(
             "vlan and vlanTrunk: the kernel's bridges keep no VLANs apart",
             "it is built without CONFIG_BRIDGE_VLAN_FILTERING",
         ) from err
@@ -88,7 +88,7 @@ def create_link(socket: Socket, name: str, bridge: int, vlan: int) -> None:
 def _excuse(err: NetlinkError, socket: Socket, name: str, vlan: int) -> None:
     """Raise what a refused VLAN link means, unless another ADD was faster."""
     if err.errno == errno.EOPNOTSUPP:
-        raise UnsupportedField(
+        raise UnsupportedFieldError(
             f"vlan: the kernel can make no link {name} for the gateway",
             "it is built without CONFIG_VLAN_8021Q",
         ) from err
@@ -96,7 +96,7 @@ def _excuse(err: NetlinkError, socket: Socket, name: str, vlan: int) -> None:
         raise err
     wanted = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0) + pack({uapi.IFLA_IFNAME: name})
     if socket.get(uapi.RTM_GETLINK, wanted) is None:
-        raise InvalidConfiguration(
+        raise InvalidConfigurationError(
             f"the bridge has a link for VLAN {vlan} that is not called {name}",
             f"the gateway's addresses belong on a link of the name {name}: rename it",
         ) from err

@@ -29,7 +29,7 @@ from cni_plugin.plan.wiring import (
 )
 from cni_plugin.spec import names
 from cni_plugin.spec.config import NetConf
-from cni_plugin.spec.errors import InvalidConfiguration
+from cni_plugin.spec.errors import InvalidConfigurationError
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Cidr, Interface, Result
 from cni_plugin.spec.seen import Seen
@@ -93,7 +93,7 @@ def _bridge(conf: NetConf, lease: Result, seen: Seen, facts: _Facts) -> Iterator
         yield sysctl(Side.HOST, f"net/ipv6/conf/{conf.bridge}/accept_ra", "0")
         yield no_dad(conf, conf.bridge)
     elif seen.bridge.kind != "bridge":
-        raise InvalidConfiguration(f"link {conf.bridge} is there, and is no bridge")
+        raise InvalidConfigurationError(f"link {conf.bridge} is there, and is no bridge")
     elif not seen.bridge.up:
         yield ops.SetUp(Side.HOST, conf.bridge)
     if conf.promisc_mode and not (seen.bridge and seen.bridge.promiscuous):
@@ -126,7 +126,7 @@ def _replace_conflicts(
         if address.version == 6 and not address.network.overlaps(other.network):
             continue
         if not conf.force_address:
-            raise InvalidConfiguration(
+            raise InvalidConfigurationError(
                 f"bridge {gateway_link(conf)} has address {other}, not {address}",
                 "forceAddress replaces it",
             )

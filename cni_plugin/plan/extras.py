@@ -11,7 +11,7 @@ from cni_plugin.plan.rules import Wanted, wanted_of
 from cni_plugin.plan.wiring import Plan
 from cni_plugin.spec import names
 from cni_plugin.spec.config import Bandwidth, NetConf
-from cni_plugin.spec.errors import InvalidConfiguration
+from cni_plugin.spec.errors import InvalidConfigurationError
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Dns, Interface
 
@@ -70,7 +70,7 @@ def _bandwidth(request: Request, wired: Plan) -> Iterator[Op]:
     if not limits.ingress_rate and not limits.egress_rate:
         return
     if not wired.host:
-        raise InvalidConfiguration(
+        raise InvalidConfigurationError(
             f"bandwidth: {request.ifname} has no other end on the host to limit it at"
         )
     if limits.ingress_rate:
@@ -86,11 +86,13 @@ def _check_limits(limits: Bandwidth) -> None:
     for name in ("ingress", "egress"):
         rate, burst = getattr(limits, f"{name}_rate"), getattr(limits, f"{name}_burst")
         if bool(rate) != bool(burst):
-            raise InvalidConfiguration(f"bandwidth: {name}Rate and {name}Burst need each other")
+            raise InvalidConfigurationError(
+                f"bandwidth: {name}Rate and {name}Burst need each other"
+            )
         if burst >= _MAX_BURST:
-            raise InvalidConfiguration(f"bandwidth: {name}Burst is 4 GiB or more")
+            raise InvalidConfigurationError(f"bandwidth: {name}Burst is 4 GiB or more")
         if rate and (rate < 8 or burst < 8):
-            raise InvalidConfiguration(f"bandwidth: {name} is less than a byte")
+            raise InvalidConfigurationError(f"bandwidth: {name} is less than a byte")
 
 
 def _tuning(request: Request) -> Iterator[Op]:
@@ -132,5 +134,5 @@ def sysctl_path(key: str, ifname: str) -> str:
     path = key if "/" in key else key.replace(".", "/")
     parts = [ifname if part == "IFNAME" else part for part in path.split("/")]
     if parts[0] != "net" or any(part in {"", ".", ".."} for part in parts):
-        raise InvalidConfiguration(f"sysctl {key!r} is no key below net")
+        raise InvalidConfigurationError(f"sysctl {key!r} is no key below net")
     return "/".join(parts)

@@ -7,7 +7,7 @@ from ipaddress import ip_interface
 from cni_plugin.plan import ops
 from cni_plugin.plan.ops import Side
 from cni_plugin.plan.wiring import Plan
-from cni_plugin.spec.errors import InvalidConfiguration
+from cni_plugin.spec.errors import InvalidConfigurationError
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Interface, IPConfig, Result
 from cni_plugin.spec.seen import Seen
@@ -34,7 +34,7 @@ def plan_chained(request: Request, lease: Result, seen: Seen) -> Plan:
     del lease
     previous = request.previous
     if previous is None:
-        raise InvalidConfiguration("a chained plugin needs prevResult")
+        raise InvalidConfigurationError("a chained plugin needs prevResult")
     indexes = {i for i, item in enumerate(previous.interfaces) if item.name == request.ifname}
     ips = tuple(item for item in previous.ips if item.interface in indexes | {None})
     return Plan((), previous, seen.peer, seen.peer_bridge, ips, seen.peer_mtu)

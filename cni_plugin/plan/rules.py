@@ -14,7 +14,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
 from cni_plugin.spec.config import REMEMBERED, NetConf, PortMapping
-from cni_plugin.spec.errors import InvalidConfiguration, UnsupportedField
+from cni_plugin.spec.errors import InvalidConfigurationError, UnsupportedFieldError
 from cni_plugin.spec.names import is_plain, short_digest
 from cni_plugin.spec.result import Address, Cidr, IPConfig
 
@@ -182,7 +182,7 @@ def wanted_of(owner: str, conf: NetConf, ips: tuple[IPConfig, ...], bridge: str)
 def _choice(conf: NetConf) -> Choice:
     for name, asked in (("ipMasqBackend", conf.ip_masq_backend), ("backend", conf.backend)):
         if asked not in {"", *BACKENDS}:
-            raise UnsupportedField(
+            raise UnsupportedFieldError(
                 f"{name} {asked!r} is not supported", f"supported: {', '.join(BACKENDS)}"
             )
     return Choice(conf.ip_masq_backend, _ports_backend(conf), conf.backend)
@@ -195,7 +195,7 @@ def _ports_backend(conf: NetConf) -> str:
     if len(backends) > 1:
         said = ", ".join(f"{name} is for {backend}" for name, backend in implied.items())
         asked = f"backend {conf.backend} was asked for, " if conf.backend else ""
-        raise InvalidConfiguration(f"portmap: {asked}{said}")
+        raise InvalidConfigurationError(f"portmap: {asked}{said}")
     return next(iter(backends), "")
 
 
@@ -215,7 +215,9 @@ def _conditions(conf: NetConf, choice: Choice, version: int) -> tuple[str, ...]:
     unspeakable = _UNSPEAKABLE[NFTABLES if choice.ports == NFTABLES else IPTABLES]
     for text in found:
         if unspeakable.search(text):
-            raise InvalidConfiguration(f"conditionsV{version}: {text!r} cannot stand in a rule")
+            raise InvalidConfigurationError(
+                f"conditionsV{version}: {text!r} cannot stand in a rule"
+            )
     return found
 
 
@@ -223,9 +225,9 @@ def _conditions(conf: NetConf, choice: Choice, version: int) -> tuple[str, ...]:
 def _marking(conf: NetConf) -> Marking:
     chain, bit = conf.external_set_mark_chain, conf.mark_masq_bit
     if chain and bit is not None:
-        raise InvalidConfiguration("externalSetMarkChain and markMasqBit exclude each other")
+        raise InvalidConfigurationError("externalSetMarkChain and markMasqBit exclude each other")
     if chain and not _CHAIN.fullmatch(chain):
-        raise InvalidConfiguration(f"externalSetMarkChain: {chain!r} is no chain's name")
+        raise InvalidConfigurationError(f"externalSetMarkChain: {chain!r} is no chain's name")
     return Marking(_DEFAULT_MARK_BIT if bit is None else bit, chain)
 
 
@@ -235,7 +237,7 @@ def _is_walled(conf: NetConf) -> bool:
 
 def _wall(address: Address, conf: NetConf, bridge: str) -> Wall:
     if not bridge or not is_plain(bridge):
-        raise UnsupportedField(
+        raise UnsupportedFieldError(
             f"ingressPolicy {conf.ingress_policy} needs a bridge, not {bridge!r}"
         )
     return Wall(address, bridge, isolated=conf.ingress_policy == "isolated")
@@ -245,7 +247,7 @@ def _port(mapping: PortMapping, target: Address, conditions: tuple[str, ...]) ->
     """A mapping; None when it is for the other IP version."""
     protocol, on = mapping.protocol.lower(), _host_address(mapping)
     if protocol not in PROTOCOLS:
-        raise InvalidConfiguration(f"portMappings: protocol {mapping.protocol!r} is not known")
+        raise InvalidConfigurationError(f"portMappings: protocol {mapping.protocol!r} is not known")
     if on is not None and on.version != target.version:
         return None
     specific = None if on is None or on.is_unspecified else on
@@ -258,11 +260,11 @@ def _host_address(mapping: PortMapping) -> Address | None:
     try:
         address = ip_address(mapping.host_ip)
     except ValueError as err:
-        raise InvalidConfiguration(
+        raise InvalidConfigurationError(
             f"portMappings: hostIP {mapping.host_ip!r} is no IP address"
         ) from err
     if isinstance(address, IPv6Address) and address.scope_id:
-        raise InvalidConfiguration(f"portMappings: hostIP {mapping.host_ip!r} has a zone")
+        raise InvalidConfigurationError(f"portMappings: hostIP {mapping.host_ip!r} has a zone")
     return address
 
 

@@ -14,7 +14,7 @@ from cni_plugin.plan import ops
 from cni_plugin.plan.ops import Op, Side
 from cni_plugin.plan.wiring import is_gateway, no_dad, sysctl
 from cni_plugin.spec.config import NetConf
-from cni_plugin.spec.errors import InvalidConfiguration, UnsupportedField
+from cni_plugin.spec.errors import InvalidConfigurationError, UnsupportedFieldError
 from cni_plugin.spec.names import is_link_name
 from cni_plugin.spec.seen import Seen, Vlans
 
@@ -22,18 +22,18 @@ _NATIVE = 1  # of a trunk, when no other is configured
 
 
 def check_vlans(conf: NetConf) -> None:
-    """Raise InvalidConfiguration, or UnsupportedField, for what cannot be with VLANs."""
+    """Raise InvalidConfigurationError, or UnsupportedFieldError, for what cannot be with VLANs."""
     if not wants_vlans(conf):
         return
     if conf.wiring != "bridge":
-        raise InvalidConfiguration(f"vlan and vlanTrunk need a bridge, not mode {conf.wiring}")
+        raise InvalidConfigurationError(f"vlan and vlanTrunk need a bridge, not mode {conf.wiring}")
     if not is_link_name(gateway_link(conf)):
-        raise InvalidConfiguration(
+        raise InvalidConfigurationError(
             f"the gateway's link would be called {gateway_link(conf)!r}, which is too long",
             "a bridge with vlan and isGateway needs a shorter name",
         )
     if conf.vlan and conf.ingress_policy != "open":
-        raise UnsupportedField(f"ingressPolicy {conf.ingress_policy} does not look at VLANs")
+        raise UnsupportedFieldError(f"ingressPolicy {conf.ingress_policy} does not look at VLANs")
 
 
 def wants_vlans(conf: NetConf) -> bool:
@@ -67,7 +67,7 @@ def ensure_gateway(conf: NetConf, seen: Seen) -> Iterator[Op]:
     if name == conf.bridge or (there is not None and there.kind == "veth" and there.up):
         return
     if there is not None and there.kind not in {"vlan", "veth"}:
-        raise InvalidConfiguration(f"link {name} is there, and is in no VLAN")
+        raise InvalidConfigurationError(f"link {name} is there, and is in no VLAN")
     if there is None or there.kind == "vlan":
         yield ops.JoinVlans(conf.bridge, Vlans(tagged=frozenset({conf.vlan})), own=True)
     if there is None:

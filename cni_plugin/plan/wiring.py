@@ -10,7 +10,7 @@ from cni_plugin.plan import ops
 from cni_plugin.plan.ops import Op, Side
 from cni_plugin.spec import names
 from cni_plugin.spec.config import NetConf
-from cni_plugin.spec.errors import InvalidConfiguration
+from cni_plugin.spec.errors import InvalidConfigurationError
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Address, Cidr, Dns, Interface, IPConfig, Result, Route
 from cni_plugin.spec.seen import Seen
@@ -37,19 +37,19 @@ class Plan:
 
 
 def check_conf(conf: NetConf) -> None:
-    """Raise InvalidConfiguration for options that exclude each other."""
+    """Raise InvalidConfigurationError for options that exclude each other."""
     if conf.hairpin_mode and conf.promisc_mode:
-        raise InvalidConfiguration("hairpinMode and promiscMode exclude each other")
+        raise InvalidConfigurationError("hairpinMode and promiscMode exclude each other")
     if conf.disable_container_interface and conf.ipam.type:
-        raise InvalidConfiguration("disableContainerInterface leaves no interface for ipam")
+        raise InvalidConfigurationError("disableContainerInterface leaves no interface for ipam")
     if conf.wiring == "ptp" and not conf.ipam.type:
-        raise InvalidConfiguration("ptp needs ipam")
+        raise InvalidConfigurationError("ptp needs ipam")
 
 
 def check_absent(request: Request, seen: Seen) -> None:
-    """Raise InvalidConfiguration when the attachment, or its name, is there already."""
+    """Raise InvalidConfigurationError when the attachment, or its name, is there already."""
     if seen.pod_taken or seen.host_taken:
-        raise InvalidConfiguration(
+        raise InvalidConfigurationError(
             f"interface {request.ifname} already exists in container {request.container_id}",
             "a second ADD needs a DEL before it",
         )

@@ -30,7 +30,7 @@ _USUAL_LENGTH = 1 << 14  # most requests come whole with one call
 _DESCRIPTORS = 4
 
 
-class BadFrame(Exception):
+class InvalidFrameError(Exception):
     """What came is not a client's request, or is too long."""
 
 
@@ -48,13 +48,13 @@ class Call:
 
 @contextmanager
 def received(connection: socket.socket) -> Iterator[Call]:
-    """Read one request; raises BadFrame, and OSError when the client is slow or gone."""
+    """Read one request; raises InvalidFrameError, and OSError when the client is slow or gone."""
     begin, descriptors, _, _ = socket.recv_fds(
         connection, _USUAL_LENGTH, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
     )
     try:
         if len(descriptors) < _DESCRIPTORS - 1:
-            raise BadFrame(f"{len(descriptors)} descriptors")
+            raise InvalidFrameError(f"{len(descriptors)} descriptors")
         environment, stdin = _body(connection, begin)
         own, mounts, root, *netns = descriptors
         yield Call(environment, stdin, own, mounts, root, netns[0] if netns else None)
@@ -68,9 +68,9 @@ def _body(connection: socket.socket, begin: bytes) -> tuple[dict[str, str], byte
     data = _extended(connection, begin, _HEADER.size)
     magic, environment_length, stdin_length = _HEADER.unpack_from(data)
     if magic != MAGIC:
-        raise BadFrame(f"magic {magic!r}")
+        raise InvalidFrameError(f"magic {magic!r}")
     if environment_length > _LONGEST_ENVIRONMENT or stdin_length > _LONGEST_STDIN:
-        raise BadFrame(f"{environment_length} + {stdin_length} bytes")
+        raise InvalidFrameError(f"{environment_length} + {stdin_length} bytes")
     middle = _HEADER.size + environment_length
     end = middle + stdin_length
     data = _extended(connection, data, end)
@@ -89,7 +89,7 @@ def _extended(connection: socket.socket, data: bytes, length: int) -> bytes:
     while missing > 0:
         more = connection.recv(min(missing, 1 << 16))
         if not more:
-            raise BadFrame(f"{missing} of {length} bytes are missing")
+            raise InvalidFrameError(f"{missing} of {length} bytes are missing")
         parts.append(more)
         missing -= len(more)
     return b"".join(parts)

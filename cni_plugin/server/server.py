@@ -24,9 +24,9 @@ from typing import Self
 from cni_plugin.linux import netns
 from cni_plugin.linux.host import World
 from cni_plugin.server.crew import Crew
-from cni_plugin.server.protocol import BadFrame, Call, answered, received, taken
+from cni_plugin.server.protocol import Call, InvalidFrameError, answered, received, taken
 from cni_plugin.server.removal_queue import RemovalQueue
-from cni_plugin.spec.errors import TryAgainLater
+from cni_plugin.spec.errors import TryAgainLaterError
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.versions import Verb
 from cni_plugin.verbs.answer import Answer, needs_other_programs, perform, understand
@@ -43,7 +43,7 @@ _RECORDED = ("CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME")
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
-class SocketInUse(Exception):
+class SocketInUseError(Exception):
     """Another server answers on the socket."""
 
 
@@ -54,7 +54,7 @@ class _Stop(BaseException):
 def serve(path: Path, boot_id: str) -> None:
     """Answer on the socket ``path`` until SIGTERM or SIGINT; then finish what is under way.
 
-    Raises SocketInUse, and OSError when there can be no socket.
+    Raises SocketInUseError, and OSError when there can be no socket.
     """
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -103,7 +103,7 @@ class Server:
                     connection.setsockopt(socket.SOL_SOCKET, option, _PATIENCE)
                 if _allowed(connection):
                     self._talk(connection)
-            except (BadFrame, OSError) as err:
+            except (InvalidFrameError, OSError) as err:
                 logger.info("client left or spoke nonsense: %s", err)
             except Exception:  # one request's bug is not the others' end
                 logger.exception("request failed")
@@ -134,7 +134,7 @@ def listen(path: Path) -> socket.socket:
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
-            raise SocketInUse(f"{path}: another server answers here")
+            raise SocketInUseError(f"{path}: another server answers here")
         except OSError as err:
             if err.errno not in {errno.ENOENT, errno.ECONNREFUSED}:
                 raise
@@ -188,7 +188,7 @@ def _last_will(request: Request | Answer) -> bytes:
 
 @cache
 def _last_words(version: str) -> bytes:
-    error = TryAgainLater(
+    error = TryAgainLaterError(
         "the CNI server ended while it handled this ADD", "call DEL, then ADD again"
     )
     return json.dumps(error.document(version)).encode() + b"\n"

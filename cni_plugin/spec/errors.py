@@ -28,85 +28,85 @@ class CniError(Exception):
         return document | ({"details": self.details} if self.details else {})
 
 
-class IncompatibleVersion(CniError):
+class IncompatibleVersionError(CniError):
     """The configuration asks for a version, or an operation that its version does not have."""
 
     code = 1
 
 
-class UnsupportedField(CniError):
+class UnsupportedFieldError(CniError):
     """The configuration asks for something that this plugin, or this kernel, cannot do."""
 
     code = 2
 
 
-class UnknownContainer(CniError):
+class UnknownContainerError(CniError):
     """The container's network namespace is gone, or was never there."""
 
     code = 3
 
 
-class InvalidEnvironment(CniError):
+class InvalidEnvironmentError(CniError):
     """A CNI_* variable is missing or malformed."""
 
     code = 4
 
 
-class InputOutputFailure(CniError):
+class InputOutputError(CniError):
     """Standard input, a file or a socket failed."""
 
     code = 5
 
 
-class DecodingFailure(CniError):
+class DecodingError(CniError):
     """The configuration is no JSON, or has values of the wrong type."""
 
     code = 6
 
 
-class InvalidConfiguration(CniError):
+class InvalidConfigurationError(CniError):
     """The configuration is well formed, and makes no sense."""
 
     code = 7
 
 
-class TryAgainLater(CniError):
+class TryAgainLaterError(CniError):
     """What stands in the way will pass."""
 
     code = 11
 
 
-class NotAvailable(CniError):
+class NotAvailableError(CniError):
     """STATUS: no ADD can succeed now."""
 
     code = 50
 
 
-class KernelRefused(CniError):
+class OperationRefusedError(CniError):
     """The kernel refused an operation that the plan needed."""
 
     code = 100
 
 
-class NotAsExpected(CniError):
+class CheckFailedError(CniError):
     """CHECK found the attachment in another state than ADD left it in."""
 
     code = 101
 
 
-class AddressesExhausted(CniError):
+class AddressesExhaustedError(CniError):
     """No address of a range is free."""
 
     code = 102
 
 
-class LeftBehind(CniError):
+class RemovalFailedError(CniError):
     """Something that was to be removed is still there."""
 
     code = 104
 
 
-class DelegateFailed(CniError):
+class DelegateError(CniError):
     """Another plugin failed; it keeps the code that it gave."""
 
     def __init__(self, message: str, details: str = "", code: int = 103) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import combinations
 
-from cni_plugin.spec.errors import InvalidConfiguration
+from cni_plugin.spec.errors import InvalidConfigurationError
 from cni_plugin.spec.result import Address, Network
 
 
@@ -43,9 +43,9 @@ def make_range(
     end: Address | None = None,
     gateway: Address | None = None,
 ) -> Range:
-    """A range with host-local's defaults; raises InvalidConfiguration for one that has no sense."""
+    """A range with host-local's defaults. Raises InvalidConfigurationError for an invalid one."""
     if subnet.prefixlen > subnet.max_prefixlen - 2:
-        raise InvalidConfiguration(f"subnet {subnet} is too small to allocate from")
+        raise InvalidConfigurationError(f"subnet {subnet} is too small to allocate from")
     base = int(subnet.network_address)
     last = int(subnet.broadcast_address) - (1 if subnet.version == 4 else 0)
     made = Range(
@@ -56,9 +56,9 @@ def make_range(
     )
     for name, address in (("rangeStart", made.start), ("rangeEnd", made.end)):
         if address not in subnet:
-            raise InvalidConfiguration(f"{name} {address} is not in subnet {subnet}")
+            raise InvalidConfigurationError(f"{name} {address} is not in subnet {subnet}")
     if int(made.start) > int(made.end):
-        raise InvalidConfiguration(f"rangeStart {made.start} is behind rangeEnd {made.end}")
+        raise InvalidConfigurationError(f"rangeStart {made.start} is behind rangeEnd {made.end}")
     return made
 
 
@@ -68,15 +68,15 @@ def _address(value: int, subnet: Network) -> Address:
 
 
 def check_sets(sets: Sequence[RangeSet]) -> None:
-    """Raise InvalidConfiguration when a set mixes families or two ranges overlap."""
+    """Raise InvalidConfigurationError when a set mixes families or two ranges overlap."""
     if not sets or not all(sets):
-        raise InvalidConfiguration("ipam: no ranges to allocate from")
+        raise InvalidConfigurationError("ipam: no ranges to allocate from")
     for item in sets:
         if len({member.subnet.version for member in item}) > 1:
-            raise InvalidConfiguration(f"ipam: range set {describe(item)} mixes IPv4 and IPv6")
+            raise InvalidConfigurationError(f"ipam: range set {describe(item)} mixes IPv4 and IPv6")
     for one, other in combinations([member for item in sets for member in item], 2):
         if one.start in other or one.end in other or other.start in one:
-            raise InvalidConfiguration(f"ipam: ranges {one} and {other} overlap")
+            raise InvalidConfigurationError(f"ipam: ranges {one} and {other} overlap")
 
 
 def describe(ranges: RangeSet) -> str:
@@ -92,7 +92,7 @@ def range_of(address: Address, ranges: RangeSet) -> Range | None:
 def assign(requested: Sequence[Address], sets: Sequence[RangeSet]) -> dict[int, Address]:
     """Which range set gives which of the requested addresses, by the set's index.
 
-    Raises InvalidConfiguration for an address that no set can give.
+    Raises InvalidConfigurationError for an address that no set can give.
     """
     assigned: dict[int, Address] = {}
     for address in dict.fromkeys(requested):
@@ -101,12 +101,12 @@ def assign(requested: Sequence[Address], sets: Sequence[RangeSet]) -> dict[int, 
             None,
         )
         if index is None:
-            raise InvalidConfiguration(
+            raise InvalidConfigurationError(
                 f"requested address {address} is in no range, or another of its range is requested",
                 "; ".join(map(describe, sets)),
             )
         if any(address == item.gateway for item in sets[index]):
-            raise InvalidConfiguration(f"requested address {address} is its subnet's gateway")
+            raise InvalidConfigurationError(f"requested address {address} is its subnet's gateway")
         assigned[index] = address
     return assigned
 

@@ -15,9 +15,9 @@ from typing import Any
 from cni_plugin.spec.config import REMEMBERED, NetConf
 from cni_plugin.spec.errors import (
     CniError,
-    DecodingFailure,
-    InvalidConfiguration,
-    InvalidEnvironment,
+    DecodingError,
+    InvalidConfigurationError,
+    InvalidEnvironmentError,
 )
 from cni_plugin.spec.names import is_identifier, is_link_name, is_mac
 from cni_plugin.spec.result import Cidr, Result, parse
@@ -102,7 +102,7 @@ def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
     document = _document(stdin)
     version = _version_in(document)
     if not isinstance(version, str):
-        raise DecodingFailure(f"cniVersion {version!r} is not a string")
+        raise DecodingError(f"cniVersion {version!r} is not a string")
     if verb is Verb.VERSION:  # runtimes send it with dummy variables
         return Request(verb, "", "", "", CniArgs(), NetConf(cni_version=version), stdin, {})
     _check_environment(verb, environment)
@@ -125,7 +125,7 @@ def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
 def _verb(environment: Mapping[str, str]) -> Verb:
     command = environment.get("CNI_COMMAND", "")
     if command not in set(Verb):
-        raise InvalidEnvironment(
+        raise InvalidEnvironmentError(
             f"CNI_COMMAND {command!r} is not known" if command else "CNI_COMMAND is not set",
             f"known: {', '.join(Verb)}",
         )
@@ -135,16 +135,16 @@ def _verb(environment: Mapping[str, str]) -> Verb:
 def _check_environment(verb: Verb, environment: Mapping[str, str]) -> None:
     missing = [name for name in _REQUIRED[verb] if not environment.get(name)]
     if missing:
-        raise InvalidEnvironment(f"{verb} needs {', '.join(missing)}")
+        raise InvalidEnvironmentError(f"{verb} needs {', '.join(missing)}")
     container_id = environment.get("CNI_CONTAINERID", "")
     if container_id and not is_identifier(container_id):
-        raise InvalidEnvironment(
+        raise InvalidEnvironmentError(
             f"CNI_CONTAINERID {container_id!r} is malformed",
             "a letter or digit, then letters, digits, '_', '.' or '-'",
         )
     ifname = environment.get("CNI_IFNAME", "")
     if ifname and not is_link_name(ifname):
-        raise InvalidEnvironment(
+        raise InvalidEnvironmentError(
             f"CNI_IFNAME {ifname!r} is no name for an interface",
             "1 to 15 bytes, not '.' or '..', without '/', ':' or white space",
         )
@@ -155,9 +155,9 @@ def _document(stdin: bytes) -> dict[str, Any]:
     try:
         document = json.loads(stdin or b"{}")
     except (ValueError, RecursionError) as err:
-        raise DecodingFailure("the network configuration is no JSON", str(err)) from err
+        raise DecodingError("the network configuration is no JSON", str(err)) from err
     if not isinstance(document, dict):
-        raise DecodingFailure("the network configuration is no JSON object")
+        raise DecodingError("the network configuration is no JSON object")
     return document
 
 
@@ -166,11 +166,11 @@ def _conf(stdin: bytes) -> NetConf:
     try:
         conf = NetConf.read(_document(stdin))
     except ValueError as err:
-        raise DecodingFailure("the network configuration has wrong values", str(err)) from err
+        raise DecodingError("the network configuration has wrong values", str(err)) from err
     if not conf.name:
-        raise InvalidConfiguration("the network configuration has no name")
+        raise InvalidConfigurationError("the network configuration has no name")
     if not is_identifier(conf.name) or len(conf.name) > _LONGEST_NAME:
-        raise InvalidConfiguration(
+        raise InvalidConfigurationError(
             f"network name {conf.name!r} is malformed",
             "a letter or digit, then letters, digits, '_', '.' or '-', at most 255",
         )
@@ -181,22 +181,22 @@ def parse_args(text: str) -> CniArgs:
     """CNI_ARGS, ``K=V;K=V``; an unknown key is an error unless IgnoreUnknown is set."""
     pairs = [item.partition("=") for item in text.split(";") if item]
     if broken := [key for key, equals, _ in pairs if not equals or not key]:
-        raise InvalidEnvironment(f"CNI_ARGS: {broken[0]!r} is not KEY=VALUE")
+        raise InvalidEnvironmentError(f"CNI_ARGS: {broken[0]!r} is not KEY=VALUE")
     values = {key: value for key, _, value in pairs}
     ignore = values.pop("IgnoreUnknown", "").lower() in {"1", "true"}
     unknown = values.keys() - {"IP", "MAC"}
     if unknown and not ignore:
-        raise InvalidEnvironment(
+        raise InvalidEnvironmentError(
             f"CNI_ARGS: unknown {', '.join(sorted(unknown))}",
             "IgnoreUnknown=1 lets unknown keys pass",
         )
     try:
         ips = tuple(ip_interface(item.strip()) for item in values.get("IP", "").split(",") if item)
     except ValueError as err:
-        raise InvalidEnvironment(f"CNI_ARGS: IP {values['IP']!r} is malformed") from err
+        raise InvalidEnvironmentError(f"CNI_ARGS: IP {values['IP']!r} is malformed") from err
     mac = values.get("MAC", "")
     if mac and not is_mac(mac):
-        raise InvalidEnvironment(f"CNI_ARGS: MAC {mac!r} is malformed")
+        raise InvalidEnvironmentError(f"CNI_ARGS: MAC {mac!r} is malformed")
     return CniArgs(ips, mac)
 
 
@@ -205,7 +205,7 @@ def _previous(verb: Verb, conf: NetConf) -> Result | None:
         return None
     try:
         if not isinstance(conf.prev_result, dict):
-            raise DecodingFailure(f"prevResult {conf.prev_result!r} is no object")
+            raise DecodingError(f"prevResult {conf.prev_result!r} is no object")
         return parse(conf.prev_result, _previous_version(conf.prev_result, conf))
     except CniError:
         if verb in {Verb.DEL, Verb.GC}:  # removal works without it
@@ -225,10 +225,10 @@ def _valid_attachments(document: Mapping[str, Any]) -> frozenset[tuple[str, str]
         if key in document:
             break
     else:
-        raise InvalidConfiguration("GC needs cni.dev/valid-attachments")
+        raise InvalidConfigurationError("GC needs cni.dev/valid-attachments")
     try:
         return frozenset(
             (str(item["containerID"]), str(item["ifname"])) for item in document[key] or ()
         )
     except (TypeError, KeyError) as err:
-        raise DecodingFailure(f"{key} is no list of attachments") from err
+        raise DecodingError(f"{key} is no list of attachments") from err

@@ -20,7 +20,7 @@ from ipaddress import (
 )
 from typing import Any
 
-from cni_plugin.spec.errors import DecodingFailure, IncompatibleVersion
+from cni_plugin.spec.errors import DecodingError, IncompatibleVersionError
 from cni_plugin.spec.versions import at_least
 
 Address = IPv4Address | IPv6Address
@@ -84,7 +84,7 @@ class Result:
 
 
 def render(result: Result, version: str) -> Json:
-    """The result as ``version`` writes it; raises IncompatibleVersion when it cannot."""
+    """The result as ``version`` writes it; raises IncompatibleVersionError when it cannot."""
     if not at_least(version, "0.3.0"):
         return _render_legacy(result, version)
     document: Json = {"cniVersion": version}
@@ -141,7 +141,7 @@ def _render_legacy(result: Result, version: str) -> Json:
     for item in result.ips:
         key = f"ip{item.address.version}"
         if key in document:
-            raise IncompatibleVersion(
+            raise IncompatibleVersionError(
                 f"cniVersion {version} has room for one IPv{item.address.version} address only"
             )
         routes = [route for route in result.routes if route.dst.version == item.address.version]
@@ -157,7 +157,7 @@ _ROUTE_NUMBERS = ("mtu", "advmss", "priority", "table", "scope")
 
 
 def parse(document: Mapping[str, Any], version: str) -> Result:
-    """Read a result that ``version`` wrote; raises DecodingFailure when it is none."""
+    """Read a result that ``version`` wrote; raises DecodingError when it is none."""
     try:
         if not at_least(version, "0.3.0"):
             return _parse_legacy(document)
@@ -168,7 +168,7 @@ def parse(document: Mapping[str, Any], version: str) -> Result:
             _parse_dns(document.get("dns") or {}),
         )
     except (KeyError, ValueError, TypeError, AttributeError) as err:
-        raise DecodingFailure(f"result of cniVersion {version} cannot be read: {err!r}") from err
+        raise DecodingError(f"result of cniVersion {version} cannot be read: {err!r}") from err
 
 
 def _parse_interface(item: Mapping[str, Any]) -> Interface:

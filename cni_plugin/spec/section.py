@@ -21,7 +21,7 @@ Problem = tuple[tuple[str | int, ...], str]
 _NAMES: dict[type, str] = {str: "a string", int: "an integer", bool: "true or false"}
 
 
-class WrongValues(ValueError):
+class InvalidFieldsError(ValueError):
     """Values that do not fit, all of them."""
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -84,7 +84,7 @@ class Section:
 
     @classmethod
     def read(cls, value: object) -> Self:
-        """The object as a value; raises WrongValues with all that is wrong in it."""
+        """The object as a value; raises InvalidFieldsError with all that is wrong in it."""
         if not isinstance(value, Mapping):
             raise ValueError(f"{value!r} is not an object")
         made = cls(**_read_fields(_fields(cls), value))
@@ -135,17 +135,17 @@ def _read_fields(fields: dict[str, _Field], value: Mapping[str, Any]) -> dict[st
 
 
 def _read_all(items: Iterable[tuple[str | int, Reader, Any]]) -> list[Any]:
-    """Each item read by its own reader; raises WrongValues with the problems of all."""
+    """Each item read by its own reader; raises InvalidFieldsError with the problems of all."""
     found, problems = [], list[Problem]()
     for key, read, value in items:
         try:
             found.append(read(value))
-        except WrongValues as err:
+        except InvalidFieldsError as err:
             problems += [((key, *where), what) for where, what in err.problems]
         except ValueError as err:
             problems.append(((key,), str(err)))
     if problems:
-        raise WrongValues(problems)
+        raise InvalidFieldsError(problems)
     return found
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from cni_plugin.spec.errors import IncompatibleVersion
+from cni_plugin.spec.errors import IncompatibleVersionError
 
 SUPPORTED = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 # "A missing version means 0.1.0", which had no such field.
@@ -34,12 +34,12 @@ def at_least(version: str, other: str) -> bool:
 
 
 def require(verb: Verb, version: str) -> None:
-    """Raise IncompatibleVersion unless ``version`` is known and has ``verb``."""
+    """Raise IncompatibleVersionError unless ``version`` is known and has ``verb``."""
     if version not in SUPPORTED:
-        raise IncompatibleVersion(
+        raise IncompatibleVersionError(
             f"cniVersion {version!r} is not supported", f"supported: {', '.join(SUPPORTED)}"
         )
     if not at_least(version, _FIRST.get(verb, OLDEST)):
-        raise IncompatibleVersion(
+        raise IncompatibleVersionError(
             f"{verb} needs cniVersion {_FIRST[verb]} or newer, the configuration says {version}"
         )

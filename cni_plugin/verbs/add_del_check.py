@@ -21,10 +21,10 @@ from cni_plugin.plan.vlan import check_vlans
 from cni_plugin.plan.wiring import check_absent, check_conf
 from cni_plugin.spec import names
 from cni_plugin.spec.errors import (
-    InvalidConfiguration,
-    InvalidEnvironment,
-    NotAsExpected,
-    UnknownContainer,
+    CheckFailedError,
+    InvalidConfigurationError,
+    InvalidEnvironmentError,
+    UnknownContainerError,
 )
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Result, render
@@ -113,10 +113,10 @@ def _silence_loopback(world: World) -> None:
 
 
 def check(request: Request, world: World, ipam: Ipam | None) -> None:
-    """Raise NotAsExpected unless everything is as ADD left it."""
+    """Raise CheckFailedError unless everything is as ADD left it."""
     previous = request.previous
     if previous is None:
-        raise InvalidConfiguration("CHECK needs prevResult")
+        raise InvalidConfigurationError("CHECK needs prevResult")
     namespace = _namespace(request, world)
     with Space() as host, Space(namespace) as pod:
         wrong = [
@@ -124,7 +124,7 @@ def check(request: Request, world: World, ipam: Ipam | None) -> None:
             *_extra_faults(request, previous, host, pod, firewall(request, world, host)),
         ]
     if wrong:
-        raise NotAsExpected(
+        raise CheckFailedError(
             f"{request.ifname} of container {request.container_id}: {wrong[0]}", "; ".join(wrong)
         )
     if ipam is not None and request.conf.wiring in _MAKES_INTERFACE:
@@ -173,11 +173,11 @@ def firewall(request: Request, world: World, host: Space) -> Firewall:
 def _namespace(request: Request, world: World) -> int:
     """The container's network namespace, which must be one, and another than the host's."""
     if world.netns is None:
-        raise UnknownContainer(f"CNI_NETNS {request.netns!r} cannot be opened")
+        raise UnknownContainerError(f"CNI_NETNS {request.netns!r} cannot be opened")
     if not netns.is_namespace(world.netns):
-        raise InvalidEnvironment(f"CNI_NETNS {request.netns!r} is no network namespace")
+        raise InvalidEnvironmentError(f"CNI_NETNS {request.netns!r} is no network namespace")
     if netns.is_own(world.netns):
-        raise InvalidEnvironment(f"CNI_NETNS {request.netns!r} is the host's own namespace")
+        raise InvalidEnvironmentError(f"CNI_NETNS {request.netns!r} is the host's own namespace")
     return world.netns
 
 

@@ -14,7 +14,7 @@ from cni_plugin.linux.host import World
 from cni_plugin.linux.log import report_bug
 from cni_plugin.linux.namespace import Space
 from cni_plugin.spec import names
-from cni_plugin.spec.errors import CniError, KernelRefused, NotAvailable
+from cni_plugin.spec.errors import CniError, NotAvailableError, OperationRefusedError
 from cni_plugin.spec.request import Request, parse_request, version_of
 from cni_plugin.spec.result import render
 from cni_plugin.spec.versions import OLDEST, SUPPORTED, Verb
@@ -59,7 +59,7 @@ def perform(request: Request, world: World) -> Answer:
     except CniError as err:
         return _failed(err, version)
     except OSError as err:
-        return _failed(KernelRefused(f"{request.verb}: {err}"), version)
+        return _failed(OperationRefusedError(f"{request.verb}: {err}"), version)
     except Exception as err:  # noqa: BLE001  # as above
         return _bug(err, version)
     return Answer(0, b"" if document is None else _encode(document))
@@ -146,7 +146,7 @@ def _status(request: Request, world: World, ipam: Ipam | None) -> None:
     try:
         ipam.status(request)
     except OSError as err:  # such as a disk that is full, or read only
-        raise NotAvailable(f"ipam: {err}") from err
+        raise NotAvailableError(f"ipam: {err}") from err
 
 
 def _collect(request: Request, world: World, ipam: Ipam | None) -> None:

@@ -22,10 +22,10 @@ from cni_plugin.plan import ops
 from cni_plugin.plan.ops import Op, Side
 from cni_plugin.spec.errors import (
     CniError,
-    InvalidConfiguration,
-    KernelRefused,
-    TryAgainLater,
-    UnsupportedField,
+    InvalidConfigurationError,
+    OperationRefusedError,
+    TryAgainLaterError,
+    UnsupportedFieldError,
 )
 from cni_plugin.spec.seen import Link
 
@@ -79,7 +79,10 @@ class Kernel:
         }
 
     def do(self, op: Op) -> None:
-        """Do one operation; raises KernelRefused, UnsupportedField or TryAgainLater."""
+        """Do one operation.
+
+        Raises OperationRefusedError, UnsupportedFieldError or TryAgainLaterError.
+        """
         try:
             self._does[type(op)](op)
         except OSError as err:
@@ -146,7 +149,7 @@ class Kernel:
             self._link(Side.HOST, attributes, uapi.IFF_UP, _CREATE)
         except NetlinkError as err:
             if err.errno == errno.EEXIST:
-                raise InvalidConfiguration(f"{op.pod} or {op.host} already exists") from err
+                raise InvalidConfigurationError(f"{op.pod} or {op.host} already exists") from err
             raise
 
     def _create_ifb(self, op: ops.CreateIfb) -> None:
@@ -193,7 +196,7 @@ class Kernel:
     def _know_sender(self, op: ops.KnowSender) -> None:
         link = self._spaces[Side.HOST].link(op.name)
         if link is None or not link.locked:  # an old kernel passes over what it does not know
-            raise UnsupportedField("macspoofchk needs bridge ports that lock: Linux 5.18")
+            raise UnsupportedFieldError("macspoofchk needs bridge ports that lock: Linux 5.18")
         head = uapi.NDMSG.pack(socket.AF_BRIDGE, link.index, uapi.NUD_NOARP, uapi.NTF_MASTER, 0)
         body = head + pack({uapi.NDA_LLADDR: packed_mac(op.mac)})
         self._spaces[Side.HOST].socket.change(uapi.RTM_NEWNEIGH, body, _REPLACE)
@@ -262,7 +265,9 @@ class Kernel:
                     raise
                 if self._is_there(op):
                     return
-        raise KernelRefused(f"route to {op.route.dst}: {_MOST_NETWORKS} others are there already")
+        raise OperationRefusedError(
+            f"route to {op.route.dst}: {_MOST_NETWORKS} others are there already"
+        )
 
     def _is_there(self, op: ops.AddRoute) -> bool:
         index = self._index(op.side, op.name)
@@ -312,17 +317,17 @@ class Kernel:
 
     def _await_forwarding(self, op: ops.AwaitForwarding) -> None:
         if not _comes_true(self._link_is(op.name, lambda link: bool(link.forwarding))):
-            raise TryAgainLater(f"bridge port {op.name} does not forward after 5 s")
+            raise TryAgainLaterError(f"bridge port {op.name} does not forward after 5 s")
 
     def _await_running(self, op: ops.AwaitRunning) -> None:
         if not _comes_true(self._link_is(op.name, lambda link: link.running)):
-            raise TryAgainLater(f"link {op.name} does not run after 5 s")
+            raise TryAgainLaterError(f"link {op.name} does not run after 5 s")
 
     def _await_addresses(self, op: ops.AwaitAddresses) -> None:
         space, index = self._spaces[Side.POD], self._index(Side.POD, op.name)
         if not _comes_true(lambda: set(op.addresses) <= set(space.addresses(index))):
             missing = set(op.addresses) - set(space.addresses(index))
-            raise KernelRefused(
+            raise OperationRefusedError(
                 f"{op.name} cannot use {', '.join(map(str, sorted(missing)))} after 5 s",
                 "duplicate address detection (enabledad): another host may have it",
             )
@@ -370,5 +375,5 @@ def _explained(op: Op, err: OSError) -> CniError:
     """What the kernel said, as an error that names the operation."""
     wanted = f"{type(op).__name__} {getattr(op, 'name', None) or getattr(op, 'host', '')}"
     if err.errno == errno.EOPNOTSUPP:
-        return UnsupportedField(f"the kernel cannot do {wanted}", str(err))
-    return KernelRefused(f"the kernel refused {wanted}: {err}", repr(op))
+        return UnsupportedFieldError(f"the kernel cannot do {wanted}", str(err))
+    return OperationRefusedError(f"the kernel refused {wanted}: {err}", repr(op))

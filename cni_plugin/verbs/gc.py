@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from cni_plugin.spec import names
-from cni_plugin.spec.errors import CniError, LeftBehind
+from cni_plugin.spec.errors import CniError, RemovalFailedError
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.seen import Link
 
@@ -57,4 +57,4 @@ def attempt_all(attempts: Iterable[Callable[[], object]]) -> None:
         except OSError as err:
             errors.append(str(err))
     if errors:
-        raise LeftBehind(f"{len(errors)} removals failed: {errors[0]}", "; ".join(errors))
+        raise RemovalFailedError(f"{len(errors)} removals failed: {errors[0]}", "; ".join(errors))

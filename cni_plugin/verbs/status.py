@@ -20,7 +20,7 @@ from cni_plugin.plan.rules import IPTABLES, NFTABLES
 from cni_plugin.plan.vlan import wants_vlans
 from cni_plugin.plan.wiring import is_gateway
 from cni_plugin.spec.config import NetConf
-from cni_plugin.spec.errors import NotAvailable
+from cni_plugin.spec.errors import NotAvailableError
 from cni_plugin.spec.seen import Link
 
 # of either IP version: which of them a container will have is for its addresses to say
@@ -41,9 +41,9 @@ class Host:
 
 
 def check_host(conf: NetConf, space: Space) -> None:
-    """Raise NotAvailable with the first reason why no ADD can succeed now."""
+    """Raise NotAvailableError with the first reason why no ADD can succeed now."""
     for reason, details in reasons(conf, _look(conf, space)):
-        raise NotAvailable(reason, details)
+        raise NotAvailableError(reason, details)
 
 
 def reasons(conf: NetConf, host: Host) -> Iterator[tuple[str, str]]:

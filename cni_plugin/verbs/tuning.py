@@ -22,7 +22,7 @@ from cni_plugin.linux.host import World, below
 from cni_plugin.linux.log import warn
 from cni_plugin.linux.namespace import Space
 from cni_plugin.linux.netlink import Attributes, NetlinkError, number, pack, packed_mac, unpack
-from cni_plugin.spec.errors import InputOutputFailure, InvalidConfiguration, NotAsExpected
+from cni_plugin.spec.errors import CheckFailedError, InputOutputError, InvalidConfigurationError
 from cni_plugin.spec.request import Request
 
 _ALLOWLIST = "etc/cni/tuning/allowlist.conf"
@@ -36,14 +36,14 @@ Json = dict[str, Any]
 
 
 def check_sysctls(request: Request, root: Path) -> None:
-    """Raise InvalidConfiguration for a sysctl that is there twice, or that is not allowed."""
+    """Raise InvalidConfigurationError for a sysctl that is there twice, or that is not allowed."""
     if not request.conf.sysctl:
         return
     _check_once(request.raw)
     patterns = _allowlist(root / _ALLOWLIST)
     for key in request.conf.sysctl:
         if patterns is not None and not any(pattern.search(key) for pattern in patterns):
-            raise InvalidConfiguration(
+            raise InvalidConfigurationError(
                 f"sysctl {key!r} is not allowed on this host", f"see /{_ALLOWLIST}"
             )
 
@@ -55,7 +55,7 @@ def _check_once(raw: bytes) -> None:
     seen = set[str]()
     for key, _ in (pair for value in members for pair in value):
         if key in seen:
-            raise InvalidConfiguration(f"sysctl {key!r} is there twice")
+            raise InvalidConfigurationError(f"sysctl {key!r} is there twice")
         seen.add(key)
 
 
@@ -67,7 +67,7 @@ def _allowlist(path: Path) -> list[re.Pattern[str]] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, re.error) as err:
-        raise InputOutputFailure(f"/{_ALLOWLIST} cannot be read: {err}") from err
+        raise InputOutputError(f"/{_ALLOWLIST} cannot be read: {err}") from err
 
 
 # -- the interface
@@ -107,7 +107,7 @@ def restore(request: Request, world: World) -> None:
 
 
 def check(request: Request, world: World) -> None:
-    """Raise NotAsExpected unless the interface is as the options say, or a later plugin did."""
+    """Raise CheckFailedError unless the interface is as the options say, or a later plugin did."""
     tuned, later = _tuned(request), _shown(request)
     there = _state(world.netns, request.ifname) if tuned else {}
     wrong = [
@@ -116,7 +116,7 @@ def check(request: Request, world: World) -> None:
         if there.get(name) not in {value, later.get(name, value)}
     ]
     if wrong:
-        raise NotAsExpected(
+        raise CheckFailedError(
             f"{request.ifname} of container {request.container_id}: {wrong[0]}", "; ".join(wrong)
         )
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from cni_plugin.firewall import iptables_rules, nft_rules
 from cni_plugin.firewall.by_iptables import claim_in
 from cni_plugin.firewall.claims import Standing, past
-from cni_plugin.firewall.iptables import Failed
+from cni_plugin.firewall.iptables import IptablesError
 from cni_plugin.plan.rules import IPTABLES, NFTABLES, Wanted, wanted_of
 from cni_plugin.spec import names
 from cni_plugin.spec.config import NetConf
-from cni_plugin.spec.errors import CniError, InvalidConfiguration
+from cni_plugin.spec.errors import CniError, InvalidConfigurationError
 from cni_plugin.spec.result import IPConfig
 
 VERSIONS = (4, 6)
@@ -145,7 +145,7 @@ def test_nothing_leaves_its_line(options, hostile):
 def test_a_claim_is_the_same_whoever_reads_it(mappings):
     try:
         found = wanted(runtimeConfig={"portMappings": mappings})
-    except InvalidConfiguration:
+    except InvalidConfigurationError:
         return
     claims = {port.claim for port in found.ports}
     elements = nft_rules.rules_of(found).elements
@@ -183,7 +183,7 @@ class Tables:
                 table, before = line[1:], {key: list(rules) for key, rules in self.chains.items()}
             elif line != "COMMIT" and not self._do(table, *line.split(" ", 2)):
                 self.chains = before
-                raise Failed(line)
+                raise IptablesError(line)
 
     def _do(self, table: str, verb: str, chain: str, rule: str = "") -> bool:
         place = (table, chain)
@@ -234,7 +234,7 @@ class Tables:
 
         try:
             claim_in(self, found, standing)
-        except InvalidConfiguration:
+        except InvalidConfigurationError:
             return False
         return True
 
@@ -320,5 +320,5 @@ def test_a_holder_keeps_what_it_has_and_loses_what_it_has_left():
     left, gone = past(holders, found, standing.__getitem__)
     assert set(found.ports) - set(left.ports) == {four[0]}
     assert "gone" in gone
-    with pytest.raises(InvalidConfiguration, match=r"IPv4 port 81/tcp .*"):
+    with pytest.raises(InvalidConfigurationError, match=r"IPv4 port 81/tcp .*"):
         past({four[1].claim: "x"}, found, {"x": Standing.STRANGER, "": Standing.GONE}.__getitem__)

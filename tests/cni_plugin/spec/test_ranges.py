@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni_plugin.spec.errors import InvalidConfiguration
+from cni_plugin.spec.errors import InvalidConfigurationError
 from cni_plugin.spec.ranges import assign, candidates, check_sets, make_range, range_of
 
 FOUR = make_range(ip_network("10.0.0.0/29"))
@@ -47,7 +47,7 @@ def test_every_address_once_and_never_a_gateway(data, subnets):
     ranges = tuple(make_range(subnet) for subnet in subnets)
     try:
         check_sets([(item,) for item in ranges])
-    except InvalidConfiguration:
+    except InvalidConfigurationError:
         return  # the subnets overlap
     everything = list(candidates(ranges, None))
     last = data.draw(st.none() | st.sampled_from(everything))
@@ -71,16 +71,16 @@ def test_every_address_once_and_never_a_gateway(data, subnets):
 )
 def test_ranges_that_make_no_sense(wrong):
     rest = {name: ip_address(text) for name, text in wrong.items() if name != "subnet"}
-    with pytest.raises(InvalidConfiguration):
+    with pytest.raises(InvalidConfigurationError):
         make_range(ip_network(wrong["subnet"]), **rest)
 
 
 def test_sets_must_not_overlap_or_mix_families():
-    with pytest.raises(InvalidConfiguration, match="overlap"):
+    with pytest.raises(InvalidConfigurationError, match="overlap"):
         check_sets([(FOUR,), (make_range(ip_network("10.0.0.0/28")),)])
-    with pytest.raises(InvalidConfiguration, match="mixes"):
+    with pytest.raises(InvalidConfigurationError, match="mixes"):
         check_sets([(FOUR, SIX)])
-    with pytest.raises(InvalidConfiguration, match="no ranges"):
+    with pytest.raises(InvalidConfigurationError, match="no ranges"):
         check_sets([()])
 
 
@@ -91,7 +91,7 @@ def test_requested_addresses_find_their_sets():
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.7", "192.0.2.1"])
 def test_requests_that_cannot_be_met(address):
-    with pytest.raises(InvalidConfiguration):
+    with pytest.raises(InvalidConfigurationError):
         assign([ip_address(address)], [(FOUR,)])
 
 
