@@ -17,18 +17,18 @@ gc.disable()  # importing makes no garbage, and the process ends before there is
 if not __package__:  # executed by its path
     sys.path.append(str(Path(__file__).parent.parent))
 
-from cni_plugin.linux.host import World, open_namespace, read_boot_id  # noqa: E402
+from cni_plugin.linux.host import Host, open_namespace, read_boot_id  # noqa: E402
 from cni_plugin.verbs.answer import answer  # noqa: E402
 
 
 def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int:
     """Answer one request; returns the exit code."""
-    world = World(
+    host = Host(
         root=Path("/"),
         netns=open_namespace(environment.get("CNI_NETNS", "")),
         boot_id=read_boot_id(),
     )
-    done = answer(environment, stdin.read(), world)
+    done = answer(environment, stdin.read(), host)
     stdout.write(done.stdout)
     stdout.flush()
     return done.code

@@ -26,8 +26,8 @@ from cni_plugin.admin.inventory import (
 from cni_plugin.admin.standalone import PROGRAM, put_client
 from cni_plugin.ipam.store import DEFAULT_DATA_DIR
 from cni_plugin.linux.files import put
-from cni_plugin.linux.host import World, open_namespace, read_boot_id
-from cni_plugin.linux.namespace import Space
+from cni_plugin.linux.host import Host, open_namespace, read_boot_id
+from cni_plugin.linux.namespace import Namespace
 from cni_plugin.server.server import SocketInUseError, serve
 from cni_plugin.spec.names import is_identifier, is_link_name
 from cni_plugin.verbs.answer import answer
@@ -220,8 +220,8 @@ def check(cache_dir: Path, output: str) -> None:
         remembered = read_cache(cache_dir)
     for cached in remembered:
         environment, stdin = check_input(cached)
-        world = World(Path("/"), open_namespace(cached.netns), read_boot_id())
-        done = answer(environment, stdin, world)
+        host = Host(Path("/"), open_namespace(cached.netns), read_boot_id())
+        done = answer(environment, stdin, host)
         said = json.loads(done.stdout) if done.code else {}
         rows.append((*cached.key, said.get("details") or said.get("msg") or "ok"))
     if output == "json":
@@ -233,12 +233,12 @@ def check(cache_dir: Path, output: str) -> None:
 
 
 def _attached(data_dir: Path, cache_dir: Path) -> list[Attachment]:
-    with Space() as host:
-        return attached(data_dir, read_cache(cache_dir), host.links())
+    with Namespace() as host_ns:
+        return attached(data_dir, read_cache(cache_dir), host_ns.links())
 
 
 def _ask(environment: dict[str, str], stdin: bytes, what: str) -> bool:
-    done = answer(environment, stdin, World(Path("/"), None, read_boot_id()))
+    done = answer(environment, stdin, Host(Path("/"), None, read_boot_id()))
     if done.code:
         said = json.loads(done.stdout)
         click.echo(f"podwire cni: {what}: {said['msg']}: {said.get('details', '')}", err=True)

@@ -99,7 +99,7 @@ def run(argv: list[str], text: str, lock: int) -> str:
 
 def flavors_with_ours() -> dict[int, list[Flavor]]:
     """By IP version, which flavors' tables hold chains of ours; asked of the kernel itself."""
-    with Socket(protocol=_NETLINK_NETFILTER) as kernel:
+    with Socket(_NETLINK_NETFILTER) as kernel:
         return {version: list(_flavors(kernel, version)) for version in _COMMAND}
 
 

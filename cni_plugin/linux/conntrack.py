@@ -24,7 +24,7 @@ def forget_udp(ports: frozenset[int]) -> int:
 
     A flow is refreshed by each packet, so it would go to a mapping's last target for ever.
     """
-    with Socket(protocol=_NETLINK_NETFILTER) as kernel:
+    with Socket(_NETLINK_NETFILTER) as kernel:
         doomed = [
             (family, attributes)
             for family in (socket.AF_INET, socket.AF_INET6)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from os.path import normpath
 from pathlib import Path
 
-from cni_plugin.linux.namespace import Space
+from cni_plugin.linux.namespace import Namespace
 from cni_plugin.linux.removals import remove
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Host:
     """A client's view of its machine.
 
     ``root`` is the client's root directory; ``netns`` a descriptor of the container's network
@@ -25,7 +25,7 @@ class World:
     root: Path
     netns: int | None
     boot_id: str
-    remove: Callable[[Space, Sequence[str]], None] = remove
+    remove: Callable[[Namespace, Sequence[str]], None] = remove
 
 
 def below(root: Path, path: str) -> Path:

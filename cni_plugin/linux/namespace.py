@@ -1,32 +1,91 @@
-"""One network namespace as the plugin looks at it: links, addresses, routes and sysctls."""
+"""Network namespaces: telling one from another, entering one, and what is configured in one.
+
+Source: namespaces(7), setns(2), ioctl_ns(2), rtnetlink(7).
+"""
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cni_plugin.linux import netns, uapi
+from cni_plugin.linux import uapi
 from cni_plugin.linux.netlink import Attributes, NetlinkError, Socket, number, pack, text, unpack
 from cni_plugin.spec.result import Cidr
 from cni_plugin.spec.seen import KernelRoute, Link
 
+_CLONE_NEWNET = 0x40000000
+_NS_GET_NSTYPE = 0xB703
+_OWN = "/proc/thread-self/ns/net"
+_libc = ctypes.CDLL(None, use_errno=True)
 _SYSCTL = Path("/proc/sys")
 _ANY_LINK = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0)
 _ANYWHERE = {socket.AF_INET: bytes(4), socket.AF_INET6: bytes(16)}
 _UNUSABLE = uapi.IFA_F_TENTATIVE | uapi.IFA_F_DADFAILED
 
 
-class Space:
-    """The namespace ``fd``, or the caller's own; holds an rtnetlink socket inside it."""
+def is_namespace(fd: int) -> bool:
+    """Return true if a descriptor is of a network namespace: CNI_NETNS may name any file."""
+    try:
+        return fcntl.ioctl(fd, _NS_GET_NSTYPE) == _CLONE_NEWNET
+    except OSError:
+        return False
+
+
+def is_own(fd: int) -> bool:
+    """Return true if a descriptor is of the calling thread's network namespace."""
+    own, other = os.stat(_OWN), os.fstat(fd)  # noqa: PTH116  # pathlib takes longer than stat(2)
+    return (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
+
+
+def is_container(fd: int | None) -> bool:
+    """Return true if a descriptor is of a network namespace other than the calling thread's."""
+    return fd is not None and is_namespace(fd) and not is_own(fd)
+
+
+@contextmanager
+def entered(fd: int | None) -> Iterator[None]:
+    """Run the block inside a namespace, this thread only; None is the one that it is in.
+
+    Raises OSError.
+    """
+    if fd is None:
+        yield
+        return
+    own = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _setns(fd)
+        try:
+            yield
+        finally:
+            _setns(own)
+    finally:
+        os.close(own)
+
+
+def _setns(fd: int) -> None:
+    if _libc.setns(fd, _CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")
+
+
+class Namespace:
+    """The network namespace ``fd``, or the caller's own.
+
+    ``socket`` is an rtnetlink socket inside it.
+    """
 
     def __init__(self, fd: int | None = None) -> None:
         self.fd = fd
-        self.socket = Socket(fd)
+        with entered(fd):
+            self.socket = Socket()
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +165,7 @@ class Space:
 
     def sysctl(self, key: str) -> str | None:
         """The value of ``net/...``; None where the kernel has no such thing."""
-        with netns.entered(self.fd):
+        with entered(self.fd):
             try:
                 return (_SYSCTL / key).read_text().strip()
             except FileNotFoundError:
@@ -114,7 +173,7 @@ class Space:
 
     def write_sysctl(self, key: str, value: str) -> None:
         """Set ``net/...``; raises OSError."""
-        with netns.entered(self.fd):
+        with entered(self.fd):
             descriptor = os.open(f"{_SYSCTL}/{key}", os.O_WRONLY | os.O_CLOEXEC)
             try:
                 os.write(descriptor, value.encode())

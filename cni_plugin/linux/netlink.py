@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self, Union
 
-from cni_plugin.linux import netns, uapi
+from cni_plugin.linux import uapi
 
 _LONGEST_DATAGRAM = 1 << 16
 _PATIENCE = 20  # seconds; the kernel answers at once, unless rtnl is held for long
@@ -89,11 +89,10 @@ def packed_mac(mac: str) -> bytes:
 
 
 class Socket:
-    """rtnetlink in the network namespace ``fd``, or in the caller's own."""
+    """A netlink socket of one protocol, in the network namespace that the calling thread is in."""
 
-    def __init__(self, fd: int | None = None, protocol: int = socket.NETLINK_ROUTE) -> None:
-        with netns.entered(fd):
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.bind((0, 0))
         # Python's own timeout would ask poll(2) before each message
         patience = _TIMEVAL.pack(_PATIENCE, 0)

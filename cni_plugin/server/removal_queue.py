@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from threading import Lock, Thread
 
 from cni_plugin.linux import departures
-from cni_plugin.linux.namespace import Space
+from cni_plugin.linux.namespace import Namespace
 from cni_plugin.linux.removals import remove_all
 
 _WAITERS = 4
@@ -51,9 +51,9 @@ class RemovalQueue:
         # it has nothing to finish, and nothing wakes it
         Thread(target=self._listen, name="departures", daemon=True).start()
 
-    def __call__(self, host: Space, names: Sequence[str]) -> None:
+    def __call__(self, host_ns: Namespace, names: Sequence[str]) -> None:
         """Remove links; those that are not there are fine. Raises OSError."""
-        del host  # busy with other questions; each removal has a socket of its own
+        del host_ns  # busy with other questions; each removal has a socket of its own
         removal = _Removal(set(names))
         with self._lock:
             self._pending.append(removal)
@@ -70,8 +70,8 @@ class RemovalQueue:
             self._under_way += batch
         names = [name for removal in batch for name in removal.left]
         try:
-            with Space() as host:
-                errors = remove_all(host, names)
+            with Namespace() as host_ns:
+                errors = remove_all(host_ns, names)
         except OSError as err:
             errors = dict.fromkeys(names, err)
         with self._lock:

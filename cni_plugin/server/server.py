@@ -21,8 +21,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-from cni_plugin.linux import netns
-from cni_plugin.linux.host import World
+from cni_plugin.linux.host import Host
+from cni_plugin.linux.namespace import is_namespace, is_own
 from cni_plugin.server.crew import Crew
 from cni_plugin.server.protocol import Call, InvalidFrameError, answered, received, taken
 from cni_plugin.server.removal_queue import RemovalQueue
@@ -116,8 +116,8 @@ class Server:
             if isinstance(request, Request) and needs_other_programs(request):
                 return
             connection.sendall(taken(_last_will(request)))
-            world = World(self._root(call), call.netns, self._boot_id, self._remove)
-            done = request if isinstance(request, Answer) else perform(request, world)
+            host = Host(self._root(call), call.netns, self._boot_id, self._remove)
+            done = request if isinstance(request, Answer) else perform(request, host)
             _record(call, done)
             connection.sendall(answered(done.code, done.stdout))
 
@@ -168,7 +168,7 @@ def _allowed(connection: socket.socket) -> bool:
 
 def _is_neighbour(call: Call) -> bool:
     """Whether the client lives in our network namespace: its host is our host."""
-    return netns.is_namespace(call.own_netns) and netns.is_own(call.own_netns)
+    return is_namespace(call.own_netns) and is_own(call.own_netns)
 
 
 def _record(call: Call, done: Answer) -> None:

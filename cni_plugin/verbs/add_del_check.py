@@ -9,10 +9,9 @@ from cni_plugin.firewall.host import Firewall
 from cni_plugin.ipam.local import data_dir
 from cni_plugin.ipam.source import Ipam
 from cni_plugin.ipam.store import lock_file
-from cni_plugin.linux import netns
-from cni_plugin.linux.host import World
+from cni_plugin.linux.host import Host
 from cni_plugin.linux.locks import held
-from cni_plugin.linux.namespace import Space
+from cni_plugin.linux.namespace import Namespace, is_container, is_namespace, is_own
 from cni_plugin.plan import Plan, plan_add
 from cni_plugin.plan.check import faults
 from cni_plugin.plan.extras import expected_rules, sysctl_path
@@ -34,23 +33,23 @@ from cni_plugin.verbs.apply import REVERTED, Kernel
 _MAKES_INTERFACE = frozenset({"bridge", "ptp"})
 
 
-def add(request: Request, world: World, ipam: Ipam | None) -> dict[str, object]:
+def add(request: Request, host: Host, ipam: Ipam | None) -> dict[str, object]:
     """Make the attachment; whatever fails, nothing of it remains."""
     check_conf(request.conf)
     check_vlans(request.conf)
-    namespace = _namespace(request, world)
+    netns = _netns(request, host)
     makes = request.conf.wiring in _MAKES_INTERFACE
     with ExitStack() as stack, ExitStack() as undo:
-        stack.enter_context(_alone(request, world))
-        host = stack.enter_context(Space())
-        pod = stack.enter_context(Space(namespace))
-        seen = look.before_add(request, host, pod, world.boot_id)
+        stack.enter_context(_alone(request, host))
+        host_ns = stack.enter_context(Namespace())
+        pod_ns = stack.enter_context(Namespace(netns))
+        seen = look.before_add(request, host_ns, pod_ns, host.boot_id)
         if makes:
             check_absent(request, seen)
         lease = _lease(request, ipam, undo) if makes else Result()
         plan = plan_add(request, lease, seen)
-        rules = firewall(request, world, host)
-        _apply(plan, Kernel(host, pod, rules, seen.bridge), undo)
+        rules = firewall(request, host, host_ns)
+        _apply(plan, Kernel(host_ns, pod_ns, rules, seen.bridge), undo)
         document = render(plan.result, request.version)
         undo.pop_all()
     return document
@@ -71,57 +70,57 @@ def _apply(plan: Plan, kernel: Kernel, undo: ExitStack) -> None:
             undo.callback(kernel.revert, op)
 
 
-def delete(request: Request, world: World, ipam: Ipam | None) -> None:
+def delete(request: Request, host: Host, ipam: Ipam | None) -> None:
     """Remove all that the attachment may have left, in whatever state it is."""
     mode = request.conf.wiring
     if mode == "loopback":
-        _silence_loopback(world)
+        _silence_loopback(host)
         return
-    with _alone(request, world), Space() as host:
-        ours = _links(request, host)
+    with _alone(request, host), Namespace() as host_ns:
+        ours = _links(request, host_ns)
         if ours:
-            world.remove(host, ours)
+            host.remove(host_ns, ours)
         if mode != "chained" and names.host_ifname(*request.attachment) not in ours:
-            _remove_foreign(request, world)
+            _remove_foreign(request, host)
         owner = names.owner(*request.attachment, wired=mode != "chained")
-        firewall(request, world, host).release(owner)
+        firewall(request, host, host_ns).release(owner)
         # last, so that nobody gets an address that something still leads to
         if ipam is not None and mode != "chained":
             ipam.delete(request)
 
 
-def _links(request: Request, host: Space) -> list[str]:
+def _links(request: Request, host_ns: Namespace) -> list[str]:
     """The host's links that the attachment has."""
     wanted = (names.host_ifname(*request.attachment), names.ifb_ifname(*request.attachment))
-    return [name for name in wanted if host.link(name) is not None]
+    return [name for name in wanted if host_ns.link(name) is not None]
 
 
-def _remove_foreign(request: Request, world: World) -> None:
+def _remove_foreign(request: Request, host: Host) -> None:
     """Remove an interface of that name that another plugin made, before the node moved to us."""
-    if not netns.is_container(world.netns):
+    if not is_container(host.netns):
         return
-    with Space(world.netns) as pod:
-        link = pod.link(request.ifname)
+    with Namespace(host.netns) as pod_ns:
+        link = pod_ns.link(request.ifname)
         if link is not None and link.kind == "veth":
-            pod.remove_link(request.ifname)
+            pod_ns.remove_link(request.ifname)
 
 
-def _silence_loopback(world: World) -> None:
-    if netns.is_container(world.netns):
-        with Space(world.netns) as pod:
-            pod.set_down(LOOPBACK)
+def _silence_loopback(host: Host) -> None:
+    if is_container(host.netns):
+        with Namespace(host.netns) as pod_ns:
+            pod_ns.set_down(LOOPBACK)
 
 
-def check(request: Request, world: World, ipam: Ipam | None) -> None:
+def check(request: Request, host: Host, ipam: Ipam | None) -> None:
     """Raise CheckFailedError unless everything is as ADD left it."""
     previous = request.previous
     if previous is None:
         raise InvalidConfigurationError("CHECK needs prevResult")
-    namespace = _namespace(request, world)
-    with Space() as host, Space(namespace) as pod:
+    netns = _netns(request, host)
+    with Namespace() as host_ns, Namespace(netns) as pod_ns:
         wrong = [
-            *faults(request, previous, look.for_check(request, host, pod)),
-            *_extra_faults(request, previous, host, pod, firewall(request, world, host)),
+            *faults(request, previous, look.for_check(request, host_ns, pod_ns)),
+            *_extra_faults(request, previous, host_ns, pod_ns, firewall(request, host, host_ns)),
         ]
     if wrong:
         raise CheckFailedError(
@@ -132,25 +131,25 @@ def check(request: Request, world: World, ipam: Ipam | None) -> None:
 
 
 def _extra_faults(
-    request: Request, previous: Result, host: Space, pod: Space, rules: Firewall
+    request: Request, previous: Result, host_ns: Namespace, pod_ns: Namespace, rules: Firewall
 ) -> Iterator[str]:
     """What the result does not show: firewall rules, limits, sysctls."""
-    wired = look.wired_by(request, previous, host, pod)
+    wired = look.wired_by(request, previous, host_ns, pod_ns)
     expected = expected_rules(request, wired)
     if expected and not rules.has(expected):
         yield "firewall rules are missing"
     for key, value in request.conf.sysctl.items():
-        found = pod.sysctl(sysctl_path(key, request.ifname))
+        found = pod_ns.sysctl(sysctl_path(key, request.ifname))
         # the kernel prints the parts of a value with tabs between them, people write spaces
         if found is None or found.split() != value.split():
             yield f"sysctl {key} is {found}, not {value}"
     limits, ifb = request.conf.limits, names.ifb_ifname(*request.attachment)
     for name, rate in ((wired.host, limits.ingress_rate), (ifb, limits.egress_rate)):
-        if rate and host.rate_limit(name) != rate // 8:
+        if rate and host_ns.rate_limit(name) != rate // 8:
             yield f"{name} does not limit to {rate} bit/s"
 
 
-def firewall(request: Request, world: World, host: Space) -> Firewall:
+def firewall(request: Request, host: Host, host_ns: Namespace) -> Firewall:
     """The host's rules; a wired owner lives as long as its link, whose alias names its container.
 
     Of a chained owner there is nothing to see: it is taken for alive.
@@ -160,27 +159,27 @@ def firewall(request: Request, world: World, host: Space) -> Firewall:
     def container_of(owner: str) -> str:
         if names.is_chained(owner):
             return request.container_id if owner.endswith(f"-{mark}") else owner
-        link = host.link(owner)
+        link = host_ns.link(owner)
         if link is None:
             return ""
         whose = names.parse_alias(link.alias)
         return owner if whose is None else whose[1]
 
-    lock = lock_file(data_dir(request, world.root))
+    lock = lock_file(data_dir(request, host.root))
     return Firewall(lock, request.container_id, container_of)
 
 
-def _namespace(request: Request, world: World) -> int:
+def _netns(request: Request, host: Host) -> int:
     """The container's network namespace, which must be one, and another than the host's."""
-    if world.netns is None:
+    if host.netns is None:
         raise UnknownContainerError(f"CNI_NETNS {request.netns!r} cannot be opened")
-    if not netns.is_namespace(world.netns):
+    if not is_namespace(host.netns):
         raise InvalidEnvironmentError(f"CNI_NETNS {request.netns!r} is no network namespace")
-    if netns.is_own(world.netns):
+    if is_own(host.netns):
         raise InvalidEnvironmentError(f"CNI_NETNS {request.netns!r} is the host's own namespace")
-    return world.netns
+    return host.netns
 
 
-def _alone(request: Request, world: World) -> AbstractContextManager[int]:
+def _alone(request: Request, host: Host) -> AbstractContextManager[int]:
     """Let no other process or thread work at this attachment."""
-    return held(lock_file(data_dir(request, world.root)), *request.attachment)
+    return held(lock_file(data_dir(request, host.root)), *request.attachment)

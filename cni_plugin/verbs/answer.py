@@ -10,9 +10,9 @@ from typing import Any
 
 from cni_plugin.ipam.source import Ipam, is_delegate, is_delegated, source_of
 from cni_plugin.ipam.store import Owner
-from cni_plugin.linux.host import World
+from cni_plugin.linux.host import Host
 from cni_plugin.linux.log import report_bug
-from cni_plugin.linux.namespace import Space
+from cni_plugin.linux.namespace import Namespace
 from cni_plugin.spec import names
 from cni_plugin.spec.errors import CniError, NotAvailableError, OperationRefusedError
 from cni_plugin.spec.request import Request, parse_request, version_of
@@ -24,7 +24,7 @@ from cni_plugin.verbs.gc import attempt_all, is_spared, stale_links
 from cni_plugin.verbs.status import check_host
 
 _Document = Mapping[str, Any]
-_Handler = Callable[[Request, World, Ipam | None], _Document | None]
+_Handler = Callable[[Request, Host, Ipam | None], _Document | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class Answer:
     stdout: bytes
 
 
-def answer(environment: Mapping[str, str], stdin: bytes, world: World) -> Answer:
+def answer(environment: Mapping[str, str], stdin: bytes, host: Host) -> Answer:
     """Do what a runtime asks; never raises but for the end of the process."""
     request = understand(environment, stdin)
-    return request if isinstance(request, Answer) else perform(request, world)
+    return request if isinstance(request, Answer) else perform(request, host)
 
 
 def understand(environment: Mapping[str, str], stdin: bytes) -> Request | Answer:
@@ -51,11 +51,11 @@ def understand(environment: Mapping[str, str], stdin: bytes) -> Request | Answer
         return _bug(err, version_of(stdin))
 
 
-def perform(request: Request, world: World) -> Answer:
+def perform(request: Request, host: Host) -> Answer:
     """Do it."""
     version = request.version if request.version in SUPPORTED else OLDEST
     try:
-        document = _handle(request, world)
+        document = _handle(request, host)
     except CniError as err:
         return _failed(err, version)
     except OSError as err:
@@ -86,18 +86,18 @@ def _encode(document: _Document) -> bytes:
     return json.dumps(document).encode() + b"\n"
 
 
-def _handle(request: Request, world: World) -> _Document | None:
+def _handle(request: Request, host: Host) -> _Document | None:
     ipam = source_of(
-        request.conf, world.root, world.boot_id, partial(_is_attached, request.conf.name)
+        request.conf, host.root, host.boot_id, partial(_is_attached, request.conf.name)
     )
     if ipam is not None and is_delegate(request.conf):
         return _serve_addresses(request, ipam)
-    return _VERBS[request.verb](request, world, ipam)
+    return _VERBS[request.verb](request, host, ipam)
 
 
 def _is_attached(network: str, owner: Owner) -> bool:
-    with Space() as host:
-        return host.link(names.host_ifname(network, *owner)) is not None
+    with Namespace() as host_ns:
+        return host_ns.link(names.host_ifname(network, *owner)) is not None
 
 
 def _serve_addresses(request: Request, ipam: Ipam) -> _Document | None:
@@ -120,27 +120,27 @@ def _version(request: Request, *_: object) -> _Document:
     return {"cniVersion": request.version, "supportedVersions": list(SUPPORTED)}
 
 
-def _add(request: Request, world: World, ipam: Ipam | None) -> _Document:
-    tuning.check_sysctls(request, world.root)
-    with tuning.remembered(request, world):
-        return attachment.add(request, world, ipam)
+def _add(request: Request, host: Host, ipam: Ipam | None) -> _Document:
+    tuning.check_sysctls(request, host.root)
+    with tuning.remembered(request, host):
+        return attachment.add(request, host, ipam)
 
 
-def _delete(request: Request, world: World, ipam: Ipam | None) -> None:
-    attachment.delete(request, world, ipam)
+def _delete(request: Request, host: Host, ipam: Ipam | None) -> None:
+    attachment.delete(request, host, ipam)
     if request.conf.wiring == "chained":  # an interface that we made is gone
-        tuning.restore(request, world)
+        tuning.restore(request, host)
 
 
-def _check(request: Request, world: World, ipam: Ipam | None) -> None:
-    attachment.check(request, world, ipam)
-    tuning.check(request, world)
+def _check(request: Request, host: Host, ipam: Ipam | None) -> None:
+    attachment.check(request, host, ipam)
+    tuning.check(request, host)
 
 
-def _status(request: Request, world: World, ipam: Ipam | None) -> None:
-    del world
-    with Space() as host:
-        check_host(request.conf, host)
+def _status(request: Request, host: Host, ipam: Ipam | None) -> None:
+    del host
+    with Namespace() as host_ns:
+        check_host(request.conf, host_ns)
     if ipam is None:
         return
     try:
@@ -149,18 +149,18 @@ def _status(request: Request, world: World, ipam: Ipam | None) -> None:
         raise NotAvailableError(f"ipam: {err}") from err
 
 
-def _collect(request: Request, world: World, ipam: Ipam | None) -> None:
+def _collect(request: Request, host: Host, ipam: Ipam | None) -> None:
     """Remove links, then rules, then free addresses, whatever of it fails."""
-    with Space() as host:
-        rules = attachment.firewall(request, world, host)
+    with Namespace() as host_ns:
+        rules = attachment.firewall(request, host, host_ns)
         attempts: list[Callable[[], object]] = [
-            partial(world.remove, host, stale_links(request, host.links())),
-            partial(rules.collect, partial(is_spared, request, host.link)),
+            partial(host.remove, host_ns, stale_links(request, host_ns.links())),
+            partial(rules.collect, partial(is_spared, request, host_ns.link)),
         ]
         if ipam is not None:
             attempts.append(partial(ipam.collect, request))
         if request.conf.wiring == "chained":
-            attempts.append(partial(tuning.collect, request, world))
+            attempts.append(partial(tuning.collect, request, host))
         attempt_all(attempts)
 
 

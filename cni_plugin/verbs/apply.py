@@ -15,7 +15,7 @@ from typing import Any
 from cni_plugin.firewall.host import Firewall
 from cni_plugin.linux import uapi, vlans
 from cni_plugin.linux.conntrack import forget_udp
-from cni_plugin.linux.namespace import Space
+from cni_plugin.linux.namespace import Namespace
 from cni_plugin.linux.netlink import Attributes, NetlinkError, Value, pack, packed_mac
 from cni_plugin.linux.shaping import limit_rate, redirect_ingress
 from cni_plugin.plan import ops
@@ -47,10 +47,10 @@ class Kernel:
     """Works in the host's namespace and in one container's."""
 
     def __init__(
-        self, host: Space, pod: Space, firewall: Firewall, bridge: Link | None = None
+        self, host_ns: Namespace, pod_ns: Namespace, firewall: Firewall, bridge: Link | None = None
     ) -> None:
         self._firewall = firewall
-        self._spaces = {Side.HOST: host, Side.POD: pod}
+        self._namespaces = {Side.HOST: host_ns, Side.POD: pod_ns}
         self._indexes = {(Side.HOST, bridge.name): bridge.index} if bridge else {}
         self._does: dict[type[Op], Callable[[Any], None]] = {
             ops.CreateBridge: self._create_bridge,
@@ -92,9 +92,9 @@ class Kernel:
         """Undo an operation that is REVERTED."""
         try:
             if isinstance(op, ops.CreateVeth):
-                self._spaces[Side.HOST].remove_link(op.host)
+                self._namespaces[Side.HOST].remove_link(op.host)
             elif isinstance(op, ops.CreateIfb):
-                self._spaces[Side.HOST].remove_link(op.name)
+                self._namespaces[Side.HOST].remove_link(op.name)
             elif isinstance(op, ops.Claim):
                 self._firewall.release(op.wanted.owner)
         except OSError as err:
@@ -104,7 +104,7 @@ class Kernel:
         """The index of a link that must be there; it stays while the plan runs."""
         found = self._indexes.get((side, name))
         if found is None:
-            found = self._spaces[side].index(name)
+            found = self._namespaces[side].index(name)
             if not found:
                 raise NetlinkError(errno.ENODEV, f"no link {name}")
             self._indexes[side, name] = found
@@ -112,7 +112,7 @@ class Kernel:
 
     def _link(self, side: Side, attributes: Attributes, on: int = 0, flags: int = 0) -> None:
         body = uapi.IFINFOMSG.pack(0, 0, 0, on, on) + pack(attributes)
-        self._spaces[side].socket.change(uapi.RTM_NEWLINK, body, flags)
+        self._namespaces[side].socket.change(uapi.RTM_NEWLINK, body, flags)
 
     def _create_bridge(self, op: ops.CreateBridge) -> None:
         attributes: Attributes = {
@@ -133,7 +133,7 @@ class Kernel:
             uapi.IFLA_IFNAME: op.pod,
             uapi.IFLA_ADDRESS: packed_mac(op.pod_mac),
             uapi.IFLA_MTU: op.mtu,
-            uapi.IFLA_NET_NS_FD: self._spaces[Side.POD].fd,
+            uapi.IFLA_NET_NS_FD: self._namespaces[Side.POD].fd,
             **_ONE_QUEUE,
         }
         data = {uapi.VETH_INFO_PEER: uapi.IFINFOMSG.pack(0, 0, 0, 0, 0) + pack(peer)}
@@ -180,26 +180,26 @@ class Kernel:
         )
 
     def _filter_vlans(self, op: ops.FilterVlans) -> None:
-        vlans.filter_vlans(self._spaces[Side.HOST].socket, op.name)
+        vlans.filter_vlans(self._namespaces[Side.HOST].socket, op.name)
 
     def _leave_vlans(self, op: ops.LeaveVlans) -> None:
-        vlans.leave_all(self._spaces[Side.HOST].socket, self._index(Side.HOST, op.name))
+        vlans.leave_all(self._namespaces[Side.HOST].socket, self._index(Side.HOST, op.name))
 
     def _join_vlans(self, op: ops.JoinVlans) -> None:
         index = self._index(Side.HOST, op.name)
-        vlans.join(self._spaces[Side.HOST].socket, index, op.vlans, own=op.own)
+        vlans.join(self._namespaces[Side.HOST].socket, index, op.vlans, own=op.own)
 
     def _create_vlan(self, op: ops.CreateVlan) -> None:
         bridge = self._index(Side.HOST, op.bridge)
-        vlans.create_link(self._spaces[Side.HOST].socket, op.name, bridge, op.vlan)
+        vlans.create_link(self._namespaces[Side.HOST].socket, op.name, bridge, op.vlan)
 
     def _know_sender(self, op: ops.KnowSender) -> None:
-        link = self._spaces[Side.HOST].link(op.name)
+        link = self._namespaces[Side.HOST].link(op.name)
         if link is None or not link.locked:  # an old kernel passes over what it does not know
             raise UnsupportedFieldError("macspoofchk needs bridge ports that lock: Linux 5.18")
         head = uapi.NDMSG.pack(socket.AF_BRIDGE, link.index, uapi.NUD_NOARP, uapi.NTF_MASTER, 0)
         body = head + pack({uapi.NDA_LLADDR: packed_mac(op.mac)})
-        self._spaces[Side.HOST].socket.change(uapi.RTM_NEWNEIGH, body, _REPLACE)
+        self._namespaces[Side.HOST].socket.change(uapi.RTM_NEWNEIGH, body, _REPLACE)
 
     def _set_up(self, op: ops.SetUp) -> None:
         # the sysctl of the same name, without a visit to the namespace
@@ -222,18 +222,18 @@ class Kernel:
         change = on | (0 if op.all_multicast is None else uapi.IFF_ALLMULTI)
         on |= uapi.IFF_ALLMULTI if op.all_multicast else 0
         body = uapi.IFINFOMSG.pack(0, 0, 0, on, change) + pack(attributes)
-        self._spaces[op.side].socket.change(uapi.RTM_NEWLINK, body)
+        self._namespaces[op.side].socket.change(uapi.RTM_NEWLINK, body)
 
     def _add_address(self, op: ops.AddAddress) -> None:
         flags = (0 if op.dad else uapi.IFA_F_NODAD) | (
             0 if op.on_link else uapi.IFA_F_NOPREFIXROUTE
         )
         body = self._address(op, {uapi.IFA_FLAGS: flags})
-        self._spaces[op.side].socket.change(uapi.RTM_NEWADDR, body, _REPLACE)
+        self._namespaces[op.side].socket.change(uapi.RTM_NEWADDR, body, _REPLACE)
 
     def _remove_address(self, op: ops.RemoveAddress) -> None:
         with _absent_is_done():
-            self._spaces[op.side].socket.change(uapi.RTM_DELADDR, self._address(op, {}))
+            self._namespaces[op.side].socket.change(uapi.RTM_DELADDR, self._address(op, {}))
 
     def _address(self, op: ops.AddAddress | ops.RemoveAddress, more: Attributes) -> bytes:
         network, index = op.address.network, self._index(op.side, op.name)
@@ -272,7 +272,7 @@ class Kernel:
     def _is_there(self, op: ops.AddRoute) -> bool:
         index = self._index(op.side, op.name)
         wanted = (op.route.dst, op.route.gw, index)
-        routes = self._spaces[op.side].routes()
+        routes = self._namespaces[op.side].routes()
         return any((item.dst, item.gw, item.link) == wanted for item in routes)
 
     def _route(self, op: ops.AddRoute, metric: int | None, flags: int) -> None:
@@ -298,7 +298,7 @@ class Kernel:
             uapi.RTN_UNICAST,
             0,
         )
-        where = self._spaces[op.side].socket
+        where = self._namespaces[op.side].socket
         where.change(uapi.RTM_NEWROUTE, head + pack(attributes), flags)
 
     def _forget_neighbour(self, op: ops.ForgetNeighbour) -> None:
@@ -306,11 +306,11 @@ class Kernel:
         head = uapi.NDMSG.pack(_FAMILY[op.address.version], index, 0, 0, 0)
         with _absent_is_done():
             body = head + pack({uapi.NDA_DST: op.address.packed})
-            self._spaces[Side.HOST].socket.change(uapi.RTM_DELNEIGH, body)
+            self._namespaces[Side.HOST].socket.change(uapi.RTM_DELNEIGH, body)
 
     def _write_sysctl(self, op: ops.WriteSysctl) -> None:
         try:
-            self._spaces[op.side].write_sysctl(op.key, op.value)
+            self._namespaces[op.side].write_sysctl(op.key, op.value)
         except FileNotFoundError:
             if not op.optional:
                 raise
@@ -324,9 +324,9 @@ class Kernel:
             raise TryAgainLaterError(f"link {op.name} does not run after 5 s")
 
     def _await_addresses(self, op: ops.AwaitAddresses) -> None:
-        space, index = self._spaces[Side.POD], self._index(Side.POD, op.name)
-        if not _comes_true(lambda: set(op.addresses) <= set(space.addresses(index))):
-            missing = set(op.addresses) - set(space.addresses(index))
+        namespace, index = self._namespaces[Side.POD], self._index(Side.POD, op.name)
+        if not _comes_true(lambda: set(op.addresses) <= set(namespace.addresses(index))):
+            missing = set(op.addresses) - set(namespace.addresses(index))
             raise OperationRefusedError(
                 f"{op.name} cannot use {', '.join(map(str, sorted(missing)))} after 5 s",
                 "duplicate address detection (enabledad): another host may have it",
@@ -334,8 +334,8 @@ class Kernel:
 
     def _link_is(self, name: str, is_so: Callable[[Link], bool]) -> Callable[[], bool]:
         """The question whether something is so of a link of the host."""
-        space = self._spaces[Side.HOST]
-        return lambda: (link := space.link(name)) is not None and is_so(link)
+        namespace = self._namespaces[Side.HOST]
+        return lambda: (link := namespace.link(name)) is not None and is_so(link)
 
     def _forget_flows(self, op: ops.ForgetFlows) -> None:
         forget_udp(op.ports)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cni_plugin.linux import vlans
-from cni_plugin.linux.namespace import Space
+from cni_plugin.linux.namespace import Namespace
 from cni_plugin.plan.check import Found, FoundVlans
 from cni_plugin.plan.mtu import outside_mtu
 from cni_plugin.plan.others import LOOPBACK
@@ -18,45 +18,45 @@ from cni_plugin.spec.seen import Link, Seen
 _FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 
-def before_add(request: Request, host: Space, pod: Space, boot_id: str) -> Seen:
+def before_add(request: Request, host_ns: Namespace, pod_ns: Namespace, boot_id: str) -> Seen:
     """What ADD plans from."""
     conf, name = request.conf, request.ifname
-    bridge = host.link(conf.bridge) if conf.wiring == "bridge" else None
-    inside = pod.link(name)
-    peer = _peer(request, host, inside) if conf.wiring == "chained" else None
-    gateway = _gateway(conf, host, bridge)
+    bridge = host_ns.link(conf.bridge) if conf.wiring == "bridge" else None
+    inside = pod_ns.link(name)
+    peer = _peer(request, host_ns, inside) if conf.wiring == "chained" else None
+    gateway = _gateway(conf, host_ns, bridge)
     return Seen(
         bridge=bridge,
         gateway=gateway,
-        gateway_addresses=_addresses(host, gateway),
-        filters_vlans=wants_vlans(conf) and vlans.filters(host.socket, conf.bridge),
-        host_taken=host.link(names.host_ifname(*request.attachment)) is not None,
+        gateway_addresses=_addresses(host_ns, gateway),
+        filters_vlans=wants_vlans(conf) and vlans.filters(host_ns.socket, conf.bridge),
+        host_taken=host_ns.link(names.host_ifname(*request.attachment)) is not None,
         pod_taken=inside is not None,
-        outside_mtu=_outside_mtu(conf, host, bridge),
+        outside_mtu=_outside_mtu(conf, host_ns, bridge),
         boot_id=boot_id,
-        pod_has_ipv6=conf.wiring == "loopback" and _has_ipv6(pod),
+        pod_has_ipv6=conf.wiring == "loopback" and _has_ipv6(pod_ns),
         peer=peer.name if peer else "",
-        peer_bridge=_bridge_of(host, peer),
+        peer_bridge=_bridge_of(host_ns, peer),
         peer_mtu=peer.mtu if peer else 0,
     )
 
 
-def _outside_mtu(conf: NetConf, host: Space, bridge: Link | None) -> int:
+def _outside_mtu(conf: NetConf, host_ns: Namespace, bridge: Link | None) -> int:
     if bridge or conf.mtu or conf.wiring not in {"bridge", "ptp"}:
         return 0  # it is known already; all links and routes are much to ask for
-    return outside_mtu(host.links(), host.routes())
+    return outside_mtu(host_ns.links(), host_ns.routes())
 
 
-def _has_ipv6(pod: Space) -> bool:
-    return pod.sysctl(f"net/ipv6/conf/{LOOPBACK}/disable_ipv6") == "0"
+def _has_ipv6(pod_ns: Namespace) -> bool:
+    return pod_ns.sysctl(f"net/ipv6/conf/{LOOPBACK}/disable_ipv6") == "0"
 
 
-def _gateway(conf: NetConf, host: Space, bridge: Link | None) -> Link | None:
+def _gateway(conf: NetConf, host_ns: Namespace, bridge: Link | None) -> Link | None:
     name = gateway_link(conf)
-    return bridge if name == conf.bridge else host.link(name)
+    return bridge if name == conf.bridge else host_ns.link(name)
 
 
-def _peer(request: Request, host: Space, inside: Link | None) -> Link | None:
+def _peer(request: Request, host_ns: Namespace, inside: Link | None) -> Link | None:
     """The host's end of an interface that another plugin made, and showed in its result.
 
     An index alone may be that of a link in another namespace.
@@ -64,60 +64,62 @@ def _peer(request: Request, host: Space, inside: Link | None) -> Link | None:
     shown = {item.name for item in (request.previous or Result()).interfaces if not item.sandbox}
     if inside is None or inside.kind != "veth":
         return None
-    links = (link for link in map(host.link, sorted(shown)) if link is not None)
+    links = (link for link in map(host_ns.link, sorted(shown)) if link is not None)
     return next((link for link in links if link.index == inside.peer), None)
 
 
-def _bridge_of(host: Space, link: Link | None) -> str:
+def _bridge_of(host_ns: Namespace, link: Link | None) -> str:
     if link is None or not link.master:
         return ""
-    masters = [item for item in host.links() if item.index == link.master]
+    masters = [item for item in host_ns.links() if item.index == link.master]
     return masters[0].name if masters and masters[0].kind == "bridge" else ""
 
 
-def wired_by(request: Request, previous: Result, host: Space, pod: Space) -> Plan:
+def wired_by(request: Request, previous: Result, host_ns: Namespace, pod_ns: Namespace) -> Plan:
     """The interface of an earlier ADD, from its result: a plan with nothing left to do."""
     indexes = {i for i, item in enumerate(previous.interfaces) if item.name == request.ifname}
     ips = tuple(item for item in previous.ips if item.interface in indexes | {None})
     if request.conf.wiring == "chained":
-        peer = _peer(request, host, pod.link(request.ifname))
-        return Plan((), previous, peer.name if peer else "", _bridge_of(host, peer), ips)
+        peer = _peer(request, host_ns, pod_ns.link(request.ifname))
+        return Plan((), previous, peer.name if peer else "", _bridge_of(host_ns, peer), ips)
     bridge = gateway_link(request.conf) if request.conf.wiring == "bridge" else ""
     return Plan((), previous, names.host_ifname(*request.attachment), bridge, ips)
 
 
-def for_check(request: Request, host: Space, pod: Space) -> Found:
+def for_check(request: Request, host_ns: Namespace, pod_ns: Namespace) -> Found:
     """What CHECK compares."""
-    bridge, inside = host.link(request.conf.bridge), pod.link(request.ifname)
-    end = host.link(names.host_ifname(*request.attachment))
-    gateway = _gateway(request.conf, host, bridge)
+    bridge, inside = host_ns.link(request.conf.bridge), pod_ns.link(request.ifname)
+    end = host_ns.link(names.host_ifname(*request.attachment))
+    gateway = _gateway(request.conf, host_ns, bridge)
     return Found(
         pod=inside,
         host=end,
         bridge=bridge,
-        loopback=pod.link(LOOPBACK),
-        pod_addresses=_addresses(pod, inside),
+        loopback=pod_ns.link(LOOPBACK),
+        pod_addresses=_addresses(pod_ns, inside),
         gateway=gateway,
-        gateway_addresses=_addresses(host, gateway),
-        host_addresses=_addresses(host, end),
-        routes=pod.routes(),
-        host_routes=host.routes() if request.conf.wiring == "ptp" else (),
+        gateway_addresses=_addresses(host_ns, gateway),
+        host_addresses=_addresses(host_ns, end),
+        routes=pod_ns.routes(),
+        host_routes=host_ns.routes() if request.conf.wiring == "ptp" else (),
         forwarding=frozenset(
-            version for version, key in _FORWARDING.items() if host.sysctl(key) == "1"
+            version for version, key in _FORWARDING.items() if host_ns.sysctl(key) == "1"
         ),
-        vlans=_vlans(request.conf, host, bridge, end),
+        vlans=_vlans(request.conf, host_ns, bridge, end),
     )
 
 
-def _vlans(conf: NetConf, host: Space, bridge: Link | None, end: Link | None) -> FoundVlans | None:
+def _vlans(
+    conf: NetConf, host_ns: Namespace, bridge: Link | None, end: Link | None
+) -> FoundVlans | None:
     if not wants_vlans(conf) or bridge is None or end is None or end.master != bridge.index:
         return None
     return FoundVlans(
-        filtered=vlans.filters(host.socket, bridge.name),
-        bridge=vlans.memberships(host.socket, bridge.index),
-        port=vlans.memberships(host.socket, end.index),
+        filtered=vlans.filters(host_ns.socket, bridge.name),
+        bridge=vlans.memberships(host_ns.socket, bridge.index),
+        port=vlans.memberships(host_ns.socket, end.index),
     )
 
 
-def _addresses(space: Space, link: Link | None) -> tuple[Cidr, ...]:
-    return () if link is None else space.addresses(link.index)
+def _addresses(namespace: Namespace, link: Link | None) -> tuple[Cidr, ...]:
+    return () if link is None else namespace.addresses(link.index)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from cni_plugin.firewall import iptables, nft
 from cni_plugin.linux import uapi
-from cni_plugin.linux.namespace import Space
+from cni_plugin.linux.namespace import Namespace
 from cni_plugin.linux.netlink import Attributes, NetlinkError, Socket, pack
 from cni_plugin.plan.rules import IPTABLES, NFTABLES
 from cni_plugin.plan.vlan import wants_vlans
@@ -30,7 +30,7 @@ _NO_ADDRESS = bytes([1, 0, 0, 0, 0, 0])  # a group's, which no link can have
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class HostState:
     """What there is; ``kinds`` of links, ``filters`` that rules can be put in."""
 
     privileged: bool
@@ -40,13 +40,13 @@ class Host:
     forwards: bool
 
 
-def check_host(conf: NetConf, space: Space) -> None:
+def check_host(conf: NetConf, host_ns: Namespace) -> None:
     """Raise NotAvailableError with the first reason why no ADD can succeed now."""
-    for reason, details in reasons(conf, _look(conf, space)):
+    for reason, details in reasons(conf, _look(conf, host_ns)):
         raise NotAvailableError(reason, details)
 
 
-def reasons(conf: NetConf, host: Host) -> Iterator[tuple[str, str]]:
+def reasons(conf: NetConf, host: HostState) -> Iterator[tuple[str, str]]:
     """Why no ADD can succeed, and what to do about it; pure."""
     if not host.privileged:
         yield "podwire-cni may not change this host's links", "it needs CAP_NET_ADMIN"
@@ -78,21 +78,21 @@ def _backends(conf: NetConf) -> set[str]:
     return asked
 
 
-def _look(conf: NetConf, space: Space) -> Host:
+def _look(conf: NetConf, host_ns: Namespace) -> HostState:
     known, privileged = set(), True
     for kind in _kinds(conf):
         try:
-            if _knows(space.socket, kind):
+            if _knows(host_ns.socket, kind):
                 known.add(kind)
         except PermissionError:
             privileged = False
-    return Host(
+    return HostState(
         privileged=privileged,
         kinds=frozenset(known),
         filters=_filters() if _backends(conf) else frozenset(),
-        bridge=space.link(conf.bridge) if conf.wiring == "bridge" else None,
+        bridge=host_ns.link(conf.bridge) if conf.wiring == "bridge" else None,
         forwards=any(
-            space.sysctl(key) == "1" or os.access(f"/proc/sys/{key}", os.W_OK)
+            host_ns.sysctl(key) == "1" or os.access(f"/proc/sys/{key}", os.W_OK)
             for key in _FORWARDING
         ),
     )

@@ -17,10 +17,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cni_plugin.linux import netns, uapi
-from cni_plugin.linux.host import World, below
+from cni_plugin.linux import uapi
+from cni_plugin.linux.host import Host, below
 from cni_plugin.linux.log import warn
-from cni_plugin.linux.namespace import Space
+from cni_plugin.linux.namespace import Namespace, is_container
 from cni_plugin.linux.netlink import Attributes, NetlinkError, number, pack, packed_mac, unpack
 from cni_plugin.spec.errors import CheckFailedError, InputOutputError, InvalidConfigurationError
 from cni_plugin.spec.request import Request
@@ -74,30 +74,30 @@ def _allowlist(path: Path) -> list[re.Pattern[str]] | None:
 
 
 @contextmanager
-def remembered(request: Request, world: World) -> Iterator[None]:
+def remembered(request: Request, host: Host) -> Iterator[None]:
     """Write down what a chained ADD changes of the interface; one that fails is undone at once."""
-    if before := _before(request, world):
-        _write(_file(request, world), before, request)
+    if before := _before(request, host):
+        _write(_file(request, host), before, request)
     try:
         yield
     except Exception:
         if before:
-            restore(request, world)
+            restore(request, host)
         raise
 
 
-def _before(request: Request, world: World) -> Json:
+def _before(request: Request, host: Host) -> Json:
     tuned = _tuned(request) if request.conf.wiring == "chained" else {}
-    there = _state(world.netns, request.ifname) if tuned else {}
+    there = _state(host.netns, request.ifname) if tuned else {}
     return {name: there[name] for name in tuned if there.get(name, tuned[name]) != tuned[name]}
 
 
-def restore(request: Request, world: World) -> None:
+def restore(request: Request, host: Host) -> None:
     """Put back what is written down of an interface; nothing, or no interface, is fine."""
-    path = _file(request, world)
+    path = _file(request, host)
     try:
         before = json.loads(path.read_bytes())
-        _put_back(world.netns, request.ifname, before)
+        _put_back(host.netns, request.ifname, before)
     except FileNotFoundError:
         return
     except (OSError, ValueError, TypeError, AttributeError) as err:
@@ -106,10 +106,10 @@ def restore(request: Request, world: World) -> None:
     path.unlink(missing_ok=True)
 
 
-def check(request: Request, world: World) -> None:
+def check(request: Request, host: Host) -> None:
     """Raise CheckFailedError unless the interface is as the options say, or a later plugin did."""
     tuned, later = _tuned(request), _shown(request)
-    there = _state(world.netns, request.ifname) if tuned else {}
+    there = _state(host.netns, request.ifname) if tuned else {}
     wrong = [
         f"{name} is {there.get(name)}, not {value}"
         for name, value in tuned.items()
@@ -121,9 +121,9 @@ def check(request: Request, world: World) -> None:
         )
 
 
-def collect(request: Request, world: World) -> None:
+def collect(request: Request, host: Host) -> None:
     """Remove what is written down for attachments of the network that are not valid."""
-    for path in _folder(request, world).glob("*.json"):
+    for path in _folder(request, host).glob("*.json"):
         with suppress(FileNotFoundError):
             if _is_stale(path.read_bytes(), request):
                 path.unlink()
@@ -164,10 +164,10 @@ def _shown(request: Request) -> Json:
 
 def _state(fd: int | None, name: str) -> Json:
     """How a container's interface is, in the words of the options; nothing when it is gone."""
-    if not netns.is_container(fd):
+    if not is_container(fd):
         return {}
-    with Space(fd) as space:
-        found = space.socket.get(uapi.RTM_GETLINK, _ANY_LINK + pack({uapi.IFLA_IFNAME: name}))
+    with Namespace(fd) as pod_ns:
+        found = pod_ns.socket.get(uapi.RTM_GETLINK, _ANY_LINK + pack({uapi.IFLA_IFNAME: name}))
     if found is None:
         return {}
     flags = uapi.IFINFOMSG.unpack_from(found)[3]
@@ -182,7 +182,7 @@ def _state(fd: int | None, name: str) -> Json:
 
 
 def _put_back(fd: int | None, name: str, before: Mapping[str, Any]) -> None:
-    if not netns.is_container(fd):
+    if not is_container(fd):
         return
     flags = {"promisc": uapi.IFF_PROMISC, "allmulti": uapi.IFF_ALLMULTI}
     change = sum(flag for key, flag in flags.items() if before.get(key) is not None)
@@ -195,9 +195,9 @@ def _put_back(fd: int | None, name: str, before: Mapping[str, Any]) -> None:
         uapi.IFLA_TXQLEN: before.get("txQLen"),
     }
     body = uapi.IFINFOMSG.pack(0, 0, 0, on, change) + pack(attributes)
-    with Space(fd) as space:
+    with Namespace(fd) as pod_ns:
         try:
-            space.socket.change(uapi.RTM_NEWLINK, body)
+            pod_ns.socket.change(uapi.RTM_NEWLINK, body)
         except NetlinkError as err:
             if not err.absent:
                 raise
@@ -206,12 +206,12 @@ def _put_back(fd: int | None, name: str, before: Mapping[str, Any]) -> None:
 # -- the files
 
 
-def _folder(request: Request, world: World) -> Path:
-    return below(world.root, request.conf.data_dir or _DEFAULT_DATA_DIR)
+def _folder(request: Request, host: Host) -> Path:
+    return below(host.root, request.conf.data_dir or _DEFAULT_DATA_DIR)
 
 
-def _file(request: Request, world: World) -> Path:
-    return _folder(request, world) / f"{request.container_id}_{request.ifname}.json"
+def _file(request: Request, host: Host) -> Path:
+    return _folder(request, host) / f"{request.container_id}_{request.ifname}.json"
 
 
 def _write(path: Path, before: Json, request: Request) -> None:

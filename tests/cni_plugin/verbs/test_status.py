@@ -9,9 +9,9 @@ import pytest
 
 from cni_plugin.spec.config import NetConf
 from cni_plugin.spec.seen import Link
-from cni_plugin.verbs.status import Host, reasons
+from cni_plugin.verbs.status import HostState, reasons
 
-ABLE = Host(True, frozenset({"bridge", "veth"}), frozenset({"nftables"}), None, forwards=True)
+ABLE = HostState(True, frozenset({"bridge", "veth"}), frozenset({"nftables"}), None, forwards=True)
 BRIDGE = Link(
     index=2,
     name="cni0",
@@ -27,7 +27,7 @@ BRIDGE = Link(
 )
 
 
-def why(host: Host, **options: Any) -> str:
+def why(host: HostState, **options: Any) -> str:
     return "; ".join(
         f"{reason}: {details}" for reason, details in reasons(NetConf(**options), host)
     )

@@ -16,9 +16,8 @@ import pytest
 from cni_plugin.__main__ import main
 from cni_plugin.firewall import iptables, nft
 from cni_plugin.linux import shaping
-from cni_plugin.linux.namespace import Space as PluginSpace
+from cni_plugin.linux.namespace import Namespace, entered
 from cni_plugin.linux.netlink import Socket
-from cni_plugin.linux.netns import entered
 from tests.netns.conftest import Space
 from tests.support.cni.runner import Node, Pod
 from tests.support.cni.world import on_path, traces
@@ -27,7 +26,7 @@ from tests.support.cni.world import on_path, traces
 OPERATIONS = [
     (iptables, "run"),
     (Socket, "change"),
-    (PluginSpace, "write_sysctl"),
+    (Namespace, "write_sysctl"),
     (nft, "run"),
     (shaping, "limit_rate"),
     (shaping, "redirect_ingress"),

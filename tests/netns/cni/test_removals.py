@@ -8,25 +8,24 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cni_plugin.linux.namespace import Space as PluginSpace
-from cni_plugin.linux.netns import entered
+from cni_plugin.linux.namespace import Namespace, entered
 from cni_plugin.server.removal_queue import RemovalQueue
 from tests.netns.conftest import Space
 
 
 @pytest.fixture
-def inside(spaces: Callable[[str], Space]) -> Iterator[PluginSpace]:
+def inside(spaces: Callable[[str], Space]) -> Iterator[Namespace]:
     """This thread, and those that it starts, in a namespace with ten links."""
     space = spaces("host")
     for number in range(10):
         space.ip("link", "add", f"d{number}", "type", "bridge")
     descriptor = os.open(space.path, os.O_RDONLY)
-    with entered(descriptor), PluginSpace() as host:
-        yield host
+    with entered(descriptor), Namespace() as host_ns:
+        yield host_ns
     os.close(descriptor)
 
 
-def test_all_who_ask_are_answered(inside: PluginSpace) -> None:
+def test_all_who_ask_are_answered(inside: Namespace) -> None:
     queue = RemovalQueue()
     wanted = [["d0"], ["d1", "d2"], [], ["absent"], ["d3", "absent"], *([f"d{i}"] for i in (4, 5))]
     with ThreadPoolExecutor(len(wanted)) as pool:
@@ -36,7 +35,7 @@ def test_all_who_ask_are_answered(inside: PluginSpace) -> None:
     queue.close()
 
 
-def test_what_the_kernel_refuses_is_an_error_of_who_asked(inside: PluginSpace) -> None:
+def test_what_the_kernel_refuses_is_an_error_of_who_asked(inside: Namespace) -> None:
     queue = RemovalQueue()
     with ThreadPoolExecutor(3) as pool:
         refused = [pool.submit(queue, inside, ["lo", "d0"])]

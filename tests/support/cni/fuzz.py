@@ -28,8 +28,8 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["cni_plugin"]):
-    from cni_plugin.linux.host import World
-    from cni_plugin.linux.namespace import Space
+    from cni_plugin.linux.host import Host
+    from cni_plugin.linux.namespace import Namespace
     from cni_plugin.server import protocol, server
     from cni_plugin.verbs import add_del_check as attachment
     from cni_plugin.verbs import answer as plugin
@@ -141,7 +141,7 @@ class Target:
         self.folder = folder
         self.pod = new_namespace()
         self.fence = Fence(folder)
-        self.world = World(root=folder, netns=self.pod, boot_id="boot")
+        self.host = Host(root=folder, netns=self.pod, boot_id="boot")
 
     def request(self, data: bytes) -> None:
         """One request in this process."""
@@ -151,23 +151,23 @@ class Target:
         if variables.get("CNI_COMMAND") == "ADD" and done.code == 0:
             again = self._answer(variables | {"CNI_COMMAND": "DEL"}, stdin)
             assert again.code == 0, again
-            with Space() as host:
-                left = [link for link in host.links() if link.name.startswith(("pw", "pi"))]
+            with Namespace() as host_ns:
+                left = [link for link in host_ns.links() if link.name.startswith(("pw", "pi"))]
             assert not [link for link in left if link.kind != "bridge"], left
             self.clear()
 
     def _answer(self, variables: dict[str, str], stdin: bytes) -> plugin.Answer:
         with self.fence.up():
-            done = plugin.answer(variables, stdin, self.world)
+            done = plugin.answer(variables, stdin, self.host)
         check_answer(done.code, done.stdout)
         return done
 
     def clear(self) -> None:
         """Remove bridges, which stay, and what an ADD has made that nobody asked to remove."""
-        with Space() as host:
-            for link in host.links():
+        with Namespace() as host_ns:
+            for link in host_ns.links():
                 if link.kind in {"bridge", "veth", "ifb"}:
-                    host.remove_link(link.name)
+                    host_ns.remove_link(link.name)
 
     def listen(self) -> Callable[[bytes], None]:
         """One connection to a server in this process."""
