@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from control.client import ClientError, KubeconfigError
-from lab import change
+from lab import change, needs
 from lab import demo as demonstration
 from lab import logs as reader
 from lab.down import RemovalFailed, remove
@@ -29,6 +29,7 @@ _EXPECTED = (
     LaunchFailed,
     NotMade,
     NotReady,
+    needs.MissingPackagesError,
     RemovalFailed,
     ClientError,
     KubeconfigError,
@@ -91,6 +92,7 @@ def up(*, demo: bool, **options: Any) -> None:
     _need_root()
     console = Console()
     with plain_errors():
+        needs.require()
         spec = make_spec(**options)
         steps = Steps(console)
         lab = make(spec, steps)

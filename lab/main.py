@@ -21,6 +21,7 @@ COMMANDS = {
     "agent": "control.agent.cli:main",
     "cni": "cni_plugin.admin.cli:main",
     "proxy": "proxy.cli:main",
+    "setup": "lab.setup:main",
     "completion": "lab.completion:main",
 }
 SUMMARIES = {
@@ -32,6 +33,7 @@ SUMMARIES = {
     "agent": "Run the Pods of a node.",
     "cni": "The CNI plugin's server and tools.",
     "proxy": "Balance Services on a node.",
+    "setup": "Install the Debian packages that podwire runs with.",
     "completion": "Teach bash, zsh or fish to complete podwire's words.",
 }
 DAEMONS = ("apiserver", "scheduler", "controllers", "agent", "cni", "proxy")

@@ -1,0 +1,78 @@
+"""The Debian packages that podwire runs with: which of them are missing, and their installation.
+
+``debian-packages.txt`` is the list; bin/setup reads it too.
+"""
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+_LIST = Path(__file__).with_name("debian-packages.txt")
+_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # a user's PATH lacks /usr/sbin
+
+
+class MissingPackagesError(Exception):
+    """Packages are missing; the text names them and says how to install them."""
+
+    def __init__(self, packages: Iterable["Package"]) -> None:
+        names = " ".join(package.name for package in packages)
+        super().__init__(
+            f"missing Debian packages: {names}; install them with: sudo podwire setup, or with "
+            "your distribution's package manager"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A Debian package. ``sign`` is a program or a shared library that shows it is installed."""
+
+    name: str
+    sign: str
+    purpose: str
+
+    @property
+    def is_installed(self) -> bool:
+        """True if the program is on PATH, or the library can be loaded."""
+        if ".so." not in self.sign:
+            return shutil.which(self.sign, path=_PATH) is not None
+        try:
+            ctypes.CDLL(self.sign)
+        except OSError:
+            return False
+        return True
+
+
+def packages() -> tuple[Package, ...]:
+    """All packages that running takes, by name."""
+    lines = _LIST.read_text().splitlines()
+    return tuple(Package(*line.split(maxsplit=2)) for line in lines if not line.startswith("#"))
+
+
+def missing() -> tuple[Package, ...]:
+    """The packages that this machine does not have."""
+    return tuple(package for package in packages() if not package.is_installed)
+
+
+def require() -> None:
+    """Raise MissingPackagesError if this machine lacks a package."""
+    if absent := missing():
+        raise MissingPackagesError(absent)
+
+
+def install(wanted: Iterable[Package]) -> None:
+    """Install packages with apt-get, which prints what it does to standard error.
+
+    Raises FileNotFoundError without apt-get, CalledProcessError if it fails.
+    """
+    apt = ["apt-get", "--quiet=2"]
+    names = [package.name for package in wanted]
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (
+        [*apt, "update"],
+        [*apt, "install", "--yes", "--no-install-recommends", *names],
+    ):
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
