@@ -16,10 +16,10 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from bench import proxy_node
-from tests.netns.conftest import Space
 from tests.support.groups import group, join
 from tests.support.proxy import fake_api
 from tests.support.proxy.lab import ProxyLab
+from tests.support.space import Space
 
 ROOT = Path(__file__).resolve().parent.parent
 BACKENDS = {

@@ -8,6 +8,9 @@ import pytest
 from control.store.base import Store
 from control.store.memory import MemoryStore
 from control.store.sqlite.store import SqliteStore
+from tests.support.space import spaces
+
+__all__ = ["spaces"]
 
 STORES = ("memory", "sqlite")
 

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.netns.conftest import Space
-from tests.netns.conftest import spaces as spaces  # the fixture
 from tests.support.cni import rows, rows_more
 from tests.support.cni.bench import Bench, Row
 from tests.support.cni.runner import REFERENCE, Node
+from tests.support.space import Space
 
 ROWS = (*rows.ROWS, *rows_more.ROWS)
 SUBJECTS = ("served", "alone", "reference")

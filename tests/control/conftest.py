@@ -1,35 +1,13 @@
 """An API server in the test's own process, for every room of the control plane."""
 
-import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import aiohttp
 import pytest
 
-from control.server.access.authn import Authenticator
-from control.server.app import serve
-from control.server.state.world import World
-from control.store.memory import MemoryStore
+from tests.support.control.api_server import ApiServer, api_server
 
-
-@dataclass(frozen=True)
-class ApiServer:
-    """Where it listens, in plain HTTP; everyone who asks is an admin."""
-
-    url: str
-    port: int
-    world: World
-
-
-@pytest.fixture
-async def api_server() -> AsyncIterator[ApiServer]:
-    bound = socket.create_server(("127.0.0.1", 0))
-    port = bound.getsockname()[1]
-    store = MemoryStore()
-    async with serve(store, [bound], authenticator=Authenticator(trusting=True)) as world:
-        yield ApiServer(f"http://127.0.0.1:{port}", port, world)
-    await store.close()
+__all__ = ["api_server"]
 
 
 @pytest.fixture

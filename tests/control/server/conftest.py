@@ -19,7 +19,7 @@ from control.server.app import serve
 from control.server.cli import server_tls
 from control.server.state.world import Config, World
 from control.store.memory import MemoryStore
-from tests.control.conftest import ApiServer
+from tests.support.control.api_server import ApiServer
 
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"

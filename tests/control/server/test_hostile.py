@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from control.api.kinds import KINDS
 from control.api.merging import shapes
 from control.server.state.world import BODY_LIMIT
-from tests.control.conftest import ApiServer
 from tests.control.server.conftest import (
     APPS,
     CORE,
@@ -26,6 +25,7 @@ from tests.control.server.conftest import (
     pod,
     service,
 )
+from tests.support.control.api_server import ApiServer
 
 MAPS = f"{CORE}/configmaps"
 ADMIT = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD", "OPTIONS")

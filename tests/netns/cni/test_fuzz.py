@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from tests.netns.conftest import Space
 from tests.support.cni import rows, rows_more
 from tests.support.cni.bench import Bench
 from tests.support.cni.runner import ROOT, Answer, Json, Node
+from tests.support.space import Space
 
 LONG = int(os.environ.get("PODWIRE_FUZZ_SECONDS", "0"))
 POD = Path("/pod")

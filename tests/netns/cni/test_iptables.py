@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.conftest import Space
 from tests.support.cni.runner import Json, Node, Pod
 from tests.support.cni.world import (
     HOST,
@@ -26,6 +25,7 @@ from tests.support.cni.world import (
     served_world,
     traces,
 )
+from tests.support.space import Space
 
 _LIBRARY = Path("/usr/lib/x86_64-linux-gnu/libnftables.so.1")
 

@@ -18,9 +18,9 @@ from cni_plugin.firewall import iptables, nft
 from cni_plugin.linux import shaping
 from cni_plugin.linux.namespace import Namespace, entered
 from cni_plugin.linux.netlink import Socket
-from tests.netns.conftest import Space
 from tests.support.cni.runner import Node, Pod
 from tests.support.cni.world import on_path, traces
+from tests.support.space import Space
 
 # all that changes the kernel or a file
 OPERATIONS = [

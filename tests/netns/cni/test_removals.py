@@ -10,7 +10,7 @@ import pytest
 
 from cni_plugin.linux.namespace import Namespace, entered
 from cni_plugin.server.removal_queue import RemovalQueue
-from tests.netns.conftest import Space
+from tests.support.space import Space
 
 
 @pytest.fixture

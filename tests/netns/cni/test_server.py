@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from cni_plugin.admin import standalone
 from cni_plugin.server.protocol import answered, taken
-from tests.netns.conftest import Space
 from tests.support.cni.runner import PYTHON_CLIENT, ROOT, Node, Pod
+from tests.support.space import Space
 
 Spaces = Callable[[str], Space]
 C_CLIENT = ROOT / "build/podwire-cni"

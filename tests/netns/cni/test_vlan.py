@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.netns.cni.test_kill import execute, heal
-from tests.netns.conftest import Space
 from tests.support.cni.runner import REFERENCE, Json, Node
 from tests.support.cni.world import ask, listening, mapped
+from tests.support.space import Space
 
 Spaces = Callable[[str], Space]
 DUAL = ("10.1.0.0/24", "fd00:1::/64")

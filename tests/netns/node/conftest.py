@@ -10,8 +10,11 @@ from control.runtime.builtin import cgroups
 from control.runtime.builtin.runtime import BuiltinRuntime
 from control.runtime.images import tools
 from control.runtime.images.store import ImageStore
+from tests.support.control.api_server import api_server
 from tests.support.control.containers import make
 from tests.support.groups import owned
+
+__all__ = ["api_server"]
 
 
 @pytest.fixture(scope="module")

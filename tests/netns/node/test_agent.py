@@ -21,7 +21,6 @@ from control.linux import files, syscalls
 from control.runtime.builtin import spawn
 from control.runtime.images import tools
 from control.runtime.images.store import ImageStore
-from tests.control.conftest import api_server  # noqa: F401
 from tests.support.control.cluster import client_of, until
 from tests.support.groups import owned
 
@@ -144,7 +143,7 @@ def cgroup() -> Iterator[str]:
 
 
 @pytest.fixture
-async def node(tmp_path, images, api_server, spaces, cgroup) -> AsyncIterator[Node]:  # noqa: F811
+async def node(tmp_path, images, api_server, spaces, cgroup) -> AsyncIterator[Node]:
     syscalls.mount("log", "/var/log", "tmpfs", 0)  # seen by nobody but these tests
     async with client_of(api_server.url) as client:
         node = Node(tmp_path, images, api_server.url, client, cgroup)

@@ -10,12 +10,12 @@ from proxy.backends.base import Backend, open_backend
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Family
-from tests.netns.conftest import Space
 from tests.netns.proxy.test_fate import BACKENDS, grouped_lab
 from tests.support.proxy.fate import Row
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import TCP, Probe, ask
 from tests.support.proxy.world import DEFAULT, NODE, Case
+from tests.support.space import Space
 
 _TRIES = 12  # that all of them reach one of two endpoints by chance happens once in 2048
 _applied: list[Backend] = []  # in the node's worker

@@ -14,7 +14,6 @@ from proxy.counters.counting import Counting
 from proxy.counters.totals import Count, Label
 from proxy.desired.desired import Desired
 from proxy.model.settings import Detail
-from tests.netns.conftest import Space
 from tests.netns.proxy.test_fate import BACKENDS, apply, grouped_lab, remove
 from tests.netns.proxy.test_process import World, service, slices
 from tests.support.groups import group
@@ -22,6 +21,7 @@ from tests.support.proxy.fate import Row
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import TCP, UDP, Probe, ask
 from tests.support.proxy.world import DEFAULT, FIRST_NODE_PORT, NODE_ADDRESSES, Case, desired
+from tests.support.space import Space
 
 ROW = Row("default", frozenset(), ("A", "B", "C"), "cluster", {})
 _SOURCES = ("pod", "self", "node", "outside")

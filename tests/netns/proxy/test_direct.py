@@ -20,7 +20,6 @@ from proxy.backends.ebpf.options import Options
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Endpoint, Family, NodeView, Port, Protocol, Service, Slice, Target
-from tests.netns.conftest import Space
 from tests.netns.proxy.test_packets import ask as datagram
 from tests.netns.proxy.test_packets import ip, seldom, syn
 from tests.support.cni.worker import Worker
@@ -29,6 +28,7 @@ from tests.support.proxy.feeder import feed, load
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import TCP, UDP, Answer, Probe, ask, echo, go_on, talk, traffic
 from tests.support.proxy.world import DEFAULT, ENDPOINTS, NODE, PORT
+from tests.support.space import Space
 
 OTHER = NodeView("n2", addresses=(ip_address("192.168.0.2"), ip_address("fd00:1::2")))
 BALANCER, EXTERNAL = ("203.0.113.7", "2001:db8:2::7"), ("198.51.100.7", "2001:db8:1::7")

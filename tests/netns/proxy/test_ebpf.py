@@ -18,11 +18,11 @@ from proxy.backends.ebpf.hooks import PROGRAMS
 from proxy.backends.ebpf.libbpf import Library, pinned
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Balance, Endpoint, Family, Port, Protocol, Service, Slice, Target
-from tests.netns.conftest import Space
 from tests.support.cni.worker import Worker
 from tests.support.groups import group, join
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.world import DEFAULT, NODE, PORT
+from tests.support.space import Space
 
 VIP, VIP6 = "10.96.0.10", "fd00:10:96::10"
 KEY = ("ns", "web")

@@ -10,13 +10,13 @@ from proxy.backends.base import BACKENDS as MODES
 from proxy.backends.base import Backend, open_backend
 from proxy.desired.desired import Desired
 from proxy.model.settings import Settings
-from tests.netns.conftest import Space
 from tests.support.groups import group, join
 from tests.support.proxy.fate import rows, targets
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import SCTP, TCP, UDP, Answer, Probe
 from tests.support.proxy.prober import ask as ask_all
 from tests.support.proxy.world import NODE, SETTINGS, SOURCES, Case, desired
+from tests.support.space import Space
 
 BACKENDS = {
     "iptables-legacy": ("iptables", {"flavor": "legacy"}),

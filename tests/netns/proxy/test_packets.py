@@ -20,11 +20,11 @@ from proxy.backends.ebpf.packets import remove_inlets
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Endpoint, Family, NodeView, Port, Protocol, Service, Slice, Target
-from tests.netns.conftest import Space
 from tests.support.cni.worker import Worker
 from tests.support.groups import group
 from tests.support.proxy.feeder import Flow, feed, load, tracked
 from tests.support.proxy.world import DEFAULT
+from tests.support.space import Space
 
 logging.getLogger("scapy.runtime").setLevel(logging.ERROR)  # it knows no route, and needs none
 

@@ -13,7 +13,6 @@ import pytest
 
 from proxy.backends.ebpf.group import INLETS, LINKS
 from proxy.backends.ebpf.hooks import remove_hooks
-from tests.netns.conftest import Space
 from tests.support.cni.worker import ROOT
 from tests.support.groups import group, join
 from tests.support.proxy import fake_api
@@ -30,6 +29,7 @@ from tests.support.proxy.prober import (
     faults,
     ping,
 )
+from tests.support.space import Space
 
 API = ("192.168.0.254", 8001)
 CLUSTER_CIDR = "10.244.0.0/16,fd00:10:244::/56"

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.netns.conftest import Space
 from tests.netns.proxy.test_fate import BACKENDS, apply, grouped_lab, remove
 from tests.support.proxy.fate import Row
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import TCP, Probe, ask
 from tests.support.proxy.world import DEFAULT, Case, desired
+from tests.support.space import Space
 
 ROW = Row("default", frozenset(), ("A=10", "B=90", "C=0"), "cluster", {})
 _TRIES, _AT_ONCE = 100, 20

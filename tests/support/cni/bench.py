@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.netns.conftest import Space
 from tests.support.cni.runner import Answer, Json, Node, Pod
+from tests.support.space import Space
 
 _SPY = """#!/bin/sh
 # an IPAM plugin that records how it is executed

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # it needs us for its fixtures
-    from tests.netns.conftest import Space
+    from tests.support.space import Space
 
 ROOT = Path(__file__).parents[3]
 PYTHON_CLIENT = ROOT / "bin/podwire-cni"

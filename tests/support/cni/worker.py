@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from tests.netns.conftest import Space
+from tests.support.space import Space
 
 ROOT = Path(__file__).parents[3]
 Result = TypeVar("Result")

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.netns.conftest import Space
 from tests.support.cni.runner import Json, Node, Pod
+from tests.support.space import Space
 
 Spaces = Callable[[str], Space]
 OUTSIDE, HOST = "192.0.2.9", "192.0.2.1"

@@ -10,10 +10,10 @@ The LAN is 192.168.0.0/24 and fd00:1::/64. The switch is everybody's way out, an
 import subprocess
 from collections.abc import Callable
 
-from tests.netns.conftest import Space
 from tests.support.cni.worker import Worker
 from tests.support.proxy.prober import serve
 from tests.support.proxy.world import PORT
+from tests.support.space import Space
 
 LAN = {4: "192.168.0.{}/24", 6: "fd00:1::{}/64"}
 PODS = {4: "10.244.{}.{}/24", 6: "fd00:10:244:{}::{}/64"}

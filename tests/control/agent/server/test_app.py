@@ -2,10 +2,6 @@
 
 import asyncio
 import json
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -13,66 +9,19 @@ import pytest
 
 from control.agent.config import ServerConfig
 from control.agent.server.app import BadSettings, serve
-from control.api.pod import Pod
 from control.tls import BadCertificate
+from tests.support.control.agent_server import (
+    CLOSE,
+    ERROR,
+    RESIZE,
+    STDERR,
+    STDOUT,
+    V4,
+    V5,
+    session,
+)
 from tests.support.control.cluster import until
 from tests.support.control.streaming import Host, OneNode, PodTable, make_certificates
-
-V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
-STDOUT, STDERR, ERROR, RESIZE, CLOSE = 1, 2, 3, 4, 255
-
-
-@dataclass
-class Agent:
-    url: str
-    runtime: Host
-    pod: Pod
-    log: Path
-    http: aiohttp.ClientSession
-
-    @asynccontextmanager
-    async def exec(
-        self, *command: str, protocol: str = V5, **query: str
-    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        words = [("command", word) for word in command]
-        query = query or {"output": "1", "error": "1"}
-        url = f"{self.url}/exec/default/web/c"
-        params = [*words, *query.items()]
-        async with self.http.ws_connect(url, protocols=(protocol,), params=params) as socket:
-            yield socket
-
-
-def tls(folder: Path, name: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
-    if name:
-        context.load_cert_chain(folder / f"{name}.crt", folder / f"{name}.key")
-    return context
-
-
-def session(folder: Path, name: str) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls(folder, name)))
-
-
-@pytest.fixture
-async def agent(tmp_path) -> AsyncIterator[Agent]:
-    make_certificates(tmp_path)
-    settings = ServerConfig(
-        "127.0.0.1", 0, *(tmp_path / it for it in ("node.crt", "node.key", "ca.crt"))
-    )
-    wire = {
-        "metadata": {"name": "web", "namespace": "default", "uid": "u"},
-        "spec": {"containers": [{"name": "c"}]},
-    }
-    pod = Pod.parse(wire)
-    runtime = Host(tmp_path / "logs")
-    node = OneNode(runtime, PodTable({pod.key: pod}))
-    log = runtime.add(pod, "c")
-    log.touch()
-    async with (
-        serve(settings, node) as port,
-        session(tmp_path, "kube-apiserver-kubelet-client") as http,
-    ):
-        yield Agent(f"https://127.0.0.1:{port}", runtime, pod, log, http)
 
 
 async def talk(socket: aiohttp.ClientWebSocketResponse) -> tuple[dict[int, bytes], dict]:

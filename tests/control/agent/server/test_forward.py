@@ -12,9 +12,7 @@ from control.agent.server.dial import NotReached, dial
 from control.agent.server.forward import CHANNELS, TUNNEL, parse_ports
 from control.agent.server.refusal import Refusal
 from control.agent.server.spdy import Data, Decoder, Encoder, Event, Reset
-from tests.control.agent.server.test_app import Agent, agent
-
-__all__ = ["agent"]
+from tests.support.control.agent_server import Agent
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
