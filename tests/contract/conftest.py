@@ -1,4 +1,4 @@
-"""Every implementation of a contract, under one name."""
+"""Fixtures for the contract tests: each implementation in turn, under one name."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,17 +6,10 @@ from pathlib import Path
 import pytest
 
 from control.store.base import Store
-from control.store.memory import MemoryStore
-from control.store.sqlite.store import SqliteStore
+from tests.support.control.stores import STORES, make_store
 from tests.support.space import spaces
 
 __all__ = ["spaces"]
-
-STORES = ("memory", "sqlite")
-
-
-async def make_store(name: str, folder: Path) -> Store:
-    return MemoryStore() if name == "memory" else await SqliteStore.open(folder / "store.db")
 
 
 @pytest.fixture(params=STORES)

@@ -22,7 +22,7 @@ from control.store.base import (
     StoreError,
     Update,
 )
-from tests.contract.conftest import STORES, make_store
+from tests.support.control.stores import STORES, make_store
 
 T = TypeVar("T")
 State = dict[str, tuple[bytes, int]]

@@ -9,7 +9,7 @@ from control.api.columns.base import human
 from control.api.columns.pod import COLUMNS, status_word
 from control.api.columns.table import columns_of
 from control.api.kinds import KINDS, Kind
-from tests.control.api.test_defaults import VALID, of
+from tests.support.control.objects import VALID, of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ from control.api import kinds
 from control.api.kinds import Kind
 from control.api.rules import errors_in, errors_in_update, rules_of
 from control.api.validation import text
-from tests.control.api.test_defaults import VALID, of
+from tests.support.control.objects import VALID, of
 
 NODE = {"metadata": {"name": "n"}}
 

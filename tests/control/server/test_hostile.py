@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from control.api.kinds import KINDS
 from control.api.merging import shapes
 from control.server.state.world import BODY_LIMIT
-from tests.control.server.conftest import (
+from tests.support.control.api_server import ApiServer
+from tests.support.control.requests import (
     APPS,
     CORE,
     JSON_PATCH,
@@ -25,7 +26,6 @@ from tests.control.server.conftest import (
     pod,
     service,
 )
-from tests.support.control.api_server import ApiServer
 
 MAPS = f"{CORE}/configmaps"
 ADMIT = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD", "OPTIONS")

@@ -3,7 +3,8 @@
 import asyncio
 import json
 
-from tests.control.server.conftest import Kubectl, Secured
+from tests.support.control.kubectls import Kubectl
+from tests.support.control.secured import Secured
 
 WEB = """
 apiVersion: apps/v1

@@ -18,7 +18,8 @@ from click.testing import CliRunner
 from control.pki import Identity, create_authority, issue
 from control.server.access.authn import Authenticator, BadTokenFile, load_tokens
 from control.server.cli import main
-from tests.control.server.conftest import CORE, Secured, config_map
+from tests.support.control.requests import CORE, config_map
+from tests.support.control.secured import Secured
 
 MAPS = f"{CORE}/configmaps"
 _PROGRAM = "from control.server.cli import main; main()"

@@ -14,7 +14,7 @@ from control.server.upkeep import expire_events, upkeep
 from control.server.wire.item import Item
 from control.store.base import Create, Delete, Update
 from control.store.memory import MemoryStore
-from tests.control.server.conftest import CORE, Api, config_map
+from tests.support.control.requests import CORE, Api, config_map
 
 KEY = "/registry/core/configmaps/default/a"
 VALUE = b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","uid":"u"}}'

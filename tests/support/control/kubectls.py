@@ -1,9 +1,11 @@
-"""Every kubectl on this machine: the one on the PATH, and older and newer ones beside it."""
+"""The kubectl programs of this machine: the one on the PATH, and other versions beside it."""
 
+import asyncio
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.control.server.conftest import Kubectl, Secured
+from tests.support.control.secured import Secured
 
 _OTHERS = Path("/usr/lib/google-cloud-sdk/bin")
 _OWN = shutil.which("kubectl")
@@ -11,6 +13,43 @@ _OWN = shutil.which("kubectl")
 KUBECTLS = [*([Path(_OWN)] if _OWN else []), *sorted(_OTHERS.glob("kubectl.1.*"))]
 
 
+@dataclass(frozen=True)
+class Output:
+    """What kubectl said."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Kubectl:
+    """The real kubectl, on a server under test."""
+
+    def __init__(self, server: Secured, program: str) -> None:
+        self._arguments = [
+            program,
+            f"--kubeconfig={server.kubeconfig}",
+            f"--cache-dir={server.folder / 'cache'}",
+        ]
+
+    async def try_(self, *arguments: str, stdin: str = "") -> Output:
+        process = await self.start(*arguments)
+        out, err = await process.communicate(stdin.encode())
+        return Output(process.returncode or 0, out.decode(), err.decode())
+
+    async def __call__(self, *arguments: str, stdin: str = "") -> str:
+        """What it prints; it must succeed, and say nothing on stderr."""
+        done = await self.try_(*arguments, stdin=stdin)
+        assert (done.code, done.err) == (0, ""), (arguments, done)
+        return done.out
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(
+            *self._arguments, *arguments, stdin=pipe, stdout=pipe, stderr=pipe
+        )
+
+
 def at_version(server: Secured, program: Path) -> Kubectl:
-    """One of them, with a cache of its own."""
+    """Return one of ``KUBECTLS``, with a cache of its own."""
     return Kubectl(server, str(program))

@@ -18,8 +18,8 @@ from control.server.streams.stream_target import TARGETS
 from control.server.verbs.table import verb_of
 from control.server.wire.errors import Refused
 from control.server.wire.info import Info, parse
-from tests.control.server.conftest import Api
 from tests.support.control.kubectls import KUBECTLS, at_version
+from tests.support.control.requests import Api
 
 V2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 V2BETA1 = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"

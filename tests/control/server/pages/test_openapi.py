@@ -20,7 +20,7 @@ from control.server.pages.openapi.operations import operations
 from control.server.pages.openapi.words import sayings
 from control.server.wire.protobuf.wire import fields
 from control.server.wire.strict import unknown_fields
-from tests.control.server.conftest import Api
+from tests.support.control.requests import Api
 
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 v3 = cache(v3_document)

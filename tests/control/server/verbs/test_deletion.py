@@ -1,6 +1,6 @@
 """Deletion: at once, in the foreground, with finalizers, with grace, and of many."""
 
-from tests.control.server.conftest import CORE, JSON_PATCH, MERGE, Api, config_map, pod, service
+from tests.support.control.requests import CORE, JSON_PATCH, MERGE, Api, config_map, pod, service
 
 MAPS = f"{CORE}/configmaps"
 PODS = f"{CORE}/pods"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.control.server.conftest import CORE, MERGE, Api, config_map, pod
+from tests.support.control.requests import CORE, MERGE, Api, config_map, pod
 
 MAPS = f"{CORE}/configmaps"
 PODS = f"{CORE}/pods"

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.control.server.conftest import (
+from tests.support.control.requests import (
     APPS,
     CORE,
     JSON_PATCH,

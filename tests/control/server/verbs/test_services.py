@@ -20,7 +20,7 @@ from control.server.verbs.allocation.claims import claims_of
 from control.server.verbs.allocation.families import with_families
 from control.server.verbs.allocation.pick import free_ip, free_port, usable
 from control.store.memory import MemoryStore
-from tests.control.server.conftest import CORE, MERGE, Api, service
+from tests.support.control.requests import CORE, MERGE, Api, service
 
 PATH = f"{CORE}/services"
 DUAL = ("10.96.0.0/16", "fd00:10:96::/112")

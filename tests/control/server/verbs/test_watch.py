@@ -12,7 +12,7 @@ import aiohttp
 from control.api.kinds import CONFIG_MAP
 from control.server.verbs import watch as watch_module
 from control.store.base import Create
-from tests.control.server.conftest import CORE, MERGE, Api, config_map
+from tests.support.control.requests import CORE, MERGE, Api, config_map
 
 MAPS = f"{CORE}/configmaps"
 

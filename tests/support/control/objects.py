@@ -1,0 +1,36 @@
+"""Wire objects: the least valid one of each kind."""
+
+from typing import Any
+
+from control.api.kinds import Kind
+
+_METADATA = {"name": "x", "namespace": "default"}
+
+
+def of(kind: Kind, **rest: Any) -> dict[str, Any]:
+    return {"kind": kind.name, "apiVersion": kind.api_version, "metadata": dict(_METADATA)} | rest
+
+
+def containers(**extra: Any) -> list[dict[str, Any]]:
+    return [{"name": "c", "image": "busybox:1"} | extra]
+
+
+def template(**spec: Any) -> dict[str, Any]:
+    return {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": containers()} | spec}
+
+
+SELECTOR = {"matchLabels": {"a": "b"}}
+VALID = {
+    "Pod": {"spec": {"containers": containers()}},
+    "Deployment": {"spec": {"selector": SELECTOR, "template": template()}},
+    "ReplicaSet": {"spec": {"selector": SELECTOR, "template": template()}},
+    "DaemonSet": {"spec": {"selector": SELECTOR, "template": template()}},
+    "Service": {"spec": {"ports": [{"port": 80}], "ipFamilies": ["IPv4"]}},
+    "EndpointSlice": {
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["192.0.2.1"]}],
+        "ports": [{"port": 80}],
+    },
+    "Endpoints": {"subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]},
+    "Secret": {"stringData": {"a": "b"}},
+}
