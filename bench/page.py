@@ -1,0 +1,42 @@
+"""docs/figures.md: one page, of which each benchmark writes its own section."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.versus import THIS
+
+FOLDER = THIS.root / "docs"
+PAGE = FOLDER / "figures.md"
+
+
+def write(command: str, text: str, page: Path = PAGE) -> None:
+    """Replace the section that ``command`` writes; all else on the page stays as it is."""
+    before, begin, rest = page.read_text().partition(f"<!-- begin: {command} -->\n")
+    _, end, after = rest.partition(f"<!-- end: {command} -->\n")
+    if not (begin and end):
+        raise SystemExit(f"{page} has no section for {command}: restore its two comment lines")
+    page.write_text(f"{before}{begin}{text.strip()}\n{end}{after}")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def conditions(*peers: str) -> str:
+    """A sentence: when, of which commit, on which machine, beside which versions of peers."""
+    load = f"load {os.getloadavg()[1]:.1f}"
+    kernel = f"Linux {platform.release().split('-')[0]}"
+    known = (f"commit {THIS.commit}", kernel, f"{os.cpu_count()} CPUs", load, *peers)
+    return f"Measured on {datetime.now(UTC):%Y-%m-%d}: {', '.join(known)}."
+
+
+def version(*command: str) -> str:
+    """The first line that a program prints about its version."""
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()[0]

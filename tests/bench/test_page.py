@@ -1,0 +1,54 @@
+"""The page of figures, and the pictures on it."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from bench.charts import Bar, Chart, svg
+from bench.page import PAGE, table, write
+
+SECTIONS = """# Figures
+<!-- begin: bin/bench a -->
+old a
+<!-- end: bin/bench a -->
+by hand
+<!-- begin: bin/bench b -->
+old b
+<!-- end: bin/bench b -->
+"""
+
+
+def test_benchmark_replaces_its_own_section_alone(tmp_path):
+    page = tmp_path / "figures.md"
+    page.write_text(SECTIONS)
+    write("bin/bench a", "\nnew\n\n", page)
+    assert page.read_text() == SECTIONS.replace("old a", "new")
+    write("bin/bench a", "new", page)
+    assert page.read_text() == SECTIONS.replace("old a", "new")
+
+
+def test_missing_section_is_named(tmp_path):
+    page = tmp_path / "figures.md"
+    page.write_text(SECTIONS)
+    with pytest.raises(SystemExit, match="no section for bin/bench c"):
+        write("bin/bench c", "new", page)
+
+
+def test_page_has_the_section_of_each_benchmark():
+    for command in ("proxy --write", "proxy --against CHECKOUT --write", "cni --write"):
+        assert f"<!-- begin: bin/bench {command} -->\n" in PAGE.read_text()
+        assert f"<!-- end: bin/bench {command} -->\n" in PAGE.read_text()
+
+
+def test_table():
+    assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+
+
+def test_picture_has_bars_of_their_lengths():
+    chart = Chart("a <title>", [Bar("one", 1.0, "1 s"), Bar("two", 4.0, "4 s")])
+    root = ET.fromstring(svg([chart, Chart("empty", [])]))  # noqa: S314  # our own
+    name = "{http://www.w3.org/2000/svg}"
+    widths = [int(bar.attrib["width"]) for bar in root.iter(f"{name}rect")]
+    assert widths[1] == 4 * widths[0]
+    texts = [text.text for text in root.iter(f"{name}text")]
+    assert texts == ["a <title>", "one", "1 s", "two", "4 s", "empty"]
