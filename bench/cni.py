@@ -27,7 +27,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.common import bar, seal  # noqa: E402
+from bench.charts import bar  # noqa: E402
+from bench.sealed import seal  # noqa: E402
 from cni_plugin.admin import standalone  # noqa: E402
 
 REFERENCE = Path("/usr/lib/cni")

@@ -1,16 +1,17 @@
-"""The proxy's backends against each other, and against no proxy at all, in the same run.
+"""The proxy's back ends beside each other, and beside no proxy at all, in one run.
 
-    bin/bench proxy [--services 1 100 1000 5000 10000] [--backends nftables …] [--changes 100]
-    bin/bench proxy --show FILE …
+    bin/bench proxy [--services 1 100 1000 5000 10000] [--backends nftables …] [--rounds 7]
+    bin/bench proxy --against CHECKOUT      beside another checkout of podwire, in turns
+    bin/bench proxy --show FILE …           figures that --save has kept
+    bin/bench proxy --write                 also write them to docs/figures.md
 
-For each number of Services, of four endpoints each: the first load, from the process's start to
-its last rule; one endpoint changed, from the API's write to the kernel; memory, and how much it was
-at most; processor time at 50 changes a second; and a new connection, and throughput, through a
-ClusterIP beside the same straight to the pod, in turns. A proxy's rules cost connections that
-go straight to a pod something too, so a new connection is also set beside one on a node without a
-proxy. In mode iptables the Service that is called is the last of its chain. All runs in namespaces
-of its own. Believe the ratios, not the times. --save keeps the results of a part, --show shows many
-such parts together.
+In each round each back end in turn starts with so many Services of four endpoints. Measured are the
+first load, from the process's start to its last rule; one endpoint changed, from the API's write to
+the kernel; memory; processor time at 50 changes a second; a new connection, and throughput, through
+a ClusterIP and straight to the pod, in turns. A proxy's rules cost straight connections something
+too, so a new connection is also set beside one on a node without a proxy. Clients and servers are
+bound to CPUs: to one, and to two. All runs in namespaces of its own. Believe the ratios, not the
+times.
 """
 
 import argparse
@@ -18,109 +19,155 @@ import sys
 import time
 from itertools import count
 from pathlib import Path
+from statistics import median
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from bench import proxy_node
+from bench.cpus import placements
+from bench.proxy_lab import CALLED, FAR_POD, POD, SINK, Bench, laboratory, vip
+from bench.proxy_process import BACKENDS, Run, Subject
+from bench.proxy_report import compare, show, write, write_comparison
+from bench.proxy_results import Result, Round, Turn, read, save
+from bench.sealed import is_sealed, seal
+from bench.versus import Tree, in_turn, judge, trees
+from tests.support.groups import owned
 
-from bench import proxy_node  # noqa: E402
-from bench.common import seal  # noqa: E402
-from bench.proxy_lab import BACKENDS, CALLED, FAR_POD, POD, SINK, Bench, Run, laboratory, vip  # noqa: E402
-from bench.proxy_report import Result, read, save, show  # noqa: E402
-
-_TURNS, _PAIRS = 40, 50
-_TRANSFERS, _TRANSFER_SECONDS = 11, 0.4
-_NETNS = "mount -t tmpfs tmpfs /run/netns && ip link set lo up"
-
-
-def measure(bench: Bench, backend: str, services: int, options: argparse.Namespace) -> Result:
-    """Everything about one backend with so many Services."""
-    result = Result(backend, services)
-    for number in range(options.loads):
-        run = Run(bench, backend)
-        try:
-            result.loads.append(run.synced())
-            result.load_busy = run.seconds()
-            if number == options.loads - 1:
-                _measure_running(bench, run, result, options.changes)
-        finally:
-            run.end()
-            bench.lab.workers["node"].call(proxy_node.forget)
-    return result
+_TURNS, _PAIRS = 10, 50
+_TRANSFERS, _TRANSFER_BYTES = 20, 1 << 25
+_CHANGING = 2.0  # seconds of 50 changes a second
+_SERVICES = [1, 100, 1000, 5000, 10000]
+_PREPARE = (  # what the proxy keeps for a node is empty, and vanishes with the run
+    "mount -t tmpfs tmpfs /run; mkdir /run/netns; mount -t bpf bpf /sys/fs/bpf; ip link set lo up"
+)
 
 
-def _measure_running(bench: Bench, run: Run, result: Result, changes: int) -> None:
-    if result.services > 1:
-        result.changes = [_change(bench, result) for _ in range(changes)]
-        result.busy = _load_of_changes(bench, run, result.services)
-    result.memory, result.most_memory = run.memory("VmRSS"), run.memory("VmHWM")
-    client = bench.lab.workers["p"]
-    _connect(bench, result)
-    sinks = (POD, SINK), (bench.called, 81)
-    result.transfer = client.call(proxy_node.transfer_pairs, sinks, _TRANSFERS, _TRANSFER_SECONDS)
+def measure(bench: Bench, subject: Subject, services: int, changes: int) -> Round:
+    """All about one process of the proxy."""
+    run = Run(bench, subject)
+    try:
+        one = Round(load=run.synced())
+        one.load_busy = run.seconds()
+        if services > 1:
+            one.changes = [_change(bench, subject.backend, services) for _ in range(changes)]
+            one.busy = _load_of_changes(bench, run, services)
+        one.memory, one.most_memory = run.memory("VmRSS"), run.memory("VmHWM")
+        for name, (clients, servers) in placements().items():
+            bench.place(clients, servers)
+            one.turns[name] = _connect(bench)
+        one.transfers = _transfer(bench)
+    finally:
+        run.end()
+        bench.lab.workers["node"].call(proxy_node.forget)
+    return one
 
 
-def _connect(bench: Bench, result: Result) -> None:
-    """In turns: straight to the pod, by the Service, and the same on the node without a proxy."""
+def _connect(bench: Bench) -> list[Turn]:
+    """Straight to the pod, through the Service, and on the node without a proxy, in turns."""
     client, stranger = bench.lab.workers["p"], bench.lab.workers["d"]
     here = (POD, CALLED), (bench.called, 80)
     there = ((FAR_POD, CALLED),) * 2
-    for turn in range(_TURNS + 1):
-        times = client.call(proxy_node.connect_pairs, here, _PAIRS)
+    turns = []
+    for _ in range(_TURNS + 1):
+        direct, service = client.call(proxy_node.connect_pairs, here, _PAIRS)
         bare = stranger.call(proxy_node.connect_pairs, there, _PAIRS // 2)
-        if turn:  # the first warms up
-            result.connect[0] += times[0]
-            result.connect[1] += times[1]
-            result.bare += [*bare[0], *bare[1]]
+        turns.append(Turn(median(direct), median(service), median([*bare[0], *bare[1]])))
+    return turns[1:]  # the first warms up
 
 
-def _change(bench: Bench, result: Result) -> float:
+def _transfer(bench: Bench) -> list[tuple[float, float]]:
+    places = (POD, SINK), (bench.called, 81)
+    client = bench.lab.workers["p"]
+    times = client.call(proxy_node.transfer_pairs, places, _TRANSFERS, _TRANSFER_BYTES)
+    return list(zip(*times, strict=True))[1:]  # the first warms up
+
+
+def _change(bench: Bench, backend: str, services: int) -> float:
     """From the API's write to the kernel, seconds."""
     node = bench.lab.workers["node"]
-    changing = vip(bench.next_changed(result.services))
-    node.call(proxy_node.expect_change, result.backend, changing)
+    node.call(proxy_node.expect_change, backend, vip(bench.next_changed(services)))
     node.start(proxy_node.await_change)
     time.sleep(0.02)  # two syncs are some milliseconds apart
     began = time.monotonic()
-    bench.change(result.services)
+    bench.change(services)
     return float(node.finish() - began)
 
 
-def _load_of_changes(bench: Bench, run: Run, services: int, seconds: float = 4.0) -> float:
+def _load_of_changes(bench: Bench, run: Run, services: int) -> float:
     """The share of a processor that 50 endpoint changes a second take."""
     before, began = run.seconds(), time.monotonic()
     for number in count():
         due = began + number / 50
-        if due > began + seconds:
+        if due > began + _CHANGING:
             break
         time.sleep(max(0.0, due - time.monotonic()))
         bench.change(services)
     return (run.seconds() - before) / (time.monotonic() - began)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--services", type=int, nargs="+", default=[1, 100, 1000, 5000, 10000])
-    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
-    parser.add_argument("--changes", type=int, default=100)
-    parser.add_argument("--loads", type=int, default=3, help="of which the median counts")
-    parser.add_argument("--save", type=Path, metavar="FILE")
-    parser.add_argument("--show", type=Path, nargs="+", metavar="FILE")
-    options = parser.parse_args()
-    if options.show:
-        show(read(options.show))
-        return
-    seal(_NETNS)
-    results = []
-    for services in options.services:
-        with laboratory() as bench:
-            bench.fill(services)
-            for backend in options.backends:
-                results.append(measure(bench, backend, services, options))
-                print(f"measured {results[-1].label}", file=sys.stderr, flush=True)
+def measure_all(
+    subjects: list[Subject], services: list[int], rounds: int, changes: int, cgroup: str
+) -> list[Result]:
+    """Every subject with each number of Services, round after round in turns."""
+    results: list[Result] = []
+    for many in services:
+        by_subject = {each: Result(each.backend, each.tree.name, many) for each in subjects}
+        with laboratory(cgroup) as bench:
+            bench.fill(many)
+            for number in range(rounds + 1):
+                for subject in in_turn(subjects, number):
+                    one = measure(bench, subject, many, changes if number else 1)
+                    if number:  # the first round warms up
+                        by_subject[subject].rounds.append(one)
+                print(f"{many:,} Services: round {number} of {rounds}", file=sys.stderr, flush=True)
+        results += by_subject.values()
+    return results
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    description = (__doc__ or "").splitlines()[0]
+    parser = argparse.ArgumentParser(prog="bin/bench proxy", description=description)
+    add = parser.add_argument
+    add("--services", type=int, nargs="+", help="default: 1 to 10000; beside a checkout 1000")
+    add("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
+    add("--rounds", type=int, help="default: 7; beside a checkout 15")
+    add("--changes", type=int, default=15, help="measured in each round")
+    add("--against", type=Path, metavar="CHECKOUT", help="compare with another checkout of podwire")
+    add("--write", action="store_true", help="write the figures to docs/figures.md")
+    add("--save", type=Path, metavar="FILE", help="keep the figures")
+    add("--show", type=Path, nargs="+", metavar="FILE", help="show kept figures; measure nothing")
+    return parser.parse_args()
+
+
+def report(results: list[Result], options: argparse.Namespace, measured: tuple[Tree, ...]) -> int:
+    """Show the figures, and keep them as asked; returns the exit status."""
     if options.save:
         save(results, options.save)
     show(results)
+    if len(measured) == 1:
+        if options.write:
+            write(results)
+        return 0
+    comparisons = compare(results)
+    if options.write:
+        write_comparison(comparisons, measured[1])
+    return 1 if judge(comparisons) else 0
+
+
+def main() -> int:
+    """Measure or show; returns the exit status, 1 if this checkout is slower than the other."""
+    options = parse()
+    measured = trees(options.against)
+    if options.show:
+        return report(read(options.show), options, measured)
+    if not is_sealed() and options.against:
+        measured[1].set_up()
+    cgroup = seal(_PREPARE, owned("bench"))
+    subjects = [Subject(backend, tree) for backend in options.backends for tree in measured]
+    services = options.services or ([1000] if options.against else _SERVICES)
+    rounds = options.rounds or (15 if options.against else 7)
+    results = measure_all(subjects, services, rounds, options.changes, cgroup)
+    return report(results, options, measured)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

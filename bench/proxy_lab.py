@@ -1,12 +1,7 @@
-"""Where the proxy is measured: a node, pods, an API server with many Services, and the proxy."""
+"""The place where the proxy is measured: a node, pods, and an API server with many Services."""
 
 import gc
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
@@ -16,25 +11,18 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from bench import proxy_node
-from tests.support.groups import group, join
+from bench.cpus import pin
+from tests.support.groups import join
 from tests.support.proxy import fake_api
 from tests.support.proxy.lab import ProxyLab
 from tests.support.space import Space
 
-ROOT = Path(__file__).resolve().parent.parent
-BACKENDS = {
-    "nftables": ("--proxy-mode=nftables",),
-    "ebpf": ("--proxy-mode=ebpf",),
-    "iptables-nft": ("--proxy-mode=iptables", "--iptables-flavor=nft"),
-    "iptables-legacy": ("--proxy-mode=iptables", "--iptables-flavor=legacy"),
-}
 API = ("192.168.0.254", 8001)
 POD, CALLED, SINK = "10.244.1.2", 8090, 8091  # a pod that answers, and what it answers at
 FAR_POD = "10.244.2.2"  # likewise, on a node without a proxy
 _UIDS = UUID(int=0)
 _FIRST_VIP = ip_address("10.96.0.1")
 _FIRST_POD = ip_address("10.244.16.0")
-_BEGIN = ("-P", "-m", "lab.main", "proxy")  # as bin/podwire does
 
 
 def vip(number: int) -> str:
@@ -43,7 +31,7 @@ def vip(number: int) -> str:
 
 
 def service(number: int, name: str = "", ports: tuple[int, ...] = (80,)) -> dict[str, Any]:
-    """A Service."""
+    """The API object of a Service."""
     address, meta = vip(number), _meta(name or f"s{number}")
     named = [{"name": f"p{port}", "protocol": "TCP", "port": port} for port in ports]
     spec = {"clusterIP": address, "clusterIPs": [address], "ports": named}
@@ -51,7 +39,7 @@ def service(number: int, name: str = "", ports: tuple[int, ...] = (80,)) -> dict
 
 
 def endpoints(number: int, *, gone: int = 0) -> dict[str, Any]:
-    """Its slice: four endpoints, but for the first ``gone``."""
+    """The EndpointSlice of a Service: four endpoints, without the first ``gone``."""
     addresses = [str(_FIRST_POD + 4 * number + one) for one in range(gone, 4)]
     return _slice(f"s{number}", addresses, {80: 8080})
 
@@ -68,7 +56,7 @@ def _slice(name: str, addresses: list[str], ports: dict[int, int]) -> dict[str, 
 
 
 def _endpoint(address: str) -> dict[str, Any]:
-    """As controllers write it; one in fifty is on the node that is measured."""
+    """An endpoint as controllers write it; one in fifty is on the node that is measured."""
     pod = f"web-{int(ip_address(address)):x}"
     return {
         "addresses": [address],
@@ -99,18 +87,8 @@ class Bench:
         self._changes = 0
         self._api = lab.workers["switch"]
         self._api.call(fake_api.start, *API)
-        server = {"server": f"http://{API[0]}:{API[1]}"}
-        self.kubeconfig.write_text(
-            json.dumps(
-                {
-                    "clusters": [{"name": "x", "cluster": server}],
-                    "users": [{"name": "x", "user": {"token": fake_api.TOKEN}}],
-                    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-                    "current-context": "x",
-                }
-            )
-        )
-        join(cgroup, [lab.workers["p"]])  # who calls is a pod of the node, in mode ebpf too
+        self.kubeconfig.write_text(json.dumps(_kubeconfig()))
+        join(cgroup, [lab.workers["p"]])  # the caller is a pod of the node, in mode ebpf too
         for pod in "ac":
             lab.workers[pod].call(proxy_node.answer, CALLED)
         lab.workers["a"].call(proxy_node.swallow, SINK)
@@ -124,78 +102,45 @@ class Bench:
         self.called, ports = vip(services), {80: CALLED, 81: SINK}
         self._api.call(fake_api.put, service(services, "zzz", tuple(ports)))
         self._api.call(fake_api.put, _slice("zzz", [POD], ports))
-        self._api.call(gc.freeze)  # its collector would hold a change up for 0.1 s
+        self._api.call(gc.freeze)  # its collector would delay a change by 0.1 s
+
+    def place(self, clients: set[int], servers: set[int]) -> None:
+        """Bind those who call, on both nodes, and those who answer them to CPUs."""
+        workers = self.lab.workers
+        pin((workers[name].pid for name in "pd"), clients)
+        pin((workers[name].pid for name in "ac"), servers)
 
     def next_changed(self, services: int) -> int:
-        """Which Service ``change`` will change."""
+        """The number of the Service that ``change`` will change."""
         return self._changes % (services - 1)
 
     def change(self, services: int) -> None:
-        """Take an endpoint from a Service, or give it back; another one each time."""
+        """Take an endpoint from a Service, or give it back; another Service each time."""
         number, turn = self.next_changed(services), self._changes // (services - 1)
         self._changes += 1
         self._api.call(fake_api.put, endpoints(number, gone=1 - turn % 2))
 
 
+def _kubeconfig() -> dict[str, Any]:
+    return {
+        "clusters": [{"name": "x", "cluster": {"server": f"http://{API[0]}:{API[1]}"}}],
+        "users": [{"name": "x", "user": {"token": fake_api.TOKEN}}],
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "current-context": "x",
+    }
+
+
 @contextmanager
-def laboratory() -> Iterator[Bench]:
-    """Without Services yet."""
+def laboratory(cgroup: str) -> Iterator[Bench]:
+    """A lab without Services, whose pods are in a cgroup. It is removed at the end."""
     with ExitStack() as stack:
-        made: list[Space] = []
-        stack.callback(lambda: [space.remove() for space in made])
 
         def make(name: str) -> Space:
-            made.append(Space(f"bench-{name}"))
-            return made[-1]
+            space = Space(f"bench-{name}")
+            stack.callback(space.remove)
+            return space
 
-        folder = stack.enter_context(TemporaryDirectory())
-        cgroup = stack.enter_context(group("bench"))
+        folder = stack.enter_context(TemporaryDirectory(dir="/run"))  # the seal's own
         lab = ProxyLab(make)
         stack.callback(lab.stop)
         yield Bench(lab, cgroup, Path(folder))
-
-
-class Run:
-    """One backend's process in the lab's node."""
-
-    def __init__(self, bench: Bench, backend: str) -> None:
-        self._node = bench.lab.spaces["node"]
-        given = ("--node-name=n1", "-v", "--cluster-cidr=10.244.0.0/16")
-        self._options = (f"--kubeconfig={bench.kubeconfig}", f"--cgroup-root={bench.cgroup}")
-        environment = os.environ | {"PYTHONPYCACHEPREFIX": f"{ROOT}/.venv/pycache"}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        self.began = time.monotonic()
-        self._process = subprocess.Popen(
-            self._node.argv(sys.executable, *_BEGIN, *given, *self._options, *BACKENDS[backend]),
-            cwd=ROOT,
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def synced(self) -> float:
-        """Wait for a sync; seconds since the start."""
-        log = self._process.stderr
-        assert log is not None
-        for line in log:
-            if " synced " in line:
-                return time.monotonic() - self.began
-        raise SystemExit("the proxy has ended: run it by hand to see why")
-
-    def memory(self, what: str) -> float:
-        """Megabytes: VmRSS, resident now, or VmHWM, the most so far."""
-        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
-            if line.startswith(f"{what}:"):
-                return int(line.split()[1]) / 1024
-        raise LookupError(what)
-
-    def seconds(self) -> float:
-        """Processor time so far, with that of the commands it ran."""
-        stat = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
-
-    def end(self) -> None:
-        """Stop, and take its rules away."""
-        self._process.send_signal(signal.SIGTERM)
-        self._process.communicate()
-        self._node.run(sys.executable, "-m", "lab.main", "proxy", "--cleanup", *self._options)

@@ -17,6 +17,7 @@ from proxy.model.values import Family, Protocol
 
 _CHUNK = 1 << 18  # bytes in one write of a transfer
 _POLL = 0.001
+_PATIENCE = 60.0  # seconds for a change to reach the kernel
 
 Place = tuple[str, int]
 
@@ -25,8 +26,8 @@ _waiting: list[Callable[[], float]] = []
 
 
 def expect_change(backend: str, vip: str) -> None:
-    """In the node: from now on, ``await_change`` will know of a change of the rules, or in mode
-    ebpf of the hooks' entry for ``vip``.
+    """In the node: from now on ``await_change`` notices a change of the rules, or in mode ebpf of
+    the hooks' entry for ``vip``.
     """
     if backend == "iptables-legacy":
         _waiting.append(_polled(lambda: legacy.size(Family.V4)))
@@ -37,7 +38,7 @@ def expect_change(backend: str, vip: str) -> None:
 
 
 def await_change() -> float:
-    """When what was expected came."""
+    """The monotonic time at which the expected change came; TimeoutError after a minute."""
     return _waiting.pop()()
 
 
@@ -46,9 +47,11 @@ def _heard() -> Callable[[], float]:
     events.listen()
 
     def wait() -> float:
-        select.select([events], [], [])
+        ready, _, _ = select.select([events], [], [], _PATIENCE)
         changed = time.monotonic()
-        events.close()  # waits for the kernel's readers: milliseconds that nobody else does
+        events.close()  # waits for the kernel's readers: milliseconds that only a benchmark spends
+        if not ready:
+            raise TimeoutError(f"nf_tables told of no change within {_PATIENCE} s")
         return changed
 
     return wait
@@ -58,7 +61,10 @@ def _polled(look: Callable[[], object]) -> Callable[[], float]:
     before = look()
 
     def wait() -> float:
+        deadline = time.monotonic() + _PATIENCE
         while look() == before:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the rules have not changed within {_PATIENCE} s")
             time.sleep(_POLL)
         return time.monotonic()
 
@@ -70,7 +76,7 @@ _maps: dict[str, int] = {}
 
 
 def _entry(vip: str) -> bytes:
-    """What the hooks know of a ClusterIP."""
+    """The hooks' entry for a ClusterIP."""
     if not _maps:
         _library[:] = [Library()]
         found = pinned(_library[0], MAPS / "frontends")
@@ -83,12 +89,12 @@ def _entry(vip: str) -> bytes:
 
 
 def forget() -> None:
-    """The proxy that was measured is gone, and its maps with it."""
+    """Forget the maps of a proxy that has ended."""
     _maps.clear()
 
 
 def answer(port: int) -> None:
-    """In the background, send a byte to each who connects, and close."""
+    """In the background, send one byte on each connection, and close it."""
     listener = socket.create_server(("", port), backlog=500)
 
     def accept() -> None:
@@ -101,7 +107,7 @@ def answer(port: int) -> None:
 
 
 def swallow(port: int) -> None:
-    """In the background, take all that is sent; a byte in return says that it has come."""
+    """In the background, receive all that is sent; one byte in return says that it has come."""
     listener = socket.create_server(("", port))
     buffer = bytearray(_CHUNK)
 
@@ -117,7 +123,7 @@ def swallow(port: int) -> None:
 
 
 def connect_pairs(places: tuple[Place, Place], count: int) -> tuple[list[float], list[float]]:
-    """How long new connections to two places take, in turns: connect, one byte, close."""
+    """Seconds that new connections to two places take, in turns: connect, one byte, close."""
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(count):
         for which in (0, 1) if number % 2 else (1, 0):
@@ -131,23 +137,22 @@ def connect_pairs(places: tuple[Place, Place], count: int) -> tuple[list[float],
 
 
 def transfer_pairs(
-    places: tuple[Place, Place], count: int, seconds: float
+    places: tuple[Place, Place], count: int, size: int
 ) -> tuple[list[float], list[float]]:
-    """Bytes a second to two places over one connection each, in turns."""
-    rates: tuple[list[float], list[float]] = ([], [])
+    """Seconds in which ``size`` bytes reach two places over one connection each, in turns."""
+    times: tuple[list[float], list[float]] = ([], [])
     for number in range(count):
         for which in (0, 1) if number % 2 else (1, 0):
-            rates[which].append(_transfer(places[which], seconds))
-    return rates
+            times[which].append(_transfer(places[which], size))
+    return times
 
 
-def _transfer(place: Place, seconds: float) -> float:
-    data, sent = bytes(_CHUNK), 0
+def _transfer(place: Place, size: int) -> float:
+    data = bytes(_CHUNK)
     with socket.create_connection(place) as client:
         began = time.perf_counter()
-        while time.perf_counter() < began + seconds:
+        for _ in range(size // _CHUNK):
             client.sendall(data)
-            sent += len(data)
         client.shutdown(socket.SHUT_WR)
         client.recv(1)
-        return sent / (time.perf_counter() - began)
+        return time.perf_counter() - began

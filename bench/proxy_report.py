@@ -1,148 +1,177 @@
-"""What was measured of the proxy, kept in files and shown."""
+"""The measurements of the proxy, shown in a terminal and on the page of figures."""
 
-import json
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from statistics import median, quantiles
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
 
-from bench.common import draw
+from bench import page
+from bench.charts import Bar, Chart, draw, svg
+from bench.proxy_results import Result, Round
+from bench.ratios import Ratio, paired
+from bench.versus import LIMIT, Comparison, Tree
 
-_DIRECT = "straight to the pod"
-
-
-def _pair() -> list[list[float]]:
-    return [[], []]
-
-
-@dataclass
-class Result:
-    """What was measured of one backend with some number of Services."""
-
-    backend: str
-    services: int
-    loads: list[float] = field(default_factory=list)  # seconds
-    load_busy: float = 0.0  # processor seconds of the last of them
-    changes: list[float] = field(default_factory=list)  # seconds
-    memory: float = 0.0  # megabytes
-    most_memory: float = 0.0
-    busy: float = 0.0  # processors at 50 changes a second
-    connect: list[list[float]] = field(default_factory=_pair)  # seconds: to the pod, the Service
-    bare: list[float] = field(default_factory=list)  # to a pod, on a node without a proxy
-    transfer: list[list[float]] = field(default_factory=_pair)  # bytes a second, as connect
-
-    @property
-    def label(self) -> str:
-        """Which it is, in a chart."""
-        return f"{self.backend:16} {self.services:6,}"
-
-    @property
-    def load(self) -> float:
-        """The median."""
-        return median(self.loads) if self.loads else 0.0
-
-    @property
-    def p50(self) -> float:
-        """Of the changes: milliseconds."""
-        return median(self.changes) * 1e3 if self.changes else 0.0
-
-    @property
-    def p99(self) -> float:
-        """Of the changes: milliseconds."""
-        return quantiles(self.changes, n=100)[98] * 1e3 if len(self.changes) > 1 else self.p50
-
-    @property
-    def cost(self) -> float:
-        """A new connection to the Service, as a multiple of one to the pod."""
-        return _ratio(self.connect)
-
-    @property
-    def whole_cost(self) -> float:
-        """The same as a multiple of one to a pod on a node without a proxy."""
-        return _ratio([self.bare, self.connect[1]])
-
-    @property
-    def rate(self) -> float:
-        """Throughput to the Service, as a share of that to the pod."""
-        return _ratio(self.transfer)
+_PICTURE = "figures-proxy.svg"
 
 
-def _ratio(pair: list[list[float]]) -> float:
-    return median(pair[1]) / median(pair[0]) if pair[0] else 0.0
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One kind of figures."""
+
+    title: str
+    value: Callable[[Result], float]
+    text: Callable[[Result], str]
+    of_changes: bool = False  # one Service alone is never changed
+
+    def chart(self, results: Iterable[Result]) -> Chart:
+        """A bar for each result."""
+        measured = [one for one in results if one.changes or not self.of_changes]
+        bars = [Bar(one.label, self.value(one), self.text(one)) for one in measured]
+        return Chart(self.title, bars)
+
+    def cell(self, result: Result) -> str:
+        """The text, or nothing if it was not measured."""
+        return self.text(result) if result.changes or not self.of_changes else ""
 
 
-def save(results: Iterable[Result], path: Path) -> None:
-    """Keep results, to be shown with those of other runs."""
-    path.write_text(json.dumps([asdict(one) for one in results]))
-
-
-def read(paths: Iterable[Path]) -> list[Result]:
-    """Results that were kept."""
-    return [Result(**one) for path in paths for one in json.loads(path.read_text())]
-
-
-def show(results: list[Result]) -> None:
-    """The figures, and each kind of them drawn."""
-    results = sorted(results, key=lambda one: (one.services, one.backend))
-    _table(results)
-    for title, value, text in _CHARTS:
-        draw(title, [(one.label, value(one), text(one)) for one in results])
-
-
-_CHARTS: tuple[tuple[str, Callable[[Result], float], Callable[[Result], str]], ...] = (
-    (
-        "first load, from the process's start to its last rule",
-        lambda one: one.load,
-        lambda one: f"{one.load:.2f} s",
+_PROGRAMMING = (
+    Figure(
+        "first load, from the process's start to its last rule (of that, processor)",
+        lambda one: one.median(lambda each: each.load),
+        lambda one: (
+            f"{one.median(lambda each: each.load):.2f} s"
+            f" ({one.median(lambda each: each.load_busy):.2f} s)"
+        ),
     ),
-    (
-        "one endpoint changed, from the API's write to the kernel",
-        lambda one: one.p50,
-        lambda one: f"{one.p50:.1f} ms, p99 {one.p99:.1f} ms",
+    Figure(
+        "one endpoint changed, from the API's write to the kernel (99th percentile)",
+        lambda one: median(one.changes),
+        lambda one: f"{median(one.changes):.1f} ms ({one.late_change:.0f} ms)",
+        of_changes=True,
     ),
-    ("processor at 50 changes a second", lambda one: one.busy, lambda one: f"{one.busy:.0%}"),
-    (
-        "memory",
-        lambda one: one.memory,
-        lambda one: f"{one.memory:.0f} MB, at most {one.most_memory:.0f} MB",
+    Figure(
+        "processor at 50 changes a second",
+        lambda one: one.median(lambda each: each.busy),
+        lambda one: f"{one.median(lambda each: each.busy):.0%}",
+        of_changes=True,
     ),
-    (
-        f"a new connection, beside one {_DIRECT}",
-        lambda one: one.cost,
-        lambda one: f"{one.cost:.2f} x",
+    Figure(
+        "memory (at most)",
+        lambda one: one.median(lambda each: each.memory),
+        lambda one: (
+            f"{one.median(lambda each: each.memory):.0f} MB"
+            f" ({one.median(lambda each: each.most_memory):.0f} MB)"
+        ),
     ),
-    (
-        "a new connection, beside one on a node without a proxy",
-        lambda one: one.whole_cost,
-        lambda one: f"{one.whole_cost:.2f} x",
-    ),
-    (f"throughput, beside that {_DIRECT}", lambda one: one.rate, lambda one: f"{one.rate:.2f} x"),
 )
 
 
-def _table(results: list[Result]) -> None:
-    head = (
-        "backend",
-        "Services",
-        "first load",
-        "of that busy",
-        "change p50",
-        "p99",
-        "memory",
-        "at most",
-        "50/s takes",
-        "connect",
-        "to bare",
-        "throughput",
+def _ratio(title: str, ratio: Callable[[Result], Ratio]) -> Figure:
+    return Figure(title, lambda one: ratio(one).value, lambda one: str(ratio(one)))
+
+
+def _carrying(results: Sequence[Result]) -> Iterable[Figure]:
+    for cpus in results[0].placements:
+        where = f"a new connection on {cpus}, as a multiple of one"
+        yield _ratio(f"{where} straight to the pod", partial(Result.cost, cpus=cpus))
+        yield _ratio(f"{where} without a proxy", partial(Result.whole_cost, cpus=cpus))
+    yield _ratio("throughput, as a share of that straight to the pod", Result.rate)
+
+
+def _sorted(results: Iterable[Result]) -> list[Result]:
+    return sorted(results, key=lambda one: (one.services, one.backend, one.tree))
+
+
+def show(results: Iterable[Result]) -> None:
+    """Print all figures as bars."""
+    rows = _sorted(results)
+    for figure in (*_PROGRAMMING, *_carrying(rows)):
+        draw(figure.chart(rows))
+
+
+def write(results: Iterable[Result]) -> None:
+    """Write the proxy's section of the page, and its picture."""
+    rows = _sorted(results)
+    carrying = tuple(_carrying(rows))
+    many = max(one.services for one in rows)
+    largest = [one for one in rows if one.services == many]
+    charts = [figure.chart(largest) for figure in (*_PROGRAMMING, *carrying)]
+    (page.FOLDER / _PICTURE).write_text(svg(charts))
+    peers = page.version("nft", "--version"), page.version("iptables", "--version")
+    text = f"""{page.conditions(*peers)}
+Each Service has four endpoints. Each figure is the median of {len(rows[0].rounds)} rounds; in each
+round every back end starts anew, in turns.
+
+![The figures with {many:,} Services as bars]({_PICTURE})
+
+{_table(rows, _PROGRAMMING)}
+One Pod connects, and sends, to another of its node: straight and through a Service, in turns with
+Pods of a node without a proxy. Clients and servers are bound to one CPU, or to two; transfers use
+two. In mode iptables the Service is the last one of its chain. The 95 % interval stands in
+parentheses.
+
+{_table(rows, carrying)}"""
+    page.write("bin/bench proxy --write", text)
+
+
+def _table(rows: Iterable[Result], figures: Sequence[Figure]) -> str:
+    head = ["back end", "Services", *(figure.title for figure in figures)]
+    return page.table(
+        head,
+        [[one.backend, f"{one.services:,}", *(each.cell(one) for each in figures)] for one in rows],
     )
-    print(
-        "{:16} {:>8} {:>11} {:>13} {:>11} {:>10} {:>7} {:>7} {:>11} {:>8} {:>8} {:>11}".format(
-            *head
+
+
+_COSTS: dict[str, Callable[[Round], float]] = {
+    "first load": lambda one: one.load,
+    "processor of it": lambda one: one.load_busy,
+    "memory": lambda one: one.memory,
+    "memory at most": lambda one: one.most_memory,
+    "time of a transfer": lambda one: median(pair[1] / pair[0] for pair in one.transfers),
+}
+_COSTS_OF_CHANGES: dict[str, Callable[[Round], float]] = {
+    "one endpoint changed": lambda one: median(one.changes),
+    "processor at 50 changes a second": lambda one: one.busy,
+}
+
+
+def compare(results: Iterable[Result]) -> list[Comparison]:
+    """Each back end of this checkout beside the same of the other one."""
+    rows = _sorted(results)
+    ours = [one for one in rows if one.tree == "this"]
+    theirs = [one for one in rows if one.tree == "other"]
+    return [
+        Comparison(
+            f"{mine.backend}, {mine.services:,} Services: {title}", _share(mine, other, cost)
         )
-    )
-    for one in results:
-        print(
-            f"{one.backend:16} {one.services:8,} {one.load:9.2f} s {one.load_busy:11.2f} s"
-            f" {one.p50:8.1f} ms {one.p99:7.1f} ms {one.memory:4.0f} MB {one.most_memory:4.0f} MB"
-            f" {one.busy:11.0%} {one.cost:7.2f}x {one.whole_cost:7.2f}x {one.rate:10.2f}x"
-        )
+        for mine, other in zip(ours, theirs, strict=True)
+        for title, cost in _costs(mine).items()
+    ]
+
+
+def _share(mine: Result, other: Result, cost: Callable[[Round], float]) -> Ratio:
+    return paired([cost(one) for one in mine.rounds], [cost(one) for one in other.rounds])
+
+
+def _costs(result: Result) -> dict[str, Callable[[Round], float]]:
+    """The costs that are compared, by their titles."""
+    changes = _COSTS_OF_CHANGES if result.changes else {}
+    connections = {
+        f"a new connection on {cpus}": partial(_connection, cpus=cpus) for cpus in result.placements
+    }
+    return _COSTS | changes | connections
+
+
+def _connection(one: Round, cpus: str) -> float:
+    """As a multiple of a connection without a proxy, so that the machine's speed does not count."""
+    return median(turn.service / turn.bare for turn in one.turns[cpus])
+
+
+def write_comparison(comparisons: Sequence[Comparison], other: Tree) -> None:
+    """Write the section of the page about two checkouts."""
+    rows = [[each.title, str(each.ratio), each.verdict] for each in comparisons]
+    text = f"""{page.conditions()}
+Shares of the cost at commit {other.commit}, measured in turns in one run; the limit is {LIMIT}.
+
+{page.table(["", "share (95 % interval)", "limit"], rows)}"""
+    page.write("bin/bench proxy --against CHECKOUT --write", text)

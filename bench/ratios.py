@@ -37,7 +37,7 @@ def ratio_of(rounds: Sequence[Sequence[float]]) -> Ratio:
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
-    """`ratio_of` for one measurement of each side in each round."""
+    """``ratio_of`` for one measurement of each side in each round."""
     return ratio_of([[one / other] for one, other in zip(ours, theirs, strict=True)])
 
 

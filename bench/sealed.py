@@ -30,7 +30,7 @@ def seal(script: str, outside: AbstractContextManager[str] | None = None) -> str
         raise SystemExit("bin/bench: run as root: the benchmarks make network namespaces")
     with outside or nullcontext("yes") as provided:
         inner = subprocess.Popen(
-            # If this process is killed, the kernel kills `unshare`, and with it all that is inside.
+            # If this process is killed, the kernel kills unshare, and with it all inside.
             ["setpriv", "--pdeathsig", "KILL", *_UNSHARE, *_again(script)],
             env=os.environ | {_INSIDE: provided},
             start_new_session=True,  # Ctrl-C comes to this process alone
