@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import ctypes
 import os
-import socket
 import struct
+from _socket import IPPROTO_IP, IPPROTO_IPV6, IPPROTO_RAW, SOCK_RAW, socket
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from cni_plugin.firewall.iptables_rules import ANCHORS, FILTER, NAT, PREFIX, Saved, parse
-from cni_plugin.linux import programs
+from cni_plugin.linux import programs, uapi
 from cni_plugin.linux.netlink import NetlinkError, Socket, pack
 from cni_plugin.spec.errors import OperationRefusedError, TryAgainLaterError, UnsupportedFieldError
 
@@ -27,14 +28,13 @@ _PATIENCE = "10"  # seconds for another program to give the xtables lock back
 _LOCKED = 4  # the exit code for that, and for much else (RESOURCE_PROBLEM)
 _ADMIN_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"  # a runtime's PATH may lack them
 _COMMAND = {4: "iptables", 6: "ip6tables"}
-_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+_FAMILY = {4: uapi.AF_INET, 6: uapi.AF_INET6}
 
-_NETLINK_NETFILTER = 12
 _NFT_MSG_GETCHAIN = 10 << 8 | 4  # NFNL_SUBSYS_NFTABLES
 _NFGENMSG = struct.Struct("!BBH")
 _NFTA_CHAIN_TABLE, _NFTA_CHAIN_NAME = 1, 3
 
-_LEVEL = {4: socket.IPPROTO_IP, 6: socket.IPPROTO_IPV6}
+_LEVEL = {4: IPPROTO_IP, 6: IPPROTO_IPV6}
 _NAMES = {4: "ip_tables_names", 6: "ip6_tables_names"}
 _GET_INFO, _GET_ENTRIES = 64, 65  # IPT_SO_*, and the same for IP6T_SO_*
 _INFO = struct.Struct("32s13I")  # struct ipt_getinfo: its last number is the entries' size
@@ -99,7 +99,7 @@ def run(argv: list[str], text: str, lock: int) -> str:
 
 def flavors_with_ours() -> dict[int, list[Flavor]]:
     """By IP version, which flavors' tables hold chains of ours; asked of the kernel itself."""
-    with Socket(_NETLINK_NETFILTER) as kernel:
+    with Socket(uapi.NETLINK_NETFILTER) as kernel:
         return {version: list(_flavors(kernel, version)) for version in _COMMAND}
 
 
@@ -128,11 +128,11 @@ def _legacy_has_ours(version: int) -> bool:
     tables = [table for table in (NAT, FILTER) if table in names]
     if not tables:
         return False
-    with socket.socket(_FAMILY[version], socket.SOCK_RAW, socket.IPPROTO_RAW) as kernel:
+    with closing(socket(_FAMILY[version], SOCK_RAW, IPPROTO_RAW)) as kernel:
         return any(PREFIX.encode() in _entries(kernel, version, table) for table in tables)
 
 
-def _entries(kernel: socket.socket, version: int, table: str) -> bytes:
+def _entries(kernel: socket, version: int, table: str) -> bytes:
     """A table as the kernel keeps it; chains' names stand in it as they are."""
     name = table.encode()
     info = _asked(kernel, version, _GET_INFO, _INFO.pack(name, *[0] * 13))
@@ -140,7 +140,7 @@ def _entries(kernel: socket.socket, version: int, table: str) -> bytes:
     return _asked(kernel, version, _GET_ENTRIES, _ENTRIES.pack(name, size) + bytes(size))
 
 
-def _asked(kernel: socket.socket, version: int, option: int, question: bytes) -> bytes:
+def _asked(kernel: socket, version: int, option: int, question: bytes) -> bytes:
     """getsockopt(2) with a question in the buffer, which Python's own cannot have."""
     answer = ctypes.create_string_buffer(question, len(question))
     size = ctypes.c_uint(len(question))

@@ -5,13 +5,13 @@ Source: include/uapi/linux/netfilter/nfnetlink_conntrack.h of Linux 6.18.
 
 from __future__ import annotations
 
-import socket
 import struct
+from _socket import IPPROTO_UDP
 from contextlib import suppress
 
+from cni_plugin.linux import uapi
 from cni_plugin.linux.netlink import NetlinkError, Socket, pack, unpack
 
-_NETLINK_NETFILTER = 12
 _NFNL_SUBSYS_CTNETLINK = 1 << 8
 _GET, _DELETE = _NFNL_SUBSYS_CTNETLINK | 1, _NFNL_SUBSYS_CTNETLINK | 2
 _NFGENMSG = struct.Struct("!BBH")  # family, version, resource
@@ -24,10 +24,10 @@ def forget_udp(ports: frozenset[int]) -> int:
 
     A flow is refreshed by each packet, so it would go to a mapping's last target for ever.
     """
-    with Socket(_NETLINK_NETFILTER) as kernel:
+    with Socket(uapi.NETLINK_NETFILTER) as kernel:
         doomed = [
             (family, attributes)
-            for family in (socket.AF_INET, socket.AF_INET6)
+            for family in (uapi.AF_INET, uapi.AF_INET6)
             for item in kernel.dump(_GET, _NFGENMSG.pack(family, 0, 0))
             if _is_udp_to(ports, attributes := unpack(item, _NFGENMSG.size))
         ]
@@ -41,4 +41,4 @@ def forget_udp(ports: frozenset[int]) -> int:
 def _is_udp_to(ports: frozenset[int], attributes: dict[int, bytes]) -> bool:
     protocol = unpack(unpack(attributes.get(_CTA_TUPLE_ORIG, b"")).get(_CTA_TUPLE_PROTO, b""))
     port = int.from_bytes(protocol.get(_CTA_PROTO_DST_PORT, b""), "big")
-    return protocol.get(_CTA_PROTO_NUM) == bytes([socket.IPPROTO_UDP]) and port in ports
+    return protocol.get(_CTA_PROTO_NUM) == bytes([IPPROTO_UDP]) and port in ports

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +24,9 @@ from cni_plugin.spec.seen import KernelRoute, Link
 _CLONE_NEWNET = 0x40000000
 _NS_GET_NSTYPE = 0xB703
 _OWN = "/proc/thread-self/ns/net"
-_libc = ctypes.CDLL(None, use_errno=True)
 _SYSCTL = Path("/proc/sys")
 _ANY_LINK = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0)
-_ANYWHERE = {socket.AF_INET: bytes(4), socket.AF_INET6: bytes(16)}
+_ANYWHERE = {uapi.AF_INET: bytes(4), uapi.AF_INET6: bytes(16)}
 _UNUSABLE = uapi.IFA_F_TENTATIVE | uapi.IFA_F_DADFAILED
 
 
@@ -71,9 +70,15 @@ def entered(fd: int | None) -> Iterator[None]:
 
 
 def _setns(fd: int) -> None:
-    if _libc.setns(fd, _CLONE_NEWNET):
+    if _libc().setns(fd, _CLONE_NEWNET):
         number = ctypes.get_errno()
         raise OSError(number, f"setns: {os.strerror(number)}")
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    """The C library, opened by the process that calls it: an image cannot hold it."""
+    return ctypes.CDLL(None, use_errno=True)
 
 
 class Namespace:

@@ -1,14 +1,18 @@
 """Numbers and structures of the kernel's rtnetlink interface that the plugin speaks.
 
 Source: include/uapi/linux of Linux 6.18: netlink.h, rtnetlink.h, if_link.h, if_addr.h,
-neighbour.h, if_bridge.h, veth.h; rtnetlink(7).
+neighbour.h, if_bridge.h, veth.h; include/linux/socket.h; rtnetlink(7).
 """
 
 from __future__ import annotations
 
 import struct
 
+# socket.h; Python's own are members of enums, and making those takes 3 ms
+AF_UNSPEC, AF_INET, AF_BRIDGE, AF_INET6, AF_NETLINK = 0, 2, 7, 10, 16
+
 # netlink.h
+NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400

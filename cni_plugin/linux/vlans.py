@@ -7,7 +7,6 @@ br_process_vlan_info in net/bridge/br_netlink.c.
 from __future__ import annotations
 
 import errno
-import socket as sockets
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -105,7 +104,7 @@ def _excuse(err: NetlinkError, socket: Socket, name: str, vlan: int) -> None:
 def memberships(socket: Socket, index: int) -> Vlans:
     """The VLANs of a port, or of a bridge itself (Linux 5.6)."""
     found: dict[int, int] = {}
-    for item in socket.dump(_RTM_GETVLAN, _BR_VLAN_MSG.pack(sockets.AF_BRIDGE, index)):
+    for item in socket.dump(_RTM_GETVLAN, _BR_VLAN_MSG.pack(uapi.AF_BRIDGE, index)):
         for entry in _repeated(item[_BR_VLAN_MSG.size :], _BRIDGE_VLANDB_ENTRY):
             attributes = unpack(entry)
             flags, first = _VLAN_INFO.unpack_from(attributes[_ENTRY_INFO])
@@ -121,7 +120,7 @@ def memberships(socket: Socket, index: int) -> Vlans:
 def _spec(index: int, entries: Iterable[bytes], *, own: bool = False) -> bytes:
     spec = pack({_IFLA_BRIDGE_FLAGS: _BRIDGE_FLAGS_SELF}) if own else b""
     spec += b"".join(pack({_IFLA_BRIDGE_VLAN_INFO: entry}) for entry in entries)
-    head = uapi.IFINFOMSG.pack(sockets.AF_BRIDGE, 0, index, 0, 0)
+    head = uapi.IFINFOMSG.pack(uapi.AF_BRIDGE, 0, index, 0, 0)
     return head + pack({_IFLA_AF_SPEC: spec})
 
 

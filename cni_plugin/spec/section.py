@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import UnionType
-from typing import Annotated, Any, Literal, NoReturn, Self, Union, get_args, get_origin
-from typing import get_type_hints as hints_of
+from typing import Any, NamedTuple, NoReturn, Self
 
 Reader = Callable[[Any], Any]
 # where a value is, by keys and indexes, and what is wrong with it
@@ -70,7 +68,7 @@ class Parsed:
 
     def __call__(self, value: object) -> Any:
         """What the text means; raises ValueError."""
-        return self.parse(_exactly(str)(value).strip())
+        return self.parse(exactly(str)(value).strip())
 
 
 class Section:
@@ -85,7 +83,7 @@ class Section:
     @classmethod
     def read(cls, value: object) -> Self:
         """The object as a value; raises InvalidFieldsError with all that is wrong in it."""
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             raise ValueError(f"{value!r} is not an object")
         made = cls(**_read_fields(_fields(cls), value))
         made.check()
@@ -100,8 +98,7 @@ class Section:
         return tuple(field.name for field in _fields(cls).values())
 
 
-@dataclass(frozen=True)
-class _Field:
+class _Field(NamedTuple):
     name: str
     read: Reader
     required: bool
@@ -113,10 +110,11 @@ _known: dict[type, dict[str, _Field]] = {}
 def _fields(cls: type[Section]) -> dict[str, _Field]:
     """The fields of a class by their keys in lower case; made when they are first asked for."""
     if cls not in _known:
-        hints = hints_of(cls, include_extras=True)
+        from cni_plugin.spec.readers import readers_of  # an image has the readers, and not this
+
         _known[cls] = {
-            name.replace("_", ""): _Field(name, _reader(hint), not hasattr(cls, name))
-            for name, hint in hints.items()
+            name.replace("_", ""): _Field(name, read, not hasattr(cls, name))
+            for name, read in readers_of(cls).items()
         }
     return _known[cls]
 
@@ -130,11 +128,11 @@ def _read_fields(fields: dict[str, _Field], value: Mapping[str, Any]) -> dict[st
     given = {field.name: (key, field.read, item) for key, field, item in known}
     missing = (item.name for item in fields.values() if item.required and item.name not in given)
     absent = ((_camel(name), _required, None) for name in missing)
-    read = _read_all([*given.values(), *absent])
+    read = read_all([*given.values(), *absent])
     return dict(zip(given, read, strict=True))
 
 
-def _read_all(items: Iterable[tuple[str | int, Reader, Any]]) -> list[Any]:
+def read_all(items: Iterable[tuple[str | int, Reader, Any]]) -> list[Any]:
     """Each item read by its own reader; raises InvalidFieldsError with the problems of all."""
     found, problems = [], list[Problem]()
     for key, read, value in items:
@@ -159,86 +157,12 @@ def _camel(name: str) -> str:
     return first + "".join(map(str.title, others))
 
 
-# -- how to read a value, by its type
-
-
-def _reader(hint: Any) -> Reader:
-    origin = get_origin(hint)
-    if origin is not None:
-        return _READERS[origin](*get_args(hint))
-    if hint is Any:
-        return _as_it_is
-    return hint.read if issubclass(hint, Section) else _exactly(hint)
-
-
-def _annotated(hint: Any, *steps: Reader) -> Reader:
-    if isinstance(steps[0], Parsed):
-        return steps[0]
-    base = _reader(hint)
+def exactly(kind: type) -> Reader:
+    """A reader of values of just that type: a bool is an int to ``isinstance``."""
 
     def read(value: object) -> Any:
-        made = base(value)
-        for step in steps:
-            made = step(made)
-        return made
-
-    return read
-
-
-def _optional(*hints: Any) -> Reader:
-    """X | None; null never gets here."""
-    return _reader(next(hint for hint in hints if hint is not type(None)))
-
-
-def _one_of(*words: str) -> Reader:
-    def read(value: object) -> Any:
-        if value not in words:
-            raise ValueError(f"{value!r} is none of {', '.join(words)}")
-        return value
-
-    return read
-
-
-def _list_of(hint: Any, *_: Any) -> Reader:
-    item = _reader(hint)
-
-    def read(value: object) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            raise ValueError(f"{value!r} is not a list")
-        return tuple(_read_all((index, item, each) for index, each in enumerate(value)))
-
-    return read
-
-
-def _object_of(_: Any, hint: Any) -> Reader:
-    item = _reader(hint)
-
-    def read(value: object) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise ValueError(f"{value!r} is not an object")
-        return dict(zip(value, _read_all((k, item, v) for k, v in value.items()), strict=True))
-
-    return read
-
-
-def _exactly(kind: type) -> Reader:
-    def read(value: object) -> Any:
-        if type(value) is not kind:  # a bool is an int to isinstance
+        if type(value) is not kind:
             raise ValueError(f"{value!r} is not {_NAMES[kind]}")
         return value
 
     return read
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-_READERS: dict[Any, Callable[..., Reader]] = {
-    Annotated: _annotated,
-    Union: _optional,
-    UnionType: _optional,
-    Literal: _one_of,
-    tuple: _list_of,
-    dict: _object_of,
-}

@@ -6,7 +6,6 @@ It decides nothing: what to do stands in the plan (``plan.py``).
 from __future__ import annotations
 
 import errno
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from cni_plugin.spec.seen import Link
 
 _PATIENCE = 5.0  # seconds
 _LONGEST_WITH_BROADCAST = 30  # RFC 3021: a /31 has two hosts and no broadcast
-_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+_FAMILY = {4: uapi.AF_INET, 6: uapi.AF_INET6}
 # Otherwise a veth has as many as there may be CPUs (veth_get_num_queues in drivers/net/veth.c),
 # each with its objects in sysfs: 0.1 ms a CPU. They are for XDP; who wants that has own plans.
 _ONE_QUEUE: Attributes = {uapi.IFLA_NUM_TX_QUEUES: 1, uapi.IFLA_NUM_RX_QUEUES: 1}
@@ -197,7 +196,7 @@ class Kernel:
         link = self._namespaces[Side.HOST].link(op.name)
         if link is None or not link.locked:  # an old kernel passes over what it does not know
             raise UnsupportedFieldError("macspoofchk needs bridge ports that lock: Linux 5.18")
-        head = uapi.NDMSG.pack(socket.AF_BRIDGE, link.index, uapi.NUD_NOARP, uapi.NTF_MASTER, 0)
+        head = uapi.NDMSG.pack(uapi.AF_BRIDGE, link.index, uapi.NUD_NOARP, uapi.NTF_MASTER, 0)
         body = head + pack({uapi.NDA_LLADDR: packed_mac(op.mac)})
         self._namespaces[Side.HOST].socket.change(uapi.RTM_NEWNEIGH, body, _REPLACE)
 
@@ -206,7 +205,7 @@ class Kernel:
         conf: Attributes = {uapi.IFLA_INET_CONF: {uapi.IPV4_DEVCONF_ARP_NOTIFY: 1}}
         attributes: Attributes = {
             uapi.IFLA_IFNAME: op.name,
-            uapi.IFLA_AF_SPEC: {socket.AF_INET: conf} if op.announces else None,
+            uapi.IFLA_AF_SPEC: {uapi.AF_INET: conf} if op.announces else None,
         }
         self._link(op.side, attributes, uapi.IFF_UP)
 
