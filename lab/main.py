@@ -3,6 +3,7 @@
 import gc
 import importlib
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -88,9 +89,20 @@ def entry() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a locale without ✓ and █ gets ? for them
     try:
-        main(prog_name="podwire")
+        try:
+            main(prog_name="podwire")
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except OSError as err:
+        _discard_output()
         sys.exit(f"podwire: {f'{err.filename}: ' if err.filename else ''}{err.strerror or err}")
+
+
+def _discard_output() -> None:
+    """Send standard output nowhere: the interpreter flushes it once more at its end."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

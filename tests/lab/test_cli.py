@@ -135,8 +135,9 @@ def test_an_interrupted_fork_says_nothing(capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", [["--help"], ["lab", "list"], ["image", "list", "-o", "json"]])
-def test_a_full_disk_behind_the_output_is_one_line(words):
+def test_a_full_disk_behind_the_output_is_one_line(words, unbuffered):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*PODWIRE, *words],
@@ -145,7 +146,7 @@ def test_a_full_disk_behind_the_output_is_one_line(words):
             text=True,
             check=False,
             cwd=CHECKOUT,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": unbuffered},
         )
     assert (done.returncode, done.stderr) == (1, "podwire: No space left on device\n")
 
