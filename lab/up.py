@@ -12,7 +12,7 @@ from control.client import Client, Informer
 from control.runtime.base import RuntimeFailure
 from control.runtime.images import tools
 from control.runtime.images.store import ImageStore
-from lab import main
+from lab import main, modules
 from lab.change import require_backend
 from lab.components import save_components
 from lab.credentials import write_credentials
@@ -56,6 +56,8 @@ def _make(spec: LabSpec, steps: Steps) -> LabDir:
     lab = lab_dir(spec.name)
     with locked():
         _claim(lab, spec, steps)
+    if not modules.is_bridge_filter_loaded():
+        _load_bridge_filter(steps)
     try:
         with steps.step("images", animated=False):
             _ensure_image()
@@ -79,6 +81,15 @@ def _claim(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
         with steps.step(f"what a killed lab {lab.name} left behind, removed", animated=False):
             remove(lab)
     lab.create(spec)
+
+
+def _load_bridge_filter(steps: Steps) -> None:
+    """Load br_netfilter; a kernel that has none makes a lab with a gap, which is told."""
+    with steps.step("kernel module br_netfilter", animated=False) as say:
+        try:
+            modules.load_bridge_filter()
+        except modules.ModuleMissingError as err:
+            say(f"no br_netfilter, so no Pod reaches Pods of its own node by a Service: {err}")
 
 
 def _ensure_image() -> None:

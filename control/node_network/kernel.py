@@ -9,7 +9,7 @@ import logging
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -104,11 +104,24 @@ def _try(problems: list[str], what: str, step: Callable[[], None]) -> None:
         problems.append(f"{what}: {err}")
 
 
+@cache
+def _tell_missing(key: str) -> None:
+    """Once: a sync follows the other."""
+    if key.startswith("net/bridge/"):
+        logger.warning(
+            "no sysctl %s: Pods do not reach Pods of their own node through a Service; load the "
+            "kernel module: modprobe br_netfilter",
+            key,
+        )
+    else:
+        logger.debug("no sysctl %s here", key)
+
+
 def _set_sysctl(key: str, value: str) -> None:
     """``A -> B`` only where A is set. Not every kernel has every knob: br_netfilter is a module."""
     path = Path("/proc/sys") / key
     if not path.exists():
-        logger.debug("no sysctl %s here", key)
+        _tell_missing(key)
         return
     only_if, arrow, new = value.rpartition(" -> ")
     now = path.read_text().strip()

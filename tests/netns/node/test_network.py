@@ -11,7 +11,7 @@ import pytest
 from control.api.node import Node
 from control.linux import syscalls
 from control.node_network.kernel import Kernel
-from control.node_network.plan import peer, plan
+from control.node_network.plan import Desired, peer, plan
 
 
 def node(number: int) -> dict:
@@ -182,3 +182,16 @@ def test_nothing_else_is_touched_and_removal_is_complete(machines):
         first.apply(overlay, NODES, "nobody")
         assert first.state() == clean
     first.space.ip("route", "del", "192.0.2.0/24")
+
+
+def test_a_kernel_that_filters_no_bridge_is_told_once(spaces, caplog):
+    want = Desired(sysctls=(("net/bridge/bridge-nf-call-nothing", "1"),))
+
+    def apply() -> None:
+        for _ in range(3):
+            Kernel().apply(want)
+
+    inside(spaces("alone").path, apply)
+    (record,) = (it for it in caplog.records if "bridge-nf-call-nothing" in it.message)
+    assert record.levelname == "WARNING"
+    assert record.message.endswith("modprobe br_netfilter")
