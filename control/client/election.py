@@ -18,10 +18,10 @@ from pathlib import Path
 from control.api import kinds
 from control.api.cluster import Lease, LeaseSpec
 from control.api.meta import ObjectMeta
+from control.api.times import rfc3339_micro, seconds_of
 from control.client.backoff import Backoff
 from control.client.errors import ApiError, ClientError
 from control.client.rest import Client
-from control.client.times import rfc3339_micro, seconds_of
 
 logger = logging.getLogger(__name__)
 

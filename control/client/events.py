@@ -12,10 +12,10 @@ from control.api import kinds
 from control.api.cluster import Event, EventSource
 from control.api.meta import Object, ObjectMeta
 from control.api.service import ObjectReference
+from control.api.times import rfc3339
 from control.client.errors import ApiError, ClientError
 from control.client.rest import Client
 from control.client.squash import Note, Report, Squasher
-from control.client.times import rfc3339
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from control.api.meta import Condition
 from control.api.pod import Pod
-from control.client.times import seconds_of
+from control.api.times import seconds_of
 
 _COST = "controller.kubernetes.io/pod-deletion-cost"
 

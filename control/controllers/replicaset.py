@@ -11,10 +11,10 @@ from control.api import kinds
 from control.api.meta import Condition, ObjectMeta
 from control.api.pod import Pod
 from control.api.selectors import Labels, Requirement
+from control.api.times import rfc3339
 from control.api.workload import PodTemplateSpec, ReplicaSet, ReplicaSetStatus
 from control.client import ApiError
 from control.client.cache import Key
-from control.client.times import rfc3339
 from control.controllers.actions import Action, Again, Create, Delete, UpdateStatus
 from control.controllers.claim import claim, interested
 from control.controllers.loop import Source, itself

@@ -6,10 +6,9 @@ decides what is said about a node.
 
 from collections.abc import Callable, Iterable, Sequence
 
-from control.api.affinity import allows
 from control.api.node import Taint
 from control.api.placement import Toleration
-from control.api.tolerations import tolerates, untolerated
+from control.api.scheduling import allows, tolerates, untolerated
 from control.scheduler.model import NodeInfo, PodInfo
 
 Reasons = tuple[str, ...]

@@ -15,9 +15,9 @@ from contextlib import suppress
 from control.api import kinds
 from control.api.node import Node
 from control.api.pod import Pod
+from control.api.times import rfc3339
 from control.client import ApiError, Client, ClientError, EventRecorder, Informer, UnreachableError
 from control.client.backoff import Backoff
-from control.client.times import rfc3339
 from control.scheduler.cluster import Cluster
 from control.scheduler.decide import NoPlace, decide
 from control.scheduler.kin import Kinship

@@ -3,8 +3,7 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
-from control.api.affinity import preference
-from control.api.tolerations import tolerates
+from control.api.scheduling import preference, tolerates
 from control.scheduler.model import NodeInfo, PodInfo
 from control.scheduler.spread import Spread
 

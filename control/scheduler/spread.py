@@ -7,11 +7,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from control.api.affinity import allows
 from control.api.placement import TopologySpreadConstraint
 from control.api.pod import Pod
+from control.api.scheduling import allows, untolerated
 from control.api.selectors import IN, Labels, Requirement, from_model
-from control.api.tolerations import untolerated
 from control.scheduler.model import NodeInfo
 
 HOSTNAME = "kubernetes.io/hostname"

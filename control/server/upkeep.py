@@ -8,8 +8,8 @@ import asyncio
 import logging
 from datetime import datetime, timedelta
 
-from control.api.columns.base import parse_time
 from control.api.kinds import EVENT
+from control.api.times import parse_time
 from control.server.state.world import World
 from control.server.verbs.write import remove
 from control.server.wire.errors import Refused

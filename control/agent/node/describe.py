@@ -14,7 +14,7 @@ from pathlib import Path
 from control.api import node as api
 from control.api.meta import Condition, ObjectMeta
 from control.api.node import Node
-from control.client.times import rfc3339
+from control.api.times import rfc3339
 from control.version import KUBERNETES, PODWIRE
 
 PORT = 10250

@@ -17,8 +17,8 @@ from control.api import kinds
 from control.api.cluster import Lease, LeaseSpec
 from control.api.meta import ObjectMeta, OwnerReference
 from control.api.node import ContainerImage, Node, NodeStatus
+from control.api.times import rfc3339_micro
 from control.client import ApiError, Client, ClientError
-from control.client.times import rfc3339_micro
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from control.agent.pods.backoff import Failure, Streak
 from control.api import container as api
 from control.api.pod import Pod
-from control.client.times import seconds_of
+from control.api.times import seconds_of
 from control.runtime.base import Container, Phase, Sandbox
 
 DEFAULT_GRACE = 30

@@ -11,7 +11,7 @@ from control.api import pod as api
 from control.api.container import Container as Spec
 from control.api.meta import Condition
 from control.api.pod import Pod, PodStatus
-from control.client.times import rfc3339
+from control.api.times import rfc3339
 from control.runtime.base import Container, Phase
 from control.runtime.images.names import InvalidName, normalise
 

@@ -5,8 +5,10 @@ Source: k8s.io/kubernetes/pkg/printers and k8s.io/apimachinery/pkg/util/duration
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+
+from control.api.times import parse_time
 
 Wire = Mapping[str, Any]
 Cell = str | int
@@ -66,15 +68,6 @@ def since(timestamp: str | None, now: datetime) -> str:
     """How long ago a point of time is; ``<unknown>`` if it is none."""
     moment = parse_time(timestamp)
     return UNKNOWN if moment is None else human((now - moment).total_seconds())
-
-
-def parse_time(timestamp: str | None) -> datetime | None:
-    """RFC 3339 text as a point of time, None for anything else."""
-    try:
-        moment = datetime.fromisoformat(timestamp or "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def human(seconds: float) -> str:

@@ -15,9 +15,9 @@ from control.api.columns.base import (
     age_of,
     human,
     name_of,
-    parse_time,
     wide,
 )
+from control.api.times import parse_time
 
 _COLUMNS = (
     NAME,

@@ -1,7 +1,6 @@
 """The Pods of a DaemonSet: what they are made of, and for which node each is. Pure."""
 
 from control.api import kinds
-from control.api.affinity import allows
 from control.api.meta import ObjectMeta
 from control.api.node import Node
 from control.api.placement import (
@@ -13,7 +12,7 @@ from control.api.placement import (
     Toleration,
 )
 from control.api.pod import Pod, PodSpec
-from control.api.tolerations import untolerated
+from control.api.scheduling import allows, untolerated
 from control.api.workload import DaemonSet
 from control.controllers.world import owner_reference
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from control.api import kinds
 from control.api.meta import Condition
 from control.api.pod import Pod
+from control.api.times import rfc3339
 from control.api.workload import Deployment, ReplicaSet
 from control.client import ApiError
 from control.client.cache import Key
-from control.client.times import rfc3339
 from control.controllers.actions import (
     Action,
     Again,

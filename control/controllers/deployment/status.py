@@ -7,8 +7,8 @@ https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#deployment
 from collections.abc import Sequence
 
 from control.api.meta import Condition
+from control.api.times import rfc3339, seconds_of
 from control.api.workload import Deployment, DeploymentStatus, ReplicaSet
-from control.client.times import rfc3339, seconds_of
 from control.controllers.deployment.history import Versions
 from control.controllers.deployment.limits import Limits
 from control.controllers.pods import condition

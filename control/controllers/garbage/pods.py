@@ -10,8 +10,8 @@ from control.api import kinds
 from control.api.meta import Condition
 from control.api.node import Node
 from control.api.pod import Pod
+from control.api.times import rfc3339
 from control.client.cache import Key
-from control.client.times import rfc3339
 from control.controllers.actions import Action, Again, Delete, UpdateStatus
 from control.controllers.loop import Source, itself
 from control.controllers.pods import condition

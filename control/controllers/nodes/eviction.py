@@ -11,9 +11,9 @@ from control.api.meta import Condition
 from control.api.node import Taint
 from control.api.placement import Toleration
 from control.api.pod import Pod
-from control.api.tolerations import tolerates
+from control.api.scheduling import tolerates
+from control.api.times import rfc3339, seconds_of
 from control.client.cache import Key
-from control.client.times import rfc3339, seconds_of
 from control.controllers.actions import Action, Again, Delete, Report, UpdateStatus
 from control.controllers.loop import Source, itself
 from control.controllers.pods import condition

@@ -14,8 +14,8 @@ from control.api.cluster import Lease
 from control.api.meta import Condition
 from control.api.node import Node, Taint
 from control.api.pod import Pod
+from control.api.times import rfc3339, seconds_of
 from control.client.cache import Key
-from control.client.times import rfc3339, seconds_of
 from control.controllers.actions import Action, Again, Patch, Report, UpdateStatus
 from control.controllers.loop import Source, itself
 from control.controllers.pods import condition

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from control.api.times import rfc3339
 from control.server.state.cache import Cache
 from control.server.wire.errors import bad_request
 from control.server.wire.forms import Form
@@ -58,7 +59,7 @@ class World:
 
     def timestamp(self) -> str:
         """Now as metav1.Time writes it: RFC 3339, UTC, whole seconds."""
-        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return rfc3339(self.now().timestamp())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from control.api.kinds import NAMESPACE, POD, Kind
+from control.api.times import rfc3339
 from control.server.wire.item import Wire
 
 FOREGROUND = "foregroundDeletion"
@@ -39,7 +40,7 @@ def mark(kind: Kind, wire: Mapping[str, Any], options: Options, now: datetime) -
     grace = _grace(kind, wire, options)
     if _is_sooner(metadata, grace):
         end = now + timedelta(seconds=grace)
-        metadata["deletionTimestamp"] = end.strftime("%Y-%m-%dT%H:%M:%SZ")
+        metadata["deletionTimestamp"] = rfc3339(end.timestamp())
         metadata["deletionGracePeriodSeconds"] = grace
         if "generation" in metadata and "deletionTimestamp" not in wire["metadata"]:
             metadata["generation"] += 1

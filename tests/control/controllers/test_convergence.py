@@ -15,9 +15,9 @@ from control.api import kinds
 from control.api.cluster import ConfigMap, Lease, Namespace
 from control.api.pod import Pod
 from control.api.service import Service
+from control.api.times import rfc3339
 from control.api.workload import DaemonSet, Deployment
 from control.client import ApiError, Client, Informer
-from control.client.times import rfc3339
 from control.controllers.loop import Manager
 from control.controllers.nodes.cidr import Range
 from control.controllers.nodes.lifecycle import LEASES, Grace

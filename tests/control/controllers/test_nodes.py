@@ -12,7 +12,7 @@ from control.api.cluster import Lease
 from control.api.node import Node, Taint
 from control.api.placement import Toleration
 from control.api.pod import Pod
-from control.client.times import rfc3339
+from control.api.times import rfc3339
 from control.controllers.actions import Again, Delete, Patch, Report
 from control.controllers.nodes.cidr import PodCIDRController, Range
 from control.controllers.nodes.eviction import TaintEvictionController, stays_for

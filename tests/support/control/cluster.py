@@ -9,8 +9,8 @@ from control.api import kinds
 from control.api.meta import ObjectMeta
 from control.api.node import Node
 from control.api.pod import Pod
+from control.api.times import rfc3339
 from control.client import Client, ClientConfig, ClientError, Informer
-from control.client.times import rfc3339
 
 ROOM = {"cpu": "4", "memory": "8Gi", "pods": "110"}
 

@@ -10,7 +10,7 @@ from typing import Any
 from control.api import kinds
 from control.api.meta import Condition, Object
 from control.api.pod import Pod
-from control.client.times import rfc3339
+from control.api.times import rfc3339
 from control.controllers.actions import (
     Action,
     Collect,
