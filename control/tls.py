@@ -4,24 +4,24 @@ import ssl
 from pathlib import Path
 
 
-class BadCertificate(ValueError):
+class CertificateError(ValueError):
     """A certificate or key cannot be used; the text names the file and says why."""
 
 
 def load_identity(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Have a side show this certificate (PEM), whose key it holds; raises BadCertificate."""
+    """Have a side show this certificate (PEM), whose key it holds; raises CertificateError."""
     try:
         context.load_cert_chain(certificate, key)
     except OSError as err:
-        raise BadCertificate(f"certificate {certificate} with key {key}: {_cause(err)}") from err
+        raise CertificateError(f"certificate {certificate} with key {key}: {_cause(err)}") from err
 
 
 def load_authority(context: ssl.SSLContext, authority: Path) -> None:
-    """Have a side believe who this authority (PEM) has signed; raises BadCertificate."""
+    """Have a side believe who this authority (PEM) has signed; raises CertificateError."""
     try:
         context.load_verify_locations(authority)
     except OSError as err:
-        raise BadCertificate(f"certificates of authority {authority}: {_cause(err)}") from err
+        raise CertificateError(f"certificates of authority {authority}: {_cause(err)}") from err
 
 
 def _cause(err: OSError) -> str:

@@ -17,7 +17,7 @@ from control.agent.node.describe import Identity
 from control.agent.server.app import BadSettings
 from control.client import Client, EventRecorder
 from control.client.process import configuration, run
-from control.tls import BadCertificate
+from control.tls import CertificateError
 
 _path = click.Path(path_type=Path)
 
@@ -130,5 +130,5 @@ async def _serve(config: Config, kubeconfig: Path) -> None:
     ):
         try:
             await Agent(config, client, events).run()
-        except (OSError, BadSettings, BadCertificate) as err:
+        except (OSError, BadSettings, CertificateError) as err:
             sys.exit(f"podwire agent: {err}")

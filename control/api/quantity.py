@@ -26,7 +26,7 @@ _PATTERN = re.compile(
 )
 
 
-class InvalidQuantity(ValueError):
+class QuantityError(ValueError):
     """A text that is no quantity."""
 
 
@@ -76,9 +76,9 @@ ZERO = Quantity(0)
 
 
 def parse(text: str | int | float) -> Quantity:
-    """A quantity as JSON or YAML gives it; raises InvalidQuantity."""
+    """A quantity as JSON or YAML gives it; raises QuantityError."""
     if isinstance(text, bool) or not isinstance(text, str | int | float):
-        raise InvalidQuantity(f"{text!r} is not a quantity")
+        raise QuantityError(f"{text!r} is not a quantity")
     return _parse(str(text))
 
 
@@ -86,7 +86,7 @@ def parse(text: str | int | float) -> Quantity:
 def _parse(text: str) -> Quantity:
     match = _PATTERN.fullmatch(text)
     if match is None:
-        raise InvalidQuantity(
+        raise QuantityError(
             f"{text!r} is not a quantity: want a number with one of n u m k M G T P E Ki Mi Gi Ti "
             "Pi Ei, or an exponent such as e3"
         )

@@ -7,7 +7,7 @@ from functools import cached_property
 from control.api.container import Container
 from control.api.node import Node
 from control.api.pod import Pod
-from control.api.quantity import InvalidQuantity, parse
+from control.api.quantity import QuantityError, parse
 
 Amounts = Mapping[str, int]  # CPU in thousandths, everything else in whole units
 
@@ -101,7 +101,7 @@ def amounts(quantities: Mapping[str, str | int | float]) -> dict[str, int]:
     for name, text in quantities.items():
         try:
             quantity = parse(text)
-        except InvalidQuantity:
+        except QuantityError:
             continue
         found[name] = quantity.milli() if name == "cpu" else quantity.value()
     return found

@@ -11,8 +11,8 @@ from aiohttp import web
 from control.server.access.authn import Authenticator
 from control.server.bootstrap import bootstrap, keep
 from control.server.http import Handler
-from control.server.state.cache import Cache
-from control.server.state.world import BODY_LIMIT, Config, World
+from control.server.state.server import BODY_LIMIT, ApiServerConfig, ServerState
+from control.server.state.watch_cache import WatchCache
 from control.server.upkeep import upkeep
 from control.store.base import Store
 
@@ -26,26 +26,26 @@ async def serve(
     store: Store,
     sockets: Sequence[socket.socket],
     *,
-    config: Config | None = None,
+    config: ApiServerConfig | None = None,
     authenticator: Authenticator | None = None,
     tls: ssl.SSLContext | None = None,
-) -> AsyncIterator[World]:
+) -> AsyncIterator[ServerState]:
     """Serve the API of a store on bound sockets for as long as the context lasts."""
-    world = World(config or Config(), store, Cache(store))
+    state = ServerState(config or ApiServerConfig(), store, WatchCache(store))
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(world.cache.stop)
-        await world.cache.start()
-        await bootstrap(world)
-        handler = Handler(world, authenticator or Authenticator())
+        stack.push_async_callback(state.cache.stop)
+        await state.cache.start()
+        await bootstrap(state)
+        handler = Handler(state, authenticator or Authenticator())
         runner = _runner(handler)
         stack.push_async_callback(runner.cleanup)
         stack.callback(handler.close)
         await runner.setup()
         for bound in sockets:
             await web.SockSite(runner, bound, ssl_context=tls).start()
-        for work in (upkeep(world), keep(world)):
+        for work in (upkeep(state), keep(state)):
             stack.push_async_callback(_cancelled, asyncio.create_task(work))
-        yield world
+        yield state
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -9,11 +9,11 @@ from ipaddress import ip_address
 from typing import Any
 
 from control.api.kinds import ENDPOINT_SLICE, ENDPOINTS, NAMESPACE, SERVICE, Kind
-from control.server.state.world import Call, User, World
+from control.server.state.server import ApiRequest, ServerState, User
 from control.server.verbs.create import make
 from control.server.verbs.modify import Edited, modify
-from control.server.wire.errors import Refused
-from control.server.wire.info import Info, storage_key
+from control.server.wire.errors import StatusError
+from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.item import Item, Wire
 from control.store.base import StoreError
 
@@ -26,48 +26,48 @@ _NAME = "kubernetes"
 _PORT = "https"
 
 
-async def bootstrap(world: World) -> None:
-    """Make what is missing, correct what is wrong; raises Refused if the store takes nothing."""
-    await world.cache.fresh()
+async def bootstrap(state: ServerState) -> None:
+    """Create or correct the cluster's own objects; raises StatusError if the store fails."""
+    await state.cache.fresh()
     for name in _NAMESPACES:
-        await _ensure(world, NAMESPACE, "", name, {})
-    await _ensure(world, SERVICE, "default", _NAME, _service(world))
-    if not ip_address(world.config.advertise_address).is_loopback:
-        await _ensure(world, ENDPOINTS, "default", _NAME, _endpoints(world))
-        await _ensure(world, ENDPOINT_SLICE, "default", _NAME, _endpoint_slice(world))
+        await _ensure(state, NAMESPACE, "", name, {})
+    await _ensure(state, SERVICE, "default", _NAME, _service(state))
+    if not ip_address(state.config.advertise_address).is_loopback:
+        await _ensure(state, ENDPOINTS, "default", _NAME, _endpoints(state))
+        await _ensure(state, ENDPOINT_SLICE, "default", _NAME, _endpoint_slice(state))
 
 
-async def keep(world: World, interval: float = INTERVAL) -> None:
+async def keep(state: ServerState, interval: float = INTERVAL) -> None:
     """Make and correct it again from time to time, for ever: users delete Services by the dozen."""
     while True:
         await asyncio.sleep(interval)
         try:
-            await bootstrap(world)
-        except (Refused, StoreError) as err:
+            await bootstrap(state)
+        except (StatusError, StoreError) as err:
             logger.warning("keeping the cluster's own objects: %s", err)
 
 
-def _service(world: World) -> Wire:
-    first = world.config.service_cidrs[0]
-    port = {"name": _PORT, "port": 443, "targetPort": world.config.port, "protocol": "TCP"}
+def _service(state: ServerState) -> Wire:
+    first = state.config.service_cidrs[0]
+    port = {"name": _PORT, "port": 443, "targetPort": state.config.port, "protocol": "TCP"}
     return {
         "metadata": {"labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {"clusterIP": str(first[1]), "ports": [port]},
     }
 
 
-def _endpoints(world: World) -> Wire:
-    port = {"name": _PORT, "port": world.config.port, "protocol": "TCP"}
-    address = {"ip": world.config.advertise_address}
+def _endpoints(state: ServerState) -> Wire:
+    port = {"name": _PORT, "port": state.config.port, "protocol": "TCP"}
+    address = {"ip": state.config.advertise_address}
     return {
         "metadata": {"labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
         "subsets": [{"addresses": [address], "ports": [port]}],
     }
 
 
-def _endpoint_slice(world: World) -> Wire:
-    address = ip_address(world.config.advertise_address)
-    port = {"name": _PORT, "port": world.config.port, "protocol": "TCP"}
+def _endpoint_slice(state: ServerState) -> Wire:
+    address = ip_address(state.config.advertise_address)
+    port = {"name": _PORT, "port": state.config.port, "protocol": "TCP"}
     return {
         "metadata": {"labels": {"kubernetes.io/service-name": _NAME}},
         "addressType": f"IPv{address.version}",
@@ -76,17 +76,17 @@ def _endpoint_slice(world: World) -> Wire:
     }
 
 
-async def _ensure(world: World, kind: Kind, namespace: str, name: str, content: Wire) -> None:
+async def _ensure(state: ServerState, kind: Kind, namespace: str, name: str, content: Wire) -> None:
     """Make an object, or bring one of an earlier start up to date."""
-    call = Call(Info("create", kind, namespace, name), _SELF)
+    request = ApiRequest(RequestInfo("create", kind, namespace, name), _SELF)
     wanted = _complete(kind, name, content)
-    if world.cache.of(kind).get(storage_key(kind, namespace, name)) is None:
+    if state.cache.of(kind).get(storage_key(kind, namespace, name)) is None:
         try:
-            await make(world, call, wanted)
-        except Refused as err:
+            await make(state, request, wanted)
+        except StatusError as err:
             if err.code != 409:  # another API server was faster
                 raise
-    await modify(world, call, lambda item: Edited(_merged(item, content)))
+    await modify(state, request, lambda item: Edited(_merged(item, content)))
 
 
 def _complete(kind: Kind, name: str, content: Wire) -> Wire:

@@ -15,13 +15,13 @@ from typing import Any
 
 import click
 
-from control.server.access.authn import Authenticator, BadTokenFile, load_tokens
+from control.server.access.authn import Authenticator, TokenFileError, load_tokens
 from control.server.app import serve
-from control.server.state.world import Config, Network
-from control.server.wire.errors import Refused
+from control.server.state.server import ApiServerConfig, Network
+from control.server.wire.errors import StatusError
 from control.store.base import StoreError
-from control.store.open import BadStore, open_store
-from control.tls import BadCertificate, load_authority, load_identity
+from control.store.open import StoreUrlError, open_store
+from control.tls import CertificateError, load_authority, load_identity
 
 logger = logging.getLogger(__name__)
 
@@ -104,9 +104,9 @@ def main(**given: Any) -> None:
         with ExitStack() as stack:
             sockets = [stack.enter_context(bound) for bound in _sockets(flags)]
             asyncio.run(_run(flags, sockets))
-    except (BadStore, BadTokenFile, BadCertificate) as err:
+    except (StoreUrlError, TokenFileError, CertificateError) as err:
         raise click.UsageError(str(err)) from err
-    except (StoreError, Refused) as err:
+    except (StoreError, StatusError) as err:
         logger.error("%s", err)
         sys.exit(1)
 
@@ -128,9 +128,9 @@ class Flags:
     node_port_range: range
     advertise_address: str
 
-    def config(self, port: int) -> Config:
+    def config(self, port: int) -> ApiServerConfig:
         """What the server has to know of them, and the port that it listens on."""
-        return Config(
+        return ApiServerConfig(
             service_cidrs=self.service_cidr,
             node_ports=self.node_port_range,
             advertise_address=self.advertise_address,
@@ -156,7 +156,7 @@ def _pair(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | Non
 
 
 def server_tls(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
-    """TLS for a server that asks clients who they are; raises BadCertificate."""
+    """TLS for a server that asks clients who they are; raises CertificateError."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     load_identity(context, certificate, key)
     if client_ca:

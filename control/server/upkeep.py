@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 
 from control.api.kinds import EVENT
 from control.api.times import parse_time
-from control.server.state.world import World
+from control.server.state.server import ServerState
 from control.server.verbs.write import remove
-from control.server.wire.errors import Refused
-from control.server.wire.info import Info
+from control.server.wire.errors import StatusError
+from control.server.wire.info import RequestInfo
 from control.server.wire.item import Item
 from control.store.base import StoreError
 
@@ -23,30 +23,30 @@ INTERVAL = 300.0
 EVENT_LIFE = timedelta(hours=1)
 
 
-async def upkeep(world: World, interval: float = INTERVAL) -> None:
+async def upkeep(state: ServerState, interval: float = INTERVAL) -> None:
     """Run for ever."""
-    before = world.store.revision
+    before = state.store.revision
     while True:
         await asyncio.sleep(interval)
-        now = world.store.revision
+        now = state.store.revision
         try:
-            await world.store.compact(before)
-            await expire_events(world)
-        except (StoreError, Refused) as err:
+            await state.store.compact(before)
+            await expire_events(state)
+        except (StoreError, StatusError) as err:
             logger.warning("upkeep: %s; trying again in %.0f s", err, interval)
         before = now
 
 
-async def expire_events(world: World) -> None:
-    """Remove the Events that are too old; raises Refused."""
-    await world.cache.fresh()
-    oldest = world.now() - EVENT_LIFE
-    for item in [item for item in world.cache.of(EVENT).items() if _is_older(item, oldest)]:
+async def expire_events(state: ServerState) -> None:
+    """Remove the Events that are too old; raises StatusError."""
+    await state.cache.fresh()
+    oldest = state.now() - EVENT_LIFE
+    for item in [item for item in state.cache.of(EVENT).items() if _is_older(item, oldest)]:
         metadata = item.wire["metadata"]
-        info = Info("delete", EVENT, metadata["namespace"], metadata["name"])
+        info = RequestInfo("delete", EVENT, metadata["namespace"], metadata["name"])
         try:
-            await remove(world, info, item)
-        except Refused as err:
+            await remove(state, info, item)
+        except StatusError as err:
             if err.code not in (404, 409):  # else it has just been removed, or counted up
                 raise
 

@@ -16,7 +16,7 @@ class StoreError(Exception):
     """A store could not do what was asked; nothing was changed."""
 
 
-class Exists(StoreError):
+class KeyExistsError(StoreError):
     """``Create`` of a key that is there."""
 
     def __init__(self, key: str) -> None:
@@ -24,7 +24,7 @@ class Exists(StoreError):
         self.key = key
 
 
-class NotFound(StoreError):
+class KeyNotFoundError(StoreError):
     """``Update`` or ``Delete`` of a key that is not there."""
 
     def __init__(self, key: str) -> None:
@@ -32,7 +32,7 @@ class NotFound(StoreError):
         self.key = key
 
 
-class Conflict(StoreError):
+class RevisionConflictError(StoreError):
     """``Update`` or ``Delete`` of a key that was changed meanwhile."""
 
     def __init__(self, key: str, expected: int, actual: int) -> None:
@@ -41,7 +41,7 @@ class Conflict(StoreError):
         self.actual = actual
 
 
-class Compacted(StoreError):
+class CompactedError(StoreError):
     """A read or a watch from a revision whose history is gone."""
 
     def __init__(self, revision: int, oldest: int) -> None:
@@ -50,7 +50,7 @@ class Compacted(StoreError):
         self.oldest = oldest
 
 
-class Future(StoreError):
+class FutureRevisionError(StoreError):
     """A read at a revision that has not happened yet."""
 
     def __init__(self, revision: int, current: int) -> None:
@@ -59,12 +59,12 @@ class Future(StoreError):
         self.current = current
 
 
-class Unavailable(StoreError):
+class StoreUnavailableError(StoreError):
     """The database refused: disk full, input/output error, closed. Nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class KeyValue:
     """A value and the revision of the commit that wrote it."""
 
     key: str
@@ -97,11 +97,11 @@ class Delete:
     expected: int = ANY
 
 
-Change = Create | Update | Delete
+Write = Create | Update | Delete
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class StoreEvent:
     """What a commit did to one key: ``value`` None is a removal."""
 
     key: str
@@ -109,36 +109,36 @@ class Event:
     value: bytes | None
 
 
-Commit = tuple[Event, ...]  # all of one revision
+Commit = tuple[StoreEvent, ...]  # all of one revision
 
 
-def check(change: Change, current: int | None) -> None:
+def check(change: Write, current: int | None) -> None:
     """Whether a change may be made to a key at a revision, None if it is not there.
 
-    Raises Exists, NotFound or Conflict.
+    Raises KeyExistsError, KeyNotFoundError or RevisionConflictError.
     """
     if isinstance(change, Create):
         if current is not None:
-            raise Exists(change.key)
+            raise KeyExistsError(change.key)
     elif current is None:
-        raise NotFound(change.key)
+        raise KeyNotFoundError(change.key)
     elif change.expected not in (current, ANY):
-        raise Conflict(change.key, change.expected, current)
+        raise RevisionConflictError(change.key, change.expected, current)
 
 
-def events_of(changes: Iterable[Change], revision: int) -> Commit:
+def events_of(changes: Iterable[Write], revision: int) -> Commit:
     """What these changes do, done at a revision."""
     return tuple(
-        Event(change.key, revision, None if isinstance(change, Delete) else change.value)
+        StoreEvent(change.key, revision, None if isinstance(change, Delete) else change.value)
         for change in changes
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class StorePage:
     """A part of a listing in key order, as of ``revision``; ``more`` if keys follow."""
 
-    records: tuple[Record, ...]
+    records: tuple[KeyValue, ...]
     revision: int
     more: bool = False
 
@@ -160,41 +160,41 @@ class Store(Protocol):
         """The newest revision whose history is gone; 0 at first."""
         ...
 
-    async def get(self, key: str) -> Record | None:
+    async def get(self, key: str) -> KeyValue | None:
         """The value of a key now; None if it is not there."""
         ...
 
     async def list(
         self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0
-    ) -> Page:
+    ) -> StorePage:
         """Keys that start with ``prefix`` in order, past key ``after``; 0 means no limit, now.
 
-        Raises Compacted or Future for a revision that cannot be read.
+        Raises CompactedError or FutureRevisionError for a revision that cannot be read.
         """
         ...
 
-    async def commit(self, *changes: Change) -> int:
+    async def commit(self, *changes: Write) -> int:
         """Do all changes or none, and return their one revision; a key may appear once.
 
-        Raises Exists, NotFound, Conflict or Unavailable.
+        Raises KeyExistsError, KeyNotFoundError, RevisionConflictError or StoreUnavailableError.
         """
         ...
 
     def watch(self, prefix: str, since: int) -> AsyncGenerator[Commit, None]:
         """Every event after revision ``since``, in order, one or more whole commits at a time.
 
-        It never ends by itself. Iteration raises Compacted when it needs history that is gone,
-        and Unavailable once the store is closed.
+        It never ends by itself. Iteration raises CompactedError when it needs history that is gone,
+        and StoreUnavailableError once the store is closed.
         """
         ...
 
     async def compact(self, revision: int) -> None:
         """Forget history up to ``revision``: reads at it and later still work; never goes back.
 
-        Raises Future.
+        Raises FutureRevisionError.
         """
         ...
 
     async def close(self) -> None:
-        """Finish what was asked and let go of files; later calls raise Unavailable."""
+        """Finish what was asked and let go of files; later calls raise StoreUnavailableError."""
         ...

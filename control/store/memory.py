@@ -4,14 +4,14 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncGenerator
 
 from control.store.base import (
-    Change,
     Commit,
-    Compacted,
-    Event,
-    Future,
-    Page,
-    Record,
-    Unavailable,
+    CompactedError,
+    FutureRevisionError,
+    KeyValue,
+    StoreEvent,
+    StorePage,
+    StoreUnavailableError,
+    Write,
     check,
     events_of,
 )
@@ -22,7 +22,7 @@ class MemoryStore:
     """Every version of every key since the last compaction, in a dict."""
 
     def __init__(self) -> None:
-        self._versions: dict[str, list[Event]] = {}
+        self._versions: dict[str, list[StoreEvent]] = {}
         self._keys: list[str] = []  # sorted
         self._log: list[Commit] = []
         self._recent = Recent(0)
@@ -37,28 +37,28 @@ class MemoryStore:
     def compacted(self) -> int:
         return self._compacted
 
-    async def get(self, key: str) -> Record | None:
+    async def get(self, key: str) -> KeyValue | None:
         self._check_open()
         return self._at(key, self.revision)
 
     async def list(
         self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0
-    ) -> Page:
+    ) -> StorePage:
         self._check_open()
         at = revision or self.revision
         self._check_readable(at)
         start = max(bisect_left(self._keys, prefix), bisect_right(self._keys, after))
-        found: list[Record] = []
+        found: list[KeyValue] = []
         for key in self._keys[start:]:
             if not key.startswith(prefix) or (limit and len(found) > limit):
                 break
             if record := self._at(key, at):
                 found.append(record)
         if limit and len(found) > limit:
-            return Page(tuple(found[:limit]), at, more=True)
-        return Page(tuple(found), at)
+            return StorePage(tuple(found[:limit]), at, more=True)
+        return StorePage(tuple(found), at)
 
-    async def commit(self, *changes: Change) -> int:
+    async def commit(self, *changes: Write) -> int:
         self._check_open()
         for change in changes:
             current = self._at(change.key, self.revision)
@@ -75,7 +75,7 @@ class MemoryStore:
         while True:
             self._check_open()
             if seen < self._compacted:
-                raise Compacted(seen, self._compacted)
+                raise CompactedError(seen, self._compacted)
             later = self._log[bisect_right(self._log, seen, key=_revision) :]
             seen = max(seen, self.revision)
             if events := matching(later, prefix):
@@ -85,7 +85,7 @@ class MemoryStore:
     async def compact(self, revision: int) -> None:
         self._check_open()
         if revision > self.revision:
-            raise Future(revision, self.revision)
+            raise FutureRevisionError(revision, self.revision)
         self._compacted = max(self._compacted, revision)
         self._log = [commit for commit in self._log if commit[0].revision > self._compacted]
         kept = {key: _keep(events, self._compacted) for key, events in self._versions.items()}
@@ -98,21 +98,21 @@ class MemoryStore:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise Unavailable("the store is closed")
+            raise StoreUnavailableError("the store is closed")
 
     def _check_readable(self, revision: int) -> None:
         if revision > self.revision:
-            raise Future(revision, self.revision)
+            raise FutureRevisionError(revision, self.revision)
         if revision < self._compacted:
-            raise Compacted(revision, self._compacted)
+            raise CompactedError(revision, self._compacted)
 
-    def _at(self, key: str, revision: int) -> Record | None:
+    def _at(self, key: str, revision: int) -> KeyValue | None:
         for event in reversed(self._versions.get(key, ())):
             if event.revision <= revision:
-                return None if event.value is None else Record(key, event.value, event.revision)
+                return None if event.value is None else KeyValue(key, event.value, event.revision)
         return None
 
-    def _write(self, event: Event) -> None:
+    def _write(self, event: StoreEvent) -> None:
         if event.key not in self._versions:
             self._versions[event.key] = []
             insort(self._keys, event.key)
@@ -123,7 +123,7 @@ def _revision(commit: Commit) -> int:
     return commit[0].revision
 
 
-def _keep(events: list[Event], compacted: int) -> list[Event]:
+def _keep(events: list[StoreEvent], compacted: int) -> list[StoreEvent]:
     """The newest version up to the compaction, unless it is a removal, and all later ones."""
     later = [event for event in events if event.revision > compacted]
     earlier = [event for event in events if event.revision <= compacted]

@@ -7,23 +7,23 @@ import pytest
 
 from control.store.base import (
     Commit,
-    Compacted,
-    Conflict,
+    CompactedError,
     Create,
     Delete,
-    Event,
-    Exists,
-    Future,
-    NotFound,
-    Record,
+    FutureRevisionError,
+    KeyExistsError,
+    KeyNotFoundError,
+    KeyValue,
+    RevisionConflictError,
     Store,
-    Unavailable,
+    StoreEvent,
+    StoreUnavailableError,
     Update,
 )
 
 
-async def take(events: AsyncGenerator[Commit, None], count: int) -> list[Event]:
-    found: list[Event] = []
+async def take(events: AsyncGenerator[Commit, None], count: int) -> list[StoreEvent]:
+    found: list[StoreEvent] = []
     async with asyncio.timeout(10):
         while len(found) < count:
             found.extend(await anext(events))
@@ -38,10 +38,10 @@ async def test_a_new_store_is_empty(store: Store):
 
 async def test_what_is_written_can_be_read(store: Store):
     created = await store.commit(Create("/a", b"1"))
-    assert await store.get("/a") == Record("/a", b"1", created)
+    assert await store.get("/a") == KeyValue("/a", b"1", created)
     updated = await store.commit(Update("/a", b"2", created))
     assert updated > created
-    assert await store.get("/a") == Record("/a", b"2", updated)
+    assert await store.get("/a") == KeyValue("/a", b"2", updated)
     assert store.revision == updated
     removed = await store.commit(Delete("/a", updated))
     assert await store.get("/a") is None
@@ -50,7 +50,7 @@ async def test_what_is_written_can_be_read(store: Store):
 
 async def test_creating_what_exists_is_refused(store: Store):
     await store.commit(Create("/a", b"1"))
-    with pytest.raises(Exists) as refused:
+    with pytest.raises(KeyExistsError) as refused:
         await store.commit(Create("/a", b"2"))
     assert refused.value.key == "/a"
     assert (await store.get("/a")).value == b"1"
@@ -60,12 +60,12 @@ async def test_a_removed_key_can_be_created_again(store: Store):
     await store.commit(Create("/a", b"1"))
     await store.commit(Delete("/a"))
     again = await store.commit(Create("/a", b"2"))
-    assert await store.get("/a") == Record("/a", b"2", again)
+    assert await store.get("/a") == KeyValue("/a", b"2", again)
 
 
 @pytest.mark.parametrize("change", [Update("/a", b"x", 7), Update("/a", b"x"), Delete("/a")])
 async def test_writing_what_is_not_there_is_refused(store: Store, change: Update | Delete):
-    with pytest.raises(NotFound):
+    with pytest.raises(KeyNotFoundError):
         await store.commit(change)
     assert store.revision == 0
 
@@ -74,18 +74,18 @@ async def test_a_stale_write_is_refused_and_names_the_revision(store: Store):
     first = await store.commit(Create("/a", b"1"))
     second = await store.commit(Update("/a", b"2", first))
     for stale in (Update("/a", b"3", first), Delete("/a", first)):
-        with pytest.raises(Conflict) as refused:
+        with pytest.raises(RevisionConflictError) as refused:
             await store.commit(stale)
         assert refused.value.actual == second
-    assert await store.get("/a") == Record("/a", b"2", second)
+    assert await store.get("/a") == KeyValue("/a", b"2", second)
 
 
 async def test_a_commit_is_all_or_nothing(store: Store):
     await store.commit(Create("/a", b"1"))
     before = store.revision
-    with pytest.raises(Exists):
+    with pytest.raises(KeyExistsError):
         await store.commit(Create("/b", b"1"), Update("/a", b"2"), Create("/a", b"3"))
-    with pytest.raises(NotFound):
+    with pytest.raises(KeyNotFoundError):
         await store.commit(Delete("/a"), Delete("/c"))
     assert store.revision == before
     assert [record.key for record in (await store.list("/")).records] == ["/a"]
@@ -101,7 +101,7 @@ async def test_concurrent_writers_of_one_key_leave_one_winner(store: Store):
     tries = [store.commit(Update("/a", str(n).encode(), first)) for n in range(20)]
     results = await asyncio.gather(*tries, return_exceptions=True)
     assert sum(isinstance(result, int) for result in results) == 1
-    assert sum(isinstance(result, Conflict) for result in results) == 19
+    assert sum(isinstance(result, RevisionConflictError) for result in results) == 19
 
 
 async def test_concurrent_commits_have_distinct_revisions(store: Store):
@@ -133,15 +133,15 @@ async def test_list_shows_an_old_revision_as_it_was(store: Store):
     await store.commit(Update("/a", b"2"))
     await store.commit(Delete("/b"))
     then = await store.list("/", revision=2)
-    assert then.records == (Record("/a", b"1", first), Record("/b", b"1", 2))
+    assert then.records == (KeyValue("/a", b"1", first), KeyValue("/b", b"1", 2))
     assert then.revision == 2
     assert [r.value for r in (await store.list("/", revision=4)).records] == [b"2"]
 
 
 async def test_the_future_cannot_be_read(store: Store):
-    with pytest.raises(Future):
+    with pytest.raises(FutureRevisionError):
         await store.list("/", revision=1)
-    with pytest.raises(Future):
+    with pytest.raises(FutureRevisionError):
         await store.compact(1)
 
 
@@ -153,11 +153,11 @@ async def test_compaction_forgets_history_and_keeps_the_present(store: Store):
     await store.commit(Update("/a", b"3"))
     await store.compact(4)
     assert store.compacted == 4
-    with pytest.raises(Compacted) as gone:
+    with pytest.raises(CompactedError) as gone:
         await store.list("/", revision=3)
     assert gone.value.oldest == 4
-    assert (await store.list("/", revision=4)).records == (Record("/a", b"2", 3),)
-    assert await store.get("/a") == Record("/a", b"3", 5)
+    assert (await store.list("/", revision=4)).records == (KeyValue("/a", b"2", 3),)
+    assert await store.get("/a") == KeyValue("/a", b"3", 5)
     await store.compact(2)
     assert store.compacted == 4
 
@@ -170,10 +170,10 @@ async def test_a_watch_sees_everything_after_its_revision(store: Store):
     await store.commit(Update("/a", b"2"))
     await store.commit(Delete("/a"))
     assert await task == [
-        Event("/x", 2, b"1"),
-        Event("/b", 2, b"1"),
-        Event("/a", 3, b"2"),
-        Event("/a", 4, None),
+        StoreEvent("/x", 2, b"1"),
+        StoreEvent("/b", 2, b"1"),
+        StoreEvent("/a", 3, b"2"),
+        StoreEvent("/a", 4, None),
     ]
     await events.aclose()
 
@@ -182,7 +182,7 @@ async def test_a_watch_sees_only_its_prefix(store: Store):
     events = store.watch("/b/", 0)
     await store.commit(Create("/a/1", b"1"))
     await store.commit(Create("/b/1", b"1"))
-    assert await take(events, 1) == [Event("/b/1", 2, b"1")]
+    assert await take(events, 1) == [StoreEvent("/b/1", 2, b"1")]
     await events.aclose()
 
 
@@ -191,7 +191,7 @@ async def test_a_watch_from_the_future_waits_for_it(store: Store):
     task = asyncio.create_task(take(events, 1))
     for n in range(3):
         await store.commit(Create(f"/{n}", b"x"))
-    assert await task == [Event("/2", 3, b"x")]
+    assert await task == [StoreEvent("/2", 3, b"x")]
     await events.aclose()
 
 
@@ -206,9 +206,9 @@ async def test_a_watch_of_forgotten_history_is_told(store: Store):
     for n in range(3):
         await store.commit(Create(f"/{n}", b"x"))
     await store.compact(2)
-    with pytest.raises(Compacted):
+    with pytest.raises(CompactedError):
         await take(store.watch("/", 1), 1)
-    assert await take(store.watch("/", 2), 1) == [Event("/2", 3, b"x")]
+    assert await take(store.watch("/", 2), 1) == [StoreEvent("/2", 3, b"x")]
 
 
 async def test_a_closed_store_refuses_and_ends_watches(store: Store):
@@ -216,8 +216,8 @@ async def test_a_closed_store_refuses_and_ends_watches(store: Store):
     task = asyncio.create_task(take(store.watch("/", 1), 1))
     await asyncio.sleep(0)
     await store.close()
-    with pytest.raises(Unavailable):
+    with pytest.raises(StoreUnavailableError):
         await task
-    with pytest.raises(Unavailable):
+    with pytest.raises(StoreUnavailableError):
         await store.commit(Create("/b", b"1"))
     await store.close()

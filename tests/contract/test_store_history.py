@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from control.store.base import (
-    Change,
-    Compacted,
+    CompactedError,
     Create,
     Delete,
-    Event,
-    Record,
+    KeyValue,
     Store,
     StoreError,
+    StoreEvent,
     Update,
+    Write,
 )
 from tests.support.control.stores import STORES, make_store
 
@@ -35,7 +35,7 @@ changes = st.one_of(
 )
 
 
-def permitted(state: State, change: Change) -> bool:
+def permitted(state: State, change: Write) -> bool:
     present = state.get(change.key)
     if isinstance(change, Create):
         return present is None
@@ -52,7 +52,7 @@ class History(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory()
         self.states: list[State] = [{}]
-        self.events: list[list[Event]] = [[]]
+        self.events: list[list[StoreEvent]] = [[]]
         self.compacted = 0
 
     def run_(self, work: Coroutine[Any, Any, T]) -> T:
@@ -63,7 +63,7 @@ class History(RuleBasedStateMachine):
         self.store: Store = self.run_(make_store(self.name, Path(self.folder.name)))
 
     @rule(wanted=st.lists(changes, min_size=1, max_size=3, unique_by=lambda c: c.key))
-    def commit(self, wanted: list[Change]) -> None:
+    def commit(self, wanted: list[Write]) -> None:
         state = self.states[-1]
         if not all(permitted(state, change) for change in wanted):
             with pytest.raises(StoreError):
@@ -79,7 +79,10 @@ class History(RuleBasedStateMachine):
                 after[change.key] = (change.value, revision)
         self.states.append(after)
         self.events.append(
-            [Event(c.key, revision, None if isinstance(c, Delete) else c.value) for c in wanted]
+            [
+                StoreEvent(c.key, revision, None if isinstance(c, Delete) else c.value)
+                for c in wanted
+            ]
         )
 
     @rule(back=st.integers(0, 4))
@@ -94,7 +97,7 @@ class History(RuleBasedStateMachine):
         if revision >= len(self.states):
             return
         if revision < self.compacted:
-            with pytest.raises(Compacted):
+            with pytest.raises(CompactedError):
                 self.run_(self.store.list(prefix, revision=revision))
             return
         page = self.run_(self.store.list(prefix, revision=revision))
@@ -102,7 +105,7 @@ class History(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3))
     def read_in_pages(self, limit: int) -> None:
-        found: list[Record] = []
+        found: list[KeyValue] = []
         more = True
         while more:
             after = found[-1].key if found else ""
@@ -116,8 +119,8 @@ class History(RuleBasedStateMachine):
         wanted = [event for commit in self.events[self.compacted + 1 :] for event in commit]
         assert self.run_(self.heard(self.compacted, len(wanted))) == wanted
 
-    async def heard(self, since: int, count: int) -> list[Event]:
-        found: list[Event] = []
+    async def heard(self, since: int, count: int) -> list[StoreEvent]:
+        found: list[StoreEvent] = []
         events = self.store.watch("/", since)
         while len(found) < count:
             found += await anext(events)
@@ -145,8 +148,8 @@ class History(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-def records(state: State, prefix: str) -> tuple[Record, ...]:
-    return tuple(Record(key, *state[key]) for key in sorted(state) if key.startswith(prefix))
+def records(state: State, prefix: str) -> tuple[KeyValue, ...]:
+    return tuple(KeyValue(key, *state[key]) for key in sorted(state) if key.startswith(prefix))
 
 
 def case(store: str) -> type:

@@ -5,7 +5,7 @@ import ssl
 import pytest
 
 from control.pki import Identity, create_authority, issue
-from control.tls import BadCertificate, load_authority, load_identity
+from control.tls import CertificateError, load_authority, load_identity
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_good_files_are_taken(folder, context):
 )
 def test_an_identity_names_both_files(folder, context, certificate, key, why):
     text = f"^certificate {folder}/{certificate} with key {folder}/{key}: {why}$"
-    with pytest.raises(BadCertificate, match=text):
+    with pytest.raises(CertificateError, match=text):
         load_identity(context, folder / certificate, folder / key)
 
 
@@ -50,5 +50,7 @@ def test_an_identity_names_both_files(folder, context, certificate, key, why):
     [("none", "No such file or directory"), ("empty", "no certificate or crl found")],
 )
 def test_an_authority_names_its_file(folder, context, name, why):
-    with pytest.raises(BadCertificate, match=f"^certificates of authority {folder}/{name}: {why}$"):
+    with pytest.raises(
+        CertificateError, match=f"^certificates of authority {folder}/{name}: {why}$"
+    ):
         load_authority(context, folder / name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from control.agent.pods.quality import amount
 from control.api import container as api
 from control.api.pod import Pod
-from control.api.quantity import ZERO, InvalidQuantity, Quantity, parse
+from control.api.quantity import ZERO, Quantity, QuantityError, parse
 
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 _ONE = Quantity(10**9)
@@ -86,6 +86,6 @@ def resource(pod: Pod, own: str, reference: api.ResourceFieldRef, host: Host) ->
 def _divisor(reference: api.ResourceFieldRef) -> Quantity:
     try:
         divisor = parse(reference.divisor) if reference.divisor else _ONE
-    except InvalidQuantity as err:
+    except QuantityError as err:
         raise BadReference(f"divisor: {err}") from err
     return divisor if divisor.nano > 0 else _ONE

@@ -2,7 +2,7 @@
 
 from control.api import container as api
 from control.api.pod import Pod
-from control.api.quantity import InvalidQuantity, Quantity, parse
+from control.api.quantity import Quantity, QuantityError, parse
 
 _RESOURCES = ("cpu", "memory")
 
@@ -37,7 +37,7 @@ def amount(container: api.Container, side: str, resource: str) -> Quantity | Non
         return None
     try:
         return parse(text)
-    except InvalidQuantity:
+    except QuantityError:
         return None  # the server refuses these; one that came through limits nothing
 
 

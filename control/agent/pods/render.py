@@ -12,7 +12,7 @@ from control.agent.pods.fields import Host
 from control.agent.pods.quality import amount, oom_score_adj
 from control.api import container as api
 from control.api.pod import Pod, PodDNSConfig, PodSpec
-from control.api.quantity import InvalidQuantity, parse
+from control.api.quantity import QuantityError, parse
 from control.runtime.base import (
     ContainerConfig,
     Mount,
@@ -91,7 +91,7 @@ def _bandwidth(pod: Pod, annotation: str) -> int:
     text = pod.metadata.annotations.get(annotation)
     try:
         return parse(text).value() if text else 0
-    except InvalidQuantity:
+    except QuantityError:
         return 0
 
 

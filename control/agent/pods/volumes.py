@@ -18,7 +18,7 @@ from control.agent.pods.render import TERMINATION_LOG
 from control.api import volume as api
 from control.api.container import Container, VolumeMount
 from control.api.pod import Pod
-from control.api.quantity import InvalidQuantity, parse
+from control.api.quantity import QuantityError, parse
 from control.linux import files, syscalls
 from control.runtime.base import Mount, RuntimeFailure
 
@@ -133,7 +133,7 @@ def _make_empty(path: Path, source: api.EmptyDirVolume, group: int | None) -> No
 def _limit(source: api.EmptyDirVolume) -> str:
     try:
         return f"size={parse(source.size_limit).value()}" if source.size_limit else ""
-    except InvalidQuantity:
+    except QuantityError:
         return ""
 
 

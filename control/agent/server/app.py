@@ -69,7 +69,7 @@ async def serve(settings: ServerConfig, node: Node) -> AsyncIterator[int]:
     """Serve a node for as long as the context lasts; gives the port.
 
     Without a certificate there is no server, and port 0.
-    Raises BadSettings, BadCertificate, OSError.
+    Raises BadSettings, CertificateError, OSError.
     """
     if settings.certificate is None:
         logger.warning("no --tls-cert: kubectl logs and exec will not work on this node")
@@ -93,7 +93,10 @@ async def serve(settings: ServerConfig, node: Node) -> AsyncIterator[int]:
 
 
 def server_tls(settings: ServerConfig) -> ssl.SSLContext:
-    """TLS that only clients of the cluster's authority pass; raises BadSettings, BadCertificate."""
+    """TLS that admits only clients of the cluster's authority.
+
+    Raises BadSettings, CertificateError.
+    """
     if settings.certificate is None or settings.key is None or settings.client_ca is None:
         raise BadSettings("--tls-cert needs --tls-key and --client-ca: exec is not for everyone")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

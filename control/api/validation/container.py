@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from control.api import field
 from control.api.container import Container, EnvFromSource, EnvVar, ResourceRequirements
 from control.api.field import FieldError
-from control.api.quantity import InvalidQuantity, parse
+from control.api.quantity import QuantityError, parse
 from control.api.validation import text
 from control.api.validation.meta import invalid_each
 from control.api.validation.probe import validate_lifecycle, validate_probe
@@ -209,7 +209,7 @@ def _quantities(path: str, amounts: Amounts) -> list[FieldError]:
         found += invalid_each(f"{path}[{name}]", name, text.qualified_name(name))
         try:
             negative = parse(amount).nano < 0
-        except InvalidQuantity as err:
+        except QuantityError as err:
             found.append(field.invalid(f"{path}[{name}]", amount, str(err)))
             continue
         if negative:

@@ -9,10 +9,10 @@ from typing import Any
 
 from control.server.access.authn import Authenticator
 from control.server.pages.discovery import REVIEWS
-from control.server.state.world import User
+from control.server.state.server import User
 from control.server.wire.decode import read_object
 from control.server.wire.errors import bad_request, forbidden, method_not_allowed
-from control.server.wire.info import Info
+from control.server.wire.info import RequestInfo
 
 _ALL_RULES = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
 _ALL_PATHS = {"verbs": ["*"], "nonResourceURLs": ["*"]}
@@ -39,8 +39,8 @@ def authorize(user: User, attributes: Attributes) -> bool:
     return not user.anonymous
 
 
-def check(user: User, info: Info) -> None:
-    """Whether a user may do what a request on a kind asks; raises Refused (403)."""
+def check(user: User, info: RequestInfo) -> None:
+    """Whether a user may do what a request on a kind asks; raises StatusError (403)."""
     kind = info.kind
     names = (kind.group, kind.plural, info.subresource, info.namespace, info.name)
     if authorize(user, Attributes(info.verb, *names)):
@@ -62,7 +62,7 @@ def is_review(path: str) -> bool:
 def review(
     method: str, path: str, user: User, body: bytes, content_type: str, known: Authenticator
 ) -> Wire:
-    """The answered review of a request; raises Refused (400, 405, 415)."""
+    """The answered review of a request; raises StatusError (400, 405, 415)."""
     found = _PATHS[path.rstrip("/")]
     if method != "POST":
         raise method_not_allowed()

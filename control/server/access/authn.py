@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from control.server.state.world import User
+from control.server.state.server import User
 
 _ALL = "system:authenticated"
 
 
-class BadTokenFile(ValueError):
+class TokenFileError(ValueError):
     """A token file that cannot be read; the message says which line."""
 
 
@@ -57,15 +57,15 @@ def user_of_certificate(certificate: Mapping[str, Any]) -> User | None:
 
 
 def load_tokens(path: Path) -> dict[str, User]:
-    """Lines ``token,user,uid[,"group1,group2"]`` as upstream has them; raises BadTokenFile."""
+    """Lines ``token,user,uid[,"group1,group2"]`` as upstream has them; raises TokenFileError."""
     try:
         rows = list(csv.reader(path.read_text().splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as err:
-        raise BadTokenFile(f"token file {path}: {err}") from err
+        raise TokenFileError(f"token file {path}: {err}") from err
     tokens = {}
     for number, row in enumerate(rows, 1):
         if len(row) < 3 or not row[0]:
-            raise BadTokenFile(f"token file {path}, line {number}: expected token,user,uid")
+            raise TokenFileError(f"token file {path}, line {number}: expected token,user,uid")
         groups = row[3].split(",") if len(row) > 3 else []
         tokens[row[0]] = User(row[1], (*groups, _ALL))
     return tokens

@@ -16,7 +16,7 @@ Wire = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Sub:
+class Subresource:
     """A subresource: what it is called, its verbs, and the kind of what is sent or read."""
 
     name: str
@@ -44,23 +44,23 @@ REVIEWS = (
 _STREAM = ("create", "get")
 _SUBS = {
     "pods": (
-        Sub("attach", _STREAM, ("", "v1", "PodAttachOptions")),
-        Sub("binding", ("create",), ("", "v1", "Binding")),
-        Sub("eviction", ("create",), ("policy", "v1", "Eviction")),
-        Sub("exec", _STREAM, ("", "v1", "PodExecOptions")),
-        Sub("log", ("get",), ("", "v1", "Pod")),
-        Sub("portforward", _STREAM, ("", "v1", "PodPortForwardOptions")),
+        Subresource("attach", _STREAM, ("", "v1", "PodAttachOptions")),
+        Subresource("binding", ("create",), ("", "v1", "Binding")),
+        Subresource("eviction", ("create",), ("policy", "v1", "Eviction")),
+        Subresource("exec", _STREAM, ("", "v1", "PodExecOptions")),
+        Subresource("log", ("get",), ("", "v1", "Pod")),
+        Subresource("portforward", _STREAM, ("", "v1", "PodPortForwardOptions")),
     ),
-    "namespaces": (Sub("finalize", ("update",), ("", "v1", "Namespace")),),
+    "namespaces": (Subresource("finalize", ("update",), ("", "v1", "Namespace")),),
 }
 
 
-def subresources(kind: Kind) -> Iterator[Sub]:
+def subresources(kind: Kind) -> Iterator[Subresource]:
     """The subresources of a kind, by name."""
     verbs = ("get", "patch", "update")
     own = (kind.group, kind.version, kind.name)
     generic = {"status": own, "scale": ("autoscaling", "v1", "Scale")}
-    found = [Sub(name, verbs, generic[name]) for name in kind.subresources]
+    found = [Subresource(name, verbs, generic[name]) for name in kind.subresources]
     yield from sorted([*found, *_SUBS.get(kind.plural, ())], key=lambda sub: sub.name)
 
 

@@ -2,26 +2,26 @@
 
 from collections.abc import Mapping
 
-from control.server.state.world import World
-from control.server.wire.answer import Answer
+from control.server.state.server import ServerState
+from control.server.wire.response import ApiResponse
 
 PATHS = ("/healthz", "/livez", "/readyz")
 
 
-def checks(world: World) -> dict[str, bool]:
+def checks(state: ServerState) -> dict[str, bool]:
     """Each check, and whether it passes."""
     return {
         "ping": True,
-        "watch-cache": world.cache.revision >= world.store.revision,
+        "watch-cache": state.cache.revision >= state.store.revision,
     }
 
 
-def health(world: World, path: str, query: Mapping[str, str]) -> Answer | None:
+def health(state: ServerState, path: str, query: Mapping[str, str]) -> ApiResponse | None:
     """The answer of a health path, or of one check below it; None if it is none."""
     root, _, single = path.strip("/").partition("/")
     if f"/{root}" not in PATHS:
         return None
-    found = checks(world)
+    found = checks(state)
     if single:
         if single not in found:
             return None
@@ -29,7 +29,7 @@ def health(world: World, path: str, query: Mapping[str, str]) -> Answer | None:
     return _report(root, found, verbose="verbose" in query)
 
 
-def _report(root: str, found: Mapping[str, bool], *, verbose: bool) -> Answer:
+def _report(root: str, found: Mapping[str, bool], *, verbose: bool) -> ApiResponse:
     good = all(found.values())
     if good and not verbose:
         return _text("ok", 200)
@@ -40,5 +40,5 @@ def _report(root: str, found: Mapping[str, bool], *, verbose: bool) -> Answer:
     )
 
 
-def _text(text: str, code: int) -> Answer:
-    return Answer(text.encode(), code, "text/plain; charset=utf-8")
+def _text(text: str, code: int) -> ApiResponse:
+    return ApiResponse(text.encode(), code, "text/plain; charset=utf-8")

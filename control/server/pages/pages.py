@@ -6,9 +6,9 @@ from control.api.base import encode
 from control.server.pages.discovery import discovery, media_type
 from control.server.pages.health import PATHS, health
 from control.server.pages.openapi.pages import schemas
-from control.server.state.world import World
+from control.server.state.server import ServerState
 from control.server.wire import errors
-from control.server.wire.answer import Answer, tagged
+from control.server.wire.response import ApiResponse, tagged
 from control.version import KUBERNETES
 
 # Readable without being known.
@@ -42,23 +42,25 @@ def is_public(path: str) -> bool:
 
 
 def page(
-    world: World, method: str, path: str, query: Mapping[str, str], accept: str
-) -> Answer | None:
-    """The page at a path, None if there is none; raises Refused (405, 406)."""
-    found = _page(world, path.rstrip("/") or "/", query, accept)
+    state: ServerState, method: str, path: str, query: Mapping[str, str], accept: str
+) -> ApiResponse | None:
+    """The page at a path, None if there is none; raises StatusError (405, 406)."""
+    found = _page(state, path.rstrip("/") or "/", query, accept)
     if found is not None and method not in ("GET", "HEAD"):
         raise errors.method_not_allowed()
     return found
 
 
-def _page(world: World, path: str, query: Mapping[str, str], accept: str) -> Answer | None:
+def _page(
+    state: ServerState, path: str, query: Mapping[str, str], accept: str
+) -> ApiResponse | None:
     if path == "/version":
-        return Answer(encode(_VERSION))
+        return ApiResponse(encode(_VERSION))
     if path == _CUSTOM_KINDS:
-        return Answer(encode(_NO_CUSTOM_KINDS))
-    if found := health(world, path, query):
+        return ApiResponse(encode(_NO_CUSTOM_KINDS))
+    if found := health(state, path, query):
         return found
-    address = f"{world.config.advertise_address}:{world.config.port}"
+    address = f"{state.config.advertise_address}:{state.config.port}"
     if document := discovery(path, accept, address):
-        return tagged(Answer(encode(document), content_type=media_type(document)))
+        return tagged(ApiResponse(encode(document), content_type=media_type(document)))
     return schemas(path, query, accept)

@@ -14,7 +14,7 @@ from control.api import field, kinds
 from control.api.field import FieldError
 from control.api.node import Node
 from control.api.pod import Pod
-from control.server.wire.errors import Refused, bad_request, invalid
+from control.server.wire.errors import StatusError, bad_request, invalid
 from control.server.wire.info import is_true
 
 PORT = 10250  # of an agent that does not say its own
@@ -38,7 +38,7 @@ class Target:
     parameters: tuple[tuple[str, str], ...] = ()
 
     def at(self, node: Node) -> URL:
-        """Its URL on a node; raises Refused when the node has no address."""
+        """Its URL on a node; raises StatusError when the node has no address."""
         host = _address(node)
         return URL.build(
             scheme="https", host=host, port=_port(node), path=self.path, query=self.parameters
@@ -51,7 +51,7 @@ def _address(node: Node) -> str:
     for kind in ("InternalIP", "ExternalIP", "InternalDNS", "Hostname"):
         if known.get(kind):
             return known[kind]
-    raise Refused(
+    raise StatusError(
         500,
         "InternalError",
         f"node {node.metadata.name} has no address in its status: is its agent running?",
@@ -65,7 +65,7 @@ def _port(node: Node) -> int:
 
 
 def log(pod: Pod, query: Query) -> Target:
-    """GET pods/log; raises Refused."""
+    """GET pods/log; raises StatusError."""
     container = container_of(pod, query.get("container", ""))
     flags = [
         (name, "true")
@@ -109,13 +109,13 @@ def _check_time(text: str) -> None:
 
 
 def execute(pod: Pod, query: Query) -> Target:
-    """pods/exec; raises Refused."""
+    """pods/exec; raises StatusError."""
     commands = [("command", word) for word in query.getall("command", [])]
     return _session("exec", pod, query, commands)
 
 
 def attach(pod: Pod, query: Query) -> Target:
-    """pods/attach; raises Refused."""
+    """pods/attach; raises StatusError."""
     return _session("attach", pod, query, [])
 
 
@@ -133,7 +133,7 @@ def port_forward(pod: Pod, query: Query) -> Target:
 
 
 def container_of(pod: Pod, name: str) -> str:
-    """The container that a request means; raises Refused (400) unless that is certain."""
+    """The container that a request means; raises StatusError (400) unless that is certain."""
     spec, pod_name = pod.spec, pod.metadata.name
     ephemeral = [str(it.get("name", "")) for it in spec.ephemeral_containers]
     names = [it.name for it in (*spec.init_containers, *spec.containers)] + ephemeral

@@ -16,13 +16,13 @@ from yarl import URL
 from control.api import kinds
 from control.api.node import Node
 from control.api.pod import Pod
-from control.server.state.world import Call, Config, World
+from control.server.state.server import ApiRequest, ApiServerConfig, ServerState
 from control.server.streams.stream_target import TARGETS
 from control.server.verbs import read
 from control.server.wire import errors
-from control.server.wire.errors import Refused
-from control.server.wire.info import Info, storage_key
-from control.tls import BadCertificate, load_authority, load_identity
+from control.server.wire.errors import StatusError
+from control.server.wire.info import RequestInfo, storage_key
+from control.tls import CertificateError, load_authority, load_identity
 
 _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
@@ -34,35 +34,37 @@ _UNSENDABLE = (None, 1005, 1006, 1015)
 Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
 
-def is_stream(info: Info) -> bool:
+def is_stream(info: RequestInfo) -> bool:
     """Whether a request is one of these."""
     return info.kind is kinds.POD and info.subresource in TARGETS
 
 
-async def answer(world: World, request: web.Request, call: Call) -> web.StreamResponse:
-    """Do what the request asks; raises Refused until the answer has begun."""
-    if call.info.subresource == "log" and call.info.verb != "get":
+async def answer(
+    state: ServerState, web_request: web.Request, request: ApiRequest
+) -> web.StreamResponse:
+    """Do what the request asks; raises StatusError until the answer has begun."""
+    if request.info.subresource == "log" and request.info.verb != "get":
         raise errors.method_not_allowed()
-    pod = Pod.parse(dict((await read.get(world, call)).wire))
-    target = TARGETS[call.info.subresource](pod, request.query)
+    pod = Pod.parse(dict((await read.get(state, request)).wire))
+    target = TARGETS[request.info.subresource](pod, web_request.query)
     if not pod.spec.node_name:
-        if call.info.subresource == "log":
+        if request.info.subresource == "log":
             return web.Response(status=204)  # as upstream: nothing was written yet
         raise errors.bad_request(f"pod {pod.metadata.name} does not have a host assigned")
-    url = target.at(_node(world, pod.spec.node_name))
-    async with _agent(world.config, pod, call) as session:
-        if call.info.subresource == "log":
-            return await _copy(request, session, url)
-        if request.headers.get("Upgrade", "").lower() != "websocket":
+    url = target.at(_node(state, pod.spec.node_name))
+    async with _agent(state.config, pod, request) as session:
+        if request.info.subresource == "log":
+            return await _copy(web_request, session, url)
+        if web_request.headers.get("Upgrade", "").lower() != "websocket":
             # The agent refuses this, but first for any better reason that there may be: kubectl
             # comes again without a WebSocket when it was refused with one, and shows that answer.
-            await (await session.request(request.method, url)).read()
+            await (await session.request(web_request.method, url)).read()
             raise errors.bad_request("Upgrade request required")
-        return await _relay(request, session, url)
+        return await _relay(web_request, session, url)
 
 
-def _node(world: World, name: str) -> Node:
-    item = world.cache.of(kinds.NODE).get(storage_key(kinds.NODE, "", name))
+def _node(state: ServerState, name: str) -> Node:
+    item = state.cache.of(kinds.NODE).get(storage_key(kinds.NODE, "", name))
     if item is None:
         raise errors.not_found(kinds.NODE, name)
     return Node.parse(dict(item.wire))
@@ -72,7 +74,9 @@ def _node(world: World, name: str) -> Node:
 
 
 @asynccontextmanager
-async def _agent(config: Config, pod: Pod, call: Call) -> AsyncIterator[aiohttp.ClientSession]:
+async def _agent(
+    config: ApiServerConfig, pod: Pod, request: ApiRequest
+) -> AsyncIterator[aiohttp.ClientSession]:
     """A session with a Pod's agent, whose refusals and failures are ours."""
 
     async def check(response: aiohttp.ClientResponse) -> None:
@@ -80,7 +84,7 @@ async def _agent(config: Config, pod: Pod, call: Call) -> AsyncIterator[aiohttp.
             text = await response.content.read(_REASON_BYTES)
             raise _refused(response.status, text.decode(errors="replace").strip())
 
-    unverified = call.flag("insecureSkipTLSVerifyBackend")
+    unverified = request.flag("insecureSkipTLSVerifyBackend")
     connector = aiohttp.TCPConnector(ssl=_tls(config, unverified), force_close=True)
     limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
     try:
@@ -91,19 +95,19 @@ async def _agent(config: Config, pod: Pod, call: Call) -> AsyncIterator[aiohttp.
     except (aiohttp.ClientError, TimeoutError) as err:
         why = str(err) or f"no answer within {_CONNECT_SECONDS:.0f} s"
         text = f"error dialing backend: the agent of node {pod.spec.node_name}: {why}"
-        raise Refused(500, "InternalError", text) from err
+        raise StatusError(500, "InternalError", text) from err
 
 
-def _refused(code: int, text: str) -> Refused:
+def _refused(code: int, text: str) -> StatusError:
     """An agent's refusal, which is one sentence, as a Status."""
     if code == 400:
         return errors.bad_request(text)
     if code == 404:
-        return Refused(404, "NotFound", text)
+        return StatusError(404, "NotFound", text)
     return errors.internal(text or f"the agent answered {code}")
 
 
-def _tls(config: Config, unverified: bool) -> ssl.SSLContext:
+def _tls(config: ApiServerConfig, unverified: bool) -> ssl.SSLContext:
     """Read anew for each session, so that renewed certificates count."""
     if config.kubelet_client is None or config.client_ca is None:
         raise errors.unavailable(
@@ -114,7 +118,7 @@ def _tls(config: Config, unverified: bool) -> ssl.SSLContext:
     try:
         load_authority(context, config.client_ca)
         load_identity(context, *config.kubelet_client)
-    except BadCertificate as err:
+    except CertificateError as err:
         text = f"the API server cannot ask nodes for logs and streams: {err}"
         raise errors.unavailable(text) from err
     if unverified:
@@ -126,32 +130,32 @@ def _tls(config: Config, unverified: bool) -> ssl.SSLContext:
 
 
 async def _copy(
-    request: web.Request, session: aiohttp.ClientSession, url: URL
+    web_request: web.Request, session: aiohttp.ClientSession, url: URL
 ) -> web.StreamResponse:
     """A body, as it comes."""
     async with session.get(url) as source:
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
-        await response.prepare(request)
+        await response.prepare(web_request)
         try:
             async for piece in source.content.iter_any():
                 await response.write(piece)
         except aiohttp.ClientPayloadError:
-            _cut(request)  # the one way left to say that this was not all
+            _cut(web_request)  # the one way left to say that this was not all
         except aiohttp.ClientConnectionResetError:
             return response
         return response
 
 
-def _cut(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()
+def _cut(web_request: web.Request) -> None:
+    if web_request.transport is not None:
+        web_request.transport.abort()
 
 
 async def _relay(
-    request: web.Request, session: aiohttp.ClientSession, url: URL
+    web_request: web.Request, session: aiohttp.ClientSession, url: URL
 ) -> web.StreamResponse:
     """A WebSocket's messages, both ways; the agent chooses among the client's protocols."""
-    header = request.headers.get("Sec-WebSocket-Protocol", "")
+    header = web_request.headers.get("Sec-WebSocket-Protocol", "")
     offered = [it.strip() for it in header.split(",") if it.strip()]
     # Without autoclose: an agent may hang up right after its close message, whose code counts.
     async with session.ws_connect(
@@ -161,7 +165,7 @@ async def _relay(
         front = web.WebSocketResponse(
             protocols=chosen, max_msg_size=_MOST_BYTES, compress=False, timeout=_CLOSE_SECONDS
         )
-        await front.prepare(request)
+        await front.prepare(web_request)
         await _both_ways(front, back)
         return front
 

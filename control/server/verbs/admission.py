@@ -5,7 +5,7 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-contro
 
 from control.api.kinds import NAMESPACE, POD, SERVICE
 from control.api.meta import StatusCause
-from control.server.state.world import Call, World
+from control.server.state.server import ApiRequest, ServerState
 from control.server.verbs.allocation.service import allocate
 from control.server.wire import errors
 from control.server.wire.info import storage_key
@@ -20,22 +20,22 @@ _PRIORITIES = {
 _TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
-def admit(world: World, call: Call, wire: Wire) -> Wire:
-    """The new object as it may be stored; raises Refused (403, 404, 422)."""
-    kind = call.info.kind
+def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
+    """The new object as it may be stored; raises StatusError (403, 404, 422)."""
+    kind = request.info.kind
     if kind.namespaced:
-        _namespace_lifecycle(world, call)
+        _namespace_lifecycle(state, request)
     if kind is POD:
         return wire | {"spec": _with_tolerations(_with_priority(_with_account(wire["spec"])))}
     if kind is SERVICE:
-        return allocate(world, wire, None)
+        return allocate(state, wire, None)
     return wire
 
 
-def _namespace_lifecycle(world: World, call: Call) -> None:
+def _namespace_lifecycle(state: ServerState, request: ApiRequest) -> None:
     """NamespaceLifecycle: nothing new where there is no namespace, or where it is going."""
-    namespace = call.info.namespace
-    item = world.cache.of(NAMESPACE).get(storage_key(NAMESPACE, "", namespace))
+    namespace = request.info.namespace
+    item = state.cache.of(NAMESPACE).get(storage_key(NAMESPACE, "", namespace))
     if item is None:
         raise errors.not_found(NAMESPACE, namespace)
     if "deletionTimestamp" in item.wire["metadata"]:
@@ -47,7 +47,7 @@ def _namespace_lifecycle(world: World, call: Call) -> None:
         why = (
             f"unable to create new content in namespace {namespace} because it is being terminated"
         )
-        raise errors.forbidden(call.info.kind, call.info.name, why, cause)
+        raise errors.forbidden(request.info.kind, request.info.name, why, cause)
 
 
 def _with_account(spec: Wire) -> Wire:

@@ -4,29 +4,29 @@ from typing import Any
 
 from control.api import field
 from control.api.kinds import POD
-from control.server.state.world import Call, World
+from control.server.state.server import ApiRequest, ServerState
 from control.server.verbs.modify import rewrite
 from control.server.wire import errors
 from control.server.wire.decode import read_object
 from control.server.wire.item import Item, Wire
 
 
-async def bind(world: World, call: Call) -> Item:
-    """Assign a Pod to a node, once; raises Refused (400, 404, 409, 422)."""
-    binding = read_object(call.body, call.content_type)
-    node = _node(call, binding)
+async def bind(state: ServerState, request: ApiRequest) -> Item:
+    """Assign a Pod to a node, once; raises StatusError (400, 404, 409, 422)."""
+    binding = read_object(request.body, request.content_type)
+    node = _node(request, binding)
     metadata = binding.get("metadata", {})
-    if not call.info.name:
-        call = call.named(str(metadata.get("name", "")))
+    if not request.info.name:
+        request = request.named(str(metadata.get("name", "")))
 
     def change(item: Item) -> Wire:
-        _check(call, item, metadata)
-        return _bound(item, node, metadata.get("annotations", {}), world.timestamp())
+        _check(request, item, metadata)
+        return _bound(item, node, metadata.get("annotations", {}), state.timestamp())
 
-    return await rewrite(world, call, change)
+    return await rewrite(state, request, change)
 
 
-def _node(call: Call, binding: Wire) -> str:
+def _node(request: ApiRequest, binding: Wire) -> str:
     target = binding.get("target", {})
     if not isinstance(target, dict) or not isinstance(binding.get("metadata", {}), dict):
         raise errors.bad_request("a Binding needs metadata and a target that are objects")
@@ -36,14 +36,14 @@ def _node(call: Call, binding: Wire) -> str:
     if not target.get("name"):
         found.append(field.required("target.name"))
     if found:
-        raise errors.invalid(POD, call.info.name, found)
+        raise errors.invalid(POD, request.info.name, found)
     return str(target["name"])
 
 
-def _check(call: Call, item: Item, asked: Wire) -> None:
-    """Whether the Pod can still be assigned; raises Refused (409)."""
+def _check(request: ApiRequest, item: Item, asked: Wire) -> None:
+    """Whether the Pod can still be assigned; raises StatusError (409)."""
     pod = item.wire
-    metadata, name = pod["metadata"], call.info.name
+    metadata, name = pod["metadata"], request.info.name
     if asked.get("uid") not in (None, "", metadata["uid"]):
         why = (
             f"Precondition failed: UID in precondition: {asked['uid']},"

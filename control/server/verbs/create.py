@@ -1,60 +1,60 @@
 """POST to a collection: a new object."""
 
 from control.api.rules import errors_in, rules_of
-from control.server.state.world import Call, World
+from control.server.state.server import ApiRequest, ServerState
 from control.server.verbs import prepare
 from control.server.verbs.admission import admit
 from control.server.verbs.modify import Written
 from control.server.verbs.write import insert
 from control.server.wire import errors
 from control.server.wire.decode import check_type, parse, read_object
-from control.server.wire.errors import Refused
+from control.server.wire.errors import StatusError
 from control.server.wire.item import Item, Wire, encode_object
 from control.server.wire.strict import duplicate_complaints, unknown_complaints, verdict
 
 _TRIES = 8
 
 
-async def create(world: World, call: Call) -> Written:
-    """Store a new object; raises Refused (400, 403, 404, 409, 415, 422)."""
-    kind, mode = call.info.kind, call.field_validation
-    wire = check_type(kind, read_object(call.body, call.content_type))
+async def create(state: ServerState, request: ApiRequest) -> Written:
+    """Store a new object; raises StatusError (400, 403, 404, 409, 415, 422)."""
+    kind, mode = request.info.kind, request.field_validation
+    wire = check_type(kind, read_object(request.body, request.content_type))
     unknown = unknown_complaints(mode, parse(kind, wire))
-    warnings = verdict(kind, mode, duplicate_complaints(mode, call.body) + unknown)
+    warnings = verdict(kind, mode, duplicate_complaints(mode, request.body) + unknown)
     with errors.warning(*warnings):
-        item = await make(world, call.named(_name(call, wire)), wire)
+        item = await make(state, request.named(_name(request, wire)), wire)
     return Written(item, created=True, warnings=warnings)
 
 
-async def make(world: World, call: Call, wire: Wire) -> Item:
+async def make(state: ServerState, request: ApiRequest, wire: Wire) -> Item:
     """Complete, admit, validate and store a new object of the right type."""
-    kind = call.info.kind
-    made = prepare.for_create(kind, wire, call.info, world.timestamp())
+    kind = request.info.kind
+    made = prepare.for_create(kind, wire, request.info, state.timestamp())
     rules = rules_of(kind)
     made = rules.begin(rules.default(made))
     for _ in range(_TRIES):
-        await world.cache.fresh()
-        complete = admit(world, call, made)
+        await state.cache.fresh()
+        complete = admit(state, request, made)
         if found := errors_in(kind, parse(kind, complete)):
-            raise errors.invalid(kind, call.info.name, found)
-        if call.dry_run:
+            raise errors.invalid(kind, request.info.name, found)
+        if request.dry_run:
             return Item("", 0, encode_object(complete))
         try:
-            return await insert(world, call.info, complete)
-        except Refused as err:
+            return await insert(state, request.info, complete)
+        except StatusError as err:
             if not err.again:
                 raise
             last = err  # somebody has claimed what was chosen for this one: choose again
     raise last
 
 
-def _name(call: Call, wire: Wire) -> str:
-    """The new object's name; raises Refused if the object does not belong where it was sent."""
+def _name(request: ApiRequest, wire: Wire) -> str:
+    """The new object's name; raises StatusError if the object does not belong where it was sent."""
     metadata = wire["metadata"]
     if metadata.get("resourceVersion"):
         raise errors.bad_request("resourceVersion should not be set on objects to be created")
-    namespace = metadata.get("namespace", call.info.namespace)
-    if call.info.kind.namespaced and namespace != call.info.namespace:
+    namespace = metadata.get("namespace", request.info.namespace)
+    if request.info.kind.namespaced and namespace != request.info.namespace:
         raise errors.bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
         )

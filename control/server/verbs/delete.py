@@ -6,15 +6,15 @@ from dataclasses import replace as changed
 from typing import Any
 
 from control.api.kinds import NAMESPACE
-from control.server.state.world import Call, World
+from control.server.state.server import ApiRequest, ServerState
 from control.server.verbs import prepare
-from control.server.verbs.marking import PROPAGATIONS, Options, finished, mark
+from control.server.verbs.marking import PROPAGATIONS, DeletionOptions, finished, mark
 from control.server.verbs.modify import retried
-from control.server.verbs.read import Listing, list_objects
+from control.server.verbs.read import ObjectListing, list_objects
 from control.server.verbs.write import remove, replace
 from control.server.wire import errors
 from control.server.wire.decode import read_object
-from control.server.wire.errors import Refused
+from control.server.wire.errors import StatusError
 from control.server.wire.item import Item, encode_object
 
 # NamespaceLifecycle admission
@@ -29,87 +29,89 @@ class Deleted:
     gone: bool
 
 
-async def delete(world: World, call: Call) -> Deleted:
-    """Remove an object, or mark it; raises Refused (400, 403, 404, 409)."""
-    return await delete_with(world, call, parse_options(call))
+async def delete(state: ServerState, request: ApiRequest) -> Deleted:
+    """Remove an object, or mark it; raises StatusError (400, 403, 404, 409)."""
+    return await delete_with(state, request, parse_options(request))
 
 
-async def delete_collection(world: World, call: Call) -> Listing:
-    """Remove or mark every object of a collection; raises Refused (400)."""
-    options = parse_options(call)
-    listing = await list_objects(world, call)
+async def delete_collection(state: ServerState, request: ApiRequest) -> ObjectListing:
+    """Remove or mark every object of a collection; raises StatusError (400)."""
+    options = parse_options(request)
+    listing = await list_objects(state, request)
     for item in listing.items:
         metadata = item.wire["metadata"]
-        info = changed(call.info, name=metadata["name"], namespace=metadata.get("namespace", ""))
+        info = changed(request.info, name=metadata["name"], namespace=metadata.get("namespace", ""))
         try:
-            await delete_with(world, changed(call, info=info), options)
-        except Refused as err:
+            await delete_with(state, changed(request, info=info), options)
+        except StatusError as err:
             if err.code != 404:  # else somebody else has removed it meanwhile
                 raise
     return listing
 
 
-async def delete_with(world: World, call: Call, options: Options) -> Deleted:
-    """Remove an object, or mark it, as options say; raises Refused (403, 404, 409)."""
-    if call.info.kind is NAMESPACE and call.info.name in _FOREVER:
-        raise errors.forbidden(NAMESPACE, call.info.name, "this namespace may not be deleted")
+async def delete_with(state: ServerState, request: ApiRequest, options: DeletionOptions) -> Deleted:
+    """Remove an object, or mark it, as options say; raises StatusError (403, 404, 409)."""
+    if request.info.kind is NAMESPACE and request.info.name in _FOREVER:
+        raise errors.forbidden(NAMESPACE, request.info.name, "this namespace may not be deleted")
 
     async def once(item: Item) -> Deleted:
-        _check_preconditions(call, item, options)
-        return await _remove_or_mark(world, call, item, options)
+        _check_preconditions(request, item, options)
+        return await _remove_or_mark(state, request, item, options)
 
-    return await retried(world, call, once)
+    return await retried(state, request, once)
 
 
-async def _remove_or_mark(world: World, call: Call, item: Item, options: Options) -> Deleted:
-    wire = mark(call.info.kind, item.wire, options, world.now())
+async def _remove_or_mark(
+    state: ServerState, request: ApiRequest, item: Item, options: DeletionOptions
+) -> Deleted:
+    wire = mark(request.info.kind, item.wire, options, state.now())
     if finished(wire):
         if options.dry_run:
             return Deleted(item, gone=True)
-        return Deleted(await remove(world, call.info, item), gone=True)
+        return Deleted(await remove(state, request.info, item), gone=True)
     if prepare.same(item.wire, wire):
         return Deleted(item, gone=False)
     if options.dry_run:
         return Deleted(Item(item.key, item.revision, encode_object(wire)), gone=False)
-    return Deleted(await replace(world, call.info, item, wire), gone=False)
+    return Deleted(await replace(state, request.info, item, wire), gone=False)
 
 
-def _check_preconditions(call: Call, item: Item, options: Options) -> None:
+def _check_preconditions(request: ApiRequest, item: Item, options: DeletionOptions) -> None:
     uid = item.wire["metadata"]["uid"]
     if options.uid and options.uid != uid:
         why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {uid}"
-        raise errors.conflict(call.info.kind, call.info.name, why)
+        raise errors.conflict(request.info.kind, request.info.name, why)
     if options.version and options.version != str(item.revision):
         why = (
             f"Precondition failed: ResourceVersion in precondition: {options.version},"
             f" ResourceVersion in object meta: {item.revision}"
         )
-        raise errors.conflict(call.info.kind, call.info.name, why)
+        raise errors.conflict(request.info.kind, request.info.name, why)
 
 
-def parse_options(call: Call) -> Options:
-    """The DeleteOptions of a request: its body's, else its query's; raises Refused (400)."""
-    if call.body:
-        return read_options(call, read_object(call.body, call.content_type))
-    grace = call.query.get("gracePeriodSeconds")
+def parse_options(request: ApiRequest) -> DeletionOptions:
+    """The DeleteOptions of a request: its body's, else its query's; raises StatusError (400)."""
+    if request.body:
+        return read_options(request, read_object(request.body, request.content_type))
+    grace = request.query.get("gracePeriodSeconds")
     given = {
-        "gracePeriodSeconds": None if grace is None else call.number("gracePeriodSeconds"),
-        "propagationPolicy": call.query.get("propagationPolicy"),
+        "gracePeriodSeconds": None if grace is None else request.number("gracePeriodSeconds"),
+        "propagationPolicy": request.query.get("propagationPolicy"),
     }
-    return read_options(call, given)
+    return read_options(request, given)
 
 
-def read_options(call: Call, given: Mapping[str, Any]) -> Options:
-    """DeleteOptions of a JSON object; raises Refused (400)."""
+def read_options(request: ApiRequest, given: Mapping[str, Any]) -> DeletionOptions:
+    """DeleteOptions of a JSON object; raises StatusError (400)."""
     preconditions = given.get("preconditions", {})
     if not isinstance(preconditions, dict):
         raise errors.bad_request("preconditions must be an object")
-    return Options(
+    return DeletionOptions(
         grace=_grace(given.get("gracePeriodSeconds")),
         propagation=_propagation(given),
         uid=str(preconditions.get("uid", "")),
         version=str(preconditions.get("resourceVersion", "")),
-        dry_run=call.dry_run or given.get("dryRun") == ["All"],
+        dry_run=request.dry_run or given.get("dryRun") == ["All"],
     )
 
 

@@ -1,15 +1,15 @@
 """The finalize subresource of namespaces: its controllers say that they are done."""
 
 from control.api.kinds import NAMESPACE
-from control.server.state.world import Call, World
+from control.server.state.server import ApiRequest, ServerState
 from control.server.verbs.modify import rewrite
 from control.server.wire.decode import check_type, parse, read_object
 from control.server.wire.item import Item, Wire
 
 
-async def finalize(world: World, call: Call) -> Item:
-    """Set spec.finalizers; a namespace on its way goes with the last. Raises Refused."""
-    sent = check_type(NAMESPACE, read_object(call.body, call.content_type))
+async def finalize(state: ServerState, request: ApiRequest) -> Item:
+    """Set spec.finalizers; a namespace on its way goes with the last. Raises StatusError."""
+    sent = check_type(NAMESPACE, read_object(request.body, request.content_type))
     parse(NAMESPACE, sent)
     finalizers = sent.get("spec", {}).get("finalizers", [])
 
@@ -17,4 +17,4 @@ async def finalize(world: World, call: Call) -> Item:
         wire = item.fresh()
         return wire | {"spec": wire.get("spec", {}) | {"finalizers": finalizers}}
 
-    return await rewrite(world, call, change)
+    return await rewrite(state, request, change)

@@ -21,7 +21,7 @@ PROPAGATIONS = tuple(_FINALIZERS)
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DeletionOptions:
     """DeleteOptions; ``grace`` None and ``propagation`` empty leave it to the object."""
 
     grace: int | None = None
@@ -31,7 +31,7 @@ class Options:
     dry_run: bool = False
 
 
-def mark(kind: Kind, wire: Mapping[str, Any], options: Options, now: datetime) -> Wire:
+def mark(kind: Kind, wire: Mapping[str, Any], options: DeletionOptions, now: datetime) -> Wire:
     """The object on its way out: with finalizers, grace period and deletion timestamp."""
     metadata = dict(wire["metadata"])
     metadata["finalizers"] = _finalizers(metadata.get("finalizers", []), options.propagation)
@@ -58,7 +58,7 @@ def _finalizers(present: list[str], propagation: str) -> list[str]:
     return kept + [name for name in [_FINALIZERS[propagation]] if name]
 
 
-def _grace(kind: Kind, wire: Mapping[str, Any], options: Options) -> int:
+def _grace(kind: Kind, wire: Mapping[str, Any], options: DeletionOptions) -> int:
     """How long the object stays for its own good: only a Pod that a node knows does."""
     spec = wire.get("spec", {})
     if kind is not POD or not spec.get("nodeName"):

@@ -10,7 +10,7 @@ from typing import Any
 
 from control.api.kinds import Kind
 from control.api.rules import rules_of
-from control.server.wire.info import Info
+from control.server.wire.info import RequestInfo
 from control.server.wire.item import Wire
 
 # Upstream's alphabet for generated names: no vowels, nothing that looks like another.
@@ -36,7 +36,7 @@ def generated_name(base: str) -> str:
     return base[:_GENERATED_MAX] + "".join(secrets.choice(_ALPHABET) for _ in range(_SUFFIX))
 
 
-def for_create(kind: Kind, wire: Wire, info: Info, now: str) -> Wire:
+def for_create(kind: Kind, wire: Wire, info: RequestInfo, now: str) -> Wire:
     """A new object: its identity from the server, its status (mostly) empty."""
     metadata = _given_metadata(wire)
     if base := wire["metadata"].get("generateName"):

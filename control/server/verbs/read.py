@@ -9,16 +9,16 @@ from itertools import islice
 import orjson
 
 from control.api.kinds import Kind
-from control.server.state.world import Call, World
+from control.server.state.server import ApiRequest, ServerState
 from control.server.verbs.select import Selection, selection
 from control.server.wire import errors
-from control.server.wire.info import Info, storage_key, storage_prefix
+from control.server.wire.info import RequestInfo, storage_key, storage_prefix
 from control.server.wire.item import Item, stamp
-from control.store.base import Compacted, Future
+from control.store.base import CompactedError, FutureRevisionError
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ObjectListing:
     """A part of a collection, as of ``revision``."""
 
     kind: Kind
@@ -28,65 +28,74 @@ class Listing:
     remaining: int | None = None
 
 
-async def get(world: World, call: Call) -> Item:
-    """The object that a request names; raises Refused (404)."""
-    await world.cache.fresh()
-    return find(world, call.info)
+async def get(state: ServerState, request: ApiRequest) -> Item:
+    """The object that a request names; raises StatusError (404)."""
+    await state.cache.fresh()
+    return find(state, request.info)
 
 
-def find(world: World, info: Info) -> Item:
-    """The object that a request names, as the cache has it; raises Refused (404)."""
-    item = world.cache.of(info.kind).get(storage_key(info.kind, info.namespace, info.name))
+def find(state: ServerState, info: RequestInfo) -> Item:
+    """The object that a request names, as the cache has it; raises StatusError (404)."""
+    item = state.cache.of(info.kind).get(storage_key(info.kind, info.namespace, info.name))
     if item is None:
         raise errors.not_found(info.kind, info.name)
     return item
 
 
-async def list_objects(world: World, call: Call) -> Listing:
-    """The collection that a request names, or a page of it; raises Refused (400, 410)."""
-    wanted = selection(call)
-    limit = call.number("limit")
-    if token := call.query.get("continue", ""):
-        start, revision = _parse_token(token, call)
-        return await _from_store(world, call, wanted, limit, start, revision)
-    asked = call.number("resourceVersion")
-    current = await world.cache.fresh()
+async def list_objects(state: ServerState, request: ApiRequest) -> ObjectListing:
+    """The collection that a request names, or a page of it; raises StatusError (400, 410)."""
+    wanted = selection(request)
+    limit = request.number("limit")
+    if token := request.query.get("continue", ""):
+        start, revision = _parse_token(token, request)
+        return await _from_store(state, request, wanted, limit, start, revision)
+    asked = request.number("resourceVersion")
+    current = await state.cache.fresh()
     if asked > current:
         raise errors.version_too_large(asked, current)
-    if call.query.get("resourceVersionMatch") == "Exact":
-        return await _from_store(world, call, wanted, limit, "", asked)
-    return _from_cache(world, call, wanted, limit)
+    if request.query.get("resourceVersionMatch") == "Exact":
+        return await _from_store(state, request, wanted, limit, "", asked)
+    return _from_cache(state, request, wanted, limit)
 
 
-def _from_cache(world: World, call: Call, wanted: Selection, limit: int) -> Listing:
-    cache = world.cache.of(call.info.kind)
-    candidates = cache.items(storage_prefix(call.info.kind, call.info.namespace))
-    return _page(call, wanted.filter(candidates), limit, world.cache.revision)
+def _from_cache(
+    state: ServerState, request: ApiRequest, wanted: Selection, limit: int
+) -> ObjectListing:
+    cache = state.cache.of(request.info.kind)
+    candidates = cache.items(storage_prefix(request.info.kind, request.info.namespace))
+    return _page(request, wanted.filter(candidates), limit, state.cache.revision)
 
 
-def _page(call: Call, matching: Iterator[Item], limit: int, revision: int) -> Listing:
+def _page(
+    request: ApiRequest, matching: Iterator[Item], limit: int, revision: int
+) -> ObjectListing:
     if not limit:
-        return Listing(call.info.kind, list(matching), revision)
+        return ObjectListing(request.info.kind, list(matching), revision)
     items = list(islice(matching, limit))
     rest = sum(1 for _ in matching) if len(items) == limit else 0
     if not rest:
-        return Listing(call.info.kind, items, revision)
-    token = _make_token(items[-1].key, revision, call)
-    return Listing(call.info.kind, items, revision, token, rest)
+        return ObjectListing(request.info.kind, items, revision)
+    token = _make_token(items[-1].key, revision, request)
+    return ObjectListing(request.info.kind, items, revision, token, rest)
 
 
 async def _from_store(
-    world: World, call: Call, wanted: Selection, limit: int, start: str, revision: int
-) -> Listing:
+    state: ServerState,
+    request: ApiRequest,
+    wanted: Selection,
+    limit: int,
+    start: str,
+    revision: int,
+) -> ObjectListing:
     """A page as of an old revision, which only the store remembers."""
-    prefix = storage_prefix(call.info.kind, call.info.namespace)
+    prefix = storage_prefix(request.info.kind, request.info.namespace)
     found: list[Item] = []
     while True:  # a selector may leave little of what the store gives at once
         try:
-            page = await world.store.list(prefix, limit=limit, after=start, revision=revision)
-        except Compacted as err:
+            page = await state.store.list(prefix, limit=limit, after=start, revision=revision)
+        except CompactedError as err:
             raise errors.expired(_too_old(start, err)) from err
-        except Future as err:
+        except FutureRevisionError as err:
             raise errors.version_too_large(revision, err.current) from err
         items = (stamp(record.key, record.value, record.revision) for record in page.records)
         found += wanted.filter(items)
@@ -94,14 +103,14 @@ async def _from_store(
             break
         start, revision = page.records[-1].key, page.revision
     if not page.more and (not limit or len(found) <= limit):
-        return Listing(call.info.kind, found, page.revision)
+        return ObjectListing(request.info.kind, found, page.revision)
     last = found[limit - 1].key if len(found) > limit else page.records[-1].key
-    return Listing(
-        call.info.kind, found[:limit], page.revision, _make_token(last, page.revision, call)
+    return ObjectListing(
+        request.info.kind, found[:limit], page.revision, _make_token(last, page.revision, request)
     )
 
 
-def _too_old(start: str, err: Compacted) -> str:
+def _too_old(start: str, err: CompactedError) -> str:
     if not start:
         return f"The resourceVersion for the provided list is too old: {err}"
     return (
@@ -110,15 +119,15 @@ def _too_old(start: str, err: Compacted) -> str:
     )
 
 
-def _make_token(last: str, revision: int, call: Call) -> str:
+def _make_token(last: str, revision: int, request: ApiRequest) -> str:
     """Where the next page starts: opaque to clients, upstream's shape."""
-    start = last.removeprefix(storage_prefix(call.info.kind))
+    start = last.removeprefix(storage_prefix(request.info.kind))
     token = {"v": "meta.k8s.io/v1", "rv": revision, "start": start}
     return base64.urlsafe_b64encode(orjson.dumps(token)).decode().rstrip("=")
 
 
-def _parse_token(token: str, call: Call) -> tuple[str, int]:
-    """(the last key of the page before, its revision); raises Refused (400)."""
+def _parse_token(token: str, request: ApiRequest) -> tuple[str, int]:
+    """(the last key of the page before, its revision); raises StatusError (400)."""
     try:
         padded = token + "=" * (-len(token) % 4)
         value = orjson.loads(base64.urlsafe_b64decode(padded.encode("ascii", "replace")))
@@ -127,4 +136,4 @@ def _parse_token(token: str, call: Call) -> tuple[str, int]:
         raise errors.bad_request("continue key is not valid") from err
     if not isinstance(start, str) or not isinstance(revision, int) or revision < 1:
         raise errors.bad_request("continue key is not valid")
-    return storage_prefix(call.info.kind) + start, revision
+    return storage_prefix(request.info.kind) + start, revision

@@ -11,31 +11,35 @@ import orjson
 
 from control.api.columns.table import columns_of
 from control.api.kinds import Kind
-from control.server.verbs.read import Listing
-from control.server.verbs.watch import Bookmark, Notice, Signal
-from control.server.wire.forms import As, Form
+from control.server.verbs.read import ObjectListing
+from control.server.verbs.watch import BookmarkNotice, ObjectNotice, WatchNotice
+from control.server.wire.forms import Representation, RepresentationKind
 from control.server.wire.item import Item
 
 _GROUP = "meta.k8s.io"
 _INITIAL_END = "k8s.io/initial-events-end"
 
 
-def item_bytes(form: Form, kind: Kind, item: Item, now: datetime, include: str = "") -> bytes:
+def item_bytes(
+    form: Representation, kind: Kind, item: Item, now: datetime, include: str = ""
+) -> bytes:
     """One object."""
-    if form.kind is As.OBJECT:
+    if form.kind is RepresentationKind.OBJECT:
         return item.raw
-    if form.kind is As.PARTIAL:
+    if form.kind is RepresentationKind.PARTIAL:
         return orjson.dumps(_partial(form, item.wire))
     metadata = {"resourceVersion": str(item.revision)}
     return orjson.dumps(_table(form, kind, [item], metadata, now, include))
 
 
-def list_bytes(form: Form, listing: Listing, now: datetime, include: str = "") -> bytes:
+def list_bytes(
+    form: Representation, listing: ObjectListing, now: datetime, include: str = ""
+) -> bytes:
     """A list."""
     metadata = _list_metadata(listing)
-    if form.kind is As.TABLE:
+    if form.kind is RepresentationKind.TABLE:
         return orjson.dumps(_table(form, listing.kind, listing.items, metadata, now, include))
-    if form.kind is As.PARTIAL:
+    if form.kind is RepresentationKind.PARTIAL:
         name, version = "PartialObjectMetadataList", f"{_GROUP}/{form.version}"
         raws: Iterable[bytes] = (orjson.dumps(_partial(form, item.wire)) for item in listing.items)
     else:
@@ -51,7 +55,7 @@ def _spliced(head: bytes, items: Iterable[bytes]) -> Iterator[bytes]:
     yield b"]}"
 
 
-def _list_metadata(listing: Listing) -> dict[str, Any]:
+def _list_metadata(listing: ObjectListing) -> dict[str, Any]:
     metadata: dict[str, Any] = {"resourceVersion": str(listing.revision)}
     if listing.continue_:
         metadata["continue"] = listing.continue_
@@ -60,38 +64,44 @@ def _list_metadata(listing: Listing) -> dict[str, Any]:
     return metadata
 
 
-def frame(form: Form, kind: Kind, signal: Signal, now: datetime, include: str = "") -> bytes:
+def frame(
+    form: Representation, kind: Kind, signal: WatchNotice, now: datetime, include: str = ""
+) -> bytes:
     """One watch event, with its line end."""
-    if isinstance(signal, Notice):
+    if isinstance(signal, ObjectNotice):
         event, body = signal.type, item_bytes(form, kind, signal.item, now, include)
-    elif isinstance(signal, Bookmark):
+    elif isinstance(signal, BookmarkNotice):
         event, body = "BOOKMARK", orjson.dumps(_bookmark(form, kind, signal))
     else:
         event, body = "ERROR", signal.refused.body()
     return b'{"type":"%b","object":%b}\n' % (event.encode(), body)
 
 
-def _bookmark(form: Form, kind: Kind, signal: Bookmark) -> dict[str, Any]:
+def _bookmark(form: Representation, kind: Kind, signal: BookmarkNotice) -> dict[str, Any]:
     """An object with nothing but a resourceVersion."""
     metadata: dict[str, Any] = {"resourceVersion": str(signal.revision)}
     if signal.initial_end:
         metadata["annotations"] = {_INITIAL_END: "true"}
-    if form.kind is As.OBJECT:
+    if form.kind is RepresentationKind.OBJECT:
         return {"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata}
     head = {"kind": form.kind.value, "apiVersion": f"{_GROUP}/{form.version}"}
-    return head | {"metadata": metadata} | ({"rows": []} if form.kind is As.TABLE else {})
+    return (
+        head
+        | {"metadata": metadata}
+        | ({"rows": []} if form.kind is RepresentationKind.TABLE else {})
+    )
 
 
-def _partial(form: Form, wire: Mapping[str, Any]) -> dict[str, Any]:
+def _partial(form: Representation, wire: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "kind": As.PARTIAL.value,
+        "kind": RepresentationKind.PARTIAL.value,
         "apiVersion": f"{_GROUP}/{form.version}",
         "metadata": wire["metadata"],
     }
 
 
 def _table(
-    form: Form,
+    form: Representation,
     kind: Kind,
     items: Iterable[Item],
     metadata: Mapping[str, Any],
@@ -107,7 +117,7 @@ def _table(
             row["object"] = wire if include == "Object" else _partial(form, wire)
         rows.append(row)
     return {
-        "kind": As.TABLE.value,
+        "kind": RepresentationKind.TABLE.value,
         "apiVersion": f"{_GROUP}/{form.version}",
         "metadata": metadata,
         "columnDefinitions": [column.wire() for column in columns.columns],

@@ -6,7 +6,7 @@ from typing import Any
 from control.api.kinds import Kind
 from control.api.meta import LabelSelector
 from control.api.selectors import format_labels
-from control.server.state.world import Call, World
+from control.server.state.server import ApiRequest, ServerState
 from control.server.verbs.modify import Edited, Written, modify
 from control.server.verbs.patch import read_patch
 from control.server.wire import errors
@@ -29,25 +29,25 @@ def scale_of(wire: Mapping[str, Any]) -> Wire:
     }
 
 
-async def update_scale(world: World, call: Call) -> Written:
-    """Replace a Scale; raises Refused (400, 404, 409, 422)."""
-    scale = read_object(call.body, call.content_type)
+async def update_scale(state: ServerState, request: ApiRequest) -> Written:
+    """Replace a Scale; raises StatusError (400, 404, 409, 422)."""
+    scale = read_object(request.body, request.content_type)
 
     def edit(item: Item) -> Edited:
-        return Edited(_scaled(call.info.kind, item, scale))
+        return Edited(_scaled(request.info.kind, item, scale))
 
-    return await modify(world, call, edit)
+    return await modify(state, request, edit)
 
 
-async def patch_scale(world: World, call: Call) -> Written:
-    """Patch a Scale; raises Refused (400, 404, 409, 415, 422)."""
-    given = read_patch(call)
+async def patch_scale(state: ServerState, request: ApiRequest) -> Written:
+    """Patch a Scale; raises StatusError (400, 404, 409, 415, 422)."""
+    given = read_patch(request)
 
     def edit(item: Item) -> Edited:
         scale = given(scale_of(item.wire), None)
-        return Edited(_scaled(call.info.kind, item, scale))
+        return Edited(_scaled(request.info.kind, item, scale))
 
-    return await modify(world, call, edit)
+    return await modify(state, request, edit)
 
 
 def _scaled(kind: Kind, item: Item, scale: Wire) -> Wire:

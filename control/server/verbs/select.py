@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from control.api.kinds import Kind
 from control.api.selectors import Fields, Labels, SelectorError, parse_fields, parse_labels
-from control.server.state.world import Call
+from control.server.state.server import ApiRequest
 from control.server.wire import errors
 from control.server.wire.item import Item
 
@@ -72,14 +72,14 @@ class Selection:
         return iter(items) if self.everything else filter(self.matches, items)
 
 
-def selection(call: Call) -> Selection:
-    """What a request's query wants; raises Refused (400)."""
+def selection(request: ApiRequest) -> Selection:
+    """What a request's query wants; raises StatusError (400)."""
     try:
-        labels = parse_labels(call.query.get("labelSelector", ""))
-        fields = parse_fields(call.query.get("fieldSelector", ""))
+        labels = parse_labels(request.query.get("labelSelector", ""))
+        fields = parse_fields(request.query.get("fieldSelector", ""))
     except SelectorError as err:
         raise errors.bad_request(str(err)) from err
-    _check_fields(call.info.kind, fields)
+    _check_fields(request.info.kind, fields)
     names = (r.value for r in fields.requirements if r.path == "metadata.name" and r.equal)
     return Selection(labels, fields, next(names, ""))
 

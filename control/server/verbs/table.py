@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from control.api.base import encode
-from control.server.state.world import Call, World
+from control.server.state.server import ApiRequest, ServerState
 from control.server.verbs import (
     binding,
     create,
@@ -18,91 +18,95 @@ from control.server.verbs import (
 from control.server.verbs.delete import Deleted
 from control.server.verbs.modify import Written
 from control.server.verbs.render import item_bytes, list_bytes
-from control.server.wire.answer import Answer, done, removed
 from control.server.wire.errors import method_not_allowed, no_such_path
-from control.server.wire.info import Info
+from control.server.wire.info import RequestInfo
 from control.server.wire.item import Item
+from control.server.wire.response import ApiResponse, done, removed
 
-Verb = Callable[[World, Call], Awaitable[Answer]]
-
-
-def _item(world: World, call: Call, item: Item, code: int = 200) -> Answer:
-    include = call.query.get("includeObject", "")
-    return Answer(item_bytes(call.form, call.info.kind, item, world.now(), include), code)
+Verb = Callable[[ServerState, ApiRequest], Awaitable[ApiResponse]]
 
 
-def _list(world: World, call: Call, listing: read.Listing) -> Answer:
-    include = call.query.get("includeObject", "")
-    return Answer(list_bytes(call.form, listing, world.now(), include))
-
-
-def _written(world: World, call: Call, written: Written) -> Answer:
-    answer = _item(world, call, written.item, 201 if written.created else 200)
-    return Answer(answer.body, answer.code, warnings=written.warnings)
-
-
-def _deleted(world: World, call: Call, deleted: Deleted) -> Answer:
-    return (
-        removed(call.info.kind, deleted.item) if deleted.gone else _item(world, call, deleted.item)
+def _item(state: ServerState, request: ApiRequest, item: Item, code: int = 200) -> ApiResponse:
+    include = request.query.get("includeObject", "")
+    return ApiResponse(
+        item_bytes(request.form, request.info.kind, item, state.now(), include), code
     )
 
 
-def _scale(written: Written) -> Answer:
-    return Answer(encode(scale.scale_of(written.item.wire)), warnings=written.warnings)
+def _list(state: ServerState, request: ApiRequest, listing: read.ObjectListing) -> ApiResponse:
+    include = request.query.get("includeObject", "")
+    return ApiResponse(list_bytes(request.form, listing, state.now(), include))
 
 
-async def _get(world: World, call: Call) -> Answer:
-    return _item(world, call, await read.get(world, call))
+def _written(state: ServerState, request: ApiRequest, written: Written) -> ApiResponse:
+    answer = _item(state, request, written.item, 201 if written.created else 200)
+    return ApiResponse(answer.body, answer.code, warnings=written.warnings)
 
 
-async def _get_list(world: World, call: Call) -> Answer:
-    return _list(world, call, await read.list_objects(world, call))
+def _deleted(state: ServerState, request: ApiRequest, deleted: Deleted) -> ApiResponse:
+    return (
+        removed(request.info.kind, deleted.item)
+        if deleted.gone
+        else _item(state, request, deleted.item)
+    )
 
 
-async def _create(world: World, call: Call) -> Answer:
-    return _written(world, call, await create.create(world, call))
+def _scale(written: Written) -> ApiResponse:
+    return ApiResponse(encode(scale.scale_of(written.item.wire)), warnings=written.warnings)
 
 
-async def _update(world: World, call: Call) -> Answer:
-    return _written(world, call, await update.update(world, call))
+async def _get(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _item(state, request, await read.get(state, request))
 
 
-async def _patch(world: World, call: Call) -> Answer:
-    return _written(world, call, await patch.patch(world, call))
+async def _get_list(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _list(state, request, await read.list_objects(state, request))
 
 
-async def _delete(world: World, call: Call) -> Answer:
-    return _deleted(world, call, await delete.delete(world, call))
+async def _create(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _written(state, request, await create.create(state, request))
 
 
-async def _delete_collection(world: World, call: Call) -> Answer:
-    return _list(world, call, await delete.delete_collection(world, call))
+async def _update(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _written(state, request, await update.update(state, request))
 
 
-async def _get_scale(world: World, call: Call) -> Answer:
-    return _scale(Written(await read.get(world, call)))
+async def _patch(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _written(state, request, await patch.patch(state, request))
 
 
-async def _update_scale(world: World, call: Call) -> Answer:
-    return _scale(await scale.update_scale(world, call))
+async def _delete(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _deleted(state, request, await delete.delete(state, request))
 
 
-async def _patch_scale(world: World, call: Call) -> Answer:
-    return _scale(await scale.patch_scale(world, call))
+async def _delete_collection(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _list(state, request, await delete.delete_collection(state, request))
 
 
-async def _bind(world: World, call: Call) -> Answer:
-    await binding.bind(world, call)
+async def _get_scale(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _scale(Written(await read.get(state, request)))
+
+
+async def _update_scale(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _scale(await scale.update_scale(state, request))
+
+
+async def _patch_scale(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _scale(await scale.patch_scale(state, request))
+
+
+async def _bind(state: ServerState, request: ApiRequest) -> ApiResponse:
+    await binding.bind(state, request)
     return done()
 
 
-async def _evict(world: World, call: Call) -> Answer:
-    await eviction.evict(world, call)
+async def _evict(state: ServerState, request: ApiRequest) -> ApiResponse:
+    await eviction.evict(state, request)
     return done()
 
 
-async def _finalize(world: World, call: Call) -> Answer:
-    return _item(world, call, await finalize.finalize(world, call))
+async def _finalize(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _item(state, request, await finalize.finalize(state, request))
 
 
 _OBJECT: Mapping[str, Verb] = {
@@ -124,15 +128,15 @@ _SPECIAL: Mapping[tuple[str, str], Mapping[str, Verb]] = {
 }
 
 
-def verb_of(info: Info) -> Verb:
-    """What does a request on a kind, streams excepted; raises Refused (404, 405)."""
+def verb_of(info: RequestInfo) -> Verb:
+    """What does a request on a kind, streams excepted; raises StatusError (404, 405)."""
     verb = _table(info).get("list" if info.verb == "watch" else info.verb)
     if verb is None:
         raise method_not_allowed()
     return verb
 
 
-def _table(info: Info) -> Mapping[str, Verb]:
+def _table(info: RequestInfo) -> Mapping[str, Verb]:
     if not info.subresource:
         return _OBJECT
     if special := _SPECIAL.get((info.kind.plural, info.subresource)):

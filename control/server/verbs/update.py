@@ -1,20 +1,20 @@
 """PUT: an object as the client wants it, or its status."""
 
-from control.server.state.world import Call, World
+from control.server.state.server import ApiRequest, ServerState
 from control.server.verbs.modify import Edited, Written, modify
 from control.server.wire.decode import check_type, parse, read_object
 from control.server.wire.item import Item
 from control.server.wire.strict import duplicate_complaints, unknown_complaints, verdict
 
 
-async def update(world: World, call: Call) -> Written:
-    """Replace an object; raises Refused (400, 404, 409, 415, 422)."""
-    kind, mode = call.info.kind, call.field_validation
-    wire = check_type(kind, read_object(call.body, call.content_type))
+async def update(state: ServerState, request: ApiRequest) -> Written:
+    """Replace an object; raises StatusError (400, 404, 409, 415, 422)."""
+    kind, mode = request.info.kind, request.field_validation
+    wire = check_type(kind, read_object(request.body, request.content_type))
     unknown = unknown_complaints(mode, parse(kind, wire))
-    edited = Edited(wire, verdict(kind, mode, duplicate_complaints(mode, call.body) + unknown))
+    edited = Edited(wire, verdict(kind, mode, duplicate_complaints(mode, request.body) + unknown))
 
     def edit(_: Item) -> Edited:
         return edited
 
-    return await modify(world, call, edit)
+    return await modify(state, request, edit)

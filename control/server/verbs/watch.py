@@ -10,11 +10,11 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from control.server.state.cache import Change, KindCache
-from control.server.state.world import Call, World
+from control.server.state.server import ApiRequest, ServerState
+from control.server.state.watch_cache import KindCache, ObjectChange
 from control.server.verbs.select import Selection, selection
 from control.server.wire import errors
-from control.server.wire.errors import Refused
+from control.server.wire.errors import StatusError
 from control.server.wire.info import is_true, storage_prefix
 from control.server.wire.item import Item, restamp
 
@@ -26,7 +26,7 @@ _MIN_TIMEOUT = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class ObjectNotice:
     """What a watcher is told of an object: ADDED, MODIFIED or DELETED."""
 
     type: str
@@ -34,7 +34,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Bookmark:
+class BookmarkNotice:
     """Everything up to a revision has been told; ``initial_end``: the state at the start, too."""
 
     revision: int
@@ -42,17 +42,17 @@ class Bookmark:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailureNotice:
     """The last thing a watcher hears: an ERROR event."""
 
-    refused: Refused
+    refused: StatusError
 
 
-Signal = Notice | Bookmark | Failure
+WatchNotice = ObjectNotice | BookmarkNotice | FailureNotice
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class _WatchPlan:
     """How a watch starts, and what it wants."""
 
     wanted: Selection
@@ -63,7 +63,7 @@ class _Plan:
     bookmarks: bool
     seconds: float
 
-    def notice(self, change: Change) -> Notice | None:
+    def notice(self, change: ObjectChange) -> ObjectNotice | None:
         """What this watcher has to hear of a change, if anything."""
         item, old = change.item, change.old
         if item.revision <= self.since or not item.key.startswith(self.prefix):
@@ -71,22 +71,22 @@ class _Plan:
         before = old is not None and self.wanted.matches(old)
         after = not change.removed and self.wanted.matches(item)
         if after:
-            return Notice("MODIFIED" if before else "ADDED", item)
+            return ObjectNotice("MODIFIED" if before else "ADDED", item)
         if not before or old is None:
             return None
-        return Notice("DELETED", item if change.removed else restamp(old, item.revision))
+        return ObjectNotice("DELETED", item if change.removed else restamp(old, item.revision))
 
 
 class _Queue:
     """The changes that a watcher has yet to hear, bounded: who is too slow is cut off."""
 
     def __init__(self, cut: Callable[[], None]) -> None:
-        self._changes: list[Change] = []
+        self._changes: list[ObjectChange] = []
         self._ready = asyncio.Event()
         self._cut = cut
         self.ended = False
 
-    def offer(self, change: Change | None) -> None:
+    def offer(self, change: ObjectChange | None) -> None:
         """Add a change; None ends the queue."""
         if change is None or len(self._changes) >= _QUEUE:
             self.ended = True
@@ -96,7 +96,7 @@ class _Queue:
             self._changes.append(change)
         self._ready.set()
 
-    async def take(self, seconds: float) -> list[Change]:
+    async def take(self, seconds: float) -> list[ObjectChange]:
         """All changes so far; after some seconds none is an answer, too."""
         try:
             async with asyncio.timeout(seconds):
@@ -109,33 +109,35 @@ class _Queue:
 
 
 async def watch(
-    world: World, call: Call, cut: Callable[[], None]
-) -> AsyncGenerator[list[Signal], None]:
-    """What a watcher hears, in order; raises Refused (400) before the first.
+    state: ServerState, request: ApiRequest, cut: Callable[[], None]
+) -> AsyncGenerator[list[WatchNotice], None]:
+    """What a watcher hears, in order; raises StatusError (400) before the first.
 
     ``cut`` is called when the watcher is so slow that its connection has to go.
     """
-    plan = _plan(call)
-    await world.cache.fresh()
-    cache = world.cache.of(call.info.kind)
+    plan = _plan(request)
+    await state.cache.fresh()
+    cache = state.cache.of(request.info.kind)
     with _subscribed(cache, cut) as queue:
-        first = _first(world, cache, plan)
+        first = _first(state, cache, plan)
         yield first
-        if any(isinstance(signal, Failure) for signal in first):
+        if any(isinstance(signal, FailureNotice) for signal in first):
             return
-        async for signals in _follow(world, plan, queue):
+        async for signals in _follow(state, plan, queue):
             yield signals
 
 
-async def _follow(world: World, plan: _Plan, queue: _Queue) -> AsyncGenerator[list[Signal], None]:
+async def _follow(
+    state: ServerState, plan: _WatchPlan, queue: _Queue
+) -> AsyncGenerator[list[WatchNotice], None]:
     clock = asyncio.get_running_loop().time
     end = clock() + plan.seconds
     next_bookmark = clock() + _BOOKMARK_EVERY
     while not queue.ended and (now := clock()) < end:
         changes = await queue.take(min(end, next_bookmark) - now)
-        signals: list[Signal] = [n for change in changes if (n := plan.notice(change))]
+        signals: list[WatchNotice] = [n for change in changes if (n := plan.notice(change))]
         if not changes and plan.bookmarks and not queue.ended:
-            signals.append(Bookmark(world.cache.revision))
+            signals.append(BookmarkNotice(state.cache.revision))
         if not changes:
             next_bookmark = clock() + _BOOKMARK_EVERY
         if signals:
@@ -152,39 +154,39 @@ def _subscribed(cache: KindCache, cut: Callable[[], None]) -> Iterator[_Queue]:
         cache.listeners.discard(queue.offer)
 
 
-def _plan(call: Call) -> _Plan:
-    given = call.query.get("sendInitialEvents", "")
-    since = call.number("resourceVersion")
-    if given and call.query.get("resourceVersionMatch") != "NotOlderThan":
+def _plan(request: ApiRequest) -> _WatchPlan:
+    given = request.query.get("sendInitialEvents", "")
+    since = request.number("resourceVersion")
+    if given and request.query.get("resourceVersionMatch") != "NotOlderThan":
         raise errors.bad_request(
             "resourceVersionMatch: Forbidden: sendInitialEvents requires setting"
             " resourceVersionMatch to NotOlderThan"
         )
     send = is_true(given)
-    bookmarks = call.flag("allowWatchBookmarks")
-    return _Plan(
-        wanted=selection(call),
-        prefix=storage_prefix(call.info.kind, call.info.namespace),
+    bookmarks = request.flag("allowWatchBookmarks")
+    return _WatchPlan(
+        wanted=selection(request),
+        prefix=storage_prefix(request.info.kind, request.info.namespace),
         since=since,
         initial=send or (not since and not given),
         announce=send and bookmarks,
         bookmarks=bookmarks,
-        seconds=call.number("timeoutSeconds") or _MIN_TIMEOUT * (1 + random.random()),  # noqa: S311
+        seconds=request.number("timeoutSeconds") or _MIN_TIMEOUT * (1 + random.random()),  # noqa: S311
     )
 
 
-def _first(world: World, cache: KindCache, plan: _Plan) -> list[Signal]:
+def _first(state: ServerState, cache: KindCache, plan: _WatchPlan) -> list[WatchNotice]:
     """What is told at once: the present state, or what happened since the revision asked for."""
     if plan.initial:
-        if plan.since > world.cache.revision:
-            return [Failure(errors.version_too_large(plan.since, world.cache.revision))]
-        state = plan.wanted.filter(cache.items(plan.prefix))
-        end = [Bookmark(world.cache.revision, initial_end=True)] if plan.announce else []
-        return [*(Notice("ADDED", item) for item in state), *end]
+        if plan.since > state.cache.revision:
+            return [FailureNotice(errors.version_too_large(plan.since, state.cache.revision))]
+        initial = plan.wanted.filter(cache.items(plan.prefix))
+        end = [BookmarkNotice(state.cache.revision, initial_end=True)] if plan.announce else []
+        return [*(ObjectNotice("ADDED", item) for item in initial), *end]
     if not plan.since:
         return []
     changes = cache.changes(plan.since)
     if changes is None:
         message = f"too old resource version: {plan.since} ({cache.floor})"
-        return [Failure(errors.expired(message))]
+        return [FailureNotice(errors.expired(message))]
     return [notice for change in changes if (notice := plan.notice(change))]

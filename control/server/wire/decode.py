@@ -11,7 +11,7 @@ from control.api import field
 from control.api.base import drop_nulls
 from control.api.kinds import Kind
 from control.api.meta import Object
-from control.server.wire.errors import Refused, bad_request, invalid, unsupported_media_type
+from control.server.wire.errors import StatusError, bad_request, invalid, unsupported_media_type
 from control.server.wire.item import Wire
 
 JSON = "application/json"
@@ -42,7 +42,7 @@ _WANTED = {
 
 
 def load_json(body: bytes) -> Any:
-    """Any JSON value that is not nested too deeply; raises Refused (400)."""
+    """Any JSON value that is not nested too deeply; raises StatusError (400)."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as err:
@@ -52,7 +52,7 @@ def load_json(body: bytes) -> Any:
 
 
 def check_depth(value: Any) -> None:
-    """Keep to what everyone behind can walk through and encode again; raises Refused (400)."""
+    """Keep to what everyone behind can walk through and encode again; raises StatusError (400)."""
     if not _is_within(value, _MAX_DEPTH):
         raise bad_request(f"the body is nested more than {_MAX_DEPTH} levels deep")
 
@@ -66,7 +66,7 @@ def _is_within(value: Any, depth: int) -> bool:
 
 
 def read_object(body: bytes, content_type: str) -> Wire:
-    """A JSON object without nulls; raises Refused (400, 415)."""
+    """A JSON object without nulls; raises StatusError (400, 415)."""
     media = content_type.partition(";")[0].strip().lower()
     if media not in ("", JSON):
         raise unsupported_media_type([JSON])
@@ -77,7 +77,7 @@ def read_object(body: bytes, content_type: str) -> Wire:
 
 
 def check_type(kind: Kind, wire: Wire) -> Wire:
-    """The object with its kind filled in; raises Refused (400) if it says another."""
+    """The object with its kind filled in; raises StatusError (400) if it says another."""
     version = wire.get("apiVersion") or kind.api_version
     name = wire.get("kind") or kind.name
     if version != kind.api_version:
@@ -95,14 +95,17 @@ def check_type(kind: Kind, wire: Wire) -> Wire:
 
 
 def parse(kind: Kind, wire: Mapping[str, Any]) -> Object:
-    """The object as its kind's model; raises Refused: 400 for wrong types, 422 for what lacks."""
+    """Read an object into its kind's model.
+
+    Raises StatusError: 400 for a wrong type, 422 for a missing field.
+    """
     try:
         return kind.model.model_validate(wire)
     except ValidationError as err:
         raise _refusal(kind, wire, err.errors(include_url=False)) from err
 
 
-def _refusal(kind: Kind, wire: Mapping[str, Any], found: list[ErrorDetails]) -> Refused:
+def _refusal(kind: Kind, wire: Mapping[str, Any], found: list[ErrorDetails]) -> StatusError:
     wrong = [error for error in found if error["type"] != "missing"]
     if wrong:
         return _not_handled(kind, f"json: cannot unmarshal {_mismatch(kind, wrong[0])}")
@@ -110,7 +113,7 @@ def _refusal(kind: Kind, wire: Mapping[str, Any], found: list[ErrorDetails]) -> 
     return invalid(kind, name, [field.required(_path(error["loc"])) for error in found])
 
 
-def _not_handled(kind: Kind, why: str) -> Refused:
+def _not_handled(kind: Kind, why: str) -> StatusError:
     return bad_request(
         f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}: {why}'
     )

@@ -14,7 +14,7 @@ from control.api.meta import Status, StatusCause, StatusDetails
 _MAX_CAUSES = 100
 
 
-class Refused(Exception):
+class StatusError(Exception):
     """A request that is answered with a Status instead of an object.
 
     ``again``: another writer came in between, and the same request may well succeed;
@@ -59,7 +59,7 @@ def warning(*warnings: str) -> Iterator[None]:
     """Whatever is refused in here is refused with these warnings."""
     try:
         yield
-    except Refused as err:
+    except StatusError as err:
         err.warnings = warnings
         raise
 
@@ -76,36 +76,36 @@ def _details(kind: Kind, name: str, *causes: StatusCause) -> StatusDetails:
     )
 
 
-def not_found(kind: Kind, name: str) -> Refused:
+def not_found(kind: Kind, name: str) -> StatusError:
     """There is no such object."""
     message = f'{resource(kind)} "{name}" not found'
-    return Refused(404, "NotFound", message, _details(kind, name))
+    return StatusError(404, "NotFound", message, _details(kind, name))
 
 
-def no_such_path() -> Refused:
+def no_such_path() -> StatusError:
     """There is no such resource, or path."""
-    return Refused(
+    return StatusError(
         404, "NotFound", "the server could not find the requested resource", StatusDetails()
     )
 
 
-def already_exists(kind: Kind, name: str) -> Refused:
+def already_exists(kind: Kind, name: str) -> StatusError:
     """An object of that name is there."""
     message = f'{resource(kind)} "{name}" already exists'
-    return Refused(409, "AlreadyExists", message, _details(kind, name))
+    return StatusError(409, "AlreadyExists", message, _details(kind, name))
 
 
-def conflict(kind: Kind, name: str, why: str = "", *, again: bool = False) -> Refused:
+def conflict(kind: Kind, name: str, why: str = "", *, again: bool = False) -> StatusError:
     """Somebody else was faster; or (``why``) a precondition does not hold."""
     why = why or (
         "the object has been modified; please apply your changes to the latest version"
         " and try again"
     )
     message = f'Operation cannot be fulfilled on {resource(kind)} "{name}": {why}'
-    return Refused(409, "Conflict", message, _details(kind, name), again=again)
+    return StatusError(409, "Conflict", message, _details(kind, name), again=again)
 
 
-def invalid(kind: Kind, name: str, found: Sequence[FieldError]) -> Refused:
+def invalid(kind: Kind, name: str, found: Sequence[FieldError]) -> StatusError:
     """What was sent breaks rules; every broken one is a cause, up to a hundred."""
     distinct = {str(error): error for error in found[:_MAX_CAUSES]}
     texts, errors = list(distinct), distinct.values()
@@ -115,84 +115,86 @@ def invalid(kind: Kind, name: str, found: Sequence[FieldError]) -> Refused:
     ]
     given = {"name": name or None, "group": kind.group or None, "kind": kind.name, "causes": causes}
     details = StatusDetails.model_validate({k: v for k, v in given.items() if v})
-    return Refused(422, "Invalid", f'{kind.name} "{name}" is invalid: {text}', details)
+    return StatusError(422, "Invalid", f'{kind.name} "{name}" is invalid: {text}', details)
 
 
-def forbidden(kind: Kind, name: str, why: str, *causes: StatusCause) -> Refused:
+def forbidden(kind: Kind, name: str, why: str, *causes: StatusCause) -> StatusError:
     """Not allowed, and asking again will not help."""
     named = f'{resource(kind)} "{name}"' if name else resource(kind)
-    return Refused(403, "Forbidden", f"{named} is forbidden: {why}", _details(kind, name, *causes))
+    return StatusError(
+        403, "Forbidden", f"{named} is forbidden: {why}", _details(kind, name, *causes)
+    )
 
 
-def bad_request(why: str) -> Refused:
+def bad_request(why: str) -> StatusError:
     """The request itself cannot be understood."""
-    return Refused(400, "BadRequest", why)
+    return StatusError(400, "BadRequest", why)
 
 
-def unauthorized() -> Refused:
+def unauthorized() -> StatusError:
     """Nobody that we know."""
-    return Refused(401, "Unauthorized", "Unauthorized")
+    return StatusError(401, "Unauthorized", "Unauthorized")
 
 
-def method_not_allowed() -> Refused:
+def method_not_allowed() -> StatusError:
     """The resource does not know this verb."""
     message = "the server does not allow this method on the requested resource"
-    return Refused(405, "MethodNotAllowed", message, StatusDetails())
+    return StatusError(405, "MethodNotAllowed", message, StatusDetails())
 
 
-def not_acceptable(accepted: Sequence[str]) -> Refused:
+def not_acceptable(accepted: Sequence[str]) -> StatusError:
     """None of the forms that the client accepts can be given."""
     message = f"only the following media types are accepted: {', '.join(accepted)}"
-    return Refused(406, "NotAcceptable", message)
+    return StatusError(406, "NotAcceptable", message)
 
 
-def unsupported_media_type(accepted: Sequence[str], hint: str = "") -> Refused:
+def unsupported_media_type(accepted: Sequence[str], hint: str = "") -> StatusError:
     """The body is in a form that cannot be read."""
     message = (
         "the body of the request was in an unknown format - accepted media types include: "
         + ", ".join(accepted)
     )
-    return Refused(415, "UnsupportedMediaType", f"{message} ({hint})" if hint else message)
+    return StatusError(415, "UnsupportedMediaType", f"{message} ({hint})" if hint else message)
 
 
-def unprocessable(why: str) -> Refused:
+def unprocessable(why: str) -> StatusError:
     """A patch that does not fit the object that it is for."""
     message = f"the server rejected our request due to an error in our request: {why}"
-    return Refused(422, "Invalid", message, StatusDetails())
+    return StatusError(422, "Invalid", message, StatusDetails())
 
 
-def too_large(limit: int) -> Refused:
+def too_large(limit: int) -> StatusError:
     """The body is larger than anything the store should hold."""
-    return Refused(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
+    return StatusError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
 
 
-def expired(why: str) -> Refused:
+def expired(why: str) -> StatusError:
     """The history that was asked for is gone: list again."""
-    return Refused(410, "Expired", why)
+    return StatusError(410, "Expired", why)
 
 
-def version_too_large(asked: int, current: int) -> Refused:
+def version_too_large(asked: int, current: int) -> StatusError:
     """A revision that has not happened yet."""
     cause = StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")
     details = StatusDetails(causes=[cause], retry_after_seconds=1)
     message = f"Timeout: Too large resource version: {asked}, current: {current}"
-    return Refused(504, "Timeout", message, details)
+    return StatusError(504, "Timeout", message, details)
 
 
-def timed_out(seconds: float) -> Refused:
+def timed_out(seconds: float) -> StatusError:
     """Neither the client nor the store was quick enough."""
     why = f"Timeout: request did not complete within {seconds:.0f} s"
-    return Refused(504, "Timeout", why, StatusDetails())
+    return StatusError(504, "Timeout", why, StatusDetails())
 
 
-def unavailable(why: str) -> Refused:
+def unavailable(why: str) -> StatusError:
     """The store, or a node, does not answer."""
-    return Refused(503, "ServiceUnavailable", why, StatusDetails(retry_after_seconds=1))
+    return StatusError(503, "ServiceUnavailable", why, StatusDetails(retry_after_seconds=1))
 
 
-def internal(why: str) -> Refused:
+def internal(why: str) -> StatusError:
     """Our own fault; ``why`` says nothing that the log should keep to itself."""
     cause = StatusCause(message=why)
-    return Refused(
+    return StatusError(
         500, "InternalError", f"Internal error occurred: {why}", StatusDetails(causes=[cause])
     )

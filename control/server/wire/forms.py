@@ -15,7 +15,7 @@ _GROUP = "meta.k8s.io"
 _VERSIONS = ("v1", "v1beta1")
 
 
-class As(Enum):
+class RepresentationKind(Enum):
     """What stands for an object."""
 
     OBJECT = ""
@@ -24,18 +24,18 @@ class As(Enum):
 
 
 _AS = {
-    "": As.OBJECT,
-    "Table": As.TABLE,
-    "PartialObjectMetadata": As.PARTIAL,
-    "PartialObjectMetadataList": As.PARTIAL,
+    "": RepresentationKind.OBJECT,
+    "Table": RepresentationKind.TABLE,
+    "PartialObjectMetadata": RepresentationKind.PARTIAL,
+    "PartialObjectMetadataList": RepresentationKind.PARTIAL,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Representation:
     """What to answer with; the version is that of the Table or the metadata."""
 
-    kind: As = As.OBJECT
+    kind: RepresentationKind = RepresentationKind.OBJECT
     version: str = "v1"
 
 
@@ -48,10 +48,10 @@ class Clause:
     parameters: dict[str, str] = field(default_factory=dict)
 
 
-def parse_form(accept: str) -> Form:
-    """The first form of an Accept header that can be given; raises Refused (406)."""
+def parse_form(accept: str) -> Representation:
+    """The first form of an Accept header that can be given; raises StatusError (406)."""
     if not accept.strip():
-        return Form()
+        return Representation()
     for clause in clauses(accept):
         if clause.media in _ANY and (form := _form(clause.parameters)) is not None:
             return form
@@ -80,14 +80,14 @@ def _parameters(parts: list[str]) -> Iterator[tuple[str, str]]:
         yield name.strip().lower(), value.strip().strip('"')
 
 
-def _form(parameters: dict[str, str]) -> Form | None:
+def _form(parameters: dict[str, str]) -> Representation | None:
     """The form of one clause; None if it is none of ours."""
     kind = _AS.get(parameters.get("as", ""))
     if kind is None:
         return None
-    if kind is As.OBJECT:
-        return Form()
+    if kind is RepresentationKind.OBJECT:
+        return Representation()
     version = parameters.get("v", "v1")
     if parameters.get("g", _GROUP) != _GROUP or version not in _VERSIONS:
         return None
-    return Form(kind, version)
+    return Representation(kind, version)

@@ -17,7 +17,7 @@ _POSTED = {"POST": "create"}
 
 
 @dataclass(frozen=True, slots=True)
-class Info:
+class RequestInfo:
     """One request on one kind. ``name`` empty: the collection; ``namespace`` empty: all of them."""
 
     verb: str
@@ -27,18 +27,18 @@ class Info:
     subresource: str = ""
 
 
-def parse(method: str, path: str, query: Mapping[str, str]) -> Info:
-    """The request on a kind; raises Refused (404, 405) if there is no such thing."""
+def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
+    """The request on a kind; raises StatusError (404, 405) if there is no such thing."""
     group, rest = _group(path.strip("/").split("/"))
     if method == "POST" and (group, rest[0], rest[2:]) == (("", "v1"), "namespaces", ["bindings"]):
-        return Info("create", POD, rest[1], "", "binding")  # the Pod's name is in the body
+        return RequestInfo("create", POD, rest[1], "", "binding")  # the Pod's name is in the body
     namespace, kind, rest = _scope(group, rest)
     if kind is None:
         raise no_such_path()
     name, subresource = (*rest, "", "")[:2]
     if len(rest) > 2 or "" in rest:
         raise no_such_path()
-    return Info(_verb(method, name, subresource, query), kind, namespace, name, subresource)
+    return RequestInfo(_verb(method, name, subresource, query), kind, namespace, name, subresource)
 
 
 def _group(parts: list[str]) -> tuple[tuple[str, str], list[str]]:

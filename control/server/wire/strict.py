@@ -21,7 +21,7 @@ _MOST = 100
 
 
 def mode_of(value: str) -> str:
-    """Ignore, Warn or Strict of the query parameter; raises Refused (400)."""
+    """Ignore, Warn or Strict of the query parameter; raises StatusError (400)."""
     mode = value or "Warn"
     if mode not in _MODES:
         raise bad_request(
@@ -32,7 +32,7 @@ def mode_of(value: str) -> str:
 
 
 def verdict(kind: Kind, mode: str, complaints: list[str]) -> tuple[str, ...]:
-    """The warnings to answer with; raises Refused (400) in mode Strict if there is any."""
+    """The warnings to answer with; raises StatusError (400) in mode Strict if there is any."""
     if complaints and mode == "Strict":
         raise bad_request(
             f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}:'

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from control.store.base import (
-    Change,
     Commit,
-    Event,
-    Record,
+    KeyValue,
     StoreError,
-    Unavailable,
+    StoreEvent,
+    StoreUnavailableError,
+    Write,
     check,
     events_of,
 )
@@ -64,7 +64,7 @@ class Log:
     """One connection. A connection belongs to one thread at a time."""
 
     def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
-        """Open or make the file; raises Unavailable."""
+        """Open or make the file; raises StoreUnavailableError."""
         try:
             path.touch(mode=0o600)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -72,7 +72,7 @@ class Log:
             self._db.execute(f"PRAGMA synchronous = {synchronous}")
             self._db.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as err:
-            raise Unavailable(f"open store {path}: {err}") from err
+            raise StoreUnavailableError(f"open store {path}: {err}") from err
 
     def close(self) -> None:
         self._db.close()
@@ -84,10 +84,10 @@ class Log:
         compacted = row[0] if row else 0
         return max(last or 0, compacted), compacted
 
-    def write(self, last: int, group: Iterable[Sequence[Change]]) -> list[Outcome]:
+    def write(self, last: int, group: Iterable[Sequence[Write]]) -> list[Outcome]:
         """Do every commit of a group that its conditions allow, in one transaction.
 
-        ``last`` is the revision before. Raises Unavailable, and then nothing was written.
+        ``last`` is the revision before. Raises StoreUnavailableError, and then nothing was written.
         """
         outcomes: list[Outcome] = []
         try:
@@ -99,10 +99,10 @@ class Log:
             self._db.execute("COMMIT")
         except sqlite3.Error as err:
             self._roll_back()
-            raise Unavailable(f"write to the store: {err}") from err
+            raise StoreUnavailableError(f"write to the store: {err}") from err
         return outcomes
 
-    def _write_one(self, revision: int, changes: Sequence[Change]) -> Outcome:
+    def _write_one(self, revision: int, changes: Sequence[Write]) -> Outcome:
         try:
             for change in changes:
                 check(change, self._current(change.key))
@@ -121,14 +121,14 @@ class Log:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
-    def get(self, key: str) -> Record | None:
+    def get(self, key: str) -> KeyValue | None:
         """The value of a key now."""
         row = self._read(_GET, (key,))
         if not row or row[0][0] is None:
             return None
-        return Record(key, *row[0])
+        return KeyValue(key, *row[0])
 
-    def page(self, prefix: str, after: str, at: int, limit: int) -> list[Record]:
+    def page(self, prefix: str, after: str, at: int, limit: int) -> list[KeyValue]:
         """Keys in order as of a revision; a limit of -1 is none."""
         given = {
             "first": prefix,
@@ -137,20 +137,20 @@ class Log:
             "at": at,
             "limit": limit,
         }
-        return [Record(*row) for row in self._read(_LIST, given)]
+        return [KeyValue(*row) for row in self._read(_LIST, given)]
 
     def events(self, after: int, to: int) -> Commit:
         """What happened after one revision, up to another."""
-        return tuple(Event(*row) for row in self._read(_EVENTS, (after, to)))
+        return tuple(StoreEvent(*row) for row in self._read(_EVENTS, (after, to)))
 
     def _read(self, query: str, given: Any) -> list[Any]:
         try:
             return self._db.execute(query, given).fetchall()
         except sqlite3.Error as err:
-            raise Unavailable(f"read from the store: {err}") from err
+            raise StoreUnavailableError(f"read from the store: {err}") from err
 
     def compact(self, revision: int) -> None:
-        """Forget what is not the newest version up to a revision; raises Unavailable."""
+        """Forget what is not the newest version up to a revision; raises StoreUnavailableError."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(_FORGET_OVERWRITTEN, {"at": revision})
@@ -159,4 +159,4 @@ class Log:
             self._db.execute("COMMIT")
         except sqlite3.Error as err:
             self._roll_back()
-            raise Unavailable(f"compact the store: {err}") from err
+            raise StoreUnavailableError(f"compact the store: {err}") from err

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from control.store.base import (
-    Change,
     Commit,
-    Compacted,
-    Future,
-    Page,
-    Record,
+    CompactedError,
+    FutureRevisionError,
+    KeyValue,
     StoreError,
-    Unavailable,
+    StorePage,
+    StoreUnavailableError,
+    Write,
 )
 from control.store.recent import Recent, matching
 from control.store.sqlite.log import Log, Outcome
@@ -52,7 +52,7 @@ class SqliteStore:
 
     @classmethod
     async def open(cls, path: Path, *, synchronous: str = "FULL") -> Self:
-        """Open or make the file, for this process alone; raises Unavailable."""
+        """Open or make the file, for this process alone; raises StoreUnavailableError."""
         lock = await _take_lock(path.with_name(path.name + ".lock"))
         try:
             return cls(path, lock, synchronous)
@@ -68,23 +68,23 @@ class SqliteStore:
     def compacted(self) -> int:
         return self._compacted
 
-    async def get(self, key: str) -> Record | None:
+    async def get(self, key: str) -> KeyValue | None:
         return await self._read(lambda: self._reading.get(key))
 
     async def list(
         self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0
-    ) -> Page:
+    ) -> StorePage:
         at = revision or self.revision
         if at > self.revision:
-            raise Future(at, self.revision)
+            raise FutureRevisionError(at, self.revision)
         count = limit + 1 if limit else -1
         found = await self._read(lambda: self._reading.page(prefix, after, at, count))
         self._check_history(at)
         if limit and len(found) > limit:
-            return Page(tuple(found[:limit]), at, more=True)
-        return Page(tuple(found), at)
+            return StorePage(tuple(found[:limit]), at, more=True)
+        return StorePage(tuple(found), at)
 
-    async def commit(self, *changes: Change) -> int:
+    async def commit(self, *changes: Write) -> int:
         self._check_open()
         job = Job(asyncio.get_running_loop().create_future(), changes)
         self._writer.submit(job)
@@ -103,7 +103,7 @@ class SqliteStore:
     async def compact(self, revision: int) -> None:
         self._check_open()
         if revision > self.revision:
-            raise Future(revision, self.revision)
+            raise FutureRevisionError(revision, self.revision)
         if revision <= self._compacted:
             return
         # First, so that a read which the compaction overtakes knows that it saw holes.
@@ -152,19 +152,19 @@ class SqliteStore:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise Unavailable("the store is closed")
+            raise StoreUnavailableError("the store is closed")
 
     def _check_history(self, revision: int) -> None:
         if revision < self._compacted:
-            raise Compacted(revision, self._compacted)
+            raise CompactedError(revision, self._compacted)
 
 
 async def _take_lock(path: Path) -> int:
-    """A descriptor that holds the lock file; raises Unavailable while another process does."""
+    """Lock the file and return its descriptor; raises StoreUnavailableError if it stays locked."""
     try:
         lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as err:
-        raise Unavailable(f"open store lock {path}: {err.strerror}") from err
+        raise StoreUnavailableError(f"open store lock {path}: {err.strerror}") from err
     deadline = time.monotonic() + _LOCK_WAIT
     while True:
         try:
@@ -172,7 +172,9 @@ async def _take_lock(path: Path) -> int:
         except BlockingIOError as err:
             if time.monotonic() > deadline:
                 os.close(lock)
-                raise Unavailable(f"store {path}: another API server is using it") from err
+                raise StoreUnavailableError(
+                    f"store {path}: another API server is using it"
+                ) from err
             await asyncio.sleep(_LOCK_PAUSE)
         else:
             return lock

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from control.store.base import Change, Unavailable
+from control.store.base import StoreUnavailableError, Write
 from control.store.sqlite.log import Log, Outcome
 
 # A transaction no longer than this keeps the last writer's wait short.
@@ -18,7 +18,7 @@ class Job:
     """A commit that somebody waits for; or, with ``compact`` set, a compaction."""
 
     done: asyncio.Future[int]
-    changes: Sequence[Change] = ()
+    changes: Sequence[Write] = ()
     compact: int = 0
 
 
@@ -65,12 +65,12 @@ class Writer:
         writes = iter(self._write([job.changes for job in jobs if not job.compact]))
         return [self._compact(job.compact) if job.compact else next(writes) for job in jobs]
 
-    def _write(self, group: list[Sequence[Change]]) -> list[Outcome]:
+    def _write(self, group: list[Sequence[Write]]) -> list[Outcome]:
         if not group:
             return []
         try:
             outcomes = self._log.write(self._last, group)
-        except Unavailable as err:
+        except StoreUnavailableError as err:
             return [err] * len(group)
         self._last += sum(isinstance(outcome, tuple) for outcome in outcomes)
         return outcomes
@@ -78,6 +78,6 @@ class Writer:
     def _compact(self, revision: int) -> Outcome:
         try:
             self._log.compact(revision)
-        except Unavailable as err:
+        except StoreUnavailableError as err:
             return err
         return ()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.api.quantity import InvalidQuantity, Quantity, parse, total
+from control.api.quantity import Quantity, QuantityError, parse, total
 
 SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
 numbers = st.integers(-(10**6), 10**6)
@@ -45,7 +45,7 @@ def test_canonical_form(text, canonical):
     "text", ["", "1.2.3", "1 Gi", "Gi", "1KI", "1g", "--1", "0x10", "1e", True]
 )
 def test_what_is_no_quantity_is_refused(text):
-    with pytest.raises(InvalidQuantity):
+    with pytest.raises(QuantityError):
         parse(text)
 
 
@@ -80,5 +80,5 @@ def test_order_and_sum_are_those_of_the_amounts(a, b):
 def test_garbage_is_refused_or_read_never_worse(text):
     try:
         assert isinstance(parse(text), Quantity)
-    except InvalidQuantity as err:
+    except QuantityError as err:
         assert repr(text) in str(err)

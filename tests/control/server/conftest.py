@@ -16,7 +16,7 @@ from tests.support.control.secured import Secured, secured_server
 @pytest.fixture
 async def api(api_server: ApiServer) -> AsyncIterator[Api]:
     async with aiohttp.ClientSession(api_server.url) as session:
-        yield Api(session, api_server.world)
+        yield Api(session, api_server.state)
 
 
 @pytest.fixture

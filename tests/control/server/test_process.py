@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from control.pki import Identity, create_authority, issue
-from control.server.access.authn import Authenticator, BadTokenFile, load_tokens
+from control.server.access.authn import Authenticator, TokenFileError, load_tokens
 from control.server.cli import main
 from tests.support.control.requests import CORE, config_map
 from tests.support.control.secured import Secured
@@ -219,7 +219,7 @@ def test_tokens_name_users(tmp_path: Path):
     assert known.user(None, "Basic secret") is None
     assert known.user(None, "") is None
     path.write_text("only-a-token\n")
-    with pytest.raises(BadTokenFile, match="line 1"):
+    with pytest.raises(TokenFileError, match="line 1"):
         load_tokens(path)
 
 

@@ -8,8 +8,8 @@ import pytest
 from control.api.kinds import CONFIG_MAP, KINDS
 from control.server.access import access
 from control.server.bootstrap import bootstrap, keep
-from control.server.state.cache import Cache
-from control.server.state.world import Config, World
+from control.server.state.server import ApiServerConfig, ServerState
+from control.server.state.watch_cache import WatchCache
 from control.server.upkeep import expire_events, upkeep
 from control.server.wire.item import Item
 from control.store.base import Create, Delete, Update
@@ -33,13 +33,13 @@ def event(name: str, age: timedelta) -> dict[str, object]:
 async def test_events_live_for_an_hour_after_their_last_word(api: Api):
     for name, age in (("old", timedelta(hours=2)), ("new", timedelta(minutes=59))):
         await api.make(f"{CORE}/events", event(name, age))
-    later = World(
-        api.world.config,
-        api.world.store,
-        api.world.cache,
+    later = ServerState(
+        api.state.config,
+        api.state.store,
+        api.state.cache,
         lambda: datetime.now(UTC) + timedelta(minutes=61),
     )
-    await expire_events(api.world)
+    await expire_events(api.state)
     assert len((await api("GET", f"{CORE}/events"))["items"]) == 2  # both have just been created
     await expire_events(later)
     left = (await api("GET", f"{CORE}/events"))["items"]
@@ -47,11 +47,11 @@ async def test_events_live_for_an_hour_after_their_last_word(api: Api):
 
 
 async def test_history_is_forgotten_one_interval_late(api: Api):
-    before = api.world.store.revision
-    keeper = asyncio.create_task(upkeep(api.world, interval=0.05))
+    before = api.state.store.revision
+    keeper = asyncio.create_task(upkeep(api.state, interval=0.05))
     await api.make(f"{CORE}/configmaps", config_map())
     async with asyncio.timeout(10):
-        while api.world.store.compacted < before:  # noqa: ASYNC110
+        while api.state.store.compacted < before:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     keeper.cancel()
     await asyncio.gather(keeper, return_exceptions=True)
@@ -65,7 +65,7 @@ async def test_a_cache_knows_what_was_there_and_what_happened_last(compacted: in
     await store.commit(Update(KEY, VALUE))
     await store.compact(compacted)
     await store.commit(Delete(KEY), Create(KEY + "b", VALUE))
-    cache = Cache(store)
+    cache = WatchCache(store)
     await cache.start()
     found = cache.of(CONFIG_MAP)
     assert [item.key for item in found.items()] == [KEY + "b"]
@@ -81,7 +81,7 @@ async def test_a_cache_knows_what_was_there_and_what_happened_last(compacted: in
 async def test_a_cache_that_was_overtaken_starts_over_and_says_so():
     store = MemoryStore()
     await store.commit(Create(KEY, VALUE))
-    cache = Cache(store)
+    cache = WatchCache(store)
     await cache.start()
     told: list[object] = []
     cache.of(CONFIG_MAP).listeners.add(told.append)
@@ -97,27 +97,29 @@ async def test_a_cache_that_was_overtaken_starts_over_and_says_so():
 async def test_the_way_to_the_api_server_is_published_and_kept_up_to_date():
     store = MemoryStore()
     for address, port in (("192.0.2.1", 6443), ("192.0.2.2", 7443)):
-        world = World(Config(advertise_address=address, port=port), store, Cache(store))
-        await world.cache.start()
-        await bootstrap(world)
-        await world.cache.fresh()
-        (slice_,) = [i.wire for i in _items(world, "EndpointSlice")]
+        state = ServerState(
+            ApiServerConfig(advertise_address=address, port=port), store, WatchCache(store)
+        )
+        await state.cache.start()
+        await bootstrap(state)
+        await state.cache.fresh()
+        (slice_,) = [i.wire for i in _items(state, "EndpointSlice")]
         assert slice_["endpoints"][0]["addresses"] == [address]
         assert slice_["ports"][0]["port"] == port
-        (endpoints,) = [i.wire for i in _items(world, "Endpoints")]
+        (endpoints,) = [i.wire for i in _items(state, "Endpoints")]
         assert endpoints["subsets"][0]["addresses"] == [{"ip": address}]
-        await world.cache.stop()
+        await state.cache.stop()
     await store.close()
 
 
-def _items(world: World, name: str) -> list[Item]:
-    return [i for kind in KINDS if kind.name == name for i in world.cache.of(kind).items()]
+def _items(state: ServerState, name: str) -> list[Item]:
+    return [i for kind in KINDS if kind.name == name for i in state.cache.of(kind).items()]
 
 
 async def test_what_a_user_deletes_with_all_the_rest_comes_back(api: Api):
     path = f"{CORE}/services/kubernetes"
     assert (await api("DELETE", path)).code == 200
-    keeper = asyncio.create_task(keep(api.world, interval=0.02))
+    keeper = asyncio.create_task(keep(api.state, interval=0.02))
     async with asyncio.timeout(10):
         while (await api("GET", path)).code != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from control.store.base import Create, Delete, Unavailable, Update
-from control.store.open import BadStore, open_store
+from control.store.base import Create, Delete, StoreUnavailableError, Update
+from control.store.open import StoreUrlError, open_store
 from control.store.sqlite import store as store_module
 from control.store.sqlite.store import SqliteStore
 
@@ -72,7 +72,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 async def test_a_full_disk_is_an_error_and_loses_nothing(small_disk: Path):
     store = await SqliteStore.open(small_disk / "store.db")
     written: dict[str, bytes] = {}
-    with pytest.raises(Unavailable, match="full"):
+    with pytest.raises(StoreUnavailableError, match="full"):
         for n in range(1000):
             value = os.urandom(5000)
             await store.commit(Create(f"/{n:04}", value))
@@ -89,7 +89,7 @@ async def test_writes_go_on_when_there_is_room_again(small_disk: Path):
     store = await SqliteStore.open(small_disk / "store.db")
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 1_500_000)
-    with pytest.raises(Unavailable):
+    with pytest.raises(StoreUnavailableError):
         await store.commit(Create("/a", b"x" * 900_000))
     ballast.unlink()
     assert await store.commit(Create("/a", b"x" * 100_000)) == 1
@@ -139,7 +139,7 @@ async def test_a_caller_that_leaves_does_not_stop_its_write(tmp_path: Path):
 async def test_a_store_has_one_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(store_module, "_LOCK_WAIT", 0.1)
     store = await SqliteStore.open(tmp_path / "store.db")
-    with pytest.raises(Unavailable, match="another API server is using it"):
+    with pytest.raises(StoreUnavailableError, match="another API server is using it"):
         await SqliteStore.open(tmp_path / "store.db")
     await store.close()
     await (await SqliteStore.open(tmp_path / "store.db")).close()
@@ -174,16 +174,16 @@ async def test_closing_leaves_no_thread(tmp_path: Path):
 
 @pytest.mark.parametrize("url", ["", "sqlite:", "etcd:x", "sqlite:a?sync=maybe", "store.db"])
 async def test_a_store_that_is_none_is_refused_in_one_line(url: str):
-    with pytest.raises(BadStore, match="expected sqlite:PATH"):
+    with pytest.raises(StoreUrlError, match="expected sqlite:PATH"):
         await open_store(url)
 
 
 async def test_a_folder_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(Unavailable, match="No such file"):
+    with pytest.raises(StoreUnavailableError, match="No such file"):
         await open_store(f"sqlite:{tmp_path}/none/store.db")
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path):
     (tmp_path / "store.db").write_bytes(b"hello " * 1000)
-    with pytest.raises(Unavailable, match="not a database"):
+    with pytest.raises(StoreUnavailableError, match="not a database"):
         await open_store(f"sqlite:{tmp_path}/store.db?sync=normal")

@@ -8,7 +8,7 @@ import pytest
 
 from control.server.access.authn import Authenticator
 from control.server.app import serve
-from control.server.state.world import World
+from control.server.state.server import ServerState
 from control.store.memory import MemoryStore
 
 
@@ -18,7 +18,7 @@ class ApiServer:
 
     url: str
     port: int
-    world: World
+    state: ServerState
 
 
 @pytest.fixture
@@ -26,6 +26,6 @@ async def api_server() -> AsyncIterator[ApiServer]:
     bound = socket.create_server(("127.0.0.1", 0))
     port = bound.getsockname()[1]
     store = MemoryStore()
-    async with serve(store, [bound], authenticator=Authenticator(trusting=True)) as world:
-        yield ApiServer(f"http://127.0.0.1:{port}", port, world)
+    async with serve(store, [bound], authenticator=Authenticator(trusting=True)) as state:
+        yield ApiServer(f"http://127.0.0.1:{port}", port, state)
     await store.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from control.server.state.world import World
+from control.server.state.server import ServerState
 
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
@@ -30,9 +30,9 @@ class Reply:
 class Api:
     """Requests to a server under test."""
 
-    def __init__(self, session: aiohttp.ClientSession, world: World) -> None:
+    def __init__(self, session: aiohttp.ClientSession, state: ServerState) -> None:
         self.session = session
-        self.world = world
+        self.state = state
 
     async def __call__(
         self,

@@ -11,7 +11,7 @@ from control.pki import Identity, create_authority, issue, kubeconfig
 from control.server.access.authn import Authenticator
 from control.server.app import serve
 from control.server.cli import server_tls
-from control.server.state.world import Config, World
+from control.server.state.server import ApiServerConfig, ServerState
 from control.store.memory import MemoryStore
 
 
@@ -21,7 +21,7 @@ class Secured:
 
     url: str
     port: int
-    world: World
+    state: ServerState
     folder: Path
     kubeconfig: Path
 
@@ -48,7 +48,7 @@ async def secured_server(folder: Path) -> AsyncIterator[Secured]:
     tls = server_tls(folder / "server.crt", folder / "server.key", folder / "ca.crt")
     store = MemoryStore()
     async with serve(
-        store, [bound], tls=tls, config=Config(port=port), authenticator=Authenticator()
-    ) as world:
-        yield Secured(url, port, world, folder, config)
+        store, [bound], tls=tls, config=ApiServerConfig(port=port), authenticator=Authenticator()
+    ) as state:
+        yield Secured(url, port, state, folder, config)
     await store.close()

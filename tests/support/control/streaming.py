@@ -21,7 +21,7 @@ from control.runtime.builtin import command
 from control.runtime.builtin.execution import Stream
 from control.server.access.authn import Authenticator
 from control.server.app import serve
-from control.server.state.world import Config
+from control.server.state.server import ApiServerConfig
 from control.store.memory import MemoryStore
 
 NODE = "n1"
@@ -183,9 +183,9 @@ def make_certificates(folder: Path) -> None:
         issue(authority, Identity(name, hosts=("127.0.0.1",))).save(folder, name)
 
 
-def config(folder: Path, client: str = "kube-apiserver-kubelet-client") -> Config:
+def config(folder: Path, client: str = "kube-apiserver-kubelet-client") -> ApiServerConfig:
     pair = folder / f"{client}.crt", folder / f"{client}.key"
-    return Config(kubelet_client=pair, client_ca=folder / "ca.crt")
+    return ApiServerConfig(kubelet_client=pair, client_ca=folder / "ca.crt")
 
 
 async def add_node(client: Client, name: str, port: int) -> None:

@@ -10,7 +10,13 @@ from control.api.kinds import KINDS, Kind
 from control.api.meta import ListMeta
 from control.server.pages.discovery import group_versions
 from control.server.pages.openapi.names import below, names
-from control.server.pages.openapi.operations import PATCH, Operation, Place, list_name, operations
+from control.server.pages.openapi.operations import (
+    PATCH,
+    Operation,
+    PathOperation,
+    list_name,
+    operations,
+)
 from control.server.pages.openapi.parameters import Parameter, in_path
 from control.server.pages.openapi.schema import (
     V2,
@@ -52,7 +58,7 @@ def v2_document() -> Document:
     }
 
 
-def _schemas(places: Iterable[Place], kinds: Iterable[Kind], dialect: Dialect) -> Document:
+def _schemas(places: Iterable[PathOperation], kinds: Iterable[Kind], dialect: Dialect) -> Document:
     """Every schema that operations mention, and what those mention, by name."""
     said = {name for _, operation in places for name in (operation.body, operation.answer)}
     roots = [model for model, name in names().items() if name in said]
@@ -68,7 +74,7 @@ def _list(kind: Kind, dialect: Dialect) -> Document:
 
 
 def _paths(
-    places: Iterable[Place],
+    places: Iterable[PathOperation],
     operation: Callable[[Operation], Document],
     parameter: Callable[[Parameter], Document],
 ) -> Document:

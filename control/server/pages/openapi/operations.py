@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from control.api.kinds import KINDS, Kind
 from control.api.meta import Status
-from control.server.pages.discovery import REVIEWS, Review, Sub, subresources
+from control.server.pages.discovery import REVIEWS, Review, Subresource, subresources
 from control.server.pages.openapi import parameters
 from control.server.pages.openapi.names import META, Gvk, names, package_of, typed
 from control.server.pages.openapi.parameters import Parameter
@@ -44,10 +44,10 @@ class Operation:
     answer: str = ""
 
 
-Place = tuple[str, Operation]  # a path, and what can be done there
+PathOperation = tuple[str, Operation]  # a path, and what can be done there
 
 
-def operations(group: str, version: str) -> Iterator[Place]:
+def operations(group: str, version: str) -> Iterator[PathOperation]:
     """Everything that can be done in a group and version."""
     for kind in KINDS:
         if (kind.group, kind.version) == (group, version):
@@ -62,7 +62,7 @@ def list_name(kind: Kind) -> str:
     return f"{names()[kind.model]}List"
 
 
-def _of_kind(kind: Kind) -> Iterator[Place]:
+def _of_kind(kind: Kind) -> Iterator[PathOperation]:
     scope = "{namespace}" if kind.namespaced else None
     one, many = kind.path(scope, "{name}"), kind.path(scope)
     for row in _COLLECTION:
@@ -119,13 +119,13 @@ def _body(method: str, schema: str) -> str:
     return bodies.get(method, schema)
 
 
-def _schema(sub: Sub) -> str:
+def _schema(sub: Subresource) -> str:
     """The schema of what a subresource takes and gives; none if it is text, or a stream."""
     model = typed().get(sub.kind)
     return names()[model] if model and sub.name != "log" else ""
 
 
-def _transfer(kind: Kind, sub: Sub, schema: str, verb: str) -> Operation:
+def _transfer(kind: Kind, sub: Subresource, schema: str, verb: str) -> Operation:
     method, query = _VERBS[verb]
     return Operation(
         method=method,
@@ -140,7 +140,7 @@ def _transfer(kind: Kind, sub: Sub, schema: str, verb: str) -> Operation:
     )
 
 
-def _connect(kind: Kind, sub: Sub, verb: str) -> Operation:
+def _connect(kind: Kind, sub: Subresource, verb: str) -> Operation:
     method, _ = _VERBS[verb]
     return Operation(
         method=method,
@@ -151,7 +151,7 @@ def _connect(kind: Kind, sub: Sub, verb: str) -> Operation:
     )
 
 
-def _of_review(review: Review) -> Place:
+def _of_review(review: Review) -> PathOperation:
     schema = f"{package_of(review.group, review.version)}.{review.kind}"
     gvk = (review.group, review.version, review.kind)
     operation = Operation(

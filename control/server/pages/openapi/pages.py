@@ -12,9 +12,9 @@ from control.api.base import encode
 from control.server.pages.discovery import group_versions
 from control.server.pages.openapi import gnostic
 from control.server.pages.openapi.documents import v2_document, v3_document
-from control.server.wire.answer import JSON, Answer, tagged
 from control.server.wire.errors import not_acceptable
 from control.server.wire.forms import clauses
+from control.server.wire.response import JSON, ApiResponse, tagged
 
 _V2, _V3 = "/openapi/v2", "/openapi/v3"
 _ANY = ("application/json", "application/*", "*/*")
@@ -24,8 +24,8 @@ _PROTOBUF_ANSWER = _PROTOBUF.replace("@", ".")
 _FOR_EVER = (("Cache-Control", "public, immutable, max-age=31536000"),)
 
 
-def schemas(path: str, query: Mapping[str, str], accept: str) -> Answer | None:
-    """The document at a path, None if there is none; raises Refused (406)."""
+def schemas(path: str, query: Mapping[str, str], accept: str) -> ApiResponse | None:
+    """The document at a path, None if there is none; raises StatusError (406)."""
     if path == _V2:
         return _v2_answer(accept)
     if path == _V3:
@@ -36,29 +36,29 @@ def schemas(path: str, query: Mapping[str, str], accept: str) -> Answer | None:
     return None
 
 
-def _v2_answer(accept: str) -> Answer:
+def _v2_answer(accept: str) -> ApiResponse:
     for clause in clauses(accept or JSON):
         if clause.media == _PROTOBUF:
-            return tagged(Answer(_v2_protobuf(), content_type=_PROTOBUF_ANSWER))
+            return tagged(ApiResponse(_v2_protobuf(), content_type=_PROTOBUF_ANSWER))
         if clause.media in _ANY:
-            return tagged(Answer(_v2_bytes()))
+            return tagged(ApiResponse(_v2_bytes()))
     raise not_acceptable([JSON, _PROTOBUF])
 
 
-def _v3_answer(path: str, asked: str, body: bytes, accept: str) -> Answer:
+def _v3_answer(path: str, asked: str, body: bytes, accept: str) -> ApiResponse:
     """A document; what was asked for by the hash of another one is now elsewhere."""
     if not asked:
         return _json(body, accept)
     if asked != _hash(body):
-        return Answer(b"", 301, headers=(("Location", f"{path}?hash={_hash(body)}"),))
+        return ApiResponse(b"", 301, headers=(("Location", f"{path}?hash={_hash(body)}"),))
     found = _json(body, accept)
-    return Answer(found.body, headers=found.headers + _FOR_EVER)
+    return ApiResponse(found.body, headers=found.headers + _FOR_EVER)
 
 
-def _json(body: bytes, accept: str) -> Answer:
+def _json(body: bytes, accept: str) -> ApiResponse:
     if not any(clause.media in _ANY for clause in clauses(accept or JSON)):
         raise not_acceptable([JSON])
-    return tagged(Answer(body))
+    return tagged(ApiResponse(body))
 
 
 def _v3_path(group: str, version: str) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from control.api.kinds import SERVICE, Kind
-from control.server.state.cache import CLAIMS
-from control.store.base import Change, Create, Delete
+from control.server.state.watch_cache import CLAIMS
+from control.store.base import Create, Delete, Write
 
 
 def ip_claim(ip: str) -> str:
@@ -35,7 +35,7 @@ def claims_of(kind: Kind, wire: Mapping[str, Any] | None) -> frozenset[str]:
 
 def claim_changes(
     kind: Kind, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, held: Set[str]
-) -> tuple[Change, ...]:
+) -> tuple[Write, ...]:
     """What a write of an object does to claims; ``held``: all claims that are in the store."""
     before, after = claims_of(kind, old), claims_of(kind, new)
     if before == after:

@@ -8,7 +8,7 @@ as long as there is any, so that users can pick from the lower without being in 
 from collections.abc import Callable, Iterator
 from random import Random
 
-from control.server.state.world import Network
+from control.server.state.server import Network
 
 _TRIES = 64
 

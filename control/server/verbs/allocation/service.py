@@ -15,7 +15,7 @@ from control.api.defaults.service import (
 )
 from control.api.kinds import SERVICE
 from control.api.validation.service import validate_addresses
-from control.server.state.world import Network, World
+from control.server.state.server import Network, ServerState
 from control.server.verbs.allocation.claims import claims_of, ip_claim, port_claim
 from control.server.verbs.allocation.families import with_families
 from control.server.verbs.allocation.pick import free_ip, free_port, usable
@@ -25,8 +25,8 @@ from control.server.wire.item import Wire
 _random = Random()  # noqa: S311  # what is free matters, not what can be guessed
 
 
-def allocate(world: World, new: Wire, old: Mapping[str, Any] | None) -> Wire:
-    """The Service with everything that it needs allocated; raises Refused (422, 500).
+def allocate(state: ServerState, new: Wire, old: Mapping[str, Any] | None) -> Wire:
+    """The Service with everything that it needs allocated; raises StatusError (422, 500).
 
     What is chosen here is claimed when the Service is written.
     """
@@ -35,13 +35,13 @@ def allocate(world: World, new: Wire, old: Mapping[str, Any] | None) -> Wire:
     spec = _normalized(new["spec"]) if before is None else carry_over(new["spec"], before)
     if found := validate_addresses(spec):
         raise errors.invalid(SERVICE, name, found)
-    ranges = {f"IPv{network.version}": network for network in world.config.service_cidrs}
+    ranges = {f"IPv{network.version}": network for network in state.config.service_cidrs}
     spec, found = with_families(spec, before, tuple(ranges))
     if found:
         raise errors.invalid(SERVICE, name, found)
     own = claims_of(SERVICE, old)
-    spec = _Addresses(world, name, own, ranges).fill(spec)
-    return new | {"spec": _Ports(world, name, own).fill(spec)}
+    spec = _Addresses(state, name, own, ranges).fill(spec)
+    return new | {"spec": _Ports(state, name, own).fill(spec)}
 
 
 def _normalized(spec: Wire) -> Wire:
@@ -55,9 +55,9 @@ class _Addresses:
     """Checks the addresses that a Service asks for, and chooses those that it leaves open."""
 
     def __init__(
-        self, world: World, name: str, own: frozenset[str], ranges: Mapping[str, Network]
+        self, state: ServerState, name: str, own: frozenset[str], ranges: Mapping[str, Network]
     ) -> None:
-        self._held = world.cache.claims
+        self._held = state.cache.claims
         self._name = name
         self._own = own
         self._ranges = ranges
@@ -105,11 +105,11 @@ class _Addresses:
 class _Ports:
     """Checks the node ports that a Service asks for, and chooses those that it leaves open."""
 
-    def __init__(self, world: World, name: str, own: frozenset[str]) -> None:
-        self._held = world.cache.claims
+    def __init__(self, state: ServerState, name: str, own: frozenset[str]) -> None:
+        self._held = state.cache.claims
         self._name = name
         self._own = own
-        self._range = world.config.node_ports
+        self._range = state.config.node_ports
         self._chosen: set[int] = set()
 
     def fill(self, spec: Wire) -> Wire:

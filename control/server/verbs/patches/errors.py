@@ -1,9 +1,9 @@
 """What can be wrong with a patch."""
 
 
-class BadPatch(ValueError):
+class MalformedPatchError(ValueError):
     """A patch that is malformed (400)."""
 
 
-class CannotApply(ValueError):
+class PatchConflictError(ValueError):
     """A patch that does not fit the object (422)."""

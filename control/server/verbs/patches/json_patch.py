@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from control.server.verbs.patches.errors import BadPatch, CannotApply
+from control.server.verbs.patches.errors import MalformedPatchError, PatchConflictError
 
 # A patch of more operations than this is refused, as upstream does.
 MAX_OPERATIONS = 10_000
@@ -21,11 +21,11 @@ _NEEDS = {
 
 
 def apply(original: Any, operations: Any) -> Any:
-    """The original after all operations; raises BadPatch, CannotApply."""
+    """The original after all operations; raises MalformedPatchError, PatchConflictError."""
     if not isinstance(operations, list):
-        raise BadPatch("a JSON patch must be a list of operations")
+        raise MalformedPatchError("a JSON patch must be a list of operations")
     if len(operations) > MAX_OPERATIONS:
-        raise BadPatch(f"a JSON patch may have at most {MAX_OPERATIONS} operations")
+        raise MalformedPatchError(f"a JSON patch may have at most {MAX_OPERATIONS} operations")
     document = copy.deepcopy(original)
     copied = 0
     for operation in operations:
@@ -34,18 +34,18 @@ def apply(original: Any, operations: Any) -> Any:
             # A few copies of copies would fill all memory.
             copied += len(orjson.dumps(_get(document, _pointer(operation["from"]))))
             if copied > MAX_COPIED:
-                raise BadPatch(f"a JSON patch may copy at most {MAX_COPIED} bytes")
+                raise MalformedPatchError(f"a JSON patch may copy at most {MAX_COPIED} bytes")
     return document
 
 
 def _do(document: Any, operation: Any) -> Any:
     if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
-        raise BadPatch("every operation of a JSON patch needs a path")
+        raise MalformedPatchError("every operation of a JSON patch needs a path")
     name = operation.get("op")
     if name not in _NEEDS:
-        raise BadPatch(f"unexpected kind of JSON patch operation: {name!r}")
+        raise MalformedPatchError(f"unexpected kind of JSON patch operation: {name!r}")
     if lacking := _NEEDS[name] - operation.keys():
-        raise BadPatch(f"JSON patch operation {name} needs {', '.join(lacking)}")
+        raise MalformedPatchError(f"JSON patch operation {name} needs {', '.join(lacking)}")
     path = _pointer(operation["path"])
     if name in ("move", "copy"):
         return _carry(document, name, operation["from"], path)
@@ -53,7 +53,7 @@ def _do(document: Any, operation: Any) -> Any:
         return _remove(document, path)
     if name == "test":
         if _get(document, path) != operation["value"]:
-            raise CannotApply(f"testing value {operation['path']} failed")
+            raise PatchConflictError(f"testing value {operation['path']} failed")
         return document
     if name == "replace":
         _get(document, path)
@@ -67,14 +67,14 @@ def _carry(document: Any, name: str, source: Any, path: list[str]) -> Any:
     value = copy.deepcopy(_get(document, start))
     if name == "move":
         if path[: len(start)] == start and path != start:
-            raise BadPatch("a value cannot be moved into itself")
+            raise MalformedPatchError("a value cannot be moved into itself")
         document = _remove(document, start)
     return _add(document, path, value)
 
 
 def _pointer(text: Any) -> list[str]:
     if not isinstance(text, str) or (text and not text.startswith("/")):
-        raise BadPatch(f"{text!r} is not a JSON pointer")
+        raise MalformedPatchError(f"{text!r} is not a JSON pointer")
     return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
 
 
@@ -85,15 +85,15 @@ def _get(document: Any, path: list[str]) -> Any:
         elif isinstance(document, list):
             document = document[_index(document, part, len(document) - 1)]
         else:
-            raise CannotApply(f"the path /{'/'.join(path)} does not exist: missing {part!r}")
+            raise PatchConflictError(f"the path /{'/'.join(path)} does not exist: missing {part!r}")
     return document
 
 
 def _index(items: list[Any], part: str, last: int) -> int:
     if not (part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")):
-        raise CannotApply(f"{part!r} is not an index of a list")
+        raise PatchConflictError(f"{part!r} is not an index of a list")
     if int(part) > last:
-        raise CannotApply(f"index {part} is out of bounds of a list of {len(items)}")
+        raise PatchConflictError(f"index {part} is out of bounds of a list of {len(items)}")
     return int(part)
 
 
@@ -107,7 +107,7 @@ def _add(document: Any, path: list[str], value: Any) -> Any:
         at = len(parent) if last == "-" else _index(parent, last, len(parent))
         parent.insert(at, value)
     else:
-        raise CannotApply(f"nothing can be added at /{'/'.join(path)}")
+        raise PatchConflictError(f"nothing can be added at /{'/'.join(path)}")
     return document
 
 

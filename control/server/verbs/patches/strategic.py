@@ -9,7 +9,7 @@ from typing import Any
 
 from control.api.base import Model
 from control.api.merging import Shape, shapes
-from control.server.verbs.patches.errors import BadPatch, CannotApply
+from control.server.verbs.patches.errors import MalformedPatchError, PatchConflictError
 
 _DIRECTIVE = "$patch"
 _RETAIN = "$retainKeys"
@@ -21,9 +21,12 @@ Wire = dict[str, Any]
 
 
 def apply(original: Wire, patch: Any, model: type[Model] | None) -> Wire:
-    """The original of a model's shape with the patch merged in; raises BadPatch, CannotApply."""
+    """Merge a patch into an object whose lists merge as ``model`` says.
+
+    Raises MalformedPatchError and PatchConflictError.
+    """
     if not isinstance(patch, dict):
-        raise BadPatch("a strategic merge patch must be a JSON object")
+        raise MalformedPatchError("a strategic merge patch must be a JSON object")
     return _merge_map(original, patch, model)
 
 
@@ -51,7 +54,7 @@ def _merge_map(original: Wire, patch: Wire, model: type[Model] | None) -> Wire:
 def _directive(patch: Wire) -> str:
     directive = patch.get(_DIRECTIVE, "merge")
     if directive not in _DIRECTIVES:
-        raise BadPatch(f"Unknown patch type found: {directive}")
+        raise MalformedPatchError(f"Unknown patch type found: {directive}")
     return str(directive)
 
 
@@ -60,7 +63,7 @@ def _retained(original: Wire, patch: Wire) -> Wire:
     if keep is None:
         return dict(original)
     if not isinstance(keep, list) or not {k for k in patch if not k.startswith("$")} <= set(keep):
-        raise BadPatch(f"{_RETAIN} must be a list of all keys that the patch holds")
+        raise MalformedPatchError(f"{_RETAIN} must be a list of all keys that the patch holds")
     return {key: value for key, value in original.items() if key in keep}
 
 
@@ -90,7 +93,7 @@ def _merge_list(original: list[Any], patch: list[Any], shape: Shape) -> list[Any
 
 def _merge_item(result: list[Any], item: Any, key: str, shape: Shape) -> None:
     if not isinstance(item, dict) or key not in item:
-        raise CannotApply(f"map: {item} does not contain declared merge key: {key}")
+        raise PatchConflictError(f"map: {item} does not contain declared merge key: {key}")
     found = [at for at, old in enumerate(result) if _identity(old, key) == item[key]]
     if _directive(item) == "delete":
         result[:] = [old for at, old in enumerate(result) if at not in found]
@@ -106,7 +109,7 @@ def _identity(item: Any, key: str) -> Any:
 
 def _delete_from(result: Wire, name: str, values: Any) -> None:
     if not isinstance(values, list):
-        raise BadPatch(f"{_DELETE_FROM}{name} must be a list")
+        raise MalformedPatchError(f"{_DELETE_FROM}{name} must be a list")
     if isinstance(result.get(name), list):
         result[name] = [item for item in result[name] if item not in values]
 
@@ -114,7 +117,7 @@ def _delete_from(result: Wire, name: str, values: Any) -> None:
 def _set_order(result: Wire, before: Any, name: str, order: Any, shape: Shape) -> None:
     """Bring a merged list into the client's order; what only the server has stays in between."""
     if not isinstance(order, list):
-        raise BadPatch(f"{_ORDER}{name} must be a list")
+        raise MalformedPatchError(f"{_ORDER}{name} must be a list")
     if not isinstance(result.get(name), list):
         return
     key = shape.merge.key if shape.merge else ""

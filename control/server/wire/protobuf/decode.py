@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from control.server.wire.protobuf.schema import Field, messages
-from control.server.wire.protobuf.wire import BadProtobuf, Value, fields, signed
+from control.server.wire.protobuf.wire import ProtobufError, Value, fields, signed
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\0"
@@ -22,9 +22,9 @@ Wire = dict[str, Any]
 
 
 def to_json(body: bytes) -> Wire:
-    """The object in a body; raises BadProtobuf."""
+    """The object in a body; raises ProtobufError."""
     if not body.startswith(_MAGIC):
-        raise BadProtobuf("the body does not begin as Kubernetes' protobuf does")
+        raise ProtobufError("the body does not begin as Kubernetes' protobuf does")
     envelope = dict(fields(body[len(_MAGIC) :]))
     kind = {number: _text(value) for number, value in fields(_bytes(envelope.get(1, b"")))}
     version, name = kind.get(1, ""), kind.get(2, "")
@@ -36,13 +36,13 @@ def _message_name(version: str, kind: str) -> str:
     group = "meta" if kind == "DeleteOptions" else version.rpartition("/")[0].partition(".")[0]
     name = f"{group or 'core'}.{kind}"
     if name not in messages():
-        raise BadProtobuf(f"kind {kind!r} of {version!r} is not known in protobuf; send JSON")
+        raise ProtobufError(f"kind {kind!r} of {version!r} is not known in protobuf; send JSON")
     return name
 
 
 def _message(data: bytes, name: str, depth: int) -> Wire:
     if depth > _MAX_DEPTH:
-        raise BadProtobuf("messages are nested too deeply")
+        raise ProtobufError("messages are nested too deeply")
     known = messages()[name]
     wire: Wire = {}
     for number, value in fields(data):
@@ -79,7 +79,7 @@ def _value(kind: str, value: Value, depth: int) -> Any:
 
 def _bytes(value: Value) -> bytes:
     if not isinstance(value, bytes):
-        raise BadProtobuf("a number where bytes are expected")
+        raise ProtobufError("a number where bytes are expected")
     return value
 
 
@@ -87,12 +87,12 @@ def _text(value: Value) -> str:
     try:
         return _bytes(value).decode()
     except UnicodeDecodeError as err:
-        raise BadProtobuf("text that is not UTF-8") from err
+        raise ProtobufError("text that is not UTF-8") from err
 
 
 def _number(value: Value) -> int:
     if not isinstance(value, int):
-        raise BadProtobuf("bytes where a number is expected")
+        raise ProtobufError("bytes where a number is expected")
     return signed(value)
 
 
@@ -104,7 +104,7 @@ def _time(value: Value, unit: str = "seconds") -> str:
     try:
         moment = _EPOCH + timedelta(seconds=found.get(1, 0), microseconds=found.get(2, 0) // 1000)
     except OverflowError as err:
-        raise BadProtobuf("a time beyond all calendars") from err
+        raise ProtobufError("a time beyond all calendars") from err
     return moment.isoformat(timespec=unit).replace("+00:00", "Z")
 
 
@@ -123,7 +123,7 @@ def _raw(value: Value) -> Any:
     try:
         return orjson.loads(data) if data else None
     except orjson.JSONDecodeError as err:
-        raise BadProtobuf(f"raw JSON: {err}") from err
+        raise ProtobufError(f"raw JSON: {err}") from err
 
 
 _SCALARS: dict[str, Callable[[Value], Any]] = {

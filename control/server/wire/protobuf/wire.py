@@ -12,12 +12,12 @@ _SIZES = {FIXED64: 8, FIXED32: 4}
 Value = int | bytes
 
 
-class BadProtobuf(ValueError):
+class ProtobufError(ValueError):
     """Bytes that are no protobuf message of the kind they claim to be."""
 
 
 def fields(data: bytes) -> Iterator[tuple[int, Value]]:
-    """Every field of a message in order; raises BadProtobuf."""
+    """Every field of a message in order; raises ProtobufError."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -31,13 +31,13 @@ def fields(data: bytes) -> Iterator[tuple[int, Value]]:
         elif kind in _SIZES:
             value, at = _take(data, at, _SIZES[kind])
         else:
-            raise BadProtobuf(f"wire type {kind} is not in use")
+            raise ProtobufError(f"wire type {kind} is not in use")
         yield tag >> 3, value
 
 
 def _take(data: bytes, at: int, size: int) -> tuple[bytes, int]:
     if at + size > len(data):
-        raise BadProtobuf("a field ends after its message")
+        raise ProtobufError("a field ends after its message")
     return data[at : at + size], at + size
 
 
@@ -45,12 +45,12 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     value = 0
     for count in range(_VARINT_MAX):
         if at + count >= len(data):
-            raise BadProtobuf("a number ends after its message")
+            raise ProtobufError("a number ends after its message")
         byte = data[at + count]
         value |= (byte & 0x7F) << (7 * count)
         if byte < 0x80:
             return value & (2**64 - 1), at + count + 1
-    raise BadProtobuf("a number of more than 64 bits")
+    raise ProtobufError("a number of more than 64 bits")
 
 
 def signed(value: int) -> int:

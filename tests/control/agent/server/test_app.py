@@ -9,7 +9,7 @@ import pytest
 
 from control.agent.config import ServerConfig
 from control.agent.server.app import BadSettings, serve
-from control.tls import BadCertificate
+from control.tls import CertificateError
 from tests.support.control.agent_server import (
     CLOSE,
     ERROR,
@@ -66,7 +66,7 @@ async def test_a_server_without_an_authority_does_not_start(tmp_path):
 async def test_a_key_that_is_not_the_certificates_is_named(tmp_path):
     make_certificates(tmp_path)
     files = (tmp_path / "node.crt", tmp_path / "stranger.key", tmp_path / "ca.crt")
-    with pytest.raises(BadCertificate, match=r"stranger\.key: key values mismatch"):
+    with pytest.raises(CertificateError, match=r"stranger\.key: key values mismatch"):
         async with serve(ServerConfig("127.0.0.1", 0, *files), OneNode(Host(tmp_path), PodTable())):
             pass
 

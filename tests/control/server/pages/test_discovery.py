@@ -16,8 +16,8 @@ from control.server.pages.discovery import (
 )
 from control.server.streams.stream_target import TARGETS
 from control.server.verbs.table import verb_of
-from control.server.wire.errors import Refused
-from control.server.wire.info import Info, parse
+from control.server.wire.errors import StatusError
+from control.server.wire.info import RequestInfo, parse
 from tests.support.control.kubectls import KUBECTLS, at_version
 from tests.support.control.requests import Api
 
@@ -141,7 +141,7 @@ METHODS = {
 ON_MANY = ("create", "list", "watch", "deletecollection")
 
 
-def served(info: Info) -> bool:
+def served(info: RequestInfo) -> bool:
     if info.kind is POD and info.subresource in TARGETS:
         return info.verb in ("get", "create")
     return callable(verb_of(info))
@@ -172,14 +172,14 @@ def test_every_verb_that_is_not_listed_is_refused(kind):
     listed = {(sub.name, verb) for sub in subresources(kind) for verb in sub.verbs}
     names = {*TARGETS, "status", "scale", "binding", "eviction", "finalize"}
     for name in names - {name for name, _ in listed}:
-        with pytest.raises(Refused) as refused:
-            verb_of(Info("get", kind, "n", "x", name))
+        with pytest.raises(StatusError) as refused:
+            verb_of(RequestInfo("get", kind, "n", "x", name))
         assert refused.value.code == 404
     for name in {name for name, _ in listed} - set(TARGETS):
-        info = Info("", kind, "n", "x", name)
+        info = RequestInfo("", kind, "n", "x", name)
         for verb in {"get", "create", "update", "patch", "delete"}:
             if (name, verb) not in listed:
-                with pytest.raises(Refused) as refused:
+                with pytest.raises(StatusError) as refused:
                     verb_of(replace(info, verb=verb))
                 assert refused.value.code == 405
 

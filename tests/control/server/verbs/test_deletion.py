@@ -37,7 +37,7 @@ async def test_finalizers_hold_it_back(api: Api):
     remove = [{"op": "remove", "path": "/metadata/finalizers"}]
     last = await api("PATCH", f"{MAPS}/a", remove, JSON_PATCH)
     assert last.code == 200 and "finalizers" not in last["metadata"]
-    assert int(last["metadata"]["resourceVersion"]) == api.world.store.revision
+    assert int(last["metadata"]["resourceVersion"]) == api.state.store.revision
     assert (await api("GET", f"{MAPS}/a")).code == 404
 
 
@@ -133,7 +133,7 @@ async def test_what_a_service_held_is_free_again(api: Api):
             ),
         )
         await api("DELETE", f"{path}/{name}")
-    assert not [c for c in api.world.cache.claims if "10.96.5.5" in c or "30100" in c]
+    assert not [c for c in api.state.cache.claims if "10.96.5.5" in c or "30100" in c]
 
 
 async def test_binding_happens_once(api: Api):

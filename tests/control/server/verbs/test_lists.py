@@ -25,7 +25,7 @@ async def test_a_list_says_what_it_is(api: Api):
     await fill(api, 1)
     reply = await api("GET", MAPS)
     assert (reply["kind"], reply["apiVersion"]) == ("ConfigMapList", "v1")
-    assert reply["metadata"] == {"resourceVersion": str(api.world.store.revision)}
+    assert reply["metadata"] == {"resourceVersion": str(api.state.store.revision)}
 
 
 async def test_one_namespace_or_all(api: Api):
@@ -100,7 +100,7 @@ async def test_a_page_whose_history_is_gone_has_expired(api: Api):
     await fill(api, 3)
     token = (await api("GET", f"{MAPS}?limit=1"))["metadata"]["continue"]
     await api.make(MAPS, config_map("z"))
-    await api.world.store.compact(api.world.store.revision)
+    await api.state.store.compact(api.state.store.revision)
     late = await api("GET", f"{MAPS}?limit=1&continue={token}")
     assert (late.code, late["reason"]) == (410, "Expired")
     assert (await api("GET", f"{MAPS}?continue=rubbish")).code == 400

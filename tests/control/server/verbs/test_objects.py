@@ -27,7 +27,7 @@ async def test_a_new_object_gets_its_identity(api: Api):
     metadata = made["metadata"]
     assert (metadata["name"], metadata["namespace"]) == ("a", "default")
     assert metadata["uid"] and metadata["creationTimestamp"].endswith("Z")
-    assert int(metadata["resourceVersion"]) == api.world.store.revision
+    assert int(metadata["resourceVersion"]) == api.state.store.revision
     assert (await api("GET", f"{MAPS}/a")).body == made
 
 
@@ -111,10 +111,10 @@ async def test_another_objects_uid_conflicts(api: Api):
 
 async def test_an_update_that_changes_nothing_writes_nothing(api: Api):
     made = await api.make(f"{APPS}/deployments", deployment())
-    before = api.world.store.revision
+    before = api.state.store.revision
     assert (await api("PUT", f"{APPS}/deployments/d", deployment())).body == made
     assert (await api("PATCH", f"{APPS}/deployments/d", {}, MERGE)).body == made
-    assert api.world.store.revision == before
+    assert api.state.store.revision == before
 
 
 _OPERATIONS = [
@@ -206,7 +206,7 @@ async def test_wrong_types_name_the_field(api: Api):
 
 
 async def test_dry_run_answers_and_writes_nothing(api: Api):
-    before = api.world.store.revision
+    before = api.state.store.revision
     reply = await api("POST", f"{CORE}/services?dryRun=All", service())
     assert reply.code == 201
     assert reply["spec"]["clusterIP"].startswith("10.96.")
@@ -217,7 +217,7 @@ async def test_dry_run_answers_and_writes_nothing(api: Api):
     assert patched["metadata"] == made["metadata"]
     assert (await api("DELETE", f"{MAPS}/a?dryRun=All")).code == 200
     assert (await api("GET", f"{MAPS}/a"))["data"] == {"x": "1"}
-    assert api.world.store.revision == before + 1
+    assert api.state.store.revision == before + 1
     assert (await api("POST", f"{MAPS}?dryRun=maybe", config_map("b"))).code == 400
 
 

@@ -11,7 +11,7 @@ from control.api.pod import Pod
 from control.api.service import Service
 from control.api.workload import Deployment
 from control.server.verbs.patches import json_patch, merge, strategic
-from control.server.verbs.patches.errors import BadPatch, CannotApply
+from control.server.verbs.patches.errors import MalformedPatchError, PatchConflictError
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
@@ -81,18 +81,18 @@ def test_json_patch(original: Any, operation: Any, result: Any):
 @pytest.mark.parametrize(
     ("operation", "error"),
     [
-        ({"op": "test", "path": "/a", "value": 2}, CannotApply),
-        ({"op": "remove", "path": "/none"}, CannotApply),
-        ({"op": "replace", "path": "/none", "value": 1}, CannotApply),
-        ({"op": "add", "path": "/none/deep", "value": 1}, CannotApply),
-        ({"op": "add", "path": "/l/7", "value": 1}, CannotApply),
-        ({"op": "remove", "path": "/l/01"}, CannotApply),
-        ({"op": "remove", "path": "/l/-"}, CannotApply),
-        ({"op": "move", "from": "/a", "path": "/a/b"}, BadPatch),
-        ({"op": "add", "path": "/a"}, BadPatch),
-        ({"op": "fly", "path": "/a"}, BadPatch),
-        ({"path": "/a"}, BadPatch),
-        ("add", BadPatch),
+        ({"op": "test", "path": "/a", "value": 2}, PatchConflictError),
+        ({"op": "remove", "path": "/none"}, PatchConflictError),
+        ({"op": "replace", "path": "/none", "value": 1}, PatchConflictError),
+        ({"op": "add", "path": "/none/deep", "value": 1}, PatchConflictError),
+        ({"op": "add", "path": "/l/7", "value": 1}, PatchConflictError),
+        ({"op": "remove", "path": "/l/01"}, PatchConflictError),
+        ({"op": "remove", "path": "/l/-"}, PatchConflictError),
+        ({"op": "move", "from": "/a", "path": "/a/b"}, MalformedPatchError),
+        ({"op": "add", "path": "/a"}, MalformedPatchError),
+        ({"op": "fly", "path": "/a"}, MalformedPatchError),
+        ({"path": "/a"}, MalformedPatchError),
+        ("add", MalformedPatchError),
     ],
 )
 def test_json_patches_that_cannot_be_done(operation: Any, error: type[Exception]):
@@ -224,12 +224,12 @@ def test_ordering_loses_nothing(before: list[str], order: list[str], listed: set
 @pytest.mark.parametrize(
     ("patch", "error"),
     [
-        ([], BadPatch),
-        ({"$patch": "fly"}, BadPatch),
-        ({"spec": {"containers": [{"image": "x"}]}}, CannotApply),
-        ({"spec": {"$retainKeys": ["a"], "b": 1}}, BadPatch),
-        ({"spec": {"$setElementOrder/containers": 7}}, BadPatch),
-        ({"metadata": {"$deleteFromPrimitiveList/finalizers": 7}}, BadPatch),
+        ([], MalformedPatchError),
+        ({"$patch": "fly"}, MalformedPatchError),
+        ({"spec": {"containers": [{"image": "x"}]}}, PatchConflictError),
+        ({"spec": {"$retainKeys": ["a"], "b": 1}}, MalformedPatchError),
+        ({"spec": {"$setElementOrder/containers": 7}}, MalformedPatchError),
+        ({"metadata": {"$deleteFromPrimitiveList/finalizers": 7}}, MalformedPatchError),
     ],
 )
 def test_strategic_patches_that_cannot_be_done(patch: Any, error: type[Exception]):

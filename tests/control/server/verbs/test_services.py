@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from control.api.kinds import SERVICE
 from control.server.access.authn import Authenticator
 from control.server.app import serve
-from control.server.state.world import Config, Network
+from control.server.state.server import ApiServerConfig, Network
 from control.server.verbs.allocation.claims import claims_of
 from control.server.verbs.allocation.families import with_families
 from control.server.verbs.allocation.pick import free_ip, free_port, usable
@@ -29,15 +29,15 @@ DUAL = ("10.96.0.0/16", "fd00:10:96::/112")
 @pytest.fixture
 async def dual() -> AsyncIterator[Api]:
     bound = socket.create_server(("127.0.0.1", 0))
-    config = Config(service_cidrs=tuple(ip_network(cidr) for cidr in DUAL))
+    config = ApiServerConfig(service_cidrs=tuple(ip_network(cidr) for cidr in DUAL))
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
     store = MemoryStore()
     known = Authenticator(trusting=True)
     async with (
-        serve(store, [bound], config=config, authenticator=known) as world,
+        serve(store, [bound], config=config, authenticator=known) as state,
         aiohttp.ClientSession(url) as session,
     ):
-        yield Api(session, world)
+        yield Api(session, state)
     await store.close()
 
 
@@ -167,8 +167,8 @@ async def test_types_can_change_and_leave_nothing_behind(api: Api):
     name = {"spec": {"type": "ExternalName", "externalName": "example.com"}}
     named = await api("PATCH", f"{PATH}/s", name, MERGE)
     assert "clusterIP" not in named["spec"]
-    assert not [claim for claim in api.world.cache.claims if str(port) in claim]
-    assert len(api.world.cache.claims) == 1  # the kubernetes Service's address
+    assert not [claim for claim in api.state.cache.claims if str(port) in claim]
+    assert len(api.state.cache.claims) == 1  # the kubernetes Service's address
     back = await api(
         "PATCH", f"{PATH}/s", {"spec": {"type": "NodePort", "externalName": None}}, MERGE
     )
@@ -203,7 +203,7 @@ async def test_a_second_family_comes_and_goes(dual: Api):
     assert both["spec"]["clusterIPs"][0] == first
     one = await dual("PATCH", f"{PATH}/s", {"spec": {"ipFamilyPolicy": "SingleStack"}}, MERGE)
     assert one["spec"]["clusterIPs"] == [first]
-    assert not [claim for claim in dual.world.cache.claims if "fd00" in claim]
+    assert not [claim for claim in dual.state.cache.claims if "fd00" in claim]
     text = await refusal(dual, clusterIPs=["10.96.1.1", "10.96.1.2"], clusterIP="10.96.1.1")
     assert "no more than one IP for each IP family" in text
 

@@ -62,7 +62,7 @@ async def test_a_removal_carries_the_last_state_at_its_own_revision(api: Api):
         await api("DELETE", f"{MAPS}/a")
         event = await stream.next()
     assert event["object"]["data"] == {"x": "1"}
-    assert event["object"]["metadata"]["resourceVersion"] == str(api.world.store.revision)
+    assert event["object"]["metadata"]["resourceVersion"] == str(api.state.store.revision)
 
 
 async def test_it_resumes_where_it_was(api: Api):
@@ -80,7 +80,7 @@ async def test_selectors_turn_changes_into_coming_and_going(api: Api):
         await api("PATCH", f"{MAPS}/a", {"metadata": {"labels": {"on": "yes"}}}, MERGE)
         await api("PATCH", f"{MAPS}/a", {"data": {"x": "1"}}, MERGE)
         await api("PATCH", f"{MAPS}/a", {"metadata": {"labels": {"on": "no"}}}, MERGE)
-        last = str(api.world.store.revision)
+        last = str(api.state.store.revision)
         await api("PATCH", f"{MAPS}/a", {"data": {"x": "2"}}, MERGE)
         assert await stream.told(2) == [("ADDED", "a"), ("MODIFIED", "a")]
         gone = await stream.next()
@@ -106,7 +106,7 @@ async def test_initial_events_end_with_a_bookmark(api: Api):
         assert end["type"] == "BOOKMARK"
         metadata = end["object"]["metadata"]
         assert metadata["annotations"] == {"k8s.io/initial-events-end": "true"}
-        assert metadata["resourceVersion"] == str(api.world.store.revision)
+        assert metadata["resourceVersion"] == str(api.state.store.revision)
     async with watching(
         api, "&sendInitialEvents=false&resourceVersionMatch=NotOlderThan"
     ) as stream:
@@ -120,7 +120,7 @@ async def test_bookmarks_say_how_far_it_has_come(api: Api, monkeypatch):
     async with watching(api, "&allowWatchBookmarks=true") as stream:
         await api.make(f"{CORE}/secrets", {"metadata": {"name": "other"}})
         event = await stream.next()
-        while event["object"]["metadata"]["resourceVersion"] != str(api.world.store.revision):
+        while event["object"]["metadata"]["resourceVersion"] != str(api.state.store.revision):
             event = await stream.next()
     assert event["type"] == "BOOKMARK"
 
@@ -133,7 +133,7 @@ async def test_it_ends_after_timeout_seconds(api: Api):
 async def test_too_old_is_an_error_event(api: Api):
     for n in range(3):
         await api.make(MAPS, config_map(f"m{n}"))
-    api.world.cache.of(CONFIG_MAP).floor = 6
+    api.state.cache.of(CONFIG_MAP).floor = 6
     async with watching(api, "&resourceVersion=5") as stream:
         (event,) = await stream.rest()
     assert event["type"] == "ERROR"
@@ -143,8 +143,8 @@ async def test_too_old_is_an_error_event(api: Api):
 async def test_a_restarted_server_still_knows_the_newest_changes(api: Api):
     made = await api.make(MAPS, config_map("a"))
     await api("DELETE", f"{MAPS}/a")
-    await api.world.cache.stop()
-    await api.world.cache.start()
+    await api.state.cache.stop()
+    await api.state.cache.start()
     since = f"&resourceVersion={made['metadata']['resourceVersion']}"
     async with watching(api, since) as stream:
         assert await stream.told(1) == [("DELETED", "a")]
@@ -206,5 +206,5 @@ async def test_tables_are_watched_row_by_row(api: Api):
 
 
 async def test_other_keys_of_the_store_are_nobodys_objects(api: Api):
-    await api.world.store.commit(Create("/other/thing", b"not json"))
+    await api.state.store.commit(Create("/other/thing", b"not json"))
     assert (await api("GET", MAPS)).code == 200

@@ -12,13 +12,13 @@ from control.api import kinds
 from control.api.kinds import KINDS
 from control.api.pod import Pod
 from control.server.pages.discovery import discovery
-from control.server.verbs.marking import PROPAGATIONS, Options, finished, mark
-from control.server.wire.errors import Refused
-from control.server.wire.forms import As, Form, parse_form
-from control.server.wire.info import Info, parse, storage_key, storage_prefix
+from control.server.verbs.marking import PROPAGATIONS, DeletionOptions, finished, mark
+from control.server.wire.errors import StatusError
+from control.server.wire.forms import Representation, RepresentationKind, parse_form
+from control.server.wire.info import RequestInfo, parse, storage_key, storage_prefix
 from control.server.wire.item import encode_object, restamp, stamp
 from control.server.wire.protobuf.decode import to_json
-from control.server.wire.protobuf.wire import BadProtobuf
+from control.server.wire.protobuf.wire import ProtobufError
 from control.server.wire.strict import duplicate_fields, unknown_fields
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,21 +30,31 @@ _ONE = "/api/v1/namespaces/n"
 @pytest.mark.parametrize(
     ("method", "path", "query", "info"),
     [
-        ("GET", "/api/v1/pods", {}, Info("list", kinds.POD)),
-        ("GET", "/api/v1/pods", {"watch": "true"}, Info("watch", kinds.POD)),
-        ("GET", f"{_ONE}/pods/p", {}, Info("get", kinds.POD, "n", "p")),
-        ("POST", f"{_ONE}/pods", {}, Info("create", kinds.POD, "n")),
-        ("PUT", f"{_ONE}/pods/p/status", {}, Info("update", kinds.POD, "n", "p", "status")),
-        ("POST", f"{_ONE}/pods/p/binding", {}, Info("create", kinds.POD, "n", "p", "binding")),
-        ("POST", f"{_ONE}/bindings", {}, Info("create", kinds.POD, "n", "", "binding")),
-        ("GET", _ONE, {}, Info("get", kinds.NAMESPACE, "", "n")),
-        ("GET", "/api/v1/namespaces", {}, Info("list", kinds.NAMESPACE)),
-        ("PUT", f"{_ONE}/finalize", {}, Info("update", kinds.NAMESPACE, "", "n", "finalize")),
-        ("DELETE", f"{_ONE}/pods", {}, Info("deletecollection", kinds.POD, "n")),
-        ("PATCH", "/api/v1/nodes/x", {}, Info("patch", kinds.NODE, "", "x")),
+        ("GET", "/api/v1/pods", {}, RequestInfo("list", kinds.POD)),
+        ("GET", "/api/v1/pods", {"watch": "true"}, RequestInfo("watch", kinds.POD)),
+        ("GET", f"{_ONE}/pods/p", {}, RequestInfo("get", kinds.POD, "n", "p")),
+        ("POST", f"{_ONE}/pods", {}, RequestInfo("create", kinds.POD, "n")),
+        ("PUT", f"{_ONE}/pods/p/status", {}, RequestInfo("update", kinds.POD, "n", "p", "status")),
+        (
+            "POST",
+            f"{_ONE}/pods/p/binding",
+            {},
+            RequestInfo("create", kinds.POD, "n", "p", "binding"),
+        ),
+        ("POST", f"{_ONE}/bindings", {}, RequestInfo("create", kinds.POD, "n", "", "binding")),
+        ("GET", _ONE, {}, RequestInfo("get", kinds.NAMESPACE, "", "n")),
+        ("GET", "/api/v1/namespaces", {}, RequestInfo("list", kinds.NAMESPACE)),
+        (
+            "PUT",
+            f"{_ONE}/finalize",
+            {},
+            RequestInfo("update", kinds.NAMESPACE, "", "n", "finalize"),
+        ),
+        ("DELETE", f"{_ONE}/pods", {}, RequestInfo("deletecollection", kinds.POD, "n")),
+        ("PATCH", "/api/v1/nodes/x", {}, RequestInfo("patch", kinds.NODE, "", "x")),
     ],
 )
-def test_paths(method: str, path: str, query: dict[str, str], info: Info):
+def test_paths(method: str, path: str, query: dict[str, str], info: RequestInfo):
     assert parse(method, path, query) == info
 
 
@@ -57,7 +67,7 @@ _PARTS = st.sampled_from(_WORDS)
 def test_any_path_is_a_request_or_refused(method: str, parts: list[str]):
     try:
         info = parse(method, "/" + "/".join(parts), {})
-    except Refused as err:
+    except StatusError as err:
         assert err.code in (404, 405)
     else:
         assert info.kind in KINDS
@@ -73,18 +83,24 @@ def test_no_key_lies_below_another_kind():
 @pytest.mark.parametrize(
     ("accept", "form"),
     [
-        ("", Form()),
-        ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Form(As.TABLE)),
-        ("application/json;as=Table;v=v1beta1;g=meta.k8s.io", Form(As.TABLE, "v1beta1")),
+        ("", Representation()),
+        (
+            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+            Representation(RepresentationKind.TABLE),
+        ),
+        (
+            "application/json;as=Table;v=v1beta1;g=meta.k8s.io",
+            Representation(RepresentationKind.TABLE, "v1beta1"),
+        ),
         (
             "application/vnd.kubernetes.protobuf,application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
-            Form(As.PARTIAL),
+            Representation(RepresentationKind.PARTIAL),
         ),
-        ("application/json;as=Table;v=v1;g=meta.k8s.io;q=0.5,*/*", Form()),
-        ("text/html, */*;q=0.8", Form()),
+        ("application/json;as=Table;v=v1;g=meta.k8s.io;q=0.5,*/*", Representation()),
+        ("text/html, */*;q=0.8", Representation()),
     ],
 )
-def test_forms(accept: str, form: Form):
+def test_forms(accept: str, form: Representation):
     assert parse_form(accept) == form
 
 
@@ -92,7 +108,7 @@ def test_forms(accept: str, form: Form):
 def test_any_accept_is_a_form_or_406(accept: str):
     try:
         parse_form(accept)
-    except Refused as err:
+    except StatusError as err:
         assert err.code == 406
 
 
@@ -154,7 +170,7 @@ def test_marking(finalizers: list[str], propagation: str, grace: int | None, nod
         "spec": {"nodeName": node, "terminationGracePeriodSeconds": 30},
         "status": {"phase": phase},
     }
-    options = Options(grace, propagation)
+    options = DeletionOptions(grace, propagation)
     once = mark(kinds.POD, wire, options, NOW)
     metadata = once["metadata"]
     assert mark(kinds.POD, once, options, NOW) == once
@@ -163,7 +179,7 @@ def test_marking(finalizers: list[str], propagation: str, grace: int | None, nod
     assert bool(metadata["deletionGracePeriodSeconds"]) == waits
     assert finished(once) == (not waits and not metadata.get("finalizers"))
     assert ("a.io/x" in finalizers) == ("a.io/x" in metadata.get("finalizers", []))
-    now = mark(kinds.POD, once, Options(0, "Background"), NOW)
+    now = mark(kinds.POD, once, DeletionOptions(0, "Background"), NOW)
     assert finished(now) == ("a.io/x" not in finalizers)
 
 
@@ -233,6 +249,6 @@ def test_any_bytes_are_an_object_or_refused(raw: bytes):
     ):
         try:
             made = to_json(body)
-        except BadProtobuf:
+        except ProtobufError:
             continue
         assert isinstance(made, dict)

@@ -8,10 +8,10 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from control.api.times import rfc3339
-from control.server.state.cache import Cache
+from control.server.state.watch_cache import WatchCache
 from control.server.wire.errors import bad_request
-from control.server.wire.forms import Form
-from control.server.wire.info import Info, is_true
+from control.server.wire.forms import Representation
+from control.server.wire.info import RequestInfo, is_true
 from control.server.wire.strict import mode_of
 from control.store.base import Store
 
@@ -21,7 +21,7 @@ BODY_LIMIT = 3 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class ApiServerConfig:
     """What the flags said."""
 
     service_cidrs: tuple[Network, ...] = (IPv4Network("10.96.0.0/16"),)
@@ -49,12 +49,12 @@ ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class ServerState:
     """The server's surroundings."""
 
-    config: Config
+    config: ApiServerConfig
     store: Store
-    cache: Cache
+    cache: WatchCache
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     def timestamp(self) -> str:
@@ -63,19 +63,19 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiRequest:
     """One request on a kind."""
 
-    info: Info
+    info: RequestInfo
     user: User
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     content_type: str = "application/json"
-    form: Form = field(default_factory=Form)
+    form: Representation = field(default_factory=Representation)
 
     @property
     def dry_run(self) -> bool:
-        """Whether nothing may be written; raises Refused for any value but All."""
+        """Whether nothing may be written; raises StatusError for any value but All."""
         value = self.query.get("dryRun", "")
         if value not in ("", "All"):
             raise bad_request(
@@ -86,10 +86,10 @@ class Call:
 
     @property
     def field_validation(self) -> str:
-        """Ignore, Warn or Strict; raises Refused."""
+        """Ignore, Warn or Strict; raises StatusError."""
         return mode_of(self.query.get("fieldValidation", ""))
 
-    def named(self, name: str) -> "Call":
+    def named(self, name: str) -> "ApiRequest":
         """The same request, on this name."""
         return dataclasses.replace(self, info=dataclasses.replace(self.info, name=name))
 
@@ -98,7 +98,7 @@ class Call:
         return is_true(self.query.get(name, ""))
 
     def number(self, name: str, default: int = 0) -> int:
-        """A query parameter that is a number of at least 0; raises Refused."""
+        """A query parameter that is a number of at least 0; raises StatusError."""
         text = self.query.get(name, "")
         if not text:
             return default

@@ -16,7 +16,7 @@ _MAX_WARNINGS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """A whole answer, ready to be sent."""
 
     body: bytes
@@ -26,14 +26,14 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def tagged(answer: Answer) -> Answer:
+def tagged(answer: ApiResponse) -> ApiResponse:
     """The answer with a tag of its bytes, for clients that ask again (RFC 9110, 8.8.3)."""
     tag = f'"{sha256(answer.body).hexdigest()[:32].upper()}"'
     headers = (*answer.headers, ("ETag", tag), ("Vary", "Accept"))
     return dataclasses.replace(answer, headers=headers)
 
 
-def unless_known(answer: Answer, known: str) -> Answer:
+def unless_known(answer: ApiResponse, known: str) -> ApiResponse:
     """304 without the bytes, if If-None-Match says that the client has them (RFC 9110, 13.1.2)."""
     tag = dict(answer.headers).get("ETag")
     if tag is None or tag not in [part.strip() for part in known.split(",")]:
@@ -41,16 +41,16 @@ def unless_known(answer: Answer, known: str) -> Answer:
     return dataclasses.replace(answer, body=b"", code=304)
 
 
-def removed(kind: Kind, item: Item) -> Answer:
+def removed(kind: Kind, item: Item) -> ApiResponse:
     """The Status that tells of a removed object."""
     metadata = item.wire["metadata"]
     details = {"name": metadata["name"], "kind": kind.plural, "uid": metadata["uid"]}
-    return Answer(_success(details | ({"group": kind.group} if kind.group else {})))
+    return ApiResponse(_success(details | ({"group": kind.group} if kind.group else {})))
 
 
-def done(code: int = 201) -> Answer:
+def done(code: int = 201) -> ApiResponse:
     """The Status that tells of success, and nothing else."""
-    return Answer(_success({}), code)
+    return ApiResponse(_success({}), code)
 
 
 def _success(details: dict[str, str]) -> bytes:

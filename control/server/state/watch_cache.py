@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from control.api.kinds import KINDS, Kind
 from control.server.wire.info import storage_prefix
 from control.server.wire.item import Item, restamp, stamp
-from control.store.base import Compacted, Event, Store, Unavailable
+from control.store.base import CompactedError, Store, StoreEvent, StoreUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _RETRY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ObjectChange:
     """What happened to one object: ``old`` None is a creation, ``removed`` the end.
 
     ``item`` is the object after it; of a removal, the last version at the removal's revision.
@@ -40,7 +40,7 @@ class Change:
 
 
 # Called for each change; with None when the cache has to start over and will not call again.
-Listener = Callable[[Change | None], None]
+Listener = Callable[[ObjectChange | None], None]
 
 
 class KindCache:
@@ -52,7 +52,7 @@ class KindCache:
         self.floor = floor  # every later change is in the ring
         self._items: dict[str, Item] = {}
         self._keys: list[str] = []  # sorted
-        self._ring: deque[Change] = deque(maxlen=RING)
+        self._ring: deque[ObjectChange] = deque(maxlen=RING)
         self.listeners: set[Listener] = set()
 
     def get(self, key: str) -> Item | None:
@@ -68,7 +68,7 @@ class KindCache:
             if item := self._items.get(key):
                 yield item
 
-    def changes(self, after: int) -> list[Change] | None:
+    def changes(self, after: int) -> list[ObjectChange] | None:
         """What happened after a revision; None if that is too long ago."""
         if after < self.floor:
             return None
@@ -85,7 +85,7 @@ class KindCache:
             insort(self._keys, item.key)
         self._items[item.key] = item
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: StoreEvent) -> None:
         """Follow one event of the store, and tell the listeners."""
         change = self._change(event)
         if len(self._ring) == self._ring.maxlen:
@@ -93,23 +93,23 @@ class KindCache:
         self._ring.append(change)
         self.tell(change)
 
-    def tell(self, change: Change | None) -> None:
+    def tell(self, change: ObjectChange | None) -> None:
         """Call every listener."""
         for listener in tuple(self.listeners):
             listener(change)
 
-    def _change(self, event: Event) -> Change:
+    def _change(self, event: StoreEvent) -> ObjectChange:
         old = self._items.get(event.key)
         if event.value is not None:
             new = stamp(event.key, event.value, event.revision)
             self.put(new)
-            return Change(new, old)
+            return ObjectChange(new, old)
         self._keys.pop(bisect_left(self._keys, event.key))
         old = self._items.pop(event.key)
-        return Change(restamp(old, event.revision), old, removed=True)
+        return ObjectChange(restamp(old, event.revision), old, removed=True)
 
 
-class Cache:
+class WatchCache:
     """All kinds, and how far they have come."""
 
     def __init__(self, store: Store, kinds: Iterable[Kind] = KINDS) -> None:
@@ -151,9 +151,9 @@ class Cache:
         while True:
             try:
                 await self._follow()
-            except Compacted:
+            except CompactedError:
                 logger.warning("the store has compacted past the cache: reading it again")
-            except Unavailable as err:
+            except StoreUnavailableError as err:
                 logger.error("%s; reading it again in %.0f s", err, _RETRY)
                 await asyncio.sleep(_RETRY)
 
@@ -176,7 +176,7 @@ class Cache:
             elif cache := self._kinds.get(_prefix_of(record.key)):
                 cache.put(stamp(record.key, record.value, record.revision))
 
-    def _apply(self, event: Event) -> None:
+    def _apply(self, event: StoreEvent) -> None:
         if event.key.startswith(CLAIMS):
             (self.claims.add if event.value is not None else self.claims.discard)(event.key)
         elif cache := self._kinds.get(_prefix_of(event.key)):
