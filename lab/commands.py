@@ -117,10 +117,10 @@ def demo(name: str) -> None:
 def _demonstrate(console: Console, steps: Steps, lab: LabDir, spec: LabSpec) -> None:
     source = "node1"
     with steps.step("demo") as say:
-        address = demonstration.deploy(lab.kubeconfig, max(3, min(spec.nodes, 6)), say)
+        target = demonstration.deploy(lab.kubeconfig, max(3, min(spec.nodes, 6)), say)
     enter = locate(lab, source).enter()
     with steps.step(f"{demonstration.REQUESTS} requests"):
-        balance = demonstration.measure(lab.kubeconfig, address, enter)
+        balance = demonstration.measure(lab.kubeconfig, target, enter)
     demonstration.show(console, balance, source)
 
 

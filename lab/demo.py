@@ -32,6 +32,14 @@ _LABELS = {"app": NAME}
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """The demo's ClusterIP, and how many Pods answer it."""
+
+    address: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
 class Balance:
     """How often each Pod answered, on which node it runs, and what failed."""
 
@@ -76,8 +84,8 @@ def _object(api_version: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def deploy(kubeconfig: Path, replicas: int, say: Say) -> str:
-    """Apply the demo and wait until all its endpoints are ready; returns the ClusterIP.
+def deploy(kubeconfig: Path, replicas: int, say: Say) -> Target:
+    """Apply the demo and wait until all its endpoints are ready.
 
     ``replicas`` is for a Deployment that is not there yet: one that is keeps its own.
     Raises NotReady, ApiError, UnreachableError.
@@ -85,7 +93,7 @@ def deploy(kubeconfig: Path, replicas: int, say: Say) -> str:
     return asyncio.run(_deploy(kubeconfig, replicas, say))
 
 
-async def _deploy(kubeconfig: Path, replicas: int, say: Say) -> str:
+async def _deploy(kubeconfig: Path, replicas: int, say: Say) -> Target:
     deployment, service = manifests(replicas)
     async with Client.from_kubeconfig(kubeconfig) as client:
         await _ensure(client, kinds.DEPLOYMENT, deployment)
@@ -115,7 +123,7 @@ async def _deploy(kubeconfig: Path, replicas: int, say: Say) -> str:
             f"kubectl describe pods -l app={NAME}"
         ) from None
     assert address is not None  # noqa: S101  # the API server allocates one for every Service
-    return address
+    return Target(address, replicas)
 
 
 async def _ensure(client: Client, kind: kinds.Kind[Any], wanted: Object) -> None:
@@ -127,15 +135,19 @@ async def _ensure(client: Client, kind: kinds.Kind[Any], wanted: Object) -> None
             raise
 
 
-def measure(kubeconfig: Path, address: str, enter: list[str]) -> Balance:
-    """Ask the Service from inside a machine; ``enter`` is the command line that goes there."""
-    argv = [*enter, sys.executable, "-IS", str(_PROBE), address, str(PORT), str(REQUESTS)]
+def measure(kubeconfig: Path, target: Target, enter: list[str]) -> Balance:
+    """Ask the Service from inside a machine; ``enter`` is the command line that goes there.
+
+    Raises NotReady if the requests cannot be sent.
+    """
+    numbers = (str(number) for number in (PORT, REQUESTS, target.replicas))
+    argv = [*enter, sys.executable, "-IS", str(_PROBE), target.address, *numbers]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotReady(f"the demo's requests could not be sent: {done.stderr.strip()}")
     result = json.loads(done.stdout)
     nodes = asyncio.run(_nodes(kubeconfig))
-    return Balance(address, result["answers"], nodes, result["failures"])
+    return Balance(target.address, result["answers"], nodes, result["failures"])
 
 
 async def _nodes(kubeconfig: Path) -> dict[str, str]:

@@ -25,6 +25,9 @@ BOUND = {
 }
 # Kernel file systems get mounts of their own; the rest of the host's mounts is bound as it is.
 _OWN = ("/proc", "/sys", "/run", "/dev", "/tmp")  # noqa: S108  # a mount point, not a file
+# Empty in each machine, also where a folder is a disk of the host's: nodes must not share the CNI
+# configuration and plugins, nor write the host's.
+_OWN_FOLDERS = ("run", "tmp", "etc/cni", "opt/cni")
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -74,7 +77,8 @@ def _mount_kernel(root: Path) -> None:
         linux.bind(_CGROUPS, root / "sys/fs/cgroup")
     _mount_cgroup2(root / "sys/fs/cgroup")
     linux.mount("/dev", root / "dev", flags=linux.MS_BIND | linux.MS_REC)
-    for folder in ("run", "tmp"):
+    for folder in _OWN_FOLDERS:
+        (root / folder).mkdir(parents=True, exist_ok=True)
         linux.mount("tmpfs", root / folder, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV)
     for folder in ("run/netns", "run/podwire", "run/lock", "opt/cni/bin", "etc/cni/net.d"):
         (root / folder).mkdir(parents=True, exist_ok=True)

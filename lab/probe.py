@@ -1,7 +1,9 @@
 """Ask an HTTP server many times, each on a new connection, and count who answered.
 
-Runs by itself (``python3 -IS probe.py ADDRESS PORT COUNT``), because it has to run inside a
-machine's or a Pod's network namespace. Prints {"answers": {name: n}, "failures": {cause: n}}.
+Runs by itself (``python3 -IS probe.py ADDRESS PORT COUNT SERVERS``), because it has to run inside a
+machine's or a Pod's network namespace. It begins to count when SERVERS servers have answered: a
+proxy learns of endpoints one after the other. Prints
+{"answers": {name: n}, "failures": {cause: n}}.
 """
 
 import json
@@ -36,20 +38,19 @@ def count(address: str, port: int, times: int) -> dict[str, dict[str, int]]:
     return {"answers": answers, "failures": failures}
 
 
-def wait(address: str, port: int, seconds: float) -> bool:
-    """Ask until the first answer, for ``seconds`` at most; returns whether there was one."""
+def wait(address: str, port: int, servers: int, seconds: float) -> bool:
+    """Ask until so many servers have answered, for ``seconds`` at most; True if they did."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    seen: set[str] = set()
+    while len(seen) < servers and time.monotonic() < deadline:
         try:
-            ask(address, port, 0.5)
+            seen.add(ask(address, port, 0.5))
         except OSError:
             time.sleep(0.02)
-        else:
-            return True
-    return False
+    return len(seen) >= servers
 
 
 if __name__ == "__main__":
-    host, number, repeat = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    wait(host, number, 10)
-    json.dump(count(host, number, repeat), sys.stdout)
+    host, numbers = sys.argv[1], [int(text) for text in sys.argv[2:]]
+    wait(host, numbers[0], numbers[2], 10)
+    json.dump(count(host, numbers[0], numbers[1]), sys.stdout)
