@@ -109,7 +109,7 @@ def _commands(begin: int, body: Sequence[str], pending: dict[str, str]) -> Itera
 def fits(expected: Sequence[str], printed: Sequence[str]) -> bool:
     """True if what was printed is what the page shows."""
     pattern = "".join(_line_pattern(line) for line in expected)
-    return re.fullmatch(pattern, "".join(f"{line.rstrip()}\n" for line in printed)) is not None
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in printed)) is not None
 
 
 def _line_pattern(line: str) -> str:
