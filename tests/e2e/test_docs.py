@@ -44,9 +44,13 @@ exec bash --norc -c "$0"
 # Each line of standard input names a file with a command, and a file for its output.
 _LOOP = """
 while read -r -u 9 seconds command output; do
-  if [ "$seconds" = 0 ]; then . "$command" > "$output" 2>&1 < /dev/null; code=$?
-  else timeout --signal=INT --kill-after=20 "$seconds" bash "$command" > "$output" 2>&1 < /dev/null; code=0; fi
-  echo "$code" >&8
+  if [ "$seconds" = 0 ]; then
+    . "$command" > "$output" 2>&1 < /dev/null
+    echo "$?" >&8
+  else
+    timeout --signal=INT --kill-after=20 "$seconds" bash "$command" > "$output" 2>&1 < /dev/null
+    echo 0 >&8
+  fi
 done
 """
 
