@@ -28,7 +28,8 @@ def new_checkout() -> Iterator[Path]:
         root = Path(folder)
         (root / "bin").mkdir()
         shutil.copy(CHECKOUT / "bin" / "setup", root / "bin")
-        (root / "bin" / "compile").write_text("#!/bin/sh\n")
+        for program in ("compile", "manuals"):
+            (root / "bin" / program).write_text("#!/bin/sh\n")
         (root / "lab").mkdir()
         shutil.copy(CHECKOUT / "lab" / "debian-packages.txt", root / "lab")
         (root / "requirements.lock").write_text(NO_PACKAGES)
@@ -48,7 +49,7 @@ def checkout():
 def environment():
     """An environment that bin/setup made."""
     with new_checkout() as root:
-        assert setup(root) == (0, [making(root)])
+        assert setup(root) == (0, first_run(root))
         yield root / ".venv"
 
 
@@ -78,6 +79,11 @@ def setup(checkout, *prefix, **environment):
 
 def making(checkout):
     return f"podwire setup: making {checkout}/.venv from requirements.lock"
+
+
+def first_run(checkout):
+    to = f'export PATH="$PATH:{checkout}/.venv/bin"'
+    return [making(checkout), f"podwire setup: to call podwire by its name: {to}"]
 
 
 @contextmanager
@@ -127,7 +133,7 @@ def test_two_first_runs_at_once_make_one_environment(checkout):
     ]
     said = [run.communicate()[1].splitlines() for run in runs]
     assert [run.returncode for run in runs] == [0, 0]
-    assert sorted(said) == [[], [making(checkout)]]
+    assert sorted(said) == [[], first_run(checkout)]
 
 
 def test_a_killed_run_is_begun_again(checkout):
@@ -138,7 +144,7 @@ def test_a_killed_run_is_begun_again(checkout):
             time.sleep(0.01)
         os.killpg(run.pid, signal.SIGKILL)
     lost.touch()
-    assert setup(checkout) == (0, [making(checkout)])
+    assert setup(checkout) == (0, first_run(checkout))
     assert not lost.exists()
     assert setup(checkout) == (0, [])
 
@@ -147,7 +153,7 @@ def test_an_environment_that_sees_the_systems_packages_is_made_anew(made):
     config = made / ".venv" / "pyvenv.cfg"
     assert "include-system-site-packages = false" in config.read_text()
     config.write_text(config.read_text().replace("= false", "= true"))
-    assert setup(made) == (0, [making(made)])
+    assert setup(made) == (0, first_run(made))
     assert "include-system-site-packages = false" in config.read_text()
 
 
