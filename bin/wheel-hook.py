@@ -1,4 +1,4 @@
-"""The build hook of hatchling: compile what is in C, and put it into the wheel (pyproject.toml)."""
+"""The build hook of hatchling: put what is compiled, and the manual pages, into the wheel."""
 
 import platform
 import subprocess
@@ -30,6 +30,9 @@ class WheelHook(BuildHookInterface):  # type: ignore[type-arg]  # it takes no co
         subprocess.run([root / "bin/compile", folder], check=True)
         for source, target in PLACES.items():
             build_data["force_include"][str(root / source)] = target
+        pages = folder / "man1"
+        subprocess.run([root / ".venv/bin/python", "-m", "lab.manuals", pages], cwd=root, check=True)
+        build_data["shared_data"][str(pages)] = "share/man/man1"  # pipx shows these to man
         # The client is linked statically, so the oldest glibc that a tag can name will do.
         build_data["tag"] = f"py3-none-manylinux_2_17_{platform.machine()}"
         build_data["pure_python"] = False

@@ -39,6 +39,7 @@ def test_the_wheel_holds_every_room(tmp_path):
     assert {f"{room}/py.typed" for room in ("cni_plugin", "proxy", "control", "lab")} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert set(PLACES.values()) <= names
+    assert any(name.endswith(".data/data/share/man/man1/podwire-lab-up.1") for name in names)
     assert wheel.stem.endswith(f"-manylinux_2_17_{platform.machine()}"), "it holds binaries"
 
 
