@@ -11,9 +11,10 @@ from aiohttp import web
 from control.server.access.authn import Authenticator
 from control.server.bootstrap import bootstrap, keep
 from control.server.http import Handler
-from control.server.state.server import BODY_LIMIT, ApiServerConfig, ServerState
+from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
 from control.server.upkeep import upkeep
+from control.server.wire.body import BODY_LIMIT
 from control.store.base import Store
 
 # client-go keeps idle connections for 90 s: the server must not be the first to close one.

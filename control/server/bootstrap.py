@@ -9,12 +9,13 @@ from ipaddress import ip_address
 from typing import Any
 
 from control.api.kinds import ENDPOINT_SLICE, ENDPOINTS, NAMESPACE, SERVICE, Kind
-from control.server.state.server import ApiRequest, ServerState, User
+from control.server.state.server import ServerState
 from control.server.verbs.create import make
 from control.server.verbs.modify import Edited, modify
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.item import Item, Wire
+from control.server.wire.request import ApiRequest, User
 from control.store.base import StoreError
 
 logger = logging.getLogger(__name__)

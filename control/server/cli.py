@@ -19,8 +19,8 @@ from control.server.access.authn import Authenticator, TokenFileError, load_toke
 from control.server.app import serve
 from control.server.state.server import ApiServerConfig, Network
 from control.server.wire.errors import StatusError
+from control.store import StoreUrlError, open_store
 from control.store.base import StoreError
-from control.store.open import StoreUrlError, open_store
 from control.tls import CertificateError, load_authority, load_identity
 
 logger = logging.getLogger(__name__)

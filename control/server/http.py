@@ -1,6 +1,7 @@
 """The HTTP face: one handler for every path, errors as Status, watches as streams of lines."""
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
@@ -13,17 +14,18 @@ from control.api.base import encode
 from control.server.access import access
 from control.server.access.authn import Authenticator
 from control.server.pages.pages import is_public, page
-from control.server.state.server import BODY_LIMIT, ApiRequest, ServerState, User
+from control.server.state.server import ServerState
 from control.server.streams import streams
 from control.server.verbs.render import frame
 from control.server.verbs.table import verb_of
 from control.server.verbs.watch import WatchNotice, watch
 from control.server.wire import errors, info
+from control.server.wire.accept import Accept, parse_accept
+from control.server.wire.body import BODY_LIMIT, Body, decode_body
 from control.server.wire.errors import StatusError
-from control.server.wire.forms import parse_form
-from control.server.wire.protobuf import decode as protobuf
-from control.server.wire.protobuf.wire import ProtobufError
-from control.server.wire.response import JSON, ApiResponse, unless_known, warning_headers
+from control.server.wire.media import JSON
+from control.server.wire.request import ApiRequest, User
+from control.server.wire.response import ApiResponse, unless_known, warning_headers
 from control.store.base import StoreError
 
 logger = logging.getLogger(__name__)
@@ -65,7 +67,8 @@ class Handler:
         user = self._user(web_request)
         if user is None and not is_public(web_request.path):
             raise errors.unauthorized()
-        if (found := await self._page(web_request, user)) is not None:
+        accept = parse_accept(web_request.headers.get("Accept", ""))
+        if (found := await self._page(web_request, user, accept)) is not None:
             return _respond(found)
         if user is None:
             raise errors.unauthorized()
@@ -74,30 +77,27 @@ class Handler:
         if streams.is_stream(asked):
             return await self._stream(web_request, ApiRequest(asked, user, web_request.query))
         verb = verb_of(asked)
-        form = parse_form(web_request.headers.get("Accept", ""))
+        request = ApiRequest(asked, user, web_request.query, representation=accept.representation())
         if asked.verb == "watch":
-            return await self._watch(
-                web_request, ApiRequest(asked, user, web_request.query, form=form)
-            )
+            return await self._watch(web_request, request)
         try:
             async with asyncio.timeout(_SECONDS):
-                request = ApiRequest(
-                    asked, user, web_request.query, *await _body(web_request), form
-                )
+                request = dataclasses.replace(request, body=await _body(web_request))
                 return _respond(await verb(self._state, request))
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
 
-    async def _page(self, web_request: web.Request, user: User | None) -> ApiResponse | None:
-        """What is no object of a kind: pages, and the answers to reviews."""
+    async def _page(
+        self, web_request: web.Request, user: User | None, accept: Accept
+    ) -> ApiResponse | None:
+        """Answer a request that is not on a kind: a page or a review; None for all others."""
         method, path = web_request.method, web_request.path
-        accept = web_request.headers.get("Accept", "")
         if found := page(self._state, method, path, web_request.query, accept):
             return unless_known(found, web_request.headers.get("If-None-Match", ""))
         if user is None or not access.is_review(path):
             return None
-        body, media = await _body(web_request)
-        answer = access.review(method, path, user, body, media, self._authenticator)
+        body = await _body(web_request)
+        answer = access.review(method, path, user, body, self._authenticator)
         return ApiResponse(encode(answer), 201)
 
     def _user(self, web_request: web.Request) -> User | None:
@@ -133,22 +133,20 @@ class Handler:
     def _frames(self, request: ApiRequest, signals: Iterable[WatchNotice]) -> bytes:
         now, include = self._state.now(), request.query.get("includeObject", "")
         kind = request.info.kind
-        return b"".join(frame(request.form, kind, signal, now, include) for signal in signals)
+        return b"".join(
+            frame(request.representation, kind, signal, now, include) for signal in signals
+        )
 
 
-async def _body(web_request: web.Request) -> tuple[bytes, str]:
-    """(body, media type): what typed clients write in protobuf is JSON from here on."""
+async def _body(web_request: web.Request) -> Body:
+    """Read and decode the body of a request that writes; raises StatusError (400, 413, 415)."""
     try:
-        body = await web_request.read()
+        raw = await web_request.read()
     except web.HTTPRequestEntityTooLarge as err:
         raise errors.too_large(BODY_LIMIT) from err
-    media = web_request.headers.get("Content-Type", "")
-    if media.partition(";")[0].strip().lower() != protobuf.MEDIA_TYPE:
-        return body, media
-    try:
-        return encode(protobuf.to_json(body)) if body else body, JSON
-    except ProtobufError as err:
-        raise errors.unsupported_media_type([JSON], str(err)) from err
+    if web_request.method in ("GET", "HEAD"):
+        return Body()
+    return decode_body(raw, web_request.headers.get("Content-Type", ""))
 
 
 def _cut(web_request: web.Request) -> None:

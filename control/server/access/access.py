@@ -9,10 +9,10 @@ from typing import Any
 
 from control.server.access.authn import Authenticator
 from control.server.pages.discovery import REVIEWS
-from control.server.state.server import User
-from control.server.wire.decode import read_object
+from control.server.wire.body import Body
 from control.server.wire.errors import bad_request, forbidden, method_not_allowed
 from control.server.wire.info import RequestInfo
+from control.server.wire.request import User
 
 _ALL_RULES = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
 _ALL_PATHS = {"verbs": ["*"], "nonResourceURLs": ["*"]}
@@ -59,14 +59,12 @@ def is_review(path: str) -> bool:
     return path.rstrip("/") in _PATHS
 
 
-def review(
-    method: str, path: str, user: User, body: bytes, content_type: str, known: Authenticator
-) -> Wire:
+def review(method: str, path: str, user: User, body: Body, known: Authenticator) -> Wire:
     """The answered review of a request; raises StatusError (400, 405, 415)."""
     found = _PATHS[path.rstrip("/")]
     if method != "POST":
         raise method_not_allowed()
-    question = read_object(body, content_type)
+    question = body.object()
     spec = question.get("spec", {})
     if not isinstance(spec, dict):
         raise bad_request("the spec of a review must be an object")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from control.server.state.server import User
+from control.server.wire.request import User
 
 _ALL = "system:authenticated"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from control.api.kinds import KINDS, Kind
-from control.server.wire.forms import clauses
+from control.server.wire.accept import Accept
 
 _VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _AGGREGATED = "apidiscovery.k8s.io"
@@ -70,7 +70,7 @@ def group_versions() -> list[tuple[str, str]]:
     return list(dict.fromkeys(rows))
 
 
-def discovery(path: str, accept: str, address: str) -> Wire | None:
+def discovery(path: str, accept: Accept, address: str) -> Wire | None:
     """The document at ``/api``, ``/apis`` or below; None if there is none.
 
     ``address`` is where clients reach the server, HOST:PORT.
@@ -93,13 +93,13 @@ def discovery(path: str, accept: str, address: str) -> Wire | None:
     return _resource_list(*rest) if tuple(rest) in wanted else None
 
 
-def _aggregated_version(accept: str) -> str:
+def _aggregated_version(accept: Accept) -> str:
     """The version of the aggregated form that a client wants first; empty: the legacy one."""
-    for clause in clauses(accept):
-        given = clause.parameters
+    for media_range in accept.ranges:
+        given = media_range.parameters
         if given.get("g") == _AGGREGATED and given.get("v") in ("v2", "v2beta1"):
             return given["v"]
-        if clause.media in ("application/json", "*/*") and not given:
+        if media_range.media in ("application/json", "*/*") and not given:
             return ""
     return ""
 

@@ -8,6 +8,7 @@ from control.server.pages.health import PATHS, health
 from control.server.pages.openapi.pages import schemas
 from control.server.state.server import ServerState
 from control.server.wire import errors
+from control.server.wire.accept import Accept
 from control.server.wire.response import ApiResponse, tagged
 from control.version import KUBERNETES
 
@@ -42,7 +43,7 @@ def is_public(path: str) -> bool:
 
 
 def page(
-    state: ServerState, method: str, path: str, query: Mapping[str, str], accept: str
+    state: ServerState, method: str, path: str, query: Mapping[str, str], accept: Accept
 ) -> ApiResponse | None:
     """The page at a path, None if there is none; raises StatusError (405, 406)."""
     found = _page(state, path.rstrip("/") or "/", query, accept)
@@ -52,7 +53,7 @@ def page(
 
 
 def _page(
-    state: ServerState, path: str, query: Mapping[str, str], accept: str
+    state: ServerState, path: str, query: Mapping[str, str], accept: Accept
 ) -> ApiResponse | None:
     if path == "/version":
         return ApiResponse(encode(_VERSION))

@@ -16,12 +16,13 @@ from yarl import URL
 from control.api import kinds
 from control.api.node import Node
 from control.api.pod import Pod
-from control.server.state.server import ApiRequest, ApiServerConfig, ServerState
+from control.server.state.server import ApiServerConfig, ServerState
 from control.server.streams.stream_target import TARGETS
 from control.server.verbs import read
 from control.server.wire import errors
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
+from control.server.wire.request import ApiRequest
 from control.tls import CertificateError, load_authority, load_identity
 
 _CONNECT_SECONDS = 10.0

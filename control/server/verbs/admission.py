@@ -5,11 +5,12 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-contro
 
 from control.api.kinds import NAMESPACE, POD, SERVICE
 from control.api.meta import StatusCause
-from control.server.state.server import ApiRequest, ServerState
+from control.server.state.server import ServerState
 from control.server.verbs.allocation.service import allocate
 from control.server.wire import errors
 from control.server.wire.info import storage_key
 from control.server.wire.item import Wire
+from control.server.wire.request import ApiRequest
 
 _SERVICE_ACCOUNT = "default"
 _TOLERATED_SECONDS = 300

@@ -1,15 +1,16 @@
 """POST to a collection: a new object."""
 
 from control.api.rules import errors_in, rules_of
-from control.server.state.server import ApiRequest, ServerState
+from control.server.state.server import ServerState
 from control.server.verbs import prepare
 from control.server.verbs.admission import admit
 from control.server.verbs.modify import Written
 from control.server.verbs.write import insert
 from control.server.wire import errors
-from control.server.wire.decode import check_type, parse, read_object
+from control.server.wire.decode import check_type, parse
 from control.server.wire.errors import StatusError
 from control.server.wire.item import Item, Wire, encode_object
+from control.server.wire.request import ApiRequest
 from control.server.wire.strict import duplicate_complaints, unknown_complaints, verdict
 
 _TRIES = 8
@@ -18,7 +19,7 @@ _TRIES = 8
 async def create(state: ServerState, request: ApiRequest) -> Written:
     """Store a new object; raises StatusError (400, 403, 404, 409, 415, 422)."""
     kind, mode = request.info.kind, request.field_validation
-    wire = check_type(kind, read_object(request.body, request.content_type))
+    wire = check_type(kind, request.body.object())
     unknown = unknown_complaints(mode, parse(kind, wire))
     warnings = verdict(kind, mode, duplicate_complaints(mode, request.body) + unknown)
     with errors.warning(*warnings):

@@ -6,16 +6,16 @@ from dataclasses import replace as changed
 from typing import Any
 
 from control.api.kinds import NAMESPACE
-from control.server.state.server import ApiRequest, ServerState
+from control.server.state.server import ServerState
 from control.server.verbs import prepare
 from control.server.verbs.marking import PROPAGATIONS, DeletionOptions, finished, mark
 from control.server.verbs.modify import retried
 from control.server.verbs.read import ObjectListing, list_objects
 from control.server.verbs.write import remove, replace
 from control.server.wire import errors
-from control.server.wire.decode import read_object
 from control.server.wire.errors import StatusError
 from control.server.wire.item import Item, encode_object
+from control.server.wire.request import ApiRequest
 
 # NamespaceLifecycle admission
 _FOREVER = ("default", "kube-public", "kube-system")
@@ -91,8 +91,8 @@ def _check_preconditions(request: ApiRequest, item: Item, options: DeletionOptio
 
 def parse_options(request: ApiRequest) -> DeletionOptions:
     """The DeleteOptions of a request: its body's, else its query's; raises StatusError (400)."""
-    if request.body:
-        return read_options(request, read_object(request.body, request.content_type))
+    if not request.body.empty:
+        return read_options(request, request.body.object())
     grace = request.query.get("gracePeriodSeconds")
     given = {
         "gracePeriodSeconds": None if grace is None else request.number("gracePeriodSeconds"),

@@ -6,16 +6,17 @@ from typing import Any, TypeVar
 
 from control.api.kinds import SERVICE
 from control.api.rules import errors_in_status, errors_in_update, rules_of
-from control.server.state.server import ApiRequest, ServerState
+from control.server.state.server import ServerState
 from control.server.verbs import prepare
 from control.server.verbs.allocation.service import allocate
 from control.server.verbs.marking import finished
 from control.server.verbs.read import find
 from control.server.verbs.write import remove, replace
 from control.server.wire import errors
-from control.server.wire.decode import check_type, parse
+from control.server.wire.decode import parse
 from control.server.wire.errors import StatusError
 from control.server.wire.item import Item, Wire, encode_object, stamp
+from control.server.wire.request import ApiRequest
 
 _T = TypeVar("_T")
 
@@ -34,9 +35,9 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What a client wants an object to be."""
+    """The object as a client wants it to be."""
 
-    wire: Wire
+    wire: Wire  # of its kind: see ``check_type``
     warnings: tuple[str, ...] = ()
 
 
@@ -89,7 +90,6 @@ async def retried(
 
 async def _store(state: ServerState, request: ApiRequest, old: Item, new: Wire) -> Item:
     before = old.wire
-    new = check_type(request.info.kind, new)
     _check_identity(request, old, before, new)
     wire = _next_version(state, request, before, new)
     _validate(request, before, wire)

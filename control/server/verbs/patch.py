@@ -4,21 +4,22 @@ from collections.abc import Callable
 from typing import Any
 
 from control.api.base import Model, drop_nulls
-from control.server.state.server import ApiRequest, ServerState
+from control.server.state.server import ServerState
 from control.server.verbs.modify import Edited, Written, modify
 from control.server.verbs.patches import json_patch, merge, strategic
 from control.server.verbs.patches.errors import MalformedPatchError, PatchConflictError
-from control.server.wire import errors
-from control.server.wire.decode import check_depth, check_type, load_json, parse
+from control.server.wire import errors, media
+from control.server.wire.body import Body, check_depth
+from control.server.wire.decode import check_type, parse
 from control.server.wire.item import Item, Wire
+from control.server.wire.request import ApiRequest
 from control.server.wire.strict import duplicate_complaints, unknown_complaints, verdict
 
-_APPLY = "application/apply-patch+yaml"
 _Method = Callable[[Wire, Any, type[Model] | None], Any]
 METHODS: dict[str, _Method] = {
-    "application/json-patch+json": lambda old, given, _: json_patch.apply(old, given),
-    "application/merge-patch+json": lambda old, given, _: merge.apply(old, given),
-    "application/strategic-merge-patch+json": strategic.apply,
+    media.JSON_PATCH: lambda old, given, _: json_patch.apply(old, given),
+    media.MERGE_PATCH: lambda old, given, _: merge.apply(old, given),
+    media.STRATEGIC_PATCH: strategic.apply,
 }
 
 
@@ -42,7 +43,7 @@ Patch = Callable[[Wire, type[Model] | None], Wire]
 
 def read_patch(request: ApiRequest) -> Patch:
     """What a request's patch makes of an object of a model; raises StatusError (400, 415, 422)."""
-    method, given = _method(request), load_json(request.body)
+    method, given = _method(request.body), request.body.value
 
     def apply(before: Wire, model: type[Model] | None) -> Wire:
         try:
@@ -59,11 +60,12 @@ def read_patch(request: ApiRequest) -> Patch:
     return apply
 
 
-def _method(request: ApiRequest) -> _Method:
-    media = request.content_type.partition(";")[0].strip().lower()
-    if media in METHODS:
-        return METHODS[media]
-    if media == _APPLY:
+def _method(body: Body) -> _Method:
+    if body.empty:
+        raise errors.bad_request("a patch needs a body")
+    if body.media_type in METHODS:
+        return METHODS[body.media_type]
+    if body.media_type == media.APPLY_PATCH:
         raise errors.unsupported_media_type(
             list(METHODS), "server-side apply is not supported yet: use kubectl apply without it"
         )

@@ -9,11 +9,12 @@ from itertools import islice
 import orjson
 
 from control.api.kinds import Kind
-from control.server.state.server import ApiRequest, ServerState
+from control.server.state.server import ServerState
 from control.server.verbs.select import Selection, selection
 from control.server.wire import errors
 from control.server.wire.info import RequestInfo, storage_key, storage_prefix
 from control.server.wire.item import Item, stamp
+from control.server.wire.request import ApiRequest
 from control.store.base import CompactedError, FutureRevisionError
 
 

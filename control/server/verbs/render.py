@@ -13,7 +13,7 @@ from control.api.columns.table import columns_of
 from control.api.kinds import Kind
 from control.server.verbs.read import ObjectListing
 from control.server.verbs.watch import BookmarkNotice, ObjectNotice, WatchNotice
-from control.server.wire.forms import Representation, RepresentationKind
+from control.server.wire.accept import Representation, RepresentationKind
 from control.server.wire.item import Item
 
 _GROUP = "meta.k8s.io"
@@ -65,7 +65,11 @@ def _list_metadata(listing: ObjectListing) -> dict[str, Any]:
 
 
 def frame(
-    form: Representation, kind: Kind, signal: WatchNotice, now: datetime, include: str = ""
+    form: Representation,
+    kind: Kind,
+    signal: WatchNotice,
+    now: datetime,
+    include: str = "",
 ) -> bytes:
     """One watch event, with its line end."""
     if isinstance(signal, ObjectNotice):

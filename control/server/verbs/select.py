@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from control.api.kinds import Kind
 from control.api.selectors import Fields, Labels, SelectorError, parse_fields, parse_labels
-from control.server.state.server import ApiRequest
 from control.server.wire import errors
 from control.server.wire.item import Item
+from control.server.wire.request import ApiRequest
 
 # What can be selected by, besides the name and the namespace (upstream's GetAttrs of each kind).
 _SELECTABLE = {

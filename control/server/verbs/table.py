@@ -3,24 +3,15 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from control.api.base import encode
-from control.server.state.server import ApiRequest, ServerState
-from control.server.verbs import (
-    binding,
-    create,
-    delete,
-    eviction,
-    finalize,
-    patch,
-    read,
-    scale,
-    update,
-)
+from control.server.state.server import ServerState
+from control.server.verbs import create, delete, patch, read, subresources, update
 from control.server.verbs.delete import Deleted
 from control.server.verbs.modify import Written
 from control.server.verbs.render import item_bytes, list_bytes
 from control.server.wire.errors import method_not_allowed, no_such_path
 from control.server.wire.info import RequestInfo
 from control.server.wire.item import Item
+from control.server.wire.request import ApiRequest
 from control.server.wire.response import ApiResponse, done, removed
 
 Verb = Callable[[ServerState, ApiRequest], Awaitable[ApiResponse]]
@@ -29,13 +20,13 @@ Verb = Callable[[ServerState, ApiRequest], Awaitable[ApiResponse]]
 def _item(state: ServerState, request: ApiRequest, item: Item, code: int = 200) -> ApiResponse:
     include = request.query.get("includeObject", "")
     return ApiResponse(
-        item_bytes(request.form, request.info.kind, item, state.now(), include), code
+        item_bytes(request.representation, request.info.kind, item, state.now(), include), code
     )
 
 
 def _list(state: ServerState, request: ApiRequest, listing: read.ObjectListing) -> ApiResponse:
     include = request.query.get("includeObject", "")
-    return ApiResponse(list_bytes(request.form, listing, state.now(), include))
+    return ApiResponse(list_bytes(request.representation, listing, state.now(), include))
 
 
 def _written(state: ServerState, request: ApiRequest, written: Written) -> ApiResponse:
@@ -52,7 +43,7 @@ def _deleted(state: ServerState, request: ApiRequest, deleted: Deleted) -> ApiRe
 
 
 def _scale(written: Written) -> ApiResponse:
-    return ApiResponse(encode(scale.scale_of(written.item.wire)), warnings=written.warnings)
+    return ApiResponse(encode(subresources.scale_of(written.item.wire)), warnings=written.warnings)
 
 
 async def _get(state: ServerState, request: ApiRequest) -> ApiResponse:
@@ -88,25 +79,25 @@ async def _get_scale(state: ServerState, request: ApiRequest) -> ApiResponse:
 
 
 async def _update_scale(state: ServerState, request: ApiRequest) -> ApiResponse:
-    return _scale(await scale.update_scale(state, request))
+    return _scale(await subresources.update_scale(state, request))
 
 
 async def _patch_scale(state: ServerState, request: ApiRequest) -> ApiResponse:
-    return _scale(await scale.patch_scale(state, request))
+    return _scale(await subresources.patch_scale(state, request))
 
 
 async def _bind(state: ServerState, request: ApiRequest) -> ApiResponse:
-    await binding.bind(state, request)
+    await subresources.bind(state, request)
     return done()
 
 
 async def _evict(state: ServerState, request: ApiRequest) -> ApiResponse:
-    await eviction.evict(state, request)
+    await subresources.evict(state, request)
     return done()
 
 
 async def _finalize(state: ServerState, request: ApiRequest) -> ApiResponse:
-    return _item(state, request, await finalize.finalize(state, request))
+    return _item(state, request, await subresources.finalize(state, request))
 
 
 _OBJECT: Mapping[str, Verb] = {

@@ -1,16 +1,17 @@
 """PUT: an object as the client wants it, or its status."""
 
-from control.server.state.server import ApiRequest, ServerState
+from control.server.state.server import ServerState
 from control.server.verbs.modify import Edited, Written, modify
-from control.server.wire.decode import check_type, parse, read_object
+from control.server.wire.decode import check_type, parse
 from control.server.wire.item import Item
+from control.server.wire.request import ApiRequest
 from control.server.wire.strict import duplicate_complaints, unknown_complaints, verdict
 
 
 async def update(state: ServerState, request: ApiRequest) -> Written:
     """Replace an object; raises StatusError (400, 404, 409, 415, 422)."""
     kind, mode = request.info.kind, request.field_validation
-    wire = check_type(kind, read_object(request.body, request.content_type))
+    wire = check_type(kind, request.body.object())
     unknown = unknown_complaints(mode, parse(kind, wire))
     edited = Edited(wire, verdict(kind, mode, duplicate_complaints(mode, request.body) + unknown))
 

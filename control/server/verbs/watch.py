@@ -10,13 +10,14 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from control.server.state.server import ApiRequest, ServerState
+from control.server.state.server import ServerState
 from control.server.state.watch_cache import KindCache, ObjectChange
 from control.server.verbs.select import Selection, selection
 from control.server.wire import errors
 from control.server.wire.errors import StatusError
 from control.server.wire.info import is_true, storage_prefix
 from control.server.wire.item import Item, restamp
+from control.server.wire.request import ApiRequest
 
 # A watcher that is this many changes behind is sent away; it resumes where it was.
 _QUEUE = 8192

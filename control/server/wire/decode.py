@@ -3,22 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from control.api import field
-from control.api.base import drop_nulls
 from control.api.kinds import Kind
 from control.api.meta import Object
-from control.server.wire.errors import StatusError, bad_request, invalid, unsupported_media_type
+from control.server.wire.errors import StatusError, bad_request, invalid
 from control.server.wire.item import Wire
 
-JSON = "application/json"
 # What pydantic adds to a location: the member of a union, or that a key is meant.
 _BRANCHES = ("int", "constrained-int", "str", "float", "[key]")
-# orjson encodes up to 254 levels; the deepest kind has some 20.
-_MAX_DEPTH = 100
 # What Go calls what JSON holds, and what a field wants, as messages name it.
 _GIVEN = {
     str: "string",
@@ -39,41 +34,6 @@ _WANTED = {
     "less_than": "int32",
     "greater_than": "int32",
 }
-
-
-def load_json(body: bytes) -> Any:
-    """Any JSON value that is not nested too deeply; raises StatusError (400)."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as err:
-        raise bad_request(f"invalid JSON: {err}") from err
-    check_depth(value)
-    return value
-
-
-def check_depth(value: Any) -> None:
-    """Keep to what everyone behind can walk through and encode again; raises StatusError (400)."""
-    if not _is_within(value, _MAX_DEPTH):
-        raise bad_request(f"the body is nested more than {_MAX_DEPTH} levels deep")
-
-
-def _is_within(value: Any, depth: int) -> bool:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if not isinstance(value, list):
-        return True
-    return depth > 0 and all(_is_within(item, depth - 1) for item in value)
-
-
-def read_object(body: bytes, content_type: str) -> Wire:
-    """A JSON object without nulls; raises StatusError (400, 415)."""
-    media = content_type.partition(";")[0].strip().lower()
-    if media not in ("", JSON):
-        raise unsupported_media_type([JSON])
-    value = load_json(body)
-    if not isinstance(value, dict):
-        raise bad_request("the request body must be a JSON object")
-    return drop_nulls(value) if b"null" in body else value
 
 
 def check_type(kind: Kind, wire: Wire) -> Wire:

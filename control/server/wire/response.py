@@ -8,8 +8,8 @@ from hashlib import sha256
 from control.api.base import encode
 from control.api.kinds import Kind
 from control.server.wire.item import Item
+from control.server.wire.media import JSON
 
-JSON = "application/json"
 # Bytes of one warning, and of all, as upstream cuts them.
 _MAX_WARNING = 256
 _MAX_WARNINGS = 4096

@@ -4,6 +4,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#field-valid
 """
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -13,11 +14,14 @@ from pydantic import BaseModel
 from control.api.base import Model
 from control.api.kinds import Kind
 from control.api.merging import outline, shapes
+from control.server.wire.body import Body
 from control.server.wire.errors import bad_request
 
 _MODES = ("Ignore", "Warn", "Strict")
 # Of each kind of complaint; upstream stops after as many.
 _MOST = 100
+# The end of a member's name in JSON text.
+_MEMBER = re.compile(rb'"\s*:')
 
 
 def mode_of(value: str) -> str:
@@ -48,11 +52,27 @@ def unknown_complaints(mode: str, value: Any) -> list[str]:
     return [f'unknown field "{path}"' for path in islice(unknown_fields(value), _MOST)]
 
 
-def duplicate_complaints(mode: str, body: bytes) -> list[str]:
+def duplicate_complaints(mode: str, body: Body) -> list[str]:
     """What to say about fields that JSON text gives more than once."""
     if mode == "Ignore":
         return []
-    return [f'duplicate field "{path}"' for path in islice(duplicate_fields(body), _MOST)]
+    if not _may_repeat_members(body):
+        return []
+    return [f'duplicate field "{path}"' for path in islice(duplicate_fields(body.text), _MOST)]
+
+
+def _may_repeat_members(body: Body) -> bool:
+    """Return False if the decoded value has as many members as the text: then none is repeated.
+
+    Text inside of a JSON string can only make the count higher.
+    """
+    return len(_MEMBER.findall(body.text)) > _members(body.value)
+
+
+def _members(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_members, value.values()))
+    return sum(map(_members, value)) if isinstance(value, list) else 0
 
 
 def unknown_fields(value: Any, path: str = "") -> Iterator[str]:
@@ -100,9 +120,9 @@ def _pairs(found: list[tuple[str, Any]]) -> _Pairs:
     return made
 
 
-def duplicate_fields(body: bytes) -> Iterator[str]:
-    """The paths of the fields that JSON text gives more than once; it has been read before."""
-    return _duplicates(json.loads(body, object_pairs_hook=_pairs, parse_int=str), "")
+def duplicate_fields(text: bytes) -> Iterator[str]:
+    """Yield the paths of the fields that valid JSON text gives more than once."""
+    return _duplicates(json.loads(text, object_pairs_hook=_pairs, parse_int=str), "")
 
 
 def _duplicates(value: Any, path: str) -> Iterator[str]:

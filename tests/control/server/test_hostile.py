@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from control.api.kinds import KINDS
 from control.api.merging import shapes
-from control.server.state.server import BODY_LIMIT
+from control.server.wire.body import BODY_LIMIT
 from tests.support.control.api_server import ApiServer
 from tests.support.control.requests import (
     APPS,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from control.store import StoreUrlError, open_store
 from control.store.base import Create, Delete, StoreUnavailableError, Update
-from control.store.open import StoreUrlError, open_store
 from control.store.sqlite import store as store_module
 from control.store.sqlite.store import SqliteStore
 

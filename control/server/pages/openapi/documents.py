@@ -27,11 +27,11 @@ from control.server.pages.openapi.schema import (
     schema_of,
 )
 from control.server.pages.openapi.words import sayings
+from control.server.wire.media import JSON
 from control.version import KUBERNETES
 
 Document = dict[str, Any]
 _INFO = {"title": "Kubernetes", "version": f"v{KUBERNETES}"}
-_JSON = "application/json"
 _CODES = {"post": {"200": "OK", "201": "Created"}, "put": {"200": "OK", "201": "Created"}}
 
 
@@ -107,7 +107,7 @@ def _operation_v3(operation: Operation) -> Document:
     if operation.body:
         content = _content(operation.consumes, operation.body)
         found["requestBody"] = {"content": content, "required": operation.method != "delete"}
-    media = (_JSON,) if operation.answer else ()
+    media = (JSON,) if operation.answer else ()
     found["responses"] = {
         code: {"description": text, "content": _content(media, operation.answer)}
         for code, text in _codes(operation).items()
@@ -133,7 +133,7 @@ def _operation_v2(operation: Operation) -> Document:
         given.append(body | ({} if operation.method == "delete" else {"required": True}))
         found["consumes"] = list(operation.consumes)
     if operation.answer:
-        found["produces"] = [_JSON]
+        found["produces"] = [JSON]
     if given:
         found["parameters"] = given
     schema = {"schema": V2.refer(operation.answer)} if operation.answer else {}

@@ -12,19 +12,19 @@ from control.api.base import encode
 from control.server.pages.discovery import group_versions
 from control.server.pages.openapi import gnostic
 from control.server.pages.openapi.documents import v2_document, v3_document
+from control.server.wire.accept import JSON_RANGES, Accept
 from control.server.wire.errors import not_acceptable
-from control.server.wire.forms import clauses
-from control.server.wire.response import JSON, ApiResponse, tagged
+from control.server.wire.media import JSON
+from control.server.wire.response import ApiResponse, tagged
 
 _V2, _V3 = "/openapi/v2", "/openapi/v3"
-_ANY = ("application/json", "application/*", "*/*")
 _PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 # An @ may not be in a Content-Type (RFC 9110, 8.3.1): upstream answers with a dot instead.
 _PROTOBUF_ANSWER = _PROTOBUF.replace("@", ".")
 _FOR_EVER = (("Cache-Control", "public, immutable, max-age=31536000"),)
 
 
-def schemas(path: str, query: Mapping[str, str], accept: str) -> ApiResponse | None:
+def schemas(path: str, query: Mapping[str, str], accept: Accept) -> ApiResponse | None:
     """The document at a path, None if there is none; raises StatusError (406)."""
     if path == _V2:
         return _v2_answer(accept)
@@ -36,16 +36,16 @@ def schemas(path: str, query: Mapping[str, str], accept: str) -> ApiResponse | N
     return None
 
 
-def _v2_answer(accept: str) -> ApiResponse:
-    for clause in clauses(accept or JSON):
-        if clause.media == _PROTOBUF:
+def _v2_answer(accept: Accept) -> ApiResponse:
+    for media_range in accept.ranges:
+        if media_range.media == _PROTOBUF:
             return tagged(ApiResponse(_v2_protobuf(), content_type=_PROTOBUF_ANSWER))
-        if clause.media in _ANY:
+        if media_range.media in JSON_RANGES:
             return tagged(ApiResponse(_v2_bytes()))
     raise not_acceptable([JSON, _PROTOBUF])
 
 
-def _v3_answer(path: str, asked: str, body: bytes, accept: str) -> ApiResponse:
+def _v3_answer(path: str, asked: str, body: bytes, accept: Accept) -> ApiResponse:
     """A document; what was asked for by the hash of another one is now elsewhere."""
     if not asked:
         return _json(body, accept)
@@ -55,8 +55,8 @@ def _v3_answer(path: str, asked: str, body: bytes, accept: str) -> ApiResponse:
     return ApiResponse(found.body, headers=found.headers + _FOR_EVER)
 
 
-def _json(body: bytes, accept: str) -> ApiResponse:
-    if not any(clause.media in _ANY for clause in clauses(accept or JSON)):
+def _json(body: bytes, accept: Accept) -> ApiResponse:
+    if not accept.includes_json():
         raise not_acceptable([JSON])
     return tagged(ApiResponse(body))
 

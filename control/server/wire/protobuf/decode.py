@@ -14,7 +14,6 @@ import orjson
 from control.server.wire.protobuf.schema import Field, messages
 from control.server.wire.protobuf.wire import ProtobufError, Value, fields, signed
 
-MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\0"
 _MAX_DEPTH = 40
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

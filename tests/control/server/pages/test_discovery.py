@@ -16,6 +16,7 @@ from control.server.pages.discovery import (
 )
 from control.server.streams.stream_target import TARGETS
 from control.server.verbs.table import verb_of
+from control.server.wire.accept import Accept, parse_accept
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, parse
 from tests.support.control.kubectls import KUBECTLS, at_version
@@ -27,7 +28,7 @@ ADDRESS = "192.0.2.1:6443"
 
 
 def found(path: str, accept: str = "application/json") -> dict[str, Any]:
-    document = discovery(path, accept, ADDRESS)
+    document = discovery(path, parse_accept(accept), ADDRESS)
     assert document is not None
     return document
 
@@ -83,7 +84,7 @@ def test_a_group_tells_its_versions():
     ],
 )
 def test_nothing_is_said_of_what_there_is_not(path):
-    assert discovery(path, "application/json", ADDRESS) is None
+    assert discovery(path, Accept(), ADDRESS) is None
 
 
 def aggregated() -> Iterator[tuple[str, str, dict[str, Any]]]:

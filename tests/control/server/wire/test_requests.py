@@ -13,13 +13,14 @@ from control.api.kinds import KINDS
 from control.api.pod import Pod
 from control.server.pages.discovery import discovery
 from control.server.verbs.marking import PROPAGATIONS, DeletionOptions, finished, mark
+from control.server.wire.accept import Accept, Representation, RepresentationKind, parse_accept
+from control.server.wire.body import decode_body
 from control.server.wire.errors import StatusError
-from control.server.wire.forms import Representation, RepresentationKind, parse_form
 from control.server.wire.info import RequestInfo, parse, storage_key, storage_prefix
 from control.server.wire.item import encode_object, restamp, stamp
 from control.server.wire.protobuf.decode import to_json
 from control.server.wire.protobuf.wire import ProtobufError
-from control.server.wire.strict import duplicate_fields, unknown_fields
+from control.server.wire.strict import duplicate_complaints, duplicate_fields, unknown_fields
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -101,13 +102,13 @@ def test_no_key_lies_below_another_kind():
     ],
 )
 def test_forms(accept: str, form: Representation):
-    assert parse_form(accept) == form
+    assert parse_accept(accept).representation() == form
 
 
 @given(st.text(max_size=60))
 def test_any_accept_is_a_form_or_406(accept: str):
     try:
-        parse_form(accept)
+        parse_accept(accept).representation()
     except StatusError as err:
         assert err.code == 406
 
@@ -119,12 +120,26 @@ def test_complaints_name_paths():
     assert sorted(unknown_fields(pod)) == ["spec.containers[1].nam", "spec.x", "y"]
 
 
+@pytest.mark.parametrize(
+    ("text", "complaints"),
+    [
+        (b'{"a":{"b":1, "b" :2}}', ['duplicate field "a.b"']),
+        (b'{"a":"x\\":","b":[{"c":null}]}', []),
+        (b'{"a":"\\":\\":", "a": 1}', ['duplicate field "a"']),
+        (b'{"a":{"":1}, "b": "\\\\"}', []),
+    ],
+)
+def test_text_in_strings_is_no_duplicate(text: bytes, complaints: list[str]):
+    assert duplicate_complaints("Warn", decode_body(text, "application/json")) == complaints
+    assert duplicate_complaints("Ignore", decode_body(text, "application/json")) == []
+
+
 def test_every_kind_is_discovered_in_every_form():
     everything = {(kind.group, kind.plural) for kind in KINDS}
     accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
     found: set[tuple[str, str]] = set()
     for root in ("/api", "/apis"):
-        document = discovery(root, accept, "a:1")
+        document = discovery(root, parse_accept(accept), "a:1")
         assert document is not None
         for item in document["items"]:
             group = item["metadata"].get("name", "")
@@ -134,7 +149,9 @@ def test_every_kind_is_discovered_in_every_form():
     listed = {
         (kind.group, resource["name"])
         for kind in KINDS
-        for resource in (discovery(kind.path().rpartition("/")[0], "", "a:1") or {})["resources"]
+        for resource in (discovery(kind.path().rpartition("/")[0], Accept(), "a:1") or {})[
+            "resources"
+        ]
     }
     assert everything <= listed
 

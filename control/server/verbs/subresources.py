@@ -1,0 +1,156 @@
+"""The subresources that act on their object: binding, eviction, finalize and scale."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from control.api import field
+from control.api.kinds import NAMESPACE, POD, Kind
+from control.api.meta import LabelSelector
+from control.api.selectors import format_labels
+from control.server.state.server import ServerState
+from control.server.verbs.delete import Deleted, delete_with, read_options
+from control.server.verbs.modify import Edited, Written, modify, rewrite
+from control.server.verbs.patch import read_patch
+from control.server.wire import errors
+from control.server.wire.decode import check_type, parse
+from control.server.wire.item import Item, Wire
+from control.server.wire.request import ApiRequest
+
+# The metadata that a Scale shares with its workload.
+_SCALE_METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+
+
+async def bind(state: ServerState, request: ApiRequest) -> Item:
+    """Assign a Pod to a node, once; raises StatusError (400, 404, 409, 422)."""
+    binding = request.body.object()
+    node = _node(request, binding)
+    metadata = binding.get("metadata", {})
+    if not request.info.name:
+        request = request.named(str(metadata.get("name", "")))
+
+    def change(item: Item) -> Wire:
+        _check_assignable(request, item, metadata)
+        return _bound(item, node, metadata.get("annotations", {}), state.timestamp())
+
+    return await rewrite(state, request, change)
+
+
+def _node(request: ApiRequest, binding: Wire) -> str:
+    """Return the node that a Binding names; raises StatusError (400, 422)."""
+    target = binding.get("target", {})
+    if not isinstance(target, dict) or not isinstance(binding.get("metadata", {}), dict):
+        raise errors.bad_request("a Binding needs metadata and a target that are objects")
+    found = []
+    if target.get("kind", "Node") not in ("", "Node"):
+        found.append(field.not_supported("target.kind", target["kind"], ["Node", "<empty>"]))
+    if not target.get("name"):
+        found.append(field.required("target.name"))
+    if found:
+        raise errors.invalid(POD, request.info.name, found)
+    return str(target["name"])
+
+
+def _check_assignable(request: ApiRequest, item: Item, wanted: Wire) -> None:
+    """Refuse a Binding of a Pod that cannot be assigned any more; raises StatusError (409)."""
+    pod = item.wire
+    metadata, name = pod["metadata"], request.info.name
+    if wanted.get("uid") not in (None, "", metadata["uid"]):
+        why = (
+            f"Precondition failed: UID in precondition: {wanted['uid']},"
+            f" UID in object meta: {metadata['uid']}"
+        )
+        raise errors.conflict(POD, name, why)
+    if "deletionTimestamp" in metadata:
+        why = f"pod {name} is being deleted, cannot be assigned to a host"
+        raise errors.conflict(POD, name, why)
+    if node := pod["spec"].get("nodeName"):
+        raise errors.conflict(POD, name, f'pod {name} is already assigned to node "{node}"')
+    if pod["spec"].get("schedulingGates"):
+        why = f"pod {name} has non-empty .spec.schedulingGates"
+        raise errors.conflict(POD, name, why)
+
+
+def _bound(item: Item, node: str, annotations: Wire, now: str) -> Wire:
+    pod = item.fresh()
+    pod["spec"]["nodeName"] = node
+    if annotations:
+        pod["metadata"].setdefault("annotations", {}).update(annotations)
+    status: dict[str, Any] = pod.setdefault("status", {})
+    others = [c for c in status.get("conditions", []) if c["type"] != "PodScheduled"]
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}
+    status["conditions"] = [*others, scheduled]
+    return pod
+
+
+async def evict(state: ServerState, request: ApiRequest) -> Deleted:
+    """Delete a Pod with the options of a policy/v1 Eviction; raises StatusError (400, 404, 409).
+
+    podwire has no PodDisruptionBudgets, so no eviction is refused for one.
+    """
+    eviction = request.body.object()
+    options = eviction.get("deleteOptions", {})
+    if not isinstance(options, dict):
+        raise errors.bad_request("deleteOptions must be an object")
+    return await delete_with(state, request, read_options(request, options))
+
+
+async def finalize(state: ServerState, request: ApiRequest) -> Item:
+    """Set a namespace's spec.finalizers; raises StatusError (400, 404, 409).
+
+    The removal of the last finalizer also removes a namespace that is being deleted.
+    """
+    sent = check_type(NAMESPACE, request.body.object())
+    parse(NAMESPACE, sent)
+    finalizers = sent.get("spec", {}).get("finalizers", [])
+
+    def change(item: Item) -> Wire:
+        wire = item.fresh()
+        return wire | {"spec": wire.get("spec", {}) | {"finalizers": finalizers}}
+
+    return await rewrite(state, request, change)
+
+
+def scale_of(wire: Mapping[str, Any]) -> Wire:
+    """Return the autoscaling/v1 Scale of a workload."""
+    metadata, spec, status = wire["metadata"], wire["spec"], wire.get("status", {})
+    selector = LabelSelector.parse(spec.get("selector", {}))
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {key: metadata[key] for key in _SCALE_METADATA if key in metadata},
+        "spec": {"replicas": spec.get("replicas", 0)},
+        "status": {"replicas": status.get("replicas", 0), "selector": format_labels(selector)},
+    }
+
+
+async def update_scale(state: ServerState, request: ApiRequest) -> Written:
+    """Replace a workload's Scale; raises StatusError (400, 404, 409, 422)."""
+    scale = request.body.object()
+
+    def edit(item: Item) -> Edited:
+        return Edited(_scaled(request.info.kind, item, scale))
+
+    return await modify(state, request, edit)
+
+
+async def patch_scale(state: ServerState, request: ApiRequest) -> Written:
+    """Patch a workload's Scale; raises StatusError (400, 404, 409, 415, 422)."""
+    apply_patch = read_patch(request)
+
+    def edit(item: Item) -> Edited:
+        scale = apply_patch(scale_of(item.wire), None)
+        return Edited(_scaled(request.info.kind, item, scale))
+
+    return await modify(state, request, edit)
+
+
+def _scaled(kind: Kind, item: Item, scale: Wire) -> Wire:
+    """Return the workload with the replicas and the resourceVersion of a Scale."""
+    spec, metadata = scale.get("spec", {}), scale.get("metadata", {})
+    replicas = spec.get("replicas", 0) if isinstance(spec, dict) else None
+    if not isinstance(replicas, int) or isinstance(replicas, bool):
+        raise errors.bad_request(f"spec.replicas of a Scale of {kind.plural} must be a number")
+    wire = item.fresh()
+    wire["spec"]["replicas"] = replicas
+    wire["metadata"]["resourceVersion"] = str(metadata.get("resourceVersion", ""))
+    return wire

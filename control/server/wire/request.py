@@ -1,0 +1,68 @@
+"""A request on a kind, parsed once when it arrives."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from control.server.wire.accept import Representation
+from control.server.wire.body import Body
+from control.server.wire.errors import bad_request
+from control.server.wire.info import RequestInfo, is_true
+from control.server.wire.strict import mode_of
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """The user that a request comes from, and the user's groups."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+
+    @property
+    def anonymous(self) -> bool:
+        """True for the user of requests without credentials."""
+        return self.name == "system:anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """One request on a kind: its verb and object, its user, its decoded body."""
+
+    info: RequestInfo
+    user: User
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Body = field(default_factory=Body)
+    representation: Representation = field(default_factory=Representation)
+
+    @property
+    def dry_run(self) -> bool:
+        """True if nothing may be written; raises StatusError for any value but All."""
+        value = self.query.get("dryRun", "")
+        if value not in ("", "All"):
+            raise bad_request(
+                f'Invalid value: "{value}": dryRun: Unsupported value: "{value}":'
+                ' supported values: "All"'
+            )
+        return value == "All"
+
+    @property
+    def field_validation(self) -> str:
+        """Ignore, Warn or Strict; raises StatusError."""
+        return mode_of(self.query.get("fieldValidation", ""))
+
+    def named(self, name: str) -> "ApiRequest":
+        """Return the same request on the object of this name."""
+        return dataclasses.replace(self, info=dataclasses.replace(self.info, name=name))
+
+    def flag(self, name: str) -> bool:
+        """Return a boolean query parameter."""
+        return is_true(self.query.get(name, ""))
+
+    def number(self, name: str, default: int = 0) -> int:
+        """Return a query parameter that is a number of at least 0; raises StatusError."""
+        text = self.query.get(name, "")
+        if not text:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid {name}')
+        return int(text)
