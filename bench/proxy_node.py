@@ -10,9 +10,9 @@ from ipaddress import ip_address
 
 from proxy.backends.ebpf.group import MAPS
 from proxy.backends.ebpf.layout import pack_frontend
-from proxy.backends.ebpf.libbpf import Library, pinned
+from proxy.backends.ebpf.libbpf import Libbpf, pinned
 from proxy.backends.iptables import legacy
-from proxy.linux.nft_events import NftEvents
+from proxy.linux.nft_events import NftListener
 from proxy.model.values import Family, Protocol
 
 _CHUNK = 1 << 18  # bytes in one write of a transfer
@@ -43,7 +43,7 @@ def await_change() -> float:
 
 
 def _heard() -> Callable[[], float]:
-    events = NftEvents()
+    events = NftListener()
     events.listen()
 
     def wait() -> float:
@@ -71,14 +71,14 @@ def _polled(look: Callable[[], object]) -> Callable[[], float]:
     return wait
 
 
-_library: list[Library] = []
+_library: list[Libbpf] = []
 _maps: dict[str, int] = {}
 
 
 def _entry(vip: str) -> bytes:
     """The hooks' entry for a ClusterIP."""
     if not _maps:
-        _library[:] = [Library()]
+        _library[:] = [Libbpf()]
         found = pinned(_library[0], MAPS / "frontends")
         assert found is not None, "mode ebpf has pinned no map"
         _maps["frontends"] = found

@@ -4,42 +4,42 @@ import logging
 import threading
 
 from proxy.backends.base import BACKENDS, STANDS_ON, Backend, open_backend
-from proxy.counters.counting import Counting
+from proxy.counters.counting import ServiceCounters
 from proxy.desired.desired import Desired
-from proxy.flows.cleaner import Cleaner
-from proxy.flows.record import Record
+from proxy.flows.cleaner import FlowCleaner
+from proxy.flows.record import FlowRecord
 from proxy.linux.memory import settle
-from proxy.linux.nft_events import NftEvents, Touch
-from proxy.model.settings import Settings
+from proxy.linux.nft_events import NftEvent, NftListener
+from proxy.model.settings import ProxySettings
 from proxy.model.values import NodeView
-from proxy.status.metrics import Metrics
+from proxy.status.metrics import ProxyMetrics
 
 logger = logging.getLogger("podwire.proxy")
 
 
-class Kernel:
+class Applier:
     """What a sync changes. ``apply`` is called by one thread, ``disturbed`` by another."""
 
     def __init__(
         self,
         mode: str,
         backend: Backend,
-        settings: Settings,
-        metrics: Metrics,
-        counting: Counting,
-        events: NftEvents,
+        settings: ProxySettings,
+        metrics: ProxyMetrics,
+        counting: ServiceCounters,
+        events: NftListener,
     ) -> None:
         """``events`` are of what others write."""
         self.events = events
         self._mode = mode
         self._backend = backend
         self._settings = settings
-        self._cleaner = Cleaner(settings, Record())
+        self._cleaner = FlowCleaner(settings, FlowRecord())
         self._metrics = metrics
         self._counting = counting
         self._alone = False  # whether no other backend's rules are left
         self._busy = threading.Lock()
-        self._heard: list[Touch] = []
+        self._heard: list[NftEvent] = []
 
     @property
     def is_blind(self) -> bool:

@@ -14,15 +14,15 @@ import click
 from control.client import Client, KubeconfigError
 from proxy.backends.base import BACKENDS, open_backend
 from proxy.backends.ebpf.options import ALGORITHMS
-from proxy.config import Config, from_flags
+from proxy.config import ProxyConfig, from_flags
 from proxy.config_file import read
-from proxy.counters.counting import Counting
+from proxy.counters.counting import ServiceCounters
 from proxy.counters.top import top
 from proxy.desired.desired import Desired
-from proxy.flows.record import Record
+from proxy.flows.record import FlowRecord
 from proxy.linux.memory import expect_load
-from proxy.model.errors import BadFlag, ProxyError
-from proxy.model.settings import Detail
+from proxy.model.errors import BadFlagError, ProxyError
+from proxy.model.settings import CounterDetail
 from proxy.node import serve
 
 logger = logging.getLogger("podwire.proxy")
@@ -35,7 +35,7 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     if path is not None:
         try:
             context.default_map = read(path)
-        except BadFlag as err:
+        except BadFlagError as err:
             raise click.UsageError(str(err), context) from err
 
 
@@ -115,8 +115,8 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
 @click.option("--metrics-bind-address", default="127.0.0.1:10249")
 @click.option(
     "--service-counters",
-    type=click.Choice([one.value for one in Detail]),
-    default=Detail.OFF.value,
+    type=click.Choice([one.value for one in CounterDetail]),
+    default=CounterDetail.OFF.value,
     help="What to count for each Service, for /metrics and `podwire proxy top`.",
 )
 @click.option("--cleanup", is_flag=True, help="Remove every rule of the proxy, and end.")
@@ -131,12 +131,12 @@ def main(context: click.Context, /, **flags: Any) -> None:
     try:
         config = from_flags(flags, socket.gethostname())
         if os.geteuid() != 0:
-            raise BadFlag("run as root: only root may read and write the node's packet filter")
+            raise BadFlagError("run as root: only root may read and write the node's packet filter")
         if flags["cleanup"]:
             cleanup(config)
         else:
             asyncio.run(run(config))
-    except (BadFlag, KubeconfigError) as err:
+    except (BadFlagError, KubeconfigError) as err:
         raise click.UsageError(str(err)) from err
     except ProxyError as err:
         sys.exit(f"podwire proxy: {err}")
@@ -145,15 +145,15 @@ def main(context: click.Context, /, **flags: Any) -> None:
 main.add_command(top)
 
 
-def cleanup(config: Config) -> None:
+def cleanup(config: ProxyConfig) -> None:
     """Remove what every backend wrote, the counters, and what is remembered."""
-    Counting(config.settings, Detail.OFF).apply(Desired())
+    ServiceCounters(config.settings, CounterDetail.OFF).apply(Desired())
     for mode in BACKENDS:
         open_backend(mode, config.settings, config.backend_options).remove()
-    Record().remove()
+    FlowRecord().remove()
 
 
-async def run(config: Config) -> None:
+async def run(config: ProxyConfig) -> None:
     """Serve until SIGTERM or SIGINT."""
     serving = asyncio.create_task(_connected(config))
     loop = asyncio.get_running_loop()
@@ -165,7 +165,7 @@ async def run(config: Config) -> None:
         logger.info("ends; its rules stay")
 
 
-async def _connected(config: Config) -> None:
+async def _connected(config: ProxyConfig) -> None:
     async with Client.from_kubeconfig(config.kubeconfig) as client:
         await serve(config, client)
 

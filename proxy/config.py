@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.model.errors import BadFlag
-from proxy.model.settings import Detail, Pods, Settings
+from proxy.model.errors import BadFlagError
+from proxy.model.settings import CounterDetail, PodDetector, ProxySettings
 from proxy.model.values import Family, Network, family_of
 from proxy.objects.parse import parse_address, parse_network
 
@@ -24,7 +24,7 @@ _PRIMARY = "primary"  # the word for the Node's own addresses
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
+class ListenAddress:
     """Where to listen."""
 
     host: str
@@ -32,7 +32,7 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
-class Tracking:
+class ConntrackSettings:
     """Connection tracking as it should be; 0 leaves what the kernel has."""
 
     max_per_core: int = 0
@@ -42,29 +42,29 @@ class Tracking:
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class ProxyConfig:
     """Everything one proxy needs to run. ``listen`` addresses are None where switched off."""
 
     kubeconfig: str
     node_name: str
     mode: str
-    settings: Settings
-    healthz: Listen | None
-    metrics: Listen | None
+    settings: ProxySettings
+    healthz: ListenAddress | None
+    metrics: ListenAddress | None
     proxy_name: str = ""
     min_sync_period: float = 0.01
     pods_by_node: bool = False  # detect-local-mode NodeCIDR: known once the Node has its ranges
     node_ports_by_node: bool = False  # nodeport-addresses "primary": the Node's own
     backend_options: Mapping[str, str] = field(default_factory=dict)
-    tracking: Tracking = field(default_factory=Tracking)
-    counters: Detail = Detail.OFF
+    tracking: ConntrackSettings = field(default_factory=ConntrackSettings)
+    counters: CounterDetail = CounterDetail.OFF
 
 
-def from_flags(flags: Mapping[str, Any], hostname: str) -> Config:
-    """The configuration that flags ask for; raises BadFlag, which names the flag."""
+def from_flags(flags: Mapping[str, Any], hostname: str) -> ProxyConfig:
+    """The configuration that flags ask for; raises BadFlagError, which names the flag."""
     if not flags["kubeconfig"] and not flags["cleanup"]:
-        raise BadFlag("--kubeconfig is missing: it says how to reach the API server")
-    return Config(
+        raise BadFlagError("--kubeconfig is missing: it says how to reach the API server")
+    return ProxyConfig(
         kubeconfig=flags["kubeconfig"] or "",
         node_name=(flags["node_name"] or hostname).strip().lower(),
         mode=flags["proxy_mode"],
@@ -77,18 +77,18 @@ def from_flags(flags: Mapping[str, Any], hostname: str) -> Config:
         node_ports_by_node=_PRIMARY in _words(flags["nodeport_addresses"]),
         backend_options=_backend_options(flags),
         tracking=_tracking(flags),
-        counters=Detail(flags["service_counters"]),
+        counters=CounterDetail(flags["service_counters"]),
     )
 
 
 def _backend_options(flags: Mapping[str, Any]) -> Mapping[str, str]:
     if flags["proxy_mode"] == "ebpf" and not flags["cgroup_root"] and not flags["cleanup"]:
-        raise BadFlag(
+        raise BadFlagError(
             "--cgroup-root is missing: with --proxy-mode ebpf it names the cgroup of the node's "
             "Pods and processes; / where the machine is one node"
         )
     if flags["ebpf_direct_return"] and flags["ebpf_algorithm"] != "maglev":
-        raise BadFlag(
+        raise BadFlagError(
             "--ebpf-direct-return needs --ebpf-algorithm maglev: all nodes have to take the same "
             "endpoint for a flow"
         )
@@ -101,11 +101,11 @@ def _backend_options(flags: Mapping[str, Any]) -> Mapping[str, str]:
     return {**options, "ebpf-direct-return": ""} if flags["ebpf_direct_return"] else options
 
 
-def _settings(flags: Mapping[str, Any]) -> Settings:
+def _settings(flags: Mapping[str, Any]) -> ProxySettings:
     words = (_NETWORKS.get(one, one) for one in _words(flags["nodeport_addresses"]))
     named = ",".join(one for one in words if one != _PRIMARY)
     addresses = _networks("--nodeport-addresses", named)
-    return Settings(
+    return ProxySettings(
         pods=_pods(flags),
         masquerade_all=flags["masquerade_all"],
         mark_bit=flags["iptables_masquerade_bit"],
@@ -118,12 +118,12 @@ def _words(text: str) -> list[str]:
     return [one.strip() for one in text.split(",")]
 
 
-def _tracking(flags: Mapping[str, Any]) -> Tracking:
+def _tracking(flags: Mapping[str, Any]) -> ConntrackSettings:
     timeouts = {}
     for flag, sysctl in _TIMEOUTS.items():
         text = flags[flag]
         timeouts[sysctl] = round(duration(f"--{flag.replace('_', '-')}", text))
-    return Tracking(
+    return ConntrackSettings(
         max_per_core=flags["conntrack_max_per_core"],
         least=flags["conntrack_min"],
         be_liberal=flags["conntrack_tcp_be_liberal"],
@@ -131,7 +131,7 @@ def _tracking(flags: Mapping[str, Any]) -> Tracking:
     )
 
 
-def _pods(flags: Mapping[str, Any]) -> Mapping[Family, Pods]:
+def _pods(flags: Mapping[str, Any]) -> Mapping[Family, PodDetector]:
     match flags["detect_local_mode"]:
         case "ClusterCIDR":
             return pods_of(_networks("--cluster-cidr", flags["cluster_cidr"]))
@@ -143,18 +143,18 @@ def _pods(flags: Mapping[str, Any]) -> Mapping[Family, Pods]:
             name = (
                 _interface("--pod-interface-name-prefix", flags["pod_interface_name_prefix"]) + "+"
             )
-    return dict.fromkeys(Family, Pods(interface=name))
+    return dict.fromkeys(Family, PodDetector(interface=name))
 
 
-def pods_of(networks: tuple[Network, ...]) -> Mapping[Family, Pods]:
+def pods_of(networks: tuple[Network, ...]) -> Mapping[Family, PodDetector]:
     """Pods told by their ranges: the first of each family, as upstream takes them."""
-    return {family_of(network): Pods(network=network) for network in reversed(networks)}
+    return {family_of(network): PodDetector(network=network) for network in reversed(networks)}
 
 
 def _interface(flag: str, name: str) -> str:
     """The name of a link: at most 15 bytes, and nothing that could be taken for more."""
     if not re.fullmatch(r"[A-Za-z0-9_.@-]{1,15}", name):
-        raise BadFlag(f"{flag} {name!r} is not the name of an interface")
+        raise BadFlagError(f"{flag} {name!r} is not the name of an interface")
     return name
 
 
@@ -162,31 +162,31 @@ def _networks(flag: str, text: str) -> tuple[Network, ...]:
     try:
         return tuple(parse_network(part) for part in text.split(",") if part.strip())
     except ValueError as err:
-        raise BadFlag(f"{flag} {text!r}: {err}; it takes CIDR[,CIDR…]") from err
+        raise BadFlagError(f"{flag} {text!r}: {err}; it takes CIDR[,CIDR…]") from err
 
 
-def _listen(flag: str, text: str, usual: int) -> Listen | None:
+def _listen(flag: str, text: str, usual: int) -> ListenAddress | None:
     """``ADDRESS:PORT``, or an address with the ``usual`` port; nothing, or port 0, switches the
     server off.
     """
     if not text:
         return None
     with suppress(ValueError):
-        return Listen(str(parse_address(text)), usual)
+        return ListenAddress(str(parse_address(text)), usual)
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
     try:
         parse_address(host)
     except ValueError as err:
-        raise BadFlag(f"{flag} {text!r}: {err}; it takes ADDRESS:PORT") from err
+        raise BadFlagError(f"{flag} {text!r}: {err}; it takes ADDRESS:PORT") from err
     if not port.isdecimal() or int(port) > 65535:
-        raise BadFlag(f"{flag} {text!r}: {port!r} is not a port; it takes ADDRESS:PORT")
-    return Listen(host, int(port)) if int(port) else None
+        raise BadFlagError(f"{flag} {text!r}: {port!r} is not a port; it takes ADDRESS:PORT")
+    return ListenAddress(host, int(port)) if int(port) else None
 
 
 def duration(flag: str, text: str) -> float:
     """Seconds of a duration as Go writes them: ``10ms``, ``1m30s``."""
     parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise BadFlag(f"{flag} {text!r} is not a duration such as 10ms or 1m30s")
+        raise BadFlagError(f"{flag} {text!r} is not a duration such as 10ms or 1m30s")
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from proxy.model.errors import BadFlag
+from proxy.model.errors import BadFlagError
 
 logger = logging.getLogger("podwire.proxy")
 
@@ -112,16 +112,16 @@ _EXPECTED = frozenset({"apiVersion", "kind", "bindAddress"})  # in every file, a
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The flags that the file sets; raises BadFlag, which names the file and the field."""
+    """The flags that the file sets; raises BadFlagError, which names the file and the field."""
     try:
         wire = yaml.safe_load(path.read_text())
     except OSError as err:
-        raise BadFlag(f"--config {path}: {err.strerror}") from err
+        raise BadFlagError(f"--config {path}: {err.strerror}") from err
     except yaml.YAMLError as err:
-        raise BadFlag(f"--config {path} is not YAML: {' '.join(str(err).split())}") from err
+        raise BadFlagError(f"--config {path} is not YAML: {' '.join(str(err).split())}") from err
     about = (wire.get("apiVersion"), wire.get("kind")) if isinstance(wire, dict) else ()
     if about != (_API_VERSION, _KIND):
-        raise BadFlag(f"--config {path}: is no {_KIND} of {_API_VERSION}")
+        raise BadFlagError(f"--config {path}: is no {_KIND} of {_API_VERSION}")
     return {**_listening(wire.get("bindAddress")), **_flags(path, wire)}
 
 
@@ -139,11 +139,11 @@ def _flags(path: Path, wire: dict[str, Any]) -> dict[str, Any]:
     flags: dict[str, Any] = {}
     for field, value in _leaves("", wire):
         if not _is_known(field):
-            raise BadFlag(f"--config {path}: {field} is not a field of {_KIND}")
+            raise BadFlagError(f"--config {path}: {field} is not a field of {_KIND}")
         if not _is_set(field, value) or field in _EXPECTED:
             continue
         if field in _REFUSED:
-            raise BadFlag(f"--config {path}: {field} cannot be had here: {_REFUSED[field]}")
+            raise BadFlagError(f"--config {path}: {field} cannot be had here: {_REFUSED[field]}")
         if field in fields:
             _check(path, field, value)
             flags[fields[field]] = ",".join(value) if isinstance(value, list) else value
@@ -165,7 +165,7 @@ def _check(path: Path, field: str, value: object) -> None:
             kind, name = other, called
     texts = not isinstance(value, list) or all(isinstance(one, str) for one in value)
     if type(value) is not kind or not texts:
-        raise BadFlag(f"--config {path}: {field} is not {name}: {str(value)[:80]!r}")
+        raise BadFlagError(f"--config {path}: {field} is not {name}: {str(value)[:80]!r}")
 
 
 def _fields(mode: object) -> Mapping[str, str]:

@@ -7,19 +7,19 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from control.client import Client, EventRecorder
-from proxy.applier import Kernel
+from proxy.applier import Applier
 from proxy.backends.base import open_backend
-from proxy.config import Config, pods_of
-from proxy.counters.counting import Counting
+from proxy.config import ProxyConfig, pods_of
+from proxy.counters.counting import ServiceCounters
 from proxy.desired.tracker import Tracker
-from proxy.linux.nft_events import NftEvents
-from proxy.model.settings import Settings
+from proxy.linux.nft_events import NftListener
+from proxy.model.settings import ProxySettings
 from proxy.model.values import NodeView
 from proxy.objects.feed import Feed, following
 from proxy.repair import Repair, watching
-from proxy.status.events import Events
-from proxy.status.health import Health
-from proxy.status.metrics import Metrics
+from proxy.status.events import EventReporter
+from proxy.status.health import ProxyHealth
+from proxy.status.metrics import ProxyMetrics
 from proxy.status.service_health import ServiceHealth, hosts_of
 from proxy.status.web import health_routes, metrics_routes, serving
 from proxy.sync import Syncer
@@ -28,17 +28,17 @@ from proxy.sysctl import prepare
 logger = logging.getLogger("podwire.proxy")
 
 
-async def serve(config: Config, client: Client) -> None:
+async def serve(config: ProxyConfig, client: Client) -> None:
     """Serve until cancelled. The rules of an earlier run stand until everything was listed."""
-    health, metrics = Health(time.time), Metrics()
-    settings, events = prepare(config.settings, config.tracking), NftEvents()
-    counting = Counting(settings, config.counters)
+    health, metrics = ProxyHealth(time.time), ProxyMetrics()
+    settings, events = prepare(config.settings, config.tracking), NftListener()
+    counting = ServiceCounters(settings, config.counters)
     tracker = Tracker(NodeView(config.node_name), settings.families)
     syncer = Syncer(tracker, health, metrics, config.min_sync_period)
     async with AsyncExitStack() as stack:
         stack.callback(events.close)
         recorder = EventRecorder(client, "kube-proxy", host=config.node_name)
-        report = Events(await stack.enter_async_context(recorder), config.node_name)
+        report = EventReporter(await stack.enter_async_context(recorder), config.node_name)
         feed = Feed(tracker, metrics, syncer.changed, config.mode, report)
         for routes, listen in (
             (health_routes(health), config.healthz),
@@ -56,14 +56,14 @@ async def serve(config: Config, client: Client) -> None:
         backend = open_backend(config.mode, settings, config.backend_options)
         checks = ServiceHealth(health, report, hosts_of(settings))
         stack.push_async_callback(checks.close)
-        kernel = Kernel(config.mode, backend, settings, metrics, counting, events)
+        kernel = Applier(config.mode, backend, settings, metrics, counting, events)
         repair = Repair(kernel, metrics, syncer.changed, report)
         await stack.enter_async_context(watching(kernel, repair))
         logger.info("node %s: serving Services by %s", config.node_name, config.mode)
         await syncer.run(kernel.apply, checks.update)
 
 
-async def _with_node_ranges(settings: Settings, feed: Feed, tracker: Tracker) -> Settings:
+async def _with_node_ranges(settings: ProxySettings, feed: Feed, tracker: Tracker) -> ProxySettings:
     """Pods told by this Node's own ranges, for which a new node has to wait."""
     if not tracker.node.pod_cidrs:
         logger.info("waiting for Node %s to be given its Pod ranges", tracker.node.name)
@@ -71,7 +71,9 @@ async def _with_node_ranges(settings: Settings, feed: Feed, tracker: Tracker) ->
     return replace(settings, pods=pods_of(tracker.node.pod_cidrs))
 
 
-async def _with_node_addresses(settings: Settings, feed: Feed, tracker: Tracker) -> Settings:
+async def _with_node_addresses(
+    settings: ProxySettings, feed: Feed, tracker: Tracker
+) -> ProxySettings:
     """NodePorts at this Node's own address of each family too, for which a new node has to wait."""
     if not tracker.node.addresses:
         logger.info("waiting for Node %s to be given its addresses", tracker.node.name)

@@ -9,10 +9,10 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from proxy.applier import Kernel
-from proxy.model.errors import KernelRefused
+from proxy.applier import Applier
+from proxy.model.errors import KernelRefusedError
 from proxy.status.events import Reporter
-from proxy.status.metrics import Metrics
+from proxy.status.metrics import ProxyMetrics
 
 logger = logging.getLogger("podwire.proxy.repair")
 
@@ -26,8 +26,8 @@ class Repair:
 
     def __init__(
         self,
-        kernel: Kernel,
-        metrics: Metrics,
+        kernel: Applier,
+        metrics: ProxyMetrics,
         changed: Callable[[], None],
         report: Reporter,
     ) -> None:
@@ -42,7 +42,7 @@ class Repair:
         """Something happened; if it was to our rules, have everything written again."""
         try:
             what = self._kernel.disturbed()
-        except KernelRefused as err:
+        except KernelRefusedError as err:
             what = str(err)
         if what is None:
             self.rest()
@@ -63,7 +63,7 @@ class Repair:
 
 
 @asynccontextmanager
-async def watching(kernel: Kernel, repair: Repair) -> AsyncIterator[None]:
+async def watching(kernel: Applier, repair: Repair) -> AsyncIterator[None]:
     """Look whenever the kernel says that something happened, while the context lasts."""
     loop = asyncio.get_running_loop()
     loop.add_reader(kernel.events, repair.look)
@@ -76,7 +76,7 @@ async def watching(kernel: Kernel, repair: Repair) -> AsyncIterator[None]:
         repair.rest()
 
 
-async def _ask(kernel: Kernel, repair: Repair) -> None:
+async def _ask(kernel: Applier, repair: Repair) -> None:
     """Where the kernel sends no events, it has to be asked."""
     while True:
         await asyncio.sleep(_ASK_EVERY if kernel.is_blind else _ASK_WHETHER)

@@ -14,15 +14,15 @@ from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.errors import ProxyError
 from proxy.model.values import NodeView
-from proxy.status.health import Health
-from proxy.status.metrics import Metrics
+from proxy.status.health import ProxyHealth
+from proxy.status.metrics import ProxyMetrics
 
 logger = logging.getLogger("podwire.proxy")
 
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 10.0
 
-Applier = Callable[[Desired, NodeView], None]  # blocks; raises ProxyError
+Apply = Callable[[Desired, NodeView], None]  # blocks; raises ProxyError
 Listener = Callable[[Desired], Awaitable[None]]  # learns of what is now in force
 
 
@@ -30,7 +30,7 @@ class Syncer:
     """Brings the kernel to the tracker's state whenever that changed; ``run`` it as a task."""
 
     def __init__(
-        self, tracker: Tracker, health: Health, metrics: Metrics, least_seconds: float
+        self, tracker: Tracker, health: ProxyHealth, metrics: ProxyMetrics, least_seconds: float
     ) -> None:
         """``least_seconds`` pass between two syncs; changes meanwhile share the next one."""
         self._tracker = tracker
@@ -47,7 +47,7 @@ class Syncer:
         self._metrics.set("sync_proxy_rules_last_queued_timestamp_seconds", time.time())
         self._dirty.set()
 
-    async def run(self, apply: Applier, listener: Listener) -> None:
+    async def run(self, apply: Apply, listener: Listener) -> None:
         """Sync for ever; the first time at once."""
         self.changed()
         retry = _FIRST_RETRY
@@ -64,7 +64,7 @@ class Syncer:
                 await asyncio.sleep(retry)
                 retry = min(retry * 2, _LAST_RETRY)
 
-    async def _sync(self, apply: Applier, want: Desired) -> bool:
+    async def _sync(self, apply: Apply, want: Desired) -> bool:
         since = self._health.taken()
         began = time.monotonic()
         try:

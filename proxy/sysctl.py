@@ -6,8 +6,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from proxy.config import Tracking
-from proxy.model.settings import Settings
+from proxy.config import ConntrackSettings
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Family
 
 logger = logging.getLogger("podwire.proxy.sysctl")
@@ -19,7 +19,9 @@ MAXIMUM = "netfilter/nf_conntrack_max"
 _LOCALHOST = IPv4Address("127.0.0.1")
 
 
-def prepare(settings: Settings, tracking: Tracking, root: Path = _ROOT) -> Settings:
+def prepare(
+    settings: ProxySettings, tracking: ConntrackSettings, root: Path = _ROOT
+) -> ProxySettings:
     """Set what has to be set, and take into the settings what the kernel says of itself."""
     if settings.localhost_node_ports and settings.is_node_port_address(_LOCALHOST):
         _ensure(root / ROUTE_LOCALNET, 1, "NodePorts at 127.0.0.1 will not answer")
@@ -30,7 +32,7 @@ def prepare(settings: Settings, tracking: Tracking, root: Path = _ROOT) -> Setti
     return replace(settings, families=families, tcp_be_liberal=liberal)
 
 
-def _track(tracking: Tracking, root: Path) -> None:
+def _track(tracking: ConntrackSettings, root: Path) -> None:
     """Connection tracking as upstream sets it, but that room is only ever added.
 
     How much there is belongs to the whole machine: a node that is a network namespace may read but

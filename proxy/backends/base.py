@@ -5,8 +5,8 @@ from importlib import import_module
 from typing import Protocol
 
 from proxy.desired.desired import Desired
-from proxy.linux.nft_events import Touch
-from proxy.model.settings import Settings
+from proxy.linux.nft_events import NftEvent
+from proxy.model.settings import ProxySettings
 from proxy.model.values import NodeView
 
 
@@ -14,7 +14,7 @@ class Backend(Protocol):
     """Makes the kernel do what the desired state says. Called from one thread at a time."""
 
     def apply(self, want: Desired, node: NodeView) -> None:
-        """Bring the kernel to ``want``; raises KernelRefused.
+        """Bring the kernel to ``want``; raises KernelRefusedError.
 
         After a failure the kernel's state counts as unknown, and the next call writes all anew.
         """
@@ -23,7 +23,7 @@ class Backend(Protocol):
     def is_blind(self) -> bool:
         """Whether the kernel sends no events about these rules, so that it has to be asked."""
 
-    def disturbed(self, touches: Sequence[Touch]) -> str:
+    def disturbed(self, touches: Sequence[NftEvent]) -> str:
         """What somebody else did to the rules since the last ``apply``; empty if nothing.
 
         If anything, the kernel's state counts as unknown from now on.
@@ -51,7 +51,7 @@ COUNTING: frozenset[str] = frozenset({"ebpf"})
 STANDS_ON: Mapping[str, str] = {"ebpf": "nftables"}
 
 
-def open_backend(mode: str, settings: Settings, options: Mapping[str, str]) -> Backend:
+def open_backend(mode: str, settings: ProxySettings, options: Mapping[str, str]) -> Backend:
     """The backend of ``mode``; imports nothing of the others."""
     backend: Backend = import_module(BACKENDS[mode]).open_backend(settings, options)
     return backend

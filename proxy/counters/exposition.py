@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from proxy.counters.totals import NOTHING, Count, Label
-from proxy.model.settings import Detail
+from proxy.counters.totals import NOTHING, PortLabel, TrafficCount
+from proxy.model.settings import CounterDetail
 
 PREFIX = "podwire_service"
-_FAMILIES: Mapping[str, tuple[str, str]] = {  # metric: the field of `Count`, and what it means
+_FAMILIES: Mapping[
+    str, tuple[str, str]
+] = {  # metric: the field of `TrafficCount`, and what it means
     "connections": ("connections", "New connections and flows to the Service through this node"),
     "packets": ("packets", "Packets of the Service's connections, both ways"),
     "bytes": ("octets", "Bytes of these packets, with their IP headers"),
@@ -18,15 +20,15 @@ _ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n"}
 _MEANT = {written: meant for meant, written in _ESCAPES.items()}
 
 
-def text(totals: Mapping[Label, Count], detail: Detail) -> str:
+def text(totals: Mapping[PortLabel, TrafficCount], detail: CounterDetail) -> str:
     """The exposition. A Service that nobody has called has no line: most Services have no clients
     on most nodes, and 10,000 lines of zeros would be 10,000 series.
     """
     return "".join(f"{line}\n" for line in _lines(totals, detail))
 
 
-def _lines(totals: Mapping[Label, Count], detail: Detail) -> Iterator[str]:
-    shown = {Detail.OFF: 0, Detail.CONNECTIONS: 1, Detail.PACKETS: 3}[detail]
+def _lines(totals: Mapping[PortLabel, TrafficCount], detail: CounterDetail) -> Iterator[str]:
+    shown = {CounterDetail.OFF: 0, CounterDetail.CONNECTIONS: 1, CounterDetail.PACKETS: 3}[detail]
     for name, (field, meaning) in [*_FAMILIES.items()][:shown]:
         yield f"# HELP {PREFIX}_{name}_total {meaning}."
         yield f"# TYPE {PREFIX}_{name}_total counter"
@@ -35,8 +37,8 @@ def _lines(totals: Mapping[Label, Count], detail: Detail) -> Iterator[str]:
                 yield f"{PREFIX}_{name}_total{{{_labels(label)}}} {value}"
 
 
-def _labels(label: Label) -> str:
-    pairs = zip(Label._fields, label, strict=True)
+def _labels(label: PortLabel) -> str:
+    pairs = zip(PortLabel._fields, label, strict=True)
     return ",".join(f'{key}="{_escaped(str(value))}"' for key, value in pairs)
 
 
@@ -44,9 +46,9 @@ def _escaped(value: str) -> str:
     return "".join(_ESCAPES.get(letter, letter) for letter in value)
 
 
-def parse(exposition: str) -> dict[Label, Count]:
+def parse(exposition: str) -> dict[PortLabel, TrafficCount]:
     """The totals in a page of metrics; lines about anything else are passed over."""
-    found: dict[Label, Count] = {}
+    found: dict[PortLabel, TrafficCount] = {}
     for line in exposition.split("\n"):
         match = _LINE.fullmatch(line)
         if match is None or match["name"] not in _FAMILIES:
@@ -57,10 +59,10 @@ def parse(exposition: str) -> dict[Label, Count]:
     return found
 
 
-def _label(values: Mapping[str, str]) -> Label:
+def _label(values: Mapping[str, str]) -> PortLabel:
     plain = {key: _unescaped(value) for key, value in values.items()}
     port = int(plain["port"])
-    return Label(plain["namespace"], plain["service"], port, plain["protocol"])
+    return PortLabel(plain["namespace"], plain["service"], port, plain["protocol"])
 
 
 def _unescaped(value: str) -> str:

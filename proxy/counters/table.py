@@ -11,10 +11,10 @@ after. So every backend is counted alike, and an endpoint's change leaves the co
 from collections.abc import Iterator
 
 from proxy.backends.nftables.fixed import to_node_ports
-from proxy.backends.nftables.objects import Chain, Element, Object, Store
-from proxy.backends.nftables.render import Renderer, frontend_key
+from proxy.backends.nftables.objects import Chain, Element, SetOrMap, TableObject
+from proxy.backends.nftables.render import NftablesRenderer, frontend_key
 from proxy.desired.portals import Frontend
-from proxy.model.settings import Detail
+from proxy.model.settings import CounterDetail
 from proxy.model.values import Family, Protocol
 
 TABLE = "podwire-counters"
@@ -23,38 +23,38 @@ _BEFORE_DNAT, _AFTER_DNAT = -101, -99
 _PLACES = 65536  # node addresses that are remembered
 
 
-def stores(detail: Detail) -> tuple[str, ...]:
+def stores(detail: CounterDetail) -> tuple[str, ...]:
     """The sets whose elements count; those with ``port-`` are for NodePorts."""
     names = {
-        Detail.OFF: (),
-        Detail.CONNECTIONS: ("connections",),
-        Detail.PACKETS: ("connections", "packets"),
+        CounterDetail.OFF: (),
+        CounterDetail.CONNECTIONS: ("connections",),
+        CounterDetail.PACKETS: ("connections", "packets"),
     }
     return tuple(f"{side}{name}" for name in names[detail] for side in ("", "port-"))
 
 
-def elements(frontend: Frontend, detail: Detail) -> Iterator[Element]:
+def elements(frontend: Frontend, detail: CounterDetail) -> Iterator[Element]:
     """What the table has for a frontend."""
     is_port = frontend.address is None
     key = frontend_key(frontend)
     for name in stores(detail):
         if name.startswith("port-") is is_port:
             yield Element(name, key)
-    if is_port and detail is Detail.PACKETS:
+    if is_port and detail is CounterDetail.PACKETS:
         yield Element("ports", key)
 
 
-def fixed(renderer: Renderer, detail: Detail) -> tuple[Object, ...]:
+def fixed(renderer: NftablesRenderer, detail: CounterDetail) -> tuple[TableObject, ...]:
     """The part of the table that no Service changes."""
     parts = [*_connections(renderer)]
-    if detail is Detail.PACKETS:
+    if detail is CounterDetail.PACKETS:
         parts += [*_places(renderer), *_packets(renderer)]
     return tuple(parts)
 
 
-def _connections(renderer: Renderer) -> Iterator[Object]:
-    yield Store("set", "connections", f"typeof {renderer.address_key}; counter;")
-    yield Store("set", "port-connections", f"typeof {renderer.port_key}; counter;")
+def _connections(renderer: NftablesRenderer) -> Iterator[TableObject]:
+    yield SetOrMap("set", "connections", f"typeof {renderer.address_key}; counter;")
+    yield SetOrMap("set", "port-connections", f"typeof {renderer.port_key}; counter;")
     ports = to_node_ports(renderer, "@port-connections")
     yield Chain("connections", (f"{renderer.address_key} @connections return", *ports))
     for hook in ("prerouting", "output"):
@@ -62,12 +62,12 @@ def _connections(renderer: Renderer) -> Iterator[Object]:
         yield Chain(f"nat-{hook}", ("jump connections",), at)
 
 
-def _places(renderer: Renderer) -> Iterator[Object]:
+def _places(renderer: NftablesRenderer) -> Iterator[TableObject]:
     """A NodePort is one only at an address of the node; those where one was called are remembered,
     because later packets are told by whom their first one called, and that may be gone by then.
     """
-    yield Store("set", "ports", f"typeof {renderer.port_key};")
-    yield Store("set", "places", f"typeof {renderer.ip} daddr; flags dynamic; size {_PLACES};")
+    yield SetOrMap("set", "ports", f"typeof {renderer.port_key};")
+    yield SetOrMap("set", "places", f"typeof {renderer.ip} daddr; flags dynamic; size {_PLACES};")
     remembered = f"@ports add @places {{ {renderer.ip} daddr }}"
     yield Chain("places", tuple(to_node_ports(renderer, remembered)))
     for hook in ("prerouting", "output"):
@@ -75,10 +75,10 @@ def _places(renderer: Renderer) -> Iterator[Object]:
         yield Chain(f"places-{hook}", ("ct state new jump places",), at)
 
 
-def _packets(renderer: Renderer) -> Iterator[Object]:
+def _packets(renderer: NftablesRenderer) -> Iterator[TableObject]:
     address = "ipv4_addr" if renderer.family is Family.V4 else "ipv6_addr"
-    yield Store("set", "packets", f"type {address} . inet_proto . inet_service; counter;")
-    yield Store("set", "port-packets", "type inet_proto . inet_service; counter;")
+    yield SetOrMap("set", "packets", f"type {address} . inet_proto . inet_service; counter;")
+    yield SetOrMap("set", "port-packets", "type inet_proto . inet_service; counter;")
     called = f"ct original {renderer.ip} daddr"
     key = "meta l4proto . ct original proto-dst"
     each = [f"meta l4proto {protocol.lower()}" for protocol in Protocol]

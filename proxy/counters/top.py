@@ -10,14 +10,14 @@ import aiohttp
 import click
 
 from proxy.counters.exposition import PREFIX, parse
-from proxy.counters.totals import NOTHING, Count, Label, grown
+from proxy.counters.totals import NOTHING, PortLabel, TrafficCount, grown
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 _HEADER = ("SERVICE", "PORT", "CONNECTIONS", "NEW/S", "PACKETS/S", "KB/S")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TopRow:
     """A Service port with its totals, and what they grew by in a second."""
 
     namespace: str
@@ -44,16 +44,20 @@ class Row:
         return *where, str(self.connections), *(f"{rate:.1f}" for rate in rates)
 
 
-def rows(before: Mapping[Label, Count], after: Mapping[Label, Count], seconds: float) -> list[Row]:
+def rows(
+    before: Mapping[PortLabel, TrafficCount],
+    after: Mapping[PortLabel, TrafficCount],
+    seconds: float,
+) -> list[TopRow]:
     """The rows of two looks, ``seconds`` apart."""
     made = []
     for label, now in after.items():
         more = grown(before.get(label, NOTHING), now)
-        made.append(Row(*label, *now, *(one / seconds for one in more)))
+        made.append(TopRow(*label, *now, *(one / seconds for one in more)))
     return sorted(made, key=lambda row: row.rank, reverse=True)
 
 
-def table(shown: Sequence[Row]) -> Iterator[str]:
+def table(shown: Sequence[TopRow]) -> Iterator[str]:
     """Lines with columns as wide as they need to be; names to the left, numbers to the right."""
     lines = [_HEADER, *(row.cells for row in shown)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -8,49 +8,49 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from proxy.desired.desired import Desired
-from proxy.desired.portals import Forward, Frontend, Kind, Portal, forwards
-from proxy.model.settings import Settings
+from proxy.desired.portals import Forward, Frontend, FrontendKind, Portal, forwards
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Key
 
 
-class Claim(NamedTuple):
+class FrontendClaim(NamedTuple):
     """A portal's wish to serve a frontend; claims sort by who wins."""
 
-    kind: Kind
+    kind: FrontendKind
     service: Key
     position: int  # among the Service's own claims
     portal: Portal
     forward: Forward
 
     @property
-    def rank(self) -> tuple[Kind, Key, int]:
+    def rank(self) -> tuple[FrontendKind, Key, int]:
         """What claims are sorted by."""
         return self.kind, self.service, self.position
 
 
-class Step(NamedTuple):
+class WinnerChange(NamedTuple):
     """A frontend whose winner changed."""
 
     frontend: Frontend
-    before: Claim | None
-    after: Claim | None
+    before: FrontendClaim | None
+    after: FrontendClaim | None
 
 
-class Claims:
+class ClaimResolver:
     """The winners for a desired state, kept up to date Service by Service."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ProxySettings) -> None:
         self._settings = settings
         self._have = Desired()
-        self._rivals: dict[Frontend, list[Claim]] = {}  # best first; nearly always one
+        self._rivals: dict[Frontend, list[FrontendClaim]] = {}  # best first; nearly always one
 
-    def winners(self) -> Iterator[tuple[Frontend, Claim]]:
+    def winners(self) -> Iterator[tuple[Frontend, FrontendClaim]]:
         """Every frontend with who serves it."""
         return ((frontend, rivals[0]) for frontend, rivals in self._rivals.items())
 
-    def update(self, want: Desired) -> list[Step]:
+    def update(self, want: Desired) -> list[WinnerChange]:
         """Move to ``want``; returns what changed."""
-        before: dict[Frontend, Claim | None] = {}
+        before: dict[Frontend, FrontendClaim | None] = {}
         for key in want.changed_since(self._have):
             for claim, frontend in self._claims(key, self._have.portals_of(key)):
                 before.setdefault(frontend, self._winner(frontend))
@@ -59,27 +59,29 @@ class Claims:
                 before.setdefault(frontend, self._winner(frontend))
                 self._enter(frontend, claim)
         self._have = want
-        steps = (Step(one, was, self._winner(one)) for one, was in before.items())
+        steps = (WinnerChange(one, was, self._winner(one)) for one, was in before.items())
         return [step for step in steps if step.before != step.after]
 
-    def _claims(self, key: Key, portals: tuple[Portal, ...]) -> Iterator[tuple[Claim, Frontend]]:
+    def _claims(
+        self, key: Key, portals: tuple[Portal, ...]
+    ) -> Iterator[tuple[FrontendClaim, Frontend]]:
         position = 0
         for portal in portals:
             for frontend, forward in forwards(portal, self._settings):
-                yield Claim(forward.kind, key, position, portal, forward), frontend
+                yield FrontendClaim(forward.kind, key, position, portal, forward), frontend
                 position += 1
 
-    def _winner(self, frontend: Frontend) -> Claim | None:
+    def _winner(self, frontend: Frontend) -> FrontendClaim | None:
         rivals = self._rivals.get(frontend)
         return rivals[0] if rivals else None
 
-    def _withdraw(self, frontend: Frontend, claim: Claim) -> None:
+    def _withdraw(self, frontend: Frontend, claim: FrontendClaim) -> None:
         rivals = self._rivals[frontend]
         rivals[:] = [rival for rival in rivals if rival.rank != claim.rank]
         if not rivals:
             del self._rivals[frontend]
 
-    def _enter(self, frontend: Frontend, claim: Claim) -> None:
+    def _enter(self, frontend: Frontend, claim: FrontendClaim) -> None:
         rivals = self._rivals.setdefault(frontend, [])
         rivals.append(claim)
         rivals.sort(key=lambda rival: rival.rank)

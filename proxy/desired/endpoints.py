@@ -12,7 +12,7 @@ from proxy.model.values import Address, Endpoint, NodeView, Target, Weight
 
 
 @dataclass(frozen=True, slots=True)
-class Usable:
+class UsableEndpoints:
     """The two pools of a Service port.
 
     ``cluster`` serves policy Cluster, ``local`` policy Local; a target stands there as often as its
@@ -26,7 +26,9 @@ class Usable:
     is_narrowed: bool  # hints leave out of ``cluster`` who serves other nodes
 
 
-def usable(endpoints: Iterable[Endpoint], node: NodeView, weights: Sequence[Weight] = ()) -> Usable:
+def usable(
+    endpoints: Iterable[Endpoint], node: NodeView, weights: Sequence[Weight] = ()
+) -> UsableEndpoints:
     """Both pools, each falling back by itself to endpoints that terminate but still serve.
 
     Who weighs nothing is passed over wherever another one would do, before hints are looked at.
@@ -38,7 +40,7 @@ def usable(endpoints: Iterable[Endpoint], node: NodeView, weights: Sequence[Weig
     cluster = [one for one in ready if wanted(one)] or _leaving(everyone, weighed)
     here = [one for one in everyone if one.local]
     local = receiving([one for one in here if one.ready], weighed) or _leaving(here, weighed)
-    return Usable(
+    return UsableEndpoints(
         cluster=shared_out(cluster, weighed),
         local=shared_out(local, weighed),
         anywhere=bool(cluster),

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from proxy.desired.claims import Claims
+from proxy.desired.claims import ClaimResolver
 from proxy.desired.desired import Desired
-from proxy.desired.portals import Forward, Frontend, Masquerade, Refusal
-from proxy.model.settings import Settings
+from proxy.desired.portals import Forward, Frontend, Masquerade, RefusalAction
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Address, Network, NodeView, Protocol, Target, family_of
 
 
@@ -46,10 +46,10 @@ class Fate:
 class Evaluator:
     """Answers for one node: ``evaluator.fate(packet)``."""
 
-    def __init__(self, desired: Desired, node: NodeView, settings: Settings) -> None:
+    def __init__(self, desired: Desired, node: NodeView, settings: ProxySettings) -> None:
         self._node = node
         self._settings = settings
-        claims = Claims(settings)
+        claims = ClaimResolver(settings)
         claims.update(desired)
         self._table = {frontend: claim.forward for frontend, claim in claims.winners()}
 
@@ -64,7 +64,7 @@ class Evaluator:
         inside = forward.inside is not None and (from_pod or from_node)
         targets = frozenset((forward.inside or ()) if inside else forward.targets)
         if not targets:
-            refused = forward.refusal is Refusal.REJECT
+            refused = forward.refusal is RefusalAction.REJECT
             return Fate(Verdict.REJECT if refused else Verdict.DROP)
         if masquerades(forward.masquerade, from_pod=from_pod, from_node=from_node):
             return Fate(Verdict.FORWARD, targets, targets)
@@ -93,7 +93,7 @@ class Evaluator:
         a local balancer address is what it calls itself (upstream's allowFromNode).
         """
         sources = forward.sources
-        if sources is None or forward.refusal is Refusal.REJECT:
+        if sources is None or forward.refusal is RefusalAction.REJECT:
             return True
         if any(packet.source in network for network in sources):
             return True

@@ -9,7 +9,7 @@ from enum import Enum, IntEnum, auto
 from typing import NamedTuple
 
 from proxy.desired.endpoints import lasting, neighbours, ready_here, usable
-from proxy.model.settings import Settings
+from proxy.model.settings import ProxySettings
 from proxy.model.values import (
     Address,
     Balance,
@@ -27,7 +27,7 @@ from proxy.model.values import (
 )
 
 
-class Kind(IntEnum):
+class FrontendKind(IntEnum):
     """What sort of address a frontend is. Where two Services claim one, the lower kind wins."""
 
     CLUSTER_IP = 0
@@ -45,7 +45,7 @@ class Masquerade(Enum):
     THIS_NODE = auto()  # the node itself, whose source may be the very address it calls
 
 
-class Refusal(Enum):
+class RefusalAction(Enum):
     """What becomes of a connection for which there is no endpoint."""
 
     REJECT = auto()  # at once: nobody serves it
@@ -72,11 +72,11 @@ class Forward(NamedTuple):
     masqueraded always (hairpin).
     """
 
-    kind: Kind
+    kind: FrontendKind
     targets: tuple[Target, ...]
     inside: tuple[Target, ...] | None
     masquerade: Masquerade
-    refusal: Refusal
+    refusal: RefusalAction
     sources: tuple[Network, ...] | None
     affinity: int | None
     balance: Balance = Balance.RANDOM
@@ -202,27 +202,27 @@ def _sources_of(family: Family, sources: tuple[Network, ...] | None) -> tuple[Ne
     return tuple(one for one in sources if one.version == family) or None
 
 
-def forwards(portal: Portal, settings: Settings) -> Iterator[tuple[Frontend, Forward]]:
+def forwards(portal: Portal, settings: ProxySettings) -> Iterator[tuple[Frontend, Forward]]:
     """Every frontend of a portal with what should become of its packets."""
     yield _frontend(portal, portal.cluster_ip, portal.number), _internal(portal, settings)
     for kind, addresses in (
-        (Kind.LOAD_BALANCER, portal.load_balancer_ips),
-        (Kind.EXTERNAL_IP, portal.external_ips),
+        (FrontendKind.LOAD_BALANCER, portal.load_balancer_ips),
+        (FrontendKind.EXTERNAL_IP, portal.external_ips),
     ):
         for address in addresses:
             yield _frontend(portal, address, portal.number), _external(portal, kind)
     if portal.node_port:
-        yield _frontend(portal, None, portal.node_port), _external(portal, Kind.NODE_PORT)
+        yield _frontend(portal, None, portal.node_port), _external(portal, FrontendKind.NODE_PORT)
 
 
 def _frontend(portal: Portal, address: Address | None, port: int) -> Frontend:
     return Frontend(portal.family, address, port, portal.protocol)
 
 
-def _internal(portal: Portal, settings: Settings) -> Forward:
+def _internal(portal: Portal, settings: ProxySettings) -> Forward:
     masquerade = Masquerade.NOT_PODS if portal.family in settings.pods else Masquerade.NEVER
     return Forward(
-        kind=Kind.CLUSTER_IP,
+        kind=FrontendKind.CLUSTER_IP,
         targets=portal.internal,
         inside=None,
         masquerade=Masquerade.ALWAYS if settings.masquerade_all else masquerade,
@@ -233,7 +233,7 @@ def _internal(portal: Portal, settings: Settings) -> Forward:
     )
 
 
-def _external(portal: Portal, kind: Kind) -> Forward:
+def _external(portal: Portal, kind: FrontendKind) -> Forward:
     local = portal.external_local
     return Forward(
         kind=kind,
@@ -241,11 +241,11 @@ def _external(portal: Portal, kind: Kind) -> Forward:
         inside=portal.cluster if local else None,
         masquerade=Masquerade.THIS_NODE if local else Masquerade.ALWAYS,
         refusal=_refusal(portal),
-        sources=portal.sources if kind is Kind.LOAD_BALANCER else None,
+        sources=portal.sources if kind is FrontendKind.LOAD_BALANCER else None,
         affinity=portal.affinity,
         balance=portal.balance,
     )
 
 
-def _refusal(portal: Portal) -> Refusal:
-    return Refusal.DROP if portal.anywhere else Refusal.REJECT
+def _refusal(portal: Portal) -> RefusalAction:
+    return RefusalAction.DROP if portal.anywhere else RefusalAction.REJECT

@@ -3,18 +3,18 @@
 import logging
 
 from proxy.desired.desired import Desired
-from proxy.flows.record import Record
+from proxy.flows.record import FlowRecord
 from proxy.flows.stale import comes, moves, packed, served, suspects
 from proxy.flows.table import end, flows, local_addresses
-from proxy.model.settings import Settings
+from proxy.model.settings import ProxySettings
 
 logger = logging.getLogger("podwire.proxy.conntrack")
 
 
-class Cleaner:
+class FlowCleaner:
     """Remembers the state up to which flows were looked at. Called from one thread at a time."""
 
-    def __init__(self, settings: Settings, record: Record) -> None:
+    def __init__(self, settings: ProxySettings, record: FlowRecord) -> None:
         self._settings = settings
         self._record = record
         self._recorded = record.read()

@@ -22,7 +22,7 @@ _NAMESPACE = Path("/proc/self/ns/net")
 _NODE = "*"  # in the place of an address: a NodePort
 
 
-class Record:
+class FlowRecord:
     """One network namespace's file: a line for each, ``4 UDP 10.96.0.10 53``."""
 
     def __init__(self, folder: Path = FOLDER) -> None:

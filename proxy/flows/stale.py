@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from proxy.desired.desired import Desired, Portals
 from proxy.desired.portals import Frontend, Portal, forwards
-from proxy.model.settings import Settings
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Address, Family, Key, Protocol, Target
 
 WATCHED = (Protocol.UDP, Protocol.SCTP)
 
 
-class Peer(NamedTuple):
+class FlowPeer(NamedTuple):
     """An address and a port as packets have them."""
 
     address: bytes
@@ -28,20 +28,20 @@ class Peer(NamedTuple):
 class Flow(NamedTuple):
     """A tracked flow: whom its first packet was sent to, and who really answers it."""
 
-    called: Peer
-    answering: Peer
+    called: FlowPeer
+    answering: FlowPeer
     handle: bytes  # what names it to the kernel
 
 
 @dataclass(frozen=True, slots=True)
-class Suspects:
+class SuspectFlows:
     """Flows to look at, of one family and protocol: whom they called, and who may answer them.
 
     ``ports`` are NodePorts: they count only at this node's own addresses.
     """
 
-    peers: Mapping[Peer, frozenset[Peer]] = field(default_factory=dict)
-    ports: Mapping[int, frozenset[Peer]] = field(default_factory=dict)
+    peers: Mapping[FlowPeer, frozenset[FlowPeer]] = field(default_factory=dict)
+    ports: Mapping[int, frozenset[FlowPeer]] = field(default_factory=dict)
 
     def stale(self, flows: Iterable[Flow], local: frozenset[bytes]) -> list[Flow]:
         """The flows that nobody who may will ever answer."""
@@ -66,41 +66,41 @@ class _Served:
         return frozenset(self.lasting).union(*self.pools)
 
 
-Allowed = tuple[Frontend, frozenset[Peer]]  # who may answer for a frontend
+Allowed = tuple[Frontend, frozenset[FlowPeer]]  # who may answer for a frontend
 
 
 def suspects(
-    before: Desired, after: Desired, settings: Settings, orphans: Iterable[Frontend] = ()
-) -> Mapping[tuple[Family, Protocol], Suspects]:
+    before: Desired, after: Desired, settings: ProxySettings, orphans: Iterable[Frontend] = ()
+) -> Mapping[tuple[Family, Protocol], SuspectFlows]:
     """What the step from ``before`` to ``after`` can have made stale. From nothing: anything.
 
     ``orphans`` are frontends that only an earlier run served.
     """
-    peers: dict[tuple[Family, Protocol], dict[Peer, frozenset[Peer]]] = {}
-    ports: dict[tuple[Family, Protocol], dict[int, frozenset[Peer]]] = {}
+    peers: dict[tuple[Family, Protocol], dict[FlowPeer, frozenset[FlowPeer]]] = {}
+    ports: dict[tuple[Family, Protocol], dict[int, frozenset[FlowPeer]]] = {}
     for frontend, allowed in (*map(_orphaned, orphans), *_lost(before, after, settings)):
         sort = (frontend.family, frontend.protocol)
         if frontend.address is None:
             ports.setdefault(sort, {})[frontend.port] = allowed
         else:
-            peers.setdefault(sort, {})[Peer(frontend.address.packed, frontend.port)] = allowed
+            peers.setdefault(sort, {})[FlowPeer(frontend.address.packed, frontend.port)] = allowed
     sorts = peers.keys() | ports.keys()
-    return {sort: Suspects(peers.get(sort, {}), ports.get(sort, {})) for sort in sorts}
+    return {sort: SuspectFlows(peers.get(sort, {}), ports.get(sort, {})) for sort in sorts}
 
 
-def served(state: Desired, settings: Settings) -> frozenset[Frontend]:
+def served(state: Desired, settings: ProxySettings) -> frozenset[Frontend]:
     """Every frontend with a protocol that is watched."""
     return frozenset(one for key in state for one in _table(state.portals_of(key), settings))
 
 
-def comes(before: Desired, after: Desired, settings: Settings) -> frozenset[Frontend]:
+def comes(before: Desired, after: Desired, settings: ProxySettings) -> frozenset[Frontend]:
     """Every such frontend of the Services that changed."""
     return frozenset(
         one for key in _changed(before, after) for one in _table(after.portals_of(key), settings)
     )
 
 
-def moves(before: Desired, after: Desired, settings: Settings) -> bool:
+def moves(before: Desired, after: Desired, settings: ProxySettings) -> bool:
     """Whether there are other such frontends than before: most changes are of endpoints alone."""
     return any(
         _table(before.portals_of(key), settings).keys()
@@ -109,7 +109,7 @@ def moves(before: Desired, after: Desired, settings: Settings) -> bool:
     )
 
 
-def _lost(before: Desired, after: Desired, settings: Settings) -> Iterator[Allowed]:
+def _lost(before: Desired, after: Desired, settings: ProxySettings) -> Iterator[Allowed]:
     """The frontends whose flows may have lost their endpoint, or been given their first."""
     for key in _changed(before, after):
         old, new = (_table(state.portals_of(key), settings) for state in (before, after))
@@ -122,7 +122,7 @@ def _orphaned(frontend: Frontend) -> Allowed:
     """What goes to such an address itself, not to an endpoint, is none of our business any more."""
     if frontend.address is None:
         return frontend, frozenset()
-    return frontend, frozenset({Peer(frontend.address.packed, frontend.port)})
+    return frontend, frozenset({FlowPeer(frontend.address.packed, frontend.port)})
 
 
 def packed(addresses: Iterable[Address]) -> frozenset[bytes]:
@@ -141,7 +141,7 @@ def _watched(portals: Portals) -> list[Portal]:
     return [portal for portal in portals if portal.protocol in WATCHED]
 
 
-def _table(portals: Portals, settings: Settings) -> dict[Frontend, _Served]:
+def _table(portals: Portals, settings: ProxySettings) -> dict[Frontend, _Served]:
     return {
         frontend: _Served((forward.targets, forward.inside or ()), portal.lasting)
         for portal in _watched(portals)
@@ -157,6 +157,6 @@ def _loses(old: _Served | None, new: _Served | None) -> bool:
     return first or not old.allowed <= new.allowed
 
 
-def _peers(served: _Served | None) -> frozenset[Peer]:
+def _peers(served: _Served | None) -> frozenset[FlowPeer]:
     allowed = served.allowed if served else frozenset()
-    return frozenset(Peer(one.address.packed, one.port) for one in allowed)
+    return frozenset(FlowPeer(one.address.packed, one.port) for one in allowed)

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from proxy.flows.stale import Flow, Peer
+from proxy.flows.stale import Flow, FlowPeer
 from proxy.linux.netlink import NETFILTER, ROUTE, Netlink, attribute, attributes, nested
 from proxy.model.values import Address, Family, Protocol
 
@@ -71,8 +71,8 @@ def _flow(family: Family, found: dict[int, bytes]) -> Flow:
     return Flow(called, answering, handle)
 
 
-def _peer(family: Family, data: bytes, *, source: bool) -> Peer:
+def _peer(family: Family, data: bytes, *, source: bool) -> FlowPeer:
     parts = attributes(data)
     address = attributes(parts[_TUPLE_IP])[_IP[family][0 if source else 1]]
     port = attributes(parts[_TUPLE_PROTO])[_SOURCE_PORT if source else _DESTINATION_PORT]
-    return Peer(address, int.from_bytes(port, "big"))
+    return FlowPeer(address, int.from_bytes(port, "big"))

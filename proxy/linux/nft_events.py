@@ -15,7 +15,7 @@ _NF_TABLES = 10  # nfnetlink subsystem
 _RECEIVE = 1 << 18
 
 
-class Sort(StrEnum):
+class NftEventKind(StrEnum):
     """What was touched."""
 
     TABLE = "table"
@@ -28,26 +28,26 @@ class Sort(StrEnum):
 
 # linux/netfilter/nf_tables.h: message -> what, and the attribute that names it within the table
 _NEW = {
-    0: (Sort.TABLE, 1),
-    3: (Sort.CHAIN, 3),
-    6: (Sort.RULE, 2),
-    9: (Sort.SET, 2),
-    12: (Sort.ELEMENT, 2),
+    0: (NftEventKind.TABLE, 1),
+    3: (NftEventKind.CHAIN, 3),
+    6: (NftEventKind.RULE, 2),
+    9: (NftEventKind.SET, 2),
+    12: (NftEventKind.ELEMENT, 2),
 }
 _DELETED = {kind + 2: what for kind, what in _NEW.items()}
 
 
-class Touch(NamedTuple):
+class NftEvent(NamedTuple):
     """One change: ``name`` is the chain or the set; ``text`` holds every name in the message."""
 
-    sort: Sort
+    sort: NftEventKind
     deleted: bool
     table: str
     name: str
     text: bytes
 
 
-class NftEvents:
+class NftListener:
     """Hears of changes in the network namespace where it was made, while it listens."""
 
     def __init__(self) -> None:
@@ -81,9 +81,9 @@ class NftEvents:
         finally:
             self.listen()
 
-    def read(self) -> list[Touch]:
+    def read(self) -> list[NftEvent]:
         """What was heard since the last call."""
-        touches: list[Touch] = []
+        touches: list[NftEvent] = []
         while True:
             try:
                 data = self._socket.recv(_RECEIVE)
@@ -92,12 +92,12 @@ class NftEvents:
             except OSError as err:
                 if err.errno != errno.ENOBUFS:
                     raise
-                touches.append(Touch(Sort.LOST, False, "", "", b""))
+                touches.append(NftEvent(NftEventKind.LOST, False, "", "", b""))
                 continue
             touches += _touches(data)
 
 
-def _touches(data: bytes) -> Iterator[Touch]:
+def _touches(data: bytes) -> Iterator[NftEvent]:
     for kind, body in messages(data):
         subsystem, number = divmod(kind, 256)
         found = _NEW.get(number) or _DELETED.get(number)
@@ -105,7 +105,7 @@ def _touches(data: bytes) -> Iterator[Touch]:
             sort, naming = found
             parts = attributes(body[4:])
             names = (_text(parts.get(1, b"")), _text(parts.get(naming, b"")))
-            yield Touch(sort, number in _DELETED, *names, body)
+            yield NftEvent(sort, number in _DELETED, *names, body)
 
 
 def _text(value: bytes) -> str:

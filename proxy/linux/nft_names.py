@@ -9,7 +9,7 @@ import struct
 from typing import NamedTuple
 
 from proxy.linux.netlink import NETFILTER, Netlink, attributes
-from proxy.model.errors import KernelRefused
+from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family
 
 # linux/netfilter/nf_tables.h
@@ -22,7 +22,7 @@ _NO_NFTABLES = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
 _AF = {Family.V4: 2, Family.V6: 10}
 
 
-class StoreName(NamedTuple):
+class NamedSet(NamedTuple):
     """A named set or map."""
 
     table: str
@@ -31,16 +31,16 @@ class StoreName(NamedTuple):
 
 
 def chains(family: Family) -> list[tuple[str, str]]:
-    """(table, chain) of this network namespace; raises KernelRefused."""
+    """(table, chain) of this network namespace; raises KernelRefusedError."""
     found = _dump(_GET_CHAIN, family)
     return [(_text(one[_CHAIN_TABLE]), _text(one[_CHAIN_NAME])) for one in found]
 
 
-def stores(family: Family) -> list[StoreName]:
-    """The named sets and maps of this network namespace; raises KernelRefused."""
+def stores(family: Family) -> list[NamedSet]:
+    """The named sets and maps of this network namespace; raises KernelRefusedError."""
     named = (one for one in _dump(_GET_SET, family) if not _flag(one, _ANONYMOUS))
     return [
-        StoreName(_text(one[_SET_TABLE]), _text(one[_SET_NAME]), _flag(one, _MAP)) for one in named
+        NamedSet(_text(one[_SET_TABLE]), _text(one[_SET_NAME]), _flag(one, _MAP)) for one in named
     ]
 
 
@@ -52,7 +52,7 @@ def _dump(kind: int, family: Family) -> list[dict[int, bytes]]:
     except OSError as err:
         if err.errno in _NO_NFTABLES:
             return []
-        raise KernelRefused(f"nftables cannot be read: {err.strerror}") from err
+        raise KernelRefusedError(f"nftables cannot be read: {err.strerror}") from err
 
 
 def _text(value: bytes) -> str:

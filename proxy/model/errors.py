@@ -5,7 +5,7 @@ class ProxyError(Exception):
     """Something that an operator can be told in one line."""
 
 
-class KernelRefused(ProxyError):
+class KernelRefusedError(ProxyError):
     """A transaction was not committed; ``line`` is the rule it stumbled on, if that is known."""
 
     def __init__(self, message: str, line: str = "") -> None:
@@ -13,5 +13,5 @@ class KernelRefused(ProxyError):
         self.line = line
 
 
-class BadFlag(ProxyError):
+class BadFlagError(ProxyError):
     """A flag or a configuration field that cannot be followed; names it, and what is allowed."""

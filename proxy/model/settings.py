@@ -7,7 +7,7 @@ from enum import StrEnum
 from proxy.model.values import Address, Family, Network, family_of
 
 
-class Detail(StrEnum):
+class CounterDetail(StrEnum):
     """What is counted for each Service; each level costs more than the one before."""
 
     OFF = "off"
@@ -16,7 +16,7 @@ class Detail(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Pods:
+class PodDetector:
     """How to tell that a packet comes from one of this node's own pods (or of the cluster's).
 
     Either by source ``network``, or by the name of the ``interface`` it came in on; a name ending
@@ -36,7 +36,7 @@ class Pods:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ProxySettings:
     """Masquerading, node ports, and the families in use.
 
     ``pods`` is absent for a family whose pods cannot be told: then no traffic is treated as a
@@ -45,7 +45,7 @@ class Settings:
     """
 
     families: tuple[Family, ...] = (Family.V4, Family.V6)
-    pods: Mapping[Family, Pods] = field(default_factory=dict)
+    pods: Mapping[Family, PodDetector] = field(default_factory=dict)
     masquerade_all: bool = False
     mark_bit: int = 14
     localhost_node_ports: bool = True

@@ -31,7 +31,7 @@ from proxy.objects.parse import (
 )
 from proxy.objects.wire import ENDPOINT_SLICE, EndpointSlice
 from proxy.status.events import Reporter
-from proxy.status.metrics import Metrics
+from proxy.status.metrics import ProxyMetrics
 
 logger = logging.getLogger("podwire.proxy.feed")
 
@@ -40,7 +40,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept(Generic[Value]):
+class KeptObject(Generic[Value]):
     """What is kept of an API object: which it is, and its ``value``, None if it is not for us."""
 
     key: Key
@@ -50,33 +50,33 @@ class Kept(Generic[Value]):
     complaints: tuple[str, ...]
 
 
-class Reader:
+class ObjectReader:
     """Parses objects as this node's proxy sees them."""
 
     def __init__(self, node_name: str, proxy_name: str) -> None:
         self._node_name = node_name
         self._proxy_name = proxy_name
 
-    def service(self, wire: api.Service) -> Kept[Service]:
+    def service(self, wire: api.Service) -> KeptObject[Service]:
         """What to keep of a Service."""
         complaints = Complaints(f"Service {'/'.join(wire.key)}")
         return _kept(wire, parse_service(wire, complaints, self._proxy_name), complaints)
 
-    def slice(self, wire: EndpointSlice) -> Kept[Slice]:
+    def slice(self, wire: EndpointSlice) -> KeptObject[Slice]:
         """What to keep of an EndpointSlice."""
         complaints = Complaints(f"EndpointSlice {'/'.join(wire.key)}")
         return _kept(wire, parse_slice(wire, self._node_name, complaints), complaints)
 
-    def node(self, wire: Node) -> Kept[NodeView]:
+    def node(self, wire: Node) -> KeptObject[NodeView]:
         """What to keep of this node."""
         complaints = Complaints(f"Node {wire.metadata.name}")
         return _kept(wire, parse_node(wire, complaints), complaints)
 
 
-def _kept(wire: Object, value: Value | None, complaints: Complaints) -> Kept[Value]:
+def _kept(wire: Object, value: Value | None, complaints: Complaints) -> KeptObject[Value]:
     namespace, name = wire.key
     key = intern(namespace), intern(name)
-    return Kept(key, wire.uid, wire.resource_version, value, tuple(complaints.lines))
+    return KeptObject(key, wire.uid, wire.resource_version, value, tuple(complaints.lines))
 
 
 class Feed:
@@ -85,7 +85,7 @@ class Feed:
     def __init__(
         self,
         tracker: Tracker,
-        metrics: Metrics,
+        metrics: ProxyMetrics,
         changed: Callable[[], None],
         mode: str,
         report: Reporter,
@@ -99,20 +99,20 @@ class Feed:
         self.has_ranges = asyncio.Event()  # set once the Node has its Pod ranges
         self.has_addresses = asyncio.Event()  # set once it has addresses
 
-    def service(self, old: Kept[Service] | None, new: Kept[Service] | None) -> None:
+    def service(self, old: KeptObject[Service] | None, new: KeptObject[Service] | None) -> None:
         """A Service came, changed or went."""
         self._tracker.set_service(_key(old, new), new.value if new else None)
         self._metrics.add("sync_proxy_rules_service_changes_total")
         self._disappoint(_key(old, new), new)
         self._done(new)
 
-    def slice(self, old: Kept[Slice] | None, new: Kept[Slice] | None) -> None:
+    def slice(self, old: KeptObject[Slice] | None, new: KeptObject[Slice] | None) -> None:
         """An EndpointSlice came, changed or went."""
         self._tracker.set_slice(_key(old, new), new.value if new else None)
         self._metrics.add("sync_proxy_rules_endpoint_changes_total")
         self._done(new)
 
-    def node(self, _old: Kept[NodeView] | None, new: Kept[NodeView] | None) -> None:
+    def node(self, _old: KeptObject[NodeView] | None, new: KeptObject[NodeView] | None) -> None:
         """This node changed. One that is gone keeps its last view: its packets still flow."""
         if new is not None and new.value is not None:
             self._tracker.set_node(new.value)
@@ -122,7 +122,7 @@ class Feed:
                 self.has_addresses.set()
             self._done(new)
 
-    def _disappoint(self, key: Key, new: Kept[Service] | None) -> None:
+    def _disappoint(self, key: Key, new: KeptObject[Service] | None) -> None:
         """Say once if a Service asks for least connections, and this mode does not count them."""
         service = new.value if new else None
         if self._mode in COUNTING or service is None or service.balance is Balance.RANDOM:
@@ -136,13 +136,13 @@ class Feed:
             logger.warning("Service %s: %s", "/".join(key), why)
             self._report.about_service(key, new.uid, "ProxyBalanceUnsupported", why)
 
-    def _done(self, new: Kept[Value] | None) -> None:
+    def _done(self, new: KeptObject[Value] | None) -> None:
         for line in new.complaints if new else ():
             logger.warning("%s", line)
         self._changed()
 
 
-def _key(old: Kept[Value] | None, new: Kept[Value] | None) -> Key:
+def _key(old: KeptObject[Value] | None, new: KeptObject[Value] | None) -> Key:
     either = new or old
     return either.key if either else ("", "")
 
@@ -158,7 +158,7 @@ async def following(
     served = f"{PROXY_NAME_LABEL}={proxy_name}" if proxy_name else f"!{PROXY_NAME_LABEL}"
     labels = f"!{HEADLESS_LABEL},{served}"
     itself = f"metadata.name={node_name}"
-    read = Reader(node_name, proxy_name)
+    read = ObjectReader(node_name, proxy_name)
     services = Informer(client, kinds.SERVICE, keep=read.service, label_selector=labels)
     slices = Informer(client, ENDPOINT_SLICE, keep=read.slice, label_selector=labels)
     nodes = Informer(client, kinds.NODE, keep=read.node, field_selector=itself)

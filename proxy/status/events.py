@@ -17,7 +17,7 @@ class Reporter(Protocol):
         """This node cannot do what a Service asks for."""
 
 
-class Events:
+class EventReporter:
     """Tells it as warnings, under upstream's component name."""
 
     def __init__(self, recorder: EventRecorder, node_name: str) -> None:

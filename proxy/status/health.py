@@ -9,14 +9,14 @@ TIMEOUT = 60.0  # seconds that a change may wait before the proxy counts as unhe
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HealthResponse:
     """An HTTP status, and the members of the JSON object that goes with it."""
 
     status: int
     body: dict[str, str | bool]
 
 
-class Health:
+class ProxyHealth:
     """Remembers since when a change waits, and when the kernel was last brought up to date."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -57,15 +57,15 @@ class Health:
                 return False
             return self._waiting_since is None or self._clock() - self._waiting_since < TIMEOUT
 
-    def healthz(self) -> Answer:
+    def healthz(self) -> HealthResponse:
         """For load balancers: alive, and the node is here to stay."""
         return self._answer(self.alive and self.eligible, nodeEligible=self.eligible)
 
-    def livez(self) -> Answer:
+    def livez(self) -> HealthResponse:
         """For whoever restarts proxies: alive."""
         return self._answer(self.alive)
 
-    def _answer(self, good: bool, **more: bool) -> Answer:
+    def _answer(self, good: bool, **more: bool) -> HealthResponse:
         now = self._clock()
         # What is healthy is up to date now, whenever the last change was; upstream says it so.
         updated = now if self.alive else self._updated or 0.0
@@ -74,7 +74,7 @@ class Health:
             "currentTime": _rfc3339(now),
             **more,
         }
-        return Answer(200 if good else 503, body)
+        return HealthResponse(200 if good else 503, body)
 
 
 def _rfc3339(seconds: float) -> str:

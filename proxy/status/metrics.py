@@ -29,7 +29,7 @@ class Histogram:
         yield f"{name}_count {total}"
 
 
-class Metrics:
+class ProxyMetrics:
     """Everything the proxy counts; safe to use from the worker's thread."""
 
     _COUNTERS = {

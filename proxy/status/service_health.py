@@ -17,10 +17,10 @@ from aiohttp import web
 
 from proxy.desired.desired import Desired, Portals
 from proxy.flows.table import local_addresses
-from proxy.model.settings import Settings
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, Key
 from proxy.status.events import Reporter
-from proxy.status.health import Health
+from proxy.status.health import ProxyHealth
 from proxy.status.web import listening
 
 logger = logging.getLogger("podwire.proxy.health")
@@ -30,14 +30,14 @@ _AGAIN = 5.0  # seconds until a port that is taken is tried again
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class LocalEndpointCount:
     """How many ready endpoints a Service has on this node."""
 
     service: Key
     endpoints: int
 
 
-def count(key: Key, portals: Portals) -> tuple[int, Count] | None:
+def count(key: Key, portals: Portals) -> tuple[int, LocalEndpointCount] | None:
     """A Service's health check port with its answer; None if it has no such port.
 
     A Pod with addresses of both families is one endpoint.
@@ -47,10 +47,10 @@ def count(key: Key, portals: Portals) -> tuple[int, Count] | None:
         return None
     ready = {address for portal in checked for address in portal.ready_here}
     families = Counter(address.version for address in ready)
-    return checked[0].health_check_port, Count(key, max(families.values(), default=0))
+    return checked[0].health_check_port, LocalEndpointCount(key, max(families.values(), default=0))
 
 
-def hosts_of(settings: Settings) -> Sequence[str | None]:
+def hosts_of(settings: ProxySettings) -> Sequence[str | None]:
     """The node's addresses that answer load balancers: those that serve NodePorts."""
     if all(settings.node_port_networks_of(family) is None for family in Family):
         return EVERYWHERE
@@ -62,7 +62,7 @@ class ServiceHealth:
     """The servers of all health check ports, at the node's ``hosts``."""
 
     def __init__(
-        self, health: Health, report: Reporter, hosts: Sequence[str | None] = EVERYWHERE
+        self, health: ProxyHealth, report: Reporter, hosts: Sequence[str | None] = EVERYWHERE
     ) -> None:
         self._health = health
         self._report = report
@@ -72,8 +72,8 @@ class ServiceHealth:
         self._again: asyncio.TimerHandle | None = None
         self._trying: asyncio.Task[None] | None = None
         self._have = Desired()
-        self._checked: dict[Key, tuple[int, Count]] = {}
-        self._counts: Mapping[int, Count] = {}
+        self._checked: dict[Key, tuple[int, LocalEndpointCount]] = {}
+        self._counts: Mapping[int, LocalEndpointCount] = {}
         self._servers: dict[int, AsyncExitStack] = {}
 
     async def update(self, want: Desired) -> None:

@@ -7,21 +7,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from proxy.status.health import Answer, Health
-from proxy.status.metrics import Metrics
+from proxy.status.health import HealthResponse, ProxyHealth
+from proxy.status.metrics import ProxyMetrics
 
 logger = logging.getLogger("podwire.proxy.web")
 
 Handler = Callable[[], web.Response | Awaitable[web.Response]]
 
 
-def health_routes(health: Health) -> Mapping[str, Handler]:
+def health_routes(health: ProxyHealth) -> Mapping[str, Handler]:
     """/healthz and /livez."""
     return {"/healthz": lambda: _json(health.healthz()), "/livez": lambda: _json(health.livez())}
 
 
 def metrics_routes(
-    metrics: Metrics, mode: str, counters: Callable[[], str]
+    metrics: ProxyMetrics, mode: str, counters: Callable[[], str]
 ) -> Mapping[str, Handler]:
     """/metrics, and /proxyMode as upstream has it. ``counters`` makes more lines of metrics, in a
     thread, because the kernel has to be asked for them.
@@ -38,7 +38,7 @@ def metrics_routes(
     }
 
 
-def _json(answer: Answer) -> web.Response:
+def _json(answer: HealthResponse) -> web.Response:
     return web.json_response(answer.body, status=answer.status)
 
 

@@ -8,17 +8,16 @@ import pytest
 from click.testing import CliRunner
 
 from control.api.node import Node
-from proxy.backends.ebpf.options import Options
-from proxy.backends.ebpf.options import from_flags as read_options
+from proxy.backends.ebpf.options import EbpfOptions, parse_options
 from proxy.cli import main
-from proxy.config import Listen, duration, from_flags
+from proxy.config import ListenAddress, duration, from_flags
 from proxy.desired.tracker import Tracker
-from proxy.model.errors import BadFlag
-from proxy.model.settings import Settings
+from proxy.model.errors import BadFlagError
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, NodeView
 from proxy.node import _with_node_addresses
-from proxy.objects.feed import Feed, Reader
-from proxy.status.metrics import Metrics
+from proxy.objects.feed import Feed, ObjectReader
+from proxy.status.metrics import ProxyMetrics
 from tests.support.proxy.told import Told
 
 
@@ -30,7 +29,10 @@ def config(*args: str):
 def test_defaults():
     made = config()
     assert made.node_name == "host.example"
-    assert (made.healthz, made.metrics) == (Listen("127.0.0.1", 10256), Listen("127.0.0.1", 10249))
+    assert (made.healthz, made.metrics) == (
+        ListenAddress("127.0.0.1", 10256),
+        ListenAddress("127.0.0.1", 10249),
+    )
     assert made.settings.mark == 0x4000
     assert made.settings.pods == {}
     assert made.settings.node_port_networks is None
@@ -61,12 +63,12 @@ def test_pods_are_told_by_interface():
 def test_servers_can_be_switched_off():
     assert config("--healthz-bind-address", "").healthz is None
     assert config("--metrics-bind-address", "0.0.0.0:0").metrics is None
-    assert config("--healthz-bind-address", "[::1]:99").healthz == Listen("::1", 99)
+    assert config("--healthz-bind-address", "[::1]:99").healthz == ListenAddress("::1", 99)
 
 
 def test_an_address_alone_gets_the_usual_port():
-    assert config("--healthz-bind-address", "0.0.0.0").healthz == Listen("0.0.0.0", 10256)
-    assert config("--metrics-bind-address", "::1").metrics == Listen("::1", 10249)
+    assert config("--healthz-bind-address", "0.0.0.0").healthz == ListenAddress("0.0.0.0", 10256)
+    assert config("--metrics-bind-address", "::1").metrics == ListenAddress("::1", 10249)
 
 
 def test_words_for_the_addresses_of_node_ports():
@@ -90,32 +92,32 @@ def test_a_family_without_ranges_serves_node_ports_everywhere():
 
 async def test_the_nodes_own_addresses_are_the_first_of_each_family():
     tracker = Tracker(NodeView("n1"), tuple(Family))
-    feed = Feed(tracker, Metrics(), lambda: None, "nftables", Told())
-    waiting = asyncio.create_task(_with_node_addresses(Settings(), feed, tracker))
+    feed = Feed(tracker, ProxyMetrics(), lambda: None, "nftables", Told())
+    waiting = asyncio.create_task(_with_node_addresses(ProxySettings(), feed, tracker))
     types = ("ExternalIP", "InternalIP", "InternalIP", "InternalIP")
     texts = ("198.51.100.1", "192.0.2.1", "2001:db8::1", "192.0.2.2")
     wire = [{"type": type, "address": text} for type, text in zip(types, texts, strict=True)]
     node = Node.parse({"metadata": {"name": "n1"}, "status": {"addresses": wire}})
-    feed.node(None, Reader("n1", "").node(Node.parse({"metadata": {"name": "n1"}})))
-    feed.node(None, Reader("n1", "").node(node))
+    feed.node(None, ObjectReader("n1", "").node(Node.parse({"metadata": {"name": "n1"}})))
+    feed.node(None, ObjectReader("n1", "").node(node))
     networks = (await waiting).node_port_networks
     assert {str(one) for one in networks} == {"192.0.2.1/32", "2001:db8::1/128"}
 
 
 def test_ebpf_needs_to_know_whose_sockets():
-    with pytest.raises(BadFlag, match="--cgroup-root is missing"):
+    with pytest.raises(BadFlagError, match="--cgroup-root is missing"):
         config("--proxy-mode", "ebpf")
     made = config("--proxy-mode", "ebpf", "--cgroup-root", "/n1")
     assert made.backend_options["cgroup-root"] == "/n1"
-    assert read_options(made.backend_options) == Options(root="/n1")
+    assert parse_options(made.backend_options) == EbpfOptions(root="/n1")
 
 
 def test_answering_directly_needs_that_all_nodes_choose_alike():
     flags = ("--proxy-mode", "ebpf", "--cgroup-root", "/", "--ebpf-direct-return")
-    with pytest.raises(BadFlag, match="needs --ebpf-algorithm maglev"):
+    with pytest.raises(BadFlagError, match="needs --ebpf-algorithm maglev"):
         config(*flags)
     made = config(*flags, "--ebpf-algorithm", "maglev")
-    assert read_options(made.backend_options) == Options(root="/", by_hash=True, direct=True)
+    assert parse_options(made.backend_options) == EbpfOptions(root="/", by_hash=True, direct=True)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_answering_directly_needs_that_all_nodes_choose_alike():
 )
 def test_mistakes_name_the_flag(args):
     with pytest.raises(
-        BadFlag, match=args[-2] if args[-1] != "BridgeInterface" else "--pod-bridge"
+        BadFlagError, match=args[-2] if args[-1] != "BridgeInterface" else "--pod-bridge"
     ):
         config(*args)
 

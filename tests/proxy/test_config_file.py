@@ -7,9 +7,9 @@ import yaml
 from click.testing import CliRunner
 
 from proxy.cli import main
-from proxy.config import Listen, from_flags
+from proxy.config import ListenAddress, from_flags
 from proxy.config_file import read
-from proxy.model.errors import BadFlag
+from proxy.model.errors import BadFlagError
 
 HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 # As kubeadm 1.31 writes it.
@@ -87,8 +87,8 @@ def test_kubeadms_file_is_the_defaults(config):
     assert made.kubeconfig == "/var/lib/kube-proxy/kubeconfig.conf"
     assert made.mode == "iptables"
     assert [str(pods.network) for pods in made.settings.pods.values()] == ["10.244.0.0/16"]
-    assert made.healthz == Listen("0.0.0.0", 10256)  # load balancers ask for it
-    assert made.metrics == Listen("127.0.0.1", 10249)
+    assert made.healthz == ListenAddress("0.0.0.0", 10256)  # load balancers ask for it
+    assert made.metrics == ListenAddress("127.0.0.1", 10249)
     assert made.settings.localhost_node_ports
     assert made.tracking.max_per_core == 32768
     assert made.node_name == "host"
@@ -110,7 +110,7 @@ def test_everything_that_a_file_can_say(config):
     assert (made.settings.masquerade_all, made.settings.mark_bit) == (True, 5)
     assert not made.settings.localhost_node_ports
     assert [str(one) for one in made.settings.node_port_networks] == ["192.168.0.0/16", "fd00::/8"]
-    assert made.healthz == Listen("0.0.0.0", 99)
+    assert made.healthz == ListenAddress("0.0.0.0", 99)
     assert {pods.interface for pods in made.settings.pods.values()} == {"br0"}
     assert (made.tracking.max_per_core, made.tracking.be_liberal) == (0, True)
     assert made.tracking.timeouts["nf_conntrack_udp_timeout"] == 20
@@ -135,7 +135,7 @@ def test_flags_win(config):
 def test_what_is_not_such_a_file(tmp_path, text, named):
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    with pytest.raises(BadFlag, match=named):
+    with pytest.raises(BadFlagError, match=named):
         read(path)
     result = CliRunner().invoke(main, ["--config", str(path)])
     assert result.exit_code == 2
@@ -172,13 +172,16 @@ def test_a_value_of_the_wrong_kind_is_a_usage_error(tmp_path):
 
 def test_an_ipv6_address_of_the_node_means_ipv6(config):
     made = config(HEAD + "bindAddress: '::'\nclientConnection: {kubeconfig: /k}\n")
-    assert (made.healthz, made.metrics) == (Listen("::", 10256), Listen("::1", 10249))
+    assert (made.healthz, made.metrics) == (ListenAddress("::", 10256), ListenAddress("::1", 10249))
 
 
 def test_addresses_get_their_usual_ports(config):
     text = "healthzBindAddress: 192.0.2.1\nmetricsBindAddress: '::1'\n"
     made = config(f"{HEAD}clientConnection: {{kubeconfig: /k}}\n{text}")
-    assert (made.healthz, made.metrics) == (Listen("192.0.2.1", 10256), Listen("::1", 10249))
+    assert (made.healthz, made.metrics) == (
+        ListenAddress("192.0.2.1", 10256),
+        ListenAddress("::1", 10249),
+    )
 
 
 def test_what_is_refused_may_be_left_as_it_is(config):
@@ -287,7 +290,7 @@ def test_every_field_of_upstreams_has_its_effect_or_is_named(config, caplog, mod
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(BadFlag, match="nowhere"):
+    with pytest.raises(BadFlagError, match="nowhere"):
         read(tmp_path / "nowhere")
 
 

@@ -11,13 +11,13 @@ from control.api import kinds
 from control.api.base import decode, encode
 from control.api.kinds import Kind
 from control.client.stream import read_object
-from proxy.backends.ebpf.options import Options
-from proxy.backends.ebpf.table import Table
-from proxy.desired.claims import Claims, Step
+from proxy.backends.ebpf.options import EbpfOptions
+from proxy.backends.ebpf.table import MapContents
+from proxy.desired.claims import ClaimResolver, WinnerChange
 from proxy.desired.fate import Evaluator, Packet, Verdict
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Family, NodeView, Target
-from proxy.objects.feed import Reader
+from proxy.objects.feed import ObjectReader
 from proxy.objects.wire import ENDPOINT_SLICE
 from tests.proxy.backends.iptables.test_ruleset import start
 from tests.proxy.backends.nftables.test_ruleset import Node
@@ -31,7 +31,7 @@ FOREIGN = b"*filter\n:MINE - [0:0]\n-A INPUT -j MINE\n-A MINE -j ACCEPT\nCOMMIT\
 
 def tracked(*objects) -> tuple[Tracker, int]:
     """What a proxy makes of pairs of wire objects, and how many objects it did not understand."""
-    tracker, read, lost = Tracker(NodeView("n1", "z1"), tuple(Family)), Reader("n1", ""), 0
+    tracker, read, lost = Tracker(NodeView("n1", "z1"), tuple(Family)), ObjectReader("n1", ""), 0
     for web, behind in objects:
         try:
             kept = read.service(read_object(kinds.SERVICE, web))
@@ -89,9 +89,11 @@ def test_nftables_is_whole(tracker: Tracker, family: Family) -> None:
 
 
 def test_maps_hold_entries_of_their_size(tracker: Tracker) -> None:
-    claims = Claims(SETTINGS)
+    claims = ClaimResolver(SETTINGS)
     claims.update(tracker.desired())
-    change = Table(Options()).advance(Step(one, None, claim) for one, claim in claims.winners())
+    change = MapContents(EbpfOptions()).advance(
+        WinnerChange(one, None, claim) for one, claim in claims.winners()
+    )
     for entries in (change.endpoints, change.members, change.frontends):
         assert len({len(key) for key in entries}) == 1
         assert len({len(value) for value in entries.values()}) == 1
@@ -99,7 +101,7 @@ def test_maps_hold_entries_of_their_size(tracker: Tracker) -> None:
 
 def test_no_part_of_any_kind_stops_anything() -> None:
     """Each is refused by the models, which leaves out that one object, or comes to a state."""
-    tracker, read, refused = Tracker(NODE, tuple(Family)), Reader("n1", ""), 0
+    tracker, read, refused = Tracker(NODE, tuple(Family)), ObjectReader("n1", ""), 0
     parse = {"service": (kinds.SERVICE, read.service), "slice": (ENDPOINT_SLICE, read.slice)}
     for sort, wire in mangled():
         kind, keep = parse[sort]
@@ -112,7 +114,7 @@ def test_no_part_of_any_kind_stops_anything() -> None:
             tracker.set_service(kept.key, kept.value)
         else:
             tracker.set_slice(kept.key, kept.value)
-        claims = Claims(SETTINGS)
+        claims = ClaimResolver(SETTINGS)
         claims.update(tracker.desired())
         for frontend, claim in claims.winners():
             assert 0 < frontend.port < 65536

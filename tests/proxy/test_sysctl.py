@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config import Tracking
-from proxy.model.settings import Settings
+from proxy.config import ConntrackSettings
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Family
 from proxy.sysctl import BE_LIBERAL, MAXIMUM, ROUTE_LOCALNET, prepare
 
@@ -24,48 +24,48 @@ def value(root: Path, name: str) -> int:
 
 
 def test_loopback_is_routed_only_for_node_ports_there(root):
-    prepare(Settings(localhost_node_ports=False), Tracking(), root)
+    prepare(ProxySettings(localhost_node_ports=False), ConntrackSettings(), root)
     assert value(root, ROUTE_LOCALNET) == 0
-    prepare(Settings(), Tracking(), root)
+    prepare(ProxySettings(), ConntrackSettings(), root)
     assert value(root, ROUTE_LOCALNET) == 1
 
 
 def test_families_are_those_of_the_kernel(root):
-    assert prepare(Settings(), Tracking(), root).families == (Family.V4,)
+    assert prepare(ProxySettings(), ConntrackSettings(), root).families == (Family.V4,)
     (root / "ipv6").mkdir()
-    assert prepare(Settings(), Tracking(), root).families == tuple(Family)
+    assert prepare(ProxySettings(), ConntrackSettings(), root).families == tuple(Family)
 
 
 def test_what_the_kernel_says_of_invalid_segments_is_taken_in(root):
-    assert not prepare(Settings(), Tracking(), root).tcp_be_liberal
-    assert prepare(Settings(), Tracking(be_liberal=True), root).tcp_be_liberal
+    assert not prepare(ProxySettings(), ConntrackSettings(), root).tcp_be_liberal
+    assert prepare(ProxySettings(), ConntrackSettings(be_liberal=True), root).tcp_be_liberal
 
 
 def test_room_is_added_never_taken(root):
-    prepare(Settings(), Tracking(max_per_core=1, least=1), root)
+    prepare(ProxySettings(), ConntrackSettings(max_per_core=1, least=1), root)
     assert value(root, MAXIMUM) == 65536
-    prepare(Settings(), Tracking(max_per_core=1, least=131072), root)
+    prepare(ProxySettings(), ConntrackSettings(max_per_core=1, least=131072), root)
     assert value(root, MAXIMUM) == 131072
-    prepare(Settings(), Tracking(max_per_core=0, least=10**6), root)
+    prepare(ProxySettings(), ConntrackSettings(max_per_core=0, least=10**6), root)
     assert value(root, MAXIMUM) == 131072
 
 
 def test_a_namespace_that_may_not_set_the_maximum_does_not_try(root, caplog):
     (root / MAXIMUM).chmod(0o444)
-    prepare(Settings(), Tracking(max_per_core=1, least=10**6), root)
+    prepare(ProxySettings(), ConntrackSettings(max_per_core=1, least=10**6), root)
     assert value(root, MAXIMUM) == 65536
     assert not caplog.text
 
 
 def test_timeouts(root):
-    prepare(Settings(), Tracking(timeouts={"nf_conntrack_udp_timeout": 0}), root)
+    prepare(ProxySettings(), ConntrackSettings(timeouts={"nf_conntrack_udp_timeout": 0}), root)
     assert value(root, "netfilter/nf_conntrack_udp_timeout") == 30
-    prepare(Settings(), Tracking(timeouts={"nf_conntrack_udp_timeout": 20}), root)
+    prepare(ProxySettings(), ConntrackSettings(timeouts={"nf_conntrack_udp_timeout": 20}), root)
     assert value(root, "netfilter/nf_conntrack_udp_timeout") == 20
 
 
 def test_what_cannot_be_set_is_said(root, caplog):
     (root / ROUTE_LOCALNET).unlink()
     (root / ROUTE_LOCALNET).mkdir()
-    prepare(Settings(), Tracking(), root)
+    prepare(ProxySettings(), ConntrackSettings(), root)
     assert "NodePorts at 127.0.0.1 will not answer" in caplog.text

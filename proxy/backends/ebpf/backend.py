@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
-from proxy.backends.ebpf.hooks import Hooks, remove_hooks
-from proxy.backends.ebpf.options import Options, from_flags
-from proxy.backends.ebpf.packets import Packets, remove_inlets
-from proxy.backends.ebpf.table import Table
+from proxy.backends.ebpf.hooks import SocketPrograms, remove_hooks
+from proxy.backends.ebpf.options import EbpfOptions, parse_options
+from proxy.backends.ebpf.packets import PacketPrograms, remove_inlets
+from proxy.backends.ebpf.table import MapContents
 from proxy.backends.nftables.backend import NftablesBackend
-from proxy.desired.claims import Claims, Step
+from proxy.desired.claims import ClaimResolver, WinnerChange
 from proxy.desired.desired import Desired
 from proxy.linux.memory import give_back
-from proxy.linux.nft_events import Touch
-from proxy.model.errors import KernelRefused
-from proxy.model.settings import Settings
+from proxy.linux.nft_events import NftEvent
+from proxy.model.errors import KernelRefusedError
+from proxy.model.settings import ProxySettings
 from proxy.model.values import NodeView
 
 logger = logging.getLogger("podwire.proxy.ebpf")
@@ -24,19 +24,19 @@ logger = logging.getLogger("podwire.proxy.ebpf")
 class EbpfBackend:
     """nftables first, so that whatever a program leaves as it is meets rules that know it."""
 
-    def __init__(self, settings: Settings, options: Options) -> None:
+    def __init__(self, settings: ProxySettings, options: EbpfOptions) -> None:
         self._settings = settings
         self._options = options
-        self._claims = Claims(settings)
+        self._claims = ClaimResolver(settings)
         self._rules = NftablesBackend(settings, self._claims)
-        self._table = Table(self._options)
-        self._hooks: Hooks | None = None
-        self._packets: Packets | None = None
+        self._table = MapContents(self._options)
+        self._hooks: SocketPrograms | None = None
+        self._packets: PacketPrograms | None = None
         self._known = False  # whether the maps hold what the table says
         self._node = NodeView("")
 
     def apply(self, want: Desired, node: NodeView) -> None:
-        """Bring rules and maps to ``want``; raises KernelRefused."""
+        """Bring rules and maps to ``want``; raises KernelRefusedError."""
         steps = self._claims.update(want)
         commit_rules = self._rules.prepare(steps, node)
         known, self._known = self._known and node.addresses == self._node.addresses, False
@@ -46,7 +46,9 @@ class EbpfBackend:
         else:
             self._load(node, commit_rules)
 
-    def _advance(self, hooks: Hooks, steps: list[Step], commit_rules: Callable[[], None]) -> None:
+    def _advance(
+        self, hooks: SocketPrograms, steps: list[WinnerChange], commit_rules: Callable[[], None]
+    ) -> None:
         try:
             commit_rules()
         finally:
@@ -66,9 +68,9 @@ class EbpfBackend:
         rules.result()
 
     def _load_programs(self, node: NodeView, await_rules: Callable[[], object]) -> None:
-        hooks = self._hooks = self._hooks or Hooks(self._settings, self._options)
-        self._table = Table(self._options)
-        everything = (Step(one, None, claim) for one, claim in self._claims.winners())
+        hooks = self._hooks = self._hooks or SocketPrograms(self._settings, self._options)
+        self._table = MapContents(self._options)
+        everything = (WinnerChange(one, None, claim) for one, claim in self._claims.winners())
         places = (one for one in node.addresses if self._settings.is_node_port_address(one))
 
         def get_ready() -> None:
@@ -81,10 +83,10 @@ class EbpfBackend:
                 self._packets.begin()
         give_back()
 
-    def _load_packets(self, hooks: Hooks) -> None:
+    def _load_packets(self, hooks: SocketPrograms) -> None:
         self._forget_packets()
         with self._rules_alone_if_refused():
-            self._packets = Packets(self._settings, hooks.library, hooks.maps)
+            self._packets = PacketPrograms(self._settings, hooks.library, hooks.maps)
 
     def _forget_packets(self) -> None:
         if self._packets is not None:
@@ -96,7 +98,7 @@ class EbpfBackend:
         """Before Linux 6.1 nftables' rules are all there is for packets."""
         try:
             yield
-        except KernelRefused as err:
+        except KernelRefusedError as err:
             logger.warning("packets are balanced by nftables alone: %s", err)
             self._forget_packets()
             remove_inlets()  # what an earlier one left would know nothing of what changes now
@@ -106,7 +108,7 @@ class EbpfBackend:
         """The kernel tells of nftables' rules, but not of programs."""
         return True
 
-    def disturbed(self, touches: Sequence[Touch]) -> str:
+    def disturbed(self, touches: Sequence[NftEvent]) -> str:
         """What somebody else did to rules or programs; then these are written anew. Links that
         came since the last call get their program.
         """
@@ -119,7 +121,7 @@ class EbpfBackend:
         self._known = known and not found
         return "; ".join(filter(None, (self._rules.disturbed(touches), *found)))
 
-    def _follow(self, packets: Packets) -> bool:
+    def _follow(self, packets: PacketPrograms) -> bool:
         with _translated():
             packets.follow()
         return packets.are_attached()
@@ -138,11 +140,11 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        raise KernelRefused(f"ebpf: {err}") from err
+        raise KernelRefusedError(f"ebpf: {err}") from err
 
 
-def open_backend(settings: Settings, options: Mapping[str, str]) -> EbpfBackend:
+def open_backend(settings: ProxySettings, options: Mapping[str, str]) -> EbpfBackend:
     """``cgroup-root`` says whose sockets the hooks serve, ``ebpf-algorithm`` how packets find their
     endpoint.
     """
-    return EbpfBackend(settings, from_flags(options))
+    return EbpfBackend(settings, parse_options(options))

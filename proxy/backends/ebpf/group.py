@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from proxy.model.errors import KernelRefused
+from proxy.model.errors import KernelRefusedError
 
 _BPF = Path("/sys/fs/bpf")
 PINS = _BPF / "podwire-proxy"
@@ -22,14 +22,14 @@ def find_group(root: str) -> Path:
     for point, kind in _mounts():
         if kind == "cgroup2":
             return _make(point / root.lstrip("/"))
-    raise KernelRefused("ebpf: no cgroup2 is mounted; mount one: mount -t cgroup2 none FOLDER")
+    raise KernelRefusedError("ebpf: no cgroup2 is mounted; mount one: mount -t cgroup2 none FOLDER")
 
 
 def _make(group: Path) -> Path:
     try:
         group.mkdir(parents=True, exist_ok=True)
     except OSError as err:
-        raise KernelRefused(f"ebpf: cgroup {group} cannot be made: {err.strerror}") from err
+        raise KernelRefusedError(f"ebpf: cgroup {group} cannot be made: {err.strerror}") from err
     return group
 
 
@@ -56,4 +56,4 @@ def _mount_bpf(point: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"bpf", os.fsencode(point), b"bpf", 0, None):
         why = os.strerror(ctypes.get_errno())
-        raise KernelRefused(f"ebpf: mounting the BPF file system at {point}: {why}")
+        raise KernelRefusedError(f"ebpf: mounting the BPF file system at {point}: {why}")

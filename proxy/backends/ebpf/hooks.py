@@ -9,11 +9,11 @@ from pathlib import Path
 
 from proxy.backends.ebpf.group import LINKS, PINS, find_group, is_pinning_possible, mount_pins
 from proxy.backends.ebpf.layout import pack_settings
-from proxy.backends.ebpf.libbpf import BUILT, Library, Object, attach, pin, pinned, replace
-from proxy.backends.ebpf.maps import Maps
-from proxy.backends.ebpf.options import Options
-from proxy.backends.ebpf.table import Change
-from proxy.model.settings import Settings
+from proxy.backends.ebpf.libbpf import BUILT, BpfObject, Libbpf, attach, pin, pinned, replace
+from proxy.backends.ebpf.maps import SharedMaps
+from proxy.backends.ebpf.options import EbpfOptions
+from proxy.backends.ebpf.table import MapChanges
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Address
 
 OBJECT = BUILT / "sockets.bpf.o"
@@ -34,27 +34,27 @@ _SEEING: Mapping[str, int] = {"come_back": 0, "go_out": 1}  # where packets are 
 _SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 
 
-class Hooks:
+class SocketPrograms:
     """The programs that serve this network namespace's node, with maps that others may use too.
     Links and maps are pinned, so that they outlive this process.
     """
 
-    def __init__(self, settings: Settings, options: Options) -> None:
+    def __init__(self, settings: ProxySettings, options: EbpfOptions) -> None:
         self._settings = settings
         self._options = options
         self._programs = {**PROGRAMS, **(_SEEING if options.counts_packets else {})}
-        self.library = Library()
-        self.maps = Maps()
+        self.library = Libbpf()
+        self.maps = SharedMaps()
 
     def load(
-        self, contents: Change, addresses: Iterable[Address], before: Callable[[], object]
+        self, contents: MapChanges, addresses: Iterable[Address], before: Callable[[], object]
     ) -> None:
         """New programs with new tables, put into force once the tables are full, and ``before`` has
-        returned. Raises KernelRefused.
+        returned. Raises KernelRefusedError.
         """
         group = find_group(self._options.root)
         mount_pins()
-        with Object(self.library, OBJECT) as loaded:
+        with BpfObject(self.library, OBJECT) as loaded:
             self.maps.prepare(loaded, contents)
             loaded.load()
             self.maps.open(loaded, self.library)
@@ -68,7 +68,7 @@ class Hooks:
         """Whether every link is where it was pinned."""
         return all(any(LINKS.glob(f"*-{name}")) for name in self._programs)
 
-    def _attach(self, loaded: Object, group: Path) -> None:
+    def _attach(self, loaded: BpfObject, group: Path) -> None:
         """Replace each program of this cgroup in one step; links that are not wanted go last."""
         inode = group.stat().st_ino
         directory = os.open(group, os.O_RDONLY | os.O_DIRECTORY)

@@ -5,7 +5,7 @@ import errno
 import os
 from pathlib import Path
 
-from proxy.backends.ebpf.libbpf import Library, pin, pinned, replace
+from proxy.backends.ebpf.libbpf import Libbpf, pin, pinned, replace
 
 _TCX_INGRESS = 46  # enum bpf_attach_type
 _TC_INGRESS, _TC_REPLACE = 1, 1  # BPF_TC_INGRESS, BPF_TC_F_REPLACE
@@ -39,10 +39,11 @@ class _Filter(ctypes.Structure):
     ]
 
 
-def attach(library: Library, program: int, link: int, path: Path) -> None:
+def attach(library: Libbpf, program: int, link: int, path: Path) -> None:
     """Let ``program`` see what comes in by ``link``, in one step in the place of an earlier one.
 
-    TCX's attachment is pinned at ``path``. A link that is gone is no fault; raises KernelRefused.
+    TCX's attachment is pinned at ``path``. A link that is gone is no fault.
+    Raises KernelRefusedError.
     """
     old = pinned(library, path)
     if old is not None:
@@ -59,7 +60,7 @@ def attach(library: Library, program: int, link: int, path: Path) -> None:
         os.close(made)
 
 
-def _filter(library: Library, program: int, link: int) -> None:
+def _filter(library: Libbpf, program: int, link: int) -> None:
     hook = _hook(link)
     made = library.bpf.bpf_tc_hook_create(ctypes.byref(hook))
     if made in _GONE:
@@ -72,7 +73,7 @@ def _filter(library: Library, program: int, link: int) -> None:
     )
 
 
-def detach_filter(library: Library, link: int) -> None:
+def detach_filter(library: Libbpf, link: int) -> None:
     """Remove what ``attach`` left to tc, if it did; TCX's attachments go with their pins."""
     if _filter_of(library, link):
         hook, ours = _hook(link), _ours()
@@ -80,7 +81,7 @@ def detach_filter(library: Library, link: int) -> None:
         library.check(done, f"removing the filter of link {link}")
 
 
-def is_attached(library: Library, program_id: int, link: int) -> bool:
+def is_attached(library: Libbpf, program_id: int, link: int) -> bool:
     """Whether the kernel asks the program; a link that is gone counts as if."""
     ids, count = (ctypes.c_uint32 * _MOST)(), ctypes.c_uint32(_MOST)
     asked = library.bpf.bpf_prog_query(link, _TCX_INGRESS, 0, None, ids, ctypes.byref(count))
@@ -89,7 +90,7 @@ def is_attached(library: Library, program_id: int, link: int) -> bool:
     return asked in _GONE or program_id in ids[: count.value]
 
 
-def _filter_of(library: Library, link: int) -> int:
+def _filter_of(library: Libbpf, link: int) -> int:
     """The program that is our filter of a link; 0 if there is none."""
     hook, ours = _hook(link), _ours()
     found = library.bpf.bpf_tc_query(ctypes.byref(hook), ctypes.byref(ours))

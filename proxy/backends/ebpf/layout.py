@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
-from proxy.backends.ebpf.options import Options
+from proxy.backends.ebpf.options import EbpfOptions
 from proxy.desired.portals import Masquerade
-from proxy.model.settings import Settings
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Address, Family, Network, Protocol, Target
 
 _NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}
@@ -39,7 +39,7 @@ NOBODY = Pool(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ForwardEntry:
     """What the programs do with a call or a packet; ``by_nftables`` leaves it to nftables.
 
     ``portal`` stands for the Service's port. ``affinity`` (seconds) is set where its clients stick
@@ -129,7 +129,7 @@ def pack_seats(pool: int, table: list[int]) -> dict[bytes, bytes]:
     }
 
 
-def pack_settings(settings: Settings, options: Options, node: int) -> bytes:
+def pack_settings(settings: ProxySettings, options: EbpfOptions, node: int) -> bytes:
     """``struct settings`` for the node whose network namespace has the cookie ``node``."""
     known = {family: settings.pods.get(family) for family in Family}
     tells = sum(1 << bit for bit, pods in enumerate(known.values()) if pods and pods.network)

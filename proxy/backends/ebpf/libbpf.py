@@ -1,4 +1,4 @@
-"""libbpf in this process, as far as the backend needs it; each call raises KernelRefused."""
+"""libbpf in this process, as far as the backend needs it; each call raises KernelRefusedError."""
 
 import ctypes
 import errno
@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
-from proxy.model.errors import KernelRefused
+from proxy.model.errors import KernelRefusedError
 
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _WARN = 0
@@ -38,7 +38,7 @@ def _hear(level: int, text: bytes, arguments: int) -> int:
 _listener = _PRINT(_hear)  # one for the process: libbpf has its address for as long as that lives
 
 
-class Library:
+class Libbpf:
     """The functions, with their types and their complaints."""
 
     def __init__(self) -> None:
@@ -55,25 +55,29 @@ class Library:
         _said.clear()
         if result < 0:
             why = os.strerror(-result)
-            raise KernelRefused(f"ebpf: {doing}: {why}" + (f": {said[-1500:]}" if said else ""))
+            raise KernelRefusedError(
+                f"ebpf: {doing}: {why}" + (f": {said[-1500:]}" if said else "")
+            )
         return result
 
 
-class Object:
+class BpfObject:
     """An object file, opened, to be sized and pinned, then loaded."""
 
-    def __init__(self, library: Library, path: Path) -> None:
+    def __init__(self, library: Libbpf, path: Path) -> None:
         self._library = library
         self._bpf = library.bpf
         if not path.exists():
-            raise KernelRefused(
+            raise KernelRefusedError(
                 f"ebpf: {path} is missing: install clang and libbpf-dev, then run bin/setup"
             )
         self._object = self._bpf.bpf_object__open_file(os.fsencode(path), None)
         if not self._object:
-            raise KernelRefused(f"ebpf: {path} cannot be opened: {os.strerror(ctypes.get_errno())}")
+            raise KernelRefusedError(
+                f"ebpf: {path} cannot be opened: {os.strerror(ctypes.get_errno())}"
+            )
 
-    def __enter__(self) -> "Object":
+    def __enter__(self) -> "BpfObject":
         return self
 
     def __exit__(
@@ -94,7 +98,7 @@ class Object:
         found = self._bpf.bpf_map__set_pin_path(self._map(name), os.fsencode(path))
         self._library.check(found, f"pinning {name}")
 
-    def reuse(self, name: str, other: "Map") -> None:
+    def reuse(self, name: str, other: "BpfMap") -> None:
         """Use a map that is there, if this object knows one of that name."""
         found = self._bpf.bpf_object__find_map_by_name(self._object, name.encode())
         if found:
@@ -116,14 +120,14 @@ class Object:
     def _map(self, name: str) -> int:
         found: int | None = self._bpf.bpf_object__find_map_by_name(self._object, name.encode())
         if not found:
-            raise KernelRefused(f"ebpf: the object file has no map {name}: run bin/setup")
+            raise KernelRefusedError(f"ebpf: the object file has no map {name}: run bin/setup")
         return found
 
 
-class Map:
+class BpfMap:
     """A loaded map; keys and values are packed."""
 
-    def __init__(self, library: Library, fd: int, name: str) -> None:
+    def __init__(self, library: Libbpf, fd: int, name: str) -> None:
         self._library = library
         self.fd = os.dup(fd)
         self._name = name
@@ -181,13 +185,13 @@ def _batch() -> _BatchOptions:
     return _BatchOptions(ctypes.sizeof(_BatchOptions), 0, 0)
 
 
-def attach(library: Library, program: int, group: int, kind: int) -> int:
+def attach(library: Libbpf, program: int, group: int, kind: int) -> int:
     """A link of a program to a cgroup; returns its descriptor."""
     made = library.bpf.bpf_link_create(program, group, kind, None)
     return library.check(made, "attaching to the cgroup")
 
 
-def replace(library: Library, link: int, program: int) -> bool:
+def replace(library: Libbpf, link: int, program: int) -> bool:
     """Let a link run another program from now on; False if somebody has detached the link."""
     done = library.bpf.bpf_link_update(link, program, None)
     if done == -errno.ENOLINK:
@@ -196,7 +200,7 @@ def replace(library: Library, link: int, program: int) -> bool:
     return True
 
 
-def program_id(library: Library, program: int) -> int:
+def program_id(library: Libbpf, program: int) -> int:
     """The number by which the kernel lists a program."""
     info, size = (ctypes.c_uint32 * 2)(), ctypes.c_uint32(8)  # struct bpf_prog_info: type, id
     done = library.bpf.bpf_obj_get_info_by_fd(program, info, ctypes.byref(size))
@@ -204,14 +208,14 @@ def program_id(library: Library, program: int) -> int:
     return info[1]
 
 
-def pinned(library: Library, path: Path) -> int | None:
+def pinned(library: Libbpf, path: Path) -> int | None:
     """The descriptor of what is pinned there."""
     if not path.exists():
         return None
     return library.check(library.bpf.bpf_obj_get(os.fsencode(path)), f"opening {path}")
 
 
-def pin(library: Library, fd: int, path: Path) -> None:
+def pin(library: Libbpf, fd: int, path: Path) -> None:
     """Pin at ``path``, in one step in the place of what was there."""
     part = path.with_name(f"{path.name}-new")
     part.unlink(missing_ok=True)
@@ -223,7 +227,7 @@ def _load() -> ctypes.CDLL:
     try:
         bpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
     except OSError as err:
-        raise KernelRefused(f"{err}; install libbpf1") from err
+        raise KernelRefusedError(f"{err}; install libbpf1") from err
     for name in (
         "bpf_object__open_file",
         "bpf_object__find_map_by_name",

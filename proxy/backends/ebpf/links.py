@@ -18,7 +18,7 @@ _LOOPBACK = 0x8  # IFF_LOOPBACK
 _RECEIVE = 1 << 16
 
 
-class Link(NamedTuple):
+class IngressLink(NamedTuple):
     """A link. For a packet that comes in by a port of a bridge, rules see the bridge's name."""
 
     number: int
@@ -35,13 +35,15 @@ class _Found(NamedTuple):
     bridge: int  # 0: it is no port of one
 
 
-def inlets() -> list[Link]:
+def inlets() -> list[IngressLink]:
     """Every link by which packets can come from elsewhere; raises OSError."""
     with Netlink(ROUTE) as kernel:
         found = [_read(one) for one in kernel.dump(_GET_LINK, bytes(_HEADER.size))]
     names = {one.number: one.name for one in found}
     return [
-        Link(one.number, names.get(one.bridge, one.name), bool(one.bridge), one.kind == _ETHERNET)
+        IngressLink(
+            one.number, names.get(one.bridge, one.name), bool(one.bridge), one.kind == _ETHERNET
+        )
         for one in found
         if not one.flags & _LOOPBACK
     ]
@@ -55,7 +57,7 @@ def _read(message: bytes) -> _Found:
     return _Found(number, kind, flags, parts[_NAME].rstrip(b"\0").decode(errors="replace"), bridge)
 
 
-class LinkEvents:
+class LinkListener:
     """Hears of links in the network namespace where it was made."""
 
     def __init__(self) -> None:

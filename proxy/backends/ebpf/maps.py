@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from proxy.backends.ebpf.group import MAPS
 from proxy.backends.ebpf.layout import PRESENT, pack_address
-from proxy.backends.ebpf.libbpf import Library, Map, Object
-from proxy.backends.ebpf.table import Change
+from proxy.backends.ebpf.libbpf import BpfMap, BpfObject, Libbpf
+from proxy.backends.ebpf.table import MapChanges
 from proxy.model.values import Address
 
 _TABLES = (
@@ -25,13 +25,13 @@ _LEAST = 65536  # entries for which each table has room
 _SPARE = 4  # times what is there when it is made
 
 
-class Maps:
+class SharedMaps:
     """Tables are new with each load of the programs; memories outlive it."""
 
     def __init__(self) -> None:
-        self._maps: dict[str, Map] = {}
+        self._maps: dict[str, BpfMap] = {}
 
-    def prepare(self, fresh: Object, contents: Change) -> None:
+    def prepare(self, fresh: BpfObject, contents: MapChanges) -> None:
         """Give an object's tables the room that they need, and its memories their content."""
         for name, entries in (
             ("frontends", contents.frontends),
@@ -44,27 +44,27 @@ class Maps:
         for name in _MEMORIES:
             fresh.share(name, MAPS / _memory(name))
 
-    def open(self, loaded: Object, library: Library) -> None:
+    def open(self, loaded: BpfObject, library: Libbpf) -> None:
         """Write to the maps of a loaded object from now on."""
         for one in self._maps.values():
             one.close()
         names = (*_TABLES, *_MEMORIES)
-        self._maps = {name: Map(library, loaded.map_fd(name), name) for name in names}
+        self._maps = {name: BpfMap(library, loaded.map_fd(name), name) for name in names}
 
-    def lend(self, other: Object) -> None:
+    def lend(self, other: BpfObject) -> None:
         """Let the programs of an object that is not loaded yet use these maps."""
         for name, one in self._maps.items():
             other.reuse(name, one)
 
-    def fill(self, settings: bytes, addresses: Iterable[Address], contents: Change) -> None:
+    def fill(self, settings: bytes, addresses: Iterable[Address], contents: MapChanges) -> None:
         """Write everything into new tables; ``addresses`` serve NodePorts."""
         self._maps["settings"].update({bytes(4): settings})
         self._maps["places"].update({pack_address(one): PRESENT for one in addresses})
         self.write(contents)
 
-    def write(self, change: Change) -> None:
+    def write(self, change: MapChanges) -> None:
         """Follow a change, so that no frontend ever names what is not there."""
-        maps: Mapping[str, Map] = self._maps
+        maps: Mapping[str, BpfMap] = self._maps
         maps["endpoints"].update(change.endpoints)
         maps["seats"].update(change.seats)
         maps["members"].update(change.members)

@@ -12,7 +12,7 @@ from itertools import count
 from proxy.backends.ebpf.layout import (
     PRESENT,
     ROW,
-    Entry,
+    ForwardEntry,
     Pool,
     pack_admitted,
     pack_frontend,
@@ -22,10 +22,10 @@ from proxy.backends.ebpf.layout import (
     pack_target,
 )
 from proxy.backends.ebpf.maglev import seats, size_for
-from proxy.backends.ebpf.options import DEFAULTS, Options
+from proxy.backends.ebpf.options import DEFAULTS, EbpfOptions
 from proxy.backends.ebpf.tallies import number_of_portal
-from proxy.desired.claims import Claim, Step
-from proxy.desired.portals import Frontend, Kind, Masquerade, Refusal
+from proxy.desired.claims import FrontendClaim, WinnerChange
+from proxy.desired.portals import Frontend, FrontendKind, Masquerade, RefusalAction
 from proxy.model.values import Balance, Network, Protocol, Target
 
 _SPOKEN = (Protocol.TCP, Protocol.UDP)
@@ -34,17 +34,17 @@ Targets = tuple[Target, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class SourceRanges:
     """From where alone a Service is to be reached."""
 
     networks: tuple[Network, ...]
 
 
-Part = Targets | Sources  # what frontends may share, under a number
+Part = Targets | SourceRanges  # what frontends may share, under a number
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class MapChanges:
     """Writes by map, in this order: what frontends need, frontends, frontends that go, and what
     nobody needs any more.
     """
@@ -62,7 +62,7 @@ class Change:
 
     def add(self, number: int, part: Part) -> None:
         """Write what frontends may share."""
-        if isinstance(part, Sources):
+        if isinstance(part, SourceRanges):
             self.ranges.update((pack_admitted(number, one), PRESENT) for one in part.networks)
             return
         packed = [pack_target(target) for target in part]
@@ -72,7 +72,7 @@ class Change:
 
     def drop(self, number: int, part: Part) -> None:
         """Remove it."""
-        if isinstance(part, Sources):
+        if isinstance(part, SourceRanges):
             self.gone_ranges.extend(pack_admitted(number, one) for one in set(part.networks))
             return
         self.gone_endpoints.extend(pack_slot(number, place) for place in range(len(part)))
@@ -80,25 +80,25 @@ class Change:
 
 
 @dataclass(slots=True)
-class _Held:
+class _SharedPart:
     """The number of something shared, and how many frontends use it."""
 
     number: int
     users: int = 0
 
 
-class Table:
+class MapContents:
     """The maps' contents, both families in one."""
 
-    def __init__(self, options: Options = DEFAULTS) -> None:
+    def __init__(self, options: EbpfOptions = DEFAULTS) -> None:
         self._options = options
-        self._parts: dict[Part, _Held] = {}
-        self._frontends: dict[Frontend, Entry] = {}
+        self._parts: dict[Part, _SharedPart] = {}
+        self._frontends: dict[Frontend, ForwardEntry] = {}
         self._numbers = count(1)
 
-    def advance(self, steps: Iterable[Step]) -> Change:
+    def advance(self, steps: Iterable[WinnerChange]) -> MapChanges:
         """Follow the claims; returns what has to change in maps that hold the state before."""
-        change = Change()
+        change = MapChanges()
         released: dict[Part, None] = {}
         for frontend, before, after in steps:
             was = self._frontends.pop(frontend, None)
@@ -114,64 +114,64 @@ class Table:
                 self._drop(part, change)
         return change
 
-    def _drop(self, part: Part, change: Change) -> None:
+    def _drop(self, part: Part, change: MapChanges) -> None:
         number = self._parts.pop(part).number
         change.drop(number, part)
-        if self._options.by_hash and part and not isinstance(part, Sources):
+        if self._options.by_hash and part and not isinstance(part, SourceRanges):
             rows = -(-size_for(len(part)) // ROW)
             change.gone_seats.extend(pack_slot(number, row) for row in range(rows))
 
-    def _enter(self, frontend: Frontend, claim: Claim, change: Change) -> Entry:
+    def _enter(self, frontend: Frontend, claim: FrontendClaim, change: MapChanges) -> ForwardEntry:
         entry = self._frontends[frontend] = self._entry(claim, change)
         return entry
 
-    def _entry(self, claim: Claim, change: Change) -> Entry:
+    def _entry(self, claim: FrontendClaim, change: MapChanges) -> ForwardEntry:
         if not is_ours(claim):
-            return Entry(by_nftables=True)
+            return ForwardEntry(by_nftables=True)
         forward, inside = claim.forward, self._inside(claim)
-        sources = None if forward.sources is None else Sources(forward.sources)
-        return Entry(
+        sources = None if forward.sources is None else SourceRanges(forward.sources)
+        return ForwardEntry(
             pool=self._pool(forward.targets, change),
             inside=None if inside is None else self._pool(inside, change),
             portal=number_of_portal(claim.portal),
             affinity=forward.affinity or 0,
             ranges=0 if sources is None else self._acquire(sources, change),
             masquerade=forward.masquerade,
-            rejects=forward.refusal is Refusal.REJECT,
+            rejects=forward.refusal is RefusalAction.REJECT,
             direct=self._is_direct(claim),
             to_fewest=forward.balance is Balance.LEAST_CONNECTIONS,
         )
 
-    def _inside(self, claim: Claim) -> Targets | None:
+    def _inside(self, claim: FrontendClaim) -> Targets | None:
         """A second pool: for who is on this node, or of who is."""
         if claim.forward.masquerade is Masquerade.THIS_NODE:
             return claim.forward.inside or ()
         return claim.portal.local if self._is_direct(claim) else None
 
-    def _is_direct(self, claim: Claim) -> bool:
+    def _is_direct(self, claim: FrontendClaim) -> bool:
         """Whether the endpoint's node answers by itself: all nodes must know the same endpoints,
         and only what nodes share can be its source.
         """
-        shared = claim.kind in (Kind.LOAD_BALANCER, Kind.EXTERNAL_IP)
+        shared = claim.kind in (FrontendKind.LOAD_BALANCER, FrontendKind.EXTERNAL_IP)
         everyone = not claim.portal.external_local and not claim.portal.is_narrowed
         plain = claim.forward.affinity is None
         return self._options.direct and shared and everyone and plain
 
-    def _pool(self, targets: Targets, change: Change) -> Pool:
+    def _pool(self, targets: Targets, change: MapChanges) -> Pool:
         count = size_for(len(targets)) if targets and self._options.by_hash else len(targets)
         return Pool(self._acquire(targets, change), count)
 
-    def _acquire(self, part: Part, change: Change) -> int:
+    def _acquire(self, part: Part, change: MapChanges) -> int:
         held = self._parts.get(part)
         if held is None:
-            held = self._parts[part] = _Held(next(self._numbers))
+            held = self._parts[part] = _SharedPart(next(self._numbers))
             change.add(held.number, part)
-            if self._options.by_hash and not isinstance(part, Sources):
+            if self._options.by_hash and not isinstance(part, SourceRanges):
                 change.seats.update(pack_seats(held.number, seats(part)))
         held.users += 1
         return held.number
 
-    def _leave(self, claim: Claim | None) -> list[Part]:
+    def _leave(self, claim: FrontendClaim | None) -> list[Part]:
         """What a claim used, which may be left to nobody now."""
         if claim is None or not is_ours(claim):
             return []
@@ -180,14 +180,14 @@ class Table:
             self._parts[part].users -= 1
         return used
 
-    def _uses(self, claim: Claim) -> list[Part]:
+    def _uses(self, claim: FrontendClaim) -> list[Part]:
         inside, sources = self._inside(claim), claim.forward.sources
         used: list[Part] = [claim.forward.targets]
         if inside is not None:
             used.append(inside)
-        return used if sources is None else [*used, Sources(sources)]
+        return used if sources is None else [*used, SourceRanges(sources)]
 
 
-def is_ours(claim: Claim) -> bool:
+def is_ours(claim: FrontendClaim) -> bool:
     """Whether programs can do what the claim asks for: none of them reads SCTP."""
     return claim.portal.protocol in _SPOKEN

@@ -7,13 +7,13 @@ from proxy.backends.iptables import legacy
 from proxy.backends.iptables.cleanup import removal
 from proxy.backends.iptables.disturbance import disturbance
 from proxy.backends.iptables.load import CHUNK, is_complete, load
-from proxy.backends.iptables.observe import Observed, parse
-from proxy.backends.iptables.ruleset import Ruleset
-from proxy.backends.iptables.tool import Flavor, Tool, detect, has_ours
+from proxy.backends.iptables.observe import ObservedChains, parse
+from proxy.backends.iptables.ruleset import IptablesRuleset
+from proxy.backends.iptables.tool import Flavor, IptablesTool, detect, has_ours
 from proxy.desired.desired import Desired
-from proxy.linux.nft_events import Touch
-from proxy.model.errors import KernelRefused
-from proxy.model.settings import Settings
+from proxy.linux.nft_events import NftEvent
+from proxy.model.errors import KernelRefusedError
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, NodeView
 
 logger = logging.getLogger("podwire.proxy.iptables")
@@ -21,12 +21,12 @@ logger = logging.getLogger("podwire.proxy.iptables")
 _SMALL = 10_000_000  # bytes of legacy tables, some 1,000 Services, that 40 ms are enough to look at
 
 
-class FamilyBackend:
+class IptablesFamily:
     """One family's rules."""
 
-    def __init__(self, tool: Tool, settings: Settings) -> None:
+    def __init__(self, tool: IptablesTool, settings: ProxySettings) -> None:
         self._tool = tool
-        self._ruleset = Ruleset(tool.family, settings)
+        self._ruleset = IptablesRuleset(tool.family, settings)
         self._known = False  # whether the kernel holds what the ruleset says
         self._is_legacy = tool.flavor is Flavor.LEGACY
         self._size: tuple[int, ...] = ()
@@ -80,7 +80,7 @@ class FamilyBackend:
     def _verify(self) -> None:
         """A flush between the write and the first look at the size would never be noticed."""
         if not is_complete(self._ruleset, parse(self._tool.save())):
-            raise KernelRefused("somebody changed the rules while they were written")
+            raise KernelRefusedError("somebody changed the rules while they were written")
 
     def _load(self) -> None:
         """Write everything, but for Services whose rules this kernel refuses: a module that one
@@ -90,7 +90,7 @@ class FamilyBackend:
         while True:
             try:
                 self._write_all(observed)
-            except KernelRefused as err:
+            except KernelRefusedError as err:
                 culprit = self._ruleset.owner(err.line)
                 if culprit is None:
                     raise
@@ -99,7 +99,7 @@ class FamilyBackend:
             else:
                 return
 
-    def _write_all(self, observed: Observed) -> None:
+    def _write_all(self, observed: ObservedChains) -> None:
         chunk = None if self._is_legacy else CHUNK
         for step in load(self._ruleset, observed, chunk):
             self._tool.restore(step.text())
@@ -108,12 +108,12 @@ class FamilyBackend:
 class IptablesBackend:
     """Both families, with the tools of one flavor."""
 
-    def __init__(self, settings: Settings, flavor: Flavor | None) -> None:
+    def __init__(self, settings: ProxySettings, flavor: Flavor | None) -> None:
         """``flavor`` None is whichever this node uses when the first state is applied."""
         self._settings = settings
         self._flavor = flavor
-        self._families: list[FamilyBackend] = []
-        self._lock = legacy.Lock()
+        self._families: list[IptablesFamily] = []
+        self._lock = legacy.XtablesLock()
 
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring both families to ``want``; a failure of one does not stop the other."""
@@ -121,17 +121,17 @@ class IptablesBackend:
         for family in self._families or self._open():
             try:
                 family.apply(want, node)
-            except KernelRefused as err:
+            except KernelRefusedError as err:
                 failures.append(str(err))
         if failures:
-            raise KernelRefused("; ".join(failures))
+            raise KernelRefusedError("; ".join(failures))
 
     @property
     def is_blind(self) -> bool:
         """Legacy tables send no events; nftables' do, and so iptables-nft's."""
         return self._flavor is Flavor.LEGACY
 
-    def disturbed(self, touches: Sequence[Touch]) -> str:
+    def disturbed(self, touches: Sequence[NftEvent]) -> str:
         """What somebody else did to our rules; then both families are written anew."""
         what = self._seen() if self.is_blind else self._heard(touches)
         if what:
@@ -139,7 +139,7 @@ class IptablesBackend:
                 family.forget()
         return what
 
-    def _heard(self, touches: Sequence[Touch]) -> str:
+    def _heard(self, touches: Sequence[NftEvent]) -> str:
         """What the kernel's events tell of iptables-nft's tables."""
         return disturbance(touches) if self._families else ""
 
@@ -153,20 +153,20 @@ class IptablesBackend:
 
     def remove(self, *, keep_own: bool = False) -> None:
         """Remove our rules from both families and both flavors; nothing of anybody else's."""
-        for tool in (Tool(family, flavor) for family in Family for flavor in Flavor):
+        for tool in (IptablesTool(family, flavor) for family in Family for flavor in Flavor):
             spared = keep_own and tool.flavor is self._flavor
             if not spared and has_ours(tool) and (transaction := removal(parse(tool.save()))):
                 tool.restore(transaction)
 
-    def _open(self) -> list[FamilyBackend]:
+    def _open(self) -> list[IptablesFamily]:
         self._flavor = self._flavor or detect()
         logger.info("using iptables-%s", self._flavor)
-        tools = [Tool(family, self._flavor) for family in self._settings.families]
-        self._families = [FamilyBackend(tool, self._settings) for tool in tools]
+        tools = [IptablesTool(family, self._flavor) for family in self._settings.families]
+        self._families = [IptablesFamily(tool, self._settings) for tool in tools]
         return self._families
 
 
-def open_backend(settings: Settings, options: Mapping[str, str]) -> IptablesBackend:
+def open_backend(settings: ProxySettings, options: Mapping[str, str]) -> IptablesBackend:
     """``options["flavor"]`` is legacy, nft, or auto: whichever this node already uses."""
     wanted = options.get("flavor", "auto")
     return IptablesBackend(settings, None if wanted == "auto" else Flavor(wanted))

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from proxy.backends.iptables import names
-from proxy.backends.iptables.names import Chain, Table
-from proxy.backends.iptables.observe import Observed
+from proxy.backends.iptables.names import ChainName, Table
+from proxy.backends.iptables.observe import ObservedChains
 
 
-def removal(observed: Observed) -> bytes:
+def removal(observed: ObservedChains) -> bytes:
     """The transaction that removes our chains and the rules that lead into them; empty if none.
 
     KUBE-FIREWALL stays where kubelet is at home, because it wants the very same chain. A chain
@@ -20,12 +20,15 @@ def removal(observed: Observed) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _leads_to(rule: str, chains: set[Chain]) -> bool:
+def _leads_to(rule: str, chains: set[ChainName]) -> bool:
     return any(rule.endswith(f"-j {chain.name}") for chain in chains)
 
 
 def _lines(
-    table: Table, chains: list[Chain], entries: list[tuple[Chain, str]], held: frozenset[Chain]
+    table: Table,
+    chains: list[ChainName],
+    entries: list[tuple[ChainName, str]],
+    held: frozenset[ChainName],
 ) -> Iterator[str]:
     ours = [chain for chain in chains if chain.table == table]
     if not ours:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from proxy.backends.iptables import names
-from proxy.backends.iptables.names import Chain, Table
+from proxy.backends.iptables.names import ChainName, Table
 from proxy.backends.iptables.render import Rules, comment, this_node
-from proxy.model.settings import Settings
+from proxy.model.settings import ProxySettings
 from proxy.model.values import LOOPBACK, Family
 
 
@@ -16,9 +16,9 @@ from proxy.model.values import LOOPBACK, Family
 class Jump:
     """A rule of ours in a chain of the kernel's, in the very words of iptables-save."""
 
-    origin: Chain
+    origin: ChainName
     match: str
-    target: Chain
+    target: ChainName
 
     @property
     def rule(self) -> str:
@@ -29,7 +29,7 @@ class Jump:
 _NEW = "-m conntrack --ctstate NEW "
 
 
-def jumps(family: Family, settings: Settings) -> tuple[Jump, ...]:
+def jumps(family: Family, settings: ProxySettings) -> tuple[Jump, ...]:
     """Every jump that leads into the proxy's chains, each to be the first of its chain.
 
     Unlike upstream's, the output chain leads to KUBE-EXTERNAL-SERVICES too, so that the node's own
@@ -38,41 +38,42 @@ def jumps(family: Family, settings: Settings) -> tuple[Jump, ...]:
     found = [*_filter_jumps(), *_nat_jumps()]
     if family is Family.V4 and settings.localhost_node_ports:
         found += [
-            Jump(Chain(Table.FILTER, origin), "", names.LOCALNET) for origin in ("INPUT", "OUTPUT")
+            Jump(ChainName(Table.FILTER, origin), "", names.LOCALNET)
+            for origin in ("INPUT", "OUTPUT")
         ]
     return tuple(found)
 
 
 def _filter_jumps() -> Iterator[Jump]:
     for origin in ("INPUT", "FORWARD", "OUTPUT"):
-        chain = Chain(Table.FILTER, origin)
+        chain = ChainName(Table.FILTER, origin)
         portals = comment("kubernetes externally-visible service portals")
         yield Jump(chain, _NEW + portals, names.NO_EXTERNAL)
         if origin != "INPUT":
             yield Jump(chain, _NEW + comment("kubernetes service portals"), names.NO_INTERNAL)
         yield Jump(chain, _NEW + comment("kubernetes load balancer firewall"), names.FIREWALL)
     yield Jump(
-        Chain(Table.FILTER, "INPUT"),
+        ChainName(Table.FILTER, "INPUT"),
         comment("kubernetes health check service ports"),
         names.HEALTH_PORTS,
     )
     yield Jump(
-        Chain(Table.FILTER, "FORWARD"), comment("kubernetes forwarding rules"), names.FORWARD
+        ChainName(Table.FILTER, "FORWARD"), comment("kubernetes forwarding rules"), names.FORWARD
     )
 
 
 def _nat_jumps() -> Iterator[Jump]:
     for origin in ("PREROUTING", "OUTPUT"):
-        chain = Chain(Table.NAT, origin)
+        chain = ChainName(Table.NAT, origin)
         yield Jump(chain, comment("kubernetes service portals"), names.SERVICES)
-    postrouting = Chain(Table.NAT, "POSTROUTING")
+    postrouting = ChainName(Table.NAT, "POSTROUTING")
     yield Jump(postrouting, comment("kubernetes postrouting rules"), names.POSTROUTING)
 
 
-def fixed_chains(family: Family, settings: Settings) -> Mapping[Chain, Rules]:
+def fixed_chains(family: Family, settings: ProxySettings) -> Mapping[ChainName, Rules]:
     """The chains that are the same whatever the Services are."""
     mark = f"{settings.mark:#x}"
-    chains: dict[Chain, Rules] = {
+    chains: dict[ChainName, Rules] = {
         names.MARK_MASQ: (f"-j MARK --set-xmark {mark}/{mark}",),
         # Unmarked again once it has served, lest a packet that passes here twice is masqueraded
         # twice (k/k#82214).
@@ -88,7 +89,7 @@ def fixed_chains(family: Family, settings: Settings) -> Mapping[Chain, Rules]:
     return chains
 
 
-def _forward(mark: str, settings: Settings) -> Iterator[str]:
+def _forward(mark: str, settings: ProxySettings) -> Iterator[str]:
     if not settings.tcp_be_liberal:
         # A late segment that conntrack calls INVALID would pass without its address translated
         # back, and the client would answer it with a reset (k/k#74839, k/k#117924).
@@ -107,7 +108,7 @@ def _localnet() -> str:
     return f"! -s 127.0.0.0/8 -d 127.0.0.0/8 {text} {state} -j DROP"
 
 
-def node_port_jumps(family: Family, settings: Settings) -> Rules:
+def node_port_jumps(family: Family, settings: ProxySettings) -> Rules:
     """The end of KUBE-SERVICES: what is addressed to this node and to no Service's own address."""
     text = comment("kubernetes service nodeports; NOTE: this must be the last rule in this chain")
     served = settings.is_node_port_address(LOOPBACK[family].network_address)

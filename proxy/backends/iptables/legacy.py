@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proxy.backends.iptables.names import Table
-from proxy.model.errors import KernelRefused
+from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family
 
 LOCK = Path("/run/xtables.lock")
@@ -29,7 +29,7 @@ _LENGTH = struct.Struct("=H")
 _IN_CLOSE = 0x8 | 0x10  # inotify(7): of whoever had opened it, to write or not
 
 
-class _Sort(NamedTuple):
+class _EntryLayout(NamedTuple):
     """Where things are in a family's struct ipt_entry."""
 
     domain: int
@@ -39,12 +39,12 @@ class _Sort(NamedTuple):
 
 
 _SORTS = {
-    Family.V4: _Sort(socket.AF_INET, socket.IPPROTO_IP, 90, 96),
-    Family.V6: _Sort(socket.AF_INET6, socket.IPPROTO_IPV6, 142, 152),
+    Family.V4: _EntryLayout(socket.AF_INET, socket.IPPROTO_IP, 90, 96),
+    Family.V6: _EntryLayout(socket.AF_INET6, socket.IPPROTO_IPV6, 142, 152),
 }
 
 
-class Lock:
+class XtablesLock:
     """Tells whether somebody used iptables-legacy."""
 
     def __init__(self, path: Path = LOCK) -> None:
@@ -63,7 +63,7 @@ class Lock:
 
 
 def size(family: Family) -> tuple[int, ...]:
-    """Entries and bytes of the tables; raises KernelRefused."""
+    """Entries and bytes of the tables; raises KernelRefusedError."""
     with _asked(family) as asking:
         return tuple(number for table in Table for number in _info(asking, family, table))
 
@@ -74,7 +74,7 @@ def octets(size: tuple[int, ...]) -> int:
 
 
 def digest(family: Family) -> bytes:
-    """What stands for the tables' rules, whatever they have counted; raises KernelRefused."""
+    """What stands for the tables' rules, whatever they have counted; raises KernelRefusedError."""
     whole = hashlib.blake2b(digest_size=16)
     with _asked(family) as asking:
         for table in Table:
@@ -88,7 +88,9 @@ def _asked(family: Family) -> Iterator[socket.socket]:
         with socket.socket(_SORTS[family].domain, socket.SOCK_RAW, socket.IPPROTO_RAW) as asking:
             yield asking
     except OSError as err:
-        raise KernelRefused(f"iptables-legacy's tables cannot be read: {err.strerror}") from err
+        raise KernelRefusedError(
+            f"iptables-legacy's tables cannot be read: {err.strerror}"
+        ) from err
 
 
 def _info(asking: socket.socket, family: Family, table: Table) -> tuple[int, int]:

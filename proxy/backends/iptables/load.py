@@ -8,14 +8,16 @@ iptables-legacy copies the whole table for each transaction, so there it is one.
 from collections.abc import Iterator
 
 from proxy.backends.iptables import names
-from proxy.backends.iptables.observe import Observed
-from proxy.backends.iptables.ruleset import Change, Ruleset
+from proxy.backends.iptables.observe import ObservedChains
+from proxy.backends.iptables.ruleset import ChainChanges, IptablesRuleset
 from proxy.model.values import Key
 
 CHUNK = 500  # Services in one transaction
 
 
-def load(ruleset: Ruleset, observed: Observed, chunk: int | None) -> Iterator[Change]:
+def load(
+    ruleset: IptablesRuleset, observed: ObservedChains, chunk: int | None
+) -> Iterator[ChainChanges]:
     """The steps from whatever is there to the ruleset's state.
 
     Services that are there already are served throughout: their chains keep their names, each step
@@ -24,15 +26,15 @@ def load(ruleset: Ruleset, observed: Observed, chunk: int | None) -> Iterator[Ch
     keys = ruleset.keys()
     last = finish(ruleset, observed)
     if chunk is None or len(keys) <= chunk:
-        yield Change({**ruleset.own_chains(keys), **last.put}, last.drop, last.jumps)
+        yield ChainChanges({**ruleset.own_chains(keys), **last.put}, last.drop, last.jumps)
         return
-    yield Change(ruleset.fixed)
+    yield ChainChanges(ruleset.fixed)
     for part in _parts(keys, chunk):
-        yield Change(ruleset.own_chains(part))
+        yield ChainChanges(ruleset.own_chains(part))
     yield last
 
 
-def finish(ruleset: Ruleset, observed: Observed) -> Change:
+def finish(ruleset: IptablesRuleset, observed: ObservedChains) -> ChainChanges:
     """The step that puts every Service into force: shared chains, jumps, and stale chains gone."""
     put = ruleset.common()
     kept = {*put, *ruleset.own_chains(ruleset.keys())}
@@ -40,10 +42,10 @@ def finish(ruleset: Ruleset, observed: Observed) -> Change:
     missing = tuple(
         jump for jump in ruleset.jumps if (jump.origin, jump.rule) not in observed.entries
     )
-    return Change(put, stale - observed.held, missing)
+    return ChainChanges(put, stale - observed.held, missing)
 
 
-def is_complete(ruleset: Ruleset, observed: Observed) -> bool:
+def is_complete(ruleset: IptablesRuleset, observed: ObservedChains) -> bool:
     """Whether everything is there, by name and number."""
     wanted = {**ruleset.common(), **ruleset.own_chains(ruleset.keys())}
     count = sum(len(rules) for chain, rules in wanted.items() if chain != names.LOCALNET)

@@ -15,23 +15,23 @@ class Table(StrEnum):
     FILTER = "filter"
 
 
-class Chain(NamedTuple):
+class ChainName(NamedTuple):
     """A chain by its table and name."""
 
     table: Table
     name: str
 
 
-SERVICES = Chain(Table.NAT, "KUBE-SERVICES")
-NODE_PORTS = Chain(Table.NAT, "KUBE-NODEPORTS")
-MARK_MASQ = Chain(Table.NAT, "KUBE-MARK-MASQ")
-POSTROUTING = Chain(Table.NAT, "KUBE-POSTROUTING")
-NO_INTERNAL = Chain(Table.FILTER, "KUBE-SERVICES")
-NO_EXTERNAL = Chain(Table.FILTER, "KUBE-EXTERNAL-SERVICES")
-FIREWALL = Chain(Table.FILTER, "KUBE-PROXY-FIREWALL")
-HEALTH_PORTS = Chain(Table.FILTER, "KUBE-NODEPORTS")
-FORWARD = Chain(Table.FILTER, "KUBE-FORWARD")
-LOCALNET = Chain(Table.FILTER, "KUBE-FIREWALL")  # kubelet writes the same chain, rule for rule
+SERVICES = ChainName(Table.NAT, "KUBE-SERVICES")
+NODE_PORTS = ChainName(Table.NAT, "KUBE-NODEPORTS")
+MARK_MASQ = ChainName(Table.NAT, "KUBE-MARK-MASQ")
+POSTROUTING = ChainName(Table.NAT, "KUBE-POSTROUTING")
+NO_INTERNAL = ChainName(Table.FILTER, "KUBE-SERVICES")
+NO_EXTERNAL = ChainName(Table.FILTER, "KUBE-EXTERNAL-SERVICES")
+FIREWALL = ChainName(Table.FILTER, "KUBE-PROXY-FIREWALL")
+HEALTH_PORTS = ChainName(Table.FILTER, "KUBE-NODEPORTS")
+FORWARD = ChainName(Table.FILTER, "KUBE-FORWARD")
+LOCALNET = ChainName(Table.FILTER, "KUBE-FIREWALL")  # kubelet writes the same chain, rule for rule
 CANARY = "KUBE-PROXY-CANARY"
 
 # Chains that every Service writes lines into, and chains that are the proxy's as a whole.
@@ -42,7 +42,7 @@ FIXED = (MARK_MASQ, POSTROUTING, FORWARD, LOCALNET)
 _OWN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-", "KUBE-XLB-")
 
 
-def is_service_chain(chain: Chain) -> bool:
+def is_service_chain(chain: ChainName) -> bool:
     """Whether a chain belongs to one Service port, of this proxy or of kube-proxy."""
     return chain.table is Table.NAT and chain.name.startswith(_OWN_PREFIXES)
 

@@ -4,39 +4,39 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from proxy.backends.iptables import names
-from proxy.backends.iptables.names import Chain, Table
+from proxy.backends.iptables.names import ChainName, Table
 
 _OURS = {*names.SHARED, *names.FIXED}
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ObservedChains:
     """Our chains in the kernel, and the rules of other chains that lead into them.
 
     ``entries`` are (chain, arguments): rules of the kernel's own chains. ``held`` are chains of
     ours that somebody else's chain leads to, which therefore cannot be removed.
     """
 
-    chains: frozenset[Chain]
-    entries: frozenset[tuple[Chain, str]]
-    held: frozenset[Chain]
+    chains: frozenset[ChainName]
+    entries: frozenset[tuple[ChainName, str]]
+    held: frozenset[ChainName]
     has_kubelet: bool
     rules: int  # in our chains, but for the one that kubelet writes too
 
 
-def parse(text: str) -> Observed:
+def parse(text: str) -> ObservedChains:
     """Read the output of ``iptables-save``."""
-    chains: set[Chain] = set()
-    builtin: set[Chain] = set()
-    rules: list[tuple[Chain, str]] = []
+    chains: set[ChainName] = set()
+    builtin: set[ChainName] = set()
+    rules: list[tuple[ChainName, str]] = []
     for table in Table:
         for line in _lines_of(table, text):
             if line.startswith(":"):
                 name, policy = line[1:].split()[:2]
-                (chains if policy == "-" else builtin).add(Chain(table, name))
+                (chains if policy == "-" else builtin).add(ChainName(table, name))
             elif line.startswith("-A "):
                 _, name, rule = line.split(" ", 2)
-                rules.append((Chain(table, name), rule))
+                rules.append((ChainName(table, name), rule))
     return _observed(chains, builtin, rules, has_kubelet=":KUBE-KUBELET-CANARY " in text)
 
 
@@ -50,15 +50,19 @@ def _lines_of(table: Table, text: str) -> Iterator[str]:
 
 
 def _observed(
-    chains: set[Chain], builtin: set[Chain], rules: list[tuple[Chain, str]], *, has_kubelet: bool
-) -> Observed:
+    chains: set[ChainName],
+    builtin: set[ChainName],
+    rules: list[tuple[ChainName, str]],
+    *,
+    has_kubelet: bool,
+) -> ObservedChains:
     ours = frozenset(chain for chain in chains if is_ours(chain))
     leads = [
         (origin, rule, target)
         for origin, rule in rules
         if (target := _target(origin, rule)) in ours
     ]
-    return Observed(
+    return ObservedChains(
         chains=ours,
         entries=frozenset((origin, rule) for origin, rule, _ in leads if origin in builtin),
         held=frozenset(t for origin, _, t in leads if origin not in builtin and origin not in ours),
@@ -67,11 +71,11 @@ def _observed(
     )
 
 
-def is_ours(chain: Chain) -> bool:
+def is_ours(chain: ChainName) -> bool:
     """Whether a chain is the proxy's, or kube-proxy's before it."""
     return chain in _OURS or chain.name == names.CANARY or names.is_service_chain(chain)
 
 
-def _target(origin: Chain, rule: str) -> Chain:
+def _target(origin: ChainName, rule: str) -> ChainName:
     """The chain that a rule of ours jumps to: nothing ever follows the name."""
-    return Chain(origin.table, rule.rpartition("-j ")[2])
+    return ChainName(origin.table, rule.rpartition("-j ")[2])

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from proxy.backends.iptables import names
-from proxy.backends.iptables.names import Chain, Table
+from proxy.backends.iptables.names import ChainName, Table
 from proxy.desired.fate import admits_node
-from proxy.desired.portals import Kind, Portal
+from proxy.desired.portals import FrontendKind, Portal
 from proxy.model.naming import plain
-from proxy.model.settings import Settings
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Address, Family, Network, NodeView, Protocol, Target
 
 Rules = tuple[str, ...]
@@ -22,19 +22,19 @@ Rules = tuple[str, ...]
 _COMMENT_LIMIT = 200  # the kernel takes 255 bytes (XT_MAX_COMMENT_LEN)
 
 
-class Line(NamedTuple):
+class SharedLine(NamedTuple):
     """A rule in a shared chain; a lower kind of frontend comes first."""
 
-    kind: Kind
+    kind: FrontendKind
     rule: str
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedRules:
     """Rules for one portal, or one Service: its own chains, and its lines in the shared ones."""
 
-    own: Mapping[Chain, Rules]
-    shared: Mapping[Chain, tuple[Line, ...]]
+    own: Mapping[ChainName, Rules]
+    shared: Mapping[ChainName, tuple[SharedLine, ...]]
 
 
 def comment(text: str) -> str:
@@ -42,14 +42,14 @@ def comment(text: str) -> str:
     return f'-m comment --comment "{plain(text, _COMMENT_LIMIT)}"'
 
 
-def render(portal: Portal, settings: Settings, node: NodeView) -> Rendered:
+def render(portal: Portal, settings: ProxySettings, node: NodeView) -> RenderedRules:
     """The rules of one portal."""
     own = dict(_own_chains(portal, settings, node)) if portal.anywhere else {}
-    shared: dict[Chain, list[Line]] = {}
+    shared: dict[ChainName, list[SharedLine]] = {}
     for chain, line in _shared_rules(portal, settings):
         shared.setdefault(chain, []).append(line)
-    return Rendered(
-        {Chain(Table.NAT, name): rules for name, rules in own.items()},
+    return RenderedRules(
+        {ChainName(Table.NAT, name): rules for name, rules in own.items()},
         {chain: tuple(lines) for chain, lines in shared.items()},
     )
 
@@ -57,47 +57,56 @@ def render(portal: Portal, settings: Settings, node: NodeView) -> Rendered:
 # The shared chains: which packets are this portal's.
 
 
-def _shared_rules(portal: Portal, settings: Settings) -> Iterator[tuple[Chain, Line]]:
+def _shared_rules(
+    portal: Portal, settings: ProxySettings
+) -> Iterator[tuple[ChainName, SharedLine]]:
     yield _internal(portal)
     balancer = names.firewall_chain(portal) if _filters(portal) else names.external_chain(portal)
     for address in portal.load_balancer_ips:
         capture = _capture(portal, address, "loadbalancer IP", balancer)
-        yield from _external(portal, address, Line(Kind.LOAD_BALANCER, capture))
+        yield from _external(portal, address, SharedLine(FrontendKind.LOAD_BALANCER, capture))
         if _filters(portal):
-            yield names.FIREWALL, Line(Kind.LOAD_BALANCER, _firewalled(portal, address))
+            yield (
+                names.FIREWALL,
+                SharedLine(FrontendKind.LOAD_BALANCER, _firewalled(portal, address)),
+            )
     for address in portal.external_ips:
         capture = _capture(portal, address, "external IP", names.external_chain(portal))
-        yield from _external(portal, address, Line(Kind.EXTERNAL_IP, capture))
+        yield from _external(portal, address, SharedLine(FrontendKind.EXTERNAL_IP, capture))
     if portal.node_port:
         yield from _node_port(portal, settings)
     if portal.health_check_port:
-        yield names.HEALTH_PORTS, Line(Kind.NODE_PORT, _health_port(portal))
+        yield names.HEALTH_PORTS, SharedLine(FrontendKind.NODE_PORT, _health_port(portal))
 
 
-def _internal(portal: Portal) -> tuple[Chain, Line]:
+def _internal(portal: Portal) -> tuple[ChainName, SharedLine]:
     if not portal.internal:
-        return names.NO_INTERNAL, Line(Kind.CLUSTER_IP, _refuse(portal, _to(portal.cluster_ip)))
+        return names.NO_INTERNAL, SharedLine(
+            FrontendKind.CLUSTER_IP, _refuse(portal, _to(portal.cluster_ip))
+        )
     capture = _capture(portal, portal.cluster_ip, "cluster IP", _internal_chain(portal))
-    return names.SERVICES, Line(Kind.CLUSTER_IP, capture)
+    return names.SERVICES, SharedLine(FrontendKind.CLUSTER_IP, capture)
 
 
-def _external(portal: Portal, address: Address, capture: Line) -> Iterator[tuple[Chain, Line]]:
+def _external(
+    portal: Portal, address: Address, capture: SharedLine
+) -> Iterator[tuple[ChainName, SharedLine]]:
     """Without outside endpoints this node's own traffic is still captured; the rest is refused."""
     if portal.anywhere:
         yield names.SERVICES, capture
     if not portal.external:
-        yield names.NO_EXTERNAL, Line(capture.kind, _refuse(portal, _to(address)))
+        yield names.NO_EXTERNAL, SharedLine(capture.kind, _refuse(portal, _to(address)))
 
 
-def _node_port(portal: Portal, settings: Settings) -> Iterator[tuple[Chain, Line]]:
+def _node_port(portal: Portal, settings: ProxySettings) -> Iterator[tuple[ChainName, SharedLine]]:
     if portal.anywhere:
         port = _port(portal.protocol, portal.node_port)
         jump = f"{port} {comment(portal.name)} -j {names.external_chain(portal)}"
-        yield names.NODE_PORTS, Line(Kind.NODE_PORT, jump)
+        yield names.NODE_PORTS, SharedLine(FrontendKind.NODE_PORT, jump)
     if not portal.external:
         for here in this_node(portal.family, settings):
             refusal = _refuse(portal, here, portal.node_port)
-            yield names.NO_EXTERNAL, Line(Kind.NODE_PORT, refusal)
+            yield names.NO_EXTERNAL, SharedLine(FrontendKind.NODE_PORT, refusal)
 
 
 def _health_port(portal: Portal) -> str:
@@ -128,7 +137,9 @@ def _firewalled(portal: Portal, address: Address) -> str:
 # A portal's own chains: to which endpoint, and whether masqueraded.
 
 
-def _own_chains(portal: Portal, settings: Settings, node: NodeView) -> Iterator[tuple[str, Rules]]:
+def _own_chains(
+    portal: Portal, settings: ProxySettings, node: NodeView
+) -> Iterator[tuple[str, Rules]]:
     masquerade = tuple(_masquerade_internal(portal, settings))
     for name, targets, is_internal in _pools(portal):
         lead = masquerade if is_internal else ()
@@ -154,7 +165,7 @@ def _internal_chain(portal: Portal) -> str:
     return names.local_chain(portal) if portal.internal_local else names.cluster_chain(portal)
 
 
-def _masquerade_internal(portal: Portal, settings: Settings) -> Iterator[str]:
+def _masquerade_internal(portal: Portal, settings: ProxySettings) -> Iterator[str]:
     """Off-cluster clients of the ClusterIP: their endpoint may be on another node, whose answer
     would not come back through this one.
     """
@@ -191,7 +202,7 @@ def _balance(portal: Portal, targets: tuple[Target, ...]) -> Iterator[str]:
         left -= shares[target]
 
 
-def _enter_external(portal: Portal, settings: Settings) -> Iterator[str]:
+def _enter_external(portal: Portal, settings: ProxySettings) -> Iterator[str]:
     """Policy Local keeps the source and this node's endpoints, but for who is on this node: that
     traffic is treated as though it had come back from the load balancer.
     """
@@ -236,7 +247,7 @@ def _send(portal: Portal, target: Target) -> Rules:
     )
 
 
-def this_node(family: Family, settings: Settings) -> Rules:
+def this_node(family: Family, settings: ProxySettings) -> Rules:
     """Matches for the node addresses that serve NodePorts."""
     local = "-m addrtype --dst-type LOCAL"
     networks = settings.node_port_networks_of(family)
@@ -260,7 +271,7 @@ def _port(protocol: Protocol, number: int) -> str:
     return f"-p {protocol.lower()} -m {protocol.lower()} --dport {number}"
 
 
-def _from_pods(family: Family, settings: Settings, negate: str = "") -> str:
+def _from_pods(family: Family, settings: ProxySettings, negate: str = "") -> str:
     """The match for packets of pods; empty where pods cannot be told."""
     pods = settings.pods.get(family)
     if pods is None:

@@ -6,21 +6,21 @@ from typing import TypeVar
 
 from proxy.backends.iptables import names
 from proxy.backends.iptables.fixed import Jump, fixed_chains, jumps, node_port_jumps
-from proxy.backends.iptables.names import Chain, Table
-from proxy.backends.iptables.render import Line, Rendered, Rules, render
+from proxy.backends.iptables.names import ChainName, Table
+from proxy.backends.iptables.render import RenderedRules, Rules, SharedLine, render
 from proxy.desired.desired import Desired, Portals
-from proxy.model.settings import Settings
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, Key, NodeView
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChainChanges:
     """One transaction: chains to write anew, and chains to remove."""
 
-    put: Mapping[Chain, Rules] = field(default_factory=dict)
-    drop: frozenset[Chain] = frozenset()
+    put: Mapping[ChainName, Rules] = field(default_factory=dict)
+    drop: frozenset[ChainName] = frozenset()
     jumps: tuple[Jump, ...] = ()
 
     def __bool__(self) -> bool:
@@ -50,27 +50,27 @@ class Change:
         yield "COMMIT"
 
 
-class Ruleset:
+class IptablesRuleset:
     """The rules of one family for the desired state, rendered once for each changed Service."""
 
-    def __init__(self, family: Family, settings: Settings) -> None:
+    def __init__(self, family: Family, settings: ProxySettings) -> None:
         self.family = family
         self.jumps = jumps(family, settings)
         self.fixed = fixed_chains(family, settings)
         self._settings = settings
         self._have = Desired()
-        self._rendered: dict[Key, Rendered] = {}
+        self._rendered: dict[Key, RenderedRules] = {}
         self._node = NodeView("")
 
-    def update(self, want: Desired, node: NodeView) -> Change:
+    def update(self, want: Desired, node: NodeView) -> ChainChanges:
         """Move to ``want``; returns what has to change in a kernel that holds the state before."""
         if self._node.addresses != node.addresses:
             # Source ranges are rendered with the node's addresses: nothing rendered is current.
             self._have = Desired(dict.fromkeys(self._have, ()))
         self._node = node
-        put: dict[Chain, Rules] = {}
-        drop: set[Chain] = set()
-        touched: set[Chain] = set()
+        put: dict[ChainName, Rules] = {}
+        drop: set[ChainName] = set()
+        touched: set[ChainName] = set()
         for key in want.changed_since(self._have):
             before, after = self._replace(key, want.get(key, ()))
             put |= {chain: after.own[chain] for chain in _written(before.own, after.own)}
@@ -79,9 +79,9 @@ class Ruleset:
             touched |= before.shared.keys() - after.shared.keys()
         self._have = want
         put |= {chain: self.shared(chain) for chain in sorted(touched)}
-        return Change(put, frozenset(drop - put.keys()))
+        return ChainChanges(put, frozenset(drop - put.keys()))
 
-    def own_chains(self, keys: Iterable[Key]) -> dict[Chain, Rules]:
+    def own_chains(self, keys: Iterable[Key]) -> dict[ChainName, Rules]:
         """The chains of some Services."""
         return {chain: rules for key in keys for chain, rules in self._rendered[key].own.items()}
 
@@ -89,7 +89,7 @@ class Ruleset:
         """The Services that have rules, in the order of their names."""
         return sorted(self._rendered)
 
-    def shared(self, chain: Chain) -> Rules:
+    def shared(self, chain: ChainName) -> Rules:
         """A shared chain: every Service's lines, first those that no other Service may capture."""
         lines = sorted(
             (line.kind, key, line.rule)
@@ -101,7 +101,7 @@ class Ruleset:
             return (*rules, *node_port_jumps(self.family, self._settings))
         return rules
 
-    def common(self) -> dict[Chain, Rules]:
+    def common(self) -> dict[ChainName, Rules]:
         """The fixed chains and the shared ones."""
         return {**self.fixed, **{chain: self.shared(chain) for chain in names.SHARED}}
 
@@ -119,8 +119,8 @@ class Ruleset:
         """Have no rules for a Service until it changes: the kernel refuses them."""
         del self._rendered[key]
 
-    def _replace(self, key: Key, portals: Portals) -> tuple[Rendered, Rendered]:
-        before = self._rendered.pop(key, Rendered({}, {}))
+    def _replace(self, key: Key, portals: Portals) -> tuple[RenderedRules, RenderedRules]:
+        before = self._rendered.pop(key, RenderedRules({}, {}))
         ours = (portal for portal in portals if portal.family is self.family)
         after = _joined(tuple(render(portal, self._settings, self._node) for portal in ours))
         if after.shared:
@@ -128,16 +128,16 @@ class Ruleset:
         return before, after
 
 
-def _written(before: Mapping[Chain, Value], after: Mapping[Chain, Value]) -> set[Chain]:
+def _written(before: Mapping[ChainName, Value], after: Mapping[ChainName, Value]) -> set[ChainName]:
     return {chain for chain, value in after.items() if before.get(chain) != value}
 
 
-def _joined(parts: tuple[Rendered, ...]) -> Rendered:
+def _joined(parts: tuple[RenderedRules, ...]) -> RenderedRules:
     """The portals of one Service as one; several of them write into the same shared chains."""
-    shared: dict[Chain, tuple[Line, ...]] = {}
-    own: dict[Chain, Rules] = {}
+    shared: dict[ChainName, tuple[SharedLine, ...]] = {}
+    own: dict[ChainName, Rules] = {}
     for part in parts:
         own |= part.own
         for chain, lines in part.shared.items():
             shared[chain] = (*shared.get(chain, ()), *lines)
-    return Rendered(own, shared)
+    return RenderedRules(own, shared)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from proxy.linux.nft_names import chains
-from proxy.model.errors import KernelRefused
+from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family
 
 _LOCK_SECONDS = 10  # for how long to wait while another program holds the xtables lock
@@ -23,18 +23,18 @@ class Flavor(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
+class IptablesTool:
     """The iptables of one family and flavor."""
 
     family: Family
     flavor: Flavor
 
     def save(self) -> str:
-        """Every rule of the family; raises KernelRefused."""
+        """Every rule of the family; raises KernelRefusedError."""
         return self._run("save", b"")
 
     def restore(self, transaction: bytes) -> None:
-        """Commit one transaction, leaving what it does not name; raises KernelRefused."""
+        """Commit one transaction, leaving what it does not name; raises KernelRefusedError."""
         self._run("restore", transaction, "--noflush", "-w", str(_LOCK_SECONDS))
 
     @property
@@ -50,12 +50,12 @@ class Tool:
         try:
             done = subprocess.run([command, *args], input=stdin, capture_output=True, check=False)
         except OSError as err:
-            raise KernelRefused(
+            raise KernelRefusedError(
                 f"{command} cannot be run: {err.strerror}; install iptables"
             ) from err
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
-            raise KernelRefused(f"{command}: {said}", _rejected_line(said, stdin))
+            raise KernelRefusedError(f"{command}: {said}", _rejected_line(said, stdin))
         return done.stdout.decode(errors="replace")
 
 
@@ -77,9 +77,11 @@ def detect(proc: Path = Path("/proc")) -> Flavor:
     As upstream's iptables-wrappers: kubelet's hint chain decides, else what already holds rules of
     ours, else what the ``iptables`` command is.
     """
-    if not Tool(Family.V4, Flavor.LEGACY).exists:
+    if not IptablesTool(Family.V4, Flavor.LEGACY).exists:
         return Flavor.NFT
-    found = {flavor: _rules(flavor, proc) for flavor in Flavor if Tool(Family.V4, flavor).exists}
+    found = {
+        flavor: _rules(flavor, proc) for flavor in Flavor if IptablesTool(Family.V4, flavor).exists
+    }
     for wanted in (*_HINTS, ":KUBE-SERVICES"):
         for flavor, rules in found.items():
             if wanted in rules:
@@ -90,14 +92,14 @@ def detect(proc: Path = Path("/proc")) -> Flavor:
     return max(counts, key=lambda flavor: counts[flavor])
 
 
-def has_ours(tool: Tool) -> bool:
+def has_ours(tool: IptablesTool) -> bool:
     """Whether there may be chains of ours. Asked of the kernel itself where that is cheap."""
     if tool.flavor is Flavor.LEGACY:
         return in_use(tool) and ":KUBE-" in tool.save()
     return tool.exists and any(name.startswith("KUBE-") for _, name in chains(tool.family))
 
 
-def in_use(tool: Tool, proc: Path = Path("/proc")) -> bool:
+def in_use(tool: IptablesTool, proc: Path = Path("/proc")) -> bool:
     """Whether the flavor may hold rules here. Only to list legacy tables would create them."""
     if not tool.exists:
         return False
@@ -111,7 +113,7 @@ def in_use(tool: Tool, proc: Path = Path("/proc")) -> bool:
 
 
 def _rules(flavor: Flavor, proc: Path) -> str:
-    tool = Tool(Family.V4, flavor)
+    tool = IptablesTool(Family.V4, flavor)
     return tool.save() if in_use(tool, proc) else ""
 
 

@@ -4,51 +4,51 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from proxy.backends.nftables.disturbance import disturbance
-from proxy.backends.nftables.observe import Observed, clearing, observe
-from proxy.backends.nftables.ruleset import Ruleset
+from proxy.backends.nftables.observe import ObservedTable, clearing, observe
+from proxy.backends.nftables.ruleset import NftablesRuleset
 from proxy.backends.nftables.transaction import table_name
-from proxy.desired.claims import Claims, Step
+from proxy.desired.claims import ClaimResolver, WinnerChange
 from proxy.desired.desired import Desired
-from proxy.linux.libnftables import Library
-from proxy.linux.nft_events import Touch
-from proxy.model.errors import KernelRefused
-from proxy.model.settings import Settings
+from proxy.linux.libnftables import Libnftables
+from proxy.linux.nft_events import NftEvent
+from proxy.model.errors import KernelRefusedError
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, NodeView
 
 
-class FamilyBackend:
+class NftablesFamily:
     """One family's table."""
 
     def __init__(
         self,
-        library: Library,
-        observe: Callable[[Family], Observed],
+        library: Libnftables,
+        observe: Callable[[Family], ObservedTable],
         family: Family,
-        settings: Settings,
-        claims: Claims,
+        settings: ProxySettings,
+        claims: ClaimResolver,
     ) -> None:
         self.family = family
         self._library = library
         self._observe = observe
         self._claims = claims
-        self._ruleset = Ruleset(family, settings)
+        self._ruleset = NftablesRuleset(family, settings)
         self._known = False  # whether the kernel holds what the ruleset says
         self._node = NodeView("")
 
-    def prepare(self, steps: list[Step], node: NodeView) -> Callable[[], None]:
+    def prepare(self, steps: list[WinnerChange], node: NodeView) -> Callable[[], None]:
         """How to commit what changed; after a failure, or at the start, everything."""
         known, self._known = self._known and node.addresses == self._node.addresses, False
         self._node = node
         try:
             return partial(self._commit, self._change(steps) if known else self._everything())
-        except KernelRefused as err:
+        except KernelRefusedError as err:
             return partial(_refuse, err)
 
     def forget(self) -> None:
         """Take the kernel's state for unknown."""
         self._known = False
 
-    def _change(self, steps: list[Step]) -> str:
+    def _change(self, steps: list[WinnerChange]) -> str:
         change = self._ruleset.advance(steps, self._node)
         return change.text(self.family) if change else ""
 
@@ -68,12 +68,12 @@ class FamilyBackend:
 class NftablesBackend:
     """Both families."""
 
-    def __init__(self, settings: Settings, claims: Claims | None = None) -> None:
+    def __init__(self, settings: ProxySettings, claims: ClaimResolver | None = None) -> None:
         """``claims`` are those of a backend that stands on this one, and keeps them up to date."""
-        self._library = Library()
-        self._claims = claims or Claims(settings)
+        self._library = Libnftables()
+        self._claims = claims or ClaimResolver(settings)
         self._families = [
-            FamilyBackend(self._library, observe, one, settings, self._claims)
+            NftablesFamily(self._library, observe, one, settings, self._claims)
             for one in settings.families
         ]
 
@@ -81,7 +81,7 @@ class NftablesBackend:
         """Bring both families to ``want``; a failure of one does not stop the other."""
         self.prepare(self._claims.update(want), node)()
 
-    def prepare(self, steps: list[Step], node: NodeView) -> Callable[[], None]:
+    def prepare(self, steps: list[WinnerChange], node: NodeView) -> Callable[[], None]:
         """The same in two parts: who calls what this returns waits for libnftables alone, and
         leaves Python to other threads.
         """
@@ -93,7 +93,7 @@ class NftablesBackend:
         """nftables sends events."""
         return False
 
-    def disturbed(self, touches: Sequence[Touch]) -> str:
+    def disturbed(self, touches: Sequence[NftEvent]) -> str:
         """What somebody else did to our tables; then both are written anew."""
         what = disturbance(touches)
         if what:
@@ -110,27 +110,27 @@ class NftablesBackend:
                 self._library.commit(f"delete table {table_name(family)}\n")
 
 
-def _of(family: Family, steps: Iterable[Step]) -> list[Step]:
+def _of(family: Family, steps: Iterable[WinnerChange]) -> list[WinnerChange]:
     return [step for step in steps if step.frontend.family is family]
 
 
-def _refuse(err: KernelRefused) -> None:
+def _refuse(err: KernelRefusedError) -> None:
     raise err
 
 
 def _all(parts: Iterable[Callable[[], None]]) -> None:
-    """Do every part, even if another one fails; raises KernelRefused."""
+    """Do every part, even if another one fails; raises KernelRefusedError."""
     failures = []
     for part in parts:
         try:
             part()
-        except KernelRefused as err:
+        except KernelRefusedError as err:
             failures.append(str(err))
     if failures:
-        raise KernelRefused("; ".join(failures))
+        raise KernelRefusedError("; ".join(failures))
 
 
-def open_backend(settings: Settings, options: Mapping[str, str]) -> NftablesBackend:
+def open_backend(settings: ProxySettings, options: Mapping[str, str]) -> NftablesBackend:
     """There are no options."""
     del options
     return NftablesBackend(settings)

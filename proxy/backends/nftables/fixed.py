@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from proxy.backends.nftables.objects import CLIENTS, HAIRPIN, Chain, Object, Store
-from proxy.backends.nftables.render import Renderer
+from proxy.backends.nftables.objects import CLIENTS, HAIRPIN, Chain, SetOrMap, TableObject
+from proxy.backends.nftables.render import NftablesRenderer
 from proxy.model.values import LOOPBACK, Family
 
 # The NAT hooks run where iptables' do, the firewall just before, while addresses are the client's.
@@ -11,7 +11,7 @@ _DNAT, _SNAT, _FILTER, _FIREWALL = -100, 100, 0, -110
 _REMEMBERED = 1 << 20  # clients of Services with affinity, at most: they take some 100 MB
 
 
-def fixed(renderer: Renderer) -> tuple[Object, ...]:
+def fixed(renderer: NftablesRenderer) -> tuple[TableObject, ...]:
     """Stores first, then chains in the order of what they call."""
     return (
         *_stores(renderer),
@@ -21,21 +21,21 @@ def fixed(renderer: Renderer) -> tuple[Object, ...]:
     )
 
 
-def _stores(renderer: Renderer) -> Iterator[Store]:
+def _stores(renderer: NftablesRenderer) -> Iterator[SetOrMap]:
     """First what a restart keeps, so that the table looks the same after it."""
     ip = renderer.ip
     clients = f"typeof numgen random mod 1 . {ip} saddr; flags dynamic,timeout; size {_REMEMBERED};"
-    yield Store("set", CLIENTS, clients)
+    yield SetOrMap("set", CLIENTS, clients)
     for side, key in (("", renderer.address_key), ("port-", renderer.port_key)):
         for name in ("services", "inside", "outside", "refused"):
-            yield Store("map", f"{side}{name}", f"typeof {key} : verdict;")
-    yield Store("set", "filtered", f"typeof {renderer.address_key};")
+            yield SetOrMap("map", f"{side}{name}", f"typeof {key} : verdict;")
+    yield SetOrMap("set", "filtered", f"typeof {renderer.address_key};")
     allowed = f"typeof {renderer.address_key} . {ip} saddr; flags interval;"
-    yield Store("set", "allowed", allowed)
-    yield Store("set", HAIRPIN, f"typeof {ip} saddr . {ip} daddr;")
+    yield SetOrMap("set", "allowed", allowed)
+    yield SetOrMap("set", HAIRPIN, f"typeof {ip} saddr . {ip} daddr;")
 
 
-def _refusing(renderer: Renderer) -> Iterator[Chain]:
+def _refusing(renderer: NftablesRenderer) -> Iterator[Chain]:
     """Packets that still have a Service's address after balancing found no endpoint for them."""
     ports = to_node_ports(renderer, "vmap @port-refused")
     yield Chain("refuse", ("meta l4proto tcp reject with tcp reset", "reject"))
@@ -50,7 +50,7 @@ def _refusing(renderer: Renderer) -> Iterator[Chain]:
         yield Chain(f"filter-{hook}", rules, _hook("filter", hook, _FILTER))
 
 
-def _guard(renderer: Renderer, hook: str) -> Iterator[str]:
+def _guard(renderer: NftablesRenderer, hook: str) -> Iterator[str]:
     if hook == "forward" and not renderer.settings.tcp_be_liberal:
         # Conntrack would not translate it back, and the client answer with a reset (k/k#74839).
         yield "ct state invalid drop"
@@ -60,7 +60,7 @@ def _guard(renderer: Renderer, hook: str) -> Iterator[str]:
         yield f"{stranger} ct state != {{ established, related }} ct status & dnat == 0 drop"
 
 
-def _balancing(renderer: Renderer) -> Iterator[Chain]:
+def _balancing(renderer: NftablesRenderer) -> Iterator[Chain]:
     for side, key in (("", renderer.address_key), ("port-", renderer.port_key)):
         yield Chain(f"{side}by-origin", tuple(_by_origin(renderer, side, key)))
     ports = to_node_ports(renderer, "vmap @port-services")
@@ -69,7 +69,7 @@ def _balancing(renderer: Renderer) -> Iterator[Chain]:
         yield Chain(f"nat-{hook}", ("jump services",), _hook("nat", hook, _DNAT))
 
 
-def _by_origin(renderer: Renderer, side: str, key: str) -> Iterator[str]:
+def _by_origin(renderer: NftablesRenderer, side: str, key: str) -> Iterator[str]:
     """externalTrafficPolicy Local: who is on this node goes as though through the balancer."""
     if pods := renderer.from_pods():
         yield f"{pods} {key} vmap @{side}inside"
@@ -78,7 +78,7 @@ def _by_origin(renderer: Renderer, side: str, key: str) -> Iterator[str]:
     yield f"{key} vmap @{side}outside"
 
 
-def _masquerading(renderer: Renderer) -> Iterator[Chain]:
+def _masquerading(renderer: NftablesRenderer) -> Iterator[Chain]:
     mark, ip = f"{renderer.settings.mark:#x}", renderer.ip
     marked = f"meta mark & {mark} == {mark} meta mark set meta mark ^ {mark}"
     rules = (
@@ -88,7 +88,7 @@ def _masquerading(renderer: Renderer) -> Iterator[Chain]:
     yield Chain("nat-postrouting", rules, _hook("nat", "postrouting", _SNAT))
 
 
-def to_node_ports(renderer: Renderer, rest: str) -> Iterator[str]:
+def to_node_ports(renderer: NftablesRenderer, rest: str) -> Iterator[str]:
     """Rules for packets to the node addresses that serve NodePorts: ``rest`` follows the key."""
     settings, loopback = renderer.settings, LOOPBACK[renderer.family]
     served = settings.is_node_port_address(loopback.network_address)

@@ -10,11 +10,13 @@ TABLE = "podwire-proxy"
 HAIRPIN = "hairpin"  # the set of (endpoint, same endpoint): who is sent to itself
 CLIENTS = "sticky-clients"  # the set of (endpoint's number, client): who sticks to an endpoint
 
-Identity = tuple[str, str]  # what makes an object the same as another: its sort, or store, and name
+ObjectIdentity = tuple[
+    str, str
+]  # what makes an object the same as another: its sort, or store, and name
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class SetOrMap:
     """A map or a set: ``spec`` says of what."""
 
     sort: str  # "map" or "set"
@@ -22,7 +24,7 @@ class Store:
     spec: str
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> ObjectIdentity:
         """What makes it the same object as another."""
         return "store", self.name
 
@@ -40,7 +42,7 @@ class Chain:
     had: tuple[str, ...] = ()
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> ObjectIdentity:
         """What makes it the same object as another."""
         return "chain", self.name
 
@@ -54,7 +56,7 @@ class Element(NamedTuple):
     comment: str = ""
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> ObjectIdentity:
         """What makes it the same object as another."""
         return self.store, self.key
 
@@ -70,4 +72,4 @@ class Element(NamedTuple):
         return f"{self.key} : {self.value}" if self.value else self.key
 
 
-Object = Store | Chain | Element
+TableObject = SetOrMap | Chain | Element

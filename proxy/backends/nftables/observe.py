@@ -10,7 +10,7 @@ from proxy.model.values import Family
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ObservedTable:
     """Names of what the table holds; all empty when there is no table."""
 
     chains: tuple[str, ...] = ()
@@ -18,17 +18,17 @@ class Observed:
     sets: tuple[str, ...] = ()
 
 
-def observe(family: Family) -> Observed:
-    """Read the names in our table of this network namespace; raises KernelRefused."""
+def observe(family: Family) -> ObservedTable:
+    """Read the names in our table of this network namespace; raises KernelRefusedError."""
     stores = [one for one in nft_names.stores(family) if one.table == TABLE]
-    return Observed(
+    return ObservedTable(
         tuple(name for table, name in nft_names.chains(family) if table == TABLE),
         tuple(one.name for one in stores if one.is_map),
         tuple(one.name for one in stores if not one.is_map),
     )
 
 
-def clearing(observed: Observed, family: Family) -> Iterator[str]:
+def clearing(observed: ObservedTable, family: Family) -> Iterator[str]:
     """The commands that empty the table, to be committed together with what fills it again.
 
     The set of clients that stick to an endpoint stays: a restart forgets nobody.

@@ -17,12 +17,12 @@ from functools import lru_cache
 from ipaddress import collapse_addresses
 from zlib import crc32
 
-from proxy.backends.nftables.objects import CLIENTS, HAIRPIN, Chain, Element, Object, Store
-from proxy.desired.claims import Claim
+from proxy.backends.nftables.objects import CLIENTS, HAIRPIN, Chain, Element, SetOrMap, TableObject
+from proxy.desired.claims import FrontendClaim
 from proxy.desired.fate import admits_node
-from proxy.desired.portals import Frontend, Kind, Masquerade, Portal, Refusal
+from proxy.desired.portals import Frontend, FrontendKind, Masquerade, Portal, RefusalAction
 from proxy.model.naming import digest, plain
-from proxy.model.settings import Settings
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Address, Family, Network, NodeView, Target
 
 STICKY = "sticky-"  # chains of endpoints that clients stick to
@@ -31,17 +31,17 @@ _COMMENT_LIMIT = 120  # nft takes 128 bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class PoolChain:
     """A chain that sends a packet to one of some endpoints, and all that the chain needs."""
 
     chain: str
-    objects: tuple[Object, ...]
+    objects: tuple[TableObject, ...]
 
 
-class Renderer:
+class NftablesRenderer:
     """Renders for one family, under one set of settings."""
 
-    def __init__(self, family: Family, settings: Settings) -> None:
+    def __init__(self, family: Family, settings: ProxySettings) -> None:
         self.family = family
         self.settings = settings
         self.ip = "ip" if family is Family.V4 else "ip6"
@@ -53,16 +53,18 @@ class Renderer:
         """The statement that asks for masquerading."""
         return f"meta mark set meta mark | {self.settings.mark:#x}"
 
-    def objects(self, frontend: Frontend, claim: Claim, node: NodeView) -> Iterator[Object]:
+    def objects(
+        self, frontend: Frontend, claim: FrontendClaim, node: NodeView
+    ) -> Iterator[TableObject]:
         """Everything that must exist for the frontend to be served; parts may be shared."""
         forward = claim.forward
         key = frontend_key(frontend)
         side = "port-" if frontend.address is None else ""
         if not forward.targets:
-            drop = forward.refusal is Refusal.DROP
+            drop = forward.refusal is RefusalAction.DROP
             label = _comment(claim.portal)
             yield Element(f"{side}refused", key, "drop" if drop else "goto refuse", label)
-        if forward.refusal is Refusal.REJECT:
+        if forward.refusal is RefusalAction.REJECT:
             return
         if forward.masquerade is Masquerade.THIS_NODE:
             yield from self._by_origin(side, key, claim)
@@ -81,15 +83,15 @@ class Renderer:
             return f"{self.ip} saddr {sign}{pods.network}"
         return f'iifname {sign}"{pods.interface.replace("+", "*")}"'
 
-    def _for_all(self, side: str, key: str, claim: Claim) -> Iterator[Object]:
+    def _for_all(self, side: str, key: str, claim: FrontendClaim) -> Iterator[TableObject]:
         """One pool for all clients."""
-        is_local = claim.kind is Kind.CLUSTER_IP and claim.portal.internal_local
+        is_local = claim.kind is FrontendKind.CLUSTER_IP and claim.portal.internal_local
         pool = self._pool(side, key, claim, claim.forward.targets, "local" if is_local else "")
         entry = self._masquerading(pool, claim.forward.masquerade)
         yield Element(f"{side}services", key, f"goto {entry.chain}", _comment(claim.portal))
         yield from entry.objects
 
-    def _by_origin(self, side: str, key: str, claim: Claim) -> Iterator[Object]:
+    def _by_origin(self, side: str, key: str, claim: FrontendClaim) -> Iterator[TableObject]:
         """externalTrafficPolicy Local: one pool for who is on this node, one for the others."""
         forward = claim.forward
         yield Element(f"{side}services", key, f"goto {side}by-origin", _comment(claim.portal))
@@ -101,7 +103,7 @@ class Renderer:
             yield Element(f"{side}outside", key, f"goto {pool.chain}")
             yield from pool.objects
 
-    def _masquerading(self, pool: Pool, rule: Masquerade) -> Pool:
+    def _masquerading(self, pool: PoolChain, rule: Masquerade) -> PoolChain:
         """The pool's entrance for packets of which some, or all, are to be masqueraded."""
         outsiders = self.from_pods(negate=True)
         if rule is Masquerade.ALWAYS:
@@ -111,17 +113,17 @@ class Renderer:
             chain = Chain(f"outsiders-{pool.chain}", lines)
         else:
             return pool
-        return Pool(chain.name, (*pool.objects, chain))
+        return PoolChain(chain.name, (*pool.objects, chain))
 
     def _pool(
         self,
         side: str,
         key: str,
-        claim: Claim,
+        claim: FrontendClaim,
         targets: tuple[Target, ...],
         policy: str,
         use: str = "",
-    ) -> Pool:
+    ) -> PoolChain:
         """``use`` keeps the two pools of one key apart in the maps.
 
         The pool for who is inside serves Pods of other nodes too, with any endpoint. Through all
@@ -134,9 +136,9 @@ class Renderer:
             pool = self._sticky(claim, targets, policy or "cluster")
         else:
             pool = self._random(f"{side}{use}", key, targets)
-        return Pool(pool.chain, (*pool.objects, *hairpins)) if hairpins else pool
+        return PoolChain(pool.chain, (*pool.objects, *hairpins)) if hairpins else pool
 
-    def _random(self, prefix: str, key: str, targets: tuple[Target, ...]) -> Pool:
+    def _random(self, prefix: str, key: str, targets: tuple[Target, ...]) -> PoolChain:
         """A target's chance is its share, from a map that all Services with as many shares use."""
         matched = self.port_key if prefix.startswith("port-") else self.address_key
         store, chain = _drawing(prefix, matched, self.ip, len(targets))
@@ -144,9 +146,9 @@ class Renderer:
             Element(store.name, f"{key} . {place}", f"{one.address!s} . {one.port}")
             for place, one in enumerate(targets)
         ]
-        return Pool(chain.name, (store, chain, *elements))
+        return PoolChain(chain.name, (store, chain, *elements))
 
-    def _sticky(self, claim: Claim, targets: tuple[Target, ...], policy: str) -> Pool:
+    def _sticky(self, claim: FrontendClaim, targets: tuple[Target, ...], policy: str) -> PoolChain:
         """The endpoint that this client had, else one at random, which is then remembered.
 
         No map and no set is a Service's own: for an anonymous one the kernel looks through all of
@@ -159,9 +161,11 @@ class Renderer:
         )
         label = digest(portal.name + portal.protocol.lower())
         chain = Chain(f"{policy}-{label}", tuple(_draws(targets, ends)), had=had)
-        return Pool(chain.name, (*(part for end in ends.values() for part in end.objects), chain))
+        return PoolChain(
+            chain.name, (*(part for end in ends.values() for part in end.objects), chain)
+        )
 
-    def _end(self, portal: Portal, target: Target, timeout: str) -> Pool:
+    def _end(self, portal: Portal, target: Target, timeout: str) -> PoolChain:
         """One endpoint of a Service with affinity, which remembers its clients."""
         protocol = portal.protocol.lower()
         rules = (
@@ -169,7 +173,7 @@ class Renderer:
             f"meta l4proto {protocol} dnat {self.ip} to {target}",
         )
         name = f"{STICKY}{digest(f'{portal.name}{protocol}{target}')}"
-        return Pool(name, (Chain(name, rules),))
+        return PoolChain(name, (Chain(name, rules),))
 
     def _client(self, portal: Portal, target: Target) -> str:
         """The key of who is remembered at an endpoint: its number, and the client.
@@ -182,17 +186,17 @@ class Renderer:
 
 
 @lru_cache(maxsize=1024)
-def _drawing(prefix: str, matched: str, ip: str, count: int) -> tuple[Store, Chain]:
+def _drawing(prefix: str, matched: str, ip: str, count: int) -> tuple[SetOrMap, Chain]:
     """The map of so many targets, and the chain that draws one; the same for many Services."""
     name, chain = f"{prefix}backends-{count}", f"{prefix}pick-{count}"
     choice = f"{matched} . numgen random mod {count}"
     return (
-        Store("map", name, f"typeof {choice} : {ip} daddr . th dport;"),
+        SetOrMap("map", name, f"typeof {choice} : {ip} daddr . th dport;"),
         Chain(chain, (f"dnat {ip} to {choice} map @{name}",)),
     )
 
 
-def _draws(targets: tuple[Target, ...], ends: Mapping[Target, Pool]) -> Iterator[str]:
+def _draws(targets: tuple[Target, ...], ends: Mapping[Target, PoolChain]) -> Iterator[str]:
     """Rules that lead to each end as often as its share is: of those who are left, this one?"""
     left = len(targets)
     for target, share in Counter(targets).items():
@@ -212,7 +216,7 @@ def _comment(portal: Portal) -> str:
 
 def _firewall(
     key: str, sources: tuple[Network, ...], address: Address, node: NodeView
-) -> Iterator[Object]:
+) -> Iterator[TableObject]:
     """Whom a load balancer address admits; a set of ranges takes no two that overlap."""
     networks = [one for one in sources if one.version == address.version]
     yield Element("filtered", key)

@@ -4,39 +4,39 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from proxy.backends.nftables.fixed import fixed
-from proxy.backends.nftables.objects import HAIRPIN, Chain, Element, Identity, Object
-from proxy.backends.nftables.render import Renderer
+from proxy.backends.nftables.objects import HAIRPIN, Chain, Element, ObjectIdentity, TableObject
+from proxy.backends.nftables.render import NftablesRenderer
 from proxy.backends.nftables.transaction import Transaction
-from proxy.desired.claims import Claim, Step
+from proxy.desired.claims import FrontendClaim, WinnerChange
 from proxy.desired.portals import Frontend
-from proxy.model.settings import Settings
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, NodeView
 
 
 @dataclass(slots=True)
-class _Held:
+class _SharedObject:
     """An object that frontends share, and how many need it."""
 
-    object: Object
+    object: TableObject
     users: int
 
 
-class Ruleset:
+class NftablesRuleset:
     """The table of one family.
 
     Only what frontends share is remembered. What one frontend alone needs is rendered again from
     its claim when that claim goes.
     """
 
-    def __init__(self, family: Family, settings: Settings) -> None:
+    def __init__(self, family: Family, settings: ProxySettings) -> None:
         self.family = family
-        self._renderer = Renderer(family, settings)
-        self._held: dict[Identity, _Held] = {}
+        self._renderer = NftablesRenderer(family, settings)
+        self._held: dict[ObjectIdentity, _SharedObject] = {}
 
-    def advance(self, steps: Iterable[Step], node: NodeView) -> Transaction:
+    def advance(self, steps: Iterable[WinnerChange], node: NodeView) -> Transaction:
         """Follow the claims; returns what has to change in a kernel that holds the state before."""
-        before: dict[Identity, Object | None] = {}
-        after: dict[Identity, Object] = {}
+        before: dict[ObjectIdentity, TableObject | None] = {}
+        after: dict[ObjectIdentity, TableObject] = {}
         for step in steps:
             for one in self._objects(step.frontend, step.before, node):
                 before.setdefault(one.identity, self._object(one) or one)
@@ -54,7 +54,9 @@ class Ruleset:
         }
         return _difference(before, {**after, **held})
 
-    def restart(self, winners: Iterable[tuple[Frontend, Claim]], node: NodeView) -> Transaction:
+    def restart(
+        self, winners: Iterable[tuple[Frontend, FrontendClaim]], node: NodeView
+    ) -> Transaction:
         """Forget the state before; returns all that has to be in an empty table."""
         before = {identity: held.object for identity, held in self._held.items()}
         self._held.clear()
@@ -69,7 +71,7 @@ class Ruleset:
         shared = (held.object for held in self._held.values())
         return Transaction(put=(*fixed(self._renderer), *shared, *own))
 
-    def _keep_turns(self, before: Mapping[Identity, Object | None]) -> None:
+    def _keep_turns(self, before: Mapping[ObjectIdentity, TableObject | None]) -> None:
         """In chains that look for the endpoint that a client had, who was there before goes first.
 
         A client may be remembered at several: it was sent away from an endpoint that went, and that
@@ -82,35 +84,37 @@ class Ruleset:
                 had = sorted(held.object.had, key=lambda rule: turns.get(rule, len(turns)))
                 held.object = replace(held.object, had=tuple(had))
 
-    def _objects(self, frontend: Frontend, claim: Claim | None, node: NodeView) -> Iterator[Object]:
+    def _objects(
+        self, frontend: Frontend, claim: FrontendClaim | None, node: NodeView
+    ) -> Iterator[TableObject]:
         return iter(()) if claim is None else self._renderer.objects(frontend, claim, node)
 
-    def _object(self, one: Object) -> Object | None:
+    def _object(self, one: TableObject) -> TableObject | None:
         held = self._held.get(one.identity)
         return held.object if held else None
 
-    def _acquire(self, one: Object) -> None:
+    def _acquire(self, one: TableObject) -> None:
         held = self._held.get(one.identity)
         if held is None:
-            self._held[one.identity] = _Held(one, 1)
+            self._held[one.identity] = _SharedObject(one, 1)
         else:
             held.object = one
             held.users += 1
 
-    def _release(self, one: Object) -> None:
+    def _release(self, one: TableObject) -> None:
         held = self._held[one.identity]
         held.users -= 1
         if not held.users:
             del self._held[one.identity]
 
 
-def _is_shared(one: Object) -> bool:
+def _is_shared(one: TableObject) -> bool:
     """Whether more than one frontend may need it: chains, stores, and endpoints' own addresses."""
     return not isinstance(one, Element) or one.store == HAIRPIN
 
 
 def _difference(
-    before: dict[Identity, Object | None], after: dict[Identity, Object]
+    before: dict[ObjectIdentity, TableObject | None], after: dict[ObjectIdentity, TableObject]
 ) -> Transaction:
     """What leads from one to the other.
 

@@ -7,7 +7,7 @@ not be used any more when they go: stores, chains, elements out, elements in, ch
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from proxy.backends.nftables.objects import TABLE, Chain, Element, Object, Store
+from proxy.backends.nftables.objects import TABLE, Chain, Element, SetOrMap, TableObject
 from proxy.model.values import Family
 
 _AT_ONCE = 500  # elements in one command
@@ -17,8 +17,8 @@ _AT_ONCE = 500  # elements in one command
 class Transaction:
     """Objects to make, or to make anew, and objects to remove."""
 
-    put: tuple[Object, ...] = ()
-    drop: tuple[Object, ...] = ()
+    put: tuple[TableObject, ...] = ()
+    drop: tuple[TableObject, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.put or self.drop)
@@ -28,7 +28,7 @@ class Transaction:
         table = table_name(family, name)
         chains = [one for one in self.put if isinstance(one, Chain)]
         gone = [one for one in self.drop if isinstance(one, Chain)]
-        yield from (_make(one, table) for one in self.put if isinstance(one, Store))
+        yield from (_make(one, table) for one in self.put if isinstance(one, SetOrMap))
         yield from (_declare(one, table) for one in chains)
         for chain in chains:
             yield f"flush chain {table} {chain.name}"
@@ -39,7 +39,9 @@ class Transaction:
         yield from (f"flush chain {table} {one.name}" for one in gone)
         yield from (f"delete chain {table} {one.name}" for one in gone)
         yield from (
-            f"delete {one.sort} {table} {one.name}" for one in self.drop if isinstance(one, Store)
+            f"delete {one.sort} {table} {one.name}"
+            for one in self.drop
+            if isinstance(one, SetOrMap)
         )
 
     def text(self, family: Family, name: str = TABLE) -> str:
@@ -52,7 +54,7 @@ def table_name(family: Family, name: str = TABLE) -> str:
     return f"{'ip' if family is Family.V4 else 'ip6'} {name}"
 
 
-def _make(store: Store, table: str) -> str:
+def _make(store: SetOrMap, table: str) -> str:
     return f"add {store.sort} {table} {store.name} {{ {store.spec} }}"
 
 
@@ -60,7 +62,7 @@ def _declare(chain: Chain, table: str) -> str:
     return f"add chain {table} {chain.name}" + (f" {{ {chain.hook} }}" if chain.hook else "")
 
 
-def _elements(verb: str, objects: Iterable[Object], table: str) -> Iterator[str]:
+def _elements(verb: str, objects: Iterable[TableObject], table: str) -> Iterator[str]:
     texts: dict[str, list[str]] = {}
     for one in objects:
         if isinstance(one, Element):

@@ -10,10 +10,10 @@ from itertools import count as numbers
 
 import pytest
 
-from proxy.counters.counting import Counting
-from proxy.counters.totals import Count, Label
+from proxy.counters.counting import ServiceCounters
+from proxy.counters.totals import PortLabel, TrafficCount
 from proxy.desired.desired import Desired
-from proxy.model.settings import Detail
+from proxy.model.settings import CounterDetail
 from tests.netns.proxy.test_fate import BACKENDS, apply, grouped_lab, remove
 from tests.netns.proxy.test_process import World, service, slices
 from tests.support.groups import group
@@ -26,25 +26,25 @@ from tests.support.space import Space
 ROW = Row("default", frozenset(), ("A", "B", "C"), "cluster", {})
 _SOURCES = ("pod", "self", "node", "outside")
 _numbers = numbers()  # of Services, so that no test meets the flows of another
-_kept: list[Counting] = []  # in the node's worker
+_kept: list[ServiceCounters] = []  # in the node's worker
 _sent: list[socket.socket] = []  # in a client's worker
 
 
-def count(want: Desired, detail: Detail) -> None:
+def count(want: Desired, detail: CounterDetail) -> None:
     """In the node: count from now on, or go on with what is counted."""
     if not _kept or _kept[0].detail is not detail:
-        _kept[:] = [Counting(DEFAULT, detail)]
+        _kept[:] = [ServiceCounters(DEFAULT, detail)]
     _kept[0].apply(want)
 
 
-def totals() -> Mapping[Label, Count]:
+def totals() -> Mapping[PortLabel, TrafficCount]:
     """In the node."""
     return _kept[0].totals()
 
 
 def stop() -> None:
     """In the node."""
-    _kept[:] = [Counting(DEFAULT, Detail.OFF)]
+    _kept[:] = [ServiceCounters(DEFAULT, CounterDetail.OFF)]
     _kept[0].apply(Desired())
     _kept.clear()
     remove()
@@ -75,7 +75,7 @@ def send(address: str, port: int, times: int) -> int:
 class Counted:
     """The node with a backend that serves one Service, and what was counted for it."""
 
-    def __init__(self, lab: ProxyLab, backend: str, version: int, detail: Detail) -> None:
+    def __init__(self, lab: ProxyLab, backend: str, version: int, detail: CounterDetail) -> None:
         self.lab, self.node = lab, lab.workers["node"]
         self.case, self.version, self.detail = Case(ROW, next(_numbers), version), version, detail
         self.octets = 0  # of datagrams, without headers
@@ -100,9 +100,9 @@ class Counted:
         (answers,) = client.call(ask, [Probe(str(address), port, TCP, tries=times)])
         assert all(answer.peer for answer in answers)
 
-    def of(self, protocol: str) -> Count:
-        key = Label(*self.case.key, 80, protocol)
-        return self.node.call(totals).get(key, Count())
+    def of(self, protocol: str) -> TrafficCount:
+        key = PortLabel(*self.case.key, 80, protocol)
+        return self.node.call(totals).get(key, TrafficCount())
 
 
 @pytest.fixture
@@ -115,42 +115,42 @@ def counted(lab: ProxyLab) -> Iterator[Callable[..., Counted]]:
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_connections(counted: Callable[..., Counted], backend: str, version: int) -> None:
-    one = counted(backend, version, Detail.CONNECTIONS)
+    one = counted(backend, version, CounterDetail.CONNECTIONS)
     expected = 0
     for source in _SOURCES:
         for node_port in (False, True):
             one.ask(source, TCP, 7, node_port)
             one.ask(source, UDP, 3, node_port)
             expected += 1
-    assert one.of("TCP") == Count(7 * expected)
-    assert one.of("UDP") == Count(3 * expected)
-    assert one.of("SCTP") == Count()
+    assert one.of("TCP") == TrafficCount(7 * expected)
+    assert one.of("UDP") == TrafficCount(3 * expected)
+    assert one.of("SCTP") == TrafficCount()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_refusals_are_connections_too(counted: Callable[..., Counted], backend: str) -> None:
-    one = counted(backend, 4, Detail.CONNECTIONS)
+    one = counted(backend, 4, CounterDetail.CONNECTIONS)
     one.serve(Case(Row("default", frozenset(), (), "cluster", {}), one.case.number, 4))
     address, port = one.case.destination()
     for source in ("pod", "node", "outside"):
         probe = Probe(str(address), port, TCP, tries=5)
         (answers,) = one.lab.client(source).call(ask, [probe])
         assert {answer.name for answer in answers} == {"refused"}
-    assert one.of("TCP") == Count(15)
+    assert one.of("TCP") == TrafficCount(15)
 
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_packets_and_bytes(counted: Callable[..., Counted], backend: str, version: int) -> None:
     """A datagram and its answer, from each source by each kind of address."""
-    one = counted(backend, version, Detail.PACKETS)
+    one = counted(backend, version, CounterDetail.PACKETS)
     for source in _SOURCES:
         for node_port in (False, True):
             one.ask(source, UDP, 10, node_port)
     packets = len(_SOURCES) * 2 * 10 * 2
     headers = 28 if version == 4 else 48
     assert one.of("UDP")[1:] == (packets, packets * headers + one.octets)
-    assert one.of("TCP") == Count()
+    assert one.of("TCP") == TrafficCount()
     one.ask("outside", TCP, 1)
     assert one.of("TCP").packets >= 7  # a handshake, an answer, and the end
     one.ask("pod", TCP, 1)
@@ -159,7 +159,7 @@ def test_packets_and_bytes(counted: Callable[..., Counted], backend: str, versio
 
 @pytest.mark.parametrize("backend", ["iptables-nft", "nftables"])
 def test_a_change_of_endpoints_loses_no_count(counted: Callable[..., Counted], backend) -> None:
-    one = counted(backend, 4, Detail.PACKETS)
+    one = counted(backend, 4, CounterDetail.PACKETS)
     one.ask("outside", UDP, 5)
     for endpoints in (("A",), ("A", "B"), ("C",)):
         row = Row("default", frozenset(), endpoints, "cluster", {})
@@ -167,12 +167,12 @@ def test_a_change_of_endpoints_loses_no_count(counted: Callable[..., Counted], b
         one.ask("outside", UDP, 5)
     assert one.of("UDP")[:2] == (20, 40)
     one.serve()
-    assert one.of("UDP") == Count()
+    assert one.of("UDP") == TrafficCount()
 
 
 def test_others_packets_are_nobodys(counted: Callable[..., Counted], lab: ProxyLab) -> None:
     """What goes straight to an endpoint, and what another program redirects at a port like ours."""
-    one = counted("nftables", 4, Detail.PACKETS)
+    one = counted("nftables", 4, CounterDetail.PACKETS)
     node = lab.spaces["node"]
     node.run("nft", "add table ip other")
     node.run("nft", "add chain ip other pre { type nat hook prerouting priority -105; }")

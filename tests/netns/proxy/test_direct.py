@@ -16,7 +16,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from proxy.backends.base import open_backend
-from proxy.backends.ebpf.options import Options
+from proxy.backends.ebpf.options import EbpfOptions
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Endpoint, Family, NodeView, Port, Protocol, Service, Slice, Target
@@ -256,7 +256,7 @@ class Fed:
         self.mac, self.link = link["address"], link["ifindex"]
         self.worker = Worker(cluster.first)
         self.worker.call(keep_pins_apart)
-        options = Options(cluster.roots[0], by_hash=True, direct=True)
+        options = EbpfOptions(cluster.roots[0], by_hash=True, direct=True)
         self.worker.call(load, options, DEFAULT, world("C", NODE), NODE.addresses)
 
     def feed(self, packet) -> tuple[int, Ether]:

@@ -15,7 +15,7 @@ from proxy.backends.base import BACKENDS, open_backend
 from proxy.backends.ebpf import packets
 from proxy.backends.ebpf.group import INLETS, LINKS
 from proxy.backends.ebpf.hooks import PROGRAMS
-from proxy.backends.ebpf.libbpf import Library, pinned
+from proxy.backends.ebpf.libbpf import Libbpf, pinned
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Balance, Endpoint, Family, Port, Protocol, Service, Slice, Target
 from tests.support.cni.worker import Worker
@@ -246,7 +246,7 @@ def test_packets_are_looked_at_only_while_they_are_counted(world) -> None:
 
 def detach(folder: Path) -> None:
     """In the node: what ``bpftool link detach`` does."""
-    library = Library()
+    library = Libbpf()
     for path in folder.iterdir():
         link = pinned(library, path)
         library.check(library.bpf.bpf_link_detach(link), "detaching")

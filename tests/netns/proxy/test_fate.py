@@ -9,7 +9,7 @@ import pytest
 from proxy.backends.base import BACKENDS as MODES
 from proxy.backends.base import Backend, open_backend
 from proxy.desired.desired import Desired
-from proxy.model.settings import Settings
+from proxy.model.settings import ProxySettings
 from tests.support.groups import group, join
 from tests.support.proxy.fate import rows, targets
 from tests.support.proxy.lab import ProxyLab
@@ -31,7 +31,7 @@ _HERE = ("pod", "self", "node")
 _applied: list[Backend] = []  # in the node's worker
 
 
-def apply(mode: str, options: dict[str, str], settings: Settings, want: Desired) -> None:
+def apply(mode: str, options: dict[str, str], settings: ProxySettings, want: Desired) -> None:
     """In the node: replace whatever backend there is."""
     remove()
     backend = open_backend(mode, settings, options)

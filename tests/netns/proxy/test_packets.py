@@ -15,7 +15,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
 from proxy.backends.ebpf.hooks import remove_hooks
-from proxy.backends.ebpf.options import Options
+from proxy.backends.ebpf.options import EbpfOptions
 from proxy.backends.ebpf.packets import remove_inlets
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
@@ -97,9 +97,9 @@ class Node:
         self.mac, self.link = link["address"], link["ifindex"]
         self.worker = Worker(space)
         self.root = root
-        self.serve(Options(root))
+        self.serve(EbpfOptions(root))
 
-    def serve(self, options: Options) -> None:
+    def serve(self, options: EbpfOptions) -> None:
         """Begin anew with other options."""
         self.worker.call(load, options, DEFAULT, world(), NODE.addresses)
 
@@ -213,9 +213,9 @@ def test_flows_to_one_endpoint_never_share_a_port(node: Node) -> None:
 
 @pytest.fixture
 def maglev(node: Node) -> Iterator[Node]:
-    node.serve(Options(node.root, by_hash=True))
+    node.serve(EbpfOptions(node.root, by_hash=True))
     yield node
-    node.serve(Options(node.root))
+    node.serve(EbpfOptions(node.root))
 
 
 @pytest.mark.parametrize(("source", "whom"), [(POD, VIP), (POD6, VIP6)])
@@ -223,7 +223,7 @@ def test_by_hash_a_flow_finds_its_endpoint_again(maglev: Node, source: str, whom
     """As it does on any node, which knows nothing of the flow; and endpoints get their shares."""
     packets = [ip(source, whom) / syn() for _ in range(200)]
     first = {flow.source_port: flow.answering for flow in maglev.flows(*packets)}
-    maglev.serve(Options(maglev.root, by_hash=True))
+    maglev.serve(EbpfOptions(maglev.root, by_hash=True))
     assert {flow.source_port: flow.answering for flow in maglev.flows(*packets)} == first
     assert 60 < sum(answering.endswith("2") for answering in first.values()) < 140
 

@@ -12,28 +12,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.cli import main
-from proxy.counters.counting import Counting
+from proxy.counters.counting import ServiceCounters
 from proxy.counters.exposition import parse, text
 from proxy.counters.table import TABLE
 from proxy.counters.top import rows, table
-from proxy.counters.totals import Count, Label, Totals, grown
+from proxy.counters.totals import PortLabel, TrafficCount, TrafficTotals, grown
 from proxy.desired.desired import Desired
 from proxy.desired.portals import Frontend
 from proxy.desired.tracker import Tracker
-from proxy.linux.nft_events import Sort, Touch
-from proxy.model.errors import KernelRefused
-from proxy.model.settings import Detail
+from proxy.linux.nft_events import NftEvent, NftEventKind
+from proxy.model.errors import KernelRefusedError
+from proxy.model.settings import CounterDetail
 from proxy.model.values import Family, Protocol, Slice
 from tests.proxy.backends.iptables.test_ruleset import big, four
 from tests.proxy.desired.test_tracker import replay
 from tests.support.proxy.fake_nft import FakeNft
 from tests.support.proxy.strategies import NODE, SETTINGS, few, histories
 
-WEB = Label("ns", "web", 80, "TCP")
+WEB = PortLabel("ns", "web", 80, "TCP")
 ONE = Frontend(Family.V4, ip_address("10.96.0.1"), 80, Protocol.TCP)
 TWO = Frontend(Family.V4, None, 30080, Protocol.TCP)
 
-counts = st.builds(Count, *[st.integers(0, 2**64 - 1)] * 3)
+counts = st.builds(TrafficCount, *[st.integers(0, 2**64 - 1)] * 3)
 
 
 class Kernel:
@@ -46,7 +46,7 @@ class Kernel:
 
     def commit(self, commands: str) -> None:
         if self.broken:
-            raise KernelRefused("nft: broken")
+            raise KernelRefusedError("nft: broken")
         self.texts.append(commands)
         (family,) = set(re.findall(rf" (ip6?) {TABLE}\b", commands))
         self.tables[family].commit(commands)
@@ -55,14 +55,14 @@ class Kernel:
         return [(one.chains, one.hooks, one.stores, one.specs) for one in self.tables.values()]
 
 
-def counting(kernel: Kernel, detail: Detail = Detail.PACKETS) -> Counting:
-    return Counting(SETTINGS, detail, kernel.commit)
+def counting(kernel: Kernel, detail: CounterDetail = CounterDetail.PACKETS) -> ServiceCounters:
+    return ServiceCounters(SETTINGS, detail, kernel.commit)
 
 
-@pytest.mark.parametrize("detail", [Detail.CONNECTIONS, Detail.PACKETS])
+@pytest.mark.parametrize("detail", [CounterDetail.CONNECTIONS, CounterDetail.PACKETS])
 @few
 @given(history=histories)
-def test_steps_lead_where_a_fresh_start_leads(detail: Detail, history) -> None:
+def test_steps_lead_where_a_fresh_start_leads(detail: CounterDetail, history) -> None:
     tracker, kernel, fresh = Tracker(NODE, tuple(Family)), Kernel(), Kernel()
     made = counting(kernel, detail)
     for change in history:
@@ -102,9 +102,9 @@ def test_what_somebody_removed_is_written_anew() -> None:
     tracker, kernel = big(2), Kernel()
     made = counting(kernel)
     made.apply(tracker.desired())
-    assert made.disturbed([Touch(Sort.TABLE, True, "podwire-proxy", "", b"")]) == ""
+    assert made.disturbed([NftEvent(NftEventKind.TABLE, True, "podwire-proxy", "", b"")]) == ""
     kernel.__init__()
-    assert TABLE in made.disturbed([Touch(Sort.TABLE, True, TABLE, "", b"")])
+    assert TABLE in made.disturbed([NftEvent(NftEventKind.TABLE, True, TABLE, "", b"")])
     made.apply(tracker.desired())
     assert len(kernel.tables["ip"].stores["packets"]) == 2
 
@@ -112,7 +112,7 @@ def test_what_somebody_removed_is_written_anew() -> None:
 def test_nothing_is_asked_of_a_kernel_that_need_not_count() -> None:
     kernel = Kernel()
     kernel.broken = True
-    made = counting(kernel, Detail.OFF)
+    made = counting(kernel, CounterDetail.OFF)
     made.apply(Desired())
     assert made.totals() == {}
     assert made.text() == ""
@@ -141,44 +141,44 @@ def test_what_is_read_in_part_is_not_taken(monkeypatch, caplog) -> None:
     made.apply(big(1).desired())
     for reader in (read, fail, read):
         monkeypatch.setattr("proxy.counters.counting.counters", reader)
-        assert list(made.totals().values()) == [Count(5, 5, 500)]
+        assert list(made.totals().values()) == [TrafficCount(5, 5, 500)]
     assert caplog.text.count("cannot be read: [Errno") == 1
 
 
 @given(st.lists(st.tuples(counts, counts), max_size=6))
 def test_totals_are_the_sum_of_what_each_look_found_new(looks) -> None:
     """Of two frontends of one Service, whose counters begin anew now and then."""
-    totals, expected = Totals(), Count()
-    before = {ONE: Count(), TWO: Count()}
+    totals, expected = TrafficTotals(), TrafficCount()
+    before = {ONE: TrafficCount(), TWO: TrafficCount()}
     for found in looks:
         now = dict(zip((ONE, TWO), found, strict=True))
         for frontend, one in now.items():
             expected = expected.plus(grown(before[frontend], one))
         before = now
         sums = totals.take(now, {ONE: WEB, TWO: WEB})
-        assert sums.get(WEB, Count()) == expected
-        assert all(field >= 0 for field in sums.get(WEB, Count()))
+        assert sums.get(WEB, TrafficCount()) == expected
+        assert all(field >= 0 for field in sums.get(WEB, TrafficCount()))
 
 
 def test_counters_that_are_new_count_from_zero() -> None:
-    totals, owners = Totals(), {ONE: WEB}
-    totals.take({ONE: Count(5)}, owners)
+    totals, owners = TrafficTotals(), {ONE: WEB}
+    totals.take({ONE: TrafficCount(5)}, owners)
     totals.forget(ONE)
-    assert totals.take({ONE: Count(7)}, owners) == {WEB: Count(12)}
+    assert totals.take({ONE: TrafficCount(7)}, owners) == {WEB: TrafficCount(12)}
     totals.restart()
-    assert totals.take({ONE: Count(7)}, owners) == {WEB: Count(19)}
-    assert totals.take({}, owners) == {WEB: Count(19)}
+    assert totals.take({ONE: TrafficCount(7)}, owners) == {WEB: TrafficCount(19)}
+    assert totals.take({}, owners) == {WEB: TrafficCount(19)}
 
 
 def test_a_service_that_is_gone_is_forgotten_and_strangers_are_not_counted() -> None:
-    totals = Totals()
-    totals.take({ONE: Count(5), TWO: Count(1)}, {ONE: WEB})
-    assert totals.take({}, {TWO: Label("ns", "db", 1, "TCP")}) == {}
-    assert totals.take({ONE: Count(6)}, {ONE: WEB}) == {WEB: Count(1)}
+    totals = TrafficTotals()
+    totals.take({ONE: TrafficCount(5), TWO: TrafficCount(1)}, {ONE: WEB})
+    assert totals.take({}, {TWO: PortLabel("ns", "db", 1, "TCP")}) == {}
+    assert totals.take({ONE: TrafficCount(6)}, {ONE: WEB}) == {WEB: TrafficCount(1)}
 
 
 labels = st.builds(
-    Label,
+    PortLabel,
     st.text(),
     st.text(),
     st.integers(1, 65535),
@@ -189,33 +189,35 @@ found = st.dictionaries(labels, counts.filter(any), max_size=4)
 
 @few
 @given(found)
-def test_what_is_written_is_read_whatever_the_names(totals: Mapping[Label, Count]) -> None:
-    page = f"kubeproxy_x 1\n{text(totals, Detail.PACKETS)}podwire_service_x_total{{}} 1\n"
+def test_what_is_written_is_read_whatever_the_names(
+    totals: Mapping[PortLabel, TrafficCount],
+) -> None:
+    page = f"kubeproxy_x 1\n{text(totals, CounterDetail.PACKETS)}podwire_service_x_total{{}} 1\n"
     assert parse(page) == totals
 
 
 @few
 @given(found)
-def test_a_name_ends_no_line(totals: Mapping[Label, Count]) -> None:
-    lines = text(totals, Detail.CONNECTIONS).split("\n")
+def test_a_name_ends_no_line(totals: Mapping[PortLabel, TrafficCount]) -> None:
+    lines = text(totals, CounterDetail.CONNECTIONS).split("\n")
     called = [label for label, count in totals.items() if count.connections]
     assert len(lines) == 2 + len(called) + 1
 
 
 def test_a_service_that_nobody_called_has_no_line() -> None:
-    page = text({WEB: Count(3)}, Detail.PACKETS)
+    page = text({WEB: TrafficCount(3)}, CounterDetail.PACKETS)
     assert page.count("\n") == 7
     name = (
         'podwire_service_connections_total{namespace="ns",service="web",port="80",protocol="TCP"}'
     )
     assert f"{name} 3\n" in page
-    assert text({}, Detail.OFF) == ""
+    assert text({}, CounterDetail.OFF) == ""
 
 
 def test_top_puts_the_busiest_first() -> None:
-    quiet, idle = Label("ns", "quiet", 80, "TCP"), Label("ns", "idle", 53, "UDP")
-    before = {WEB: Count(10, 100, 5000), quiet: Count(5), idle: Count(1)}
-    after = {quiet: Count(7), idle: Count(9), WEB: Count(30, 140, 9000)}
+    quiet, idle = PortLabel("ns", "quiet", 80, "TCP"), PortLabel("ns", "idle", 53, "UDP")
+    before = {WEB: TrafficCount(10, 100, 5000), quiet: TrafficCount(5), idle: TrafficCount(1)}
+    after = {quiet: TrafficCount(7), idle: TrafficCount(9), WEB: TrafficCount(30, 140, 9000)}
     after[idle] = before[idle]
     first, second, third = rows(before, after, 2.0)
     assert (first.service, second.service, third.service) == ("web", "quiet", "idle")

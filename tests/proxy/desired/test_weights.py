@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.backends.ebpf.options import Options
-from proxy.backends.ebpf.table import Table
+from proxy.backends.ebpf.options import EbpfOptions
+from proxy.backends.ebpf.table import MapContents
 from proxy.backends.iptables import names
-from proxy.backends.iptables.ruleset import Ruleset
-from proxy.desired.claims import Claims
+from proxy.backends.iptables.ruleset import IptablesRuleset
+from proxy.desired.claims import ClaimResolver
 from proxy.desired.tracker import Tracker
 from proxy.desired.weights import ANNOTATION, receiving, shared_out, weigh, weight_of
 from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Slice, Target, Weight
@@ -148,13 +148,13 @@ def test_who_weighs_nothing_is_passed_over_while_others_weigh_something() -> Non
 
 def chances(made: Tracker) -> dict[str, float]:
     """Each endpoint's chance by the rules of its KUBE-SVC- chain, as the kernel goes through it."""
-    ruleset = Ruleset(Family.V4, SETTINGS)
+    ruleset = IptablesRuleset(Family.V4, SETTINGS)
     change = ruleset.update(made.desired(), NODE)
     (portal,) = made.desired()[KEY]
     ends = {names.endpoint_chain(portal, one): str(one.address) for one in portal.used}
     found: dict[str, float] = {}
     left = 1.0
-    chain = names.Chain(names.Table.NAT, names.cluster_chain(portal))
+    chain = names.ChainName(names.Table.NAT, names.cluster_chain(portal))
     for rule in change.put[chain]:
         _, _, name = rule.rpartition("-j ")
         if name not in ends or "--rcheck" in rule:
@@ -204,8 +204,8 @@ def drawn(made: Tracker) -> dict[str, float]:
 
 
 def in_maps(made: Tracker) -> Counter[str]:
-    maps, claims = Maps(), Claims(SETTINGS)
-    maps.write(Table(Options()).advance(claims.update(made.desired())))
+    maps, claims = Maps(), ClaimResolver(SETTINGS)
+    maps.write(MapContents(EbpfOptions()).advance(claims.update(made.desired())))
     return Counter(str(ip_address(value[12:16])) for value in maps.endpoints.values())
 
 

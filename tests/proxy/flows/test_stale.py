@@ -11,10 +11,10 @@ from hypothesis import given
 from proxy.desired.desired import Desired
 from proxy.desired.portals import Frontend, portals
 from proxy.desired.tracker import Tracker
-from proxy.flows.cleaner import Cleaner
-from proxy.flows.record import Record
-from proxy.flows.stale import Flow, Peer, Suspects, moves, packed, served, suspects
-from proxy.model.settings import Settings
+from proxy.flows.cleaner import FlowCleaner
+from proxy.flows.record import FlowRecord
+from proxy.flows.stale import Flow, FlowPeer, SuspectFlows, moves, packed, served, suspects
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Target, Weight
 from tests.proxy.desired.test_tracker import replay
 from tests.support.proxy.strategies import NODE, SETTINGS, few, histories
@@ -34,7 +34,7 @@ def state(*addresses, service=SERVICE, local=False):
 
 
 def flow(called, answering, port=53, answer_port=5353):
-    return Flow(Peer(called.packed, port), Peer(answering.packed, answer_port), b"")
+    return Flow(FlowPeer(called.packed, port), FlowPeer(answering.packed, answer_port), b"")
 
 
 FLOWS = {
@@ -51,7 +51,7 @@ FLOWS = {
 
 
 def stale(before, after, settings=SETTINGS):
-    found = suspects(before, after, settings).get(UDP, Suspects())
+    found = suspects(before, after, settings).get(UDP, SuspectFlows())
     return {name for name, one in FLOWS.items() if found.stale([one], packed([HOST]))}
 
 
@@ -100,10 +100,10 @@ def test_a_record_is_read_as_it_was_written(history):
     replay(made, history)
     found = served(made.desired(), SETTINGS)
     with TemporaryDirectory() as folder:
-        record = Record(Path(folder) / "proxy")
+        record = FlowRecord(Path(folder) / "proxy")
         assert record.read() == frozenset()
         record.write(found)
-        assert Record(Path(folder) / "proxy").read() == found
+        assert FlowRecord(Path(folder) / "proxy").read() == found
         record.remove()
         record.remove()
         assert record.read() == frozenset()
@@ -111,8 +111,8 @@ def test_a_record_is_read_as_it_was_written(history):
 
 def test_what_will_be_served_is_on_record_before_it_is(tmp_path):
     """A proxy that is killed once its rules are in force has come no further than this."""
-    first, second = (Record(tmp_path) for _ in range(2))
-    cleaner = Cleaner(SETTINGS, first)
+    first, second = (FlowRecord(tmp_path) for _ in range(2))
+    cleaner = FlowCleaner(SETTINGS, first)
     cleaner.expect(state(POD))
     assert second.read() == served(state(POD), SETTINGS)
     more = replace(SERVICE, external_ips=(EXTERNAL, OTHER))
@@ -123,7 +123,7 @@ def test_what_will_be_served_is_on_record_before_it_is(tmp_path):
 
 
 def test_a_record_that_was_tampered_with_says_what_it_can(tmp_path):
-    record = Record(tmp_path)
+    record = FlowRecord(tmp_path)
     (path,) = (record.write(()), *tmp_path.iterdir())[1:]
     path.write_text("4 UDP 10.96.0.10 53\n\n4 UDP x 53\n9 UDP * 1\n4 ICMP * 1\n6 SCTP * 30000\n")
     assert record.read() == {
@@ -188,7 +188,7 @@ def test_flows_stay_with_who_serves(before, after, expected):
 def test_tcp_ends_by_itself():
     tcp = replace(SERVICE, ports=(Port("", Protocol.TCP, 53),))
     one = {KEY: portals(tcp, {("", Protocol.TCP): [Endpoint(Target(POD, 5353))]}, NODE)}
-    assert not suspects(Desired(one), Desired(), Settings())
+    assert not suspects(Desired(one), Desired(), ProxySettings())
 
 
 @few

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from proxy.backends.ebpf.layout import Entry
+from proxy.backends.ebpf.layout import ForwardEntry
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Balance, Family, NodeView, Service
-from proxy.objects.feed import Feed, Kept, Reader
+from proxy.objects.feed import Feed, KeptObject, ObjectReader
 from proxy.objects.parse import BALANCE, parse_service
-from proxy.status.events import Events
-from proxy.status.metrics import Metrics
+from proxy.status.events import EventReporter
+from proxy.status.metrics import ProxyMetrics
 from tests.proxy.objects.test_parse import service as wire
 from tests.support.proxy.told import Told
 
@@ -35,14 +35,14 @@ def test_an_annotation(text: str, found: Balance, complaints: int) -> None:
     assert all(len(line) < 300 and BALANCE in line for line in said.lines)
 
 
-def kept(text: str) -> Kept[Service]:
+def kept(text: str) -> KeptObject[Service]:
     api, _ = wire(annotations={BALANCE: text})
-    return replace(Reader("n1", "").service(api), uid="u")
+    return replace(ObjectReader("n1", "").service(api), uid="u")
 
 
 def feed(mode: str, told: Told) -> Feed:
     tracker = Tracker(NodeView("n1"), (Family.V4,))
-    return Feed(tracker, Metrics(), lambda: None, mode, told)
+    return Feed(tracker, ProxyMetrics(), lambda: None, mode, told)
 
 
 def test_a_mode_that_cannot_says_so_once(caplog) -> None:
@@ -72,8 +72,8 @@ def test_a_mode_that_can_says_nothing(caplog) -> None:
 def test_events_are_about_the_service_and_name_the_node() -> None:
     recorded: list[tuple] = []
     recorder = SimpleNamespace(record=lambda *args: recorded.append(args))
-    Events(recorder, "n1").about_service(("ns", "web"), "u", "Reason", "why")
-    Events(recorder, "n1").about_node("Reason", "why")
+    EventReporter(recorder, "n1").about_service(("ns", "web"), "u", "Reason", "why")
+    EventReporter(recorder, "n1").about_node("Reason", "why")
     (service, *said), (node, *of_node) = recorded
     assert (service.kind, service.namespace, service.name, service.uid) == (
         "Service",
@@ -87,7 +87,7 @@ def test_events_are_about_the_service_and_name_the_node() -> None:
 
 
 def test_the_maps_are_told() -> None:
-    plain, fewest = Entry().pack(), Entry(to_fewest=True).pack()
+    plain, fewest = ForwardEntry().pack(), ForwardEntry(to_fewest=True).pack()
     assert len(plain) == len(fewest) == 40
     differ = [at for at in range(40) if plain[at] != fewest[at]]
     assert differ == [37]  # where `struct forward` has to_fewest

@@ -21,9 +21,9 @@ from control.client.rest import Listing
 from control.client.stream import Lines, parse_event, read_object
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Family, NodeView
-from proxy.objects.feed import Feed, Reader, following
+from proxy.objects.feed import Feed, ObjectReader, following
 from proxy.objects.wire import ENDPOINT_SLICE
-from proxy.status.metrics import Metrics
+from proxy.status.metrics import ProxyMetrics
 from tests.support.proxy.strategies import few
 from tests.support.proxy.told import Told
 
@@ -159,7 +159,7 @@ class Server:
 )
 def test_bad_days_of_a_watch_do_not_show(services, slices, chunk):
     final = Tracker(NodeView("n1"), (Family.V4,))
-    read = Reader("n1", "")
+    read = ObjectReader("n1", "")
     for wire in services.live(len(services.events)):
         kept = read.service(read_object(kinds.SERVICE, wire))
         final.set_service(kept.key, kept.value)
@@ -197,7 +197,7 @@ async def followed(
     """The tracker of a proxy once both watches have told all."""
     tracker = Tracker(NodeView("n1"), (Family.V4,))
     server = Server({kinds.SERVICE: services, ENDPOINT_SLICE: slices}, chunk)
-    feed = Feed(tracker, Metrics(), lambda: None, "nftables", Told())
+    feed = Feed(tracker, ProxyMetrics(), lambda: None, "nftables", Told())
     with patch("control.client.informer.Backoff", lambda: Backoff(0.0, 0.0)):
         async with asyncio.timeout(20), following(server, feed, "n1", ""):
             for told in server.told.values():

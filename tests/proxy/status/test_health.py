@@ -1,7 +1,7 @@
 """What load balancers and restarters are told, and the numbers for Prometheus."""
 
-from proxy.status.health import TIMEOUT, Health
-from proxy.status.metrics import Metrics
+from proxy.status.health import TIMEOUT, ProxyHealth
+from proxy.status.metrics import ProxyMetrics
 
 
 class Clock:
@@ -13,7 +13,7 @@ class Clock:
 
 def made():
     clock = Clock()
-    return Health(clock), clock
+    return ProxyHealth(clock), clock
 
 
 def test_nothing_is_well_before_the_first_sync():
@@ -63,7 +63,7 @@ def test_a_node_that_goes_is_alive_but_not_eligible():
 
 
 def test_metrics_are_what_prometheus_reads():
-    metrics = Metrics()
+    metrics = ProxyMetrics()
     metrics.add("sync_failures_total")
     metrics.set("sync_proxy_rules_last_timestamp_seconds", 1234567890.5)
     metrics.observe("sync_proxy_rules_duration_seconds", 0.003)

@@ -9,11 +9,17 @@ import aiohttp
 
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
-from proxy.model.settings import Settings
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Endpoint, Port, Protocol, Service, Slice, Target
 from proxy.status import service_health
-from proxy.status.health import Health
-from proxy.status.service_health import EVERYWHERE, Count, ServiceHealth, count, hosts_of
+from proxy.status.health import ProxyHealth
+from proxy.status.service_health import (
+    EVERYWHERE,
+    LocalEndpointCount,
+    ServiceHealth,
+    count,
+    hosts_of,
+)
 from tests.support.proxy.strategies import NODE, SETTINGS
 from tests.support.proxy.told import Told
 
@@ -34,16 +40,16 @@ def state(port: int, *pods: str) -> Desired:
 
 def test_a_pod_of_both_families_is_one_endpoint() -> None:
     both = state(31000, "10.244.0.1", "fd00:10:244::1", "10.244.0.2")
-    assert count(KEY, both[KEY]) == (31000, Count(KEY, 2))
-    assert count(KEY, state(31000)[KEY]) == (31000, Count(KEY, 0))
+    assert count(KEY, both[KEY]) == (31000, LocalEndpointCount(KEY, 2))
+    assert count(KEY, state(31000)[KEY]) == (31000, LocalEndpointCount(KEY, 0))
     assert count(KEY, state(0, "10.244.0.1")[KEY]) is None
 
 
 def test_it_listens_where_node_ports_are_served() -> None:
-    assert hosts_of(Settings()) is EVERYWHERE
+    assert hosts_of(ProxySettings()) is EVERYWHERE
     here, elsewhere, v6 = map(ip_network, ("127.0.0.0/8", "192.0.2.0/24", "2001:db8::/64"))
-    assert hosts_of(Settings(node_port_networks=(here, v6))) == [LOCAL]
-    assert hosts_of(Settings(node_port_networks=(elsewhere, v6))) == []
+    assert hosts_of(ProxySettings(node_port_networks=(here, v6))) == [LOCAL]
+    assert hosts_of(ProxySettings(node_port_networks=(elsewhere, v6))) == []
 
 
 async def asked(port: int) -> tuple[int, str]:
@@ -56,7 +62,7 @@ async def asked(port: int) -> tuple[int, str]:
 
 async def test_a_port_that_is_taken_is_served_once_it_is_free(monkeypatch) -> None:
     monkeypatch.setattr(service_health, "_AGAIN", 0.01)
-    health, told = Health(lambda: 1.0), Told()
+    health, told = ProxyHealth(lambda: 1.0), Told()
     health.updated()
     checks = ServiceHealth(health, told, [LOCAL])
     with socket.create_server((LOCAL, 0)) as taken:

@@ -6,17 +6,17 @@ import struct
 import subprocess
 from typing import NamedTuple
 
-from proxy.backends.ebpf.hooks import Hooks
-from proxy.backends.ebpf.options import Options
-from proxy.backends.ebpf.packets import Packets
-from proxy.backends.ebpf.table import Table
-from proxy.desired.claims import Claims
+from proxy.backends.ebpf.hooks import SocketPrograms
+from proxy.backends.ebpf.options import EbpfOptions
+from proxy.backends.ebpf.packets import PacketPrograms
+from proxy.backends.ebpf.table import MapContents
+from proxy.desired.claims import ClaimResolver
 from proxy.desired.desired import Desired
-from proxy.model.settings import Settings
+from proxy.model.settings import ProxySettings
 from proxy.model.values import Address
 
 _ROOM = 1 << 16
-_kept: list[Packets] = []
+_kept: list[PacketPrograms] = []
 
 
 class _Run(ctypes.Structure):
@@ -53,14 +53,16 @@ class Flow(NamedTuple):
     answers_to: str
 
 
-def load(options: Options, settings: Settings, want: Desired, places: tuple[Address, ...]) -> None:
+def load(
+    options: EbpfOptions, settings: ProxySettings, want: Desired, places: tuple[Address, ...]
+) -> None:
     """Serve ``want`` by the programs alone: the one rule that there is has the kernel load NAT."""
     rules = "add table ip none; add chain ip none out { type nat hook postrouting priority 0; }"
     subprocess.run(["nft", rules], check=True)
-    claims, table = Claims(settings), Table(options)
-    hooks = Hooks(settings, options)
+    claims, table = ClaimResolver(settings), MapContents(options)
+    hooks = SocketPrograms(settings, options)
     hooks.load(table.advance(claims.update(want)), places, lambda: None)
-    _kept[:] = [Packets(settings, hooks.library, hooks.maps)]
+    _kept[:] = [PacketPrograms(settings, hooks.library, hooks.maps)]
     _kept[0].begin()
 
 

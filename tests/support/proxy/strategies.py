@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from proxy.model.settings import Pods, Settings
+from proxy.model.settings import PodDetector, ProxySettings
 from proxy.model.values import (
     Balance,
     Endpoint,
@@ -22,10 +22,10 @@ from proxy.model.values import (
 few = settings(max_examples=40, deadline=None)  # the machine may be busy: no test is timed
 
 NODE = NodeView("n1", zone="z1", addresses=(ip_address("192.168.0.1"), ip_address("fd00:1::1")))
-SETTINGS = Settings(
+SETTINGS = ProxySettings(
     pods={
-        Family.V4: Pods(network=ip_network("10.244.0.0/16")),
-        Family.V6: Pods(network=ip_network("fd00:10:244::/56")),
+        Family.V4: PodDetector(network=ip_network("10.244.0.0/16")),
+        Family.V6: PodDetector(network=ip_network("fd00:10:244::/56")),
     }
 )
 

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from proxy.desired.desired import Desired
 from proxy.desired.fate import Packet
 from proxy.desired.tracker import Tracker
-from proxy.model.settings import Pods, Settings
+from proxy.model.settings import PodDetector, ProxySettings
 from proxy.model.values import (
     Address,
     Endpoint,
@@ -56,14 +56,14 @@ _SOURCE_RANGES: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
-def _by_interface(name: str) -> Mapping[Family, Pods]:
-    return {family: Pods(interface=name) for family in Family}
+def _by_interface(name: str) -> Mapping[Family, PodDetector]:
+    return {family: PodDetector(interface=name) for family in Family}
 
 
-DEFAULT = Settings(
-    pods={family: Pods(network=net) for family, net in zip(Family, _PODS, strict=True)}
+DEFAULT = ProxySettings(
+    pods={family: PodDetector(network=net) for family, net in zip(Family, _PODS, strict=True)}
 )
-SETTINGS: Mapping[str, Settings] = {
+SETTINGS: Mapping[str, ProxySettings] = {
     "default": DEFAULT,
     "masquerade-all": replace(DEFAULT, masquerade_all=True),
     "no-detection": replace(DEFAULT, pods={}),

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.backends.ebpf.layout import ROW, Entry, pack_frontend, pack_settings, pack_target
-from proxy.backends.ebpf.options import Options
-from proxy.backends.ebpf.table import Change, Table
-from proxy.desired.claims import Claims, Step
+from proxy.backends.ebpf.layout import ROW, ForwardEntry, pack_frontend, pack_settings, pack_target
+from proxy.backends.ebpf.options import EbpfOptions
+from proxy.backends.ebpf.table import MapChanges, MapContents
+from proxy.desired.claims import ClaimResolver, WinnerChange
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
-from proxy.model.settings import Pods, Settings
+from proxy.model.settings import PodDetector, ProxySettings
 from proxy.model.values import Family, Protocol, Target
 from tests.proxy.desired.test_tracker import replay
 from tests.support.proxy.fate import rows
@@ -23,7 +23,7 @@ from tests.support.proxy.strategies import NODE, few, histories
 from tests.support.proxy.world import DEFAULT, Case, desired
 from tests.support.proxy.world import NODE as NODE_VIEW
 
-RANDOM, MAGLEV = Options(), Options(by_hash=True)
+RANDOM, MAGLEV = EbpfOptions(), EbpfOptions(by_hash=True)
 CASES = [Case(row, number, 4) for number, row in enumerate(rows(4)) if row.settings == "default"]
 
 
@@ -37,7 +37,7 @@ class Maps:
         self.ranges: dict[bytes, bytes] = {}
         self.frontends: dict[bytes, bytes] = {}
 
-    def write(self, change: Change) -> None:
+    def write(self, change: MapChanges) -> None:
         self.endpoints |= change.endpoints
         self.members |= change.members
         self.seats |= change.seats
@@ -82,16 +82,16 @@ class Maps:
         return Counter(found)
 
 
-def follow(history: list[Desired], options: Options = RANDOM) -> Maps:
-    maps, table, claims = Maps(), Table(options), Claims(DEFAULT)
+def follow(history: list[Desired], options: EbpfOptions = RANDOM) -> Maps:
+    maps, table, claims = Maps(), MapContents(options), ClaimResolver(DEFAULT)
     for want in history:
         maps.write(table.advance(claims.update(want)))
     return maps
 
 
 @few
-@given(histories, st.sampled_from([RANDOM, MAGLEV, Options(by_hash=True, direct=True)]))
-def test_any_history_ends_as_a_fresh_start(history, options: Options) -> None:
+@given(histories, st.sampled_from([RANDOM, MAGLEV, EbpfOptions(by_hash=True, direct=True)]))
+def test_any_history_ends_as_a_fresh_start(history, options: EbpfOptions) -> None:
     tracker, states = Tracker(NODE, tuple(Family)), []
     for change in history:
         replay(tracker, [change])
@@ -105,7 +105,7 @@ def test_any_history_ends_as_a_fresh_start(history, options: Options) -> None:
 
 
 @pytest.mark.parametrize("options", [RANDOM, MAGLEV])
-def test_nothing_is_left_of_nothing(options: Options) -> None:
+def test_nothing_is_left_of_nothing(options: EbpfOptions) -> None:
     maps = follow([desired(CASES), Desired()], options)
     assert not maps.seats
     assert not maps.frontends
@@ -115,9 +115,9 @@ def test_nothing_is_left_of_nothing(options: Options) -> None:
 
 
 def test_the_same_state_is_no_change() -> None:
-    claims, table = Claims(DEFAULT), Table(RANDOM)
+    claims, table = ClaimResolver(DEFAULT), MapContents(RANDOM)
     table.advance(claims.update(desired(CASES)))
-    assert table.advance(claims.update(desired(CASES))) == Change()
+    assert table.advance(claims.update(desired(CASES))) == MapChanges()
 
 
 def test_equal_pools_are_one() -> None:
@@ -130,11 +130,13 @@ def test_equal_pools_are_one() -> None:
 
 def test_what_programs_cannot_do_is_left_to_nftables() -> None:
     (case,) = [c for c in CASES if c.row.id == "default - A B C cluster"]
-    claims = Claims(DEFAULT)
+    claims = ClaimResolver(DEFAULT)
     claims.update(desired([case]))
     for frontend, claim in claims.winners():
-        (value,) = Table(RANDOM).advance([Step(frontend, None, claim)]).frontends.values()
-        by_nftables = value == Entry(by_nftables=True).pack()
+        (value,) = (
+            MapContents(RANDOM).advance([WinnerChange(frontend, None, claim)]).frontends.values()
+        )
+        by_nftables = value == ForwardEntry(by_nftables=True).pack()
         assert by_nftables is (frontend.protocol is Protocol.SCTP)
 
 
@@ -154,7 +156,7 @@ def test_nowhere_admits_nobody() -> None:
     assert sum(value[28:32] != bytes(4) for value in maps.frontends.values()) == 2
 
 
-DIRECT = Options(by_hash=True, direct=True)
+DIRECT = EbpfOptions(by_hash=True, direct=True)
 
 
 @pytest.mark.parametrize(
@@ -218,10 +220,10 @@ def test_addresses_are_as_an_ipv6_socket_sees_them(
 
 def test_settings() -> None:
     pods = {
-        Family.V4: Pods(network=ip_network("10.244.0.0/16")),
-        Family.V6: Pods(interface="veth+"),
+        Family.V4: PodDetector(network=ip_network("10.244.0.0/16")),
+        Family.V6: PodDetector(interface="veth+"),
     }
-    packed = pack_settings(Settings(pods=pods), MAGLEV, node=7)
+    packed = pack_settings(ProxySettings(pods=pods), MAGLEV, node=7)
     assert packed[:16] == bytes([7, 0, 0, 0, 0, 0, 0, 0, 1, 0b01, 0b10, 1, 0, 0, 0, 0])
     assert packed[16:48].hex() == "0" * 20 + "ffff0af40000" + "f" * 28 + "0000"
     assert len(packed) == 80

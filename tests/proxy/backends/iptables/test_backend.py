@@ -6,10 +6,10 @@ import pytest
 
 from proxy.backends.iptables import backend as module
 from proxy.backends.iptables import legacy
-from proxy.backends.iptables.backend import FamilyBackend
+from proxy.backends.iptables.backend import IptablesFamily
 from proxy.backends.iptables.tool import Flavor
 from proxy.desired.tracker import Tracker
-from proxy.model.errors import KernelRefused
+from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Slice, Target
 from tests.support.proxy.fake_iptables import FakeIptables
 from tests.support.proxy.strategies import NODE, SETTINGS
@@ -29,10 +29,10 @@ class FakeTool(FakeIptables):
     def restore(self, transaction: bytes) -> None:
         self.transactions.append(transaction)
         if self.broken:
-            raise KernelRefused("broken")
+            raise KernelRefusedError("broken")
         for line in transaction.decode().splitlines():
             if self.refuses and self.refuses in line:
-                raise KernelRefused("no such module", line)
+                raise KernelRefusedError("no such module", line)
         super().restore(transaction)
 
 
@@ -58,11 +58,11 @@ def rules(tool: FakeTool) -> str:
 
 def test_a_failed_write_is_followed_by_a_whole_one():
     tool, made = FakeTool(), tracker(Protocol.TCP)
-    backend = FamilyBackend(tool, SETTINGS)
+    backend = IptablesFamily(tool, SETTINGS)
     backend.apply(made.desired(), NODE)
     tool.broken = True
     add(made, 1, Protocol.UDP)
-    with pytest.raises(KernelRefused):
+    with pytest.raises(KernelRefusedError):
         backend.apply(made.desired(), NODE)
     tool.broken = False
     tool.tables = FakeIptables().tables  # whatever has happened meanwhile
@@ -73,7 +73,7 @@ def test_a_failed_write_is_followed_by_a_whole_one():
 
 def test_nothing_is_written_when_nothing_changed():
     tool, made = FakeTool(), tracker(Protocol.TCP)
-    backend = FamilyBackend(tool, SETTINGS)
+    backend = IptablesFamily(tool, SETTINGS)
     backend.apply(made.desired(), NODE)
     tool.transactions.clear()
     backend.apply(made.desired(), NODE)
@@ -83,7 +83,7 @@ def test_nothing_is_written_when_nothing_changed():
 def test_a_service_that_the_kernel_cannot_serve_stops_no_other(caplog):
     tool, made = FakeTool(), tracker(Protocol.TCP, Protocol.SCTP, Protocol.UDP)
     tool.refuses = "sctp"
-    backend = FamilyBackend(tool, SETTINGS)
+    backend = IptablesFamily(tool, SETTINGS)
     backend.apply(made.desired(), NODE)
     assert "-d 10.96.0.1 " in rules(tool)
     assert "-d 10.96.0.3 " in rules(tool)
@@ -102,8 +102,8 @@ def test_a_service_that_the_kernel_cannot_serve_stops_no_other(caplog):
 def test_a_kernel_that_refuses_all_is_reported_not_looped_on():
     tool = FakeTool()
     tool.refuses = "KUBE-POSTROUTING"
-    with pytest.raises(KernelRefused):
-        FamilyBackend(tool, SETTINGS).apply(tracker(Protocol.TCP).desired(), NODE)
+    with pytest.raises(KernelRefusedError):
+        IptablesFamily(tool, SETTINGS).apply(tracker(Protocol.TCP).desired(), NODE)
 
 
 class Legacy(FakeTool):
@@ -125,7 +125,7 @@ def test_another_rule_in_the_place_of_ours_is_seen(monkeypatch, small, looks):
     monkeypatch.setattr(module, "_SMALL", small)
     monkeypatch.setattr(legacy, "size", tool.size)
     monkeypatch.setattr(legacy, "digest", tool.digest)
-    backend = FamilyBackend(tool, SETTINGS)
+    backend = IptablesFamily(tool, SETTINGS)
     backend.apply(tracker(Protocol.TCP).desired(), NODE)
     for _ in range(looks):
         assert not backend.is_other(touched=True)

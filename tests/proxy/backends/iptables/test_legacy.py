@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from proxy.backends.iptables.legacy import Lock
+from proxy.backends.iptables.legacy import XtablesLock
 
 
 def test_a_lock_that_somebody_took(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()
-    lock = Lock(path)
+    lock = XtablesLock(path)
     assert not lock.was_taken()
     with path.open():
         assert not lock.was_taken()  # what is being done is not done yet
@@ -18,7 +18,7 @@ def test_a_lock_that_somebody_took(tmp_path: Path) -> None:
 
 def test_a_lock_that_is_not_there_may_have_been_taken(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    lock = Lock(path)
+    lock = XtablesLock(path)
     assert lock.was_taken()
     path.touch()
     lock.was_taken()

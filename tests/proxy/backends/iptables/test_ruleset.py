@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from proxy.backends.iptables.cleanup import removal
 from proxy.backends.iptables.load import load
 from proxy.backends.iptables.observe import parse
-from proxy.backends.iptables.ruleset import Ruleset
+from proxy.backends.iptables.ruleset import IptablesRuleset
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Slice, Target
@@ -20,9 +20,11 @@ from tests.support.proxy.fake_iptables import FakeIptables
 from tests.support.proxy.strategies import NODE, SETTINGS, few, histories
 
 
-def start(kernel: FakeIptables, family: Family, want, chunk=None, watch=lambda: None) -> Ruleset:
+def start(
+    kernel: FakeIptables, family: Family, want, chunk=None, watch=lambda: None
+) -> IptablesRuleset:
     """What the backend does when it starts."""
-    ruleset = Ruleset(family, SETTINGS)
+    ruleset = IptablesRuleset(family, SETTINGS)
     ruleset.update(want, NODE)
     for step in load(ruleset, parse(kernel.save()), chunk):
         kernel.restore(step.text())

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.backends.nftables.backend import FamilyBackend
+from proxy.backends.nftables.backend import NftablesFamily
 from proxy.backends.nftables.objects import CLIENTS
-from proxy.backends.nftables.observe import Observed
-from proxy.desired.claims import Claims
+from proxy.backends.nftables.observe import ObservedTable
+from proxy.desired.claims import ClaimResolver
 from proxy.desired.tracker import Tracker
-from proxy.model.errors import KernelRefused
+from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family, Port, Protocol, Service, Slice
 from tests.proxy.backends.iptables.test_ruleset import big, four
 from tests.proxy.desired.test_tracker import replay
@@ -28,23 +28,23 @@ class Node:
         self.texts: list[str] = []
         self.broken = False
         self.hidden = False  # whether the kernel does not tell what it holds
-        self._claims = Claims(SETTINGS)
-        self._backend = FamilyBackend(self, self._observe, family, SETTINGS, self._claims)
+        self._claims = ClaimResolver(SETTINGS)
+        self._backend = NftablesFamily(self, self._observe, family, SETTINGS, self._claims)
         self._family = family
 
     def commit(self, text: str) -> None:
         self.texts.append(text)
         if self.broken:
-            raise KernelRefused("broken")
+            raise KernelRefusedError("broken")
         self.kernel.commit(text)
 
-    def _observe(self, _: Family) -> Observed:
+    def _observe(self, _: Family) -> ObservedTable:
         if self.hidden:
-            raise KernelRefused("hidden")
+            raise KernelRefusedError("hidden")
         sorts = {sort: [] for sort in ("map", "set")}
         for name, (sort, _spec) in self.kernel.specs.items():
             sorts[sort].append(name)
-        return Observed(tuple(self.kernel.chains), tuple(sorts["map"]), tuple(sorts["set"]))
+        return ObservedTable(tuple(self.kernel.chains), tuple(sorts["map"]), tuple(sorts["set"]))
 
     def forget(self) -> None:
         self._backend.forget()
@@ -177,7 +177,7 @@ def test_one_change_among_10000_services_is_a_small_transaction():
 def test_what_cannot_be_looked_at_is_not_written():
     tracker, node = big(2), Node(FakeNft())
     node.hidden = True
-    with pytest.raises(KernelRefused):
+    with pytest.raises(KernelRefusedError):
         node.apply(tracker)
     assert not node.texts
     node.hidden = False
@@ -193,7 +193,7 @@ def test_a_failed_write_is_followed_by_a_whole_one():
     node.broken = True
     key = ("ns", "svc-0")
     tracker.set_slice(key, Slice(key, {("http", Protocol.TCP): four(7)[:3]}))
-    with pytest.raises(KernelRefused):
+    with pytest.raises(KernelRefusedError):
         node.apply(tracker)
     node.broken = False
     node.kernel.__init__()  # whatever has happened meanwhile
