@@ -9,9 +9,9 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from proxy.backends.ebpf.tallies import number_of_portal, tallies
-from proxy.backends.nftables.disturbance import disturbance
+from proxy.backends.ebpf.counters import number_of_portal, portal_counts
 from proxy.backends.nftables.objects import Element
+from proxy.backends.nftables.observe import disturbance
 from proxy.backends.nftables.render import NftablesRenderer
 from proxy.backends.nftables.transaction import Transaction, table_name
 from proxy.counters.exposition import text
@@ -175,7 +175,7 @@ class ServiceCounters:
 
 
 def _of_programs() -> Mapping[Source, TrafficCount]:
-    return {number: TrafficCount(*tally) for number, tally in tallies().items()}
+    return {number: TrafficCount(*counted) for number, counted in portal_counts().items()}
 
 
 def remove_counters(commit: Callable[[str], None]) -> None:

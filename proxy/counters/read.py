@@ -1,14 +1,20 @@
-"""The kernel's counters, read over netlink: 10,000 elements are one dump, and no text."""
+"""The kernel's counters, read over netlink: 10,000 elements are one dump and no text."""
 
-import struct
 from collections.abc import Iterator
+from contextlib import closing
 from ipaddress import ip_address
 
 from proxy.counters.table import TABLE
 from proxy.desired.portals import Frontend
-from proxy.flows.table import NUMBERS
-from proxy.linux.netlink import NETFILTER, Netlink, attribute, attributes, each
-from proxy.model.values import Family
+from proxy.linux.netlink import (
+    NETFILTER,
+    Netlink,
+    attribute,
+    attributes,
+    list_values,
+    netfilter_header,
+)
+from proxy.model.values import PROTOCOL_NUMBERS, Family
 
 # linux/netfilter/nf_tables.h
 _GET_ELEMENTS = 0xA0D  # subsystem 10, NFT_MSG_GETSETELEM
@@ -17,20 +23,19 @@ _KEY, _EXPRESSION = 1, 7
 _VALUE = 1  # NFTA_DATA_VALUE
 _EXPRESSION_DATA = 2
 _BYTES, _PACKETS = 1, 2
-_AF = {Family.V4: 2, Family.V6: 10}
-_PROTOCOLS = {number: protocol for protocol, number in NUMBERS.items()}
+_PROTOCOLS = {number: protocol for protocol, number in PROTOCOL_NUMBERS.items()}
 
 
 def counters(family: Family, store: str) -> Iterator[tuple[Frontend, int, int]]:
-    """(frontend, packets, bytes) of each element of a set; raises OSError."""
+    """Yield (frontend, packets, bytes) of each element of a set. Raises OSError."""
     body = (
-        struct.pack("=BBH", _AF[family], 0, 0)  # struct nfgenmsg
+        netfilter_header(family)
         + attribute(_LIST_TABLE, f"{TABLE}\0".encode())
         + attribute(_LIST_SET, f"{store}\0".encode())
     )
-    with Netlink(NETFILTER) as kernel:
-        for answer in kernel.dump(_GET_ELEMENTS, body):
-            for element in each(attributes(answer[4:]).get(_LIST_ELEMENTS, b"")):
+    with closing(Netlink(NETFILTER)) as netlink:
+        for message in netlink.dump(_GET_ELEMENTS, body):
+            for element in list_values(attributes(message[4:]).get(_LIST_ELEMENTS, b"")):
                 parts = attributes(element)
                 counter = attributes(attributes(parts[_EXPRESSION])[_EXPRESSION_DATA])
                 frontend = _frontend(family, attributes(parts[_KEY])[_VALUE])
@@ -38,7 +43,9 @@ def counters(family: Family, store: str) -> Iterator[tuple[Frontend, int, int]]:
 
 
 def _frontend(family: Family, key: bytes) -> Frontend:
-    """A key is an address, unless it is a NodePort's, a protocol and a port, each padded to 4."""
+    """Unpack a key: an address (unless it is a NodePort's), a protocol, a port, each padded to 4
+    bytes.
+    """
     *address, protocol, port = (key[at : at + 4] for at in range(0, len(key), 4))
     where = ip_address(b"".join(address)) if address else None
     return Frontend(family, where, _number(port[:2]), _PROTOCOLS[protocol[0]])

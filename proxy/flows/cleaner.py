@@ -5,7 +5,8 @@ import logging
 from proxy.desired.desired import Desired
 from proxy.flows.record import FlowRecord
 from proxy.flows.stale import comes, moves, packed, served, suspects
-from proxy.flows.table import end, flows, local_addresses
+from proxy.flows.table import end, flows
+from proxy.linux.addresses import local_addresses
 from proxy.model.settings import ProxySettings
 
 logger = logging.getLogger("podwire.proxy.conntrack")

@@ -1,19 +1,15 @@
-"""The kernel's connection tracking table: which flows there are, and how to end one."""
+"""The kernel's connection tracking table: its flows, and their removal (ctnetlink)."""
 
 import errno
 import struct
 from collections.abc import Iterator
-from ipaddress import ip_address
+from contextlib import closing
 
 from proxy.flows.stale import Flow, FlowPeer
-from proxy.linux.netlink import NETFILTER, ROUTE, Netlink, attribute, attributes, nested
-from proxy.model.values import Address, Family, Protocol
+from proxy.linux.netlink import NETFILTER, Netlink, attribute, attributes, nested, netfilter_header
+from proxy.model.values import PROTOCOL_NUMBERS, Family, Protocol
 
-NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}  # IANA protocol numbers
-
-_AF = {Family.V4: 2, Family.V6: 10}
 _GET, _DELETE = 0x101, 0x102  # ctnetlink: subsystem 1, IPCTNL_MSG_CT_GET and _DELETE
-_GET_ADDRESS = 22  # RTM_GETADDR
 # linux/netfilter/nfnetlink_conntrack.h
 _TUPLE_ORIG, _TUPLE_REPLY, _ID, _ZONE, _FILTER = 1, 2, 12, 18, 25
 _TUPLE_IP, _TUPLE_PROTO = 1, 2
@@ -23,51 +19,43 @@ _IP = {Family.V4: (1, 2), Family.V6: (3, 4)}  # source, destination
 
 
 def flows(family: Family, protocol: Protocol) -> Iterator[Flow]:
-    """Every tracked flow of one family and protocol; raises OSError.
+    """Yield every tracked flow of one family and protocol, which the kernel filters by (Linux 5.8).
 
-    The kernel filters by protocol (Linux 5.8).
+    Raises OSError.
     """
-    number = attribute(_PROTO_NUMBER, bytes([NUMBERS[protocol]]))
+    number = attribute(_PROTO_NUMBER, bytes([PROTOCOL_NUMBERS[protocol]]))
     body = (
-        _message(family)
+        netfilter_header(family)
         + nested(_TUPLE_ORIG, [nested(_TUPLE_PROTO, [number])])
         + nested(_FILTER, [attribute(_FILTER_ORIG_FLAGS, struct.pack("=I", _BY_PROTOCOL))])
     )
-    with Netlink(NETFILTER) as kernel:
-        for answer in kernel.dump(_GET, body):
-            yield _flow(family, attributes(answer[4:]))
+    with closing(Netlink(NETFILTER)) as netlink:
+        for message in netlink.dump(_GET, body):
+            yield _flow(family, attributes(message[4:]))
 
 
 def end(family: Family, stale: list[Flow]) -> None:
-    """Remove flows; those that have ended by themselves meanwhile are no fault. Raises OSError."""
-    with Netlink(NETFILTER) as kernel:
+    """Remove flows. A flow that has ended meanwhile is no error. Raises OSError."""
+    with closing(Netlink(NETFILTER)) as netlink:
         for flow in stale:
             try:
-                kernel.request(_DELETE, _message(family) + flow.handle)
+                netlink.request(_DELETE, netfilter_header(family) + flow.handle)
             except OSError as err:
                 if err.errno != errno.ENOENT:
                     raise
 
 
-def local_addresses() -> frozenset[Address]:
-    """Every address of this network namespace; raises OSError."""
-    with Netlink(ROUTE) as kernel:
-        answers = list(kernel.dump(_GET_ADDRESS, bytes(8)))  # struct ifaddrmsg
-    found = (attributes(answer[8:]) for answer in answers)
-    return frozenset(
-        ip_address(one.get(2) or one[1]) for one in found if 1 in one
-    )  # LOCAL, ADDRESS
+def _flow(family: Family, parts: dict[int, bytes]) -> Flow:
+    """Make a flow of a message's attributes.
 
-
-def _message(family: Family) -> bytes:
-    return struct.pack("=BBH", _AF[family], 0, 0)  # struct nfgenmsg
-
-
-def _flow(family: Family, found: dict[int, bytes]) -> Flow:
-    called = _peer(family, found[_TUPLE_ORIG], source=False)
-    answering = _peer(family, found[_TUPLE_REPLY], source=True)
-    naming = ((_TUPLE_ORIG, 0x8000), (_ID, 0), (_ZONE, 0))
-    handle = b"".join(attribute(kind | flag, found[kind]) for kind, flag in naming if kind in found)
+    Its ID, zone and original tuple identify it to the kernel.
+    """
+    called = _peer(family, parts[_TUPLE_ORIG], source=False)
+    answering = _peer(family, parts[_TUPLE_REPLY], source=True)
+    identifying = ((_TUPLE_ORIG, 0x8000), (_ID, 0), (_ZONE, 0))
+    handle = b"".join(
+        attribute(kind | flag, parts[kind]) for kind, flag in identifying if kind in parts
+    )
     return Flow(called, answering, handle)
 
 

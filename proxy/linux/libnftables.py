@@ -1,4 +1,4 @@
-"""libnftables in this process: a transaction costs no process."""
+"""libnftables, called in this process: a transaction needs no process of its own."""
 
 import ctypes
 from functools import cached_property
@@ -6,29 +6,36 @@ from functools import cached_property
 from proxy.linux.memory import give_back
 from proxy.model.errors import KernelRefusedError
 
-_BIG = 500_000  # characters. Parsed, a big load takes some 80 MB
+NAME = "libnftables.so.1"
+REMEDY = "install libnftables1"
+_BIG = 500_000  # characters; the parser takes some 80 MB for a first load
 
 
 class Libnftables:
-    """One context of libnftables, opened when it is first needed: who has nothing to commit need
-    not have it. Called from one thread at a time; commands act in that thread's network namespace.
+    """One context of libnftables, opened when it is first needed: without a transaction the library
+    need not be installed.
+
+    Call it from one thread at a time. Commands act in that thread's network namespace.
     """
 
     def commit(self, text: str) -> None:
-        """One transaction; raises KernelRefusedError, and then nothing of it has happened."""
+        """Commit one transaction.
+
+        Raises KernelRefusedError, and then nothing of it has happened.
+        """
         failed = self._nft.nft_run_cmd_from_buffer(self._context, text.encode())
         if len(text) > _BIG:
             give_back()
         if failed:
-            said = self._nft.nft_ctx_get_error_buffer(self._context) or b""
-            raise KernelRefusedError(f"nft: {said.decode(errors='replace').strip()[:500]}")
+            message = self._nft.nft_ctx_get_error_buffer(self._context) or b""
+            raise KernelRefusedError(f"nft: {message.decode(errors='replace').strip()[:500]}")
 
     @cached_property
     def _nft(self) -> ctypes.CDLL:
         try:
-            nft = ctypes.CDLL("libnftables.so.1")
+            nft = ctypes.CDLL(NAME)
         except OSError as err:
-            raise KernelRefusedError(f"{err}; install libnftables1") from err
+            raise KernelRefusedError(f"nft: {err}; {REMEDY}") from err
         nft.nft_ctx_new.restype = ctypes.c_void_p
         nft.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
         nft.nft_ctx_get_error_buffer.argtypes = [ctypes.c_void_p]
@@ -40,6 +47,15 @@ class Libnftables:
     def _context(self) -> int:
         context = self._nft.nft_ctx_new(0)
         if not context:
-            raise KernelRefusedError("libnftables cannot be started")
+            raise KernelRefusedError("nft: libnftables has no memory for a context")
         self._nft.nft_ctx_buffer_error(context)
         return int(context)
+
+
+def can_load() -> bool:
+    """Return True if the library is installed."""
+    try:
+        ctypes.CDLL(NAME)
+    except OSError:
+        return False
+    return True

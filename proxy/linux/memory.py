@@ -1,10 +1,10 @@
-"""Memory that a big load needs, and nothing needs after it."""
+"""The process's memory: a first load needs much, and needs it only once."""
 
 import ctypes
 import gc
 
-# Nearly all objects live as long as the Services they stand for, and form no cycles: to look for
-# garbage is a twentieth of a first load with the second of these, a third with Python's own.
+# Nearly all objects live as long as their Service and form no cycles. With these thresholds the
+# garbage collector takes a twentieth of a first load, with Python's own a third.
 _LOADING = (1_000_000, 20, 50)
 _SERVING = (100_000, 20, 50)
 
@@ -12,24 +12,28 @@ _ARENA_MAX = -8  # malloc.h: M_ARENA_MAX
 
 
 def expect_load() -> None:
-    """Prepare this process for a first load, before it has threads."""
+    """Prepare this process for a first load. Call it before there are threads."""
     gc.set_threshold(*_LOADING)
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none, and one arena anyway
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has no mallopt, and one arena
     if set_option is not None:
-        set_option(_ARENA_MAX, 1)  # of the other threads' arenas `give_back` would leave 12 MB
+        set_option(_ARENA_MAX, 1)  # `give_back` would leave 12 MB of other threads' arenas
 
 
 def settle() -> None:
-    """What the first load has made stays, and is not looked through any more."""
+    """Tell the garbage collector that the objects of the first load stay: it need not visit them
+    again.
+    """
     gc.freeze()
     gc.set_threshold(*_SERVING)
 
 
 def give_back() -> None:
-    """Return freed memory to the kernel: glibc keeps it, up to twice what the proxy holds.
+    """Return freed memory to the kernel. glibc keeps it, up to twice as much as the proxy uses.
 
-    It is C's memory, of libnftables' parser and of packed map entries; Python returns its own.
+    It is memory of C code: libnftables' parser and packed map entries. Python returns its own.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none, and keeps less
+    trim = getattr(
+        ctypes.CDLL(None), "malloc_trim", None
+    )  # musl has no malloc_trim, and keeps less
     if trim is not None:
         trim(0)

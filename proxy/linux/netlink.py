@@ -1,7 +1,8 @@
-"""As much netlink as the proxy needs: requests, dumps, attributes (RFC 3549; linux/netlink.h).
+"""Netlink, as much of it as the proxy needs: requests, dumps, attributes (RFC 3549;
+linux/netlink.h).
 
-pyroute2 decodes every attribute of every message, which is a second for some 10,000 conntrack
-entries; the proxy looks at four attributes of each, and is in a hurry.
+pyroute2 decodes every attribute of every message, which takes a second for some 10,000 conntrack
+entries. The proxy reads four attributes of each entry, and must be quick.
 """
 
 import errno
@@ -9,8 +10,8 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import Self
+
+from proxy.model.values import Family
 
 ROUTE, NETFILTER = 0, 12  # netlink protocols
 
@@ -20,31 +21,26 @@ NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERROR, _DONE = 2, 3
-_RECEIVE = 1 << 18
+RECEIVE = 1 << 18  # bytes of the largest message
+_NFPROTO = {Family.V4: socket.AF_INET, Family.V6: socket.AF_INET6}
 
 
 class Netlink:
-    """A socket to one netlink family of the current network namespace."""
+    """A socket of one netlink protocol, in the current network namespace."""
 
     def __init__(self, protocol: int) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._sequence = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _err: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
 
     def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
-        """The bodies of a dump's messages; raises OSError.
+        """Yield the bodies of a dump's messages. Raises OSError.
 
-        A dump during which the kernel's table changed is whole but for what changed.
+        If the kernel's table changes during the dump, entries that changed may be missing or old;
+        all others are there.
         """
         self._send(kind, REQUEST | DUMP, body)
         for answer, payload in self._answers():
@@ -55,7 +51,7 @@ class Netlink:
             yield payload
 
     def request(self, kind: int, body: bytes) -> None:
-        """Ask for one change, and wait until it is made; raises OSError."""
+        """Make one change, and wait until the kernel confirms it. Raises OSError."""
         self._send(kind, REQUEST | ACK, body)
         for answer, payload in self._answers():
             if answer == _ERROR:
@@ -69,11 +65,13 @@ class Netlink:
 
     def _answers(self) -> Iterator[tuple[int, bytes]]:
         while True:
-            yield from messages(self._socket.recv(_RECEIVE), self._sequence)
+            yield from messages(self._socket.recv(RECEIVE), self._sequence)
 
 
 def messages(data: bytes, sequence: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """(kind, body) of what was received: of all, or of the answers to one request."""
+    """Yield (kind, body) of each message in received data: of all, or of the answers to one
+    request.
+    """
     at = 0
     while at + _HEADER.size <= len(data):
         length, kind, _flags, number, _ = _HEADER.unpack_from(data, at)
@@ -88,25 +86,35 @@ def _raise(payload: bytes) -> None:
         raise OSError(code, os.strerror(code))
 
 
+def netfilter_header(family: Family) -> bytes:
+    """Pack ``struct nfgenmsg``, with which every message of NETFILTER begins."""
+    return struct.pack("=BBH", _NFPROTO[family], 0, 0)
+
+
 def attribute(kind: int, value: bytes) -> bytes:
-    """One attribute, padded."""
+    """Pack one attribute, with its padding."""
     length = _ATTRIBUTE.size + len(value)
     return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
 
 
 def nested(kind: int, parts: Iterable[bytes]) -> bytes:
-    """An attribute that holds attributes."""
+    """Pack an attribute that holds attributes."""
     return attribute(kind | NESTED, b"".join(parts))
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
-    """The attributes in ``data`` by their kind."""
+    """Return the attributes in ``data`` by their kind. Raises OSError."""
     return dict(_attributes(data))
 
 
-def each(data: bytes) -> Iterator[bytes]:
-    """The values of a list, whose attributes are all of one kind."""
+def list_values(data: bytes) -> Iterator[bytes]:
+    """Yield the values of a list: attributes that are all of one kind. Raises OSError."""
     return (value for _, value in _attributes(data))
+
+
+def text(value: bytes) -> str:
+    """Decode a string attribute, which ends with a zero byte."""
+    return value.rstrip(b"\0").decode(errors="replace")
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -1,4 +1,6 @@
-"""The kernel's word that somebody changed nftables rules; iptables-nft's are among them."""
+"""The kernel's events about nftables rules, among which iptables-nft's are
+(linux/netfilter/nf_tables.h).
+"""
 
 import errno
 import socket
@@ -7,26 +9,25 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import NamedTuple
 
-from proxy.linux.netlink import NETFILTER, attributes, messages
+from proxy.linux.netlink import NETFILTER, RECEIVE, attributes, messages, text
 
 _SOL_NETLINK, _ADD_MEMBERSHIP, _DROP_MEMBERSHIP = 270, 1, 2  # linux/netlink.h
 _GROUP = 7  # NFNLGRP_NFTABLES
 _NF_TABLES = 10  # nfnetlink subsystem
-_RECEIVE = 1 << 18
 
 
 class NftEventKind(StrEnum):
-    """What was touched."""
+    """The kind of object that an event is about."""
 
     TABLE = "table"
     CHAIN = "chain"
     RULE = "rule"
     SET = "set"
     ELEMENT = "element"
-    LOST = "lost"  # events came faster than they were read: anything may have happened
+    LOST = "lost"  # events came faster than they were read, so any object may have changed
 
 
-# linux/netfilter/nf_tables.h: message -> what, and the attribute that names it within the table
+# Message -> kind of object, and the attribute that names it within the table.
 _NEW = {
     0: (NftEventKind.TABLE, 1),
     3: (NftEventKind.CHAIN, 3),
@@ -38,9 +39,13 @@ _DELETED = {kind + 2: what for kind, what in _NEW.items()}
 
 
 class NftEvent(NamedTuple):
-    """One change: ``name`` is the chain or the set; ``text`` holds every name in the message."""
+    """One object that was added or deleted.
 
-    sort: NftEventKind
+    ``name`` is the chain or the set that it is, or is in. ``text`` is the message, which holds
+    every name.
+    """
+
+    kind: NftEventKind
     deleted: bool
     table: str
     name: str
@@ -48,7 +53,7 @@ class NftEvent(NamedTuple):
 
 
 class NftListener:
-    """Hears of changes in the network namespace where it was made, while it listens."""
+    """Receives events of the network namespace where it was made, while it listens."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETFILTER)
@@ -56,24 +61,23 @@ class NftListener:
         self._socket.bind((0, 0))
 
     def fileno(self) -> int:
-        """For selectors."""
+        """Return the socket's descriptor, for selectors."""
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Hear no more."""
+        """Close the socket."""
         self._socket.close()
 
     def listen(self) -> None:
-        """Hear of what happens from now on."""
+        """Receive events from now on."""
         self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
 
     @contextmanager
     def deaf(self) -> Iterator[None]:
-        """While the context lasts, where we write ourselves, hear of nothing; afterwards of
-        everything. What was heard before stays to be read.
+        """Receive no events while the context lasts, because this process writes rules itself.
 
-        Of a large transaction of ours there are more events than the socket has room for. Keep it
-        short: what somebody else does meanwhile goes unheard.
+        Events from before stay to be read. A large transaction has more events than the socket has
+        room for. Keep the context short: changes that others make meanwhile go unnoticed.
         """
         self._socket.setsockopt(_SOL_NETLINK, _DROP_MEMBERSHIP, _GROUP)
         try:
@@ -82,31 +86,28 @@ class NftListener:
             self.listen()
 
     def read(self) -> list[NftEvent]:
-        """What was heard since the last call."""
-        touches: list[NftEvent] = []
+        """Return the events since the last call. Raises OSError."""
+        events: list[NftEvent] = []
         while True:
             try:
-                data = self._socket.recv(_RECEIVE)
+                data = self._socket.recv(RECEIVE)
             except BlockingIOError:
-                return touches
+                return events
             except OSError as err:
                 if err.errno != errno.ENOBUFS:
                     raise
-                touches.append(NftEvent(NftEventKind.LOST, False, "", "", b""))
+                events.append(NftEvent(NftEventKind.LOST, False, "", "", b""))
                 continue
-            touches += _touches(data)
+            events += _events(data)
 
 
-def _touches(data: bytes) -> Iterator[NftEvent]:
-    for kind, body in messages(data):
-        subsystem, number = divmod(kind, 256)
+def _events(data: bytes) -> Iterator[NftEvent]:
+    """Yield the events in received data."""
+    for message_type, body in messages(data):
+        subsystem, number = divmod(message_type, 256)
         found = _NEW.get(number) or _DELETED.get(number)
         if subsystem == _NF_TABLES and found:
-            sort, naming = found
+            event_kind, naming = found
             parts = attributes(body[4:])
-            names = (_text(parts.get(1, b"")), _text(parts.get(naming, b"")))
-            yield NftEvent(sort, number in _DELETED, *names, body)
-
-
-def _text(value: bytes) -> str:
-    return value.rstrip(b"\0").decode(errors="replace")
+            table_and_name = (text(parts.get(1, b"")), text(parts.get(naming, b"")))
+            yield NftEvent(event_kind, number in _DELETED, *table_and_name, body)

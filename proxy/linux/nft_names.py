@@ -1,14 +1,14 @@
-"""Names in the kernel's nftables, read one by one over netlink.
+"""The names in the kernel's nftables tables, read over netlink.
 
-Listing by the nft and iptables commands reads every rule and element: half a second at 5,000
-Services, where names alone are a millisecond.
+The commands nft and iptables read every rule and element to list names: half a second at 5,000
+Services. Names alone take a millisecond.
 """
 
 import errno
-import struct
+from contextlib import closing
 from typing import NamedTuple
 
-from proxy.linux.netlink import NETFILTER, Netlink, attributes
+from proxy.linux.netlink import NETFILTER, Netlink, attributes, netfilter_header, text
 from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family
 
@@ -17,9 +17,8 @@ _GET_CHAIN, _GET_SET = 0xA04, 0xA0A  # subsystem 10, NFT_MSG_GETCHAIN and NFT_MS
 _CHAIN_TABLE, _CHAIN_NAME = 1, 3
 _SET_TABLE, _SET_NAME, _SET_FLAGS = 1, 2, 3
 _ANONYMOUS, _MAP = 0x1, 0x8
-# What a kernel without nftables, or without nfnetlink, answers: it holds no names.
+# The errors of a kernel without nftables or without nfnetlink, which therefore holds no names.
 _NO_NFTABLES = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
-_AF = {Family.V4: 2, Family.V6: 10}
 
 
 class NamedSet(NamedTuple):
@@ -31,32 +30,30 @@ class NamedSet(NamedTuple):
 
 
 def chains(family: Family) -> list[tuple[str, str]]:
-    """(table, chain) of this network namespace; raises KernelRefusedError."""
+    """Return (table, chain) of each chain of this network namespace. Raises KernelRefusedError."""
     found = _dump(_GET_CHAIN, family)
-    return [(_text(one[_CHAIN_TABLE]), _text(one[_CHAIN_NAME])) for one in found]
+    return [(text(chain[_CHAIN_TABLE]), text(chain[_CHAIN_NAME])) for chain in found]
 
 
-def stores(family: Family) -> list[NamedSet]:
-    """The named sets and maps of this network namespace; raises KernelRefusedError."""
-    named = (one for one in _dump(_GET_SET, family) if not _flag(one, _ANONYMOUS))
+def named_sets(family: Family) -> list[NamedSet]:
+    """Return the named sets and maps of this network namespace. Raises KernelRefusedError."""
+    named = (named_set for named_set in _dump(_GET_SET, family) if not _flag(named_set, _ANONYMOUS))
     return [
-        NamedSet(_text(one[_SET_TABLE]), _text(one[_SET_NAME]), _flag(one, _MAP)) for one in named
+        NamedSet(text(named_set[_SET_TABLE]), text(named_set[_SET_NAME]), _flag(named_set, _MAP))
+        for named_set in named
     ]
 
 
 def _dump(kind: int, family: Family) -> list[dict[int, bytes]]:
-    body = struct.pack("=BBH", _AF[family], 0, 0)  # struct nfgenmsg
+    """Return the attributes of each message of a dump. Raises KernelRefusedError."""
     try:
-        with Netlink(NETFILTER) as kernel:
-            return [attributes(one[4:]) for one in kernel.dump(kind, body)]
+        with closing(Netlink(NETFILTER)) as netlink:
+            found = netlink.dump(kind, netfilter_header(family))
+            return [attributes(message[4:]) for message in found]
     except OSError as err:
         if err.errno in _NO_NFTABLES:
             return []
         raise KernelRefusedError(f"nftables cannot be read: {err.strerror}") from err
-
-
-def _text(value: bytes) -> str:
-    return value.rstrip(b"\0").decode(errors="replace")
 
 
 def _flag(store: dict[int, bytes], flag: int) -> bool:

@@ -36,6 +36,14 @@ class Protocol(StrEnum):
     SCTP = "SCTP"
 
 
+# IANA protocol numbers, as packets and the kernel have them.
+PROTOCOL_NUMBERS: Mapping[Protocol, int] = {
+    Protocol.TCP: 6,
+    Protocol.UDP: 17,
+    Protocol.SCTP: 132,
+}
+
+
 class Balance(StrEnum):
     """How a Service's connections find their endpoint."""
 

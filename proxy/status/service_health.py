@@ -16,7 +16,7 @@ from functools import partial
 from aiohttp import web
 
 from proxy.desired.desired import Desired, Portals
-from proxy.flows.table import local_addresses
+from proxy.linux.addresses import local_addresses
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, Key
 from proxy.status.events import Reporter

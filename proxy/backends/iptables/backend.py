@@ -4,10 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from proxy.backends.iptables import legacy
-from proxy.backends.iptables.cleanup import removal
-from proxy.backends.iptables.disturbance import disturbance
 from proxy.backends.iptables.load import CHUNK, is_complete, load
 from proxy.backends.iptables.observe import ObservedChains, parse
+from proxy.backends.iptables.ownership import disturbance, removal
 from proxy.backends.iptables.ruleset import IptablesRuleset
 from proxy.backends.iptables.tool import Flavor, IptablesTool, detect, has_ours
 from proxy.desired.desired import Desired
@@ -18,7 +17,9 @@ from proxy.model.values import Family, NodeView
 
 logger = logging.getLogger("podwire.proxy.iptables")
 
-_SMALL = 10_000_000  # bytes of legacy tables, some 1,000 Services, that 40 ms are enough to look at
+SHOW_COMMAND = "iptables-save -t nat"
+
+_SMALL = 10_000_000  # bytes of legacy tables (1,000 Services) that are read within 40 ms
 
 
 class IptablesFamily:
@@ -27,14 +28,17 @@ class IptablesFamily:
     def __init__(self, tool: IptablesTool, settings: ProxySettings) -> None:
         self._tool = tool
         self._ruleset = IptablesRuleset(tool.family, settings)
-        self._known = False  # whether the kernel holds what the ruleset says
+        self._known = False  # True while the kernel holds what the ruleset says
         self._is_legacy = tool.flavor is Flavor.LEGACY
         self._size: tuple[int, ...] = ()
-        self._digest: bytes | None = None  # of the rules, once nothing has changed for a while
+        self._digest: bytes | None = None  # of legacy tables; None until they were read
         self._calm = False
 
     def apply(self, want: Desired, node: NodeView) -> None:
-        """Commit what changed; after a failure, or at the start, everything."""
+        """Commit what changed; after a failure, and at the start, everything.
+
+        Raises KernelRefusedError.
+        """
         change = self._ruleset.update(want, node)
         known, self._known = self._known and not self.is_resized(), False
         if not known:
@@ -48,8 +52,10 @@ class IptablesFamily:
         self._known = True
 
     def _remember(self) -> None:
-        """How legacy tables look after a write: big ones only once no other has followed, because
-        to look at them costs as much as the change.
+        """Remember the size of legacy tables after a write, and the digest of small tables.
+
+        Big tables are read later, when no other write has followed: reading them costs as much as
+        the change.
         """
         family = self._tool.family
         self._size, self._calm = legacy.size(family), False
@@ -57,45 +63,54 @@ class IptablesFamily:
         self._digest = legacy.digest(family) if small else None
 
     def forget(self) -> None:
-        """Take the kernel's state for unknown."""
+        """Treat the kernel's state as unknown."""
         self._known = False
 
     def is_resized(self) -> bool:
-        """Whether legacy tables are not of the size that they had after the last write."""
+        """Return True if legacy tables have another size than after the last write."""
         return self._is_legacy and self._known and legacy.size(self._tool.family) != self._size
 
-    def is_other(self, *, touched: bool) -> bool:
-        """Whether legacy tables hold other rules than after the last write, if they were touched.
+    def has_other_rules(self, *, touched: bool) -> bool:
+        """Return True if legacy tables hold other rules than after the last write.
 
-        What big ones held is looked at when nothing was written since the call before.
+        Rules are compared only if the tables were ``touched``. Big tables are read first when
+        nothing was written since the call before.
         """
         if not self._known:
             return False
-        calm, self._calm = self._calm, True
+        was_calm, self._calm = self._calm, True
         if self._digest is None:
-            self._digest = legacy.digest(self._tool.family) if calm else None
+            self._digest = legacy.digest(self._tool.family) if was_calm else None
             return False
         return touched and legacy.digest(self._tool.family) != self._digest
 
     def _verify(self) -> None:
-        """A flush between the write and the first look at the size would never be noticed."""
+        """Check that every rule is there after a load.
+
+        Another program may flush the tables between the write and the first reading of their size;
+        that would never be noticed.
+        """
         if not is_complete(self._ruleset, parse(self._tool.save())):
-            raise KernelRefusedError("somebody changed the rules while they were written")
+            raise KernelRefusedError(
+                "iptables: another program changed the rules while they were written"
+            )
 
     def _load(self) -> None:
-        """Write everything, but for Services whose rules this kernel refuses: a module that one
-        Service needs (SCTP, affinity) may be missing, and the others cannot help it.
+        """Write everything, without the Services whose rules this kernel refuses.
+
+        The kernel may lack a module that one Service needs (SCTP, affinity). That must not stop the
+        others.
         """
         observed = parse(self._tool.save())
         while True:
             try:
                 self._write_all(observed)
             except KernelRefusedError as err:
-                culprit = self._ruleset.owner(err.line)
-                if culprit is None:
+                refused = self._ruleset.owner(err.line)
+                if refused is None:
                     raise
-                logger.error("Service %s is not served: %s", "/".join(culprit), err)
-                self._ruleset.leave_out(culprit)
+                logger.error("Service %s is not served: %s", "/".join(refused), err)
+                self._ruleset.leave_out(refused)
             else:
                 return
 
@@ -106,10 +121,10 @@ class IptablesFamily:
 
 
 class IptablesBackend:
-    """Both families, with the tools of one flavor."""
+    """Both families, with the commands of one flavor."""
 
     def __init__(self, settings: ProxySettings, flavor: Flavor | None) -> None:
-        """``flavor`` None is whichever this node uses when the first state is applied."""
+        """``flavor`` None means the flavor that this node uses when the first state is applied."""
         self._settings = settings
         self._flavor = flavor
         self._families: list[IptablesFamily] = []
@@ -128,31 +143,33 @@ class IptablesBackend:
 
     @property
     def is_blind(self) -> bool:
-        """Legacy tables send no events; nftables' do, and so iptables-nft's."""
+        """True for legacy tables. nftables' tables, which iptables-nft writes, send events."""
         return self._flavor is Flavor.LEGACY
 
-    def disturbed(self, touches: Sequence[NftEvent]) -> str:
-        """What somebody else did to our rules; then both families are written anew."""
-        what = self._seen() if self.is_blind else self._heard(touches)
-        if what:
+    def disturbed(self, events: Sequence[NftEvent]) -> str:
+        """Describe other programs' changes; after one, both families are written again."""
+        description = (
+            self._disturbance_of_legacy() if self.is_blind else self._disturbance_of_nft(events)
+        )
+        if description:
             for family in self._families:
                 family.forget()
-        return what
+        return description
 
-    def _heard(self, touches: Sequence[NftEvent]) -> str:
-        """What the kernel's events tell of iptables-nft's tables."""
-        return disturbance(touches) if self._families else ""
+    def _disturbance_of_nft(self, events: Sequence[NftEvent]) -> str:
+        """Describe what the kernel's events say of iptables-nft's tables."""
+        return disturbance(events) if self._families else ""
 
-    def _seen(self) -> str:
-        """What can be seen of legacy tables."""
+    def _disturbance_of_legacy(self) -> str:
+        """Describe how legacy tables differ from the last write."""
         if any(family.is_resized() for family in self._families):
-            return "the tables' size is another"
+            return "the tables have another size"
         touched = self._lock.was_taken()
-        others = [family.is_other(touched=touched) for family in self._families]
-        return "the tables' rules are others" if any(others) else ""
+        others = [family.has_other_rules(touched=touched) for family in self._families]
+        return "the tables have other rules" if any(others) else ""
 
     def remove(self, *, keep_own: bool = False) -> None:
-        """Remove our rules from both families and both flavors; nothing of anybody else's."""
+        """Remove our rules of both families and both flavors, and no other program's."""
         for tool in (IptablesTool(family, flavor) for family in Family for flavor in Flavor):
             spared = keep_own and tool.flavor is self._flavor
             if not spared and has_ours(tool) and (transaction := removal(parse(tool.save()))):
@@ -167,6 +184,13 @@ class IptablesBackend:
 
 
 def open_backend(settings: ProxySettings, options: Mapping[str, str]) -> IptablesBackend:
-    """``options["flavor"]`` is legacy, nft, or auto: whichever this node already uses."""
-    wanted = options.get("flavor", "auto")
-    return IptablesBackend(settings, None if wanted == "auto" else Flavor(wanted))
+    """``options["flavor"]`` is legacy, nft, or auto: the flavor that this node already uses."""
+    flavor = options.get("flavor", "auto")
+    return IptablesBackend(settings, None if flavor == "auto" else Flavor(flavor))
+
+
+def missing() -> list[str]:
+    """Return what this machine lacks: the commands of either flavor."""
+    if any(IptablesTool(Family.V4, flavor).exists for flavor in Flavor):
+        return []
+    return ["there are no iptables commands; install iptables"]

@@ -1,4 +1,7 @@
-"""Chain names: kube-proxy's own, so that every debugging guide and tool applies here too."""
+"""Names of tables and chains.
+
+They are kube-proxy's, so that every debugging guide and tool applies.
+"""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -16,7 +19,7 @@ class Table(StrEnum):
 
 
 class ChainName(NamedTuple):
-    """A chain by its table and name."""
+    """A chain's table and name."""
 
     table: Table
     name: str
@@ -34,39 +37,46 @@ FORWARD = ChainName(Table.FILTER, "KUBE-FORWARD")
 LOCALNET = ChainName(Table.FILTER, "KUBE-FIREWALL")  # kubelet writes the same chain, rule for rule
 CANARY = "KUBE-PROXY-CANARY"
 
-# Chains that every Service writes lines into, and chains that are the proxy's as a whole.
+# Chains in which every Service has lines, and chains that are the same whatever the Services are.
 SHARED = (SERVICES, NODE_PORTS, NO_INTERNAL, NO_EXTERNAL, FIREWALL, HEALTH_PORTS)
 FIXED = (MARK_MASQ, POSTROUTING, FORWARD, LOCALNET)
 
-# One Service port's chains; KUBE-XLB- is what kube-proxy before 1.24 wrote.
+# The chains of one Service port. kube-proxy before 1.24 wrote KUBE-XLB-.
 _OWN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-", "KUBE-XLB-")
+
+_OURS = {*SHARED, *FIXED}
+
+
+def is_ours(chain: ChainName) -> bool:
+    """Return True if a chain is the proxy's, or was kube-proxy's before it."""
+    return chain in _OURS or chain.name == CANARY or is_service_chain(chain)
 
 
 def is_service_chain(chain: ChainName) -> bool:
-    """Whether a chain belongs to one Service port, of this proxy or of kube-proxy."""
+    """Return True if a chain belongs to one Service port, of this proxy or of kube-proxy."""
     return chain.table is Table.NAT and chain.name.startswith(_OWN_PREFIXES)
 
 
 def cluster_chain(portal: Portal) -> str:
-    """The chain that balances over the endpoints of policy Cluster."""
+    """Name the chain that balances over the endpoints of policy Cluster."""
     return "KUBE-SVC-" + digest(portal.name + portal.protocol.lower())
 
 
 def local_chain(portal: Portal) -> str:
-    """The chain that balances over this node's endpoints."""
+    """Name the chain that balances over this node's endpoints."""
     return "KUBE-SVL-" + digest(portal.name + portal.protocol.lower())
 
 
 def external_chain(portal: Portal) -> str:
-    """The chain that NodePort, load balancer and externalIP traffic enters."""
+    """Name the chain for traffic to NodePorts, load balancer addresses and externalIPs."""
     return "KUBE-EXT-" + digest(portal.name + portal.protocol.lower())
 
 
 def firewall_chain(portal: Portal) -> str:
-    """The chain that admits a load balancer's source ranges."""
+    """Name the chain that admits a load balancer's source ranges."""
     return "KUBE-FW-" + digest(portal.name + portal.protocol.lower())
 
 
 def endpoint_chain(portal: Portal, target: Target) -> str:
-    """The chain that sends to one endpoint."""
+    """Name the chain that translates to one endpoint."""
     return "KUBE-SEP-" + digest(f"{portal.name}{portal.protocol.lower()}{target}")

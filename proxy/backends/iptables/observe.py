@@ -1,4 +1,4 @@
-"""What iptables-save says is there, as far as the proxy needs to know: pure."""
+"""iptables-save's output, parsed as far as the proxy needs it: pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,26 +6,24 @@ from dataclasses import dataclass
 from proxy.backends.iptables import names
 from proxy.backends.iptables.names import ChainName, Table
 
-_OURS = {*names.SHARED, *names.FIXED}
-
 
 @dataclass(frozen=True, slots=True)
 class ObservedChains:
-    """Our chains in the kernel, and the rules of other chains that lead into them.
+    """Our chains in the kernel, and the rules of other chains that jump to them.
 
-    ``entries`` are (chain, arguments): rules of the kernel's own chains. ``held`` are chains of
-    ours that somebody else's chain leads to, which therefore cannot be removed.
+    ``entries`` are (chain, arguments) of rules in the kernel's own chains. ``held`` are chains of
+    ours to which another program's chain jumps; those cannot be removed.
     """
 
     chains: frozenset[ChainName]
     entries: frozenset[tuple[ChainName, str]]
     held: frozenset[ChainName]
     has_kubelet: bool
-    rules: int  # in our chains, but for the one that kubelet writes too
+    rules: int  # how many are in our chains, without the chain that kubelet writes too
 
 
 def parse(text: str) -> ObservedChains:
-    """Read the output of ``iptables-save``."""
+    """Parse the output of ``iptables-save``."""
     chains: set[ChainName] = set()
     builtin: set[ChainName] = set()
     rules: list[tuple[ChainName, str]] = []
@@ -56,26 +54,23 @@ def _observed(
     *,
     has_kubelet: bool,
 ) -> ObservedChains:
-    ours = frozenset(chain for chain in chains if is_ours(chain))
-    leads = [
+    ours = frozenset(chain for chain in chains if names.is_ours(chain))
+    jumps = [
         (origin, rule, target)
         for origin, rule in rules
         if (target := _target(origin, rule)) in ours
     ]
     return ObservedChains(
         chains=ours,
-        entries=frozenset((origin, rule) for origin, rule, _ in leads if origin in builtin),
-        held=frozenset(t for origin, _, t in leads if origin not in builtin and origin not in ours),
+        entries=frozenset((origin, rule) for origin, rule, _ in jumps if origin in builtin),
+        held=frozenset(
+            target for origin, _, target in jumps if origin not in builtin and origin not in ours
+        ),
         has_kubelet=has_kubelet,
         rules=sum(origin in ours and origin != names.LOCALNET for origin, _ in rules),
     )
 
 
-def is_ours(chain: ChainName) -> bool:
-    """Whether a chain is the proxy's, or kube-proxy's before it."""
-    return chain in _OURS or chain.name == names.CANARY or names.is_service_chain(chain)
-
-
 def _target(origin: ChainName, rule: str) -> ChainName:
-    """The chain that a rule of ours jumps to: nothing ever follows the name."""
+    """Return the chain to which a rule of ours jumps: its name is the end of the rule."""
     return ChainName(origin.table, rule.rpartition("-j ")[2])

@@ -3,17 +3,18 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from proxy.backends.nftables.disturbance import disturbance
-from proxy.backends.nftables.observe import ObservedTable, clearing, observe
+from proxy.backends.nftables.observe import ObservedTable, clearing, disturbance, observe
 from proxy.backends.nftables.ruleset import NftablesRuleset
 from proxy.backends.nftables.transaction import table_name
 from proxy.desired.claims import ClaimResolver, WinnerChange
 from proxy.desired.desired import Desired
-from proxy.linux.libnftables import Libnftables
+from proxy.linux.libnftables import NAME, REMEDY, Libnftables, can_load
 from proxy.linux.nft_events import NftEvent
 from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, NodeView
+
+SHOW_COMMAND = f"nft list table {table_name(Family.V4)}"
 
 
 class NftablesFamily:
@@ -32,20 +33,20 @@ class NftablesFamily:
         self._observe = observe
         self._claims = claims
         self._ruleset = NftablesRuleset(family, settings)
-        self._known = False  # whether the kernel holds what the ruleset says
+        self._known = False  # True while the kernel holds what the ruleset says
         self._node = NodeView("")
 
     def prepare(self, steps: list[WinnerChange], node: NodeView) -> Callable[[], None]:
-        """How to commit what changed; after a failure, or at the start, everything."""
+        """Return a call that commits what changed; after a failure or at the start, everything."""
         known, self._known = self._known and node.addresses == self._node.addresses, False
         self._node = node
         try:
             return partial(self._commit, self._change(steps) if known else self._everything())
         except KernelRefusedError as err:
-            return partial(_refuse, err)
+            return partial(_raise, err)
 
     def forget(self) -> None:
-        """Take the kernel's state for unknown."""
+        """Treat the kernel's state as unknown."""
         self._known = False
 
     def _change(self, steps: list[WinnerChange]) -> str:
@@ -53,9 +54,11 @@ class NftablesFamily:
         return change.text(self.family) if change else ""
 
     def _everything(self) -> str:
-        """Replace whatever is there in one transaction, so that nothing is ever missing."""
-        winners = ((f, claim) for f, claim in self._claims.winners() if f.family is self.family)
-        change = self._ruleset.restart(winners, self._node)
+        """Return commands that replace the whole table in one transaction, so that no rule is ever
+        missing.
+        """
+        ours = (won for won in self._claims.winners() if won[0].family is self.family)
+        change = self._ruleset.restart(ours, self._node)
         cleared = clearing(self._observe(self.family), self.family)
         return "".join(f"{line}\n" for line in cleared) + change.text(self.family)
 
@@ -66,15 +69,15 @@ class NftablesFamily:
 
 
 class NftablesBackend:
-    """Both families."""
+    """Both families' tables."""
 
     def __init__(self, settings: ProxySettings, claims: ClaimResolver | None = None) -> None:
-        """``claims`` are those of a backend that stands on this one, and keeps them up to date."""
+        """``claims`` belong to a backend that stands on this one and keeps them up to date."""
         self._library = Libnftables()
         self._claims = claims or ClaimResolver(settings)
         self._families = [
-            NftablesFamily(self._library, observe, one, settings, self._claims)
-            for one in settings.families
+            NftablesFamily(self._library, observe, family, settings, self._claims)
+            for family in settings.families
         ]
 
     def apply(self, want: Desired, node: NodeView) -> None:
@@ -82,27 +85,30 @@ class NftablesBackend:
         self.prepare(self._claims.update(want), node)()
 
     def prepare(self, steps: list[WinnerChange], node: NodeView) -> Callable[[], None]:
-        """The same in two parts: who calls what this returns waits for libnftables alone, and
-        leaves Python to other threads.
+        """Return a call that commits the changes: ``apply`` in two parts.
+
+        While the call waits for libnftables, other Python threads run.
         """
-        parts = [one.prepare(_of(one.family, steps), node) for one in self._families]
-        return partial(_all, parts)
+        commits = [
+            family.prepare(_changes_of(family.family, steps), node) for family in self._families
+        ]
+        return partial(_commit_all, commits)
 
     @property
     def is_blind(self) -> bool:
-        """nftables sends events."""
+        """False: nftables sends events."""
         return False
 
-    def disturbed(self, touches: Sequence[NftEvent]) -> str:
-        """What somebody else did to our tables; then both are written anew."""
-        what = disturbance(touches)
-        if what:
-            for one in self._families:
-                one.forget()
-        return what
+    def disturbed(self, events: Sequence[NftEvent]) -> str:
+        """Describe other programs' changes to our tables; after one, both are written again."""
+        description = disturbance(events)
+        if description:
+            for family in self._families:
+                family.forget()
+        return description
 
     def remove(self, *, keep_own: bool = False) -> None:
-        """Remove our tables; nothing of anybody else's. Every run uses the same ones."""
+        """Remove our tables, and no other program's. Every run uses the same tables."""
         if keep_own:
             return
         for family in Family:
@@ -110,20 +116,20 @@ class NftablesBackend:
                 self._library.commit(f"delete table {table_name(family)}\n")
 
 
-def _of(family: Family, steps: Iterable[WinnerChange]) -> list[WinnerChange]:
+def _changes_of(family: Family, steps: Iterable[WinnerChange]) -> list[WinnerChange]:
     return [step for step in steps if step.frontend.family is family]
 
 
-def _refuse(err: KernelRefusedError) -> None:
+def _raise(err: KernelRefusedError) -> None:
     raise err
 
 
-def _all(parts: Iterable[Callable[[], None]]) -> None:
-    """Do every part, even if another one fails; raises KernelRefusedError."""
+def _commit_all(commits: Iterable[Callable[[], None]]) -> None:
+    """Make every call, even if another one fails. Raises KernelRefusedError."""
     failures = []
-    for part in parts:
+    for commit in commits:
         try:
-            part()
+            commit()
         except KernelRefusedError as err:
             failures.append(str(err))
     if failures:
@@ -134,3 +140,8 @@ def open_backend(settings: ProxySettings, options: Mapping[str, str]) -> Nftable
     """There are no options."""
     del options
     return NftablesBackend(settings)
+
+
+def missing() -> list[str]:
+    """Return what this machine lacks: libnftables."""
+    return [] if can_load() else [f"there is no {NAME}; {REMEDY}"]

@@ -1,17 +1,18 @@
-"""What an earlier run left in the table, and the way to clear it."""
+"""The kernel's view of the table: its contents, and its events when somebody else changes it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from proxy.backends.nftables.objects import CLIENTS, TABLE
 from proxy.backends.nftables.transaction import table_name
 from proxy.linux import nft_names
+from proxy.linux.nft_events import NftEvent, NftEventKind
 from proxy.model.values import Family
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedTable:
-    """Names of what the table holds; all empty when there is no table."""
+    """The names of the table's contents; all empty if there is no table."""
 
     chains: tuple[str, ...] = ()
     maps: tuple[str, ...] = ()
@@ -19,19 +20,19 @@ class ObservedTable:
 
 
 def observe(family: Family) -> ObservedTable:
-    """Read the names in our table of this network namespace; raises KernelRefusedError."""
-    stores = [one for one in nft_names.stores(family) if one.table == TABLE]
+    """Return the names in our table of this network namespace. Raises KernelRefusedError."""
+    stores = [store for store in nft_names.named_sets(family) if store.table == TABLE]
     return ObservedTable(
         tuple(name for table, name in nft_names.chains(family) if table == TABLE),
-        tuple(one.name for one in stores if one.is_map),
-        tuple(one.name for one in stores if not one.is_map),
+        tuple(store.name for store in stores if store.is_map),
+        tuple(store.name for store in stores if not store.is_map),
     )
 
 
 def clearing(observed: ObservedTable, family: Family) -> Iterator[str]:
-    """The commands that empty the table, to be committed together with what fills it again.
+    """Yield the commands that empty the table. Commit them together with those that fill it again.
 
-    The set of clients that stick to an endpoint stays: a restart forgets nobody.
+    The set of clients with session affinity stays, so that a restart forgets no client.
     """
     table = table_name(family)
     yield f"add table {table}"
@@ -39,3 +40,19 @@ def clearing(observed: ObservedTable, family: Family) -> Iterator[str]:
     yield from (f"delete map {table} {name}" for name in observed.maps)
     yield from (f"delete set {table} {name}" for name in observed.sets if name != CLIENTS)
     yield from (f"delete chain {table} {name}" for name in observed.chains)
+
+
+def disturbance(events: Iterable[NftEvent], table: str = TABLE) -> str:
+    """Return a description of the first event about ``table``, which is ours; empty if there is
+    none.
+
+    Any event counts: no other program has reason to change our table.
+    """
+    for event in events:
+        if event.kind is NftEventKind.LOST:
+            return "events were lost"
+        if event.table == table:
+            action = "deleted" if event.deleted else "added"
+            name = f" {event.name}" if event.kind is not NftEventKind.TABLE else ""
+            return f"table {table}: {event.kind}{name} was {action}"
+    return ""

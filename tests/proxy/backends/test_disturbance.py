@@ -2,12 +2,12 @@
 
 import pytest
 
-from proxy.backends.iptables.disturbance import disturbance as of_iptables
-from proxy.backends.nftables.disturbance import disturbance as of_nftables
+from proxy.backends.iptables.ownership import disturbance as of_iptables
+from proxy.backends.nftables.observe import disturbance as of_nftables
 from proxy.linux.nft_events import NftEvent, NftEventKind
 
 
-def touch(sort, table, name="", deleted=True, text=b""):
+def event_of(sort, table, name="", deleted=True, text=b""):
     return NftEvent(sort, deleted, table, name, text)
 
 
@@ -15,38 +15,38 @@ JUMP = b"..KUBE-SERVICES.."
 
 
 @pytest.mark.parametrize(
-    "one",
+    "event",
     [
-        touch(NftEventKind.TABLE, "nat"),
-        touch(NftEventKind.CHAIN, "nat", "KUBE-SVC-ABC"),
-        touch(NftEventKind.RULE, "filter", "KUBE-FORWARD"),
-        touch(NftEventKind.RULE, "nat", "KUBE-SERVICES", deleted=False),
-        touch(NftEventKind.RULE, "nat", "PREROUTING", text=JUMP),
-        touch(NftEventKind.LOST, ""),
+        event_of(NftEventKind.TABLE, "nat"),
+        event_of(NftEventKind.CHAIN, "nat", "KUBE-SVC-ABC"),
+        event_of(NftEventKind.RULE, "filter", "KUBE-FORWARD"),
+        event_of(NftEventKind.RULE, "nat", "KUBE-SERVICES", deleted=False),
+        event_of(NftEventKind.RULE, "nat", "PREROUTING", text=JUMP),
+        event_of(NftEventKind.LOST, ""),
     ],
 )
-def test_iptables_rules_of_ours(one):
-    assert of_iptables([touch(NftEventKind.RULE, "nat", "DOCKER"), one])
+def test_iptables_rules_of_ours(event):
+    assert of_iptables([event_of(NftEventKind.RULE, "nat", "DOCKER"), event])
 
 
 @pytest.mark.parametrize(
-    "one",
+    "event",
     [
-        touch(NftEventKind.TABLE, "mine"),
-        touch(NftEventKind.TABLE, "nat", deleted=False),
-        touch(NftEventKind.CHAIN, "nat", "KUBE-KUBELET-CANARY", deleted=False),
-        touch(
+        event_of(NftEventKind.TABLE, "mine"),
+        event_of(NftEventKind.TABLE, "nat", deleted=False),
+        event_of(NftEventKind.CHAIN, "nat", "KUBE-KUBELET-CANARY", deleted=False),
+        event_of(
             NftEventKind.CHAIN, "nat", "KUBE-SVC-ABC", deleted=False
         ),  # kube-proxy's, unused as yet
-        touch(NftEventKind.RULE, "filter", "KUBE-FIREWALL", deleted=False),  # kubelet's as well
-        touch(NftEventKind.RULE, "nat", "PREROUTING", text=b"DOCKER"),
-        touch(NftEventKind.RULE, "nat", "PREROUTING", deleted=False, text=JUMP),
-        touch(NftEventKind.RULE, "podwire-proxy", "services"),
-        touch(NftEventKind.ELEMENT, "nat", "KUBE-THING"),
+        event_of(NftEventKind.RULE, "filter", "KUBE-FIREWALL", deleted=False),  # kubelet's as well
+        event_of(NftEventKind.RULE, "nat", "PREROUTING", text=b"DOCKER"),
+        event_of(NftEventKind.RULE, "nat", "PREROUTING", deleted=False, text=JUMP),
+        event_of(NftEventKind.RULE, "podwire-proxy", "services"),
+        event_of(NftEventKind.ELEMENT, "nat", "KUBE-THING"),
     ],
 )
-def test_iptables_rules_of_others(one):
-    assert not of_iptables([one])
+def test_iptables_rules_of_others(event):
+    assert not of_iptables([event])
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_iptables_rules_of_others(one):
 )
 @pytest.mark.parametrize("deleted", [True, False])
 def test_anything_in_our_own_table(sort, deleted):
-    assert "podwire-proxy" in of_nftables([touch(sort, "podwire-proxy", "x", deleted)])
-    assert not of_nftables([touch(sort, "nat", "KUBE-SERVICES", deleted)])
+    assert "podwire-proxy" in of_nftables([event_of(sort, "podwire-proxy", "x", deleted)])
+    assert not of_nftables([event_of(sort, "nat", "KUBE-SERVICES", deleted)])
 
 
 def test_lost_events_may_have_been_anything():
-    assert of_nftables([touch(NftEventKind.LOST, "")])
+    assert of_nftables([event_of(NftEventKind.LOST, "")])

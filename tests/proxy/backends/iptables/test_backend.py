@@ -128,9 +128,9 @@ def test_another_rule_in_the_place_of_ours_is_seen(monkeypatch, small, looks):
     backend = IptablesFamily(tool, SETTINGS)
     backend.apply(tracker(Protocol.TCP).desired(), NODE)
     for _ in range(looks):
-        assert not backend.is_other(touched=True)
+        assert not backend.has_other_rules(touched=True)
     chain = tool.tables["nat"]["KUBE-SERVICES"]
     chain[0] = chain[0].replace("10.96.0.1", "10.96.0.2")
     assert not backend.is_resized()
-    assert not backend.is_other(touched=False)
-    assert backend.is_other(touched=True)
+    assert not backend.has_other_rules(touched=False)
+    assert backend.has_other_rules(touched=True)

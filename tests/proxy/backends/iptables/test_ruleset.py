@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.backends.iptables.cleanup import removal
 from proxy.backends.iptables.load import load
 from proxy.backends.iptables.observe import parse
+from proxy.backends.iptables.ownership import removal
 from proxy.backends.iptables.ruleset import IptablesRuleset
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
