@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_address
 
-from proxy.backends.ebpf.group import MAPS
 from proxy.backends.ebpf.layout import pack_frontend
 from proxy.backends.ebpf.libbpf import Libbpf, pinned
+from proxy.backends.ebpf.mounts import MAPS
 from proxy.backends.iptables import legacy
 from proxy.linux.nft_events import NftListener
 from proxy.model.values import Family, Protocol

@@ -8,7 +8,7 @@ from lab.components import save_components
 from lab.spec import LabSpec, machines
 from lab.state import LabDir
 from lab.status import NoMachine, locate
-from proxy.backends.ebpf.hooks import OBJECT
+from proxy.backends.base import missing
 
 
 class BackendMissing(OSError):
@@ -17,10 +17,8 @@ class BackendMissing(OSError):
 
 def require_backend(mode: str) -> None:
     """Raises BackendMissing now rather than have every node's proxy say so in its log."""
-    if mode == "ebpf" and not OBJECT.exists():
-        raise BackendMissing(
-            "ebpf: its programs are not built: apt-get install clang libbpf-dev, then try again"
-        )
+    if lacking := missing(mode):
+        raise BackendMissing(f"{mode}: {'; '.join(lacking)}")
 
 
 def set_proxy(lab: LabDir, spec: LabSpec, mode: str) -> None:

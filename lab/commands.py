@@ -23,6 +23,7 @@ from lab.spec import InvalidSpec, LabSpec, make_spec
 from lab.state import LabDir, all_labs, lab_dir, locked
 from lab.status import Status, locate, look
 from lab.up import LabExists, NotMade, NotReady, make, wait_ready
+from proxy.backends.base import show_command
 
 _EXPECTED = (
     LabExists,
@@ -34,12 +35,6 @@ _EXPECTED = (
     ClientError,
     KubeconfigError,
 )
-# What shows the rules of a ClusterIP on a node.
-_RULES = {
-    "iptables": "iptables-save -t nat",
-    "nftables": "nft list table ip podwire-proxy",
-    "ebpf": "nft list table ip podwire-proxy",
-}
 
 
 @contextmanager
@@ -131,7 +126,7 @@ def _suggest(console: Console, lab: LabDir, spec: LabSpec, *, deployed: bool) ->
     for line in (
         f'export KUBECONFIG="$(bin/podwire lab kubeconfig{name})"; kubectl get pods -o wide',
         f"kubectl {then}",
-        f"bin/podwire lab exec{name} node1 -- {_RULES[spec.proxy]}",
+        f"bin/podwire lab exec{name} node1 -- {show_command(spec.proxy)}",
     ):
         console.print(f"  {line}", highlight=False, soft_wrap=True)
 

@@ -1,8 +1,8 @@
-"""The one seam between deciding and doing: what every backend is."""
+"""The interface of every backend, and the table of backends."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, cast
 
 from proxy.desired.desired import Desired
 from proxy.linux.nft_events import NftEvent
@@ -11,33 +11,47 @@ from proxy.model.values import NodeView
 
 
 class Backend(Protocol):
-    """Makes the kernel do what the desired state says. Called from one thread at a time."""
+    """Makes the kernel follow the desired state. Call it from one thread at a time."""
 
     def apply(self, want: Desired, node: NodeView) -> None:
-        """Bring the kernel to ``want``; raises KernelRefusedError.
+        """Bring the kernel to ``want``. Raises KernelRefusedError.
 
-        After a failure the kernel's state counts as unknown, and the next call writes all anew.
+        After a failure the kernel's state counts as unknown, and the next call writes everything
+        again.
         """
 
     @property
     def is_blind(self) -> bool:
-        """Whether the kernel sends no events about these rules, so that it has to be asked."""
+        """True if the kernel sends no events about these rules, so that it has to be asked."""
 
-    def disturbed(self, touches: Sequence[NftEvent]) -> str:
-        """What somebody else did to the rules since the last ``apply``; empty if nothing.
+    def disturbed(self, events: Sequence[NftEvent]) -> str:
+        """Return a description of other programs' changes to the rules since the last ``apply``.
 
-        If anything, the kernel's state counts as unknown from now on.
+        Empty if there were none. After a change the kernel's state counts as unknown. Raises
+        KernelRefusedError.
         """
 
     def remove(self, *, keep_own: bool = False) -> None:
-        """Remove everything that any run of this backend wrote; may be asked twice.
+        """Remove everything that any run of this backend wrote. A second call does nothing.
 
-        ``keep_own`` spares what this one has in force, and so removes only what runs with other
-        options left elsewhere.
+        ``keep_own`` keeps what this object has in force, and removes what runs with other options
+        left. Raises KernelRefusedError.
         """
 
 
-# --proxy-mode: the module whose ``open_backend(settings, options)`` makes the backend.
+class BackendModule(Protocol):
+    """A backend's module. It can be asked about this machine without making a backend."""
+
+    SHOW_COMMAND: str  # the command line that shows a node's rules for IPv4
+
+    def open_backend(self, settings: ProxySettings, options: Mapping[str, str]) -> Backend:
+        """Make the backend. ``options`` are those of ``ProxyConfig.backend_options``."""
+
+    def missing(self) -> Sequence[str]:
+        """Return what this machine lacks, each with its remedy; empty if nothing."""
+
+
+# --proxy-mode: the backend's module.
 BACKENDS: Mapping[str, str] = {
     "iptables": "proxy.backends.iptables.backend",
     "nftables": "proxy.backends.nftables.backend",
@@ -47,11 +61,25 @@ BACKENDS: Mapping[str, str] = {
 # Modes that know how many connections an endpoint has; the others balance at random.
 COUNTING: frozenset[str] = frozenset({"ebpf"})
 
-# A mode that leaves some packets to another's rules: those stay in force beside it.
+# A mode that leaves some packets to another mode's rules, which stay in force beside it.
 STANDS_ON: Mapping[str, str] = {"ebpf": "nftables"}
 
 
 def open_backend(mode: str, settings: ProxySettings, options: Mapping[str, str]) -> Backend:
-    """The backend of ``mode``; imports nothing of the others."""
-    backend: Backend = import_module(BACKENDS[mode]).open_backend(settings, options)
-    return backend
+    """Make the backend of ``mode``."""
+    return _module(mode).open_backend(settings, options)
+
+
+def missing(mode: str) -> Sequence[str]:
+    """Return what this machine lacks for ``mode``, each with its remedy; empty if nothing."""
+    return _module(mode).missing()
+
+
+def show_command(mode: str) -> str:
+    """Return the command line that shows a node's rules in ``mode``, for IPv4."""
+    return _module(mode).SHOW_COMMAND
+
+
+def _module(mode: str) -> BackendModule:
+    """Import one backend, and none of the others."""
+    return cast("BackendModule", import_module(BACKENDS[mode]))

@@ -11,8 +11,8 @@ from control.api import kinds
 from control.api.base import decode, encode
 from control.api.kinds import Kind
 from control.client.stream import read_object
+from proxy.backends.ebpf.contents import MapContents
 from proxy.backends.ebpf.options import EbpfOptions
-from proxy.backends.ebpf.table import MapContents
 from proxy.desired.claims import ClaimResolver, WinnerChange
 from proxy.desired.fate import Evaluator, Packet, Verdict
 from proxy.desired.tracker import Tracker

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from proxy.backends.ebpf.group import find_group
+from proxy.backends.ebpf.mounts import find_cgroup
 from tests.support.cni.worker import Worker
 
 _PREFIX = "podwire-test-"
@@ -18,7 +18,7 @@ _PREFIX = "podwire-test-"
 def group(name: str) -> Iterator[str]:
     """The name of a cgroup that exists for as long as the context, below the hierarchy's root."""
     with owned(name) as root:
-        find_group(root)
+        find_cgroup(root)
         yield root
 
 
@@ -41,7 +41,7 @@ def owned(name: str) -> Iterator[str]:
 def join(root: str, workers: Iterable[Worker]) -> None:
     """Move workers into a cgroup."""
     for worker in workers:
-        (find_group(root) / "cgroup.procs").write_text(str(worker.pid))
+        (find_cgroup(root) / "cgroup.procs").write_text(str(worker.pid))
 
 
 def _claim(name: str) -> IO[bytes]:

@@ -1,15 +1,18 @@
-"""The ebpf backend: programs balance at sockets and by packets, nftables what they leave."""
+"""The ebpf backend: programs balance at sockets and by packets, nftables' rules serve the rest."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
-from proxy.backends.ebpf.hooks import SocketPrograms, remove_hooks
+from proxy.backends.ebpf import packets, sockets
+from proxy.backends.ebpf.contents import MapContents
+from proxy.backends.ebpf.libbpf import BUILD_REMEDY, NAME, REMEDY, can_load
+from proxy.backends.ebpf.mounts import known_file_systems, remove_pins
 from proxy.backends.ebpf.options import EbpfOptions, parse_options
-from proxy.backends.ebpf.packets import PacketPrograms, remove_inlets
-from proxy.backends.ebpf.table import MapContents
-from proxy.backends.nftables.backend import NftablesBackend
+from proxy.backends.ebpf.packets import PacketPrograms, remove_packet_programs
+from proxy.backends.ebpf.sockets import SocketPrograms
+from proxy.backends.nftables import backend as nftables
 from proxy.desired.claims import ClaimResolver, WinnerChange
 from proxy.desired.desired import Desired
 from proxy.linux.memory import give_back
@@ -20,45 +23,52 @@ from proxy.model.values import NodeView
 
 logger = logging.getLogger("podwire.proxy.ebpf")
 
+SHOW_COMMAND = nftables.SHOW_COMMAND  # the table has every Service, whatever the programs serve
+
 
 class EbpfBackend:
-    """nftables first, so that whatever a program leaves as it is meets rules that know it."""
+    """Applies nftables' rules first, then the programs' maps.
+
+    So the rules know every Service whose packets the programs leave to them.
+    """
 
     def __init__(self, settings: ProxySettings, options: EbpfOptions) -> None:
         self._settings = settings
         self._options = options
         self._claims = ClaimResolver(settings)
-        self._rules = NftablesBackend(settings, self._claims)
-        self._table = MapContents(self._options)
-        self._hooks: SocketPrograms | None = None
+        self._rules = nftables.NftablesBackend(settings, self._claims)
+        self._contents = MapContents(self._options)
+        self._sockets: SocketPrograms | None = None
         self._packets: PacketPrograms | None = None
-        self._known = False  # whether the maps hold what the table says
+        self._known = False  # True while the maps hold what ``_contents`` says
         self._node = NodeView("")
 
     def apply(self, want: Desired, node: NodeView) -> None:
-        """Bring rules and maps to ``want``; raises KernelRefusedError."""
+        """Bring rules and maps to ``want``. Raises KernelRefusedError."""
         steps = self._claims.update(want)
         commit_rules = self._rules.prepare(steps, node)
         known, self._known = self._known and node.addresses == self._node.addresses, False
         self._node = node
-        if known and self._hooks:
-            self._advance(self._hooks, steps, commit_rules)
+        if known and self._sockets:
+            self._advance(self._sockets, steps, commit_rules)
         else:
             self._load(node, commit_rules)
 
     def _advance(
-        self, hooks: SocketPrograms, steps: list[WinnerChange], commit_rules: Callable[[], None]
+        self, programs: SocketPrograms, steps: list[WinnerChange], commit_rules: Callable[[], None]
     ) -> None:
         try:
             commit_rules()
         finally:
             with _translated():
-                hooks.maps.write(self._table.advance(steps))
+                programs.maps.write(self._contents.advance(steps))
             self._known = True
 
     def _load(self, node: NodeView, commit_rules: Callable[[], None]) -> None:
-        """Write everything anew. Programs and maps are made ready beside libnftables, whose work
-        Python need not wait for; they come into force after its rules.
+        """Write everything again.
+
+        Programs and maps are prepared while libnftables works in another thread. They come into
+        force after its rules.
         """
         with ThreadPoolExecutor(1) as helper:
             rules = helper.submit(commit_rules)
@@ -68,25 +78,25 @@ class EbpfBackend:
         rules.result()
 
     def _load_programs(self, node: NodeView, await_rules: Callable[[], object]) -> None:
-        hooks = self._hooks = self._hooks or SocketPrograms(self._settings, self._options)
-        self._table = MapContents(self._options)
-        everything = (WinnerChange(one, None, claim) for one, claim in self._claims.winners())
-        places = (one for one in node.addresses if self._settings.is_node_port_address(one))
+        programs = self._sockets = self._sockets or SocketPrograms(self._settings, self._options)
+        self._contents = MapContents(self._options)
+        everything = (WinnerChange(at, None, claim) for at, claim in self._claims.winners())
+        addresses = (at for at in node.addresses if self._settings.is_node_port_address(at))
 
         def get_ready() -> None:
-            self._load_packets(hooks)
+            self._load_packets(programs)
             await_rules()
 
-        hooks.load(self._table.advance(everything), places, get_ready)
+        programs.load(self._contents.advance(everything), addresses, get_ready)
         with self._rules_alone_if_refused():
             if self._packets is not None:
                 self._packets.begin()
         give_back()
 
-    def _load_packets(self, hooks: SocketPrograms) -> None:
+    def _load_packets(self, programs: SocketPrograms) -> None:
         self._forget_packets()
         with self._rules_alone_if_refused():
-            self._packets = PacketPrograms(self._settings, hooks.library, hooks.maps)
+            self._packets = PacketPrograms(self._settings, programs.library, programs.maps)
 
     def _forget_packets(self) -> None:
         if self._packets is not None:
@@ -95,48 +105,49 @@ class EbpfBackend:
 
     @contextmanager
     def _rules_alone_if_refused(self) -> Iterator[None]:
-        """Before Linux 6.1 nftables' rules are all there is for packets."""
+        """Balance packets by nftables alone if the kernel refuses the program: before Linux 6.1."""
         try:
             yield
         except KernelRefusedError as err:
             logger.warning("packets are balanced by nftables alone: %s", err)
             self._forget_packets()
-            remove_inlets()  # what an earlier one left would know nothing of what changes now
+            remove_packet_programs()  # those of an earlier run would not learn of changes
 
     @property
     def is_blind(self) -> bool:
-        """The kernel tells of nftables' rules, but not of programs."""
+        """True: the kernel sends events about nftables' rules, but not about programs."""
         return True
 
-    def disturbed(self, touches: Sequence[NftEvent]) -> str:
-        """What somebody else did to rules or programs; then these are written anew. Links that
-        came since the last call get their program.
+    def disturbed(self, events: Sequence[NftEvent]) -> str:
+        """Describe other programs' changes to rules and programs; those are then written again.
+
+        Links that came since the last call get their program.
         """
-        known, self._known = self._known, False  # until it is told
+        known, self._known = self._known, False
         found = []
-        if known and self._hooks and not self._hooks.are_attached():
-            found.append("hooks of the cgroup were removed")
+        if known and self._sockets and not self._sockets.are_attached():
+            found.append("programs of the cgroup were removed")
         if known and self._packets and not self._follow(self._packets):
             found.append("programs of links were removed")
         self._known = known and not found
-        return "; ".join(filter(None, (self._rules.disturbed(touches), *found)))
+        return "; ".join(filter(None, (self._rules.disturbed(events), *found)))
 
-    def _follow(self, packets: PacketPrograms) -> bool:
+    def _follow(self, programs: PacketPrograms) -> bool:
         with _translated():
-            packets.follow()
-        return packets.are_attached()
+            programs.follow()
+        return programs.are_attached()
 
     def remove(self, *, keep_own: bool = False) -> None:
-        """Detach and remove programs and maps. The rules are nftables' own, which removes them."""
+        """Detach and remove programs and maps. nftables' backend removes the rules."""
         if not keep_own:
             with _translated():
-                remove_inlets()
-            remove_hooks()
+                remove_packet_programs()
+            remove_pins()
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Of netlink, and of the file systems where cgroups and pins are."""
+    """Turn errors of netlink, cgroups and the BPF file system into KernelRefusedError."""
     try:
         yield
     except OSError as err:
@@ -144,7 +155,19 @@ def _translated() -> Iterator[None]:
 
 
 def open_backend(settings: ProxySettings, options: Mapping[str, str]) -> EbpfBackend:
-    """``cgroup-root`` says whose sockets the hooks serve, ``ebpf-algorithm`` how packets find their
+    """``cgroup-root`` names the cgroup that is served, ``ebpf-algorithm`` how packets find their
     endpoint.
     """
     return EbpfBackend(settings, parse_options(options))
+
+
+def missing() -> list[str]:
+    """Return what this machine lacks: object files, libraries, kernel features."""
+    programs = (sockets.OBJECT, packets.OBJECT)
+    lacking = [f"{path} is not built; {BUILD_REMEDY}" for path in programs if not path.exists()]
+    if not can_load():
+        lacking.append(f"there is no {NAME}; {REMEDY}")
+    known = known_file_systems()
+    if not {"bpf", "cgroup2"} <= known:
+        lacking.append("the kernel has no BPF or no cgroup2; use one with CONFIG_CGROUP_BPF")
+    return [*lacking, *nftables.missing()]

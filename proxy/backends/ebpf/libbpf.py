@@ -1,4 +1,4 @@
-"""libbpf in this process, as far as the backend needs it; each call raises KernelRefusedError."""
+"""libbpf's functions, called in this process (libbpf.h, bpf.h)."""
 
 import ctypes
 import errno
@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 
 from proxy.model.errors import KernelRefusedError
 
@@ -19,73 +18,78 @@ _PACKAGED = Path(__file__).resolve().with_name("built")
 BUILT = _PACKAGED if _PACKAGED.exists() else _PACKAGED.parents[3] / "build"
 
 
+NAME = "libbpf.so.1"
+REMEDY = "install libbpf1"
+# How to get the object files.
+BUILD_REMEDY = "install clang and libbpf-dev, then run bin/setup"
+
+
 class _BatchOptions(ctypes.Structure):
+    """``struct bpf_map_batch_opts``."""
+
     _fields_ = [("size", ctypes.c_size_t), ("each", ctypes.c_uint64), ("all", ctypes.c_uint64)]
 
 
 _format = ctypes.CDLL(None).vsnprintf
-_said: deque[str] = deque(maxlen=400)  # lines of complaints; the verifier has many
+_messages: deque[str] = deque(maxlen=400)  # lines of warnings; the verifier writes many
 
 
-def _hear(level: int, text: bytes, arguments: int) -> int:
+def _on_message(level: int, text: bytes, arguments: int) -> int:
+    """Keep a warning of libbpf's (``libbpf_print_fn_t``)."""
     if level == _WARN:
         buffer = ctypes.create_string_buffer(4096)
         _format(buffer, 4096, text, ctypes.c_void_p(arguments))
-        _said.append(buffer.value.decode(errors="replace"))
+        _messages.append(buffer.value.decode(errors="replace"))
     return 0
 
 
-_listener = _PRINT(_hear)  # one for the process: libbpf has its address for as long as that lives
+_listener = _PRINT(_on_message)  # libbpf keeps its address for as long as the process lives
 
 
 class Libbpf:
-    """The functions, with their types and their complaints."""
+    """The loaded library. Its errors and the warnings before them become KernelRefusedError."""
 
     def __init__(self) -> None:
         self.bpf = _load()
         self.bpf.libbpf_set_print(_listener)
 
-    def hush(self) -> None:
-        """Forget what was said: it was no error."""
-        _said.clear()
+    def forget_messages(self) -> None:
+        """Forget the warnings so far: the call that failed was a question, not an error."""
+        _messages.clear()
 
-    def check(self, result: int, doing: str) -> int:
-        """``result``, unless it is an error."""
-        said = "".join(_said).strip()
-        _said.clear()
+    def check(self, result: int, action: str) -> int:
+        """Return ``result`` if it is not negative; else raise KernelRefusedError, which names
+        ``action``.
+        """
+        messages = "".join(_messages).strip()
+        _messages.clear()
         if result < 0:
             why = os.strerror(-result)
             raise KernelRefusedError(
-                f"ebpf: {doing}: {why}" + (f": {said[-1500:]}" if said else "")
+                f"ebpf: {action}: {why}" + (f": {messages[-1500:]}" if messages else "")
             )
         return result
 
 
 class BpfObject:
-    """An object file, opened, to be sized and pinned, then loaded."""
+    """An object file. Order of use: open, size and pin its maps, load, close.
+
+    Every method raises KernelRefusedError.
+    """
 
     def __init__(self, library: Libbpf, path: Path) -> None:
         self._library = library
         self._bpf = library.bpf
         if not path.exists():
-            raise KernelRefusedError(
-                f"ebpf: {path} is missing: install clang and libbpf-dev, then run bin/setup"
-            )
+            raise KernelRefusedError(f"ebpf: {path} is missing; {BUILD_REMEDY}")
         self._object = self._bpf.bpf_object__open_file(os.fsencode(path), None)
         if not self._object:
             raise KernelRefusedError(
                 f"ebpf: {path} cannot be opened: {os.strerror(ctypes.get_errno())}"
             )
 
-    def __enter__(self) -> "BpfObject":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file; loaded programs and maps stay while somebody has their descriptors."""
         self._bpf.bpf_object__close(self._object)
 
     def resize(self, name: str, entries: int) -> None:
@@ -94,38 +98,41 @@ class BpfObject:
         self._library.check(found, f"sizing {name}")
 
     def share(self, name: str, path: Path) -> None:
-        """Use the map that is pinned at ``path``, or pin this one there."""
+        """Use the map that is pinned at ``path``. If there is none, pin this object's map there."""
         found = self._bpf.bpf_map__set_pin_path(self._map(name), os.fsencode(path))
         self._library.check(found, f"pinning {name}")
 
     def reuse(self, name: str, other: "BpfMap") -> None:
-        """Use a map that is there, if this object knows one of that name."""
+        """Use the existing map ``other`` for the map ``name``, if this object declares it."""
         found = self._bpf.bpf_object__find_map_by_name(self._object, name.encode())
         if found:
             self._library.check(self._bpf.bpf_map__reuse_fd(found, other.fd), f"sharing {name}")
 
     def load(self) -> None:
-        """Have the kernel verify the programs."""
+        """Create the maps and let the kernel verify the programs."""
         self._library.check(self._bpf.bpf_object__load(self._object), "loading the programs")
 
     def map_fd(self, name: str) -> int:
-        """A loaded map, as long as the object is open."""
+        """Return a loaded map's descriptor, valid until ``close``."""
         return self._library.check(self._bpf.bpf_map__fd(self._map(name)), f"map {name}")
 
     def program_fd(self, name: str) -> int:
-        """A loaded program, as long as the object is open."""
+        """Return a loaded program's descriptor, valid until ``close``."""
         program = self._bpf.bpf_object__find_program_by_name(self._object, name.encode())
         return self._library.check(self._bpf.bpf_program__fd(program), f"program {name}")
 
     def _map(self, name: str) -> int:
         found: int | None = self._bpf.bpf_object__find_map_by_name(self._object, name.encode())
         if not found:
-            raise KernelRefusedError(f"ebpf: the object file has no map {name}: run bin/setup")
+            raise KernelRefusedError(f"ebpf: the object file has no map {name}; run bin/setup")
         return found
 
 
 class BpfMap:
-    """A loaded map; keys and values are packed."""
+    """A loaded map with packed keys and values; methods raise KernelRefusedError.
+
+    It has its own descriptor.
+    """
 
     def __init__(self, library: Libbpf, fd: int, name: str) -> None:
         self._library = library
@@ -133,32 +140,33 @@ class BpfMap:
         self._name = name
 
     def close(self) -> None:
-        """Let go of it; whoever else uses or pins it still has it."""
+        """Close the descriptor. Programs and pins that use the map keep it."""
         os.close(self.fd)
 
     def pin(self, path: Path) -> None:
-        """Show it at ``path``, in the place of another."""
+        """Pin the map at ``path``, in the place of an older one."""
         pin(self._library, self.fd, path)
 
     def update(self, entries: Mapping[bytes, bytes]) -> None:
-        """Put entries, each of them at once or not at all."""
+        """Write entries. Each entry is written whole; the batch is not one transaction."""
         if entries:
             self._many(self._library.bpf.bpf_map_update_batch, list(entries), entries.values())
 
     def delete(self, keys: Sequence[bytes]) -> None:
-        """Remove entries that are there."""
+        """Remove entries, which must exist."""
         if keys:
             self._many(self._library.bpf.bpf_map_delete_batch, keys)
 
-    def entries(self, key: int, value: int) -> Iterator[tuple[bytes, bytes]]:
-        """Every key and value, of so many bytes each; one that is written meanwhile may be missing,
-        or there twice.
+    def entries(self, key_size: int, value_size: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every key and value; sizes are in bytes.
+
+        An entry that is written meanwhile may be missing, or be there twice.
         """
         cursor, more = ctypes.create_string_buffer(4), True
         first: ctypes.Array[ctypes.c_char] | None = None
         while more:
-            keys = ctypes.create_string_buffer(key * _AT_ONCE)
-            values = ctypes.create_string_buffer(value * _AT_ONCE)
+            keys = ctypes.create_string_buffer(key_size * _AT_ONCE)
+            values = ctypes.create_string_buffer(value_size * _AT_ONCE)
             count, options = ctypes.c_uint32(_AT_ONCE), _batch()
             found = self._library.bpf.bpf_map_lookup_batch(
                 self.fd, first, cursor, keys, values, ctypes.byref(count), ctypes.byref(options)
@@ -166,10 +174,11 @@ class BpfMap:
             more, first = found != -errno.ENOENT, cursor
             if more:
                 self._library.check(found, f"reading map {self._name}")
-            read = zip(_cut(keys.raw, key), _cut(values.raw, value), strict=True)
+            read = zip(_cut(keys.raw, key_size), _cut(values.raw, value_size), strict=True)
             yield from islice(read, count.value)
 
     def _many(self, call: Callable[..., int], *columns: Collection[bytes]) -> None:
+        """Call a batch function with packed columns: keys, and for an update values."""
         packed = [b"".join(column) for column in columns]
         count = ctypes.c_uint32(len(columns[0]))
         options = _batch()
@@ -185,14 +194,17 @@ def _batch() -> _BatchOptions:
     return _BatchOptions(ctypes.sizeof(_BatchOptions), 0, 0)
 
 
-def attach(library: Libbpf, program: int, group: int, kind: int) -> int:
-    """A link of a program to a cgroup; returns its descriptor."""
-    made = library.bpf.bpf_link_create(program, group, kind, None)
+def attach(library: Libbpf, program: int, cgroup: int, kind: int) -> int:
+    """Attach a program to a cgroup; return the link's descriptor. Raises KernelRefusedError."""
+    made = library.bpf.bpf_link_create(program, cgroup, kind, None)
     return library.check(made, "attaching to the cgroup")
 
 
 def replace(library: Libbpf, link: int, program: int) -> bool:
-    """Let a link run another program from now on; False if somebody has detached the link."""
+    """Let a link run another program from now on; return False if the link was detached.
+
+    Raises KernelRefusedError.
+    """
     done = library.bpf.bpf_link_update(link, program, None)
     if done == -errno.ENOLINK:
         return False
@@ -201,33 +213,48 @@ def replace(library: Libbpf, link: int, program: int) -> bool:
 
 
 def program_id(library: Libbpf, program: int) -> int:
-    """The number by which the kernel lists a program."""
+    """Return the ID by which the kernel lists a program. Raises KernelRefusedError."""
     info, size = (ctypes.c_uint32 * 2)(), ctypes.c_uint32(8)  # struct bpf_prog_info: type, id
     done = library.bpf.bpf_obj_get_info_by_fd(program, info, ctypes.byref(size))
-    library.check(done, "asking for a program's number")
+    library.check(done, "reading a program's ID")
     return info[1]
 
 
 def pinned(library: Libbpf, path: Path) -> int | None:
-    """The descriptor of what is pinned there."""
+    """Return a new descriptor of the object pinned at ``path``, None if there is none.
+
+    Raises KernelRefusedError.
+    """
     if not path.exists():
         return None
     return library.check(library.bpf.bpf_obj_get(os.fsencode(path)), f"opening {path}")
 
 
 def pin(library: Libbpf, fd: int, path: Path) -> None:
-    """Pin at ``path``, in one step in the place of what was there."""
+    """Pin an object at ``path``, in one step in the place of an older one.
+
+    Raises KernelRefusedError.
+    """
     part = path.with_name(f"{path.name}-new")
     part.unlink(missing_ok=True)
     library.check(library.bpf.bpf_obj_pin(fd, os.fsencode(part)), f"pinning {part}")
     part.rename(path)
 
 
+def can_load() -> bool:
+    """Return True if the library is installed."""
+    try:
+        ctypes.CDLL(NAME)
+    except OSError:
+        return False
+    return True
+
+
 def _load() -> ctypes.CDLL:
     try:
-        bpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
+        bpf = ctypes.CDLL(NAME, use_errno=True)
     except OSError as err:
-        raise KernelRefusedError(f"{err}; install libbpf1") from err
+        raise KernelRefusedError(f"ebpf: {err}; {REMEDY}") from err
     for name in (
         "bpf_object__open_file",
         "bpf_object__find_map_by_name",

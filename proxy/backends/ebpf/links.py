@@ -1,13 +1,14 @@
-"""The links of this network namespace, and the kernel's word that one came or went."""
+"""The interfaces of this network namespace, and the kernel's events about them (rtnetlink)."""
 
 import errno
 import socket
 import struct
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from typing import NamedTuple
 
-from proxy.linux.netlink import ROUTE, Netlink, attributes
+from proxy.linux.netlink import ROUTE, Netlink, attributes, text
 
 # linux/rtnetlink.h and linux/if_link.h
 _GET_LINK, _LINK_EVENTS = 18, 1  # RTM_GETLINK, RTMGRP_LINK
@@ -19,7 +20,10 @@ _RECEIVE = 1 << 16
 
 
 class IngressLink(NamedTuple):
-    """A link. For a packet that comes in by a port of a bridge, rules see the bridge's name."""
+    """An interface by which packets come in.
+
+    ``seen_as`` is the name that firewall rules see: of a bridge port, the bridge's name.
+    """
 
     number: int
     seen_as: str
@@ -27,38 +31,43 @@ class IngressLink(NamedTuple):
     is_ethernet: bool
 
 
-class _Found(NamedTuple):
+class _LinkMessage(NamedTuple):
+    """The parts of an RTM_NEWLINK message that matter here."""
+
     number: int
     kind: int
     flags: int
     name: str
-    bridge: int  # 0: it is no port of one
+    bridge: int  # its interface index; 0 if this is no bridge port
 
 
-def inlets() -> list[IngressLink]:
-    """Every link by which packets can come from elsewhere; raises OSError."""
-    with Netlink(ROUTE) as kernel:
-        found = [_read(one) for one in kernel.dump(_GET_LINK, bytes(_HEADER.size))]
-    names = {one.number: one.name for one in found}
+def ingress_links() -> list[IngressLink]:
+    """Return every interface by which packets can come in from elsewhere. Raises OSError."""
+    with closing(Netlink(ROUTE)) as netlink:
+        links = [_read(message) for message in netlink.dump(_GET_LINK, bytes(_HEADER.size))]
+    names = {link.number: link.name for link in links}
     return [
         IngressLink(
-            one.number, names.get(one.bridge, one.name), bool(one.bridge), one.kind == _ETHERNET
+            link.number,
+            names.get(link.bridge, link.name),
+            bool(link.bridge),
+            link.kind == _ETHERNET,
         )
-        for one in found
-        if not one.flags & _LOOPBACK
+        for link in links
+        if not link.flags & _LOOPBACK
     ]
 
 
-def _read(message: bytes) -> _Found:
+def _read(message: bytes) -> _LinkMessage:
     _family, kind, number, flags, _change = _HEADER.unpack_from(message)
     parts = attributes(message[_HEADER.size :])
     slave = attributes(parts.get(_INFO, b"")).get(_SLAVE_KIND, b"")
     bridge = int.from_bytes(parts.get(_MASTER, b""), sys.byteorder) if slave == b"bridge\0" else 0
-    return _Found(number, kind, flags, parts[_NAME].rstrip(b"\0").decode(errors="replace"), bridge)
+    return _LinkMessage(number, kind, flags, text(parts[_NAME]), bridge)
 
 
 class LinkListener:
-    """Hears of links in the network namespace where it was made."""
+    """Receives events about interfaces in the network namespace where it was made."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, ROUTE)
@@ -66,12 +75,12 @@ class LinkListener:
         self._socket.bind((0, _LINK_EVENTS))
 
     def close(self) -> None:
-        """Hear no more."""
+        """Close the socket."""
         self._socket.close()
 
-    def heard(self) -> bool:
-        """Whether anything happened since the last call."""
-        return any([True for _ in self._drain()])
+    def has_events(self) -> bool:
+        """Return True if events came since the last call. Raises OSError."""
+        return any([True for _ in self._drain()])  # a list: read them all
 
     def _drain(self) -> Iterator[None]:
         while True:
@@ -80,6 +89,6 @@ class LinkListener:
             except BlockingIOError:
                 return
             except OSError as err:
-                if err.errno != errno.ENOBUFS:  # more than there was room for
+                if err.errno != errno.ENOBUFS:  # events were lost, so some came
                     raise
             yield None

@@ -1,11 +1,11 @@
-"""The maps in the kernel that every program shares."""
+"""The maps in the kernel that all programs share."""
 
 from collections.abc import Iterable, Mapping
 
-from proxy.backends.ebpf.group import MAPS
+from proxy.backends.ebpf.contents import MapChanges
 from proxy.backends.ebpf.layout import PRESENT, pack_address
 from proxy.backends.ebpf.libbpf import BpfMap, BpfObject, Libbpf
-from proxy.backends.ebpf.table import MapChanges
+from proxy.backends.ebpf.mounts import MAPS
 from proxy.model.values import Address
 
 _TABLES = (
@@ -15,24 +15,24 @@ _TABLES = (
     "seats",
     "members",
     "ranges",
-    "places",
-    "tallies",
-    "traffics",
+    "node_addresses",
+    "connections",
+    "traffic",
 )
 _MEMORIES = ("callees", "choices", "sent_on", "clients", "parties", "opened", "loads")
-_LAYOUT = 2  # of the memories: a proxy with another one begins new ones
-_LEAST = 65536  # entries for which each table has room
-_SPARE = 4  # times what is there when it is made
+_LAYOUT = 2  # of the memories' structures; a proxy with another layout begins with new memories
+_LEAST = 65536  # entries that each table has room for
+_SPARE = 4  # a new table has room for this many times its first entries
 
 
 class SharedMaps:
-    """Tables are new with each load of the programs; memories outlive it."""
+    """Tables are new with each load of the programs. Memories outlive the load."""
 
     def __init__(self) -> None:
         self._maps: dict[str, BpfMap] = {}
 
     def prepare(self, fresh: BpfObject, contents: MapChanges) -> None:
-        """Give an object's tables the room that they need, and its memories their content."""
+        """Give an object's tables the room that they need, and let it use the pinned memories."""
         for name, entries in (
             ("frontends", contents.frontends),
             ("endpoints", contents.endpoints),
@@ -42,51 +42,54 @@ class SharedMaps:
         ):
             fresh.resize(name, max(_LEAST, len(entries) * _SPARE))
         for name in _MEMORIES:
-            fresh.share(name, MAPS / _memory(name))
+            fresh.share(name, MAPS / _pin_name(name))
 
     def open(self, loaded: BpfObject, library: Libbpf) -> None:
         """Write to the maps of a loaded object from now on."""
-        for one in self._maps.values():
-            one.close()
+        for old in self._maps.values():
+            old.close()
         names = (*_TABLES, *_MEMORIES)
         self._maps = {name: BpfMap(library, loaded.map_fd(name), name) for name in names}
 
     def lend(self, other: BpfObject) -> None:
-        """Let the programs of an object that is not loaded yet use these maps."""
-        for name, one in self._maps.items():
-            other.reuse(name, one)
+        """Let the programs of another object, which is not loaded yet, use these maps."""
+        for name, shared in self._maps.items():
+            other.reuse(name, shared)
 
     def fill(self, settings: bytes, addresses: Iterable[Address], contents: MapChanges) -> None:
-        """Write everything into new tables; ``addresses`` serve NodePorts."""
+        """Write everything into new tables. ``addresses`` serve NodePorts."""
         self._maps["settings"].update({bytes(4): settings})
-        self._maps["places"].update({pack_address(one): PRESENT for one in addresses})
+        self._maps["node_addresses"].update(
+            {pack_address(address): PRESENT for address in addresses}
+        )
         self.write(contents)
 
-    def write(self, change: MapChanges) -> None:
-        """Follow a change, so that no frontend ever names what is not there."""
+    def write(self, changes: MapChanges) -> None:
+        """Apply changes in an order in which no frontend names entries that do not exist."""
         maps: Mapping[str, BpfMap] = self._maps
-        maps["endpoints"].update(change.endpoints)
-        maps["seats"].update(change.seats)
-        maps["members"].update(change.members)
-        maps["ranges"].update(change.ranges)
-        maps["frontends"].update(change.frontends)
-        maps["frontends"].delete(change.gone_frontends)
-        maps["endpoints"].delete(change.gone_endpoints)
-        maps["seats"].delete(change.gone_seats)
-        maps["members"].delete(change.gone_members)
-        maps["ranges"].delete(change.gone_ranges)
+        maps["endpoints"].update(changes.endpoints)
+        maps["seats"].update(changes.seats)
+        maps["members"].update(changes.members)
+        maps["ranges"].update(changes.ranges)
+        maps["frontends"].update(changes.frontends)
+        maps["frontends"].delete(changes.gone_frontends)
+        maps["endpoints"].delete(changes.gone_endpoints)
+        maps["seats"].delete(changes.gone_seats)
+        maps["members"].delete(changes.gone_members)
+        maps["ranges"].delete(changes.gone_ranges)
 
     def pin(self) -> None:
-        """Show the tables in the BPF file system, where the memories are by themselves; and nothing
-        that an earlier release left.
+        """Pin the tables in the BPF file system, and unpin maps of earlier releases.
+
+        libbpf pins the memories when it loads them.
         """
         for name in _TABLES:
             self._maps[name].pin(MAPS / name)
-        ours = {*_TABLES, *(_memory(name) for name in _MEMORIES)}
+        ours = {*_TABLES, *(_pin_name(name) for name in _MEMORIES)}
         for path in MAPS.iterdir():
             if path.name not in ours:
                 path.unlink()
 
 
-def _memory(name: str) -> str:
+def _pin_name(name: str) -> str:
     return f"{name}-{_LAYOUT}"

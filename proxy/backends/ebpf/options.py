@@ -1,4 +1,4 @@
-"""What an operator chooses for the ebpf backend alone."""
+"""The options of the ebpf backend."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +10,11 @@ ALGORITHMS = ("random", "maglev")
 
 @dataclass(frozen=True, slots=True)
 class EbpfOptions:
-    """``root`` is the cgroup of the node's processes. ``by_hash`` takes the endpoint of a packet by
-    Maglev's hashing, instead of at random. ``direct``, which needs that, lets an endpoint's node
-    answer clients from outside by itself. ``counts_packets`` has sockets' packets counted.
+    """``root`` is the cgroup of the node's processes.
+
+    ``by_hash`` chooses a packet's endpoint by Maglev hashing instead of at random. ``direct``,
+    which needs ``by_hash``, lets an endpoint's node answer outside clients by itself.
+    ``counts_packets`` counts sockets' packets.
     """
 
     root: str = ""
@@ -25,7 +27,7 @@ DEFAULTS = EbpfOptions()
 
 
 def parse_options(options: Mapping[str, str]) -> EbpfOptions:
-    """As ``proxy.config`` names them; what is missing is off."""
+    """Parse ``ProxyConfig.backend_options``; missing options are off."""
     return EbpfOptions(
         root=options.get("cgroup-root", ""),
         by_hash=options.get("ebpf-algorithm") == "maglev",

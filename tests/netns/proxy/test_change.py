@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from proxy.backends.ebpf.group import LINKS
+from proxy.backends.ebpf.mounts import LINKS
 from tests.netns.proxy.test_process import VIP, VIP6, World, service, slices
 from tests.support.groups import group
 from tests.support.proxy.prober import UDP, ask_from_one_port, bustle, faults

@@ -13,9 +13,9 @@ import pytest
 
 from proxy.backends.base import BACKENDS, open_backend
 from proxy.backends.ebpf import packets
-from proxy.backends.ebpf.group import INLETS, LINKS
-from proxy.backends.ebpf.hooks import PROGRAMS
 from proxy.backends.ebpf.libbpf import Libbpf, pinned
+from proxy.backends.ebpf.mounts import INLETS, LINKS
+from proxy.backends.ebpf.sockets import PROGRAMS
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Balance, Endpoint, Family, Port, Protocol, Service, Slice, Target
 from tests.support.cni.worker import Worker
@@ -275,7 +275,7 @@ def served_links(space: Space) -> set[int]:
     filters = {
         one["ifindex"]
         for one in links
-        if "come_in" in space.run("tc", "filter", "show", "dev", one["ifname"], "ingress")
+        if "balance_ingress" in space.run("tc", "filter", "show", "dev", one["ifname"], "ingress")
     }
     return pinned_here | filters
 

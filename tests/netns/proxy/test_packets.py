@@ -14,9 +14,9 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
-from proxy.backends.ebpf.hooks import remove_hooks
+from proxy.backends.ebpf.mounts import remove_pins
 from proxy.backends.ebpf.options import EbpfOptions
-from proxy.backends.ebpf.packets import remove_inlets
+from proxy.backends.ebpf.packets import remove_packet_programs
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Endpoint, Family, NodeView, Port, Protocol, Service, Slice, Target
@@ -121,8 +121,8 @@ def node(spaces: Callable[[str], Space]) -> Iterator[Node]:
     with group("feed") as root:
         made = Node(spaces("node"), root)
         yield made
-        made.worker.call(remove_inlets)
-        made.worker.call(remove_hooks)
+        made.worker.call(remove_packet_programs)
+        made.worker.call(remove_pins)
         made.worker.stop()
 
 

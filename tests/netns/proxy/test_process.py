@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.backends.ebpf.group import INLETS, LINKS
-from proxy.backends.ebpf.hooks import remove_hooks
+from proxy.backends.ebpf.mounts import INLETS, LINKS, remove_pins
 from tests.support.cni.worker import ROOT
 from tests.support.groups import group, join
 from tests.support.proxy import fake_api
@@ -137,7 +136,7 @@ class World:
         """End everything."""
         if self.process is not None:
             self.end(signal.SIGKILL)
-        self.lab.workers["node"].call(remove_hooks)
+        self.lab.workers["node"].call(remove_pins)
         self.lab.stop()
 
     def put(self, *wires: dict) -> None:

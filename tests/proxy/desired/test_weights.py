@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.backends.ebpf.contents import MapContents
 from proxy.backends.ebpf.options import EbpfOptions
-from proxy.backends.ebpf.table import MapContents
 from proxy.backends.iptables import names
 from proxy.backends.iptables.ruleset import IptablesRuleset
 from proxy.desired.claims import ClaimResolver
@@ -18,7 +18,7 @@ from proxy.desired.tracker import Tracker
 from proxy.desired.weights import ANNOTATION, receiving, shared_out, weigh, weight_of
 from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Slice, Target, Weight
 from proxy.objects.parse import parse_service
-from tests.proxy.backends.ebpf.test_table import Maps
+from tests.proxy.backends.ebpf.test_contents import Maps
 from tests.proxy.backends.nftables.test_ruleset import Node
 from tests.proxy.objects.test_parse import service as wire
 from tests.support.proxy.fake_nft import FakeNft

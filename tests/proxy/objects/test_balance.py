@@ -87,7 +87,7 @@ def test_events_are_about_the_service_and_name_the_node() -> None:
 
 
 def test_the_maps_are_told() -> None:
-    plain, fewest = ForwardEntry().pack(), ForwardEntry(to_fewest=True).pack()
+    plain, fewest = ForwardEntry().pack(), ForwardEntry(least_connections=True).pack()
     assert len(plain) == len(fewest) == 40
     differ = [at for at in range(40) if plain[at] != fewest[at]]
-    assert differ == [37]  # where `struct forward` has to_fewest
+    assert differ == [37]  # where `struct forward` has least_connections

@@ -6,10 +6,10 @@ import struct
 import subprocess
 from typing import NamedTuple
 
-from proxy.backends.ebpf.hooks import SocketPrograms
+from proxy.backends.ebpf.contents import MapContents
 from proxy.backends.ebpf.options import EbpfOptions
 from proxy.backends.ebpf.packets import PacketPrograms
-from proxy.backends.ebpf.table import MapContents
+from proxy.backends.ebpf.sockets import SocketPrograms
 from proxy.desired.claims import ClaimResolver
 from proxy.desired.desired import Desired
 from proxy.model.settings import ProxySettings

@@ -1,6 +1,6 @@
-/* The kernel's connection tracking as programs may use it (net/netfilter/nf_conntrack_bpf.c and
- * nf_nat_bpf.c, Linux 6.1). A flow that a program enters there is translated, expires, collides and
- * is listed like every other.
+/* The kernel's connection tracking, by the functions that it offers to programs
+ * (net/netfilter/nf_conntrack_bpf.c and nf_nat_bpf.c, Linux 6.1). A flow that a program adds is
+ * translated, expires, collides and is listed like every other flow.
  */
 #pragma once
 
@@ -24,7 +24,7 @@ struct nf_conn___init {
 	struct nf_conn ct;
 };
 
-#define TIME_WAIT 7 /* enum tcp_conntrack: this, and CLOSE */
+#define TIME_WAIT 7 /* enum tcp_conntrack; CLOSE follows it */
 
 union nf_inet_addr {
 	__u32 all[4];
@@ -32,7 +32,7 @@ union nf_inet_addr {
 
 enum nf_nat_manip_type { NF_NAT_MANIP_SRC, NF_NAT_MANIP_DST };
 
-/* As long as every kernel takes it; newer ones also take a longer one. */
+/* The size that every kernel accepts; newer kernels also accept a longer structure. */
 struct bpf_ct_opts {
 	__s32 netns_id;
 	__s32 error;
@@ -41,7 +41,7 @@ struct bpf_ct_opts {
 	__u8 reserved[2];
 };
 
-/* Absent where the kernel has no conntrack, or its module is not loaded. */
+/* The kernel lacks these if it has no conntrack or has not loaded the module. */
 struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *skb, struct bpf_sock_tuple *tuple,
 				  __u32 tuple_size, struct bpf_ct_opts *opts,
 				  __u32 opts_size) __ksym __weak;
@@ -56,41 +56,41 @@ void bpf_ct_release(struct nf_conn *flow) __ksym __weak;
 
 static __always_inline void fill_tuple(const struct packet *packet, struct bpf_sock_tuple *tuple)
 {
-	const struct target *client = &packet->client, *whom = &packet->whom;
+	const struct target *client = &packet->client, *destination = &packet->destination;
 
-	if (is_ipv4(&whom->address)) {
+	if (is_ipv4(&destination->address)) {
 		tuple->ipv4.saddr = client->address.word[3];
-		tuple->ipv4.daddr = whom->address.word[3];
+		tuple->ipv4.daddr = destination->address.word[3];
 		tuple->ipv4.sport = client->port;
-		tuple->ipv4.dport = whom->port;
+		tuple->ipv4.dport = destination->port;
 		return;
 	}
 	__builtin_memcpy(tuple->ipv6.saddr, &client->address, sizeof(struct address));
-	__builtin_memcpy(tuple->ipv6.daddr, &whom->address, sizeof(struct address));
+	__builtin_memcpy(tuple->ipv6.daddr, &destination->address, sizeof(struct address));
 	tuple->ipv6.sport = client->port;
-	tuple->ipv6.dport = whom->port;
+	tuple->ipv6.dport = destination->port;
 }
 
-/* The flow of a packet, which has to be released. */
+/* Returns the flow of a packet, NULL if it is not tracked. The caller has to release the flow. */
 static __always_inline struct nf_conn *find_flow(struct __sk_buff *skb, const struct packet *packet)
 {
-	struct bpf_ct_opts opts = {.netns_id = -1, .l4proto = packet->whom.protocol};
+	struct bpf_ct_opts opts = {.netns_id = -1, .l4proto = packet->destination.protocol};
 	struct bpf_sock_tuple tuple = {};
 
 	fill_tuple(packet, &tuple);
-	if (is_ipv4(&packet->whom.address))
+	if (is_ipv4(&packet->destination.address))
 		return bpf_skb_ct_lookup(skb, &tuple, sizeof(tuple.ipv4), &opts, sizeof(opts));
 	return bpf_skb_ct_lookup(skb, &tuple, sizeof(tuple.ipv6), &opts, sizeof(opts));
 }
 
-/* Whether the packet opens anew a connection that has ended. The kernel would forget the old one. */
+/* True if the packet reopens a connection that has ended. The kernel would remove the old flow. */
 static __always_inline bool is_reopened(const struct packet *packet, struct nf_conn *flow)
 {
-	return packet->whom.protocol == IPPROTO_TCP && packet->begins &&
+	return packet->destination.protocol == IPPROTO_TCP && packet->begins &&
 	       BPF_CORE_READ(flow, proto.tcp.state) >= TIME_WAIT;
 }
 
-/* Whether a flow is under way. One that has ended is forgotten if the packet opens it anew. */
+/* True if the packet's flow is tracked. Removes a flow that has ended if the packet reopens it. */
 static __always_inline bool is_tracked(struct __sk_buff *skb, const struct packet *packet)
 {
 	struct nf_conn *flow = find_flow(skb, packet);
@@ -102,7 +102,7 @@ static __always_inline bool is_tracked(struct __sk_buff *skb, const struct packe
 	bpf_ct_release(flow);
 	if (!is_over)
 		return true;
-	flow = find_flow(skb, packet); /* which removes what has expired */
+	flow = find_flow(skb, packet); /* the lookup removes expired flows */
 	if (flow)
 		bpf_ct_release(flow);
 	return flow;
@@ -113,30 +113,32 @@ static __always_inline union nf_inet_addr as_nat(const struct address *address)
 	if (is_ipv4(address))
 		return (union nf_inet_addr){{address->word[3]}};
 	return (union nf_inet_addr){
-		{address->word[0], address->word[1], address->word[2], address->word[3]}};
+	    {address->word[0], address->word[1], address->word[2], address->word[3]}};
 }
 
-/* Enters the flow; false if the kernel has no room, or another flow in its place. */
-static __always_inline bool enter(struct __sk_buff *skb, const struct packet *packet,
-				  const struct target *end, const struct address *source)
+/* Adds the packet's flow with its translation. False if the kernel's table is full, or has another
+ * flow with the same addresses.
+ */
+static __always_inline bool add_flow(struct __sk_buff *skb, const struct packet *packet,
+				     const struct target *endpoint, const struct address *source)
 {
-	struct bpf_ct_opts opts = {.netns_id = -1, .l4proto = packet->whom.protocol};
-	union nf_inet_addr to = as_nat(&end->address), from = as_nat(source);
+	struct bpf_ct_opts opts = {.netns_id = -1, .l4proto = packet->destination.protocol};
+	union nf_inet_addr to = as_nat(&endpoint->address), from = as_nat(source);
 	struct bpf_sock_tuple tuple = {};
 	struct nf_conn___init *fresh;
 	struct nf_conn *flow;
 
 	fill_tuple(packet, &tuple);
-	if (is_ipv4(&packet->whom.address))
+	if (is_ipv4(&packet->destination.address))
 		fresh = bpf_skb_ct_alloc(skb, &tuple, sizeof(tuple.ipv4), &opts, sizeof(opts));
 	else
 		fresh = bpf_skb_ct_alloc(skb, &tuple, sizeof(tuple.ipv6), &opts, sizeof(opts));
 	if (!fresh)
 		return false;
-	/* Both always succeed for a flow that is not entered yet. The source comes last: its port
-	 * changes if another flow to the endpoint has it.
+	/* Both calls always succeed for a flow that is not inserted yet. The source is set last: the
+	 * kernel changes its port if another flow to the endpoint has that port.
 	 */
-	bpf_ct_set_nat_info(fresh, &to, bpf_ntohs(end->port), NF_NAT_MANIP_DST);
+	bpf_ct_set_nat_info(fresh, &to, bpf_ntohs(endpoint->port), NF_NAT_MANIP_DST);
 	bpf_ct_set_nat_info(fresh, &from, 0, NF_NAT_MANIP_SRC);
 	flow = bpf_ct_insert_entry(fresh);
 	if (!flow)

@@ -1,5 +1,5 @@
-/* What the proxy tells the programs, and what the programs remember. proxy/backends/ebpf/layout.py packs the
- * same structures.
+/* The maps: tables that the proxy writes, and memories that the programs write.
+ * proxy/backends/ebpf/layout.py packs the same structures.
  */
 #pragma once
 
@@ -10,9 +10,9 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define KERNEL __attribute__((preserve_access_index)) /* a part of a structure of the kernel's */
+#define KERNEL __attribute__((preserve_access_index)) /* some fields of a kernel structure */
 
-/* Network order; an IPv4 address is ::ffff:a.b.c.d, as IPv6 sockets see it. */
+/* In network byte order. An IPv4 address is ::ffff:a.b.c.d, as IPv6 sockets see it. */
 struct address {
 	__u32 word[4];
 };
@@ -20,26 +20,26 @@ struct address {
 struct target {
 	struct address address;
 	__be16 port;
-	__u16 protocol; /* of a frontend; 0 in an endpoint */
+	__u16 protocol; /* of a frontend; 0 for an endpoint */
 };
 
 enum masquerade { NEVER = 1, ALWAYS, NOT_PODS, THIS_NODE };
 
-/* What becomes of a connection to a frontend. A pool has `count` slots, or seats if balancing is by
- * hash.
+/* A frontend's rule: which pool serves it, and how. A pool has `count` slots, or seats if balancing
+ * is by hash.
  */
 struct forward {
 	__u32 pool, count;
-	__u32 inside, inside_count; /* for who is on this node, where that differs; see `direct` too */
-	__u64 portal;		    /* the Service's port, under all its addresses */
-	__u32 affinity;		    /* its clients stick to an endpoint for so many seconds, if any */
-	__u32 ranges;		    /* from where alone it is to be reached; 0: from everywhere */
+	__u32 inside, inside_count; /* another pool for clients on this node; see `direct` too */
+	__u64 portal; /* ID of the Service's port, for all its addresses */
+	__u32 affinity; /* seconds for which a client keeps its endpoint; 0: no affinity */
+	__u32 ranges; /* ID of the allowed source ranges; 0: all are allowed */
 	__u8 masquerade;
 	__u8 has_inside;
-	__u8 rejects;	 /* when its pool is empty, instead of dropping */
-	__u8 by_nftables; /* what no program here can do */
-	__u8 direct;	 /* the endpoint's node answers; `inside` are the pool's endpoints here */
-	__u8 to_fewest;	 /* sockets go to who has fewer connections open, of two */
+	__u8 rejects; /* an empty pool rejects instead of dropping */
+	__u8 by_nftables; /* only nftables can serve it */
+	__u8 direct; /* the endpoint's node answers; `inside` is the pool's part here */
+	__u8 least_connections; /* sockets choose the less loaded of two endpoints */
 	__u8 zero[2];
 };
 
@@ -47,7 +47,7 @@ struct slot {
 	__u32 pool, number;
 };
 
-/* Some seats of a pool, in one entry: which slot each leads to. */
+/* ROW seats of a pool in one entry: the slot of each. */
 #define ROW 64
 
 struct row {
@@ -56,41 +56,41 @@ struct row {
 
 struct member {
 	__u32 pool;
-	struct target target; /* port 0: of any port */
+	struct target target; /* port 0 stands for any port */
 };
 
-/* A client that sticks to an endpoint. */
+/* A client of a Service with session affinity. */
 struct client {
 	__u64 portal;
 	struct address address;
 };
 
-struct stay {
-	struct target end;
+struct sticky {
+	struct target endpoint;
 	__u32 zero;
 	__u64 seen; /* ns since boot */
 };
 
-/* A source range of a set, for a trie: `bits` count from `set` on. */
+/* A source range, as the key of a trie: `bits` are counted from `set` on. */
 struct admitted {
 	__u32 bits;
 	__be32 set;
 	struct address address;
 };
 
-/* A flow, and whom its packets call. */
+/* A flow by its client and the address that it called. */
 struct flow {
-	struct target client, whom;
+	struct target client, destination;
 };
 
-/* A socket and somebody it speaks with. */
-struct talk {
+/* A socket and an address that it sends to. */
+struct socket_peer {
 	__u64 socket;
-	struct target with;
+	struct target target;
 	__u32 zero;
 };
 
-/* In both directions, so far. */
+/* In both directions. */
 struct traffic {
 	__u64 packets, bytes;
 };
@@ -100,15 +100,16 @@ struct range {
 };
 
 struct settings {
-	__u64 node;		   /* cookie of the node's network namespace */
-	__u8 loopback_ports;	   /* NodePorts at 127.0.0.0/8 */
-	__u8 tells_pods;	   /* bits: 1 for IPv4, 2 for IPv6 */
-	__u8 by_interface;	   /* the same: pods are told by an interface, which no hook sees */
-	__u8 by_hash;		   /* of a packet's addresses and ports (Maglev), else at random */
-	__u8 has_direct;	   /* some frontends are `direct` */
-	__u8 sees_traffic;	   /* packets are counted at sockets */
+	__u64 node; /* cookie of the node's network namespace */
+	__u8 loopback_ports; /* NodePorts are served at 127.0.0.0/8 */
+	__u8 pods_by_range; /* `pods` is known; bits: 1 for IPv4, 2 for IPv6 */
+	__u8
+	    pods_by_interface; /* the same bits: Pods are known by interface, which no socket shows */
+	__u8 by_hash; /* packets choose by hash (Maglev), otherwise at random */
+	__u8 has_direct; /* some frontends are `direct` */
+	__u8 counts_packets; /* count sockets' packets */
 	__u8 zero[2];
-	struct range pods[2];	   /* IPv4, IPv6 */
+	struct range pods[2]; /* IPv4, IPv6 */
 };
 
 struct {
@@ -127,14 +128,14 @@ struct {
 		__type(value, V);                                                                  \
 	} name SEC(".maps")
 
-/* The proxy sets the sizes when it loads. A frontend without an address is a NodePort. */
+/* The proxy sets the sizes when it loads the programs. A frontend without an address is a NodePort. */
 TABLE(frontends, 1024, struct target, struct forward);
 TABLE(endpoints, 1024, struct slot, struct target);
-TABLE(seats, 1024, struct slot, struct row); /* by pool and number of the row */
+TABLE(seats, 1024, struct slot, struct row); /* by pool and row number */
 TABLE(members, 1024, struct member, __u8);
-TABLE(places, 1024, struct address, __u8); /* node addresses that serve NodePorts */
-TABLE(tallies, 65536, __u64, __u64);	   /* by portal: its new connections so far */
-TABLE(traffics, 65536, __u64, struct traffic); /* by portal: what its callers' sockets saw */
+TABLE(node_addresses, 1024, struct address, __u8); /* those that serve NodePorts */
+TABLE(connections, 65536, __u64, __u64); /* by portal: how many began */
+TABLE(traffic, 65536, __u64, struct traffic); /* by portal: its callers' packets */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -152,14 +153,21 @@ struct {
 		__type(value, V);                                                                  \
 	} name SEC(".maps")
 
-/* These outlive a restart: sockets go on. */
-MEMORY(callees, 65536, struct talk, struct target);   /* with an endpoint: whom it had called */
-MEMORY(choices, 65536, struct talk, struct target);   /* with a Service, by UDP: who answers it */
-MEMORY(sent_on, 65536, struct flow, struct target);   /* to an endpoint of another node */
-MEMORY(clients, 65536, struct client, struct stay);   /* of Services with session affinity */
-MEMORY(parties, 65536, struct talk, __u64);           /* with an endpoint: which portal it is for */
-MEMORY(opened, 65536, __u64, struct target);          /* by socket: its connection, if it counts */
-MEMORY(loads, 65536, struct target, __u64);           /* so many of these has an endpoint */
+/* These outlive a restart of the proxy, as sockets and flows do. */
+/* By socket and endpoint: the address that the process called. */
+MEMORY(callees, 65536, struct socket_peer, struct target);
+/* By socket and Service, for UDP: the endpoint. */
+MEMORY(choices, 65536, struct socket_peer, struct target);
+/* By flow: its endpoint on another node. */
+MEMORY(sent_on, 65536, struct flow, struct target);
+/* By client of a Service with session affinity: its last endpoint. */
+MEMORY(clients, 65536, struct client, struct sticky);
+/* By socket and endpoint: the portal, whose packets are counted. */
+MEMORY(parties, 65536, struct socket_peer, __u64);
+/* By socket: the endpoint of its connection, which is counted in `loads`. */
+MEMORY(opened, 65536, __u64, struct target);
+/* By endpoint: how many connections are open. */
+MEMORY(loads, 65536, struct target, __u64);
 
 static __always_inline bool is_ipv4(const struct address *address)
 {
@@ -180,7 +188,7 @@ static __always_inline bool is_within(const struct address *address, const struc
 	return true;
 }
 
-/* Nothing, in either family. */
+/* True for the unspecified address of either family. */
 static __always_inline bool is_unset(const struct address *address)
 {
 	return !address->word[0] && !address->word[1] && !address->word[3] &&

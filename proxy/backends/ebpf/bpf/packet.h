@@ -1,7 +1,7 @@
-/* What a packet says of itself. */
+/* Parsing of packets: addresses, ports, and whether a packet can begin a flow. */
 #pragma once
 
-#include "choice.h"
+#include "endpoint.h"
 
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -10,12 +10,12 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 
-#define FRAGMENTED 0x3fff /* an offset, or more to come */
+#define FRAGMENTED 0x3fff /* an offset, or the flag "more fragments" */
 
 struct packet {
-	struct target client, whom;
-	__u32 transport; /* where its header begins, from the network header on */
-	bool begins;	 /* may be a flow's first */
+	struct target client, destination;
+	__u32 transport; /* offset of its header from the network header */
+	bool begins; /* can be a flow's first packet */
 };
 
 static __always_inline bool load(struct __sk_buff *skb, __u32 at, void *to, __u32 length)
@@ -23,7 +23,7 @@ static __always_inline bool load(struct __sk_buff *skb, __u32 at, void *to, __u3
 	return !bpf_skb_load_bytes_relative(skb, at, to, length, BPF_HDR_START_NET);
 }
 
-/* False for what is not whole, or not of the kind that a program can judge. */
+/* False for fragments and malformed packets. */
 static __always_inline bool read_ipv4(struct __sk_buff *skb, struct packet *packet)
 {
 	struct iphdr ip;
@@ -32,15 +32,15 @@ static __always_inline bool read_ipv4(struct __sk_buff *skb, struct packet *pack
 		return false;
 	if (ip.frag_off & bpf_htons(FRAGMENTED))
 		return false;
-	packet->client.address.word[2] = packet->whom.address.word[2] = bpf_htonl(0xffff);
+	packet->client.address.word[2] = packet->destination.address.word[2] = bpf_htonl(0xffff);
 	packet->client.address.word[3] = ip.saddr;
-	packet->whom.address.word[3] = ip.daddr;
-	packet->whom.protocol = ip.protocol;
+	packet->destination.address.word[3] = ip.daddr;
+	packet->destination.protocol = ip.protocol;
 	packet->transport = ip.ihl * 4;
 	return true;
 }
 
-/* A packet with extension headers is nftables' to judge. No IPv6 packet is IPv4's. */
+/* False for extension headers, which are left to nftables, and for IPv4-mapped addresses. */
 static __always_inline bool read_ipv6(struct __sk_buff *skb, struct packet *packet)
 {
 	struct ipv6hdr ip;
@@ -48,10 +48,10 @@ static __always_inline bool read_ipv6(struct __sk_buff *skb, struct packet *pack
 	if (!load(skb, 0, &ip, sizeof(ip)) || ip.version != 6)
 		return false;
 	__builtin_memcpy(&packet->client.address, &ip.saddr, sizeof(struct address));
-	__builtin_memcpy(&packet->whom.address, &ip.daddr, sizeof(struct address));
-	packet->whom.protocol = ip.nexthdr;
+	__builtin_memcpy(&packet->destination.address, &ip.daddr, sizeof(struct address));
+	packet->destination.protocol = ip.nexthdr;
 	packet->transport = sizeof(ip);
-	return !is_ipv4(&packet->client.address) && !is_ipv4(&packet->whom.address);
+	return !is_ipv4(&packet->client.address) && !is_ipv4(&packet->destination.address);
 }
 
 static __always_inline bool read_tcp(struct __sk_buff *skb, struct packet *packet)
@@ -61,7 +61,7 @@ static __always_inline bool read_tcp(struct __sk_buff *skb, struct packet *packe
 	if (!load(skb, packet->transport, &tcp, sizeof(tcp)))
 		return false;
 	packet->client.port = tcp.source;
-	packet->whom.port = tcp.dest;
+	packet->destination.port = tcp.dest;
 	packet->begins = tcp.syn && !tcp.ack && !tcp.rst && !tcp.fin;
 	return true;
 }
@@ -73,26 +73,26 @@ static __always_inline bool read_udp(struct __sk_buff *skb, struct packet *packe
 	if (!load(skb, packet->transport, &udp, sizeof(udp)))
 		return false;
 	packet->client.port = udp.source;
-	packet->whom.port = udp.dest;
+	packet->destination.port = udp.dest;
 	packet->begins = true;
 	return true;
 }
 
-/* Reads what may be addressed to a frontend. */
+/* Parses a TCP or UDP packet; false for all other packets. */
 static __always_inline bool read_packet(struct __sk_buff *skb, struct packet *packet)
 {
-	bool is_read = skb->protocol == bpf_htons(ETH_P_IP)   ? read_ipv4(skb, packet)
+	bool is_read = skb->protocol == bpf_htons(ETH_P_IP)	? read_ipv4(skb, packet)
 		       : skb->protocol == bpf_htons(ETH_P_IPV6) ? read_ipv6(skb, packet)
-								 : false;
+								: false;
 
 	if (!is_read)
 		return false;
-	if (packet->whom.protocol == IPPROTO_TCP)
+	if (packet->destination.protocol == IPPROTO_TCP)
 		return read_tcp(skb, packet);
-	return packet->whom.protocol == IPPROTO_UDP && read_udp(skb, packet);
+	return packet->destination.protocol == IPPROTO_UDP && read_udp(skb, packet);
 }
 
-/* The same on every node (MurmurHash3, 32 bits). */
+/* One step of MurmurHash3 (32 bits). Every node computes the same hash. */
 static __always_inline __u32 mix(__u32 hash, __u32 word)
 {
 	word *= 0xcc9e2d51;
@@ -103,13 +103,13 @@ static __always_inline __u32 mix(__u32 hash, __u32 word)
 
 static __always_inline __u32 hash(const struct packet *packet)
 {
-	__u32 hash = packet->whom.protocol;
+	__u32 hash = packet->destination.protocol;
 
 	for (int i = 0; i < 4; i++) {
 		hash = mix(hash, packet->client.address.word[i]);
-		hash = mix(hash, packet->whom.address.word[i]);
+		hash = mix(hash, packet->destination.address.word[i]);
 	}
-	hash = mix(hash, (__u32)packet->client.port << 16 | packet->whom.port);
+	hash = mix(hash, (__u32)packet->client.port << 16 | packet->destination.port);
 	hash = (hash ^ hash >> 16) * 0x85ebca6b;
 	hash = (hash ^ hash >> 13) * 0xc2b2ae35;
 	return hash ^ hash >> 16;

@@ -1,53 +1,53 @@
-/* Balancing by packets: what comes in by a link of the node, from other machines and from pods.
+/* Balancing by packets, which come in by a link of the node: from other machines and from Pods.
  *
- * For the first packet of a flow to a Service the program chooses an endpoint, and enters the flow,
- * with its translation, in the kernel's own connection tracking. All else is netfilter's, as for
- * every tracked flow: translating, expiry, ICMP errors. No packet is changed here, but for the hops
- * that are left to what is sent on to another node (direct server return).
+ * For the first packet of a flow to a Service, the program chooses an endpoint. It adds the flow and
+ * its translation to the kernel's connection tracking. Netfilter does the rest, as for every tracked
+ * flow: translation, expiry, ICMP errors. The program changes no packet, except the hop limit of
+ * packets that it sends to another node (direct server return).
  *
- * Whatever the program is not sure of goes on as it is, and meets nftables' rules, which mean the
- * same: fragments, extension headers, refusals, flows that collide with another.
+ * Some packets pass unchanged and meet nftables' rules, which have the same meaning: fragments,
+ * packets with extension headers, packets to be refused, and flows that collide with another.
  */
 #include "conntrack.h"
-#include "deeds.h"
-#include "direct.h"
+#include "actions.h"
+#include "direct_return.h"
 #include "packet.h"
-#include "way.h"
+#include "route.h"
 
-/* A link by which packets come in. */
-enum link { PODS4 = 1, PODS6 = 2, BRIDGED = 4, ETHERNET = 8 };
+/* Flags of a link by which packets come in. PODS4, PODS6: its packets are Pods' packets. */
+enum link_flag { PODS4 = 1, PODS6 = 2, BRIDGED = 4, ETHERNET = 8 };
 
-TABLE(inlets, 4096, __u32, __u8); /* by number of the link */
+TABLE(link_flags, 4096, __u32, __u8); /* by interface index */
 
 static __always_inline bool is_in_range(const struct address *address, const struct settings *set)
 {
 	int family = is_ipv4(address) ? 0 : 1;
 
-	return set->tells_pods & 1 << family && is_within(address, &set->pods[family & 1]);
+	return set->pods_by_range & 1 << family && is_within(address, &set->pods[family & 1]);
 }
 
 static __always_inline bool is_pod(const struct packet *packet, const struct settings *set,
-				   __u8 inlet)
+				   __u8 flags)
 {
-	__u8 bit = is_ipv4(&packet->whom.address) ? PODS4 : PODS6;
+	__u8 bit = is_ipv4(&packet->destination.address) ? PODS4 : PODS6;
 
-	if (set->by_interface & bit)
-		return inlet & bit;
+	if (set->pods_by_interface & bit)
+		return flags & bit;
 	return is_in_range(&packet->client.address, set);
 }
 
-/* Whether other rules may want to masquerade the way from a client to an endpoint: as a network's
- * do, for pods that call somebody outside. They could not any more, once the flow is entered.
+/* True if other programs' rules may masquerade packets from this client to the endpoint, as a Pod
+ * network's rules do for Pods that call outside addresses. They cannot once the flow is tracked.
  */
-static __always_inline bool is_others_to_masquerade(const struct packet *packet,
-						    const struct target *end,
-						    const struct settings *set)
+static __always_inline bool may_others_masquerade(const struct packet *packet,
+						  const struct target *endpoint,
+						  const struct settings *set)
 {
-	__u8 bit = is_ipv4(&packet->whom.address) ? PODS4 : PODS6;
+	__u8 bit = is_ipv4(&packet->destination.address) ? PODS4 : PODS6;
 
-	if (!(set->tells_pods & bit))
+	if (!(set->pods_by_range & bit))
 		return true;
-	return is_in_range(&packet->client.address, set) && !is_in_range(&end->address, set);
+	return is_in_range(&packet->client.address, set) && !is_in_range(&endpoint->address, set);
 }
 
 static __always_inline bool masquerades(const struct forward *forward, bool from_pod)
@@ -55,7 +55,7 @@ static __always_inline bool masquerades(const struct forward *forward, bool from
 	return forward->masquerade == ALWAYS || (forward->masquerade == NOT_PODS && !from_pod);
 }
 
-/* What becomes of a flow's first packet. The node's own do not come in by a link. */
+/* Handles a flow's first packet. It is not from the node: the node's packets come in by no link. */
 static __always_inline void balance(struct __sk_buff *skb, const struct packet *packet,
 				    const struct forward *forward, const struct settings *set,
 				    bool from_pod)
@@ -63,63 +63,64 @@ static __always_inline void balance(struct __sk_buff *skb, const struct packet *
 	__u32 number = set->by_hash ? hash(packet) : bpf_get_prandom_u32();
 	struct pool pool = {forward->pool, forward->count};
 	struct address source = packet->client.address, ours = source;
-	struct target *found, end;
+	struct target *found, endpoint;
 
 	if (forward->has_inside && from_pod)
 		pool = (struct pool){forward->inside, forward->inside_count};
 	if (!pool.count || !admits(forward, &source))
 		return;
-	found = forward->affinity ? stick(forward, &pool, set, &source, number)
-				  : any_of(&pool, set, number);
+	found = forward->affinity ? sticky_endpoint(forward, &pool, set, &source, number)
+				  : endpoint_at(&pool, set, number);
 	if (!found)
-		return; /* the pool has just been replaced */
-	end = *found;
-	if (masquerades(forward, from_pod) || is_same(&end.address, &source)) {
-		if (!find_source(skb, packet, &end, &ours))
+		return; /* the pool was replaced meanwhile */
+	endpoint = *found;
+	if (masquerades(forward, from_pod) || is_same(&endpoint.address, &source)) {
+		if (!find_source(skb, packet, &endpoint, &ours))
 			return;
-	} else if (is_others_to_masquerade(packet, &end, set)) {
+	} else if (may_others_masquerade(packet, &endpoint, set)) {
 		return;
 	}
-	begin(skb, packet, forward, &end, &ours);
+	begin_flow(skb, packet, forward, &endpoint, &ours);
 }
 
-static __always_inline bool goes_directly(const struct packet *packet, const struct forward *forward,
-					  __u8 inlet, bool from_pod)
+static __always_inline bool is_direct(const struct packet *packet, const struct forward *forward,
+				      __u8 flags, bool from_pod)
 {
-	return forward->direct && forward->count && inlet & ETHERNET && !from_pod &&
+	return forward->direct && forward->count && flags & ETHERNET && !from_pod &&
 	       admits(forward, &packet->client.address);
 }
 
-static __always_inline bool is_for_us(const struct __sk_buff *skb, __u8 inlet)
+static __always_inline bool is_for_us(const struct __sk_buff *skb, __u8 flags)
 {
 	if (skb->vlan_present)
-		return false; /* comes in once more, by the VLAN's own link */
-	return skb->pkt_type == PACKET_HOST || (skb->pkt_type == PACKET_OTHERHOST && inlet & BRIDGED);
+		return false; /* it comes in again by the VLAN's own link */
+	return skb->pkt_type == PACKET_HOST ||
+	       (skb->pkt_type == PACKET_OTHERHOST && flags & BRIDGED);
 }
 
 SEC("tc")
-int come_in(struct __sk_buff *skb)
+int balance_ingress(struct __sk_buff *skb)
 {
 	struct packet packet = {};
 	struct forward *forward;
 	struct settings *set;
 	__u32 zero = 0, link = skb->ifindex;
 	bool from_pod;
-	__u8 *inlet;
+	__u8 *flags;
 
 	set = bpf_map_lookup_elem(&settings, &zero);
 	if (!set || !read_packet(skb, &packet) || !(packet.begins || set->has_direct))
 		return TC_ACT_UNSPEC;
-	inlet = bpf_map_lookup_elem(&inlets, &link);
-	if (!inlet || !is_for_us(skb, *inlet))
+	flags = bpf_map_lookup_elem(&link_flags, &link);
+	if (!flags || !is_for_us(skb, *flags))
 		return TC_ACT_UNSPEC;
-	forward = find_forward(&packet.whom, set, false);
+	forward = find_forward(&packet.destination, set, false);
 	if (!forward || forward->by_nftables || !(packet.begins || forward->direct))
 		return TC_ACT_UNSPEC;
 	if (is_tracked(skb, &packet))
 		return TC_ACT_UNSPEC;
-	from_pod = is_pod(&packet, set, *inlet);
-	if (goes_directly(&packet, forward, *inlet, from_pod))
+	from_pod = is_pod(&packet, set, *flags);
+	if (is_direct(&packet, forward, *flags, from_pod))
 		return return_directly(skb, &packet, forward, set);
 	if (packet.begins)
 		balance(skb, &packet, forward, set, from_pod);

@@ -1,27 +1,28 @@
-/* Balancing at the socket: what starts on this node is sent to an endpoint before there is a packet.
+/* Balancing at the socket: calls from this node go to an endpoint before there is a packet.
  *
- *   connect, sendmsg      a Service's address becomes an endpoint's
- *   getpeername, recvmsg  and back, so that the program sees whom it called
- *   sock_release          a connection that was counted has ended
- *   packets out and in    are counted, if that is asked for
+ *   connect, sendmsg       replace a Service's address by an endpoint's
+ *   getpeername, recvmsg   replace it back, so that the process sees the address that it called
+ *   sock_release           ends a counted connection
+ *   count_ingress, _egress count packets, if the proxy is asked to
  *
- * A hook changes only where a connection goes to. Where an endpoint has to see another source than
- * the socket's own (masquerading), where a client has to stick to an endpoint, where the kernel
- * tracks a flow (connected UDP), and where packets are to be refused without an answer, it leaves
- * everything as it is, and the packets meet nftables' rules, which mean the same.
+ * A hook can change only the destination. It leaves these calls unchanged, and their packets meet
+ * nftables' rules, which have the same meaning: calls to be masqueraded, because the endpoint has to
+ * see another source; the node's calls of Services with session affinity or source ranges; connected
+ * UDP, whose flow has to be tracked; calls to be dropped.
  */
 #include "maps.h"
-#include "choice.h"
-#include "load.h"
-#include "origin.h"
+#include "endpoint.h"
+#include "least_connections.h"
+#include "pod_address.h"
 #include "traffic.h"
 
 #define ECONNREFUSED 111
 
 enum fate { AS_IT_IS, TRANSLATED, REFUSED };
 
-/* The pool for a process of the node. Its source is chosen on the way to the endpoint, so that it
- * is what masquerading would make of it, unless the socket is bound; nobody knows it yet.
+/* Finds the pool for a process of the node; false if packets have to be seen. An unbound socket's
+ * source is chosen by the route to the endpoint, so it is the one that masquerading would give. The
+ * source is not known yet, so affinity and source ranges cannot be applied here.
  */
 static __always_inline bool pool_for_node(const struct forward *forward, struct pool *pool)
 {
@@ -31,7 +32,7 @@ static __always_inline bool pool_for_node(const struct forward *forward, struct 
 	return !forward->affinity && !forward->ranges;
 }
 
-/* The pool for a process in another network namespace; false where packets have to be seen. */
+/* Finds the pool for a process in another network namespace; false if packets have to be seen. */
 static __always_inline bool pool_for_pod(const struct forward *forward, const struct settings *set,
 					 __u64 cookie, int family, struct pool *pool,
 					 struct address *source)
@@ -40,101 +41,102 @@ static __always_inline bool pool_for_pod(const struct forward *forward, const st
 	bool is_pod;
 
 	*pool = (struct pool){forward->pool, forward->count};
-	if (forward->masquerade == ALWAYS || set->by_interface & bit)
+	if (forward->masquerade == ALWAYS || set->pods_by_interface & bit)
 		return false;
-	if (!find_origin(cookie, family, source) || !admits(forward, source))
+	if (!find_pod_address(cookie, family, source) || !admits(forward, source))
 		return false;
-	is_pod = set->tells_pods & bit && is_within(source, &set->pods[family & 1]);
+	is_pod = set->pods_by_range & bit && is_within(source, &set->pods[family & 1]);
 	if (forward->masquerade == NOT_PODS && !is_pod)
 		return false;
 	if (forward->has_inside && is_pod)
 		*pool = (struct pool){forward->inside, forward->inside_count};
-	return !has_member(pool, source, 0); /* who may be sent to itself has to be masqueraded */
+	return !has_member(pool, source, 0); /* a call of itself has to be masqueraded */
 }
 
-/* An endpoint: the one that this client has, or by UDP this socket had, as long as it serves.
- * At random even where packets go by their hash: the source port, by which a client's connections
- * differ, is not chosen yet.
+/* Chooses an endpoint. A client with affinity keeps its endpoint, and so does a UDP socket, as long as
+ * the endpoint serves. Other calls choose at random, even if packets choose by hash: the source port,
+ * in which a client's connections differ, is not known yet.
  */
-static __always_inline struct target *pick(const struct forward *forward, const struct pool *pool,
-					   const struct settings *set, const struct talk *talk,
-					   const struct address *source)
+static __always_inline struct target *
+choose_endpoint(const struct forward *forward, const struct pool *pool, const struct settings *set,
+		const struct socket_peer *peer, const struct address *source)
 {
-	bool is_udp = talk->with.protocol == IPPROTO_UDP;
-	struct target *had = is_udp ? bpf_map_lookup_elem(&choices, talk) : NULL;
+	bool is_udp = peer->target.protocol == IPPROTO_UDP;
+	struct target *had = is_udp ? bpf_map_lookup_elem(&choices, peer) : NULL;
 
 	if (forward->affinity)
-		return stick(forward, pool, set, source, bpf_get_prandom_u32());
+		return sticky_endpoint(forward, pool, set, source, bpf_get_prandom_u32());
 	if (had && has_member(pool, &had->address, had->port))
 		return had;
-	if (forward->to_fewest)
-		return one_of_two(pool, set);
-	return any_of(pool, set, bpf_get_prandom_u32());
+	if (forward->least_connections)
+		return less_loaded(pool, set);
+	return endpoint_at(pool, set, bpf_get_prandom_u32());
 }
 
-/* Remembers that a socket's call of `talk->with` goes to `end`. */
+/* Remembers that a socket's call of `peer->target` goes to `endpoint`. */
 static __always_inline void remember(const struct forward *forward, const struct settings *set,
-				     struct talk *talk, const struct target *end)
+				     struct socket_peer *peer, const struct target *endpoint)
 {
-	struct target whom = talk->with, *had = NULL;
+	struct target destination = peer->target, *had = NULL;
 
-	if (whom.protocol == IPPROTO_UDP)
-		had = bpf_map_lookup_elem(&choices, talk);
-	if (!had || had->port != end->port || !is_same(&had->address, &end->address))
-		tally(forward); /* not one more datagram of the same flow */
-	if (whom.protocol == IPPROTO_UDP)
-		bpf_map_update_elem(&choices, talk, end, BPF_ANY);
-	else if (forward->to_fewest)
-		joined(&talk->socket, end);
-	talk->with = *end;
-	bpf_map_update_elem(&callees, talk, &whom, BPF_ANY);
-	if (set->sees_traffic)
-		bpf_map_update_elem(&parties, talk, &forward->portal, BPF_ANY);
+	if (destination.protocol == IPPROTO_UDP)
+		had = bpf_map_lookup_elem(&choices, peer);
+	if (!had || had->port != endpoint->port || !is_same(&had->address, &endpoint->address))
+		count_connection(forward); /* not for each datagram of a flow */
+	if (destination.protocol == IPPROTO_UDP)
+		bpf_map_update_elem(&choices, peer, endpoint, BPF_ANY);
+	else if (forward->least_connections)
+		add_connection(&peer->socket, endpoint);
+	peer->target = *endpoint;
+	bpf_map_update_elem(&callees, peer, &destination, BPF_ANY);
+	if (set->counts_packets)
+		bpf_map_update_elem(&parties, peer, &forward->portal, BPF_ANY);
 }
 
-/* What becomes of a socket's call of `whom`, which is then an endpoint if it is translated. */
-static __always_inline enum fate balance(struct bpf_sock_addr *ctx, struct target *whom)
+/* Decides a socket's call of `destination`, which becomes the endpoint if the call is TRANSLATED. */
+static __always_inline enum fate balance(struct bpf_sock_addr *ctx, struct target *destination)
 {
 	__u32 zero = 0;
 	const struct settings *set = bpf_map_lookup_elem(&settings, &zero);
-	bool is_udp = whom->protocol == IPPROTO_UDP;
-	int family = is_ipv4(&whom->address) ? 0 : 1;
+	bool is_udp = destination->protocol == IPPROTO_UDP;
+	int family = is_ipv4(&destination->address) ? 0 : 1;
 	__u64 cookie = bpf_get_netns_cookie(ctx);
-	struct talk talk = {.socket = bpf_get_socket_cookie(ctx), .with = *whom};
+	struct socket_peer peer = {.socket = bpf_get_socket_cookie(ctx), .target = *destination};
 	struct address source = {};
 	struct forward *forward;
-	struct target *found, end;
+	struct target *found, endpoint;
 	struct pool pool;
 
 	if (!set)
 		return AS_IT_IS;
-	forward = find_forward(whom, set, cookie == set->node);
+	forward = find_forward(destination, set, cookie == set->node);
 	if (!forward || forward->by_nftables)
 		return AS_IT_IS;
 	if (!(cookie == set->node ? pool_for_node(forward, &pool)
 				  : pool_for_pod(forward, set, cookie, family, &pool, &source)))
 		return AS_IT_IS;
 	if (!pool.count && forward->rejects && !is_udp) {
-		tally(forward);
+		count_connection(forward);
 		return REFUSED;
 	}
 	if (!pool.count)
 		return AS_IT_IS;
-	found = pick(forward, &pool, set, &talk, &source);
+	found = choose_endpoint(forward, &pool, set, &peer, &source);
 	if (!found)
-		return AS_IT_IS; /* the pool has just been replaced */
-	end = *found;
-	remember(forward, set, &talk, &end);
-	*whom = end;
+		return AS_IT_IS; /* the pool was replaced meanwhile */
+	endpoint = *found;
+	remember(forward, set, &peer, &endpoint);
+	*destination = endpoint;
 	return TRANSLATED;
 }
 
-/* Whom the program behind a socket knows `end` as. */
-static __always_inline struct target *callee(struct bpf_sock_addr *ctx, const struct target *end)
+/* Returns the address that the process called to reach `endpoint`. */
+static __always_inline struct target *original_destination(struct bpf_sock_addr *ctx,
+							   const struct target *endpoint)
 {
-	struct talk talk = {.socket = bpf_get_socket_cookie(ctx), .with = *end};
+	struct socket_peer peer = {.socket = bpf_get_socket_cookie(ctx), .target = *endpoint};
 
-	return bpf_map_lookup_elem(&callees, &talk);
+	return bpf_map_lookup_elem(&callees, &peer);
 }
 
 static __always_inline void read4(struct bpf_sock_addr *ctx, struct target *target)
@@ -187,7 +189,7 @@ static __always_inline bool has_source6(struct bpf_sock_addr *ctx)
 	       ctx->msg_src_ip6[3];
 }
 
-/* Lets a connect or a sendmsg proceed; 0 is a refusal. */
+/* Returns a hook's result: 1 lets the call proceed, 0 refuses it. */
 static __always_inline int proceed(enum fate fate)
 {
 	if (fate != REFUSED)
@@ -199,102 +201,102 @@ static __always_inline int proceed(enum fate fate)
 SEC("cgroup/connect4")
 int connect4(struct bpf_sock_addr *ctx)
 {
-	struct target whom = {.protocol = ctx->protocol};
+	struct target destination = {.protocol = ctx->protocol};
 	enum fate fate;
 
 	if (ctx->protocol != IPPROTO_TCP || is_bound4(ctx))
 		return 1;
-	read4(ctx, &whom);
-	fate = balance(ctx, &whom);
+	read4(ctx, &destination);
+	fate = balance(ctx, &destination);
 	if (fate == TRANSLATED)
-		write4(ctx, &whom);
+		write4(ctx, &destination);
 	return proceed(fate);
 }
 
 SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr *ctx)
 {
-	struct target whom = {.protocol = ctx->protocol};
+	struct target destination = {.protocol = ctx->protocol};
 	enum fate fate;
 
 	if (ctx->protocol != IPPROTO_TCP || is_bound6(ctx))
 		return 1;
-	read6(ctx, &whom);
-	fate = balance(ctx, &whom);
+	read6(ctx, &destination);
+	fate = balance(ctx, &destination);
 	if (fate == TRANSLATED)
-		write6(ctx, &whom);
+		write6(ctx, &destination);
 	return proceed(fate);
 }
 
 SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
-	struct target whom = {.protocol = IPPROTO_UDP};
+	struct target destination = {.protocol = IPPROTO_UDP};
 
 	if (ctx->protocol != IPPROTO_UDP || is_bound4(ctx) || ctx->msg_src_ip4)
 		return 1;
-	read4(ctx, &whom);
-	if (balance(ctx, &whom) == TRANSLATED)
-		write4(ctx, &whom);
+	read4(ctx, &destination);
+	if (balance(ctx, &destination) == TRANSLATED)
+		write4(ctx, &destination);
 	return 1;
 }
 
 SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
-	struct target whom = {.protocol = IPPROTO_UDP};
+	struct target destination = {.protocol = IPPROTO_UDP};
 
 	if (ctx->protocol != IPPROTO_UDP || is_bound6(ctx) || has_source6(ctx))
 		return 1;
-	read6(ctx, &whom);
-	if (balance(ctx, &whom) == TRANSLATED)
-		write6(ctx, &whom);
+	read6(ctx, &destination);
+	if (balance(ctx, &destination) == TRANSLATED)
+		write6(ctx, &destination);
 	return 1;
 }
 
 static __always_inline int restore4(struct bpf_sock_addr *ctx)
 {
-	struct target end = {}, *whom;
+	struct target endpoint = {}, *destination;
 
-	read4(ctx, &end);
-	whom = callee(ctx, &end);
-	if (whom)
-		write4(ctx, whom);
+	read4(ctx, &endpoint);
+	destination = original_destination(ctx, &endpoint);
+	if (destination)
+		write4(ctx, destination);
 	return 1;
 }
 
 static __always_inline int restore6(struct bpf_sock_addr *ctx)
 {
-	struct target end = {}, *whom;
+	struct target endpoint = {}, *destination;
 
-	read6(ctx, &end);
-	whom = callee(ctx, &end);
-	if (whom)
-		write6(ctx, whom);
+	read6(ctx, &endpoint);
+	destination = original_destination(ctx, &endpoint);
+	if (destination)
+		write6(ctx, destination);
 	return 1;
 }
 
-/* A program closed its socket, or died. */
+/* A process closed its socket, or ended. */
 SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
 	__u64 socket = bpf_get_socket_cookie(ctx);
 
-	left(&socket);
+	remove_connection(&socket);
 	return 1;
 }
 
 SEC("cgroup_skb/egress")
-int go_out(struct __sk_buff *skb)
+int count_egress(struct __sk_buff *skb)
 {
-	see(skb, false);
+	count_packet(skb, false);
 	return 1;
 }
 
 SEC("cgroup_skb/ingress")
-int come_back(struct __sk_buff *skb)
+int count_ingress(struct __sk_buff *skb)
 {
-	see(skb, true);
+	count_packet(skb, true);
 	return 1;
 }
 

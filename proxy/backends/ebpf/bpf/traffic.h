@@ -1,5 +1,5 @@
-/* Packets of what a hook has sent to an endpoint, as its socket sees them: on the way nobody can tell
- * any more that a Service was called.
+/* Counts packets of connections that a hook translated. It counts at the socket, because the packets
+ * themselves no longer show that a Service was called.
  */
 #pragma once
 
@@ -7,11 +7,11 @@
 
 static __always_inline void add_traffic(const __u64 *portal, __u32 bytes)
 {
-	struct traffic none = {}, *sum = bpf_map_lookup_elem(&traffics, portal);
+	struct traffic none = {}, *sum = bpf_map_lookup_elem(&traffic, portal);
 
 	if (!sum) {
-		bpf_map_update_elem(&traffics, portal, &none, BPF_NOEXIST);
-		sum = bpf_map_lookup_elem(&traffics, portal);
+		bpf_map_update_elem(&traffic, portal, &none, BPF_NOEXIST);
+		sum = bpf_map_lookup_elem(&traffic, portal);
 	}
 	if (!sum)
 		return;
@@ -19,17 +19,17 @@ static __always_inline void add_traffic(const __u64 *portal, __u32 bytes)
 	__sync_fetch_and_add(&sum->bytes, bytes);
 }
 
-static __always_inline void see(struct __sk_buff *skb, bool comes_in)
+static __always_inline void count_packet(struct __sk_buff *skb, bool is_ingress)
 {
-	struct talk talk = {.socket = bpf_get_socket_cookie(skb)};
+	struct socket_peer peer = {.socket = bpf_get_socket_cookie(skb)};
 	struct packet packet = {};
 	__u64 portal, *found;
 
-	if (!talk.socket || !read_packet(skb, &packet))
+	if (!peer.socket || !read_packet(skb, &packet))
 		return;
-	talk.with = comes_in ? packet.client : packet.whom;
-	talk.with.protocol = 0;
-	found = bpf_map_lookup_elem(&parties, &talk);
+	peer.target = is_ingress ? packet.client : packet.destination;
+	peer.target.protocol = 0;
+	found = bpf_map_lookup_elem(&parties, &peer);
 	if (!found)
 		return;
 	portal = *found;

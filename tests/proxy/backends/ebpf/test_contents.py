@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.backends.ebpf.contents import MapChanges, MapContents
 from proxy.backends.ebpf.layout import ROW, ForwardEntry, pack_frontend, pack_settings, pack_target
 from proxy.backends.ebpf.options import EbpfOptions
-from proxy.backends.ebpf.table import MapChanges, MapContents
 from proxy.desired.claims import ClaimResolver, WinnerChange
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker

@@ -1,14 +1,15 @@
-"""What the maps should hold, kept up to date frontend by frontend, and the way there: pure.
+"""The desired contents of the maps, kept up to date frontend by frontend: pure.
 
-A pool is never changed: other endpoints are another pool, under a number of its own, and one write
-of a frontend goes from the old one to the new. Frontends with the same endpoints share a pool, and
-so with source ranges.
+A pool is never changed. Other endpoints are another pool with a number of its own, and one write of
+a frontend switches from the old pool to the new one. Frontends with the same endpoints share a
+pool; so do those with the same source ranges.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
+from proxy.backends.ebpf.counters import number_of_portal
 from proxy.backends.ebpf.layout import (
     PRESENT,
     ROW,
@@ -23,30 +24,31 @@ from proxy.backends.ebpf.layout import (
 )
 from proxy.backends.ebpf.maglev import seats, size_for
 from proxy.backends.ebpf.options import DEFAULTS, EbpfOptions
-from proxy.backends.ebpf.tallies import number_of_portal
 from proxy.desired.claims import FrontendClaim, WinnerChange
 from proxy.desired.portals import Frontend, FrontendKind, Masquerade, RefusalAction
 from proxy.model.values import Balance, Network, Protocol, Target
 
-_SPOKEN = (Protocol.TCP, Protocol.UDP)
+_SERVED = (Protocol.TCP, Protocol.UDP)
 
 Targets = tuple[Target, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRanges:
-    """From where alone a Service is to be reached."""
+    """The only sources that may reach a Service."""
 
     networks: tuple[Network, ...]
 
 
-Part = Targets | SourceRanges  # what frontends may share, under a number
+Part = Targets | SourceRanges  # frontends share these by number
 
 
 @dataclass(frozen=True, slots=True)
 class MapChanges:
-    """Writes by map, in this order: what frontends need, frontends, frontends that go, and what
-    nobody needs any more.
+    """Writes for each map, in the order of their use.
+
+    First come the parts that frontends need, then frontends, then frontends to remove, then parts
+    that no frontend needs any more.
     """
 
     endpoints: dict[bytes, bytes] = field(default_factory=dict)
@@ -61,9 +63,11 @@ class MapChanges:
     gone_ranges: list[bytes] = field(default_factory=list)
 
     def add(self, number: int, part: Part) -> None:
-        """Write what frontends may share."""
+        """Write a part under its number."""
         if isinstance(part, SourceRanges):
-            self.ranges.update((pack_admitted(number, one), PRESENT) for one in part.networks)
+            self.ranges.update(
+                (pack_admitted(number, network), PRESENT) for network in part.networks
+            )
             return
         packed = [pack_target(target) for target in part]
         for place, target in enumerate(packed):
@@ -71,9 +75,11 @@ class MapChanges:
         self.members.update(dict.fromkeys(pack_members(number, packed), PRESENT))
 
     def drop(self, number: int, part: Part) -> None:
-        """Remove it."""
+        """Remove a part."""
         if isinstance(part, SourceRanges):
-            self.gone_ranges.extend(pack_admitted(number, one) for one in set(part.networks))
+            self.gone_ranges.extend(
+                pack_admitted(number, network) for network in set(part.networks)
+            )
             return
         self.gone_endpoints.extend(pack_slot(number, place) for place in range(len(part)))
         self.gone_members.extend({*pack_members(number, map(pack_target, part))})
@@ -81,14 +87,14 @@ class MapChanges:
 
 @dataclass(slots=True)
 class _SharedPart:
-    """The number of something shared, and how many frontends use it."""
+    """The number of a part, and how many frontends use it."""
 
     number: int
     users: int = 0
 
 
 class MapContents:
-    """The maps' contents, both families in one."""
+    """The contents of the maps, for both families."""
 
     def __init__(self, options: EbpfOptions = DEFAULTS) -> None:
         self._options = options
@@ -97,7 +103,10 @@ class MapContents:
         self._numbers = count(1)
 
     def advance(self, steps: Iterable[WinnerChange]) -> MapChanges:
-        """Follow the claims; returns what has to change in maps that hold the state before."""
+        """Follow the claims. Return the changes for maps that hold the state before.
+
+        ``steps`` are the changed frontends.
+        """
         change = MapChanges()
         released: dict[Part, None] = {}
         for frontend, before, after in steps:
@@ -126,7 +135,7 @@ class MapContents:
         return entry
 
     def _entry(self, claim: FrontendClaim, change: MapChanges) -> ForwardEntry:
-        if not is_ours(claim):
+        if not is_served(claim):
             return ForwardEntry(by_nftables=True)
         forward, inside = claim.forward, self._inside(claim)
         sources = None if forward.sources is None else SourceRanges(forward.sources)
@@ -139,18 +148,21 @@ class MapContents:
             masquerade=forward.masquerade,
             rejects=forward.refusal is RefusalAction.REJECT,
             direct=self._is_direct(claim),
-            to_fewest=forward.balance is Balance.LEAST_CONNECTIONS,
+            least_connections=forward.balance is Balance.LEAST_CONNECTIONS,
         )
 
     def _inside(self, claim: FrontendClaim) -> Targets | None:
-        """A second pool: for who is on this node, or of who is."""
+        """Return the second pool: for clients on this node, or with ``direct`` of endpoints on this
+        node.
+        """
         if claim.forward.masquerade is Masquerade.THIS_NODE:
             return claim.forward.inside or ()
         return claim.portal.local if self._is_direct(claim) else None
 
     def _is_direct(self, claim: FrontendClaim) -> bool:
-        """Whether the endpoint's node answers by itself: all nodes must know the same endpoints,
-        and only what nodes share can be its source.
+        """Return True if the endpoint's node may answer by itself.
+
+        All nodes must know the same endpoints, and the address must be one that nodes share.
         """
         shared = claim.kind in (FrontendKind.LOAD_BALANCER, FrontendKind.EXTERNAL_IP)
         everyone = not claim.portal.external_local and not claim.portal.is_narrowed
@@ -162,18 +174,18 @@ class MapContents:
         return Pool(self._acquire(targets, change), count)
 
     def _acquire(self, part: Part, change: MapChanges) -> int:
-        held = self._parts.get(part)
-        if held is None:
-            held = self._parts[part] = _SharedPart(next(self._numbers))
-            change.add(held.number, part)
+        shared = self._parts.get(part)
+        if shared is None:
+            shared = self._parts[part] = _SharedPart(next(self._numbers))
+            change.add(shared.number, part)
             if self._options.by_hash and not isinstance(part, SourceRanges):
-                change.seats.update(pack_seats(held.number, seats(part)))
-        held.users += 1
-        return held.number
+                change.seats.update(pack_seats(shared.number, seats(part)))
+        shared.users += 1
+        return shared.number
 
     def _leave(self, claim: FrontendClaim | None) -> list[Part]:
-        """What a claim used, which may be left to nobody now."""
-        if claim is None or not is_ours(claim):
+        """Release the parts that a claim used; return those parts, which may be unused now."""
+        if claim is None or not is_served(claim):
             return []
         used = self._uses(claim)
         for part in used:
@@ -188,6 +200,6 @@ class MapContents:
         return used if sources is None else [*used, SourceRanges(sources)]
 
 
-def is_ours(claim: FrontendClaim) -> bool:
-    """Whether programs can do what the claim asks for: none of them reads SCTP."""
-    return claim.portal.protocol in _SPOKEN
+def is_served(claim: FrontendClaim) -> bool:
+    """Return True if the programs can serve the claim: they parse TCP and UDP."""
+    return claim.portal.protocol in _SERVED

@@ -1,24 +1,23 @@
-"""The programs in the kernel: loaded with maps of their own, then put in the old ones' place."""
+"""The programs that balance at sockets: loaded with new maps, then attached in place of the old."""
 
 import os
-import shutil
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing
 from pathlib import Path
 
-from proxy.backends.ebpf.group import LINKS, PINS, find_group, is_pinning_possible, mount_pins
+from proxy.backends.ebpf.contents import MapChanges
 from proxy.backends.ebpf.layout import pack_settings
 from proxy.backends.ebpf.libbpf import BUILT, BpfObject, Libbpf, attach, pin, pinned, replace
 from proxy.backends.ebpf.maps import SharedMaps
+from proxy.backends.ebpf.mounts import LINKS, find_cgroup, mount_pins
 from proxy.backends.ebpf.options import EbpfOptions
-from proxy.backends.ebpf.table import MapChanges
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Address
 
 OBJECT = BUILT / "sockets.bpf.o"
 
-# program: enum bpf_attach_type of linux/bpf.h. What translates back is there first.
+# program: enum bpf_attach_type of linux/bpf.h. Programs that translate back are attached first.
 PROGRAMS: Mapping[str, int] = {
     "getpeername4": 29,
     "getpeername6": 30,
@@ -30,48 +29,51 @@ PROGRAMS: Mapping[str, int] = {
     "connect6": 11,
     "sock_release": 34,
 }
-_SEEING: Mapping[str, int] = {"come_back": 0, "go_out": 1}  # where packets are counted
+_COUNTING: Mapping[str, int] = {"count_ingress": 0, "count_egress": 1}  # of sockets' packets
 _SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 
 
 class SocketPrograms:
-    """The programs that serve this network namespace's node, with maps that others may use too.
+    """Serves one node, which is this network namespace. Its maps are for other programs too.
+
     Links and maps are pinned, so that they outlive this process.
     """
 
     def __init__(self, settings: ProxySettings, options: EbpfOptions) -> None:
         self._settings = settings
         self._options = options
-        self._programs = {**PROGRAMS, **(_SEEING if options.counts_packets else {})}
+        self._programs = {**PROGRAMS, **(_COUNTING if options.counts_packets else {})}
         self.library = Libbpf()
         self.maps = SharedMaps()
 
     def load(
-        self, contents: MapChanges, addresses: Iterable[Address], before: Callable[[], object]
+        self, contents: MapChanges, addresses: Iterable[Address], get_ready: Callable[[], object]
     ) -> None:
-        """New programs with new tables, put into force once the tables are full, and ``before`` has
-        returned. Raises KernelRefusedError.
+        """Load the programs with new maps, fill the maps, then attach the programs.
+
+        ``addresses`` serve NodePorts. ``get_ready`` is called just before the programs are
+        attached. Raises KernelRefusedError.
         """
-        group = find_group(self._options.root)
+        cgroup = find_cgroup(self._options.root)
         mount_pins()
-        with BpfObject(self.library, OBJECT) as loaded:
+        with closing(BpfObject(self.library, OBJECT)) as loaded:
             self.maps.prepare(loaded, contents)
             loaded.load()
             self.maps.open(loaded, self.library)
             settings = pack_settings(self._settings, self._options, _netns_cookie())
             self.maps.fill(settings, addresses, contents)
-            before()
-            self._attach(loaded, group)
+            get_ready()
+            self._attach(loaded, cgroup)
         self.maps.pin()
 
     def are_attached(self) -> bool:
-        """Whether every link is where it was pinned."""
+        """Return True if every link is still pinned."""
         return all(any(LINKS.glob(f"*-{name}")) for name in self._programs)
 
-    def _attach(self, loaded: BpfObject, group: Path) -> None:
-        """Replace each program of this cgroup in one step; links that are not wanted go last."""
-        inode = group.stat().st_ino
-        directory = os.open(group, os.O_RDONLY | os.O_DIRECTORY)
+    def _attach(self, loaded: BpfObject, cgroup: Path) -> None:
+        """Replace each program of this cgroup in one step, then remove links of other cgroups."""
+        inode = cgroup.stat().st_ino
+        directory = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for name, kind in self._programs.items():
                 self._link(loaded.program_fd(name), directory, kind, LINKS / f"{inode}-{name}")
@@ -96,14 +98,8 @@ class SocketPrograms:
             os.close(link)
 
 
-def remove_hooks() -> None:
-    """Unpin everything, which detaches it; may be asked twice."""
-    if is_pinning_possible():
-        with suppress(FileNotFoundError):
-            shutil.rmtree(PINS)
-
-
 def _netns_cookie() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        cookie = one.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+    """Return the number by which programs know this network namespace."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        cookie = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
     return int.from_bytes(cookie, "little")

@@ -1,12 +1,12 @@
-"""What the programs count for each Service's port."""
+"""The programs' counters for each Service's port."""
 
 import os
 import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from proxy.backends.ebpf.group import MAPS
 from proxy.backends.ebpf.libbpf import BpfMap, Libbpf, pinned
+from proxy.backends.ebpf.mounts import MAPS
 from proxy.desired.portals import Portal
 from proxy.model.naming import number_of
 
@@ -14,7 +14,7 @@ _KEY = 8  # bytes
 
 
 class PortalCount(NamedTuple):
-    """Of a Service's port: new connections, and packets with their bytes, both ways."""
+    """A Service port's new connections, and its packets with their bytes in both directions."""
 
     connections: int
     packets: int
@@ -22,28 +22,31 @@ class PortalCount(NamedTuple):
 
 
 def number_of_portal(portal: Portal) -> int:
-    """By what the programs know a Service's port, in both families and under all its addresses."""
+    """Return the ID by which the programs know a Service's port, for both families and all
+    addresses.
+    """
     return number_of(f"{portal.name}/{portal.protocol}")
 
 
-def tallies() -> Mapping[int, PortalCount]:
-    """What programs sent on, or refused, by ``number_of_portal``; nothing where there are none.
-    Raises KernelRefusedError.
+def portal_counts() -> Mapping[int, PortalCount]:
+    """Return the counts by ``number_of_portal``; empty if no programs are loaded.
+
+    They include refused connections. Raises KernelRefusedError.
     """
-    seen = dict(_entries("traffics", 2))
+    traffic = dict(_entries("traffic", 2))
     return {
-        portal: PortalCount(connections, *seen.get(portal, (0, 0)))
-        for portal, (connections,) in _entries("tallies", 1)
+        portal: PortalCount(connections, *traffic.get(portal, (0, 0)))
+        for portal, (connections,) in _entries("connections", 1)
     }
 
 
 def _entries(name: str, numbers: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """A pinned map's entries, each a key with so many numbers."""
+    """Yield a pinned map's keys, each with ``numbers`` numbers."""
     if not (MAPS / name).exists():
         return
     library = Libbpf()
     fd = pinned(library, MAPS / name)
-    if fd is None:  # removed just now
+    if fd is None:  # another process has just removed it
         return
     table = BpfMap(library, fd, name)
     os.close(fd)

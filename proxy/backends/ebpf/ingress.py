@@ -1,4 +1,4 @@
-"""One program where packets come in by a link: TCX where the kernel has it (Linux 6.6), else tc."""
+"""Attaches a program to a link's ingress: by TCX (Linux 6.6), or else by tc."""
 
 import ctypes
 import errno
@@ -9,9 +9,9 @@ from proxy.backends.ebpf.libbpf import Libbpf, pin, pinned, replace
 
 _TCX_INGRESS = 46  # enum bpf_attach_type
 _TC_INGRESS, _TC_REPLACE = 1, 1  # BPF_TC_INGRESS, BPF_TC_F_REPLACE
-# Which of a link's filters is ours. The kernel asks them in the order of their priority.
+# Our filter among a link's filters. The kernel runs them in the order of their priority.
 _HANDLE, _PRIORITY = 1, 0x7077
-_MOST = 64  # programs that TCX takes on one link
+_MOST = 64  # programs that TCX allows on one link
 _GONE = (-errno.ENODEV, -errno.ENXIO)
 
 
@@ -40,10 +40,11 @@ class _Filter(ctypes.Structure):
 
 
 def attach(library: Libbpf, program: int, link: int, path: Path) -> None:
-    """Let ``program`` see what comes in by ``link``, in one step in the place of an earlier one.
+    """Run ``program`` on each packet that comes in by ``link``, in one step in an older one's
+    place.
 
-    TCX's attachment is pinned at ``path``. A link that is gone is no fault.
-    Raises KernelRefusedError.
+    ``link`` is an interface index. TCX's link is pinned at ``path``. If the interface is gone,
+    nothing is done. Raises KernelRefusedError.
     """
     old = pinned(library, path)
     if old is not None:
@@ -61,6 +62,7 @@ def attach(library: Libbpf, program: int, link: int, path: Path) -> None:
 
 
 def _filter(library: Libbpf, program: int, link: int) -> None:
+    """Attach by tc: a filter of the qdisc clsact."""
     hook = _hook(link)
     made = library.bpf.bpf_tc_hook_create(ctypes.byref(hook))
     if made in _GONE:
@@ -74,7 +76,10 @@ def _filter(library: Libbpf, program: int, link: int) -> None:
 
 
 def detach_filter(library: Libbpf, link: int) -> None:
-    """Remove what ``attach`` left to tc, if it did; TCX's attachments go with their pins."""
+    """Remove the tc filter that ``attach`` made, if there is one. Raises KernelRefusedError.
+
+    TCX's attachments end with their pins.
+    """
     if _filter_of(library, link):
         hook, ours = _hook(link), _ours()
         done = library.bpf.bpf_tc_detach(ctypes.byref(hook), ctypes.byref(ours))
@@ -82,7 +87,10 @@ def detach_filter(library: Libbpf, link: int) -> None:
 
 
 def is_attached(library: Libbpf, program_id: int, link: int) -> bool:
-    """Whether the kernel asks the program; a link that is gone counts as if."""
+    """Return True if the link runs the program with this ID, or if the link is gone.
+
+    A link that is gone needs no repair. Raises KernelRefusedError.
+    """
     ids, count = (ctypes.c_uint32 * _MOST)(), ctypes.c_uint32(_MOST)
     asked = library.bpf.bpf_prog_query(link, _TCX_INGRESS, 0, None, ids, ctypes.byref(count))
     if asked == -errno.EINVAL:
@@ -91,10 +99,10 @@ def is_attached(library: Libbpf, program_id: int, link: int) -> bool:
 
 
 def _filter_of(library: Libbpf, link: int) -> int:
-    """The program that is our filter of a link; 0 if there is none."""
+    """Return the ID of the program in our tc filter of a link, 0 if there is none."""
     hook, ours = _hook(link), _ours()
     found = library.bpf.bpf_tc_query(ctypes.byref(hook), ctypes.byref(ours))
-    library.hush()
+    library.forget_messages()
     return 0 if found else int(ours.program_id)
 
 

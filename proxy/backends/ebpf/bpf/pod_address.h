@@ -1,8 +1,8 @@
-/* Which address a process of a pod will call from.
+/* The source address of a Pod's process.
  *
- * A hook runs before the kernel has chosen a source. A pod has one address of each family, so that
- * it can be read from the network namespace; where there are several, nobody can tell, and the
- * connection is left to nftables, which sees packets.
+ * A hook runs before the kernel has chosen the source. A Pod has one address of each family, so the
+ * program reads it from the network namespace. If there are several, the source is unknown, and
+ * the connection is left to nftables, which sees packets.
  */
 #pragma once
 
@@ -12,7 +12,7 @@
 
 #define LINKS 8
 #define ADDRESSES 8
-#define FRESH 1000000000ULL /* ns for which an answer is believed */
+#define FRESH 1000000000ULL /* ns for which the addresses are kept */
 #define IFF_LOOPBACK 0x8
 
 struct list_head {
@@ -61,27 +61,27 @@ struct net_device {
 	struct inet6_dev *ip6_ptr;
 } KERNEL;
 
-/* The addresses of a network namespace; `found` may be more than one, or too many to count. */
-struct origin {
+/* The last address of each family in a network namespace, and how many there are. */
+struct addresses {
 	__u64 read_at;
 	struct address address[2]; /* IPv4, IPv6 */
 	__u32 found[2];
 };
 
-MEMORY(origins, 4096, __u64, struct origin);
+MEMORY(pod_addresses, 4096, __u64, struct addresses);
 
-static __always_inline void addresses_v4(struct net_device *link, struct origin *origin)
+static __always_inline void addresses_v4(struct net_device *link, struct addresses *addresses)
 {
 	struct in_ifaddr *one = BPF_CORE_READ(link, ip_ptr, ifa_list);
 
 	for (int i = 0; i < ADDRESSES && one; i++) {
-		origin->address[0].word[3] = BPF_CORE_READ(one, ifa_local);
-		origin->found[0]++;
+		addresses->address[0].word[3] = BPF_CORE_READ(one, ifa_local);
+		addresses->found[0]++;
 		one = BPF_CORE_READ(one, ifa_next);
 	}
 }
 
-static __always_inline void addresses_v6(struct net_device *link, struct origin *origin)
+static __always_inline void addresses_v6(struct net_device *link, struct addresses *addresses)
 {
 	struct inet6_dev *device = BPF_CORE_READ(link, ip6_ptr);
 	struct list_head *head, *at;
@@ -91,50 +91,55 @@ static __always_inline void addresses_v6(struct net_device *link, struct origin 
 	head = (void *)device + bpf_core_field_offset(struct inet6_dev, addr_list);
 	at = BPF_CORE_READ(head, next);
 	for (int i = 0; i < ADDRESSES && at && at != head; i++) {
-		struct inet6_ifaddr *one = (void *)at - bpf_core_field_offset(struct inet6_ifaddr, if_list);
+		struct inet6_ifaddr *one =
+		    (void *)at - bpf_core_field_offset(struct inet6_ifaddr, if_list);
 		struct address address;
 
 		bpf_core_read(&address, sizeof(address), &one->addr);
-		if ((address.word[0] & bpf_htonl(0xffc00000)) != bpf_htonl(0xfe800000)) { /* link-local */
-			origin->address[1] = address;
-			origin->found[1]++;
+		if ((address.word[0] & bpf_htonl(0xffc00000)) !=
+		    bpf_htonl(0xfe800000)) { /* link-local */
+			addresses->address[1] = address;
+			addresses->found[1]++;
 		}
 		at = BPF_CORE_READ(at, next);
 	}
 }
 
-/* Not inlined, so that the kernel verifies it once; hence it takes the address as a number. */
-__attribute__((noinline)) int read_origin(__u64 space, struct origin *origin)
+/* Reads the addresses of the namespace at `net_namespace`. It is not inlined, so that the kernel verifies it
+ * once; such a function takes no kernel pointer, so `net_namespace` is a number.
+ */
+__attribute__((noinline)) int read_addresses(__u64 net_namespace, struct addresses *addresses)
 {
-	struct net *net = (void *)space;
+	struct net *net = (void *)net_namespace;
 	struct list_head *head = (void *)net + bpf_core_field_offset(struct net, dev_base_head);
 	struct list_head *at = BPF_CORE_READ(head, next);
 	int i;
 
-	if (!origin)
+	if (!addresses)
 		return 0;
-	origin->address[0].word[2] = bpf_htonl(0xffff);
+	addresses->address[0].word[2] = bpf_htonl(0xffff);
 	for (i = 0; i < LINKS && at && at != head; i++) {
-		struct net_device *link = (void *)at - bpf_core_field_offset(struct net_device, dev_list);
+		struct net_device *link =
+		    (void *)at - bpf_core_field_offset(struct net_device, dev_list);
 
 		if (!(BPF_CORE_READ(link, flags) & IFF_LOOPBACK)) {
-			addresses_v4(link, origin);
-			addresses_v6(link, origin);
+			addresses_v4(link, addresses);
+			addresses_v6(link, addresses);
 		}
 		at = BPF_CORE_READ(at, next);
 	}
 	if (i == LINKS)
-		origin->found[0] = origin->found[1] = LINKS;
+		addresses->found[0] = addresses->found[1] = LINKS;
 	return i;
 }
 
-/* The caller's one address of a family. A socket may have come from another namespace than its
- * process: then nothing is known.
+/* Finds the caller's only address of a family; false if there is not exactly one. A socket may belong
+ * to another namespace than its process; then the address is unknown.
  */
-static __always_inline bool find_origin(__u64 cookie, int family, struct address *address)
+static __always_inline bool find_pod_address(__u64 cookie, int family, struct address *address)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct origin fresh = {}, *known = bpf_map_lookup_elem(&origins, &cookie);
+	struct addresses fresh = {}, *known = bpf_map_lookup_elem(&pod_addresses, &cookie);
 	__u64 now = bpf_ktime_get_ns();
 
 	if (!known || now - known->read_at > FRESH) {
@@ -142,9 +147,9 @@ static __always_inline bool find_origin(__u64 cookie, int family, struct address
 
 		if (!net || BPF_CORE_READ(net, net_cookie) != cookie)
 			return false;
-		read_origin((__u64)net, &fresh);
+		read_addresses((__u64)net, &fresh);
 		fresh.read_at = now;
-		bpf_map_update_elem(&origins, &cookie, &fresh, BPF_ANY);
+		bpf_map_update_elem(&pod_addresses, &cookie, &fresh, BPF_ANY);
 		known = &fresh;
 	}
 	*address = known->address[family];
