@@ -1,7 +1,7 @@
 """A veth pair whose host end is a port of a bridge; pure.
 
 The behaviour is that of the reference's bridge plugin (containernetworking/plugins,
-plugins/main/bridge), but for what docs/cni.md lists.
+plugins/main/bridge), but for what docs/cni/reference.md lists.
 """
 
 from __future__ import annotations

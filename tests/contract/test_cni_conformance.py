@@ -1,7 +1,7 @@
 """One table, three subjects: podwire-cni with a server, alone, and the reference plugins.
 
 Where the table says that the reference falls short, it has to: a row that it keeps after all is
-out of date, and so is what docs/cni.md says of it.
+out of date, and so is what docs/cni/design.md says of it.
 """
 
 from __future__ import annotations

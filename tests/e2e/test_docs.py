@@ -20,7 +20,7 @@ from tests.support.e2e.harness import CHECKOUT
 
 PAGES = [
     path.relative_to(CHECKOUT).as_posix()
-    for pattern in ("*.md", "docs/*.md", "findings/*.md", "examples/*.md", "vagrant/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "findings/*.md", "examples/*.md", "vagrant/*.md")
     for path in sorted(CHECKOUT.glob(pattern))
     if path.name != "CHANGELOG.md"
 ]

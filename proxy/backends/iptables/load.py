@@ -1,7 +1,7 @@
 """The first load, and every load after a failed write: all of it, in steps; pure.
 
 In one transaction 5,000 Services take iptables-nft most of a minute, because the kernel looks
-through the transaction for each new chain; 500 at a time they take seconds (docs/proxy.md).
+through the transaction for each new chain; 500 at a time they take seconds (docs/proxy/design.md).
 iptables-legacy copies the whole table for each transaction, so there it is one.
 """
 

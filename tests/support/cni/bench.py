@@ -1,7 +1,7 @@
 """A plugin on a bench, and what a row of the conformance table is; see test_cni_conformance.
 
 A row's number is that of the checklist, or with an R that of the reference's shortfall, in the
-project's notes on CNI (docs/cni.md repeats them). ``reference`` says how Debian's
+project's notes on CNI (docs/cni/design.md repeats them). ``reference`` says how Debian's
 containernetworking-plugins 1.1.1 stand: True keeps the row, False breaks it, None does not apply
 (the row needs cniVersion 1.1.0, which they do not have, or is about podwire alone).
 """

@@ -12,7 +12,7 @@ and the fate of each: the endpoints that may answer, each with * when it sees th
 instead of the client's; or reject, drop, or - for a packet that is no Service's business.
 Endpoints are ready; ~ marks one that terminates but still serves, ! one that no longer serves, and
 ? one that is not ready. @z1 and %n1 are its hints; this node is n1 in zone z1. =2 is the weight
-that the Service's annotation gives it, which is not upstream's but our own (docs/proxy.md).
+that the Service's annotation gives it, which is not upstream's but our own (docs/proxy/design.md).
 at-node and at-bridge make an address of this node itself one of the externalIPs.
 """
 
