@@ -1,4 +1,7 @@
-"""The API client of every part: verbs, informers, events, leader election.
+"""The API client of every component: verbs, informers, events, leader election.
+
+This room imports ``control.api`` only. Start reading with ``rest.py`` (the verbs), then
+``informer.py`` (a local copy of a collection) and ``cache.py`` (its pure core).
 
 async with Client.from_kubeconfig(path) as client:
     pods = Informer(client, kinds.POD, field_selector="spec.nodeName=node1")
@@ -12,12 +15,11 @@ from control.client.events import EventRecorder, reference
 from control.client.informer import Informer
 from control.client.kubeconfig import ClientConfig, Credentials, KubeconfigError
 from control.client.rest import Client, Listing
-from control.client.stream import Bookmark, Change, Unreadable
+from control.client.stream import Bookmark, ObjectEvent, UnreadableEvent
 
 __all__ = [
     "ApiError",
     "Bookmark",
-    "Change",
     "Client",
     "ClientConfig",
     "ClientError",
@@ -27,8 +29,9 @@ __all__ = [
     "KubeconfigError",
     "LeaderElector",
     "Listing",
+    "ObjectEvent",
     "Timing",
     "UnreachableError",
-    "Unreadable",
+    "UnreadableEvent",
     "reference",
 ]

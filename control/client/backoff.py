@@ -1,4 +1,4 @@
-"""Exponential back-off with jitter: how long to wait after one more failure."""
+"""Exponential back-off with jitter."""
 
 import random
 from collections.abc import Callable
@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Backoff:
-    """Doubles from ``first`` to ``longest`` seconds, each spread over 50 to 100 % of itself.
+    """The pauses between retries: they double from ``first`` to ``longest`` seconds.
 
-    Jitter keeps the parts of a cluster from coming back to a restarted API server at once.
+    Jitter makes each pause 50 to 100 % of its length, so that the components of a cluster do not
+    all return to a restarted API server at once.
     """
 
     first: float = 0.1
@@ -18,11 +19,11 @@ class Backoff:
     _failures: int = field(default=0, init=False)
 
     def next(self) -> float:
-        """The seconds to wait now."""
+        """Return the seconds to wait after one more failure."""
         whole = min(self.longest, self.first * 2.0 ** min(self._failures, 30))
         self._failures += 1
         return whole * (0.5 + self.random() / 2)
 
     def reset(self) -> None:
-        """Things work again: the next failure waits ``first``."""
+        """Forget all failures: the next one waits ``first`` seconds."""
         self._failures = 0

@@ -1,8 +1,8 @@
-"""An informer's memory: which objects there are, whatever the order their events come in. Pure.
+"""The cache of an informer, which ends in the same state for any order of events. Pure.
 
-resourceVersions are compared as numbers, as KEP-5504 lets clients do: for one object the highest
-wins, so that a repeated or belated event changes nothing. A deletion leaves a tombstone (its
-version) until a bookmark or a list says that everything older has been delivered.
+resourceVersions are compared as numbers, as KEP-5504 allows: for one object the highest version
+wins, so a repeated or late event changes nothing. A deletion leaves a tombstone (its version) until
+a bookmark or a list confirms that all older events have arrived.
 """
 
 from collections.abc import Mapping
@@ -12,47 +12,53 @@ from typing import Generic
 from typing_extensions import TypeVar
 
 from control.api.meta import Object
-from control.client.held import Held
+from control.client.cacheable import Cacheable
 from control.client.rest import Listing
-from control.client.stream import Bookmark, Change, Event
+from control.client.stream import Bookmark, ObjectEvent, WatchEvent
 
-Kept = TypeVar("Kept", bound=Held, default=Object)
+CachedT = TypeVar("CachedT", bound=Cacheable, default=Object)
 Key = tuple[str, str]
-Difference = tuple[Kept | None, Kept | None]  # (old, new); None: there is, or was, no object
+Difference = tuple[CachedT | None, CachedT | None]  # (old, new); None: no object
 
 
-class Cache(Generic[Kept]):
-    """Objects by (namespace, name), and the resourceVersion they stand for."""
+class InformerCache(Generic[CachedT]):
+    """Objects by (namespace, name), and the resourceVersion that they represent."""
 
     def __init__(self) -> None:
-        self._objects: dict[Key, Kept] = {}
-        self._shared = False  # whether a snapshot looks at _objects: then it is copied first
+        self._objects: dict[Key, CachedT] = {}
+        self._shared = False  # a snapshot shares _objects: copy before the next change
         self._tombstones: dict[Key, int] = {}
-        self._own: dict[Key, int] = {}  # written by us, beyond what list and watch have brought
-        self._buried: set[str] = set()  # uids that we know to be gone before the watch says so
+        self._own: dict[
+            Key, int
+        ] = {}  # versions of our own writes that no list or watch has delivered
+        self._buried: set[str] = (
+            set()
+        )  # UIDs of deleted objects whose deletion the watch has not delivered
         self._floor = 0
         self._latest = 0
 
     @property
     def resource_version(self) -> str:
-        """The newest version seen: where a watch resumes."""
+        """The newest version seen, from which a watch resumes."""
         return str(self._latest)
 
-    def snapshot(self) -> Mapping[Key, Kept]:
-        """All objects as they are now; later changes do not show in it. Costs nothing until the
-        next change, which then copies the mapping (not the objects)."""
+    def snapshot(self) -> Mapping[Key, CachedT]:
+        """Return all objects as they are now; later changes do not show in the snapshot.
+
+        A snapshot costs nothing until the next change, which copies the mapping (not the objects).
+        """
         self._shared = True
         return MappingProxyType(self._objects)
 
-    def get(self, key: Key) -> Kept | None:
-        """One object."""
+    def get(self, key: Key) -> CachedT | None:
+        """Return one object; None if it is absent."""
         return self._objects.get(key)
 
-    def replace(self, listing: Listing[Kept]) -> list[Difference[Kept]]:
-        """Take a whole list, and say what changed by it.
+    def replace(self, listing: Listing[CachedT]) -> list[Difference[CachedT]]:
+        """Replace the cache's content with a list, and return the differences.
 
-        The list is the truth even if its version is lower than ours: then the server was restored
-        from a backup, and what we knew is void.
+        The list is right even if its version is lower than the cache's: then the server has been
+        restored from a backup, and the cached objects are void.
         """
         reached = version_of(listing.resource_version)
         ours = {k: self._objects[k] for k, version in self._own.items() if version > reached}
@@ -66,9 +72,11 @@ class Cache(Generic[Kept]):
         self._floor = self._latest = reached
         return changes
 
-    def learn(self, item: Kept) -> list[Difference[Kept]]:
-        """Take the answer to a write of our own, which the watch has yet to bring: who decides by
-        this cache never decides without what they just did."""
+    def learn(self, item: CachedT) -> list[Difference[CachedT]]:
+        """Add the result of our own write before the watch delivers it; return the differences.
+
+        A controller that decides from this cache thus always sees its own last write.
+        """
         version = version_of(item.resource_version)
         if version <= self._known(item.key) or item.uid in self._buried:
             return []
@@ -79,9 +87,11 @@ class Cache(Generic[Kept]):
             self._own[item.key] = version
         return _steps(old, item)
 
-    def bury(self, item: Kept) -> list[Difference[Kept]]:
-        """The server told us that this object is gone: whatever else still comes about it is
-        older, since no uid is ever used twice."""
+    def bury(self, item: CachedT) -> list[Difference[CachedT]]:
+        """Remove an object whose deletion the server has confirmed; return the differences.
+
+        Later events about its UID are older than the deletion, because no UID is used twice.
+        """
         held = self._objects.get(item.key)
         self._buried.add(item.uid)
         if held is None or held.uid != item.uid:
@@ -90,9 +100,9 @@ class Cache(Generic[Kept]):
         self._own.pop(item.key, None)
         return [(held, None)]
 
-    def apply(self, event: Event[Kept]) -> list[Difference[Kept]]:
-        """Take one event, and say what changed by it: nothing if it is old news."""
-        if not isinstance(event, Change):
+    def apply(self, event: WatchEvent[CachedT]) -> list[Difference[CachedT]]:
+        """Apply one event, and return the differences: none if a newer event has been applied."""
+        if not isinstance(event, ObjectEvent):
             self._pass(event.resource_version, complete=isinstance(event, Bookmark))
             return []
         key, version = event.object.key, version_of(event.object.resource_version)
@@ -100,8 +110,8 @@ class Cache(Generic[Kept]):
         buried, deleted = event.object.uid in self._buried, event.verb == "DELETED"
         if deleted:
             self._buried.discard(event.object.uid)
-        # The answer to the write that ended an object has the version of that end: a deletion is
-        # old news only to what is newer.
+        # The answer to the write that ended an object has the version of its deletion: a deletion
+        # is outdated only if a newer version is known.
         known = self._known(key)
         if buried or version < known or (version == known and not deleted):
             return []
@@ -115,7 +125,7 @@ class Cache(Generic[Kept]):
         return _steps(old, event.object)
 
     def _known(self, key: Key) -> int:
-        """The version up to which we know this object's fate."""
+        """Return the version up to which this object's state is known."""
         held = self._objects.get(key)
         seen = version_of(held.resource_version) if held else 0
         return max(self._floor, seen, self._tombstones.get(key, 0))
@@ -132,19 +142,21 @@ class Cache(Generic[Kept]):
         if self._own:
             self._own = {key: own for key, own in self._own.items() if own > self._latest}
 
-    def _writable(self) -> dict[Key, Kept]:
+    def _writable(self) -> dict[Key, CachedT]:
         if self._shared:
             self._objects, self._shared = dict(self._objects), False
         return self._objects
 
 
-def _differences(old: Mapping[Key, Kept], new: Mapping[Key, Kept]) -> list[Difference[Kept]]:
+def _differences(
+    old: Mapping[Key, CachedT], new: Mapping[Key, CachedT]
+) -> list[Difference[CachedT]]:
     keys = dict.fromkeys([*old, *new])
     return [step for key in keys for step in _steps(old.get(key), new.get(key))]
 
 
-def _steps(old: Kept | None, new: Kept | None) -> list[Difference[Kept]]:
-    """From one state of a key to the next. Another uid is another object: the old one went."""
+def _steps(old: CachedT | None, new: CachedT | None) -> list[Difference[CachedT]]:
+    """Return the differences between two states of a key; another UID is another object."""
     if old is None or new is None:
         return [] if old is new else [(old, new)]
     if old.uid != new.uid:
@@ -153,5 +165,5 @@ def _steps(old: Kept | None, new: Kept | None) -> list[Difference[Kept]]:
 
 
 def version_of(text: str) -> int:
-    """A resourceVersion as a number; what is none (a broken server) is older than everything."""
+    """Return a resourceVersion as a number; malformed text (a broken server) is 0."""
     return int(text) if text.isdigit() else 0

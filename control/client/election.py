@@ -1,9 +1,10 @@
-"""Leader election by a Lease: of several replicas of a part, one works.
+"""Leader election by a Lease: one of several replicas of a component works.
 
-The record is client-go's (tools/leaderelection), so that ours and upstream's parts can stand by
-for each other. A lease is free when it has no holder, when its time is over by its own renewTime,
-when nothing renewed it for its duration while we looked, or when its holder is a process of this
-very machine that is dead: a restarted part does not have to wait for its own ghost.
+The Lease is written as client-go does (tools/leaderelection), so that podwire's and upstream's
+components can replace each other. A Lease is free in four cases: it has no holder; its renewTime
+plus its duration has passed; it has not changed for its duration while this process watched it; or
+its holder was a process of this machine that is dead. Because of the last case a restarted
+component does not wait for its own former Lease.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds; upstream's defaults."""
+    """The periods of an election in seconds, with upstream's defaults."""
 
     duration: float = 15.0
     renew_deadline: float = 10.0
@@ -36,28 +37,28 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """A process, named so that its machine can tell whether it still lives."""
+class LeaseHolder:
+    """A process that holds a Lease, with a name by which its machine can check that it lives."""
 
     host: str
-    space: str  # boot and pid namespace: where `pid` has a meaning
+    space: str  # boot ID and PID namespace, in which `pid` is valid
     pid: int
-    started: str  # clock ticks since boot; a reused pid has another
+    started: str  # start time in clock ticks since boot, different for a reused PID
 
     def __str__(self) -> str:
         return f"{self.host}_{self.space}_{self.pid}_{self.started}"
 
     @classmethod
-    def me(cls) -> "Process":
-        """This process."""
+    def me(cls) -> "LeaseHolder":
+        """Return the holder for this process."""
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
         space = Path("/proc/self/ns/pid").stat().st_ino
         started = _started(os.getpid()) or ""
         return cls(socket.gethostname(), f"{boot}-{space}", os.getpid(), started)
 
     @classmethod
-    def parse(cls, identity: str) -> "Process | None":
-        """The process that an identity of ours names; None for anybody else's."""
+    def parse(cls, identity: str) -> "LeaseHolder | None":
+        """Parse a holder identity that podwire wrote; return None for any other."""
         parts = identity.rsplit("_", 3)
         if len(parts) != 4 or not parts[2].isdigit():
             return None
@@ -72,16 +73,18 @@ def _started(pid: int) -> str | None:
     return stat.rpartition(")")[2].split()[19]  # field 22 of proc(5), after the name
 
 
-def known_dead(holder: str, me: Process, started: Callable[[int], str | None] = _started) -> bool:
-    """Whether the holder was a process of this machine and boot that is no more."""
-    process = Process.parse(holder)
+def known_dead(
+    holder: str, me: LeaseHolder, started: Callable[[int], str | None] = _started
+) -> bool:
+    """Return True if the holder was a process of this machine and boot, and has ended."""
+    process = LeaseHolder.parse(holder)
     if process is None or (process.host, process.space) != (me.host, me.space):
         return False
     return started(process.pid) != process.started
 
 
 def is_free(spec: LeaseSpec, me: str, now: float, unchanged_for: float) -> bool:
-    """Whether ``me`` may take the lease at ``now``, having seen it unchanged for some seconds."""
+    """Return True if ``me`` may take a Lease that has been unchanged for some seconds."""
     if not spec.holder_identity or spec.holder_identity == me:
         return True
     duration = spec.lease_duration_seconds or 0
@@ -90,7 +93,7 @@ def is_free(spec: LeaseSpec, me: str, now: float, unchanged_for: float) -> bool:
 
 
 def taken(spec: LeaseSpec, me: str, now: float, timing: Timing) -> LeaseSpec:
-    """The lease as ``me`` takes or renews it."""
+    """Return the Lease as ``me`` takes or renews it."""
     mine = spec.holder_identity == me
     return LeaseSpec(
         holder_identity=me,
@@ -102,7 +105,7 @@ def taken(spec: LeaseSpec, me: str, now: float, timing: Timing) -> LeaseSpec:
 
 
 class LeaderElector:
-    """Holds the Lease ``namespace``/``name`` for this process, or waits for it."""
+    """Acquire and renew the Lease ``namespace``/``name`` for this process."""
 
     def __init__(
         self,
@@ -118,20 +121,20 @@ class LeaderElector:
         self._namespace = namespace
         self._timing = timing or Timing()
         self._clock = clock
-        self._process = Process.me()
+        self._process = LeaseHolder.me()
         self._identity = str(self._process)
         self._lease: Lease | None = None
         self._seen_since = 0.0
 
     async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run ``work`` whenever, and only while, we hold the lease: for ever.
+        """Run ``work`` while this process holds the Lease, again after each loss, for ever.
 
-        Losing the lease, or not reaching the server for the renew deadline, cancels the work;
-        being cancelled gives the lease back.
+        The work is cancelled when the Lease is lost or the server is unreachable for the renew
+        deadline. Cancelling this coroutine releases the Lease.
         """
         while True:
             await self._acquire()
-            logger.info("leads as %s", self._identity)
+            logger.info("lease %s/%s: acquired as %s", self._namespace, self._name, self._identity)
             working = asyncio.ensure_future(work())
             renewing = asyncio.create_task(self._renew())
             try:
@@ -143,7 +146,7 @@ class LeaderElector:
                     await self._release()
             if ended:
                 return working.result()
-            logger.warning("lost the lease %s/%s; work stopped", self._namespace, self._name)
+            logger.warning("lease %s/%s: lost; work stopped", self._namespace, self._name)
 
     async def _acquire(self) -> None:
         pause = Backoff(0.2, self._timing.retry)
@@ -153,7 +156,7 @@ class LeaderElector:
             await asyncio.sleep(pause.next())
 
     async def _renew(self) -> None:
-        """Return once the lease is lost."""
+        """Renew the Lease until it is lost."""
         renewed = self._now()
         while self._now() - renewed < self._timing.renew_deadline:
             await asyncio.sleep(self._timing.retry)
@@ -163,7 +166,7 @@ class LeaderElector:
                 return
 
     async def _try(self) -> bool:
-        """Take or renew the lease; False if somebody else has it, or the server is not there."""
+        """Take or renew the Lease; return False if another holds it or the server fails."""
         try:
             async with asyncio.timeout(self._timing.renew_deadline):
                 return await self._write()
@@ -192,7 +195,7 @@ class LeaderElector:
         return True
 
     async def _read(self) -> bool:
-        """Look at the lease, and remember since when it looks like this; False: there is none."""
+        """Read the Lease and note when it last changed; return False if it does not exist."""
         try:
             lease = await self._client.get(kinds.LEASE, self._namespace, self._name)
         except ApiError as err:
@@ -211,7 +214,7 @@ class LeaderElector:
         )
 
     async def _release(self) -> None:
-        """Give the lease back, so that the next one need not wait; a failure only costs time."""
+        """Release the Lease, so that the next holder need not wait; a failure only costs time."""
         lease, self._lease = self._lease, None
         if lease is None:
             return
@@ -223,7 +226,7 @@ class LeaderElector:
             async with asyncio.timeout(1):
                 await self._client.update(kinds.LEASE, lease.model_copy(update={"spec": spec}))
         except (ClientError, TimeoutError) as err:
-            logger.info("lease not given back: %s", err)
+            logger.info("lease %s/%s: not released: %s", self._namespace, self._name, err)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

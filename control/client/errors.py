@@ -1,25 +1,49 @@
-"""What can go wrong between a client and its API server."""
+"""The errors of requests to an API server."""
 
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from control.api.meta import Status
 
 
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """The verb of a request and the object that it concerns, as an error names them.
+
+    ``kind`` is the plural name for a whole collection, or a path for a request on no kind.
+    """
+
+    verb: str
+    kind: str
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+    def __str__(self) -> str:
+        if not self.name:
+            where = f" in {self.namespace}" if self.namespace else ""
+            return f"{self.verb} {self.kind}{where}"
+        path = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.verb} {self.kind} {path}" + (
+            f" ({self.subresource})" if self.subresource else ""
+        )
+
+
 class ClientError(Exception):
-    """A request failed; the message names operation, object and cause."""
+    """A failed request; the message names the operation, the object and the cause."""
 
 
 class UnreachableError(ClientError):
-    """No answer: nobody listens, the connection broke, or it took too long.
+    """A request without an answer: no listener, a broken connection, or a timeout.
 
-    A write may or may not have happened.
+    The server may have done a write or not.
     """
 
 
 class ApiError(ClientError):
-    """The API server refused; ``status`` is its answer."""
+    """A request that the API server refused; ``status`` is the server's answer."""
 
-    def __init__(self, operation: str, status: Status) -> None:
+    def __init__(self, operation: Operation, status: Status) -> None:
         super().__init__(f"{operation}: {status.code} {status.reason}: {status.message}")
         self.operation = operation
         self.status = status
@@ -31,38 +55,38 @@ class ApiError(ClientError):
 
     @property
     def reason(self) -> str:
-        """The machine-readable cause, such as AlreadyExists."""
+        """The machine-readable reason, such as AlreadyExists."""
         return self.status.reason or ""
 
     @property
     def not_found(self) -> bool:
-        """The object, or its namespace, does not exist."""
+        """True if the object or its namespace does not exist."""
         return self.code == HTTPStatus.NOT_FOUND
 
     @property
     def conflict(self) -> bool:
-        """Somebody else wrote the object first, or its uid is another."""
+        """True if another client has written the object, or its UID is another."""
         return self.code == HTTPStatus.CONFLICT and self.reason != "AlreadyExists"
 
     @property
     def already_exists(self) -> bool:
-        """An object of that name exists."""
+        """True if an object of this name exists."""
         return self.reason == "AlreadyExists"
 
     @property
     def expired(self) -> bool:
-        """The resourceVersion asked for is too old: list again."""
+        """True if the resourceVersion is too old: the client has to list again."""
         return self.code == HTTPStatus.GONE
 
     @property
     def namespace_terminating(self) -> bool:
-        """Nothing new can be made in this namespace any more."""
+        """True if the namespace is being deleted and takes no new objects."""
         causes = self.status.details.causes if self.status.details else []
         return any(cause.reason == "NamespaceTerminating" for cause in causes)
 
     @property
     def retry_after(self) -> float | None:
-        """After how many seconds the server wants to be asked again; None: not at all."""
+        """The seconds after which the server wants a repeat; None if it asks for none."""
         if self.code not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             return None
         seconds = self.status.details.retry_after_seconds if self.status.details else None

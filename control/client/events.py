@@ -1,4 +1,4 @@
-"""Reporting Events about objects, without ever waiting for it or failing by it."""
+"""Report Events about objects in the background, without delaying or failing the caller."""
 
 import asyncio
 import logging
@@ -15,11 +15,11 @@ from control.api.service import ObjectReference
 from control.api.times import rfc3339
 from control.client.errors import ApiError, ClientError
 from control.client.rest import Client
-from control.client.squash import Note, Report, Squasher
+from control.client.squash import EventNote, EventReport, Squasher
 
 logger = logging.getLogger(__name__)
 
-_QUEUED = 1000  # more notes than that at once are dropped, as client-go does
+_QUEUED = 1000  # further notes are dropped, as in client-go
 _FLUSH_SECONDS = 1.0
 
 
@@ -34,14 +34,13 @@ class EventRecorder:
         host: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``component`` reports, such as ``default-scheduler``; ``host`` is where it runs, if that
-        matters (agents)."""
+        """``component`` reports, such as ``default-scheduler``; agents also give ``host``."""
         self._client = client
         self._source = EventSource(component=component, host=host)
         self._instance = host or socket.gethostname()
         self._clock = clock
         self._squasher = Squasher()
-        self._notes: asyncio.Queue[Note] = asyncio.Queue(_QUEUED)
+        self._notes: asyncio.Queue[EventNote] = asyncio.Queue(_QUEUED)
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -49,7 +48,7 @@ class EventRecorder:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Write what is queued, if that takes no longer than a second."""
+        """Write the queued Events for at most one second, then stop."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):
                 await self._notes.join()
@@ -68,19 +67,19 @@ class EventRecorder:
         action: str | None = None,
         related: Object | ObjectReference | None = None,
     ) -> None:
-        """Report something about an object; returns at once and never raises."""
-        note = Note(
+        """Queue an Event about an object; this returns at once and never raises."""
+        note = EventNote(
             reference(about),
             type,
             reason,
-            message[:1024],  # what the server takes
+            message[:1024],  # the server's limit
             action,
             reference(related) if related is not None else None,
         )
         try:
             self._notes.put_nowait(note)
         except asyncio.QueueFull:
-            logger.warning("event dropped, too many at once: %s %s", reason, message)
+            logger.warning("event dropped, the queue is full: %s %s", reason, message)
 
     async def _run(self) -> None:
         while True:
@@ -94,7 +93,7 @@ class EventRecorder:
             finally:
                 self._notes.task_done()
 
-    async def _write(self, report: Report) -> None:
+    async def _write(self, report: EventReport) -> None:
         if report.count > 1:
             try:
                 await self._raise(report)
@@ -108,7 +107,7 @@ class EventRecorder:
             self._squasher.forget(report)
             raise
 
-    async def _raise(self, report: Report) -> None:
+    async def _raise(self, report: EventReport) -> None:
         changed: dict[str, Any] = {
             "count": report.count,
             "lastTimestamp": rfc3339(report.last),
@@ -117,7 +116,7 @@ class EventRecorder:
         namespace = report.note.about.namespace or "default"
         await self._client.patch(kinds.EVENT, namespace, report.name, changed)
 
-    def _event(self, report: Report) -> Event:
+    def _event(self, report: EventReport) -> Event:
         note = report.note
         return Event(
             metadata=ObjectMeta(name=report.name, namespace=note.about.namespace or "default"),
@@ -137,7 +136,7 @@ class EventRecorder:
 
 
 def reference(item: Object | ObjectReference) -> ObjectReference:
-    """A reference to an object, as Events and targetRefs hold it."""
+    """Return a reference to an object, as Events and targetRefs hold it."""
     if isinstance(item, ObjectReference):
         return item
     meta = item.metadata

@@ -1,10 +1,10 @@
-"""List, watch, resume: a local copy of a collection that follows the API server for ever.
+"""Keep a local copy of a collection: list it, watch it, resume the watch after each outage.
 
-The states, and what leads from one to the next:
+The states and their transitions:
 
     list ──► watch ──(server ends it, connection breaks, silence)──► watch from the last version
      ▲         │
-     └─(410)───┘        every failure in a row waits longer, with jitter
+     └─(410)───┘        each further failure waits longer, with jitter
 """
 
 import asyncio
@@ -17,24 +17,24 @@ from typing_extensions import TypeVar
 from control.api.kinds import Kind
 from control.api.meta import Object
 from control.client.backoff import Backoff
-from control.client.cache import Cache, Difference, Key
+from control.client.cache import Difference, InformerCache, Key
+from control.client.cacheable import Cacheable
 from control.client.errors import ApiError, ClientError, UnreachableError
-from control.client.held import Held
 from control.client.rest import Client, Listing, joined
-from control.client.stream import Change, Event, Unreadable
+from control.client.stream import ObjectEvent, UnreadableEvent, WatchEvent
 
 logger = logging.getLogger(__name__)
 
-_PAGE = 500  # objects that are asked for at once, as client-go does
+_PAGE = 500  # objects in one page of a list, as in client-go
 
 M = TypeVar("M", bound=Object, default=Object)
-Kept = TypeVar("Kept", bound=Held, default=M)
-_Seen = TypeVar("_Seen", bound=Held, default=Object)
+CachedT = TypeVar("CachedT", bound=Cacheable, default=M)
+_Seen = TypeVar("_Seen", bound=Cacheable, default=Object)
 Callback = Callable[[_Seen | None, _Seen | None], None]
 
 
-class Informer(Generic[M, Kept]):
-    """Follows one collection. ``run`` it as a task; ``synced`` is set once the first list is in."""
+class Informer(Generic[M, CachedT]):
+    """Follow one collection. ``run`` it as a task; ``synced`` is set after the first list."""
 
     def __init__(
         self,
@@ -42,20 +42,21 @@ class Informer(Generic[M, Kept]):
         kind: Kind[M],
         namespace: str | None = None,
         *,
-        keep: Callable[[M], Kept] | None = None,
+        keep: Callable[[M], CachedT] | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
         silence_seconds: float = 90,
         backoff: Backoff | None = None,
         on_recovery: Callable[[], None] = lambda: None,
     ) -> None:
-        """``keep`` says what to keep of each object, which is then all that subscribers see
-        (client-go's SetTransform); without it, all. An object on which it fails is left out.
+        """``keep`` maps an object to the value that is cached and that subscribers get.
 
-        ``silence_seconds``: after how long without a byte a watch is taken for dead. Servers
-        send bookmarks about once a minute. ``on_recovery`` is called when an outage ends."""
+        It is client-go's SetTransform; without it, the whole object is cached. An object for which
+        ``keep`` raises is left out. A watch without a byte for ``silence_seconds`` counts as dead;
+        servers send a bookmark about once a minute. ``on_recovery`` is called when an outage ends.
+        """
         self.kind = kind
-        self._keep = keep or cast(Callable[[M], Kept], _all)
+        self._keep = keep or cast(Callable[[M], CachedT], _all)
         self.synced = asyncio.Event()
         self._client = client
         self._namespace = namespace
@@ -64,43 +65,46 @@ class Informer(Generic[M, Kept]):
         self._silence = silence_seconds
         self._on_recovery = on_recovery
         self._backoff = backoff or Backoff()
-        self._cache: Cache[Kept] = Cache()
+        self._cache: InformerCache[CachedT] = InformerCache()
         self._listed = False
         self._page_size = _PAGE
         self._failing = False
-        self._callbacks: list[Callback[Kept]] = []
+        self._callbacks: list[Callback[CachedT]] = []
 
-    def snapshot(self) -> Mapping[Key, Kept]:
-        """All objects by (namespace, name), as they are now; it never changes. Cheap to take."""
+    def snapshot(self) -> Mapping[Key, CachedT]:
+        """Return all objects by (namespace, name); the snapshot never changes and is cheap."""
         return self._cache.snapshot()
 
-    def get(self, namespace: str | None, name: str) -> Kept | None:
-        """One object, as far as we know."""
+    def get(self, namespace: str | None, name: str) -> CachedT | None:
+        """Return one object as cached; None if it is absent."""
         return self._cache.get((namespace or "", name))
 
     @property
     def resource_version(self) -> str:
-        """The version of the collection that ``snapshot`` stands for."""
+        """The version of the collection that ``snapshot`` returns."""
         return self._cache.resource_version
 
-    def subscribe(self, callback: Callback[Kept]) -> Callable[[], None]:
-        """Call ``callback(old, new)`` for every change, on the event loop, after the snapshot has
-        it; at once as (None, object) for what is there already. Returns how to stop that."""
+    def subscribe(self, callback: Callback[CachedT]) -> Callable[[], None]:
+        """Call ``callback(old, new)`` on the event loop after each change of the snapshot.
+
+        The present objects are reported at once as (None, object). Returns a function that
+        ends the subscription.
+        """
         self._callbacks.append(callback)
         for item in list(self.snapshot().values()):
             self._call(callback, (None, item))
         return lambda: self._callbacks.remove(callback)
 
-    def learn(self, item: Kept) -> None:
-        """Take the answer to our own write at once, before the watch brings it."""
+    def learn(self, item: CachedT) -> None:
+        """Add the result of our own write before the watch delivers it."""
         self._publish(self._cache.learn(item))
 
-    def bury(self, item: Kept) -> None:
-        """Take it at once that an object, which we deleted, is gone."""
+    def bury(self, item: CachedT) -> None:
+        """Remove an object that we deleted before the watch delivers its deletion."""
         self._publish(self._cache.bury(item))
 
     async def run(self) -> None:
-        """Follow for ever, through any outage of the server; end it by cancelling it."""
+        """Follow the collection through all outages of the server, until cancelled."""
         while True:
             try:
                 await self._step()
@@ -123,7 +127,7 @@ class Informer(Generic[M, Kept]):
             brief = asyncio.get_running_loop().time() - began < 1
             if not brief:
                 self._backoff.reset()
-        if brief:  # a server that ends every watch at once would make us spin
+        if brief:  # a server that ends every watch at once must not cause a busy loop
             await asyncio.sleep(self._backoff.next())
 
     async def _list(self) -> None:
@@ -137,7 +141,7 @@ class Informer(Generic[M, Kept]):
         try:
             listing = joined([self._kept_page(page) async for page in pages])
         except ApiError as err:
-            if err.expired:  # between two pages: all in one, then
+            if err.expired:  # between two pages: list in one page next time
                 self._page_size = 0
             raise
         changes = self._cache.replace(listing)
@@ -157,46 +161,46 @@ class Informer(Generic[M, Kept]):
         async with watch as events:
             self._recovered()
             async for event in events:
-                if isinstance(event, Unreadable):
-                    logger.error("watch %s: not understood: %s", self.kind.plural, event.problem)
+                if isinstance(event, UnreadableEvent):
+                    logger.error("watch %s: unreadable: %s", self.kind.plural, event.problem)
                 self._publish(self._cache.apply(self._kept_event(event)))
 
-    def _kept_page(self, page: Listing[M]) -> Listing[Kept]:
+    def _kept_page(self, page: Listing[M]) -> Listing[CachedT]:
         for problem in page.unreadable:
             logger.error("list %s: left out: %s", self.kind.plural, problem)
         kept = (self._kept(item) for item in page.items)
-        return Listing(tuple(one for one in kept if one is not None), page.resource_version)
+        items = tuple(item for item in kept if item is not None)
+        return Listing(items, page.resource_version)
 
-    def _kept_event(self, event: Event[M]) -> Event[Kept]:
-        if not isinstance(event, Change):
+    def _kept_event(self, event: WatchEvent[M]) -> WatchEvent[CachedT]:
+        if not isinstance(event, ObjectEvent):
             return event
         kept = self._kept(event.object)
         if kept is None:
-            return Unreadable(event.object.resource_version, "left out")
-        return Change(event.verb, kept)
+            return UnreadableEvent(event.object.resource_version, "left out")
+        return ObjectEvent(event.verb, kept)
 
-    def _kept(self, item: M) -> Kept | None:
-        """What to keep of an object, if that can be told."""
+    def _kept(self, item: M) -> CachedT | None:
+        """Return the value to cache for an object; None if ``keep`` fails."""
         try:
             return self._keep(item)
-        except Exception:  # a defect that one object brings out must not blind us to the others
+        except Exception:  # a defect that one object triggers must not stop the others
             logger.exception("%s %s: left out", self.kind.name, "/".join(filter(None, item.key)))
             return None
 
-    def _publish(self, changes: list[Difference[Kept]]) -> None:
+    def _publish(self, changes: list[Difference[CachedT]]) -> None:
         for change in changes:
             for callback in list(self._callbacks):
                 self._call(callback, change)
 
-    def _call(self, callback: Callback[Kept], change: Difference[Kept]) -> None:
+    def _call(self, callback: Callback[CachedT], change: Difference[CachedT]) -> None:
         try:
             callback(*change)
-        except Exception:  # one subscriber's defect must not blind the others
+        except Exception:  # one subscriber's defect must not stop the others
             logger.exception("subscriber of %s failed", self.kind.plural)
 
     def _report(self, err: ClientError) -> None:
-        """Say once that something is wrong, not again at every try; of a server that is away the
-        client tells."""
+        """Warn once in each outage; the client itself reports an unreachable server."""
         said = self._failing or isinstance(err, UnreachableError)
         logger.log(logging.DEBUG if said else logging.WARNING, "%s; trying again", err)
         self._failing = True

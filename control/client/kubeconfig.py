@@ -1,4 +1,4 @@
-"""Kubeconfig files: which server, whose certificate. Parsed once, here.
+"""Parse kubeconfig files.
 
 Source: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 """
@@ -12,17 +12,17 @@ from urllib.parse import urlsplit
 
 import yaml
 
-# What a user entry may hold that needs a program or a service which podwire does not run.
+# Authentication methods of a user entry that need a program; podwire runs none.
 _UNSUPPORTED = ("exec", "auth-provider")
 
 
 class KubeconfigError(ValueError):
-    """A kubeconfig that cannot be used; the message names file, entry and cause."""
+    """An unusable kubeconfig; the message names the file, the entry and the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who we are: a client certificate with its key (PEM), a token, a file of it, or a password."""
+    """The client's credentials: a certificate with its key (PEM), a token, or a password."""
 
     certificate: bytes | None = None
     key: bytes | None = None
@@ -33,7 +33,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """Where the API server is, how it proves itself, and who we are."""
+    """The URL of an API server, its authority, and the client's credentials."""
 
     server: str
     ca: bytes | None = None
@@ -44,7 +44,7 @@ class ClientConfig:
 
 
 def load(path: str | Path, context: str | None = None) -> ClientConfig:
-    """The configuration of a kubeconfig's context (current-context if None).
+    """Read the configuration of a kubeconfig's context (current-context if None).
 
     Raises KubeconfigError.
     """
@@ -62,7 +62,7 @@ def load(path: str | Path, context: str | None = None) -> ClientConfig:
 
 
 def parse(document: Any, base: Path, context: str | None = None) -> ClientConfig:
-    """A decoded kubeconfig; relative paths in it start at ``base``."""
+    """Parse a decoded kubeconfig, whose relative paths start at ``base``."""
     if not isinstance(document, dict):
         raise KubeconfigError("is empty or not a mapping")
     name = context or document.get("current-context")
@@ -123,7 +123,9 @@ def _credentials(user: dict[str, Any], base: Path, where: str) -> Credentials:
     key = _material(user, "client-key", base, where)
     if (certificate is None) != (key is None):
         missing = "client-key" if key is None else "client-certificate"
-        raise KubeconfigError(f"{where} has no {missing} to go with the other half")
+        raise KubeconfigError(
+            f"{where} has no {missing}; a client certificate and its key go together"
+        )
     token_file = user.get("tokenFile")
     return Credentials(
         certificate=certificate,
@@ -135,7 +137,7 @@ def _credentials(user: dict[str, Any], base: Path, where: str) -> Credentials:
 
 
 def _material(mapping: dict[str, Any], key: str, base: Path, where: str) -> bytes | None:
-    """PEM bytes given inline (``KEY-data``, base64), which wins, or as a file (``KEY``)."""
+    """Return the PEM of ``KEY-data`` (inline, base64), else of the file ``KEY``, else None."""
     inline = mapping.get(f"{key}-data")
     if inline:
         try:

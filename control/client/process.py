@@ -1,4 +1,4 @@
-"""What the commands share that talk to an API server: flags, log format, signals, leadership."""
+"""Run a component that is a client of an API server: flags, log, signals and leadership."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Leadership:
-    """Whether, and by which Lease, replicas of a part agree on one that works."""
+    """The leader election of a component: its Lease, or ``elect`` False for none."""
 
     elect: bool
     name: str
@@ -30,18 +30,18 @@ class Leadership:
 
 
 def client_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """--kubeconfig and -v."""
+    """Add --kubeconfig and -v to a command."""
     command = click.option(
         "--kubeconfig",
         required=True,
         type=click.Path(dir_okay=False, path_type=Path),
-        help="which API server, and who we are there",
+        help="the API server and the credentials for it",
     )(command)
     return click.option("-v", "--verbose", is_flag=True, help="log every decision")(command)
 
 
 def leader_flags(lease: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """--leader-elect and its kin, with upstream's names and defaults."""
+    """Add --leader-elect and the related flags, with upstream's names and defaults."""
     seconds = click.FloatRange(min=0.1)
     flags = (
         click.option("--leader-elect/--no-leader-elect", default=True, show_default=True),
@@ -65,7 +65,7 @@ def leader_flags(lease: str) -> Callable[[Callable[..., None]], Callable[..., No
 
 
 def leadership(flags: dict[str, Any]) -> Leadership:
-    """The values of ``leader_flags``, taken from a command's arguments; raises UsageError."""
+    """Take the values of ``leader_flags`` out of a command's arguments; raises UsageError."""
     duration = flags.pop("leader_elect_lease_duration")
     deadline = flags.pop("leader_elect_renew_deadline")
     retry = flags.pop("leader_elect_retry_period")
@@ -83,7 +83,7 @@ def leadership(flags: dict[str, Any]) -> Leadership:
 
 
 def configuration(path: Path) -> ClientConfig:
-    """A usable kubeconfig; raises UsageError."""
+    """Load and check a kubeconfig; raises UsageError."""
     try:
         config = load(path)
         check(config)
@@ -95,7 +95,7 @@ def configuration(path: Path) -> ClientConfig:
 async def work_as_leader(
     client: Client, leadership: Leadership, work: Callable[[], Awaitable[None]]
 ) -> None:
-    """Work for ever: whenever we lead, or always if there is no election."""
+    """Run ``work`` for ever: only as the leader, or always without an election."""
     if not leadership.elect:
         await work()
         return
@@ -104,7 +104,7 @@ async def work_as_leader(
 
 
 def run(main: Coroutine[Any, Any, None], *, verbose: bool = False) -> None:
-    """Run a part in the foreground until SIGTERM or SIGINT, which end it with code 0."""
+    """Run a component in the foreground; SIGTERM and SIGINT end it with exit code 0."""
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if verbose else logging.INFO,
@@ -121,4 +121,4 @@ async def _until_signal(main: Coroutine[Any, Any, None]) -> None:
     try:
         await task
     except asyncio.CancelledError:
-        logger.info("asked to end")
+        logger.info("ended by a signal")

@@ -1,4 +1,4 @@
-"""The API client: one method a verb, typed by the rows of ``control.api.kinds``."""
+"""The API client: one method for each verb, typed by the rows of ``control.api.kinds``."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -13,33 +13,36 @@ from control.api.base import encode
 from control.api.kinds import Kind, M
 from control.api.meta import Object
 from control.client.bare_aiohttp import aiohttp
-from control.client.errors import ClientError
-from control.client.held import Kept
+from control.client.cacheable import CachedT
+from control.client.errors import ClientError, Operation
 from control.client.kubeconfig import ClientConfig, load
-from control.client.sender import Call, Sender, decoded
-from control.client.stream import Event, Lines, describe, parse_event, read_object
+from control.client.sender import ClientRequest, Sender, decoded
+from control.client.stream import LineSplitter, WatchEvent, describe, parse_event, read_object
 
 PATCH_TYPES = {
     "json": "application/json-patch+json",
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
 }
+_VERBS = {"POST": "create", "PUT": "update"}
 
 
 @dataclass(frozen=True, slots=True)
-class Listing(Generic[Kept]):
-    """A collection as it was at ``resource_version``; ``unreadable`` says which objects are left
-    out because they do not fit our models."""
+class Listing(Generic[CachedT]):
+    """A collection at ``resource_version``.
 
-    items: tuple[Kept, ...]
+    ``unreadable`` names the objects that are left out because they do not fit the models.
+    """
+
+    items: tuple[CachedT, ...]
     resource_version: str
     unreadable: tuple[str, ...] = ()
 
 
 class Client:
-    """Talks to one API server; use it as an async context manager, or close it.
+    """A client of one API server; use it as an async context manager, or close it.
 
-    Every method raises ApiError when the server refuses, UnreachableError when it does not answer.
+    Every method raises ApiError if the server refuses, and UnreachableError if it does not answer.
     """
 
     def __init__(self, config: ClientConfig) -> None:
@@ -48,7 +51,7 @@ class Client:
 
     @classmethod
     def from_kubeconfig(cls, path: str | Path, context: str | None = None) -> Self:
-        """A client for a kubeconfig's context; raises KubeconfigError."""
+        """Make a client for a kubeconfig's context; raises KubeconfigError."""
         return cls(load(path, context))
 
     async def __aenter__(self) -> Self:
@@ -58,15 +61,14 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections, watches too; there will be no others."""
+        """Close all connections, those of watches too; later requests fail."""
         await self._sender.close()
 
-    # --- reading -------------------------------------------------------------------------------
-
     async def get(self, kind: Kind[M], namespace: str | None, name: str) -> M:
-        """One object."""
-        call = Call(f"get {_what(kind, namespace, name)}", "GET", kind.path(namespace, name))
-        return self._object(kind, call, await self._sender.send(call))
+        """Get one object."""
+        operation = Operation("get", kind.name, namespace or "", name)
+        request = ClientRequest(operation, "GET", kind.path(namespace, name))
+        return self._object(kind, request, await self._sender.send(request))
 
     async def list(
         self,
@@ -76,7 +78,7 @@ class Client:
         label_selector: str | None = None,
         field_selector: str | None = None,
     ) -> Listing[M]:
-        """The objects of a namespace, or of all."""
+        """List the objects of a namespace, or of all namespaces."""
         pages = self.pages(
             kind, namespace, label_selector=label_selector, field_selector=field_selector
         )
@@ -91,23 +93,24 @@ class Client:
         field_selector: str | None = None,
         limit: int = 0,
     ) -> AsyncIterator[Listing[M]]:
-        """The same in pages of ``limit`` objects, all as of one version; 0 asks for one page.
+        """List in pages of ``limit`` objects, all at one version; 0 asks for one page.
 
-        Whoever keeps less than the objects need never hold all of them. Raises ApiError 410 when
-        the server has forgotten that version before the last page: begin again.
+        A caller that keeps only a part of each object never holds all whole objects. Raises
+        ApiError 410 if the server forgets the version before the last page: begin again.
         """
         query = _query(
             labelSelector=label_selector, fieldSelector=field_selector, limit=str(limit or "")
         )
-        call = Call(f"list {kind.plural}", "GET", kind.path(namespace), query)
-        coming = asyncio.create_task(self._sender.send(call))
+        path = kind.path(namespace)
+        request = ClientRequest(Operation("list", kind.plural), "GET", path, query)
+        coming = asyncio.create_task(self._sender.send(request))
         try:
             while True:
-                raw = decoded(call, await coming)
+                raw = decoded(request, await coming)
                 meta = raw.get("metadata") or {}
                 token = meta.get("continue")
                 if token:  # the server may write the next page while this one is read
-                    more = replace(call, query=(*query, ("continue", token)))
+                    more = replace(request, query=(*query, ("continue", token)))
                     coming = asyncio.create_task(self._sender.send(more))
                 items = raw.pop("items", None) or []
                 yield await _page(kind, items, meta.get("resourceVersion", ""))
@@ -128,14 +131,14 @@ class Client:
         field_selector: str | None = None,
         timeout_seconds: int = 300,
         silence_seconds: float = 90,
-    ) -> AsyncIterator[AsyncIterator[Event[M]]]:
-        """What happens after ``resource_version``, until the server ends it.
+    ) -> AsyncIterator[AsyncIterator[WatchEvent[M]]]:
+        """Watch the changes after ``resource_version``, until the server ends the watch.
 
             async with client.watch(POD) as events:  # entered once the server has accepted
                 async for event in events: ...
 
         Raises ApiError for an ERROR event, MalformedStreamError for garbage, and UnreachableError
-        when the connection breaks or nothing at all, not even a bookmark, comes for
+        if the connection breaks or if no byte, not even a bookmark, arrives for
         ``silence_seconds``: start again from the last resourceVersion seen.
         """
         query = _query(
@@ -146,27 +149,25 @@ class Client:
             fieldSelector=field_selector,
             timeoutSeconds=str(timeout_seconds),
         )
-        call = Call(f"watch {kind.plural}", "GET", kind.path(namespace), query)
+        path = kind.path(namespace)
+        request = ClientRequest(Operation("watch", kind.plural), "GET", path, query)
         limits = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=silence_seconds)
-        async with self._sender.answer(call, limits) as response:
+        async with self._sender.answer(request, limits) as response:
             yield _events(kind, response)
 
-    # --- writing -------------------------------------------------------------------------------
-
     async def create(self, kind: Kind[M], item: Object) -> M:
-        """Make an object, in the namespace its metadata names."""
+        """Create an object in the namespace that its metadata names."""
         namespace = item.metadata.namespace
         name = item.metadata.name or f"{item.metadata.generate_name}*"
-        return await self._write(
-            kind, f"create {_what(kind, namespace, name)}", "POST", kind.path(namespace), item
-        )
+        operation = Operation("create", kind.name, namespace or "", name)
+        return await self._write(kind, operation, "POST", kind.path(namespace), item)
 
     async def update(self, kind: Kind[M], item: Object) -> M:
-        """Replace an object; a conflict if it is no longer at its resourceVersion."""
+        """Replace an object; raises a conflict if its resourceVersion is no longer current."""
         return await self._replace(kind, item, "")
 
     async def update_status(self, kind: Kind[M], item: Object) -> M:
-        """Replace an object's status only."""
+        """Replace only the status of an object."""
         return await self._replace(kind, item, "status")
 
     async def patch(
@@ -180,14 +181,14 @@ class Client:
         subresource: str = "",
     ) -> M:
         """Change parts of an object; ``type`` is json, merge or strategic."""
-        call = Call(
-            f"patch {_what(kind, namespace, name, subresource)}",
+        request = ClientRequest(
+            Operation("patch", kind.name, namespace or "", name, subresource),
             "PATCH",
             kind.path(namespace, name, subresource),
             body=encode(patch),
             content_type=PATCH_TYPES[type],
         )
-        return self._object(kind, call, await self._sender.send(call))
+        return self._object(kind, request, await self._sender.send(request))
 
     async def delete(
         self,
@@ -199,10 +200,10 @@ class Client:
         grace_period_seconds: int | None = None,
         propagation: str | None = None,
     ) -> M | None:
-        """Delete an object, only if it has this uid when one is given.
+        """Delete an object; if ``uid`` is given, only the object with this UID.
 
-        ``propagation`` is Background, Foreground or Orphan. Returns the object if it still has to
-        end (gracefully, or by its finalizers), None if it is gone.
+        ``propagation`` is Background, Foreground or Orphan. Returns the object if it is still
+        ending (gracefully, or because of its finalizers), None if it is gone.
         """
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if uid is not None:
@@ -211,20 +212,21 @@ class Client:
             options["gracePeriodSeconds"] = grace_period_seconds
         if propagation is not None:
             options["propagationPolicy"] = propagation
-        operation = f"delete {_what(kind, namespace, name)}"
-        call = Call(operation, "DELETE", kind.path(namespace, name), body=encode(options))
-        body = await self._sender.send(call)
-        if decoded(call, body).get("kind") == "Status":
+        operation = Operation("delete", kind.name, namespace or "", name)
+        path = kind.path(namespace, name)
+        request = ClientRequest(operation, "DELETE", path, body=encode(options))
+        body = await self._sender.send(request)
+        if decoded(request, body).get("kind") == "Status":
             return None
-        left = self._object(kind, call, body)
-        return left if _still_ends(left) else None
+        left = self._object(kind, request, body)
+        return left if _is_ending(left) else None
 
     async def delete_collection(self, kind: Kind[M], namespace: str | None) -> None:
         """Delete every object of a kind in a namespace."""
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-        operation = f"delete all {kind.plural} in {namespace}"
+        operation = Operation("deletecollection", kind.plural, namespace or "")
         await self._sender.send(
-            Call(operation, "DELETE", kind.path(namespace), body=encode(options))
+            ClientRequest(operation, "DELETE", kind.path(namespace), body=encode(options))
         )
 
     async def post(
@@ -235,11 +237,8 @@ class Client:
         subresource: str,
         body: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Create a subresource, such as a Pod's ``binding`` or ``eviction``; the raw answer."""
-        operation = f"create {_what(kind, namespace, name, subresource)}"
-        path = kind.path(namespace, name, subresource)
-        call = Call(operation, "POST", path, body=encode(body))
-        return decoded(call, await self._sender.send(call))
+        """Create a subresource, such as a Pod's ``binding``, and return the raw answer."""
+        return await self._send_subresource("POST", kind, (namespace, name, subresource), body)
 
     async def put(
         self,
@@ -249,41 +248,49 @@ class Client:
         subresource: str,
         body: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Replace a subresource, such as a Namespace's ``finalize``; the raw answer."""
-        operation = f"update {_what(kind, namespace, name, subresource)}"
-        path = kind.path(namespace, name, subresource)
-        call = Call(operation, "PUT", path, body=encode(body))
-        return decoded(call, await self._sender.send(call))
+        """Replace a subresource, such as a Namespace's ``finalize``, and return the raw answer."""
+        return await self._send_subresource("PUT", kind, (namespace, name, subresource), body)
 
     async def raw(self, path: str) -> bytes:
         """GET any path, such as /readyz or /version."""
-        return await self._sender.send(Call(f"get {path}", "GET", path))
+        return await self._sender.send(ClientRequest(Operation("get", path), "GET", path))
 
-    # --- the wire ------------------------------------------------------------------------------
+    async def _send_subresource(
+        self,
+        method: str,
+        kind: Kind[M],
+        target: tuple[str | None, str, str],
+        body: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        namespace, name, subresource = target
+        operation = Operation(_VERBS[method], kind.name, namespace or "", name, subresource)
+        request = ClientRequest(operation, method, kind.path(*target), body=encode(body))
+        return decoded(request, await self._sender.send(request))
 
-    async def _replace(self, kind: Kind[M], item: Object, sub: str) -> M:
+    async def _replace(self, kind: Kind[M], item: Object, subresource: str) -> M:
         namespace, name = item.metadata.namespace, item.metadata.name
-        operation = f"update {_what(kind, namespace, name, sub)}"
-        return await self._write(kind, operation, "PUT", kind.path(namespace, name, sub), item)
+        operation = Operation("update", kind.name, namespace or "", name, subresource)
+        path = kind.path(namespace, name, subresource)
+        return await self._write(kind, operation, "PUT", path, item)
 
     async def _write(
-        self, kind: Kind[M], operation: str, method: str, path: str, item: Object
+        self, kind: Kind[M], operation: Operation, method: str, path: str, item: Object
     ) -> M:
         wire = item.wire() | {"apiVersion": kind.api_version, "kind": kind.name}
-        call = Call(operation, method, path, body=encode(wire))
-        return self._object(kind, call, await self._sender.send(call))
+        request = ClientRequest(operation, method, path, body=encode(wire))
+        return self._object(kind, request, await self._sender.send(request))
 
-    def _object(self, kind: Kind[M], call: Call, body: bytes) -> M:
-        wire = decoded(call, body)
+    def _object(self, kind: Kind[M], request: ClientRequest, body: bytes) -> M:
+        wire = decoded(request, body)
         try:
             return read_object(kind, wire)
         except ValidationError as err:
-            raise ClientError(f"{call.operation}: {describe(wire, err)}") from err
+            raise ClientError(f"{request.operation}: {describe(wire, err)}") from err
 
 
-def joined(pages: Iterable[Listing[Kept]]) -> Listing[Kept]:
-    """The collection whose pages these are."""
-    items: list[Kept] = []
+def joined(pages: Iterable[Listing[CachedT]]) -> Listing[CachedT]:
+    """Join the pages of a collection."""
+    items: list[CachedT] = []
     unreadable: list[str] = []
     version = ""
     for page in pages:
@@ -298,7 +305,7 @@ async def _page(kind: Kind[M], wires: list[dict[str, Any]], version: str) -> Lis
     unreadable = []
     for index, wire in enumerate(wires):
         if index % 200 == 199:
-            await asyncio.sleep(0)  # a long list must not starve heartbeats
+            await asyncio.sleep(0)  # let other tasks, such as heartbeats, run during a long list
         try:
             items.append(read_object(kind, wire))
         except ValidationError as err:
@@ -306,22 +313,17 @@ async def _page(kind: Kind[M], wires: list[dict[str, Any]], version: str) -> Lis
     return Listing(tuple(items), version, tuple(unreadable))
 
 
-async def _events(kind: Kind[M], response: aiohttp.ClientResponse) -> AsyncIterator[Event[M]]:
-    lines = Lines()
+async def _events(kind: Kind[M], response: aiohttp.ClientResponse) -> AsyncIterator[WatchEvent[M]]:
+    lines = LineSplitter()
     async for data in response.content.iter_any():
         for line in lines.feed(data):
             yield parse_event(kind, line)
 
 
-def _still_ends(item: Object) -> bool:
+def _is_ending(item: Object) -> bool:
     meta = item.metadata
     graceful = meta.deletion_grace_period_seconds != 0
     return meta.deletion_timestamp is not None and (graceful or bool(meta.finalizers))
-
-
-def _what(kind: Kind[M], namespace: str | None, name: str, sub: str = "") -> str:
-    path = "/".join(part for part in (namespace, name) if part)
-    return f"{kind.name} {path}" + (f" ({sub})" if sub else "")
 
 
 def _query(**parameters: str | None) -> tuple[tuple[str, str], ...]:

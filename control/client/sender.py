@@ -1,4 +1,4 @@
-"""Requests and their answers: one HTTP exchange each, repeated where that is safe."""
+"""Send HTTP requests, and repeat them where that is safe."""
 
 import asyncio
 import logging
@@ -14,24 +14,25 @@ from pydantic import ValidationError
 from control.api.base import decode
 from control.api.meta import Status
 from control.client.bare_aiohttp import aiohttp
-from control.client.errors import ApiError, ClientError, UnreachableError
+from control.client.errors import ApiError, ClientError, Operation, UnreachableError
 from control.client.kubeconfig import ClientConfig
 from control.client.transport import bearer, open_session
 
 logger = logging.getLogger(__name__)
 
-# How often a request is sent at most. Reads are repeated when nobody answers; everything when the
-# server asks for it (429, or 503 with Retry-After), because then it has done nothing yet.
+# The maximum number of times that a request is sent. Reads are repeated after a lost connection.
+# All requests are repeated if the server asks for it (429, or 503 with Retry-After), because then
+# it has done nothing yet.
 _TRIES = 4
 _PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One HTTP request, and how its errors name it."""
+class ClientRequest:
+    """One HTTP request, with the operation that its errors name."""
 
-    operation: str
+    operation: Operation
     method: str
     path: str
     query: tuple[tuple[str, str], ...] = ()
@@ -49,19 +50,19 @@ class Sender:
         self._reached = True
 
     async def close(self) -> None:
-        """Close all connections; there will be no others."""
+        """Close all connections; later requests fail."""
         self._closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
 
-    async def send(self, call: Call) -> bytes:
-        """The body of a success, asking again where that is safe."""
+    async def send(self, request: ClientRequest) -> bytes:
+        """Return the body of a successful response; repeat the request where that is safe."""
         for attempt in range(1, _TRIES):
             try:
-                return await self._once(call)
+                return await self._once(request)
             except UnreachableError:
-                if call.method != "GET":
+                if request.method != "GET":
                     raise
                 pause = _PAUSE * 2**attempt
             except ApiError as err:
@@ -69,79 +70,79 @@ class Sender:
                     raise
                 pause = err.retry_after
             await asyncio.sleep(min(pause, _LONGEST_PAUSE))
-        return await self._once(call)
+        return await self._once(request)
 
-    async def _once(self, call: Call) -> bytes:
-        async with self.answer(call) as response:
+    async def _once(self, request: ClientRequest) -> bytes:
+        async with self.answer(request) as response:
             return await response.read()
 
     @asynccontextmanager
     async def answer(
-        self, call: Call, limits: aiohttp.ClientTimeout | None = None
+        self, request: ClientRequest, limits: aiohttp.ClientTimeout | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A success as it starts; refusals become ApiError, broken connections UnreachableError."""
+        """Open a successful response; raises ApiError for a refusal, else UnreachableError."""
         if self._closed:
-            raise UnreachableError(f"{call.operation}: the client is closed")
+            raise UnreachableError(f"{request.operation}: the client is closed")
         if self._session is None:
             self._session = open_session(self._config)
         headers = bearer(self._config.credentials)
-        if call.body is not None:
-            headers["Content-Type"] = call.content_type
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
         try:
             async with AsyncExitStack() as stack:
-                request = self._session.request(
-                    call.method,
-                    f"{self._config.server}{call.path}",
-                    params=call.query,
-                    data=call.body,
+                exchange = self._session.request(
+                    request.method,
+                    f"{self._config.server}{request.path}",
+                    params=request.query,
+                    data=request.body,
                     headers=headers,
                     allow_redirects=False,
                     server_hostname=self._config.server_name,
                     timeout=limits or self._session.timeout,
                 )
-                response = await stack.enter_async_context(request)
+                response = await stack.enter_async_context(exchange)
                 self._found()
                 if response.status >= HTTPStatus.BAD_REQUEST:
-                    raise ApiError(call.operation, _status(response, await response.read()))
+                    raise ApiError(request.operation, _status(response, await response.read()))
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as err:
-            raise self._lost(call, err) from err
+            raise self._lost(request, err) from err
 
     def _found(self) -> None:
         if not self._reached:
             logger.info("API server %s: answers again", self._config.server)
         self._reached = True
 
-    def _lost(self, call: Call, err: Exception) -> UnreachableError:
-        """The error of a request without an answer; the log hears of an outage once."""
+    def _lost(self, request: ClientRequest, err: Exception) -> UnreachableError:
+        """Return the error of a request without an answer; log each outage once."""
         cause = _cause(err)
         if self._reached and not self._closed:
             logger.warning("API server %s: %s; trying again", self._config.server, cause)
         self._reached = False
-        return UnreachableError(f"{call.operation} at {self._config.server}: {cause}")
+        return UnreachableError(f"{request.operation} at {self._config.server}: {cause}")
 
 
 def _cause(err: Exception) -> str:
     if isinstance(err, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
         return "the connection broke"
     if isinstance(err, TimeoutError):
-        return str(err) or "no answer in time"
+        return str(err) or "timeout"
     return str(err) or type(err).__name__
 
 
-def decoded(call: Call, body: bytes) -> dict[str, Any]:
-    """The JSON object of an answer; raises ClientError for anything else."""
+def decoded(request: ClientRequest, body: bytes) -> dict[str, Any]:
+    """Return the JSON object of a response; raises ClientError for anything else."""
     try:
         wire = decode(body)
     except orjson.JSONDecodeError as err:
-        raise ClientError(f"{call.operation}: the answer is not JSON: {body[:80]!r}") from err
+        raise ClientError(f"{request.operation}: the answer is not JSON: {body[:80]!r}") from err
     if not isinstance(wire, dict):
-        raise ClientError(f"{call.operation}: the answer is not an object: {body[:80]!r}")
+        raise ClientError(f"{request.operation}: the answer is not an object: {body[:80]!r}")
     return wire
 
 
 def _status(response: aiohttp.ClientResponse, body: bytes) -> Status:
-    """The Status of a refusal; proxies and old servers answer plain text, which becomes one."""
+    """Return the Status of a refusal; plain text, as proxies send it, becomes a Status."""
     try:
         status = Status.parse(decode(body))
     except (orjson.JSONDecodeError, ValidationError, AttributeError):

@@ -1,8 +1,8 @@
-"""Which Events to write when something is reported again and again. Pure.
+"""Combine repeated Events, as client-go's EventCorrelator does. Pure.
 
-As client-go's EventCorrelator (tools/record/events_cache.go): a repeat raises ``count``; ten
-different messages for the same reason within ten minutes become one combined event; one source may
-write 25 events at once about one object, then one in five minutes.
+A repeat increases ``count``. Ten different messages for the same reason within ten minutes become
+one combined Event. One source may write 25 Events about one object at once, then one in five
+minutes. Source: client-go, tools/record/events_cache.go.
 """
 
 from collections import OrderedDict
@@ -20,8 +20,8 @@ REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """Something to report about an object."""
+class EventNote:
+    """A report about an object, before it is combined with others."""
 
     about: ObjectReference
     type: Literal["Normal", "Warning"]
@@ -32,10 +32,10 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """An Event to write: the first of its name if ``count`` is 1, else a raise of its count."""
+class EventReport:
+    """An Event to write: a new one if ``count`` is 1, else a higher count of an old one."""
 
-    note: Note
+    note: EventNote
     name: str
     count: int
     first: float
@@ -55,31 +55,31 @@ class _Group:
 
 
 class Squasher:
-    """Remembers what was reported, for the 4096 latest of each sort."""
+    """Remember the latest 4096 reports, messages and rates, and combine new reports."""
 
     def __init__(self) -> None:
-        self._written: _Latest[Report] = _Latest()
+        self._written: _Latest[EventReport] = _Latest()
         self._groups: _Latest[_Group] = _Latest()
         self._buckets: _Latest[_Bucket] = _Latest()
 
-    def observe(self, note: Note, now: float) -> Report | None:
-        """What to write for a note at ``now`` (seconds since the epoch); None: nothing."""
+    def observe(self, note: EventNote, now: float) -> EventReport | None:
+        """Return the Event to write for a note at ``now`` (seconds since the epoch), if any."""
         key, note = self._combine(note, now)
         if not self._allowed(note, now):
             return None
         before = self._written.get(key)
         if before is None:
-            report = Report(note, f"{note.about.name}.{int(now * 1e9):x}", 1, now, now)
+            report = EventReport(note, f"{note.about.name}.{int(now * 1e9):x}", 1, now, now)
         else:
             report = replace(before, note=note, count=before.count + 1, last=now)
         self._written.put(key, report)
         return report
 
-    def forget(self, report: Report) -> None:
-        """The Event of this report is not there (any more): its next repeat creates one."""
+    def forget(self, report: EventReport) -> None:
+        """Forget a report whose Event does not exist: its next repeat creates a new Event."""
         self._written.drop(lambda known: known.name == report.name)
 
-    def _combine(self, note: Note, now: float) -> tuple[str, Note]:
+    def _combine(self, note: EventNote, now: float) -> tuple[str, EventNote]:
         kind = f"{_object_key(note.about)}|{note.type}|{note.reason}"
         group = self._groups.get(kind)
         if group is None or now - group.last > COMBINE_WITHIN:
@@ -93,7 +93,7 @@ class Squasher:
         message = f"(combined from similar events): {note.message}"
         return kind, replace(note, message=message)
 
-    def _allowed(self, note: Note, now: float) -> bool:
+    def _allowed(self, note: EventNote, now: float) -> bool:
         key = _object_key(note.about)
         bucket = self._buckets.get(key) or _Bucket(BURST, now)
         bucket.tokens = min(BURST, bucket.tokens + (now - bucket.filled) * REFILL)
@@ -113,7 +113,7 @@ V = TypeVar("V")
 
 
 class _Latest(Generic[V]):
-    """A mapping that forgets what was used longest ago."""
+    """A mapping that drops the least recently used key when it is full."""
 
     def __init__(self) -> None:
         self._items: OrderedDict[str, V] = OrderedDict()

@@ -1,4 +1,4 @@
-"""The watch wire format: bytes in, events out. Pure.
+"""Parse the stream of a watch into events. Pure.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
@@ -13,50 +13,50 @@ from pydantic import ValidationError
 from control.api.base import decode
 from control.api.kinds import Kind, M
 from control.api.meta import Object, Status
-from control.client.errors import ApiError, ClientError
-from control.client.held import Kept
+from control.client.cacheable import CachedT
+from control.client.errors import ApiError, ClientError, Operation
 
 Verb = Literal["ADDED", "MODIFIED", "DELETED"]
 
 
 class MalformedStreamError(ClientError):
-    """The server sent something that is no watch event."""
+    """A line of a watch that is not a watch event."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change(Generic[Kept]):
-    """An object as it is now, or as it last was when DELETED."""
+class ObjectEvent(Generic[CachedT]):
+    """An object as it is now; for DELETED, as it last was."""
 
     verb: Verb
-    object: Kept
+    object: CachedT
 
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """Everything up to this resourceVersion has been sent."""
+    """A mark that all events up to this resourceVersion have been sent."""
 
     resource_version: str
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """An event whose object does not fit our model; the stream itself is sound."""
+class UnreadableEvent:
+    """An event whose object does not fit its model; the stream itself is intact."""
 
     resource_version: str
     problem: str
 
 
-Event = Change[Kept] | Bookmark | Unreadable
+WatchEvent = ObjectEvent[CachedT] | Bookmark | UnreadableEvent
 
 
-class Lines:
-    """Cuts a byte stream into lines, however it was split on its way."""
+class LineSplitter:
+    """Split a byte stream into lines, for any chunks that arrive."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The lines that ``data`` completes, without their ends; empty ones are left out."""
+        """Yield the lines that ``data`` completes, without line ends and without empty lines."""
         *whole, rest = data.split(b"\n")
         for line in whole:
             if self._rest:
@@ -67,8 +67,8 @@ class Lines:
         self._rest += rest
 
 
-def parse_event(kind: Kind[M], line: bytes) -> Event[M]:
-    """One line of a watch; raises ApiError for an ERROR event, MalformedStreamError for garbage."""
+def parse_event(kind: Kind[M], line: bytes) -> WatchEvent[M]:
+    """Parse one line; raises ApiError for an ERROR event, MalformedStreamError for garbage."""
     try:
         raw = decode(line)
         verb, wire = raw["type"], raw["object"]
@@ -76,33 +76,33 @@ def parse_event(kind: Kind[M], line: bytes) -> Event[M]:
     except (orjson.JSONDecodeError, KeyError, TypeError) as err:
         raise MalformedStreamError(f"watch {kind.plural}: not an event: {line[:80]!r}") from err
     if verb == "ERROR":
-        raise ApiError(f"watch {kind.plural}", Status.parse(wire))
+        raise ApiError(Operation("watch", kind.plural), Status.parse(wire))
     if verb == "BOOKMARK":
         return Bookmark(version)
     if verb not in ("ADDED", "MODIFIED", "DELETED"):
         raise MalformedStreamError(f"watch {kind.plural}: unknown event type {verb!r}")
     try:
-        return Change(verb, read_object(kind, wire))
+        return ObjectEvent(verb, read_object(kind, wire))
     except ValidationError as err:
-        return Unreadable(version, describe(wire, err))
+        return UnreadableEvent(version, describe(wire, err))
 
 
 def read_object(kind: Kind[M], wire: dict[str, Any]) -> M:
-    """The model of a decoded object (nulls already dropped); items of lists lack their kind."""
+    """Read a decoded object without nulls into its model; list items lack their kind."""
     wire.setdefault("apiVersion", kind.api_version)
     wire.setdefault("kind", kind.name)
     return kind.model.model_validate(wire)
 
 
 def describe(wire: dict[str, Any], err: ValidationError) -> str:
-    """Which object does not fit our model, and at which field first."""
+    """Describe the object that does not fit its model, and the first wrong field."""
     first = err.errors(include_url=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"])
     return f"{identify(wire)}: {field}: {first['msg']}"
 
 
 def identify(wire: dict[str, Any]) -> str:
-    """``Pod default/web-1`` of a decoded object, as far as it says."""
+    """Return ``Pod default/web-1`` for a decoded object, as far as it names itself."""
     meta = wire.get("metadata")
     meta = meta if isinstance(meta, dict) else {}
     name = "/".join(str(meta[key]) for key in ("namespace", "name") if meta.get(key))
@@ -110,5 +110,5 @@ def identify(wire: dict[str, Any]) -> str:
 
 
 def title(item: Object) -> str:
-    """``Pod default/web-1``."""
+    """Return ``Pod default/web-1`` for an object."""
     return f"{item.kind or type(item).__name__} {'/'.join(part for part in item.key if part)}"

@@ -1,4 +1,4 @@
-"""The aiohttp session of a client: TLS, credentials, and connections that notice a dead peer."""
+"""Open the aiohttp session of a client, with TLS, credentials and TCP keepalive."""
 
 import os
 import socket
@@ -10,8 +10,8 @@ from typing import Any
 from control.client.bare_aiohttp import aiohttp
 from control.client.kubeconfig import ClientConfig, Credentials, KubeconfigError
 
-# A peer that vanished without a FIN is noticed after 10 + 3 * 5 seconds of silence, and after as
-# long when it does not acknowledge what we sent (TCP_USER_TIMEOUT; RFC 5482).
+# A peer that vanished without a FIN is detected after 10 + 3 * 5 seconds of silence, and after the
+# same time if it does not acknowledge sent data (TCP_USER_TIMEOUT; RFC 5482).
 _KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
@@ -22,14 +22,14 @@ _KEEPALIVE = (
 
 
 def open_session(config: ClientConfig) -> aiohttp.ClientSession:
-    """A session for one API server; needs a running event loop, and must be closed."""
+    """Open a session for one API server, which must be closed; needs a running event loop."""
     connector = aiohttp.TCPConnector(
         ssl=tls_context(config) if config.server.startswith("https:") else False,
         limit=0,  # every watch holds a connection
         socket_factory=_socket,
     )
     headers = {"Accept": "application/json", "User-Agent": "podwire"}
-    # On one machine or one LAN, compressing costs more than it saves.
+    # On one machine or one LAN, compression costs more than it saves.
     headers["Accept-Encoding"] = "identity"
     return aiohttp.ClientSession(
         connector=connector,
@@ -41,14 +41,14 @@ def open_session(config: ClientConfig) -> aiohttp.ClientSession:
 
 
 def check(config: ClientConfig) -> None:
-    """Raise KubeconfigError now for what would else fail at the first request."""
+    """Raise KubeconfigError for settings that would make the first request fail."""
     if config.server.startswith("https:"):
         tls_context(config)
     bearer(config.credentials)
 
 
 def bearer(credentials: Credentials) -> dict[str, str]:
-    """The Authorization header; a token file is read each time, because it is rotated."""
+    """Return the Authorization header; a token file is read each time, because it rotates."""
     if credentials.token_file is not None:
         try:
             return {"Authorization": f"Bearer {credentials.token_file.read_text().strip()}"}
@@ -60,7 +60,7 @@ def bearer(credentials: Credentials) -> dict[str, str]:
 
 
 def tls_context(config: ClientConfig) -> ssl.SSLContext:
-    """Verifies the server by the cluster's CA, and shows it our certificate."""
+    """Make the TLS context: the cluster's CA verifies the server, our certificate is shown."""
     try:
         context = ssl.create_default_context(cadata=_text(config.ca))
     except ssl.SSLError as err:
@@ -74,7 +74,7 @@ def tls_context(config: ClientConfig) -> ssl.SSLContext:
 
 
 def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """``ssl`` loads pairs from files only: give it one that only we can read, for a moment."""
+    """Load a pair through a temporary private file, since ``ssl`` reads only files."""
     descriptor, path = tempfile.mkstemp(prefix="podwire-", suffix=".pem")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -53,7 +53,7 @@ class ReplicaSetController:
         if rs is None or rs.metadata.deletion_timestamp is not None:
             return ()
         pods = claim(world[kinds.POD], kinds.REPLICA_SET, rs, rs.spec.selector).owned
-        reason = "FailedDelete" if error.operation.startswith("delete") else "FailedCreate"
+        reason = "FailedDelete" if error.operation.verb == "delete" else "FailedCreate"
         failure = Condition(
             type="ReplicaFailure",
             status="True",

@@ -68,10 +68,10 @@ class DeploymentController:
     def refused(self, world: World, key: Key, now: float, error: ApiError) -> Iterator[Action]:
         """Show in the status and as an Event that a version cannot be created."""
         deployment = world[kinds.DEPLOYMENT].get(*key)
-        if deployment is None or not error.operation.startswith("create ReplicaSet"):
+        failed = error.operation
+        if deployment is None or (failed.verb, failed.kind) != ("create", "ReplicaSet"):
             return
-        name = error.operation.rpartition("/")[2]
-        text = f'Failed to create new replica set "{name}": {error.status.message}'
+        text = f'Failed to create new replica set "{failed.name}": {error.status.message}'
         yield Report(deployment, "Warning", "ReplicaSetCreateError", text)
         known = condition(deployment.status.conditions, "Progressing")
         if known is None or (known.reason, known.message) != ("ReplicaSetCreateError", text):

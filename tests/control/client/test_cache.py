@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from control.api.cluster import ConfigMap
 from control.api.meta import ObjectMeta
-from control.client.cache import Cache
+from control.client.cache import InformerCache
 from control.client.rest import Listing
-from control.client.stream import Bookmark, Change
+from control.client.stream import Bookmark, ObjectEvent
 
 NAMES = ["a", "b", "c"]
 
@@ -27,13 +27,13 @@ def histories(draw):
         held = live.get(name)
         if held is None:
             live[name] = config_map(name, f"{name}-{version}", version)
-            events.append(Change("ADDED", live[name]))
+            events.append(ObjectEvent("ADDED", live[name]))
         elif draw(st.booleans()):
             live[name] = config_map(name, held.metadata.uid, version)
-            events.append(Change("MODIFIED", live[name]))
+            events.append(ObjectEvent("MODIFIED", live[name]))
         else:
             del live[name]
-            events.append(Change("DELETED", config_map(name, held.metadata.uid, version)))
+            events.append(ObjectEvent("DELETED", config_map(name, held.metadata.uid, version)))
     return events, {item.key: item for item in live.values()}
 
 
@@ -51,7 +51,7 @@ def listing(events, upto: int) -> Listing[ConfigMap]:
 def test_any_order_and_any_repetition_end_alike(history, data):
     events, final = history
     repeats = data.draw(st.lists(st.sampled_from(events), max_size=6))
-    cache = Cache()
+    cache = InformerCache()
     for event in data.draw(st.permutations([*events, *repeats])):
         cache.apply(event)
     assert cache.snapshot() == final
@@ -60,7 +60,7 @@ def test_any_order_and_any_repetition_end_alike(history, data):
 @given(histories(), st.data())
 def test_lists_bookmarks_and_cut_watches_in_between_end_alike(history, data):
     events, final = history
-    cache, at = Cache(), 0
+    cache, at = InformerCache(), 0
     steps = data.draw(st.lists(st.sampled_from(["watch", "list", "bookmark", "again"])))
     for step in [*steps, *["watch"] * len(events)]:
         if step == "watch" and at < len(events):
@@ -81,7 +81,7 @@ def test_lists_bookmarks_and_cut_watches_in_between_end_alike(history, data):
 @given(histories(), st.data())
 def test_differences_lead_from_each_snapshot_to_the_next(history, data):
     events, _ = history
-    cache, follower = Cache(), {}
+    cache, follower = InformerCache(), {}
     for event in data.draw(st.permutations(events)):
         if data.draw(st.booleans()):
             changes = cache.replace(listing(events, len(events)))
@@ -101,7 +101,7 @@ def test_differences_lead_from_each_snapshot_to_the_next(history, data):
 def test_what_we_wrote_ourselves_is_known_at_once_and_for_good(history, data):
     """Learn and bury some events early, as a writer does; the watch brings them all later."""
     events, final = history
-    cache, learnt = Cache(), {}
+    cache, learnt = InformerCache(), {}
     for index, event in enumerate(events):
         lead = data.draw(st.integers(index, min(index + 2, len(events) - 1)))
         early = events[lead]
@@ -118,7 +118,7 @@ def test_what_we_wrote_ourselves_is_known_at_once_and_for_good(history, data):
 
 
 def test_a_list_from_before_our_write_does_not_undo_it():
-    cache = Cache()
+    cache = InformerCache()
     cache.replace(Listing((), "5"))
     mine = config_map("a", "u", 9)
     cache.learn(mine)
@@ -129,16 +129,16 @@ def test_a_list_from_before_our_write_does_not_undo_it():
 
 
 def test_what_is_buried_does_not_come_back_with_late_news():
-    cache = Cache()
+    cache = InformerCache()
     one = config_map("a", "u", 3)
     cache.learn(one)
     assert cache.bury(one) == [(one, None)]
-    cache.apply(Change("MODIFIED", config_map("a", "u", 4)))
+    cache.apply(ObjectEvent("MODIFIED", config_map("a", "u", 4)))
     cache.replace(Listing((config_map("a", "u", 4),), "4"))
     assert not cache.snapshot()
-    cache.apply(Change("DELETED", config_map("a", "u", 5)))
+    cache.apply(ObjectEvent("DELETED", config_map("a", "u", 5)))
     again = config_map("a", "v", 6)
-    cache.apply(Change("ADDED", again))
+    cache.apply(ObjectEvent("ADDED", again))
     assert cache.snapshot() == {again.key: again}
 
 
@@ -147,27 +147,27 @@ def test_an_answer_that_was_the_objects_last_does_not_outlive_it():
     its end with the same version: whichever comes first."""
     last = config_map("a", "u", 4)
     for order in ("answer first", "watch first"):
-        cache = Cache()
-        cache.apply(Change("ADDED", config_map("a", "u", 3)))
+        cache = InformerCache()
+        cache.apply(ObjectEvent("ADDED", config_map("a", "u", 3)))
         if order == "answer first":
             cache.learn(last)
-            assert cache.apply(Change("DELETED", last)) == [(last, None)]
+            assert cache.apply(ObjectEvent("DELETED", last)) == [(last, None)]
         else:
-            cache.apply(Change("DELETED", last))
+            cache.apply(ObjectEvent("DELETED", last))
             assert cache.learn(last) == []
         assert not cache.snapshot()
 
 
 def test_a_snapshot_never_changes():
-    cache = Cache()
-    cache.apply(Change("ADDED", config_map("a", "u", 1)))
+    cache = InformerCache()
+    cache.apply(ObjectEvent("ADDED", config_map("a", "u", 1)))
     before = cache.snapshot()
-    cache.apply(Change("DELETED", config_map("a", "u", 2)))
+    cache.apply(ObjectEvent("DELETED", config_map("a", "u", 2)))
     assert len(before) == 1 and not cache.snapshot()
 
 
 def test_a_server_restored_from_a_backup_is_believed():
-    cache = Cache()
+    cache = InformerCache()
     cache.replace(Listing((config_map("a", "u", 90),), "100"))
     cache.replace(Listing((config_map("b", "v", 7),), "8"))
     assert [key[1] for key in cache.snapshot()] == ["b"]

@@ -8,7 +8,7 @@ from control.api import kinds
 from control.api.cluster import Lease, LeaseSpec
 from control.api.times import rfc3339_micro
 from control.client import LeaderElector, Timing
-from control.client.election import Process, is_free, known_dead, taken
+from control.client.election import LeaseHolder, is_free, known_dead, taken
 from tests.support.control.cluster import client_of, meta, until
 
 QUICK = Timing(retry=0.05)  # and no deadline that a busy machine could miss
@@ -46,16 +46,16 @@ def test_transitions_count_holders_not_renewals():
 
 
 def test_only_a_process_of_this_machine_can_be_known_dead():
-    me = Process("host", "boot-1", 7, "99")
-    ghost = str(Process("host", "boot-1", 8, "50"))
+    me = LeaseHolder("host", "boot-1", 7, "99")
+    ghost = str(LeaseHolder("host", "boot-1", 8, "50"))
     assert known_dead(ghost, me, lambda pid: None)
     assert known_dead(ghost, me, lambda pid: "51")  # the pid is another's now
     assert not known_dead(ghost, me, lambda pid: "50")
-    assert not known_dead(str(Process("host", "boot-0", 8, "50")), me, lambda pid: None)
-    assert not known_dead(str(Process("other", "boot-1", 8, "50")), me, lambda pid: None)
+    assert not known_dead(str(LeaseHolder("host", "boot-0", 8, "50")), me, lambda pid: None)
+    assert not known_dead(str(LeaseHolder("other", "boot-1", 8, "50")), me, lambda pid: None)
     assert not known_dead("host_4c1a-uuid", me, lambda pid: None)
-    assert Process.parse(str(Process.me())) == Process.me()
-    assert not known_dead(str(Process.me()), Process.me())
+    assert LeaseHolder.parse(str(LeaseHolder.me())) == LeaseHolder.me()
+    assert not known_dead(str(LeaseHolder.me()), LeaseHolder.me())
 
 
 async def test_one_leads_the_other_waits_and_takes_over(api_server):
@@ -117,8 +117,8 @@ async def test_a_stolen_lease_stops_the_work(api_server):
 
 async def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(api_server):
     async with client_of(api_server.url) as client:
-        me = Process.me()
-        ghost = Process(me.host, me.space, 2**22 + 1, "1")  # beyond pid_max: nobody's
+        me = LeaseHolder.me()
+        ghost = LeaseHolder(me.host, me.space, 2**22 + 1, "1")  # beyond pid_max: nobody's
         spec = LeaseSpec(
             holder_identity=str(ghost), lease_duration_seconds=3600, renew_time=rfc3339_micro(4e9)
         )

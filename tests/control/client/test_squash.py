@@ -1,13 +1,13 @@
 """Events that repeat: counted, combined, and limited, as client-go does."""
 
 from control.api.service import ObjectReference
-from control.client.squash import Note, Squasher
+from control.client.squash import EventNote, Squasher
 
 POD = ObjectReference(kind="Pod", namespace="n", name="web", uid="u")
 
 
 def note(message="m", about=POD):
-    return Note(about, "Warning", "Failed", message)
+    return EventNote(about, "Warning", "Failed", message)
 
 
 def test_a_repeat_raises_the_count_of_the_same_event():

@@ -9,10 +9,10 @@ from control.api import kinds
 from control.client.errors import ApiError
 from control.client.stream import (
     Bookmark,
-    Change,
-    Lines,
+    LineSplitter,
     MalformedStreamError,
-    Unreadable,
+    ObjectEvent,
+    UnreadableEvent,
     parse_event,
 )
 
@@ -22,7 +22,7 @@ def test_lines_do_not_depend_on_how_they_are_cut(lines, data):
     stream = b"".join(line + b"\n" for line in lines)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    buffer = Lines()
+    buffer = LineSplitter()
     assert [x for piece in pieces for x in buffer.feed(piece)] == [x for x in lines if x.strip()]
 
 
@@ -33,7 +33,7 @@ def event(verb: str, **wire) -> bytes:
 def test_objects_learn_their_kind_and_nulls_are_absent():
     line = event("ADDED", metadata={"name": "a", "resourceVersion": "7", "labels": None})
     found = parse_event(kinds.CONFIG_MAP, line)
-    assert isinstance(found, Change) and found.verb == "ADDED"
+    assert isinstance(found, ObjectEvent) and found.verb == "ADDED"
     assert (found.object.api_version, found.object.kind) == ("v1", "ConfigMap")
     assert found.object.metadata.labels == {}
 
@@ -53,7 +53,7 @@ def test_an_error_is_raised_as_the_servers_status():
 def test_an_object_that_is_no_such_object_is_named_not_fatal():
     meta = {"name": "a", "namespace": "n", "resourceVersion": "3"}
     found = parse_event(kinds.POD, event("ADDED", kind="Pod", metadata=meta, spec={"nodeName": 7}))
-    assert isinstance(found, Unreadable) and found.resource_version == "3"
+    assert isinstance(found, UnreadableEvent) and found.resource_version == "3"
     assert "Pod n/a: spec.nodeName" in found.problem
 
 

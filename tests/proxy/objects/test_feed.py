@@ -16,9 +16,9 @@ from control.api.base import Model
 from control.api.kinds import Kind
 from control.api.meta import Status
 from control.client.backoff import Backoff
-from control.client.errors import ApiError, UnreachableError
+from control.client.errors import ApiError, Operation, UnreachableError
 from control.client.rest import Listing
-from control.client.stream import Lines, parse_event, read_object
+from control.client.stream import LineSplitter, parse_event, read_object
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Family, NodeView
 from proxy.objects.feed import Feed, ObjectReader, following
@@ -133,7 +133,7 @@ class Server:
         yield self._events(kind, [held.events[one] for one in order], end)
 
     async def _events(self, kind: Kind, events: list[tuple[str, dict]], end: str):
-        lines = Lines()
+        lines = LineSplitter()
         data = b"".join(
             orjson.dumps({"type": verb, "object": wire}) + b"\n" for verb, wire in events
         )
@@ -146,7 +146,7 @@ class Server:
         if end == "broken":
             raise UnreachableError("watch: the connection broke")
         if end == "gone":
-            raise ApiError("watch", Status(code=410, reason="Expired"))
+            raise ApiError(Operation("watch", "services"), Status(code=410, reason="Expired"))
         if end == "garbage":
             parse_event(kind, b'{"type": "ADDED", "obj')
 
