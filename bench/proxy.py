@@ -33,7 +33,7 @@ from tests.support.groups import owned
 
 _TURNS, _PAIRS = 10, 50
 _TRANSFERS, _TRANSFER_BYTES = 20, 1 << 25
-_CHANGING = 2.0  # seconds of 50 changes a second
+_CHANGING = 1.0  # seconds of 50 changes a second
 _SERVICES = [1, 100, 1000, 5000, 10000]
 _PREPARE = (  # what the proxy keeps for a node is empty, and vanishes with the run
     "mount -t tmpfs tmpfs /run; mkdir /run/netns; mount -t bpf bpf /sys/fs/bpf; ip link set lo up"
@@ -129,7 +129,7 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--services", type=int, nargs="+", help="default: 1 to 10000; beside a checkout 1000")
     add("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
-    add("--rounds", type=int, help="default: 7; beside a checkout 15")
+    add("--rounds", type=int, help="default: 7; beside a checkout 25")
     add("--changes", type=int, default=15, help="measured in each round")
     add("--against", type=Path, metavar="CHECKOUT", help="compare with another checkout of podwire")
     add("--write", action="store_true", help="write the figures to docs/figures.md")
@@ -164,7 +164,7 @@ def main() -> int:
     cgroup = seal(_PREPARE, owned("bench"))
     subjects = [Subject(backend, tree) for backend in options.backends for tree in measured]
     services = options.services or ([1000] if options.against else _SERVICES)
-    rounds = options.rounds or (15 if options.against else 7)
+    rounds = options.rounds or (25 if options.against else 7)
     results = measure_all(subjects, services, rounds, options.changes, cgroup)
     return report(results, options, measured)
 
