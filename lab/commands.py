@@ -121,12 +121,13 @@ def _demonstrate(console: Console, steps: Steps, lab: LabDir, spec: LabSpec) -> 
 
 def _suggest(console: Console, lab: LabDir, spec: LabSpec, *, deployed: bool) -> None:
     name = "" if lab.name == "lab" else f" --name {lab.name}"
+    podwire = os.environ.get("PODWIRE_PROGRAM", "podwire")  # bin/podwire says how it was called
     then = "scale deployment hello --replicas 5" if deployed else "apply -f examples/web.yaml"
     console.print("\nTry next:", highlight=False)
     for line in (
-        f'export KUBECONFIG="$(bin/podwire lab kubeconfig{name})"; kubectl get pods -o wide',
+        f'export KUBECONFIG="$({podwire} lab kubeconfig{name})"; kubectl get pods -o wide',
         f"kubectl {then}",
-        f"bin/podwire lab exec{name} node1 -- {show_command(spec.proxy)}",
+        f"{podwire} lab exec{name} node1 -- {show_command(spec.proxy)}",
     ):
         console.print(f"  {line}", highlight=False, soft_wrap=True)
 
