@@ -112,7 +112,9 @@ class Lab:
     def ask_from_node(self, machine: str, address: str, port: int, count: int) -> Counter[str]:
         """Who answers ``count`` requests from a machine; failures are counted as "failed: …"."""
         probe = str(CHECKOUT / "lab" / "probe.py")
-        out = self.exec(machine, "/usr/bin/python3", "-IS", probe, address, str(port), str(count))
+        out = self.exec(
+            machine, "/usr/bin/python3", "-IS", probe, address, str(port), str(count), "0"
+        )
         result = json.loads(out)
         failures = {f"failed: {cause}": n for cause, n in result["failures"].items()}
         return Counter({**result["answers"], **failures})
