@@ -30,10 +30,16 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def conditions(*peers: str) -> str:
     """A sentence: when, of which commit, on which machine, beside which versions of peers."""
-    load = f"load {os.getloadavg()[1]:.1f}"
     kernel = f"Linux {platform.release().split('-')[0]}"
-    known = (f"commit {THIS.commit}", kernel, f"{os.cpu_count()} CPUs", load, *peers)
+    known = (f"commit {THIS.commit}", kernel, f"{os.cpu_count()} CPUs", *peers)
     return f"Measured on {datetime.now(UTC):%Y-%m-%d}: {', '.join(known)}."
+
+
+def loads(averages: Iterable[float]) -> str:
+    """A sentence: how much else the machine did, by its load averages during the measurement."""
+    values = [f"{average:.1f}" for average in sorted(averages)]
+    span = " to ".join(dict.fromkeys((values[0], values[-1])))
+    return f"The machine's load was {span}, the benchmark itself included."
 
 
 def version(*command: str) -> str:

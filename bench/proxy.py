@@ -15,20 +15,22 @@ times.
 """
 
 import argparse
+import os
 import sys
 import time
+from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from statistics import median
 
-from bench import proxy_node
+from bench import page, proxy_node
 from bench.cpus import placements
 from bench.proxy_lab import CALLED, FAR_POD, POD, SINK, Bench, laboratory, vip
 from bench.proxy_process import BACKENDS, Run, Subject
-from bench.proxy_report import compare, show, write, write_comparison
+from bench.proxy_report import compare, is_comparison, show, write, write_comparison
 from bench.proxy_results import Result, Round, Turn, read, save
 from bench.sealed import is_sealed, seal
-from bench.versus import Tree, in_turn, judge, trees
+from bench.versus import in_turn, judge, trees
 from tests.support.groups import owned
 
 _TURNS, _PAIRS = 10, 50
@@ -103,23 +105,32 @@ def _load_of_changes(bench: Bench, run: Run, services: int) -> float:
     return (run.seconds() - before) / (time.monotonic() - began)
 
 
-def measure_all(
-    subjects: list[Subject], services: list[int], rounds: int, changes: int, cgroup: str
-) -> list[Result]:
-    """Every subject with each number of Services, round after round in turns."""
+def measure_all(cgroup: str, subjects: list[Subject], options: argparse.Namespace) -> list[Result]:
+    """Every subject with each number of Services."""
     results: list[Result] = []
-    for many in services:
-        by_subject = {each: Result(each.backend, each.tree.name, many) for each in subjects}
+    for services in options.services:
         with laboratory(cgroup) as bench:
-            bench.fill(many)
-            for number in range(rounds + 1):
-                for subject in in_turn(subjects, number):
-                    one = measure(bench, subject, many, changes if number else 1)
-                    if number:  # the first round warms up
-                        by_subject[subject].rounds.append(one)
-                print(f"{many:,} Services: round {number} of {rounds}", file=sys.stderr, flush=True)
-        results += by_subject.values()
+            bench.fill(services)
+            results += measure_rounds(bench, subjects, services, options)
     return results
+
+
+def measure_rounds(
+    bench: Bench, subjects: list[Subject], services: int, options: argparse.Namespace
+) -> Iterable[Result]:
+    """Every subject in turn, round after round."""
+    peers = page.version("nft", "--version"), page.version("iptables", "--version")
+    place = page.conditions(*peers)
+    results = {one: Result(one.backend, one.tree.name, services, place) for one in subjects}
+    for number in range(options.rounds + 1):
+        for subject in in_turn(subjects, number):
+            one = measure(bench, subject, services, options.changes if number else 1)
+            if number:  # the first round warms up
+                results[subject].rounds.append(one)
+        print(f"{services:,} Services: round {number} of {options.rounds}", file=sys.stderr)
+    for subject, result in results.items():
+        result.commit, result.machine_load = subject.tree.commit, os.getloadavg()[1]
+    return results.values()
 
 
 def parse() -> argparse.Namespace:
@@ -135,38 +146,38 @@ def parse() -> argparse.Namespace:
     add("--write", action="store_true", help="write the figures to docs/figures.md")
     add("--save", type=Path, metavar="FILE", help="keep the figures")
     add("--show", type=Path, nargs="+", metavar="FILE", help="show kept figures; measure nothing")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.services = options.services or ([1000] if options.against else _SERVICES)
+    options.rounds = options.rounds or (25 if options.against else 7)
+    return options
 
 
-def report(results: list[Result], options: argparse.Namespace, measured: tuple[Tree, ...]) -> int:
+def report(results: list[Result], options: argparse.Namespace) -> int:
     """Show the figures, and keep them as asked; returns the exit status."""
     if options.save:
         save(results, options.save)
     show(results)
-    if len(measured) == 1:
+    if not is_comparison(results):
         if options.write:
             write(results)
         return 0
-    comparisons = compare(results)
     if options.write:
-        write_comparison(comparisons, measured[1])
-    return 1 if judge(comparisons) else 0
+        write_comparison(results)
+    return 1 if judge(compare(results)) else 0
 
 
 def main() -> int:
     """Measure or show; returns the exit status, 1 if this checkout is slower than the other."""
     options = parse()
-    measured = trees(options.against)
     if options.show:
-        return report(read(options.show), options, measured)
-    if not is_sealed() and options.against:
-        measured[1].set_up()
+        return report(read(options.show), options)
+    measured = trees(options.against)
+    if not is_sealed():
+        for other in measured[1:]:
+            other.set_up()
     cgroup = seal(_PREPARE, owned("bench"))
     subjects = [Subject(backend, tree) for backend in options.backends for tree in measured]
-    services = options.services or ([1000] if options.against else _SERVICES)
-    rounds = options.rounds or (25 if options.against else 7)
-    results = measure_all(subjects, services, rounds, options.changes, cgroup)
-    return report(results, options, measured)
+    return report(measure_all(cgroup, subjects, options), options)
 
 
 if __name__ == "__main__":

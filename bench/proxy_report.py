@@ -9,7 +9,7 @@ from bench import page
 from bench.charts import Bar, Chart, draw, svg
 from bench.proxy_results import Result, Round
 from bench.ratios import Ratio, paired
-from bench.versus import LIMIT, Comparison, Tree
+from bench.versus import LIMIT, Comparison
 
 _PICTURE = "figures-proxy.svg"
 
@@ -97,8 +97,7 @@ def write(results: Iterable[Result]) -> None:
     largest = [one for one in rows if one.services == many]
     charts = [figure.chart(largest) for figure in (*_PROGRAMMING, *carrying)]
     (page.FOLDER / _PICTURE).write_text(svg(charts))
-    peers = page.version("nft", "--version"), page.version("iptables", "--version")
-    text = f"""{page.conditions(*peers)}
+    text = f"""{_conditions(rows)}
 Each Service has four endpoints. Each figure is the median of {len(rows[0].rounds)} rounds; in each
 round every back end starts anew, in turns.
 
@@ -112,6 +111,11 @@ parentheses.
 
 {_table(rows, carrying)}"""
     page.write("bin/bench proxy --write", text)
+
+
+def _conditions(results: Sequence[Result]) -> str:
+    ordered = dict.fromkeys(one.conditions for one in results)
+    return "\n".join([*ordered, page.loads(one.machine_load for one in results)])
 
 
 def _table(rows: Iterable[Result], figures: Sequence[Figure]) -> str:
@@ -133,6 +137,11 @@ _COSTS_OF_CHANGES: dict[str, Callable[[Round], float]] = {
     "one endpoint changed": lambda one: median(one.changes),
     "processor at 50 changes a second": lambda one: one.busy,
 }
+
+
+def is_comparison(results: Iterable[Result]) -> bool:
+    """Whether two checkouts were measured."""
+    return any(one.tree == "other" for one in results)
 
 
 def compare(results: Iterable[Result]) -> list[Comparison]:
@@ -167,11 +176,13 @@ def _connection(one: Round, cpus: str) -> float:
     return median(turn.service / turn.bare for turn in one.turns[cpus])
 
 
-def write_comparison(comparisons: Sequence[Comparison], other: Tree) -> None:
+def write_comparison(results: Sequence[Result]) -> None:
     """Write the section of the page about two checkouts."""
+    comparisons = compare(results)
+    other = next(one.commit for one in results if one.tree == "other")
     rows = [[each.title, str(each.ratio), each.verdict] for each in comparisons]
-    text = f"""{page.conditions()}
-Shares of the cost at commit {other.commit}, measured in turns in one run; the limit is {LIMIT}.
+    text = f"""{_conditions(results)}
+Shares of the cost at commit {other}, measured in turns in one run; the limit is {LIMIT}.
 
 {page.table(["", "share (95 % interval)", "limit"], rows)}"""
     page.write("bin/bench proxy --against CHECKOUT --write", text)

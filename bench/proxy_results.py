@@ -42,6 +42,9 @@ class Result:
     backend: str
     tree: str
     services: int
+    conditions: str  # when, and on which machine
+    commit: str = ""
+    machine_load: float = 0.0  # the load average at the end
     rounds: list[Round] = field(default_factory=list)
 
     @property

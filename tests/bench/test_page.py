@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from bench.charts import Bar, Chart, svg
-from bench.page import PAGE, table, write
+from bench.page import PAGE, loads, table, write
 
 SECTIONS = """# Figures
 <!-- begin: bin/bench a -->
@@ -42,6 +42,11 @@ def test_page_has_the_section_of_each_benchmark():
 
 def test_table():
     assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+
+
+def test_loads_are_a_span():
+    assert "was 1.5," in loads([1.5])
+    assert "was 0.2 to 1.5," in loads([1.5, 0.2, 0.9])
 
 
 def test_picture_has_bars_of_their_lengths():
