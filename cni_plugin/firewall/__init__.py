@@ -1,6 +1,7 @@
-"""Port mappings, masquerade and ingress policy in the host's packet filter.
+"""The firewall rules of attachments: port mappings, masquerade and ingress policy.
 
-``wanted`` says what an attachment wants, ``host`` sees to it: by ``nft`` (``nft_rules`` writes its
-table) or by ``iptables`` (``iptables_rules`` writes its chains), as the configuration asks or the
-node has.
+``backends`` is the entry: it gives each part of an attachment's rules to one backend. A backend is
+``iptables_backend`` (``iptables_rules`` writes and parses, ``iptables_tool`` executes) or
+``nftables_backend`` (``nftables_rules`` writes, ``libnftables`` executes). This room may import
+``plan``, ``linux`` and ``spec``.
 """

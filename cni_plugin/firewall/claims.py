@@ -1,4 +1,8 @@
-"""Who may have a port of the host; pure."""
+"""Which attachment gets a port of the host; pure.
+
+A claim is the name of a host port (see ``MappedPort.claim``). Its holder is the owner of the rules
+that serve it.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +10,35 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum, auto
 
-from cni_plugin.plan.rules import Wanted
+from cni_plugin.plan.rules import WantedRules
 from cni_plugin.spec.errors import InvalidConfigurationError
 
 
-class Standing(Enum):
-    """Whose a rule is, from the point of view of an attachment that asks for its place."""
+class OwnerRelation(Enum):
+    """The relation of a rule's owner to the attachment that asks for the rule's place."""
 
-    GONE = auto()  # nobody's, its own of an earlier ADD, or of an attachment that is no more
-    KIN = auto()  # of the same container's attachment to another network
-    STRANGER = auto()
+    # no owner, the attachment itself after an earlier ADD, or an attachment that no longer exists
+    GONE = auto()
+    SAME_CONTAINER = auto()  # the container's attachment to another network
+    OTHER_CONTAINER = auto()
 
 
-def past(
-    holders: Mapping[str, str], wanted: Wanted, standing: Callable[[str], Standing]
-) -> tuple[Wanted, frozenset[str]]:
-    """What is left to claim beside the ``holders`` of claims, and whose rules have to go before.
+def resolve_ports(
+    holders: Mapping[str, str], wanted: WantedRules, relation: Callable[[str], OwnerRelation]
+) -> tuple[WantedRules, frozenset[str]]:
+    """Return the rules that can be added, and the owners whose rules must be removed before.
 
-    The ports of its kin become spares.
-    Raises InvalidConfigurationError when a port is a stranger's.
+    ``holders`` has the holder of each claim. A port that another attachment of the container holds
+    becomes a spare.
+    Raises InvalidConfigurationError when another container holds a port.
     """
     free, spares, gone = [], [*wanted.spares], set()
     for port in wanted.ports:
         holder = holders.get(port.claim, "")
-        how = standing(holder)
-        if how is Standing.STRANGER:
+        found = relation(holder)
+        if found is OwnerRelation.OTHER_CONTAINER:
             raise InvalidConfigurationError(f"{port} is mapped already", f"by {holder}")
-        if how is Standing.KIN:
+        if found is OwnerRelation.SAME_CONTAINER:
             spares.append(port)
         else:
             free.append(port)

@@ -1,13 +1,13 @@
-"""Masquerade, port mappings and ingress policy as iptables rules, and back from them; pure.
+"""Masquerade, port mappings and ingress policy as iptables rules, written and parsed; pure.
 
-Fixed chains hold a rule for each attachment, or each of its ports; every rule names its owner in
-a comment, so that DEL and GC find it without knowing what it was. A mapped port has a chain that
-is called after it, because there can be only one of a name: what makes it claims the port.
+Fixed chains have a rule for each attachment, or for each of its ports. Every rule names its owner
+in a comment, so that DEL and GC find it without the configuration. A mapped port has a chain with
+the port's name. Chain names are unique, so creating the chain claims the port.
 
     nat     PREROUTING, OUTPUT ─► PODWIRE-PORTS ─► PODWIRE-tcp-8080 ─► mark, DNAT
-            POSTROUTING ────────► PODWIRE-OUT: MASQUERADE what is marked, or leaves its subnet
+            POSTROUTING ────────► PODWIRE-OUT: MASQUERADE marked packets, and those to outside
     filter  FORWARD ─► PODWIRE-WALLS ─► PODWIRE-BRIDGES: DROP
-            INPUT ───► PODWIRE-IN: loopback addresses are the host's own
+            INPUT ───► PODWIRE-IN: only the host may use loopback addresses
 
 Source: iptables(8), iptables-extensions(8), iptables-restore(8).
 """
@@ -24,10 +24,10 @@ from cni_plugin.plan.rules import (
     LOOPBACK_NET,
     MULTICAST,
     Hairpin,
-    Marking,
-    Port,
-    Wall,
-    Wanted,
+    IngressRule,
+    MappedPort,
+    MasqueradeMark,
+    WantedRules,
 )
 from cni_plugin.spec.result import Cidr
 
@@ -35,11 +35,11 @@ NAT, FILTER = "nat", "filter"
 PREFIX = "PODWIRE-"
 _PORTS, _OUT, _IN = f"{PREFIX}PORTS", f"{PREFIX}OUT", f"{PREFIX}IN"
 _WALLS, _BRIDGES = f"{PREFIX}WALLS", f"{PREFIX}BRIDGES"
-# where there is anything of ours there is one of these
+# a table that has a rule of ours has one of these chains
 ANCHORS = ((NAT, _OUT), (FILTER, _WALLS))
 _FIXED = frozenset({*ANCHORS, (NAT, _PORTS), (FILTER, _IN), (FILTER, _BRIDGES)})
 _TABLES = (NAT, FILTER)
-_OURS = "podwire-"  # what the comments of the fixed rules begin with
+_OURS = "podwire-"  # the comments of the fixed rules begin with it
 _COMMENT = re.compile(
     r'--comment "?(podwire-[a-z0-9-]+|p[wc][a-z2-7]{13}(?:-[a-z2-7]{6})?)"?(?= |$)'
 )
@@ -47,7 +47,7 @@ _COMMENT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of ours: ``tag`` is its comment, an owner's name unless it is fixed."""
+    """A rule of ours. ``tag`` is its comment: the owner's name, unless the rule is fixed."""
 
     table: str
     chain: str
@@ -56,7 +56,7 @@ class Rule:
     first: bool = False
 
     def command(self, verb: str) -> str:
-        """The line that adds (-A), checks (-C) or deletes (-D) it."""
+        """The line that adds (-A), checks (-C) or deletes (-D) the rule."""
         if verb == "-A" and self.first:
             verb = "-I"
         matches, _, target = self.text.rpartition("-j ")
@@ -64,10 +64,10 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Chains:
-    """What one attachment needs in the tables of one IP version."""
+class WantedChains:
+    """The chains and rules that one attachment needs in the tables of one IP version."""
 
-    claims: tuple[str, ...]  # chains, in nat
+    claims: tuple[str, ...]  # chains of the table nat
     fixed: tuple[Rule, ...]
     rules: tuple[Rule, ...]
 
@@ -76,18 +76,18 @@ class Chains:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
-    """What there is of ours in the tables of one IP version, as iptables-save prints it.
+class SavedRules:
+    """Our chains and rules in the tables of one IP version, as iptables-save prints them.
 
-    A rule's text is the whole line, without ``-A CHAIN``; its tag is empty where a stranger wrote
-    it into a chain of ours.
+    A rule's text is the whole line without ``-A CHAIN``. Its tag is empty if another program wrote
+    the rule into a chain of ours.
     """
 
     chains: frozenset[tuple[str, str]]
     rules: tuple[Rule, ...]
 
     def claims(self, version: int) -> dict[str, str]:
-        """Who claims which port; nobody, an empty text, has what was flushed."""
+        """The owner of each claim; an empty string if the chain was flushed."""
         holders = self.holders(lambda _: False)
         return {
             f"{version}-{name.removeprefix(PREFIX)}": holders.get(name, "")
@@ -96,40 +96,40 @@ class Saved:
         }
 
     def holders(self, is_gone: Callable[[str], bool]) -> dict[str, str]:
-        """Whose each chain is when some are gone: its first rule's, or of who leads there."""
+        """The owner of each chain, apart from gone owners: of its first rule, or of a jump to it."""
         rules = [rule for rule in self.rules if is_owner(rule.tag) and not is_gone(rule.tag)]
         leading = {_target(rule): rule.tag for rule in reversed(rules)}
         return leading | {rule.chain: rule.tag for rule in reversed(rules)}
 
 
-def chains_of(wanted: Wanted, version: int) -> Chains:
-    """What an attachment needs in the tables of one IP version."""
+def wanted_chains(wanted: WantedRules, version: int) -> WantedChains:
+    """The chains and rules that an attachment needs in the tables of one IP version."""
     ports = [port for port in wanted.ports if port.version == version]
     spares = [port for port in wanted.spares if port.version == version]
     outside = [address for address in wanted.masquerade if address.version == version]
-    walls = [wall for wall in wanted.walls if wall.address.version == version]
+    ingress = [rule for rule in wanted.ingress if rule.address.version == version]
     hairpins = [item for item in wanted.hairpins if item.target.version == version]
-    return Chains(
+    return WantedChains(
         claims=tuple(_chain_of(port.claim) for port in ports),
         fixed=(
             *(_port_fixtures(version, hairpins, wanted.marking) if ports or spares else ()),
             *(_outside_fixtures(version) if outside else ()),
-            *(_wall_fixtures() if walls else ()),
+            *(_ingress_fixtures() if ingress else ()),
         ),
         rules=(
             *joined.from_iterable(
-                # a spare's rules are behind those of who has the port, in the same chain
+                # a spare's rules follow those of the port's holder, in the same chain
                 _mapping(port, hairpins, wanted.marking, wanted.owner)
                 for port in (*ports, *spares)
             ),
             *(_masquerade(address, wanted.owner) for address in outside),
-            *joined.from_iterable(_wall(wall, wanted.owner) for wall in walls),
+            *joined.from_iterable(_ingress_rules(rule, wanted.owner) for rule in ingress),
         ),
     )
 
 
-def adding(wanted: Chains) -> str:
-    """The transaction that adds rules; it fails when a fixed rule is missing or a port claimed."""
+def add_transaction(wanted: WantedChains) -> str:
+    """The transaction that adds rules. It fails if a fixed rule is missing or a port claimed."""
     return _transaction(
         {
             table: [
@@ -142,8 +142,8 @@ def adding(wanted: Chains) -> str:
     )
 
 
-def mending(wanted: Chains, saved: Saved) -> str:
-    """The transaction that adds the fixed chains and rules that are missing; empty: none is."""
+def repair_transaction(wanted: WantedChains, saved: SavedRules) -> str:
+    """The transaction that adds missing fixed chains and rules; empty if none is missing."""
     there = {(rule.table, rule.chain, rule.tag) for rule in saved.rules}
     needed = {place for rule in (*wanted.fixed, *wanted.rules) for place in _fixed_chains(rule)}
     return _transaction(
@@ -161,16 +161,18 @@ def mending(wanted: Chains, saved: Saved) -> str:
     )
 
 
-def checking(wanted: Chains) -> str:
-    """The transaction that changes nothing, and fails unless all is there."""
+def check_transaction(wanted: WantedChains) -> str:
+    """The transaction that changes nothing, and fails unless all rules are there."""
     rules = (*wanted.fixed, *wanted.rules)
     return _transaction(
         {table: [rule.command("-C") for rule in rules if rule.table == table] for table in _TABLES}
     )
 
 
-def inherited(saved: Saved, is_gone: Callable[[str], bool], version: int) -> frozenset[str]:
-    """The claims that go to others when some are gone."""
+def inherited_claims(
+    saved: SavedRules, is_gone: Callable[[str], bool], version: int
+) -> frozenset[str]:
+    """The claims of gone owners that pass to other owners."""
     after = saved.holders(is_gone)
     return frozenset(
         claim
@@ -179,18 +181,18 @@ def inherited(saved: Saved, is_gone: Callable[[str], bool], version: int) -> fro
     )
 
 
-def removing(saved: Saved, is_gone: Callable[[str], bool]) -> str:
-    """The transaction that removes owners' rules, and claims that are nobody's; empty: none is.
+def removal_transaction(saved: SavedRules, is_gone: Callable[[str], bool]) -> str:
+    """The transaction that removes the rules of gone owners, and claims that nobody has.
 
-    The fixed chains go with the last rule.
+    It is empty if there are none. The fixed chains are removed with the last rule.
     """
     if not any(is_owner(rule.tag) and not is_gone(rule.tag) for rule in saved.rules):
         return _transaction({table: [*_removing_all(saved, table)] for table in _TABLES})
     return _transaction({table: [*_removing_some(saved, table, is_gone)] for table in _TABLES})
 
 
-def parse(text: str) -> Saved:
-    """What there is of ours in the output of iptables-save."""
+def parse(text: str) -> SavedRules:
+    """Our chains and rules in the output of iptables-save."""
     table, chains, rules = "", set(), []
     for line in text.splitlines():
         if line.startswith("*"):
@@ -202,11 +204,11 @@ def parse(text: str) -> Saved:
             tag = _COMMENT.search(rest)
             if tag or chain.startswith(PREFIX):
                 rules.append(Rule(table, chain, rest, tag[1] if tag else ""))
-    return Saved(frozenset(chains), tuple(rules))
+    return SavedRules(frozenset(chains), tuple(rules))
 
 
 def is_owner(tag: str) -> bool:
-    """Whether a rule's comment is an owner's name."""
+    """Return true if a rule's comment is an owner's name."""
     return bool(tag) and not tag.startswith(_OURS)
 
 
@@ -219,7 +221,7 @@ def _transaction(lines: dict[str, list[str]]) -> str:
 
 
 def _fixed_chains(rule: Rule) -> set[tuple[str, str]]:
-    """The fixed chains that a rule is in, or leads to."""
+    """The fixed chains that a rule is in, or jumps to."""
     return {(rule.table, rule.chain), (rule.table, _target(rule))} & _FIXED
 
 
@@ -227,7 +229,7 @@ def _target(rule: Rule) -> str:
     return rule.text.rpartition("-j ")[2]
 
 
-def _removing_all(saved: Saved, table: str) -> Iterator[str]:
+def _removing_all(saved: SavedRules, table: str) -> Iterator[str]:
     for rule in saved.rules:
         if rule.table == table and not rule.chain.startswith(PREFIX):
             yield f"-D {rule.chain} {rule.text}"
@@ -236,7 +238,7 @@ def _removing_all(saved: Saved, table: str) -> Iterator[str]:
     yield from (f"-X {name}" for name in names)
 
 
-def _removing_some(saved: Saved, table: str, is_gone: Callable[[str], bool]) -> Iterator[str]:
+def _removing_some(saved: SavedRules, table: str, is_gone: Callable[[str], bool]) -> Iterator[str]:
     kept = saved.holders(is_gone).keys()
     empty = sorted(
         name
@@ -255,7 +257,9 @@ def _chain_of(claim: str) -> str:
     return PREFIX + claim.partition("-")[2]
 
 
-def _port_fixtures(version: int, hairpins: Iterable[Hairpin], marking: Marking) -> Iterator[Rule]:
+def _port_fixtures(
+    version: int, hairpins: Iterable[Hairpin], marking: MasqueradeMark
+) -> Iterator[Rule]:
     for hook in ("PREROUTING", "OUTPUT"):
         yield Rule(NAT, hook, f"-m addrtype --dst-type LOCAL -j {_PORTS}", f"{_OURS}ports")
     yield from _out_fixture()
@@ -263,10 +267,12 @@ def _port_fixtures(version: int, hairpins: Iterable[Hairpin], marking: Marking) 
         text = f"-m mark --mark {_mark(marking)} -j MASQUERADE"
         yield Rule(NAT, _OUT, text, f"{_OURS}mark-{marking.bit}", first=True)
     if version == 4:
-        # loopback addresses are the host's own, whatever route_localnet lets in for mapped ports
+        # route_localnet, which mapped ports need, would let other hosts use loopback addresses
         yield Rule(FILTER, "INPUT", f"-d {LOOPBACK_NET} -j {_IN}", f"{_OURS}in", first=True)
-        stranger = f"! -s {LOOPBACK_NET} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
-        yield Rule(FILTER, _IN, stranger, f"{_OURS}loopback")
+        other_host = (
+            f"! -s {LOOPBACK_NET} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
+        )
+        yield Rule(FILTER, _IN, other_host, f"{_OURS}loopback")
 
 
 def _outside_fixtures(version: int) -> Iterator[Rule]:
@@ -275,17 +281,17 @@ def _outside_fixtures(version: int) -> Iterator[Rule]:
 
 
 def _out_fixture() -> Iterator[Rule]:
-    # before what others accept: the reference's masquerade ends the chain for what stays inside
+    # first: the reference's masquerade rule accepts packets that stay inside, and ends the chain
     yield Rule(NAT, "POSTROUTING", f"-j {_OUT}", f"{_OURS}out", first=True)
 
 
-def _wall_fixtures() -> Iterator[Rule]:
-    begun = "-m conntrack ! --ctstate RELATED,ESTABLISHED"
-    yield Rule(FILTER, "FORWARD", f"{begun} -j {_WALLS}", f"{_OURS}walls", first=True)
+def _ingress_fixtures() -> Iterator[Rule]:
+    new = "-m conntrack ! --ctstate RELATED,ESTABLISHED"
+    yield Rule(FILTER, "FORWARD", f"{new} -j {_WALLS}", f"{_OURS}walls", first=True)
 
 
 def _mapping(
-    port: Port, hairpins: Iterable[Hairpin], marking: Marking, owner: str
+    port: MappedPort, hairpins: Iterable[Hairpin], marking: MasqueradeMark, owner: str
 ) -> Iterator[Rule]:
     name, base = _chain_of(port.claim), f"-p {port.protocol}"
     for item in hairpins:
@@ -295,7 +301,7 @@ def _mapping(
     yield Rule(NAT, name, f"{base} -j DNAT --to-destination {target}:{port.target_port}", owner)
     on = "" if port.on is None else f" -d {port.on}"
     conditions = "".join(f" {_word(text)}" for text in port.conditions)
-    # what asks for more is asked first
+    # rules with more conditions come first
     text = f"{base}{on} -m {port.protocol} --dport {port.number}{conditions} -j {name}"
     yield Rule(NAT, _PORTS, text, owner, first=bool(on or conditions))
 
@@ -304,24 +310,25 @@ def _word(text: str) -> str:
     return f'"{text}"' if " " in text else text
 
 
-def _set_mark(marking: Marking) -> str:
+def _set_mark(marking: MasqueradeMark) -> str:
     return marking.chain or f"MARK --set-xmark {_mark(marking)}"
 
 
-def _mark(marking: Marking) -> str:
+def _mark(marking: MasqueradeMark) -> str:
     return f"{1 << marking.bit:#x}/{1 << marking.bit:#x}"
 
 
 def _masquerade(address: Cidr, owner: str) -> Rule:
-    """What leaves its subnet gets the host's address."""
+    """Packets that leave the subnet get the host's address."""
     return Rule(NAT, _OUT, f"-s {address.ip} ! -d {address.network} -j MASQUERADE", owner)
 
 
-def _wall(wall: Wall, owner: str) -> Iterator[Rule]:
-    """Keep out what comes from other bridges with a policy; ``isolated``, from this one too.
+def _ingress_rules(rule: IngressRule, owner: str) -> Iterator[Rule]:
+    """Drop packets from other bridges with a policy; if ``isolated``, also from the own bridge.
 
-    iptables cannot tell a bridge from other links, so the bridges are listed, as the reference's.
+    iptables cannot tell a bridge from other links. So a chain lists the bridges, as in the
+    reference plugin.
     """
-    elsewhere = "" if wall.isolated else f"! -i {wall.bridge} "
-    yield Rule(FILTER, _WALLS, f"{elsewhere}-d {wall.address} -j {_BRIDGES}", owner)
-    yield Rule(FILTER, _BRIDGES, f"-i {wall.bridge} -j DROP", owner)
+    other_bridge = "" if rule.isolated else f"! -i {rule.bridge} "
+    yield Rule(FILTER, _WALLS, f"{other_bridge}-d {rule.address} -j {_BRIDGES}", owner)
+    yield Rule(FILTER, _BRIDGES, f"-i {rule.bridge} -j DROP", owner)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cni_plugin.plan import ops
 from cni_plugin.plan.ops import Op, Side
-from cni_plugin.plan.rules import Wanted, wanted_of
+from cni_plugin.plan.rules import WantedRules, wanted_rules
 from cni_plugin.plan.wiring import Plan
 from cni_plugin.spec import names
 from cni_plugin.spec.config import Bandwidth, NetConf
@@ -36,11 +36,11 @@ def plan_extras(request: Request, wired: Plan) -> Plan:
     return replace(wired, ops=steps, result=replace(result, dns=_dns(conf, result.dns)))
 
 
-def expected_rules(request: Request, wired: Plan) -> Wanted:
+def expected_rules(request: Request, wired: Plan) -> WantedRules:
     """The firewall rules that an attachment has to have."""
     wired_by_us = request.conf.wiring != "chained"
     owner = names.owner(*request.attachment, wired=wired_by_us)
-    return wanted_of(owner, request.conf, wired.ips, wired.bridge)
+    return wanted_rules(owner, request.conf, wired.ips, wired.bridge)
 
 
 def _dns(conf: NetConf, dns: Dns) -> Dns:
@@ -52,7 +52,7 @@ def _rules(request: Request, wired: Plan) -> Iterator[Op]:
     wanted = expected_rules(request, wired)
     if not wanted:
         return
-    yield ops.Claim(wanted)
+    yield ops.AddRules(wanted)
     ports = request.conf.runtime_config.port_mappings
     way = wired.bridge or wired.host
     if ports and request.conf.snat and way and any(item.address.version == 4 for item in wired.ips):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from cni_plugin.plan.rules import Wanted
+from cni_plugin.plan.rules import WantedRules
 from cni_plugin.spec.result import Address, Cidr, Route
 from cni_plugin.spec.seen import Vlans
 
@@ -231,10 +231,10 @@ class RedirectIngress:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class AddRules:
     """Add an attachment's firewall rules."""
 
-    wanted: Wanted
+    rules: WantedRules
 
 
 Op = (
@@ -260,5 +260,5 @@ Op = (
     | AwaitAddresses
     | LimitRate
     | RedirectIngress
-    | Claim
+    | AddRules
 )

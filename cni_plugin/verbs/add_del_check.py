@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 
-from cni_plugin.firewall.host import Firewall
+from cni_plugin.firewall.backends import Firewall
 from cni_plugin.ipam.local import data_dir
 from cni_plugin.ipam.source import Ipam
 from cni_plugin.ipam.store import lock_file
@@ -83,7 +83,7 @@ def delete(request: Request, host: Host, ipam: Ipam | None) -> None:
         if mode != "chained" and names.host_ifname(*request.attachment) not in ours:
             _remove_foreign(request, host)
         owner = names.owner(*request.attachment, wired=mode != "chained")
-        firewall(request, host, host_ns).release(owner)
+        firewall(request, host, host_ns).remove(owner)
         # last, so that nobody gets an address that something still leads to
         if ipam is not None and mode != "chained":
             ipam.delete(request)

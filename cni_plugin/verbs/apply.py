@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cni_plugin.firewall.host import Firewall
+from cni_plugin.firewall.backends import Firewall
 from cni_plugin.linux import uapi, vlans
 from cni_plugin.linux.conntrack import forget_udp
 from cni_plugin.linux.namespace import Namespace
@@ -37,7 +37,7 @@ _ONE_QUEUE: Attributes = {uapi.IFLA_NUM_TX_QUEUES: 1, uapi.IFLA_NUM_RX_QUEUES: 1
 _DEFAULT_METRIC = {4: 0, 6: 1024}  # IP6_RT_PRIO_USER in include/uapi/linux/ipv6_route.h
 _MOST_NETWORKS = 64  # of one container, with the same route
 # what an attachment alone has; all else belongs to the host, or goes with these
-REVERTED = (ops.CreateVeth, ops.CreateIfb, ops.Claim)
+REVERTED = (ops.CreateVeth, ops.CreateIfb, ops.AddRules)
 _CREATE = uapi.NLM_F_CREATE | uapi.NLM_F_EXCL
 _REPLACE = uapi.NLM_F_CREATE | uapi.NLM_F_REPLACE
 
@@ -74,7 +74,7 @@ class Kernel:
             ops.ForgetFlows: self._forget_flows,
             ops.LimitRate: self._limit_rate,
             ops.RedirectIngress: self._redirect_ingress,
-            ops.Claim: self._claim,
+            ops.AddRules: self._add_rules,
         }
 
     def do(self, op: Op) -> None:
@@ -94,8 +94,8 @@ class Kernel:
                 self._namespaces[Side.HOST].remove_link(op.host)
             elif isinstance(op, ops.CreateIfb):
                 self._namespaces[Side.HOST].remove_link(op.name)
-            elif isinstance(op, ops.Claim):
-                self._firewall.release(op.wanted.owner)
+            elif isinstance(op, ops.AddRules):
+                self._firewall.remove(op.rules.owner)
         except OSError as err:
             raise _explained(op, err) from err
 
@@ -345,8 +345,8 @@ class Kernel:
     def _redirect_ingress(self, op: ops.RedirectIngress) -> None:
         redirect_ingress(self._index(Side.HOST, op.name), self._index(Side.HOST, op.to))
 
-    def _claim(self, op: ops.Claim) -> None:
-        self._firewall.claim(op.wanted)
+    def _add_rules(self, op: ops.AddRules) -> None:
+        self._firewall.add(op.rules)
 
 
 def _comes_true(is_so: Callable[[], bool]) -> bool:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cni_plugin.firewall import iptables, nft
+from cni_plugin.firewall import iptables_tool, libnftables
 from cni_plugin.linux import uapi
 from cni_plugin.linux.namespace import Namespace
 from cni_plugin.linux.netlink import Attributes, NetlinkError, Socket, pack
@@ -99,7 +99,7 @@ def _look(conf: NetConf, host_ns: Namespace) -> HostState:
 
 
 def _filters() -> frozenset[str]:
-    found = {NFTABLES: nft.usable(), IPTABLES: iptables.is_installed()}
+    found = {NFTABLES: libnftables.usable(), IPTABLES: iptables_tool.is_installed()}
     return frozenset(name for name, there in found.items() if there)
 
 

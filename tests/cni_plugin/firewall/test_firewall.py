@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cni_plugin.firewall import iptables_rules, nft_rules
-from cni_plugin.firewall.by_iptables import claim_in
-from cni_plugin.firewall.claims import Standing, past
-from cni_plugin.firewall.iptables import IptablesError
-from cni_plugin.plan.rules import IPTABLES, NFTABLES, Wanted, wanted_of
+from cni_plugin.firewall import iptables_rules, nftables_rules
+from cni_plugin.firewall.claims import OwnerRelation, resolve_ports
+from cni_plugin.firewall.iptables_backend import add_rules
+from cni_plugin.firewall.iptables_tool import IptablesError
+from cni_plugin.plan.rules import IPTABLES, NFTABLES, WantedRules, wanted_rules
 from cni_plugin.spec import names
 from cni_plugin.spec.config import NetConf
 from cni_plugin.spec.errors import CniError, InvalidConfigurationError
@@ -24,13 +24,13 @@ from cni_plugin.spec.result import IPConfig
 VERSIONS = (4, 6)
 
 
-def wanted(number: int = 1, **options: Any) -> Wanted:
+def wanted(number: int = 1, **options: Any) -> WantedRules:
     """What the attachment of a number wants."""
     ips = tuple(
         IPConfig(ip_interface(text)) for text in (f"10.1.0.{number}/24", f"fd00:1::{number:x}/64")
     )
     owner = names.host_ifname("net", f"c{number}", "eth0")
-    return wanted_of(owner, NetConf.read(options), ips, "pw0")
+    return wanted_rules(owner, NetConf.read(options), ips, "pw0")
 
 
 def mapped(*mappings: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def mapped(*mappings: dict[str, Any]) -> dict[str, Any]:
 )
 def test_options_choose_the_backend_as_the_reference_has_it(options, ports, masquerade, walls):
     choice = wanted(**options).choice
-    assert (choice.ports, choice.masquerade, choice.walls) == (ports, masquerade, walls)
+    assert (choice.ports, choice.masquerade, choice.ingress) == (ports, masquerade, walls)
 
 
 def test_each_backend_has_its_part():
@@ -64,13 +64,13 @@ def test_each_backend_has_its_part():
     assert not whole.part(NFTABLES, NFTABLES).ports
     assert whole.part(IPTABLES, NFTABLES).ports == whole.ports
     assert not whole.part(NFTABLES, IPTABLES)
-    assert whole.part(IPTABLES, IPTABLES).walls == whole.walls
+    assert whole.part(IPTABLES, IPTABLES).ingress == whole.ingress
 
 
 def test_ports_lead_to_the_first_address_of_each_version():
     ips = tuple(IPConfig(ip_interface(f"10.{number}.0.2/24")) for number in (1, 2))
     conf = NetConf.read({"runtimeConfig": mapped({}, {"containerPort": 81})})
-    (port,) = wanted_of("pw", conf, ips, "").ports
+    (port,) = wanted_rules("pw", conf, ips, "").ports
     assert (str(port.target), port.target_port) == ("10.1.0.2", 80)
 
 
@@ -125,18 +125,18 @@ def test_nothing_leaves_its_line(options, hostile):
         assert err.code in {2, 7}
         return
     for version in VERSIONS:
-        chains = iptables_rules.chains_of(found, version)
-        lines = iptables_rules.adding(chains).splitlines()
+        chains = iptables_rules.wanted_chains(found, version)
+        lines = iptables_rules.add_transaction(chains).splitlines()
         tables = {rule.table for rule in (*chains.fixed, *chains.rules)}
         count = len(chains.fixed) + len(chains.rules) + len(chains.claims)
         assert len(lines) == count + 2 * len(tables)
         assert all(re.fullmatch(r"-[CAIN] .*|\*(nat|filter)|COMMIT", line) for line in lines)
         assert all(len(name) <= 28 for name in chains.claims)
         assert all(found.owner in rule.command("-A") for rule in chains.rules)
-    rules = nft_rules.rules_of(found)
+    rules = nftables_rules.additions_of(found)
     count = len(rules.sets) + len(rules.elements)
     count += sum(2 + len(chain.rules) for chain in rules.chains)
-    lines = nft_rules.script(rules).split("\n")
+    lines = nftables_rules.add_transaction(rules).split("\n")
     assert len(lines) == (count or 1)
     assert not any(line.count(";") > (line.count(" type ") * 2) for line in lines)
 
@@ -148,15 +148,15 @@ def test_a_claim_is_the_same_whoever_reads_it(mappings):
     except InvalidConfigurationError:
         return
     claims = {port.claim for port in found.ports}
-    elements = nft_rules.rules_of(found).elements
-    assert {nft_rules.claim_of(item) for item in elements} - {""} == claims
+    elements = nftables_rules.additions_of(found).elements
+    assert {nftables_rules.claim_of(item) for item in elements} - {""} == claims
     saved = {
         claim: owner for version in VERSIONS for claim, owner in claims_made(found, version).items()
     }
     assert saved == dict.fromkeys(claims, found.owner)
 
 
-def claims_made(found: Wanted, version: int) -> dict[str, str]:
+def claims_made(found: WantedRules, version: int) -> dict[str, str]:
     tables = Tables(version)
     assert tables.claim(found)
     return tables.save().claims(version)
@@ -221,29 +221,35 @@ class Tables:
             lines.append("COMMIT")
         return "\n".join(lines)
 
-    def save(self) -> iptables_rules.Saved:
+    def save(self) -> iptables_rules.SavedRules:
         return iptables_rules.parse(self.text())
 
-    def claim(self, found: Wanted) -> bool:
+    def claim(self, found: WantedRules) -> bool:
         """Add an attachment's rules; whether its ports are not refused."""
 
-        def standing(owner: str) -> Standing:
+        def relation(owner: str) -> OwnerRelation:
             if owner in {"", found.owner}:
-                return Standing.GONE
-            return Standing.KIN if {owner, found.owner} == KIN else Standing.STRANGER
+                return OwnerRelation.GONE
+            return (
+                OwnerRelation.SAME_CONTAINER
+                if {owner, found.owner} == KIN
+                else OwnerRelation.OTHER_CONTAINER
+            )
 
         try:
-            claim_in(self, found, standing)
+            add_rules(self, found, relation)
         except InvalidConfigurationError:
             return False
         return True
 
     def remove(self, is_gone: Callable[[str], bool]) -> None:
-        self.restore(iptables_rules.removing(self.save(), is_gone))
+        self.restore(iptables_rules.removal_transaction(self.save(), is_gone))
 
-    def check(self, found: Wanted) -> None:
+    def check(self, found: WantedRules) -> None:
         """Fails unless all of an attachment's rules are there."""
-        self.restore(iptables_rules.checking(iptables_rules.chains_of(found, self.version)))
+        self.restore(
+            iptables_rules.check_transaction(iptables_rules.wanted_chains(found, self.version))
+        )
 
 
 OWNERS = [names.host_ifname("net", f"c{number}", "eth0") for number in range(6)]
@@ -259,7 +265,7 @@ CROWDED = OPTIONS.map(lambda options: options | {"runtimeConfig": mapped({}, {"h
 @given(STEPS, st.lists(st.one_of(OPTIONS, CROWDED), min_size=5, max_size=5))
 def test_any_order_of_adds_removals_and_flushes_leaves_nothing(steps, options):
     tables = Tables()
-    there: dict[int, Wanted] = {}
+    there: dict[int, WantedRules] = {}
     for number, step in steps:
         if step == "flush":
             flush(tables, number)
@@ -306,8 +312,8 @@ def test_ports_are_left_to_kin():
     assert not tables.claim(wanted(3, **ports))
     saved = tables.save()
     assert saved.claims(4) == {"4-tcp-8080": OWNERS[1]}
-    assert iptables_rules.inherited(saved, OWNERS[1].__eq__, 4) == {"4-tcp-8080"}
-    assert not iptables_rules.inherited(saved, OWNERS[2].__eq__, 4)
+    assert iptables_rules.inherited_claims(saved, OWNERS[1].__eq__, 4) == {"4-tcp-8080"}
+    assert not iptables_rules.inherited_claims(saved, OWNERS[2].__eq__, 4)
     tables.remove(OWNERS[1].__eq__)
     assert tables.save().claims(4) == {"4-tcp-8080": OWNERS[2]}
 
@@ -316,9 +322,17 @@ def test_a_holder_keeps_what_it_has_and_loses_what_it_has_left():
     found = wanted(runtimeConfig=mapped({}, {"hostPort": 81}, {"hostPort": 82}))
     four = [port for port in found.ports if port.version == 4]
     holders = {four[0].claim: "kin", four[1].claim: "gone"}
-    standing = {"kin": Standing.KIN, "gone": Standing.GONE, "": Standing.GONE}
-    left, gone = past(holders, found, standing.__getitem__)
+    relation = {
+        "kin": OwnerRelation.SAME_CONTAINER,
+        "gone": OwnerRelation.GONE,
+        "": OwnerRelation.GONE,
+    }
+    left, gone = resolve_ports(holders, found, relation.__getitem__)
     assert set(found.ports) - set(left.ports) == {four[0]}
     assert "gone" in gone
     with pytest.raises(InvalidConfigurationError, match=r"IPv4 port 81/tcp .*"):
-        past({four[1].claim: "x"}, found, {"x": Standing.STRANGER, "": Standing.GONE}.__getitem__)
+        resolve_ports(
+            {four[1].claim: "x"},
+            found,
+            {"x": OwnerRelation.OTHER_CONTAINER, "": OwnerRelation.GONE}.__getitem__,
+        )

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cni_plugin.__main__ import main
-from cni_plugin.firewall import iptables, nft
+from cni_plugin.firewall import iptables_tool, libnftables
 from cni_plugin.linux import shaping
 from cni_plugin.linux.namespace import Namespace, entered
 from cni_plugin.linux.netlink import Socket
@@ -24,10 +24,10 @@ from tests.support.space import Space
 
 # all that changes the kernel or a file
 OPERATIONS = [
-    (iptables, "run"),
+    (iptables_tool, "run"),
     (Socket, "change"),
     (Namespace, "write_sysctl"),
-    (nft, "run"),
+    (libnftables, "run"),
     (shaping, "limit_rate"),
     (shaping, "redirect_ingress"),
     (Path, "rename"),
@@ -124,7 +124,7 @@ def _in_child(node: Node, pod: Pod, verb: str, conf: dict[str, Any], die_after: 
         countdown = iter(range(die_after, -1, -1))
         for place, name in OPERATIONS:
             setattr(place, name, _deadly(getattr(place, name), countdown))
-        iptables.run = _each_table(iptables.run)
+        iptables_tool.run = _each_table(iptables_tool.run)
     environment = {
         "CNI_COMMAND": verb,
         "CNI_CONTAINERID": pod.container_id,

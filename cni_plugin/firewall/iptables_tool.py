@@ -1,4 +1,4 @@
-"""The iptables commands of one IP version, in whichever of its two flavors they are.
+"""The iptables commands, in either of their two flavors.
 
 Source: iptables-restore(8), iptables-save(8), xtables-nft(8); the chains of iptables-nft are the
 kernel's own (include/uapi/linux/netfilter/nf_tables.h), those of iptables-legacy a table's
@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cni_plugin.firewall.iptables_rules import ANCHORS, FILTER, NAT, PREFIX, Saved, parse
+from cni_plugin.firewall.iptables_rules import ANCHORS, FILTER, NAT, PREFIX, SavedRules, parse
 from cni_plugin.linux import programs, uapi
 from cni_plugin.linux.netlink import NetlinkError, Socket, pack
 from cni_plugin.spec.errors import OperationRefusedError, TryAgainLaterError, UnsupportedFieldError
 
-# nothing said: whichever the command of the plain name is
+# empty: the flavor of the command without a flavor in its name
 Flavor = Literal["", "nft", "legacy"]
-_PATIENCE = "10"  # seconds for another program to give the xtables lock back
-_LOCKED = 4  # the exit code for that, and for much else (RESOURCE_PROBLEM)
+_PATIENCE = "10"  # seconds to wait for another program's xtables lock
+_LOCKED = 4  # exit code after that wait, among other errors (RESOURCE_PROBLEM)
 _ADMIN_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"  # a runtime's PATH may lack them
 _COMMAND = {4: "iptables", 6: "ip6tables"}
 _FAMILY = {4: uapi.AF_INET, 6: uapi.AF_INET6}
@@ -42,26 +42,27 @@ _ENTRIES = struct.Struct("32sI4x")  # struct ipt_get_entries, aligned for what f
 
 
 class IptablesError(OperationRefusedError):
-    """iptables did not do it."""
+    """An iptables command failed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
-    """The commands of one IP version and flavor; ``lock`` is kept open by what they start.
+class IptablesTool:
+    """The commands of one IP version and flavor.
 
-    So a command that outlives a plugin that was killed still holds the lock.
+    Each command inherits the descriptor ``lock``. So a command that outlives a killed plugin still
+    holds the lock.
     """
 
     version: int
     flavor: Flavor
     lock: int
 
-    def save(self) -> Saved:
-        """What there is of ours; raises IptablesError."""
+    def save(self) -> SavedRules:
+        """Our chains and rules. Raises IptablesError."""
         return parse(self._run("save", ""))
 
     def restore(self, transaction: str) -> None:
-        """Do a transaction: in each table all of it or nothing happens. Raises IptablesError."""
+        """Commit a transaction: in each table all of it or nothing. Raises IptablesError."""
         if transaction:
             self._run("restore", transaction, "--noflush", "-w", _PATIENCE)
 
@@ -70,15 +71,15 @@ class Tool:
 
     def _command(self, verb: str) -> str:
         plain = f"{_COMMAND[self.version]}-{verb}"
-        special = f"{_COMMAND[self.version]}-{self.flavor}-{verb}" if self.flavor else plain
-        found = _find(special) or _find(plain)
+        flavored = f"{_COMMAND[self.version]}-{self.flavor}-{verb}" if self.flavor else plain
+        found = _find(flavored) or _find(plain)
         if found is None:
             raise UnsupportedFieldError(f"this host has no {plain}", "install iptables")
         return str(found)
 
 
 def is_installed() -> bool:
-    """Whether this host has the commands, of IPv4 at least."""
+    """Return true if this host has the commands, at least those of IPv4."""
     return _find("iptables-restore") is not None
 
 
@@ -87,18 +88,21 @@ def _find(name: str) -> Path | None:
 
 
 def run(argv: list[str], text: str, lock: int) -> str:
-    """Run a command with ``text`` as its input; returns what it prints."""
-    done = programs.execute(argv, text.encode(), descriptors=(lock,))
-    said = done.stderr.decode(errors="replace").strip()
-    if done.returncode == _LOCKED and "xtables lock" in said:
-        raise TryAgainLaterError(f"{argv[0]}: another program holds the xtables lock", said)
-    if done.returncode:
-        raise IptablesError(f"{argv[0]} refused the attachment's rules", f"{said}; in {text!r}")
-    return done.stdout.decode(errors="replace")
+    """Run a command with ``text`` as its input. Returns its output.
+
+    Raises TryAgainLaterError, IptablesError.
+    """
+    process = programs.execute(argv, text.encode(), descriptors=(lock,))
+    stderr = process.stderr.decode(errors="replace").strip()
+    if process.returncode == _LOCKED and "xtables lock" in stderr:
+        raise TryAgainLaterError(f"{argv[0]}: another program holds the xtables lock", stderr)
+    if process.returncode:
+        raise IptablesError(f"{argv[0]} refused the attachment's rules", f"{stderr}; in {text!r}")
+    return process.stdout.decode(errors="replace")
 
 
-def flavors_with_ours() -> dict[int, list[Flavor]]:
-    """By IP version, which flavors' tables hold chains of ours; asked of the kernel itself."""
+def flavors_in_use() -> dict[int, list[Flavor]]:
+    """The flavors whose tables have chains of ours, by IP version. The kernel tells them."""
     with Socket(uapi.NETLINK_NETFILTER) as kernel:
         return {version: list(_flavors(kernel, version)) for version in _COMMAND}
 
@@ -106,7 +110,7 @@ def flavors_with_ours() -> dict[int, list[Flavor]]:
 def _flavors(kernel: Socket, version: int) -> Iterator[Flavor]:
     if any(_has_chain(kernel, version, table, name) for table, name in ANCHORS):
         yield "nft"
-    if _legacy_has_ours(version):
+    if _legacy_has_chains(version):
         yield "legacy"
 
 
@@ -115,15 +119,18 @@ def _has_chain(kernel: Socket, version: int, table: str, name: str) -> bool:
     wanted = {_NFTA_CHAIN_TABLE: table, _NFTA_CHAIN_NAME: name}
     try:
         return kernel.get(_NFT_MSG_GETCHAIN, head + pack(wanted)) is not None
-    except NetlinkError:  # a kernel without nf_tables, which holds none
+    except NetlinkError:  # a kernel without nf_tables has no such chain
         return False
 
 
-def _legacy_has_ours(version: int) -> bool:
-    """Asks only for tables that are there: to ask for another would make it."""
+def _legacy_has_chains(version: int) -> bool:
+    """Return true if a legacy table has a chain of ours.
+
+    Only existing tables are read: to read another one would create it.
+    """
     try:
         names = Path("/proc/thread-self/net", _NAMES[version]).read_text().split()
-    except OSError:  # a kernel without ip_tables, or that has never loaded it
+    except OSError:  # a kernel that has no ip_tables, or has not loaded them
         return False
     tables = [table for table in (NAT, FILTER) if table in names]
     if not tables:
@@ -133,19 +140,19 @@ def _legacy_has_ours(version: int) -> bool:
 
 
 def _entries(kernel: socket, version: int, table: str) -> bytes:
-    """A table as the kernel keeps it; chains' names stand in it as they are."""
+    """The kernel's copy of a table; it contains the names of the chains as text."""
     name = table.encode()
-    info = _asked(kernel, version, _GET_INFO, _INFO.pack(name, *[0] * 13))
+    info = _get_option(kernel, version, _GET_INFO, _INFO.pack(name, *[0] * 13))
     size = _INFO.unpack(info)[-1]
-    return _asked(kernel, version, _GET_ENTRIES, _ENTRIES.pack(name, size) + bytes(size))
+    return _get_option(kernel, version, _GET_ENTRIES, _ENTRIES.pack(name, size) + bytes(size))
 
 
-def _asked(kernel: socket, version: int, option: int, question: bytes) -> bytes:
-    """getsockopt(2) with a question in the buffer, which Python's own cannot have."""
-    answer = ctypes.create_string_buffer(question, len(question))
-    size = ctypes.c_uint(len(question))
+def _get_option(kernel: socket, version: int, option: int, request: bytes) -> bytes:
+    """getsockopt(2) with a request in the buffer, which Python's getsockopt does not support."""
+    buffer = ctypes.create_string_buffer(request, len(request))
+    size = ctypes.c_uint(len(request))
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.getsockopt(kernel.fileno(), _LEVEL[version], option, answer, ctypes.byref(size)):
+    if libc.getsockopt(kernel.fileno(), _LEVEL[version], option, buffer, ctypes.byref(size)):
         code = ctypes.get_errno()
         raise OperationRefusedError(f"the kernel does not show its iptables: {os.strerror(code)}")
-    return answer.raw
+    return buffer.raw

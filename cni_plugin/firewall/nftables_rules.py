@@ -1,8 +1,8 @@
 """Masquerade, port mappings and ingress policy as nftables elements; pure.
 
-All of it is one table of fixed rules, whose maps and sets hold what differs: a packet costs the
-same however many containers there are, and an attachment is a few elements, each with its owner
-as comment, so that DEL and GC find them without knowing what they were.
+One table has fixed rules, and its maps and sets have the data of the attachments. So a packet costs
+the same with any number of containers, and an attachment is a few elements. Each element has its
+owner as comment, so that DEL and GC find it without the configuration.
 Source: nft(8).
 """
 
@@ -14,7 +14,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from cni_plugin.plan.rules import EVERYTHING, MULTICAST, Port, Wall, Wanted, claim
+from cni_plugin.plan.rules import (
+    EVERYTHING,
+    MULTICAST,
+    IngressRule,
+    MappedPort,
+    WantedRules,
+    claim_name,
+)
 from cni_plugin.spec.names import short_digest
 from cni_plugin.spec.result import Cidr
 
@@ -24,10 +31,10 @@ _TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
 _PORT_MAP = re.compile(r"(on|port|spare)_([46])_?(\w*)")
 _NOWHERE = {version: network.partition("/")[0] for version, network in EVERYTHING.items()}
 
-# port_*: where a port of the host leads; on_*: the same for one of the host's addresses.
-# hairpin_*: from whom to whom a mapped connection needs the host as its source.
+# port_*: the target of a host port; on_*: the same for one address of the host.
+# hairpin_*: the sources and targets of mapped connections that need the host's address as source.
 # masquerade_*, walled_*: the chain of an address's subnet, or of its bridge.
-# input: loopback addresses are the host's own, whatever route_localnet lets in for mapped ports.
+# input: route_localnet, which mapped ports need, would let other hosts use loopback addresses.
 SKELETON = f"""
 add table {TABLE}
 add map {TABLE} masquerade_4 {{ type ipv4_addr : verdict; }}
@@ -66,7 +73,7 @@ add rule {TABLE} input ip daddr 127.0.0.0/8 ip saddr != 127.0.0.0/8 ct state new
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An element of a set; of a map, when it has a value."""
+    """An element of a set, or of a map if it has a value."""
 
     into: str
     key: str
@@ -75,7 +82,7 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain that elements, or a hook, lead to; the same rules each time, whoever writes them."""
+    """A chain of an element's verdict, or of a hook. Its name determines its rules."""
 
     name: str
     rules: tuple[str, ...]
@@ -84,7 +91,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A set, or a map, that the skeleton has not."""
+    """A set or a map that is not in the skeleton."""
 
     kind: str
     name: str
@@ -92,8 +99,8 @@ class Set:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """What one attachment adds to the table."""
+class TableAdditions:
+    """The sets, chains and elements that one attachment adds to the table."""
 
     owner: str
     sets: tuple[Set, ...] = ()
@@ -101,9 +108,9 @@ class Rules:
     elements: tuple[Element, ...] = ()
 
 
-def rules_of(wanted: Wanted) -> Rules:
-    """What an attachment adds to the table."""
-    parts = [*map(_masquerade, wanted.masquerade), *map(_wall, wanted.walls)]
+def additions_of(wanted: WantedRules) -> TableAdditions:
+    """The sets, chains and elements that an attachment adds to the table."""
+    parts = [*map(_masquerade, wanted.masquerade), *map(_ingress_rule, wanted.ingress)]
     groups = {
         (port.version, port.condition_digest): port
         for port in (*wanted.ports, *wanted.spares)
@@ -123,22 +130,24 @@ def rules_of(wanted: Wanted) -> Rules:
     )
     sets = [item for port in groups.values() for item in _maps(port)]
     sets += dict.fromkeys(map(_spare_set, wanted.spares))
-    return Rules(wanted.owner, tuple(sets), tuple(chains), elements)
+    return TableAdditions(wanted.owner, tuple(sets), tuple(chains), elements)
 
 
-def script(rules: Rules) -> str:
-    """The transaction that adds rules; it fails when a key is taken."""
-    lines = [f"add {item.kind} {TABLE} {item.name} {{ type {item.type}; }}" for item in rules.sets]
-    for chain in rules.chains:
+def add_transaction(additions: TableAdditions) -> str:
+    """The transaction that adds to the table. It fails if a key is there already."""
+    lines = [
+        f"add {item.kind} {TABLE} {item.name} {{ type {item.type}; }}" for item in additions.sets
+    ]
+    for chain in additions.chains:
         hook = f" {{ {chain.hook} }}" if chain.hook else ""
         lines += [f"add chain {TABLE} {chain.name}{hook}", f"flush chain {TABLE} {chain.name}"]
         lines += [f"add rule {TABLE} {chain.name} {rule}" for rule in chain.rules]
-    lines += [_creation(item, rules.owner) for item in rules.elements]
+    lines += [_creation(item, additions.owner) for item in additions.elements]
     return "\n".join(lines)
 
 
-def removal(gone: Iterable[Element], promoted: Mapping[Element, str]) -> str:
-    """The transaction that removes elements, and makes ports of spares, by their owners."""
+def removal_transaction(gone: Iterable[Element], promoted: Mapping[Element, str]) -> str:
+    """The transaction that removes elements, and turns spares into ports of the given owners."""
     lines = [f"delete element {TABLE} {item.into} {{ {item.key} }}" for item in (*gone, *promoted)]
     lines += [_creation(_promoted(spare), owner) for spare, owner in promoted.items()]
     return "\n".join(lines)
@@ -150,29 +159,29 @@ def _creation(item: Element, owner: str) -> str:
     return f"create element {TABLE} {item.into} {{ {key}{value} }}"
 
 
-def rule_counts(rules: Rules) -> Counter[str]:
-    """How many rules the chains have that an attachment needs."""
-    lines = (SKELETON + script(rules)).splitlines()
+def rule_counts(additions: TableAdditions) -> Counter[str]:
+    """The number of rules of each chain that an attachment needs."""
+    lines = (SKELETON + add_transaction(additions)).splitlines()
     return Counter(line.split(" ")[4] for line in lines if line.startswith("add rule "))
 
 
 def claim_of(element: Element) -> str:
-    """The claim to a port that an element is; empty when it is something else."""
+    """The claim that an element of a port map stands for; empty for any other element."""
     into = _PORT_MAP.fullmatch(element.into)
     if into is None or into[1] == "spare":
         return ""
     *on, protocol, number = element.key.split(" . ")
     where = ip_address(on[0]) if on else None
-    return claim(int(into[2]), protocol, int(number), where, into[3])
+    return claim_name(int(into[2]), protocol, int(number), where, into[3])
 
 
 def spare_of(element: Element) -> str:
-    """The claim that an element is a spare for; empty when it is something else."""
+    """The claim that a spare element waits for; empty for any other element."""
     return claim_of(_promoted(element)) if element.into.startswith("spare_") else ""
 
 
 def _promoted(spare: Element) -> Element:
-    """The element of the port that a spare becomes."""
+    """The port element that a spare becomes."""
     suffix = spare.into.removeprefix("spare_")
     on, protocol, number, *target = spare.key.split(" . ")
     key, value = f"{protocol} . {number}", " . ".join(target)
@@ -182,7 +191,7 @@ def _promoted(spare: Element) -> Element:
 
 
 def _masquerade(address: Cidr) -> tuple[Chain, Element]:
-    """What leaves its subnet gets the host's address; multicast does not leave."""
+    """Packets that leave the subnet get the host's address; multicast keeps its source."""
     version, network = address.version, address.network
     name = f"outside_{network.network_address.packed.hex()}_{network.prefixlen}"
     rules = (
@@ -193,17 +202,17 @@ def _masquerade(address: Cidr) -> tuple[Chain, Element]:
     return Chain(name, rules), Element(f"masquerade_{version}", str(address.ip), f"jump {name}")
 
 
-def _wall(wall: Wall) -> tuple[Chain, Element]:
-    """Keep out what comes from other bridges; ``isolated``, what comes from this one too."""
-    policy = "isolated" if wall.isolated else "same_bridge"
-    name = f"wall_{policy}_{short_digest(wall.bridge)}"
-    own = () if wall.isolated else (f'iifname "{wall.bridge}" return',)
+def _ingress_rule(rule: IngressRule) -> tuple[Chain, Element]:
+    """Drop packets from other bridges; if ``isolated``, also from the own bridge."""
+    policy = "isolated" if rule.isolated else "same_bridge"
+    name = f"wall_{policy}_{short_digest(rule.bridge)}"
+    own = () if rule.isolated else (f'iifname "{rule.bridge}" return',)
     chain = Chain(name, (*own, 'meta iifkind "bridge" drop'))
-    address = wall.address
+    address = rule.address
     return chain, Element(f"walled_{address.version}", str(address), f"jump {name}")
 
 
-def _port(port: Port) -> Element:
+def _port(port: MappedPort) -> Element:
     suffix = f"_{port.condition_digest}" if port.conditions else ""
     key, target = f"{port.protocol} . {port.number}", f"{port.target} . {port.target_port}"
     if port.on is None:
@@ -211,20 +220,20 @@ def _port(port: Port) -> Element:
     return Element(f"on_{port.version}{suffix}", f"{port.on} . {key}", target)
 
 
-def _spare(port: Port) -> Element:
+def _spare(port: MappedPort) -> Element:
     on = port.on or _NOWHERE[port.version]
     key = f"{on} . {port.protocol} . {port.number} . {port.target} . {port.target_port}"
     return Element(_spare_set(port).name, key)
 
 
-def _spare_set(port: Port) -> Set:
+def _spare_set(port: MappedPort) -> Set:
     address = _TYPE[port.version]
     suffix = f"_{port.condition_digest}" if port.conditions else ""
     of = f"{address} . inet_proto . inet_service . {address} . inet_service"
     return Set("set", f"spare_{port.version}{suffix}", of)
 
 
-def _maps(port: Port) -> Iterator[Set]:
+def _maps(port: MappedPort) -> Iterator[Set]:
     """The maps of the ports with one set of conditions."""
     address, suffix = _TYPE[port.version], f"{port.version}_{port.condition_digest}"
     value = f"{address} . inet_service"
@@ -232,16 +241,16 @@ def _maps(port: Port) -> Iterator[Set]:
     yield Set("map", f"on_{suffix}", f"{address} . inet_proto . inet_service : {value}")
 
 
-def _group(port: Port) -> Iterator[Chain]:
-    """The chains that look into those maps, before the ports without conditions are asked.
+def _group(port: MappedPort) -> Iterator[Chain]:
+    """The chains that use those maps, before the ports without conditions.
 
-    They hang on hooks of their own: a jump to them could not be added twice without harm.
+    Each has a hook of its own: a jump to it would be a rule, and each ADD would add another.
     """
     family, suffix = _FAMILY[port.version], f"{port.version}_{port.condition_digest}"
-    only_if = f"meta nfproto ipv{port.version} {' '.join(port.conditions)} fib daddr type local"
+    match = f"meta nfproto ipv{port.version} {' '.join(port.conditions)} fib daddr type local"
     rules = (
-        f"{only_if} dnat {family} to {family} daddr . meta l4proto . th dport map @on_{suffix}",
-        f"{only_if} dnat {family} to meta l4proto . th dport map @port_{suffix}",
+        f"{match} dnat {family} to {family} daddr . meta l4proto . th dport map @on_{suffix}",
+        f"{match} dnat {family} to meta l4proto . th dport map @port_{suffix}",
     )
     for hook in ("prerouting", "output"):
         name = f"{hook}_{suffix}"

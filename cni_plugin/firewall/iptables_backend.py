@@ -1,0 +1,131 @@
+"""The firewall rules of attachments in iptables: one transaction for each IP version.
+
+An ADD first tries the transaction that suits a node with attachments. That fails when something is
+in its way; only then does the ADD list the rules. A DEL asks the kernel for chains of ours before
+it starts a program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from cni_plugin.firewall.claims import OwnerRelation, resolve_ports
+from cni_plugin.firewall.iptables_rules import (
+    SavedRules,
+    add_transaction,
+    check_transaction,
+    inherited_claims,
+    removal_transaction,
+    repair_transaction,
+    wanted_chains,
+)
+from cni_plugin.firewall.iptables_tool import IptablesError, IptablesTool, flavors_in_use
+from cni_plugin.plan.rules import WantedRules
+
+_VERSIONS = (4, 6)
+
+
+class IptablesBackend:
+    """The tables of both IP versions. The caller holds ``lock``, a descriptor."""
+
+    def __init__(self, lock: int) -> None:
+        self._lock = lock
+
+    def add(self, wanted: WantedRules, relation: Callable[[str], OwnerRelation]) -> None:
+        """Add an attachment's rules, and remove rules of gone owners that are in their way."""
+        for version in _VERSIONS:
+            if wanted_chains(wanted, version):
+                add_rules(self._tool(version), wanted, relation)
+
+    def claims(self) -> dict[str, str]:
+        """The owner of each claim."""
+        return {
+            claim: owner
+            for tool in self._tools_in_use()
+            for claim, owner in tool.save().claims(tool.version).items()
+        }
+
+    def has(self, wanted: WantedRules, relation: Callable[[str], OwnerRelation]) -> bool:
+        """Return true if all of an attachment's rules are there.
+
+        They count also behind those of the container's other attachment: both are in one chain.
+        """
+        del relation
+        return all(
+            self._has_chains(self._tool(version), wanted)
+            for version in _VERSIONS
+            if wanted_chains(wanted, version)
+        )
+
+    def _has_chains(self, tool: IptablesTool, wanted: WantedRules) -> bool:
+        try:
+            tool.restore(check_transaction(wanted_chains(wanted, tool.version)))
+        except IptablesError:
+            return False
+        return True
+
+    def remove(self, is_gone: Callable[[str], bool]) -> frozenset[str]:
+        """Remove the rules of gone owners, of both flavors; with the last rule the fixed chains.
+
+        Returns the claims that passed to other owners.
+        """
+        inherited: set[str] = set()
+        for tool in self._tools_in_use():
+            saved = tool.save()
+            tool.restore(removal_transaction(saved, is_gone))
+            inherited |= inherited_claims(saved, is_gone, tool.version)
+        return frozenset(inherited)
+
+    def _tool(self, version: int) -> IptablesTool:
+        """The tool of the flavor that has our rules; without rules, of the plain command's."""
+        flavors = flavors_in_use()[version]
+        return IptablesTool(version, flavors[0] if flavors else "", self._lock)
+
+    def _tools_in_use(self) -> Iterator[IptablesTool]:
+        for version, flavors in flavors_in_use().items():
+            for flavor in flavors:
+                yield IptablesTool(version, flavor, self._lock)
+
+
+class Tables(Protocol):
+    """The tables of one IP version."""
+
+    @property
+    def version(self) -> int:
+        """The IP version."""
+
+    def save(self) -> SavedRules:
+        """Our chains and rules. Raises IptablesError."""
+
+    def restore(self, transaction: str) -> None:
+        """Commit a transaction. Raises IptablesError."""
+
+
+def add_rules(
+    tables: Tables, wanted: WantedRules, relation: Callable[[str], OwnerRelation]
+) -> None:
+    """Add an attachment's rules to tables; list the tables only if the first attempt fails."""
+    try:
+        tables.restore(add_transaction(wanted_chains(wanted, tables.version)))
+    except IptablesError:
+        saved, left = _clear_way(tables, wanted, relation)
+        chains = wanted_chains(left, tables.version)
+        tables.restore(repair_transaction(chains, saved))
+        tables.restore(add_transaction(chains))
+
+
+def _clear_way(
+    tables: Tables, wanted: WantedRules, relation: Callable[[str], OwnerRelation]
+) -> tuple[SavedRules, WantedRules]:
+    """Remove the rules of gone owners. Returns the rules that are left, and those to add.
+
+    A removal lets waiting owners inherit ports, so the tables are listed again after each.
+    """
+    while True:
+        saved = tables.save()
+        left, gone = resolve_ports(saved.claims(tables.version), wanted, relation)
+        removal = removal_transaction(saved, (gone | {wanted.owner}).__contains__)
+        if not removal:
+            return saved, left
+        tables.restore(removal)
