@@ -7,8 +7,6 @@ scenarios, so that what else the machine does meets them alike; believe the rati
 medians of the rounds' own, not the times.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """The digest that names are made of; from here, because hashlib would load OpenSSL first: 2 ms."""
 
-from __future__ import annotations
-
 from _blake2 import blake2b
 
 __all__ = ["blake2b"]

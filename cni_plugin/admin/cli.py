@@ -1,7 +1,5 @@
 """``podwire cni``: the warm server, and what an administrator asks of the plugin."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sys

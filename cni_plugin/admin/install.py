@@ -1,7 +1,5 @@
 """Puts the plugin where a container runtime looks for it, and takes it away again."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 Source of the cache's format: containernetworking/cni, libcni/api.go ("cniCacheV1").
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import time

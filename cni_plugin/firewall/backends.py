@@ -4,8 +4,6 @@ Each operation reads before it writes, and neither nftables' nor iptables' listi
 their transactions. So a lock is held for the whole of each operation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

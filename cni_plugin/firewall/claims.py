@@ -4,8 +4,6 @@ A claim is the name of a host port (see ``MappedPort.claim``). Its holder is the
 that serve it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum, auto

@@ -5,8 +5,6 @@ in its way; only then does the ADD list the rules. A DEL asks the kernel for cha
 it starts a program.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Protocol
 

@@ -12,8 +12,6 @@ the port's name. Chain names are unique, so creating the chain claims the port.
 Source: iptables(8), iptables-extensions(8), iptables-restore(8).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -96,7 +94,7 @@ class SavedRules:
         }
 
     def holders(self, is_gone: Callable[[str], bool]) -> dict[str, str]:
-        """The owner of each chain, apart from gone owners: of its first rule, or of a jump to it."""
+        """The owner of each chain, gone owners apart: of its first rule, or of a jump to it."""
         rules = [rule for rule in self.rules if is_owner(rule.tag) and not is_gone(rule.tag)]
         leading = {_target(rule): rule.tag for rule in reversed(rules)}
         return leading | {rule.chain: rule.tag for rule in reversed(rules)}

@@ -5,8 +5,6 @@ kernel's own (include/uapi/linux/netfilter/nf_tables.h), those of iptables-legac
 entries (include/uapi/linux/netfilter_ipv4/ip_tables.h).
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import struct

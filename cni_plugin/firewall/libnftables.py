@@ -3,8 +3,6 @@
 Source: nftables' include/nftables/libnftables.h and libnftables-json(5), version 1.0.6.
 """
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import json

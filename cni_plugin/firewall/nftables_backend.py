@@ -1,7 +1,5 @@
 """The firewall rules of attachments in nftables: elements of one table."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

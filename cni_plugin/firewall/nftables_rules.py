@@ -6,8 +6,6 @@ owner as comment, so that DEL and GC find it without the configuration.
 Source: nft(8).
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping

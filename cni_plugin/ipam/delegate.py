@@ -3,8 +3,6 @@
 Source: CNI specification 1.1.0, section 4 "Plugin Delegation".
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from contextlib import suppress
@@ -72,7 +70,7 @@ def _find(request: Request) -> Path:
     return found
 
 
-def _failure(path: Path, verb: Verb, done: CompletedProcess[bytes]) -> DelegateError:
+def _failure(path: Path, verb: Verb, done: "CompletedProcess[bytes]") -> DelegateError:
     """The delegate's own error, with its code, and who it came from."""
     try:
         said = json.loads(done.stdout)

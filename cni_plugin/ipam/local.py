@@ -3,8 +3,6 @@
 Source: host-local's documentation and source (containernetworking/plugins, plugins/ipam).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import ip_interface

@@ -1,7 +1,5 @@
 """resolv.conf as a result's ``dns``. Source: resolv.conf(5)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cni_plugin.spec.errors import InputOutputError

@@ -1,7 +1,5 @@
 """Who gives out the addresses of a network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol

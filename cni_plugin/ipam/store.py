@@ -15,8 +15,6 @@ read anew.
 # pathlib takes longer than the kernel, a dozen times in each ADD:
 # ruff: noqa: PTH104, PTH108, PTH115, PTH116, PTH208, PTH211
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -5,8 +5,6 @@ a pointer to what it frees (rcu_barrier in netdev_run_todo, net/core/dev.c). The
 sent when the link is out of all lists: its name is free, and its addresses and routes lead nowhere.
 """
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import socket

@@ -4,8 +4,6 @@ Half a configuration would be an error, and writing to a running program is one 
 so each is renamed into its place.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Where a request takes place: what the plugin is given besides the request."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

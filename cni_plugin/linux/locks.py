@@ -5,8 +5,6 @@ The locks are ranges of one byte in one file, as open file description locks (fc
 two processes do; the kernel frees them when their holder dies, and nothing is left to clean up.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import struct

@@ -4,8 +4,6 @@ A call without a server says something once in a while, and has no use for ``log
 Python 4 ms to import.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

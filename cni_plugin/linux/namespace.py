@@ -3,8 +3,6 @@
 Source: namespaces(7), setns(2), ioctl_ns(2), rtnetlink(7).
 """
 
-from __future__ import annotations
-
 import ctypes
 import fcntl
 import os

@@ -5,8 +5,6 @@ spends 0.2 to 0.9 ms on a message, of which the kernel needs some hundredth; thi
 Source: Linux Documentation/userspace-api/netlink/intro.rst.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import struct

@@ -1,7 +1,5 @@
 """Other programs, found and executed."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +22,7 @@ def execute(
     environment: Mapping[str, str] | None = None,
     stderr: int | None = None,
     descriptors: Sequence[int] = (),
-) -> CompletedProcess[bytes]:
+) -> "CompletedProcess[bytes]":
     """Execute a program to its end; without ``stderr`` what it says there is captured too."""
     import subprocess  # most calls execute nothing, and it takes 2 ms
 

@@ -1,7 +1,5 @@
 """Removals of links, several at once: put into one group (IFLA_GROUP), which is removed whole."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from cni_plugin.linux import uapi

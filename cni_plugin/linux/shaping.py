@@ -4,8 +4,6 @@ Source: tc-tbf(8), tc-u32(8), tc-mirred(8); include/uapi/linux of Linux 6.18: pk
 pkt_cls.h, tc_act/tc_mirred.h; the reference's bandwidth plugin.
 """
 
-from __future__ import annotations
-
 import struct
 
 from cni_plugin.linux import netlink, uapi

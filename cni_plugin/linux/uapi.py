@@ -4,8 +4,6 @@ Source: include/uapi/linux of Linux 6.18: netlink.h, rtnetlink.h, if_link.h, if_
 neighbour.h, if_bridge.h, veth.h; include/linux/socket.h; rtnetlink(7).
 """
 
-from __future__ import annotations
-
 import struct
 
 # socket.h; Python's own are members of enums, and making those takes 3 ms

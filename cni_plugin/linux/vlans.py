@@ -4,8 +4,6 @@ Source: bridge(8), "bridge vlan"; include/uapi/linux of Linux 6.18: if_bridge.h,
 br_process_vlan_info in net/bridge/br_netlink.c.
 """
 
-from __future__ import annotations
-
 import errno
 import struct
 from collections.abc import Iterable, Iterator

@@ -4,8 +4,6 @@
 ``loopback`` and ``chained``, which wire nothing), ``extras`` adds what may go with any of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from cni_plugin.plan.bridge import plan_bridge

@@ -4,8 +4,6 @@ The behaviour is that of the reference's bridge plugin (containernetworking/plug
 plugins/main/bridge), but for what docs/cni/reference.md lists.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_interface

@@ -5,8 +5,6 @@ and what the result does not show. What a later plugin of the chain changed is i
 result, which is the chain's last one, and so is as expected.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network

@@ -1,7 +1,5 @@
 """What may go with any interface: port mappings, masquerade, bandwidth, tuning, policy; pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The MTU when none is configured: what passes wherever containers may send; pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from cni_plugin.spec.seen import KernelRoute, Link

@@ -1,7 +1,5 @@
 """The operations that a plan is made of; each is one message to the kernel."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum
 

@@ -1,7 +1,5 @@
 """The modes that wire nothing: loopback, and a chained plugin's work on what is there; pure."""
 
-from __future__ import annotations
-
 from ipaddress import ip_interface
 
 from cni_plugin.plan import ops

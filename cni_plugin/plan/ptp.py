@@ -5,8 +5,6 @@ plugins/main/ptp): the host's end has the gateway's address and a route to the c
 container reaches everything, its own subnet too, through the gateway.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from ipaddress import ip_interface, ip_network
 

@@ -4,8 +4,6 @@ Source: the reference's portmap, firewall and ipMasq (containernetworking/plugin
 needs which backend is in plugins/meta/portmap/main.go, ensureBackend.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace

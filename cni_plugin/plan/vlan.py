@@ -6,8 +6,6 @@ unless ``preserveDefaultVlan``. The host's gateway in VLAN N of bridge B is a li
 Source: the reference's bridge plugin as of 2026, plugins/main/bridge; IEEE 802.1Q.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from cni_plugin.plan import ops

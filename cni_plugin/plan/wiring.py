@@ -1,7 +1,5 @@
 """What every wiring of a container has in common: gateways, names, addresses, the answer; pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_network

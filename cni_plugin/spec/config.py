@@ -7,8 +7,6 @@ Source: CNI specification 1.1.0 section 1, its CONVENTIONS.md, and the documenta
 reference plugins bridge and host-local (containernetworking/plugins).
 """
 
-from __future__ import annotations
-
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Annotated, Any, Literal
 

@@ -3,8 +3,6 @@
 Source: CNI specification 1.1.0, section 5, "Error".
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 

@@ -4,8 +4,6 @@ All are made of (network, container ID, interface) alone, so that DEL needs neit
 nor a file to find them again, also after a crash.
 """
 
-from __future__ import annotations
-
 import re
 from base64 import b32encode
 from functools import lru_cache

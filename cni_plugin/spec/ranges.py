@@ -6,8 +6,6 @@ broadcast address neither, and the search goes on behind the last reserved addre
 address is reused as late as possible.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address

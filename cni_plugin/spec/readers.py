@@ -4,8 +4,6 @@ What may stand in an annotation: ``str``, ``int``, ``bool``, ``Any``, a Section,
 (a list), ``dict[str, X]`` (an object), ``X | None``, ``Literal`` and ``Annotated``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints

@@ -3,8 +3,6 @@
 Source: CNI specification 1.1.0, section 2 "Parameters".
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Source: CNI specification, section 5 "Result types", of versions 0.1.0 to 1.1.0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import (

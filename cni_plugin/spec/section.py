@@ -7,8 +7,6 @@ Keys match without regard to case, as in Go's decoder, and null means absent. Ty
 number is no string, and neither is a truth value.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Self

@@ -1,7 +1,5 @@
 """What the plugin sees of the kernel, as values."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from cni_plugin.spec.result import Address, Cidr, Network

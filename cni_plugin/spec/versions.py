@@ -3,8 +3,6 @@
 Source: CNI specification 1.1.0, and the release notes of those before it.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from cni_plugin.spec.errors import IncompatibleVersionError

@@ -1,7 +1,5 @@
 """ADD, DEL and CHECK of one attachment: look, decide (plan, check.py), act (kernel.py)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 

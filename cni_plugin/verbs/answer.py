@@ -1,7 +1,5 @@
 """The plugin's boundary: environment and standard input in, one document and a code out."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

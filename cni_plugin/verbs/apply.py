@@ -3,8 +3,6 @@
 It decides nothing: what to do stands in the plan (``plan.py``).
 """
 
-from __future__ import annotations
-
 import errno
 import time
 from collections.abc import Callable, Iterator

@@ -3,8 +3,6 @@
 Source: CNI specification 1.1.0, "GC".
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 from cni_plugin.spec import names

@@ -1,7 +1,5 @@
 """What is there: the state that ADD plans from, and that CHECK compares."""
 
-from __future__ import annotations
-
 from cni_plugin.linux import vlans
 from cni_plugin.linux.namespace import Namespace
 from cni_plugin.plan.check import Found, FoundVlans

@@ -5,8 +5,6 @@ reason to say no: a runtime that hears no attaches nothing, and so nothing would
 Source: CNI specification 1.1.0, "STATUS".
 """
 
-from __future__ import annotations
-
 import errno
 import os
 from collections.abc import Iterator

@@ -7,8 +7,6 @@ Source: the reference's tuning plugin (containernetworking/plugins, plugins/meta
 are as it reads and writes them, so that either undoes what the other did.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

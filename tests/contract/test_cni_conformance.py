@@ -4,8 +4,6 @@ Where the table says that the reference falls short, it has to: a row that it ke
 out of date, and so is what docs/cni/design.md says of it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import pytest

@@ -3,8 +3,6 @@
 Each has a machine of the test's own (runtimes/machine.py): nothing of the host changes.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import json
 from collections.abc import Iterator

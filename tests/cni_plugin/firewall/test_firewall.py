@@ -1,7 +1,5 @@
 """What an attachment wants of the packet filter, as either backend writes it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from ipaddress import ip_interface

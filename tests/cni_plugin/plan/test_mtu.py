@@ -1,7 +1,5 @@
 """Which links an MTU is taken from when none is configured."""
 
-from __future__ import annotations
-
 from ipaddress import ip_network
 
 import pytest

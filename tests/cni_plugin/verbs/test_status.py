@@ -1,7 +1,5 @@
 """Why STATUS says no, from what a host has."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

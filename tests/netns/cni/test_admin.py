@@ -1,7 +1,5 @@
 """``podwire cni install | uninstall | list | gc | check``, and addresses of the vanished."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

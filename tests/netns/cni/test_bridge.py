@@ -4,8 +4,6 @@ With a warm server, which is faster; that the plugin does the same without one i
 conformance table to say.
 """
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,7 +1,5 @@
 """Bandwidth, tuning, ptp, loopback and chains, with real packets."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 Backends: nftables, and iptables in both of its flavors, as the plain command on the PATH is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 

@@ -4,8 +4,6 @@ Some seconds of it in every run; ``PODWIRE_FUZZ_SECONDS=600 bin/test tests/netns
 looks longer, from another beginning each time. What it finds is printed, and fails.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import struct

@@ -1,7 +1,5 @@
 """What only iptables has: marks, others' chains, the lock, programs that may be missing."""
 
-from __future__ import annotations
-
 import fcntl
 import subprocess
 import threading

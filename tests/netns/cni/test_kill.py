@@ -1,7 +1,5 @@
 """kill -9 after every single operation of ADD and of DEL: the next DEL, or GC, leaves nothing."""
 
-from __future__ import annotations
-
 import functools
 import io
 import json

@@ -1,7 +1,5 @@
 """One container in several networks that all ask for its ports, as podman does."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

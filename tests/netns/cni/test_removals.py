@@ -1,7 +1,5 @@
 """Links removed together, for many who ask at once."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """The warm server and its two clients: who is served, what becomes of whom when one dies."""
 
-from __future__ import annotations
-
 import array
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """Tuning: what an administrator allows, and what of it an interface keeps."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

@@ -3,8 +3,6 @@
 ``bin/test-kernel tests/netns/cni/test_vlan.py`` runs them on a kernel that has.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Iterator

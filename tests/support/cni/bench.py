@@ -6,8 +6,6 @@ containernetworking-plugins 1.1.1 stand: True keeps the row, False breaks it, No
 (the row needs cniVersion 1.1.0, which they do not have, or is about podwire alone).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path

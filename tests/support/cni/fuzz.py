@@ -10,8 +10,6 @@ Whatever it is, there has to be one JSON document with a code of the specificati
 written outside FOLDER, and no other program executed; and what an ADD made, a DEL removes.
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import os

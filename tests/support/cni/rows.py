@@ -1,7 +1,5 @@
 """What the CNI specification asks of ADD, DEL and CHECK; the meaning of a row is in cni_bench."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The other verbs, arguments, delegation, and where the reference falls short."""
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
 

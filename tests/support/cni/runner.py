@@ -1,7 +1,5 @@
 """A node, its Pods and a runtime that executes plugins in them, as libcni does."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -13,10 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
-if TYPE_CHECKING:  # it needs us for its fixtures
-    from tests.support.space import Space
+from tests.support.space import Space
 
 ROOT = Path(__file__).parents[3]
 PYTHON_CLIENT = ROOT / "bin/podwire-cni"
@@ -39,10 +36,35 @@ class Answer:
         """Its one document; fails when there is none, or more than one."""
         return json.loads(self.stdout)
 
-    def ok(self) -> Answer:
+    def ok(self) -> Self:
         """Itself; fails unless the plugin succeeded."""
         assert self.code == 0, self
         return self
+
+
+@dataclass
+class Pod:
+    """A container: an ID and a network namespace."""
+
+    container_id: str
+    space: Space
+
+    def link(self, name: str = "eth0") -> Json:
+        """One of its links, as iproute2 shows it."""
+        return json.loads(self.space.ip("-d", "-j", "address", "show", "dev", name))[0]
+
+    def addresses(self, name: str = "eth0") -> set[str]:
+        """Its addresses of global scope."""
+        return {
+            f"{item['local']}/{item['prefixlen']}"
+            for item in self.link(name)["addr_info"]
+            if item["scope"] == "global"
+        }
+
+    def reaches(self, address: str, *options: str) -> bool:
+        """Whether one echo request is answered within a second."""
+        out = self.space.run("ping", "-c1", "-W1", *options, address, check=False)
+        return " 0% packet loss" in out
 
 
 @dataclass
@@ -191,28 +213,3 @@ class Node:
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(str(self.socket)) == 0
-
-
-@dataclass
-class Pod:
-    """A container: an ID and a network namespace."""
-
-    container_id: str
-    space: Space
-
-    def link(self, name: str = "eth0") -> Json:
-        """One of its links, as iproute2 shows it."""
-        return json.loads(self.space.ip("-d", "-j", "address", "show", "dev", name))[0]
-
-    def addresses(self, name: str = "eth0") -> set[str]:
-        """Its addresses of global scope."""
-        return {
-            f"{item['local']}/{item['prefixlen']}"
-            for item in self.link(name)["addr_info"]
-            if item["scope"] == "global"
-        }
-
-    def reaches(self, address: str, *options: str) -> bool:
-        """Whether one echo request is answered within a second."""
-        out = self.space.run("ping", "-c1", "-W1", *options, address, check=False)
-        return " 0% packet loss" in out

@@ -1,7 +1,5 @@
 """A served node with an outside, and who answers whom in it."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

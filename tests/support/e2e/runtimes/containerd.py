@@ -1,7 +1,5 @@
 """containerd in a machine, and what a kubelet asks of it over the Container Runtime Interface."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections.abc import Iterator, Mapping
@@ -40,7 +38,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
 class Sandbox:
     """A Pod's sandbox that runs."""
 
-    def __init__(self, cri: Containerd, sandbox_id: str, config: Any) -> None:
+    def __init__(self, cri: "Containerd", sandbox_id: str, config: Any) -> None:
         self._cri, self.id, self._config = cri, sandbox_id, config
         info = json.loads(
             cri.call("PodSandboxStatus", pod_sandbox_id=self.id, verbose=True).info["info"]

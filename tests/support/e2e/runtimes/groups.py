@@ -1,7 +1,5 @@
 """Cgroups of a test's own, in every hierarchy that the machine has: version 1, 2, or both."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """A machine with the plugin installed, and a neighbour outside that reaches it by a cable."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """An image of one file, /bin/busybox, as the archive that ``docker save`` would make."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -6,8 +6,6 @@ libcni.py collect ID...                  keeps these
 libcni.py status                         prints why not, or nothing
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from pathlib import Path

@@ -5,8 +5,6 @@ lives as long as its first process, and that one as long as a pipe from the test
 test that is killed leaves nothing running.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil
@@ -79,7 +77,7 @@ class Machine:
         return done.stdout
 
     @contextmanager
-    def running(self, name: str, *argv: str | Path) -> Iterator[Daemon]:
+    def running(self, name: str, *argv: str | Path) -> Iterator["Daemon"]:
         """A daemon in the machine for the block; its output is in ``files/NAME.log``."""
         note = 'echo $$ > "$0"; exec "$@"'
         pid_file = self.files / f"{name}.pid"

@@ -1,7 +1,5 @@
 """podman with its CNI back end in a machine; containers run from a folder, not an image."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
