@@ -16,7 +16,7 @@ from cni_plugin.admin.standalone import PROGRAM
 from cni_plugin.ipam.local import GRACE
 from cni_plugin.ipam.store import Owner, is_wired, lock_file, read_owner
 from cni_plugin.spec import names
-from cni_plugin.spec.seen import Link
+from cni_plugin.spec.kernel_state import Link
 
 Key = tuple[str, str, str]
 # what a JSON document leads to that is none of libcni's
@@ -112,7 +112,7 @@ def attached(
 
 
 def _with_link(item: Attachment, present: Mapping[str, Link]) -> Attachment:
-    name = names.host_ifname(*item.key)
+    name = names.host_link_name(*item.key)
     if name not in present:
         return item
     return replace(item, host_link=name, alive=True)

@@ -16,8 +16,8 @@ from typing import Self
 
 from cni_plugin.linux import uapi
 from cni_plugin.linux.netlink import Attributes, NetlinkError, Socket, number, pack, text, unpack
+from cni_plugin.spec.kernel_state import KernelRoute, Link
 from cni_plugin.spec.result import Cidr
-from cni_plugin.spec.seen import KernelRoute, Link
 
 _CLONE_NEWNET = 0x40000000
 _NS_GET_NSTYPE = 0xB703

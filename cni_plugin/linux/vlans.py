@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from cni_plugin.linux import uapi
 from cni_plugin.linux.netlink import Attributes, NetlinkError, Socket, number, pack, unpack
 from cni_plugin.spec.errors import InvalidConfigurationError, UnsupportedFieldError
-from cni_plugin.spec.seen import Vlans
+from cni_plugin.spec.kernel_state import PortVlans
 
 _ALL = range(1, 4095)
 _RTM_SETLINK, _RTM_GETVLAN = 19, 114
@@ -59,7 +59,7 @@ def leave_all(socket: Socket, index: int) -> None:
     socket.change(uapi.RTM_DELLINK, _spec(index, _runs(_ALL, 0)))
 
 
-def join(socket: Socket, index: int, vlans: Vlans, *, own: bool) -> None:
+def join(socket: Socket, index: int, vlans: PortVlans, *, own: bool) -> None:
     """Put a port into VLANs; ``own``: the bridge itself, which then takes their frames."""
     entries = [_VLAN_INFO.pack(_PVID | _UNTAGGED, vlans.native)] if vlans.native else []
     entries += _runs(sorted(vlans.tagged), 0)
@@ -99,7 +99,7 @@ def _excuse(err: NetlinkError, socket: Socket, name: str, vlan: int) -> None:
         ) from err
 
 
-def memberships(socket: Socket, index: int) -> Vlans:
+def memberships(socket: Socket, index: int) -> PortVlans:
     """The VLANs of a port, or of a bridge itself (Linux 5.6)."""
     found: dict[int, int] = {}
     for item in socket.dump(_RTM_GETVLAN, _BR_VLAN_MSG.pack(uapi.AF_BRIDGE, index)):
@@ -108,7 +108,7 @@ def memberships(socket: Socket, index: int) -> Vlans:
             flags, first = _VLAN_INFO.unpack_from(attributes[_ENTRY_INFO])
             last = number(attributes.get(_ENTRY_RANGE)) or first
             found |= dict.fromkeys(range(first, last + 1), flags)
-    return Vlans(
+    return PortVlans(
         native=next((vlan for vlan, flags in found.items() if flags & _PVID), 0),
         tagged=frozenset(vlan for vlan, flags in found.items() if not flags & _UNTAGGED),
         untagged=frozenset(vlan for vlan, flags in found.items() if flags & _UNTAGGED),

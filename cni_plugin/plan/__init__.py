@@ -12,11 +12,11 @@ from cni_plugin.plan.others import plan_chained, plan_loopback
 from cni_plugin.plan.ptp import plan_ptp
 from cni_plugin.plan.wiring import Plan
 from cni_plugin.spec.config import Mode
+from cni_plugin.spec.kernel_state import StateBeforeAdd
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Result
-from cni_plugin.spec.seen import Seen
 
-_MODES: dict[Mode, Callable[[Request, Result, Seen], Plan]] = {
+_MODES: dict[Mode, Callable[[Request, Result, StateBeforeAdd], Plan]] = {
     "bridge": plan_bridge,
     "ptp": plan_ptp,
     "loopback": plan_loopback,
@@ -24,9 +24,9 @@ _MODES: dict[Mode, Callable[[Request, Result, Seen], Plan]] = {
 }
 
 
-def plan_add(request: Request, lease: Result, seen: Seen) -> Plan:
+def plan_add(request: Request, lease: Result, state: StateBeforeAdd) -> Plan:
     """How to make the attachment that ``request`` asks for, with the addresses of ``lease``."""
-    wired = _MODES[request.conf.wiring](request, lease, seen)
+    wired = _MODES[request.conf.wiring](request, lease, state)
     return plan_extras(request, wired)
 
 

@@ -28,9 +28,9 @@ from cni_plugin.plan.wiring import (
 from cni_plugin.spec import names
 from cni_plugin.spec.config import NetConf
 from cni_plugin.spec.errors import InvalidConfigurationError
+from cni_plugin.spec.kernel_state import StateBeforeAdd
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Cidr, Interface, Result
-from cni_plugin.spec.seen import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +42,27 @@ class _Facts:
     bridge_runs: bool
 
 
-def plan_bridge(request: Request, lease: Result, seen: Seen) -> Plan:
+def plan_bridge(request: Request, lease: Result, state: StateBeforeAdd) -> Plan:
     """Make the bridge what it has to be, then the pair, then the container's interface."""
     conf = request.conf
     lease = with_gateways(lease, conf)
     facts = _Facts(
-        host=names.host_ifname(*request.attachment),
-        mtu=_mtu(conf, seen),
+        host=request.names.host_link,
+        mtu=_mtu(conf, state),
         pod_mac=pod_mac(request, lease),
-        bridge_mac=seen.bridge.mac if seen.bridge else names.bridge_mac(conf.bridge, seen.boot_id),
-        bridge_runs=seen.bridge is not None and seen.bridge.running,
+        bridge_mac=state.bridge.mac
+        if state.bridge
+        else names.bridge_mac(conf.bridge, state.boot_id),
+        bridge_runs=state.bridge is not None and state.bridge.running,
     )
     return Plan(
         ops=(
-            *_bridge(conf, lease, seen, facts),
+            *_bridge(conf, lease, state, facts),
             *_veth(request, facts),
             *_pod(request, lease),
             *_settle(request, lease, facts),
         ),
-        result=answer(request, lease, _interfaces(request, facts, seen)),
+        result=answer(request, lease, _interfaces(request, facts, state)),
         host=facts.host,
         bridge=gateway_link(conf),
         ips=lease.ips,
@@ -68,9 +70,9 @@ def plan_bridge(request: Request, lease: Result, seen: Seen) -> Plan:
     )
 
 
-def _mtu(conf: NetConf, seen: Seen) -> int:
+def _mtu(conf: NetConf, state: StateBeforeAdd) -> int:
     """The configured MTU, or the bridge's, or that of the host's ways out."""
-    return conf.mtu or (seen.bridge.mtu if seen.bridge else 0) or seen.outside_mtu or DEFAULT_MTU
+    return conf.mtu or (state.bridge.mtu if state.bridge else 0) or state.outside_mtu or DEFAULT_MTU
 
 
 def gateway_addresses(lease: Result, conf: NetConf) -> tuple[Cidr, ...]:
@@ -84,31 +86,31 @@ def gateway_addresses(lease: Result, conf: NetConf) -> tuple[Cidr, ...]:
     )
 
 
-def _bridge(conf: NetConf, lease: Result, seen: Seen, facts: _Facts) -> Iterator[Op]:
-    if seen.bridge is None:
+def _bridge(conf: NetConf, lease: Result, state: StateBeforeAdd, facts: _Facts) -> Iterator[Op]:
+    if state.bridge is None:
         yield ops.CreateBridge(conf.bridge, facts.bridge_mac, facts.mtu)
         # the host's routes over its own bridge are ours to make, no router's
         yield sysctl(Side.HOST, f"net/ipv6/conf/{conf.bridge}/accept_ra", "0")
         yield no_dad(conf, conf.bridge)
-    elif seen.bridge.kind != "bridge":
+    elif state.bridge.kind != "bridge":
         raise InvalidConfigurationError(f"link {conf.bridge} is there, and is no bridge")
-    elif not seen.bridge.up:
+    elif not state.bridge.up:
         yield ops.SetUp(Side.HOST, conf.bridge)
-    if conf.promisc_mode and not (seen.bridge and seen.bridge.promiscuous):
+    if conf.promisc_mode and not (state.bridge and state.bridge.promiscuous):
         yield ops.SetLink(Side.HOST, conf.bridge, promiscuous=True)
-    yield from keep_apart(conf, seen)
-    yield from ensure_gateway(conf, seen)
-    yield from _addresses(conf, lease, seen)
+    yield from keep_apart(conf, state)
+    yield from ensure_gateway(conf, state)
+    yield from _addresses(conf, lease, state)
     if is_gateway(conf):
         yield from forwarding(lease.ips)
 
 
-def _addresses(conf: NetConf, lease: Result, seen: Seen) -> Iterator[Op]:
-    wanted, there = gateway_addresses(lease, conf), seen.gateway_addresses
+def _addresses(conf: NetConf, lease: Result, state: StateBeforeAdd) -> Iterator[Op]:
+    wanted, there = gateway_addresses(lease, conf), state.gateway_addresses
     missing = [address for address in wanted if address not in there]
-    if missing and seen.bridge is not None:
+    if missing and state.bridge is not None:
         # without this a bridge that somebody else made changes its MAC with its ports
-        yield ops.SetLink(Side.HOST, conf.bridge, mac=seen.bridge.mac)
+        yield ops.SetLink(Side.HOST, conf.bridge, mac=state.bridge.mac)
     for address in missing:
         yield from _replace_conflicts(conf, address, wanted, there)
         yield ops.AddAddress(Side.HOST, gateway_link(conf), address)
@@ -135,13 +137,13 @@ def _veth(request: Request, facts: _Facts) -> Iterator[Op]:
     conf = request.conf
     yield ops.CreateVeth(
         host=facts.host,
-        host_mac=names.host_mac(*request.attachment),
+        host_mac=request.names.host_mac,
         pod=request.ifname,
         pod_mac=facts.pod_mac,
         mtu=facts.mtu,
         bridge=conf.bridge,
     )
-    alias = names.host_alias(*request.attachment)
+    alias = request.names.alias
     yield ops.SetPort(
         name=facts.host,
         hairpin=conf.hairpin_mode,
@@ -181,14 +183,16 @@ def _settle(request: Request, lease: Result, facts: _Facts) -> Iterator[Op]:
     yield from detected(request, lease)
 
 
-def _interfaces(request: Request, facts: _Facts, seen: Seen) -> tuple[Interface, ...]:
+def _interfaces(request: Request, facts: _Facts, state: StateBeforeAdd) -> tuple[Interface, ...]:
     conf = request.conf
     pod = Interface(request.ifname, facts.pod_mac, request.netns, facts.mtu)
     # a link in a VLAN has the MAC of the link below it
-    gateway = Interface(gateway_link(conf), seen.gateway.mac if seen.gateway else facts.bridge_mac)
+    gateway = Interface(
+        gateway_link(conf), state.gateway.mac if state.gateway else facts.bridge_mac
+    )
     return (
         Interface(conf.bridge, facts.bridge_mac),
-        Interface(facts.host, names.host_mac(*request.attachment), mtu=facts.mtu),
+        Interface(facts.host, request.names.host_mac, mtu=facts.mtu),
         *(() if conf.disable_container_interface else (pod,)),
         *(() if gateway.name == conf.bridge else (gateway,)),
     )

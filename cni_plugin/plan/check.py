@@ -12,24 +12,23 @@ from ipaddress import ip_network
 from cni_plugin.plan.bridge import gateway_addresses
 from cni_plugin.plan.vlan import gateway_link, port_vlans
 from cni_plugin.plan.wiring import is_gateway
-from cni_plugin.spec import names
 from cni_plugin.spec.config import NetConf
+from cni_plugin.spec.kernel_state import KernelRoute, Link, PortVlans
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Cidr, Interface, IPConfig, Result
-from cni_plugin.spec.seen import KernelRoute, Link, Vlans
 
 
 @dataclass(frozen=True, slots=True)
-class FoundVlans:
+class BridgeVlans:
     """Whether the bridge keeps VLANs apart, which of them it is in itself, and which its port."""
 
     filtered: bool
-    bridge: Vlans
-    port: Vlans
+    bridge: PortVlans
+    port: PortVlans
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class AttachmentState:
     """The attachment's state; None is absent."""
 
     pod: Link | None
@@ -43,32 +42,32 @@ class Found:
     routes: tuple[KernelRoute, ...]
     host_routes: tuple[KernelRoute, ...]
     forwarding: frozenset[int]  # the IP versions that the host forwards
-    vlans: FoundVlans | None = None  # where the configuration has some
+    vlans: BridgeVlans | None = None  # where the configuration has some
 
 
-def faults(request: Request, previous: Result, found: Found) -> Iterator[str]:
+def faults(request: Request, previous: Result, state: AttachmentState) -> Iterator[str]:
     """Every difference, in words."""
     conf = request.conf
     if conf.wiring == "loopback":
-        if found.loopback is None or not found.loopback.up:
+        if state.loopback is None or not state.loopback.up:
             yield "loopback is down"
         return
     if conf.wiring == "chained":
         return  # the interface is for its maker to check
     shown = {item.name: item for item in previous.interfaces}
-    yield from _host(names.host_ifname(*request.attachment), found)
+    yield from _host(request.names.host_link, state)
     if conf.wiring == "bridge":
-        yield from _bridge(conf, shown.get(conf.bridge), found)
-        yield from _port(names.host_ifname(*request.attachment), conf, found)
-        yield from _vlans(names.host_ifname(*request.attachment), conf, found)
+        yield from _bridge(conf, shown.get(conf.bridge), state)
+        yield from _port(request.names.host_link, conf, state)
+        yield from _vlans(request.names.host_link, conf, state)
     if not conf.disable_container_interface:
-        yield from _pod(request, previous, found)
+        yield from _pod(request, previous, state)
     if is_gateway(conf):
-        yield from _gateway(conf, previous, found)
+        yield from _gateway(conf, previous, state)
 
 
-def _bridge(conf: NetConf, shown: Interface | None, found: Found) -> Iterator[str]:
-    link = found.bridge
+def _bridge(conf: NetConf, shown: Interface | None, state: AttachmentState) -> Iterator[str]:
+    link = state.bridge
     if link is None:
         yield f"bridge {conf.bridge} is missing"
         return
@@ -84,22 +83,22 @@ def _bridge(conf: NetConf, shown: Interface | None, found: Found) -> Iterator[st
         yield f"bridge {conf.bridge} has MAC {link.mac}, not {shown.mac}"
 
 
-def _host(name: str, found: Found) -> Iterator[str]:
-    link = found.host
+def _host(name: str, state: AttachmentState) -> Iterator[str]:
+    link = state.host
     if link is None:
         yield f"host interface {name} is missing"
         return
     if not link.up:
         yield f"host interface {name} is down"
-    if found.pod is not None and link.peer != found.pod.index:
+    if state.pod is not None and link.peer != state.pod.index:
         yield f"host interface {name} is not the container interface's other end"
 
 
-def _port(name: str, conf: NetConf, found: Found) -> Iterator[str]:
-    link = found.host
+def _port(name: str, conf: NetConf, state: AttachmentState) -> Iterator[str]:
+    link = state.host
     if link is None:
         return
-    if found.bridge is not None and link.master != found.bridge.index:
+    if state.bridge is not None and link.master != state.bridge.index:
         yield f"host interface {name} is not in bridge {conf.bridge}"
     if link.hairpin is not None and link.hairpin != conf.hairpin_mode:
         yield f"host interface {name} has hairpin {_switch(link.hairpin)}"
@@ -109,8 +108,8 @@ def _port(name: str, conf: NetConf, found: Found) -> Iterator[str]:
         yield f"host interface {name} has isolation {_switch(link.isolated)}"
 
 
-def _vlans(name: str, conf: NetConf, found: Found) -> Iterator[str]:
-    wanted, there = port_vlans(conf), found.vlans
+def _vlans(name: str, conf: NetConf, state: AttachmentState) -> Iterator[str]:
+    wanted, there = port_vlans(conf), state.vlans
     if there is None:
         return  # no VLANs, or nothing that could be in them, which is said already
     if not there.filtered:
@@ -134,8 +133,8 @@ def _switch(on: bool) -> str:
     return "on" if on else "off"
 
 
-def _pod(request: Request, previous: Result, found: Found) -> Iterator[str]:
-    name, link = request.ifname, found.pod
+def _pod(request: Request, previous: Result, state: AttachmentState) -> Iterator[str]:
+    name, link = request.ifname, state.pod
     index = next(
         (i for i, item in enumerate(previous.interfaces) if item.name == name and item.sandbox),
         None,
@@ -156,9 +155,9 @@ def _pod(request: Request, previous: Result, found: Found) -> Iterator[str]:
     if shown.mtu and shown.mtu != link.mtu:
         yield f"container interface {name} has MTU {link.mtu}, not {shown.mtu}"
     for item in previous.ips:
-        if item.interface in {None, index} and item.address not in found.pod_addresses:
+        if item.interface in {None, index} and item.address not in state.pod_addresses:
             yield f"container interface {name} lacks address {item.address}"
-    yield from _routes(previous, index, link, found.routes)
+    yield from _routes(previous, index, link, state.routes)
 
 
 def _routes(
@@ -183,34 +182,34 @@ def _gateways(ips: tuple[IPConfig, ...], index: int, version: int) -> list[objec
     ]
 
 
-def _gateway(conf: NetConf, previous: Result, found: Found) -> Iterator[str]:
+def _gateway(conf: NetConf, previous: Result, state: AttachmentState) -> Iterator[str]:
     if conf.wiring == "bridge":
-        yield from _vlan_gateway(conf, found)
+        yield from _vlan_gateway(conf, state)
         for address in gateway_addresses(previous, conf):
-            if address not in found.gateway_addresses:
+            if address not in state.gateway_addresses:
                 yield f"bridge {gateway_link(conf)} lacks the gateway's address {address}"
     else:
-        yield from _routed(previous, found)
+        yield from _routed(previous, state)
     for version in sorted({item.address.version for item in previous.ips}):
-        if version not in found.forwarding:
+        if version not in state.forwarding:
             yield f"the host does not forward IPv{version}"
 
 
-def _vlan_gateway(conf: NetConf, found: Found) -> Iterator[str]:
-    name, link = gateway_link(conf), found.gateway
+def _vlan_gateway(conf: NetConf, state: AttachmentState) -> Iterator[str]:
+    name, link = gateway_link(conf), state.gateway
     if name == conf.bridge:
         return
     if link is None or not link.up:
         yield f"the gateway's link {name} is {'missing' if link is None else 'down'}"
-    own = found.vlans.bridge.tagged if found.vlans else frozenset()
+    own = state.vlans.bridge.tagged if state.vlans else frozenset()
     if link is not None and link.kind == "vlan" and conf.vlan not in own:
         yield f"bridge {conf.bridge} is not in VLAN {conf.vlan} itself"
 
 
-def _routed(previous: Result, found: Found) -> Iterator[str]:
-    own = {address.ip for address in found.host_addresses}
-    link = found.host.index if found.host else 0
-    there = {route.dst for route in found.host_routes if route.link == link}
+def _routed(previous: Result, state: AttachmentState) -> Iterator[str]:
+    own = {address.ip for address in state.host_addresses}
+    link = state.host.index if state.host else 0
+    there = {route.dst for route in state.host_routes if route.link == link}
     for item in previous.ips:
         if item.gateway is not None and item.gateway not in own:
             yield f"the host's end lacks the gateway's address {item.gateway}"

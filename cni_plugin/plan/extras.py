@@ -7,7 +7,6 @@ from cni_plugin.plan import ops
 from cni_plugin.plan.ops import Op, Side
 from cni_plugin.plan.rules import WantedRules, wanted_rules
 from cni_plugin.plan.wiring import Plan
-from cni_plugin.spec import names
 from cni_plugin.spec.config import Bandwidth, NetConf
 from cni_plugin.spec.errors import InvalidConfigurationError
 from cni_plugin.spec.request import Request
@@ -29,16 +28,14 @@ def plan_extras(request: Request, wired: Plan) -> Plan:
     )
     result = replace(wired.result, interfaces=_as_tuned(request, wired.result.interfaces))
     if conf.limits.egress_rate:
-        ifb = Interface(names.ifb_ifname(*request.attachment))
+        ifb = Interface(request.names.ifb)
         result = replace(result, interfaces=(*result.interfaces, ifb))
     return replace(wired, ops=steps, result=replace(result, dns=_dns(conf, result.dns)))
 
 
 def expected_rules(request: Request, wired: Plan) -> WantedRules:
     """The firewall rules that an attachment has to have."""
-    wired_by_us = request.conf.wiring != "chained"
-    owner = names.owner(*request.attachment, wired=wired_by_us)
-    return wanted_rules(owner, request.conf, wired.ips, wired.bridge)
+    return wanted_rules(request.names.owner, request.conf, wired.ips, wired.bridge)
 
 
 def _dns(conf: NetConf, dns: Dns) -> Dns:
@@ -74,7 +71,7 @@ def _bandwidth(request: Request, wired: Plan) -> Iterator[Op]:
     if limits.ingress_rate:
         yield ops.LimitRate(wired.host, limits.ingress_rate // 8, limits.ingress_burst // 8)
     if limits.egress_rate:
-        ifb = names.ifb_ifname(*request.attachment)
+        ifb = request.names.ifb
         yield ops.CreateIfb(ifb, wired.mtu)
         yield ops.LimitRate(ifb, limits.egress_rate // 8, limits.egress_burst // 8)
         yield ops.RedirectIngress(wired.host, ifb)

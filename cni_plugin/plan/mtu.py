@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cni_plugin.spec.seen import KernelRoute, Link
+from cni_plugin.spec.kernel_state import KernelRoute, Link
 
 # Links that put a packet into another one, by the kinds that ip-link(8) has for them. Not ``tun``:
 # that is as often one user's VPN as a way to Pods.

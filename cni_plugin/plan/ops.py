@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cni_plugin.plan.rules import WantedRules
+from cni_plugin.spec.kernel_state import PortVlans
 from cni_plugin.spec.result import Address, Cidr, Route
-from cni_plugin.spec.seen import Vlans
 
 
 class Side(Enum):
@@ -80,7 +80,7 @@ class JoinVlans:
     """Put a bridge's port into VLANs; ``own``: the bridge itself."""
 
     name: str
-    vlans: Vlans
+    vlans: PortVlans
     own: bool = False
 
 

@@ -6,15 +6,15 @@ from cni_plugin.plan import ops
 from cni_plugin.plan.ops import Side
 from cni_plugin.plan.wiring import Plan
 from cni_plugin.spec.errors import InvalidConfigurationError
+from cni_plugin.spec.kernel_state import StateBeforeAdd
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Interface, IPConfig, Result
-from cni_plugin.spec.seen import Seen
 
 LOOPBACK = "lo"
 _NO_MAC = "00:00:00:00:00:00"
 
 
-def plan_loopback(request: Request, lease: Result, seen: Seen) -> Plan:
+def plan_loopback(request: Request, lease: Result, state: StateBeforeAdd) -> Plan:
     """Bring the container's loopback up, whatever CNI_IFNAME says; the kernel addresses it."""
     del lease
     steps = (ops.SetUp(Side.POD, LOOPBACK),)
@@ -22,12 +22,12 @@ def plan_loopback(request: Request, lease: Result, seen: Seen) -> Plan:
         return Plan(steps, request.previous)
     interface = Interface(LOOPBACK, _NO_MAC, request.netns)
     ips = [IPConfig(ip_interface("127.0.0.1/8"), interface=0)]
-    if seen.pod_has_ipv6:
+    if state.pod_has_ipv6:
         ips.append(IPConfig(ip_interface("::1/128"), interface=0))
     return Plan(steps, Result(interfaces=(interface,), ips=tuple(ips)))
 
 
-def plan_chained(request: Request, lease: Result, seen: Seen) -> Plan:
+def plan_chained(request: Request, lease: Result, state: StateBeforeAdd) -> Plan:
     """Nothing of its own: what goes with the interface that earlier plugins made."""
     del lease
     previous = request.previous
@@ -35,4 +35,4 @@ def plan_chained(request: Request, lease: Result, seen: Seen) -> Plan:
         raise InvalidConfigurationError("a chained plugin needs prevResult")
     indexes = {i for i, item in enumerate(previous.interfaces) if item.name == request.ifname}
     ips = tuple(item for item in previous.ips if item.interface in indexes | {None})
-    return Plan((), previous, seen.peer, seen.peer_bridge, ips, seen.peer_mtu)
+    return Plan((), previous, state.peer, state.peer_bridge, ips, state.peer_mtu)

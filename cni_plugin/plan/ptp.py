@@ -23,20 +23,19 @@ from cni_plugin.plan.wiring import (
     through_gateway,
     with_gateways,
 )
-from cni_plugin.spec import names
+from cni_plugin.spec.kernel_state import StateBeforeAdd
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Address, Interface, Network, Result, Route
-from cni_plugin.spec.seen import Seen
 
 
-def plan_ptp(request: Request, lease: Result, seen: Seen) -> Plan:
+def plan_ptp(request: Request, lease: Result, state: StateBeforeAdd) -> Plan:
     """Make the pair, its ends' addresses, and the routes of both sides."""
     lease = with_gateways(lease, request.conf)
-    host, host_mac = names.host_ifname(*request.attachment), names.host_mac(*request.attachment)
-    mac, mtu = pod_mac(request, lease), request.conf.mtu or seen.outside_mtu or DEFAULT_MTU
+    host, host_mac = request.names.host_link, request.names.host_mac
+    mac, mtu = pod_mac(request, lease), request.conf.mtu or state.outside_mtu or DEFAULT_MTU
     steps = (
         ops.CreateVeth(host, host_mac, request.ifname, mac, mtu),
-        ops.SetLink(Side.HOST, host, alias=names.host_alias(*request.attachment)),
+        ops.SetLink(Side.HOST, host, alias=request.names.alias),
         no_dad(request.conf, host),
         *pod_interface(request, lease),
         *_host_routes(host, lease),

@@ -13,8 +13,8 @@ from cni_plugin.plan.ops import Op, Side
 from cni_plugin.plan.wiring import is_gateway, no_dad, sysctl
 from cni_plugin.spec.config import NetConf
 from cni_plugin.spec.errors import InvalidConfigurationError, UnsupportedFieldError
+from cni_plugin.spec.kernel_state import PortVlans, StateBeforeAdd
 from cni_plugin.spec.names import is_link_name
-from cni_plugin.spec.seen import Seen, Vlans
 
 _NATIVE = 1  # of a trunk, when no other is configured
 
@@ -39,13 +39,15 @@ def wants_vlans(conf: NetConf) -> bool:
     return bool(conf.vlan or conf.vlan_trunk)
 
 
-def port_vlans(conf: NetConf) -> Vlans | None:
+def port_vlans(conf: NetConf) -> PortVlans | None:
     """The VLANs that the container's port has to be in; None: as the bridge puts it."""
     trunk = {vlan for item in conf.vlan_trunk for vlan in item.ids()}
     if not conf.vlan and not trunk:
         return None
     native = conf.vlan or _NATIVE
-    return Vlans(native=native, tagged=frozenset(trunk - {native}), untagged=frozenset({native}))
+    return PortVlans(
+        native=native, tagged=frozenset(trunk - {native}), untagged=frozenset({native})
+    )
 
 
 def gateway_link(conf: NetConf) -> str:
@@ -53,21 +55,21 @@ def gateway_link(conf: NetConf) -> str:
     return f"{conf.bridge}.{conf.vlan}" if conf.vlan and is_gateway(conf) else conf.bridge
 
 
-def keep_apart(conf: NetConf, seen: Seen) -> Iterator[Op]:
+def keep_apart(conf: NetConf, state: StateBeforeAdd) -> Iterator[Op]:
     """Let the bridge filter; one that did not serves its other ports as before, in VLAN 1."""
-    if wants_vlans(conf) and not seen.filters_vlans:
+    if wants_vlans(conf) and not state.filters_vlans:
         yield ops.FilterVlans(conf.bridge)
 
 
-def ensure_gateway(conf: NetConf, seen: Seen) -> Iterator[Op]:
+def ensure_gateway(conf: NetConf, state: StateBeforeAdd) -> Iterator[Op]:
     """The host's own link in the VLAN; the reference's, a veth into the bridge, does as well."""
-    name, there = gateway_link(conf), seen.gateway
+    name, there = gateway_link(conf), state.gateway
     if name == conf.bridge or (there is not None and there.kind == "veth" and there.up):
         return
     if there is not None and there.kind not in {"vlan", "veth"}:
         raise InvalidConfigurationError(f"link {name} is there, and is in no VLAN")
     if there is None or there.kind == "vlan":
-        yield ops.JoinVlans(conf.bridge, Vlans(tagged=frozenset({conf.vlan})), own=True)
+        yield ops.JoinVlans(conf.bridge, PortVlans(tagged=frozenset({conf.vlan})), own=True)
     if there is None:
         yield ops.CreateVlan(name, conf.bridge, conf.vlan)
         yield sysctl(Side.HOST, f"net/ipv6/conf/{name}/accept_ra", "0")

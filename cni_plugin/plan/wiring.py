@@ -9,9 +9,9 @@ from cni_plugin.plan.ops import Op, Side
 from cni_plugin.spec import names
 from cni_plugin.spec.config import NetConf
 from cni_plugin.spec.errors import InvalidConfigurationError
+from cni_plugin.spec.kernel_state import StateBeforeAdd
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Address, Cidr, Dns, Interface, IPConfig, Result, Route
-from cni_plugin.spec.seen import Seen
 
 DEFAULT_MTU = 1500
 _ANYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
@@ -44,9 +44,9 @@ def check_conf(conf: NetConf) -> None:
         raise InvalidConfigurationError("ptp needs ipam")
 
 
-def check_absent(request: Request, seen: Seen) -> None:
+def check_absent(request: Request, state: StateBeforeAdd) -> None:
     """Raise InvalidConfigurationError when the attachment, or its name, is there already."""
-    if seen.pod_taken or seen.host_taken:
+    if state.pod_taken or state.host_taken:
         raise InvalidConfigurationError(
             f"interface {request.ifname} already exists in container {request.container_id}",
             "a second ADD needs a DEL before it",

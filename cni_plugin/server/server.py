@@ -29,7 +29,7 @@ from cni_plugin.server.removal_queue import RemovalQueue
 from cni_plugin.spec.errors import TryAgainLaterError
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.versions import Verb
-from cni_plugin.verbs.answer import Answer, needs_other_programs, perform, understand
+from cni_plugin.verbs.answer import PluginAnswer, needs_other_programs, perform, understand
 
 logger = logging.getLogger(__name__)
 _WORKERS = 64
@@ -117,7 +117,7 @@ class Server:
                 return
             connection.sendall(taken(_last_will(request)))
             host = Host(self._root(call), call.netns, self._boot_id, self._remove)
-            done = request if isinstance(request, Answer) else perform(request, host)
+            done = request if isinstance(request, PluginAnswer) else perform(request, host)
             _record(call, done)
             connection.sendall(answered(done.code, done.stdout))
 
@@ -171,7 +171,7 @@ def _is_neighbour(call: Call) -> bool:
     return is_namespace(call.own_netns) and is_own(call.own_netns)
 
 
-def _record(call: Call, done: Answer) -> None:
+def _record(call: Call, done: PluginAnswer) -> None:
     if not logger.isEnabledFor(logging.INFO):
         return
     asked = (call.environment.get(name, "") for name in _RECORDED)
@@ -179,9 +179,9 @@ def _record(call: Call, done: Answer) -> None:
     logger.info("%s: %s", " ".join(asked), outcome)
 
 
-def _last_will(request: Request | Answer) -> bytes:
+def _last_will(request: Request | PluginAnswer) -> bytes:
     """What the client prints should we die; DEL and its like are simply done again."""
-    if isinstance(request, Answer) or request.verb is not Verb.ADD:
+    if isinstance(request, PluginAnswer) or request.verb is not Verb.ADD:
         return b""
     return _last_words(request.version)
 

@@ -17,7 +17,7 @@ from cni_plugin.spec.errors import (
     InvalidConfigurationError,
     InvalidEnvironmentError,
 )
-from cni_plugin.spec.names import is_identifier, is_link_name, is_mac
+from cni_plugin.spec.names import Names, is_identifier, is_link_name, is_mac, names_of
 from cni_plugin.spec.result import Cidr, Result, parse
 from cni_plugin.spec.versions import OLDEST, SUPPORTED, Verb, require
 
@@ -67,8 +67,13 @@ class Request:
 
     @property
     def attachment(self) -> tuple[str, str, str]:
-        """(network, container ID, interface): what all state is keyed by."""
+        """(network, container ID, interface): the key of all state."""
         return self.conf.name, self.container_id, self.ifname
+
+    @property
+    def names(self) -> Names:
+        """The names of the attachment's objects on the host."""
+        return names_of(*self.attachment, wired=self.conf.wiring != "chained")
 
     @property
     def asked_mac(self) -> str:

@@ -1,4 +1,7 @@
-"""ADD, DEL and CHECK of one attachment: look, decide (plan, check.py), act (kernel.py)."""
+"""ADD, DEL and CHECK of one attachment.
+
+Source: CNI specification 1.1.0, section 2, "ADD", "DEL" and "CHECK".
+"""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -16,7 +19,6 @@ from cni_plugin.plan.extras import expected_rules, sysctl_path
 from cni_plugin.plan.others import LOOPBACK
 from cni_plugin.plan.vlan import check_vlans
 from cni_plugin.plan.wiring import check_absent, check_conf
-from cni_plugin.spec import names
 from cni_plugin.spec.errors import (
     CheckFailedError,
     InvalidConfigurationError,
@@ -25,29 +27,33 @@ from cni_plugin.spec.errors import (
 )
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Result, render
-from cni_plugin.verbs import look
-from cni_plugin.verbs.apply import REVERTED, Kernel
+from cni_plugin.verbs import observe, tuning
+from cni_plugin.verbs.applier import REVERTED, Applier
+from cni_plugin.verbs.rule_owners import firewall_of
 
 _MAKES_INTERFACE = frozenset({"bridge", "ptp"})
 
 
 def add(request: Request, host: Host, ipam: Ipam | None) -> dict[str, object]:
-    """Make the attachment; whatever fails, nothing of it remains."""
+    """Make the attachment. Returns the result document. After an error nothing of it remains."""
+    tuning.check_sysctls(request, host.root)
     check_conf(request.conf)
     check_vlans(request.conf)
     netns = _netns(request, host)
-    makes = request.conf.wiring in _MAKES_INTERFACE
-    with ExitStack() as stack, ExitStack() as undo:
-        stack.enter_context(_alone(request, host))
-        host_ns = stack.enter_context(Namespace())
-        pod_ns = stack.enter_context(Namespace(netns))
-        seen = look.before_add(request, host_ns, pod_ns, host.boot_id)
-        if makes:
-            check_absent(request, seen)
-        lease = _lease(request, ipam, undo) if makes else Result()
-        plan = plan_add(request, lease, seen)
-        rules = firewall(request, host, host_ns)
-        _apply(plan, Kernel(host_ns, pod_ns, rules, seen.bridge), undo)
+    with tuning.remembered(request, host), _locked(request, host):
+        return _attach(request, host, netns, ipam)
+
+
+def _attach(request: Request, host: Host, netns: int, ipam: Ipam | None) -> dict[str, object]:
+    makes_interface = request.conf.wiring in _MAKES_INTERFACE
+    with Namespace() as host_ns, Namespace(netns) as pod_ns, ExitStack() as undo:
+        state = observe.before_add(request, host_ns, pod_ns, host.boot_id)
+        if makes_interface:
+            check_absent(request, state)
+        lease = _lease(request, ipam, undo) if makes_interface else Result()
+        plan = plan_add(request, lease, state)
+        firewall = firewall_of(request, host, host_ns)
+        _apply(plan, Applier(host_ns, pod_ns, firewall, state.bridge), undo)
         document = render(plan.result, request.version)
         undo.pop_all()
     return document
@@ -61,40 +67,35 @@ def _lease(request: Request, ipam: Ipam | None, undo: ExitStack) -> Result:
     return lease
 
 
-def _apply(plan: Plan, kernel: Kernel, undo: ExitStack) -> None:
+def _apply(plan: Plan, applier: Applier, undo: ExitStack) -> None:
     for op in plan.ops:
-        kernel.do(op)
+        applier.apply(op)
         if isinstance(op, REVERTED):
-            undo.callback(kernel.revert, op)
+            undo.callback(applier.revert, op)
 
 
 def delete(request: Request, host: Host, ipam: Ipam | None) -> None:
-    """Remove all that the attachment may have left, in whatever state it is."""
-    mode = request.conf.wiring
-    if mode == "loopback":
-        _silence_loopback(host)
+    """Remove everything that the attachment may have left, in any state."""
+    if request.conf.wiring == "loopback":
+        _set_loopback_down(host)
         return
-    with _alone(request, host), Namespace() as host_ns:
-        ours = _links(request, host_ns)
-        if ours:
-            host.remove(host_ns, ours)
-        if mode != "chained" and names.host_ifname(*request.attachment) not in ours:
+    chained = request.conf.wiring == "chained"
+    with _locked(request, host), Namespace() as host_ns:
+        links = [name for name in request.names.links if host_ns.link(name) is not None]
+        if links:
+            host.remove(host_ns, links)
+        if not chained and request.names.host_link not in links:
             _remove_foreign(request, host)
-        owner = names.owner(*request.attachment, wired=mode != "chained")
-        firewall(request, host, host_ns).remove(owner)
-        # last, so that nobody gets an address that something still leads to
-        if ipam is not None and mode != "chained":
+        firewall_of(request, host, host_ns).remove(request.names.owner)
+        # last: no container may get an address while links or rules still lead to this one
+        if ipam is not None and not chained:
             ipam.delete(request)
-
-
-def _links(request: Request, host_ns: Namespace) -> list[str]:
-    """The host's links that the attachment has."""
-    wanted = (names.host_ifname(*request.attachment), names.ifb_ifname(*request.attachment))
-    return [name for name in wanted if host_ns.link(name) is not None]
+    if chained:  # the interface outlives the attachment
+        tuning.restore(request, host)
 
 
 def _remove_foreign(request: Request, host: Host) -> None:
-    """Remove an interface of that name that another plugin made, before the node moved to us."""
+    """Remove the interface if another plugin made it, before the node changed to this plugin."""
     if not is_container(host.netns):
         return
     with Namespace(host.netns) as pod_ns:
@@ -103,72 +104,54 @@ def _remove_foreign(request: Request, host: Host) -> None:
             pod_ns.remove_link(request.ifname)
 
 
-def _silence_loopback(host: Host) -> None:
+def _set_loopback_down(host: Host) -> None:
     if is_container(host.netns):
         with Namespace(host.netns) as pod_ns:
             pod_ns.set_down(LOOPBACK)
 
 
 def check(request: Request, host: Host, ipam: Ipam | None) -> None:
-    """Raise CheckFailedError unless everything is as ADD left it."""
+    """Raise CheckFailedError unless the attachment is as ADD left it."""
     previous = request.previous
     if previous is None:
         raise InvalidConfigurationError("CHECK needs prevResult")
     netns = _netns(request, host)
     with Namespace() as host_ns, Namespace(netns) as pod_ns:
-        wrong = [
-            *faults(request, previous, look.for_check(request, host_ns, pod_ns)),
-            *_extra_faults(request, previous, host_ns, pod_ns, firewall(request, host, host_ns)),
+        firewall = firewall_of(request, host, host_ns)
+        found = [
+            *faults(request, previous, observe.for_check(request, host_ns, pod_ns)),
+            *_extra_faults(request, previous, host_ns, pod_ns, firewall),
         ]
-    if wrong:
+    if found:
         raise CheckFailedError(
-            f"{request.ifname} of container {request.container_id}: {wrong[0]}", "; ".join(wrong)
+            f"{request.ifname} of container {request.container_id}: {found[0]}", "; ".join(found)
         )
     if ipam is not None and request.conf.wiring in _MAKES_INTERFACE:
         ipam.check(request)
+    tuning.check(request, host)
 
 
 def _extra_faults(
-    request: Request, previous: Result, host_ns: Namespace, pod_ns: Namespace, rules: Firewall
+    request: Request, previous: Result, host_ns: Namespace, pod_ns: Namespace, firewall: Firewall
 ) -> Iterator[str]:
-    """What the result does not show: firewall rules, limits, sysctls."""
-    wired = look.wired_by(request, previous, host_ns, pod_ns)
-    expected = expected_rules(request, wired)
-    if expected and not rules.has(expected):
+    """Differences in what the result does not show: firewall rules, sysctls, rate limits."""
+    wired = observe.wired_by(request, previous, host_ns, pod_ns)
+    rules = expected_rules(request, wired)
+    if rules and not firewall.has(rules):
         yield "firewall rules are missing"
     for key, value in request.conf.sysctl.items():
         found = pod_ns.sysctl(sysctl_path(key, request.ifname))
-        # the kernel prints the parts of a value with tabs between them, people write spaces
+        # the kernel prints tabs between the parts of a value, configurations have spaces
         if found is None or found.split() != value.split():
             yield f"sysctl {key} is {found}, not {value}"
-    limits, ifb = request.conf.limits, names.ifb_ifname(*request.attachment)
-    for name, rate in ((wired.host, limits.ingress_rate), (ifb, limits.egress_rate)):
+    limits = request.conf.limits
+    for name, rate in ((wired.host, limits.ingress_rate), (request.names.ifb, limits.egress_rate)):
         if rate and host_ns.rate_limit(name) != rate // 8:
             yield f"{name} does not limit to {rate} bit/s"
 
 
-def firewall(request: Request, host: Host, host_ns: Namespace) -> Firewall:
-    """The host's rules; a wired owner lives as long as its link, whose alias names its container.
-
-    Of a chained owner there is nothing to see: it is taken for alive.
-    """
-    mark = names.container_mark(request.container_id)
-
-    def container_of(owner: str) -> str:
-        if names.is_chained(owner):
-            return request.container_id if owner.endswith(f"-{mark}") else owner
-        link = host_ns.link(owner)
-        if link is None:
-            return ""
-        whose = names.parse_alias(link.alias)
-        return owner if whose is None else whose[1]
-
-    lock = lock_file(data_dir(request, host.root))
-    return Firewall(lock, request.container_id, container_of)
-
-
 def _netns(request: Request, host: Host) -> int:
-    """The container's network namespace, which must be one, and another than the host's."""
+    """The descriptor of the container's network namespace. Raises for any other file."""
     if host.netns is None:
         raise UnknownContainerError(f"CNI_NETNS {request.netns!r} cannot be opened")
     if not is_namespace(host.netns):
@@ -178,6 +161,6 @@ def _netns(request: Request, host: Host) -> int:
     return host.netns
 
 
-def _alone(request: Request, host: Host) -> AbstractContextManager[int]:
-    """Let no other process or thread work at this attachment."""
+def _locked(request: Request, host: Host) -> AbstractContextManager[int]:
+    """Exclude other processes and threads from this attachment."""
     return held(lock_file(data_dir(request, host.root)), *request.attachment)

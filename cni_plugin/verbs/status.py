@@ -1,8 +1,8 @@
-"""Whether an ADD can succeed on this host at all: what STATUS looks at besides addresses.
+"""STATUS: is ADD possible on this host?
 
-What ADD puts right by itself (a bridge that is missing or down, forwarding that is off) is no
-reason to say no: a runtime that hears no attaches nothing, and so nothing would put it right.
-Source: CNI specification 1.1.0, "STATUS".
+ADD itself repairs a bridge that is missing or down, and forwarding that is off. So these are no
+reason for an error: after an error a runtime attaches nothing, and no ADD would repair them.
+Source: CNI specification 1.1.0, section 2, "STATUS".
 """
 
 import errno
@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cni_plugin.firewall import iptables_tool, libnftables
+from cni_plugin.ipam.source import Ipam
 from cni_plugin.linux import uapi
+from cni_plugin.linux.host import Host
 from cni_plugin.linux.namespace import Namespace
 from cni_plugin.linux.netlink import Attributes, NetlinkError, Socket, pack
 from cni_plugin.plan.rules import IPTABLES, NFTABLES
@@ -19,17 +21,22 @@ from cni_plugin.plan.vlan import wants_vlans
 from cni_plugin.plan.wiring import is_gateway
 from cni_plugin.spec.config import NetConf
 from cni_plugin.spec.errors import NotAvailableError
-from cni_plugin.spec.seen import Link
+from cni_plugin.spec.kernel_state import Link
+from cni_plugin.spec.request import Request
 
-# of either IP version: which of them a container will have is for its addresses to say
+# of either IP version: the addresses of a container decide which one it uses
 _FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 _OPTIONS = {"bridge": "CONFIG_BRIDGE", "veth": "CONFIG_VETH", "vlan": "CONFIG_VLAN_8021Q"}
-_NO_ADDRESS = bytes([1, 0, 0, 0, 0, 0])  # a group's, which no link can have
+_GROUP_ADDRESS = bytes([1, 0, 0, 0, 0, 0])  # no link can have a multicast address
 
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """What there is; ``kinds`` of links, ``filters`` that rules can be put in."""
+    """The state of the host that STATUS depends on.
+
+    ``kinds`` has the kinds of links that the kernel can make, ``filters`` the firewall backends
+    that the host has. ``forwards`` is true if the host forwards packets, or ADD can switch that on.
+    """
 
     privileged: bool
     kinds: frozenset[str]
@@ -38,55 +45,67 @@ class HostState:
     forwards: bool
 
 
-def check_host(conf: NetConf, host_ns: Namespace) -> None:
+def check_status(request: Request, host: Host, ipam: Ipam | None) -> None:
     """Raise NotAvailableError with the first reason why no ADD can succeed now."""
-    for reason, details in reasons(conf, _look(conf, host_ns)):
+    del host
+    with Namespace() as host_ns:
+        state = _observe(request.conf, host_ns)
+    for reason, details in reasons(request.conf, state):
         raise NotAvailableError(reason, details)
+    if ipam is None:
+        return
+    try:
+        ipam.status(request)
+    except OSError as err:  # for example a full disk, or a read-only one
+        raise NotAvailableError(f"ipam: {err}") from err
 
 
-def reasons(conf: NetConf, host: HostState) -> Iterator[tuple[str, str]]:
-    """Why no ADD can succeed, and what to do about it; pure."""
-    if not host.privileged:
+def reasons(conf: NetConf, state: HostState) -> Iterator[tuple[str, str]]:
+    """Each reason why no ADD can succeed, with its remedy; pure."""
+    if not state.privileged:
         yield "podwire-cni may not change this host's links", "it needs CAP_NET_ADMIN"
         return
-    for kind in sorted(_kinds(conf) - host.kinds):
+    for kind in sorted(_link_kinds(conf) - state.kinds):
         option = _OPTIONS[kind]
         yield f"the kernel can make no {kind} links", f"load its module, or build it with {option}"
-    if host.bridge is not None and host.bridge.kind != "bridge":
+    if state.bridge is not None and state.bridge.kind != "bridge":
         yield f"link {conf.bridge} is no bridge", "remove or rename it, or name another bridge"
-    if is_gateway(conf) and not host.forwards:
+    if is_gateway(conf) and not state.forwards:
         yield "the host does not forward, and nobody may change that", "/proc/sys is read-only"
     for backend in sorted(_backends(conf)):
-        if not (host.filters & {backend} if backend else host.filters):
-            what = backend or "nftables nor iptables"
-            yield f"the host has no {what}", "libnftables1 or iptables, or nf_tables in its kernel"
+        if not (state.filters & {backend} if backend else state.filters):
+            missing = backend or "nftables nor iptables"
+            yield (
+                f"the host has no {missing}",
+                "libnftables1 or iptables, or nf_tables in its kernel",
+            )
 
 
-def _kinds(conf: NetConf) -> set[str]:
+def _link_kinds(conf: NetConf) -> set[str]:
     if conf.wiring == "bridge":
         return {"bridge", "veth"} | ({"vlan"} if wants_vlans(conf) else set())
     return {"veth"} if conf.wiring == "ptp" else set()
 
 
 def _backends(conf: NetConf) -> set[str]:
-    """Who has to do what the configuration may ask for; empty: any."""
-    asked = {conf.ip_masq_backend} if conf.ip_masq else set()
+    """The firewall backends that the configuration needs; an empty name means any of them."""
+    needed = {conf.ip_masq_backend} if conf.ip_masq else set()
     if conf.ingress_policy != "open" or conf.capabilities.get("portMappings"):
-        asked.add(conf.backend)
-    return asked
+        needed.add(conf.backend)
+    return needed
 
 
-def _look(conf: NetConf, host_ns: Namespace) -> HostState:
-    known, privileged = set(), True
-    for kind in _kinds(conf):
+def _observe(conf: NetConf, host_ns: Namespace) -> HostState:
+    kinds, privileged = set(), True
+    for kind in _link_kinds(conf):
         try:
-            if _knows(host_ns.socket, kind):
-                known.add(kind)
+            if _supports_kind(host_ns.socket, kind):
+                kinds.add(kind)
         except PermissionError:
             privileged = False
     return HostState(
         privileged=privileged,
-        kinds=frozenset(known),
+        kinds=frozenset(kinds),
         filters=_filters() if _backends(conf) else frozenset(),
         bridge=host_ns.link(conf.bridge) if conf.wiring == "bridge" else None,
         forwards=any(
@@ -98,17 +117,18 @@ def _look(conf: NetConf, host_ns: Namespace) -> HostState:
 
 def _filters() -> frozenset[str]:
     found = {NFTABLES: libnftables.usable(), IPTABLES: iptables_tool.is_installed()}
-    return frozenset(name for name, there in found.items() if there)
+    return frozenset(name for name, usable in found.items() if usable)
 
 
-def _knows(socket: Socket, kind: str) -> bool:
-    """Whether the kernel has a kind of links; it is asked for one that it cannot but refuse.
+def _supports_kind(socket: Socket, kind: str) -> bool:
+    """Return true if the kernel can make links of a kind.
 
-    It loads the module and checks what was asked (rtnl_newlink in net/core/rtnetlink.c), so
-    that "not supported" means the kind and anything else the impossible address.
+    The kernel is asked for a link with an impossible address. It loads the module first, then it
+    checks the request (rtnl_newlink in net/core/rtnetlink.c). So "not supported" is about the kind,
+    and any other error about the address. Raises PermissionError.
     """
     attributes: Attributes = {
-        uapi.IFLA_ADDRESS: _NO_ADDRESS,
+        uapi.IFLA_ADDRESS: _GROUP_ADDRESS,
         uapi.IFLA_LINKINFO: {uapi.IFLA_INFO_KIND: kind},
     }
     body = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0) + pack(attributes)
@@ -118,4 +138,4 @@ def _knows(socket: Socket, kind: str) -> bool:
         if err.errno == errno.EPERM:
             raise PermissionError(err.errno, str(err)) from err
         return err.errno != errno.EOPNOTSUPP
-    raise AssertionError(f"the kernel made a {kind} link with the address of a group")
+    raise AssertionError(f"the kernel made a {kind} link with a multicast address")

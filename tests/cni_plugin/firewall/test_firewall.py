@@ -27,7 +27,7 @@ def wanted(number: int = 1, **options: Any) -> WantedRules:
     ips = tuple(
         IPConfig(ip_interface(text)) for text in (f"10.1.0.{number}/24", f"fd00:1::{number:x}/64")
     )
-    owner = names.host_ifname("net", f"c{number}", "eth0")
+    owner = names.host_link_name("net", f"c{number}", "eth0")
     return wanted_rules(owner, NetConf.read(options), ips, "pw0")
 
 
@@ -250,7 +250,7 @@ class Tables:
         )
 
 
-OWNERS = [names.host_ifname("net", f"c{number}", "eth0") for number in range(6)]
+OWNERS = [names.host_link_name("net", f"c{number}", "eth0") for number in range(6)]
 KIN = {OWNERS[1], OWNERS[2]}  # two networks of one container
 
 

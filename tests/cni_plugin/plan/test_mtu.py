@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_plugin.plan.mtu import TUNNELS, outside_mtu
-from cni_plugin.spec.seen import KernelRoute, Link
+from cni_plugin.spec.kernel_state import KernelRoute, Link
 
 UP, TUNNEL, PODS, LAN = 1, 2, 3, 4
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cni_plugin.spec.config import NetConf
-from cni_plugin.spec.seen import Link
+from cni_plugin.spec.kernel_state import Link
 from cni_plugin.verbs.status import HostState, reasons
 
 ABLE = HostState(True, frozenset({"bridge", "veth"}), frozenset({"nftables"}), None, forwards=True)

@@ -29,8 +29,8 @@ with atheris.instrument_imports(include=["cni_plugin"]):
     from cni_plugin.linux.host import Host
     from cni_plugin.linux.namespace import Namespace
     from cni_plugin.server import protocol, server
-    from cni_plugin.verbs import add_del_check as attachment
-    from cni_plugin.verbs import answer as plugin
+    from cni_plugin.verbs import add_del_check
+    from cni_plugin.verbs.answer import PluginAnswer, answer
 
 CODES = frozenset({1, 2, 3, 4, 5, 6, 7, 11, 50, 51})  # CNI specification 1.1.0; and ours from 100
 _CLONE_NEWNET = 0x40000000
@@ -120,16 +120,16 @@ def check_answer(code: int, stdout: bytes) -> None:
         assert "has a bug" not in document["msg"], document
 
 
-class IdleKernel:
+class IdleApplier:
     """Does none of a plan's operations."""
 
     def __init__(self, *spaces: object) -> None:
         """In whatever namespaces."""
 
-    def do(self, op: object) -> None:
-        """Nothing."""
+    def apply(self, op: object) -> None:
+        """Do nothing."""
 
-    revert = do
+    revert = apply
 
 
 class Target:
@@ -154,9 +154,9 @@ class Target:
             assert not [link for link in left if link.kind != "bridge"], left
             self.clear()
 
-    def _answer(self, variables: dict[str, str], stdin: bytes) -> plugin.Answer:
+    def _answer(self, variables: dict[str, str], stdin: bytes) -> PluginAnswer:
         with self.fence.up():
-            done = plugin.answer(variables, stdin, self.host)
+            done = answer(variables, stdin, self.host)
         check_answer(done.code, done.stdout)
         return done
 
@@ -217,7 +217,7 @@ def main() -> None:
     assert "eth0:" not in Path("/proc/net/dev").read_text(), "not sealed off: use bin/test"
     kind, folder, *options = sys.argv[1:]
     if kind != "kernel":
-        attachment.Kernel = IdleKernel  # type: ignore[assignment,misc]
+        add_del_check.Applier = IdleApplier  # type: ignore[assignment,misc]
     target = Target(Path(folder))
     atheris.Setup([sys.argv[0], *options], target.listen() if kind == "socket" else target.request)
     atheris.Fuzz()

@@ -1,6 +1,6 @@
-"""Does the operations of a plan, each with one message to the kernel, and undoes them.
+"""Applies a plan's operations, each with one message to the kernel, and reverts them.
 
-It decides nothing: what to do stands in the plan (``plan.py``).
+``plan`` decides, this module only acts.
 """
 
 import errno
@@ -24,24 +24,24 @@ from cni_plugin.spec.errors import (
     TryAgainLaterError,
     UnsupportedFieldError,
 )
-from cni_plugin.spec.seen import Link
+from cni_plugin.spec.kernel_state import Link
 
 _PATIENCE = 5.0  # seconds
 _LONGEST_WITH_BROADCAST = 30  # RFC 3021: a /31 has two hosts and no broadcast
 _FAMILY = {4: uapi.AF_INET, 6: uapi.AF_INET6}
-# Otherwise a veth has as many as there may be CPUs (veth_get_num_queues in drivers/net/veth.c),
-# each with its objects in sysfs: 0.1 ms a CPU. They are for XDP; who wants that has own plans.
+# By default a veth has one queue for each possible CPU (veth_get_num_queues in drivers/net/veth.c),
+# each with its objects in sysfs: 0.1 ms a CPU. Only XDP uses them.
 _ONE_QUEUE: Attributes = {uapi.IFLA_NUM_TX_QUEUES: 1, uapi.IFLA_NUM_RX_QUEUES: 1}
 _DEFAULT_METRIC = {4: 0, 6: 1024}  # IP6_RT_PRIO_USER in include/uapi/linux/ipv6_route.h
-_MOST_NETWORKS = 64  # of one container, with the same route
-# what an attachment alone has; all else belongs to the host, or goes with these
+_MOST_ROUTES = 64  # to one destination in one container, each of another network
+# operations whose objects belong to the attachment; others belong to the host, or vanish with them
 REVERTED = (ops.CreateVeth, ops.CreateIfb, ops.AddRules)
 _CREATE = uapi.NLM_F_CREATE | uapi.NLM_F_EXCL
 _REPLACE = uapi.NLM_F_CREATE | uapi.NLM_F_REPLACE
 
 
-class Kernel:
-    """Works in the host's namespace and in one container's."""
+class Applier:
+    """Applies operations in the host's namespace and in one container's."""
 
     def __init__(
         self, host_ns: Namespace, pod_ns: Namespace, firewall: Firewall, bridge: Link | None = None
@@ -49,7 +49,7 @@ class Kernel:
         self._firewall = firewall
         self._namespaces = {Side.HOST: host_ns, Side.POD: pod_ns}
         self._indexes = {(Side.HOST, bridge.name): bridge.index} if bridge else {}
-        self._does: dict[type[Op], Callable[[Any], None]] = {
+        self._methods: dict[type[Op], Callable[[Any], None]] = {
             ops.CreateBridge: self._create_bridge,
             ops.CreateVeth: self._create_veth,
             ops.CreateIfb: self._create_ifb,
@@ -75,18 +75,18 @@ class Kernel:
             ops.AddRules: self._add_rules,
         }
 
-    def do(self, op: Op) -> None:
-        """Do one operation.
+    def apply(self, op: Op) -> None:
+        """Apply one operation.
 
         Raises OperationRefusedError, UnsupportedFieldError or TryAgainLaterError.
         """
         try:
-            self._does[type(op)](op)
+            self._methods[type(op)](op)
         except OSError as err:
             raise _explained(op, err) from err
 
     def revert(self, op: Op) -> None:
-        """Undo an operation that is REVERTED."""
+        """Revert an operation of one of the types in ``REVERTED``."""
         try:
             if isinstance(op, ops.CreateVeth):
                 self._namespaces[Side.HOST].remove_link(op.host)
@@ -98,7 +98,7 @@ class Kernel:
             raise _explained(op, err) from err
 
     def _index(self, side: Side, name: str) -> int:
-        """The index of a link that must be there; it stays while the plan runs."""
+        """The index of a link that must exist. It is kept, for it does not change during a plan."""
         found = self._indexes.get((side, name))
         if found is None:
             found = self._namespaces[side].index(name)
@@ -121,7 +121,7 @@ class Kernel:
         try:
             self._link(Side.HOST, attributes, uapi.IFF_UP, _CREATE)
         except NetlinkError as err:
-            # another ADD was faster; whether it made a bridge, the next operation finds out
+            # another ADD was faster; if its link is no bridge, the next operation fails
             if err.errno != errno.EEXIST:
                 raise
 
@@ -192,14 +192,14 @@ class Kernel:
 
     def _know_sender(self, op: ops.KnowSender) -> None:
         link = self._namespaces[Side.HOST].link(op.name)
-        if link is None or not link.locked:  # an old kernel passes over what it does not know
+        if link is None or not link.locked:  # an old kernel ignores unknown attributes
             raise UnsupportedFieldError("macspoofchk needs bridge ports that lock: Linux 5.18")
         head = uapi.NDMSG.pack(uapi.AF_BRIDGE, link.index, uapi.NUD_NOARP, uapi.NTF_MASTER, 0)
         body = head + pack({uapi.NDA_LLADDR: packed_mac(op.mac)})
         self._namespaces[Side.HOST].socket.change(uapi.RTM_NEWNEIGH, body, _REPLACE)
 
     def _set_up(self, op: ops.SetUp) -> None:
-        # the sysctl of the same name, without a visit to the namespace
+        # sets the sysctl arp_notify without entering the namespace
         conf: Attributes = {uapi.IFLA_INET_CONF: {uapi.IPV4_DEVCONF_ARP_NOTIFY: 1}}
         attributes: Attributes = {
             uapi.IFLA_IFNAME: op.name,
@@ -229,7 +229,7 @@ class Kernel:
         self._namespaces[op.side].socket.change(uapi.RTM_NEWADDR, body, _REPLACE)
 
     def _remove_address(self, op: ops.RemoveAddress) -> None:
-        with _absent_is_done():
+        with _absence_ignored():
             self._namespaces[op.side].socket.change(uapi.RTM_DELADDR, self._address(op, {}))
 
     def _address(self, op: ops.AddAddress | ops.RemoveAddress, more: Attributes) -> bytes:
@@ -244,29 +244,29 @@ class Kernel:
         return head + pack(attributes | dict(more))
 
     def _add_route(self, op: ops.AddRoute) -> None:
-        """A route of the host replaces what a vanished container left.
+        """Add a route. On the host it replaces the route that a deleted container left.
 
-        In a container the first of its networks keeps the way that it has, as the reference's
-        does; a later one is for when that goes: it has a higher metric.
+        In a container the route of the first network stays in use, as with the reference plugins.
+        The same route of a later network gets a higher metric, and is used when the first is gone.
         """
         if op.side is Side.HOST:
             self._route(op, op.route.priority, _REPLACE)
             return
         first = op.route.priority or _DEFAULT_METRIC[op.route.dst.version]
-        for metric in range(first, first + _MOST_NETWORKS):
+        for metric in range(first, first + _MOST_ROUTES):
             try:
                 self._route(op, metric or None, _CREATE)
                 return
             except NetlinkError as err:
                 if err.errno != errno.EEXIST:
                     raise
-                if self._is_there(op):
+                if self._has_route(op):
                     return
         raise OperationRefusedError(
-            f"route to {op.route.dst}: {_MOST_NETWORKS} others are there already"
+            f"route to {op.route.dst}: {_MOST_ROUTES} others are there already"
         )
 
-    def _is_there(self, op: ops.AddRoute) -> bool:
+    def _has_route(self, op: ops.AddRoute) -> bool:
         index = self._index(op.side, op.name)
         wanted = (op.route.dst, op.route.gw, index)
         routes = self._namespaces[op.side].routes()
@@ -295,13 +295,12 @@ class Kernel:
             uapi.RTN_UNICAST,
             0,
         )
-        where = self._namespaces[op.side].socket
-        where.change(uapi.RTM_NEWROUTE, head + pack(attributes), flags)
+        self._namespaces[op.side].socket.change(uapi.RTM_NEWROUTE, head + pack(attributes), flags)
 
     def _forget_neighbour(self, op: ops.ForgetNeighbour) -> None:
         index = self._index(Side.HOST, op.name)
         head = uapi.NDMSG.pack(_FAMILY[op.address.version], index, 0, 0, 0)
-        with _absent_is_done():
+        with _absence_ignored():
             body = head + pack({uapi.NDA_DST: op.address.packed})
             self._namespaces[Side.HOST].socket.change(uapi.RTM_DELNEIGH, body)
 
@@ -313,26 +312,26 @@ class Kernel:
                 raise
 
     def _await_forwarding(self, op: ops.AwaitForwarding) -> None:
-        if not _comes_true(self._link_is(op.name, lambda link: bool(link.forwarding))):
+        if not _becomes_true(self._link_test(op.name, lambda link: bool(link.forwarding))):
             raise TryAgainLaterError(f"bridge port {op.name} does not forward after 5 s")
 
     def _await_running(self, op: ops.AwaitRunning) -> None:
-        if not _comes_true(self._link_is(op.name, lambda link: link.running)):
+        if not _becomes_true(self._link_test(op.name, lambda link: link.running)):
             raise TryAgainLaterError(f"link {op.name} does not run after 5 s")
 
     def _await_addresses(self, op: ops.AwaitAddresses) -> None:
         namespace, index = self._namespaces[Side.POD], self._index(Side.POD, op.name)
-        if not _comes_true(lambda: set(op.addresses) <= set(namespace.addresses(index))):
+        if not _becomes_true(lambda: set(op.addresses) <= set(namespace.addresses(index))):
             missing = set(op.addresses) - set(namespace.addresses(index))
             raise OperationRefusedError(
                 f"{op.name} cannot use {', '.join(map(str, sorted(missing)))} after 5 s",
                 "duplicate address detection (enabledad): another host may have it",
             )
 
-    def _link_is(self, name: str, is_so: Callable[[Link], bool]) -> Callable[[], bool]:
-        """The question whether something is so of a link of the host."""
+    def _link_test(self, name: str, test: Callable[[Link], bool]) -> Callable[[], bool]:
+        """A function that is true when a link of the host exists and passes a test."""
         namespace = self._namespaces[Side.HOST]
-        return lambda: (link := namespace.link(name)) is not None and is_so(link)
+        return lambda: (link := namespace.link(name)) is not None and test(link)
 
     def _forget_flows(self, op: ops.ForgetFlows) -> None:
         forget_udp(op.ports)
@@ -347,11 +346,11 @@ class Kernel:
         self._firewall.add(op.rules)
 
 
-def _comes_true(is_so: Callable[[], bool]) -> bool:
-    """Whether something is so within the time that we wait for it."""
+def _becomes_true(test: Callable[[], bool]) -> bool:
+    """Call a test until it is true. Return false if it is not within ``_PATIENCE``."""
     deadline = time.monotonic() + _PATIENCE
     pause = 0.0002
-    while not is_so():
+    while not test():
         if time.monotonic() > deadline:
             return False
         time.sleep(pause)
@@ -360,7 +359,7 @@ def _comes_true(is_so: Callable[[], bool]) -> bool:
 
 
 @contextmanager
-def _absent_is_done() -> Iterator[None]:
+def _absence_ignored() -> Iterator[None]:
     try:
         yield
     except NetlinkError as err:
@@ -369,8 +368,8 @@ def _absent_is_done() -> Iterator[None]:
 
 
 def _explained(op: Op, err: OSError) -> CniError:
-    """What the kernel said, as an error that names the operation."""
-    wanted = f"{type(op).__name__} {getattr(op, 'name', None) or getattr(op, 'host', '')}"
+    """The kernel's error as one that names the operation."""
+    operation = f"{type(op).__name__} {getattr(op, 'name', None) or getattr(op, 'host', '')}"
     if err.errno == errno.EOPNOTSUPP:
-        return UnsupportedFieldError(f"the kernel cannot do {wanted}", str(err))
-    return OperationRefusedError(f"the kernel refused {wanted}: {err}", repr(op))
+        return UnsupportedFieldError(f"the kernel cannot do {operation}", str(err))
+    return OperationRefusedError(f"the kernel refused {operation}: {err}", repr(op))

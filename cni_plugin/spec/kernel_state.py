@@ -1,4 +1,4 @@
-"""What the plugin sees of the kernel, as values."""
+"""The kernel's state, as far as the plugin reads it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,10 @@ from cni_plugin.spec.result import Address, Cidr, Network
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link as it is: ``running`` when it sends; the last four only of a bridge's port."""
+    """A network link. ``running`` is true when it sends.
+
+    ``hairpin``, ``isolated``, ``locked`` and ``forwarding`` are None unless it is a bridge's port.
+    """
 
     index: int
     name: str
@@ -27,10 +30,11 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Vlans:
-    """The VLANs of a bridge's port: ``native`` is where its untagged frames go, 0 nowhere.
+class PortVlans:
+    """The VLANs of a bridge's port.
 
-    The port sends frames of ``untagged`` without a tag, those of ``tagged`` with theirs.
+    Untagged frames that the port receives belong to ``native``; 0 means that they are dropped. The
+    port sends frames of ``untagged`` without a tag, and frames of ``tagged`` with their tag.
     """
 
     native: int = 0
@@ -40,7 +44,7 @@ class Vlans:
 
 @dataclass(frozen=True, slots=True)
 class KernelRoute:
-    """A route as it is; ``link`` is an interface index."""
+    """A route of the kernel. ``link`` is an interface index."""
 
     dst: Network
     gw: Address | None
@@ -50,11 +54,12 @@ class KernelRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What ADD has to know before it plans.
+class StateBeforeAdd:
+    """The state that ADD's plan depends on.
 
-    ``gateway`` is the link that has the gateway's addresses: the bridge, or its link in a VLAN.
-    ``peer`` is the host's end of an interface that another plugin made, if it has one.
+    ``gateway`` is the link with the gateway's addresses: the bridge, or its link in a VLAN.
+    ``peer`` is the host's end of an interface that another plugin made, empty if it has none.
+    ``outside_mtu`` is the MTU of the host's uplinks and tunnels, 0 if it is not needed.
     """
 
     bridge: Link | None

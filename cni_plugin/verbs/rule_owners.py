@@ -1,0 +1,30 @@
+"""The firewall of a request, with the container of each rule's owner."""
+
+from cni_plugin.firewall.backends import Firewall
+from cni_plugin.ipam.local import data_dir
+from cni_plugin.ipam.store import lock_file
+from cni_plugin.linux.host import Host
+from cni_plugin.linux.namespace import Namespace
+from cni_plugin.spec import names
+from cni_plugin.spec.request import Request
+
+
+def firewall_of(request: Request, host: Host, host_ns: Namespace) -> Firewall:
+    """The host's firewall for the request's container.
+
+    A wired owner exists as long as its link, whose alias names the container. A chained owner has
+    no link: it counts as existing.
+    """
+    suffix = names.container_suffix(request.container_id)
+
+    def container_of(owner: str) -> str:
+        if names.is_chained(owner):
+            return request.container_id if owner.endswith(f"-{suffix}") else owner
+        link = host_ns.link(owner)
+        if link is None:
+            return ""
+        attachment = names.parse_alias(link.alias)
+        return owner if attachment is None else attachment[1]
+
+    lock = lock_file(data_dir(request, host.root))
+    return Firewall(lock, request.container_id, container_of)
