@@ -1,7 +1,8 @@
-"""What ADD has to do, decided without doing any of it; pure.
+"""ADD's decisions, and the comparison of CHECK; all of it is pure.
 
-``plan_add`` is the way in. A mode decides how the interface is wired (``bridge``, ``ptp``, or
-``loopback`` and ``chained``, which wire nothing), ``extras`` adds what may go with any of them.
+``plan_add`` is the entry. The mode decides how the interface is made (``bridge``, ``ptp``, or
+``others``, which makes none); ``extras`` adds port mappings, bandwidth and the like to any of them.
+This room may import ``spec``, and the kernel's constants from ``linux.uapi``.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ _MODES: dict[Mode, Callable[[Request, Result, StateBeforeAdd], Plan]] = {
 
 
 def plan_add(request: Request, lease: Result, state: StateBeforeAdd) -> Plan:
-    """How to make the attachment that ``request`` asks for, with the addresses of ``lease``."""
+    """The operations that make the requested attachment, with the addresses of ``lease``."""
     wired = _MODES[request.conf.wiring](request, lease, state)
     return plan_extras(request, wired)
 

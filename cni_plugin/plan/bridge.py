@@ -1,7 +1,7 @@
-"""A veth pair whose host end is a port of a bridge; pure.
+"""The mode bridge: a veth pair whose host end is a port of a bridge; pure.
 
-The behaviour is that of the reference's bridge plugin (containernetworking/plugins,
-plugins/main/bridge), but for what docs/cni/reference.md lists.
+It behaves like the reference's bridge plugin (containernetworking/plugins, plugins/main/bridge).
+docs/cni/reference.md lists the differences.
 """
 
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from ipaddress import ip_interface
 
 from cni_plugin.plan import ops
 from cni_plugin.plan.ops import Op, Side
-from cni_plugin.plan.vlan import ensure_gateway, gateway_link, join_port, keep_apart
+from cni_plugin.plan.vlan import ensure_gateway, filter_vlans, gateway_link, join_port
 from cni_plugin.plan.wiring import (
     DEFAULT_MTU,
     Plan,
-    answer,
-    detected,
+    add_result,
+    await_addresses,
     forwarding,
     is_gateway,
     no_dad,
@@ -34,7 +34,7 @@ from cni_plugin.spec.result import Cidr, Interface, Result
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
+class _Parameters:
     host: str
     mtu: int
     pod_mac: str
@@ -43,10 +43,10 @@ class _Facts:
 
 
 def plan_bridge(request: Request, lease: Result, state: StateBeforeAdd) -> Plan:
-    """Make the bridge what it has to be, then the pair, then the container's interface."""
+    """Configure the bridge, then make the veth pair, then configure the container's interface."""
     conf = request.conf
     lease = with_gateways(lease, conf)
-    facts = _Facts(
+    parameters = _Parameters(
         host=request.names.host_link,
         mtu=_mtu(conf, state),
         pod_mac=pod_mac(request, lease),
@@ -57,26 +57,26 @@ def plan_bridge(request: Request, lease: Result, state: StateBeforeAdd) -> Plan:
     )
     return Plan(
         ops=(
-            *_bridge(conf, lease, state, facts),
-            *_veth(request, facts),
+            *_bridge(conf, lease, state, parameters),
+            *_veth(request, parameters),
             *_pod(request, lease),
-            *_settle(request, lease, facts),
+            *_settle(request, lease, parameters),
         ),
-        result=answer(request, lease, _interfaces(request, facts, state)),
-        host=facts.host,
+        result=add_result(request, lease, _interfaces(request, parameters, state)),
+        host=parameters.host,
         bridge=gateway_link(conf),
         ips=lease.ips,
-        mtu=facts.mtu,
+        mtu=parameters.mtu,
     )
 
 
 def _mtu(conf: NetConf, state: StateBeforeAdd) -> int:
-    """The configured MTU, or the bridge's, or that of the host's ways out."""
+    """The configured MTU, or the bridge's, or that of the host's uplinks."""
     return conf.mtu or (state.bridge.mtu if state.bridge else 0) or state.outside_mtu or DEFAULT_MTU
 
 
 def gateway_addresses(lease: Result, conf: NetConf) -> tuple[Cidr, ...]:
-    """The addresses that the host must have, on its gateway link."""
+    """The addresses that the host's gateway link must have."""
     if not is_gateway(conf):
         return ()
     return tuple(
@@ -86,10 +86,12 @@ def gateway_addresses(lease: Result, conf: NetConf) -> tuple[Cidr, ...]:
     )
 
 
-def _bridge(conf: NetConf, lease: Result, state: StateBeforeAdd, facts: _Facts) -> Iterator[Op]:
+def _bridge(
+    conf: NetConf, lease: Result, state: StateBeforeAdd, parameters: _Parameters
+) -> Iterator[Op]:
     if state.bridge is None:
-        yield ops.CreateBridge(conf.bridge, facts.bridge_mac, facts.mtu)
-        # the host's routes over its own bridge are ours to make, no router's
+        yield ops.CreateBridge(conf.bridge, parameters.bridge_mac, parameters.mtu)
+        # no router on the bridge may change the host's routes
         yield sysctl(Side.HOST, f"net/ipv6/conf/{conf.bridge}/accept_ra", "0")
         yield no_dad(conf, conf.bridge)
     elif state.bridge.kind != "bridge":
@@ -98,7 +100,7 @@ def _bridge(conf: NetConf, lease: Result, state: StateBeforeAdd, facts: _Facts) 
         yield ops.SetUp(Side.HOST, conf.bridge)
     if conf.promisc_mode and not (state.bridge and state.bridge.promiscuous):
         yield ops.SetLink(Side.HOST, conf.bridge, promiscuous=True)
-    yield from keep_apart(conf, state)
+    yield from filter_vlans(conf, state)
     yield from ensure_gateway(conf, state)
     yield from _addresses(conf, lease, state)
     if is_gateway(conf):
@@ -109,7 +111,7 @@ def _addresses(conf: NetConf, lease: Result, state: StateBeforeAdd) -> Iterator[
     wanted, there = gateway_addresses(lease, conf), state.gateway_addresses
     missing = [address for address in wanted if address not in there]
     if missing and state.bridge is not None:
-        # without this a bridge that somebody else made changes its MAC with its ports
+        # pin the MAC: without this, the MAC of a bridge of another program changes with its ports
         yield ops.SetLink(Side.HOST, conf.bridge, mac=state.bridge.mac)
     for address in missing:
         yield from _replace_conflicts(conf, address, wanted, there)
@@ -119,7 +121,7 @@ def _addresses(conf: NetConf, lease: Result, state: StateBeforeAdd) -> Iterator[
 def _replace_conflicts(
     conf: NetConf, address: Cidr, wanted: tuple[Cidr, ...], there: tuple[Cidr, ...]
 ) -> Iterator[Op]:
-    """One gateway a subnet: another address that stands in its place goes, or is an error."""
+    """Remove another gateway address of the same subnet; without forceAddress it is an error."""
     for other in there:
         if other in wanted or other.version != address.version:
             continue
@@ -133,28 +135,28 @@ def _replace_conflicts(
         yield ops.RemoveAddress(Side.HOST, gateway_link(conf), other)
 
 
-def _veth(request: Request, facts: _Facts) -> Iterator[Op]:
+def _veth(request: Request, parameters: _Parameters) -> Iterator[Op]:
     conf = request.conf
     yield ops.CreateVeth(
-        host=facts.host,
+        host=parameters.host,
         host_mac=request.names.host_mac,
         pod=request.ifname,
-        pod_mac=facts.pod_mac,
-        mtu=facts.mtu,
+        pod_mac=parameters.pod_mac,
+        mtu=parameters.mtu,
         bridge=conf.bridge,
     )
     alias = request.names.alias
     yield ops.SetPort(
-        name=facts.host,
+        name=parameters.host,
         hairpin=conf.hairpin_mode,
         isolated=conf.isolates_ports,
         locked=conf.macspoofchk,
         alias=alias,
     )
-    yield from join_port(conf, facts.host)
+    yield from join_port(conf, parameters.host)
     if conf.macspoofchk:
-        # in all of its VLANs, hence after it joined them
-        yield ops.KnowSender(facts.host, facts.pod_mac)
+        # after joining the VLANs: the entry is for all VLANs of the port
+        yield ops.KnowSender(parameters.host, parameters.pod_mac)
 
 
 def _pod(request: Request, lease: Result) -> Iterator[Op]:
@@ -165,34 +167,36 @@ def _pod(request: Request, lease: Result) -> Iterator[Op]:
         yield ops.AddRoute(Side.POD, request.ifname, through_gateway(route, lease.ips))
 
 
-def _settle(request: Request, lease: Result, facts: _Facts) -> Iterator[Op]:
-    """Let everybody know who has the addresses now, as soon as the bridge lets it through."""
+def _settle(request: Request, lease: Result, parameters: _Parameters) -> Iterator[Op]:
+    """Announce the addresses as soon as the bridge forwards frames of the port."""
     conf, addresses = request.conf, tuple(item.address.ip for item in lease.ips)
     if conf.disable_container_interface:
         return
     if is_gateway(conf):
         for address in addresses:
-            yield ops.ForgetNeighbour(gateway_link(conf), address)
-    yield ops.AwaitForwarding(facts.host)
-    if not facts.bridge_runs:  # its first port gives it a carrier
+            yield ops.ForgetNeighbor(gateway_link(conf), address)
+    yield ops.AwaitForwarding(parameters.host)
+    if not parameters.bridge_runs:  # the first port gives a bridge its carrier
         yield ops.AwaitRunning(conf.bridge)
     if addresses:
-        # a MAC that is set is announced, also when it is the same (NETDEV_CHANGEADDR in
-        # net/ipv4/devinet.c and net/ipv6/ndisc.c); what was announced before did not get through
-        yield ops.SetLink(Side.POD, request.ifname, mac=facts.pod_mac)
-    yield from detected(request, lease)
+        # The kernel announces a MAC that is set, also if it does not change (NETDEV_CHANGEADDR in
+        # net/ipv4/devinet.c and net/ipv6/ndisc.c). The bridge dropped its earlier announcement.
+        yield ops.SetLink(Side.POD, request.ifname, mac=parameters.pod_mac)
+    yield from await_addresses(request, lease)
 
 
-def _interfaces(request: Request, facts: _Facts, state: StateBeforeAdd) -> tuple[Interface, ...]:
+def _interfaces(
+    request: Request, parameters: _Parameters, state: StateBeforeAdd
+) -> tuple[Interface, ...]:
     conf = request.conf
-    pod = Interface(request.ifname, facts.pod_mac, request.netns, facts.mtu)
+    pod = Interface(request.ifname, parameters.pod_mac, request.netns, parameters.mtu)
     # a link in a VLAN has the MAC of the link below it
     gateway = Interface(
-        gateway_link(conf), state.gateway.mac if state.gateway else facts.bridge_mac
+        gateway_link(conf), state.gateway.mac if state.gateway else parameters.bridge_mac
     )
     return (
-        Interface(conf.bridge, facts.bridge_mac),
-        Interface(facts.host, request.names.host_mac, mtu=facts.mtu),
+        Interface(conf.bridge, parameters.bridge_mac),
+        Interface(parameters.host, request.names.host_mac, mtu=parameters.mtu),
         *(() if conf.disable_container_interface else (pod,)),
         *(() if gateway.name == conf.bridge else (gateway,)),
     )

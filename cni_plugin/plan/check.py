@@ -1,8 +1,7 @@
-"""What is wrong with an attachment: what ADD left against what is there; pure.
+"""CHECK: the differences between an attachment's previous result and its state; pure.
 
-Source: CNI specification 1.1.0, "CHECK": interfaces, addresses and routes of the previous result,
-and what the result does not show. What a later plugin of the chain changed is in the previous
-result, which is the chain's last one, and so is as expected.
+The previous result is that of the chain's last plugin. So it also has the changes of later plugins.
+Source: CNI specification 1.1.0, section 2, "CHECK".
 """
 
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from cni_plugin.spec.result import Cidr, Interface, IPConfig, Result
 
 @dataclass(frozen=True, slots=True)
 class BridgeVlans:
-    """Whether the bridge keeps VLANs apart, which of them it is in itself, and which its port."""
+    """The VLANs of the bridge itself and of its port. ``filtered``: VLAN filtering is on."""
 
     filtered: bool
     bridge: PortVlans
@@ -29,7 +28,7 @@ class BridgeVlans:
 
 @dataclass(frozen=True, slots=True)
 class AttachmentState:
-    """The attachment's state; None is absent."""
+    """The state of an attachment. A link that does not exist is None."""
 
     pod: Link | None
     host: Link | None
@@ -42,22 +41,22 @@ class AttachmentState:
     routes: tuple[KernelRoute, ...]
     host_routes: tuple[KernelRoute, ...]
     forwarding: frozenset[int]  # the IP versions that the host forwards
-    vlans: BridgeVlans | None = None  # where the configuration has some
+    vlans: BridgeVlans | None = None  # None unless the configuration has VLANs
 
 
 def faults(request: Request, previous: Result, state: AttachmentState) -> Iterator[str]:
-    """Every difference, in words."""
+    """Describe every difference."""
     conf = request.conf
     if conf.wiring == "loopback":
         if state.loopback is None or not state.loopback.up:
             yield "loopback is down"
         return
     if conf.wiring == "chained":
-        return  # the interface is for its maker to check
-    shown = {item.name: item for item in previous.interfaces}
+        return  # the plugin that made the interface checks it
+    listed = {item.name: item for item in previous.interfaces}
     yield from _host(request.names.host_link, state)
     if conf.wiring == "bridge":
-        yield from _bridge(conf, shown.get(conf.bridge), state)
+        yield from _bridge(conf, listed.get(conf.bridge), state)
         yield from _port(request.names.host_link, conf, state)
         yield from _vlans(request.names.host_link, conf, state)
     if not conf.disable_container_interface:
@@ -66,7 +65,7 @@ def faults(request: Request, previous: Result, state: AttachmentState) -> Iterat
         yield from _gateway(conf, previous, state)
 
 
-def _bridge(conf: NetConf, shown: Interface | None, state: AttachmentState) -> Iterator[str]:
+def _bridge(conf: NetConf, listed: Interface | None, state: AttachmentState) -> Iterator[str]:
     link = state.bridge
     if link is None:
         yield f"bridge {conf.bridge} is missing"
@@ -77,10 +76,10 @@ def _bridge(conf: NetConf, shown: Interface | None, state: AttachmentState) -> I
         yield f"bridge {conf.bridge} is down"
     if conf.promisc_mode and not link.promiscuous:
         yield f"bridge {conf.bridge} is not promiscuous"
-    if shown is None:
+    if listed is None:
         yield f"bridge {conf.bridge} is not in prevResult"
-    elif shown.mac and shown.mac != link.mac:
-        yield f"bridge {conf.bridge} has MAC {link.mac}, not {shown.mac}"
+    elif listed.mac and listed.mac != link.mac:
+        yield f"bridge {conf.bridge} has MAC {link.mac}, not {listed.mac}"
 
 
 def _host(name: str, state: AttachmentState) -> Iterator[str]:
@@ -109,20 +108,20 @@ def _port(name: str, conf: NetConf, state: AttachmentState) -> Iterator[str]:
 
 
 def _vlans(name: str, conf: NetConf, state: AttachmentState) -> Iterator[str]:
-    wanted, there = port_vlans(conf), state.vlans
-    if there is None:
-        return  # no VLANs, or nothing that could be in them, which is said already
-    if not there.filtered:
+    wanted, actual = port_vlans(conf), state.vlans
+    if actual is None:
+        return  # no VLANs are configured, or a missing link is reported already
+    if not actual.filtered:
         yield f"bridge {conf.bridge} does not keep VLANs apart"
     if wanted is None:
         return
-    if there.port.native != wanted.native:
-        yield f"host interface {name} has native VLAN {there.port.native}, not {wanted.native}"
-    if wanted.tagged - there.port.tagged:
-        yield f"host interface {name} lacks VLAN {_listed(wanted.tagged - there.port.tagged)}"
-    more = (there.port.tagged | there.port.untagged) - wanted.tagged - wanted.untagged
-    if more and not conf.preserve_default_vlan:
-        yield f"host interface {name} is in VLAN {_listed(more)} too"
+    if actual.port.native != wanted.native:
+        yield f"host interface {name} has native VLAN {actual.port.native}, not {wanted.native}"
+    if wanted.tagged - actual.port.tagged:
+        yield f"host interface {name} lacks VLAN {_listed(wanted.tagged - actual.port.tagged)}"
+    unwanted = (actual.port.tagged | actual.port.untagged) - wanted.tagged - wanted.untagged
+    if unwanted and not conf.preserve_default_vlan:
+        yield f"host interface {name} is in VLAN {_listed(unwanted)} too"
 
 
 def _listed(vlans: frozenset[int]) -> str:
@@ -149,11 +148,11 @@ def _pod(request: Request, previous: Result, state: AttachmentState) -> Iterator
         yield f"container interface {name} is {link.kind or 'no veth'}"
     if not link.up:
         yield f"container interface {name} is down"
-    shown = previous.interfaces[index]
-    if shown.mac and shown.mac != link.mac:
-        yield f"container interface {name} has MAC {link.mac}, not {shown.mac}"
-    if shown.mtu and shown.mtu != link.mtu:
-        yield f"container interface {name} has MTU {link.mtu}, not {shown.mtu}"
+    listed = previous.interfaces[index]
+    if listed.mac and listed.mac != link.mac:
+        yield f"container interface {name} has MAC {link.mac}, not {listed.mac}"
+    if listed.mtu and listed.mtu != link.mtu:
+        yield f"container interface {name} has MTU {link.mtu}, not {listed.mtu}"
     for item in previous.ips:
         if item.interface in {None, index} and item.address not in state.pod_addresses:
             yield f"container interface {name} lacks address {item.address}"
@@ -168,7 +167,7 @@ def _routes(
         gateways = _gateways(previous.ips, index, route.dst.version)
         gw = route.gw or (gateways[0] if gateways and route.scope is None else None)
         if gw is not None and gw not in gateways:
-            continue  # a route of another member of the chain, over another interface
+            continue  # the route of another plugin of the chain, through another interface
         if (route.dst, gw) not in there:
             through = f" through {gw}" if gw else ""
             yield f"route to {route.dst}{through} is missing"

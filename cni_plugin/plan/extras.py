@@ -1,4 +1,4 @@
-"""What may go with any interface: port mappings, masquerade, bandwidth, tuning, policy; pure."""
+"""Options of any mode: port mappings, masquerade, bandwidth, tuning, ingress policy; pure."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +16,7 @@ _MAX_BURST = 8 << 32  # bits: the kernel counts bytes in 32 bits
 
 
 def plan_extras(request: Request, wired: Plan) -> Plan:
-    """The plan with what the configuration asks for beside the interface."""
+    """The plan with the operations of the options."""
     conf = request.conf
     if conf.wiring == "loopback":
         return wired
@@ -34,13 +34,13 @@ def plan_extras(request: Request, wired: Plan) -> Plan:
 
 
 def expected_rules(request: Request, wired: Plan) -> WantedRules:
-    """The firewall rules that an attachment has to have."""
+    """The firewall rules that an attachment needs."""
     return wanted_rules(request.names.owner, request.conf, wired.ips, wired.bridge)
 
 
 def _dns(conf: NetConf, dns: Dns) -> Dns:
-    asked = conf.runtime_config.dns.made()
-    return dns if asked == Dns() else asked
+    runtime_dns = conf.runtime_config.dns.made()
+    return dns if runtime_dns == Dns() else runtime_dns
 
 
 def _rules(request: Request, wired: Plan) -> Iterator[Op]:
@@ -49,13 +49,18 @@ def _rules(request: Request, wired: Plan) -> Iterator[Op]:
         return
     yield ops.AddRules(wanted)
     ports = request.conf.runtime_config.port_mappings
-    way = wired.bridge or wired.host
-    if ports and request.conf.snat and way and any(item.address.version == 4 for item in wired.ips):
-        # lets 127.0.0.1 of the host reach a mapped port; the table's input chain keeps others out
-        yield ops.WriteSysctl(Side.HOST, f"net/ipv4/conf/{way}/route_localnet", "1")
+    link = wired.bridge or wired.host
+    if (
+        ports
+        and request.conf.snat
+        and link
+        and any(item.address.version == 4 for item in wired.ips)
+    ):
+        # so that the host reaches a mapped port at 127.0.0.1; the input chain stops other hosts
+        yield ops.WriteSysctl(Side.HOST, f"net/ipv4/conf/{link}/route_localnet", "1")
     udp = frozenset(item.host_port for item in ports if item.protocol.lower() == "udp")
     if udp:
-        # what an earlier holder's clients still send would follow its connection, not the mapping
+        # packets of known connections would still go to the port's previous container
         yield ops.ForgetFlows(udp)
 
 
@@ -97,7 +102,7 @@ def _tuning(request: Request) -> Iterator[Op]:
     link = ops.SetLink(
         Side.POD,
         name,
-        # a plugin that wires has made the interface with it
+        # in the other modes the interface was made with its MAC and MTU
         mac=request.asked_mac if conf.wiring == "chained" else "",
         mtu=conf.mtu if conf.wiring == "chained" else 0,
         promiscuous=conf.promisc,
@@ -109,7 +114,7 @@ def _tuning(request: Request) -> Iterator[Op]:
 
 
 def _as_tuned(request: Request, interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
-    """What a chained plugin sets is in its result: the members before it compare that in CHECK."""
+    """The interfaces with a chained plugin's changes: earlier plugins compare them in CHECK."""
     conf = request.conf
     if conf.wiring != "chained":
         return interfaces
@@ -122,9 +127,10 @@ def _as_tuned(request: Request, interfaces: tuple[Interface, ...]) -> tuple[Inte
 
 
 def sysctl_path(key: str, ifname: str) -> str:
-    """``net.ipv4.conf.IFNAME.x`` as a path below /proc/sys; only ``net`` is the container's.
+    """The path below /proc/sys of a key such as ``net.ipv4.conf.IFNAME.forwarding``.
 
-    A key with slashes is a path already, so that an interface's name may have dots.
+    A key with slashes is a path already; it allows interface names with dots. Only keys below
+    ``net`` belong to a network namespace. Raises InvalidConfigurationError for any other key.
     """
     path = key if "/" in key else key.replace(".", "/")
     parts = [ifname if part == "IFNAME" else part for part in path.split("/")]

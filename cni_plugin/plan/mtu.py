@@ -1,11 +1,10 @@
-"""The MTU when none is configured: what passes wherever containers may send; pure."""
+"""The default MTU: one that passes all ways that containers' packets may take; pure."""
 
 from collections.abc import Iterable
 
 from cni_plugin.spec.kernel_state import KernelRoute, Link
 
-# Links that put a packet into another one, by the kinds that ip-link(8) has for them. Not ``tun``:
-# that is as often one user's VPN as a way to Pods.
+# Kinds of links that encapsulate packets (ip-link(8)). Not ``tun``, which is often one user's VPN.
 TUNNELS = frozenset(
     {
         "vxlan",
@@ -30,19 +29,19 @@ TUNNELS = frozenset(
 
 
 def outside_mtu(links: Iterable[Link], routes: Iterable[KernelRoute]) -> int:
-    """The smallest MTU of the uplinks and of the tunnels that lead on; 0 without any.
+    """The smallest MTU of the uplinks and of the tunnels with a route; 0 if there are none.
 
-    An uplink is a default route's link. A tunnel counts when a route goes through it, which is how
-    Pods of other nodes are reached, by podwire's node network as by others.
+    An uplink is a default route's link. Tunnels with a route are the way to Pods of other nodes, in
+    podwire's node network and in others.
     """
-    uplinks, ways = set(), set()
+    uplinks, routed = set(), set()
     for route in routes:
-        ways.add(route.link)
+        routed.add(route.link)
         if not route.dst.prefixlen:
             uplinks.add(route.link)
-    leading = (
+    mtus = (
         link.mtu
         for link in links
-        if link.index in uplinks or (link.index in ways and link.kind in TUNNELS)
+        if link.index in uplinks or (link.index in routed and link.kind in TUNNELS)
     )
-    return min((mtu for mtu in leading if mtu), default=0)
+    return min((mtu for mtu in mtus if mtu), default=0)

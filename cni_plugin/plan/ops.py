@@ -1,4 +1,4 @@
-"""The operations that a plan is made of; each is one message to the kernel."""
+"""The operations of a plan; each is one message to the kernel."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -9,7 +9,7 @@ from cni_plugin.spec.result import Address, Cidr, Route
 
 
 class Side(Enum):
-    """Which of the two namespaces of an attachment an operation works in."""
+    """The namespace that an operation works in."""
 
     HOST = "host"
     POD = "pod"
@@ -17,9 +17,9 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CreateBridge:
-    """A bridge with its address fixed from the beginning, up; one that is there already is fine.
+    """Create a bridge with a pinned MAC address, up, unless it exists.
 
-    Without a pinned address a bridge takes the lowest of its ports', and changes it with them.
+    Without a pinned address a bridge takes the lowest address of its ports, and changes with them.
     """
 
     name: str
@@ -29,7 +29,7 @@ class CreateBridge:
 
 @dataclass(frozen=True, slots=True)
 class CreateVeth:
-    """A pair: ``host`` up and, where there is one, in ``bridge`` here; ``pod`` down inside."""
+    """Create a veth pair: ``host`` up, and in ``bridge`` unless that is empty; ``pod`` down."""
 
     host: str
     host_mac: str
@@ -41,7 +41,7 @@ class CreateVeth:
 
 @dataclass(frozen=True, slots=True)
 class CreateIfb:
-    """A device that takes in what a link received, so that it can be delayed like sending."""
+    """Create an IFB: a device that received packets pass, so that a qdisc can limit them."""
 
     name: str
     mtu: int
@@ -49,9 +49,9 @@ class CreateIfb:
 
 @dataclass(frozen=True, slots=True)
 class SetPort:
-    """How the bridge treats one of its ports; ``alias`` tells people and GC whose it is.
+    """Configure a bridge's port. ``alias`` names the attachment for people and for GC.
 
-    ``locked``: it takes frames from known senders only (bridge(8); Linux 5.18).
+    A ``locked`` port accepts frames of known senders only (bridge(8); Linux 5.18).
     """
 
     name: str
@@ -63,7 +63,7 @@ class SetPort:
 
 @dataclass(frozen=True, slots=True)
 class FilterVlans:
-    """Let a bridge keep its VLANs apart."""
+    """Switch a bridge's VLAN filtering on."""
 
     name: str
 
@@ -77,7 +77,7 @@ class LeaveVlans:
 
 @dataclass(frozen=True, slots=True)
 class JoinVlans:
-    """Put a bridge's port into VLANs; ``own``: the bridge itself."""
+    """Put a bridge's port into VLANs; with ``own`` the bridge itself."""
 
     name: str
     vlans: PortVlans
@@ -86,7 +86,7 @@ class JoinVlans:
 
 @dataclass(frozen=True, slots=True)
 class CreateVlan:
-    """A link of the host's in a VLAN of a bridge, up; one that is there already is fine."""
+    """Create the host's link in a VLAN of a bridge, up, unless it exists."""
 
     name: str
     bridge: str
@@ -95,7 +95,7 @@ class CreateVlan:
 
 @dataclass(frozen=True, slots=True)
 class KnowSender:
-    """Let the bridge know who is behind a port, once and for all."""
+    """Add the sender behind a port to the bridge's forwarding database, permanently."""
 
     name: str
     mac: str
@@ -103,8 +103,10 @@ class KnowSender:
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """Bring a link up; ``announces``: it will tell its neighbours its IPv4 addresses whenever it
-    comes up again, or its MAC is set (arp_notify in Documentation/networking/ip-sysctl.rst).
+    """Bring a link up.
+
+    With ``announces`` the link announces its IPv4 addresses whenever it comes up or its MAC is set
+    (arp_notify in Documentation/networking/ip-sysctl.rst).
     """
 
     side: Side
@@ -114,7 +116,7 @@ class SetUp:
 
 @dataclass(frozen=True, slots=True)
 class SetLink:
-    """Change what is given of a link."""
+    """Change the properties of a link that are not empty."""
 
     side: Side
     name: str
@@ -128,10 +130,10 @@ class SetLink:
 
 @dataclass(frozen=True, slots=True)
 class AddAddress:
-    """Give a link an address.
+    """Add an address to a link.
 
-    ``dad`` is duplicate address detection (RFC 4862 section 5.4); ``on_link``: the rest of the
-    subnet is on the link too.
+    ``dad`` is duplicate address detection (RFC 4862 section 5.4). With ``on_link`` the kernel adds
+    a route to the address's subnet.
     """
 
     side: Side
@@ -143,7 +145,7 @@ class AddAddress:
 
 @dataclass(frozen=True, slots=True)
 class RemoveAddress:
-    """Take an address from a link."""
+    """Remove an address of a link."""
 
     side: Side
     name: str
@@ -152,7 +154,7 @@ class RemoveAddress:
 
 @dataclass(frozen=True, slots=True)
 class AddRoute:
-    """A route through the link ``name``."""
+    """Add a route through the link ``name``."""
 
     side: Side
     name: str
@@ -160,8 +162,8 @@ class AddRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetNeighbour:
-    """Drop what a link learned of an address: its new holder may have another MAC."""
+class ForgetNeighbor:
+    """Delete a link's neighbor entry: the next container with the address may have another MAC."""
 
     name: str
     address: Address
@@ -169,14 +171,14 @@ class ForgetNeighbour:
 
 @dataclass(frozen=True, slots=True)
 class ForgetFlows:
-    """Drop the UDP connections to ports of the host that conntrack remembers."""
+    """Delete conntrack's UDP flows to ports of the host."""
 
     ports: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
 class WriteSysctl:
-    """Set ``net/...`` under /proc/sys in one namespace; ``optional``: not every kernel has it."""
+    """Write ``net/...`` below /proc/sys; an ``optional`` one may be missing."""
 
     side: Side
     key: str
@@ -186,18 +188,17 @@ class WriteSysctl:
 
 @dataclass(frozen=True, slots=True)
 class AwaitForwarding:
-    """Wait until a bridge lets frames through a port: the link's carrier gets there later."""
+    """Wait until a bridge's port forwards: it starts some time after the link has a carrier."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class AwaitRunning:
-    """Wait until the host sends through a link: with its first carrier that comes later too.
+    """Wait until a link of the host sends: it starts some time after its first carrier.
 
-    Before, all that it sends is dropped, such as the answer to a container's first question who
-    has the gateway's address, which it then repeats after a second (linkwatch_do_dev in
-    net/core/link_watch.c).
+    Before that, packets are dropped (linkwatch_do_dev in net/core/link_watch.c), for example the
+    answer to a container's first ARP request. The container repeats it after a second only.
     """
 
     name: str
@@ -205,7 +206,7 @@ class AwaitRunning:
 
 @dataclass(frozen=True, slots=True)
 class AwaitAddresses:
-    """Wait until duplicate address detection has passed a container's addresses (RFC 4862)."""
+    """Wait until duplicate address detection is done for a container's addresses (RFC 4862)."""
 
     name: str
     addresses: tuple[Cidr, ...]
@@ -213,7 +214,7 @@ class AwaitAddresses:
 
 @dataclass(frozen=True, slots=True)
 class LimitRate:
-    """A token bucket (tc-tbf(8)) for what a link sends: bytes per second, bytes at once."""
+    """Limit a link's sending to ``rate`` bytes per second, ``burst`` bytes at once (tc-tbf(8))."""
 
     name: str
     rate: int
@@ -222,7 +223,7 @@ class LimitRate:
 
 @dataclass(frozen=True, slots=True)
 class RedirectIngress:
-    """Send what a link receives through another device first (tc-mirred(8))."""
+    """Redirect a link's received packets to another device (tc-mirred(8))."""
 
     name: str
     to: str
@@ -250,7 +251,7 @@ Op = (
     | AddAddress
     | RemoveAddress
     | AddRoute
-    | ForgetNeighbour
+    | ForgetNeighbor
     | ForgetFlows
     | WriteSysctl
     | AwaitForwarding

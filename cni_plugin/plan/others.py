@@ -1,4 +1,4 @@
-"""The modes that wire nothing: loopback, and a chained plugin's work on what is there; pure."""
+"""The modes that make no interface: loopback and chained; pure."""
 
 from ipaddress import ip_interface
 
@@ -15,7 +15,7 @@ _NO_MAC = "00:00:00:00:00:00"
 
 
 def plan_loopback(request: Request, lease: Result, state: StateBeforeAdd) -> Plan:
-    """Bring the container's loopback up, whatever CNI_IFNAME says; the kernel addresses it."""
+    """Bring the container's loopback up. CNI_IFNAME is ignored; the kernel adds the addresses."""
     del lease
     steps = (ops.SetUp(Side.POD, LOOPBACK),)
     if request.previous is not None:
@@ -28,7 +28,7 @@ def plan_loopback(request: Request, lease: Result, state: StateBeforeAdd) -> Pla
 
 
 def plan_chained(request: Request, lease: Result, state: StateBeforeAdd) -> Plan:
-    """Nothing of its own: what goes with the interface that earlier plugins made."""
+    """A plan without operations of its own, for the interface that an earlier plugin made."""
     del lease
     previous = request.previous
     if previous is None:

@@ -1,8 +1,8 @@
-"""A veth pair without a bridge: the host routes to each container; pure.
+"""The mode ptp: a veth pair without a bridge, and a route of the host to each container; pure.
 
-The behaviour is that of the reference's ptp plugin (containernetworking/plugins,
-plugins/main/ptp): the host's end has the gateway's address and a route to the container, the
-container reaches everything, its own subnet too, through the gateway.
+It behaves like the reference's ptp plugin (containernetworking/plugins, plugins/main/ptp). The
+host's end has the gateway's address and a route to the container. The container sends everything
+through the gateway, also to its own subnet.
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from cni_plugin.plan.ops import Op, Side
 from cni_plugin.plan.wiring import (
     DEFAULT_MTU,
     Plan,
-    answer,
-    detected,
+    add_result,
+    await_addresses,
     forwarding,
     no_dad,
     pod_interface,
@@ -29,7 +29,7 @@ from cni_plugin.spec.result import Address, Interface, Network, Result, Route
 
 
 def plan_ptp(request: Request, lease: Result, state: StateBeforeAdd) -> Plan:
-    """Make the pair, its ends' addresses, and the routes of both sides."""
+    """Make the veth pair, the addresses of its ends, and the routes on both sides."""
     lease = with_gateways(lease, request.conf)
     host, host_mac = request.names.host_link, request.names.host_mac
     mac, mtu = pod_mac(request, lease), request.conf.mtu or state.outside_mtu or DEFAULT_MTU
@@ -42,17 +42,17 @@ def plan_ptp(request: Request, lease: Result, state: StateBeforeAdd) -> Plan:
         *_pod_routes(request.ifname, lease),
         *forwarding(lease.ips),
         ops.AwaitRunning(host),
-        *detected(request, lease),
+        *await_addresses(request, lease),
     )
     interfaces = (
         Interface(host, host_mac, mtu=mtu),
         Interface(request.ifname, mac, request.netns, mtu),
     )
-    return Plan(steps, answer(request, lease, interfaces), host, "", lease.ips, mtu)
+    return Plan(steps, add_result(request, lease, interfaces), host, "", lease.ips, mtu)
 
 
-def alone(address: Address) -> Network:
-    """The network of one address."""
+def host_network(address: Address) -> Network:
+    """The network that has one address only."""
     return ip_network(address)
 
 
@@ -60,14 +60,14 @@ def _host_routes(host: str, lease: Result) -> Iterator[Op]:
     for item in lease.ips:
         if item.gateway is not None:
             yield ops.AddAddress(Side.HOST, host, ip_interface(item.gateway))
-        yield ops.AddRoute(Side.HOST, host, Route(alone(item.address.ip)))
+        yield ops.AddRoute(Side.HOST, host, Route(host_network(item.address.ip)))
 
 
 def _pod_routes(ifname: str, lease: Result) -> Iterator[Op]:
     for item in lease.ips:
         if item.gateway is None:
             continue
-        to_gateway = Route(alone(item.gateway), scope=uapi.RT_SCOPE_LINK)
+        to_gateway = Route(host_network(item.gateway), scope=uapi.RT_SCOPE_LINK)
         yield ops.AddRoute(Side.POD, ifname, to_gateway)
         yield ops.AddRoute(Side.POD, ifname, Route(item.address.network, item.gateway))
     for route in lease.routes:

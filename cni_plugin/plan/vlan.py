@@ -1,8 +1,8 @@
-"""VLANs of a bridge: what a container's port is in, and the host's gateway in one; pure.
+"""The VLANs of a container's bridge port, and the host's gateway in a VLAN; pure.
 
-``vlan`` is the port's native VLAN, untagged both ways; ``vlanTrunk`` names those that the container
-tags itself, and without ``vlan`` its native one is 1. The bridge's default VLAN goes from the port,
-unless ``preserveDefaultVlan``. The host's gateway in VLAN N of bridge B is a link B.N.
+``vlan`` is the port's native VLAN: its frames have no tag. ``vlanTrunk`` has the VLANs whose frames
+the container tags itself; without ``vlan`` the native VLAN is then 1. The port leaves the bridge's
+default VLAN, unless ``preserveDefaultVlan`` is set. The gateway in VLAN N of bridge B is link B.N.
 Source: the reference's bridge plugin as of 2026, plugins/main/bridge; IEEE 802.1Q.
 """
 
@@ -20,7 +20,7 @@ _NATIVE = 1  # of a trunk, when no other is configured
 
 
 def check_vlans(conf: NetConf) -> None:
-    """Raise InvalidConfigurationError, or UnsupportedFieldError, for what cannot be with VLANs."""
+    """Check the VLAN options. Raises InvalidConfigurationError, UnsupportedFieldError."""
     if not wants_vlans(conf):
         return
     if conf.wiring != "bridge":
@@ -35,12 +35,12 @@ def check_vlans(conf: NetConf) -> None:
 
 
 def wants_vlans(conf: NetConf) -> bool:
-    """Whether the bridge has to keep VLANs apart."""
+    """Return true if the bridge must filter VLANs."""
     return bool(conf.vlan or conf.vlan_trunk)
 
 
 def port_vlans(conf: NetConf) -> PortVlans | None:
-    """The VLANs that the container's port has to be in; None: as the bridge puts it."""
+    """The VLANs of the container's port; None if the bridge's default VLAN is to stay."""
     trunk = {vlan for item in conf.vlan_trunk for vlan in item.ids()}
     if not conf.vlan and not trunk:
         return None
@@ -51,30 +51,30 @@ def port_vlans(conf: NetConf) -> PortVlans | None:
 
 
 def gateway_link(conf: NetConf) -> str:
-    """The link of the host that has the gateway's addresses."""
+    """The host's link with the gateway's addresses."""
     return f"{conf.bridge}.{conf.vlan}" if conf.vlan and is_gateway(conf) else conf.bridge
 
 
-def keep_apart(conf: NetConf, state: StateBeforeAdd) -> Iterator[Op]:
-    """Let the bridge filter; one that did not serves its other ports as before, in VLAN 1."""
+def filter_vlans(conf: NetConf, state: StateBeforeAdd) -> Iterator[Op]:
+    """Switch VLAN filtering on. The bridge's other ports stay together, in VLAN 1."""
     if wants_vlans(conf) and not state.filters_vlans:
         yield ops.FilterVlans(conf.bridge)
 
 
 def ensure_gateway(conf: NetConf, state: StateBeforeAdd) -> Iterator[Op]:
-    """The host's own link in the VLAN; the reference's, a veth into the bridge, does as well."""
-    name, there = gateway_link(conf), state.gateway
-    if name == conf.bridge or (there is not None and there.kind == "veth" and there.up):
+    """Make the host's link in the VLAN. The reference plugin's link, a veth, is also accepted."""
+    name, gateway = gateway_link(conf), state.gateway
+    if name == conf.bridge or (gateway is not None and gateway.kind == "veth" and gateway.up):
         return
-    if there is not None and there.kind not in {"vlan", "veth"}:
+    if gateway is not None and gateway.kind not in {"vlan", "veth"}:
         raise InvalidConfigurationError(f"link {name} is there, and is in no VLAN")
-    if there is None or there.kind == "vlan":
+    if gateway is None or gateway.kind == "vlan":
         yield ops.JoinVlans(conf.bridge, PortVlans(tagged=frozenset({conf.vlan})), own=True)
-    if there is None:
+    if gateway is None:
         yield ops.CreateVlan(name, conf.bridge, conf.vlan)
         yield sysctl(Side.HOST, f"net/ipv6/conf/{name}/accept_ra", "0")
         yield no_dad(conf, name)
-    elif not there.up:
+    elif not gateway.up:
         yield ops.SetUp(Side.HOST, name)
 
 

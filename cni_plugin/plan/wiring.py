@@ -1,4 +1,4 @@
-"""What every wiring of a container has in common: gateways, names, addresses, the answer; pure."""
+"""The parts that the modes share: gateways, addresses, routes and the result; pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,11 +19,11 @@ _ANYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The operations, in their order, and the answer that they make true.
+    """The operations in their order, and the result that ADD returns after them.
 
-    ``host`` is the host's end of the interface, ``bridge`` the bridge it is in, or the host's own
-    link in a VLAN of it; ``ips`` are the
-    interface's own addresses, ``mtu`` its largest packet.
+    ``host`` is the host's end of the interface, empty if it has none. ``bridge`` is its bridge, or
+    the host's link in a VLAN of the bridge; empty if there is none. ``ips`` are the interface's
+    addresses, ``mtu`` is its MTU.
     """
 
     ops: tuple[Op, ...]
@@ -45,7 +45,7 @@ def check_conf(conf: NetConf) -> None:
 
 
 def check_absent(request: Request, state: StateBeforeAdd) -> None:
-    """Raise InvalidConfigurationError when the attachment, or its name, is there already."""
+    """Raise InvalidConfigurationError if the attachment, or its interface's name, exists."""
     if state.pod_taken or state.host_taken:
         raise InvalidConfigurationError(
             f"interface {request.ifname} already exists in container {request.container_id}",
@@ -54,12 +54,12 @@ def check_absent(request: Request, state: StateBeforeAdd) -> None:
 
 
 def is_gateway(conf: NetConf) -> bool:
-    """Whether the host is the containers' gateway."""
+    """Return true if the host is the containers' gateway."""
     return conf.is_gateway or conf.is_default_gateway or conf.wiring == "ptp"
 
 
 def with_gateways(lease: Result, conf: NetConf) -> Result:
-    """The lease with the gateways that the host is, and the default routes through them."""
+    """The lease with the host as gateway, and with the default routes through it."""
     ips = lease.ips
     if is_gateway(conf):
         ips = tuple(replace(item, gateway=item.gateway or first_host(item.address)) for item in ips)
@@ -70,20 +70,20 @@ def with_gateways(lease: Result, conf: NetConf) -> Result:
 
 
 def first_host(address: Cidr) -> Address:
-    """The first address of a subnet: the gateway when IPAM names none."""
+    """The first address of a subnet: the gateway if IPAM names none."""
     return address.network[1] if address.network.num_addresses > 1 else address.ip
 
 
 def _default_routes(ips: tuple[IPConfig, ...], routes: tuple[Route, ...]) -> Iterator[Route]:
-    there = {route.dst.version for route in routes if route.gw and not route.dst.prefixlen}
+    routed = {route.dst.version for route in routes if route.gw and not route.dst.prefixlen}
     for item in ips:
-        if item.address.version not in there:
-            there.add(item.address.version)
+        if item.address.version not in routed:
+            routed.add(item.address.version)
             yield Route(_ANYWHERE[item.address.version], item.gateway)
 
 
 def pod_mac(request: Request, lease: Result) -> str:
-    """The MAC that was asked for, or one made of the first address."""
+    """The requested MAC address, or one made of the first IP address."""
     if request.asked_mac:
         return request.asked_mac
     identity = str(lease.ips[0].address.ip) if lease.ips else "/".join(request.attachment)
@@ -91,7 +91,7 @@ def pod_mac(request: Request, lease: Result) -> str:
 
 
 def forwarding(ips: tuple[IPConfig, ...]) -> Iterator[Op]:
-    """Let the host pass packets on between its links."""
+    """Switch forwarding on, for the IP versions of the addresses."""
     versions = {item.address.version for item in ips}
     if 4 in versions:
         yield ops.WriteSysctl(Side.HOST, "net/ipv4/ip_forward", "1")
@@ -100,45 +100,48 @@ def forwarding(ips: tuple[IPConfig, ...]) -> Iterator[Op]:
 
 
 def pod_interface(request: Request, lease: Result) -> Iterator[Op]:
-    """Inside the container.
+    """Configure the container's interface.
 
-    The kernel announces the addresses, whenever the link comes up again or its MAC is set, with a
-    gratuitous ARP (RFC 5227) and, by ndisc_notify, an unsolicited neighbour advertisement (RFC 4861
-    section 7.2.6).
+    Whenever the link comes up or its MAC is set, the kernel announces the addresses: with a
+    gratuitous ARP (RFC 5227), and because of ndisc_notify with an unsolicited neighbor
+    advertisement (RFC 4861 section 7.2.6).
     """
     name, conf = request.ifname, request.conf
     versions = {item.address.version for item in lease.ips}
     if 6 in versions:
         yield sysctl(Side.POD, "net/ipv6/conf/lo/disable_ipv6", "0")
         yield sysctl(Side.POD, f"net/ipv6/conf/{name}/disable_ipv6", "0")
-        # whoever sets the link down and up again means its addresses to stay, as IPv4's do
+        # keep IPv6 addresses while the link is down, as the kernel keeps IPv4 addresses
         yield sysctl(Side.POD, f"net/ipv6/conf/{name}/keep_addr_on_down", "1")
         yield sysctl(Side.POD, f"net/ipv6/conf/{name}/ndisc_notify", "1")
         yield sysctl(Side.POD, f"net/ipv6/conf/{name}/accept_dad", str(int(conf.enabledad)))
-    # routed, the container's neighbours are beyond the gateway, and not on its link
+    # in mode ptp the rest of the subnet is behind the gateway, not on the container's link
     on_link = conf.wiring != "ptp"
     for item in lease.ips:
         yield ops.AddAddress(Side.POD, name, item.address, conf.enabledad, on_link)
     yield ops.SetUp(Side.POD, name, announces=4 in versions)
 
 
-def detected(request: Request, lease: Result) -> Iterator[Op]:
-    """With duplicate address detection a container starts when its addresses can be used."""
+def await_addresses(request: Request, lease: Result) -> Iterator[Op]:
+    """With duplicate address detection, wait until the container can use its addresses."""
     found = tuple(item.address for item in lease.ips if item.address.version == 6)
     if request.conf.enabledad and found:
         yield ops.AwaitAddresses(request.ifname, found)
 
 
 def through_gateway(route: Route, ips: tuple[IPConfig, ...]) -> Route:
-    """A route without ``gw`` goes through the gateway of its family's first address."""
+    """The route with a gateway. By default that is the gateway of its family's first address."""
     if route.gw is not None or route.scope is not None:
         return route
     gateways = [item.gateway for item in ips if item.address.version == route.dst.version]
     return replace(route, gw=next((gateway for gateway in gateways if gateway), None))
 
 
-def answer(request: Request, lease: Result, made: tuple[Interface, ...]) -> Result:
-    """The result: what was there before, and what is new; the addresses are the container's."""
+def add_result(request: Request, lease: Result, made: tuple[Interface, ...]) -> Result:
+    """The previous result with the new interfaces, addresses and routes added.
+
+    ``made`` are the new interfaces. The new addresses are those of the container's interface.
+    """
     previous = request.previous or Result()
     inside = next((i for i, item in enumerate(made) if item.sandbox), 0)
     here = len(previous.interfaces) + inside
@@ -152,14 +155,14 @@ def answer(request: Request, lease: Result, made: tuple[Interface, ...]) -> Resu
 
 
 def no_dad(conf: NetConf, host: str) -> Op:
-    """Spare the host's end the second that duplicate address detection takes, unless asked for.
+    """Switch duplicate address detection off on a link of the host, unless ``enabledad`` is set.
 
-    Until a router's link-local address has passed it, the kernel asks for no neighbours on behalf
-    of packets that it passes on (ndisc_solicit in net/ipv6/ndisc.c), so they would be lost.
+    It takes a second. During that time the kernel solicits no neighbors for forwarded packets
+    (ndisc_solicit in net/ipv6/ndisc.c), so these would be lost.
     """
     return sysctl(Side.HOST, f"net/ipv6/conf/{host}/accept_dad", str(int(conf.enabledad)))
 
 
 def sysctl(side: Side, key: str, value: str) -> Op:
-    """Set what a kernel or a container without IPv6 does not have."""
+    """Write a sysctl that is missing in a kernel or a container without IPv6."""
     return ops.WriteSysctl(side, key, value, optional=True)

@@ -64,7 +64,7 @@ class Applier:
             ops.AddAddress: self._add_address,
             ops.RemoveAddress: self._remove_address,
             ops.AddRoute: self._add_route,
-            ops.ForgetNeighbour: self._forget_neighbour,
+            ops.ForgetNeighbor: self._forget_neighbor,
             ops.WriteSysctl: self._write_sysctl,
             ops.AwaitForwarding: self._await_forwarding,
             ops.AwaitRunning: self._await_running,
@@ -297,7 +297,7 @@ class Applier:
         )
         self._namespaces[op.side].socket.change(uapi.RTM_NEWROUTE, head + pack(attributes), flags)
 
-    def _forget_neighbour(self, op: ops.ForgetNeighbour) -> None:
+    def _forget_neighbor(self, op: ops.ForgetNeighbor) -> None:
         index = self._index(Side.HOST, op.name)
         head = uapi.NDMSG.pack(_FAMILY[op.address.version], index, 0, 0, 0)
         with _absence_ignored():
