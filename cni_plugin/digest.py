@@ -1,4 +1,4 @@
-"""The digest that names are made of; from here, because hashlib would load OpenSSL first: 2 ms."""
+"""BLAKE2b without hashlib, which would load OpenSSL first: 2 ms."""
 
 from _blake2 import blake2b
 

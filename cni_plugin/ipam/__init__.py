@@ -1,5 +1,6 @@
-"""Address management: who holds which address of a network.
+"""Address management (IPAM): the addresses of a network's containers.
 
-``ranges`` decides, ``store`` keeps reservations in host-local's files, ``local`` joins the two,
-``delegate`` executes another IPAM plugin instead.
+``source`` is the entry: it picks ``local`` or ``delegate``. ``local`` allocates from the ranges of
+``spec.ranges`` and keeps reservations in host-local's files, through ``store``; ``delegate``
+executes another IPAM plugin. This room may import ``linux`` and ``spec``.
 """

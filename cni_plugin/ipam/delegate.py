@@ -1,4 +1,4 @@
-"""Another program as IPAM: executed as the specification says, with all that we were given.
+"""IPAM by another plugin, executed with the environment and configuration of this one.
 
 Source: CNI specification 1.1.0, section 4 "Plugin Delegation".
 """
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class DelegateIpam:
-    """The IPAM plugin ``ipam.type``, found through CNI_PATH."""
+    """The IPAM plugin of the name ``ipam.type``, in a folder of CNI_PATH."""
 
     def add(self, request: Request) -> Result:
-        """Its addresses; when it fails, it is executed again with DEL."""
+        """Execute ADD, and after an error DEL. Returns the plugin's result."""
         try:
             return _result(_execute(request, Verb.ADD), request)
         except CniError:
@@ -33,29 +33,29 @@ class DelegateIpam:
             raise
 
     def delete(self, request: Request) -> None:
-        """Execute it with DEL."""
+        """Execute DEL."""
         _execute(request, Verb.DEL)
 
     def check(self, request: Request) -> None:
-        """Execute it with CHECK."""
+        """Execute CHECK."""
         _execute(request, Verb.CHECK)
 
     def status(self, request: Request) -> None:
-        """Execute it with STATUS."""
+        """Execute STATUS."""
         _execute(request, Verb.STATUS)
 
     def collect(self, request: Request) -> None:
-        """Execute it with GC."""
+        """Execute GC."""
         _execute(request, Verb.GC)
 
 
 def _execute(request: Request, verb: Verb) -> bytes:
     path = _find(request)
     environment = {**request.environment, "CNI_COMMAND": verb}
-    done = execute([path], request.raw, environment=environment, stderr=sys.stderr.fileno())
-    if done.returncode:
-        raise _failure(path, verb, done)
-    return done.stdout
+    process = execute([path], request.raw, environment=environment, stderr=sys.stderr.fileno())
+    if process.returncode:
+        raise _failure(path, verb, process)
+    return process.stdout
 
 
 def _find(request: Request) -> Path:
@@ -70,15 +70,15 @@ def _find(request: Request) -> Path:
     return found
 
 
-def _failure(path: Path, verb: Verb, done: "CompletedProcess[bytes]") -> DelegateError:
-    """The delegate's own error, with its code, and who it came from."""
+def _failure(path: Path, verb: Verb, process: "CompletedProcess[bytes]") -> DelegateError:
+    """The plugin's own error with its code, and with the plugin's name."""
     try:
-        said = json.loads(done.stdout)
-        code, message = int(said["code"]), str(said["msg"])
-        details = str(said.get("details") or "")
+        document = json.loads(process.stdout)
+        code, message = int(document["code"]), str(document["msg"])
+        details = str(document.get("details") or "")
     except (ValueError, KeyError, TypeError):
-        shown = done.stdout.decode(errors="replace").strip()
-        return DelegateError(f"ipam plugin {path} {verb} ended with {done.returncode}", shown)
+        output = process.stdout.decode(errors="replace").strip()
+        return DelegateError(f"ipam plugin {path} {verb} ended with {process.returncode}", output)
     return DelegateError(f"ipam plugin {path.name} {verb}: {message}", details, code)
 
 

@@ -1,4 +1,4 @@
-"""The in-process IPAM: host-local's configuration and reservations, without a process for it.
+"""IPAM in this process, with host-local's configuration and reservations.
 
 Source: host-local's documentation and source (containernetworking/plugins, plugins/ipam).
 """
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cni_plugin.ipam.resolv import read_resolv_conf
-from cni_plugin.ipam.store import DEFAULT_DATA_DIR, Owner, Store
+from cni_plugin.ipam.store import DEFAULT_DATA_DIR, Owner, ReservationStore
 from cni_plugin.linux.host import below
-from cni_plugin.spec.config import REMEMBERED, NetConf
+from cni_plugin.spec.config import CACHED_CONFS, NetConf
 from cni_plugin.spec.errors import (
     AddressesExhaustedError,
     CheckFailedError,
@@ -32,12 +32,11 @@ from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Address, Dns, IPConfig, Result
 
 _SHOWN_HOLDERS = 8
-# seconds in which an ADD that has reserved has made its interface
-GRACE = 60.0
+GRACE = 60.0  # seconds in which an ADD makes its interface after its reservation
 
 
-class Choice(NamedTuple):
-    """A free address, where it comes from, and the index of its range set."""
+class ChosenAddress(NamedTuple):
+    """An address to reserve, its range, and the index of its range set."""
 
     set_index: int
     address: Address
@@ -45,10 +44,10 @@ class Choice(NamedTuple):
 
 
 class LocalIpam:
-    """Allocates from files under ``root``, the root directory as the runtime sees it.
+    """Allocates addresses from files below ``root``, the runtime's root directory.
 
-    ``is_attached`` tells whether the interface of an owner is there; None: it is another plugin
-    that makes the interfaces.
+    ``is_attached`` returns true if an owner's interface exists. It is None if another plugin makes
+    the interfaces.
     """
 
     def __init__(
@@ -66,7 +65,8 @@ class LocalIpam:
         with self._store(request) as store:
             if held := store.held_by(owner):
                 raise InvalidConfigurationError(
-                    f"{_who(owner)} already holds {_list(held)} in network {request.conf.name}",
+                    f"{_describe(owner)} already holds {_list(held)}"
+                    f" in network {request.conf.name}",
                     "a second ADD needs a DEL before it",
                 )
             chosen = [
@@ -81,7 +81,9 @@ class LocalIpam:
                 raise
         return self._result(request, chosen)
 
-    def _choose(self, store: Store, ranges: RangeSet, index: int, wanted: Address | None) -> Choice:
+    def _choose(
+        self, store: ReservationStore, ranges: RangeSet, index: int, wanted: Address | None
+    ) -> ChosenAddress:
         try:
             return _choose(store, ranges, index, wanted)
         except AddressesExhaustedError:
@@ -89,10 +91,10 @@ class LocalIpam:
                 raise
             return _choose(store, ranges, index, wanted)
 
-    def _expire(self, store: Store) -> bool:
-        """Free what is held by containers whose interface of ours is gone; whether any was.
+    def _expire(self, store: ReservationStore) -> bool:
+        """Release the addresses of wired owners without an interface. Return false if none was.
 
-        Only when there is need, and not of an ADD that is under way.
+        Owners of the last minute are left out: their ADD may still run.
         """
         owners = {owner for _, owner in store.reservations()}
         gone = [
@@ -108,26 +110,26 @@ class LocalIpam:
         return bool(gone)
 
     def delete(self, request: Request) -> None:
-        """Free what the request's owner holds; nothing is fine."""
+        """Release the owner's addresses, if there are any."""
         with self._store(request) as store:
             store.release(_owner(request))
 
     def check(self, request: Request) -> None:
-        """Raise CheckFailedError unless the owner holds what the previous result shows."""
+        """Raise CheckFailedError unless the owner holds the addresses of the previous result."""
         with self._store(request) as store:
             held = store.held_by(_owner(request))
         sets = range_sets(request)
-        shown = [item.address.ip for item in request.previous.ips] if request.previous else []
-        ours = [address for address in shown if any(range_of(address, item) for item in sets)]
+        previous = [item.address.ip for item in request.previous.ips] if request.previous else []
+        ours = [address for address in previous if any(range_of(address, item) for item in sets)]
         if missing := [address for address in ours if address not in held]:
             raise CheckFailedError(
-                f"{_who(_owner(request))} has no reservation of {_list(missing)}"
+                f"{_describe(_owner(request))} has no reservation of {_list(missing)}"
             )
         if not held:
-            raise CheckFailedError(f"{_who(_owner(request))} has no reservation")
+            raise CheckFailedError(f"{_describe(_owner(request))} has no reservation")
 
     def status(self, request: Request) -> None:
-        """Raise NotAvailableError when a range set has no free address."""
+        """Raise NotAvailableError if a range set has no free address."""
         with self._store(request) as store:
             for index, ranges in enumerate(range_sets(request)):
                 if _next(store, ranges, index) is None:
@@ -136,21 +138,21 @@ class LocalIpam:
                     )
 
     def collect(self, request: Request) -> None:
-        """Free what is held by none of the request's valid attachments."""
+        """Release the addresses of owners that are not valid attachments of the request."""
         with self._store(request) as store:
             store.rebuild()
             owners = {owner for _, owner in store.reservations()}
             valid_ids = {container_id for container_id, _ in request.valid}
             for owner in owners:
-                # an old host-local wrote no interface
+                # files of an old host-local have no interface
                 spared = owner in request.valid if owner.ifname else owner[0] in valid_ids
                 if not spared:
                     store.release(owner)
 
-    def _store(self, request: Request) -> Store:
-        return Store(data_dir(request, self._root), request.conf.name, self._boot_id)
+    def _store(self, request: Request) -> ReservationStore:
+        return ReservationStore(data_dir(request, self._root), request.conf.name, self._boot_id)
 
-    def _result(self, request: Request, chosen: Sequence[Choice]) -> Result:
+    def _result(self, request: Request, chosen: Sequence[ChosenAddress]) -> Result:
         ipam = request.conf.ipam
         dns = Dns()
         if ipam.resolv_conf:
@@ -169,7 +171,10 @@ class LocalIpam:
 
 
 def data_dir(request: Request, root: Path) -> Path:
-    """Where a network's reservations are, below the runtime's root directory."""
+    """The folder of all networks' reservations, below the runtime's root directory.
+
+    Raises InvalidConfigurationError.
+    """
     configured = request.conf.ipam.data_dir or DEFAULT_DATA_DIR
     if not configured.startswith("/"):
         raise InvalidConfigurationError(f"ipam.dataDir {configured!r} is no absolute path")
@@ -177,11 +182,11 @@ def data_dir(request: Request, root: Path) -> Path:
 
 
 def range_sets(request: Request) -> tuple[RangeSet, ...]:
-    """The range sets of a request, the runtime's before the configured ones."""
+    """The range sets of a request: the runtime's, then the configured ones."""
     return _sets_of(request.conf)
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_CONFS)
 def _sets_of(conf: NetConf) -> tuple[RangeSet, ...]:
     sets = (*conf.runtime_config.sets(), *conf.ipam.sets())
     check_sets(sets)
@@ -189,13 +194,15 @@ def _sets_of(conf: NetConf) -> tuple[RangeSet, ...]:
 
 
 def requested(request: Request) -> list[Address]:
-    """The addresses that CNI_ARGS, ``args.cni`` and the runtime ask for."""
+    """The addresses that CNI_ARGS, ``args.cni`` and the runtime request."""
     conf = request.conf
-    asked = (*request.args.ips, *conf.args.cni.ips, *conf.runtime_config.ips)
-    return [item.ip for item in asked]
+    addresses = (*request.args.ips, *conf.args.cni.ips, *conf.runtime_config.ips)
+    return [item.ip for item in addresses]
 
 
-def _choose(store: Store, ranges: RangeSet, index: int, wanted: Address | None) -> Choice:
+def _choose(
+    store: ReservationStore, ranges: RangeSet, index: int, wanted: Address | None
+) -> ChosenAddress:
     if wanted is None:
         choice = _next(store, ranges, index)
         if choice is None:
@@ -206,21 +213,21 @@ def _choose(store: Store, ranges: RangeSet, index: int, wanted: Address | None) 
         holder = next((owner for taken, owner in store.reservations() if taken == wanted), None)
         raise InvalidConfigurationError(
             f"requested address {wanted} is not available",
-            f"held by {_who(holder)}" if holder else "",
+            f"held by {_describe(holder)}" if holder else "",
         )
-    return Choice(index, wanted, within)
+    return ChosenAddress(index, wanted, within)
 
 
-def _next(store: Store, ranges: RangeSet, index: int) -> Choice | None:
+def _next(store: ReservationStore, ranges: RangeSet, index: int) -> ChosenAddress | None:
     address = store.first_free(candidates(ranges, store.last(index)))
     within = None if address is None else range_of(address, ranges)
-    return None if address is None or within is None else Choice(index, address, within)
+    return None if address is None or within is None else ChosenAddress(index, address, within)
 
 
-def _holders(store: Store) -> str:
-    """Who holds what, for the error of an exhausted range."""
+def _holders(store: ReservationStore) -> str:
+    """The holders of the addresses, for the error of an exhausted range."""
     held = [
-        f"{address} {_who(owner)}"
+        f"{address} {_describe(owner)}"
         for address, owner in sorted(
             store.reservations(), key=lambda item: (item[0].version, int(item[0]))
         )
@@ -233,7 +240,7 @@ def _owner(request: Request) -> Owner:
     return Owner(request.container_id, request.ifname)
 
 
-def _who(owner: Owner) -> str:
+def _describe(owner: Owner) -> str:
     return f"container {owner.container_id} interface {owner.ifname or '?'}"
 
 

@@ -1,4 +1,7 @@
-"""resolv.conf as a result's ``dns``. Source: resolv.conf(5)."""
+"""Reads resolv.conf for a result's ``dns``.
+
+Source: resolv.conf(5).
+"""
 
 from pathlib import Path
 
@@ -9,7 +12,7 @@ _LONGEST = 1 << 20
 
 
 def read_resolv_conf(path: Path) -> Dns:
-    """The name servers, domain, search list and options of a file."""
+    """Parse a file. Raises InputOutputError."""
     try:
         with path.open(errors="replace") as file:
             return parse_resolv_conf(file.read(_LONGEST))
@@ -18,7 +21,7 @@ def read_resolv_conf(path: Path) -> Dns:
 
 
 def parse_resolv_conf(text: str) -> Dns:
-    """The last ``domain`` and the last ``search`` count, name servers and options add up."""
+    """Parse a file's text. The last ``domain`` and the last ``search`` count."""
     servers: list[str] = []
     options: list[str] = []
     domain, search = "", tuple[str, ...]()

@@ -1,4 +1,4 @@
-"""Who gives out the addresses of a network."""
+"""The IPAM of a network, by its configuration."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +11,13 @@ from cni_plugin.spec.config import NetConf
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Result
 
-# our own, its drop-in name, and the name that other plugins execute us under
+# this IPAM, the plugin that it replaces, and this program as another plugin's IPAM
 _IN_PROCESS = frozenset({"podwire", "host-local", "podwire-cni"})
 _OUR_TYPE = "podwire-cni"
 
 
 class Ipam(Protocol):
-    """What the plugin wants of an IPAM; each raises CniError."""
+    """Address management for one network. Each method raises CniError."""
 
     def add(self, request: Request) -> Result: ...
     def delete(self, request: Request) -> None: ...
@@ -27,19 +27,19 @@ class Ipam(Protocol):
 
 
 def is_delegated(conf: NetConf) -> bool:
-    """Whether another program has to be executed."""
+    """Return true if the IPAM is another program."""
     return bool(conf.ipam.type) and conf.ipam.type not in _IN_PROCESS
 
 
 def is_delegate(conf: NetConf) -> bool:
-    """Whether another plugin executes us, as its IPAM."""
+    """Return true if another plugin executes this program as its IPAM."""
     return conf.ipam.type == _OUR_TYPE != conf.type
 
 
 def source_of(
     conf: NetConf, root: Path, boot_id: str, is_attached: Callable[[Owner], bool]
 ) -> Ipam | None:
-    """The IPAM of a network; None when it has no addresses."""
+    """The IPAM of a network; None if its containers get no addresses."""
     if not conf.ipam.type:
         return None
     if is_delegated(conf):

@@ -1,21 +1,20 @@
-"""Reservations on disk, in host-local's format, found again in constant time.
+"""Reservations in host-local's files, with an index that finds an owner's addresses at once.
 
-``DATADIR/NETWORK/ADDRESS`` holds ``container-id CR LF ifname``; ``last_reserved_ip.N`` the address
-that range set N gave out last; ``lock`` is flocked by whoever changes anything. host-local, which
-finds a container's addresses by reading every file, works on the same directory before, after
-and beside this store.
+The file ``DATADIR/NETWORK/ADDRESS`` contains ``container-id CR LF ifname``. ``last_reserved_ip.N``
+contains the address that range set N allocated last. A writer holds the flock of ``lock``.
+host-local can use the same folder, before, after and together with this store. It reads every file
+to find a container's addresses.
 
-``DATADIR/.podwire/NETWORK/`` is this store's index: a symbolic link for each owner, whose target
-lists the owner's addresses, and says ``wired`` when we made the owner's interface too: then its
-absence shows that the owner is gone. The index's ``stamp`` says which state of the directory, and
-which boot, it was made for: anything that changed behind its back, a crash included, makes it be
-read anew.
+``DATADIR/.podwire/NETWORK/`` is the index. It has a symbolic link for each owner, whose target
+lists the owner's addresses. The target also has ``wired`` if this plugin made the owner's
+interface: without its interface a wired owner is gone. The index's ``.stamp`` names the state of
+the folder and the boot that the index is for. If the stamp differs, for example after a crash or a
+change by host-local, the index is rebuilt.
 """
 
-# pathlib takes longer than the kernel, a dozen times in each ADD:
+# pathlib takes longer than the kernel, and each ADD does this a dozen times:
 # ruff: noqa: PTH104, PTH108, PTH115, PTH116, PTH208, PTH211
 
-import errno
 import fcntl
 import os
 import time
@@ -27,21 +26,21 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from cni_plugin.digest import blake2b
+from cni_plugin.linux.files import put_through
 from cni_plugin.spec.ranges import parse_last
 from cni_plugin.spec.result import Address
 
 DEFAULT_DATA_DIR = "/var/lib/cni/networks"
 _INDEX = ".podwire"
-_STAMP, _FRESH = ".stamp", ".new"
+_STAMP, _ASIDE = ".stamp", ".new"
 _LAST, _WIRED = "last_reserved_ip.", "wired"
 _LINE_BREAK = "\r\n"
-_BLOCK = 1 << 12  # bytes; most of our files are far shorter
-# So many taken neighbours in a row, and one look at the whole directory costs less than more stats.
-_IMPATIENCE = 64
+_BLOCK = 1 << 12  # bytes; the files are much shorter
+_MOST_STATS = 64  # after so many taken addresses, listing the folder is faster than more stats
 
 
 class Owner(NamedTuple):
-    """Who holds an address; ``ifname`` is empty in files that an old host-local wrote."""
+    """The holder of an address. ``ifname`` is empty in files of an old host-local."""
 
     container_id: str
     ifname: str
@@ -51,22 +50,22 @@ class Owner(NamedTuple):
 
 
 def lock_file(data_dir: Path) -> Path:
-    """The file that the attachments' locks are in."""
-    return data_dir / _INDEX / ".lock"  # no network is called so
+    """The file with the attachments' locks."""
+    return data_dir / _INDEX / ".lock"  # no network can have this name
 
 
 def is_wired(data_dir: Path, network: str, owner: Owner) -> bool:
-    """Whether we made an owner's interface, asked without the network's lock."""
+    """Return true if this plugin made an owner's interface. Needs no lock."""
     return _WIRED in _entries(f"{data_dir}/{_INDEX}/{network}/{_digest(owner)}")
 
 
-class Store:
-    """The reservations of one network; a context manager that holds the network's lock."""
+class ReservationStore:
+    """The reservations of one network. As a context manager it holds the network's lock."""
 
     def __init__(self, data_dir: Path, network: str, boot_id: str) -> None:
         self._directory = data_dir / network
         self._index = data_dir / _INDEX / network
-        self._fresh = str(self._index / _FRESH)
+        self._aside = str(self._index / _ASIDE)
         self._boot_id = boot_id
         self._taken: set[str] | None = None
 
@@ -96,14 +95,12 @@ class Store:
         flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
         return os.open(f"{self._directory}/lock", flags, 0o600)
 
-    # -- reading
-
     def held_by(self, owner: Owner) -> tuple[Address, ...]:
         """The addresses that an owner holds."""
         return tuple(item for item in self._indexed(owner) if self._is_held(item, owner))
 
     def _is_held(self, address: Address, owner: Owner) -> bool:
-        # the index may say more than is true: it is written first
+        # the index may list more than the files hold: it is written first
         found = read_owner(f"{self._directory}/{address}")
         return found in {owner, Owner(owner.container_id, "")}
 
@@ -114,11 +111,11 @@ class Store:
         return ()
 
     def is_wired(self, owner: Owner) -> bool:
-        """Whether we made the owner's interface, and not only gave it addresses."""
+        """Return true if this plugin made the owner's interface."""
         return _WIRED in _entries(f"{self._index}/{_digest(owner)}")
 
     def is_free(self, address: Address) -> bool:
-        """Whether nobody holds an address; an empty file is a reservation that never was."""
+        """Return true if nobody holds an address. An empty file is no reservation."""
         if self._taken is not None:
             return str(address) not in self._taken
         try:
@@ -127,16 +124,16 @@ class Store:
             return True
 
     def first_free(self, addresses: Iterable[Address]) -> Address | None:
-        """The first of ``addresses`` that nobody holds."""
+        """The first address that nobody holds; None if all are taken."""
         for count, address in enumerate(addresses):
-            if count == _IMPATIENCE and self._taken is None:
+            if count == _MOST_STATS and self._taken is None:
                 self._taken = {str(taken) for taken, _ in self.reservations()}
             if self.is_free(address):
                 return address
         return None
 
     def reservations(self) -> Iterator[tuple[Address, Owner]]:
-        """Every address that is held, and by whom."""
+        """Every reserved address with its owner."""
         return ((address, owner) for address, owner in self._files() if owner is not None)
 
     def _files(self) -> Iterator[tuple[Address, Owner | None]]:
@@ -145,33 +142,31 @@ class Store:
                 yield ip_address(name), read_owner(f"{self._directory}/{name}")
 
     def age(self, owner: Owner) -> float:
-        """For how many seconds an owner has held its addresses."""
+        """The seconds since an owner's reservation."""
         times = [(self._directory / str(item)).stat().st_mtime for item in self.held_by(owner)]
         return max(0.0, time.time() - max(times, default=0.0))
 
     def last(self, index: int) -> Address | None:
-        """The address that range set ``index`` gave out last."""
+        """The address that range set ``index`` allocated last; None if there is none."""
         text = _read(f"{self._directory}/{_LAST}{index}")
         return None if text is None else parse_last(text.decode(errors="replace"))
-
-    # -- changing
 
     def reserve(
         self, owner: Owner, addresses: Iterable[tuple[int, Address]], *, wired: bool = False
     ) -> None:
-        """Let ``owner`` hold free ``addresses``, each with the index of its range set.
+        """Reserve free ``addresses`` for an owner, each with the index of its range set.
 
-        The index is written first: whatever a crash leaves, a release finds.
+        The index is written first, so that a release also finds what a crash left.
         """
         wanted = list(addresses)
         self._write_index(owner, [address for _, address in wanted], wired=wired)
         for index, address in wanted:
-            self._put(f"{self._directory}/{address}", str(owner))
-            self._put(f"{self._directory}/{_LAST}{index}", str(address))
+            self._put(str(address), str(owner))
+            self._put(f"{_LAST}{index}", str(address))
         self._write_stamp()
 
     def release(self, owner: Owner) -> tuple[Address, ...]:
-        """Free what an owner holds; nothing is fine. Returns what was freed."""
+        """Release an owner's addresses, if there are any. Returns them."""
         indexed = self._indexed(owner)
         if not indexed:
             return ()
@@ -183,10 +178,8 @@ class Store:
         self._write_stamp()
         return held
 
-    # -- the index
-
     def _refresh(self) -> None:
-        """Make the index anew unless it was made for what is there, in this boot."""
+        """Rebuild the index unless its stamp is current."""
         stamp = _target(f"{self._index}/{_STAMP}")
         if stamp == self._current_stamp():
             return
@@ -195,16 +188,16 @@ class Store:
         self.rebuild()
 
     def _expire(self) -> None:
-        """No container outlived the boot: what the index knew of is free.
+        """Release all addresses of the index: no container outlives a reboot.
 
-        Only what this store reserved: host-local may have written other files since the boot.
+        Files that are not in the index stay: host-local may have written them since the boot.
         """
         for address, owner in list(self.reservations()):
             if os.path.lexists(self._index / _digest(owner)):
                 (self._directory / str(address)).unlink(missing_ok=True)
 
     def rebuild(self) -> None:
-        """Make the index anew from the files, and drop those that hold nothing."""
+        """Rebuild the index from the files. Removes files without an owner."""
         wired = set()
         self._index.mkdir(mode=0o700, parents=True, exist_ok=True)
         for entry in list(self._index.iterdir()):
@@ -213,7 +206,7 @@ class Store:
             entry.unlink()
         held: dict[Owner, list[Address]] = {}
         for address, owner in list(self._files()):
-            if owner is None:  # torn when its writer died: it holds nothing
+            if owner is None:  # its writer was killed: it reserves nothing
                 (self._directory / str(address)).unlink(missing_ok=True)
             else:
                 held.setdefault(owner, []).append(address)
@@ -225,6 +218,9 @@ class Store:
         entries = [*map(str, addresses), *([_WIRED] if wired else [])]
         self._put_link(_digest(owner), ",".join(entries))
 
+    def _put(self, name: str, text: str) -> None:
+        put_through(self._aside, f"{self._directory}/{name}", text.encode(), 0o600)
+
     def _write_stamp(self) -> None:
         self._put_link(_STAMP, self._current_stamp())
 
@@ -233,33 +229,17 @@ class Store:
         return f"{self._boot_id} {state.st_ino} {state.st_mtime_ns}"
 
     def _put_link(self, name: str, target: str) -> None:
-        """Make or change an entry of the index: a link is there whole or not at all."""
+        """Create or replace an entry of the index in one step."""
         try:
-            os.symlink(target, self._fresh)
-        except FileExistsError:  # of one who died here
-            os.unlink(self._fresh)
-            os.symlink(target, self._fresh)
-        os.rename(self._fresh, f"{self._index}/{name}")
-
-    def _put(self, path: str, text: str) -> None:
-        """Write a file so that it is there whole or not at all."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            descriptor = os.open(self._fresh, flags, 0o600)
-        except OSError as err:
-            if err.errno != errno.ELOOP:  # a link, of one who died
-                raise
-            os.unlink(self._fresh)
-            descriptor = os.open(self._fresh, flags, 0o600)
-        try:
-            os.write(descriptor, text.encode())
-        finally:
-            os.close(descriptor)
-        os.rename(self._fresh, path)
+            os.symlink(target, self._aside)
+        except FileExistsError:  # a killed writer left it
+            os.unlink(self._aside)
+            os.symlink(target, self._aside)
+        os.rename(self._aside, f"{self._index}/{name}")
 
 
 def _target(path: str) -> str:
-    """What a link says; nothing when there is none."""
+    """The target of a symbolic link; empty if there is none."""
     try:
         return os.readlink(path)
     except OSError:
@@ -267,12 +247,12 @@ def _target(path: str) -> str:
 
 
 def _entries(path: str) -> list[str]:
-    """What an entry of the index says; nothing when there is none."""
+    """The parts of an entry of the index; empty if there is none."""
     return [entry for entry in _target(path).split(",") if entry]
 
 
 def _read(path: str) -> bytes | None:
-    """The beginning of a file, more than we write to any; None when there is none."""
+    """The beginning of a file; None if there is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -284,12 +264,12 @@ def _read(path: str) -> bytes | None:
 
 
 def _digest(owner: Owner) -> str:
-    # A container ID may be longer than a file name, and is not ours to make a path of.
+    # a container ID may be longer than a file name, and must not become a path
     return blake2b(str(owner).encode(), digest_size=16).hexdigest()
 
 
 def read_owner(path: str) -> Owner | None:
-    """The owner that a reservation names; None for a file that is gone, empty or torn."""
+    """The owner in a reservation's file; None if the file is missing, empty or torn."""
     try:
         text = (_read(path) or b"").decode("ascii").strip()
     except UnicodeDecodeError:

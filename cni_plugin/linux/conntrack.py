@@ -1,4 +1,4 @@
-"""Connections that the kernel remembers, and that a new port mapping makes wrong.
+"""Deletes connections of conntrack that a new port mapping makes wrong.
 
 Source: include/uapi/linux/netfilter/nfnetlink_conntrack.h of Linux 6.18.
 """
@@ -19,22 +19,22 @@ _CTA_TUPLE_PROTO, _CTA_PROTO_NUM, _CTA_PROTO_DST_PORT = 2, 1, 3
 
 
 def forget_udp(ports: frozenset[int]) -> int:
-    """Forget the UDP flows to these ports; returns how many there were.
+    """Delete the UDP flows to ports of the host. Returns their number. Raises OSError.
 
-    A flow is refreshed by each packet, so it would go to a mapping's last target for ever.
+    Each packet refreshes its flow, so a client's packets would go to the old container for ever.
     """
     with Socket(uapi.NETLINK_NETFILTER) as kernel:
-        doomed = [
+        flows = [
             (family, attributes)
             for family in (uapi.AF_INET, uapi.AF_INET6)
             for item in kernel.dump(_GET, _NFGENMSG.pack(family, 0, 0))
             if _is_udp_to(ports, attributes := unpack(item, _NFGENMSG.size))
         ]
-        for family, attributes in doomed:
+        for family, attributes in flows:
             key = {kind: attributes.get(kind) for kind in (_CTA_TUPLE_ORIG, _CTA_ZONE)}
-            with suppress(NetlinkError):  # it ended by itself
+            with suppress(NetlinkError):  # the flow has timed out
                 kernel.change(_DELETE, _NFGENMSG.pack(family, 0, 0) + pack(key))
-    return len(doomed)
+    return len(flows)
 
 
 def _is_udp_to(ports: frozenset[int], attributes: dict[int, bytes]) -> bool:

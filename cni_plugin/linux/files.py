@@ -1,20 +1,44 @@
-"""Files that others may read or execute at any moment.
+"""Files written aside and renamed, so that a reader never sees half of one.
 
-Half a configuration would be an error, and writing to a running program is one ("text file busy"),
-so each is renamed into its place.
+Programs are written so, too: writing to a running one is an error ("text file busy").
 """
 
+import errno
 import os
 from pathlib import Path
 
 
-def put(path: Path, data: bytes, mode: int) -> None:
-    """Write a file whole, in one step; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+def put(path: Path, data: bytes, mode: int, folder_mode: int = 0o755) -> None:
+    """Write a file in one step, and make its folder. Raises OSError."""
+    path.parent.mkdir(mode=folder_mode, parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        fresh.write_bytes(data)
-        fresh.chmod(mode)
-        fresh.rename(path)
+        put_through(str(aside), str(path), data, mode)
     finally:
-        fresh.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
+
+
+def put_through(aside: str, path: str, data: bytes, mode: int) -> None:
+    """Write a file in one step through ``aside``, a path of the same file system. Raises OSError.
+
+    ``aside`` may be a file or a symbolic link that a killed writer left.
+    """
+    descriptor = _open_new(aside, mode)
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fchmod(descriptor, mode)  # open(2) applies the umask
+    finally:
+        os.close(descriptor)
+    os.rename(aside, path)  # noqa: PTH104  # pathlib takes longer than the kernel
+
+
+def _open_new(path: str, mode: int) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, mode)
+    except OSError as err:
+        if err.errno != errno.ELOOP:
+            raise
+        os.unlink(path)  # noqa: PTH108  # a symbolic link
+        return os.open(path, flags, mode)

@@ -1,4 +1,4 @@
-"""Where a request takes place: what the plugin is given besides the request."""
+"""The machine of a request's client."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -14,10 +14,10 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A client's view of its machine.
+    """A client's machine, as the client sees it.
 
-    ``root`` is the client's root directory; ``netns`` a descriptor of the container's network
-    namespace, None when there is nothing at CNI_NETNS; ``remove`` removes links of the host.
+    ``root`` is the client's root directory. ``netns`` is a descriptor of the file at CNI_NETNS,
+    None if there is none. ``remove`` removes links of the host.
     """
 
     root: Path
@@ -27,19 +27,17 @@ class Host:
 
 
 def below(root: Path, path: str) -> Path:
-    """A path as its owner sees it, whose root directory may be another than ours: no ``..`` leads
-    out of it.
-    """
+    """A path below a root directory; ``..`` does not lead out of the root."""
     return root / normpath(f"/{path}").lstrip("/")
 
 
 def read_boot_id() -> str:
-    """What is another after each boot."""
+    """The kernel's boot ID: it changes with each boot."""
     return _BOOT_ID.read_text().strip()
 
 
 def open_namespace(path: str) -> int | None:
-    """A descriptor of what CNI_NETNS names; None when there is nothing."""
+    """A descriptor of the file at CNI_NETNS; None if there is none."""
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path else None
     except (OSError, ValueError):

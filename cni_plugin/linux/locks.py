@@ -1,8 +1,8 @@
-"""One at a time for each attachment, among threads and among processes.
+"""Locks that exclude threads and processes from each other.
 
-The locks are ranges of one byte in one file, as open file description locks (fcntl(2), Linux
-3.15): they belong to whoever opened the file, so two threads of the server exclude each other as
-two processes do; the kernel frees them when their holder dies, and nothing is left to clean up.
+Each lock is a range of one byte in a file: an open file description lock (fcntl(2), Linux 3.15). It
+belongs to an open file, so threads of the server exclude each other as processes do. The kernel
+releases it when its holder dies, so nothing is left to clean up.
 """
 
 import fcntl
@@ -21,11 +21,12 @@ _POSITIONS = 1 << 62
 
 @contextmanager
 def held(path: Path, *key: str) -> Iterator[int]:
-    """Wait for the lock of a key in the file ``path``, and hold it for the block.
+    """Wait for a key's lock in the file ``path``, and hold it during the block.
 
-    Whoever inherits the descriptor holds the lock too, until all of them have closed it.
+    Yields a descriptor. A process that inherits the descriptor also holds the lock: the lock is
+    free when every copy is closed. Raises OSError.
     """
-    descriptor = _opened(path)
+    descriptor = _open(path)
     try:
         wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _position(key), 1, 0)
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, wanted)
@@ -34,7 +35,7 @@ def held(path: Path, *key: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _opened(path: Path) -> int:
+def _open(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
         return os.open(path, flags, 0o600)

@@ -1,7 +1,6 @@
-"""What is said besides the answer: by the server's logger, or on standard error where none is.
+"""Log messages: to the server's log, or without a server to standard error.
 
-A call without a server says something once in a while, and has no use for ``logging``, which takes
-Python 4 ms to import.
+A call without a server rarely logs, and importing ``logging`` takes 4 ms.
 """
 
 import os
@@ -9,18 +8,18 @@ import sys
 
 
 def warn(text: str, *values: object) -> None:
-    """Say what an administrator may want to look at."""
-    _say("WARNING", text % values)
+    """Log a warning for the administrator."""
+    _log("WARNING", text % values)
 
 
 def report_bug(err: Exception) -> None:
-    """Say what should not have happened, and where."""
-    import traceback  # it takes 5 ms, and this is said hardly ever
+    """Log an unexpected exception with its traceback."""
+    import traceback  # importing it takes 5 ms
 
-    _say("ERROR", f"podwire-cni has a bug\n{''.join(traceback.format_exception(err)).rstrip()}")
+    _log("ERROR", f"podwire-cni has a bug\n{''.join(traceback.format_exception(err)).rstrip()}")
 
 
-def _say(level: str, text: str) -> None:
+def _log(level: str, text: str) -> None:
     if logging := sys.modules.get("logging"):
         logging.getLogger(__package__).log(getattr(logging, level), "%s", text)
     else:

@@ -1,4 +1,4 @@
-"""Network namespaces: telling one from another, entering one, and what is configured in one.
+"""A network namespace: entering it, reading it, changing it.
 
 Source: namespaces(7), setns(2), ioctl_ns(2), rtnetlink(7).
 """
@@ -102,12 +102,12 @@ class Namespace:
         self.socket.__exit__(kind, error, trace)
 
     def link(self, name: str) -> Link | None:
-        """The link of that name."""
+        """The link of a name; None if there is none."""
         found = self._get_link(name)
         return None if found is None else _link(found)
 
     def index(self, name: str) -> int:
-        """The index of the link of that name; 0 when there is none."""
+        """The index of the link of a name; 0 if there is none."""
         found = self._get_link(name)
         return 0 if found is None else uapi.IFINFOMSG.unpack_from(found)[2]
 
@@ -123,12 +123,12 @@ class Namespace:
         return [_link(item) for item in self.socket.dump(uapi.RTM_GETLINK, _ANY_LINK)]
 
     def addresses(self, index: int) -> tuple[Cidr, ...]:
-        """The usable addresses of a link: neither tentative nor duplicate."""
+        """The addresses of a link that are neither tentative nor duplicate."""
         body = uapi.IFADDRMSG.pack(0, 0, 0, 0, index)
         return tuple(_addresses(self.socket.dump(uapi.RTM_GETADDR, body), index))
 
     def routes(self) -> tuple[KernelRoute, ...]:
-        """The unicast routes of both families, of all tables."""
+        """The unicast routes of both IP versions, of all tables."""
         return tuple(
             route
             for family in _ANYWHERE
@@ -137,7 +137,7 @@ class Namespace:
         )
 
     def remove_link(self, name: str) -> bool:
-        """Remove a link; whether it was there."""
+        """Remove a link. Return false if there is none."""
         try:
             self.socket.change(uapi.RTM_DELLINK, _ANY_LINK + pack({uapi.IFLA_IFNAME: name}))
         except NetlinkError as err:
@@ -147,7 +147,7 @@ class Namespace:
         return True
 
     def set_down(self, name: str) -> None:
-        """Take a link down; one that is not there is."""
+        """Take a link down, if it exists."""
         body = uapi.IFINFOMSG.pack(0, 0, 0, 0, uapi.IFF_UP) + pack({uapi.IFLA_IFNAME: name})
         try:
             self.socket.change(uapi.RTM_NEWLINK, body)
@@ -156,7 +156,7 @@ class Namespace:
                 raise
 
     def rate_limit(self, name: str) -> int:
-        """The bytes per second that a token bucket lets a link send; 0 without one."""
+        """The bytes per second of a link's token bucket (tc-tbf(8)); 0 if it has none."""
         link = self.link(name)
         if link is None:
             return 0
@@ -167,7 +167,7 @@ class Namespace:
         return 0
 
     def sysctl(self, key: str) -> str | None:
-        """The value of ``net/...``; None where the kernel has no such thing."""
+        """The value of ``net/...`` below /proc/sys; None if it does not exist."""
         with entered(self.fd):
             try:
                 return (_SYSCTL / key).read_text().strip()
@@ -175,7 +175,7 @@ class Namespace:
                 return None
 
     def write_sysctl(self, key: str, value: str) -> None:
-        """Set ``net/...``; raises OSError."""
+        """Write ``net/...`` below /proc/sys. Raises OSError."""
         with entered(self.fd):
             descriptor = os.open(f"{_SYSCTL}/{key}", os.O_WRONLY | os.O_CLOEXEC)
             try:
@@ -213,7 +213,7 @@ def _link(item: bytes) -> Link:
 
 
 def _rate(options: dict[int, bytes]) -> int:
-    """A rate above 32 bits has an attribute of its own."""
+    """The rate of a token bucket. A rate above 32 bits has an attribute of its own."""
     at = uapi.TBF_RATE_AT
     low = options.get(uapi.TCA_TBF_PARMS, b"")[at : at + 4]
     return number(options.get(uapi.TCA_TBF_RATE64)) or number(low)
@@ -238,7 +238,7 @@ def _routes_of(family: int) -> bytes:
 
 
 def _unicast(item: bytes) -> Iterator[KernelRoute]:
-    """A route; one that spreads packets over several next hops is as many."""
+    """A route, or several: one for each next hop."""
     family, length, _, _, table, _, _, kind, _ = uapi.RTMSG.unpack_from(item)
     attributes = unpack(item, uapi.RTMSG.size)
     if kind != uapi.RTN_UNICAST:

@@ -1,4 +1,4 @@
-"""Other programs, found and executed."""
+"""Finds and executes other programs."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def find(name: str, folders: str) -> Path | None:
-    """The program of that name in the first of ``folders`` (as in PATH) that has it."""
+    """The program of a name, in the first of ``folders`` (as in PATH) that has it."""
     paths = (Path(folder) / name for folder in folders.split(":") if folder)
     return next((path for path in paths if os.access(path, os.X_OK) and path.is_file()), None)
 
@@ -23,8 +23,11 @@ def execute(
     stderr: int | None = None,
     descriptors: Sequence[int] = (),
 ) -> "CompletedProcess[bytes]":
-    """Execute a program to its end; without ``stderr`` what it says there is captured too."""
-    import subprocess  # most calls execute nothing, and it takes 2 ms
+    """Execute a program and wait for its end. Without ``stderr``, standard error is captured.
+
+    It inherits ``descriptors``. Raises OSError.
+    """
+    import subprocess  # importing it takes 2 ms, and most calls execute no program
 
     return subprocess.run(
         argv,

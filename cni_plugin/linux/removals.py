@@ -1,4 +1,4 @@
-"""Removals of links, several at once: put into one group (IFLA_GROUP), which is removed whole."""
+"""Removes several links at once: it puts them into a group (IFLA_GROUP) and removes that."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,19 @@ from cni_plugin.linux import uapi
 from cni_plugin.linux.namespace import Namespace
 from cni_plugin.linux.netlink import NetlinkError, pack
 
-# Link groups are a user's to number; nobody numbers theirs like this ("pwrm").
+# users number link groups as they like; this number ("pwrm") is unlikely to be in use
 _GROUP = 0x7077726D
 _ANY_LINK = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0)
 
 
 def remove(host_ns: Namespace, names: Sequence[str]) -> None:
-    """Remove links; those that are not there are fine. Raises OSError."""
+    """Remove the links that exist. Raises OSError."""
     for error in remove_all(host_ns, names).values():
         raise error
 
 
 def remove_all(host_ns: Namespace, names: Sequence[str]) -> dict[str, OSError]:
-    """Remove links together; returns why some are still there."""
+    """Remove the links that exist. Returns the error of each link that is still there."""
     if len(names) > 1 and _remove_group(host_ns, names):
         return {}
     failed = {}
@@ -31,7 +31,7 @@ def remove_all(host_ns: Namespace, names: Sequence[str]) -> dict[str, OSError]:
 
 
 def _remove_group(host_ns: Namespace, names: Sequence[str]) -> bool:
-    """Whether all of them are gone; if not, one of them does not want to go."""
+    """Remove links as a group. Return false if the kernel refused that."""
     try:
         marked = [_mark(host_ns, name) for name in names]
         if any(marked):
@@ -42,7 +42,7 @@ def _remove_group(host_ns: Namespace, names: Sequence[str]) -> bool:
 
 
 def _mark(host_ns: Namespace, name: str) -> bool:
-    """Put a link into the group; whether it was there."""
+    """Put a link into the group. Return false if it does not exist."""
     body = _ANY_LINK + pack({uapi.IFLA_IFNAME: name, uapi.IFLA_GROUP: _GROUP})
     try:
         host_ns.socket.change(uapi.RTM_NEWLINK, body)

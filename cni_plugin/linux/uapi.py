@@ -1,4 +1,4 @@
-"""Numbers and structures of the kernel's rtnetlink interface that the plugin speaks.
+"""Numbers and structures of the kernel's rtnetlink interface, as far as the plugin uses them.
 
 Source: include/uapi/linux of Linux 6.18: netlink.h, rtnetlink.h, if_link.h, if_addr.h,
 neighbour.h, if_bridge.h, veth.h; include/linux/socket.h; rtnetlink(7).
@@ -56,6 +56,6 @@ NDMSG = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
 NDA_DST, NDA_LLADDR = 1, 2
 NTF_MASTER, NUD_NOARP = 0x04, 0x40
 
-# pkt_sched.h, rtnetlink.h: what is read of traffic control; shaping.py writes it
+# pkt_sched.h, rtnetlink.h: for reading traffic control; shaping.py has those for writing
 RTM_GETQDISC, TCMSG_SIZE, TCA_KIND, TCA_OPTIONS = 38, 20, 1, 2
 TCA_TBF_PARMS, TCA_TBF_RATE64, TBF_RATE_AT = 1, 4, 8

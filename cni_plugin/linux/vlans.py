@@ -1,4 +1,4 @@
-"""VLANs of a bridge and of its ports.
+"""The VLANs of a bridge and of its ports.
 
 Source: bridge(8), "bridge vlan"; include/uapi/linux of Linux 6.18: if_bridge.h, if_link.h;
 br_process_vlan_info in net/bridge/br_netlink.c.
@@ -26,7 +26,7 @@ _ATTRIBUTE = struct.Struct("=HH")
 
 
 def filters(socket: Socket, bridge: str) -> bool:
-    """Whether there is a bridge of that name, and it keeps VLANs apart."""
+    """Return true if a bridge exists and filters VLANs."""
     wanted = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0) + pack({uapi.IFLA_IFNAME: bridge})
     found = socket.get(uapi.RTM_GETLINK, wanted)
     if found is None:
@@ -37,7 +37,7 @@ def filters(socket: Socket, bridge: str) -> bool:
 
 
 def filter_vlans(socket: Socket, bridge: str) -> None:
-    """Let a bridge keep VLANs apart; raises UnsupportedFieldError, NetlinkError."""
+    """Switch a bridge's VLAN filtering on. Raises UnsupportedFieldError, NetlinkError."""
     data: Attributes = {_IFLA_BR_VLAN_FILTERING: b"\1"}
     attributes: Attributes = {
         uapi.IFLA_IFNAME: bridge,
@@ -55,20 +55,23 @@ def filter_vlans(socket: Socket, bridge: str) -> None:
 
 
 def leave_all(socket: Socket, index: int) -> None:
-    """Take a port out of every VLAN that it is in, which is the bridge's default one."""
-    socket.change(uapi.RTM_DELLINK, _spec(index, _runs(_ALL, 0)))
+    """Remove a port from all VLANs. A new port is in the bridge's default VLAN only."""
+    socket.change(uapi.RTM_DELLINK, _spec(index, _entries(_ALL, 0)))
 
 
 def join(socket: Socket, index: int, vlans: PortVlans, *, own: bool) -> None:
-    """Put a port into VLANs; ``own``: the bridge itself, which then takes their frames."""
+    """Put a port into VLANs. With ``own`` it is the bridge itself, which then receives frames."""
     entries = [_VLAN_INFO.pack(_PVID | _UNTAGGED, vlans.native)] if vlans.native else []
-    entries += _runs(sorted(vlans.tagged), 0)
+    entries += _entries(sorted(vlans.tagged), 0)
     if entries:
         socket.change(_RTM_SETLINK, _spec(index, entries, own=own))
 
 
 def create_link(socket: Socket, name: str, bridge: int, vlan: int) -> None:
-    """A link of the host in a VLAN of a bridge, up; one of that name that is there is fine."""
+    """Create the host's link in a VLAN of a bridge, up, unless a link of the name exists.
+
+    Raises UnsupportedFieldError, InvalidConfigurationError, NetlinkError.
+    """
     data: Attributes = {_IFLA_VLAN_ID: struct.pack("=H", vlan)}
     attributes: Attributes = {
         uapi.IFLA_IFNAME: name,
@@ -79,11 +82,11 @@ def create_link(socket: Socket, name: str, bridge: int, vlan: int) -> None:
     try:
         socket.change(uapi.RTM_NEWLINK, body, uapi.NLM_F_CREATE | uapi.NLM_F_EXCL)
     except NetlinkError as err:
-        _excuse(err, socket, name, vlan)
+        _explain(err, socket, name, vlan)
 
 
-def _excuse(err: NetlinkError, socket: Socket, name: str, vlan: int) -> None:
-    """Raise what a refused VLAN link means, unless another ADD was faster."""
+def _explain(err: NetlinkError, socket: Socket, name: str, vlan: int) -> None:
+    """Raise an error that explains the kernel's, unless another ADD was faster."""
     if err.errno == errno.EOPNOTSUPP:
         raise UnsupportedFieldError(
             f"vlan: the kernel can make no link {name} for the gateway",
@@ -122,8 +125,8 @@ def _spec(index: int, entries: Iterable[bytes], *, own: bool = False) -> bytes:
     return head + pack({_IFLA_AF_SPEC: spec})
 
 
-def _runs(vlans: Iterable[int], flags: int) -> list[bytes]:
-    """Ascending VLANs as entries, two for each run of them."""
+def _entries(vlans: Iterable[int], flags: int) -> list[bytes]:
+    """Encode ascending VLANs: one entry for a single VLAN, two for a range."""
     entries: list[bytes] = []
     run: list[int] = []
     for vlan in (*vlans, 0):
@@ -142,12 +145,12 @@ def _run(first: int, last: int, flags: int) -> list[bytes]:
 
 
 def _repeated(data: bytes, kind: int) -> Iterator[bytes]:
-    """Each of the attributes of one kind, of which ``unpack`` keeps only the last."""
+    """All attributes of one kind; ``unpack`` keeps only the last of them."""
     at = 0
     while at + _ATTRIBUTE.size <= len(data):
-        length, number_of = _ATTRIBUTE.unpack_from(data, at)
+        length, found = _ATTRIBUTE.unpack_from(data, at)
         if length < _ATTRIBUTE.size:
             return
-        if number_of & uapi.NLA_TYPE_MASK == kind:
+        if found & uapi.NLA_TYPE_MASK == kind:
             yield data[at + _ATTRIBUTE.size : at + length]
         at += (length + 3) & ~3

@@ -103,7 +103,7 @@ def _tuning(request: Request) -> Iterator[Op]:
         Side.POD,
         name,
         # in the other modes the interface was made with its MAC and MTU
-        mac=request.asked_mac if conf.wiring == "chained" else "",
+        mac=request.requested_mac if conf.wiring == "chained" else "",
         mtu=conf.mtu if conf.wiring == "chained" else 0,
         promiscuous=conf.promisc,
         all_multicast=conf.allmulti,
@@ -119,7 +119,7 @@ def _as_tuned(request: Request, interfaces: tuple[Interface, ...]) -> tuple[Inte
     if conf.wiring != "chained":
         return interfaces
     return tuple(
-        replace(item, mac=request.asked_mac or item.mac, mtu=conf.mtu or item.mtu)
+        replace(item, mac=request.requested_mac or item.mac, mtu=conf.mtu or item.mtu)
         if item.name == request.ifname and item.sandbox
         else item
         for item in interfaces

@@ -11,7 +11,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Literal, Self
 
-from cni_plugin.spec.config import REMEMBERED, NetConf, PortMapping
+from cni_plugin.spec.config import CACHED_CONFS, NetConf, PortMapping
 from cni_plugin.spec.errors import InvalidConfigurationError, UnsupportedFieldError
 from cni_plugin.spec.names import is_plain, short_digest
 from cni_plugin.spec.result import Address, Cidr, IPConfig
@@ -184,7 +184,7 @@ def wanted_rules(owner: str, conf: NetConf, ips: tuple[IPConfig, ...], bridge: s
     )
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_CONFS)
 def _choice(conf: NetConf) -> BackendChoice:
     for name, asked in (("ipMasqBackend", conf.ip_masq_backend), ("backend", conf.backend)):
         if asked not in {"", *BACKENDS}:
@@ -227,7 +227,7 @@ def _conditions(conf: NetConf, choice: BackendChoice, version: int) -> tuple[str
     return found
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_CONFS)
 def _masquerade_mark(conf: NetConf) -> MasqueradeMark:
     chain, bit = conf.external_set_mark_chain, conf.mark_masq_bit
     if chain and bit is not None:

@@ -84,8 +84,8 @@ def _default_routes(ips: tuple[IPConfig, ...], routes: tuple[Route, ...]) -> Ite
 
 def pod_mac(request: Request, lease: Result) -> str:
     """The requested MAC address, or one made of the first IP address."""
-    if request.asked_mac:
-        return request.asked_mac
+    if request.requested_mac:
+        return request.requested_mac
     identity = str(lease.ips[0].address.ip) if lease.ips else "/".join(request.attachment)
     return names.pod_mac(identity)
 

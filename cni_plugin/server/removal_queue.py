@@ -80,8 +80,8 @@ class RemovalQueue:
                 self._under_way.remove(removal)
 
     def _listen(self) -> None:
-        with departures.listen() as ear:
-            for name in departures.heard(ear):
+        with departures.listen() as listener:
+            for name in departures.removed_links(listener):
                 with self._lock:
                     for removal in self._under_way:
                         removal.gone([name])

@@ -1,8 +1,7 @@
-"""The network configuration as a runtime hands it over; names and meanings are the reference's.
+"""The network configuration that a runtime passes, with the reference plugins' names and meanings.
 
-Unknown fields are passed over: a delegate gets the configuration as it came. Null means absent,
-and keys are matched without regard to case, because Go's decoder does so and containerd 1.6 relies
-on it.
+Unknown fields are ignored; an IPAM plugin gets the configuration as it came. Null means absent.
+Upper and lower case in keys do not matter: Go's decoder works so, and containerd 1.6 relies on it.
 Source: CNI specification 1.1.0 section 1, its CONVENTIONS.md, and the documentation of the
 reference plugins bridge and host-local (containernetworking/plugins).
 """
@@ -15,11 +14,11 @@ from cni_plugin.spec.ranges import Range, RangeSet, make_range
 from cni_plugin.spec.result import Address, Cidr, Dns, Network, Route
 from cni_plugin.spec.section import Checked, Parsed, Section, Within
 
-# a runtime sends the same configuration for one Pod after the other; nobody changes what is read
-REMEMBERED = 32
+# configurations in a cache: a runtime sends the same one for each Pod, and its value is immutable
+CACHED_CONFS = 32
 
 Mtu = Annotated[int, Within(0, 65535)]
-Port = Annotated[int, Within(1, 65535)]
+PortNumber = Annotated[int, Within(1, 65535)]
 VlanId = Annotated[int, Within(1, 4094)]
 Rate = Annotated[int, Within(0, (1 << 64) - 1)]
 Mode = Literal["bridge", "ptp", "loopback", "chained"]
@@ -27,14 +26,14 @@ Policy = Literal["open", "same-bridge", "isolated"]
 Mac = Annotated[str, Checked(lambda text: not text or is_mac(text), "MAC address")]
 LinkName = Annotated[str, Checked(is_link_name, "interface name")]
 IPAddress = Annotated[Address, Parsed(ip_address)]
-# runtimes write a requested address with or without its prefix length
+# a requested address may come with or without its prefix length
 IPOrCidr = Annotated[Cidr, Parsed(ip_interface)]
 IPNetwork = Annotated[Network, Parsed(ip_network)]
 LooseNetwork = Annotated[Network, Parsed(lambda text: ip_network(text, strict=False))]
 
 
 class RangeConf(Section):
-    """One range of addresses."""
+    """A range of addresses."""
 
     subnet: IPNetwork
     range_start: IPAddress | None = None
@@ -42,12 +41,12 @@ class RangeConf(Section):
     gateway: IPAddress | None = None
 
     def made(self) -> Range:
-        """The range with its defaults filled in."""
+        """The range, with its defaults. Raises InvalidConfigurationError."""
         return make_range(self.subnet, self.range_start, self.range_end, self.gateway)
 
 
 class RouteConf(Section):
-    """A route that the container gets."""
+    """A route of the container."""
 
     dst: LooseNetwork
     gw: IPAddress | None = None
@@ -62,8 +61,8 @@ class RouteConf(Section):
         return Route(**{name: getattr(self, name) for name in self.names()})
 
 
-class Ipam(Section):
-    """The ``ipam`` section as host-local understands it."""
+class IpamConf(Section):
+    """The section ``ipam``, with the fields of host-local."""
 
     type: str = ""
     ranges: tuple[tuple[RangeConf, ...], ...] = ()
@@ -76,7 +75,7 @@ class Ipam(Section):
     resolv_conf: str = ""
 
     def sets(self) -> tuple[RangeSet, ...]:
-        """The range sets; a single range of the old style comes first."""
+        """The range sets. The single range of the old form comes first."""
         sets = tuple(tuple(item.made() for item in ranges) for ranges in self.ranges)
         if self.subnet is None:
             return sets
@@ -85,7 +84,7 @@ class Ipam(Section):
 
 
 class DnsConf(Section):
-    """The ``dns`` section of the configuration."""
+    """The section ``dns``."""
 
     nameservers: tuple[str, ...] = ()
     domain: str = ""
@@ -98,36 +97,36 @@ class DnsConf(Section):
 
 
 class PortMapping(Section):
-    """A port of the host that leads to a port of the container."""
+    """A port of the host that is mapped to a port of the container."""
 
-    host_port: Port
-    container_port: Port
+    host_port: PortNumber
+    container_port: PortNumber
     protocol: str = "tcp"
     host_ip: str = ""
 
 
 class VlanTrunk(Section):
-    """A VLAN, or the VLANs from one to another."""
+    """A VLAN, or a range of VLANs."""
 
     id: VlanId | None = None
     min_id: VlanId | None = None
     max_id: VlanId | None = None
 
     def check(self) -> None:
-        """Raise ValueError for half a range, or one that is upside down."""
+        """Raise ValueError unless a range has both ends, in their order."""
         if (self.min_id is None) != (self.max_id is None):
             raise ValueError("minID and maxID need each other")
         if self.min_id is not None and self.max_id is not None and self.min_id > self.max_id:
             raise ValueError("minID is above maxID")
 
     def ids(self) -> frozenset[int]:
-        """The VLANs that it names; a range and an ID may stand together."""
+        """The VLANs of the ID and of the range; both may be given."""
         low, high = self.min_id or 1, self.max_id or 0
         return frozenset(range(low, high + 1)) | ({self.id} if self.id else frozenset())
 
 
 class Bandwidth(Section):
-    """Limits in bits per second, bursts in bits; ingress is what the container receives."""
+    """Limits in bits per second, bursts in bits. The container receives ingress, sends egress."""
 
     ingress_rate: Rate = 0
     ingress_burst: Rate = 0
@@ -136,7 +135,7 @@ class Bandwidth(Section):
 
 
 class RuntimeDns(Section):
-    """Name resolution as the runtime writes it, with words of its own."""
+    """The runtime's settings of name resolution; their keys differ from those of ``dns``."""
 
     servers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
@@ -148,7 +147,7 @@ class RuntimeDns(Section):
 
 
 class RuntimeConfig(Section):
-    """What the runtime fills in for the capabilities that the configuration declares."""
+    """The runtime's values for the capabilities that the configuration declares."""
 
     port_mappings: tuple[PortMapping, ...] = ()
     ip_ranges: tuple[tuple[RangeConf, ...], ...] = ()
@@ -158,38 +157,40 @@ class RuntimeConfig(Section):
     dns: RuntimeDns = RuntimeDns()
 
     def sets(self) -> tuple[RangeSet, ...]:
-        """The range sets that the runtime asks for; they come before the configured ones."""
+        """The range sets that the runtime requests. They come before the configured ones."""
         return tuple(tuple(item.made() for item in ranges) for ranges in self.ip_ranges)
 
 
-class CniArgs(Section):
-    """``args.cni``: what the operator wrote in the place of CNI_ARGS."""
+class ArgsCniConf(Section):
+    """``args.cni``: the operator's requests, in the configuration instead of in CNI_ARGS."""
 
     ips: tuple[IPOrCidr, ...] = ()
     mac: Mac = ""
 
 
-class Args(Section):
-    """``args``: of its members only ``cni`` is ours."""
+class ArgsConf(Section):
+    """``args``; other members than ``cni`` are of other programs."""
 
-    cni: CniArgs = CniArgs()
+    cni: ArgsCniConf = ArgsCniConf()
 
 
 class NetConf(Bandwidth):
-    """A plugin's configuration: what the reference's bridge, ptp, portmap, bandwidth, tuning and
-    firewall plugins take, in one; ``mode`` is ours.
+    """The configuration of this plugin.
+
+    It has the fields of the reference's bridge, ptp, portmap, bandwidth, tuning and firewall
+    plugins. ``mode`` is podwire's own.
     """
 
     cni_version: str = "0.1.0"
     name: str = ""
     type: str = ""
     mode: Mode | None = None
-    ipam: Ipam = Ipam()
+    ipam: IpamConf = IpamConf()
     dns: DnsConf = DnsConf()
-    prev_result: Any = None  # read by the version that wrote it; whether at all, the verb says
+    prev_result: Any = None  # parsed with the request: its form depends on its version
     capabilities: dict[str, bool] = {}
     runtime_config: RuntimeConfig = RuntimeConfig()
-    args: Args = Args()
+    args: ArgsConf = ArgsConf()
 
     # bridge, ptp
     bridge: LinkName = "cni0"
@@ -231,19 +232,21 @@ class NetConf(Bandwidth):
 
     @property
     def wiring(self) -> Mode:
-        """The mode; a runtime's link to us under another plugin's name says it too."""
+        """The configured mode, or that of the plugin whose name this program has."""
         return self.mode or _MODE_OF_TYPE.get(self.type, "bridge")
 
     @property
     def isolates_ports(self) -> bool:
-        """Whether the bridge keeps its containers apart."""
+        """True if the bridge passes no frames between its containers."""
         return self.port_isolation or self.ingress_policy == "isolated"
 
     @property
     def limits(self) -> Bandwidth:
-        """The bandwidth: the configuration's, or else the runtime's."""
-        own = any((self.ingress_rate, self.ingress_burst, self.egress_rate, self.egress_burst))
-        return self if own else self.runtime_config.bandwidth
+        """The configured limits, or if there are none the runtime's."""
+        configured = any(
+            (self.ingress_rate, self.ingress_burst, self.egress_rate, self.egress_burst)
+        )
+        return self if configured else self.runtime_config.bandwidth
 
 
 _MODE_OF_TYPE: dict[str, Mode] = {

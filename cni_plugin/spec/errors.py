@@ -1,4 +1,4 @@
-"""The errors a CNI plugin answers with; every one becomes one JSON document on stdout.
+"""The errors of a CNI plugin. Each becomes one JSON document on standard output.
 
 Source: CNI specification 1.1.0, section 5, "Error".
 """
@@ -9,11 +9,11 @@ from typing import Any
 class CniError(Exception):
     """An error with a code of the CNI specification.
 
-    ``message`` says in one line what went wrong with which object; ``details`` says what to do
-    or shows what the kernel, another plugin or the parser said.
+    ``message`` is one line: the object and the problem. ``details`` has the remedy, or the words of
+    the kernel, the parser or another plugin.
     """
 
-    code = 100  # our own: anything that the specification has no code for
+    code = 100  # podwire's own, for errors without a code in the specification
 
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
@@ -21,25 +21,25 @@ class CniError(Exception):
         self.details = details
 
     def document(self, cni_version: str) -> dict[str, Any]:
-        """The error as the specification wants it written."""
+        """The error as a JSON document of the specification."""
         document = {"cniVersion": cni_version, "code": self.code, "msg": self.message}
         return document | ({"details": self.details} if self.details else {})
 
 
 class IncompatibleVersionError(CniError):
-    """The configuration asks for a version, or an operation that its version does not have."""
+    """The configuration's version is not supported, or does not have the verb."""
 
     code = 1
 
 
 class UnsupportedFieldError(CniError):
-    """The configuration asks for something that this plugin, or this kernel, cannot do."""
+    """This plugin or this kernel does not support a field of the configuration."""
 
     code = 2
 
 
 class UnknownContainerError(CniError):
-    """The container's network namespace is gone, or was never there."""
+    """The container's network namespace does not exist."""
 
     code = 3
 
@@ -57,19 +57,19 @@ class InputOutputError(CniError):
 
 
 class DecodingError(CniError):
-    """The configuration is no JSON, or has values of the wrong type."""
+    """The configuration is no JSON, or has values of wrong types."""
 
     code = 6
 
 
 class InvalidConfigurationError(CniError):
-    """The configuration is well formed, and makes no sense."""
+    """The configuration is well formed, but its values are wrong or conflict with the host."""
 
     code = 7
 
 
 class TryAgainLaterError(CniError):
-    """What stands in the way will pass."""
+    """A later call may succeed."""
 
     code = 11
 
@@ -81,31 +81,31 @@ class NotAvailableError(CniError):
 
 
 class OperationRefusedError(CniError):
-    """The kernel refused an operation that the plan needed."""
+    """The kernel or the packet filter refused an operation."""
 
     code = 100
 
 
 class CheckFailedError(CniError):
-    """CHECK found the attachment in another state than ADD left it in."""
+    """CHECK found that the attachment has changed since ADD."""
 
     code = 101
 
 
 class AddressesExhaustedError(CniError):
-    """No address of a range is free."""
+    """No address of a range set is free."""
 
     code = 102
 
 
 class RemovalFailedError(CniError):
-    """Something that was to be removed is still there."""
+    """GC could not remove everything."""
 
     code = 104
 
 
 class DelegateError(CniError):
-    """Another plugin failed; it keeps the code that it gave."""
+    """An IPAM plugin failed. The error has that plugin's code, or 103."""
 
     def __init__(self, message: str, details: str = "", code: int = 103) -> None:
         super().__init__(message, details)

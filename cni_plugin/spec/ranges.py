@@ -1,9 +1,9 @@
-"""Which addresses a network may give out, and in which order; pure.
+"""The addresses that a network can allocate, and their order; pure.
 
-The rules are host-local's (containernetworking/plugins, plugins/ipam/host-local): the gateway is
-the first address of the subnet unless the range names another, it is never given out, an IPv4
-broadcast address neither, and the search goes on behind the last reserved address, so that an
-address is reused as late as possible.
+The rules are host-local's (containernetworking/plugins, plugins/ipam/host-local). The gateway is
+the first address of the subnet, unless the range names another. Neither the gateway nor an IPv4
+broadcast address is allocated. The search begins after the address that was reserved last, so that
+an address is reused as late as possible.
 """
 
 from collections.abc import Iterator, Sequence
@@ -66,7 +66,7 @@ def _address(value: int, subnet: Network) -> Address:
 
 
 def check_sets(sets: Sequence[RangeSet]) -> None:
-    """Raise InvalidConfigurationError when a set mixes families or two ranges overlap."""
+    """Raise InvalidConfigurationError if a set mixes IPv4 and IPv6, or two ranges overlap."""
     if not sets or not all(sets):
         raise InvalidConfigurationError("ipam: no ranges to allocate from")
     for item in sets:
@@ -78,19 +78,19 @@ def check_sets(sets: Sequence[RangeSet]) -> None:
 
 
 def describe(ranges: RangeSet) -> str:
-    """A range set in words, for errors."""
+    """A range set as text for errors."""
     return ", ".join(map(str, ranges))
 
 
 def range_of(address: Address, ranges: RangeSet) -> Range | None:
-    """The range that holds ``address``."""
+    """The range that contains ``address``."""
     return next((item for item in ranges if address in item), None)
 
 
 def assign(requested: Sequence[Address], sets: Sequence[RangeSet]) -> dict[int, Address]:
-    """Which range set gives which of the requested addresses, by the set's index.
+    """The requested addresses by the index of the range set that allocates them.
 
-    Raises InvalidConfigurationError for an address that no set can give.
+    Raises InvalidConfigurationError for an address that no set can allocate.
     """
     assigned: dict[int, Address] = {}
     for address in dict.fromkeys(requested):
@@ -110,7 +110,7 @@ def assign(requested: Sequence[Address], sets: Sequence[RangeSet]) -> dict[int, 
 
 
 def candidates(ranges: RangeSet, last: Address | None) -> Iterator[Address]:
-    """Every address that may be given out, once each, beginning behind ``last``."""
+    """Every address that can be allocated, once each, beginning after ``last``."""
     at = next((i for i, item in enumerate(ranges) if last is not None and last in item), None)
     if at is None or last is None:
         for item in ranges:
@@ -132,7 +132,7 @@ def _walk(item: Range, first: int, last: int) -> Iterator[Address]:
 
 
 def parse_last(text: str) -> Address | None:
-    """The content of a ``last_reserved_ip.N`` file; rubbish costs one round of round robin."""
+    """The address in a ``last_reserved_ip.N`` file; None if the content is no address."""
     try:
         return ip_address(text.strip())
     except ValueError:

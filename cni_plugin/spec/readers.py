@@ -1,7 +1,7 @@
-"""How a section's fields are read: a function for each, made from its annotation; pure.
+"""Makes the readers of a section's fields from their annotations; pure.
 
-What may stand in an annotation: ``str``, ``int``, ``bool``, ``Any``, a Section, ``tuple[X, ...]``
-(a list), ``dict[str, X]`` (an object), ``X | None``, ``Literal`` and ``Annotated``.
+An annotation may be ``str``, ``int``, ``bool``, ``Any``, a Section, ``tuple[X, ...]`` (a list),
+``dict[str, X]`` (an object), ``X | None``, ``Literal`` or ``Annotated``.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def _annotated(hint: Any, *steps: Reader) -> Reader:
 
 
 def _optional(*hints: Any) -> Reader:
-    """X | None; null never gets here."""
+    """The reader of ``X | None``. Null is handled before, as absent."""
     return _reader(next(hint for hint in hints if hint is not type(None)))
 
 

@@ -1,4 +1,4 @@
-"""What a runtime asks: environment and standard input, parsed once and made sure of; pure.
+"""The request of a runtime: environment and standard input, parsed and validated once; pure.
 
 Source: CNI specification 1.1.0, section 2 "Parameters".
 """
@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import ip_interface
 from typing import Any
 
-from cni_plugin.spec.config import REMEMBERED, NetConf
+from cni_plugin.spec.config import CACHED_CONFS, NetConf
 from cni_plugin.spec.errors import (
     CniError,
     DecodingError,
@@ -21,7 +21,7 @@ from cni_plugin.spec.names import Names, is_identifier, is_link_name, is_mac, na
 from cni_plugin.spec.result import Cidr, Result, parse
 from cni_plugin.spec.versions import OLDEST, SUPPORTED, Verb, require
 
-# A container ID is part of no path of ours, but a network's name is one: ext4's limit.
+# ext4's limit of a file name: a network's name is a folder's; a container ID is in no path
 _LONGEST_NAME = 255
 _REQUIRED = {
     Verb.ADD: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
@@ -35,7 +35,7 @@ _REQUIRED = {
 
 @dataclass(frozen=True, slots=True)
 class CniArgs:
-    """What CNI_ARGS asks for, of what we know; ``IP`` may be several, with commas between."""
+    """The known keys of CNI_ARGS. ``IP`` may have several addresses, with commas between them."""
 
     ips: tuple[Cidr, ...] = ()
     mac: str = ""
@@ -43,10 +43,10 @@ class CniArgs:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call of the plugin, whole and valid.
+    """A valid call of the plugin.
 
-    ``raw`` is the configuration as it came, and ``environment`` all variables, for delegates;
-    ``valid`` the (container ID, interface) pairs that GC has to spare.
+    ``raw`` is the configuration as it came, ``environment`` has all variables; both are for IPAM
+    plugins. ``valid`` has the (container ID, interface) of the attachments that GC must keep.
     """
 
     verb: Verb
@@ -62,7 +62,7 @@ class Request:
 
     @property
     def version(self) -> str:
-        """The cniVersion that the answer is written in."""
+        """The cniVersion of the answer."""
         return self.conf.cni_version or OLDEST
 
     @property
@@ -76,15 +76,15 @@ class Request:
         return names_of(*self.attachment, wired=self.conf.wiring != "chained")
 
     @property
-    def asked_mac(self) -> str:
-        """The MAC that is asked for: by the runtime, the operator, CNI_ARGS, or as an option."""
+    def requested_mac(self) -> str:
+        """The requested MAC address: of the runtime, args.cni, CNI_ARGS or ``mac``."""
         conf = self.conf
-        asked = conf.runtime_config.mac or conf.args.cni.mac or self.args.mac or conf.mac
-        return asked.lower()
+        requested = conf.runtime_config.mac or conf.args.cni.mac or self.args.mac or conf.mac
+        return requested.lower()
 
 
 def version_of(stdin: bytes) -> str:
-    """The version to answer in, also when the rest of the input is rubbish."""
+    """The version of the answer, also if the rest of the input is invalid."""
     try:
         document = json.loads(stdin)
     except (ValueError, RecursionError):
@@ -94,19 +94,19 @@ def version_of(stdin: bytes) -> str:
 
 
 def _version_in(document: Mapping[str, Any]) -> object:
-    """What the configuration will say: keys in any case, and the last one counts."""
-    said = [item for key, item in document.items() if key.casefold() == "cniversion"]
-    return next((item for item in reversed(said) if item is not None), None) or OLDEST
+    """The configuration's cniVersion. Of several keys that differ in case only, the last counts."""
+    values = [item for key, item in document.items() if key.casefold() == "cniversion"]
+    return next((item for item in reversed(values) if item is not None), None) or OLDEST
 
 
 def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
-    """Environment and standard input as a request; raises CniError with the right code."""
+    """Parse environment and standard input. Raises CniError with the specification's code."""
     verb = _verb(environment)
     document = _document(stdin)
     version = _version_in(document)
     if not isinstance(version, str):
         raise DecodingError(f"cniVersion {version!r} is not a string")
-    if verb is Verb.VERSION:  # runtimes send it with dummy variables
+    if verb is Verb.VERSION:  # runtimes send dummy values with it
         return Request(verb, "", "", "", CniArgs(), NetConf(cni_version=version), stdin, {})
     _check_environment(verb, environment)
     require(verb, version)
@@ -153,7 +153,7 @@ def _check_environment(verb: Verb, environment: Mapping[str, str]) -> None:
         )
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_CONFS)
 def _document(stdin: bytes) -> dict[str, Any]:
     try:
         document = json.loads(stdin or b"{}")
@@ -164,7 +164,7 @@ def _document(stdin: bytes) -> dict[str, Any]:
     return document
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_CONFS)
 def _conf(stdin: bytes) -> NetConf:
     try:
         conf = NetConf.read(_document(stdin))
@@ -181,7 +181,10 @@ def _conf(stdin: bytes) -> NetConf:
 
 
 def parse_args(text: str) -> CniArgs:
-    """CNI_ARGS, ``K=V;K=V``; an unknown key is an error unless IgnoreUnknown is set."""
+    """Parse CNI_ARGS, ``K=V;K=V``. Raises InvalidEnvironmentError.
+
+    An unknown key is an error unless IgnoreUnknown is set.
+    """
     pairs = [item.partition("=") for item in text.split(";") if item]
     if broken := [key for key, equals, _ in pairs if not equals or not key]:
         raise InvalidEnvironmentError(f"CNI_ARGS: {broken[0]!r} is not KEY=VALUE")
@@ -211,7 +214,7 @@ def _previous(verb: Verb, conf: NetConf) -> Result | None:
             raise DecodingError(f"prevResult {conf.prev_result!r} is no object")
         return parse(conf.prev_result, _previous_version(conf.prev_result, conf))
     except CniError:
-        if verb in {Verb.DEL, Verb.GC}:  # removal works without it
+        if verb in {Verb.DEL, Verb.GC}:  # they do not need it
             return None
         raise
 
@@ -223,7 +226,7 @@ def _previous_version(document: Mapping[str, Any], conf: NetConf) -> str:
 
 
 def _valid_attachments(document: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
-    """What GC has to spare; a missing list is no empty list: all would be removed."""
+    """The attachments that GC must keep. A missing list is an error: GC would remove everything."""
     for key in ("cni.dev/valid-attachments", "cni.dev/attachments"):
         if key in document:
             break

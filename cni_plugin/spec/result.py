@@ -1,4 +1,4 @@
-"""What ADD answers with, and how each version of the specification writes it.
+"""The result of ADD, and its form in each version of the specification; pure.
 
 Source: CNI specification, section 5 "Result types", of versions 0.1.0 to 1.1.0.
 """
@@ -29,7 +29,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A network interface; ``sandbox`` is the path of its namespace, empty on the host."""
+    """A network interface. ``sandbox`` is the path of its namespace, empty on the host."""
 
     name: str
     mac: str = ""
@@ -41,7 +41,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class IPConfig:
-    """An address with its prefix; ``interface`` is an index into the result's interfaces."""
+    """An address with its prefix length. ``interface`` is an index of the result's interfaces."""
 
     address: Cidr
     gateway: Address | None = None
@@ -50,7 +50,7 @@ class IPConfig:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route inside the container; without ``gw``, through the address's own gateway."""
+    """A route in the container. Without ``gw`` it uses the gateway of the container's address."""
 
     dst: Network
     gw: Address | None = None
@@ -63,7 +63,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Dns:
-    """Name resolution; the runtime writes it into the container."""
+    """Settings of name resolution, for the runtime."""
 
     nameservers: tuple[str, ...] = ()
     domain: str = ""
@@ -73,7 +73,7 @@ class Dns:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The whole answer, in the terms of the newest version."""
+    """The result in the form of the newest version."""
 
     interfaces: tuple[Interface, ...] = ()
     ips: tuple[IPConfig, ...] = ()
@@ -82,7 +82,10 @@ class Result:
 
 
 def render(result: Result, version: str) -> Json:
-    """The result as ``version`` writes it; raises IncompatibleVersionError when it cannot."""
+    """The result in the form of ``version``.
+
+    Raises IncompatibleVersionError if the form has no place for it.
+    """
     if not at_least(version, "0.3.0"):
         return _render_legacy(result, version)
     document: Json = {"cniVersion": version}
@@ -134,7 +137,7 @@ def _dns(item: Dns) -> Json:
 
 
 def _render_legacy(result: Result, version: str) -> Json:
-    """0.1.0 and 0.2.0: one address of each family, each with its own routes; no interfaces."""
+    """0.1.0 and 0.2.0: one address of each IP version, with its routes; no interfaces."""
     document: Json = {"cniVersion": version}
     for item in result.ips:
         key = f"ip{item.address.version}"
@@ -155,7 +158,7 @@ _ROUTE_NUMBERS = ("mtu", "advmss", "priority", "table", "scope")
 
 
 def parse(document: Mapping[str, Any], version: str) -> Result:
-    """Read a result that ``version`` wrote; raises DecodingError when it is none."""
+    """Parse a result in the form of ``version``. Raises DecodingError."""
     try:
         if not at_least(version, "0.3.0"):
             return _parse_legacy(document)
@@ -185,7 +188,7 @@ def _parse_ip(item: Mapping[str, Any]) -> IPConfig:
     return IPConfig(
         address=ip_interface(str(item["address"])),
         gateway=_parse_address(item.get("gateway")),
-        # libcni's 0.3.0 wrote -1 for "none"
+        # libcni 0.3.0 wrote -1 for "none"
         interface=None if index is None or int(index) < 0 else int(index),
     )
 

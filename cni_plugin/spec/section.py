@@ -1,10 +1,10 @@
-"""A JSON object as an immutable value, read by the annotations of its class; pure.
+"""Immutable values of JSON objects, parsed according to the annotations of a class; pure.
 
-It is what pydantic does, as far as the plugin needs it. Where no server runs each call is a
-process of its own, and importing pydantic takes longer than all that such a process has to do.
+It does the part of pydantic's work that the plugin needs. Without a server each call is a process,
+and importing pydantic takes longer than the whole work of that process.
 
-Keys match without regard to case, as in Go's decoder, and null means absent. Types are strict: a
-number is no string, and neither is a truth value.
+Upper and lower case in keys do not matter, as in Go's decoder. Null means absent. Types are strict:
+no number and no boolean is converted to a string.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,33 +12,30 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Self
 
 Reader = Callable[[Any], Any]
-# where a value is, by keys and indexes, and what is wrong with it
+# the path of a value (keys and indexes), and the error
 Problem = tuple[tuple[str | int, ...], str]
 _NAMES: dict[type, str] = {str: "a string", int: "an integer", bool: "true or false"}
 
 
 class InvalidFieldsError(ValueError):
-    """Values that do not fit, all of them."""
+    """Invalid values of an object; ``problems`` has all of them."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
         super().__init__(
-            "; ".join(f"{'.'.join(map(str, where))}: {what}" for where, what in problems)
+            "; ".join(f"{'.'.join(map(str, path))}: {problem}" for path, problem in problems)
         )
-
-
-# -- what may stand in Annotated[...]
 
 
 @dataclass(frozen=True)
 class Within:
-    """A number from ``least`` to ``most``."""
+    """In Annotated: a number from ``least`` to ``most``."""
 
     least: int
     most: int
 
     def __call__(self, value: int) -> int:
-        """The number; raises ValueError."""
+        """Return the number. Raises ValueError."""
         if not self.least <= value <= self.most:
             raise ValueError(f"{value} is not within {self.least} and {self.most}")
         return value
@@ -46,31 +43,31 @@ class Within:
 
 @dataclass(frozen=True)
 class Checked:
-    """A text that is ``right``; ``what`` it should be."""
+    """In Annotated: a text that passes ``test``; ``noun`` names a right one in errors."""
 
-    right: Callable[[str], bool]
-    what: str
+    test: Callable[[str], bool]
+    noun: str
 
     def __call__(self, value: str) -> str:
-        """The text; raises ValueError."""
-        if not self.right(value):
-            raise ValueError(f"{value!r} is no {self.what}")
+        """Return the text. Raises ValueError."""
+        if not self.test(value):
+            raise ValueError(f"{value!r} is no {self.noun}")
         return value
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A text that means something else; the type says what, and is not looked at."""
+    """In Annotated: a text that ``parse`` turns into a value. The annotated type is not checked."""
 
     parse: Callable[[str], Any]
 
     def __call__(self, value: object) -> Any:
-        """What the text means; raises ValueError."""
+        """Return the value of the text. Raises ValueError."""
         return self.parse(exactly(str)(value).strip())
 
 
 class Section:
-    """A JSON object: a subclass annotates its fields, a field without a default is required."""
+    """A JSON object. A subclass annotates its fields; a field without a default is required."""
 
     def __init__(self, **values: Any) -> None:
         self.__dict__.update(values)
@@ -80,7 +77,7 @@ class Section:
 
     @classmethod
     def read(cls, value: object) -> Self:
-        """The object as a value; raises InvalidFieldsError with all that is wrong in it."""
+        """Parse the object. Raises ValueError, or InvalidFieldsError with all invalid fields."""
         if not isinstance(value, dict):
             raise ValueError(f"{value!r} is not an object")
         made = cls(**_read_fields(_fields(cls), value))
@@ -88,7 +85,7 @@ class Section:
         return made
 
     def check(self) -> None:
-        """Raise ValueError where the fields do not go together."""
+        """Raise ValueError for fields that do not fit together."""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -106,7 +103,7 @@ _known: dict[type, dict[str, _Field]] = {}
 
 
 def _fields(cls: type[Section]) -> dict[str, _Field]:
-    """The fields of a class by their keys in lower case; made when they are first asked for."""
+    """The fields of a class, by their keys in lower case. They are built at first use."""
     if cls not in _known:
         from cni_plugin.spec.readers import readers_of  # an image has the readers, and not this
 
@@ -131,13 +128,13 @@ def _read_fields(fields: dict[str, _Field], value: Mapping[str, Any]) -> dict[st
 
 
 def read_all(items: Iterable[tuple[str | int, Reader, Any]]) -> list[Any]:
-    """Each item read by its own reader; raises InvalidFieldsError with the problems of all."""
+    """Call the reader of each item. Raises InvalidFieldsError with the problems of all items."""
     found, problems = [], list[Problem]()
     for key, read, value in items:
         try:
             found.append(read(value))
         except InvalidFieldsError as err:
-            problems += [((key, *where), what) for where, what in err.problems]
+            problems += [((key, *path), problem) for path, problem in err.problems]
         except ValueError as err:
             problems.append(((key,), str(err)))
     if problems:
@@ -156,7 +153,7 @@ def _camel(name: str) -> str:
 
 
 def exactly(kind: type) -> Reader:
-    """A reader of values of just that type: a bool is an int to ``isinstance``."""
+    """The reader of values of exactly that type. A bool is an int to ``isinstance``."""
 
     def read(value: object) -> Any:
         if type(value) is not kind:

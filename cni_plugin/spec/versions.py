@@ -1,4 +1,4 @@
-"""The versions of the CNI specification, and what each of them has.
+"""The versions of the CNI specification, and the verbs of each; pure.
 
 Source: CNI specification 1.1.0, and the release notes of those before it.
 """
@@ -8,12 +8,12 @@ from enum import StrEnum
 from cni_plugin.spec.errors import IncompatibleVersionError
 
 SUPPORTED = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
-# "A missing version means 0.1.0", which had no such field.
+# a configuration without a version is of 0.1.0, which had no such field
 OLDEST, NEWEST = SUPPORTED[0], SUPPORTED[-1]
 
 
 class Verb(StrEnum):
-    """What a runtime can ask of a plugin (CNI_COMMAND)."""
+    """The operations of a plugin (CNI_COMMAND)."""
 
     ADD = "ADD"
     DEL = "DEL"
@@ -27,7 +27,7 @@ _FIRST = {Verb.CHECK: "0.4.0", Verb.GC: "1.1.0", Verb.STATUS: "1.1.0"}
 
 
 def at_least(version: str, other: str) -> bool:
-    """Whether a supported version is as new as another."""
+    """Return true if a supported version is another one or newer."""
     return SUPPORTED.index(version) >= SUPPORTED.index(other)
 
 

@@ -40,7 +40,7 @@ def add(request: Request, host: Host, ipam: Ipam | None) -> dict[str, object]:
     check_conf(request.conf)
     check_vlans(request.conf)
     netns = _netns(request, host)
-    with tuning.remembered(request, host), _locked(request, host):
+    with tuning.saved(request, host), _locked(request, host):
         return _attach(request, host, netns, ipam)
 
 

@@ -1,10 +1,11 @@
-"""What the ``tuning`` options keep in files: which sysctls may be set, how an interface was before.
+"""The options of the reference's tuning plugin, as far as files belong to them.
 
-The administrator's allowlist is a file of regular expressions, one a line; without it every sysctl
-of the container may be set. An interface that a chained plugin changed may outlive the attachment,
-as a device of the host's does: a file in ``dataDir`` says how it was, and DEL puts that back.
-Source: the reference's tuning plugin (containernetworking/plugins, plugins/meta/tuning). The files
-are as it reads and writes them, so that either undoes what the other did.
+The administrator's allowlist of sysctls is a file of regular expressions, one on each line; without
+it every sysctl of the container is allowed. An interface that a chained plugin changed may outlive
+the attachment, for example a device of the host. So ADD saves the interface's state in a file in
+``dataDir``, and DEL restores it.
+Source: containernetworking/plugins, plugins/meta/tuning. The files have its format, so that each
+plugin can restore what the other saved.
 """
 
 import json
@@ -25,16 +26,13 @@ from cni_plugin.spec.request import Request
 
 _ALLOWLIST = "etc/cni/tuning/allowlist.conf"
 _DEFAULT_DATA_DIR = "/run/cni/tuning"
-_WHOSE = "podwire"  # a key of ours in the files; the reference passes over it
+_ATTACHMENT = "podwire"  # podwire's key in the files; the reference plugin ignores it
 _ANY_LINK = uapi.IFINFOMSG.pack(0, 0, 0, 0, 0)
 Json = dict[str, Any]
 
 
-# -- sysctls
-
-
 def check_sysctls(request: Request, root: Path) -> None:
-    """Raise InvalidConfigurationError for a sysctl that is there twice, or that is not allowed."""
+    """Raise InvalidConfigurationError for a sysctl that occurs twice or is not allowed."""
     if not request.conf.sysctl:
         return
     _check_once(request.raw)
@@ -47,7 +45,7 @@ def check_sysctls(request: Request, root: Path) -> None:
 
 
 def _check_once(raw: bytes) -> None:
-    """A parser that keeps the last of two would hide what the other member says."""
+    """Raise for a key that occurs twice: the JSON parser keeps the last value only."""
     document = json.loads(raw, object_pairs_hook=list)
     members = (value or () for key, value in document if key.casefold() == "sysctl")
     seen = set[str]()
@@ -58,7 +56,7 @@ def _check_once(raw: bytes) -> None:
 
 
 def _allowlist(path: Path) -> list[re.Pattern[str]] | None:
-    """The file's patterns; None where there is no file."""
+    """The patterns of the allowlist; None if there is no file."""
     try:
         lines = path.read_text().splitlines()
         return [re.compile(line.strip()) for line in lines if line.strip()]
@@ -68,12 +66,9 @@ def _allowlist(path: Path) -> list[re.Pattern[str]] | None:
         raise InputOutputError(f"/{_ALLOWLIST} cannot be read: {err}") from err
 
 
-# -- the interface
-
-
 @contextmanager
-def remembered(request: Request, host: Host) -> Iterator[None]:
-    """Write down what a chained ADD changes of the interface; one that fails is undone at once."""
+def saved(request: Request, host: Host) -> Iterator[None]:
+    """Save what a chained ADD changes of the interface. After an error, restore it at once."""
     if before := _before(request, host):
         _write(_file(request, host), before, request)
     try:
@@ -85,33 +80,33 @@ def remembered(request: Request, host: Host) -> Iterator[None]:
 
 
 def _before(request: Request, host: Host) -> Json:
-    tuned = _tuned(request) if request.conf.wiring == "chained" else {}
-    there = _state(host.netns, request.ifname) if tuned else {}
-    return {name: there[name] for name in tuned if there.get(name, tuned[name]) != tuned[name]}
+    wanted = _wanted(request) if request.conf.wiring == "chained" else {}
+    actual = _state(host.netns, request.ifname) if wanted else {}
+    return {name: actual[name] for name in wanted if actual.get(name, wanted[name]) != wanted[name]}
 
 
 def restore(request: Request, host: Host) -> None:
-    """Put back what is written down of an interface; nothing, or no interface, is fine."""
+    """Restore an interface's saved state, if there is one and the interface exists."""
     path = _file(request, host)
     try:
         before = json.loads(path.read_bytes())
-        _put_back(host.netns, request.ifname, before)
+        _restore(host.netns, request.ifname, before)
     except FileNotFoundError:
         return
     except (OSError, ValueError, TypeError, AttributeError) as err:
-        # the attachment goes all the same; whoever has the interface next sees it
+        # DEL must succeed; the log tells the administrator about the interface
         warn("%s of %s is not as it was: %s", request.ifname, request.container_id, err)
     path.unlink(missing_ok=True)
 
 
 def check(request: Request, host: Host) -> None:
-    """Raise CheckFailedError unless the interface is as the options say, or a later plugin did."""
-    tuned, later = _tuned(request), _shown(request)
-    there = _state(host.netns, request.ifname) if tuned else {}
+    """Raise CheckFailedError unless the interface is as the options or a later plugin set it."""
+    wanted, listed = _wanted(request), _listed(request)
+    actual = _state(host.netns, request.ifname) if wanted else {}
     wrong = [
-        f"{name} is {there.get(name)}, not {value}"
-        for name, value in tuned.items()
-        if there.get(name) not in {value, later.get(name, value)}
+        f"{name} is {actual.get(name)}, not {value}"
+        for name, value in wanted.items()
+        if actual.get(name) not in {value, listed.get(name, value)}
     ]
     if wrong:
         raise CheckFailedError(
@@ -120,28 +115,31 @@ def check(request: Request, host: Host) -> None:
 
 
 def collect(request: Request, host: Host) -> None:
-    """Remove what is written down for attachments of the network that are not valid."""
+    """Remove the saved states of the network's attachments that are not valid."""
     for path in _folder(request, host).glob("*.json"):
         with suppress(FileNotFoundError):
             if _is_stale(path.read_bytes(), request):
                 path.unlink()
 
 
-def _is_stale(written: bytes, request: Request) -> bool:
-    """Whether a file is torn, or of a lost attachment; the reference's say of none."""
+def _is_stale(content: bytes, request: Request) -> bool:
+    """Return true if a file is torn, or of an attachment that is not valid.
+
+    The reference plugin's files name no attachment: they stay.
+    """
     try:
-        network, *attachment = json.loads(written).get(_WHOSE) or ("",)
+        network, *attachment = json.loads(content).get(_ATTACHMENT) or ("",)
     except (ValueError, TypeError, AttributeError):
         return True
     return network == request.conf.name and tuple(attachment) not in request.valid
 
 
-def _tuned(request: Request) -> Json:
-    """What the options set of the interface; one that we make is made with its MAC and MTU."""
+def _wanted(request: Request) -> Json:
+    """The properties that the options set. Only a chained ADD sets MAC and MTU by them."""
     conf = request.conf
     chained = conf.wiring == "chained"
     options = {
-        "mac": (request.asked_mac if chained else "") or None,
+        "mac": (request.requested_mac if chained else "") or None,
         "mtu": (conf.mtu if chained else 0) or None,
         "promisc": conf.promisc or None,
         "allmulti": conf.allmulti,
@@ -152,8 +150,8 @@ def _tuned(request: Request) -> Json:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _shown(request: Request) -> Json:
-    """What the chain's result says of the interface."""
+def _listed(request: Request) -> Json:
+    """The interface's properties in the chain's result."""
     for item in request.previous.interfaces if request.previous else ():
         if item.name == request.ifname and item.sandbox:
             return {"mac": item.mac.lower()} | ({"mtu": item.mtu} if item.mtu else {})
@@ -161,7 +159,7 @@ def _shown(request: Request) -> Json:
 
 
 def _state(fd: int | None, name: str) -> Json:
-    """How a container's interface is, in the words of the options; nothing when it is gone."""
+    """The properties of a container's interface, by option; empty if it does not exist."""
     if not is_container(fd):
         return {}
     with Namespace(fd) as pod_ns:
@@ -179,7 +177,7 @@ def _state(fd: int | None, name: str) -> Json:
     }
 
 
-def _put_back(fd: int | None, name: str, before: Mapping[str, Any]) -> None:
+def _restore(fd: int | None, name: str, before: Mapping[str, Any]) -> None:
     if not is_container(fd):
         return
     flags = {"promisc": uapi.IFF_PROMISC, "allmulti": uapi.IFF_ALLMULTI}
@@ -201,9 +199,6 @@ def _put_back(fd: int | None, name: str, before: Mapping[str, Any]) -> None:
                 raise
 
 
-# -- the files
-
-
 def _folder(request: Request, host: Host) -> Path:
     return below(host.root, request.conf.data_dir or _DEFAULT_DATA_DIR)
 
@@ -213,10 +208,10 @@ def _file(request: Request, host: Host) -> Path:
 
 
 def _write(path: Path, before: Json, request: Request) -> None:
-    """Nothing is changed before it is written, so a torn file says as much as none."""
+    """Save a state. The interface is changed after this, so a torn file needs no restoring."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, json.dumps(before | {_WHOSE: request.attachment}).encode())
+        os.write(descriptor, json.dumps(before | {_ATTACHMENT: request.attachment}).encode())
     finally:
         os.close(descriptor)

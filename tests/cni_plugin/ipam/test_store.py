@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from cni_plugin.ipam.store import Owner, Store
+from cni_plugin.ipam.store import Owner, ReservationStore
 
 ONE, OTHER = Owner("one", "eth0"), Owner("other", "net1")
 A, B, C = (ip_address(f"10.0.0.{i}") for i in (2, 3, 4))
@@ -22,7 +22,7 @@ def data(tmp_path):
 
 
 def store(data, boot="boot-1"):
-    return Store(data, "net", boot)
+    return ReservationStore(data, "net", boot)
 
 
 def files(data):
@@ -163,7 +163,7 @@ class Crashes(RuleBasedStateMachine):
             shutil.rmtree(self.data)
 
 
-class Dying(Store):
+class Dying(ReservationStore):
     """A store whose process dies after so many writes."""
 
     def __init__(self, data, writes):
