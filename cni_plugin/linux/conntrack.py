@@ -3,7 +3,6 @@
 Source: include/uapi/linux/netfilter/nfnetlink_conntrack.h of Linux 6.18.
 """
 
-
 import struct
 from _socket import IPPROTO_UDP
 from contextlib import suppress
