@@ -1,4 +1,4 @@
-"""``podwire cni``: the warm server, and what an administrator asks of the plugin."""
+"""The commands of ``podwire cni``."""
 
 import json
 import logging
@@ -34,12 +34,12 @@ DEFAULT_SOCKET = "/run/podwire/cni.sock"
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
-def _checked(right: Any, what: str) -> Any:
+def _validated(test: Any, noun: str) -> Any:
     def check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         del ctx, param
         for item in value if isinstance(value, tuple) else (value,):
-            if not right(item):
-                raise click.BadParameter(f"{item!r} is no {what}")
+            if not test(item):
+                raise click.BadParameter(f"{item!r} is no {noun}")
         return value
 
     return check
@@ -58,7 +58,7 @@ _data_dir = click.option(
     default=DEFAULT_DATA_DIR,
     show_default=True,
     type=_DIRECTORY,
-    help="Where reservations are (ipam.dataDir).",
+    help="Folder of the reservations (ipam.dataDir).",
 )
 _cache_dir = click.option(
     "--cache-dir",
@@ -82,7 +82,7 @@ def main() -> None:
     default=DEFAULT_SOCKET,
     show_default=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Unix socket that podwire-cni finds the server at.",
+    help="Unix socket on which the server listens.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log each request.")
 def serve_command(path: Path, *, verbose: bool) -> None:
@@ -101,13 +101,16 @@ def serve_command(path: Path, *, verbose: bool) -> None:
 @click.option("--bin-dir", default="/opt/cni/bin", show_default=True, type=_DIRECTORY)
 @click.option("--conf-dir", default="/etc/cni/net.d", show_default=True, type=_DIRECTORY)
 @click.option(
-    "--name", default="podwire", show_default=True, callback=_checked(is_identifier, "network name")
+    "--name",
+    default="podwire",
+    show_default=True,
+    callback=_validated(is_identifier, "network name"),
 )
 @click.option(
     "--bridge",
     default="podwire0",
     show_default=True,
-    callback=_checked(is_link_name, "interface name"),
+    callback=_validated(is_link_name, "interface name"),
 )
 @click.option(
     "--subnet",
@@ -115,12 +118,16 @@ def serve_command(path: Path, *, verbose: bool) -> None:
     multiple=True,
     default=("10.88.0.0/16",),
     show_default=True,
-    callback=_checked(_is_subnet, "subnet with room for containers"),
-    help="Repeatable: each container gets an address of each.",
+    callback=_validated(_is_subnet, "subnet with room for containers"),
+    help="Repeatable: each container gets an address of each subnet.",
 )
-@click.option("--mtu", default=0, type=click.IntRange(0, 65535), help="0: as the way out has it.")
+@click.option(
+    "--mtu", default=0, type=click.IntRange(0, 65535), help="0: the MTU of the host's uplinks."
+)
 @click.option("--masquerade/--no-masquerade", default=True, show_default=True)
-@click.option("--no-conf", is_flag=True, help="Only the program: the agent writes the network.")
+@click.option(
+    "--no-conf", is_flag=True, help="Install the program only, without a network configuration."
+)
 def install(
     bin_dir: Path,
     conf_dir: Path,
@@ -132,7 +139,7 @@ def install(
     masquerade: bool,
     no_conf: bool,
 ) -> None:
-    """Put podwire-cni under a container runtime, as its loopback plugin too, and a network."""
+    """Install podwire-cni as a plugin of a container runtime, with a network configuration."""
     conf = installer.network_list(name, bridge, subnets, ip_masq=masquerade, mtu=mtu)
     program, network = bin_dir / PROGRAM, conf_dir / f"10-{name}.conflist"
     try:
@@ -151,7 +158,7 @@ def install(
 @click.option("--bin-dir", default="/opt/cni/bin", show_default=True, type=_DIRECTORY)
 @click.option("--conf-dir", default="/etc/cni/net.d", show_default=True, type=_DIRECTORY)
 def uninstall(bin_dir: Path, conf_dir: Path) -> None:
-    """Take both away again; containers that are attached stay so."""
+    """Remove the program and its network configurations. Attached containers stay attached."""
     try:
         for path in installer.remove(bin_dir, conf_dir):
             click.echo(f"removed {path}")
@@ -164,8 +171,8 @@ def uninstall(bin_dir: Path, conf_dir: Path) -> None:
 @_cache_dir
 @_output
 def list_command(data_dir: Path, cache_dir: Path, output: str) -> None:
-    """Attachments, their addresses, and whether they are still there."""
-    with _told("list"):
+    """List the attachments, with their addresses, and if they are alive."""
+    with _reported("list"):
         found = _attached(data_dir, cache_dir)
     if output == "json":
         click.echo(json.dumps([asdict(item) for item in found], indent=2))
@@ -187,14 +194,14 @@ def list_command(data_dir: Path, cache_dir: Path, output: str) -> None:
 @main.command()
 @_data_dir
 @_cache_dir
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be removed.")
 def gc(data_dir: Path, cache_dir: Path, *, dry_run: bool) -> None:
-    """Remove what is left of attachments that are gone.
+    """Remove what is left of attachments that no longer exist.
 
-    Gone is an interface of ours that is not there any more, when libcni's cache names no
-    namespace for it that is, and its reservation is older than a minute.
+    An attachment no longer exists if its interface is missing, libcni's cache has no existing
+    namespace for it, and its reservation is older than a minute.
     """
-    with _told("gc"):
+    with _reported("gc"):
         found = _attached(data_dir, cache_dir)
     for item in found:
         if not item.alive:
@@ -204,7 +211,7 @@ def gc(data_dir: Path, cache_dir: Path, *, dry_run: bool) -> None:
     for network in networks(data_dir, found) if not dry_run else ():
         stdin = collect_input(network, data_dir, found)
         environment = {"CNI_COMMAND": "GC", "CNI_PATH": "/"}
-        failed |= not _ask(environment, stdin, network)
+        failed |= not _collect(environment, stdin, network)
     sys.exit(1 if failed else 0)
 
 
@@ -212,16 +219,16 @@ def gc(data_dir: Path, cache_dir: Path, *, dry_run: bool) -> None:
 @_cache_dir
 @_output
 def check(cache_dir: Path, output: str) -> None:
-    """CHECK every attachment that libcni remembers; exit code 1 when one is not as it should be."""
+    """CHECK every attachment of libcni's cache. The exit code is 1 if one of them fails."""
     rows = []
-    with _told("check"):
-        remembered = read_cache(cache_dir)
-    for cached in remembered:
+    with _reported("check"):
+        cache = read_cache(cache_dir)
+    for cached in cache:
         environment, stdin = check_input(cached)
         host = Host(Path("/"), open_namespace(cached.netns), read_boot_id())
-        done = answer(environment, stdin, host)
-        said = json.loads(done.stdout) if done.code else {}
-        rows.append((*cached.key, said.get("details") or said.get("msg") or "ok"))
+        plugin_answer = answer(environment, stdin, host)
+        error = json.loads(plugin_answer.stdout) if plugin_answer.code else {}
+        rows.append((*cached.key, error.get("details") or error.get("msg") or "ok"))
     if output == "json":
         keys = ("network", "container_id", "ifname", "state")
         click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
@@ -235,12 +242,12 @@ def _attached(data_dir: Path, cache_dir: Path) -> list[Attachment]:
         return attached(data_dir, read_cache(cache_dir), host_ns.links())
 
 
-def _ask(environment: dict[str, str], stdin: bytes, what: str) -> bool:
-    done = answer(environment, stdin, Host(Path("/"), None, read_boot_id()))
-    if done.code:
-        said = json.loads(done.stdout)
-        click.echo(f"podwire cni: {what}: {said['msg']}: {said.get('details', '')}", err=True)
-    return not done.code
+def _collect(environment: dict[str, str], stdin: bytes, network: str) -> bool:
+    plugin_answer = answer(environment, stdin, Host(Path("/"), None, read_boot_id()))
+    if plugin_answer.code:
+        error = json.loads(plugin_answer.stdout)
+        click.echo(f"podwire cni: {network}: {error['msg']}: {error.get('details', '')}", err=True)
+    return not plugin_answer.code
 
 
 def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
@@ -251,8 +258,8 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
 
 
 @contextmanager
-def _told(command: str) -> Iterator[None]:
-    """Let a file that cannot be read be one line; half a list would look like a whole one."""
+def _reported(command: str) -> Iterator[None]:
+    """Print an OSError of the block as one line and exit: half a list would look complete."""
     try:
         yield
     except OSError as err:
@@ -267,5 +274,5 @@ def _fail(command: str, err: Exception) -> NoReturn:
 def _in_words(err: Exception) -> str:
     if not isinstance(err, OSError) or not err.strerror:
         return str(err)
-    said = f"{err.filename}: {err.strerror}" if err.filename else err.strerror
-    return f"{said}: root can do this (sudo)" if isinstance(err, PermissionError) else said
+    text = f"{err.filename}: {err.strerror}" if err.filename else err.strerror
+    return f"{text}: root can do this (sudo)" if isinstance(err, PermissionError) else text

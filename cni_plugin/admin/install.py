@@ -1,4 +1,4 @@
-"""Puts the plugin where a container runtime looks for it, and takes it away again."""
+"""Installs the plugin in the folders of a container runtime, and removes it."""
 
 import json
 import shutil
@@ -14,9 +14,9 @@ LOOPBACK = "loopback"
 def network_list(
     name: str, bridge: str, subnets: Sequence[str], *, ip_masq: bool, mtu: int
 ) -> dict[str, Any]:
-    """A configuration that containerd 1.6 and 2, CRI-O and podman read.
+    """A network configuration list for containerd 1.6 and 2, CRI-O and podman.
 
-    A list with only ``"cniVersion": "1.1.0"`` breaks containerd 1.6, hence both fields.
+    It has both version fields, because containerd 1.6 does not read a list of version 1.1.0.
     """
     plugin: dict[str, Any] = {
         "type": PROGRAM,
@@ -42,9 +42,9 @@ def network_list(
 
 
 def put_loopback(bin_dir: Path) -> Path | None:
-    """Let the program answer to ``loopback`` too, where nothing does; returns what was made.
+    """Make a link ``loopback`` to the program. Returns it, or None if that plugin exists.
 
-    containerd up to 1.6 has a network of that plugin in each sandbox, and does not start without.
+    containerd up to 1.6 attaches each sandbox with that plugin, and does not start without it.
     """
     link = bin_dir / LOOPBACK
     try:
@@ -55,12 +55,12 @@ def put_loopback(bin_dir: Path) -> Path | None:
 
 
 def is_our_loopback(path: Path) -> bool:
-    """Whether a loopback plugin is a link to the program beside it."""
+    """Return true if a loopback plugin is a link to podwire-cni in the same folder."""
     return path.is_symlink() and path.readlink() == Path(PROGRAM)
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a network list is one whose interfaces we make."""
+    """Return true if a plugin of a network configuration list is podwire-cni."""
     try:
         document = json.loads(path.read_bytes())
         return any(item.get("type") == PROGRAM for item in document.get("plugins", ()))
@@ -69,9 +69,7 @@ def is_ours(path: Path) -> bool:
 
 
 def remove(bin_dir: Path, conf_dir: Path) -> list[Path]:
-    """Remove the program, what goes with it, and every network list of ours; returns what was
-    there.
-    """
+    """Remove the program with its files, and every list that uses it. Returns the removed paths."""
     found = [path for path in sorted(conf_dir.glob("*.conflist")) if is_ours(path)]
     program, loopback = bin_dir / PROGRAM, bin_dir / LOOPBACK
     found += [loopback] if is_our_loopback(loopback) else []

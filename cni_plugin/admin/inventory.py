@@ -1,4 +1,4 @@
-"""What is attached on this node: reservations, links and libcni's result cache, joined.
+"""The attachments of this node, from reservations, links and libcni's result cache.
 
 Source of the cache's format: containernetworking/cni, libcni/api.go ("cniCacheV1").
 """
@@ -19,13 +19,13 @@ from cni_plugin.spec import names
 from cni_plugin.spec.kernel_state import Link
 
 Key = tuple[str, str, str]
-# what a JSON document leads to that is none of libcni's
-_OF_ANOTHER_FORM = (KeyError, TypeError, AttributeError)
+# exceptions for a JSON document that is not libcni's
+_FORM_ERRORS = (KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One interface of one container; ``alive`` unless nothing speaks for it any more."""
+    """One interface of one container. ``alive`` is false if no source shows that it exists."""
 
     network: str
     container_id: str
@@ -42,8 +42,8 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class Cached:
-    """What libcni remembers of an ADD."""
+class CachedAdd:
+    """An ADD in libcni's cache."""
 
     key: Key
     netns: str
@@ -52,21 +52,21 @@ class Cached:
     capabilities: Mapping[str, Any]
 
 
-def read_cache(folder: Path) -> list[Cached]:
-    """The attachments in libcni's cache that have an interface of ours."""
+def read_cache(folder: Path) -> list[CachedAdd]:
+    """The ADDs of podwire-cni in libcni's cache."""
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         try:
             item = json.loads(path.read_bytes())
             if item["kind"] == "cniCacheV1" and (cached := _cached(item)):
                 found.append(cached)
-        except (FileNotFoundError, IsADirectoryError, ValueError, *_OF_ANOTHER_FORM):
-            continue  # another kind of file, or one that is being written, or just gone
+        except (FileNotFoundError, IsADirectoryError, ValueError, *_FORM_ERRORS):
+            continue  # another file, or one that is just being written or removed
     return found
 
 
-def _cached(item: Mapping[str, Any]) -> Cached | None:
-    """An entry of the cache; None when no plugin of its list is ours. Raises _OF_ANOTHER_FORM."""
+def _cached(item: Mapping[str, Any]) -> CachedAdd | None:
+    """An entry of the cache; None if its list has no podwire-cni. Raises _FORM_ERRORS."""
     conflist = json.loads(base64.b64decode(item["config"]))
     if not any(plugin.get("type") == PROGRAM for plugin in conflist["plugins"]):
         return None
@@ -74,11 +74,11 @@ def _cached(item: Mapping[str, Any]) -> Cached | None:
         _text, (item["networkName"], item["containerId"], item["ifName"], _netns(item))
     )
     result, capabilities = dict(item["result"]), dict(item.get("capabilityArgs") or {})
-    return Cached((network, container_id, ifname), netns, conflist, result, capabilities)
+    return CachedAdd((network, container_id, ifname), netns, conflist, result, capabilities)
 
 
 def _netns(item: Mapping[str, Any]) -> object:
-    """The container's namespace; the libcni of containerd 1.6 keeps it in the result alone."""
+    """The container's namespace. The libcni of containerd 1.6 has it in the result only."""
     links = item["result"].get("interfaces") or ()
     return item.get("netns") or next(filter(None, (link.get("sandbox") for link in links)), "")
 
@@ -90,20 +90,20 @@ def _text(value: object) -> str:
 
 
 def attached(
-    data_dir: Path, cache: Iterable[Cached], links: Iterable[Link], now: float | None = None
+    data_dir: Path, cache: Iterable[CachedAdd], links: Iterable[Link], now: float | None = None
 ) -> list[Attachment]:
-    """Every attachment that any of the three sources knows of."""
+    """The attachments of all three sources."""
     found: dict[Key, Attachment] = {}
     for key, address, age in _reservations(data_dir, time.time() if now is None else now):
         item = found.get(key, Attachment(*key))
-        # of an interface that another plugin made we cannot tell
+        # an interface that another plugin made has an unknown name, so it counts as alive
         unsure = age < GRACE or not is_wired(data_dir, key[0], Owner(*key[1:]))
         alive = item.alive or unsure
         found[key] = replace(item, addresses=(*item.addresses, address), alive=alive)
     for cached in cache:
         item = found.get(cached.key, Attachment(*cached.key))
-        there = bool(cached.netns) and Path(cached.netns).exists()
-        found[cached.key] = replace(item, netns=cached.netns, alive=item.alive or there)
+        exists = bool(cached.netns) and Path(cached.netns).exists()
+        found[cached.key] = replace(item, netns=cached.netns, alive=item.alive or exists)
     present = {link.name: link for link in links}
     for link in present.values():
         if (owner := names.parse_alias(link.alias)) is not None:
@@ -124,23 +124,23 @@ def _reservations(data_dir: Path, now: float) -> Iterable[tuple[Key, str, float]
             address = str(ip_address(path.name))
             owner, age = read_owner(str(path)), now - path.stat().st_mtime
         except (ValueError, FileNotFoundError, IsADirectoryError):
-            continue  # no reservation, or one that has just been freed
+            continue  # no reservation, or one that was just released
         if owner is not None:
             yield (path.parent.name, owner.container_id, owner.ifname), address, age
 
 
 def networks(data_dir: Path, found: Iterable[Attachment]) -> list[str]:
-    """Those to collect in, also one of ours that has nothing left but a stranger's leavings.
+    """The networks for GC: those of attachments, and those with an index of reservations.
 
-    A plugin that a node went back to frees the address and removes the interface, but not our
-    firewall rules.
+    If a node changes back to another plugin, that plugin releases addresses and removes interfaces,
+    but not podwire's firewall rules.
     """
-    given = {path.name for path in lock_file(data_dir).parent.glob("[!.]*")}
-    return sorted(filter(names.is_identifier, given | {item.network for item in found}))
+    indexed = {path.name for path in lock_file(data_dir).parent.glob("[!.]*")}
+    return sorted(filter(names.is_identifier, indexed | {item.network for item in found}))
 
 
-def check_input(cached: Cached) -> tuple[dict[str, str], bytes]:
-    """Environment and standard input of a CHECK, as libcni makes them for our plugin."""
+def check_input(cached: CachedAdd) -> tuple[dict[str, str], bytes]:
+    """The environment and standard input of a CHECK, as libcni passes them."""
     network, container_id, ifname = cached.key
     plugin = next(item for item in cached.conflist["plugins"] if item.get("type") == PROGRAM)
     declared = {name for name, on in (plugin.get("capabilities") or {}).items() if on}
@@ -162,7 +162,7 @@ def check_input(cached: Cached) -> tuple[dict[str, str], bytes]:
 
 
 def collect_input(network: str, data_dir: Path, found: Iterable[Attachment]) -> bytes:
-    """Standard input of a GC that spares what is alive."""
+    """The standard input of a GC that keeps the attachments that are alive."""
     valid = [
         {"containerID": item.container_id, "ifname": item.ifname}
         for item in found
