@@ -40,7 +40,7 @@ def nothing_is_left(host: Host) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def runtime(host: Host) -> Iterator[Containerd]:
-    # its other network, loopback, is the plugin's too: ``podwire cni install`` saw to it
+    # ``podwire cni install`` also installed the plugin for its loopback network
     with containerd(host.machine) as made:
         yield made
 
@@ -59,7 +59,7 @@ def podman(host: Host) -> Podman:
 
 @pytest.fixture(params=["alone", "served"])
 def mode(request, host: Host) -> Iterator[str]:
-    """Without and with the warm server; where there is one, it did the work."""
+    """Without and with the warm server. A server must have done the work."""
     if request.param == "alone":
         yield request.param
         return
@@ -104,7 +104,7 @@ def test_containerd_maps_ports(host: Host, cri: Containerd, mode: str):
     pod.serve("hello", 80)
     eventually(lambda: host.fetch(ADDRESS, 8080) == "hello", 20)
     assert host.machine.run(*wget("127.0.0.1", 8080)) == "hello\n"
-    assert pod.run(*wget(ADDRESS, 8080)) == "hello\n"  # comes back to its sender
+    assert pod.run(*wget(ADDRESS, 8080)) == "hello\n"  # hairpin
     with pytest.raises(grpc.RpcError, match="8080"):
         cri.run_sandbox("late", port_mappings=[PORT])
     pod.stop()
@@ -128,7 +128,7 @@ def test_containerd_limits_bandwidth(host: Host, cri: Containerd, mode: str):
 
 
 def asked(calls: list[Call], ifname: str) -> list[tuple[str, bool, bool]]:
-    """For one interface: verb, whether a namespace was named, whether a result was given."""
+    """The calls for one interface: verb, true with a namespace, true with a previous result."""
     return [
         (call.verb, bool(call.environment.get("CNI_NETNS")), "prevResult" in call.stdin)
         for call in calls
@@ -146,11 +146,11 @@ def test_containerd_deletes_three_times(host: Host, cri: Containerd, mode: str):
     assert asked(calls, "eth0") == [("ADD", True, False), ("DEL", True, True), *last]
     assert asked(calls, "lo") == [("ADD", True, False), ("DEL", True, False), *last]
     runtime = next(call.stdin for call in calls if "runtimeConfig" in call.stdin)["runtimeConfig"]
-    assert runtime["portMappings"][0]["HostPort"] == 8080  # capitals, as no other runtime has
+    assert runtime["portMappings"][0]["HostPort"] == 8080  # containerd's own spelling of the key
     assert runtime["bandwidth"]["IngressBurst"] == 2**32 - 1
 
 
-def test_containerd_deletes_what_lost_its_namespace(host: Host, cri: Containerd, mode: str):
+def test_containerd_deletes_a_pod_without_its_namespace(host: Host, cri: Containerd, mode: str):
     pod = cri.run_sandbox("lost", port_mappings=[PORT], annotations=RATES)
     with host.recorded() as calls:
         host.machine.run("umount", "--lazy", pod.netns)
@@ -160,7 +160,7 @@ def test_containerd_deletes_what_lost_its_namespace(host: Host, cri: Containerd,
     assert asked(calls, "eth0")[0] == ("DEL", False, True)
 
 
-def test_a_server_comes_and_goes_under_containerd(host: Host, cri: Containerd):
+def test_a_server_starts_and_stops_under_containerd(host: Host, cri: Containerd):
     early = cri.run_sandbox("early", port_mappings=[PORT])
     with host.served() as server:
         early.stop()
@@ -179,7 +179,7 @@ def test_containerd_follows_install_and_uninstall(host: Host, cri: Containerd):
     eventually(lambda: not cri.network_problem(), 20)
 
 
-def test_an_administrator_sees_containerds_pods(host: Host, cri: Containerd):
+def test_podwire_cni_lists_containerds_pods(host: Host, cri: Containerd):
     pod = cri.run_sandbox("one", port_mappings=[PORT], annotations=RATES)
     (shown,) = json.loads(host.podwire("cni", "list", "-o", "json"))
     assert shown["container_id"] == pod.id
@@ -193,7 +193,7 @@ def test_an_administrator_sees_containerds_pods(host: Host, cri: Containerd):
     pod.remove()
 
 
-def test_podman_gives_what_it_is_asked_for(host: Host, podman: Podman, mode: str):
+def test_podman_requests(host: Host, podman: Podman, mode: str):
     asked_for = ("--network=podwire", "--ip=10.77.0.50", "--mac-address=02:00:00:00:00:50")
     with host.recorded() as calls, podman.container("one", *asked_for, "-p", "8081:80"):
         link = podman.busybox("one", "ip", "address", "show", "eth0")
@@ -285,7 +285,7 @@ CHAINS = {
 
 @pytest.fixture
 def reference(host: Host) -> Iterator[None]:
-    """The reference plugins beside ours; what they never remove is removed for them."""
+    """Install the reference plugins too, and remove what they leave."""
     names = ("bridge", "host-local", "portmap", "tuning", "firewall")
     for name in names:
         host.machine.run("ln", "-s", f"{REFERENCE}/{name}", BIN_DIR / name)
@@ -330,8 +330,8 @@ def test_a_caller_of_gc_and_status(host: Host, mode: str):
             for n in range(4)
         ]
         assert len({kept, *lost}) == 5
-        assert "10.79.0." in libcni(host, "status")  # all are taken
-        # as after a crash: no namespace, no DEL, and of two nothing in libcni's cache either
+        assert "10.79.0." in libcni(host, "status")  # no address is free
+        # as after a crash: no namespace, no DEL, and for two Pods no entry in libcni's cache
         for n in range(4):
             host.machine.run("ip", "netns", "del", f"lost{n}")
         host.machine.run("sh", "-c", "rm /var/lib/cni/results/narrow-lost[01]*")

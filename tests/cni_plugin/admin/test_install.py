@@ -1,4 +1,4 @@
-"""Clients in a runtime's folder know their interpreter; the Python client has a home there."""
+"""The clients in a runtime's folder: each knows its interpreter, and Python's has a home."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ def first_line(program: Path) -> str:
     return program.read_text().partition("\n")[0]
 
 
-def test_what_is_put_again_is_there_once_and_all_of_it_goes(tmp_path):
+def test_a_second_install_replaces_the_first_and_remove_leaves_nothing(tmp_path):
     program = tmp_path / PROGRAM
     for _ in range(2):
         put_python_client(program)
@@ -28,15 +28,15 @@ def test_what_is_put_again_is_there_once_and_all_of_it_goes(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["with space", "x" * 127, "naïve"])
-def test_a_folder_that_no_first_line_can_name_gets_the_program_alone(tmp_path, name):
+def test_a_folder_with_an_unusable_name_gets_the_program_without_a_home(tmp_path, name):
     program = tmp_path / name / PROGRAM
     put_python_client(program)
     assert first_line(program) == "#!/usr/bin/python3 -IS"
     assert list(program.parent.iterdir()) == [program]
 
 
-def test_a_link_to_the_folder_is_no_part_of_the_first_line(tmp_path):
-    """The runtime may see the folder where we do not see the link."""
+def test_the_first_line_has_the_real_folder_not_a_link(tmp_path):
+    """The runtime may see the folder, but not the link to it."""
     (tmp_path / "link").symlink_to(tmp_path / "folder", target_is_directory=True)
     (tmp_path / "folder").mkdir()
     put_python_client(tmp_path / "link" / PROGRAM)
@@ -45,7 +45,7 @@ def test_a_link_to_the_folder_is_no_part_of_the_first_line(tmp_path):
 
 @pytest.fixture
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The C client as a wheel has it: without any path in it."""
+    """The C client of a wheel: without any path in it."""
     folder = tmp_path / "wheel"
     subprocess.run([ROOT / "bin/compile", folder], check=True)
     monkeypatch.setattr(standalone, "c_client", lambda: folder / "podwire-cni")

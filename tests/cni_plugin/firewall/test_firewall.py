@@ -1,4 +1,4 @@
-"""What an attachment wants of the packet filter, as either backend writes it."""
+"""The firewall rules of an attachment, in both backends."""
 
 import re
 from collections.abc import Callable
@@ -23,7 +23,7 @@ VERSIONS = (4, 6)
 
 
 def wanted(number: int = 1, **options: Any) -> WantedRules:
-    """What the attachment of a number wants."""
+    """The rules of the attachment with a number."""
     ips = tuple(
         IPConfig(ip_interface(text)) for text in (f"10.1.0.{number}/24", f"fd00:1::{number:x}/64")
     )
@@ -49,12 +49,12 @@ def mapped(*mappings: dict[str, Any]) -> dict[str, Any]:
         ({"externalSetMarkChain": "X", "conditionsV4": ["-s", "::1"]}, "iptables", "", ""),
     ],
 )
-def test_options_choose_the_backend_as_the_reference_has_it(options, ports, masquerade, walls):
+def test_options_choose_the_backend_like_the_reference_plugin(options, ports, masquerade, walls):
     choice = wanted(**options).choice
     assert (choice.ports, choice.masquerade, choice.ingress) == (ports, masquerade, walls)
 
 
-def test_each_backend_has_its_part():
+def test_each_backend_gets_its_part_of_the_rules():
     whole = wanted(
         ipMasq=True, backend="iptables", ingressPolicy="isolated", runtimeConfig=mapped({})
     )
@@ -65,7 +65,7 @@ def test_each_backend_has_its_part():
     assert whole.part(IPTABLES, IPTABLES).ingress == whole.ingress
 
 
-def test_ports_lead_to_the_first_address_of_each_version():
+def test_ports_are_mapped_to_the_first_address_of_each_version():
     ips = tuple(IPConfig(ip_interface(f"10.{number}.0.2/24")) for number in (1, 2))
     conf = NetConf.read({"runtimeConfig": mapped({}, {"containerPort": 81})})
     (port,) = wanted_rules("pw", conf, ips, "").ports
@@ -116,7 +116,7 @@ HOSTILE = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(OPTIONS, HOSTILE)
-def test_nothing_leaves_its_line(options, hostile):
+def test_hostile_values_cannot_add_a_line_to_a_transaction(options, hostile):
     try:
         found = wanted(**options | hostile)
     except CniError as err:
@@ -140,7 +140,7 @@ def test_nothing_leaves_its_line(options, hostile):
 
 
 @given(st.lists(MAPPINGS, max_size=6))
-def test_a_claim_is_the_same_whoever_reads_it(mappings):
+def test_both_backends_read_the_same_claims(mappings):
     try:
         found = wanted(runtimeConfig={"portMappings": mappings})
     except InvalidConfigurationError:
@@ -161,7 +161,7 @@ def claims_made(found: WantedRules, version: int) -> dict[str, str]:
 
 
 class Tables:
-    """iptables-restore and iptables-save of one IP version, as far as they are used."""
+    """A fake of iptables-restore and iptables-save for one IP version."""
 
     def __init__(self, version: int = 4) -> None:
         self.version = version
@@ -174,7 +174,7 @@ class Tables:
         }
 
     def restore(self, text: str) -> None:
-        """Do each table's commands, or none of them."""
+        """Carry out all commands of a table, or none of them."""
         table, before = "", self.chains
         for line in text.splitlines():
             if line.startswith("*"):
@@ -223,7 +223,7 @@ class Tables:
         return iptables_rules.parse(self.text())
 
     def claim(self, found: WantedRules) -> bool:
-        """Add an attachment's rules; whether its ports are not refused."""
+        """Add an attachment's rules. Return false if a port is refused."""
 
         def relation(owner: str) -> OwnerRelation:
             if owner in {"", found.owner}:
@@ -244,7 +244,7 @@ class Tables:
         self.restore(iptables_rules.removal_transaction(self.save(), is_gone))
 
     def check(self, found: WantedRules) -> None:
-        """Fails unless all of an attachment's rules are there."""
+        """Fail unless all of an attachment's rules are there."""
         self.restore(
             iptables_rules.check_transaction(iptables_rules.wanted_chains(found, self.version))
         )
@@ -278,7 +278,7 @@ def test_any_order_of_adds_removals_and_flushes_leaves_nothing(steps, options):
         elif step == "remove" and there.pop(number, None):
             tables.remove(OWNERS[number].__eq__)
             assert OWNERS[number] not in tables.text()
-        # whoever has not been flushed has all of its rules, inherited ports too
+        # every attachment that was not flushed has all of its rules, also those of inherited ports
         for found in there.values():
             tables.check(found)
     tables.remove(lambda _: True)
@@ -286,14 +286,14 @@ def test_any_order_of_adds_removals_and_flushes_leaves_nothing(steps, options):
 
 
 def flush(tables: Tables, number: int) -> None:
-    """Empty one of the chains, as a stranger might."""
+    """Empty one of the chains, as another program might."""
     ours = [key for key in tables.chains if key[1].startswith("PODWIRE-")]
     if ours:
         table, name = ours[number % len(ours)]
         tables.restore(f"*{table}\n-F {name}\nCOMMIT\n")
 
 
-def test_a_chain_that_was_flushed_is_free():
+def test_another_attachment_can_use_a_flushed_chain():
     tables, ports = Tables(), {"runtimeConfig": mapped({}), "backend": "iptables"}
     assert tables.claim(wanted(1, **ports))
     for name in ("PORTS", "tcp-8080", "OUT"):
@@ -303,7 +303,7 @@ def test_a_chain_that_was_flushed_is_free():
     assert tables.chains == Tables().chains
 
 
-def test_ports_are_left_to_kin():
+def test_another_attachment_of_the_container_inherits_ports():
     tables, ports = Tables(), {"runtimeConfig": mapped({}), "backend": "iptables"}
     for number in (1, 2):
         assert tables.claim(wanted(number, **ports))
@@ -316,7 +316,7 @@ def test_ports_are_left_to_kin():
     assert tables.save().claims(4) == {"4-tcp-8080": OWNERS[2]}
 
 
-def test_a_holder_keeps_what_it_has_and_loses_what_it_has_left():
+def test_ports_of_gone_owners_are_free_and_ports_of_others_are_refused():
     found = wanted(runtimeConfig=mapped({}, {"hostPort": 81}, {"hostPort": 82}))
     four = [port for port in found.ports if port.version == 4]
     holders = {four[0].claim: "kin", four[1].claim: "gone"}

@@ -1,4 +1,4 @@
-"""Reservations: host-local's files, an index that is never wrong for long, any crash survived."""
+"""Reservations: host-local's files, an index that repairs itself, and recovery after crashes."""
 
 import shutil
 import tempfile
@@ -29,7 +29,7 @@ def files(data):
     return {path.name for path in (data / "net").iterdir() if path.name[0].isdigit()}
 
 
-def test_what_is_reserved_is_found_and_freed(data):
+def test_reserved_addresses_are_found_and_released(data):
     with store(data) as one:
         one.reserve(ONE, [(0, A), (1, B)])
         assert not one.is_free(A)
@@ -43,7 +43,7 @@ def test_what_is_reserved_is_found_and_freed(data):
     assert files(data) == set()
 
 
-def test_files_written_by_host_local_count(data):
+def test_reservations_of_host_local_count(data):
     with store(data) as one:
         one.reserve(ONE, [(0, A)])
     (data / "net" / str(B)).write_bytes(b"other\r\nnet1")
@@ -57,7 +57,7 @@ def test_files_written_by_host_local_count(data):
 
 
 @pytest.mark.parametrize("torn", [b"", b"\0\0\0", b"\xff\xfe"])
-def test_a_torn_file_holds_nothing(data, torn):
+def test_a_torn_file_reserves_nothing(data, torn):
     with store(data):
         pass
     (data / "net" / str(A)).write_bytes(torn)
@@ -66,7 +66,7 @@ def test_a_torn_file_holds_nothing(data, torn):
         assert one.first_free([A, B]) == A
 
 
-def test_removing_the_directory_frees_everything(data):
+def test_removing_the_folder_releases_everything(data):
     with store(data) as one:
         one.reserve(ONE, [(0, A)])
     for path in (data / "net").iterdir():
@@ -75,7 +75,7 @@ def test_removing_the_directory_frees_everything(data):
         assert one.held_by(ONE) == ()
 
 
-def test_nothing_outlives_the_boot_but_what_came_after_it(data):
+def test_a_reboot_releases_everything_but_files_written_after_it(data):
     with store(data) as one:
         one.reserve(ONE, [(0, A)])
     (data / "net" / str(B)).write_bytes(b"other\r\nnet1")  # by host-local, since the boot
@@ -85,7 +85,7 @@ def test_nothing_outlives_the_boot_but_what_came_after_it(data):
     assert files(data) == {str(B)}
 
 
-def test_first_free_passes_many_taken_ones(data):
+def test_first_free_skips_many_taken_addresses(data):
     crowd = [ip_address(f"10.0.{i >> 8}.{i & 255}") for i in range(300)]
     with store(data) as one:
         for number, address in enumerate(crowd):
@@ -96,11 +96,11 @@ def test_first_free_passes_many_taken_ones(data):
 
 
 class _KilledError(BaseException):
-    """In the place of kill -9."""
+    """Stands for kill -9."""
 
 
 class Crashes(RuleBasedStateMachine):
-    """Any sequence of reservations, releases, crashes within them and foreign changes."""
+    """Any sequence of reservations, releases, crashes during these, and changes by host-local."""
 
     @initialize(folder=st.uuids())
     def begin(self, folder):
@@ -164,7 +164,7 @@ class Crashes(RuleBasedStateMachine):
 
 
 class Dying(ReservationStore):
-    """A store whose process dies after so many writes."""
+    """A store whose process dies after a number of writes."""
 
     def __init__(self, data, writes):
         super().__init__(data, "net", "boot-1")

@@ -1,4 +1,4 @@
-"""Which links an MTU is taken from when none is configured."""
+"""The default MTU: the links that it depends on."""
 
 from ipaddress import ip_network
 
@@ -41,16 +41,16 @@ DEFAULT, OVERLAY = route("0.0.0.0/0", UP), route("10.2.0.0/16", TUNNEL)
     [
         ([], 0),
         ([DEFAULT], 1500),
-        # a tunnel that leads nowhere is somebody else's
+        # a tunnel without a route is of another program
         ([DEFAULT, OVERLAY], 1450),
         ([OVERLAY], 1450),
         ([route("::/0", UP), route("fd00:2::/64", TUNNEL)], 1450),
-        # neither Pods nor a machine of the same network are beyond an uplink
+        # an Ethernet link without a default route is no uplink
         ([DEFAULT, route("10.1.0.0/24", PODS), route("192.0.2.0/24", LAN)], 1500),
         ([DEFAULT, route("::/0", LAN)], 1000),
     ],
 )
-def test_the_smallest_way_out_counts(routes, expected):
+def test_the_smallest_uplink_or_tunnel_counts(routes, expected):
     assert outside_mtu(LINKS, routes) == expected
 
 
@@ -58,7 +58,7 @@ def test_the_smallest_way_out_counts(routes, expected):
     st.lists(st.tuples(st.integers(1, 9000), st.sampled_from(["", "bridge", *sorted(TUNNELS)]))),
     st.lists(st.tuples(st.sampled_from(["0.0.0.0/0", "10.9.0.0/16", "::/0"]), st.integers(0, 9))),
 )
-def test_what_fits_passes_every_way_out(kinds, ways):
+def test_a_packet_of_the_mtu_passes_every_uplink_and_tunnel(kinds, ways):
     links = [link(index, mtu, kind) for index, (mtu, kind) in enumerate(kinds)]
     found = outside_mtu(links, [route(*way) for way in ways])
     for dst, index in ways:

@@ -1,4 +1,4 @@
-"""The order of addresses: all of them, each once, the gateway never."""
+"""The order of addresses: each is allocated once, the gateway never."""
 
 from ipaddress import ip_address, ip_network
 
@@ -22,7 +22,7 @@ def test_defaults_are_those_of_host_local():
     assert str(SIX.end) == "fd00::7"  # IPv6 has no broadcast address
 
 
-def test_the_search_goes_on_behind_the_last_one():
+def test_the_search_begins_after_the_last_address():
     order = [str(item) for item in candidates((FOUR,), ip_address("10.0.0.4"))]
     assert order == ["10.0.0.5", "10.0.0.6", "10.0.0.2", "10.0.0.3", "10.0.0.4"]
 
@@ -69,7 +69,7 @@ def test_every_address_once_and_never_a_gateway(data, subnets):
         {"subnet": "10.0.0.0/24", "start": "fd00::1"},
     ],
 )
-def test_ranges_that_make_no_sense(wrong):
+def test_invalid_ranges(wrong):
     rest = {name: ip_address(text) for name, text in wrong.items() if name != "subnet"}
     with pytest.raises(InvalidConfigurationError):
         make_range(ip_network(wrong["subnet"]), **rest)
@@ -90,7 +90,7 @@ def test_requested_addresses_find_their_sets():
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.7", "192.0.2.1"])
-def test_requests_that_cannot_be_met(address):
+def test_addresses_that_no_set_can_allocate(address):
     with pytest.raises(InvalidConfigurationError):
         assign([ip_address(address)], [(FOUR,)])
 

@@ -1,4 +1,4 @@
-"""What a runtime sends is parsed once, and refused with the specification's codes."""
+"""Requests are parsed once, and invalid ones get the specification's error codes."""
 
 import json
 
@@ -39,11 +39,11 @@ def test_container_id_is_matched_whole(container_id):
 @pytest.mark.parametrize(
     "ifname", [".", "..", "a/b", "a:b", "a b", "a\n", "a\t", "x" * 16, "é" * 8, "a\u2003"]
 )
-def test_interface_name_is_what_the_kernel_takes(ifname):
+def test_an_interface_name_that_the_kernel_rejects_is_refused(ifname):
     assert code(IFNAME=ifname) == 4
 
 
-def test_fifteen_bytes_are_an_interface_name():
+def test_an_interface_name_may_have_fifteen_bytes():
     assert request(IFNAME="x" * 15).ifname == "x" * 15
 
 
@@ -52,7 +52,7 @@ def test_network_name(name):
     assert code(CONF | {"name": name}) == 7
 
 
-def test_every_missing_variable_is_named_at_once():
+def test_one_error_names_every_missing_variable():
     with pytest.raises(CniError) as raised:
         request(CONTAINERID="", NETNS="", IFNAME="")
     assert raised.value.code == 4
@@ -60,7 +60,7 @@ def test_every_missing_variable_is_named_at_once():
         assert name in raised.value.message
 
 
-def test_delete_needs_no_namespace():
+def test_del_needs_no_namespace():
     assert request(COMMAND="DEL", NETNS="").netns == ""
 
 
@@ -70,7 +70,7 @@ def test_unknown_command(command):
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff", b'"x"', b"[" * 100_000])
-def test_what_is_no_object_does_not_decode(raw):
+def test_a_configuration_that_is_no_object_is_refused(raw):
     assert code(raw) in {6, 7}
 
 
@@ -93,7 +93,7 @@ def test_what_is_no_object_does_not_decode(raw):
         ("name", 7),
     ],
 )
-def test_wrong_types_do_not_decode(field, value):
+def test_values_of_wrong_types_are_refused(field, value):
     assert code(CONF | {field: value}) == 6
 
 
@@ -101,15 +101,15 @@ def test_wrong_types_do_not_decode(field, value):
     ("version", "command"),
     [("0.3.1", "CHECK"), ("1.0.0", "GC"), ("1.0.0", "STATUS"), ("2.0.0", "ADD"), ("x", "DEL")],
 )
-def test_version_gates_verbs(version, command):
+def test_a_verb_needs_its_version(version, command):
     assert code(CONF | {"cniVersion": version}, COMMAND=command) == 1
 
 
-def test_missing_version_is_the_oldest():
+def test_a_missing_version_means_the_oldest():
     assert request({"name": "net", "type": "podwire-cni"}).version == "0.1.0"
 
 
-def test_null_is_absent_and_keys_have_any_case():
+def test_null_means_absent_and_the_case_of_keys_does_not_matter():
     conf = CONF | {
         "ipam": None,
         "ISGATEWAY": True,
@@ -120,7 +120,7 @@ def test_null_is_absent_and_keys_have_any_case():
     assert parsed.runtime_config.port_mappings[0].container_port == 8080
 
 
-def test_version_needs_nothing_and_echoes():
+def test_version_needs_no_variables_and_returns_the_version():
     parsed = request({"cniVersion": "9.9.9"}, COMMAND="VERSION", CONTAINERID="", ARGS="rubbish")
     assert (parsed.verb, parsed.version) == (Verb.VERSION, "9.9.9")
 
@@ -142,7 +142,7 @@ def test_wrong_args(text):
 
 
 @pytest.mark.parametrize("previous", [{"ips": [{"address": "nonsense"}]}, [], "x", 5, True])
-def test_a_broken_previous_result_stops_add_and_not_delete(previous):
+def test_an_invalid_previous_result_fails_add_but_not_del(previous):
     conf = CONF | {"prevResult": previous}
     assert code(conf) == 6
     assert request(conf, COMMAND="DEL").previous is None
@@ -187,7 +187,7 @@ JSON = st.recursive(
         st.sampled_from([*ENVIRONMENT, "CNI_ARGS"]), st.text(max_size=20), max_size=6
     ),
 )
-def test_anything_is_a_request_or_an_error_with_a_code(conf, environment):
+def test_any_input_is_a_request_or_an_error_with_a_code(conf, environment):
     try:
         parsed = parse_request(ENVIRONMENT | environment, conf)
     except CniError as err:
@@ -208,8 +208,8 @@ def test_anything_is_a_request_or_an_error_with_a_code(conf, environment):
         ({"cniVersion": "1.0.0", "CNIVersion": "9.9.9"}, None),
     ],
 )
-def test_the_version_that_is_checked_is_the_version_of_the_answer(versions, expected):
-    """Found by atheris: the check looked at one spelling, the answer at any."""
+def test_the_answer_has_the_version_that_was_checked(versions, expected):
+    """Found by atheris: the check read one spelling of the key, the answer any spelling."""
     conf = {key: value for key, value in CONF.items() if key != "cniVersion"} | versions
     if expected is None:
         assert code(conf) == 1
@@ -218,7 +218,7 @@ def test_the_version_that_is_checked_is_the_version_of_the_answer(versions, expe
 
 
 @pytest.mark.parametrize("name", ["\udcff", "eth\ud800"])
-def test_a_name_that_is_no_text_is_refused(name):
-    """Found by atheris: no digest can be made of it, and no document can name it."""
+def test_a_name_that_is_no_unicode_is_refused(name):
+    """Found by atheris: such a name has no digest, and no JSON document can contain it."""
     assert code(CONF, IFNAME=name) == 4
     assert code(CONF | {"bridge": name}) == 6

@@ -1,4 +1,4 @@
-"""A result survives every version that can hold it."""
+"""Results survive a round trip in every version that has a place for them."""
 
 from ipaddress import ip_address, ip_interface, ip_network
 
@@ -40,7 +40,7 @@ def test_legacy_versions_have_one_address_of_each_family():
 
 
 @pytest.mark.parametrize("version", SUPPORTED)
-def test_addresses_carry_their_family_only_where_the_version_wants_it(version):
+def test_addresses_have_their_ip_version_only_before_1_0_0(version):
     document = render(RESULT, version)
     if at_least(version, "0.3.0"):
         assert ("version" in document["ips"][0]) is not at_least(version, "1.0.0")
@@ -48,7 +48,7 @@ def test_addresses_carry_their_family_only_where_the_version_wants_it(version):
 
 
 @pytest.mark.parametrize("version", SUPPORTED)
-def test_the_newest_fields_only_in_the_newest_version(version):
+def test_new_fields_appear_only_in_the_newest_version(version):
     text = str(render(RESULT, version))
     assert ("'mtu'" in text) is (version == "1.1.0")
     assert ("'table'" in text) is (version == "1.1.0")
@@ -91,7 +91,7 @@ def test_the_newest_version_loses_nothing(result):
 
 
 @given(results, st.sampled_from(SUPPORTED[2:]))
-def test_what_a_version_can_say_is_read_back_the_same(result, version):
+def test_a_rendered_result_is_parsed_back_unchanged(result, version):
     once = parse(render(result, version), version)
     assert parse(render(once, version), version) == once
     assert once.ips == result.ips

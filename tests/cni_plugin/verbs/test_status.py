@@ -1,4 +1,4 @@
-"""Why STATUS says no, from what a host has."""
+"""The reasons of STATUS, by the state of the host."""
 
 from dataclasses import replace
 from typing import Any
@@ -46,7 +46,7 @@ def why(host: HostState, **options: Any) -> str:
         (ABLE, {"capabilities": {"portMappings": True}, "backend": "iptables"}, "no iptables"),
     ],
 )
-def test_what_no_add_can_mend_is_said(host, options, said):
+def test_status_names_what_add_cannot_repair(host, options, said):
     assert said in why(host, **options)
 
 
@@ -54,13 +54,13 @@ def test_what_no_add_can_mend_is_said(host, options, said):
     ("host", "options"),
     [
         (ABLE, {"is_gateway": True, "ip_masq": True, "capabilities": {"portMappings": True}}),
-        # ADD sets it up
+        # ADD brings the bridge up
         (replace(ABLE, bridge=BRIDGE), {}),
-        # nothing of it is needed
+        # the configuration needs none of these
         (replace(ABLE, forwards=False, filters=frozenset()), {}),
         (replace(ABLE, kinds=frozenset({"veth"})), {"mode": "ptp"}),
         (replace(ABLE, kinds=frozenset()), {"mode": "chained"}),
     ],
 )
-def test_what_add_mends_or_does_not_need_is_no_reason(host, options):
+def test_status_accepts_what_add_repairs_or_does_not_need(host, options):
     assert why(host, **options) == ""

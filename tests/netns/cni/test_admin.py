@@ -1,4 +1,4 @@
-"""``podwire cni install | uninstall | list | gc | check``, and addresses of the vanished."""
+"""``podwire cni install | uninstall | list | gc | check``, and the release of lost addresses."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ def places(node: Node) -> list[str]:
 
 
 def remember(node: Node, pod: Pod, conf: Json, result: Json) -> None:
-    """Write what libcni would after an ADD."""
+    """Write libcni's cache entry of an ADD."""
     plugin = {key: conf[key] for key in conf.keys() - {"name", "cniVersion", "runtimeConfig"}}
     conflist = {"cniVersion": "1.0.0", "name": conf["name"], "plugins": [plugin]}
     item = {
@@ -42,12 +42,12 @@ def remember(node: Node, pod: Pod, conf: Json, result: Json) -> None:
 
 
 def make_old(node: Node) -> None:
-    """Let the reservations be older than any ADD that may be under way."""
+    """Make the reservations older than any running ADD."""
     for path in (node.data / "net").iterdir():
         os.utime(path, (time.time() - 3600, time.time() - 3600))
 
 
-def test_installed_it_serves_any_runtime_and_uninstalled_it_is_gone(node, pod, tmp_path):
+def test_install_and_uninstall(node, pod, tmp_path):
     folders = ["--bin-dir", str(tmp_path / "bin"), "--conf-dir", str(tmp_path / "net.d")]
     subnets = ["--subnet", "10.5.0.0/24", "--subnet", "fd00:5::/64"]
     done = podwire(node, "install", *folders, *subnets, "--name", "mine", "--bridge", "br5")
@@ -62,7 +62,7 @@ def test_installed_it_serves_any_runtime_and_uninstalled_it_is_gone(node, pod, t
     conf["ipam"]["dataDir"] = str(node.data)
     lo = {"cniVersion": "1.0.0", "name": "lo", "type": "loopback"}
     one = pod()
-    # as a copy in another folder, and with nobody on the socket
+    # a copy in another folder, with and without a server
     for socket in (str(node.socket), "/nowhere"):
         environment = {"PODWIRE_CNI_SOCKET": socket}
         variables = {
@@ -84,7 +84,7 @@ def test_installed_it_serves_any_runtime_and_uninstalled_it_is_gone(node, pod, t
 
 
 @pytest.mark.parametrize("other", [REFERENCE / "loopback", None])
-def test_a_loopback_plugin_that_is_there_stays(node, tmp_path, other):
+def test_an_existing_loopback_plugin_stays(node, tmp_path, other):
     theirs = tmp_path / "loopback"
     theirs.symlink_to(other) if other else theirs.write_bytes(b"#!/bin/sh\n")
     folders = ["--bin-dir", str(tmp_path), "--conf-dir", str(tmp_path)]
@@ -103,7 +103,7 @@ def test_a_loopback_plugin_that_is_there_stays(node, tmp_path, other):
         ["--mtu", "70000"],
     ],
 )
-def test_wrong_options_are_one_line_and_change_nothing(node, tmp_path, arguments):
+def test_wrong_options_print_an_error_and_change_nothing(node, tmp_path, arguments):
     done = podwire(
         node, "install", "--bin-dir", str(tmp_path / "bin"), "--conf-dir", str(tmp_path), *arguments
     )
@@ -171,8 +171,8 @@ _CACHED = {
         {"capabilityArgs": 5},
     ],
 )
-def test_files_of_another_form_are_passed_over(node, pod, odd, tmp_path):
-    """Between a live container's, in libcni's cache and among the reservations."""
+def test_files_of_another_form_are_ignored(node, pod, odd, tmp_path):
+    """In libcni's cache and among the reservations, beside those of a live container."""
     one = pod()
     node.add(one)
     cache = tmp_path / "results"
@@ -200,8 +200,8 @@ def test_files_of_another_form_are_passed_over(node, pod, odd, tmp_path):
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_what_may_not_be_touched_is_one_line(node, tmp_path, command, option):
-    # a root whom modes bind: another user may not get at the checkout at all
+def test_a_permission_error_is_one_line(node, tmp_path, command, option):
+    # root without its capabilities: another user could not read the checkout
     bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
     secret = tmp_path / "secret"
     secret.mkdir(mode=0o700)
@@ -215,7 +215,7 @@ def test_what_may_not_be_touched_is_one_line(node, tmp_path, command, option):
     assert line.endswith("Permission denied: root can do this (sudo)")
 
 
-def test_gc_spares_what_another_plugin_wired(node, pod):
+def test_gc_keeps_interfaces_of_another_plugin(node, pod):
     one = pod()
     conf = node.conf(type="bridge", cniVersion="1.0.0", ipam=node.ipam("10.1.0.0/24"))
     conf["ipam"]["type"] = "podwire-cni"
@@ -232,8 +232,8 @@ def test_gc_spares_what_another_plugin_wired(node, pod):
     node.execute(conf, REFERENCE / "bridge", command="DEL", **variables).ok()
 
 
-def test_gc_takes_the_rules_that_the_reference_leaves(node, pod):
-    """A node went back to the reference: its bridge removes our interface, host-local our file."""
+def test_gc_removes_rules_after_a_change_to_the_reference(node, pod):
+    """After the change, bridge removes podwire's interface and host-local its reservation."""
     one = pod()
     ours = node.conf(
         name="back", bridge="br7", ipMasq=True, cniVersion="1.0.0", ipam=node.ipam("10.7.0.0/24")
@@ -249,7 +249,7 @@ def test_gc_takes_the_rules_that_the_reference_leaves(node, pod):
     assert "podwire" not in node.space.run("nft", "list", "ruleset")
 
 
-def test_check_asks_for_all_that_libcni_remembers(node, pod):
+def test_check_checks_every_attachment_of_libcnis_cache(node, pod):
     one, other = pod(), pod()
     ports = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
     conf = node.conf(capabilities={"portMappings": True}, runtimeConfig={"portMappings": ports})
@@ -270,8 +270,8 @@ def test_check_asks_for_all_that_libcni_remembers(node, pod):
         node.delete(each)
 
 
-def test_addresses_of_the_vanished_are_taken_when_there_is_need(node, pod):
-    """Only those of interfaces that we made, and that were there long enough ago."""
+def test_lost_addresses_are_released_when_a_range_is_exhausted(node, pod):
+    """Only those of interfaces that podwire made, more than a minute ago."""
     tiny = node.conf(ipam=node.ipam("10.6.0.0/29"), name="net", bridge="br6")
     pods = [pod() for _ in range(5)]
     for each in pods:
@@ -287,7 +287,7 @@ def test_addresses_of_the_vanished_are_taken_when_there_is_need(node, pod):
         node.delete(each, tiny)
 
 
-def test_status_looks_at_the_host(node):
+def test_status_checks_the_host(node):
     conf = node.conf(bridge="taken0", ipMasq=True)
 
     def status() -> Json:
@@ -304,7 +304,7 @@ def test_status_looks_at_the_host(node):
     assert status() == {}
 
 
-def test_status_says_that_forwarding_is_off_for_good(spaces, tmp_path):
+def test_status_fails_when_forwarding_cannot_be_switched_on(spaces, tmp_path):
     """A host whose /proc/sys is read-only, as in a container without privileges."""
     node = Node(spaces("node"), tmp_path)
     read_only = tmp_path / "read-only"

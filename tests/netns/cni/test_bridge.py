@@ -1,4 +1,4 @@
-"""The bridge that the plugin makes, asked with real packets.
+"""Mode bridge, with real packets.
 
 With a warm server, which is faster; that the plugin does the same without one is for the
 conformance table to say.
@@ -14,7 +14,7 @@ from tests.support.cni.runner import PYTHON_CLIENT, ROOT, Node
 DUAL = ("10.1.0.0/24", "fd00:1::/64")
 
 
-def test_pods_reach_each_other_and_their_gateway_at_once(node, pod):
+def test_pods_reach_each_other_and_their_gateway_right_after_add(node, pod):
     one, other = pod(), pod()
     conf = node.conf(ipam=node.ipam(*DUAL))
     result = node.add(one, conf)
@@ -30,7 +30,7 @@ def test_pods_reach_each_other_and_their_gateway_at_once(node, pod):
     assert node.reservations() == {}
 
 
-def test_result_is_what_is(node, pod):
+def test_the_result_is_true(node, pod):
     one = pod()
     conf = node.conf(mtu=1400, ipam=node.ipam(*DUAL))
     result = node.add(one, conf)
@@ -53,7 +53,7 @@ def test_result_is_what_is(node, pod):
     node.delete(one, conf)
 
 
-def test_a_second_add_is_refused_and_harms_nothing(node, pod):
+def test_a_second_add_is_refused_and_changes_nothing(node, pod):
     one = pod()
     before = node.add(one)
     again = node.call("ADD", one)
@@ -65,7 +65,7 @@ def test_a_second_add_is_refused_and_harms_nothing(node, pod):
     node.delete(one)
 
 
-def test_delete_works_without_the_namespace(node, pod):
+def test_del_works_without_the_namespace(node, pod):
     one = pod()
     node.add(one)
     node.delete(one, netns=None)
@@ -75,7 +75,7 @@ def test_delete_works_without_the_namespace(node, pod):
         node.delete(one, netns=netns)
 
 
-def test_delete_removes_what_another_plugin_left_at_that_name(node, pod):
+def test_del_removes_another_plugins_interface_of_the_name(node, pod):
     one = pod()
     one.space.ip("link", "add", "eth0", "type", "veth", "peer", "name", "peer0")
     node.delete(one)
@@ -96,7 +96,7 @@ def test_bridge_keeps_its_mac_as_ports_come_and_go(node, pod):
         node.delete(each)
 
 
-def test_mac_is_taken_from_the_strongest_source(node, pod):
+def test_the_runtimes_mac_comes_before_all_others(node, pod):
     args = {"cni": {"mac": "02:00:00:00:00:0b"}}
     runtime = {"mac": "02:00:00:00:00:0c"}
     for conf, expected in (
@@ -110,8 +110,8 @@ def test_mac_is_taken_from_the_strongest_source(node, pod):
         node.delete(one, conf)
 
 
-def test_whoever_gets_an_address_again_is_reached_at_once(node, pod):
-    """Neighbours that remember the address's last holder find its next one."""
+def test_the_next_pod_with_an_address_is_reached_at_once(node, pod):
+    """Neighbors that remember the address's previous Pod reach the next one."""
     watcher, before, after = pod(), pod(), pod()
     asks = {"ips": ["10.1.0.77"]}
     conf = node.conf(runtimeConfig=asks)
@@ -119,7 +119,7 @@ def test_whoever_gets_an_address_again_is_reached_at_once(node, pod):
     node.add(before, conf)
     assert watcher.reaches("10.1.0.77")
     node.delete(before, conf)
-    # even a MAC that the neighbours do not expect
+    # even with a MAC that the neighbors do not expect
     conf["runtimeConfig"] = asks | {"mac": "02:00:00:00:00:77"}
     node.add(after, conf)
     assert watcher.reaches("10.1.0.77")
@@ -141,7 +141,7 @@ def test_whoever_gets_an_address_again_is_reached_at_once(node, pod):
         ("host", "link set pw0 down"),
     ],
 )
-def test_check_finds_each_fault(node, pod, fault):
+def test_check_reports_each_fault(node, pod, fault):
     one = pod()
     result = node.add(one)
     conf = node.conf(prevResult=result)
@@ -155,7 +155,7 @@ def test_check_finds_each_fault(node, pod, fault):
     node.delete(one)
 
 
-def test_check_finds_forwarding_off_and_a_lost_reservation(node, pod):
+def test_check_reports_forwarding_off_and_a_lost_reservation(node, pod):
     one = pod()
     result = node.add(one)
     conf = node.conf(prevResult=result)
@@ -183,7 +183,7 @@ def test_force_address_replaces_the_bridge_address(node, pod):
     node.delete(other, forced)
 
 
-def test_layer_two_only(node, pod):
+def test_a_bridge_without_addresses(node, pod):
     one, other = pod(), pod()
     conf = node.conf(bridge="l2", isDefaultGateway=None, ipam=None)
     for each, address in ((one, "192.0.2.1/24"), (other, "192.0.2.2/24")):
@@ -196,8 +196,8 @@ def test_layer_two_only(node, pod):
         node.delete(each, conf)
 
 
-def test_two_hundred_at_once_twice(node, pod):
-    """One bridge, unique addresses, no failure; and everything gone again."""
+def test_two_hundred_concurrent_adds_twice(node, pod):
+    """One bridge, unique addresses, no failure, and after DEL nothing is left."""
     node.plugin = ROOT / "build/podwire-cni"
     conf = node.conf(bridge="many", name="crowd")
     ends = [(each, name) for each in [pod() for _ in range(100)] for name in ("eth0", "net1")]
@@ -214,7 +214,7 @@ def test_two_hundred_at_once_twice(node, pod):
     node.plugin = PYTHON_CLIENT
 
 
-def test_nobody_sends_as_somebody_else(node, pod):
+def test_a_pod_cannot_spoof_its_mac(node, pod):
     one, other = pod(), pod()
     conf = node.conf(bridge="br8", name="strict", macspoofchk=True, ipam=node.ipam("10.8.0.0/24"))
     result = node.add(one, conf)
@@ -229,7 +229,7 @@ def test_nobody_sends_as_somebody_else(node, pod):
 
 
 @pytest.mark.parametrize("mode", ["bridge", "ptp"])
-def test_duplicate_detection_is_over_when_add_is(node, pod, mode):
+def test_add_waits_for_duplicate_address_detection(node, pod, mode):
     one = pod()
     conf = node.conf(
         enabledad=True,
@@ -246,7 +246,7 @@ def test_duplicate_detection_is_over_when_add_is(node, pod, mode):
     node.delete(one, conf)
 
 
-def test_an_address_that_another_host_has_is_refused(node, pod):
+def test_a_duplicate_address_is_refused(node, pod):
     one, squatter = pod(), pod()
     conf = node.conf(enabledad=True, bridge="dad1", name="dad", ipam=node.ipam("fd00:13::/64"))
     layer_two = node.conf(bridge="dad1", name="squat", ipam=None, isDefaultGateway=None)
@@ -260,9 +260,9 @@ def test_an_address_that_another_host_has_is_refused(node, pod):
     node.delete(squatter, layer_two)
 
 
-def test_ipv6_survives_that_the_link_goes_down_and_up(node, pod):
+def test_ipv6_addresses_survive_a_link_that_goes_down_and_up(node, pod):
     one = pod()
-    one.space.sysctl("net.ipv6.conf.all.disable_ipv6", 1)  # as some runtimes have it
+    one.space.sysctl("net.ipv6.conf.all.disable_ipv6", 1)  # as some runtimes set it
     conf = node.conf(ipam=node.ipam(*DUAL))
     node.add(one, conf)
     before = one.addresses()
@@ -273,13 +273,13 @@ def test_ipv6_survives_that_the_link_goes_down_and_up(node, pod):
     node.delete(one, conf)
 
 
-def test_what_is_not_supported_is_said(node, pod):
+def test_unsupported_fields_are_refused(node, pod):
     conf = node.conf(ipMasqBackend="ipchains", ipMasq=True)
     assert node.call("ADD", pod(), conf).document["code"] == 2
     assert node.reservations() == {}
 
 
-def test_files_are_those_of_host_local(node, pod):
+def test_reservations_have_host_locals_form(node, pod):
     one = pod()
     address = node.add(one)["ips"][0]["address"].partition("/")[0]
     assert node.reservations() == {address: f"{one.container_id}\r\neth0"}
@@ -289,8 +289,8 @@ def test_files_are_those_of_host_local(node, pod):
 
 
 @pytest.mark.parametrize("mode", ["bridge", "ptp"])
-def test_big_packets_pass_the_tunnel_to_other_nodes(node, pod, spaces, mode):
-    """Without ``mtu`` a Pod sends what fits into the node's VXLAN, though the uplink takes more."""
+def test_full_size_packets_pass_the_tunnel_to_other_nodes(node, pod, spaces, mode):
+    """Without ``mtu`` a Pod's packets fit into the node's VXLAN, not only the uplink."""
     one, uplink = pod(), f"up{mode}"
     other = spaces("other")
     node.space.veth(uplink, other, "eth0")
@@ -320,7 +320,7 @@ def test_big_packets_pass_the_tunnel_to_other_nodes(node, pod, spaces, mode):
     conf = node.conf(mode=mode, bridge="tunnelled", ipam=node.ipam("10.19.0.0/24"))
     result = node.add(one, conf)
     assert one.link()["mtu"] == result["interfaces"][-1]["mtu"] == 1450
-    # whole, and with "do not fragment": 28 bytes are IPv4's and ICMP's
+    # with "do not fragment"; 28 bytes are the headers of IPv4 and ICMP
     assert one.reaches("198.51.100.2", "-Mdo", "-s1422")
     node.delete(one, conf)
     for link in ("tunnel", uplink, "tunnelled"):
@@ -328,8 +328,8 @@ def test_big_packets_pass_the_tunnel_to_other_nodes(node, pod, spaces, mode):
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_each_of_several_ways_out_counts(pod, spaces, tmp_path, version):
-    """A default route over two uplinks: what passes only one of them would be lost at times."""
+def test_each_next_hop_of_a_default_route_counts(pod, spaces, tmp_path, version):
+    """With a default route over two uplinks, packets must pass both."""
     node, far, one = Node(spaces("node"), tmp_path), spaces("far"), pod()
     way = []
     for number, mtu in ((1, 1480), (2, 1400)):

@@ -50,7 +50,7 @@ def test_bandwidth_is_limited_both_ways(world):
     assert limits == {result["interfaces"][1]["name"]: 1_000_000, ifb: 500_000}
     conf["prevResult"] = result
     node.call("CHECK", one, conf).ok()
-    # what the Pod sends passes the device: it counts packets
+    # the IFB counts the packets that the Pod sends
     assert one.reaches("10.1.0.1")
     statistics = json.loads(node.space.ip("-s", "-j", "link", "show", "dev", ifb))[0]["stats64"]
     assert statistics["tx"]["packets"] > 0
@@ -62,12 +62,12 @@ def test_bandwidth_is_limited_both_ways(world):
 @pytest.mark.parametrize(
     ("rate", "burst"),
     [
-        (10_000_000, 2**32 - 1),  # containerd's burst: as good as none, and more ticks than fit
-        (400_000_000_000, 8_000_000_000),  # more bytes per second than 32 bits count
+        (10_000_000, 2**32 - 1),  # containerd's burst: it overflows 32 bits in clock ticks
+        (400_000_000_000, 8_000_000_000),  # more bytes per second than 32 bits
         (80_000, 80_000),
     ],
 )
-def test_bandwidth_as_large_as_runtimes_ask(world, rate, burst):
+def test_large_rates_and_bursts(world, rate, burst):
     node, one = world.node, world.pod()
     rates = {"IngressRate": rate, "IngressBurst": burst}
     conf = node.conf(runtimeConfig={"bandwidth": rates})
@@ -92,7 +92,7 @@ def test_bandwidth_as_large_as_runtimes_ask(world, rate, burst):
         {"ingressRate": 1000, "ingressBurst": 8 << 32},
     ],
 )
-def test_bandwidth_that_makes_no_sense(world, rates):
+def test_invalid_bandwidth_is_refused(world, rates):
     refused = world.node.call(
         "ADD", world.pod(), world.node.conf(runtimeConfig={"bandwidth": rates})
     )
@@ -120,7 +120,7 @@ def test_tuning(world):
 
 
 @pytest.mark.parametrize("key", ["kernel.hostname", "net/../kernel/hostname", "net..x", "/net/x"])
-def test_sysctls_of_others_are_refused(world, key):
+def test_sysctls_outside_the_container_are_refused(world, key):
     refused = world.node.call("ADD", world.pod(), world.node.conf(sysctl={key: "x"}))
     assert refused.document["code"] == 7
 
@@ -162,7 +162,7 @@ def test_loopback(world):
 
 
 def chain(node: Node, pod: Pod, verb: str, plugins: list[tuple[Path, dict]], result: dict) -> dict:
-    """Execute a chain as libcni does: results forward, DEL and its previous result backward."""
+    """Execute a chain as libcni does: ADD in its order, DEL in the opposite order."""
     order = plugins if verb != "DEL" else plugins[::-1]
     for program, conf in order:
         part = conf | ({"prevResult": result} if result else {})
@@ -179,7 +179,7 @@ def chain(node: Node, pod: Pod, verb: str, plugins: list[tuple[Path, dict]], res
     return result
 
 
-def test_the_reference_works_behind_us(world):
+def test_reference_plugins_work_behind_podwire(world):
     node, one = world.node, world.pod()
     base = {"cniVersion": "1.0.0", "name": "net"}
     plugins = [
@@ -195,12 +195,12 @@ def test_the_reference_works_behind_us(world):
     with listening(one.space, "one"):
         assert ask(world.outside, HOST, 8082).startswith("one")
     assert one.link()["address"] == "02:00:00:00:00:99"
-    # 1.1.1's own portmap fails its CHECK: it looks for IPv6 rules that an IPv4 Pod has none of
+    # portmap 1.1.1 fails its own CHECK: it expects IPv6 rules also for an IPv4 Pod
     chain(node, one, "CHECK", plugins[:1], result)
     chain(node, one, "DEL", plugins, result)
 
 
-def test_we_work_behind_the_reference(world):
+def test_podwire_works_behind_reference_plugins(world):
     node, one = world.node, world.pod()
     interface = node.conf(
         type="bridge",

@@ -1,4 +1,4 @@
-"""Port mappings, masquerade and policy: the same packets whoever filters them.
+"""Port mappings, masquerade and ingress policy: the same packets with each backend.
 
 Backends: nftables, and iptables in both of its flavors, as the plain command on the PATH is.
 """
@@ -45,7 +45,7 @@ def nothing_is_left(world: World) -> Iterator[None]:
     assert world.node.reservations() == {}
 
 
-def test_mapped_ports_lead_to_the_pod_from_everywhere(world):
+def test_a_mapped_port_reaches_the_pod_from_everywhere(world):
     node, one, other = world.node, world.pod(), world.pod()
     dual = node.ipam("10.1.0.0/24", "fd00:1::/64")
     conf = world.conf(ipam=dual, runtimeConfig=mapped("8080-80/tcp", "5353-53/udp"))
@@ -54,11 +54,11 @@ def test_mapped_ports_lead_to_the_pod_from_everywhere(world):
     own = {item["address"].partition("/")[0] for item in result["ips"]}
     gateways = {item["gateway"] for item in result["ips"]}
     with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
-        # from outside the client's address survives
+        # a client outside keeps its address
         assert ask(world.outside, HOST, 8080) == f"one ::ffff:{OUTSIDE}"
         assert ask(world.outside, HOST6, 8080) == f"one {OUTSIDE6}"
         assert ask(world.outside, HOST, 5353, "udp") == f"one ::ffff:{OUTSIDE}"
-        # from the host itself, its loopback, a neighbour, and the Pod itself (hairpin)
+        # from the host itself, its loopback, a neighbor, and the Pod itself (hairpin)
         assert ask(node.space, HOST, 8080).startswith("one ")
         assert ask(node.space, "127.0.0.1", 8080).startswith("one ")
         for gateway in gateways:
@@ -87,7 +87,7 @@ def test_a_mapping_for_one_host_address(world):
     node.delete(one, conf)
 
 
-def test_a_taken_port_is_refused_and_a_vanished_holder_is_not_in_the_way(world):
+def test_a_taken_port_is_refused_but_not_one_of_a_lost_pod(world):
     node, one, other = world.node, world.pod(), world.pod()
     conf = world.conf(runtimeConfig=mapped("8080-80/tcp"))
     first = node.add(one, conf)
@@ -95,7 +95,7 @@ def test_a_taken_port_is_refused_and_a_vanished_holder_is_not_in_the_way(world):
     assert refused.document["code"] == 7
     assert "8080" in refused.document["msg"]
     assert len(node.reservations()) == 1
-    # as after a crash of everything: the link is gone, the rules are not
+    # as after a crash: the link is gone, the rules remain
     node.space.ip("link", "del", first["interfaces"][1]["name"])
     node.add(other, conf)
     with listening(other.space, "other"):
@@ -106,19 +106,19 @@ def test_a_taken_port_is_refused_and_a_vanished_holder_is_not_in_the_way(world):
     node.delete(other, conf)
 
 
-def test_udp_flows_follow_the_port_to_its_next_pod(world):
+def test_a_udp_flow_moves_to_the_ports_next_pod(world):
     node = world.node
     conf = world.conf(runtimeConfig=mapped("5353-53/udp"))
     for name in ("first", "second"):
         pod = world.pod()
         node.add(pod, conf)
         with listening(pod.space, name, 53, "udp"):
-            # one flow: the same source port each time
+            # the same source port each time, so it is one flow
             assert ask(world.outside, HOST, 5353, "udp", 40000).startswith(name)
         node.delete(pod, conf)
 
 
-def test_masquerade_hides_pods_outside_and_only_there(world):
+def test_masquerade_hides_pods_only_outside(world):
     node, one, other = world.node, world.pod(), world.pod()
     conf = world.conf(ipMasq=True, ipam=node.ipam("10.1.0.0/24", "fd00:1::/64"))
     result = node.add(one, conf)
@@ -135,7 +135,7 @@ def test_masquerade_hides_pods_outside_and_only_there(world):
     node.delete(other, conf)
 
 
-def test_garbage_collection_takes_links_rules_and_addresses(world):
+def test_gc_removes_links_rules_and_reservations(world):
     node, keep, lose = world.node, world.pod(), world.pod()
     base = {"ipMasq": True, "bandwidth": None}
     limits = {"bandwidth": {"egressRate": 8_000_000, "egressBurst": 800_000}}
@@ -153,10 +153,10 @@ def test_garbage_collection_takes_links_rules_and_addresses(world):
     node.execute(world.conf() | {"cni.dev/valid-attachments": []}, command="GC").ok()
 
 
-def test_policies_keep_bridges_and_containers_apart(world):
+def test_ingress_policies(world):
     node = world.node
     walled, neighbour, foreign = world.pod(), world.pod(), world.pod()
-    # iptables knows the bridges with a policy, nftables any
+    # iptables knows only bridges with a policy, nftables knows every bridge
     policy = {} if world.options["backend"] == "nftables" else {"ingressPolicy": "same-bridge"}
     elsewhere = world.conf(bridge="br9", name="other", ipam=node.ipam("10.9.0.0/24"), **policy)
     node.add(foreign, elsewhere)
@@ -167,7 +167,7 @@ def test_policies_keep_bridges_and_containers_apart(world):
         assert ask(neighbour.space, address, 80).startswith("walled")
         assert not is_answered(foreign.space, address, 80)
         assert ask(node.space, address, 80).startswith("walled")
-        # what it asks for itself comes back
+        # answers to the Pod's own requests pass
         theirs = sorted(foreign.addresses())[0].partition("/")[0]
         assert ask(walled.space, theirs, 80).startswith("error" if policy else "foreign")
     for each in (walled, neighbour):
@@ -184,7 +184,7 @@ def test_policies_keep_bridges_and_containers_apart(world):
     node.delete(foreign, elsewhere)
 
 
-def test_check_finds_each_rule_that_is_missing(world):
+def test_check_reports_each_missing_rule(world):
     node, one = world.node, world.pod()
     conf = world.conf(
         ipMasq=True,
@@ -201,7 +201,7 @@ def test_check_finds_each_rule_that_is_missing(world):
 
 
 def flushes(backend: str) -> Iterator[list[str]]:
-    """How a stranger may take away each of the parts."""
+    """The commands with which another program could remove each part."""
     if backend == "nftables":
         for name in ("port_4", "port_6", "masquerade_4", "walled_6"):
             yield ["nft", "flush", "map", "inet", "podwire_cni", name]
@@ -217,7 +217,7 @@ def flushes(backend: str) -> Iterator[list[str]]:
 
 
 def only_from(world: World, address: str) -> list[str]:
-    """A condition in the backend's words."""
+    """A condition in the backend's syntax."""
     if world.options["backend"] == "nftables":
         return ["ip6" if ":" in address else "ip", "saddr", address]
     return ["-s", address]
@@ -236,7 +236,7 @@ def test_conditions(world):
     second = world.conf(**options)
     if world.options["backend"] != "nftables":
         second["backend"] = "iptables"
-    # asked last, whoever came first
+    # a port without conditions comes last in the rules
     node.add(other, second)
     result = node.add(one, first)
     with listening(one.space, "one"), listening(other.space, "other"):
@@ -267,12 +267,12 @@ def test_conditions(world):
         {"runtimeConfig": mapped("fe80::1%x } ; flush ruleset-8080-80/tcp")},
     ],
 )
-def test_options_that_exclude_each_other_or_cannot_stand_in_a_rule(world, options):
+def test_conflicting_and_unsafe_options_are_refused(world, options):
     conf = world.conf(**{"runtimeConfig": mapped("8080-80/tcp")} | options)
     assert world.node.call("ADD", world.pod(), conf).document["code"] == 7
 
 
-def test_a_condition_that_the_backend_does_not_know(world):
+def test_a_condition_of_the_wrong_syntax_is_refused(world):
     wrong = {"nftables": ["no", "such"]}.get(world.options["backend"], ["--no-such", "thing"])
     conf = world.conf(runtimeConfig=mapped("8080-80/tcp"), conditionsV4=wrong)
     refused = world.node.call("ADD", world.pod(), conf).document
@@ -280,7 +280,7 @@ def test_a_condition_that_the_backend_does_not_know(world):
     assert refused["details"]
 
 
-def test_source_addresses_as_asked_for(world):
+def test_snat_options_decide_the_source_address(world):
     node, one, other = world.node, world.pod(), world.pod()
     node.add(other)
     for options, outside, hides_neighbours in (
@@ -292,14 +292,14 @@ def test_source_addresses_as_asked_for(world):
         node.add(one, conf)
         with listening(one.space, "one"):
             assert ask(world.outside, HOST, 8080) == f"one ::ffff:{outside}"
-            # whether it is answered without is up to br_netfilter
+            # without SNAT, br_netfilter decides if there is an answer
             seen = ask(other.space, HOST, 8080)
             assert (seen == "one ::ffff:10.1.0.1") == hides_neighbours, seen
         node.delete(one, conf)
     node.delete(other)
 
 
-def test_a_port_is_one_holders_whichever_backend_has_it(world):
+def test_a_port_has_one_holder_across_backends(world):
     node, one, other = world.node, world.pod(), world.pod()
     theirs = {"nftables": "iptables"}.get(world.options["backend"], "nftables")
     ports = mapped(f"{HOST}-8080-80/tcp", "8081-80/tcp")
@@ -310,12 +310,12 @@ def test_a_port_is_one_holders_whichever_backend_has_it(world):
         assert refused["details"] == f"by {node.host_link(one)}"
     free = world.conf(runtimeConfig=mapped("8080-80/tcp", "8081-80/udp"))
     node.add(other, free)
-    # a DEL removes what either backend has, whatever the configuration says by now
+    # DEL removes the rules of both backends, also if the configuration has changed
     node.delete(one, world.conf())
     node.delete(other, world.conf())
 
 
-def test_fifty_at_once(world):
+def test_fifty_concurrent_adds(world):
     node = world.node
     pods = [world.pod() for _ in range(50)]
 

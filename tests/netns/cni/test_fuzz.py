@@ -46,7 +46,7 @@ EXTRAS = [
 
 
 class NoSpace:
-    """A namespace that is nowhere, in which everything succeeds."""
+    """A fake namespace in which every command succeeds."""
 
     path = POD
 
@@ -59,12 +59,12 @@ class NoSpace:
 
 @dataclass
 class Recorder(Node):
-    """A node that executes nothing, and writes down what it was to execute."""
+    """A node that records calls instead of executing them."""
 
     seen: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """It has no files to keep apart."""
+        """Make no folders."""
 
     def execute(
         self,
@@ -80,7 +80,7 @@ class Recorder(Node):
 
 
 def conformance_requests(folder: Path) -> Iterator[tuple[dict[str, str], bytes]]:
-    """What the rows of the conformance table ask of a plugin, as far as an echo leads them."""
+    """The calls of the conformance table's rows, up to the first check that fails."""
     for number, row in enumerate([*rows.ROWS, *rows_more.ROWS], 1):
         node = Recorder(NoSpace(), folder / str(number))  # type: ignore[arg-type]
         node.files.mkdir()
@@ -91,7 +91,7 @@ def conformance_requests(folder: Path) -> Iterator[tuple[dict[str, str], bytes]]
 
 @pytest.fixture(scope="module")
 def requests(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[bytes, bytes]]:
-    """Environments and standard inputs to begin with."""
+    """Write the seeds: environments and standard inputs."""
     folder = tmp_path_factory.mktemp("rows")
     asked = list(conformance_requests(folder))
     node = Recorder(NoSpace(), folder)  # type: ignore[arg-type]
@@ -122,7 +122,7 @@ KINDS = [("request", as_request), ("socket", as_frame), *([("kernel", as_request
 @pytest.mark.skipif(not find_spec("atheris"), reason="atheris has no wheel for this machine")
 @pytest.mark.parametrize(("kind", "packed"), KINDS)
 @pytest.mark.timeout(300 + 2 * LONG)
-def test_nothing_hostile_comes_through(
+def test_no_hostile_input_breaks_the_plugin(
     kind: str,
     packed: Callable[[bytes, bytes], bytes],
     requests: list[tuple[bytes, bytes]],

@@ -1,4 +1,4 @@
-"""What only iptables has: marks, others' chains, the lock, programs that may be missing."""
+"""The iptables backend: marks, other programs' chains, the lock, missing programs."""
 
 import fcntl
 import subprocess
@@ -44,7 +44,7 @@ def nothing_is_left(world: World) -> Iterator[None]:
     assert traces(world.node.space) == ""
 
 
-def test_the_mark_is_the_bit_that_was_asked_for(world):
+def test_the_mark_has_the_configured_bit(world):
     node, one, other = world.node, world.pod(), world.pod()
     confs = [
         world.conf(runtimeConfig=mapped("8080-80/tcp"), markMasqBit=4),
@@ -65,7 +65,7 @@ def test_the_mark_is_the_bit_that_was_asked_for(world):
         node.delete(pod, conf)
 
 
-def test_somebody_elses_chain_marks(world):
+def test_an_external_chain_sets_the_mark(world):
     node, one = world.node, world.pod()
     conf = world.conf(
         runtimeConfig=mapped("8080-80/tcp"), backend=None, externalSetMarkChain="KUBE-MARK-MASQ"
@@ -87,7 +87,7 @@ def test_somebody_elses_chain_marks(world):
     node.space.run("iptables", "-t", "nat", "-X", "KUBE-MARK-MASQ")
 
 
-def test_strangers_rules_stay(world):
+def test_rules_of_other_programs_stay(world):
     node, one = world.node, world.pod()
     strangers = [
         [
@@ -123,7 +123,7 @@ def rules(space: Space) -> set[str]:
     return {line for line in space.run("iptables-save").splitlines() if line.startswith("-A")}
 
 
-def test_an_add_mends_what_a_stranger_flushed(world):
+def test_add_repairs_what_another_program_flushed(world):
     node, one, other = world.node, world.pod(), world.pod()
     confs = [world.conf(runtimeConfig=mapped(f"{port}-80/tcp")) for port in (8080, 8081)]
     node.add(one, confs[0])
@@ -132,15 +132,15 @@ def test_an_add_mends_what_a_stranger_flushed(world):
     node.add(other, confs[1])
     with listening(other.space, "other"):
         assert ask(world.outside, HOST, 8081).startswith("other")
-    # a chain that is nobody's any more is free
+    # a chain without rules is free
     node.delete(one, confs[0])
     node.add(one, confs[0])
     for pod, conf in ((one, confs[0]), (other, confs[1])):
         node.delete(pod, conf)
 
 
-def test_rules_stay_in_the_flavor_that_they_are_in(world, spaces, tmp_path):
-    """Until the last one goes, also when the plain command becomes another."""
+def test_rules_stay_in_their_flavor(world, spaces, tmp_path):
+    """Until the last rule is removed, also if the plain command changes its flavor."""
     node, one, other = world.node, world.pod(), world.pod()
     confs = [world.conf(runtimeConfig=mapped(f"{port}-80/tcp")) for port in (8080, 8081)]
     node.add(one, confs[0])
@@ -163,8 +163,8 @@ def xtables_lock(path: Path) -> Iterator[None]:
         yield
 
 
-def test_a_killed_add_whose_command_lives_on(spaces, tmp_path):
-    """DEL waits for the command, which holds the plugin's lock, and removes what it did."""
+def test_a_command_that_outlives_a_killed_add(spaces, tmp_path):
+    """DEL waits for the command, which holds the lock, and removes its rules."""
     with on_path("iptables-legacy", tmp_path):
         node, pod = Node(spaces("node"), tmp_path / "node"), Pod("c1", spaces("pod"))
         conf = node.conf(backend="iptables", runtimeConfig=mapped("8080-80/tcp"))
@@ -190,7 +190,7 @@ def by_pid(space: Space) -> list[tuple[str, str]]:
     pids = space.run("ip", "netns", "pids", space.name).split()
     found = []
     for pid in pids:
-        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        with suppress(FileNotFoundError, ProcessLookupError):  # the process has ended
             found.append((pid, Path("/proc", pid, "comm").read_text().strip()))
     return found
 
@@ -210,7 +210,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 @contextmanager
 def hidden(*paths: Path) -> Iterator[None]:
-    """Empty files in the places of files; bin/test gave us mounts of our own."""
+    """Mount an empty file over each file. bin/test runs in its own mount namespace."""
     for path in paths:
         subprocess.run(["mount", "--bind", "/dev/null", str(path)], check=True)
     try:
@@ -220,7 +220,7 @@ def hidden(*paths: Path) -> Iterator[None]:
             subprocess.run(["umount", str(path)], check=True)
 
 
-def test_iptables_does_what_nothing_is_said_of_where_there_is_no_libnftables(world):
+def test_iptables_is_the_default_without_libnftables(world):
     node, one = Node(world.node.space, world.node.files / "nowhere"), world.pod()
     conf = node.conf(ipMasq=True, runtimeConfig=mapped("8080-80/tcp"))
     with hidden(_LIBRARY.resolve()):
@@ -246,7 +246,7 @@ def test_a_host_without_iptables(world, tmp_path):
     with hidden(*commands):
         refused = node.call("ADD", one, asked).document
         assert (refused["code"], refused["details"]) == (2, "install iptables")
-        # nothing of it is needed where nobody asks for it
+        # the configuration needs none of these where nobody asks for it
         conf = node.conf(ipMasq=True, runtimeConfig=mapped("8080-80/tcp"))
         node.add(one, conf)
         node.delete(one, conf)

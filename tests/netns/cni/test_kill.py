@@ -1,4 +1,4 @@
-"""kill -9 after every single operation of ADD and of DEL: the next DEL, or GC, leaves nothing."""
+"""kill -9 after each operation of ADD and of DEL: the next DEL, or GC, removes everything."""
 
 import functools
 import io
@@ -62,7 +62,7 @@ def pod(spaces: Callable[[str], Space]) -> Pod:
 def conf(
     request: pytest.FixtureRequest, node: Node, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Any]]:
-    """All that an attachment may leave behind, with each of the packet filters."""
+    """A configuration with all kinds of objects, for each packet filter."""
     ports = [
         {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
         {"hostPort": 5353, "containerPort": 53, "protocol": "udp"},
@@ -90,7 +90,7 @@ def conf(
 def execute(
     node: Node, pod: Pod, verb: str, conf: dict[str, Any], die_after: int | None = None
 ) -> int | None:
-    """Run the plugin in a child; its exit code, or None when it was killed."""
+    """Run the plugin in a child process. Returns its exit code, or None if it was killed."""
     child = os.fork()
     if child == 0:
         code = 99
@@ -106,7 +106,7 @@ def execute(
 
 
 def _each_table(function: Callable[..., str]) -> Callable[..., str]:
-    """iptables commits one table after the other, and can die between two."""
+    """Commit one table after the other: iptables may be killed between two."""
 
     def commit(argv: list[str], text: str, lock: int) -> str:
         *parts, rest = text.split("COMMIT\n")
@@ -162,7 +162,9 @@ def assert_nothing_left(node: Node, pod: Pod) -> None:
 
 
 @CASES
-def test_killed_add(node: Node, pod: Pod, conf: dict[str, Any], healer: str) -> None:
+def test_a_killed_add_is_cleaned_up(
+    node: Node, pod: Pod, conf: dict[str, Any], healer: str
+) -> None:
     position = 0
     while execute(node, pod, "ADD", conf, position) is None:
         heal(node, pod, conf, healer)
@@ -174,7 +176,9 @@ def test_killed_add(node: Node, pod: Pod, conf: dict[str, Any], healer: str) -> 
 
 
 @CASES
-def test_killed_delete(node: Node, pod: Pod, conf: dict[str, Any], healer: str) -> None:
+def test_a_killed_del_is_cleaned_up(
+    node: Node, pod: Pod, conf: dict[str, Any], healer: str
+) -> None:
     position, killed = 0, True
     while killed:
         assert execute(node, pod, "ADD", conf) == 0

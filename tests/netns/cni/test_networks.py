@@ -1,4 +1,4 @@
-"""One container in several networks that all ask for its ports, as podman does."""
+"""A container in several networks that all have its port mappings, as with podman."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +31,7 @@ def world(
 ) -> Iterator[World]:
     with on_path(request.param, tmp_path_factory.mktemp("bin")) as backend:
         files = tmp_path_factory.mktemp("node")
-        # the bridge's address as the source shows which network a connection came through
+        # the source is the bridge's address: it shows the network of a connection
         options: Json = {"masqAll": True, "isDefaultGateway": False, "isGateway": True}
         with served_world(spaces, files, backend=backend, **options) as made:
             yield made
@@ -54,11 +54,11 @@ def chained(world: World, name: str) -> Json:
 
 def answers(world: World) -> set[str]:
     found = {ask(world.outside, HOST, port) for port in (8080, 8081)}
-    # one flow: the same source port each time
+    # the same source port each time, so it is one flow
     return found | {ask(world.outside, HOST, 5353, "udp", 40000)}
 
 
-def test_the_first_network_gets_the_ports_and_leaves_them_to_the_second(world):
+def test_the_second_network_inherits_the_ports_of_the_first(world):
     node, one = world.node, world.pod()
     blue, red = network(world, "blue"), network(world, "red")
     first = node.add(one, blue)
@@ -80,7 +80,7 @@ def test_the_first_network_gets_the_ports_and_leaves_them_to_the_second(world):
     node.delete(one, blue)
 
 
-def test_a_second_network_that_goes_first_leaves_the_ports(world):
+def test_deleting_the_second_network_keeps_the_ports(world):
     node, one = world.node, world.pod()
     blue, red = network(world, "blue"), network(world, "red")
     node.add(one, blue)
@@ -91,7 +91,7 @@ def test_a_second_network_that_goes_first_leaves_the_ports(world):
     node.delete(one, blue)
 
 
-def test_a_sibling_that_vanished_is_not_in_the_way(world):
+def test_a_lost_attachment_of_the_container_blocks_nothing(world):
     node, one = world.node, world.pod()
     blue, red = network(world, "blue"), network(world, "red")
     first = node.add(one, blue)
@@ -103,7 +103,7 @@ def test_a_sibling_that_vanished_is_not_in_the_way(world):
             node.delete(one, conf, ifname=ifname)
 
 
-def test_garbage_collection_leaves_the_ports_to_the_other_network(world):
+def test_gc_passes_the_ports_to_the_other_network(world):
     node, one, other = world.node, world.pod(), world.pod()
     blue, red = network(world, "blue"), network(world, "red")
     node.add(one, blue)
@@ -111,7 +111,7 @@ def test_garbage_collection_leaves_the_ports_to_the_other_network(world):
     node.execute(blue | {"cni.dev/valid-attachments": []}, command="GC").ok()
     with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
         assert answers(world) == {RED}
-    # the heir vanishes too: the port is free
+    # the second attachment is lost too: the port is free
     node.space.ip("link", "del", node.host_link(one, "eth1"))
     node.add(other, blue)
     for pod, conf, ifname in ((one, red, "eth1"), (other, blue, "eth0")):
@@ -119,7 +119,7 @@ def test_garbage_collection_leaves_the_ports_to_the_other_network(world):
 
 
 def test_chained_in_two_networks(world):
-    """Behind plugins that wire: nothing of ours shows whose an attachment is but its rules."""
+    """Behind reference plugins only the firewall rules show the container of an attachment."""
     node, one = world.node, world.pod()
     wired = [("blue", "eth0"), ("red", "eth1")]
     for name, ifname in wired:
@@ -141,8 +141,8 @@ def test_chained_in_two_networks(world):
         node.delete(one, network(world, name, runtimeConfig=None), ifname=ifname)
 
 
-def test_a_second_default_route_is_for_when_the_first_goes(world):
-    """Whichever network goes, the container still reaches what is outside."""
+def test_a_second_default_route_takes_over_when_the_first_is_deleted(world):
+    """After the deletion of either network the container still reaches the outside."""
     node, one = world.node, world.pod()
     confs = {
         name: network(

@@ -1,4 +1,4 @@
-"""Links removed together, for many who ask at once."""
+"""Concurrent removals of links, carried out together."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from tests.support.space import Space
 
 @pytest.fixture
 def inside(spaces: Callable[[str], Space]) -> Iterator[Namespace]:
-    """This thread, and those that it starts, in a namespace with ten links."""
+    """Run this thread, and those that it starts, in a namespace with ten links."""
     space = spaces("host")
     for number in range(10):
         space.ip("link", "add", f"d{number}", "type", "bridge")
@@ -23,7 +23,7 @@ def inside(spaces: Callable[[str], Space]) -> Iterator[Namespace]:
     os.close(descriptor)
 
 
-def test_all_who_ask_are_answered(inside: Namespace) -> None:
+def test_concurrent_removals_all_return(inside: Namespace) -> None:
     queue = RemovalQueue()
     wanted = [["d0"], ["d1", "d2"], [], ["absent"], ["d3", "absent"], *([f"d{i}"] for i in (4, 5))]
     with ThreadPoolExecutor(len(wanted)) as pool:
@@ -33,7 +33,7 @@ def test_all_who_ask_are_answered(inside: Namespace) -> None:
     queue.close()
 
 
-def test_what_the_kernel_refuses_is_an_error_of_who_asked(inside: Namespace) -> None:
+def test_a_refused_removal_fails_only_for_its_caller(inside: Namespace) -> None:
     queue = RemovalQueue()
     with ThreadPoolExecutor(3) as pool:
         refused = [pool.submit(queue, inside, ["lo", "d0"])]

@@ -1,4 +1,4 @@
-"""Tuning: what an administrator allows, and what of it an interface keeps."""
+"""Tuning: allowed sysctls, and an interface whose state is saved and restored."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ TUNED = {"mac": TUNED_MAC.upper(), "mtu": 1300, "promisc": True, "allmulti": Tru
 
 @pytest.fixture
 def device(pod: Callable[[], Pod]) -> Pod:
-    """A Pod with a device that goes on when the attachment does not."""
+    """A Pod with a device that outlives the attachment."""
     made = pod()
     made.space.ip(
         "link",
@@ -38,7 +38,7 @@ def device(pod: Callable[[], Pod]) -> Pod:
 
 
 def chained(node: Node, pod: Pod, **options: Any) -> Json:
-    """A plugin of the type ``tuning`` behind one that gave the Pod its device."""
+    """The configuration of a chained plugin ``tuning``, behind one that gave the Pod its device."""
     previous = {
         "cniVersion": "1.0.0",
         "interfaces": [{"name": "eth0", "mac": MAC, "sandbox": str(pod.space.path)}],
@@ -53,7 +53,7 @@ def chained(node: Node, pod: Pod, **options: Any) -> Json:
 
 
 def state(pod: Pod) -> tuple[object, ...]:
-    """What tuning may change."""
+    """The properties that tuning can change."""
     link = pod.link()
     flags = {"PROMISC", "ALLMULTI"} & set(link["flags"])
     return link["address"], link["mtu"], link["txqlen"], flags
@@ -63,7 +63,7 @@ def kept(node: Node) -> list[str]:
     return sorted(path.name for path in (node.files / "tuning").glob("*"))
 
 
-def test_delete_puts_back_what_add_changed(node, device):
+def test_del_restores_what_add_changed(node, device):
     before = state(device)
     conf = chained(node, device, **TUNED)
     node.add(device, conf)
@@ -75,7 +75,7 @@ def test_delete_puts_back_what_add_changed(node, device):
         assert kept(node) == []
 
 
-def test_an_add_that_fails_leaves_the_interface_as_it_was(node, device):
+def test_a_failed_add_restores_the_interface(node, device):
     before = state(device)
     conf = chained(
         node,
@@ -88,7 +88,7 @@ def test_an_add_that_fails_leaves_the_interface_as_it_was(node, device):
 
 
 @pytest.mark.parametrize("verb", ["ADD", "DEL"])
-def test_killed_after_any_operation_the_next_delete_heals(node, device, verb):
+def test_del_restores_the_interface_after_a_kill(node, device, verb):
     before, conf = state(device), chained(node, device, **TUNED)
     position, killed = 0, True
     while killed:
@@ -101,7 +101,7 @@ def test_killed_after_any_operation_the_next_delete_heals(node, device, verb):
     assert position > 1, "no operation was seen"
 
 
-def test_killed_after_any_operation_of_add_garbage_collection_forgets(node, device):
+def test_gc_removes_saved_states_after_a_killed_add(node, device):
     conf = chained(node, device, **TUNED, cniVersion="1.1.0")
     position = 0
     while execute(node, device, "ADD", conf, position) is None:
@@ -113,7 +113,7 @@ def test_killed_after_any_operation_of_add_garbage_collection_forgets(node, devi
 
 
 @pytest.mark.parametrize("order", [("ours", "theirs"), ("theirs", "ours")])
-def test_either_plugin_undoes_what_the_other_did(node, device, order):
+def test_each_plugin_restores_what_the_other_changed(node, device, order):
     plugins = {"ours": None, "theirs": REFERENCE / "tuning"}
     before = state(device)
     # 1.1.1 has no txQLen
@@ -133,7 +133,7 @@ def test_either_plugin_undoes_what_the_other_did(node, device, order):
         (("txqueuelen", "5"), "txQLen"),
     ],
 )
-def test_check_finds_what_is_not_as_tuned(node, device, fault, named):
+def test_check_reports_each_changed_property(node, device, fault, named):
     conf = chained(node, device, **TUNED)
     node.add(device, conf)
     node.call("CHECK", device, conf).ok()
@@ -144,7 +144,7 @@ def test_check_finds_what_is_not_as_tuned(node, device, fault, named):
     node.delete(device, conf)
 
 
-def test_check_takes_what_a_later_plugin_set(node, device):
+def test_check_accepts_a_later_plugins_changes(node, device):
     conf = chained(node, device, **TUNED)
     node.add(device, conf)
     device.space.ip("link", "set", "eth0", "address", "02:00:00:00:00:77")
@@ -154,7 +154,7 @@ def test_check_takes_what_a_later_plugin_set(node, device):
     node.delete(device, conf)
 
 
-def test_check_of_those_before_takes_what_was_tuned(node, pod):
+def test_the_check_of_earlier_plugins_accepts_the_changes(node, pod):
     one = pod()
     interface = node.conf(bridge="br3", name="net")
     tuning = {
@@ -173,14 +173,14 @@ def test_check_of_those_before_takes_what_was_tuned(node, pod):
         node.delete(one, conf | {"prevResult": after})
 
 
-def test_the_interface_that_we_make_has_the_mac_of_the_option(node, pod):
+def test_mode_bridge_uses_the_mac_option(node, pod):
     one = pod()
     result = node.add(one, node.conf(mac=TUNED_MAC))
     assert one.link()["address"] == result["interfaces"][2]["mac"] == TUNED_MAC
     node.delete(one)
 
 
-def test_check_takes_the_spaces_of_a_value_for_the_kernels_tabs(node, pod):
+def test_check_compares_a_sysctl_without_regard_to_white_space(node, pod):
     one = pod()
     conf = node.conf(sysctl={"net.ipv4.ip_local_port_range": "2000 3000"})
     asked = conf | {"prevResult": node.add(one, conf)}
@@ -190,14 +190,14 @@ def test_check_takes_the_spaces_of_a_value_for_the_kernels_tabs(node, pod):
     node.delete(one)
 
 
-def test_without_its_namespace_an_interface_is_forgotten(node, device):
+def test_del_without_the_namespace_removes_the_saved_state(node, device):
     conf = chained(node, device, **TUNED)
     node.add(device, conf)
     node.delete(device, conf, netns="/run/netns/vanished")
     assert kept(node) == []
 
 
-def test_garbage_collection_forgets_what_is_not_valid(node, device):
+def test_gc_removes_saved_states_that_are_not_valid(node, device):
     conf = chained(node, device, **TUNED) | {"cniVersion": "1.1.0"}
     node.add(device, conf)
     valid = [{"containerID": device.container_id, "ifname": "eth0"}]
@@ -209,7 +209,7 @@ def test_garbage_collection_forgets_what_is_not_valid(node, device):
     assert kept(node) == []
 
 
-def test_only_sysctls_that_the_administrator_allows(node, pod, tmp_path):
+def test_sysctls_must_be_on_the_allowlist(node, pod, tmp_path):
     one = pod()
     fenced = tmp_path / "fenced"
     fenced.write_text(
@@ -231,12 +231,12 @@ def test_only_sysctls_that_the_administrator_allows(node, pod, tmp_path):
                 assert answer.document["code"] == 7
                 assert key in answer.document["msg"]
             node.delete(one, conf)
-    # elsewhere there is no such file
+    # another root directory has no allowlist
     node.add(one, node.conf(sysctl={"net.ipv4.ip_forward": "1"}))
     node.delete(one)
 
 
-def test_a_sysctl_that_is_there_twice_is_refused(node, pod):
+def test_a_sysctl_that_occurs_twice_is_refused(node, pod):
     text = json.dumps(node.conf(sysctl={"net.core.somaxconn": "1"}))
     twice = text.replace('"1"', '"1", "net.core.somaxconn": "2"').encode()
     assert twice != text.encode()

@@ -1,4 +1,4 @@
-"""VLANs on the bridge, asked with real packets; where the kernel has none, that this is said.
+"""VLANs of the bridge, with real packets; or the error of a kernel without VLANs.
 
 ``bin/test-kernel tests/netns/cni/test_vlan.py`` runs them on a kernel that has.
 """
@@ -20,7 +20,7 @@ DUAL = ("10.1.0.0/24", "fd00:1::/64")
 
 @pytest.fixture(scope="module")
 def filtering(spaces: Spaces) -> bool:
-    """Whether the kernel's bridges keep VLANs apart."""
+    """True if the kernel's bridges can filter VLANs."""
     probe = spaces("probe")
     probe.ip("link", "add", "probe0", "type", "bridge")
     probe.run("ip", "link", "set", "probe0", "type", "bridge", "vlan_filtering", "1", check=False)
@@ -36,15 +36,15 @@ def vlans(filtering: bool) -> None:
 
 @pytest.fixture
 def node(served: Node) -> Iterator[Node]:
-    """The served node, with nothing on it at the end of each test."""
+    """The served node; it is cleaned after each test."""
     yield served
     for link in served.links():
-        served.space.run("ip", "link", "del", link, check=False)  # a veth goes with its other end
+        served.space.run("ip", "link", "del", link, check=False)  # a veth vanishes with its peer
     shutil.rmtree(served.data, ignore_errors=True)
 
 
 def memberships(node: Node, link: str) -> dict[int, set[str]]:
-    """A port's VLANs and their flags, as bridge(8) shows them."""
+    """A port's VLANs with their flags, as bridge(8) prints them."""
     shown = json.loads(node.space.run("bridge", "-j", "vlan", "show", "dev", link))
     return {
         vlan: set(entry.get("flags", ()))
@@ -57,7 +57,7 @@ def memberships(node: Node, link: str) -> dict[int, set[str]]:
 NATIVE = {"PVID", "Egress Untagged"}
 
 
-def test_without_filtering_the_kernels_option_is_named(node, pod, filtering):
+def test_the_error_names_the_missing_kernel_option(node, pod, filtering):
     if filtering:
         pytest.skip("this kernel has VLAN filtering")
     for options in ({"vlan": 5}, {"vlanTrunk": [{"id": 5}]}):
@@ -76,12 +76,12 @@ def test_without_filtering_the_kernels_option_is_named(node, pod, filtering):
         ({"vlan": 5, "ingressPolicy": "same-bridge"}, 2),
     ],
 )
-def test_what_cannot_be_with_vlans_is_said_before_all_else(node, pod, options, code):
+def test_options_that_exclude_vlans_are_refused(node, pod, options, code):
     assert node.call("ADD", pod(), node.conf(**options)).document["code"] == code
     assert node.links() == {}
 
 
-def test_a_vlan_reaches_itself_and_its_gateway_and_no_other(node, pod, vlans):
+def test_pods_reach_only_their_own_vlan_and_its_gateway(node, pod, vlans):
     near, other, far = pod(), pod(), pod()
     conf = node.conf(vlan=100, ipam=node.ipam(*DUAL))
     elsewhere = node.conf(vlan=200, name="far", ipam=node.ipam("10.2.0.0/24"))
@@ -92,9 +92,9 @@ def test_a_vlan_reaches_itself_and_its_gateway_and_no_other(node, pod, vlans):
         assert near.reaches(address)
     for address in other.addresses():
         assert near.reaches(address.partition("/")[0])
-    # the host routes from one to the other, as it does between bridges
+    # the host routes between VLANs, as it does between bridges
     assert near.reaches("10.2.0.2")
-    # an address of the first VLAN does not make the second one's Pod its member
+    # a Pod of the second VLAN with an address of the first one reaches nothing there
     far.space.ip("address", "add", "10.1.0.99/24", "dev", "eth0")
     assert not near.reaches("10.1.0.99")
     assert memberships(node, node.host_link(near)) == {100: NATIVE}
@@ -129,7 +129,7 @@ BREAKAGES = {
 
 
 @pytest.mark.parametrize("said", BREAKAGES)
-def test_check_sees_what_is_wrong_and_the_next_add_mends_the_bridge(node, pod, vlans, said):
+def test_check_reports_vlan_faults_and_the_next_add_repairs_the_bridge(node, pod, vlans, said):
     one = pod()
     trunk = [{"id": 200}, {"id": 202}]
     conf = node.conf(vlan=100, vlanTrunk=trunk, ipam=node.ipam(*DUAL))
@@ -145,7 +145,7 @@ def test_check_sees_what_is_wrong_and_the_next_add_mends_the_bridge(node, pod, v
     assert again.reaches("10.1.0.1")
 
 
-def test_a_trunk_carries_tagged_frames_and_its_native_vlan(node, pod, vlans):
+def test_a_trunk_carries_tagged_frames_and_the_native_vlan(node, pod, vlans):
     member, trunk = pod(), pod()
     node.add(member, node.conf(vlan=201, isDefaultGateway=False))
     ranges = [{"id": 100}, {"minID": 200, "maxID": 202}]
@@ -171,7 +171,7 @@ def test_a_trunk_carries_tagged_frames_and_its_native_vlan(node, pod, vlans):
     [
         ({"vlan": 100}, {1: {"Egress Untagged"}, 100: NATIVE}),
         ({"vlanTrunk": [{"id": 9}]}, {1: NATIVE, 9: set()}),
-        # the native VLAN stays native, though the trunk names it too
+        # the native VLAN stays untagged, also if the trunk lists it
         (
             {"vlan": 9, "vlanTrunk": [{"minID": 8, "maxID": 10}]},
             {1: {"Egress Untagged"}, 8: set(), 9: NATIVE, 10: set()},
@@ -182,7 +182,7 @@ def test_a_trunk_carries_tagged_frames_and_its_native_vlan(node, pod, vlans):
         ),
     ],
 )
-def test_the_default_vlan_stays_if_asked_for(node, pod, vlans, options, expected):
+def test_preserve_default_vlan(node, pod, vlans, options, expected):
     one = pod()
     conf = node.conf(preserveDefaultVlan=True, isDefaultGateway=False, ipam=None, **options)
     result = node.add(one, conf)
@@ -190,7 +190,7 @@ def test_the_default_vlan_stays_if_asked_for(node, pod, vlans, options, expected
     node.call("CHECK", one, conf | {"prevResult": result}).ok()
 
 
-def test_a_bridge_that_did_not_filter_does_and_serves_its_pods_as_before(node, pod, vlans):
+def test_switching_filtering_on_keeps_the_bridges_other_pods_connected(node, pod, vlans):
     plain, other, tagged = pod(), pod(), pod()
     conf = node.conf()
     node.add(plain, conf)
@@ -202,7 +202,7 @@ def test_a_bridge_that_did_not_filter_does_and_serves_its_pods_as_before(node, p
     assert tagged.reaches("10.2.0.1")
 
 
-def test_nobody_sends_as_somebody_else_in_a_vlan(node, pod, vlans):
+def test_a_pod_cannot_spoof_its_mac_in_a_vlan(node, pod, vlans):
     one, other = pod(), pod()
     conf = node.conf(vlan=100, macspoofchk=True)
     node.add(one, conf)
@@ -212,7 +212,7 @@ def test_nobody_sends_as_somebody_else_in_a_vlan(node, pod, vlans):
     assert not one.reaches("10.1.0.3")
 
 
-def test_a_port_of_the_host_leads_into_a_vlan(node, pod, vlans, spaces):
+def test_a_mapped_port_reaches_a_pod_in_a_vlan(node, pod, vlans, spaces):
     one, outside = pod(), spaces("outside")
     node.space.veth("up0", outside, "eth0")
     node.space.ip("address", "add", "192.0.2.1/24", "dev", "up0")
@@ -227,7 +227,7 @@ def test_a_port_of_the_host_leads_into_a_vlan(node, pod, vlans, spaces):
     assert "podwire" not in node.space.run("nft", "list", "tables")
 
 
-def test_delete_and_gc_leave_the_bridge_and_the_gateways_link(node, pod, vlans):
+def test_del_and_gc_keep_the_bridge_and_the_gateways_link(node, pod, vlans):
     gone, collected = pod(), pod()
     conf = node.conf(vlan=100, vlanTrunk=[{"id": 7}])
     node.add(gone, conf)
@@ -241,7 +241,7 @@ def test_delete_and_gc_leave_the_bridge_and_the_gateways_link(node, pod, vlans):
 
 
 def reference(node: Node, **options: object) -> Json:
-    """The same network for Debian's bridge plugin and host-local, with addresses of its own."""
+    """The network for Debian's bridge plugin and host-local, with other addresses."""
     ipam = {
         "type": "host-local",
         "subnet": "10.1.0.0/24",
@@ -261,7 +261,7 @@ def reference(node: Node, **options: object) -> Json:
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
-def test_the_reference_is_in_the_same_vlan(node, pod, vlans, first):
+def test_the_reference_plugin_shares_the_vlan(node, pod, vlans, first):
     ours, theirs, far = pod(), pod(), pod()
     conf, peer = node.conf(vlan=100), reference(node, isGateway=first == "theirs")
     other = reference(node, name="far", vlan=200, isGateway=False)
@@ -284,8 +284,8 @@ def test_the_reference_is_in_the_same_vlan(node, pod, vlans, first):
 
 
 @pytest.mark.parametrize("healer", ["DEL", "GC"])
-def test_killed_after_every_operation(node, pod, vlans, healer):
-    """The next DEL, or GC, leaves what a DEL leaves; the ADD after it finds nothing in its way."""
+def test_a_kill_after_each_operation_is_cleaned_up(node, pod, vlans, healer):
+    """The next DEL, or GC, cleans up like an undisturbed DEL, and the ADD after it succeeds."""
     one = pod()
     conf = node.conf(vlan=100, vlanTrunk=[{"id": 7}], macspoofchk=True)
     position = 0

@@ -1,4 +1,4 @@
-"""A plugin on a bench, and what a row of the conformance table is; see test_cni_conformance.
+"""A plugin under test, and the rows of the conformance table; see test_cni_conformance.
 
 A row's number is that of the checklist, or with an R that of the reference's shortfall, in the
 project's notes on CNI (docs/cni/design.md repeats them). ``reference`` says how Debian's
@@ -30,7 +30,7 @@ echo '{{"cniVersion":"1.0.0","ips":[{{"address":"10.77.0.9/24","gateway":"10.77.
 
 @dataclass
 class Bench:
-    """A plugin on a node, with a network of its own for each row."""
+    """A plugin on a node, with another network for each row."""
 
     node: Node
     spaces: Callable[[str], Space]
@@ -69,7 +69,7 @@ class Bench:
     def fails(
         self, code: int | None, verb: str, pod: Pod, conf: Json | None = None, **more: Any
     ) -> Json:
-        """The error document of a call that has to fail, alone on stdout."""
+        """The error document of a call that must fail."""
         answer = self.call(verb, pod, conf, **more)
         assert answer.code != 0, answer
         document = answer.document
@@ -81,7 +81,7 @@ class Bench:
         return self.node.reservations(f"n{self.number}")
 
     def spy(self, fails: str = "") -> tuple[Json, Path]:
-        """An ipam section that executes a plugin which records, and where it does so."""
+        """An ipam section with a plugin that records its calls, and the file of its records."""
         folder = self.node.files / f"spy{self.number}"
         folder.mkdir()
         program = folder / "spy"
@@ -102,7 +102,7 @@ class Row:
 
 
 def rows(into: list[Row]) -> Callable[..., Callable[[Check], Check]]:
-    """A decorator that makes a check a row of a table."""
+    """A decorator that adds a check to a table, as a row."""
 
     def row(point: str, says: str, *, reference: bool | None) -> Callable[[Check], Check]:
         def add(check: Check) -> Check:

@@ -1,13 +1,14 @@
-"""Hostile input for the plugin, made by atheris: what ``tests/netns/cni/test_fuzz.py`` runs.
+"""Hostile input for the plugin, made by atheris. ``tests/netns/cni/test_fuzz.py`` runs it.
 
     python -m tests.support.cni.fuzz request|kernel|socket FOLDER [options and folders of libFuzzer]
 
 An input of ``request`` is the environment (NAME=VALUE, a NUL between them), two NULs, and standard
-input; one of ``socket`` is a byte that says which descriptors come along, and what a client sends.
-Both look at a real kernel and have it do nothing, because it would take most of the time;
-``kernel`` is ``request`` with all that a kernel does.
-Whatever it is, there has to be one JSON document with a code of the specification, no bug, nothing
-written outside FOLDER, and no other program executed; and what an ADD made, a DEL removes.
+input. An input of ``socket`` is a byte that selects descriptors, and a client's bytes. Both read a
+real kernel but change nothing, because changes would take most of the time. ``kernel`` is
+``request`` with the changes.
+For every input the plugin must print one JSON document with a code of the specification, have no
+bug, write nothing outside FOLDER, and execute no other program. DEL must remove everything that an
+ADD made.
 """
 
 import ctypes
@@ -32,7 +33,9 @@ with atheris.instrument_imports(include=["cni_plugin"]):
     from cni_plugin.verbs import add_del_check
     from cni_plugin.verbs.answer import PluginAnswer, answer
 
-CODES = frozenset({1, 2, 3, 4, 5, 6, 7, 11, 50, 51})  # CNI specification 1.1.0; and ours from 100
+CODES = frozenset(
+    {1, 2, 3, 4, 5, 6, 7, 11, 50, 51}
+)  # CNI specification 1.1.0; podwire's own begin at 100
 _CLONE_NEWNET = 0x40000000
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 # audit events (Python's documentation, "Audit events table") and which arguments are written paths
@@ -53,11 +56,11 @@ _HARMLESS = ("/proc/sys/net/", "/dev/null")
 
 
 class Escaped(BaseException):
-    """The plugin did what no input may make it do."""
+    """The plugin did something that no input may cause."""
 
 
 class Fence:
-    """Lets nothing be written but below a folder, and no program run but the packet filter's."""
+    """Allows writing below one folder only, and no programs but those of the packet filter."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = f"{folder.resolve()}/"
@@ -66,7 +69,7 @@ class Fence:
 
     @contextmanager
     def up(self) -> Iterator[None]:
-        """Raise Escaped for what is done inside the block."""
+        """Raise Escaped for a forbidden event in the block."""
         self._on = True
         try:
             yield
@@ -94,7 +97,7 @@ class Fence:
 
 
 def new_namespace() -> int:
-    """A descriptor of a fresh network namespace."""
+    """A descriptor of a new network namespace."""
     made: list[int] = []
 
     def make() -> None:
@@ -109,7 +112,7 @@ def new_namespace() -> int:
 
 
 def check_answer(code: int, stdout: bytes) -> None:
-    """Fail unless it is what a plugin may say."""
+    """Fail unless it is a valid answer of a plugin."""
     if not stdout:
         assert code == 0, code
         return
@@ -121,10 +124,10 @@ def check_answer(code: int, stdout: bytes) -> None:
 
 
 class IdleApplier:
-    """Does none of a plan's operations."""
+    """Applies no operation of a plan."""
 
     def __init__(self, *spaces: object) -> None:
-        """In whatever namespaces."""
+        """Ignore the namespaces."""
 
     def apply(self, op: object) -> None:
         """Do nothing."""
@@ -133,7 +136,7 @@ class IdleApplier:
 
 
 class Target:
-    """The plugin on a host and with a container that are there for it alone."""
+    """The plugin, on a host and with a container of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -142,7 +145,7 @@ class Target:
         self.host = Host(root=folder, netns=self.pod, boot_id="boot")
 
     def request(self, data: bytes) -> None:
-        """One request in this process."""
+        """Carry out one request in this process."""
         environment, _, stdin = data.partition(b"\0\0")
         variables = protocol.parse_environment(environment) | {"CNI_PATH": "/nowhere"}
         done = self._answer(variables, stdin)
@@ -161,19 +164,19 @@ class Target:
         return done
 
     def clear(self) -> None:
-        """Remove bridges, which stay, and what an ADD has made that nobody asked to remove."""
+        """Remove all links: bridges outlive DEL, and an ADD may have had no DEL."""
         with Namespace() as host_ns:
             for link in host_ns.links():
                 if link.kind in {"bridge", "veth", "ifb"}:
                     host_ns.remove_link(link.name)
 
     def listen(self) -> Callable[[bytes], None]:
-        """One connection to a server in this process."""
+        """Return a function that handles one connection to a server in this process."""
         served = server.Server(self.folder / "cni.sock", "boot")
         own = os.open("/proc/self/ns/net", os.O_RDONLY)
         root = os.open(self.folder, os.O_RDONLY)
         nothing = os.open("/dev/null", os.O_RDONLY)
-        # the third is no mount namespace, hence not the server's own: paths are below ``root``
+        # the second is no mount namespace, so not the server's: paths are below ``root``
         whole = [own, nothing, root, self.pod]
         choices = [whole, whole[:3], whole[:2], [], [self.pod, *whole[1:]], [nothing] * 4]
 
@@ -194,14 +197,14 @@ class Target:
 
 
 def received(connection: socket.socket) -> Iterator[bytes]:
-    """What the other end has said; that it ended without reading all is its right."""
+    """The data of the other end, which may close without reading everything."""
     with suppress(ConnectionResetError):
         while data := connection.recv(1 << 16):
             yield data
 
 
 def check_frames(answer: bytes) -> None:
-    """Fail unless the server said nothing, or that it takes the work and how that went."""
+    """Fail unless the server sent nothing, or that it takes the work and then its answer."""
     if not answer:
         return
     assert answer[:1] == b"T", answer

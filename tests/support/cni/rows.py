@@ -1,4 +1,4 @@
-"""What the CNI specification asks of ADD, DEL and CHECK; the meaning of a row is in cni_bench."""
+"""The CNI specification's requirements of ADD, DEL and CHECK; ``bench`` says what a row is."""
 
 import json
 from typing import Any
@@ -155,7 +155,7 @@ def _no_previous(bench: Bench) -> None:
 
 
 def _checked(bench: Bench, **options: Any) -> tuple[Pod, Json]:
-    """An attachment whose CHECK succeeds, and the configuration to ask it with."""
+    """An attachment whose CHECK succeeds, and the configuration for that CHECK."""
     pod = bench.pod()
     conf = bench.conf(**options)
     conf["prevResult"] = bench.add(pod, conf)

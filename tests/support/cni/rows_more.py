@@ -1,4 +1,4 @@
-"""The other verbs, arguments, delegation, and where the reference falls short."""
+"""The requirements of the other verbs, arguments, delegation; faults of the reference plugins."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Answer:
-    """What a plugin printed, and how it ended."""
+    """A plugin's exit code, standard output and standard error."""
 
     code: int
     stdout: bytes
@@ -33,11 +33,11 @@ class Answer:
 
     @property
     def document(self) -> Json:
-        """Its one document; fails when there is none, or more than one."""
+        """The one JSON document. Fails if there is none, or more than one."""
         return json.loads(self.stdout)
 
     def ok(self) -> Self:
-        """Itself; fails unless the plugin succeeded."""
+        """Return the answer. Fails unless the plugin succeeded."""
         assert self.code == 0, self
         return self
 
@@ -50,7 +50,7 @@ class Pod:
     space: Space
 
     def link(self, name: str = "eth0") -> Json:
-        """One of its links, as iproute2 shows it."""
+        """One of its links, as iproute2 prints it."""
         return json.loads(self.space.ip("-d", "-j", "address", "show", "dev", name))[0]
 
     def addresses(self, name: str = "eth0") -> set[str]:
@@ -62,14 +62,14 @@ class Pod:
         }
 
     def reaches(self, address: str, *options: str) -> bool:
-        """Whether one echo request is answered within a second."""
+        """True if one echo request is answered within a second."""
         out = self.space.run("ping", "-c1", "-W1", *options, address, check=False)
         return " 0% packet loss" in out
 
 
 @dataclass
 class Node:
-    """A host: its network namespace, its files, and which program it executes as the plugin."""
+    """A host: its network namespace, its files, and the program that it executes as the plugin."""
 
     space: Space
     files: Path
@@ -77,8 +77,8 @@ class Node:
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 1 << 20)))
 
     def __post_init__(self) -> None:
-        # what has no dataDir of its own must not write into the machine's; bin/test has given us
-        # mounts of our own, so this is gone when the tests are
+        # a test without dataDir must not write into the machine's folder. bin/test made a mount
+        # namespace, so this mount vanishes with the tests
         if not DEFAULT_DATA.is_mount():
             DEFAULT_DATA.mkdir(parents=True, exist_ok=True)
             subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(DEFAULT_DATA)], check=True)
@@ -153,11 +153,11 @@ class Node:
         return self.execute(self.conf() if conf is None else conf, **variables)
 
     def add(self, pod: Pod, conf: Json | None = None, **more: Any) -> Json:
-        """ADD, which must succeed; its result."""
+        """ADD, which must succeed. Returns its result."""
         return self.call("ADD", pod, conf, **more).ok().document
 
     def delete(self, pod: Pod, conf: Json | None = None, **more: Any) -> None:
-        """DEL, which must succeed and say nothing."""
+        """DEL, which must succeed and print nothing."""
         assert self.call("DEL", pod, conf, **more).ok().stdout == b""
 
     def links(self) -> dict[str, Json]:
@@ -176,7 +176,7 @@ class Node:
         return found[0]
 
     def reservations(self, network: str = "net") -> dict[str, str]:
-        """Who holds which address, as host-local's files say."""
+        """The content of host-local's files, by address."""
         folder = self.data / network
         return {
             path.name: path.read_bytes().decode()
@@ -186,7 +186,7 @@ class Node:
 
     @contextmanager
     def served(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a warm server for the block; it must end well."""
+        """Run a warm server for the block. It must end without an error."""
         server = self.start_server()
         try:
             yield server
@@ -195,7 +195,7 @@ class Node:
             assert server.wait(20) in {0, -signal.SIGKILL}
 
     def start_server(self, **environment: str) -> subprocess.Popen[bytes]:
-        """Start a warm server, return when it listens."""
+        """Start a warm server, and return when it listens."""
         with (self.files / "server.log").open("ab") as log:
             server = subprocess.Popen(
                 self.space.argv(*_SERVE, "--socket", str(self.socket), "-v"),

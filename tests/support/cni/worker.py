@@ -1,4 +1,4 @@
-"""A Python process in another network namespace that carries out calls, one after the other.
+"""A Python process in another network namespace that carries out calls, one after another.
 
 ``Worker(space).call(function, *args)`` runs an importable function there and returns its result, or
 raises its exception. What a call starts (servers, threads) lives on until the worker is stopped.

@@ -1,4 +1,4 @@
-"""A served node with an outside, and who answers whom in it."""
+"""A node with a warm server and a network outside, and programs that send and answer."""
 
 import os
 import shutil
@@ -56,7 +56,7 @@ except OSError as err:
 
 @contextmanager
 def listening(space: Space, name: str, port: int = 80, protocol: str = "tcp") -> Iterator[None]:
-    """A server in a namespace that answers its name and its client's address."""
+    """Run a server in a namespace. It answers with its name and its client's address."""
     argv = space.argv(sys.executable, "-c", _SERVER, protocol, str(port), name)
     server = subprocess.Popen(argv, stdout=subprocess.PIPE)
     try:
@@ -71,19 +71,19 @@ def listening(space: Space, name: str, port: int = 80, protocol: str = "tcp") ->
 def ask(
     space: Space, address: str, port: int, protocol: str = "tcp", source: int = 0, wait: float = 5
 ) -> str:
-    """What a server answers; ``error ...`` when none does within ``wait`` seconds."""
+    """A server's answer; ``error ...`` if there is none within ``wait`` seconds."""
     argv = [sys.executable, "-c", _CLIENT, protocol, address, str(port), str(source), str(wait)]
     return space.run(*argv).strip()
 
 
 def is_answered(space: Space, address: str, port: int) -> bool:
-    """Whether anybody answers; for where nobody should, because it waits no longer for that."""
+    """True if a server answers within a second; for tests that expect no answer."""
     return not ask(space, address, port, wait=1).startswith("error")
 
 
 @dataclass
 class World:
-    """A node, an outside that knows no way to its Pods, and a maker of Pods.
+    """A node, a namespace outside without routes to Pods, and a function that makes Pods.
 
     ``options`` go into every configuration.
     """
@@ -100,7 +100,7 @@ class World:
 
 @contextmanager
 def served_world(spaces: Spaces, files: Path, **options: Any) -> Iterator[World]:
-    """A world whose node has a warm server for the block."""
+    """A world whose node has a warm server during the block."""
     node = Node(spaces("node"), files)
     outside = spaces("outside")
     node.space.veth("up0", outside, "down0")
@@ -121,7 +121,7 @@ def served_world(spaces: Spaces, files: Path, **options: Any) -> Iterator[World]
 
 
 def mapped(*mappings: str) -> dict:
-    """``8080:80/tcp`` and the like as runtimeConfig."""
+    """A runtimeConfig of mappings such as ``8080-80/tcp`` or ``192.0.2.1-8080-80/udp``."""
     parsed = []
     for text in mappings:
         ports, _, protocol = text.partition("/")
@@ -137,7 +137,7 @@ BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
 
 @contextmanager
 def on_path(backend: str, folder: Path) -> Iterator[str]:
-    """Let the plain iptables be of the backend's flavor; gives the backend's name in options."""
+    """Give the plain iptables commands the backend's flavor. Yields the backend's option."""
     name, _, flavor = backend.partition("-")
     for command in ("iptables", "ip6tables") if flavor else ():
         for verb in ("", "-save", "-restore"):
@@ -150,7 +150,7 @@ def on_path(backend: str, folder: Path) -> Iterator[str]:
 
 
 def traces(space: Space) -> str:
-    """All that is ours in the packet filter."""
+    """All lines of the packet filter that name podwire."""
     commands = [["nft", "list", "ruleset"]]
     for name in ("iptables", "ip6tables"):
         commands += [[f"{name}-nft-save"], [f"{name}-legacy-save"]]

@@ -1,4 +1,4 @@
-"""containerd in a machine, and what a kubelet asks of it over the Container Runtime Interface."""
+"""containerd in a machine, and a kubelet's calls of its Container Runtime Interface."""
 
 import itertools
 import json
@@ -36,7 +36,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
 
 
 class Sandbox:
-    """A Pod's sandbox that runs."""
+    """A running sandbox of a Pod."""
 
     def __init__(self, cri: "Containerd", sandbox_id: str, config: Any) -> None:
         self._cri, self.id, self._config = cri, sandbox_id, config
@@ -54,7 +54,7 @@ class Sandbox:
         return [network.ip, *(item.ip for item in network.additional_ips)]
 
     def run(self, *argv: str) -> str:
-        """What a command of the machine prints in the Pod's network; it must succeed."""
+        """The output of a machine's command in the Pod's network namespace. It must succeed."""
         return self._cri.machine.run("nsenter", f"--net={self.netns}", "--", *argv)
 
     def serve(self, text: str, port: int) -> None:
@@ -72,11 +72,11 @@ class Sandbox:
         self._cri.call("StartContainer", container_id=made.container_id)
 
     def stop(self) -> None:
-        """As a kubelet ends a Pod; may be repeated."""
+        """Stop the sandbox, as a kubelet does. It may be repeated."""
         self._cri.call("StopPodSandbox", pod_sandbox_id=self.id)
 
     def remove(self) -> None:
-        """As a kubelet forgets a Pod; may be repeated."""
+        """Remove the sandbox, as a kubelet does. It may be repeated."""
         self._cri.call("RemovePodSandbox", pod_sandbox_id=self.id)
 
 
@@ -90,7 +90,7 @@ class Containerd:
         self._numbers = itertools.count()
 
     def call(self, method: str, **fields: Any) -> Any:
-        """One call; a failure raises grpc.RpcError."""
+        """Make one call. Raises grpc.RpcError."""
         request = getattr(self._messages, f"{method}Request")(**fields)
         return getattr(self._service, method)(request, timeout=60)
 
@@ -104,17 +104,17 @@ class Containerd:
         return Sandbox(self, made.pod_sandbox_id, config | options)
 
     def remove_all(self) -> None:
-        """Remove every sandbox that there is, also a half-made one."""
+        """Remove every sandbox, also a half-made one."""
         for item in self.call("ListPodSandbox").items:
             self.call("RemovePodSandbox", pod_sandbox_id=item.id)
 
     def networks(self) -> list[str]:
-        """The names of the networks that it has read."""
+        """The names of the networks that containerd has read."""
         info = self.call("Status", verbose=True).info
         return [item["Config"]["Name"] for item in json.loads(info["cniconfig"])["Networks"]]
 
     def network_problem(self) -> str:
-        """Why there is no network; empty when there is one."""
+        """containerd's reason for having no network; empty if it has one."""
         conditions = self.call("Status").status.conditions
         found = next(item for item in conditions if item.type == "NetworkReady")
         return "" if found.status else found.message
@@ -122,7 +122,7 @@ class Containerd:
 
 @contextmanager
 def containerd(machine: Machine) -> Iterator[Containerd]:
-    """containerd running in the machine for the block, with the one image there is."""
+    """Run containerd in the machine for the block, with the test's image."""
     files = machine.files
     (files / "containerd.toml").write_text(_CONFIG.format(files=files, image=IMAGE))
     write_image(files / "image.tar", IMAGE)

@@ -1,4 +1,4 @@
-"""Cgroups of a test's own, in every hierarchy that the machine has: version 1, 2, or both."""
+"""Cgroups for one test, in every hierarchy of the machine: version 1, 2, or both."""
 
 import time
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ _TRIES = 100
 
 
 def hierarchies() -> dict[Path, Path]:
-    """Where each hierarchy is mounted, and the group of it that this process is in."""
+    """The mount point of each hierarchy, and this process's group in it."""
     lines = Path("/proc/self/cgroup").read_text().splitlines()
     mine = {names: path for _, names, path in (line.split(":", 2) for line in lines)}
     found = {}
@@ -25,7 +25,7 @@ def hierarchies() -> dict[Path, Path]:
 
 @contextmanager
 def own_groups(name: str) -> Iterator[dict[Path, Path]]:
-    """A group below this process's in each hierarchy; removed with all that was made in it."""
+    """Make a group below this process's group in each hierarchy; remove it after the block."""
     groups = _named(name)
     try:
         for group in groups.values():
@@ -37,7 +37,7 @@ def own_groups(name: str) -> Iterator[dict[Path, Path]]:
 
 
 def remove_groups(name: str) -> None:
-    """Remove the groups of a name, whose processes have ended; none is fine."""
+    """Remove the groups of a name, if there are any. Their processes have ended."""
     for group in _named(name).values():
         if group.exists():
             _remove(group)
@@ -48,7 +48,7 @@ def _named(name: str) -> dict[Path, Path]:
 
 
 def _fill_cpuset(group: Path) -> None:
-    """Version 1 makes cpusets empty, and lets no process into an empty one."""
+    """Fill a cpuset of version 1: it is empty at first, and accepts no process then."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         if (group / "cgroup.clone_children").exists() and (group / name).exists():
             (group / name).write_text((group.parent / name).read_text())
@@ -56,7 +56,7 @@ def _fill_cpuset(group: Path) -> None:
 
 
 def _remove(group: Path) -> None:
-    """Remove a group and those in it, once the kernel has buried their processes."""
+    """Remove a group and its subgroups, as soon as the kernel has removed their processes."""
     for folder in sorted((*group.rglob("*/"), group), reverse=True):
         for _ in range(_TRIES):
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""A machine with the plugin installed, and a neighbour outside that reaches it by a cable."""
+"""A machine with the plugin installed, and a neighbor on a veth pair."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ def wget(address: str, port: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Call:
-    """What a runtime asked of the plugin once."""
+    """One call of the plugin by a runtime."""
 
     environment: Mapping[str, str]
     stdin: Mapping[str, Any]
@@ -45,17 +45,17 @@ class Call:
 
 @dataclass(frozen=True)
 class Host:
-    """The machine; the neighbour is its network namespace ``outside``."""
+    """The machine. The neighbor is its network namespace ``outside``."""
 
     machine: Machine
 
     def podwire(self, *args: str | Path) -> str:
-        """What ``podwire ARGS`` prints on the machine; it must succeed."""
+        """The output of ``podwire ARGS`` on the machine. It must succeed."""
         return self.machine.run(CHECKOUT / "bin/podwire", *args)
 
     @contextmanager
     def network(self, name: str, plugins: list[dict[str, Any]], *versions: str) -> Iterator[None]:
-        """A network list before all others for the block; its bridge ``chain0`` goes with it."""
+        """Install a network list before all others, for the block. Its bridge is ``chain0``."""
         conf = {"cniVersion": "1.0.0", "cniVersions": versions, "name": name, "plugins": plugins}
         path = CONF_DIR / f"00-{name}.conflist"
         self.machine.run(
@@ -68,11 +68,11 @@ class Host:
             self.machine.try_run("ip", "link", "del", "chain0")
 
     def from_outside(self, *argv: str) -> str:
-        """What a command prints at the neighbour's; empty when it fails."""
+        """The output of a command of the neighbor; empty if it fails."""
         return self.machine.try_run("ip", "netns", "exec", "outside", *argv).stdout
 
     def fetch(self, address: str, port: int) -> str:
-        """What answers the neighbour's HTTP request; empty when nothing does."""
+        """The answer to an HTTP request of the neighbor; empty if there is none."""
         return self.from_outside(*wget(address, port)).strip()
 
     def links(self) -> dict[str, Any]:
@@ -81,16 +81,16 @@ class Host:
         return {item["ifname"]: item for item in found}
 
     def buckets(self) -> dict[str, int]:
-        """The rate of each link that is limited, in bits per second."""
+        """The rate of each limited link, in bits per second."""
         found = json.loads(self.machine.run("tc", "-j", "qdisc", "show"))
         return {it["dev"]: it["options"]["rate"] * 8 for it in found if it["kind"] == "tbf"}
 
     def rules(self) -> str:
-        """All packet filter rules, of every back end."""
+        """All rules of the packet filter, of every backend."""
         return self.machine.run("sh", "-c", "nft list ruleset; iptables-save; ip6tables-save")
 
     def left(self) -> set[str]:
-        """What containers leave behind when nobody takes it away; bridges are for the next."""
+        """All leftovers of containers. Bridges do not count: the next container uses them."""
         kinds = {name: it.get("linkinfo", {}).get("info_kind") for name, it in self.links().items()}
         lines = self.machine.run("sh", "-c", _LEFT).splitlines()
         return {
@@ -99,7 +99,7 @@ class Host:
 
     @contextmanager
     def served(self) -> Iterator[Daemon]:
-        """The warm server runs on the machine for the block."""
+        """Run the warm server on the machine for the block."""
         serve = (CHECKOUT / "bin/podwire", "cni", "serve", "-v")
         self.machine.run(
             "rm", "-f", SOCKET
@@ -109,13 +109,13 @@ class Host:
             yield server
 
     def log(self) -> str:
-        """What the warm server said so far."""
+        """The warm server's log so far."""
         path = self.machine.files / "cni-server.log"
         return path.read_text() if path.exists() else ""
 
     @contextmanager
     def recorded(self) -> Iterator[list[Call]]:
-        """Keep what runtimes ask of the plugin; the list is filled when the block ends."""
+        """Record the calls of the plugin. The list is filled at the end of the block."""
         log = self.machine.files / "calls"
         log.mkdir()
         program, real = BIN_DIR / "podwire-cni", BIN_DIR / "podwire-cni.real"
@@ -138,7 +138,7 @@ def _read_call(folder: Path) -> Call:
 
 
 def host(machine: Machine, *subnets: str) -> Host:
-    """Install the plugin with its own command, and lay the cable."""
+    """Install the plugin with its own command, and make the veth pair."""
     made = Host(machine)
     machine.run(
         "sh",

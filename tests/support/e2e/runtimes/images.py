@@ -1,4 +1,4 @@
-"""An image of one file, /bin/busybox, as the archive that ``docker save`` would make."""
+"""An image with one file, /bin/busybox, in the form of ``docker save``."""
 
 import hashlib
 import io
@@ -10,7 +10,7 @@ BUSYBOX = Path("/bin/busybox")
 
 
 def write_image(archive: Path, reference: str) -> None:
-    """An image that sleeps unless told what to do; its shell is busybox's."""
+    """An image whose default command sleeps. Its shell is busybox."""
     layer = _tar({"bin/busybox": (BUSYBOX.read_bytes(), 0o755)})
     config = json.dumps(
         {
@@ -33,7 +33,7 @@ def write_image(archive: Path, reference: str) -> None:
 
 
 def make_rootfs(folder: Path) -> Path:
-    """The same as a folder."""
+    """The image's files as a folder."""
     (folder / "bin").mkdir(parents=True)
     (folder / "bin/busybox").write_bytes(BUSYBOX.read_bytes())
     (folder / "bin/busybox").chmod(0o755)

@@ -1,4 +1,4 @@
-"""What cnitool would be, GC and STATUS included: the agent's caller of plugins, as a command.
+"""The agent's caller of plugins as a command, like cnitool, but with GC and STATUS.
 
 libcni.py add ID NETNS [HOSTPORT:PORT]   prints the addresses
 libcni.py remove|check ID NETNS

@@ -1,4 +1,4 @@
-"""A machine of a test's own: namespaces, files and cgroups that end with the test.
+"""A machine for one test: namespaces, files and cgroups that vanish with the test.
 
 Whatever a runtime does to links, mounts, /etc, /opt, /run or /var/lib happens in here. The machine
 lives as long as its first process, and that one as long as a pipe from the test is open: also a
@@ -48,7 +48,7 @@ exit # so that the shell stays: it reaps the orphans, cat would not
 
 
 class Machine:
-    """A running machine; ``files`` is a folder that both sides see, gone afterwards."""
+    """A running machine. ``files`` is a folder that the machine and the test share."""
 
     def __init__(self, first: int, files: Path) -> None:
         self.first, self.files = first, files
@@ -60,7 +60,7 @@ class Machine:
     def try_run(
         self, *argv: str | Path, stdin: str | None = None, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the machine, however it ends."""
+        """Run a command in the machine. It may fail."""
         return subprocess.run(
             self.argv(*argv),
             input=stdin,
@@ -71,14 +71,14 @@ class Machine:
         )
 
     def run(self, *argv: str | Path, stdin: str | None = None, timeout: float = 60) -> str:
-        """What a command prints in the machine; it must succeed."""
+        """The output of a command in the machine. It must succeed."""
         done = self.try_run(*argv, stdin=stdin, timeout=timeout)
         assert done.returncode == 0, f"{argv}: {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout
 
     @contextmanager
     def running(self, name: str, *argv: str | Path) -> Iterator["Daemon"]:
-        """A daemon in the machine for the block; its output is in ``files/NAME.log``."""
+        """Run a daemon in the machine for the block. Its output is in ``files/NAME.log``."""
         note = 'echo $$ > "$0"; exec "$@"'
         pid_file = self.files / f"{name}.pid"
         with (self.files / f"{name}.log").open("ab") as log:
@@ -94,14 +94,14 @@ class Machine:
 
 @dataclass(frozen=True)
 class Daemon:
-    """A process of the machine; nsenter, which waits for it, passes no signals on."""
+    """A process of the machine. ``process`` is its nsenter, which passes no signals on."""
 
     machine: Machine
     process: subprocess.Popen[bytes]
     pid_file: Path
 
     def end(self, signal: str) -> None:
-        """Send a signal, and wait for its end; nothing happens when it has ended before."""
+        """Send a signal and wait for the process's end, unless it has ended."""
         if self.process.poll() is None:
             self.machine.run("kill", f"-{signal}", self.pid_file.read_text().strip())
             self.process.wait(20)
@@ -109,24 +109,24 @@ class Daemon:
 
 @contextmanager
 def machine() -> Iterator[Machine]:
-    """A machine for the block."""
+    """Run a machine for the block."""
     _sweep()
     with (
         tempfile.TemporaryDirectory(prefix=_PREFIX) as files,
         _locked(Path(files)),
         own_groups(Path(files).name) as groups,
-        _start(groups) as process,  # closes the pipe and waits, at its end
+        _start(groups) as process,  # its exit closes the pipe and waits
     ):
         yield Machine(_first_process(process), Path(files))
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Whether the folder is ours alone: the kernel frees it when its user dies."""
+    """Yield true if no other test uses the folder. The kernel drops a dead test's lock."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
-        yield False  # its user, or another sweep, was faster
+        yield False  # its user or another test has removed it
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -138,7 +138,7 @@ def _locked(folder: Path) -> Iterator[bool]:
 
 
 def _sweep() -> None:
-    """Remove what tests that were killed left: a folder, and empty cgroups."""
+    """Remove the folders and cgroups that killed tests left."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with _locked(folder) as ours:
             if ours:

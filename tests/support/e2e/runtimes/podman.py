@@ -1,4 +1,4 @@
-"""podman with its CNI back end in a machine; containers run from a folder, not an image."""
+"""podman with its CNI backend in a machine. Containers run from a folder, not from an image."""
 
 import json
 from collections.abc import Iterator
@@ -40,12 +40,12 @@ class Podman:
         )
 
     def __call__(self, *args: str) -> str:
-        """What ``podman ARGS`` prints; it must succeed."""
+        """The output of ``podman ARGS``. It must succeed."""
         return self._machine.run(*self._command, *args)
 
     @contextmanager
     def container(self, name: str, *options: str) -> Iterator[None]:
-        """A container that sleeps for the block; it is gone afterwards."""
+        """Run a container that sleeps, for the block."""
         sleep = (str(self._rootfs), "/bin/busybox", "sleep", "600")
         self("run", "-d", "--name", name, "--oom-score-adj=0", *options, "--rootfs", *sleep)
         try:
@@ -54,14 +54,14 @@ class Podman:
             self("rm", "-f", "-t", "0", name)
 
     def serve(self, name: str, text: str) -> None:
-        """Answer HTTP requests from a container with ``text``, as long as it lives."""
+        """Answer HTTP requests in a container with ``text``, as long as the container runs."""
         script = f"mkdir -p /www && echo {text} > /www/index.html && busybox httpd -h /www -p 80"
         self("exec", name, "/bin/busybox", "sh", "-c", script)
 
     def busybox(self, name: str, *argv: str) -> str:
-        """What an applet prints in a container."""
+        """The output of a busybox applet in a container."""
         return self("exec", name, "/bin/busybox", *argv)
 
     def networks(self, name: str) -> dict[str, Any]:
-        """What podman knows of a container's networks, by their names."""
+        """podman's description of a container's networks, by their names."""
         return json.loads(self("inspect", name, "--format", "{{json .NetworkSettings.Networks}}"))
