@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.e2e.runtimes.images import make_rootfs
 from tests.support.e2e.runtimes.machine import Machine
 
-_CONFIG = """
+CONFIG = """
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
@@ -26,7 +26,7 @@ class Podman:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         files = machine.files
-        (files / "containers.conf").write_text(_CONFIG)
+        (files / "containers.conf").write_text(CONFIG)
         self._rootfs = make_rootfs(files / "rootfs")
         self._command = (
             "env",
