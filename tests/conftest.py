@@ -2,7 +2,6 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,14 +13,25 @@ settings.load_profile("podwire")
 _MARKS = {"netns": pytest.mark.netns, "e2e": pytest.mark.e2e}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How bin/test divides the tests; -m and -k are its user's."""
+    parser.addoption("--only", choices=("sealed", "e2e"), help="all but tests/e2e, or only these")
+
+
 def pytest_configure() -> None:
     """SIGTERM ends a run as Ctrl-C does: sealed, pytest is a process 1, which passes over it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        for part in Path(item.path).parts:
+        for part in item.path.relative_to(config.rootpath).parts:
             if part in _MARKS:
                 item.add_marker(_MARKS[part])
+    if only := config.getoption("--only"):
+        parts: dict[bool, list[pytest.Item]] = {True: [], False: []}
+        for item in items:
+            parts[(item.get_closest_marker("e2e") is not None) == (only == "e2e")].append(item)
+        config.hook.pytest_deselected(items=parts[False])
+        items[:] = parts[True]
