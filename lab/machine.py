@@ -54,6 +54,7 @@ def make_root(lab: LabDir, machine: Machine) -> None:
     linux.bind(CHECKOUT, merged / str(CHECKOUT).lstrip("/"))
     _identify(merged, machine)
     linux.pivot_root(merged)
+    put_client(Path("/opt/cni/bin/podwire-cni"))  # here, for it holds the path of its folder
 
 
 def _bind_host(root: Path) -> None:
@@ -83,7 +84,6 @@ def _mount_kernel(root: Path) -> None:
     for folder in ("run/netns", "run/podwire", "run/lock", "opt/cni/bin", "etc/cni/net.d"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "tmp").chmod(0o1777)
-    put_client(root / "opt/cni/bin/podwire-cni")
 
 
 def _mount_cgroup2(cgroups: Path) -> None:

@@ -129,9 +129,11 @@ def wait_ready(kubeconfig: Path, spec: LabSpec, say: Say) -> None:
 async def _wait_ready(kubeconfig: Path, spec: LabSpec, say: Say) -> None:
     expected = {machine.name for machine in machines(spec)[1:]}
     ready: set[str] = set()
+    reasons: dict[str, str] = {}
 
     def seen(node: Node) -> bool:
-        (ready.add if _is_ready(node) else ready.discard)(node.metadata.name)
+        is_ready, reasons[node.metadata.name] = _readiness(node)
+        (ready.add if is_ready else ready.discard)(node.metadata.name)
         say(f"nodes ready: {len(ready)} of {len(expected)}")
         return ready >= expected
 
@@ -139,7 +141,9 @@ async def _wait_ready(kubeconfig: Path, spec: LabSpec, say: Say) -> None:
         async with asyncio.timeout(READY_SECONDS + READY_SECONDS_PER_NODE * spec.nodes):
             await follow(kubeconfig, kinds.NODE, seen)
     except TimeoutError:
-        missing = ", ".join(sorted(expected - ready))
+        missing = "; ".join(
+            f"{name} ({reasons.get(name, 'not registered')})" for name in sorted(expected - ready)
+        )
         raise NotReady(
             f"not ready in time: {missing}; see: podwire lab logs agent --name {spec.name}"
         ) from None
@@ -166,5 +170,9 @@ async def follow(
             await asyncio.gather(watching, return_exceptions=True)
 
 
-def _is_ready(node: Node) -> bool:
-    return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
+def _readiness(node: Node) -> tuple[bool, str]:
+    """Whether a node is ready, and its agent's words for it."""
+    for condition in node.status.conditions:
+        if condition.type == "Ready":
+            return condition.status == "True", condition.message or "no reason given"
+    return False, "its agent has not reported"
