@@ -1,4 +1,4 @@
-"""The running server: store, cache and HTTP, put together and taken apart in order."""
+"""Start and stop the parts of a server in order: the store's cache, then HTTP."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from aiohttp import web
 
 from control.server.access.authn import Authenticator
 from control.server.bootstrap import bootstrap, keep
-from control.server.http import Handler
+from control.server.http import HttpHandler
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
 from control.server.upkeep import upkeep
@@ -31,13 +31,13 @@ async def serve(
     authenticator: Authenticator | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[ServerState]:
-    """Serve the API of a store on bound sockets for as long as the context lasts."""
+    """Serve the API of a store on bound sockets, until the context ends."""
     state = ServerState(config or ApiServerConfig(), store, WatchCache(store))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(state.cache.stop)
         await state.cache.start()
         await bootstrap(state)
-        handler = Handler(state, authenticator or Authenticator())
+        handler = HttpHandler(state, authenticator or Authenticator())
         runner = _runner(handler)
         stack.push_async_callback(runner.cleanup)
         stack.callback(handler.close)
@@ -54,7 +54,7 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def _runner(handler: Handler) -> web.AppRunner:
+def _runner(handler: HttpHandler) -> web.AppRunner:
     app = web.Application(client_max_size=BODY_LIMIT)
     app.router.add_route("*", "/{path:.*}", handler.__call__)
     return web.AppRunner(

@@ -1,4 +1,4 @@
-"""What every cluster has from its first moment: the namespaces, and the way to the API server.
+"""Create the objects that every cluster has: namespaces, and the ``kubernetes`` Service.
 
 Source: k8s.io/kubernetes/pkg/controlplane (the ``kubernetes`` Service and its endpoints).
 """
@@ -39,7 +39,7 @@ async def bootstrap(state: ServerState) -> None:
 
 
 async def keep(state: ServerState, interval: float = INTERVAL) -> None:
-    """Make and correct it again from time to time, for ever: users delete Services by the dozen."""
+    """Repeat ``bootstrap`` for ever: users may delete or change these objects."""
     while True:
         await asyncio.sleep(interval)
         try:
@@ -78,14 +78,14 @@ def _endpoint_slice(state: ServerState) -> Wire:
 
 
 async def _ensure(state: ServerState, kind: Kind, namespace: str, name: str, content: Wire) -> None:
-    """Make an object, or bring one of an earlier start up to date."""
+    """Create an object, or update the one of an earlier start."""
     request = ApiRequest(RequestInfo("create", kind, namespace, name), _SELF)
     wanted = _complete(kind, name, content)
     if state.cache.of(kind).get(storage_key(kind, namespace, name)) is None:
         try:
             await make(state, request, wanted)
         except StatusError as err:
-            if err.code != 409:  # another API server was faster
+            if err.code != 409:  # another API server has created it
                 raise
     await modify(state, request, lambda item: Edited(_merged(item, content)))
 
@@ -96,7 +96,7 @@ def _complete(kind: Kind, name: str, content: Wire) -> Wire:
 
 
 def _merged(item: Item, content: Wire) -> Wire:
-    """The object with our content, but for the rest of what it had."""
+    """Return the object with this content; its other fields stay."""
     wire: dict[str, Any] = item.fresh()
     wire["metadata"].pop("resourceVersion")
     for key, value in content.items():

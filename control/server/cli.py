@@ -1,4 +1,4 @@
-"""``podwire apiserver``: flags in, a running server out."""
+"""The command ``podwire apiserver``."""
 
 import asyncio
 import logging
@@ -30,23 +30,23 @@ _BACKLOG = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen."""
+class ListenAddress:
+    """An address and port to listen on."""
 
     host: str
     port: int
 
 
-def _address(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[Address]:
+def _address(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[ListenAddress]:
     found = []
     for value in values:
         host, _colon, port = value.rpartition(":")
         try:
-            found.append(Address(str(ip_address(host.strip("[]"))), int(port)))
+            found.append(ListenAddress(str(ip_address(host.strip("[]"))), int(port)))
         except ValueError as err:
             raise click.BadParameter(f"{value!r} is not ADDR:PORT") from err
         if not 0 <= found[-1].port < 65536:
-            raise click.BadParameter(f"{value!r}: a port is 0 (any that is free) to 65535")
+            raise click.BadParameter(f"{value!r}: a port is 0 (any free port) to 65535")
     return found
 
 
@@ -82,12 +82,17 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
     help="sqlite:PATH[?sync=full|normal]",
 )
 @click.option("--listen", multiple=True, callback=_address, help="ADDR:PORT; repeatable")
-@click.option("--listen-fd", multiple=True, type=int, help="an inherited socket; repeatable")
+@click.option(
+    "--listen-fd",
+    multiple=True,
+    type=int,
+    help="file descriptor of an inherited socket; repeatable",
+)
 @click.option("--tls-cert", required=True, type=_FILE)
 @click.option("--tls-key", required=True, type=_FILE)
-@click.option("--client-ca", type=_FILE, help="who signs the certificates of clients")
+@click.option("--client-ca", type=_FILE, help="authority that signs the clients' certificates")
 @click.option("--token-auth-file", type=_FILE, help='lines of token,user,uid[,"group,group"]')
-@click.option("--kubelet-client-cert", type=_FILE, help="for logs and exec, towards agents")
+@click.option("--kubelet-client-cert", type=_FILE, help="shown to agents, for logs and exec")
 @click.option("--kubelet-client-key", type=_FILE)
 @click.option("--service-cidr", default="10.96.0.0/16", callback=_networks, show_default=True)
 @click.option("--node-port-range", default="30000-32767", callback=_ports, show_default=True)
@@ -113,10 +118,10 @@ def main(**given: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """The flags, each as its kind of value."""
+    """The flags with their parsed values."""
 
     store: str
-    listen: list[Address]
+    listen: list[ListenAddress]
     listen_fd: tuple[int, ...]
     tls_cert: Path
     tls_key: Path
@@ -129,7 +134,7 @@ class Flags:
     advertise_address: str
 
     def config(self, port: int) -> ApiServerConfig:
-        """What the server has to know of them, and the port that it listens on."""
+        """Return the server's settings, with the port that it listens on."""
         return ApiServerConfig(
             service_cidrs=self.service_cidr,
             node_ports=self.node_port_range,
@@ -141,7 +146,7 @@ class Flags:
 
 
 def _advertised_port(sockets: list[socket.socket]) -> int:
-    """The port at the advertised address: a socket on loopback is for this machine's users."""
+    """Return the port to advertise: the first that is not on loopback, else the first."""
     names = [sock.getsockname() for sock in sockets]
     open_ones = [port for host, port, *_ in names if not ip_address(host).is_loopback]
     return int((open_ones or [names[0][1]])[0])
@@ -156,12 +161,12 @@ def _pair(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | Non
 
 
 def server_tls(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
-    """TLS for a server that asks clients who they are; raises CertificateError."""
+    """Make the TLS context of a server that authenticates clients; raises CertificateError."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     load_identity(context, certificate, key)
     if client_ca:
         load_authority(context, client_ca)
-        # Without a certificate there may still be a token, or a public page.
+        # Clients without a certificate may have a token, or read a public page.
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
 

@@ -1,4 +1,4 @@
-"""The HTTP face: one handler for every path, errors as Status, watches as streams of lines."""
+"""Handle HTTP requests: every path, errors as a Status, watches as streams of lines."""
 
 import asyncio
 import dataclasses
@@ -11,11 +11,11 @@ from aiohttp import ClientConnectionResetError, web
 from multidict import CIMultiDict
 
 from control.api.base import encode
-from control.server.access import access
+from control.server.access import authz, reviews
 from control.server.access.authn import Authenticator
-from control.server.pages.pages import is_public, page
+from control.server.pages.routes import is_public, page
 from control.server.state.server import ServerState
-from control.server.streams import streams
+from control.server.streams import relay
 from control.server.verbs.render import frame
 from control.server.verbs.table import verb_of
 from control.server.verbs.watch import WatchNotice, watch
@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 _SECONDS = 60.0
 
 
-class Handler:
-    """Answers every request of one server."""
+class HttpHandler:
+    """The handler of all requests to one server."""
 
     def __init__(self, state: ServerState, authenticator: Authenticator) -> None:
         self._state = state
@@ -43,7 +43,7 @@ class Handler:
         self._cuts: set[Callable[[], None]] = set()  # one for each open watch and stream
 
     async def __call__(self, web_request: web.Request) -> web.StreamResponse:
-        """Answer one request; raises only what a client that has gone away causes."""
+        """Answer one request; raises only the errors of a client that has disconnected."""
         try:
             return await self._answer(web_request)
         except StatusError as err:
@@ -59,7 +59,7 @@ class Handler:
             return _respond(ApiResponse(refused.body(), refused.code))
 
     def close(self) -> None:
-        """End all watches and streams."""
+        """Close the connections of all watches and streams."""
         for cut in tuple(self._cuts):
             cut()
 
@@ -73,8 +73,8 @@ class Handler:
         if user is None:
             raise errors.unauthorized()
         asked = info.parse(web_request.method, web_request.path, web_request.query)
-        access.check(user, asked)
-        if streams.is_stream(asked):
+        authz.check(user, asked)
+        if relay.is_stream(asked):
             return await self._stream(web_request, ApiRequest(asked, user, web_request.query))
         verb = verb_of(asked)
         request = ApiRequest(asked, user, web_request.query, representation=accept.representation())
@@ -94,10 +94,10 @@ class Handler:
         method, path = web_request.method, web_request.path
         if found := page(self._state, method, path, web_request.query, accept):
             return unless_known(found, web_request.headers.get("If-None-Match", ""))
-        if user is None or not access.is_review(path):
+        if user is None or not reviews.is_review(path):
             return None
         body = await _body(web_request)
-        answer = access.review(method, path, user, body, self._authenticator)
+        answer = reviews.review(method, path, user, body, self._authenticator)
         return ApiResponse(encode(answer), 201)
 
     def _user(self, web_request: web.Request) -> User | None:
@@ -109,7 +109,7 @@ class Handler:
         response = web.StreamResponse(headers={"Content-Type": JSON})
         cut = partial(_cut, web_request)
         async with aclosing(watch(self._state, request, cut)) as signals:
-            first = await anext(signals)  # raises StatusError while an answer can still say so
+            first = await anext(signals)  # raises StatusError before the response begins
             self._cuts.add(cut)
             try:
                 await response.prepare(web_request)
@@ -117,7 +117,7 @@ class Handler:
                 async for batch in signals:
                     await response.write(self._frames(request, batch))
             except ClientConnectionResetError:
-                logger.debug("watch of %s: the client has gone", web_request.path)
+                logger.debug("watch of %s: the client has disconnected", web_request.path)
             finally:
                 self._cuts.discard(cut)
         return response
@@ -126,7 +126,7 @@ class Handler:
         cut = partial(_cut, web_request)
         self._cuts.add(cut)
         try:
-            return await streams.answer(self._state, web_request, request)
+            return await relay.answer(self._state, web_request, request)
         finally:
             self._cuts.discard(cut)
 
@@ -150,7 +150,7 @@ async def _body(web_request: web.Request) -> Body:
 
 
 def _cut(web_request: web.Request) -> None:
-    """Close a client's connection now."""
+    """Close a client's connection without waiting for unsent data."""
     if web_request.transport is not None:
         web_request.transport.abort()
 

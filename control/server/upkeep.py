@@ -1,7 +1,7 @@
-"""What the server does from time to time: forget old history, and old Events.
+"""Compact the store and remove old Events, at intervals.
 
-Upstream compacts etcd every five minutes, to where it was five minutes before, and keeps Events
-for an hour (kube-apiserver's --etcd-compaction-interval and --event-ttl).
+Upstream compacts etcd every five minutes, up to its revision of five minutes before, and keeps
+Events for an hour (kube-apiserver's --etcd-compaction-interval and --event-ttl).
 """
 
 import asyncio
@@ -24,7 +24,7 @@ EVENT_LIFE = timedelta(hours=1)
 
 
 async def upkeep(state: ServerState, interval: float = INTERVAL) -> None:
-    """Run for ever."""
+    """Compact and expire every ``interval`` seconds, for ever."""
     before = state.store.revision
     while True:
         await asyncio.sleep(interval)
@@ -38,7 +38,7 @@ async def upkeep(state: ServerState, interval: float = INTERVAL) -> None:
 
 
 async def expire_events(state: ServerState) -> None:
-    """Remove the Events that are too old; raises StatusError."""
+    """Remove the Events that are older than an hour; raises StatusError."""
     await state.cache.fresh()
     oldest = state.now() - EVENT_LIFE
     for item in [item for item in state.cache.of(EVENT).items() if _is_older(item, oldest)]:
@@ -47,12 +47,12 @@ async def expire_events(state: ServerState) -> None:
         try:
             await remove(state, info, item)
         except StatusError as err:
-            if err.code not in (404, 409):  # else it has just been removed, or counted up
+            if err.code not in (404, 409):  # else it has just been removed or updated
                 raise
 
 
 def _is_older(item: Item, oldest: datetime) -> bool:
-    """Whether an Event was written before; a rewrite prolongs its life, as etcd's leases do."""
+    """Return True if the last write of an Event was before ``oldest``."""
     event = item.wire
     series = event.get("series") or {}
     times = (

@@ -15,7 +15,7 @@ from control.store.base import (
     check,
     events_of,
 )
-from control.store.recent import Recent, matching
+from control.store.recent import RecentCommits, matching
 
 
 class MemoryStore:
@@ -25,7 +25,7 @@ class MemoryStore:
         self._versions: dict[str, list[StoreEvent]] = {}
         self._keys: list[str] = []  # sorted
         self._log: list[Commit] = []
-        self._recent = Recent(0)
+        self._recent = RecentCommits(0)
         self._compacted = 0
         self._closed = False
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from control.store.base import Commit
 
 
-class Recent:
+class RecentCommits:
     """The last commits, and a signal for those who wait for the next one."""
 
     def __init__(self, revision: int, *, keep: int = 1024) -> None:

@@ -1,4 +1,4 @@
-"""Who asks: a client certificate (CN is the user, O the groups), or a bearer token.
+"""Authenticate requests by client certificate (CN is the user, O the groups) or bearer token.
 
 Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/
 """
@@ -16,20 +16,20 @@ _ALL = "system:authenticated"
 
 
 class TokenFileError(ValueError):
-    """A token file that cannot be read; the message says which line."""
+    """An unreadable token file; the message names the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticator:
-    """Knows users by certificate and by token; ``trusting`` takes everyone for an admin."""
+    """Find users by certificate and by token; ``trusting`` (tests) takes everyone as admin."""
 
     tokens: Mapping[str, User] = field(default_factory=dict)
     trusting: bool = False
 
     def user(self, certificate: Mapping[str, Any] | None, authorization: str) -> User | None:
-        """The user, or None for nobody in particular.
+        """Return the user of a request; None if it has no valid credentials.
 
-        ``certificate`` is what ssl's getpeercert gives: verified, or None.
+        ``certificate`` is the verified result of ssl's getpeercert, or None.
         """
         if certificate:
             return user_of_certificate(certificate)
@@ -39,7 +39,7 @@ class Authenticator:
         return User("test", ("system:masters", _ALL)) if self.trusting else None
 
     def _by_token(self, token: str) -> User | None:
-        # Every token is compared, in constant time: the answer's delay tells nothing.
+        # Compare every token in constant time, so that the delay reveals nothing.
         matches = [
             user
             for known, user in self.tokens.items()
@@ -49,7 +49,7 @@ class Authenticator:
 
 
 def user_of_certificate(certificate: Mapping[str, Any]) -> User | None:
-    """CN and O of a certificate's subject; None without a CN."""
+    """Return the user in a certificate's subject (CN and O); None without a CN."""
     pairs = [pair for names in certificate.get("subject", ()) for pair in names]
     names = [value for key, value in pairs if key == "commonName"]
     groups = [value for key, value in pairs if key == "organizationName"]
@@ -57,7 +57,7 @@ def user_of_certificate(certificate: Mapping[str, Any]) -> User | None:
 
 
 def load_tokens(path: Path) -> dict[str, User]:
-    """Lines ``token,user,uid[,"group1,group2"]`` as upstream has them; raises TokenFileError."""
+    """Read lines of ``token,user,uid[,"group1,group2"]``; raises TokenFileError."""
     try:
         rows = list(csv.reader(path.read_text().splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as err:

@@ -1,4 +1,4 @@
-"""Discovery: which groups, versions, resources and subresources there are, in all four forms.
+"""Discovery: the groups, versions, resources and subresources, in all four forms.
 
 Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api (KEP-3352).
 """
@@ -17,7 +17,7 @@ Wire = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Subresource:
-    """A subresource: what it is called, its verbs, and the kind of what is sent or read."""
+    """A subresource: its name, its verbs, and the kind of its objects."""
 
     name: str
     verbs: tuple[str, ...]
@@ -25,8 +25,8 @@ class Subresource:
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
-    """A resource that only takes questions and answers them."""
+class ReviewResource:
+    """A resource that is never stored: a client posts a question and gets the answer."""
 
     group: str
     plural: str
@@ -35,11 +35,11 @@ class Review:
 
 
 REVIEWS = (
-    Review("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
-    Review("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
-    Review("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
-    Review("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
-    Review("authentication.k8s.io", "tokenreviews", "TokenReview"),
+    ReviewResource("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    ReviewResource("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+    ReviewResource("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
+    ReviewResource("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
+    ReviewResource("authentication.k8s.io", "tokenreviews", "TokenReview"),
 )
 _STREAM = ("create", "get")
 _SUBS = {
@@ -56,7 +56,7 @@ _SUBS = {
 
 
 def subresources(kind: Kind) -> Iterator[Subresource]:
-    """The subresources of a kind, by name."""
+    """Yield the subresources of a kind in the order of their names."""
     verbs = ("get", "patch", "update")
     own = (kind.group, kind.version, kind.name)
     generic = {"status": own, "scale": ("autoscaling", "v1", "Scale")}
@@ -65,15 +65,15 @@ def subresources(kind: Kind) -> Iterator[Subresource]:
 
 
 def group_versions() -> list[tuple[str, str]]:
-    """Every (group, version), in the order of the table of kinds."""
+    """Return every (group, version), in the order of the table of kinds."""
     rows = [(k.group, k.version) for k in KINDS] + [(r.group, r.version) for r in REVIEWS]
     return list(dict.fromkeys(rows))
 
 
 def discovery(path: str, accept: Accept, address: str) -> Wire | None:
-    """The document at ``/api``, ``/apis`` or below; None if there is none.
+    """Return the document at ``/api``, ``/apis`` or below; None for any other path.
 
-    ``address`` is where clients reach the server, HOST:PORT.
+    ``address`` is the HOST:PORT at which clients reach the server.
     """
     parts = path.strip("/").split("/")
     root, rest = parts[0], parts[1:]
@@ -94,7 +94,7 @@ def discovery(path: str, accept: Accept, address: str) -> Wire | None:
 
 
 def _aggregated_version(accept: Accept) -> str:
-    """The version of the aggregated form that a client wants first; empty: the legacy one."""
+    """Return the version of the aggregated form that a client prefers; empty for the old form."""
     for media_range in accept.ranges:
         given = media_range.parameters
         if given.get("g") == _AGGREGATED and given.get("v") in ("v2", "v2beta1"):
@@ -105,7 +105,7 @@ def _aggregated_version(accept: Accept) -> str:
 
 
 def media_type(document: Wire) -> str:
-    """The Content-Type of a discovery document."""
+    """Return the Content-Type of a discovery document."""
     group, _, version = document["apiVersion"].partition("/")
     if group != _AGGREGATED:
         return "application/json"
@@ -163,7 +163,7 @@ def _discovered_kind(kind: Kind) -> Wire:
     return found | {key: value for key, value in optional.items() if value}
 
 
-def _discovered_review(review: Review) -> Wire:
+def _discovered_review(review: ReviewResource) -> Wire:
     return {
         "resource": review.plural,
         "responseKind": _response_kind(review.group, review.version, review.kind),

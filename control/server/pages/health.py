@@ -1,4 +1,7 @@
-"""Whether the server works: https://kubernetes.io/docs/reference/using-api/health-checks/"""
+"""Report the server's health.
+
+Source: https://kubernetes.io/docs/reference/using-api/health-checks/
+"""
 
 from collections.abc import Mapping
 
@@ -9,7 +12,7 @@ PATHS = ("/healthz", "/livez", "/readyz")
 
 
 def checks(state: ServerState) -> dict[str, bool]:
-    """Each check, and whether it passes."""
+    """Return the result of each check by its name."""
     return {
         "ping": True,
         "watch-cache": state.cache.revision >= state.store.revision,
@@ -17,7 +20,7 @@ def checks(state: ServerState) -> dict[str, bool]:
 
 
 def health(state: ServerState, path: str, query: Mapping[str, str]) -> ApiResponse | None:
-    """The answer of a health path, or of one check below it; None if it is none."""
+    """Return the report at a health path or one of its checks; None for any other path."""
     root, _, single = path.strip("/").partition("/")
     if f"/{root}" not in PATHS:
         return None

@@ -1,9 +1,8 @@
-"""The watch cache: every object as of the last revision, and the newest changes of each kind.
+"""The watch cache: every object at the last revision, and the newest changes of each kind.
 
-It follows the store's log as a whole, so that one number says how far it has come. Reads are
-answered from here once it has reached the store's revision; watches resume from here as long as
-the changes they ask for are still in the ring. The idea is upstream's watch cache with consistent
-reads (KEP-2340).
+The cache follows the store's whole log, so one revision says how far it is. It answers reads once
+it has reached the store's revision, and resumes watches as long as their changes are in the ring.
+The idea is upstream's watch cache with consistent reads (KEP-2340).
 """
 
 import asyncio
@@ -21,7 +20,8 @@ from control.store.base import CompactedError, Store, StoreEvent, StoreUnavailab
 logger = logging.getLogger(__name__)
 
 CLAIMS = "/claims/"
-# How many changes of a kind can be resumed from, and how far back a restarted server looks.
+# The changes of each kind that are kept for watches to resume, and the revisions that a restarted
+# server reads back.
 RING = 4096
 LOOK_BACK = 10_000
 _RETRY = 1.0
@@ -29,9 +29,10 @@ _RETRY = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ObjectChange:
-    """What happened to one object: ``old`` None is a creation, ``removed`` the end.
+    """A change of one object: ``old`` is None for a creation, ``removed`` True for a deletion.
 
-    ``item`` is the object after it; of a removal, the last version at the removal's revision.
+    ``item`` is the object after the change; for a deletion, its last version at the revision of
+    the deletion.
     """
 
     item: Item
@@ -39,12 +40,12 @@ class ObjectChange:
     removed: bool = False
 
 
-# Called for each change; with None when the cache has to start over and will not call again.
+# Called with each change; with None, as the last call, when the cache starts over.
 Listener = Callable[[ObjectChange | None], None]
 
 
 class KindCache:
-    """The objects of one kind."""
+    """The objects of one kind, and their newest changes."""
 
     def __init__(self, kind: Kind, floor: int) -> None:
         self.kind = kind
@@ -56,11 +57,11 @@ class KindCache:
         self.listeners: set[Listener] = set()
 
     def get(self, key: str) -> Item | None:
-        """One object."""
+        """Return one object; None if it is absent."""
         return self._items.get(key)
 
     def items(self, prefix: str = "", after: str = "") -> Iterator[Item]:
-        """Objects whose key starts with a prefix, in key order, past a key."""
+        """Yield the objects whose key starts with ``prefix``, in key order, after a key."""
         prefix = prefix or self.prefix
         start = max(bisect_left(self._keys, prefix), bisect_right(self._keys, after))
         end = bisect_left(self._keys, prefix + "\U0010ffff", start)
@@ -69,7 +70,7 @@ class KindCache:
                 yield item
 
     def changes(self, after: int) -> list[ObjectChange] | None:
-        """What happened after a revision; None if that is too long ago."""
+        """Return the changes after a revision; None if the ring no longer has all of them."""
         if after < self.floor:
             return None
         found = []
@@ -80,13 +81,13 @@ class KindCache:
         return found[::-1]
 
     def put(self, item: Item) -> None:
-        """Hold an object; nobody is told."""
+        """Store an object without calling listeners."""
         if item.key not in self._items:
             insort(self._keys, item.key)
         self._items[item.key] = item
 
     def apply(self, event: StoreEvent) -> None:
-        """Follow one event of the store, and tell the listeners."""
+        """Apply one event of the store, and call the listeners."""
         change = self._change(event)
         if len(self._ring) == self._ring.maxlen:
             self.floor = self._ring[0].item.revision
@@ -110,40 +111,40 @@ class KindCache:
 
 
 class WatchCache:
-    """All kinds, and how far they have come."""
+    """The cache of all kinds, and the revision that it has reached."""
 
     def __init__(self, store: Store, kinds: Iterable[Kind] = KINDS) -> None:
         self._store = store
         self._all = tuple(kinds)
         self._kinds: dict[str, KindCache] = {}
-        self.claims: set[str] = set()  # keys that say who holds an address or a port
+        self.claims: set[str] = set()  # keys of the claimed addresses and ports
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.revision = -1
         self._reset(0)
 
     def of(self, kind: Kind) -> KindCache:
-        """The cache of one kind."""
+        """Return the cache of one kind."""
         return self._kinds[storage_prefix(kind)]
 
     async def start(self) -> None:
-        """Follow the store from now on; returns once everything in it is here."""
+        """Start to follow the store; return once the cache has all its objects."""
         self._task = asyncio.create_task(self._run(), name="watch-cache")
         await self.fresh()
 
     async def stop(self) -> None:
-        """Stop following."""
+        """Stop to follow the store."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def fresh(self) -> int:
-        """Return once this cache shows at least what the store holds now; its revision."""
+        """Wait until the cache has reached the store's revision; return the cache's revision."""
         await self.reach(self._store.revision)
         return self.revision
 
     async def reach(self, revision: int) -> None:
-        """Return once this cache has come as far as a revision."""
+        """Wait until the cache has reached a revision."""
         while self.revision < revision:
             await self._changed.wait()
 
@@ -152,9 +153,11 @@ class WatchCache:
             try:
                 await self._follow()
             except CompactedError:
-                logger.warning("the store has compacted past the cache: reading it again")
+                logger.warning(
+                    "watch cache: the store has compacted its revision: reading it again"
+                )
             except StoreUnavailableError as err:
-                logger.error("%s; reading it again in %.0f s", err, _RETRY)
+                logger.error("watch cache: %s; reading the store again in %.0f s", err, _RETRY)
                 await asyncio.sleep(_RETRY)
 
     async def _follow(self) -> None:
@@ -183,7 +186,7 @@ class WatchCache:
             cache.apply(event)
 
     def _reset(self, floor: int) -> None:
-        """Start over. Whoever watches is sent away, to list again."""
+        """Start over; every watcher has to list again."""
         for cache in self._kinds.values():
             cache.tell(None)
         self._kinds = {storage_prefix(kind): KindCache(kind, floor) for kind in self._all}
@@ -196,5 +199,5 @@ class WatchCache:
 
 
 def _prefix_of(key: str) -> str:
-    """``/registry/core/pods/`` of a key below it."""
+    """Return the kind's prefix of a key, such as ``/registry/core/pods/``."""
     return "/".join(key.split("/", 4)[:4]) + "/"

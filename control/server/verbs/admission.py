@@ -1,4 +1,4 @@
-"""What is refused or completed because of the rest of the cluster. Small steps, in order.
+"""Admit new objects: refuse or complete them according to the state of the cluster.
 
 Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 """
@@ -22,7 +22,7 @@ _TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
 def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
-    """The new object as it may be stored; raises StatusError (403, 404, 422)."""
+    """Return the new object, completed by admission; raises StatusError (403, 404, 422)."""
     kind = request.info.kind
     if kind.namespaced:
         _namespace_lifecycle(state, request)
@@ -34,7 +34,7 @@ def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
 
 
 def _namespace_lifecycle(state: ServerState, request: ApiRequest) -> None:
-    """NamespaceLifecycle: nothing new where there is no namespace, or where it is going."""
+    """NamespaceLifecycle: refuse objects in a namespace that is absent or being deleted."""
     namespace = request.info.namespace
     item = state.cache.of(NAMESPACE).get(storage_key(NAMESPACE, "", namespace))
     if item is None:
@@ -52,19 +52,19 @@ def _namespace_lifecycle(state: ServerState, request: ApiRequest) -> None:
 
 
 def _with_account(spec: Wire) -> Wire:
-    """ServiceAccount: every Pod has one; both fields name it."""
+    """ServiceAccount: set both fields that name a Pod's ServiceAccount."""
     name = spec.get("serviceAccountName") or spec.get("serviceAccount") or _SERVICE_ACCOUNT
     return spec | {"serviceAccountName": name, "serviceAccount": name}
 
 
 def _with_priority(spec: Wire) -> Wire:
-    """Priority: all Pods are equal, but those of the two classes that every cluster has."""
+    """Priority: set 0, or the value of the two classes that every cluster has."""
     priority = _PRIORITIES.get(spec.get("priorityClassName", ""), 0)
     return {"priority": priority, "preemptionPolicy": "PreemptLowerPriority"} | spec
 
 
 def _with_tolerations(spec: Wire) -> Wire:
-    """DefaultTolerationSeconds: a Pod stays for a while on a node that went away."""
+    """DefaultTolerationSeconds: let a Pod stay for five minutes on an unreachable node."""
     present = spec.get("tolerations", [])
     added = [
         {
@@ -80,7 +80,7 @@ def _with_tolerations(spec: Wire) -> Wire:
 
 
 def _covers(toleration: Wire, key: str) -> bool:
-    """Whether a toleration already says something about a taint that evicts."""
+    """Return True if a toleration already covers a NoExecute taint with this key."""
     return toleration.get("key") in (None, "", key) and toleration.get("effect") in (
         None,
         "",

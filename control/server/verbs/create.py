@@ -1,4 +1,4 @@
-"""POST to a collection: a new object."""
+"""Create objects (POST to a collection)."""
 
 from control.api.rules import errors_in, rules_of
 from control.server.state.server import ServerState
@@ -17,7 +17,7 @@ _TRIES = 8
 
 
 async def create(state: ServerState, request: ApiRequest) -> Written:
-    """Store a new object; raises StatusError (400, 403, 404, 409, 415, 422)."""
+    """Create the object in a request; raises StatusError (400, 403, 404, 409, 415, 422)."""
     kind, mode = request.info.kind, request.field_validation
     wire = check_type(kind, request.body.object())
     unknown = unknown_complaints(mode, parse(kind, wire))
@@ -45,12 +45,12 @@ async def make(state: ServerState, request: ApiRequest, wire: Wire) -> Item:
         except StatusError as err:
             if not err.again:
                 raise
-            last = err  # somebody has claimed what was chosen for this one: choose again
+            last = err  # another writer has claimed the chosen address or port: choose again
     raise last
 
 
 def _name(request: ApiRequest, wire: Wire) -> str:
-    """The new object's name; raises StatusError if the object does not belong where it was sent."""
+    """Return the new object's name; raises StatusError if it does not match the URL."""
     metadata = wire["metadata"]
     if metadata.get("resourceVersion"):
         raise errors.bad_request("resourceVersion should not be set on objects to be created")

@@ -1,4 +1,4 @@
-"""DELETE: one object, or every object of a collection that selectors want."""
+"""Delete one object, or the selected objects of a collection (DELETE)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,19 +23,19 @@ _FOREVER = ("default", "kube-public", "kube-system")
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """What a deletion led to: the object, and whether it is gone."""
+    """The result of a deletion: ``gone`` is False while the object is still ending."""
 
     item: Item
     gone: bool
 
 
 async def delete(state: ServerState, request: ApiRequest) -> Deleted:
-    """Remove an object, or mark it; raises StatusError (400, 403, 404, 409)."""
+    """Remove an object or mark it as being deleted; raises StatusError (400, 403, 404, 409)."""
     return await delete_with(state, request, parse_options(request))
 
 
 async def delete_collection(state: ServerState, request: ApiRequest) -> ObjectListing:
-    """Remove or mark every object of a collection; raises StatusError (400)."""
+    """Remove or mark every selected object of a collection; raises StatusError (400)."""
     options = parse_options(request)
     listing = await list_objects(state, request)
     for item in listing.items:
@@ -44,13 +44,13 @@ async def delete_collection(state: ServerState, request: ApiRequest) -> ObjectLi
         try:
             await delete_with(state, changed(request, info=info), options)
         except StatusError as err:
-            if err.code != 404:  # else somebody else has removed it meanwhile
+            if err.code != 404:  # 404: another request has removed it
                 raise
     return listing
 
 
 async def delete_with(state: ServerState, request: ApiRequest, options: DeletionOptions) -> Deleted:
-    """Remove an object, or mark it, as options say; raises StatusError (403, 404, 409)."""
+    """Remove or mark an object as the options say; raises StatusError (403, 404, 409)."""
     if request.info.kind is NAMESPACE and request.info.name in _FOREVER:
         raise errors.forbidden(NAMESPACE, request.info.name, "this namespace may not be deleted")
 
@@ -90,7 +90,7 @@ def _check_preconditions(request: ApiRequest, item: Item, options: DeletionOptio
 
 
 def parse_options(request: ApiRequest) -> DeletionOptions:
-    """The DeleteOptions of a request: its body's, else its query's; raises StatusError (400)."""
+    """Read DeleteOptions from a request's body, else its query; raises StatusError (400)."""
     if not request.body.empty:
         return read_options(request, request.body.object())
     grace = request.query.get("gracePeriodSeconds")
@@ -102,7 +102,7 @@ def parse_options(request: ApiRequest) -> DeletionOptions:
 
 
 def read_options(request: ApiRequest, given: Mapping[str, Any]) -> DeletionOptions:
-    """DeleteOptions of a JSON object; raises StatusError (400)."""
+    """Read DeleteOptions from a JSON object; raises StatusError (400)."""
     preconditions = given.get("preconditions", {})
     if not isinstance(preconditions, dict):
         raise errors.bad_request("preconditions must be an object")

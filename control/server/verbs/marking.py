@@ -1,4 +1,4 @@
-"""What a deletion makes of an object that cannot go at once. Pure.
+"""Mark an object that cannot be removed at once as being deleted. Pure.
 
 Source: https://kubernetes.io/docs/concepts/architecture/garbage-collection/ and
 https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination
@@ -22,7 +22,7 @@ PROPAGATIONS = tuple(_FINALIZERS)
 
 @dataclass(frozen=True, slots=True)
 class DeletionOptions:
-    """DeleteOptions; ``grace`` None and ``propagation`` empty leave it to the object."""
+    """Parsed DeleteOptions; with ``grace`` None and ``propagation`` empty the object decides."""
 
     grace: int | None = None
     propagation: str = ""
@@ -32,7 +32,7 @@ class DeletionOptions:
 
 
 def mark(kind: Kind, wire: Mapping[str, Any], options: DeletionOptions, now: datetime) -> Wire:
-    """The object on its way out: with finalizers, grace period and deletion timestamp."""
+    """Return the object with its finalizers, grace period and deletion timestamp set."""
     metadata = dict(wire["metadata"])
     metadata["finalizers"] = _finalizers(metadata.get("finalizers", []), options.propagation)
     if not metadata["finalizers"]:
@@ -51,7 +51,7 @@ def mark(kind: Kind, wire: Mapping[str, Any], options: DeletionOptions, now: dat
 
 
 def _finalizers(present: list[str], propagation: str) -> list[str]:
-    """Who holds the object back; the propagation asked for replaces an earlier one."""
+    """Return the finalizers; the new propagation policy replaces an earlier one."""
     if not propagation:
         return present
     kept = [name for name in present if name not in (FOREGROUND, ORPHAN)]
@@ -59,7 +59,7 @@ def _finalizers(present: list[str], propagation: str) -> list[str]:
 
 
 def _grace(kind: Kind, wire: Mapping[str, Any], options: DeletionOptions) -> int:
-    """How long the object stays for its own good: only a Pod that a node knows does."""
+    """Return the grace period in seconds: 0 except for a Pod that runs on a node."""
     spec = wire.get("spec", {})
     if kind is not POD or not spec.get("nodeName"):
         return 0
@@ -71,14 +71,14 @@ def _grace(kind: Kind, wire: Mapping[str, Any], options: DeletionOptions) -> int
 
 
 def _is_sooner(metadata: Mapping[str, Any], grace: int) -> bool:
-    """Whether this deletion says more than those before: a grace period only ever shrinks."""
+    """Return True for a first deletion and for a shorter grace period: it only shrinks."""
     return "deletionTimestamp" not in metadata or grace < metadata.get(
         "deletionGracePeriodSeconds", 0
     )
 
 
 def finished(wire: Mapping[str, Any]) -> bool:
-    """Whether an object is being deleted and nobody holds it back any more."""
+    """Return True if an object is being deleted and nothing delays its removal any more."""
     metadata = wire["metadata"]
     return (
         "deletionTimestamp" in metadata

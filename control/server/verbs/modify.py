@@ -1,4 +1,4 @@
-"""Changing an object that exists: what update, patch and their subresources share."""
+"""Change an existing object, for update, patch and the subresources."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from control.server.wire.request import ApiRequest
 
 _T = TypeVar("_T")
 
-# A patch that meets another writer is applied again to what that one left.
+# A patch that conflicts with another write is applied again, to the newer version.
 _TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write left behind, and what to warn of."""
+    """The result of a write: the stored object, and warnings for the client."""
 
     item: Item
     created: bool = False
@@ -45,9 +45,9 @@ Edit = Callable[[Item], Edited]
 
 
 async def modify(state: ServerState, request: ApiRequest, edit: Edit) -> Written:
-    """Write what ``edit`` makes of the object; raises StatusError (404, 409, 422).
+    """Store the object that ``edit`` returns; raises StatusError (404, 409, 422).
 
-    If the edit names no resourceVersion it is repeated until it meets no other writer.
+    An edit without a resourceVersion is repeated after a conflict with another write.
     """
 
     async def once(old: Item) -> Written:
@@ -60,7 +60,7 @@ async def modify(state: ServerState, request: ApiRequest, edit: Edit) -> Written
 
 
 async def rewrite(state: ServerState, request: ApiRequest, change: Callable[[Item], Wire]) -> Item:
-    """Write what the server itself makes of the object; raises StatusError (404, 409)."""
+    """Store a change that the server itself makes; raises StatusError (404, 409)."""
 
     async def once(old: Item) -> Item:
         wire = change(old)
@@ -76,7 +76,7 @@ async def rewrite(state: ServerState, request: ApiRequest, change: Callable[[Ite
 async def retried(
     state: ServerState, request: ApiRequest, once: Callable[[Item], Awaitable[_T]]
 ) -> _T:
-    """Do something with the present version of an object, until no other writer is in between."""
+    """Call ``once`` with the present object, again after each conflict with another write."""
     for _ in range(_TRIES):
         await state.cache.fresh()
         try:
@@ -103,7 +103,7 @@ async def _store(state: ServerState, request: ApiRequest, old: Item, new: Wire) 
 
 
 async def _end(state: ServerState, request: ApiRequest, old: Item, wire: Wire) -> Item:
-    """Remove an object that waited for this write alone; the answer is what was written."""
+    """Remove an object whose last finalizer this write removes; return the written version."""
     gone = await remove(state, request.info, old)
     return stamp(old.key, encode_object(wire), gone.revision)
 
@@ -133,7 +133,7 @@ def _check_identity(request: ApiRequest, old: Item, before: Mapping[str, Any], n
 
 
 def _version(wire: Wire) -> str:
-    """The resourceVersion that a client insists on, if any."""
+    """Return the resourceVersion that a client requires; empty for none."""
     version = wire["metadata"].get("resourceVersion") or ""
     return "" if version == "0" else str(version)
 

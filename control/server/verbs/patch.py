@@ -1,4 +1,4 @@
-"""PATCH: JSON patch, merge patch and strategic merge patch, on any kind."""
+"""Patch objects of any kind: JSON patch, merge patch and strategic merge patch (PATCH)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,14 +24,14 @@ METHODS: dict[str, _Method] = {
 
 
 async def patch(state: ServerState, request: ApiRequest) -> Written:
-    """Change an object by a patch; raises StatusError (400, 404, 409, 415, 422)."""
-    given = read_patch(request)
+    """Apply a request's patch to its object; raises StatusError (400, 404, 409, 415, 422)."""
+    apply_patch = read_patch(request)
     duplicates = duplicate_complaints(request.field_validation, request.body)
 
     def edit(old: Item) -> Edited:
-        wire = check_type(request.info.kind, given(old.fresh(), request.info.kind.model))
+        wire = check_type(request.info.kind, apply_patch(old.fresh(), request.info.kind.model))
         if wire["metadata"].get("resourceVersion") == str(old.revision):
-            # It came from the object: a patch that does not speak of it insists on nothing.
+            # It came from the object itself: the patch requires no version.
             del wire["metadata"]["resourceVersion"]
         return Edited(wire, _warnings(request, old, wire, duplicates))
 
@@ -42,7 +42,7 @@ Patch = Callable[[Wire, type[Model] | None], Wire]
 
 
 def read_patch(request: ApiRequest) -> Patch:
-    """What a request's patch makes of an object of a model; raises StatusError (400, 415, 422)."""
+    """Return a function that applies the request's patch; raises StatusError (400, 415, 422)."""
     method, given = _method(request.body), request.body.value
 
     def apply(before: Wire, model: type[Model] | None) -> Wire:
@@ -53,7 +53,7 @@ def read_patch(request: ApiRequest) -> Patch:
         except PatchConflictError as err:
             raise errors.unprocessable(str(err)) from err
         if not isinstance(made, dict):
-            raise errors.bad_request("the patch leaves no object")
+            raise errors.bad_request("the patched value is not an object")
         check_depth(made)
         return dict(drop_nulls(made))
 
@@ -73,7 +73,7 @@ def _method(body: Body) -> _Method:
 
 
 def _warnings(request: ApiRequest, old: Item, wire: Wire, duplicates: list[str]) -> tuple[str, ...]:
-    """What the patch itself brought that nobody knows."""
+    """Return warnings about the unknown fields that the patch itself adds."""
     kind, mode = request.info.kind, request.field_validation
     found = unknown_complaints(mode, parse(kind, wire))
     known = set(unknown_complaints(mode, parse(kind, old.wire))) if found else set()

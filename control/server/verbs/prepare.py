@@ -1,4 +1,4 @@
-"""What the server itself fills in or keeps, whatever the client sent. Pure.
+"""Set the fields that only the server writes, whatever the client sent. Pure.
 
 Source: https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#metadata
 """
@@ -13,7 +13,7 @@ from control.api.rules import rules_of
 from control.server.wire.info import RequestInfo
 from control.server.wire.item import Wire
 
-# Upstream's alphabet for generated names: no vowels, nothing that looks like another.
+# Upstream's alphabet for generated names: no vowels, no letters that look alike.
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX = 5
 _GENERATED_MAX = 63 - _SUFFIX
@@ -32,12 +32,12 @@ _SYSTEM = (
 
 
 def generated_name(base: str) -> str:
-    """A name that starts with ``base`` and is hardly taken."""
+    """Return ``base`` with a random suffix."""
     return base[:_GENERATED_MAX] + "".join(secrets.choice(_ALPHABET) for _ in range(_SUFFIX))
 
 
 def for_create(kind: Kind, wire: Wire, info: RequestInfo, now: str) -> Wire:
-    """A new object: its identity from the server, its status (mostly) empty."""
+    """Return a new object with the server's metadata, and for most kinds without status."""
     metadata = _given_metadata(wire)
     if base := wire["metadata"].get("generateName"):
         metadata["generateName"] = base
@@ -54,12 +54,12 @@ def for_create(kind: Kind, wire: Wire, info: RequestInfo, now: str) -> Wire:
 
 
 def has_status(kind: Kind) -> bool:
-    """Whether the status is written through its own subresource only."""
+    """Return True if the status is only written through its subresource."""
     return "status" in kind.subresources
 
 
 def for_update(kind: Kind, old: Mapping[str, Any], new: Wire) -> Wire:
-    """The next version of an object: the client's but for what it may not write."""
+    """Return the next version: the client's object with the server's own fields kept."""
     made = new | {"metadata": _kept_metadata(old, new)}
     if has_status(kind):
         made.pop("status", None)
@@ -71,7 +71,7 @@ def for_update(kind: Kind, old: Mapping[str, Any], new: Wire) -> Wire:
 
 
 def for_status_update(old: Mapping[str, Any], new: Wire) -> Wire:
-    """The next version of an object of which only the status (and labels and such) may change."""
+    """Return the next version for a status update: only status and metadata may change."""
     metadata = _kept_metadata(old, new)
     metadata.pop("ownerReferences", None)
     if "ownerReferences" in old["metadata"]:
@@ -88,18 +88,18 @@ def _kept_metadata(old: Mapping[str, Any], new: Wire) -> Wire:
 
 
 def _given_metadata(wire: Wire) -> Wire:
-    """What a client may write. Empty labels and the like are absent, as Go's omitempty has it."""
+    """Return the metadata that a client may write, without empty values (Go's omitempty)."""
     given = {key: value for key, value in wire["metadata"].items() if key not in _SYSTEM}
     return {key: value for key, value in given.items() if value not in ({}, [])}
 
 
 def _content(wire: Mapping[str, Any]) -> dict[str, Any]:
-    """What the generation counts changes of: everything but metadata and status."""
+    """Return the part whose changes the generation counts: all but metadata and status."""
     return {key: wire[key] for key in wire if key not in ("metadata", "status")}
 
 
 def same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether a write would change nothing but the resourceVersion."""
+    """Return True if a write would only change the resourceVersion."""
     return _without_version(old) == _without_version(new)
 
 

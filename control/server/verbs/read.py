@@ -1,4 +1,4 @@
-"""GET: one object, or a list of them, from the watch cache; old revisions from the store."""
+"""Read one object or a list from the watch cache, old revisions from the store (GET)."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ from control.store.base import CompactedError, FutureRevisionError
 
 @dataclass(frozen=True, slots=True)
 class ObjectListing:
-    """A part of a collection, as of ``revision``."""
+    """A collection or a page of it, as of ``revision``."""
 
     kind: Kind
     items: list[Item]
@@ -30,13 +30,13 @@ class ObjectListing:
 
 
 async def get(state: ServerState, request: ApiRequest) -> Item:
-    """The object that a request names; raises StatusError (404)."""
+    """Return the object that a request names; raises StatusError (404)."""
     await state.cache.fresh()
     return find(state, request.info)
 
 
 def find(state: ServerState, info: RequestInfo) -> Item:
-    """The object that a request names, as the cache has it; raises StatusError (404)."""
+    """Return the object that a request names from the cache; raises StatusError (404)."""
     item = state.cache.of(info.kind).get(storage_key(info.kind, info.namespace, info.name))
     if item is None:
         raise errors.not_found(info.kind, info.name)
@@ -44,7 +44,7 @@ def find(state: ServerState, info: RequestInfo) -> Item:
 
 
 async def list_objects(state: ServerState, request: ApiRequest) -> ObjectListing:
-    """The collection that a request names, or a page of it; raises StatusError (400, 410)."""
+    """List a collection or a page of it; raises StatusError (400, 410, 504)."""
     wanted = selection(request)
     limit = request.number("limit")
     if token := request.query.get("continue", ""):
@@ -88,10 +88,10 @@ async def _from_store(
     start: str,
     revision: int,
 ) -> ObjectListing:
-    """A page as of an old revision, which only the store remembers."""
+    """Return a page as of an old revision, which only the store has."""
     prefix = storage_prefix(request.info.kind, request.info.namespace)
     found: list[Item] = []
-    while True:  # a selector may leave little of what the store gives at once
+    while True:  # a selector may drop most records of one page of the store
         try:
             page = await state.store.list(prefix, limit=limit, after=start, revision=revision)
         except CompactedError as err:
@@ -121,14 +121,14 @@ def _too_old(start: str, err: CompactedError) -> str:
 
 
 def _make_token(last: str, revision: int, request: ApiRequest) -> str:
-    """Where the next page starts: opaque to clients, upstream's shape."""
+    """Return the continue token of the next page: opaque to clients, in upstream's form."""
     start = last.removeprefix(storage_prefix(request.info.kind))
     token = {"v": "meta.k8s.io/v1", "rv": revision, "start": start}
     return base64.urlsafe_b64encode(orjson.dumps(token)).decode().rstrip("=")
 
 
 def _parse_token(token: str, request: ApiRequest) -> tuple[str, int]:
-    """(the last key of the page before, its revision); raises StatusError (400)."""
+    """Return (last key of the previous page, revision); raises StatusError (400)."""
     try:
         padded = token + "=" * (-len(token) % 4)
         value = orjson.loads(base64.urlsafe_b64decode(padded.encode("ascii", "replace")))

@@ -1,6 +1,6 @@
-"""Objects and lists as the bytes of an answer, in the form that the client wants.
+"""Encode objects, lists and watch events in the representation that the client wants.
 
-Whole objects are spliced in as they are stored; only Tables and bare metadata are decoded.
+Whole objects are inserted as stored bytes; only Tables and bare metadata need decoding.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ _INITIAL_END = "k8s.io/initial-events-end"
 def item_bytes(
     form: Representation, kind: Kind, item: Item, now: datetime, include: str = ""
 ) -> bytes:
-    """One object."""
+    """Encode one object."""
     if form.kind is RepresentationKind.OBJECT:
         return item.raw
     if form.kind is RepresentationKind.PARTIAL:
@@ -35,7 +35,7 @@ def item_bytes(
 def list_bytes(
     form: Representation, listing: ObjectListing, now: datetime, include: str = ""
 ) -> bytes:
-    """A list."""
+    """Encode a list."""
     metadata = _list_metadata(listing)
     if form.kind is RepresentationKind.TABLE:
         return orjson.dumps(_table(form, listing.kind, listing.items, metadata, now, include))
@@ -71,7 +71,7 @@ def frame(
     now: datetime,
     include: str = "",
 ) -> bytes:
-    """One watch event, with its line end."""
+    """Encode one watch event with its line end."""
     if isinstance(signal, ObjectNotice):
         event, body = signal.type, item_bytes(form, kind, signal.item, now, include)
     elif isinstance(signal, BookmarkNotice):
@@ -82,7 +82,7 @@ def frame(
 
 
 def _bookmark(form: Representation, kind: Kind, signal: BookmarkNotice) -> dict[str, Any]:
-    """An object with nothing but a resourceVersion."""
+    """Return an object that has only a resourceVersion."""
     metadata: dict[str, Any] = {"resourceVersion": str(signal.revision)}
     if signal.initial_end:
         metadata["annotations"] = {_INITIAL_END: "true"}

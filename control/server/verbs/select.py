@@ -1,4 +1,4 @@
-"""Which objects of a collection a request wants: its label and field selectors. Pure."""
+"""Select the objects of a collection by label and field selectors. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from control.server.wire import errors
 from control.server.wire.item import Item
 from control.server.wire.request import ApiRequest
 
-# What can be selected by, besides the name and the namespace (upstream's GetAttrs of each kind).
+# The selectable fields besides name and namespace (upstream's GetAttrs of each kind).
 _SELECTABLE = {
     "Pod": {
         "spec.nodeName",
@@ -45,35 +45,35 @@ _ALWAYS = {"metadata.name", "metadata.namespace"}
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Label and field conditions; none at all wants everything."""
+    """Label and field conditions; without any, everything matches."""
 
     labels: Labels = field(default_factory=Labels)
     fields: Fields = field(default_factory=Fields)
-    name: str = ""  # what the fields say of the name, if it has to be a certain one
+    name: str = ""  # the name that the field selector requires, if any
 
     @property
     def everything(self) -> bool:
-        """Whether there is no condition."""
+        """True if there is no condition."""
         return not self.labels.requirements and not self.fields.requirements
 
     def matches(self, item: Item) -> bool:
-        """Whether an object is wanted."""
+        """Return True if an object meets all conditions."""
         if self.everything:
             return True
         if self.name and not item.key.endswith(f"/{self.name}"):
-            return False  # without decoding it
+            return False  # saves decoding the object
         wire = item.wire
         return self.labels.matches(wire["metadata"].get("labels") or {}) and self.fields.matches(
             wire
         )
 
     def filter(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The wanted ones, in order."""
+        """Return the matching items, in order."""
         return iter(items) if self.everything else filter(self.matches, items)
 
 
 def selection(request: ApiRequest) -> Selection:
-    """What a request's query wants; raises StatusError (400)."""
+    """Parse the selectors in a request's query; raises StatusError (400)."""
     try:
         labels = parse_labels(request.query.get("labelSelector", ""))
         fields = parse_fields(request.query.get("fieldSelector", ""))

@@ -1,4 +1,4 @@
-"""From a parsed request to its answer: which function does which verb, of objects and below."""
+"""Dispatch a parsed request to the function of its verb and subresource."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -111,7 +111,7 @@ _OBJECT: Mapping[str, Verb] = {
 }
 _STATUS: Mapping[str, Verb] = {"get": _get, "update": _update, "patch": _patch}
 _SCALE: Mapping[str, Verb] = {"get": _get_scale, "update": _update_scale, "patch": _patch_scale}
-# Of single kinds: (resource, subresource).
+# The subresources of single kinds, by (resource, subresource).
 _SPECIAL: Mapping[tuple[str, str], Mapping[str, Verb]] = {
     ("pods", "binding"): {"create": _bind},
     ("pods", "eviction"): {"create": _evict},
@@ -120,7 +120,7 @@ _SPECIAL: Mapping[tuple[str, str], Mapping[str, Verb]] = {
 
 
 def verb_of(info: RequestInfo) -> Verb:
-    """What does a request on a kind, streams excepted; raises StatusError (404, 405)."""
+    """Return the function for a request on a kind (no stream); raises StatusError (404, 405)."""
     verb = _table(info).get("list" if info.verb == "watch" else info.verb)
     if verb is None:
         raise method_not_allowed()

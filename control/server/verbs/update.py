@@ -1,4 +1,4 @@
-"""PUT: an object as the client wants it, or its status."""
+"""Replace an object or its status (PUT)."""
 
 from control.server.state.server import ServerState
 from control.server.verbs.modify import Edited, Written, modify

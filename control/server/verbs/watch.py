@@ -1,4 +1,4 @@
-"""Watch: the changes of a collection as a stream, from any revision that the ring still holds.
+"""Watch a collection: stream its changes from any revision that is still in the ring.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 and KEP-3157 (sendInitialEvents).
@@ -19,16 +19,16 @@ from control.server.wire.info import is_true, storage_prefix
 from control.server.wire.item import Item, restamp
 from control.server.wire.request import ApiRequest
 
-# A watcher that is this many changes behind is sent away; it resumes where it was.
+# A watcher that is this many changes behind is disconnected; it resumes from its last revision.
 _QUEUE = 8192
 _BOOKMARK_EVERY = 60.0
-# Without a wish of the client a watch ends after one to two times this many seconds.
+# Without timeoutSeconds a watch ends after one to two times this many seconds.
 _MIN_TIMEOUT = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectNotice:
-    """What a watcher is told of an object: ADDED, MODIFIED or DELETED."""
+    """A watch event about an object: ADDED, MODIFIED or DELETED."""
 
     type: str
     item: Item
@@ -36,7 +36,7 @@ class ObjectNotice:
 
 @dataclass(frozen=True, slots=True)
 class BookmarkNotice:
-    """Everything up to a revision has been told; ``initial_end``: the state at the start, too."""
+    """A mark that all changes up to a revision are sent; ``initial_end``: the first one."""
 
     revision: int
     initial_end: bool = False
@@ -44,7 +44,7 @@ class BookmarkNotice:
 
 @dataclass(frozen=True, slots=True)
 class FailureNotice:
-    """The last thing a watcher hears: an ERROR event."""
+    """The last event of a failed watch: ERROR."""
 
     refused: StatusError
 
@@ -54,18 +54,18 @@ WatchNotice = ObjectNotice | BookmarkNotice | FailureNotice
 
 @dataclass(frozen=True, slots=True)
 class _WatchPlan:
-    """How a watch starts, and what it wants."""
+    """The parsed parameters of a watch."""
 
     wanted: Selection
     prefix: str
     since: int
-    initial: bool  # tell the present state first
-    announce: bool  # send a bookmark after it
+    initial: bool  # send the present objects first
+    announce: bool  # send a bookmark after them
     bookmarks: bool
     seconds: float
 
     def notice(self, change: ObjectChange) -> ObjectNotice | None:
-        """What this watcher has to hear of a change, if anything."""
+        """Return the event that a change means for this watcher; None if it means none."""
         item, old = change.item, change.old
         if item.revision <= self.since or not item.key.startswith(self.prefix):
             return None
@@ -79,7 +79,7 @@ class _WatchPlan:
 
 
 class _Queue:
-    """The changes that a watcher has yet to hear, bounded: who is too slow is cut off."""
+    """The unsent changes of one watcher; a watcher that is too slow is disconnected."""
 
     def __init__(self, cut: Callable[[], None]) -> None:
         self._changes: list[ObjectChange] = []
@@ -98,7 +98,7 @@ class _Queue:
         self._ready.set()
 
     async def take(self, seconds: float) -> list[ObjectChange]:
-        """All changes so far; after some seconds none is an answer, too."""
+        """Return all queued changes; none after a timeout."""
         try:
             async with asyncio.timeout(seconds):
                 await self._ready.wait()
@@ -112,9 +112,9 @@ class _Queue:
 async def watch(
     state: ServerState, request: ApiRequest, cut: Callable[[], None]
 ) -> AsyncGenerator[list[WatchNotice], None]:
-    """What a watcher hears, in order; raises StatusError (400) before the first.
+    """Yield the events of a watch in order; raises StatusError (400) before the first.
 
-    ``cut`` is called when the watcher is so slow that its connection has to go.
+    ``cut`` is called to disconnect a watcher that is too slow.
     """
     plan = _plan(request)
     await state.cache.fresh()
@@ -177,7 +177,7 @@ def _plan(request: ApiRequest) -> _WatchPlan:
 
 
 def _first(state: ServerState, cache: KindCache, plan: _WatchPlan) -> list[WatchNotice]:
-    """What is told at once: the present state, or what happened since the revision asked for."""
+    """Return the first events: the present objects, or the changes since a revision."""
     if plan.initial:
         if plan.since > state.cache.revision:
             return [FailureNotice(errors.version_too_large(plan.since, state.cache.revision))]

@@ -1,4 +1,4 @@
-"""One commit to the store for a request, its errors told in the API's words."""
+"""Commit a request's change to the store; store errors become StatusErrors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -54,7 +54,7 @@ async def _commit(
     old: Mapping[str, Any] | None,
     new: Mapping[str, Any] | None,
 ) -> int:
-    """Do a change along with what it does to claims; another's claim is a conflict, too."""
+    """Commit a write with its claims; a claim of another Service is a conflict."""
     claims = claim_changes(info.kind, old, new, state.cache.claims)
     try:
         return await state.store.commit(change, *claims)

@@ -1,4 +1,4 @@
-"""Request bodies: JSON bytes to objects of a kind, with upstream's words for what is wrong."""
+"""Read JSON objects into the model of their kind, with upstream's error messages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +12,9 @@ from control.api.meta import Object
 from control.server.wire.errors import StatusError, bad_request, invalid
 from control.server.wire.item import Wire
 
-# What pydantic adds to a location: the member of a union, or that a key is meant.
+# The parts that pydantic adds to a location: the member of a union, or a mark for a key.
 _BRANCHES = ("int", "constrained-int", "str", "float", "[key]")
-# What Go calls what JSON holds, and what a field wants, as messages name it.
+# Go's names of JSON values and of the types of fields, as its messages have them.
 _GIVEN = {
     str: "string",
     bool: "bool",
@@ -37,7 +37,7 @@ _WANTED = {
 
 
 def check_type(kind: Kind, wire: Wire) -> Wire:
-    """The object with its kind filled in; raises StatusError (400) if it says another."""
+    """Return the object with its kind set; raises StatusError (400) if it names another."""
     version = wire.get("apiVersion") or kind.api_version
     name = wire.get("kind") or kind.name
     if version != kind.api_version:
@@ -86,7 +86,7 @@ def _mismatch(kind: Kind, error: ErrorDetails) -> str:
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
-    """``spec.ports[0].port`` of pydantic's location, without its names of union members."""
+    """Return pydantic's location as a path such as ``spec.ports[0].port``."""
     parts = loc[:-1] if loc[-1] in _BRANCHES and len(loc) > 1 else loc
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return text.removeprefix(".")

@@ -1,4 +1,4 @@
-"""Refusals, with the reason, code and words of upstream's API server.
+"""The errors of requests, with the code, reason and message of upstream's API server.
 
 Source: k8s.io/apimachinery/pkg/api/errors; the reasons are those of metav1.StatusReason.
 """
@@ -15,10 +15,10 @@ _MAX_CAUSES = 100
 
 
 class StatusError(Exception):
-    """A request that is answered with a Status instead of an object.
+    """The failure of a request; the response is a Status.
 
-    ``again``: another writer came in between, and the same request may well succeed;
-    ``warnings``: what to say besides.
+    ``again`` is True after a conflict with another write: a repeat may succeed. ``warnings`` go
+    into the response's headers.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class StatusError(Exception):
         return self.status.code or 500
 
     def body(self) -> bytes:
-        """The Status as JSON."""
+        """Return the Status as JSON."""
         return encode(self.status.wire())
 
 
 @contextmanager
 def warning(*warnings: str) -> Iterator[None]:
-    """Whatever is refused in here is refused with these warnings."""
+    """Add warnings to every StatusError that the block raises."""
     try:
         yield
     except StatusError as err:
@@ -65,7 +65,7 @@ def warning(*warnings: str) -> Iterator[None]:
 
 
 def resource(kind: Kind) -> str:
-    """``pods`` or ``deployments.apps``: how messages name a resource."""
+    """Return a resource's name in messages: ``pods`` or ``deployments.apps``."""
     return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
 
 
@@ -77,26 +77,26 @@ def _details(kind: Kind, name: str, *causes: StatusCause) -> StatusDetails:
 
 
 def not_found(kind: Kind, name: str) -> StatusError:
-    """There is no such object."""
+    """The object does not exist."""
     message = f'{resource(kind)} "{name}" not found'
     return StatusError(404, "NotFound", message, _details(kind, name))
 
 
 def no_such_path() -> StatusError:
-    """There is no such resource, or path."""
+    """The resource or path does not exist."""
     return StatusError(
         404, "NotFound", "the server could not find the requested resource", StatusDetails()
     )
 
 
 def already_exists(kind: Kind, name: str) -> StatusError:
-    """An object of that name is there."""
+    """An object of this name exists."""
     message = f'{resource(kind)} "{name}" already exists'
     return StatusError(409, "AlreadyExists", message, _details(kind, name))
 
 
 def conflict(kind: Kind, name: str, why: str = "", *, again: bool = False) -> StatusError:
-    """Somebody else was faster; or (``why``) a precondition does not hold."""
+    """The object has changed, or the precondition in ``why`` does not hold."""
     why = why or (
         "the object has been modified; please apply your changes to the latest version"
         " and try again"
@@ -106,7 +106,7 @@ def conflict(kind: Kind, name: str, why: str = "", *, again: bool = False) -> St
 
 
 def invalid(kind: Kind, name: str, found: Sequence[FieldError]) -> StatusError:
-    """What was sent breaks rules; every broken one is a cause, up to a hundred."""
+    """The object is invalid; up to a hundred errors become causes."""
     distinct = {str(error): error for error in found[:_MAX_CAUSES]}
     texts, errors = list(distinct), distinct.values()
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
@@ -119,7 +119,7 @@ def invalid(kind: Kind, name: str, found: Sequence[FieldError]) -> StatusError:
 
 
 def forbidden(kind: Kind, name: str, why: str, *causes: StatusCause) -> StatusError:
-    """Not allowed, and asking again will not help."""
+    """The action is not allowed, and a repeat will not help."""
     named = f'{resource(kind)} "{name}"' if name else resource(kind)
     return StatusError(
         403, "Forbidden", f"{named} is forbidden: {why}", _details(kind, name, *causes)
@@ -127,29 +127,29 @@ def forbidden(kind: Kind, name: str, why: str, *causes: StatusCause) -> StatusEr
 
 
 def bad_request(why: str) -> StatusError:
-    """The request itself cannot be understood."""
+    """The request is malformed."""
     return StatusError(400, "BadRequest", why)
 
 
 def unauthorized() -> StatusError:
-    """Nobody that we know."""
+    """The request has no valid credentials."""
     return StatusError(401, "Unauthorized", "Unauthorized")
 
 
 def method_not_allowed() -> StatusError:
-    """The resource does not know this verb."""
+    """The resource does not have this verb."""
     message = "the server does not allow this method on the requested resource"
     return StatusError(405, "MethodNotAllowed", message, StatusDetails())
 
 
 def not_acceptable(accepted: Sequence[str]) -> StatusError:
-    """None of the forms that the client accepts can be given."""
+    """The server has no representation that the client accepts."""
     message = f"only the following media types are accepted: {', '.join(accepted)}"
     return StatusError(406, "NotAcceptable", message)
 
 
 def unsupported_media_type(accepted: Sequence[str], hint: str = "") -> StatusError:
-    """The body is in a form that cannot be read."""
+    """The server cannot read the body's media type."""
     message = (
         "the body of the request was in an unknown format - accepted media types include: "
         + ", ".join(accepted)
@@ -158,23 +158,23 @@ def unsupported_media_type(accepted: Sequence[str], hint: str = "") -> StatusErr
 
 
 def unprocessable(why: str) -> StatusError:
-    """A patch that does not fit the object that it is for."""
+    """The patch does not fit its object."""
     message = f"the server rejected our request due to an error in our request: {why}"
     return StatusError(422, "Invalid", message, StatusDetails())
 
 
 def too_large(limit: int) -> StatusError:
-    """The body is larger than anything the store should hold."""
+    """The body is larger than the limit in bytes."""
     return StatusError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
 
 
 def expired(why: str) -> StatusError:
-    """The history that was asked for is gone: list again."""
+    """The requested revision is compacted: the client has to list again."""
     return StatusError(410, "Expired", why)
 
 
 def version_too_large(asked: int, current: int) -> StatusError:
-    """A revision that has not happened yet."""
+    """The requested revision is in the future."""
     cause = StatusCause(reason="ResourceVersionTooLarge", message="Too large resource version")
     details = StatusDetails(causes=[cause], retry_after_seconds=1)
     message = f"Timeout: Too large resource version: {asked}, current: {current}"
@@ -182,18 +182,18 @@ def version_too_large(asked: int, current: int) -> StatusError:
 
 
 def timed_out(seconds: float) -> StatusError:
-    """Neither the client nor the store was quick enough."""
+    """The request took longer than the limit in seconds."""
     why = f"Timeout: request did not complete within {seconds:.0f} s"
     return StatusError(504, "Timeout", why, StatusDetails())
 
 
 def unavailable(why: str) -> StatusError:
-    """The store, or a node, does not answer."""
+    """The store or a node does not answer."""
     return StatusError(503, "ServiceUnavailable", why, StatusDetails(retry_after_seconds=1))
 
 
 def internal(why: str) -> StatusError:
-    """Our own fault; ``why`` says nothing that the log should keep to itself."""
+    """The server has failed; ``why`` must contain nothing secret."""
     cause = StatusCause(message=why)
     return StatusError(
         500, "InternalError", f"Internal error occurred: {why}", StatusDetails(causes=[cause])

@@ -1,4 +1,4 @@
-"""What a request asks for: verb, kind, namespace, name and subresource, from method and path. Pure.
+"""Parse the method and path of a request into verb, kind, object and subresource. Pure.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
 """
@@ -12,13 +12,13 @@ from control.server.wire.errors import method_not_allowed, no_such_path
 _BY_RESOURCE = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
 _OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
-# Subresources to which something is sent: their verb is create (or get, for a stream).
+# Subresources that take a POST: the verb is create.
 _POSTED = {"POST": "create"}
 
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
-    """One request on one kind. ``name`` empty: the collection; ``namespace`` empty: all of them."""
+    """The target of a request. An empty name means the collection, an empty namespace all."""
 
     verb: str
     kind: Kind
@@ -28,7 +28,7 @@ class RequestInfo:
 
 
 def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
-    """The request on a kind; raises StatusError (404, 405) if there is no such thing."""
+    """Parse a request on a kind; raises StatusError (404, 405) if it does not exist."""
     group, rest = _group(path.strip("/").split("/"))
     if method == "POST" and (group, rest[0], rest[2:]) == (("", "v1"), "namespaces", ["bindings"]):
         return RequestInfo("create", POD, rest[1], "", "binding")  # the Pod's name is in the body
@@ -42,7 +42,7 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
 
 
 def _group(parts: list[str]) -> tuple[tuple[str, str], list[str]]:
-    """((group, version), what follows)."""
+    """Return ((group, version), the further parts)."""
     if parts[0] == "api" and len(parts) > 2:
         return ("", parts[1]), parts[2:]
     if parts[0] == "apis" and len(parts) > 3:
@@ -51,14 +51,14 @@ def _group(parts: list[str]) -> tuple[tuple[str, str], list[str]]:
 
 
 def _scope(group: tuple[str, str], rest: list[str]) -> tuple[str, Kind | None, list[str]]:
-    """(namespace, kind, what follows); the namespaces themselves look like a scope."""
+    """Return (namespace, kind, the further parts) of a path."""
     if rest[0] == "namespaces" and len(rest) > 2:
         kind = _BY_RESOURCE.get((*group, rest[2]))
         if kind is not None and kind.namespaced:
             return rest[1], kind, rest[3:]
     kind = _BY_RESOURCE.get((*group, rest[0]))
     if kind is not None and kind.namespaced and len(rest) > 1:
-        kind = None  # an object of it, but in which namespace?
+        kind = None  # an object of a namespaced kind, without a namespace
     return "", kind, rest[1:]
 
 
@@ -73,16 +73,16 @@ def _verb(method: str, name: str, subresource: str, query: Mapping[str, str]) ->
 
 
 def is_true(value: str) -> bool:
-    """Go's strconv.ParseBool, as the server uses it for query parameters: rubbish is false."""
+    """Read a boolean query parameter as Go's strconv.ParseBool; malformed text is False."""
     return value in ("1", "t", "T", "true", "TRUE", "True")
 
 
 def storage_prefix(kind: Kind, namespace: str = "") -> str:
-    """Where a kind's objects lie in the store, ending in a slash."""
+    """Return the prefix of a kind's keys in the store, with a final slash."""
     base = f"/registry/{kind.group or 'core'}/{kind.plural}/"
     return f"{base}{namespace}/" if namespace else base
 
 
 def storage_key(kind: Kind, namespace: str, name: str) -> str:
-    """Where one object lies in the store."""
+    """Return the key of one object in the store."""
     return storage_prefix(kind, namespace if kind.namespaced else "") + name

@@ -1,7 +1,7 @@
-"""An object as the server holds it: the bytes that were stored, with their resourceVersion.
+"""A stored object: its bytes with their resourceVersion.
 
 An object is encoded once, when it is written. Its revision is known only after that, so it is
-spliced in where the metadata begins; ``encode_object`` makes sure that this is near the start.
+inserted at the start of the metadata; ``encode_object`` puts the metadata near the start.
 """
 
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ class Item:
 
     @property
     def wire(self) -> Mapping[str, Any]:
-        """The decoded object, shared: look, do not touch."""
+        """The decoded object, which is shared: do not change it."""
         return _decoded(self.raw)
 
     def fresh(self) -> Wire:
-        """The decoded object, the caller's own."""
+        """Return a decoded copy, which the caller may change."""
         return cast(Wire, orjson.loads(self.raw))
 
 
@@ -39,22 +39,22 @@ def _decoded(raw: bytes) -> Mapping[str, Any]:
 
 
 def stamp(key: str, value: bytes, revision: int) -> Item:
-    """The item of stored bytes."""
+    """Make the item of stored bytes."""
     at = value.index(_METADATA) + len(_METADATA)
     raw = b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[at:])
     return Item(key, revision, raw)
 
 
 def restamp(item: Item, revision: int) -> Item:
-    """The same object at another revision."""
+    """Return the same object at another revision."""
     old, new = (b'"resourceVersion":"%d"' % number for number in (item.revision, revision))
     return Item(item.key, revision, item.raw.replace(old, new, 1))
 
 
 def encode_object(wire: Mapping[str, Any]) -> bytes:
-    """The bytes to store: kind and metadata first, without resourceVersion and managedFields.
+    """Encode an object: kind and metadata first, without resourceVersion and managedFields.
 
-    managedFields tell who set which field; without server-side apply nobody asks.
+    Only server-side apply needs managedFields, and the server does not support it.
     """
     metadata = dict(wire["metadata"])
     metadata.pop("resourceVersion", None)

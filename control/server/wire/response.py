@@ -1,4 +1,4 @@
-"""What goes back to a client: bytes, code, type and warnings."""
+"""Responses: bytes, code, media type, warnings and headers."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from control.api.kinds import Kind
 from control.server.wire.item import Item
 from control.server.wire.media import JSON
 
-# Bytes of one warning, and of all, as upstream cuts them.
+# The maximum bytes of one warning, and of all, as in upstream.
 _MAX_WARNING = 256
 _MAX_WARNINGS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A whole answer, ready to be sent."""
+    """A complete response."""
 
     body: bytes
     code: int = 200
@@ -27,14 +27,14 @@ class ApiResponse:
 
 
 def tagged(answer: ApiResponse) -> ApiResponse:
-    """The answer with a tag of its bytes, for clients that ask again (RFC 9110, 8.8.3)."""
+    """Return the response with an ETag of its bytes (RFC 9110, 8.8.3)."""
     tag = f'"{sha256(answer.body).hexdigest()[:32].upper()}"'
     headers = (*answer.headers, ("ETag", tag), ("Vary", "Accept"))
     return dataclasses.replace(answer, headers=headers)
 
 
 def unless_known(answer: ApiResponse, known: str) -> ApiResponse:
-    """304 without the bytes, if If-None-Match says that the client has them (RFC 9110, 13.1.2)."""
+    """Return 304 without bytes if If-None-Match has the ETag (RFC 9110, 13.1.2)."""
     tag = dict(answer.headers).get("ETag")
     if tag is None or tag not in [part.strip() for part in known.split(",")]:
         return answer
@@ -42,14 +42,14 @@ def unless_known(answer: ApiResponse, known: str) -> ApiResponse:
 
 
 def removed(kind: Kind, item: Item) -> ApiResponse:
-    """The Status that tells of a removed object."""
+    """Return the Status of a removed object."""
     metadata = item.wire["metadata"]
     details = {"name": metadata["name"], "kind": kind.plural, "uid": metadata["uid"]}
     return ApiResponse(_success(details | ({"group": kind.group} if kind.group else {})))
 
 
 def done(code: int = 201) -> ApiResponse:
-    """The Status that tells of success, and nothing else."""
+    """Return a Status that only says Success."""
     return ApiResponse(_success({}), code)
 
 
@@ -59,7 +59,7 @@ def _success(details: dict[str, str]) -> bytes:
 
 
 def warning_headers(warnings: Sequence[str]) -> list[tuple[str, str]]:
-    """RFC 7234 Warning headers, as kubectl prints them; no more than clients read."""
+    """Return RFC 7234 Warning headers, within upstream's limits."""
     lines: list[tuple[str, str]] = []
     left = _MAX_WARNINGS
     for text in warnings:

@@ -1,4 +1,4 @@
-"""fieldValidation: fields that nobody knows, and fields given twice. Pure.
+"""Field validation: find unknown fields and repeated fields. Pure.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation
 """
@@ -18,14 +18,14 @@ from control.server.wire.body import Body
 from control.server.wire.errors import bad_request
 
 _MODES = ("Ignore", "Warn", "Strict")
-# Of each kind of complaint; upstream stops after as many.
+# The maximum number of complaints of each sort, as in upstream.
 _MOST = 100
 # The end of a member's name in JSON text.
 _MEMBER = re.compile(rb'"\s*:')
 
 
 def mode_of(value: str) -> str:
-    """Ignore, Warn or Strict of the query parameter; raises StatusError (400)."""
+    """Parse the query parameter: Ignore, Warn or Strict; raises StatusError (400)."""
     mode = value or "Warn"
     if mode not in _MODES:
         raise bad_request(
@@ -36,7 +36,7 @@ def mode_of(value: str) -> str:
 
 
 def verdict(kind: Kind, mode: str, complaints: list[str]) -> tuple[str, ...]:
-    """The warnings to answer with; raises StatusError (400) in mode Strict if there is any."""
+    """Return the complaints as warnings; in mode Strict they raise StatusError (400)."""
     if complaints and mode == "Strict":
         raise bad_request(
             f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}:'
@@ -46,14 +46,14 @@ def verdict(kind: Kind, mode: str, complaints: list[str]) -> tuple[str, ...]:
 
 
 def unknown_complaints(mode: str, value: Any) -> list[str]:
-    """What to say about fields of a model that its type does not know."""
+    """Return a complaint for each field of a model that its type does not have."""
     if mode == "Ignore":
         return []
     return [f'unknown field "{path}"' for path in islice(unknown_fields(value), _MOST)]
 
 
 def duplicate_complaints(mode: str, body: Body) -> list[str]:
-    """What to say about fields that JSON text gives more than once."""
+    """Return a complaint for each field that the body gives more than once."""
     if mode == "Ignore":
         return []
     if not _may_repeat_members(body):
@@ -76,7 +76,7 @@ def _members(value: Any) -> int:
 
 
 def unknown_fields(value: Any, path: str = "") -> Iterator[str]:
-    """The paths of everything in a model that its type does not know."""
+    """Yield the paths of the fields of a model that its type does not have."""
     if isinstance(value, BaseModel):
         yield from (f"{path}.{name}".removeprefix(".") for name in value.model_extra or ())
         fields = type(value).model_fields
@@ -93,7 +93,7 @@ def unknown_fields(value: Any, path: str = "") -> Iterator[str]:
 
 
 def _unknown_in_json(value: Any, model: type[Model], path: str) -> Iterator[str]:
-    """The same of JSON that is kept as it came, and described by a model."""
+    """Yield the unknown fields of raw JSON that ``model`` describes."""
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from _unknown_in_json(item, model, f"{path}[{index}]")
@@ -107,7 +107,7 @@ def _unknown_in_json(value: Any, model: type[Model], path: str) -> Iterator[str]
 
 
 class _Pairs(dict[str, Any]):
-    """A JSON object that remembers which of its names came twice."""
+    """A JSON object with the list of its repeated names."""
 
     twice: tuple[str, ...] = ()
 

@@ -24,9 +24,9 @@ from control.store.base import (
     StoreUnavailableError,
     Write,
 )
-from control.store.recent import Recent, matching
+from control.store.recent import RecentCommits, matching
 from control.store.sqlite.log import Log, Outcome
-from control.store.sqlite.writer import Job, Writer
+from control.store.sqlite.writer import LogWriter, WriteJob
 
 _T = TypeVar("_T")
 
@@ -46,8 +46,8 @@ class SqliteStore:
         self._reading = Log(path)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         last, self._compacted = self._log.bounds()
-        self._recent = Recent(last)
-        self._writer = Writer(self._log, last, self._deliver)
+        self._recent = RecentCommits(last)
+        self._writer = LogWriter(self._log, last, self._deliver)
         self._closed = False
 
     @classmethod
@@ -86,7 +86,7 @@ class SqliteStore:
 
     async def commit(self, *changes: Write) -> int:
         self._check_open()
-        job = Job(asyncio.get_running_loop().create_future(), changes)
+        job = WriteJob(asyncio.get_running_loop().create_future(), changes)
         self._writer.submit(job)
         return await job.done
 
@@ -108,7 +108,7 @@ class SqliteStore:
             return
         # First, so that a read which the compaction overtakes knows that it saw holes.
         self._compacted = revision
-        job = Job(asyncio.get_running_loop().create_future(), compact=revision)
+        job = WriteJob(asyncio.get_running_loop().create_future(), compact=revision)
         self._writer.submit(job)
         await job.done
 
@@ -137,7 +137,7 @@ class SqliteStore:
         self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._reader, read)
 
-    def _deliver(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+    def _deliver(self, jobs: Sequence[WriteJob], outcomes: Sequence[Outcome]) -> None:
         """Pass on what the writer did: first to those who watch, then to those who asked."""
         for outcome in outcomes:
             if isinstance(outcome, tuple) and outcome:

@@ -14,7 +14,7 @@ _GROUP = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class WriteJob:
     """A commit that somebody waits for; or, with ``compact`` set, a compaction."""
 
     done: asyncio.Future[int]
@@ -22,10 +22,10 @@ class Job:
     compact: int = 0
 
 
-Deliver = Callable[[Sequence[Job], Sequence[Outcome]], None]
+Deliver = Callable[[Sequence[WriteJob], Sequence[Outcome]], None]
 
 
-class Writer:
+class LogWriter:
     """Takes jobs from the event loop, and delivers their outcomes to it in order."""
 
     def __init__(self, log: Log, last: int, deliver: Deliver) -> None:
@@ -33,11 +33,11 @@ class Writer:
         self._last = last
         self._deliver = deliver
         self._loop = asyncio.get_running_loop()
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[WriteJob | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: WriteJob) -> None:
         """Queue a job; not after ``close``."""
         self._jobs.put(job)
 
@@ -55,13 +55,13 @@ class Writer:
             outcomes = self._work(jobs)
             self._loop.call_soon_threadsafe(self._deliver, jobs, outcomes)
 
-    def _next_group(self) -> list[Job | None]:
+    def _next_group(self) -> list[WriteJob | None]:
         group = [self._jobs.get()]
         while len(group) < _GROUP and not self._jobs.empty():
             group.append(self._jobs.get())
         return group
 
-    def _work(self, jobs: list[Job]) -> list[Outcome]:
+    def _work(self, jobs: list[WriteJob]) -> list[Outcome]:
         writes = iter(self._write([job.changes for job in jobs if not job.compact]))
         return [self._compact(job.compact) if job.compact else next(writes) for job in jobs]
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from control.api.kinds import CONFIG_MAP, KINDS
-from control.server.access import access
+from control.server.access import authz
 from control.server.bootstrap import bootstrap, keep
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
@@ -162,7 +162,7 @@ async def test_health_names_its_checks(api: Api):
 
 
 async def test_who_may_not_is_told_what(api: Api, monkeypatch):
-    monkeypatch.setattr(access, "authorize", lambda _, attributes: attributes.verb != "delete")
+    monkeypatch.setattr(authz, "authorize", lambda _, attributes: attributes.verb != "delete")
     assert (await api("GET", f"{CORE}/pods")).code == 200
     refused = await api("DELETE", f"{CORE}/pods/p")
     assert (refused.code, refused["reason"]) == (403, "Forbidden")

@@ -1,4 +1,4 @@
-"""The OpenAPI documents: v3, one for each group and version, and v2, everything in one. Pure.
+"""Build the OpenAPI documents: v3 for each group and version, v2 for all in one. Pure.
 
 Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition
 """
@@ -9,6 +9,7 @@ from typing import Any
 from control.api.kinds import KINDS, Kind
 from control.api.meta import ListMeta
 from control.server.pages.discovery import group_versions
+from control.server.pages.openapi.descriptions import texts
 from control.server.pages.openapi.names import below, names
 from control.server.pages.openapi.operations import (
     PATCH,
@@ -26,7 +27,6 @@ from control.server.pages.openapi.schema import (
     list_schema,
     schema_of,
 )
-from control.server.pages.openapi.words import sayings
 from control.server.wire.media import JSON
 from control.version import KUBERNETES
 
@@ -36,7 +36,7 @@ _CODES = {"post": {"200": "OK", "201": "Created"}, "put": {"200": "OK", "201": "
 
 
 def v3_document(group: str, version: str) -> Document:
-    """The v3 document of a group and version."""
+    """Return the v3 document of a group and version."""
     places = list(operations(group, version))
     kinds = [kind for kind in KINDS if (kind.group, kind.version) == (group, version)]
     return {
@@ -48,7 +48,7 @@ def v3_document(group: str, version: str) -> Document:
 
 
 def v2_document() -> Document:
-    """The v2 document."""
+    """Return the v2 document."""
     places = [place for found in group_versions() for place in operations(*found)]
     return {
         "swagger": "2.0",
@@ -59,12 +59,12 @@ def v2_document() -> Document:
 
 
 def _schemas(places: Iterable[PathOperation], kinds: Iterable[Kind], dialect: Dialect) -> Document:
-    """Every schema that operations mention, and what those mention, by name."""
+    """Return every schema that the operations refer to, directly or not, by name."""
     said = {name for _, operation in places for name in (operation.body, operation.answer)}
     roots = [model for model, name in names().items() if name in said]
     found = {names()[model]: schema_of(model, dialect) for model in below([*roots, ListMeta])}
     found |= {list_name(kind): _list(kind, dialect) for kind in kinds}
-    patch = {PATCH: {"type": "object", "description": sayings()["Patch"]}}
+    patch = {PATCH: {"type": "object", "description": texts()["Patch"]}}
     return dict(sorted((found | patch | dialect.scalars).items()))
 
 
@@ -79,10 +79,10 @@ def _paths(
     parameter: Callable[[Parameter], Document],
 ) -> Document:
     found: Document = {}
-    for path, what in places:
+    for path, described in places:
         item = found.setdefault(path, {})
-        item[what.method] = operation(what)
-        if given := [parameter(each) for each in in_path(path)]:
+        item[described.method] = operation(described)
+        if given := [parameter(in_url) for in_url in in_path(path)]:
             item["parameters"] = given
     return found
 
@@ -103,7 +103,7 @@ def _codes(operation: Operation) -> dict[str, str]:
 def _operation_v3(operation: Operation) -> Document:
     found = _common(operation)
     if operation.query:
-        found["parameters"] = [_parameter_v3(each) for each in operation.query]
+        found["parameters"] = [_parameter_v3(parameter) for parameter in operation.query]
     if operation.body:
         content = _content(operation.consumes, operation.body)
         found["requestBody"] = {"content": content, "required": operation.method != "delete"}
@@ -116,7 +116,7 @@ def _operation_v3(operation: Operation) -> Document:
 
 
 def _content(media: Iterable[str], schema: str) -> Document:
-    return {each: {"schema": V3.refer(schema)} for each in media}
+    return {media_type: {"schema": V3.refer(schema)} for media_type in media}
 
 
 def _parameter_v3(parameter: Parameter) -> Document:
@@ -127,7 +127,7 @@ def _parameter_v3(parameter: Parameter) -> Document:
 
 def _operation_v2(operation: Operation) -> Document:
     found = _common(operation)
-    given = [_parameter_v2(each) for each in operation.query]
+    given = [_parameter_v2(parameter) for parameter in operation.query]
     if operation.body:
         body = {"name": "body", "in": "body", "schema": V2.refer(operation.body)}
         given.append(body | ({} if operation.method == "delete" else {"required": True}))

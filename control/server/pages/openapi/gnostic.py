@@ -1,7 +1,7 @@
-"""The v2 document in protobuf: all that kubectl takes before 1.29. Pure.
+"""Encode the v2 document in protobuf, the only form that kubectl before 1.29 reads. Pure.
 
-Source: https://github.com/google/gnostic/blob/main/openapiv2/OpenAPIv2.proto, of which this is the
-part that our documents use. Extensions and defaults are YAML texts there, and JSON is YAML.
+Source: https://github.com/google/gnostic/blob/main/openapiv2/OpenAPIv2.proto. This module has the
+part of it that podwire's documents use. Extensions and defaults are YAML texts there; JSON is YAML.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,13 +11,13 @@ from control.api.base import encode
 
 _VARINT, _BYTES = 0, 2  # https://protobuf.dev/programming-guides/encoding/#structure
 Wire = Mapping[str, Any]
-Field = Callable[[int, Any], bytes]  # a field's number and JSON value as the bytes of the field
+Field = Callable[[int, Any], bytes]  # (field number, JSON value) -> the bytes of the field
 Table = dict[str, tuple[int, Field]]
-Message = Callable[[Any], bytes]  # a JSON value as the bytes of a message
+Message = Callable[[Any], bytes]  # JSON value -> the bytes of a message
 
 
 def document(value: Wire) -> bytes:
-    """The ``openapi.v2.Document`` of a v2 document; raises KeyError at what v2 does not have."""
+    """Encode a v2 document as ``openapi.v2.Document``; raises KeyError for an unknown member."""
     return _message(value, _DOCUMENT, 16)
 
 
@@ -46,22 +46,22 @@ def _any(number: int, value: Any) -> bytes:
 
 
 def _each(field: Field) -> Field:
-    """A repeated field."""
+    """Make a repeated field."""
     return lambda number, values: b"".join(field(number, value) for value in values)
 
 
 def _a(message: Message) -> Field:
-    """A field that holds a message."""
+    """Make a field that holds a message."""
     return lambda number, value: _field(number, message(value))
 
 
 def _in(number: int, field: Field) -> Message:
-    """A message of a single field: a list, or the member of a oneof that is meant."""
+    """Make a message with one field: a list, or one member of a oneof."""
     return lambda value: field(number, value)
 
 
 def _named(value: Message) -> Field:
-    """A map: a repeated message of a name (1) and a value (2)."""
+    """Make a map: a repeated message with a name (1) and a value (2)."""
 
     def entries(number: int, values: Wire) -> bytes:
         pairs = (_text(1, name) + _field(2, value(item)) for name, item in values.items())
@@ -71,7 +71,7 @@ def _named(value: Message) -> Field:
 
 
 def _message(value: Wire, table: Table, extensions: int) -> bytes:
-    """A message of the fields in a table, and of the extensions that begin with x-."""
+    """Encode a message with the fields in a table, and its extensions (``x-...``)."""
     return b"".join(_members(value, table, extensions))
 
 
@@ -97,7 +97,7 @@ def _response(value: Wire) -> bytes:
 
 
 def _parameter(value: Wire) -> bytes:
-    """ParametersItem > Parameter > BodyParameter, or NonBodyParameter > that of its place."""
+    """Encode ParametersItem > Parameter > BodyParameter, or NonBodyParameter > its place."""
     if value["in"] == "body":
         return _field(1, _field(1, _message(value, _BODY, 6)))
     place = {"query": 3, "path": 4}[value["in"]]

@@ -1,4 +1,4 @@
-"""What the schema of each model is called: the names that upstream's clients know. Pure."""
+"""Name the schema of each model as upstream does, so that clients recognize it. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -7,7 +7,7 @@ from control.api import meta
 from control.api.base import Model
 from control.api.kinds import KINDS
 from control.api.merging import shapes
-from control.server.pages.openapi.shapes import SHAPES, DeleteOptions
+from control.server.pages.openapi.models import MODELS, DeleteOptions
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 Gvk = tuple[str, str, str]  # group, version, kind
@@ -15,14 +15,14 @@ Gvk = tuple[str, str, str]  # group, version, kind
 
 @cache
 def typed() -> Mapping[Gvk, type[Model]]:
-    """The models that are objects of their own."""
+    """Return the models that have a kind of their own, by group, version and kind."""
     found: dict[Gvk, type[Model]] = {(k.group, k.version, k.name): k.model for k in KINDS}
-    return found | {(*group, model.__name__): model for model, group in SHAPES.items()}
+    return found | {(*group, model.__name__): model for model, group in MODELS.items()}
 
 
 @cache
 def names() -> Mapping[type[Model], str]:
-    """The name of every model's schema; a part is named for the first kind that mentions it."""
+    """Return the name of every model's schema; the first kind that uses a part names it."""
     common = below([DeleteOptions, meta.Status, meta.ListMeta])
     found = {model: f"{META}.{model.__name__}" for model in common}
     for (group, version, _), root in typed().items():
@@ -34,12 +34,12 @@ def names() -> Mapping[type[Model], str]:
 
 
 def package_of(group: str, version: str) -> str:
-    """``io.k8s.api.apps.v1``."""
+    """Return the schema package of a group, such as ``io.k8s.api.apps.v1``."""
     return f"io.k8s.api.{group.partition('.')[0] or 'core'}.{version}"
 
 
 def below(roots: Iterable[type[Model]]) -> Iterator[type[Model]]:
-    """The models, and every model that their fields mention, once each."""
+    """Yield the models and all models that their fields use, each once."""
     seen: set[type[Model]] = set()
     waiting = list(roots)
     while waiting:

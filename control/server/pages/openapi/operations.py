@@ -1,7 +1,7 @@
-"""What can be done at which path, whatever the version of OpenAPI. Pure.
+"""List the operations at each path, for both versions of OpenAPI. Pure.
 
-Clients look here: kubectl learns from the parameters of a kind's PATCH whether the server validates
-fields and knows dry runs, and from its media types which patches it takes.
+Clients read them: kubectl learns from the parameters of a kind's PATCH that the server validates
+fields and supports dry runs, and from its media types which patches the server takes.
 """
 
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 from control.api.kinds import KINDS, Kind
 from control.api.meta import Status
-from control.server.pages.discovery import REVIEWS, Review, Subresource, subresources
+from control.server.pages.discovery import REVIEWS, ReviewResource, Subresource, subresources
 from control.server.pages.openapi import parameters
+from control.server.pages.openapi.models import DeleteOptions
 from control.server.pages.openapi.names import META, Gvk, names, package_of, typed
 from control.server.pages.openapi.parameters import Parameter
-from control.server.pages.openapi.shapes import DeleteOptions
 from control.server.verbs.patch import METHODS
 
 PATCH = f"{META}.Patch"
 Query = tuple[Parameter, ...]
 _ANY = ("*/*",)
 _PATCHES = tuple(METHODS)
-# How the name of an operation begins, and what stands after the group.
+# Action -> (the start of an operation's name, the part after the group).
 _NAMES = {
     "get": ("read", ""),
     "post": ("create", ""),
@@ -31,7 +31,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method at one path. The schemas are named; an empty one is free text, or a stream."""
+    """One method at one path; a schema is given by name, empty for free text or a stream."""
 
     method: str
     action: str
@@ -44,11 +44,11 @@ class Operation:
     answer: str = ""
 
 
-PathOperation = tuple[str, Operation]  # a path, and what can be done there
+PathOperation = tuple[str, Operation]  # (path, operation)
 
 
 def operations(group: str, version: str) -> Iterator[PathOperation]:
-    """Everything that can be done in a group and version."""
+    """Yield all operations of a group and version."""
     for kind in KINDS:
         if (kind.group, kind.version) == (group, version):
             yield from _of_kind(kind)
@@ -58,7 +58,7 @@ def operations(group: str, version: str) -> Iterator[PathOperation]:
 
 
 def list_name(kind: Kind) -> str:
-    """The name of the schema of a kind's list."""
+    """Return the name of the schema of a kind's list."""
     return f"{names()[kind.model]}List"
 
 
@@ -120,7 +120,7 @@ def _body(method: str, schema: str) -> str:
 
 
 def _schema(sub: Subresource) -> str:
-    """The schema of what a subresource takes and gives; none if it is text, or a stream."""
+    """Return the schema of a subresource's objects; empty for text or a stream."""
     model = typed().get(sub.kind)
     return names()[model] if model and sub.name != "log" else ""
 
@@ -151,7 +151,7 @@ def _connect(kind: Kind, sub: Subresource, verb: str) -> Operation:
     )
 
 
-def _of_review(review: Review) -> PathOperation:
+def _of_review(review: ReviewResource) -> PathOperation:
     schema = f"{package_of(review.group, review.version)}.{review.kind}"
     gvk = (review.group, review.version, review.kind)
     operation = Operation(
@@ -168,7 +168,7 @@ def _of_review(review: Review) -> PathOperation:
 
 
 def _id(kind: Kind, action: str, tail: str, part: str = "") -> str:
-    """``patchAppsV1NamespacedDeploymentScale``, as upstream names operations."""
+    """Return upstream's name of an operation: ``patchAppsV1NamespacedDeploymentScale``."""
     scope = "Namespaced" if kind.namespaced and tail != "ForAllNamespaces" else ""
     verb, part = _NAMES.get(action, (action, part))
     return f"{verb}{_title(kind.group, kind.version)}{part}{scope}{kind.name}{tail}"

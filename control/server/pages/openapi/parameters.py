@@ -1,4 +1,4 @@
-"""The query parameters that operations take. Pure.
+"""The query and path parameters of operations. Pure.
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/common-parameters/common-parameters/
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a URL: in its query, or in its path."""
+    """One parameter in the query or the path of a URL."""
 
     name: str
     description: str
@@ -24,7 +24,7 @@ _GRACE = Parameter(
 )
 _PROPAGATION = Parameter(
     "propagationPolicy",
-    "What becomes of the objects that this one owns: Orphan, Background or Foreground.",
+    "What happens to the objects that this one owns: Orphan, Background or Foreground.",
 )
 _LABELS = Parameter("labelSelector", "Only objects with labels that this selects.")
 _FIELDS = Parameter("fieldSelector", "Only objects with fields that this selects.")
@@ -32,7 +32,7 @@ _FIELDS = Parameter("fieldSelector", "Only objects with fields that this selects
 READ: tuple[Parameter, ...] = ()
 WRITE = (
     _DRY_RUN,
-    Parameter("fieldManager", "The name of who makes this change, such as a program's."),
+    Parameter("fieldManager", "The name of the program or user that makes this change."),
     Parameter(
         "fieldValidation",
         "What to do about unknown and duplicate fields: Ignore, Warn (the default) or Strict.",
@@ -42,17 +42,17 @@ PATCH = (*WRITE, Parameter("force", "Take over what others have applied; apply o
 DELETE = (_DRY_RUN, _GRACE, _PROPAGATION)
 LIST = (
     Parameter("allowWatchBookmarks", "Send bookmarks in a watch, too.", "boolean"),
-    Parameter("continue", "The token of the page before, to go on from there."),
+    Parameter("continue", "The token of the previous page; the list continues after it."),
     _FIELDS,
     _LABELS,
     Parameter("limit", "The most objects in one page.", "integer"),
-    Parameter("resourceVersion", "How new the answer must be, or where a watch begins."),
+    Parameter("resourceVersion", "The minimum version of the answer, or the start of a watch."),
     Parameter(
         "resourceVersionMatch", "What resourceVersion means to a list: Exact or NotOlderThan."
     ),
-    Parameter("sendInitialEvents", "Begin a watch with all objects that there are.", "boolean"),
+    Parameter("sendInitialEvents", "Begin a watch with all present objects.", "boolean"),
     Parameter("timeoutSeconds", "How long a watch lasts.", "integer"),
-    Parameter("watch", "Answer with changes as they happen, not with a list.", "boolean"),
+    Parameter("watch", "Send changes as they happen, in place of a list.", "boolean"),
 )
 DELETE_ALL = (*DELETE, _FIELDS, _LABELS)
 
@@ -63,7 +63,7 @@ _PATH = {
 
 
 def in_path(path: str) -> tuple[Parameter, ...]:
-    """The parameters that a path has in braces."""
+    """Return the parameters that a path has in braces."""
     return tuple(
         Parameter(name, text, place="path")
         for name, text in sorted(_PATH.items())

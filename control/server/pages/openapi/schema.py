@@ -1,7 +1,7 @@
-"""JSON schemas of the models, as Kubernetes extends them. Pure.
+"""Derive JSON schemas, with Kubernetes' extensions, from the models. Pure.
 
-Source: https://github.com/kubernetes/kube-openapi; what the types of a model's fields do not say is
-in their ``Merge``, in docstrings, and in fields/.
+Source: https://github.com/kubernetes/kube-openapi. Field types give the structure, ``Merge`` the
+list extensions, docstrings and the texts in fields/ the descriptions.
 """
 
 import inspect
@@ -14,8 +14,8 @@ from pydantic.fields import FieldInfo
 
 from control.api.base import Int32, Model
 from control.api.merging import Merge, outline
+from control.server.pages.openapi.descriptions import field_description, texts
 from control.server.pages.openapi.names import names, typed
-from control.server.pages.openapi.words import about, sayings
 
 Schema = dict[str, Any]
 _SCALARS: Mapping[Any, Schema] = {
@@ -31,18 +31,18 @@ _TIMES = ("Timestamp", "Time", "At", "timeAdded")
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What two versions of OpenAPI write differently."""
+    """The differences between OpenAPI v2 and v3."""
 
-    definitions: str  # where references lead
-    scalars: dict[str, Schema]  # schemas of what is no model, by name
-    wraps: bool  # a reference stands alone: what is said beside it goes around it
+    definitions: str  # the prefix of references
+    scalars: dict[str, Schema]  # schemas without a model, by name
+    wraps: bool  # a $ref allows no siblings: wrap it in allOf
 
     def refer(self, name: str) -> Schema:
-        """A reference to a schema."""
+        """Return a reference to a schema."""
         return {"$ref": self.definitions + name}
 
     def beside(self, schema: Schema, more: Schema) -> Schema:
-        """A schema, with more said about it."""
+        """Return a schema with more members."""
         if self.wraps and more and "$ref" in schema:
             return {"allOf": [schema], **more}
         return schema | more
@@ -60,7 +60,7 @@ def _scalars(int_or_string: Schema, quantity: Schema) -> dict[str, Schema]:
 
 
 def _described(name: str) -> Schema:
-    return {"description": sayings()[name]}
+    return {"description": texts()[name]}
 
 
 V2 = Dialect("#/definitions/", _scalars({"type": "string"}, {"type": "string"}), False)
@@ -75,7 +75,7 @@ V3 = Dialect(
 
 
 def schema_of(model: type[Model], dialect: Dialect) -> Schema:
-    """The schema of one model; models in it are referred to."""
+    """Return the schema of one model, with references to the models in it."""
     fields = {info.alias or name: info for name, info in model.model_fields.items()}
     found: Schema = {
         "description": description(model),
@@ -91,16 +91,16 @@ def schema_of(model: type[Model], dialect: Dialect) -> Schema:
 
 
 def list_schema(gvk: tuple[str, str, str], item: str, metadata: str, dialect: Dialect) -> Schema:
-    """The schema of a list of one kind; ``item`` and ``metadata`` name schemas."""
+    """Return the schema of a kind's list; ``item`` and ``metadata`` are names of schemas."""
     group, version, kind = gvk
     items = {"type": "array", "items": dialect.refer(item), "description": f"Each {kind}."}
     names = {
-        name: {"type": "string", "description": about(["List"], name)}
+        name: {"type": "string", "description": field_description(["List"], name)}
         for name in ("apiVersion", "kind")
     }
-    about_page = {"description": about(["List"], "metadata")}
+    about_page = {"description": field_description(["List"], "metadata")}
     return {
-        "description": f"{kind}s: all of them, or one page.",
+        "description": f"A list of {kind} objects: all of them, or one page.",
         "type": "object",
         "properties": {
             **names,
@@ -113,13 +113,13 @@ def list_schema(gvk: tuple[str, str, str], item: str, metadata: str, dialect: Di
 
 
 def group_version_kind(group: str, version: str, kind: str) -> dict[str, str]:
-    """The extension that ties a schema or an operation to a kind."""
+    """Return the extension that connects a schema or an operation with a kind."""
     return {"group": group, "version": version, "kind": kind}
 
 
 def description(model: type[Model]) -> str:
-    """What is said of a model, or else its docstring, as paragraphs in plain quotes."""
-    if text := sayings().get(model.__name__):
+    """Return the text about a model, else its docstring, with plain quotes."""
+    if text := texts().get(model.__name__):
         return text
     paragraphs = (inspect.getdoc(model) or "").split("\n\n")
     return "\n\n".join(" ".join(text.split()) for text in paragraphs).replace("``", '"')
@@ -129,7 +129,7 @@ def _field(model: type[Model], name: str, info: FieldInfo, dialect: Dialect) -> 
     annotation = _annotation(info)
     found = _value(annotation, dialect)
     more: Schema = {}
-    if text := about(_names(model), name) or _inner_description(annotation):
+    if text := field_description(_names(model), name) or _inner_description(annotation):
         more["description"] = text
     if found == _SCALARS[str] and name.endswith(_TIMES):
         more["format"] = "date-time"
@@ -140,12 +140,12 @@ def _field(model: type[Model], name: str, info: FieldInfo, dialect: Dialect) -> 
 
 
 def _names(model: type[Model]) -> list[str]:
-    """The names under which a field may be described: the model's, and those it inherits from."""
+    """Return the names under which a field may be described: the model's and its bases'."""
     return [base.__name__ for base in model.__mro__]
 
 
 def _annotation(info: FieldInfo) -> Any:
-    """A field's type; of JSON that is kept as it came, the type that describes it."""
+    """Return a field's type; for raw JSON, the type of its outline."""
     model = outline(info)
     if model is None:
         return info.annotation
@@ -153,7 +153,7 @@ def _annotation(info: FieldInfo) -> Any:
 
 
 def _inner_description(annotation: Any) -> str:
-    """What the model says that a field holds, if it holds one."""
+    """Return the description of the model in a field; empty if it holds none."""
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return description(annotation)
     found = (_inner_description(inner) for inner in get_args(annotation))
@@ -161,7 +161,7 @@ def _inner_description(annotation: Any) -> str:
 
 
 def _value(annotation: Any, dialect: Dialect) -> Schema:
-    """The schema of a type."""
+    """Return the schema of a type."""
     if annotation in _SCALARS:
         return _SCALARS[annotation]
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -177,14 +177,14 @@ def _value(annotation: Any, dialect: Dialect) -> Schema:
 
 
 def _union(members: list[Any], dialect: Dialect) -> Schema:
-    """``X | None`` is X; the only others are quantities, and numbers or names."""
+    """Return the schema of a union: ``X | None`` is X; others are quantities or int-or-string."""
     if len(members) == 1:
         return _value(members[0], dialect)
     return dialect.refer(_QUANTITY if float in members else _INT_OR_STRING)
 
 
 def _extensions(merge: Merge | None, is_list: bool) -> Schema:
-    """How a field merges, for strategic merge patches and for server-side apply."""
+    """Return the extensions that say how a field merges in patches and server-side apply."""
     merge = merge or Merge(merges=False)
     strategies = ["merge"] * merge.merges + ["retainKeys"] * merge.retain_keys
     found: Schema = {}

@@ -1,7 +1,7 @@
-"""Claims: keys in the store, one for each address and port that a Service holds. Pure.
+"""Claims: one key in the store for each address and port that a Service holds. Pure.
 
-A claim is created and removed in the same transaction as the Service that holds it, so that two
-API servers cannot hand out the same one, and none leaks when a server dies.
+A claim is created and removed in the same transaction as its Service. So two API servers cannot
+allocate the same address, and no claim leaks when a server dies.
 """
 
 from collections.abc import Mapping, Set
@@ -13,17 +13,17 @@ from control.store.base import Create, Delete, Write
 
 
 def ip_claim(ip: str) -> str:
-    """The key that claims an address."""
+    """Return the key that claims an address."""
     return f"{CLAIMS}ip/{ip}"
 
 
 def port_claim(port: int) -> str:
-    """The key that claims a port of every node."""
+    """Return the key that claims a port on every node."""
     return f"{CLAIMS}port/{port}"
 
 
 def claims_of(kind: Kind, wire: Mapping[str, Any] | None) -> frozenset[str]:
-    """What an object holds; nothing if there is none."""
+    """Return the claims of an object; empty for None."""
     if kind is not SERVICE or wire is None:
         return frozenset()
     spec = wire.get("spec", {})
@@ -36,7 +36,7 @@ def claims_of(kind: Kind, wire: Mapping[str, Any] | None) -> frozenset[str]:
 def claim_changes(
     kind: Kind, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, held: Set[str]
 ) -> tuple[Write, ...]:
-    """What a write of an object does to claims; ``held``: all claims that are in the store."""
+    """Return the claims to create and delete with a write; ``held`` are all stored claims."""
     before, after = claims_of(kind, old), claims_of(kind, new)
     if before == after:
         return ()

@@ -1,4 +1,4 @@
-"""Which IP families a Service has, from what it says and what the cluster has. Pure.
+"""Decide the IP families of a Service from its spec and the cluster's families. Pure.
 
 Source: https://kubernetes.io/docs/concepts/services-networking/dual-stack/#services (KEP-563)
 """
@@ -20,16 +20,17 @@ Wire = dict[str, Any]
 
 
 def family_of(ip: str) -> str:
-    """IPv4 or IPv6."""
+    """Return IPv4 or IPv6."""
     return f"IPv{ip_address(ip).version}"
 
 
 def with_families(
     spec: Wire, old: Mapping[str, Any] | None, cluster: tuple[str, ...]
 ) -> tuple[Wire, list[FieldError]]:
-    """The spec with its policy and families set, or errors; ``cluster``: its families in order.
+    """Return the spec with policy and families set, or errors.
 
-    Addresses are right by themselves (see validation); ``old`` None is a new Service.
+    ``cluster`` has the cluster's families in order; ``old`` is None for a new Service. The
+    addresses are valid (see validation).
     """
     if spec.get("type") == "ExternalName" or _is_unchanged_prefer(spec, old):
         return spec, []
@@ -48,7 +49,7 @@ def with_families(
 
 
 def _is_unchanged_prefer(spec: Wire, old: Mapping[str, Any] | None) -> bool:
-    """A PreferDualStack Service stays as it is when the cluster's families change."""
+    """Return True for a PreferDualStack Service whose update does not touch these fields."""
     return (
         old is not None
         and spec.get("ipFamilyPolicy") == PREFER
@@ -57,7 +58,7 @@ def _is_unchanged_prefer(spec: Wire, old: Mapping[str, Any] | None) -> bool:
 
 
 def _is_free(spec: Wire) -> bool:
-    """Headless without a selector: its endpoints are the user's, in whatever family."""
+    """Return True for a headless Service without selector: the user sets its endpoints."""
     return spec.get("clusterIP") == HEADLESS and not spec.get("selector")
 
 
@@ -68,7 +69,7 @@ def _policy(spec: Wire, old: Mapping[str, Any] | None) -> str:
 
 
 def _released(spec: Wire, old: Mapping[str, Any]) -> Wire:
-    """SingleStack with both families as before means: give up the second."""
+    """Release the second family of a Service that becomes SingleStack."""
     if spec["ipFamilyPolicy"] != SINGLE:
         return spec
     cut = {
@@ -117,7 +118,7 @@ def _address_errors(spec: Wire, cluster: tuple[str, ...]) -> list[FieldError]:
 
 
 def _with_inferred(spec: Wire) -> list[str]:
-    """The families given, and those of addresses given beyond them."""
+    """Return the given families, plus those of further addresses."""
     families = list(spec.get("ipFamilies", []))
     return families + [family_of(ip) for ip in _given_ips(spec)[len(families) :]]
 
@@ -133,7 +134,7 @@ def _cluster_errors(spec: Wire, cluster: tuple[str, ...]) -> Iterable[FieldError
 
 
 def _completed(spec: Wire, default: tuple[str, ...], available: tuple[str, ...]) -> list[str]:
-    """At least the default family; the other one, too, if dual stack is wanted and available."""
+    """Return the default family if none is given, plus the other one for dual stack."""
     families = spec["ipFamilies"] or list(default)
     if spec["ipFamilyPolicy"] == SINGLE or len(families) == 2:
         return list(families)

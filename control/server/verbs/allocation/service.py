@@ -1,4 +1,4 @@
-"""What the server fills into a Service: families, addresses, node ports."""
+"""Allocate the families, addresses and node ports of a Service."""
 
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -22,13 +22,13 @@ from control.server.verbs.allocation.pick import free_ip, free_port, usable
 from control.server.wire import errors
 from control.server.wire.item import Wire
 
-_random = Random()  # noqa: S311  # what is free matters, not what can be guessed
+_random = Random()  # noqa: S311  # the choice need not be secret
 
 
 def allocate(state: ServerState, new: Wire, old: Mapping[str, Any] | None) -> Wire:
-    """The Service with everything that it needs allocated; raises StatusError (422, 500).
+    """Return the Service with all allocated fields set; raises StatusError (422, 500).
 
-    What is chosen here is claimed when the Service is written.
+    The values are claimed when the Service is written.
     """
     name = new["metadata"]["name"]
     before = old.get("spec", {}) if old else None
@@ -45,14 +45,14 @@ def allocate(state: ServerState, new: Wire, old: Mapping[str, Any] | None) -> Wi
 
 
 def _normalized(spec: Wire) -> Wire:
-    """clusterIP alone means clusterIPs of one."""
+    """Set clusterIPs from a clusterIP that stands alone."""
     if spec.get("clusterIP") and not spec.get("clusterIPs"):
         return spec | {"clusterIPs": [spec["clusterIP"]]}
     return spec
 
 
 class _Addresses:
-    """Checks the addresses that a Service asks for, and chooses those that it leaves open."""
+    """Check the addresses that a Service requests, and choose the missing ones."""
 
     def __init__(
         self, state: ServerState, name: str, own: frozenset[str], ranges: Mapping[str, Network]
@@ -63,7 +63,7 @@ class _Addresses:
         self._ranges = ranges
 
     def fill(self, spec: Wire) -> Wire:
-        """The spec with all its cluster IPs."""
+        """Return the spec with all cluster IPs."""
         if not needs_cluster_ip(spec):
             return spec
         given = spec.get("clusterIPs", [])
@@ -103,7 +103,7 @@ class _Addresses:
 
 
 class _Ports:
-    """Checks the node ports that a Service asks for, and chooses those that it leaves open."""
+    """Check the node ports that a Service requests, and choose the missing ones."""
 
     def __init__(self, state: ServerState, name: str, own: frozenset[str]) -> None:
         self._held = state.cache.claims
@@ -113,7 +113,7 @@ class _Ports:
         self._chosen: set[int] = set()
 
     def fill(self, spec: Wire) -> Wire:
-        """The spec with all its node ports."""
+        """Return the spec with all node ports."""
         made = spec
         if needs_node_ports(spec):
             made = made | {"ports": self._fill_ports(spec)}
@@ -124,7 +124,7 @@ class _Ports:
         return made
 
     def _fill_ports(self, spec: Wire) -> list[Wire]:
-        """One node port a Service port; the same number over TCP and UDP shares one."""
+        """Return the ports with node ports; the same port over TCP and UDP shares one."""
         ports = spec.get("ports", [])
         by_port = {p["port"]: p["nodePort"] for p in ports if p.get("nodePort") and p.get("port")}
         automatic = spec.get("allocateLoadBalancerNodePorts", True)

@@ -1,8 +1,8 @@
-"""What can be wrong with a patch."""
+"""The errors of a patch."""
 
 
 class MalformedPatchError(ValueError):
-    """A patch that is malformed (400)."""
+    """A malformed patch (400)."""
 
 
 class PatchConflictError(ValueError):

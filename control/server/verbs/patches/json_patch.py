@@ -7,7 +7,7 @@ import orjson
 
 from control.server.verbs.patches.errors import MalformedPatchError, PatchConflictError
 
-# A patch of more operations than this is refused, as upstream does.
+# Upstream refuses longer patches, too.
 MAX_OPERATIONS = 10_000
 MAX_COPIED = 3 * 1024 * 1024
 _NEEDS = {
@@ -21,7 +21,7 @@ _NEEDS = {
 
 
 def apply(original: Any, operations: Any) -> Any:
-    """The original after all operations; raises MalformedPatchError, PatchConflictError."""
+    """Apply all operations; raises MalformedPatchError, PatchConflictError."""
     if not isinstance(operations, list):
         raise MalformedPatchError("a JSON patch must be a list of operations")
     if len(operations) > MAX_OPERATIONS:
@@ -31,7 +31,7 @@ def apply(original: Any, operations: Any) -> Any:
     for operation in operations:
         document = _do(document, operation)
         if operation["op"] == "copy":
-            # A few copies of copies would fill all memory.
+            # Repeated copies of copies would fill all memory.
             copied += len(orjson.dumps(_get(document, _pointer(operation["from"]))))
             if copied > MAX_COPIED:
                 raise MalformedPatchError(f"a JSON patch may copy at most {MAX_COPIED} bytes")

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def apply(original: Any, patch: Any) -> Any:
-    """The original with the patch's members put in, and those that are null taken out."""
+    """Return the original with the patch's members set, and its null members removed."""
     if not isinstance(patch, dict):
         return patch
     result = dict(original) if isinstance(original, dict) else {}

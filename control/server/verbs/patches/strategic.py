@@ -1,6 +1,6 @@
-"""Strategic merge patch: a merge patch that knows by what key the items of a list are the same.
+"""Strategic merge patch: a merge patch that matches the items of a list by a key. Pure.
 
-Pure. Source: https://github.com/kubernetes/community/blob/master/contributors/devel/
+Source: https://github.com/kubernetes/community/blob/master/contributors/devel/
 sig-api-machinery/strategic-merge-patch.md
 """
 
@@ -115,7 +115,7 @@ def _delete_from(result: Wire, name: str, values: Any) -> None:
 
 
 def _set_order(result: Wire, before: Any, name: str, order: Any, shape: Shape) -> None:
-    """Bring a merged list into the client's order; what only the server has stays in between."""
+    """Sort a merged list into the client's order; items that it does not name stay between."""
     if not isinstance(order, list):
         raise MalformedPatchError(f"{_ORDER}{name} must be a list")
     if not isinstance(result.get(name), list):
@@ -138,14 +138,14 @@ def _set_order(result: Wire, before: Any, name: str, order: Any, shape: Shape) -
 
 
 def _position(items: Sequence[Any], item: Any) -> int:
-    """Where an item was before; -1 if it is new."""
+    """Return the former position of an item; -1 if it is new."""
     return items.index(item) if item in items else -1
 
 
 def _interleave(
     listed: list[Any], others: list[Any], listed_at: list[int], others_at: list[int]
 ) -> list[Any]:
-    """Both lists in one, each in its order; between them the older position decides."""
+    """Merge two lists, each in its order; the lower former position comes first."""
     result: list[Any] = []
     left = right = 0
     while left < len(listed) and right < len(others):
@@ -159,7 +159,7 @@ def _interleave(
 
 
 def _clean(value: Any) -> Any:
-    """A patch's value as it is stored: nulls and directives dropped."""
+    """Return a patch's value without nulls and directives, as it is stored."""
     if isinstance(value, dict):
         return {
             key: _clean(item)

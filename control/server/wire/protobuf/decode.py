@@ -1,7 +1,7 @@
-"""Messages of the API as the JSON objects that they stand for. Pure.
+"""Decode the API's protobuf messages into JSON objects. Pure.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding. Go writes
-fields that are zero; where the API's JSON would leave them out they are left out here.
+fields with zero values; this module drops those that the API's JSON leaves out.
 """
 
 import base64
@@ -21,7 +21,7 @@ Wire = dict[str, Any]
 
 
 def to_json(body: bytes) -> Wire:
-    """The object in a body; raises ProtobufError."""
+    """Decode the object in a body; raises ProtobufError."""
     if not body.startswith(_MAGIC):
         raise ProtobufError("the body does not begin as Kubernetes' protobuf does")
     envelope = dict(fields(body[len(_MAGIC) :]))
@@ -96,14 +96,14 @@ def _number(value: Value) -> int:
 
 
 def _time(value: Value, unit: str = "seconds") -> str:
-    """RFC 3339; the zero time is empty."""
+    """Return a time in RFC 3339; the zero time is empty."""
     found = {number: _number(item) for number, item in fields(_bytes(value))}
     if not found:
         return ""
     try:
         moment = _EPOCH + timedelta(seconds=found.get(1, 0), microseconds=found.get(2, 0) // 1000)
     except OverflowError as err:
-        raise ProtobufError("a time beyond all calendars") from err
+        raise ProtobufError("a time out of range") from err
     return moment.isoformat(timespec=unit).replace("+00:00", "Z")
 
 
@@ -117,7 +117,7 @@ def _number_or_text(value: Value) -> int | str:
 
 
 def _raw(value: Value) -> Any:
-    """JSON inside of protobuf."""
+    """Return the JSON value inside a protobuf message."""
     data = _bytes(dict(fields(_bytes(value))).get(1, b""))
     try:
         return orjson.loads(data) if data else None

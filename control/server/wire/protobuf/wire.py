@@ -1,4 +1,4 @@
-"""The protobuf wire format: bytes to (field number, value). Pure, and safe on any bytes.
+"""Read the protobuf wire format; safe for any bytes. Pure.
 
 Source: https://protobuf.dev/programming-guides/encoding/
 """
@@ -13,11 +13,11 @@ Value = int | bytes
 
 
 class ProtobufError(ValueError):
-    """Bytes that are no protobuf message of the kind they claim to be."""
+    """Bytes that are not a protobuf message of the expected kind."""
 
 
 def fields(data: bytes) -> Iterator[tuple[int, Value]]:
-    """Every field of a message in order; raises ProtobufError."""
+    """Yield the (number, value) of each field in order; raises ProtobufError."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -54,5 +54,5 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def signed(value: int) -> int:
-    """A number as int64: two's complement."""
+    """Return a number as int64 (two's complement)."""
     return value - 2**64 if value >= 2**63 else value

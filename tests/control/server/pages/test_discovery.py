@@ -14,7 +14,7 @@ from control.server.pages.discovery import (
     media_type,
     subresources,
 )
-from control.server.streams.stream_target import TARGETS
+from control.server.streams.target import TARGETS
 from control.server.verbs.table import verb_of
 from control.server.wire.accept import Accept, parse_accept
 from control.server.wire.errors import StatusError

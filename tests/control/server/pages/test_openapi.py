@@ -14,10 +14,10 @@ from control.api.merging import shapes
 from control.api.meta import ListMeta
 from control.server.pages.discovery import REVIEWS, group_versions, subresources
 from control.server.pages.openapi import gnostic
+from control.server.pages.openapi.descriptions import texts
 from control.server.pages.openapi.documents import v2_document, v3_document
 from control.server.pages.openapi.names import names, typed
 from control.server.pages.openapi.operations import operations
-from control.server.pages.openapi.words import sayings
 from control.server.wire.protobuf.wire import fields
 from control.server.wire.strict import unknown_fields
 from tests.support.control.requests import Api
@@ -232,9 +232,9 @@ def test_nothing_is_said_of_what_there_is_not():
         owners = [base.__name__ for base in model.__mro__]
         used.add(model.__name__)
         for field in shapes(model):
-            own = [f"{owner}.{field}" for owner in owners if f"{owner}.{field}" in sayings()]
+            own = [f"{owner}.{field}" for owner in owners if f"{owner}.{field}" in texts()]
             used.add(own[0] if own else field)
-    assert set(sayings()) - used == set()
+    assert set(texts()) - used == set()
 
 
 def test_json_that_is_described_is_checked_for_what_nobody_knows():

@@ -1,7 +1,7 @@
-"""The paths below /openapi: which document is there, in which encoding, and for how long.
+"""Serve the documents below /openapi, in the encoding that the client accepts.
 
-Source: KEP-2896 for v3: the index names each document with a hash of its content, so that clients
-may keep what they fetched for ever.
+Source: KEP-2896 for v3. Its index names each document with a hash of the content, so that clients
+may cache a document for ever.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _FOR_EVER = (("Cache-Control", "public, immutable, max-age=31536000"),)
 
 
 def schemas(path: str, query: Mapping[str, str], accept: Accept) -> ApiResponse | None:
-    """The document at a path, None if there is none; raises StatusError (406)."""
+    """Return the document at a path; None for any other path. Raises StatusError (406)."""
     if path == _V2:
         return _v2_answer(accept)
     if path == _V3:
@@ -46,7 +46,7 @@ def _v2_answer(accept: Accept) -> ApiResponse:
 
 
 def _v3_answer(path: str, asked: str, body: bytes, accept: Accept) -> ApiResponse:
-    """A document; what was asked for by the hash of another one is now elsewhere."""
+    """Return a document, or a redirect (301) if the client asks for an old hash."""
     if not asked:
         return _json(body, accept)
     if asked != _hash(body):
@@ -86,7 +86,7 @@ def _v2_protobuf() -> bytes:
 
 @cache
 def _index() -> bytes:
-    """Where each document is."""
+    """Return the index of the v3 documents."""
     paths = {}
     for group, version in group_versions():
         path = _v3_path(group, version)

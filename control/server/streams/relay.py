@@ -1,7 +1,7 @@
-"""pods/log, pods/exec, pods/attach and pods/portforward: requests that the Pod's agent answers.
+"""Relay pods/log, pods/exec, pods/attach and pods/portforward to the Pod's agent.
 
-The API server finds the node, asks its agent in kubelet's terms over TLS, as
-``--kubelet-client-cert``, and passes on what it gets: bytes of a log, messages of a WebSocket.
+The API server finds the Pod's node and sends a request in the kubelet's form over TLS, with
+``--kubelet-client-cert``. It relays the answer: the bytes of a log or the messages of a WebSocket.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from control.api import kinds
 from control.api.node import Node
 from control.api.pod import Pod
 from control.server.state.server import ApiServerConfig, ServerState
-from control.server.streams.stream_target import TARGETS
+from control.server.streams.target import TARGETS
 from control.server.verbs import read
 from control.server.wire import errors
 from control.server.wire.errors import StatusError
@@ -27,8 +27,8 @@ from control.tls import CertificateError, load_authority, load_identity
 
 _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
-_MOST_BYTES = 32 * 1024 * 1024  # of one message, as upstream takes
-_REASON_BYTES = 2048  # of why an agent refuses, as upstream reads
+_MAX_MESSAGE = 32 * 1024 * 1024  # bytes, as in upstream
+_MAX_REASON = 2048  # bytes of an agent's refusal, as in upstream
 _GOING_AWAY, _BROKEN = 1001, 1011  # RFC 6455, section 7.4.1
 _UNSENDABLE = (None, 1005, 1006, 1015)
 
@@ -36,29 +36,29 @@ Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
 
 def is_stream(info: RequestInfo) -> bool:
-    """Whether a request is one of these."""
+    """Return True for a request that this module relays."""
     return info.kind is kinds.POD and info.subresource in TARGETS
 
 
 async def answer(
     state: ServerState, web_request: web.Request, request: ApiRequest
 ) -> web.StreamResponse:
-    """Do what the request asks; raises StatusError until the answer has begun."""
+    """Relay a request to the agent; raises StatusError before the response begins."""
     if request.info.subresource == "log" and request.info.verb != "get":
         raise errors.method_not_allowed()
     pod = Pod.parse(dict((await read.get(state, request)).wire))
     target = TARGETS[request.info.subresource](pod, web_request.query)
     if not pod.spec.node_name:
         if request.info.subresource == "log":
-            return web.Response(status=204)  # as upstream: nothing was written yet
+            return web.Response(status=204)  # as in upstream: the log is empty
         raise errors.bad_request(f"pod {pod.metadata.name} does not have a host assigned")
     url = target.at(_node(state, pod.spec.node_name))
     async with _agent(state.config, pod, request) as session:
         if request.info.subresource == "log":
             return await _copy(web_request, session, url)
         if web_request.headers.get("Upgrade", "").lower() != "websocket":
-            # The agent refuses this, but first for any better reason that there may be: kubectl
-            # comes again without a WebSocket when it was refused with one, and shows that answer.
+            # kubectl repeats a refused WebSocket request without one, and shows this answer. The
+            # agent refuses it, too, with the actual cause if there is one.
             await (await session.request(web_request.method, url)).read()
             raise errors.bad_request("Upgrade request required")
         return await _relay(web_request, session, url)
@@ -71,18 +71,15 @@ def _node(state: ServerState, name: str) -> Node:
     return Node.parse(dict(item.wire))
 
 
-# -- towards agents ------------------------------------------------------------------------------
-
-
 @asynccontextmanager
 async def _agent(
     config: ApiServerConfig, pod: Pod, request: ApiRequest
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session with a Pod's agent, whose refusals and failures are ours."""
+    """Open a session with a Pod's agent; its refusals and failures become StatusErrors."""
 
     async def check(response: aiohttp.ClientResponse) -> None:
         if response.status >= 400:
-            text = await response.content.read(_REASON_BYTES)
+            text = await response.content.read(_MAX_REASON)
             raise _refused(response.status, text.decode(errors="replace").strip())
 
     unverified = request.flag("insecureSkipTLSVerifyBackend")
@@ -100,7 +97,7 @@ async def _agent(
 
 
 def _refused(code: int, text: str) -> StatusError:
-    """An agent's refusal, which is one sentence, as a Status."""
+    """Return an agent's refusal, which is one sentence, as a StatusError."""
     if code == 400:
         return errors.bad_request(text)
     if code == 404:
@@ -109,7 +106,7 @@ def _refused(code: int, text: str) -> StatusError:
 
 
 def _tls(config: ApiServerConfig, unverified: bool) -> ssl.SSLContext:
-    """Read anew for each session, so that renewed certificates count."""
+    """Make the TLS context anew for each session, so that renewed certificates are used."""
     if config.kubelet_client is None or config.client_ca is None:
         raise errors.unavailable(
             "the API server was started without --kubelet-client-cert, --kubelet-client-key and "
@@ -127,13 +124,10 @@ def _tls(config: ApiServerConfig, unverified: bool) -> ssl.SSLContext:
     return context
 
 
-# -- passing on ----------------------------------------------------------------------------------
-
-
 async def _copy(
     web_request: web.Request, session: aiohttp.ClientSession, url: URL
 ) -> web.StreamResponse:
-    """A body, as it comes."""
+    """Relay a response's body as it arrives."""
     async with session.get(url) as source:
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(web_request)
@@ -141,7 +135,7 @@ async def _copy(
             async for piece in source.content.iter_any():
                 await response.write(piece)
         except aiohttp.ClientPayloadError:
-            _cut(web_request)  # the one way left to say that this was not all
+            _cut(web_request)  # the only way left to show that the body is incomplete
         except aiohttp.ClientConnectionResetError:
             return response
         return response
@@ -155,16 +149,16 @@ def _cut(web_request: web.Request) -> None:
 async def _relay(
     web_request: web.Request, session: aiohttp.ClientSession, url: URL
 ) -> web.StreamResponse:
-    """A WebSocket's messages, both ways; the agent chooses among the client's protocols."""
+    """Relay a WebSocket's messages both ways; the agent chooses among the client's protocols."""
     header = web_request.headers.get("Sec-WebSocket-Protocol", "")
-    offered = [it.strip() for it in header.split(",") if it.strip()]
-    # Without autoclose: an agent may hang up right after its close message, whose code counts.
+    offered = [name.strip() for name in header.split(",") if name.strip()]
+    # Without autoclose: an agent may disconnect right after its close message, whose code counts.
     async with session.ws_connect(
-        url, protocols=offered, max_msg_size=_MOST_BYTES, autoclose=False
+        url, protocols=offered, max_msg_size=_MAX_MESSAGE, autoclose=False
     ) as back:
         chosen = (back.protocol,) if back.protocol else ()
         front = web.WebSocketResponse(
-            protocols=chosen, max_msg_size=_MOST_BYTES, compress=False, timeout=_CLOSE_SECONDS
+            protocols=chosen, max_msg_size=_MAX_MESSAGE, compress=False, timeout=_CLOSE_SECONDS
         )
         await front.prepare(web_request)
         await _both_ways(front, back)
@@ -179,13 +173,13 @@ async def _both_ways(front: web.WebSocketResponse, back: aiohttp.ClientWebSocket
         for task in (up, down):
             task.cancel()
         await asyncio.gather(up, down, return_exceptions=True)
-    code = back.close_code  # before closing it, which may fail, and then changes it
+    code = back.close_code  # read it first: a failing close() changes it
     await back.close(code=_GOING_AWAY)
     await front.close(code=_BROKEN if code in _UNSENDABLE else code)
 
 
 async def _pass_on(source: Socket, sink: Socket) -> None:
-    with suppress(aiohttp.ClientConnectionResetError):  # the sink has gone: so may the source
+    with suppress(aiohttp.ClientConnectionResetError):  # the sink has disconnected: end the relay
         async for message in source:
             if message.type is WSMsgType.BINARY:
                 await sink.send_bytes(message.data)

@@ -1,4 +1,4 @@
-"""What the server takes and gives beside its kinds: for subresources, deletions and reviews."""
+"""Models of objects that are never stored: subresources, DeleteOptions and reviews."""
 
 from typing import Any
 
@@ -10,40 +10,40 @@ from control.api.service import ObjectReference
 
 
 class ScaleSpec(Model):
-    """How many there should be."""
+    """The number of replicas wanted."""
 
     replicas: int | None = None
 
 
 class ScaleStatus(Model):
-    """How many there are."""
+    """The number of replicas that exist."""
 
     replicas: int = 0
     selector: str | None = None
 
 
 class Scale(Object):
-    """autoscaling/v1 Scale: the size of a workload, without knowing what it is made of."""
+    """autoscaling/v1 Scale: the number of replicas of any kind of workload."""
 
     spec: ScaleSpec = Field(default_factory=ScaleSpec)
     status: ScaleStatus = Field(default_factory=ScaleStatus)
 
 
 class Binding(Object):
-    """core/v1 Binding: a scheduler's word on which node a Pod runs."""
+    """core/v1 Binding: the assignment of a Pod to a node."""
 
     target: ObjectReference
 
 
 class Preconditions(Model):
-    """What must hold for a deletion to be done."""
+    """Conditions that a deletion requires."""
 
     uid: str | None = None
     resource_version: str | None = None
 
 
 class DeleteOptions(Model):
-    """How to delete."""
+    """Options of a deletion."""
 
     api_version: str = ""
     kind: str = ""
@@ -61,7 +61,7 @@ class Eviction(Object):
 
 
 class UserInfo(Model):
-    """Who somebody is."""
+    """A user with groups and UID."""
 
     username: str | None = None
     groups: list[str] = []
@@ -70,13 +70,13 @@ class UserInfo(Model):
 
 
 class SelfSubjectReviewStatus(Model):
-    """The answer: who asked."""
+    """The answer: the user that asks."""
 
     user_info: UserInfo | None = None
 
 
 class SelfSubjectReview(Object):
-    """authentication/v1 SelfSubjectReview: who am I?"""
+    """authentication/v1 SelfSubjectReview asks: who am I?"""
 
     status: SelfSubjectReviewStatus = Field(default_factory=SelfSubjectReviewStatus)
 
@@ -98,14 +98,14 @@ class TokenReviewStatus(Model):
 
 
 class TokenReview(Object):
-    """authentication/v1 TokenReview: whose token is this?"""
+    """authentication/v1 TokenReview asks: whose token is this?"""
 
     spec: TokenReviewSpec
     status: TokenReviewStatus = Field(default_factory=TokenReviewStatus)
 
 
 class ResourceAttributes(Model):
-    """Something that somebody wants to do with objects."""
+    """An action on objects."""
 
     verb: str | None = None
     group: str | None = None
@@ -117,21 +117,21 @@ class ResourceAttributes(Model):
 
 
 class NonResourceAttributes(Model):
-    """Something that somebody wants to do with a path that is no object's."""
+    """An action on a path that is not a resource."""
 
     verb: str | None = None
     path: str | None = None
 
 
 class SelfSubjectAccessReviewSpec(Model):
-    """The question: exactly one of the two."""
+    """The question; exactly one of the two is set."""
 
     resource_attributes: ResourceAttributes | None = None
     non_resource_attributes: NonResourceAttributes | None = None
 
 
 class SubjectAccessReviewSpec(SelfSubjectAccessReviewSpec):
-    """The question: who wants to do what."""
+    """The question about a user and an action."""
 
     user: str | None = None
     groups: list[str] = []
@@ -149,27 +149,27 @@ class SubjectAccessReviewStatus(Model):
 
 
 class SelfSubjectAccessReview(Object):
-    """authorization/v1 SelfSubjectAccessReview: may I do this?"""
+    """authorization/v1 SelfSubjectAccessReview asks: may I do this?"""
 
     spec: SelfSubjectAccessReviewSpec
     status: SubjectAccessReviewStatus = Field(default_factory=SubjectAccessReviewStatus)
 
 
 class SubjectAccessReview(Object):
-    """authorization/v1 SubjectAccessReview: may they do this?"""
+    """authorization/v1 SubjectAccessReview asks: may this user do this?"""
 
     spec: SubjectAccessReviewSpec
     status: SubjectAccessReviewStatus = Field(default_factory=SubjectAccessReviewStatus)
 
 
 class SelfSubjectRulesReviewSpec(Model):
-    """The question: in which namespace?"""
+    """The question about the rules in a namespace."""
 
     namespace: str | None = None
 
 
 class SubjectRulesReviewStatus(Model):
-    """The answer; incomplete if there may be more."""
+    """The answer; ``incomplete`` if more rules may exist."""
 
     resource_rules: list[dict[str, Any]] = []
     non_resource_rules: list[dict[str, Any]] = []
@@ -178,14 +178,14 @@ class SubjectRulesReviewStatus(Model):
 
 
 class SelfSubjectRulesReview(Object):
-    """authorization/v1 SelfSubjectRulesReview: what may I do?"""
+    """authorization/v1 SelfSubjectRulesReview asks: what may I do?"""
 
     spec: SelfSubjectRulesReviewSpec
     status: SubjectRulesReviewStatus = Field(default_factory=SubjectRulesReviewStatus)
 
 
-# (group, version) of each that names its own.
-SHAPES: dict[type[Object], tuple[str, str]] = {
+# The (group, version) of each model that has one.
+MODELS: dict[type[Object], tuple[str, str]] = {
     Scale: ("autoscaling", "v1"),
     Binding: ("", "v1"),
     Eviction: ("policy", "v1"),

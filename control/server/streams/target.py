@@ -1,4 +1,4 @@
-"""Where on which node a stream of a Pod is: the agent's path and parameters. Pure.
+"""Translate a stream request to the path and parameters of a Pod's agent. Pure.
 
 Source: the kubelet's server (docs/streams.md), and upstream's pod strategy for the texts.
 """
@@ -17,28 +17,28 @@ from control.api.pod import Pod
 from control.server.wire.errors import StatusError, bad_request, invalid
 from control.server.wire.info import is_true
 
-PORT = 10250  # of an agent that does not say its own
+PORT = 10250  # used if a Node names no port
 _LOG_OPTIONS = replace(kinds.POD, name="PodLogOptions")
 _LEAST = {
     "tailLines": (0, "must be greater than or equal to 0"),
     "limitBytes": (1, "must be greater than 0"),
     "sinceSeconds": (1, "must be greater than 0"),
 }
-# The API's names of a session's streams, and the kubelet's.
+# The name of each stream in the API, and in the kubelet's server.
 _STREAMS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
 
 Query = MultiMapping[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What to ask an agent for."""
+class StreamTarget:
+    """A path and its parameters on an agent."""
 
     path: str
     parameters: tuple[tuple[str, str], ...] = ()
 
     def at(self, node: Node) -> URL:
-        """Its URL on a node; raises StatusError when the node has no address."""
+        """Return the URL on a node; raises StatusError if the node has no address."""
         host = _address(node)
         return URL.build(
             scheme="https", host=host, port=_port(node), path=self.path, query=self.parameters
@@ -46,8 +46,8 @@ class Target:
 
 
 def _address(node: Node) -> str:
-    """An address before a name: nodes' names are seldom in anybody's DNS."""
-    known = {it.type: it.address for it in reversed(node.status.addresses)}
+    """Return a node's IP address, else a name: node names are seldom in DNS."""
+    known = {address.type: address.address for address in reversed(node.status.addresses)}
     for kind in ("InternalIP", "ExternalIP", "InternalDNS", "Hostname"):
         if known.get(kind):
             return known[kind]
@@ -64,8 +64,8 @@ def _port(node: Node) -> int:
     return agent.port if agent and agent.port else PORT
 
 
-def log(pod: Pod, query: Query) -> Target:
-    """GET pods/log; raises StatusError."""
+def log(pod: Pod, query: Query) -> StreamTarget:
+    """Translate GET pods/log; raises StatusError."""
     container = container_of(pod, query.get("container", ""))
     flags = [
         (name, "true")
@@ -74,7 +74,7 @@ def log(pod: Pod, query: Query) -> Target:
     ]
     given = [(name, query[name]) for name in (*_LEAST, "sinceTime") if query.get(name)]
     _check_log(pod, dict(given))
-    return Target(_path("containerLogs", pod, container), (*flags, *given))
+    return StreamTarget(_path("containerLogs", pod, container), (*flags, *given))
 
 
 def _check_log(pod: Pod, given: Mapping[str, str]) -> None:
@@ -108,35 +108,35 @@ def _check_time(text: str) -> None:
         raise bad_request(f'sinceTime: parsing time "{text}": it names no time zone')
 
 
-def execute(pod: Pod, query: Query) -> Target:
-    """pods/exec; raises StatusError."""
+def execute(pod: Pod, query: Query) -> StreamTarget:
+    """Translate pods/exec; raises StatusError."""
     commands = [("command", word) for word in query.getall("command", [])]
     return _session("exec", pod, query, commands)
 
 
-def attach(pod: Pod, query: Query) -> Target:
-    """pods/attach; raises StatusError."""
+def attach(pod: Pod, query: Query) -> StreamTarget:
+    """Translate pods/attach; raises StatusError."""
     return _session("attach", pod, query, [])
 
 
-def _session(verb: str, pod: Pod, query: Query, more: list[tuple[str, str]]) -> Target:
+def _session(verb: str, pod: Pod, query: Query, more: list[tuple[str, str]]) -> StreamTarget:
     container = container_of(pod, query.get("container", ""))
     streams = [(theirs, "1") for ours, theirs in _STREAMS.items() if is_true(query.get(ours, ""))]
-    return Target(_path(verb, pod, container), (*more, *streams))
+    return StreamTarget(_path(verb, pod, container), (*more, *streams))
 
 
-def port_forward(pod: Pod, query: Query) -> Target:
-    """pods/portforward."""
+def port_forward(pod: Pod, query: Query) -> StreamTarget:
+    """Translate pods/portforward."""
     ports = query.getall("ports", [])
     parameters = (("port", ",".join(ports)),) if ports else ()
-    return Target(_path("portForward", pod), parameters)
+    return StreamTarget(_path("portForward", pod), parameters)
 
 
 def container_of(pod: Pod, name: str) -> str:
-    """The container that a request means; raises StatusError (400) unless that is certain."""
+    """Return the container that a request names or implies; raises StatusError (400)."""
     spec, pod_name = pod.spec, pod.metadata.name
-    ephemeral = [str(it.get("name", "")) for it in spec.ephemeral_containers]
-    names = [it.name for it in (*spec.init_containers, *spec.containers)] + ephemeral
+    names = [container.name for container in (*spec.init_containers, *spec.containers)]
+    names += [str(container.get("name", "")) for container in spec.ephemeral_containers]
     if name and name not in names:
         raise bad_request(f"container {name} is not valid for pod {pod_name}")
     if not name and len(spec.containers) != 1:
@@ -151,7 +151,7 @@ def _path(verb: str, pod: Pod, *container: str) -> str:
     return "/".join(("", verb, *pod.key, *container))
 
 
-TARGETS: dict[str, Callable[[Pod, Query], Target]] = {
+TARGETS: dict[str, Callable[[Pod, Query], StreamTarget]] = {
     "log": log,
     "exec": execute,
     "attach": attach,

@@ -1,20 +1,20 @@
-"""What is not a resource: health, version, discovery and schemas, by path."""
+"""Find the page at a path that is not a resource's: health, version, discovery, schemas."""
 
 from collections.abc import Mapping
 
 from control.api.base import encode
 from control.server.pages.discovery import discovery, media_type
 from control.server.pages.health import PATHS, health
-from control.server.pages.openapi.pages import schemas
+from control.server.pages.openapi.routes import schemas
 from control.server.state.server import ServerState
 from control.server.wire import errors
 from control.server.wire.accept import Accept
 from control.server.wire.response import ApiResponse, tagged
 from control.version import KUBERNETES
 
-# Readable without being known.
+# Readable without credentials.
 PUBLIC = (*PATHS, "/version")
-# What kubectl compares its own version with: the API that these kinds have.
+# kubectl compares its own version with this one: the release that the kinds follow.
 _VERSION = {
     "major": KUBERNETES.split(".")[0],
     "minor": KUBERNETES.split(".")[1],
@@ -27,7 +27,7 @@ _VERSION = {
     "platform": "linux/amd64",
 }
 
-# kubectl looks for a kind that it does not find among these; there can be none here.
+# kubectl looks here for kinds that discovery does not list; podwire has no custom kinds.
 _CUSTOM_KINDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _NO_CUSTOM_KINDS = {
     "apiVersion": "apiextensions.k8s.io/v1",
@@ -38,14 +38,14 @@ _NO_CUSTOM_KINDS = {
 
 
 def is_public(path: str) -> bool:
-    """Whether a path can be read without being known."""
+    """Return True if a path can be read without credentials."""
     return path.startswith(PUBLIC)
 
 
 def page(
     state: ServerState, method: str, path: str, query: Mapping[str, str], accept: Accept
 ) -> ApiResponse | None:
-    """The page at a path, None if there is none; raises StatusError (405, 406)."""
+    """Return the page at a path; None for any other path. Raises StatusError (405, 406)."""
     found = _page(state, path.rstrip("/") or "/", query, accept)
     if found is not None and method not in ("GET", "HEAD"):
         raise errors.method_not_allowed()

@@ -1,17 +1,16 @@
-"""Questions about who one is and what one may do: the review resources, and the one answer.
+"""Answer the review resources, which ask about a user's identity and permissions.
 
 Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from control.server.access.authn import Authenticator
+from control.server.access.authz import AccessAttributes, authorize
 from control.server.pages.discovery import REVIEWS
 from control.server.wire.body import Body
-from control.server.wire.errors import bad_request, forbidden, method_not_allowed
-from control.server.wire.info import RequestInfo
+from control.server.wire.errors import bad_request, method_not_allowed
 from control.server.wire.request import User
 
 _ALL_RULES = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
@@ -20,47 +19,13 @@ _PATHS = {f"/apis/{r.group}/{r.version}/{r.plural}": r for r in REVIEWS}
 Wire = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """What somebody wants to do."""
-
-    verb: str
-    group: str = ""
-    resource: str = ""
-    subresource: str = ""
-    namespace: str = ""
-    name: str = ""
-    path: str = ""  # of what is not a resource
-
-
-def authorize(user: User, attributes: Attributes) -> bool:
-    """Whether a user may: everyone who is somebody may do everything, so far."""
-    del attributes
-    return not user.anonymous
-
-
-def check(user: User, info: RequestInfo) -> None:
-    """Whether a user may do what a request on a kind asks; raises StatusError (403)."""
-    kind = info.kind
-    names = (kind.group, kind.plural, info.subresource, info.namespace, info.name)
-    if authorize(user, Attributes(info.verb, *names)):
-        return
-    resource = f"{kind.plural}/{info.subresource}" if info.subresource else kind.plural
-    where = f'in the namespace "{info.namespace}"' if info.namespace else "at the cluster scope"
-    why = (
-        f'User "{user.name}" cannot {info.verb} resource "{resource}" in API group'
-        f' "{kind.group}" {where}'
-    )
-    raise forbidden(kind, info.name, why)
-
-
 def is_review(path: str) -> bool:
-    """Whether a path is that of a review resource."""
+    """Return True for the path of a review resource."""
     return path.rstrip("/") in _PATHS
 
 
 def review(method: str, path: str, user: User, body: Body, known: Authenticator) -> Wire:
-    """The answered review of a request; raises StatusError (400, 405, 415)."""
+    """Return the review of a request with its answer; raises StatusError (400, 405, 415)."""
     found = _PATHS[path.rstrip("/")]
     if method != "POST":
         raise method_not_allowed()
@@ -78,11 +43,11 @@ def _own_access(user: User, spec: Mapping[str, Any], _: Authenticator) -> Wire:
 
 
 def _access(_: User, spec: Mapping[str, Any], __: Authenticator) -> Wire:
-    who = User(str(spec.get("user", "")), tuple(spec.get("groups", ())))
-    return {"allowed": authorize(who, _attributes(spec))}
+    user = User(str(spec.get("user", "")), tuple(spec.get("groups", ())))
+    return {"allowed": authorize(user, _attributes(spec))}
 
 
-def _attributes(spec: Mapping[str, Any]) -> Attributes:
+def _attributes(spec: Mapping[str, Any]) -> AccessAttributes:
     resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if not isinstance(resource or other, dict) or (resource and other):
         raise bad_request(
@@ -90,10 +55,10 @@ def _attributes(spec: Mapping[str, Any]) -> Attributes:
             " resourceAttributes must be specified"
         )
     if other:
-        return Attributes(str(other.get("verb", "")), path=str(other.get("path", "")))
+        return AccessAttributes(str(other.get("verb", "")), path=str(other.get("path", "")))
     names = ("verb", "group", "resource", "subresource", "namespace", "name")
     given = resource or {}
-    return Attributes(**{name: str(given.get(name, "")) for name in names})
+    return AccessAttributes(**{name: str(given.get(name, "")) for name in names})
 
 
 def _rules(_: User, __: Mapping[str, Any], ___: Authenticator) -> Wire:
