@@ -1,6 +1,6 @@
-"""The cluster's certificates: one authority, and an identity for each part (X.509, RFC 5280).
+"""Make the cluster's certificates: an authority, and an identity per component (RFC 5280).
 
-Keys are P-256: quick to make, and understood by every TLS library that talks to Kubernetes.
+Keys are P-256: fast to generate, and supported by the TLS library of every Kubernetes component.
 """
 
 import base64
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFETIME = datetime.timedelta(days=365)
-# Clocks of the nodes may lag behind that of the machine which signs.
+# The clocks of nodes may be behind the clock of the signing machine.
 CLOCK_SKEW = datetime.timedelta(minutes=5)
 
 
@@ -38,13 +38,13 @@ class Pair:
 
     @classmethod
     def load(cls, folder: Path, name: str) -> "Pair":
-        """Read what ``save`` wrote; raises OSError."""
+        """Read the files that ``save`` wrote; raises OSError."""
         return cls((folder / f"{name}.crt").read_bytes(), (folder / f"{name}.key").read_bytes())
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a certificate speaks for: CN is the user, O the groups; hosts are DNS names and IPs."""
+    """The subject of a certificate: user (CN), groups (O), and hosts (DNS names, IPs)."""
 
     user: str
     groups: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Identity:
 
 
 def create_authority(name: str) -> Pair:
-    """A self-signed certificate authority called ``name``."""
+    """Make a self-signed certificate authority called ``name``."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     usage = x509.KeyUsage(
@@ -77,7 +77,7 @@ def create_authority(name: str) -> Pair:
 
 
 def issue(authority: Pair, identity: Identity) -> Pair:
-    """A certificate for ``identity``, signed by ``authority``, good for a client and a server."""
+    """Issue a certificate for ``identity``, for use as a client and as a server."""
     issuer = x509.load_pem_x509_certificate(authority.certificate)
     issuer_key = serialization.load_pem_private_key(authority.key, None)
     assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)  # noqa: S101  # we made it
@@ -101,7 +101,7 @@ def issue(authority: Pair, identity: Identity) -> Pair:
 
 
 def kubeconfig(cluster: str, server: str, authority: bytes, user: str, pair: Pair) -> str:
-    """A kubeconfig (YAML) with everything inline, for one cluster and one user."""
+    """Return a kubeconfig (YAML) for one cluster and user, with inline certificates."""
     credentials = {
         "client-certificate-data": _base64(pair.certificate),
         "client-key-data": _base64(pair.key),
@@ -157,7 +157,7 @@ def _base64(raw: bytes) -> str:
 
 
 def hosts_of_server(names: Sequence[str], addresses: Sequence[str]) -> tuple[str, ...]:
-    """The subject alternative names an API server needs, besides its own names and addresses."""
+    """Return an API server's subject alternative names: names, addresses, Service names."""
     local = ("localhost", "127.0.0.1", "::1")
     services = tuple(
         f"kubernetes{suffix}"

@@ -1,15 +1,15 @@
-"""Loading certificates from files, with errors that name the file."""
+"""Load certificates from files, with errors that name the file."""
 
 import ssl
 from pathlib import Path
 
 
 class CertificateError(ValueError):
-    """A certificate or key cannot be used; the text names the file and says why."""
+    """An unusable certificate or key; the message names the file and the cause."""
 
 
 def load_identity(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Have a side show this certificate (PEM), whose key it holds; raises CertificateError."""
+    """Load the certificate (PEM) that a side shows, with its key; raises CertificateError."""
     try:
         context.load_cert_chain(certificate, key)
     except OSError as err:
@@ -17,7 +17,7 @@ def load_identity(context: ssl.SSLContext, certificate: Path, key: Path) -> None
 
 
 def load_authority(context: ssl.SSLContext, authority: Path) -> None:
-    """Have a side believe who this authority (PEM) has signed; raises CertificateError."""
+    """Trust certificates that this authority (PEM) signed; raises CertificateError."""
     try:
         context.load_verify_locations(authority)
     except OSError as err:
@@ -25,7 +25,7 @@ def load_authority(context: ssl.SSLContext, authority: Path) -> None:
 
 
 def _cause(err: OSError) -> str:
-    """OpenSSL's word in plain letters; it has none for a file without any PEM."""
+    """Return OpenSSL's reason in words; it has none for a file without PEM."""
     if isinstance(err, ssl.SSLError):
         return err.reason.replace("_", " ").lower() if err.reason else "no PEM in it"
     return err.strerror or str(err)

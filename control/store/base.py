@@ -1,23 +1,23 @@
-"""The revisioned store: what the API server needs of its database, and no more.
+"""The protocol of a revisioned store.
 
-The shape is etcd v3's (https://etcd.io/docs/v3.5/learning/api/): one counter for the whole store,
-writes that are conditional on the revision last seen, and a log that can be read from any
-revision that has not been compacted away.
+It has the shape of etcd v3 (https://etcd.io/docs/v3.5/learning/api/): one revision counter for the
+whole store, writes that are conditional on the last revision seen, and a log that can be read from
+any revision that is not compacted.
 """
 
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-ANY = 0  # as the expected revision of a change: whatever it is, as long as the key is there
+ANY = 0  # the expected revision of a write that accepts any present revision
 
 
 class StoreError(Exception):
-    """A store could not do what was asked; nothing was changed."""
+    """A failed operation of a store; nothing was changed."""
 
 
 class KeyExistsError(StoreError):
-    """``Create`` of a key that is there."""
+    """``Create`` of a key that exists."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"create {key}: it exists")
@@ -25,7 +25,7 @@ class KeyExistsError(StoreError):
 
 
 class KeyNotFoundError(StoreError):
-    """``Update`` or ``Delete`` of a key that is not there."""
+    """``Update`` or ``Delete`` of a key that does not exist."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"write {key}: it does not exist")
@@ -33,7 +33,7 @@ class KeyNotFoundError(StoreError):
 
 
 class RevisionConflictError(StoreError):
-    """``Update`` or ``Delete`` of a key that was changed meanwhile."""
+    """``Update`` or ``Delete`` of a key that has another revision than expected."""
 
     def __init__(self, key: str, expected: int, actual: int) -> None:
         super().__init__(f"write {key}: at revision {actual}, expected {expected}")
@@ -42,7 +42,7 @@ class RevisionConflictError(StoreError):
 
 
 class CompactedError(StoreError):
-    """A read or a watch from a revision whose history is gone."""
+    """A read or a watch from a revision that is compacted."""
 
     def __init__(self, revision: int, oldest: int) -> None:
         super().__init__(f"revision {revision} has been compacted: the oldest is {oldest}")
@@ -51,7 +51,7 @@ class CompactedError(StoreError):
 
 
 class FutureRevisionError(StoreError):
-    """A read at a revision that has not happened yet."""
+    """A read at a revision in the future."""
 
     def __init__(self, revision: int, current: int) -> None:
         super().__init__(f"revision {revision} is in the future: the store is at {current}")
@@ -60,7 +60,7 @@ class FutureRevisionError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The database refused: disk full, input/output error, closed. Nothing was written."""
+    """A failure of the database (disk full, I/O error, closed); nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ Write = Create | Update | Delete
 
 @dataclass(frozen=True, slots=True)
 class StoreEvent:
-    """What a commit did to one key: ``value`` None is a removal."""
+    """The effect of a commit on one key; ``value`` None is a removal."""
 
     key: str
     revision: int
@@ -113,7 +113,7 @@ Commit = tuple[StoreEvent, ...]  # all of one revision
 
 
 def check(change: Write, current: int | None) -> None:
-    """Whether a change may be made to a key at a revision, None if it is not there.
+    """Check a write against the key's current revision, None for an absent key.
 
     Raises KeyExistsError, KeyNotFoundError or RevisionConflictError.
     """
@@ -127,7 +127,7 @@ def check(change: Write, current: int | None) -> None:
 
 
 def events_of(changes: Iterable[Write], revision: int) -> Commit:
-    """What these changes do, done at a revision."""
+    """Return the events of writes that are committed at a revision."""
     return tuple(
         StoreEvent(change.key, revision, None if isinstance(change, Delete) else change.value)
         for change in changes
@@ -136,7 +136,7 @@ def events_of(changes: Iterable[Write], revision: int) -> Commit:
 
 @dataclass(frozen=True, slots=True)
 class StorePage:
-    """A part of a listing in key order, as of ``revision``; ``more`` if keys follow."""
+    """A page of keys in order, as of ``revision``; ``more`` is True if keys follow."""
 
     records: tuple[KeyValue, ...]
     revision: int
@@ -146,8 +146,8 @@ class StorePage:
 class Store(Protocol):
     """One log of commits. Revisions start at 1 with the first and grow with every commit.
 
-    All methods belong to one event loop. What a finished ``commit`` wrote is durable as far as the
-    implementation promises, and every later read sees it.
+    All methods belong to one event loop. A finished ``commit`` is as durable as the implementation
+    promises, and every later read sees it.
     """
 
     @property
@@ -157,44 +157,45 @@ class Store(Protocol):
 
     @property
     def compacted(self) -> int:
-        """The newest revision whose history is gone; 0 at first."""
+        """The newest compacted revision; 0 at first."""
         ...
 
     async def get(self, key: str) -> KeyValue | None:
-        """The value of a key now; None if it is not there."""
+        """Return the present value of a key; None if it is absent."""
         ...
 
     async def list(
         self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0
     ) -> StorePage:
-        """Keys that start with ``prefix`` in order, past key ``after``; 0 means no limit, now.
+        """Return the keys that start with ``prefix``, in order, after the key ``after``.
 
-        Raises CompactedError or FutureRevisionError for a revision that cannot be read.
+        ``limit`` 0 is no limit, ``revision`` 0 the present one. Raises CompactedError or
+        FutureRevisionError.
         """
         ...
 
     async def commit(self, *changes: Write) -> int:
-        """Do all changes or none, and return their one revision; a key may appear once.
+        """Do all writes or none, and return their common revision; a key may appear once.
 
         Raises KeyExistsError, KeyNotFoundError, RevisionConflictError or StoreUnavailableError.
         """
         ...
 
     def watch(self, prefix: str, since: int) -> AsyncGenerator[Commit, None]:
-        """Every event after revision ``since``, in order, one or more whole commits at a time.
+        """Yield the events after revision ``since`` in order, in groups of whole commits.
 
-        It never ends by itself. Iteration raises CompactedError when it needs history that is gone,
+        The iteration never ends by itself. It raises CompactedError if the events are compacted,
         and StoreUnavailableError once the store is closed.
         """
         ...
 
     async def compact(self, revision: int) -> None:
-        """Forget history up to ``revision``: reads at it and later still work; never goes back.
+        """Forget the history before ``revision``; reads at it and later still work.
 
         Raises FutureRevisionError.
         """
         ...
 
     async def close(self) -> None:
-        """Finish what was asked and let go of files; later calls raise StoreUnavailableError."""
+        """Finish pending operations and close files; later calls raise StoreUnavailableError."""
         ...

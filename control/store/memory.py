@@ -1,4 +1,4 @@
-"""A store in memory: the whole contract but durability. For tests, and to read the contract in."""
+"""A store in memory, without durability: for tests, and as the shortest implementation."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncGenerator
@@ -19,7 +19,7 @@ from control.store.recent import RecentCommits, matching
 
 
 class MemoryStore:
-    """Every version of every key since the last compaction, in a dict."""
+    """A store that keeps each key's versions since the last compaction in a dict."""
 
     def __init__(self) -> None:
         self._versions: dict[str, list[StoreEvent]] = {}
@@ -124,7 +124,7 @@ def _revision(commit: Commit) -> int:
 
 
 def _keep(events: list[StoreEvent], compacted: int) -> list[StoreEvent]:
-    """The newest version up to the compaction, unless it is a removal, and all later ones."""
+    """Return the newest version before the compaction, unless a removal, and later ones."""
     later = [event for event in events if event.revision > compacted]
     earlier = [event for event in events if event.revision <= compacted]
     return [event for event in earlier[-1:] if event.value is not None] + later

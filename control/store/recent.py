@@ -1,4 +1,4 @@
-"""The newest part of a store's log in memory: how watchers follow it without reading the disk."""
+"""The newest commits of a store in memory, for watchers to follow without reading the disk."""
 
 import asyncio
 from collections import deque
@@ -8,16 +8,16 @@ from control.store.base import Commit
 
 
 class RecentCommits:
-    """The last commits, and a signal for those who wait for the next one."""
+    """The newest commits, and a signal for the next one."""
 
     def __init__(self, revision: int, *, keep: int = 1024) -> None:
         self._commits: deque[Commit] = deque(maxlen=keep)
         self._changed = asyncio.Event()
-        self._start = revision  # every commit after this one is in `_commits`
+        self._start = revision  # all commits after this revision are in `_commits`
         self.revision = revision
 
     def append(self, commit: Commit) -> None:
-        """Note a commit and wake every waiter."""
+        """Add a commit and wake all waiters."""
         if len(self._commits) == self._commits.maxlen:
             self._start = self._commits[0][0].revision
         self._commits.append(commit)
@@ -25,12 +25,12 @@ class RecentCommits:
         self.wake()
 
     def wake(self) -> None:
-        """Let every waiter look again."""
+        """Wake all waiters."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     def after(self, revision: int) -> list[Commit] | None:
-        """The commits after a revision; None if some of them are no longer here."""
+        """Return the commits after a revision; None if some are no longer in memory."""
         if revision < self._start:
             return None
         found: list[Commit] = []
@@ -41,11 +41,11 @@ class RecentCommits:
         return found[::-1]
 
     async def wait(self, revision: int) -> None:
-        """Return once there is something after ``revision``, or on ``wake``."""
+        """Wait for a commit after ``revision``, or for ``wake``."""
         if self.revision <= revision:
             await self._changed.wait()
 
 
 def matching(commits: Iterable[Commit], prefix: str) -> Commit:
-    """The events of these commits whose key starts with a prefix, in order."""
+    """Return the events whose key starts with a prefix, in order."""
     return tuple(event for commit in commits for event in commit if event.key.startswith(prefix))

@@ -1,8 +1,8 @@
-"""The log in one SQLite file: what is written, what is read, what is forgotten. Synchronous.
+"""The log of events in one SQLite file. Synchronous.
 
-One row is one event. The file is in WAL mode (https://www.sqlite.org/wal.html): a commit appends
-to the write-ahead log, a reader sees the last commit and never waits, and after a kill -9 at any
-time SQLite finds the last whole commit by itself.
+One row is one event. The file is in WAL mode (https://www.sqlite.org/wal.html): a commit appends to
+the write-ahead log, and a reader sees the last commit without waiting. After a kill -9 at any time
+SQLite recovers the last whole commit.
 """
 
 import sqlite3
@@ -43,7 +43,7 @@ ORDER BY key LIMIT :limit
 _EVENTS = """
 SELECT key, revision, value FROM log WHERE revision > ? AND revision <= ? ORDER BY revision, rowid
 """
-# Two steps, so that a removal hides the versions before it until they are gone.
+# Two steps, so that a removal hides older versions until they are deleted.
 _FORGET_OVERWRITTEN = """
 DELETE FROM log WHERE revision <= :at AND EXISTS (
     SELECT 1 FROM log AS newer
@@ -54,17 +54,17 @@ _SET_STATE = (
     "INSERT INTO state VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET number = excluded.number"
 )
 
-# Past the last key that starts with a prefix: no key holds the last code point.
+# Sorts after every key with a prefix: no key contains the last code point.
 _AFTER_ALL = "\U0010ffff"
 
 Outcome = Commit | StoreError
 
 
 class Log:
-    """One connection. A connection belongs to one thread at a time."""
+    """One connection to the file; only one thread may use it at a time."""
 
     def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
-        """Open or make the file; raises StoreUnavailableError."""
+        """Open or create the file; raises StoreUnavailableError."""
         try:
             path.touch(mode=0o600)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -78,16 +78,16 @@ class Log:
         self._db.close()
 
     def bounds(self) -> tuple[int, int]:
-        """(the last revision, the compacted revision)."""
+        """Return (the last revision, the compacted revision)."""
         (last,) = self._db.execute("SELECT max(revision) FROM log").fetchone()
         row = self._db.execute("SELECT number FROM state WHERE name = 'compacted'").fetchone()
         compacted = row[0] if row else 0
         return max(last or 0, compacted), compacted
 
     def write(self, last: int, group: Iterable[Sequence[Write]]) -> list[Outcome]:
-        """Do every commit of a group that its conditions allow, in one transaction.
+        """Write the commits of a group whose conditions hold, in one transaction.
 
-        ``last`` is the revision before. Raises StoreUnavailableError, and then nothing was written.
+        ``last`` is the previous revision. Raises StoreUnavailableError if nothing was written.
         """
         outcomes: list[Outcome] = []
         try:
@@ -117,19 +117,19 @@ class Log:
         return None if row is None or row[1] else row[0]
 
     def _roll_back(self) -> None:
-        # SQLite has already rolled back by itself after some errors (a full disk among them)
+        # After some errors, such as a full disk, SQLite has already rolled back.
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
     def get(self, key: str) -> KeyValue | None:
-        """The value of a key now."""
+        """Return the present value of a key; None if it is absent."""
         row = self._read(_GET, (key,))
         if not row or row[0][0] is None:
             return None
         return KeyValue(key, *row[0])
 
     def page(self, prefix: str, after: str, at: int, limit: int) -> list[KeyValue]:
-        """Keys in order as of a revision; a limit of -1 is none."""
+        """Return keys in order as of a revision; a limit of -1 means none."""
         given = {
             "first": prefix,
             "after": after,
@@ -140,7 +140,7 @@ class Log:
         return [KeyValue(*row) for row in self._read(_LIST, given)]
 
     def events(self, after: int, to: int) -> Commit:
-        """What happened after one revision, up to another."""
+        """Return the events after one revision, up to another."""
         return tuple(StoreEvent(*row) for row in self._read(_EVENTS, (after, to)))
 
     def _read(self, query: str, given: Any) -> list[Any]:
@@ -150,7 +150,7 @@ class Log:
             raise StoreUnavailableError(f"read from the store: {err}") from err
 
     def compact(self, revision: int) -> None:
-        """Forget what is not the newest version up to a revision; raises StoreUnavailableError."""
+        """Delete all but the newest versions up to a revision; raises StoreUnavailableError."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(_FORGET_OVERWRITTEN, {"at": revision})

@@ -1,8 +1,8 @@
 """The embedded store: an SQLite file behind the ``Store`` protocol.
 
-One thread writes, one reads; the event loop only hands over and picks up. ``synchronous=FULL``
-makes an acknowledged commit survive a power cut, as etcd's does; ``NORMAL`` survives kill -9 of
-the process, but not of the machine, and saves the fsync.
+One thread writes and one reads; the event loop only passes jobs and results. With
+``synchronous=FULL`` an acknowledged commit survives a power cut, as in etcd. With ``NORMAL`` it
+survives a kill -9 of the process, not a crash of the machine, and saves the fsync.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ from control.store.sqlite.writer import LogWriter, WriteJob
 
 _T = TypeVar("_T")
 
-# A server that was killed holds its lock until the kernel has reaped it.
+# A killed server holds its lock until the kernel has reaped it.
 _LOCK_WAIT = 5.0
 _LOCK_PAUSE = 0.05
-# How many revisions a watcher that is far behind reads at once.
+# The revisions that a watcher which is far behind reads at once.
 _STRIDE = 1000
 
 
 class SqliteStore:
-    """See ``control.store.base.Store``; make one with ``open``."""
+    """A ``control.store.base.Store`` in a file; make one with ``open``."""
 
     def __init__(self, path: Path, lock: int, synchronous: str) -> None:
         self._lock = lock
@@ -52,7 +52,7 @@ class SqliteStore:
 
     @classmethod
     async def open(cls, path: Path, *, synchronous: str = "FULL") -> Self:
-        """Open or make the file, for this process alone; raises StoreUnavailableError."""
+        """Open or create the file for this process alone; raises StoreUnavailableError."""
         lock = await _take_lock(path.with_name(path.name + ".lock"))
         try:
             return cls(path, lock, synchronous)
@@ -106,7 +106,7 @@ class SqliteStore:
             raise FutureRevisionError(revision, self.revision)
         if revision <= self._compacted:
             return
-        # First, so that a read which the compaction overtakes knows that it saw holes.
+        # Set it first: a read that runs during the compaction then knows that it saw gaps.
         self._compacted = revision
         job = WriteJob(asyncio.get_running_loop().create_future(), compact=revision)
         self._writer.submit(job)
@@ -124,7 +124,7 @@ class SqliteStore:
         os.close(self._lock)
 
     async def _after(self, seen: int) -> tuple[Sequence[Commit], int]:
-        """Commits after a revision, and up to which one: from memory, or a stride of the file."""
+        """Return commits after a revision, and the revision reached: from memory or the file."""
         commits = self._recent.after(seen)
         if commits is not None:
             return commits, max(seen, self.revision)
@@ -138,12 +138,12 @@ class SqliteStore:
         return await asyncio.get_running_loop().run_in_executor(self._reader, read)
 
     def _deliver(self, jobs: Sequence[WriteJob], outcomes: Sequence[Outcome]) -> None:
-        """Pass on what the writer did: first to those who watch, then to those who asked."""
+        """Deliver the writer's results: first to watchers, then to the callers of ``commit``."""
         for outcome in outcomes:
             if isinstance(outcome, tuple) and outcome:
                 self._recent.append(outcome)
         for job, outcome in zip(jobs, outcomes, strict=True):
-            if job.done.done():  # whoever asked has gone
+            if job.done.done():  # the caller was cancelled
                 continue
             if isinstance(outcome, StoreError):
                 job.done.set_exception(outcome)

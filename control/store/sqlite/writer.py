@@ -1,4 +1,4 @@
-"""The one thread that writes: commits that arrive together share one transaction, one fsync."""
+"""The writing thread: commits that arrive together share one transaction and one fsync."""
 
 import asyncio
 import threading
@@ -9,13 +9,13 @@ from queue import SimpleQueue
 from control.store.base import StoreUnavailableError, Write
 from control.store.sqlite.log import Log, Outcome
 
-# A transaction no longer than this keeps the last writer's wait short.
+# The maximum number of jobs in a transaction, which keeps every writer's wait short.
 _GROUP = 256
 
 
 @dataclass(frozen=True, slots=True)
 class WriteJob:
-    """A commit that somebody waits for; or, with ``compact`` set, a compaction."""
+    """A commit or, if ``compact`` is set, a compaction; ``done`` gets its revision."""
 
     done: asyncio.Future[int]
     changes: Sequence[Write] = ()
@@ -26,7 +26,7 @@ Deliver = Callable[[Sequence[WriteJob], Sequence[Outcome]], None]
 
 
 class LogWriter:
-    """Takes jobs from the event loop, and delivers their outcomes to it in order."""
+    """Take jobs from the event loop, and deliver their outcomes to it in order."""
 
     def __init__(self, log: Log, last: int, deliver: Deliver) -> None:
         self._log = log
@@ -38,11 +38,11 @@ class LogWriter:
         self._thread.start()
 
     def submit(self, job: WriteJob) -> None:
-        """Queue a job; not after ``close``."""
+        """Queue a job; ``close`` must not have been called."""
         self._jobs.put(job)
 
     async def close(self) -> None:
-        """Finish what is queued and end the thread."""
+        """Finish the queued jobs and end the thread."""
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
