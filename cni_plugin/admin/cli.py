@@ -26,7 +26,7 @@ from cni_plugin.ipam.store import DEFAULT_DATA_DIR
 from cni_plugin.linux.files import put
 from cni_plugin.linux.host import Host, open_namespace, read_boot_id
 from cni_plugin.linux.namespace import Namespace
-from cni_plugin.server.server import SocketInUseError, serve
+from cni_plugin.server.daemon import SocketInUseError, serve
 from cni_plugin.spec.names import is_identifier, is_link_name
 from cni_plugin.verbs.answer import answer
 

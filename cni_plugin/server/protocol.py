@@ -1,18 +1,16 @@
-"""What client and server say to each other over the unix socket.
+"""The protocol of client and server on the unix socket.
 
 The client sends one frame: ``PWC1``, the length of the CNI_* variables (NAME=VALUE, a NUL between
-them) and of standard input (32 bits each, big-endian), then both. With its first byte come file
-descriptors: the client's network namespace, its mount namespace, its root directory and, where
-CNI_NETNS could be opened, the container's network namespace. So neither paths nor process
-numbers have to mean the same to both.
+them) and of standard input (32 bits each, big-endian), then both. File descriptors come with its
+first byte: the client's network namespace, its mount namespace, its root directory and, if
+CNI_NETNS could be opened, the container's network namespace. So paths and process IDs may differ
+between client and server.
 
-The server answers ``T`` once it is sure that it will do the work, with a document (32-bit length
-first) that the client prints should the server die; it is empty where doing it again is harmless.
-Then come the exit code (8 bits), the length of stdout, and stdout. A server that closes
-without ``T`` has done nothing and will do nothing: the client does the work itself.
+When the server takes the work, it sends ``T`` and a document (its length first, 32 bits). The
+client prints that document if the server dies. It is empty if the client may repeat the work.
+After the work the server sends the exit code (8 bits), the length of standard output (32 bits),
+and standard output. A server that closes without ``T`` has done nothing: the client does the work.
 """
-
-from __future__ import annotations
 
 import os
 import socket
@@ -26,17 +24,17 @@ _HEADER = struct.Struct("!4sII")
 _ANSWER = struct.Struct("!BI")
 _LONGEST_ENVIRONMENT = 1 << 18
 _LONGEST_STDIN = 1 << 23
-_USUAL_LENGTH = 1 << 14  # most requests come whole with one call
+_USUAL_LENGTH = 1 << 14  # most frames are shorter, and arrive with one recvmsg(2)
 _DESCRIPTORS = 4
 
 
 class InvalidFrameError(Exception):
-    """What came is not a client's request, or is too long."""
+    """The data is not a client's frame, or is too long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A request as it came; the descriptors are open for as long as ``received`` lasts."""
+class ClientFrame:
+    """A client's frame. Its descriptors are open during the block of ``received_frame``."""
 
     environment: Mapping[str, str]
     stdin: bytes
@@ -47,8 +45,8 @@ class Call:
 
 
 @contextmanager
-def received(connection: socket.socket) -> Iterator[Call]:
-    """Read one request; raises InvalidFrameError, and OSError when the client is slow or gone."""
+def received_frame(connection: socket.socket) -> Iterator[ClientFrame]:
+    """Receive one frame. Raises InvalidFrameError, or OSError if the client is slow or gone."""
     begin, descriptors, _, _ = socket.recv_fds(
         connection, _USUAL_LENGTH, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
     )
@@ -57,7 +55,7 @@ def received(connection: socket.socket) -> Iterator[Call]:
             raise InvalidFrameError(f"{len(descriptors)} descriptors")
         environment, stdin = _body(connection, begin)
         own, mounts, root, *netns = descriptors
-        yield Call(environment, stdin, own, mounts, root, netns[0] if netns else None)
+        yield ClientFrame(environment, stdin, own, mounts, root, netns[0] if netns else None)
     finally:
         for descriptor in descriptors:
             with suppress(OSError):
@@ -65,7 +63,7 @@ def received(connection: socket.socket) -> Iterator[Call]:
 
 
 def _body(connection: socket.socket, begin: bytes) -> tuple[dict[str, str], bytes]:
-    data = _extended(connection, begin, _HEADER.size)
+    data = _receive_up_to(connection, begin, _HEADER.size)
     magic, environment_length, stdin_length = _HEADER.unpack_from(data)
     if magic != MAGIC:
         raise InvalidFrameError(f"magic {magic!r}")
@@ -73,18 +71,18 @@ def _body(connection: socket.socket, begin: bytes) -> tuple[dict[str, str], byte
         raise InvalidFrameError(f"{environment_length} + {stdin_length} bytes")
     middle = _HEADER.size + environment_length
     end = middle + stdin_length
-    data = _extended(connection, data, end)
+    data = _receive_up_to(connection, data, end)
     return parse_environment(data[_HEADER.size : middle]), data[middle:end]
 
 
 def parse_environment(raw: bytes) -> dict[str, str]:
-    """NUL-separated NAME=VALUE, decoded as ``os.environ`` decodes."""
+    """Decode NUL-separated NAME=VALUE, as ``os.environ`` does."""
     pairs = (os.fsdecode(item).partition("=") for item in raw.split(b"\0") if item)
     return {name: value for name, _, value in pairs}
 
 
-def _extended(connection: socket.socket, data: bytes, length: int) -> bytes:
-    """The data with as much more as makes it that long."""
+def _receive_up_to(connection: socket.socket, data: bytes, length: int) -> bytes:
+    """Receive more data until it has a length. Returns all of it."""
     parts, missing = [data], length - len(data)
     while missing > 0:
         more = connection.recv(min(missing, 1 << 16))
@@ -95,11 +93,11 @@ def _extended(connection: socket.socket, data: bytes, length: int) -> bytes:
     return b"".join(parts)
 
 
-def taken(last_will: bytes) -> bytes:
-    """The word that the work will be done, and what to print should its doer die."""
-    return b"T" + struct.pack("!I", len(last_will)) + last_will
+def taken_message(fallback: bytes) -> bytes:
+    """The message that the server takes the work; ``fallback`` is for the server's death."""
+    return b"T" + struct.pack("!I", len(fallback)) + fallback
 
 
-def answered(code: int, stdout: bytes) -> bytes:
-    """The answer."""
+def answer_message(code: int, stdout: bytes) -> bytes:
+    """The message with the plugin's answer."""
     return _ANSWER.pack(code, len(stdout)) + stdout

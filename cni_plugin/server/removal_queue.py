@@ -1,12 +1,10 @@
-"""Removals for the server's many threads: batched, and answered before the kernel has finished.
+"""Removals of links for the server's threads, in batches.
 
-The kernel waits some 15 ms each time links go away, however many they are. So a few threads do
-the waiting, whoever comes while all of them wait joins the next removal (``removals``), and who
-asked is told when the kernel says that the links are gone, not when it has finished waiting
-(``departures``). Measured with 50 at a time: over 1,000 ms one by one, under 100 ms so.
+The kernel's answer to a removal takes some 15 ms, with any number of links. A few threads wait for
+these answers. Removals that arrive while all of them wait form the next batch (``removals``). A
+caller returns when the kernel notifies that its links are gone (``departures``), before the answer.
+Measured with 50 callers: under 100 ms, instead of over 1,000 ms one by one.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +20,7 @@ _WAITERS = 4
 
 @dataclass(slots=True)
 class _Removal:
-    """What somebody waits for; ``left`` are the links that nobody has seen leave."""
+    """A caller's removal. ``left`` are the links whose removal was not notified yet."""
 
     left: set[str]
     done: Future[None] = field(default_factory=Future)
@@ -33,7 +31,7 @@ class _Removal:
             self.done.set_result(None)
 
     def failed(self, errors: dict[str, OSError]) -> None:
-        """Take what the kernel refused; what it did not refuse is gone."""
+        """Fail if the kernel refused one of the links. All others are gone."""
         refused = [errors[name] for name in self.left if name in errors]
         if refused and not self.done.done():
             self.done.set_exception(refused[0])
@@ -41,19 +39,19 @@ class _Removal:
 
 
 class RemovalQueue:
-    """Removes links of the host of this process; callable from any thread, like ``remove``."""
+    """Removes links in the network namespace of this process. Any thread may call it."""
 
     def __init__(self) -> None:
-        self._lock = Lock()  # of all that follows
+        self._lock = Lock()  # of the attributes below
         self._pending: list[_Removal] = []
         self._under_way: list[_Removal] = []
         self._waiters = ThreadPoolExecutor(_WAITERS, thread_name_prefix="removal")
-        # it has nothing to finish, and nothing wakes it
+        # a daemon thread: it has nothing to finish, and nothing wakes it
         Thread(target=self._listen, name="departures", daemon=True).start()
 
     def __call__(self, host_ns: Namespace, names: Sequence[str]) -> None:
-        """Remove links; those that are not there are fine. Raises OSError."""
-        del host_ns  # busy with other questions; each removal has a socket of its own
+        """Remove the links that exist. Raises OSError."""
+        del host_ns  # each removal uses a socket of its own
         removal = _Removal(set(names))
         with self._lock:
             self._pending.append(removal)
@@ -61,7 +59,7 @@ class RemovalQueue:
         removal.done.result()
 
     def close(self) -> None:
-        """Wait for the kernel to finish."""
+        """Wait for the kernel's answers."""
         self._waiters.shutdown()
 
     def _remove_pending(self) -> None:

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cni_plugin.admin import standalone
-from cni_plugin.server.protocol import answered, taken
+from cni_plugin.server.protocol import answer_message, taken_message
 from tests.support.cni.runner import PYTHON_CLIENT, ROOT, Node, Pod
 from tests.support.space import Space
 
@@ -279,7 +279,7 @@ def answer_at_once(listener: socket.socket, count: int) -> None:
         connection, _ = listener.accept()
         with connection:
             connection.recv(1 << 16)
-            connection.sendall(taken(b"") + answered(0, b"quick\n"))
+            connection.sendall(taken_message(b"") + answer_message(0, b"quick\n"))
 
 
 def frame(environment: dict[str, str], stdin: bytes) -> bytes:

@@ -29,7 +29,7 @@ import atheris
 with atheris.instrument_imports(include=["cni_plugin"]):
     from cni_plugin.linux.host import Host
     from cni_plugin.linux.namespace import Namespace
-    from cni_plugin.server import protocol, server
+    from cni_plugin.server import daemon, protocol
     from cni_plugin.verbs import add_del_check
     from cni_plugin.verbs.answer import PluginAnswer, answer
 
@@ -172,7 +172,7 @@ class Target:
 
     def listen(self) -> Callable[[bytes], None]:
         """Return a function that handles one connection to a server in this process."""
-        served = server.Server(self.folder / "cni.sock", "boot")
+        served = daemon.Server(self.folder / "cni.sock", "boot")
         own = os.open("/proc/self/ns/net", os.O_RDONLY)
         root = os.open(self.folder, os.O_RDONLY)
         nothing = os.open("/dev/null", os.O_RDONLY)

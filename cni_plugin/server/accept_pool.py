@@ -1,10 +1,8 @@
-"""Threads that wait for the same listening socket; who gets a connection handles it.
+"""Threads that accept connections from one listening socket; each handles what it accepts.
 
-So no connection goes from a thread to another, which would wake two of them for it and have them
-quarrel about the interpreter's lock.
+A connection never passes from one thread to another. That would wake two threads for it, and both
+would need the interpreter's lock.
 """
-
-from __future__ import annotations
 
 import logging
 import socket
@@ -13,12 +11,12 @@ from collections.abc import Callable
 from threading import Lock, Thread, current_thread
 
 logger = logging.getLogger(__name__)
-_SPARE = 2  # threads that stay when there is nothing to do
-_RESPITE = 0.1  # seconds, after a connection that could not be taken
+_SPARE = 2  # waiting threads that do not end
+_PAUSE = 0.1  # seconds, after a failed accept
 
 
-class Crew:
-    """Handles connections, each in one thread, at most ``most`` at once."""
+class AcceptPool:
+    """Handles each connection in one thread, at most ``most`` at the same time."""
 
     def __init__(
         self, listener: socket.socket, handle: Callable[[socket.socket], None], most: int
@@ -27,23 +25,23 @@ class Crew:
         self._lock = Lock()
         self._threads: set[Thread] = set()
         self._waiting = 0
-        self._ended = False
+        self._closed = False
         with self._lock:
-            self._hire()
+            self._start_thread()
 
     def close(self) -> None:
-        """Take no connection any more, and wait for those that are taken."""
-        self._ended = True
-        self._listener.shutdown(socket.SHUT_RDWR)  # wakes them; closing alone does not
+        """Accept no more connections, and wait until the accepted ones are handled."""
+        self._closed = True
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the threads; close alone does not
         self._listener.close()
-        while threads := self._present():
+        while threads := self._running():
             threads[0].join()
 
-    def _present(self) -> list[Thread]:
+    def _running(self) -> list[Thread]:
         with self._lock:
             return list(self._threads)
 
-    def _hire(self) -> None:
+    def _start_thread(self) -> None:
         thread = Thread(target=self._work, name="request")
         self._threads.add(thread)
         self._waiting += 1
@@ -54,7 +52,7 @@ class Crew:
             with self._lock:
                 self._waiting -= 1
                 if not self._waiting and len(self._threads) < self._most:
-                    self._hire()
+                    self._start_thread()
             self._handle(connection)
             with self._lock:
                 if self._waiting >= _SPARE:
@@ -64,12 +62,12 @@ class Crew:
             self._threads.discard(current_thread())
 
     def _accept(self) -> socket.socket | None:
-        """The next connection; None at the end."""
-        while not self._ended:
+        """The next connection; None when the pool is closed."""
+        while not self._closed:
             try:
                 return self._listener.accept()[0]
             except OSError as err:
-                if not self._ended:  # too many open files, for one
-                    logger.warning("a connection could not be taken: %s", err)
-                    time.sleep(_RESPITE)
+                if not self._closed:  # for example too many open files
+                    logger.warning("a connection could not be accepted: %s", err)
+                    time.sleep(_PAUSE)
         return None

@@ -1,11 +1,9 @@
-"""The warm server: what the plugin does, without the price of starting it.
+"""The warm server's process.
 
-It answers on a unix socket that root alone can open; each request has a thread, because all the
-waiting is for the kernel. It serves clients of its own network namespace only: the others do
+It listens on a unix socket that only root can open. Each request has a thread, because requests
+mostly wait for the kernel. It serves clients of its own network namespace only; other clients do
 their work themselves.
 """
-
-from __future__ import annotations
 
 import errno
 import gc
@@ -23,8 +21,14 @@ from typing import Self
 
 from cni_plugin.linux.host import Host
 from cni_plugin.linux.namespace import is_namespace, is_own
-from cni_plugin.server.crew import Crew
-from cni_plugin.server.protocol import Call, InvalidFrameError, answered, received, taken
+from cni_plugin.server.accept_pool import AcceptPool
+from cni_plugin.server.protocol import (
+    ClientFrame,
+    InvalidFrameError,
+    answer_message,
+    received_frame,
+    taken_message,
+)
 from cni_plugin.server.removal_queue import RemovalQueue
 from cni_plugin.spec.errors import TryAgainLaterError
 from cni_plugin.spec.request import Request
@@ -33,13 +37,13 @@ from cni_plugin.verbs.answer import PluginAnswer, needs_other_programs, perform,
 
 logger = logging.getLogger(__name__)
 _WORKERS = 64
-_GARBAGE = 50_000  # objects, before a collection looks for cycles among them
+_GARBAGE = 50_000  # new objects before a garbage collection
 _BACKLOG = 512
-# struct timeval: for a client to say what it wants, and to take its answer. Python's own timeout
-# would ask poll(2) before each call.
+# struct timeval: the time for a client to send its frame, and to take its answer. Python's own
+# timeout would call poll(2) before each system call.
 _PATIENCE = struct.pack("@ll", 10, 0)
 _ROOT = Path("/")
-_RECORDED = ("CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME")
+_LOGGED = ("CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME")
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
@@ -48,19 +52,19 @@ class SocketInUseError(Exception):
 
 
 class _Stop(BaseException):
-    """SIGTERM or SIGINT came."""
+    """SIGTERM or SIGINT arrived."""
 
 
 def serve(path: Path, boot_id: str) -> None:
-    """Answer on the socket ``path`` until SIGTERM or SIGINT; then finish what is under way.
+    """Serve on the socket ``path`` until SIGTERM or SIGINT, then finish the running requests.
 
-    Raises SocketInUseError, and OSError when there can be no socket.
+    Raises SocketInUseError, OSError.
     """
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stop)
-        gc.freeze()  # no collection has to look at what is imported
-        # what a request makes goes with it; by default there is a collection for each few of them
+        gc.freeze()  # exclude the imported modules from garbage collections
+        # a request leaves no cycles; by default every few requests would start a collection
         gc.set_threshold(_GARBAGE)
         with Server(path, boot_id):
             while True:
@@ -70,7 +74,7 @@ def serve(path: Path, boot_id: str) -> None:
 
 
 class Server:
-    """Listens on ``path``; leaving it takes the socket away and waits for its requests."""
+    """Serves on the socket ``path``. Its exit removes the socket and waits for running requests."""
 
     def __init__(self, path: Path, boot_id: str) -> None:
         self._path = path
@@ -79,7 +83,7 @@ class Server:
         self._listener = listen(path)
         self._identity = path.stat().st_ino
         self._mounts = Path("/proc/self/ns/mnt").stat().st_ino
-        self._crew = Crew(self._listener, self._handle, _WORKERS)
+        self._pool = AcceptPool(self._listener, self._handle, _WORKERS)
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +97,7 @@ class Server:
         with suppress(FileNotFoundError):
             if self._path.stat().st_ino == self._identity:
                 self._path.unlink()
-        self._crew.close()
+        self._pool.close()
         self._remove.close()
 
     def _handle(self, connection: socket.socket) -> None:
@@ -104,32 +108,35 @@ class Server:
                 if _allowed(connection):
                     self._talk(connection)
             except (InvalidFrameError, OSError) as err:
-                logger.info("client left or spoke nonsense: %s", err)
-            except Exception:  # one request's bug is not the others' end
+                logger.info("a client is gone, or sent no frame: %s", err)
+            except Exception:  # a bug in one request must not end the others
                 logger.exception("request failed")
 
     def _talk(self, connection: socket.socket) -> None:
-        with received(connection) as call:
-            if not _is_neighbour(call):
+        with received_frame(connection) as frame:
+            if not _is_local(frame):
                 return
-            request = understand(call.environment, call.stdin)
+            request = understand(frame.environment, frame.stdin)
             if isinstance(request, Request) and needs_other_programs(request):
                 return
-            connection.sendall(taken(_last_will(request)))
-            host = Host(self._root(call), call.netns, self._boot_id, self._remove)
-            done = request if isinstance(request, PluginAnswer) else perform(request, host)
-            _record(call, done)
-            connection.sendall(answered(done.code, done.stdout))
+            connection.sendall(taken_message(_fallback(request)))
+            host = Host(self._root(frame), frame.netns, self._boot_id, self._remove)
+            answer = request if isinstance(request, PluginAnswer) else perform(request, host)
+            _log(frame, answer)
+            connection.sendall(answer_message(answer.code, answer.stdout))
 
-    def _root(self, call: Call) -> Path:
-        """The client's root directory: all state is in its files; ours may be others."""
-        if os.fstat(call.mount_namespace).st_ino == self._mounts:
+    def _root(self, frame: ClientFrame) -> Path:
+        """The client's root directory. In another mount namespace it has other files."""
+        if os.fstat(frame.mount_namespace).st_ino == self._mounts:
             return _ROOT
-        return Path(f"/proc/self/fd/{call.root}")
+        return Path(f"/proc/self/fd/{frame.root}")
 
 
 def listen(path: Path) -> socket.socket:
-    """A listening socket for root alone, in the place of one that nobody answers on."""
+    """A listening socket for root only. It replaces a socket without a server.
+
+    Raises SocketInUseError, OSError.
+    """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as probe:
         try:
@@ -147,7 +154,7 @@ def listen(path: Path) -> socket.socket:
     finally:
         os.umask(mask)
     listener.listen(_BACKLOG)
-    fresh.rename(path)  # from here on clients find a socket that listens
+    fresh.rename(path)  # so that clients never find a socket that does not listen
     return listener
 
 
@@ -157,7 +164,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _allowed(connection: socket.socket) -> bool:
-    """Whether the peer is root, or who we are: the socket's mode says so too."""
+    """Return true if the peer is root or the server's user, as the socket's mode requires."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
     _, uid, _ = _PEER.unpack(raw)
     if uid in {0, os.geteuid()}:
@@ -166,28 +173,28 @@ def _allowed(connection: socket.socket) -> bool:
     return False
 
 
-def _is_neighbour(call: Call) -> bool:
-    """Whether the client lives in our network namespace: its host is our host."""
-    return is_namespace(call.own_netns) and is_own(call.own_netns)
+def _is_local(frame: ClientFrame) -> bool:
+    """Return true if the client is in the server's network namespace."""
+    return is_namespace(frame.own_netns) and is_own(frame.own_netns)
 
 
-def _record(call: Call, done: PluginAnswer) -> None:
+def _log(frame: ClientFrame, answer: PluginAnswer) -> None:
     if not logger.isEnabledFor(logging.INFO):
         return
-    asked = (call.environment.get(name, "") for name in _RECORDED)
-    outcome = done.stdout.decode().strip() if done.code else "ok"
-    logger.info("%s: %s", " ".join(asked), outcome)
+    variables = (frame.environment.get(name, "") for name in _LOGGED)
+    outcome = answer.stdout.decode().strip() if answer.code else "ok"
+    logger.info("%s: %s", " ".join(variables), outcome)
 
 
-def _last_will(request: Request | PluginAnswer) -> bytes:
-    """What the client prints should we die; DEL and its like are simply done again."""
+def _fallback(request: Request | PluginAnswer) -> bytes:
+    """The document that the client prints if the server dies; empty if it may repeat the work."""
     if isinstance(request, PluginAnswer) or request.verb is not Verb.ADD:
         return b""
-    return _last_words(request.version)
+    return _server_died(request.version)
 
 
 @cache
-def _last_words(version: str) -> bytes:
+def _server_died(version: str) -> bytes:
     error = TryAgainLaterError(
         "the CNI server ended while it handled this ADD", "call DEL, then ADD again"
     )
