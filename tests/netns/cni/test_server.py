@@ -1,4 +1,4 @@
-"""The warm server and its two clients: who is served, what becomes of whom when one dies."""
+"""The warm server and its two clients: which requests it serves, and the death of either side."""
 
 import array
 import contextlib
@@ -35,7 +35,7 @@ def node(spaces: Spaces, tmp_path_factory: pytest.TempPathFactory) -> Node:
 
 @pytest.fixture(params=["c", "python", "installed python", "python of another version"])
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """What a runtime may execute."""
+    """The programs that a runtime may execute."""
     match request.param:
         case "c":
             return C_CLIENT
@@ -47,7 +47,7 @@ def client(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     (ours,) = library.iterdir()
     if "another" in request.param:
         ours.rename(library / "python3.99")
-    else:  # the home has the client, and the script is not looked at
+    else:  # the client in the home runs, not the script
         program.write_text(program.read_text().replace("import posix", "not to be read"))
     return program
 
@@ -70,8 +70,8 @@ def test_a_client_without_a_server_does_the_work(node, pod, client):
 
 
 @pytest.mark.parametrize("served", [True, False])
-def test_an_answer_that_cannot_be_written_is_an_error_in_one_line(node, pod, client, served):
-    """The runtime gets no document then, and calls DEL."""
+def test_a_full_standard_output_is_an_error_in_one_line(node, pod, client, served):
+    """The runtime gets no document, so it calls DEL."""
     node.plugin = client
     one = pod()
     with (
@@ -92,7 +92,7 @@ def test_an_answer_that_cannot_be_written_is_an_error_in_one_line(node, pod, cli
     assert line.endswith("No space left on device")
 
 
-def test_what_a_server_made_is_removed_without_it_and_the_other_way_round(node, pod, client):
+def test_add_and_del_may_use_the_server_or_not(node, pod, client):
     node.plugin = client
     one, other = pod(), pod()
     node.add(one)
@@ -103,8 +103,8 @@ def test_what_a_server_made_is_removed_without_it_and_the_other_way_round(node, 
     assert set(node.links()) == {"pw0"}
 
 
-def test_a_killed_server_loses_nobody(node, pod, client):
-    """A stale socket, and a server that dies with requests under way."""
+def test_clients_work_after_the_server_is_killed(node, pod, client):
+    """With its stale socket, and with the next server."""
     node.plugin = client
     with node.served() as server:
         one = pod()
@@ -112,13 +112,13 @@ def test_a_killed_server_loses_nobody(node, pod, client):
         server.kill()
     assert node.socket.exists()  # stale
     node.delete(one)
-    with node.served():  # in its place
+    with node.served():  # it replaces the stale socket
         node.add(one)
         node.delete(one)
 
 
-def test_a_server_killed_at_any_time_leaves_whole_answers(node, pod, client):
-    """Every client prints one document, or nothing and succeeds; what ADD began DEL ends."""
+def test_clients_of_a_killed_server_print_whole_answers(node, pod, client):
+    """An ADD prints one document, a DEL succeeds, and DEL removes what a broken ADD left."""
     node.plugin = client
     pods = [pod() for _ in range(5)]
     with ThreadPoolExecutor(5) as pool:
@@ -137,7 +137,7 @@ def test_a_server_killed_at_any_time_leaves_whole_answers(node, pod, client):
             assert node.reservations() == {}
 
 
-def test_a_graceful_end_answers_what_is_under_way(node, pod):
+def test_sigterm_lets_running_requests_finish(node, pod):
     pods = [pod() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool, node.served() as server:
         under_way = [pool.submit(node.call, "ADD", each) for each in pods]
@@ -170,13 +170,13 @@ def test_a_second_server_is_refused(node):
     ("options", "code"),
     [
         ({"ipam": "exhausted"}, 102),
-        ({"mtu": 50}, 100),  # the kernel makes no such pair
+        ({"mtu": 50}, 100),  # the kernel makes no veth pair of this MTU
         ({"ingressRate": 8000}, 7),
         ({"ingressPolicy": "same-bridge", "backend": "nftables", "sysctl": {"net.x": "1"}}, 100),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
-def test_what_fails_leaves_nothing(node, pod, options, code):
+def test_a_failed_add_leaves_nothing(node, pod, options, code):
     if options.get("ipam") == "exhausted":
         only = {"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.9", "rangeEnd": "10.1.0.9"}
         options = {"ipam": node.ipam() | {"ranges": [[only]]}}
@@ -193,8 +193,8 @@ def test_what_fails_leaves_nothing(node, pod, options, code):
         node.delete(other)
 
 
-def test_another_mount_namespace_keeps_its_own_files(node, pod, client, tmp_path):
-    """A runtime that sees another /var than the server: state is where the runtime looks."""
+def test_a_client_in_another_mount_namespace_has_its_own_files(node, pod, client, tmp_path):
+    """The reservations of a runtime with another /var are in that runtime's /var."""
     hidden = tmp_path / "elsewhere"
     hidden.mkdir()
     conf = node.conf(ipam=node.ipam("10.1.0.0/24", dataDir=str(hidden)), name="mounted")
@@ -224,8 +224,8 @@ def test_another_mount_namespace_keeps_its_own_files(node, pod, client, tmp_path
     node.delete(one, conf)
 
 
-def test_another_hosts_client_serves_itself(node, pod, client, spaces):
-    """A client in another network namespace is on another host, whatever socket it finds."""
+def test_a_client_in_another_network_namespace_does_the_work_itself(node, pod, client, spaces):
+    """It is on another host, although it finds the server's socket."""
     stranger = Node(spaces("stranger"), node.files)
     stranger.plugin = client
     one = pod()
@@ -235,8 +235,8 @@ def test_another_hosts_client_serves_itself(node, pod, client, spaces):
     stranger.delete(one)
 
 
-def test_nobody_but_root_is_served(node, client):
-    """Beside the socket's mode, the server asks the kernel who is calling."""
+def test_only_root_is_served(node, client):
+    """The server also asks the kernel for the client's user."""
     with node.served():
         node.socket.chmod(0o666)
         node.files.chmod(0o755)
@@ -253,8 +253,8 @@ def test_nobody_but_root_is_served(node, client):
         assert out == "b''\n"
 
 
-def test_an_answer_may_come_at_once(tmp_path, client):
-    """The server may have answered and closed before the client has looked up from sending."""
+def test_an_immediate_answer_is_received(tmp_path, client):
+    """The server may answer and close while the client is still sending."""
     path = tmp_path / "quick.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -293,7 +293,7 @@ def descriptors(node: Node, pod: Pod | None = None) -> list[int]:
 
 
 def send(path: Path, data: bytes, fds: list[int], *, leave: bool) -> bytes:
-    """Send raw bytes with descriptors; what comes back, unless we leave at once."""
+    """Send raw bytes with descriptors. Returns the answer, unless ``leave`` is set."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
         connection.connect(str(path))
@@ -304,7 +304,9 @@ def send(path: Path, data: bytes, fds: list[int], *, leave: bool) -> bytes:
             return b""
         connection.shutdown(socket.SHUT_WR)
         answer = b""
-        with contextlib.suppress(ConnectionResetError):  # it closed without reading all
+        with contextlib.suppress(
+            ConnectionResetError
+        ):  # the server closed without reading everything
             while more := connection.recv(1 << 16):
                 answer += more
         return answer
@@ -328,7 +330,7 @@ def test_a_client_may_die_at_any_byte(node, pod):
         assert answer.startswith(b"T")
         assert one.reaches("10.1.0.1")
         node.delete(one)
-        # gone when the answer comes: the work is done all the same, and DEL finds it
+        # the client leaves before the answer: the server finishes ADD, and DEL cleans up
         send(node.socket, whole, fds, leave=True)
         node.delete(one)
         assert open_files(server.pid) < 40
@@ -355,16 +357,18 @@ def open_files(pid: int) -> int:
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_rubbish_gets_one_document_or_nothing(talkative: Node, data: bytes, count: int) -> None:
+def test_invalid_bytes_get_one_document_or_no_answer(
+    talkative: Node, data: bytes, count: int
+) -> None:
     fds = descriptors(talkative)[:count]
     answer = send(talkative.socket, data, fds, leave=False)
     for each in fds:
         os.close(each)
     if answer:
         assert count == 3
-        (will,) = struct.unpack_from("!I", answer, 1)
-        code, length = struct.unpack_from("!BI", answer, 5 + will)
-        stdout = answer[10 + will :]
+        (fallback,) = struct.unpack_from("!I", answer, 1)
+        code, length = struct.unpack_from("!BI", answer, 5 + fallback)
+        stdout = answer[10 + fallback :]
         assert len(stdout) == length
         assert code == 0 or 1 <= json.loads(stdout)["code"] < 200
 

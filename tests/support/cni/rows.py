@@ -9,27 +9,25 @@ from tests.support.cni.runner import REFERENCE, Json, Pod
 ROWS: list[Row] = []
 row = rows(ROWS)
 
-# -- parameters and errors
 
-
-@row("1", "a container ID is matched whole: code 4", reference=True)
+@row("1", "a malformed container ID is code 4", reference=True)
 def _container_id(bench: Bench) -> None:
     bench.fails(4, "ADD", bench.pod(), containerid="x\n")
 
 
-@row("1", "a network's name is checked: code 7", reference=True)
+@row("1", "a malformed network name is code 7", reference=True)
 def _network_name(bench: Bench) -> None:
     bench.fails(7, "ADD", bench.pod(), bench.conf(name="../x"))
     bench.fails(7, "ADD", bench.pod(), bench.conf(name=None))
 
 
-@row("2", "an interface's name is checked: code 4", reference=True)
+@row("2", "a malformed interface name is code 4", reference=True)
 def _interface_name(bench: Bench) -> None:
     for name in ("a/b", "x" * 16, ".."):
         bench.fails(4, "ADD", bench.pod(), ifname=name)
 
 
-@row("3", "every missing variable is named in one error", reference=True)
+@row("3", "one error names every missing variable", reference=True)
 def _missing(bench: Bench) -> None:
     text = str(bench.fails(4, "ADD", bench.pod(), containerid=None, netns=None, ifname=None))
     for name in ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"):
@@ -41,7 +39,7 @@ def _one_document(bench: Bench) -> None:
     bench.fails(None, "ADD", bench.pod(), netns="/run/netns/nowhere")
 
 
-@row("5", "an unknown version is code 1, rubbish is code 6", reference=True)
+@row("5", "an unknown version is code 1, invalid JSON is code 6", reference=True)
 def _codes(bench: Bench) -> None:
     bench.fails(1, "ADD", bench.pod(), bench.conf(cniVersion="9.9.9"))
     pod = bench.pod()
@@ -51,7 +49,7 @@ def _codes(bench: Bench) -> None:
     assert answer.document["code"] == 6
 
 
-@row("5", "a vanished container is code 3", reference=False)
+@row("5", "a missing network namespace is code 3", reference=False)
 def _unknown_container(bench: Bench) -> None:
     bench.fails(3, "ADD", bench.pod(), netns="/run/netns/nowhere")
 
@@ -67,10 +65,7 @@ def _new_verbs(bench: Bench) -> None:
         bench.fails(1, verb, bench.pod(), bench.conf(cniVersion="1.0.0"))
 
 
-# -- ADD
-
-
-@row("7", "an interface that is there already is an error, and stays", reference=True)
+@row("7", "an existing interface is an error, and stays", reference=True)
 def _existing(bench: Bench) -> None:
     pod = bench.pod()
     pod.space.ip("link", "add", "eth0", "type", "bridge")
@@ -87,7 +82,7 @@ def _host_namespace(bench: Bench) -> None:
     assert bench.reservations() == {}
 
 
-@row("8", "a previous result is amended, never dropped", reference=False)
+@row("8", "the result includes the previous result", reference=False)
 def _previous(bench: Bench) -> None:
     previous = {
         "cniVersion": bench.version,
@@ -104,7 +99,7 @@ def _previous(bench: Bench) -> None:
     assert result["interfaces"][own["interface"]]["name"] == "eth0"
 
 
-@row("9", "the result is in the version of the input", reference=True)
+@row("9", "the result has the version of the configuration", reference=True)
 def _versions(bench: Bench) -> None:
     for version in ("0.1.0", "0.3.1", "1.0.0"):
         pod = bench.pod()
@@ -120,10 +115,7 @@ def _no_version(bench: Bench) -> None:
     assert "ip4" in bench.add(bench.pod(), bench.conf(cniVersion=None))
 
 
-# -- DEL
-
-
-@row("10", "DEL succeeds whatever is missing, and as often as it is asked", reference=True)
+@row("10", "DEL succeeds with missing objects, and may be repeated", reference=True)
 def _delete(bench: Bench) -> None:
     pod = bench.pod()
     result = bench.add(pod)
@@ -134,7 +126,7 @@ def _delete(bench: Bench) -> None:
     assert bench.reservations() == {}
 
 
-@row("10", "DEL does not mind an odd prevResult", reference=True)
+@row("10", "DEL accepts an odd prevResult", reference=True)
 def _odd_previous(bench: Bench) -> None:
     pod = bench.pod()
     bench.add(pod)
@@ -142,16 +134,13 @@ def _odd_previous(bench: Bench) -> None:
     assert bench.reservations() == {}
 
 
-@row("10", "DEL does not mind a prevResult that is no result at all", reference=False)
+@row("10", "DEL accepts a prevResult that is no result", reference=False)
 def _no_previous(bench: Bench) -> None:
     for previous in ([], "x", 5):
         pod = bench.pod()
         bench.add(pod)
         bench.call("DEL", pod, bench.conf(prevResult=previous)).ok()
     assert bench.reservations() == {}
-
-
-# -- CHECK
 
 
 def _checked(bench: Bench, **options: Any) -> tuple[Pod, Json]:
@@ -170,7 +159,7 @@ def _check_previous(bench: Bench) -> None:
     bench.fails(None, "CHECK", pod)
 
 
-@row("11", "CHECK finds a lost address, a lost interface, a lost reservation", reference=True)
+@row("11", "CHECK reports a lost address, a lost interface, a lost reservation", reference=True)
 def _check_lost(bench: Bench) -> None:
     pod, conf = _checked(bench)
     for path in (bench.node.data / conf["name"]).glob("10.*"):
@@ -183,28 +172,28 @@ def _check_lost(bench: Bench) -> None:
     bench.fails(None, "CHECK", pod, conf)
 
 
-@row("11 R7", "CHECK finds a wrong default gateway", reference=False)
+@row("11 R7", "CHECK reports a wrong default gateway", reference=False)
 def _check_gateway(bench: Bench) -> None:
     pod, conf = _checked(bench)
     pod.space.ip("route", "replace", "default", "via", f"10.{bench.number}.0.99")
     bench.fails(None, "CHECK", pod, conf)
 
 
-@row("11 R7", "CHECK finds a bridge that lost its address", reference=False)
+@row("11 R7", "CHECK reports a bridge that lost its address", reference=False)
 def _check_bridge(bench: Bench) -> None:
     pod, conf = _checked(bench)
     bench.node.space.ip("address", "flush", "dev", conf["bridge"])
     bench.fails(None, "CHECK", pod, conf)
 
 
-@row("11 R7", "CHECK finds a host's end that is down", reference=False)
+@row("11 R7", "CHECK reports a host's end that is down", reference=False)
 def _check_host(bench: Bench) -> None:
     pod, conf = _checked(bench)
     bench.node.space.ip("link", "set", conf["prevResult"]["interfaces"][1]["name"], "down")
     bench.fails(None, "CHECK", pod, conf)
 
 
-@row("11 R7", "CHECK finds forwarding off", reference=False)
+@row("11 R7", "CHECK reports forwarding off", reference=False)
 def _check_forwarding(bench: Bench) -> None:
     pod, conf = _checked(bench)
     bench.node.space.sysctl("net.ipv4.ip_forward", 0)
@@ -214,7 +203,7 @@ def _check_forwarding(bench: Bench) -> None:
         bench.node.space.sysctl("net.ipv4.ip_forward", 1)
 
 
-@row("11 R7", "CHECK finds flushed masquerade rules", reference=False)
+@row("11 R7", "CHECK reports flushed masquerade rules", reference=False)
 def _check_masquerade(bench: Bench) -> None:
     pod, conf = _checked(bench, ipMasq=True)
     bench.node.space.run("nft", "flush", "ruleset")
@@ -232,7 +221,7 @@ def _check_layer_two(bench: Bench) -> None:
     )
 
 
-@row("11", "CHECK tolerates what a later member of the chain changed", reference=True)
+@row("11", "CHECK accepts the changes of a later plugin of the chain", reference=True)
 def _check_changed(bench: Bench) -> None:
     pod, conf = _checked(bench)
     pod.space.ip("link", "set", "eth0", "address", "02:00:00:00:00:42")
@@ -248,7 +237,7 @@ def _check_changed(bench: Bench) -> None:
     bench.call("CHECK", pod, conf | {"prevResult": changed}).ok()
 
 
-@row("11", "CHECK asks the delegate", reference=True)
+@row("11", "CHECK executes the IPAM plugin", reference=True)
 def _check_delegate(bench: Bench) -> None:
     ipam, folder = bench.spy(fails="CHECK")
     conf = bench.conf(ipam=ipam)

@@ -9,10 +9,8 @@ from tests.support.cni.runner import REFERENCE
 ROWS: list[Row] = []
 row = rows(ROWS)
 
-# -- STATUS, GC, VERSION
 
-
-@row("12 R2", "STATUS says when no address is left", reference=None)
+@row("12 R2", "STATUS fails when no address is free", reference=None)
 def _status(bench: Bench) -> None:
     tiny = bench.conf()
     tiny["ipam"]["ranges"] = [[{"subnet": f"10.{bench.number}.0.0/30"}]]
@@ -25,7 +23,7 @@ def _status(bench: Bench) -> None:
     assert pod.container_id in bench.fails(102, "ADD", bench.pod(), tiny)["details"]
 
 
-@row("12", "reservations that cannot be written down are code 50", reference=None)
+@row("12", "STATUS is code 50 when reservations cannot be written", reference=None)
 def _status_disk(bench: Bench) -> None:
     file = bench.node.files / "file"
     file.write_text("a folder cannot be below it")
@@ -34,14 +32,14 @@ def _status_disk(bench: Bench) -> None:
     assert bench.node.execute(conf, command="STATUS").document["code"] == 50
 
 
-@row("12", "STATUS asks the delegate", reference=None)
+@row("12", "STATUS executes the IPAM plugin", reference=None)
 def _status_delegate(bench: Bench) -> None:
     ipam, folder = bench.spy(fails="STATUS")
     refused = bench.node.execute(bench.conf(ipam=ipam), command="STATUS", path=str(folder))
     assert refused.document["code"] == 111
 
 
-@row("13 R1", "GC removes what is not valid, and nothing else", reference=None)
+@row("13 R1", "GC removes attachments that are not valid, and nothing else", reference=None)
 def _collect(bench: Bench) -> None:
     keep, lose = bench.pod(), bench.pod()
     conf = bench.conf()
@@ -62,7 +60,9 @@ def _collect_nothing(bench: Bench) -> None:
     assert len(bench.reservations()) == 1
 
 
-@row("13", "GC goes on past an error, and reports it; delegates are asked", reference=None)
+@row(
+    "13", "GC continues after an error and reports it; it executes the IPAM plugin", reference=None
+)
 def _collect_errors(bench: Bench) -> None:
     ipam, folder = bench.spy(fails="GC")
     conf = bench.conf(ipam=ipam)
@@ -74,17 +74,14 @@ def _collect_errors(bench: Bench) -> None:
     assert host not in bench.node.links()
 
 
-@row("14", "VERSION echoes the version, and needs no name", reference=False)
+@row("14", "VERSION returns the version, and needs no name", reference=False)
 def _version(bench: Bench) -> None:
     found = bench.node.execute({"cniVersion": "0.4.0"}, command="VERSION").ok().document
     assert found["cniVersion"] == "0.4.0"
     assert {"0.1.0", "0.3.1", "0.4.0", "1.0.0"} <= set(found["supportedVersions"])
 
 
-# -- concurrency, arguments, delegation
-
-
-@row("15", "one container's interfaces come and go at the same time", reference=True)
+@row("15", "one container's interfaces are added and deleted concurrently", reference=True)
 def _parallel(bench: Bench) -> None:
     pod = bench.pod()
     names = ["eth0", "net1", "net2", "net3"]
@@ -96,7 +93,7 @@ def _parallel(bench: Bench) -> None:
     assert bench.reservations() == {}
 
 
-@row("16", "runtimeConfig's keys have any case", reference=True)
+@row("16", "the case of runtimeConfig's keys does not matter", reference=True)
 def _case(bench: Bench) -> None:
     result = bench.add(bench.pod(), bench.conf(runtimeConfig={"MAC": "02:00:00:00:00:07"}))
     assert result["interfaces"][2]["mac"] == "02:00:00:00:00:07"
@@ -125,7 +122,7 @@ def _several_addresses(bench: Bench) -> None:
     bench.call("DEL", pod, conf, args=wanted).ok()
 
 
-@row("17", "args.cni takes the place of CNI_ARGS", reference=True)
+@row("17", "args.cni replaces CNI_ARGS", reference=True)
 def _args_cni(bench: Bench) -> None:
     args = {"cni": {"mac": "02:00:00:00:00:09"}}
     result = bench.add(bench.pod(), bench.conf(args=args), args="IgnoreUnknown=1")
@@ -152,7 +149,11 @@ def _delegation(bench: Bench) -> None:
     assert (folder / "stdin.DEL").exists()
 
 
-@row("18 R5", "a delegate that fails ADD is asked to DEL, and nothing is left", reference=False)
+@row(
+    "18 R5",
+    "an IPAM plugin that fails ADD is executed with DEL, and nothing is left",
+    reference=False,
+)
 def _delegate_fails(bench: Bench) -> None:
     ipam, folder = bench.spy(fails="ADD")
     pod = bench.pod()
@@ -171,7 +172,7 @@ def _static(bench: Bench) -> None:
     bench.call("DEL", pod, conf).ok()
 
 
-@row("18", "the reference's bridge takes its addresses from us", reference=None)
+@row("18", "podwire-cni is the IPAM of the reference's bridge", reference=None)
 def _served_addresses(bench: Bench) -> None:
     conf = bench.conf(type="bridge", cniVersion="1.0.0")
     conf["ipam"]["type"] = "podwire-cni"
@@ -191,7 +192,7 @@ def _served_addresses(bench: Bench) -> None:
     assert bench.reservations() == {}
 
 
-@row("11", "CHECK finds an interface that is not as it was tuned", reference=None)
+@row("11", "CHECK reports an interface whose tuning has changed", reference=None)
 def _check_tuned(bench: Bench) -> None:
     pod = bench.pod()
     conf = bench.conf(allmulti=True, txQLen=77)
@@ -199,9 +200,6 @@ def _check_tuned(bench: Bench) -> None:
     bench.call("CHECK", pod, conf).ok()
     pod.space.ip("link", "set", "eth0", "txqueuelen", "78")
     bench.fails(101, "CHECK", pod, conf)
-
-
-# -- where the reference falls short
 
 
 @row("R3", "DEL without a namespace leaves no masquerade rules", reference=False)
@@ -223,7 +221,7 @@ def _iptables_left(bench: Bench) -> None:
     assert address not in bench.node.space.run("iptables-save")
 
 
-@row("R7", "CHECK finds flushed masquerade rules of iptables", reference=False)
+@row("R7", "CHECK reports flushed masquerade rules of iptables", reference=False)
 def _iptables_flushed(bench: Bench) -> None:
     pod, conf = bench.pod(), bench.conf(ipMasq=True, ipMasqBackend="iptables")
     conf["prevResult"] = bench.add(pod, conf)
@@ -233,7 +231,7 @@ def _iptables_flushed(bench: Bench) -> None:
     bench.call("DEL", pod, conf).ok()
 
 
-@row("13", "GC takes masquerade rules of iptables, and no others'", reference=None)
+@row("13", "GC removes podwire's masquerade rules of iptables only", reference=None)
 def _iptables_collected(bench: Bench) -> None:
     keep, lose, conf = bench.pod(), bench.pod(), bench.conf(ipMasq=True, ipMasqBackend="iptables")
     kept, lost = (
@@ -247,7 +245,7 @@ def _iptables_collected(bench: Bench) -> None:
     bench.call("DEL", keep, conf).ok()
 
 
-@row("R4", "a failed first ADD leaves a bridge that works, with a MAC that stays", reference=True)
+@row("R4", "a failed first ADD leaves a working bridge with a permanent MAC", reference=True)
 def _first_fails(bench: Bench) -> None:
     wrong = bench.conf()
     wrong["runtimeConfig"] = {"ips": ["192.0.2.1"]}
@@ -266,7 +264,7 @@ def _one_refusal(bench: Bench) -> None:
     assert answer.document["code"]
 
 
-@row("R11", "errors say their version, and results their MTU", reference=False)
+@row("R11", "errors have their version, and results their MTU", reference=False)
 def _mtu_and_version(bench: Bench) -> None:
     refused = bench.fails(None, "ADD", bench.pod(), netns="/run/netns/nowhere")
     assert refused["cniVersion"] == bench.version
@@ -274,7 +272,7 @@ def _mtu_and_version(bench: Bench) -> None:
     assert result["interfaces"][2]["mtu"] == 1400
 
 
-@row("R12", "a torn reservation is reclaimed", reference=False)
+@row("R12", "a torn reservation is released", reference=False)
 def _torn(bench: Bench) -> None:
     tiny = bench.conf()
     tiny["ipam"]["ranges"] = [[{"subnet": f"10.{bench.number}.0.0/30"}]]
@@ -284,7 +282,7 @@ def _torn(bench: Bench) -> None:
     bench.add(bench.pod(), tiny)
 
 
-@row("R14", "the MTU is that of the way out", reference=False)
+@row("R14", "the MTU is that of the uplink", reference=False)
 def _uplink(bench: Bench) -> None:
     space = bench.node.space
     space.ip("link", "add", "up9", "mtu", "1400", "type", "veth", "peer", "name", "down9")
@@ -299,7 +297,7 @@ def _uplink(bench: Bench) -> None:
         space.ip("link", "del", "up9")
 
 
-@row("R15", "reservations do not survive a reboot", reference=None)
+@row("R15", "a reboot releases reservations", reference=None)
 def _reboot(bench: Bench) -> None:
     pod = bench.pod()
     bench.add(pod)
