@@ -6,8 +6,8 @@ container's namespace and without a file, also after a crash.
 
 import re
 from base64 import b32encode
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from cni_plugin.digest import blake2b
 
@@ -24,8 +24,7 @@ _NETWORK_DIGITS, _ATTACHMENT_DIGITS, _CONTAINER_DIGITS = 4, 9, 6
 _LONGEST_ALIAS = 255  # IFALIASZ less its NUL
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(NamedTuple):
     """The names of one attachment's objects on the host.
 
     ``host_link`` is the host's end of the veth pair, ``host_mac`` its MAC address, ``alias`` its
