@@ -1,4 +1,4 @@
-"""One sync's work in the kernel: rules, then counters and flows, then what earlier runs left."""
+"""Applies a desired state to the kernel: rules, counters and flows, then removal of leftovers."""
 
 import logging
 import threading
@@ -18,7 +18,7 @@ logger = logging.getLogger("podwire.proxy")
 
 
 class Applier:
-    """What a sync changes. ``apply`` is called by one thread, ``disturbed`` by another."""
+    """Applies desired states. One thread calls ``apply``, another ``disturbed``."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Applier:
         counting: ServiceCounters,
         events: NftListener,
     ) -> None:
-        """``events`` are of what others write."""
+        """``events`` are about other programs' changes."""
         self.events = events
         self._mode = mode
         self._backend = backend
@@ -37,37 +37,41 @@ class Applier:
         self._cleaner = FlowCleaner(settings, FlowRecord())
         self._metrics = metrics
         self._counting = counting
-        self._alone = False  # whether no other backend's rules are left
+        self._alone = False  # True once no other backend's rules are left
         self._busy = threading.Lock()
-        self._heard: list[NftEvent] = []
+        self._pending_events: list[NftEvent] = []
 
     @property
     def is_blind(self) -> bool:
-        """Whether the kernel sends no events about these rules."""
+        """True if the kernel sends no events about these rules."""
         return self._backend.is_blind
 
     def apply(self, want: Desired, node: NodeView) -> None:
-        """Bring the kernel to ``want``; raises ProxyError."""
+        """Bring the kernel to ``want``. Raises ProxyError."""
         with self._busy:
             self._apply(want, node)
 
     def disturbed(self) -> str | None:
-        """What somebody else did to our rules since the last call; empty if nothing, and None if
-        that cannot be told now because rules are being written.
+        """Return a description of other programs' changes since the last call.
+
+        It is empty if there were none, and None if that is unknown now because rules are being
+        written. Raises KernelRefusedError.
         """
-        self._heard += self.events.read()
+        self._pending_events += self.events.read()
         if not self._busy.acquire(blocking=False):
             return None
         try:
-            heard, self._heard = self._heard, []
-            what = (self._backend.disturbed(heard), self._counting.disturbed(heard))
-            return "; ".join(filter(None, what))
+            events, self._pending_events = self._pending_events, []
+            descriptions = (self._backend.disturbed(events), self._counting.disturbed(events))
+            return "; ".join(filter(None, descriptions))
         finally:
             self._busy.release()
 
     def _apply(self, want: Desired, node: NodeView) -> None:
-        """Flows are looked at only once the rules send new ones aright, and other backends' rules
-        go only once ours are in force: a change of backend interrupts nothing.
+        """Write rules first, then check flows, then remove other backends' rules.
+
+        Flows are checked when new flows take the right way. Other backends' rules go when ours are
+        in force. So a change of backend interrupts nothing.
         """
         self._cleaner.expect(want)
         with self.events.deaf():
@@ -75,11 +79,11 @@ class Applier:
             self._counting.apply(want)
         self._metrics.add("stale_conntrack_entries_deleted_total", self._cleaner.clean(want))
         if not self._alone:
-            self._leave_alone()
+            self._remove_leftovers()
             settle()
 
-    def _leave_alone(self) -> None:
-        """Remove what other backends, and earlier runs of this one, left."""
+    def _remove_leftovers(self) -> None:
+        """Remove the rules of other backends, and of earlier runs of this one."""
         with self.events.deaf():
             self._backend.remove(keep_own=True)
             for mode in BACKENDS.keys() - {self._mode, STANDS_ON.get(self._mode)}:

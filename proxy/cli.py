@@ -1,4 +1,4 @@
-"""``podwire proxy``: kube-proxy's flags, as far as they make sense here."""
+"""``podwire proxy``: kube-proxy's flags, as far as they have a meaning here."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ _LOCAL_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePref
 
 
 def _take_file(context: click.Context, _: click.Parameter, path: Path | None) -> None:
-    """A file's settings take the place of the defaults, so that flags still win."""
+    """Use a file's settings as the defaults, so that flags win."""
     if path is not None:
         try:
             context.default_map = read(path)
@@ -46,9 +46,9 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     is_eager=True,
     expose_value=False,
     callback=_take_file,
-    help="A KubeProxyConfiguration; flags on the command line win over it.",
+    help="A KubeProxyConfiguration file. Flags win over it.",
 )
-@click.option("--kubeconfig", help="How to reach the API server.")
+@click.option("--kubeconfig", help="The kubeconfig file of the API server.")
 @click.option("--node-name", "--hostname-override", "node_name", help="Default: the host name.")
 @click.option("--proxy-mode", type=click.Choice(sorted(BACKENDS)), default="iptables")
 @click.option("--cluster-cidr", default="", help="The Pods' ranges: CIDR[,CIDR6].")
@@ -56,10 +56,14 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     "--detect-local-mode",
     type=click.Choice(_LOCAL_MODES),
     default=_LOCAL_MODES[0],
-    help="How to tell this cluster's Pods by their packets.",
+    help="How to detect packets of this cluster's Pods.",
 )
-@click.option("--pod-bridge-interface", default="", help="For BridgeInterface.")
-@click.option("--pod-interface-name-prefix", default="", help="For InterfaceNamePrefix.")
+@click.option("--pod-bridge-interface", default="", help="The bridge of Pods, for BridgeInterface.")
+@click.option(
+    "--pod-interface-name-prefix",
+    default="",
+    help="The prefix of Pods' interfaces, for InterfaceNamePrefix.",
+)
 @click.option("--masquerade-all", is_flag=True, help="Masquerade all ClusterIP traffic.")
 @click.option("--iptables-masquerade-bit", type=click.IntRange(0, 31), default=14)
 @click.option(
@@ -72,14 +76,14 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     "--iptables-flavor",
     type=click.Choice(["auto", "legacy", "nft"]),
     default="auto",
-    help="The kernel interface behind iptables; auto: the one this node uses.",
+    help="The kernel interface behind iptables. auto: the one that this node uses.",
 )
 @click.option("--cgroup-root", default="", help="For ebpf: the cgroup of the node's processes.")
 @click.option(
     "--ebpf-algorithm",
     type=click.Choice(ALGORITHMS),
     default=ALGORITHMS[0],
-    help="For ebpf: how packets find their endpoint; maglev: by consistent hashing.",
+    help="For ebpf: how packets choose their endpoint. maglev: by consistent hashing.",
 )
 @click.option(
     "--ebpf-direct-return",
@@ -89,37 +93,39 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
 @click.option(
     "--nodeport-addresses",
     default="",
-    help="CIDRs, or words: primary (the Node's own), localhost, all. Default: all.",
+    help="CIDRs or words: primary (the Node's own addresses), localhost, all. Default: all.",
 )
-@click.option("--service-proxy-name", default="", help="Serve the Services with this label.")
+@click.option("--service-proxy-name", default="", help="Serve Services with this label value only.")
 @click.option(
     "--min-sync-period",
     "--iptables-min-sync-period",
     "min_sync_period",
     default="10ms",
-    help="From one sync to the next, at least.",
+    help="The least time between two syncs.",
 )
 @click.option(
     "--conntrack-max-per-core",
     type=click.IntRange(0),
     default=32768,
-    help="Room for so many connections a core at least; 0: leave it.",
+    help="The least conntrack maximum for each CPU core. 0: keep the kernel's.",
 )
-@click.option("--conntrack-min", type=click.IntRange(0), default=131072, help="Room in all.")
-@click.option("--conntrack-tcp-timeout-established", default="24h", help="0s: leave it.")
-@click.option("--conntrack-tcp-timeout-close-wait", default="1h", help="0s: leave it.")
-@click.option("--conntrack-udp-timeout", default="0s", help="0s: leave it.")
-@click.option("--conntrack-udp-timeout-stream", default="0s", help="0s: leave it.")
-@click.option("--conntrack-tcp-be-liberal", is_flag=True, help="Take out-of-window segments.")
+@click.option(
+    "--conntrack-min", type=click.IntRange(0), default=131072, help="The least conntrack maximum."
+)
+@click.option("--conntrack-tcp-timeout-established", default="24h", help="0s: keep the kernel's.")
+@click.option("--conntrack-tcp-timeout-close-wait", default="1h", help="0s: keep the kernel's.")
+@click.option("--conntrack-udp-timeout", default="0s", help="0s: keep the kernel's.")
+@click.option("--conntrack-udp-timeout-stream", default="0s", help="0s: keep the kernel's.")
+@click.option("--conntrack-tcp-be-liberal", is_flag=True, help="Accept out-of-window TCP segments.")
 @click.option("--healthz-bind-address", default="127.0.0.1:10256")
 @click.option("--metrics-bind-address", default="127.0.0.1:10249")
 @click.option(
     "--service-counters",
-    type=click.Choice([one.value for one in CounterDetail]),
+    type=click.Choice([detail.value for detail in CounterDetail]),
     default=CounterDetail.OFF.value,
-    help="What to count for each Service, for /metrics and `podwire proxy top`.",
+    help="The counters of each Service, for /metrics and `podwire proxy top`.",
 )
-@click.option("--cleanup", is_flag=True, help="Remove every rule of the proxy, and end.")
+@click.option("--cleanup", is_flag=True, help="Remove every rule of the proxy, then end.")
 @click.option("--verbose", "-v", count=True, help="Log every sync.")
 @click.pass_context
 def main(context: click.Context, /, **flags: Any) -> None:
@@ -146,7 +152,7 @@ main.add_command(top)
 
 
 def cleanup(config: ProxyConfig) -> None:
-    """Remove what every backend wrote, the counters, and what is remembered."""
+    """Remove the rules of every backend, the counters, and the record of flows."""
     ServiceCounters(config.settings, CounterDetail.OFF).apply(Desired())
     for mode in BACKENDS:
         open_backend(mode, config.settings, config.backend_options).remove()
@@ -162,7 +168,7 @@ async def run(config: ProxyConfig) -> None:
     try:
         await serving
     except asyncio.CancelledError:
-        logger.info("ends; its rules stay")
+        logger.info("the proxy ends; its rules stay")
 
 
 async def _connected(config: ProxyConfig) -> None:

@@ -1,4 +1,4 @@
-"""From flags to a checked configuration."""
+"""The proxy's configuration, made of flags and checked."""
 
 import re
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ _TIMEOUTS = {
     "conntrack_udp_timeout_stream": "nf_conntrack_udp_timeout_stream",
 }
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-# --nodeport-addresses: words for ranges.
+# --nodeport-addresses: words that stand for ranges.
 _NETWORKS = {"localhost": "127.0.0.0/8,::1/128", "all": "0.0.0.0/0,::/0"}
 _PRIMARY = "primary"  # the word for the Node's own addresses
 
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """Where to listen."""
+    """An address and port to listen at."""
 
     host: str
     port: int
@@ -33,7 +33,7 @@ class ListenAddress:
 
 @dataclass(frozen=True, slots=True)
 class ConntrackSettings:
-    """Connection tracking as it should be; 0 leaves what the kernel has."""
+    """The desired settings of connection tracking; 0 keeps the kernel's value."""
 
     max_per_core: int = 0
     least: int = 0
@@ -43,7 +43,7 @@ class ConntrackSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProxyConfig:
-    """Everything one proxy needs to run. ``listen`` addresses are None where switched off."""
+    """The configuration of one proxy. ``healthz`` and ``metrics`` are None if switched off."""
 
     kubeconfig: str
     node_name: str
@@ -53,17 +53,17 @@ class ProxyConfig:
     metrics: ListenAddress | None
     proxy_name: str = ""
     min_sync_period: float = 0.01
-    pods_by_node: bool = False  # detect-local-mode NodeCIDR: known once the Node has its ranges
-    node_ports_by_node: bool = False  # nodeport-addresses "primary": the Node's own
+    pods_by_node: bool = False  # detect-local-mode NodeCIDR: by the Node's ranges, which come later
+    node_ports_by_node: bool = False  # nodeport-addresses "primary": the Node's own addresses
     backend_options: Mapping[str, str] = field(default_factory=dict)
     tracking: ConntrackSettings = field(default_factory=ConntrackSettings)
     counters: CounterDetail = CounterDetail.OFF
 
 
 def from_flags(flags: Mapping[str, Any], hostname: str) -> ProxyConfig:
-    """The configuration that flags ask for; raises BadFlagError, which names the flag."""
+    """Make the configuration of flags. Raises BadFlagError, which names the flag."""
     if not flags["kubeconfig"] and not flags["cleanup"]:
-        raise BadFlagError("--kubeconfig is missing: it says how to reach the API server")
+        raise BadFlagError("--kubeconfig is missing; it says how to reach the API server")
     return ProxyConfig(
         kubeconfig=flags["kubeconfig"] or "",
         node_name=(flags["node_name"] or hostname).strip().lower(),
@@ -84,12 +84,12 @@ def from_flags(flags: Mapping[str, Any], hostname: str) -> ProxyConfig:
 def _backend_options(flags: Mapping[str, Any]) -> Mapping[str, str]:
     if flags["proxy_mode"] == "ebpf" and not flags["cgroup_root"] and not flags["cleanup"]:
         raise BadFlagError(
-            "--cgroup-root is missing: with --proxy-mode ebpf it names the cgroup of the node's "
-            "Pods and processes; / where the machine is one node"
+            "--cgroup-root is missing; with --proxy-mode ebpf it names the cgroup of the node's "
+            "Pods and processes: / if the whole machine is one node"
         )
     if flags["ebpf_direct_return"] and flags["ebpf_algorithm"] != "maglev":
         raise BadFlagError(
-            "--ebpf-direct-return needs --ebpf-algorithm maglev: all nodes have to take the same "
+            "--ebpf-direct-return needs --ebpf-algorithm maglev: all nodes have to choose the same "
             "endpoint for a flow"
         )
     options = {
@@ -102,8 +102,8 @@ def _backend_options(flags: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _settings(flags: Mapping[str, Any]) -> ProxySettings:
-    words = (_NETWORKS.get(one, one) for one in _words(flags["nodeport_addresses"]))
-    named = ",".join(one for one in words if one != _PRIMARY)
+    words = (_NETWORKS.get(word, word) for word in _words(flags["nodeport_addresses"]))
+    named = ",".join(word for word in words if word != _PRIMARY)
     addresses = _networks("--nodeport-addresses", named)
     return ProxySettings(
         pods=_pods(flags),
@@ -115,7 +115,7 @@ def _settings(flags: Mapping[str, Any]) -> ProxySettings:
 
 
 def _words(text: str) -> list[str]:
-    return [one.strip() for one in text.split(",")]
+    return [word.strip() for word in text.split(",")]
 
 
 def _tracking(flags: Mapping[str, Any]) -> ConntrackSettings:
@@ -147,12 +147,12 @@ def _pods(flags: Mapping[str, Any]) -> Mapping[Family, PodDetector]:
 
 
 def pods_of(networks: tuple[Network, ...]) -> Mapping[Family, PodDetector]:
-    """Pods told by their ranges: the first of each family, as upstream takes them."""
+    """Detect Pods by their ranges. As in upstream, the first range of each family counts."""
     return {family_of(network): PodDetector(network=network) for network in reversed(networks)}
 
 
 def _interface(flag: str, name: str) -> str:
-    """The name of a link: at most 15 bytes, and nothing that could be taken for more."""
+    """Check an interface name: at most 15 bytes, and no characters that rules interpret."""
     if not re.fullmatch(r"[A-Za-z0-9_.@-]{1,15}", name):
         raise BadFlagError(f"{flag} {name!r} is not the name of an interface")
     return name
@@ -166,8 +166,9 @@ def _networks(flag: str, text: str) -> tuple[Network, ...]:
 
 
 def _listen(flag: str, text: str, usual: int) -> ListenAddress | None:
-    """``ADDRESS:PORT``, or an address with the ``usual`` port; nothing, or port 0, switches the
-    server off.
+    """Parse ``ADDRESS:PORT``, or an address with the ``usual`` port.
+
+    An empty text or port 0 switches the server off.
     """
     if not text:
         return None
@@ -185,7 +186,7 @@ def _listen(flag: str, text: str, usual: int) -> ListenAddress | None:
 
 
 def duration(flag: str, text: str) -> float:
-    """Seconds of a duration as Go writes them: ``10ms``, ``1m30s``."""
+    """Return the seconds of a duration in Go's format: ``10ms``, ``1m30s``."""
     parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise BadFlagError(f"{flag} {text!r} is not a duration such as 10ms or 1m30s")

@@ -1,8 +1,8 @@
-"""A KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1) as values for flags.
+"""Reads a KubeProxyConfiguration file (kubeproxy.config.k8s.io/v1alpha1) as values of flags.
 
-The file of a running cluster, as kubeadm writes it, is taken as it is: fields that have no meaning
-here are accepted, and named in the log when they ask for something. A field that does not exist is
-an error, because a misspelt setting that is silently ignored is worse than none.
+The file of a running cluster, as kubeadm writes it, works unchanged. Fields that have no meaning
+here are accepted; if they are set, the log names them. An unknown field is an error: ignoring a
+misspelled setting silently is worse than failing.
 """
 
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger("podwire.proxy")
 
 _API_VERSION, _KIND = "kubeproxy.config.k8s.io/v1alpha1", "KubeProxyConfiguration"
 
-# The field, and the flag that says the same.
+# A field, and the flag with the same meaning.
 _FLAGS: Mapping[str, str] = {
     "clientConnection.kubeconfig": "kubeconfig",
     "hostnameOverride": "node_name",
@@ -42,13 +42,13 @@ _FLAGS: Mapping[str, str] = {
     "conntrack.udpTimeout": "conntrack_udp_timeout",
     "conntrack.udpStreamTimeout": "conntrack_udp_timeout_stream",
 }
-# In mode nftables these say what the iptables section says in mode iptables.
+# In mode nftables these fields take the place of the iptables section's.
 _NFTABLES: Mapping[str, str] = {
     "nftables.masqueradeAll": "masquerade_all",
     "nftables.masqueradeBit": "iptables_masquerade_bit",
     "nftables.minSyncPeriod": "min_sync_period",
 }
-# Real fields that change nothing here. A name stands for everything below it too.
+# Fields without effect here. A name includes all fields below it.
 _WITHOUT_EFFECT = frozenset(
     {
         "apiVersion",
@@ -74,7 +74,7 @@ _WITHOUT_EFFECT = frozenset(
         "clientConnection.burst",
     }
 )
-# Real fields whose wish would be a false promise.
+# Fields that cannot be followed here, and why.
 _REFUSED: Mapping[str, str] = {
     "iptables.snatNodeInternalIP": "masquerading takes the address that the route prefers",
 }
@@ -108,11 +108,14 @@ _POINTERS = frozenset(
         "conntrack.tcpCloseWaitTimeout",
     }
 )
-_EXPECTED = frozenset({"apiVersion", "kind", "bindAddress"})  # in every file, and no wish
+_EXPECTED = frozenset({"apiVersion", "kind", "bindAddress"})  # in every file
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The flags that the file sets; raises BadFlagError, which names the file and the field."""
+    """Return the flags that the file sets.
+
+    Raises BadFlagError, which names the file and the field.
+    """
     try:
         wire = yaml.safe_load(path.read_text())
     except OSError as err:
@@ -121,13 +124,15 @@ def read(path: Path) -> dict[str, Any]:
         raise BadFlagError(f"--config {path} is not YAML: {' '.join(str(err).split())}") from err
     about = (wire.get("apiVersion"), wire.get("kind")) if isinstance(wire, dict) else ()
     if about != (_API_VERSION, _KIND):
-        raise BadFlagError(f"--config {path}: is no {_KIND} of {_API_VERSION}")
+        raise BadFlagError(f"--config {path}: is not a {_KIND} of {_API_VERSION}")
     return {**_listening(wire.get("bindAddress")), **_flags(path, wire)}
 
 
 def _listening(bind: object) -> dict[str, str]:
-    """What a file that says nothing of it asks for: load balancers may ask for health, and only
-    the node itself for metrics. An IPv6 ``bindAddress`` means IPv6.
+    """Return the defaults of a file, which differ from those of flags.
+
+    Load balancers may ask for health, only the node itself for metrics. An IPv6 ``bindAddress``
+    means IPv6.
     """
     if isinstance(bind, str) and ":" in bind:
         return {"healthz_bind_address": "[::]:10256", "metrics_bind_address": "[::1]:10249"}
@@ -143,7 +148,7 @@ def _flags(path: Path, wire: dict[str, Any]) -> dict[str, Any]:
         if not _is_set(field, value) or field in _EXPECTED:
             continue
         if field in _REFUSED:
-            raise BadFlagError(f"--config {path}: {field} cannot be had here: {_REFUSED[field]}")
+            raise BadFlagError(f"--config {path}: {field} is not supported: {_REFUSED[field]}")
         if field in fields:
             _check(path, field, value)
             flags[fields[field]] = ",".join(value) if isinstance(value, list) else value
@@ -153,18 +158,18 @@ def _flags(path: Path, wire: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(path: Path, field: str, value: object) -> None:
-    """A value of another kind than the field's is an error, as in upstream's strict decoding."""
+    """Refuse a value of another type than the field's, as upstream's strict decoding does."""
     kind: type = str
     name = "a text"
-    for fields, other, called in (
+    for fields, field_type, type_name in (
         (_LISTS, list, "a list of texts"),
         (_TRUTHS, bool, "true or false"),
         (_NUMBERS, int, "a number"),
     ):
         if field in fields:
-            kind, name = other, called
-    texts = not isinstance(value, list) or all(isinstance(one, str) for one in value)
-    if type(value) is not kind or not texts:
+            kind, name = field_type, type_name
+    are_texts = not isinstance(value, list) or all(isinstance(item, str) for item in value)
+    if type(value) is not kind or not are_texts:
         raise BadFlagError(f"--config {path}: {field} is not {name}: {str(value)[:80]!r}")
 
 
@@ -190,5 +195,5 @@ def _is_known(field: str) -> bool:
 
 
 def _is_set(field: str, value: object) -> bool:
-    """Go writes zero for what is unset, but null where zero would mean something."""
+    """Return True if a field is set. Go writes zero for unset, or null if zero has a meaning."""
     return value is not None if field in _POINTERS else bool(value) and value != "0s"

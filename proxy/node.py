@@ -1,4 +1,4 @@
-"""One node's proxy, put together: objects in, rules out, and its health served meanwhile."""
+"""One node's proxy: connects the parts that watch objects, write rules and serve health."""
 
 import logging
 import time
@@ -29,7 +29,7 @@ logger = logging.getLogger("podwire.proxy")
 
 
 async def serve(config: ProxyConfig, client: Client) -> None:
-    """Serve until cancelled. The rules of an earlier run stand until everything was listed."""
+    """Serve until cancelled. An earlier run's rules stay until all objects were listed."""
     health, metrics = ProxyHealth(time.time), ProxyMetrics()
     settings, events = prepare(config.settings, config.tracking), NftListener()
     counting = ServiceCounters(settings, config.counters)
@@ -56,17 +56,17 @@ async def serve(config: ProxyConfig, client: Client) -> None:
         backend = open_backend(config.mode, settings, config.backend_options)
         checks = ServiceHealth(health, report, hosts_of(settings))
         stack.push_async_callback(checks.close)
-        kernel = Applier(config.mode, backend, settings, metrics, counting, events)
-        repair = Repair(kernel, metrics, syncer.changed, report)
-        await stack.enter_async_context(watching(kernel, repair))
+        applier = Applier(config.mode, backend, settings, metrics, counting, events)
+        repair = Repair(applier, metrics, syncer.changed, report)
+        await stack.enter_async_context(watching(applier, repair))
         logger.info("node %s: serving Services by %s", config.node_name, config.mode)
-        await syncer.run(kernel.apply, checks.update)
+        await syncer.run(applier.apply, checks.update)
 
 
 async def _with_node_ranges(settings: ProxySettings, feed: Feed, tracker: Tracker) -> ProxySettings:
-    """Pods told by this Node's own ranges, for which a new node has to wait."""
+    """Detect Pods by this Node's own ranges. A new Node gets them later; wait for them."""
     if not tracker.node.pod_cidrs:
-        logger.info("waiting for Node %s to be given its Pod ranges", tracker.node.name)
+        logger.info("waiting for the Pod ranges of Node %s", tracker.node.name)
     await feed.has_ranges.wait()
     return replace(settings, pods=pods_of(tracker.node.pod_cidrs))
 
@@ -74,10 +74,13 @@ async def _with_node_ranges(settings: ProxySettings, feed: Feed, tracker: Tracke
 async def _with_node_addresses(
     settings: ProxySettings, feed: Feed, tracker: Tracker
 ) -> ProxySettings:
-    """NodePorts at this Node's own address of each family too, for which a new node has to wait."""
+    """Serve NodePorts also at this Node's own first address of each family.
+
+    A new Node gets its addresses later; wait for them.
+    """
     if not tracker.node.addresses:
-        logger.info("waiting for Node %s to be given its addresses", tracker.node.name)
+        logger.info("waiting for the addresses of Node %s", tracker.node.name)
     await feed.has_addresses.wait()
-    primary = {one.version: one for one in reversed(tracker.node.addresses)}
+    primary = {address.version: address for address in reversed(tracker.node.addresses)}
     networks = (*(settings.node_port_networks or ()), *map(ip_network, primary.values()))
     return replace(settings, node_port_networks=networks)

@@ -1,7 +1,7 @@
-"""Notices what somebody else does to our rules, says so, and has it put back.
+"""Notices other programs' changes to our rules, reports them, and asks for a sync.
 
-A firewall's reload, ``iptables -F``, another proxy: each flushes rules that are not its own, and
-kube-proxy would not notice for as long as an hour (k/k#129128).
+A firewall's reload, ``iptables -F`` or another proxy flushes rules that are not its own. kube-proxy
+may not notice that for an hour (k/k#129128).
 """
 
 import asyncio
@@ -16,69 +16,71 @@ from proxy.status.metrics import ProxyMetrics
 
 logger = logging.getLogger("podwire.proxy.repair")
 
-_ASK_EVERY = 0.5  # seconds, where the kernel sends no events
-_ASK_WHETHER = 10.0  # seconds: the flavor of iptables is known only after the first sync
+_ASK_EVERY = 0.5  # seconds, if the kernel sends no events
+_ASK_AGAIN = 10.0  # seconds; the flavor of iptables is unknown before the first sync
 _LATER = 0.05  # seconds, while rules are being written
 
 
 class Repair:
-    """Between the kernel's events and the next sync."""
+    """Asks for a sync when another program changed our rules."""
 
     def __init__(
         self,
-        kernel: Applier,
+        applier: Applier,
         metrics: ProxyMetrics,
         changed: Callable[[], None],
         report: Reporter,
     ) -> None:
         """``changed`` asks for a sync."""
-        self._kernel = kernel
+        self._applier = applier
         self._metrics = metrics
         self._changed = changed
         self._report = report
         self._again: asyncio.TimerHandle | None = None
 
-    def look(self) -> None:
-        """Something happened; if it was to our rules, have everything written again."""
+    def check(self) -> None:
+        """Check our rules. If another program changed them, have them written again."""
         try:
-            what = self._kernel.disturbed()
+            description = self._applier.disturbed()
         except KernelRefusedError as err:
-            what = str(err)
-        if what is None:
-            self.rest()
-            self._again = asyncio.get_running_loop().call_later(_LATER, self.look)
-        elif what:
-            logger.warning("somebody changed the proxy's rules: %s; writing them again", what)
+            description = str(err)
+        if description is None:
+            self.cancel()
+            self._again = asyncio.get_running_loop().call_later(_LATER, self.check)
+        elif description:
+            logger.warning(
+                "another program changed the proxy's rules: %s; writing them again", description
+            )
             self._metrics.add("rules_disturbed_total")
             self._report.about_node(
                 "ProxyRulesDisturbed",
-                f"Somebody changed the proxy's rules: {what}. They are being restored.",
+                f"Another program changed the proxy's rules: {description}. They are restored.",
             )
             self._changed()
 
-    def rest(self) -> None:
-        """Do not look again for what has been heard so far."""
+    def cancel(self) -> None:
+        """Cancel a check that waits."""
         if self._again is not None:
             self._again.cancel()
 
 
 @asynccontextmanager
-async def watching(kernel: Applier, repair: Repair) -> AsyncIterator[None]:
-    """Look whenever the kernel says that something happened, while the context lasts."""
+async def watching(applier: Applier, repair: Repair) -> AsyncIterator[None]:
+    """Check after each event of the kernel's, while the context lasts."""
     loop = asyncio.get_running_loop()
-    loop.add_reader(kernel.events, repair.look)
-    asking = asyncio.create_task(_ask(kernel, repair))
+    loop.add_reader(applier.events, repair.check)
+    asking = asyncio.create_task(_poll(applier, repair))
     try:
         yield
     finally:
-        loop.remove_reader(kernel.events)
+        loop.remove_reader(applier.events)
         asking.cancel()
-        repair.rest()
+        repair.cancel()
 
 
-async def _ask(kernel: Applier, repair: Repair) -> None:
-    """Where the kernel sends no events, it has to be asked."""
+async def _poll(applier: Applier, repair: Repair) -> None:
+    """Check regularly if the kernel sends no events."""
     while True:
-        await asyncio.sleep(_ASK_EVERY if kernel.is_blind else _ASK_WHETHER)
-        if kernel.is_blind:
-            repair.look()
+        await asyncio.sleep(_ASK_EVERY if applier.is_blind else _ASK_AGAIN)
+        if applier.is_blind:
+            repair.check()

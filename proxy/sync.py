@@ -1,8 +1,8 @@
-"""The loop: objects change, the tracker says what should be, an applier does it.
+"""The sync loop: objects change, the tracker computes the desired state, the applier applies it.
 
 informers ──► tracker ──(changed)──► one worker thread: applier
-                                        │ failure: logged once, tried again with back-off
-                                        └ success: healthz and metrics learn of it
+                                        │ failure: logged once, retried with back-off
+                                        └ success: healthz and metrics are updated
 """
 
 import asyncio
@@ -23,16 +23,16 @@ _FIRST_RETRY = 0.1
 _LAST_RETRY = 10.0
 
 Apply = Callable[[Desired, NodeView], None]  # blocks; raises ProxyError
-Listener = Callable[[Desired], Awaitable[None]]  # learns of what is now in force
+Listener = Callable[[Desired], Awaitable[None]]  # learns of the state that is now in force
 
 
 class Syncer:
-    """Brings the kernel to the tracker's state whenever that changed; ``run`` it as a task."""
+    """Brings the kernel to the tracker's state after each change. Run ``run`` as a task."""
 
     def __init__(
         self, tracker: Tracker, health: ProxyHealth, metrics: ProxyMetrics, least_seconds: float
     ) -> None:
-        """``least_seconds`` pass between two syncs; changes meanwhile share the next one."""
+        """``least_seconds`` pass between two syncs. Changes meanwhile share the next one."""
         self._tracker = tracker
         self._health = health
         self._metrics = metrics
@@ -41,14 +41,14 @@ class Syncer:
         self._failing = ""
 
     def changed(self) -> None:
-        """Something changed; call it on the event loop."""
+        """Ask for a sync. Call it on the event loop."""
         self._health.eligible = self._tracker.node.eligible
         self._health.queued()
         self._metrics.set("sync_proxy_rules_last_queued_timestamp_seconds", time.time())
         self._dirty.set()
 
     async def run(self, apply: Apply, listener: Listener) -> None:
-        """Sync for ever; the first time at once."""
+        """Sync for ever, the first time at once."""
         self.changed()
         retry = _FIRST_RETRY
         while True:
@@ -79,13 +79,13 @@ class Syncer:
     def _failed(self, why: str) -> None:
         self._metrics.add("sync_failures_total")
         if why != self._failing:
-            logger.error("sync failed, trying again: %s", why)
+            logger.error("sync failed; trying again: %s", why)
         self._failing = why
 
     def _succeeded(self, count: int, since: float | None, took: float) -> None:
         now = time.time()
         if self._failing:
-            logger.info("sync works again")
+            logger.info("sync succeeds again")
             self._failing = ""
         self._health.updated()
         self._metrics.set("sync_proxy_rules_last_timestamp_seconds", now)

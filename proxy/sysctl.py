@@ -22,21 +22,21 @@ _LOCALHOST = IPv4Address("127.0.0.1")
 def prepare(
     settings: ProxySettings, tracking: ConntrackSettings, root: Path = _ROOT
 ) -> ProxySettings:
-    """Set what has to be set, and take into the settings what the kernel says of itself."""
+    """Write sysctls, and return the settings completed by what the kernel supports."""
     if settings.localhost_node_ports and settings.is_node_port_address(_LOCALHOST):
         _ensure(root / ROUTE_LOCALNET, 1, "NodePorts at 127.0.0.1 will not answer")
     _track(tracking, root)
     has_ipv6 = (root / "ipv6").exists()
-    families = tuple(one for one in settings.families if one is Family.V4 or has_ipv6)
+    families = tuple(family for family in settings.families if family is Family.V4 or has_ipv6)
     liberal = _read(root / BE_LIBERAL) not in (None, 0)
     return replace(settings, families=families, tcp_be_liberal=liberal)
 
 
 def _track(tracking: ConntrackSettings, root: Path) -> None:
-    """Connection tracking as upstream sets it, but that room is only ever added.
+    """Set connection tracking as upstream does, but never lower the maximum.
 
-    How much there is belongs to the whole machine: a node that is a network namespace may read but
-    not set it, and does not need to.
+    The maximum belongs to the whole machine. A node that is a network namespace can read it but not
+    set it, and does not need to.
     """
     if tracking.be_liberal:
         _ensure(root / BE_LIBERAL, 1, "out-of-window segments stay invalid")
@@ -49,18 +49,18 @@ def _track(tracking: ConntrackSettings, root: Path) -> None:
 
 
 def _is_own(root: Path) -> bool:
-    """Whether the kernel lets this namespace set the maximum: its file says so by its mode."""
+    """Return True if this namespace may set the maximum, which the file's mode says."""
     return bool((root / MAXIMUM).stat().st_mode & 0o200)
 
 
-def _ensure(path: Path, value: int, otherwise: str) -> None:
-    """Set a sysctl unless it is set; one that cannot be set costs a feature, not the rest."""
+def _ensure(path: Path, value: int, consequence: str) -> None:
+    """Set a sysctl unless it is set; log a failure with its ``consequence``."""
     if _read(path) == value:
         return
     try:
         path.write_text(f"{value}\n")
     except OSError as err:
-        logger.error("%s cannot be set to %d: %s; %s", path, value, err.strerror, otherwise)
+        logger.error("%s cannot be set to %d: %s; %s", path, value, err.strerror, consequence)
 
 
 def _read(path: Path) -> int | None:

@@ -1,7 +1,7 @@
-"""Keeps the table of counters at the desired state's addresses, and reads it when asked.
+"""Keeps counters for the desired state's addresses, and reads them when asked.
 
-Counting is a service to people, and balancing one to packets: when the kernel refuses to count,
-that is said once, and tried again with the next sync.
+Balancing matters more than counting: if the kernel refuses to count, that is logged once, and tried
+again with the next sync.
 """
 
 import errno
@@ -32,7 +32,7 @@ logger = logging.getLogger("podwire.proxy.counters")
 
 
 class ServiceCounters:
-    """One node's counters. ``apply`` is called by one thread, ``totals`` by any."""
+    """One node's counters. One thread calls ``apply``; any thread may call ``totals``."""
 
     def __init__(
         self,
@@ -40,17 +40,17 @@ class ServiceCounters:
         detail: CounterDetail,
         commit: Callable[[str], None] | None = None,
     ) -> None:
-        """``commit`` carries out one transaction, or raises KernelRefusedError."""
+        """``commit`` commits one transaction, or raises KernelRefusedError."""
         self.detail = detail
         self._settings = settings
         self._commit = commit or Libnftables().commit
-        self._known = False  # whether the kernel holds what the claims say
+        self._known = False  # True while the kernel holds counters for all claims
         self._failing = ""
         self._claims = ClaimResolver(settings)
         self._sums = TrafficTotals()
-        self._writes = 0  # after which counters are new
-        self._lock = threading.Lock()  # around the three above
-        self._looking = threading.Lock()  # one look after the other, or totals would be mixed up
+        self._writes = 0  # how many; each makes new counters
+        self._lock = threading.Lock()  # guards the three above
+        self._reading = threading.Lock()  # one reading at a time: they add up in order
 
     def apply(self, want: Desired) -> None:
         """Have counters for each address that ``want`` serves, and for no other."""
@@ -68,31 +68,31 @@ class ServiceCounters:
         else:
             self._known, self._failing = True, ""
 
-    def disturbed(self, touches: Iterable[NftEvent]) -> str:
-        """What somebody else did to the counters; then they are set up anew."""
-        what = (
-            disturbance(touches, TABLE)
+    def disturbed(self, events: Iterable[NftEvent]) -> str:
+        """Describe other programs' changes to the counters; they are then set up again."""
+        description = (
+            disturbance(events, TABLE)
             if self._known and self.detail is not CounterDetail.OFF
             else ""
         )
-        if what:
+        if description:
             self._known = False
-        return what
+        return description
 
     def totals(self) -> Mapping[PortLabel, TrafficCount]:
-        """What was counted for each Service port so far, where that is anything; blocks."""
+        """Return the totals of each Service port that has any. It blocks."""
         if self.detail is CounterDetail.OFF:
             return {}
-        with self._looking:
+        with self._reading:
             with self._lock:
                 writes = self._writes
                 owners = dict(self._owners())
-            found = self._look()
+            found = self._read_all()
             with self._lock:
                 return self._sums.take(found if writes == self._writes else {}, owners)
 
     def text(self) -> str:
-        """The same for /metrics."""
+        """Return the totals for /metrics."""
         return text(self.totals(), self.detail)
 
     def _follow(self, want: Desired, known: bool) -> None:
@@ -127,7 +127,7 @@ class ServiceCounters:
         for family in self._settings.families:
             name = table_name(family, TABLE)
             anew = f"add table {name}\ndelete table {name}\nadd table {name}\n"
-            mine = (one for one in frontends if one.family is family)
+            mine = (frontend for frontend in frontends if frontend.family is family)
             parts = (
                 *fixed(NftablesRenderer(family, self._settings), self.detail),
                 *self._elements(mine),
@@ -138,7 +138,7 @@ class ServiceCounters:
             self._sums.restart()
 
     def _elements(self, frontends: Iterable[Frontend]) -> tuple[Element, ...]:
-        return tuple(part for one in frontends for part in elements(one, self.detail))
+        return tuple(part for frontend in frontends for part in elements(frontend, self.detail))
 
     def _owners(self) -> Iterator[tuple[Source, PortLabel]]:
         for frontend, claim in self._claims.winners():
@@ -146,16 +146,18 @@ class ServiceCounters:
             yield frontend, label
             yield number_of_portal(claim.portal), label
 
-    def _look(self) -> dict[Source, TrafficCount]:
-        """What the counters say now. Of those that cannot all be read there is nothing, because a
-        part would look as though the rest had begun anew.
+    def _read_all(self) -> dict[Source, TrafficCount]:
+        """Return all counters' values.
+
+        If the counters of a kind cannot all be read, none of them is returned: the missing ones
+        would seem to begin again.
         """
         found: dict[Source, TrafficCount] = {}
         for read in (self._of_frontends, _of_programs):
             try:
                 found.update(read())
             except (OSError, KernelRefusedError) as err:
-                # Not written yet, or removed by somebody, is no fault.
+                # A table that is not written yet, or was removed, is no error.
                 if getattr(err, "errno", None) != errno.ENOENT:
                     logger.warning("the Services' counters cannot be read: %s", err)
         return found
@@ -179,7 +181,7 @@ def _of_programs() -> Mapping[Source, TrafficCount]:
 
 
 def remove_counters(commit: Callable[[str], None]) -> None:
-    """Remove the tables of any run; raises KernelRefusedError."""
+    """Remove the tables of any run. Raises KernelRefusedError."""
     for family in Family:
         if any(table == TABLE for table, _ in nft_names.chains(family)):
             commit(f"delete table {table_name(family, TABLE)}\n")

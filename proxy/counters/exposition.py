@@ -1,4 +1,4 @@
-"""Totals in the Prometheus text format, and back: pure."""
+"""Writes totals in the Prometheus text format, and parses them: pure."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,9 +7,7 @@ from proxy.counters.totals import NOTHING, PortLabel, TrafficCount
 from proxy.model.settings import CounterDetail
 
 PREFIX = "podwire_service"
-_FAMILIES: Mapping[
-    str, tuple[str, str]
-] = {  # metric: the field of `TrafficCount`, and what it means
+_FAMILIES: Mapping[str, tuple[str, str]] = {  # metric: the field of `TrafficCount`, and its help
     "connections": ("connections", "New connections and flows to the Service through this node"),
     "packets": ("packets", "Packets of the Service's connections, both ways"),
     "bytes": ("octets", "Bytes of these packets, with their IP headers"),
@@ -21,8 +19,9 @@ _MEANT = {written: meant for meant, written in _ESCAPES.items()}
 
 
 def text(totals: Mapping[PortLabel, TrafficCount], detail: CounterDetail) -> str:
-    """The exposition. A Service that nobody has called has no line: most Services have no clients
-    on most nodes, and 10,000 lines of zeros would be 10,000 series.
+    """Return the exposition, without lines for Services that were never called.
+
+    Most Services have no clients on most nodes, and 10,000 lines of zeros would be 10,000 series.
     """
     return "".join(f"{line}\n" for line in _lines(totals, detail))
 
@@ -47,7 +46,7 @@ def _escaped(value: str) -> str:
 
 
 def parse(exposition: str) -> dict[PortLabel, TrafficCount]:
-    """The totals in a page of metrics; lines about anything else are passed over."""
+    """Parse the totals in a page of metrics; other lines are ignored."""
     found: dict[PortLabel, TrafficCount] = {}
     for line in exposition.split("\n"):
         match = _LINE.fullmatch(line)

@@ -1,11 +1,11 @@
-"""What the table of counters holds: pure.
+"""The desired table of counters: pure.
 
-Each address and port of a Service is an element, whose counter the kernel raises when a packet's
-key is looked up. The chains decide nothing: they look before a backend translates addresses, and
-after. So every backend is counted alike, and an endpoint's change leaves the counters alone.
+Each address and port of a Service is an element with a counter, which the kernel raises when it
+looks up a packet's key. The chains decide nothing. They run before and after a backend translates
+addresses, so every backend is counted alike, and a change of endpoints leaves the counters alone.
 
-    nat, just before DNAT     sees the first packet of a connection alone: ``connections``
-    filter, just after DNAT   sees every packet, both ways, and whom the first called: ``packets``
+    nat, just before DNAT     sees a connection's first packet only: ``connections``
+    filter, just after DNAT   sees every packet in both directions: ``packets``
 """
 
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ from proxy.model.values import Family, Protocol
 TABLE = "podwire-counters"
 
 _BEFORE_DNAT, _AFTER_DNAT = -101, -99
-_PLACES = 65536  # node addresses that are remembered
+_PLACES = 65536  # room for called node addresses
 
 
 def stores(detail: CounterDetail) -> tuple[str, ...]:
-    """The sets whose elements count; those with ``port-`` are for NodePorts."""
+    """Return the names of the sets that count. Those with ``port-`` are for NodePorts."""
     names = {
         CounterDetail.OFF: (),
         CounterDetail.CONNECTIONS: ("connections",),
@@ -34,7 +34,7 @@ def stores(detail: CounterDetail) -> tuple[str, ...]:
 
 
 def elements(frontend: Frontend, detail: CounterDetail) -> Iterator[Element]:
-    """What the table has for a frontend."""
+    """Yield a frontend's elements."""
     is_port = frontend.address is None
     key = frontend_key(frontend)
     for name in stores(detail):
@@ -45,7 +45,7 @@ def elements(frontend: Frontend, detail: CounterDetail) -> Iterator[Element]:
 
 
 def fixed(renderer: NftablesRenderer, detail: CounterDetail) -> tuple[TableObject, ...]:
-    """The part of the table that no Service changes."""
+    """Return the part of the table that no Service changes."""
     parts = [*_connections(renderer)]
     if detail is CounterDetail.PACKETS:
         parts += [*_places(renderer), *_packets(renderer)]
@@ -63,8 +63,10 @@ def _connections(renderer: NftablesRenderer) -> Iterator[TableObject]:
 
 
 def _places(renderer: NftablesRenderer) -> Iterator[TableObject]:
-    """A NodePort is one only at an address of the node; those where one was called are remembered,
-    because later packets are told by whom their first one called, and that may be gone by then.
+    """Remember the node addresses at which a NodePort was called.
+
+    Later packets are recognized by their connection's first destination. By then that address may
+    not be the node's any more.
     """
     yield SetOrMap("set", "ports", f"typeof {renderer.port_key};")
     yield SetOrMap("set", "places", f"typeof {renderer.ip} daddr; flags dynamic; size {_PLACES};")
@@ -81,14 +83,14 @@ def _packets(renderer: NftablesRenderer) -> Iterator[TableObject]:
     yield SetOrMap("set", "port-packets", "type inet_proto . inet_service; counter;")
     called = f"ct original {renderer.ip} daddr"
     key = "meta l4proto . ct original proto-dst"
-    each = [f"meta l4proto {protocol.lower()}" for protocol in Protocol]
+    protocol_matches = [f"meta l4proto {protocol.lower()}" for protocol in Protocol]
     rules = (
-        *(f"{one} {called} . {key} @packets return" for one in each),
-        *(f"{one} {called} @places {key} @port-packets return" for one in each),
+        *(f"{match} {called} . {key} @packets return" for match in protocol_matches),
+        *(f"{match} {called} @places {key} @port-packets return" for match in protocol_matches),
     )
     yield Chain("packets", rules)
     for hook in ("prerouting", "output"):
         at = f"type filter hook {hook} priority {_AFTER_DNAT}; policy accept;"
-        # What the node sends to itself was seen on its way out.
+        # Packets from the node to itself were counted on their way out.
         first = 'iifname != "lo" ' if hook == "prerouting" else ""
         yield Chain(f"filter-{hook}", (f"{first}ct status dnat jump packets",), at)

@@ -1,4 +1,4 @@
-"""``podwire proxy top``: which Services are called most, by the counters of this node's proxy."""
+"""``podwire proxy top``: the most called Services, by the counters of this node's proxy."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ _HEADER = ("SERVICE", "PORT", "CONNECTIONS", "NEW/S", "PACKETS/S", "KB/S")
 
 @dataclass(frozen=True, slots=True)
 class TopRow:
-    """A Service port with its totals, and what they grew by in a second."""
+    """A Service port with its totals, and their growth in a second."""
 
     namespace: str
     service: str
@@ -33,12 +33,12 @@ class TopRow:
 
     @property
     def rank(self) -> tuple[float, float, int]:
-        """What rows are sorted by, the greatest first."""
+        """The sort key; the greatest comes first."""
         return self.connections_per_second, self.bytes_per_second, self.connections
 
     @property
     def cells(self) -> Sequence[str]:
-        """The line of a table."""
+        """The cells of a table's line."""
         rates = (self.connections_per_second, self.packets_per_second, self.bytes_per_second / 1000)
         where = (f"{self.namespace}/{self.service}", f"{self.port}/{self.protocol}")
         return *where, str(self.connections), *(f"{rate:.1f}" for rate in rates)
@@ -49,16 +49,16 @@ def rows(
     after: Mapping[PortLabel, TrafficCount],
     seconds: float,
 ) -> list[TopRow]:
-    """The rows of two looks, ``seconds`` apart."""
+    """Return the rows of two readings, ``seconds`` apart."""
     made = []
     for label, now in after.items():
         more = grown(before.get(label, NOTHING), now)
-        made.append(TopRow(*label, *now, *(one / seconds for one in more)))
+        made.append(TopRow(*label, *now, *(count / seconds for count in more)))
     return sorted(made, key=lambda row: row.rank, reverse=True)
 
 
 def table(shown: Sequence[TopRow]) -> Iterator[str]:
-    """Lines with columns as wide as they need to be; names to the left, numbers to the right."""
+    """Yield lines with columns as wide as needed: names at the left, numbers at the right."""
     lines = [_HEADER, *(row.cells for row in shown)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for cells in lines:
@@ -76,22 +76,23 @@ def table(shown: Sequence[TopRow]) -> Iterator[str]:
     type=click.FloatRange(0.1, 3600),
     default=1.0,
     show_default=True,
-    help="Seconds between the two looks that rates are made of.",
+    help="Seconds between the two readings that rates are computed from.",
 )
 @click.option("-n", "--lines", type=click.IntRange(1), default=20, show_default=True)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 def top(url: str, interval: float, lines: int, output: str) -> None:
     """Show which Services are called most on this node.
 
-    The node's proxy has to count them: podwire proxy --service-counters connections, or packets.
+    The node's proxy has to count them: run podwire proxy with --service-counters connections, or
+    packets.
     """
     try:
-        first, second = asyncio.run(_look_twice(url, interval))
+        first, second = asyncio.run(_read_twice(url, interval))
     except (aiohttp.ClientError, TimeoutError, OSError) as err:
         sys.exit(f"podwire proxy top: no proxy answers at {url}: {err or type(err).__name__}")
     if f"# TYPE {PREFIX}" not in second:
         sys.exit(
-            f"podwire proxy top: the proxy at {url} does not count; "
+            f"podwire proxy top: the proxy at {url} does not count Services; "
             "run it with --service-counters connections, or packets"
         )
     found = rows(parse(first), parse(second), interval)
@@ -101,7 +102,7 @@ def top(url: str, interval: float, lines: int, output: str) -> None:
         click.echo("\n".join(table(found[:lines])))
 
 
-async def _look_twice(url: str, seconds: float) -> tuple[str, str]:
+async def _read_twice(url: str, seconds: float) -> tuple[str, str]:
     async with aiohttp.ClientSession(timeout=_TIMEOUT, raise_for_status=True) as session:
         first = await _page(session, url)
         await asyncio.sleep(seconds)

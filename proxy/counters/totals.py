@@ -1,4 +1,4 @@
-"""From what the kernel's counters say to totals that only ever grow: pure."""
+"""Adds up the kernel's counters to totals that only grow: pure."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from proxy.desired.portals import Frontend, Portal
 
 
 class PortLabel(NamedTuple):
-    """A port of a Service, in both families, by all of its addresses."""
+    """A port of a Service, for both families and all of its addresses."""
 
     namespace: str
     service: str
@@ -23,22 +23,22 @@ class TrafficCount(NamedTuple):
     octets: int = 0
 
     def plus(self, other: "TrafficCount") -> "TrafficCount":
-        """Both together."""
+        """Return the sum of both."""
         return TrafficCount(*(one + more for one, more in zip(self, other, strict=True)))
 
 
 NOTHING = TrafficCount()
 
-Source = Frontend | int  # what a counter in the kernel is of; a number is one of the ebpf programs'
+Source = Frontend | int  # the owner of a counter; a number is a portal of the ebpf programs
 
 
 def label_of(portal: Portal) -> PortLabel:
-    """Whose counters a portal's frontends are."""
+    """Return the label of a portal's counters."""
     return PortLabel(*portal.service, portal.number, portal.protocol.value)
 
 
 class TrafficTotals:
-    """Adds up what each look at the kernel's counters finds new."""
+    """Adds up the growth between readings of the kernel's counters."""
 
     def __init__(self) -> None:
         self._last: dict[Source, TrafficCount] = {}
@@ -47,7 +47,7 @@ class TrafficTotals:
     def take(
         self, found: Mapping[Source, TrafficCount], owners: Mapping[Source, PortLabel]
     ) -> Mapping[PortLabel, TrafficCount]:
-        """Everybody's totals after this look. Who owns no counter any more is forgotten."""
+        """Take a reading; return all totals. Labels that own no counter any more are forgotten."""
         kept = set(owners.values())
         self._sums = {label: sum_ for label, sum_ in self._sums.items() if label in kept}
         for source, now in found.items():
@@ -57,12 +57,14 @@ class TrafficTotals:
         return dict(self._sums)
 
     def forget(self, source: Source) -> None:
-        """A counter is new, or gone."""
+        """Note that a counter is new, or gone."""
         self._last.pop(source, None)
 
     def restart(self) -> None:
-        """All frontends' counters are new."""
-        self._last = {one: last for one, last in self._last.items() if isinstance(one, int)}
+        """Note that all frontends' counters are new."""
+        self._last = {
+            source: last for source, last in self._last.items() if isinstance(source, int)
+        }
 
     def _add(self, label: PortLabel, more: TrafficCount) -> None:
         if more != NOTHING:
@@ -70,6 +72,6 @@ class TrafficTotals:
 
 
 def grown(before: TrafficCount, now: TrafficCount) -> TrafficCount:
-    """What was counted between two looks; a counter that is smaller has begun anew."""
+    """Return the growth between two readings. A counter that is smaller began again."""
     pairs = zip(before, now, strict=True)
     return TrafficCount(*(one - was if one >= was else one for was, one in pairs))

@@ -1,6 +1,6 @@
-"""Who gets an address and port that several Services claim: pure, and incremental.
+"""Decides which Service serves an address and port that several claim: pure and incremental.
 
-The lower kind wins, then the first name, so that an externalIP never takes another Service's
+The lower kind of frontend wins, then the first name. So an externalIP never takes another Service's
 ClusterIP away (CVE-2020-8554), and every node and backend decides alike.
 """
 
@@ -14,7 +14,7 @@ from proxy.model.values import Key
 
 
 class FrontendClaim(NamedTuple):
-    """A portal's wish to serve a frontend; claims sort by who wins."""
+    """A portal's claim to serve a frontend. The claim with the lowest ``rank`` wins."""
 
     kind: FrontendKind
     service: Key
@@ -24,12 +24,12 @@ class FrontendClaim(NamedTuple):
 
     @property
     def rank(self) -> tuple[FrontendKind, Key, int]:
-        """What claims are sorted by."""
+        """The sort key of claims."""
         return self.kind, self.service, self.position
 
 
 class WinnerChange(NamedTuple):
-    """A frontend whose winner changed."""
+    """A frontend whose winning claim changed."""
 
     frontend: Frontend
     before: FrontendClaim | None
@@ -37,19 +37,21 @@ class WinnerChange(NamedTuple):
 
 
 class ClaimResolver:
-    """The winners for a desired state, kept up to date Service by Service."""
+    """The winning claims of a desired state, kept up to date Service by Service."""
 
     def __init__(self, settings: ProxySettings) -> None:
         self._settings = settings
         self._have = Desired()
-        self._rivals: dict[Frontend, list[FrontendClaim]] = {}  # best first; nearly always one
+        self._rivals: dict[
+            Frontend, list[FrontendClaim]
+        ] = {}  # the winner first; nearly always one
 
     def winners(self) -> Iterator[tuple[Frontend, FrontendClaim]]:
-        """Every frontend with who serves it."""
+        """Yield every frontend with its winning claim."""
         return ((frontend, rivals[0]) for frontend, rivals in self._rivals.items())
 
     def update(self, want: Desired) -> list[WinnerChange]:
-        """Move to ``want``; returns what changed."""
+        """Move to ``want``; return the frontends whose winner changed."""
         before: dict[Frontend, FrontendClaim | None] = {}
         for key in want.changed_since(self._have):
             for claim, frontend in self._claims(key, self._have.portals_of(key)):
@@ -59,8 +61,8 @@ class ClaimResolver:
                 before.setdefault(frontend, self._winner(frontend))
                 self._enter(frontend, claim)
         self._have = want
-        steps = (WinnerChange(one, was, self._winner(one)) for one, was in before.items())
-        return [step for step in steps if step.before != step.after]
+        changes = (WinnerChange(at, was, self._winner(at)) for at, was in before.items())
+        return [change for change in changes if change.before != change.after]
 
     def _claims(
         self, key: Key, portals: tuple[Portal, ...]

@@ -1,4 +1,4 @@
-"""The desired state of a moment: an immutable mapping that knows what the last step changed."""
+"""The desired state at one moment: an immutable mapping that knows its last changes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -9,7 +9,7 @@ Portals = tuple[Portal, ...]
 
 
 class Desired(Mapping[Key, Portals]):
-    """Each Service with its portals. Two are equal if they hold the same."""
+    """Maps each Service to its portals. Two states are equal if they have the same portals."""
 
     __slots__ = ("_changed", "_identity", "_parent", "_portals")
 
@@ -19,7 +19,7 @@ class Desired(Mapping[Key, Portals]):
         parent: "Desired | None" = None,
         changed: Iterable[Key] = (),
     ) -> None:
-        """``changed`` are the keys that differ from ``parent``, if that is told."""
+        """``changed`` are the keys that differ from ``parent``, if there is one."""
         self._portals = dict(portals or {})
         self._identity = object()
         self._parent = parent._identity if parent is not None else None
@@ -29,7 +29,10 @@ class Desired(Mapping[Key, Portals]):
         return self._portals[key]
 
     def portals_of(self, key: Key) -> Portals:
-        """A Service's portals; none if it is not there. ``Mapping.get`` raises an error to know."""
+        """Return a Service's portals; none if there is no such Service.
+
+        Faster than ``Mapping.get``, which raises an error inside for an absent key.
+        """
         return self._portals.get(key, ())
 
     def __iter__(self) -> Iterator[Key]:
@@ -39,10 +42,10 @@ class Desired(Mapping[Key, Portals]):
         return len(self._portals)
 
     def changed_since(self, before: "Desired") -> frozenset[Key]:
-        """The Services that differ from ``before``, and those that are gone.
+        """Return the Services that differ from ``before``, and those that are gone.
 
-        Known at once for the state just before this one; else everything is compared, so that
-        whoever missed a step ends where the others are.
+        This is known if ``before`` is this state's parent. Otherwise everything is compared, so a
+        caller that missed a state ends in the same state as the others.
         """
         if before._identity is self._identity:
             return frozenset()
@@ -51,7 +54,7 @@ class Desired(Mapping[Key, Portals]):
         was, now = before._portals, self._portals
         return frozenset(
             (
-                *(key for key, one in now.items() if was.get(key) is not one),
+                *(key for key, portals in now.items() if was.get(key) is not portals),
                 *(was.keys() - now.keys()),
             )
         )

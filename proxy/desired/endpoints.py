@@ -1,4 +1,4 @@
-"""Which endpoints a Service's traffic policies and topology hints leave, seen from this node.
+"""Selects a Service's usable endpoints by traffic policies and topology hints, for this node.
 
 The rules are those of upstream's CategorizeEndpoints: KEP-2086 (internalTrafficPolicy), KEP-1669
 (terminating endpoints), KEP-2433 and KEP-4444 (topology hints, trafficDistribution).
@@ -15,31 +15,35 @@ from proxy.model.values import Address, Endpoint, NodeView, Target, Weight
 class UsableEndpoints:
     """The two pools of a Service port.
 
-    ``cluster`` serves policy Cluster, ``local`` policy Local; a target stands there as often as its
-    share of the connections is (``proxy.desired.weights``). ``anywhere`` tells whether any node has
-    a usable endpoint, which decides between rejecting and dropping.
+    ``cluster`` serves policy Cluster, ``local`` policy Local. A target occurs in a pool as often as
+    its share of the connections (``proxy.desired.weights``). ``anywhere`` is True if any node has a
+    usable endpoint, which decides between reject and drop.
     """
 
     cluster: tuple[Target, ...]
     local: tuple[Target, ...]
     anywhere: bool
-    is_narrowed: bool  # hints leave out of ``cluster`` who serves other nodes
+    is_narrowed: bool  # hints keep some endpoints out of ``cluster``
 
 
 def usable(
     endpoints: Iterable[Endpoint], node: NodeView, weights: Sequence[Weight] = ()
 ) -> UsableEndpoints:
-    """Both pools, each falling back by itself to endpoints that terminate but still serve.
+    """Return both pools. Each falls back by itself to endpoints that terminate but still serve.
 
-    Who weighs nothing is passed over wherever another one would do, before hints are looked at.
+    Endpoints with weight 0 are left out if there are others, before hints are applied.
     """
-    everyone = merged(endpoints)
-    weighed = weigh(everyone, weights)
-    ready = receiving([one for one in everyone if one.ready], weighed)
+    all_endpoints = merged(endpoints)
+    weighed = weigh(all_endpoints, weights)
+    ready = receiving([endpoint for endpoint in all_endpoints if endpoint.ready], weighed)
     wanted = _preference(ready, node)
-    cluster = [one for one in ready if wanted(one)] or _leaving(everyone, weighed)
-    here = [one for one in everyone if one.local]
-    local = receiving([one for one in here if one.ready], weighed) or _leaving(here, weighed)
+    cluster = [endpoint for endpoint in ready if wanted(endpoint)] or _leaving(
+        all_endpoints, weighed
+    )
+    here = [endpoint for endpoint in all_endpoints if endpoint.local]
+    local = receiving([endpoint for endpoint in here if endpoint.ready], weighed) or _leaving(
+        here, weighed
+    )
     return UsableEndpoints(
         cluster=shared_out(cluster, weighed),
         local=shared_out(local, weighed),
@@ -49,50 +53,79 @@ def usable(
 
 
 def lasting(endpoints: Iterable[Endpoint], weights: Sequence[Weight] = ()) -> tuple[Target, ...]:
-    """Who goes on with the flows that it has: all that serve, whatever policies and hints say of
-    new ones, as TCP connections go on by themselves (k/k#127318). Who weighs nothing is to be left.
+    """Return the endpoints that keep their flows: all that serve, without regard to policies and
+    hints.
+
+    Policies and hints choose for new flows only, as TCP connections show, which go on by themselves
+    (k/k#127318). Endpoints with weight 0 lose their flows.
     """
-    serving = [one for one in merged(endpoints) if one.serving]
-    return tuple(sorted(one.target for one in receiving(serving, weigh(serving, weights))))
+    serving = [endpoint for endpoint in merged(endpoints) if endpoint.serving]
+    return tuple(
+        sorted(endpoint.target for endpoint in receiving(serving, weigh(serving, weights)))
+    )
 
 
 def ready_here(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
-    """The addresses of this node's ready endpoints, which health checks count."""
-    return tuple(sorted({one.target.address for one in endpoints if one.local and one.ready}))
+    """Return the addresses of this node's ready endpoints, which health checks count."""
+    return tuple(
+        sorted(
+            {endpoint.target.address for endpoint in endpoints if endpoint.local and endpoint.ready}
+        )
+    )
 
 
 def neighbours(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
-    """The addresses of the endpoints that are not known to be on another node."""
-    return tuple(sorted({one.target.address for one in endpoints if not one.elsewhere}))
+    """Return the addresses of the endpoints that are not known to be on another node."""
+    return tuple(
+        sorted({endpoint.target.address for endpoint in endpoints if not endpoint.elsewhere})
+    )
 
 
 def merged(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
-    """Each target once: slices may overlap while endpoints move between them, and the best
-    state that any slice tells wins, whichever slice came first.
+    """Return each target once.
+
+    Slices may overlap while endpoints move between them. The best state in any slice wins, in
+    whatever order the slices came.
     """
     given = list(endpoints)
-    if len({one.target for one in given}) == len(given):
+    if len({endpoint.target for endpoint in given}) == len(given):
         return given
     best: dict[Target, Endpoint] = {}
-    for one in given:
-        known = best.get(one.target)
-        if known is None or _rank(one) > _rank(known):
-            best[one.target] = one
+    for endpoint in given:
+        known = best.get(endpoint.target)
+        if known is None or _rank(endpoint) > _rank(known):
+            best[endpoint.target] = endpoint
     return list(best.values())
 
 
-def _rank(one: Endpoint) -> tuple[object, ...]:
-    return one.ready, one.serving, one.local, one.pod, sorted(one.zones), sorted(one.nodes)
+def _rank(endpoint: Endpoint) -> tuple[object, ...]:
+    return (
+        endpoint.ready,
+        endpoint.serving,
+        endpoint.local,
+        endpoint.pod,
+        sorted(endpoint.zones),
+        sorted(endpoint.nodes),
+    )
 
 
 def _leaving(endpoints: list[Endpoint], weighed: Weighed) -> list[Endpoint]:
-    return receiving([one for one in endpoints if one.serving and one.terminating], weighed)
+    return receiving(
+        [endpoint for endpoint in endpoints if endpoint.serving and endpoint.terminating], weighed
+    )
 
 
 def _preference(ready: list[Endpoint], node: NodeView) -> Callable[[Endpoint], bool]:
-    """Whom hints keep: hints count only when every ready endpoint has one and one is for us."""
-    if all(one.nodes for one in ready) and any(node.name in one.nodes for one in ready):
-        return lambda one: node.name in one.nodes
-    if all(one.zones for one in ready) and any(node.zone in one.zones for one in ready):
-        return lambda one: node.zone in one.zones
+    """Return a test for the endpoints that hints keep.
+
+    Hints count only if every ready endpoint has one, and one of them is for this node.
+    """
+    if all(endpoint.nodes for endpoint in ready) and any(
+        node.name in endpoint.nodes for endpoint in ready
+    ):
+        return lambda endpoint: node.name in endpoint.nodes
+    if all(endpoint.zones for endpoint in ready) and any(
+        node.zone in endpoint.zones for endpoint in ready
+    ):
+        return lambda endpoint: node.zone in endpoint.zones
     return lambda _: True

@@ -1,6 +1,6 @@
-"""What happens to a packet: the desired state, asked as a pure function.
+"""Evaluates the desired state for one packet: a pure function.
 
-This is the specification that every backend is tested against, with the same table of packets.
+This is the specification. Every backend is tested against it with the same table of packets.
 """
 
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ from proxy.model.values import Address, Network, NodeView, Protocol, Target, fam
 
 
 class Verdict(Enum):
-    """The end of a packet's way through the proxy."""
+    """The proxy's decision about a packet."""
 
     FORWARD = auto()
     REJECT = auto()
     DROP = auto()
-    UNTOUCHED = auto()  # no Service's business
+    UNTOUCHED = auto()  # it is addressed to no Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """Where a packet may go, and to which targets with this node's address as its source."""
+    """The targets that a packet may reach, and those that see this node's address as its source."""
 
     verdict: Verdict
     targets: frozenset[Target] = frozenset()
@@ -44,7 +44,7 @@ class Fate:
 
 
 class Evaluator:
-    """Answers for one node: ``evaluator.fate(packet)``."""
+    """Evaluates packets for one node: ``evaluator.fate(packet)``."""
 
     def __init__(self, desired: Desired, node: NodeView, settings: ProxySettings) -> None:
         self._node = node
@@ -54,7 +54,7 @@ class Evaluator:
         self._table = {frontend: claim.forward for frontend, claim in claims.winners()}
 
     def fate(self, packet: Packet) -> Fate:
-        """What becomes of ``packet`` when it is the first of its connection."""
+        """Return the fate of ``packet``, the first packet of a connection."""
         forward = self._find(packet)
         if forward is None:
             return Fate(Verdict.UNTOUCHED)
@@ -68,7 +68,7 @@ class Evaluator:
             return Fate(Verdict.REJECT if refused else Verdict.DROP)
         if masquerades(forward.masquerade, from_pod=from_pod, from_node=from_node):
             return Fate(Verdict.FORWARD, targets, targets)
-        hairpin = frozenset(one for one in targets if one.address == packet.source)
+        hairpin = frozenset(target for target in targets if target.address == packet.source)
         return Fate(Verdict.FORWARD, targets, hairpin)
 
     def _find(self, packet: Packet) -> Forward | None:
@@ -89,8 +89,10 @@ class Evaluator:
         return bool(pods and pods.covers(packet.source, packet.interface)), from_node
 
     def _admits(self, forward: Forward, packet: Packet) -> bool:
-        """Source ranges, which the node passes with the balancer's own address for a source:
-        a local balancer address is what it calls itself (upstream's allowFromNode).
+        """Apply source ranges.
+
+        The node calls a balancer address that is its own from that same address; it is admitted if
+        the ranges hold one of its addresses (upstream's allowFromNode).
         """
         sources = forward.sources
         if sources is None or forward.refusal is RefusalAction.REJECT:
@@ -102,12 +104,12 @@ class Evaluator:
 
 
 def admits_node(sources: Iterable[Network], addresses: Iterable[Address]) -> bool:
-    """Whether source ranges let this node in."""
+    """Return True if source ranges hold one of this node's addresses."""
     return any(address in network for network in sources for address in addresses)
 
 
 def masquerades(rule: Masquerade, *, from_pod: bool, from_node: bool) -> bool:
-    """Whether a connection of that origin leaves with the node's address."""
+    """Return True if a connection of that origin leaves with the node's address."""
     match rule:
         case Masquerade.ALWAYS:
             return True

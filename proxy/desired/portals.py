@@ -1,7 +1,7 @@
-"""The desired state: for each Service port, where its packets should go; a value without effects.
+"""The desired state of each Service port: where its packets go. A value without effects.
 
-``portals`` is the one function that knows what a Service means. ``proxy.desired.desired.Desired``
-maps each Service to its portals; every backend and the packet-fate evaluator start there.
+``portals`` is the only function that interprets a Service. ``proxy.desired.desired.Desired`` maps
+each Service to its portals. Every backend and the packet-fate evaluator start there.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +28,7 @@ from proxy.model.values import (
 
 
 class FrontendKind(IntEnum):
-    """What sort of address a frontend is. Where two Services claim one, the lower kind wins."""
+    """The kind of a frontend's address. If two Services claim a frontend, the lower kind wins."""
 
     CLUSTER_IP = 0
     LOAD_BALANCER = 1
@@ -37,23 +37,26 @@ class FrontendKind(IntEnum):
 
 
 class Masquerade(Enum):
-    """Whose connections leave with this node's address, so that the replies come back here."""
+    """The connections that leave with this node's address, so that replies come back here."""
 
     NEVER = auto()
     ALWAYS = auto()
-    NOT_PODS = auto()  # who is not a pod: the endpoint could not answer past this node
-    THIS_NODE = auto()  # the node itself, whose source may be the very address it calls
+    NOT_PODS = auto()  # of clients that are not Pods: replies would bypass this node
+    THIS_NODE = auto()  # of the node itself, which may call from the called address
 
 
 class RefusalAction(Enum):
-    """What becomes of a connection for which there is no endpoint."""
+    """What happens to a connection for which there is no endpoint."""
 
-    REJECT = auto()  # at once: nobody serves it
-    DROP = auto()  # silently: another node serves it, so let the load balancer find that one
+    REJECT = auto()  # at once: no node has an endpoint
+    DROP = auto()  # silently: another node has one, which the load balancer should find
 
 
 class Frontend(NamedTuple):
-    """Where packets to be forwarded are addressed; ``address`` is None for "this node"."""
+    """The destination of packets to be forwarded.
+
+    ``address`` None stands for this node's addresses.
+    """
 
     family: Family
     address: Address | None
@@ -62,14 +65,13 @@ class Frontend(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """What a packet to one frontend should meet.
+    """How to forward packets to one frontend.
 
-    A target stands among ``targets`` as often as its share of the connections is.
+    A target occurs in ``targets`` as often as its share of the connections.
 
-    ``inside`` are the targets for this node's own pods and processes where they differ from what
-    others get: under externalTrafficPolicy Local they reach every endpoint, as though they had
-    gone out to the load balancer and come back. A connection whose target is its own source is
-    masqueraded always (hairpin).
+    ``inside`` are the targets for this node's own Pods and processes, if those differ. Under
+    externalTrafficPolicy Local they reach every endpoint, as if they had gone out to the load
+    balancer and come back. A connection to its own source is always masqueraded (hairpin).
     """
 
     kind: FrontendKind
@@ -85,8 +87,8 @@ class Forward(NamedTuple):
 class Portal(NamedTuple):
     """One port of one Service in one family, as this node serves it.
 
-    ``cluster`` and ``local`` are the pools of the two traffic policies, as
-    ``proxy.desired.endpoints`` makes them; ``anywhere`` tells whether any node has an endpoint.
+    ``cluster`` and ``local`` are the pools of the two traffic policies, which
+    ``proxy.desired.endpoints`` makes. ``anywhere`` is True if any node has an endpoint.
     """
 
     service: Key
@@ -107,10 +109,12 @@ class Portal(NamedTuple):
     anywhere: bool
     health_check_port: int = 0
     balance: Balance = Balance.RANDOM
-    is_narrowed: bool = False  # topology hints keep some of ``cluster`` from this node
-    ready_here: tuple[Address, ...] = ()  # for health checks alone, and empty where there are none
-    neighbours: tuple[Address, ...] = ()  # endpoints on this node, or nobody knows where
-    lasting: tuple[Target, ...] = ()  # who keeps the flows it has; none of TCP, they end themselves
+    is_narrowed: bool = False  # topology hints keep some endpoints out of ``cluster``
+    ready_here: tuple[Address, ...] = ()  # for health checks; empty without a health check port
+    neighbours: tuple[Address, ...] = ()  # of endpoints on this node or on an unknown one
+    lasting: tuple[
+        Target, ...
+    ] = ()  # they keep their flows; empty for TCP, whose flows end by themselves
 
     @property
     def name(self) -> str:
@@ -124,22 +128,22 @@ class Portal(NamedTuple):
 
     @property
     def is_external(self) -> bool:
-        """Whether anything but the ClusterIP leads here."""
+        """True if anything but the ClusterIP leads here."""
         return bool(self.node_port or self.external_ips or self.load_balancer_ips)
 
     @property
     def internal(self) -> tuple[Target, ...]:
-        """Where ClusterIP traffic goes."""
+        """The targets of ClusterIP traffic."""
         return self.local if self.internal_local else self.cluster
 
     @property
     def external(self) -> tuple[Target, ...]:
-        """Where outside traffic to the other frontends goes."""
+        """The targets of outside traffic to the other frontends."""
         return self.local if self.external_local else self.cluster
 
     @property
     def used(self) -> tuple[Target, ...]:
-        """Every target that some packet can be sent to."""
+        """Every target that some packet may be sent to."""
         needs_cluster = not self.internal_local or self.is_external
         needs_local = self.internal_local or (self.external_local and self.is_external)
         pools = (self.cluster if needs_cluster else (), self.local if needs_local else ())
@@ -149,7 +153,7 @@ class Portal(NamedTuple):
 def portals(
     service: Service, endpoints: Mapping[PortKey, Iterable[Endpoint]], node: NodeView
 ) -> tuple[Portal, ...]:
-    """What ``service`` means on ``node``: a portal for each of its ports and families."""
+    """Return the portals of ``service`` on ``node``: one for each port and family."""
     return tuple(
         _portal(service, port, cluster_ip, endpoints.get((port.name, port.protocol), ()), node)
         for cluster_ip in service.cluster_ips
@@ -161,7 +165,7 @@ def _portal(
     service: Service, port: Port, cluster_ip: Address, endpoints: Iterable[Endpoint], node: NodeView
 ) -> Portal:
     family = family_of(cluster_ip)
-    ours = [one for one in endpoints if one.target.address.version == family]
+    ours = [endpoint for endpoint in endpoints if endpoint.target.address.version == family]
     pools = usable(ours, node, service.weights)
     return Portal(
         service=service.key,
@@ -190,20 +194,22 @@ def _portal(
 
 
 def _of(family: Family, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
-    return tuple([one for one in addresses if one.version == family])
+    return tuple([address for address in addresses if address.version == family])
 
 
 def _sources_of(family: Family, sources: tuple[Network, ...] | None) -> tuple[Network, ...] | None:
-    """The ranges of one family. Ranges of the other family alone restrict nothing in this one,
-    as upstream has it; no valid range at all lets nobody in.
+    """Return the ranges of one family.
+
+    As in upstream, a list with ranges of the other family only restricts nothing in this family. A
+    list without any valid range admits none.
     """
     if not sources:
         return sources
-    return tuple(one for one in sources if one.version == family) or None
+    return tuple(network for network in sources if network.version == family) or None
 
 
 def forwards(portal: Portal, settings: ProxySettings) -> Iterator[tuple[Frontend, Forward]]:
-    """Every frontend of a portal with what should become of its packets."""
+    """Yield every frontend of a portal, and how its packets are forwarded."""
     yield _frontend(portal, portal.cluster_ip, portal.number), _internal(portal, settings)
     for kind, addresses in (
         (FrontendKind.LOAD_BALANCER, portal.load_balancer_ips),

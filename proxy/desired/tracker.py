@@ -1,4 +1,4 @@
-"""From changes of objects to the desired state: one changed Service costs one Service's work."""
+"""Computes the desired state from changes of objects, a changed Service at a time."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,9 +9,9 @@ from proxy.model.values import Endpoint, Family, Key, NodeView, PortKey, Service
 
 
 class Tracker:
-    """Holds the objects as they are, and computes the desired state from them when asked.
+    """Holds the present objects, and computes the desired state when asked.
 
-    Whatever order changes come in, squashed or repeated, the same objects give the same state.
+    The same objects give the same state, in whatever order changes come, squashed or repeated.
     """
 
     def __init__(self, node: NodeView, families: tuple[Family, ...]) -> None:
@@ -26,17 +26,17 @@ class Tracker:
 
     @property
     def node(self) -> NodeView:
-        """This node, as last told."""
+        """This node, as last set."""
         return self._node
 
     def set_node(self, node: NodeView) -> None:
-        """Take a new view of the node; only its zone concerns the Services."""
+        """Set the node's view. Services depend on its name and zone only."""
         if (node.name, node.zone) != (self._node.name, self._node.zone):
             self._stale.update(self._services)
         self._node = node
 
     def set_service(self, key: Key, service: Service | None) -> None:
-        """A Service as it is now; None when it is gone, or not ours."""
+        """Set a Service; None if it is gone or not ours."""
         if self._services.get(key) == service:
             return
         self._stale.add(key)
@@ -46,7 +46,7 @@ class Tracker:
             self._services[key] = service
 
     def set_slice(self, key: Key, new: Slice | None) -> None:
-        """An EndpointSlice as it is now; None when it is gone, or belongs to no Service."""
+        """Set an EndpointSlice; None if it is gone or belongs to no Service."""
         old = self._slices.pop(key, None)
         if new is not None:
             self._slices[key] = new
@@ -66,7 +66,10 @@ class Tracker:
             del self._slices_of[service]
 
     def desired(self) -> Desired:
-        """The desired state now. Portals of untouched Services are the same objects as before."""
+        """Return the present desired state.
+
+        Portals of untouched Services are the same objects as before.
+        """
         changed = [key for key in self._stale if self._recompute(key)]
         self._stale.clear()
         if changed:
@@ -74,8 +77,8 @@ class Tracker:
         return self._latest
 
     def _recompute(self, key: Key) -> bool:
-        """Whether the Service means something else now."""
-        new = self._meaning(key)
+        """Compute a Service's portals; return True if they changed."""
+        new = self._portals_for(key)
         if new == self._portals.get(key):
             return False
         if new is None:
@@ -84,7 +87,7 @@ class Tracker:
             self._portals[key] = new
         return True
 
-    def _meaning(self, key: Key) -> Portals | None:
+    def _portals_for(self, key: Key) -> Portals | None:
         service = self._services.get(key)
         if service is None:
             return None

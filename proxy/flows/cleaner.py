@@ -1,10 +1,10 @@
-"""Ends the flows that a change of state left behind."""
+"""Ends the flows that a change of state made stale."""
 
 import logging
 
 from proxy.desired.desired import Desired
 from proxy.flows.record import FlowRecord
-from proxy.flows.stale import comes, moves, packed, served, suspects
+from proxy.flows.stale import coming, has_moved, packed, served, suspects
 from proxy.flows.table import end, flows
 from proxy.linux.addresses import local_addresses
 from proxy.model.settings import ProxySettings
@@ -13,37 +13,41 @@ logger = logging.getLogger("podwire.proxy.conntrack")
 
 
 class FlowCleaner:
-    """Remembers the state up to which flows were looked at. Called from one thread at a time."""
+    """Remembers the state for which flows were last checked. Call it from one thread at a time."""
 
     def __init__(self, settings: ProxySettings, record: FlowRecord) -> None:
         self._settings = settings
         self._record = record
         self._recorded = record.read()
         self._before = Desired()
-        self._ahead = False  # whether the record names what was not in force at the last look
+        self._ahead = False  # True if the record names frontends that the last check did not know
         self._failing = False
 
     def expect(self, want: Desired) -> None:
-        """Write down what will be served, before the first flow to it can begin: who is killed
-        right after that leaves no flow that the next run does not know of.
+        """Record frontends before their first flow can begin.
+
+        So a proxy that is killed right after that leaves no flow that the next run does not know
+        of.
         """
-        if more := comes(self._before, want, self._settings) - self._recorded:
+        if more := coming(self._before, want, self._settings) - self._recorded:
             self._record.add(more)
             self._recorded |= more
             self._ahead = True
 
     def clean(self, want: Desired) -> int:
-        """End what became stale since the last call; returns how many flows.
+        """End the flows that became stale since the last call; return how many.
 
-        If the kernel does not let us, that is said once, and the next call tries again: balancing
-        works without it, and clients that pause get a new flow.
+        If the kernel refuses, that is logged once, and the next call tries again: balancing works
+        without it, and clients that pause get a new flow.
         """
         try:
             count = self._clean(want)
         except OSError as err:
             if not self._failing:
                 logger.error(
-                    "stale UDP and SCTP flows cannot be ended: conntrack: %s", err.strerror
+                    "conntrack: stale UDP and SCTP flows cannot be ended: %s; "
+                    "trying again with the next sync",
+                    err.strerror,
                 )
             self._failing = True
             return 0
@@ -53,13 +57,13 @@ class FlowCleaner:
     def _clean(self, want: Desired) -> int:
         count = 0
         here: frozenset[bytes] | None = None
-        known = bool(self._before) and not self._ahead
-        same = known and not moves(self._before, want, self._settings)
-        now = self._recorded if same else served(want, self._settings)
+        is_known = bool(self._before) and not self._ahead
+        is_unchanged = is_known and not has_moved(self._before, want, self._settings)
+        now = self._recorded if is_unchanged else served(want, self._settings)
         suspected = suspects(self._before, want, self._settings, self._recorded - now)
-        for (family, protocol), looked_at in suspected.items():
+        for (family, protocol), suspect_flows in suspected.items():
             here = packed(local_addresses()) if here is None else here
-            stale = looked_at.stale(flows(family, protocol), here)
+            stale = suspect_flows.stale(flows(family, protocol), here)
             end(family, stale)
             count += len(stale)
         if count:

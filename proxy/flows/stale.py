@@ -1,9 +1,9 @@
-"""Which tracked flows lead where nothing serves them any more: pure.
+"""Finds tracked flows whose endpoint no longer serves them: pure.
 
-The kernel chooses an endpoint for a flow's first packet and keeps to it. A TCP connection to an
-endpoint that goes ends by itself, and may end gracefully. A UDP or SCTP sender may go on for ever,
-every packet renewing a flow that leads nowhere: to an endpoint that is gone (k/k#139628), or to the
-Service's own address, since the flow began before the Service had an endpoint (k/k#113250).
+The kernel chooses an endpoint for a flow's first packet and keeps it. A TCP connection to an
+endpoint that goes ends by itself, and may end gracefully. A UDP or SCTP client may send for ever,
+and every packet renews its flow: to an endpoint that is gone (k/k#139628), or to the Service's own
+address, because the flow began before the Service had an endpoint (k/k#113250).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,32 +19,36 @@ WATCHED = (Protocol.UDP, Protocol.SCTP)
 
 
 class FlowPeer(NamedTuple):
-    """An address and a port as packets have them."""
+    """An address and a port, as packets have them."""
 
     address: bytes
     port: int
 
 
 class Flow(NamedTuple):
-    """A tracked flow: whom its first packet was sent to, and who really answers it."""
+    """A tracked flow: the destination of its first packet, and the peer that answers it."""
 
     called: FlowPeer
     answering: FlowPeer
-    handle: bytes  # what names it to the kernel
+    handle: bytes  # attributes that identify it to the kernel
 
 
 @dataclass(frozen=True, slots=True)
 class SuspectFlows:
-    """Flows to look at, of one family and protocol: whom they called, and who may answer them.
+    """Destinations whose flows may be stale, of one family and protocol, with their allowed
+    answering peers.
 
-    ``ports`` are NodePorts: they count only at this node's own addresses.
+    ``ports`` are NodePorts, which count only at this node's own addresses.
     """
 
     peers: Mapping[FlowPeer, frozenset[FlowPeer]] = field(default_factory=dict)
     ports: Mapping[int, frozenset[FlowPeer]] = field(default_factory=dict)
 
     def stale(self, flows: Iterable[Flow], local: frozenset[bytes]) -> list[Flow]:
-        """The flows that nobody who may will ever answer."""
+        """Return the flows that no eligible endpoint would answer.
+
+        ``local`` are the node's addresses.
+        """
         return [flow for flow in flows if self._is_stale(flow, local)]
 
     def _is_stale(self, flow: Flow, local: frozenset[bytes]) -> bool:
@@ -56,7 +60,7 @@ class SuspectFlows:
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """Who answers for a frontend: where new flows are sent to, and who keeps those it has."""
+    """The endpoints of a frontend: those for new flows, and those that keep their flows."""
 
     pools: tuple[tuple[Target, ...], ...]
     lasting: tuple[Target, ...]
@@ -66,42 +70,50 @@ class _Served:
         return frozenset(self.lasting).union(*self.pools)
 
 
-Allowed = tuple[Frontend, frozenset[FlowPeer]]  # who may answer for a frontend
+Allowed = tuple[Frontend, frozenset[FlowPeer]]  # a frontend with the peers that may answer for it
 
 
 def suspects(
     before: Desired, after: Desired, settings: ProxySettings, orphans: Iterable[Frontend] = ()
 ) -> Mapping[tuple[Family, Protocol], SuspectFlows]:
-    """What the step from ``before`` to ``after`` can have made stale. From nothing: anything.
+    """Return the flows that the step from ``before`` to ``after`` may have made stale.
 
-    ``orphans`` are frontends that only an earlier run served.
+    If ``before`` is empty, any flow may be. ``orphans`` are frontends that only an earlier run
+    served.
     """
     peers: dict[tuple[Family, Protocol], dict[FlowPeer, frozenset[FlowPeer]]] = {}
     ports: dict[tuple[Family, Protocol], dict[int, frozenset[FlowPeer]]] = {}
     for frontend, allowed in (*map(_orphaned, orphans), *_lost(before, after, settings)):
-        sort = (frontend.family, frontend.protocol)
+        kind = (frontend.family, frontend.protocol)
         if frontend.address is None:
-            ports.setdefault(sort, {})[frontend.port] = allowed
+            ports.setdefault(kind, {})[frontend.port] = allowed
         else:
-            peers.setdefault(sort, {})[FlowPeer(frontend.address.packed, frontend.port)] = allowed
-    sorts = peers.keys() | ports.keys()
-    return {sort: SuspectFlows(peers.get(sort, {}), ports.get(sort, {})) for sort in sorts}
+            peers.setdefault(kind, {})[FlowPeer(frontend.address.packed, frontend.port)] = allowed
+    kinds = peers.keys() | ports.keys()
+    return {kind: SuspectFlows(peers.get(kind, {}), ports.get(kind, {})) for kind in kinds}
 
 
 def served(state: Desired, settings: ProxySettings) -> frozenset[Frontend]:
-    """Every frontend with a protocol that is watched."""
-    return frozenset(one for key in state for one in _table(state.portals_of(key), settings))
-
-
-def comes(before: Desired, after: Desired, settings: ProxySettings) -> frozenset[Frontend]:
-    """Every such frontend of the Services that changed."""
+    """Return every frontend of a watched protocol."""
     return frozenset(
-        one for key in _changed(before, after) for one in _table(after.portals_of(key), settings)
+        frontend for key in state for frontend in _table(state.portals_of(key), settings)
     )
 
 
-def moves(before: Desired, after: Desired, settings: ProxySettings) -> bool:
-    """Whether there are other such frontends than before: most changes are of endpoints alone."""
+def coming(before: Desired, after: Desired, settings: ProxySettings) -> frozenset[Frontend]:
+    """Return the watched frontends of the Services that changed."""
+    return frozenset(
+        frontend
+        for key in _changed(before, after)
+        for frontend in _table(after.portals_of(key), settings)
+    )
+
+
+def has_moved(before: Desired, after: Desired, settings: ProxySettings) -> bool:
+    """Return True if the watched frontends are others than before.
+
+    Most changes are of endpoints only.
+    """
     return any(
         _table(before.portals_of(key), settings).keys()
         != _table(after.portals_of(key), settings).keys()
@@ -110,7 +122,7 @@ def moves(before: Desired, after: Desired, settings: ProxySettings) -> bool:
 
 
 def _lost(before: Desired, after: Desired, settings: ProxySettings) -> Iterator[Allowed]:
-    """The frontends whose flows may have lost their endpoint, or been given their first."""
+    """Yield the frontends whose flows may have lost their endpoint, or may have got their first."""
     for key in _changed(before, after):
         old, new = (_table(state.portals_of(key), settings) for state in (before, after))
         for frontend in old.keys() | new.keys():
@@ -119,19 +131,19 @@ def _lost(before: Desired, after: Desired, settings: ProxySettings) -> Iterator[
 
 
 def _orphaned(frontend: Frontend) -> Allowed:
-    """What goes to such an address itself, not to an endpoint, is none of our business any more."""
+    """Allow flows to the frontend's own address, which now concern us no more."""
     if frontend.address is None:
         return frontend, frozenset()
     return frontend, frozenset({FlowPeer(frontend.address.packed, frontend.port)})
 
 
 def packed(addresses: Iterable[Address]) -> frozenset[bytes]:
-    """Addresses as flows have them."""
+    """Return addresses as flows have them."""
     return frozenset(address.packed for address in addresses)
 
 
 def _changed(before: Desired, after: Desired) -> Iterator[Key]:
-    """Services with a different portal for a protocol that is watched."""
+    """Yield the Services with a different portal of a watched protocol."""
     for key in after.changed_since(before):
         if _watched(before.portals_of(key)) or _watched(after.portals_of(key)):
             yield key
@@ -150,13 +162,13 @@ def _table(portals: Portals, settings: ProxySettings) -> dict[Frontend, _Served]
 
 
 def _loses(old: _Served | None, new: _Served | None) -> bool:
-    """Whether flows may have lost their endpoint, or been given their first."""
+    """Return True if flows may have lost their endpoint, or may have got their first."""
     if old is None or new is None:
         return True
-    first = any(now and not was for was, now in zip(old.pools, new.pools, strict=True))
-    return first or not old.allowed <= new.allowed
+    has_first = any(now and not was for was, now in zip(old.pools, new.pools, strict=True))
+    return has_first or not old.allowed <= new.allowed
 
 
 def _peers(served: _Served | None) -> frozenset[FlowPeer]:
     allowed = served.allowed if served else frozenset()
-    return frozenset(FlowPeer(one.address.packed, one.port) for one in allowed)
+    return frozenset(FlowPeer(target.address.packed, target.port) for target in allowed)

@@ -1,17 +1,17 @@
-"""What can go wrong, in the proxy's own words."""
+"""The proxy's errors."""
 
 
 class ProxyError(Exception):
-    """Something that an operator can be told in one line."""
+    """An error whose text tells an operator in one line what failed and why."""
 
 
 class KernelRefusedError(ProxyError):
-    """A transaction was not committed; ``line`` is the rule it stumbled on, if that is known."""
+    """The kernel or its tool refused an operation. ``line`` is the refused rule, if it is known."""
 
     def __init__(self, message: str, line: str = "") -> None:
-        super().__init__(f"{message}; refused was: {line}" if line else message)
+        super().__init__(f"{message}; the refused rule: {line}" if line else message)
         self.line = line
 
 
 class BadFlagError(ProxyError):
-    """A flag or a configuration field that cannot be followed; names it, and what is allowed."""
+    """A flag or configuration field with a bad value. The text names it and the allowed values."""

@@ -1,4 +1,4 @@
-"""Names for what comes from API objects: safe wherever a kernel or a tool takes them."""
+"""Names made of API objects' text, safe for every kernel interface and tool."""
 
 import base64
 import hashlib
@@ -8,17 +8,17 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._/:>\[\]\- ]")
 
 
 def plain(text: str, limit: int) -> str:
-    """``text`` for a comment: nothing that could end quotes or a line, cut at ``limit``."""
+    """Return ``text`` for a comment: nothing in it ends quotes or a line. Cut at ``limit``."""
     return _UNSAFE.sub("_", text)[:limit]
 
 
 def digest(text: str) -> str:
-    """16 characters that stand for ``text`` (kube-proxy's own hash: debugging guides know it)."""
+    """Return 16 characters that stand for ``text``: kube-proxy's hash, as in debugging guides."""
     return base64.b32encode(_hashed(text))[:16].decode()
 
 
 def number_of(text: str) -> int:
-    """64 bits that stand for ``text``."""
+    """Return 64 bits that stand for ``text``."""
     return int.from_bytes(_hashed(text)[:8], "big")
 
 

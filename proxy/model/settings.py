@@ -1,4 +1,4 @@
-"""What an operator decides for one node's proxy; frozen, and the same for every backend."""
+"""The operator's settings for one node's proxy; frozen, and the same for every backend."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from proxy.model.values import Address, Family, Network, family_of
 
 
 class CounterDetail(StrEnum):
-    """What is counted for each Service; each level costs more than the one before."""
+    """What is counted for each Service. Each level costs more than the one before."""
 
     OFF = "off"
     CONNECTIONS = "connections"
@@ -17,17 +17,17 @@ class CounterDetail(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PodDetector:
-    """How to tell that a packet comes from one of this node's own pods (or of the cluster's).
+    """Tells whether a packet comes from a Pod: of this node, or of the cluster.
 
-    Either by source ``network``, or by the name of the ``interface`` it came in on; a name ending
-    in ``+`` is a prefix. This is upstream's --detect-local-mode, one family of it.
+    It does so by the source ``network``, or by the name of the incoming ``interface``; a name that
+    ends in ``+`` is a prefix. This is upstream's --detect-local-mode, for one family.
     """
 
     network: Network | None = None
     interface: str = ""
 
     def covers(self, source: Address, interface: str) -> bool:
-        """Whether a packet from ``source``, in on ``interface``, counts as a pod's."""
+        """Return True if a packet from ``source``, in by ``interface``, is a Pod's."""
         if self.network is not None:
             return source in self.network
         if self.interface.endswith("+"):
@@ -37,11 +37,11 @@ class PodDetector:
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
-    """Masquerading, node ports, and the families in use.
+    """Masquerading, NodePorts, and the IP families in use.
 
-    ``pods`` is absent for a family whose pods cannot be told: then no traffic is treated as a
-    pod's. ``node_port_networks`` limits the node addresses that serve NodePorts; None means all,
-    and so does, for a family, that none of them is of that family.
+    ``pods`` lacks a family whose Pods cannot be detected; then no packet of it counts as a Pod's.
+    ``node_port_networks`` limits the node addresses that serve NodePorts. None means all addresses.
+    A family without any network in it means all addresses of that family.
     """
 
     families: tuple[Family, ...] = (Family.V4, Family.V6)
@@ -50,7 +50,7 @@ class ProxySettings:
     mark_bit: int = 14
     localhost_node_ports: bool = True
     node_port_networks: tuple[Network, ...] | None = None
-    tcp_be_liberal: bool = False  # the kernel does not call out-of-window segments INVALID
+    tcp_be_liberal: bool = False  # conntrack does not call out-of-window segments INVALID
 
     @property
     def mark(self) -> int:
@@ -58,9 +58,9 @@ class ProxySettings:
         return 1 << self.mark_bit
 
     def is_node_port_address(self, address: Address) -> bool:
-        """Whether NodePorts are served at this address, if it is the node's.
+        """Return True if NodePorts are served at this address, if it is the node's.
 
-        Loopback is IPv4's alone: the kernel routes no packet from ::1 to another host.
+        Loopback serves them for IPv4 only: the kernel routes no packet from ::1 to another host.
         """
         if address.is_loopback and (
             family_of(address) is Family.V6 or not self.localhost_node_ports
@@ -70,6 +70,8 @@ class ProxySettings:
         return networks is None or any(address in network for network in networks)
 
     def node_port_networks_of(self, family: Family) -> tuple[Network, ...] | None:
-        """One family's networks, None for all of its addresses (upstream's NodePortAddresses)."""
-        ours = tuple(one for one in self.node_port_networks or () if one.version == family)
-        return None if not ours or any(not one.prefixlen for one in ours) else ours
+        """Return one family's networks; None for all addresses (upstream's NodePortAddresses)."""
+        ours = tuple(
+            network for network in self.node_port_networks or () if network.version == family
+        )
+        return None if not ours or any(not network.prefixlen for network in ours) else ours

@@ -1,7 +1,7 @@
-"""The proxy's own values: what a Service, its endpoints and this node mean to a packet.
+"""The proxy's values: Services, their endpoints, and this node.
 
-Everything here is frozen, already parsed and already checked: ``proxy.objects.parse`` makes these
-values from API objects, and nothing behind it looks at an API object again.
+All values are frozen, parsed and checked. ``proxy.objects.parse`` makes them from API objects; no
+other module reads an API object.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Key = tuple[str, str]  # (namespace, name) of a Service or an EndpointSlice
 
 
 class Family(IntEnum):
-    """An IP family; the value is the version."""
+    """An IP family. The value is the IP version."""
 
     V4 = 4
     V6 = 6
@@ -29,7 +29,7 @@ LOOPBACK: Mapping[Family, Network] = {
 
 
 class Protocol(StrEnum):
-    """What a Service port can carry."""
+    """The protocol of a Service port."""
 
     TCP = "TCP"
     UDP = "UDP"
@@ -45,14 +45,14 @@ PROTOCOL_NUMBERS: Mapping[Protocol, int] = {
 
 
 class Balance(StrEnum):
-    """How a Service's connections find their endpoint."""
+    """How a Service's connections choose their endpoint."""
 
     RANDOM = "random"
     LEAST_CONNECTIONS = "least-connections"
 
 
 class Target(NamedTuple):
-    """Where a connection can be sent."""
+    """The address and port of an endpoint."""
 
     address: Address
     port: int
@@ -63,7 +63,9 @@ class Target(NamedTuple):
 
 
 class Weight(NamedTuple):
-    """What endpoints weigh whose Pod's name, or address, fits ``pattern``; ``*`` is any text."""
+    """The weight of endpoints whose Pod name or address matches ``pattern``; ``*`` matches any
+    text.
+    """
 
     pattern: str
     value: int
@@ -71,7 +73,7 @@ class Weight(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One port of a Service; ``node_port`` is 0 when there is none."""
+    """One port of a Service; ``node_port`` is 0 if it has none."""
 
     name: str
     protocol: Protocol
@@ -83,9 +85,9 @@ class Port:
 class Service:
     """A Service that has ClusterIPs.
 
-    ``sources`` are the networks from which its load balancer addresses take traffic; None means
-    everyone, and an empty tuple nobody. ``affinity`` is for how many seconds a client sticks to an
-    endpoint; None means not at all.
+    ``sources`` are the networks that may call its load balancer addresses; None allows all, an
+    empty tuple none. ``affinity`` is the time in seconds for which a client keeps its endpoint;
+    None means no affinity.
     """
 
     key: Key
@@ -102,14 +104,15 @@ class Service:
     balance: Balance = Balance.RANDOM
 
 
-NOBODY: frozenset[str] = frozenset()  # the hints of most endpoints; one for all
+NO_HINTS: frozenset[str] = frozenset()  # one value for the many endpoints without hints
 
 
 class Endpoint(NamedTuple):
-    """A backend of one Service port; ``local`` means on this node, ``elsewhere`` on another one,
-    and ``pod`` is its Pod's name.
+    """An endpoint of one Service port.
 
-    ``zones`` and ``nodes`` are the hints of whom it is meant for (KEP-2433, KEP-4444).
+    ``local`` means on this node, ``elsewhere`` on another node; both are False if the node is
+    unknown. ``pod`` is its Pod's name. ``zones`` and ``nodes`` are its topology hints (KEP-2433,
+    KEP-4444).
     """
 
     target: Target
@@ -118,8 +121,8 @@ class Endpoint(NamedTuple):
     ready: bool = True
     serving: bool = True
     terminating: bool = False
-    zones: frozenset[str] = NOBODY
-    nodes: frozenset[str] = NOBODY
+    zones: frozenset[str] = NO_HINTS
+    nodes: frozenset[str] = NO_HINTS
     pod: str = ""
 
 
@@ -128,7 +131,7 @@ PortKey = tuple[str, Protocol]  # a Service port's name and protocol, as slices 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some of a Service's endpoints in one family, by the port they serve."""
+    """Some of a Service's endpoints in one family, by the port that they serve."""
 
     service: Key
     endpoints: Mapping[PortKey, tuple[Endpoint, ...]] = field(default_factory=dict)
@@ -136,15 +139,15 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """What the proxy needs to know of the node it serves."""
+    """The proxy's view of the node that it serves."""
 
     name: str
     zone: str = ""
     addresses: tuple[Address, ...] = ()
     pod_cidrs: tuple[Network, ...] = ()
-    eligible: bool = True  # False while it is being removed: load balancers should leave it
+    eligible: bool = True  # False while the node is being removed: load balancers should leave it
 
 
 def family_of(value: Address | Network) -> Family:
-    """The family of an address or a network."""
+    """Return the family of an address or a network."""
     return Family(value.version)

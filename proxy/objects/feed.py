@@ -1,8 +1,7 @@
-"""Where objects come in: informers fill the tracker, and say that there is something to sync.
+"""Feeds the tracker: informers report objects, and each change asks for a sync.
 
-Each object is parsed as it arrives, and only what the proxy needs of it is kept:
-``proxy.model.values``'s values, which the tracker holds too. All else of it, above all what others
-wrote, costs no memory.
+Each object is parsed when it arrives. Only its value (``proxy.model.values``) is kept, which the
+tracker holds too; the rest of the object takes no memory.
 """
 
 import asyncio
@@ -41,7 +40,9 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class KeptObject(Generic[Value]):
-    """What is kept of an API object: which it is, and its ``value``, None if it is not for us."""
+    """The kept part of an API object: its identity and its ``value``, None if the proxy does not
+    serve it.
+    """
 
     key: Key
     uid: str
@@ -51,24 +52,24 @@ class KeptObject(Generic[Value]):
 
 
 class ObjectReader:
-    """Parses objects as this node's proxy sees them."""
+    """Parses objects for this node's proxy."""
 
     def __init__(self, node_name: str, proxy_name: str) -> None:
         self._node_name = node_name
         self._proxy_name = proxy_name
 
     def service(self, wire: api.Service) -> KeptObject[Service]:
-        """What to keep of a Service."""
+        """Parse a Service."""
         complaints = Complaints(f"Service {'/'.join(wire.key)}")
         return _kept(wire, parse_service(wire, complaints, self._proxy_name), complaints)
 
     def slice(self, wire: EndpointSlice) -> KeptObject[Slice]:
-        """What to keep of an EndpointSlice."""
+        """Parse an EndpointSlice."""
         complaints = Complaints(f"EndpointSlice {'/'.join(wire.key)}")
         return _kept(wire, parse_slice(wire, self._node_name, complaints), complaints)
 
     def node(self, wire: Node) -> KeptObject[NodeView]:
-        """What to keep of this node."""
+        """Parse this node's Node."""
         complaints = Complaints(f"Node {wire.metadata.name}")
         return _kept(wire, parse_node(wire, complaints), complaints)
 
@@ -80,7 +81,7 @@ def _kept(wire: Object, value: Value | None, complaints: Complaints) -> KeptObje
 
 
 class Feed:
-    """Takes objects into the tracker, and calls ``changed`` after each."""
+    """Puts objects into the tracker, and calls ``changed`` after each."""
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class Feed:
     ) -> None:
         self._mode = mode
         self._report = report
-        self._disappointed: set[Key] = set()  # Services that ask for what the mode cannot do
+        self._warned: set[Key] = set()  # Services whose balance this mode cannot do
         self._tracker = tracker
         self._metrics = metrics
         self._changed = changed
@@ -100,35 +101,35 @@ class Feed:
         self.has_addresses = asyncio.Event()  # set once it has addresses
 
     def service(self, old: KeptObject[Service] | None, new: KeptObject[Service] | None) -> None:
-        """A Service came, changed or went."""
+        """Take a Service that came, changed or went."""
         self._tracker.set_service(_key(old, new), new.value if new else None)
         self._metrics.add("sync_proxy_rules_service_changes_total")
-        self._disappoint(_key(old, new), new)
-        self._done(new)
+        self._warn_of_balance(_key(old, new), new)
+        self._after(new)
 
     def slice(self, old: KeptObject[Slice] | None, new: KeptObject[Slice] | None) -> None:
-        """An EndpointSlice came, changed or went."""
+        """Take an EndpointSlice that came, changed or went."""
         self._tracker.set_slice(_key(old, new), new.value if new else None)
         self._metrics.add("sync_proxy_rules_endpoint_changes_total")
-        self._done(new)
+        self._after(new)
 
     def node(self, _old: KeptObject[NodeView] | None, new: KeptObject[NodeView] | None) -> None:
-        """This node changed. One that is gone keeps its last view: its packets still flow."""
+        """Take this node's change. If its Node is gone, the last view stays: packets still flow."""
         if new is not None and new.value is not None:
             self._tracker.set_node(new.value)
             if new.value.pod_cidrs:
                 self.has_ranges.set()
             if new.value.addresses:
                 self.has_addresses.set()
-            self._done(new)
+            self._after(new)
 
-    def _disappoint(self, key: Key, new: KeptObject[Service] | None) -> None:
-        """Say once if a Service asks for least connections, and this mode does not count them."""
+    def _warn_of_balance(self, key: Key, new: KeptObject[Service] | None) -> None:
+        """Warn once if a Service asks for least connections in a mode that does not count them."""
         service = new.value if new else None
         if self._mode in COUNTING or service is None or service.balance is Balance.RANDOM:
-            self._disappointed.discard(key)
-        elif new and key not in self._disappointed:
-            self._disappointed.add(key)
+            self._warned.discard(key)
+        elif new and key not in self._warned:
+            self._warned.add(key)
             why = (
                 f"mode {self._mode} cannot balance by {service.balance}, "
                 f"only {' and '.join(COUNTING)} can; it is balanced at random"
@@ -136,7 +137,7 @@ class Feed:
             logger.warning("Service %s: %s", "/".join(key), why)
             self._report.about_service(key, new.uid, "ProxyBalanceUnsupported", why)
 
-    def _done(self, new: KeptObject[Value] | None) -> None:
+    def _after(self, new: KeptObject[Value] | None) -> None:
         for line in new.complaints if new else ():
             logger.warning("%s", line)
         self._changed()
@@ -151,9 +152,11 @@ def _key(old: KeptObject[Value] | None, new: KeptObject[Value] | None) -> Key:
 async def following(
     client: Client, feed: Feed, node_name: str, proxy_name: str
 ) -> AsyncIterator[None]:
-    """Keep ``feed`` informed while the context lasts; entered once everything was listed.
+    """Keep ``feed`` informed while the context lasts.
 
-    Until then nothing is subscribed, so that no sync is made from half a picture.
+    The context begins when all objects were listed.
+
+    Only then the feed learns of objects, so that no sync is made from a part of them.
     """
     served = f"{PROXY_NAME_LABEL}={proxy_name}" if proxy_name else f"!{PROXY_NAME_LABEL}"
     labels = f"!{HEADLESS_LABEL},{served}"
@@ -163,7 +166,7 @@ async def following(
     slices = Informer(client, ENDPOINT_SLICE, keep=read.slice, label_selector=labels)
     nodes = Informer(client, kinds.NODE, keep=read.node, field_selector=itself)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one) for one in (services.run(), slices.run(), nodes.run())]
+        tasks = [group.create_task(task) for task in (services.run(), slices.run(), nodes.run())]
         for listed in (services.synced, slices.synced, nodes.synced):
             await listed.wait()
         nodes.subscribe(feed.node)

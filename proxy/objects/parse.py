@@ -1,7 +1,7 @@
-"""The edge: API objects become the proxy's values here, and nowhere else.
+"""Parses API objects: here they become the proxy's values, and nowhere else.
 
-Whatever cannot be used is left out and complained about, so that one malformed object stops
-neither its own good parts nor any other object. Addresses are parsed, never copied as text.
+Unusable parts are left out, with a complaint. So a malformed object stops neither its own good
+parts nor other objects. Addresses are parsed, never copied as text.
 """
 
 import re
@@ -19,7 +19,7 @@ from control.api.service import ServicePort
 from proxy.desired.weights import ANNOTATION as WEIGHTS
 from proxy.desired.weights import parse_rule, split_rules
 from proxy.model.values import (
-    NOBODY,
+    NO_HINTS,
     Address,
     Balance,
     Endpoint,
@@ -39,15 +39,15 @@ PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 SERVICE_LABEL = "kubernetes.io/service-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"
-BALANCE = "proxy.podwire.dev/balance"  # annotation: how connections find their endpoint
+BALANCE = "proxy.podwire.dev/balance"  # annotation: how connections choose their endpoint
 _ADDRESSES = ("InternalIP", "ExternalIP")  # of a Node; the first of a family is its primary one
 AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
 DEFAULT_AFFINITY = 10800  # seconds; core/v1 ClientIPConfig
 _PADDED = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){3}")  # an IPv4 address, maybe with leading zeros
 _AFFINITY_LIMIT = 86400  # seconds; validation allows no more
 _FAULTS = ("unspecified", "loopback", "link_local", "multicast")  # of an endpoint's address
-# How addresses begin that may have one of these faults. To ask `ipaddress` about each address would
-# take longer than to parse it.
+# The first bytes of addresses that may have one of these faults. Asking `ipaddress` about every
+# address would take longer than parsing it.
 _SUSPECT = frozenset((0, 127, 169, *range(224, 256)))
 
 Wire = TypeVar("Wire")
@@ -56,22 +56,22 @@ Value = TypeVar("Value")
 
 @dataclass(slots=True)
 class Complaints:
-    """What had to be left out of one object, in words for the log."""
+    """Log lines about the parts of one object that were left out."""
 
     about: str
     lines: list[str] = field(default_factory=list)
 
     def add(self, where: str, why: object) -> None:
-        """Note that ``where`` was left out because of ``why``."""
+        """Note that the part ``where`` was left out, and why."""
         line = f"{self.about}: {where} is ignored: {why}"
         self.lines.append("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
 
 
 def parse_service(wire: ApiService, complaints: Complaints, proxy_name: str = "") -> Service | None:
-    """A Service as the proxy sees it; None when it has nothing to do with this proxy.
+    """Parse a Service; return None if this proxy does not serve it.
 
-    That is the case for headless and ExternalName Services, and for those that another proxy
-    serves (KEP-2447: the label service.kubernetes.io/service-proxy-name).
+    It serves no headless Service, no ExternalName Service, and none of another proxy (KEP-2447: the
+    label service.kubernetes.io/service-proxy-name).
     """
     spec = wire.spec
     if wire.metadata.labels.get(PROXY_NAME_LABEL, "") != proxy_name or spec.type == "ExternalName":
@@ -101,7 +101,7 @@ def parse_service(wire: ApiService, complaints: Complaints, proxy_name: str = ""
 
 
 def parse_slice(wire: EndpointSlice, node_name: str, complaints: Complaints) -> Slice | None:
-    """An EndpointSlice as the proxy sees it; None when it belongs to no Service."""
+    """Parse an EndpointSlice; return None if it belongs to no Service."""
     labels = wire.metadata.labels
     service = labels.get(SERVICE_LABEL, "")
     version = {"IPv4": 4, "IPv6": 6}.get(wire.address_type)
@@ -109,7 +109,10 @@ def parse_slice(wire: EndpointSlice, node_name: str, complaints: Complaints) -> 
         return None
     endpoints = tuple(
         _kept(
-            wire.endpoints, "endpoints", complaints, lambda one: _endpoint(one, version, node_name)
+            wire.endpoints,
+            "endpoints",
+            complaints,
+            lambda item: _endpoint(item, version, node_name),
         )
     )
     ports = dict(_kept(wire.ports, "ports", complaints, _slice_port))
@@ -120,9 +123,9 @@ def parse_slice(wire: EndpointSlice, node_name: str, complaints: Complaints) -> 
 
 
 def parse_node(wire: Node, complaints: Complaints) -> NodeView:
-    """This node: its addresses, its zone, and whether load balancers may still send to it."""
+    """Parse this node: its addresses, its zone, and if load balancers may still send to it."""
     found = wire.status.addresses
-    status = [one.address for sort in _ADDRESSES for one in found if one.type == sort]
+    status = [item.address for sort in _ADDRESSES for item in found if item.type == sort]
     cidrs = wire.spec.pod_cidrs or [wire.spec.pod_cidr or ""]
     leaving = any(taint.key == AUTOSCALER_TAINT for taint in wire.spec.taints)
     return NodeView(
@@ -135,14 +138,15 @@ def parse_node(wire: Node, complaints: Complaints) -> NodeView:
 
 
 def parse_address(text: str) -> Address:
-    """An address without a zone; raises ValueError.
+    """Parse an address without a zone. Raises ValueError.
 
-    Leading zeros mean nothing, as in all objects (upstream's ParseIPSloppy). An IPv4 address in
-    IPv6 clothes is refused: Go, and so every API object's author, takes it for IPv4, Linux for
-    neither.
+    Leading zeros are ignored, as in all API objects (upstream's ParseIPSloppy). An IPv4-mapped IPv6
+    address is refused: Go, and so every API client, treats it as IPv4, but Linux does not.
     """
     try:
-        return IPv4Address(inet_pton(AF_INET, text))  # nearly all; five times as quick as the rest
+        return IPv4Address(
+            inet_pton(AF_INET, text)
+        )  # nearly all addresses; five times faster than ip_address
     except (OSError, ValueError):
         address = ip_address(_without_zeros(text))
     if isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped):
@@ -151,7 +155,7 @@ def parse_address(text: str) -> Address:
 
 
 def parse_network(text: str) -> Network:
-    """A network in CIDR notation, host bits allowed; raises ValueError."""
+    """Parse a network in CIDR notation; host bits are allowed. Raises ValueError."""
     host, slash, bits = text.strip().partition("/")
     network = ip_network(f"{_without_zeros(host)}{slash}{bits}", strict=False)
     if network.version == 6:
@@ -160,7 +164,7 @@ def parse_network(text: str) -> Network:
 
 
 def _without_zeros(text: str) -> str:
-    """``010.096.0.1`` is 10.96.0.1: in Go's old parser, and so in objects, they are no octal."""
+    """Remove leading zeros: ``010.096.0.1`` is 10.96.0.1, as in Go's old parser, not octal."""
     if not _PADDED.fullmatch(text):
         return text
     return ".".join(str(int(part)) for part in text.split("."))
@@ -182,9 +186,9 @@ def _addresses(texts: Sequence[str], where: str, complaints: Complaints) -> tupl
     return tuple(dict.fromkeys(_kept(texts, where, complaints, parse_address)))
 
 
-def _number(value: int | None, what: str, *, least: int = 1) -> int:
+def _number(value: int | None, name: str, *, least: int = 1) -> int:
     if value is None or not least <= value <= 65535:
-        raise ValueError(f"{what} {value} is not in {least}-65535")
+        raise ValueError(f"{name} {value} is not in {least}-65535")
     return value
 
 
@@ -204,19 +208,22 @@ def _slice_port(wire: SlicePort) -> tuple[PortKey, int]:
 
 @lru_cache(maxsize=1024)
 def _port_key(name: str, protocol: str) -> PortKey:
-    """One value for all slices that name the same; raises ValueError."""
+    """Return one value for all slices with the same name and protocol. Raises ValueError."""
     return name, Protocol(protocol)
 
 
 def _endpoint(wire: SliceEndpoint, version: int, node_name: str) -> Callable[[int], Endpoint]:
-    """One endpoint, still without its port; only its first address counts (discovery/v1)."""
+    """Parse an endpoint; return a function that adds its port. Raises ValueError.
+
+    Only its first address counts (discovery/v1).
+    """
     addresses = wire.get("addresses")
     if not addresses:
         raise ValueError("it has no address")
     address = _endpoint_address(addresses[0], version)
     conditions, hints = wire.get("conditions", {}), wire.get("hints") or {}
-    node, behind = wire.get("node_name"), wire.get("target_ref") or {}
-    pod = behind.get("name") if behind.get("kind") == "Pod" else None
+    node, target_ref = wire.get("node_name"), wire.get("target_ref") or {}
+    pod = target_ref.get("name") if target_ref.get("kind") == "Pod" else None
     return lambda port: Endpoint(
         Target(address, port),
         local=bool(node_name) and node == node_name,
@@ -231,8 +238,8 @@ def _endpoint(wire: SliceEndpoint, version: int, node_name: str) -> Callable[[in
 
 
 def _names(wanted: list[ForZone] | None) -> frozenset[str]:
-    """One value for all that have the same hints: there may be one for each endpoint."""
-    return _shared(frozenset(one["name"] for one in wanted)) if wanted else NOBODY
+    """Return one value for all endpoints with the same hints."""
+    return _shared(frozenset(hint["name"] for hint in wanted)) if wanted else NO_HINTS
 
 
 @lru_cache(maxsize=1024)
@@ -241,10 +248,10 @@ def _shared(value: frozenset[str]) -> frozenset[str]:
 
 
 def _endpoint_address(text: str, version: int) -> Address:
-    """An address that may be an endpoint.
+    """Parse an address that an endpoint may have. Raises ValueError.
 
-    Validation refuses the rest too (ValidateEndpointIP), and for a reason: DNAT to loopback or
-    link-local addresses would reach what listens on the node for itself alone.
+    Validation refuses all others (ValidateEndpointIP): DNAT to a loopback or link-local address
+    would reach servers that listen for the node alone.
     """
     address = parse_address(text)
     if address.version != version:
@@ -259,18 +266,18 @@ def _endpoint_address(text: str, version: int) -> Address:
 
 
 def _sources(texts: list[str], complaints: Complaints) -> tuple[Network, ...] | None:
-    """The allowed sources. Of a list without one valid entry nobody is allowed: fail closed."""
+    """Parse the allowed sources. If no entry is valid, none is allowed: fail closed."""
     if not texts:
         return None
     return tuple(_kept(texts, "loadBalancerSourceRanges", complaints, parse_network))
 
 
 def _load_balancer_ips(wire: ApiService) -> list[str]:
-    """Ingress addresses that arrive here unchanged: ipMode VIP or unset (KEP-1860)."""
+    """Return ingress addresses whose packets arrive as they are: ipMode VIP or unset (KEP-1860)."""
     balancer = wire.status.load_balancer
     if wire.spec.type != "LoadBalancer" or balancer is None:
         return []
-    return [one.ip for one in balancer.ingress if one.ip and one.ip_mode in (None, "VIP")]
+    return [item.ip for item in balancer.ingress if item.ip and item.ip_mode in (None, "VIP")]
 
 
 def _affinity(wire: ApiService) -> int | None:
@@ -286,7 +293,7 @@ def _is_external(wire: ApiService) -> bool:
 
 
 def _health_check_port(wire: ApiService, complaints: Complaints) -> int:
-    """The port on which a node tells load balancers of its local endpoints; 0 for none."""
+    """Return the port at which load balancers ask for local endpoints; 0 for none."""
     spec = wire.spec
     if spec.type != "LoadBalancer" or spec.external_traffic_policy != "Local":
         return 0
@@ -298,7 +305,7 @@ def _health_check_port(wire: ApiService, complaints: Complaints) -> int:
 
 
 def _weights(wire: ApiService, complaints: Complaints) -> tuple[Weight, ...]:
-    """The rules of the annotation that can be read; the others leave them as they are."""
+    """Parse the rules of the annotation. A bad rule is left out; the others count."""
     text = wire.metadata.annotations.get(WEIGHTS)
     if not text:
         return ()

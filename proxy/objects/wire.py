@@ -1,7 +1,7 @@
 """EndpointSlices as the proxy reads them, checked as ``control.api.service`` checks them.
 
-There are more endpoints than anything else, and a plain dict takes pydantic a third of the time
-that a model takes.
+There are more endpoints than other objects. pydantic reads a plain dict in a third of the time that
+a model takes.
 """
 
 from pydantic import ConfigDict, with_config
@@ -17,7 +17,7 @@ _PLAIN = ConfigDict(alias_generator=wire_name, strict=True, extra="ignore")
 
 @with_config(_PLAIN)
 class ObjectReference(TypedDict, total=False):
-    """Points at an object."""
+    """A reference to an object."""
 
     api_version: str | None
     kind: str | None
@@ -30,7 +30,7 @@ class ObjectReference(TypedDict, total=False):
 
 @with_config(_PLAIN)
 class EndpointConditions(TypedDict, total=False):
-    """Absent ``ready`` means ready, absent ``serving`` means serving."""
+    """An endpoint's conditions. Absent ``ready`` and ``serving`` mean True."""
 
     ready: bool | None
     serving: bool | None
@@ -39,14 +39,14 @@ class EndpointConditions(TypedDict, total=False):
 
 @with_config(_PLAIN)
 class ForZone(TypedDict):
-    """A zone (or node) that an endpoint is meant for."""
+    """A zone (or node) that an endpoint should serve."""
 
     name: str
 
 
 @with_config(_PLAIN)
 class EndpointHints(TypedDict, total=False):
-    """Who should prefer an endpoint (KEP-2433, KEP-4444)."""
+    """The zones and nodes that should prefer an endpoint (KEP-2433, KEP-4444)."""
 
     for_zones: list[ForZone]
     for_nodes: list[ForZone]
@@ -54,7 +54,7 @@ class EndpointHints(TypedDict, total=False):
 
 @with_config(_PLAIN)
 class SliceEndpoint(TypedDict, total=False):
-    """One backend of a Service; its addresses are interchangeable, the first is used."""
+    """One endpoint of a Service. Its addresses are interchangeable; the first is used."""
 
     addresses: list[str]
     conditions: EndpointConditions
@@ -68,7 +68,7 @@ class SliceEndpoint(TypedDict, total=False):
 
 @with_config(_PLAIN)
 class SlicePort(TypedDict, total=False):
-    """A port that every endpoint of the slice serves; its name is the Service port's."""
+    """A port that every endpoint of the slice serves. Its name is the Service port's."""
 
     name: str | None
     protocol: str | None

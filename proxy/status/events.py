@@ -1,4 +1,4 @@
-"""What the proxy tells those who watch the cluster: Events about its node, and about Services."""
+"""Kubernetes Events by which the proxy reports about its node and about Services."""
 
 from typing import Protocol
 
@@ -8,24 +8,24 @@ from proxy.model.values import Key
 
 
 class Reporter(Protocol):
-    """Takes what is to be told; returns at once and never raises."""
+    """Takes reports. It returns at once and never raises."""
 
     def about_node(self, reason: str, message: str) -> None:
-        """Something happened to this node."""
+        """Report a warning about this node."""
 
     def about_service(self, key: Key, uid: str, reason: str, message: str) -> None:
-        """This node cannot do what a Service asks for."""
+        """Report that this node cannot do what a Service asks for."""
 
 
 class EventReporter:
-    """Tells it as warnings, under upstream's component name."""
+    """Reports by warning Events, under upstream's component name."""
 
     def __init__(self, recorder: EventRecorder, node_name: str) -> None:
         self._recorder = recorder
         self._node_name = node_name
 
     def about_node(self, reason: str, message: str) -> None:
-        """See ``Reporter``; kube-proxy, too, gives a Node's name for its uid."""
+        """See ``Reporter``. Like kube-proxy, it uses a Node's name as its UID."""
         name = self._node_name
         node = ObjectReference(api_version="v1", kind="Node", name=name, uid=name)
         self._recorder.record(node, "Warning", reason, message)

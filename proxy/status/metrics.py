@@ -1,4 +1,4 @@
-"""Counters for Prometheus, under upstream's names where upstream has them."""
+"""Metrics for Prometheus, under upstream's names if upstream has them."""
 
 import bisect
 import threading
@@ -8,7 +8,7 @@ _BUCKETS = tuple(0.001 * 2**power for power in range(15))  # upstream's: 1 ms to
 
 
 class Histogram:
-    """Durations in seconds."""
+    """A histogram of durations in seconds."""
 
     def __init__(self) -> None:
         self._counts = [0] * (len(_BUCKETS) + 1)
@@ -20,7 +20,7 @@ class Histogram:
         self._sum += seconds
 
     def lines(self, name: str) -> Iterator[str]:
-        """The exposition, without its header."""
+        """Yield the exposition, without its header."""
         total = 0
         for limit, count in zip((*map(str, _BUCKETS), "+Inf"), self._counts, strict=True):
             total += count
@@ -30,21 +30,21 @@ class Histogram:
 
 
 class ProxyMetrics:
-    """Everything the proxy counts; safe to use from the worker's thread."""
+    """All metrics of the proxy. Any thread may use them."""
 
     _COUNTERS = {
         "sync_proxy_rules_endpoint_changes_total": "Endpoint changes seen",
         "sync_proxy_rules_service_changes_total": "Service changes seen",
         "sync_failures_total": "Syncs that the kernel refused",
-        "rules_disturbed_total": "Times that somebody else changed the rules",
-        "stale_conntrack_entries_deleted_total": "Conntrack entries that led to endpoints gone",
+        "rules_disturbed_total": "Times that another program changed the rules",
+        "stale_conntrack_entries_deleted_total": "Conntrack entries of endpoints that are gone",
     }
     _GAUGES = {
         "sync_proxy_rules_last_timestamp_seconds": "When the last sync succeeded",
         "sync_proxy_rules_last_queued_timestamp_seconds": "When a sync was last asked for",
     }
     _HISTOGRAMS = {
-        "sync_proxy_rules_duration_seconds": "How long a sync took",
+        "sync_proxy_rules_duration_seconds": "Duration of a sync",
         "network_programming_duration_seconds": "From the first change seen to its rules",
     }
 
@@ -54,7 +54,7 @@ class ProxyMetrics:
         self._histograms = {name: Histogram() for name in self._HISTOGRAMS}
 
     def add(self, name: str, count: float = 1) -> None:
-        """Count something up."""
+        """Raise a counter."""
         with self._lock:
             self._values[name] += count
 

@@ -1,8 +1,8 @@
 """Health check node ports: load balancers ask them which nodes have endpoints of a Service.
 
-A Service of type LoadBalancer with externalTrafficPolicy Local has such a port on every node. Its
-answers are upstream's: 200 while this node has ready endpoints, else 503, and how many as JSON and
-in the header X-Load-Balancing-Endpoint-Weight.
+A Service of type LoadBalancer with externalTrafficPolicy Local has such a port on every node.
+Responses are upstream's: 200 while this node has ready endpoints, otherwise 503. The number of
+endpoints is in the JSON body and in the header X-Load-Balancing-Endpoint-Weight.
 """
 
 import asyncio
@@ -26,19 +26,19 @@ from proxy.status.web import listening
 logger = logging.getLogger("podwire.proxy.health")
 
 EVERYWHERE: Sequence[str | None] = (None,)
-_AGAIN = 5.0  # seconds until a port that is taken is tried again
+_AGAIN = 5.0  # seconds until a port of another program is tried again
 
 
 @dataclass(frozen=True, slots=True)
 class LocalEndpointCount:
-    """How many ready endpoints a Service has on this node."""
+    """The number of a Service's ready endpoints on this node."""
 
     service: Key
     endpoints: int
 
 
 def count(key: Key, portals: Portals) -> tuple[int, LocalEndpointCount] | None:
-    """A Service's health check port with its answer; None if it has no such port.
+    """Return a Service's health check port with its count; None if it has no such port.
 
     A Pod with addresses of both families is one endpoint.
     """
@@ -51,11 +51,11 @@ def count(key: Key, portals: Portals) -> tuple[int, LocalEndpointCount] | None:
 
 
 def hosts_of(settings: ProxySettings) -> Sequence[str | None]:
-    """The node's addresses that answer load balancers: those that serve NodePorts."""
+    """Return the node addresses at which load balancers ask: those that serve NodePorts."""
     if all(settings.node_port_networks_of(family) is None for family in Family):
         return EVERYWHERE
-    served = (one for one in local_addresses() if settings.is_node_port_address(one))
-    return sorted(str(one) for one in served if not one.is_link_local)
+    served = filter(settings.is_node_port_address, local_addresses())
+    return sorted(str(address) for address in served if not address.is_link_local)
 
 
 class ServiceHealth:
@@ -67,8 +67,8 @@ class ServiceHealth:
         self._health = health
         self._report = report
         self._hosts = hosts
-        self._turn = asyncio.Lock()  # of opening and closing
-        self._refused: set[int] = set()  # ports that somebody else has
+        self._turn = asyncio.Lock()  # one opens or closes servers at a time
+        self._refused: set[int] = set()  # ports that another program has
         self._again: asyncio.TimerHandle | None = None
         self._trying: asyncio.Task[None] | None = None
         self._have = Desired()
@@ -77,7 +77,7 @@ class ServiceHealth:
         self._servers: dict[int, AsyncExitStack] = {}
 
     async def update(self, want: Desired) -> None:
-        """Answer for ``want`` from now on; of two Services the first name has the port."""
+        """Serve ``want`` from now on. If two Services have one port, the first name gets it."""
         for key in want.changed_since(self._have):
             self._checked.pop(key, None)
             if found := count(key, want.get(key, ())):
@@ -100,17 +100,17 @@ class ServiceHealth:
 
     async def _open(self, port: int) -> None:
         server = AsyncExitStack()
-        routes = {"/": partial(self._answer, port)}
+        routes = {"/": partial(self._response, port)}
         try:
             await server.enter_async_context(listening(routes, self._hosts, port))
         except OSError as err:
-            self._tell(port, err)
+            self._report_taken(port, err)
         else:
             self._refused.discard(port)
             self._servers[port] = server
 
-    def _tell(self, port: int, err: OSError) -> None:
-        """Say once that a port is taken, as upstream does."""
+    def _report_taken(self, port: int, err: OSError) -> None:
+        """Report once that a port is taken, as upstream does."""
         if port in self._refused:
             return
         self._refused.add(port)
@@ -128,7 +128,7 @@ class ServiceHealth:
         if self._trying is not None:
             await self._trying
 
-    def _answer(self, port: int) -> web.Response:
+    def _response(self, port: int) -> web.Response:
         count = self._counts[port]
         namespace, name = count.service
         healthy = self._health.alive

@@ -1,4 +1,4 @@
-"""The proxy's own HTTP: health for load balancers and restarts, metrics and mode for people."""
+"""The proxy's HTTP servers: health for load balancers, metrics and mode for people."""
 
 import asyncio
 import logging
@@ -16,15 +16,17 @@ Handler = Callable[[], web.Response | Awaitable[web.Response]]
 
 
 def health_routes(health: ProxyHealth) -> Mapping[str, Handler]:
-    """/healthz and /livez."""
+    """Return /healthz and /livez."""
     return {"/healthz": lambda: _json(health.healthz()), "/livez": lambda: _json(health.livez())}
 
 
 def metrics_routes(
     metrics: ProxyMetrics, mode: str, counters: Callable[[], str]
 ) -> Mapping[str, Handler]:
-    """/metrics, and /proxyMode as upstream has it. ``counters`` makes more lines of metrics, in a
-    thread, because the kernel has to be asked for them.
+    """Return /metrics, and /proxyMode as upstream has it.
+
+    ``counters`` returns more lines of metrics. It runs in a thread, because it reads the kernel's
+    counters.
     """
 
     async def everything() -> web.Response:
@@ -38,16 +40,18 @@ def metrics_routes(
     }
 
 
-def _json(answer: HealthResponse) -> web.Response:
-    return web.json_response(answer.body, status=answer.status)
+def _json(response: HealthResponse) -> web.Response:
+    return web.json_response(response.body, status=response.status)
 
 
 @asynccontextmanager
 async def serving(
     routes: Mapping[str, Handler], host: str | None, port: int
 ) -> AsyncIterator[None]:
-    """Serve while the context lasts, at every address if ``host`` is None. A port that is taken is
-    logged, not fatal: packets matter more than being asked about them.
+    """Serve while the context lasts, at every address if ``host`` is None.
+
+    A port that is taken is logged, not fatal: forwarding packets matters more than answering
+    questions.
     """
     async with AsyncExitStack() as stack:
         try:
@@ -61,7 +65,10 @@ async def serving(
 async def listening(
     routes: Mapping[str, Handler], hosts: Iterable[str | None], port: int
 ) -> AsyncIterator[None]:
-    """Serve at these addresses while the context lasts; None is every one. Raises OSError."""
+    """Serve at these addresses while the context lasts; None means every address.
+
+    Raises OSError.
+    """
     app = web.Application()
     for path, handler in routes.items():
         app.router.add_get(path, _handler(handler))
@@ -75,9 +82,9 @@ async def listening(
         await runner.cleanup()
 
 
-def _handler(answer: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _handler(handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(_: web.Request) -> web.Response:
-        found = answer()
-        return found if isinstance(found, web.Response) else await found
+        response = handler()
+        return response if isinstance(response, web.Response) else await response
 
     return handle

@@ -1,6 +1,4 @@
-"""The rules that do not depend on any Service: masquerading, forwarding, and the jumps into our
-chains from the kernel's own.
-"""
+"""The rules that no Service changes: masquerading, forwarding, and the jumps to our chains."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +12,10 @@ from proxy.model.values import LOOPBACK, Family
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """A rule of ours in a chain of the kernel's, in the very words of iptables-save."""
+    """A rule of ours in one of the kernel's own chains.
+
+    The text is exactly as iptables-save prints it.
+    """
 
     origin: ChainName
     match: str
@@ -30,10 +31,10 @@ _NEW = "-m conntrack --ctstate NEW "
 
 
 def jumps(family: Family, settings: ProxySettings) -> tuple[Jump, ...]:
-    """Every jump that leads into the proxy's chains, each to be the first of its chain.
+    """Return every jump to the proxy's chains. Each is inserted at the head of its chain.
 
-    Unlike upstream's, the output chain leads to KUBE-EXTERNAL-SERVICES too, so that the node's own
-    calls to an external address without endpoints are refused as everyone else's are.
+    Unlike upstream's, the output chain jumps to KUBE-EXTERNAL-SERVICES too. So the node's own calls
+    to an external address without endpoints are rejected, as all other calls are.
     """
     found = [*_filter_jumps(), *_nat_jumps()]
     if family is Family.V4 and settings.localhost_node_ports:
@@ -71,11 +72,11 @@ def _nat_jumps() -> Iterator[Jump]:
 
 
 def fixed_chains(family: Family, settings: ProxySettings) -> Mapping[ChainName, Rules]:
-    """The chains that are the same whatever the Services are."""
+    """Return the chains that are the same whatever the Services are."""
     mark = f"{settings.mark:#x}"
     chains: dict[ChainName, Rules] = {
         names.MARK_MASQ: (f"-j MARK --set-xmark {mark}/{mark}",),
-        # Unmarked again once it has served, lest a packet that passes here twice is masqueraded
+        # The mark is removed after use: a packet that passes here twice must not be masqueraded
         # twice (k/k#82214).
         names.POSTROUTING: (
             f"-m mark ! --mark {mark}/{mark} -j RETURN",
@@ -91,8 +92,8 @@ def fixed_chains(family: Family, settings: ProxySettings) -> Mapping[ChainName, 
 
 def _forward(mark: str, settings: ProxySettings) -> Iterator[str]:
     if not settings.tcp_be_liberal:
-        # A late segment that conntrack calls INVALID would pass without its address translated
-        # back, and the client would answer it with a reset (k/k#74839, k/k#117924).
+        # Conntrack does not translate a late segment that it calls INVALID. The client would answer
+        # the segment with a reset (k/k#74839, k/k#117924).
         yield "-m conntrack --ctstate INVALID -j DROP"
     yield f"{comment('kubernetes forwarding rules')} -m mark --mark {mark}/{mark} -j ACCEPT"
     text = comment("kubernetes forwarding conntrack rule")
@@ -100,8 +101,9 @@ def _forward(mark: str, settings: ProxySettings) -> Iterator[str]:
 
 
 def _localnet() -> str:
-    """route_localnet, which NodePorts on loopback need, opens the node's loopback to its
-    neighbours; this closes it again (CVE-2020-8558).
+    """Close what route_localnet opens: neighbours could reach the node's loopback (CVE-2020-8558).
+
+    NodePorts on loopback need route_localnet.
     """
     state = "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"
     text = comment("block incoming localnet connections")
@@ -109,9 +111,9 @@ def _localnet() -> str:
 
 
 def node_port_jumps(family: Family, settings: ProxySettings) -> Rules:
-    """The end of KUBE-SERVICES: what is addressed to this node and to no Service's own address."""
+    """Return the end of KUBE-SERVICES: packets to this node and to no Service's own address."""
     text = comment("kubernetes service nodeports; NOTE: this must be the last rule in this chain")
     served = settings.is_node_port_address(LOOPBACK[family].network_address)
-    spare = () if served else (f"-d {LOOPBACK[family]} -j RETURN",)
+    loopback = () if served else (f"-d {LOOPBACK[family]} -j RETURN",)
     jumps = (f"{here} {text} -j {names.NODE_PORTS.name}" for here in this_node(family, settings))
-    return (*spare, *jumps)
+    return (*loopback, *jumps)

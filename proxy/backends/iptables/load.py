@@ -1,8 +1,9 @@
-"""The first load, and every load after a failed write: all of it, in steps; pure.
+"""The first load, and every load after a failed write: all rules, in steps; pure.
 
-In one transaction 5,000 Services take iptables-nft most of a minute, because the kernel looks
-through the transaction for each new chain; 500 at a time they take seconds (docs/proxy/design.md).
-iptables-legacy copies the whole table for each transaction, so there it is one.
+With 5,000 Services in one transaction iptables-nft takes most of a minute, because the kernel
+searches the transaction for each new chain. With 500 at a time it takes seconds
+(docs/proxy/design.md). iptables-legacy copies the whole table for each transaction, so there all
+are one step.
 """
 
 from collections.abc import Iterator
@@ -18,10 +19,10 @@ CHUNK = 500  # Services in one transaction
 def load(
     ruleset: IptablesRuleset, observed: ObservedChains, chunk: int | None
 ) -> Iterator[ChainChanges]:
-    """The steps from whatever is there to the ruleset's state.
+    """Yield the steps from the observed state to the ruleset's state.
 
     Services that are there already are served throughout: their chains keep their names, each step
-    leaves every chain whole, and what is stale goes last.
+    leaves every chain whole, and the last step removes stale chains.
     """
     keys = ruleset.keys()
     last = finish(ruleset, observed)
@@ -35,7 +36,9 @@ def load(
 
 
 def finish(ruleset: IptablesRuleset, observed: ObservedChains) -> ChainChanges:
-    """The step that puts every Service into force: shared chains, jumps, and stale chains gone."""
+    """Return the step that puts every Service into force: shared chains, jumps, removal of stale
+    chains.
+    """
     put = ruleset.common()
     kept = {*put, *ruleset.own_chains(ruleset.keys())}
     stale = frozenset(chain for chain in observed.chains - kept if names.is_service_chain(chain))
@@ -46,7 +49,7 @@ def finish(ruleset: IptablesRuleset, observed: ObservedChains) -> ChainChanges:
 
 
 def is_complete(ruleset: IptablesRuleset, observed: ObservedChains) -> bool:
-    """Whether everything is there, by name and number."""
+    """Return True if every chain and jump is there, and the right number of rules."""
     wanted = {**ruleset.common(), **ruleset.own_chains(ruleset.keys())}
     count = sum(len(rules) for chain, rules in wanted.items() if chain != names.LOCALNET)
     jumps = all((jump.origin, jump.rule) in observed.entries for jump in ruleset.jumps)

@@ -1,7 +1,7 @@
-"""From a portal to rules: pure text in the form that iptables-restore reads.
+"""Renders a portal as rules: pure text that iptables-restore reads.
 
-A rule is its arguments without ``-A CHAIN``. What comes from an API object enters a rule only as
-a parsed address, a number, a hash, or through ``comment``.
+A rule is its arguments without ``-A CHAIN``. Text of an API object enters a rule only as a parsed
+address, a number, a hash, or through ``comment``.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ _COMMENT_LIMIT = 200  # the kernel takes 255 bytes (XT_MAX_COMMENT_LEN)
 
 
 class SharedLine(NamedTuple):
-    """A rule in a shared chain; a lower kind of frontend comes first."""
+    """A rule in a shared chain. Rules of a lower kind of frontend come first."""
 
     kind: FrontendKind
     rule: str
@@ -31,19 +31,19 @@ class SharedLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RenderedRules:
-    """Rules for one portal, or one Service: its own chains, and its lines in the shared ones."""
+    """The rules of a portal or of a Service: its own chains, and its lines in shared chains."""
 
     own: Mapping[ChainName, Rules]
     shared: Mapping[ChainName, tuple[SharedLine, ...]]
 
 
 def comment(text: str) -> str:
-    """A comment match whose text can neither end the quotes nor the line."""
+    """Return a comment match whose text cannot end the quotes or the line."""
     return f'-m comment --comment "{plain(text, _COMMENT_LIMIT)}"'
 
 
 def render(portal: Portal, settings: ProxySettings, node: NodeView) -> RenderedRules:
-    """The rules of one portal."""
+    """Return the rules of one portal."""
     own = dict(_own_chains(portal, settings, node)) if portal.anywhere else {}
     shared: dict[ChainName, list[SharedLine]] = {}
     for chain, line in _shared_rules(portal, settings):
@@ -54,7 +54,7 @@ def render(portal: Portal, settings: ProxySettings, node: NodeView) -> RenderedR
     )
 
 
-# The shared chains: which packets are this portal's.
+# The shared chains select the packets of this portal.
 
 
 def _shared_rules(
@@ -91,7 +91,7 @@ def _internal(portal: Portal) -> tuple[ChainName, SharedLine]:
 def _external(
     portal: Portal, address: Address, capture: SharedLine
 ) -> Iterator[tuple[ChainName, SharedLine]]:
-    """Without outside endpoints this node's own traffic is still captured; the rest is refused."""
+    """Outside traffic without endpoints is refused; this node's own is still captured."""
     if portal.anywhere:
         yield names.SERVICES, capture
     if not portal.external:
@@ -119,8 +119,10 @@ def _capture(portal: Portal, address: Address, what: str, chain: str) -> str:
 
 
 def _refuse(portal: Portal, destination: str, number: int = 0) -> str:
-    """Without any endpoint a client learns it at once. TCP is told by a reset: the kernel limits
-    the rate of ICMP errors, so that the eighth client in a second would wait.
+    """Return the rule that rejects or drops packets without an endpoint.
+
+    A client learns of a rejection at once. TCP is rejected by a reset, because the kernel limits
+    the rate of ICMP errors: the eighth client in a second would wait.
     """
     why = "has no local endpoints" if portal.anywhere else "has no endpoints"
     reset = " --reject-with tcp-reset" if portal.protocol is Protocol.TCP else ""
@@ -134,7 +136,7 @@ def _firewalled(portal: Portal, address: Address) -> str:
     return f"{_to(address)} {_serving(portal)} {comment(why)} -j DROP"
 
 
-# A portal's own chains: to which endpoint, and whether masqueraded.
+# A portal's own chains choose the endpoint and decide about masquerading.
 
 
 def _own_chains(
@@ -153,7 +155,7 @@ def _own_chains(
 
 
 def _pools(portal: Portal) -> Iterator[tuple[str, tuple[Target, ...], bool]]:
-    """The balancing chains in use: their names, targets, and whether ClusterIP traffic enters."""
+    """Yield the balancing chains in use: name, targets, and True if ClusterIP traffic enters."""
     internal, external = portal.internal_local, portal.external_local and portal.is_external
     if portal.cluster and (portal.is_external or not internal):
         yield names.cluster_chain(portal), portal.cluster, not internal
@@ -166,8 +168,9 @@ def _internal_chain(portal: Portal) -> str:
 
 
 def _masquerade_internal(portal: Portal, settings: ProxySettings) -> Iterator[str]:
-    """Off-cluster clients of the ClusterIP: their endpoint may be on another node, whose answer
-    would not come back through this one.
+    """Masquerade off-cluster clients of the ClusterIP.
+
+    Their endpoint may be on another node, whose replies would not come back through this one.
     """
     outsiders = _from_pods(portal.family, settings, "! ")
     if settings.masquerade_all or outsiders:
@@ -177,8 +180,9 @@ def _masquerade_internal(portal: Portal, settings: ProxySettings) -> Iterator[st
 
 
 def _balance(portal: Portal, targets: tuple[Target, ...]) -> Iterator[str]:
-    """Affinity first, then chance: of what the rules before it left, each takes its target's share
-    of the shares that are left.
+    """Yield rules for affinity first, then for chance.
+
+    Each target takes its share of the shares that the rules before it left.
     """
     shares = Counter(targets)
     named = {
@@ -203,8 +207,10 @@ def _balance(portal: Portal, targets: tuple[Target, ...]) -> Iterator[str]:
 
 
 def _enter_external(portal: Portal, settings: ProxySettings) -> Iterator[str]:
-    """Policy Local keeps the source and this node's endpoints, but for who is on this node: that
-    traffic is treated as though it had come back from the load balancer.
+    """Yield the rules for traffic from outside.
+
+    Policy Local keeps the client's source and uses this node's endpoints. Traffic of this node's
+    Pods and processes is treated as if it came back from the load balancer.
     """
     name, cluster = portal.name, names.cluster_chain(portal)
     if not portal.external_local:
@@ -226,7 +232,7 @@ def _filters(portal: Portal) -> bool:
 
 
 def _admit(portal: Portal, node: NodeView) -> Iterator[str]:
-    """What no rule here admits stays as it is, and the filter table drops it."""
+    """Yield rules that admit the source ranges. The filter table drops packets that none admits."""
     sources: list[Network | Address] = list(portal.sources or ())
     if admits_node(portal.sources or (), node.addresses):
         sources += portal.load_balancer_ips
@@ -248,10 +254,10 @@ def _send(portal: Portal, target: Target) -> Rules:
 
 
 def this_node(family: Family, settings: ProxySettings) -> Rules:
-    """Matches for the node addresses that serve NodePorts."""
+    """Return matches for the node addresses that serve NodePorts."""
     local = "-m addrtype --dst-type LOCAL"
     networks = settings.node_port_networks_of(family)
-    return (local,) if networks is None else tuple(f"-d {one} {local}" for one in networks)
+    return (local,) if networks is None else tuple(f"-d {network} {local}" for network in networks)
 
 
 def _to(address: Address) -> str:
@@ -272,7 +278,7 @@ def _port(protocol: Protocol, number: int) -> str:
 
 
 def _from_pods(family: Family, settings: ProxySettings, negate: str = "") -> str:
-    """The match for packets of pods; empty where pods cannot be told."""
+    """Return the match for packets of Pods; empty if Pods cannot be detected."""
     pods = settings.pods.get(family)
     if pods is None:
         return ""

@@ -1,4 +1,4 @@
-"""What the kernel should hold, kept up to date Service by Service, and the way there: pure."""
+"""The desired rules, kept up to date Service by Service, and the changes that lead there: pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class ChainChanges:
-    """One transaction: chains to write anew, and chains to remove."""
+    """One transaction: chains to write, chains to remove, jumps to insert."""
 
     put: Mapping[ChainName, Rules] = field(default_factory=dict)
     drop: frozenset[ChainName] = frozenset()
@@ -27,10 +27,10 @@ class ChainChanges:
         return bool(self.put or self.drop or self.jumps)
 
     def text(self) -> bytes:
-        """The input for ``iptables-restore --noflush``.
+        """Return the input for ``iptables-restore --noflush``.
 
-        nat comes first, so that a Service that gains its first endpoint is forwarded before it
-        stops being refused.
+        Table nat comes first, so that a Service with its first endpoint is forwarded before it is
+        no longer rejected.
         """
         return "".join(f"{line}\n" for table in Table for line in self._lines(table)).encode()
 
@@ -41,7 +41,7 @@ class ChainChanges:
         if not (put or drop or inserts):
             return
         yield f"*{table}"
-        # A chain line makes the chain, or empties it; empty, it can be removed.
+        # A chain line makes the chain or empties it. Only an empty chain can be removed.
         yield from (f":{chain.name} - [0:0]" for chain in (*put, *drop))
         for chain, rules in put.items():
             yield from (f"-A {chain.name} {rule}" for rule in rules)
@@ -51,7 +51,7 @@ class ChainChanges:
 
 
 class IptablesRuleset:
-    """The rules of one family for the desired state, rendered once for each changed Service."""
+    """The rules of one family. A change renders only the changed Services."""
 
     def __init__(self, family: Family, settings: ProxySettings) -> None:
         self.family = family
@@ -63,9 +63,9 @@ class IptablesRuleset:
         self._node = NodeView("")
 
     def update(self, want: Desired, node: NodeView) -> ChainChanges:
-        """Move to ``want``; returns what has to change in a kernel that holds the state before."""
+        """Move to ``want``; return the changes for a kernel that holds the state before."""
         if self._node.addresses != node.addresses:
-            # Source ranges are rendered with the node's addresses: nothing rendered is current.
+            # Source ranges are rendered with the node's addresses: render every Service again.
             self._have = Desired(dict.fromkeys(self._have, ()))
         self._node = node
         put: dict[ChainName, Rules] = {}
@@ -82,15 +82,15 @@ class IptablesRuleset:
         return ChainChanges(put, frozenset(drop - put.keys()))
 
     def own_chains(self, keys: Iterable[Key]) -> dict[ChainName, Rules]:
-        """The chains of some Services."""
+        """Return the own chains of some Services."""
         return {chain: rules for key in keys for chain, rules in self._rendered[key].own.items()}
 
     def keys(self) -> list[Key]:
-        """The Services that have rules, in the order of their names."""
+        """Return the Services that have rules, sorted by name."""
         return sorted(self._rendered)
 
     def shared(self, chain: ChainName) -> Rules:
-        """A shared chain: every Service's lines, first those that no other Service may capture."""
+        """Return a shared chain: lines of all Services, the lowest kind of frontend first."""
         lines = sorted(
             (line.kind, key, line.rule)
             for key, rendered in self._rendered.items()
@@ -102,21 +102,23 @@ class IptablesRuleset:
         return rules
 
     def common(self) -> dict[ChainName, Rules]:
-        """The fixed chains and the shared ones."""
+        """Return the fixed chains and the shared ones."""
         return {**self.fixed, **{chain: self.shared(chain) for chain in names.SHARED}}
 
     def owner(self, line: str) -> Key | None:
-        """The Service that a line of a transaction was written for; None if for none alone."""
+        """Return the Service for which a line of a transaction was written; None if it is not one's
+        alone.
+        """
         _, _, rest = line.partition("-A ")
         name, _, rule = rest.partition(" ")
         for key, rendered in self._rendered.items():
-            shared = (one.rule for lines in rendered.shared.values() for one in lines)
+            shared = (shared.rule for lines in rendered.shared.values() for shared in lines)
             if any(name == chain.name for chain in rendered.own) or rule in shared:
                 return key
         return None
 
     def leave_out(self, key: Key) -> None:
-        """Have no rules for a Service until it changes: the kernel refuses them."""
+        """Have no rules for a Service until it changes, because the kernel refuses them."""
         del self._rendered[key]
 
     def _replace(self, key: Key, portals: Portals) -> tuple[RenderedRules, RenderedRules]:
@@ -133,7 +135,7 @@ def _written(before: Mapping[ChainName, Value], after: Mapping[ChainName, Value]
 
 
 def _joined(parts: tuple[RenderedRules, ...]) -> RenderedRules:
-    """The portals of one Service as one; several of them write into the same shared chains."""
+    """Join the portals of one Service, several of which write into the same shared chains."""
     shared: dict[ChainName, tuple[SharedLine, ...]] = {}
     own: dict[ChainName, Rules] = {}
     for part in parts:

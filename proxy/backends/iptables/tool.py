@@ -1,4 +1,4 @@
-"""The iptables commands: which kernel interface to use, reading rules, writing them."""
+"""The iptables commands: detecting the flavor in use, reading rules, writing them."""
 
 import re
 import shutil
@@ -11,8 +11,8 @@ from proxy.linux.nft_names import chains
 from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family
 
-_LOCK_SECONDS = 10  # for how long to wait while another program holds the xtables lock
-_HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY")  # KEP-3178: kubelet says which it uses
+_LOCK_SECONDS = 10  # how long to wait for another program's xtables lock
+_HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY")  # KEP-3178: kubelet's chains show its flavor
 
 
 class Flavor(StrEnum):
@@ -24,22 +24,22 @@ class Flavor(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IptablesTool:
-    """The iptables of one family and flavor."""
+    """The iptables commands of one family and flavor."""
 
     family: Family
     flavor: Flavor
 
     def save(self) -> str:
-        """Every rule of the family; raises KernelRefusedError."""
+        """Return every rule of the family, as text. Raises KernelRefusedError."""
         return self._run("save", b"")
 
     def restore(self, transaction: bytes) -> None:
-        """Commit one transaction, leaving what it does not name; raises KernelRefusedError."""
+        """Commit one transaction; other chains stay. Raises KernelRefusedError."""
         self._run("restore", transaction, "--noflush", "-w", str(_LOCK_SECONDS))
 
     @property
     def exists(self) -> bool:
-        """Whether the command is installed."""
+        """True if the command is installed."""
         return shutil.which(self._command("restore")) is not None
 
     def _command(self, verb: str) -> str:
@@ -54,8 +54,8 @@ class IptablesTool:
                 f"{command} cannot be run: {err.strerror}; install iptables"
             ) from err
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip()
-            raise KernelRefusedError(f"{command}: {said}", _rejected_line(said, stdin))
+            message = done.stderr.decode(errors="replace").strip()
+            raise KernelRefusedError(f"{command}: {message}", _rejected_line(message, stdin))
         return done.stdout.decode(errors="replace")
 
 
@@ -63,19 +63,19 @@ def _prefix(family: Family) -> str:
     return "iptables" if family is Family.V4 else "ip6tables"
 
 
-def _rejected_line(said: str, stdin: bytes) -> str:
-    """The line that iptables-restore names in "line N failed"; empty when it names none."""
-    named = re.search(r"\bline:? (\d+)\b", said)
+def _rejected_line(message: str, stdin: bytes) -> str:
+    """Return the line that iptables-restore names in "line N failed"; empty if it names none."""
+    named = re.search(r"\bline:? (\d+)\b", message)
     lines = stdin.decode().splitlines()
     number = int(named[1]) if named else 0
     return lines[number - 1] if 0 < number <= len(lines) else ""
 
 
 def detect(proc: Path = Path("/proc")) -> Flavor:
-    """The flavor in use on this node.
+    """Return the flavor that this node uses.
 
-    As upstream's iptables-wrappers: kubelet's hint chain decides, else what already holds rules of
-    ours, else what the ``iptables`` command is.
+    The rules are those of upstream's iptables-wrappers: kubelet's hint chain decides, then chains
+    of ours, then the flavor with more rules, then the ``iptables`` command.
     """
     if not IptablesTool(Family.V4, Flavor.LEGACY).exists:
         return Flavor.NFT
@@ -87,20 +87,23 @@ def detect(proc: Path = Path("/proc")) -> Flavor:
             if wanted in rules:
                 return flavor
     counts = {flavor: rules.count("\n-A ") for flavor, rules in found.items()}
-    if not any(counts.values()):  # empty tables, such as a change of mode leaves, say nothing
+    if not any(counts.values()):  # a change of mode leaves empty tables
         return _default()
     return max(counts, key=lambda flavor: counts[flavor])
 
 
 def has_ours(tool: IptablesTool) -> bool:
-    """Whether there may be chains of ours. Asked of the kernel itself where that is cheap."""
+    """Return True if there may be chains of ours. Raises KernelRefusedError."""
     if tool.flavor is Flavor.LEGACY:
         return in_use(tool) and ":KUBE-" in tool.save()
     return tool.exists and any(name.startswith("KUBE-") for _, name in chains(tool.family))
 
 
 def in_use(tool: IptablesTool, proc: Path = Path("/proc")) -> bool:
-    """Whether the flavor may hold rules here. Only to list legacy tables would create them."""
+    """Return True if the flavor may hold rules here.
+
+    Listing legacy tables creates them, so their names are read first.
+    """
     if not tool.exists:
         return False
     if tool.flavor is Flavor.NFT:
@@ -118,7 +121,7 @@ def _rules(flavor: Flavor, proc: Path) -> str:
 
 
 def _default() -> Flavor:
-    """What the plain command is: ``iptables v1.8.9 (nf_tables)``."""
+    """Return the flavor of the plain command, as in ``iptables v1.8.9 (nf_tables)``."""
     try:
         done = subprocess.run(["iptables", "--version"], capture_output=True, check=False)
     except OSError:

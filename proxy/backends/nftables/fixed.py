@@ -1,4 +1,4 @@
-"""The part of the table that no Service changes: hooks, and the stores that Services fill."""
+"""The part of the table that no Service changes: hooks, and sets and maps for the Services."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,13 @@ from proxy.backends.nftables.objects import CLIENTS, HAIRPIN, Chain, SetOrMap, T
 from proxy.backends.nftables.render import NftablesRenderer
 from proxy.model.values import LOOPBACK, Family
 
-# The NAT hooks run where iptables' do, the firewall just before, while addresses are the client's.
+# The NAT hooks run where iptables' do. The firewall runs before them, on untranslated addresses.
 _DNAT, _SNAT, _FILTER, _FIREWALL = -100, 100, 0, -110
-_REMEMBERED = 1 << 20  # clients of Services with affinity, at most: they take some 100 MB
+_REMEMBERED = 1 << 20  # at most so many clients with affinity, which take some 100 MB
 
 
 def fixed(renderer: NftablesRenderer) -> tuple[TableObject, ...]:
-    """Stores first, then chains in the order of what they call."""
+    """Return sets and maps first, then chains in the order of their jumps."""
     return (
         *_stores(renderer),
         *_refusing(renderer),
@@ -22,7 +22,10 @@ def fixed(renderer: NftablesRenderer) -> tuple[TableObject, ...]:
 
 
 def _stores(renderer: NftablesRenderer) -> Iterator[SetOrMap]:
-    """First what a restart keeps, so that the table looks the same after it."""
+    """Yield sets and maps.
+
+    The first is the one that a restart keeps, so that listings stay alike.
+    """
     ip = renderer.ip
     clients = f"typeof numgen random mod 1 . {ip} saddr; flags dynamic,timeout; size {_REMEMBERED};"
     yield SetOrMap("set", CLIENTS, clients)
@@ -36,7 +39,7 @@ def _stores(renderer: NftablesRenderer) -> Iterator[SetOrMap]:
 
 
 def _refusing(renderer: NftablesRenderer) -> Iterator[Chain]:
-    """Packets that still have a Service's address after balancing found no endpoint for them."""
+    """Yield chains for packets that still have a Service's address: balancing found no endpoint."""
     ports = to_node_ports(renderer, "vmap @port-refused")
     yield Chain("refuse", ("meta l4proto tcp reject with tcp reset", "reject"))
     yield Chain("refusals", (f"{renderer.address_key} vmap @refused", *ports))
@@ -52,10 +55,11 @@ def _refusing(renderer: NftablesRenderer) -> Iterator[Chain]:
 
 def _guard(renderer: NftablesRenderer, hook: str) -> Iterator[str]:
     if hook == "forward" and not renderer.settings.tcp_be_liberal:
-        # Conntrack would not translate it back, and the client answer with a reset (k/k#74839).
+        # Conntrack does not translate such a segment, and the client would answer with a reset
+        # (k/k#74839).
         yield "ct state invalid drop"
     if hook == "input" and renderer.family is Family.V4 and renderer.settings.localhost_node_ports:
-        # route_localnet opens the node's loopback to its neighbours (CVE-2020-8558).
+        # route_localnet lets neighbours reach the node's loopback (CVE-2020-8558).
         stranger = f"ip daddr {LOOPBACK[Family.V4]} ip saddr != {LOOPBACK[Family.V4]}"
         yield f"{stranger} ct state != {{ established, related }} ct status & dnat == 0 drop"
 
@@ -70,7 +74,7 @@ def _balancing(renderer: NftablesRenderer) -> Iterator[Chain]:
 
 
 def _by_origin(renderer: NftablesRenderer, side: str, key: str) -> Iterator[str]:
-    """externalTrafficPolicy Local: who is on this node goes as though through the balancer."""
+    """externalTrafficPolicy Local: clients on this node are served as if through the balancer."""
     if pods := renderer.from_pods():
         yield f"{pods} {key} vmap @{side}inside"
     yield f"fib saddr type local {renderer.mark}"
@@ -89,7 +93,7 @@ def _masquerading(renderer: NftablesRenderer) -> Iterator[Chain]:
 
 
 def to_node_ports(renderer: NftablesRenderer, rest: str) -> Iterator[str]:
-    """Rules for packets to the node addresses that serve NodePorts: ``rest`` follows the key."""
+    """Yield rules for packets to node addresses that serve NodePorts; ``rest`` follows the key."""
     settings, loopback = renderer.settings, LOOPBACK[renderer.family]
     served = settings.is_node_port_address(loopback.network_address)
     here = "" if served else f"{renderer.ip} daddr != {loopback} "

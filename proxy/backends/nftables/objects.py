@@ -1,14 +1,11 @@
-"""What a table consists of, as values; each knows its own name, and how to be written.
-
-The text is nft's own language; ``T`` stands for the table.
-"""
+"""The objects of a table as values. Each knows its own identity and its text in nft's language."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 TABLE = "podwire-proxy"
-HAIRPIN = "hairpin"  # the set of (endpoint, same endpoint): who is sent to itself
-CLIENTS = "sticky-clients"  # the set of (endpoint's number, client): who sticks to an endpoint
+HAIRPIN = "hairpin"  # the set of (endpoint, same endpoint): Pods that call themselves
+CLIENTS = "sticky-clients"  # the set of (endpoint's number, client) for session affinity
 
 ObjectIdentity = tuple[
     str, str
@@ -17,23 +14,23 @@ ObjectIdentity = tuple[
 
 @dataclass(frozen=True, slots=True)
 class SetOrMap:
-    """A map or a set: ``spec`` says of what."""
+    """A named set or map. ``spec`` is its type and flags."""
 
-    sort: str  # "map" or "set"
+    kind: str  # "map" or "set"
     name: str
     spec: str
 
     @property
     def identity(self) -> ObjectIdentity:
-        """What makes it the same object as another."""
+        """Two values with the same identity are the same object."""
         return "store", self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain; ``hook`` is empty unless the kernel itself calls it.
+    """A chain. ``hook`` is empty unless the kernel itself calls it.
 
-    ``had`` are rules before the others: each sends those clients on that one endpoint had.
+    ``had`` are the first rules: each sends on the clients that had one endpoint.
     """
 
     name: str
@@ -43,12 +40,15 @@ class Chain:
 
     @property
     def identity(self) -> ObjectIdentity:
-        """What makes it the same object as another."""
+        """Two values with the same identity are the same object."""
         return "chain", self.name
 
 
 class Element(NamedTuple):
-    """A member of a store; ``value`` is empty in a set. A comment does not tell elements apart."""
+    """A member of a set or map; ``value`` is empty in a set.
+
+    The comment is not part of its identity.
+    """
 
     store: str
     key: str
@@ -57,7 +57,7 @@ class Element(NamedTuple):
 
     @property
     def identity(self) -> ObjectIdentity:
-        """What makes it the same object as another."""
+        """Two values with the same identity are the same object."""
         return self.store, self.key
 
     @property
@@ -68,7 +68,7 @@ class Element(NamedTuple):
 
     @property
     def bare(self) -> str:
-        """The same without its comment, as deleting wants it."""
+        """The text without the comment, as a deletion needs it."""
         return f"{self.key} : {self.value}" if self.value else self.key
 
 

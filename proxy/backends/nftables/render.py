@@ -1,13 +1,14 @@
-"""From a claim to the objects that serve it: pure.
+"""Renders a claim as the objects that serve it: pure.
 
 A Service with N endpoints adds an element to ``services``, which sends its packets to the chain
-``pick-N``, and N elements to the map ``backends-N``, from which that chain takes an endpoint at
-random. So every Service with N endpoints shares one chain, and no rule is added when a Service is.
-Where endpoints have weights N is the sum of their shares, and an endpoint stands there for each.
-Only session affinity needs chains for each endpoint, because the kernel has to remember who went
-where: all of them in one set.
+``pick-N``. It adds N elements to the map ``backends-N``, from which that chain takes an endpoint at
+random. So every Service with N endpoints shares one chain, and a new Service adds no rule. If
+endpoints have weights, N is the sum of their shares, and an endpoint has an element for each share.
+Only session affinity needs a chain for each endpoint, because the kernel has to remember each
+client's endpoint, all in one set.
 
-NodePorts have stores and chains of their own, prefixed ``port-``: their key has no address.
+NodePorts have sets, maps and chains of their own, prefixed ``port-``, because their key has no
+address.
 """
 
 from collections import Counter
@@ -25,21 +26,21 @@ from proxy.model.naming import digest, plain
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Address, Family, Network, NodeView, Target
 
-STICKY = "sticky-"  # chains of endpoints that clients stick to
+STICKY = "sticky-"  # prefix of the chains of endpoints with session affinity
 
-_COMMENT_LIMIT = 120  # nft takes 128 bytes
+_COMMENT_LIMIT = 120  # nft allows 128 bytes
 
 
 @dataclass(frozen=True, slots=True)
 class PoolChain:
-    """A chain that sends a packet to one of some endpoints, and all that the chain needs."""
+    """A chain that sends a packet to one of some endpoints, with all objects that it needs."""
 
     chain: str
     objects: tuple[TableObject, ...]
 
 
 class NftablesRenderer:
-    """Renders for one family, under one set of settings."""
+    """Renders for one family with one set of settings."""
 
     def __init__(self, family: Family, settings: ProxySettings) -> None:
         self.family = family
@@ -56,7 +57,7 @@ class NftablesRenderer:
     def objects(
         self, frontend: Frontend, claim: FrontendClaim, node: NodeView
     ) -> Iterator[TableObject]:
-        """Everything that must exist for the frontend to be served; parts may be shared."""
+        """Yield every object that the frontend needs; frontends may share some."""
         forward = claim.forward
         key = frontend_key(frontend)
         side = "port-" if frontend.address is None else ""
@@ -74,7 +75,7 @@ class NftablesRenderer:
             yield from _firewall(key, forward.sources, frontend.address, node)
 
     def from_pods(self, *, negate: bool = False) -> str:
-        """The match for packets of pods; empty where pods cannot be told."""
+        """Return the match for packets of Pods; empty if Pods cannot be detected."""
         pods = self.settings.pods.get(self.family)
         if pods is None:
             return ""
@@ -84,7 +85,7 @@ class NftablesRenderer:
         return f'iifname {sign}"{pods.interface.replace("+", "*")}"'
 
     def _for_all(self, side: str, key: str, claim: FrontendClaim) -> Iterator[TableObject]:
-        """One pool for all clients."""
+        """Yield the objects of a frontend with one pool for all clients."""
         is_local = claim.kind is FrontendKind.CLUSTER_IP and claim.portal.internal_local
         pool = self._pool(side, key, claim, claim.forward.targets, "local" if is_local else "")
         entry = self._masquerading(pool, claim.forward.masquerade)
@@ -92,7 +93,7 @@ class NftablesRenderer:
         yield from entry.objects
 
     def _by_origin(self, side: str, key: str, claim: FrontendClaim) -> Iterator[TableObject]:
-        """externalTrafficPolicy Local: one pool for who is on this node, one for the others."""
+        """externalTrafficPolicy Local: one pool for clients on this node, one for all others."""
         forward = claim.forward
         yield Element(f"{side}services", key, f"goto {side}by-origin", _comment(claim.portal))
         pool = self._pool(side, key, claim, forward.inside or (), "", "inside-")
@@ -104,7 +105,7 @@ class NftablesRenderer:
             yield from pool.objects
 
     def _masquerading(self, pool: PoolChain, rule: Masquerade) -> PoolChain:
-        """The pool's entrance for packets of which some, or all, are to be masqueraded."""
+        """Return the pool's entry chain, which marks some packets, or all, for masquerading."""
         outsiders = self.from_pods(negate=True)
         if rule is Masquerade.ALWAYS:
             chain = Chain(f"all-{pool.chain}", (self.mark, f"goto {pool.chain}"))
@@ -124,14 +125,17 @@ class NftablesRenderer:
         policy: str,
         use: str = "",
     ) -> PoolChain:
-        """``use`` keeps the two pools of one key apart in the maps.
+        """Return the pool of some targets.
 
-        The pool for who is inside serves Pods of other nodes too, with any endpoint. Through all
-        others only a Pod of this node can come to be sent to itself.
+        ``use`` keeps the two pools of one key apart in the maps.
+
+        A Pod that is sent to itself (hairpin) needs an element. The pool for inside clients also
+        serves Pods of other nodes, so any endpoint may be such a Pod. In all other pools only this
+        node's Pods may.
         """
-        near = (one.address for one in targets if use or one.address in claim.portal.neighbours)
+        near = (end.address for end in targets if use or end.address in claim.portal.neighbours)
         addresses = dict.fromkeys(near)
-        hairpins = tuple(Element(HAIRPIN, f"{one} . {one}") for one in addresses)
+        hairpins = tuple(Element(HAIRPIN, f"{address} . {address}") for address in addresses)
         if claim.forward.affinity is not None:
             pool = self._sticky(claim, targets, policy or "cluster")
         else:
@@ -139,25 +143,29 @@ class NftablesRenderer:
         return PoolChain(pool.chain, (*pool.objects, *hairpins)) if hairpins else pool
 
     def _random(self, prefix: str, key: str, targets: tuple[Target, ...]) -> PoolChain:
-        """A target's chance is its share, from a map that all Services with as many shares use."""
+        """Return a pool that draws at random.
+
+        Its map and chain are shared by all Services with the same number of shares.
+        """
         matched = self.port_key if prefix.startswith("port-") else self.address_key
         store, chain = _drawing(prefix, matched, self.ip, len(targets))
         elements = [
-            Element(store.name, f"{key} . {place}", f"{one.address!s} . {one.port}")
-            for place, one in enumerate(targets)
+            Element(store.name, f"{key} . {place}", f"{target.address!s} . {target.port}")
+            for place, target in enumerate(targets)
         ]
         return PoolChain(chain.name, (store, chain, *elements))
 
     def _sticky(self, claim: FrontendClaim, targets: tuple[Target, ...], policy: str) -> PoolChain:
-        """The endpoint that this client had, else one at random, which is then remembered.
+        """Return a pool that keeps a client's endpoint, or draws one at random and remembers it.
 
-        No map and no set is a Service's own: for an anonymous one the kernel looks through all of
-        the transaction, for a named one through the names of all.
+        No Service has a set or a map of its own: for an anonymous one the kernel searches the whole
+        transaction, for a named one all names.
         """
         portal, seconds = claim.portal, claim.forward.affinity
-        ends = {one: self._end(portal, one, f"{seconds}s") for one in targets}
+        ends = {target: self._end(portal, target, f"{seconds}s") for target in targets}
         had = tuple(
-            f"{self._client(portal, one)} @{CLIENTS} goto {ends[one].chain}" for one in ends
+            f"{self._client(portal, target)} @{CLIENTS} goto {ends[target].chain}"
+            for target in ends
         )
         label = digest(portal.name + portal.protocol.lower())
         chain = Chain(f"{policy}-{label}", tuple(_draws(targets, ends)), had=had)
@@ -166,7 +174,7 @@ class NftablesRenderer:
         )
 
     def _end(self, portal: Portal, target: Target, timeout: str) -> PoolChain:
-        """One endpoint of a Service with affinity, which remembers its clients."""
+        """Return the chain of one endpoint, which remembers its clients."""
         protocol = portal.protocol.lower()
         rules = (
             f"update @{CLIENTS} {{ {self._client(portal, target)} timeout {timeout} }}",
@@ -176,10 +184,11 @@ class NftablesRenderer:
         return PoolChain(name, (Chain(name, rules),))
 
     def _client(self, portal: Portal, target: Target) -> str:
-        """The key of who is remembered at an endpoint: its number, and the client.
+        """Return the key of the remembered clients: the endpoint's number and the client's address.
 
-        nft takes no number in a key, but a random one of one. Two endpoints with one number would
-        share their clients, who would stick to an endpoint all the same.
+        nft takes no number in a key, but it takes a random number from a range of one. Two
+        endpoints with the same number would share their clients; each client would still keep an
+        endpoint.
         """
         number = crc32(f"{portal.name}{portal.protocol.lower()}{target}".encode())
         return f"numgen random mod 1 offset {number} . {self.ip} saddr"
@@ -187,7 +196,7 @@ class NftablesRenderer:
 
 @lru_cache(maxsize=1024)
 def _drawing(prefix: str, matched: str, ip: str, count: int) -> tuple[SetOrMap, Chain]:
-    """The map of so many targets, and the chain that draws one; the same for many Services."""
+    """Return the map for ``count`` targets and the chain that draws one; Services share them."""
     name, chain = f"{prefix}backends-{count}", f"{prefix}pick-{count}"
     choice = f"{matched} . numgen random mod {count}"
     return (
@@ -197,7 +206,7 @@ def _drawing(prefix: str, matched: str, ip: str, count: int) -> tuple[SetOrMap, 
 
 
 def _draws(targets: tuple[Target, ...], ends: Mapping[Target, PoolChain]) -> Iterator[str]:
-    """Rules that lead to each end as often as its share is: of those who are left, this one?"""
+    """Yield rules that send to each endpoint chain with the probability of its share."""
     left = len(targets)
     for target, share in Counter(targets).items():
         yield f"numgen random mod {left} < {share} goto {ends[target].chain}"
@@ -205,7 +214,7 @@ def _draws(targets: tuple[Target, ...], ends: Mapping[Target, PoolChain]) -> Ite
 
 
 def frontend_key(frontend: Frontend) -> str:
-    """How elements name a frontend."""
+    """Return a frontend's key in elements."""
     port = f"{frontend.protocol.lower()} . {frontend.port}"
     return port if frontend.address is None else f"{frontend.address} . {port}"
 
@@ -217,8 +226,11 @@ def _comment(portal: Portal) -> str:
 def _firewall(
     key: str, sources: tuple[Network, ...], address: Address, node: NodeView
 ) -> Iterator[TableObject]:
-    """Whom a load balancer address admits; a set of ranges takes no two that overlap."""
-    networks = [one for one in sources if one.version == address.version]
+    """Yield the elements that admit source ranges to a load balancer address.
+
+    A set of ranges takes no ranges that overlap.
+    """
+    networks = [network for network in sources if network.version == address.version]
     yield Element("filtered", key)
     for network in collapse_addresses(networks):  # type: ignore[type-var]  # of one version
         yield Element("allowed", f"{key} . {network}")

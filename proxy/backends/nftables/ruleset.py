@@ -1,4 +1,4 @@
-"""What the table should hold, kept up to date frontend by frontend, and the way there: pure."""
+"""The desired table, kept up to date frontend by frontend, and the way there: pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,10 +22,10 @@ class _SharedObject:
 
 
 class NftablesRuleset:
-    """The table of one family.
+    """The desired table of one family.
 
-    Only what frontends share is remembered. What one frontend alone needs is rendered again from
-    its claim when that claim goes.
+    Only shared objects are remembered. A frontend's own objects are rendered again from its claim
+    when the claim goes.
     """
 
     def __init__(self, family: Family, settings: ProxySettings) -> None:
@@ -34,20 +34,20 @@ class NftablesRuleset:
         self._held: dict[ObjectIdentity, _SharedObject] = {}
 
     def advance(self, steps: Iterable[WinnerChange], node: NodeView) -> Transaction:
-        """Follow the claims; returns what has to change in a kernel that holds the state before."""
+        """Follow the claims; return the changes for a kernel that holds the state before."""
         before: dict[ObjectIdentity, TableObject | None] = {}
         after: dict[ObjectIdentity, TableObject] = {}
         for step in steps:
-            for one in self._objects(step.frontend, step.before, node):
-                before.setdefault(one.identity, self._object(one) or one)
-                if _is_shared(one):
-                    self._release(one)
-            for one in self._objects(step.frontend, step.after, node):
-                before.setdefault(one.identity, self._object(one))
-                if _is_shared(one):
-                    self._acquire(one)
+            for item in self._objects(step.frontend, step.before, node):
+                before.setdefault(item.identity, self._object(item) or item)
+                if _is_shared(item):
+                    self._release(item)
+            for item in self._objects(step.frontend, step.after, node):
+                before.setdefault(item.identity, self._object(item))
+                if _is_shared(item):
+                    self._acquire(item)
                 else:
-                    after[one.identity] = one
+                    after[item.identity] = item
         self._keep_turns(before)
         held = {
             identity: self._held[identity].object for identity in before if identity in self._held
@@ -57,25 +57,25 @@ class NftablesRuleset:
     def restart(
         self, winners: Iterable[tuple[Frontend, FrontendClaim]], node: NodeView
     ) -> Transaction:
-        """Forget the state before; returns all that has to be in an empty table."""
+        """Forget the state before; return all objects of a new table."""
         before = {identity: held.object for identity, held in self._held.items()}
         self._held.clear()
         own = []
         for frontend, claim in winners:
-            for one in self._objects(frontend, claim, node):
-                if _is_shared(one):
-                    self._acquire(one)
+            for item in self._objects(frontend, claim, node):
+                if _is_shared(item):
+                    self._acquire(item)
                 else:
-                    own.append(one)
+                    own.append(item)
         self._keep_turns(before)
         shared = (held.object for held in self._held.values())
         return Transaction(put=(*fixed(self._renderer), *shared, *own))
 
     def _keep_turns(self, before: Mapping[ObjectIdentity, TableObject | None]) -> None:
-        """In chains that look for the endpoint that a client had, who was there before goes first.
+        """Keep the order of rules that look for a client's endpoint: older endpoints come first.
 
-        A client may be remembered at several: it was sent away from an endpoint that went, and that
-        came back. The one that it has now has been there for longer than all of those.
+        A client may be remembered at several endpoints, because one went and came back. Its present
+        endpoint has been there for longer than those.
         """
         for identity, was in before.items():
             held = self._held.get(identity)
@@ -89,45 +89,45 @@ class NftablesRuleset:
     ) -> Iterator[TableObject]:
         return iter(()) if claim is None else self._renderer.objects(frontend, claim, node)
 
-    def _object(self, one: TableObject) -> TableObject | None:
-        held = self._held.get(one.identity)
+    def _object(self, item: TableObject) -> TableObject | None:
+        held = self._held.get(item.identity)
         return held.object if held else None
 
-    def _acquire(self, one: TableObject) -> None:
-        held = self._held.get(one.identity)
+    def _acquire(self, item: TableObject) -> None:
+        held = self._held.get(item.identity)
         if held is None:
-            self._held[one.identity] = _SharedObject(one, 1)
+            self._held[item.identity] = _SharedObject(item, 1)
         else:
-            held.object = one
+            held.object = item
             held.users += 1
 
-    def _release(self, one: TableObject) -> None:
-        held = self._held[one.identity]
+    def _release(self, item: TableObject) -> None:
+        held = self._held[item.identity]
         held.users -= 1
         if not held.users:
-            del self._held[one.identity]
+            del self._held[item.identity]
 
 
-def _is_shared(one: TableObject) -> bool:
-    """Whether more than one frontend may need it: chains, stores, and endpoints' own addresses."""
-    return not isinstance(one, Element) or one.store == HAIRPIN
+def _is_shared(item: TableObject) -> bool:
+    """Return True if several frontends may need it: chains, sets and maps, hairpin elements."""
+    return not isinstance(item, Element) or item.store == HAIRPIN
 
 
 def _difference(
     before: dict[ObjectIdentity, TableObject | None], after: dict[ObjectIdentity, TableObject]
 ) -> Transaction:
-    """What leads from one to the other.
+    """Return the transaction from one state to the other.
 
-    An element with another value is taken out and put in; a chain is rewritten where it is,
-    because others may lead to it.
+    An element with another value is removed and added. A chain is rewritten in place, because other
+    chains may jump to it.
     """
-    changed = [(was, after.get(identity)) for identity, was in before.items()]
-    changed = [(was, now) for was, now in changed if was != now]
+    changed = [(old, after.get(identity)) for identity, old in before.items()]
+    changed = [(old, new) for old, new in changed if old != new]
     return Transaction(
-        put=tuple(now for _, now in changed if now is not None),
+        put=tuple(new for _, new in changed if new is not None),
         drop=tuple(
-            was
-            for was, now in changed
-            if was is not None and (now is None or isinstance(was, Element))
+            old
+            for old, new in changed
+            if old is not None and (new is None or isinstance(old, Element))
         ),
     )

@@ -1,7 +1,8 @@
-"""A change of the table as nft's own text: pure.
+"""A change of the table in nft's language: pure.
 
-nft commits a text as one transaction. Within it things must exist before they are used, and must
-not be used any more when they go: stores, chains, elements out, elements in, chains, stores.
+nft commits a text as one transaction. Within it, an object must exist before it is used, and must
+not be used any more when it is removed. So the order is: sets and maps, chains, elements to remove,
+elements to add, chains to remove, sets and maps to remove.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ _AT_ONCE = 500  # elements in one command
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """Objects to make, or to make anew, and objects to remove."""
+    """Objects to add or to replace, and objects to remove."""
 
     put: tuple[TableObject, ...] = ()
     drop: tuple[TableObject, ...] = ()
@@ -24,38 +25,38 @@ class Transaction:
         return bool(self.put or self.drop)
 
     def lines(self, family: Family, name: str = TABLE) -> Iterator[str]:
-        """The commands, in an order that the kernel takes."""
+        """Yield the commands, in an order that the kernel accepts."""
         table = table_name(family, name)
-        chains = [one for one in self.put if isinstance(one, Chain)]
-        gone = [one for one in self.drop if isinstance(one, Chain)]
-        yield from (_make(one, table) for one in self.put if isinstance(one, SetOrMap))
-        yield from (_declare(one, table) for one in chains)
+        chains = [item for item in self.put if isinstance(item, Chain)]
+        gone = [item for item in self.drop if isinstance(item, Chain)]
+        yield from (_make(item, table) for item in self.put if isinstance(item, SetOrMap))
+        yield from (_declare(item, table) for item in chains)
         for chain in chains:
             yield f"flush chain {table} {chain.name}"
             rules = (*chain.had, *chain.rules)
             yield from (f"add rule {table} {chain.name} {rule}" for rule in rules)
         yield from _elements("delete", self.drop, table)
         yield from _elements("add", self.put, table)
-        yield from (f"flush chain {table} {one.name}" for one in gone)
-        yield from (f"delete chain {table} {one.name}" for one in gone)
+        yield from (f"flush chain {table} {item.name}" for item in gone)
+        yield from (f"delete chain {table} {item.name}" for item in gone)
         yield from (
-            f"delete {one.sort} {table} {one.name}"
-            for one in self.drop
-            if isinstance(one, SetOrMap)
+            f"delete {item.kind} {table} {item.name}"
+            for item in self.drop
+            if isinstance(item, SetOrMap)
         )
 
     def text(self, family: Family, name: str = TABLE) -> str:
-        """The whole input for nft."""
+        """Return the whole input for nft."""
         return "".join(f"{line}\n" for line in self.lines(family, name))
 
 
 def table_name(family: Family, name: str = TABLE) -> str:
-    """How commands name the table."""
+    """Return the table's name in commands."""
     return f"{'ip' if family is Family.V4 else 'ip6'} {name}"
 
 
 def _make(store: SetOrMap, table: str) -> str:
-    return f"add {store.sort} {table} {store.name} {{ {store.spec} }}"
+    return f"add {store.kind} {table} {store.name} {{ {store.spec} }}"
 
 
 def _declare(chain: Chain, table: str) -> str:
@@ -64,9 +65,9 @@ def _declare(chain: Chain, table: str) -> str:
 
 def _elements(verb: str, objects: Iterable[TableObject], table: str) -> Iterator[str]:
     texts: dict[str, list[str]] = {}
-    for one in objects:
-        if isinstance(one, Element):
-            texts.setdefault(one.store, []).append(one.text if verb == "add" else one.bare)
+    for item in objects:
+        if isinstance(item, Element):
+            texts.setdefault(item.store, []).append(item.text if verb == "add" else item.bare)
     for store, members in texts.items():
         for start in range(0, len(members), _AT_ONCE):
             part = ", ".join(members[start : start + _AT_ONCE])

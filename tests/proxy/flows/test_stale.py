@@ -13,7 +13,7 @@ from proxy.desired.portals import Frontend, portals
 from proxy.desired.tracker import Tracker
 from proxy.flows.cleaner import FlowCleaner
 from proxy.flows.record import FlowRecord
-from proxy.flows.stale import Flow, FlowPeer, SuspectFlows, moves, packed, served, suspects
+from proxy.flows.stale import Flow, FlowPeer, SuspectFlows, has_moved, packed, served, suspects
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Target, Weight
 from tests.proxy.desired.test_tracker import replay
@@ -89,8 +89,8 @@ def test_a_service_that_went_while_nobody_looked():
 def test_a_service_that_is_still_there_keeps_its_flows():
     orphans = served(state(POD), SETTINGS) - served(state(OTHER), SETTINGS)
     assert not orphans
-    assert not moves(state(POD), state(OTHER), SETTINGS)
-    assert moves(state(POD), Desired(), SETTINGS)
+    assert not has_moved(state(POD), state(OTHER), SETTINGS)
+    assert has_moved(state(POD), Desired(), SETTINGS)
 
 
 @few
