@@ -103,11 +103,9 @@ async def test_a_stolen_lease_stops_the_work(api_server):
         elector = LeaderElector(client, "part", timing=QUICK)
         task = asyncio.create_task(elector.lead(work))
         await until(lambda: bool(working))
-        lease = await client.get(kinds.LEASE, "kube-system", "part")
-        stolen = lease.spec.model_copy(
-            update={"holder_identity": "thief", "renew_time": rfc3339_micro(4e9)}
-        )
-        await client.update(kinds.LEASE, lease.model_copy(update={"spec": stolen}))
+        # A patch without a resourceVersion: an update could conflict with a renewal.
+        stolen = {"holderIdentity": "thief", "renewTime": rfc3339_micro(4e9)}
+        await client.patch(kinds.LEASE, "kube-system", "part", {"spec": stolen})
         await until(lambda: not working)
         await client.delete(kinds.LEASE, "kube-system", "part")
         await until(lambda: bool(working))
