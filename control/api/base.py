@@ -1,4 +1,4 @@
-"""The ground all wire types stand on: naming, strictness and lossless round trips."""
+"""The base of all wire types: field names, strictness and lossless round trips."""
 
 from typing import Annotated, Any, Self
 
@@ -6,7 +6,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticUndefined
 
-# Words that Kubernetes writes in capitals when they are not the first of a field's name.
+# Words that Kubernetes writes in capitals unless they begin a field's name.
 _CAPITALS = {
     "ip": "IP",
     "ips": "IPs",
@@ -21,20 +21,20 @@ _CAPITALS = {
 
 
 def wire_name(field: str) -> str:
-    """The JSON name of a Python field: ``cluster_ips`` is ``clusterIPs``."""
+    """Return the JSON name of a Python field: ``cluster_ips`` is ``clusterIPs``."""
     first, *rest = field.rstrip("_").split("_")
     return first + "".join(_CAPITALS.get(word, word.capitalize()) for word in rest)
 
 
-# A count as Go holds it: larger numbers are refused when an object is read.
+# An integer of Go's int32; larger numbers are refused when an object is read.
 Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
 
 class Model(BaseModel):
-    """A wire type.
+    """The base class of wire types.
 
-    Values are frozen and strictly typed ("3" is not 3), and fields that podwire does not know
-    survive a round trip. ``None`` means absent; ``decode`` drops JSON nulls as Go's decoder does.
+    Values are frozen and strictly typed ("3" is not 3), and unknown fields survive a round trip.
+    ``None`` means absent; ``decode`` drops JSON nulls as Go's decoder does.
     """
 
     model_config = ConfigDict(
@@ -48,7 +48,7 @@ class Model(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Make empty lists and maps anew instead of copying them: twice as quick."""
+        """Create empty lists and maps in place of copying them, which is twice as fast."""
         for info in cls.__pydantic_fields__.values():
             if info.default == [] or info.default == {}:
                 info.default_factory = type(info.default)
@@ -56,27 +56,27 @@ class Model(BaseModel):
 
     @classmethod
     def parse(cls, wire: dict[str, Any]) -> Self:
-        """The model of a decoded JSON object; raises pydantic.ValidationError."""
+        """Read a decoded JSON object; raises pydantic.ValidationError."""
         return cls.model_validate(drop_nulls(wire))
 
     def wire(self) -> dict[str, Any]:
-        """The JSON object: what was set, under its wire names, without the absent."""
+        """Return the JSON object of all fields that are set, under their wire names."""
         return self.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
 
 
 def decode(raw: bytes) -> Any:
-    """JSON bytes as Python values, nulls in objects dropped; raises orjson.JSONDecodeError."""
+    """Decode JSON without nulls in objects; raises orjson.JSONDecodeError."""
     value = orjson.loads(raw)
     return drop_nulls(value) if b"null" in raw else value
 
 
 def encode(value: Any) -> bytes:
-    """The compact JSON bytes of a wire value."""
+    """Encode a wire value as compact JSON."""
     return orjson.dumps(value)
 
 
 def drop_nulls(value: Any) -> Any:
-    """The same JSON value without object members that are null (Go decodes them as absent)."""
+    """Return a JSON value without null members, which Go decodes as absent."""
     if isinstance(value, dict):
         return {key: drop_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):

@@ -11,7 +11,7 @@ from control.api.service import ObjectReference
 
 
 class NamespaceSpec(Model):
-    """Who still has to finish before a namespace may go."""
+    """The finalizers that delay a namespace's removal."""
 
     finalizers: list[str] = []
 
@@ -56,14 +56,14 @@ class ServiceAccount(Object):
 
 
 class EventSource(Model):
-    """Who reported an event."""
+    """The component and host that reported an event."""
 
     component: str | None = None
     host: str | None = None
 
 
 class Event(Object):
-    """core/v1 Event: something that happened to ``involved_object``, ``count`` times."""
+    """core/v1 Event: a report about ``involved_object``, repeated ``count`` times."""
 
     involved_object: ObjectReference = Field(default_factory=ObjectReference)
     reason: str | None = None
@@ -82,7 +82,7 @@ class Event(Object):
 
 
 class LeaseSpec(Model):
-    """Who holds a lease, and until when; times are RFC 3339 with microseconds."""
+    """The holder of a lease and its times, which are RFC 3339 with microseconds."""
 
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None

@@ -1,4 +1,4 @@
-"""The containers of a Pod: what runs in them, and how they are asked about their health."""
+"""The containers of a Pod: commands, environment, resources and probes."""
 
 from typing import Annotated, Any
 
@@ -51,7 +51,7 @@ class FileKeySelector(Model):
 
 
 class EnvVarSource(Model):
-    """Where the value of a variable comes from."""
+    """The source of a variable's value."""
 
     file_key_ref: FileKeySelector | None = None
 
@@ -70,14 +70,14 @@ class EnvVar(Model):
 
 
 class EnvSource(Model):
-    """A ConfigMap or Secret whose keys all become variables."""
+    """A ConfigMap or Secret; all its keys become variables."""
 
     name: str = ""
     optional: bool | None = None
 
 
 class EnvFromSource(Model):
-    """Variables in bulk."""
+    """Variables from all keys of a ConfigMap or Secret."""
 
     prefix: str | None = None
     config_map_ref: EnvSource | None = None
@@ -85,7 +85,7 @@ class EnvFromSource(Model):
 
 
 class ResourceRequirements(Model):
-    """Quantities per resource: what is set aside, and what is the most."""
+    """Quantities per resource: the reserved amount (requests) and the maximum (limits)."""
 
     requests: dict[str, str | int | float] = {}
     limits: dict[str, str | int | float] = {}
@@ -93,7 +93,7 @@ class ResourceRequirements(Model):
 
 
 class VolumeMount(Model):
-    """Where a volume appears in a container."""
+    """The path of a volume in a container."""
 
     name: str = ""
     mount_path: str = ""
@@ -106,7 +106,7 @@ class VolumeMount(Model):
 
 
 class VolumeDevice(Model):
-    """Where a block device appears in a container."""
+    """The path of a block device in a container."""
 
     name: str = ""
     device_path: str = ""
@@ -119,7 +119,7 @@ class ExecAction(Model):
 
 
 class TCPSocketAction(Model):
-    """A connection; being accepted is success."""
+    """A TCP connection; an accepted one is success."""
 
     port: int | str = 0
     host: str | None = None
@@ -133,7 +133,7 @@ class HTTPHeader(Model):
 
 
 class HTTPGetAction(Model):
-    """A request; a status from 200 to 399 is success."""
+    """An HTTP request; a status from 200 to 399 is success."""
 
     port: int | str = 0
     path: str | None = None
@@ -151,7 +151,7 @@ class GRPCAction(Model):
 
 
 class Handler(Model):
-    """One of the things that a probe or a lifecycle hook can do."""
+    """The action of a probe or a lifecycle hook; exactly one is set."""
 
     exec: ExecAction | None = None
     tcp_socket: TCPSocketAction | None = None
@@ -160,7 +160,7 @@ class Handler(Model):
 
 
 class Probe(Handler):
-    """How the agent asks a container about its health; absent numbers have upstream's defaults."""
+    """A health check of a container; absent numbers have upstream's defaults."""
 
     grpc: GRPCAction | None = None
     initial_delay_seconds: int | None = None
@@ -172,7 +172,7 @@ class Probe(Handler):
 
 
 class Lifecycle(Model):
-    """What runs after a container started and before it is stopped."""
+    """Hooks that run after a container starts and before it is stopped."""
 
     post_start: Handler | None = None
     pre_stop: Handler | None = None
@@ -187,7 +187,7 @@ class Capabilities(Model):
 
 
 class SecurityContext(Model):
-    """With which rights a container runs."""
+    """The rights with which a container runs."""
 
     run_as_user: int | None = None
     run_as_group: int | None = None
@@ -236,6 +236,6 @@ class Container(Model):
 
 
 class EphemeralContainer(Container):
-    """A container that is added to a running Pod, to look into it."""
+    """A container that is added to a running Pod, for debugging."""
 
     target_container_name: str | None = None

@@ -1,4 +1,4 @@
-"""Errors at fields, in upstream's words. Pure.
+"""Errors of fields, with upstream's texts. Pure.
 
 Source: k8s.io/apimachinery/pkg/util/validation/field: the types are its ErrorTypes, and the text
 of an error is ``path: type: value: detail``.
@@ -33,7 +33,7 @@ _TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One broken rule at one field; ``type`` is a cause's reason."""
+    """One error of one field; ``type`` becomes the reason of a Status cause."""
 
     type: str
     path: str
@@ -41,7 +41,7 @@ class FieldError:
     value: Any = None
 
     def body(self) -> str:
-        """The text without the path, as a Status cause carries it."""
+        """Return the text without the path, as a Status cause has it."""
         parts = [_TEXTS[self.type]]
         if self.type in (INVALID, NOT_SUPPORTED, DUPLICATE, NOT_FOUND, TOO_MANY):
             parts.append(show(self.value))
@@ -54,7 +54,7 @@ class FieldError:
 
 
 def show(value: Any) -> str:
-    """A value as Go prints it in a field error: text quoted, everything else as JSON."""
+    """Return a value as Go prints it in a field error: as JSON."""
     return orjson.dumps(value, default=_plain).decode()
 
 
@@ -63,41 +63,41 @@ def _plain(value: Any) -> Any:
 
 
 def required(path: str, detail: str = "") -> FieldError:
-    """It must be there."""
+    """The field is required."""
     return FieldError(REQUIRED, path, detail)
 
 
 def invalid(path: str, value: Any, detail: str) -> FieldError:
-    """It is there, and wrong."""
+    """The field has an invalid value."""
     return FieldError(INVALID, path, detail, value)
 
 
 def forbidden(path: str, detail: str) -> FieldError:
-    """It may not be there, or not change."""
+    """The field may not be set or changed."""
     return FieldError(FORBIDDEN, path, detail)
 
 
 def duplicate(path: str, value: Any) -> FieldError:
-    """It is there twice."""
+    """The value occurs twice."""
     return FieldError(DUPLICATE, path, "", value)
 
 
 def not_found(path: str, value: Any) -> FieldError:
-    """It names something that is not there."""
+    """The value names an object that does not exist."""
     return FieldError(NOT_FOUND, path, "", value)
 
 
 def not_supported(path: str, value: Any, known: Iterable[str]) -> FieldError:
-    """It is none of a closed set."""
+    """The value is not in a closed set."""
     listed = ", ".join(show(item) for item in sorted(known))
     return FieldError(NOT_SUPPORTED, path, f"supported values: {listed}", value)
 
 
 def too_long(path: str, limit: int) -> FieldError:
-    """It has more bytes than allowed."""
+    """The value has too many bytes."""
     return FieldError(TOO_LONG, path, f"may not be more than {limit} bytes")
 
 
 def too_many(path: str, count: int, limit: int) -> FieldError:
-    """It has more items than allowed."""
+    """The list has too many items."""
     return FieldError(TOO_MANY, path, f"must have at most {limit} items", count)

@@ -1,4 +1,4 @@
-"""The kinds that podwire knows: one row each. Everything generic starts from this table."""
+"""The table of all kinds; generic code starts from it."""
 
 from dataclasses import dataclass
 from typing import Generic
@@ -8,7 +8,7 @@ from typing_extensions import TypeVar
 from control.api import cluster, node, pod, service, workload
 from control.api.meta import Object
 
-# A bare ``Kind`` is any kind; ``Kind[Pod]`` is the one whose objects are Pods.
+# ``Kind`` is any kind; ``Kind[Pod]`` is the kind whose objects are Pods.
 M = TypeVar("M", bound=Object, covariant=True, default=Object)
 
 
@@ -24,20 +24,20 @@ class Kind(Generic[M]):
     namespaced: bool = True
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
-    subresources: tuple[str, ...] = ()  # of "status" and "scale", those that are generic
+    subresources: tuple[str, ...] = ()  # those of "status" and "scale" that the kind has
 
     @property
     def api_version(self) -> str:
-        """``v1`` or ``apps/v1``."""
+        """The apiVersion: ``v1`` or ``apps/v1``."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def singular(self) -> str:
-        """The lower-case name that kubectl also takes."""
+        """The singular name, which kubectl also accepts."""
         return self.name.lower()
 
     def path(self, namespace: str | None = None, name: str | None = None, sub: str = "") -> str:
-        """The URL path of the collection, of one object, or of its subresource."""
+        """Return the URL path of the collection, of one object, or of a subresource."""
         prefix = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         return "/".join(part for part in (f"{prefix}{scope}/{self.plural}", name, sub) if part)

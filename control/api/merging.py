@@ -1,4 +1,4 @@
-"""How lists merge: the strategic-merge extensions of upstream's schemas, beside the fields.
+"""The merge rules of lists: upstream's strategic-merge extensions, as annotations of fields.
 
 Source: https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md
 and KEP-555 for the list types of server-side apply.
@@ -16,32 +16,32 @@ from control.api.base import Model
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Stands in a field's ``Annotated``: items with the same ``key`` are one; without, sets."""
+    """An annotation: list items with the same ``key`` merge; without a key, the list is a set."""
 
     key: str = ""
-    map_keys: tuple[str, ...] = ()  # what identifies an item for server-side apply, if not `key`
-    merges: bool = True  # False: an atomic list that still has a key
+    map_keys: tuple[str, ...] = ()  # the keys of an item in server-side apply, if not `key`
+    merges: bool = True  # False: an atomic list that has a key
     retain_keys: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """Stands in the ``Annotated`` of JSON that is kept as it came: the model that describes it."""
+    """An annotation of raw JSON: the model that describes it."""
 
     model: type[Model]
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What merging has to know of one field."""
+    """The merge rule of one field."""
 
-    model: type[Model] | None = None  # of the value, or of the items of a list
+    model: type[Model] | None = None  # the model of the value, or of a list's items
     merge: Merge | None = None
 
 
 @cache
 def shapes(model: type[Model]) -> dict[str, Shape]:
-    """The shape of every field of a model, by wire name."""
+    """Return the merge rule of every field of a model, by wire name."""
     return {
         info.alias or name: Shape(
             outline(info) or _model_in(info.annotation),
@@ -52,12 +52,12 @@ def shapes(model: type[Model]) -> dict[str, Shape]:
 
 
 def outline(info: FieldInfo) -> type[Model] | None:
-    """The model that describes a field that is kept as JSON."""
+    """Return the model that describes a field of raw JSON; None for other fields."""
     return next((found.model for found in info.metadata if isinstance(found, Outline)), None)
 
 
 def _model_in(annotation: Any) -> type[Model] | None:
-    """The model in ``X``, ``X | None`` or ``list[X]``."""
+    """Return the model in ``X``, ``X | None`` or ``list[X]``."""
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return annotation
     if get_origin(annotation) in (list, Union, UnionType):

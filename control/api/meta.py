@@ -1,4 +1,4 @@
-"""meta.k8s.io/v1: what every object carries, and what the server answers with besides objects."""
+"""meta.k8s.io/v1: the metadata of every object, and the Status of a response."""
 
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ from control.api.merging import Merge
 
 
 class OwnerReference(Model):
-    """Whose child an object is; the garbage collector follows it."""
+    """The owner of an object; the garbage collector deletes the object after its owner."""
 
     api_version: str
     kind: str
@@ -20,7 +20,7 @@ class OwnerReference(Model):
 
 
 class ObjectMeta(Model):
-    """Identity, ownership and bookkeeping of one object. Times are RFC 3339, UTC, in seconds."""
+    """Identity, owners and times of one object. Times are RFC 3339, UTC, in seconds."""
 
     name: str = ""
     generate_name: str | None = None
@@ -48,14 +48,14 @@ class LabelSelectorRequirement(Model):
 
 
 class LabelSelector(Model):
-    """All of its labels and expressions hold; empty selects everything."""
+    """A selector that matches if all its conditions hold; an empty one matches everything."""
 
     match_labels: dict[str, str] = {}
     match_expressions: list[LabelSelectorRequirement] = []
 
 
 class Condition(Model):
-    """One observed aspect of an object: ``status`` is True, False or Unknown."""
+    """One observed condition of an object: ``status`` is True, False or Unknown."""
 
     type: str
     status: str
@@ -69,7 +69,7 @@ class Condition(Model):
 
 
 class ListMeta(Model):
-    """Where a list stands in the store's history, and how to get its next page."""
+    """The version of a list, and the token of its next page."""
 
     resource_version: str = ""
     continue_: str | None = None
@@ -77,7 +77,7 @@ class ListMeta(Model):
 
 
 class StatusCause(Model):
-    """One reason of a refusal, at one field."""
+    """One cause of an error, at one field."""
 
     reason: str | None = None
     message: str | None = None
@@ -85,7 +85,7 @@ class StatusCause(Model):
 
 
 class StatusDetails(Model):
-    """What a Status speaks about."""
+    """The object that a Status is about."""
 
     name: str | None = None
     group: str | None = None
@@ -96,7 +96,7 @@ class StatusDetails(Model):
 
 
 class Status(Model):
-    """The answer to a request that has no object to give; errors are always this."""
+    """The response to a request that returns no object; every error is a Status."""
 
     api_version: str = "v1"
     kind: str = "Status"
@@ -109,7 +109,7 @@ class Status(Model):
 
 
 class Object(Model):
-    """What every kind has; a kind adds spec, status or data."""
+    """The fields of every kind; a kind adds spec, status or data."""
 
     api_version: str = ""
     kind: str = ""
@@ -122,10 +122,10 @@ class Object(Model):
 
     @property
     def uid(self) -> str:
-        """What tells it from every other object, of any time."""
+        """The UID, which no other object ever has."""
         return self.metadata.uid
 
     @property
     def resource_version(self) -> str:
-        """The store's version at its last change."""
+        """The store's version at the object's last change."""
         return self.metadata.resource_version

@@ -10,7 +10,7 @@ from control.api.meta import Condition, Object
 
 
 class Taint(Model):
-    """Keeps Pods off a node: ``effect`` is NoSchedule, PreferNoSchedule or NoExecute."""
+    """A mark that keeps Pods off a node; ``effect`` is (Prefer)NoSchedule or NoExecute."""
 
     key: str
     effect: str
@@ -19,7 +19,7 @@ class Taint(Model):
 
 
 class NodeSpec(Model):
-    """What the cluster wants of a node."""
+    """The desired state of a node."""
 
     pod_cidr: str | None = None
     pod_cidrs: Annotated[list[str], Merge()] = []
@@ -31,14 +31,14 @@ class NodeSpec(Model):
 
 
 class NodeAddress(Model):
-    """``type`` is InternalIP, ExternalIP, Hostname, InternalDNS or ExternalDNS."""
+    """An address: ``type`` is InternalIP, ExternalIP, Hostname, InternalDNS or ExternalDNS."""
 
     type: str
     address: str
 
 
 class NodeSystemInfo(Model):
-    """What the node is made of; every field is shown by kubectl describe."""
+    """The software and IDs of a node, as kubectl describe shows them."""
 
     machine_id: str = ""
     system_uuid: str = ""
@@ -73,7 +73,7 @@ class ContainerImage(Model):
 
 
 class NodeStatus(Model):
-    """What the node's agent reports. Quantities are strings such as ``500m`` and ``2Gi``."""
+    """The status that a node's agent reports; quantities are text such as ``500m`` and ``2Gi``."""
 
     capacity: dict[str, str] = {}
     allocatable: dict[str, str] = {}

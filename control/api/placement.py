@@ -1,4 +1,4 @@
-"""Where a Pod wants to run: affinity, tolerations, spreading."""
+"""The placement fields of a Pod: affinity, tolerations, topology spread."""
 
 from pydantic import Field
 
@@ -7,7 +7,7 @@ from control.api.meta import LabelSelector
 
 
 class Toleration(Model):
-    """Lets a Pod onto (or stay on) a tainted node; ``operator`` is Exists or Equal."""
+    """A permission to run on a tainted node; ``operator`` is Exists or Equal."""
 
     key: str | None = None
     operator: str | None = None
@@ -17,7 +17,7 @@ class Toleration(Model):
 
 
 class NodeSelectorRequirement(Model):
-    """One expression over a node's labels: In, NotIn, Exists, DoesNotExist, Gt or Lt."""
+    """A condition on a node's label: In, NotIn, Exists, DoesNotExist, Gt or Lt."""
 
     key: str = ""
     operator: str = ""
@@ -25,27 +25,27 @@ class NodeSelectorRequirement(Model):
 
 
 class NodeSelectorTerm(Model):
-    """All of its expressions hold; ``match_fields`` knows metadata.name only."""
+    """A term that matches if all its expressions hold; fields: only metadata.name."""
 
     match_expressions: list[NodeSelectorRequirement] = []
     match_fields: list[NodeSelectorRequirement] = []
 
 
 class NodeSelector(Model):
-    """Any of its terms holds."""
+    """A selector that matches if any of its terms does."""
 
     node_selector_terms: list[NodeSelectorTerm] = []
 
 
 class PreferredSchedulingTerm(Model):
-    """A wish, with its weight."""
+    """A preferred term with its weight."""
 
     weight: int = 0
     preference: NodeSelectorTerm = Field(default_factory=NodeSelectorTerm)
 
 
 class NodeAffinity(Model):
-    """Which nodes a Pod must, and would rather, run on."""
+    """The nodes that a Pod requires and the nodes that it prefers."""
 
     required: NodeSelector | None = Field(
         default=None, alias="requiredDuringSchedulingIgnoredDuringExecution"
@@ -56,7 +56,7 @@ class NodeAffinity(Model):
 
 
 class PodAffinityTerm(Model):
-    """Pods, and the node label whose values say what is together with them."""
+    """A set of Pods, and the node label that defines the same place."""
 
     topology_key: str = ""
     label_selector: LabelSelector | None = None
@@ -67,14 +67,14 @@ class PodAffinityTerm(Model):
 
 
 class WeightedPodAffinityTerm(Model):
-    """A wish, with its weight."""
+    """A preferred term with its weight."""
 
     weight: int = 0
     pod_affinity_term: PodAffinityTerm = Field(default_factory=PodAffinityTerm)
 
 
 class PodAffinity(Model):
-    """Which Pods a Pod must, and would rather, be together with."""
+    """The Pods near which a Pod must run or prefers to run."""
 
     required: list[PodAffinityTerm] = Field(
         default=[], alias="requiredDuringSchedulingIgnoredDuringExecution"
@@ -85,11 +85,11 @@ class PodAffinity(Model):
 
 
 class PodAntiAffinity(PodAffinity):
-    """Which Pods a Pod must, and would rather, be apart from."""
+    """The Pods away from which a Pod must run or prefers to run."""
 
 
 class Affinity(Model):
-    """Where a Pod wants to be. Pod (anti-)affinity is kept, not yet understood."""
+    """The affinities of a Pod; the scheduler does not read pod (anti-)affinity yet."""
 
     node_affinity: NodeAffinity | None = None
     pod_affinity: PodAffinity | None = None
@@ -97,7 +97,7 @@ class Affinity(Model):
 
 
 class TopologySpreadConstraint(Model):
-    """How evenly Pods lie over the values of a node label."""
+    """The evenness of Pods over the values of a node label."""
 
     max_skew: int = 1
     topology_key: str = ""

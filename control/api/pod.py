@@ -1,4 +1,4 @@
-"""core/v1 Pod: what runs."""
+"""core/v1 Pod."""
 
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from control.api.placement import (
 )
 from control.api.volume import Volume
 
-# The parts of a Pod that others know by this name.
+# Other modules import these names from here.
 __all__ = [
     "Affinity",
     "Container",
@@ -58,7 +58,7 @@ class Sysctl(Model):
 
 
 class PodSecurityContext(Model):
-    """With which rights the containers of a Pod run, and who owns its volumes."""
+    """The rights of a Pod's containers, and the owner of its volumes."""
 
     run_as_user: int | None = None
     run_as_group: int | None = None
@@ -76,7 +76,7 @@ class PodSecurityContext(Model):
 
 
 class PodSpec(Model):
-    """What a Pod should be."""
+    """The desired state of a Pod."""
 
     node_name: str | None = None
     containers: Annotated[list[Container], Merge("name")] = []
@@ -128,20 +128,20 @@ class PodSpec(Model):
 
 
 class ContainerStateRunning(Model):
-    """Runs since then."""
+    """A container that has run since ``started_at``."""
 
     started_at: str | None = None
 
 
 class ContainerStateWaiting(Model):
-    """Does not run yet, or not now."""
+    """A container that does not run yet, or that waits for a restart."""
 
     reason: str | None = None
     message: str | None = None
 
 
 class ContainerStateTerminated(Model):
-    """Ran, and ended."""
+    """A container that has ended."""
 
     exit_code: int = 0
     signal: int | None = None
@@ -153,7 +153,7 @@ class ContainerStateTerminated(Model):
 
 
 class ContainerState(Model):
-    """Exactly one of the three."""
+    """The state of a container; exactly one of the three is set."""
 
     running: ContainerStateRunning | None = None
     waiting: ContainerStateWaiting | None = None
@@ -161,7 +161,7 @@ class ContainerState(Model):
 
 
 class ContainerStatus(Model):
-    """What the agent says about one container."""
+    """The status of one container, as the agent reports it."""
 
     name: str = ""
     state: ContainerState = Field(default_factory=ContainerState)
@@ -187,7 +187,7 @@ class IPAddress(Model):
 
 
 class PodStatus(Model):
-    """``phase`` is Pending, Running, Succeeded, Failed or Unknown."""
+    """The status of a Pod: ``phase`` is Pending, Running, Succeeded, Failed or Unknown."""
 
     phase: str | None = None
     conditions: Annotated[list[Condition], Merge("type")] = []

@@ -1,7 +1,7 @@
 """Resource quantities such as ``500m``, ``1.5Gi`` and ``2e3``. Pure.
 
-Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/; as there,
-more than nine decimal places are rounded up, and values end at 2^63-1.
+Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/. As there,
+more than nine decimal places are rounded up, and 2^63-1 is the largest value.
 """
 
 import re
@@ -27,13 +27,13 @@ _PATTERN = re.compile(
 
 
 class QuantityError(ValueError):
-    """A text that is no quantity."""
+    """Text that is not a quantity."""
 
 
 @total_ordering
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantity:
-    """An exact amount; equal amounts are equal however they were written."""
+    """An exact amount; equal amounts in different notations are equal."""
 
     nano: int
     notation: Notation = "decimal"
@@ -58,15 +58,15 @@ class Quantity:
         )
 
     def value(self) -> int:
-        """In whole units, rounded up (away from losing anything): bytes, cores, Pods."""
+        """Return whole units (bytes, cores, Pods), rounded up."""
         return -(-self.nano // _NANO)
 
     def milli(self) -> int:
-        """In thousandths, rounded up: what CPU is counted in."""
+        """Return thousandths, the unit of CPU, rounded up."""
         return -(-self.nano // 10**6)
 
     def __str__(self) -> str:
-        """The canonical form: the largest suffix that needs no fraction."""
+        """Return the canonical form, with the largest suffix that needs no fraction."""
         if self.notation == "binary" and abs(self.nano) >= 1024 * _NANO:
             return _format_binary(self.value())
         return _format_decimal(self.nano, exponent=self.notation == "exponent")
@@ -76,7 +76,7 @@ ZERO = Quantity(0)
 
 
 def parse(text: str | int | float) -> Quantity:
-    """A quantity as JSON or YAML gives it; raises QuantityError."""
+    """Parse a quantity from JSON or YAML; raises QuantityError."""
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         raise QuantityError(f"{text!r} is not a quantity")
     return _parse(str(text))
@@ -104,7 +104,7 @@ def _notation(match: re.Match[str]) -> Notation:
 
 
 def total(amounts: Iterable[Quantity]) -> Quantity:
-    """The sum of amounts, zero of none."""
+    """Return the sum of amounts; zero without any."""
     result = ZERO
     for amount in amounts:
         result = result + amount

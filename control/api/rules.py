@@ -1,6 +1,6 @@
-"""What each kind asks of its objects: defaults, validation, and whether changes are counted.
+"""The table of each kind's rules: defaults, validation and generation. Pure.
 
-Everything here is pure. A kind without a row has no rules but those of metadata.
+A kind without a row has only the rules of metadata.
 """
 
 from collections.abc import Callable
@@ -33,15 +33,17 @@ def _nothing(*_: Any) -> list[FieldError]:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The behaviour of one kind."""
+    """The rules of one kind."""
 
     default: Callable[[Wire], Wire] = _as_it_is
-    begin: Callable[[Wire], Wire] = _as_it_is  # what a new object starts with, whatever was sent
+    begin: Callable[[Wire], Wire] = (
+        _as_it_is  # sets the initial status and finalizers of a new object
+    )
     validate: Callable[[Any], list[FieldError]] = _nothing
     validate_update: Callable[[Any, Any], list[FieldError]] = _nothing  # new, old
     name: Check = text.dns_subdomain
-    generation: bool = False  # metadata.generation counts the changes of what is asked for
-    born_with_status: bool = False  # who creates an object may say how it is, as kubelets do
+    generation: bool = False  # metadata.generation counts the changes of the spec
+    born_with_status: bool = False  # the creator may set the status, as kubelets do for Nodes
 
 
 _RULES = {
@@ -107,24 +109,24 @@ _NONE = Rules()
 
 
 def rules_of(kind: Kind) -> Rules:
-    """The rules of a kind."""
+    """Return the rules of a kind."""
     return _RULES.get(kind.name, _NONE)
 
 
 def errors_in(kind: Kind, new: Object) -> list[FieldError]:
-    """What is wrong with an object that is to be stored."""
+    """Return the errors of a new object."""
     rules = rules_of(kind)
     found = validate_meta(new.metadata, rules.name, namespaced=kind.namespaced)
     return found + rules.validate(new)
 
 
 def errors_in_update(kind: Kind, new: Object, old: Object) -> list[FieldError]:
-    """What is wrong with the next version of an object."""
+    """Return the errors of an object's next version."""
     found = validate_meta_update(new.metadata, old.metadata)
     return found + errors_in(kind, new) + rules_of(kind).validate_update(new, old)
 
 
 def errors_in_status(kind: Kind, new: Object, old: Object) -> list[FieldError]:
-    """What is wrong with a version of which only the status was written."""
+    """Return the errors of a version that only changes the status."""
     found = validate_meta_update(new.metadata, old.metadata)
     return found + validate_meta(new.metadata, rules_of(kind).name, namespaced=kind.namespaced)

@@ -1,4 +1,4 @@
-"""Label and field selectors: their text as kubectl writes it, and what they match. Pure.
+"""Parse label and field selectors as kubectl writes them, and match objects. Pure.
 
 Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/ and
 .../field-selectors/; the grammar is that of k8s.io/apimachinery labels.Parse and
@@ -16,7 +16,7 @@ IN, NOT_IN, EXISTS, DOES_NOT_EXIST, GT, LT = "In", "NotIn", "Exists", "DoesNotEx
 
 
 class SelectorError(ValueError):
-    """A selector that cannot be understood; the message says where."""
+    """A malformed selector; the message names the place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Requirement:
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether labels hold this; an absent label satisfies NotIn and DoesNotExist."""
+        """Return True if labels meet this; an absent label meets NotIn and DoesNotExist."""
         value = labels.get(self.key)
         if value is None:
             return self.operator in (NOT_IN, DOES_NOT_EXIST)
@@ -51,7 +51,7 @@ def _compare(operator: str, value: str, bound: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """All requirements hold; none at all selects everything."""
+    """A selector that matches if all requirements hold; without any, it matches everything."""
 
     requirements: tuple[Requirement, ...] = ()
 
@@ -60,7 +60,7 @@ class Labels:
 
 
 def from_model(selector: LabelSelector) -> Labels:
-    """The selector of a workload; raises SelectorError for an operator that is none."""
+    """Read the selector of a workload; raises SelectorError for an unknown operator."""
     wanted = [Requirement(k, IN, frozenset([v])) for k, v in selector.match_labels.items()]
     for expression in selector.match_expressions:
         if expression.operator not in (IN, NOT_IN, EXISTS, DOES_NOT_EXIST):
@@ -72,12 +72,12 @@ def from_model(selector: LabelSelector) -> Labels:
 
 
 def selects(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
-    """Whether a workload's selector matches: None matches nothing, an empty one everything."""
+    """Match a workload's selector: None matches nothing, an empty one everything."""
     return selector is not None and from_model(selector).matches(labels)
 
 
 def format_labels(selector: LabelSelector) -> str:
-    """The selector as text for a ``labelSelector`` query or a scale's ``status.selector``."""
+    """Write a selector for a ``labelSelector`` query or a scale's ``status.selector``."""
     parts = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
     for item in sorted(selector.match_expressions, key=lambda e: (e.key, e.operator)):
         parts.append(_format_expression(item.key, item.operator, sorted(item.values)))
@@ -100,7 +100,7 @@ _WORDS = {"in": IN, "notin": NOT_IN}
 
 
 def parse_labels(text: str) -> Labels:
-    """``app=web,tier in (a,b),!canary`` as a selector; raises SelectorError."""
+    """Parse a label selector: ``app=web,tier in (a,b),!canary``; raises SelectorError."""
     tokens = _Tokens(text)
     if tokens.peek() is None:
         return Labels()
@@ -112,7 +112,7 @@ def parse_labels(text: str) -> Labels:
 
 
 class _Tokens:
-    """The words and signs of a selector, one ahead."""
+    """The tokens of a selector, with one token of lookahead."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -164,7 +164,7 @@ def _requirement(tokens: _Tokens) -> Requirement:
 
 
 def _single(key: str, operator: str, tokens: _Tokens) -> Requirement:
-    # "app=" and "app=,b=c" are legal: the empty value
+    # "app=" and "app=,b=c" are valid: they mean the empty value
     value = "" if tokens.peek() in (None, ",") else _value(tokens.take())
     if operator in (GT, LT) and not re.fullmatch(r"[+-]?\d+", value):
         raise SelectorError(f"values[0][{key}]: Invalid value: {value!r}: not an integer")
@@ -213,17 +213,17 @@ class FieldRequirement:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """All requirements hold; none at all selects everything."""
+    """A selector that matches if all requirements hold; without any, it matches everything."""
 
     requirements: tuple[FieldRequirement, ...] = ()
 
     def matches(self, wire: Mapping[str, Any]) -> bool:
-        """Whether a decoded JSON object holds them; an absent field is the empty string."""
+        """Return True if a decoded object meets all; an absent field is the empty string."""
         return all((field_value(wire, r.path) == r.value) == r.equal for r in self.requirements)
 
 
 def field_value(wire: Mapping[str, Any], path: str) -> str:
-    """A field by its path, as a selector sees it: text; absent is empty."""
+    """Return a field by its path as text; an absent field is empty."""
     value: Any = wire
     for part in path.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
@@ -233,7 +233,7 @@ def field_value(wire: Mapping[str, Any], path: str) -> str:
 
 
 def parse_fields(text: str) -> Fields:
-    """``spec.nodeName=a,status.phase!=Failed`` as a selector; raises SelectorError."""
+    """Parse a field selector: ``spec.nodeName=a,status.phase!=Failed``; raises SelectorError."""
     parts = [part.strip() for part in _split_unescaped(text) if part.strip()]
     return Fields(tuple(_field_requirement(part) for part in parts))
 

@@ -1,4 +1,4 @@
-"""Services and where they lead: core/v1 Service and Endpoints, discovery/v1 EndpointSlice."""
+"""core/v1 Service and Endpoints, discovery/v1 EndpointSlice."""
 
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ class ServicePort(Model):
 
 
 class ClientIPConfig(Model):
-    """For how long a client sticks to an endpoint."""
+    """The time in which a client's connections go to the same endpoint."""
 
     timeout_seconds: int | None = None
 
@@ -33,7 +33,7 @@ class SessionAffinityConfig(Model):
 
 
 class ServiceSpec(Model):
-    """What the user asked of a Service."""
+    """The desired state of a Service."""
 
     type: str | None = None
     selector: dict[str, str] = {}
@@ -58,7 +58,7 @@ class ServiceSpec(Model):
 
 
 class LoadBalancerIngress(Model):
-    """One address at which a load balancer takes traffic; ``ip_mode`` is VIP or Proxy."""
+    """One address of a load balancer; ``ip_mode`` is VIP or Proxy."""
 
     ip: str | None = None
     ip_mode: str | None = None
@@ -73,7 +73,7 @@ class LoadBalancerStatus(Model):
 
 
 class ServiceStatus(Model):
-    """What the cloud made of a Service."""
+    """The status of a Service: the addresses of its load balancer."""
 
     load_balancer: LoadBalancerStatus | None = None
     conditions: Annotated[list[Condition], Merge("type")] = []
@@ -87,7 +87,7 @@ class Service(Object):
 
 
 class ObjectReference(Model):
-    """Points at an object."""
+    """A reference to an object."""
 
     api_version: str | None = None
     kind: str | None = None
@@ -99,7 +99,7 @@ class ObjectReference(Model):
 
 
 class EndpointConditions(Model):
-    """Absent ``ready`` means ready; absent ``serving`` means as ready says."""
+    """Conditions of an endpoint: absent ``ready`` means true, absent ``serving`` as ``ready``."""
 
     ready: bool | None = None
     serving: bool | None = None
@@ -107,20 +107,20 @@ class EndpointConditions(Model):
 
 
 class ForZone(Model):
-    """A zone (or node) that an endpoint is meant for."""
+    """A zone (or node) that should use an endpoint."""
 
     name: str
 
 
 class EndpointHints(Model):
-    """Who should prefer an endpoint (KEP-2433, KEP-4444)."""
+    """The zones and nodes that should prefer an endpoint (KEP-2433, KEP-4444)."""
 
     for_zones: list[ForZone] = []
     for_nodes: list[ForZone] = []
 
 
 class SliceEndpoint(Model):
-    """One backend of a Service; its addresses are interchangeable, the first is used."""
+    """One backend of a Service; its addresses are equivalent, the first is used."""
 
     addresses: list[str] = []
     conditions: EndpointConditions = Field(default_factory=EndpointConditions)
@@ -133,7 +133,7 @@ class SliceEndpoint(Model):
 
 
 class SlicePort(Model):
-    """A port that every endpoint of the slice serves; its name is the Service port's."""
+    """A port of every endpoint in the slice, with the name of the Service port."""
 
     name: str | None = None
     protocol: str | None = None
@@ -142,7 +142,7 @@ class SlicePort(Model):
 
 
 class EndpointSlice(Object):
-    """discovery.k8s.io/v1 EndpointSlice; label kubernetes.io/service-name names its Service."""
+    """discovery.k8s.io/v1 EndpointSlice; label kubernetes.io/service-name names the Service."""
 
     address_type: str = ""
     endpoints: list[SliceEndpoint] = []
@@ -168,7 +168,7 @@ class EndpointPort(Model):
 
 
 class EndpointSubset(Model):
-    """The product of its addresses and ports."""
+    """A set of endpoints: every address with every port."""
 
     addresses: list[EndpointAddress] = []
     not_ready_addresses: list[EndpointAddress] = []
@@ -176,6 +176,6 @@ class EndpointSubset(Model):
 
 
 class Endpoints(Object):
-    """core/v1 Endpoints, the ancestor of EndpointSlice."""
+    """core/v1 Endpoints, the predecessor of EndpointSlice."""
 
     subsets: list[EndpointSubset] = []

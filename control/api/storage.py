@@ -1,4 +1,4 @@
-"""Storage that podwire keeps for other agents, and does not mount: its structure alone."""
+"""Volume sources that podwire stores for other agents but does not mount."""
 
 from pydantic import Field
 
@@ -8,14 +8,14 @@ from control.api.meta import LabelSelector, ObjectMeta
 
 
 class SecretReference(Model):
-    """A Secret; without a namespace it is in that of the Pod."""
+    """A Secret, in the Pod's namespace unless another one is named."""
 
     name: str = ""
     namespace: str | None = None
 
 
 class TypedReference(Model):
-    """An object that a claim is filled from."""
+    """The object that supplies the data of a claim."""
 
     api_group: str | None = None
     kind: str = ""
@@ -24,7 +24,7 @@ class TypedReference(Model):
 
 
 class ClaimSpec(Model):
-    """What a PersistentVolumeClaim asks for."""
+    """The storage that a PersistentVolumeClaim requests."""
 
     access_modes: list[str] = []
     selector: LabelSelector | None = None
@@ -38,14 +38,14 @@ class ClaimSpec(Model):
 
 
 class ClaimTemplate(Model):
-    """A PersistentVolumeClaim that is made with a Pod."""
+    """A PersistentVolumeClaim that is created with a Pod."""
 
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)
     spec: ClaimSpec = Field(default_factory=ClaimSpec)
 
 
 class EphemeralVolume(Model):
-    """A volume that lives as long as its Pod, from a claim of its own."""
+    """A volume with the lifetime of its Pod, from a claim of its own."""
 
     volume_claim_template: ClaimTemplate | None = None
 
@@ -91,7 +91,7 @@ class FCVolume(Model):
 
 
 class FlexVolume(Model):
-    """Storage of a driver that is executed."""
+    """Storage of a driver that runs as a program."""
 
     driver: str = ""
     fs_type: str | None = None

@@ -1,4 +1,4 @@
-"""The volumes of a Pod: folders that its containers mount."""
+"""The volumes of a Pod."""
 
 from typing import Annotated, Any
 
@@ -41,7 +41,7 @@ class SecretVolume(Model):
 
 
 class EmptyDirVolume(Model):
-    """A folder that lives as long as its Pod; ``medium`` Memory makes it a tmpfs."""
+    """A directory with the lifetime of its Pod; ``medium`` Memory makes it a tmpfs."""
 
     medium: str | None = None
     size_limit: str | int | float | None = None
@@ -74,14 +74,14 @@ class DownwardVolume(Model):
 
 
 class ClaimVolume(Model):
-    """A PersistentVolumeClaim; kept for other agents, podwire's mounts none."""
+    """A PersistentVolumeClaim, for other agents; podwire's agent mounts none."""
 
     claim_name: str = ""
     read_only: bool | None = None
 
 
 class TokenProjection(Model):
-    """A token of the Pod's ServiceAccount as a file, renewed before it expires."""
+    """A token of the Pod's ServiceAccount as a file, which is renewed before it expires."""
 
     path: str = ""
     audience: str | None = None
@@ -89,7 +89,7 @@ class TokenProjection(Model):
 
 
 class SecretProjection(Model):
-    """The keys of a Secret as files, beside others."""
+    """The keys of a Secret as files in a projected volume."""
 
     name: str = ""
     items: list[KeyToPath] = []
@@ -97,7 +97,7 @@ class SecretProjection(Model):
 
 
 class ClusterTrustBundleProjection(Model):
-    """Certificates that the cluster trusts, as a file."""
+    """Trusted certificates of the cluster as a file."""
 
     path: str = ""
     name: str | None = None
@@ -107,7 +107,7 @@ class ClusterTrustBundleProjection(Model):
 
 
 class PodCertificateProjection(Model):
-    """A certificate of the Pod's own, with its key."""
+    """A certificate for the Pod, with its key."""
 
     signer_name: str = ""
     key_type: str = ""
@@ -119,7 +119,7 @@ class PodCertificateProjection(Model):
 
 
 class VolumeProjection(Model):
-    """One of the sources of a projected volume; exactly one is set."""
+    """One source of a projected volume; exactly one field is set."""
 
     secret: SecretProjection | None = None
     config_map: ConfigMapVolume | None = None
@@ -130,14 +130,14 @@ class VolumeProjection(Model):
 
 
 class ProjectedVolume(Model):
-    """Several sources in one folder."""
+    """Several sources in one directory."""
 
     sources: list[VolumeProjection] = []
     default_mode: int | None = None
 
 
 class Volume(Model):
-    """A folder that containers of a Pod can mount; exactly one source is set."""
+    """A directory that a Pod's containers can mount; exactly one source is set."""
 
     name: str = ""
     empty_dir: EmptyDirVolume | None = None
@@ -147,7 +147,7 @@ class Volume(Model):
     downward_api: DownwardVolume | None = Field(default=None, alias="downwardAPI")
     projected: Annotated[dict[str, Any] | None, Outline(ProjectedVolume)] = None
     persistent_volume_claim: ClaimVolume | None = None
-    # Storage that podwire keeps for other agents, and does not look into.
+    # Sources that podwire stores for other agents without reading them.
     aws_elastic_block_store: dict[str, Any] | None = None
     azure_disk: dict[str, Any] | None = None
     azure_file: dict[str, Any] | None = None

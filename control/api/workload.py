@@ -1,4 +1,4 @@
-"""apps/v1: Deployment, ReplicaSet, DaemonSet and the history of the latter."""
+"""apps/v1: Deployment, ReplicaSet, DaemonSet and ControllerRevision."""
 
 from typing import Annotated, Any
 
@@ -11,28 +11,28 @@ from control.api.pod import PodSpec
 
 
 class PodTemplateSpec(Model):
-    """What a workload's Pods look like."""
+    """The template of a workload's Pods."""
 
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)
     spec: PodSpec = Field(default_factory=PodSpec)
 
 
 class RollingUpdate(Model):
-    """How many Pods an update may add, and take away: numbers, or percentages of replicas."""
+    """The Pods that an update may add or remove at once: numbers or percentages."""
 
     max_surge: Int32 | str | None = None
     max_unavailable: Int32 | str | None = None
 
 
 class UpdateStrategy(Model):
-    """``type`` is RollingUpdate, Recreate (Deployments) or OnDelete (DaemonSets)."""
+    """The update strategy: RollingUpdate, Recreate (Deployment) or OnDelete (DaemonSet)."""
 
     type: str | None = None
     rolling_update: RollingUpdate | None = None
 
 
 class DeploymentSpec(Model):
-    """What the user asked of a Deployment."""
+    """The desired state of a Deployment."""
 
     replicas: Int32 | None = None
     selector: LabelSelector = Field(default_factory=LabelSelector)
@@ -47,7 +47,7 @@ class DeploymentSpec(Model):
 
 
 class DeploymentStatus(Model):
-    """What the controller counted."""
+    """The numbers of Pods, as the controller counts them."""
 
     observed_generation: int | None = None
     replicas: Int32 | None = None
@@ -68,7 +68,7 @@ class Deployment(Object):
 
 
 class ReplicaSetSpec(Model):
-    """What the user, or a Deployment, asked of a ReplicaSet."""
+    """The desired state of a ReplicaSet."""
 
     replicas: Int32 | None = None
     selector: LabelSelector = Field(default_factory=LabelSelector)
@@ -77,7 +77,7 @@ class ReplicaSetSpec(Model):
 
 
 class ReplicaSetStatus(Model):
-    """What the controller counted."""
+    """The numbers of Pods, as the controller counts them."""
 
     observed_generation: int | None = None
     replicas: Int32 | None = None
@@ -96,7 +96,7 @@ class ReplicaSet(Object):
 
 
 class DaemonSetSpec(Model):
-    """What the user asked of a DaemonSet."""
+    """The desired state of a DaemonSet."""
 
     selector: LabelSelector = Field(default_factory=LabelSelector)
     template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
@@ -106,7 +106,7 @@ class DaemonSetSpec(Model):
 
 
 class DaemonSetStatus(Model):
-    """What the controller counted."""
+    """The numbers of Pods, as the controller counts them."""
 
     observed_generation: int | None = None
     current_number_scheduled: int | None = None
@@ -128,7 +128,7 @@ class DaemonSet(Object):
 
 
 class ControllerRevision(Object):
-    """apps/v1 ControllerRevision: one template that a DaemonSet had."""
+    """apps/v1 ControllerRevision: one former template of a DaemonSet."""
 
     data: dict[str, Any] | None = None
     revision: int = 0

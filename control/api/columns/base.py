@@ -1,4 +1,4 @@
-"""Columns, ages, and the words for what is absent. Pure.
+"""The shared cells of tables: names, ages and labels. Pure.
 
 Source: k8s.io/kubernetes/pkg/printers and k8s.io/apimachinery/pkg/util/duration
 """
@@ -27,7 +27,7 @@ class Column:
     description: str = ""
 
     def wire(self) -> dict[str, Any]:
-        """The TableColumnDefinition."""
+        """Return the TableColumnDefinition."""
         return {
             "name": self.name,
             "type": self.type,
@@ -42,36 +42,36 @@ AGE = Column("Age", description="Time since the object was created.")
 
 
 def wide(name: str) -> Column:
-    """A column that only ``-o wide`` shows."""
+    """Make a column that only ``-o wide`` shows."""
     return Column(name, priority=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns of a kind, and the cells of an object at a time."""
+    """The columns of a kind, and the function that returns an object's cells."""
 
     columns: tuple[Column, ...]
     cells: Callable[[Wire, datetime], Sequence[Cell]]
 
 
 def name_of(wire: Wire) -> str:
-    """The object's name."""
+    """Return the object's name."""
     return str(wire["metadata"].get("name", ""))
 
 
 def age_of(wire: Wire, now: datetime) -> str:
-    """How long the object exists."""
+    """Return the object's age."""
     return since(wire["metadata"].get("creationTimestamp"), now)
 
 
 def since(timestamp: str | None, now: datetime) -> str:
-    """How long ago a point of time is; ``<unknown>`` if it is none."""
+    """Return the time since a timestamp; ``<unknown>`` for text that is not a time."""
     moment = parse_time(timestamp)
     return UNKNOWN if moment is None else human((now - moment).total_seconds())
 
 
 def human(seconds: float) -> str:
-    """A duration in at most two units, as kubectl prints ages."""
+    """Return a duration in at most two units, as kubectl prints ages."""
     whole = int(seconds)
     if whole < 0:
         return "0s" if whole >= -1 else "<invalid>"
@@ -86,7 +86,7 @@ def human(seconds: float) -> str:
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _YEAR = 365 * _DAY
-# (up to, unit, smaller unit or 0, their signs)
+# (limit, unit, smaller unit or 0, the letters of both)
 _STEPS = (
     (10 * _MINUTE, _MINUTE, 1, "m", "s"),
     (3 * _HOUR, _MINUTE, 0, "m", ""),
@@ -99,12 +99,12 @@ _STEPS = (
 
 
 def labels_text(labels: Mapping[str, str] | None) -> str:
-    """``a=b,c=d``, sorted."""
+    """Return labels sorted: ``a=b,c=d``."""
     return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or NONE
 
 
 def containers_cells(template: Wire) -> tuple[str, str]:
-    """(names, images) of the containers of a Pod template."""
+    """Return (names, images) of the containers in a Pod template."""
     containers = template.get("spec", {}).get("containers", [])
     names = ",".join(container.get("name", "") for container in containers)
     return names, ",".join(container.get("image", "") for container in containers)

@@ -1,4 +1,4 @@
-"""The small kinds as kubectl shows them. Pure."""
+"""The table columns of the small kinds. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime

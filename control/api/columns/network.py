@@ -1,4 +1,4 @@
-"""Services, Endpoints, EndpointSlices and Nodes as kubectl shows them. Pure."""
+"""The table columns of Services, Endpoints, EndpointSlices and Nodes. Pure."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -38,7 +38,7 @@ def _service(service: Wire, now: datetime) -> Sequence[Cell]:
 
 
 def _external(service: Wire) -> str:
-    """How the Service is reached from outside of the cluster."""
+    """Return the addresses of a Service outside of the cluster."""
     spec = service.get("spec", {})
     ips = spec.get("externalIPs", [])
     kind = spec.get("type")
@@ -63,7 +63,7 @@ def _ports(spec: Wire) -> str:
 SERVICE = Columns(
     (
         NAME,
-        Column("Type", description="Who can reach the Service, and how."),
+        Column("Type", description="How the Service is exposed."),
         Column("Cluster-IP", description="The address inside of the cluster."),
         Column("External-IP", description="Addresses outside of the cluster."),
         Column("Port(s)", description="Ports, with their node ports."),
@@ -161,10 +161,10 @@ def _address(node: Wire, kind: str) -> str:
 NODE = Columns(
     (
         NAME,
-        Column("Status", description="Whether the node takes Pods."),
-        Column("Roles", description="The roles that its labels give it."),
+        Column("Status", description="The node's readiness to run Pods."),
+        Column("Roles", description="The roles in the node's labels."),
         AGE,
-        Column("Version", description="The version of its agent."),
+        Column("Version", description="The version of the node's agent."),
         wide("Internal-IP"),
         wide("External-IP"),
         wide("OS-Image"),

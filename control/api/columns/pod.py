@@ -1,4 +1,4 @@
-"""Pods as kubectl shows them: STATUS in one word is the longest story. Pure."""
+"""The table columns of Pods; most of the module computes STATUS. Pure."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -21,9 +21,9 @@ from control.api.times import parse_time
 
 _COLUMNS = (
     NAME,
-    Column("Ready", description="How many of the containers are ready."),
-    Column("Status", description="What the containers do, in one word."),
-    Column("Restarts", description="How often containers were restarted, and when at last."),
+    Column("Ready", description="The number of ready containers."),
+    Column("Status", description="The state of the containers in one word."),
+    Column("Restarts", description="The number of restarts, and the time since the last one."),
     AGE,
     wide("IP"),
     wide("Node"),
@@ -53,7 +53,7 @@ COLUMNS = Columns(_COLUMNS, _cells)
 
 
 def _sidecars(spec: Wire) -> set[str]:
-    """The init containers that go on running (KEP-753)."""
+    """Return the names of the init containers that keep running (KEP-753)."""
     return {
         container.get("name", "")
         for container in spec.get("initContainers", [])
@@ -70,7 +70,7 @@ def _ready(spec: Wire, status: Wire) -> tuple[int, int]:
 
 
 def status_word(pod: Wire) -> str:
-    """What the STATUS column says, such as ``Init:0/1``, ``CrashLoopBackOff``, ``Terminating``."""
+    """Return the STATUS cell, such as ``Init:0/1``, ``CrashLoopBackOff``, ``Terminating``."""
     status, metadata = pod.get("status", {}), pod["metadata"]
     word = status.get("reason") or status.get("phase") or "Unknown"
     gated = any(_is_gated(condition) for condition in status.get("conditions", []))
@@ -88,7 +88,7 @@ def _is_gated(condition: Wire) -> bool:
 
 
 def _init_word(spec: Wire, status: Wire) -> str:
-    """What keeps a Pod in its init containers; empty once they are through."""
+    """Return the status of a Pod that runs its init containers; empty after they have ended."""
     total = len(spec.get("initContainers", []))
     sidecars = _sidecars(spec)
     for at, item in enumerate(status.get("initContainerStatuses", [])):
@@ -108,7 +108,7 @@ def _init_word(spec: Wire, status: Wire) -> str:
 
 
 def _exit(terminated: Wire) -> str:
-    """How a container ended that gave no reason."""
+    """Return the signal or exit code of a container that ended without a reason."""
     signal = terminated.get("signal")
     return f"Signal:{signal}" if signal else f"ExitCode:{terminated.get('exitCode', 0)}"
 

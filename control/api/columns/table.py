@@ -1,4 +1,4 @@
-"""Which columns a kind has."""
+"""The table of each kind's columns."""
 
 from control.api.columns import cluster, network, pod, workload
 from control.api.columns.base import Columns
@@ -24,5 +24,5 @@ _COLUMNS = {
 
 
 def columns_of(kind: Kind) -> Columns:
-    """The columns of a kind; name and age for one without a row."""
+    """Return the columns of a kind; name and age if it has no row."""
     return _COLUMNS.get(kind.name, cluster.PLAIN)

@@ -1,4 +1,4 @@
-"""Deployments, ReplicaSets, DaemonSets and their revisions as kubectl shows them. Pure."""
+"""The table columns of Deployments, ReplicaSets, DaemonSets and ControllerRevisions. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -47,7 +47,7 @@ def _deployment(deployment: Wire, now: datetime) -> Sequence[Cell]:
 DEPLOYMENT = Columns(
     (
         NAME,
-        Column("Ready", description="Ready Pods of those asked for."),
+        Column("Ready", description="The ready Pods, of the desired number."),
         _number("Up-to-date"),
         _number("Available"),
         AGE,

@@ -1,4 +1,4 @@
-"""Defaults of the small kinds, and what a new object of them starts with. Pure."""
+"""Defaults and initial values of the small kinds. Pure."""
 
 import base64
 
@@ -9,14 +9,14 @@ _NAMESPACE_FINALIZER = "kubernetes"
 
 
 def default_namespace(namespace: Wire) -> Wire:
-    """A namespace can be selected by its name (KEP-2161)."""
+    """Set the label by which a namespace can be selected (KEP-2161)."""
     metadata = namespace["metadata"]
     labels = metadata.get("labels", {}) | {_NAMESPACE_LABEL: metadata.get("name", "")}
     return namespace | {"metadata": metadata | {"labels": labels}}
 
 
 def begin_namespace(namespace: Wire) -> Wire:
-    """A namespace is active, and goes only after its controller has emptied it."""
+    """Set phase Active, and the finalizer that waits until the namespace is empty."""
     spec = namespace.get("spec", {})
     finalizers = spec.get("finalizers", [])
     if _NAMESPACE_FINALIZER not in finalizers:
@@ -28,7 +28,7 @@ def begin_namespace(namespace: Wire) -> Wire:
 
 
 def default_secret(secret: Wire) -> Wire:
-    """``stringData`` is a way of writing ``data``; it is never read back."""
+    """Encode ``stringData`` into ``data``; ``stringData`` is never read back."""
     made = filled(secret, {"type": "Opaque"})
     plain = made.pop("stringData", None)
     if plain:
@@ -38,7 +38,7 @@ def default_secret(secret: Wire) -> Wire:
 
 
 def default_node(node: Wire) -> Wire:
-    """What a node can give is what it has, if it does not say otherwise."""
+    """Set ``allocatable`` to ``capacity`` unless it is given."""
     status = node.get("status", {})
     if "capacity" in status and "allocatable" not in status:
         return node | {"status": status | {"allocatable": status["capacity"]}}
@@ -46,12 +46,12 @@ def default_node(node: Wire) -> Wire:
 
 
 def default_endpoints(endpoints: Wire) -> Wire:
-    """Ports are TCP."""
+    """Set the protocol of ports to TCP."""
     return within_each(endpoints, "subsets", _with_tcp_ports)
 
 
 def default_endpoint_slice(endpoint_slice: Wire) -> Wire:
-    """Ports are TCP and have an (empty) name."""
+    """Set the protocol of ports to TCP, and their name to empty."""
     made = within_each(endpoint_slice, "ports", lambda port: {"name": ""} | port)
     return _with_tcp_ports(made)
 

@@ -1,4 +1,4 @@
-"""Small tools to complete JSON objects without changing them. Pure."""
+"""Complete JSON objects without changing the originals. Pure."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,15 +8,16 @@ Default = Callable[[Wire], Wire]
 
 
 def within(wire: Wire, name: str, function: Default) -> Wire:
-    """The object with an object in it replaced by what the function makes of that; absent stays
-    absent, and what is no object is validation's to refuse.
+    """Return the object with its member ``name`` replaced by the function's result.
+
+    An absent member stays absent; a member that is not an object is left to validation.
     """
     value = wire.get(name)
     return wire | {name: function(value)} if isinstance(value, dict) else wire
 
 
 def within_each(wire: Wire, name: str, function: Default) -> Wire:
-    """``within``, for every object of a list."""
+    """Apply ``function`` to every object in the list ``name``, as ``within`` does."""
     items = wire.get(name)
     if not isinstance(items, list):
         return wire
@@ -24,5 +25,5 @@ def within_each(wire: Wire, name: str, function: Default) -> Wire:
 
 
 def filled(wire: Wire, defaults: Wire) -> Wire:
-    """The object with what it lacks; empty text counts as lacking, as Go's zero value does."""
+    """Return the object with defaults for absent members and empty text (Go's zero value)."""
     return wire | {key: value for key, value in defaults.items() if wire.get(key) in (None, "")}

@@ -26,7 +26,7 @@ _CONTAINER = {
 
 
 def default_pod(pod: Wire) -> Wire:
-    """A Pod, complete: its template's defaults, service links, and requests from limits."""
+    """Set a Pod's defaults: those of a template, service links, and requests from limits."""
     spec = default_spec(pod.get("spec", {}))
     spec = filled(spec, {"enableServiceLinks": True})
     for name in ("containers", "initContainers"):
@@ -35,12 +35,12 @@ def default_pod(pod: Wire) -> Wire:
 
 
 def begin_pod(pod: Wire) -> Wire:
-    """A Pod waits, first of all; its quality of service is decided once."""
+    """Set the initial status: phase Pending, and the quality of service, which never changes."""
     return pod | {"status": {"phase": "Pending", "qosClass": _qos(pod.get("spec", {}))}}
 
 
 def _qos(spec: Wire) -> str:
-    """https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/"""
+    """Return the QoS class: https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/"""
     containers = spec.get("containers", []) + spec.get("initContainers", [])
     resources = [container.get("resources", {}) for container in containers]
     amounts = [(item.get("requests", {}), item.get("limits", {})) for item in resources]
@@ -54,12 +54,12 @@ def _qos(spec: Wire) -> str:
 
 
 def default_template(template: Wire) -> Wire:
-    """A Pod template, complete."""
+    """Set the defaults of a Pod template."""
     return template | {"spec": default_spec(template.get("spec", {}))}
 
 
 def default_spec(spec: Wire) -> Wire:
-    """A Pod's spec, complete."""
+    """Set the defaults of a Pod's spec."""
     spec = filled(spec, _SPEC | {"securityContext": {}})
     container = partial(_container, host_network=bool(spec.get("hostNetwork")))
     for name in ("containers", "initContainers"):
@@ -80,7 +80,7 @@ def _container(container: Wire, *, host_network: bool) -> Wire:
 
 
 def _is_latest(image: str) -> bool:
-    """Whether an image name has no tag but ``latest``, and no digest."""
+    """Return True if an image has no digest, and no tag or the tag ``latest``."""
     if "@" in image:
         return False
     _, colon, tag = image.rpartition("/")[2].partition(":")
@@ -118,7 +118,7 @@ def _lifecycle(lifecycle: Wire) -> Wire:
 
 
 def _requests_from_limits(container: Wire) -> Wire:
-    """A limit without a request is the request, too."""
+    """Set each absent request to the limit."""
     resources = container.get("resources", {})
     if "limits" not in resources:
         return container

@@ -1,4 +1,4 @@
-"""Defaults of Services, and what an update keeps or drops of what was allocated. Pure.
+"""Defaults of Services, and the allocated fields that an update keeps or drops. Pure.
 
 Source: k8s.io/kubernetes/pkg/apis/core/v1/defaults.go and pkg/registry/core/service/strategy.go
 """
@@ -13,7 +13,7 @@ _WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 
 
 def default_service(service: Wire) -> Wire:
-    """A ClusterIP Service without affinity, whose ports lead to themselves."""
+    """Set a Service's defaults: ClusterIP, no affinity, target ports equal to ports."""
     spec = filled(service.get("spec", {}), {"type": "ClusterIP", "sessionAffinity": "None"})
     if spec["sessionAffinity"] == "ClientIP":
         spec["sessionAffinityConfig"] = _affinity(spec.get("sessionAffinityConfig", {}))
@@ -29,7 +29,7 @@ def default_service(service: Wire) -> Wire:
 
 
 def _status(status: Wire) -> Wire:
-    """A load balancer's address keeps the packet's destination, if nobody says otherwise."""
+    """Set the IP mode VIP for a load balancer's addresses."""
     return within(status, "loadBalancer", _load_balancer)
 
 
@@ -42,7 +42,7 @@ def _ingress(item: Wire) -> Wire:
 
 
 def begin_service(service: Wire) -> Wire:
-    """A Service starts without a load balancer's addresses."""
+    """Set the initial status, without load balancer addresses."""
     return service | {"status": {"loadBalancer": {}}}
 
 
@@ -59,36 +59,36 @@ def _port(port: Wire) -> Wire:
 
 
 def externally_accessible(spec: Wire) -> bool:
-    """Whether traffic from outside of the cluster can come in."""
+    """Return True if a Service accepts traffic from outside of the cluster."""
     return spec.get("type") in _WITH_NODE_PORTS or (
         spec.get("type") == "ClusterIP" and bool(spec.get("externalIPs"))
     )
 
 
 def needs_cluster_ip(spec: Wire) -> bool:
-    """Whether a type has addresses of the service range (headless ones included)."""
+    """Return True if a Service has cluster IPs or is headless."""
     return spec.get("type") != "ExternalName"
 
 
 def needs_node_ports(spec: Wire) -> bool:
-    """Whether a port of every node leads to the Service."""
+    """Return True if a Service has node ports."""
     return spec.get("type") in _WITH_NODE_PORTS
 
 
 def needs_health_check(spec: Wire) -> bool:
-    """Whether a load balancer has to ask each node if it has endpoints."""
+    """Return True if a load balancer has to check each node for endpoints."""
     return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
 
 
 def carry_over(new: Wire, old: Wire) -> Wire:
-    """The spec of an update with what was allocated before, where it is still of use."""
+    """Return an updated spec with the allocated values that it still needs."""
     made = _sync_cluster_ips(new, old)
     made = _keep_allocated(made, old)
     return drop_unused(made, old)
 
 
 def _sync_cluster_ips(new: Wire, old: Wire) -> Wire:
-    """clusterIP is clusterIPs[0]: who changes one of them means both."""
+    """Keep clusterIP equal to clusterIPs[0] if a client changes only one of them."""
     first, ips = new.get("clusterIP", ""), new.get("clusterIPs", [])
     before, before_ips = old.get("clusterIP", ""), old.get("clusterIPs", [])
     if first != before and ips == before_ips:
@@ -120,7 +120,7 @@ def _keep_node_ports(new: list[Wire], old: list[Wire]) -> Iterator[Wire]:
 
 
 def drop_unused(new: Wire, old: Wire) -> Wire:
-    """Without what only the old type needed, if the client left it as it was."""
+    """Return the spec without unchanged fields that only the old type needed."""
     made = dict(new)
     if needs_node_ports(old) and not needs_node_ports(new) and _node_ports(new) == _node_ports(old):
         made["ports"] = [_without(port, "nodePort") for port in made.get("ports", [])]

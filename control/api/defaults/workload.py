@@ -12,7 +12,7 @@ _QUARTER = "25%"
 
 
 def default_deployment(deployment: Wire) -> Wire:
-    """One replica, replaced by quarters."""
+    """Set a Deployment's defaults: one replica, rolling updates by 25%."""
     return _with_spec(
         deployment,
         {
@@ -27,12 +27,12 @@ def default_deployment(deployment: Wire) -> Wire:
 
 
 def default_replica_set(replica_set: Wire) -> Wire:
-    """One replica."""
+    """Set a ReplicaSet's default: one replica."""
     return _with_spec(replica_set, {"replicas": 1})
 
 
 def default_daemon_set(daemon_set: Wire) -> Wire:
-    """Replaced node by node."""
+    """Set a DaemonSet's defaults: rolling updates, one node at a time."""
     return _with_spec(
         daemon_set,
         {"revisionHistoryLimit": _HISTORY, "updateStrategy": {}},

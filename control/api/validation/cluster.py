@@ -1,4 +1,4 @@
-"""The small kinds: Namespace, Node, ConfigMap, Secret, Event, Lease. Pure."""
+"""Validate the small kinds: Node, ConfigMap, Secret, Event, Lease. Pure."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ _LOCKED = "field is immutable when `immutable` is set"
 
 
 def validate_config_map(config_map: ConfigMap) -> list[FieldError]:
-    """Keys that can be file names, each once, and not too much of it."""
+    """Check the keys (valid file names, unique) and the size of a ConfigMap."""
     found = _keys("data", config_map.data)
     found += _keys("binaryData", config_map.binary_data)
     for key in config_map.data.keys() & config_map.binary_data.keys():
@@ -28,7 +28,7 @@ def validate_config_map(config_map: ConfigMap) -> list[FieldError]:
 
 
 def validate_config_map_update(new: ConfigMap, old: ConfigMap) -> list[FieldError]:
-    """What was made immutable stays."""
+    """Refuse changes of an immutable ConfigMap."""
     if not old.immutable:
         return []
     found = [] if new.immutable else [field.forbidden("immutable", _LOCKED)]
@@ -40,7 +40,7 @@ def validate_config_map_update(new: ConfigMap, old: ConfigMap) -> list[FieldErro
 
 
 def validate_secret(secret: Secret) -> list[FieldError]:
-    """Keys that can be file names, values in base64, and not too much of it."""
+    """Check the keys (valid file names), the base64 and the size of a Secret."""
     found = _keys("data", secret.data)
     for key, value in secret.data.items():
         try:
@@ -51,7 +51,7 @@ def validate_secret(secret: Secret) -> list[FieldError]:
 
 
 def validate_secret_update(new: Secret, old: Secret) -> list[FieldError]:
-    """The type stays; what was made immutable, too."""
+    """Refuse a change of the type, and changes of an immutable Secret."""
     found = immutable("type", new.type, old.type)
     if not old.immutable:
         return found
@@ -74,7 +74,7 @@ def _size(data: Mapping[str, str]) -> int:
 
 
 def validate_node(node: Node) -> list[FieldError]:
-    """Ranges that are ranges, taints that mean something."""
+    """Check the Pod CIDRs and taints of a Node."""
     found = []
     for at, cidr in enumerate(node.spec.pod_cidrs):
         found += invalid_each(f"spec.podCIDRs[{at}]", cidr, text.cidr(cidr))
@@ -99,7 +99,7 @@ def _taint(path: str, taint: Taint) -> list[FieldError]:
 
 
 def validate_node_update(new: Node, old: Node) -> list[FieldError]:
-    """A node's Pod ranges and its provider's name for it are set once."""
+    """Refuse changes of a Node's Pod CIDRs and provider ID once they are set."""
     found = []
     if old.spec.pod_cidrs and new.spec.pod_cidrs != old.spec.pod_cidrs:
         why = "node updates may not change podCIDR except from [] to valid"
@@ -111,7 +111,7 @@ def validate_node_update(new: Node, old: Node) -> list[FieldError]:
 
 
 def validate_event(event: Event) -> list[FieldError]:
-    """An event lies where its object does; those of cluster-wide objects in default."""
+    """Check that an Event is in its object's namespace, or in default for cluster-wide ones."""
     involved = event.involved_object.namespace or ""
     if involved in ("", event.metadata.namespace) or event.metadata.namespace == "default":
         return []
@@ -120,7 +120,7 @@ def validate_event(event: Event) -> list[FieldError]:
 
 
 def validate_lease(lease: Lease) -> list[FieldError]:
-    """Durations last, and counts count."""
+    """Check the duration and the transitions of a Lease."""
     found = []
     duration, transitions = lease.spec.lease_duration_seconds, lease.spec.lease_transitions
     if duration is not None and duration <= 0:

@@ -1,4 +1,7 @@
-"""The containers of a Pod. Pure. Source: k8s.io/kubernetes/pkg/apis/core/validation"""
+"""Validate the containers of a Pod. Pure.
+
+Source: k8s.io/kubernetes/pkg/apis/core/validation
+"""
 
 from collections.abc import Collection, Mapping
 
@@ -19,7 +22,7 @@ _RESTART = ("Always", "Never", "OnFailure")
 def validate_containers(
     path: str, containers: list[Container], volumes: Collection[str], names: set[str]
 ) -> list[FieldError]:
-    """Containers, each name once; ``names`` collects them over several lists."""
+    """Check a list of containers; ``names`` collects the names of several lists."""
     found: list[FieldError] = []
     for at, container in enumerate(containers):
         own = f"{path}[{at}]"
@@ -31,7 +34,7 @@ def validate_containers(
 
 
 def validate_init_container(path: str, container: Container) -> list[FieldError]:
-    """Only one that restarts (a sidecar, KEP-753) has hooks and probes."""
+    """Refuse hooks and probes, except for a sidecar (restartPolicy Always, KEP-753)."""
     if container.restart_policy == "Always":
         return []
     given = {
@@ -190,7 +193,7 @@ Amounts = Mapping[str, str | int | float]
 
 
 def validate_resources(path: str, resources: ResourceRequirements) -> list[FieldError]:
-    """Requests and limits: quantities, and no request above its limit."""
+    """Check the quantities of requests and limits; no request may exceed its limit."""
     found = _quantities(f"{path}.limits", resources.limits)
     found += _quantities(f"{path}.requests", resources.requests)
     if found:

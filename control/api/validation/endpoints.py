@@ -1,4 +1,4 @@
-"""Endpoints and EndpointSlices. Pure.
+"""Validate Endpoints and EndpointSlices. Pure.
 
 Source: k8s.io/kubernetes/pkg/apis/core/validation and pkg/apis/discovery/validation
 """
@@ -27,7 +27,7 @@ _MAX_ADDRESSES = 100
 
 
 def validate_endpoints(endpoints: Endpoints) -> list[FieldError]:
-    """core/v1 Endpoints."""
+    """Check core/v1 Endpoints."""
     found: list[FieldError] = []
     for at, subset in enumerate(endpoints.subsets):
         path = f"subsets[{at}]"
@@ -64,7 +64,7 @@ def _port(path: str, port: EndpointPort, *, named: bool) -> list[FieldError]:
 
 
 def validate_endpoint_slice(endpoint_slice: EndpointSlice) -> list[FieldError]:
-    """discovery.k8s.io/v1 EndpointSlice."""
+    """Check a discovery.k8s.io/v1 EndpointSlice."""
     kind = endpoint_slice.address_type
     if not kind:
         return [field.required("addressType")]
@@ -79,7 +79,7 @@ def validate_endpoint_slice(endpoint_slice: EndpointSlice) -> list[FieldError]:
 
 
 def validate_endpoint_slice_update(new: EndpointSlice, old: EndpointSlice) -> list[FieldError]:
-    """The family stays."""
+    """Refuse a change of the address type."""
     if new.address_type == old.address_type:
         return []
     return [field.invalid("addressType", new.address_type, IMMUTABLE)]

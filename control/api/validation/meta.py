@@ -1,4 +1,4 @@
-"""metadata: names, labels, annotations, owners and finalizers. Pure.
+"""Validate metadata: names, labels, annotations, owners and finalizers. Pure.
 
 Source: k8s.io/apimachinery/pkg/api/validation/objectmeta.go
 """
@@ -13,23 +13,23 @@ from control.api.validation.text import Check
 
 IMMUTABLE = "field is immutable"
 _ANNOTATIONS_MAX = 256 * 1024
-# Those that had no domain before finalizers needed one.
+# Finalizers from the time before a domain was required.
 _OLD_FINALIZERS = {"kubernetes", "orphan", "foregroundDeletion"}
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
 def invalid_each(path: str, value: object, messages: Iterable[str]) -> list[FieldError]:
-    """An error for each message about one value."""
+    """Return an error for each message about a value."""
     return [field.invalid(path, value, message) for message in messages]
 
 
 def immutable(path: str, new: object, old: object) -> list[FieldError]:
-    """An error if a value differs from what it was."""
+    """Return an error if a value has changed."""
     return [] if new == old else [field.invalid(path, new, IMMUTABLE)]
 
 
 def validate_meta(meta: ObjectMeta, name: Check, *, namespaced: bool) -> list[FieldError]:
-    """The metadata of an object that is stored; ``name`` says what names its kind allows."""
+    """Check the metadata of an object; ``name`` checks the names of its kind."""
     found = _name(meta, name)
     if namespaced:
         found += invalid_each(
@@ -46,7 +46,7 @@ def validate_meta(meta: ObjectMeta, name: Check, *, namespaced: bool) -> list[Fi
 def _name(meta: ObjectMeta, check: Check) -> list[FieldError]:
     found = []
     if meta.generate_name:
-        # What is generated gets a suffix, so that a prefix may end in a dash.
+        # The generated name gets a suffix, so the prefix may end in a dash.
         messages = check(meta.generate_name.rstrip("-") or "-")
         found += invalid_each("metadata.generateName", meta.generate_name, messages)
     if not meta.name:
@@ -55,7 +55,7 @@ def _name(meta: ObjectMeta, check: Check) -> list[FieldError]:
 
 
 def validate_labels(path: str, labels: Mapping[str, str]) -> list[FieldError]:
-    """Keys are qualified names, values short."""
+    """Check label keys (qualified names) and label values."""
     found = []
     for key, value in labels.items():
         found += invalid_each(path, key, text.qualified_name(key))
@@ -105,7 +105,7 @@ def _finalizer(path: str, name: str) -> list[FieldError]:
 
 
 def validate_meta_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldError]:
-    """Nobody may get into the way of an object that is going."""
+    """Refuse new finalizers for an object that is being deleted."""
     if not old.deletion_timestamp:
         return []
     added = [name for name in new.finalizers if name not in old.finalizers]
@@ -119,7 +119,7 @@ def validate_meta_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldError]:
 
 
 def validate_selector(path: str, selector: LabelSelector) -> list[FieldError]:
-    """A workload's label selector."""
+    """Check a workload's label selector."""
     found = validate_labels(f"{path}.matchLabels", selector.match_labels)
     for at, expression in enumerate(selector.match_expressions):
         found += _expression(f"{path}.matchExpressions[{at}]", expression)

@@ -1,4 +1,4 @@
-"""Where a Pod wants to run. Pure."""
+"""Validate the placement fields of a Pod. Pure."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ _WEIGHTS = (1, 100)
 
 
 def validate_tolerations(path: str, tolerations: Sequence[Toleration]) -> list[FieldError]:
-    """Tolerations of a Pod."""
+    """Check the tolerations of a Pod."""
     found: list[FieldError] = []
     for at, toleration in enumerate(tolerations):
         found += _toleration(f"{path}[{at}]", toleration)
@@ -52,7 +52,7 @@ def _toleration(path: str, toleration: Toleration) -> list[FieldError]:
 
 
 def validate_affinity(path: str, affinity: Affinity | None) -> list[FieldError]:
-    """Node affinity, required and preferred."""
+    """Check required and preferred node affinity."""
     node = affinity.node_affinity if affinity else None
     if node is None:
         return []
@@ -110,7 +110,7 @@ def _requirement(path: str, requirement: NodeSelectorRequirement) -> list[FieldE
 def validate_spreading(
     path: str, constraints: Sequence[TopologySpreadConstraint]
 ) -> list[FieldError]:
-    """Topology spread constraints; one a pair of key and action."""
+    """Check topology spread constraints; each pair of key and action is unique."""
     found: list[FieldError] = []
     seen: set[tuple[str, str]] = set()
     for at, constraint in enumerate(constraints):

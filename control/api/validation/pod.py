@@ -1,4 +1,4 @@
-"""core/v1 Pod, and the Pod spec of templates. Pure.
+"""Validate Pods, and the Pod spec of templates. Pure.
 
 Source: k8s.io/kubernetes/pkg/apis/core/validation
 """
@@ -35,12 +35,12 @@ _ONLY = (
 
 
 def validate_pod(pod: Pod) -> list[FieldError]:
-    """A Pod."""
+    """Check a Pod."""
     return validate_spec("spec", pod.spec)
 
 
 def validate_spec(path: str, spec: PodSpec) -> list[FieldError]:
-    """What a Pod, or a template of Pods, says."""
+    """Check the spec of a Pod or of a Pod template."""
     volumes = {volume.name for volume in spec.volumes}
     names: set[str] = set()
     found = validate_volumes(f"{path}.volumes", spec.volumes)
@@ -113,7 +113,7 @@ def _names(path: str, spec: PodSpec) -> list[FieldError]:
 
 
 def _host_ports(path: str, spec: PodSpec) -> Iterator[FieldError]:
-    """A port of the host can be used once; in the host's network every port is the host's."""
+    """Yield errors for host ports that are used twice, or that differ under hostNetwork."""
     seen: set[tuple[str, str, int]] = set()
     for at, container in enumerate(spec.containers):
         for number, port in enumerate(container.ports):
@@ -130,7 +130,7 @@ def _host_ports(path: str, spec: PodSpec) -> Iterator[FieldError]:
 
 
 def validate_pod_update(new: Pod, old: Pod) -> list[FieldError]:
-    """A Pod is what it was: another image, a shorter life, and more tolerations at most."""
+    """Refuse all changes of a Pod except images, a shorter deadline and more tolerations."""
     found = []
     if len(new.spec.containers) != len(old.spec.containers):
         found.append(
@@ -163,7 +163,7 @@ def _deadline(new: PodSpec, old: int) -> list[FieldError]:
 
 
 def _fixed(spec: PodSpec) -> Mapping[str, Any]:
-    """What of a spec may not change."""
+    """Return the part of a spec that may not change."""
     free = {"tolerations", "activeDeadlineSeconds", "schedulingGates", "ephemeralContainers"}
     wire = {key: value for key, value in spec.wire().items() if key not in free}
     for name in ("containers", "initContainers"):

@@ -1,4 +1,4 @@
-"""Probes and lifecycle hooks of containers. Pure."""
+"""Validate probes and lifecycle hooks of containers. Pure."""
 
 from control.api import field
 from control.api.container import Handler, HTTPGetAction, Lifecycle, Probe
@@ -12,7 +12,7 @@ _SCHEMES = ("HTTP", "HTTPS")
 
 
 def validate_probe(path: str, probe: Probe, *, once: bool) -> list[FieldError]:
-    """A probe; ``once``: one success is enough, and more cannot be asked for."""
+    """Check a probe; ``once`` requires a success threshold of 1."""
     found = validate_handler(path, probe)
     numbers = {
         "initialDelaySeconds": probe.initial_delay_seconds,
@@ -38,7 +38,7 @@ def validate_probe(path: str, probe: Probe, *, once: bool) -> list[FieldError]:
 
 
 def validate_lifecycle(path: str, lifecycle: Lifecycle) -> list[FieldError]:
-    """The hooks of a container."""
+    """Check the hooks of a container."""
     found: list[FieldError] = []
     if lifecycle.post_start:
         found += validate_handler(f"{path}.postStart", lifecycle.post_start)
@@ -48,7 +48,7 @@ def validate_lifecycle(path: str, lifecycle: Lifecycle) -> list[FieldError]:
 
 
 def validate_handler(path: str, handler: Handler) -> list[FieldError]:
-    """Exactly one thing to do, and that one right."""
+    """Check that a handler has exactly one action, and check this action."""
     grpc = handler.grpc if isinstance(handler, Probe) else None
     kinds = (handler.exec, handler.http_get, handler.tcp_socket, handler.sleep, grpc)
     given = sum(kind is not None for kind in kinds)

@@ -1,4 +1,7 @@
-"""core/v1 Service. Pure. Source: k8s.io/kubernetes/pkg/apis/core/validation"""
+"""Validate Services. Pure.
+
+Source: k8s.io/kubernetes/pkg/apis/core/validation
+"""
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
@@ -26,7 +29,7 @@ _KUBELET_PORT = 10250
 
 
 def validate_service(service: Service) -> list[FieldError]:
-    """A Service with everything allocated."""
+    """Check a Service whose fields are allocated."""
     spec = service.spec
     found = _type(spec)
     found += _ports(spec)
@@ -104,7 +107,7 @@ def _port(path: str, port: ServicePort, names: set[str], *, named: bool) -> list
 
 
 def validate_port_or_name(path: str, value: int | str | None) -> list[FieldError]:
-    """A port's number, or the name of a container's port."""
+    """Check a port number or the name of a container port."""
     if isinstance(value, str):
         return invalid_each(path, value, text.port_name(value))
     return invalid_each(path, value, text.port_number(value or 0))
@@ -145,7 +148,7 @@ def _affinity(spec: ServiceSpec) -> list[FieldError]:
 
 
 def validate_addresses(spec: Mapping[str, Any]) -> list[FieldError]:
-    """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy agree, as far as they are given."""
+    """Check that clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy agree, if given."""
     if spec.get("type") == "ExternalName":
         return []
     policy, families = spec.get("ipFamilyPolicy"), spec.get("ipFamilies", [])
@@ -238,7 +241,7 @@ def _traffic(spec: ServiceSpec) -> list[FieldError]:
 
 
 def validate_service_update(new: Service, old: Service) -> list[FieldError]:
-    """Addresses stay: clients know them."""
+    """Refuse changes of cluster IPs, families and the load balancer class."""
     if "ExternalName" in (new.spec.type, old.spec.type):
         return []
     found = _unchanged("clusterIPs", new.spec.cluster_ips, old.spec.cluster_ips)
@@ -252,7 +255,7 @@ def validate_service_update(new: Service, old: Service) -> list[FieldError]:
 
 
 def _unchanged(name: str, new: list[str], old: list[str]) -> list[FieldError]:
-    """The first value is for ever; a second may come and go, but not change."""
+    """Refuse changes of values; the second one may be added or removed."""
     noun = "clusterIP" if name == "clusterIPs" else "ipFamily"
     if old and not new:
         return [field.invalid(f"spec.{name}[0]", new, f"primary {noun} can not be unset")]

@@ -1,7 +1,7 @@
-"""Names, labels, ports, addresses: what is wrong with a piece of text, in upstream's words. Pure.
+"""Validate names, labels, ports and addresses, with upstream's messages. Pure.
 
-Source: k8s.io/apimachinery/pkg/util/validation; every function returns messages, none if all is
-well.
+Every function returns a list of messages, which is empty for valid text. Source:
+k8s.io/apimachinery/pkg/util/validation
 """
 
 import ipaddress
@@ -25,7 +25,7 @@ def _pattern_message(message: str, pattern: str, *examples: str) -> str:
 
 
 def max_length(limit: int) -> str:
-    """Too many characters."""
+    """Return the message for text that is too long."""
     return f"must be no more than {limit} characters"
 
 
@@ -44,7 +44,7 @@ _LABEL_WRONG = _pattern_message(
 
 
 def dns_label(value: str) -> list[str]:
-    """RFC 1123 label: namespaces, container names, port names."""
+    """Check an RFC 1123 label: the name of a namespace, container or port."""
     return _checked(value, 63, _LABEL, _LABEL_WRONG)
 
 
@@ -57,7 +57,7 @@ _SUBDOMAIN_WRONG = _pattern_message(
 
 
 def dns_subdomain(value: str) -> list[str]:
-    """RFC 1123 subdomain: most names."""
+    """Check an RFC 1123 subdomain: the name of most objects."""
     return _checked(value, 253, _SUBDOMAIN, _SUBDOMAIN_WRONG)
 
 
@@ -71,19 +71,19 @@ _LABEL_1035_WRONG = _pattern_message(
 
 
 def dns_1035_label(value: str) -> list[str]:
-    """RFC 1035 label: Services."""
+    """Check an RFC 1035 label: the name of a Service."""
     return _checked(value, 63, _LABEL_1035, _LABEL_1035_WRONG)
 
 
 def path_segment(value: str) -> list[str]:
-    """Anything that can stand in a URL path."""
+    """Check a segment of a URL path."""
     if value in (".", ".."):
         return [f"may not be '{value}'"]
     return [f"may not contain '{sign}'" for sign in ("/", "%") if sign in value]
 
 
 def qualified_name(value: str) -> list[str]:
-    """``prefix/name``: label keys, annotation keys, finalizers."""
+    """Check ``prefix/name``: a label key, annotation key or finalizer."""
     prefix, slash, name = value.rpartition("/")
     if "/" in prefix:
         message = _pattern_message(
@@ -134,22 +134,22 @@ _VALUE_WRONG = _pattern_message(
 
 
 def label_value(value: str) -> list[str]:
-    """The value of a label."""
+    """Check the value of a label."""
     return _checked(value, 63, _VALUE, _VALUE_WRONG)
 
 
 def port_number(value: int) -> list[str]:
-    """A TCP or UDP port."""
+    """Check a TCP or UDP port number."""
     return in_range(value, 1, 65535)
 
 
 def in_range(value: int, low: int, high: int) -> list[str]:
-    """A number between two, both included."""
+    """Check that a number is between two others, inclusive."""
     return [] if low <= value <= high else [f"must be between {low} and {high}, inclusive"]
 
 
 def port_name(value: str) -> list[str]:
-    """An IANA service name (RFC 6335): 15 characters, at least one letter."""
+    """Check an IANA service name (RFC 6335): at most 15 characters, at least one letter."""
     found = [max_length(15)] if len(value) > 15 else []
     if not re.fullmatch("[-a-z0-9]+", value):
         found.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
@@ -173,7 +173,7 @@ _ENV_WRONG = _pattern_message(
 
 
 def env_name(value: str) -> list[str]:
-    """The name of an environment variable."""
+    """Check the name of an environment variable."""
     found = [] if re.fullmatch(_ENV, value) else [_ENV_WRONG]
     if value in (".", ".."):
         found.append(f"must not be '{value}'")
@@ -192,7 +192,7 @@ _KEY_WRONG = _pattern_message(
 
 
 def config_key(value: str) -> list[str]:
-    """A key of a ConfigMap or a Secret: it becomes a file name."""
+    """Check a key of a ConfigMap or Secret, which becomes a file name."""
     found = _checked(value, 253, _KEY, _KEY_WRONG)
     if value in (".", ".."):
         found.append(f"must not be '{value}'")
@@ -202,7 +202,7 @@ def config_key(value: str) -> list[str]:
 
 
 def ip(value: str) -> list[str]:
-    """An IPv4 or IPv6 address; no zone, no leading zeros."""
+    """Check an IPv4 or IPv6 address without zone and leading zeros."""
     try:
         ipaddress.ip_address(value)
     except ValueError:
@@ -211,7 +211,7 @@ def ip(value: str) -> list[str]:
 
 
 def usable_ip(value: str) -> list[str]:
-    """An address that traffic can be sent to: not unspecified, loopback, link-local, multicast."""
+    """Check an address of an endpoint: not unspecified, loopback, link-local or multicast."""
     if messages := ip(value):
         return messages
     address = ipaddress.ip_address(value)
@@ -225,7 +225,7 @@ def usable_ip(value: str) -> list[str]:
 
 
 def cidr(value: str) -> list[str]:
-    """An address range without host bits."""
+    """Check an address range without host bits."""
     try:
         ipaddress.ip_network(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The volumes of a Pod. Pure."""
+"""Validate the volumes of a Pod. Pure."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from control.api.volume import KeyToPath, Volume
 
 
 def validate_volumes(path: str, volumes: Sequence[Volume]) -> list[FieldError]:
-    """Each has a name of its own and one source."""
+    """Check that each volume has a unique name and one source."""
     found: list[FieldError] = []
     names: set[str] = set()
     for at, volume in enumerate(volumes):

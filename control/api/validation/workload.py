@@ -1,4 +1,4 @@
-"""apps/v1: Deployment, ReplicaSet, DaemonSet. Pure.
+"""Validate Deployments, ReplicaSets and DaemonSets. Pure.
 
 Source: k8s.io/kubernetes/pkg/apis/apps/validation
 """
@@ -28,7 +28,7 @@ _PERCENT = (
 
 
 def validate_deployment(deployment: Deployment) -> list[FieldError]:
-    """A Deployment."""
+    """Check a Deployment."""
     spec = deployment.spec
     found = _selected(spec.selector, spec.template, "deployment")
     found += _template(spec.template)
@@ -48,12 +48,12 @@ def validate_deployment(deployment: Deployment) -> list[FieldError]:
 
 
 def validate_deployment_update(new: Deployment, old: Deployment) -> list[FieldError]:
-    """Its selector stays."""
+    """Refuse a change of the selector."""
     return immutable("spec.selector", new.spec.selector, old.spec.selector)
 
 
 def validate_replica_set(replica_set: ReplicaSet) -> list[FieldError]:
-    """A ReplicaSet."""
+    """Check a ReplicaSet."""
     spec = replica_set.spec
     found = _selected(spec.selector, spec.template, "deployment")
     found += _template(spec.template)
@@ -63,12 +63,12 @@ def validate_replica_set(replica_set: ReplicaSet) -> list[FieldError]:
 
 
 def validate_replica_set_update(new: ReplicaSet, old: ReplicaSet) -> list[FieldError]:
-    """Its selector stays."""
+    """Refuse a change of the selector."""
     return immutable("spec.selector", new.spec.selector, old.spec.selector)
 
 
 def validate_daemon_set(daemon_set: DaemonSet) -> list[FieldError]:
-    """A DaemonSet."""
+    """Check a DaemonSet."""
     spec = daemon_set.spec
     found = _selected(spec.selector, spec.template, "daemonset")
     found += _template(spec.template)
@@ -82,7 +82,7 @@ def validate_daemon_set(daemon_set: DaemonSet) -> list[FieldError]:
 
 
 def validate_daemon_set_update(new: DaemonSet, old: DaemonSet) -> list[FieldError]:
-    """Its selector stays."""
+    """Refuse a change of the selector."""
     return immutable("spec.selector", new.spec.selector, old.spec.selector)
 
 
@@ -95,7 +95,7 @@ def _not_negative(numbers: dict[str, int | None]) -> list[FieldError]:
 
 
 def _selected(selector: LabelSelector, template: PodTemplateSpec, noun: str) -> list[FieldError]:
-    """The selector selects something, and that includes what the template makes."""
+    """Check that the selector is not empty and matches the template's labels."""
     if not selector.wire():
         return [field.required("spec.selector")]
     if not selector.match_labels and not selector.match_expressions:
@@ -167,5 +167,5 @@ def _is_zero(value: int | str | None) -> bool:
 
 
 def _percent(value: int | str | None) -> int:
-    """The number before the percent sign; -1 if it is none."""
+    """Return the number of a percentage; -1 for a value that is not one."""
     return int(value.removesuffix("%")) if isinstance(value, str) else -1

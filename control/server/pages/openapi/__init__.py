@@ -1,1 +1,6 @@
-"""The schemas of all kinds, derived from their models, as OpenAPI v2 and v3."""
+"""OpenAPI v2 and v3, derived from the models of ``control.api``.
+
+May import ``discovery`` and ``verbs.patch``. Start reading with ``documents.py``, then
+``schema.py`` (models to schemas) and ``operations.py`` (kinds to paths). The texts are in
+``fields/``.
+"""

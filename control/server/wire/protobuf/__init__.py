@@ -1,1 +1,5 @@
-"""Bodies in protobuf, as typed Go clients write them, become JSON at the edge."""
+"""Protobuf bodies, as typed Go clients send them, decoded into JSON objects.
+
+Pure, and imports nothing else of podwire. Start reading with ``decode.py``; the table of messages
+is ``messages.txt``.
+"""
