@@ -92,9 +92,9 @@ def run(argv: list[str], text: str, lock: int) -> str:
     """
     process = programs.execute(argv, text.encode(), descriptors=(lock,))
     stderr = process.stderr.decode(errors="replace").strip()
-    if process.returncode == _LOCKED and "xtables lock" in stderr:
+    if process.code == _LOCKED and "xtables lock" in stderr:
         raise TryAgainLaterError(f"{argv[0]}: another program holds the xtables lock", stderr)
-    if process.returncode:
+    if process.code:
         raise IptablesError(f"{argv[0]} refused the attachment's rules", f"{stderr}; in {text!r}")
     return process.stdout.decode(errors="replace")
 

@@ -4,20 +4,16 @@ Source: CNI specification 1.1.0, section 4 "Plugin Delegation".
 """
 
 import json
-import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cni_plugin.linux.programs import execute, find
+from cni_plugin.linux.programs import Finished, execute, find
 from cni_plugin.spec.errors import CniError, DelegateError, InvalidConfigurationError
 from cni_plugin.spec.names import is_identifier
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Result, parse
 from cni_plugin.spec.versions import SUPPORTED, Verb
-
-if TYPE_CHECKING:
-    from subprocess import CompletedProcess
 
 
 class DelegateIpam:
@@ -52,8 +48,8 @@ class DelegateIpam:
 def _execute(request: Request, verb: Verb) -> bytes:
     path = _find(request)
     environment = {**request.environment, "CNI_COMMAND": verb}
-    process = execute([path], request.raw, environment=environment, stderr=sys.stderr.fileno())
-    if process.returncode:
+    process = execute([path], request.raw, environment=environment, shows_errors=True)
+    if process.code:
         raise _failure(path, verb, process)
     return process.stdout
 
@@ -70,7 +66,7 @@ def _find(request: Request) -> Path:
     return found
 
 
-def _failure(path: Path, verb: Verb, process: "CompletedProcess[bytes]") -> DelegateError:
+def _failure(path: Path, verb: Verb, process: Finished) -> DelegateError:
     """The plugin's own error with its code, and with the plugin's name."""
     try:
         document = json.loads(process.stdout)
@@ -78,7 +74,7 @@ def _failure(path: Path, verb: Verb, process: "CompletedProcess[bytes]") -> Dele
         details = str(document.get("details") or "")
     except (ValueError, KeyError, TypeError):
         output = process.stdout.decode(errors="replace").strip()
-        return DelegateError(f"ipam plugin {path} {verb} ended with {process.returncode}", output)
+        return DelegateError(f"ipam plugin {path} {verb} ended with {process.code}", output)
     return DelegateError(f"ipam plugin {path.name} {verb}: {message}", details, code)
 
 
