@@ -16,7 +16,7 @@ import struct
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self
 
 from cni_plugin.linux.host import Host
@@ -36,6 +36,7 @@ from cni_plugin.spec.versions import Verb
 from cni_plugin.verbs.answer import PluginAnswer, needs_other_programs, perform, understand
 
 logger = logging.getLogger(__name__)
+_ENDS = (signal.SIGTERM, signal.SIGINT)
 _WORKERS = 64
 _GARBAGE = 50_000  # new objects before a garbage collection
 _BACKLOG = 512
@@ -51,26 +52,20 @@ class SocketInUseError(Exception):
     """Another server answers on the socket."""
 
 
-class _Stop(BaseException):
-    """SIGTERM or SIGINT arrived."""
-
-
 def serve(path: Path, boot_id: str) -> None:
     """Serve on the socket ``path`` until SIGTERM or SIGINT, then finish the running requests.
 
     Raises SocketInUseError, OSError.
     """
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _stop)
-        gc.freeze()  # exclude the imported modules from garbage collections
-        # a request leaves no cycles; by default every few requests would start a collection
-        gc.set_threshold(_GARBAGE)
-        with Server(path, boot_id):
-            while True:
-                signal.pause()
-    except _Stop:
-        logger.info("ended")
+    # Before there are other threads: the kernel may deliver a signal to any of them, and a thread
+    # that pauses would not wake up for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    gc.freeze()  # exclude the imported modules from garbage collections
+    # a request leaves no cycles; by default every few requests would start a collection
+    gc.set_threshold(_GARBAGE)
+    with Server(path, boot_id):
+        signal.sigwait(_ENDS)
+    logger.info("ended")
 
 
 class Server:
@@ -156,11 +151,6 @@ def listen(path: Path) -> socket.socket:
     listener.listen(_BACKLOG)
     fresh.rename(path)  # so that clients never find a socket that does not listen
     return listener
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    raise _Stop
 
 
 def _allowed(connection: socket.socket) -> bool:
