@@ -12,18 +12,20 @@ from control.api.meta import LabelSelector, Object, OwnerReference
 from control.api.selectors import SelectorError, from_model, selects
 from control.client.cache import Key
 from control.controllers.actions import Patch
-from control.controllers.world import Item, Table, World, controller_of, owner_reference
+from control.controllers.state import ClusterState, Item, Table, controller_of, owner_reference
 
 
 @dataclass(frozen=True, slots=True)
-class Claim(Generic[Item]):
+class OwnershipClaim(Generic[Item]):
     """What a controller's object has, and what must change for that to be so."""
 
     owned: tuple[Item, ...]
     actions: tuple[Patch, ...]
 
 
-def claim(table: Table[Item], kind: Kind, owner: Object, selector: LabelSelector) -> Claim[Item]:
+def claim(
+    table: Table[Item], kind: Kind, owner: Object, selector: LabelSelector
+) -> OwnershipClaim[Item]:
     """The objects of ``owner`` (a ``kind``) in a table."""
     wanted = from_model(selector)
     owned: list[Item] = []
@@ -39,7 +41,7 @@ def claim(table: Table[Item], kind: Kind, owner: Object, selector: LabelSelector
                 mine = owner_reference(kind, owner)
                 owners = [*_without(item, owner.metadata.uid), mine]
                 actions.append(_with_owners(table.kind, item, owners))
-    return Claim(tuple(owned), tuple(actions))
+    return OwnershipClaim(tuple(owned), tuple(actions))
 
 
 def _without(item: Object, uid: str) -> list[OwnerReference]:
@@ -55,7 +57,7 @@ def _with_owners(kind: Kind, item: Object, owners: list[OwnerReference]) -> Patc
     return Patch(kind, item, {"metadata": change})
 
 
-def interested(kind: Kind, item: Object, world: World) -> list[Key]:
+def interested(kind: Kind, item: Object, cluster: ClusterState) -> list[Key]:
     """The keys of the ``kind`` objects whom a change of ``item`` concerns: its controller, or for
     an orphan all that would adopt it."""
     namespace = item.metadata.namespace
@@ -63,7 +65,7 @@ def interested(kind: Kind, item: Object, world: World) -> list[Key]:
     if owner is not None:
         same = owner.kind == kind.name and owner.api_version.split("/")[0] == kind.group
         return [(namespace or "", owner.name)] if same else []
-    candidates = world[kind].within(namespace)
+    candidates = cluster[kind].within(namespace)
     return [c.key for c in candidates if _selects(c, item.metadata.labels)]
 
 

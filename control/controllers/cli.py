@@ -19,7 +19,7 @@ from control.client.process import (
 from control.controllers.loop import Manager
 from control.controllers.nodes.cidr import Network, Range
 from control.controllers.nodes.lifecycle import Grace
-from control.controllers.table import Settings, controllers
+from control.controllers.table import ControllerSettings, controllers
 
 
 def _networks(_: click.Context, __: click.Parameter, value: str) -> tuple[Network, ...]:
@@ -85,7 +85,7 @@ _SECONDS = click.FloatRange(min=1)
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
     """Drive what is towards what should be: Deployments, Services, nodes, namespaces."""
     masks = flags["node_cidr_mask_size"], flags["node_cidr_mask_size_ipv6"]
-    settings = Settings(
+    settings = ControllerSettings(
         ranges=_ranges(flags["cluster_cidr"], *masks),
         reserved=flags["service_cluster_ip_range"],
         grace=Grace(flags["node_monitor_grace_period"], flags["node_startup_grace_period"]),
@@ -95,7 +95,7 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
     run(_serve(configuration(kubeconfig), lead, settings), verbose=verbose)
 
 
-async def _serve(config: ClientConfig, lead: Leadership, settings: Settings) -> None:
+async def _serve(config: ClientConfig, lead: Leadership, settings: ControllerSettings) -> None:
     async with Client(config) as client:
         # All is new each time: a new leader starts from a list, not from an old cache.
         await work_as_leader(client, lead, lambda: Manager(client, controllers(settings)).run())

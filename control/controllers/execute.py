@@ -32,7 +32,7 @@ from control.controllers.actions import (
     UpdateStatus,
 )
 from control.controllers.hashing import LETTERS
-from control.controllers.world import controller_of
+from control.controllers.state import controller_of
 
 _PREFIX = 58  # with five letters more, a name is still a DNS label
 
@@ -93,8 +93,6 @@ class Executor:
                 if isinstance(failure, BaseException):
                     raise failure
             start, size = start + size, min(size * 2, 64)
-
-    # --- one action each -----------------------------------------------------------------------
 
     async def _create(self, action: Create) -> None:
         try:
@@ -220,8 +218,6 @@ class Executor:
 
     async def _purge(self, action: Purge) -> None:
         await self._client.delete_collection(action.kind, action.namespace)
-
-    # --- what came of it -----------------------------------------------------------------------
 
     def _learn(self, kind: Kind, item: Object) -> Object:
         if kind in self._informers:

@@ -1,6 +1,6 @@
 """Runs controllers: changes become keys, keys become actions, actions become requests.
 
-informers ──change──► sources ──key──► queue ──► reconcile(world, key, now) ──► actions
+informers ──change──► sources ──key──► queue ──► reconcile(cluster, key, now) ──► actions
     ▲                                                  (pure)                     │
     └────────────── learn: what our own requests changed ◄── execute ◄────────────┘
 """
@@ -19,7 +19,7 @@ from control.client.cache import Key
 from control.controllers.actions import Action
 from control.controllers.execute import Executor, NotEmptyError
 from control.controllers.queue import WorkQueue
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Source:
     tells changes that matter from those that do not."""
 
     kind: Kind
-    keys: Callable[[World, Any], Iterable[Key]]
+    keys: Callable[[ClusterState, Any], Iterable[Key]]
     when: Callable[[Any, Any], bool] = lambda *_: True
 
 
@@ -47,8 +47,8 @@ class Controller(Protocol):
     def sources(self) -> Sequence[Source]:
         """What it looks at."""
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterable[Action]:
-        """What to do about a key at ``now`` (seconds since the epoch). Pure: same world, same
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterable[Action]:
+        """What to do about a key at ``now`` (seconds since the epoch). Pure: same cluster, same
         actions."""
 
 
@@ -56,11 +56,13 @@ class Controller(Protocol):
 class Explains(Protocol):
     """A controller that shows refusals in its objects."""
 
-    def refused(self, world: World, key: Key, now: float, error: ApiError) -> Iterable[Action]:
+    def refused(
+        self, cluster: ClusterState, key: Key, now: float, error: ApiError
+    ) -> Iterable[Action]:
         """What to do when the server refused an action of the last round, before trying again."""
 
 
-def itself(_: World, item: Object) -> Iterable[Key]:
+def itself(_: ClusterState, item: Object) -> Iterable[Key]:
     """The key of the object that changed."""
     yield item.key
 
@@ -78,7 +80,7 @@ class Manager:
         self._controllers = controllers
         self._clock = clock
         wanted = dict.fromkeys(s.kind for c in controllers for s in c.sources)
-        self.world = World(wanted)
+        self.cluster = ClusterState(wanted)
         self.informers = {
             kind: Informer(client, kind, on_recovery=self._answered_again) for kind in wanted
         }
@@ -86,7 +88,7 @@ class Manager:
     async def run(self) -> None:
         """Follow and reconcile for ever."""
         for kind, informer in self.informers.items():
-            informer.subscribe(self.world[kind].apply)
+            informer.subscribe(self.cluster[kind].apply)
         async with asyncio.TaskGroup() as tasks:
             for informer in self.informers.values():
                 tasks.create_task(informer.run(), name=f"informer {informer.kind.plural}")
@@ -99,7 +101,7 @@ class Manager:
                 tasks.create_task(self._drive(controller), name=controller.component)
 
     def _answered_again(self) -> None:
-        self.world.contact = self._clock()
+        self.cluster.contact = self._clock()
 
     async def _drive(self, controller: Controller) -> None:
         queue: WorkQueue[Key] = WorkQueue()
@@ -120,7 +122,7 @@ class Manager:
                 return
             for item in (old, new):
                 if item is not None:
-                    for key in source.keys(self.world, item):
+                    for key in source.keys(self.cluster, item):
                         queue.add(key)
 
         return changed
@@ -148,11 +150,11 @@ class Manager:
         self, controller: Controller, key: Key, queue: WorkQueue[Key], executor: Executor
     ) -> None:
         try:
-            actions = list(controller.reconcile(self.world, key, self._clock()))
+            actions = list(controller.reconcile(self.cluster, key, self._clock()))
             again = await executor.carry_out(actions)
         except ApiError as err:
             if isinstance(controller, Explains) and not _expected(err):
-                refused = controller.refused(self.world, key, self._clock(), err)
+                refused = controller.refused(self.cluster, key, self._clock(), err)
                 await executor.carry_out(refused)
             raise
         queue.forget(key)

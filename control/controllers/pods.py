@@ -48,7 +48,7 @@ def available_in(pod: Pod, min_ready_seconds: int, now: float) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class PodTally:
     """How many Pods of a set there are, are ready, and have been for long enough."""
 
     active: int
@@ -57,14 +57,14 @@ class Tally:
     next_available: float | None  # seconds until one more is available by mere waiting
 
 
-def tally(pods: Iterable[Pod], min_ready_seconds: int, now: float) -> Tally:
+def tally(pods: Iterable[Pod], min_ready_seconds: int, now: float) -> PodTally:
     """Count Pods."""
     pods = list(pods)
     active = [pod for pod in pods if is_active(pod)]
     waits = [
         wait for pod in active if (wait := available_in(pod, min_ready_seconds, now)) is not None
     ]
-    return Tally(
+    return PodTally(
         active=len(active),
         ready=len(waits),
         available=sum(wait == 0 for wait in waits),

@@ -19,7 +19,7 @@ from control.controllers.actions import Action, Again, Create, Delete, UpdateSta
 from control.controllers.claim import claim, interested
 from control.controllers.loop import Source, itself
 from control.controllers.pods import condition, deletion_order, is_active, tally
-from control.controllers.world import World, controller_of, owner_reference
+from control.controllers.state import ClusterState, controller_of, owner_reference
 
 _BURST = 500  # Pods made or deleted in one round, as upstream
 
@@ -30,29 +30,31 @@ class ReplicaSetController:
     component = "replicaset-controller"
     sources = (
         Source(kinds.REPLICA_SET, itself),
-        Source(kinds.POD, lambda world, pod: interested(kinds.REPLICA_SET, pod, world)),
+        Source(kinds.POD, lambda cluster, pod: interested(kinds.REPLICA_SET, pod, cluster)),
     )
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """First whose the Pods are, then how many, then what to say about it."""
-        rs = world[kinds.REPLICA_SET].get(*key)
+        rs = cluster[kinds.REPLICA_SET].get(*key)
         if rs is None:
             return
-        claimed = claim(world[kinds.POD], kinds.REPLICA_SET, rs, rs.spec.selector)
+        claimed = claim(cluster[kinds.POD], kinds.REPLICA_SET, rs, rs.spec.selector)
         changes: list[Action] = list(claimed.actions)
         if not changes and rs.metadata.deletion_timestamp is None:
-            changes = _scale(world, rs, claimed.owned, now)
+            changes = _scale(cluster, rs, claimed.owned, now)
         if changes:
             yield from changes  # each comes back as a change, and then the status is due
             return
         yield from _report(rs, claimed.owned, now, failure=None)
 
-    def refused(self, world: World, key: Key, now: float, error: ApiError) -> Iterable[Action]:
+    def refused(
+        self, cluster: ClusterState, key: Key, now: float, error: ApiError
+    ) -> Iterable[Action]:
         """Show in the status that Pods cannot be made."""
-        rs = world[kinds.REPLICA_SET].get(*key)
+        rs = cluster[kinds.REPLICA_SET].get(*key)
         if rs is None or rs.metadata.deletion_timestamp is not None:
             return ()
-        pods = claim(world[kinds.POD], kinds.REPLICA_SET, rs, rs.spec.selector).owned
+        pods = claim(cluster[kinds.POD], kinds.REPLICA_SET, rs, rs.spec.selector).owned
         reason = "FailedDelete" if error.operation.verb == "delete" else "FailedCreate"
         failure = Condition(
             type="ReplicaFailure",
@@ -64,24 +66,24 @@ class ReplicaSetController:
         return _report(rs, pods, now, failure)
 
 
-def _scale(world: World, rs: ReplicaSet, pods: Sequence[Pod], now: float) -> list[Action]:
+def _scale(cluster: ClusterState, rs: ReplicaSet, pods: Sequence[Pod], now: float) -> list[Action]:
     active = [pod for pod in pods if is_active(pod)]
     missing = (1 if rs.spec.replicas is None else rs.spec.replicas) - len(active)
     if missing >= 0:
         new = pod_from(rs.spec.template, rs)
         return [Create(kinds.POD, new, announce=rs)] * min(missing, _BURST)
-    kin = Counter(pod.spec.node_name or "" for pod in _kin(world, rs) if is_active(pod))
+    kin = Counter(pod.spec.node_name or "" for pod in _kin(cluster, rs) if is_active(pod))
     victims = deletion_order(active, kin, now)[: min(-missing, _BURST)]
     return [Delete(kinds.POD, pod, announce=rs) for pod in victims]
 
 
-def _kin(world: World, rs: ReplicaSet) -> Iterable[Pod]:
+def _kin(cluster: ClusterState, rs: ReplicaSet) -> Iterable[Pod]:
     """The Pods of this ReplicaSet and of all others of its Deployment: of an old and a new
     version on one node, the old should go from where the new one already is."""
     owner = controller_of(rs)
-    siblings = world[kinds.REPLICA_SET].controlled_by(owner.uid) if owner else [rs]
+    siblings = cluster[kinds.REPLICA_SET].controlled_by(owner.uid) if owner else [rs]
     for sibling in siblings:
-        yield from world[kinds.POD].controlled_by(sibling.metadata.uid)
+        yield from cluster[kinds.POD].controlled_by(sibling.metadata.uid)
 
 
 def pod_from(template: PodTemplateSpec, owner: ReplicaSet) -> Pod:

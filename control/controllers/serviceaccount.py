@@ -8,12 +8,12 @@ from control.api.meta import Object, ObjectMeta
 from control.client.cache import Key
 from control.controllers.actions import Action, Create
 from control.controllers.loop import Source, itself
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 _NAME = "default"
 
 
-def _its_namespace(_: World, item: Object) -> Iterator[Key]:
+def _its_namespace(_: ClusterState, item: Object) -> Iterator[Key]:
     if item.metadata.name == _NAME:
         yield "", item.metadata.namespace or ""
 
@@ -24,12 +24,12 @@ class ServiceAccountController:
     component = "serviceaccount-controller"
     sources = (Source(kinds.NAMESPACE, itself), Source(kinds.SERVICE_ACCOUNT, _its_namespace))
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """Key: a namespace."""
         del now
-        namespace = world[kinds.NAMESPACE].get(*key)
+        namespace = cluster[kinds.NAMESPACE].get(*key)
         if namespace is None or namespace.metadata.deletion_timestamp is not None:
             return
-        if world[kinds.SERVICE_ACCOUNT].get(namespace.metadata.name, _NAME) is None:
+        if cluster[kinds.SERVICE_ACCOUNT].get(namespace.metadata.name, _NAME) is None:
             meta = ObjectMeta(name=_NAME, namespace=namespace.metadata.name)
             yield Create(kinds.SERVICE_ACCOUNT, ServiceAccount(metadata=meta))

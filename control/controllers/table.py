@@ -19,7 +19,7 @@ from control.controllers.serviceaccount import ServiceAccountController
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ControllerSettings:
     """What differs between clusters."""
 
     ranges: tuple[Range, ...] = ()
@@ -28,7 +28,7 @@ class Settings:
     endpoints_per_slice: int = 100
 
 
-def controllers(settings: Settings) -> tuple[Controller, ...]:
+def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
     """All of them."""
     return (
         DeploymentController(),
@@ -47,7 +47,7 @@ def controllers(settings: Settings) -> tuple[Controller, ...]:
     )
 
 
-def _allocators(settings: Settings) -> tuple[Controller, ...]:
+def _allocators(settings: ControllerSettings) -> tuple[Controller, ...]:
     if not settings.ranges:  # the nodes' ranges are somebody else's to give
         return ()
     return (PodCIDRController(settings.ranges, settings.reserved),)

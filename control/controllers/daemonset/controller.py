@@ -12,7 +12,7 @@ from control.client.cache import Key
 from control.controllers.actions import Action, Again, Create, Delete, Report, UpdateStatus
 from control.controllers.claim import claim, interested
 from control.controllers.daemonset.history import expendable, hash_of, history, recorded
-from control.controllers.daemonset.rollout import Changes, Place, manage, pace, update
+from control.controllers.daemonset.rollout import DaemonChanges, NodeDaemons, manage, pace, update
 from control.controllers.daemonset.template import (
     REVISION_HASH,
     daemon,
@@ -22,11 +22,11 @@ from control.controllers.daemonset.template import (
 )
 from control.controllers.loop import Source, itself
 from control.controllers.pods import is_ready, tally
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 
-def _all(world: World, _: Object) -> Iterator[Key]:
-    for daemon_set in world[kinds.DAEMON_SET]:
+def _all(cluster: ClusterState, _: Object) -> Iterator[Key]:
+    for daemon_set in cluster[kinds.DAEMON_SET]:
         yield daemon_set.key
 
 
@@ -43,24 +43,24 @@ class DaemonSetController:
     component = "daemonset-controller"
     sources = (
         Source(kinds.DAEMON_SET, itself),
-        Source(kinds.POD, lambda world, pod: interested(kinds.DAEMON_SET, pod, world)),
+        Source(kinds.POD, lambda cluster, pod: interested(kinds.DAEMON_SET, pod, cluster)),
         Source(kinds.CONTROLLER_REVISION, lambda w, item: interested(kinds.DAEMON_SET, item, w)),
         Source(kinds.NODE, _all, _moved),
     )
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """One step; its effects come back as changes, and lead to the next."""
-        daemon_set = world[kinds.DAEMON_SET].get(*key)
+        daemon_set = cluster[kinds.DAEMON_SET].get(*key)
         if daemon_set is None or daemon_set.metadata.deletion_timestamp is not None:
             return
         selector = daemon_set.spec.selector
-        pods = claim(world[kinds.POD], kinds.DAEMON_SET, daemon_set, selector)
-        owned = world[kinds.CONTROLLER_REVISION].controlled_by(daemon_set.metadata.uid)
+        pods = claim(cluster[kinds.POD], kinds.DAEMON_SET, daemon_set, selector)
+        owned = cluster[kinds.CONTROLLER_REVISION].controlled_by(daemon_set.metadata.uid)
         past = history(daemon_set, owned)
         steps: list[Action] = [*pods.actions, *recorded(daemon_set, past)]
         if not steps and past.current is not None:
             digest = hash_of(past.current)
-            places = _places(world, daemon_set, pods.owned, digest)
+            places = _places(cluster, daemon_set, pods.owned, digest)
             steps = _changes(daemon_set, places, digest, now)
         if steps:
             yield from steps
@@ -73,17 +73,19 @@ def _hash(pod: Pod) -> str:
     return pod.metadata.labels.get(REVISION_HASH, "")
 
 
-def _places(world: World, daemon_set: DaemonSet, pods: Iterable[Pod], digest: str) -> list[Place]:
+def _places(
+    cluster: ClusterState, daemon_set: DaemonSet, pods: Iterable[Pod], digest: str
+) -> list[NodeDaemons]:
     """Every node, with its daemons; and nodes that are gone, with theirs."""
     on: dict[str, list[Pod]] = defaultdict(list)
     for pod in pods:
         on[node_of(pod) or ""].append(pod)
-    nodes = {node.metadata.name: node for node in world[kinds.NODE]}
+    nodes = {node.metadata.name: node for node in cluster[kinds.NODE]}
     places = []
     for name in sorted(nodes.keys() | on.keys()):
         node, daemons = nodes.get(name), on.get(name, [])
         places.append(
-            Place(
+            NodeDaemons(
                 node=name,
                 wanted=node is not None and should_run(daemon_set, node),
                 # Who ends the Pods of a node that is gone is the Pod garbage collector.
@@ -96,7 +98,7 @@ def _places(world: World, daemon_set: DaemonSet, pods: Iterable[Pod], digest: st
 
 
 def _changes(
-    daemon_set: DaemonSet, places: Sequence[Place], digest: str, now: float
+    daemon_set: DaemonSet, places: Sequence[NodeDaemons], digest: str, now: float
 ) -> list[Action]:
     steps = _actions(daemon_set, manage(places), digest)
     speed = pace(daemon_set, sum(place.wanted for place in places))
@@ -105,7 +107,7 @@ def _changes(
     return steps
 
 
-def _actions(daemon_set: DaemonSet, changes: Changes, digest: str) -> list[Action]:
+def _actions(daemon_set: DaemonSet, changes: DaemonChanges, digest: str) -> list[Action]:
     reports = [_farewell(daemon_set, pod) for pod in changes.failed]
     made = [
         Create(kinds.POD, daemon(daemon_set, node, digest), announce=daemon_set)
@@ -128,7 +130,7 @@ def _farewell(daemon_set: DaemonSet, pod: Pod) -> Report:
     )
 
 
-def _report(daemon_set: DaemonSet, places: Sequence[Place], now: float) -> Iterator[Action]:
+def _report(daemon_set: DaemonSet, places: Sequence[NodeDaemons], now: float) -> Iterator[Action]:
     status, wait = _status(daemon_set, places, now)
     if status != daemon_set.status:
         yield UpdateStatus(kinds.DAEMON_SET, daemon_set.model_copy(update={"status": status}))
@@ -137,7 +139,7 @@ def _report(daemon_set: DaemonSet, places: Sequence[Place], now: float) -> Itera
 
 
 def _status(
-    daemon_set: DaemonSet, places: Sequence[Place], now: float
+    daemon_set: DaemonSet, places: Sequence[NodeDaemons], now: float
 ) -> tuple[DaemonSetStatus, float | None]:
     wait = daemon_set.spec.min_ready_seconds or 0
     wanted = [place for place in places if place.wanted]

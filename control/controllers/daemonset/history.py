@@ -16,7 +16,7 @@ from control.api.workload import ControllerRevision, DaemonSet
 from control.controllers.actions import Action, Create, Delete, Update
 from control.controllers.daemonset.template import REVISION_HASH
 from control.controllers.hashing import safe_hash
-from control.controllers.world import owner_reference
+from control.controllers.state import owner_reference
 
 
 @dataclass(frozen=True, slots=True)

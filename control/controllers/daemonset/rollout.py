@@ -14,7 +14,7 @@ from control.controllers.pods import available_in
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NodeDaemons:
     """A node and the daemons that are for it."""
 
     node: str
@@ -40,7 +40,7 @@ class Pace:
 
 
 @dataclass(slots=True)
-class Changes:
+class DaemonChanges:
     """Nodes that get a daemon, and daemons that go; ``failed`` of them had ended by themselves."""
 
     create: list[str] = field(default_factory=list)
@@ -61,9 +61,9 @@ def pace(daemon_set: DaemonSet, wanted: int) -> Pace:
     return Pace(unavailable, surge, strategy.type != "OnDelete", wait)
 
 
-def manage(places: Iterable[Place]) -> Changes:
+def manage(places: Iterable[NodeDaemons]) -> DaemonChanges:
     """One daemon for each node that wants one, none for the others, whatever their template."""
-    changes = Changes()
+    changes = DaemonChanges()
     for place in places:
         if place.wanted and not place.daemons:
             changes.create.append(place.node)
@@ -74,7 +74,7 @@ def manage(places: Iterable[Place]) -> Changes:
     return changes
 
 
-def _tidy(place: Place, changes: Changes) -> None:
+def _tidy(place: NodeDaemons, changes: DaemonChanges) -> None:
     """Ended daemons make room for others; of several of one template the oldest stays."""
     ended = [pod for pod in _alive(place.daemons) if pod.status.phase in ("Failed", "Succeeded")]
     changes.delete += ended
@@ -91,7 +91,7 @@ def _alive(pods: Iterable[Pod]) -> list[Pod]:
     return [pod for pod in pods if pod.metadata.deletion_timestamp is None]
 
 
-def update(places: Sequence[Place], pace: Pace, now: float) -> Changes:
+def update(places: Sequence[NodeDaemons], pace: Pace, now: float) -> DaemonChanges:
     """The next step from old daemons to new ones."""
     wanted = [place for place in places if place.wanted]
     if pace.surge:
@@ -99,7 +99,7 @@ def update(places: Sequence[Place], pace: Pace, now: float) -> Changes:
     return _without_surge(wanted, pace, now)
 
 
-def _without_surge(places: Sequence[Place], pace: Pace, now: float) -> Changes:
+def _without_surge(places: Sequence[NodeDaemons], pace: Pace, now: float) -> DaemonChanges:
     unavailable = 0
     idle: list[Pod] = []
     candidates: list[Pod] = []
@@ -111,11 +111,11 @@ def _without_surge(places: Sequence[Place], pace: Pace, now: float) -> Changes:
             (candidates if serving else idle).extend(old)
     # What does not serve can go at once; of the rest, as many as may be missing.
     budget = max(0, pace.unavailable - unavailable)
-    return Changes(delete=[*idle, *candidates[:budget]])
+    return DaemonChanges(delete=[*idle, *candidates[:budget]])
 
 
-def _with_surge(places: Sequence[Place], pace: Pace, now: float) -> Changes:
-    changes, doubled = Changes(), 0
+def _with_surge(places: Sequence[NodeDaemons], pace: Pace, now: float) -> DaemonChanges:
+    changes, doubled = DaemonChanges(), 0
     candidates: list[str] = []
     for place in places:
         old = _alive(place.old)

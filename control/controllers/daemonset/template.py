@@ -14,7 +14,7 @@ from control.api.placement import (
 from control.api.pod import Pod, PodSpec
 from control.api.scheduling import allows, untolerated
 from control.api.workload import DaemonSet
-from control.controllers.world import owner_reference
+from control.controllers.state import owner_reference
 
 REVISION_HASH = "controller-revision-hash"
 _NAME_FIELD = "metadata.name"

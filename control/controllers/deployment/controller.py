@@ -26,14 +26,14 @@ from control.controllers.deployment.limits import Limits, limits
 from control.controllers.deployment.status import overdue_in, status_of
 from control.controllers.loop import Source, itself
 from control.controllers.pods import condition, is_active, tally
-from control.controllers.world import World, controller_of
+from control.controllers.state import ClusterState, controller_of
 
 
-def _deployment_of_pod(world: World, pod: Pod) -> Iterator[Key]:
+def _deployment_of_pod(cluster: ClusterState, pod: Pod) -> Iterator[Key]:
     owner = controller_of(pod)
     if owner is None or owner.kind != "ReplicaSet":
         return
-    rs = world[kinds.REPLICA_SET].get(pod.metadata.namespace, owner.name)
+    rs = cluster[kinds.REPLICA_SET].get(pod.metadata.namespace, owner.name)
     above = controller_of(rs) if rs else None
     if above is not None and above.kind == "Deployment":
         yield pod.metadata.namespace or "", above.name
@@ -45,33 +45,34 @@ class DeploymentController:
     component = "deployment-controller"
     sources = (
         Source(kinds.DEPLOYMENT, itself),
-        Source(kinds.REPLICA_SET, lambda world, rs: interested(kinds.DEPLOYMENT, rs, world)),
+        Source(kinds.REPLICA_SET, lambda cluster, rs: interested(kinds.DEPLOYMENT, rs, cluster)),
         Source(kinds.POD, _deployment_of_pod),
     )
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """One step; its effects come back as changes, and lead to the next."""
-        deployment = world[kinds.DEPLOYMENT].get(*key)
+        deployment = cluster[kinds.DEPLOYMENT].get(*key)
         if deployment is None:
             return
-        sets = world[kinds.REPLICA_SET]
+        sets = cluster[kinds.REPLICA_SET]
         claimed = claim(sets, kinds.DEPLOYMENT, deployment, deployment.spec.selector)
         found = history.versions(deployment, claimed.owned)
         steps: list[Action] = list(claimed.actions)
         if not steps and deployment.metadata.deletion_timestamp is None:
-            steps = _Step(world, deployment, found, now).actions()
+            steps = _Step(cluster, deployment, found, now).actions()
         if steps:
             yield from steps
             return
         yield from _report(deployment, found, now)
 
-    def refused(self, world: World, key: Key, now: float, error: ApiError) -> Iterator[Action]:
+    def refused(
+        self, cluster: ClusterState, key: Key, now: float, error: ApiError
+    ) -> Iterator[Action]:
         """Show in the status and as an Event that a version cannot be created."""
-        deployment = world[kinds.DEPLOYMENT].get(*key)
-        failed = error.operation
-        if deployment is None or (failed.verb, failed.kind) != ("create", "ReplicaSet"):
+        deployment = cluster[kinds.DEPLOYMENT].get(*key)
+        if deployment is None or (error.operation.verb, error.operation.kind) != ("create", "ReplicaSet"):
             return
-        text = f'Failed to create new replica set "{failed.name}": {error.status.message}'
+        text = f'Failed to create new replica set "{error.operation.name}": {error.status.message}'
         yield Report(deployment, "Warning", "ReplicaSetCreateError", text)
         known = condition(deployment.status.conditions, "Progressing")
         if known is None or (known.reason, known.message) != ("ReplicaSetCreateError", text):
@@ -95,8 +96,10 @@ def _with_failure(deployment: Deployment, text: str, now: float) -> UpdateStatus
 class _Step:
     """The next step of one Deployment."""
 
-    def __init__(self, world: World, deployment: Deployment, found: Versions, now: float) -> None:
-        self._world = world
+    def __init__(
+        self, cluster: ClusterState, deployment: Deployment, found: Versions, now: float
+    ) -> None:
+        self._cluster = cluster
         self._deployment = deployment
         self._found = found
         self._bounds: Limits = limits(deployment)
@@ -121,7 +124,7 @@ class _Step:
             return self._resize({v.name: 0 for v in self._versions if v.size})
         size = rollout.first_size(self._versions, self._bounds)
         new = history.first_version(self._deployment, self._found.old, size, self._bounds)
-        if self._world[kinds.REPLICA_SET].get(*new.key) is not None:
+        if self._cluster[kinds.REPLICA_SET].get(*new.key) is not None:
             return [self._collide()]
         steps: list[Action] = [Create(kinds.REPLICA_SET, new)]
         if size:
@@ -189,12 +192,12 @@ class _Step:
         return rs.model_copy(update=change)
 
     def _old_pods_run(self) -> bool:
-        pods = self._world[kinds.POD]
+        pods = self._cluster[kinds.POD]
         old = (p for rs in self._found.old for p in pods.controlled_by(rs.metadata.uid))
         return any(pod.status.phase not in ("Succeeded", "Failed") for pod in old)
 
     def _numbers(self, rs: ReplicaSet, now: float) -> rollout.Version:
-        pods = self._world[kinds.POD].controlled_by(rs.metadata.uid)
+        pods = self._cluster[kinds.POD].controlled_by(rs.metadata.uid)
         counts = tally(filter(is_active, pods), rs.spec.min_ready_seconds or 0, now)
         return rollout.Version(
             name=rs.metadata.name,

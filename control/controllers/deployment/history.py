@@ -15,7 +15,7 @@ from control.api.meta import LabelSelector, ObjectMeta
 from control.api.workload import Deployment, PodTemplateSpec, ReplicaSet, ReplicaSetSpec
 from control.controllers.deployment.limits import Limits
 from control.controllers.hashing import safe_hash
-from control.controllers.world import owner_reference
+from control.controllers.state import owner_reference
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"

@@ -12,7 +12,7 @@ from control.api.pod import Pod
 from control.api.service import Service, ServicePort, SlicePort
 from control.client.cache import Key
 from control.controllers.pods import is_ready
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 HEADLESS = "service.kubernetes.io/headless"
 Ports = tuple[SlicePort, ...]
@@ -34,10 +34,10 @@ class Backend:
         return self.published or (self.serving and not self.terminating)
 
 
-def services_of(world: World, pod: Pod) -> Iterator[Key]:
+def services_of(cluster: ClusterState, pod: Pod) -> Iterator[Key]:
     """The Services that select a Pod."""
     labels = pod.metadata.labels.items()
-    for service in world[kinds.SERVICE].within(pod.metadata.namespace):
+    for service in cluster[kinds.SERVICE].within(pod.metadata.namespace):
         if service.spec.selector and service.spec.selector.items() <= labels:
             yield service.key
 
@@ -70,10 +70,10 @@ def is_ours(service: Service | None) -> bool:
     )
 
 
-def backends(world: World, service: Service) -> list[Backend]:
+def backends(cluster: ClusterState, service: Service) -> list[Backend]:
     """The Pods behind a Service that have an address, ended ones left out; by name."""
     selector = service.spec.selector.items()
-    pods = world[kinds.POD].within(service.metadata.namespace)
+    pods = cluster[kinds.POD].within(service.metadata.namespace)
     chosen = [p for p in pods if selector <= p.metadata.labels.items() and _can_serve(p)]
     return [_backend(service, pod) for pod in sorted(chosen, key=lambda pod: pod.key)]
 

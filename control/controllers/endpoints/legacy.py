@@ -32,7 +32,7 @@ from control.controllers.endpoints.backends import (
     services_of,
 )
 from control.controllers.loop import Source, itself
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 US = "endpoint-controller"
@@ -50,17 +50,17 @@ class EndpointsController:
         Source(kinds.ENDPOINTS, itself),
     )
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """Key: a Service, and its Endpoints."""
         del now
-        service, have = world[kinds.SERVICE].get(*key), world[kinds.ENDPOINTS].get(*key)
+        service, have = cluster[kinds.SERVICE].get(*key), cluster[kinds.ENDPOINTS].get(*key)
         if service is None:
             if have is not None and have.metadata.labels.get(MANAGED_BY) == US:
                 yield Delete(kinds.ENDPOINTS, have)
             return
         if not is_ours(service):
             return
-        want = _endpoints(service, have, backends(world, service))
+        want = _endpoints(service, have, backends(cluster, service))
         if have is None:
             yield Create(kinds.ENDPOINTS, want)
         elif want != have:

@@ -27,7 +27,7 @@ from control.controllers.endpoints.writing import (
     written,
 )
 from control.controllers.loop import Source, itself
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 US = "endpointslicemirroring-controller.k8s.io"
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
@@ -35,7 +35,7 @@ _LEADER = "control-plane.alpha.kubernetes.io/leader"
 _MOST = 1000  # addresses of a subset that are mirrored, as upstream
 
 
-def _its_service(_: World, slice_: EndpointSlice) -> Iterator[Key]:
+def _its_service(_: ClusterState, slice_: EndpointSlice) -> Iterator[Key]:
     labels = slice_.metadata.labels
     if labels.get(MANAGED_BY) == US and SERVICE_NAME in labels:
         yield slice_.metadata.namespace or "", labels[SERVICE_NAME]
@@ -54,15 +54,15 @@ class MirroringController:
     def __init__(self, most: int = 100) -> None:
         self._most = most
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """Key: a Service, and the Endpoints of its name. The slices go with the Endpoints."""
         del now
-        endpoints = world[kinds.ENDPOINTS].get(*key)
+        endpoints = cluster[kinds.ENDPOINTS].get(*key)
         if endpoints is None:
             return
-        have = world[kinds.ENDPOINT_SLICE].controlled_by(endpoints.metadata.uid)
+        have = cluster[kinds.ENDPOINT_SLICE].controlled_by(endpoints.metadata.uid)
         have = [s for s in have if s.metadata.deletion_timestamp is None]
-        if not _is_mirrored(world, endpoints):
+        if not _is_mirrored(cluster, endpoints):
             yield from (Delete(kinds.ENDPOINT_SLICE, slice_) for slice_ in have)
             return
         name = {SERVICE_NAME: endpoints.metadata.name, MANAGED_BY: US}
@@ -70,11 +70,11 @@ class MirroringController:
         yield from written(parent, have, _wanted(endpoints), self._most)
 
 
-def _is_mirrored(world: World, endpoints: Endpoints) -> bool:
+def _is_mirrored(cluster: ClusterState, endpoints: Endpoints) -> bool:
     meta = endpoints.metadata
     if meta.deletion_timestamp or meta.labels.get(SKIP) == "true" or _LEADER in meta.annotations:
         return False
-    service = world[kinds.SERVICE].get(*endpoints.key)
+    service = cluster[kinds.SERVICE].get(*endpoints.key)
     return service is not None and not service.spec.selector
 
 

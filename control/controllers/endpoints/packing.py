@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from control.api.service import EndpointSlice, SliceEndpoint
 
-Identity = tuple[str, str]
+EndpointIdentity = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Packing:
     add: tuple[tuple[SliceEndpoint, ...], ...]
 
 
-def identity(endpoint: SliceEndpoint) -> Identity:
+def identity(endpoint: SliceEndpoint) -> EndpointIdentity:
     """What makes an endpoint the same one: its Pod, and its address."""
     target = endpoint.target_ref
     return (target.uid or "") if target else "", endpoint.addresses[0]
@@ -48,7 +48,7 @@ def pack(have: Sequence[EndpointSlice], want: Iterable[SliceEndpoint], most: int
 
 
 def _remaining(
-    slice_: EndpointSlice, missing: dict[Identity, SliceEndpoint]
+    slice_: EndpointSlice, missing: dict[EndpointIdentity, SliceEndpoint]
 ) -> list[SliceEndpoint]:
     """What stays of a slice, as it is wanted now; taken from the missing."""
     found = (missing.pop(identity(e), None) for e in slice_.endpoints if e.addresses)

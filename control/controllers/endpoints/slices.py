@@ -33,20 +33,20 @@ from control.controllers.endpoints.backends import (
 )
 from control.controllers.endpoints.writing import MANAGED_BY, SERVICE_NAME, Parent, Series, written
 from control.controllers.loop import Source, itself
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 US = "endpointslice-controller.k8s.io"
 ZONE = "topology.kubernetes.io/zone"
 
 
-def _its_service(_: World, slice_: EndpointSlice) -> Iterator[Key]:
+def _its_service(_: ClusterState, slice_: EndpointSlice) -> Iterator[Key]:
     labels = slice_.metadata.labels
     if labels.get(MANAGED_BY) == US and SERVICE_NAME in labels:
         yield slice_.metadata.namespace or "", labels[SERVICE_NAME]
 
 
-def _all_services(world: World, _: Node) -> Iterator[Key]:
-    for service in world[kinds.SERVICE]:
+def _all_services(cluster: ClusterState, _: Node) -> Iterator[Key]:
+    for service in cluster[kinds.SERVICE]:
         yield service.key
 
 
@@ -71,16 +71,16 @@ class EndpointSliceController:
     def __init__(self, most: int = 100) -> None:
         self._most = most
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """Key: a Service. Its slices go with it, by the garbage collector."""
         del now
-        service = world[kinds.SERVICE].get(*key)
+        service = cluster[kinds.SERVICE].get(*key)
         if service is None or not is_ours(service):
             return
-        have = world[kinds.ENDPOINT_SLICE].controlled_by(service.metadata.uid)
+        have = cluster[kinds.ENDPOINT_SLICE].controlled_by(service.metadata.uid)
         have = [s for s in have if s.metadata.deletion_timestamp is None]
-        behind = backends(world, service)
-        wanted = {family: _series(world, service, behind, family) for family in families(service)}
+        behind = backends(cluster, service)
+        wanted = {family: _series(cluster, service, behind, family) for family in families(service)}
         parent = Parent(kinds.SERVICE, service, _labels(service))
         yield from written(parent, have, wanted, self._most)
 
@@ -91,10 +91,12 @@ def _labels(service: Service) -> dict[str, str]:
     return own | headless | {SERVICE_NAME: service.metadata.name, MANAGED_BY: US}
 
 
-def _series(world: World, service: Service, behind: Sequence[Backend], family: str) -> Series:
+def _series(
+    cluster: ClusterState, service: Service, behind: Sequence[Backend], family: str
+) -> Series:
     found: Series = defaultdict(list)
     for backend in behind:
-        node = world[kinds.NODE].get(None, backend.pod.spec.node_name or "")
+        node = cluster[kinds.NODE].get(None, backend.pod.spec.node_name or "")
         text = address(backend.pod, family)
         # A Pod whose node we do not know yet comes with it, unless it is wanted in any case.
         if text is not None and (node is not None or backend.published):

@@ -10,7 +10,7 @@ from control.api.service import EndpointSlice, SliceEndpoint
 from control.controllers.actions import Action, Create, Delete, Update
 from control.controllers.endpoints.backends import Ports
 from control.controllers.endpoints.packing import pack
-from control.controllers.world import owner_reference
+from control.controllers.state import owner_reference
 
 SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"

@@ -23,7 +23,7 @@ from control.controllers.garbage.owners import (
     locate,
 )
 from control.controllers.loop import Source
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 # Events own nothing, are owned by nothing, and are many.
 KINDS = tuple(kind for kind in kinds.KINDS if kind is not kinds.EVENT)
@@ -48,15 +48,15 @@ def _concerns(old: Object | None, new: Object | None) -> bool:
 
 
 def _source(kind: Kind) -> Source:
-    def keys(world: World, item: Object) -> Iterator[Key]:
+    def keys(cluster: ClusterState, item: Object) -> Iterator[Key]:
         """The object, those that depend on it, and those on which it depends."""
         yield key_of(kind, item)
-        for dependent_kind, dependent in dependents(world, item.metadata.uid):
+        for dependent_kind, dependent in dependents(cluster, item.metadata.uid):
             yield key_of(dependent_kind, dependent)
         for reference in item.metadata.owner_references:
-            found = locate(world, item, reference)
+            found = locate(cluster, item, reference)
             if found.kind is not None and found.state is Owner.WAITING:
-                owner = world[found.kind].get(found.namespace, reference.name)
+                owner = cluster[found.kind].get(found.namespace, reference.name)
                 if owner is not None:
                     yield key_of(found.kind, owner)
 
@@ -69,33 +69,35 @@ class GarbageCollector:
     component = "garbage-collector-controller"
     sources = tuple(_source(kind) for kind in KINDS)
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """Key: an object of any kind."""
         del now
         resource, _, namespace = key[0].partition("/")
         kind = _BY_NAME[resource]
-        item = world[kind].get(namespace, key[1])
+        item = cluster[kind].get(namespace, key[1])
         if item is None:
             return
         if item.metadata.deletion_timestamp is not None:
-            yield from _finish(world, kind, item)
+            yield from _finish(cluster, kind, item)
         elif item.metadata.owner_references:
-            owners = [locate(world, item, ref) for ref in item.metadata.owner_references]
-            yield from _judge(world, kind, item, owners)
+            owners = [locate(cluster, item, ref) for ref in item.metadata.owner_references]
+            yield from _judge(cluster, kind, item, owners)
 
 
-def _finish(world: World, kind: Kind, item: Object) -> Iterator[Action]:
+def _finish(cluster: ClusterState, kind: Kind, item: Object) -> Iterator[Action]:
     """Do what a deletion waits for."""
     uid = item.metadata.uid
     if ORPHAN in item.metadata.finalizers:
-        for dependent_kind, dependent in dependents(world, uid):
+        for dependent_kind, dependent in dependents(cluster, uid):
             yield _cut(dependent_kind, dependent, [uid])
         yield _without_finalizer(kind, item, ORPHAN)
-    elif is_waiting(item) and not any(blocks(d, uid) for _, d in dependents(world, uid)):
+    elif is_waiting(item) and not any(blocks(d, uid) for _, d in dependents(cluster, uid)):
         yield _without_finalizer(kind, item, FOREGROUND)
 
 
-def _judge(world: World, kind: Kind, item: Object, owners: Sequence[Located]) -> Iterator[Action]:
+def _judge(
+    cluster: ClusterState, kind: Kind, item: Object, owners: Sequence[Located]
+) -> Iterator[Action]:
     """Keep it, cut it loose from some owners, or delete it."""
     gone = [owner for owner in owners if owner.state is not Owner.SOLID]
     absent = tuple(owner for owner in owners if owner.state is Owner.ABSENT)
@@ -108,7 +110,7 @@ def _judge(world: World, kind: Kind, item: Object, owners: Sequence[Located]) ->
         )
         return
     waited_for = len(absent) < len(gone)
-    deep = waited_for and any(True for _ in dependents(world, item.metadata.uid))
+    deep = waited_for and any(True for _ in dependents(cluster, item.metadata.uid))
     yield Collect(kind, item, _places(absent), "Foreground" if deep else _propagation(item))
 
 

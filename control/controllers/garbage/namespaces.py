@@ -12,14 +12,14 @@ from control.client.cache import Key
 from control.controllers.actions import Action, Finalize, Purge
 from control.controllers.garbage.collector import KINDS
 from control.controllers.loop import Source, itself
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 FINALIZER = "kubernetes"
 _NAMESPACED = tuple(kind for kind in kinds.KINDS if kind.namespaced)
 
 
-def _its_namespace(world: World, item: Object) -> Iterator[Key]:
-    namespace = world[kinds.NAMESPACE].get(None, item.metadata.namespace or "")
+def _its_namespace(cluster: ClusterState, item: Object) -> Iterator[Key]:
+    namespace = cluster[kinds.NAMESPACE].get(None, item.metadata.namespace or "")
     if namespace is not None and namespace.metadata.deletion_timestamp is not None:
         yield namespace.key
 
@@ -37,20 +37,20 @@ class NamespaceController:
         *(Source(kind, _its_namespace, _went) for kind in KINDS if kind.namespaced),
     )
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """Key: a Namespace. What is left comes back as changes; when we know of nothing any
         more, ``Finalize`` asks the server whether that is so."""
         del now
-        namespace = world[kinds.NAMESPACE].get(*key)
+        namespace = cluster[kinds.NAMESPACE].get(*key)
         if namespace is None or namespace.metadata.deletion_timestamp is None:
             return
         if FINALIZER not in namespace.spec.finalizers:
             return
         name = namespace.metadata.name
-        left = [k for k in KINDS if k.namespaced and world[k].within(name)]
+        left = [k for k in KINDS if k.namespaced and cluster[k].within(name)]
         if left:
             for kind in left:
-                if any(i.metadata.deletion_timestamp is None for i in world[kind].within(name)):
+                if any(i.metadata.deletion_timestamp is None for i in cluster[kind].within(name)):
                     yield Purge(kind, name)
             return
         for kind in _NAMESPACED:

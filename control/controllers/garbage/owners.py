@@ -11,7 +11,7 @@ from enum import Enum
 
 from control.api.kinds import Kind
 from control.api.meta import Object, OwnerReference
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
@@ -35,25 +35,25 @@ class Located:
     state: Owner
 
 
-def kind_of(world: World, reference: OwnerReference) -> Kind | None:
+def kind_of(cluster: ClusterState, reference: OwnerReference) -> Kind | None:
     """The kind of an owner, whatever its version; None if podwire does not know it."""
     group = reference.api_version.rpartition("/")[0]
-    for kind in world.tables:
+    for kind in cluster.tables:
         if (kind.group, kind.name) == (group, reference.kind):
             return kind
     return None
 
 
-def locate(world: World, item: Object, reference: OwnerReference) -> Located:
+def locate(cluster: ClusterState, item: Object, reference: OwnerReference) -> Located:
     """Find an owner of ``item``."""
-    kind = kind_of(world, reference)
+    kind = kind_of(cluster, reference)
     if kind is None:
         return Located(reference, None, None, Owner.SOLID)
     namespace = item.metadata.namespace if kind.namespaced else None
     if kind.namespaced and not namespace:
         # A cluster-wide object cannot have an owner in a namespace: upstream leaves it alone.
         return Located(reference, kind, None, Owner.SOLID)
-    owner = world[kind].get(namespace, reference.name)
+    owner = cluster[kind].get(namespace, reference.name)
     if owner is None or owner.metadata.uid != reference.uid:
         return Located(reference, kind, namespace, Owner.ABSENT)
     waiting = is_waiting(owner)
@@ -66,9 +66,9 @@ def is_waiting(item: Object) -> bool:
     return meta.deletion_timestamp is not None and FOREGROUND in meta.finalizers
 
 
-def dependents(world: World, uid: str) -> Iterator[tuple[Kind, Object]]:
+def dependents(cluster: ClusterState, uid: str) -> Iterator[tuple[Kind, Object]]:
     """Every object that names an owner of this uid."""
-    for kind, table in world.tables.items():
+    for kind, table in cluster.tables.items():
         for item in table.owned_by(uid):
             yield kind, item
 

@@ -15,11 +15,11 @@ from control.client.cache import Key
 from control.controllers.actions import Action, Again, Delete, UpdateStatus
 from control.controllers.loop import Source, itself
 from control.controllers.pods import condition
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 
-def _on_it(world: World, node: Node) -> Iterator[Key]:
-    for pod in world[kinds.POD].on_node(node.metadata.name):
+def _on_it(cluster: ClusterState, node: Node) -> Iterator[Key]:
+    for pod in cluster[kinds.POD].on_node(node.metadata.name):
         yield pod.key
 
 
@@ -38,9 +38,9 @@ class PodGarbageCollector:
         self._quarantine = quarantine
         self._missed: dict[str, float] = {}  # nodes that we do not find, since when
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """Key: a Pod."""
-        pod = world[kinds.POD].get(*key)
+        pod = cluster[kinds.POD].get(*key)
         if pod is None:
             return
         node = pod.spec.node_name
@@ -48,7 +48,7 @@ class PodGarbageCollector:
             if pod.metadata.deletion_timestamp is not None:
                 yield Delete(kinds.POD, pod, grace_period_seconds=0)
             return
-        if world[kinds.NODE].get(None, node) is not None:
+        if cluster[kinds.NODE].get(None, node) is not None:
             self._missed.pop(node, None)
             return
         left = self._missed.setdefault(node, now) + self._quarantine - now

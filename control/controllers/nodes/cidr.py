@@ -14,7 +14,7 @@ from control.api.node import Node
 from control.client.cache import Key
 from control.controllers.actions import Action, Patch, Report
 from control.controllers.loop import Source
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 Network = IPv4Network | IPv6Network
 _ALL: Key = ("", "pod-cidrs")
@@ -41,10 +41,10 @@ class PodCIDRController:
             Source(kinds.NODE, lambda *_: [_ALL], lambda old, new: old is None or new is None),
         )
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """CIDRs for all nodes that have none, the longest waiting first."""
         del key, now
-        nodes = list(world[kinds.NODE])
+        nodes = list(cluster[kinds.NODE])
         waiting = [node for node in nodes if not node.spec.pod_cidr and not node.spec.pod_cidrs]
         if not waiting:
             return

@@ -17,10 +17,10 @@ from control.client.cache import Key
 from control.controllers.actions import Action, Again, Delete, Report, UpdateStatus
 from control.controllers.loop import Source, itself
 from control.controllers.pods import condition
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 
-def _its_node(_: World, pod: Pod) -> Iterator[Key]:
+def _its_node(_: ClusterState, pod: Pod) -> Iterator[Key]:
     if pod.spec.node_name:
         yield "", pod.spec.node_name
 
@@ -36,15 +36,15 @@ class TaintEvictionController:
     component = "taint-eviction-controller"
     sources = (Source(kinds.NODE, itself), Source(kinds.POD, _its_node, _bound))
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """Key: a Node."""
-        node = world[kinds.NODE].get(*key)
+        node = cluster[kinds.NODE].get(*key)
         if node is None:
             return
         taints = [taint for taint in node.spec.taints if taint.effect == "NoExecute"]
         if not taints:
             return
-        for pod in world[kinds.POD].on_node(node.metadata.name):
+        for pod in cluster[kinds.POD].on_node(node.metadata.name):
             if pod.metadata.deletion_timestamp is not None:
                 continue
             left = stays_for(taints, pod.spec.tolerations, now)

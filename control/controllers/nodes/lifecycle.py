@@ -19,7 +19,7 @@ from control.client.cache import Key
 from control.controllers.actions import Action, Again, Patch, Report, UpdateStatus
 from control.controllers.loop import Source, itself
 from control.controllers.pods import condition
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 LEASES = "kube-node-lease"
 NOT_READY = "node.kubernetes.io/not-ready"
@@ -45,14 +45,14 @@ class Grace:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class Heartbeat:
     """A heartbeat as the node stamped it, and when we first saw it by our clock."""
 
     stamp: tuple[str | None, str | None]
     seen: float
 
 
-def _its_node(_: World, lease: Lease) -> Iterator[Key]:
+def _its_node(_: ClusterState, lease: Lease) -> Iterator[Key]:
     if lease.metadata.namespace == LEASES:
         yield "", lease.metadata.name
 
@@ -65,18 +65,18 @@ class NodeLifecycleController:
 
     def __init__(self, grace: Grace | None = None) -> None:
         self._grace = grace or Grace()
-        self._beats: dict[str, Beat] = {}
+        self._beats: dict[str, Heartbeat] = {}
         self._was_ready: set[str] = set()  # only its loss is worth an Event
 
-    def reconcile(self, world: World, key: Key, now: float) -> Iterator[Action]:
+    def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """Key: a Node."""
-        node = world[kinds.NODE].get(*key)
+        node = cluster[kinds.NODE].get(*key)
         if node is None:
             self._beats.pop(key[1], None)
             self._was_ready.discard(key[1])
             return
-        beat = self._listen(node, world[kinds.LEASE].get(LEASES, key[1]), now)
-        beat = replace(beat, seen=max(beat.seen, world.contact))
+        beat = self._listen(node, cluster[kinds.LEASE].get(LEASES, key[1]), now)
+        beat = replace(beat, seen=max(beat.seen, cluster.contact))
         left = silence_left(node, beat, self._grace, now)
         if left <= 0 and (unknown := silent(node, now)) is not None:
             yield UpdateStatus(kinds.NODE, unknown)  # comes back as a change, then the rest follows
@@ -84,7 +84,7 @@ class NodeLifecycleController:
         yield from _taint(node, now)
         yield from self._tell(node)
         if ready_status(node) == "Unknown":
-            yield from _out_of_service(world, node, now)
+            yield from _out_of_service(cluster, node, now)
         if left > 0:
             yield Again(left)
 
@@ -97,7 +97,7 @@ class NodeLifecycleController:
             text = f"Node {name} status is now: NodeNotReady"
             yield Report(node, "Normal", "NodeNotReady", text)
 
-    def _listen(self, node: Node, lease: Lease | None, now: float) -> Beat:
+    def _listen(self, node: Node, lease: Lease | None, now: float) -> Heartbeat:
         ready = condition(node.status.conditions, "Ready")
         stamp = (
             lease.spec.renew_time if lease else None,
@@ -106,7 +106,7 @@ class NodeLifecycleController:
         )
         known = self._beats.get(node.metadata.name)
         if known is None or (known.stamp != stamp and any(stamp)):
-            known = Beat(stamp, now)
+            known = Heartbeat(stamp, now)
             self._beats[node.metadata.name] = known
         return known
 
@@ -117,7 +117,7 @@ def ready_status(node: Node) -> str | None:
     return found.status if found else None
 
 
-def silence_left(node: Node, beat: Beat, grace: Grace, now: float) -> float:
+def silence_left(node: Node, beat: Heartbeat, grace: Grace, now: float) -> float:
     """For how many seconds more a node may be silent."""
     if condition(node.status.conditions, "Ready") is None and not any(beat.stamp):
         born = seconds_of(node.metadata.creation_timestamp)
@@ -199,9 +199,9 @@ def _by_condition(node: Node) -> Iterator[tuple[str, str]]:
         yield UNSCHEDULABLE, "NoSchedule"
 
 
-def _out_of_service(world: World, node: Node, now: float) -> Iterator[Action]:
+def _out_of_service(cluster: ClusterState, node: Node, now: float) -> Iterator[Action]:
     """Its Pods count as not ready: nobody can tell that they are."""
-    for pod in world[kinds.POD].on_node(node.metadata.name):
+    for pod in cluster[kinds.POD].on_node(node.metadata.name):
         ready = condition(pod.status.conditions, "Ready")
         if ready is not None and ready.status == "True":
             yield UpdateStatus(kinds.POD, _not_ready(pod, ready, now))

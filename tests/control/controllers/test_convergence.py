@@ -22,7 +22,7 @@ from control.controllers.loop import Manager
 from control.controllers.nodes.cidr import Range
 from control.controllers.nodes.lifecycle import LEASES, Grace
 from control.controllers.pods import is_ready
-from control.controllers.table import Settings, controllers
+from control.controllers.table import ControllerSettings, controllers
 from control.scheduler.loop import Scheduler
 from tests.support.control.cluster import (
     Agents,
@@ -35,7 +35,7 @@ from tests.support.control.cluster import (
     until,
 )
 
-SETTINGS = Settings(ranges=(Range(ip_network("10.244.0.0/16"), 24),))
+SETTINGS = ControllerSettings(ranges=(Range(ip_network("10.244.0.0/16"), 24),))
 
 
 @dataclass
@@ -365,7 +365,7 @@ async def test_a_restart_of_everything_changes_nothing(bare):
 
 
 async def test_a_silent_nodes_pods_leave_the_service(bare):
-    settings = Settings(ranges=SETTINGS.ranges, grace=Grace(monitor=1, startup=1))
+    settings = ControllerSettings(ranges=SETTINGS.ranges, grace=Grace(monitor=1, startup=1))
     heart = asyncio.create_task(beat(bare.client, "n0", "n1"))  # n2 is silent
     manager = Manager(bare.client, controllers(settings))
     async with running(manager.run(), Scheduler(bare.client).run()):

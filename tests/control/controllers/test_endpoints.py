@@ -60,7 +60,7 @@ def simulated(*items: Any) -> Simulation:
 
 
 def slices(sim: Simulation) -> list[EndpointSlice]:
-    return sorted(sim.world[kinds.ENDPOINT_SLICE], key=lambda s: s.address_type)
+    return sorted(sim.cluster[kinds.ENDPOINT_SLICE], key=lambda s: s.address_type)
 
 
 def test_a_ready_pod_is_an_endpoint_with_all_that_is_known_of_it():
@@ -158,7 +158,7 @@ def test_headless_services_name_their_pods():
     (found,) = slices(sim)
     assert found.metadata.labels["service.kubernetes.io/headless"] == ""
     assert found.endpoints[0].hostname == "db-0" and found.ports == []
-    (endpoints,) = sim.world[kinds.ENDPOINTS]
+    (endpoints,) = sim.cluster[kinds.ENDPOINTS]
     assert endpoints.subsets[0].addresses[0].hostname == "db-0"
 
 
@@ -179,8 +179,8 @@ def test_a_service_without_pods_has_one_empty_slice_that_is_used_later():
 
 def test_nothing_to_do_is_nothing_done():
     sim = simulated(service(ipFamilies=["IPv4", "IPv6"]), pod("a"))
-    assert not list(SLICES.reconcile(sim.world, service().key, sim.now))
-    assert not list(LEGACY.reconcile(sim.world, service().key, sim.now))
+    assert not list(SLICES.reconcile(sim.cluster, service().key, sim.now))
+    assert not list(LEGACY.reconcile(sim.cluster, service().key, sim.now))
 
 
 def test_traffic_distribution_becomes_hints():
@@ -194,7 +194,7 @@ def test_endpoints_show_ready_and_not_ready():
     unready = pod("c", "10.0.0.3", ready=False)
     going = pod("d", "10.0.0.4", **GOING)
     sim = simulated(service(), pod("a", "10.0.0.2"), pod("b", "10.0.0.1"), unready, going)
-    (found,) = sim.world[kinds.ENDPOINTS]
+    (found,) = sim.cluster[kinds.ENDPOINTS]
     (subset,) = found.subsets
     assert [a.ip for a in subset.addresses] == ["10.0.0.1", "10.0.0.2"]
     assert [a.ip for a in subset.not_ready_addresses] == ["10.0.0.3"]
@@ -204,7 +204,7 @@ def test_endpoints_show_ready_and_not_ready():
 def test_endpoints_end_at_a_thousand_ready_first():
     many = [pod(f"p{i:04}", f"10.1.{i // 250}.{i % 250}", ready=i != 0) for i in range(1002)]
     sim = simulated(service(), *many)
-    (found,) = sim.world[kinds.ENDPOINTS]
+    (found,) = sim.cluster[kinds.ENDPOINTS]
     assert found.metadata.annotations[OVER_CAPACITY] == "truncated"
     (subset,) = found.subsets
     assert len(subset.addresses) == 1000 and not subset.not_ready_addresses
@@ -215,7 +215,7 @@ def test_endpoints_go_with_their_service():
     sim = simulated(service(), pod("a"))
     sim.drop(service())
     sim.settle(LEGACY)
-    assert not list(sim.world[kinds.ENDPOINTS])
+    assert not list(sim.cluster[kinds.ENDPOINTS])
 
 
 MIRROR = MirroringController()
@@ -328,9 +328,9 @@ def test_slices_follow_any_story_and_settle_in_one_round(story):
         known = {held.metadata.name for held in sim.pods()}
         for name in want.keys() - known:
             sim.create(pod(name, want[name]))
-        for action in list(controller.reconcile(sim.world, service().key, sim.now)):
+        for action in list(controller.reconcile(sim.cluster, service().key, sim.now)):
             assert isinstance(action, (Create, Update, Delete))
             sim.apply(action)
-        assert not list(controller.reconcile(sim.world, service().key, sim.now))
+        assert not list(controller.reconcile(sim.cluster, service().key, sim.now))
         found = [e.addresses[0] for s in slices(sim) for e in s.endpoints]
         assert sorted(found) == sorted(want.values())

@@ -37,8 +37,8 @@ def owner(
 
 
 def decide(sim: Simulation, name: str, namespace: str = "default"):
-    item = sim.world[kinds.CONFIG_MAP].get(namespace, name)
-    return list(COLLECTOR.reconcile(sim.world, key_of(kinds.CONFIG_MAP, item), sim.now))
+    item = sim.cluster[kinds.CONFIG_MAP].get(namespace, name)
+    return list(COLLECTOR.reconcile(sim.cluster, key_of(kinds.CONFIG_MAP, item), sim.now))
 
 
 def test_with_its_owner_there_nothing_happens():
@@ -69,8 +69,8 @@ def test_owners_that_nobody_can_judge_count_as_there():
             node.wire() | {"metadata": {"name": "n", "ownerReferences": [owner("gone")]}}
         )
     )
-    (item,) = made.world[kinds.NODE]
-    assert not list(COLLECTOR.reconcile(made.world, key_of(kinds.NODE, item), made.now))
+    (item,) = made.cluster[kinds.NODE]
+    assert not list(COLLECTOR.reconcile(made.cluster, key_of(kinds.NODE, item), made.now))
 
 
 def test_cluster_wide_owners_own_across_namespaces():
@@ -125,8 +125,8 @@ def test_a_change_wakes_those_who_depend_and_those_who_wait():
     sim = Simulation(config_map("a", **WAITING), config_map("b", owner("a")))
     source = next(s for s in COLLECTOR.sources if s.kind is kinds.CONFIG_MAP)
     a, b = (sim.get(config_map(name)) for name in "ab")
-    assert [key[1] for key in source.keys(sim.world, a)] == ["a", "b"]
-    assert [key[1] for key in source.keys(sim.world, b)] == ["b", "a"]
+    assert [key[1] for key in source.keys(sim.cluster, a)] == ["a", "b"]
+    assert [key[1] for key in source.keys(sim.cluster, b)] == ["b", "a"]
     changed = b.model_copy(update={"data": {"x": "y"}})
     assert not source.when(b, changed) and source.when(b, None)
 
@@ -144,9 +144,9 @@ def pod(node: str | None, **meta: Any) -> Pod:
 
 def test_pods_of_a_vanished_node_end_after_a_while():
     sim, controller = Simulation(pod("n")), PodGarbageCollector(40)
-    assert list(controller.reconcile(sim.world, ("default", "p"), sim.now)) == [Again(40)]
+    assert list(controller.reconcile(sim.cluster, ("default", "p"), sim.now)) == [Again(40)]
     sim.now += 41
-    failed, gone = controller.reconcile(sim.world, ("default", "p"), sim.now)
+    failed, gone = controller.reconcile(sim.cluster, ("default", "p"), sim.now)
     assert failed.object.status.phase == "Failed"
     assert failed.object.status.conditions[0].reason == "DeletionByPodGC"
     assert isinstance(gone, Delete) and gone.grace_period_seconds == 0
@@ -154,17 +154,17 @@ def test_pods_of_a_vanished_node_end_after_a_while():
 
 def test_a_node_that_was_only_late_saves_its_pods():
     sim, controller = Simulation(pod("n")), PodGarbageCollector(40)
-    list(controller.reconcile(sim.world, ("default", "p"), sim.now))
+    list(controller.reconcile(sim.cluster, ("default", "p"), sim.now))
     sim.create(ready_node("n"))
-    assert not list(controller.reconcile(sim.world, ("default", "p"), sim.now + 100))
+    assert not list(controller.reconcile(sim.cluster, ("default", "p"), sim.now + 100))
 
 
 def test_a_deleted_pod_without_a_node_goes_at_once():
     sim = Simulation(pod(None, **GOING))
-    (gone,) = PodGarbageCollector().reconcile(sim.world, ("default", "p"), sim.now)
+    (gone,) = PodGarbageCollector().reconcile(sim.cluster, ("default", "p"), sim.now)
     assert isinstance(gone, Delete) and gone.grace_period_seconds == 0
     waits = Simulation(pod(None))
-    assert not list(PodGarbageCollector().reconcile(waits.world, ("default", "p"), waits.now))
+    assert not list(PodGarbageCollector().reconcile(waits.cluster, ("default", "p"), waits.now))
 
 
 def namespace(**meta: Any) -> Namespace:
@@ -176,17 +176,17 @@ def namespace(**meta: Any) -> Namespace:
 def test_a_namespace_is_emptied_then_let_go():
     sim = Simulation(namespace(**GOING), config_map("a", namespace="x"))
     controller = NamespaceController()
-    assert list(controller.reconcile(sim.world, ("", "x"), sim.now)) == [
+    assert list(controller.reconcile(sim.cluster, ("", "x"), sim.now)) == [
         Purge(kinds.CONFIG_MAP, "x")
     ]
     sim.put(config_map("a", namespace="x", **GOING))
-    assert not list(controller.reconcile(sim.world, ("", "x"), sim.now))  # it is on its way
+    assert not list(controller.reconcile(sim.cluster, ("", "x"), sim.now))  # it is on its way
     sim.drop(config_map("a", namespace="x"))
-    *purges, final = controller.reconcile(sim.world, ("", "x"), sim.now)
+    *purges, final = controller.reconcile(sim.cluster, ("", "x"), sim.now)
     assert {p.kind for p in purges} == {k for k in kinds.KINDS if k.namespaced}
     assert isinstance(final, Finalize) and final.namespace.spec.finalizers == ["other"]
 
 
 def test_a_living_namespace_is_left_alone():
     sim = Simulation(namespace(), config_map("a", namespace="x"))
-    assert not list(NamespaceController().reconcile(sim.world, ("", "x"), sim.now))
+    assert not list(NamespaceController().reconcile(sim.cluster, ("", "x"), sim.now))

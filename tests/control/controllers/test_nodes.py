@@ -30,7 +30,7 @@ def plain(name: str, **spec: Any) -> Node:
 
 
 def cidrs(sim: Simulation) -> dict[str, list[str]]:
-    return {n.metadata.name: n.spec.pod_cidrs for n in sim.world[kinds.NODE]}
+    return {n.metadata.name: n.spec.pod_cidrs for n in sim.cluster[kinds.NODE]}
 
 
 def test_each_node_gets_a_range_of_each_family():
@@ -59,7 +59,7 @@ def test_exhaustion_is_an_event_and_a_node_that_goes_helps():
     sim = Simulation(plain("a"), plain("b"))
     sim.settle(controller)
     sim.create(plain("c"))
-    (report,) = controller.reconcile(sim.world, ("", ""), sim.now)
+    (report,) = controller.reconcile(sim.cluster, ("", ""), sim.now)
     assert isinstance(report, Report) and report.reason == "CIDRNotAvailable"
     assert report.message == "Node c status is now: CIDRNotAvailable"
     sim.apply(Delete(kinds.NODE, sim.get(plain("a"))))
@@ -81,7 +81,7 @@ def test_no_range_is_ever_given_twice(data):
                 gone = data.draw(st.sampled_from(names))
                 sim.apply(Delete(kinds.NODE, sim.get(plain(gone))))
             case step:
-                actions = list(PodCIDRController(ranges).reconcile(sim.world, ("", ""), sim.now))
+                actions = list(PodCIDRController(ranges).reconcile(sim.cluster, ("", ""), sim.now))
                 most = len(actions) if step == "all" else data.draw(st.integers(0, len(actions)))
                 for action in actions[:most]:
                     sim.apply(action)
@@ -151,8 +151,8 @@ def test_a_silent_node_is_marked_tainted_and_forgiven():
 def test_when_to_look_again():
     controller = NodeLifecycleController(Grace(monitor=50))
     sim = Simulation(ready_node("n"), lease("n", 0))
-    assert list(controller.reconcile(sim.world, ("", "n"), sim.now)) == [Again(50)]
-    assert list(controller.reconcile(sim.world, ("", "n"), sim.now + 20)) == [Again(30)]
+    assert list(controller.reconcile(sim.cluster, ("", "n"), sim.now)) == [Again(50)]
+    assert list(controller.reconcile(sim.cluster, ("", "n"), sim.now + 20)) == [Again(30)]
 
 
 def test_while_the_api_server_was_away_nobody_was_silent():
@@ -160,8 +160,8 @@ def test_while_the_api_server_was_away_nobody_was_silent():
     sim = Simulation(ready_node("n"), lease("n", 0))
     sim.settle(controller)
     sim.now += 600
-    sim.world.contact = sim.now - 10
-    assert list(controller.reconcile(sim.world, ("", "n"), sim.now)) == [Again(40)]
+    sim.cluster.contact = sim.now - 10
+    assert list(controller.reconcile(sim.cluster, ("", "n"), sim.now)) == [Again(40)]
 
 
 def test_a_node_that_never_spoke_has_its_own_grace():
@@ -246,7 +246,7 @@ def test_pods_go_when_their_time_is_over():
     sim.settle(controller)
     assert [pod.metadata.name for pod in sim.pods()] == ["later", "stays"]
     assert sim.reports[0].reason == "TaintManagerEviction"
-    assert Again(300) in list(controller.reconcile(sim.world, ("", "n"), sim.now))
+    assert Again(300) in list(controller.reconcile(sim.cluster, ("", "n"), sim.now))
     sim.now += 301
     sim.settle(controller)
     assert [pod.metadata.name for pod in sim.pods()] == ["stays"]
@@ -254,7 +254,7 @@ def test_pods_go_when_their_time_is_over():
 
 def test_taints_are_written_against_the_version_they_were_decided_on():
     sim = Simulation(with_conditions(plain("n"), Ready="False"))
-    actions = NodeLifecycleController().reconcile(sim.world, ("", "n"), sim.now)
+    actions = NodeLifecycleController().reconcile(sim.cluster, ("", "n"), sim.now)
     (patch,) = (action for action in actions if not isinstance(action, Again))
     assert isinstance(patch, Patch)
     version = sim.get(plain("n")).metadata.resource_version

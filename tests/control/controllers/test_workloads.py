@@ -59,7 +59,7 @@ def versions(sim: Simulation) -> list[tuple[str, int, int]]:
     """(image, Pods wanted, revision) of each ReplicaSet, by revision."""
     found = [
         (rs.spec.template.spec.containers[0].image, rs.spec.replicas, history.revision(rs))
-        for rs in sim.world[kinds.REPLICA_SET]
+        for rs in sim.cluster[kinds.REPLICA_SET]
     ]
     return sorted(found, key=lambda item: item[2])
 
@@ -75,7 +75,7 @@ def test_a_new_deployment_runs_and_says_so():
     assert progressing(sim)[:2] == ("True", "ReplicaSetUpdated")
     assert condition(sim.get(web()).status.conditions, "Available").status == "False"
     finish(sim)
-    (rs,) = sim.world[kinds.REPLICA_SET]
+    (rs,) = sim.cluster[kinds.REPLICA_SET]
     name = rs.metadata.name
     assert progressing(sim) == (
         "True",
@@ -100,7 +100,7 @@ def test_an_update_rolls_and_going_back_is_a_new_revision():
     changed(sim, template=image("one"))
     finish(sim)
     assert versions(sim) == [("two", 0, 2), ("one", 3, 3)]
-    (back,) = [rs for rs in sim.world[kinds.REPLICA_SET] if rs.spec.replicas]
+    (back,) = [rs for rs in sim.cluster[kinds.REPLICA_SET] if rs.spec.replicas]
     assert back.metadata.annotations[history.REVISION_HISTORY] == "1"
     assert sim.get(web()).metadata.annotations[history.REVISION] == "3"
     assert progressing(sim)[1] == "NewReplicaSetAvailable"
@@ -117,7 +117,7 @@ def test_annotations_and_min_ready_seconds_reach_the_version():
     wire["spec"]["minReadySeconds"] = 5
     sim.put(type(held).parse(wire))
     sim.settle(*WORKLOADS)
-    (rs,) = sim.world[kinds.REPLICA_SET]
+    (rs,) = sim.cluster[kinds.REPLICA_SET]
     assert rs.metadata.annotations["kubernetes.io/change-cause"] == "because"
     assert not applied.keys() & rs.metadata.annotations.keys()
     assert rs.spec.min_ready_seconds == 5
@@ -128,9 +128,9 @@ def test_pods_count_only_after_min_ready_seconds():
     sim.settle(*WORKLOADS)
     start_all(sim)
     sim.settle(*WORKLOADS)
-    (rs,) = sim.world[kinds.REPLICA_SET]
+    (rs,) = sim.cluster[kinds.REPLICA_SET]
     assert (rs.status.ready_replicas, rs.status.available_replicas) == (1, None)
-    found = list(ReplicaSetController().reconcile(sim.world, rs.key, sim.now + 4))
+    found = list(ReplicaSetController().reconcile(sim.cluster, rs.key, sim.now + 4))
     assert found == [Again(6.0)]
     sim.now += 11
     sim.settle(*WORKLOADS)
@@ -177,11 +177,11 @@ def test_a_rollout_that_does_not_get_on_is_said_to_be_stuck():
     sim = Simulation(web(1, progressDeadlineSeconds=60))
     sim.settle(*WORKLOADS)
     key = web().key
-    waits = [a for a in DeploymentController().reconcile(sim.world, key, sim.now) if a]
+    waits = [a for a in DeploymentController().reconcile(sim.cluster, key, sim.now) if a]
     assert waits == [Again(61.0)]
     sim.now += 61
     sim.settle(*WORKLOADS)
-    (rs,) = sim.world[kinds.REPLICA_SET]
+    (rs,) = sim.cluster[kinds.REPLICA_SET]
     text = f'ReplicaSet "{rs.metadata.name}" has timed out progressing.'
     assert progressing(sim) == ("False", "ProgressDeadlineExceeded", text)
     finish(sim)
@@ -221,13 +221,13 @@ def test_a_name_that_is_taken_leads_to_another_hash():
     sim.create(foreign)
     sim.settle(DeploymentController())
     assert sim.get(web()).status.collision_count == 1
-    assert len(sim.world[kinds.REPLICA_SET]) == 2
+    assert len(sim.cluster[kinds.REPLICA_SET]) == 2
 
 
 def test_orphans_that_match_are_adopted_and_strangers_released():
     sim = Simulation(web(2))
     sim.settle(*WORKLOADS)
-    (rs,) = sim.world[kinds.REPLICA_SET]
+    (rs,) = sim.cluster[kinds.REPLICA_SET]
     one, two = sim.pods()
     labels = one.metadata.labels | {"app": "other"}
     sim.put(one.model_copy(update={"metadata": one.metadata.model_copy(update={"labels": labels})}))
@@ -267,10 +267,10 @@ def test_deletion_cost_is_heeded():
 def test_a_set_on_its_way_out_makes_nothing():
     sim = Simulation(web())
     sim.settle(DeploymentController())
-    (rs,) = sim.world[kinds.REPLICA_SET]
+    (rs,) = sim.cluster[kinds.REPLICA_SET]
     going = rs.metadata.model_copy(update={"deletion_timestamp": "2026-01-01T00:00:00Z"})
     sim.put(rs.model_copy(update={"metadata": going}))
-    found = ReplicaSetController().reconcile(sim.world, rs.key, sim.now)
+    found = ReplicaSetController().reconcile(sim.cluster, rs.key, sim.now)
     assert not [a for a in found if isinstance(a, (Create, Delete, Patch))]
 
 
@@ -295,7 +295,7 @@ def test_killed_after_any_write_it_converges_and_never_has_too_many(data):
         for action in actions[: data.draw(st.integers(1, len(actions)))]:
             sim.apply(action)
             # ReplicaSets may lag behind their sizes, but these never exceed what is allowed.
-            sizes = sum(rs.spec.replicas for rs in sim.world[kinds.REPLICA_SET])
+            sizes = sum(rs.spec.replicas for rs in sim.cluster[kinds.REPLICA_SET])
             assert sizes <= max(3, replicas + 2)
     images = [pod.spec.containers[0].image for pod in sim.pods()]
     assert images == [template] * replicas
@@ -345,7 +345,7 @@ def test_every_node_gets_one_daemon():
     status = sim.get(agent()).status
     assert (status.desired_number_scheduled, status.number_ready) == (3, 3)
     assert (status.updated_number_scheduled, status.number_available) == (3, 3)
-    (revision,) = sim.world[kinds.CONTROLLER_REVISION]
+    (revision,) = sim.cluster[kinds.CONTROLLER_REVISION]
     assert revision.revision == 1 and revision.data["spec"]["template"]["$patch"] == "replace"
 
 
@@ -440,7 +440,7 @@ def test_going_back_renews_the_old_revision():
         finish_daemons(sim)
     found = sorted(
         (r.revision, r.data["spec"]["template"]["spec"]["containers"][0]["image"])
-        for r in sim.world[kinds.CONTROLLER_REVISION]
+        for r in sim.cluster[kinds.CONTROLLER_REVISION]
     )
     assert found == [(2, "two"), (3, "one")]
 
@@ -457,6 +457,6 @@ def test_an_ended_daemon_is_replaced_and_reported():
 
 def test_reports_and_statuses_are_actions_like_others():
     sim = Simulation(web())
-    actions = list(DeploymentController().reconcile(sim.world, web().key, sim.now))
+    actions = list(DeploymentController().reconcile(sim.cluster, web().key, sim.now))
     assert [type(action) for action in actions] == [Create, Report]
     assert not any(isinstance(action, UpdateStatus) for action in actions)

@@ -1,4 +1,4 @@
-"""Controllers without a server: their actions applied to a World, as the API server would.
+"""Controllers without a server: their actions applied to a ClusterState, as the API server would.
 
 Only what controllers can tell apart is simulated: names, uids, generations, immediate deletion.
 """
@@ -22,14 +22,14 @@ from control.controllers.actions import (
     UpdateStatus,
 )
 from control.controllers.loop import Controller
-from control.controllers.world import World
+from control.controllers.state import ClusterState
 
 
 class Simulation:
-    """A World, its clock, and what happened."""
+    """A ClusterState, its clock, and what happened."""
 
     def __init__(self, *items: Object) -> None:
-        self.world = World()
+        self.cluster = ClusterState()
         self.now = 1_000_000.0
         self.reports: list[Report] = []
         self._numbers = count(1)
@@ -54,7 +54,7 @@ class Simulation:
                 "api_version": kind.api_version,
             }
         )
-        assert self.world[kind].get(*made.key) is None, f"{made.key} exists"
+        assert self.cluster[kind].get(*made.key) is None, f"{made.key} exists"
         self._set(kind, None, made)
         return made
 
@@ -74,11 +74,11 @@ class Simulation:
         self._set(_kind(item), self.get(item), None)
 
     def _set(self, kind: kinds.Kind, old: Object | None, new: Object | None) -> None:
-        self.world[kind].apply(old, new)
+        self.cluster[kind].apply(old, new)
 
     def get(self, item: Object) -> Any:
         kind = _kind(item)
-        return self.world[kind].get(*item.key)
+        return self.cluster[kind].get(*item.key)
 
     def apply(self, action: Action) -> None:
         """What the server does; writes to objects that changed meanwhile are refused."""
@@ -127,7 +127,7 @@ class Simulation:
         """What each key of each controller would do now, if that is anything."""
         for controller in controllers:
             for key in self._keys(controller):
-                actions = list(controller.reconcile(self.world, key, self.now))
+                actions = list(controller.reconcile(self.cluster, key, self.now))
                 if any(isinstance(action, _WRITES) for action in actions):
                     yield actions
 
@@ -135,14 +135,14 @@ class Simulation:
         return dict.fromkeys(
             key
             for source in controller.sources
-            for item in self.world[source.kind]
-            for key in source.keys(self.world, item)
+            for item in self.cluster[source.kind]
+            for key in source.keys(self.cluster, item)
         )
 
     # --- agents --------------------------------------------------------------------------------
 
     def pods(self) -> list[Pod]:
-        return sorted(self.world[kinds.POD], key=lambda pod: pod.key)
+        return sorted(self.cluster[kinds.POD], key=lambda pod: pod.key)
 
     def run_pod(self, pod: Pod, *, node: str = "n1", ready: bool = True, ip: str = "10.0.0.1"):
         """Bind a Pod, and say that it runs."""

@@ -88,7 +88,7 @@ class Table(Generic[Item]):
 _Index = defaultdict[str, dict[Key, None]]
 
 
-class World:
+class ClusterState:
     """One table a kind, and since when (seconds since the epoch) the API server has answered us
     without a gap: who was silent before may have had nobody to talk to."""
 
