@@ -17,14 +17,14 @@ _COMPARE_ALL = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Placement:
     """The node for a Pod."""
 
     node: str
 
 
 @dataclass(frozen=True, slots=True)
-class NoPlace:
+class NoPlacement:
     """No node takes a Pod: how many there are, and what each says."""
 
     nodes: int
@@ -39,13 +39,13 @@ class NoPlace:
         return f"0/{self.nodes} nodes are available: {', '.join(parts)}."
 
 
-def decide(
+def place(
     info: PodInfo,
     nodes: Mapping[str, NodeInfo],
     kin: Labels | None,
     choose: Choose,
     start: int = 0,
-) -> Place | NoPlace:
+) -> Placement | NoPlacement:
     """The best node for a Pod, or why there is none.
 
     ``kin``: which Pods the Pod should be kept apart from if it does not say so itself; ``choose``
@@ -65,8 +65,8 @@ def decide(
             if len(possible) >= enough:
                 break
     if not possible:
-        return NoPlace(len(order), tuple(sorted(reasons.items())))
-    return Place(choose(best(info, possible, spreads)))
+        return NoPlacement(len(order), tuple(sorted(reasons.items())))
+    return Placement(choose(best(info, possible, spreads)))
 
 
 def _skewed(spreads: Sequence[Spread], node: NodeInfo) -> Reasons:

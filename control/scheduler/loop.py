@@ -19,7 +19,7 @@ from control.api.times import rfc3339
 from control.client import ApiError, Client, ClientError, EventRecorder, Informer, UnreachableError
 from control.client.backoff import Backoff
 from control.scheduler.cluster import Cluster
-from control.scheduler.decide import NoPlace, decide
+from control.scheduler.decide import NoPlacement, place
 from control.scheduler.kin import Kinship
 from control.scheduler.model import PodInfo
 from control.scheduler.queue import SchedulingQueue
@@ -70,8 +70,6 @@ class Scheduler:
             logger.info("caches are filled")
             await self._schedule(tasks)
 
-    # --- news ----------------------------------------------------------------------------------
-
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         self._cluster.node_changed(old, new)
         if new is not None and (old is None or _offer(old) != _offer(new)):
@@ -96,8 +94,6 @@ class Scheduler:
         mine = (pod.spec.scheduler_name or "default-scheduler") == self._name
         return mine and not pod.spec.scheduling_gates
 
-    # --- decisions -----------------------------------------------------------------------------
-
     async def _schedule(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             pod = self._queue.pop(self._clock())
@@ -120,15 +116,13 @@ class Scheduler:
         info = PodInfo(pod)
         self._tried += 1
         kin = self._kin.of(pod)
-        found = decide(info, self._cluster.nodes, kin, random.choice, self._tried)
-        if isinstance(found, NoPlace):
+        found = place(info, self._cluster.nodes, kin, random.choice, self._tried)
+        if isinstance(found, NoPlacement):
             self._queue.failed(pod.metadata.uid, self._clock(), park=True)
             tasks.create_task(self._explain(pod, found.message))
         else:
             self._cluster.assume(info, found.node)
             tasks.create_task(self._bind(pod, found.node))
-
-    # --- effects -------------------------------------------------------------------------------
 
     async def _bind(self, pod: Pod, node: str) -> None:
         try:

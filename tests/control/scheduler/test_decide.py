@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.api.selectors import parse_labels
-from control.scheduler.decide import NoPlace, Place, decide
+from control.scheduler import decide
+from control.scheduler.decide import NoPlacement, Placement
 from control.scheduler.model import PodInfo, pod_requests
 from tests.support.control.build import cluster, node, pod
 
@@ -15,13 +16,13 @@ def first(names):
 
 
 def place(item, nodes, kin=None):
-    found = decide(PodInfo(item), nodes.nodes, parse_labels(kin) if kin else None, first)
-    return found.node if isinstance(found, Place) else found
+    found = decide.place(PodInfo(item), nodes.nodes, parse_labels(kin) if kin else None, first)
+    return found.node if isinstance(found, Placement) else found
 
 
 def message(item, nodes) -> str:
     found = place(item, nodes)
-    assert isinstance(found, NoPlace)
+    assert isinstance(found, NoPlacement)
     return found.message
 
 
@@ -235,14 +236,14 @@ def test_domains_that_the_pod_cannot_use_do_not_count():
     item = web(
         "2", nodeSelector={"kubernetes.io/hostname": "a"}, topologySpreadConstraints=ignoring
     )
-    assert isinstance(place(item, nodes), NoPlace)
+    assert isinstance(place(item, nodes), NoPlacement)
 
 
 def test_too_few_domains_count_as_an_empty_one():
     nodes = cluster(node("a"), on={"a": [web("1")]})
     assert place(web("2", topologySpreadConstraints=spread()), nodes) == "a"
     assert isinstance(
-        place(web("2", topologySpreadConstraints=spread(minDomains=2)), nodes), NoPlace
+        place(web("2", topologySpreadConstraints=spread(minDomains=2)), nodes), NoPlacement
     )
 
 
@@ -277,9 +278,9 @@ def test_placing_never_overcommits_and_never_refuses_what_fits(wanted, count):
     for index, milli in enumerate(wanted):
         item = pod(f"p{index}", requests={"cpu": f"{milli}m"})
         free = [n.allocatable["cpu"] - n.requested.get("cpu", 0) for n in nodes.nodes.values()]
-        found = decide(PodInfo(item), nodes.nodes, None, first)
-        assert isinstance(found, Place) == (max(free) >= milli)
-        if isinstance(found, Place):
+        found = decide.place(PodInfo(item), nodes.nodes, None, first)
+        assert isinstance(found, Placement) == (max(free) >= milli)
+        if isinstance(found, Placement):
             nodes.assume(PodInfo(item), found.node)
     for info in nodes.nodes.values():
         assert info.requested.get("cpu", 0) <= info.allocatable["cpu"]
@@ -290,7 +291,7 @@ def test_equal_pods_lie_evenly(count, replicas):
     nodes = cluster(*(node(f"n{i}") for i in range(count)))
     for index in range(replicas):
         item = web(f"p{index}")
-        found = decide(PodInfo(item), nodes.nodes, parse_labels("app=web"), first)
+        found = decide.place(PodInfo(item), nodes.nodes, parse_labels("app=web"), first)
         nodes.assume(PodInfo(item), found.node)
     sizes = [len(info.pods) for info in nodes.nodes.values()]
     assert max(sizes) - min(sizes) <= 1
