@@ -7,18 +7,18 @@ import signal
 from lab.components import save_components
 from lab.spec import LabSpec, machines
 from lab.state import LabDir
-from lab.status import NoMachine, locate
+from lab.status import MachineNotFoundError, locate
 from proxy.backends.base import missing
 
 
-class BackendMissing(OSError):
+class BackendMissingError(OSError):
     """A backend needs something that this machine does not have; the text says what to do."""
 
 
 def require_backend(mode: str) -> None:
-    """Raises BackendMissing now rather than have every node's proxy say so in its log."""
+    """Raises BackendMissingError now rather than have every node's proxy say so in its log."""
     if lacking := missing(mode):
-        raise BackendMissing(f"{mode}: {'; '.join(lacking)}")
+        raise BackendMissingError(f"{mode}: {'; '.join(lacking)}")
 
 
 def set_proxy(lab: LabDir, spec: LabSpec, mode: str) -> None:
@@ -35,7 +35,9 @@ def set_proxy(lab: LabDir, spec: LabSpec, mode: str) -> None:
         save_components(lab, machine)
         try:
             os.kill(locate(lab, machine.name).pid, signal.SIGHUP)
-        except NoMachine as err:
+        except MachineNotFoundError as err:
             dead.append(str(err))
     if dead:
-        raise NoMachine(f"the nodes that run balance by {mode} now, but {'; '.join(dead)}")
+        raise MachineNotFoundError(
+            f"the nodes that run balance by {mode} now, but {'; '.join(dead)}"
+        )

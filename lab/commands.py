@@ -15,23 +15,23 @@ from control.client import ClientError, KubeconfigError
 from lab import change, needs
 from lab import demo as demonstration
 from lab import logs as reader
-from lab.down import RemovalFailed, remove
-from lab.keeper import LaunchFailed
-from lab.options import BadOption
+from lab.down import RemovalError, remove
+from lab.keeper import LaunchError
+from lab.options import OptionError
 from lab.report import Steps, columns, said
-from lab.spec import InvalidSpec, LabSpec, make_spec
+from lab.spec import LabSpec, LabSpecError, make_spec
 from lab.state import LabDir, all_labs, lab_dir, locked
-from lab.status import Status, locate, look
-from lab.up import LabExists, NotMade, NotReady, make, wait_ready
+from lab.status import LabStatus, locate, look
+from lab.up import LabCreationError, LabExistsError, NotReadyError, make, wait_ready
 from proxy.backends.base import show_command
 
 _EXPECTED = (
-    LabExists,
-    LaunchFailed,
-    NotMade,
-    NotReady,
+    LabExistsError,
+    LaunchError,
+    LabCreationError,
+    NotReadyError,
     needs.MissingPackagesError,
-    RemovalFailed,
+    RemovalError,
     ClientError,
     KubeconfigError,
 )
@@ -42,8 +42,8 @@ def plain_errors() -> Iterator[None]:
     """Say what went wrong in one line; end with code 2 for a bad option, else with 1."""
     try:
         yield
-    except InvalidSpec as err:
-        raise BadOption(str(err)) from err
+    except LabSpecError as err:
+        raise OptionError(str(err)) from err
     except BrokenPipeError:  # the reader has seen enough: click ends quietly
         raise
     except OSError as err:
@@ -160,7 +160,7 @@ def show_status(name: str, output: str) -> None:
     return _show_status(name, state)
 
 
-def _show_status(name: str, state: Status) -> None:
+def _show_status(name: str, state: LabStatus) -> None:
     if state.state == "absent":
         return click.echo(_absent(name))
     click.echo(f"lab {name}: {state.state}")

@@ -4,6 +4,7 @@ import ipaddress
 import os
 from pathlib import Path
 
+from control.linux import whole
 from control.pki import Identity, Pair, create_authority, hosts_of_server, issue, kubeconfig
 from lab.spec import LabSpec, Machine, api_url
 from lab.state import LabDir
@@ -29,10 +30,8 @@ def write_credentials(
         else:
             _write_node(authority, spec, machine, folder)
     admin = issue(authority, Identity("admin", ("system:masters",)))
-    _write(
-        lab.kubeconfig,
-        kubeconfig(f"podwire-{spec.name}", management, authority.certificate, "admin", admin),
-    )
+    text = kubeconfig(f"podwire-{spec.name}", management, authority.certificate, "admin", admin)
+    whole.write(lab.kubeconfig, text, 0o600)
     if owner := os.environ.get("SUDO_UID"):
         os.chown(lab.kubeconfig, int(owner), int(os.environ.get("SUDO_GID", "-1")))
 
@@ -57,12 +56,7 @@ def _write_node(authority: Pair, spec: LabSpec, machine: Machine, folder: Path) 
 def _write_kubeconfig(authority: Pair, spec: LabSpec, identity: Identity, path: Path) -> None:
     pair = issue(authority, identity)
     text = kubeconfig("podwire", api_url(spec), authority.certificate, identity.user, pair)
-    _write(path, text)
-
-
-def _write(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
+    whole.write(path, text, 0o600)
 
 
 def _first_service_ips(spec: LabSpec) -> list[str]:

@@ -19,7 +19,7 @@ from control.api.service import EndpointSlice, Service
 from control.api.workload import Deployment
 from control.client import ApiError, Client
 from lab.report import Say
-from lab.up import NotReady, follow
+from lab.up import NotReadyError, follow
 
 NAME = "hello"
 NAMESPACE = "default"
@@ -88,7 +88,7 @@ def deploy(kubeconfig: Path, replicas: int, say: Say) -> Target:
     """Apply the demo and wait until all its endpoints are ready.
 
     ``replicas`` is for a Deployment that is not there yet: one that is keeps its own.
-    Raises NotReady, ApiError, UnreachableError.
+    Raises NotReadyError, ApiError, UnreachableError.
     """
     return asyncio.run(_deploy(kubeconfig, replicas, say))
 
@@ -102,7 +102,7 @@ async def _deploy(kubeconfig: Path, replicas: int, say: Say) -> Target:
         # The user may have scaled the one that is there.
         replicas = (await client.get(kinds.DEPLOYMENT, NAMESPACE, NAME)).spec.replicas or 0
     if not replicas:
-        raise NotReady(
+        raise NotReadyError(
             f"deployment {NAME} is scaled to 0, so nobody can answer; see: "
             f"kubectl scale deployment {NAME} --replicas 3"
         )
@@ -118,7 +118,7 @@ async def _deploy(kubeconfig: Path, replicas: int, say: Say) -> Target:
         async with asyncio.timeout(READY_SECONDS):
             await follow(kubeconfig, kinds.ENDPOINT_SLICE, ready)
     except TimeoutError:
-        raise NotReady(
+        raise NotReadyError(
             f"deployment {NAME} is not ready after {READY_SECONDS} s; see: "
             f"kubectl describe pods -l app={NAME}"
         ) from None
@@ -144,7 +144,7 @@ def measure(kubeconfig: Path, target: Target, enter: list[str]) -> Balance:
     argv = [*enter, sys.executable, "-IS", str(_PROBE), target.address, *numbers]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise NotReady(f"the demo's requests could not be sent: {done.stderr.strip()}")
+        raise NotReadyError(f"the demo's requests could not be sent: {done.stderr.strip()}")
     result = json.loads(done.stdout)
     nodes = asyncio.run(_nodes(kubeconfig))
     return Balance(target.address, result["answers"], nodes, result["failures"])

@@ -1,6 +1,5 @@
 """Removing a lab: complete, whatever state it is in, and as often as asked."""
 
-import errno
 import os
 import select
 import signal
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from control.linux import processes, syscalls
 from lab import linux
 from lab.spec import cgroup
 from lab.state import Keeper, LabDir
@@ -18,12 +18,12 @@ from lab.supervise import fork
 _DEADLINE = 30.0  # seconds for the kernel to end and reap a whole process namespace
 
 
-class RemovalFailed(Exception):
+class RemovalError(Exception):
     """Something of a lab could not be removed; the text names it."""
 
 
 def remove(lab: LabDir) -> bool:
-    """Remove a lab; returns whether there was one. Raises RemovalFailed."""
+    """Remove a lab; returns whether there was one. Raises RemovalError."""
     if not lab.path.exists():
         return False
     keeper = lab.keeper()
@@ -31,7 +31,7 @@ def remove(lab: LabDir) -> bool:
         _end(keeper)
     _, status = os.waitpid(fork(lambda: _remove_cgroups(cgroup(lab.name))), 0)
     if status:
-        raise RemovalFailed(f"cgroup {cgroup(lab.name)} cannot be removed: something runs in it")
+        raise RemovalError(f"cgroup {cgroup(lab.name)} cannot be removed: something runs in it")
     lab.remove()
     return True
 
@@ -39,18 +39,16 @@ def remove(lab: LabDir) -> bool:
 def _end(keeper: Keeper) -> None:
     """Kill the keeper: the kernel ends all it kept. Waits until everything is gone."""
     try:
-        fd = os.pidfd_open(keeper.pid)
-    except OSError as err:
-        if err.errno not in (errno.ESRCH, errno.EINVAL, errno.ENOENT):
-            raise
-        return  # it is gone; perhaps its number is a thread's by now
+        fd = processes.open_process(keeper.pid)
+    except ProcessLookupError:
+        return
     try:
         if not keeper.alive:  # another process has this pid by now
             return
         signal.pidfd_send_signal(fd, signal.SIGKILL)
         # Readable once it is dead, which PID 1 of a namespace is after all others: pidfd_open(2).
         if not select.select([fd], [], [], _DEADLINE)[0]:
-            raise RemovalFailed(f"process {keeper.pid} of the lab does not end")
+            raise RemovalError(f"process {keeper.pid} of the lab does not end")
     finally:
         os.close(fd)
 
@@ -73,12 +71,12 @@ def _hierarchies() -> Iterator[list[Path]]:
     if "cgroup2" in roots.values():
         yield found
         return
-    linux.unshare(linux.CLONE_NEWNS)
+    syscalls.unshare(syscalls.CLONE_NEWNS)
     linux.isolate_mounts()
     with tempfile.TemporaryDirectory() as folder:
-        linux.mount("cgroup2", folder, "cgroup2")
+        syscalls.mount("cgroup2", folder, "cgroup2")
         yield [*found, Path(folder)]
-        linux.umount(folder)
+        syscalls.unmount(folder)
 
 
 def _remove_tree(top: Path) -> None:

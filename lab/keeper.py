@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 
 import setproctitle
 
+from control.linux import processes, syscalls
 from lab import linux, network
 from lab.components import load_components
 from lab.machine import enter_network, make_root
@@ -24,11 +25,11 @@ from lab.spec import API_PORT, CLUSTER_FD, MANAGEMENT_FD, LabSpec, Machine
 from lab.state import Keeper, LabDir
 from lab.supervise import Run, Supervisor, fork
 
-_OUTER = linux.CLONE_NEWPID | linux.CLONE_NEWNS | linux.CLONE_NEWNET
-_INNER = _OUTER | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
+_OUTER = syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET
+_INNER = _OUTER | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
 
 
-class LaunchFailed(Exception):
+class LaunchError(Exception):
     """The lab's processes could not be made; the text says what failed."""
 
 
@@ -66,7 +67,7 @@ class _Gate:
 def launch(
     lab: LabDir, spec: LabSpec, machines: Sequence[Machine], management: socket.socket, run: Run
 ) -> None:
-    """Start the lab's processes and return once every machine runs; raises LaunchFailed.
+    """Start the lab's processes and return once every machine runs; raises LaunchError.
 
     This process must have no threads. ``management`` is the API server's listening socket in
     this network namespace; ``run`` carries out a component's command line.
@@ -80,7 +81,7 @@ def launch(
     said = report.wait()
     os.waitpid(starter, 0)
     if said != b"ok":
-        raise LaunchFailed(said.decode() or f"the lab's first process died: {_last_words(lab)}")
+        raise LaunchError(said.decode() or f"the lab's first process died: {_last_words(lab)}")
 
 
 def _last_words(lab: LabDir) -> str:
@@ -94,7 +95,7 @@ def _start_keeper(lab: LabDir, report: _Gate, keep: Callable[[], None]) -> None:
     """Fork the keeper, and record it before it may do anything that would have to be removed."""
     os.setsid()
     try:
-        linux.unshare(_OUTER)
+        syscalls.unshare(_OUTER)
     except OSError as err:
         return report.open(f"making namespaces failed: {err}; run as root".encode())
     recorded = _Gate.make()
@@ -104,7 +105,7 @@ def _start_keeper(lab: LabDir, report: _Gate, keep: Callable[[], None]) -> None:
             keep()
 
     pid = fork(wait_and_keep)
-    started = linux.start_time(pid)
+    started = processes.start_ticks(pid)
     if started is not None:
         lab.write("keeper.json", asdict(Keeper(pid, started)))
         recorded.open()
@@ -126,12 +127,12 @@ def _keep(
     management.close()
     try:
         linux.isolate_mounts()
-        linux.mount("proc", "/proc", "proc")
+        syscalls.mount("proc", "/proc", "proc")
         network.run_script(network.switch_script(spec))
         gates = [_make_machine(lab, spec, machine, run, report) for machine in machines]
         for gate in gates:
             gate.open()
-    except (OSError, network.NetworkFailed) as err:
+    except (OSError, network.LabNetworkError) as err:
         report.open(f"wiring lab {lab.name} failed: {err}".encode())
         return
     os.close(MANAGEMENT_FD)
@@ -169,7 +170,7 @@ def _make_machine(lab: LabDir, spec: LabSpec, machine: Machine, run: Run, report
         _be_machine(lab, spec, machine, run, rooted, start)
 
     def split() -> None:
-        linux.unshare(_INNER)
+        syscalls.unshare(_INNER)
         born.open(str(fork(first_process)).encode())
 
     born = _Gate.make()
@@ -193,7 +194,7 @@ def _configure(spec: LabSpec, machine: Machine, pid: int) -> None:
 
     _, status = os.waitpid(fork(inside), 0)
     if status:
-        raise network.NetworkFailed(f"addresses of {machine.name}: see the keeper's log")
+        raise network.LabNetworkError(f"addresses of {machine.name}: see the keeper's log")
 
 
 def _be_machine(

@@ -9,20 +9,24 @@ from lab.state import LabDir
 _POLL_SECONDS = 0.2
 
 
-class NoLog(OSError):
+class LogNotFoundError(OSError):
     """There is no such log; the text lists those there are."""
 
 
 def find(lab: LabDir, component: str, machine: str | None) -> list[Path]:
-    """The logs of a component, on one machine or on all; raises NoLog."""
+    """The logs of a component, on one machine or on all; raises LogNotFoundError."""
     known = sorted(lab.logs.glob("*.log"))
     logs = {path: path.stem.partition("-")[0] for path in known if _component(path) == component}
     if not logs:
         names = ", ".join(sorted(set(map(_component, known))))
-        raise NoLog(f"lab {lab.name} has no log of {component}; it has: {names or 'none'}")
+        raise LogNotFoundError(
+            f"lab {lab.name} has no log of {component}; it has: {names or 'none'}"
+        )
     if machine is not None and machine not in logs.values():
         names = ", ".join(logs.values())
-        raise NoLog(f"lab {lab.name} has no log of {component} on {machine}; it has: {names}")
+        raise LogNotFoundError(
+            f"lab {lab.name} has no log of {component} on {machine}; it has: {names}"
+        )
     return [path for path, where in logs.items() if machine in (None, where)]
 
 

@@ -5,11 +5,11 @@ manager or a user writes there is the machine's own, and is gone with it. What i
 be looked at from outside lies in the lab's folder and is bound into place.
 """
 
-import os
 import socket
 from pathlib import Path
 
 from cni_plugin.admin.standalone import put_client
+from control.linux import syscalls
 from lab import linux
 from lab.spec import DATA, Machine
 from lab.state import IMAGES, LabDir
@@ -40,12 +40,12 @@ def make_root(lab: LabDir, machine: Machine) -> None:
     home = lab.machine(machine.name)
     layers = home / "root"
     layers.mkdir(exist_ok=True)
-    linux.mount("tmpfs", layers, "tmpfs", options="mode=755")
+    syscalls.mount("tmpfs", layers, "tmpfs", data="mode=755")
     upper, work, merged = layers / "upper", layers / "work", layers / "merged"
     for folder in (upper, work, merged):
         folder.mkdir()
     options = f"lowerdir=/,upperdir={upper},workdir={work}"
-    linux.mount("overlay", merged, "overlay", options=options)
+    syscalls.mount("overlay", merged, "overlay", data=options)
     _bind_host(merged)
     _mount_kernel(merged)
     for inside, target in BOUND.items():
@@ -53,8 +53,8 @@ def make_root(lab: LabDir, machine: Machine) -> None:
     linux.bind(IMAGES, merged / str(DATA / "images").lstrip("/"))
     linux.bind(CHECKOUT, merged / str(CHECKOUT).lstrip("/"))
     _identify(merged, machine)
-    linux.pivot_root(merged)
-    put_client(Path("/opt/cni/bin/podwire-cni"))  # here, for it holds the path of its folder
+    syscalls.change_root(merged)
+    put_client(Path("/opt/cni/bin/podwire-cni"))  # here, because it holds the path of its folder
 
 
 def _bind_host(root: Path) -> None:
@@ -67,20 +67,20 @@ def _bind_host(root: Path) -> None:
             continue
         target = root / point.lstrip("/")
         if target.exists():
-            linux.mount(point, target, flags=linux.MS_BIND)
+            syscalls.mount(point, target, None, syscalls.MS_BIND)
 
 
 def _mount_kernel(root: Path) -> None:
-    safe = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-    linux.mount("proc", root / "proc", "proc", safe)
-    linux.mount("sysfs", root / "sys", "sysfs", safe)
+    safe = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    syscalls.mount("proc", root / "proc", "proc", safe)
+    syscalls.mount("sysfs", root / "sys", "sysfs", safe)
     if _CGROUPS.exists():
         linux.bind(_CGROUPS, root / "sys/fs/cgroup")
     _mount_cgroup2(root / "sys/fs/cgroup")
-    linux.mount("/dev", root / "dev", flags=linux.MS_BIND | linux.MS_REC)
+    syscalls.mount("/dev", root / "dev", None, syscalls.MS_BIND | syscalls.MS_REC)
     for folder in _OWN_FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
-        linux.mount("tmpfs", root / folder, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV)
+        syscalls.mount("tmpfs", root / folder, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV)
     for folder in ("run/netns", "run/podwire", "run/lock", "opt/cni/bin", "etc/cni/net.d"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "tmp").chmod(0o1777)
@@ -93,7 +93,7 @@ def _mount_cgroup2(cgroups: Path) -> None:
     unified = cgroups / "unified"
     if not (unified / "cgroup.controllers").exists():
         unified.mkdir(exist_ok=True)
-        linux.mount("cgroup2", unified, "cgroup2")
+        syscalls.mount("cgroup2", unified, "cgroup2")
 
 
 def _identify(root: Path, machine: Machine) -> None:
@@ -116,8 +116,4 @@ def enter_argv(pid: int, *argv: str) -> list[str]:
 
 def enter_network(pid: int) -> None:
     """Move this process into another one's network namespace; raises OSError."""
-    fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
-    try:
-        linux.setns(fd, linux.CLONE_NEWNET)
-    finally:
-        os.close(fd)
+    syscalls.enter(f"/proc/{pid}/ns/net", syscalls.CLONE_NEWNET)

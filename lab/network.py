@@ -9,7 +9,7 @@ BRIDGE = "switch"
 UPLINK = "eth0"  # a machine's end of its cable
 
 
-class NetworkFailed(Exception):
+class LabNetworkError(Exception):
     """``ip`` refused a line; the text is its own."""
 
 
@@ -47,7 +47,7 @@ def machine_script(spec: LabSpec, machine: Machine) -> list[str]:
 
 
 def run_script(lines: Sequence[str]) -> None:
-    """Carry the lines out in this process's network namespace; raises NetworkFailed."""
+    """Carry the lines out in this process's network namespace; raises LabNetworkError."""
     for family, batch in (
         ("-4", [x for x in lines if not x.startswith("-6 ")]),
         ("-6", [x[3:] for x in lines if x.startswith("-6 ")]),
@@ -58,4 +58,4 @@ def run_script(lines: Sequence[str]) -> None:
         argv = ["ip", *([family] if family == "-6" else []), "-batch", "-"]
         done = subprocess.run(argv, input=text, text=True, capture_output=True, check=False)
         if done.returncode:
-            raise NetworkFailed(f"ip -batch: {done.stderr.strip()}")
+            raise LabNetworkError(f"ip -batch: {done.stderr.strip()}")

@@ -3,10 +3,10 @@
 import click
 
 from lab.completion import complete_lab
-from lab.spec import InvalidSpec, check_name
+from lab.spec import LabSpecError, check_name
 
 
-class BadOption(click.ClickException):
+class OptionError(click.ClickException):
     """An option's value is none that a lab can have."""
 
     exit_code = 2
@@ -15,8 +15,8 @@ class BadOption(click.ClickException):
 def _named(_: click.Context, __: click.Parameter, name: str) -> str:
     try:
         return check_name(name)
-    except InvalidSpec as err:
-        raise BadOption(str(err)) from err
+    except LabSpecError as err:
+        raise OptionError(str(err)) from err
 
 
 name_option = click.option(

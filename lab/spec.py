@@ -27,7 +27,7 @@ CONFIG = PurePosixPath("/etc/podwire")
 DATA = PurePosixPath("/var/lib/podwire")
 
 
-class InvalidSpec(Exception):
+class LabSpecError(Exception):
     """A lab cannot be made like this; the text says which option, and what it may be."""
 
 
@@ -72,9 +72,9 @@ class Machine:
 
 
 def check_name(name: str) -> str:
-    """The name, which is to be a folder's and part of a command line; raises InvalidSpec."""
+    """The name, which is to be a folder's and part of a command line; raises LabSpecError."""
     if not NAME.fullmatch(name):
-        raise InvalidSpec(f"--name {name!r}: use 1 to 32 lower-case letters, digits and '-'")
+        raise LabSpecError(f"--name {name!r}: use 1 to 32 lower-case letters, digits and '-'")
     return name
 
 
@@ -89,14 +89,14 @@ def make_spec(
     service_cidr: str | None = None,
     dual_stack: bool = False,
 ) -> LabSpec:
-    """The spec that ``lab up``'s options describe; raises InvalidSpec."""
+    """The spec that ``lab up``'s options describe; raises LabSpecError."""
     check_name(name)
     if not 1 <= nodes <= MAX_NODES:
-        raise InvalidSpec(f"--nodes {nodes}: a lab has 1 to {MAX_NODES} nodes")
+        raise LabSpecError(f"--nodes {nodes}: a lab has 1 to {MAX_NODES} nodes")
     pods = _ranges("--pod-cidr", pod_cidr, POD_CIDRS, dual_stack)
     services = _ranges("--service-cidr", service_cidr, SERVICE_CIDRS, dual_stack)
     if len(pods) != len(services):
-        raise InvalidSpec("--pod-cidr and --service-cidr need the same address families")
+        raise LabSpecError("--pod-cidr and --service-cidr need the same address families")
     _refuse_overlap({"--pod-cidr": pods, "--service-cidr": services})
     _require_room(nodes, pods)
     return LabSpec(name, nodes, proxy, overlay, store, pods, services)
@@ -109,14 +109,14 @@ def _ranges(
     try:
         networks = [ipaddress.ip_network(part.strip()) for part in (given or "").split(",") if part]
     except ValueError as err:
-        raise InvalidSpec(f"{option} {given}: {err}; write it as {default[0]}") from err
+        raise LabSpecError(f"{option} {given}: {err}; write it as {default[0]}") from err
     for network in networks:
         if not network.is_private:
-            raise InvalidSpec(f"{option} {network}: a lab takes private ranges only")
+            raise LabSpecError(f"{option} {network}: a lab takes private ranges only")
     v4 = [str(network) for network in networks if network.version == 4]
     v6 = [str(network) for network in networks if network.version == 6]
     if len(v4) > 1 or len(v6) > 1:
-        raise InvalidSpec(f"{option} {given}: one range of a family at most")
+        raise LabSpecError(f"{option} {given}: one range of a family at most")
     if not dual_stack and not v6:
         return (v4[0] if v4 else default[0],)
     return (v4[0] if v4 else default[0], v6[0] if v6 else default[1])
@@ -131,7 +131,7 @@ def _refuse_overlap(ranges: dict[str, tuple[str, ...]]) -> None:
         for network in map(ipaddress.ip_network, cidrs):
             for other, taken in known:
                 if network.version == taken.version and network.overlaps(taken):
-                    raise InvalidSpec(f"{option} {network} overlaps {other} {taken}")
+                    raise LabSpecError(f"{option} {network} overlaps {other} {taken}")
             known.append((option, network))
 
 
@@ -139,7 +139,7 @@ def _require_room(nodes: int, pod_cidrs: tuple[str, ...]) -> None:
     for network in map(ipaddress.ip_network, pod_cidrs):
         mask = NODE_MASKS[network.version]
         if network.prefixlen > mask or 1 << (mask - network.prefixlen) < nodes:
-            raise InvalidSpec(
+            raise LabSpecError(
                 f"--pod-cidr {network} is too small: each of {nodes} nodes takes a /{mask}"
             )
 

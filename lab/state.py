@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.linux import start_time
+from control.linux import whole
+from control.linux.processes import start_ticks
 from lab.spec import LabSpec
 
 ROOT = Path("/var/lib/podwire/labs")
@@ -22,12 +23,12 @@ class Keeper:
     """The process whose death is the lab's: PID 1 of the lab's process namespace."""
 
     pid: int
-    started: str
+    started: int
 
     @property
     def alive(self) -> bool:
         """Whether this very process still runs."""
-        return start_time(self.pid) == self.started
+        return start_ticks(self.pid) == self.started
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,7 @@ class LabDir:
 
     def write(self, name: str, document: dict[str, object]) -> None:
         """Write a JSON file so that a reader, or a kill, sees all of it or nothing."""
-        part = self.path / f".{name}.part"
-        part.write_text(json.dumps(document))
-        part.rename(self.path / name)
+        whole.write(self.path / name, json.dumps(document))
 
     def spec(self) -> LabSpec | None:
         """What the lab was asked to be; None for a half-made one."""
@@ -88,7 +87,9 @@ class LabDir:
     def keeper(self) -> Keeper | None:
         """The recorded keeper, alive or not; None when the lab was never started."""
         document = self._read("keeper.json")
-        return Keeper(**document) if document is not None else None  # type: ignore[arg-type]
+        if document is None:
+            return None
+        return Keeper(int(str(document["pid"])), int(str(document["started"])))
 
     def remove(self) -> None:
         """Delete every file."""

@@ -10,7 +10,7 @@ from lab.spec import machines
 from lab.state import LabDir
 
 
-class NoMachine(OSError):
+class MachineNotFoundError(OSError):
     """The lab has no such machine, or it does not run."""
 
 
@@ -34,7 +34,7 @@ class MachineStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class LabStatus:
     """``state`` is up, dead (its processes were killed), half-made, or absent."""
 
     state: str
@@ -43,7 +43,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MachineNamespaces:
     """Where a command can run."""
 
     pid: int
@@ -56,32 +56,32 @@ class Place:
         return enter_argv(self.pid, *argv)
 
 
-def locate(lab: LabDir, machine: str) -> Place:
-    """Find a running machine; raises NoMachine, which lists those there are."""
+def locate(lab: LabDir, machine: str) -> MachineNamespaces:
+    """Find a running machine; raises MachineNotFoundError, which lists those there are."""
     keeper = lab.keeper()
     if keeper is None or not keeper.alive:
-        raise NoMachine(f"lab {lab.name} is not up")
+        raise MachineNotFoundError(f"lab {lab.name} is not up")
     if machine == "switch":
-        return Place(keeper.pid, network_only=True)
+        return MachineNamespaces(keeper.pid, network_only=True)
     pids, spec = _machine_pids(lab, keeper.pid), lab.spec()
     if machine not in pids:
         if spec is not None and machine in {known.name for known in machines(spec)}:
-            raise NoMachine(
+            raise MachineNotFoundError(
                 f"machine {machine} of lab {lab.name} does not run any more: its first "
                 "process was killed; lab down and lab up make it anew"
             )
         known = ", ".join([*sorted(pids), "switch"])
-        raise NoMachine(f"lab {lab.name} has no machine {machine}: it has {known}")
-    return Place(pids[machine], network_only=False)
+        raise MachineNotFoundError(f"lab {lab.name} has no machine {machine}: it has {known}")
+    return MachineNamespaces(pids[machine], network_only=False)
 
 
-def look(lab: LabDir) -> Status:
+def look(lab: LabDir) -> LabStatus:
     """The state of a lab, whatever is left of it."""
     if not lab.path.exists():
-        return Status("absent", 0)
+        return LabStatus("absent", 0)
     spec, keeper = lab.spec(), lab.keeper()
     if spec is None or keeper is None:
-        return Status("half-made", 0)
+        return LabStatus("half-made", 0)
     pids = _machine_pids(lab, keeper.pid) if keeper.alive else {}
     rows = []
     for machine in machines(spec):
@@ -89,7 +89,7 @@ def look(lab: LabDir) -> Status:
         processes = _children(pid) if pid is not None else {}
         components = tuple(_component(c.name, processes) for c in machine.components)
         rows.append(MachineStatus(machine.name, pid, machine.ips, components))
-    return Status("up" if keeper.alive else "dead", spec.nodes, tuple(rows))
+    return LabStatus("up" if keeper.alive else "dead", spec.nodes, tuple(rows))
 
 
 def _machine_pids(lab: LabDir, keeper: int) -> dict[str, int]:

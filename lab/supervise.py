@@ -29,7 +29,7 @@ _WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP}
 logger = logging.getLogger(__name__)
 
 
-class Unreadable(Exception):
+class ComponentsError(Exception):
     """The list of components cannot be had; says why."""
 
 
@@ -74,7 +74,7 @@ def fork(child: Callable[[], None]) -> int:
 class Supervisor:
     """Keeps the components that ``load`` names running, each with a log of its own.
 
-    When ``load`` raises Unreadable the components stay those it named before.
+    When ``load`` raises ComponentsError the components stay those it named before.
     """
 
     def __init__(
@@ -103,7 +103,9 @@ class Supervisor:
         """Start what is new, end what is changed or gone; what is changed then starts anew."""
         try:
             self._wanted = {component.name: component for component in self._load()}
-        except Unreadable as err:  # the machine is this process: it must not end for a bad file
+        except (
+            ComponentsError
+        ) as err:  # the machine is this process: it must not end for a bad file
             logger.error("the components stay as they are: %s", err)
         for pid, running in self._running.items():
             if self._wanted.get(running.component.name) != running.component:

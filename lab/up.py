@@ -9,7 +9,7 @@ from pathlib import Path
 from control.api import kinds
 from control.api.node import Node
 from control.client import Client, Informer
-from control.runtime.base import RuntimeFailure
+from control.runtime.base import ContainerRuntimeError
 from control.runtime.images import tools
 from control.runtime.images.store import ImageStore
 from lab import main, modules
@@ -28,28 +28,30 @@ READY_SECONDS = 60
 READY_SECONDS_PER_NODE = 10
 
 
-class LabExists(Exception):
+class LabExistsError(Exception):
     """A lab of this name runs already."""
 
 
-class NotMade(Exception):
+class LabCreationError(Exception):
     """The lab could not be made; the text says what failed."""
 
 
-class NotReady(Exception):
+class NotReadyError(Exception):
     """The lab runs, but a part of it did not become ready in time."""
 
 
 def make(spec: LabSpec, steps: Steps) -> LabDir:
     """Bring the lab's processes up; on failure nothing of it is left behind.
 
-    Raises LabExists, LaunchFailed, NotMade, BackendMissing.
+    Raises LabExistsError, LaunchError, LabCreationError, BackendMissingError.
     """
     require_backend(spec.proxy)
     try:
         return _make(spec, steps)
     except OSError as err:
-        raise NotMade(f"lab {spec.name} cannot be made below {ROOT.parent}: {said(err)}") from err
+        raise LabCreationError(
+            f"lab {spec.name} cannot be made below {ROOT.parent}: {said(err)}"
+        ) from err
 
 
 def _make(spec: LabSpec, steps: Steps) -> LabDir:
@@ -74,7 +76,7 @@ def _make(spec: LabSpec, steps: Steps) -> LabDir:
 def _claim(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
     keeper = lab.keeper()
     if keeper is not None and keeper.alive:
-        raise LabExists(
+        raise LabExistsError(
             f"lab {lab.name} is up already; end it with: podwire lab down --name {lab.name}"
         )
     if lab.path.exists():
@@ -97,7 +99,7 @@ def _ensure_image() -> None:
     store = ImageStore(IMAGES)
     try:
         store.find(tools.NAME)
-    except RuntimeFailure:
+    except ContainerRuntimeError:
         tools.make(store, BUSYBOX)
 
 
@@ -122,7 +124,7 @@ def _start(lab: LabDir, spec: LabSpec, management: socket.socket) -> None:
 
 
 def wait_ready(kubeconfig: Path, spec: LabSpec, say: Say) -> None:
-    """Wait until every node is ready; raises NotReady, which names those that are not."""
+    """Wait until every node is ready; raises NotReadyError, which names those that are not."""
     asyncio.run(_wait_ready(kubeconfig, spec, say))
 
 
@@ -144,7 +146,7 @@ async def _wait_ready(kubeconfig: Path, spec: LabSpec, say: Say) -> None:
         missing = "; ".join(
             f"{name} ({reasons.get(name, 'not registered')})" for name in sorted(expected - ready)
         )
-        raise NotReady(
+        raise NotReadyError(
             f"not ready in time: {missing}; see: podwire lab logs agent --name {spec.name}"
         ) from None
 

@@ -1,7 +1,7 @@
-"""Whether this node takes a Pod that was bound to it: kubelet's admission. Pure.
+"""Kubelet's admission: may this node run a Pod that is bound to it? Pure.
 
-The scheduler has asked the same questions; but two schedulers, or a Pod with nodeName set by hand,
-can overrun a node.
+The scheduler has checked the same. But two schedulers, or Pods with nodeName set by hand, can bind
+more to a node than it has room for.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from control.api.node import Node
 from control.api.pod import Pod
 from control.api.quantity import ZERO, Quantity, parse, total
 
-# Those that a namespace keeps to itself (kubernetes.io, "Using sysctls", safe set).
+# The sysctls whose effect stays inside a namespace (kubernetes.io, "Using sysctls", safe set).
 SAFE_SYSCTLS = frozenset(
     {
         "kernel.shm_rmid_forced",
@@ -33,37 +33,37 @@ SAFE_SYSCTLS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a Pod cannot run here, in kubelet's words."""
+class Rejection:
+    """The reason why a Pod cannot run here, in kubelet's words."""
 
     reason: str
     message: str
 
 
-def admit(pod: Pod, others: Iterable[Pod], node: Node) -> Refusal | None:
-    """None when the Pod may run beside the others."""
+def admit(pod: Pod, others: Iterable[Pod], node: Node) -> Rejection | None:
+    """Return None if the Pod may run beside the others, else the reason."""
     return _sysctls(pod) or _selector(pod, node) or _room(pod, tuple(others), node)
 
 
-def _sysctls(pod: Pod) -> Refusal | None:
+def _sysctls(pod: Pod) -> Rejection | None:
     context = pod.spec.security_context or {}
     names = [str(item.get("name", "")).replace("/", ".") for item in context.get("sysctls") or ()]
     bad = [name for name in names if name not in SAFE_SYSCTLS]
     if bad:
-        return Refusal("SysctlForbidden", f'forbidden sysctl: "{bad[0]}" not allowlisted')
+        return Rejection("SysctlForbidden", f'forbidden sysctl: "{bad[0]}" not allowlisted')
     return None
 
 
-def _selector(pod: Pod, node: Node) -> Refusal | None:
+def _selector(pod: Pod, node: Node) -> Rejection | None:
     if pod.spec.node_selector.items() <= node.metadata.labels.items():
         return None
-    return Refusal(
+    return Rejection(
         "NodeAffinity",
         "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
     )
 
 
-def _room(pod: Pod, others: tuple[Pod, ...], node: Node) -> Refusal | None:
+def _room(pod: Pod, others: tuple[Pod, ...], node: Node) -> Rejection | None:
     allocatable = node.status.allocatable
     if "pods" in allocatable and len(others) + 1 > parse(allocatable["pods"]).value():
         return _full("pods", Quantity(10**9), Quantity(len(others) * 10**9), allocatable["pods"])
@@ -76,9 +76,9 @@ def _room(pod: Pod, others: tuple[Pod, ...], node: Node) -> Refusal | None:
 
 
 def requested(pod: Pod, resource: str) -> Quantity:
-    """A Pod's request: its containers' together, or the largest of its init containers'."""
-    main = total(_request(it, resource) for it in pod.spec.containers)
-    init = (_request(it, resource) for it in pod.spec.init_containers)
+    """A Pod's request: the sum of its containers', or the largest of its init containers'."""
+    main = total(_request(container, resource) for container in pod.spec.containers)
+    init = (_request(container, resource) for container in pod.spec.init_containers)
     return max((main, *init))
 
 
@@ -86,11 +86,11 @@ def _request(container: Container, resource: str) -> Quantity:
     return amount(container, "requests", resource) or ZERO
 
 
-def _full(resource: str, wanted: Quantity, used: Quantity, capacity: str) -> Refusal:
+def _full(resource: str, wanted: Quantity, used: Quantity, capacity: str) -> Rejection:
     def shown(value: Quantity) -> int:
         return value.milli() if resource == "cpu" else value.value()
 
-    return Refusal(
+    return Rejection(
         f"OutOf{resource}",
         f"Node didn't have enough resource: {resource}, requested: {shown(wanted)}, "
         f"used: {shown(used)}, capacity: {shown(parse(capacity))}",

@@ -1,4 +1,4 @@
-"""The agent: one node's informers, workers, network and server, started and kept together."""
+"""The agent of one node: starts its informers, Pod workers, network and server."""
 
 import asyncio
 import logging
@@ -14,12 +14,12 @@ from control.agent.config import Config
 from control.agent.node import describe
 from control.agent.node.register import Registration
 from control.agent.pods import decide
+from control.agent.pods.context import WorkerContext
 from control.agent.pods.fields import Host
 from control.agent.pods.objects import Objects
-from control.agent.pods.probes import Asker
-from control.agent.pods.surroundings import Surroundings
+from control.agent.pods.probes import Prober
 from control.agent.pods.volumes import Volumes
-from control.agent.pods.worker import Worker
+from control.agent.pods.worker import PodWorker
 from control.agent.server.app import serve
 from control.api import kinds
 from control.api.container import Container as ContainerSpec
@@ -29,7 +29,7 @@ from control.api.pod import Pod, PodSpec
 from control.api.quantity import parse
 from control.api.service import Service
 from control.client import Client, EventRecorder, Informer, reference
-from control.node_network.sync import NodeNetwork, Settings
+from control.node_network.sync import NodeNetwork, NodeNetworkSettings
 from control.runtime.base import PodRef
 from control.runtime.builtin.runtime import BuiltinRuntime
 from control.runtime.cni.network import CniNetwork
@@ -43,14 +43,14 @@ _GARBAGE_SECONDS = 600.0
 
 
 class Agent:
-    """Everything that one node's agent does."""
+    """One node's agent."""
 
     def __init__(self, config: Config, client: Client, events: EventRecorder) -> None:
         self._config, self._client, self._events = config, client, events
         self._images = ImageStore(config.image_dir)
         self._cni = CniNetwork(config.cni_conf_dir, config.cni_bin_dirs, config.cni_cache_dir)
         self.runtime = BuiltinRuntime(config.root, self._images, self._cni, config.cgroups())
-        self.workers: dict[str, Worker] = {}
+        self.workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.pods = Informer(
             client, kinds.POD, field_selector=f"spec.nodeName={config.identity.name}"
@@ -61,17 +61,19 @@ class Agent:
         self._registration = Registration(
             client, config.identity, config.root, lambda: self._network_problem, self._image_list
         )
-        settings = Settings(config.identity.name, config.overlay, config.cluster, config.conflist)
+        settings = NodeNetworkSettings(
+            config.identity.name, config.overlay, config.cluster, config.conflist
+        )
         self._network = NodeNetwork(settings, self._all_nodes, self._network_changed)
 
     async def run(self) -> None:
-        """Until cancelled; containers go on without us."""
+        """Run until cancelled; containers keep running without an agent."""
         async with AsyncExitStack() as stack:
             stack.callback(self.runtime.close)
             self._config.root.mkdir(parents=True, exist_ok=True)
             await self.runtime.open()
             session = await stack.enter_async_context(aiohttp.ClientSession())
-            self._around = self._surroundings(session)
+            self._context = self._worker_context(session)
             await stack.enter_async_context(serve(self._config.server, self))
             self._subscribe()
             async with asyncio.TaskGroup() as group:
@@ -94,7 +96,7 @@ class Agent:
         self.pods.subscribe(self._on_pod)
         self._nodes.subscribe(self._on_node)
 
-    def _surroundings(self, session: aiohttp.ClientSession) -> Surroundings:
+    def _worker_context(self, session: aiohttp.ClientSession) -> WorkerContext:
         config = self._config
         machine = describe.look(config.root)
         host = Host(
@@ -103,20 +105,18 @@ class Agent:
             parse(machine.cpus),
             parse(machine.memory),
         )
-        return Surroundings(
+        return WorkerContext(
             runtime=self.runtime,
             client=self._client,
             objects=Objects(self._client),
             volumes=Volumes(config.root / "pods"),
-            asker=Asker(self.runtime, session),
+            prober=Prober(self.runtime, session),
             host=host,
             dns=config.dns(),
             services=self._all_services,
             record=self._record,
             clock=time.time,
         )
-
-    # -- Pods ------------------------------------------------------------------------------------
 
     def _on_pod(self, _old: Pod | None, new: Pod | None) -> None:
         if new is None:
@@ -132,7 +132,7 @@ class Agent:
             worker.update(new)
 
     def _begin(self, pod: Pod, *, gone: bool = False) -> None:
-        worker = Worker(self._around, pod, gone=gone)
+        worker = PodWorker(self._context, pod, gone=gone)
         uid = pod.metadata.uid
         self.workers[uid] = worker
         if not gone:
@@ -141,10 +141,10 @@ class Agent:
         self._tasks[uid] = task
         task.add_done_callback(lambda done: self._ended(uid, done))
 
-    def _admit(self, pod: Pod, worker: Worker) -> None:
-        """A Pod that runs here already was admitted by an earlier agent."""
+    def _admit(self, pod: Pod, worker: PodWorker) -> None:
+        """Admit or reject a new Pod; one that runs here was admitted by an earlier agent."""
         node = self._nodes.get(None, self._config.identity.name)
-        sandboxes, _ = self._around.of(pod.metadata.uid)
+        sandboxes, _ = self._context.of(pod.metadata.uid)
         over = pod.status.phase in ("Succeeded", "Failed") or decide.is_deleted(pod)
         if node is None or sandboxes or over or pod.status.start_time:
             return
@@ -166,8 +166,6 @@ class Agent:
         if worker := self.workers.get(pod.uid):
             worker.wake()
 
-    # -- the node --------------------------------------------------------------------------------
-
     def _on_node(self, _old: Node | None, new: Node | None) -> None:
         self._network.wake()
         gone = new is None and _old is not None and _old.metadata.name == self._config.identity.name
@@ -178,7 +176,7 @@ class Agent:
         self._network_wake.set()
 
     async def _check_network(self) -> None:
-        """Ask the CNI plugins for their STATUS, at once after a change and then now and again."""
+        """Ask the CNI plugins for their STATUS, after every change and periodically."""
         self._network_wake = asyncio.Event()
         while True:
             problem = await self._cni.status()
@@ -195,15 +193,15 @@ class Agent:
                 continue
 
     async def _keep_house(self) -> None:
-        """Once Pods are known: end what belongs to none, now and once a minute."""
+        """End what belongs to no Pod, as soon as Pods are known and then every minute."""
         await self.pods.synced.wait()
         while True:
             self._end_orphans()
-            self._around.objects.forget()
+            self._context.objects.forget()
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
 
     async def _collect_garbage(self) -> None:
-        """CNI GC, seldom: no Pod is connected meanwhile."""
+        """Run CNI GC; seldom, because no Pod can be connected meanwhile."""
         await self.pods.synced.wait()
         while True:
             try:
@@ -213,17 +211,15 @@ class Agent:
             await asyncio.sleep(_GARBAGE_SECONDS)
 
     def _end_orphans(self) -> None:
-        """Pods that were deleted while no agent ran."""
+        """End Pods that were deleted while no agent ran."""
         observed = self.runtime.observe()
-        known = {it.pod.uid: it.pod for it in observed.sandboxes}
-        known |= {it.pod.uid: it.pod for it in observed.containers}
-        uids = known.keys() | self._around.volumes.uids()
+        known = {sandbox.pod.uid: sandbox.pod for sandbox in observed.sandboxes}
+        known |= {container.pod.uid: container.pod for container in observed.containers}
+        uids = known.keys() | self._context.volumes.uids()
         for uid in uids - self.workers.keys():
             ref = known.get(uid, PodRef("", "", uid))
             logger.info("Pod %s (%s) is gone from the API: ending it", ref, uid)
             self._begin(_orphan(ref, observed.containers), gone=True)
-
-    # -- what the parts ask for ------------------------------------------------------------------
 
     def _all_nodes(self) -> list[Node]:
         return list(self._nodes.snapshot().values())
@@ -252,8 +248,8 @@ class Agent:
 
 
 def _orphan(ref: PodRef, containers: Any) -> Pod:
-    """The little that is known of a Pod whose object is gone."""
-    names = {it.name for it in containers if it.pod.uid == ref.uid}
+    """Make a Pod object from what the runtime knows, when the API has it no more."""
+    names = {container.name for container in containers if container.pod.uid == ref.uid}
     spec = PodSpec(containers=[ContainerSpec(name=name) for name in sorted(names)])
     meta = ObjectMeta(name=ref.name, namespace=ref.namespace, uid=ref.uid)
     return Pod(metadata=meta, spec=spec)

@@ -1,4 +1,4 @@
-"""``podwire agent --cleanup``: everything that agents made on this node is taken away."""
+"""``podwire agent --cleanup``: removes everything that agents made on this node."""
 
 import asyncio
 import logging
@@ -8,9 +8,9 @@ from pathlib import Path
 from control.agent.config import Config
 from control.agent.pods.volumes import Volumes
 from control.linux import files
-from control.node_network.kernel import Kernel, remove_link
+from control.node_network.kernel import NodeNetworkKernel, remove_link
 from control.node_network.render import BRIDGE
-from control.runtime.base import RuntimeFailure
+from control.runtime.base import ContainerRuntimeError
 from control.runtime.builtin.runtime import BuiltinRuntime
 from control.runtime.cni.network import CniNetwork
 from control.runtime.cni.plugin import PluginError
@@ -20,16 +20,19 @@ logger = logging.getLogger(__name__)
 
 
 async def remove_all(config: Config) -> None:
-    """Pods, their networks and volumes, the node network, the CNI configuration. Twice is fine."""
+    """Remove Pods, their networks and volumes, the node network and the CNI configuration.
+
+    It may be called again: what is absent is removed.
+    """
     network = CniNetwork(config.cni_conf_dir, config.cni_bin_dirs, config.cni_cache_dir)
     groups = config.cgroups()
     runtime = BuiltinRuntime(config.root, ImageStore(config.image_dir), network, groups)
     await runtime.open()
-    logs = {Path(it.log_path).parents[1] for it in runtime.observe().containers}
+    logs = {Path(container.log_path).parents[1] for container in runtime.observe().containers}
     for sandbox in runtime.observe().sandboxes:
         try:
             await runtime.remove_sandbox(sandbox.id)
-        except RuntimeFailure as err:
+        except ContainerRuntimeError as err:
             logger.error("%s", err)
     runtime.close()
     with suppress(PluginError):
@@ -46,6 +49,6 @@ async def remove_all(config: Config) -> None:
 
 
 def _disconnect() -> None:
-    """In a thread: netlink sockets bring an event loop of their own."""
-    Kernel().remove()
+    """Remove the node network; in a thread, because netlink sockets bring their own event loop."""
+    NodeNetworkKernel().remove()
     remove_link(BRIDGE)

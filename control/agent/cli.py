@@ -1,4 +1,4 @@
-"""``podwire agent``: flags in, a running agent out."""
+"""``podwire agent``: reads flags and runs an agent."""
 
 import asyncio
 import logging
@@ -12,9 +12,9 @@ import click
 
 from control.agent import cleanup
 from control.agent.agent import Agent
-from control.agent.config import BadFlag, Config, ServerConfig, addresses, cidrs, labels
-from control.agent.node.describe import Identity
-from control.agent.server.app import BadSettings
+from control.agent.config import Config, FlagError, ServerConfig, addresses, cidrs, labels
+from control.agent.node.describe import NodeIdentity
+from control.agent.server.app import ServerSettingsError
 from control.client import Client, EventRecorder
 from control.client.process import configuration, run
 from control.tls import CertificateError
@@ -23,7 +23,7 @@ _path = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--kubeconfig", type=_path, help="Which API server, and who we are there.")
+@click.option("--kubeconfig", type=_path, help="API server and credentials.")
 @click.option("--node-name", default=socket.gethostname, help="Default: the host name.")
 @click.option("--node-ip", default="", help="This node's address, IP[,IP6].")
 @click.option("--node-labels", default="", help="Labels to register with, KEY=VALUE,...")
@@ -32,20 +32,20 @@ _path = click.Path(path_type=Path)
     type=click.Choice(["routes", "vxlan"]),
     default="routes",
     show_default=True,
-    help="How Pods' packets get to other nodes.",
+    help="How Pods' packets reach other nodes.",
 )
 @click.option(
     "--cluster-cidr",
     default="",
-    help="The Pods' ranges, CIDR[,CIDR6]; default: those of all Nodes.",
+    help="Pod ranges, CIDR[,CIDR6]. Default: those of all Nodes.",
 )
-@click.option("--cluster-dns", default="", help="The cluster's DNS servers, IP[,IP6].")
+@click.option("--cluster-dns", default="", help="DNS servers of the cluster, IP[,IP6].")
 @click.option("--cluster-domain", default="cluster.local", show_default=True)
 @click.option("--resolv-conf", type=_path, default=Path("/etc/resolv.conf"), show_default=True)
 @click.option("--tls-cert", type=_path, help="Certificate of the agent's server on --port.")
 @click.option("--tls-key", type=_path)
-@click.option("--client-ca", type=_path, help="Whose clients the server believes.")
-@click.option("--address", default="", help="Where the server listens; default: everywhere.")
+@click.option("--client-ca", type=_path, help="Authority of the clients that the server accepts.")
+@click.option("--address", default="", help="Address on which the server listens. Default: all.")
 @click.option("--port", type=click.IntRange(1, 65535), default=10250, show_default=True)
 @click.option("--root-dir", type=_path, default=Path("/var/lib/podwire/agent"), show_default=True)
 @click.option("--image-dir", type=_path, default=Path("/var/lib/podwire/images"), show_default=True)
@@ -53,23 +53,23 @@ _path = click.Path(path_type=Path)
 @click.option("--cni-bin-dir", default="/opt/cni/bin", show_default=True, help="DIR[:DIR...]")
 @click.option("--cni-cache-dir", type=_path, default=Path("/var/lib/cni"), show_default=True)
 @click.option(
-    "--cgroup-root", default="", help="Default: from the agent's own cgroup, or /podwire."
+    "--cgroup-root", default="", help="Default: derived from the agent's own cgroup, or /podwire."
 )
 @click.option(
     "--cleanup",
     "clean",
     is_flag=True,
-    help="Remove every Pod and all of the node network, and end.",
+    help="Remove every Pod and the whole node network, then exit.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log every decision.")
 def main(verbose: bool, clean: bool, kubeconfig: Path | None, **flags: Any) -> None:
-    """Run the Pods of this node, and connect it to the others."""
+    """Run the Pods of this node and connect it to the others."""
     try:
         config = from_flags(flags)
-    except BadFlag as err:
+    except FlagError as err:
         raise click.UsageError(str(err)) from err
     if os.geteuid() != 0:
-        raise click.UsageError("run as root: Pods are namespaces, mounts and control groups")
+        raise click.UsageError("run as root: Pods need namespaces, mounts and control groups")
     if clean:
         run(cleanup.remove_all(config), verbose=verbose)
         return
@@ -77,14 +77,14 @@ def main(verbose: bool, clean: bool, kubeconfig: Path | None, **flags: Any) -> N
         raise click.UsageError("Missing option '--kubeconfig'.")
     if not config.identity.addresses:
         raise click.UsageError(
-            "Missing option '--node-ip': which of the host's addresses others use."
+            "Missing option '--node-ip': the address of this host that other nodes use."
         )
     run(_serve(config, kubeconfig), verbose=verbose)
 
 
 def from_flags(flags: dict[str, Any]) -> Config:
-    """The settings; raises BadFlag."""
-    identity = Identity(
+    """Return the settings; raises FlagError."""
+    identity = NodeIdentity(
         flags["node_name"].lower(),
         addresses("--node-ip", flags["node_ip"]),
         labels("--node-labels", flags["node_labels"]),
@@ -110,16 +110,16 @@ def _server(flags: dict[str, Any]) -> ServerConfig:
     files = {name: flags[name] for name in ("tls_cert", "tls_key", "client_ca")}
     given = [name for name, path in files.items() if path is not None]
     if given and len(given) < len(files):
-        raise BadFlag("--tls-cert, --tls-key and --client-ca go together")
+        raise FlagError("--tls-cert, --tls-key and --client-ca go together")
     for name in given:
         if not files[name].is_file():
-            raise BadFlag(f"--{name.replace('_', '-')}: no file {files[name]}")
+            raise FlagError(f"--{name.replace('_', '-')}: no file {files[name]}")
     return ServerConfig(flags["address"], flags["port"], *files.values())
 
 
 async def _serve(config: Config, kubeconfig: Path) -> None:
     if sys.version_info < (3, 12):
-        # Without it every plugin and probe that is run costs a thread that waits for it.
+        # The default watcher of 3.11 takes a waiting thread for every process that is started.
         watcher = asyncio.PidfdChildWatcher()
         watcher.attach_loop(asyncio.get_running_loop())
         asyncio.set_child_watcher(watcher)
@@ -130,5 +130,5 @@ async def _serve(config: Config, kubeconfig: Path) -> None:
     ):
         try:
             await Agent(config, client, events).run()
-        except (OSError, BadSettings, CertificateError) as err:
+        except (OSError, ServerSettingsError, CertificateError) as err:
             sys.exit(f"podwire agent: {err}")

@@ -1,22 +1,25 @@
-"""What the agent was told, checked: flags in, values out."""
+"""The agent's settings, parsed from flags."""
 
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from control.agent.node.describe import Identity
+from control.agent.node.describe import NodeIdentity
 from control.agent.pods.render import ClusterDns
 from control.node_network.plan import Cidr, Overlay
 from control.runtime.builtin.cgroups import Cgroups, discover
 
 
-class BadFlag(ValueError):
-    """A flag that cannot be; the text says which, and what it wants."""
+class FlagError(ValueError):
+    """A flag has an invalid value; the text names the flag and a valid form."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """Where the agent's own server listens, and whom it believes; no certificate: no server."""
+    """The agent's own server: where it listens, and whose clients it accepts.
+
+    Without a certificate there is no server.
+    """
 
     address: str = ""
     port: int = 10250
@@ -29,7 +32,7 @@ class ServerConfig:
 class Config:
     """One agent's settings."""
 
-    identity: Identity
+    identity: NodeIdentity
     overlay: Overlay = "routes"
     cluster: tuple[Cidr, ...] = ()
     root: Path = Path("/var/lib/podwire/agent")
@@ -45,17 +48,17 @@ class Config:
 
     @property
     def conflist(self) -> Path:
-        """The CNI configuration that the node network writes."""
+        """The CNI configuration file that the node network writes."""
         return self.cni_conf_dir / "10-podwire.conflist"
 
     def cgroups(self) -> Cgroups:
-        """Where this node's control groups are."""
+        """This node's control groups."""
         mounts = Path("/proc/self/mountinfo").read_text()
         own = Path("/proc/self/cgroup").read_text()
         return Cgroups(discover(mounts, own, self.cgroup_root))
 
     def dns(self) -> ClusterDns:
-        """How Pods resolve names."""
+        """The DNS settings for Pods."""
         try:
             text = self.resolv_conf.read_text()
         except OSError:
@@ -64,30 +67,30 @@ class Config:
 
 
 def addresses(flag: str, text: str) -> tuple[str, ...]:
-    """Addresses, comma-separated, at most one of each IP version; raises BadFlag."""
+    """Parse addresses, comma-separated, at most one of each IP version; raises FlagError."""
     try:
         found = [ip_address(part.strip()) for part in text.split(",") if part.strip()]
     except ValueError as err:
-        raise BadFlag(f"{flag}: {err}") from err
-    if len({it.version for it in found}) != len(found):
-        raise BadFlag(f"{flag} {text}: want at most one IPv4 and one IPv6 address")
-    return tuple(str(it) for it in found)
+        raise FlagError(f"{flag}: {err}") from err
+    if len({address.version for address in found}) != len(found):
+        raise FlagError(f"{flag} {text}: want at most one IPv4 and one IPv6 address")
+    return tuple(str(address) for address in found)
 
 
 def cidrs(flag: str, text: str) -> tuple[Cidr, ...]:
-    """Ranges, comma-separated; raises BadFlag."""
+    """Parse ranges, comma-separated; raises FlagError."""
     try:
         return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as err:
-        raise BadFlag(f"{flag}: {err}") from err
+        raise FlagError(f"{flag}: {err}") from err
 
 
 def labels(flag: str, text: str) -> tuple[tuple[str, str], ...]:
-    """``key=value`` pairs, comma-separated; raises BadFlag."""
+    """Parse ``key=value`` pairs, comma-separated; raises FlagError."""
     pairs = []
     for part in filter(None, text.split(",")):
         key, equals, value = part.partition("=")
         if not equals or not key:
-            raise BadFlag(f"{flag}: {part!r} is not KEY=VALUE")
+            raise FlagError(f"{flag}: {part!r} is not KEY=VALUE")
         pairs.append((key, value))
     return tuple(pairs)

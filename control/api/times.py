@@ -26,3 +26,17 @@ def seconds_of(text: str | None) -> float | None:
     """Return RFC 3339 text as seconds since the epoch; None as in ``parse_time``."""
     moment = parse_time(text)
     return None if moment is None else moment.timestamp()
+
+
+def nanoseconds_of(text: str) -> int:
+    """Return RFC 3339 text as nanoseconds since the epoch; raises ValueError.
+
+    Unlike ``seconds_of`` it reads up to nine digits of a fraction, and requires a time zone.
+    """
+    whole, point, rest = text.partition(".")
+    digits = len(rest) - len(rest.lstrip("0123456789"))
+    moment = datetime.fromisoformat(whole + rest[digits:])
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    fraction = int(rest[:digits][:9].ljust(9, "0")) if point else 0
+    return int(moment.timestamp()) * 1_000_000_000 + fraction

@@ -1,7 +1,12 @@
-"""The Linux calls that Python 3.11 lacks, through libc. Each raises OSError, naming the call."""
+"""The Linux system calls that Python 3.11 lacks, through libc.
+
+Each raises OSError with the call's name. The shim starts with this module: it imports little.
+"""
 
 import ctypes
 import os
+
+StrPath = str | os.PathLike[str]
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -17,6 +22,7 @@ MS_NOEXEC = 0x8
 MS_REMOUNT = 0x20
 MS_BIND = 0x1000
 MS_REC = 0x4000
+MS_PRIVATE = 0x40000
 MS_SLAVE = 0x80000
 MS_RELATIME = 0x200000
 MS_STRICTATIME = 0x1000000
@@ -35,7 +41,7 @@ RESOLVE_IN_ROOT = 0x10
 
 _SYS_OPENAT2 = 437  # the same number on every architecture, as all calls since Linux 5.1
 _CAPABILITY_VERSION_3 = 0x20080522
-# CAP_SYS_ADMIN for example is bit 21 (linux/capability.h); the order is the kernel's.
+# A name's index is its bit (linux/capability.h): CAP_SYS_ADMIN is bit 21.
 CAPABILITIES = (
     "CHOWN",
     "DAC_OVERRIDE",
@@ -91,11 +97,13 @@ def _call(name: str, *arguments: object, about: str = "") -> int:
     return result
 
 
-def _text(value: str | None) -> bytes | None:
+def _text(value: StrPath | None) -> bytes | None:
     return None if value is None else os.fsencode(value)
 
 
-def mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:
+def mount(
+    source: StrPath | None, target: StrPath, kind: str | None, flags: int = 0, data: str = ""
+) -> None:
     """mount(2)."""
     _call(
         "mount",
@@ -104,18 +112,25 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, data: s
         _text(kind),
         ctypes.c_ulong(flags),
         _text(data),
-        about=target,
+        about=os.fspath(target),
     )
 
 
-def unmount(target: str, flags: int = MNT_DETACH) -> None:
-    """umount2(2), lazy unless told otherwise."""
-    _call("umount2", _text(target), flags, about=target)
+def unmount(target: StrPath, flags: int = MNT_DETACH) -> None:
+    """umount2(2); lazy unless ``flags`` say otherwise."""
+    _call("umount2", _text(target), flags, about=os.fspath(target))
 
 
-def pivot_root(new: str, old: str) -> None:
-    """pivot_root(2)."""
-    _call("pivot_root", _text(new), _text(old), about=new)
+def change_root(new: StrPath) -> None:
+    """Make a mount point the root of this mount namespace, and detach the old one.
+
+    Source: pivot_root(2), "pivot_root(".", ".")".
+    """
+    os.chdir(new)
+    # With "." twice the old root is stacked on the new one, from where it can be detached.
+    _call("pivot_root", b".", b".", about=os.fspath(new))
+    unmount(".")
+    os.chdir("/")
 
 
 def unshare(flags: int) -> None:
@@ -126,6 +141,15 @@ def unshare(flags: int) -> None:
 def setns(fd: int, kind: int = 0) -> None:
     """setns(2)."""
     _call("setns", fd, kind)
+
+
+def enter(path: StrPath, kind: int = 0) -> None:
+    """Move this thread into the namespace that a file holds; ``kind`` 0 takes any kind."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(descriptor, kind)
+    finally:
+        os.close(descriptor)
 
 
 def prctl(option: int, argument: int = 0) -> None:
@@ -142,7 +166,7 @@ class _OpenHow(ctypes.Structure):
 
 
 def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
-    """openat2(2): a file descriptor, opened without leaving ``directory``."""
+    """openat2(2): open ``path`` below ``directory``, with links restricted by ``resolve``."""
     how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     size = ctypes.c_size_t(ctypes.sizeof(how))
     return _call(
@@ -157,17 +181,17 @@ def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
 
 
 def set_capabilities(names: list[str]) -> None:
-    """Keep these as permitted and effective; no inheritable, no ambient ones (runc, since 2022)."""
+    """Set the permitted and effective capabilities; none is inheritable (as runc since 2022)."""
     wanted = sum(1 << CAPABILITIES.index(name) for name in names)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     low, high = wanted & 0xFFFFFFFF, wanted >> 32
-    # two structs of effective, permitted, inheritable: the lower and the upper 32 capabilities
+    # Two structs of effective, permitted, inheritable: for the lower and the upper 32 bits.
     data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
     _call("capset", ctypes.byref(header), ctypes.byref(data))
 
 
 def drop_bounding(keep: list[str]) -> None:
-    """Take every other capability out of the bounding set, for good."""
+    """Remove every capability but these from the bounding set, for good."""
     last = int(read_text("/proc/sys/kernel/cap_last_cap"))
     kept = {CAPABILITIES.index(name) for name in keep}
     for number in range(last + 1):
@@ -176,6 +200,6 @@ def drop_bounding(keep: list[str]) -> None:
 
 
 def read_text(path: str) -> str:
-    """The text of a small file."""
+    """Return the text of a small file."""
     with open(path) as file:
         return file.read()

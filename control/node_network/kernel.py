@@ -1,7 +1,7 @@
-"""The node network's kernel: what is there, and the difference made true. All netlink is here.
+"""Brings the kernel in line with a NetworkPlan. All netlink of the node network is here.
 
-Routes carry a protocol number of our own, and the tunnel device has our name: nothing else is ever
-read as ours, changed or removed.
+Our routes have a protocol number of their own, and the tunnel device has our name: nothing else is
+changed or removed.
 """
 
 import errno
@@ -22,9 +22,9 @@ from control.node_network.plan import (
     PORT,
     VNI,
     Address,
-    Desired,
     Forwarding,
-    Neighbour,
+    Neighbor,
+    NetworkPlan,
     Route,
     Tunnel,
     Uplink,
@@ -39,28 +39,28 @@ _BRIDGE_FAMILY = 7
 _PERMANENT = 0x80
 _SELF = 0x02
 _ONLINK = 4
-# Absent is deleted.
+# An absent object counts as deleted.
 _NO_SUCH = (errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL)
 
 
 def _netlink() -> Any:
-    """A netlink socket; pyroute2 makes its methods at run time, where mypy does not see them."""
+    """Open a netlink socket; pyroute2 makes its methods at run time, where mypy cannot see them."""
     iproute: Any = pyroute2.IPRoute  # type: ignore[attr-defined]
     return iproute()
 
 
-class NetworkError(Exception):
-    """The kernel refused a part of the node network; the text says which, and why."""
+class NodeNetworkError(Exception):
+    """The kernel refused a part of the node network; the text names the part and the cause."""
 
 
-class Kernel:
+class NodeNetworkKernel:
     """One node's routes, tunnel, sysctls and masquerading."""
 
     def __init__(self) -> None:
         self._masquerade: str | None = None
 
     def uplink(self, addresses: Iterable[Address]) -> Uplink | None:
-        """The interface that has one of these addresses."""
+        """Return the interface that has one of these addresses, if there is one."""
         wanted = {str(address) for address in addresses}
         with _netlink() as ip:
             for item in ip.get_addr():
@@ -69,8 +69,8 @@ class Kernel:
                     return Uplink(link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_MTU"))
         return None
 
-    def apply(self, want: Desired) -> None:
-        """Make it true, whatever is there; raises NetworkError after trying all of it."""
+    def apply(self, want: NetworkPlan) -> None:
+        """Apply a plan, whatever is there; raises NodeNetworkError after every part was tried."""
         problems: list[str] = []
         for key, value in want.sysctls:
             _try(problems, f"sysctl {key}", partial(_set_sysctl, key, value))
@@ -79,12 +79,12 @@ class Kernel:
             _apply_routes(ip, want.routes, problems)
         _try(problems, "nftables", lambda: self._apply_masquerade(nft_script(want.masquerade)))
         if problems:
-            raise NetworkError("; ".join(problems))
+            raise NodeNetworkError("; ".join(problems))
 
     def remove(self) -> None:
-        """Take all of it away; sysctls stay, for others may rely on them by now."""
+        """Remove everything but sysctls, on which others may rely by now."""
         self._masquerade = None
-        self.apply(Desired())
+        self.apply(NetworkPlan())
 
     def _apply_masquerade(self, script: str) -> None:
         if script == self._masquerade:
@@ -97,11 +97,11 @@ class Kernel:
         self._masquerade = script
 
 
-def _try(problems: list[str], what: str, step: Callable[[], None]) -> None:
+def _try(problems: list[str], part: str, step: Callable[[], None]) -> None:
     try:
         step()
     except (NetlinkError, OSError) as err:
-        problems.append(f"{what}: {err}")
+        problems.append(f"{part}: {err}")
 
 
 @cache
@@ -118,7 +118,10 @@ def _tell_missing(key: str) -> None:
 
 
 def _set_sysctl(key: str, value: str) -> None:
-    """``A -> B`` only where A is set. Not every kernel has every knob: br_netfilter is a module."""
+    """Set a sysctl if the kernel has it; ``A -> B`` sets B only where the value is A.
+
+    Some come with a module, such as br_netfilter.
+    """
     path = Path("/proc/sys") / key
     if not path.exists():
         _tell_missing(key)
@@ -129,14 +132,11 @@ def _set_sysctl(key: str, value: str) -> None:
         path.write_text(new)
 
 
-# -- routes --------------------------------------------------------------------------------------
-
-
 def _apply_routes(ip: Any, want: frozenset[Route], problems: list[str]) -> None:
     have = frozenset(_routes(ip))
     kept = {route.cidr for route in want}
     for route in have - want:
-        if route.cidr not in kept:  # the others are replaced in place: no packet in between is lost
+        if route.cidr not in kept:  # a wanted one is replaced in place, so that no packet is lost
             _try(problems, f"route {route.cidr}", partial(_route, ip, "del", route))
     for route in want - have:
         change = partial(_route, ip, "replace", route)
@@ -173,9 +173,6 @@ def _route(ip: Any, verb: str, route: Route) -> None:
         )
 
 
-# -- the tunnel ----------------------------------------------------------------------------------
-
-
 def _apply_tunnel(ip: Any, want: Tunnel | None) -> None:
     link = _link(ip, DEVICE)
     if link is not None and (want is None or not _same_device(ip, link, want)):
@@ -189,7 +186,7 @@ def _apply_tunnel(ip: Any, want: Tunnel | None) -> None:
     if link.get_attr("IFLA_MTU") != want.mtu or link["state"] != "up":
         ip.link("set", index=index, mtu=want.mtu, state="up")
     _apply_addresses(ip, index, want.addresses)
-    _apply_neighbours(ip, index, want.neighbours)
+    _apply_neighbors(ip, index, want.neighbors)
     _apply_forwarding(ip, index, want.forwarding)
 
 
@@ -199,7 +196,7 @@ def _create_device(ip: Any, want: Tunnel) -> Any:
         if want.local.version == 4
         else {"vxlan_local6": str(want.local)}
     )
-    # No learning: every entry comes from a Node object.
+    # No learning: Node objects give every entry.
     ip.link(
         "add",
         ifname=DEVICE,
@@ -212,7 +209,7 @@ def _create_device(ip: Any, want: Tunnel) -> Any:
         mtu=want.mtu,
         **local,
     )
-    # Nobody else has this MAC, and no node would hear the question: no wait for duplicates.
+    # No duplicate address detection: no other node has this MAC, and none would hear the question.
     _set_sysctl(f"net/ipv6/conf/{DEVICE}/accept_dad", "0")
     link = _link(ip, DEVICE)
     ip.link("set", index=link["index"], state="up")
@@ -245,9 +242,9 @@ def _apply_addresses(ip: Any, index: int, want: frozenset[Address]) -> None:
                 ip.addr("del", index=index, address=str(address), prefixlen=address.max_prefixlen)
 
 
-def _apply_neighbours(ip: Any, index: int, want: frozenset[Neighbour]) -> None:
+def _apply_neighbors(ip: Any, index: int, want: frozenset[Neighbor]) -> None:
     have = {
-        Neighbour(ip_address(item.get_attr("NDA_DST")), item.get_attr("NDA_LLADDR"))
+        Neighbor(ip_address(item.get_attr("NDA_DST")), item.get_attr("NDA_LLADDR"))
         for family in _FAMILIES.values()
         for item in ip.get_neighbours(family=family, ifindex=index)
         if item["state"] & _PERMANENT and item.get_attr("NDA_LLADDR")
@@ -294,7 +291,7 @@ def _fine(*codes: int) -> Iterator[None]:
 
 
 def remove_link(name: str) -> None:
-    """Take an interface away; absent is removed."""
+    """Remove an interface, if it is there."""
     with _netlink() as ip:
         index = _index(ip, name)
         if index is not None:

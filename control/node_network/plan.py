@@ -1,11 +1,11 @@
-"""Which routes, tunnel entries, sysctls and masquerading a node should have. Pure.
+"""Plans a node's routes, tunnel entries, sysctls and masquerading. Pure.
 
-    routes   10.244.2.0/24 via NODE2           the nodes share a link, nothing is wrapped
+    routes   10.244.2.0/24 via NODE2           the nodes share a link: no encapsulation
     vxlan    10.244.2.0/24 via 10.244.2.0 dev podwire-vxlan onlink
-             neighbour 10.244.2.0 -> MAC2      no ARP ever crosses the tunnel
+             neighbor 10.244.2.0 -> MAC2       no ARP crosses the tunnel
              FDB MAC2 -> NODE2                 (as flannel's, RFC 7348 without learning)
 
-A node's tunnel MAC follows from its address, so nodes need nothing of each other but the Node.
+A node's tunnel MAC is computed from its address: nodes need only each other's Node objects.
 """
 
 import hashlib
@@ -29,15 +29,15 @@ _HEADERS = {4: 50, 6: 70}  # outer IP, UDP, VXLAN, inner Ethernet
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A node, as far as the network cares."""
+    """A node's part in the network."""
 
     name: str
     addresses: tuple[Address, ...]
     cidrs: tuple[Cidr, ...]
 
     def address(self, version: int) -> Address | None:
-        """Its address of an IP version."""
-        return next((it for it in self.addresses if it.version == version), None)
+        """Return the node's address of an IP version, if it has one."""
+        return next((address for address in self.addresses if address.version == version), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Uplink:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A way to another node's Pods; ``onlink`` trusts that the gateway is on the device."""
+    """A route to another node's Pods; ``onlink`` skips the check that the gateway is on-link."""
 
     cidr: Cidr
     via: Address
@@ -59,7 +59,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbor:
     """The MAC of a gateway inside the tunnel."""
 
     address: Address
@@ -68,7 +68,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """To which node the tunnel carries frames for a MAC."""
+    """The node to which the tunnel carries frames for a MAC."""
 
     mac: str
     node: Address
@@ -83,21 +83,21 @@ class Tunnel:
     mtu: int
     uplink: str
     addresses: frozenset[Address] = frozenset()
-    neighbours: frozenset[Neighbour] = frozenset()
+    neighbors: frozenset[Neighbor] = frozenset()
     forwarding: frozenset[Forwarding] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Masquerade:
-    """From these Pods to anywhere but the cluster's Pods: as the node."""
+    """Packets of our own Pods leave the cluster with the node's address."""
 
     own: tuple[Cidr, ...]
     cluster: tuple[Cidr, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Desired:
-    """All that the node network wants of a kernel."""
+class NetworkPlan:
+    """Everything that the node network wants of the kernel."""
 
     routes: frozenset[Route] = frozenset()
     tunnel: Tunnel | None = None
@@ -106,15 +106,15 @@ class Desired:
 
 
 def peer(node: Node) -> Peer:
-    """What the network has to know of a Node; addresses and ranges that are none are left out."""
+    """Read a node's part in the network; invalid addresses and ranges are left out."""
     addresses = [
         _address(item.address) for item in node.status.addresses if item.type == "InternalIP"
     ]
     ranges = node.spec.pod_cidrs or ([node.spec.pod_cidr] if node.spec.pod_cidr else [])
     return Peer(
         node.metadata.name,
-        tuple(it for it in addresses if it is not None),
-        tuple(it for it in map(_cidr, ranges) if it is not None),
+        tuple(address for address in addresses if address is not None),
+        tuple(cidr for cidr in map(_cidr, ranges) if cidr is not None),
     )
 
 
@@ -124,31 +124,34 @@ def plan(
     overlay: Overlay,
     uplink: Uplink,
     cluster: tuple[Cidr, ...] = (),
-) -> Desired:
-    """What this node needs to reach the Pods of the others; without Pod CIDRs, nothing yet."""
+) -> NetworkPlan:
+    """Return what this node needs to reach the other nodes' Pods.
+
+    A node without Pod CIDRs needs nothing yet.
+    """
     if not own.cidrs:
-        return Desired()
-    others = sorted((it for it in peers if it.name != own.name), key=lambda it: it.name)
+        return NetworkPlan()
+    others = sorted((peer for peer in peers if peer.name != own.name), key=lambda peer: peer.name)
     known = {*own.cidrs, *(cidr for other in others for cidr in other.cidrs)}
     masquerade = Masquerade(own.cidrs, cluster or tuple(sorted(known, key=str)))
     sysctls = _sysctls(own, uplink)
     if overlay == "routes":
         routes = frozenset(route for other in others for route in _direct(own, other, uplink))
-        return Desired(routes, None, sysctls, masquerade)
+        return NetworkPlan(routes, None, sysctls, masquerade)
     tunnel, routes = _tunnel(own, others, uplink)
-    return Desired(routes, tunnel, sysctls, masquerade)
+    return NetworkPlan(routes, tunnel, sysctls, masquerade)
 
 
 def pod_mtu(own: Peer, overlay: Overlay, uplink: Uplink) -> int:
-    """The MTU for Pods: the uplink's, less what the tunnel puts around each packet."""
+    """Return the MTU for Pods: the uplink's, less the tunnel's headers."""
     if overlay == "routes":
-        return min(uplink.mtu, _LONGEST)  # loopback has one byte more than a packet can
+        return min(uplink.mtu, _LONGEST)  # loopback's MTU is larger than an IP packet
     underlay = _underlay(own)
     return uplink.mtu - _HEADERS[underlay.version if underlay else 4]
 
 
 def tunnel_mac(node: Address) -> str:
-    """A node's MAC in the tunnel: locally administered, unicast, the same wherever computed."""
+    """Compute a node's MAC in the tunnel from its address: locally administered, unicast."""
     digest = hashlib.sha256(f"{DEVICE} {node}".encode()).digest()
     return ":".join(f"{octet:02x}" for octet in (0x02, *digest[:5]))
 
@@ -166,7 +169,7 @@ def _tunnel(
     local = _underlay(own)
     if local is None:
         return None, frozenset()
-    routes, neighbours, forwarding = set(), set(), set()
+    routes, neighbors, forwarding = set(), set(), set()
     for other in others:
         node = other.address(local.version)
         if node is None:
@@ -176,7 +179,7 @@ def _tunnel(
         for cidr in other.cidrs:
             gateway = _gateway(cidr, mac)
             routes.add(Route(cidr, gateway, DEVICE, onlink=cidr.version == 4))
-            neighbours.add(Neighbour(gateway, mac))
+            neighbors.add(Neighbor(gateway, mac))
     mac = tunnel_mac(local)
     tunnel = Tunnel(
         local,
@@ -184,19 +187,19 @@ def _tunnel(
         uplink.mtu - _HEADERS[local.version],
         uplink.ifname,
         frozenset(_gateway(cidr, mac) for cidr in own.cidrs),
-        frozenset(neighbours),
+        frozenset(neighbors),
         frozenset(forwarding),
     )
     return tunnel, frozenset(routes)
 
 
 def _underlay(own: Peer) -> Address | None:
-    """The address that carries the tunnel: IPv4 when there is one, for its smaller header."""
+    """Return the address that carries the tunnel: IPv4 if there is one, for its smaller header."""
     return own.address(4) or own.address(6)
 
 
 def _gateway(cidr: Cidr, mac: str) -> Address:
-    """Who a node is in the tunnel: its range's first address, or its MAC's link-local one."""
+    """Return a node's address in the tunnel: its range's first, or its MAC's link-local one."""
     if isinstance(cidr, IPv4Network):
         return cidr.network_address
     octets = [int(part, 16) for part in mac.split(":")]
@@ -205,7 +208,10 @@ def _gateway(cidr: Cidr, mac: str) -> Address:
 
 
 def _sysctls(own: Peer, uplink: Uplink) -> tuple[tuple[str, str], ...]:
-    """Forwarding. IPv6's turns router advertisements off unless told that they still count (2)."""
+    """Return the sysctls for forwarding.
+
+    With IPv6 forwarding the kernel ignores router advertisements, unless accept_ra is 2.
+    """
     values = [("net/ipv4/ip_forward", "1"), ("net/bridge/bridge-nf-call-iptables", "1")]
     if any(cidr.version == 6 for cidr in own.cidrs):
         values += [

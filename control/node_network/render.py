@@ -1,4 +1,4 @@
-"""The node network as text: the nftables table, and the CNI configuration. Pure."""
+"""Renders the node network as text: the nftables table and the CNI configuration. Pure."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ _FAMILIES = ((4, "ip", "224.0.0.0/4"), (6, "ip6", "ff00::/8"))
 
 
 def nft_script(masquerade: Masquerade | None) -> str:
-    """One transaction that leaves the table as wanted, or, for None, leaves none."""
+    """Return one transaction that replaces the table, or, for None, removes it."""
     lines = [f"add table inet {TABLE}", f"delete table inet {TABLE}"]
     if masquerade is None:
         return "".join(f"{line}\n" for line in lines)
@@ -42,7 +42,7 @@ def _elements(cidrs: Iterable[Cidr], version: int) -> str:
 
 
 def conflist(cidrs: Iterable[Cidr], mtu: int) -> str:
-    """The CNI network of docs/interfaces.md for a node's Pod ranges."""
+    """Return the CNI network of docs/interfaces.md for a node's Pod ranges."""
     plugin = {
         "type": "podwire-cni",
         "bridge": BRIDGE,
@@ -54,7 +54,7 @@ def conflist(cidrs: Iterable[Cidr], mtu: int) -> str:
         "ipam": {"type": "podwire", "ranges": [[{"subnet": str(cidr)}] for cidr in cidrs]},
     }
     network = {
-        # One version for containerd, which refuses a lone 1.1.0; the list for those that read it.
+        # containerd reads cniVersion only, and refuses 1.1.0 there; newer runtimes read the list.
         "cniVersion": "1.0.0",
         "cniVersions": ["1.0.0", "1.1.0"],
         "name": "podwire",

@@ -1,5 +1,4 @@
-"""Keeping the node network true: Nodes in, the plan computed, the kernel and the CNI file brought
-in line, on every change and once a minute."""
+"""Keeps the node network in line with the Nodes: after every change and once a minute."""
 
 import asyncio
 import logging
@@ -9,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from control.api.node import Node
-from control.linux import files
-from control.node_network.kernel import Kernel, NetworkError
+from control.linux import whole
+from control.node_network.kernel import NodeNetworkError, NodeNetworkKernel
 from control.node_network.plan import Cidr, Overlay, peer, plan, pod_mtu
 from control.node_network.render import conflist
 
@@ -21,8 +20,8 @@ _RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What the node network was told to be."""
+class NodeNetworkSettings:
+    """The node network's settings."""
 
     node_name: str
     overlay: Overlay
@@ -31,21 +30,24 @@ class Settings:
 
 
 class NodeNetwork:
-    """One node's network; ``changed`` is called when Pods can be connected anew."""
+    """One node's network; ``changed`` is called when the CNI configuration is a new one."""
 
     def __init__(
-        self, settings: Settings, nodes: Callable[[], Iterable[Node]], changed: Callable[[], None]
+        self,
+        settings: NodeNetworkSettings,
+        nodes: Callable[[], Iterable[Node]],
+        changed: Callable[[], None],
     ) -> None:
         self._settings, self._nodes, self._changed = settings, nodes, changed
-        self._kernel = Kernel()
+        self._kernel = NodeNetworkKernel()
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """A Node changed."""
+        """Synchronize soon: a Node has changed."""
         self._wake.set()
 
     async def run(self) -> None:
-        """For ever; a part that the kernel refuses is tried again, and said once."""
+        """Synchronize for ever; a failure is tried again, and logged once."""
         said = ""
         while True:
             self._wake.clear()
@@ -60,15 +62,15 @@ class NodeNetwork:
                 await asyncio.wait_for(self._wake.wait(), pause)
 
     def _sync(self, nodes: tuple[Node, ...]) -> tuple[str, bool]:
-        """One pass, in a thread of its own: netlink blocks.
+        """Synchronize once, in a thread, because netlink blocks.
 
-        What went wrong, or nothing; and whether the CNI configuration is a new one.
+        Return (the problem, or "", True if the CNI configuration is a new one).
         """
         settings = self._settings
         peers = [peer(node) for node in nodes]
-        own = next((it for it in peers if it.name == settings.node_name), None)
+        own = next((node for node in peers if node.name == settings.node_name), None)
         if own is None or not own.cidrs:
-            return "", False  # not registered, or without Pod CIDRs: the allocator will wake us
+            return "", False  # the Node has no Pod CIDRs yet: their allocation wakes us
         uplink = self._kernel.uplink(own.addresses)
         if uplink is None:
             shown = ", ".join(map(str, own.addresses))
@@ -77,15 +79,15 @@ class NodeNetwork:
             self._kernel.apply(plan(own, peers, settings.overlay, uplink, settings.cluster))
             mtu = pod_mtu(own, settings.overlay, uplink)
             return "", _write(settings.conflist, conflist(own.cidrs, mtu))
-        except (NetworkError, OSError) as err:
+        except (NodeNetworkError, OSError) as err:
             return str(err), False
 
 
 def _write(path: Path, text: str) -> bool:
-    """Write the CNI configuration, unless it is there already; whether it was written."""
+    """Write the CNI configuration; True if it was not there already."""
     with suppress(FileNotFoundError):
         if path.read_text() == text:
             return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, text)
+    whole.write(path, text)
     return True

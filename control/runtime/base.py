@@ -1,8 +1,8 @@
-"""What the agent asks of whatever runs containers, in the terms of the Container Runtime Interface.
+"""The protocol between the agent and a container runtime, in the terms of CRI.
 
-A sandbox is what a Pod's containers share (namespaces, addresses); a container runs in one. Each
-method is one call of CRI's RuntimeService, so that a runtime behind CRI fits in later; the one in
-``control.runtime.builtin`` needs nothing but a kernel.
+A sandbox is what a Pod's containers share (namespaces, addresses); containers run in it. Each
+method is one call of CRI's RuntimeService, so that a CRI runtime can be added. The runtime in
+``control.runtime.builtin`` needs only a kernel.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import Protocol
 
 
-class RuntimeFailure(Exception):
-    """A runtime could not do what it was asked; the text names the object, the step, the cause.
+class ContainerRuntimeError(Exception):
+    """A call to a container runtime failed; the text names the object, the step, the cause.
 
-    ``reason`` is what Kubernetes shows for it, such as CreateContainerError or ErrImagePull.
+    ``reason`` is the one that Kubernetes shows, such as CreateContainerError or ErrImagePull.
     """
 
     def __init__(self, message: str, reason: str = "RunContainerError") -> None:
@@ -24,7 +24,7 @@ class RuntimeFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PodRef:
-    """Which Pod something belongs to."""
+    """The Pod to which an object belongs."""
 
     namespace: str
     name: str
@@ -36,7 +36,7 @@ class PodRef:
 
 @dataclass(frozen=True, slots=True)
 class PortMapping:
-    """A port of the node that leads to the Pod."""
+    """A port of the node that is forwarded to the Pod."""
 
     host_port: int
     container_port: int
@@ -46,7 +46,7 @@ class PortMapping:
 
 @dataclass(frozen=True, slots=True)
 class SandboxConfig:
-    """What a Pod's containers share."""
+    """The configuration of what a Pod's containers share."""
 
     pod: PodRef
     attempt: int
@@ -54,7 +54,7 @@ class SandboxConfig:
     log_directory: str
     hosts: str = ""  # lines for /etc/hosts besides the Pod's own
     resolv_conf: str = ""
-    domain: str = ""  # the Pod's fully qualified name, when it has a subdomain
+    domain: str = ""  # the Pod's fully qualified name, if it has a subdomain
     host_network: bool = False
     host_pid: bool = False
     host_ipc: bool = False
@@ -67,7 +67,7 @@ class SandboxConfig:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A file or folder of the node inside a container."""
+    """A file or folder of the node that a container sees."""
 
     source: str
     target: str
@@ -77,7 +77,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Limits; 0 is none. CPU in thousandths of a core, memory in bytes."""
+    """Requests and limits; 0 is none. CPU in thousandths of a core, memory in bytes."""
 
     cpu_request: int = 0
     cpu_limit: int = 0
@@ -88,7 +88,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """As whom a container runs, and what it may do. ``None`` leaves it to the image."""
+    """A container's user and privileges; None leaves them to the image."""
 
     user: int | None = None
     group: int | None = None
@@ -103,7 +103,7 @@ class Rights:
 
 @dataclass(frozen=True, slots=True)
 class ContainerConfig:
-    """One container of a sandbox. Empty command and arguments are the image's own."""
+    """One container of a sandbox. Empty command and arguments default to the image's."""
 
     name: str
     attempt: int
@@ -117,13 +117,13 @@ class ContainerConfig:
     rights: Rights = Rights()
     terminal: bool = False
     stdin: bool = False
-    stdin_once: bool = False  # its input ends with the first who was attached to it
+    stdin_once: bool = False  # the input ends when the first attached client ends it
     log_path: str = ""  # below the sandbox's log directory
-    spec_hash: str = ""  # of the Pod's container as it was, to see that it was edited
+    spec_hash: str = ""  # of the Pod's container at its start, to find later edits
 
 
 class Phase(StrEnum):
-    """Where a container is in its life."""
+    """The phase of a container's life."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -132,7 +132,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A sandbox as it is. Not ready: something of it is gone, and it cannot be used again."""
+    """A sandbox as observed. One that is not ready has lost a part, and cannot be used again."""
 
     id: str
     pod: PodRef
@@ -145,7 +145,7 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container as it is; times are seconds since the epoch, 0 for "not yet"."""
+    """A container as observed; times are seconds since the epoch, 0 for "not yet"."""
 
     id: str
     sandbox_id: str
@@ -166,8 +166,8 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """Everything a runtime has."""
+class RuntimeState:
+    """All sandboxes and containers of a runtime."""
 
     sandboxes: tuple[Sandbox, ...] = ()
     containers: tuple[Container, ...] = ()
@@ -175,7 +175,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class ExecResult:
-    """How a command in a container ended. ``timed_out`` ones were killed."""
+    """The end of a command in a container; one that ``timed_out`` was killed."""
 
     exit_code: int
     output: bytes
@@ -186,81 +186,84 @@ class ExecStream(Protocol):
     """A command that runs in a container, with its standard streams."""
 
     async def write(self, data: bytes) -> None:
-        """Feed its standard input."""
+        """Write to the command's standard input."""
 
     async def close_input(self) -> None:
-        """End its standard input."""
+        """Close the command's standard input."""
 
     async def read_output(self) -> bytes:
-        """The next piece of its standard output; empty at its end."""
+        """Return the next piece of standard output; empty at its end."""
 
     async def read_errors(self) -> bytes:
-        """The next piece of its standard error; empty at its end."""
+        """Return the next piece of standard error; empty at its end."""
 
     def resize(self, width: int, height: int) -> None:
-        """Tell its terminal the new size."""
+        """Set the terminal's size."""
 
     async def wait(self) -> int:
-        """Its exit code, once it has ended."""
+        """Wait for the command's end, and return its exit code."""
 
     async def close(self) -> None:
-        """End it, if it still runs, and free what it held."""
+        """End the command, if it still runs, and close its streams."""
 
 
 class Runtime(Protocol):
-    """Runs containers. Every removal may be asked twice; what is absent is removed."""
+    """A container runtime. Every removal may be called again; an absent object is removed."""
 
     name: str
     version: str
 
     async def open(self) -> None:
-        """Adopt what an earlier agent left: running containers go on, remains are removed."""
+        """Adopt what an earlier agent left: running containers continue, remains are removed."""
 
     def close(self) -> None:
-        """Stop watching; containers go on."""
+        """Stop watching; containers keep running."""
 
-    def observe(self) -> Observed:
-        """What there is now."""
+    def observe(self) -> RuntimeState:
+        """Return all sandboxes and containers as they are now."""
 
     def sandbox_ids(self) -> frozenset[str]:
-        """Every sandbox, also one that is just being made and not shown yet."""
+        """Return the ID of every sandbox, also of one that is being made and not observable yet."""
 
     def subscribe(self, callback: Callable[[PodRef], None]) -> None:
-        """Call back, on the event loop, when something of a Pod changed by itself."""
+        """Call ``callback`` on the event loop when something of a Pod has changed by itself."""
 
     async def run_sandbox(self, config: SandboxConfig) -> Sandbox:
-        """Make a sandbox with its network. Raises RuntimeFailure."""
+        """Make a sandbox and connect it; raises ContainerRuntimeError."""
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
-        """Take its network and namespaces away; its containers are stopped already."""
+        """Remove a sandbox's network and namespaces; its containers are stopped already."""
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
-        """Stop it, and forget it and its containers."""
+        """Stop and remove a sandbox and its containers."""
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
-        """Make a container, not yet running; returns its ID. Raises RuntimeFailure."""
+        """Create a container, and return its ID; raises ContainerRuntimeError."""
 
     async def start_container(self, container_id: str) -> None:
-        """Run it; returns when its command was executed. Raises RuntimeFailure."""
+        """Start a container; return when its command runs. Raises ContainerRuntimeError."""
 
     async def stop_container(self, container_id: str, grace: float) -> None:
-        """Ask it to end, and after ``grace`` seconds make it; returns when it has ended."""
+        """Ask a container to end, kill it after ``grace`` seconds, return when it has ended."""
 
     async def remove_container(self, container_id: str) -> None:
-        """Kill it, if it runs, and forget it."""
+        """Kill a container, if it runs, and remove it."""
 
     async def execute(
         self, container_id: str, command: tuple[str, ...], seconds: float
     ) -> ExecResult:
-        """Run a command in it, for so long at most. Raises RuntimeFailure if it does not run."""
+        """Run a command in a container for up to ``seconds``; raises ContainerRuntimeError."""
 
     async def open_exec(
         self, container_id: str, command: tuple[str, ...], *, stdin: bool, terminal: bool
     ) -> ExecStream:
-        """Run a command in it, with streams. Raises RuntimeFailure."""
+        """Run a command in a container, with streams; raises ContainerRuntimeError."""
 
     async def open_attach(self, container_id: str, *, stdin: bool) -> ExecStream:
-        """Its own streams, from now on; closing them does not end it. Raises RuntimeFailure."""
+        """Attach to a container's streams, from now on; raises ContainerRuntimeError.
+
+        Closing the streams does not end the container.
+        """
 
     def network_namespace(self, sandbox_id: str) -> str:
-        """The path of its network namespace, for a port-forward."""
+        """Return the path of a sandbox's network namespace, for port-forward."""

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from control.linux.processes import start_ticks
 from lab.cli import main
-from lab.linux import start_time
 from lab.main import entry
 from lab.report import columns, said
 from lab.spec import make_spec
@@ -85,7 +85,7 @@ def test_a_machine_that_was_killed_is_not_one_that_never_was(labs):
     lab = LabDir(labs / "a")
     lab.create(make_spec("a", nodes=2))
     pid = os.getpid()  # a keeper without any machine left
-    lab.write("keeper.json", {"pid": pid, "started": start_time(pid)})
+    lab.write("keeper.json", {"pid": pid, "started": start_ticks(pid)})
     code, out = podwire("exec", "--name", "a", "node2", "true")
     assert (code, out.startswith("Error: machine node2 of lab a does not run any more")) == (
         1,
@@ -101,7 +101,7 @@ def test_a_node_that_was_killed_holds_up_no_other_one(labs):
     for name in ("node1", "node2"):
         (lab.machine(name) / "etc").mkdir(parents=True)
     pid = os.getpid()
-    lab.write("keeper.json", {"pid": pid, "started": start_time(pid)})
+    lab.write("keeper.json", {"pid": pid, "started": start_ticks(pid)})
     code, out = podwire("set", "proxy", "--name", "a", "nftables")
     assert (code, out.count("does not run any more")) == (1, 2)
     for name in ("node1", "node2"):

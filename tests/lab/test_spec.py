@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.network import machine_script, switch_script
-from lab.spec import InvalidSpec, cgroup, machines, make_spec
+from lab.spec import LabSpecError, cgroup, machines, make_spec
 
 
 def test_defaults_are_single_stack():
@@ -42,7 +42,7 @@ def test_an_ipv6_range_makes_it_dual_stack_in_every_part():
     ],
 )
 def test_a_bad_option_is_named(options, names):
-    with pytest.raises(InvalidSpec, match=names.replace(".", r"\.")):
+    with pytest.raises(LabSpecError, match=names.replace(".", r"\.")):
         make_spec(**{"name": "lab", **options})
 
 

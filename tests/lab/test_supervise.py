@@ -11,8 +11,8 @@ from lab.spec import Component
 from lab.supervise import (
     MAX_DELAY_SECONDS,
     STABLE_SECONDS,
+    ComponentsError,
     Supervisor,
-    Unreadable,
     fork,
     next_delay,
 )
@@ -56,7 +56,7 @@ class Supervised:
         try:
             rows = ast.literal_eval(self.list.read_text())
         except SyntaxError as err:
-            raise Unreadable(str(err)) from err
+            raise ComponentsError(str(err)) from err
         return [Component(name, argv) for name, argv in rows.items()]
 
     def log(self, name):

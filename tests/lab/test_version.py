@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from hatchling.metadata.core import ProjectMetadata
 from hatchling.plugin.manager import PluginManager
 
-from control.agent.node.describe import VERSION, Identity
+from control.agent.node.describe import VERSION, NodeIdentity
 from control.runtime.builtin.runtime import BuiltinRuntime
 from control.version import KUBERNETES, PODWIRE
 from lab.main import main
@@ -21,7 +21,7 @@ def test_the_command_the_wheel_and_the_runtime_are_of_one_version():
     assert CliRunner().invoke(main, ["--version"]).output == f"podwire, version {PODWIRE}\n"
     assert ProjectMetadata(str(CHECKOUT), PluginManager()).version == PODWIRE
     assert BuiltinRuntime.version == PODWIRE
-    assert Identity("node1", ()).runtime == f"podwire://{PODWIRE}"
+    assert NodeIdentity("node1", ()).runtime == f"podwire://{PODWIRE}"
     assert VERSION.startswith(f"v{KUBERNETES}-")
 
 

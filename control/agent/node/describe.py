@@ -1,7 +1,4 @@
-"""The Node object of this machine: labels, addresses, capacity, conditions.
-
-All but ``look`` is pure.
-"""
+"""The Node object of this machine. Pure, except for ``look``."""
 
 import os
 import platform
@@ -15,11 +12,11 @@ from control.api import node as api
 from control.api.meta import Condition, ObjectMeta
 from control.api.node import Node
 from control.api.times import rfc3339
+from control.linux.architecture import architecture
 from control.version import KUBERNETES, PODWIRE
 
 PORT = 10250
 VERSION = f"v{KUBERNETES}-podwire"
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 _MOST_PODS = 110
 _LOW_MEMORY = 100 * 1024**2  # kubelet's memory.available
 _LOW_DISK = 0.10  # kubelet's nodefs.available
@@ -27,8 +24,8 @@ _LOW_PIDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """What was seen of the host."""
+class HostFacts:
+    """Capacity and identity of the host, as read from the kernel."""
 
     cpus: int = 1
     memory: int = 0  # bytes
@@ -45,8 +42,8 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this node is."""
+class NodeIdentity:
+    """The name, addresses and labels under which this node registers."""
 
     name: str
     addresses: tuple[str, ...]
@@ -54,11 +51,11 @@ class Identity:
     runtime: str = f"podwire://{PODWIRE}"
 
 
-def look(folder: Path) -> Machine:
-    """The host as it is; what cannot be read has its zero."""
+def look(folder: Path) -> HostFacts:
+    """Read the host's facts; those that cannot be read are zero or empty."""
     memory = _meminfo()
     disk = shutil.disk_usage(folder)
-    return Machine(
+    return HostFacts(
         cpus=len(os.sched_getaffinity(0)),
         memory=memory.get("MemTotal", 0),
         memory_available=memory.get("MemAvailable", 0),
@@ -97,9 +94,9 @@ def _read(path: str) -> str:
     return ""
 
 
-def labels(identity: Identity) -> dict[str, str]:
-    """The labels that a node gives itself."""
-    machine = _architecture()
+def labels(identity: NodeIdentity) -> dict[str, str]:
+    """Return the labels that a node gives itself."""
+    machine = architecture()
     own = {
         "kubernetes.io/hostname": identity.name,
         "kubernetes.io/os": "linux",
@@ -110,21 +107,21 @@ def labels(identity: Identity) -> dict[str, str]:
     return own | dict(identity.labels)
 
 
-def node(identity: Identity, status: api.NodeStatus) -> Node:
-    """The object to register."""
+def node(identity: NodeIdentity, status: api.NodeStatus) -> Node:
+    """Return the object to register."""
     return Node(metadata=ObjectMeta(name=identity.name, labels=labels(identity)), status=status)
 
 
 def status(
-    identity: Identity,
-    machine: Machine,
+    identity: NodeIdentity,
+    machine: HostFacts,
     before: Iterable[Condition],
     *,
     network_problem: str,
     images: Iterable[api.ContainerImage],
     now: float,
 ) -> api.NodeStatus:
-    """The status to report. Conditions that others keep (NetworkUnavailable) are left alone."""
+    """Return the status to report, without conditions that others keep (NetworkUnavailable)."""
     resources = _resources(machine)
     addresses = [api.NodeAddress(type="InternalIP", address=text) for text in identity.addresses]
     return api.NodeStatus(
@@ -138,7 +135,7 @@ def status(
     )
 
 
-def _resources(machine: Machine) -> dict[str, str]:
+def _resources(machine: HostFacts) -> dict[str, str]:
     return {
         "cpu": str(machine.cpus),
         "memory": f"{machine.memory // 1024}Ki",
@@ -147,7 +144,7 @@ def _resources(machine: Machine) -> dict[str, str]:
     }
 
 
-def _info(identity: Identity, machine: Machine) -> api.NodeSystemInfo:
+def _info(identity: NodeIdentity, machine: HostFacts) -> api.NodeSystemInfo:
     return api.NodeSystemInfo(
         machine_id=machine.machine_id,
         system_uuid=machine.system_uuid,
@@ -158,12 +155,12 @@ def _info(identity: Identity, machine: Machine) -> api.NodeSystemInfo:
         kubelet_version=VERSION,
         kube_proxy_version="",
         operating_system="linux",
-        architecture=_architecture(),
+        architecture=architecture(),
     )
 
 
 def _conditions(
-    machine: Machine, before: Iterable[Condition], network_problem: str, now: float
+    machine: HostFacts, before: Iterable[Condition], network_problem: str, now: float
 ) -> list[Condition]:
     low_memory = 0 < machine.memory_available < _LOW_MEMORY
     low_disk = machine.disk_available < machine.disk * _LOW_DISK
@@ -214,12 +211,12 @@ def _timed(wanted: Condition, old: Condition | None, now: float) -> Condition:
 
 
 def differs(old: api.NodeStatus, new: api.NodeStatus) -> bool:
-    """Whether there is more to report than another heartbeat."""
+    """True if there is more to report than another heartbeat."""
     return _essence(old) != _essence(new)
 
 
 def _essence(status: api.NodeStatus) -> object:
-    """A status without its clock and what moves all the time; conditions that we set."""
+    """A status without times and without numbers that always change; only our own conditions."""
     mine = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
     conditions = sorted(
         (item.type, item.status, item.reason or "", item.message or "")
@@ -229,7 +226,3 @@ def _essence(status: api.NodeStatus) -> object:
     wire = status.wire()
     fields = ("capacity", "allocatable", "addresses", "nodeInfo", "daemonEndpoints", "images")
     return conditions, {name: wire.get(name) for name in fields}
-
-
-def _architecture() -> str:
-    return _ARCHITECTURES.get(platform.machine(), platform.machine())

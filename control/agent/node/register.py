@@ -1,7 +1,7 @@
-"""Keeping this node's object and Lease alive: registered, reported on, registered again.
+"""Keeps this node registered: its Node object, its status and its Lease.
 
 Source: kubelet's tryUpdateNodeStatus and KEP-589 (Leases in kube-node-lease every 10 s; the status
-when it changed, and every 5 minutes).
+when it has changed, and every 5 minutes).
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from control.agent.node import describe
-from control.agent.node.describe import Identity
+from control.agent.node.describe import NodeIdentity
 from control.api import kinds
 from control.api.cluster import Lease, LeaseSpec
 from control.api.meta import ObjectMeta, OwnerReference
@@ -30,12 +30,12 @@ _RETRY_SECONDS = 0.5
 
 
 class Registration:
-    """This node in the API."""
+    """This node's registration with the API."""
 
     def __init__(
         self,
         client: Client,
-        identity: Identity,
+        identity: NodeIdentity,
         folder: Path,
         network_problem: Callable[[], str],
         images: Callable[[], list[ContainerImage]],
@@ -49,14 +49,12 @@ class Registration:
         self._said = ""
 
     def wake(self) -> None:
-        """Something that the status shows may have changed."""
+        """Report soon: something that the status shows may have changed."""
         self._wake.set()
 
     async def run(self) -> None:
-        """For ever, status and Lease side by side."""
+        """Report the status and renew the Lease for ever."""
         await asyncio.gather(self._keep_status(), self._keep_lease())
-
-    # -- the object ------------------------------------------------------------------------------
 
     async def _keep_status(self) -> None:
         while True:
@@ -66,7 +64,7 @@ class Registration:
                 await asyncio.wait_for(self._wake.wait(), pause)
 
     async def _report(self) -> None:
-        """Create the Node, or patch what is not as it should be."""
+        """Create the Node, or patch its labels and status where they differ."""
         try:
             have = await self._client.get(kinds.NODE, None, self._identity.name)
         except ApiError as err:
@@ -96,8 +94,8 @@ class Registration:
         await self._client.create(kinds.NODE, wanted)
         logger.info("node %s registered", self._identity.name)
         self._registered.set()
-        self._lease = None  # it has to be owned by the new object
-        self._wake.set()  # a server that drops the status on create gets it now
+        self._lease = None  # the new object must own it
+        self._wake.set()  # a server may drop the status on create: report it again
 
     async def _correct_labels(self, have: Node) -> None:
         wanted = describe.labels(self._identity)
@@ -117,8 +115,6 @@ class Registration:
             now=time.time(),
         )
 
-    # -- the Lease -------------------------------------------------------------------------------
-
     async def _keep_lease(self) -> None:
         await self._registered.wait()
         while True:
@@ -135,7 +131,7 @@ class Registration:
             renewed = lease.model_copy(update={"spec": spec})
             self._lease = await self._client.update(kinds.LEASE, renewed)
         except ApiError:
-            self._lease = None  # deleted, or written by somebody else: look again
+            self._lease = None  # deleted, or written by another: read it again
             raise
 
     async def _find_lease(self) -> Lease | None:
@@ -147,7 +143,7 @@ class Registration:
             raise
 
     async def _create_lease(self) -> Lease:
-        """Owned by the Node, so that it goes with it."""
+        """Create the Lease; the Node owns it, so that both are deleted together."""
         node = await self._client.get(kinds.NODE, None, self._identity.name)
         owner = OwnerReference(
             api_version="v1", kind="Node", name=node.metadata.name, uid=node.metadata.uid
@@ -163,10 +159,8 @@ class Registration:
             "renew_time": rfc3339_micro(time.time()),
         }
 
-    # -- failures --------------------------------------------------------------------------------
-
     async def _try(self, step: Callable[[], Awaitable[None]]) -> bool:
-        """Whether a step worked; a failure is said once, not at every try."""
+        """Return True if a step worked; the same failure is logged once, not at every try."""
         try:
             await step()
         except ClientError as err:

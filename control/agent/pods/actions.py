@@ -1,6 +1,6 @@
-"""The steps of a Pod's life, each carried out: runtime, volumes, hooks, events.
+"""Carries out the steps of a Pod's life: runtime calls, volumes, hooks, events.
 
-A step that does not work raises StepFailed, with the reason that Kubernetes shows.
+A step that fails raises StepError, with the reason that Kubernetes shows.
 """
 
 import asyncio
@@ -8,18 +8,17 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from control.agent.pods import decide as d
-from control.agent.pods import environment, payload, render
+from control.agent.pods import decide, environment, payload, render
+from control.agent.pods.context import WorkerContext
 from control.agent.pods.environment import Sources
-from control.agent.pods.fields import BadReference
-from control.agent.pods.probes import Result, Target
-from control.agent.pods.surroundings import Surroundings
+from control.agent.pods.fields import PodReferenceError
+from control.agent.pods.probes import ProbeResult, ProbeTarget
 from control.api import container as api
 from control.api import kinds
 from control.api.pod import Pod
 from control.client import ApiError, ClientError
 from control.linux import files
-from control.runtime.base import Container, Phase, RuntimeFailure
+from control.runtime.base import Container, ContainerRuntimeError, Phase
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +26,13 @@ _LEAST_GRACE = 2.0  # seconds left to a container after its preStop hook, as in 
 _HOOK_SECONDS = 3600.0
 _MESSAGE_BYTES = 4096
 _FALL_BACK = "FallbackToLogsOnError"
+_KILL_FAILED = "FailedKillPod"
+_KILL_RETRY_SECONDS = 1.0
 _LAST_BYTES, _LAST_LINES = 2048, 80
 
 
-class StepFailed(Exception):
-    """A step did not work; ``name`` is the container's, empty for the Pod as a whole."""
+class StepError(Exception):
+    """A step failed; ``name`` is the container's, or empty for the Pod as a whole."""
 
     def __init__(self, name: str, reason: str, message: str) -> None:
         super().__init__(message)
@@ -39,47 +40,46 @@ class StepFailed(Exception):
 
 
 class Actions:
-    """Carries out what ``decide`` found due for Pods."""
+    """Carries out the actions that ``decide`` returns for Pods."""
 
-    def __init__(self, around: Surroundings) -> None:
-        self._around = around
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
         self._messages: dict[str, str] = {}
 
-    # -- sandboxes -------------------------------------------------------------------------------
-
     async def create_sandbox(self, pod: Pod, attempt: int) -> None:
-        """Volumes and sandbox; the one needs nothing of the other."""
-        around = self._around
+        """Make the volumes and the sandbox."""
+        context = self._context
         if attempt:
-            around.record(
+            context.record(
                 pod,
                 "Normal",
                 "SandboxChanged",
                 "Pod sandbox changed, it will be killed and re-created.",
             )
-        config = render.sandbox(pod, attempt, around.dns, around.host.name)
+        config = render.sandbox(pod, attempt, context.dns, context.host.name)
         try:
             await self._prepare(pod)
-            await around.runtime.run_sandbox(config)
-        except (RuntimeFailure, BadReference, ClientError, OSError) as err:
-            reason = "FailedMount" if isinstance(err, BadReference) else getattr(err, "reason", "")
+            await context.runtime.run_sandbox(config)
+        except (ContainerRuntimeError, PodReferenceError, ClientError, OSError) as err:
+            reason = (
+                "FailedMount" if isinstance(err, PodReferenceError) else getattr(err, "reason", "")
+            )
             mount = reason == "FailedMount"
             event = "FailedMount" if mount else "FailedCreatePodSandBox"
             text = str(err) if mount else f"Failed to create pod sandbox: {err}"
-            around.record(pod, "Warning", event, text)
-            raise StepFailed("", event, text) from err
+            context.record(pod, "Warning", event, text)
+            raise StepError("", event, text) from err
 
     async def end_sandbox(self, pod: Pod, sandbox_id: str, remove: bool) -> None:
-        """Disconnect a sandbox, or remove it altogether."""
+        """Disconnect a sandbox, or remove it."""
         try:
             if remove:
-                await self._around.runtime.remove_sandbox(sandbox_id)
+                await self._context.runtime.remove_sandbox(sandbox_id)
             else:
-                await self._around.runtime.stop_sandbox(sandbox_id)
-        except (RuntimeFailure, OSError) as err:
-            self._around.record(pod, "Warning", "FailedKillPod", f"error killing pod: {err}")
-            await asyncio.sleep(1)
-            raise StepFailed("", "FailedKillPod", str(err)) from err
+                await self._context.runtime.stop_sandbox(sandbox_id)
+        except (ContainerRuntimeError, OSError) as err:
+            self._context.record(pod, "Warning", _KILL_FAILED, f"error killing pod: {err}")
+            raise await _kill_failed("", str(err)) from err
 
     async def _prepare(self, pod: Pod) -> None:
         if not pod.spec.volumes:
@@ -87,21 +87,21 @@ class Actions:
         sources = await self._sources(pod, payload.references(pod))
         tokens = {wanted: await self._token(pod, wanted) for wanted in payload.tokens(pod)}
         payloads = {
-            volume.name: payload.payload(pod, volume, sources, self._around.host, tokens)
+            volume.name: payload.payload(pod, volume, sources, self._context.host, tokens)
             for volume in pod.spec.volumes
             if payload.is_filled(volume)
         }
-        self._around.volumes.prepare(pod, payloads)
+        self._context.volumes.prepare(pod, payloads)
 
     async def refresh(self, pod: Pod) -> None:
-        """Bring the volumes that the API fills up to date; what fails is tried in a minute."""
+        """Update the volumes that the API fills; after a failure the next try is in a minute."""
         try:
             await self._prepare(pod)
-        except (RuntimeFailure, BadReference, ClientError, OSError) as err:
-            self._around.record(pod, "Warning", "FailedMount", str(err))
+        except (ContainerRuntimeError, PodReferenceError, ClientError, OSError) as err:
+            self._context.record(pod, "Warning", "FailedMount", str(err))
 
     async def _token(self, pod: Pod, wanted: payload.TokenRequest) -> str:
-        """A token of the Pod's service account, bound to the Pod (TokenRequest API)."""
+        """Request a token of the Pod's service account, bound to the Pod (TokenRequest API)."""
         spec = {
             "audiences": [wanted.audience] if wanted.audience else [],
             "expirationSeconds": wanted.seconds,
@@ -114,151 +114,144 @@ class Actions:
         }
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         name = pod.spec.service_account_name or "default"
-        answer = await self._around.client.post(
+        answer = await self._context.client.post(
             kinds.SERVICE_ACCOUNT, pod.metadata.namespace, name, "token", body
         )
         return str(answer["status"]["token"])
 
     async def _sources(self, pod: Pod, wanted: frozenset[tuple[str, str]]) -> Sources:
         namespace = pod.metadata.namespace or ""
-        data = await self._around.objects.fetch(namespace, wanted)
-        return Sources(data, self._around.services())
+        data = await self._context.objects.fetch(namespace, wanted)
+        return Sources(data, self._context.services())
 
-    # -- containers ------------------------------------------------------------------------------
-
-    async def start(self, pod: Pod, action: d.Start) -> None:
-        """Create and run a container, then its postStart hook."""
+    async def start(self, pod: Pod, action: decide.Start) -> None:
+        """Create and start a container, then run its postStart hook."""
         spec = spec_of(pod, action.name)
         try:
             container_id = await self._create(pod, spec, action)
-        except (RuntimeFailure, BadReference, ClientError, OSError) as err:
+        except (ContainerRuntimeError, PodReferenceError, ClientError, OSError) as err:
             raise self._refused(pod, spec, err) from err
-        record = self._around.record
+        record = self._context.record
         present = f'Container image "{spec.image}" already present on machine'
         record(pod, "Normal", "Pulled", present, spec.name)
         record(pod, "Normal", "Created", f"Created container: {spec.name}", spec.name)
         try:
-            await self._around.runtime.start_container(container_id)
-        except RuntimeFailure as err:
+            await self._context.runtime.start_container(container_id)
+        except ContainerRuntimeError as err:
             record(pod, "Warning", "Failed", f"Error: {err}", spec.name)
-            return  # it is a container that has ended: its restart is up to the policy
+            return  # the container counts as ended: its restart is up to the policy
         record(pod, "Normal", "Started", f"Started container {spec.name}", spec.name)
         await self._post_start(pod, spec, container_id)
 
-    async def _create(self, pod: Pod, spec: api.Container, action: d.Start) -> str:
-        around = self._around
-        sandboxes, _ = around.of(pod.metadata.uid)
-        sandbox = next((it for it in sandboxes if it.id == action.sandbox_id), None)
+    async def _create(self, pod: Pod, spec: api.Container, action: decide.Start) -> str:
+        context = self._context
+        sandboxes, _ = context.of(pod.metadata.uid)
+        sandbox = next((box for box in sandboxes if box.id == action.sandbox_id), None)
         if sandbox is None:
-            raise RuntimeFailure("the Pod's sandbox is gone", "CreateContainerError")
-        addresses = around.host.addresses if sandbox.host_network else sandbox.addresses
+            raise ContainerRuntimeError("the Pod's sandbox is gone", "CreateContainerError")
+        addresses = context.host.addresses if sandbox.host_network else sandbox.addresses
         sources = await self._sources(pod, environment.references(pod))
-        values = environment.variables(pod, spec, sources, around.host, addresses)
-        mounts = around.volumes.mounts(pod, spec, action.attempt, values)
+        values = environment.variables(pod, spec, sources, context.host, addresses)
+        mounts = context.volumes.mounts(pod, spec, action.attempt, values)
         config = render.container(
             pod,
             spec,
             action.attempt,
             sources=sources,
-            host=around.host,
+            host=context.host,
             addresses=addresses,
             mounts=mounts,
         )
-        return await around.runtime.create_container(action.sandbox_id, config)
+        return await context.runtime.create_container(action.sandbox_id, config)
 
-    def _refused(self, pod: Pod, spec: api.Container, err: Exception) -> StepFailed:
-        """Kubelet's words for why a container could not be created."""
+    def _refused(self, pod: Pod, spec: api.Container, err: Exception) -> StepError:
+        """Report in kubelet's words why a container could not be created."""
         reason = "CreateContainerConfigError"
-        if isinstance(err, RuntimeFailure):
+        if isinstance(err, ContainerRuntimeError):
             reason = err.reason
         text = str(err)
         if reason == "ErrImagePull":
             never = spec.image_pull_policy == "Never"
             event = "ErrImageNeverPull" if never else "Failed"
             text = f'Failed to pull image "{spec.image}": {text}'
-            self._around.record(pod, "Warning", event, text, spec.name)
+            self._context.record(pod, "Warning", event, text, spec.name)
             reason = "ErrImageNeverPull" if never else "ImagePullBackOff"
         else:
-            self._around.record(pod, "Warning", "Failed", f"Error: {text}", spec.name)
-        return StepFailed(spec.name, reason, text)
+            self._context.record(pod, "Warning", "Failed", f"Error: {text}", spec.name)
+        return StepError(spec.name, reason, text)
 
     async def _post_start(self, pod: Pod, spec: api.Container, container_id: str) -> None:
         hook = spec.lifecycle.post_start if spec.lifecycle else None
         if hook is None:
             return
-        target = Target(container_id, spec, self._address(pod))
-        result, why = await self._around.asker.ask(target, hook, _HOOK_SECONDS)
-        if result is Result.FAILURE:
-            self._around.record(
+        target = ProbeTarget(container_id, spec, self._address(pod))
+        result, why = await self._context.prober.run(target, hook, _HOOK_SECONDS)
+        if result is ProbeResult.FAILURE:
+            self._context.record(
                 pod, "Warning", "FailedPostStartHook", f"PostStartHook failed: {why}", spec.name
             )
             await self.kill(
                 pod,
-                d.Kill(container_id, spec.name, _LEAST_GRACE, "FailedPostStartHook", hook=False),
+                decide.Kill(
+                    container_id, spec.name, _LEAST_GRACE, "FailedPostStartHook", hook=False
+                ),
             )
 
-    async def kill(self, pod: Pod, action: d.Kill) -> None:
-        """The preStop hook, within the grace; then the signal, and what is left of the grace."""
-        around = self._around
-        around.record(pod, "Normal", "Killing", action.message, action.name)
-        began = around.clock()
+    async def kill(self, pod: Pod, action: decide.Kill) -> None:
+        """Run the preStop hook, then stop the container in the rest of the grace period."""
+        context = self._context
+        context.record(pod, "Normal", "Killing", action.message, action.name)
+        began = context.clock()
         spec = spec_of(pod, action.name)
         hook = spec.lifecycle.pre_stop if spec.lifecycle else None
         if hook is not None and action.hook and action.grace > 0:
-            target = Target(action.container_id, spec, self._address(pod))
-            result, why = await around.asker.ask(target, hook, action.grace)
-            if result is Result.FAILURE:
+            target = ProbeTarget(action.container_id, spec, self._address(pod))
+            result, why = await context.prober.run(target, hook, action.grace)
+            if result is ProbeResult.FAILURE:
                 text = f"PreStopHook failed: {why}"
-                around.record(pod, "Warning", "FailedPreStopHook", text, action.name)
-        left = action.grace - (around.clock() - began)
+                context.record(pod, "Warning", "FailedPreStopHook", text, action.name)
+        left = action.grace - (context.clock() - began)
         grace = max(left, _LEAST_GRACE if action.grace else 0.0)
         try:
-            await around.runtime.stop_container(action.container_id, grace)
-        except RuntimeFailure as err:
-            around.record(pod, "Warning", "FailedKillPod", str(err), action.name)
-            await asyncio.sleep(1)
-            raise StepFailed(action.name, "FailedKillPod", str(err)) from err
+            await context.runtime.stop_container(action.container_id, grace)
+        except ContainerRuntimeError as err:
+            context.record(pod, "Warning", _KILL_FAILED, str(err), action.name)
+            raise await _kill_failed(action.name, str(err)) from err
 
     def _address(self, pod: Pod) -> str:
-        sandboxes, _ = self._around.of(pod.metadata.uid)
-        addresses = [it.addresses[0] for it in sandboxes if it.ready and it.addresses]
-        return next(iter((*addresses, *self._around.host.addresses)), "127.0.0.1")
-
-    # -- the end ---------------------------------------------------------------------------------
+        sandboxes, _ = self._context.of(pod.metadata.uid)
+        addresses = [
+            sandbox.addresses[0] for sandbox in sandboxes if sandbox.ready and sandbox.addresses
+        ]
+        return next(iter((*addresses, *self._context.host.addresses)), "127.0.0.1")
 
     async def clean_up(self, pod: Pod) -> None:
-        """Remove everything that the node has of a Pod in which nothing runs."""
-        sandboxes, _ = self._around.of(pod.metadata.uid)
+        """Remove everything that the node keeps of a Pod in which nothing runs."""
+        sandboxes, _ = self._context.of(pod.metadata.uid)
         for sandbox in sandboxes:
             await self.end_sandbox(pod, sandbox.id, remove=True)
         try:
-            for container in self._around.of(pod.metadata.uid)[1]:  # of a sandbox nobody knows
-                await self._around.runtime.remove_container(container.id)
-            self._around.volumes.remove(pod.metadata.uid)
+            for container in self._context.of(pod.metadata.uid)[1]:  # of an unknown sandbox
+                await self._context.runtime.remove_container(container.id)
+            self._context.volumes.remove(pod.metadata.uid)
             files.remove_tree(Path(render.log_directory(pod)))
-        except (OSError, RuntimeFailure) as err:
-            await asyncio.sleep(1)
-            raise StepFailed("", "FailedKillPod", f"removing what is left: {err}") from err
+        except (OSError, ContainerRuntimeError) as err:
+            raise await _kill_failed("", f"removing the Pod's remains: {err}") from err
 
     async def delete_object(self, pod: Pod) -> None:
-        """Tell the API that the Pod has ended; only this very Pod, not a new one of its name."""
+        """Delete the ended Pod from the API: by its UID, so that no new Pod of its name is hit."""
         meta = pod.metadata
         try:
-            await self._around.client.delete(
+            await self._context.client.delete(
                 kinds.POD, meta.namespace, meta.name, uid=meta.uid, grace_period_seconds=0
             )
-        except ApiError as err:
-            if err.code not in (404, 409):  # gone already, or another Pod by now
-                await asyncio.sleep(1)
-                raise StepFailed("", "FailedKillPod", str(err)) from err
         except ClientError as err:
-            await asyncio.sleep(1)
-            raise StepFailed("", "FailedKillPod", str(err)) from err
-
-    # -- what containers say in the end ----------------------------------------------------------
+            if isinstance(err, ApiError) and err.code in (404, 409):
+                return  # the Pod is gone, or another one has its name
+            raise await _kill_failed("", str(err)) from err
 
     def messages(self, pod: Pod, containers: tuple[Container, ...]) -> Mapping[str, str]:
-        """The termination messages of the containers that have ended, by ID; each read once."""
+        """The termination messages of ended containers, by ID; each file is read once."""
         known = {}
         for container in containers:
             if container.phase is Phase.EXITED:
@@ -269,7 +262,7 @@ class Actions:
         return known
 
     def _message(self, pod: Pod, container: Container) -> str:
-        path = self._around.volumes.termination_log(pod, container.name, container.attempt)
+        path = self._context.volumes.termination_log(pod, container.name, container.attempt)
         text = _head(path, _MESSAGE_BYTES)
         falls_back = spec_of(pod, container.name).termination_message_policy == _FALL_BACK
         if not text and falls_back and container.exit_code:
@@ -277,8 +270,14 @@ class Actions:
         return text
 
 
+async def _kill_failed(name: str, message: str) -> StepError:
+    """Return the error of a failed end, after a pause that spaces the tries."""
+    await asyncio.sleep(_KILL_RETRY_SECONDS)
+    return StepError(name, _KILL_FAILED, message)
+
+
 def _head(path: Path, size: int) -> str:
-    """The beginning of a file; nothing when there is none."""
+    """Return the beginning of a file; empty if there is no file."""
     try:
         with path.open("rb") as file:
             return file.read(size).decode(errors="replace")
@@ -296,12 +295,12 @@ def _tail(path: Path, size: int) -> str:
 
 
 def last_words(log: str) -> str:
-    """The end of a log in CRI format without its time stamps, as kubelet cuts it."""
+    """Return the end of a log in CRI format, without time stamps, cut as kubelet cuts it."""
     texts = [fields[3] for line in log.splitlines() if len(fields := line.split(" ", 3)) == 4]
     return "\n".join(texts[-_LAST_LINES:])[-_LAST_BYTES:]
 
 
 def spec_of(pod: Pod, name: str) -> api.Container:
-    """The container of a Pod with this name; an empty one when it is there no more."""
+    """Return a Pod's container of this name; an empty one if the Pod has it no more."""
     everyone = (*pod.spec.containers, *pod.spec.init_containers)
-    return next((it for it in everyone if it.name == name), api.Container(name=name))
+    return next((spec for spec in everyone if spec.name == name), api.Container(name=name))

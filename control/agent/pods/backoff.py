@@ -1,6 +1,7 @@
-"""How long a container that keeps ending waits for its next start. Pure.
+"""The restart back-off of containers that keep ending. Pure.
 
-As kubelet: at once, then 10 s, 20 s, 40 s ... 5 minutes after it ended; ten quiet minutes forget.
+As kubelet: the first restart is at once, the next ones are 10 s, 20 s, 40 s ... 5 minutes after the
+end. After ten minutes without a restart the count starts again.
 """
 
 from dataclasses import dataclass
@@ -11,28 +12,28 @@ FORGET = 2 * MOST
 
 @dataclass(frozen=True, slots=True)
 class Streak:
-    """``count`` restarts in a row, the last of them at ``since``."""
+    """``count`` restarts in a row; the last one was at ``since``."""
 
     count: int = 0
     since: float = 0.0
 
     def restarted(self, now: float) -> "Streak":
-        """One more restart."""
+        """Count one more restart."""
         count = 1 if now - self.since > FORGET else self.count + 1
         return Streak(count, now)
 
     def delay(self) -> float:
-        """What the next restart has to wait, in seconds."""
+        """Seconds that the next restart has to wait."""
         return min(MOST, FIRST * 2 ** min(self.count - 1, 10)) if self.count else 0.0
 
     def not_before(self, ended: float) -> float:
-        """When a container that ended then may start again."""
+        """The time at which a container that ended at ``ended`` may start again."""
         return ended if ended - self.since > FORGET else ended + self.delay()
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A step that did not work, ``count`` times in a row; it is tried again at ``until``."""
+    """A step that failed ``count`` times in a row; the next try is at ``until``."""
 
     reason: str
     message: str
@@ -43,10 +44,10 @@ class Failure:
 def failed(
     before: Failure | None, reason: str, message: str, now: float, most: float = 20.0
 ) -> Failure:
-    """One more failure: 1 s, 2 s, 4 s ... ``most`` until the next try.
+    """Count one more failure: the next try is 1 s, 2 s, 4 s ... ``most`` seconds later.
 
-    Shorter than kubelet's five minutes: nothing is pulled from afar, and what fails (an image that
-    is not imported yet, a ConfigMap that does not exist yet) costs next to nothing to try.
+    Kubelet waits up to five minutes. Here no image is pulled from a registry, and what fails (an
+    image or a ConfigMap that is not there yet) is cheap to try again.
     """
     count = before.count + 1 if before else 1
     return Failure(reason, message, count, now + min(most, 2.0 ** min(count - 1, 10)))

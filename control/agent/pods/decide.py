@@ -1,8 +1,8 @@
-"""What to do next about one Pod: (the object, what runs, the time) -> actions. Pure.
+"""Decides the next actions for one Pod: (object, facts, time) -> actions. Pure.
 
-The shape is kubelet's computePodActions: a sandbox, then the init containers one after the other,
-then the rest together; and for a Pod that is over, the way back. Nothing is remembered here:
-whatever happened in between, the next call sees what is and says what is missing.
+As kubelet's computePodActions: first a sandbox, then the init containers one after the other, then
+the other containers together. A Pod that is over is taken down in the reverse order. Nothing is
+remembered between calls: each call compares what is there with what should be.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,21 +28,21 @@ class CreateSandbox:
 
 @dataclass(frozen=True, slots=True)
 class StopSandbox:
-    """Disconnect a sandbox in which nothing runs any more."""
+    """Disconnect a sandbox in which no container runs."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveSandbox:
-    """Forget a sandbox that cannot be used any more, with its dead containers."""
+    """Remove a sandbox that cannot be used again, with its dead containers."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Run a container for the ``attempt``-th time."""
+    """Create and start a container; ``attempt`` counts its earlier starts."""
 
     name: str
     attempt: int
@@ -51,7 +51,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """End a container; ``hook`` says whether its preStop hook is still due."""
+    """Stop a container; ``hook`` is True if its preStop hook is still due."""
 
     container_id: str
     name: str
@@ -62,7 +62,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Remove a dead container that nobody will ask for."""
+    """Remove a dead container that is no longer needed for its log."""
 
     container_id: str
     name: str
@@ -70,37 +70,37 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Nothing of the Pod is left running: remove its remains, then its object."""
+    """Remove a Pod's remains, then its object: none of its containers runs."""
 
 
 Action = CreateSandbox | StopSandbox | RemoveSandbox | Start | Kill | Forget | Finish
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known about a Pod besides its object."""
+class PodFacts:
+    """The facts about a Pod besides its object."""
 
     sandboxes: tuple[Sandbox, ...] = ()
     containers: tuple[Container, ...] = ()
-    gone: bool = False  # the object is: the Pod was deleted behind our back
-    over: str = ""  # why the Pod has failed as a whole, such as DeadlineExceeded
+    gone: bool = False  # the API has no object any more: it was deleted without us
+    over: str = ""  # the reason why the Pod has failed as a whole, such as DeadlineExceeded
     sick: Mapping[str, str] = field(default_factory=dict)  # container ID -> why it has to restart
     started: frozenset[str] = frozenset()  # IDs of containers whose startup probe has succeeded
     streaks: Mapping[str, Streak] = field(default_factory=dict)  # by container name
     failures: Mapping[str, Failure] = field(default_factory=dict)  # by name; "" is the sandbox
-    hashes: Mapping[str, str] = field(default_factory=dict)  # container name -> of today's spec
+    hashes: Mapping[str, str] = field(default_factory=dict)  # container name -> hash of its spec
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do now, and when to ask again even if nothing happens."""
+    """The actions that are due, and the time of the next decision if nothing happens before."""
 
     actions: tuple[Action, ...] = ()
     again: float | None = None
 
 
-def decide(pod: Pod, facts: Facts, now: float) -> Decision:
-    """The actions that are due. Asking again before they are done gives the same ones."""
+def next_actions(pod: Pod, facts: PodFacts, now: float) -> Decision:
+    """Return the actions that are due; the same ones until they are done."""
     deadline = _deadline(pod)
     if is_over(pod, facts) or (deadline is not None and now >= deadline):
         return Decision(tuple(_wind_down(pod, facts, now)))
@@ -111,19 +111,19 @@ def decide(pod: Pod, facts: Facts, now: float) -> Decision:
     return Decision(tuple(actions), min((time for time in times if time > now), default=None))
 
 
-def is_over(pod: Pod, facts: Facts) -> bool:
-    """Whether nothing of the Pod may run (any more)."""
+def is_over(pod: Pod, facts: PodFacts) -> bool:
+    """True if no container of the Pod may run any more."""
     ended = pod.status.phase in ("Succeeded", "Failed")
     return ended or facts.gone or bool(facts.over) or is_deleted(pod)
 
 
 def is_deleted(pod: Pod) -> bool:
-    """Whether somebody asked for its deletion."""
+    """True if the Pod's deletion was requested."""
     return pod.metadata.deletion_timestamp is not None
 
 
 def past_deadline(pod: Pod, now: float) -> bool:
-    """Whether activeDeadlineSeconds are over."""
+    """True if activeDeadlineSeconds have passed."""
     deadline = _deadline(pod)
     return deadline is not None and now >= deadline
 
@@ -134,14 +134,11 @@ def _deadline(pod: Pod) -> float | None:
     return began + seconds if seconds is not None and began is not None else None
 
 
-# -- the way up ----------------------------------------------------------------------------------
-
-
-def _go_on(pod: Pod, facts: Facts, now: float) -> tuple[list[Action], list[float]]:
+def _go_on(pod: Pod, facts: PodFacts, now: float) -> tuple[list[Action], list[float]]:
     sandbox = ready_sandbox(facts)
     actions = list(_leave(pod, facts, sandbox))
     if any(isinstance(action, Kill) for action in actions):
-        return actions, []  # a name must be free before it runs again elsewhere
+        return actions, []  # a container must end before one of its name starts elsewhere
     if sandbox is None:
         if actions or not _has_work(pod, facts):
             return actions, []
@@ -152,21 +149,23 @@ def _go_on(pod: Pod, facts: Facts, now: float) -> tuple[list[Action], list[float
     return actions + plan.actions, plan.times
 
 
-def _leave(pod: Pod, facts: Facts, current: Sandbox | None) -> Iterator[Action]:
-    """A sandbox that is gone takes its containers with it, also when nothing is known of it."""
+def _leave(pod: Pod, facts: PodFacts, current: Sandbox | None) -> Iterator[Action]:
+    """Kill containers outside the current sandbox, then remove the sandboxes that they leave."""
     usable = current.id if current else ""
     strays = [
-        it for it in facts.containers if it.phase is Phase.RUNNING and it.sandbox_id != usable
+        container
+        for container in facts.containers
+        if container.phase is Phase.RUNNING and container.sandbox_id != usable
     ]
     for container in strays:
         yield Kill(container.id, container.name, 0, "Pod sandbox changed", hook=False)
-    busy = {it.sandbox_id for it in strays}
+    busy = {container.sandbox_id for container in strays}
     for sandbox in facts.sandboxes:
         if sandbox.id != usable and sandbox.id not in busy and _has_work(pod, facts):
             yield RemoveSandbox(sandbox.id)
 
 
-def _create_sandbox(facts: Facts, now: float) -> tuple[list[Action], list[float]]:
+def _create_sandbox(facts: PodFacts, now: float) -> tuple[list[Action], list[float]]:
     failure = facts.failures.get("")
     if failure and failure.until > now:
         return [], [failure.until]
@@ -174,8 +173,8 @@ def _create_sandbox(facts: Facts, now: float) -> tuple[list[Action], list[float]
     return [CreateSandbox(max(attempts, default=-1) + 1)], []
 
 
-def _has_work(pod: Pod, facts: Facts) -> bool:
-    """Whether a container would start if there were a sandbox for it."""
+def _has_work(pod: Pod, facts: PodFacts) -> bool:
+    """True if a container would start if there were a sandbox."""
     for spec in pod.spec.containers:
         last = latest(facts.containers, spec.name)
         if last is None or last.phase is not Phase.EXITED or restarts(pod, spec, last):
@@ -184,18 +183,20 @@ def _has_work(pod: Pod, facts: Facts) -> bool:
 
 
 class _Plan:
-    """The containers of a Pod with a sandbox: collects what is due, and when something will be."""
+    """Collects the due actions for the containers of one sandbox, and the times of later ones."""
 
-    def __init__(self, pod: Pod, facts: Facts, sandbox: Sandbox, now: float) -> None:
+    def __init__(self, pod: Pod, facts: PodFacts, sandbox: Sandbox, now: float) -> None:
         self._pod, self._facts, self._sandbox, self._now = pod, facts, sandbox, now
-        self._here = tuple(it for it in facts.containers if it.sandbox_id == sandbox.id)
+        self._here = tuple(
+            container for container in facts.containers if container.sandbox_id == sandbox.id
+        )
         self.actions: list[Action] = []
         self.times: list[float] = []
 
     def init(self) -> bool:
-        """The init containers in their order; True when the others may run."""
+        """Step through the init containers in order; True if the main containers may run."""
         mains = {spec.name for spec in self._pod.spec.containers}
-        done = any(it.name in mains for it in self._here)
+        done = any(container.name in mains for container in self._here)
         for spec in self._pod.spec.init_containers:
             last = latest(self._here, spec.name)
             if is_sidecar(spec):
@@ -208,7 +209,7 @@ class _Plan:
         return True
 
     def _init_step(self, spec: api.Container, last: Container | None) -> bool:
-        """True when this init container has done its work."""
+        """Start or restart an init container; True if it has succeeded."""
         if last is None or last.phase is Phase.CREATED:
             self._start(spec, last)
         elif last.phase is Phase.EXITED and last.exit_code == 0:
@@ -218,7 +219,7 @@ class _Plan:
         return False
 
     def main(self) -> None:
-        """The containers that run side by side."""
+        """Keep the main containers running, side by side."""
         for spec in self._pod.spec.containers:
             self._keep_running(spec, latest(self._here, spec.name))
 
@@ -258,18 +259,22 @@ class _Plan:
         self.actions.append(Start(spec.name, attempt, self._sandbox.id))
 
 
-def next_attempt(pod: Pod, facts: Facts, name: str) -> int:
-    """One more than what the runtime, or else the status, knows; it is the restart count."""
+def next_attempt(pod: Pod, facts: PodFacts, name: str) -> int:
+    """The attempt after the last one that runtime or status know; it is the restart count."""
     known = [
-        it.attempt for it in facts.containers if it.name == name and it.phase is not Phase.CREATED
+        container.attempt
+        for container in facts.containers
+        if container.name == name and container.phase is not Phase.CREATED
     ]
     statuses = (*pod.status.container_statuses, *pod.status.init_container_statuses)
-    known += [it.restart_count for it in statuses if it.name == name and it.container_id]
+    known += [
+        status.restart_count for status in statuses if status.name == name and status.container_id
+    ]
     return max(known, default=-1) + 1
 
 
 def restarts(pod: Pod, spec: api.Container, ended: Container) -> bool:
-    """Whether the restart policy wants a container again that has ended."""
+    """True if the restart policy restarts a container that has ended."""
     policy = pod.spec.restart_policy or "Always"
     if is_sidecar(spec) or policy == "Always":
         return True
@@ -277,30 +282,27 @@ def restarts(pod: Pod, spec: api.Container, ended: Container) -> bool:
 
 
 def is_sidecar(spec: api.Container) -> bool:
-    """An init container that stays (KEP-753)."""
+    """True for an init container that keeps running (KEP-753)."""
     return spec.restart_policy == "Always"
 
 
 def latest(containers: tuple[Container, ...], name: str) -> Container | None:
-    """The newest container of a name."""
-    named = [it for it in containers if it.name == name]
-    return max(named, key=lambda it: (it.attempt, it.created), default=None)
+    """Return the newest container of a name, if there is one."""
+    named = [container for container in containers if container.name == name]
+    return max(named, key=lambda container: (container.attempt, container.created), default=None)
 
 
-def ready_sandbox(facts: Facts) -> Sandbox | None:
-    """The sandbox to use, if there is one."""
+def ready_sandbox(facts: PodFacts) -> Sandbox | None:
+    """Return the newest usable sandbox, if there is one."""
     usable = [sandbox for sandbox in facts.sandboxes if sandbox.ready]
-    return max(usable, key=lambda it: (it.attempt, it.created), default=None)
+    return max(usable, key=lambda sandbox: (sandbox.attempt, sandbox.created), default=None)
 
 
-# -- the way down --------------------------------------------------------------------------------
-
-
-def _wind_down(pod: Pod, facts: Facts, now: float) -> Iterator[Action]:
-    running = [it for it in facts.containers if it.phase is Phase.RUNNING]
+def _wind_down(pod: Pod, facts: PodFacts, now: float) -> Iterator[Action]:
+    running = [container for container in facts.containers if container.phase is Phase.RUNNING]
     sidecars = {spec.name for spec in pod.spec.init_containers if is_sidecar(spec)}
-    mains = [it for it in running if it.name not in sidecars]
-    for container in mains or running:  # sidecars serve until the others have ended
+    mains = [container for container in running if container.name not in sidecars]
+    for container in mains or running:  # sidecars run until the main containers have ended
         message = f"Stopping container {container.name}"
         grace = _grace(pod) if mains else _rest_of_grace(pod, now)
         yield Kill(container.id, container.name, grace, message)
@@ -315,29 +317,33 @@ def _wind_down(pod: Pod, facts: Facts, now: float) -> Iterator[Action]:
 
 
 def _grace(pod: Pod) -> float:
-    """Seconds between asking and killing: the deletion's, or the Pod's own; at least one."""
+    """The grace period in seconds: the deletion's or the Pod's own; at least one."""
     asked = pod.metadata.deletion_grace_period_seconds
     seconds = asked if asked is not None else pod.spec.termination_grace_period_seconds
     return max(1, DEFAULT_GRACE if seconds is None else seconds)
 
 
 def _restart_grace(pod: Pod, spec: api.Container, *, starting: bool) -> float:
-    """A probe may have a grace of its own, for what hangs anyway (KEP-2238)."""
+    """The grace period of a restart: a failed probe may have one of its own (KEP-2238)."""
     probe = spec.startup_probe if starting else spec.liveness_probe
     own = probe.termination_grace_period_seconds if probe else None
     return _grace(pod) if own is None else own
 
 
 def _rest_of_grace(pod: Pod, now: float) -> float:
-    """What the others have left of the grace: deletionTimestamp is when it is over."""
+    """The rest of the grace period, which ends at deletionTimestamp."""
     end = seconds_of(pod.metadata.deletion_timestamp)
     return _grace(pod) if end is None else min(_grace(pod), max(_LEAST_GRACE, end - now))
 
 
-def _forget_old(facts: Facts) -> list[Action]:
+def _forget_old(facts: PodFacts) -> list[Action]:
     actions: list[Action] = []
-    for name in {it.name for it in facts.containers}:
-        dead = [it for it in facts.containers if it.name == name and it.phase is Phase.EXITED]
-        dead.sort(key=lambda it: (it.attempt, it.created))
-        actions += [Forget(it.id, name) for it in dead[:-_KEPT_DEAD]]
+    for name in {container.name for container in facts.containers}:
+        dead = [
+            container
+            for container in facts.containers
+            if container.name == name and container.phase is Phase.EXITED
+        ]
+        dead.sort(key=lambda container: (container.attempt, container.created))
+        actions += [Forget(container.id, name) for container in dead[:-_KEPT_DEAD]]
     return actions

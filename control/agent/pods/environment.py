@@ -1,4 +1,4 @@
-"""A container's variables: the Pod's own, those of ConfigMaps and Secrets, and of Services. Pure.
+"""A container's environment variables: from the Pod, ConfigMaps, Secrets and Services. Pure.
 
 Sources: kubelet's makeEnvironmentVariables; kubernetes.io "Define Dependent Environment Variables"
 and "Accessing the Service".
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from control.agent.pods.fields import BadReference, Host
+from control.agent.pods.fields import Host, PodReferenceError
 from control.agent.pods.fields import field as pod_field
 from control.agent.pods.fields import resource as pod_resource
 from control.api import container as api
@@ -21,21 +21,22 @@ _MASTER = ("default", "kubernetes")
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What a Pod refers to: (kind, name) -> key -> value. An absent object is not in it."""
+    """The data of the objects that a Pod refers to; absent objects are left out."""
 
+    # (kind, name) -> key -> value
     data: Mapping[tuple[str, str], Mapping[str, bytes]] = field(default_factory=dict)
     services: tuple[Service, ...] = ()
 
     def get(self, kind: str, name: str, optional: bool | None) -> Mapping[str, bytes] | None:
-        """The object's data; None when it may be absent and is. Raises BadReference."""
+        """Return an object's data; None if it is optional and absent. Raises PodReferenceError."""
         found = self.data.get((kind, name))
         if found is None and not optional:
-            raise BadReference(f'{kind.lower()} "{name}" not found')
+            raise PodReferenceError(f'{kind.lower()} "{name}" not found')
         return found
 
 
 def references(pod: Pod) -> frozenset[tuple[str, str]]:
-    """The (kind, name) of every ConfigMap and Secret that the Pod's containers' variables need."""
+    """Return (kind, name) of every ConfigMap and Secret that the containers' variables need."""
     found: set[tuple[str, str]] = set()
     for container in (*pod.spec.containers, *pod.spec.init_containers):
         for bulk in container.env_from:
@@ -52,7 +53,10 @@ def references(pod: Pod) -> frozenset[tuple[str, str]]:
 def variables(
     pod: Pod, spec: api.Container, sources: Sources, host: Host, addresses: tuple[str, ...]
 ) -> dict[str, str]:
-    """All of a container's variables; later ones win: Services, envFrom, env. BadReference."""
+    """Return all variables of a container; of one name env wins, then envFrom, then Services.
+
+    Raises PodReferenceError.
+    """
     services = service_variables(pod, sources.services)
     values = dict(services)
     for bulk in spec.env_from:
@@ -68,7 +72,7 @@ def variables(
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
-    """``$(NAME)`` replaced where NAME is known; ``$$`` is a dollar sign."""
+    """Replace ``$(NAME)`` where NAME is known, and ``$$`` by a dollar sign."""
 
     def replaced(match: re.Match[str]) -> str:
         name = match[1]
@@ -111,7 +115,7 @@ def _key(kind: str, selector: api.KeySelector, sources: Sources) -> str | None:
     if data is None or selector.key not in data:
         if selector.optional:
             return None
-        raise BadReference(f"couldn't find key {selector.key} in {kind} {selector.name}")
+        raise PodReferenceError(f"couldn't find key {selector.key} in {kind} {selector.name}")
     return _text(data[selector.key])
 
 
@@ -120,10 +124,14 @@ def _text(value: bytes) -> str:
 
 
 def service_variables(pod: Pod, services: Iterable[Service]) -> dict[str, str]:
-    """FOO_SERVICE_HOST and its like, for ``kubernetes`` and, if asked, its namespace's Services."""
+    """Return FOO_SERVICE_HOST and the like.
+
+    For the Service ``kubernetes`` and, unless enableServiceLinks is false, for all Services of the
+    Pod's namespace.
+    """
     values: dict[str, str] = {}
     linked = pod.spec.enable_service_links is not False
-    for service in sorted(services, key=lambda it: it.key):
+    for service in sorted(services, key=lambda service: service.key):
         address = service.spec.cluster_ip
         wanted = service.key == _MASTER or (
             linked and service.metadata.namespace == pod.metadata.namespace

@@ -1,4 +1,4 @@
-"""Fields of a Pod as text: the downward API (fieldRef and resourceFieldRef). Pure."""
+"""The downward API: fields of a Pod as text (fieldRef and resourceFieldRef). Pure."""
 
 import re
 from collections.abc import Mapping
@@ -13,13 +13,16 @@ _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 _ONE = Quantity(10**9)
 
 
-class BadReference(ValueError):
-    """A reference to what does not exist; the text is shown as CreateContainerConfigError."""
+class PodReferenceError(ValueError):
+    """A Pod refers to something that does not exist.
+
+    Kubernetes shows the text as CreateContainerConfigError.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the node adds to a Pod's fields."""
+    """The node's part of a Pod's fields."""
 
     name: str
     addresses: tuple[str, ...] = ()
@@ -28,14 +31,14 @@ class Host:
 
 
 def field(pod: Pod, path: str, host: Host, addresses: tuple[str, ...]) -> str:
-    """One field of the Pod as text; raises BadReference."""
+    """Return one field of the Pod as text; raises PodReferenceError."""
     if match := _SUBSCRIPT.fullmatch(path):
         meta = pod.metadata
         source = meta.labels if match[1] == "labels" else meta.annotations
         return source.get(match[2], "")
     values = _fields(pod, host, addresses)
     if path not in values:
-        raise BadReference(f"unsupported fieldPath: {path}")
+        raise PodReferenceError(f"unsupported fieldPath: {path}")
     return values[path]
 
 
@@ -57,7 +60,7 @@ def _fields(pod: Pod, host: Host, addresses: tuple[str, ...]) -> dict[str, str]:
 
 
 def _lines(values: Mapping[str, str]) -> str:
-    """As kubelet writes labels into files: sorted, quoted as Go quotes."""
+    """Write labels as kubelet writes them into files: sorted, quoted as Go quotes."""
     return "\n".join(f'{key}="{_quote(value)}"' for key, value in sorted(values.items()))
 
 
@@ -67,15 +70,20 @@ def _quote(text: str) -> str:
 
 
 def resource(pod: Pod, own: str, reference: api.ResourceFieldRef, host: Host) -> str:
-    """A container's request or limit in units of the divisor, rounded up; raises BadReference.
+    """Return a container's request or limit in units of the divisor, rounded up.
 
-    A container without a limit may use the whole node, so the node's allocatable stands in for it.
+    A container without a limit may use the whole node: its limit is the node's allocatable amount.
+    Raises PodReferenceError.
     """
     name = reference.container_name or own
-    found = [it for it in (*pod.spec.containers, *pod.spec.init_containers) if it.name == name]
+    found = [
+        container
+        for container in (*pod.spec.containers, *pod.spec.init_containers)
+        if container.name == name
+    ]
     side, _, kind = reference.resource.partition(".")
     if not found or side not in ("limits", "requests") or kind not in ("cpu", "memory"):
-        raise BadReference(f"unsupported container resource: {name}: {reference.resource}")
+        raise PodReferenceError(f"unsupported container resource: {name}: {reference.resource}")
     value = amount(found[0], side, kind)
     if value is None:
         whole = host.cpu if kind == "cpu" else host.memory
@@ -87,5 +95,5 @@ def _divisor(reference: api.ResourceFieldRef) -> Quantity:
     try:
         divisor = parse(reference.divisor) if reference.divisor else _ONE
     except QuantityError as err:
-        raise BadReference(f"divisor: {err}") from err
+        raise PodReferenceError(f"divisor: {err}") from err
     return divisor if divisor.nano > 0 else _ONE

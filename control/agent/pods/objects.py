@@ -1,7 +1,7 @@
-"""The ConfigMaps, Secrets and tokens that Pods refer to, fetched one by one and kept a minute.
+"""The ConfigMaps and Secrets that Pods refer to, fetched one by one and kept for a minute.
 
-One by one, because a node may read only what its own Pods name (Node authorization), and because a
-watch on all Secrets of a cluster is nothing to have on every node.
+There is no watch: a node may read only the objects that its own Pods name (Node authorization),
+and no node should hold all Secrets of a cluster.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class _Entry:
 
 
 class Objects:
-    """A cache of what Pods refer to."""
+    """A cache of the ConfigMaps and Secrets that Pods refer to."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -36,7 +36,7 @@ class Objects:
     async def fetch(
         self, namespace: str, wanted: Iterable[tuple[str, str]]
     ) -> dict[tuple[str, str], Mapping[str, bytes]]:
-        """The data of each (kind, name) that exists. Raises ClientError when nobody answers."""
+        """Return the data of each (kind, name) that exists; raises ClientError."""
         names = sorted(set(wanted))
         found = await asyncio.gather(*(self._get((kind, namespace, name)) for kind, name in names))
         return {key: data for key, data in zip(names, found, strict=True) if data is not None}
@@ -46,7 +46,7 @@ class Objects:
             entry = self._entries.get(key)
             if entry is None or entry.until <= time.monotonic():
                 data = await self._read(key)
-                # What is absent is asked for again: a Pod is waiting for it.
+                # An absent object is asked for again every time: a Pod is waiting for it.
                 kept = _KEPT_SECONDS if data is not None else 0
                 entry = self._entries[key] = _Entry(data, time.monotonic() + kept)
             return entry.data
@@ -63,7 +63,7 @@ class Objects:
             raise
 
     def forget(self) -> None:
-        """Drop what has run out of its time."""
+        """Drop expired entries."""
         now = time.monotonic()
         for key in [key for key, entry in self._entries.items() if entry.until <= now]:
             del self._entries[key]

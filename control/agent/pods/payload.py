@@ -1,10 +1,10 @@
-"""What is in the volumes that the API fills: ConfigMap, Secret, downwardAPI, projected. Pure."""
+"""The files of volumes that the API fills: ConfigMap, Secret, downwardAPI, projected. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from control.agent.pods.environment import Sources
-from control.agent.pods.fields import BadReference, Host, field, resource
+from control.agent.pods.fields import Host, PodReferenceError, field, resource
 from control.api import volume as api
 from control.api.pod import Pod
 
@@ -24,7 +24,7 @@ Payload = dict[str, File]  # by path below the volume
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A service account's token as a file of a projected volume."""
+    """A service account token that a projected volume asks for."""
 
     path: str
     audience: str
@@ -32,12 +32,12 @@ class TokenRequest:
 
 
 def is_filled(volume: api.Volume) -> bool:
-    """Whether the volume's content comes from the API."""
+    """True if the volume's content comes from the API."""
     return bool(volume.config_map or volume.secret or volume.downward_api or volume.projected)
 
 
 def references(pod: Pod) -> frozenset[tuple[str, str]]:
-    """The (kind, name) of every ConfigMap and Secret in the Pod's volumes."""
+    """Return (kind, name) of every ConfigMap and Secret in the Pod's volumes."""
     found: set[tuple[str, str]] = set()
     for volume in pod.spec.volumes:
         for config_map, secret, _ in _parts(volume):
@@ -49,7 +49,7 @@ def references(pod: Pod) -> frozenset[tuple[str, str]]:
 
 
 def tokens(pod: Pod) -> tuple[TokenRequest, ...]:
-    """The service account tokens in the Pod's volumes."""
+    """Return the service account tokens that the Pod's volumes ask for."""
     found = []
     for volume in pod.spec.volumes:
         for source in (volume.projected or {}).get("sources") or ():
@@ -66,7 +66,7 @@ def payload(
     host: Host,
     secrets: Mapping[TokenRequest, str] | None = None,
 ) -> Payload:
-    """The files of one volume; raises BadReference for what must exist and does not."""
+    """Return the files of one volume; raises PodReferenceError for a missing object or key."""
     files: Payload = {}
     for config_map, secret, downward in _parts(volume):
         mode = _default_mode(volume)
@@ -90,7 +90,7 @@ _Part = tuple[api.ConfigMapVolume | None, api.SecretVolume | None, api.DownwardV
 
 
 def _parts(volume: api.Volume) -> Iterable[_Part]:
-    """A volume's sources; a projected one has several, written a little differently."""
+    """Yield a volume's sources; a projected volume has several, in a slightly different form."""
     if volume.projected is None:
         yield volume.config_map, volume.secret, volume.downward_api
         return
@@ -114,7 +114,9 @@ def _projects(volume: api.Volume, wanted: TokenRequest) -> bool:
 
 def _default_mode(volume: api.Volume) -> int:
     modes = [
-        it.default_mode for it in (volume.config_map, volume.secret, volume.downward_api) if it
+        source.default_mode
+        for source in (volume.config_map, volume.secret, volume.downward_api)
+        if source
     ]
     if volume.projected is not None:
         modes.append(volume.projected.get("defaultMode"))
@@ -138,7 +140,7 @@ def _keys(
             own = item.mode if item.mode is not None else mode
             files[_inside(item.path)] = File(data[item.key], own)
         elif not optional:
-            raise BadReference(f"{name} references non-existent key: {item.key}")
+            raise PodReferenceError(f"{name} references non-existent key: {item.key}")
     return files
 
 
@@ -160,5 +162,5 @@ def _downward(pod: Pod, items: list[api.DownwardFile], mode: int, host: Host) ->
 def _inside(path: str) -> str:
     parts = path.split("/")
     if path.startswith("/") or ".." in parts or not path or parts[0].startswith(".."):
-        raise BadReference(f"invalid path: {path!r} must be below the volume")
+        raise PodReferenceError(f"invalid path: {path!r} must be below the volume")
     return path

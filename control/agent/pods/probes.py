@@ -1,4 +1,4 @@
-"""Probes: asking containers about their health. Counting is pure; asking is at the end.
+"""Probes of containers: the counting of results (pure), and the requests themselves.
 
 Source: kubelet's prober (worker.go) and kubernetes.io, "Configure Liveness, Readiness and Startup
 Probes".
@@ -12,14 +12,14 @@ from enum import StrEnum
 import aiohttp
 
 from control.api import container as api
-from control.runtime.base import Runtime, RuntimeFailure
+from control.runtime.base import ContainerRuntimeError, Runtime
 from control.version import KUBERNETES_MINOR
 
 _USER_AGENT = f"kube-probe/{KUBERNETES_MINOR}"
 
 
-class Result(StrEnum):
-    """What one probe, or a row of them, says."""
+class ProbeResult(StrEnum):
+    """The result of one probe, or of a row of probes."""
 
     SUCCESS = "Success"
     FAILURE = "Failure"
@@ -27,53 +27,55 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """What a row of probes amounts to: ``result`` changes when a threshold is reached."""
+class ProbeTally:
+    """The count of a row of probes; ``result`` changes when a threshold is reached."""
 
-    result: Result
-    last: Result = Result.UNKNOWN
+    result: ProbeResult
+    last: ProbeResult = ProbeResult.UNKNOWN
     row: int = 0
 
-    def count(self, once: Result, probe: api.Probe) -> "Tally":
-        """One more answer; unknown ones count for nothing."""
-        if once is Result.UNKNOWN:
+    def count(self, once: ProbeResult, probe: api.Probe) -> "ProbeTally":
+        """Count one more result; unknown results are ignored."""
+        if once is ProbeResult.UNKNOWN:
             return self
         row = self.row + 1 if once is self.last else 1
         needed = (
             (probe.success_threshold or 1)
-            if once is Result.SUCCESS
+            if once is ProbeResult.SUCCESS
             else (probe.failure_threshold or 3)
         )
         return replace(self, last=once, row=row, result=once if row >= needed else self.result)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Which container is asked, and where it listens."""
+class ProbeTarget:
+    """The container to probe, and the address on which it listens."""
 
     container_id: str
     spec: api.Container
     address: str
 
 
-Answer = tuple[Result, str]
+ProbeAnswer = tuple[ProbeResult, str]
 
 
-class Asker:
-    """Carries out probes and lifecycle hooks."""
+class Prober:
+    """Sends probes and runs lifecycle hooks."""
 
     def __init__(self, runtime: Runtime, session: aiohttp.ClientSession) -> None:
         self._runtime, self._session = runtime, session
 
-    async def ask(self, target: Target, handler: api.Handler, seconds: float) -> Answer:
-        """Do what a handler says, once; why, when it does not succeed."""
+    async def run(self, target: ProbeTarget, handler: api.Handler, seconds: float) -> ProbeAnswer:
+        """Run a handler once; return the result, and the cause of a failure."""
         try:
-            async with asyncio.timeout(seconds + 0.5):  # the kinds below end by themselves first
-                return await self._ask(target, handler, seconds)
+            async with asyncio.timeout(seconds + 0.5):  # every kind has its own, earlier timeout
+                return await self._dispatch(target, handler, seconds)
         except TimeoutError:
-            return Result.FAILURE, f"command timed out after {seconds:g}s"
+            return ProbeResult.FAILURE, f"command timed out after {seconds:g}s"
 
-    async def _ask(self, target: Target, handler: api.Handler, seconds: float) -> Answer:
+    async def _dispatch(
+        self, target: ProbeTarget, handler: api.Handler, seconds: float
+    ) -> ProbeAnswer:
         if handler.exec:
             return await self._exec(target, handler.exec, seconds)
         if handler.http_get:
@@ -82,20 +84,24 @@ class Asker:
             return await self._tcp(target, handler.tcp_socket, seconds)
         if handler.sleep:
             await asyncio.sleep(min(handler.sleep.get("seconds", 0), seconds))
-            return Result.SUCCESS, ""
-        return Result.UNKNOWN, "this kind of probe is not supported"
+            return ProbeResult.SUCCESS, ""
+        return ProbeResult.UNKNOWN, "this kind of probe is not supported"
 
-    async def _exec(self, target: Target, action: api.ExecAction, seconds: float) -> Answer:
+    async def _exec(
+        self, target: ProbeTarget, action: api.ExecAction, seconds: float
+    ) -> ProbeAnswer:
         try:
             done = await self._runtime.execute(target.container_id, tuple(action.command), seconds)
-        except RuntimeFailure as err:
-            return Result.FAILURE, str(err)
+        except ContainerRuntimeError as err:
+            return ProbeResult.FAILURE, str(err)
         text = done.output.decode(errors="replace").strip()
         if done.timed_out:
-            return Result.FAILURE, f"command timed out after {seconds:g}s"
-        return (Result.SUCCESS if done.exit_code == 0 else Result.FAILURE), text
+            return ProbeResult.FAILURE, f"command timed out after {seconds:g}s"
+        return (ProbeResult.SUCCESS if done.exit_code == 0 else ProbeResult.FAILURE), text
 
-    async def _http(self, target: Target, action: api.HTTPGetAction, seconds: float) -> Answer:
+    async def _http(
+        self, target: ProbeTarget, action: api.HTTPGetAction, seconds: float
+    ) -> ProbeAnswer:
         host = action.host or target.address
         port = port_number(target.spec, action.port)
         where = f"[{host}]" if ":" in host else host
@@ -114,28 +120,30 @@ class Asker:
             ) as response:
                 code = response.status
         except TimeoutError:
-            return Result.FAILURE, f'Get "{url}": context deadline exceeded'
+            return ProbeResult.FAILURE, f'Get "{url}": context deadline exceeded'
         except (aiohttp.ClientError, OSError, ValueError) as err:
-            return Result.FAILURE, f'Get "{url}": {_cause(err)}'
+            return ProbeResult.FAILURE, f'Get "{url}": {_cause(err)}'
         if 200 <= code < 400:
-            return Result.SUCCESS, ""
-        return Result.FAILURE, f"HTTP probe failed with statuscode: {code}"
+            return ProbeResult.SUCCESS, ""
+        return ProbeResult.FAILURE, f"HTTP probe failed with statuscode: {code}"
 
-    async def _tcp(self, target: Target, action: api.TCPSocketAction, seconds: float) -> Answer:
+    async def _tcp(
+        self, target: ProbeTarget, action: api.TCPSocketAction, seconds: float
+    ) -> ProbeAnswer:
         host, port = action.host or target.address, port_number(target.spec, action.port)
         try:
             async with asyncio.timeout(seconds):
                 _, writer = await asyncio.open_connection(host, port)
         except TimeoutError:
-            return Result.FAILURE, f"dial tcp {host}:{port}: i/o timeout"
+            return ProbeResult.FAILURE, f"dial tcp {host}:{port}: i/o timeout"
         except OSError as err:
-            return Result.FAILURE, f"dial tcp {host}:{port}: {_cause(err)}"
+            return ProbeResult.FAILURE, f"dial tcp {host}:{port}: {_cause(err)}"
         writer.close()
-        return Result.SUCCESS, ""
+        return ProbeResult.SUCCESS, ""
 
 
 def port_number(spec: api.Container, port: int | str) -> int:
-    """The number of a port that may be named; 0 when there is none of that name."""
+    """Return a port's number; 0 if the container has no port of that name."""
     if isinstance(port, int):
         return port
     named = [item.container_port for item in spec.ports if item.name == port]
@@ -147,48 +155,48 @@ def _cause(err: Exception) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """How a row of probes goes: its start, and whether it hurries to the first success."""
+class ProbeSchedule:
+    """The schedule of a row of probes."""
 
     probe: api.Probe
-    initial: Result
+    initial: ProbeResult  # before the first probe
     eager: bool = False
-    last: frozenset[Result] = frozenset()  # with these results the row is over
+    last: frozenset[ProbeResult] = frozenset()  # results that end the row
 
-    def pause(self, tally: Tally, tries: int) -> float:
-        """Seconds until the next probe.
+    def pause(self, tally: ProbeTally, tries: int) -> float:
+        """Return the seconds until the next probe.
 
-        An eager one asks after 0.1 s, 0.2 s, 0.4 s ... until the first success, so that a Pod is
-        ready when it can serve and not at the end of a period. Failures before that count for
-        nothing, as they do in kubelet.
+        An eager schedule probes after 0.1 s, 0.2 s, 0.4 s ... until the first success, so that a
+        Pod becomes ready as soon as it can serve. Failures before that have no effect, as in
+        kubelet.
         """
         period = float(self.probe.period_seconds or 10)
-        hurry = self.eager and tally.last is not Result.SUCCESS
-        return min(period, 0.1 * 2 ** min(tries, 10)) if hurry else period
+        early = self.eager and tally.last is not ProbeResult.SUCCESS
+        return min(period, 0.1 * 2 ** min(tries, 10)) if early else period
 
 
 async def probe_for_ever(
-    asker: Asker,
-    target: Target,
-    course: Course,
-    changed: Callable[[Result, str], None],
+    prober: Prober,
+    target: ProbeTarget,
+    schedule: ProbeSchedule,
+    changed: Callable[[ProbeResult, str], None],
     failed: Callable[[str], None],
 ) -> None:
-    """Ask every period until the row is over.
+    """Probe once a period until the row is over.
 
-    ``changed`` hears the row's result when it turns, ``failed`` each failure.
+    ``changed`` is called when the row's result changes, ``failed`` for every failure.
     """
-    probe, tally, tries = course.probe, Tally(course.initial), 0
+    probe, tally, tries = schedule.probe, ProbeTally(schedule.initial), 0
     await asyncio.sleep(probe.initial_delay_seconds or 0)
     while True:
-        once, why = await asker.ask(target, probe, probe.timeout_seconds or 1)
+        once, why = await prober.run(target, probe, probe.timeout_seconds or 1)
         before, tally = tally, tally.count(once, probe)
-        pause = course.pause(tally, tries)
-        if once is Result.FAILURE and pause >= (probe.period_seconds or 10):
+        pause = schedule.pause(tally, tries)
+        if once is ProbeResult.FAILURE and pause >= (probe.period_seconds or 10):
             failed(why)
         if tally.result is not before.result:
             changed(tally.result, why)
-        if tally.result in course.last:
+        if tally.result in schedule.last:
             return
         tries += 1
         await asyncio.sleep(pause)

@@ -1,11 +1,11 @@
-"""Writing a Pod's status: the newest wins, one write at a time, and nothing without a change."""
+"""Writes a Pod's status to the API: only the newest, only changes, one write at a time."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
 
-from control.agent.pods.surroundings import Surroundings
+from control.agent.pods.context import WorkerContext
 from control.api import kinds
 from control.api.pod import Pod, PodStatus
 from control.client import ApiError, ClientError
@@ -16,10 +16,10 @@ _RETRY_SECONDS = 1.0
 
 
 class Publisher:
-    """The status of one Pod on its way to the API server."""
+    """Writes the status of one Pod."""
 
-    def __init__(self, around: Surroundings, wrote: Callable[[], None]) -> None:
-        self._around, self._wrote = around, wrote
+    def __init__(self, context: WorkerContext, wrote: Callable[[], None]) -> None:
+        self._context, self._wrote = context, wrote
         self._wanted: tuple[Pod, PodStatus] | None = None
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
@@ -27,7 +27,7 @@ class Publisher:
         self._task: asyncio.Task[None] | None = None
 
     def publish(self, pod: Pod, status: PodStatus) -> None:
-        """Write this status, unless the object has it already."""
+        """Write a status, unless the object has it already."""
         if not patch_for(pod, status):
             return
         self._wanted = (pod, status)
@@ -37,11 +37,11 @@ class Publisher:
             self._task = asyncio.create_task(self._run())
 
     async def flush(self) -> None:
-        """Return when the last status is written (or cannot be any more)."""
+        """Return when the last status is written, or can no longer be written."""
         await self._idle.wait()
 
     async def close(self) -> None:
-        """Stop; what is not written is computed again by whoever comes next."""
+        """Stop; the next agent computes an unwritten status again."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -60,7 +60,7 @@ class Publisher:
         meta = pod.metadata
         patch = {"metadata": {"uid": meta.uid}, "status": patch_for(pod, status)}
         try:
-            await self._around.client.patch(
+            await self._context.client.patch(
                 kinds.POD,
                 meta.namespace,
                 meta.name,
@@ -71,7 +71,7 @@ class Publisher:
         except ApiError as err:
             if err.code in (404, 409, 422):
                 logger.info("Pod %s/%s: status not written: %s", meta.namespace, meta.name, err)
-                return True  # it is gone, or another Pod by now
+                return True  # the Pod is gone, or another one has its name
             await self._retry(err)
             return False
         except ClientError as err:
@@ -86,7 +86,7 @@ class Publisher:
 
 
 def _conditions(have: list[dict[str, Any]], want: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The conditions that differ; they are merged by type, so what is no more is a null."""
+    """Return the conditions that differ; a removed field is null, as they are merged by type."""
     old = {item["type"]: item for item in have}
     changed = [item for item in want if old.get(item["type"]) != item]
     return [
@@ -95,7 +95,7 @@ def _conditions(have: list[dict[str, Any]], want: list[dict[str, Any]]) -> list[
 
 
 def patch_for(pod: Pod, status: PodStatus) -> dict[str, Any]:
-    """What of a status differs from the object's, nulls for what is no more; empty when nothing."""
+    """Return the patch from the object's status to this one; a removed field is null."""
     have = pod.status.wire()
     want = {key: value for key, value in status.wire().items() if value not in ([], "")}
     patch: dict[str, Any] = {key: value for key, value in want.items() if have.get(key) != value}
@@ -105,7 +105,7 @@ def patch_for(pod: Pod, status: PodStatus) -> dict[str, Any]:
         if have.get(key) and key not in want:
             patch[key] = None
     if patch.keys() & {"podIPs", "hostIPs"}:
-        # Lists with a merge key: without this the old addresses would stay in them.
+        # These lists have a merge key: without "replace" the old addresses would stay in them.
         patch |= {
             key: [{"$patch": "replace"}, *patch[key]]
             for key in ("podIPs", "hostIPs")

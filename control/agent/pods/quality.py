@@ -1,4 +1,4 @@
-"""Quality of service (kubelet's qos package): class, and how readily the kernel kills. Pure."""
+"""Quality of service, as kubelet's qos package: class and OOM score. Pure."""
 
 from control.api import container as api
 from control.api.pod import Pod
@@ -8,15 +8,15 @@ _RESOURCES = ("cpu", "memory")
 
 
 def quality(pod: Pod) -> str:
-    """Guaranteed, Burstable or BestEffort."""
+    """Return the class: Guaranteed, Burstable or BestEffort."""
     everyone = (*pod.spec.containers, *pod.spec.init_containers)
-    if not any(_asks(it) for it in everyone):
+    if not any(_asks(container) for container in everyone):
         return "BestEffort"
-    return "Guaranteed" if all(_guaranteed(it) for it in everyone) else "Burstable"
+    return "Guaranteed" if all(_guaranteed(container) for container in everyone) else "Burstable"
 
 
 def oom_score_adj(pod: Pod, container: api.Container, capacity: int) -> int:
-    """Burstable ones by their share of the node's memory, between 3 and 999."""
+    """Return a container's score; a Burstable one's by its share of memory, from 3 to 999."""
     match quality(pod):
         case "Guaranteed":
             return -997
@@ -28,7 +28,7 @@ def oom_score_adj(pod: Pod, container: api.Container, capacity: int) -> int:
 
 
 def amount(container: api.Container, side: str, resource: str) -> Quantity | None:
-    """A container's request or limit; an absent request is the limit. None when there is none."""
+    """Return a container's request or limit, or None; an absent request equals the limit."""
     limits, requests = container.resources.limits, container.resources.requests
     text = (
         limits.get(resource) if side == "limits" else requests.get(resource, limits.get(resource))
@@ -38,14 +38,14 @@ def amount(container: api.Container, side: str, resource: str) -> Quantity | Non
     try:
         return parse(text)
     except QuantityError:
-        return None  # the server refuses these; one that came through limits nothing
+        return None  # the server refuses invalid quantities; one that got through is no limit
 
 
 def _asks(container: api.Container) -> bool:
     amounts = [
         amount(container, side, name) for side in ("requests", "limits") for name in _RESOURCES
     ]
-    return any(it is not None and it.nano > 0 for it in amounts)
+    return any(quantity is not None and quantity.nano > 0 for quantity in amounts)
 
 
 def _guaranteed(container: api.Container) -> bool:

@@ -1,4 +1,4 @@
-"""A Pod as the runtime is asked for it: sandbox and container configurations. Pure."""
+"""Renders a Pod for the runtime: sandbox and container configurations. Pure."""
 
 import hashlib
 from collections.abc import Mapping
@@ -28,7 +28,10 @@ TERMINATION_LOG = "/dev/termination-log"
 
 @dataclass(frozen=True, slots=True)
 class ClusterDns:
-    """What Pods with dnsPolicy ClusterFirst ask; no servers: the node's own configuration."""
+    """The DNS of Pods with dnsPolicy ClusterFirst.
+
+    Without servers, the node's own resolv.conf applies.
+    """
 
     servers: tuple[str, ...] = ()
     domain: str = "cluster.local"
@@ -36,12 +39,12 @@ class ClusterDns:
 
 
 def reference(pod: Pod) -> PodRef:
-    """Which Pod it is."""
+    """Return the Pod's reference for the runtime."""
     return PodRef(pod.metadata.namespace or "", pod.metadata.name, pod.metadata.uid)
 
 
 def sandbox(pod: Pod, attempt: int, dns: ClusterDns, node: str) -> SandboxConfig:
-    """What the Pod's containers share."""
+    """Return the configuration of what the Pod's containers share."""
     spec, context = pod.spec, pod.spec.security_context or {}
     hostname = node if spec.host_network else (spec.hostname or pod.metadata.name)[:63].rstrip(".-")
     aliases = [f"{alias.ip}\t{' '.join(alias.hostnames)}\n" for alias in spec.host_aliases]
@@ -65,7 +68,7 @@ def sandbox(pod: Pod, attempt: int, dns: ClusterDns, node: str) -> SandboxConfig
 
 
 def log_directory(pod: Pod) -> str:
-    """Where kubelet keeps a Pod's logs too."""
+    """Return the folder of a Pod's logs, the same as kubelet's."""
     meta = pod.metadata
     return f"/var/log/pods/{meta.namespace}_{meta.name}_{meta.uid}"
 
@@ -96,7 +99,10 @@ def _bandwidth(pod: Pod, annotation: str) -> int:
 
 
 def resolv_conf(pod: Pod, dns: ClusterDns) -> str:
-    """/etc/resolv.conf by dnsPolicy and dnsConfig (kubernetes.io, "DNS for Services and Pods")."""
+    """Return /etc/resolv.conf for dnsPolicy and dnsConfig.
+
+    Source: kubernetes.io, "DNS for Services and Pods".
+    """
     policy = pod.spec.dns_policy or "ClusterFirst"
     if policy == "ClusterFirst" and pod.spec.host_network:
         policy = "Default"
@@ -134,7 +140,7 @@ def container(
     addresses: tuple[str, ...],
     mounts: tuple[Mount, ...],
 ) -> ContainerConfig:
-    """One container; raises BadReference."""
+    """Return the configuration of one container; raises PodReferenceError."""
     values = variables(pod, spec, sources, host, addresses)
     hostname = host.name if pod.spec.host_network else pod.spec.hostname or pod.metadata.name
     return ContainerConfig(
@@ -157,7 +163,10 @@ def container(
 
 
 def spec_hash(spec: api.Container) -> str:
-    """Of what a running container cannot take on: its image, which is all that may be edited."""
+    """Hash the part of a container whose change needs a restart: its image.
+
+    No other field of a running Pod's container can be edited.
+    """
     wire = {"name": spec.name, "image": spec.image}
     return hashlib.sha256(orjson.dumps(wire, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
@@ -174,7 +183,7 @@ def _resources(pod: Pod, spec: api.Container, host: Host) -> Resources:
 
 
 def _rights(pod: Pod, spec: api.Container) -> Rights:
-    """The container's security context over the Pod's."""
+    """Merge the container's security context over the Pod's."""
     shared: Mapping[str, Any] = pod.spec.security_context or {}
     own = spec.security_context or api.SecurityContext()
     capabilities = own.capabilities or api.Capabilities()

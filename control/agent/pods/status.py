@@ -1,11 +1,11 @@
-"""A Pod's status from what runs: phase, conditions, container states. Pure; kubelet's rules."""
+"""Computes a Pod's status by kubelet's rules: phase, conditions, container states. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from control.agent.pods import decide
 from control.agent.pods.backoff import Streak
-from control.agent.pods.decide import Facts, is_sidecar, latest, ready_sandbox
+from control.agent.pods.decide import PodFacts, is_sidecar, latest, ready_sandbox
 from control.agent.pods.quality import quality
 from control.api import pod as api
 from control.api.container import Container as Spec
@@ -13,14 +13,14 @@ from control.api.meta import Condition
 from control.api.pod import Pod, PodStatus
 from control.api.times import rfc3339
 from control.runtime.base import Container, Phase
-from control.runtime.images.names import InvalidName, normalise
+from control.runtime.images.names import ImageNameError, normalize
 
 _RUNTIME = "podwire"
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What a status is made from, besides the object and the facts."""
+class StatusView:
+    """The inputs of a status besides the object and the facts."""
 
     now: float
     host_addresses: tuple[str, ...]
@@ -29,8 +29,8 @@ class View:
     rejected: tuple[str, str] | None = None  # (reason, message) of an admission that failed
 
 
-def compute(pod: Pod, facts: Facts, view: View) -> PodStatus:
-    """The status to publish; conditions that others set are kept."""
+def compute(pod: Pod, facts: PodFacts, view: StatusView) -> PodStatus:
+    """Return the status to publish; conditions that others set are kept."""
     if view.rejected:
         return _rejected(pod, view)
     if decide.past_deadline(pod, view.now):
@@ -64,7 +64,7 @@ _OVER = {
 }
 
 
-def _rejected(pod: Pod, view: View) -> PodStatus:
+def _rejected(pod: Pod, view: StatusView) -> PodStatus:
     reason, message = view.rejected or ("", "")
     return PodStatus(
         phase="Failed",
@@ -76,10 +76,7 @@ def _rejected(pod: Pod, view: View) -> PodStatus:
     )
 
 
-# -- containers ----------------------------------------------------------------------------------
-
-
-def _container(pod: Pod, facts: Facts, view: View, spec: Spec) -> api.ContainerStatus:
+def _container(pod: Pod, facts: PodFacts, view: StatusView, spec: Spec) -> api.ContainerStatus:
     last = latest(facts.containers, spec.name)
     if last is None:
         return _never_ran(pod, facts, spec)
@@ -102,13 +99,13 @@ def _container(pod: Pod, facts: Facts, view: View, spec: Spec) -> api.ContainerS
     )
 
 
-def _never_ran(pod: Pod, facts: Facts, spec: Spec) -> api.ContainerStatus:
-    """No container yet, or no longer: what the last status knew of it is kept."""
+def _never_ran(pod: Pod, facts: PodFacts, spec: Spec) -> api.ContainerStatus:
+    """The status of a name without a container: what the last status knew is kept."""
     known = next(
         (
-            it
-            for it in (*pod.status.container_statuses, *pod.status.init_container_statuses)
-            if it.name == spec.name and it.container_id
+            status
+            for status in (*pod.status.container_statuses, *pod.status.init_container_statuses)
+            if status.name == spec.name and status.container_id
         ),
         None,
     )
@@ -123,7 +120,7 @@ def _never_ran(pod: Pod, facts: Facts, spec: Spec) -> api.ContainerStatus:
     )
 
 
-def _waiting(pod: Pod, facts: Facts, spec: Spec) -> api.ContainerStateWaiting:
+def _waiting(pod: Pod, facts: PodFacts, spec: Spec) -> api.ContainerStateWaiting:
     failure = facts.failures.get(spec.name)
     if failure:
         return api.ContainerStateWaiting(reason=failure.reason, message=failure.message)
@@ -135,11 +132,15 @@ def _waiting(pod: Pod, facts: Facts, spec: Spec) -> api.ContainerStateWaiting:
 
 
 def _states(
-    pod: Pod, facts: Facts, view: View, spec: Spec, last: Container
+    pod: Pod, facts: PodFacts, view: StatusView, spec: Spec, last: Container
 ) -> tuple[api.ContainerState, api.ContainerState]:
-    """(state, lastState): one that waits for its restart shows how it ended as lastState."""
-    dead = [it for it in facts.containers if it.name == spec.name and it.phase is Phase.EXITED]
-    earlier = [it for it in dead if it.id != last.id]
+    """Return (state, lastState); while a container waits for its restart, lastState is its end."""
+    dead = [
+        container
+        for container in facts.containers
+        if container.name == spec.name and container.phase is Phase.EXITED
+    ]
+    earlier = [container for container in dead if container.id != last.id]
     previous = latest(tuple(earlier), spec.name)
     before = _ended(previous, view) if previous else api.ContainerState()
     if last.phase is Phase.RUNNING:
@@ -154,7 +155,7 @@ def _states(
 
 
 def _waits_for_restart(
-    pod: Pod, facts: Facts, view: View, spec: Spec, last: Container
+    pod: Pod, facts: PodFacts, view: StatusView, spec: Spec, last: Container
 ) -> api.ContainerStateWaiting | None:
     if decide.is_over(pod, facts) or not decide.restarts(pod, spec, last):
         return None
@@ -175,7 +176,7 @@ def _waits_for_restart(
     )
 
 
-def _ended(container: Container, view: View) -> api.ContainerState:
+def _ended(container: Container, view: StatusView) -> api.ContainerState:
     return api.ContainerState(
         terminated=api.ContainerStateTerminated(
             exit_code=container.exit_code,
@@ -190,32 +191,29 @@ def _ended(container: Container, view: View) -> api.ContainerState:
 
 def _image(spec: Spec) -> str:
     try:
-        return normalise(spec.image or "")
-    except InvalidName:
+        return normalize(spec.image or "")
+    except ImageNameError:
         return spec.image or ""
 
 
-# -- the Pod -------------------------------------------------------------------------------------
-
-
 def _phase(
-    pod: Pod, facts: Facts, init: list[api.ContainerStatus], main: list[api.ContainerStatus]
+    pod: Pod, facts: PodFacts, init: list[api.ContainerStatus], main: list[api.ContainerStatus]
 ) -> str:
-    """kubelet's getPhase: what is over stays over."""
+    """Return the phase by kubelet's getPhase; Succeeded and Failed are final."""
     if pod.status.phase in ("Succeeded", "Failed"):
         return pod.status.phase
     if facts.over or _init_failed(pod, init):
         return "Failed"
-    began = any(it.state.running or it.state.terminated for it in main)
-    waits = any(it.state.waiting and not it.last_state.terminated for it in main)
+    began = any(status.state.running or status.state.terminated for status in main)
+    waits = any(status.state.waiting and not status.last_state.terminated for status in main)
     if waits or not (began or _initialized(pod, init)):
         return "Pending"
     return _main_phase(pod, facts, main)
 
 
-def _main_phase(pod: Pod, facts: Facts, main: list[api.ContainerStatus]) -> str:
-    """The phase of a Pod whose containers have all been started at least once."""
-    codes = [it.state.terminated.exit_code for it in main if it.state.terminated]
+def _main_phase(pod: Pod, facts: PodFacts, main: list[api.ContainerStatus]) -> str:
+    """Return the phase of a Pod whose containers have all been started at least once."""
+    codes = [status.state.terminated.exit_code for status in main if status.state.terminated]
     policy = pod.spec.restart_policy or "Always"
     if len(codes) < len(main) or (policy == "Always" and not decide.is_over(pod, facts)):
         return "Running"
@@ -226,13 +224,13 @@ def _main_phase(pod: Pod, facts: Facts, main: list[api.ContainerStatus]) -> str:
 
 def _initialized(pod: Pod, init: list[api.ContainerStatus]) -> bool:
     pairs = zip(pod.spec.init_containers, init, strict=True)
-    return all(_init_passed(spec, it) for spec, it in pairs)
+    return all(_init_passed(spec, status) for spec, status in pairs)
 
 
 def _init_failed(pod: Pod, init: list[api.ContainerStatus]) -> bool:
     return pod.spec.restart_policy == "Never" and any(
-        it.state.terminated is not None and it.state.terminated.exit_code != 0
-        for spec, it in zip(pod.spec.init_containers, init, strict=True)
+        status.state.terminated is not None and status.state.terminated.exit_code != 0
+        for spec, status in zip(pod.spec.init_containers, init, strict=True)
         if not is_sidecar(spec)
     )
 
@@ -245,7 +243,7 @@ def _init_passed(spec: Spec, status: api.ContainerStatus) -> bool:
 
 def _conditions(
     pod: Pod,
-    view: View,
+    view: StatusView,
     phase: str,
     init: list[api.ContainerStatus],
     main: list[api.ContainerStatus],
@@ -254,15 +252,20 @@ def _conditions(
 ) -> list[Condition]:
     pending = [
         spec.name
-        for spec, it in zip(pod.spec.init_containers, init, strict=True)
-        if not _init_passed(spec, it)
+        for spec, status in zip(pod.spec.init_containers, init, strict=True)
+        if not _init_passed(spec, status)
     ]
-    began = any(it.state.running or it.state.terminated or it.last_state.terminated for it in main)
+    began = any(
+        status.state.running or status.state.terminated or status.last_state.terminated
+        for status in main
+    )
     initialized = not pending or began or phase == "Succeeded"
     sidecars = [
-        it for spec, it in zip(pod.spec.init_containers, init, strict=True) if is_sidecar(spec)
+        status
+        for spec, status in zip(pod.spec.init_containers, init, strict=True)
+        if is_sidecar(spec)
     ]
-    unready = [it.name for it in (*sidecars, *main) if not it.ready]
+    unready = [status.name for status in (*sidecars, *main) if not status.ready]
     gates = _open_gates(pod)
     wanted = [
         _is("PodReadyToStartContainers", sandboxed),
@@ -280,8 +283,8 @@ def _conditions(
 
 
 def _open_gates(pod: Pod) -> list[str]:
-    """The readiness gates (KEP-580) that are not True."""
-    true = {it.type for it in pod.status.conditions if it.status == "True"}
+    """Return the readiness gates (KEP-580) that are not True."""
+    true = {condition.type for condition in pod.status.conditions if condition.status == "True"}
     return [
         gate["conditionType"]
         for gate in pod.spec.readiness_gates
@@ -314,7 +317,7 @@ def _is(kind: str, true: bool, reason: str = "", message: str = "") -> Condition
 
 
 def merge(old: Iterable[Condition], wanted: Iterable[Condition], now: float) -> list[Condition]:
-    """The wanted conditions, with the time of their last change, and those that others keep."""
+    """Return the wanted conditions with the time of their last change, and those of others."""
     before = {item.type: item for item in old}
     merged = []
     for item in wanted:

@@ -1,7 +1,7 @@
-"""The volumes of Pods, below ``ROOT/pods/UID/volumes``: made, refreshed, removed.
+"""Makes, updates and removes the volumes of Pods, below ``ROOT/pods/UID/volumes``.
 
-What the API fills is replaced as a whole (kubelet's AtomicWriter): the files are written into a new
-folder ``..TIME``, and one rename of the link ``..data`` shows all of it or, before, none.
+A volume that the API fills is replaced as a whole, as by kubelet's AtomicWriter: the files are
+written into a new folder ``..TIME``, then one rename switches the link ``..data`` to it.
 
     config.yaml -> ..data/config.yaml      ..data -> ..2026_11_22_13_05_01.123456
 """
@@ -19,8 +19,8 @@ from control.api import volume as api
 from control.api.container import Container, VolumeMount
 from control.api.pod import Pod
 from control.api.quantity import QuantityError, parse
-from control.linux import files, syscalls
-from control.runtime.base import Mount, RuntimeFailure
+from control.linux import files, syscalls, whole
+from control.runtime.base import ContainerRuntimeError, Mount
 
 _DATA = "..data"
 _HOST_TYPES = {
@@ -41,19 +41,17 @@ class Volumes:
         self._root = root
 
     def folder(self, uid: str) -> Path:
-        """All that is kept of one Pod."""
+        """Return the folder of everything that is kept of one Pod."""
         return self._root / uid
 
     def uids(self) -> frozenset[str]:
-        """The Pods of which something is kept."""
-        return (
-            frozenset(path.name for path in self._root.iterdir())
-            if self._root.is_dir()
-            else (frozenset())
-        )
+        """Return the UIDs of the Pods of which something is kept."""
+        if not self._root.is_dir():
+            return frozenset()
+        return frozenset(path.name for path in self._root.iterdir())
 
     def prepare(self, pod: Pod, payloads: Mapping[str, Payload]) -> None:
-        """Make every volume, or bring those from the API up to date. Raises RuntimeFailure."""
+        """Make every volume, or update those that the API fills; raises ContainerRuntimeError."""
         group = (pod.spec.security_context or {}).get("fsGroup")
         for volume in pod.spec.volumes:
             path = self._path(pod, volume)
@@ -65,14 +63,14 @@ class Volumes:
                 elif volume.host_path:
                     _check_host_path(volume.host_path)
             except OSError as err:
-                raise RuntimeFailure(
+                raise ContainerRuntimeError(
                     f'MountVolume.SetUp failed for volume "{volume.name}": {err}', "FailedMount"
                 ) from err
 
     def mounts(
         self, pod: Pod, spec: Container, attempt: int, values: Mapping[str, str]
     ) -> tuple[Mount, ...]:
-        """What a container mounts; raises RuntimeFailure for a volume that does not exist."""
+        """Return a container's mounts; raises ContainerRuntimeError for an unknown volume."""
         volumes = {volume.name: volume for volume in pod.spec.volumes}
         found = [self._mount(pod, volumes, item, values) for item in spec.volume_mounts]
         log = self.termination_log(pod, spec.name, attempt)
@@ -81,7 +79,7 @@ class Volumes:
         return (*found, Mount(str(log), spec.termination_message_path or TERMINATION_LOG))
 
     def termination_log(self, pod: Pod, container: str, attempt: int) -> Path:
-        """The file into which a container may write why it ends."""
+        """Return the file into which a container may write its termination message."""
         return self.folder(pod.metadata.uid) / "containers" / container / str(attempt)
 
     def _mount(
@@ -93,14 +91,14 @@ class Volumes:
     ) -> Mount:
         volume = volumes.get(item.name)
         if volume is None or not (is_filled(volume) or volume.empty_dir or volume.host_path):
-            raise RuntimeFailure(
-                f'volume "{item.name}" is of a kind that podwire does not have (it has emptyDir, '
-                "hostPath, configMap, secret, downwardAPI, projected)",
+            raise ContainerRuntimeError(
+                f'volume "{item.name}": podwire does not support volumes of this kind (it supports '
+                "emptyDir, hostPath, configMap, secret, downwardAPI, projected)",
                 "FailedMount",
             )
         inner = item.sub_path or expand(item.sub_path_expr or "", values)
         if ".." in inner.split("/") or inner.startswith("/"):
-            raise RuntimeFailure(
+            raise ContainerRuntimeError(
                 f'subPath "{inner}" leads out of volume "{item.name}"', "CreateContainerConfigError"
             )
         read_only = bool(item.read_only) or is_filled(volume)
@@ -112,7 +110,7 @@ class Volumes:
         return self.folder(pod.metadata.uid) / "volumes" / volume.name
 
     def remove(self, uid: str) -> None:
-        """Remove all that is kept of a Pod; absent is removed. Raises OSError."""
+        """Remove everything that is kept of a Pod, if there is anything; raises OSError."""
         volumes = self.folder(uid) / "volumes"
         for path in volumes.iterdir() if volumes.is_dir() else ():
             files.unmount(path)
@@ -151,7 +149,7 @@ def _check_host_path(source: api.HostPathVolume) -> None:
 
 
 def write_payload(folder: Path, payload: Payload, group: int | None = None) -> None:
-    """Show exactly these files in ``folder``, all at once; nothing happens when they are there."""
+    """Make these the files of ``folder``, all at once; nothing happens if they are there."""
     folder.mkdir(parents=True, exist_ok=True)
     current = folder / _DATA
     if current.exists() and _read(current) == payload:
@@ -166,10 +164,7 @@ def write_payload(folder: Path, payload: Payload, group: int | None = None) -> N
             os.chown(path, -1, group)
     fresh.mkdir(exist_ok=True)
     old = current.resolve() if current.is_symlink() else None
-    link = folder / f"{_DATA}_tmp"
-    link.unlink(missing_ok=True)
-    link.symlink_to(fresh.name)
-    link.rename(current)
+    whole.link(current, fresh.name, f"{_DATA}_tmp")
     _point_to_data(folder, {name.partition("/")[0] for name in payload})
     if old is not None and old.parent == folder.resolve():
         files.remove_tree(old)
@@ -184,7 +179,7 @@ def _read(folder: Path) -> Payload:
 
 
 def _point_to_data(folder: Path, names: set[str]) -> None:
-    """The names that a container sees, each a link through ``..data``; what is no more goes."""
+    """Make each name that a container sees a link through ``..data``, and remove other names."""
     for name in names:
         if not (folder / name).is_symlink():
             (folder / name).symlink_to(f"{_DATA}/{name}")

@@ -6,8 +6,8 @@
     GET|POST /portForward/NAMESPACE/POD?port=                                      (WebSocket)
     GET      /pods, /healthz
 
-Whoever comes needs a certificate of the cluster's authority, and to be the API server or an
-administrator: other identities of the cluster, such as other nodes, have no business in Pods.
+A client needs a certificate of the cluster's authority, for the API server or an administrator.
+Other identities of the cluster, such as other nodes, get no access to Pods.
 """
 
 import logging
@@ -23,10 +23,10 @@ from control.agent.config import ServerConfig
 from control.agent.server import forward, logs, lookup, session
 from control.agent.server.channels import parse_wanted
 from control.agent.server.dial import dial
-from control.agent.server.refusal import Refusal
+from control.agent.server.errors import HttpError
 from control.api.base import encode
 from control.api.pod import Pod
-from control.runtime.base import Container, Phase, Runtime, RuntimeFailure
+from control.runtime.base import Container, ContainerRuntimeError, Phase, Runtime
 from control.tls import load_authority, load_identity
 
 logger = logging.getLogger(__name__)
@@ -38,38 +38,38 @@ _LAST_ANSWERS = 1.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Pods(Protocol):
+class PodLister(Protocol):
     """The Pods of this node, as an informer has them."""
 
     def get(self, namespace: str | None, name: str) -> Pod | None:
-        """One of them."""
+        """Return one Pod, if it is there."""
 
     def snapshot(self) -> Mapping[tuple[str, str], Pod]:
-        """All of them."""
+        """Return all Pods by key."""
 
 
-class Node(Protocol):
-    """What is served."""
+class ServedNode(Protocol):
+    """The node that the server serves."""
 
     @property
-    def pods(self) -> Pods:
-        """What should run here."""
+    def pods(self) -> PodLister:
+        """The Pods that should run here."""
 
     @property
     def runtime(self) -> Runtime:
-        """What runs it."""
+        """The runtime of their containers."""
 
 
-class BadSettings(ValueError):
-    """A server that must not be started; the text says what is missing."""
+class ServerSettingsError(ValueError):
+    """The server must not be started; the text says what is missing."""
 
 
 @asynccontextmanager
-async def serve(settings: ServerConfig, node: Node) -> AsyncIterator[int]:
-    """Serve a node for as long as the context lasts; gives the port.
+async def serve(settings: ServerConfig, node: ServedNode) -> AsyncIterator[int]:
+    """Serve a node while the context lasts, and give the port.
 
-    Without a certificate there is no server, and port 0.
-    Raises BadSettings, CertificateError, OSError.
+    Without a certificate there is no server, and the port is 0.
+    Raises ServerSettingsError, CertificateError, OSError.
     """
     if settings.certificate is None:
         logger.warning("no --tls-cert: kubectl logs and exec will not work on this node")
@@ -93,12 +93,14 @@ async def serve(settings: ServerConfig, node: Node) -> AsyncIterator[int]:
 
 
 def server_tls(settings: ServerConfig) -> ssl.SSLContext:
-    """TLS that admits only clients of the cluster's authority.
+    """Return TLS settings that accept only clients of the cluster's authority.
 
-    Raises BadSettings, CertificateError.
+    Raises ServerSettingsError, CertificateError.
     """
     if settings.certificate is None or settings.key is None or settings.client_ca is None:
-        raise BadSettings("--tls-cert needs --tls-key and --client-ca: exec is not for everyone")
+        raise ServerSettingsError(
+            "--tls-cert needs --tls-key and --client-ca: exec is not for everyone"
+        )
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     load_authority(context, settings.client_ca)
     load_identity(context, settings.certificate, settings.key)
@@ -106,9 +108,9 @@ def server_tls(settings: ServerConfig) -> ssl.SSLContext:
     return context
 
 
-def application(node: Node, *, trusting: bool = False) -> web.Application:
-    """The server's paths; ``trusting`` takes everyone for the API server."""
-    server = Server(node)
+def application(node: ServedNode, *, trusting: bool = False) -> web.Application:
+    """Return the application; ``trusting`` accepts every client as the API server."""
+    server = RequestHandlers(node)
     app = web.Application(middlewares=[_answers if trusting else _guarded])
     app.router.add_get("/healthz", server.healthz)
     app.router.add_get("/pods", server.list_pods)
@@ -135,44 +137,44 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
 async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except Refusal as refusal:
+    except HttpError as refusal:
         return web.Response(status=refusal.code, text=str(refusal))
 
 
 def _allowed(certificate: Mapping[str, Any]) -> bool:
-    """By the subject that TLS has verified (``ssl.SSLSocket.getpeercert``)."""
+    """Check the subject that TLS has verified (``ssl.SSLSocket.getpeercert``)."""
     pairs = {pair for names in certificate.get("subject", ()) for pair in names}
     return ("commonName", _USER) in pairs or ("organizationName", _GROUP) in pairs
 
 
-class Server:
-    """The requests."""
+class RequestHandlers:
+    """One handler for each path."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: ServedNode) -> None:
         self._pods, self._runtime = node.pods, node.runtime
 
     async def healthz(self, _request: web.Request) -> web.StreamResponse:
-        """Whether this server answers."""
+        """Answer ok: the server runs."""
         return web.Response(text="ok")
 
     async def list_pods(self, _request: web.Request) -> web.StreamResponse:
-        """The Pods that should run here, as a PodList."""
+        """Answer the Pods that should run here, as a PodList."""
         items = [pod.wire() for pod in self._pods.snapshot().values()]
         body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
         return web.Response(body=encode(body), content_type="application/json")
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
-        """A container's log."""
+        """Answer a container's log."""
         options = logs.options_of(request)
         pod, name = self._pod(request), request.match_info["container"]
         container = lookup.with_log(pod, name, self._containers(), options.previous)
         return await logs.send(request, container, options, lambda: self._ended(container))
 
     async def execute(self, request: web.Request) -> web.StreamResponse:
-        """A command in a container."""
+        """Run a command in a container."""
         wanted, command = parse_wanted(request.query), tuple(request.query.getall("command", ()))
         if not command:
-            raise Refusal(400, "you must specify at least one command for the container")
+            raise HttpError(400, "you must specify at least one command for the container")
         container = lookup.running(
             self._pod(request), request.match_info["container"], self._containers()
         )
@@ -181,14 +183,14 @@ class Server:
             stream = await self._runtime.open_exec(
                 container.id, command, stdin=wanted.stdin, terminal=wanted.terminal
             )
-        except RuntimeFailure as err:
+        except ContainerRuntimeError as err:
             await session.fail(socket, f"error executing command in container: {err}")
             return socket
         await session.converse(socket, stream, wanted)
         return socket
 
     async def attach(self, request: web.Request) -> web.StreamResponse:
-        """A container's own streams, from now on."""
+        """Attach to a container's own streams, from now on."""
         wanted = parse_wanted(request.query)
         container = lookup.running(
             self._pod(request), request.match_info["container"], self._containers()
@@ -196,14 +198,14 @@ class Server:
         socket = await session.connect(request, wanted)
         try:
             stream = await self._runtime.open_attach(container.id, stdin=wanted.stdin)
-        except RuntimeFailure as err:
+        except ContainerRuntimeError as err:
             await session.fail(socket, f"error attaching to container: {err}")
             return socket
         await session.converse(socket, stream, wanted)
         return socket
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
-        """Connections to ports of a Pod."""
+        """Carry connections to ports of a Pod."""
         ports = forward.parse_ports(request.query.getall("port", []))
         namespace = self._namespace(self._pod(request))
         socket = await session.accept(request, forward.PROTOCOLS)
@@ -215,14 +217,14 @@ class Server:
         return socket
 
     def _namespace(self, pod: Pod) -> str:
-        """The path of a Pod's network namespace; empty for the node's own; raises Refusal."""
+        """Return the path of a Pod's network namespace, or "" for the node's; raises HttpError."""
         ready = [
-            it
-            for it in self._runtime.observe().sandboxes
-            if it.pod.uid == pod.metadata.uid and it.ready
+            sandbox
+            for sandbox in self._runtime.observe().sandboxes
+            if sandbox.pod.uid == pod.metadata.uid and sandbox.ready
         ]
         if not ready:
-            raise Refusal(400, f'pod "{pod.metadata.name}" has no network: it does not run now')
+            raise HttpError(400, f'pod "{pod.metadata.name}" has no network: it does not run now')
         if ready[-1].host_network:
             return ""
         return self._runtime.network_namespace(ready[-1].id)
@@ -232,12 +234,12 @@ class Server:
         pod = self._pods.get(namespace, name)
         uid = request.match_info.get("uid")
         if pod is None or uid not in (None, pod.metadata.uid):
-            raise Refusal(404, f'pod "{name}" does not exist on this node')
+            raise HttpError(404, f'pod "{name}" does not exist on this node')
         return pod
 
     def _containers(self) -> tuple[Container, ...]:
         return self._runtime.observe().containers
 
     def _ended(self, container: Container) -> bool:
-        now = next((it for it in self._containers() if it.id == container.id), None)
+        now = next((known for known in self._containers() if known.id == container.id), None)
         return now is None or now.phase is Phase.EXITED

@@ -10,13 +10,13 @@ from enum import IntEnum
 import orjson
 from multidict import MultiMapping
 
-from control.agent.server.refusal import Refusal
+from control.agent.server.errors import HttpError
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
 
 class Channel(IntEnum):
-    """What a message belongs to."""
+    """The channel of a message."""
 
     STDIN = 0
     STDOUT = 1
@@ -28,7 +28,7 @@ class Channel(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which streams a client wants; on a terminal there is no separate standard error."""
+    """The streams that a client wants; a terminal has no separate standard error."""
 
     stdin: bool = False
     stdout: bool = False
@@ -44,27 +44,27 @@ class Wanted:
 
 
 def parse_wanted(query: MultiMapping[str]) -> Wanted:
-    """The streams of kubelet's query parameters; raises Refusal (400)."""
+    """Parse the streams from kubelet's query parameters; raises HttpError (400)."""
     terminal = query.get("tty") == "1"
     stdin, stdout, stderr = (query.get(name) == "1" for name in ("input", "output", "error"))
     if not (stdin or stdout or stderr):
-        raise Refusal(400, "you must specify at least 1 of stdin, stdout, stderr")
+        raise HttpError(400, "you must specify at least 1 of stdin, stdout, stderr")
     return Wanted(stdin, stdout, stderr and not terminal, terminal)
 
 
 def parse_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) of a terminal; None for what is none."""
+    """Parse the (width, height) of a terminal; None if it is invalid."""
     try:
         size = orjson.loads(data)
         width, height = size["Width"], size["Height"]
     except (ValueError, KeyError, TypeError):
         return None
-    fits = all(isinstance(it, int) and 0 <= it < 65536 for it in (width, height))
+    fits = all(isinstance(length, int) and 0 <= length < 65536 for length in (width, height))
     return (width, height) if fits else None
 
 
 def exit_status(code: int) -> bytes:
-    """How a command ended, as the Status that is the last message of a session."""
+    """Return the last message of a session: the Status with the command's exit code."""
     if code == 0:
         return orjson.dumps({"metadata": {}, "status": "Success"})
     return orjson.dumps(
@@ -79,7 +79,7 @@ def exit_status(code: int) -> bytes:
 
 
 def failure_status(message: str) -> bytes:
-    """A session that could not be, as its last message."""
+    """Return the last message of a session that could not start."""
     return orjson.dumps(
         {
             "metadata": {},

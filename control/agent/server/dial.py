@@ -1,4 +1,4 @@
-"""Connecting to a port of a Pod, from inside its network namespace."""
+"""Connects to a port of a Pod, from inside its network namespace."""
 
 import asyncio
 import os
@@ -12,14 +12,14 @@ _LOCALHOST = ((socket.AF_INET, "IPv4", "127.0.0.1"), (socket.AF_INET6, "IPv6", "
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class NotReached(Exception):
-    """Nobody takes connections at that port of the Pod; the text says what was tried."""
+class DialError(Exception):
+    """The Pod accepts no connection on that port; the text lists the addresses tried."""
 
 
 async def dial(namespace: str, port: int) -> Connection:
-    """Connect to localhost in a network namespace (empty: our own), as upstream does: IPv4 first.
+    """Connect to localhost in a network namespace, or in our own if it is empty.
 
-    Raises NotReached.
+    As upstream: IPv4 first. Raises DialError.
     """
     tried = []
     for family, name, host in _LOCALHOST:
@@ -28,7 +28,7 @@ async def dial(namespace: str, port: int) -> Connection:
         except OSError as err:
             tried.append(f"{name}: {os.strerror(err.errno).lower() if err.errno else err}")
     where = f" inside namespace {namespace}" if namespace else ""
-    raise NotReached(f"failed to connect to localhost:{port}{where}: {', '.join(tried)}")
+    raise DialError(f"failed to connect to localhost:{port}{where}: {', '.join(tried)}")
 
 
 async def _connect(namespace: str, family: int, address: tuple[str, int]) -> Connection:
@@ -43,15 +43,11 @@ async def _connect(namespace: str, family: int, address: tuple[str, int]) -> Con
 
 
 def _socket_in(namespace: str, family: int) -> socket.socket:
-    """A socket stays in the namespace it was made in; only a thread enters it, and ends there."""
+    """Make a socket in a namespace: it stays there, and only a short-lived thread enters."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(_enter, namespace, family).result()
 
 
 def _enter(namespace: str, family: int) -> socket.socket:
-    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        syscalls.setns(descriptor)
-    finally:
-        os.close(descriptor)
+    syscalls.enter(namespace)
     return socket.socket(family)

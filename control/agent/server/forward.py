@@ -1,8 +1,8 @@
 """/portForward: connections to ports of a Pod, many over one WebSocket.
 
-Two protocols: kubectl's, SPDY/3.1 inside of binary messages (KEP-4006), where each connection is a
-pair of streams, one for data and one for what went wrong; and v4.channel.k8s.io, as other clients
-have it, where each port has a pair of channels, and one connection.
+There are two protocols. kubectl's is SPDY/3.1 inside binary messages (KEP-4006): each connection is
+a pair of streams, one for data and one for errors. Other clients use v4.channel.k8s.io: each port
+has one connection, and a pair of channels.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from typing import Protocol
 
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
-from control.agent.server.dial import Connection, NotReached
-from control.agent.server.refusal import Refusal
-from control.agent.server.spdy import BadFrame, Data, Decoder, Encoder, Event, Opened, Ping, Reset
+from control.agent.server.dial import Connection, DialError
+from control.agent.server.errors import HttpError
+from control.agent.server.spdy import Data, Decoder, Encoder, Event, Opened, Ping, Reset, SpdyError
 
 TUNNEL, CHANNELS = "SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io"
 PROTOCOLS = (TUNNEL, CHANNELS)
 _PIECE = 32 * 1024
-_WAITING = 16  # pieces for a connection that does not take them, before all others wait with it
+_WAITING = 16  # pieces that wait for a slow connection before all other connections wait too
 
 Dial = Callable[[int], Awaitable[Connection]]
 Send = Callable[[bytes], Awaitable[None]]
@@ -30,26 +30,26 @@ class Session(Protocol):
     """One client's connections, in one of the protocols."""
 
     async def begin(self) -> None:
-        """Say what has to be said first."""
+        """Send the first messages."""
 
     async def take(self, data: bytes) -> None:
-        """A message from the client; raises BadFrame."""
+        """Handle a message from the client; raises SpdyError."""
 
     async def close(self) -> None:
         """End all connections."""
 
 
 def parse_ports(values: list[str]) -> tuple[int, ...]:
-    """The ports of kubelet's query parameter; raises Refusal (400)."""
+    """Parse the ports from kubelet's query parameter; raises HttpError (400)."""
     texts = [text for value in values for text in value.split(",")]
     for text in texts:
         if not (text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536):
-            raise Refusal(400, f'unable to parse "{text}" as a port')
+            raise HttpError(400, f'unable to parse "{text}" as a port')
     return tuple(int(text) for text in texts)
 
 
 async def serve(socket: web.WebSocketResponse, session: Session) -> None:
-    """Carry a session until the client has gone."""
+    """Carry a session until the client is gone."""
     try:
         await session.begin()
         async for message in socket:
@@ -57,14 +57,14 @@ async def serve(socket: web.WebSocketResponse, session: Session) -> None:
                 await session.take(message.data)
     except ClientConnectionResetError:
         return
-    except BadFrame as err:
+    except SpdyError as err:
         await socket.close(code=1002, message=str(err).encode()[:120])
     finally:
         await session.close()
 
 
 class Lines:
-    """The connections of a session, each under the number of the stream that carries its data."""
+    """The connections of a session, by the number of the stream that carries the data."""
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
@@ -72,28 +72,28 @@ class Lines:
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def expect(self, number: int) -> None:
-        """There will be a connection: keep what comes for it."""
+        """Keep data for a connection that will be started."""
         self._waiting[number] = asyncio.Queue(_WAITING)
 
     async def feed(self, number: int, data: bytes) -> None:
-        """From the client; empty is its end. What comes for no connection is dropped."""
+        """Pass on data from the client; empty data is its end. Without a connection, drop it."""
         if queue := self._waiting.get(number):
             await queue.put(data)
 
     def start(self, number: int, port: int, send: Send, finish: Send) -> None:
-        """Connect; ``finish`` is called at the end, with what went wrong."""
+        """Connect; ``finish`` is called at the end, with the error if there was one."""
         task = asyncio.create_task(self._run(number, port, send, finish))
         self._tasks[number] = task
         task.add_done_callback(lambda _: self._tasks.pop(number, None))
 
     def cancel(self, number: int) -> None:
-        """The client has given a connection up."""
+        """End a connection that the client has given up."""
         self._waiting.pop(number, None)
         if task := self._tasks.get(number):
             task.cancel()
 
     async def close(self) -> None:
-        """Give all of them up."""
+        """End all connections."""
         tasks = tuple(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -103,18 +103,18 @@ class Lines:
         queue, problem = self._waiting[number], ""
         try:
             await _carry(await self._dial(port), queue, send)
-        except (NotReached, ConnectionError) as err:
+        except (DialError, ConnectionError) as err:
             problem = f"error forwarding port {port}: {err}"
         finally:
             self._waiting.pop(number, None)
-            while not queue.empty():  # whoever waits to put something goes on
+            while not queue.empty():  # a feeder that waits for room must go on
                 queue.get_nowait()
         with suppress(ClientConnectionResetError):
             await finish(problem.encode())
 
 
 async def _carry(connection: Connection, queue: "asyncio.Queue[bytes]", send: Send) -> None:
-    """Both ways, until the Pod has said all that it had to say."""
+    """Carry data both ways, until the Pod ends its side."""
     reader, writer = connection
     feeding = asyncio.create_task(_feed(queue, writer))
     try:
@@ -134,18 +134,18 @@ async def _feed(queue: "asyncio.Queue[bytes]", writer: asyncio.StreamWriter) -> 
 
 
 class Tunnel:
-    """kubectl's protocol."""
+    """kubectl's protocol: SPDY/3.1 inside WebSocket messages."""
 
     def __init__(self, send: Send, dial: Dial) -> None:
         self._send, self._lines = send, Lines(dial)
         self._decoder, self._encoder = Decoder(), Encoder()
-        self._pairs: dict[str, dict[str, int]] = {}  # request -> what for -> stream
+        self._pairs: dict[str, dict[str, int]] = {}  # request -> streamtype -> stream
 
     async def begin(self) -> None:
-        """The client begins."""
+        """Send nothing: the client begins."""
 
     async def take(self, data: bytes) -> None:
-        """A slice of SPDY."""
+        """Handle a piece of SPDY; raises SpdyError."""
         for event in self._decoder.feed(data):
             await self._handle(event)
 
@@ -186,7 +186,7 @@ class Tunnel:
             await self._send(self._encoder.data(data, piece))
 
         async def finish(problem: bytes) -> None:
-            # kubectl waits for the end of the second: there it looks whether all went well.
+            # kubectl waits for the end of the error stream, to see if the connection failed.
             await self._send(self._encoder.data(data, b"", final=True))
             await self._send(self._encoder.data(error, problem, final=True))
 
@@ -194,13 +194,13 @@ class Tunnel:
 
 
 class Channels:
-    """The protocol of other clients: channel 2N has the data of the Nth port, 2N+1 its errors."""
+    """The other protocol: channel 2N carries the data of the Nth port, 2N+1 its errors."""
 
     def __init__(self, send: Send, dial: Dial, ports: tuple[int, ...]) -> None:
         self._send, self._lines, self._ports = send, Lines(dial), ports
 
     async def begin(self) -> None:
-        """Each channel's first message is its port, in little endian."""
+        """Send each channel's first message: its port, in little endian."""
         for number, port in enumerate(self._ports):
             for channel in (2 * number, 2 * number + 1):
                 await self._send(struct.pack("<BH", channel, port))
@@ -218,7 +218,7 @@ class Channels:
         self._lines.start(channel, port, send, finish)
 
     async def take(self, data: bytes) -> None:
-        """A piece for one channel."""
+        """Pass on a piece for one channel."""
         if len(data) > 1:
             await self._lines.feed(data[0], data[1:])
 

@@ -1,7 +1,7 @@
-"""One container's log on disk: a chain of files, followed through their rotations.
+"""Reads one container's log on disk: a chain of files, followed through rotations.
 
-The newest is ``N.log``; older ones were renamed to ``N.log.YYYYMMDD-HHMMSS...`` and are told apart
-by their inode, so that a reader which is slower than the rotation misses nothing that is kept.
+The newest is ``N.log``; older ones were renamed to ``N.log.YYYYMMDD-HHMMSS...``. The reader knows
+files by their inode: even if it is slower than the rotation, it misses no file that is kept.
 """
 
 import os
@@ -17,16 +17,16 @@ class LogFile:
     """A position in a container's log."""
 
     def __init__(self, path: Path) -> None:
-        """At the beginning of the oldest file; raises FileNotFoundError when there is none."""
+        """Start at the beginning of the oldest file; raises FileNotFoundError if there is none."""
         self._path = path
         self._file = -1
         self._rest = b""  # a line that is not whole yet
         self._open(next(iter(self._chain()), path))
 
     def _chain(self) -> list[Path]:
-        """Oldest first. Kubelet compresses the oldest of all, which nobody reads here."""
+        """Return the files, oldest first, without those that kubelet has compressed."""
         older = sorted(self._path.parent.glob(f"{self._path.name}.*"))
-        kept = [it for it in older if it.suffix not in (".gz", ".tmp")]
+        kept = [path for path in older if path.suffix not in (".gz", ".tmp")]
         return [*kept, *([self._path] if self._path.exists() else [])]
 
     def _open(self, path: Path) -> None:
@@ -35,13 +35,13 @@ class LogFile:
         self._file, self._rest = opened, b""
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Close the open file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
     def seek_tail(self, count: int) -> None:
-        """Go to where the last ``count`` lines of output begin."""
+        """Move to the beginning of the last ``count`` lines of output."""
         for path in reversed(self._chain()):
             try:
                 self._open(path)
@@ -54,9 +54,9 @@ class LogFile:
                 return
 
     def read(self) -> list[bytes]:
-        """The next lines; none when there are none now."""
+        """Return the next lines; an empty list if there are none now."""
         while True:
-            # Asked before reading: what was written up to a rotation is then in this file.
+            # Checked before reading: all lines from before a rotation are then in this file.
             following = self._following()
             if data := os.read(self._file, _PIECE):
                 *lines, self._rest = (self._rest + data).split(b"\n")
@@ -68,13 +68,13 @@ class LogFile:
                 self._open(following)
 
     def _following(self) -> Path | None:
-        """The file that came after this one, if it was rotated."""
+        """Return the next file, if this one was rotated."""
         here = os.fstat(self._file).st_ino
         if _inode(self._path) == here:
             return None
         chain = self._chain()
-        inodes = [_inode(it) for it in chain]
-        # A file that is gone from the chain was older than all that is left of it.
+        inodes = [_inode(path) for path in chain]
+        # A file that is no longer in the chain was older than all files that are.
         after = inodes.index(here) + 1 if here in inodes else 0
         return chain[after] if after < len(chain) else None
 
@@ -87,7 +87,7 @@ def _inode(path: Path) -> int:
 
 
 def _backwards(file: int, size: int) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file from its last, each with the position after it."""
+    """Yield the lines of a file, last first, each with the position after it."""
     position, rest, end = size, b"", size
     while position > 0:
         step = min(_PIECE, position)

@@ -1,4 +1,4 @@
-"""GET /containerLogs: what a container has written, and what it goes on writing."""
+"""GET /containerLogs: streams a container's log."""
 
 import asyncio
 import time
@@ -8,25 +8,25 @@ from pathlib import Path
 
 from aiohttp import web
 
+from control.agent.server.errors import HttpError
 from control.agent.server.logfile import LogFile
 from control.agent.server.logtext import Options, Renderer, parse_options
-from control.agent.server.refusal import Refusal
 from control.runtime.base import Container
 
-_LOOK_SECONDS = 0.1  # how often a followed log is looked at
+_POLL_SECONDS = 0.1  # between two reads of a followed log
 
 Ended = Callable[[], bool]
 
 
 def options_of(request: web.Request) -> Options:
-    """What is wanted of the log; raises Refusal."""
+    """Parse a request's options; raises HttpError."""
     return parse_options(request.query, time.time_ns())
 
 
 async def send(
     request: web.Request, container: Container, options: Options, ended: Ended
 ) -> web.StreamResponse:
-    """Stream a container's log as an HTTP answer; raises Refusal when there is none."""
+    """Stream a container's log as an HTTP answer; raises HttpError if there is no log."""
     log = open_log(container)
     try:
         if options.tail is not None:
@@ -46,11 +46,11 @@ async def send(
 
 
 def open_log(container: Container) -> LogFile:
-    """The log from its beginning; raises Refusal."""
+    """Open a log at its beginning; raises HttpError."""
     try:
         return LogFile(Path(container.log_path))
     except OSError as err:
-        raise Refusal(
+        raise HttpError(
             404,
             f'unable to retrieve the logs of container "{container.name}": '
             f"{container.log_path}: {err.strerror}",
@@ -58,12 +58,12 @@ def open_log(container: Container) -> LogFile:
 
 
 async def lines_of(log: LogFile, follow: bool, ended: Ended) -> AsyncGenerator[list[bytes], None]:
-    """A log's lines in pieces, up to its end as it is now, or up to its container's end."""
+    """Yield a log's lines in pieces: up to its present end, or up to its container's end."""
     while True:
-        last = not follow or ended()  # asked first: what a container writes at last is read too
+        last = not follow or ended()  # checked first: a container's last lines are then read too
         while lines := log.read():
             yield lines
-            await asyncio.sleep(0)  # a long log must not hold up the node's other work
+            await asyncio.sleep(0)  # a long log must not block the node's other work
         if last:
             return
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)

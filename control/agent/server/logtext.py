@@ -1,21 +1,22 @@
-"""Container logs as text: the CRI format in, what ``kubectl logs`` shows out. Pure.
+"""Converts container logs from the CRI format to the text of ``kubectl logs``. Pure.
 
-A line of the format is ``TIME STREAM TAG TEXT``; the tag's first part is ``P`` for a piece of a
-line that goes on, ``F`` for its end (KEP "CRI: container logs", k8s.io/cri-client/pkg/logs).
+A line of the format is ``TIME STREAM TAG TEXT``. The tag begins with ``P`` for a part of a line
+that goes on, with ``F`` for a whole line or its last part (KEP "CRI: container logs",
+k8s.io/cri-client/pkg/logs).
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
-from control.agent.server.refusal import Refusal
+from control.agent.server.errors import HttpError
+from control.api.times import nanoseconds_of
 
 _SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is wanted of a log (core/v1 PodLogOptions). ``None`` is: no limit."""
+    """A request's options (core/v1 PodLogOptions); None means no limit."""
 
     follow: bool = False
     previous: bool = False
@@ -26,10 +27,10 @@ class Options:
 
 
 def parse_options(query: Mapping[str, str], now: int) -> Options:
-    """The options of kubelet's query parameters; ``now`` in nanoseconds; raises Refusal (400)."""
+    """Parse kubelet's query parameters; ``now`` is in nanoseconds. Raises HttpError (400)."""
     seconds, moment = _number(query, "sinceSeconds", 1), query.get("sinceTime", "")
     if seconds is not None and moment:
-        raise Refusal(400, "at most one of `sinceTime` or `sinceSeconds` may be specified")
+        raise HttpError(400, "at most one of `sinceTime` or `sinceSeconds` may be specified")
     since = now - seconds * _SECOND if seconds is not None else None
     return Options(
         follow=_flag(query, "follow"),
@@ -50,37 +51,20 @@ def _number(query: Mapping[str, str], name: str, least: int) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) >= least):
-        raise Refusal(400, f'{name}: invalid value "{text}": want a number of at least {least}')
+        raise HttpError(400, f'{name}: invalid value "{text}": want a number of at least {least}')
     return int(text)
 
 
 def _moment(text: str) -> int:
     try:
-        return nanoseconds(text)
+        return nanoseconds_of(text)
     except ValueError as err:
-        raise Refusal(400, f'sinceTime: invalid value "{text}": want RFC 3339') from err
-
-
-def nanoseconds(text: str) -> int:
-    """An RFC 3339 time, up to nanoseconds, since the epoch; raises ValueError."""
-    whole, point, rest = text.partition(".")
-    if not point:
-        return _seconds(whole) * _SECOND
-    digits = len(rest) - len(rest.lstrip("0123456789"))
-    fraction, zone = rest[:digits], rest[digits:]
-    return _seconds(whole + zone) * _SECOND + int(fraction[:9].ljust(9, "0"))
-
-
-def _seconds(text: str) -> int:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} names no time zone")
-    return int(moment.timestamp())
+        raise HttpError(400, f'sinceTime: invalid value "{text}": want RFC 3339') from err
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the log file; ``whole``: it ends a line of output."""
+    """One line of the log file; ``whole`` is True if it ends a line of output."""
 
     time: bytes
     stream: bytes
@@ -89,7 +73,7 @@ class Entry:
 
 
 def parse(line: bytes) -> Entry | None:
-    """One line of the format; None when it is none, such as the remains of a full disk."""
+    """Parse one line of the format; None if it is invalid, as a full disk may leave it."""
     parts = line.split(b" ", 3)
     if len(parts) < 3 or parts[1] not in (b"stdout", b"stderr"):
         return None
@@ -105,17 +89,17 @@ class Renderer:
     def __init__(self, options: Options) -> None:
         self._since, self._left = options.since, options.limit
         self._timestamps = options.timestamps
-        self._inside = False  # of a line of output
+        self._inside = False  # a line of output is not complete yet
 
     @property
     def full(self) -> bool:
-        """Whether as many bytes are out as were wanted."""
+        """True if the output has reached its limit."""
         return self._left == 0
 
     def render(self, lines: Iterable[bytes]) -> bytes:
-        """The text of some lines."""
+        """Return the text of some lines."""
         entries = (parse(line) for line in lines)
-        text = b"".join(self._show(it) for it in entries if it and self._recent(it))
+        text = b"".join(self._show(entry) for entry in entries if entry and self._recent(entry))
         if self._left is None:
             return text
         text = text[: self._left]
@@ -123,11 +107,11 @@ class Renderer:
         return text
 
     def _recent(self, entry: Entry) -> bool:
-        """Times only grow: after the first recent line, nobody looks at them again."""
+        """True for lines from ``since`` on; times only grow, so no later line is compared."""
         if self._since is None:
             return True
         try:
-            recent = nanoseconds(entry.time.decode()) >= self._since
+            recent = nanoseconds_of(entry.time.decode()) >= self._since
         except ValueError:
             recent = False
         if recent:
@@ -141,10 +125,10 @@ class Renderer:
 
 
 def tail_start(backwards: Iterable[tuple[int, bytes]], count: int) -> tuple[int, int]:
-    """(where the last ``count`` lines of output begin, how many of them are missing here).
+    """Return (position where the last ``count`` lines begin, number of lines missing here).
 
-    ``backwards`` has the file's lines, last first, each with the position after it. The pieces at
-    the end of a log, whose line still goes on, are a line too.
+    ``backwards`` has the file's lines, last first, each with the position after it. An incomplete
+    line at the end of the log counts as a line.
     """
     found, inside = 0, False
     for end, line in backwards:

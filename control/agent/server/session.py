@@ -1,4 +1,4 @@
-"""A command's or a container's streams over a WebSocket, both ways, up to the end of either."""
+"""Carries a command's or a container's streams over a WebSocket, until either ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,12 +14,12 @@ from control.agent.server.channels import (
     failure_status,
     parse_size,
 )
-from control.agent.server.refusal import Refusal
+from control.agent.server.errors import HttpError
 from control.runtime.base import ExecStream
 
 _MOST_BYTES = 32 * 1024 * 1024  # of one message from a client, as upstream takes
-# How long output may stay away once its command has ended, while something that it left in the
-# background still holds the pipe.
+# How long to wait for output after the command has ended: a background process that it left behind
+# may hold the pipe open.
 _DRAIN_SECONDS = 1.0
 _HEAD_START_SECONDS = 0.05
 _CLOSE_SECONDS = 2.0
@@ -28,16 +28,18 @@ _CLOSE_SECONDS = 2.0
 async def accept(
     request: web.Request, protocols: tuple[str, ...] = PROTOCOLS
 ) -> web.WebSocketResponse:
-    """Accept a WebSocket; raises Refusal for a client that speaks none, or other protocols."""
+    """Accept a WebSocket; raises HttpError for other requests, and for unknown protocols."""
     if request.headers.get("Upgrade", "").lower() != "websocket":
-        raise Refusal(
+        raise HttpError(
             400,
-            f"streams need a WebSocket ({' or '.join(protocols)}), bare SPDY is not spoken here: "
+            f"streams need a WebSocket ({' or '.join(protocols)}), SPDY alone is not supported: "
             "use kubectl 1.31 or later",
         )
-    offered = [it.strip() for it in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    offered = [
+        name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+    ]
     if not set(offered) & set(protocols):
-        raise Refusal(
+        raise HttpError(
             400, f"none of the protocols {offered} is supported: want one of {list(protocols)}"
         )
     socket = web.WebSocketResponse(
@@ -48,41 +50,41 @@ async def accept(
 
 
 async def connect(request: web.Request, wanted: Wanted) -> web.WebSocketResponse:
-    """Accept a session of a command, and say that it is there; raises Refusal."""
+    """Accept a session of a command, and tell the client; raises HttpError."""
     socket = await accept(request)
-    # kubectl up to 1.32 at least drops what arrives before it has made its streams, which it does
-    # right after the handshake: output must not overtake that.
+    # kubectl, up to 1.32 at least, makes its streams right after the handshake, and drops messages
+    # that arrive earlier.
     await asyncio.sleep(_HEAD_START_SECONDS)
     await socket.send_bytes(bytes([wanted.first]))
     return socket
 
 
 async def stop(reading: "asyncio.Task[None]") -> None:
-    """End a reader of a WebSocket, so that closing can wait for what the client answers."""
+    """End a reader of a WebSocket, so that closing can wait for the client's answer."""
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
 
 
 async def end(socket: web.WebSocketResponse, status: bytes) -> None:
-    """Tell how it ended, and close; a client that has gone has no use for it."""
+    """Send the final Status, unless the client is gone, and close."""
     with suppress(ClientConnectionResetError):
         await socket.send_bytes(bytes([Channel.ERROR]) + status)
     await socket.close()
 
 
 async def fail(socket: web.WebSocketResponse, message: str) -> None:
-    """Tell why there is nothing to tell."""
+    """End a session that could not start."""
     await end(socket, failure_status(message))
 
 
 async def converse(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wanted) -> None:
-    """Carry a command's streams until it has ended or the client has gone; then it is ended."""
+    """Carry a command's streams until it ends or the client is gone, then end the command."""
     feeding = asyncio.create_task(_feed(socket, stream, wanted))
     working = asyncio.create_task(_work(socket, stream, wanted))
     try:
         await asyncio.wait({feeding, working}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
-            # A socket that is being read does not wait for its peer's goodbye: RFC 6455, 7.1.1.
+            # While a task reads the socket, close() does not wait for the peer: RFC 6455, 7.1.1.
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
             await end(socket, exit_status(working.result()))
@@ -91,13 +93,13 @@ async def converse(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wa
     finally:
         feeding.cancel()
         working.cancel()
-        # Before any other wait: a client's end cancels us, perhaps twice, and the command must go.
+        # First of all: a client's end cancels this task, perhaps twice, and the command must end.
         await stream.close()
         await asyncio.gather(feeding, working, return_exceptions=True)
 
 
 async def _feed(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wanted) -> None:
-    """From the client to the command, until the client has gone."""
+    """Carry input from the client to the command, until the client is gone."""
     async for message in socket:
         if message.type is not WSMsgType.BINARY or not message.data:
             continue
@@ -111,13 +113,13 @@ async def _feed(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wante
 
 
 async def _work(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wanted) -> int:
-    """From the command to the client; returns its exit code once all its output is sent."""
+    """Carry output to the client; return the command's exit code once all output is sent."""
 
     async def send(channel: Channel, data: bytes) -> None:
         await socket.send_bytes(bytes([channel]) + data)
 
     async def drop(_: Channel, __: bytes) -> None:
-        """Nobody wants it, yet the command must not block on it."""
+        """Drop unwanted output: the command must not block on it."""
 
     ended = asyncio.create_task(stream.wait())
     try:
@@ -145,7 +147,7 @@ async def _pump(
 
 
 async def _next(read: Callable[[], Awaitable[bytes]], ended: "asyncio.Task[int]") -> bytes:
-    """The next piece of output; empty at its end, or when the command is gone and it is quiet."""
+    """Return the next piece of output; empty at the end, or some time after the command's."""
     reading = asyncio.ensure_future(read())
     try:
         await asyncio.wait({reading, ended}, return_when=asyncio.FIRST_COMPLETED)

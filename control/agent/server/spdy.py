@@ -1,7 +1,7 @@
-"""SPDY/3.1 as far as port-forwarding goes: bytes in, events out, and back. No sockets.
+"""The part of SPDY/3.1 that port-forwarding needs: bytes in, events out, and back. No sockets.
 
-Source: draft-mbelshe-httpbis-spdy-00 with SPDY/3.1's changes. There is no flow control: neither
-kubectl nor upstream's servers (moby/spdystream) have it; TCP's below must do.
+Source: draft-mbelshe-httpbis-spdy-00 with SPDY/3.1's changes. There is no flow control, as in
+kubectl and in upstream's servers (moby/spdystream): TCP's has to do.
 """
 
 import struct
@@ -43,7 +43,7 @@ def _word(text: str) -> bytes:
     return struct.pack("!I", len(text)) + text.encode()
 
 
-# Section 2.6.10.1: what both sides' zlib knows before the first header.
+# Section 2.6.10.1: the preset dictionary of both sides' zlib.
 DICTIONARY = b"".join(_word(name) for name in (*_NAMES.split(), *_MORE_NAMES)) + _VALUES.encode()
 
 _CONTROL = 0x80030000
@@ -54,13 +54,13 @@ _MOST_HEADERS = 64 * 1024
 _CANCEL = 5
 
 
-class BadFrame(ValueError):
-    """Bytes that are no SPDY/3.1; the connection cannot go on."""
+class SpdyError(ValueError):
+    """The bytes are not SPDY/3.1; the connection cannot go on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The client has begun a stream; names of headers are lower case."""
+    """A new stream; header names are in lower case."""
 
     stream: int
     headers: Mapping[str, str]
@@ -69,7 +69,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A piece of a stream; ``final``: the sender sends no more."""
+    """A piece of a stream; ``final`` is True for the sender's last piece."""
 
     stream: int
     data: bytes
@@ -78,14 +78,14 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """A stream is given up."""
+    """The end of a stream that was given up."""
 
     stream: int
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """To be answered with its own number."""
+    """A ping, to be answered with the same number."""
 
     number: int
 
@@ -94,21 +94,21 @@ Event = Opened | Data | Reset | Ping
 
 
 class Decoder:
-    """Turns bytes, in whatever pieces they come, into events."""
+    """Turns bytes, in pieces of any size, into events."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._inflate = zlib.decompressobj(zdict=DICTIONARY)
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """The events that these bytes complete; raises BadFrame."""
+        """Yield the events that these bytes complete; raises SpdyError."""
         self._buffer += data
         while len(self._buffer) >= 8:
             word, rest = struct.unpack_from("!II", self._buffer)
             flags, length = rest >> 24, rest & 0xFFFFFF
             control = bool(word & 0x80000000)
             if control and length > _MOST_CONTROL:
-                raise BadFrame(f"a control frame of {length} bytes")
+                raise SpdyError(f"control frame of {length} bytes: want at most {_MOST_CONTROL}")
             if len(self._buffer) < 8 + length:
                 return
             body = bytes(self._buffer[8 : 8 + length])
@@ -119,7 +119,7 @@ class Decoder:
 
     def _control(self, word: int, flags: int, body: bytes) -> Event | None:
         if word & 0xFFFF0000 != _CONTROL:
-            raise BadFrame(f"version {word >> 16 & 0x7FFF} of SPDY, not 3")
+            raise SpdyError(f"SPDY version {word >> 16 & 0x7FFF}: want 3")
         kind = word & 0xFFFF
         if kind == _SYN_STREAM and len(body) >= 10:
             headers = self._headers(body[10:])
@@ -128,16 +128,16 @@ class Decoder:
             return Reset(_number(body))
         if kind == _PING and len(body) == 4:
             return Ping(int.from_bytes(body))
-        return None  # SETTINGS, GOAWAY and their like ask nothing of us
+        return None  # SETTINGS, GOAWAY and the like need no action
 
     def _headers(self, block: bytes) -> dict[str, str]:
         try:
             text = self._inflate.decompress(block, _MOST_HEADERS)
             if self._inflate.unconsumed_tail:
-                raise BadFrame("more headers than anyone needs")
+                raise SpdyError(f"headers: more than {_MOST_HEADERS} bytes")
             return dict(_pairs(text))
         except (zlib.error, struct.error, UnicodeDecodeError) as err:
-            raise BadFrame(f"headers: {err}") from err
+            raise SpdyError(f"headers: {err}") from err
 
 
 def _number(body: bytes) -> int:
@@ -160,30 +160,30 @@ def _pairs(text: bytes) -> Iterator[tuple[str, str]]:
 
 
 class Encoder:
-    """Turns what is to be said into bytes."""
+    """Turns frames into bytes."""
 
     def __init__(self) -> None:
         self._deflate = zlib.compressobj(zdict=DICTIONARY)
 
     def opened(self, stream: int, headers: Mapping[str, str]) -> bytes:
-        """Begin a stream."""
+        """Return the frame that begins a stream."""
         body = struct.pack("!IIH", stream, 0, 0) + self._headers(headers)
         return _control(_SYN_STREAM, body)
 
     def accepted(self, stream: int) -> bytes:
-        """A stream is there."""
+        """Return the frame that accepts a stream."""
         return _control(_SYN_REPLY, struct.pack("!I", stream) + self._headers({}))
 
     def data(self, stream: int, data: bytes, final: bool = False) -> bytes:
-        """A piece of a stream, of less than 16 MiB."""
+        """Return a data frame; the piece must be shorter than 16 MiB."""
         return struct.pack("!II", stream, (_FIN if final else 0) << 24 | len(data)) + data
 
     def reset(self, stream: int) -> bytes:
-        """Give a stream up."""
+        """Return the frame that gives a stream up."""
         return _control(_RST_STREAM, struct.pack("!II", stream, _CANCEL))
 
     def pong(self, number: int) -> bytes:
-        """The answer to a ping."""
+        """Return the answer to a ping."""
         return _control(_PING, struct.pack("!I", number))
 
     def _headers(self, headers: Mapping[str, str]) -> bytes:

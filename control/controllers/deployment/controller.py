@@ -70,7 +70,10 @@ class DeploymentController:
     ) -> Iterator[Action]:
         """Show in the status and as an Event that a version cannot be created."""
         deployment = cluster[kinds.DEPLOYMENT].get(*key)
-        if deployment is None or (error.operation.verb, error.operation.kind) != ("create", "ReplicaSet"):
+        if deployment is None or (error.operation.verb, error.operation.kind) != (
+            "create",
+            "ReplicaSet",
+        ):
             return
         text = f'Failed to create new replica set "{error.operation.name}": {error.status.message}'
         yield Report(deployment, "Warning", "ReplicaSetCreateError", text)

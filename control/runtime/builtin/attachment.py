@@ -1,4 +1,4 @@
-"""A container's streams: the agent's end of what ``control.runtime.shim.attachments`` serves."""
+"""The agent's end of an attachment, which ``control.runtime.shim.attachments`` serves."""
 
 import asyncio
 import os
@@ -6,35 +6,37 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from control.runtime.base import RuntimeFailure
+from control.runtime.base import ContainerRuntimeError
 from control.runtime.shim import attachments as wire
 
 _PIECE = 32 * 1024
-_MOST_PIECES = 4  # of output that wait here for a slow client; then they wait at the shim
+_MOST_PIECES = 4  # pieces of output that wait here for a slow client; more wait at the shim
 
 
-async def open_stream(folder: Path, *, stdin: bool) -> "Attachment":
-    """Attach to the container of a folder; raises RuntimeFailure."""
+async def open_stream(folder: Path, *, stdin: bool) -> "AttachStream":
+    """Attach to the container in a folder; raises ContainerRuntimeError."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.setblocking(False)
     try:
         _connect(connection, folder)
         if not await asyncio.get_running_loop().sock_recv(connection, wire.MOST_BYTES):
-            raise ConnectionResetError("it has just ended")
+            raise ConnectionResetError("the container has just ended")
     except OSError as err:
         connection.close()
-        raise RuntimeFailure(f"container {folder.name[:13]} cannot be attached to: {err}") from err
+        raise ContainerRuntimeError(
+            f"container {folder.name[:13]} cannot be attached to: {err}"
+        ) from err
     except BaseException:
         connection.close()
         raise
-    stream = Attachment(connection)
+    stream = AttachStream(connection)
     if stdin:
         await stream.write(b"")
     return stream
 
 
 def _connect(connection: socket.socket, folder: Path) -> None:
-    """Through a descriptor of the folder, for a socket's path has 107 bytes at most."""
+    """Connect through a descriptor of the folder: a socket's path has 107 bytes at most."""
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         connection.connect(f"/proc/self/fd/{descriptor}/attach")
@@ -42,8 +44,8 @@ def _connect(connection: socket.socket, folder: Path) -> None:
         os.close(descriptor)
 
 
-class Attachment:
-    """``control.runtime.base.ExecStream`` of a container itself; closing it leaves that running."""
+class AttachStream:
+    """An ExecStream (control.runtime.base) of a container, which outlives the stream's end."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -62,45 +64,45 @@ class Attachment:
     async def _receive(self) -> bytes:
         loop = asyncio.get_running_loop()
         while True:
-            # The kernel tells once that input was lost with the container; then comes the rest.
+            # The kernel reports input that was lost with the container, once, before the rest.
             with suppress(ConnectionResetError):
                 return await loop.sock_recv(self._connection, wire.MOST_BYTES)
 
     async def write(self, data: bytes) -> None:
-        """Feed its standard input; none at all says that some will come."""
+        """Write to the container's standard input; empty data announces later input."""
         for start in range(0, len(data) or 1, _PIECE):
             await self._send(wire.STDIN, data[start : start + _PIECE])
 
     async def close_input(self) -> None:
-        """End its standard input, as far as the Pod lets this end it."""
+        """End the container's standard input, if the Pod's stdinOnce allows it."""
         await self._send(wire.CLOSE, b"")
 
     async def _send(self, channel: int, data: bytes) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # it has ended, as wait() tells
+        with suppress(BrokenPipeError, ConnectionResetError):  # the container has ended: see wait()
             loop = asyncio.get_running_loop()
             await loop.sock_sendall(self._connection, bytes([channel]) + data)
 
     async def read_output(self) -> bytes:
-        """The next piece of its standard output; empty at its end."""
+        """Return the next piece of standard output; empty at its end."""
         return await self._outputs[wire.STDOUT].get()
 
     async def read_errors(self) -> bytes:
-        """The next piece of its standard error; empty at its end."""
+        """Return the next piece of standard error; empty at its end."""
         return await self._outputs[wire.STDERR].get()
 
     def resize(self, width: int, height: int) -> None:
-        """Tell its terminal the new size."""
+        """Set the terminal's size."""
         message = bytes([wire.RESIZE]) + wire.SIZE.pack(width, height)
-        with suppress(OSError):  # it has ended; or it reads nothing, and shows no size either
+        with suppress(OSError):  # the container has ended, or does not read its input
             self._connection.send(message)
 
     async def wait(self) -> int:
-        """0, once it has ended, or lets nobody be attached any more; its code is in the Pod."""
+        """Wait for the end of the attachment; return 0, as the exit code is in the Pod's status."""
         await asyncio.wait({self._reading})
         return 0
 
     async def close(self) -> None:
-        """Let it go on alone."""
+        """Detach; the container keeps running."""
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
         self._connection.close()

@@ -1,7 +1,7 @@
-"""Control groups of Pods: one folder a container, below one a Pod, in cgroup2 and where needed v1.
+"""Control groups of Pods: a folder for each Pod, and in it one for each container.
 
-On a machine whose controllers are bound to cgroup v1, a container with limits also gets a folder in
-those hierarchies; cgroup2 then only groups (and kills) processes. The tree below each mount:
+On a machine whose controllers are bound to cgroup v1, a container with limits also has folders in
+those hierarchies; cgroup2 then only groups and kills processes. The tree below each mount:
 
     PREFIX/pods/UID/NAME.ATTEMPT
 """
@@ -28,7 +28,7 @@ _TRIES = 100
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the hierarchies are mounted, and under which prefix ours is in each of them."""
+    """The mount points of the hierarchies, and the prefix of our tree in each."""
 
     prefix: PurePosixPath  # relative to each mount
     unified: Path | None
@@ -36,11 +36,11 @@ class Layout:
 
 
 def discover(mountinfo: str, own: str, prefix: str = "") -> Layout:
-    """The layout from /proc/self/mountinfo and /proc/self/cgroup.
+    """Parse the layout from /proc/self/mountinfo and /proc/self/cgroup.
 
-    The prefix is the given one; or else that of the agent's own cgroup if this is below /podwire
-    (the lab puts each node into podwire/LAB/NODE, its agent into podwire/LAB/NODE/agent); or
-    /podwire.
+    Without a given prefix it is derived from the agent's own cgroup, if that is below /podwire (the
+    lab puts each node into podwire/LAB/NODE, its agent into podwire/LAB/NODE/agent); otherwise it
+    is /podwire.
     """
     unified: Path | None = None
     legacy: dict[str, Path] = {}
@@ -71,9 +71,9 @@ class Cgroups:
         self._warned = False
 
     def create(self, uid: str, name: str, limits: Resources) -> tuple[str, ...]:
-        """Make a container's folders and set its limits; the folders that it has to join.
+        """Make a container's folders and set its limits; return the folders that it has to join.
 
-        Raises OSError when a limit cannot be set, for a container must not run without it.
+        Raises OSError if a limit cannot be set: a container must not run without it.
         """
         relative = self._relative(uid, name)
         paths = []
@@ -94,7 +94,7 @@ class Cgroups:
         return tuple(str(path) for path in paths)
 
     def shim_folder(self, uid: str) -> str:
-        """Where a Pod's shims live, so that nothing that ends the agent's cgroup ends them."""
+        """Make the folder of a Pod's shims: they must outlive the agent's cgroup."""
         if self._layout.unified is None:
             return ""
         path = self._layout.unified / self._relative(uid, "shim")
@@ -102,22 +102,22 @@ class Cgroups:
         return str(path)
 
     async def remove_pod(self, uid: str) -> None:
-        """Kill what is left in a Pod's folders, and remove them, and parents left empty."""
+        """Kill the processes in a Pod's folders; remove the folders and parents that are empty."""
         await self._remove(self._relative(uid))
 
     async def remove_all(self) -> None:
-        """Remove the whole tree of this node, with what runs in it, and parents left empty."""
+        """Kill the processes in this node's tree; remove it and parents that are empty."""
         await self._remove(self._relative())
 
     async def _remove(self, relative: PurePosixPath) -> None:
         for mount in self._mounts():
             await remove(mount / relative)
-            with suppress(OSError):  # up to the first that is not empty
+            with suppress(OSError):  # stops at the first parent that is not empty
                 for parent in relative.parents[:-1]:
                     (mount / parent).rmdir()
 
     def pods(self) -> frozenset[str]:
-        """The UIDs of the Pods that have folders."""
+        """Return the UIDs of the Pods that have folders."""
         found: set[str] = set()
         for mount in self._mounts():
             folder = mount / self._relative()
@@ -134,7 +134,7 @@ class Cgroups:
         return self._layout.prefix.joinpath("pods", *parts)
 
     def _enable(self, mount: Path, relative: PurePosixPath) -> set[str]:
-        """Hand the controllers down to the folder's parent; those that the folder then has."""
+        """Enable the controllers in every parent of a folder; return those that the folder has."""
         folder = mount
         have = set(_read(folder / "cgroup.controllers").split()) & set(_CONTROLLERS)
         for part in relative.parts:
@@ -153,7 +153,7 @@ class Cgroups:
     def _warn(self, folder: Path, err: OSError) -> None:
         if not self._warned:
             logger.warning(
-                "cgroup %s: cannot hand controllers down (%s): limits may not hold; move the "
+                "cgroup %s: cannot enable controllers (%s): limits may have no effect; move the "
                 "processes in it to a folder of their own",
                 folder,
                 err.strerror,
@@ -165,7 +165,7 @@ def _unified_values(limits: Resources, controllers: set[str]) -> dict[str, str]:
     values = {}
     if "memory" in controllers and limits.memory_limit:
         values["memory.max"] = str(limits.memory_limit)
-        values["memory.oom.group"] = "1"  # as kubelet since 1.28: a container dies as a whole
+        values["memory.oom.group"] = "1"  # as kubelet since 1.28: kill a container as a whole
     if "cpu" in controllers:
         if limits.cpu_limit:
             values["cpu.max"] = f"{_quota(limits.cpu_limit)} {_PERIOD}"
@@ -187,7 +187,7 @@ def _legacy_values(limits: Resources) -> dict[str, dict[str, str]]:
 
 
 def _quota(milli: int) -> int:
-    return max(1000, milli * _PERIOD // 1000)  # the kernel takes no less than one millisecond
+    return max(1000, milli * _PERIOD // 1000)  # the kernel's minimum is one millisecond
 
 
 def _shares(milli: int) -> int:
@@ -195,7 +195,7 @@ def _shares(milli: int) -> int:
 
 
 def _weight(milli: int) -> int:
-    """cgroup2's weight for v1's shares, by the mapping of KEP-2254."""
+    """Return cgroup2's weight for v1's shares, by the mapping of KEP-2254."""
     return 1 + ((_shares(milli) - 2) * 9999) // 262142
 
 
@@ -205,7 +205,7 @@ def _set(folder: Path, values: Mapping[str, str]) -> None:
 
 
 def kill(folder: Path) -> None:
-    """Kill every process below a folder, by cgroup.kill or, on cgroup v1, one by one."""
+    """Kill every process below a folder: by cgroup.kill or, on cgroup v1, one by one."""
     try:
         (folder / "cgroup.kill").write_text("1")
     except OSError:
@@ -220,9 +220,10 @@ def _kill_process(pid: int) -> None:
 
 
 async def remove(folder: Path) -> None:
-    """Kill what is in a folder and remove it with all below; raises OSError if that stays busy.
+    """Kill the processes in a folder, and remove it with all folders below.
 
-    The kernel refuses with EBUSY until the last killed process is gone, some milliseconds.
+    For some milliseconds, until the last killed process is gone, the kernel says EBUSY. Raises
+    OSError if the folder stays busy.
     """
     for attempt in range(1, _TRIES):
         try:

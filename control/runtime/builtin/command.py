@@ -1,7 +1,7 @@
-"""A process with pipes that is over when it has ended, whoever else still holds its pipes.
+"""A process with pipes; waiting for it ends with the process, even if its pipes stay open.
 
-asyncio's ``Process.wait`` returns only once the pipes are closed too (Python 3.11 on), which what a
-command left running in the background may put off for ever.
+From Python 3.11 on, asyncio's ``Process.wait`` also waits until the pipes are closed. A background
+process that the command left behind may hold them open for ever.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
 
 
 class Command:
-    """A running process, and the ends of its pipes that are ours."""
+    """A running process, and our ends of its pipes."""
 
     def __init__(self, transport: asyncio.SubprocessTransport, protocol: _Protocol) -> None:
         self._transport, self._protocol = transport, protocol
@@ -33,16 +33,16 @@ class Command:
 
     @property
     def returncode(self) -> int | None:
-        """None while it runs."""
+        """The exit code; None while the process runs."""
         return self._transport.get_returncode()
 
     async def wait(self) -> int:
-        """Its exit code, once it has ended; negative is a signal."""
+        """Wait for the process's end, and return its exit code; negative is a signal."""
         await self._protocol.ended.wait()
         return self._transport.get_returncode() or 0
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Signal it, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.returncode is None:
             with suppress(ProcessLookupError):
                 self._transport.send_signal(number)
@@ -53,7 +53,7 @@ class Command:
 
 
 async def start(words: Sequence[str], **how: Any) -> Command:
-    """Start a command, as ``asyncio.create_subprocess_exec`` does; raises OSError."""
+    """Start a command; ``how`` is as for ``asyncio.create_subprocess_exec``. Raises OSError."""
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.subprocess_exec(_Protocol, *words, **how)
     return Command(transport, protocol)

@@ -1,4 +1,4 @@
-"""A container on disk and its shim: adopted, started, stopped. One folder each."""
+"""One container: its folder on disk, and its shim process."""
 
 import asyncio
 import logging
@@ -11,34 +11,34 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from control.linux import files
+from control.linux import files, processes
 from control.runtime.base import (
     Container,
     ContainerConfig,
+    ContainerRuntimeError,
     Mount,
     Phase,
     PodRef,
     Resources,
     Rights,
-    RuntimeFailure,
 )
 from control.runtime.builtin import cgroups, spawn
 
 logger = logging.getLogger(__name__)
 
 _ADOPT_SECONDS = 2.0
-_KILL_SECONDS = 30  # after which a killed container is reported as stuck
-# What kubelet reports for a container whose end nobody saw.
+_KILL_SECONDS = 30  # until a killed container is reported as stuck
+# Kubelet's report of a container whose end was not seen.
 _UNKNOWN: dict[str, Any] = {
     "code": 137,
     "reason": "ContainerStatusUnknown",
-    "message": "The container's shim was killed: how the container ended is not known",
+    "message": "The container's shim was killed: the container's exit code is unknown",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """What a container is, for ever."""
+class ContainerIdentity:
+    """The unchanging part of a container."""
 
     id: str
     sandbox_id: str
@@ -50,9 +50,11 @@ class Identity:
 
 
 class ContainerProcess:
-    """One container: its files, and while it runs the watch over its shim."""
+    """One container: its files and, while it runs, the watch on its shim."""
 
-    def __init__(self, folder: Path, identity: Identity, changed: Callable[[PodRef], None]) -> None:
+    def __init__(
+        self, folder: Path, identity: ContainerIdentity, changed: Callable[[PodRef], None]
+    ) -> None:
         self.folder, self.identity = folder, identity
         self._changed = changed
         self._watch: spawn.Watch | None = None
@@ -60,61 +62,57 @@ class ContainerProcess:
         self._started: dict[str, Any] | None = None
         self._exit: dict[str, Any] | None = None
 
-    # -- what it is ------------------------------------------------------------------------------
-
     @property
     def phase(self) -> Phase:
-        """Created, running or exited."""
+        """The phase, by the files that the shim has written."""
         if self._exit is not None:
             return Phase.EXITED
         return Phase.RUNNING if self._started is not None else Phase.CREATED
 
     @property
     def pid(self) -> int:
-        """Its first process; 0 when that is gone, also when the number belongs to another now."""
+        """The ID of the first process; 0 if that is gone, even if another process has its ID."""
         if self._started is None or self._exit is not None:
             return 0
-        alive = spawn.start_ticks(self._started["pid"]) == self._started["pid_start"]
+        alive = processes.start_ticks(self._started["pid"]) == self._started["pid_start"]
         return int(self._started["pid"]) if alive else 0
 
     def view(self) -> Container:
-        """It, as the runtime's users see it."""
-        it, ended = self.identity, self._exit or {}
+        """Return the container as the runtime's users see it."""
+        identity, ended = self.identity, self._exit or {}
         return Container(
-            it.id,
-            it.sandbox_id,
-            it.pod,
-            it.config.name,
-            it.config.attempt,
+            identity.id,
+            identity.sandbox_id,
+            identity.pod,
+            identity.config.name,
+            identity.config.attempt,
             self.phase,
-            it.config.image,
-            it.image_id,
-            it.created,
+            identity.config.image,
+            identity.image_id,
+            identity.created,
             started=(self._started or {}).get("time", 0.0),
             finished=ended.get("time", 0.0),
             exit_code=ended.get("code", 0),
             reason=ended.get("reason", ""),
             message=ended.get("message", ""),
-            log_path=it.log_path,
-            spec_hash=it.config.spec_hash,
+            log_path=identity.log_path,
+            spec_hash=identity.config.spec_hash,
         )
 
     @property
     def cgroups(self) -> tuple[str, ...]:
-        """The folders its processes are in."""
+        """The folders of the container's control groups."""
         spec = files.read_json(self.folder / "spec.json") or {}
         return tuple(spec.get("cgroups", ()))
 
-    # -- from disk -------------------------------------------------------------------------------
-
     def save(self, spec: dict[str, Any]) -> None:
-        """Write what a later agent has to know, before there is any effect; raises OSError."""
+        """Write what a later agent needs to know, before any other effect; raises OSError."""
         self.folder.mkdir(parents=True)
         files.write_json(self.folder / "spec.json", spec)
         files.write_json(self.folder / "config.json", asdict(self.identity))
 
     async def adopt(self, shims: dict[str, int]) -> bool:
-        """Take over what an earlier agent started; False when it never got to run."""
+        """Take over a container of an earlier agent; False if it was never started."""
         self._started = files.read_json(self.folder / "started.json")
         self._exit = files.read_json(self.folder / "exit.json")
         if self._exit is not None:
@@ -128,17 +126,15 @@ class ContainerProcess:
         self._follow(pid)
         until = time.monotonic() + _ADOPT_SECONDS
         while self._started is None and self._exit is None:
-            # Its shim is some milliseconds from writing either file; or the file is torn.
+            # The shim will write either file in some milliseconds; or the file is torn.
             if time.monotonic() > until:
                 spawn.kill(pid)
             await asyncio.sleep(0.005)
             self._started = files.read_json(self.folder / "started.json")
         return True
 
-    # -- from start to end -----------------------------------------------------------------------
-
     async def start(self) -> None:
-        """Run its shim; returns once the command was executed. Raises RuntimeFailure."""
+        """Start the shim; return when the command runs. Raises ContainerRuntimeError."""
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(writer, True)
         command = spawn.shim_command("run", str(self.folder), "3")
@@ -146,7 +142,7 @@ class ContainerProcess:
             pid = spawn.spawn(command, stderr=self.folder / "shim.log", report=writer)
         except OSError as err:
             os.close(reader)
-            raise RuntimeFailure(f"container {self.identity.config.name}: {err}") from err
+            raise ContainerRuntimeError(f"container {self.identity.config.name}: {err}") from err
         finally:
             os.close(writer)
         outcome = asyncio.ensure_future(spawn.read_line(reader))
@@ -155,7 +151,7 @@ class ContainerProcess:
         self._started = self._started or files.read_json(self.folder / "started.json")
         if text != "ok":
             await self._ended.wait()
-            raise RuntimeFailure(
+            raise ContainerRuntimeError(
                 f"container {self.identity.config.name}: {text or 'its shim died'}",
                 "RunContainerError",
             )
@@ -167,7 +163,7 @@ class ContainerProcess:
             self._on_end()
 
     def _on_end(self) -> None:
-        """The shim is gone: its record says how the container ended, or nobody knows."""
+        """Read the exit record of the ended shim; without one, the container's end is unknown."""
         self._started = self._started or files.read_json(self.folder / "started.json")
         self._exit = files.read_json(self.folder / "exit.json")
         if self._exit is None:
@@ -176,7 +172,7 @@ class ContainerProcess:
         self._changed(self.identity.pod)
 
     def _lost(self) -> None:
-        """Without its shim a container has no log and no end: kill it, and write that down."""
+        """Kill a container that has lost its shim, and record an unknown end."""
         logger.error(
             "container %s of Pod %s: its shim is gone: killing it",
             self.identity.config.name,
@@ -185,22 +181,22 @@ class ContainerProcess:
         self.kill()
         self._exit = {**_UNKNOWN, "time": time.time()}
         self._ended.set()
-        with suppress(OSError):  # on a full disk the next agent comes to the same conclusion
+        with suppress(OSError):  # on a full disk the next agent does the same
             files.write_json(self.folder / "exit.json", self._exit)
 
     def kill(self) -> None:
-        """Kill all its processes, whatever is known about them."""
+        """Kill all processes of the container, known or unknown."""
         for folder in self.cgroups:
             if Path(folder).is_dir():
                 cgroups.kill(Path(folder))
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        """Through a pidfd that was compared with the record: never a stranger with its number."""
+        """Signal the first process, by a pidfd: never another process that has its ID by now."""
         if not (pid := self.pid):
             return
         try:
-            descriptor = spawn.open_process(pid)
+            descriptor = processes.open_process(pid)
         except ProcessLookupError:
             return
         with suppress(ProcessLookupError):
@@ -209,7 +205,7 @@ class ContainerProcess:
         os.close(descriptor)
 
     async def stop(self, grace: float) -> None:
-        """Ask, wait, kill, wait. Raises RuntimeFailure when not even killing helps."""
+        """Ask the container to end, wait, kill it, wait; raises ContainerRuntimeError."""
         if self.phase is not Phase.RUNNING:
             return
         if grace > 0:
@@ -221,26 +217,26 @@ class ContainerProcess:
         try:
             await asyncio.wait_for(self._ended.wait(), _KILL_SECONDS)
         except TimeoutError:
-            raise RuntimeFailure(
+            raise ContainerRuntimeError(
                 f"container {self.identity.config.name} of Pod {self.identity.pod} was killed and "
                 f"is still there after {_KILL_SECONDS} s: see /proc/{self.pid}/stack"
             ) from None
 
     def _stop_signal(self) -> int:
-        """The image's STOPSIGNAL, ``SIGQUIT`` or ``3``; SIGTERM when that is none."""
+        """The image's STOPSIGNAL, such as ``SIGQUIT`` or ``3``; SIGTERM if it is invalid."""
         name = str((files.read_json(self.folder / "spec.json") or {}).get("stop_signal", ""))
         if name.isdecimal() and int(name) in set(signal.Signals):
             return int(name)
         return int(getattr(signal, name, signal.SIGTERM)) if name.startswith("SIG") else 15
 
     def close(self) -> None:
-        """Stop watching; the container goes on."""
+        """Stop watching; the container keeps running."""
         if self._watch is not None:
             self._watch.close()
 
 
 def abandon(folder: Path, shims: dict[str, int]) -> None:
-    """End what may run in a folder whose checkpoint cannot be read, and remove it."""
+    """Kill what may run in a folder whose checkpoint cannot be read, and remove the folder."""
     if pid := shims.get(str(folder)):
         spawn.kill(pid)
     spec = files.read_json(folder / "spec.json") or {}
@@ -249,8 +245,8 @@ def abandon(folder: Path, shims: dict[str, int]) -> None:
     files.remove_tree(folder)
 
 
-def load(folder: Path) -> Identity | None:
-    """What a folder's checkpoint says; None when it is torn."""
+def load(folder: Path) -> ContainerIdentity | None:
+    """Read a folder's checkpoint; None if it is torn."""
     saved = files.read_json(folder / "config.json")
     try:
         return _identity(saved or {})
@@ -258,7 +254,7 @@ def load(folder: Path) -> Identity | None:
         return None
 
 
-def _identity(saved: dict[str, Any]) -> Identity:
+def _identity(saved: dict[str, Any]) -> ContainerIdentity:
     values = dict(saved)
     config = dict(values["config"])
     config["mounts"] = tuple(Mount(**item) for item in config["mounts"])
@@ -272,4 +268,4 @@ def _identity(saved: dict[str, Any]) -> Identity:
         config[name] = tuple(config[name])
     values["config"] = ContainerConfig(**config)
     values["pod"] = PodRef(**values["pod"])
-    return Identity(**values)
+    return ContainerIdentity(**values)

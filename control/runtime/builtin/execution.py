@@ -1,7 +1,7 @@
-"""Commands in running containers: a short-lived shim enters the namespaces and runs them.
+"""Runs commands in running containers: a short-lived shim enters the namespaces.
 
-Agent and shim share a socket: the specification goes there, and a terminal, which the shim opens
-inside of the container, comes back.
+Agent and shim share a socket. The agent sends the specification; the shim sends back the terminal
+that it has opened inside the container.
 """
 
 import asyncio
@@ -13,20 +13,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from control.runtime.base import ExecResult, RuntimeFailure
+from control.runtime.base import ContainerRuntimeError, ExecResult
 from control.runtime.builtin import spawn
 from control.runtime.builtin.command import Command, start
 from control.runtime.shim import terminal
 
-_MOST_OUTPUT = 10 * 1024  # of a probe, as kubelet keeps
+_MOST_OUTPUT = 10 * 1024  # bytes of a probe's output, as in kubelet
 _END_SECONDS = 2.0
 _PIECE = 32 * 1024
 
 
 async def run(spec: dict[str, Any], seconds: float) -> ExecResult:
-    """Run a command to its end, or kill it after that time; its outputs are one, and cut.
+    """Run a command; kill it after ``seconds``. Both outputs are merged, and cut.
 
-    A command that cannot be executed has exit code 126, one whose container is going away 125.
+    The exit code is 126 if the command cannot be executed, 125 if its container is ending.
     """
     stream = await open_stream(spec, stdin=False, merged=True)
     output = b""
@@ -42,19 +42,25 @@ async def run(spec: dict[str, Any], seconds: float) -> ExecResult:
     return ExecResult(code, output)
 
 
-async def open_stream(spec: dict[str, Any], *, stdin: bool, merged: bool = False) -> "Stream":
-    """Start a command with streams; raises RuntimeFailure."""
+async def open_stream(
+    spec: dict[str, Any], *, stdin: bool, merged: bool = False
+) -> "CommandStream":
+    """Start a command with streams; raises ContainerRuntimeError."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with ours:
         with theirs:
             process = await _start(theirs.fileno(), stdin and not spec["terminal"], merged)
-        stream = Stream(process, None)
+        stream = CommandStream(process, None)
         try:
             with suppress(BrokenPipeError, ConnectionResetError):
                 await asyncio.get_running_loop().sock_sendall(ours, json.dumps(spec).encode())
                 ours.shutdown(socket.SHUT_WR)
-            return Stream(process, await _terminal(ours, stream)) if spec["terminal"] else stream
+            return (
+                CommandStream(process, await _terminal(ours, stream))
+                if spec["terminal"]
+                else stream
+            )
         except BaseException:
             await stream.close()
             raise
@@ -72,20 +78,20 @@ async def _start(channel: int, stdin: bool, merged: bool) -> Command:
             start_new_session=True,
         )
     except OSError as err:
-        raise RuntimeFailure(f"exec: {err}") from err
+        raise ContainerRuntimeError(f"exec: {err}") from err
 
 
-async def _terminal(channel: socket.socket, shim: "Stream") -> int:
-    """The master of the terminal that the shim opens; raises RuntimeFailure with what it says."""
+async def _terminal(channel: socket.socket, shim: "CommandStream") -> int:
+    """Receive the master of the terminal that the shim opens; raises ContainerRuntimeError."""
     await _readable(channel.fileno())
     try:
         return terminal.take_over(channel)
     except (OSError, EOFError):
-        said = (await shim.read_errors()).decode(errors="replace").strip()
-        raise RuntimeFailure(f"exec: no terminal in the container: {said}") from None
+        text = (await shim.read_errors()).decode(errors="replace").strip()
+        raise ContainerRuntimeError(f"exec: no terminal in the container: {text}") from None
 
 
-class Stream:
+class CommandStream:
     """``control.runtime.base.ExecStream`` of one command."""
 
     def __init__(self, process: Command, master: int | None) -> None:
@@ -94,7 +100,7 @@ class Stream:
             os.set_blocking(master, False)
 
     async def write(self, data: bytes) -> None:
-        """Feed its standard input; what it no longer reads is lost."""
+        """Write to the command's standard input; input that it no longer reads is lost."""
         if self._master is not None:
             await _write_all(self._master, data)
         elif self._process.stdin is not None:
@@ -103,20 +109,20 @@ class Stream:
                 await self._process.stdin.drain()
 
     async def close_input(self) -> None:
-        """End its standard input; on a terminal that is control-D."""
+        """Close the command's standard input; on a terminal, send control-D."""
         if self._master is not None:
             await self.write(b"\x04")
         elif self._process.stdin is not None:
             self._process.stdin.close()
 
     async def read_output(self) -> bytes:
-        """The next piece of its standard output; empty at its end."""
+        """Return the next piece of standard output; empty at its end."""
         if self._master is not None:
             return await self._read_terminal(self._master)
         return await self._process.stdout.read(_PIECE) if self._process.stdout else b""
 
     async def read_errors(self) -> bytes:
-        """The next piece of its standard error; empty at its end."""
+        """Return the next piece of standard error; empty at its end."""
         return await self._process.stderr.read(_PIECE) if self._process.stderr else b""
 
     async def _read_terminal(self, master: int) -> bytes:
@@ -125,27 +131,27 @@ class Stream:
                 return os.read(master, _PIECE)
             except BlockingIOError:
                 await _readable(master, lambda: self._master is not None)
-            except OSError:  # EIO: nobody has its other end open any more
+            except OSError:  # EIO: no process has the other end open any more
                 return b""
 
     def resize(self, width: int, height: int) -> None:
-        """Tell its terminal the new size."""
+        """Set the terminal's size."""
         if self._master is not None:
             terminal.resize(self._master, width, height)
 
     async def wait(self) -> int:
-        """Its exit code."""
+        """Wait for the command's end, and return its exit code."""
         return await self._process.wait()
 
     async def close(self) -> None:
-        """End it, if it still runs, and free what it held."""
+        """End the command, if it still runs, and close its streams."""
         if self._master is not None:
             asyncio.get_running_loop().remove_reader(self._master)
             os.close(self._master)
             self._master = None
         if self._process.stdin is not None:
             self._process.stdin.close()
-        self._process.send_signal(signal.SIGTERM)  # the shim kills the command, and reaps it
+        self._process.send_signal(signal.SIGTERM)  # the shim kills and reaps the command
         try:
             await asyncio.wait_for(self._process.wait(), _END_SECONDS)
         except TimeoutError:
@@ -156,13 +162,13 @@ class Stream:
 
 
 async def _readable(descriptor: int, is_open: Callable[[], bool] = lambda: True) -> None:
-    """Wait for output. Watched only meanwhile: a slow reader must not keep the loop busy."""
+    """Wait for output; watch only while waiting, so that a slow reader keeps no loop busy."""
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(descriptor, ready.set)
     try:
         await ready.wait()
     finally:
-        if is_open():  # once closed, the number may be another file's
+        if is_open():  # after a close another file may have the number
             loop.remove_reader(descriptor)
 
 
@@ -170,5 +176,5 @@ async def _write_all(master: int, data: bytes) -> None:
     while data:
         try:
             data = data[os.write(master, data) :]
-        except BlockingIOError:  # the program does not read what is typed; it may later
+        except BlockingIOError:  # the program does not read its input now; it may do so later
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The built-in runtime: ``control.runtime.base.Runtime`` from sandboxes, shims and local images."""
+"""The built-in implementation of ``control.runtime.base.Runtime``."""
 
 import logging
 import secrets
@@ -12,32 +12,38 @@ from typing import Protocol
 from control.linux import files
 from control.runtime.base import (
     ContainerConfig,
+    ContainerRuntimeError,
     ExecResult,
-    Observed,
     Phase,
     PodRef,
-    RuntimeFailure,
+    RuntimeState,
     Sandbox,
     SandboxConfig,
 )
 from control.runtime.builtin import attachment, cgroups, container, execution, spawn
-from control.runtime.builtin.container import ContainerProcess, Identity
-from control.runtime.builtin.sandbox import PodNetwork, Record, Sandboxes
-from control.runtime.builtin.spec import ImageConfig, Place, render, render_exec, render_pause
+from control.runtime.builtin.container import ContainerIdentity, ContainerProcess
+from control.runtime.builtin.sandbox import PodNetwork, Sandboxes, SandboxRecord
+from control.runtime.builtin.spec import (
+    ContainerPlace,
+    ImageConfig,
+    render,
+    render_exec,
+    render_pause,
+)
 from control.version import PODWIRE
 
 logger = logging.getLogger(__name__)
 
 
 class Images(Protocol):
-    """Where images come from."""
+    """The source of images."""
 
     def find(self, reference: str) -> tuple[str, ImageConfig]:
-        """(image ID, configuration) of a local image. Raises RuntimeFailure."""
+        """Return (image ID, configuration) of a local image; raises ContainerRuntimeError."""
 
 
 class BuiltinRuntime:
-    """Pods from Linux alone; see docs/runtime.md."""
+    """Runs Pods with the kernel alone; see docs/runtime.md."""
 
     name = "podwire"
     version = PODWIRE
@@ -52,16 +58,14 @@ class BuiltinRuntime:
     ) -> None:
         self._root, self._images, self._groups = root, images, groups
         self._boxes = Sandboxes(root / "sandboxes", netns, network)
-        self._sandboxes: dict[str, Record] = {}
+        self._sandboxes: dict[str, SandboxRecord] = {}
         self._containers: dict[str, ContainerProcess] = {}
         self._pauses: dict[str, ContainerProcess] = {}
         self._making: set[str] = set()
         self._callbacks: list[Callable[[PodRef], None]] = []
 
-    # -- the whole -------------------------------------------------------------------------------
-
     async def open(self) -> None:
-        """Adopt what is on disk; remove what is torn."""
+        """Adopt the sandboxes and containers on disk; remove those whose checkpoint is torn."""
         for folder in (self._root / "sandboxes", self._root / "containers"):
             folder.mkdir(parents=True, exist_ok=True)
         shims = spawn.find_shims()
@@ -80,49 +84,47 @@ class BuiltinRuntime:
                 self._containers[identity.id] = process
                 return
         logger.warning(
-            "container %s: it never ran, or its checkpoint is torn: removing it", folder.name[:13]
+            "container %s: never started, or its checkpoint is torn: removing it", folder.name[:13]
         )
         container.abandon(folder, shims)
 
-    async def _adopt_pause(self, record: Record, shims: dict[str, int]) -> None:
+    async def _adopt_pause(self, record: SandboxRecord, shims: dict[str, int]) -> None:
         process = self._pause(record)
         if await process.adopt(shims):
             self._pauses[record.id] = process
 
     def close(self) -> None:
-        """Stop watching; containers go on."""
+        """Stop watching; containers keep running."""
         for process in (*self._containers.values(), *self._pauses.values()):
             process.close()
 
-    def observe(self) -> Observed:
-        """What there is now."""
-        return Observed(
+    def observe(self) -> RuntimeState:
+        """Return all sandboxes and containers as they are now."""
+        return RuntimeState(
             tuple(self._view(record) for record in self._sandboxes.values()),
             tuple(process.view() for process in self._containers.values()),
         )
 
     def sandbox_ids(self) -> frozenset[str]:
-        """Every sandbox, also one that is just being made."""
+        """Return the ID of every sandbox, also of one that is being made."""
         return frozenset(self._sandboxes) | self._making
 
-    def _view(self, record: Record) -> Sandbox:
+    def _view(self, record: SandboxRecord) -> Sandbox:
         view = record.view()
         pause = self._pauses.get(record.id)
         held = not record.config.share_processes or (pause and pause.phase is Phase.RUNNING)
         return view if held else replace(view, ready=False)
 
     def subscribe(self, callback: Callable[[PodRef], None]) -> None:
-        """Call back when a container ended by itself."""
+        """Call ``callback`` when a container has ended by itself."""
         self._callbacks.append(callback)
 
     def _announce(self, pod: PodRef) -> None:
         for callback in self._callbacks:
             callback(pod)
 
-    # -- sandboxes -------------------------------------------------------------------------------
-
     async def run_sandbox(self, config: SandboxConfig) -> Sandbox:
-        """Namespaces, then the network, then what is shared. Raises RuntimeFailure."""
+        """Make namespaces, network and shared files; raises ContainerRuntimeError."""
         sandbox_id = secrets.token_hex(32)
         self._making.add(sandbox_id)
         try:
@@ -130,9 +132,9 @@ class BuiltinRuntime:
             if config.share_processes:
                 await self._start_pause(record)
         except BaseException:
-            # Known only from here on: nobody may take away what is just being made.
-            self._sandboxes[sandbox_id] = Record(sandbox_id, config, time.time())
-            with suppress(RuntimeFailure):  # it is listed as not ready, and removed again later
+            # Observable only from here on: no caller may remove a sandbox that is being made.
+            self._sandboxes[sandbox_id] = SandboxRecord(sandbox_id, config, time.time())
+            with suppress(ContainerRuntimeError):  # it stays, not ready, and is removed later
                 await self.remove_sandbox(sandbox_id)
             raise
         finally:
@@ -140,16 +142,18 @@ class BuiltinRuntime:
         self._sandboxes[sandbox_id] = record
         return record.view()
 
-    def _pause(self, record: Record) -> ContainerProcess:
-        """The holder of a shared process namespace: a container, but for its empty root."""
+    def _pause(self, record: SandboxRecord) -> ContainerProcess:
+        """The holder of a shared process namespace: a container with an empty root."""
         folder = self._boxes.folder(record.id) / "pause"
         config = ContainerConfig("POD", record.config.attempt, "")
-        identity = Identity(record.id, record.id, record.config.pod, config, "", record.created, "")
+        identity = ContainerIdentity(
+            record.id, record.id, record.config.pod, config, "", record.created, ""
+        )
         return ContainerProcess(folder, identity, self._announce)
 
-    async def _start_pause(self, record: Record) -> None:
+    async def _start_pause(self, record: SandboxRecord) -> None:
         process = self._pause(record)
-        place = Place(
+        place = ContainerPlace(
             str(process.folder),
             log_path=str(process.folder / "pause.log"),
             shim_cgroup=self._groups.shim_folder(record.config.pod.uid),
@@ -160,7 +164,10 @@ class BuiltinRuntime:
         await process.start()
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
-        """Its containers, its network, its namespaces. Raises RuntimeFailure; ask again then."""
+        """Stop a sandbox's containers, then remove its network and namespaces.
+
+        Raises ContainerRuntimeError; it may be called again then.
+        """
         record = self._sandboxes.get(sandbox_id)
         if record is None:
             return
@@ -172,7 +179,7 @@ class BuiltinRuntime:
         self._sandboxes[sandbox_id] = replace(record, ready=False, addresses=())
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
-        """Stop it, and forget it and its containers."""
+        """Stop and remove a sandbox and its containers."""
         record = self._sandboxes.get(sandbox_id)
         if record is None:
             return
@@ -186,9 +193,9 @@ class BuiltinRuntime:
         await self._release(record.config.pod.uid)
 
     async def _release(self, uid: str) -> None:
-        """With the last that is known of a Pod, its control groups go."""
-        uids = {it.config.pod.uid for it in self._sandboxes.values()}
-        uids |= {it.identity.pod.uid for it in self._containers.values()}
+        """Remove a Pod's control groups if it has no sandbox and no container any more."""
+        uids = {record.config.pod.uid for record in self._sandboxes.values()}
+        uids |= {process.identity.pod.uid for process in self._containers.values()}
         if uid not in uids:
             await self._groups.remove_pod(uid)
 
@@ -197,19 +204,17 @@ class BuiltinRuntime:
         return [process for process in every if process.identity.sandbox_id == sandbox_id]
 
     def network_namespace(self, sandbox_id: str) -> str:
-        """The path of a sandbox's network namespace."""
+        """Return the path of a sandbox's network namespace."""
         return str(self._boxes.netns(sandbox_id))
 
-    # -- containers ------------------------------------------------------------------------------
-
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
-        """Write a container down; nothing runs yet. Raises RuntimeFailure."""
+        """Write a container's checkpoint; nothing runs yet. Raises ContainerRuntimeError."""
         record = self._sandboxes[sandbox_id]
         image_id, image = self._images.find(config.image)
         container_id = secrets.token_hex(32)
         folder = self._root / "containers" / container_id
         log_path = str(Path(record.config.log_directory) / config.log_path)
-        identity = Identity(
+        identity = ContainerIdentity(
             container_id, sandbox_id, record.config.pod, config, image_id, time.time(), log_path
         )
         process = ContainerProcess(folder, identity, self._announce)
@@ -217,18 +222,20 @@ class BuiltinRuntime:
             process.save(render(config, image, self._place(record, folder, log_path, config)))
         except OSError as err:
             files.remove_tree(folder)
-            raise RuntimeFailure(
-                f"container {config.name}: cannot be written down: {err}", "CreateContainerError"
+            raise ContainerRuntimeError(
+                f"container {config.name}: cannot be saved: {err}", "CreateContainerError"
             ) from err
         self._containers[container_id] = process
         return container_id
 
-    def _place(self, record: Record, folder: Path, log_path: str, config: ContainerConfig) -> Place:
+    def _place(
+        self, record: SandboxRecord, folder: Path, log_path: str, config: ContainerConfig
+    ) -> ContainerPlace:
         uid = record.config.pod.uid
         name = f"{config.name}.{config.attempt}"
         pause = self._pauses.get(record.id)
         shared = {"pid": f"/proc/{pause.pid}/ns/pid"} if pause else {}
-        return Place(
+        return ContainerPlace(
             str(folder),
             log_path,
             cgroups=self._groups.create(uid, name, config.resources),
@@ -239,16 +246,16 @@ class BuiltinRuntime:
         )
 
     async def start_container(self, container_id: str) -> None:
-        """Run it. Raises RuntimeFailure."""
+        """Start a container; raises ContainerRuntimeError."""
         await self._container(container_id).start()
 
     async def stop_container(self, container_id: str, grace: float) -> None:
-        """Ask it to end, then make it. Raises RuntimeFailure when it cannot be killed."""
+        """Ask a container to end, then kill it; raises ContainerRuntimeError."""
         if process := self._containers.get(container_id):
             await process.stop(grace)
 
     async def remove_container(self, container_id: str) -> None:
-        """Kill it, if it runs, and forget it."""
+        """Kill a container, if it runs, and remove it."""
         process = self._containers.get(container_id)
         if process is None:
             return
@@ -260,24 +267,22 @@ class BuiltinRuntime:
         self._containers.pop(container_id, None)
         await self._release(process.identity.pod.uid)
 
-    # -- commands in containers ------------------------------------------------------------------
-
     async def execute(
         self, container_id: str, command: tuple[str, ...], seconds: float
     ) -> ExecResult:
-        """Run a command to its end. Raises RuntimeFailure when that cannot even start."""
+        """Run a command to its end; raises ContainerRuntimeError if it cannot start."""
         spec = self._exec_spec(container_id, command, terminal=False)
         return await execution.run(spec, seconds)
 
     async def open_exec(
         self, container_id: str, command: tuple[str, ...], *, stdin: bool, terminal: bool
-    ) -> execution.Stream:
-        """Run a command with streams. Raises RuntimeFailure."""
+    ) -> execution.CommandStream:
+        """Run a command with streams; raises ContainerRuntimeError."""
         spec = self._exec_spec(container_id, command, terminal=terminal)
         return await execution.open_stream(spec, stdin=stdin)
 
-    async def open_attach(self, container_id: str, *, stdin: bool) -> attachment.Attachment:
-        """A container's own streams, from now on. Raises RuntimeFailure."""
+    async def open_attach(self, container_id: str, *, stdin: bool) -> attachment.AttachStream:
+        """Attach to a container's own streams, from now on; raises ContainerRuntimeError."""
         return await attachment.open_stream(self._container(container_id).folder, stdin=stdin)
 
     def _exec_spec(
@@ -286,7 +291,7 @@ class BuiltinRuntime:
         process = self._container(container_id)
         config = process.identity.config
         if not process.pid:
-            raise RuntimeFailure(f"container {config.name} is not running")
+            raise ContainerRuntimeError(f"container {config.name} is not running")
         image = self._images.find(config.image)[1]
         return render_exec(
             config, image, command, pid=process.pid, cgroups=process.cgroups, terminal=terminal
@@ -295,5 +300,5 @@ class BuiltinRuntime:
     def _container(self, container_id: str) -> ContainerProcess:
         process = self._containers.get(container_id)
         if process is None:
-            raise RuntimeFailure(f"container {container_id[:13]} is gone")
+            raise ContainerRuntimeError(f"container {container_id[:13]} is gone")
         return process

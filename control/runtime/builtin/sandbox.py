@@ -1,7 +1,7 @@
-"""A Pod's sandbox: namespaces held by bind mounts, with no process to keep them.
+"""A Pod's sandbox: namespaces that bind mounts keep alive, without a process.
 
-``unshare --net=FILE --uts=FILE --ipc=FILE`` makes the namespaces and binds them to files, which
-keep them alive. Only a shared process namespace needs a process in it (a shim's "pause").
+``unshare --net=FILE --uts=FILE --ipc=FILE`` makes the namespaces and binds them to files. Only a
+shared process namespace needs a process in it (a shim's "pause").
 """
 
 import logging
@@ -12,18 +12,25 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from control.linux import files, syscalls
-from control.runtime.base import Mount, PodRef, PortMapping, RuntimeFailure, Sandbox, SandboxConfig
+from control.linux import files, syscalls, whole
+from control.runtime.base import (
+    ContainerRuntimeError,
+    Mount,
+    PodRef,
+    PortMapping,
+    Sandbox,
+    SandboxConfig,
+)
 from control.runtime.builtin import spawn
 
 logger = logging.getLogger(__name__)
 
 _SHM_BYTES = 64 * 1024 * 1024  # CRI runtimes' default
-# As containerd: a Pod's unprivileged processes may ping and bind any port; it is their own space.
+# As containerd: a Pod's unprivileged processes may ping and bind any port, in their own namespace.
 _SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 
 
-# Runs in the new namespaces; $1 is the host name, the rest are KEY=VALUE. Nothing to do without.
+# Runs in the new namespaces; $1 is the host name, the rest are KEY=VALUE.
 _SET_UP = """
 [ $# -gt 0 ] || exit 0
 hostname "$1"; shift
@@ -33,18 +40,21 @@ sysctl -qw "$@"
 
 
 class PodNetwork(Protocol):
-    """Connects a sandbox; ``control.runtime.cni`` is the one there is."""
+    """Connects sandboxes; ``control.runtime.cni`` implements it."""
 
     async def add(self, sandbox_id: str, config: SandboxConfig, netns: str) -> tuple[str, ...]:
-        """Connect it; the Pod's addresses. Raises RuntimeFailure, having undone what it did."""
+        """Connect a sandbox, and return the Pod's addresses.
+
+        Raises ContainerRuntimeError, after it has undone a partial connection.
+        """
 
     async def remove(self, sandbox_id: str, config: SandboxConfig, netns: str) -> None:
-        """Disconnect it, also when it was never connected. Raises RuntimeFailure."""
+        """Disconnect a sandbox, even if it was never connected; raises ContainerRuntimeError."""
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """What is known about a sandbox."""
+class SandboxRecord:
+    """A sandbox, as its checkpoint and its mounts show it."""
 
     id: str
     config: SandboxConfig
@@ -53,7 +63,7 @@ class Record:
     ready: bool = False
 
     def view(self) -> Sandbox:
-        """It, as the runtime's users see it."""
+        """Return the sandbox as the runtime's users see it."""
         return Sandbox(
             self.id,
             self.config.pod,
@@ -72,15 +82,15 @@ class Sandboxes:
         self._root, self._netns, self._network = root, netns, network
 
     def folder(self, sandbox_id: str) -> Path:
-        """Where a sandbox's files are."""
+        """Return the folder of a sandbox's files."""
         return self._root / sandbox_id
 
     def netns(self, sandbox_id: str) -> Path:
-        """Its network namespace; the name follows from the ID, so that no crash can lose it."""
+        """Return a sandbox's network namespace; the ID gives its name, so no crash can lose it."""
         return self._netns / f"cni-{sandbox_id[:32]}"
 
-    def load(self) -> tuple[Record, ...]:
-        """The sandboxes on disk; of torn ones the remains are removed."""
+    def load(self) -> tuple[SandboxRecord, ...]:
+        """Return the sandboxes on disk; remove those whose checkpoint is torn."""
         found = []
         for folder in sorted(self._root.iterdir()) if self._root.is_dir() else ():
             saved = files.read_json(folder / "config.json")
@@ -92,15 +102,15 @@ class Sandboxes:
                 files.remove_tree(folder)
         return tuple(found)
 
-    def _record(self, sandbox_id: str, saved: Mapping[str, Any]) -> Record:
+    def _record(self, sandbox_id: str, saved: Mapping[str, Any]) -> SandboxRecord:
         config = _config(saved["config"])
         network = files.read_json(self.folder(sandbox_id) / "network.json")
         whole = network is not None and all(map(files.is_mounted, self._held(sandbox_id, config)))
         addresses = tuple((network or {}).get("addresses", ()))
-        return Record(sandbox_id, config, saved["created"], addresses, whole)
+        return SandboxRecord(sandbox_id, config, saved["created"], addresses, whole)
 
     def _held(self, sandbox_id: str, config: SandboxConfig) -> tuple[Path, ...]:
-        """The files that must be mounted while the sandbox is whole."""
+        """Return the files that keep the sandbox's namespaces."""
         names = self.folder(sandbox_id) / "ns"
         return (
             *((self.netns(sandbox_id),) if not config.host_network else ()),
@@ -108,9 +118,9 @@ class Sandboxes:
             *((names / "ipc",) if not config.host_ipc else ()),
         )
 
-    async def create(self, sandbox_id: str, config: SandboxConfig) -> Record:
-        """Make a sandbox; raises RuntimeFailure, leaving what ``remove`` takes away."""
-        record = Record(sandbox_id, config, time.time())
+    async def create(self, sandbox_id: str, config: SandboxConfig) -> SandboxRecord:
+        """Make a sandbox; raises ContainerRuntimeError, and ``remove`` must then be called."""
+        record = SandboxRecord(sandbox_id, config, time.time())
         folder = self.folder(sandbox_id)
         try:
             (folder / "ns").mkdir(parents=True)
@@ -148,12 +158,12 @@ class Sandboxes:
         syscalls.mount("shm", str(shm), "tmpfs", flags, f"mode=1777,size={_SHM_BYTES}")
 
     def _write_names(self, folder: Path, config: SandboxConfig, addresses: tuple[str, ...]) -> None:
-        files.write(folder / "hostname", f"{config.hostname}\n")
-        files.write(folder / "resolv.conf", config.resolv_conf)
-        files.write(folder / "hosts", hosts_file(config, addresses))
+        whole.write(folder / "hostname", f"{config.hostname}\n")
+        whole.write(folder / "resolv.conf", config.resolv_conf)
+        whole.write(folder / "hosts", hosts_file(config, addresses))
 
     def mounts(self, sandbox_id: str) -> tuple[Mount, ...]:
-        """What each of its containers gets."""
+        """Return the mounts that each container of a sandbox gets."""
         folder = self.folder(sandbox_id)
         return tuple(
             Mount(str(folder / name), target)
@@ -165,15 +175,18 @@ class Sandboxes:
             )
         )
 
-    def namespaces(self, record: Record) -> dict[str, str]:
-        """The namespaces its containers join, but for a shared process namespace."""
+    def namespaces(self, record: SandboxRecord) -> dict[str, str]:
+        """Return the namespaces that containers join, except a shared process namespace."""
         names = {}
         for path in self._held(record.id, record.config):
             names[path.name if path.name in ("uts", "ipc") else "net"] = str(path)
         return names
 
-    async def stop(self, record: Record) -> None:
-        """Disconnect it and let its namespaces go. Raises RuntimeFailure; ask again then."""
+    async def stop(self, record: SandboxRecord) -> None:
+        """Disconnect a sandbox and remove its namespaces.
+
+        Raises ContainerRuntimeError; it may be called again then.
+        """
         if not record.config.host_network:
             netns = self.netns(record.id)
             path = str(netns) if files.is_mounted(netns) else ""
@@ -182,19 +195,19 @@ class Sandboxes:
         self.release(record.id)
 
     def release(self, sandbox_id: str) -> None:
-        """Let the namespaces go, without a word to the network."""
+        """Remove a sandbox's namespaces without disconnecting it."""
         folder = self.folder(sandbox_id)
         for path in (self.netns(sandbox_id), folder / "ns/uts", folder / "ns/ipc", folder / "shm"):
             files.unmount(path)
         self.netns(sandbox_id).unlink(missing_ok=True)
 
     def remove(self, sandbox_id: str) -> None:
-        """Remove its files, once it is stopped."""
+        """Remove the files of a stopped sandbox."""
         files.remove_tree(self.folder(sandbox_id))
 
 
 def hosts_file(config: SandboxConfig, addresses: tuple[str, ...]) -> str:
-    """A Pod's /etc/hosts, as kubelet writes it."""
+    """Return a Pod's /etc/hosts, as kubelet writes it."""
     if config.host_network:
         with suppress(OSError):
             return Path("/etc/hosts").read_text() + config.hosts
@@ -224,5 +237,5 @@ def _config(saved: dict[str, Any]) -> SandboxConfig:
     return SandboxConfig(**values)
 
 
-def _failure(pod: PodRef, err: OSError) -> RuntimeFailure:
-    return RuntimeFailure(f"sandbox of Pod {pod}: {err}", "CreatePodSandboxError")
+def _failure(pod: PodRef, err: OSError) -> ContainerRuntimeError:
+    return ContainerRuntimeError(f"sandbox of Pod {pod}: {err}", "CreatePodSandboxError")

@@ -1,10 +1,10 @@
-"""Starting processes without forking the agent: posix_spawn, and a pidfd to see them end.
+"""Starts processes without forking the agent, and waits for their end.
 
-The agent has threads and an event loop, in which a fork would copy locks that nobody releases.
+A fork of a process with threads copies locks that no thread of the child releases. So processes
+are started by posix_spawn, and their end is seen by a pidfd.
 """
 
 import asyncio
-import errno
 import os
 import signal
 import sys
@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from control.linux.processes import open_process
+
 _ROOT = Path(__file__).parents[3]
 _PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
-# -I -S keep everything out of the shim's way, also this checkout: it is named here.
+# -I and -S keep every path out of sys.path, also that of this package: it is passed here.
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
     "from control.runtime.shim.main import main; sys.exit(main(sys.argv[1:]))"
@@ -22,12 +24,12 @@ _BOOT = (
 
 
 def shim_command(*arguments: str) -> list[str]:
-    """The command line of a shim."""
+    """Return the command line of a shim."""
     return [_PYTHON, "-IS", "-c", _BOOT, str(_ROOT), *arguments]
 
 
 def spawn(command: list[str], *, stderr: Path, report: int) -> int:
-    """Start a process in a session of its own; ``report`` becomes its descriptor 3; its ID."""
+    """Start a process in its own session, with ``report`` as descriptor 3; return its ID."""
     log = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     wired = ((nothing, 0), (nothing, 1), (log, 2), (report, 3))
@@ -46,25 +48,11 @@ def spawn(command: list[str], *, stderr: Path, report: int) -> int:
         os.close(nothing)
 
 
-def open_process(pid: int) -> int:
-    """A pidfd; raises ProcessLookupError when the process is gone.
-
-    Of 0, of a process that is being reaped in just this moment, and of a number that is a thread's
-    by now the kernel says EINVAL, or since Linux 6.15 ENOENT (pidfd_prepare in kernel/fork.c).
-    """
-    try:
-        return os.pidfd_open(pid)
-    except OSError as err:
-        if err.errno in (errno.EINVAL, errno.ENOENT):
-            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from err
-        raise
-
-
 class Watch:
-    """Waits for the end of a process, a child or not; calls ``ended`` once, on the event loop."""
+    """Calls ``ended`` once, on the event loop, when a process ends, a child or not."""
 
     def __init__(self, pid: int, ended: Callable[[], None]) -> None:
-        """Raises ProcessLookupError when it is gone already."""
+        """Begin to wait; raises ProcessLookupError if the process is gone already."""
         self._pid, self._ended = pid, ended
         self._descriptor = open_process(pid)
         self._loop = asyncio.get_running_loop()
@@ -75,7 +63,7 @@ class Watch:
         self._ended()
 
     def close(self) -> None:
-        """Stop waiting; a child that has ended is reaped."""
+        """Stop waiting; reap a child that has ended."""
         if self._descriptor < 0:
             return
         self._loop.remove_reader(self._descriptor)
@@ -86,7 +74,7 @@ class Watch:
 
 
 async def read_line(descriptor: int) -> str:
-    """What is written on a pipe up to its first line's end or its end; closes it."""
+    """Read the first line from a pipe, or all of it if it ends before, and close it."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(descriptor, readable.set)
@@ -106,7 +94,7 @@ async def read_line(descriptor: int) -> str:
 
 
 async def run(command: Sequence[str], seconds: float = 30) -> None:
-    """Run a tool; raises OSError with what it said when it fails or does not end in time."""
+    """Run a tool for up to ``seconds``; raises OSError with its output if it fails."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
@@ -126,7 +114,7 @@ async def run(command: Sequence[str], seconds: float = 30) -> None:
 
 
 def find_shims() -> dict[str, int]:
-    """The folders that shims serve in this process namespace, with the shims' process IDs."""
+    """Return the folders that shims of this process namespace serve, with the shims' IDs."""
     found = {}
     for entry in os.scandir("/proc"):
         if not entry.name.isdecimal():
@@ -141,15 +129,6 @@ def find_shims() -> dict[str, int]:
 
 
 def kill(pid: int) -> None:
-    """SIGKILL, if it is still there."""
+    """Kill a process, if it is still there."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process started, as in the shim's record; None when it is gone or a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else int(fields[19])

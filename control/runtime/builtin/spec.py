@@ -1,13 +1,13 @@
-"""Rendering a container for the shim: a CRI-like configuration and an image in, JSON out. Pure."""
+"""Renders a container for the shim: configuration and image in, JSON out. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from control.linux.syscalls import CAPABILITIES
-from control.runtime.base import ContainerConfig, Mount, Rights, RuntimeFailure
+from control.runtime.base import ContainerConfig, ContainerRuntimeError, Mount, Rights
 
-# What containerd and Docker leave a container.
+# The default capabilities of containerd and Docker.
 DEFAULT_CAPABILITIES = (
     "CHOWN",
     "DAC_OVERRIDE",
@@ -25,7 +25,7 @@ DEFAULT_CAPABILITIES = (
     "AUDIT_WRITE",
 )
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# The order in which `exec` enters: the mount namespace last, for /proc is read on the way.
+# The order in which `exec` enters: the mount namespace last, because /proc is read before.
 _ENTERED = ("cgroup", "ipc", "uts", "net", "pid", "mnt")
 LOG_BYTES = 10 * 1024 * 1024  # kubelet's containerLogMaxSize
 LOG_FILES = 5
@@ -33,7 +33,7 @@ LOG_FILES = 5
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """What an image says about how to run it (OCI image-spec, config.md)."""
+    """An image's defaults for its containers (OCI image-spec, config.md)."""
 
     root: str
     entrypoint: tuple[str, ...] = ()
@@ -45,8 +45,8 @@ class ImageConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a container runs: its folder, its sandbox's namespaces, its control groups."""
+class ContainerPlace:
+    """A container's surroundings: its folder, its sandbox's namespaces, its control groups."""
 
     directory: str
     log_path: str
@@ -54,11 +54,14 @@ class Place:
     shim_cgroup: str = ""
     join: Mapping[str, str] = field(default_factory=dict)  # namespace -> path
     mounts: tuple[Mount, ...] = ()  # the sandbox's: hosts, hostname, resolv.conf, shm
-    own_processes: bool = True  # a process namespace of its own
+    own_processes: bool = True  # False: the node's process namespace
 
 
-def render(config: ContainerConfig, image: ImageConfig, place: Place) -> dict[str, Any]:
-    """The shim's spec.json; raises RuntimeFailure when image and configuration do not fit."""
+def render(config: ContainerConfig, image: ImageConfig, place: ContainerPlace) -> dict[str, Any]:
+    """Return the shim's spec.json.
+
+    Raises ContainerRuntimeError if image and configuration do not fit.
+    """
     return {
         **_surroundings(place),
         **process(config, image, arguments(config, image)),
@@ -77,8 +80,8 @@ def render(config: ContainerConfig, image: ImageConfig, place: Place) -> dict[st
     }
 
 
-def render_pause(place: Place) -> dict[str, Any]:
-    """A process that holds a Pod's shared process namespace, with an empty root."""
+def render_pause(place: ContainerPlace) -> dict[str, Any]:
+    """Return the spec.json of a process that holds a Pod's shared process namespace."""
     empty: dict[str, Any] = {"image": None, "mounts": [], "privileged": False, "read_only": True}
     return {
         **_surroundings(place),
@@ -95,7 +98,7 @@ def render_pause(place: Place) -> dict[str, Any]:
 def process(
     config: ContainerConfig, image: ImageConfig, command: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The part of a specification that is about one process, a container's first or an ``exec``."""
+    """Return the part of a specification that describes a process, the first or an ``exec``."""
     rights = config.rights
     return {
         "arguments": list(command),
@@ -119,7 +122,7 @@ def render_exec(
     cgroups: tuple[str, ...],
     terminal: bool,
 ) -> dict[str, Any]:
-    """Another process for a running container whose first one is ``pid``."""
+    """Return the specification of another process in the container of process ``pid``."""
     return {
         **process(config, image, command),
         "terminal": terminal,
@@ -130,20 +133,20 @@ def render_exec(
 
 
 def arguments(config: ContainerConfig, image: ImageConfig) -> tuple[str, ...]:
-    """Kubernetes' ``command`` replaces the image's Entrypoint *and* Cmd, ``args`` only Cmd."""
+    """Return the command line: ``command`` replaces Entrypoint *and* Cmd, ``args`` only Cmd."""
     if config.command:
         return config.command + config.arguments
     found = image.entrypoint + (config.arguments or image.command)
     if not found:
-        raise RuntimeFailure(
-            f"container {config.name}: no command: its image {config.image} names none either",
+        raise ContainerRuntimeError(
+            f"container {config.name}: no command in the Pod nor in its image {config.image}",
             "CreateContainerError",
         )
     return found
 
 
 def environment(config: ContainerConfig, image: ImageConfig) -> dict[str, str]:
-    """The image's variables under the Pod's; PATH always, TERM on a terminal."""
+    """Merge the Pod's variables over the image's; PATH is always set, TERM on a terminal."""
     base = {"PATH": DEFAULT_PATH}
     if config.terminal:
         base["TERM"] = "xterm"
@@ -151,7 +154,7 @@ def environment(config: ContainerConfig, image: ImageConfig) -> dict[str, str]:
     return base | {name: value for name, _, value in pairs} | dict(config.environment)
 
 
-def _surroundings(place: Place) -> dict[str, Any]:
+def _surroundings(place: ContainerPlace) -> dict[str, Any]:
     unshare = ["mnt", *(["cgroup"] if place.cgroups else [])]
     if place.own_processes and "pid" not in place.join:
         unshare.append("pid")
@@ -174,19 +177,19 @@ def _mount(item: Mount) -> dict[str, Any]:
 
 
 def _user(config: ContainerConfig, image: ImageConfig) -> str:
-    """``runAsUser``, or the image's user; ``runAsNonRoot`` must be provable, as in kubelet."""
+    """Return ``runAsUser`` or the image's user; ``runAsNonRoot`` must be provable (kubelet)."""
     rights = config.rights
     user = image.user if rights.user is None else str(rights.user)
     name = user.partition(":")[0]
     if rights.non_root and name in ("", "0", "root"):
-        raise RuntimeFailure(
+        raise ContainerRuntimeError(
             "container has runAsNonRoot and image will run as root"
             if rights.user is None
             else "container's runAsUser breaks non-root policy",
             "CreateContainerConfigError",
         )
     if rights.non_root and not name.isdecimal():
-        raise RuntimeFailure(
+        raise ContainerRuntimeError(
             f"container has runAsNonRoot and image has non-numeric user ({name}), cannot verify "
             "user is non-root",
             "CreateContainerConfigError",
@@ -199,7 +202,7 @@ def _capabilities(rights: Rights) -> tuple[str, ...]:
     dropped = {name.upper().removeprefix("CAP_") for name in rights.drop_capabilities}
     unknown = ({*added} | dropped) - {*CAPABILITIES, "ALL"}
     if unknown:
-        raise RuntimeFailure(
+        raise ContainerRuntimeError(
             f"unknown capability to add or drop: {', '.join(sorted(unknown))}",
             "CreateContainerError",
         )

@@ -1,7 +1,7 @@
 """libcni's result cache: ``DIR/results/NETWORK-CONTAINERID-IFNAME``, kind ``cniCacheV1``.
 
-DEL gets the configuration and the result of the ADD, also when the file in /etc/cni/net.d has
-changed or gone since. The format is libcni's, so that either side can read the other's.
+DEL gets the configuration and the result of the ADD, even if the file in /etc/cni/net.d has changed
+or gone since. The format is libcni's, so that other runtimes can read it.
 """
 
 import base64
@@ -19,8 +19,8 @@ _KIND = "cniCacheV1"
 
 
 @dataclass(frozen=True, slots=True)
-class Cached:
-    """One attachment as it was made."""
+class CachedAttachment:
+    """One attachment, with the configuration and the result of its ADD."""
 
     network: str
     attachment: Attachment
@@ -29,14 +29,14 @@ class Cached:
     result: dict[str, Any]
 
 
-class Cache:
+class AttachmentCache:
     """The cached attachments of a node."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "results"
 
-    def save(self, entry: Cached) -> None:
-        """Remember an attachment; raises OSError."""
+    def save(self, entry: CachedAttachment) -> None:
+        """Write an attachment; raises OSError."""
         value = {
             "kind": _KIND,
             "containerId": entry.attachment.container_id,
@@ -51,21 +51,21 @@ class Cache:
         self._folder.mkdir(parents=True, exist_ok=True)
         files.write_json(self._path(entry.network, entry.attachment), value)
 
-    def find(self, network: str, attachment: Attachment) -> Cached | None:
-        """What is known about an attachment; None when nothing, or the file is torn."""
+    def find(self, network: str, attachment: Attachment) -> CachedAttachment | None:
+        """Read an attachment; None if there is none, or the file is torn."""
         return _read(self._path(network, attachment))
 
-    def of(self, container_id: str) -> tuple[Cached, ...]:
-        """All attachments of a container, whatever the network."""
+    def of(self, container_id: str) -> tuple[CachedAttachment, ...]:
+        """Return all attachments of a container, of every network."""
         return tuple(entry for entry in self.all() if entry.attachment.container_id == container_id)
 
-    def all(self) -> tuple[Cached, ...]:
-        """All attachments."""
+    def all(self) -> tuple[CachedAttachment, ...]:
+        """Return all attachments."""
         paths = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
         return tuple(entry for entry in map(_read, paths) if entry is not None)
 
     def forget(self, network: str, attachment: Attachment) -> None:
-        """The attachment is gone."""
+        """Delete an attachment."""
         self._path(network, attachment).unlink(missing_ok=True)
 
     def _path(self, network: str, attachment: Attachment) -> Path:
@@ -73,7 +73,7 @@ class Cache:
         return self._folder / name.replace("/", "_")
 
 
-def _read(path: Path) -> Cached | None:
+def _read(path: Path) -> CachedAttachment | None:
     value = files.read_json(path)
     if value is None or value.get("kind") != _KIND:
         return None
@@ -84,7 +84,9 @@ def _read(path: Path) -> Cached | None:
         )
         config = base64.b64decode(value["config"])
         capabilities = value.get("capabilityArgs") or {}
-        return Cached(value["networkName"], attachment, config, capabilities, value["result"])
+        return CachedAttachment(
+            value["networkName"], attachment, config, capabilities, value["result"]
+        )
     except (KeyError, TypeError, ValueError) as err:
         logger.warning("%s: not a cache entry: %r", path, err)
         return None

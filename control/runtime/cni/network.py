@@ -7,11 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from control.runtime.base import RuntimeFailure, SandboxConfig
+from control.runtime.base import ContainerRuntimeError, SandboxConfig
 from control.runtime.cni import conflist
-from control.runtime.cni.cache import Cache, Cached
+from control.runtime.cni.cache import AttachmentCache, CachedAttachment
 from control.runtime.cni.conflist import Network, plugin_config
-from control.runtime.cni.gate import Gate
+from control.runtime.cni.lock import SharedLock
 from control.runtime.cni.plugin import Attachment, PluginError, Plugins
 
 logger = logging.getLogger(__name__)
@@ -25,23 +25,21 @@ class CniNetwork:
     def __init__(self, conf_dir: Path, bin_dirs: tuple[Path, ...], cache_dir: Path) -> None:
         self._conf_dir = conf_dir
         self._plugins = Plugins(bin_dirs)
-        self._cache = Cache(cache_dir)
-        self._gate = Gate()
-
-    # -- for the runtime -------------------------------------------------------------------------
+        self._cache = AttachmentCache(cache_dir)
+        self._lock = SharedLock()
 
     async def add(self, sandbox_id: str, config: SandboxConfig, netns: str) -> tuple[str, ...]:
-        """Connect a sandbox; the Pod's addresses, the first of each family. Raises RuntimeFailure.
+        """Connect a sandbox, and return the Pod's addresses, the first of each family.
 
-        An ADD that fails half way is taken back with DEL (SPEC section 2, "ADD").
+        A failed ADD is undone with DEL (SPEC section 2, "ADD"). Raises ContainerRuntimeError.
         """
         attachment = Attachment(sandbox_id, netns, args=_arguments(sandbox_id, config))
         try:
             network = conflist.load(self._conf_dir)
-            async with self._gate.shared():
+            async with self._lock.shared():
                 result = await self._add(network, attachment, _capabilities(config))
-        except (conflist.NoNetwork, PluginError, OSError) as err:
-            raise RuntimeFailure(
+        except (conflist.NetworkConfigError, PluginError, OSError) as err:
+            raise ContainerRuntimeError(
                 f"Failed to create pod sandbox: failed to setup network for sandbox "
                 f'"{sandbox_id}": {err}',
                 "FailedCreatePodSandBox",
@@ -49,13 +47,16 @@ class CniNetwork:
         return addresses(result)
 
     async def remove(self, sandbox_id: str, config: SandboxConfig, netns: str) -> None:
-        """Disconnect a sandbox, by what the cache says, or by today's network. RuntimeFailure."""
+        """Disconnect a sandbox, by the cached configurations or else by the present one.
+
+        Raises ContainerRuntimeError.
+        """
         attachment = Attachment(sandbox_id, netns, args=_arguments(sandbox_id, config))
         try:
-            async with self._gate.shared():
+            async with self._lock.shared():
                 await self._remove(attachment, _capabilities(config))
         except (PluginError, OSError) as err:
-            raise RuntimeFailure(
+            raise ContainerRuntimeError(
                 f'failed to destroy network for sandbox "{sandbox_id}": {err}', "FailedKillPod"
             ) from err
 
@@ -71,12 +72,10 @@ class CniNetwork:
             )
             await self._delete(network, current, entry.capabilities, entry.result)
         if not known:
-            # Never added, or the cache was lost: DEL is due all the same, it costs little.
-            with suppress(conflist.NoNetwork):
+            # The sandbox was never connected, or the cache was lost: a DEL does no harm.
+            with suppress(conflist.NetworkConfigError):
                 network = conflist.load(self._conf_dir)
                 await self._delete(network, attachment, capabilities, None)
-
-    # -- the verbs -------------------------------------------------------------------------------
 
     async def _add(
         self, network: Network, attachment: Attachment, capabilities: dict[str, Any]
@@ -87,7 +86,9 @@ class CniNetwork:
                 config = plugin_config(network, plugin, capabilities=capabilities, previous=result)
                 result = await self._plugins.call("ADD", config, attachment)
             found = result or {}
-            self._cache.save(Cached(network.name, attachment, network.raw, capabilities, found))
+            self._cache.save(
+                CachedAttachment(network.name, attachment, network.raw, capabilities, found)
+            )
         except BaseException:
             with suppress(PluginError):
                 await self._delete(network, attachment, capabilities, None)
@@ -101,7 +102,7 @@ class CniNetwork:
         capabilities: Mapping[str, Any],
         result: Mapping[str, Any] | None,
     ) -> None:
-        """DEL in reverse; the result is passed on since 0.4.0 only (SPEC section 3)."""
+        """Call DEL in reverse order; it gets the result since 0.4.0 (SPEC section 3)."""
         previous = result if _number(network.version) >= _CHECK_SINCE else None
         for plugin in reversed(network.plugins):
             config = plugin_config(network, plugin, capabilities=capabilities, previous=previous)
@@ -109,7 +110,7 @@ class CniNetwork:
         self._cache.forget(network.name, attachment)
 
     async def check(self, sandbox_id: str) -> None:
-        """CHECK a sandbox's attachments; raises PluginError for the first that is not as made."""
+        """Call CHECK for a sandbox's attachments; raises PluginError for the first that fails."""
         for entry in self._cache.of(sandbox_id):
             network = conflist.parse(entry.config, "cached configuration")
             if network.disable_check or _number(network.version) < _CHECK_SINCE:
@@ -121,17 +122,17 @@ class CniNetwork:
                 await self._plugins.call("CHECK", config, entry.attachment)
 
     async def collect(self, valid: Callable[[], Iterable[str]]) -> None:
-        """Take away all but these sandboxes' attachments: DEL for those cached, then GC.
+        """Remove all attachments but those of valid sandboxes: DEL for cached ones, then GC.
 
-        Nothing is added meanwhile: what is just being made would be taken for garbage. ``valid``
-        is asked when that is so. The cache may hold other users' networks (podman's): only ours is
-        touched. Raises PluginError with all that went wrong, after everything was tried.
+        No sandbox is connected meanwhile: one that is being made would look like garbage. ``valid``
+        is called under the lock. The cache may hold other users' networks, such as podman's: only
+        our own is touched. Raises PluginError with all failures, after everything was tried.
         """
         try:
             network = conflist.load(self._conf_dir)
-        except conflist.NoNetwork:
+        except conflist.NetworkConfigError:
             return
-        async with self._gate.alone():
+        async with self._lock.exclusive():
             kept = frozenset(valid())
             problems = []
             for entry in self._cache.all():
@@ -141,14 +142,14 @@ class CniNetwork:
         if problems:
             raise PluginError("; ".join(problems))
 
-    async def _try_delete(self, entry: Cached) -> list[str]:
+    async def _try_delete(self, entry: CachedAttachment) -> list[str]:
         try:
             network = conflist.parse(entry.config, "cached configuration")
             gone = Attachment(
                 entry.attachment.container_id, "", entry.attachment.ifname, entry.attachment.args
             )
             await self._delete(network, gone, entry.capabilities, entry.result)
-        except (conflist.NoNetwork, PluginError) as err:
+        except (conflist.NetworkConfigError, PluginError) as err:
             return [str(err)]
         return []
 
@@ -157,9 +158,9 @@ class CniNetwork:
             return []
         attachments = (entry.attachment for entry in self._cache.all())
         valid = [
-            {"containerID": it.container_id, "ifname": it.ifname}
-            for it in attachments
-            if it.container_id in kept
+            {"containerID": attachment.container_id, "ifname": attachment.ifname}
+            for attachment in attachments
+            if attachment.container_id in kept
         ]
         problems = []
         for plugin in network.plugins:
@@ -172,7 +173,7 @@ class CniNetwork:
         return problems
 
     async def status(self) -> str:
-        """Why Pods cannot be connected now; empty when they can (STATUS since 1.1.0)."""
+        """Return why Pods cannot be connected now; empty if they can (STATUS since 1.1.0)."""
         try:
             network = conflist.load(self._conf_dir)
             if _number(network.version) >= _GC_SINCE:
@@ -181,13 +182,13 @@ class CniNetwork:
                     for plugin in network.plugins
                 )
                 await asyncio.gather(*calls)
-        except (conflist.NoNetwork, PluginError) as err:
+        except (conflist.NetworkConfigError, PluginError) as err:
             return str(err)
         return ""
 
 
 def addresses(result: Mapping[str, Any]) -> tuple[str, ...]:
-    """The first address of each family in a result of any version, in the result's order."""
+    """Return the first address of each family in a result of any version, in its order."""
     texts = [str(item.get("address", "")) for item in result.get("ips") or ()]
     old = (result.get("ip4") or {}, result.get("ip6") or {})  # 0.1.0 and 0.2.0
     texts += [str(item["ip"]) for item in old if "ip" in item]
@@ -210,7 +211,7 @@ def _arguments(sandbox_id: str, config: SandboxConfig) -> tuple[tuple[str, str],
 
 
 def _capabilities(config: SandboxConfig) -> dict[str, Any]:
-    """The well-known capabilities (CONVENTIONS.md) that a Pod can ask for."""
+    """Return the well-known capabilities (CONVENTIONS.md) that a Pod asks for."""
     values: dict[str, Any] = {}
     if config.ports:
         values["portMappings"] = [
@@ -223,7 +224,7 @@ def _capabilities(config: SandboxConfig) -> dict[str, Any]:
             for port in config.ports
         ]
     if config.ingress_rate or config.egress_rate:
-        burst = 2**31 - 1  # containerd's and kubelet's: as good as unlimited
+        burst = 2**31 - 1  # as containerd and kubelet: practically unlimited
         bandwidth = {"ingressRate": config.ingress_rate, "egressRate": config.egress_rate}
         values["bandwidth"] = {**bandwidth, "ingressBurst": burst, "egressBurst": burst}
     return values

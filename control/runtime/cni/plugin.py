@@ -1,4 +1,4 @@
-"""Executing one CNI plugin: environment and stdin in, a result or an error out.
+"""Executes one CNI plugin.
 
 Source: CNI SPEC.md 1.1.0, section 2, and pkg/invoke of libcni (retries of "text file busy").
 """
@@ -15,12 +15,12 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-_BUSY_TRIES = 6  # a plugin that is being replaced in place; libcni waits a second each time
+_BUSY_TRIES = 6  # while a plugin is replaced in place; libcni waits a second each time
 _MOST_OUTPUT = 4 * 1024 * 1024
 
 
 class PluginError(Exception):
-    """A plugin said no, or could not be run; ``code`` is the CNI error code, 0 for the latter."""
+    """A plugin failed (``code`` is the CNI error code), or could not be run (``code`` is 0)."""
 
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
@@ -29,10 +29,10 @@ class PluginError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """Which interface of which container."""
+    """One interface of one container."""
 
     container_id: str
-    netns: str  # empty on DEL when it is gone
+    netns: str  # on DEL empty if the namespace is gone
     ifname: str = "eth0"
     args: tuple[tuple[str, str], ...] = ()
 
@@ -46,7 +46,7 @@ class Plugins:
     async def call(
         self, verb: str, config: Mapping[str, Any], attachment: Attachment | None = None
     ) -> dict[str, Any]:
-        """Run the plugin that ``config`` is for; what it printed. Raises PluginError."""
+        """Run the plugin of type ``config["type"]``; return its result. Raises PluginError."""
         name = str(config["type"])
         binary = self._find(name)
         try:
@@ -116,25 +116,25 @@ class Plugins:
 def _result(name: str, verb: str, output: bytes) -> dict[str, Any]:
     if not output.strip():
         if verb == "ADD":
-            raise PluginError(f"{name} ADD: it printed no result")
+            raise PluginError(f"{name} ADD: the plugin printed no result")
         return {}
     try:
         value = json.loads(output)
     except ValueError as err:
-        raise PluginError(f"{name} {verb}: its result is not JSON: {err}") from err
+        raise PluginError(f"{name} {verb}: the plugin's result is not JSON: {err}") from err
     if not isinstance(value, dict):
-        raise PluginError(f"{name} {verb}: its result is not a JSON object")
+        raise PluginError(f"{name} {verb}: the plugin's result is not a JSON object")
     return value
 
 
 def _error(name: str, verb: str, code: int, output: bytes, errors: bytes) -> PluginError:
-    """SPEC section 5, "Error"; a plugin that died has said nothing on stdout."""
+    """Parse an error (SPEC section 5); a plugin that died has printed none on stdout."""
     try:
         value = json.loads(output)
         number, text = int(value["code"]), str(value["msg"])
     except (ValueError, KeyError, TypeError):
-        said = " ".join(errors.decode(errors="replace").split())[:500]
-        how = f"exit code {code}" if code > 0 else f"signal {-code}"
-        return PluginError(f"{name} {verb}: it failed with {how}: {said or 'no output'}")
+        text = " ".join(errors.decode(errors="replace").split())[:500]
+        end = f"exit code {code}" if code > 0 else f"signal {-code}"
+        return PluginError(f"{name} {verb}: it failed with {end}: {text or 'no output'}")
     details = f"; {value['details']}" if value.get("details") else ""
     return PluginError(f'plugin type="{name}" failed ({verb.lower()}): {text}{details}', number)

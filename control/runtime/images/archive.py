@@ -1,9 +1,8 @@
-"""Unpacking image layers from strangers: nothing outside of the target is ever touched.
+"""Unpacks untrusted image layers without touching anything outside the target folder.
 
-Each member's folder is opened beneath the target without following any link that leaves it
-(openat2 with RESOLVE_IN_ROOT), so that ``../``, absolute names, and links planted by an earlier
-member or layer all end inside. Device nodes are left out: a container gets the standard ones, and
-others would be a way to the node's disks.
+Each member's folder is opened by openat2 with RESOLVE_IN_ROOT: ``../``, absolute names, and links
+from an earlier member or layer all lead to places inside the target. Device nodes are left out: a
+container gets the standard ones, and others could lead to the node's disks.
 """
 
 import os
@@ -21,14 +20,14 @@ _MOST_MEMBERS = 1_000_000
 _MOST_BYTES = 64 * 1024**3
 
 
-class HostileArchive(ValueError):
-    """An archive that must not be unpacked; the text says why."""
+class HostileArchiveError(ValueError):
+    """An archive must not be unpacked; the text says why."""
 
 
 def unpack_layer(layer: IO[bytes], target: Path) -> None:
-    """Apply one layer tar (plain or compressed) on top of what is in ``target``.
+    """Apply one layer tar (plain or compressed) on top of the files in ``target``.
 
-    Whiteouts of the OCI image-spec (layer.md) remove what lower layers had. Raises HostileArchive,
+    Whiteouts (OCI image-spec, layer.md) remove files of lower layers. Raises HostileArchiveError,
     tarfile.TarError, OSError.
     """
     root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -39,7 +38,9 @@ def unpack_layer(layer: IO[bytes], target: Path) -> None:
             for count, member in enumerate(tar):
                 size += member.size
                 if count > _MOST_MEMBERS or size > _MOST_BYTES:
-                    raise HostileArchive(f"more than {_MOST_MEMBERS} files or {_MOST_BYTES} bytes")
+                    raise HostileArchiveError(
+                        f"more than {_MOST_MEMBERS} files or {_MOST_BYTES} bytes"
+                    )
                 _unpack_member(tar, member, root, modes)
         for name, mode, when in reversed(modes):
             _finish_folder(root, name, mode, when)
@@ -55,7 +56,7 @@ def _unpack_member(
 ) -> None:
     parts = [part for part in member.name.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in member.name:
-        raise HostileArchive(f"member {member.name!r} leaves the image")
+        raise HostileArchiveError(f"member {member.name!r} leaves the image")
     if not parts:
         return
     *folders, name = parts
@@ -72,7 +73,7 @@ def _unpack_member(
 
 
 def _open_folder(root: int, parts: list[str]) -> int:
-    """A folder inside the image, made when a layer does not list it."""
+    """Open a folder inside the image; make it if no layer lists it."""
     path = "/".join(parts) or "."
     try:
         return syscalls.openat2(root, path, os.O_RDONLY | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT)
@@ -89,7 +90,7 @@ def _open_folder(root: int, parts: list[str]) -> int:
 def _place(
     tar: tarfile.TarFile, member: tarfile.TarInfo, parent: int, name: str, root: int
 ) -> bool:
-    """Make one file, folder or link; False for what has no place in an image."""
+    """Make one file, folder or link; False for other members, which are left out."""
     if member.isdir():
         return _place_folder(member, parent, name)
     if not (member.isfile() or member.issym() or member.islnk() or member.isfifo()):
@@ -123,7 +124,7 @@ def _place_folder(member: tarfile.TarInfo, parent: int, name: str) -> bool:
 def _write_file(tar: tarfile.TarFile, member: tarfile.TarInfo, parent: int, name: str) -> None:
     source = tar.extractfile(member)
     if source is None:
-        raise HostileArchive(f"member {member.name!r} has no content")
+        raise HostileArchiveError(f"member {member.name!r} has no content")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(name, flags, 0o600, dir_fd=parent), "wb") as file:
         while piece := source.read(1 << 20):
@@ -132,10 +133,10 @@ def _write_file(tar: tarfile.TarFile, member: tarfile.TarInfo, parent: int, name
 
 
 def _link(member: tarfile.TarInfo, parent: int, name: str, root: int) -> None:
-    """A hard link: its goal is looked up inside the image, and is no link itself."""
+    """Make a hard link; its target is looked up inside the image, and is not followed."""
     *folders, goal = [part for part in member.linkname.split("/") if part not in ("", ".")]
     if ".." in folders or goal == "..":
-        raise HostileArchive(f"link {member.name!r} -> {member.linkname!r} leaves the image")
+        raise HostileArchiveError(f"link {member.name!r} -> {member.linkname!r} leaves the image")
     above = _open_folder(root, folders)
     try:
         os.link(goal, name, src_dir_fd=above, dst_dir_fd=parent, follow_symlinks=False)
@@ -144,7 +145,7 @@ def _link(member: tarfile.TarInfo, parent: int, name: str, root: int) -> None:
 
 
 def _finish_folder(root: int, path: str, mode: int, when: float) -> None:
-    """Modes at the end: a read-only folder would refuse its own content to a non-root user."""
+    """Set a folder's mode and time at the end, when all its members are there."""
     try:
         folder = syscalls.openat2(
             root, path, os.O_RDONLY | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT
@@ -163,7 +164,7 @@ def _empty(folder: int) -> None:
 
 def _remove(parent: int, name: str) -> None:
     if name in ("", ".", ".."):
-        raise HostileArchive(f"whiteout of {name!r}")
+        raise HostileArchiveError(f"whiteout of {name!r}")
     try:
         mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
     except FileNotFoundError:

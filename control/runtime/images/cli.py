@@ -1,4 +1,4 @@
-"""``podwire image``: what the nodes of this machine can run."""
+"""``podwire image``: imports, lists and removes the images of this machine's nodes."""
 
 import json
 import sys
@@ -18,13 +18,13 @@ _folder_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=_FOLDER,
     show_default=True,
-    help="Where the images are.",
+    help="Folder of the images.",
 )
 
 
 @click.group()
 def main() -> None:
-    """Import, list and remove the images that Pods run from."""
+    """Import, list and remove the images of Pods."""
 
 
 @main.command("import")
@@ -59,7 +59,7 @@ def list_(image_dir: Path, output: str) -> None:
 @click.argument("names", nargs=-1, required=True)
 @_folder_option
 def remove(names: tuple[str, ...], image_dir: Path) -> None:
-    """Remove images; one that is not there is removed."""
+    """Remove images; a missing one is no error."""
     store = ImageStore(image_dir)
     for name in names:
         try:
@@ -69,7 +69,7 @@ def remove(names: tuple[str, ...], image_dir: Path) -> None:
         except OSError as err:
             _fail(f"image {name}: cannot be removed: {cause(err)}")
         if not existed:
-            click.echo(f"{name}: there was none", err=True)
+            click.echo(f"{name}: no such image", err=True)
 
 
 @main.command("make-tools")
@@ -85,7 +85,7 @@ def make_tools(busybox: Path, image_dir: Path) -> None:
     """Make the image podwire/tools from busybox."""
     try:
         image = tools.make(ImageStore(image_dir), busybox)
-    except tools.BadBusybox as err:
+    except tools.BusyboxError as err:
         _fail(f"image {tools.NAME}: {err}; install Debian's busybox-static, or name --busybox")
     except OSError as err:
         _fail(f"image {tools.NAME}: cannot be made: {cause(err)}")

@@ -1,7 +1,7 @@
-"""Image references: what a Pod writes, and what it means. Pure.
+"""Image references, short and full. Pure.
 
-``tools``, ``docker.io/library/tools:latest`` and ``library/tools`` are one image; the rules are
-those of distribution/reference ("ParseDockerRef"), which every runtime follows.
+``tools``, ``docker.io/library/tools:latest`` and ``library/tools`` are one image. The rules are
+those of distribution/reference ("ParseDockerRef"), as in every runtime.
 """
 
 import re
@@ -17,12 +17,15 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-class InvalidName(ValueError):
-    """A text that is no image reference."""
+class ImageNameError(ValueError):
+    """A text is not an image reference."""
 
 
-def normalise(reference: str) -> str:
-    """The full reference, such as ``docker.io/podwire/tools:latest``; raises InvalidName."""
+def normalize(reference: str) -> str:
+    """Return the full reference, such as ``docker.io/podwire/tools:latest``.
+
+    Raises ImageNameError.
+    """
     rest, _, digest = reference.partition("@")
     name, tag = _split_tag(rest)
     domain, path = _split_domain(name)
@@ -34,28 +37,28 @@ def normalise(reference: str) -> str:
         and (_DIGEST.fullmatch(digest) or ("@" not in reference))
     )
     if not valid:
-        raise InvalidName(f"{reference!r} is not an image reference: want [HOST/]NAME[:TAG]")
+        raise ImageNameError(f"{reference!r} is not an image reference: want [HOST/]NAME[:TAG]")
     if digest:
-        return f"{domain}/{path}@{digest}"  # a digest says more than a tag beside it
+        return f"{domain}/{path}@{digest}"  # a digest makes a tag beside it redundant
     return f"{domain}/{path}:{tag or 'latest'}"
 
 
 def default_policy(reference: str) -> str:
-    """The imagePullPolicy of a container that names none: Always for ``latest``."""
+    """Return the imagePullPolicy of a container without one: Always for ``latest``."""
     try:
-        full = normalise(reference)
-    except InvalidName:
+        full = normalize(reference)
+    except ImageNameError:
         return "IfNotPresent"
     return "Always" if full.endswith(":latest") and "@" not in full else "IfNotPresent"
 
 
 def to_folder(full: str) -> str:
-    """The folder name for a full reference: percent-encoded, so that no ``/`` is left."""
+    """Return the folder name for a full reference: percent-encoded, without ``/``."""
     return quote(full, safe="")
 
 
 def from_folder(folder: str) -> str:
-    """The reference that a folder name stands for."""
+    """Return the reference for a folder name."""
     return unquote(folder)
 
 

@@ -1,10 +1,10 @@
-"""The images of a node: ``DIR/NAME/rootfs`` and ``DIR/NAME/config.json`` (OCI image config).
+"""The image store of a node.
 
-    DIR/docker.io%2Fpodwire%2Ftools%3Alatest -> .data/8f…/     one atomic link a name
-    DIR/.data/8f…/  rootfs/  config.json                       contents, never changed once named
+    DIR/docker.io%2Fpodwire%2Ftools%3Alatest -> .data/8f…/     a link for each name
+    DIR/.data/8f…/  rootfs/  config.json (OCI image config)    contents, which never change
 
-So a container sees all of an image or none, and one that runs keeps the content it was started
-from, also when its name leads elsewhere meanwhile.
+A name's link is switched in one step, so that a container sees a whole image. A running container
+keeps the content of its start, even if the name leads to another by now.
 """
 
 import fcntl
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from control.linux import files
-from control.runtime.base import RuntimeFailure
+from control.linux import files, whole
+from control.runtime.base import ContainerRuntimeError
 from control.runtime.builtin.spec import ImageConfig
 from control.runtime.images import layout, names
 
@@ -28,7 +28,7 @@ _DATA = ".data"
 
 
 class ImageError(Exception):
-    """An image cannot be imported or removed; the text names it, the cause, and what to do."""
+    """An image cannot be imported or removed; the text names image, cause and remedy."""
 
 
 def cause(err: Exception) -> str:
@@ -55,20 +55,21 @@ class ImageStore:
         self._folder = folder
 
     def find(self, reference: str) -> tuple[str, ImageConfig]:
-        """(image ID, configuration) of a local image; raises RuntimeFailure with kubelet's reason.
+        """Return (image ID, configuration) of a local image.
 
-        ErrImageNeverPull and back-off are the caller's: here it is only absent or not.
+        Raises ContainerRuntimeError with kubelet's reason: InvalidImageName, or ErrImagePull for
+        an absent image. The caller handles ErrImageNeverPull and back-off.
         """
         try:
-            full = names.normalise(reference)
-        except names.InvalidName as err:
-            raise RuntimeFailure(
+            full = names.normalize(reference)
+        except names.ImageNameError as err:
+            raise ContainerRuntimeError(
                 f'Failed to apply default image tag "{reference}": {err}', "InvalidImageName"
             ) from err
         folder = (self._folder / names.to_folder(full)).resolve()
         config = files.read_json(folder / "config.json")
         if config is None or not (folder / "rootfs").is_dir():
-            raise RuntimeFailure(
+            raise ContainerRuntimeError(
                 f'image "{full}" is not on this node, and podwire pulls from no registry: import '
                 f"it with: podwire image import {reference} DIR-OR-ARCHIVE",
                 "ErrImagePull",
@@ -76,7 +77,7 @@ class ImageStore:
         return _image_id(config), parse_config(config, str(folder / "rootfs"))
 
     def list(self) -> tuple[Image, ...]:
-        """All images, by name."""
+        """Return all images, by name."""
         found = []
         for folder in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
             config = files.read_json(folder / "config.json")
@@ -88,14 +89,14 @@ class ImageStore:
     def add(self, reference: str, source: Path) -> Image:
         """Import a root folder, an OCI layout (folder or tar) or a docker-save tar.
 
-        Raises ImageError; the store is as before then.
+        Raises ImageError; the store is then unchanged.
         """
         full = _full(reference)
         try:
             with self._staging() as staging:
                 config = layout.unpack(source, staging / "rootfs")
                 return self._commit(full, staging, config)
-        except layout.BadImage as err:
+        except layout.ImageFormatError as err:
             raise ImageError(f"image {full}: {source}: {err}") from err
         except (OSError, tarfile.TarError, ValueError) as err:
             raise ImageError(f"image {full}: cannot import {source}: {cause(err)}") from err
@@ -103,14 +104,14 @@ class ImageStore:
     def add_tree(
         self, reference: str, make: Callable[[Path], None], config: dict[str, Any]
     ) -> Image:
-        """Import what ``make(folder)`` puts into an empty folder. Raises OSError."""
+        """Import the files that ``make(folder)`` makes in an empty folder; raises OSError."""
         with self._staging() as staging:
             (staging / "rootfs").mkdir()
             make(staging / "rootfs")
             return self._commit(_full(reference), staging, config)
 
     def remove(self, reference: str) -> bool:
-        """Remove an image; False when there is none of that name. Raises ImageError, OSError."""
+        """Remove an image; False if there was none of that name. Raises ImageError, OSError."""
         with self._locked():
             name = self._folder / names.to_folder(_full(reference))
             existed = name.is_symlink()
@@ -123,15 +124,12 @@ class ImageStore:
         files.write_json(staging / "config.json", {**config, "size": size})
         (staging / "config.json").chmod(0o644)
         name = self._folder / names.to_folder(full)
-        fresh = name.with_name(".name.new")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(Path(_DATA) / staging.name)
-        fresh.rename(name)
+        whole.link(name, f"{_DATA}/{staging.name}", ".name.new")
         return Image(full, _image_id(config), name, size)
 
     @contextmanager
     def _staging(self) -> Iterator[Path]:
-        """A fresh folder among the contents; removed, unless a name leads to it in the end."""
+        """Make a folder among the contents; it is removed if no name leads to it in the end."""
         with self._locked():
             staging = self._folder / _DATA / secrets.token_hex(8)
             staging.mkdir(parents=True)
@@ -148,7 +146,7 @@ class ImageStore:
             yield
 
     def _collect(self) -> None:
-        """Remove contents that no name leads to, but for those that a container still runs from."""
+        """Remove contents without a name, except those that a container still uses."""
         named = {entry.resolve() for entry in self._folder.iterdir() if entry.is_symlink()}
         data = self._folder / _DATA
         loose = [path for path in data.iterdir() if path.resolve() not in named]
@@ -159,7 +157,7 @@ class ImageStore:
 
 
 def _mounted_roots() -> str:
-    """The mounts of every process that can be seen, in which overlay names its lower folders."""
+    """Return the mounts of every visible process; an overlay's line names its lower folders."""
     seen: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -171,7 +169,7 @@ def _mounted_roots() -> str:
 
 
 def parse_config(config: dict[str, Any], root: str) -> ImageConfig:
-    """The parts of an OCI image configuration that say how to run it; odd values are ignored."""
+    """Return an OCI image configuration's defaults for containers; invalid values are ignored."""
     inner = config.get("config")
     inner = inner if isinstance(inner, dict) else {}
 
@@ -192,12 +190,12 @@ def parse_config(config: dict[str, Any], root: str) -> ImageConfig:
 
 def _full(reference: str) -> str:
     try:
-        return names.normalise(reference)
-    except names.InvalidName as err:
+        return names.normalize(reference)
+    except names.ImageNameError as err:
         raise ImageError(str(err)) from err
 
 
 def _image_id(config: dict[str, Any]) -> str:
-    """The digest of its configuration, as everywhere; our own size note is not part of it."""
+    """Return the image ID: the digest of the configuration, without our own field ``size``."""
     plain = {key: value for key, value in config.items() if key != "size"}
     return f"sha256:{hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()}"

@@ -1,6 +1,7 @@
-"""``podwire/tools``: an image from Debian's static busybox, for demos, tests and debugging.
+"""Makes ``podwire/tools``, an image for demos, tests and debugging, from Debian's static busybox.
 
-It has every applet of busybox and ``/bin/serve``, a small HTTP server that answers its Pod's name.
+It has every applet of busybox, and ``/bin/serve``: a small HTTP server that answers with its Pod's
+name.
 """
 
 import subprocess
@@ -29,8 +30,8 @@ _FILES = {
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",
     "etc/nsswitch.conf": "hosts: files dns\n",
 }
-# Lame duck: after SIGTERM the Pod is still in the rules of other nodes for a moment, so the server
-# goes on answering for DRAIN seconds, then ends with code 0. `wait` reaps, also as process 1.
+# Lame duck: after SIGTERM the Pod is still in other nodes' rules for a moment, so the server
+# serves for DRAIN seconds more, then ends with code 0. `wait` reaps children, also as process 1.
 _SERVE = """\
 #!/bin/sh
 # serve [PORT]: answer every HTTP request for / with this Pod's name (IPv4 and IPv6).
@@ -53,17 +54,17 @@ _CONFIG: dict[str, Any] = {
 }
 
 
-class BadBusybox(OSError):
-    """There is no busybox to make the image of; the text names the file and says why."""
+class BusyboxError(OSError):
+    """The given file is not a usable busybox; the text names the file and the cause."""
 
 
 def make(store: ImageStore, busybox: Path) -> Image:
-    """Build the image from a static busybox and import it. Raises BadBusybox, OSError."""
+    """Build the image from a static busybox and import it; raises BusyboxError, OSError."""
     return store.add_tree(NAME, lambda root: fill(root, busybox), _CONFIG)
 
 
 def fill(root: Path, busybox: Path) -> None:
-    """Lay out the image's root; raises BadBusybox, OSError."""
+    """Make the image's root folder; raises BusyboxError, OSError."""
     applets = _applets(busybox)
     for folder in _FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,7 @@ def _applets(busybox: Path) -> list[str]:
     try:
         done = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True)
     except OSError as err:
-        raise BadBusybox(f"{busybox} cannot be run: {err.strerror}") from err
+        raise BusyboxError(f"{busybox} cannot be run: {err.strerror}") from err
     except subprocess.CalledProcessError as err:
-        raise BadBusybox(f"{busybox} does not list applets, as busybox does") from err
+        raise BusyboxError(f"{busybox} is not busybox: it does not list applets") from err
     return done.stdout.split()

@@ -1,5 +1,6 @@
-"""The process beside each container: it outlives the agent, so it imports almost nothing.
+"""The shim: the process beside each container, which outlives the agent.
 
-The agent starts it with ``python3 -IS`` (no site packages, no environment), which takes a tenth of
-the agent's own start-up; only the standard library and this folder may be imported here.
+The agent starts it with ``python3 -IS`` (no site packages, no environment), in a tenth of the
+agent's own start time. So it may import only small modules of the standard library, and of
+control.linux ``syscalls``, ``processes`` and ``whole``. Start reading in main.py.
 """

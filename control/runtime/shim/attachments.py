@@ -1,13 +1,13 @@
-"""Who is attached to a container: each gets what it writes from then on, and may give it input.
+"""The clients that are attached to a container: each gets its later output, and may send input.
 
-The shim listens on ``DIRECTORY/attach``. A message is a channel's number and data; the channels
+The shim listens on ``DIRECTORY/attach``. A message is a channel's number, then data; the channels
 are those of Kubernetes' own protocol (docs/streams.md):
 
-    from a client   0 input; empty says that there will be some     4 size: width, height
+    from a client   0 input; empty announces later input            4 size: width, height
                     255 no more input
-    to a client     3 attached; from here on, nothing is missed     1, 2 output, error
+    to a client     3 attached: it gets all output from here on     1, 2 output, error
 
-A slow client slows the container, as in containerd: nothing is dropped, nothing piles up.
+A slow client slows the container, as in containerd: no output is dropped or piles up.
 """
 
 import os
@@ -25,7 +25,7 @@ _WAITING = 16
 
 
 class Client:
-    """One who is attached."""
+    """One attached client."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -33,11 +33,11 @@ class Client:
         self.feeds = False
 
     def events(self, may_feed: bool) -> int:
-        """What to wait for."""
+        """Return the events to poll for."""
         return (select.POLLIN if may_feed else 0) | (select.POLLOUT if self.waiting else 0)
 
     def flush(self) -> None:
-        """Send what it has room for; raises OSError when it has gone."""
+        """Send as much as the client has room for; raises OSError if the client is gone."""
         try:
             while self.waiting:
                 self.connection.send(self.waiting[0])
@@ -47,7 +47,7 @@ class Client:
 
 
 class Attachments:
-    """All who are attached, and the door by which they come."""
+    """All attached clients, and the socket on which new ones connect."""
 
     def __init__(self, poll: select.poll, door: socket.socket, source: Input) -> None:
         self._poll, self._door, self._input = poll, door, source
@@ -57,18 +57,18 @@ class Attachments:
 
     @property
     def behind(self) -> bool:
-        """Whether anyone has not yet been sent all there was."""
+        """True if a client has not been sent all output yet."""
         return any(client.waiting for client in self._clients.values())
 
     def send(self, channel: int, data: bytes) -> None:
-        """Show output to everyone."""
+        """Send output to every client."""
         for descriptor, client in list(self._clients.items()):
             client.waiting.append(bytes([channel]) + data)
             self._flush(descriptor, client)
         self._watch()
 
     def handle(self, descriptor: int, events: int) -> None:
-        """Do what a descriptor is ready for; one that was closed meanwhile is passed over."""
+        """Handle a ready descriptor; one that was closed meanwhile is ignored."""
         client = self._clients.get(descriptor)
         if descriptor == self._door.fileno():
             self._admit()
@@ -81,7 +81,7 @@ class Attachments:
         self._watch()
 
     def _watch(self) -> None:
-        """Nobody's input is read while the container does not take what it has."""
+        """Read clients' input only while the container has taken the earlier input."""
         full = bool(self._input.pending)
         for descriptor, client in self._clients.items():
             self._poll.register(descriptor, client.events(may_feed=not full))
@@ -95,7 +95,7 @@ class Attachments:
         try:
             connection = self._door.accept()[0]
         except OSError:
-            return  # it has gone already
+            return  # the client is gone already
         connection.setblocking(False)
         client = self._clients[connection.fileno()] = Client(connection)
         self._poll.register(connection, select.POLLIN)
@@ -126,7 +126,7 @@ class Attachments:
         elif channel == CLOSE and self._input.ends:
             self._input.end()
         elif channel == CLOSE and self._input.takes:
-            # As with containerd: whose input ends, and not the container's, is attached no more.
+            # As in containerd: ending input that does not end the container's is a detach.
             self._drop(descriptor)
         return None
 
@@ -139,7 +139,7 @@ class Attachments:
 
 
 def open_door(directory: str) -> socket.socket:
-    """Listen in a folder; through a descriptor of it, for a socket's path has 107 bytes at most."""
+    """Listen in a folder, through a descriptor of it: a socket's path has 107 bytes at most."""
     door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     door.setblocking(False)
     folder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,6 +1,7 @@
-"""A container's log in the CRI format (cri-api, "Container logs"): ``TIME STREAM P|F TEXT`` a line.
+"""Writes a container's log in the CRI format (cri-api, "Container logs").
 
-``P`` marks a part of a line longer than 16 KiB; ``F`` a whole line, or the last part of one.
+A line is ``TIME STREAM TAG TEXT``. Tag ``P`` marks a part of a line that is longer than 16 KiB;
+``F`` marks a whole line, or its last part.
 """
 
 import os
@@ -9,8 +10,8 @@ import time
 _LINE = 16384  # as containerd cuts
 
 
-class Writer:
-    """Appends to one log file; when it is full, the old ones move aside and the oldest goes."""
+class LogWriter:
+    """Appends to one log file, and rotates it when it is full."""
 
     def __init__(self, path: str, most_bytes: int, most_files: int) -> None:
         self._path, self._most_bytes, self._most_files = path, most_bytes, most_files
@@ -28,8 +29,8 @@ class Writer:
     def write(self, stream: str, text: bytes, whole: bool) -> None:
         """Append one line, or one part of it.
 
-        A full disk loses lines, never the container, which would block on its own output; the
-        log says how many as soon as it can be written again.
+        On a full disk lines are lost, because otherwise the container would block on its output.
+        The log says how many as soon as it can be written again.
         """
         try:
             if self._lost:
@@ -48,7 +49,7 @@ class Writer:
         self._size += os.write(self._file, line)
 
     def _rotate(self) -> None:
-        """As kubelet names them: ``0.log``, and before it ``0.log.20261122-130501.000123``."""
+        """Rename ``0.log`` as kubelet does, to ``0.log.20261122-130501.000123``, and begin anew."""
         os.close(self._file)
         self._file = -1
         seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
@@ -61,15 +62,15 @@ class Writer:
         self._open()
 
 
-class Stream:
-    """One of a container's outputs: what was read of it and is not a whole line yet."""
+class LogStream:
+    """One of a container's outputs, with its incomplete last line."""
 
-    def __init__(self, name: str, writer: Writer) -> None:
+    def __init__(self, name: str, writer: LogWriter) -> None:
         self._name, self._writer = name, writer
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
-        """Log what is whole of ``data`` and of what was left before."""
+        """Log the lines that ``data`` completes."""
         *lines, rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._log(line, whole=True)
@@ -79,7 +80,7 @@ class Stream:
         self._rest = rest
 
     def close(self) -> None:
-        """Log an unfinished last line."""
+        """Log an incomplete last line."""
         if self._rest:
             self._log(self._rest, whole=True)
         self._rest = b""

@@ -1,12 +1,12 @@
-"""The shim: starts a container, keeps its log, and writes down how it ended.
+"""The shim's main program: starts a container, keeps its log, and records its end.
 
-    python3 -IS -c BOOT ROOT run DIRECTORY FD   a container; the outcome is told on FD
-    python3 -IS -c BOOT ROOT exec FD            a process in a container; its spec is read from FD,
-                                                a socket on which its terminal is passed back
+    python3 -IS -c BOOT ROOT run DIRECTORY FD   run a container; report its start on FD
+    python3 -IS -c BOOT ROOT exec FD            run a process in a container; FD is a socket for
+                                                its spec, and for the terminal on the way back
 
-In DIRECTORY it reads ``spec.json`` and writes ``started.json`` and ``exit.json``, each at once or
-not at all (write aside, rename), so that an agent that died in between learns the truth later.
-Who wants to attach connects to ``attach`` there.
+In DIRECTORY the shim reads ``spec.json`` and writes ``started.json`` and ``exit.json``, each whole
+or not at all, for agents that are started later. Clients attach through the socket ``attach``
+there.
 """
 
 import errno
@@ -19,15 +19,15 @@ import sys
 import time
 from typing import Any
 
-from control.linux import syscalls
+from control.linux import processes, syscalls, whole
 from control.runtime.shim import attachments, logs, process, stdio
 
 _CHANNELS = {"stdout": attachments.STDOUT, "stderr": attachments.STDERR}
-_DRAIN_SECONDS = 2.0  # for output that is still on its way when the process is gone
+_DRAIN_SECONDS = 2.0  # to wait for the rest of the output when the process is gone
 
 
 def main(arguments: list[str]) -> int:
-    """Run one of the two modes; returns the exit code."""
+    """Run one of the two modes; return the exit code."""
     mode, *directory, descriptor = arguments
     os.set_inheritable(int(descriptor), False)
     if mode == "exec":
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _exec(descriptor: int) -> int:
-    # The agent's session is what the command is for: without an agent, it ends.
+    # The command serves a session of the agent: without the agent, it ends.
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)
     agent = socket.socket(fileno=descriptor)
     with agent.makefile("rb") as file:
@@ -49,22 +49,22 @@ def _exec(descriptor: int) -> int:
 
 
 class Shim:
-    """One container, from its start to its end."""
+    """The shim of one container, from its start to its end."""
 
     def __init__(self, directory: str, report: int) -> None:
         self._directory, self._report = directory, report
         self._spec: dict[str, Any] = json.loads(syscalls.read_text(f"{directory}/spec.json"))
         log = self._spec["log"]
-        self._log = logs.Writer(log["path"], log["most_bytes"], log["most_files"])
+        self._log = logs.LogWriter(log["path"], log["most_bytes"], log["most_files"])
         self._poll = select.poll()
-        self._streams: dict[int, logs.Stream] = {}
+        self._streams: dict[int, logs.LogStream] = {}
         self._names: dict[int, str] = {}
         self._listening = False
         self._pid = 0
         self._status: int | None = None
 
     def run(self) -> int:
-        """Start, supervise, record."""
+        """Start the container, wait for its end, record it."""
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -87,11 +87,11 @@ class Shim:
         try:
             os.write(self._report, f"{outcome}\n".encode())
         except BrokenPipeError:
-            return  # the agent died meanwhile; its successor reads the files
+            return  # the agent died meanwhile; the next one reads the files
         os.close(self._report)
 
     def _wake_on_children(self) -> int:
-        """A descriptor that is readable after SIGCHLD, so that one poll waits for everything."""
+        """Return a descriptor that is readable after SIGCHLD, so that one poll waits for all."""
         reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(writer)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -103,8 +103,12 @@ class Shim:
         self._pid, self._names, source = stdio.start(self._spec)
         self._attached = attachments.Attachments(self._poll, door, source)
         for descriptor, name in self._names.items():
-            self._streams[descriptor] = logs.Stream(name, self._log)
-        started = {"pid": self._pid, "pid_start": _start_ticks(self._pid), "time": _now()}
+            self._streams[descriptor] = logs.LogStream(name, self._log)
+        started = {
+            "pid": self._pid,
+            "pid_start": processes.start_ticks(self._pid, zombies=True),
+            "time": _now(),
+        }
         _write(self._directory, "started.json", started)
 
     def _supervise(self, wake: int) -> None:
@@ -118,7 +122,7 @@ class Shim:
             self._reap()
 
     def _listen(self, wanted: bool) -> None:
-        """Wait for output or not; a closed pipe would wake us also if we waited for nothing."""
+        """Begin or end to poll for output; a closed pipe wakes a poll even for no events."""
         if wanted == self._listening:
             return
         self._listening = wanted
@@ -135,7 +139,7 @@ class Shim:
             self._attached.handle(descriptor, events)
 
     def _reap(self) -> None:
-        """Take every dead child; where a Pod has the node's processes, orphans come here too."""
+        """Reap every dead child; with the node's process namespace these include orphans."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -150,9 +154,9 @@ class Shim:
         try:
             data = os.read(descriptor, 65536)
         except BlockingIOError:
-            return  # a terminal that somebody else has emptied
+            return  # another process has read the terminal
         except OSError as error:
-            if error.errno != errno.EIO:  # what a terminal says when its other end is closed
+            if error.errno != errno.EIO:  # a terminal's error when its other end is closed
                 raise
             data = b""
         if data:
@@ -176,7 +180,7 @@ class Shim:
             _remove_group(folder)
 
     def _drain(self) -> None:
-        """The log gets all that is left, also before who is attached does."""
+        """Log the rest of the output, and send it to attached clients."""
         self._listen(True)
         until = time.monotonic() + _DRAIN_SECONDS
         while (self._streams or self._attached.behind) and (left := until - time.monotonic()) > 0:
@@ -186,35 +190,27 @@ class Shim:
             stream.close()
 
     def _record_exit(self, code: int, reason: str, message: str, when: float = 0) -> None:
-        """Write exit.json; on a full disk wait for room, for nobody else knows the exit code."""
+        """Write exit.json; on a full disk wait for room, so that the exit code is not lost."""
         record = {"code": code, "reason": reason, "message": message, "time": when or _now()}
         while True:
             try:
                 return _write(self._directory, "exit.json", record)
             except FileNotFoundError:
-                return None  # the container was removed: nobody wants to know
+                return None  # the container was removed: the record is not needed
             except OSError:
                 time.sleep(1)
 
 
 def _write(directory: str, name: str, value: dict[str, Any]) -> None:
-    path = f"{directory}/{name}"
-    with open(f"{path}.new", "w") as file:
-        json.dump(value, file)
-    os.rename(f"{path}.new", path)
+    whole.write(f"{directory}/{name}", json.dumps(value), 0o600)
 
 
 def _now() -> float:
     return time.time()
 
 
-def _start_ticks(pid: int) -> int:
-    """When a process started (proc(5), stat field 22): with its ID, who it is beyond doubt."""
-    return int(syscalls.read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[19])
-
-
 def _kill_group(folder: str) -> None:
-    """End what else runs in the container, where its process namespace is not its own."""
+    """Kill all other processes of a container that has no process namespace of its own."""
     try:
         with open(f"{folder}/cgroup.kill", "w") as file:
             file.write("1")
@@ -229,7 +225,7 @@ def _kill_group(folder: str) -> None:
 
 
 def _oom_kills(folder: str) -> int:
-    """How often the kernel killed for memory here: v2 memory.events, v1 memory.oom_control."""
+    """The number of kills for memory: v2 memory.events, v1 memory.oom_control."""
     for name in ("memory.events", "memory.oom_control"):
         for line in _lines(f"{folder}/{name}"):
             key, _, value = line.partition(" ")
@@ -246,7 +242,7 @@ def _lines(path: str) -> list[str]:
 
 
 def _remove_group(folder: str) -> None:
-    """Remove the cgroup; a zombie that is not reaped yet holds it for some milliseconds."""
+    """Remove the cgroup; an unreaped zombie keeps it busy for some milliseconds."""
     for _ in range(50):
         try:
             return os.rmdir(folder)

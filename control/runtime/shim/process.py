@@ -1,8 +1,8 @@
-"""Starting one process inside a container: its namespaces, its rights, its command.
+"""Starts one process inside a container: namespaces, privileges, command.
 
-Everything is imported at the top: once the root has changed, Python's library is out of sight.
+All imports are at the top: once the root has changed, Python's library is out of reach.
 
-A process specification ("spec" below) is what ``control.runtime.builtin.spec`` renders.
+``control.runtime.builtin.spec`` renders the process specification ("spec" below).
 """
 
 import fcntl
@@ -27,7 +27,7 @@ _FLAGS = {
 
 
 class StartError(Exception):
-    """The container's process could not be started; the text says at which step, and why."""
+    """The container's process could not be started; the text names the step and the cause."""
 
 
 def start(
@@ -35,10 +35,11 @@ def start(
 ) -> int:
     """Start a container's first process; return its process ID as the caller sees it.
 
-    With a channel it gets a terminal instead of ``stdio``, whose master is passed back there.
+    With a ``channel`` the process gets a terminal instead of ``stdio``; the terminal's master is
+    sent through the channel.
 
-    Two forks: a process never changes its own PID namespace, only that of its children; so one in
-    the middle enters the namespaces, and the caller (a child subreaper) inherits its child.
+    There are two forks, because a process can change only its children's PID namespace: a process
+    in the middle enters the namespaces, and the caller (a child subreaper) inherits its child.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     middle = os.fork()
@@ -56,7 +57,7 @@ def start(
 def execute(spec: dict[str, Any], agent: socket.socket) -> int:
     """Run another process inside a running container; return its exit code.
 
-    It has this one's stdio, or a terminal of the container, whose master is passed to the agent.
+    It has this process's stdio, or a terminal of the container, whose master is sent to the agent.
     """
     for path in spec["cgroups"]:
         join_cgroup(path)
@@ -78,8 +79,8 @@ def execute(spec: dict[str, Any], agent: socket.socket) -> int:
         os.close(reader)
         _in_child(writer, lambda: _become(spec, (0, 1, 2), follow=True))
     os.close(writer)
-    # Asked to end, take the child along and reap it: as a zombie of the node's process 1 it would
-    # hold up the end of its namespace until somebody reaps it.
+    # On SIGTERM kill and reap the child: as a zombie of the node's process 1 it would delay the end
+    # of its namespace.
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
     _, error = _read_report(reader)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -89,7 +90,7 @@ def execute(spec: dict[str, Any], agent: socket.socket) -> int:
 
 
 def _in_child(writer: int, body: Any) -> None:
-    """Run the body of a fork: it never returns, whatever happens, and its failure is reported."""
+    """Run the body of a forked process; report a failure; never return."""
     try:
         body()
     except BaseException as error:  # noqa: BLE001  a fork must not return into its parent's code
@@ -98,7 +99,7 @@ def _in_child(writer: int, body: Any) -> None:
 
 
 def _read_report(reader: int) -> tuple[int, str]:
-    """What the forks said: the process ID, and the error; end of file means that exec succeeded."""
+    """Read (process ID, error) from the forked processes; end of file means that exec succeeded."""
     with open(reader, "rb") as file:
         lines = file.read().decode(errors="replace").splitlines()
     pid, error = 0, ""
@@ -121,9 +122,7 @@ def _enter_and_fork(
         join_cgroup(path)
     _score(spec["oom_score_adj"])
     for name, path in spec["join"].items():
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        syscalls.setns(descriptor, _FLAGS[name])
-        os.close(descriptor)
+        syscalls.enter(path, _FLAGS[name])
     syscalls.unshare(sum(_FLAGS[name] for name in spec["unshare"]))
     child = os.fork()
     if child:
@@ -138,7 +137,7 @@ def _enter_and_fork(
 
 
 def _become(spec: dict[str, Any], stdio: tuple[int, int, int], follow: bool = False) -> None:
-    """Turn this process into the wanted one; only an error comes back."""
+    """Turn this process into the specified one; returns only by an error."""
     for number, descriptor in enumerate(stdio):
         os.dup2(descriptor, number)
     os.setsid()
@@ -176,7 +175,7 @@ def _run(spec: dict[str, Any], home: str) -> None:
     _restore_signals()
     name = spec["arguments"][0]
     try:
-        os.execvpe(name, spec["arguments"], environment)  # noqa: S606  this is what it is for
+        os.execvpe(name, spec["arguments"], environment)  # noqa: S606  a container's own command
     except FileNotFoundError:
         where = "no such file or directory" if "/" in name else "executable file not found in $PATH"
         raise StartError(f'exec: "{name}": {where}') from None
@@ -185,14 +184,14 @@ def _run(spec: dict[str, Any], home: str) -> None:
 
 
 def _restore_signals() -> None:
-    """What is ignored stays so across exec, and a shell could not even trap it: undo it all."""
+    """Reset all signals: ignored ones stay ignored across exec, and a shell cannot trap them."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _pause(nothing: int) -> None:
-    """Be process 1 of the Pod's shared process namespace: reap, until told to end."""
+    """Be process 1 of the Pod's shared process namespace: reap until SIGTERM."""
     for number in (0, 1, 2):
         os.dup2(nothing, number)
     os.closerange(3, 1024)
@@ -218,13 +217,13 @@ def join_cgroup(folder: str) -> None:
 
 
 def _score(adjustment: int) -> None:
-    """How readily the kernel kills it for memory; less readily takes CAP_SYS_RESOURCE."""
+    """Set oom_score_adj; lowering it takes CAP_SYS_RESOURCE."""
     with suppress(PermissionError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(adjustment))
 
 
 def _identity(spec: dict[str, Any]) -> tuple[int, int, list[int], str]:
-    """(user, group, supplementary groups, home) by the container's own /etc/passwd.
+    """Return (user, group, supplementary groups, home) by the container's own /etc/passwd.
 
     ``user`` is ``NAME``, ``UID``, ``NAME:GROUP`` or ``UID:GID`` (OCI image config, "User").
     """
@@ -260,7 +259,7 @@ def _groups() -> dict[str, tuple[int, list[str]]]:
 
 
 def _table(path: str, columns: int) -> list[list[str]]:
-    """The rows of a colon-separated file, the malformed ones left out; none without the file."""
+    """Return the valid rows of a colon-separated file; none if there is no file."""
     try:
         rows = [line.split(":") for line in syscalls.read_text(path).splitlines()]
     except (OSError, UnicodeDecodeError):

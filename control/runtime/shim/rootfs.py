@@ -1,8 +1,8 @@
-"""What a container sees as its file system, made in the container's own mount namespace.
+"""Makes a container's file system, in the container's own mount namespace.
 
-Nothing made here exists outside of that namespace, so that nothing has to be unmounted: the kernel
-takes it all away with the last process of the container. The layout is the OCI runtime
-specification's (config-syscalls.md, "Default Filesystems" and "Default Devices").
+The mounts exist only in that namespace, so that no mount has to be undone: the kernel removes them
+with the container's last process. The layout is the OCI runtime specification's (config-linux.md,
+"Default Filesystems" and "Default Devices").
 """
 
 import os
@@ -45,7 +45,7 @@ _QUIET = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 
 
 def build(spec: dict[str, Any]) -> None:
-    """Make the container's tree, then make it the root; needs a mount namespace of one's own.
+    """Make the container's tree, then make it the root; the mount namespace must be its own.
 
     ``spec`` has ``directory`` (overlay's upper, work and root), ``image`` (the image's root; null
     for an empty tree), ``mounts``, ``privileged`` and ``read_only``.
@@ -78,7 +78,7 @@ def _mount_image(image: str, directory: str, root: str) -> None:
     try:
         syscalls.mount("overlay", root, "overlay", 0, layers)
     except OSError:
-        # No overlay on this file system (itself an overlay, or NFS): a copy is slow, yet right.
+        # No overlay on this file system (itself an overlay, or NFS): make a copy, which is slow.
         syscalls.mount(_copy(image, f"{directory}/copy"), root, None, syscalls.MS_BIND)
 
 
@@ -98,7 +98,7 @@ def _copy(image: str, target: str) -> str:
 
 
 def _mount_kernel(root: str, privileged: bool) -> None:
-    """/proc and /sys; the latter shows the container's own cgroup, read-only."""
+    """Mount /proc and /sys; /sys shows the container's own cgroup, read-only."""
     proc = _target(root, "/proc", is_directory=True)
     syscalls.mount("proc", _path(proc), "proc", _QUIET)
     access = 0 if privileged else syscalls.MS_RDONLY
@@ -138,7 +138,7 @@ def _mount_devices(root: str, privileged: bool) -> None:
 
 
 def _mount_volume(root: str, item: dict[str, Any]) -> None:
-    """Bind ``source`` (below it ``sub_path``) to ``target``; no link leads out of either tree."""
+    """Bind ``source``, or ``sub_path`` below it, to ``target``; links cannot leave either tree."""
     source = os.open(item["source"], os.O_PATH | os.O_CLOEXEC)
     if item.get("sub_path"):
         source = _sub_path(source, item["sub_path"])
@@ -148,16 +148,16 @@ def _mount_volume(root: str, item: dict[str, Any]) -> None:
     os.close(target)
     os.close(source)
     if item["read_only"]:
-        # Opened again: the descriptor from before leads below the mount, not to it.
+        # Opened again: the earlier descriptor leads to what the mount covers, not to the mount.
         target = _target(root, item["target"], is_directory)
         _make_read_only(_path(target))
         os.close(target)
 
 
 def _sub_path(volume: int, path: str) -> int:
-    """The file or folder below a volume, made when absent, as kubelet's subPath does.
+    """Open the file or folder below a volume; make a folder if it is absent, as kubelet does.
 
-    RESOLVE_BENEATH: a container that plants a link in its own volume reaches nothing of the node.
+    RESOLVE_BENEATH: a link that a container makes in its own volume leads to no file of the node.
     """
     try:
         return syscalls.openat2(volume, path, os.O_PATH, syscalls.RESOLVE_BENEATH)
@@ -168,10 +168,10 @@ def _sub_path(volume: int, path: str) -> int:
 
 
 def _target(root: str, path: str, is_directory: bool) -> int:
-    """A descriptor of the place for a mount, made when absent; links end at the container's root.
+    """Open a mount's target; make it if it is absent. Links end at the container's root.
 
-    An image may hold a link such as ``/data -> /etc``; RESOLVE_IN_ROOT reads it as the container
-    would, where a plain open would follow it on the node.
+    An image may hold a link such as ``/data -> /etc``. RESOLVE_IN_ROOT follows it inside the
+    container's root; a plain open would follow it on the node.
     """
     base = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -183,7 +183,7 @@ def _target(root: str, path: str, is_directory: bool) -> int:
 
 
 def _make_path(base: int, path: str, is_directory: bool, resolve: int) -> int:
-    """Make what is missing of ``path`` one part at a time, each looked up inside ``base``."""
+    """Make the missing parts of ``path`` one by one, each looked up inside ``base``."""
     parts = [part for part in path.split("/") if part]
     for count, name in enumerate(parts, 1):
         here = "/".join(parts[:count])
@@ -205,12 +205,9 @@ def _path(descriptor: int) -> str:
 
 
 def _pivot(root: str) -> None:
-    """Make ``root`` the root and drop the old one (pivot_root(2), "pivot_root(".", ".")")."""
+    """Make the folder ``root`` the root, and detach the old one."""
     syscalls.mount(root, root, None, syscalls.MS_BIND | syscalls.MS_REC)
-    os.chdir(root)
-    syscalls.pivot_root(".", ".")
-    syscalls.unmount(".")
-    os.chdir("/")
+    syscalls.change_root(root)
 
 
 def _hide() -> None:
@@ -226,7 +223,7 @@ def _hide() -> None:
 
 
 def _make_read_only(path: str) -> None:
-    """Remount a bind mount; the flags it came with must be named again, or the kernel refuses."""
+    """Remount a bind mount read-only; the kernel requires its present flags again."""
     kept = os.statvfs(path).f_flag & (syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
     syscalls.mount(
         None, path, None, syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | kept

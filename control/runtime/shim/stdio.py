@@ -1,4 +1,4 @@
-"""A container's standard streams: what it is started with, and the ends that the shim keeps."""
+"""A container's standard streams: the container's ends, and those that the shim keeps."""
 
 import os
 import socket
@@ -10,11 +10,11 @@ _PIECE = 64 * 1024
 
 
 class Input:
-    """What a container reads. It takes what it can at once; the rest waits here.
+    """A container's standard input; input that the container does not take yet waits here.
 
     ``takes`` is the Pod's ``stdin``; a terminal without it still has a size. ``once`` is
-    ``stdinOnce``: the end of whoever is attached first is the end of the input. A terminal cannot
-    be ended so; as with containerd its ``once`` has no effect.
+    ``stdinOnce``: when the first attached client ends, the input ends. It has no effect on a
+    terminal, as in containerd.
     """
 
     def __init__(self, descriptor: int, *, takes: bool, once: bool, is_terminal: bool) -> None:
@@ -27,31 +27,31 @@ class Input:
             os.set_blocking(descriptor, False)
 
     def put(self, data: bytes) -> None:
-        """Give it more; what comes after its end is lost."""
+        """Add input; input after the end is lost."""
         if self.takes and not self._ending and self.descriptor >= 0:
             self.pending += data
             self.flush()
 
     def end(self) -> None:
-        """Close it once all is taken, if it ends with whoever gave it."""
+        """End the input, if its client's end is its end, once all of it is taken."""
         self._ending = self._ending or self.ends
         self.flush()
 
     def flush(self) -> None:
-        """Pass on what the container has room for."""
+        """Pass on as much as the container has room for."""
         try:
             while self.pending:
                 del self.pending[: os.write(self.descriptor, self.pending[:_PIECE])]
         except BlockingIOError:
             return
-        except OSError:  # the container has closed it, and reads no more
+        except OSError:  # the container has closed its input
             self._ending = True
             self.pending.clear()
         if self._ending:
             self._close()
 
     def resize(self, width: int, height: int) -> None:
-        """Tell the terminal, if it is one, its size."""
+        """Set the size of the terminal, if the input is one."""
         if self._is_terminal and self.descriptor >= 0:
             terminal.resize(self.descriptor, width, height)
 
@@ -62,7 +62,10 @@ class Input:
 
 
 def start(spec: dict[str, Any]) -> tuple[int, dict[int, str], Input]:
-    """Start a container's process: (its ID, its outputs by name, its input); raises StartError."""
+    """Start a container's process; return (ID, name by output descriptor, input).
+
+    Raises StartError.
+    """
     return _start_on_terminal(spec) if spec["terminal"] else _start_on_pipes(spec)
 
 

@@ -1,4 +1,4 @@
-"""Terminals of a container's own devpts, so that their names mean something inside of it."""
+"""Terminals from a container's own devpts, so that their names are valid inside it."""
 
 import fcntl
 import os
@@ -9,11 +9,11 @@ import termios
 _PTMX = "/dev/pts/ptmx"
 _PTMX_DEVICE = os.makedev(5, 2)
 _TIOCSPTLCK = 0x40045431
-_TIOCGPTPEER = 0x5441  # Linux 4.13: the other end without a look at the container's paths
+_TIOCGPTPEER = 0x5441  # Linux 4.13: opens the other end without the container's paths
 
 
 def open_pair() -> tuple[int, int]:
-    """(master, slave) from the devpts of this process's root; raises OSError."""
+    """Open (master, slave) in the devpts of this process's root; raises OSError."""
     how = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
     master = os.open(_PTMX, how | os.O_NOFOLLOW)
     try:
@@ -27,7 +27,7 @@ def open_pair() -> tuple[int, int]:
 
 
 def hand_over(channel: socket.socket) -> int:
-    """Open a terminal, pass its master on, and return its slave; raises OSError."""
+    """Open a terminal, send its master, and return its slave; raises OSError."""
     master, slave = open_pair()
     try:
         socket.send_fds(channel, [b"t"], [master])
@@ -37,13 +37,13 @@ def hand_over(channel: socket.socket) -> int:
 
 
 def take_over(channel: socket.socket) -> int:
-    """The master that was passed; raises EOFError when there came none."""
+    """Receive a terminal's master; raises EOFError if the sender has closed the channel."""
     descriptors = socket.recv_fds(channel, 1, 1, socket.MSG_CMSG_CLOEXEC)[1]
     if not descriptors:
-        raise EOFError("no terminal came")
+        raise EOFError("the channel was closed before a terminal came")
     return descriptors[0]
 
 
 def resize(descriptor: int, width: int, height: int) -> None:
-    """Tell a terminal its size; the kernel tells its processes (SIGWINCH)."""
+    """Set a terminal's size; the kernel sends SIGWINCH to its processes."""
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))

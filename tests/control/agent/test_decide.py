@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control.agent.pods import decide as d
+from control.agent.pods import decide
 from control.agent.pods.backoff import FIRST, Failure, Streak, failed
 from control.agent.pods.decide import (
     CreateSandbox,
-    Facts,
     Finish,
     Forget,
     Kill,
+    PodFacts,
     RemoveSandbox,
     Start,
     StopSandbox,
-    decide,
+    next_actions,
 )
 from control.runtime.base import Container, Phase, Sandbox
 from tests.support.control.pods import container, pod, sandbox
@@ -26,7 +26,7 @@ NOW = 2000.0
 
 
 def due(item, **facts):
-    return decide(item, Facts(**facts), NOW).actions
+    return next_actions(item, PodFacts(**facts), NOW).actions
 
 
 def test_first_a_sandbox_then_all_containers():
@@ -91,9 +91,9 @@ def test_restart_policies(policy, code, again):
 
 def test_back_off_waits_and_says_how_long():
     ended = container(code=1, attempt=1, finished=NOW - 1)
-    facts = Facts((sandbox(),), (ended,), streaks={"main": Streak(1, NOW - 30)})
-    assert decide(pod(), facts, NOW) == d.Decision((), NOW - 1 + FIRST)
-    assert decide(pod(), facts, NOW + 10).actions == (Start("main", 2, "box0"),)
+    facts = PodFacts((sandbox(),), (ended,), streaks={"main": Streak(1, NOW - 30)})
+    assert next_actions(pod(), facts, NOW) == decide.Decision((), NOW - 1 + FIRST)
+    assert next_actions(pod(), facts, NOW + 10).actions == (Start("main", 2, "box0"),)
 
 
 def test_the_attempt_survives_a_lost_record():
@@ -131,13 +131,15 @@ def test_a_lost_sandbox_takes_its_containers_along():
 
 def test_a_failed_sandbox_is_made_again_later():
     failure = Failure("FailedCreatePodSandBox", "no network", 1, NOW + 3)
-    assert decide(pod(), Facts(failures={"": failure}), NOW) == d.Decision((), NOW + 3)
+    assert next_actions(pod(), PodFacts(failures={"": failure}), NOW) == decide.Decision(
+        (), NOW + 3
+    )
 
 
 def test_a_container_that_cannot_be_created_waits():
-    facts = Facts((sandbox(),), failures={"main": Failure("ErrImagePull", "", 1, NOW + 3)})
-    assert decide(pod("main", "b"), facts, NOW).actions == (Start("b", 0, "box0"),)
-    assert decide(pod("main", "b"), facts, NOW).again == NOW + 3
+    facts = PodFacts((sandbox(),), failures={"main": Failure("ErrImagePull", "", 1, NOW + 3)})
+    assert next_actions(pod("main", "b"), facts, NOW).actions == (Start("b", 0, "box0"),)
+    assert next_actions(pod("main", "b"), facts, NOW).again == NOW + 3
 
 
 def test_deletion_kills_with_its_own_grace_then_finishes():
@@ -161,7 +163,7 @@ def test_sidecars_have_what_the_others_left_of_the_grace():
     item, after = pod(init=("side+",), meta=end), (container(code=0), container("side"))
     (kill,) = due(item, containers=after)
     assert kill.grace == 7
-    (kill,) = decide(item, Facts(containers=after), 2006).actions
+    (kill,) = next_actions(item, PodFacts(containers=after), 2006).actions
     assert kill.grace == 2
 
 
@@ -175,8 +177,8 @@ def test_a_pod_that_is_over_keeps_its_records_and_frees_its_address():
 
 def test_the_active_deadline():
     item = pod(activeDeadlineSeconds=60, status={"startTime": "1970-01-01T00:33:00Z"})  # at 1980
-    assert decide(item, Facts((sandbox(),), (container(),)), NOW).again == 2040
-    (kill,) = decide(item, Facts((sandbox(),), (container(),)), 2040).actions
+    assert next_actions(item, PodFacts((sandbox(),), (container(),)), NOW).again == 2040
+    (kill,) = next_actions(item, PodFacts((sandbox(),), (container(),)), 2040).actions
     assert isinstance(kill, Kill)
 
 
@@ -208,23 +210,20 @@ def test_streaks_double_and_are_forgotten():
     assert streak.restarted(streak.since + 601).delay() == 10
 
 
-# -- a world in which decisions are carried out --------------------------------------------------
-
-
 class World:
     """A node: does what is decided, one action at a time, in any order."""
 
     def __init__(self, item, codes):
         self.pod, self.codes = item, codes  # name -> exit codes of its runs; then it goes on
-        self.facts = Facts()
-        self.log: list[d.Action] = []
+        self.facts = PodFacts()
+        self.log: list[decide.Action] = []
         self.finished = False
         self.now = NOW
 
     def step(self, choose):
         """Carry out one of the due actions; False when there is none."""
-        decision = decide(self.pod, self.facts, self.now)
-        assert decide(self.pod, self.facts, self.now) == decision
+        decision = next_actions(self.pod, self.facts, self.now)
+        assert next_actions(self.pod, self.facts, self.now) == decision
         if not decision.actions:
             if decision.again is None:
                 return False
@@ -267,7 +266,7 @@ class World:
         made = replace(container(name, attempt, box=int(box[3:])), started=self.now)
         self.put(containers=(*self.facts.containers, made), started=self.facts.started | {made.id})
         one_shot = any(
-            it.name == name and not d.is_sidecar(it) for it in self.pod.spec.init_containers
+            it.name == name and not decide.is_sidecar(it) for it in self.pod.spec.init_containers
         )
         runs = self.codes.get(name, [])
         if runs or one_shot:

@@ -6,17 +6,17 @@ from hypothesis import strategies as st
 
 from control.agent.pods import payload, render
 from control.agent.pods.environment import Sources, expand, references, variables
-from control.agent.pods.fields import BadReference, Host, field, resource
+from control.agent.pods.fields import Host, PodReferenceError, field, resource
 from control.agent.pods.payload import File
 from control.agent.pods.quality import oom_score_adj, quality
 from control.api.container import ResourceFieldRef
 from control.api.quantity import parse
 from control.api.service import Service
 from control.runtime.images.names import (
-    InvalidName,
+    ImageNameError,
     default_policy,
     from_folder,
-    normalise,
+    normalize,
     to_folder,
 )
 from tests.support.control.pods import pod
@@ -100,7 +100,7 @@ def test_variables_from_everywhere():
 )
 def test_references_to_nothing_say_so(source, text):
     item = pod(container={"env": [{"name": "A", "valueFrom": source}]})
-    with pytest.raises(BadReference, match=text):
+    with pytest.raises(PodReferenceError, match=text):
         values(item, Sources({("Secret", "s"): {}}))
 
 
@@ -202,7 +202,7 @@ def test_files_stay_in_their_volume(path):
         volumes=[{"name": "c", "configMap": {"name": "c", "items": [{"key": "k", "path": path}]}}]
     )
     sources = Sources({("ConfigMap", "c"): {"k": b"v"}})
-    with pytest.raises(BadReference):
+    with pytest.raises(PodReferenceError):
         payload.payload(item, item.spec.volumes[0], sources, HOST)
 
 
@@ -237,7 +237,7 @@ def test_quality_of_service():
     ],
 )
 def test_image_names(short, full):
-    assert normalise(short) == full == normalise(full)
+    assert normalize(short) == full == normalize(full)
     assert from_folder(to_folder(full)) == full and "/" not in to_folder(full)
 
 
@@ -245,17 +245,17 @@ def test_image_names(short, full):
     "bad", ["", "UPPER/x", "a//b", "../x", "x:", "x:a b", "x@sha256:1", "a\n", "-x"]
 )
 def test_bad_image_names(bad):
-    with pytest.raises(InvalidName):
-        normalise(bad)
+    with pytest.raises(ImageNameError):
+        normalize(bad)
 
 
 @given(st.text(max_size=40))
 def test_a_name_is_refused_or_safe_as_a_folder(text):
     try:
-        full = normalise(text)
-    except InvalidName:
+        full = normalize(text)
+    except ImageNameError:
         return
-    assert normalise(full) == full
+    assert normalize(full) == full
     assert "/" not in to_folder(full) and to_folder(full) not in (".", "..")
 
 

@@ -8,14 +8,14 @@ from click.testing import CliRunner
 from control.agent.admission import admit
 from control.agent.cli import main
 from control.agent.node import describe
-from control.agent.node.describe import Identity, Machine, differs, status
-from control.agent.pods.probes import Course, Result, Tally
+from control.agent.node.describe import HostFacts, NodeIdentity, differs, status
+from control.agent.pods.probes import ProbeResult, ProbeSchedule, ProbeTally
 from control.api.container import Probe
 from control.api.node import Node
 from tests.support.control.pods import pod
 
-ME = Identity("n1", ("172.31.0.11", "fd00::11"), (("zone", "a"),))
-MACHINE = Machine(4, 8 * 1024**3, 4 * 1024**3, 100 * 1024**3, 50 * 1024**3, 32768, 100)
+ME = NodeIdentity("n1", ("172.31.0.11", "fd00::11"), (("zone", "a"),))
+MACHINE = HostFacts(4, 8 * 1024**3, 4 * 1024**3, 100 * 1024**3, 50 * 1024**3, 32768, 100)
 
 
 def report(machine=MACHINE, before=(), problem="", now=0.0):
@@ -43,7 +43,7 @@ def test_a_ready_node():
 
 
 def test_a_node_under_pressure():
-    tight = Machine(4, 8 * 1024**3, 50 * 1024**2, 100, 5, 1000, 990)
+    tight = HostFacts(4, 8 * 1024**3, 50 * 1024**2, 100, 5, 1000, 990)
     found = conditions(report(tight))
     assert [found[name][0] for name in ("MemoryPressure", "DiskPressure", "PIDPressure")] == [
         "True"
@@ -131,25 +131,28 @@ def test_sysctls(name, reason):
     ],
 )
 def test_thresholds(answers, result):
-    kinds = {"F": Result.FAILURE, "S": Result.SUCCESS, "U": Result.UNKNOWN}
-    tally = Tally(Result.UNKNOWN)
+    kinds = {"F": ProbeResult.FAILURE, "S": ProbeResult.SUCCESS, "U": ProbeResult.UNKNOWN}
+    tally = ProbeTally(ProbeResult.UNKNOWN)
     for answer in answers:
         tally = tally.count(kinds[answer], Probe())
     assert tally.result is kinds[result]
 
 
 def test_a_success_threshold():
-    tally = Tally(Result.FAILURE)
+    tally = ProbeTally(ProbeResult.FAILURE)
     probe = Probe(success_threshold=2)
-    tally = tally.count(Result.SUCCESS, probe)
-    assert tally.result is Result.FAILURE
-    assert tally.count(Result.SUCCESS, probe).result is Result.SUCCESS
+    tally = tally.count(ProbeResult.SUCCESS, probe)
+    assert tally.result is ProbeResult.FAILURE
+    assert tally.count(ProbeResult.SUCCESS, probe).result is ProbeResult.SUCCESS
 
 
 def test_readiness_hurries_to_its_first_success():
-    course, probe = Course(Probe(period_seconds=5), Result.FAILURE, eager=True), Probe()
-    tally = Tally(Result.FAILURE)
-    assert [round(course.pause(tally, tries), 1) for tries in range(8)] == [
+    schedule, probe = (
+        ProbeSchedule(Probe(period_seconds=5), ProbeResult.FAILURE, eager=True),
+        Probe(),
+    )
+    tally = ProbeTally(ProbeResult.FAILURE)
+    assert [round(schedule.pause(tally, tries), 1) for tries in range(8)] == [
         0.1,
         0.2,
         0.4,
@@ -159,7 +162,7 @@ def test_readiness_hurries_to_its_first_success():
         5,
         5,
     ]
-    assert course.pause(tally.count(Result.SUCCESS, probe), 0) == 5
+    assert schedule.pause(tally.count(ProbeResult.SUCCESS, probe), 0) == 5
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,20 @@
 import pytest
 
 from control.agent.pods.backoff import Failure, Streak
-from control.agent.pods.decide import Facts
+from control.agent.pods.decide import PodFacts
 from control.agent.pods.publish import patch_for
-from control.agent.pods.status import View, compute, merge
+from control.agent.pods.status import StatusView, compute, merge
 from control.api.meta import Condition
 from control.api.pod import PodStatus
 from tests.support.control.pods import container, pod, sandbox
 
 NOW = 2000.0
-VIEW = View(NOW, ("172.31.0.11",))
+VIEW = StatusView(NOW, ("172.31.0.11",))
 BOX = (sandbox(),)
 
 
 def status(item, *, view=VIEW, **facts):
-    return compute(item, Facts(**facts), view)
+    return compute(item, PodFacts(**facts), view)
 
 
 def conditions(found):
@@ -40,7 +40,7 @@ def test_a_ready_pod():
         sandboxes=BOX,
         containers=(it,),
         started=frozenset({it.id}),
-        view=View(NOW, ("172.31.0.11",), ready=frozenset({it.id})),
+        view=StatusView(NOW, ("172.31.0.11",), ready=frozenset({it.id})),
     )
     assert found.phase == "Running"
     assert set(conditions(found).values()) == {"True"}
@@ -65,7 +65,7 @@ def test_one_that_is_not_ready_says_who():
 def test_readiness_gates_hold_a_pod_back():
     it = container()
     item = pod(readinessGates=[{"conditionType": "lb"}])
-    view = View(NOW, (), ready=frozenset({it.id}))
+    view = StatusView(NOW, (), ready=frozenset({it.id}))
     found = status(item, sandboxes=BOX, containers=(it,), started=frozenset({it.id}), view=view)
     assert conditions(found)["ContainersReady"] == "True"
     assert conditions(found)["Ready"] == "False"
@@ -145,7 +145,9 @@ def test_the_deadline_fails_a_pod():
 
 
 def test_a_refused_pod():
-    found = status(pod(), view=View(NOW, (), rejected=("OutOfcpu", "Node didn't have enough")))
+    found = status(
+        pod(), view=StatusView(NOW, (), rejected=("OutOfcpu", "Node didn't have enough"))
+    )
     assert (found.phase, found.reason) == ("Failed", "OutOfcpu")
     assert found.message == "Pod was rejected: Node didn't have enough"
 
@@ -179,7 +181,7 @@ def test_a_status_is_written_once():
 def test_a_condition_that_is_true_again_loses_its_message():
     unready = status(pod(), sandboxes=BOX, containers=(container(),)).wire()
     it = container()
-    view = View(NOW, ("172.31.0.11",), ready=frozenset({it.id}))
+    view = StatusView(NOW, ("172.31.0.11",), ready=frozenset({it.id}))
     item = pod(status=unready)
     found = status(item, sandboxes=BOX, containers=(it,), started=frozenset({it.id}), view=view)
     ready, contained = patch_for(item, found)["conditions"]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from control.api.node import Node
 from control.node_network.plan import (
     DEVICE,
-    Desired,
     Forwarding,
-    Neighbour,
+    Neighbor,
+    NetworkPlan,
     Peer,
     Route,
     Uplink,
@@ -67,7 +67,7 @@ def test_routes_go_through_the_nodes():
 
 
 def test_nothing_is_done_before_there_are_pod_ranges():
-    assert plan(Peer("n1", ONE.addresses, ()), [TWO], "routes", UPLINK) == Desired()
+    assert plan(Peer("n1", ONE.addresses, ()), [TWO], "routes", UPLINK) == NetworkPlan()
 
 
 def test_a_tunnel_knows_everyone():
@@ -75,7 +75,7 @@ def test_a_tunnel_knows_everyone():
     mac = tunnel_mac(TWO.addresses[0])
     gateway = ip_address("10.244.2.0")
     assert found.routes == {Route(TWO.cidrs[0], gateway, DEVICE, onlink=True)}
-    assert found.tunnel.neighbours == {Neighbour(gateway, mac)}
+    assert found.tunnel.neighbors == {Neighbor(gateway, mac)}
     assert found.tunnel.forwarding == {Forwarding(mac, TWO.addresses[0])}
     assert found.tunnel.addresses == {ip_address("10.244.1.0")}
     assert found.tunnel.mac == tunnel_mac(ONE.addresses[0]) and found.tunnel.mtu == 1450
@@ -86,7 +86,7 @@ def test_ipv6_goes_through_the_same_tunnel():
     found = plan(one, [one, two], "vxlan", UPLINK)
     six = next(route for route in found.routes if route.cidr.version == 6)
     assert six.via.is_link_local and not six.onlink
-    assert Neighbour(six.via, tunnel_mac(two.addresses[0])) in found.tunnel.neighbours
+    assert Neighbor(six.via, tunnel_mac(two.addresses[0])) in found.tunnel.neighbors
     assert len(found.tunnel.forwarding) == 1
     assert found.tunnel.local.version == 4
     assert dict(found.sysctls)["net/ipv6/conf/all/forwarding"] == "1"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from control.runtime.base import PodRef, PortMapping, RuntimeFailure, SandboxConfig
+from control.runtime.base import ContainerRuntimeError, PodRef, PortMapping, SandboxConfig
 from control.runtime.cni import conflist
-from control.runtime.cni.cache import Cache, Cached
-from control.runtime.cni.gate import Gate
+from control.runtime.cni.cache import AttachmentCache, CachedAttachment
+from control.runtime.cni.lock import SharedLock
 from control.runtime.cni.network import CniNetwork, addresses
 from control.runtime.cni.plugin import Attachment, PluginError
 
@@ -120,7 +120,7 @@ async def test_del_without_a_cache_uses_todays_network(node):
 async def test_an_add_that_fails_is_taken_back(node):
     error = {"cniVersion": "1.1.0", "code": 11, "msg": "no addresses", "details": "pool"}
     node.answer("two", "ADD", error, "fail")
-    with pytest.raises(RuntimeFailure, match="no addresses; pool"):
+    with pytest.raises(ContainerRuntimeError, match="no addresses; pool"):
         await node.network.add("box", CONFIG, "/run/netns/x")
     assert node.calls == [("one", "ADD"), ("two", "ADD"), ("two", "DEL"), ("one", "DEL")]
     assert not (node.lib / "results").exists() or not list((node.lib / "results").iterdir())
@@ -137,21 +137,21 @@ async def test_an_add_that_fails_is_taken_back(node):
 )
 async def test_odd_answers(node, said, kind, text):
     node.answer("one", "ADD", said, kind)
-    with pytest.raises(RuntimeFailure, match=text):
+    with pytest.raises(ContainerRuntimeError, match=text):
         await node.network.add("box", CONFIG, "/x")
 
 
 async def test_a_missing_plugin_is_named(node):
     (node.bin / "one").unlink()
-    with pytest.raises(RuntimeFailure, match=r'failed to find plugin "one" in path'):
+    with pytest.raises(ContainerRuntimeError, match=r'failed to find plugin "one" in path'):
         await node.network.add("box", CONFIG, "/x")
 
 
 async def test_collect_ends_what_is_no_more(node):
     for box in ("gone", "kept"):
         await node.network.add(box, CONFIG, "/x")
-    other = Cached("podman", Attachment("theirs", "/y"), b"{}", {}, {})
-    Cache(node.lib).save(other)
+    other = CachedAttachment("podman", Attachment("theirs", "/y"), b"{}", {}, {})
+    AttachmentCache(node.lib).save(other)
     (node.bin / "log").unlink()
     await node.network.collect(lambda: ["kept"])
     assert node.calls == [("two", "DEL"), ("one", "DEL"), ("one", "GC"), ("two", "GC")]
@@ -159,7 +159,7 @@ async def test_collect_ends_what_is_no_more(node):
     assert node.asked[2]["config"]["cni.dev/valid-attachments"] == [
         {"containerID": "kept", "ifname": "eth0"}
     ]
-    assert len(Cache(node.lib).of("theirs")) == 1
+    assert len(AttachmentCache(node.lib).of("theirs")) == 1
 
 
 async def test_collect_goes_on_past_errors_and_reports_all(node):
@@ -193,15 +193,15 @@ async def test_an_old_network_has_no_status_nor_gc(node):
 
 
 def test_the_cache_is_libcnis(tmp_path):
-    cache = Cache(tmp_path)
+    cache = AttachmentCache(tmp_path)
     attachment = Attachment("id", "/ns", "eth0", (("K", "V"),))
-    cache.save(Cached("net", attachment, b'{"a":1}', {"mac": "x"}, {"ips": []}))
+    cache.save(CachedAttachment("net", attachment, b'{"a":1}', {"mac": "x"}, {"ips": []}))
     path = tmp_path / "results/net-id-eth0"
     value = json.loads(path.read_text())
     assert value["kind"] == "cniCacheV1" and value["config"] == "eyJhIjoxfQ=="
     assert value["cniArgs"] == [["K", "V"]] and value["networkName"] == "net"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert cache.find("net", attachment) == Cached(
+    assert cache.find("net", attachment) == CachedAttachment(
         "net", attachment, b'{"a":1}', {"mac": "x"}, {"ips": []}
     )
     path.write_text('{"kind": "cniCacheV1", "half')
@@ -215,13 +215,13 @@ def test_the_cache_is_libcnis(tmp_path):
         ("[]", "not a JSON object"),
         ("{}", "no plugins"),
         ('{"plugins": []}', "no plugins"),
-        ('{"name": "x", "plugins": [{"type": "../sh"}]}', "a path for one"),
+        ('{"name": "x", "plugins": [{"type": "../sh"}]}', "or is a path"),
         ('{"plugins": [{"type": "x"}]}', "has no name"),
         ('{"name": "x", "cniVersion": "9.9.9", "plugins": [{"type": "x"}]}', "not known here"),
     ],
 )
 def test_bad_networks(text, why):
-    with pytest.raises(conflist.BadNetwork, match=why):
+    with pytest.raises(conflist.InvalidNetworkConfigError, match=why):
         conflist.parse(text.encode(), "file")
 
 
@@ -243,16 +243,16 @@ def test_addresses_of_any_version(result, found):
 
 
 async def test_nothing_is_added_while_garbage_is_collected():
-    gate, log = Gate(), []
+    lock, log = SharedLock(), []
 
     async def add(name):
-        async with gate.shared():
+        async with lock.shared():
             log.append(f"{name} begins")
             await asyncio.sleep(0.01)
             log.append(f"{name} ends")
 
     async def collect():
-        async with gate.alone():
+        async with lock.exclusive():
             log.append("gc begins")
             await asyncio.sleep(0.01)
             log.append("gc ends")

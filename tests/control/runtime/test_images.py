@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from control.runtime.base import RuntimeFailure
+from control.runtime.base import ContainerRuntimeError
 from control.runtime.images import archive, tools
 from control.runtime.images.cli import main
 from control.runtime.images.store import ImageError, ImageStore
@@ -75,7 +75,7 @@ def test_layers_on_top_of_each_other(tmp_path):
 )
 def test_ways_out_are_refused(tmp_path, layer):
     (tmp_path / "secret").write_text("s")
-    with pytest.raises((archive.HostileArchive, OSError)):
+    with pytest.raises((archive.HostileArchiveError, OSError)):
         unpack(tmp_path / "root", layer)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["root", "secret"]
     assert (tmp_path / "secret").read_text() == "s"
@@ -88,7 +88,7 @@ def test_a_planted_link_leads_nowhere_else(tmp_path, goal):
     outside.mkdir()
     link = goal if goal != "/proc/self/cwd" else str(outside)
     layers = tar(member("d", kind=tarfile.SYMTYPE, link=link), member("d/outside/evil", b"x"))
-    with suppress(archive.HostileArchive, OSError):
+    with suppress(archive.HostileArchiveError, OSError):
         unpack(tmp_path / "root", layers)
     assert list(outside.iterdir()) == []
 
@@ -231,10 +231,12 @@ def test_what_is_no_image(tmp_path, store, content, why):
 
 
 def test_a_missing_image_says_how_to_import_it(store):
-    with pytest.raises(RuntimeFailure, match="podwire image import app DIR-OR-ARCHIVE") as caught:
+    with pytest.raises(
+        ContainerRuntimeError, match="podwire image import app DIR-OR-ARCHIVE"
+    ) as caught:
         store.find("app")
     assert caught.value.reason == "ErrImagePull"
-    with pytest.raises(RuntimeFailure) as caught:
+    with pytest.raises(ContainerRuntimeError) as caught:
         store.find("UPPER")
     assert caught.value.reason == "InvalidImageName"
 
@@ -271,7 +273,7 @@ def test_the_command_line(tmp_path):
     ("busybox", "why"),
     [
         ("/none", "/none cannot be run: No such file or directory; install"),
-        ("/bin/false", "/bin/false does not list applets, as busybox does; install"),
+        ("/bin/false", "/bin/false is not busybox: it does not list applets; install"),
     ],
 )
 def test_what_is_no_busybox_is_said(tmp_path, busybox, why):

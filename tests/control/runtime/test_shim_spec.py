@@ -3,12 +3,12 @@
 import pytest
 
 from control.linux.syscalls import CAPABILITIES
-from control.runtime.base import ContainerConfig, Resources, Rights, RuntimeFailure
+from control.runtime.base import ContainerConfig, ContainerRuntimeError, Resources, Rights
 from control.runtime.builtin import cgroups
 from control.runtime.builtin.spec import (
     DEFAULT_CAPABILITIES,
+    ContainerPlace,
     ImageConfig,
-    Place,
     arguments,
     environment,
     render,
@@ -16,7 +16,7 @@ from control.runtime.builtin.spec import (
 from control.runtime.shim import logs
 
 IMAGE = ImageConfig("/img", ("/entry",), ("default",), ("A=image", "B=b=c"), "/work", "app")
-PLACE = Place("/run/c", "/log/0.log", cgroups=("/cg/x",))
+PLACE = ContainerPlace("/run/c", "/log/0.log", cgroups=("/cg/x",))
 
 
 def config(**changes):
@@ -37,7 +37,7 @@ def test_command_and_args_against_the_image(command, args, runs):
 
 
 def test_nothing_to_run():
-    with pytest.raises(RuntimeFailure, match="no command"):
+    with pytest.raises(ContainerRuntimeError, match="no command"):
         arguments(config(), ImageConfig("/img"))
 
 
@@ -54,9 +54,9 @@ def rights(**changes):
 def test_users():
     assert rights()["user"] == "app"
     assert rights(user=0)["user"] == "0"
-    with pytest.raises(RuntimeFailure, match="non-numeric user"):
+    with pytest.raises(ContainerRuntimeError, match="non-numeric user"):
         rights(non_root=True)
-    with pytest.raises(RuntimeFailure, match="breaks non-root policy"):
+    with pytest.raises(ContainerRuntimeError, match="breaks non-root policy"):
         rights(user=0, non_root=True)
     assert rights(user=5, non_root=True)["user"] == "5"
 
@@ -79,16 +79,16 @@ def test_capabilities(add, drop, kept):
 
 
 def test_an_unknown_capability_is_refused():
-    with pytest.raises(RuntimeFailure, match="FLY"):
+    with pytest.raises(ContainerRuntimeError, match="FLY"):
         rights(add_capabilities=("FLY",))
 
 
 def test_namespaces():
     own = render(config(), IMAGE, PLACE)
     assert set(own["unshare"]) == {"mnt", "cgroup", "pid"}
-    shared = render(config(), IMAGE, Place("/c", "/l", join={"pid": "/proc/7/ns/pid"}))
+    shared = render(config(), IMAGE, ContainerPlace("/c", "/l", join={"pid": "/proc/7/ns/pid"}))
     assert set(shared["unshare"]) == {"mnt"}
-    host = render(config(), IMAGE, Place("/c", "/l", own_processes=False))
+    host = render(config(), IMAGE, ContainerPlace("/c", "/l", own_processes=False))
     assert set(host["unshare"]) == {"mnt"}
 
 
@@ -144,7 +144,7 @@ def texts(path):
 
 def test_lines_are_put_together_again(tmp_path):
     path = tmp_path / "c/0.log"
-    stream = logs.Stream("stdout", logs.Writer(str(path), 10**6, 5))
+    stream = logs.LogStream("stdout", logs.LogWriter(str(path), 10**6, 5))
     for piece in (b"he", b"llo\nwor", b"ld\n", b"end"):
         stream.feed(piece)
     stream.close()
@@ -157,7 +157,7 @@ def test_lines_are_put_together_again(tmp_path):
 
 def test_rotation_keeps_so_many_files_and_loses_no_line(tmp_path):
     path = tmp_path / "0.log"
-    stream = logs.Stream("stdout", logs.Writer(str(path), 200, 3))
+    stream = logs.LogStream("stdout", logs.LogWriter(str(path), 200, 3))
     for number in range(10):
         stream.feed(b"%03d\n" % number)
     kept = sorted(tmp_path.iterdir())
@@ -169,7 +169,7 @@ def test_rotation_keeps_so_many_files_and_loses_no_line(tmp_path):
 
 def test_a_full_disk_is_counted(tmp_path, monkeypatch):
     path = tmp_path / "0.log"
-    writer = logs.Writer(str(path), 10**6, 3)
+    writer = logs.LogWriter(str(path), 10**6, 3)
     real = logs.os.write
 
     def full(*_):

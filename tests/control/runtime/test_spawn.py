@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from control.runtime.builtin.spawn import open_process
+from control.linux.processes import open_process
 
 
 def test_what_is_no_process_any_more_is_gone_whatever_the_kernel_says():

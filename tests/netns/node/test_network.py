@@ -10,8 +10,8 @@ import pytest
 
 from control.api.node import Node
 from control.linux import syscalls
-from control.node_network.kernel import Kernel
-from control.node_network.plan import Desired, peer, plan
+from control.node_network.kernel import NodeNetworkKernel
+from control.node_network.plan import NetworkPlan, peer, plan
 
 
 def node(number: int) -> dict:
@@ -69,7 +69,7 @@ class Machine:
         """What the agent of this node does; as a name that is no node's, what --cleanup does."""
         peers = [peer(Node.parse(item)) for item in nodes]
         own = next((it for it in peers if it.name == (name or self.name)), None)
-        kernel = Kernel()
+        kernel = NodeNetworkKernel()
 
         def work() -> None:
             if own is None:
@@ -80,7 +80,7 @@ class Machine:
         inside(self.space.path, work)
 
     def state(self) -> str:
-        """Links, addresses, routes, neighbours, rules: all that could have changed."""
+        """Links, addresses, routes, neighbors, rules: all that could have changed."""
         lists = [("-o", "link"), ("-o", "addr"), ("route",), ("-6", "route")]
         shown = [self.space.ip(*words) for words in lists]
         shown += [self.space.run("nft", "list", "ruleset"), self.space.run("bridge", "fdb")]
@@ -185,11 +185,11 @@ def test_nothing_else_is_touched_and_removal_is_complete(machines):
 
 
 def test_a_kernel_that_filters_no_bridge_is_told_once(spaces, caplog):
-    want = Desired(sysctls=(("net/bridge/bridge-nf-call-nothing", "1"),))
+    want = NetworkPlan(sysctls=(("net/bridge/bridge-nf-call-nothing", "1"),))
 
     def apply() -> None:
         for _ in range(3):
-            Kernel().apply(want)
+            NodeNetworkKernel().apply(want)
 
     inside(spaces("alone").path, apply)
     (record,) = (it for it in caplog.records if "bridge-nf-call-nothing" in it.message)

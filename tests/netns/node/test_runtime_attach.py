@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from control.runtime.base import Phase, Rights, RuntimeFailure
+from control.runtime.base import ContainerRuntimeError, Phase, Rights
 from control.runtime.builtin import spawn
 from tests.support.control.containers import (
     ended,
@@ -189,7 +189,9 @@ async def test_no_terminal_in_a_container_that_is_going_away(runtime, folder, mo
     gone = process.pid
     await runtime.stop_container(container, 0)
     monkeypatch.setattr(type(process), "pid", property(lambda _: gone))
-    with pytest.raises(RuntimeFailure, match=r"no terminal in the container: .*No such file"):
+    with pytest.raises(
+        ContainerRuntimeError, match=r"no terminal in the container: .*No such file"
+    ):
         await runtime.open_exec(container, ("tty",), stdin=True, terminal=True)
 
 
@@ -258,7 +260,7 @@ async def test_who_comes_and_goes_leaves_no_descriptors(runtime, folder):
 async def test_nobody_attaches_to_what_has_ended(runtime, folder):
     container = await run(runtime, folder, "true", stdin=True)
     await ended(runtime, container)
-    with pytest.raises(RuntimeFailure, match="cannot be attached to"):
+    with pytest.raises(ContainerRuntimeError, match="cannot be attached to"):
         await runtime.open_attach(container, stdin=True)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from control.linux import files, syscalls
+from control.linux import files, processes, syscalls
 from control.runtime.base import (
+    ContainerRuntimeError,
     Mount,
     Phase,
     Resources,
     Rights,
-    RuntimeFailure,
 )
 from control.runtime.builtin import spawn
 from tests.support.control.containers import (
@@ -73,7 +73,9 @@ async def test_exit_codes(runtime, folder, command, code, reason):
 async def test_a_missing_command_says_so(runtime, folder):
     box = await runtime.run_sandbox(sandbox(folder))
     container = await runtime.create_container(box.id, config("nonsense"))
-    with pytest.raises(RuntimeFailure, match=r'"nonsense": executable file not found in \$PATH'):
+    with pytest.raises(
+        ContainerRuntimeError, match=r'"nonsense": executable file not found in \$PATH'
+    ):
         await runtime.start_container(container)
     done = view(runtime, container)
     assert (done.phase, done.exit_code, done.reason) == (Phase.EXITED, 128, "StartError")
@@ -152,7 +154,7 @@ async def test_a_sub_path_that_leads_out_of_its_volume_is_refused(runtime, folde
     box = await runtime.run_sandbox(sandbox(folder))
     mount = Mount(str(volume), "/sub", sub_path="out")
     container = await runtime.create_container(box.id, config("true", mounts=(mount,)))
-    with pytest.raises(RuntimeFailure, match="subPath 'out' leads out of its volume"):
+    with pytest.raises(ContainerRuntimeError, match="subPath 'out' leads out of its volume"):
         await runtime.start_container(container)
 
 
@@ -229,7 +231,7 @@ async def test_a_killed_shim_takes_its_container_along(runtime, folder):
     os.kill(spawn.find_shims()[str(folder / "containers" / container)], signal.SIGKILL)
     done = await ended(runtime, container)
     assert (done.exit_code, done.reason) == (137, "ContainerStatusUnknown")
-    while spawn.start_ticks(pid) is not None:
+    while processes.start_ticks(pid) is not None:
         await asyncio.sleep(0.01)
 
 
@@ -268,7 +270,7 @@ async def test_a_shim_that_died_while_no_agent_ran(runtime, folder, restart):
     runtime.close()
     pid = spawn.find_shims()[str(folder / "containers" / container)]
     os.kill(pid, signal.SIGKILL)
-    while spawn.start_ticks(pid) is not None:
+    while processes.start_ticks(pid) is not None:
         await asyncio.sleep(0.01)
     assert view(await restart(), container).reason == "ContainerStatusUnknown"
 
@@ -308,7 +310,7 @@ async def test_a_full_disk_is_an_error_and_leaves_nothing(images, groups, tmp_pa
     try:
         await runtime.open()
         (small / "ballast").write_bytes(b"x" * 61440)
-        with pytest.raises(RuntimeFailure, match="No space left"):
+        with pytest.raises(ContainerRuntimeError, match="No space left"):
             await runtime.run_sandbox(sandbox(small))
         assert runtime.observe().sandboxes == ()
         assert list((small / "sandboxes").iterdir()) == []

@@ -12,7 +12,7 @@ from control.runtime.images.store import ImageStore
 POD = PodRef("default", "web", "uid-1")
 
 
-class NoNetwork:
+class NetworkConfigError:
     """A Pod network that gives out one address and remembers what it was asked."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class NoNetwork:
 
 
 def make(folder: Path, images: ImageStore, groups: cgroups.Cgroups) -> BuiltinRuntime:
-    return BuiltinRuntime(folder, images, NoNetwork(), groups)
+    return BuiltinRuntime(folder, images, NetworkConfigError(), groups)
 
 
 def sandbox(folder: Path, **changes: object) -> SandboxConfig:

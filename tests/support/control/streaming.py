@@ -16,9 +16,16 @@ from control.api.node import Node
 from control.api.pod import Pod
 from control.client import Client, ClientConfig
 from control.pki import Identity, create_authority, issue
-from control.runtime.base import Container, Observed, Phase, PodRef, RuntimeFailure, Sandbox
+from control.runtime.base import (
+    Container,
+    ContainerRuntimeError,
+    Phase,
+    PodRef,
+    RuntimeState,
+    Sandbox,
+)
 from control.runtime.builtin import command
-from control.runtime.builtin.execution import Stream
+from control.runtime.builtin.execution import CommandStream
 from control.server.access.authn import Authenticator
 from control.server.app import serve
 from control.server.state.server import ApiServerConfig
@@ -34,7 +41,7 @@ class Host:
         self._logs = logs
         self.namespace = ""  # of Pods' sandboxes; empty: this machine's own
         self.containers: dict[str, Container] = {}
-        self.streams: list[Stream] = []
+        self.streams: list[CommandStream] = []
         self.attached: tuple[str, ...] = ("cat",)  # what a container is, to who attaches to it
 
     def add(self, pod: Pod, name: str, attempt: int = 0, *, phase: Phase = Phase.RUNNING) -> Path:
@@ -53,17 +60,17 @@ class Host:
         """A container has ended."""
         self.containers[ident] = replace(self.containers[ident], phase=Phase.EXITED)
 
-    def observe(self) -> Observed:
+    def observe(self) -> RuntimeState:
         pods = {it.pod for it in self.containers.values()}
         boxes = (Sandbox(it.uid, it, 0, True, 0.0, host_network=not self.namespace) for it in pods)
-        return Observed(tuple(boxes), tuple(self.containers.values()))
+        return RuntimeState(tuple(boxes), tuple(self.containers.values()))
 
     def network_namespace(self, sandbox_id: str) -> str:
         return self.namespace
 
     async def open_exec(
         self, container_id: str, words: tuple[str, ...], *, stdin: bool, terminal: bool
-    ) -> Stream:
+    ) -> CommandStream:
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         master, slave = os.openpty() if terminal else (None, None)
         ends = (slave,) * 3 if terminal else (pipe if stdin else nothing, pipe, pipe)
@@ -73,15 +80,15 @@ class Host:
         except OSError as err:
             if master is not None:
                 os.close(master)
-            raise RuntimeFailure(f'exec: "{words[0]}": {err.strerror}') from err
+            raise ContainerRuntimeError(f'exec: "{words[0]}": {err.strerror}') from err
         finally:
             if slave is not None:
                 os.close(slave)
-        stream = Stream(process, master)
+        stream = CommandStream(process, master)
         self.streams.append(stream)
         return stream
 
-    async def open_attach(self, container_id: str, *, stdin: bool) -> Stream:
+    async def open_attach(self, container_id: str, *, stdin: bool) -> CommandStream:
         return await self.open_exec(container_id, self.attached, stdin=stdin, terminal=False)
 
 

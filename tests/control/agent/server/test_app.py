@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from control.agent.config import ServerConfig
-from control.agent.server.app import BadSettings, serve
+from control.agent.server.app import ServerSettingsError, serve
 from control.tls import CertificateError
 from tests.support.control.agent_server import (
     CLOSE,
@@ -33,9 +33,6 @@ async def talk(socket: aiohttp.ClientWebSocketResponse) -> tuple[dict[int, bytes
     return channels, json.loads(channels.pop(ERROR))
 
 
-# -- who may come --------------------------------------------------------------------------------
-
-
 async def test_without_a_certificate_nobody_gets_in(agent, tmp_path):
     async with session(tmp_path, "") as http:
         with pytest.raises(aiohttp.ClientError):
@@ -58,7 +55,7 @@ async def test_healthz_and_pods(agent):
 async def test_a_server_without_an_authority_does_not_start(tmp_path):
     make_certificates(tmp_path)
     settings = ServerConfig("127.0.0.1", 0, tmp_path / "node.crt", tmp_path / "node.key")
-    with pytest.raises(BadSettings, match="--client-ca"):
+    with pytest.raises(ServerSettingsError, match="--client-ca"):
         async with serve(settings, OneNode(Host(tmp_path), PodTable())):
             pass
 
@@ -74,9 +71,6 @@ async def test_a_key_that_is_not_the_certificates_is_named(tmp_path):
 async def test_without_a_certificate_there_is_no_server(tmp_path):
     async with serve(ServerConfig(), OneNode(Host(tmp_path), PodTable())) as port:
         assert port == 0
-
-
-# -- exec ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("protocol", [V4, V5])
@@ -174,9 +168,6 @@ async def test_a_protocol_that_is_not_ours_is_refused(agent):
         async with agent.exec("true", protocol="channel.k8s.io"):
             pass
     assert caught.value.status == 400
-
-
-# -- logs and attach -----------------------------------------------------------------------------
 
 
 def write(log: Path, text: str, stream: str = "stdout") -> None:

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from control.agent.server.dial import NotReached, dial
+from control.agent.server.dial import DialError, dial
+from control.agent.server.errors import HttpError
 from control.agent.server.forward import CHANNELS, TUNNEL, parse_ports
-from control.agent.server.refusal import Refusal
 from control.agent.server.spdy import Data, Decoder, Encoder, Event, Reset
 from tests.support.control.agent_server import Agent
 
@@ -129,7 +129,7 @@ async def test_the_pods_own_namespace_is_entered(agent):
     assert process.stdout
     await process.stdout.readline()
     agent.runtime.namespace = f"/proc/{process.pid}/ns/net"
-    with pytest.raises(NotReached, match="connection refused"):
+    with pytest.raises(DialError, match="connection refused"):
         await dial("", 8080)
     async with connected(agent, CHANNELS, port="8080") as socket:
         found = [await socket.receive_bytes() for _ in range(3)]
@@ -139,7 +139,7 @@ async def test_the_pods_own_namespace_is_entered(agent):
 
 @pytest.mark.parametrize("text", ["", "x", "0", "65536", "80,", "-1"])
 def test_ports_that_are_none(text):
-    with pytest.raises(Refusal, match="as a port"):
+    with pytest.raises(HttpError, match="as a port"):
         parse_ports([text])
 
 

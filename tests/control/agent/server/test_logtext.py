@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from control.agent.server.errors import HttpError
 from control.agent.server.logfile import LogFile
 from control.agent.server.logtext import (
     Options,
     Renderer,
-    nanoseconds,
     parse,
     parse_options,
     tail_start,
 )
-from control.agent.server.refusal import Refusal
+from control.api.times import nanoseconds_of
 
 TIME = b"2026-11-22T13:00:00.%09dZ"
 WORDS = st.binary(max_size=20).filter(lambda text: b"\n" not in text)
@@ -52,13 +52,13 @@ def test_tags_may_carry_more_than_the_first_letter():
 )
 def test_since_counts_nanoseconds(since, shown):
     lines = [line(b"a", at=1), line(b"b", at=5), line(b"c", at=9)]
-    base = nanoseconds("2026-11-22T13:00:00Z")
+    base = nanoseconds_of("2026-11-22T13:00:00Z")
     assert show(lines, since=base + since) == shown
 
 
 def test_times_with_a_zone_are_compared_as_times():
     local = b"2026-11-22T14:00:00.000000005+01:00 stdout F x"
-    base = nanoseconds("2026-11-22T13:00:00Z")
+    base = nanoseconds_of("2026-11-22T13:00:00Z")
     assert show([local], since=base + 5) == b"x\n"
     assert show([local], since=base + 6) == b""
 
@@ -146,6 +146,6 @@ def test_options_are_those_of_kubelet():
     ],
 )
 def test_options_that_cannot_be_are_refused_by_name(query):
-    with pytest.raises(Refusal, match=next(iter(query))) as caught:
+    with pytest.raises(HttpError, match=next(iter(query))) as caught:
         parse_options(query, 0)
     assert caught.value.code == 400

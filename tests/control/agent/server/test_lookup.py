@@ -3,7 +3,7 @@
 import pytest
 
 from control.agent.server import lookup
-from control.agent.server.refusal import Refusal
+from control.agent.server.errors import HttpError
 from control.api.pod import Pod
 from control.runtime.base import Container, Phase, PodRef
 
@@ -62,23 +62,23 @@ def test_the_log_of_the_right_run(phases, waiting, previous, attempt):
     ],
 )
 def test_a_container_that_never_ran_says_why(waiting, text):
-    with pytest.raises(Refusal, match=f'container "c" in pod "web" {text}') as caught:
+    with pytest.raises(HttpError, match=f'container "c" in pod "web" {text}') as caught:
         lookup.with_log(pod(waiting=waiting), "c", runs(CREATED), False)
     assert caught.value.code == 400
 
 
 def test_without_an_earlier_run_there_is_no_previous_log():
-    with pytest.raises(Refusal, match='previous terminated container "c" in pod "web" not found'):
+    with pytest.raises(HttpError, match='previous terminated container "c" in pod "web" not found'):
         lookup.with_log(pod(), "c", runs(RUNNING), True)
 
 
 def test_another_pods_containers_do_not_count():
-    with pytest.raises(Refusal, match="no logs yet"):
+    with pytest.raises(HttpError, match="no logs yet"):
         lookup.with_log(pod(), "c", runs(RUNNING, uid="older"), False)
 
 
 def test_a_container_that_is_not_the_pods():
-    with pytest.raises(Refusal, match='container "x" not found in pod "web"') as caught:
+    with pytest.raises(HttpError, match='container "x" not found in pod "web"') as caught:
         lookup.running(pod(), "x", runs(RUNNING, name="x"))
     assert caught.value.code == 404
 
@@ -89,7 +89,7 @@ def test_init_containers_have_logs_too():
 
 @pytest.mark.parametrize("phases", [(), (CREATED,), (EXITED,)])
 def test_commands_run_only_in_running_containers(phases):
-    with pytest.raises(Refusal, match=r'container not found \("c"\)'):
+    with pytest.raises(HttpError, match=r'container not found \("c"\)'):
         lookup.running(pod(), "c", runs(*phases))
 
 

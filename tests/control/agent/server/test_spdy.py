@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from control.agent.server.spdy import (
     DICTIONARY,
-    BadFrame,
     Data,
     Decoder,
     Encoder,
@@ -16,6 +15,7 @@ from control.agent.server.spdy import (
     Opened,
     Ping,
     Reset,
+    SpdyError,
 )
 
 NUMBERS = st.integers(1, 2**31 - 1)
@@ -59,7 +59,7 @@ def test_rubbish_is_refused_or_waited_for(data):
     try:
         for _ in Decoder().feed(data):
             pass
-    except BadFrame as err:
+    except SpdyError as err:
         assert str(err)
 
 
@@ -78,7 +78,7 @@ def test_the_dictionary_is_the_specifications():
     ],
 )
 def test_what_cannot_go_on(data):
-    with pytest.raises(BadFrame):
+    with pytest.raises(SpdyError):
         list(Decoder().feed(data))
 
 

@@ -10,7 +10,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from control.runtime.base import PodRef, PortMapping, RuntimeFailure, SandboxConfig
+from control.runtime.base import ContainerRuntimeError, PodRef, PortMapping, SandboxConfig
 from control.runtime.cni.network import CniNetwork
 from control.runtime.cni.plugin import PluginError
 
@@ -48,5 +48,5 @@ async def _main(verb: str, *args: str) -> str:
 if __name__ == "__main__":
     try:
         print(asyncio.run(_main(*sys.argv[1:])))
-    except (PluginError, RuntimeFailure) as err:
+    except (PluginError, ContainerRuntimeError) as err:
         sys.exit(str(err))

@@ -1,12 +1,12 @@
-"""Many at a time, or one alone: who asks to be alone is let in before any newcomer."""
+"""A lock for many sharers or one exclusive holder; a waiting exclusive holder goes first."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Gate:
-    """Lets through those who share, or one who wants to be alone."""
+class SharedLock:
+    """Lets sharers in together, or one exclusive holder alone."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
@@ -16,7 +16,7 @@ class Gate:
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
-        """Beside others of this kind."""
+        """Hold the lock together with other sharers."""
         async with self._turn:
             self._inside += 1
             self._empty.clear()
@@ -28,8 +28,8 @@ class Gate:
                 self._empty.set()
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """With nobody else inside."""
+    async def exclusive(self) -> AsyncIterator[None]:
+        """Hold the lock alone."""
         async with self._turn:
             await self._empty.wait()
             yield

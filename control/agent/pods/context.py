@@ -1,4 +1,4 @@
-"""What every Pod's worker is given: the runtime, the API, the node, the clock."""
+"""The context that every Pod's worker gets: runtime, API, node, clock."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from control.agent.pods.fields import Host
 from control.agent.pods.objects import Objects
-from control.agent.pods.probes import Asker
+from control.agent.pods.probes import Prober
 from control.agent.pods.render import ClusterDns
 from control.agent.pods.volumes import Volumes
 from control.api.pod import Pod
@@ -16,7 +16,7 @@ from control.runtime.base import Container, Runtime, Sandbox
 
 
 class Recorder(Protocol):
-    """Reports an event about a Pod."""
+    """Records an Event about a Pod."""
 
     def __call__(
         self,
@@ -26,18 +26,18 @@ class Recorder(Protocol):
         message: str,
         container: str = "",
     ) -> None:
-        """``container``: the one it is about, if it is about one."""
+        """``container``: the name of the container that the Event is about, if any."""
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """One node's parts, as its Pods' workers use them."""
+class WorkerContext:
+    """The parts of one node that its Pods' workers use."""
 
     runtime: Runtime
     client: Client
     objects: Objects
     volumes: Volumes
-    asker: Asker
+    prober: Prober
     host: Host
     dns: ClusterDns
     services: Callable[[], tuple[Service, ...]]
@@ -45,9 +45,9 @@ class Surroundings:
     clock: Callable[[], float]
 
     def of(self, uid: str) -> tuple[tuple[Sandbox, ...], tuple[Container, ...]]:
-        """What runs of a Pod."""
+        """Return the sandboxes and containers of a Pod."""
         observed = self.runtime.observe()
         return (
-            tuple(it for it in observed.sandboxes if it.pod.uid == uid),
-            tuple(it for it in observed.containers if it.pod.uid == uid),
+            tuple(sandbox for sandbox in observed.sandboxes if sandbox.pod.uid == uid),
+            tuple(container for container in observed.containers if container.pod.uid == uid),
         )

@@ -1,0 +1,9 @@
+"""The error of a request that the agent refuses."""
+
+
+class HttpError(Exception):
+    """An HTTP code, and a text for the client, in kubelet's words where it has them."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
