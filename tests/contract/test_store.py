@@ -1,4 +1,4 @@
-"""What every store keeps to; one table of tests for all of them."""
+"""The contract of every store: one table of tests for all implementations."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -36,7 +36,7 @@ async def test_a_new_store_is_empty(store: Store):
     assert (await store.list("/")).records == ()
 
 
-async def test_what_is_written_can_be_read(store: Store):
+async def test_a_written_value_can_be_read(store: Store):
     created = await store.commit(Create("/a", b"1"))
     assert await store.get("/a") == KeyValue("/a", b"1", created)
     updated = await store.commit(Update("/a", b"2", created))
@@ -48,7 +48,7 @@ async def test_what_is_written_can_be_read(store: Store):
     assert store.revision == removed > updated
 
 
-async def test_creating_what_exists_is_refused(store: Store):
+async def test_create_of_an_existing_key_is_refused(store: Store):
     await store.commit(Create("/a", b"1"))
     with pytest.raises(KeyExistsError) as refused:
         await store.commit(Create("/a", b"2"))
@@ -64,7 +64,7 @@ async def test_a_removed_key_can_be_created_again(store: Store):
 
 
 @pytest.mark.parametrize("change", [Update("/a", b"x", 7), Update("/a", b"x"), Delete("/a")])
-async def test_writing_what_is_not_there_is_refused(store: Store, change: Update | Delete):
+async def test_a_write_of_an_absent_key_is_refused(store: Store, change: Update | Delete):
     with pytest.raises(KeyNotFoundError):
         await store.commit(change)
     assert store.revision == 0
@@ -116,7 +116,7 @@ async def test_list_is_in_key_order_and_within_its_prefix(store: Store):
     assert (await store.list("/b/")).revision == 5
 
 
-async def test_list_goes_on_where_a_page_ended(store: Store):
+async def test_a_list_continues_after_its_page(store: Store):
     for n in range(5):
         await store.commit(Create(f"/{n}", b"x"))
     page = await store.list("/", limit=2)
@@ -202,7 +202,7 @@ async def test_a_watch_far_behind_misses_nothing(store: Store):
     await events.aclose()
 
 
-async def test_a_watch_of_forgotten_history_is_told(store: Store):
+async def test_a_watch_of_compacted_history_raises(store: Store):
     for n in range(3):
         await store.commit(Create(f"/{n}", b"x"))
     await store.compact(2)

@@ -1,4 +1,4 @@
-"""Any history of commits, compactions and reads, against a model: a dict and its past."""
+"""Random histories of commits, compactions and reads, compared with a dict and its past."""
 
 import asyncio
 import tempfile
@@ -43,7 +43,7 @@ def permitted(state: State, change: Write) -> bool:
 
 
 class History(RuleBasedStateMachine):
-    """The store under test beside the state at each revision so far."""
+    """The store under test, and the expected state at each revision."""
 
     name = ""
 

@@ -1,4 +1,4 @@
-"""Certificates that TLS itself accepts or refuses."""
+"""Certificates that TLS accepts or refuses."""
 
 import ssl
 
@@ -16,7 +16,7 @@ def authority():
 
 
 def shake_hands(tmp_path, server_pair, client_authority, hostname):
-    """A TLS handshake in memory; raises ssl.SSLError when a side refuses."""
+    """Do a TLS handshake in memory; raises ssl.SSLError if a side refuses."""
     server_pair.save(tmp_path, "server")
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")

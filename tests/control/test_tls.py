@@ -1,4 +1,4 @@
-"""Certificates that cannot be used: which file, and why."""
+"""Unusable certificates: the error names the file and the cause."""
 
 import ssl
 

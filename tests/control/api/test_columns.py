@@ -1,4 +1,4 @@
-"""What kubectl prints: STATUS of Pods, ages, and a row of every kind."""
+"""Table columns: STATUS of Pods, ages, and a row of every kind."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -136,7 +136,7 @@ def test_status(status: dict[str, Any], word: str):
         ({"phase": "Succeeded", "containerStatuses": [container("a", DONE)]}, "Completed"),
     ],
 )
-def test_status_of_what_is_being_deleted(status: dict[str, Any], word: str):
+def test_status_of_a_pod_that_is_being_deleted(status: dict[str, Any], word: str):
     assert status_word(pod(status, deletionTimestamp="2026-01-01T00:00:00Z")) == word
 
 
@@ -176,7 +176,7 @@ def test_a_row_of_a_pod():
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_every_kind_has_a_row_however_little_it_says(kind: Kind):
+def test_every_kind_has_a_row_even_with_few_fields(kind: Kind):
     columns = columns_of(kind)
     for wire in (of(kind), of(kind, **VALID.get(kind.name, {}))):
         cells = columns.cells(wire, NOW)

@@ -1,4 +1,4 @@
-"""What is filled in, and that it is filled in once."""
+"""Defaults: their values, and that a second pass changes nothing."""
 
 import copy
 from typing import Any
@@ -13,7 +13,7 @@ from tests.support.control.objects import VALID, containers, of
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_defaults_are_valid_and_filled_in_once(kind: Kind):
+def test_defaults_are_valid_and_stable(kind: Kind):
     given = of(kind, **VALID.get(kind.name, {}))
     before = copy.deepcopy(given)
     rules = rules_of(kind)
@@ -24,7 +24,7 @@ def test_defaults_are_valid_and_filled_in_once(kind: Kind):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_what_is_given_stays(kind: Kind):
+def test_defaults_keep_given_values(kind: Kind):
     given = of(kind, **VALID.get(kind.name, {}))
     complete = rules_of(kind).default(given)
     given.pop("stringData", None)
@@ -55,7 +55,7 @@ def test_the_pull_policy_follows_the_tag(image: str, policy: str):
     assert pod["spec"]["containers"][0]["imagePullPolicy"] == policy
 
 
-def test_a_pods_parts():
+def test_defaults_of_a_pods_parts():
     probe = {"httpGet": {"port": 80}}
     limits = {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}
     volumes = [{"name": "v", "configMap": {"name": "x"}}, {"name": "w"}]
@@ -97,7 +97,7 @@ def test_a_pods_parts():
         ),
     ],
 )
-def test_the_quality_of_service(resources: dict[str, Any], qos: str):
+def test_the_quality_of_service_class(resources: dict[str, Any], qos: str):
     pod = of(kinds.POD, spec={"containers": containers(resources=resources)})
     assert rules_of(kinds.POD).begin(pod)["status"] == {"phase": "Pending", "qosClass": qos}
 
@@ -112,7 +112,7 @@ def test_a_deployments_strategy():
 
 
 @pytest.mark.parametrize("wrong", [[], [{}], {}, "x", 1, None])
-def test_what_has_the_wrong_shape_is_left_to_validation(wrong: Any):
+def test_defaults_leave_wrong_types_to_validation(wrong: Any):
     source = {"serviceAccountToken": wrong, "downwardAPI": wrong}
     volume = {"name": "v", "projected": {"sources": [source, wrong]}, "hostPath": wrong}
     pod = of(

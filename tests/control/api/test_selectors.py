@@ -1,4 +1,4 @@
-"""Selectors: kubectl's grammar, and that text and model mean the same."""
+"""Selectors: kubectl's grammar, and the equal meaning of text and model."""
 
 import pytest
 from hypothesis import given
@@ -35,7 +35,7 @@ WEB = {"app": "web", "tier": "a"}
         ("tier>1", False),
     ],
 )
-def test_what_label_selectors_match(text, matches):
+def test_label_selectors_match(text, matches):
     assert parse_labels(text).matches(WEB) is matches
 
 
@@ -47,7 +47,7 @@ def test_numbers_compare_as_numbers():
     "text",
     ["a b", "=x", "a in b", "a in (b", "a=b=c", "a,,b", "(a)", "a=b,", "a>x", "a=-", "A/B/c"],
 )
-def test_what_is_no_selector_is_refused(text):
+def test_malformed_label_selectors_are_refused(text):
     with pytest.raises(SelectorError):
         parse_labels(text)
 
@@ -63,12 +63,12 @@ def test_fields_are_found_by_path():
 
 
 @pytest.mark.parametrize("text", ["spec.nodeName", "=x", "a=b,c"])
-def test_what_is_no_field_selector_is_refused(text):
+def test_malformed_field_selectors_are_refused(text):
     with pytest.raises(SelectorError):
         parse_fields(text)
 
 
-def test_no_selector_selects_nothing_an_empty_one_everything():
+def test_an_absent_selector_matches_nothing_an_empty_one_everything():
     assert not selects(None, WEB) and selects(LabelSelector(), WEB)
 
 

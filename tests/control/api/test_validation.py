@@ -1,4 +1,4 @@
-"""What is refused, at which field, in which words."""
+"""Validation: the field and the message of each error."""
 
 import copy
 from typing import Any
@@ -19,7 +19,7 @@ def complete(kind: Kind) -> dict[str, Any]:
 
 
 def changed(kind: Kind, path: str, value: Any) -> dict[str, Any]:
-    """A valid object with one field set (or, for None, taken out)."""
+    """Return a valid object with one field set, or removed for None."""
     wire = complete(kind)
     at: Any = wire
     *parts, last = path.split(".")
@@ -283,7 +283,7 @@ def test_one_wrong_field(kind: Kind, path: str, value: Any, message: str | None)
         assert message in found[0]
 
 
-def test_everything_that_is_wrong_is_said_at_once():
+def test_all_errors_are_reported_at_once():
     wire = changed(kinds.POD, "spec.restartPolicy", "x")
     wire["spec"]["containers"] += [{"name": "c", "image": ""}]
     assert [error.partition(":")[0] for error in errors(kinds.POD, wire)] == [
@@ -311,13 +311,13 @@ def update_errors(kind: Kind, new: dict[str, Any], old: dict[str, Any]) -> list[
         ("spec.containers", [{"name": "x", "image": "y"}], False),
     ],
 )
-def test_a_pod_is_what_it_was(path: str, value: Any, allowed: bool):
+def test_a_pod_allows_few_changes(path: str, value: Any, allowed: bool):
     new = rules_of(kinds.POD).default(changed(kinds.POD, path, value))
     found = update_errors(kinds.POD, new, complete(kinds.POD))
     assert not found if allowed else "pod updates may not change fields other than" in found[0]
 
 
-def test_what_stays_stays():
+def test_immutable_fields_cannot_change():
     selector = {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "a", "operator": "Exists"}]}
     new = changed(kinds.DEPLOYMENT, "spec.selector", selector)
     (error,) = update_errors(kinds.DEPLOYMENT, new, complete(kinds.DEPLOYMENT))

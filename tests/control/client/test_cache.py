@@ -1,4 +1,4 @@
-"""An informer's memory: any order, split or repetition of events ends in the same snapshot."""
+"""The informer's cache: events in any order or repetition end in the same snapshot."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ def config_map(name: str, uid: str, version: int) -> ConfigMap:
 
 @st.composite
 def histories(draw):
-    """What a server does: (events with versions 1..n, the objects that are left)."""
+    """Draw a server's history: (events with versions 1..n, the remaining objects)."""
     live: dict[str, ConfigMap] = {}
     events = []
     for version in range(1, draw(st.integers(1, 14)) + 1):
@@ -38,7 +38,7 @@ def histories(draw):
 
 
 def listing(events, upto: int) -> Listing[ConfigMap]:
-    """The collection after the first ``upto`` events."""
+    """Return the collection after the first ``upto`` events."""
     live: dict[str, ConfigMap] = {}
     for event in events[:upto]:
         live.pop(event.object.metadata.name, None)
@@ -98,8 +98,8 @@ def test_differences_lead_from_each_snapshot_to_the_next(history, data):
 
 
 @given(histories(), st.data())
-def test_what_we_wrote_ourselves_is_known_at_once_and_for_good(history, data):
-    """Learn and bury some events early, as a writer does; the watch brings them all later."""
+def test_own_writes_are_visible_at_once_and_stay(history, data):
+    """Learn and bury some events early, as a writer does; the watch delivers all of them later."""
     events, final = history
     cache, learnt = InformerCache(), {}
     for index, event in enumerate(events):
@@ -142,7 +142,7 @@ def test_what_is_buried_does_not_come_back_with_late_news():
     assert cache.snapshot() == {again.key: again}
 
 
-def test_an_answer_that_was_the_objects_last_does_not_outlive_it():
+def test_the_answer_to_the_last_write_does_not_revive_an_object():
     """A patch that removes the last finalizer is answered with the object, and the watch tells
     its end with the same version: whichever comes first."""
     last = config_map("a", "u", 4)

@@ -1,4 +1,4 @@
-"""Leader election: when a lease may be taken, and that one works at a time."""
+"""Leader election: when a Lease may be taken, and that only one replica works at a time."""
 
 import asyncio
 
@@ -58,7 +58,7 @@ def test_only_a_process_of_this_machine_can_be_known_dead():
     assert not known_dead(str(LeaseHolder.me()), LeaseHolder.me())
 
 
-async def test_one_leads_the_other_waits_and_takes_over(api_server):
+async def test_one_replica_leads_and_the_other_takes_over(api_server):
     working = []
 
     def work(name):

@@ -1,4 +1,4 @@
-"""Informers on the wire: whatever a server does, the snapshot ends as the server's is."""
+"""Informers against scripted servers: the snapshot always ends equal to the server's state."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -26,13 +26,13 @@ def line(verb: str, item: dict) -> bytes:
 
 
 def listing(version: int, *items: dict, more: str = "") -> web.Response:
-    """A list, or a page of it if ``more`` names the next."""
+    """Return a list, or a page of it if ``more`` is the next token."""
     meta = {"resourceVersion": str(version)} | ({"continue": more} if more else {})
     return web.json_response({"kind": "ConfigMapList", "metadata": meta, "items": list(items)})
 
 
 class Script:
-    """A server that answers by a script: the next step for each list, and for each watch."""
+    """A server with a script: each list and each watch gets its next step."""
 
     def __init__(self) -> None:
         self.lists: list[web.StreamResponse | Callable[[], web.StreamResponse]] = []
@@ -103,7 +103,7 @@ async def test_list_then_watch(script):
         assert script.resumed[0] == "5"
 
 
-async def test_a_cut_watch_resumes_and_loses_nothing(script):
+async def test_a_broken_watch_resumes_without_loss(script):
     halves = line("ADDED", wire("b", 6))
     script.lists = [listing(5, wire("a", 3))]
     script.watches = [
@@ -120,7 +120,7 @@ async def test_a_cut_watch_resumes_and_loses_nothing(script):
         assert seen == [(None, "a"), (None, "b"), (None, "c")]
 
 
-async def test_gone_means_list_again_and_say_what_changed(script):
+async def test_an_expired_watch_lists_again_and_reports_the_changes(script):
     gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
     script.lists = [
         listing(5, wire("a", 3), wire("b", 4)),
@@ -134,7 +134,7 @@ async def test_gone_means_list_again_and_say_what_changed(script):
         assert seen == [(None, "a"), (None, "b"), ("a", None), (None, "c")]
 
 
-async def test_gone_as_an_http_status_is_the_same(script):
+async def test_http_410_means_list_again(script):
     script.lists = [
         web.json_response({"kind": "Status", "code": 410, "reason": "Gone"}, status=410),
         listing(5, wire("a", 3)),
@@ -158,7 +158,7 @@ async def test_garbage_ends_the_watch_not_the_informer(script, garbage):
         assert script.resumed[1] == "6"
 
 
-async def test_an_unreadable_object_is_left_out_and_the_rest_goes_on(script, caplog):
+async def test_an_unreadable_object_is_skipped(script, caplog):
     bad = wire("bad", 3, data=["not", "a", "mapping"])
     script.lists = [listing(5, bad, wire("a", 4))]
     script.watches = [(line("MODIFIED", wire("a", 6, data=7)), line("ADDED", wire("b", 7)))]
@@ -167,7 +167,7 @@ async def test_an_unreadable_object_is_left_out_and_the_rest_goes_on(script, cap
         assert "ConfigMap n/bad: data" in caplog.text and "ConfigMap n/a: data" in caplog.text
 
 
-async def test_a_silent_watch_is_taken_for_dead(script):
+async def test_a_silent_watch_counts_as_dead(script):
     script.lists = [listing(5)]
     script.watches = [(line("ADDED", wire("a", 6)),)]
     async with served(script) as port, following(port, silence_seconds=0.5) as informer:
@@ -175,10 +175,10 @@ async def test_a_silent_watch_is_taken_for_dead(script):
         assert names(informer) == "a" and set(script.resumed[1:]) == {"6"}
 
 
-async def test_a_server_that_is_away_is_waited_for(script):
+async def test_a_client_waits_for_an_unreachable_server(script):
     script.lists = [listing(5, wire("a", 3))]
     async with served(script) as port:
-        pass  # now we know a port where nobody listens
+        pass  # the port of a closed server
     async with following(port) as informer:
         await asyncio.sleep(0.05)
         assert not informer.synced.is_set()
@@ -188,7 +188,7 @@ async def test_a_server_that_is_away_is_waited_for(script):
             await until(lambda: names(informer) == "a")
 
 
-async def test_a_restarted_server_is_resumed_and_an_outage_is_told(script):
+async def test_watches_resume_after_a_restart_and_the_outage_is_logged(script):
     recoveries = []
     script.lists = [listing(5, wire("a", 3))]
     async with served(script) as port:
@@ -210,7 +210,7 @@ async def test_a_server_error_is_retried(script):
         await until(lambda: names(informer) == "a")
 
 
-async def test_a_failing_subscriber_does_not_blind_the_others(script, caplog):
+async def test_a_failing_subscriber_does_not_stop_the_others(script, caplog):
     script.lists = [listing(5, wire("a", 3))]
     seen = []
 
@@ -241,17 +241,17 @@ async def test_a_long_list_comes_in_pages(script):
         assert script.resumed[0] == "5"
 
 
-async def test_the_next_page_is_asked_for_while_one_is_read(script):
+async def test_the_next_page_is_requested_while_one_is_read(script):
     script.lists = [listing(5, wire("a", 3), more="x"), listing(5, wire("b", 4), more="y")]
     async with served(script) as port, Client(ClientConfig(f"http://127.0.0.1:{port}")) as client:
         pages = client.pages(kinds.CONFIG_MAP, limit=1)
         await anext(pages)
         await until(lambda: script.asked[1:] == [{"limit": "1", "continue": "x"}])
-        await pages.aclose()  # whoever stops reading asks for no more
+        await pages.aclose()  # a reader that stops must request no further page
         assert len(script.asked) == 2
 
 
-async def test_a_page_that_the_server_has_forgotten_means_all_at_once(script):
+async def test_an_expired_page_makes_the_informer_list_in_one_page(script):
     gone = web.json_response({"kind": "Status", "code": 410, "reason": "Expired"}, status=410)
     script.lists = [listing(5, wire("a", 3), more="x"), gone, listing(9, wire("b", 8))]
     async with served(script) as port, following(port) as informer:
@@ -261,14 +261,14 @@ async def test_a_page_that_the_server_has_forgotten_means_all_at_once(script):
 
 @dataclass(frozen=True)
 class Small:
-    """As little as an informer needs of an object."""
+    """The least that an informer needs of an object."""
 
     key: tuple[str, str]
     uid: str
     resource_version: str
 
 
-async def test_only_what_is_wanted_of_an_object_is_kept(script, caplog):
+async def test_an_informer_caches_only_the_kept_part(script, caplog):
     def small(item: ConfigMap) -> Small:
         if item.data.get("bad"):
             raise RuntimeError("mine")

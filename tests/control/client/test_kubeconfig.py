@@ -1,4 +1,4 @@
-"""Kubeconfigs: what is read, and how each broken one is named."""
+"""Kubeconfigs: valid ones, and the error of each broken one."""
 
 import base64
 

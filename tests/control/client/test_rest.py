@@ -1,4 +1,4 @@
-"""The client against a real API server: verbs, refusals, Events."""
+"""The client against a real API server: verbs, errors, Events."""
 
 import pytest
 
@@ -14,7 +14,7 @@ async def client(api_server):
         yield client
 
 
-async def test_every_verb(client):
+async def test_every_verb_of_the_client(client):
     made = await client.create(kinds.CONFIG_MAP, ConfigMap(metadata=meta("a"), data={"k": "1"}))
     assert made.metadata.uid and made.kind == "ConfigMap"
     assert await client.get(kinds.CONFIG_MAP, "default", "a") == made
@@ -48,7 +48,7 @@ async def test_a_delete_of_another_uid_is_refused(client):
     assert caught.value.conflict
 
 
-async def test_what_waits_for_a_finalizer_is_returned(client):
+async def test_a_delete_returns_an_object_with_finalizers(client):
     held = ConfigMap(metadata=meta("a", finalizers=["example.com/x"]))
     await client.create(kinds.CONFIG_MAP, held)
     left = await client.delete(kinds.CONFIG_MAP, "default", "a")
@@ -67,7 +67,7 @@ async def test_cluster_wide_objects_have_no_namespace(client):
     assert (await client.get(kinds.NAMESPACE, None, "x")).metadata.name == "x"
 
 
-async def test_nobody_there_is_said_plainly():
+async def test_a_connection_to_no_server_names_the_cause():
     async with client_of("http://127.0.0.1:1") as client:
         with pytest.raises(UnreachableError, match=r"create ConfigMap default/a at http://127\.0"):
             await client.create(kinds.CONFIG_MAP, ConfigMap(metadata=meta("a")))
@@ -89,7 +89,7 @@ async def test_events_are_written_and_counted(client):
     assert (event.reason, event.message, event.source.component) == ("Odd", "it is odd", "tester")
 
 
-async def test_an_event_that_was_deleted_is_made_again(client):
+async def test_a_deleted_event_is_created_again(client):
     about = await client.create(kinds.CONFIG_MAP, ConfigMap(metadata=meta("a")))
 
     async def found() -> int:

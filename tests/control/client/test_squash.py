@@ -1,4 +1,4 @@
-"""Events that repeat: counted, combined, and limited, as client-go does."""
+"""Repeated Events are counted, combined and limited, as in client-go."""
 
 from control.api.service import ObjectReference
 from control.client.squash import EventNote, Squasher

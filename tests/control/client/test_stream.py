@@ -1,4 +1,4 @@
-"""The watch format: however the bytes are cut, the same events; garbage is named."""
+"""The watch stream: any chunks give the same events, and garbage is an error."""
 
 import orjson
 import pytest

@@ -1,4 +1,4 @@
-"""TLS and credentials: what is broken is named before the first request."""
+"""TLS and credentials: broken ones are reported before the first request."""
 
 import os
 import subprocess
@@ -51,7 +51,7 @@ def test_a_token_file_is_read_each_time(tmp_path):
 
 @pytest.mark.parametrize("given", [None, "/etc/hosts"])
 def test_importing_aiohttp_leaves_the_environment_alone(given: str | None) -> None:
-    """It is imported without certificates; whoever starts a client chooses them as ever."""
+    """The import leaves SSL_CERT_FILE as it was."""
     environment = {**os.environ, "SSL_CERT_FILE": given or ""}
     if given is None:
         del environment["SSL_CERT_FILE"]

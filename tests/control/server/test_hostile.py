@@ -1,4 +1,4 @@
-"""Whatever is sent: an answer that says why, never a traceback, never a 500."""
+"""Hostile requests: each gets an answer with the cause, never a traceback or a 500."""
 
 import asyncio
 import io
@@ -58,7 +58,7 @@ def nested(depth: int) -> bytes:
         b"[" * 100_000,
     ],
 )
-async def test_bodies_that_are_no_object(api: Api, body: bytes):
+async def test_bodies_that_are_not_objects(api: Api, body: bytes):
     reply = await api("POST", MAPS, body)
     assert reply.code in (400, 422), reply
     assert reply["kind"] == "Status" and reply["message"]
@@ -85,7 +85,7 @@ async def test_bodies_that_are_no_object(api: Api, body: bytes):
         nested(90_000),
     ],
 )
-async def test_patches_that_are_none(api: Api, media: str, body: bytes):
+async def test_malformed_patches_are_refused(api: Api, media: str, body: bytes):
     await api.make(MAPS, config_map())
     reply = await api("PATCH", f"{MAPS}/a", body, media)
     assert reply.code in (400, 422), reply
@@ -101,12 +101,12 @@ async def test_patches_that_are_none(api: Api, media: str, body: bytes):
         b'{"metadata":{"ownerReferences":[7]}}',
     ],
 )
-async def test_directives_that_are_none(api: Api, body: bytes):
+async def test_unknown_directives_are_refused(api: Api, body: bytes):
     await api.make(MAPS, config_map())
     assert (await api("PATCH", f"{MAPS}/a", body, STRATEGIC)).code in (400, 422)
 
 
-async def test_a_patch_cannot_fill_the_memory(api: Api):
+async def test_a_json_patch_cannot_copy_without_limit(api: Api):
     await api.make(MAPS, config_map(x="y" * 1000))
     double = [{"op": "copy", "from": "/data", "path": f"/data/{n}"} for n in range(60)]
     reply = await api("PATCH", f"{MAPS}/a", double, JSON_PATCH)
@@ -120,7 +120,7 @@ async def test_a_body_that_is_too_large(api: Api):
         assert (await answer.json())["reason"] == "RequestEntityTooLarge"
 
 
-async def test_more_complaints_than_anyone_reads(api: Api):
+async def test_complaints_are_limited(api: Api):
     unknown = {f"field{n}\r\nX-Evil: 1": 1 for n in range(2000)}
     reply = await api("POST", MAPS, config_map() | unknown)
     assert reply.code == 201
@@ -148,7 +148,7 @@ async def test_more_complaints_than_anyone_reads(api: Api):
         "watch=1&resourceVersion=-5",
     ],
 )
-async def test_queries_that_mean_nothing(api: Api, query: str):
+async def test_malformed_query_parameters_are_refused(api: Api, query: str):
     reply = await api("GET", f"{MAPS}?{query}")
     assert reply.code == 400, reply
 
@@ -188,7 +188,7 @@ async def test_every_path_has_an_answer(api: Api, path: str):
     "body",
     [b"", b"k8s", b"k8s\0", b"k8s\0\xff\xff\xff", b"k8s\0\x0a\x02\x0a\x00", b"{}"],
 )
-async def test_protobuf_that_is_none(api: Api, body: bytes):
+async def test_malformed_protobuf_is_refused(api: Api, body: bytes):
     reply = await api("POST", MAPS, body, "application/vnd.kubernetes.protobuf")
     assert reply.code in (400, 415), reply
 
@@ -248,7 +248,7 @@ _JSON = st.recursive(
 
 
 def _mutated(base: dict[str, object], path: list[str], value: object) -> dict[str, object]:
-    """The object with something else at a path that exists."""
+    """Return the object with another value at an existing path."""
     made = json.loads(json.dumps(base))
     at = made
     for part in path[:-1]:

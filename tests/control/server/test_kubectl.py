@@ -1,4 +1,4 @@
-"""The real kubectl against a real server: what users type, and not a word on stderr."""
+"""The real kubectl against a real server: users' commands print nothing on stderr."""
 
 import asyncio
 import json
@@ -89,7 +89,7 @@ async def test_labels_annotations_patches_and_scale(kubectl: Kubectl):
     assert "nodePort" not in service["spec"]["ports"][0]
 
 
-async def test_what_typed_clients_write_in_protobuf(kubectl: Kubectl):
+async def test_protobuf_of_typed_clients_is_decoded(kubectl: Kubectl):
     await kubectl("create", "deployment", "d", "--image=x", "--replicas=2", "--port=80")
     await kubectl("create", "configmap", "c", "--from-literal=a=b")
     await kubectl("create", "secret", "generic", "s", "--from-literal=a=b")
@@ -160,7 +160,7 @@ async def test_delete_waits_for_finalizers(kubectl: Kubectl):
     assert "NotFound" in (await kubectl.try_("get", "deploy", "web")).err
 
 
-async def test_pods_are_shown_as_users_know_them(kubectl: Kubectl):
+async def test_kubectl_prints_pods_as_upstream(kubectl: Kubectl):
     await kubectl("apply", "-f", "-", stdin=POD)
     assert "p      0/1     Pending   0" in await kubectl("get", "pods")
     status = {
@@ -191,7 +191,7 @@ async def test_pods_are_shown_as_users_know_them(kubectl: Kubectl):
     assert (await kubectl("delete", "pod", "p")).startswith('pod "p" deleted')
 
 
-async def test_what_is_wrong_is_refused_as_upstream_does(kubectl: Kubectl):
+async def test_invalid_services_are_refused_as_upstream(kubectl: Kubectl):
     wrong = WEB.replace("replicas: 3", "replicas: 3\n  replica: 3").replace("image:", "imagee:")
     strict = await kubectl.try_("apply", "-f", "-", stdin=wrong)
     assert strict.code == 1

@@ -1,4 +1,4 @@
-"""The server as a process: its flags, TLS and identities, its deaths and its end."""
+"""The server as a process: flags, TLS, users, kill -9 and shutdown."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ _PROGRAM = "from control.server.cli import main; main()"
 
 
 class Process:
-    """``podwire apiserver`` on a folder with certificates and a store."""
+    """A ``podwire apiserver`` in a directory with certificates and a store."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -80,7 +80,7 @@ async def process(tmp_path: Path) -> AsyncIterator[Process]:
     made.listening.close()
 
 
-async def test_it_ends_at_once_and_with_code_0(process: Process):
+async def test_sigterm_ends_the_server_at_once_with_code_0(process: Process):
     await process.start()
     async with process.session() as session, session.get(f"{MAPS}?watch=1") as watch:
         assert watch.status == 200
@@ -111,7 +111,7 @@ async def test_nothing_is_lost_by_kill_9_and_watches_resume(process: Process):
     assert b'"name":"m0"' in lines[0]
 
 
-async def test_who_is_nobody_sees_health_and_version_only(secured: Secured):
+async def test_anonymous_clients_see_only_health_and_version(secured: Secured):
     connector = aiohttp.TCPConnector(ssl=secured.client_tls(user=""))
     async with aiohttp.ClientSession(secured.url, connector=connector) as session:
         codes = {}
@@ -135,7 +135,7 @@ async def test_a_strangers_certificate_is_refused(secured: Secured, tmp_path: Pa
             await session.get(MAPS)
 
 
-async def test_a_certificate_says_who_one_is(secured: Secured):
+async def test_a_certificate_identifies_its_user(secured: Secured):
     connector = aiohttp.TCPConnector(ssl=secured.client_tls())
     async with aiohttp.ClientSession(secured.url, connector=connector) as session:
         path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"

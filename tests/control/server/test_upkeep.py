@@ -1,4 +1,4 @@
-"""What happens by itself: history and Events are forgotten, the cache follows the store."""
+"""Background work: compaction, expiry of Events, and the watch cache."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ def event(name: str, age: timedelta) -> dict[str, object]:
     }
 
 
-async def test_events_live_for_an_hour_after_their_last_word(api: Api):
+async def test_events_expire_an_hour_after_their_last_update(api: Api):
     for name, age in (("old", timedelta(hours=2)), ("new", timedelta(minutes=59))):
         await api.make(f"{CORE}/events", event(name, age))
     later = ServerState(
@@ -46,7 +46,7 @@ async def test_events_live_for_an_hour_after_their_last_word(api: Api):
     assert left == []
 
 
-async def test_history_is_forgotten_one_interval_late(api: Api):
+async def test_history_is_compacted_one_interval_late(api: Api):
     before = api.state.store.revision
     keeper = asyncio.create_task(upkeep(api.state, interval=0.05))
     await api.make(f"{CORE}/configmaps", config_map())
@@ -59,7 +59,7 @@ async def test_history_is_forgotten_one_interval_late(api: Api):
 
 
 @pytest.mark.parametrize("compacted", [0, 2])
-async def test_a_cache_knows_what_was_there_and_what_happened_last(compacted: int):
+async def test_a_started_cache_has_the_objects_and_the_last_changes(compacted: int):
     store = MemoryStore()
     await store.commit(Create(KEY, VALUE), Create("/claims/ip/10.0.0.1", b"u"))
     await store.commit(Update(KEY, VALUE))
@@ -78,7 +78,7 @@ async def test_a_cache_knows_what_was_there_and_what_happened_last(compacted: in
     await store.close()
 
 
-async def test_a_cache_that_was_overtaken_starts_over_and_says_so():
+async def test_a_cache_behind_a_compaction_starts_over_and_logs_it():
     store = MemoryStore()
     await store.commit(Create(KEY, VALUE))
     cache = WatchCache(store)
@@ -94,7 +94,7 @@ async def test_a_cache_that_was_overtaken_starts_over_and_says_so():
     await store.close()
 
 
-async def test_the_way_to_the_api_server_is_published_and_kept_up_to_date():
+async def test_the_api_servers_endpoints_are_published_and_kept_current():
     store = MemoryStore()
     for address, port in (("192.0.2.1", 6443), ("192.0.2.2", 7443)):
         state = ServerState(
@@ -116,7 +116,7 @@ def _items(state: ServerState, name: str) -> list[Item]:
     return [i for kind in KINDS if kind.name == name for i in state.cache.of(kind).items()]
 
 
-async def test_what_a_user_deletes_with_all_the_rest_comes_back(api: Api):
+async def test_deleted_cluster_objects_are_created_again(api: Api):
     path = f"{CORE}/services/kubernetes"
     assert (await api("DELETE", path)).code == 200
     keeper = asyncio.create_task(keep(api.state, interval=0.02))
@@ -128,13 +128,13 @@ async def test_what_a_user_deletes_with_all_the_rest_comes_back(api: Api):
     assert (await api("GET", path))["spec"]["clusterIP"] == "10.96.0.1"
 
 
-async def test_a_node_may_be_born_with_its_status(api: Api):
+async def test_a_node_may_be_created_with_its_status(api: Api):
     node = {"metadata": {"name": "n"}, "status": {"capacity": {"cpu": "2"}}}
     made = await api.make("/api/v1/nodes", node)
     assert made["status"]["allocatable"] == {"cpu": "2"}
 
 
-async def test_reviews_answer(api: Api):
+async def test_reviews_are_answered(api: Api):
     path = "/apis/authorization.k8s.io/v1"
     ask = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}}
     assert (await api("POST", f"{path}/selfsubjectaccessreviews", ask))["status"] == {
@@ -161,7 +161,7 @@ async def test_health_names_its_checks(api: Api):
     assert (await api("POST", "/readyz")).code == 405
 
 
-async def test_who_may_not_is_told_what(api: Api, monkeypatch):
+async def test_a_forbidden_request_names_the_action(api: Api, monkeypatch):
     monkeypatch.setattr(authz, "authorize", lambda _, attributes: attributes.verb != "delete")
     assert (await api("GET", f"{CORE}/pods")).code == 200
     refused = await api("DELETE", f"{CORE}/pods/p")

@@ -1,4 +1,4 @@
-"""What only a store with a file can get wrong: kill -9, a full disk, two owners."""
+"""The failures of a store in a file: kill -9, a full disk, two owners."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ asyncio.run(main())
 """
 
 
-async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path):
+async def test_acknowledged_commits_survive_kill_9(tmp_path: Path):
     path = tmp_path / "store.db"
     for round_ in range(3):
         acknowledged = await asyncio.to_thread(_write_and_kill, path, lines=200 * (round_ + 1))
@@ -85,7 +85,7 @@ async def test_a_full_disk_is_an_error_and_loses_nothing(small_disk: Path):
     await again.close()
 
 
-async def test_writes_go_on_when_there_is_room_again(small_disk: Path):
+async def test_writes_succeed_again_after_a_full_disk(small_disk: Path):
     store = await SqliteStore.open(small_disk / "store.db")
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 1_500_000)
@@ -112,7 +112,7 @@ async def test_commits_that_arrive_together_share_a_transaction(tmp_path: Path):
     await store.close()
 
 
-async def test_one_stale_write_does_not_spoil_its_neighbours(tmp_path: Path):
+async def test_a_stale_write_does_not_fail_others_in_its_transaction(tmp_path: Path):
     store = await SqliteStore.open(tmp_path / "store.db")
     await store.commit(Create("/a", b"1"))
     results = await asyncio.gather(
@@ -145,7 +145,7 @@ async def test_a_store_has_one_owner(tmp_path: Path, monkeypatch: pytest.MonkeyP
     await (await SqliteStore.open(tmp_path / "store.db")).close()
 
 
-async def test_revisions_go_on_after_everything_was_compacted_away(tmp_path: Path):
+async def test_revisions_continue_after_a_full_compaction(tmp_path: Path):
     store = await SqliteStore.open(tmp_path / "store.db")
     await store.commit(Create("/a", b"1"))
     await store.commit(Delete("/a"))
@@ -157,7 +157,7 @@ async def test_revisions_go_on_after_everything_was_compacted_away(tmp_path: Pat
     await again.close()
 
 
-async def test_secrets_are_nobody_elses(tmp_path: Path):
+async def test_certificate_files_are_private(tmp_path: Path):
     store = await SqliteStore.open(tmp_path / "store.db")
     await store.commit(Create("/a", b"1"))
     modes = {entry.name: entry.stat().st_mode & 0o777 for entry in os.scandir(tmp_path)}
@@ -173,17 +173,17 @@ async def test_closing_leaves_no_thread(tmp_path: Path):
 
 
 @pytest.mark.parametrize("url", ["", "sqlite:", "etcd:x", "sqlite:a?sync=maybe", "store.db"])
-async def test_a_store_that_is_none_is_refused_in_one_line(url: str):
+async def test_a_malformed_store_url_is_refused_in_one_line(url: str):
     with pytest.raises(StoreUrlError, match="expected sqlite:PATH"):
         await open_store(url)
 
 
-async def test_a_folder_that_is_not_there_is_named(tmp_path: Path):
+async def test_a_missing_directory_is_named(tmp_path: Path):
     with pytest.raises(StoreUnavailableError, match="No such file"):
         await open_store(f"sqlite:{tmp_path}/none/store.db")
 
 
-async def test_a_file_that_is_no_database_is_refused(tmp_path: Path):
+async def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path):
     (tmp_path / "store.db").write_bytes(b"hello " * 1000)
     with pytest.raises(StoreUnavailableError, match="not a database"):
         await open_store(f"sqlite:{tmp_path}/store.db?sync=normal")

@@ -14,7 +14,7 @@ from control.store.memory import MemoryStore
 
 @dataclass(frozen=True)
 class ApiServer:
-    """Where it listens, in plain HTTP; everyone who asks is an admin."""
+    """A server on plain HTTP; every client is an admin."""
 
     url: str
     port: int

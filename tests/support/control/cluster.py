@@ -1,4 +1,4 @@
-"""A cluster without machines: a real API server, and agents that only say that Pods run."""
+"""A cluster without machines: a real API server, and agents that only report running Pods."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -35,14 +35,14 @@ def ready_node(name: str, **labels: str) -> Node:
 
 
 async def add_node(client: Client, node: Node) -> Node:
-    """Make a node, and say that it is ready."""
+    """Create a node and set its status to ready."""
     made = await client.create(kinds.NODE, node)
     return await client.update_status(kinds.NODE, made.model_copy(update={"status": node.status}))
 
 
 @asynccontextmanager
 async def running(*parts: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Parts of a control plane that run meanwhile; one that fails, fails the test."""
+    """Run parts of a control plane in the background; the failure of one fails the test."""
     async with asyncio.TaskGroup() as tasks:
         started = [tasks.create_task(part) for part in parts]
         yield
@@ -51,7 +51,7 @@ async def running(*parts: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 class Agents:
-    """Every node's agent: bound Pods get an address and run; deleted Pods end."""
+    """The agents of all nodes: bound Pods get an address and run; deleted Pods end."""
 
     def __init__(self, client: Client, *, ready: Callable[[Pod], bool] = lambda pod: True) -> None:
         self.started: list[str] = []  # uids, in order: a Pod that runs twice is here twice
@@ -100,7 +100,7 @@ class Agents:
 async def until(
     holds: Callable[[], Awaitable[bool]] | Callable[[], bool], what: str = "", seconds: float = 20
 ) -> None:
-    """Wait for something to be true."""
+    """Wait until a condition holds; ``what`` describes it in the error."""
     try:
         async with asyncio.timeout(seconds):
             while True:

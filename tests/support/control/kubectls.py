@@ -15,7 +15,7 @@ KUBECTLS = [*([Path(_OWN)] if _OWN else []), *sorted(_OTHERS.glob("kubectl.1.*")
 
 @dataclass(frozen=True)
 class Output:
-    """What kubectl said."""
+    """The exit code and output of a kubectl."""
 
     code: int
     out: str
@@ -23,7 +23,7 @@ class Output:
 
 
 class Kubectl:
-    """The real kubectl, on a server under test."""
+    """The real kubectl with the kubeconfig of a server under test."""
 
     def __init__(self, server: Secured, program: str) -> None:
         self._arguments = [
@@ -38,7 +38,7 @@ class Kubectl:
         return Output(process.returncode or 0, out.decode(), err.decode())
 
     async def __call__(self, *arguments: str, stdin: str = "") -> str:
-        """What it prints; it must succeed, and say nothing on stderr."""
+        """Return the output; the command must succeed and print nothing on stderr."""
         done = await self.try_(*arguments, stdin=stdin)
         assert (done.code, done.err) == (0, ""), (arguments, done)
         return done.out

@@ -1,4 +1,4 @@
-"""Wire objects: the least valid one of each kind."""
+"""Wire objects: a minimal valid one of each kind."""
 
 from typing import Any
 

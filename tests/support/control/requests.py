@@ -17,7 +17,7 @@ APPS = "/apis/apps/v1/namespaces/default"
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: its code, its JSON, its warnings."""
+    """A response: code, JSON and warnings."""
 
     code: int
     body: Any
@@ -51,7 +51,7 @@ class Api:
             return Reply(answer.status, json.loads(raw) if is_json else raw.decode(), warnings)
 
     async def make(self, path: str, body: Any) -> dict[str, Any]:
-        """Create, and be sure of it."""
+        """Create an object, and check the code 201."""
         reply = await self("POST", path, body)
         assert reply.code == 201, reply
         return dict(reply.body)

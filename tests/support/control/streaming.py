@@ -1,4 +1,4 @@
-"""A real API server, a real agent's server, and containers that are processes of this machine."""
+"""A real API server and agent server, with processes of this machine as containers."""
 
 import asyncio
 import os
@@ -45,7 +45,7 @@ class Host:
         self.attached: tuple[str, ...] = ("cat",)  # what a container is, to who attaches to it
 
     def add(self, pod: Pod, name: str, attempt: int = 0, *, phase: Phase = Phase.RUNNING) -> Path:
-        """A container; returns where its log is."""
+        """Add a container; return the path of its log."""
         uid = pod.metadata.uid
         path = self._logs / f"default_{pod.metadata.name}_{uid}" / name / f"{attempt}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,12 +57,14 @@ class Host:
         return path
 
     def end(self, ident: str) -> None:
-        """A container has ended."""
+        """Mark a container as ended."""
         self.containers[ident] = replace(self.containers[ident], phase=Phase.EXITED)
 
     def observe(self) -> RuntimeState:
-        pods = {it.pod for it in self.containers.values()}
-        boxes = (Sandbox(it.uid, it, 0, True, 0.0, host_network=not self.namespace) for it in pods)
+        pods = {container.pod for container in self.containers.values()}
+        boxes = (
+            Sandbox(pod.uid, pod, 0, True, 0.0, host_network=not self.namespace) for pod in pods
+        )
         return RuntimeState(tuple(boxes), tuple(self.containers.values()))
 
     def network_namespace(self, sandbox_id: str) -> str:
@@ -94,7 +96,7 @@ class Host:
 
 @dataclass
 class PodTable:
-    """What an informer would know."""
+    """The Pods that an informer would have."""
 
     pods: dict[tuple[str, str], Pod] = field(default_factory=dict)
 
@@ -107,7 +109,7 @@ class PodTable:
 
 @dataclass
 class OneNode:
-    """What the agent's server serves."""
+    """The node that the agent's server serves."""
 
     runtime: Any
     pods: PodTable
@@ -115,7 +117,7 @@ class OneNode:
 
 @dataclass
 class Streaming:
-    """A cluster of one node that answers for logs and commands."""
+    """A cluster of one node that serves logs and commands."""
 
     url: str
     client: Client
@@ -124,8 +126,8 @@ class Streaming:
     folder: Path
 
     async def pod(self, name: str, *containers: str, node: str | None = NODE, **status: Any) -> Pod:
-        """A Pod on the node, as API and agent know it."""
-        specs = [{"name": it, "image": "image"} for it in containers or ("c",)]
+        """Create a Pod in the API and in the agent's table."""
+        specs = [{"name": container, "image": "image"} for container in containers or ("c",)]
         wire = {
             "metadata": {"name": name, "namespace": "default"},
             "spec": {"containers": specs} | ({"nodeName": node} if node else {}),
@@ -143,7 +145,7 @@ class Streaming:
     async def kubectl(
         self, *words: str, input: bytes = b"", program: str = "kubectl"
     ) -> tuple[int, bytes, str]:
-        """(exit code, standard output, standard error) of a kubectl run to its end."""
+        """Run kubectl; return (exit code, standard output, standard error)."""
         process = await self.start(*words, program=program)
         out, err = await process.communicate(input)
         return process.returncode or 0, out, err.decode()
@@ -151,7 +153,7 @@ class Streaming:
     async def start(
         self, *words: str, program: str = "kubectl", **how: Any
     ) -> asyncio.subprocess.Process:
-        """A kubectl that runs meanwhile."""
+        """Start a kubectl in the background."""
         pipe = asyncio.subprocess.PIPE
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
         return await asyncio.create_subprocess_exec(
@@ -164,7 +166,7 @@ class Streaming:
 
 @asynccontextmanager
 async def streaming(folder: Path) -> AsyncIterator[Streaming]:
-    """All of it, for as long as the context lasts."""
+    """Run API server, agent server and client until the context ends."""
     make_certificates(folder)
     table, runtime = PodTable(), Host(folder / "logs")
     settings = ServerConfig(

@@ -1,4 +1,4 @@
-"""Discovery: what the server says that there is, in all forms, and that it is there."""
+"""Discovery: every form lists the same resources, and every listed resource exists."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -88,7 +88,7 @@ def test_nothing_is_said_of_what_there_is_not(path):
 
 
 def aggregated() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(group, version, resource) of the aggregated documents."""
+    """Return (group, version, resource) of the aggregated documents."""
     for path in ("/api", "/apis"):
         for group in found(path, V2)["items"]:
             for version in group["versions"]:
@@ -185,7 +185,7 @@ def test_every_verb_that_is_not_listed_is_refused(kind):
                 assert refused.value.code == 405
 
 
-async def test_reviews_are_answered_where_discovery_says(api: Api):
+async def test_discovered_reviews_are_answered(api: Api):
     for review in REVIEWS:
         path = f"/apis/{review.group}/{review.version}/{review.plural}"
         asked = {"resourceAttributes": {"verb": "get", "resource": "pods"}}
@@ -193,7 +193,7 @@ async def test_reviews_are_answered_where_discovery_says(api: Api):
         assert (reply.code, reply["kind"]) == (201, review.kind)
 
 
-async def test_who_has_the_document_is_not_sent_it_again(api: Api):
+async def test_a_client_with_the_document_gets_304(api: Api):
     async with api.session.get("/apis", headers={"Accept": V2}) as first:
         tag = first.headers["ETag"]
         assert first.headers["Vary"] == "Accept"

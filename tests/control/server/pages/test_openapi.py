@@ -1,4 +1,4 @@
-"""OpenAPI: schemas of every kind, the operations on them, and how they come over the wire."""
+"""OpenAPI: the schemas and operations of every kind, and their encodings."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ v2 = cache(v2_document)
 
 
 def schema(name: str) -> dict[str, Any]:
-    """A v3 schema by the last part of its name."""
+    """Return a v3 schema by the last part of its name."""
     for group, version in group_versions():
         for full, found in v3(group, version)["components"]["schemas"].items():
             if full.rpartition(".")[2] == name:
@@ -37,7 +37,7 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def inside(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a document."""
+    """Yield every object in a document."""
     if isinstance(value, dict):
         yield value
         for item in value.values():
@@ -262,7 +262,7 @@ def messages(data: bytes, number: int) -> list[bytes]:
 
 
 def entries(data: bytes, number: int) -> dict[str, bytes]:
-    """A map: a repeated message of a name and a value."""
+    """Read a map: a repeated message of a name and a value."""
     pairs = [
         (messages(pair, 1)[0].decode(), messages(pair, 2)[0]) for pair in messages(data, number)
     ]
@@ -270,7 +270,7 @@ def entries(data: bytes, number: int) -> dict[str, bytes]:
 
 
 def read_schema(data: bytes) -> dict[str, Any]:
-    """A Schema of gnostic's OpenAPIv2.proto as JSON."""
+    """Read a Schema of gnostic's OpenAPIv2.proto as JSON."""
     texts = {1: "$ref", 2: "format", 4: "description"}
     found: dict[str, Any] = {
         name: value[0].decode() for at, name in texts.items() if (value := messages(data, at))
@@ -302,7 +302,7 @@ METHODS = {2: "get", 3: "put", 4: "post", 5: "delete", 8: "patch"}
 
 
 def read_parameter(data: bytes) -> str:
-    """What stands in the oneof: a body, or the name of a parameter of the query or the path."""
+    """Read a parameter's oneof: a body, or the name of a query or path parameter."""
     (parameter,) = messages(data, 1)
     if messages(parameter, 1):
         return "body"
@@ -344,7 +344,7 @@ def test_what_has_no_place_in_protobuf_is_not_dropped_silently():
         gnostic.document({"definitions": {"a": {"oneOf": []}}})
 
 
-async def test_the_index_leads_to_documents_that_can_be_kept(api: Api):
+async def test_the_index_names_documents_that_can_be_cached(api: Api):
     index = (await api("GET", "/openapi/v3")).body["paths"]
     assert set(index) == {f"apis/{g}/{v}" if g else f"api/{v}" for g, v in group_versions()}
     for place in index.values():
@@ -356,7 +356,7 @@ async def test_the_index_leads_to_documents_that_can_be_kept(api: Api):
             assert (again.status, await again.read()) == (304, b"")
 
 
-async def test_an_old_hash_leads_to_the_new_document(api: Api):
+async def test_an_old_hash_redirects_to_the_new_document(api: Api):
     index = (await api("GET", "/openapi/v3")).body["paths"]
     old = "/openapi/v3/apis/apps/v1?hash=OLD"
     async with api.session.get(old, allow_redirects=False) as answer:
@@ -386,7 +386,7 @@ async def test_an_old_hash_leads_to_the_new_document(api: Api):
         ("/openapi/v4", "*/*", 404, "application/json"),
     ],
 )
-async def test_documents_come_in_the_encodings_that_there_are(api: Api, path, accept, code, media):
+async def test_documents_are_served_in_every_encoding(api: Api, path, accept, code, media):
     async with api.session.get(path, headers={"Accept": accept}) as answer:
         assert (answer.status, answer.headers["Content-Type"]) == (code, media)
         assert await answer.read()

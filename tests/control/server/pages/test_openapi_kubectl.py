@@ -1,4 +1,4 @@
-"""What kubectl, in every version that is here, makes of the schemas."""
+"""The schemas as read by every kubectl version on this machine."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Logs and commands through the API server, with the kubectl that users have."""
+"""Logs, exec, attach and port-forward through the API server, with the real kubectl."""
 
 import asyncio
 import fcntl
@@ -36,7 +36,7 @@ async def cluster(tmp_path) -> AsyncIterator[Streaming]:
 
 @pytest.fixture
 async def web(cluster):
-    """A running Pod with one container; where its log is."""
+    """Make a running Pod with one container; return the path of its log."""
     pod = await cluster.pod("web")
     log = cluster.runtime.add(pod, "c")
     log.write_text(LINE.format("1Z", "one") + LINE.format("2Z", "two"))
@@ -62,7 +62,7 @@ async def test_logs(cluster, web, flags, shown):
     assert await cluster.kubectl("logs", "web", *flags) == (0, shown, "")
 
 
-async def test_logs_of_the_run_before(cluster, web):
+async def test_logs_of_the_previous_run(cluster, web):
     cluster.runtime.end("web.c.0")
     pod = cluster.table.pods["default", "web"]
     cluster.runtime.add(pod, "c", 1).write_text(LINE.format("3Z", "new"))
@@ -83,7 +83,7 @@ async def test_followed_logs_come_as_they_are_written_and_end_with_the_container
     assert process.returncode == 0
 
 
-async def test_which_of_several_containers(cluster):
+async def test_one_of_several_containers_must_be_named(cluster):
     pod = await cluster.pod("two", "a", "b")
     cluster.runtime.add(pod, "b").write_text(LINE.format("1Z", "of b"))
     assert (await cluster.kubectl("logs", "two", "-c", "b"))[1] == b"of b\n"
@@ -128,7 +128,7 @@ async def test_a_command_and_its_exit_code(cluster, web):
     assert err == "err\ncommand terminated with exit code 7\n"
 
 
-async def test_every_byte_goes_there_and_back(cluster, web):
+async def test_exec_carries_every_byte_both_ways(cluster, web):
     code, out, err = await cluster.kubectl("exec", "-i", "web", "--", "cat", input=NOISE)
     assert (code, err) == (0, "")
     assert hashlib.sha256(out).digest() == hashlib.sha256(NOISE).digest()
@@ -158,7 +158,7 @@ async def test_an_interrupted_kubectl_leaves_no_command_behind(cluster, web):
     await until(lambda: command.returncode is not None, "the command has ended")
 
 
-async def test_a_terminal(cluster, web):
+async def test_exec_with_a_terminal(cluster, web):
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
     process = await cluster.start(
@@ -187,19 +187,19 @@ async def test_a_terminal(cluster, web):
 
 
 def children(cluster: Streaming) -> bytes:
-    """The command lines below the only command."""
+    """Return the command lines of the only command's children."""
     found, pids = b"", [cluster.runtime.streams[0]._process.pid]
     while pids:
         pid = pids.pop()
         with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
             found += Path(f"/proc/{pid}/cmdline").read_bytes()
             for task in Path(f"/proc/{pid}/task").iterdir():
-                pids += [int(it) for it in (task / "children").read_text().split()]
+                pids += [int(pid) for pid in (task / "children").read_text().split()]
     return found
 
 
 async def shows(terminal: int, text: bytes) -> None:
-    """Read a terminal until it has shown a text."""
+    """Read a terminal until it shows a text."""
     seen = bytearray()
     os.set_blocking(terminal, False)
 
@@ -213,7 +213,7 @@ async def shows(terminal: int, text: bytes) -> None:
     await until(arrived, f"{text!r} after {bytes(seen)!r}")
 
 
-async def test_attach_carries_a_containers_own_streams(cluster, web):
+async def test_attach_connects_the_containers_streams(cluster, web):
     cluster.runtime.attached = ("sh", "-c", "cat; echo bye")
     code, out, err = await cluster.kubectl("attach", "-i", "web", input=b"typed\n")
     assert (code, out, "rror" in err) == (0, b"typed\nbye\n", False)
@@ -249,7 +249,7 @@ async def test_ports_are_forwarded(cluster):
 
 
 async def ask(cluster: Streaming, pod: str, sub: str, **query: str) -> tuple[int, str]:
-    """(code, message) of a request without an upgrade."""
+    """Send a request without an upgrade; return (code, message)."""
     url = f"{cluster.url}/api/v1/namespaces/default/pods/{pod}/{sub}"
     async with aiohttp.ClientSession() as http, http.get(url, params=query) as response:
         return response.status, (await response.json())["message"]
@@ -263,21 +263,21 @@ async def ask(cluster: Streaming, pod: str, sub: str, **query: str) -> tuple[int
         ({"sinceSeconds": "0"}, "sinceSeconds: Invalid value: 0: must be greater than 0"),
     ],
 )
-async def test_log_options_that_cannot_be(cluster, web, query, message):
+async def test_invalid_log_options_are_refused(cluster, web, query, message):
     assert await ask(cluster, "web", "log", **query) == (
         422,
         f'PodLogOptions "web" is invalid: {message}',
     )
 
 
-async def test_log_options_that_are_none(cluster, web):
+async def test_malformed_log_options_are_refused(cluster, web):
     code, message = await ask(cluster, "web", "log", tailLines="x")
     assert (code, message) == (400, 'tailLines: strconv.ParseInt: parsing "x": invalid syntax')
     code, _ = await ask(cluster, "web", "log", sinceTime="now")
     assert code == 400
 
 
-async def test_a_pod_that_is_not_there(cluster):
+async def test_a_pod_that_does_not_exist(cluster):
     assert await ask(cluster, "none", "log") == (404, 'pods "none" not found')
 
 
@@ -299,12 +299,12 @@ async def test_a_node_that_does_not_answer(cluster):
     assert str(port) in message
 
 
-async def test_a_node_that_is_gone(cluster):
+async def test_a_node_that_does_not_exist(cluster):
     await cluster.pod("lost", node="gone")
     assert await ask(cluster, "lost", "log") == (404, 'nodes "gone" not found')
 
 
-async def test_an_agent_that_is_not_the_clusters_is_not_believed(cluster, web, tmp_path):
+async def test_an_agent_of_another_authority_is_refused(cluster, web, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     async with streaming(other) as foreign:
@@ -322,7 +322,7 @@ async def test_an_agent_that_is_not_the_clusters_is_not_believed(cluster, web, t
 
 @asynccontextmanager
 async def dying_agent(cluster: Streaming) -> AsyncIterator[None]:
-    """A node whose agent begins each answer, and dies; there is a Pod ``lost`` on it."""
+    """Make a node with a Pod ``lost``, whose agent dies after the start of each answer."""
 
     async def begin(request: http_server.Request) -> http_server.StreamResponse:
         if request.path.startswith("/exec"):
@@ -370,7 +370,7 @@ async def test_an_agent_that_dies_does_not_end_a_log_well(cluster):
 
 
 @pytest.mark.skipif(not (OLD / "kubectl.1.28").exists(), reason="no kubectl 1.28 here")
-async def test_a_kubectl_that_only_speaks_spdy_is_told(cluster, web):
+async def test_a_kubectl_with_only_spdy_gets_an_explanation(cluster, web):
     code, _, err = await cluster.kubectl(
         "exec", "web", "--", "true", program=str(OLD / "kubectl.1.28")
     )

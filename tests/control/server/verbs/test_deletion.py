@@ -1,4 +1,4 @@
-"""Deletion: at once, in the foreground, with finalizers, with grace, and of many."""
+"""Deletion: at once, in the foreground, with finalizers, with a grace period, of collections."""
 
 from tests.support.control.requests import CORE, JSON_PATCH, MERGE, Api, config_map, pod, service
 
@@ -12,7 +12,7 @@ async def bound_pod(api: Api, name: str = "p", **spec: object) -> None:
     assert (await api("POST", f"{PODS}/{name}/binding", target)).code == 201
 
 
-async def test_an_object_goes_at_once(api: Api):
+async def test_an_object_is_removed_at_once(api: Api):
     made = await api.make(MAPS, config_map())
     gone = await api("DELETE", f"{MAPS}/a")
     assert (gone.code, gone["status"]) == (200, "Success")
@@ -25,7 +25,7 @@ async def test_an_object_goes_at_once(api: Api):
     assert (await api("DELETE", f"{MAPS}/a")).code == 404
 
 
-async def test_finalizers_hold_it_back(api: Api):
+async def test_finalizers_delay_the_removal(api: Api):
     held = config_map()
     held["metadata"]["finalizers"] = ["example.com/hold"]
     await api.make(MAPS, held)
@@ -62,7 +62,7 @@ async def test_preconditions(api: Api):
     assert (await api("DELETE", f"{MAPS}/a", right)).code == 200
 
 
-async def test_a_pod_without_a_node_goes_at_once(api: Api):
+async def test_a_pod_without_a_node_is_removed_at_once(api: Api):
     await api.make(PODS, pod())
     assert (await api("DELETE", f"{PODS}/p"))["status"] == "Success"
 
@@ -84,7 +84,7 @@ async def test_a_pod_on_a_node_waits_for_its_agent(api: Api):
     assert (await api("GET", f"{PODS}/p")).code == 404
 
 
-async def test_a_finished_pod_goes_at_once(api: Api):
+async def test_a_finished_pod_is_removed_at_once(api: Api):
     await bound_pod(api)
     await api("PATCH", f"{PODS}/p/status", {"status": {"phase": "Succeeded"}}, MERGE)
     assert (await api("DELETE", f"{PODS}/p"))["status"] == "Success"
@@ -98,7 +98,7 @@ async def test_eviction_is_a_deletion(api: Api):
     assert metadata["deletionGracePeriodSeconds"] == 3
 
 
-async def test_a_collection_goes_by_selector(api: Api):
+async def test_a_collection_is_deleted_by_selector(api: Api):
     for name in ("a", "b", "c"):
         wanted = config_map(name)
         wanted["metadata"]["labels"] = {"keep": str(name == "b").lower()}
@@ -109,7 +109,7 @@ async def test_a_collection_goes_by_selector(api: Api):
     assert [item["metadata"]["name"] for item in left["items"]] == ["b"]
 
 
-async def test_a_namespace_goes_when_its_controller_says_so(api: Api):
+async def test_a_namespace_is_removed_after_its_last_finalizer(api: Api):
     spaces = "/api/v1/namespaces"
     made = await api.make(spaces, {"metadata": {"name": "n"}})
     assert made["spec"]["finalizers"] == ["kubernetes"]
@@ -120,7 +120,7 @@ async def test_a_namespace_goes_when_its_controller_says_so(api: Api):
     assert (await api("GET", f"{spaces}/n")).code == 404
 
 
-async def test_what_a_service_held_is_free_again(api: Api):
+async def test_a_deleted_services_values_are_free_again(api: Api):
     path = f"{CORE}/services"
     for name in ("a", "b"):
         await api.make(

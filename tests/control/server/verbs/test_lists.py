@@ -21,7 +21,7 @@ async def fill(api: Api, count: int) -> None:
         await api.make(MAPS, config_map(f"m{n}"))
 
 
-async def test_a_list_says_what_it_is(api: Api):
+async def test_a_list_has_its_kind_and_version(api: Api):
     await fill(api, 1)
     reply = await api("GET", MAPS)
     assert (reply["kind"], reply["apiVersion"]) == ("ConfigMapList", "v1")
@@ -75,8 +75,8 @@ async def test_pages_show_one_revision(api: Api):
     assert page["items"][-1]["data"] == {}
 
 
-async def test_pages_of_what_a_selector_leaves(api: Api):
-    """Most objects are not wanted; still each page is full, and each object in one of them."""
+async def test_pages_of_selected_objects_are_full(api: Api):
+    """The selector drops most objects; each page is full, and each object is in one page."""
     for number in range(12):
         labels = {"app": "web"} if number % 5 in (0, 1) else {}
         made = config_map(f"m{number:02}")
@@ -96,7 +96,7 @@ async def test_pages_of_what_a_selector_leaves(api: Api):
         assert set(sizes[:-1]) <= {limit}
 
 
-async def test_a_page_whose_history_is_gone_has_expired(api: Api):
+async def test_a_page_of_a_compacted_revision_has_expired(api: Api):
     await fill(api, 3)
     token = (await api("GET", f"{MAPS}?limit=1"))["metadata"]["continue"]
     await api.make(MAPS, config_map("z"))

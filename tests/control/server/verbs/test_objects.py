@@ -1,4 +1,4 @@
-"""Creating, reading, changing and removing objects over HTTP."""
+"""Objects are created, read, changed and removed over HTTP."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ MAPS = f"{CORE}/configmaps"
 PODS = f"{CORE}/pods"
 
 
-async def test_a_new_object_gets_its_identity(api: Api):
+async def test_a_new_object_gets_server_metadata(api: Api):
     made = await api.make(MAPS, config_map("a", x="1") | {"apiVersion": "v1", "kind": "ConfigMap"})
     metadata = made["metadata"]
     assert (metadata["name"], metadata["namespace"]) == ("a", "default")
@@ -55,7 +55,7 @@ async def test_a_name_can_be_generated(api: Api):
     assert all(name.startswith("a-") and len(name) == 7 for name in names)
 
 
-async def test_what_exists_cannot_be_created(api: Api):
+async def test_an_existing_object_cannot_be_created(api: Api):
     await api.make(MAPS, config_map())
     again = await api("POST", MAPS, config_map())
     assert (again.code, again["reason"]) == (409, "AlreadyExists")
@@ -64,7 +64,7 @@ async def test_what_exists_cannot_be_created(api: Api):
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-async def test_what_is_not_there_is_not_found(api: Api, method: str):
+async def test_an_absent_object_is_not_found(api: Api, method: str):
     body = config_map("a") if method in ("PUT", "PATCH") else None
     media = MERGE if method == "PATCH" else "application/json"
     reply = await api(method, f"{MAPS}/a", body, media)
@@ -73,7 +73,7 @@ async def test_what_is_not_there_is_not_found(api: Api, method: str):
     assert reply["kind"] == "Status"
 
 
-async def test_update_keeps_what_is_the_servers(api: Api):
+async def test_an_update_keeps_the_servers_fields(api: Api):
     made = await api.make(PODS, pod())
     changed = json.loads(json.dumps(made))
     changed["metadata"]["creationTimestamp"] = "2001-01-01T00:00:00Z"
@@ -137,7 +137,7 @@ async def test_patches(api: Api, media: str, patch: object):
     assert (reply.code, reply["data"]) == (200, {"y": "2"})
 
 
-async def test_concurrent_patches_all_count(api: Api):
+async def test_concurrent_patches_are_all_applied(api: Api):
     await api.make(MAPS, config_map())
     patches = [api("PATCH", f"{MAPS}/a", {"data": {f"k{n}": "1"}}, MERGE) for n in range(6)]
     replies = await asyncio.gather(*patches)
@@ -145,7 +145,7 @@ async def test_concurrent_patches_all_count(api: Api):
     assert len((await api("GET", f"{MAPS}/a"))["data"]) == 6
 
 
-async def test_a_patch_can_insist_on_a_version(api: Api):
+async def test_a_patch_can_require_a_version(api: Api):
     made = await api.make(MAPS, config_map())
     version = made["metadata"]["resourceVersion"]
     insisting = {"metadata": {"resourceVersion": version}, "data": {"x": "1"}}
@@ -159,7 +159,7 @@ async def test_a_patch_can_insist_on_a_version(api: Api):
     ("media", "code"),
     [("application/apply-patch+yaml", 415), ("text/plain", 415), ("application/json", 415)],
 )
-async def test_patches_of_no_known_type(api: Api, media: str, code: int):
+async def test_unknown_patch_types_are_refused(api: Api, media: str, code: int):
     await api.make(MAPS, config_map())
     assert (await api("PATCH", f"{MAPS}/a", {}, media)).code == code
 
@@ -179,7 +179,7 @@ async def test_names_and_namespaces_must_agree_with_the_path(api: Api):
     assert (await api("POST", MAPS, other)).code == 400
 
 
-async def test_unknown_and_double_fields(api: Api):
+async def test_unknown_and_repeated_fields(api: Api):
     body = b'{"metadata":{"name":"a"},"data":{"x":"1","x":"2"},"nonsense":1}'
     texts = ['299 - "duplicate field \\"data.x\\""', '299 - "unknown field \\"nonsense\\""']
     strict = await api("POST", f"{MAPS}?fieldValidation=Strict", body)
@@ -205,7 +205,7 @@ async def test_wrong_types_name_the_field(api: Api):
     )
 
 
-async def test_dry_run_answers_and_writes_nothing(api: Api):
+async def test_a_dry_run_returns_the_object_and_writes_nothing(api: Api):
     before = api.state.store.revision
     reply = await api("POST", f"{CORE}/services?dryRun=All", service())
     assert reply.code == 201
@@ -221,7 +221,7 @@ async def test_dry_run_answers_and_writes_nothing(api: Api):
     assert (await api("POST", f"{MAPS}?dryRun=maybe", config_map("b"))).code == 400
 
 
-async def test_generation_counts_changes_of_what_is_asked_for(api: Api):
+async def test_the_generation_counts_changes_of_the_spec(api: Api):
     path = f"{APPS}/deployments"
     made = await api.make(path, deployment())
     assert made["metadata"]["generation"] == 1
@@ -234,7 +234,7 @@ async def test_generation_counts_changes_of_what_is_asked_for(api: Api):
     assert counted["status"] == {"replicas": 3}
 
 
-async def test_status_and_the_rest_are_written_apart(api: Api):
+async def test_status_and_spec_are_written_separately(api: Api):
     path = f"{APPS}/deployments"
     await api.make(path, deployment() | {"status": {"replicas": 9}})
     assert "status" not in (await api("GET", f"{path}/d")).body
@@ -262,14 +262,14 @@ async def test_scale(api: Api):
     assert (await api("PUT", path, {"spec": {"replicas": "x"}})).code == 400
 
 
-async def test_secrets_keep_plain_text_encoded(api: Api):
+async def test_secrets_store_plain_text_encoded(api: Api):
     secret = {"metadata": {"name": "s"}, "stringData": {"a": "b"}}
     made = await api.make(f"{CORE}/secrets", secret)
     assert (made["data"], made["type"]) == ({"a": "Yg=="}, "Opaque")
     assert "stringData" not in made
 
 
-async def test_nothing_new_where_a_namespace_is_missing_or_going(api: Api):
+async def test_no_object_is_created_in_a_missing_or_ending_namespace(api: Api):
     missing = await api("POST", "/api/v1/namespaces/none/configmaps", config_map())
     assert (missing.code, missing["message"]) == (404, 'namespaces "none" not found')
     await api.make("/api/v1/namespaces", {"metadata": {"name": "n"}})
@@ -283,7 +283,7 @@ async def test_nothing_new_where_a_namespace_is_missing_or_going(api: Api):
     assert going["details"]["causes"][0]["reason"] == "NamespaceTerminating"
 
 
-async def test_the_cluster_is_born_with_namespaces_and_its_own_service(api: Api):
+async def test_a_new_cluster_has_namespaces_and_the_kubernetes_service(api: Api):
     names = {n["metadata"]["name"] for n in (await api("GET", "/api/v1/namespaces"))["items"]}
     assert names == {"default", "kube-node-lease", "kube-public", "kube-system"}
     own = await api("GET", f"{CORE}/services/kubernetes")

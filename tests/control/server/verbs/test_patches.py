@@ -105,7 +105,7 @@ def containers(*names: str, **extra: Any) -> list[dict[str, Any]]:
 
 
 def patched(items: list[Any], **patch: Any) -> list[Any]:
-    """A Pod's containers after a patch of its spec."""
+    """Return a Pod's containers after a patch of its spec."""
     pod = {"spec": {"containers": items}}
     return list(strategic.apply(pod, {"spec": patch}, Pod)["spec"].get("containers", []))
 
@@ -179,8 +179,8 @@ def test_the_clients_order_is_kept(before: str, added: str, order: str, after: s
     assert [item["name"] for item in made] == list(after)
 
 
-def test_kubectl_apply_reorders_as_it_should():
-    """A port is replaced by its key, the environment changes in place, the order is the file's."""
+def test_kubectl_apply_reorders_lists():
+    """The port is replaced by key, the environment changes in place, the file gives the order."""
     original = {
         "spec": {
             "containers": [
@@ -212,7 +212,7 @@ def test_kubectl_apply_reorders_as_it_should():
 
 
 @given(st.permutations("abcd"), st.permutations("abcd"), st.sets(st.sampled_from("abcd")))
-def test_ordering_loses_nothing(before: list[str], order: list[str], listed: set[str]):
+def test_ordering_keeps_all_items(before: list[str], order: list[str], listed: set[str]):
     wanted = [name for name in order if name in listed]
     made = patched(containers(*before), **{"$setElementOrder/containers": containers(*wanted)})
     names = [item["name"] for item in made]
@@ -232,6 +232,6 @@ def test_ordering_loses_nothing(before: list[str], order: list[str], listed: set
         ({"metadata": {"$deleteFromPrimitiveList/finalizers": 7}}, MalformedPatchError),
     ],
 )
-def test_strategic_patches_that_cannot_be_done(patch: Any, error: type[Exception]):
+def test_impossible_strategic_patches_are_refused(patch: Any, error: type[Exception]):
     with pytest.raises(error):
         strategic.apply({"spec": {"containers": containers("a")}}, patch, Pod)

@@ -1,4 +1,4 @@
-"""What a Service gets allocated, and what it is refused."""
+"""Services: the allocated values, and the refused requests."""
 
 import asyncio
 import socket
@@ -66,15 +66,15 @@ async def test_defaults(api: Api):
     }
 
 
-async def test_many_services_share_nothing(api: Api):
+async def test_many_services_get_distinct_values(api: Api):
     made = await asyncio.gather(
         *(api.make(PATH, service(f"s{n}", type="NodePort")) for n in range(40))
     )
-    assert len({one["spec"]["clusterIP"] for one in made}) == 40
-    assert len({one["spec"]["ports"][0]["nodePort"] for one in made}) == 40
+    assert len({item["spec"]["clusterIP"] for item in made}) == 40
+    assert len({item["spec"]["ports"][0]["nodePort"] for item in made}) == 40
 
 
-async def test_an_address_of_ones_own(api: Api):
+async def test_a_service_may_choose_its_address(api: Api):
     assert (await spec_of(api, clusterIP="10.96.7.7"))["clusterIPs"] == ["10.96.7.7"]
     reply = await api("POST", PATH, service("t", clusterIP="10.96.7.7"))
     assert reply["message"] == (
@@ -113,18 +113,18 @@ async def test_refusals(api: Api, spec: Mapping[str, Any], text: str):
     assert text in await refusal(api, **spec)
 
 
-async def test_headless_has_no_address(api: Api):
+async def test_a_headless_service_gets_no_address(api: Api):
     headless = await spec_of(api, clusterIP="None", selector={"a": "b"})
     assert (headless["clusterIPs"], headless["ipFamilies"]) == (["None"], ["IPv4"])
 
 
-async def test_external_names_have_nothing(api: Api):
+async def test_an_external_name_service_gets_no_addresses(api: Api):
     spec = await spec_of(api, type="ExternalName", externalName="example.com")
     assert "clusterIP" not in spec
     assert "ipFamilies" not in spec
 
 
-async def test_one_number_over_two_protocols_is_one_node_port(api: Api):
+async def test_the_same_port_over_two_protocols_shares_a_node_port(api: Api):
     ports = [
         {"name": "a", "port": 53, "protocol": "TCP"},
         {"name": "b", "port": 53, "protocol": "UDP"},
@@ -158,7 +158,7 @@ async def test_an_address_does_not_change(api: Api):
     )
 
 
-async def test_types_can_change_and_leave_nothing_behind(api: Api):
+async def test_a_changed_service_type_drops_its_unused_fields(api: Api):
     made = await api.make(PATH, service(type="NodePort"))
     port = made["spec"]["ports"][0]["nodePort"]
     plain = await api("PATCH", f"{PATH}/s", {"spec": {"type": "ClusterIP"}}, MERGE)
@@ -195,7 +195,7 @@ async def test_families(dual: Api, spec: Mapping[str, Any], families: list[str])
         assert kinds == families
 
 
-async def test_a_second_family_comes_and_goes(dual: Api):
+async def test_a_second_family_can_be_added_and_released(dual: Api):
     made = await dual.make(PATH, service())
     first = made["spec"]["clusterIP"]
     both = await dual("PATCH", f"{PATH}/s", {"spec": {"ipFamilyPolicy": "PreferDualStack"}}, MERGE)

@@ -1,4 +1,4 @@
-"""Watches: what is heard, from where, and how they end."""
+"""Watches: their events, their start revision and their end."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ async def watching(api: Api, query: str = "", path: str = MAPS) -> AsyncIterator
         yield Stream(answer)
 
 
-async def test_the_present_first_and_then_what_happens(api: Api):
+async def test_a_watch_sends_present_objects_and_then_changes(api: Api):
     await api.make(MAPS, config_map("a"))
     async with watching(api) as stream:
         assert await stream.told(1) == [("ADDED", "a")]
@@ -65,7 +65,7 @@ async def test_a_removal_carries_the_last_state_at_its_own_revision(api: Api):
     assert event["object"]["metadata"]["resourceVersion"] == str(api.state.store.revision)
 
 
-async def test_it_resumes_where_it_was(api: Api):
+async def test_a_watch_resumes_at_its_revision(api: Api):
     made = await api.make(MAPS, config_map("a"))
     await api.make(MAPS, config_map("b"))
     await api("DELETE", f"{MAPS}/a")
@@ -74,7 +74,7 @@ async def test_it_resumes_where_it_was(api: Api):
         assert await stream.told(2) == [("ADDED", "b"), ("DELETED", "a")]
 
 
-async def test_selectors_turn_changes_into_coming_and_going(api: Api):
+async def test_a_selected_watch_adds_and_deletes_objects_that_change(api: Api):
     await api.make(MAPS, config_map("a"))
     async with watching(api, "&labelSelector=on%3Dyes") as stream:
         await api("PATCH", f"{MAPS}/a", {"metadata": {"labels": {"on": "yes"}}}, MERGE)
@@ -115,7 +115,7 @@ async def test_initial_events_end_with_a_bookmark(api: Api):
     assert (await api("GET", f"{MAPS}?watch=1&sendInitialEvents=true")).code == 400
 
 
-async def test_bookmarks_say_how_far_it_has_come(api: Api, monkeypatch):
+async def test_bookmarks_have_the_reached_revision(api: Api, monkeypatch):
     monkeypatch.setattr(watch_module, "_BOOKMARK_EVERY", 0.05)
     async with watching(api, "&allowWatchBookmarks=true") as stream:
         await api.make(f"{CORE}/secrets", {"metadata": {"name": "other"}})
@@ -125,12 +125,12 @@ async def test_bookmarks_say_how_far_it_has_come(api: Api, monkeypatch):
     assert event["type"] == "BOOKMARK"
 
 
-async def test_it_ends_after_timeout_seconds(api: Api):
+async def test_a_watch_ends_after_timeout_seconds(api: Api):
     async with watching(api, "&timeoutSeconds=1") as stream:
         assert await stream.rest() == []
 
 
-async def test_too_old_is_an_error_event(api: Api):
+async def test_a_watch_from_a_compacted_revision_gets_an_error_event(api: Api):
     for n in range(3):
         await api.make(MAPS, config_map(f"m{n}"))
     api.state.cache.of(CONFIG_MAP).floor = 6
@@ -150,7 +150,9 @@ async def test_a_restarted_server_still_knows_the_newest_changes(api: Api):
         assert await stream.told(1) == [("DELETED", "a")]
 
 
-async def test_a_slow_watcher_is_cut_off_and_blocks_nobody(api: Api, api_server, monkeypatch):
+async def test_a_slow_watcher_is_disconnected_and_delays_no_other(
+    api: Api, api_server, monkeypatch
+):
     monkeypatch.setattr(watch_module, "_QUEUE", 20)
     big = "x" * 200_000
     await api.make(MAPS, config_map("a"))
@@ -174,7 +176,7 @@ async def _bytes_until_the_end(connection: socket.socket) -> int:
 
 
 async def _watcher_that_does_not_read(port: int) -> socket.socket:
-    """A client that has asked for a watch, got the beginning, and takes little more."""
+    """Start a watch, read its first bytes, and then read almost nothing."""
     loop = asyncio.get_running_loop()
     made = socket.socket()
     made.setblocking(False)
@@ -196,7 +198,7 @@ async def _hear(stream: Stream, count: int) -> int:
     return count
 
 
-async def test_tables_are_watched_row_by_row(api: Api):
+async def test_a_watch_can_send_table_rows(api: Api):
     headers = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
     async with api.session.get(f"{MAPS}?watch=1", headers=headers) as answer:
         await api.make(MAPS, config_map("a"))
@@ -205,6 +207,6 @@ async def test_tables_are_watched_row_by_row(api: Api):
     assert event["object"]["rows"][0]["cells"][:2] == ["a", 0]
 
 
-async def test_other_keys_of_the_store_are_nobodys_objects(api: Api):
+async def test_other_keys_of_the_store_are_ignored(api: Api):
     await api.state.store.commit(Create("/other/thing", b"not json"))
     assert (await api("GET", MAPS)).code == 200

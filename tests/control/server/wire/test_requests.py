@@ -1,4 +1,4 @@
-"""What a request says, before anything is done: path, form, complaints, deletion, protobuf."""
+"""Parsed requests: path, Accept, field validation, deletion options, protobuf."""
 
 import base64
 from datetime import UTC, datetime
@@ -101,12 +101,12 @@ def test_no_key_lies_below_another_kind():
         ("text/html, */*;q=0.8", Representation()),
     ],
 )
-def test_forms(accept: str, form: Representation):
+def test_accept_headers_select_a_representation(accept: str, form: Representation):
     assert parse_accept(accept).representation() == form
 
 
 @given(st.text(max_size=60))
-def test_any_accept_is_a_form_or_406(accept: str):
+def test_any_accept_header_gives_a_representation_or_406(accept: str):
     try:
         parse_accept(accept).representation()
     except StatusError as err:
@@ -129,7 +129,7 @@ def test_complaints_name_paths():
         (b'{"a":{"":1}, "b": "\\\\"}', []),
     ],
 )
-def test_text_in_strings_is_no_duplicate(text: bytes, complaints: list[str]):
+def test_text_in_strings_is_not_a_repeated_field(text: bytes, complaints: list[str]):
     assert duplicate_complaints("Warn", decode_body(text, "application/json")) == complaints
     assert duplicate_complaints("Ignore", decode_body(text, "application/json")) == []
 
