@@ -2,5 +2,6 @@
 
 ``cli`` is the command and ``node`` the process, in which ``sync`` is the loop. A decision about a
 packet is in ``desired``, its rules are in ``backends``. The proxy imports ``control.api`` and
-``control.client``, and nothing else of the control plane. Start with ``node`` and docs/proxy/design.md.
+``control.client``, and nothing else of the control plane. Start with ``node`` and
+docs/proxy/design.md.
 """
