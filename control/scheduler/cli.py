@@ -1,4 +1,4 @@
-"""``podwire scheduler``: flags in, a running scheduler out."""
+"""``podwire scheduler``: reads flags and runs a scheduler."""
 
 from pathlib import Path
 from typing import Any
@@ -27,19 +27,19 @@ _SECONDS = click.FloatRange(min=0.01)
     "--scheduler-name",
     default="default-scheduler",
     show_default=True,
-    help="schedule the Pods whose spec.schedulerName this is",
+    help="Schedule the Pods with this spec.schedulerName.",
 )
 @click.option(
     "--pod-initial-backoff-seconds",
     type=_SECONDS,
     default=0.1,
     show_default=True,
-    help="how long a Pod waits after its first failure",
+    help="Wait of a Pod after its first failure.",
 )
 @click.option("--pod-max-backoff-seconds", type=_SECONDS, default=10.0, show_default=True)
 @leader_flags("kube-scheduler")
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
-    """Give each Pod a node."""
+    """Bind each Pod to a node."""
     lead = leadership(flags)
     run(_serve(configuration(kubeconfig), lead, flags), verbose=verbose)
 
@@ -48,7 +48,7 @@ async def _serve(config: ClientConfig, lead: Leadership, flags: dict[str, Any]) 
     async with Client(config) as client:
 
         async def work() -> None:
-            # All is new each time: a new leader starts from a list, not from an old cache.
+            # Everything is made anew: a new leader starts from a list, not from an old cache.
             backoff = flags["pod_initial_backoff_seconds"], flags["pod_max_backoff_seconds"]
             queue = SchedulingQueue(*backoff)
             await Scheduler(client, flags["scheduler_name"], queue).run()

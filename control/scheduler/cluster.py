@@ -1,5 +1,4 @@
-"""The nodes as they will be: informers' news plus the Pods just placed, which no informer has
-confirmed yet. Pure."""
+"""The nodes with their Pods, also those just placed, which no informer has confirmed yet. Pure."""
 
 from collections.abc import Mapping
 
@@ -9,7 +8,7 @@ from control.scheduler.model import NodeInfo, PodInfo
 
 
 class Cluster:
-    """Nodes with their Pods."""
+    """The nodes with their Pods."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, NodeInfo] = {}
@@ -22,7 +21,7 @@ class Cluster:
         return {name: info for name, info in self._nodes.items() if info.node.metadata.uid}
 
     def node_changed(self, old: Node | None, new: Node | None) -> None:
-        """An informer's news of a node."""
+        """Take an informer's change of a node."""
         if new is not None:
             self._info(new.metadata.name).set_node(new)
         elif old is not None:
@@ -31,7 +30,7 @@ class Cluster:
             self._tidy(info)
 
     def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
-        """An informer's news of a Pod; news from before our placing it does not undo that."""
+        """Take an informer's change of a Pod; one from before its placement does not undo that."""
         uid = (new or old).metadata.uid  # type: ignore[union-attr]  # one of them is there
         if new is None or new.status.phase in ("Succeeded", "Failed"):
             self._assumed.discard(uid)
@@ -43,19 +42,19 @@ class Cluster:
             self._remove(uid)
 
     def assume(self, info: PodInfo, node: str) -> None:
-        """Count a Pod on a node from now on, though nothing has confirmed it."""
+        """Count a Pod on a node from now on, before an informer confirms it."""
         self._assumed.add(info.pod.metadata.uid)
         spec = info.pod.spec.model_copy(update={"node_name": node})
         self._place(info.pod.model_copy(update={"spec": spec}), node)
 
     def forget(self, pod: Pod) -> None:
-        """A Pod was not placed after all."""
+        """Undo ``assume``: the Pod was not bound."""
         if pod.metadata.uid in self._assumed:
             self._assumed.discard(pod.metadata.uid)
             self._remove(pod.metadata.uid)
 
     def is_placed(self, pod: Pod) -> bool:
-        """Whether it counts on some node."""
+        """True if the Pod counts on a node."""
         return pod.metadata.uid in self._places
 
     def _place(self, pod: Pod, node: str) -> None:
@@ -72,7 +71,7 @@ class Cluster:
             self._tidy(info)
 
     def _info(self, name: str) -> NodeInfo:
-        """A node; Pods may be heard of before, and after, their node."""
+        """Return a node, new or known: Pods may arrive before their node, and leave after it."""
         if name not in self._nodes:
             self._nodes[name] = NodeInfo(Node())
         return self._nodes[name]

@@ -1,4 +1,4 @@
-"""Where a Pod goes: filter, then score. Pure."""
+"""Decides the node of a Pod: filter, then score. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class NoPlacement:
-    """No node takes a Pod: how many there are, and what each says."""
+    """The reasons why none of ``nodes`` nodes can run a Pod, each with its number of nodes."""
 
     nodes: int
     reasons: tuple[tuple[str, int], ...]
@@ -42,18 +42,19 @@ class NoPlacement:
 def place(
     info: PodInfo,
     nodes: Mapping[str, NodeInfo],
-    kin: Labels | None,
+    siblings: Labels | None,
     choose: Choose,
     start: int = 0,
 ) -> Placement | NoPlacement:
-    """The best node for a Pod, or why there is none.
+    """Return the best node for a Pod, or the reasons why there is none.
 
-    ``kin``: which Pods the Pod should be kept apart from if it does not say so itself; ``choose``
-    decides between equals; ``start``: at which node the search begins when not all are compared.
+    ``siblings`` selects the Pods from which the Pod is kept apart if its spec has no constraints of
+    its own. ``choose`` picks one of several best nodes. ``start`` is the index of the first node to
+    look at, for clusters in which not all nodes are compared.
     """
     order = list(nodes.values())
     order = order[start % len(order) :] + order[: start % len(order)] if order else []
-    spreads = measure(info.pod, constraints(info.pod, kin), order)
+    spreads = measure(info.pod, constraints(info.pod, siblings), order)
     enough = _enough(len(order))
     possible: list[NodeInfo] = []
     reasons: Counter[str] = Counter()
@@ -77,7 +78,7 @@ def _skewed(spreads: Sequence[Spread], node: NodeInfo) -> Reasons:
 
 
 def _enough(nodes: int) -> int:
-    """How many possible nodes are enough to choose from: half of them, less of very many."""
+    """The number of possible nodes that is enough: a half, or fewer in very large clusters."""
     if nodes <= _COMPARE_ALL:
         return nodes
     percent = max(5, 50 - nodes // 125)

@@ -1,7 +1,7 @@
-"""Which nodes a Pod can run on, and the reasons why not on the others. Pure.
+"""Filters the nodes that can run a Pod, and gives the reasons against the others. Pure.
 
-In upstream's order and words (pkg/scheduler/framework/plugins); the first filter that refuses
-decides what is said about a node.
+Order and texts are upstream's (pkg/scheduler/framework/plugins); the first filter that refuses a
+node gives the reason.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ _CORDON = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 
 
 def unschedulable(info: PodInfo, node: NodeInfo) -> Reasons:
-    """The node is cordoned, and the Pod does not tolerate that."""
+    """Refuse a cordoned node, unless the Pod tolerates that."""
     if node.node.spec.unschedulable and not _tolerated(info.pod.spec.tolerations, _CORDON):
         return ("node(s) were unschedulable",)
     return ()
@@ -29,7 +29,7 @@ def _tolerated(tolerations: Iterable[Toleration], taint: Taint) -> bool:
 
 
 def taints(info: PodInfo, node: NodeInfo) -> Reasons:
-    """A taint that keeps it away."""
+    """Refuse a node with a taint that the Pod does not tolerate."""
     spec = info.pod.spec
     taint = untolerated(node.node.spec.taints, spec.tolerations, "NoSchedule", "NoExecute")
     if taint is None:
@@ -38,21 +38,21 @@ def taints(info: PodInfo, node: NodeInfo) -> Reasons:
 
 
 def affinity(info: PodInfo, node: NodeInfo) -> Reasons:
-    """nodeSelector and required node affinity."""
+    """Refuse a node that does not match nodeSelector or required node affinity."""
     if allows(info.pod, node.node):
         return ()
     return ("node(s) didn't match Pod's node affinity/selector",)
 
 
 def ports(info: PodInfo, node: NodeInfo) -> Reasons:
-    """Host ports that are taken."""
+    """Refuse a node on which a wanted host port is taken."""
     if info.ports and any(w.conflicts(u) for u in node.used_ports() for w in info.ports):
         return ("node(s) didn't have free ports for the requested pod ports",)
     return ()
 
 
 def resources(info: PodInfo, node: NodeInfo) -> Reasons:
-    """Requests beyond what is free; only what a Pod requests can be missing."""
+    """Refuse a node with less free of a resource than the Pod requests."""
     missing = []
     if len(node.pods) + 1 > node.allocatable.get("pods", 0):
         missing.append("Too many pods")
@@ -67,7 +67,7 @@ FILTERS: Sequence[Filter] = (unschedulable, taints, affinity, ports, resources)
 
 
 def refusals(info: PodInfo, node: NodeInfo) -> Reasons:
-    """Why a Pod cannot run on a node; nothing if it can, as far as the node alone says."""
+    """Return the reasons against a node; none if no filter refuses it."""
     for refuse in FILTERS:
         reasons = refuse(info, node)
         if reasons:

@@ -1,8 +1,8 @@
-"""The scheduler's effects: follow the cluster, decide, bind, and say why not.
+"""Runs the scheduler: follows the cluster, places Pods, binds them or reports why not.
 
-informers ─► cluster, kin, queue ─► decide (pure) ─► assume ─► bind ─► Scheduled
+informers ─► cluster, siblings, queue ─► decide (pure) ─► assume ─► bind ─► Scheduled
                     ▲                    └─ no place ─► condition, FailedScheduling
-                    └───── a change that may help wakes who is parked ─────┘
+                    └───── a change that may help wakes parked Pods ───────┘
 """
 
 import asyncio
@@ -20,18 +20,18 @@ from control.client import ApiError, Client, ClientError, EventRecorder, Informe
 from control.client.backoff import Backoff
 from control.scheduler.cluster import Cluster
 from control.scheduler.decide import NoPlacement, place
-from control.scheduler.kin import Kinship
 from control.scheduler.model import PodInfo
 from control.scheduler.queue import SchedulingQueue
+from control.scheduler.siblings import SiblingSelectors
 
 logger = logging.getLogger(__name__)
 
-_BINDINGS = 32  # under way at once
-_UNENDED = "status.phase!=Succeeded,status.phase!=Failed"
+_BINDINGS = 32  # at the same time
+_NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
 
 
 class Scheduler:
-    """Gives the Pods that ask for the scheduler ``name`` their nodes."""
+    """Binds the Pods whose schedulerName is ``name`` to nodes."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class Scheduler:
         self._queue = queue or SchedulingQueue()
         self._clock = clock
         self._cluster = Cluster()
-        self._kin = Kinship()
+        self._siblings = SiblingSelectors()
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(_BINDINGS)
         self._tried = 0
         self._recorder = EventRecorder(client, name)
-        self._pods = Informer(client, kinds.POD, field_selector=_UNENDED)
+        self._pods = Informer(client, kinds.POD, field_selector=_NOT_ENDED)
         self._nodes = Informer(client, kinds.NODE)
         self._services = Informer(client, kinds.SERVICE)
         self._sets = Informer(client, kinds.REPLICA_SET)
@@ -58,8 +58,8 @@ class Scheduler:
     async def run(self) -> None:
         """Schedule for ever."""
         self._nodes.subscribe(self._node_changed)
-        self._services.subscribe(self._kin.service_changed)
-        self._sets.subscribe(self._kin.set_changed)
+        self._services.subscribe(self._siblings.service_changed)
+        self._sets.subscribe(self._siblings.set_changed)
         self._pods.subscribe(self._pod_changed)
         informers = (self._nodes, self._services, self._sets, self._pods)
         async with self._recorder, asyncio.TaskGroup() as tasks:
@@ -101,10 +101,10 @@ class Scheduler:
                 await self._rest()
                 continue
             self._try(pod, tasks)
-            await asyncio.sleep(0)  # let news and bindings through
+            await asyncio.sleep(0)  # let changes and bindings run
 
     async def _rest(self) -> None:
-        """Wait until something changes, or a back-off ends."""
+        """Wait until something changes or a back-off ends."""
         due = self._queue.next_time(self._clock())
         wait = None if due is None else max(0.0, due - self._clock())
         with suppress(TimeoutError):
@@ -115,8 +115,8 @@ class Scheduler:
     def _try(self, pod: Pod, tasks: asyncio.TaskGroup) -> None:
         info = PodInfo(pod)
         self._tried += 1
-        kin = self._kin.of(pod)
-        found = place(info, self._cluster.nodes, kin, random.choice, self._tried)
+        siblings = self._siblings.of(pod)
+        found = place(info, self._cluster.nodes, siblings, random.choice, self._tried)
         if isinstance(found, NoPlacement):
             self._queue.failed(pod.metadata.uid, self._clock(), park=True)
             tasks.create_task(self._explain(pod, found.message))
@@ -138,7 +138,7 @@ class Scheduler:
         self._recorder.record(pod, "Normal", "Scheduled", text, action="Binding")
 
     async def _bind_once(self, pod: Pod, node: str) -> None:
-        """Ask until there is an answer; a Pod is bound once, however often it is asked for."""
+        """Send the binding until there is an answer; repeated requests bind a Pod only once."""
         meta, pause = pod.metadata, Backoff()
         body = {
             "apiVersion": "v1",
@@ -155,7 +155,7 @@ class Scheduler:
                 await asyncio.sleep(pause.next())
 
     async def _not_bound(self, pod: Pod, err: ClientError) -> None:
-        """The server knows better than we do: look at the Pod as it is now."""
+        """After a refused binding, read the Pod again: drop it, or try it again later."""
         meta = pod.metadata
         try:
             now = await self._client.get(kinds.POD, meta.namespace, meta.name)
@@ -177,7 +177,7 @@ class Scheduler:
         self._wake.set()
 
     async def _explain(self, pod: Pod, message: str) -> None:
-        """Show in the Pod why it has no node."""
+        """Show in the Pod's status why it has no node."""
         self._recorder.record(pod, "Warning", "FailedScheduling", message, action="Scheduling")
         known = next((c for c in pod.status.conditions if c.type == "PodScheduled"), None)
         if known is not None and (known.status, known.message) == ("False", message):
@@ -203,12 +203,12 @@ class Scheduler:
 
 
 def _offer(node: Node) -> tuple[object, ...]:
-    """What of a node can decide whether a Pod fits."""
+    """The fields of a node that decide if Pods fit."""
     spec = node.spec
     labels = node.metadata.labels
     return labels, spec.taints, spec.unschedulable, node.status.allocatable, node.status.capacity
 
 
 def _wish(pod: Pod) -> tuple[object, ...]:
-    """What of a Pod can decide where it fits."""
+    """The fields of a Pod that decide where it fits."""
     return pod.metadata.labels, pod.spec

@@ -1,4 +1,4 @@
-"""What the scheduler knows of nodes and Pods: requests, what is free, taken ports. Pure."""
+"""The scheduler's model of nodes and Pods: requests, free resources, host ports. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,43 +11,43 @@ from control.api.quantity import QuantityError, parse
 
 Amounts = Mapping[str, int]  # CPU in thousandths, everything else in whole units
 
-# What a container that requests nothing is taken to use when nodes are compared, as upstream.
+# The assumed use of a container without requests, when nodes are compared, as upstream.
 _GUESSED = {"cpu": 100, "memory": 200 * 1024 * 1024}
 
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
-    """A port of the node that a Pod takes; an address of 0.0.0.0 takes it on all."""
+    """A port of the node that a Pod takes; address 0.0.0.0 takes it on all addresses."""
 
     ip: str
     protocol: str
     port: int
 
     def conflicts(self, other: "HostPort") -> bool:
-        """Whether both cannot be on one node."""
+        """True if both cannot be on one node."""
         same = (self.protocol, self.port) == (other.protocol, other.port)
         return same and (self.ip == other.ip or "0.0.0.0" in (self.ip, other.ip))  # noqa: S104
 
 
 @dataclass(frozen=True)
 class PodInfo:
-    """A Pod, and what it takes."""
+    """A Pod with its requests and host ports."""
 
     pod: Pod
 
     @cached_property
     def requests(self) -> Amounts:
-        """What it requests, as ``pod_requests``."""
+        """The Pod's requests, by ``pod_requests``."""
         return pod_requests(self.pod, {})
 
     @cached_property
     def guessed(self) -> Amounts:
-        """The same, with a guess for containers that do not say."""
+        """The same, with a guess for containers without requests."""
         return pod_requests(self.pod, _GUESSED)
 
     @cached_property
     def ports(self) -> frozenset[HostPort]:
-        """The host's ports that it takes."""
+        """The host ports that the Pod takes."""
         containers = [
             *self.pod.spec.containers,
             *filter(_is_sidecar, self.pod.spec.init_containers),
@@ -61,9 +61,9 @@ class PodInfo:
 
 
 def pod_requests(pod: Pod, otherwise: Amounts) -> Amounts:
-    """What a Pod requests: its containers and sidecars together, or more if an init container
-    needs more while it runs (with the sidecars before it), plus the overhead.
+    """Return a Pod's requests: the sum of containers and sidecars, plus the overhead.
 
+    An init container that needs more, together with the sidecars before it, raises the request.
     https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers
     """
     steady: dict[str, int] = {}
@@ -90,13 +90,13 @@ def _is_sidecar(container: Container) -> bool:
 
 
 def container_requests(container: Container, otherwise: Amounts) -> Amounts:
-    """Requests, or limits where only these are given, or the guess."""
+    """Return a container's requests; a missing one is its limit, or else ``otherwise``."""
     given = amounts({**container.resources.limits, **container.resources.requests})
     return {**otherwise, **given}
 
 
 def amounts(quantities: Mapping[str, str | int | float]) -> dict[str, int]:
-    """Quantities as numbers; what cannot be read (the server lets none through) counts as none."""
+    """Return quantities as numbers, without invalid ones, which the server refuses anyway."""
     found = {}
     for name, text in quantities.items():
         try:
@@ -113,8 +113,8 @@ def _add(total: dict[str, int], more: Amounts) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Kin:
-    """Pods that no selector can tell apart: counting them together makes spreading cheap."""
+class PodGroup:
+    """Pods with equal namespace and labels, which are counted together for speed."""
 
     namespace: str
     labels: frozenset[tuple[str, str]]
@@ -122,14 +122,14 @@ class Kin:
 
 @dataclass(slots=True)
 class NodeInfo:
-    """A node, the Pods on it (or about to be), and their sums."""
+    """A node, its Pods, also those just placed, and the sums of their requests."""
 
     node: Node
     allocatable: Amounts = field(default_factory=dict)
     pods: dict[str, PodInfo] = field(default_factory=dict)  # by uid
     requested: dict[str, int] = field(default_factory=dict)
     guessed: dict[str, int] = field(default_factory=dict)
-    kin: dict["Kin", int] = field(default_factory=dict)
+    groups: dict["PodGroup", int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -137,35 +137,35 @@ class NodeInfo:
         return self.node.metadata.name
 
     def set_node(self, node: Node) -> None:
-        """Take what the node says now."""
+        """Replace the Node object."""
         self.node = node
         self.allocatable = amounts(node.status.allocatable or node.status.capacity)
 
     def add(self, info: PodInfo) -> None:
-        """Count a Pod; another state of the same Pod is replaced."""
+        """Count a Pod; it replaces an earlier state of the same Pod."""
         self.remove(info.pod.metadata.uid)
         self.pods[info.pod.metadata.uid] = info
-        self._count_kin(info, 1)
+        self._count_group(info, 1)
         _add(self.requested, info.requests)
         _add(self.guessed, info.guessed)
 
     def remove(self, uid: str) -> None:
-        """Count a Pod no more."""
+        """Stop counting a Pod."""
         info = self.pods.pop(uid, None)
         if info is not None:
-            self._count_kin(info, -1)
+            self._count_group(info, -1)
             _add(self.requested, {name: -n for name, n in info.requests.items()})
             _add(self.guessed, {name: -n for name, n in info.guessed.items()})
 
-    def _count_kin(self, info: PodInfo, by: int) -> None:
+    def _count_group(self, info: PodInfo, by: int) -> None:
         meta = info.pod.metadata
         if meta.deletion_timestamp is not None:
             return
-        kin = Kin(meta.namespace or "", frozenset(meta.labels.items()))
-        self.kin[kin] = self.kin.get(kin, 0) + by
-        if not self.kin[kin]:
-            del self.kin[kin]
+        group = PodGroup(meta.namespace or "", frozenset(meta.labels.items()))
+        self.groups[group] = self.groups.get(group, 0) + by
+        if not self.groups[group]:
+            del self.groups[group]
 
     def used_ports(self) -> Iterable[HostPort]:
-        """The ports that its Pods take."""
+        """Yield the host ports that the node's Pods take."""
         return (port for info in self.pods.values() for port in info.ports)

@@ -1,7 +1,7 @@
-"""The Pods that wait for a node: who is next, and who waits for the cluster to change. Pure.
+"""The queue of Pods that wait for a node. Pure: the caller passes the time, and sleeps.
 
-Times are given in; nothing here sleeps. A Pod is in one of three places: ready to be tried,
-waiting for its back-off to end, or parked until something changes that could help it.
+A Pod is in one of three states: ready to be tried, waiting for the end of its back-off, or parked
+until a change of the cluster could help it.
 """
 
 import heapq
@@ -22,21 +22,26 @@ class _Waiting:
 
 @dataclass(slots=True)
 class SchedulingQueue:
-    """Orders Pods by priority, then age. A Pod that failed waits from ``first`` to ``longest``
-    seconds, and longer if nothing changes, but no longer than ``patience``."""
+    """Orders Pods by priority, then age.
+
+    A Pod that failed waits from ``first`` to ``longest`` seconds. A parked Pod waits up to
+    ``patience`` seconds more for a change.
+    """
 
     first: float = 0.1
     longest: float = 10.0
     patience: float = 300.0
     _pods: dict[str, _Waiting] = field(default_factory=dict)  # by uid
-    _resting: set[str] = field(default_factory=set)  # of these, who failed and is not due yet
+    _resting: set[str] = field(
+        default_factory=set
+    )  # of these, the ones that failed and are not due yet
     _heap: list[tuple[int, str, str, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self._pods)
 
     def put(self, pod: Pod, *, helped: bool = False) -> None:
-        """A Pod waits, or has changed; ``helped``: in a way that may let it be placed."""
+        """Add or change a Pod; ``helped`` is True if the change may let it be placed."""
         known = self._pods.get(pod.metadata.uid)
         if known is None:
             self._pods[pod.metadata.uid] = _Waiting(pod)
@@ -47,25 +52,25 @@ class SchedulingQueue:
             self._wake(known)
 
     def drop(self, uid: str) -> None:
-        """A Pod waits no longer."""
+        """Remove a Pod."""
         self._pods.pop(uid, None)
         self._resting.discard(uid)
 
     def pop(self, now: float) -> Pod | None:
-        """The next Pod to try; afterwards say ``failed`` or ``drop``."""
+        """Return the next Pod to try; the caller then calls ``failed`` or ``drop``."""
         self._ripen(now)
         while self._heap:
             uid = heapq.heappop(self._heap)[-1]
             waiting = self._pods.get(uid)
             if waiting is None or waiting.trying or uid in self._resting:
-                continue  # it left, or came again
+                continue  # the Pod was removed, or was queued again
             waiting.trying, waiting.dirty = True, False
             waiting.attempts += 1
             return waiting.pod
         return None
 
     def failed(self, uid: str, now: float, *, park: bool) -> None:
-        """A Pod could not be placed: park it until the cluster changes, or try it again anyway."""
+        """Note a failed try; ``park`` waits for a change, else the back-off alone counts."""
         waiting = self._pods.get(uid)
         if waiting is None:
             return
@@ -76,19 +81,19 @@ class SchedulingQueue:
         self._resting.add(uid)
 
     def changed(self) -> None:
-        """The cluster changed in a way that may help: nobody is parked any more."""
+        """Wake all parked Pods: a change of the cluster may help them."""
         for waiting in self._pods.values():
             self._wake(waiting)
 
     def next_time(self, now: float) -> float | None:
-        """When ``pop`` has something to give, in seconds since that epoch; None: not by time."""
+        """Return the time at which ``pop`` will have a Pod; None if only a change can give one."""
         self._ripen(now)
         if self._heap:
             return now
         return min((self._due(self._pods[uid]) for uid in self._resting), default=None)
 
     def _due(self, waiting: _Waiting) -> float:
-        # Upstream also tries everything again after a while, should a change have been missed.
+        # As upstream, all Pods are tried again after a while, in case a change was missed.
         return waiting.not_before + (self.patience if waiting.parked else 0.0)
 
     def _ripen(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Which of the possible nodes is best. Pure; every score is from 0 to 100, weighted as upstream."""
+"""Scores the possible nodes, from 0 to 100 each, with upstream's weights. Pure."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ _COMPARED = ("cpu", "memory")
 
 
 def taints(info: PodInfo, nodes: Sequence[NodeInfo], _: Sequence[Spread]) -> Scores:
-    """The fewer PreferNoSchedule taints a Pod does not tolerate, the better."""
+    """Prefer nodes with few PreferNoSchedule taints that the Pod does not tolerate."""
 
     def unwelcome(node: NodeInfo) -> int:
         prefers = (t for t in node.node.spec.taints if t.effect == "PreferNoSchedule")
@@ -24,12 +24,12 @@ def taints(info: PodInfo, nodes: Sequence[NodeInfo], _: Sequence[Spread]) -> Sco
 
 
 def affinity(info: PodInfo, nodes: Sequence[NodeInfo], _: Sequence[Spread]) -> Scores:
-    """The more of its preferred node affinity holds, the better."""
+    """Prefer nodes that match more of the preferred node affinity."""
     return _normalized({node.name: preference(info.pod, node.node) for node in nodes})
 
 
 def spread(_: PodInfo, nodes: Sequence[NodeInfo], spreads: Sequence[Spread]) -> Scores:
-    """The less crowded with its kin, the better."""
+    """Prefer nodes in domains with fewer of the counted Pods."""
     soft = [item for item in spreads if not item.constraint.hard]
     if not soft:
         return {}
@@ -39,7 +39,7 @@ def spread(_: PodInfo, nodes: Sequence[NodeInfo], spreads: Sequence[Spread]) -> 
 
 
 def least_allocated(info: PodInfo, nodes: Sequence[NodeInfo], _: Sequence[Spread]) -> Scores:
-    """The more CPU and memory stays free, the better."""
+    """Prefer nodes with more free CPU and memory."""
     return {
         node.name: 100 * (1 - statistics.fmean(_fractions(info, node, node.guessed)))
         for node in nodes
@@ -47,7 +47,7 @@ def least_allocated(info: PodInfo, nodes: Sequence[NodeInfo], _: Sequence[Spread
 
 
 def balanced(info: PodInfo, nodes: Sequence[NodeInfo], _: Sequence[Spread]) -> Scores:
-    """The more alike the used shares of CPU and memory, the better."""
+    """Prefer nodes with similar used shares of CPU and memory."""
     return {
         node.name: 100 * (1 - statistics.pstdev(_fractions(info, node, node.requested)))
         for node in nodes
@@ -55,7 +55,7 @@ def balanced(info: PodInfo, nodes: Sequence[NodeInfo], _: Sequence[Spread]) -> S
 
 
 def _fractions(info: PodInfo, node: NodeInfo, used: Mapping[str, int]) -> list[float]:
-    """The shares of a node's resources in use once the Pod is on it."""
+    """Return the used shares of a node's resources, with the Pod on it."""
     wanted = info.guessed if used is node.guessed else info.requests
     found = []
     for name in _COMPARED:
@@ -83,7 +83,7 @@ SCORES: Sequence[tuple[Score, int]] = (
 
 
 def best(info: PodInfo, nodes: Sequence[NodeInfo], spreads: Sequence[Spread]) -> list[str]:
-    """The nodes of the highest score: one, or several equally good."""
+    """Return the node of the highest score, or all nodes that share it."""
     if len(nodes) == 1:
         return [nodes[0].name]
     totals = {node.name: 0.0 for node in nodes}

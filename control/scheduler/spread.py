@@ -1,4 +1,4 @@
-"""Topology spread: how evenly Pods lie over nodes and zones. Pure.
+"""Topology spread: distributes Pods evenly over nodes and zones. Pure.
 
 https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/
 """
@@ -21,8 +21,7 @@ SKEWED = "node(s) didn't match pod topology spread constraints"
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """The Pods that ``selector`` matches lie over the values of a node label no more unevenly than
-    ``max_skew``."""
+    """A limit of ``max_skew`` on the uneven distribution of Pods over a node label's values."""
 
     key: str
     max_skew: int
@@ -33,14 +32,16 @@ class Constraint:
     honor_taints: bool = False
 
 
-def constraints(pod: Pod, kin: Labels | None) -> list[Constraint]:
-    """A Pod's own constraints, or the built-in ones of upstream for Pods that have kin: those
-    which a Service or their controller selects."""
+def constraints(pod: Pod, siblings: Labels | None) -> list[Constraint]:
+    """Return a Pod's own constraints, or upstream's built-in ones if it has siblings."""
     if pod.spec.topology_spread_constraints:
         return [_constraint(pod, item) for item in pod.spec.topology_spread_constraints]
-    if kin is None or not kin.requirements:
+    if siblings is None or not siblings.requirements:
         return []
-    return [Constraint(HOSTNAME, 3, kin, hard=False), Constraint(ZONE, 5, kin, hard=False)]
+    return [
+        Constraint(HOSTNAME, 3, siblings, hard=False),
+        Constraint(ZONE, 5, siblings, hard=False),
+    ]
 
 
 def _constraint(pod: Pod, item: TopologySpreadConstraint) -> Constraint:
@@ -62,14 +63,14 @@ def _constraint(pod: Pod, item: TopologySpreadConstraint) -> Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """One constraint, and how many Pods it counts in each domain."""
+    """One constraint with the number of counted Pods in each domain."""
 
     constraint: Constraint
     counts: Mapping[str, int]
-    itself: int  # 1 if the Pod counts as one of them
+    itself: int  # 1 if the constraint counts the Pod itself
 
     def refusals(self, node: NodeInfo) -> tuple[str, ...]:
-        """Why a hard constraint forbids a node."""
+        """Return the reason why a hard constraint refuses a node, if it does."""
         domain = node.node.metadata.labels.get(self.constraint.key)
         if domain is None:
             return (MISSING,)
@@ -79,7 +80,7 @@ class Spread:
         return (SKEWED,) if skew > self.constraint.max_skew else ()
 
     def crowd(self, node: NodeInfo) -> float:
-        """How crowded a node's domain is, weighted so that constraints compare (as upstream)."""
+        """Return the number of Pods in a node's domain, weighted as upstream to compare."""
         domain = node.node.metadata.labels.get(self.constraint.key)
         if domain is None:
             return 0.0
@@ -88,7 +89,7 @@ class Spread:
 
 
 def measure(pod: Pod, wanted: Sequence[Constraint], nodes: Iterable[NodeInfo]) -> list[Spread]:
-    """Count the Pods of each constraint over the nodes that the Pod could be on."""
+    """Count the Pods of each constraint on the nodes that the Pod could run on."""
     nodes = list(nodes)
     keys = {c.key for c in wanted if c.hard}
     return [
@@ -109,9 +110,9 @@ def _count(pod: Pod, item: Constraint, nodes: Sequence[NodeInfo]) -> dict[str, i
             continue
         matching = sum(
             count
-            for kin, count in node.kin.items()
-            if kin.namespace == (pod.metadata.namespace or "")
-            and item.selector.matches(dict(kin.labels))
+            for group, count in node.groups.items()
+            if group.namespace == (pod.metadata.namespace or "")
+            and item.selector.matches(dict(group.labels))
         )
         counts[domain] = counts.get(domain, 0) + matching
     return counts

@@ -96,5 +96,5 @@ def test_sums_are_always_those_of_the_pods(story):
             cluster.pod_changed(item, None)
     for info in cluster.nodes.values():
         assert info.requested.get("cpu", 0) == 1000 * len(info.pods)
-        assert sum(info.kin.values()) == len(info.pods)
+        assert sum(info.groups.values()) == len(info.pods)
     assert sum(len(info.pods) for info in cluster.nodes.values()) <= 2

@@ -15,8 +15,10 @@ def first(names):
     return sorted(names)[0]
 
 
-def place(item, nodes, kin=None):
-    found = decide.place(PodInfo(item), nodes.nodes, parse_labels(kin) if kin else None, first)
+def place(item, nodes, siblings=None):
+    found = decide.place(
+        PodInfo(item), nodes.nodes, parse_labels(siblings) if siblings else None, first
+    )
     return found.node if isinstance(found, Placement) else found
 
 
@@ -189,9 +191,11 @@ def test_the_emptier_node_is_better():
 
 
 def test_pods_of_one_service_are_spread_over_nodes():
-    kin = {"labels": {"app": "web"}}
-    nodes = cluster(node("a"), node("b"), on={"a": [pod("1", **kin)], "b": [pod("x"), pod("y")]})
-    assert place(pod("2", **kin), nodes, "app=web") == "b"
+    siblings = {"labels": {"app": "web"}}
+    nodes = cluster(
+        node("a"), node("b"), on={"a": [pod("1", **siblings)], "b": [pod("x"), pod("y")]}
+    )
+    assert place(pod("2", **siblings), nodes, "app=web") == "b"
 
 
 def spread(key="kubernetes.io/hostname", skew=1, hard=True, **more):

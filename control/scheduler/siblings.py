@@ -1,4 +1,4 @@
-"""Whose kin a Pod is: the Pods that the same Services and ReplicaSet select. Pure."""
+"""Selectors for a Pod's siblings: the Pods of the same Services and ReplicaSet. Pure."""
 
 from collections import defaultdict
 
@@ -8,15 +8,15 @@ from control.api.service import Service
 from control.api.workload import ReplicaSet
 
 
-class Kinship:
-    """Knows the Services and ReplicaSets, by namespace."""
+class SiblingSelectors:
+    """Keeps the Services and ReplicaSets that select siblings."""
 
     def __init__(self) -> None:
         self._services: dict[str, dict[str, Service]] = defaultdict(dict)
         self._sets: dict[tuple[str, str], ReplicaSet] = {}
 
     def service_changed(self, old: Service | None, new: Service | None) -> None:
-        """An informer's news of a Service."""
+        """Take an informer's change of a Service."""
         if old is not None:
             namespace, name = old.key
             self._services[namespace].pop(name, None)
@@ -25,16 +25,17 @@ class Kinship:
             self._services[namespace][name] = new
 
     def set_changed(self, old: ReplicaSet | None, new: ReplicaSet | None) -> None:
-        """An informer's news of a ReplicaSet."""
+        """Take an informer's change of a ReplicaSet."""
         if old is not None:
             self._sets.pop(old.key, None)
         if new is not None:
             self._sets[new.key] = new
 
     def of(self, pod: Pod) -> Labels | None:
-        """Which Pods a Pod should be spread against; None: it stands alone.
+        """Return the selector of a Pod's siblings; None if it has none.
 
-        As upstream's DefaultSelector: all that its Services select, and its owner does.
+        As upstream's DefaultSelector, it joins the selectors of the Pod's Services and of its
+        owner.
         """
         namespace, labels = pod.metadata.namespace or "", pod.metadata.labels
         merged: dict[str, str] = {}
