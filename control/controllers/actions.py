@@ -1,7 +1,7 @@
-"""What a controller can decide to do. Values only; ``execute`` carries them out.
+"""The actions that controllers decide on; ``execute`` carries them out. Values only.
 
-Actions are carried out in order; the first that fails ends the round, and the next round decides
-anew from what is then known. Neighbouring Creates, and neighbouring Deletes, go out together.
+Actions are carried out in order. The first failure ends the round, and the next round decides anew.
+Neighboring Creates, and neighboring Deletes, are sent together.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from control.api.meta import Object, OwnerReference
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make an object. With a ``generateName`` the name is chosen once, so that asking again after
-    an unknown outcome cannot make two. ``announce``: the owner that Events tell about it."""
+    """Create an object; ``announce`` is the owner for which an Event is recorded.
+
+    A name for ``generateName`` is chosen once, so that a repeated request cannot make two objects.
+    """
 
     kind: Kind
     object: Object
@@ -23,7 +25,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Replace an object; refused if somebody wrote it since (its resourceVersion)."""
+    """Replace an object; refused if it was written since (by resourceVersion)."""
 
     kind: Kind
     object: Object
@@ -31,7 +33,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class UpdateStatus:
-    """Replace an object's status; refused if somebody wrote it since."""
+    """Replace an object's status; refused if the object was written since."""
 
     kind: Kind
     object: Object
@@ -39,7 +41,7 @@ class UpdateStatus:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Change parts of an object; refused if it is another by now (its uid)."""
+    """Change parts of an object; refused if another object has its name by now (by uid)."""
 
     kind: Kind
     object: Object
@@ -50,7 +52,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete exactly this object (its uid)."""
+    """Delete exactly this object (by uid)."""
 
     kind: Kind
     object: Object
@@ -61,7 +63,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Finalize:
-    """Write a namespace's spec.finalizers, if the server finds no object of these kinds in it."""
+    """Write a namespace's spec.finalizers, if the server has no object of these kinds in it."""
 
     namespace: Object
     kinds: tuple[Kind, ...]
@@ -69,8 +71,11 @@ class Finalize:
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """Do ``then`` to an object (a Patch, or delete it with that propagation), once the server has
-    confirmed that these owners are absent: what we have not heard of may yet exist."""
+    """Patch or delete an object, once the server has confirmed that its owners are absent.
+
+    ``then`` is the patch, or the propagation of the deletion. An owner that our informers do not
+    know may still exist.
+    """
 
     kind: Kind
     object: Object
@@ -80,7 +85,7 @@ class Collect:
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """Delete every object of a kind in a namespace, including those that nobody watches."""
+    """Delete every object of a kind in a namespace, also of kinds without an informer."""
 
     kind: Kind
     namespace: str
@@ -88,7 +93,7 @@ class Purge:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Write an Event about an object."""
+    """Record an Event about an object."""
 
     about: Object
     type: Literal["Normal", "Warning"]
@@ -98,7 +103,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Look at this key again after some seconds, even if nothing happens."""
+    """Reconcile this key again after some seconds, even if nothing changes."""
 
     after: float
 

@@ -1,6 +1,6 @@
-"""Whose an object is: adopting orphans that match, releasing what matches no more. Pure.
+"""Ownership of objects: adopts matching orphans, releases objects that no longer match. Pure.
 
-As upstream's controller ref manager: the selector finds, the controller reference decides.
+As upstream's controller ref manager: the selector finds objects, the controller reference decides.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from control.controllers.state import ClusterState, Item, Table, controller_of, 
 
 @dataclass(frozen=True, slots=True)
 class OwnershipClaim(Generic[Item]):
-    """What a controller's object has, and what must change for that to be so."""
+    """The objects that an owner has, and the patches that adopt or release others."""
 
     owned: tuple[Item, ...]
     actions: tuple[Patch, ...]
@@ -26,7 +26,7 @@ class OwnershipClaim(Generic[Item]):
 def claim(
     table: Table[Item], kind: Kind, owner: Object, selector: LabelSelector
 ) -> OwnershipClaim[Item]:
-    """The objects of ``owner`` (a ``kind``) in a table."""
+    """Find the objects of ``owner`` (a ``kind``) in a table."""
     wanted = from_model(selector)
     owned: list[Item] = []
     actions: list[Patch] = []
@@ -49,7 +49,7 @@ def _without(item: Object, uid: str) -> list[OwnerReference]:
 
 
 def _with_owners(kind: Kind, item: Object, owners: list[OwnerReference]) -> Patch:
-    # With the resourceVersion: two controllers that adopt the same orphan must not both succeed.
+    # With resourceVersion: of two controllers that adopt one orphan, only one must succeed.
     change = {
         "ownerReferences": [ref.wire() for ref in owners] or None,
         "resourceVersion": item.metadata.resource_version,
@@ -58,8 +58,10 @@ def _with_owners(kind: Kind, item: Object, owners: list[OwnerReference]) -> Patc
 
 
 def interested(kind: Kind, item: Object, cluster: ClusterState) -> list[Key]:
-    """The keys of the ``kind`` objects whom a change of ``item`` concerns: its controller, or for
-    an orphan all that would adopt it."""
+    """Return the keys of the ``kind`` objects that a change of ``item`` concerns.
+
+    That is the item's controller; for an orphan, all objects that would adopt it.
+    """
     namespace = item.metadata.namespace
     owner = controller_of(item)
     if owner is not None:
@@ -75,4 +77,4 @@ def _selects(owner: Object, labels: Mapping[str, str]) -> bool:
     try:
         return isinstance(selector, LabelSelector) and selects(selector, labels)
     except SelectorError:
-        return False  # a broken selector is its owner's trouble, not that of all the others
+        return False  # an invalid selector must not stop the other owners

@@ -1,4 +1,4 @@
-"""``podwire controllers``: flags in, running controllers out."""
+"""``podwire controllers``: reads flags and runs the controllers."""
 
 from ipaddress import ip_network
 from pathlib import Path
@@ -17,7 +17,7 @@ from control.client.process import (
     work_as_leader,
 )
 from control.controllers.loop import Manager
-from control.controllers.nodes.cidr import Network, Range
+from control.controllers.nodes.cidr import ClusterRange, Network
 from control.controllers.nodes.lifecycle import Grace
 from control.controllers.table import ControllerSettings, controllers
 
@@ -28,20 +28,20 @@ def _networks(_: click.Context, __: click.Parameter, value: str) -> tuple[Networ
     except ValueError as err:
         raise click.BadParameter(str(err)) from err
     if len({network.version for network in networks}) < len(networks):
-        raise click.BadParameter("at most one range for each of IPv4 and IPv6")
+        raise click.BadParameter("want at most one range for each of IPv4 and IPv6")
     return networks
 
 
-def _ranges(networks: tuple[Network, ...], mask4: int, mask6: int) -> tuple[Range, ...]:
+def _ranges(networks: tuple[Network, ...], mask4: int, mask6: int) -> tuple[ClusterRange, ...]:
     ranges = []
     for network in networks:
         mask, flag = (mask4, "") if network.version == 4 else (mask6, "-ipv6")
         if not network.prefixlen <= mask <= min(network.prefixlen + 16, network.max_prefixlen - 2):
             raise click.UsageError(
-                f"--node-cidr-mask-size{flag} {mask} cuts --cluster-cidr {network} into no, or too "
-                f"many, ranges: want {network.prefixlen} to {network.prefixlen + 16}"
+                f"--node-cidr-mask-size{flag} {mask} divides --cluster-cidr {network} into no or "
+                f"too many ranges: want {network.prefixlen} to {network.prefixlen + 16}"
             )
-        ranges.append(Range(network, mask))
+        ranges.append(ClusterRange(network, mask))
     return tuple(ranges)
 
 
@@ -54,7 +54,7 @@ _SECONDS = click.FloatRange(min=1)
     "--cluster-cidr",
     default="",
     callback=_networks,
-    help="Pod ranges, CIDR[,CIDR6], to cut up for the nodes; none: do not",
+    help="Pod ranges, CIDR[,CIDR6], from which each node gets a part. Default: none.",
 )
 @click.option("--node-cidr-mask-size", type=int, default=24, show_default=True)
 @click.option("--node-cidr-mask-size-ipv6", type=int, default=64, show_default=True)
@@ -62,28 +62,28 @@ _SECONDS = click.FloatRange(min=1)
     "--service-cluster-ip-range",
     default="",
     callback=_networks,
-    help="Service ranges, to keep out of the nodes'",
+    help="Service ranges, which no node gets as Pod range.",
 )
 @click.option(
     "--node-monitor-grace-period",
     type=_SECONDS,
     default=50.0,
     show_default=True,
-    help="seconds of silence until a node counts as unreachable",
+    help="Seconds without a heartbeat until a node counts as unreachable.",
 )
 @click.option(
     "--node-startup-grace-period",
     type=_SECONDS,
     default=60.0,
     show_default=True,
-    help="the same, before a node's first word",
+    help="The same for a node's first heartbeat.",
 )
 @click.option(
     "--max-endpoints-per-slice", type=click.IntRange(1, 1000), default=100, show_default=True
 )
 @leader_flags("kube-controller-manager")
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
-    """Drive what is towards what should be: Deployments, Services, nodes, namespaces."""
+    """Reconcile Deployments, Services, nodes, namespaces and more with their specs."""
     masks = flags["node_cidr_mask_size"], flags["node_cidr_mask_size_ipv6"]
     settings = ControllerSettings(
         ranges=_ranges(flags["cluster_cidr"], *masks),
@@ -97,5 +97,5 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
 
 async def _serve(config: ClientConfig, lead: Leadership, settings: ControllerSettings) -> None:
     async with Client(config) as client:
-        # All is new each time: a new leader starts from a list, not from an old cache.
+        # Everything is made anew: a new leader starts from a list, not from an old cache.
         await work_as_leader(client, lead, lambda: Manager(client, controllers(settings)).run())

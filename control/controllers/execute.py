@@ -1,7 +1,7 @@
-"""Carries actions out through the client, and tells the informers what came of it.
+"""Carries out actions through the client, and gives the answers to the informers.
 
-Every answer is learnt at once: a controller that decides again right after its own write sees that
-write, however far behind its watches are. That is what upstream's "expectations" are for.
+Informers learn every answer at once: a controller that decides again right after its own write sees
+that write, even if its watches are late. Upstream's "expectations" have the same purpose.
 """
 
 import asyncio
@@ -34,11 +34,11 @@ from control.controllers.actions import (
 from control.controllers.hashing import LETTERS
 from control.controllers.state import controller_of
 
-_PREFIX = 58  # with five letters more, a name is still a DNS label
+_PREFIX = 58  # with five more letters, a name is still a DNS label
 
 
 class NotEmptyError(ClientError):
-    """A namespace cannot go yet."""
+    """A namespace cannot be finalized yet: it has objects."""
 
 
 class Executor:
@@ -62,9 +62,9 @@ class Executor:
         }
 
     async def carry_out(self, actions: Iterable[Action]) -> float | None:
-        """Do all, in order; raises ClientError at the first failure.
+        """Carry out all actions in order; raises ClientError at the first failure.
 
-        Returns after how many seconds the key wants to be looked at again, if it does.
+        Return the seconds after which the key must be reconciled again, or None.
         """
         again = None
         for sort, group in groupby(actions, key=type):
@@ -81,8 +81,10 @@ class Executor:
         return again
 
     async def _together(self, sort: type, actions: Sequence[Action]) -> None:
-        """Neighbours side by side, in batches of 1, 2, 4, ... so that what is refused once is
-        not refused a thousand times (as upstream's slow start)."""
+        """Send requests together, in batches of 1, 2, 4, ... (upstream's slow start).
+
+        So a request that the server refuses is not refused a thousand times.
+        """
         size, start = 1, 0
         while start < len(actions):
             batch = actions[start : start + size]
@@ -107,8 +109,11 @@ class Executor:
             self._recorder.record(action.announce, "Normal", "SuccessfulCreate", text)
 
     async def _create_once(self, kind: Kind, wanted: Object) -> Object:
-        """Create one object, and one only: after a lost answer the same name is asked for again,
-        and finding it there, with our owner, means that the first try had worked."""
+        """Create exactly one object.
+
+        After a lost answer the same name is sent again; if an object with our owner has it, the
+        first request had worked.
+        """
         item, pause, doubtful = named(wanted), Backoff(), False
         while True:
             try:
@@ -152,7 +157,7 @@ class Executor:
             self._learn(action.kind, changed)
 
     async def _definitely(self, request: Callable[[], Awaitable[Object]]) -> Object:
-        """Ask until there is an answer: a request that can be repeated must not stay in doubt."""
+        """Send a request that can be repeated, until there is an answer."""
         pause = Backoff()
         while True:
             try:
@@ -172,7 +177,7 @@ class Executor:
                 grace_period_seconds=action.grace_period_seconds,
             )
         except ApiError as err:
-            if err.not_found or err.conflict:  # gone; by now its name may be another's
+            if err.not_found or err.conflict:  # gone; another object may have its name
                 self.bury(action.kind, action.object)
                 return
             if action.announce:
@@ -190,7 +195,7 @@ class Executor:
     async def _collect(self, action: Collect) -> None:
         for kind, namespace, reference in action.absent:
             if await self._exists(kind, namespace, reference):
-                return  # learnt; it comes back as a change
+                return  # the informer has learned of it, and reports a change
         if isinstance(action.then, Patch):
             await self._patch(action.then)
         else:
@@ -225,13 +230,13 @@ class Executor:
         return item
 
     def bury(self, kind: Kind, item: Object) -> None:
-        """This object is gone."""
+        """Tell the informer that an object is gone."""
         if kind in self._informers:
             self._informers[kind].bury(item)
 
 
 class _Gone:
-    """Turns "not found" during a write to an object into knowing that it is gone."""
+    """Handles "not found" during a write: the informer learns that the object is gone."""
 
     def __init__(self, executor: Executor, kind: Kind, item: Object) -> None:
         self._executor, self._kind, self._item = executor, kind, item
@@ -244,13 +249,13 @@ class _Gone:
             return False
         details = error.status.details
         if details is None or details.name != self._item.metadata.name:
-            return False  # it is the resource that the server does not know, not this object
+            return False  # the server does not know the resource; the object may exist
         self._executor.bury(self._kind, self._item)
         return True
 
 
 def named(item: Object, choose: Callable[..., list[str]] = random.choices) -> Object:
-    """The object with a name, made of its generateName if it has none."""
+    """Return the object with a name, which generateName gives if it has none."""
     if item.metadata.name:
         return item
     prefix = (item.metadata.generate_name or "")[:_PREFIX]

@@ -1,11 +1,11 @@
-"""Short names for templates. Pure."""
+"""Short hashes for the names of templates. Pure."""
 
-# No vowels, nothing that looks like something else: no words by chance (as upstream).
+# As upstream: no vowels, so that no words appear, and no letters that look alike.
 LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 
 def safe_hash(text: bytes, collisions: int = 0) -> str:
-    """FNV-1a (32 bits) of a text in those letters; another one for every collision counted."""
+    """Return FNV-1a (32 bits) of a text in LETTERS; each counted collision gives another hash."""
     value = 0x811C9DC5
     for byte in text + (str(collisions).encode() if collisions else b""):
         value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF

@@ -28,8 +28,10 @@ _WORKERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Which keys have to be looked at when an object of this kind changes; ``when`` (old, new)
-    tells changes that matter from those that do not."""
+    """The keys to reconcile when an object of this kind changes.
+
+    ``when`` (old, new) is False for changes that have no effect.
+    """
 
     kind: Kind
     keys: Callable[[ClusterState, Any], Iterable[Key]]
@@ -37,38 +39,37 @@ class Source:
 
 
 class Controller(Protocol):
-    """Drives one kind of thing towards what its objects say."""
+    """Reconciles the objects of one kind with their specs."""
 
     @property
     def component(self) -> str:
-        """Its name in Events, such as ``replicaset-controller``."""
+        """The controller's name in Events, such as ``replicaset-controller``."""
 
     @property
     def sources(self) -> Sequence[Source]:
-        """What it looks at."""
+        """The kinds that the controller follows."""
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterable[Action]:
-        """What to do about a key at ``now`` (seconds since the epoch). Pure: same cluster, same
-        actions."""
+        """Return the actions for a key at ``now`` (seconds since the epoch). Pure."""
 
 
 @runtime_checkable
 class Explains(Protocol):
-    """A controller that shows refusals in its objects."""
+    """A controller that shows refused requests in its objects."""
 
     def refused(
         self, cluster: ClusterState, key: Key, now: float, error: ApiError
     ) -> Iterable[Action]:
-        """What to do when the server refused an action of the last round, before trying again."""
+        """Return the actions after a refused request, before the round is tried again."""
 
 
 def itself(_: ClusterState, item: Object) -> Iterable[Key]:
-    """The key of the object that changed."""
+    """Yield the key of the object that changed."""
     yield item.key
 
 
 class Manager:
-    """All controllers of a process, on shared informers."""
+    """Runs all controllers of a process on shared informers."""
 
     def __init__(
         self,
@@ -86,13 +87,13 @@ class Manager:
         }
 
     async def run(self) -> None:
-        """Follow and reconcile for ever."""
+        """Follow the cluster and reconcile for ever."""
         for kind, informer in self.informers.items():
             informer.subscribe(self.cluster[kind].apply)
         async with asyncio.TaskGroup() as tasks:
             for informer in self.informers.values():
                 tasks.create_task(informer.run(), name=f"informer {informer.kind.plural}")
-            # Deciding on half a picture would delete what the other half explains.
+            # With incomplete caches, controllers would delete objects whose owners are missing.
             for informer in self.informers.values():
                 await informer.synced.wait()
             self._answered_again()
@@ -163,7 +164,7 @@ class Manager:
 
 
 def _expected(err: ClientError) -> bool:
-    """Part of life: somebody else was faster, or a namespace goes away."""
+    """True for errors of normal operation: a concurrent write, or a terminating namespace."""
     if isinstance(err, ApiError):
         return err.conflict or err.already_exists or err.namespace_terminating
     return isinstance(err, NotEmptyError)

@@ -1,4 +1,4 @@
-"""What Pods mean to their controllers: which count, which are ready, which go first. Pure."""
+"""Pods as their controllers see them: active, ready, available, order of deletion. Pure."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -12,25 +12,25 @@ _COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
 def is_active(pod: Pod) -> bool:
-    """Counts as a replica: neither ended nor on its way out."""
+    """True if the Pod counts as a replica: it has not ended, and is not being deleted."""
     return (
         pod.status.phase not in ("Succeeded", "Failed") and pod.metadata.deletion_timestamp is None
     )
 
 
 def condition(conditions: Iterable[Condition], kind: str) -> Condition | None:
-    """The condition of a type."""
+    """Return the condition of a type, if there is one."""
     return next((item for item in conditions if item.type == kind), None)
 
 
 def is_ready(pod: Pod) -> bool:
-    """Its Ready condition is True."""
+    """True if the Pod's Ready condition is True."""
     found = condition(pod.status.conditions, "Ready")
     return found is not None and found.status == "True"
 
 
 def ready_since(pod: Pod) -> float | None:
-    """When it became ready, in seconds since the epoch; None if it is not."""
+    """Return when the Pod became ready, in seconds since the epoch; None if it is not ready."""
     found = condition(pod.status.conditions, "Ready")
     if found is None or found.status != "True":
         return None
@@ -38,7 +38,7 @@ def ready_since(pod: Pod) -> float | None:
 
 
 def available_in(pod: Pod, min_ready_seconds: int, now: float) -> float | None:
-    """In how many seconds it will have been ready long enough: 0 if it has; None if not ready."""
+    """Return the seconds until a ready Pod is available; None if it is not ready."""
     if not is_ready(pod):
         return None
     since = ready_since(pod)
@@ -49,16 +49,16 @@ def available_in(pod: Pod, min_ready_seconds: int, now: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class PodTally:
-    """How many Pods of a set there are, are ready, and have been for long enough."""
+    """The numbers of active, ready and available Pods of a set."""
 
     active: int
     ready: int
     available: int
-    next_available: float | None  # seconds until one more is available by mere waiting
+    next_available: float | None  # seconds until one more ready Pod is available
 
 
 def tally(pods: Iterable[Pod], min_ready_seconds: int, now: float) -> PodTally:
-    """Count Pods."""
+    """Count the Pods of a set."""
     pods = list(pods)
     active = [pod for pod in pods if is_active(pod)]
     waits = [
@@ -73,11 +73,12 @@ def tally(pods: Iterable[Pod], min_ready_seconds: int, now: float) -> PodTally:
 
 
 def deletion_order(pods: Iterable[Pod], per_node: Mapping[str, int], now: float) -> list[Pod]:
-    """Pods, the most dispensable first.
+    """Return Pods in the order in which to delete them.
 
     As upstream's ActivePodsWithRanks: unassigned, pending, not ready, of lower deletion cost, on
-    nodes with more of their kin (``per_node``), ready for a shorter time, restarted more often,
-    younger. Times count by powers of two (KEP-2185), so that not always the same Pod goes.
+    nodes with more Pods of the set (``per_node``), ready for a shorter time, restarted more often,
+    younger. Times are compared by powers of two (KEP-2185), so that the choice is not always the
+    same.
     """
 
     def rank(pod: Pod) -> tuple[object, ...]:
@@ -106,5 +107,5 @@ def _deletion_cost(pod: Pod) -> int:
 
 
 def _magnitude(since: float | None, now: float) -> int:
-    """The power of two of an age in seconds."""
+    """Return the binary logarithm of an age in seconds, rounded down."""
     return int(math.log2(max(1.0, now - since))) if since is not None else 0

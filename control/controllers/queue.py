@@ -1,6 +1,7 @@
-"""A queue of keys to look at: each at most once, never two at a time, later if it failed.
+"""The queue of keys to reconcile, as client-go's workqueue.
 
-As client-go's workqueue: a key that is added while it is worked on comes again afterwards.
+A key is queued at most once, and worked on once at a time. A key that is added meanwhile is queued
+again afterwards; a key that failed is queued after a back-off.
 """
 
 import asyncio
@@ -13,10 +14,10 @@ K = TypeVar("K", bound=Hashable)
 
 
 class WorkQueue(Generic[K]):
-    """For one event loop."""
+    """A queue of keys for one event loop."""
 
     def __init__(self, first: float = 0.01, longest: float = 30.0) -> None:
-        """A key that fails again and again waits from ``first`` to ``longest`` seconds."""
+        """``first`` and ``longest`` limit the back-off of a failing key, in seconds."""
         self._limits = first, longest
         self._waiting: dict[K, None] = {}  # in order
         self._working: set[K] = set()
@@ -30,11 +31,11 @@ class WorkQueue(Generic[K]):
 
     @property
     def idle(self) -> bool:
-        """Nothing to do now (there may be timers)."""
+        """True if no key is queued or worked on; timers may be pending."""
         return not self._waiting and not self._working
 
     def add(self, key: K) -> None:
-        """Look at this key as soon as possible."""
+        """Queue a key."""
         if key in self._working:
             self._again.add(key)
         else:
@@ -42,7 +43,7 @@ class WorkQueue(Generic[K]):
             self._filled.set()
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Look at this key after a time, or earlier if it was wanted earlier."""
+        """Queue a key after a time, or at an earlier time that was set before."""
         if seconds <= 0:
             self.add(key)
             return
@@ -59,7 +60,7 @@ class WorkQueue(Generic[K]):
         self.add(key)
 
     async def get(self) -> K:
-        """The next key; call ``done`` when its work ends."""
+        """Return the next key; the caller calls ``done`` when its work ends."""
         while not self._waiting:
             self._filled.clear()
             await self._filled.wait()
@@ -69,19 +70,19 @@ class WorkQueue(Generic[K]):
         return key
 
     def done(self, key: K) -> None:
-        """The work on this key ended."""
+        """Note the end of the work on a key."""
         self._working.discard(key)
         if key in self._again:
             self._again.discard(key)
             self.add(key)
 
     def retry(self, key: K) -> None:
-        """Look at this key again after its back-off, because it failed once more."""
+        """Queue a failed key after its back-off, which grows."""
         backoff = self._backoffs.setdefault(key, Backoff(*self._limits))
         self.add_after(key, backoff.next())
 
     def forget(self, key: K) -> None:
-        """This key succeeded: its next failure waits the shortest time."""
+        """Reset the back-off of a key that succeeded."""
         self._backoffs.pop(key, None)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""ReplicaSet: as many Pods as wanted.
+"""ReplicaSet: keeps the wanted number of Pods.
 
 https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/
 """
@@ -25,7 +25,7 @@ _BURST = 500  # Pods made or deleted in one round, as upstream
 
 
 class ReplicaSetController:
-    """Makes, deletes, adopts and counts the Pods of ReplicaSets."""
+    """Creates, deletes, adopts and counts the Pods of ReplicaSets."""
 
     component = "replicaset-controller"
     sources = (
@@ -34,7 +34,7 @@ class ReplicaSetController:
     )
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """First whose the Pods are, then how many, then what to say about it."""
+        """Return actions for ownership, or else for the number of Pods, or else for the status."""
         rs = cluster[kinds.REPLICA_SET].get(*key)
         if rs is None:
             return
@@ -43,14 +43,14 @@ class ReplicaSetController:
         if not changes and rs.metadata.deletion_timestamp is None:
             changes = _scale(cluster, rs, claimed.owned, now)
         if changes:
-            yield from changes  # each comes back as a change, and then the status is due
+            yield from changes  # their effects come back as changes; then the status is due
             return
         yield from _report(rs, claimed.owned, now, failure=None)
 
     def refused(
         self, cluster: ClusterState, key: Key, now: float, error: ApiError
     ) -> Iterable[Action]:
-        """Show in the status that Pods cannot be made."""
+        """Show in the status that Pods cannot be created or deleted."""
         rs = cluster[kinds.REPLICA_SET].get(*key)
         if rs is None or rs.metadata.deletion_timestamp is not None:
             return ()
@@ -78,8 +78,10 @@ def _scale(cluster: ClusterState, rs: ReplicaSet, pods: Sequence[Pod], now: floa
 
 
 def _kin(cluster: ClusterState, rs: ReplicaSet) -> Iterable[Pod]:
-    """The Pods of this ReplicaSet and of all others of its Deployment: of an old and a new
-    version on one node, the old should go from where the new one already is."""
+    """Yield the Pods of this ReplicaSet and of all others of its Deployment.
+
+    An old version's Pods should go first from nodes that already have a new version's Pod.
+    """
     owner = controller_of(rs)
     siblings = cluster[kinds.REPLICA_SET].controlled_by(owner.uid) if owner else [rs]
     for sibling in siblings:
@@ -87,7 +89,7 @@ def _kin(cluster: ClusterState, rs: ReplicaSet) -> Iterable[Pod]:
 
 
 def pod_from(template: PodTemplateSpec, owner: ReplicaSet) -> Pod:
-    """A Pod of a template, not named yet."""
+    """Return a Pod of a template, without a name."""
     meta = template.metadata
     return Pod(
         metadata=ObjectMeta(
@@ -124,7 +126,7 @@ def _status(
         )
     )
     labeled = sum(is_active(pod) and template.matches(pod.metadata.labels) for pod in pods)
-    # Zero counts are absent, as upstream writes them; `replicas` alone is always there.
+    # Zero counts are left out, as upstream does, except `replicas`.
     change: dict[str, Any] = {
         "observed_generation": rs.metadata.generation,
         "replicas": counts.active,

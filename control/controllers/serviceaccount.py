@@ -1,4 +1,4 @@
-"""ServiceAccount: every namespace has one named "default"."""
+"""ServiceAccount: creates the one named "default" in every namespace."""
 
 from collections.abc import Iterator
 
@@ -19,13 +19,13 @@ def _its_namespace(_: ClusterState, item: Object) -> Iterator[Key]:
 
 
 class ServiceAccountController:
-    """Makes the default service accounts, and makes them again."""
+    """Creates the default service accounts, also after their deletion."""
 
     component = "serviceaccount-controller"
     sources = (Source(kinds.NAMESPACE, itself), Source(kinds.SERVICE_ACCOUNT, _its_namespace))
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """Key: a namespace."""
+        """Create the service account of the namespace ``key``."""
         del now
         namespace = cluster[kinds.NAMESPACE].get(*key)
         if namespace is None or namespace.metadata.deletion_timestamp is not None:

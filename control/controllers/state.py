@@ -1,6 +1,6 @@
-"""What the controllers know: objects of every kind, findable by namespace, owner and node. Pure.
+"""The cluster's state for controllers: objects by kind, namespace, owner and node. Pure.
 
-Informers fill it; tests make one of a list of objects. A reconcile function only reads it.
+Informers fill it; tests make it of a list of objects. A reconcile function only reads it.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ class Table(Generic[Item]):
         self._orphans: _Index = defaultdict(dict)
 
     def apply(self, old: Item | None, new: Item | None) -> None:
-        """Take one change; an informer's callback."""
+        """Take one change; this is an informer's callback."""
         if old is not None:
             self._objects.pop(old.key, None)
             for index, value in self._places(old):
@@ -43,7 +43,7 @@ class Table(Generic[Item]):
                 index[value][new.key] = None
 
     def get(self, namespace: str | None, name: str) -> Item | None:
-        """One object."""
+        """Return one object, if it is there."""
         return self._objects.get((namespace or "", name))
 
     def __iter__(self) -> Iterator[Item]:
@@ -53,23 +53,23 @@ class Table(Generic[Item]):
         return len(self._objects)
 
     def within(self, namespace: str | None) -> list[Item]:
-        """The objects of a namespace."""
+        """Return the objects of a namespace."""
         return self._found(self._namespaces, namespace or "")
 
     def owned_by(self, uid: str) -> list[Item]:
-        """The objects that have an owner of this uid, controlling or not."""
+        """Return the objects that have an owner of this uid, controlling or not."""
         return self._found(self._owners, uid)
 
     def controlled_by(self, uid: str) -> list[Item]:
-        """The objects whose controller has this uid."""
+        """Return the objects whose controller has this uid."""
         return [item for item in self.owned_by(uid) if is_controlled_by(item, uid)]
 
     def orphans(self, namespace: str | None) -> list[Item]:
-        """The objects of a namespace that no controller has."""
+        """Return the objects of a namespace that have no controller."""
         return self._found(self._orphans, namespace or "")
 
     def on_node(self, name: str) -> list[Item]:
-        """The Pods bound to a node."""
+        """Return the Pods bound to a node."""
         return self._found(self._nodes, name)
 
     def _found(self, index: "_Index", value: str) -> list[Item]:
@@ -89,30 +89,33 @@ _Index = defaultdict[str, dict[Key, None]]
 
 
 class ClusterState:
-    """One table a kind, and since when (seconds since the epoch) the API server has answered us
-    without a gap: who was silent before may have had nobody to talk to."""
+    """A table for each kind.
+
+    ``contact`` is the time, in seconds since the epoch, since which the API server has answered
+    without a gap. A node that was silent before may have had no server to report to.
+    """
 
     def __init__(self, wanted: Iterable[Kind] = kinds.KINDS) -> None:
         self.tables: dict[Kind, Table] = {kind: Table(kind) for kind in wanted}
         self.contact = 0.0
 
     def __getitem__(self, kind: Kind[Item]) -> Table[Item]:
-        return self.tables[kind]  # type: ignore[return-value]  # the row is the table's key
+        return self.tables[kind]  # type: ignore[return-value]  # a table has its key's kind
 
 
 def controller_of(item: Object) -> OwnerReference | None:
-    """The owner that manages an object."""
+    """Return the owner that manages an object, if it has one."""
     return next((ref for ref in item.metadata.owner_references if ref.controller), None)
 
 
 def is_controlled_by(item: Object, uid: str) -> bool:
-    """Whether the owner of this uid manages the object."""
+    """True if the owner of this uid manages the object."""
     owner = controller_of(item)
     return owner is not None and owner.uid == uid
 
 
 def owner_reference(kind: Kind, owner: Object) -> OwnerReference:
-    """The reference by which a controller's object is its owner's."""
+    """Return the controller reference to an owner."""
     return OwnerReference(
         api_version=kind.api_version,
         kind=kind.name,

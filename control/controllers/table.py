@@ -1,4 +1,4 @@
-"""The controllers that a process runs: one line each."""
+"""The table of the controllers that a process runs."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from control.controllers.garbage.collector import GarbageCollector
 from control.controllers.garbage.namespaces import NamespaceController
 from control.controllers.garbage.pods import PodGarbageCollector
 from control.controllers.loop import Controller
-from control.controllers.nodes.cidr import Network, PodCIDRController, Range
+from control.controllers.nodes.cidr import ClusterRange, Network, PodCIDRController
 from control.controllers.nodes.eviction import TaintEvictionController
 from control.controllers.nodes.lifecycle import Grace, NodeLifecycleController
 from control.controllers.replicaset import ReplicaSetController
@@ -20,16 +20,16 @@ from control.controllers.serviceaccount import ServiceAccountController
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
-    """What differs between clusters."""
+    """The settings that differ between clusters."""
 
-    ranges: tuple[Range, ...] = ()
+    ranges: tuple[ClusterRange, ...] = ()
     reserved: tuple[Network, ...] = ()
     grace: Grace = field(default_factory=Grace)
     endpoints_per_slice: int = 100
 
 
 def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
-    """All of them."""
+    """Return all controllers."""
     return (
         DeploymentController(),
         ReplicaSetController(),
@@ -48,6 +48,6 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
 
 
 def _allocators(settings: ControllerSettings) -> tuple[Controller, ...]:
-    if not settings.ranges:  # the nodes' ranges are somebody else's to give
+    if not settings.ranges:  # something else allocates the nodes' ranges
         return ()
     return (PodCIDRController(settings.ranges, settings.reserved),)

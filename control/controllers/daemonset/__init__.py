@@ -1,4 +1,5 @@
 """DaemonSet: one Pod on every node that fits.
 
-https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/
+``rollout`` decides, ``template`` makes Pods, ``history`` keeps revisions; all is pure. Start
+reading in controller.py. https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/
 """

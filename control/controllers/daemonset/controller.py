@@ -1,4 +1,4 @@
-"""DaemonSet: from a template and the nodes to Pods."""
+"""Reconciles DaemonSets: one Pod on every node that fits."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,14 +31,14 @@ def _all(cluster: ClusterState, _: Object) -> Iterator[Key]:
 
 
 def _moved(old: Node | None, new: Node | None) -> bool:
-    """Something changed that can decide whether daemons belong there; heartbeats cannot."""
+    """True for a change that can affect where daemons run; heartbeats cannot."""
     if old is None or new is None:
         return True
     return (old.metadata.labels, old.spec.taints) != (new.metadata.labels, new.spec.taints)
 
 
 class DaemonSetController:
-    """Puts daemons on nodes, and renews them."""
+    """Creates daemons on nodes, and updates them."""
 
     component = "daemonset-controller"
     sources = (
@@ -49,7 +49,7 @@ class DaemonSetController:
     )
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """One step; its effects come back as changes, and lead to the next."""
+        """Return the next step; its effects come back as changes, and lead to the next one."""
         daemon_set = cluster[kinds.DAEMON_SET].get(*key)
         if daemon_set is None or daemon_set.metadata.deletion_timestamp is not None:
             return
@@ -60,50 +60,50 @@ class DaemonSetController:
         steps: list[Action] = [*pods.actions, *recorded(daemon_set, past)]
         if not steps and past.current is not None:
             digest = hash_of(past.current)
-            places = _places(cluster, daemon_set, pods.owned, digest)
-            steps = _changes(daemon_set, places, digest, now)
+            entries = _entries(cluster, daemon_set, pods.owned, digest)
+            steps = _changes(daemon_set, entries, digest, now)
         if steps:
             yield from steps
             return
         yield from expendable(daemon_set, past, {_hash(pod) for pod in pods.owned})
-        yield from _report(daemon_set, places, now)
+        yield from _report(daemon_set, entries, now)
 
 
 def _hash(pod: Pod) -> str:
     return pod.metadata.labels.get(REVISION_HASH, "")
 
 
-def _places(
+def _entries(
     cluster: ClusterState, daemon_set: DaemonSet, pods: Iterable[Pod], digest: str
 ) -> list[NodeDaemons]:
-    """Every node, with its daemons; and nodes that are gone, with theirs."""
+    """Return every node with its daemons, also nodes that are gone."""
     on: dict[str, list[Pod]] = defaultdict(list)
     for pod in pods:
         on[node_of(pod) or ""].append(pod)
     nodes = {node.metadata.name: node for node in cluster[kinds.NODE]}
-    places = []
+    entries = []
     for name in sorted(nodes.keys() | on.keys()):
         node, daemons = nodes.get(name), on.get(name, [])
-        places.append(
+        entries.append(
             NodeDaemons(
                 node=name,
                 wanted=node is not None and should_run(daemon_set, node),
-                # Who ends the Pods of a node that is gone is the Pod garbage collector.
+                # The Pod garbage collector ends the Pods of a node that is gone.
                 tolerated=node is None or may_stay(daemon_set, node),
                 new=tuple(pod for pod in daemons if _hash(pod) == digest),
                 old=tuple(pod for pod in daemons if _hash(pod) != digest),
             )
         )
-    return places
+    return entries
 
 
 def _changes(
-    daemon_set: DaemonSet, places: Sequence[NodeDaemons], digest: str, now: float
+    daemon_set: DaemonSet, entries: Sequence[NodeDaemons], digest: str, now: float
 ) -> list[Action]:
-    steps = _actions(daemon_set, manage(places), digest)
-    speed = pace(daemon_set, sum(place.wanted for place in places))
+    steps = _actions(daemon_set, manage(entries), digest)
+    speed = pace(daemon_set, sum(entry.wanted for entry in entries))
     if not steps and speed.automatic:
-        steps = _actions(daemon_set, update(places, speed, now), digest)
+        steps = _actions(daemon_set, update(entries, speed, now), digest)
     return steps
 
 
@@ -130,8 +130,8 @@ def _farewell(daemon_set: DaemonSet, pod: Pod) -> Report:
     )
 
 
-def _report(daemon_set: DaemonSet, places: Sequence[NodeDaemons], now: float) -> Iterator[Action]:
-    status, wait = _status(daemon_set, places, now)
+def _report(daemon_set: DaemonSet, entries: Sequence[NodeDaemons], now: float) -> Iterator[Action]:
+    status, wait = _status(daemon_set, entries, now)
     if status != daemon_set.status:
         yield UpdateStatus(kinds.DAEMON_SET, daemon_set.model_copy(update={"status": status}))
     if wait is not None:
@@ -139,19 +139,19 @@ def _report(daemon_set: DaemonSet, places: Sequence[NodeDaemons], now: float) ->
 
 
 def _status(
-    daemon_set: DaemonSet, places: Sequence[NodeDaemons], now: float
+    daemon_set: DaemonSet, entries: Sequence[NodeDaemons], now: float
 ) -> tuple[DaemonSetStatus, float | None]:
     wait = daemon_set.spec.min_ready_seconds or 0
-    wanted = [place for place in places if place.wanted]
-    counts = [tally(place.daemons, wait, now) for place in wanted]
+    wanted = [entry for entry in entries if entry.wanted]
+    counts = [tally(entry.daemons, wait, now) for entry in wanted]
     available = sum(count.available > 0 for count in counts)
     numbers = {
         "observed_generation": daemon_set.metadata.generation,
         "desired_number_scheduled": len(wanted),
-        "current_number_scheduled": sum(bool(place.daemons) for place in wanted),
-        "number_misscheduled": sum(bool(p.daemons) for p in places if not p.wanted),
-        "number_ready": sum(any(map(is_ready, place.daemons)) for place in wanted),
-        "updated_number_scheduled": sum(bool(place.new) for place in wanted) or None,
+        "current_number_scheduled": sum(bool(entry.daemons) for entry in wanted),
+        "number_misscheduled": sum(bool(p.daemons) for p in entries if not p.wanted),
+        "number_ready": sum(any(map(is_ready, entry.daemons)) for entry in wanted),
+        "updated_number_scheduled": sum(bool(entry.new) for entry in wanted) or None,
         "number_available": available or None,
         "number_unavailable": len(wanted) - available or None,
     }

@@ -1,7 +1,6 @@
-"""A DaemonSet's templates over time, one ControllerRevision each. Pure.
+"""The history of a DaemonSet's templates: a ControllerRevision for each. Pure.
 
-A revision's data is the patch that would put its template back: ``kubectl rollout undo`` applies
-it.
+A revision's data is the patch that restores its template; ``kubectl rollout undo`` applies it.
 """
 
 from collections.abc import Sequence
@@ -21,19 +20,19 @@ from control.controllers.state import owner_reference
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The revision of the present template, if it is recorded, and the others, oldest first."""
+    """The revision of the present template, if there is one, and the others, oldest first."""
 
     current: ControllerRevision | None
     old: tuple[ControllerRevision, ...]
 
     @property
     def latest(self) -> int:
-        """The highest revision of the others."""
+        """The highest number of the old revisions."""
         return max((item.revision for item in self.old), default=0)
 
 
 def history(daemon_set: DaemonSet, owned: Sequence[ControllerRevision]) -> History:
-    """Tell the present revision from the past ones."""
+    """Divide revisions into the present one and old ones."""
     ordered = sorted(owned, key=lambda item: (item.revision, item.key))
     wanted = _data(daemon_set)
     current = next((item for item in reversed(ordered) if item.data == wanted), None)
@@ -41,7 +40,7 @@ def history(daemon_set: DaemonSet, owned: Sequence[ControllerRevision]) -> Histo
 
 
 def recorded(daemon_set: DaemonSet, past: History) -> list[Action]:
-    """What makes the present template the latest revision; nothing if it is."""
+    """Return the actions that make the present template the latest revision."""
     if past.current is None:
         return [Create(kinds.CONTROLLER_REVISION, _revision(daemon_set, past.latest + 1))]
     if past.current.revision <= past.latest:
@@ -51,12 +50,12 @@ def recorded(daemon_set: DaemonSet, past: History) -> list[Action]:
 
 
 def hash_of(revision: ControllerRevision) -> str:
-    """The label by which its Pods are known."""
+    """Return the hash in the label of a revision's Pods."""
     return revision.metadata.labels.get(REVISION_HASH, "")
 
 
 def expendable(daemon_set: DaemonSet, past: History, in_use: set[str]) -> list[Action]:
-    """Deletes the oldest revisions beyond the limit that no Pod is of."""
+    """Return deletions of the oldest unused revisions beyond the limit."""
     limit = daemon_set.spec.revision_history_limit
     if limit is None:
         return []

@@ -1,7 +1,7 @@
-"""Which daemons to make and to delete. Pure: nodes with their daemons in, decisions out.
+"""Decides which daemons to create and to delete. Pure.
 
-As upstream's daemon controller and its update.go: with maxSurge 0 an old daemon goes before the
-new one comes; with a surge the new one comes first, and the old goes once it is available.
+As upstream's daemon controller and its update.go: with maxSurge 0 an old daemon is deleted before
+the new one is created; with a surge the old one is deleted once the new one is available.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,33 +15,33 @@ from control.controllers.pods import available_in
 
 @dataclass(frozen=True, slots=True)
 class NodeDaemons:
-    """A node and the daemons that are for it."""
+    """A node and the daemons for it."""
 
     node: str
-    wanted: bool  # it should have one
-    tolerated: bool  # one that is there may stay
+    wanted: bool  # the node should have a daemon
+    tolerated: bool  # a running daemon may stay
     new: tuple[Pod, ...]  # of the present template
     old: tuple[Pod, ...]
 
     @property
     def daemons(self) -> tuple[Pod, ...]:
-        """All of them."""
+        """All daemons of the node."""
         return (*self.new, *self.old)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How many nodes may be without an available daemon, or have two, during an update."""
+    """The numbers of nodes that may have no available daemon, or two, during an update."""
 
     unavailable: int
     surge: int
-    automatic: bool = True  # else (OnDelete) the user deletes old daemons
+    automatic: bool = True  # False (OnDelete): the user deletes old daemons
     min_ready_seconds: int = 0
 
 
 @dataclass(slots=True)
 class DaemonChanges:
-    """Nodes that get a daemon, and daemons that go; ``failed`` of them had ended by themselves."""
+    """Nodes that get a daemon, and daemons to delete; ``failed`` are those that had ended."""
 
     create: list[str] = field(default_factory=list)
     delete: list[Pod] = field(default_factory=list)
@@ -49,7 +49,7 @@ class DaemonChanges:
 
 
 def pace(daemon_set: DaemonSet, wanted: int) -> Pace:
-    """The pace of a DaemonSet that should be on so many nodes."""
+    """Return the pace of a DaemonSet that should run on ``wanted`` nodes."""
     strategy = daemon_set.spec.update_strategy
     rolling = strategy.rolling_update or RollingUpdate()
     surge = scaled(rolling.max_surge or 0, wanted, up=True)
@@ -61,25 +61,25 @@ def pace(daemon_set: DaemonSet, wanted: int) -> Pace:
     return Pace(unavailable, surge, strategy.type != "OnDelete", wait)
 
 
-def manage(places: Iterable[NodeDaemons]) -> DaemonChanges:
-    """One daemon for each node that wants one, none for the others, whatever their template."""
+def manage(entries: Iterable[NodeDaemons]) -> DaemonChanges:
+    """Give each wanted node one daemon, of any template, and other nodes none."""
     changes = DaemonChanges()
-    for place in places:
-        if place.wanted and not place.daemons:
-            changes.create.append(place.node)
-        elif not place.tolerated:
-            changes.delete += _alive(place.daemons)
+    for entry in entries:
+        if entry.wanted and not entry.daemons:
+            changes.create.append(entry.node)
+        elif not entry.tolerated:
+            changes.delete += _alive(entry.daemons)
         else:
-            _tidy(place, changes)
+            _tidy(entry, changes)
     return changes
 
 
-def _tidy(place: NodeDaemons, changes: DaemonChanges) -> None:
-    """Ended daemons make room for others; of several of one template the oldest stays."""
-    ended = [pod for pod in _alive(place.daemons) if pod.status.phase in ("Failed", "Succeeded")]
+def _tidy(entry: NodeDaemons, changes: DaemonChanges) -> None:
+    """Delete ended daemons; of several of one template keep the oldest."""
+    ended = [pod for pod in _alive(entry.daemons) if pod.status.phase in ("Failed", "Succeeded")]
     changes.delete += ended
     changes.failed += ended
-    for group in (place.new, place.old):
+    for group in (entry.new, entry.old):
         running = [pod for pod in _alive(group) if pod not in ended]
         running.sort(
             key=lambda pod: (not pod.spec.node_name, pod.metadata.creation_timestamp or "")
@@ -91,42 +91,42 @@ def _alive(pods: Iterable[Pod]) -> list[Pod]:
     return [pod for pod in pods if pod.metadata.deletion_timestamp is None]
 
 
-def update(places: Sequence[NodeDaemons], pace: Pace, now: float) -> DaemonChanges:
-    """The next step from old daemons to new ones."""
-    wanted = [place for place in places if place.wanted]
+def update(entries: Sequence[NodeDaemons], pace: Pace, now: float) -> DaemonChanges:
+    """Return the next step from old daemons to new ones."""
+    wanted = [entry for entry in entries if entry.wanted]
     if pace.surge:
         return _with_surge(wanted, pace, now)
     return _without_surge(wanted, pace, now)
 
 
-def _without_surge(places: Sequence[NodeDaemons], pace: Pace, now: float) -> DaemonChanges:
+def _without_surge(entries: Sequence[NodeDaemons], pace: Pace, now: float) -> DaemonChanges:
     unavailable = 0
     idle: list[Pod] = []
     candidates: list[Pod] = []
-    for place in places:
-        serving = any(_is_available(pod, pace, now) for pod in place.daemons)
+    for entry in entries:
+        serving = any(_is_available(pod, pace, now) for pod in entry.daemons)
         unavailable += not serving
-        old = _alive(place.old)
-        if old and not place.new:
+        old = _alive(entry.old)
+        if old and not entry.new:
             (candidates if serving else idle).extend(old)
-    # What does not serve can go at once; of the rest, as many as may be missing.
+    # Unavailable daemons are deleted at once; of the others, as many as may be unavailable.
     budget = max(0, pace.unavailable - unavailable)
     return DaemonChanges(delete=[*idle, *candidates[:budget]])
 
 
-def _with_surge(places: Sequence[NodeDaemons], pace: Pace, now: float) -> DaemonChanges:
+def _with_surge(entries: Sequence[NodeDaemons], pace: Pace, now: float) -> DaemonChanges:
     changes, doubled = DaemonChanges(), 0
     candidates: list[str] = []
-    for place in places:
-        old = _alive(place.old)
-        if old and place.new:
-            if any(_is_available(pod, pace, now) for pod in place.new):
+    for entry in entries:
+        old = _alive(entry.old)
+        if old and entry.new:
+            if any(_is_available(pod, pace, now) for pod in entry.new):
                 changes.delete += old
             else:
                 doubled += 1
         elif old:
             serving = any(_is_available(pod, pace, now) for pod in old)
-            (candidates if serving else changes.create).append(place.node)
+            (candidates if serving else changes.create).append(entry.node)
     changes.create += candidates[: max(0, pace.surge - doubled)]
     return changes
 

@@ -1,4 +1,4 @@
-"""The Pods of a DaemonSet: what they are made of, and for which node each is. Pure."""
+"""The Pods of a DaemonSet: makes them, and finds the node of each. Pure."""
 
 from control.api import kinds
 from control.api.meta import ObjectMeta
@@ -18,7 +18,7 @@ from control.controllers.state import owner_reference
 
 REVISION_HASH = "controller-revision-hash"
 _NAME_FIELD = "metadata.name"
-# What every daemon puts up with: it belongs to its node, whatever state that is in.
+# The taints that every daemon tolerates: it belongs to its node, in whatever state that is.
 _TOLERATED = (
     ("node.kubernetes.io/not-ready", "NoExecute"),
     ("node.kubernetes.io/unreachable", "NoExecute"),
@@ -31,7 +31,7 @@ _HOST_NETWORK = ("node.kubernetes.io/network-unavailable", "NoSchedule")
 
 
 def daemon(daemon_set: DaemonSet, node: str, digest: str) -> Pod:
-    """The Pod for a node, not named yet. The scheduler binds it: its affinity leaves no choice."""
+    """Return the Pod for a node, without a name; its affinity makes the scheduler bind it there."""
     template = daemon_set.spec.template
     meta = template.metadata
     affinity = template.spec.affinity or Affinity()
@@ -66,7 +66,7 @@ def _tolerations(spec: PodSpec) -> list[Toleration]:
 
 
 def node_of(pod: Pod) -> str | None:
-    """The node that a daemon is for, whether it is bound yet or not."""
+    """Return the node of a daemon, bound or not."""
     if pod.spec.node_name:
         return pod.spec.node_name
     affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
@@ -79,12 +79,12 @@ def node_of(pod: Pod) -> str | None:
 
 
 def should_run(daemon_set: DaemonSet, node: Node) -> bool:
-    """Whether a node should have a daemon."""
+    """True if a node should have a daemon."""
     return _fits(daemon_set, node, "NoSchedule", "NoExecute")
 
 
 def may_stay(daemon_set: DaemonSet, node: Node) -> bool:
-    """Whether a daemon that runs there may go on: new NoSchedule taints do not drive it out."""
+    """True if a running daemon may stay: new NoSchedule taints do not evict it."""
     return _fits(daemon_set, node, "NoExecute")
 
 

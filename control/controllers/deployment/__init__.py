@@ -1,4 +1,5 @@
-"""Deployment: versions of a set of Pods, one replacing the other without a gap.
+"""Deployment: replaces one version of a set of Pods by another without a gap.
 
-https://kubernetes.io/docs/concepts/workloads/controllers/deployment/
+``rollout`` computes sizes, ``history`` tells versions apart, ``status`` reports; all is pure. Start
+reading in controller.py. https://kubernetes.io/docs/concepts/workloads/controllers/deployment/
 """

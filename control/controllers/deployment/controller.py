@@ -1,4 +1,4 @@
-"""Deployment: from a template to ReplicaSets of the right sizes, one step at a time."""
+"""Reconciles Deployments: ReplicaSets of the right sizes, one step at a time."""
 
 from collections.abc import Iterator
 
@@ -40,7 +40,7 @@ def _deployment_of_pod(cluster: ClusterState, pod: Pod) -> Iterator[Key]:
 
 
 class DeploymentController:
-    """Rolls versions out and back."""
+    """Rolls out versions of Deployments."""
 
     component = "deployment-controller"
     sources = (
@@ -50,7 +50,7 @@ class DeploymentController:
     )
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """One step; its effects come back as changes, and lead to the next."""
+        """Return the next step; its effects come back as changes, and lead to the next one."""
         deployment = cluster[kinds.DEPLOYMENT].get(*key)
         if deployment is None:
             return
@@ -68,7 +68,7 @@ class DeploymentController:
     def refused(
         self, cluster: ClusterState, key: Key, now: float, error: ApiError
     ) -> Iterator[Action]:
-        """Show in the status and as an Event that a version cannot be created."""
+        """Show in the status, and by an Event, that a version cannot be created."""
         deployment = cluster[kinds.DEPLOYMENT].get(*key)
         if deployment is None or (error.operation.verb, error.operation.kind) != (
             "create",
@@ -111,7 +111,7 @@ class _Step:
         self._recreate = deployment.spec.strategy.type == "Recreate"
 
     def actions(self) -> list[Action]:
-        """What to do now; nothing when only the status may be due."""
+        """Return the due actions; none if only the status may be due."""
         refreshed = history.refreshed(self._deployment, self._found)
         if refreshed is not None:
             return [Update(kinds.REPLICA_SET, refreshed)]
@@ -122,7 +122,7 @@ class _Step:
         return [*self._revision(), *self._roll()]
 
     def _first(self) -> list[Action]:
-        """Create the version that the Deployment asks for."""
+        """Create the wanted version."""
         if self._recreate and (self._old_pods_run() or any(v.size for v in self._versions)):
             return self._resize({v.name: 0 for v in self._versions if v.size})
         size = rollout.first_size(self._versions, self._bounds)
@@ -136,8 +136,10 @@ class _Step:
         return steps
 
     def _collide(self) -> Action:
-        """A ReplicaSet that is not ours, or of another template, has the name: count that, so
-        that the next hash, and name, will differ."""
+        """Count a collision: another owner's ReplicaSet, or another template, has the name.
+
+        The next hash, and so the next name, will differ.
+        """
         count = (self._deployment.status.collision_count or 0) + 1
         status = self._deployment.status.model_copy(update={"collision_count": count})
         return UpdateStatus(
@@ -145,7 +147,7 @@ class _Step:
         )
 
     def _revision(self) -> list[Action]:
-        """The Deployment bears the revision of its wanted version."""
+        """Annotate the Deployment with the revision of its wanted version."""
         new = self._found.new
         if new is None or history.revision(new) == history.revision(self._deployment):
             return []

@@ -1,7 +1,7 @@
-"""A Deployment's versions: which ReplicaSet is the wanted one, and what its annotations say. Pure.
+"""A Deployment's versions and their revisions. Pure.
 
-The newest version is the ReplicaSet whose Pod template equals the Deployment's but for the hash
-label. Going back is putting an old template back: its ReplicaSet then gets the next revision.
+The wanted version is the ReplicaSet whose Pod template equals the Deployment's, except for the hash
+label. An undo restores an old template: its ReplicaSet then gets the next revision.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ REVISION = "deployment.kubernetes.io/revision"
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MOST = "deployment.kubernetes.io/max-replicas"
-# A Deployment's annotations that are about itself, not about the version it wants.
+# Annotations of a Deployment that describe itself, not its wanted version.
 _OWN = {
     "kubectl.kubernetes.io/last-applied-configuration",
     "deprecated.deployment.rollback.to",
@@ -42,12 +42,12 @@ class Versions:
 
     @property
     def all(self) -> tuple[ReplicaSet, ...]:
-        """The old ones, then the new one."""
+        """The old versions, then the new one."""
         return (*self.old, self.new) if self.new else self.old
 
 
 def versions(deployment: Deployment, owned: Iterable[ReplicaSet]) -> Versions:
-    """Tell the wanted version from the others; of two equal ones the older is taken."""
+    """Divide ReplicaSets into the wanted version and others; of two equal ones take the older."""
     ordered = sorted(owned, key=lambda rs: (rs.metadata.creation_timestamp or "", rs.key))
     wanted = _plain(deployment.spec.template)
     new = next((rs for rs in ordered if _plain(rs.spec.template) == wanted), None)
@@ -61,30 +61,30 @@ def _plain(template: PodTemplateSpec) -> PodTemplateSpec:
 
 
 def template_hash(template: PodTemplateSpec, collisions: int) -> str:
-    """The hash label of a template.
+    """Return the hash label of a template.
 
-    Upstream hashes a Go rendering that no other program can repeat; both find their ReplicaSets
-    by comparing templates, the hash only has to be stable and to differ after a collision.
+    It differs from upstream's, which hashes a rendering by Go. Both find ReplicaSets by comparing
+    templates: the hash only has to be stable, and to differ after a collision.
     """
     text = orjson.dumps(_plain(template).wire(), option=orjson.OPT_SORT_KEYS)
     return safe_hash(text, collisions)
 
 
 def revision(item: ReplicaSet | Deployment) -> int:
-    """Its revision; 0 if it has none that is a number."""
+    """Return an object's revision; 0 if it has no valid one."""
     text = item.metadata.annotations.get(REVISION, "")
     return int(text) if text.isdigit() else 0
 
 
 def next_revision(old: Sequence[ReplicaSet]) -> int:
-    """The revision of what comes after all these."""
+    """Return the revision that follows those of the old versions."""
     return max((revision(rs) for rs in old), default=0) + 1
 
 
 def first_version(
     deployment: Deployment, old: Sequence[ReplicaSet], replicas: int, bounds: Limits
 ) -> ReplicaSet:
-    """The ReplicaSet to create for a Deployment's template."""
+    """Return the ReplicaSet to create for a Deployment's template."""
     spec = deployment.spec
     digest = template_hash(spec.template, deployment.status.collision_count or 0)
     labels = spec.template.metadata.labels | {HASH_LABEL: digest}
@@ -117,12 +117,12 @@ def _carried(deployment: Deployment) -> dict[str, str]:
 
 
 def size_annotations(bounds: Limits) -> dict[str, str]:
-    """By which a ReplicaSet remembers for which size of the Deployment it was scaled."""
+    """Return the annotations that record the Deployment's size at the last scaling."""
     return {DESIRED: str(bounds.replicas), MOST: str(bounds.replicas + bounds.surge)}
 
 
 def refreshed(deployment: Deployment, found: Versions) -> ReplicaSet | None:
-    """The wanted version as its Deployment would have it; None if it is so."""
+    """Return the wanted version with updated annotations and fields; None if it is up to date."""
     rs = found.new
     if rs is None:
         return None
@@ -143,7 +143,7 @@ def refreshed(deployment: Deployment, found: Versions) -> ReplicaSet | None:
 
 
 def expendable(deployment: Deployment, old: Sequence[ReplicaSet]) -> list[ReplicaSet]:
-    """The versions beyond revisionHistoryLimit that have no Pods left, oldest first."""
+    """Return the versions without Pods beyond revisionHistoryLimit, oldest first."""
     limit = deployment.spec.revision_history_limit
     if limit is None:
         return []

@@ -1,4 +1,4 @@
-"""How far a rollout may go beyond, and below, the wanted number of replicas. Pure."""
+"""The limits of a rollout above and below the wanted number of replicas. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -10,9 +10,7 @@ _DEFAULT = "25%"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """In Pods: ``replicas`` wanted, ``surge`` more and ``unavailable`` fewer allowed during a
-    rollout.
-    """
+    """Numbers of Pods: wanted ``replicas``, and ``surge`` more or ``unavailable`` fewer allowed."""
 
     replicas: int
     surge: int
@@ -20,10 +18,10 @@ class Limits:
 
 
 def limits(deployment: Deployment) -> Limits:
-    """The limits of a Deployment.
+    """Return the limits of a Deployment.
 
-    Percentages of the replicas are rounded up for the surge and down for the unavailable; both
-    zero would stand still, so that one may be unavailable then (upstream's ResolveFenceposts).
+    Percentages are rounded up for the surge, and down for unavailable Pods. If both are zero, one
+    Pod may be unavailable, or no step would be possible (upstream's ResolveFenceposts).
     """
     spec = deployment.spec
     replicas = 1 if spec.replicas is None else spec.replicas
@@ -42,7 +40,7 @@ def _or_default(value: int | str | None) -> int | str:
 
 
 def scaled(value: int | str, total: int, *, up: bool) -> int:
-    """A number as it is, or a percentage (``25%``) of a total; the server has validated it."""
+    """Return a number, or a percentage (``25%``) of a total; the server has validated it."""
     if isinstance(value, int):
         return value
     amount = int(value.removesuffix("%")) * total / 100

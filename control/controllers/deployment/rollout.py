@@ -1,8 +1,8 @@
-"""How many Pods each version should have next. Pure: sizes in, sizes out.
+"""Computes the next number of Pods of each version. Pure: sizes in, sizes out.
 
-As upstream's rolling.go and sync.go, with one difference: what is available is counted from the
-Pods themselves, not from a ReplicaSet's status, which may be behind. No step takes the available
-Pods below ``replicas - unavailable``, nor the Pods of all versions above ``replicas + surge``.
+As upstream's rolling.go and sync.go, with one difference: available Pods are counted from the Pods
+themselves, not from a ReplicaSet's status, which may be outdated. No step takes the available Pods
+below ``replicas - unavailable``, nor the Pods of all versions above ``replicas + surge``.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,11 @@ from control.controllers.deployment.limits import Limits
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A ReplicaSet's numbers. ``size``: wanted Pods; ``available``: of them, ready for long enough;
-    ``scaled_for`` and ``most``: the Deployment's replicas, and those with the surge, when it was
-    last scaled; ``created`` orders versions."""
+    """A ReplicaSet's numbers of Pods.
+
+    ``size`` is the wanted number. ``scaled_for`` and ``most`` are the Deployment's replicas,
+    without and with the surge, at the last scaling. ``created`` orders versions.
+    """
 
     name: str
     size: int
@@ -23,11 +25,11 @@ class Version:
     scaled_for: int | None = None
     most: int | None = None
     created: str = ""
-    wanted: bool = False  # it is the version that the Deployment asks for
+    wanted: bool = False  # True for the version of the Deployment's template
 
     @property
     def unavailable(self) -> int:
-        """Pods that it should have and that do not serve."""
+        """The number of wanted Pods that are not available."""
         return max(0, self.size - self.available)
 
 
@@ -35,7 +37,7 @@ Sizes = dict[str, int]
 
 
 def roll(versions: Sequence[Version], bounds: Limits) -> Sizes:
-    """The next step of a rolling update: the versions whose size changes. Empty: nothing now."""
+    """Return the next step of a rolling update: the sizes that change; none if nothing is due."""
     new = _wanted(versions)
     grown = _grow(new, versions, bounds)
     if grown != new.size:
@@ -44,7 +46,7 @@ def roll(versions: Sequence[Version], bounds: Limits) -> Sizes:
 
 
 def first_size(old: Sequence[Version], bounds: Limits) -> int:
-    """With how many Pods a version starts that does not exist yet."""
+    """Return the first size of a version that does not exist yet."""
     return _grow(Version("", 0, wanted=True), old, bounds)
 
 
@@ -60,7 +62,7 @@ def _grow(new: Version, versions: Sequence[Version], bounds: Limits) -> int:
 
 
 def _shrink(new: Version, old: Sequence[Version], bounds: Limits) -> Sizes:
-    """Take from the old what the new already serves: first Pods that do not serve anyway."""
+    """Shrink old versions by as much as the new one has available, unavailable Pods first."""
     least = bounds.replicas - bounds.unavailable
     budget = sum(v.size for v in old) + new.size - least - new.unavailable
     if budget <= 0:
@@ -76,7 +78,7 @@ def _shrink(new: Version, old: Sequence[Version], bounds: Limits) -> Sizes:
 
 
 def _take(versions: Sequence[Version], budget: int, most: Sizes) -> list[Version]:
-    """Take up to ``budget`` Pods, in order, of each version no more than ``most``."""
+    """Take up to ``budget`` Pods from versions in order, from each no more than ``most``."""
     left = []
     for version in versions:
         share = max(0, min(budget, most[version.name]))
@@ -86,7 +88,7 @@ def _take(versions: Sequence[Version], budget: int, most: Sizes) -> list[Version
 
 
 def recreate(versions: Sequence[Version], bounds: Limits, *, old_pods_run: bool) -> Sizes:
-    """All old Pods go before the first new one comes."""
+    """Return the next step of Recreate: all old Pods end before the first new one starts."""
     new = _wanted(versions)
     old = {v.name: 0 for v in versions if not v.wanted and v.size}
     if old or old_pods_run:
@@ -95,15 +97,15 @@ def recreate(versions: Sequence[Version], bounds: Limits, *, old_pods_run: bool)
 
 
 def needs_scaling(versions: Sequence[Version], bounds: Limits) -> bool:
-    """Whether the Deployment was scaled since a version last was."""
+    """True if the Deployment was scaled after a version's last scaling."""
     return any(v.size and v.scaled_for not in (None, bounds.replicas) for v in versions)
 
 
 def scale(versions: Sequence[Version], bounds: Limits, *, rolling: bool) -> Sizes:
-    """Spread a new number of replicas over the versions, in the midst of a rollout (or paused).
+    """Distribute a new number of replicas over the versions, during a rollout or a pause.
 
-    A single version takes it all; a complete one lets the old go; otherwise each grows or shrinks
-    in proportion to its size.
+    A single version takes all replicas. If the new version is complete, the old ones shrink to 0.
+    Otherwise each version grows or shrinks in proportion to its size.
     """
     active = [v for v in versions if v.size]
     new = next((v for v in versions if v.wanted), None)
@@ -123,7 +125,7 @@ def _proportional(active: Sequence[Version], bounds: Limits) -> Sizes:
     total = sum(v.size for v in active)
     most = bounds.replicas + bounds.surge if bounds.replicas else 0
     to_add = most - total
-    # Growing starts with the newest of the largest, shrinking with the oldest of them.
+    # Largest versions first; of equal ones the newest grows first, and the oldest shrinks first.
     ordered = sorted(active, key=lambda v: v.created, reverse=to_add > 0)
     ordered.sort(key=lambda v: v.size, reverse=True)
     sizes, left = {}, to_add
@@ -138,7 +140,7 @@ def _proportional(active: Sequence[Version], bounds: Limits) -> Sizes:
 
 
 def _share(version: Version, bounds: Limits, to_add: int, left: int) -> int:
-    """A version's part of what is to be added (or taken), no more than what is left of it."""
+    """Return the Pods to add to a version (or to take from it), no more than ``left``."""
     if bounds.replicas == 0:
         return -version.size
     most = bounds.replicas + bounds.surge

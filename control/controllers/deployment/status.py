@@ -1,4 +1,4 @@
-"""What a Deployment says about itself: counts, and whether it is available and gets on. Pure.
+"""Computes a Deployment's status: counts, and the conditions Available and Progressing. Pure.
 
 Reasons and messages are upstream's, because kubectl and others read them:
 https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#deployment-status
@@ -19,7 +19,7 @@ _NO_DEADLINE = 2**31 - 1  # as kubectl writes "for ever"
 def status_of(
     deployment: Deployment, found: Versions, bounds: Limits, now: float
 ) -> DeploymentStatus:
-    """The status as it should be."""
+    """Return the status to write."""
     counted = _counts(deployment, found)
     conditions = [
         _kept(deployment, _available(counted, bounds, now)),
@@ -36,7 +36,7 @@ def _counts(deployment: Deployment, found: Versions) -> DeploymentStatus:
     wanted = sum(rs.spec.replicas or 0 for rs in found.all)
     available = total(found.all, "available_replicas")
     updated = total((found.new,), "replicas") if found.new else 0
-    # Zero counts are absent, as upstream writes them.
+    # Zero counts are left out, as upstream does.
     return deployment.status.model_copy(
         update={
             "observed_generation": deployment.metadata.generation,
@@ -50,7 +50,7 @@ def _counts(deployment: Deployment, found: Versions) -> DeploymentStatus:
 
 
 def is_complete(status: DeploymentStatus, bounds: Limits) -> bool:
-    """All Pods are of the wanted version, and available."""
+    """True if all Pods are of the wanted version, and available."""
     counts = (status.updated_replicas, status.replicas, status.available_replicas)
     return all((count or 0) == bounds.replicas for count in counts)
 
@@ -68,7 +68,7 @@ def _available(status: DeploymentStatus, bounds: Limits, now: float) -> Conditio
 
 
 def _failure(found: Versions) -> Condition | None:
-    """A ReplicaSet's ReplicaFailure, the wanted version's first."""
+    """Return a ReplicaSet's condition ReplicaFailure, the wanted version's first."""
     for rs in reversed(found.all):
         failure = condition(rs.status.conditions, "ReplicaFailure")
         if failure is not None:
@@ -77,7 +77,7 @@ def _failure(found: Versions) -> Condition | None:
 
 
 def deadline(deployment: Deployment) -> int | None:
-    """After how many seconds without progress a rollout counts as stuck; None: never."""
+    """Return the seconds without progress after which a rollout is stuck; None if it never is."""
     seconds = deployment.spec.progress_deadline_seconds
     return None if seconds is None or seconds >= _NO_DEADLINE else seconds
 
@@ -101,7 +101,7 @@ def _progressing(
 
 
 def _had_ended(known: Condition, title: str, status: DeploymentStatus) -> bool:
-    """This rollout is over: what changes since, such as a lost Pod, is none of its business."""
+    """True if this rollout has completed: later changes, such as a lost Pod, do not count."""
     ended = known.reason == "NewReplicaSetAvailable" and title in (known.message or "")
     return ended and (status.replicas or 0) == (status.updated_replicas or 0)
 
@@ -120,7 +120,7 @@ def _stage(
     status: DeploymentStatus,
     now: float,
 ) -> Condition | None:
-    """Where the rollout is, if that is new."""
+    """Return the rollout's new condition; None if it has not changed."""
     title = _title(deployment, found.new)
     kind = "Progressing"
     if _complete(deployment, status):
@@ -152,13 +152,13 @@ def _title(deployment: Deployment, new: ReplicaSet | None) -> str:
 
 
 def _is_about_another(known: Condition, new: ReplicaSet) -> bool:
-    """The last rollout's end, or failure, says nothing about this version."""
+    """True if the condition reports the end or failure of another version's rollout."""
     ended = known.reason in ("NewReplicaSetAvailable", "ProgressDeadlineExceeded")
     return ended and f'"{new.metadata.name}"' not in (known.message or "")
 
 
 def _moved(old: DeploymentStatus, new: DeploymentStatus) -> bool:
-    """Something got on: more updated, ready or available Pods, or fewer old ones."""
+    """True if there was progress: more updated, ready or available Pods, or fewer old ones."""
 
     def outdated(status: DeploymentStatus) -> int:
         return (status.replicas or 0) - (status.updated_replicas or 0)
@@ -177,7 +177,7 @@ def _is_overdue(deployment: Deployment, known: Condition, now: float) -> bool:
 
 
 def overdue_in(deployment: Deployment, known: Condition | None, now: float) -> float | None:
-    """In how many seconds the rollout counts as stuck; None: it does not, or does already."""
+    """Return the seconds until the rollout counts as stuck; None if it cannot, or does already."""
     seconds = deadline(deployment)
     if known is None or seconds is None or deployment.spec.paused:
         return None
@@ -204,7 +204,7 @@ def _kept(deployment: Deployment, new: Condition) -> Condition:
 
 
 def _merged(known: Condition | None, new: Condition, *, refresh: bool = False) -> Condition:
-    """The known one if nothing changed; its transition time as long as its status is the same."""
+    """Return the known condition if nothing changed; a status change sets the transition time."""
     if known is None:
         return new
     if (known.status, known.reason) == (new.status, new.reason) and not refresh:

@@ -1,4 +1,4 @@
-"""The Pods behind a Service, with the ports by which each serves it. Pure.
+"""The Pods behind a Service, each with its ports. Pure.
 
 https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions
 """
@@ -26,16 +26,16 @@ class Backend:
     ports: Ports
     serving: bool
     terminating: bool
-    published: bool  # the Service wants it even when it does not serve
+    published: bool  # the Service publishes it even if it does not serve
 
     @property
     def ready(self) -> bool:
-        """New connections should go there."""
+        """True if new connections should go to the Pod."""
         return self.published or (self.serving and not self.terminating)
 
 
 def services_of(cluster: ClusterState, pod: Pod) -> Iterator[Key]:
-    """The Services that select a Pod."""
+    """Yield the keys of the Services that select a Pod."""
     labels = pod.metadata.labels.items()
     for service in cluster[kinds.SERVICE].within(pod.metadata.namespace):
         if service.spec.selector and service.spec.selector.items() <= labels:
@@ -43,7 +43,7 @@ def services_of(cluster: ClusterState, pod: Pod) -> Iterator[Key]:
 
 
 def matters(old: Pod | None, new: Pod | None) -> bool:
-    """Whether a Pod's change can change any endpoint: most of an agent's reports cannot."""
+    """True if a Pod's change can change an endpoint: most of an agent's reports cannot."""
     return old is None or new is None or _facts(old) != _facts(new)
 
 
@@ -61,7 +61,7 @@ def _facts(pod: Pod) -> tuple[object, ...]:
 
 
 def is_ours(service: Service | None) -> bool:
-    """Whether its endpoints are ours to write: without a selector they are the user's."""
+    """True if we write the Service's endpoints: without a selector they are the user's."""
     return (
         service is not None
         and bool(service.spec.selector)
@@ -71,7 +71,7 @@ def is_ours(service: Service | None) -> bool:
 
 
 def backends(cluster: ClusterState, service: Service) -> list[Backend]:
-    """The Pods behind a Service that have an address, ended ones left out; by name."""
+    """Return the Pods behind a Service that have an address and have not ended, by name."""
     selector = service.spec.selector.items()
     pods = cluster[kinds.POD].within(service.metadata.namespace)
     chosen = [p for p in pods if selector <= p.metadata.labels.items() and _can_serve(p)]
@@ -93,7 +93,7 @@ def _backend(service: Service, pod: Pod) -> Backend:
 
 
 def addresses(pod: Pod) -> Iterator[str]:
-    """A Pod's addresses, the primary first."""
+    """Yield a Pod's addresses, the primary first."""
     if pod.status.pod_ips:
         yield from (item.ip for item in pod.status.pod_ips if item.ip)
     elif pod.status.pod_ip:
@@ -101,12 +101,12 @@ def addresses(pod: Pod) -> Iterator[str]:
 
 
 def address(pod: Pod, family: str) -> str | None:
-    """A Pod's address of a family (``IPv4`` or ``IPv6``)."""
+    """Return a Pod's address of a family (``IPv4`` or ``IPv6``), if it has one."""
     return next((item for item in addresses(pod) if family_of(item) == family), None)
 
 
 def family_of(text: str) -> str | None:
-    """``IPv4`` or ``IPv6``; None for what is no address: it must not hide a Service's others."""
+    """Return ``IPv4`` or ``IPv6``; None for an invalid address."""
     try:
         return f"IPv{ip_address(text).version}"
     except ValueError:
@@ -114,7 +114,7 @@ def family_of(text: str) -> str | None:
 
 
 def families(service: Service) -> list[str]:
-    """The families of a Service, the primary first; the server sets them, old ones did not."""
+    """Return a Service's families, the primary first; old servers did not set them."""
     if service.spec.ip_families:
         return service.spec.ip_families
     cluster_ip = service.spec.cluster_ip or ""
@@ -134,7 +134,7 @@ def _ports(service: Service, pod: Pod) -> Iterator[SlicePort]:
 
 
 def _target(port: ServicePort, pod: Pod) -> int | None:
-    """The Pod's port behind a Service port; a named one may be another in every Pod, or none."""
+    """Return the Pod's port behind a Service port; a name may differ between Pods, or be absent."""
     target = port.target_port
     if target is None or target in (0, ""):
         return port.port
@@ -149,10 +149,10 @@ def _target(port: ServicePort, pod: Pod) -> int | None:
 
 
 def hostname(service: Service, pod: Pod) -> str | None:
-    """The name a Pod has under a Service that is its subdomain."""
+    """Return a Pod's host name under a Service that is its subdomain."""
     return pod.spec.hostname if pod.spec.subdomain == service.metadata.name else None
 
 
 def is_headless(service: Service) -> bool:
-    """It has no address of its own."""
+    """True if the Service has no address of its own."""
     return service.spec.cluster_ip == "None"

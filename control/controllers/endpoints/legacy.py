@@ -1,4 +1,4 @@
-"""Endpoints, the ancestor of EndpointSlice: one object a Service, of its primary family only.
+"""Endpoints, the predecessor of EndpointSlice: one object for each Service, of one family.
 
 https://kubernetes.io/docs/concepts/services-networking/service/#endpoints
 """
@@ -35,15 +35,15 @@ from control.controllers.loop import Source, itself
 from control.controllers.state import ClusterState
 
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
-US = "endpoint-controller"
+MANAGER = "endpoint-controller"
 OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 _MOST = 1000
 
 
 class EndpointsController:
-    """Keeps Endpoints for what still reads them."""
+    """Writes Endpoints for clients that still read them."""
 
-    component = US
+    component = MANAGER
     sources = (
         Source(kinds.SERVICE, itself),
         Source(kinds.POD, services_of, matters),
@@ -51,11 +51,11 @@ class EndpointsController:
     )
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """Key: a Service, and its Endpoints."""
+        """Write or delete the Endpoints of the Service ``key``."""
         del now
         service, have = cluster[kinds.SERVICE].get(*key), cluster[kinds.ENDPOINTS].get(*key)
         if service is None:
-            if have is not None and have.metadata.labels.get(MANAGED_BY) == US:
+            if have is not None and have.metadata.labels.get(MANAGED_BY) == MANAGER:
                 yield Delete(kinds.ENDPOINTS, have)
             return
         if not is_ours(service):
@@ -77,13 +77,13 @@ def _endpoints(service: Service, have: Endpoints | None, behind: Sequence[Backen
     annotations = {k: v for k, v in before.metadata.annotations.items() if k != OVER_CAPACITY}
     if truncated:
         annotations[OVER_CAPACITY] = "truncated"
-    labels = own | headless | {MANAGED_BY: US}
+    labels = own | headless | {MANAGED_BY: MANAGER}
     meta = before.metadata.model_copy(update={"labels": labels, "annotations": annotations})
     return before.model_copy(update={"metadata": meta, "subsets": _subsets(service, fitting)})
 
 
 def _fit(service: Service, behind: Sequence[Backend]) -> tuple[list[Backend], bool]:
-    """Those of the primary family that this API can show, ready ones first, at most 1000."""
+    """Return at most 1000 backends of the primary family, ready ones first, and if that cut any."""
     family = families(service)[0]
     usable = [b for b in behind if address(b.pod, family) and (b.published or not b.terminating)]
     usable.sort(key=lambda backend: not backend.ready)
@@ -91,7 +91,7 @@ def _fit(service: Service, behind: Sequence[Backend]) -> tuple[list[Backend], bo
 
 
 def _subsets(service: Service, behind: Sequence[Backend]) -> list[EndpointSubset]:
-    """Pods of equal ports together, in an order that only they decide."""
+    """Group Pods by equal ports; the ports alone decide the order."""
     groups: dict[Ports, list[Backend]] = defaultdict(list)
     for backend in behind:
         groups[backend.ports].append(backend)

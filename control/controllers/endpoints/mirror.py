@@ -1,4 +1,4 @@
-"""EndpointSlices of Endpoints that users write for Services without a selector.
+"""Mirrors Endpoints that users write for Services without a selector into EndpointSlices.
 
 https://kubernetes.io/docs/concepts/services-networking/service/#endpointslice-mirroring
 """
@@ -29,7 +29,7 @@ from control.controllers.endpoints.writing import (
 from control.controllers.loop import Source, itself
 from control.controllers.state import ClusterState
 
-US = "endpointslicemirroring-controller.k8s.io"
+MANAGER = "endpointslicemirroring-controller.k8s.io"
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
 _LEADER = "control-plane.alpha.kubernetes.io/leader"
 _MOST = 1000  # addresses of a subset that are mirrored, as upstream
@@ -37,12 +37,12 @@ _MOST = 1000  # addresses of a subset that are mirrored, as upstream
 
 def _its_service(_: ClusterState, slice_: EndpointSlice) -> Iterator[Key]:
     labels = slice_.metadata.labels
-    if labels.get(MANAGED_BY) == US and SERVICE_NAME in labels:
+    if labels.get(MANAGED_BY) == MANAGER and SERVICE_NAME in labels:
         yield slice_.metadata.namespace or "", labels[SERVICE_NAME]
 
 
 class MirroringController:
-    """Shows hand-written Endpoints to those who only read slices, as proxies do."""
+    """Writes slices of users' Endpoints for clients that read only slices, such as proxies."""
 
     component = "endpoint-slice-mirroring-controller"
     sources = (
@@ -55,7 +55,7 @@ class MirroringController:
         self._most = most
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """Key: a Service, and the Endpoints of its name. The slices go with the Endpoints."""
+        """Mirror the Endpoints ``key``; the garbage collector deletes the slices with them."""
         del now
         endpoints = cluster[kinds.ENDPOINTS].get(*key)
         if endpoints is None:
@@ -65,7 +65,7 @@ class MirroringController:
         if not _is_mirrored(cluster, endpoints):
             yield from (Delete(kinds.ENDPOINT_SLICE, slice_) for slice_ in have)
             return
-        name = {SERVICE_NAME: endpoints.metadata.name, MANAGED_BY: US}
+        name = {SERVICE_NAME: endpoints.metadata.name, MANAGED_BY: MANAGER}
         parent = Parent(kinds.ENDPOINTS, endpoints, endpoints.metadata.labels | name)
         yield from written(parent, have, _wanted(endpoints), self._most)
 

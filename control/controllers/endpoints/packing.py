@@ -1,7 +1,7 @@
-"""How endpoints lie in slices: at most so many in each, as few slices written as possible. Pure.
+"""Distributes endpoints over slices so that few slices are written. Pure.
 
-An endpoint stays in the slice where it is. New ones fill slices that are written anyway, then the
-fullest that has room for all of them, then new slices.
+An endpoint stays in its slice. New ones fill slices that are written anyway, then the fullest slice
+that has room for all of them, then new slices.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ EndpointIdentity = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """``keep`` as they are; ``change`` each to these endpoints; ``drop``; and ``add`` new ones."""
+    """The slices to keep, to change (with their new endpoints), to drop and to add."""
 
     keep: tuple[EndpointSlice, ...]
     change: tuple[tuple[EndpointSlice, tuple[SliceEndpoint, ...]], ...]
@@ -23,13 +23,13 @@ class Packing:
 
 
 def identity(endpoint: SliceEndpoint) -> EndpointIdentity:
-    """What makes an endpoint the same one: its Pod, and its address."""
+    """Return an endpoint's identity: its Pod and its address."""
     target = endpoint.target_ref
     return (target.uid or "") if target else "", endpoint.addresses[0]
 
 
 def pack(have: Sequence[EndpointSlice], want: Iterable[SliceEndpoint], most: int) -> Packing:
-    """Lay out the wanted endpoints of one family and one set of ports over the slices it has."""
+    """Distribute the wanted endpoints of one family and one set of ports."""
     missing = {identity(endpoint): endpoint for endpoint in want}
     layout = [(slice_, _remaining(slice_, missing)) for slice_ in have]
     rest = list(missing.values())
@@ -50,7 +50,7 @@ def pack(have: Sequence[EndpointSlice], want: Iterable[SliceEndpoint], most: int
 def _remaining(
     slice_: EndpointSlice, missing: dict[EndpointIdentity, SliceEndpoint]
 ) -> list[SliceEndpoint]:
-    """What stays of a slice, as it is wanted now; taken from the missing."""
+    """Return a slice's endpoints that are still wanted; remove them from ``missing``."""
     found = (missing.pop(identity(e), None) for e in slice_.endpoints if e.addresses)
     return [endpoint for endpoint in found if endpoint is not None]
 
@@ -68,7 +68,7 @@ def _fill_one_more(
     rest: list[SliceEndpoint],
     most: int,
 ) -> list[SliceEndpoint]:
-    """Put what is left over whole slices into the fullest untouched slice with room for it."""
+    """Put the rest that does not fill a slice into the fullest unchanged slice with room for it."""
     tail = len(rest) % most
     fitting = [e for s, e in layout if e == s.endpoints and len(e) + tail <= most]
     if not tail or not fitting:

@@ -1,4 +1,4 @@
-"""EndpointSlices of Services with a selector.
+"""Writes EndpointSlices of Services with a selector.
 
 https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
 """
@@ -35,13 +35,13 @@ from control.controllers.endpoints.writing import MANAGED_BY, SERVICE_NAME, Pare
 from control.controllers.loop import Source, itself
 from control.controllers.state import ClusterState
 
-US = "endpointslice-controller.k8s.io"
+MANAGER = "endpointslice-controller.k8s.io"
 ZONE = "topology.kubernetes.io/zone"
 
 
 def _its_service(_: ClusterState, slice_: EndpointSlice) -> Iterator[Key]:
     labels = slice_.metadata.labels
-    if labels.get(MANAGED_BY) == US and SERVICE_NAME in labels:
+    if labels.get(MANAGED_BY) == MANAGER and SERVICE_NAME in labels:
         yield slice_.metadata.namespace or "", labels[SERVICE_NAME]
 
 
@@ -51,14 +51,14 @@ def _all_services(cluster: ClusterState, _: Node) -> Iterator[Key]:
 
 
 def _moved(old: Node | None, new: Node | None) -> bool:
-    """A node came, went, or changed its zone; its heartbeats are none of ours."""
+    """True if a node was created, deleted or moved to another zone; heartbeats do not count."""
     if old is None or new is None:
         return True
     return old.metadata.labels.get(ZONE) != new.metadata.labels.get(ZONE)
 
 
 class EndpointSliceController:
-    """Keeps slices of at most ``most`` endpoints, one series for each family and set of ports."""
+    """Writes slices of at most ``most`` endpoints, for each family and set of ports."""
 
     component = "endpoint-slice-controller"
     sources = (
@@ -72,7 +72,7 @@ class EndpointSliceController:
         self._most = most
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """Key: a Service. Its slices go with it, by the garbage collector."""
+        """Write the slices of the Service ``key``; the garbage collector deletes them with it."""
         del now
         service = cluster[kinds.SERVICE].get(*key)
         if service is None or not is_ours(service):
@@ -88,7 +88,7 @@ class EndpointSliceController:
 def _labels(service: Service) -> dict[str, str]:
     headless = {HEADLESS: ""} if is_headless(service) else {}
     own = {k: v for k, v in service.metadata.labels.items() if k != HEADLESS}
-    return own | headless | {SERVICE_NAME: service.metadata.name, MANAGED_BY: US}
+    return own | headless | {SERVICE_NAME: service.metadata.name, MANAGED_BY: MANAGER}
 
 
 def _series(
@@ -98,7 +98,7 @@ def _series(
     for backend in behind:
         node = cluster[kinds.NODE].get(None, backend.pod.spec.node_name or "")
         text = address(backend.pod, family)
-        # A Pod whose node we do not know yet comes with it, unless it is wanted in any case.
+        # A Pod whose node is not known yet waits for it, unless the Service publishes every Pod.
         if text is not None and (node is not None or backend.published):
             found[backend.ports].append(_endpoint(service, backend, text, node))
     return dict(found)
@@ -126,7 +126,7 @@ def _endpoint(service: Service, backend: Backend, text: str, node: Node | None) 
 
 
 def _hints(service: Service, backend: Backend, zone: str | None) -> EndpointHints | None:
-    """KEP-4444 and KEP-3015: who should prefer this endpoint, by spec.trafficDistribution."""
+    """Return the zones and nodes that should prefer an endpoint (KEP-4444 and KEP-3015)."""
     wish = service.spec.traffic_distribution
     zones = [ForZone(name=zone)] if zone and backend.ready else []
     node = backend.pod.spec.node_name

@@ -1,4 +1,4 @@
-"""From endpoints to slices: which to write, so that a Service has those it should. Pure."""
+"""Decides which slices to write for a set of endpoints. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Series = dict[Ports, list[SliceEndpoint]]  # the endpoints of one family, by the
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """Whose slices they are, and the labels of each."""
+    """The owner of slices, and their labels."""
 
     kind: Kind
     object: Object
@@ -30,9 +30,9 @@ class Parent:
 def written(
     parent: Parent, have: Sequence[EndpointSlice], want: Mapping[str, Series], most: int
 ) -> list[Action]:
-    """The writes that make ``have`` the slices of ``want`` (by family), at most ``most`` in each.
+    """Return the writes that turn ``have`` into slices of ``want`` (by family).
 
-    A family without endpoints has one empty slice, which says so.
+    A slice has at most ``most`` endpoints. A family without endpoints has one empty slice.
     """
     changes: list[Action] = []
     for family, series in want.items():
@@ -40,7 +40,7 @@ def written(
         changes += _family(parent, family, slices, series, most)
     unwanted = [slice_ for slice_ in have if slice_.address_type not in want]
     changes += [Delete(kinds.ENDPOINT_SLICE, slice_) for slice_ in unwanted]
-    # What gives clients endpoints goes first; neighbours of a sort go out together.
+    # Writes that give clients endpoints come first; neighbors of a type are sent together.
     order = (Update, Create, Delete)
     return sorted(changes, key=lambda action: order.index(type(action)))
 
@@ -67,7 +67,7 @@ def _placed(
     spare: Sequence[EndpointSlice],
     new: Sequence[tuple[Ports, list[SliceEndpoint]]],
 ) -> list[Action]:
-    """Use slices that would be deleted for those that would be created: one write for two."""
+    """Reuse slices that would be deleted for those that would be created: one write, not two."""
     changes: list[Action] = []
     for old, (ports, endpoints) in zip(spare, new, strict=False):
         update = _changed(parent, old, ports, endpoints)

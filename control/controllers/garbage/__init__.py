@@ -1,1 +1,4 @@
-"""What nothing wants any more: dependents of owners, Pods of nodes, contents of namespaces."""
+"""Deletes objects that are no longer needed: dependents, Pods without a node, namespaces' contents.
+
+``owners`` finds owners and dependents, and is pure. Start reading in collector.py.
+"""

@@ -1,7 +1,7 @@
-"""The garbage collector: deletes what has no owner left, and finishes deletions that wait.
+"""The garbage collector: deletes objects without an owner, and completes waiting deletions.
 
-Background: the owner goes, then its dependents, who find it absent. Foreground: the owner waits,
-by a finalizer, for dependents that block it. Orphan: dependents are cut loose first.
+Background: the owner is deleted first, then its dependents. Foreground: a finalizer keeps the owner
+until the dependents that block it are deleted. Orphan: dependents lose their reference first.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,18 +25,18 @@ from control.controllers.garbage.owners import (
 from control.controllers.loop import Source
 from control.controllers.state import ClusterState
 
-# Events own nothing, are owned by nothing, and are many.
+# Events have no owners and no dependents, and are many.
 KINDS = tuple(kind for kind in kinds.KINDS if kind is not kinds.EVENT)
 _BY_NAME = {f"{kind.plural}.{kind.group}": kind for kind in KINDS}
 
 
 def key_of(kind: Kind, item: Object) -> Key:
-    """A key that names the kind, too."""
+    """Return a key that includes the kind."""
     return f"{kind.plural}.{kind.group}/{item.metadata.namespace or ''}", item.metadata.name
 
 
 def _concerns(old: Object | None, new: Object | None) -> bool:
-    """Only who owns whom, and who is on its way out, matters."""
+    """True if a change affects owners, finalizers or a deletion."""
     if old is None or new is None:
         return True
     then, now = old.metadata, new.metadata
@@ -49,7 +49,7 @@ def _concerns(old: Object | None, new: Object | None) -> bool:
 
 def _source(kind: Kind) -> Source:
     def keys(cluster: ClusterState, item: Object) -> Iterator[Key]:
-        """The object, those that depend on it, and those on which it depends."""
+        """Yield the object, its dependents, and owners that wait for it."""
         yield key_of(kind, item)
         for dependent_kind, dependent in dependents(cluster, item.metadata.uid):
             yield key_of(dependent_kind, dependent)
@@ -64,13 +64,13 @@ def _source(kind: Kind) -> Source:
 
 
 class GarbageCollector:
-    """Follows the ownerReferences of every kind."""
+    """Deletes dependents by the ownerReferences of every kind."""
 
     component = "garbage-collector-controller"
     sources = tuple(_source(kind) for kind in KINDS)
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """Key: an object of any kind."""
+        """Collect the object ``key``, of any kind, or complete its deletion."""
         del now
         resource, _, namespace = key[0].partition("/")
         kind = _BY_NAME[resource]
@@ -85,7 +85,7 @@ class GarbageCollector:
 
 
 def _finish(cluster: ClusterState, kind: Kind, item: Object) -> Iterator[Action]:
-    """Do what a deletion waits for."""
+    """Return the actions for which a deletion waits."""
     uid = item.metadata.uid
     if ORPHAN in item.metadata.finalizers:
         for dependent_kind, dependent in dependents(cluster, uid):
@@ -98,13 +98,13 @@ def _finish(cluster: ClusterState, kind: Kind, item: Object) -> Iterator[Action]
 def _judge(
     cluster: ClusterState, kind: Kind, item: Object, owners: Sequence[Located]
 ) -> Iterator[Action]:
-    """Keep it, cut it loose from some owners, or delete it."""
+    """Keep an object, remove some of its owner references, or delete it."""
     gone = [owner for owner in owners if owner.state is not Owner.SOLID]
     absent = tuple(owner for owner in owners if owner.state is Owner.ABSENT)
     if not gone:
         return
     if len(gone) < len(owners):
-        # Somebody still wants it. That the others are absent has to be sure here, too.
+        # Another owner is left. Here too, the server must confirm that the others are absent.
         yield Collect(
             kind, item, _places(absent), _cut(kind, item, [o.reference.uid for o in gone])
         )

@@ -1,7 +1,8 @@
-"""Namespaces on their way out: everything in them goes first.
+"""Deletes the contents of terminating namespaces, then the namespaces.
 
-https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/. A namespace is kept
-by ``kubernetes`` in spec.finalizers until nothing is left; the server lets nothing new in.
+https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/. The entry
+``kubernetes`` in spec.finalizers keeps a namespace until it is empty; the server refuses new
+objects.
 """
 
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ def _went(_: Object | None, new: Object | None) -> bool:
 
 
 class NamespaceController:
-    """Empties namespaces, then lets them go."""
+    """Empties terminating namespaces, then finalizes them."""
 
     component = "namespace-controller"
     sources = (
@@ -38,8 +39,10 @@ class NamespaceController:
     )
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """Key: a Namespace. What is left comes back as changes; when we know of nothing any
-        more, ``Finalize`` asks the server whether that is so."""
+        """Empty the namespace ``key``, or finalize it if our informers know no object in it.
+
+        ``Finalize`` checks on the server that the namespace is empty.
+        """
         del now
         namespace = cluster[kinds.NAMESPACE].get(*key)
         if namespace is None or namespace.metadata.deletion_timestamp is None:

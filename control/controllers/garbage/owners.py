@@ -1,8 +1,8 @@
-"""Who depends on whom, by ownerReferences. Pure.
+"""Finds owners and dependents by ownerReferences. Pure.
 
 https://kubernetes.io/docs/concepts/architecture/garbage-collection/. An owner is found by kind,
-name and uid: in the dependent's namespace, or cluster-wide. A kind that podwire does not know
-counts as present, since nothing may be deleted for want of knowledge.
+name and uid, in the dependent's namespace or cluster-wide. An owner of an unknown kind counts as
+present: a dependent must not be deleted because podwire does not know the kind.
 """
 
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ ORPHAN = "orphan"
 
 
 class Owner(Enum):
-    """How it stands with an owner."""
+    """The state of an owner."""
 
     SOLID = "it exists"
-    WAITING = "it is being deleted, once its dependents are"
-    ABSENT = "it does not exist, as far as we know"
+    WAITING = "it will be deleted after its dependents"
+    ABSENT = "our informers do not know it"
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """An owner, where it should be."""
+    """An owner reference with its kind, namespace and state."""
 
     reference: OwnerReference
     kind: Kind | None
@@ -36,7 +36,7 @@ class Located:
 
 
 def kind_of(cluster: ClusterState, reference: OwnerReference) -> Kind | None:
-    """The kind of an owner, whatever its version; None if podwire does not know it."""
+    """Return the kind of an owner, of any version; None for an unknown kind."""
     group = reference.api_version.rpartition("/")[0]
     for kind in cluster.tables:
         if (kind.group, kind.name) == (group, reference.kind):
@@ -61,20 +61,20 @@ def locate(cluster: ClusterState, item: Object, reference: OwnerReference) -> Lo
 
 
 def is_waiting(item: Object) -> bool:
-    """Whether it is deleted in the foreground: as soon as its dependents are gone."""
+    """True if the object is deleted in the foreground: after its dependents."""
     meta = item.metadata
     return meta.deletion_timestamp is not None and FOREGROUND in meta.finalizers
 
 
 def dependents(cluster: ClusterState, uid: str) -> Iterator[tuple[Kind, Object]]:
-    """Every object that names an owner of this uid."""
+    """Yield every object that has an owner of this uid."""
     for kind, table in cluster.tables.items():
         for item in table.owned_by(uid):
             yield kind, item
 
 
 def blocks(item: Object, uid: str) -> bool:
-    """Whether the owner of this uid must wait for ``item``."""
+    """True if the owner of this uid must wait for ``item``."""
     return any(
         ref.uid == uid and ref.block_owner_deletion for ref in item.metadata.owner_references
     )

@@ -1,7 +1,7 @@
-"""Pods that no agent will ever end: of nodes that are gone, and of no node at all.
+"""Ends Pods that have no agent: those of deleted nodes, and deleted Pods without a node.
 
-As upstream's pod garbage collector: a node has to be gone for a while, since Pods can be heard of
-before their node; a Pod that is deleted before it got a node has nobody to end it.
+As upstream's pod garbage collector: a node must be absent for a while, because Pods may arrive
+before their node.
 """
 
 from collections.abc import Iterator
@@ -28,18 +28,18 @@ def _came_or_went(old: Node | None, new: Node | None) -> bool:
 
 
 class PodGarbageCollector:
-    """Ends Pods in place of agents that are no more."""
+    """Ends Pods that have no agent."""
 
     component = "pod-garbage-collector-controller"
     sources = (Source(kinds.POD, itself), Source(kinds.NODE, _on_it, _came_or_went))
 
     def __init__(self, quarantine: float = 40.0) -> None:
-        """``quarantine``: for how many seconds a node has to be gone."""
+        """``quarantine`` is the number of seconds for which a node must be absent."""
         self._quarantine = quarantine
-        self._missed: dict[str, float] = {}  # nodes that we do not find, since when
+        self._missed: dict[str, float] = {}  # absent node -> time since which it is absent
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """Key: a Pod."""
+        """End the Pod ``key`` if it has no agent."""
         pod = cluster[kinds.POD].get(*key)
         if pod is None:
             return
@@ -59,7 +59,7 @@ class PodGarbageCollector:
 
 
 def _end(pod: Pod, now: float) -> Iterator[Action]:
-    """It failed, because its node went; then it goes."""
+    """Mark a Pod as failed, then delete it."""
     if pod.status.phase not in ("Succeeded", "Failed"):
         yield UpdateStatus(kinds.POD, _failed(pod, now))
     yield Delete(kinds.POD, pod, grace_period_seconds=0)

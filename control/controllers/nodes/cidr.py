@@ -1,7 +1,7 @@
-"""Pod CIDRs: each node gets a range of the cluster's, of each family, once and for ever.
+"""Allocates Pod CIDRs: each node gets one range of each family, for ever.
 
-Which ranges are taken is read from the Nodes themselves, and all allocations are decided under
-one key: neither a restart nor two nodes at once can give a range out twice.
+Taken ranges are read from the Nodes themselves, and all allocations are decided under one key: so a
+restart, or two nodes at a time, cannot allocate a range twice.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,20 +21,20 @@ _ALL: Key = ("", "pod-cidrs")
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """A cluster CIDR that is cut into node CIDRs of ``prefix`` bits."""
+class ClusterRange:
+    """A cluster CIDR that is divided into node CIDRs of ``prefix`` bits."""
 
     network: Network
     prefix: int
 
 
 class PodCIDRController:
-    """Gives nodes their Pod CIDRs."""
+    """Allocates nodes' Pod CIDRs."""
 
     component = "cidrAllocator"
 
-    def __init__(self, ranges: Sequence[Range], reserved: Sequence[Network] = ()) -> None:
-        """``reserved``: ranges within the cluster's that no node may get, such as the Services'."""
+    def __init__(self, ranges: Sequence[ClusterRange], reserved: Sequence[Network] = ()) -> None:
+        """``reserved`` are ranges that no node may get, such as the Services'."""
         self._ranges = ranges
         self._reserved = reserved
         self.sources = (
@@ -42,7 +42,7 @@ class PodCIDRController:
         )
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """CIDRs for all nodes that have none, the longest waiting first."""
+        """Allocate CIDRs for all nodes that have none, the oldest first."""
         del key, now
         nodes = list(cluster[kinds.NODE])
         waiting = [node for node in nodes if not node.spec.pod_cidr and not node.spec.pod_cidrs]
@@ -68,8 +68,8 @@ def _networks(nodes: Iterable[Node]) -> Iterator[Network]:
             yield ip_network(text, strict=False)
 
 
-def _free(range_: Range, taken: Iterable[Network]) -> Iterator[Network]:
-    """The node CIDRs of a range that overlap nothing that is taken."""
+def _free(range_: ClusterRange, taken: Iterable[Network]) -> Iterator[Network]:
+    """Yield the node CIDRs of a range that overlap no taken range."""
     network, bits = range_.network, range_.network.max_prefixlen - range_.prefix
     base = int(network.network_address)
     used: set[int] = set()

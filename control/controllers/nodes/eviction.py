@@ -1,7 +1,7 @@
-"""Taint-based eviction: who does not tolerate a NoExecute taint has to go, some after a while.
+"""Taint-based eviction: deletes Pods that do not tolerate a NoExecute taint, at once or later.
 
 https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/#taint-based-evictions.
-The while counts from the taint's ``timeAdded``, so that a restart does not prolong it.
+tolerationSeconds count from the taint's ``timeAdded``, so that a restart does not prolong them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,18 +26,18 @@ def _its_node(_: ClusterState, pod: Pod) -> Iterator[Key]:
 
 
 def _bound(old: Pod | None, new: Pod | None) -> bool:
-    """A Pod came to a node: only then, or by a change of the node, is there anything to decide."""
+    """True if a Pod was bound to a node; other changes of Pods do not matter."""
     return new is not None and (old is None or old.spec.node_name != new.spec.node_name)
 
 
 class TaintEvictionController:
-    """Deletes the Pods that their nodes will not have."""
+    """Evicts Pods by NoExecute taints."""
 
     component = "taint-eviction-controller"
     sources = (Source(kinds.NODE, itself), Source(kinds.POD, _its_node, _bound))
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """Key: a Node."""
+        """Evict Pods of the node ``key`` that are due."""
         node = cluster[kinds.NODE].get(*key)
         if node is None:
             return
@@ -57,7 +57,7 @@ class TaintEvictionController:
 def stays_for(
     taints: Sequence[Taint], tolerations: Sequence[Toleration], now: float
 ) -> float | None:
-    """For how many seconds a Pod may stay under NoExecute taints; None: for ever."""
+    """Return the seconds for which a Pod may stay under NoExecute taints; None if for ever."""
     shortest: float | None = None
     for taint in taints:
         matching = [item for item in tolerations if tolerates(item, taint)]
@@ -72,7 +72,7 @@ def stays_for(
 
 
 def _evict(pod: Pod, now: float) -> Iterator[Action]:
-    """Say why in its status, then delete it."""
+    """Show the reason in a Pod's status, then delete the Pod."""
     if condition(pod.status.conditions, "DisruptionTarget") is None:
         target = Condition(
             type="DisruptionTarget",

@@ -1,9 +1,9 @@
-"""Node lifecycle: a node that falls silent is marked, tainted, and its Pods taken out of service.
+"""Node lifecycle: marks and taints silent nodes, and takes their Pods out of service.
 
-https://kubernetes.io/docs/concepts/architecture/nodes/#node-controller. The agent's heartbeats are
-its Lease in kube-node-lease and its status. Silence is measured by our own clock from when we saw
-the last heartbeat, or from when the API server last came back, whichever is later: while it was
-away no node could be heard. Upstream's limits on evictions by zone are not kept.
+https://kubernetes.io/docs/concepts/architecture/nodes/#node-controller. An agent's heartbeats are
+its Lease in kube-node-lease and its status. Silence is measured by our own clock: from the last
+heartbeat that we saw, or from the API server's return if that is later, because no node can report
+without a server. Upstream's limits on evictions by zone are not implemented.
 """
 
 from collections.abc import Iterator
@@ -31,14 +31,14 @@ _PRESSURES = {
     "PIDPressure": "node.kubernetes.io/pid-pressure",
     "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
 }
-# What an agent has to report; all of it is unknown when it is silent.
+# The conditions that an agent reports; they are Unknown when it is silent.
 _REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 _OURS = {NOT_READY, UNREACHABLE, UNSCHEDULABLE, *_PRESSURES.values()}
 
 
 @dataclass(frozen=True, slots=True)
 class Grace:
-    """For how many seconds a node may be silent, and a new one before its first word."""
+    """The seconds for which a node may be silent; ``startup`` is for a new node."""
 
     monitor: float = 50.0
     startup: float = 60.0
@@ -46,7 +46,7 @@ class Grace:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A heartbeat as the node stamped it, and when we first saw it by our clock."""
+    """A heartbeat: the node's time stamps, and the time by our clock at which we first saw it."""
 
     stamp: tuple[str | None, str | None]
     seen: float
@@ -58,7 +58,7 @@ def _its_node(_: ClusterState, lease: Lease) -> Iterator[Key]:
 
 
 class NodeLifecycleController:
-    """Marks, taints, and forgives nodes."""
+    """Marks and taints silent nodes, and removes the taints again."""
 
     component = "node-controller"
     sources = (Source(kinds.NODE, itself), Source(kinds.LEASE, _its_node))
@@ -66,10 +66,10 @@ class NodeLifecycleController:
     def __init__(self, grace: Grace | None = None) -> None:
         self._grace = grace or Grace()
         self._beats: dict[str, Heartbeat] = {}
-        self._was_ready: set[str] = set()  # only its loss is worth an Event
+        self._was_ready: set[str] = set()  # an Event is recorded when these are ready no more
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """Key: a Node."""
+        """Mark or taint the node ``key`` by its heartbeats and conditions."""
         node = cluster[kinds.NODE].get(*key)
         if node is None:
             self._beats.pop(key[1], None)
@@ -79,7 +79,9 @@ class NodeLifecycleController:
         beat = replace(beat, seen=max(beat.seen, cluster.contact))
         left = silence_left(node, beat, self._grace, now)
         if left <= 0 and (unknown := silent(node, now)) is not None:
-            yield UpdateStatus(kinds.NODE, unknown)  # comes back as a change, then the rest follows
+            yield UpdateStatus(
+                kinds.NODE, unknown
+            )  # comes back as a change; then the taints follow
             return
         yield from _taint(node, now)
         yield from self._tell(node)
@@ -112,13 +114,13 @@ class NodeLifecycleController:
 
 
 def ready_status(node: Node) -> str | None:
-    """True, False or Unknown; None if nothing was ever said."""
+    """Return True, False or Unknown; None if the node has never reported."""
     found = condition(node.status.conditions, "Ready")
     return found.status if found else None
 
 
 def silence_left(node: Node, beat: Heartbeat, grace: Grace, now: float) -> float:
-    """For how many seconds more a node may be silent."""
+    """Return the seconds for which a node may still be silent."""
     if condition(node.status.conditions, "Ready") is None and not any(beat.stamp):
         born = seconds_of(node.metadata.creation_timestamp)
         return max(beat.seen, born or 0.0) + grace.startup - now
@@ -126,7 +128,7 @@ def silence_left(node: Node, beat: Heartbeat, grace: Grace, now: float) -> float
 
 
 def silent(node: Node, now: float) -> Node | None:
-    """The node with nothing known about it; None if it is marked so already."""
+    """Return the node with all conditions Unknown; None if they are Unknown already."""
     known = {c.type: c for c in node.status.conditions}
     if all(kind in known and known[kind].status == "Unknown" for kind in _REPORTED):
         return None
@@ -167,7 +169,7 @@ def _taint(node: Node, now: float) -> Iterator[Action]:
 
 
 def taints(node: Node, now: float) -> list[Taint]:
-    """The taints a node should have: those of others, and ours by its conditions."""
+    """Return the taints that a node should have: those of others, and ours by its conditions."""
     wanted = list(_by_condition(node))
     have = {(t.key, t.effect): t for t in node.spec.taints}
     others = [t for t in node.spec.taints if t.key not in _OURS]
@@ -176,7 +178,7 @@ def taints(node: Node, now: float) -> list[Taint]:
         for pair in wanted
     ]
     result = others + ours
-    # The order says nothing: leave it when only that differs.
+    # The order has no meaning: keep the present one if only that differs.
     return node.spec.taints if _as_set(result) == _as_set(node.spec.taints) else result
 
 
@@ -189,7 +191,7 @@ def _by_condition(node: Node) -> Iterator[tuple[str, str]]:
     if ready != "True":
         key = UNREACHABLE if ready == "Unknown" else NOT_READY
         yield key, "NoSchedule"
-        if ready is not None:  # a node that never spoke has nothing to evict
+        if ready is not None:  # a node that has never reported has no Pods to evict
             yield key, "NoExecute"
     for kind, key in _PRESSURES.items():
         found = condition(node.status.conditions, kind)
@@ -200,7 +202,7 @@ def _by_condition(node: Node) -> Iterator[tuple[str, str]]:
 
 
 def _out_of_service(cluster: ClusterState, node: Node, now: float) -> Iterator[Action]:
-    """Its Pods count as not ready: nobody can tell that they are."""
+    """Mark a silent node's Pods as not ready, because their state is unknown."""
     for pod in cluster[kinds.POD].on_node(node.metadata.name):
         ready = condition(pod.status.conditions, "Ready")
         if ready is not None and ready.status == "True":

@@ -19,7 +19,7 @@ from control.api.times import rfc3339
 from control.api.workload import DaemonSet, Deployment
 from control.client import ApiError, Client, Informer
 from control.controllers.loop import Manager
-from control.controllers.nodes.cidr import Range
+from control.controllers.nodes.cidr import ClusterRange
 from control.controllers.nodes.lifecycle import LEASES, Grace
 from control.controllers.pods import is_ready
 from control.controllers.table import ControllerSettings, controllers
@@ -35,7 +35,7 @@ from tests.support.control.cluster import (
     until,
 )
 
-SETTINGS = ControllerSettings(ranges=(Range(ip_network("10.244.0.0/16"), 24),))
+SETTINGS = ControllerSettings(ranges=(ClusterRange(ip_network("10.244.0.0/16"), 24),))
 
 
 @dataclass

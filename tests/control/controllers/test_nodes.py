@@ -14,15 +14,15 @@ from control.api.placement import Toleration
 from control.api.pod import Pod
 from control.api.times import rfc3339
 from control.controllers.actions import Again, Delete, Patch, Report
-from control.controllers.nodes.cidr import PodCIDRController, Range
+from control.controllers.nodes.cidr import ClusterRange, PodCIDRController
 from control.controllers.nodes.eviction import TaintEvictionController, stays_for
 from control.controllers.nodes.lifecycle import Grace, NodeLifecycleController, taints
 from control.controllers.pods import condition, is_ready
 from tests.support.control.cluster import ready_node
 from tests.support.control.simulate import Simulation
 
-FOUR = Range(ip_network("10.244.0.0/16"), 24)
-SIX = Range(ip_network("fd00:10:244::/56"), 64)
+FOUR = ClusterRange(ip_network("10.244.0.0/16"), 24)
+SIX = ClusterRange(ip_network("fd00:10:244::/56"), 64)
 
 
 def plain(name: str, **spec: Any) -> Node:
@@ -55,7 +55,7 @@ def test_what_is_taken_or_reserved_is_left_out():
 
 
 def test_exhaustion_is_an_event_and_a_node_that_goes_helps():
-    controller = PodCIDRController([Range(ip_network("10.0.0.0/24"), 25)])
+    controller = PodCIDRController([ClusterRange(ip_network("10.0.0.0/24"), 25)])
     sim = Simulation(plain("a"), plain("b"))
     sim.settle(controller)
     sim.create(plain("c"))
@@ -71,7 +71,7 @@ def test_exhaustion_is_an_event_and_a_node_that_goes_helps():
 def test_no_range_is_ever_given_twice(data):
     """Nodes come and go, and the process dies after any of its writes."""
     sim, born = Simulation(), 0
-    ranges = [Range(ip_network("10.0.0.0/21"), 24), SIX]
+    ranges = [ClusterRange(ip_network("10.0.0.0/21"), 24), SIX]
     for _ in range(data.draw(st.integers(1, 25))):
         match data.draw(st.sampled_from(["come", "go", "some", "all"])):
             case "come":

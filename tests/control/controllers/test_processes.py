@@ -115,7 +115,7 @@ def test_a_bad_flag_is_one_clear_line(command, flags, says):
 @pytest.mark.parametrize(
     ("cidr", "says"),
     [
-        ("10.0.0.0", "cuts --cluster-cidr 10.0.0.0/32"),
+        ("10.0.0.0", "divides --cluster-cidr 10.0.0.0/32"),
         ("10.0.0.1/8", "has host bits set"),
         ("nonsense", "does not appear to be"),
         ("10.0.0.0/16,10.1.0.0/16", "at most one range"),
