@@ -11,7 +11,7 @@ _TARGETS = {"ACCEPT", "DROP", "RETURN", "REJECT", "MARK", "MASQUERADE", "DNAT"}
 _RULE = re.compile(r'(?:[^"\\\n]|(?<=--comment )"[^"\\\n]{0,255}"(?= |$))+')
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The transaction is not one that iptables would commit."""
 
 
@@ -32,8 +32,8 @@ class FakeIptables:
                     self.tables[work.table] = work.chains
                 else:
                     work.do(line)
-            except (KeyError, ValueError, Refused) as err:
-                raise Refused(f"line {number}: {line!r}: {err!r}") from err
+            except (KeyError, ValueError, RefusedError) as err:
+                raise RefusedError(f"line {number}: {line!r}: {err!r}") from err
 
     def save(self) -> str:
         """``iptables-save``."""
@@ -72,7 +72,7 @@ class _Work:
 
     def _declare(self, name: str, policy: str, _counters: str) -> None:
         if len(name) > 28 or policy != "-" or name in BUILTIN[self.table]:
-            raise Refused("not a user's chain")
+            raise RefusedError("not a user's chain")
         self.chains[name] = []
         self._owned.add(name)
 
@@ -85,13 +85,13 @@ class _Work:
 
     def _remove(self, chain: str) -> None:
         if self.chains.pop(chain):
-            raise Refused("not empty")
+            raise RefusedError("not empty")
         if any(rule.endswith(f"-j {chain}") for rules in self.chains.values() for rule in rules):
-            raise Refused("still in use")
+            raise RefusedError("still in use")
 
     def _check(self, rule: str) -> None:
         if not _RULE.fullmatch(rule):
-            raise Refused("quotes do not match")
+            raise RefusedError("quotes do not match")
         target = re.search(r"-j (\S+)", re.sub(r'"[^"]*"', "", rule))
         if target and target[1] not in self.chains and target[1] not in _TARGETS:
-            raise Refused(f"no chain {target[1]}")
+            raise RefusedError(f"no chain {target[1]}")

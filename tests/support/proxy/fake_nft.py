@@ -13,7 +13,7 @@ _MEMBER = re.compile(
 )
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The transaction is not one that the kernel would commit."""
 
 
@@ -34,10 +34,10 @@ class FakeNft:
             found = _COMMAND.fullmatch(line)
             try:
                 if found is None:
-                    raise Refused("not understood")
+                    raise RefusedError("not understood")
                 getattr(work, f"_{found['verb']}_{found['sort']}")(found["name"], found["rest"])
-            except (KeyError, Refused, AttributeError) as err:
-                raise Refused(f"{line}: {err!r}") from err
+            except (KeyError, RefusedError, AttributeError) as err:
+                raise RefusedError(f"{line}: {err!r}") from err
         self.__dict__ = work.__dict__
 
     def _add_table(self, *_: str) -> None:
@@ -51,7 +51,7 @@ class FakeNft:
 
     def _add_store(self, sort: str, name: str, spec: str) -> None:
         if self.specs.setdefault(name, (sort, spec)) != (sort, spec):
-            raise Refused("another store has this name")
+            raise RefusedError("another store has this name")
         self.stores.setdefault(name, {})
 
     def _add_map(self, name: str, spec: str) -> None:
@@ -62,7 +62,7 @@ class FakeNft:
 
     def _delete_map(self, name: str, _: str) -> None:
         if any(re.search(rf"@{re.escape(name)}(?!\S)", rule) for rule in self._rules()):
-            raise Refused("in use")
+            raise RefusedError("in use")
         del self.stores[name], self.specs[name]
 
     _delete_set = _delete_map
@@ -72,20 +72,20 @@ class FakeNft:
 
     def _add_chain(self, name: str, hook: str | None) -> None:
         if len(name) > 127:
-            raise Refused("name too long")
+            raise RefusedError("name too long")
         self.chains.setdefault(name, [])
         self.hooks[name] = hook or ""
 
     def _flush_chain(self, name: str, _: str) -> None:
         if name not in self.chains:
-            raise Refused("no such chain")
+            raise RefusedError("no such chain")
         self.chains[name] = []
 
     def _delete_chain(self, name: str, _: str) -> None:
         verdicts = [value for store in self.stores.values() for value in store.values()]
         uses = re.compile(rf"(goto|jump) {re.escape(name)}(?!\S)")
         if self.chains.pop(name) or any(map(uses.search, [*self._rules(), *verdicts])):
-            raise Refused("in use")
+            raise RefusedError("in use")
         del self.hooks[name]
 
     def _add_rule(self, chain: str, rule: str) -> None:
@@ -95,24 +95,24 @@ class FakeNft:
     def _check(self, text: str) -> None:
         for target in re.findall(r"(?:goto|jump) ([^\s,}]+)", text):
             if target not in self.chains:
-                raise Refused(f"no chain {target}")
+                raise RefusedError(f"no chain {target}")
         for store in re.findall(r"@([A-Za-z]\S*)", text):
             if store not in self.stores and not store.startswith(("th,", "nh,")):
-                raise Refused(f"no store {store}")
+                raise RefusedError(f"no store {store}")
 
     def _members(self, text: str) -> list[tuple[str, str]]:
         parts = [_MEMBER.fullmatch(part) for part in text.strip("{} ").split(", ")]
         if None in parts:
-            raise Refused("not elements")
+            raise RefusedError("not elements")
         return [(part["key"], part["value"] or "") for part in parts if part]
 
     def _add_element(self, store: str, text: str) -> None:
         for key, value in self._members(text):
             self._check(value)
             if self.stores[store].setdefault(key, value) != value:
-                raise Refused(f"{key} exists")
+                raise RefusedError(f"{key} exists")
 
     def _delete_element(self, store: str, text: str) -> None:
         for key, value in self._members(text):
             if self.stores[store].pop(key) != value:
-                raise Refused(f"{key} has another value")
+                raise RefusedError(f"{key} has another value")

@@ -16,7 +16,7 @@ from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family, Port, Protocol, Service, Slice
 from tests.proxy.backends.iptables.test_ruleset import big, four
 from tests.proxy.desired.test_tracker import replay
-from tests.support.proxy.fake_nft import FakeNft, Refused
+from tests.support.proxy.fake_nft import FakeNft, RefusedError
 from tests.support.proxy.strategies import NODE, SETTINGS, few, histories
 
 
@@ -230,5 +230,5 @@ def test_the_fake_refuses_what_the_kernel_refuses():
         'add element ip t m { 1.2.3.4 comment "a" b" : drop }',
         "flush ruleset",
     ):
-        with pytest.raises(Refused):
+        with pytest.raises(RefusedError):
             kernel.commit(bad)
