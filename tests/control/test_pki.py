@@ -44,7 +44,7 @@ def test_a_client_trusts_the_server_under_each_of_its_names(authority, tmp_path,
     )
 
 
-def test_a_client_refuses_a_name_that_is_not_the_servers(authority, tmp_path):
+def test_a_client_refuses_a_server_with_another_name(authority, tmp_path):
     pair = issue(authority, Identity("kube-apiserver", hosts=("127.0.0.1",)))
     with pytest.raises(ssl.SSLCertVerificationError, match="IP address mismatch"):
         shake_hands(tmp_path, pair, authority, "10.0.0.1")
@@ -66,7 +66,7 @@ def test_user_and_groups_are_cn_and_o(authority):
     assert {a.value for a in groups} == {"system:nodes", "more"}
 
 
-def test_a_saved_key_is_for_its_owner_alone(authority, tmp_path):
+def test_only_the_owner_can_read_a_saved_key(authority, tmp_path):
     authority.save(tmp_path, "ca")
     assert (tmp_path / "ca.key").stat().st_mode & 0o777 == 0o600
     assert Pair.load(tmp_path, "ca") == authority

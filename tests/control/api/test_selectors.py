@@ -93,7 +93,7 @@ models = st.builds(
 
 
 @given(models, st.dictionaries(words, values))
-def test_a_model_and_its_text_match_alike(model, labels):
+def test_a_model_and_its_text_match_the_same_labels(model, labels):
     text = format_labels(model)
     assert parse_labels(text).matches(labels) == from_model(model).matches(labels)
 

@@ -48,7 +48,7 @@ def listing(events, upto: int) -> Listing[ConfigMap]:
 
 
 @given(histories(), st.data())
-def test_any_order_and_any_repetition_end_alike(history, data):
+def test_any_order_and_repetition_ends_in_the_same_state(history, data):
     events, final = history
     repeats = data.draw(st.lists(st.sampled_from(events), max_size=6))
     cache = InformerCache()
@@ -58,7 +58,7 @@ def test_any_order_and_any_repetition_end_alike(history, data):
 
 
 @given(histories(), st.data())
-def test_lists_bookmarks_and_cut_watches_in_between_end_alike(history, data):
+def test_lists_bookmarks_and_broken_watches_end_in_the_same_state(history, data):
     events, final = history
     cache, at = InformerCache(), 0
     steps = data.draw(st.lists(st.sampled_from(["watch", "list", "bookmark", "again"])))
@@ -128,7 +128,7 @@ def test_a_list_from_before_our_write_does_not_undo_it():
     assert not cache.snapshot()
 
 
-def test_what_is_buried_does_not_come_back_with_late_news():
+def test_late_events_do_not_revive_a_buried_object():
     cache = InformerCache()
     one = config_map("a", "u", 3)
     cache.learn(one)
@@ -143,8 +143,8 @@ def test_what_is_buried_does_not_come_back_with_late_news():
 
 
 def test_the_answer_to_the_last_write_does_not_revive_an_object():
-    """A patch that removes the last finalizer is answered with the object, and the watch tells
-    its end with the same version: whichever comes first."""
+    """A patch that removes the last finalizer returns the object, and the watch delivers its
+    deletion with the same version; the two may arrive in any order."""
     last = config_map("a", "u", 4)
     for order in ("answer first", "watch first"):
         cache = InformerCache()

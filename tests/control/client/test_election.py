@@ -45,7 +45,7 @@ def test_transitions_count_holders_not_renewals():
     assert renewed.acquire_time == first.acquire_time != other.acquire_time
 
 
-def test_only_a_process_of_this_machine_can_be_known_dead():
+def test_only_a_process_of_this_machine_can_be_seen_as_dead():
     me = LeaseHolder("host", "boot-1", 7, "99")
     ghost = str(LeaseHolder("host", "boot-1", 8, "50"))
     assert known_dead(ghost, me, lambda pid: None)

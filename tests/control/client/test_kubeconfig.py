@@ -90,7 +90,7 @@ def cluster(**entry) -> dict:
         (user(**{"client-key": "nope"}), "nope cannot be read: No such file"),
     ],
 )
-def test_broken_ones_are_named(written, content, says):
+def test_errors_of_broken_kubeconfigs(written, content, says):
     path = written(content)
     with pytest.raises(KubeconfigError) as caught:
         load(path)

@@ -34,7 +34,7 @@ def test_ten_different_messages_become_one():
     assert later.note.message == "m99"
 
 
-def test_one_object_cannot_flood_and_others_do_not_suffer():
+def test_the_rate_limit_is_for_each_object():
     squasher = Squasher()
     sent = [squasher.observe(note(), i * 0.01) for i in range(40)]
     assert sum(report is not None for report in sent) == 25
@@ -44,7 +44,7 @@ def test_one_object_cannot_flood_and_others_do_not_suffer():
     assert squasher.observe(note(), 302.0) is None
 
 
-def test_what_could_not_be_written_is_created_next_time():
+def test_a_failed_event_is_created_at_its_next_repeat():
     squasher = Squasher()
     squasher.forget(squasher.observe(note(), 1.0))
     assert squasher.observe(note(), 2.0).count == 1

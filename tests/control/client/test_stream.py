@@ -50,7 +50,7 @@ def test_an_error_is_raised_as_the_servers_status():
     assert caught.value.expired and "watch pods: 410 Expired: too old" in str(caught.value)
 
 
-def test_an_object_that_is_no_such_object_is_named_not_fatal():
+def test_an_object_that_does_not_fit_its_model_is_reported():
     meta = {"name": "a", "namespace": "n", "resourceVersion": "3"}
     found = parse_event(kinds.POD, event("ADDED", kind="Pod", metadata=meta, spec={"nodeName": 7}))
     assert isinstance(found, UnreadableEvent) and found.resource_version == "3"

@@ -50,7 +50,7 @@ async def test_apply_get_and_describe(kubectl: Kubectl):
     assert "StrategyType:           RollingUpdate" in await kubectl("describe", "deploy", "web")
 
 
-async def test_apply_again_changes_only_what_changed(kubectl: Kubectl):
+async def test_a_second_apply_changes_only_the_difference(kubectl: Kubectl):
     await kubectl("apply", "-f", "-", stdin=WEB)
     assert "deployment.apps/web unchanged" in await kubectl("apply", "-f", "-", stdin=WEB)
     changed = WEB.replace("replicas: 3", "replicas: 5").replace("http}", "http, protocol: TCP}")

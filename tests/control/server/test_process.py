@@ -175,7 +175,7 @@ def test_a_bad_flag_is_one_line_and_code_2(process: Process, more: tuple[str, ..
     assert "Traceback" not in result.output
 
 
-def test_a_port_in_use_and_a_bad_key_are_said(process: Process):
+def test_a_port_in_use_and_a_bad_key_are_reported(process: Process):
     busy = f"--listen=127.0.0.1:{process.port}"
     result = CliRunner().invoke(main, flags(process.folder, busy))
     assert (result.exit_code, "cannot listen on" in result.output) == (2, True)

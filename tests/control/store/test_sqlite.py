@@ -126,7 +126,7 @@ async def test_a_stale_write_does_not_fail_others_in_its_transaction(tmp_path: P
     await store.close()
 
 
-async def test_a_caller_that_leaves_does_not_stop_its_write(tmp_path: Path):
+async def test_a_cancelled_caller_does_not_stop_its_write(tmp_path: Path):
     store = await SqliteStore.open(tmp_path / "store.db")
     leaving = asyncio.create_task(store.commit(Create("/a", b"1")))
     await asyncio.sleep(0)

@@ -54,7 +54,7 @@ def test_the_aggregated_form_is_in_the_first_version_asked_for(path, accept, ver
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "application/json", f"application/json,{V2};q=0.9"])
-def test_the_legacy_form_is_for_those_who_do_not_ask_for_another(accept):
+def test_the_unaggregated_form_is_the_default(accept):
     core = found("/api", accept)
     assert (core["kind"], core["versions"]) == ("APIVersions", ["v1"])
     assert core["serverAddressByClientCIDRs"][0]["serverAddress"] == ADDRESS
@@ -63,7 +63,7 @@ def test_the_legacy_form_is_for_those_who_do_not_ask_for_another(accept):
     assert {group["name"] for group in groups["groups"]} == {g for g, _ in group_versions() if g}
 
 
-def test_a_group_tells_its_versions():
+def test_a_group_lists_its_versions():
     group = found("/apis/apps")
     assert (group["kind"], group["name"]) == ("APIGroup", "apps")
     version = {"groupVersion": "apps/v1", "version": "v1"}
@@ -83,7 +83,7 @@ def test_a_group_tells_its_versions():
         "/",
     ],
 )
-def test_nothing_is_said_of_what_there_is_not(path):
+def test_unknown_paths_have_no_document(path):
     assert discovery(path, Accept(), ADDRESS) is None
 
 

@@ -67,7 +67,7 @@ def test_v2_has_all_that_v3_has():
 
 
 @pytest.mark.parametrize("gv", group_versions(), ids="/".join)
-def test_in_v3_nothing_stands_beside_a_reference(gv):
+def test_v3_references_have_no_siblings(gv):
     assert all(set(found) == {"$ref"} for found in inside(v3(*gv)) if "$ref" in found)
 
 
@@ -106,7 +106,7 @@ def test_every_operation_on_a_kind_is_there(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
-def test_writes_take_what_kubectl_looks_for(kind):
+def test_writes_have_the_parameters_that_kubectl_reads(kind):
     gvk = {"group": kind.group, "version": kind.version, "kind": kind.name}
     item = v3(kind.group, kind.version)["paths"][
         kind.path("{namespace}" if kind.namespaced else None, "{name}")
@@ -119,7 +119,7 @@ def test_writes_take_what_kubectl_looks_for(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
-def test_a_schema_knows_its_kind_and_its_list(kind):
+def test_a_schema_names_its_kind_and_has_a_list(kind):
     schemas = v3(kind.group, kind.version)["components"]["schemas"]
     tied = {
         (gvk["group"], gvk["version"], gvk["kind"]): name
@@ -186,7 +186,7 @@ def test_fields_say_how_they_merge(model, field, expected):
         ("ConfigMap", "data", {"type": "object", "additionalProperties": {"type": "string"}}),
     ],
 )
-def test_fields_say_what_they_hold(model, field, expected):
+def test_fields_have_types(model, field, expected):
     found = schema(model)["properties"][field]
     assert {key: value for key, value in found.items() if key != "description"} == expected
 
@@ -201,32 +201,32 @@ def test_fields_say_what_they_hold(model, field, expected):
         ("Volume", "projected", "core.v1.ProjectedVolume"),
     ],
 )
-def test_fields_refer_to_what_they_hold(model, field, kind):
+def test_fields_refer_to_the_schemas_they_hold(model, field, kind):
     assert schema(model)["properties"][field]["allOf"][0]["$ref"].endswith(f".{kind}")
 
 
-def test_maps_and_lists_refer_to_what_they_hold():
+def test_maps_and_lists_refer_to_their_values():
     quantities = schema("ResourceRequirements")["properties"]["limits"]["additionalProperties"]
     assert quantities["$ref"].endswith(".Quantity")
     assert schema("IntOrString")["oneOf"] == [{"type": "integer"}, {"type": "string"}]
     assert schema("PodSpec")["properties"]["containers"]["items"]["$ref"].endswith(".Container")
 
 
-def test_what_must_be_there_is_required():
+def test_required_fields_are_listed():
     assert schema("OwnerReference")["required"] == ["apiVersion", "kind", "name", "uid"]
     assert "required" not in schema("PodSpec")
 
 
-def test_every_schema_and_field_says_what_it_is_for():
+def test_every_schema_and_field_has_a_description():
     for name, model in [(name, schema(name.rpartition(".")[2])) for name in names().values()]:
         assert model["description"], name
         for field, found in model.get("properties", {}).items():
             assert found.get("description"), (
-                f"{name}.{field}: say it in control/server/pages/openapi"
+                f"{name}.{field}: describe it in control/server/pages/openapi/fields"
             )
 
 
-def test_nothing_is_said_of_what_there_is_not():
+def test_every_description_is_used():
     used = {"IntOrString", "Quantity", "Patch", "List.apiVersion", "List.kind", "List.metadata"}
     for model in [*names(), ListMeta]:
         owners = [base.__name__ for base in model.__mro__]
@@ -237,7 +237,7 @@ def test_nothing_is_said_of_what_there_is_not():
     assert set(texts()) - used == set()
 
 
-def test_json_that_is_described_is_checked_for_what_nobody_knows():
+def test_outlined_json_is_checked_for_unknown_fields():
     sources = [{"configMap": {"name": "a", "itms": []}}, {"secrt": {}}]
     spec = {
         "securityContext": {
@@ -339,7 +339,7 @@ def test_texts_of_any_length_survive_the_wire(texts):
     assert read == document["definitions"]
 
 
-def test_what_has_no_place_in_protobuf_is_not_dropped_silently():
+def test_unknown_members_are_refused_in_protobuf():
     with pytest.raises(KeyError):
         gnostic.document({"definitions": {"a": {"oneOf": []}}})
 

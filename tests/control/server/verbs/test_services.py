@@ -139,7 +139,7 @@ async def test_a_local_load_balancer_gets_a_health_port(api: Api):
     assert spec["allocateLoadBalancerNodePorts"] is True
 
 
-async def test_an_update_keeps_what_was_allocated(api: Api):
+async def test_an_update_keeps_allocated_values(api: Api):
     made = await api.make(PATH, service(type="NodePort"))
     spec = made["spec"]
     body = service(type="NodePort", selector={"a": "b"})
@@ -224,7 +224,7 @@ def test_a_free_address_is_free_and_within(network: Network, seed: int, used: se
 
 
 @given(st.integers(), st.sets(st.integers(30000, 30019)))
-def test_a_free_port_is_free_until_none_is(seed: int, taken: set[int]):
+def test_free_ports_are_found_until_the_range_is_full(seed: int, taken: set[int]):
     port = free_port(range(30000, 30020), taken.__contains__, Random(seed))
     assert (port is None) == (len(taken) == 20)
     assert port is None or (port in range(30000, 30020) and port not in taken)

@@ -156,7 +156,7 @@ def test_every_kind_is_discovered_in_every_form():
     assert everything <= listed
 
 
-def test_an_object_is_encoded_once_and_its_revision_spliced_in():
+def test_an_object_is_encoded_once_and_its_revision_inserted():
     wire = {
         "data": {"metadata": "x"},
         "metadata": {"name": "a", "resourceVersion": "9", "managedFields": [{}]},
