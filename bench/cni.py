@@ -1,6 +1,8 @@
 """ADD and DEL of podwire-cni against Debian's containernetworking-plugins, in the same run.
 
     bin/bench cni [--rounds N] [--parallel N]
+    bin/bench cni --against CHECKOUT      also beside another checkout of podwire, in turns
+    bin/bench cni --write                 also write the figures to docs/figures.md
 
 Everything runs in namespaces of its own. Within each round all subjects take their turn in all
 scenarios, so that what else the machine does meets them alike; believe the ratios, which are
@@ -14,24 +16,25 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from bench.charts import bar  # noqa: E402
-from bench.sealed import seal  # noqa: E402
-from cni_plugin.admin import standalone  # noqa: E402
+from bench import cni_plugins, cni_report
+from bench.charts import bar
+from bench.ratios import Ratio, paired
+from bench.sealed import is_sealed, seal
+from bench.versus import Comparison, Tree, in_turn, trees
+from bench.versus import judge as judge_trees
 
 REFERENCE = Path("/usr/lib/cni")
-PYTHON_CLIENT = Path("/run/podwire-bench/podwire-cni")  # as it would be installed
-SOCKET, DATA = "/run/podwire-bench/cni.sock", "/run/podwire-bench/networks"
+DATA = "/run/podwire-bench/networks"
+_NOWHERE = "/nowhere"
 _FOLDERS = (
     "mount -t tmpfs tmpfs /run && mkdir -p /run/netns && mount -t tmpfs tmpfs /var/lib &&"
     " ip link set lo up"
@@ -46,7 +49,13 @@ class Subject:
 
     name: str
     program: Path | None = None
-    socket: str = SOCKET
+    socket: str = ""  # of a warm server
+    tree: str = ""  # the checkout's name, if there are two
+
+    @property
+    def label(self) -> str:
+        """Its name in a chart."""
+        return f"{self.name} {self.tree}".strip()
 
     def chain(self, conf: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
         """Which programs a runtime executes for a configuration, each with its part."""
@@ -63,12 +72,18 @@ class Subject:
 
 
 REFERENCE_SUBJECT = Subject("reference")
-SUBJECTS = (
-    Subject("C client", ROOT / "build/podwire-cni"),
-    Subject("Python client", PYTHON_CLIENT),
-    Subject("no server", ROOT / "build/podwire-cni", socket="/nowhere"),
-    REFERENCE_SUBJECT,
-)
+
+
+def subjects_of(tree: Tree) -> tuple[Subject, ...]:
+    """The ways to call the plugin of a checkout."""
+    c_client, python = (cni_plugins.program(tree, client) for client in ("c", "python"))
+    served = cni_plugins.socket(tree)
+    return (
+        Subject("C client", c_client, served, tree.name),
+        Subject("Python client", python, served, tree.name),
+        Subject("no server", c_client, _NOWHERE, tree.name),
+    )
+
 
 # The most that we allow ourselves, as a share of the reference's wall time.
 LIMITS = {
@@ -93,35 +108,30 @@ class Sample:
 
 @dataclass
 class Scenario:
-    """What is asked, by its title; the configuration depends on the subject's place."""
+    """A kind of request; the configuration depends on the subject's place."""
 
     title: str
     conf: Callable[[str], dict[str, Any]]
+    subjects: Sequence[Subject] = ()
     reservations: int = 0
     parallel: int = 1
     samples: dict[tuple[str, str], list[Sample]] = field(default_factory=dict)
 
-    @property
-    def subjects(self) -> list[Subject]:
-        """Who takes part: many at once without a server say nothing but how many CPUs there are."""
-        return [item for item in SUBJECTS if self.parallel == 1 or item.socket == SOCKET]
+    def subject(self, name: str) -> Subject:
+        """A subject of this checkout by its name."""
+        return next(item for item in self.subjects if item.name == name)
 
-    def wall(self, subject: Subject, verb: str) -> float:
-        """The median."""
-        return median(item.wall for item in self.samples[subject.name, verb])
+    def walls(self, subject: Subject, verb: str) -> list[float]:
+        """The milliseconds of each round."""
+        return [item.wall for item in self.samples[subject.label, verb]]
 
     def cpu(self, subject: Subject, verb: str) -> float:
-        """The median."""
-        return median(item.cpu for item in self.samples[subject.name, verb])
+        """The median of the CPU times, milliseconds."""
+        return median(item.cpu for item in self.samples[subject.label, verb])
 
-    def ratio(self, subject: Subject, verb: str) -> float:
-        """The median of the rounds' ratios to the reference."""
-        return ratio(self.samples[subject.name, verb], self.samples[REFERENCE_SUBJECT.name, verb])
-
-
-def ratio(ours: list[Sample], theirs: list[Sample]) -> float:
-    """The median of the rounds' ratios of wall times."""
-    return median(one.wall / other.wall for one, other in zip(ours, theirs, strict=True))
+    def ratio(self, subject: Subject, verb: str) -> Ratio:
+        """The ratio to the reference, round by round."""
+        return paired(self.walls(subject, verb), self.walls(REFERENCE_SUBJECT, verb))
 
 
 def conf(place: str, *, ipv6: bool = False, **more: Any) -> dict[str, Any]:
@@ -141,7 +151,19 @@ def conf(place: str, *, ipv6: bool = False, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def scenarios(parallel: int) -> list[Scenario]:
+def scenarios(measured: Iterable[Tree], parallel: int) -> list[Scenario]:
+    """All scenarios, with the subjects that take part in each."""
+    subjects = [*chain.from_iterable(map(subjects_of, measured)), REFERENCE_SUBJECT]
+    found = _scenarios(parallel)
+    for scenario in found:
+        # Many at once without a server tell nothing but how many CPUs there are.
+        scenario.subjects = [
+            item for item in subjects if scenario.parallel == 1 or item.socket != _NOWHERE
+        ]
+    return found
+
+
+def _scenarios(parallel: int) -> list[Scenario]:
     ports = [{"hostPort": 8080 + i, "containerPort": 80, "protocol": "tcp"} for i in range(2)]
     return [
         Scenario("one", conf),
@@ -169,40 +191,40 @@ def execute(subject: Subject, verb: str, document: dict[str, Any], number: int) 
         "CNI_IFNAME": "eth0",
         "CNI_PATH": str(REFERENCE),
     }
-    chain = subject.chain(document)
+    plugins = subject.chain(document)
     previous: dict[str, Any] = {}
-    for program, part in chain if verb == "ADD" else reversed(chain):
+    for program, part in plugins if verb == "ADD" else reversed(plugins):
         stdin = json.dumps(part | previous).encode()
         done = subprocess.run(
             [program], input=stdin, env=environment, capture_output=True, check=False
         )
         if done.returncode:
-            raise SystemExit(f"{subject.name} {verb}: {done.stdout!r} {done.stderr!r}")
+            raise SystemExit(f"{subject.label} {verb}: {done.stdout!r} {done.stderr!r}")
         if verb == "ADD":
             previous = {"prevResult": json.loads(done.stdout)}
 
 
-def spent(server: int) -> float:
-    """CPU seconds of all children, and of the server."""
+def spent(servers: Iterable[int]) -> float:
+    """CPU seconds of all children, and of the servers."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    clock = ~server << 3 | _CPUCLOCK_SCHED  # clock_getcpuclockid(3)
-    return children.ru_utime + children.ru_stime + time.clock_gettime(clock)
+    clocks = [~server << 3 | _CPUCLOCK_SCHED for server in servers]  # clock_getcpuclockid(3)
+    return children.ru_utime + children.ru_stime + sum(map(time.clock_gettime, clocks))
 
 
-def measure(scenario: Scenario, subject: Subject, server: int) -> None:
+def measure(scenario: Scenario, subject: Subject, servers: Sequence[int]) -> None:
     """One round of one subject: ADD of all, then DEL of all."""
-    document = scenario.conf(f"{subject.name}-{scenario.title}".translate(_PLAIN))
+    document = scenario.conf(f"{subject.label}-{scenario.title}".translate(_PLAIN))
     with ThreadPoolExecutor(scenario.parallel) as pool:
         for verb in ("ADD", "DEL"):
-            cpu, begin = spent(server), time.perf_counter()
+            cpu, begin = spent(servers), time.perf_counter()
             list(
                 pool.map(
                     lambda number, verb=verb: execute(subject, verb, document, number),
                     range(scenario.parallel),
                 )
             )
-            wall, cpu = time.perf_counter() - begin, spent(server) - cpu
-            samples = scenario.samples.setdefault((subject.name, verb), [])
+            wall, cpu = time.perf_counter() - begin, spent(servers) - cpu
+            samples = scenario.samples.setdefault((subject.label, verb), [])
             samples.append(Sample(wall * 1e3, cpu * 1e3))
             time.sleep(_SETTLE)
 
@@ -213,7 +235,7 @@ _PLAIN = str.maketrans(" ,", "--")
 
 def reserve(scenario: Scenario, subject: Subject) -> None:
     """Fill a network's directory as host-local would have."""
-    name = f"{subject.name}-{scenario.title}".translate(_PLAIN)
+    name = f"{subject.label}-{scenario.title}".translate(_PLAIN)
     folder = Path(DATA) / name
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(scenario.reservations):
@@ -224,87 +246,133 @@ def reserve(scenario: Scenario, subject: Subject) -> None:
 
 
 def report(scenario: Scenario) -> None:
-    """Medians, ratios to the reference, CPU, and bars."""
+    """Print medians, ratios to the reference, CPU time, and bars."""
     print(f"\n{scenario.title}")
     for verb in ("ADD", "DEL"):
-        longest = max(scenario.wall(item, verb) for item in scenario.subjects)
+        longest = max(median(scenario.walls(item, verb)) for item in scenario.subjects)
         for item in scenario.subjects:
-            wall = scenario.wall(item, verb)
+            wall = median(scenario.walls(item, verb))
             print(
-                f"  {verb} {item.name:14} {wall:8.1f} ms  x{scenario.ratio(item, verb):4.2f}"
+                f"  {verb} {item.label:19} {wall:8.1f} ms  x{scenario.ratio(item, verb)}"
                 f"  cpu {scenario.cpu(item, verb):7.1f} ms  {bar(wall, longest)}"
             )
 
 
 def judge(done: list[Scenario]) -> None:
-    """Each limit beside what was measured."""
+    """Print each limit beside what was measured."""
     print("\nlimits, as shares of the reference")
     for scenario in done:
         for (title, name, verb), limit in LIMITS.items():
             if scenario.title.endswith(title):
-                subject = next(item for item in SUBJECTS if item.name == name)
-                say(f"{scenario.title}: {verb}, {name}", scenario.ratio(subject, verb), limit)
+                share = scenario.ratio(scenario.subject(name), verb)
+                say(f"{scenario.title}: {verb}, {name}", share, limit)
     none, many = (next(item for item in done if item.title == title) for title in _FEW_AND_MANY)
-    key = (SUBJECTS[0].name, "ADD")
-    share = ratio(many.samples[key], none.samples[key])
-    say(f"{key[0]}, ADD with {many.title}, as a share of ADD with none", share, 1.2)
+    client = none.subject("C client")
+    share = paired(many.walls(client, "ADD"), none.walls(client, "ADD"))
+    say(f"{client.name}, ADD with {many.title}, as a share of ADD with none", share, 1.2)
+
+
+def figures(done: Iterable[Scenario]) -> list[cni_report.Figure]:
+    """All wall times, for the page."""
+    return [
+        cni_report.Figure(
+            scenario.title,
+            verb,
+            subject.label,
+            median(scenario.walls(subject, verb)),
+            scenario.ratio(subject, verb),
+        )
+        for scenario in done
+        for verb in ("ADD", "DEL")
+        for subject in scenario.subjects
+    ]
+
+
+def compare(done: Iterable[Scenario]) -> list[Comparison]:
+    """Each client of this checkout beside the same of the other one."""
+    return [
+        Comparison(
+            f"{scenario.title}: {verb}, {ours.name}",
+            paired(scenario.walls(ours, verb), scenario.walls(theirs, verb)),
+        )
+        for scenario in done
+        for verb in ("ADD", "DEL")
+        for ours in scenario.subjects
+        for theirs in scenario.subjects
+        if (ours.tree, theirs.tree) == ("this", "other") and ours.name == theirs.name
+    ]
 
 
 _FEW_AND_MANY = ("one", "20,000 reservations")
 
 
-def say(what: str, share: float, limit: float) -> None:
-    print(f"  {'kept  ' if share <= limit else 'BROKEN'}  {share:4.2f} of {limit:4.2f}  {what}")
+def say(what: str, share: Ratio, limit: float) -> None:
+    """Print a limit beside what was measured."""
+    print(f"  {'kept  ' if share.value <= limit else 'BROKEN'}  {share} of {limit:4.2f}  {what}")
 
 
-def run(together: list[Scenario], rounds: int, server: int) -> None:
-    """All subjects of all scenarios in turn, round after round; the first is to warm up."""
+def run(together: Sequence[Scenario], rounds: int, servers: Sequence[int]) -> None:
+    """All subjects of all scenarios in turn, round after round; the first warms up."""
     turns = [(scenario, subject) for scenario in together for subject in scenario.subjects]
     for scenario, subject in turns:
         reserve(scenario, subject)
-        measure(scenario, subject, server)
+        measure(scenario, subject, servers)
     for scenario in together:
         scenario.samples.clear()
-    for _ in range(rounds):
-        for scenario, subject in turns:
-            measure(scenario, subject, server)
+    for number in range(rounds):
+        for scenario, subject in in_turn(turns, number):
+            measure(scenario, subject, servers)
 
 
-@contextmanager
-def served() -> Iterator[int]:
-    """A warm server; its process number."""
-    argv = [sys.executable, "-c", "from cni_plugin.admin.cli import main; main()", "serve"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    server = subprocess.Popen([*argv, "--socket", SOCKET], env=environment)
-    while not Path(SOCKET).exists():
-        if server.poll() is not None:
-            raise SystemExit("the server did not start")
-        time.sleep(0.05)
-    try:
-        yield server.pid
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--parallel", type=int, default=50)
+def parse() -> argparse.Namespace:
+    """The command line."""
+    description = (__doc__ or "").splitlines()[0]
+    parser = argparse.ArgumentParser(prog="bin/bench cni", description=description)
+    add = parser.add_argument
+    add("--rounds", type=int, help="default: 11; beside a checkout 41")
+    add("--parallel", type=int, default=50)
+    add("--against", type=Path, metavar="CHECKOUT", help="compare with another checkout of podwire")
+    add("--write", action="store_true", help="write the figures to docs/figures.md")
     options = parser.parse_args()
-    seal(_FOLDERS)
+    options.rounds = options.rounds or (41 if options.against else 11)
+    return options
+
+
+def measure_all(measured: Sequence[Tree], options: argparse.Namespace) -> list[Scenario]:
+    """Measure every scenario."""
     for number in range(options.parallel):
         subprocess.run(["ip", "netns", "add", f"p{number}"], check=True)
-    standalone.put_python_client(PYTHON_CLIENT)
-    done = scenarios(options.parallel)
-    with served() as server:
-        run([item for item in done if item.parallel == 1], options.rounds, server)
-        run([item for item in done if item.parallel > 1], options.rounds // 3 + 1, server)
-    print(f"load {' '.join(map('{:.1f}'.format, os.getloadavg()))} on {os.cpu_count()} CPUs")
+    done = scenarios(measured, options.parallel)
+    with ExitStack() as stack:
+        for tree in measured:
+            cni_plugins.install(tree)
+        servers = [stack.enter_context(cni_plugins.served(tree)) for tree in measured]
+        run([item for item in done if item.parallel == 1], options.rounds, servers)
+        run([item for item in done if item.parallel > 1], options.rounds // 3 + 1, servers)
+    return done
+
+
+def main() -> int:
+    """Measure and show; returns the exit status, 1 if this checkout is slower than the other."""
+    options = parse()
+    measured = trees(options.against)
+    if not is_sealed():
+        for other in measured[1:]:
+            other.set_up()
+    seal(_FOLDERS)
+    done = measure_all(measured, options)
+    load = os.getloadavg()[1]
+    print(f"load {load:.1f} on {os.cpu_count()} CPUs")
     for scenario in done:
         report(scenario)
     judge(done)
+    comparisons = compare(done)
+    if options.write and comparisons:
+        cni_report.write_comparison(comparisons, measured[1], options.rounds, load)
+    elif options.write:
+        cni_report.write(figures(done), options.rounds, load)
+    return 1 if comparisons and judge_trees(comparisons) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -98,16 +98,17 @@ def write(results: Iterable[Result]) -> None:
     charts = [figure.chart(largest) for figure in (*_PROGRAMMING, *carrying)]
     (page.FOLDER / _PICTURE).write_text(svg(charts))
     text = f"""{_conditions(rows)}
-Each Service has four endpoints. Each figure is the median of {len(rows[0].rounds)} rounds; in each
-round every back end starts anew, in turns.
+Each Service has four endpoints. Each figure is the median of {len(rows[0].rounds)} rounds; in each round all back ends
+start anew, in turns.
 
 ![The figures with {many:,} Services as bars]({_PICTURE})
 
 {_table(rows, _PROGRAMMING)}
 One Pod connects, and sends, to another of its node: straight and through a Service, in turns with
-Pods of a node without a proxy. Clients and servers are bound to one CPU, or to two; transfers use
-two. In mode iptables the Service is the last one of its chain. The 95 % interval stands in
-parentheses.
+Pods of a node without a proxy. A straight connection passes the rules of its node's proxy too, so
+the multiple of one without a proxy is the whole cost. Clients and servers are bound to one CPU, or
+to two; transfers use two. In mode iptables the Service is the last one of its chain. The 95 %
+interval stands in parentheses.
 
 {_table(rows, carrying)}"""
     page.write("bin/bench proxy --write", text)
