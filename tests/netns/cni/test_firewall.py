@@ -9,55 +9,55 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.cni.runner import Json
-from tests.support.cni.world import (
+from tests.support.cni.testbed import (
     BACKENDS,
     HOST,
     HOST6,
     OUTSIDE,
     OUTSIDE6,
     Spaces,
-    World,
+    Testbed,
     ask,
     is_answered,
     listening,
     mapped,
     on_path,
-    served_world,
+    served_testbed,
     traces,
 )
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def world(
+def testbed(
     request: pytest.FixtureRequest, spaces: Spaces, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
+) -> Iterator[Testbed]:
     with on_path(request.param, tmp_path_factory.mktemp("bin")) as backend:
         files = tmp_path_factory.mktemp("node")
-        with served_world(spaces, files, backend=backend, ipMasqBackend=backend) as made:
+        with served_testbed(spaces, files, backend=backend, ipMasqBackend=backend) as made:
             yield made
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(world: World) -> Iterator[None]:
+def nothing_is_left(testbed: Testbed) -> Iterator[None]:
     yield
-    assert traces(world.node.space) == ""
-    assert not [name for name in world.node.links() if name.startswith("p") and name != "pw0"]
-    assert world.node.reservations() == {}
+    assert traces(testbed.node.space) == ""
+    assert not [name for name in testbed.node.links() if name.startswith("p") and name != "pw0"]
+    assert testbed.node.reservations() == {}
 
 
-def test_a_mapped_port_reaches_the_pod_from_everywhere(world):
-    node, one, other = world.node, world.pod(), world.pod()
+def test_a_mapped_port_reaches_the_pod_from_everywhere(testbed):
+    node, one, other = testbed.node, testbed.pod(), testbed.pod()
     dual = node.ipam("10.1.0.0/24", "fd00:1::/64")
-    conf = world.conf(ipam=dual, runtimeConfig=mapped("8080-80/tcp", "5353-53/udp"))
+    conf = testbed.conf(ipam=dual, runtimeConfig=mapped("8080-80/tcp", "5353-53/udp"))
     result = node.add(one, conf)
-    node.add(other, world.conf(ipam=dual))
+    node.add(other, testbed.conf(ipam=dual))
     own = {item["address"].partition("/")[0] for item in result["ips"]}
     gateways = {item["gateway"] for item in result["ips"]}
     with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
         # a client outside keeps its address
-        assert ask(world.outside, HOST, 8080) == f"one ::ffff:{OUTSIDE}"
-        assert ask(world.outside, HOST6, 8080) == f"one {OUTSIDE6}"
-        assert ask(world.outside, HOST, 5353, "udp") == f"one ::ffff:{OUTSIDE}"
+        assert ask(testbed.outside, HOST, 8080) == f"one ::ffff:{OUTSIDE}"
+        assert ask(testbed.outside, HOST6, 8080) == f"one {OUTSIDE6}"
+        assert ask(testbed.outside, HOST, 5353, "udp") == f"one ::ffff:{OUTSIDE}"
         # from the host itself, its loopback, a neighbor, and the Pod itself (hairpin)
         assert ask(node.space, HOST, 8080).startswith("one ")
         assert ask(node.space, "127.0.0.1", 8080).startswith("one ")
@@ -67,29 +67,29 @@ def test_a_mapped_port_reaches_the_pod_from_everywhere(world):
         assert ask(other.space, HOST, 5353, "udp").startswith("one ")
         for client in (node.space, other.space, one.space):
             assert ask(client, HOST6, 8080).startswith("one ")
-        assert ask(world.outside, HOST6, 5353, "udp") == f"one {OUTSIDE6}"
+        assert ask(testbed.outside, HOST6, 5353, "udp") == f"one {OUTSIDE6}"
         assert ask(one.space, HOST6, 5353, "udp").startswith("one ")
     assert own
     node.call("CHECK", one, conf | {"prevResult": result}).ok()
     for _ in range(2):
         node.delete(one, conf)
-    assert not is_answered(world.outside, HOST, 8080)
-    node.delete(other, world.conf(ipam=dual))
+    assert not is_answered(testbed.outside, HOST, 8080)
+    node.delete(other, testbed.conf(ipam=dual))
 
 
-def test_a_mapping_for_one_host_address(world):
-    node, one = world.node, world.pod()
-    conf = world.conf(runtimeConfig=mapped(f"{HOST}-8081-80/tcp"))
+def test_a_mapping_for_one_host_address(testbed):
+    node, one = testbed.node, testbed.pod()
+    conf = testbed.conf(runtimeConfig=mapped(f"{HOST}-8081-80/tcp"))
     node.add(one, conf)
     with listening(one.space, "one"):
-        assert ask(world.outside, HOST, 8081).startswith("one")
+        assert ask(testbed.outside, HOST, 8081).startswith("one")
         assert not is_answered(node.space, "127.0.0.1", 8081)
     node.delete(one, conf)
 
 
-def test_a_taken_port_is_refused_but_not_one_of_a_lost_pod(world):
-    node, one, other = world.node, world.pod(), world.pod()
-    conf = world.conf(runtimeConfig=mapped("8080-80/tcp"))
+def test_a_taken_port_is_refused_but_not_one_of_a_lost_pod(testbed):
+    node, one, other = testbed.node, testbed.pod(), testbed.pod()
+    conf = testbed.conf(runtimeConfig=mapped("8080-80/tcp"))
     first = node.add(one, conf)
     refused = node.call("ADD", other, conf)
     assert refused.document["code"] == 7
@@ -99,68 +99,68 @@ def test_a_taken_port_is_refused_but_not_one_of_a_lost_pod(world):
     node.space.ip("link", "del", first["interfaces"][1]["name"])
     node.add(other, conf)
     with listening(other.space, "other"):
-        assert ask(world.outside, HOST, 8080).startswith("other")
+        assert ask(testbed.outside, HOST, 8080).startswith("other")
     node.delete(one, conf)
     with listening(other.space, "other"):
-        assert ask(world.outside, HOST, 8080).startswith("other")
+        assert ask(testbed.outside, HOST, 8080).startswith("other")
     node.delete(other, conf)
 
 
-def test_a_udp_flow_moves_to_the_ports_next_pod(world):
-    node = world.node
-    conf = world.conf(runtimeConfig=mapped("5353-53/udp"))
+def test_a_udp_flow_moves_to_the_ports_next_pod(testbed):
+    node = testbed.node
+    conf = testbed.conf(runtimeConfig=mapped("5353-53/udp"))
     for name in ("first", "second"):
-        pod = world.pod()
+        pod = testbed.pod()
         node.add(pod, conf)
         with listening(pod.space, name, 53, "udp"):
             # the same source port each time, so it is one flow
-            assert ask(world.outside, HOST, 5353, "udp", 40000).startswith(name)
+            assert ask(testbed.outside, HOST, 5353, "udp", 40000).startswith(name)
         node.delete(pod, conf)
 
 
-def test_masquerade_hides_pods_only_outside(world):
-    node, one, other = world.node, world.pod(), world.pod()
-    conf = world.conf(ipMasq=True, ipam=node.ipam("10.1.0.0/24", "fd00:1::/64"))
+def test_masquerade_hides_pods_only_outside(testbed):
+    node, one, other = testbed.node, testbed.pod(), testbed.pod()
+    conf = testbed.conf(ipMasq=True, ipam=node.ipam("10.1.0.0/24", "fd00:1::/64"))
     result = node.add(one, conf)
     node.add(other, conf)
-    with listening(world.outside, "outside"), listening(other.space, "other"):
+    with listening(testbed.outside, "outside"), listening(other.space, "other"):
         assert ask(one.space, OUTSIDE, 80) == f"outside ::ffff:{HOST}"
         assert ask(one.space, OUTSIDE6, 80) == f"outside {HOST6}"
         neighbour = sorted(other.addresses())[0].partition("/")[0]
         seen = ask(one.space, neighbour, 80).removeprefix("other ").removeprefix("::ffff:")
         assert seen in {item["address"].partition("/")[0] for item in result["ips"]}
     node.delete(one, conf, netns=None)
-    with listening(world.outside, "outside"):
+    with listening(testbed.outside, "outside"):
         assert ask(other.space, OUTSIDE, 80) == f"outside ::ffff:{HOST}"
     node.delete(other, conf)
 
 
-def test_gc_removes_links_rules_and_reservations(world):
-    node, keep, lose = world.node, world.pod(), world.pod()
+def test_gc_removes_links_rules_and_reservations(testbed):
+    node, keep, lose = testbed.node, testbed.pod(), testbed.pod()
     base = {"ipMasq": True, "bandwidth": None}
     limits = {"bandwidth": {"egressRate": 8_000_000, "egressBurst": 800_000}}
-    kept = world.conf(**base, runtimeConfig=mapped("8080-80/tcp") | limits)
-    lost = world.conf(**base, runtimeConfig=mapped("8081-80/tcp") | limits)
+    kept = testbed.conf(**base, runtimeConfig=mapped("8080-80/tcp") | limits)
+    lost = testbed.conf(**base, runtimeConfig=mapped("8081-80/tcp") | limits)
     before = node.add(keep, kept)
     node.add(lose, lost)
     valid = [{"containerID": keep.container_id, "ifname": "eth0"}]
-    node.execute(world.conf() | {"cni.dev/valid-attachments": valid}, command="GC").ok()
+    node.execute(testbed.conf() | {"cni.dev/valid-attachments": valid}, command="GC").ok()
     node.call("CHECK", keep, kept | {"prevResult": before}).ok()
     assert len(node.reservations()) == 1
-    assert "8081" not in traces(world.node.space)
+    assert "8081" not in traces(testbed.node.space)
     assert len([name for name in node.links() if name.startswith("pi")]) == 1
-    assert node.execute(world.conf(), command="GC").document["code"] == 7
-    node.execute(world.conf() | {"cni.dev/valid-attachments": []}, command="GC").ok()
+    assert node.execute(testbed.conf(), command="GC").document["code"] == 7
+    node.execute(testbed.conf() | {"cni.dev/valid-attachments": []}, command="GC").ok()
 
 
-def test_ingress_policies(world):
-    node = world.node
-    walled, neighbour, foreign = world.pod(), world.pod(), world.pod()
+def test_ingress_policies(testbed):
+    node = testbed.node
+    walled, neighbour, foreign = testbed.pod(), testbed.pod(), testbed.pod()
     # iptables knows only bridges with a policy, nftables knows every bridge
-    policy = {} if world.options["backend"] == "nftables" else {"ingressPolicy": "same-bridge"}
-    elsewhere = world.conf(bridge="br9", name="other", ipam=node.ipam("10.9.0.0/24"), **policy)
+    policy = {} if testbed.options["backend"] == "nftables" else {"ingressPolicy": "same-bridge"}
+    elsewhere = testbed.conf(bridge="br9", name="other", ipam=node.ipam("10.9.0.0/24"), **policy)
     node.add(foreign, elsewhere)
-    conf = world.conf(ingressPolicy="same-bridge")
+    conf = testbed.conf(ingressPolicy="same-bridge")
     address = node.add(walled, conf)["ips"][0]["address"].partition("/")[0]
     node.add(neighbour, conf)
     with listening(walled.space, "walled"), listening(foreign.space, "foreign"):
@@ -172,8 +172,8 @@ def test_ingress_policies(world):
         assert ask(walled.space, theirs, 80).startswith("error" if policy else "foreign")
     for each in (walled, neighbour):
         node.delete(each, conf)
-    alone, other = world.pod(), world.pod()
-    conf = world.conf(ingressPolicy="isolated")
+    alone, other = testbed.pod(), testbed.pod()
+    conf = testbed.conf(ingressPolicy="isolated")
     address = node.add(alone, conf)["ips"][0]["address"].partition("/")[0]
     node.add(other, conf)
     with listening(alone.space, "alone"):
@@ -184,15 +184,15 @@ def test_ingress_policies(world):
     node.delete(foreign, elsewhere)
 
 
-def test_check_reports_each_missing_rule(world):
-    node, one = world.node, world.pod()
-    conf = world.conf(
+def test_check_reports_each_missing_rule(testbed):
+    node, one = testbed.node, testbed.pod()
+    conf = testbed.conf(
         ipMasq=True,
         ingressPolicy="same-bridge",
         ipam=node.ipam("10.1.0.0/24", "fd00:1::/64"),
         runtimeConfig=mapped("8080-80/tcp"),
     )
-    for flush in flushes(world.options["backend"]):
+    for flush in flushes(testbed.options["backend"]):
         asked = conf | {"prevResult": node.add(one, conf)}
         node.call("CHECK", one, asked).ok()
         node.space.run(*flush)
@@ -216,39 +216,41 @@ def flushes(backend: str) -> Iterator[list[str]]:
     yield ["ip6tables", "-t", "nat", "-F"]
 
 
-def only_from(world: World, address: str) -> list[str]:
+def only_from(testbed: Testbed, address: str) -> list[str]:
     """A condition in the backend's syntax."""
-    if world.options["backend"] == "nftables":
+    if testbed.options["backend"] == "nftables":
         return ["ip6" if ":" in address else "ip", "saddr", address]
     return ["-s", address]
 
 
-def test_conditions(world):
-    node, one, other = world.node, world.pod(), world.pod()
+def test_conditions(testbed):
+    node, one, other = testbed.node, testbed.pod(), testbed.pod()
     options = {
         "ipam": node.ipam("10.1.0.0/24", "fd00:1::/64"),
         "backend": None,
         "runtimeConfig": mapped("8080-80/tcp"),
     }
-    first = world.conf(
-        **options, conditionsV4=only_from(world, OUTSIDE), conditionsV6=only_from(world, OUTSIDE6)
+    first = testbed.conf(
+        **options,
+        conditionsV4=only_from(testbed, OUTSIDE),
+        conditionsV6=only_from(testbed, OUTSIDE6),
     )
-    second = world.conf(**options)
-    if world.options["backend"] != "nftables":
+    second = testbed.conf(**options)
+    if testbed.options["backend"] != "nftables":
         second["backend"] = "iptables"
     # a port without conditions comes last in the rules
     node.add(other, second)
     result = node.add(one, first)
     with listening(one.space, "one"), listening(other.space, "other"):
-        assert ask(world.outside, HOST, 8080) == f"one ::ffff:{OUTSIDE}"
-        assert ask(world.outside, HOST6, 8080) == f"one {OUTSIDE6}"
+        assert ask(testbed.outside, HOST, 8080) == f"one ::ffff:{OUTSIDE}"
+        assert ask(testbed.outside, HOST6, 8080) == f"one {OUTSIDE6}"
         assert ask(node.space, HOST, 8080).startswith("other ")
         assert ask(node.space, HOST6, 8080).startswith("other ")
     node.call("CHECK", one, first | {"prevResult": result}).ok()
-    assert node.call("ADD", world.pod(), first).document["code"] == 7
+    assert node.call("ADD", testbed.pod(), first).document["code"] == 7
     node.delete(other, second)
     with listening(one.space, "one"):
-        assert ask(world.outside, HOST, 8080).startswith("one ")
+        assert ask(testbed.outside, HOST, 8080).startswith("one ")
         assert not is_answered(node.space, HOST, 8080)
     node.delete(one, first)
 
@@ -267,31 +269,31 @@ def test_conditions(world):
         {"runtimeConfig": mapped("fe80::1%x } ; flush ruleset-8080-80/tcp")},
     ],
 )
-def test_conflicting_and_unsafe_options_are_refused(world, options):
-    conf = world.conf(**{"runtimeConfig": mapped("8080-80/tcp")} | options)
-    assert world.node.call("ADD", world.pod(), conf).document["code"] == 7
+def test_conflicting_and_unsafe_options_are_refused(testbed, options):
+    conf = testbed.conf(**{"runtimeConfig": mapped("8080-80/tcp")} | options)
+    assert testbed.node.call("ADD", testbed.pod(), conf).document["code"] == 7
 
 
-def test_a_condition_of_the_wrong_syntax_is_refused(world):
-    wrong = {"nftables": ["no", "such"]}.get(world.options["backend"], ["--no-such", "thing"])
-    conf = world.conf(runtimeConfig=mapped("8080-80/tcp"), conditionsV4=wrong)
-    refused = world.node.call("ADD", world.pod(), conf).document
+def test_a_condition_of_the_wrong_syntax_is_refused(testbed):
+    wrong = {"nftables": ["no", "such"]}.get(testbed.options["backend"], ["--no-such", "thing"])
+    conf = testbed.conf(runtimeConfig=mapped("8080-80/tcp"), conditionsV4=wrong)
+    refused = testbed.node.call("ADD", testbed.pod(), conf).document
     assert refused["code"] == 100
     assert refused["details"]
 
 
-def test_snat_options_decide_the_source_address(world):
-    node, one, other = world.node, world.pod(), world.pod()
+def test_snat_options_decide_the_source_address(testbed):
+    node, one, other = testbed.node, testbed.pod(), testbed.pod()
     node.add(other)
     for options, outside, hides_neighbours in (
         ({"masqAll": True}, "10.1.0.1", True),
         ({}, OUTSIDE, True),
         ({"snat": False}, OUTSIDE, False),
     ):
-        conf = world.conf(runtimeConfig=mapped("8080-80/tcp"), **options)
+        conf = testbed.conf(runtimeConfig=mapped("8080-80/tcp"), **options)
         node.add(one, conf)
         with listening(one.space, "one"):
-            assert ask(world.outside, HOST, 8080) == f"one ::ffff:{outside}"
+            assert ask(testbed.outside, HOST, 8080) == f"one ::ffff:{outside}"
             # without SNAT, br_netfilter decides if there is an answer
             seen = ask(other.space, HOST, 8080)
             assert (seen == "one ::ffff:10.1.0.1") == hides_neighbours, seen
@@ -299,33 +301,33 @@ def test_snat_options_decide_the_source_address(world):
     node.delete(other)
 
 
-def test_a_port_has_one_holder_across_backends(world):
-    node, one, other = world.node, world.pod(), world.pod()
-    theirs = {"nftables": "iptables"}.get(world.options["backend"], "nftables")
+def test_a_port_has_one_holder_across_backends(testbed):
+    node, one, other = testbed.node, testbed.pod(), testbed.pod()
+    theirs = {"nftables": "iptables"}.get(testbed.options["backend"], "nftables")
     ports = mapped(f"{HOST}-8080-80/tcp", "8081-80/tcp")
-    node.add(one, world.conf(runtimeConfig=ports, backend=theirs))
+    node.add(one, testbed.conf(runtimeConfig=ports, backend=theirs))
     for port in (f"{HOST}-8080-80/tcp", "8081-80/tcp"):
-        refused = node.call("ADD", other, world.conf(runtimeConfig=mapped(port))).document
+        refused = node.call("ADD", other, testbed.conf(runtimeConfig=mapped(port))).document
         assert refused["code"] == 7
         assert refused["details"] == f"by {node.host_link(one)}"
-    free = world.conf(runtimeConfig=mapped("8080-80/tcp", "8081-80/udp"))
+    free = testbed.conf(runtimeConfig=mapped("8080-80/tcp", "8081-80/udp"))
     node.add(other, free)
     # DEL removes the rules of both backends, also if the configuration has changed
-    node.delete(one, world.conf())
-    node.delete(other, world.conf())
+    node.delete(one, testbed.conf())
+    node.delete(other, testbed.conf())
 
 
-def test_fifty_concurrent_adds(world):
-    node = world.node
-    pods = [world.pod() for _ in range(50)]
+def test_fifty_concurrent_adds(testbed):
+    node = testbed.node
+    pods = [testbed.pod() for _ in range(50)]
 
     def conf(number: int) -> Json:
         ports = mapped(f"{8000 + number}-80/tcp", f"{8000 + number}-53/udp")
-        return world.conf(ipMasq=True, runtimeConfig=ports)
+        return testbed.conf(ipMasq=True, runtimeConfig=ports)
 
     with ThreadPoolExecutor(16) as pool:
         results = list(pool.map(lambda item: node.add(item[1], conf(item[0])), enumerate(pods)))
         assert len({result["ips"][0]["address"] for result in results}) == 50
         with listening(pods[33].space, "33"):
-            assert ask(world.outside, HOST, 8033) == f"33 ::ffff:{OUTSIDE}"
+            assert ask(testbed.outside, HOST, 8033) == f"33 ::ffff:{OUTSIDE}"
         list(pool.map(lambda item: node.delete(item[1], conf(item[0])), enumerate(pods)))
