@@ -21,7 +21,7 @@ from cni_plugin.spec.names import Names, is_identifier, is_link_name, is_mac, na
 from cni_plugin.spec.result import Cidr, Result, parse
 from cni_plugin.spec.versions import OLDEST, SUPPORTED, Verb, require
 
-# ext4's limit of a file name: a network's name is a folder's; a container ID is in no path
+# ext4's limit of a file name: a network's reservations are in a folder of its name
 _LONGEST_NAME = 255
 _REQUIRED = {
     Verb.ADD: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
