@@ -1,10 +1,8 @@
-"""The plugin in one process: what the client becomes where no server takes its request.
+"""The plugin in one process. The client executes it when no server takes a request.
 
-It is made to start fast: the client executes this file by its path with ``-IS``, so Python looks
-for no packages; the plugin needs none but its own, and imports nothing that it does not need.
+It starts fast: the client executes this file by its path with ``-IS``, so Python searches no
+packages, and the plugin imports only its own modules, and each only when a call needs it.
 """
-
-from __future__ import annotations
 
 import gc
 import os
@@ -13,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-gc.disable()  # importing makes no garbage, and the process ends before there is much
+gc.disable()  # the process ends before there is much garbage
 if not __package__:  # executed by its path
     sys.path.append(str(Path(__file__).parent.parent))
 
@@ -22,27 +20,27 @@ from cni_plugin.verbs.answer import answer  # noqa: E402
 
 
 def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int:
-    """Answer one request; returns the exit code."""
+    """Answer one request. Returns the exit code."""
     host = Host(
         root=Path("/"),
         netns=open_namespace(environment.get("CNI_NETNS", "")),
         boot_id=read_boot_id(),
     )
-    done = answer(environment, stdin.read(), host)
-    stdout.write(done.stdout)
+    plugin_answer = answer(environment, stdin.read(), host)
+    stdout.write(plugin_answer.stdout)
     stdout.flush()
-    return done.code
+    return plugin_answer.code
 
 
 def _run() -> int:
     try:
         with open(0, "rb", closefd=False) as stdin, open(1, "wb", closefd=False) as stdout:
             return main(os.environ, stdin, stdout)
-    except OSError as err:  # such as nobody who reads the answer: who asked will call DEL
-        what = err.filename if isinstance(err.filename, str) else "standard input or output"
-        os.write(2, f"podwire-cni: {what}: {err.strerror}\n".encode())
+    except OSError as err:  # for example a closed pipe: the runtime then calls DEL
+        file = err.filename if isinstance(err.filename, str) else "standard input or output"
+        os.write(2, f"podwire-cni: {file}: {err.strerror}\n".encode())
         return 1
 
 
 if __name__ == "__main__":
-    os._exit(_run())  # nothing is left to tidy up, and to do so takes Python 5 ms
+    os._exit(_run())  # Python's own clean-up at exit would take 5 ms

@@ -1,7 +1,5 @@
 """examples/cni under real runtimes, each in a machine of the test's own."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator
