@@ -103,7 +103,7 @@ class Hairpin:
 
 @dataclass(frozen=True, slots=True)
 class MasqueradeMark:
-    """How iptables marks packets to masquerade: with a bit, or in another program's chain."""
+    """The mark of packets to masquerade: a bit, or another program's chain that sets the mark."""
 
     bit: int = _DEFAULT_MARK_BIT
     chain: str = ""
