@@ -7,35 +7,35 @@ from pathlib import Path
 import pytest
 
 from tests.support.cni.runner import PYTHON_CLIENT, REFERENCE, Node, Pod
-from tests.support.cni.testbed import (
+from tests.support.cni.site import (
     HOST,
     OUTSIDE,
+    Site,
     Spaces,
-    Testbed,
     ask,
     listening,
     mapped,
-    served_testbed,
+    served_site,
 )
 
 
 @pytest.fixture(scope="module")
-def testbed(spaces: Spaces, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
-    with served_testbed(spaces, tmp_path_factory.mktemp("node")) as made:
+def site(spaces: Spaces, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with served_site(spaces, tmp_path_factory.mktemp("node")) as made:
         yield made
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(testbed: Testbed) -> Iterator[None]:
+def nothing_is_left(site: Site) -> Iterator[None]:
     yield
-    tables = testbed.node.space.run("nft", "list", "tables")
+    tables = site.node.space.run("nft", "list", "tables")
     assert "podwire" not in tables
-    assert not [name for name in testbed.node.links() if name.startswith("p") and name != "pw0"]
-    assert testbed.node.reservations() == {}
+    assert not [name for name in site.node.links() if name.startswith("p") and name != "pw0"]
+    assert site.node.reservations() == {}
 
 
-def test_bandwidth_is_limited_both_ways(testbed):
-    node, one = testbed.node, testbed.pod()
+def test_bandwidth_is_limited_both_ways(site):
+    node, one = site.node, site.pod()
     rates = {
         "ingressRate": 8_000_000,
         "ingressBurst": 800_000,
@@ -67,8 +67,8 @@ def test_bandwidth_is_limited_both_ways(testbed):
         (80_000, 80_000),
     ],
 )
-def test_large_rates_and_bursts(testbed, rate, burst):
-    node, one = testbed.node, testbed.pod()
+def test_large_rates_and_bursts(site, rate, burst):
+    node, one = site.node, site.pod()
     rates = {"IngressRate": rate, "IngressBurst": burst}
     conf = node.conf(runtimeConfig={"bandwidth": rates})
     result = node.add(one, conf)
@@ -92,15 +92,13 @@ def test_large_rates_and_bursts(testbed, rate, burst):
         {"ingressRate": 1000, "ingressBurst": 8 << 32},
     ],
 )
-def test_invalid_bandwidth_is_refused(testbed, rates):
-    refused = testbed.node.call(
-        "ADD", testbed.pod(), testbed.node.conf(runtimeConfig={"bandwidth": rates})
-    )
+def test_invalid_bandwidth_is_refused(site, rates):
+    refused = site.node.call("ADD", site.pod(), site.node.conf(runtimeConfig={"bandwidth": rates}))
     assert refused.document["code"] == 7
 
 
-def test_tuning(testbed):
-    node, one = testbed.node, testbed.pod()
+def test_tuning(site):
+    node, one = site.node, site.pod()
     conf = node.conf(
         sysctl={"net.ipv4.conf.IFNAME.arp_filter": "1", "net.core.somaxconn": "500"},
         promisc=True,
@@ -120,13 +118,13 @@ def test_tuning(testbed):
 
 
 @pytest.mark.parametrize("key", ["kernel.hostname", "net/../kernel/hostname", "net..x", "/net/x"])
-def test_sysctls_outside_the_container_are_refused(testbed, key):
-    refused = testbed.node.call("ADD", testbed.pod(), testbed.node.conf(sysctl={key: "x"}))
+def test_sysctls_outside_the_container_are_refused(site, key):
+    refused = site.node.call("ADD", site.pod(), site.node.conf(sysctl={key: "x"}))
     assert refused.document["code"] == 7
 
 
-def test_point_to_point(testbed):
-    node, one, other = testbed.node, testbed.pod(), testbed.pod()
+def test_point_to_point(site):
+    node, one, other = site.node, site.pod(), site.pod()
     conf = node.conf(
         mode="ptp",
         bridge=None,
@@ -147,8 +145,8 @@ def test_point_to_point(testbed):
         node.delete(each, conf)
 
 
-def test_loopback(testbed):
-    node, one = testbed.node, testbed.pod()
+def test_loopback(site):
+    node, one = site.node, site.pod()
     one.space.ip("link", "set", "lo", "down")
     conf = {"cniVersion": "0.3.1", "name": "lo", "type": "loopback"}
     result = node.add(one, conf, ifname="lo")
@@ -179,8 +177,8 @@ def chain(node: Node, pod: Pod, verb: str, plugins: list[tuple[Path, dict]], res
     return result
 
 
-def test_reference_plugins_work_behind_podwire(testbed):
-    node, one = testbed.node, testbed.pod()
+def test_reference_plugins_work_behind_podwire(site):
+    node, one = site.node, site.pod()
     base = {"cniVersion": "1.0.0", "name": "net"}
     plugins = [
         (PYTHON_CLIENT, node.conf(cniVersion="1.0.0")),
@@ -193,15 +191,15 @@ def test_reference_plugins_work_behind_podwire(testbed):
     ]
     result = chain(node, one, "ADD", plugins, {})
     with listening(one.space, "one"):
-        assert ask(testbed.outside, HOST, 8082).startswith("one")
+        assert ask(site.outside, HOST, 8082).startswith("one")
     assert one.link()["address"] == "02:00:00:00:00:99"
     # portmap 1.1.1 fails its own CHECK: it expects IPv6 rules also for an IPv4 Pod
     chain(node, one, "CHECK", plugins[:1], result)
     chain(node, one, "DEL", plugins, result)
 
 
-def test_podwire_works_behind_reference_plugins(testbed):
-    node, one = testbed.node, testbed.pod()
+def test_podwire_works_behind_reference_plugins(site):
+    node, one = site.node, site.pod()
     interface = node.conf(
         type="bridge",
         cniVersion="1.0.0",
@@ -229,7 +227,7 @@ def test_podwire_works_behind_reference_plugins(testbed):
     result = chain(node, one, "ADD", plugins, {})
     assert one.link()["address"] == "02:00:00:00:00:98"
     with listening(one.space, "one"):
-        assert ask(testbed.outside, HOST, 8083).startswith("one")
+        assert ask(site.outside, HOST, 8083).startswith("one")
         assert ask(node.space, "127.0.0.1", 8083).startswith("one")
     shown = json.loads(node.space.run("tc", "-j", "qdisc", "show"))
     assert len([item for item in shown if item["kind"] == "tbf"]) == 2

@@ -9,55 +9,55 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.cni.runner import Json
-from tests.support.cni.testbed import (
+from tests.support.cni.site import (
     BACKENDS,
     HOST,
     HOST6,
     OUTSIDE,
     OUTSIDE6,
+    Site,
     Spaces,
-    Testbed,
     ask,
     is_answered,
     listening,
     mapped,
     on_path,
-    served_testbed,
+    served_site,
     traces,
 )
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def testbed(
+def site(
     request: pytest.FixtureRequest, spaces: Spaces, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Testbed]:
+) -> Iterator[Site]:
     with on_path(request.param, tmp_path_factory.mktemp("bin")) as backend:
         files = tmp_path_factory.mktemp("node")
-        with served_testbed(spaces, files, backend=backend, ipMasqBackend=backend) as made:
+        with served_site(spaces, files, backend=backend, ipMasqBackend=backend) as made:
             yield made
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(testbed: Testbed) -> Iterator[None]:
+def nothing_is_left(site: Site) -> Iterator[None]:
     yield
-    assert traces(testbed.node.space) == ""
-    assert not [name for name in testbed.node.links() if name.startswith("p") and name != "pw0"]
-    assert testbed.node.reservations() == {}
+    assert traces(site.node.space) == ""
+    assert not [name for name in site.node.links() if name.startswith("p") and name != "pw0"]
+    assert site.node.reservations() == {}
 
 
-def test_a_mapped_port_reaches_the_pod_from_everywhere(testbed):
-    node, one, other = testbed.node, testbed.pod(), testbed.pod()
+def test_a_mapped_port_reaches_the_pod_from_everywhere(site):
+    node, one, other = site.node, site.pod(), site.pod()
     dual = node.ipam("10.1.0.0/24", "fd00:1::/64")
-    conf = testbed.conf(ipam=dual, runtimeConfig=mapped("8080-80/tcp", "5353-53/udp"))
+    conf = site.conf(ipam=dual, runtimeConfig=mapped("8080-80/tcp", "5353-53/udp"))
     result = node.add(one, conf)
-    node.add(other, testbed.conf(ipam=dual))
+    node.add(other, site.conf(ipam=dual))
     own = {item["address"].partition("/")[0] for item in result["ips"]}
     gateways = {item["gateway"] for item in result["ips"]}
     with listening(one.space, "one"), listening(one.space, "one", 53, "udp"):
         # a client outside keeps its address
-        assert ask(testbed.outside, HOST, 8080) == f"one ::ffff:{OUTSIDE}"
-        assert ask(testbed.outside, HOST6, 8080) == f"one {OUTSIDE6}"
-        assert ask(testbed.outside, HOST, 5353, "udp") == f"one ::ffff:{OUTSIDE}"
+        assert ask(site.outside, HOST, 8080) == f"one ::ffff:{OUTSIDE}"
+        assert ask(site.outside, HOST6, 8080) == f"one {OUTSIDE6}"
+        assert ask(site.outside, HOST, 5353, "udp") == f"one ::ffff:{OUTSIDE}"
         # from the host itself, its loopback, a neighbor, and the Pod itself (hairpin)
         assert ask(node.space, HOST, 8080).startswith("one ")
         assert ask(node.space, "127.0.0.1", 8080).startswith("one ")
@@ -67,29 +67,29 @@ def test_a_mapped_port_reaches_the_pod_from_everywhere(testbed):
         assert ask(other.space, HOST, 5353, "udp").startswith("one ")
         for client in (node.space, other.space, one.space):
             assert ask(client, HOST6, 8080).startswith("one ")
-        assert ask(testbed.outside, HOST6, 5353, "udp") == f"one {OUTSIDE6}"
+        assert ask(site.outside, HOST6, 5353, "udp") == f"one {OUTSIDE6}"
         assert ask(one.space, HOST6, 5353, "udp").startswith("one ")
     assert own
     node.call("CHECK", one, conf | {"prevResult": result}).ok()
     for _ in range(2):
         node.delete(one, conf)
-    assert not is_answered(testbed.outside, HOST, 8080)
-    node.delete(other, testbed.conf(ipam=dual))
+    assert not is_answered(site.outside, HOST, 8080)
+    node.delete(other, site.conf(ipam=dual))
 
 
-def test_a_mapping_for_one_host_address(testbed):
-    node, one = testbed.node, testbed.pod()
-    conf = testbed.conf(runtimeConfig=mapped(f"{HOST}-8081-80/tcp"))
+def test_a_mapping_for_one_host_address(site):
+    node, one = site.node, site.pod()
+    conf = site.conf(runtimeConfig=mapped(f"{HOST}-8081-80/tcp"))
     node.add(one, conf)
     with listening(one.space, "one"):
-        assert ask(testbed.outside, HOST, 8081).startswith("one")
+        assert ask(site.outside, HOST, 8081).startswith("one")
         assert not is_answered(node.space, "127.0.0.1", 8081)
     node.delete(one, conf)
 
 
-def test_a_taken_port_is_refused_but_not_one_of_a_lost_pod(testbed):
-    node, one, other = testbed.node, testbed.pod(), testbed.pod()
-    conf = testbed.conf(runtimeConfig=mapped("8080-80/tcp"))
+def test_a_taken_port_is_refused_but_not_one_of_a_lost_pod(site):
+    node, one, other = site.node, site.pod(), site.pod()
+    conf = site.conf(runtimeConfig=mapped("8080-80/tcp"))
     first = node.add(one, conf)
     refused = node.call("ADD", other, conf)
     assert refused.document["code"] == 7
@@ -99,68 +99,68 @@ def test_a_taken_port_is_refused_but_not_one_of_a_lost_pod(testbed):
     node.space.ip("link", "del", first["interfaces"][1]["name"])
     node.add(other, conf)
     with listening(other.space, "other"):
-        assert ask(testbed.outside, HOST, 8080).startswith("other")
+        assert ask(site.outside, HOST, 8080).startswith("other")
     node.delete(one, conf)
     with listening(other.space, "other"):
-        assert ask(testbed.outside, HOST, 8080).startswith("other")
+        assert ask(site.outside, HOST, 8080).startswith("other")
     node.delete(other, conf)
 
 
-def test_a_udp_flow_moves_to_the_ports_next_pod(testbed):
-    node = testbed.node
-    conf = testbed.conf(runtimeConfig=mapped("5353-53/udp"))
+def test_a_udp_flow_moves_to_the_ports_next_pod(site):
+    node = site.node
+    conf = site.conf(runtimeConfig=mapped("5353-53/udp"))
     for name in ("first", "second"):
-        pod = testbed.pod()
+        pod = site.pod()
         node.add(pod, conf)
         with listening(pod.space, name, 53, "udp"):
             # the same source port each time, so it is one flow
-            assert ask(testbed.outside, HOST, 5353, "udp", 40000).startswith(name)
+            assert ask(site.outside, HOST, 5353, "udp", 40000).startswith(name)
         node.delete(pod, conf)
 
 
-def test_masquerade_hides_pods_only_outside(testbed):
-    node, one, other = testbed.node, testbed.pod(), testbed.pod()
-    conf = testbed.conf(ipMasq=True, ipam=node.ipam("10.1.0.0/24", "fd00:1::/64"))
+def test_masquerade_hides_pods_only_outside(site):
+    node, one, other = site.node, site.pod(), site.pod()
+    conf = site.conf(ipMasq=True, ipam=node.ipam("10.1.0.0/24", "fd00:1::/64"))
     result = node.add(one, conf)
     node.add(other, conf)
-    with listening(testbed.outside, "outside"), listening(other.space, "other"):
+    with listening(site.outside, "outside"), listening(other.space, "other"):
         assert ask(one.space, OUTSIDE, 80) == f"outside ::ffff:{HOST}"
         assert ask(one.space, OUTSIDE6, 80) == f"outside {HOST6}"
         neighbour = sorted(other.addresses())[0].partition("/")[0]
         seen = ask(one.space, neighbour, 80).removeprefix("other ").removeprefix("::ffff:")
         assert seen in {item["address"].partition("/")[0] for item in result["ips"]}
     node.delete(one, conf, netns=None)
-    with listening(testbed.outside, "outside"):
+    with listening(site.outside, "outside"):
         assert ask(other.space, OUTSIDE, 80) == f"outside ::ffff:{HOST}"
     node.delete(other, conf)
 
 
-def test_gc_removes_links_rules_and_reservations(testbed):
-    node, keep, lose = testbed.node, testbed.pod(), testbed.pod()
+def test_gc_removes_links_rules_and_reservations(site):
+    node, keep, lose = site.node, site.pod(), site.pod()
     base = {"ipMasq": True, "bandwidth": None}
     limits = {"bandwidth": {"egressRate": 8_000_000, "egressBurst": 800_000}}
-    kept = testbed.conf(**base, runtimeConfig=mapped("8080-80/tcp") | limits)
-    lost = testbed.conf(**base, runtimeConfig=mapped("8081-80/tcp") | limits)
+    kept = site.conf(**base, runtimeConfig=mapped("8080-80/tcp") | limits)
+    lost = site.conf(**base, runtimeConfig=mapped("8081-80/tcp") | limits)
     before = node.add(keep, kept)
     node.add(lose, lost)
     valid = [{"containerID": keep.container_id, "ifname": "eth0"}]
-    node.execute(testbed.conf() | {"cni.dev/valid-attachments": valid}, command="GC").ok()
+    node.execute(site.conf() | {"cni.dev/valid-attachments": valid}, command="GC").ok()
     node.call("CHECK", keep, kept | {"prevResult": before}).ok()
     assert len(node.reservations()) == 1
-    assert "8081" not in traces(testbed.node.space)
+    assert "8081" not in traces(site.node.space)
     assert len([name for name in node.links() if name.startswith("pi")]) == 1
-    assert node.execute(testbed.conf(), command="GC").document["code"] == 7
-    node.execute(testbed.conf() | {"cni.dev/valid-attachments": []}, command="GC").ok()
+    assert node.execute(site.conf(), command="GC").document["code"] == 7
+    node.execute(site.conf() | {"cni.dev/valid-attachments": []}, command="GC").ok()
 
 
-def test_ingress_policies(testbed):
-    node = testbed.node
-    walled, neighbour, foreign = testbed.pod(), testbed.pod(), testbed.pod()
+def test_ingress_policies(site):
+    node = site.node
+    walled, neighbour, foreign = site.pod(), site.pod(), site.pod()
     # iptables knows only bridges with a policy, nftables knows every bridge
-    policy = {} if testbed.options["backend"] == "nftables" else {"ingressPolicy": "same-bridge"}
-    elsewhere = testbed.conf(bridge="br9", name="other", ipam=node.ipam("10.9.0.0/24"), **policy)
+    policy = {} if site.options["backend"] == "nftables" else {"ingressPolicy": "same-bridge"}
+    elsewhere = site.conf(bridge="br9", name="other", ipam=node.ipam("10.9.0.0/24"), **policy)
     node.add(foreign, elsewhere)
-    conf = testbed.conf(ingressPolicy="same-bridge")
+    conf = site.conf(ingressPolicy="same-bridge")
     address = node.add(walled, conf)["ips"][0]["address"].partition("/")[0]
     node.add(neighbour, conf)
     with listening(walled.space, "walled"), listening(foreign.space, "foreign"):
@@ -172,8 +172,8 @@ def test_ingress_policies(testbed):
         assert ask(walled.space, theirs, 80).startswith("error" if policy else "foreign")
     for each in (walled, neighbour):
         node.delete(each, conf)
-    alone, other = testbed.pod(), testbed.pod()
-    conf = testbed.conf(ingressPolicy="isolated")
+    alone, other = site.pod(), site.pod()
+    conf = site.conf(ingressPolicy="isolated")
     address = node.add(alone, conf)["ips"][0]["address"].partition("/")[0]
     node.add(other, conf)
     with listening(alone.space, "alone"):
@@ -184,15 +184,15 @@ def test_ingress_policies(testbed):
     node.delete(foreign, elsewhere)
 
 
-def test_check_reports_each_missing_rule(testbed):
-    node, one = testbed.node, testbed.pod()
-    conf = testbed.conf(
+def test_check_reports_each_missing_rule(site):
+    node, one = site.node, site.pod()
+    conf = site.conf(
         ipMasq=True,
         ingressPolicy="same-bridge",
         ipam=node.ipam("10.1.0.0/24", "fd00:1::/64"),
         runtimeConfig=mapped("8080-80/tcp"),
     )
-    for flush in flushes(testbed.options["backend"]):
+    for flush in flushes(site.options["backend"]):
         asked = conf | {"prevResult": node.add(one, conf)}
         node.call("CHECK", one, asked).ok()
         node.space.run(*flush)
@@ -216,41 +216,41 @@ def flushes(backend: str) -> Iterator[list[str]]:
     yield ["ip6tables", "-t", "nat", "-F"]
 
 
-def only_from(testbed: Testbed, address: str) -> list[str]:
+def only_from(site: Site, address: str) -> list[str]:
     """A condition in the backend's syntax."""
-    if testbed.options["backend"] == "nftables":
+    if site.options["backend"] == "nftables":
         return ["ip6" if ":" in address else "ip", "saddr", address]
     return ["-s", address]
 
 
-def test_conditions(testbed):
-    node, one, other = testbed.node, testbed.pod(), testbed.pod()
+def test_conditions(site):
+    node, one, other = site.node, site.pod(), site.pod()
     options = {
         "ipam": node.ipam("10.1.0.0/24", "fd00:1::/64"),
         "backend": None,
         "runtimeConfig": mapped("8080-80/tcp"),
     }
-    first = testbed.conf(
+    first = site.conf(
         **options,
-        conditionsV4=only_from(testbed, OUTSIDE),
-        conditionsV6=only_from(testbed, OUTSIDE6),
+        conditionsV4=only_from(site, OUTSIDE),
+        conditionsV6=only_from(site, OUTSIDE6),
     )
-    second = testbed.conf(**options)
-    if testbed.options["backend"] != "nftables":
+    second = site.conf(**options)
+    if site.options["backend"] != "nftables":
         second["backend"] = "iptables"
     # a port without conditions comes last in the rules
     node.add(other, second)
     result = node.add(one, first)
     with listening(one.space, "one"), listening(other.space, "other"):
-        assert ask(testbed.outside, HOST, 8080) == f"one ::ffff:{OUTSIDE}"
-        assert ask(testbed.outside, HOST6, 8080) == f"one {OUTSIDE6}"
+        assert ask(site.outside, HOST, 8080) == f"one ::ffff:{OUTSIDE}"
+        assert ask(site.outside, HOST6, 8080) == f"one {OUTSIDE6}"
         assert ask(node.space, HOST, 8080).startswith("other ")
         assert ask(node.space, HOST6, 8080).startswith("other ")
     node.call("CHECK", one, first | {"prevResult": result}).ok()
-    assert node.call("ADD", testbed.pod(), first).document["code"] == 7
+    assert node.call("ADD", site.pod(), first).document["code"] == 7
     node.delete(other, second)
     with listening(one.space, "one"):
-        assert ask(testbed.outside, HOST, 8080).startswith("one ")
+        assert ask(site.outside, HOST, 8080).startswith("one ")
         assert not is_answered(node.space, HOST, 8080)
     node.delete(one, first)
 
@@ -269,31 +269,31 @@ def test_conditions(testbed):
         {"runtimeConfig": mapped("fe80::1%x } ; flush ruleset-8080-80/tcp")},
     ],
 )
-def test_conflicting_and_unsafe_options_are_refused(testbed, options):
-    conf = testbed.conf(**{"runtimeConfig": mapped("8080-80/tcp")} | options)
-    assert testbed.node.call("ADD", testbed.pod(), conf).document["code"] == 7
+def test_conflicting_and_unsafe_options_are_refused(site, options):
+    conf = site.conf(**{"runtimeConfig": mapped("8080-80/tcp")} | options)
+    assert site.node.call("ADD", site.pod(), conf).document["code"] == 7
 
 
-def test_a_condition_of_the_wrong_syntax_is_refused(testbed):
-    wrong = {"nftables": ["no", "such"]}.get(testbed.options["backend"], ["--no-such", "thing"])
-    conf = testbed.conf(runtimeConfig=mapped("8080-80/tcp"), conditionsV4=wrong)
-    refused = testbed.node.call("ADD", testbed.pod(), conf).document
+def test_a_condition_of_the_wrong_syntax_is_refused(site):
+    wrong = {"nftables": ["no", "such"]}.get(site.options["backend"], ["--no-such", "thing"])
+    conf = site.conf(runtimeConfig=mapped("8080-80/tcp"), conditionsV4=wrong)
+    refused = site.node.call("ADD", site.pod(), conf).document
     assert refused["code"] == 100
     assert refused["details"]
 
 
-def test_snat_options_decide_the_source_address(testbed):
-    node, one, other = testbed.node, testbed.pod(), testbed.pod()
+def test_snat_options_decide_the_source_address(site):
+    node, one, other = site.node, site.pod(), site.pod()
     node.add(other)
     for options, outside, hides_neighbours in (
         ({"masqAll": True}, "10.1.0.1", True),
         ({}, OUTSIDE, True),
         ({"snat": False}, OUTSIDE, False),
     ):
-        conf = testbed.conf(runtimeConfig=mapped("8080-80/tcp"), **options)
+        conf = site.conf(runtimeConfig=mapped("8080-80/tcp"), **options)
         node.add(one, conf)
         with listening(one.space, "one"):
-            assert ask(testbed.outside, HOST, 8080) == f"one ::ffff:{outside}"
+            assert ask(site.outside, HOST, 8080) == f"one ::ffff:{outside}"
             # without SNAT, br_netfilter decides if there is an answer
             seen = ask(other.space, HOST, 8080)
             assert (seen == "one ::ffff:10.1.0.1") == hides_neighbours, seen
@@ -301,33 +301,33 @@ def test_snat_options_decide_the_source_address(testbed):
     node.delete(other)
 
 
-def test_a_port_has_one_holder_across_backends(testbed):
-    node, one, other = testbed.node, testbed.pod(), testbed.pod()
-    theirs = {"nftables": "iptables"}.get(testbed.options["backend"], "nftables")
+def test_a_port_has_one_holder_across_backends(site):
+    node, one, other = site.node, site.pod(), site.pod()
+    theirs = {"nftables": "iptables"}.get(site.options["backend"], "nftables")
     ports = mapped(f"{HOST}-8080-80/tcp", "8081-80/tcp")
-    node.add(one, testbed.conf(runtimeConfig=ports, backend=theirs))
+    node.add(one, site.conf(runtimeConfig=ports, backend=theirs))
     for port in (f"{HOST}-8080-80/tcp", "8081-80/tcp"):
-        refused = node.call("ADD", other, testbed.conf(runtimeConfig=mapped(port))).document
+        refused = node.call("ADD", other, site.conf(runtimeConfig=mapped(port))).document
         assert refused["code"] == 7
         assert refused["details"] == f"by {node.host_link(one)}"
-    free = testbed.conf(runtimeConfig=mapped("8080-80/tcp", "8081-80/udp"))
+    free = site.conf(runtimeConfig=mapped("8080-80/tcp", "8081-80/udp"))
     node.add(other, free)
     # DEL removes the rules of both backends, also if the configuration has changed
-    node.delete(one, testbed.conf())
-    node.delete(other, testbed.conf())
+    node.delete(one, site.conf())
+    node.delete(other, site.conf())
 
 
-def test_fifty_concurrent_adds(testbed):
-    node = testbed.node
-    pods = [testbed.pod() for _ in range(50)]
+def test_fifty_concurrent_adds(site):
+    node = site.node
+    pods = [site.pod() for _ in range(50)]
 
     def conf(number: int) -> Json:
         ports = mapped(f"{8000 + number}-80/tcp", f"{8000 + number}-53/udp")
-        return testbed.conf(ipMasq=True, runtimeConfig=ports)
+        return site.conf(ipMasq=True, runtimeConfig=ports)
 
     with ThreadPoolExecutor(16) as pool:
         results = list(pool.map(lambda item: node.add(item[1], conf(item[0])), enumerate(pods)))
         assert len({result["ips"][0]["address"] for result in results}) == 50
         with listening(pods[33].space, "33"):
-            assert ask(testbed.outside, HOST, 8033) == f"33 ::ffff:{OUTSIDE}"
+            assert ask(site.outside, HOST, 8033) == f"33 ::ffff:{OUTSIDE}"
         list(pool.map(lambda item: node.delete(item[1], conf(item[0])), enumerate(pods)))

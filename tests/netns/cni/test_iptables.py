@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.cni.runner import Json, Node, Pod
-from tests.support.cni.testbed import (
+from tests.support.cni.site import (
     HOST,
     OUTSIDE,
+    Site,
     Spaces,
-    Testbed,
     ask,
     is_answered,
     listening,
     mapped,
     on_path,
-    served_testbed,
+    served_site,
     traces,
 )
 from tests.support.space import Space
@@ -29,26 +29,26 @@ _LIBRARY = Path("/usr/lib/x86_64-linux-gnu/libnftables.so.1")
 
 
 @pytest.fixture(scope="module", params=["iptables-nft", "iptables-legacy"])
-def testbed(
+def site(
     request: pytest.FixtureRequest, spaces: Spaces, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Testbed]:
+) -> Iterator[Site]:
     with on_path(request.param, tmp_path_factory.mktemp("bin")) as backend:
         files = tmp_path_factory.mktemp("node")
-        with served_testbed(spaces, files, backend=backend) as made:
+        with served_site(spaces, files, backend=backend) as made:
             yield made
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(testbed: Testbed) -> Iterator[None]:
+def nothing_is_left(site: Site) -> Iterator[None]:
     yield
-    assert traces(testbed.node.space) == ""
+    assert traces(site.node.space) == ""
 
 
-def test_the_mark_has_the_configured_bit(testbed):
-    node, one, other = testbed.node, testbed.pod(), testbed.pod()
+def test_the_mark_has_the_configured_bit(site):
+    node, one, other = site.node, site.pod(), site.pod()
     confs = [
-        testbed.conf(runtimeConfig=mapped("8080-80/tcp"), markMasqBit=4),
-        testbed.conf(runtimeConfig=mapped("8081-80/tcp")),
+        site.conf(runtimeConfig=mapped("8080-80/tcp"), markMasqBit=4),
+        site.conf(runtimeConfig=mapped("8081-80/tcp")),
     ]
     for pod, conf in zip((one, other), confs, strict=True):
         node.add(pod, conf)
@@ -65,9 +65,9 @@ def test_the_mark_has_the_configured_bit(testbed):
         node.delete(pod, conf)
 
 
-def test_an_external_chain_sets_the_mark(testbed):
-    node, one = testbed.node, testbed.pod()
-    conf = testbed.conf(
+def test_an_external_chain_sets_the_mark(site):
+    node, one = site.node, site.pod()
+    conf = site.conf(
         runtimeConfig=mapped("8080-80/tcp"), backend=None, externalSetMarkChain="KUBE-MARK-MASQ"
     )
     refused = node.call("ADD", one, conf).document
@@ -87,8 +87,8 @@ def test_an_external_chain_sets_the_mark(testbed):
     node.space.run("iptables", "-t", "nat", "-X", "KUBE-MARK-MASQ")
 
 
-def test_rules_of_other_programs_stay(testbed):
-    node, one = testbed.node, testbed.pod()
+def test_rules_of_other_programs_stay(site):
+    node, one = site.node, site.pod()
     strangers = [
         [
             "-t",
@@ -110,7 +110,7 @@ def test_rules_of_other_programs_stay(testbed):
     for rule in strangers:
         node.space.run("iptables", *rule)
     before = rules(node.space)
-    conf = testbed.conf(ingressPolicy="isolated", runtimeConfig=mapped("8080-80/tcp"))
+    conf = site.conf(ingressPolicy="isolated", runtimeConfig=mapped("8080-80/tcp"))
     node.add(one, conf)
     assert rules(node.space) > before
     node.delete(one, conf)
@@ -123,15 +123,15 @@ def rules(space: Space) -> set[str]:
     return {line for line in space.run("iptables-save").splitlines() if line.startswith("-A")}
 
 
-def test_add_repairs_what_another_program_flushed(testbed):
-    node, one, other = testbed.node, testbed.pod(), testbed.pod()
-    confs = [testbed.conf(runtimeConfig=mapped(f"{port}-80/tcp")) for port in (8080, 8081)]
+def test_add_repairs_what_another_program_flushed(site):
+    node, one, other = site.node, site.pod(), site.pod()
+    confs = [site.conf(runtimeConfig=mapped(f"{port}-80/tcp")) for port in (8080, 8081)]
     node.add(one, confs[0])
     node.space.run("iptables", "-t", "nat", "-F")
     node.space.run("iptables", "-F")
     node.add(other, confs[1])
     with listening(other.space, "other"):
-        assert ask(testbed.outside, HOST, 8081).startswith("other")
+        assert ask(site.outside, HOST, 8081).startswith("other")
     # a chain without rules is free
     node.delete(one, confs[0])
     node.add(one, confs[0])
@@ -139,10 +139,10 @@ def test_add_repairs_what_another_program_flushed(testbed):
         node.delete(pod, conf)
 
 
-def test_rules_stay_in_their_flavor(testbed, spaces, tmp_path):
+def test_rules_stay_in_their_flavor(site, spaces, tmp_path):
     """Until the last rule is removed, also if the plain command changes its flavor."""
-    node, one, other = testbed.node, testbed.pod(), testbed.pod()
-    confs = [testbed.conf(runtimeConfig=mapped(f"{port}-80/tcp")) for port in (8080, 8081)]
+    node, one, other = site.node, site.pod(), site.pod()
+    confs = [site.conf(runtimeConfig=mapped(f"{port}-80/tcp")) for port in (8080, 8081)]
     node.add(one, confs[0])
     for flavor in ("nft", "legacy"):
         folder = tmp_path / flavor
@@ -150,7 +150,7 @@ def test_rules_stay_in_their_flavor(testbed, spaces, tmp_path):
         with on_path(f"iptables-{flavor}", folder):
             alone = Node(node.space, node.files / "nowhere")
             alone.add(other, confs[1])
-            refused = alone.call("ADD", testbed.pod(), confs[0])
+            refused = alone.call("ADD", site.pod(), confs[0])
             assert refused.document["code"] == 7
             alone.delete(other, confs[1])
     node.delete(one, confs[0])
@@ -223,28 +223,28 @@ def hidden(*paths: Path) -> Iterator[None]:
             subprocess.run(["umount", str(path)], check=True)
 
 
-def test_iptables_is_the_default_without_libnftables(testbed):
-    node, one = Node(testbed.node.space, testbed.node.files / "nowhere"), testbed.pod()
+def test_iptables_is_the_default_without_libnftables(site):
+    node, one = Node(site.node.space, site.node.files / "nowhere"), site.pod()
     conf = node.conf(ipMasq=True, runtimeConfig=mapped("8080-80/tcp"))
     with hidden(_LIBRARY.resolve()):
         result = node.add(one, conf)
         node.call("CHECK", one, conf | {"prevResult": result}).ok()
-        refused = node.call("ADD", testbed.pod(), conf | {"ipMasqBackend": "nftables"}).document
+        refused = node.call("ADD", site.pod(), conf | {"ipMasqBackend": "nftables"}).document
         assert refused["code"] == 2
     assert "PODWIRE-tcp-8080" in traces(node.space)
-    with listening(one.space, "one"), listening(testbed.outside, "outside"):
-        assert ask(testbed.outside, HOST, 8080).startswith("one")
+    with listening(one.space, "one"), listening(site.outside, "outside"):
+        assert ask(site.outside, HOST, 8080).startswith("one")
         assert ask(one.space, OUTSIDE, 80) == f"outside ::ffff:{HOST}"
     with hidden(_LIBRARY.resolve()):
         node.delete(one, conf)
 
 
-def test_a_host_without_iptables(testbed, tmp_path):
+def test_a_host_without_iptables(site, tmp_path):
     commands = [
         path.resolve()
         for path in map(Path, ("/usr/sbin/iptables-nft", "/usr/sbin/iptables-legacy"))
     ]
-    node, one = Node(testbed.node.space, testbed.node.files / "nowhere"), testbed.pod()
+    node, one = Node(site.node.space, site.node.files / "nowhere"), site.pod()
     asked: Json = node.conf(backend="iptables", runtimeConfig=mapped("8080-80/tcp"))
     with hidden(*commands):
         refused = node.call("ADD", one, asked).document

@@ -17,7 +17,7 @@ from cni_plugin.linux import shaping
 from cni_plugin.linux.namespace import Namespace, entered
 from cni_plugin.linux.netlink import Socket
 from tests.support.cni.runner import Node, Pod
-from tests.support.cni.testbed import on_path, traces
+from tests.support.cni.site import on_path, traces
 from tests.support.space import Space
 
 # all that changes the kernel or a file

@@ -11,7 +11,7 @@ import pytest
 
 from tests.netns.cni.test_kill import execute, heal
 from tests.support.cni.runner import REFERENCE, Json, Node
-from tests.support.cni.testbed import ask, listening, mapped
+from tests.support.cni.site import ask, listening, mapped
 from tests.support.space import Space
 
 Spaces = Callable[[str], Space]

@@ -82,7 +82,7 @@ def is_answered(space: Space, address: str, port: int) -> bool:
 
 
 @dataclass
-class Testbed:
+class Site:
     """A node, a namespace outside without routes to Pods, and a function that makes Pods.
 
     ``options`` go into every configuration.
@@ -94,13 +94,13 @@ class Testbed:
     options: Json
 
     def conf(self, **options: Any) -> Json:
-        """The node's configuration with the testbed's options."""
+        """The node's configuration with the site's options."""
         return self.node.conf(**self.options | options)
 
 
 @contextmanager
-def served_testbed(spaces: Spaces, files: Path, **options: Any) -> Iterator[Testbed]:
-    """A testbed whose node has a warm server during the block."""
+def served_site(spaces: Spaces, files: Path, **options: Any) -> Iterator[Site]:
+    """A site whose node has a warm server during the block."""
     node = Node(spaces("node"), files)
     outside = spaces("outside")
     node.space.veth("up0", outside, "down0")
@@ -117,7 +117,7 @@ def served_testbed(spaces: Spaces, files: Path, **options: Any) -> Iterator[Test
         return Pod(f"c{next(node.numbers)}", spaces("pod"))
 
     with node.served():
-        yield Testbed(node, outside, pod, options)
+        yield Site(node, outside, pod, options)
 
 
 def mapped(*mappings: str) -> dict:
