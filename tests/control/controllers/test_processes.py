@@ -74,7 +74,7 @@ async def test_kill_9_and_a_restart_wait_for_no_lease(api_server, kubeconfig):
             started("controllers", kubeconfig) as first,
             started("scheduler", kubeconfig) as second,
         ):
-            await until(lambda: available(client, 2))
+            await until(lambda: available(client, 2), seconds=60)
             for process in (first, second):
                 os.kill(process.pid, signal.SIGKILL)
                 await process.wait()
