@@ -1,4 +1,4 @@
-"""Changing a lab while it runs."""
+"""Changes a lab while it runs."""
 
 import dataclasses
 import os
@@ -12,20 +12,23 @@ from proxy.backends.base import missing
 
 
 class BackendMissingError(OSError):
-    """A backend needs something that this machine does not have; the text says what to do."""
+    """This machine lacks something that a backend needs; the text names it and the remedy."""
 
 
 def require_backend(mode: str) -> None:
-    """Raises BackendMissingError now rather than have every node's proxy say so in its log."""
+    """Raise BackendMissingError if this machine cannot run a backend.
+
+    Otherwise only the logs of the nodes' proxies would say it.
+    """
     if lacking := missing(mode):
         raise BackendMissingError(f"{mode}: {'; '.join(lacking)}")
 
 
 def set_proxy(lab: LabDir, spec: LabSpec, mode: str) -> None:
-    """Have every node balance Services by ``mode`` from now on; raises OSError.
+    """Let every node balance Services by ``mode`` from now on; raises OSError.
 
-    The new proxy takes over the old one's rules, so that no connection is lost. A node that was
-    killed holds up no other one; it is told of at the end.
+    The new proxy takes over the old one's rules, so that no connection is lost. Nodes that were
+    killed are skipped, and named at the end by MachineNotFoundError.
     """
     require_backend(mode)
     changed = dataclasses.replace(spec, proxy=mode)
@@ -39,5 +42,5 @@ def set_proxy(lab: LabDir, spec: LabSpec, mode: str) -> None:
             dead.append(str(err))
     if dead:
         raise MachineNotFoundError(
-            f"the nodes that run balance by {mode} now, but {'; '.join(dead)}"
+            f"the running nodes balance by {mode} now, but {'; '.join(dead)}"
         )

@@ -1,7 +1,7 @@
-"""``podwire lab``: a cluster on this machine. Declares the commands; lab/commands.py does them.
+"""Declares the commands of ``podwire lab``; lab/commands.py carries them out.
 
-That file is imported only when a command runs, because it imports most of podwire (0.6 s), and a
-shell that completes a word needs the declarations alone.
+That module is imported only when a command runs: it imports most of podwire (0.6 s), and a shell
+that completes a word needs only the declarations.
 """
 
 from typing import Any
@@ -21,13 +21,13 @@ def main() -> None:
 
 @main.command()
 @name_option
-@click.option("--nodes", default=3, show_default=True, help="How many nodes, 1 to 100.")
+@click.option("--nodes", default=3, show_default=True, help="Number of nodes, 1 to 100.")
 @click.option(
     "--proxy",
     type=click.Choice(list(BACKENDS)),
     default="iptables",
     show_default=True,
-    help="What balances Services.",
+    help="Backend that balances Services.",
 )
 @click.option(
     "--overlay",
@@ -41,18 +41,18 @@ def main() -> None:
     type=click.Choice(["sqlite"]),
     default="sqlite",
     show_default=True,
-    help="Where the API server keeps objects.",
+    help="Store of the API server.",
 )
 @click.option("--pod-cidr", help=f"Range of the Pods' addresses.  [default: {POD_CIDRS[0]}]")
 @click.option("--service-cidr", help=f"Range of the ClusterIPs.  [default: {SERVICE_CIDRS[0]}]")
 @click.option(
     "--dual-stack",
     is_flag=True,
-    help=f"IPv6 too: Pods in {POD_CIDRS[1]}, Services in {SERVICE_CIDRS[1]}.",
+    help=f"Add IPv6: Pods in {POD_CIDRS[1]}, Services in {SERVICE_CIDRS[1]}.",
 )
-@click.option("--demo/--no-demo", default=True, show_default=True, help="End with the demo.")
+@click.option("--demo/--no-demo", default=True, show_default=True, help="Run the demo at the end.")
 def up(*, demo: bool, **options: Any) -> None:
-    """Start a lab, then show a ClusterIP balancing."""
+    """Start a lab, then show one Service spreading requests over its Pods."""
     from lab import commands
 
     commands.up(demo=demo, **options)
@@ -61,9 +61,9 @@ def up(*, demo: bool, **options: Any) -> None:
 @main.command()
 @name_option
 def demo(name: str) -> None:
-    """Draw who answers requests to a ClusterIP.
+    """Draw which Pods answer requests to a ClusterIP.
 
-    Deploys the replicas that answer, three to six of them, unless they are there already.
+    Deploys three to six replicas, unless the deployment is there already.
     """
     from lab import commands
 
@@ -75,7 +75,7 @@ def demo(name: str) -> None:
 def down(name: str) -> None:
     """End a lab and remove all of it.
 
-    Also what is left of one that was killed or half made.
+    Also removes the remains of a lab that was killed or half made.
     """
     from lab import commands
 
@@ -108,7 +108,7 @@ def status(name: str, output: str) -> None:
 def exec_(name: str, machine: str, command: tuple[str, ...]) -> None:
     """Run a command on a machine.
 
-    MACHINE is node1 …, control, or switch, which is the world outside.
+    MACHINE is node1 …, control, or switch, which stands for the network outside.
     """
     from lab import commands
 
@@ -124,7 +124,7 @@ def set_() -> None:
 @name_option
 @click.argument("mode", type=click.Choice(list(BACKENDS)))
 def proxy(name: str, mode: str) -> None:
-    """Have MODE balance Services from now on; connections go on."""
+    """Balance Services by MODE from now on; connections continue."""
     from lab import commands
 
     commands.set_proxy(name, mode)
@@ -142,9 +142,9 @@ def kubeconfig(name: str) -> None:
 @main.command()
 @name_option
 @click.argument("component", shell_complete=complete_component)
-@click.option("--machine", shell_complete=complete_logged, help="Of this machine alone.")
-@click.option("-f", "--follow", is_flag=True, help="Go on as lines come.")
-@click.option("--tail", type=click.IntRange(0), help="Only this many last lines of each.")
+@click.option("--machine", shell_complete=complete_logged, help="Only the log of this machine.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines as they come.")
+@click.option("--tail", type=click.IntRange(0), help="Only this number of last lines of each log.")
 def logs(name: str, component: str, **options: Any) -> None:
     """Print the log of a component.
 

@@ -12,13 +12,14 @@ import click
 from rich.console import Console
 
 from control.client import ClientError, KubeconfigError
+from control.linux.errors import cause
 from lab import change, needs
 from lab import demo as demonstration
 from lab import logs as reader
 from lab.down import RemovalError, remove
 from lab.keeper import LaunchError
 from lab.options import OptionError
-from lab.report import Steps, columns, said
+from lab.report import Steps, columns
 from lab.spec import LabSpec, LabSpecError, make_spec
 from lab.state import LabDir, all_labs, lab_dir, locked
 from lab.status import LabStatus, locate, look
@@ -39,21 +40,21 @@ _EXPECTED = (
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Say what went wrong in one line; end with code 2 for a bad option, else with 1."""
+    """Report an error in one line; exit with code 2 for an invalid option, else with 1."""
     try:
         yield
     except LabSpecError as err:
         raise OptionError(str(err)) from err
-    except BrokenPipeError:  # the reader has seen enough: click ends quietly
+    except BrokenPipeError:  # the reader of the pipe has ended: click ends quietly
         raise
     except OSError as err:
-        raise click.ClickException(said(err)) from err
+        raise click.ClickException(cause(err)) from err
     except _EXPECTED as err:
         raise click.ClickException(str(err)) from err
 
 
 def running(name: str) -> tuple[LabDir, LabSpec]:
-    """The lab with this name, which must be up."""
+    """Return the lab with this name; raises ClickException if it is not up."""
     lab = lab_dir(name)
     keeper, spec = lab.keeper(), lab.spec()
     if keeper is None or spec is None or not keeper.alive:
@@ -63,7 +64,7 @@ def running(name: str) -> tuple[LabDir, LabSpec]:
     return lab, spec
 
 
-def _need_root(why: str = "a lab is made of namespaces, which takes root") -> None:
+def _need_root(why: str = "a lab is made of namespaces, for which you need root") -> None:
     if os.geteuid() != 0:
         raise click.ClickException(f"{why}: use sudo")
 
@@ -74,7 +75,7 @@ def _absent(name: str) -> str:
 
 @contextmanager
 def _staying_up(lab: LabDir) -> Iterator[None]:
-    """Once a lab runs, Ctrl-C ends the command, not the lab: say so."""
+    """Tell the user that Ctrl-C ends the command but not the running lab."""
     try:
         yield
     except KeyboardInterrupt:
@@ -83,7 +84,7 @@ def _staying_up(lab: LabDir) -> Iterator[None]:
 
 
 def up(*, demo: bool, **options: Any) -> None:
-    """Start a lab, then show a ClusterIP balancing."""
+    """Start a lab, then show one Service spreading requests over its Pods."""
     _need_root()
     console = Console()
     with plain_errors():
@@ -101,7 +102,7 @@ def up(*, demo: bool, **options: Any) -> None:
 
 
 def demo(name: str) -> None:
-    """Draw who answers requests to a ClusterIP."""
+    """Draw which Pods answer requests to a ClusterIP."""
     _need_root()
     lab, spec = running(name)
     console = Console()
@@ -180,11 +181,11 @@ def execute(name: str, machine: str, command: tuple[str, ...]) -> None:
     lab, _ = running(name)
     with plain_errors():
         argv = locate(lab, machine).enter(*command)
-        os.execvp(argv[0], argv)  # noqa: S606  # no shell: the user's own words, one by one
+        os.execvp(argv[0], argv)  # noqa: S606  # no shell: the user's own words
 
 
 def set_proxy(name: str, mode: str) -> None:
-    """Have MODE balance Services from now on; connections go on."""
+    """Balance Services by ``mode`` from now on; connections continue."""
     _need_root()
     lab, spec = running(name)
     with plain_errors():
@@ -202,7 +203,7 @@ def show_logs(
     name: str, component: str, machine: str | None, follow: bool, tail: int | None
 ) -> None:
     """Print the log of a component."""
-    _need_root("its logs are for root alone")
+    _need_root("only root may read a lab's logs")
     lab = lab_dir(name)
     if not lab.path.exists():
         raise click.ClickException(_absent(name))

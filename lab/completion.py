@@ -1,6 +1,6 @@
-"""Shell completion: the scripts for the shells, and the words that depend on this machine's labs.
+"""Shell completion: the shells' scripts, and the words that depend on this machine's labs.
 
-A shell runs podwire at each TAB, so this file imports little: the labs' own files say it all.
+A shell runs podwire at every TAB, so this module imports little: it reads only the labs' files.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ VARIABLE = "_PODWIRE_COMPLETE"  # as click derives it from the program's name
 @click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
 def main(shell: str) -> None:
-    """Print the script that teaches a shell to complete podwire's words.
+    """Print the script with which a shell completes podwire's words.
 
     \b
     bash: source <(podwire completion bash)         in ~/.bashrc
@@ -31,23 +31,23 @@ def main(shell: str) -> None:
 
 
 def complete_lab(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    """The names of this machine's labs."""
+    """Complete the names of this machine's labs."""
     return _beginning(incomplete, [lab.name for lab in all_labs()])
 
 
 def complete_machine(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The machines of the lab that ``--name`` says, and its switch."""
+    """Complete the machines and the switch of the lab that ``--name`` gives."""
     spec = _spec(context)
     return _beginning(incomplete, [m.name for m in _machines(spec)] + ["switch"] * bool(spec))
 
 
 def complete_logged(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The machines of the lab that ``--name`` says; its switch runs no component."""
+    """Complete the machines that run components, in the lab that ``--name`` gives."""
     return _beginning(incomplete, [m.name for m in _machines(_spec(context))])
 
 
 def complete_component(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The components of the lab that ``--name`` says, or of a machine of it."""
+    """Complete the components of the lab that ``--name`` gives, or of one of its machines."""
     machine = context.params.get("machine")
     found = [m for m in _machines(_spec(context)) if machine in (None, m.name)]
     return _beginning(incomplete, list(dict.fromkeys(c for m in found for c in _components(m))))

@@ -1,4 +1,4 @@
-"""Which components a machine runs, in a file that is read anew when they are to change."""
+"""The file with a machine's components, which the machine reads again when they change."""
 
 import dataclasses
 import json
@@ -14,14 +14,14 @@ _FILE = "components.json"
 
 
 def save_components(lab: LabDir, machine: Machine) -> None:
-    """Write a machine's components to where it reads them, whole or not at all; raises OSError."""
+    """Write a machine's components to its file, whole or not at all; raises OSError."""
     path = lab.machine(machine.name) / "etc" / _FILE
     rows = [dataclasses.asdict(component) for component in machine.components]
     whole.write(path, json.dumps(rows, indent=2))
 
 
 def load_components() -> Sequence[Component]:
-    """The components of the machine that this process is on; raises ComponentsError."""
+    """Read the components of the machine on which this process runs; raises ComponentsError."""
     path = Path(CONFIG) / _FILE
     try:
         return [Component(row["name"], tuple(row["argv"])) for row in json.loads(path.read_text())]

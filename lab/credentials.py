@@ -1,4 +1,4 @@
-"""Who is who in a lab: writes each machine the keys it needs, and the user's kubeconfig."""
+"""Writes the certificates and kubeconfigs of a lab's machines and of its user."""
 
 import ipaddress
 import os
@@ -18,7 +18,7 @@ _PARTS = {
 def write_credentials(
     lab: LabDir, spec: LabSpec, machines: tuple[Machine, ...], management: str
 ) -> None:
-    """Make an authority and every certificate; ``management`` is the API's URL on this host."""
+    """Make an authority and all certificates; ``management`` is the API's URL on this host."""
     authority = create_authority(f"podwire lab {spec.name}")
     authority.save(lab.path / "pki", "ca")
     for machine in machines:
@@ -60,5 +60,5 @@ def _write_kubeconfig(authority: Pair, spec: LabSpec, identity: Identity, path: 
 
 
 def _first_service_ips(spec: LabSpec) -> list[str]:
-    """The address of the Service ``kubernetes``: the first of each range."""
+    """Return the addresses of the Service ``kubernetes``: the first of each range."""
     return [str(ipaddress.ip_network(cidr)[1]) for cidr in spec.service_cidrs]

@@ -1,4 +1,4 @@
-"""The first thing a new cluster shows: a Deployment, a Service, and who answers its ClusterIP."""
+"""The demo: deploys a Service, sends requests to its ClusterIP, and shows which Pods answer."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ _LABELS = {"app": NAME}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The demo's ClusterIP, and how many Pods answer it."""
+    """The demo's ClusterIP, and the number of Pods behind it."""
 
     address: str
     replicas: int
@@ -41,7 +41,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """How often each Pod answered, on which node it runs, and what failed."""
+    """The number of answers of each Pod, each Pod's node, and the number of failures by cause."""
 
     address: str
     answers: Mapping[str, int]
@@ -50,7 +50,7 @@ class Balance:
 
 
 def manifests(replicas: int) -> tuple[Deployment, Service]:
-    """What the demo applies; examples/web.yaml is the same in YAML."""
+    """Return the demo's objects; examples/web.yaml has the same in YAML."""
     container = {
         "name": "web",
         "image": "podwire/tools",
@@ -87,7 +87,7 @@ def _object(api_version: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]
 def deploy(kubeconfig: Path, replicas: int, say: Say) -> Target:
     """Apply the demo and wait until all its endpoints are ready.
 
-    ``replicas`` is for a Deployment that is not there yet: one that is keeps its own.
+    ``replicas`` is for a new Deployment; an existing one keeps its own number.
     Raises NotReadyError, ApiError, UnreachableError.
     """
     return asyncio.run(_deploy(kubeconfig, replicas, say))
@@ -99,11 +99,11 @@ async def _deploy(kubeconfig: Path, replicas: int, say: Say) -> Target:
         await _ensure(client, kinds.DEPLOYMENT, deployment)
         await _ensure(client, kinds.SERVICE, service)
         address = (await client.get(kinds.SERVICE, NAMESPACE, NAME)).spec.cluster_ip
-        # The user may have scaled the one that is there.
+        # The user may have scaled an existing Deployment.
         replicas = (await client.get(kinds.DEPLOYMENT, NAMESPACE, NAME)).spec.replicas or 0
     if not replicas:
         raise NotReadyError(
-            f"deployment {NAME} is scaled to 0, so nobody can answer; see: "
+            f"deployment {NAME} is scaled to 0, so no Pod can answer; see: "
             f"kubectl scale deployment {NAME} --replicas 3"
         )
 
@@ -127,7 +127,7 @@ async def _deploy(kubeconfig: Path, replicas: int, say: Say) -> Target:
 
 
 async def _ensure(client: Client, kind: kinds.Kind[Any], wanted: Object) -> None:
-    """Create an object, or leave the one that is there: the demo may be run again."""
+    """Create an object, or keep an existing one: the demo may be run again."""
     try:
         await client.create(kind, wanted)
     except ApiError as err:
@@ -136,9 +136,9 @@ async def _ensure(client: Client, kind: kinds.Kind[Any], wanted: Object) -> None
 
 
 def measure(kubeconfig: Path, target: Target, enter: list[str]) -> Balance:
-    """Ask the Service from inside a machine; ``enter`` is the command line that goes there.
+    """Send requests to the Service from a machine; ``enter`` is the command line to enter it.
 
-    Raises NotReady if the requests cannot be sent.
+    Raises NotReadyError if the requests cannot be sent.
     """
     numbers = (str(number) for number in (PORT, REQUESTS, target.replicas))
     argv = [*enter, sys.executable, "-IS", str(_PROBE), target.address, *numbers]

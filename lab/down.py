@@ -1,4 +1,4 @@
-"""Removing a lab: complete, whatever state it is in, and as often as asked."""
+"""Removes a lab completely, in whatever state it is."""
 
 import os
 import select
@@ -19,11 +19,11 @@ _DEADLINE = 30.0  # seconds for the kernel to end and reap a whole process names
 
 
 class RemovalError(Exception):
-    """Something of a lab could not be removed; the text names it."""
+    """A part of a lab could not be removed; the text names it."""
 
 
 def remove(lab: LabDir) -> bool:
-    """Remove a lab; returns whether there was one. Raises RemovalError."""
+    """Remove a lab; False if there was none. Raises RemovalError."""
     if not lab.path.exists():
         return False
     keeper = lab.keeper()
@@ -37,7 +37,7 @@ def remove(lab: LabDir) -> bool:
 
 
 def _end(keeper: Keeper) -> None:
-    """Kill the keeper: the kernel ends all it kept. Waits until everything is gone."""
+    """Kill the keeper, and wait until the kernel has ended all of the lab's processes."""
     try:
         fd = processes.open_process(keeper.pid)
     except ProcessLookupError:
@@ -46,7 +46,7 @@ def _end(keeper: Keeper) -> None:
         if not keeper.alive:  # another process has this pid by now
             return
         signal.pidfd_send_signal(fd, signal.SIGKILL)
-        # Readable once it is dead, which PID 1 of a namespace is after all others: pidfd_open(2).
+        # Readable when the keeper is dead; PID 1 of a namespace dies last (pidfd_open(2)).
         if not select.select([fd], [], [], _DEADLINE)[0]:
             raise RemovalError(f"process {keeper.pid} of the lab does not end")
     finally:
@@ -54,7 +54,7 @@ def _end(keeper: Keeper) -> None:
 
 
 def _remove_cgroups(name: str) -> None:
-    """Remove the lab's cgroup from every hierarchy; runs in a process of its own."""
+    """Remove the lab's cgroup from every hierarchy; runs in its own process."""
     with _hierarchies() as roots:
         for root in roots:
             _remove_tree(root / name)
@@ -64,7 +64,7 @@ def _remove_cgroups(name: str) -> None:
 
 @contextmanager
 def _hierarchies() -> Iterator[list[Path]]:
-    """The root of each cgroup hierarchy; the unified one is mounted aside if it is nowhere."""
+    """Give the root of each cgroup hierarchy; mount the unified one if it is not mounted."""
     mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     roots = {Path(f[4]): f[f.index("-") + 1] for f in mounts}
     found = [path for path, kind in roots.items() if kind in ("cgroup", "cgroup2")]
@@ -80,7 +80,7 @@ def _hierarchies() -> Iterator[list[Path]]:
 
 
 def _remove_tree(top: Path) -> None:
-    """Remove a cgroup and those below it; a dead process may take a moment to leave its own."""
+    """Remove a cgroup and those below; a dead process takes a moment to leave its own."""
     deadline = time.monotonic() + 5
     for folder in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
         _remove_one(folder, deadline)

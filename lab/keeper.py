@@ -1,11 +1,11 @@
-"""The processes of a lab: a keeper whose network is the switch, and below it one tree a machine.
+"""The processes of a lab: a keeper, whose network is the switch, and a process tree per machine.
 
     lab up ─fork─► keeper, PID 1 of the lab's process namespace, in the switch's network
                      ├─► control, PID 1 of its own namespace ─► apiserver scheduler controllers
                      └─► node1 … ─► cni agent proxy ─► shims ─► Pods
 
-Because process namespaces nest, killing the keeper ends all of it, and with the last process the
-kernel removes every network namespace, link, rule and mount that the lab ever made.
+Process namespaces nest: killing the keeper ends all processes of the lab. With the last process the
+kernel removes every network namespace, link, rule and mount of the lab.
 """
 
 import os
@@ -30,15 +30,15 @@ _INNER = _OUTER | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
 
 
 class LaunchError(Exception):
-    """The lab's processes could not be made; the text says what failed."""
+    """The lab's processes could not be started; the text names the failed step."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Gate:
-    """A pipe that one process waits at until another opens it with a message.
+    """A pipe on which one process waits for a message from another.
 
-    When every process that could open it has died, the wait ends with nothing. A message ends in
-    a NUL, because forks that have nothing to do with the gate hold its ends open as well.
+    The wait ends without a message when all processes that could send one have died. A message
+    ends with NUL, because unrelated forks also hold the pipe's ends open.
     """
 
     read: int
@@ -67,7 +67,7 @@ class _Gate:
 def launch(
     lab: LabDir, spec: LabSpec, machines: Sequence[Machine], management: socket.socket, run: Run
 ) -> None:
-    """Start the lab's processes and return once every machine runs; raises LaunchError.
+    """Start the lab's processes; return when every machine runs. Raises LaunchError.
 
     This process must have no threads. ``management`` is the API server's listening socket in
     this network namespace; ``run`` carries out a component's command line.
@@ -78,21 +78,21 @@ def launch(
         _keep(lab, spec, machines, management, run, report)
 
     starter = fork(lambda: _start_keeper(lab, report, keep))
-    said = report.wait()
+    outcome = report.wait()
     os.waitpid(starter, 0)
-    if said != b"ok":
-        raise LaunchError(said.decode() or f"the lab's first process died: {_last_words(lab)}")
+    if outcome != b"ok":
+        raise LaunchError(outcome.decode() or f"the lab's first process died: {_last_words(lab)}")
 
 
 def _last_words(lab: LabDir) -> str:
-    """The end of the keeper's log, which goes with the lab that could not be made."""
+    """Return the last line of the keeper's log, which is removed with the failed lab."""
     log = lab.log("lab", "keeper")
-    said = log.read_text(errors="replace").strip() if log.exists() else ""
-    return said.rpartition("\n")[2] or "it said nothing"
+    text = log.read_text(errors="replace").strip() if log.exists() else ""
+    return text.rpartition("\n")[2] or "its log is empty"
 
 
 def _start_keeper(lab: LabDir, report: _Gate, keep: Callable[[], None]) -> None:
-    """Fork the keeper, and record it before it may do anything that would have to be removed."""
+    """Fork the keeper, and record it before it makes anything that must be removed."""
     os.setsid()
     try:
         syscalls.unshare(_OUTER)
@@ -120,7 +120,7 @@ def _keep(
     run: Run,
     report: _Gate,
 ) -> None:
-    """The keeper's life: wire the machines, report, then reap until it is killed."""
+    """Run the keeper: connect the machines, report, then reap until killed."""
     _detach(lab, keep={report.read, report.write, management.fileno()})
     setproctitle.setproctitle(f"podwire lab {lab.name}")
     os.dup2(management.fileno(), MANAGEMENT_FD)
@@ -137,7 +137,7 @@ def _keep(
         return
     os.close(MANAGEMENT_FD)
     report.open()
-    while True:  # PID 1 of the namespace: whoever loses its parent becomes ours
+    while True:  # PID 1 of the namespace reaps all orphans
         try:
             os.wait()
         except ChildProcessError:
@@ -145,9 +145,9 @@ def _keep(
 
 
 def _detach(lab: LabDir, keep: Collection[int]) -> None:
-    """Leave the caller: output goes to the keeper's log, and of its open files only ``keep`` stay.
+    """Detach from the caller: send output to the keeper's log, and close files but ``keep``.
 
-    A pipe or a lock that ``lab up`` inherited would otherwise be held for as long as the lab runs.
+    Otherwise the lab would hold a pipe or a lock that ``lab up`` has inherited.
     """
     out = os.open(lab.log("lab", "keeper"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -160,7 +160,7 @@ def _detach(lab: LabDir, keep: Collection[int]) -> None:
 
 
 def _make_machine(lab: LabDir, spec: LabSpec, machine: Machine, run: Run, report: _Gate) -> _Gate:
-    """Fork a machine's first process and wire it; the gate returned lets it start components."""
+    """Fork a machine's first process and connect it; the returned gate starts its components."""
     start = _Gate.make()
     rooted = _Gate.make()
 
@@ -177,9 +177,9 @@ def _make_machine(lab: LabDir, spec: LabSpec, machine: Machine, run: Run, report
     splitter = fork(split)
     pid_text = born.wait()
     os.waitpid(splitter, 0)
-    said = rooted.wait()
-    if said != b"ok" or not pid_text:
-        raise OSError(f"machine {machine.name}: {said.decode() or 'its first process died'}")
+    outcome = rooted.wait()
+    if outcome != b"ok" or not pid_text:
+        raise OSError(f"machine {machine.name}: {outcome.decode() or 'its first process died'}")
     pid = int(pid_text)
     network.run_script(network.cable_script(machine, pid))
     _configure(spec, machine, pid)
@@ -200,9 +200,9 @@ def _configure(spec: LabSpec, machine: Machine, pid: int) -> None:
 def _be_machine(
     lab: LabDir, spec: LabSpec, machine: Machine, run: Run, rooted: _Gate, start: _Gate
 ) -> None:
-    """The life of a machine's first process."""
+    """Run a machine's first process."""
     setproctitle.setproctitle(f"podwire machine {lab.name}/{machine.name}")
-    logs = os.open(lab.logs, os.O_RDONLY)  # stays reachable after the root has changed
+    logs = os.open(lab.logs, os.O_RDONLY)  # reachable after the root has changed
     try:
         make_root(lab, machine)
     except OSError as err:
@@ -222,7 +222,7 @@ def _be_machine(
 
 
 def _listen(spec: LabSpec) -> None:
-    """Make the API server's socket on the control machine's own network."""
+    """Make the API server's socket in the control machine's network."""
     family = socket.AF_INET6 if spec.dual_stack else socket.AF_INET
     server = socket.create_server(
         ("", API_PORT), family=family, backlog=1024, dualstack_ipv6=spec.dual_stack

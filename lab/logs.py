@@ -1,4 +1,4 @@
-"""Reading the logs of a lab's components."""
+"""Reads the logs of a lab's components."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,11 +10,11 @@ _POLL_SECONDS = 0.2
 
 
 class LogNotFoundError(OSError):
-    """There is no such log; the text lists those there are."""
+    """There is no such log; the text lists the existing ones."""
 
 
 def find(lab: LabDir, component: str, machine: str | None) -> list[Path]:
-    """The logs of a component, on one machine or on all; raises LogNotFoundError."""
+    """Return the logs of a component, on one machine or on all; raises LogNotFoundError."""
     known = sorted(lab.logs.glob("*.log"))
     logs = {path: path.stem.partition("-")[0] for path in known if _component(path) == component}
     if not logs:
@@ -37,7 +37,7 @@ def _component(log: Path) -> str:
 def show(
     files: Sequence[Path], *, tail: int | None, follow: bool, write: Callable[[str], None]
 ) -> None:
-    """Write the logs, each line with its machine in front when there are several."""
+    """Write the logs; with several, each line begins with its machine."""
     streams = [(path, path.open(errors="replace")) for path in files]
     try:
         for path, stream in streams:

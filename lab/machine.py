@@ -1,8 +1,8 @@
 """A machine of the lab: namespaces of its own, and a private, writable view of the host's files.
 
-Its root is an overlay of the host's root with a tmpfs on top: whatever a component, a package
-manager or a user writes there is the machine's own, and is gone with it. What is large or has to
-be looked at from outside lies in the lab's folder and is bound into place.
+Its root is an overlay of the host's root with a tmpfs on top: files that a component, a package
+manager or a user writes there belong to the machine, and are removed with it. Large folders, and
+those that the host must see, are in the lab's folder and are bound into the machine.
 """
 
 import socket
@@ -16,7 +16,7 @@ from lab.state import IMAGES, LabDir
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
-# Folder of the machine in the lab's folder -> where it appears in the machine.
+# Folder below the machine's folder on the host -> its path in the machine.
 BOUND = {
     "etc": "/etc/podwire",
     "var": str(DATA),
@@ -25,8 +25,8 @@ BOUND = {
 }
 # Kernel file systems get mounts of their own; the rest of the host's mounts is bound as it is.
 _OWN = ("/proc", "/sys", "/run", "/dev", "/tmp")  # noqa: S108  # a mount point, not a file
-# Empty in each machine, also where a folder is a disk of the host's: nodes must not share the CNI
-# configuration and plugins, nor write the host's.
+# Empty in each machine, even if a folder is a mount of the host: nodes must not share or change the
+# host's CNI configuration and plugins.
 _OWN_FOLDERS = ("run", "tmp", "etc/cni", "opt/cni")
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -34,7 +34,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 def make_root(lab: LabDir, machine: Machine) -> None:
     """Enter the machine's own root, with mounts that no other namespace sees; raises OSError.
 
-    The caller has its own mount, process and network namespaces already.
+    The caller must have its own mount, process and network namespaces.
     """
     linux.isolate_mounts()
     home = lab.machine(machine.name)
@@ -58,7 +58,7 @@ def make_root(lab: LabDir, machine: Machine) -> None:
 
 
 def _bind_host(root: Path) -> None:
-    """Show the host's other disks: an overlay does not contain what is mounted below it."""
+    """Bind the host's other mounts: an overlay does not contain mounts below its lower folder."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         point = line.split()[4].encode().decode("unicode_escape")
         if point == "/" or Path(point).is_relative_to(root.parent):
@@ -87,7 +87,7 @@ def _mount_kernel(root: Path) -> None:
 
 
 def _mount_cgroup2(cgroups: Path) -> None:
-    """Pods need the unified hierarchy; a host of the old kind has it beside, or not mounted."""
+    """Mount the unified hierarchy, which Pods need, if a host with cgroup v1 has not."""
     if (cgroups / "cgroup.controllers").exists():
         return
     unified = cgroups / "unified"
@@ -102,18 +102,18 @@ def _identify(root: Path, machine: Machine) -> None:
     lines = ["127.0.0.1 localhost", "::1 localhost"]
     lines += [f"{address} {machine.name}" for address in machine.ips]
     (root / "etc/hosts").write_text("".join(f"{line}\n" for line in lines))
-    # The host's resolvers cannot be reached from here; an empty list fails at once.
+    # The machine cannot reach the host's resolvers; with an empty list, look-ups fail at once.
     resolv = root / "etc/resolv.conf"
     resolv.unlink(missing_ok=True)
     resolv.write_text("")
 
 
 def enter_argv(pid: int, *argv: str) -> list[str]:
-    """The command line that runs ``argv`` in a machine, given the pid of its first process."""
+    """Return the command line that runs ``argv`` in a machine with this first process."""
     namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid")
     return ["nsenter", f"--target={pid}", *namespaces, "--", *argv]
 
 
 def enter_network(pid: int) -> None:
-    """Move this process into another one's network namespace; raises OSError."""
+    """Move this process into another process's network namespace; raises OSError."""
     syscalls.enter(f"/proc/{pid}/ns/net", syscalls.CLONE_NEWNET)

@@ -21,9 +21,9 @@ _VERBATIM = re.compile(
 
 
 def write_pages(folder: Path) -> None:
-    """Make ``folder`` hold the pages of today's commands; raises OSError.
+    """Write the pages of all commands into ``folder``, and remove old ones; raises OSError.
 
-    Somebody else may be doing the same, or reading a page: each appears whole.
+    Each page is written whole, because other processes may read or write it at the same time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = set()
@@ -36,7 +36,7 @@ def write_pages(folder: Path) -> None:
 
 
 def pages(context: click.Context) -> Iterator[tuple[str, str]]:
-    """The name and the text (troff) of a command's page, and those of its subcommands."""
+    """Yield the name and the text (troff) of a command's page, and those of its subcommands."""
     command, path = context.command, context.command_path
     name = path.replace(" ", "-")
     below = command.commands if isinstance(command, click.Group) else {}
@@ -52,7 +52,7 @@ def pages(context: click.Context) -> Iterator[tuple[str, str]]:
 
 
 def _whole() -> click.Group:
-    """The whole command with every part in it, which ``lab.main`` imports only on demand."""
+    """Return the whole command with all parts, which ``lab.main`` imports only on demand."""
     parts = {name: load(name) for name in COMMANDS}
     for name, part in parts.items():
         part.short_help = SUMMARIES[name]

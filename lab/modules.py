@@ -1,7 +1,7 @@
-"""The kernel module that a lab needs and that nothing in it may load: br_netfilter.
+"""Loads br_netfilter, a kernel module that a lab needs and that its nodes cannot load.
 
-Without it packets between two Pods of one node pass the node's bridge and none of its rules, so
-that a Pod does not reach its neighbors through a Service. Many kernels have it built in.
+Without it, packets between two Pods of one node pass the bridge without the node's rules, so that a
+Pod does not reach Pods of its own node through a Service. Many kernels have it built in.
 """
 
 import subprocess
@@ -12,7 +12,7 @@ _CALLS = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call
 
 
 class ModuleMissingError(OSError):
-    """The kernel has no such module, or refuses it."""
+    """The kernel does not have the module, or refuses to load it."""
 
 
 def is_bridge_filter_loaded() -> bool:

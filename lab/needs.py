@@ -1,4 +1,4 @@
-"""The Debian packages that podwire runs with: which of them are missing, and their installation.
+"""The Debian packages that podwire needs: finds missing ones, and installs them.
 
 ``debian-packages.txt`` is the list; bin/setup reads it too.
 """
@@ -16,7 +16,7 @@ _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # a user's PATH lacks
 
 
 class MissingPackagesError(Exception):
-    """Packages are missing; the text names them and says how to install them."""
+    """Packages are missing; the text names them and the command to install them."""
 
     def __init__(self, packages: Iterable["Package"]) -> None:
         names = " ".join(package.name for package in packages)
@@ -28,7 +28,7 @@ class MissingPackagesError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A Debian package. ``sign`` is a program or a shared library that shows it is installed."""
+    """A Debian package; ``sign`` is its program or shared library, to see if it is installed."""
 
     name: str
     sign: str
@@ -47,13 +47,13 @@ class Package:
 
 
 def packages() -> tuple[Package, ...]:
-    """All packages that running takes, by name."""
+    """Return all packages that podwire needs, by name."""
     lines = _LIST.read_text().splitlines()
     return tuple(Package(*line.split(maxsplit=2)) for line in lines if not line.startswith("#"))
 
 
 def missing() -> tuple[Package, ...]:
-    """The packages that this machine does not have."""
+    """Return the packages that this machine does not have."""
     return tuple(package for package in packages() if not package.is_installed)
 
 
@@ -64,7 +64,7 @@ def require() -> None:
 
 
 def install(wanted: Iterable[Package]) -> None:
-    """Install packages with apt-get, which prints what it does to standard error.
+    """Install packages with apt-get, whose messages go to standard error.
 
     Raises FileNotFoundError without apt-get, CalledProcessError if it fails.
     """

@@ -1,4 +1,4 @@
-"""The wires of a lab, as scripts for ``ip -batch``: a bridge, and a cable to each machine."""
+"""The network of a lab as scripts for ``ip -batch``: a bridge, and a cable to each machine."""
 
 import subprocess
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ UPLINK = "eth0"  # a machine's end of its cable
 
 
 class LabNetworkError(Exception):
-    """``ip`` refused a line; the text is its own."""
+    """``ip`` refused a line; the text has its message."""
 
 
 def switch_script(spec: LabSpec) -> list[str]:
-    """The bridge; its address is the machines' default route, and it forwards nothing."""
+    """Return the script for the bridge: the machines' default route, which forwards nothing."""
     lines = [
         "link set lo up",
         f"link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
@@ -27,7 +27,7 @@ def switch_script(spec: LabSpec) -> list[str]:
 
 
 def cable_script(machine: Machine, pid: int) -> list[str]:
-    """A cable from the switch into the network namespace of ``pid``."""
+    """Return the script for a cable from the switch to the network namespace of ``pid``."""
     return [
         f"link add {machine.name} type veth peer name {UPLINK} netns {pid}",
         f"link set {machine.name} master {BRIDGE} up",
@@ -35,7 +35,7 @@ def cable_script(machine: Machine, pid: int) -> list[str]:
 
 
 def machine_script(spec: LabSpec, machine: Machine) -> list[str]:
-    """A machine's end: addresses, and a default route to where the world would be."""
+    """Return the script for a machine's end: addresses, and a default route to the switch."""
     lines = ["link set lo up", f"link set {UPLINK} up"]
     for address in machine.addresses:
         nodad = " nodad" if ":" in address else ""
@@ -47,7 +47,7 @@ def machine_script(spec: LabSpec, machine: Machine) -> list[str]:
 
 
 def run_script(lines: Sequence[str]) -> None:
-    """Carry the lines out in this process's network namespace; raises LabNetworkError."""
+    """Run a script in this process's network namespace; raises LabNetworkError."""
     for family, batch in (
         ("-4", [x for x in lines if not x.startswith("-6 ")]),
         ("-6", [x[3:] for x in lines if x.startswith("-6 ")]),

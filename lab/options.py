@@ -1,4 +1,4 @@
-"""Options that several commands of ``podwire lab`` have."""
+"""Options of several commands of ``podwire lab``."""
 
 import click
 
@@ -7,7 +7,7 @@ from lab.spec import LabSpecError, check_name
 
 
 class OptionError(click.ClickException):
-    """An option's value is none that a lab can have."""
+    """An option has an invalid value; the text names the option."""
 
     exit_code = 2
 
@@ -25,7 +25,7 @@ name_option = click.option(
     show_default=True,
     callback=_named,
     shell_complete=complete_lab,
-    help="Which lab.",
+    help="Name of the lab.",
 )
 output_option = click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True

@@ -1,4 +1,4 @@
-"""What the user sees while a lab works: one line a step, and the time it took."""
+"""Output to the user: a line for each step with its time, and tables."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,15 +9,8 @@ from rich.console import Console
 Say = Callable[[str], None]  # replaces the text of the step under way
 
 
-def said(err: OSError) -> str:
-    """Why the system refused: its words and about which file, or an error's own sentence."""
-    if err.strerror is None:
-        return str(err)
-    return f"{err.strerror}: {err.filename}" if err.filename else err.strerror
-
-
 def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table as text. No column is ever cut: a pipe has no width, and a terminal breaks lines."""
+    """Return a table as text, without cut columns: a terminal breaks long lines."""
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = (zip(line, widths, strict=True) for line in lines)
@@ -25,7 +18,7 @@ def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 class Steps:
-    """Prints steps to a terminal, or as plain lines to anything else."""
+    """Prints steps: with a spinner to a terminal, else as plain lines."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -33,14 +26,14 @@ class Steps:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the first step could have begun."""
+        """The seconds since this object was made."""
         return time.monotonic() - self._began
 
     @contextmanager
     def step(self, text: str, *, animated: bool = True) -> Iterator[Say]:
-        """A step: a spinner while it runs, a line when it is done.
+        """Show a step: a spinner while it runs, a line when it is done.
 
-        A spinner is a thread: steps that fork are not ``animated``.
+        A spinner runs in a thread, so steps that fork must not be ``animated``.
         """
         began = time.monotonic()
         current = [text]

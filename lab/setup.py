@@ -1,4 +1,4 @@
-"""``podwire setup``: the Debian packages that podwire runs with."""
+"""``podwire setup``: installs the Debian packages that podwire needs."""
 
 import dataclasses
 import json
@@ -17,9 +17,9 @@ from lab.report import columns
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
 def main(check: bool, output: str) -> None:
-    """Install the Debian packages that podwire runs with.
+    """Install the Debian packages that podwire needs.
 
-    Prints what there is. Installing takes root, and apt-get.
+    Prints all of them. Installation needs root and apt-get.
     """
     absent = needs.missing()
     if absent and not check:

@@ -1,4 +1,4 @@
-"""What a lab is, as values: its machines, their addresses, and the components each one runs."""
+"""A lab's specification as values: machines, addresses and components."""
 
 import ipaddress
 import re
@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 # A lab's name becomes part of host names and paths: a DNS label (RFC 1123), kept short.
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 MAX_NODES = 100
-NODE_MASKS = {4: 24, 6: 64}  # what each node gets of the Pod range
+NODE_MASKS = {4: 24, 6: 64}  # prefix length of each node's part of the Pod range
 
 SWITCH_V4 = ipaddress.ip_interface("172.31.0.1/24")
 SWITCH_V6 = ipaddress.ip_interface("fd00:31::1/64")
@@ -18,8 +18,8 @@ API_PORT = 6443
 POD_CIDRS = ("10.244.0.0/16", "fd00:10:244::/56")
 SERVICE_CIDRS = ("10.96.0.0/16", "fd00:10:96::/112")
 
-# The API server's listening sockets are made before it, and outlive it: while it is restarted,
-# connections wait in their backlog instead of being refused.
+# The API server's listening sockets are made before it, and outlive it: during a restart,
+# connections wait in the backlog and are not refused.
 MANAGEMENT_FD = 100  # 127.0.0.1 of the host's network namespace, for the user's kubectl
 CLUSTER_FD = 101  # the control machine's address, for everything in the lab
 
@@ -28,12 +28,12 @@ DATA = PurePosixPath("/var/lib/podwire")
 
 
 class LabSpecError(Exception):
-    """A lab cannot be made like this; the text says which option, and what it may be."""
+    """An option of a lab is invalid; the text names the option and the valid values."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabSpec:
-    """The choices of ``lab up``. The second Pod and Service range, when there, is IPv6."""
+    """The choices of ``lab up``; a second Pod or Service range is IPv6."""
 
     name: str
     nodes: int
@@ -45,7 +45,7 @@ class LabSpec:
 
     @property
     def dual_stack(self) -> bool:
-        """Whether Pods and Services have IPv6 addresses too."""
+        """True if Pods and Services also have IPv6 addresses."""
         return len(self.pod_cidrs) > 1
 
 
@@ -59,7 +59,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A host of the lab; addresses are with their prefix length."""
+    """A host of the lab; addresses have a prefix length."""
 
     name: str
     addresses: tuple[str, ...]
@@ -67,12 +67,12 @@ class Machine:
 
     @property
     def ips(self) -> tuple[str, ...]:
-        """The addresses alone."""
+        """The addresses without prefix lengths."""
         return tuple(address.partition("/")[0] for address in self.addresses)
 
 
 def check_name(name: str) -> str:
-    """The name, which is to be a folder's and part of a command line; raises LabSpecError."""
+    """Return a valid name of a lab, for folders and command lines; raises LabSpecError."""
     if not NAME.fullmatch(name):
         raise LabSpecError(f"--name {name!r}: use 1 to 32 lower-case letters, digits and '-'")
     return name
@@ -89,7 +89,7 @@ def make_spec(
     service_cidr: str | None = None,
     dual_stack: bool = False,
 ) -> LabSpec:
-    """The spec that ``lab up``'s options describe; raises LabSpecError."""
+    """Return the specification for ``lab up``'s options; raises LabSpecError."""
     check_name(name)
     if not 1 <= nodes <= MAX_NODES:
         raise LabSpecError(f"--nodes {nodes}: a lab has 1 to {MAX_NODES} nodes")
@@ -105,18 +105,18 @@ def make_spec(
 def _ranges(
     option: str, given: str | None, default: tuple[str, str], dual_stack: bool
 ) -> tuple[str, ...]:
-    """One IPv4 range, and one IPv6 range when dual stack; what is missing is the default."""
+    """Return an IPv4 range, and with dual stack an IPv6 range; a missing one is the default."""
     try:
         networks = [ipaddress.ip_network(part.strip()) for part in (given or "").split(",") if part]
     except ValueError as err:
         raise LabSpecError(f"{option} {given}: {err}; write it as {default[0]}") from err
     for network in networks:
         if not network.is_private:
-            raise LabSpecError(f"{option} {network}: a lab takes private ranges only")
+            raise LabSpecError(f"{option} {network}: a lab may use only private ranges")
     v4 = [str(network) for network in networks if network.version == 4]
     v6 = [str(network) for network in networks if network.version == 6]
     if len(v4) > 1 or len(v6) > 1:
-        raise LabSpecError(f"{option} {given}: one range of a family at most")
+        raise LabSpecError(f"{option} {given}: want at most one range of each family")
     if not dual_stack and not v6:
         return (v4[0] if v4 else default[0],)
     return (v4[0] if v4 else default[0], v6[0] if v6 else default[1])
@@ -140,18 +140,18 @@ def _require_room(nodes: int, pod_cidrs: tuple[str, ...]) -> None:
         mask = NODE_MASKS[network.version]
         if network.prefixlen > mask or 1 << (mask - network.prefixlen) < nodes:
             raise LabSpecError(
-                f"--pod-cidr {network} is too small: each of {nodes} nodes takes a /{mask}"
+                f"--pod-cidr {network} is too small: each of {nodes} nodes needs a /{mask}"
             )
 
 
 def machines(spec: LabSpec) -> tuple[Machine, ...]:
-    """The control plane's machine, then the nodes."""
+    """Return the control plane's machine, then the nodes."""
     nodes = tuple(_node(spec, number) for number in range(1, spec.nodes + 1))
     return (_control(spec), *nodes)
 
 
 def api_url(spec: LabSpec) -> str:
-    """Where the lab's own parts find the API server."""
+    """Return the API server's URL inside the lab."""
     return f"https://{_addresses(spec, CONTROL_HOST)[0].partition('/')[0]}:{API_PORT}"
 
 
@@ -233,5 +233,5 @@ def _for(kubeconfig: tuple[str, str], part: str) -> str:
 
 
 def cgroup(lab: str, machine: str = "") -> str:
-    """The cgroup of a lab or of one of its machines, relative to the hierarchy's root."""
+    """Return the cgroup of a lab, or of one of its machines, relative to the hierarchy's root."""
     return "/".join(part for part in ("podwire", lab, machine) if part)

@@ -1,4 +1,4 @@
-"""Where a lab keeps its files, and which process holds it together."""
+"""The files of a lab: its specification, its keeper, its logs."""
 
 import dataclasses
 import fcntl
@@ -20,20 +20,20 @@ IMAGES = Path("/var/lib/podwire/images")
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """The process whose death is the lab's: PID 1 of the lab's process namespace."""
+    """PID 1 of the lab's process namespace: the lab ends with this process."""
 
     pid: int
     started: int
 
     @property
     def alive(self) -> bool:
-        """Whether this very process still runs."""
+        """True if this process, and not another with its ID, still runs."""
         return start_ticks(self.pid) == self.started
 
 
 @dataclass(frozen=True, slots=True)
 class LabDir:
-    """The folder of one lab; every path below it."""
+    """The folder of one lab, with the paths below it."""
 
     path: Path
 
@@ -44,40 +44,43 @@ class LabDir:
 
     @property
     def kubeconfig(self) -> Path:
-        """What the user's kubectl reads."""
+        """The user's kubeconfig."""
         return self.path / "kubeconfig"
 
     @property
     def logs(self) -> Path:
-        """Logs, MACHINE-COMPONENT.log each."""
+        """The folder of the logs MACHINE-COMPONENT.log."""
         return self.path / "logs"
 
     def machine(self, name: str) -> Path:
-        """The files of one machine: ``etc``, ``var`` and the like are mounted into it."""
+        """Return the folder of one machine; its ``etc``, ``var`` etc. are mounted there."""
         return self.path / "machines" / name
 
     def log(self, machine: str, component: str) -> Path:
-        """The log of one component."""
+        """Return the log of one component."""
         return self.logs / f"{machine}-{component}.log"
 
     def create(self, spec: LabSpec) -> None:
-        """Make the folder. Whoever called sudo gets through it to the kubeconfig; everything
-        else is for root alone, because it holds keys and Secrets."""
+        """Make the folder.
+
+        The user who called sudo may reach the kubeconfig; everything else is only for root, because
+        it holds keys and Secrets.
+        """
         self.path.mkdir(mode=0o711, parents=True)
         for private in ("logs", "machines", "pki"):
             (self.path / private).mkdir(mode=0o700)
         self.write_spec(spec)
 
     def write_spec(self, spec: LabSpec) -> None:
-        """Record what the lab is to be."""
+        """Write the lab's specification."""
         self.write("lab.json", dataclasses.asdict(spec))
 
     def write(self, name: str, document: dict[str, object]) -> None:
-        """Write a JSON file so that a reader, or a kill, sees all of it or nothing."""
+        """Write a JSON file, whole or not at all."""
         whole.write(self.path / name, json.dumps(document))
 
     def spec(self) -> LabSpec | None:
-        """What the lab was asked to be; None for a half-made one."""
+        """Read the lab's specification; None for a half-made lab."""
         document = self._read("lab.json")
         if document is None:
             return None
@@ -85,7 +88,7 @@ class LabDir:
         return LabSpec(**tuples)  # type: ignore[arg-type]  # we wrote it ourselves
 
     def keeper(self) -> Keeper | None:
-        """The recorded keeper, alive or not; None when the lab was never started."""
+        """Read the recorded keeper, alive or not; None if the lab was never started."""
         document = self._read("keeper.json")
         if document is None:
             return None
@@ -104,12 +107,12 @@ class LabDir:
 
 
 def lab_dir(name: str) -> LabDir:
-    """The folder of the lab with this name, there or not."""
+    """Return the folder of the lab with this name, existing or not."""
     return LabDir(ROOT / name)
 
 
 def all_labs() -> list[LabDir]:
-    """Every lab that has a folder, running or not."""
+    """Return every lab that has a folder, running or not."""
     if not ROOT.exists():
         return []
     return sorted((LabDir(path) for path in ROOT.iterdir() if path.is_dir()), key=lambda d: d.name)
@@ -117,7 +120,7 @@ def all_labs() -> list[LabDir]:
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """One ``lab up`` or ``lab down`` at a time makes or removes folders; waits for the other."""
+    """Hold the lock with which only one ``lab up`` or ``lab down`` makes or removes folders."""
     ROOT.mkdir(parents=True, exist_ok=True)
     fd = os.open(ROOT, os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""What runs of a lab, read from /proc: which process is which machine, and which component."""
+"""The status of a lab, read from /proc: the processes of its machines and components."""
 
 import os
 import time
@@ -11,12 +11,12 @@ from lab.state import LabDir
 
 
 class MachineNotFoundError(OSError):
-    """The lab has no such machine, or it does not run."""
+    """The lab has no such machine, or the machine does not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
-    """A component; pid (as seen from the host) and age in seconds, or None while it is down."""
+    """A component: pid (as seen from the host) and age in seconds, or None if it is down."""
 
     name: str
     pid: int | None
@@ -44,20 +44,20 @@ class LabStatus:
 
 @dataclass(frozen=True, slots=True)
 class MachineNamespaces:
-    """Where a command can run."""
+    """The namespaces of a machine or of the switch, in which a command can run."""
 
     pid: int
     network_only: bool  # the switch has a network of its own, and the host's files
 
     def enter(self, *argv: str) -> list[str]:
-        """The command line that runs ``argv`` there."""
+        """Return the command line that runs ``argv`` there."""
         if self.network_only:
             return ["nsenter", f"--target={self.pid}", "--net", "--", *argv]
         return enter_argv(self.pid, *argv)
 
 
 def locate(lab: LabDir, machine: str) -> MachineNamespaces:
-    """Find a running machine; raises MachineNotFoundError, which lists those there are."""
+    """Find a running machine; raises MachineNotFoundError, which lists the existing ones."""
     keeper = lab.keeper()
     if keeper is None or not keeper.alive:
         raise MachineNotFoundError(f"lab {lab.name} is not up")
@@ -67,8 +67,8 @@ def locate(lab: LabDir, machine: str) -> MachineNamespaces:
     if machine not in pids:
         if spec is not None and machine in {known.name for known in machines(spec)}:
             raise MachineNotFoundError(
-                f"machine {machine} of lab {lab.name} does not run any more: its first "
-                "process was killed; lab down and lab up make it anew"
+                f"machine {machine} of lab {lab.name} does not run any more: its first process "
+                "was killed; make the lab anew with lab down and lab up"
             )
         known = ", ".join([*sorted(pids), "switch"])
         raise MachineNotFoundError(f"lab {lab.name} has no machine {machine}: it has {known}")
@@ -76,7 +76,7 @@ def locate(lab: LabDir, machine: str) -> MachineNamespaces:
 
 
 def look(lab: LabDir) -> LabStatus:
-    """The state of a lab, whatever is left of it."""
+    """Return the status of a lab, or of what is left of it."""
     if not lab.path.exists():
         return LabStatus("absent", 0)
     spec, keeper = lab.spec(), lab.keeper()
@@ -93,7 +93,7 @@ def look(lab: LabDir) -> LabStatus:
 
 
 def _machine_pids(lab: LabDir, keeper: int) -> dict[str, int]:
-    """Machines by the title that their first process gave itself."""
+    """Find the machines by the titles of their first processes."""
     prefix = f"podwire machine {lab.name}/"
     return {
         title.removeprefix(prefix): pid
@@ -110,7 +110,7 @@ def _component(name: str, processes: dict[int, str]) -> ComponentStatus:
 
 
 def _children(pid: int) -> dict[int, str]:
-    """Title by pid of a process's children; those that end meanwhile are left out."""
+    """Return the titles of a process's children, by pid; those that have ended are left out."""
     titles = {}
     for child in _read(f"/proc/{pid}/task/{pid}/children").split():
         titles[int(child)] = _read(f"/proc/{child}/cmdline").replace("\0", " ").strip()
@@ -125,7 +125,7 @@ def _age(pid: int) -> float | None:
 
 
 def _read(path: str) -> str:
-    """A file of /proc; empty when its process is gone."""
+    """Read a file of /proc; empty if its process is gone."""
     try:
         return Path(path).read_text()
     except (FileNotFoundError, ProcessLookupError):

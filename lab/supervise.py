@@ -1,8 +1,7 @@
-"""The first process of a machine: starts its components, restarts those that end, reaps orphans.
+"""The supervisor of a machine, its first process: keeps components running, and reaps orphans.
 
-It never starts a thread and never imports netlink or asyncio machinery into use: it forks.
-Components are forked with everything imported already, instead of executed, because importing
-costs each of them more CPU than all the rest of its start.
+It has no threads and no event loop, because it forks. Components are forked, not executed, with all
+imports done: imports would take more CPU than the rest of a component's start.
 """
 
 import gc
@@ -18,7 +17,7 @@ import setproctitle
 
 from lab.spec import Component
 
-# A component that lived this long is restarted at once; one that did not waits ever longer.
+# A component that ran for this time is restarted at once; otherwise the delay doubles.
 STABLE_SECONDS = 5.0
 MAX_DELAY_SECONDS = 5.0
 
@@ -30,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class ComponentsError(Exception):
-    """The list of components cannot be had; says why."""
+    """The list of components cannot be read; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +38,21 @@ class Running:
 
     component: Component
     started: float  # monotonic seconds
-    delay: float  # that its start had waited, seconds
+    delay: float  # seconds that its start had waited
 
 
 def next_delay(lived: float, delay: float) -> float:
-    """How long to wait before a restart, after a life of ``lived`` that had waited ``delay``."""
+    """Return the delay of the next restart in seconds.
+
+    The component ran for ``lived`` seconds, after a delay of ``delay``.
+    """
     if lived >= STABLE_SECONDS or delay == 0:
         return 0.0 if lived >= STABLE_SECONDS else 0.1
     return min(2 * delay, MAX_DELAY_SECONDS)
 
 
 def fork(child: Callable[[], None]) -> int:
-    """Run ``child`` in a new process that ends with it; returns its pid."""
+    """Run ``child`` in a new process, which ends when ``child`` returns; return its pid."""
     pid = os.fork()
     if pid:
         return pid
@@ -61,9 +63,9 @@ def fork(child: Callable[[], None]) -> int:
         code = 0
     except SystemExit as done:
         code = done.code if isinstance(done.code, int) else int(done.code is not None)
-    except KeyboardInterrupt:  # Ctrl-C is everybody's: who forked this process speaks of it
+    except KeyboardInterrupt:  # Ctrl-C also reaches the parent, which reports it
         code = 130
-    except BaseException:  # nothing above this frame belongs to the child
+    except BaseException:  # the frames above this one belong to the parent
         logging.getLogger(__name__).exception("a forked process failed")
     finally:
         sys.stdout.flush()
@@ -72,9 +74,9 @@ def fork(child: Callable[[], None]) -> int:
 
 
 class Supervisor:
-    """Keeps the components that ``load`` names running, each with a log of its own.
+    """Keeps the components that ``load`` returns running, each with its own log.
 
-    When ``load`` raises ComponentsError the components stay those it named before.
+    If ``load`` raises ComponentsError, the earlier components are kept.
     """
 
     def __init__(
@@ -83,12 +85,12 @@ class Supervisor:
         self._load, self._log_of, self._run = load, log_of, run
         self._wanted: dict[str, Component] = {}
         self._running: dict[int, Running] = {}
-        self._due: dict[str, tuple[float, float]] = {}  # name -> when to start, after which delay
+        self._due: dict[str, tuple[float, float]] = {}  # name -> (time to start, delay before it)
 
     def supervise(self) -> None:
-        """Run until SIGTERM; SIGHUP loads the components anew."""
+        """Run until SIGTERM; SIGHUP reloads the components."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
-        gc.freeze()  # what is imported is shared with the forks, and stays so
+        gc.freeze()  # keeps the memory of imported modules shared with the forks
         self._reload()
         while True:
             self._start_due()
@@ -100,7 +102,7 @@ class Supervisor:
             self._reap()
 
     def _reload(self) -> None:
-        """Start what is new, end what is changed or gone; what is changed then starts anew."""
+        """Start new components, end removed ones, and restart changed ones."""
         try:
             self._wanted = {component.name: component for component in self._load()}
         except (
@@ -123,12 +125,12 @@ class Supervisor:
                 self._running[pid] = Running(self._wanted[name], now, delay)
 
     def _patience(self) -> float:
-        """Seconds until the next start; an hour when none is due."""
+        """Return the seconds until the next start; an hour if none is due."""
         now = time.monotonic()
         return max(min((due - now for due, _ in self._due.values()), default=3600.0), 0.01)
 
     def _reap(self) -> None:
-        """Collect every ended child, and note when those that were components start again."""
+        """Reap every ended child, and schedule the restart of components."""
         now = time.monotonic()
         while (pid := _collect()) is not None:
             if (ended := self._running.pop(pid, None)) is None:
@@ -149,7 +151,7 @@ class Supervisor:
 
 
 def _collect() -> int | None:
-    """The pid of a child that has ended, which frees it; None if there is none."""
+    """Reap one ended child, and return its pid; None if there is none."""
     try:
         pid, _ = os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:

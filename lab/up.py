@@ -1,4 +1,4 @@
-"""Making a lab: credentials, processes, and the wait until every node is ready."""
+"""Makes a lab: credentials and processes, then the wait until every node is ready."""
 
 import asyncio
 import gc
@@ -9,6 +9,7 @@ from pathlib import Path
 from control.api import kinds
 from control.api.node import Node
 from control.client import Client, Informer
+from control.linux.errors import cause
 from control.runtime.base import ContainerRuntimeError
 from control.runtime.images import tools
 from control.runtime.images.store import ImageStore
@@ -19,7 +20,7 @@ from lab.credentials import write_credentials
 from lab.down import remove
 from lab.keeper import launch
 from lab.machine import BOUND
-from lab.report import Say, Steps, said
+from lab.report import Say, Steps
 from lab.spec import LabSpec, machines
 from lab.state import IMAGES, ROOT, LabDir, lab_dir, locked
 
@@ -29,19 +30,19 @@ READY_SECONDS_PER_NODE = 10
 
 
 class LabExistsError(Exception):
-    """A lab of this name runs already."""
+    """A lab of this name runs already; the text says how to end it."""
 
 
 class LabCreationError(Exception):
-    """The lab could not be made; the text says what failed."""
+    """The lab could not be made; the text names the cause."""
 
 
 class NotReadyError(Exception):
-    """The lab runs, but a part of it did not become ready in time."""
+    """A part of the running lab did not become ready in time; the text names it."""
 
 
 def make(spec: LabSpec, steps: Steps) -> LabDir:
-    """Bring the lab's processes up; on failure nothing of it is left behind.
+    """Start the lab's processes; after a failure nothing is left behind.
 
     Raises LabExistsError, LaunchError, LabCreationError, BackendMissingError.
     """
@@ -50,7 +51,7 @@ def make(spec: LabSpec, steps: Steps) -> LabDir:
         return _make(spec, steps)
     except OSError as err:
         raise LabCreationError(
-            f"lab {spec.name} cannot be made below {ROOT.parent}: {said(err)}"
+            f"lab {spec.name} cannot be made below {ROOT.parent}: {cause(err)}"
         ) from err
 
 
@@ -86,7 +87,7 @@ def _claim(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
 
 
 def _load_bridge_filter(steps: Steps) -> None:
-    """Load br_netfilter; a kernel that has none makes a lab with a gap, which is told."""
+    """Load br_netfilter; without it the lab works only in part, which the step says."""
     with steps.step("kernel module br_netfilter", animated=False) as say:
         try:
             modules.load_bridge_filter()
@@ -95,7 +96,7 @@ def _load_bridge_filter(steps: Steps) -> None:
 
 
 def _ensure_image() -> None:
-    """Have the image that the demo runs; raises OSError."""
+    """Make the demo's image, if it is missing; raises OSError."""
     store = ImageStore(IMAGES)
     try:
         store.find(tools.NAME)
@@ -104,7 +105,7 @@ def _ensure_image() -> None:
 
 
 def _prepare(lab: LabDir, spec: LabSpec) -> socket.socket:
-    """Everything that has to be there before the first process; returns the API's socket."""
+    """Make the files that the first process needs, and the API's socket."""
     management = socket.create_server(("127.0.0.1", 0), backlog=1024)
     hosts = machines(spec)
     for machine in hosts:
@@ -117,14 +118,14 @@ def _prepare(lab: LabDir, spec: LabSpec) -> socket.socket:
 
 def _start(lab: LabDir, spec: LabSpec, management: socket.socket) -> None:
     for name in main.DAEMONS:
-        main.load(name)  # once, here: the forks share it
+        main.load(name)  # imported here once, and shared with the forks
     gc.collect()
     with management:
         launch(lab, spec, machines(spec), management, main.run)
 
 
 def wait_ready(kubeconfig: Path, spec: LabSpec, say: Say) -> None:
-    """Wait until every node is ready; raises NotReadyError, which names those that are not."""
+    """Wait until every node is ready; raises NotReadyError, which names the others."""
     asyncio.run(_wait_ready(kubeconfig, spec, say))
 
 
@@ -154,7 +155,7 @@ async def _wait_ready(kubeconfig: Path, spec: LabSpec, say: Say) -> None:
 async def follow(
     kubeconfig: Path, kind: kinds.Kind[kinds.M], enough: Callable[[kinds.M], bool]
 ) -> None:
-    """Show ``enough`` every object of a kind as it changes, until it answers yes."""
+    """Call ``enough`` with every changed object of a kind until it returns True."""
     done = asyncio.Event()
 
     def changed(_: kinds.M | None, new: kinds.M | None) -> None:
@@ -173,8 +174,8 @@ async def follow(
 
 
 def _readiness(node: Node) -> tuple[bool, str]:
-    """Whether a node is ready, and its agent's words for it."""
+    """Return (True if a node is ready, the agent's reason)."""
     for condition in node.status.conditions:
         if condition.type == "Ready":
             return condition.status == "True", condition.message or "no reason given"
-    return False, "its agent has not reported"
+    return False, "the agent has not reported"

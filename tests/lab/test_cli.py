@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from control.linux.errors import cause
 from control.linux.processes import start_ticks
 from lab.cli import main
 from lab.main import entry
-from lab.report import columns, said
+from lab.report import columns
 from lab.spec import make_spec
 from lab.state import LabDir
 from lab.supervise import fork
@@ -120,9 +121,9 @@ def test_columns_are_as_wide_as_they_have_to_be():
 
 
 def test_a_refusal_of_the_system_is_told_without_its_number():
-    assert said(OSError("it has control, node1")) == "it has control, node1"
-    assert said(FileNotFoundError(2, "No such file", "/x")) == "No such file: /x"
-    assert said(OSError(28, "No space left on device")) == "No space left on device"
+    assert cause(OSError("it has control, node1")) == "it has control, node1"
+    assert cause(FileNotFoundError(2, "No such file", "/x")) == "No such file: /x"
+    assert cause(OSError(28, "No space left on device")) == "No space left on device"
 
 
 def test_an_interrupted_fork_says_nothing(capfd):

@@ -35,7 +35,7 @@ def test_an_ipv6_range_makes_it_dual_stack_in_every_part():
         ({"pod_cidr": "10.244.0.0"}, "--pod-cidr 10.244.0.0/32"),
         ({"pod_cidr": "10.244.0.1/16"}, "--pod-cidr"),
         ({"pod_cidr": "8.8.0.0/16"}, "private"),
-        ({"pod_cidr": "10.1.0.0/16,10.2.0.0/16"}, "one range of a family"),
+        ({"pod_cidr": "10.1.0.0/16,10.2.0.0/16"}, "at most one range of each family"),
         ({"service_cidr": "10.244.8.0/24"}, "overlaps --pod-cidr"),
         ({"service_cidr": "172.31.0.0/24"}, "overlaps the nodes' range"),
         ({"service_cidr": "fd01::/112"}, "same address families"),

@@ -7,8 +7,9 @@ from typing import NoReturn
 
 import click
 
+from control.linux.errors import cause
 from control.runtime.images import tools
-from control.runtime.images.store import ImageError, ImageStore, cause
+from control.runtime.images.store import ImageError, ImageStore
 
 _FOLDER = Path("/var/lib/podwire/images")
 _BUSYBOX = Path("/bin/busybox")

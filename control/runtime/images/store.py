@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from control.linux import files, whole
+from control.linux.errors import cause
 from control.runtime.base import ContainerRuntimeError
 from control.runtime.builtin.spec import ImageConfig
 from control.runtime.images import layout, names
@@ -29,13 +30,6 @@ _DATA = ".data"
 
 class ImageError(Exception):
     """An image cannot be imported or removed; the text names image, cause and remedy."""
-
-
-def cause(err: Exception) -> str:
-    """Why something went wrong: of the kernel's refusals its words and which file, no number."""
-    if not isinstance(err, OSError) or err.strerror is None:
-        return str(err)
-    return f"{err.strerror}: {err.filename}" if err.filename else err.strerror
 
 
 @dataclass(frozen=True, slots=True)
