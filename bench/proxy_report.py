@@ -97,9 +97,10 @@ def write(results: Iterable[Result]) -> None:
     largest = [one for one in rows if one.services == many]
     charts = [figure.chart(largest) for figure in (*_PROGRAMMING, *carrying)]
     (page.FOLDER / _PICTURE).write_text(svg(charts))
+    rounds = len(rows[0].rounds)
     text = f"""{_conditions(rows)}
-Each Service has four endpoints. Each figure is the median of {len(rows[0].rounds)} rounds; in each round all back ends
-start anew, in turns.
+Each Service has four endpoints. Each figure is the median of {rounds} rounds; in each round all
+back ends start anew, in turns.
 
 ![The figures with {many:,} Services as bars]({_PICTURE})
 
