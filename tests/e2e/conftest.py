@@ -1,4 +1,4 @@
-"""The labs that whole-cluster tests share."""
+"""The lab that whole-cluster tests share."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A user's first hour: their manifest, their kubectl, real packets."""
+"""A user's first hour: manifest, kubectl, real packets."""
 
 import contextlib
 import ipaddress
@@ -35,12 +35,12 @@ def names(pods):
 
 
 def settled(lab, address, expected, port=80):
-    """Wait until every node's rules lead to just these Pods."""
+    """Wait until every node's rules lead to exactly these Pods."""
     for node in ("node1", "node2", "node3"):
         eventually(lambda node=node: set(lab.ask_from_node(node, address, port, 60)) == expected)
 
 
-def test_pods_lie_on_several_nodes_with_addresses_of_their_nodes(web):
+def test_pods_run_on_several_nodes_with_addresses_of_their_nodes(web):
     pods = web.pods()
     assert len(pods) == 3
     nodes = {
@@ -67,7 +67,7 @@ def test_wide_output_names_node_and_address(web):
         assert "Running" in line
 
 
-def test_describe_tells_the_story_in_events(web):
+def test_describe_shows_the_events(web):
     pod = web.pods()[0]["metadata"]["name"]
     out = web.kubectl("describe", "pod", pod)
     for word in ("Scheduled", "Started", "podwire/tools", "Ready"):
@@ -113,7 +113,7 @@ spec:
 
 
 class Typist:
-    """A kubectl on a terminal of its own, with somebody who types and reads."""
+    """A kubectl on its own terminal, with a simulated user."""
 
     def __init__(self, argv):
         self.pid, self.terminal = pty.fork()
@@ -125,7 +125,7 @@ class Typist:
         os.write(self.terminal, text.encode())
 
     def until(self, text):
-        """Read up to ``text``, and forget what came before its end."""
+        """Read up to ``text``, and drop the output before its end."""
         while text not in self.seen:
             ready, _, _ = select.select([self.terminal], [], [], 60)
             assert ready, f"no {text!r} after {self.seen!r}"
@@ -139,15 +139,15 @@ class Typist:
         return piece
 
     def end(self):
-        """(exit code, what else it said)."""
-        with contextlib.suppress(OSError):  # EIO is the end of a terminal
+        """Return (exit code, the rest of the output)."""
+        with contextlib.suppress(OSError):  # EIO marks the end of a terminal
             while True:
                 self.seen += self._read()
         os.close(self.terminal)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), self.seen
 
 
-def test_a_shell_in_a_pod_of_its_own(web):
+def test_a_shell_in_its_own_pod(web):
     run_it = ("run", "-it", "--rm", "sh", "--image=podwire/tools", "--", "sh")
     typist = Typist(web.kubectl_argv(*run_it))
     typist.type("tty; echo $((40 + 2))\n")
@@ -157,7 +157,7 @@ def test_a_shell_in_a_pod_of_its_own(web):
     assert (code, 'pod "sh" deleted' in said) == (0, True), said
 
 
-def test_input_of_a_pipe_reaches_a_pod_and_its_end_does_too(web):
+def test_a_pipes_input_and_its_end_reach_a_pod(web):
     run_i = ("run", "-i", "--rm", "--quiet", "count", "--image=podwire/tools", "--restart=Never")
     script = "wc -c; sleep 1"
     done = run(*web.kubectl_argv(*run_i, "--", "sh", "-c", script), input="x" * 200_000)
@@ -215,7 +215,7 @@ def test_every_replica_answers_from_every_node(web):
 
 
 def test_every_replica_answers_from_a_pod_on_every_node_and_from_itself(web):
-    """Every Pod of the Deployment is an endpoint too: this is the hairpin as well."""
+    """Every Pod of the Deployment is also an endpoint, so this includes hairpins."""
     address, expected = cluster_ip(web), names(web.pods())
     settled(web, address, expected)
     for pod in web.pods():
@@ -234,7 +234,7 @@ def test_a_node_port_answers_on_every_node_from_outside(web):
 
 
 def test_the_api_server_answers_at_its_service_from_a_pod(web):
-    """Through the ClusterIP, to the address and port that its EndpointSlice names."""
+    """The request goes through the ClusterIP to the address and port of its EndpointSlice."""
     address = cluster_ip(web, "kubernetes")
     web.kubectl("exec", web.pods()[0]["metadata"]["name"], "--", "nc", "-w", "5", address, "443")
 
@@ -292,7 +292,7 @@ def test_a_rollout_under_load_fails_no_connection(web):
     assert result["ok"] > 50
 
 
-def test_a_deployment_deleted_in_the_foreground_goes_after_its_pods(lab):
+def test_a_deployment_deleted_in_the_foreground_ends_after_its_pods(lab):
     lab.kubectl("create", "deployment", "short", "--image=podwire/tools", "--replicas=2")
     lab.kubectl("rollout", "status", "deployment/short", "--timeout=60s")
     lab.kubectl("delete", "deployment", "short", "--cascade=foreground", "--timeout=60s")

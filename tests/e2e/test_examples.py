@@ -1,4 +1,4 @@
-"""Every manifest of examples/, applied together to one lab, means what it says for packets."""
+"""The manifests of examples/, applied together to one lab, have their effect on packets."""
 
 import os
 
@@ -40,7 +40,7 @@ def settled(lab: Lab, machine: str, address: str, port: int = 80) -> None:
 
 
 def is_dropped(lab: Lab, machine: str, address: str) -> bool:
-    """Whether a request gets no answer at all, not even a refusal."""
+    """True if a request gets no answer, not even a refusal."""
     done = run(*lab.exec_argv(machine, "curl", "--silent", "--max-time", "1", f"http://{address}"))
     assert done.returncode in {0, TIMED_OUT}, done.stderr
     return done.returncode == TIMED_OUT
@@ -57,7 +57,7 @@ def test_dual_stack(lab):
 
 def test_session_affinity(lab):
     (sticky,), (plain,) = addresses(lab, "web-sticky"), addresses(lab, "web")
-    settled(lab, "node1", plain)  # whose rules come with those of the other Service
+    settled(lab, "node1", plain)  # its rules come with those of the other Service
     assert len(lab.ask_from_node("node1", sticky, 80, COUNT)) == 1
     web = names(lab, "app=web")
     for pod in web:
@@ -93,5 +93,5 @@ def test_weights(lab):
     eventually(lambda: {stable, canary} == set(lab.ask_from_node("node1", address, 80, COUNT)))
     answers = lab.ask_from_node("node1", address, 80, MANY)
     assert answers[stable] + answers[canary] == MANY
-    # A tenth, give or take five standard deviations of such a draw.
+    # A tenth, within five standard deviations of such a draw.
     assert abs(answers[canary] - MANY / 10) < 5 * (MANY * 0.1 * 0.9) ** 0.5

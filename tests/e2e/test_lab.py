@@ -1,4 +1,4 @@
-"""The lab as a thing of its own: what it leaves on the host, and what it says."""
+"""The lab itself: its traces on the host, and its output."""
 
 import json
 import os
@@ -15,7 +15,7 @@ PODWIRE = CHECKOUT / "bin" / "podwire"
 
 
 def host_state():
-    """Everything of the host that a lab could have touched."""
+    """Return everything of the host that a lab could have changed."""
     names = {
         "links": "ip -j link",
         "addresses": "ip -j addr",
@@ -24,7 +24,7 @@ def host_state():
         "sysctls": "sysctl -a -r ^net",
     }
     state = {name: run(*command.split()).stdout for name, command in names.items()}
-    # Counters and ages move by themselves.
+    # Counters and ages change by themselves.
     for name, words in (
         ("sysctls", ("nf_conntrack_count", "random", "rmem", "uuid")),
         ("routes", ("expires", "cache")),
@@ -46,7 +46,7 @@ def host_state():
 
 
 def legacy_rules():
-    """The rules of legacy iptables, of the tables that exist: to list another one would make it."""
+    """Return legacy iptables' rules in existing tables: listing another table would make it."""
     names = Path("/proc/net/ip_tables_names")
     tables = names.read_text().split() if names.exists() else []
     saved = [run("iptables-legacy-save", "-t", table).stdout for table in tables]
@@ -54,7 +54,7 @@ def legacy_rules():
 
 
 def processes(name):
-    """The live processes of a lab; a zombie is the host's PID 1's to collect."""
+    """Return the live processes of a lab; the host's PID 1 reaps zombies."""
     lines = run("ps", "-eo", "stat=,args=").stdout.splitlines()
     return [line for line in lines if f"{name}" in line and "podwire" in line and line[0] != "Z"]
 
@@ -79,7 +79,7 @@ def test_down_leaves_the_host_as_it_was(tmp_path):
     assert "nothing to remove" in podwire("lab", "down", "--name", name)
 
 
-def test_a_lab_holds_no_file_of_who_started_it():
+def test_a_lab_holds_no_file_of_its_caller():
     name = f"f{os.getpid()}"
     end, held = os.pipe()
     try:
@@ -139,7 +139,7 @@ def test_an_interrupted_up_leaves_nothing():
     assert_gone(name, before)
 
 
-def test_two_labs_side_by_side_do_not_meet(tmp_path):
+def test_two_labs_are_isolated(tmp_path):
     first, second = f"a{os.getpid()}", f"b{os.getpid()}"
     with (
         made_lab(first, tmp_path / "a", ("--nodes=1",)) as one,
@@ -170,7 +170,7 @@ def test_two_labs_side_by_side_do_not_meet(tmp_path):
         (["nonsense"], 2, "nonsense"),
     ],
 )
-def test_a_mistake_gets_one_clear_line(args, code, says):
+def test_a_user_error_gives_one_clear_line(args, code, says):
     done = run(PODWIRE, *args)
     assert done.returncode == code, done.stderr
     assert says in done.stderr

@@ -1,4 +1,4 @@
-"""What a user gets wrong is answered as upstream words it, and nothing is lost by it."""
+"""A user's mistakes get upstream's answers, and change nothing."""
 
 import json
 
@@ -63,7 +63,7 @@ def test_a_malformed_manifest_is_explained(lab, mistake):
     assert lab.get("deployments")["items"] == []
 
 
-def test_an_unknown_field_is_warned_of_when_asked(lab):
+def test_an_unknown_field_gives_a_warning_on_request(lab):
     manifest = deployment(name="warned", extra="replicas: 0\n  nonsense: 1")
     done = run(*lab.kubectl_argv("apply", "--validate=warn", "-f", "-"), input=manifest)
     assert done.returncode == 0
@@ -83,12 +83,12 @@ def test_an_update_of_an_old_version_conflicts(lab):
     assert lab.get("configmap", "shared")["data"] == {"a": "1", "b": "2"}
 
 
-def test_what_is_not_there_is_not_found(lab):
+def test_an_absent_object_is_not_found(lab):
     done = run(*lab.kubectl_argv("get", "pod", "nobody"))
     assert done.stderr == 'Error from server (NotFound): pods "nobody" not found\n'
 
 
-def test_a_stranger_is_not_let_in(lab):
+def test_an_unknown_client_is_refused(lab):
     server = lab.kubectl("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}")
     argv = ["kubectl", "--kubeconfig=/dev/null", f"--server={server}", "--insecure-skip-tls-verify"]
     done = run(*argv, "--token=nonsense", "get", "nodes")

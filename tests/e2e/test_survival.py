@@ -1,4 +1,4 @@
-"""kill -9 of any component: established connections go on, and the cluster converges."""
+"""kill -9 of any component: established connections continue, and the cluster converges."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def web(lab):
 
 
 def identity(lab):
-    """What must be the same afterwards: each Pod, its address, and each start of a container."""
+    """Return what must stay the same: each Pod, its address, and its containers' starts."""
     return {
         pod["metadata"]["uid"]: (
             pod["metadata"]["name"],
@@ -41,7 +41,7 @@ def identity(lab):
 
 
 class Conversation:
-    """A TCP connection through a ClusterIP's rules that is open for as long as the test."""
+    """A TCP connection through a ClusterIP's rules that stays open during the test."""
 
     SCRIPT = """
 import socket, sys
@@ -106,7 +106,7 @@ def conversation(web):
 
 
 @pytest.mark.parametrize(("machine", "component"), COMPONENTS)
-def test_a_killed_component_costs_nothing(web, conversation, machine, component):
+def test_a_killed_component_loses_nothing(web, conversation, machine, component):
     before = identity(web)
     assert conversation.say("before") == "before"
     old = web.component_pid(machine, component)
@@ -114,7 +114,7 @@ def test_a_killed_component_costs_nothing(web, conversation, machine, component)
     assert conversation.say(f"{component} is dead") == f"{component} is dead"
     eventually(lambda: web.component_pid(machine, component) not in (None, old))
 
-    # The whole path works again: API, controllers, scheduler, agent, CNI, proxy.
+    # All components work again: API, controllers, scheduler, agent, CNI, proxy.
     web.kubectl("scale", "deployment", "web", "--replicas=6")
     web.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
     after = identity(web)
@@ -129,7 +129,7 @@ def test_a_killed_component_costs_nothing(web, conversation, machine, component)
 
 
 def test_killed_in_the_middle_of_a_rollout(web, conversation):
-    """Everything dies at once, with Pods half made and half gone."""
+    """All components are killed at once, with Pods half made and half removed."""
     web.kubectl("rollout", "restart", "deployment/web")
     for machine, component in COMPONENTS:
         if pid := web.component_pid(machine, component):

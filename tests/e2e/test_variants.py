@@ -1,4 +1,4 @@
-"""Other shapes of the lab pass the same packets."""
+"""Other variants of the lab pass the same packets."""
 
 import ipaddress
 import os
@@ -74,7 +74,7 @@ def test_node_ports_answer_in_every_family(shaped):
 
 
 def test_large_packets_pass_between_nodes(shaped):
-    """Full-sized packets, not to be fragmented: the MTU of the Pods fits what carries them."""
+    """Packets of full size, which must not be fragmented, fit the MTU of the underlay."""
     first, second = shaped.pods()[0], shaped.pods()[1]
     for target in [entry["ip"] for entry in second["status"]["podIPs"]]:
         out = shaped.kubectl(
@@ -95,7 +95,7 @@ def test_large_packets_pass_between_nodes(shaped):
 
 
 def test_the_proxy_changes_its_backend_under_load(tmp_path):
-    """Each of the six changes; iptables is where it begins and ends."""
+    """All six changes between backends, from iptables and back to it."""
     with made_lab(f"c{os.getpid()}", tmp_path) as lab:
         lab.kubectl("apply", "-f", str(WEB))
         lab.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
@@ -113,7 +113,7 @@ def test_the_proxy_changes_its_backend_under_load(tmp_path):
 
 
 def serving(lab):
-    """The backend that node1's proxy said last it serves by."""
+    """Return the backend that node1's proxy logged last."""
     lines = podwire("lab", "logs", "--name", lab.name, "proxy", "--machine", "node1").splitlines()
     return [line.split()[-1] for line in lines if "serving Services by" in line][-1]
 

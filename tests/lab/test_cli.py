@@ -1,4 +1,4 @@
-"""What ``podwire lab`` says when there is no lab, or nothing to say it to."""
+"""The output of ``podwire lab`` without a lab, and without a reader."""
 
 import io
 import os
@@ -59,13 +59,13 @@ def test_every_command_refuses_a_name_that_is_a_path(labs, words):
     )
 
 
-def test_what_there_is_not_is_said_with_what_to_do(labs):
+def test_an_absent_lab_is_reported_with_a_remedy(labs):
     start = "no lab a; start it with: podwire lab up --name a\n"
     assert podwire("status", "--name", "a") == (0, start)
     assert podwire("logs", "--name", "a", "agent") == (1, f"Error: {start}")
 
 
-def test_a_log_that_is_not_there_names_those_that_are(labs):
+def test_an_absent_log_lists_the_existing_ones(labs):
     lab = LabDir(labs / "a")
     lab.logs.mkdir(parents=True)
     for log in ("control-apiserver", "node1-agent", "node2-agent"):
@@ -82,10 +82,10 @@ def test_a_log_that_is_not_there_names_those_that_are(labs):
     )
 
 
-def test_a_machine_that_was_killed_is_not_one_that_never_was(labs):
+def test_a_killed_machine_is_told_from_an_unknown_one(labs):
     lab = LabDir(labs / "a")
     lab.create(make_spec("a", nodes=2))
-    pid = os.getpid()  # a keeper without any machine left
+    pid = os.getpid()  # a keeper without machines
     lab.write("keeper.json", {"pid": pid, "started": start_ticks(pid)})
     code, out = podwire("exec", "--name", "a", "node2", "true")
     assert (code, out.startswith("Error: machine node2 of lab a does not run any more")) == (
@@ -96,7 +96,7 @@ def test_a_machine_that_was_killed_is_not_one_that_never_was(labs):
     assert (code, out) == (1, "Error: lab a has no machine node3: it has switch\n")
 
 
-def test_a_node_that_was_killed_holds_up_no_other_one(labs):
+def test_a_killed_node_does_not_stop_the_others(labs):
     lab = LabDir(labs / "a")
     lab.create(make_spec("a", nodes=2))
     for name in ("node1", "node2"):
@@ -110,7 +110,7 @@ def test_a_node_that_was_killed_holds_up_no_other_one(labs):
         assert "--proxy-mode=nftables" in components.read_text()
 
 
-def test_columns_are_as_wide_as_they_have_to_be():
+def test_columns_are_as_wide_as_needed():
     long = "172.31.0.11, fd00:31::b" * 5
     assert columns(("A", "B", "C"), [("a", long, ""), ("", "b", "c")]).splitlines() == [
         f"A   B{' ' * (len(long) - 1)}   C",
@@ -120,13 +120,13 @@ def test_columns_are_as_wide_as_they_have_to_be():
     assert columns(("NAME", "STATE"), []) == "NAME   STATE"
 
 
-def test_a_refusal_of_the_system_is_told_without_its_number():
+def test_an_oserror_is_reported_without_its_number():
     assert cause(OSError("it has control, node1")) == "it has control, node1"
     assert cause(FileNotFoundError(2, "No such file", "/x")) == "No such file: /x"
     assert cause(OSError(28, "No space left on device")) == "No space left on device"
 
 
-def test_an_interrupted_fork_says_nothing(capfd):
+def test_an_interrupted_fork_prints_nothing(capfd):
     def interrupted():
         signal.raise_signal(signal.SIGINT)
         time.sleep(10)
@@ -152,7 +152,7 @@ def test_a_full_disk_behind_the_output_is_one_line(words, unbuffered):
     assert (done.returncode, done.stderr) == (1, "podwire: No space left on device\n")
 
 
-def test_a_locale_without_our_letters_gets_others(monkeypatch):
+def test_a_locale_without_our_characters_gets_others(monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii"))
     monkeypatch.setattr("lab.main.main", lambda prog_name: print(f"✓ {prog_name}", flush=True))

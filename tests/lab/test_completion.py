@@ -1,4 +1,4 @@
-"""Completion as users have it: real shells, typed at, complete podwire's words."""
+"""Completion in real shells at terminals."""
 
 import os
 import re
@@ -37,7 +37,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """A user's home and PATH."""
+    """Return the environment with a user's home and PATH."""
     home = tmp_path_factory.mktemp("home")
     kept = {key: text for key, text in os.environ.items() if "COVERAGE" not in key}
     return kept | {"HOME": str(home), "PATH": f"{os.environ['PATH']}:{SCRIPTS}", "TERM": "xterm"}
@@ -45,7 +45,7 @@ def environment(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def entering(tmp_path_factory):
-    """The words before a command that let it see a machine with two labs."""
+    """Return the words before a command that let it see a machine with two labs."""
     labs = tmp_path_factory.mktemp("labs")
     for name, nodes in LABS.items():
         LabDir(labs / name).create(make_spec(name, nodes=nodes))
@@ -68,7 +68,7 @@ class Shell:
         self.child.expect(PROMPT)
 
     def complete(self, typed, candidates):
-        """What TAB adds to what was typed, or lists below it, once the candidates are there."""
+        """Return what TAB adds to the typed text, or lists below it."""
         self.child.send(typed + "\t")
         seen, deadline = "", time.monotonic() + 20
         while not (candidates and words(plain(seen), typed) >= candidates):
@@ -81,23 +81,23 @@ class Shell:
         self.child.send("@")
         self.child.expect("@")
         found = words(plain(seen + self.child.before), typed)
-        self.child.send("\x03")  # gives the line up
+        self.child.send("\x03")  # gives up the line
         self.child.expect(PROMPT)
         return found
 
 
 def plain(text):
-    """A terminal's output without its control sequences; where the cursor jumps, a word ends."""
+    """Remove control sequences from a terminal's output; a jump of the cursor ends a word."""
     text = re.sub(r"\x1b\[[0-9;?]*[mKJhl]|\x1b[=>]|\x1b\([A-Z]|\x07|.\x08", "", text)
     return re.sub(r"\x1b\[[0-9;]*[A-Z]|\r", " ", text)
 
 
 def words(shown, typed):
-    """The candidates in what a shell showed."""
+    """Return the candidates in a shell's output."""
     begun = typed.rpartition(" ")[2]
     found = {word for word in shown.replace(PROMPT, " ").split() if word.startswith(begun)}
     found -= {*typed.split(), begun}
-    # What all candidates begin with is completed at once, then they are listed.
+    # The common beginning is completed at once, then the candidates are listed.
     return {
         one for one in found if not all(word.startswith(one) for word in found - {one})
     } or found
@@ -157,7 +157,7 @@ def run(*argv, **options):
 
 
 def asked(line):
-    """What a shell asks: the variables that click reads."""
+    """Return a shell's request: the variables that click reads."""
     count = len(line.split()) - (not line.endswith(" "))
     return {"COMP_WORDS": line, "COMP_CWORD": str(count), "_PODWIRE_COMPLETE": "bash_complete"}
 

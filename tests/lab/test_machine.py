@@ -1,4 +1,4 @@
-"""A machine's own root: what is in it before its first component starts."""
+"""A machine's own root before its first component starts."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The manual pages: ``man`` finds them, they say what --help says, and are well-formed."""
+"""The manual pages: ``man`` finds them, they agree with --help, and are well-formed."""
 
 import os
 import subprocess

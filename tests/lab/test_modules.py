@@ -1,4 +1,4 @@
-"""br_netfilter: loaded for the lab, and without effect on the host's own bridges."""
+"""br_netfilter is loaded for the lab, without effect on the host's own bridges."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ KNOB = "bridge-nf-call-iptables"
 
 @pytest.fixture
 def knobs(tmp_path, monkeypatch):
-    """A kernel that lacks the module; what ``modprobe`` is to do is the test's."""
+    """A kernel without the module; the test says what ``modprobe`` does."""
     folder = tmp_path / "bridge"
     monkeypatch.setattr(modules, "_KNOBS", folder)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")

@@ -1,4 +1,4 @@
-"""The Debian packages that podwire runs with: found, missing, installed."""
+"""The Debian packages that podwire needs: found, missing, installed."""
 
 import json
 import stat
@@ -13,7 +13,7 @@ from lab.main import main
 
 @pytest.fixture
 def without_ip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine on which one program is missing, and whose PATH has a folder of the test's."""
+    """A machine on which one program is missing, and whose PATH has a folder of the test."""
     listed = tmp_path / "list"
     listed.write_text(
         "# name, sign, purpose\nprocps true x\niproute2 ip-of-podwire a lab's links\n"

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from lab.main import COMMANDS, SUMMARIES, entry, main
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# What a machine without a compiler needs, and where its users look for it (bin/wheel-hook.py).
+# The binaries that a machine without a compiler needs, at the paths of bin/wheel-hook.py.
 PLACES = runpy.run_path(str(CHECKOUT / "bin/wheel-hook.py"))["PLACES"]
 
 
@@ -60,5 +60,5 @@ def test_every_part_has_a_summary_and_a_help():
 
 
 def test_the_environment_holds_all_that_it_imports():
-    """A package of the system's would be one that another machine lacks."""
+    """Another machine may lack a package of this system."""
     assert [path for path in sys.path if "dist-packages" in path] == []

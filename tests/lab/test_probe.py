@@ -12,7 +12,7 @@ from lab.probe import count, wait
 
 @pytest.fixture
 def service() -> Iterator[int]:
-    """The port of a Service whose proxy knows one endpoint at first, and later two."""
+    """Give the port of a Service whose proxy knows one endpoint at first, and later two."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.2)
     stop = threading.Event()

@@ -1,4 +1,4 @@
-"""bin/setup on machines that stop it, or leave it half done: one line that says what to do."""
+"""bin/setup on machines that stop it, or leave it half done: one line names the remedy."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ NOWHERE = "nowhere==1.0 --hash=sha256:" + 64 * "0" + "\n"
 
 @contextmanager
 def new_checkout() -> Iterator[Path]:
-    """A checkout whose lock file names no package.
+    """Make a checkout whose lock file names no package.
 
     pytest's own folders are closed to other users.
     """
@@ -40,14 +40,14 @@ def new_checkout() -> Iterator[Path]:
 
 @pytest.fixture
 def checkout():
-    """A checkout in which nothing was set up."""
+    """A checkout that was not set up."""
     with new_checkout() as root:
         yield root
 
 
 @pytest.fixture(scope="module")
 def environment():
-    """An environment that bin/setup made."""
+    """Return the environment that bin/setup makes."""
     with new_checkout() as root:
         assert setup(root) == (0, first_run(root))
         yield root / ".venv"
@@ -88,15 +88,12 @@ def first_run(checkout):
 
 @contextmanager
 def disk(folder: Path, options: str) -> Iterator[None]:
-    """A disk of its own on a folder."""
+    """Mount a small disk on a folder."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
     try:
         yield
     finally:
         subprocess.run(["umount", folder], check=True)
-
-
-# -- what is not this user's to change ------------------------------------------------------------
 
 
 def test_somebody_elses_checkout_is_left_alone(checkout):
@@ -122,9 +119,6 @@ def test_an_environment_that_root_renewed_is_roots_to_renew(made):
     (made / "requirements.lock").write_text(NO_PACKAGES * 3)
     text = f"{made}/.venv/made-from belongs to root: run this once with sudo, or as root"
     assert setup(made, *NOBODY) == (1, [f"podwire setup: {text}"])
-
-
-# -- what was begun before ------------------------------------------------------------------------
 
 
 def test_two_first_runs_at_once_make_one_environment(checkout):
@@ -155,9 +149,6 @@ def test_an_environment_that_sees_the_systems_packages_is_made_anew(made):
     config.write_text(config.read_text().replace("= false", "= true"))
     assert setup(made) == (0, first_run(made))
     assert "include-system-site-packages = false" in config.read_text()
-
-
-# -- what the machine refuses ---------------------------------------------------------------------
 
 
 def test_an_environment_that_cannot_be_made_is_one_line(checkout):
@@ -202,9 +193,6 @@ def test_a_package_that_the_index_lacks_is_one_line(made):
         "podwire setup: pip could not install what requirements.lock names: Could not find a "
         "version that satisfies the requirement nowhere==1.0 (from versions: none)"
     )
-
-
-# -- Debian's packages: the words are those of apt-get 2.6 -----------------------------------------
 
 
 @pytest.fixture

@@ -41,13 +41,13 @@ def test_an_ipv6_range_makes_it_dual_stack_in_every_part():
         ({"service_cidr": "fd01::/112"}, "same address families"),
     ],
 )
-def test_a_bad_option_is_named(options, names):
+def test_an_invalid_option_is_named(options, names):
     with pytest.raises(LabSpecError, match=names.replace(".", r"\.")):
         make_spec(**{"name": "lab", **options})
 
 
 @given(st.integers(1, 100), st.booleans())
-def test_every_machine_has_addresses_of_its_own(nodes, dual_stack):
+def test_every_machine_has_its_own_addresses(nodes, dual_stack):
     plan = machines(make_spec("lab", nodes=nodes, dual_stack=dual_stack))
     addresses = [address for machine in plan for address in machine.addresses]
     assert len(set(addresses)) == len(addresses) == (nodes + 1) * (1 + dual_stack)
@@ -67,7 +67,7 @@ def test_nothing_forwards_out_of_the_switch():
     ]
 
 
-def test_every_part_gets_the_pod_ranges_of_the_lab():
+def test_every_component_gets_the_pod_ranges_of_the_lab():
     spec = make_spec("lab", pod_cidr="10.9.0.0/16")
     argvs = [c.argv for m in machines(spec) for c in m.components]
     using = [argv for argv in argvs if any(a.startswith("--cluster-cidr") for a in argv)]

@@ -1,4 +1,4 @@
-"""Components end, and come back."""
+"""Restarts of components."""
 
 import ast
 import os
@@ -18,11 +18,11 @@ from lab.supervise import (
 )
 
 
-def test_a_component_that_had_been_stable_comes_back_at_once():
+def test_a_stable_component_is_restarted_at_once():
     assert next_delay(lived=STABLE_SECONDS, delay=MAX_DELAY_SECONDS) == 0
 
 
-def test_a_component_that_keeps_failing_waits_ever_longer_to_a_limit():
+def test_a_failing_component_waits_longer_each_time_up_to_a_limit():
     delays = [0.0]
     for _ in range(12):
         delays.append(next_delay(lived=0.01, delay=delays[-1]))
@@ -39,7 +39,7 @@ def eventually(check, seconds=20.0):
 
 
 class Supervised:
-    """A supervisor in a process of its own; components write their name, arguments and pid."""
+    """A supervisor in its own process; its components write their name, arguments and pid."""
 
     def __init__(self, folder):
         self.folder, self.out, self.list = folder, folder / "starts", folder / "components"
@@ -47,7 +47,7 @@ class Supervised:
         self.pid = fork(lambda: Supervisor(self.load, self.log, self.run).supervise())
 
     def want(self, **components):
-        """Replace the list whole: the supervisor may be reading it right now."""
+        """Replace the list as a whole, because the supervisor may be reading it."""
         part = self.list.with_suffix(".part")
         part.write_text(repr(components))
         part.rename(self.list)
@@ -110,7 +110,7 @@ def test_a_changed_component_is_replaced_and_the_others_are_left_alone(supervise
     eventually(lambda: not is_alive(pids["500"]))
 
 
-def test_a_component_that_is_no_longer_wanted_stays_away(supervised):
+def test_a_removed_component_is_not_restarted(supervised):
     eventually(lambda: len(supervised.starts()) == 1)
     supervised.want(other=("500",))
     os.kill(supervised.pid, signal.SIGHUP)
@@ -118,7 +118,7 @@ def test_a_component_that_is_no_longer_wanted_stays_away(supervised):
     eventually(lambda: not is_alive(supervised.starts()[0][1]))
 
 
-def test_a_list_that_cannot_be_read_changes_nothing(supervised):
+def test_an_unreadable_list_changes_nothing(supervised):
     eventually(lambda: len(supervised.starts()) == 1)
     supervised.list.write_text("{'sleeper': (")
     os.kill(supervised.pid, signal.SIGHUP)

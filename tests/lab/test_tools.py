@@ -1,4 +1,4 @@
-"""The tools around the code: coverage, hooks, what each of them calls."""
+"""The tools around the code: coverage and hooks."""
 
 import os
 import re
@@ -82,7 +82,7 @@ def test_coverage_sees_the_tests_and_the_processes_that_they_start(tmp_path):
         for line in done.stdout.splitlines()
         if (words := line.split())[-1:] and words[-1].endswith("%")
     }
-    # Only "podwire image list", a process of its own, gets into the body of this command.
+    # Only the process "podwire image list" runs the body of this command.
     (images,) = [name for name in rows if name.endswith("images/cli.py")]
     assert rows[images] > 40
     assert 0 < rows["TOTAL"] < 100

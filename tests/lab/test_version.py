@@ -1,4 +1,4 @@
-"""podwire's version and Kubernetes' are each written once; whatever states one agrees."""
+"""podwire's and Kubernetes' versions are each written once, and all statements of them agree."""
 
 import re
 from pathlib import Path

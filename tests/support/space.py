@@ -23,15 +23,15 @@ class Space:
         self.ip("link", "set", "lo", "up")
 
     def ip(self, *args: str) -> str:
-        """Run ``ip ARGS`` inside; returns its output."""
+        """Run ``ip ARGS`` inside, and return its output."""
         return self.run("ip", *args)
 
     def argv(self, *argv: str) -> list[str]:
-        """The command line that runs ``argv`` inside (``ip netns exec`` would hide /sys)."""
+        """Return the command line that runs ``argv`` inside (``ip netns exec`` would hide /sys)."""
         return ["nsenter", f"--net={self.path}", *argv]
 
     def run(self, *argv: str, check: bool = True, stdin: str | None = None) -> str:
-        """Run a command inside; returns its output, raises CalledProcessError on failure."""
+        """Run a command inside, and return its output; raises AssertionError on failure."""
         done = subprocess.run(
             self.argv(*argv), check=False, capture_output=True, text=True, input=stdin
         )
@@ -44,7 +44,7 @@ class Space:
         self.run("sysctl", "-qw", f"{key}={value}")
 
     def veth(self, ifname: str, peer: "Space", peer_ifname: str) -> None:
-        """Lay a cable: ``ifname`` here, ``peer_ifname`` there, both up."""
+        """Connect this namespace to another: ``ifname`` here, ``peer_ifname`` there, both up."""
         self.ip(
             "link", "add", ifname, "type", "veth", "peer", "name", peer_ifname, "netns", peer.name
         )
@@ -52,16 +52,16 @@ class Space:
         peer.ip("link", "set", peer_ifname, "up")
 
     def remove(self) -> None:
-        """End what runs inside, then remove it."""
+        """Kill the processes inside, then remove the namespace."""
         for pid in self.run("ip", "netns", "pids", self.name).split():
-            with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
                 os.kill(int(pid), signal.SIGKILL)
         subprocess.run(["ip", "netns", "del", self.name], check=True)
 
 
 @pytest.fixture(scope="module")
 def spaces() -> Iterator[Callable[[str], Space]]:
-    """A maker of namespaces: ``spaces("pod")``; all are removed when the module is done."""
+    """Give a function that makes namespaces, ``spaces("pod")``; remove all after the module."""
     if "eth0:" in Path("/proc/net/dev").read_text() or os.geteuid() != 0:
         pytest.fail("tests with packets run sealed off the host, as root: use bin/test")
     made: list[Space] = []

@@ -1,4 +1,4 @@
-"""What is due for a Pod: single cases, then a world in which every decision is carried out."""
+"""Decisions for a Pod: single cases, then a simulated node that carries out every decision."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def due(item, **facts):
     return next_actions(item, PodFacts(**facts), NOW).actions
 
 
-def test_first_a_sandbox_then_all_containers():
+def test_a_sandbox_comes_first_then_all_containers():
     assert due(pod("a", "b")) == (CreateSandbox(0),)
     assert due(pod("a", "b"), sandboxes=(sandbox(),)) == (
         Start("a", 0, "box0"),
@@ -54,12 +54,12 @@ def test_a_failed_init_container_ends_a_pod_that_never_restarts():
     assert due(pod(init=("one",)), sandboxes=boxes, containers=ended) == (Start("one", 1, "box0"),)
 
 
-def test_an_init_container_that_ran_is_not_run_again_beside_the_main_ones():
-    here = (container("main"),)  # the init container's record was collected meanwhile
+def test_an_init_container_is_not_run_again_beside_main_ones():
+    here = (container("main"),)  # the init container was removed meanwhile
     assert due(pod(init=("one",)), sandboxes=(sandbox(),), containers=here) == ()
 
 
-def test_a_sidecar_has_to_be_started_before_the_next_and_stays():
+def test_a_sidecar_must_start_before_the_next_one_and_stays():
     item, boxes = pod("main", init=("side+", "one")), (sandbox(),)
     assert due(item, sandboxes=boxes) == (Start("side", 0, "box0"),)
     side = container("side")
@@ -89,7 +89,7 @@ def test_restart_policies(policy, code, again):
     assert found == ((Start("main", 1, "box0"),) if again else ())
 
 
-def test_back_off_waits_and_says_how_long():
+def test_back_off_waits_and_gives_its_end():
     ended = container(code=1, attempt=1, finished=NOW - 1)
     facts = PodFacts((sandbox(),), (ended,), streaks={"main": Streak(1, NOW - 30)})
     assert next_actions(pod(), facts, NOW) == decide.Decision((), NOW - 1 + FIRST)
@@ -110,7 +110,7 @@ def test_a_sick_or_edited_container_is_killed_first():
     assert "definition changed" in kill.message
 
 
-def test_a_probe_may_have_a_grace_of_its_own():
+def test_a_probe_may_have_its_own_grace_period():
     running = container()
     probe = {"livenessProbe": {"terminationGracePeriodSeconds": 3}}
     facts = {"sandboxes": (sandbox(),), "containers": (running,), "sick": {running.id: "x"}}
@@ -158,7 +158,7 @@ def test_sidecars_end_last():
     assert [kill.name for kill in due(item, containers=after)] == ["side"]
 
 
-def test_sidecars_have_what_the_others_left_of_the_grace():
+def test_sidecars_get_the_rest_of_the_grace_period():
     end = {"deletionTimestamp": "1970-01-01T00:33:27Z", "deletionGracePeriodSeconds": 10}  # at 2007
     item, after = pod(init=("side+",), meta=end), (container(code=0), container("side"))
     (kill,) = due(item, containers=after)
@@ -211,17 +211,17 @@ def test_streaks_double_and_are_forgotten():
 
 
 class World:
-    """A node: does what is decided, one action at a time, in any order."""
+    """A simulated node: carries out decided actions one at a time, in any order."""
 
     def __init__(self, item, codes):
-        self.pod, self.codes = item, codes  # name -> exit codes of its runs; then it goes on
+        self.pod, self.codes = item, codes  # name -> exit codes of its runs; later runs do not end
         self.facts = PodFacts()
         self.log: list[decide.Action] = []
         self.finished = False
         self.now = NOW
 
     def step(self, choose):
-        """Carry out one of the due actions; False when there is none."""
+        """Carry out one of the due actions; False if there is none."""
         decision = next_actions(self.pod, self.facts, self.now)
         assert next_actions(self.pod, self.facts, self.now) == decision
         if not decision.actions:
@@ -281,7 +281,7 @@ class World:
         self.put(containers=tuple(ended(it) for it in self.facts.containers))
 
     def forget_sandbox(self):
-        """Its checkpoint was torn: its containers run, and nobody knows where."""
+        """Forget a sandbox whose checkpoint is torn; its containers still run."""
         self.put(sandboxes=())
 
     def put(self, **changes):
@@ -303,7 +303,7 @@ exit_codes = st.lists(st.sampled_from([0, 1, 2]), max_size=2)
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_every_world_comes_to_rest_as_its_pod_wants_it(data):
+def test_every_node_settles_as_its_pod_wants_it(data):
     mains, before = data.draw(names), data.draw(inits)
     policy = data.draw(st.sampled_from(["Always", "OnFailure", "Never"]))
     codes = {name: data.draw(exit_codes) for name in mains}
@@ -328,7 +328,7 @@ def test_every_world_comes_to_rest_as_its_pod_wants_it(data):
 
 
 def assert_order(world, mains, before):
-    """In each sandbox every init container was started before any main one."""
+    """Assert that in each sandbox every init container was started before any main one."""
     boxes = {action.sandbox_id for action in world.log if isinstance(action, Start)}
     for box in boxes:
         order = [
@@ -344,7 +344,7 @@ def assert_order(world, mains, before):
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
-def test_a_deleted_pod_always_ends_whatever_state_it_was_in(data):
+def test_a_deleted_pod_ends_from_every_state(data):
     mains, before = data.draw(names), data.draw(inits)
     world = World(pod(*mains, init=tuple(before)), {})
     for _ in range(data.draw(st.integers(0, 15))):

@@ -1,4 +1,4 @@
-"""What a container is given: variables, fields, files, rights, names of images."""
+"""The inputs of a container: variables, fields, files, privileges, image names."""
 
 import pytest
 from hypothesis import given
@@ -54,7 +54,7 @@ def test_expansion(text, shown):
     assert expand(text, {"A": "1"}) == shown
 
 
-def test_variables_from_everywhere():
+def test_variables_from_all_sources():
     sources = Sources(
         {("ConfigMap", "c"): {"K": b"v", "X": b"from-map"}, ("Secret", "s"): {"P": b"pw"}}
     )
@@ -98,7 +98,7 @@ def test_variables_from_everywhere():
         ({"resourceFieldRef": {"resource": "limits.gpu"}}, "unsupported container resource"),
     ],
 )
-def test_references_to_nothing_say_so(source, text):
+def test_references_to_absent_objects_are_named(source, text):
     item = pod(container={"env": [{"name": "A", "valueFrom": source}]})
     with pytest.raises(PodReferenceError, match=text):
         values(item, Sources({("Secret", "s"): {}}))
@@ -244,7 +244,7 @@ def test_image_names(short, full):
 @pytest.mark.parametrize(
     "bad", ["", "UPPER/x", "a//b", "../x", "x:", "x:a b", "x@sha256:1", "a\n", "-x"]
 )
-def test_bad_image_names(bad):
+def test_invalid_image_names(bad):
     with pytest.raises(ImageNameError):
         normalize(bad)
 

@@ -1,4 +1,4 @@
-"""This node as an object, its admission of Pods, its flags, its probes' counting."""
+"""The Node object, admission of Pods, flags, and the counting of probes."""
 
 import dataclasses
 
@@ -56,7 +56,7 @@ def test_without_a_network_it_is_not_ready_and_says_why():
     assert "NetworkPluginNotReady message:no networks found" in ready.message
 
 
-def test_times_of_transition_and_what_is_worth_a_write():
+def test_transition_times_and_changes_worth_a_write():
     first = report(now=0.0)
     second = report(before=first.conditions, now=60.0)
     assert {it.last_transition_time for it in second.conditions} == {"1970-01-01T00:00:00Z"}
@@ -73,7 +73,7 @@ def test_labels():
     assert found["zone"] == "a"
 
 
-def test_the_host_is_seen(tmp_path):
+def test_facts_of_the_host(tmp_path):
     seen = describe.look(tmp_path)
     assert seen.cpus > 0 and seen.memory > 0 and seen.disk > 0 and seen.kernel
 
@@ -146,7 +146,7 @@ def test_a_success_threshold():
     assert tally.count(ProbeResult.SUCCESS, probe).result is ProbeResult.SUCCESS
 
 
-def test_readiness_hurries_to_its_first_success():
+def test_readiness_probes_early_until_the_first_success():
     schedule, probe = (
         ProbeSchedule(Probe(period_seconds=5), ProbeResult.FAILURE, eager=True),
         Probe(),
@@ -177,7 +177,7 @@ def test_readiness_hurries_to_its_first_success():
         ([], "Missing option '--kubeconfig'"),
     ],
 )
-def test_bad_flags_are_one_clear_line(flags, text):
+def test_an_invalid_flag_gives_one_clear_line(flags, text):
     done = CliRunner().invoke(main, flags)
     assert done.exit_code == 2 and text in done.output
     assert "Traceback" not in done.output

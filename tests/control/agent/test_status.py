@@ -1,4 +1,4 @@
-"""A Pod's status from what runs, as kubelet would put it."""
+"""A Pod's status from its containers, by kubelet's rules."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_a_ready_pod():
     assert only.image == "docker.io/podwire/tools:latest"
 
 
-def test_one_that_is_not_ready_says_who():
+def test_an_unready_pod_names_the_container():
     it = container()
     found = status(pod(), sandboxes=BOX, containers=(it,), started=frozenset({it.id}))
     ready = next(it for it in found.conditions if it.type == "Ready")
@@ -102,7 +102,7 @@ def test_an_image_that_is_missing():
         ("Always", 0, "Running"),
     ],
 )
-def test_phases_of_what_has_ended(policy, code, phase):
+def test_phases_of_ended_pods(policy, code, phase):
     found = status(pod(restartPolicy=policy), sandboxes=BOX, containers=(container(code=code),))
     assert found.phase == phase
 
@@ -126,7 +126,7 @@ def test_init_containers():
     )
 
 
-def test_what_is_over_stays_over():
+def test_a_final_phase_stays():
     item = pod(status={"phase": "Failed", "reason": "Evicted"})
     assert status(item).phase == "Failed"
 
@@ -195,7 +195,7 @@ def test_a_condition_that_is_true_again_loses_its_message():
     assert contained["type"] == "ContainersReady"
 
 
-def test_a_patch_takes_back_what_is_no_more():
+def test_a_patch_removes_absent_fields():
     item = pod(status={"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}]})
     assert patch_for(item, PodStatus(phase="Failed")) == {
         "phase": "Failed",

@@ -1,5 +1,4 @@
-"""Controllers and scheduler against a real API server: what a user asks for comes to be, whoever
-is killed meanwhile."""
+"""Controllers and scheduler with a real API server: they converge, even if they are killed."""
 
 import asyncio
 import random
@@ -124,7 +123,7 @@ async def test_a_deployment_runs_spread_over_nodes_that_have_ranges(cluster):
     assert account.metadata.name == "default"
 
 
-async def test_scaling_up_and_down_and_away(cluster):
+async def test_scaling_up_down_and_deleting(cluster):
     await cluster.client.create(kinds.DEPLOYMENT, web(1))
     await cluster.deployed("web", 1)
     (first,) = await cluster.pods()
@@ -158,7 +157,7 @@ async def test_foreground_deletion_waits_and_orphans_stay(cluster):
 
 @asynccontextmanager
 async def watched_endpoints(client: Client) -> AsyncIterator[list[int]]:
-    """How many ready endpoints the Service had, each time that changed."""
+    """Record the number of the Service's ready endpoints at every change."""
     seen: list[int] = []
     informer = Informer(client, kinds.ENDPOINT_SLICE)
 
@@ -183,7 +182,7 @@ async def test_a_rollout_loses_no_ready_endpoint_and_can_be_undone(cluster):
         await cluster.change("web", template=template("one"))
         await cluster.deployed("web", 4)
         await until(lambda: seen[-1:] == [4])
-    assert min(seen) >= 3  # of 4, 25 % may be missing
+    assert min(seen) >= 3  # 25 % of 4 Pods may be unavailable
     sets = (await cluster.client.list(kinds.REPLICA_SET)).items
     assert sorted(
         (rs.spec.replicas, rs.metadata.annotations["deployment.kubernetes.io/revision"])
@@ -191,7 +190,7 @@ async def test_a_rollout_loses_no_ready_endpoint_and_can_be_undone(cluster):
     ) == [(0, "2"), (4, "3")]
 
 
-async def test_pods_that_cannot_be_placed_say_so_and_are_placed_when_they_can(cluster):
+async def test_unschedulable_pods_say_so_and_are_placed_later(cluster):
     needs = {"requests": {"cpu": "3"}}
     big = {"spec": {"containers": [{"name": "c", "image": "x", "resources": needs}]}}
     await cluster.client.create(kinds.DEPLOYMENT, web(4))
@@ -240,7 +239,7 @@ async def test_daemons_follow_the_nodes(cluster):
     assert {p.spec.node_name for p in await cluster.pods()} == {"n0", "n1", "n2", "n9"}
 
 
-async def test_a_namespace_goes_with_all_that_is_in_it(cluster):
+async def test_a_namespace_is_deleted_with_its_contents(cluster):
     await cluster.client.create(kinds.NAMESPACE, Namespace(metadata=meta("x", None)))
     wire = deployment("web", 2)
     wire["metadata"]["namespace"] = "x"
@@ -272,8 +271,10 @@ async def test_a_namespace_goes_with_all_that_is_in_it(cluster):
 
 
 class Mortal:
-    """Controllers and scheduler that die at any await, in the midst of requests, and are started
-    again: what was sent stays sent, whether the answer was heard or not."""
+    """Controllers and scheduler that are killed at any await, and started again.
+
+    A request that was sent has its effect, even if its answer was not received.
+    """
 
     def __init__(self, client: Client, seed: int) -> None:
         self._client = client
@@ -286,7 +287,7 @@ class Mortal:
 
     async def run(self) -> None:
         while not self.calm.is_set():
-            # Ever longer lives: a slow machine gets there, too.
+            # Each life is longer than the one before, so that a slow machine gets there too.
             await self._live(asyncio.sleep(self._dice.uniform(0.0, 0.15 * 1.1**self.deaths)))
             self.deaths += 1
         await self._live(asyncio.Event().wait())
@@ -304,7 +305,7 @@ class Mortal:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_killed_again_and_again_they_converge_and_double_nothing(bare, seed):
+async def test_killed_repeatedly_they_converge_and_create_nothing_twice(bare, seed):
     client = bare.client
     mortal = Mortal(client, seed)
     async with running(mortal.run()):
@@ -316,7 +317,7 @@ async def test_killed_again_and_again_they_converge_and_double_nothing(bare, see
         await bare.deployed("web", 6)
         await bare.change("web", template=template("two"))
         await bare.deployed("web", 6)
-        await until(mortal.died_enough)  # a fast machine may be done before it was
+        await until(mortal.died_enough)  # a fast machine may finish before the kill
         mortal.calm.set()
 
         async def settled() -> bool:
@@ -332,11 +333,11 @@ async def test_killed_again_and_again_they_converge_and_double_nothing(bare, see
 
         await until(settled)
     assert len(first) == 3
-    # Each Pod was started once, and no more Pods than two versions with their surges explain.
+    # Each Pod was started once, and there were no more Pods than two versions and their surges.
     assert len(set(bare.agents.started)) == len(bare.agents.started) <= 3 + 3 + 6 + 4
 
 
-async def test_an_idle_cluster_is_left_in_peace(cluster):
+async def test_an_idle_cluster_gets_no_writes(cluster):
     await cluster.client.create(kinds.SERVICE, service())
     await cluster.client.create(kinds.DEPLOYMENT, web(3))
     await cluster.deployed("web", 3)
@@ -344,7 +345,7 @@ async def test_an_idle_cluster_is_left_in_peace(cluster):
 
 
 async def rest(client: Client) -> str:
-    """The version after which nobody writes anything for a second, which has to come soon."""
+    """Return the version after which nothing is written for a second; it must come soon."""
     async with asyncio.timeout(20):
         before = ""
         while (now := (await client.list(kinds.EVENT)).resource_version) != before:
@@ -387,7 +388,7 @@ async def test_a_silent_nodes_pods_leave_the_service(bare):
 
 
 async def beat(client: Client, *names: str) -> None:
-    """What agents' heartbeats look like: their Leases are renewed."""
+    """Renew the Leases of agents, as their heartbeats do."""
     for count in range(10_000):
         for name in names:
             renewed = {"spec": {"renewTime": rfc3339(count).replace("Z", ".000000Z")}}

@@ -1,4 +1,4 @@
-"""EndpointSlices and Endpoints: who is in, with which conditions and ports, in how few writes."""
+"""EndpointSlices and Endpoints: their Pods, conditions and ports, and the number of writes."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def slices(sim: Simulation) -> list[EndpointSlice]:
     return sorted(sim.cluster[kinds.ENDPOINT_SLICE], key=lambda s: s.address_type)
 
 
-def test_a_ready_pod_is_an_endpoint_with_all_that_is_known_of_it():
+def test_a_ready_pod_is_an_endpoint_with_all_fields():
     sim = simulated(service(), pod("a"))
     (found,) = slices(sim)
     assert found.address_type == "IPv4"
@@ -114,7 +114,7 @@ def test_conditions(change, spec, conditions):
         pod("b", spec={"nodeName": "unknown"}),
     ],
 )
-def test_who_is_no_endpoint(outside):
+def test_pods_that_are_no_endpoints(outside):
     found = slices(simulated(service(), pod("a"), outside))
     assert [e.target_ref.name for s in found for e in s.endpoints] == ["a"]
 
@@ -125,7 +125,7 @@ def test_dual_stack_has_a_slice_for_each_family():
     assert (six.address_type, six.endpoints[0].addresses) == ("IPv6", ["fd00::1"])
 
 
-def test_a_family_that_is_given_up_loses_its_slices():
+def test_a_removed_family_loses_its_slices():
     sim = simulated(service(ipFamilies=["IPv4", "IPv6"]), pod("a"))
     sim.put(sim.get(service()).model_copy(update={"spec": service().spec}))
     sim.settle(SLICES)
@@ -143,7 +143,7 @@ def test_named_ports_are_each_pods_own():
         service(ports=ports),
         pod("a", "10.0.0.1", **named("web", 1)),
         pod("b", "10.0.0.2", **named("web", 2)),
-        pod("c", "10.0.0.3"),  # has no port of that name
+        pod("c", "10.0.0.3"),  # this Pod has no port of that name
     )
     found = {
         tuple(p.port for p in s.ports): [e.target_ref.name for e in s.endpoints]
@@ -177,7 +177,7 @@ def test_a_service_without_pods_has_one_empty_slice_that_is_used_later():
     assert used.metadata.uid == empty.metadata.uid and len(used.endpoints) == 1
 
 
-def test_nothing_to_do_is_nothing_done():
+def test_unchanged_services_cause_no_writes():
     sim = simulated(service(ipFamilies=["IPv4", "IPv6"]), pod("a"))
     assert not list(SLICES.reconcile(sim.cluster, service().key, sim.now))
     assert not list(LEGACY.reconcile(sim.cluster, service().key, sim.now))
@@ -211,7 +211,7 @@ def test_endpoints_end_at_a_thousand_ready_first():
     assert sorted(len(s.endpoints) for s in slices(sim)) == [2] + [100] * 10
 
 
-def test_endpoints_go_with_their_service():
+def test_endpoints_are_deleted_with_their_service():
     sim = simulated(service(), pod("a"))
     sim.drop(service())
     sim.settle(LEGACY)
@@ -250,7 +250,7 @@ def test_hand_written_endpoints_become_slices():
     ],
     ids=["no Service", "not wanted"],
 )
-def test_what_is_not_mirrored(items):
+def test_endpoints_that_are_not_mirrored(items):
     assert not mirrored(*items)
 
 
@@ -262,7 +262,7 @@ def test_mirrored_slices_end_when_the_service_gets_a_selector():
     assert not slices(sim)
 
 
-def test_an_address_that_is_none_does_not_hide_the_others():
+def test_an_invalid_address_does_not_hide_the_others():
     (found,) = slices(simulated(service(), pod("a"), pod("b", "nonsense")))
     assert [e.target_ref.name for e in found.endpoints] == ["a"]
 
@@ -310,14 +310,14 @@ def test_every_wanted_endpoint_is_in_exactly_one_slice(layout, want, most):
     assert sorted(placed) == sorted(map(identity, ends(*want)))
     assert all(0 < len(endpoints) <= most for endpoints in after)
     touched = {s.metadata.name for s, _ in found.change} | {s.metadata.name for s in found.drop}
-    for slice_ in have:  # what lost nothing and had no room was left alone
+    for slice_ in have:  # full slices that lost no endpoint were not written
         numbers = {identity(e) for e in slice_.endpoints}
         if numbers <= {identity(e) for e in ends(*want)} and len(numbers) == most:
             assert slice_.metadata.name not in touched
 
 
 @given(st.lists(st.sets(st.integers(0, 250)), min_size=1, max_size=6))
-def test_slices_follow_any_story_and_settle_in_one_round(story):
+def test_slices_settle_in_one_round_after_any_history(story):
     sim = Simulation(ready_node("n1"), service())
     controller = EndpointSliceController(most=10)
     for numbers in story:

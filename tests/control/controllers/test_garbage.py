@@ -1,4 +1,4 @@
-"""Who is collected, and when: owners of every state, Pods without agents, namespaces."""
+"""Garbage collection: owners in every state, Pods without agents, namespaces."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def decide(sim: Simulation, name: str, namespace: str = "default"):
     return list(COLLECTOR.reconcile(sim.cluster, key_of(kinds.CONFIG_MAP, item), sim.now))
 
 
-def test_with_its_owner_there_nothing_happens():
+def test_an_object_with_its_owner_is_kept():
     sim = Simulation(config_map("a"), config_map("b", owner("a")), config_map("c"))
     assert not decide(sim, "b") and not decide(sim, "c")
 
@@ -51,7 +51,7 @@ def test_with_its_owner_there_nothing_happens():
     [owner("gone"), owner("a", uid="of-an-earlier-a"), owner("far")],
     ids=["absent", "another uid", "in another namespace"],
 )
-def test_without_any_owner_it_goes_once_the_server_confirms(reference):
+def test_an_object_without_owners_is_deleted_once_the_server_confirms(reference):
     far = config_map("far", namespace="elsewhere")
     sim = Simulation(config_map("a"), far, config_map("b", reference))
     (action,) = decide(sim, "b")
@@ -60,7 +60,7 @@ def test_without_any_owner_it_goes_once_the_server_confirms(reference):
     assert (kind, namespace, confirmed.name) == (kinds.CONFIG_MAP, "default", reference["name"])
 
 
-def test_owners_that_nobody_can_judge_count_as_there():
+def test_owners_of_unknown_kinds_count_as_present():
     foreign = owner("x", kind="Widget", version="example.com/v1")
     assert not decide(Simulation(config_map("b", foreign)), "b")
     node = ready_node("n")
@@ -79,7 +79,7 @@ def test_cluster_wide_owners_own_across_namespaces():
     assert not decide(sim, "b")
 
 
-def test_of_several_owners_one_is_enough_and_the_gone_are_cut():
+def test_one_of_several_owners_is_enough_and_absent_ones_are_removed():
     sim = Simulation(config_map("a"), config_map("b", owner("a"), owner("gone")))
     (action,) = decide(sim, "b")
     assert isinstance(action, Collect) and isinstance(action.then, Patch)
@@ -91,7 +91,7 @@ def test_of_several_owners_one_is_enough_and_the_gone_are_cut():
 WAITING = GOING | {"finalizers": ["foregroundDeletion"]}
 
 
-def test_foreground_waits_for_those_that_block():
+def test_foreground_deletion_waits_for_blocking_dependents():
     sim = Simulation(
         config_map("a", **WAITING),
         config_map("b", owner("a")),
@@ -104,14 +104,14 @@ def test_foreground_waits_for_those_that_block():
     assert isinstance(done, Patch) and done.patch["metadata"]["finalizers"] is None
 
 
-def test_foreground_goes_deep():
+def test_foreground_deletion_covers_all_levels():
     sim = Simulation(
         config_map("a", **WAITING), config_map("b", owner("a")), config_map("c", owner("b"))
     )
     assert [action.then for action in decide(sim, "b")] == ["Foreground"]
 
 
-def test_orphaning_cuts_loose_first():
+def test_orphaning_removes_references_first():
     going = GOING | {"finalizers": ["orphan"]}
     sim = Simulation(config_map("a", **going), config_map("b", owner("a"), owner("other")))
     cut, done = decide(sim, "a")
@@ -121,7 +121,7 @@ def test_orphaning_cuts_loose_first():
     assert not sim.get(config_map("a")).metadata.finalizers
 
 
-def test_a_change_wakes_those_who_depend_and_those_who_wait():
+def test_a_change_wakes_dependents_and_waiting_owners():
     sim = Simulation(config_map("a", **WAITING), config_map("b", owner("a")))
     source = next(s for s in COLLECTOR.sources if s.kind is kinds.CONFIG_MAP)
     a, b = (sim.get(config_map(name)) for name in "ab")
@@ -152,14 +152,14 @@ def test_pods_of_a_vanished_node_end_after_a_while():
     assert isinstance(gone, Delete) and gone.grace_period_seconds == 0
 
 
-def test_a_node_that_was_only_late_saves_its_pods():
+def test_a_late_node_keeps_its_pods():
     sim, controller = Simulation(pod("n")), PodGarbageCollector(40)
     list(controller.reconcile(sim.cluster, ("default", "p"), sim.now))
     sim.create(ready_node("n"))
     assert not list(controller.reconcile(sim.cluster, ("default", "p"), sim.now + 100))
 
 
-def test_a_deleted_pod_without_a_node_goes_at_once():
+def test_a_deleted_pod_without_a_node_ends_at_once():
     sim = Simulation(pod(None, **GOING))
     (gone,) = PodGarbageCollector().reconcile(sim.cluster, ("default", "p"), sim.now)
     assert isinstance(gone, Delete) and gone.grace_period_seconds == 0
@@ -173,20 +173,20 @@ def namespace(**meta: Any) -> Namespace:
     )
 
 
-def test_a_namespace_is_emptied_then_let_go():
+def test_a_namespace_is_emptied_then_finalized():
     sim = Simulation(namespace(**GOING), config_map("a", namespace="x"))
     controller = NamespaceController()
     assert list(controller.reconcile(sim.cluster, ("", "x"), sim.now)) == [
         Purge(kinds.CONFIG_MAP, "x")
     ]
     sim.put(config_map("a", namespace="x", **GOING))
-    assert not list(controller.reconcile(sim.cluster, ("", "x"), sim.now))  # it is on its way
+    assert not list(controller.reconcile(sim.cluster, ("", "x"), sim.now))  # its deletion has begun
     sim.drop(config_map("a", namespace="x"))
     *purges, final = controller.reconcile(sim.cluster, ("", "x"), sim.now)
     assert {p.kind for p in purges} == {k for k in kinds.KINDS if k.namespaced}
     assert isinstance(final, Finalize) and final.namespace.spec.finalizers == ["other"]
 
 
-def test_a_living_namespace_is_left_alone():
+def test_an_active_namespace_is_left_alone():
     sim = Simulation(namespace(), config_map("a", namespace="x"))
     assert not list(NamespaceController().reconcile(sim.cluster, ("", "x"), sim.now))

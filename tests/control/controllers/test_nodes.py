@@ -1,4 +1,4 @@
-"""Nodes: ranges that are never given twice, silence, taints, evictions."""
+"""Nodes: allocation of ranges, silent nodes, taints, evictions."""
 
 from ipaddress import ip_network
 from typing import Any
@@ -43,7 +43,7 @@ def test_each_node_gets_a_range_of_each_family():
     assert sim.get(plain("a")).spec.pod_cidr == "10.244.0.0/24"
 
 
-def test_what_is_taken_or_reserved_is_left_out():
+def test_taken_and_reserved_ranges_are_left_out():
     sim = Simulation(
         plain("old", podCIDR="10.244.0.0/24", podCIDRs=["10.244.0.0/24"]),
         plain("wide", podCIDRs=["10.244.2.0/23"]),
@@ -54,7 +54,7 @@ def test_what_is_taken_or_reserved_is_left_out():
     assert (cidrs(sim)["new"], cidrs(sim)["newer"]) == (["10.244.1.0/24"], ["10.244.5.0/24"])
 
 
-def test_exhaustion_is_an_event_and_a_node_that_goes_helps():
+def test_exhaustion_is_an_event_and_a_deleted_node_frees_its_range():
     controller = PodCIDRController([ClusterRange(ip_network("10.0.0.0/24"), 25)])
     sim = Simulation(plain("a"), plain("b"))
     sim.settle(controller)
@@ -68,8 +68,8 @@ def test_exhaustion_is_an_event_and_a_node_that_goes_helps():
 
 
 @given(st.data())
-def test_no_range_is_ever_given_twice(data):
-    """Nodes come and go, and the process dies after any of its writes."""
+def test_no_range_is_allocated_twice(data):
+    """Nodes are added and deleted, and the process dies after any of its writes."""
     sim, born = Simulation(), 0
     ranges = [ClusterRange(ip_network("10.0.0.0/21"), 24), SIX]
     for _ in range(data.draw(st.integers(1, 25))):
@@ -125,12 +125,12 @@ def on_node(name: str, **spec: Any) -> Pod:
     )
 
 
-def test_a_silent_node_is_marked_tainted_and_forgiven():
+def test_a_silent_node_is_marked_and_tainted_until_it_reports():
     controller = NodeLifecycleController(Grace(monitor=50))
     sim = Simulation(ready_node("n"), lease("n", 0), on_node("p"))
     sim.settle(controller)
     assert not found_taints(sim)
-    for _ in range(5):  # renewals are life, whatever their clock says
+    for _ in range(5):  # a renewal is a sign of life, whatever time it has
         sim.now += 45
         renew(sim, "n")
         sim.settle(controller)
@@ -148,14 +148,14 @@ def test_a_silent_node_is_marked_tainted_and_forgiven():
     assert not found_taints(sim)
 
 
-def test_when_to_look_again():
+def test_time_of_the_next_check():
     controller = NodeLifecycleController(Grace(monitor=50))
     sim = Simulation(ready_node("n"), lease("n", 0))
     assert list(controller.reconcile(sim.cluster, ("", "n"), sim.now)) == [Again(50)]
     assert list(controller.reconcile(sim.cluster, ("", "n"), sim.now + 20)) == [Again(30)]
 
 
-def test_while_the_api_server_was_away_nobody_was_silent():
+def test_nodes_are_not_silent_while_the_api_server_is_away():
     controller = NodeLifecycleController(Grace(monitor=50))
     sim = Simulation(ready_node("n"), lease("n", 0))
     sim.settle(controller)
@@ -164,7 +164,7 @@ def test_while_the_api_server_was_away_nobody_was_silent():
     assert list(controller.reconcile(sim.cluster, ("", "n"), sim.now)) == [Again(40)]
 
 
-def test_a_node_that_never_spoke_has_its_own_grace():
+def test_a_node_that_never_reported_has_its_own_grace():
     controller = NodeLifecycleController(Grace(monitor=50, startup=60))
     sim = Simulation(plain("n"))
     sim.settle(controller)
@@ -200,7 +200,7 @@ def with_conditions(node: Node, **conditions: str) -> Node:
         ),
     ],
 )
-def test_conditions_are_taints(node, wanted):
+def test_conditions_become_taints(node, wanted):
     assert {(t.key.split("/")[-1], t.effect) for t in taints(node, 0)} == wanted
 
 
@@ -232,11 +232,11 @@ def tolerate(seconds: int | None = None, key: str | None = NOT_READY.key) -> Tol
         ([Toleration(operator="Exists")], None),
     ],
 )
-def test_for_how_long_a_pod_may_stay(tolerations, left):
+def test_seconds_that_a_pod_may_stay(tolerations, left):
     assert stays_for([NOT_READY], tolerations, 110.0) == left
 
 
-def test_pods_go_when_their_time_is_over():
+def test_pods_are_evicted_when_their_time_is_over():
     taint = NOT_READY.model_copy(update={"time_added": rfc3339(1_000_000)})
     node = Node.parse({"metadata": {"name": "n"}, "spec": {"taints": [taint.wire()]}})
     stays = {"tolerations": [tolerate().wire()]}

@@ -1,4 +1,4 @@
-"""The commands as they are run: flags, signals, kill -9, and the lease of the dead."""
+"""The commands as processes: flags, signals, kill -9, and the leases of killed processes."""
 
 import asyncio
 import os
@@ -84,7 +84,7 @@ async def test_kill_9_and_a_restart_wait_for_no_lease(api_server, kubeconfig):
                 started("controllers", kubeconfig) as third,
                 started("scheduler", kubeconfig) as fourth,
             ):
-                # Ten minutes is what the leases of the dead would have to be waited for.
+                # The leases of the killed processes last ten minutes.
                 await until(lambda: available(client, 4), seconds=60)
                 taken = await client.get(kinds.LEASE, "kube-system", "kube-scheduler")
                 assert taken.spec.holder_identity != lease.spec.holder_identity
@@ -106,7 +106,7 @@ async def test_kill_9_and_a_restart_wait_for_no_lease(api_server, kubeconfig):
         (["--kubeconfig", "x", "--nonsense"], "No such option"),
     ],
 )
-def test_a_bad_flag_is_one_clear_line(command, flags, says):
+def test_an_invalid_flag_gives_one_clear_line(command, flags, says):
     result = CliRunner().invoke(command, flags)
     assert result.exit_code == 2
     assert says in result.output.splitlines()[-1]
@@ -122,7 +122,7 @@ def test_a_bad_flag_is_one_clear_line(command, flags, says):
         ("10.0.0.0/25", "want 25 to 41"),
     ],
 )
-def test_bad_ranges_are_named(cidr, says):
+def test_invalid_ranges_are_named(cidr, says):
     result = CliRunner().invoke(controllers_main, ["--kubeconfig", "x", "--cluster-cidr", cidr])
     assert result.exit_code == 2
     assert says in " ".join(result.output.split())

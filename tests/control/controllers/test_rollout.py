@@ -1,4 +1,4 @@
-"""Rolling updates: never too few available, never too many at all, and they end."""
+"""Rolling updates: never too few available Pods, never too many Pods, and always an end."""
 
 import pytest
 from hypothesis import assume, given
@@ -26,11 +26,11 @@ def bounds(replicas, surge="25%", unavailable="25%", kind="RollingUpdate"):
 @pytest.mark.parametrize(
     ("replicas", "surge", "unavailable", "wanted"),
     [
-        (10, "25%", "25%", (3, 2)),  # up for the surge, down for the unavailable
+        (10, "25%", "25%", (3, 2)),  # rounded up for the surge, down for unavailable Pods
         (3, "25%", "25%", (1, 0)),
         (1, "25%", "25%", (1, 0)),
         (10, 2, 3, (2, 3)),
-        (10, 0, 0, (0, 1)),  # standing still is no rollout
+        (10, 0, 0, (0, 1)),  # both zero would allow no step
         (10, "0%", "1%", (0, 1)),
         (2, 0, 5, (0, 2)),
         (0, "25%", "25%", (0, 0)),
@@ -58,9 +58,7 @@ def sizes(versions):
     start=st.integers(0, 12),
     data=st.data(),
 )
-def test_no_rollout_breaks_its_limits_and_every_one_ends(
-    replicas, surge, unavailable, olds, start, data
-):
+def test_every_rollout_keeps_its_limits_and_ends(replicas, surge, unavailable, olds, start, data):
     """Pods become available one by one, in any order, and old ones may fail meanwhile."""
     limit = Limits(replicas, surge, min(replicas, unavailable or (0 if surge else 1)))
     size = {"new": min(start, replicas)} | {f"old{i}": n for i, n in enumerate(olds)}
@@ -87,11 +85,11 @@ def test_no_rollout_breaks_its_limits_and_every_one_ends(
     assert size == {"new": replicas} | {f"old{i}": 0 for i in range(len(olds))}
 
 
-def test_pods_that_do_not_serve_go_first_and_do_not_count_against_the_limit():
+def test_unavailable_pods_are_deleted_first_and_do_not_count_against_the_limit():
     broken = Version("broken", 2, 0, created="1")
     good = Version("good", 3, 3, created="0")
     new = Version("new", 1, 0, created="2", wanted=True)
-    # 6 Pods, 3 must serve, 1 new does not yet: 2 may go, and those that do not serve do.
+    # Of 6 Pods 3 must serve, and 1 new one does not yet: 2 may go, and unavailable ones go first.
     assert roll([good, broken, new], Limits(3, 3, 0)) == {"broken": 0}
 
 
@@ -114,24 +112,24 @@ def version(name, size, *, was=10, most=13, **more):
     return Version(name, size, scaled_for=was, most=most, created=name, **more)
 
 
-def test_a_lone_version_takes_a_new_size_whole():
+def test_a_single_version_takes_all_replicas():
     only = [version("a", 10, available=10, wanted=True)]
     assert needs_scaling(only, Limits(4, 1, 1))
     assert scale(only, Limits(4, 1, 1), rolling=True) == {"a": 4}
 
 
-def test_in_the_midst_of_a_rollout_sizes_grow_in_proportion():
-    """The example of the documentation: 10 replicas, maxSurge 3, scaled to 15 while 8 + 5 run."""
+def test_during_a_rollout_sizes_grow_in_proportion():
+    """The documentation's example: 10 replicas, maxSurge 3, scaled to 15 while 8 + 5 run."""
     versions = [version("old", 8, available=8), version("new", 5, wanted=True)]
     assert scale(versions, Limits(15, 3, 2), rolling=True) == {"old": 11, "new": 7}
 
 
-def test_a_complete_version_lets_the_old_go():
+def test_a_complete_version_scales_old_ones_to_zero():
     new = version("new", 10, available=10, wanted=True)
     assert scale([version("old", 3), new], Limits(10, 3, 2), rolling=True) == {"old": 0}
 
 
-def test_scaling_to_zero_takes_all():
+def test_scaling_to_zero_affects_all_versions():
     versions = [version("old", 8), version("new", 5, wanted=True)]
     assert scale(versions, Limits(0, 0, 0), rolling=True) == {"old": 0, "new": 0}
 
@@ -143,7 +141,7 @@ def test_scaling_to_zero_takes_all():
     replicas=st.integers(0, 40),
     surge=st.integers(0, 8),
 )
-def test_proportional_scaling_gives_out_exactly_what_is_allowed(old, new, was, replicas, surge):
+def test_proportional_scaling_distributes_exactly_the_allowed_pods(old, new, was, replicas, surge):
     assume(old + new <= was + surge)
     versions = [
         version("a", old, was=was, most=was + surge),

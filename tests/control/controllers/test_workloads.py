@@ -1,4 +1,4 @@
-"""Deployments, ReplicaSets and DaemonSets by their decisions alone, cut off after any write."""
+"""Decisions for Deployments, ReplicaSets and DaemonSets, also when cut off after any write."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def web(replicas: int = 3, image: str = "one", **spec: Any) -> Deployment:
 
 
 def changed(sim: Simulation, **spec: Any) -> None:
-    """The user changes the Deployment's spec."""
+    """Change the Deployment's spec as a user does."""
     held = sim.get(web())
     wire = held.wire()
     wire["spec"] |= spec
@@ -46,7 +46,7 @@ def start_all(sim: Simulation) -> None:
 
 
 def finish(sim: Simulation) -> None:
-    """Let agents and controllers go on until nothing changes."""
+    """Run agents and controllers until nothing changes."""
     for _ in range(60):
         sim.settle(*WORKLOADS)
         if all(is_ready(pod) for pod in sim.pods()):
@@ -56,7 +56,7 @@ def finish(sim: Simulation) -> None:
 
 
 def versions(sim: Simulation) -> list[tuple[str, int, int]]:
-    """(image, Pods wanted, revision) of each ReplicaSet, by revision."""
+    """Return (image, wanted Pods, revision) of each ReplicaSet, by revision."""
     found = [
         (rs.spec.template.spec.containers[0].image, rs.spec.replicas, history.revision(rs))
         for rs in sim.cluster[kinds.REPLICA_SET]
@@ -91,7 +91,7 @@ def test_a_new_deployment_runs_and_says_so():
     assert sim.get(web()).metadata.annotations[history.REVISION] == "1"
 
 
-def test_an_update_rolls_and_going_back_is_a_new_revision():
+def test_an_update_rolls_out_and_an_undo_is_a_new_revision():
     sim = Simulation(web())
     finish(sim)
     changed(sim, template=image("two"))
@@ -137,7 +137,7 @@ def test_pods_count_only_after_min_ready_seconds():
     assert sim.get(web()).status.available_replicas == 1
 
 
-def test_recreate_ends_all_before_it_starts_one():
+def test_recreate_ends_all_old_pods_first():
     sim = Simulation(web(strategy={"type": "Recreate"}))
     finish(sim)
     changed(sim, template=image("two"))
@@ -173,7 +173,7 @@ def test_history_is_limited():
     assert [name for name, _, _ in versions(sim)] == ["three", "four"]
 
 
-def test_a_rollout_that_does_not_get_on_is_said_to_be_stuck():
+def test_a_rollout_without_progress_is_reported():
     sim = Simulation(web(1, progressDeadlineSeconds=60))
     sim.settle(*WORKLOADS)
     key = web().key
@@ -198,7 +198,7 @@ def test_a_lost_pod_after_the_rollout_is_no_new_rollout():
     assert condition(sim.get(web()).status.conditions, "Available").status == "False"
 
 
-def test_a_name_that_is_taken_leads_to_another_hash():
+def test_a_taken_name_leads_to_another_hash():
     sim = Simulation(web())
     first = history.first_version(sim.get(web()), [], 3, history.Limits(3, 1, 0))
     foreign = first.model_copy(
@@ -224,7 +224,7 @@ def test_a_name_that_is_taken_leads_to_another_hash():
     assert len(sim.cluster[kinds.REPLICA_SET]) == 2
 
 
-def test_orphans_that_match_are_adopted_and_strangers_released():
+def test_matching_orphans_are_adopted_and_other_objects_released():
     sim = Simulation(web(2))
     sim.settle(*WORKLOADS)
     (rs,) = sim.cluster[kinds.REPLICA_SET]
@@ -239,7 +239,7 @@ def test_orphans_that_match_are_adopted_and_strangers_released():
     assert sim.get(two).metadata.owner_references[0].uid == rs.metadata.uid
 
 
-def test_which_pods_go_first():
+def test_order_of_deletion():
     sim = Simulation(web(5))
     sim.settle(*WORKLOADS)
     a, b, c, d, e = sim.pods()
@@ -252,7 +252,7 @@ def test_which_pods_go_first():
     assert set(names[2:4]) == {a.metadata.name, b.metadata.name}
 
 
-def test_deletion_cost_is_heeded():
+def test_deletion_cost_is_respected():
     sim = Simulation(web(2))
     finish(sim)
     first, second = sim.pods()
@@ -264,7 +264,7 @@ def test_deletion_cost_is_heeded():
     assert [pod.metadata.name for pod in sim.pods()] == [first.metadata.name]
 
 
-def test_a_set_on_its_way_out_makes_nothing():
+def test_a_deleted_set_creates_nothing():
     sim = Simulation(web())
     sim.settle(DeploymentController())
     (rs,) = sim.cluster[kinds.REPLICA_SET]
@@ -277,7 +277,7 @@ def test_a_set_on_its_way_out_makes_nothing():
 @settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_killed_after_any_write_it_converges_and_never_has_too_many(data):
-    """Each round only some of the decided actions happen; then a new process decides anew."""
+    """In each round only some of the decided actions are done; then a new process decides."""
     sim = Simulation(web(3))
     finish(sim)
     started = {pod.metadata.uid for pod in sim.pods()}
@@ -294,12 +294,12 @@ def test_killed_after_any_write_it_converges_and_never_has_too_many(data):
         actions = pending[data.draw(st.integers(0, len(pending) - 1))]
         for action in actions[: data.draw(st.integers(1, len(actions)))]:
             sim.apply(action)
-            # ReplicaSets may lag behind their sizes, but these never exceed what is allowed.
+            # ReplicaSets may lag behind their sizes, but the sizes never exceed the limit.
             sizes = sum(rs.spec.replicas for rs in sim.cluster[kinds.REPLICA_SET])
             assert sizes <= max(3, replicas + 2)
     images = [pod.spec.containers[0].image for pod in sim.pods()]
     assert images == [template] * replicas
-    if template == "one":  # only scaled: no Pod that could stay was replaced
+    if template == "one":  # only scaled: no Pod was replaced without need
         stayed = started & {pod.metadata.uid for pod in sim.pods()}
         assert len(stayed) == min(3, replicas)
 
@@ -349,7 +349,7 @@ def test_every_node_gets_one_daemon():
     assert revision.revision == 1 and revision.data["spec"]["template"]["$patch"] == "replace"
 
 
-def test_a_new_node_gets_one_and_an_unwanted_one_loses_it():
+def test_a_new_node_gets_a_daemon_and_an_unwanted_one_loses_it():
     sim = Simulation(*nodes(1), agent())
     finish_daemons(sim)
     sim.create(ready_node("n9"))
@@ -432,7 +432,7 @@ def test_on_delete_waits_for_the_user():
     assert sorted(pod.spec.containers[0].image for pod in sim.pods()) == ["one", "two"]
 
 
-def test_going_back_renews_the_old_revision():
+def test_an_undo_renews_the_old_revision():
     sim = Simulation(*nodes(1), agent())
     finish_daemons(sim)
     for name in ("two", "one"):

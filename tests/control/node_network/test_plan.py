@@ -70,7 +70,7 @@ def test_nothing_is_done_before_there_are_pod_ranges():
     assert plan(Peer("n1", ONE.addresses, ()), [TWO], "routes", UPLINK) == NetworkPlan()
 
 
-def test_a_tunnel_knows_everyone():
+def test_a_tunnel_has_entries_for_every_node():
     found = plan(ONE, [ONE, TWO], "vxlan", UPLINK)
     mac = tunnel_mac(TWO.addresses[0])
     gateway = ip_address("10.244.2.0")
@@ -121,7 +121,7 @@ def test_tunnel_macs_are_local_and_unicast(address):
     assert first & 0b10 and not first & 0b1
 
 
-def test_masquerade_spares_the_cluster():
+def test_masquerading_excludes_the_cluster():
     cluster = (ip_network("10.244.0.0/16"), ip_network("fd00:244::/32"))
     text = nft_script(plan(member(1, v6=True), [], "routes", UPLINK, cluster).masquerade)
     assert (
@@ -132,11 +132,11 @@ def test_masquerade_spares_the_cluster():
     assert text.startswith("add table inet podwire_node\ndelete table inet podwire_node\n")
 
 
-def test_no_masquerade_is_no_table():
+def test_without_masquerading_there_is_no_table():
     assert nft_script(None) == "add table inet podwire_node\ndelete table inet podwire_node\n"
 
 
-def test_nft_takes_the_script():
+def test_nft_accepts_the_script():
     script = nft_script(plan(member(1, v6=True), [TWO], "routes", UPLINK).masquerade)
     done = subprocess.run(["nft", "-c", "-f", "-"], input=script, text=True, capture_output=True)
     assert done.returncode == 0 or "Operation not permitted" in done.stderr, done.stderr

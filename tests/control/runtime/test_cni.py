@@ -1,4 +1,4 @@
-"""Calling CNI plugins: what they are told, in which order, and what is remembered."""
+"""Calls of CNI plugins: their input, their order, and the cache."""
 
 import asyncio
 import json
@@ -99,7 +99,7 @@ async def test_add_goes_through_the_chain(node):
     assert one["env"]["CNI_NETNS"] == "/run/netns/x" and one["env"]["CNI_IFNAME"] == "eth0"
 
 
-async def test_del_goes_back_with_what_add_had(node):
+async def test_del_gets_the_result_of_add_in_reverse_order(node):
     await node.network.add("box", CONFIG, "/run/netns/x")
     (node.conf / "10-x.conflist").unlink()
     await node.network.remove("box", CONFIG, "")
@@ -108,7 +108,7 @@ async def test_del_goes_back_with_what_add_had(node):
     assert one["config"]["prevResult"]["by"] == "two" == two["config"]["prevResult"]["by"]
     assert one["config"]["runtimeConfig"]["portMappings"] and one["env"]["CNI_NETNS"] == ""
     assert list((node.lib / "results").iterdir()) == []
-    await node.network.remove("box", CONFIG, "")  # nothing is known, and there is no network
+    await node.network.remove("box", CONFIG, "")  # no cache entry, and no network
     assert len(node.calls) == 4
 
 
@@ -117,7 +117,7 @@ async def test_del_without_a_cache_uses_todays_network(node):
     assert node.calls == [("two", "DEL"), ("one", "DEL")]
 
 
-async def test_an_add_that_fails_is_taken_back(node):
+async def test_a_failed_add_is_undone(node):
     error = {"cniVersion": "1.1.0", "code": 11, "msg": "no addresses", "details": "pool"}
     node.answer("two", "ADD", error, "fail")
     with pytest.raises(ContainerRuntimeError, match="no addresses; pool"):
@@ -135,7 +135,7 @@ async def test_an_add_that_fails_is_taken_back(node):
         ("Traceback", "fail", "failed with exit code 1"),
     ],
 )
-async def test_odd_answers(node, said, kind, text):
+async def test_unusual_answers(node, said, kind, text):
     node.answer("one", "ADD", said, kind)
     with pytest.raises(ContainerRuntimeError, match=text):
         await node.network.add("box", CONFIG, "/x")
@@ -147,7 +147,7 @@ async def test_a_missing_plugin_is_named(node):
         await node.network.add("box", CONFIG, "/x")
 
 
-async def test_collect_ends_what_is_no_more(node):
+async def test_collect_removes_other_attachments(node):
     for box in ("gone", "kept"):
         await node.network.add(box, CONFIG, "/x")
     other = CachedAttachment("podman", Attachment("theirs", "/y"), b"{}", {}, {})
@@ -185,14 +185,14 @@ async def test_check_uses_the_result(node):
     assert node.asked[0]["config"]["prevResult"]["by"] == "two"
 
 
-async def test_an_old_network_has_no_status_nor_gc(node):
+async def test_an_old_network_has_neither_status_nor_gc(node):
     node.write({"cniVersion": "0.3.1", "name": "old", "type": "one"})
     assert await node.network.status() == ""
     await node.network.collect(lambda: [])
     assert node.calls == []
 
 
-def test_the_cache_is_libcnis(tmp_path):
+def test_the_cache_has_libcnis_format(tmp_path):
     cache = AttachmentCache(tmp_path)
     attachment = Attachment("id", "/ns", "eth0", (("K", "V"),))
     cache.save(CachedAttachment("net", attachment, b'{"a":1}', {"mac": "x"}, {"ips": []}))
@@ -220,7 +220,7 @@ def test_the_cache_is_libcnis(tmp_path):
         ('{"name": "x", "cniVersion": "9.9.9", "plugins": [{"type": "x"}]}', "not known here"),
     ],
 )
-def test_bad_networks(text, why):
+def test_invalid_networks(text, why):
     with pytest.raises(conflist.InvalidNetworkConfigError, match=why):
         conflist.parse(text.encode(), "file")
 
@@ -242,7 +242,7 @@ def test_addresses_of_any_version(result, found):
     assert addresses(result) == found
 
 
-async def test_nothing_is_added_while_garbage_is_collected():
+async def test_no_sandbox_is_connected_during_gc():
     lock, log = SharedLock(), []
 
     async def add(name):

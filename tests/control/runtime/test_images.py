@@ -1,4 +1,4 @@
-"""Importing images: layouts, layers, and archives that mean harm."""
+"""Importing images: layouts, layers, and hostile archives."""
 
 import gzip
 import hashlib
@@ -73,7 +73,7 @@ def test_layers_on_top_of_each_other(tmp_path):
         tar(member("a/.wh...")),
     ],
 )
-def test_ways_out_are_refused(tmp_path, layer):
+def test_members_outside_the_image_are_refused(tmp_path, layer):
     (tmp_path / "secret").write_text("s")
     with pytest.raises((archive.HostileArchiveError, OSError)):
         unpack(tmp_path / "root", layer)
@@ -82,8 +82,8 @@ def test_ways_out_are_refused(tmp_path, layer):
 
 
 @pytest.mark.parametrize("goal", ["/", "..", "../../..", "/proc/self/cwd"])
-def test_a_planted_link_leads_nowhere_else(tmp_path, goal):
-    """A link, then a file through it: it is written inside, or the image is refused."""
+def test_a_hostile_link_stays_inside_the_image(tmp_path, goal):
+    """A file through a link is written inside the image, or the image is refused."""
     outside = tmp_path / "outside"
     outside.mkdir()
     link = goal if goal != "/proc/self/cwd" else str(outside)
@@ -200,7 +200,7 @@ def test_a_full_disk_is_one_line_however_many_files_do_not_fit(tmp_path):
     assert "\n" not in str(refused.value)
 
 
-def test_damage_is_seen_and_leaves_nothing(tmp_path, store):
+def test_a_damaged_image_is_refused_and_leaves_nothing(tmp_path, store):
     folder = oci(tmp_path / "image", tar(member("x")))
     for path in (folder / "blobs/sha256").iterdir():
         if path.stat().st_size > 1000:
@@ -223,7 +223,7 @@ def test_damage_is_seen_and_leaves_nothing(tmp_path, store):
         ),
     ],
 )
-def test_what_is_no_image(tmp_path, store, content, why):
+def test_sources_that_are_not_images(tmp_path, store, content, why):
     path = tmp_path / "x.tar"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=why):
@@ -276,7 +276,7 @@ def test_the_command_line(tmp_path):
         ("/bin/false", "/bin/false is not busybox: it does not list applets; install"),
     ],
 )
-def test_what_is_no_busybox_is_said(tmp_path, busybox, why):
+def test_a_file_that_is_not_busybox_is_named(tmp_path, busybox, why):
     flags = ["make-tools", "--busybox", busybox, "--image-dir", str(tmp_path)]
     done = CliRunner().invoke(main, flags)
     assert (done.exit_code, why in done.output) == (1, True), done.output

@@ -1,4 +1,4 @@
-"""What the shim is told: commands, users, capabilities; and its log."""
+"""The shim's specification: commands, users, capabilities; and its log."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_command_and_args_against_the_image(command, args, runs):
     assert arguments(config(command=command, arguments=args), IMAGE) == runs
 
 
-def test_nothing_to_run():
+def test_no_command():
     with pytest.raises(ContainerRuntimeError, match="no command"):
         arguments(config(), ImageConfig("/img"))
 
@@ -111,7 +111,7 @@ MOUNTS = """\
         ("0::/\n", "podwire/l/n", "podwire/l/n"),
     ],
 )
-def test_where_control_groups_are(own, given, prefix):
+def test_layout_of_control_groups(own, given, prefix):
     layout = cgroups.discover(MOUNTS, own, given)
     assert str(layout.prefix) == prefix
     assert str(layout.unified) == "/sys/fs/cgroup/unified"
@@ -121,7 +121,7 @@ def test_where_control_groups_are(own, given, prefix):
     }
 
 
-def test_limits_go_where_the_controllers_are(tmp_path):
+def test_limits_are_set_in_the_controllers_hierarchies(tmp_path):
     for name in ("unified", "memory"):
         (tmp_path / name).mkdir()
     (tmp_path / "unified/cgroup.controllers").write_text("")
@@ -142,7 +142,7 @@ def texts(path):
     return [line.split(" ", 3)[1:] for line in path.read_text().splitlines()]
 
 
-def test_lines_are_put_together_again(tmp_path):
+def test_lines_are_joined(tmp_path):
     path = tmp_path / "c/0.log"
     stream = logs.LogStream("stdout", logs.LogWriter(str(path), 10**6, 5))
     for piece in (b"he", b"llo\nwor", b"ld\n", b"end"):
@@ -155,7 +155,7 @@ def test_lines_are_put_together_again(tmp_path):
     ]
 
 
-def test_rotation_keeps_so_many_files_and_loses_no_line(tmp_path):
+def test_rotation_keeps_the_newest_files_and_loses_no_line(tmp_path):
     path = tmp_path / "0.log"
     stream = logs.LogStream("stdout", logs.LogWriter(str(path), 200, 3))
     for number in range(10):
@@ -167,7 +167,7 @@ def test_rotation_keeps_so_many_files_and_loses_no_line(tmp_path):
     assert numbers == list(range(numbers[0], 10)) and len(numbers) > 3
 
 
-def test_a_full_disk_is_counted(tmp_path, monkeypatch):
+def test_lines_lost_on_a_full_disk_are_counted(tmp_path, monkeypatch):
     path = tmp_path / "0.log"
     writer = logs.LogWriter(str(path), 10**6, 3)
     real = logs.os.write

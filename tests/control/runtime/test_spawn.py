@@ -1,4 +1,4 @@
-"""Processes are named by numbers that others may have by now, or nobody."""
+"""Processes by their IDs, which other processes may have by now."""
 
 import os
 import subprocess
@@ -9,8 +9,8 @@ import pytest
 from control.linux.processes import open_process
 
 
-def test_what_is_no_process_any_more_is_gone_whatever_the_kernel_says():
-    """A number is nobody's, a thread's, or the 0 that stands for none."""
+def test_every_error_for_an_absent_process_means_gone():
+    """The ID of no process, a thread's ID, or 0."""
     with subprocess.Popen(["true"]) as ended:
         pass
     stop = threading.Event()

@@ -1,4 +1,4 @@
-"""Assumed Pods, news that comes late, and Pods before their nodes."""
+"""Assumed Pods, late changes, and Pods that arrive before their nodes."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ def bound(item, name):
     return item.model_copy(update={"spec": item.spec.model_copy(update={"node_name": name})})
 
 
-def test_late_news_of_an_unbound_pod_does_not_undo_its_placing():
+def test_a_late_change_of_an_unbound_pod_does_not_undo_its_placement():
     cluster, item = Cluster(), pod("p", requests={"cpu": "1"})
     cluster.node_changed(None, node("a"))
     cluster.assume(PodInfo(item), "a")
@@ -22,7 +22,7 @@ def test_late_news_of_an_unbound_pod_does_not_undo_its_placing():
     assert cluster.nodes["a"].requested == {"cpu": 1000} and len(cluster.nodes["a"].pods) == 1
 
 
-def test_a_binding_that_failed_frees_and_one_that_was_confirmed_stays():
+def test_a_failed_binding_frees_the_node_and_a_confirmed_one_stays():
     cluster, item = Cluster(), pod("p", requests={"cpu": "1"})
     cluster.node_changed(None, node("a"))
     cluster.assume(PodInfo(item), "a")
@@ -30,11 +30,11 @@ def test_a_binding_that_failed_frees_and_one_that_was_confirmed_stays():
     assert not cluster.nodes["a"].pods
     cluster.assume(PodInfo(item), "a")
     cluster.pod_changed(item, bound(item, "a"))
-    cluster.forget(item)  # the answer was lost, but the watch knows better
+    cluster.forget(item)  # the answer was lost, but the watch has confirmed the binding
     assert cluster.is_placed(item)
 
 
-def test_someone_else_bound_it_elsewhere():
+def test_another_scheduler_bound_the_pod_elsewhere():
     cluster, item = Cluster(), pod("p")
     for name in "ab":
         cluster.node_changed(None, node(name))

@@ -1,4 +1,4 @@
-"""Where Pods go: one small cluster for each rule, and the words when they go nowhere."""
+"""The placement of Pods: a small cluster for each rule, and the texts if no node fits."""
 
 import pytest
 from hypothesis import given
@@ -40,7 +40,7 @@ def hostname(*names, operator="In", key="kubernetes.io/hostname", field="matchEx
 TAINT = {"key": "k", "value": "v", "effect": "NoSchedule"}
 
 
-def test_requests_are_held_against_what_is_free():
+def test_requests_are_compared_with_free_resources():
     nodes = cluster(
         node("a", cpu="1"), node("b"), on={"b": [pod("big", requests={"cpu": "3500m"})]}
     )
@@ -75,13 +75,13 @@ def test_init_containers_count_by_their_peak_and_sidecars_with_the_rest():
     assert pod_requests(item, {}) == {"cpu": 2600, "memory": 2**30}
 
 
-def test_limits_stand_for_missing_requests():
+def test_limits_replace_missing_requests():
     item = pod("p").wire()
     item["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "5"}}
     assert "Insufficient cpu" in message(type(pod("p")).parse(item), cluster(node("a")))
 
 
-def test_words_of_each_filter():
+def test_texts_of_each_filter():
     nodes = cluster(
         node("cordoned", unschedulable=True),
         node("tainted", taints=[TAINT]),
@@ -126,7 +126,7 @@ def test_a_cordon_can_be_tolerated():
     assert place(pod("p", tolerations=[toleration]), nodes) == "a"
 
 
-def test_a_taint_that_is_only_disliked_is_avoided_if_possible():
+def test_a_prefer_no_schedule_taint_is_avoided_if_possible():
     disliked = node("a", taints=[TAINT | {"effect": "PreferNoSchedule"}])
     assert place(pod("p"), cluster(disliked, node("b"))) == "b"
     assert place(pod("p"), cluster(disliked)) == "a"
@@ -155,7 +155,7 @@ def test_an_empty_term_selects_nothing():
     assert "didn't match Pod's node affinity" in message(item, cluster(node("a")))
 
 
-def test_wishes_weigh():
+def test_preferred_affinity_counts():
     terms = [{"key": "zone", "operator": "In", "values": ["x"]}]
     wish = [{"weight": 10, "preference": {"matchExpressions": terms}}]
     item = pod(
@@ -214,7 +214,7 @@ def web(name, **more):
     return pod(name, labels={"app": "web"}, **more)
 
 
-def test_hard_spreading_forbids():
+def test_a_hard_constraint_refuses_nodes():
     nodes = cluster(node("a"), node("b", cpu="0"), on={"a": [web("1")]})
     item = web("2", requests={"cpu": "1"}, topologySpreadConstraints=spread())
     assert message(item, nodes) == (
@@ -251,7 +251,7 @@ def test_too_few_domains_count_as_an_empty_one():
     )
 
 
-def test_label_keys_narrow_whom_it_counts():
+def test_match_label_keys_narrow_the_counted_pods():
     old = pod("1", labels={"app": "web", "version": "1"})
     new = spread(matchLabelKeys=["version"])
     item = pod("2", labels={"app": "web", "version": "2"}, topologySpreadConstraints=new)
@@ -266,7 +266,7 @@ def test_terminating_pods_do_not_count():
     assert place(web("2", topologySpreadConstraints=spread()), nodes) == "a"
 
 
-def test_soft_spreading_prefers():
+def test_a_soft_constraint_prefers_nodes():
     nodes = cluster(node("a"), node("b"), on={"a": [web("1")], "b": [pod("x"), pod("y")]})
     assert place(web("2", topologySpreadConstraints=spread(hard=False)), nodes) == "b"
 
@@ -291,7 +291,7 @@ def test_placing_never_overcommits_and_never_refuses_what_fits(wanted, count):
 
 
 @given(st.integers(1, 5), st.integers(1, 20))
-def test_equal_pods_lie_evenly(count, replicas):
+def test_equal_pods_are_spread_evenly(count, replicas):
     nodes = cluster(*(node(f"n{i}") for i in range(count)))
     for index in range(replicas):
         item = web(f"p{index}")

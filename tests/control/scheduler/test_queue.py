@@ -1,4 +1,4 @@
-"""Who is next: priority, age, back-off, and no busy loop."""
+"""The order of Pods: priority, age, back-off, and no busy loop."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ def test_priority_then_age():
     assert queue.pop(0.0) is None
 
 
-def test_who_failed_is_parked_until_something_changes_and_its_backoff_ends():
+def test_a_failed_pod_is_parked_until_a_change_and_the_end_of_its_backoff():
     queue = SchedulingQueue(first=1, longest=10, patience=300)
     queue.put(pod("p"))
     queue.pop(100.0)
@@ -52,7 +52,7 @@ def test_a_change_during_the_try_is_not_missed():
     assert queue.next_time(0.0) == 1.0
 
 
-def test_an_own_change_that_may_help_wakes_others_do_not():
+def test_only_a_change_of_the_pod_that_may_help_wakes_it():
     queue = SchedulingQueue(first=1)
     queue.put(pod("p"))
     queue.pop(0.0)
@@ -63,7 +63,7 @@ def test_an_own_change_that_may_help_wakes_others_do_not():
     assert queue.pop(50.0).metadata.labels == {"now": "fits"}
 
 
-def test_who_left_is_not_tried():
+def test_a_removed_pod_is_not_tried():
     queue = SchedulingQueue()
     queue.put(pod("p"))
     queue.drop(uid("p"))
@@ -82,7 +82,7 @@ steps = st.lists(
 
 
 @given(steps)
-def test_nobody_is_forgotten_and_nobody_is_tried_twice_at_once(story):
+def test_no_pod_is_forgotten_or_tried_twice_at_once(story):
     queue, now, trying = SchedulingQueue(first=1, longest=4, patience=20), 0.0, set()
     known: set[str] = set()
     for verb, name in story:

@@ -1,4 +1,4 @@
-"""The built-in runtime for tests, and the agents that adopt what it runs."""
+"""The built-in runtime for tests, and runtimes of later agents that adopt its containers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 async def runtimes(
     folder: Path, images: ImageStore, groups: cgroups.Cgroups
 ) -> AsyncIterator[list[BuiltinRuntime]]:
-    """The runtimes that came one after the other; the last one is the one that lives."""
+    """The runtimes of successive agents; only the last one is alive."""
     runtimes = [make(folder, images, groups)]
     await runtimes[0].open()
     yield runtimes
@@ -58,7 +58,7 @@ def runtime(runtimes: list[BuiltinRuntime]) -> BuiltinRuntime:
 
 @pytest.fixture
 def restart(runtimes, folder, images, groups):
-    """What a new agent does after the old one was killed."""
+    """Start the runtime of a new agent after the old agent was killed."""
 
     async def again() -> BuiltinRuntime:
         runtimes[-1].close()

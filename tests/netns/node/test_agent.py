@@ -29,7 +29,7 @@ MAIN = "from control.agent.cli import main; main()"
 
 
 class Node:
-    """One node: the agent's process, and what the API says of its Pods."""
+    """One node: the agent's process, and its Pods in the API."""
 
     def __init__(self, root: Path, images: Path, url: str, client: Client, cgroup: str) -> None:
         self.root, self.images, self.client, self.cgroup = root, images, client, cgroup
@@ -114,7 +114,7 @@ class Node:
         return (self.root / "agent.log").read_text()[-3000:]
 
     def remains(self) -> dict[str, list[str]]:
-        """What Pods have left behind."""
+        """Return the remains of Pods."""
         folders = [*(self.root / "agent").glob("*/*"), *Path("/var/log/pods").glob("*")]
         folders += [*Path("/run/netns").glob("cni-*"), *(self.root / "cni/results").glob("*")]
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -144,7 +144,7 @@ def cgroup() -> Iterator[str]:
 
 @pytest.fixture
 async def node(tmp_path, images, api_server, spaces, cgroup) -> AsyncIterator[Node]:
-    syscalls.mount("log", "/var/log", "tmpfs", 0)  # seen by nobody but these tests
+    syscalls.mount("log", "/var/log", "tmpfs", 0)  # visible only to these tests
     async with client_of(api_server.url) as client:
         node = Node(tmp_path, images, api_server.url, client, cgroup)
         node.start()
@@ -164,7 +164,7 @@ async def node(tmp_path, images, api_server, spaces, cgroup) -> AsyncIterator[No
 
 
 async def _has_cidr(client: Client) -> bool:
-    """What the controllers do: give the node its range."""
+    """Give the node its range, in the controllers' place."""
     try:
         patch = {"spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"]}}
         await client.patch(kinds.NODE, None, "n1", patch)
@@ -177,7 +177,7 @@ async def _has_cidr(client: Client) -> bool:
 SERVE = {"readinessProbe": {"httpGet": {"path": "/", "port": 8080}}}
 
 
-async def test_a_pod_from_birth_to_end(node):
+async def test_a_pod_from_start_to_end(node):
     await node.create("web", SERVE)
     pod = await node.ready("web")
     assert pod.status.phase == "Running" and pod.status.pod_ip.startswith("10.244.1.")
@@ -252,7 +252,7 @@ async def test_kills_at_any_time_lose_nothing(node):
     assert node.remains() == NOTHING
 
 
-async def test_what_was_deleted_while_no_agent_ran_is_ended(node):
+async def test_a_pod_deleted_while_no_agent_ran_is_ended(node):
     pod = await node.create("web", SERVE)
     await node.ready("web")
     node.kill()
@@ -314,7 +314,7 @@ async def test_a_torn_sandbox_is_replaced(node):
     assert len(spawn.find_shims()) == 0
 
 
-async def test_what_a_pod_refers_to_may_come_later(node):
+async def test_objects_that_a_pod_refers_to_may_come_later(node):
     await node.create(
         "web",
         {
@@ -365,7 +365,7 @@ async def test_hooks_and_a_liveness_probe(node):
         },
         volumes=[{"name": "v", "hostPath": {"path": str(node.root)}}],
         terminationGracePeriodSeconds=30,
-    )  # in which the hook has to be done
+    )  # time for the hook
     await node.ready("web")
     (node.root / "sick").touch()
 

@@ -29,7 +29,7 @@ def node(number: int) -> dict:
 
 
 def inside(space: Path, work: Callable[[], None]) -> None:
-    """Do it in a thread that has entered the namespace."""
+    """Run a function in a thread that has entered the namespace."""
 
     def enter() -> None:
         with space.open() as descriptor:
@@ -52,7 +52,7 @@ class Machine:
         self._lay_pod()
 
     def _lay_pod(self) -> None:
-        """What the CNI plugin would make: a bridge, a cable, addresses, a default route."""
+        """Make what the CNI plugin would make: a bridge, a cable, addresses, a default route."""
         n = self.number
         self.space.ip("link", "add", "podwire0", "type", "bridge")
         self.space.ip("link", "set", "podwire0", "up")
@@ -66,7 +66,7 @@ class Machine:
         self.pod.ip("route", "add", "default", "via", f"fd00:244:{n}::1")
 
     def apply(self, overlay: str, nodes: list[dict], name: str | None = None) -> None:
-        """What the agent of this node does; as a name that is no node's, what --cleanup does."""
+        """Apply the plan as this node's agent does; for the name of no node, as --cleanup does."""
         peers = [peer(Node.parse(item)) for item in nodes]
         own = next((it for it in peers if it.name == (name or self.name)), None)
         kernel = NodeNetworkKernel()
@@ -80,7 +80,7 @@ class Machine:
         inside(self.space.path, work)
 
     def state(self) -> str:
-        """Links, addresses, routes, neighbors, rules: all that could have changed."""
+        """Return links, addresses, routes, neighbors and rules: all that could have changed."""
         lists = [("-o", "link"), ("-o", "addr"), ("route",), ("-6", "route")]
         shown = [self.space.ip(*words) for words in lists]
         shown += [self.space.run("nft", "list", "ruleset"), self.space.run("bridge", "fdb")]
@@ -135,7 +135,7 @@ def test_packets_as_long_as_the_computed_mtu_fit_the_tunnel(machines):
     assert not everyone[0].ping("10.244.2.2", "-Mdo", f"-s{1451 - 28}")
 
 
-def test_a_node_that_leaves_takes_its_routes_along(machines):
+def test_the_routes_of_a_deleted_node_are_removed(machines):
     first = machines[0][0]
     for overlay in ("routes", "vxlan"):
         first.apply(overlay, NODES)
@@ -146,17 +146,17 @@ def test_a_node_that_leaves_takes_its_routes_along(machines):
         first.apply(overlay, NODES)
 
 
-def test_pods_leave_the_cluster_as_their_node_and_meet_each_other_as_themselves(machines):
+def test_pods_are_masqueraded_only_outside_the_cluster(machines):
     everyone, switch = machines
     for machine in everyone:
         machine.apply("routes", NODES)
-    assert everyone[0].ping("172.31.0.254")  # the switch knows no way to Pods: only nodes' names do
+    assert everyone[0].ping("172.31.0.254")  # the switch has no route to Pods, only to nodes
     assert seen_by(everyone[1].pod, everyone[0].pod, "10.244.2.2") == "10.244.1.2"
     assert seen_by(switch, everyone[0].pod, "172.31.0.254") == "172.31.0.1"
 
 
 def seen_by(server, client, address):
-    """As whom a connection arrives."""
+    """Return the source address with which a connection arrives."""
     script = (
         "import socket; s = socket.create_server(('', 7000)); print('up', flush=True); "
         "print(s.accept()[1][0])"
@@ -169,7 +169,7 @@ def seen_by(server, client, address):
     return process.communicate(timeout=10)[0].strip()
 
 
-def test_nothing_else_is_touched_and_removal_is_complete(machines):
+def test_only_our_own_objects_change_and_removal_is_complete(machines):
     first = machines[0][0]
     first.apply("routes", [], "nobody")
     first.space.ip("route", "add", "192.0.2.0/24", "via", "172.31.0.254")
@@ -184,7 +184,7 @@ def test_nothing_else_is_touched_and_removal_is_complete(machines):
     first.space.ip("route", "del", "192.0.2.0/24")
 
 
-def test_a_kernel_that_filters_no_bridge_is_told_once(spaces, caplog):
+def test_a_kernel_without_bridge_filter_is_reported_once(spaces, caplog):
     want = NetworkPlan(sysctls=(("net/bridge/bridge-nf-call-nothing", "1"),))
 
     def apply() -> None:

@@ -1,5 +1,5 @@
 # ruff: noqa: ASYNC110  tests wait for the world
-"""A container's own streams: input, terminals, who is attached, and what outlives the agent."""
+"""A container's own streams: input, terminals, attached clients, and a restart of the agent."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ LOOP = "while read line; do echo got $line; done; echo over"
 
 
 async def until(read, text: bytes) -> bytes:
-    """Output up to ``text``."""
+    """Read output up to ``text``."""
     seen = b""
     while text not in seen:
         piece = await read()
@@ -43,7 +43,7 @@ def shim_of(folder: Path, container: str) -> Path:
 
 
 async def at_rest(process: Path) -> None:
-    """Wait until a process uses no CPU time: one that spins never comes to rest."""
+    """Wait until a process uses no CPU time; a busy loop never stops using it."""
     before = None
     while before != (now := (process / "stat").read_text().rpartition(")")[2].split()[11:13]):
         before = now
@@ -83,16 +83,16 @@ async def test_without_stdin_there_is_output_only(runtime, folder):
     container = await run(runtime, folder, "sh", "-c", script)
     stream = await runtime.open_attach(container, stdin=True)
     await stream.write(b"typed\n")
-    await stream.close_input()  # of which there is none: the attachment goes on
+    await stream.close_input()  # there is no input: the attachment continues
     assert b"typed" not in await until(stream.read_output, b"beat\n")
     await stream.close()
     assert log(folder).startswith("none")
 
 
-async def test_stdin_once_ends_with_the_first_who_was_attached(runtime, folder):
+async def test_stdin_once_ends_with_the_first_client(runtime, folder):
     container = await run(runtime, folder, "sh", "-c", LOOP, stdin=True, stdin_once=True)
     looker = await runtime.open_attach(container, stdin=False)
-    await looker.close()  # who only looks on ends nothing
+    await looker.close()  # a client without input ends nothing
     stream = await runtime.open_attach(container, stdin=True)
     await stream.write(b"one\n")
     await stream.close_input()
@@ -101,7 +101,7 @@ async def test_stdin_once_ends_with_the_first_who_was_attached(runtime, folder):
     assert (await ended(runtime, container)).exit_code == 0
 
 
-async def test_who_leaves_without_a_word_ends_stdin_once_too(runtime, folder):
+async def test_a_client_that_vanishes_ends_stdin_once_too(runtime, folder):
     container = await run(runtime, folder, "sh", "-c", LOOP, stdin=True, stdin_once=True)
     stream = await runtime.open_attach(container, stdin=True)
     await stream.write(b"last\n")
@@ -116,7 +116,7 @@ async def test_without_once_the_input_stays_open_for_the_next(runtime, folder):
     await first.write(b"one\n")
     await until(first.read_output, b"got one\n")
     await first.close_input()
-    await first.wait()  # its attachment ends, the container's input does not
+    await first.wait()  # the attachment ends, but not the container's input
     await first.close()
     second = await runtime.open_attach(container, stdin=True)
     await second.write(b"two\n")
@@ -134,7 +134,7 @@ async def test_more_input_than_a_pipe_holds_arrives_whole(runtime, folder):
     await stream.close()
 
 
-async def test_everyone_who_is_attached_sees_all_of_it(runtime, folder):
+async def test_every_attached_client_gets_all_output(runtime, folder):
     container = await run(runtime, folder, "sh", "-c", LOOP, stdin=True)
     streams = [await runtime.open_attach(container, stdin=True) for _ in range(3)]
     for number, stream in enumerate(streams):
@@ -154,7 +154,9 @@ async def test_a_terminal_of_the_container(runtime, folder):
     assert b"/dev/pts/0\r\n" in seen and b"30 100\r\n" in seen
     await stream.write(b"sleep 60\n")
     await asyncio.sleep(0.1)
-    await stream.write(b"\x03echo $((50 + 3)); exit 6\n")  # control-C: it is a controlling terminal
+    await stream.write(
+        b"\x03echo $((50 + 3)); exit 6\n"
+    )  # control-C works: it is a controlling terminal
     await until(stream.read_output, b"53\r\n")
     await stream.wait()
     await stream.close()
@@ -163,7 +165,7 @@ async def test_a_terminal_of_the_container(runtime, folder):
 
 
 @pytest.mark.parametrize("rights", [Rights(user=1000, group=1000), Rights(privileged=True)])
-async def test_whoever_has_a_terminal_can_open_it_by_its_name(runtime, folder, rights):
+async def test_a_process_can_open_its_terminal_by_name(runtime, folder, rights):
     container = await run(runtime, folder, "sh", stdin=True, terminal=True, rights=rights)
     stream = await runtime.open_attach(container, stdin=True)
     await stream.write(b"echo $((40 + 2)) >/dev/stdout; echo $((50 + 2)) >$(tty)\n")
@@ -183,7 +185,7 @@ async def test_exec_on_a_terminal_that_has_a_name_in_the_container(runtime, fold
     await missing.close()
 
 
-async def test_no_terminal_in_a_container_that_is_going_away(runtime, folder, monkeypatch):
+async def test_no_terminal_in_an_ending_container(runtime, folder, monkeypatch):
     container = await run(runtime, folder, "sleep", "60")
     process = runtime._containers[container]
     gone = process.pid
@@ -209,9 +211,7 @@ async def test_input_and_terminal_outlive_the_agent(runtime, folder, restart):
     assert view(second, container).phase is Phase.RUNNING
 
 
-async def test_a_client_that_takes_nothing_holds_up_its_container_only_while_it_is_there(
-    runtime, folder
-):
+async def test_a_stalled_client_blocks_its_container_only_while_attached(runtime, folder):
     script = "read go; head -c 3000000 /dev/zero | tr '\\0' a; echo; echo done; sleep 60"
     container = await run(runtime, folder, "sh", "-c", script, stdin=True)
     stream = await runtime.open_attach(container, stdin=True)
@@ -223,7 +223,7 @@ async def test_a_client_that_takes_nothing_holds_up_its_container_only_while_it_
         await asyncio.sleep(0.02)
 
 
-async def test_a_stalled_client_does_not_keep_a_container_from_its_end(runtime, folder):
+async def test_a_stalled_client_does_not_prevent_a_containers_end(runtime, folder):
     container = await run(runtime, folder, "sh", "-c", "read go; yes", stdin=True)
     stream = await runtime.open_attach(container, stdin=True)
     await stream.write(b"go\n")
@@ -233,7 +233,7 @@ async def test_a_stalled_client_does_not_keep_a_container_from_its_end(runtime, 
     await stream.close()
 
 
-async def test_who_comes_and_goes_leaves_no_descriptors(runtime, folder):
+async def test_attaching_and_detaching_leaves_no_descriptors(runtime, folder):
     container = await run(runtime, folder, "sh", "-c", LOOP, stdin=True)
     shim = shim_of(folder, container)
 
@@ -257,7 +257,7 @@ async def test_who_comes_and_goes_leaves_no_descriptors(runtime, folder):
     assert b"socket" not in result.output and b"ptmx" not in result.output
 
 
-async def test_nobody_attaches_to_what_has_ended(runtime, folder):
+async def test_an_ended_container_cannot_be_attached(runtime, folder):
     container = await run(runtime, folder, "true", stdin=True)
     await ended(runtime, container)
     with pytest.raises(ContainerRuntimeError, match="cannot be attached to"):
@@ -273,7 +273,7 @@ async def test_a_killed_shim_ends_the_attachment(runtime, folder):
     await stream.close()
 
 
-async def test_messages_that_make_no_sense_change_nothing(runtime, folder):
+async def test_invalid_messages_change_nothing(runtime, folder):
     container = await run(runtime, folder, "sh", "-c", LOOP, stdin=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
         here = os.open(folder / "containers" / container, os.O_PATH)

@@ -1,5 +1,5 @@
 # ruff: noqa: ASYNC110, ASYNC240  tests wait for the world, and read its files
-"""The built-in runtime, with real namespaces: what a container sees, and how it ends."""
+"""The built-in runtime with real namespaces: a container's view, its privileges, its end."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ from tests.support.control.containers import (
 )
 
 
-async def test_a_container_sees_its_own_world(runtime, folder):
+async def test_a_container_sees_only_its_namespaces(runtime, folder):
     script = "hostname; cat /etc/hosts /etc/resolv.conf; ls /proc | grep -c '^[0-9]'; echo $$; ls /"
     text = await output(runtime, folder, "sh", "-c", script)
     assert text.startswith("web\n")
@@ -38,7 +38,7 @@ async def test_a_container_sees_its_own_world(runtime, folder):
     assert "work" not in text
 
 
-async def test_a_process_that_traps_a_signal_ends_by_its_own_will(runtime, folder):
+async def test_a_process_may_handle_the_stop_signal(runtime, folder):
     script = 'trap "echo bye; exit 7" TERM; echo up; sleep 60 & wait'
     container = await run(runtime, folder, "sh", "-c", script)
     while not (folder / "logs/main/0.log").exists() or "up" not in log(folder):
@@ -48,7 +48,7 @@ async def test_a_process_that_traps_a_signal_ends_by_its_own_will(runtime, folde
     assert log(folder) == "up\nbye"
 
 
-async def test_one_that_does_not_listen_is_killed_after_its_grace(runtime, folder):
+async def test_a_process_that_ignores_the_signal_is_killed_after_its_grace(runtime, folder):
     container = await run(runtime, folder, "sh", "-c", 'trap "" TERM; while :; do sleep 1; done')
     await runtime.stop_container(container, 0.2)
     done = view(runtime, container)
@@ -61,7 +61,7 @@ async def test_one_that_does_not_listen_is_killed_after_its_grace(runtime, folde
     [
         (("true",), 0, "Completed"),
         (("sh", "-c", "exit 3"), 3, "Error"),
-        (("sh", "-c", "kill -SEGV $$"), 0, "Completed"),  # process 1 is immune to its own signals
+        (("sh", "-c", "kill -SEGV $$"), 0, "Completed"),  # process 1 ignores its own signals
     ],
 )
 async def test_exit_codes(runtime, folder, command, code, reason):
@@ -81,8 +81,8 @@ async def test_a_missing_command_says_so(runtime, folder):
     assert (done.phase, done.exit_code, done.reason) == (Phase.EXITED, 128, "StartError")
 
 
-async def test_the_image_decides_what_the_pod_leaves_open(runtime, folder):
-    container = await run(runtime, folder)  # podwire/tools' own command: serve
+async def test_the_image_gives_the_defaults(runtime, folder):
+    container = await run(runtime, folder)  # the command of podwire/tools: serve
     assert view(runtime, container).phase is Phase.RUNNING
     result = await runtime.execute(container, ("cat", "/proc/1/cmdline"), 20)
     assert result.output == b"/bin/sh\0/bin/serve\0"
@@ -93,7 +93,9 @@ async def test_a_container_has_few_rights(runtime, folder):
         "grep CapBnd /proc/1/status; mount -t tmpfs x /mnt 2>/dev/null; echo $?; ls /sys/firmware"
     )
     text = await output(runtime, folder, "sh", "-c", script)
-    assert text.splitlines()[0].split()[1] == "00000000a80425fb"  # containerd's and Docker's
+    assert (
+        text.splitlines()[0].split()[1] == "00000000a80425fb"
+    )  # the default of containerd and Docker
     assert text.splitlines()[1] != "0"
     assert len(text.splitlines()) == 2
 
@@ -167,7 +169,7 @@ async def test_long_lines_and_both_streams_are_logged(runtime, folder):
     assert sum(line.count("a") for line in raw if " stdout " in line) == 40000
 
 
-async def test_containers_share_what_the_sandbox_has(runtime, folder):
+async def test_containers_share_the_sandbox(runtime, folder):
     box = await runtime.run_sandbox(sandbox(folder))
     for number, script in enumerate(("echo x >/dev/shm/f; sleep 60", "sleep 60")):
         item = config("sh", "-c", script, name=f"c{number}", log_path=f"c{number}/0.log")
@@ -218,7 +220,7 @@ async def test_exec_on_a_terminal(runtime, folder):
 
 async def test_a_command_that_hangs_is_killed(runtime, folder):
     container = await run(runtime, folder, "sleep", "60")
-    # A busy machine needs a while until the command runs; all of this time passes, though.
+    # Long enough for a busy machine to start the command; the test always takes this time.
     result = await runtime.execute(container, ("sh", "-c", "echo begun; sleep 50"), 2)
     assert result.timed_out and result.output == b"begun\n"
     left = await runtime.execute(container, ("sh", "-c", "ps | grep -c '[s]leep 50'"), 20)
@@ -235,7 +237,7 @@ async def test_a_killed_shim_takes_its_container_along(runtime, folder):
         await asyncio.sleep(0.01)
 
 
-async def test_a_new_agent_adopts_what_runs(runtime, folder, restart):
+async def test_a_new_agent_adopts_running_containers(runtime, folder, restart):
     container = await run(runtime, folder, "sh", "-c", "sleep 0.3; echo later; sleep 60")
     before = runtime.observe()
     second = await restart()
@@ -257,7 +259,7 @@ async def test_a_new_agent_adopts_a_shared_process_namespace(runtime, folder, re
         await asyncio.sleep(0.01)
 
 
-async def test_what_ended_while_no_agent_ran_is_known(runtime, folder, restart):
+async def test_an_end_while_no_agent_ran_is_known(runtime, folder, restart):
     container = await run(runtime, folder, "sh", "-c", "sleep 0.2; exit 9")
     runtime.close()
     while not (folder / "containers" / container / "exit.json").exists():
@@ -286,7 +288,7 @@ async def test_torn_checkpoints_cost_the_container_not_the_agent(runtime, folder
     assert not spawn.find_shims()
 
 
-async def test_removal_leaves_nothing_and_can_be_asked_twice(runtime, folder, groups):
+async def test_removal_leaves_nothing_and_can_be_repeated(runtime, folder, groups):
     mounts = Path("/proc/self/mountinfo").read_text()
     container = await run(runtime, folder, "sleep", "60")
     box = runtime.observe().sandboxes[0].id

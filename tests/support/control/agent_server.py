@@ -1,4 +1,4 @@
-"""The agent's server with one Pod on a runtime of the tests' own, and clients for it."""
+"""The agent's server with one Pod on a test runtime, and clients for it."""
 
 import ssl
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Short ways to write nodes and Pods."""
+"""Short functions that make nodes and Pods."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from control.scheduler.model import PodInfo
 
 
 def node(name: str, *, cpu: str = "4", memory: str = "8Gi", pods: str = "110", **more: Any) -> Node:
-    """``labels``, ``taints``, ``unschedulable`` may be added."""
+    """Return a Node; ``labels``, ``taints`` and ``unschedulable`` may be added."""
     labels = {"kubernetes.io/hostname": name} | more.pop("labels", {})
     return Node.parse(
         {
@@ -21,7 +21,7 @@ def node(name: str, *, cpu: str = "4", memory: str = "8Gi", pods: str = "110", *
 
 
 def pod(name: str, *, requests: dict[str, str] | None = None, **more: Any) -> Pod:
-    """``labels``, ``created``, ``ports`` and fields of the spec may be added."""
+    """Return a Pod; ``labels``, ``created``, ``ports`` and fields of the spec may be added."""
     container = {
         "name": "c",
         "resources": {"requests": requests or {}},
@@ -38,7 +38,7 @@ def pod(name: str, *, requests: dict[str, str] | None = None, **more: Any) -> Po
 
 
 def cluster(*nodes: Node, on: dict[str, list[Pod]] | None = None) -> Cluster:
-    """Nodes, with Pods on them."""
+    """Return a Cluster of nodes with Pods."""
     made = Cluster()
     for item in nodes:
         made.node_changed(None, item)

@@ -12,8 +12,8 @@ from control.runtime.images.store import ImageStore
 POD = PodRef("default", "web", "uid-1")
 
 
-class NetworkConfigError:
-    """A Pod network that gives out one address and remembers what it was asked."""
+class FakePodNetwork:
+    """A Pod network that gives out one address and records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -27,7 +27,7 @@ class NetworkConfigError:
 
 
 def make(folder: Path, images: ImageStore, groups: cgroups.Cgroups) -> BuiltinRuntime:
-    return BuiltinRuntime(folder, images, NetworkConfigError(), groups)
+    return BuiltinRuntime(folder, images, FakePodNetwork(), groups)
 
 
 def sandbox(folder: Path, **changes: object) -> SandboxConfig:
@@ -55,7 +55,7 @@ def config(*command: str, **changes: object) -> ContainerConfig:
 
 
 async def run(runtime: BuiltinRuntime, folder: Path, *command: str, **changes: object) -> str:
-    """Run a container in a sandbox of its own; its ID."""
+    """Run a container in its own sandbox, and return its ID."""
     box = await runtime.run_sandbox(sandbox(folder))
     container = await runtime.create_container(box.id, config(*command, **changes))
     await runtime.start_container(container)
@@ -73,7 +73,7 @@ async def ended(runtime: BuiltinRuntime, container: str):
 
 
 def log(folder: Path) -> str:
-    """What the container has said; of a line that is being written, nothing."""
+    """Return the complete lines of the container's log."""
     *lines, _ = (folder / "logs/main/0.log").read_text().split("\n")
     return "\n".join(line.split(" ", 3)[3] for line in lines)
 

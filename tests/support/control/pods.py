@@ -1,4 +1,4 @@
-"""Pods for the tests of the agent's decisions."""
+"""Pods and containers for the tests of the agent's decisions."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def pod(
     container: dict[str, Any] | None = None,
     **spec: Any,
 ) -> Pod:
-    """A Pod with these containers; a name with ``+`` is an init container that stays."""
+    """Return a Pod with these containers; a name with ``+`` is a sidecar."""
 
     def one(name: str) -> dict[str, Any]:
         stays = {"restartPolicy": "Always"} if name.endswith("+") else {}
@@ -51,7 +51,7 @@ def container(
     box: int = 0,
     finished: float = 1000.0,
 ) -> Container:
-    """A container; with an exit code it has ended."""
+    """Return a container, ended if it has an exit code."""
     ended = code is not None
     return Container(
         id=f"{name}-{box}-{attempt}",

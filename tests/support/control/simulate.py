@@ -1,6 +1,6 @@
 """Controllers without a server: their actions applied to a ClusterState, as the API server would.
 
-Only what controllers can tell apart is simulated: names, uids, generations, immediate deletion.
+Only effects that controllers can see are simulated: names, uids, generations, immediate deletion.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +26,7 @@ from control.controllers.state import ClusterState
 
 
 class Simulation:
-    """A ClusterState, its clock, and what happened."""
+    """A ClusterState, its clock, and a log of actions."""
 
     def __init__(self, *items: Object) -> None:
         self.cluster = ClusterState()
@@ -59,7 +59,7 @@ class Simulation:
         return made
 
     def put(self, item: Object) -> None:
-        """Replace an object; its generation counts changes of the spec."""
+        """Replace an object; its generation counts changes of its spec."""
         held = self.get(item)
         moved = getattr(held, "spec", None) != getattr(item, "spec", None)
         change = {
@@ -70,7 +70,7 @@ class Simulation:
         self._set(_kind(item), held, item.model_copy(update={"metadata": meta}))
 
     def drop(self, item: Object) -> None:
-        """Have an object no more."""
+        """Remove an object."""
         self._set(_kind(item), self.get(item), None)
 
     def _set(self, kind: kinds.Kind, old: Object | None, new: Object | None) -> None:
@@ -81,7 +81,7 @@ class Simulation:
         return self.cluster[kind].get(*item.key)
 
     def apply(self, action: Action) -> None:
-        """What the server does; writes to objects that changed meanwhile are refused."""
+        """Apply an action as the server does; refuse writes to objects that have changed."""
         match action:
             case Create():
                 self.create(action.object)
@@ -124,7 +124,7 @@ class Simulation:
         raise AssertionError(f"no end in sight: {actions[:3]}")
 
     def pending(self, *controllers: Controller) -> Iterator[list[Action]]:
-        """What each key of each controller would do now, if that is anything."""
+        """Return the due actions of each key of each controller."""
         for controller in controllers:
             for key in self._keys(controller):
                 actions = list(controller.reconcile(self.cluster, key, self.now))
@@ -139,13 +139,11 @@ class Simulation:
             for key in source.keys(self.cluster, item)
         )
 
-    # --- agents --------------------------------------------------------------------------------
-
     def pods(self) -> list[Pod]:
         return sorted(self.cluster[kinds.POD], key=lambda pod: pod.key)
 
     def run_pod(self, pod: Pod, *, node: str = "n1", ready: bool = True, ip: str = "10.0.0.1"):
-        """Bind a Pod, and say that it runs."""
+        """Bind a Pod, and mark it as running."""
         condition = Condition(
             type="Ready",
             status="True" if ready else "False",
@@ -170,7 +168,7 @@ def _kind(item: Object) -> kinds.Kind:
 
 
 def _merged(target: Any, patch: Any) -> Any:
-    """RFC 7386."""
+    """Merge a JSON merge patch (RFC 7386)."""
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}

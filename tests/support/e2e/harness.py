@@ -18,7 +18,7 @@ WEB = CHECKOUT / "examples" / "web.yaml"
 def run(
     *argv: str | Path, timeout: float = 120, **options: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command line; its output is text."""
+    """Run a command line, with text output."""
     return subprocess.run(
         [str(arg) for arg in argv],
         capture_output=True,
@@ -30,14 +30,14 @@ def run(
 
 
 def podwire(*args: str) -> str:
-    """What ``bin/podwire ARGS`` prints; a failure is the test's."""
+    """Run ``bin/podwire ARGS``, and return its output; a failure fails the test."""
     done = run(CHECKOUT / "bin" / "podwire", *args, timeout=240)
     assert done.returncode == 0, f"podwire {args}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
 def eventually(check: Callable[[], Any], seconds: float = 60) -> Any:
-    """Wait for ``check`` to hold: to return something true without raising AssertionError."""
+    """Wait until ``check`` returns a true value and raises no AssertionError."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -59,22 +59,22 @@ class Lab:
         self._cache = cache
 
     def kubectl_argv(self, *args: str) -> list[str]:
-        """The command line of kubectl for this lab, with a discovery cache of its own."""
+        """Return the command line of kubectl for this lab, with its own discovery cache."""
         return ["kubectl", f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self._cache}", *args]
 
     def kubectl(self, *args: str, timeout: float = 90, stdin: str | None = None) -> str:
-        """What kubectl prints; it must succeed, with nothing on stderr."""
+        """Run kubectl, and return its output; it must succeed without output on stderr."""
         done = run(*self.kubectl_argv(*args), timeout=timeout, input=stdin)
         assert done.returncode == 0, f"kubectl {args}: {done.stderr}"
         assert done.stderr == "", f"kubectl {args} warned: {done.stderr}"
         return done.stdout
 
     def get(self, *args: str) -> Any:
-        """``kubectl get ARGS -o json``, decoded."""
+        """Run ``kubectl get ARGS -o json``, and return the decoded output."""
         return json.loads(self.kubectl("get", *args, "-o", "json"))
 
     def exec_argv(self, machine: str, *argv: str) -> list[str]:
-        """The command line that runs ``argv`` on a machine."""
+        """Return the command line that runs ``argv`` on a machine."""
         return [
             str(CHECKOUT / "bin/podwire"),
             "lab",
@@ -87,17 +87,17 @@ class Lab:
         ]
 
     def exec(self, machine: str, *argv: str, timeout: float = 90) -> str:
-        """What a command prints on a machine; it must succeed."""
+        """Run a command on a machine, and return its output; it must succeed."""
         done = run(*self.exec_argv(machine, *argv), timeout=timeout)
         assert done.returncode == 0, f"{argv} on {machine}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def status(self) -> Any:
-        """``lab status`` as data."""
+        """Return the output of ``lab status``, decoded."""
         return json.loads(podwire("lab", "status", "--name", self.name, "-o", "json"))
 
     def component_pid(self, machine: str, component: str) -> int | None:
-        """The pid of a component, as the host sees it."""
+        """Return the pid of a component, as the host sees it."""
         for row in self.status()["machines"]:
             for part in row["components"]:
                 if (row["name"], part["name"]) == (machine, component):
@@ -105,12 +105,12 @@ class Lab:
         raise AssertionError(f"{machine} has no {component}")
 
     def pods(self, selector: str = "app=web") -> list[Any]:
-        """The Pods that are not on their way out."""
+        """Return the Pods that are not being deleted."""
         items = self.get("pods", "-l", selector)["items"]
         return [pod for pod in items if "deletionTimestamp" not in pod["metadata"]]
 
     def ask_from_node(self, machine: str, address: str, port: int, count: int) -> Counter[str]:
-        """Who answers ``count`` requests from a machine; failures are counted as "failed: …"."""
+        """Count the answers to ``count`` requests from a machine, failures as "failed: …"."""
         probe = str(CHECKOUT / "lab" / "probe.py")
         out = self.exec(
             machine, "/usr/bin/python3", "-IS", probe, address, str(port), str(count), "0"
@@ -120,7 +120,7 @@ class Lab:
         return Counter({**result["answers"], **failures})
 
     def ask_from_pod(self, pod: str, address: str, port: int, count: int) -> Counter[str]:
-        """Who answers ``count`` requests from inside a Pod."""
+        """Count the answers to ``count`` requests from inside a Pod."""
         host = f"[{address}]" if ":" in address else address
         script = (
             f"i=0; while [ $i -lt {count} ]; do i=$((i+1)); "
@@ -132,7 +132,7 @@ class Lab:
     def load(
         self, machine: str, address: str, port: int, interval: float
     ) -> Iterator[dict[str, Any]]:
-        """A steady stream of new connections while the block runs; fills the dict at its end."""
+        """Make new connections steadily while the block runs; the dict is filled at the end."""
         load = str(CHECKOUT / "tests/support/e2e/load.py")
         argv = self.exec_argv(
             machine,
@@ -155,14 +155,14 @@ class Lab:
 
 
 def need(*commands: str) -> None:
-    """Fail when a command is missing: bin/setup --dev or the machine's image bring them."""
+    """Fail if a command is missing: bin/setup --dev or the machine's image install them."""
     missing = [command for command in commands if shutil.which(command) is None]
     assert not missing, f"missing: {missing}"
 
 
 @contextmanager
 def made_lab(name: str, cache: Path, options: Sequence[str] = ()) -> Iterator[Lab]:
-    """A lab that is gone again after the block."""
+    """Make a lab, and remove it after the block."""
     need("kubectl")
     try:
         print(podwire("lab", "up", "--name", name, "--no-demo", *options), file=sys.stderr)

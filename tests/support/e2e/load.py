@@ -1,4 +1,4 @@
-"""A steady stream of new connections until SIGTERM; runs inside a machine's network namespace.
+"""Makes new connections steadily until SIGTERM, inside a machine's network namespace.
 
 load.py PATH-OF-LAB ADDRESS PORT INTERVAL-SECONDS. Prints {"ok": n, "failures": [cause, …]}.
 """
@@ -9,7 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, sys.argv[1])
-from probe import ask  # lab/probe.py, which runs by itself as this does
+from probe import ask  # lab/probe.py, which is a script like this one
 
 stop = False
 

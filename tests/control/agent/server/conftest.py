@@ -1,4 +1,4 @@
-"""The agent's server, for every module that asks it."""
+"""The agent's server, for all test modules."""
 
 from tests.support.control.agent_server import agent
 

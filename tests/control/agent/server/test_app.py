@@ -25,7 +25,7 @@ from tests.support.control.streaming import Host, OneNode, PodTable, make_certif
 
 
 async def talk(socket: aiohttp.ClientWebSocketResponse) -> tuple[dict[int, bytes], dict]:
-    """(what came on each channel, the Status at the end)."""
+    """Return (data by channel, the Status at the end)."""
     channels: dict[int, bytes] = {}
     async for message in socket:
         channel = message.data[0]
@@ -33,7 +33,7 @@ async def talk(socket: aiohttp.ClientWebSocketResponse) -> tuple[dict[int, bytes
     return channels, json.loads(channels.pop(ERROR))
 
 
-async def test_without_a_certificate_nobody_gets_in(agent, tmp_path):
+async def test_a_client_without_a_certificate_is_refused(agent, tmp_path):
     async with session(tmp_path, "") as http:
         with pytest.raises(aiohttp.ClientError):
             await http.get(f"{agent.url}/healthz")
@@ -60,7 +60,7 @@ async def test_a_server_without_an_authority_does_not_start(tmp_path):
             pass
 
 
-async def test_a_key_that_is_not_the_certificates_is_named(tmp_path):
+async def test_a_key_of_another_certificate_is_named(tmp_path):
     make_certificates(tmp_path)
     files = (tmp_path / "node.crt", tmp_path / "stranger.key", tmp_path / "ca.crt")
     with pytest.raises(CertificateError, match=r"stranger\.key: key values mismatch"):
@@ -80,26 +80,26 @@ async def test_streams_come_on_their_channels_and_the_exit_code_last(agent, prot
     ) as socket:
         assert socket.protocol == protocol
         first = await socket.receive()
-        assert first.data == bytes([STDOUT])  # says that the session is there
+        assert first.data == bytes([STDOUT])  # the session has started
         channels, status = await talk(socket)
     assert channels == {STDOUT: b"out\n", STDERR: b"err\n"}
     assert status["reason"] == "NonZeroExitCode"
     assert status["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
 
 
-async def test_success_is_a_status_too(agent):
+async def test_success_ends_with_a_status(agent):
     async with agent.exec("true") as socket:
         assert (await talk(socket))[1] == {"metadata": {}, "status": "Success"}
 
 
-async def test_a_stream_that_nobody_wants_does_not_block_the_command(agent):
+async def test_an_unwanted_stream_does_not_block_the_command(agent):
     script = "head -c 1000000 /dev/zero; echo done >&2"
     async with agent.exec("sh", "-c", script, error="1") as socket:
         channels, status = await talk(socket)
     assert (channels, status["status"]) == ({STDERR: b"done\n"}, "Success")
 
 
-async def test_v5_ends_standard_input_while_output_goes_on(agent):
+async def test_v5_closes_standard_input_while_output_continues(agent):
     async with agent.exec("sort", input="1", output="1") as socket:
         for word in (b"b\n", b"a\n"):
             await socket.send_bytes(b"\0" + word)
@@ -126,7 +126,7 @@ async def test_a_client_that_leaves_ends_its_command(agent):
     await until(lambda: process.returncode is not None, "the command has ended")
 
 
-async def test_what_a_command_leaves_behind_does_not_hold_the_session(agent):
+async def test_a_background_process_of_a_command_does_not_hold_the_session(agent):
     async with agent.exec("sh", "-c", "sleep 30 & echo $!") as socket:
         async with asyncio.timeout(20):
             channels, status = await talk(socket)
@@ -163,7 +163,7 @@ async def test_refusals_name_their_cause(agent):
     assert "kubectl 1.31 or later" in text
 
 
-async def test_a_protocol_that_is_not_ours_is_refused(agent):
+async def test_an_unknown_protocol_is_refused(agent):
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
         async with agent.exec("true", protocol="channel.k8s.io"):
             pass
@@ -212,7 +212,7 @@ async def test_attach_carries_a_containers_own_streams(agent):
     assert status["status"] == "Success"
 
 
-async def test_what_cannot_be_attached_to_says_why(agent):
+async def test_a_refused_attach_says_why(agent):
     agent.runtime.attached = ("nonsense",)
     url = f"{agent.url}/attach/default/web/c?output=1"
     async with agent.http.ws_connect(url, protocols=(V5,)) as socket:

@@ -16,7 +16,7 @@ from tests.support.control.agent_server import Agent
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Give back what comes, and ``bye`` at its end."""
+    """Echo all data, and send ``bye`` at its end."""
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()
@@ -49,7 +49,7 @@ class Client:
         self.events: list[Event] = []
 
     async def open(self, request: int, port: int | str) -> None:
-        """As kubectl: the error stream first, which has nothing to say."""
+        """Open a connection as kubectl does: the error stream first, without data."""
         for stream, kind in ((2 * request + 1, "error"), (2 * request + 3, "data")):
             headers = {"streamType": kind, "port": str(port), "requestID": str(request)}
             await self.socket.send_bytes(self.encoder.opened(stream, headers))
@@ -58,11 +58,11 @@ class Client:
 
     async def say(self, stream: int, data: bytes, final: bool = False) -> None:
         frame = self.encoder.data(stream, data, final)
-        for start in range(0, len(frame), 5):  # messages are slices, not frames
+        for start in range(0, len(frame), 5):  # a message is a piece of the stream, not a frame
             await self.socket.send_bytes(frame[start : start + 5])
 
     async def until_end(self, stream: int) -> bytes:
-        """All that came on a stream, once it has ended."""
+        """Return all data of a stream, after its end."""
         while True:
             mine = [it for it in self.events if isinstance(it, Data) and it.stream == stream]
             if any(it.final for it in mine):
@@ -79,10 +79,10 @@ async def test_connections_through_a_tunnel(agent, port):
         await client.say(23, b"two", final=True)
         assert await client.until_end(3) == b"onebye"
         assert await client.until_end(23) == b"twobye"
-        assert await client.until_end(1) == b""  # nothing went wrong
+        assert await client.until_end(1) == b""  # no error
 
 
-async def test_a_port_where_nobody_listens(agent):
+async def test_a_port_without_a_listener(agent):
     async with connected(agent, TUNNEL) as socket:
         client = Client(socket)
         await client.open(0, 1)
@@ -92,7 +92,7 @@ async def test_a_port_where_nobody_listens(agent):
         )
 
 
-async def test_a_stream_that_means_nothing_is_reset(agent):
+async def test_an_invalid_stream_is_reset(agent):
     async with connected(agent, TUNNEL) as socket:
         client = Client(socket)
         await client.open(0, "http")
@@ -101,7 +101,7 @@ async def test_a_stream_that_means_nothing_is_reset(agent):
         assert client.events[0] == Reset(1)
 
 
-async def test_no_spdy_ends_the_session(agent):
+async def test_invalid_frames_end_the_session(agent):
     async with connected(agent, TUNNEL) as socket:
         await socket.send_bytes(b"\x80\x02\0\1" + bytes(8))  # SPDY/2
         message = await socket.receive()
@@ -138,7 +138,7 @@ async def test_the_pods_own_namespace_is_entered(agent):
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "65536", "80,", "-1"])
-def test_ports_that_are_none(text):
+def test_invalid_ports_are_refused(text):
     with pytest.raises(HttpError, match="as a port"):
         parse_ports([text])
 

@@ -1,4 +1,4 @@
-"""Reading a log that is written and rotated meanwhile."""
+"""Reading a log while it is written and rotated."""
 
 import pytest
 from hypothesis import given
@@ -38,7 +38,7 @@ def test_every_whole_line_is_read_once_and_in_order(tmp_path_factory, steps):
     assert found == written
 
 
-def test_a_reader_that_was_overtaken_goes_on_with_what_is_left(tmp_path):
+def test_a_reader_slower_than_the_rotation_continues_with_the_rest(tmp_path):
     path = tmp_path / "0.log"
     path.write_bytes(b"one\n")
     log = LogFile(path)
@@ -60,7 +60,7 @@ def test_a_log_that_was_removed_ends(tmp_path):
     log.close()
 
 
-def test_a_moment_without_a_current_file_is_waited_over(tmp_path):
+def test_a_moment_without_a_current_file_is_waited_for(tmp_path):
     path = tmp_path / "0.log"
     path.write_bytes(b"one\n")
     log = LogFile(path)

@@ -1,4 +1,4 @@
-"""From lines in the CRI format to what ``kubectl logs`` shows."""
+"""From lines in the CRI format to the output of ``kubectl logs``."""
 
 import pytest
 from hypothesis import given
@@ -27,17 +27,17 @@ def show(lines: list[bytes], **options: object) -> bytes:
     return Renderer(Options(**options)).render(lines)  # type: ignore[arg-type]
 
 
-def test_pieces_of_a_line_are_put_together():
+def test_parts_of_a_line_are_joined():
     assert show([line(b"a", b"P"), line(b"b", b"P"), line(b"c"), line(b"d")]) == b"abc\nd\n"
 
 
-def test_a_line_has_one_timestamp_however_many_pieces_it_came_in():
+def test_a_line_of_many_parts_has_one_timestamp():
     text = show([line(b"a", b"P"), line(b"b"), line(b"c", at=7)], timestamps=True)
     assert text == TIME % 0 + b" ab\n" + TIME % 7 + b" c\n"
 
 
 @pytest.mark.parametrize("junk", [b"", b"x", b"a b", b"t stdout X text", b"t stdin F text", b"\0"])
-def test_what_is_no_line_of_the_format_is_left_out(junk):
+def test_invalid_lines_are_left_out(junk):
     assert parse(junk) is None
     assert show([line(b"a"), junk, line(b"b")]) == b"a\nb\n"
 
@@ -89,7 +89,7 @@ def test_tail_shows_the_last_lines_of_output(pieces, count):
 
 
 def output_lines(pieces: list[tuple[bytes, bytes]]) -> list[bytes]:
-    """What was written, line by line; the last may go on."""
+    """Return the written text by lines; the last may be incomplete."""
     lines, inside = [], False
     for text, tag in pieces:
         end = b"\n" if tag == b"F" else b""
@@ -145,7 +145,7 @@ def test_options_are_those_of_kubelet():
         {"sinceTime": "2026-11-22T13:00:00Z", "sinceSeconds": "1"},
     ],
 )
-def test_options_that_cannot_be_are_refused_by_name(query):
+def test_invalid_options_are_refused_by_name(query):
     with pytest.raises(HttpError, match=next(iter(query))) as caught:
         parse_options(query, 0)
     assert caught.value.code == 400

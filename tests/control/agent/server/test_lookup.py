@@ -1,4 +1,4 @@
-"""Which container a request means."""
+"""Finding the container that a request means."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def runs(*phases: Phase, name: str = "c", uid: str = "u") -> list[Container]:
         ((EXITED, RUNNING), "", True, 0),
         ((EXITED, EXITED), "", True, 0),
         ((EXITED, CREATED), "", False, 0),
-        # In CrashLoopBackOff the last run is what both show: it is lastState already.
+        # In CrashLoopBackOff both show the last run: it is lastState already.
         ((EXITED, EXITED), "CrashLoopBackOff", False, 1),
         ((EXITED, EXITED), "CrashLoopBackOff", True, 1),
         ((EXITED,), "CrashLoopBackOff", True, 0),

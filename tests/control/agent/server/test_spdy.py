@@ -1,4 +1,4 @@
-"""SPDY/3.1: what is encoded is decoded again, however it is cut; nothing else is swallowed."""
+"""SPDY/3.1: frames survive a round trip in pieces of any size; other bytes are refused."""
 
 import zlib
 
@@ -55,7 +55,7 @@ def test_a_round_trip_in_any_pieces(events, step):
 
 
 @given(st.binary(max_size=200))
-def test_rubbish_is_refused_or_waited_for(data):
+def test_random_bytes_are_refused_or_incomplete(data):
     try:
         for _ in Decoder().feed(data):
             pass
@@ -73,15 +73,15 @@ def test_the_dictionary_is_the_specifications():
     "data",
     [
         b"\x80\x02\0\1" + b"\0\0\0\1" + b"x",  # SPDY/2
-        b"\x80\x03\0\1" + b"\0\xff\xff\xff",  # a huge control frame
-        b"\x80\x03\0\1" + b"\0\0\0\x0c" + b"\0" * 10 + b"no",  # headers that are no zlib
+        b"\x80\x03\0\1" + b"\0\xff\xff\xff",  # too long a control frame
+        b"\x80\x03\0\1" + b"\0\0\0\x0c" + b"\0" * 10 + b"no",  # headers that are not zlib
     ],
 )
-def test_what_cannot_go_on(data):
+def test_invalid_frames_are_refused(data):
     with pytest.raises(SpdyError):
         list(Decoder().feed(data))
 
 
-def test_frames_that_ask_nothing_are_passed_over():
+def test_frames_without_effect_are_ignored():
     settings, goaway = b"\x80\x03\0\x04\0\0\0\4\0\0\0\0", b"\x80\x03\0\x07\0\0\0\x08" + b"\0" * 8
     assert list(Decoder().feed(settings + goaway + encode([Ping(7)]))) == [Ping(7)]
