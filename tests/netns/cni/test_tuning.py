@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.netns.cni.test_kill import execute
+from tests.support.cni.kill import execute
 from tests.support.cni.runner import REFERENCE, Json, Node, Pod
 
 MAC, TUNED_MAC = "02:00:00:00:00:01", "02:00:00:00:00:9a"

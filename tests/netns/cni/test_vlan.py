@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.netns.cni.test_kill import execute, heal
+from tests.support.cni.kill import execute, heal
 from tests.support.cni.runner import REFERENCE, Json, Node
 from tests.support.cni.site import ask, listening, mapped
 from tests.support.space import Space
