@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -125,9 +125,9 @@ class Scenario:
         """The milliseconds of each round."""
         return [item.wall for item in self.samples[subject.label, verb]]
 
-    def cpu(self, subject: Subject, verb: str) -> float:
-        """The median of the CPU times, milliseconds."""
-        return median(item.cpu for item in self.samples[subject.label, verb])
+    def cpus(self, subject: Subject, verb: str) -> list[float]:
+        """The CPU times of each round, milliseconds."""
+        return [item.cpu for item in self.samples[subject.label, verb]]
 
     def ratio(self, subject: Subject, verb: str) -> Ratio:
         """The ratio to the reference, round by round."""
@@ -254,7 +254,7 @@ def report(scenario: Scenario) -> None:
             wall = median(scenario.walls(item, verb))
             print(
                 f"  {verb} {item.label:19} {wall:8.1f} ms  x{scenario.ratio(item, verb)}"
-                f"  cpu {scenario.cpu(item, verb):7.1f} ms  {bar(wall, longest)}"
+                f"  cpu {median(scenario.cpus(item, verb)):7.1f} ms  {bar(wall, longest)}"
             )
 
 
@@ -288,19 +288,23 @@ def figures(done: Iterable[Scenario]) -> list[cni_report.Figure]:
     ]
 
 
-def compare(done: Iterable[Scenario]) -> list[Comparison]:
+def compare(done: Iterable[Scenario]) -> Iterable[Comparison]:
     """Each client of this checkout beside the same of the other one."""
-    return [
-        Comparison(
-            f"{scenario.title}: {verb}, {ours.name}",
-            paired(scenario.walls(ours, verb), scenario.walls(theirs, verb)),
+    for scenario in done:
+        for ours, theirs in product(scenario.subjects, repeat=2):
+            if (ours.tree, theirs.tree) == ("this", "other") and ours.name == theirs.name:
+                yield from _compare(scenario, ours, theirs)
+
+
+def _compare(scenario: Scenario, ours: Subject, theirs: Subject) -> Iterable[Comparison]:
+    for verb in ("ADD", "DEL"):
+        title = f"{scenario.title}: {verb}, {ours.name}"
+        walls, cpus = (
+            paired(times(ours, verb), times(theirs, verb))
+            for times in (scenario.walls, scenario.cpus)
         )
-        for scenario in done
-        for verb in ("ADD", "DEL")
-        for ours in scenario.subjects
-        for theirs in scenario.subjects
-        if (ours.tree, theirs.tree) == ("this", "other") and ours.name == theirs.name
-    ]
+        yield Comparison(title, walls)
+        yield Comparison(f"{title}, CPU time", cpus)
 
 
 _FEW_AND_MANY = ("one", "20,000 reservations")
@@ -359,18 +363,18 @@ def main() -> int:
     if not is_sealed():
         for other in measured[1:]:
             other.set_up()
-    seal(_FOLDERS)
+    package = seal(_FOLDERS, cni_report.reference())
     done = measure_all(measured, options)
-    load = os.getloadavg()[1]
-    print(f"load {load:.1f} on {os.cpu_count()} CPUs")
+    conditions = cni_report.Conditions(options.rounds, package, os.getloadavg()[1])
+    print(conditions)
     for scenario in done:
         report(scenario)
     judge(done)
-    comparisons = compare(done)
+    comparisons = list(compare(done))
     if options.write and comparisons:
-        cni_report.write_comparison(comparisons, measured[1], options.rounds, load)
+        cni_report.write_comparison(comparisons, measured[1], conditions)
     elif options.write:
-        cni_report.write(figures(done), options.rounds, load)
+        cni_report.write(figures(done), conditions)
     return 1 if comparisons and judge_trees(comparisons) else 0
 
 

@@ -1,6 +1,7 @@
 """The measurements of the CNI plugin on the page of figures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench import page
@@ -28,13 +29,32 @@ class Figure:
         return f"{self.verb}, {self.client}"
 
 
-def write(figures: Sequence[Figure], rounds: int, machine_load: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """How it was measured."""
+
+    rounds: int
+    reference: str  # the package and its version
+    machine_load: float
+
+    def __str__(self) -> str:
+        return f"{page.conditions(self.reference)}\n{page.loads([self.machine_load])}"
+
+
+@contextmanager
+def reference() -> Iterator[str]:
+    """The version of the reference's package; in the seal, dpkg's files are not there."""
+    query = ("dpkg-query", "--show", "--showformat=${Package} ${Version}", PACKAGE)
+    yield page.version(*query)
+
+
+def write(figures: Sequence[Figure], conditions: Conditions) -> None:
     """Write the CNI plugin's section of the page, and its picture."""
     (page.FOLDER / _PICTURE).write_text(svg(list(_charts(figures))))
     shares = [one for one in figures if one.client != "reference"]
-    text = f"""{_conditions(machine_load)}
+    text = f"""{conditions}
 Shares of the wall time of the reference, which is Debian's {PACKAGE}; medians of
-{rounds} rounds, in which all take turns. The 95 % interval stands in parentheses.
+{conditions.rounds} rounds, in which all take turns. The 95 % interval stands in parentheses.
 
 ![Milliseconds of each client as bars]({_PICTURE})
 
@@ -43,20 +63,16 @@ Shares of the wall time of the reference, which is Debian's {PACKAGE}; medians o
 
 
 def write_comparison(
-    comparisons: Iterable[Comparison], other: Tree, rounds: int, machine_load: float
+    comparisons: Iterable[Comparison], other: Tree, conditions: Conditions
 ) -> None:
     """Write the section of the page about two checkouts."""
     rows = [[each.title, str(each.ratio), each.verdict] for each in comparisons]
-    text = f"""{_conditions(machine_load)}
-Shares of the wall time at commit {other.commit}, medians of {rounds} rounds in turns; the limit is {LIMIT}.
+    text = f"""{conditions}
+Shares of the time at commit {other.commit}, medians of {conditions.rounds} rounds in turns.
+The limit is {LIMIT}.
 
-{page.table(["", "share (95 % interval)", "limit"], rows)}"""  # noqa: E501
+{page.table(["", "share (95 % interval)", "limit"], rows)}"""
     page.write("bin/bench cni --against CHECKOUT --write", text)
-
-
-def _conditions(machine_load: float) -> str:
-    query = ("dpkg-query", "--show", "--showformat=${Package} ${Version}", PACKAGE)
-    return f"{page.conditions(page.version(*query))}\n{page.loads([machine_load])}"
 
 
 def _table(figures: Sequence[Figure]) -> str:

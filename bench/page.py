@@ -5,7 +5,6 @@ import platform
 import subprocess
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from bench.versus import THIS
 
@@ -13,13 +12,13 @@ FOLDER = THIS.root / "docs"
 PAGE = FOLDER / "figures.md"
 
 
-def write(command: str, text: str, page: Path = PAGE) -> None:
+def write(command: str, text: str) -> None:
     """Replace the section that ``command`` writes; all else on the page stays as it is."""
-    before, begin, rest = page.read_text().partition(f"<!-- begin: {command} -->\n")
+    before, begin, rest = PAGE.read_text().partition(f"<!-- begin: {command} -->\n")
     _, end, after = rest.partition(f"<!-- end: {command} -->\n")
     if not (begin and end):
-        raise SystemExit(f"{page} has no section for {command}: restore its two comment lines")
-    page.write_text(f"{before}{begin}{text.strip()}\n{end}{after}")
+        raise SystemExit(f"{PAGE} has no section for {command}: restore its two comment lines")
+    PAGE.write_text(f"{before}{begin}{text.strip()}\n{end}{after}")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

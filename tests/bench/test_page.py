@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from bench import page
 from bench.charts import Bar, Chart, svg
-from bench.page import PAGE, loads, table, write
 
 SECTIONS = """# Figures
 <!-- begin: bin/bench a -->
@@ -18,35 +18,41 @@ old b
 """
 
 
-def test_benchmark_replaces_its_own_section_alone(tmp_path):
-    page = tmp_path / "figures.md"
-    page.write_text(SECTIONS)
-    write("bin/bench a", "\nnew\n\n", page)
-    assert page.read_text() == SECTIONS.replace("old a", "new")
-    write("bin/bench a", "new", page)
-    assert page.read_text() == SECTIONS.replace("old a", "new")
+@pytest.fixture
+def figures(tmp_path, monkeypatch):
+    """The page, in a folder of the test's own."""
+    made = tmp_path / "figures.md"
+    made.write_text(SECTIONS)
+    monkeypatch.setattr(page, "PAGE", made)
+    return made
 
 
-def test_missing_section_is_named(tmp_path):
-    page = tmp_path / "figures.md"
-    page.write_text(SECTIONS)
+def test_benchmark_replaces_its_own_section_alone(figures):
+    page.write("bin/bench a", "\nnew\n\n")
+    assert figures.read_text() == SECTIONS.replace("old a", "new")
+    page.write("bin/bench a", "new")
+    assert figures.read_text() == SECTIONS.replace("old a", "new")
+
+
+@pytest.mark.usefixtures("figures")
+def test_missing_section_is_named():
     with pytest.raises(SystemExit, match="no section for bin/bench c"):
-        write("bin/bench c", "new", page)
+        page.write("bin/bench c", "new")
 
 
 def test_page_has_the_section_of_each_benchmark():
     for command in ("proxy", "proxy --against CHECKOUT", "cni", "cni --against CHECKOUT"):
-        assert f"<!-- begin: bin/bench {command} --write -->\n" in PAGE.read_text()
-        assert f"<!-- end: bin/bench {command} --write -->\n" in PAGE.read_text()
+        assert f"<!-- begin: bin/bench {command} --write -->\n" in page.PAGE.read_text()
+        assert f"<!-- end: bin/bench {command} --write -->\n" in page.PAGE.read_text()
 
 
 def test_table():
-    assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+    assert page.table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
 
 
 def test_loads_are_a_span():
-    assert "was 1.5," in loads([1.5])
-    assert "was 0.2 to 1.5," in loads([1.5, 0.2, 0.9])
+    assert "was 1.5," in page.loads([1.5])
+    assert "was 0.2 to 1.5," in page.loads([1.5, 0.2, 0.9])
 
 
 def test_picture_has_bars_of_their_lengths():
