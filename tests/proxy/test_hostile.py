@@ -19,11 +19,10 @@ from proxy.desired.tracker import Tracker
 from proxy.model.values import Family, NodeView, Target
 from proxy.objects.feed import ObjectReader
 from proxy.objects.wire import ENDPOINT_SLICE
-from tests.proxy.backends.iptables.test_ruleset import start
-from tests.proxy.backends.nftables.test_ruleset import Node
 from tests.support.proxy.fake_iptables import BUILTIN, FakeIptables
 from tests.support.proxy.fake_nft import FakeNft
 from tests.support.proxy.hostile import EVIL, GOOD_POD, GOOD_VIP, good, mangled, pairs
+from tests.support.proxy.rulesets import FakeNftNode, start_iptables
 from tests.support.proxy.strategies import NODE, SETTINGS
 
 FOREIGN = b"*filter\n:MINE - [0:0]\n-A INPUT -j MINE\n-A MINE -j ACCEPT\nCOMMIT\n"
@@ -67,7 +66,7 @@ def test_the_others_are_served(tracker: Tracker) -> None:
 def test_iptables_is_whole_and_touches_nothing_else(tracker: Tracker, family: Family) -> None:
     kernel = FakeIptables()
     kernel.restore(FOREIGN)
-    start(kernel, family, tracker.desired(), chunk=20)
+    start_iptables(kernel, family, tracker.desired(), chunk=20)
     for table, chains in kernel.tables.items():
         for chain, rules in chains.items():
             assert chain in (*BUILTIN[table], "MINE") or re.fullmatch(r"KUBE-[A-Z2-7-]+", chain)
@@ -79,7 +78,7 @@ def test_iptables_is_whole_and_touches_nothing_else(tracker: Tracker, family: Fa
 @pytest.mark.parametrize("family", Family)
 def test_nftables_is_whole(tracker: Tracker, family: Family) -> None:
     kernel = FakeNft()
-    node = Node(kernel, family)
+    node = FakeNftNode(kernel, family)
     node.apply(tracker)
     names = (*kernel.chains, *kernel.stores)
     assert all(re.fullmatch(r"[A-Za-z0-9-]+", name) for name in names)

@@ -10,7 +10,7 @@ from proxy.backends.base import Backend, open_backend
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Family
-from tests.netns.proxy.test_fate import BACKENDS, grouped_lab
+from tests.support.proxy.backends import BACKENDS, grouped_lab
 from tests.support.proxy.fate import Row
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import TCP, Probe, ask

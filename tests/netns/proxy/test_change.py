@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from proxy.backends.ebpf.mounts import LINKS
-from tests.netns.proxy.test_process import VIP, VIP6, World, service, slices
 from tests.support.groups import group
 from tests.support.proxy.prober import UDP, ask_from_one_port, bustle, faults
+from tests.support.proxy.process import VIP, VIP6, RunningProxy, service, slices
 
 # Every change from one to another.
 WALK = (
@@ -31,14 +31,14 @@ WALK = (
 
 
 @pytest.fixture(scope="module")
-def world(spaces, tmp_path_factory) -> Iterator[World]:
+def world(spaces, tmp_path_factory) -> Iterator[RunningProxy]:
     with group("change") as root:
-        made = World(spaces, tmp_path_factory.mktemp("proxy"), WALK[0], root)
+        made = RunningProxy(spaces, tmp_path_factory.mktemp("proxy"), WALK[0], root)
         yield made
         made.close()
 
 
-def in_force(world: World) -> set[str]:
+def in_force(world: RunningProxy) -> set[str]:
     """The backends that have rules on the node."""
     node = world.lab.spaces["node"]
     listing = node.run("nft", "list", "ruleset")
@@ -56,7 +56,7 @@ def test_the_walk_is_whole() -> None:
     assert len(set(pairwise(WALK))) == 12
 
 
-def test_changes_interrupt_nothing(world: World) -> None:
+def test_changes_interrupt_nothing(world: RunningProxy) -> None:
     world.put(service(), *slices("a", "b", "c"))
     world.run()
     for address in (VIP, VIP6):

@@ -14,12 +14,12 @@ from proxy.counters.counting import ServiceCounters
 from proxy.counters.totals import PortLabel, TrafficCount
 from proxy.desired.desired import Desired
 from proxy.model.settings import CounterDetail
-from tests.netns.proxy.test_fate import BACKENDS, apply, grouped_lab, remove
-from tests.netns.proxy.test_process import World, service, slices
 from tests.support.groups import group
+from tests.support.proxy.backends import BACKENDS, apply, grouped_lab, remove
 from tests.support.proxy.fate import Row
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import TCP, UDP, Probe, ask
+from tests.support.proxy.process import RunningProxy, service, slices
 from tests.support.proxy.world import DEFAULT, FIRST_NODE_PORT, NODE_ADDRESSES, Case, desired
 from tests.support.space import Space
 
@@ -189,7 +189,7 @@ def test_others_packets_are_nobodys(counted: Callable[..., Counted], lab: ProxyL
     assert one.of("UDP")[:2] == (1, 2)
 
 
-class Process(World):
+class Process(RunningProxy):
     """A proxy that counts, as it runs."""
 
     flags: tuple[str, ...] = ("--service-counters", "packets")

@@ -20,11 +20,10 @@ from proxy.backends.ebpf.options import EbpfOptions
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Endpoint, Family, NodeView, Port, Protocol, Service, Slice, Target
-from tests.netns.proxy.test_packets import ask as datagram
-from tests.netns.proxy.test_packets import ip, seldom, syn
 from tests.support.cni.worker import Worker
 from tests.support.groups import group
 from tests.support.proxy.feeder import feed, load
+from tests.support.proxy.frames import datagram, ip, seldom, syn
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import TCP, UDP, Answer, Probe, ask, echo, go_on, talk, traffic
 from tests.support.proxy.world import DEFAULT, ENDPOINTS, NODE, PORT

@@ -2,15 +2,10 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from proxy.backends.base import BACKENDS as MODES
-from proxy.backends.base import Backend, open_backend
-from proxy.desired.desired import Desired
-from proxy.model.settings import ProxySettings
-from tests.support.groups import group, join
+from tests.support.proxy.backends import BACKENDS, apply, grouped_lab, remove
 from tests.support.proxy.fate import rows, targets
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import SCTP, TCP, UDP, Answer, Probe
@@ -18,25 +13,9 @@ from tests.support.proxy.prober import ask as ask_all
 from tests.support.proxy.world import NODE, SETTINGS, SOURCES, Case, desired
 from tests.support.space import Space
 
-BACKENDS = {
-    "iptables-legacy": ("iptables", {"flavor": "legacy"}),
-    "iptables-nft": ("iptables", {"flavor": "nft"}),
-    "nftables": ("nftables", {}),
-    "ebpf": ("ebpf", {}),
-    "ebpf-packets": ("ebpf", {}),  # all balancing by the program for packets
-}
 _SCTP_ROWS = 5  # every so many rows are tried with SCTP too
 _SILENCE = 0.5  # seconds after which a packet counts as dropped
 _HERE = ("pod", "self", "node")
-_applied: list[Backend] = []  # in the node's worker
-
-
-def apply(mode: str, options: dict[str, str], settings: ProxySettings, want: Desired) -> None:
-    """In the node: replace whatever backend there is."""
-    remove()
-    backend = open_backend(mode, settings, options)
-    backend.apply(want, NODE)
-    _applied.append(backend)
 
 
 def forget_rules() -> None:
@@ -45,30 +24,6 @@ def forget_rules() -> None:
     for ip, side in stores:
         command = ["nft", "flush", "map", ip, "podwire-proxy", f"{side}services"]
         subprocess.run(command, check=True)
-
-
-def remove() -> None:
-    """In the node: take the rules away, also those that a backend stands on."""
-    if _applied:
-        _applied.clear()
-        for mode in MODES:
-            open_backend(mode, SETTINGS["default"], {}).remove()
-
-
-@contextmanager
-def grouped_lab(
-    spaces: Callable[[str], Space], name: str, packets: dict[str, str]
-) -> Iterator[ProxyLab]:
-    """A lab whose node and pods are in a cgroup for mode ebpf; another group is empty, so that with
-    it, and the options ``packets``, all goes by packets.
-    """
-    with group(name) as root, group(f"{name}-empty") as empty:
-        made = ProxyLab(spaces)
-        join(root, (made.workers[name] for name in ("node", "a", "b", "p")))
-        BACKENDS["ebpf"] = ("ebpf", {"cgroup-root": root})
-        BACKENDS["ebpf-packets"] = ("ebpf", {"cgroup-root": empty} | packets)
-        yield made
-        made.stop()
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,12 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
-from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, TCP, UDP, IPOption
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
+from scapy.layers.inet import TCP, IPOption
+from scapy.layers.inet6 import IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
@@ -23,6 +22,7 @@ from proxy.model.values import Endpoint, Family, NodeView, Port, Protocol, Servi
 from tests.support.cni.worker import Worker
 from tests.support.groups import group
 from tests.support.proxy.feeder import Flow, feed, load, tracked
+from tests.support.proxy.frames import datagram, ip, seldom, syn
 from tests.support.proxy.world import DEFAULT
 from tests.support.space import Space
 
@@ -36,7 +36,6 @@ OURS, OURS6 = "10.244.1.1", "fd00:10:244:1::1"
 VIP, VIP6 = "10.96.0.10", "fd00:10:96::10"
 BALANCER = "203.0.113.10"
 ENDS = {"10.244.1.2", "10.244.1.3", "fd00:10:244:1::2", "fd00:10:244:1::3"}
-_ports = count(20000)
 
 
 def service(name: str, number: int, **more) -> Service:
@@ -126,19 +125,6 @@ def node(spaces: Callable[[str], Space]) -> Iterator[Node]:
         made.worker.stop()
 
 
-def ip(source: str, whom: str, **fields) -> Packet:
-    kind = IPv6 if ":" in whom else IP
-    return kind(src=source, dst=whom, **fields)
-
-
-def syn(port: int = 80, flags: str = "S") -> Packet:
-    return TCP(sport=next(_ports), dport=port, flags=flags)
-
-
-def ask(port: int = 80) -> Packet:
-    return UDP(sport=next(_ports), dport=port) / b"?"
-
-
 def after(address: str, number: int) -> str:
     """The address of another Service."""
     return str(ip_address(address) + number)
@@ -165,7 +151,7 @@ SERVED = [
 ]
 
 
-@pytest.mark.parametrize("kind", [syn, ask])
+@pytest.mark.parametrize("kind", [syn, datagram])
 @pytest.mark.parametrize(("source", "whom", "port", "seen"), SERVED)
 def test_a_first_packet_enters_its_flow(node: Node, kind, source, whom, port, seen) -> None:
     (flow,) = node.flows(ip(source, whom) / kind(port))
@@ -242,15 +228,15 @@ LEFT = {
     "a reset": lambda: ip(POD, VIP) / syn(flags="R"),
     "the middle of a connection": lambda: ip(POD, VIP) / syn(flags="PA") / b"data",
     "SCTP": lambda: ip(POD, VIP, proto=132) / Raw(bytes([78, 32, 0, 80]) + bytes(20)),
-    "a first fragment": lambda: ip(POD, VIP, flags="MF") / ask(),
+    "a first fragment": lambda: ip(POD, VIP, flags="MF") / datagram(),
     "a later fragment": lambda: ip(POD, VIP, frag=100, proto=17) / Raw(bytes(30)),
-    "a fragment of IPv6": lambda: ip(POD6, VIP6) / IPv6ExtHdrFragment(m=1) / ask(),
+    "a fragment of IPv6": lambda: ip(POD6, VIP6) / IPv6ExtHdrFragment(m=1) / datagram(),
     "extension headers": lambda: ip(POD6, VIP6) / IPv6ExtHdrHopByHop() / syn(),
     "an IP version that is none": lambda: ip(POD, VIP, version=5) / syn(),
     "a header that is too short": lambda: ip(POD, VIP, ihl=4) / syn(),
     "a header beyond the packet": lambda: ip(POD, VIP, ihl=15, proto=17) / Raw(bytes(8)),
     "half a TCP header": lambda: ip(POD, VIP, proto=6) / Raw(bytes(syn())[:14]),
-    "half a UDP header": lambda: ip(POD, VIP, proto=17) / Raw(bytes(ask())[:6]),
+    "half a UDP header": lambda: ip(POD, VIP, proto=17) / Raw(bytes(datagram())[:6]),
     "no IP header": lambda: Ether(type=0x88CC) / Raw(bytes(ip(POD, VIP) / syn())),
     "another machine's frame": lambda: Ether(dst="02:00:00:00:00:77") / ip(POD, VIP) / syn(),
     "a broadcast": lambda: Ether(dst="ff:ff:ff:ff:ff:ff") / ip(POD, VIP) / syn(),
@@ -269,7 +255,7 @@ def test_a_vlan_is_another_link(node: Node) -> None:
 
 def test_ip_options_are_skipped(node: Node) -> None:
     option = IPOption(b"\x94\x04\x00\x00")  # router alert
-    (flow,) = node.flows(ip(POD, VIP, options=[option]) / ask())
+    (flow,) = node.flows(ip(POD, VIP, options=[option]) / datagram())
     assert flow.answering in ENDS
 
 
@@ -281,9 +267,6 @@ def test_a_link_that_nobody_told_of_is_left(node: Node) -> None:
 
 
 frames = st.binary(min_size=14, max_size=200)
-seldom = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 
 
 @seldom
@@ -295,7 +278,7 @@ def test_noise_goes_on_unchanged(node: Node, frame: bytes) -> None:
 @seldom
 @given(
     st.sampled_from([(POD, VIP), (POD6, VIP6), (CLIENT, BALANCER)]),
-    st.sampled_from([syn, ask]),
+    st.sampled_from([syn, datagram]),
     st.lists(st.tuples(st.integers(0, 59), st.integers(0, 255)), max_size=4),
     st.integers(54, 100),  # the kernel feeds no packet without its IP header
 )

@@ -4,234 +4,49 @@ import itertools
 import json
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from proxy.backends.ebpf.mounts import INLETS, LINKS, remove_pins
+from proxy.backends.ebpf.mounts import INLETS, LINKS
 from tests.support.cni.worker import ROOT
-from tests.support.groups import group, join
+from tests.support.groups import group
 from tests.support.proxy import fake_api
 from tests.support.proxy.hostile import EVIL, pairs
-from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import (
     TCP,
     UDP,
-    Probe,
-    ask,
     ask_from_one_port,
     bustle,
-    echo,
     faults,
     ping,
 )
-from tests.support.space import Space
-
-API = ("192.168.0.254", 8001)
-CLUSTER_CIDR = "10.244.0.0/16,fd00:10:244::/56"
-VIP, VIP6 = "10.96.0.10", "fd00:10:96::10"
-PODS = {
-    "a": ("10.244.1.2", "fd00:10:244:1::2", "n1"),
-    "b": ("10.244.1.3", "fd00:10:244:1::3", "n1"),
-    "c": ("10.244.2.2", "fd00:10:244:2::2", "n2"),
-}
-KUBECONFIG = {
-    "clusters": [{"name": "x", "cluster": {"server": f"http://{API[0]}:{API[1]}"}}],
-    "users": [{"name": "x", "user": {"token": fake_api.TOKEN}}],
-    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-    "current-context": "x",
-}
-PORTS = [("tcp", "TCP", 80, 8080), ("echo", "TCP", 7, 8081), ("udp", "UDP", 53, 8080)]
-
-
-def service(name: str = "web", vips: tuple[str, ...] = (VIP, VIP6), **spec) -> dict:
-    ports = [{"name": n, "protocol": p, "port": port, "targetPort": to} for n, p, port, to in PORTS]
-    spec = {"clusterIP": vips[0], "clusterIPs": list(vips), "ports": ports, **spec}
-    meta = {"namespace": "ns", "name": name}
-    return {"kind": "Service", "apiVersion": "v1", "metadata": meta, "spec": spec}
-
-
-def slices(*pods: str, name: str = "web", leaving: str = "") -> list[dict]:
-    """Both families' slices: ``pods`` are ready, those in ``leaving`` terminate but serve."""
-    ports = [{"name": n, "protocol": p, "port": to} for n, p, _, to in PORTS]
-    return [
-        {
-            "kind": "EndpointSlice",
-            "metadata": {
-                "namespace": "ns",
-                "name": f"{name}-{family}",
-                "labels": {"kubernetes.io/service-name": name},
-            },
-            "addressType": family,
-            "ports": ports,
-            "endpoints": [
-                _endpoint(PODS[pod][index], PODS[pod][2], pod in leaving)
-                for pod in (*pods, *leaving)
-            ],
-        }
-        for index, family in enumerate(("IPv4", "IPv6"))
-    ]
-
-
-def _endpoint(address: str, node: str, leaving: bool) -> dict:
-    conditions = {"ready": not leaving, "serving": True, "terminating": leaving}
-    return {"addresses": [address], "nodeName": node, "conditions": conditions}
-
-
-NODE = {
-    "kind": "Node",
-    "metadata": {"name": "n1"},
-    "spec": {"podCIDRs": ["10.244.1.0/24"]},
-    "status": {"addresses": [{"type": "InternalIP", "address": "192.168.0.1"}]},
-}
-
-
-_SYNCS = ("last_queued_timestamp_seconds", "last_timestamp_seconds", "duration_seconds_count")
-
-
-class World:
-    """The lab, its API server, and the proxy under test."""
-
-    def __init__(
-        self, make: Callable[[str], Space], folder: Path, backend: str, group: str
-    ) -> None:
-        """``group`` is the cgroup of the node's processes."""
-        self.lab = ProxyLab(make)
-        self.api = self.lab.workers["switch"]
-        self.api.call(fake_api.start, *API)
-        self.api.call(fake_api.put, NODE)
-        for pod in PODS:
-            self.lab.workers[pod].call(echo, 8081)
-        self.kubeconfig = folder / "kubeconfig"
-        self.kubeconfig.write_text(json.dumps(KUBECONFIG))
-        self.log = folder / "log"
-        self.mode, _, self.flavor = backend.partition("-")
-        self.group = group
-        join(group, (self.lab.workers[name] for name in ("node", "a", "b", "p")))
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def command(self, *args: str) -> list[str]:
-        proxy = ("-c", "from proxy.cli import main; main()", "--node-name", "n1")
-        cluster = ("--kubeconfig", str(self.kubeconfig), "--cluster-cidr", CLUSTER_CIDR)
-        flavor = ("--iptables-flavor", self.flavor or "auto")
-        mode = ("--proxy-mode", self.mode, "--cgroup-root", self.group)
-        given = (*proxy, *cluster, *mode, *flavor, *args)
-        return self.lab.spaces["node"].argv(sys.executable, *given)
-
-    def run(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command(), cwd=ROOT, stderr=log)
-
-    def end(self, how: signal.Signals) -> int:
-        assert self.process is not None
-        self.process.send_signal(how)
-        code = self.process.wait(timeout=20)
-        self.process = None
-        return code
-
-    def close(self) -> None:
-        """End everything."""
-        if self.process is not None:
-            self.end(signal.SIGKILL)
-        self.lab.workers["node"].call(remove_pins)
-        self.lab.stop()
-
-    def put(self, *wires: dict) -> None:
-        self.api.call(fake_api.put, *wires)
-
-    def answers(
-        self,
-        source: str = "pod",
-        address: str = VIP,
-        port: int = 80,
-        protocol: str = TCP,
-        tries: int = 12,
-    ) -> set[str]:
-        probe = Probe(address, port, protocol, tries=tries, timeout=2.0)
-        return {answer.name for answer in self.lab.client(source).call(ask, [probe])[0]}
-
-    def until(self, expected: set[str], **where) -> None:
-        """Wait until exactly these answer, twice: a round of asking that spans a change sees both.
-
-        Where a CPU has much else to do, hundreds of Services may take iptables half a minute.
-        """
-        deadline, times = time.monotonic() + 60, 0
-        while times < 2:
-            found = self.answers(**where)
-            times = times + 1 if found == expected else 0
-            assert times or time.monotonic() < deadline, f"{found} answer, not {expected}"
-
-    def url(self, path: str, port: int) -> tuple[int, str]:
-        ask_it = (
-            "import urllib.request, urllib.error\n"
-            f"try: r = urllib.request.urlopen('http://127.0.0.1:{port}{path}')\n"
-            "except urllib.error.HTTPError as err: r = err\n"
-            "print(r.status); print(r.read().decode())"
-        )
-        status, _, text = self.lab.spaces["node"].run(sys.executable, "-c", ask_it).partition("\n")
-        return int(status), text
-
-    def metrics(self) -> dict[str, float]:
-        """The proxy's metrics that have no labels; none while it is not there."""
-        try:
-            lines = self.url("/metrics", 10249)[1].splitlines()
-        except AssertionError:
-            return {}
-        plain = (line.split() for line in lines if line[:1].isalpha() and "{" not in line)
-        return {name.removeprefix("kubeproxy_"): float(value) for name, value in plain}
-
-    def disturbed(self) -> int:
-        """How often somebody else changed the rules, as the proxy says."""
-        return int(self.metrics()["rules_disturbed_total"])
-
-    def settle(self) -> None:
-        """Wait until the proxy writes nothing: meanwhile it is deaf to what others do."""
-        deadline = time.monotonic() + 20
-        before: list[float] = []
-        while True:
-            found = self.metrics()
-            now = [found.get(f"sync_proxy_rules_{name}", 0) for name in _SYNCS]
-            if now == before and 0 < now[0] <= now[1]:
-                return
-            assert time.monotonic() < deadline, f"queued, done, count: {now}"
-            before = now
-
-    def check(self, port: int) -> tuple[int, int, dict]:
-        """What a health check port answers: status (0: nobody listens), endpoints, all."""
-        try:
-            status, text = self.url("/", port)
-        except AssertionError:
-            return 0, 0, {}
-        body = json.loads(text)
-        return status, body["localEndpoints"], body
-
-    def rules(self) -> str:
-        node = self.lab.spaces["node"]
-        if self.mode != "iptables":
-            tables = (("nft", "list", "table", ip, "podwire-proxy") for ip in ("ip", "ip6"))
-            pins = (*LINKS.glob("*"), *INLETS.glob("*"))
-            hooks = sorted(path.name for path in pins)
-            return "".join([*(node.run(*table, check=False) for table in tables), *hooks])
-        return "".join(node.run(f"{tool}-{self.flavor}-save") for tool in ("iptables", "ip6tables"))
-
+from tests.support.proxy.process import (
+    API,
+    NODE,
+    PODS,
+    VIP,
+    VIP6,
+    RunningProxy,
+    service,
+    slices,
+)
 
 # For what no backend has a part in: one of them is enough.
 any_backend = pytest.mark.parametrize("world", ["nftables"], indirect=True)
 
 
 @pytest.fixture(scope="module", params=["iptables-nft", "iptables-legacy", "nftables", "ebpf"])
-def world(request, spaces, tmp_path_factory) -> Iterator[World]:
+def world(request, spaces, tmp_path_factory) -> Iterator[RunningProxy]:
     with group("process") as root:
-        made = World(spaces, tmp_path_factory.mktemp("proxy"), request.param, root)
+        made = RunningProxy(spaces, tmp_path_factory.mktemp("proxy"), request.param, root)
         yield made
         made.close()
 
 
 @pytest.fixture
-def web(world: World) -> World:
+def web(world: RunningProxy) -> RunningProxy:
     """The proxy runs, and serves the Service web by all three pods."""
     world.put(service(), *slices("a", "b", "c"))
     if world.process is None:
@@ -241,27 +56,27 @@ def web(world: World) -> World:
     return world
 
 
-def test_every_family_and_protocol_is_balanced(web: World) -> None:
+def test_every_family_and_protocol_is_balanced(web: RunningProxy) -> None:
     for address in (VIP, VIP6):
         for port, protocol in ((80, TCP), (53, UDP)):
             web.until({"A", "B", "C"}, address=address, port=port, protocol=protocol)
             web.until({"A", "B", "C"}, source="node", address=address, port=port, protocol=protocol)
 
 
-def test_a_pod_answers_ping_and_a_cluster_ip_does_not(web: World) -> None:
+def test_a_pod_answers_ping_and_a_cluster_ip_does_not(web: RunningProxy) -> None:
     client = web.lab.client("pod")
     assert client.call(ping, "10.244.1.2")
     assert not client.call(ping, VIP)
 
 
-def test_without_endpoints_everyone_is_refused_at_once(web: World) -> None:
+def test_without_endpoints_everyone_is_refused_at_once(web: RunningProxy) -> None:
     web.put(*slices())
     for address in (VIP, VIP6):
         for source in ("pod", "node", "outside"):
             web.until({"refused"}, source=source, address=address, tries=20)
 
 
-def test_nothing_breaks_through_death_restart_and_an_absent_api_server(web: World) -> None:
+def test_nothing_breaks_through_death_restart_and_an_absent_api_server(web: RunningProxy) -> None:
     clients = [web.lab.client(source) for source in ("pod", "node", "outside")]
     for client in clients:
         client.call(bustle, VIP, VIP6)
@@ -291,7 +106,7 @@ def _shape(rules: str) -> list[str]:
     return [line.partition(" [")[0] for line in rules.splitlines() if not line.startswith("#")]
 
 
-def test_a_rollout_loses_no_connection(web: World) -> None:
+def test_a_rollout_loses_no_connection(web: RunningProxy) -> None:
     """Connections to a Pod that goes live as long as it does: here to the end."""
     clients = [web.lab.client(source) for source in ("pod", "node", "outside")]
     for client in clients:
@@ -307,7 +122,7 @@ def test_a_rollout_loses_no_connection(web: World) -> None:
 
 
 @pytest.mark.parametrize("address", [VIP, VIP6, "192.168.0.1", "198.51.100.7"])
-def test_a_udp_client_follows_the_endpoints(web: World, address: str) -> None:
+def test_a_udp_client_follows_the_endpoints(web: RunningProxy, address: str) -> None:
     spec = {"type": "NodePort", "externalIPs": ["198.51.100.7"]}
     exposed = service("udp", ("10.96.0.53", "fd00:10:96::53"), **spec)
     exposed["spec"]["ports"][2]["nodePort"] = 30053
@@ -330,7 +145,7 @@ def test_a_udp_client_follows_the_endpoints(web: World, address: str) -> None:
     web.api.call(fake_api.remove, exposed, *slices(name="udp"))
 
 
-def test_a_udp_flow_ends_though_its_service_went_while_no_proxy_ran(web: World) -> None:
+def test_a_udp_flow_ends_though_its_service_went_while_no_proxy_ran(web: RunningProxy) -> None:
     gone = service("udp", ("10.96.0.53", "fd00:10:96::53"))
     web.put(gone, *slices("a", name="udp"))
     client, other = web.lab.client("outside"), web.lab.client("node")
@@ -348,7 +163,7 @@ def test_a_udp_flow_ends_though_its_service_went_while_no_proxy_ran(web: World) 
             assert time.monotonic() < deadline, "the flow goes on"
 
 
-def test_a_client_sticks_to_its_endpoint(web: World) -> None:
+def test_a_client_sticks_to_its_endpoint(web: RunningProxy) -> None:
     config = {"clientIP": {"timeoutSeconds": 100}}
     web.put(service(sessionAffinity="ClientIP", sessionAffinityConfig=config))
     deadline = time.monotonic() + 20
@@ -366,7 +181,7 @@ def test_a_client_sticks_to_its_endpoint(web: World) -> None:
 
 
 @any_backend
-def test_changes_survive_an_api_server_with_bad_days(web: World) -> None:
+def test_changes_survive_an_api_server_with_bad_days(web: RunningProxy) -> None:
     web.api.call(fake_api.repeat)
     web.api.call(fake_api.expire)
     web.put(*slices("a"))
@@ -382,7 +197,7 @@ def test_changes_survive_an_api_server_with_bad_days(web: World) -> None:
     web.until({"B"})
 
 
-def test_a_hostile_object_stops_nobody(web: World) -> None:
+def test_a_hostile_object_stops_nobody(web: RunningProxy) -> None:
     evil = 'x" -j ACCEPT\n-A INPUT -j DROP\n:FORWARD DROP [0:0]\nCOMMIT\n'
     bad = service("bad", ("10.96.0.66",), externalIPs=[evil, "127.0.0.1\n"])
     bad["metadata"]["name"] = evil
@@ -398,7 +213,7 @@ def test_a_hostile_object_stops_nobody(web: World) -> None:
     web.api.call(fake_api.remove, bad, *worse, nonsense)
 
 
-def test_the_kernel_takes_what_is_hostile_in_any_string(web: World) -> None:
+def test_the_kernel_takes_what_is_hostile_in_any_string(web: RunningProxy) -> None:
     """Tools and kernel read ``tests.support.proxy.hostile``, all of it at once."""
     node = web.lab.spaces["node"]
     foreign = "add table ip mine; add chain ip mine x; add rule ip mine x accept"
@@ -421,7 +236,7 @@ def test_the_kernel_takes_what_is_hostile_in_any_string(web: World) -> None:
 
 
 @any_backend
-def test_health_metrics_and_mode(web: World) -> None:
+def test_health_metrics_and_mode(web: RunningProxy) -> None:
     status, text = web.url("/healthz", 10256)
     assert status == 200
     assert json.loads(text)["nodeEligible"] is True
@@ -438,7 +253,7 @@ def test_health_metrics_and_mode(web: World) -> None:
     web.put(NODE)
 
 
-def test_sigterm_leaves_the_rules_and_cleanup_only_what_is_not_ours(web: World) -> None:
+def test_sigterm_leaves_the_rules_and_cleanup_only_what_is_not_ours(web: RunningProxy) -> None:
     node = web.lab.spaces["node"]
     foreign = f"iptables-{web.flavor or 'nft'}"
     node.run(foreign, "-t", "nat", "-N", "MINE")
@@ -454,7 +269,7 @@ def test_sigterm_leaves_the_rules_and_cleanup_only_what_is_not_ours(web: World) 
 
 
 @any_backend
-def test_health_check_node_ports_count_this_nodes_endpoints(web: World) -> None:
+def test_health_check_node_ports_count_this_nodes_endpoints(web: RunningProxy) -> None:
     spec = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 32111}
     balanced = service("checked", ("10.96.0.77",), **spec)
     for pods, leaving, status, count in (
@@ -497,7 +312,7 @@ FLUSHES["ebpf"] = [
 ]
 
 
-def test_rules_that_somebody_changes_are_put_back(web: World) -> None:
+def test_rules_that_somebody_changes_are_put_back(web: RunningProxy) -> None:
     node = web.lab.spaces["node"]
     node.run("iptables-nft", "-t", "nat", "-F", "MINE", check=False)  # ours alone are put back
     node.run("iptables-legacy", "-t", "nat", "-F", "MINE", check=False)
@@ -522,7 +337,7 @@ def test_rules_that_somebody_changes_are_put_back(web: World) -> None:
 
 
 @pytest.mark.parametrize("world", ["iptables-legacy"], indirect=True)
-def test_a_rule_in_the_place_of_another_is_noticed_though_no_table_grows(web: World) -> None:
+def test_a_rule_in_the_place_of_another_is_noticed_though_no_table_grows(web: RunningProxy) -> None:
     node = web.lab.spaces["node"]
     web.settle()
     shape, before = _shape(web.rules()), web.disturbed()
@@ -551,7 +366,7 @@ def test_a_rule_in_the_place_of_another_is_noticed_though_no_table_grows(web: Wo
     assert web.disturbed() == before
 
 
-def test_rules_of_others_are_none_of_our_business(web: World) -> None:
+def test_rules_of_others_are_none_of_our_business(web: RunningProxy) -> None:
     node = web.lab.spaces["node"]
     tool = f"iptables-{web.flavor or 'nft'}"
     before = web.disturbed()

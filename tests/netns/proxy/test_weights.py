@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.netns.proxy.test_fate import BACKENDS, apply, grouped_lab, remove
+from tests.support.proxy.backends import BACKENDS, apply, grouped_lab, remove
 from tests.support.proxy.fate import Row
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import TCP, Probe, ask

@@ -24,10 +24,9 @@ from proxy.linux.nft_events import NftEvent, NftEventKind
 from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import CounterDetail
 from proxy.model.values import Family, Protocol, Slice
-from tests.proxy.backends.iptables.test_ruleset import big, four
-from tests.proxy.desired.test_tracker import replay
 from tests.support.proxy.fake_nft import FakeNft
-from tests.support.proxy.strategies import NODE, SETTINGS, few, histories
+from tests.support.proxy.rulesets import four_endpoints, many_services
+from tests.support.proxy.strategies import NODE, SETTINGS, few, histories, replay
 
 WEB = PortLabel("ns", "web", 80, "TCP")
 ONE = Frontend(Family.V4, ip_address("10.96.0.1"), 80, Protocol.TCP)
@@ -74,12 +73,12 @@ def test_steps_lead_where_a_fresh_start_leads(detail: CounterDetail, history) ->
 
 
 def test_an_endpoint_that_changes_leaves_the_counters_alone() -> None:
-    tracker, kernel = big(100), Kernel()
+    tracker, kernel = many_services(100), Kernel()
     made = counting(kernel)
     made.apply(tracker.desired())
     count = len(kernel.texts)
     key = ("ns", "svc-7")
-    tracker.set_slice(key, Slice(key, {("http", Protocol.TCP): four(7)[:3]}))
+    tracker.set_slice(key, Slice(key, {("http", Protocol.TCP): four_endpoints(7)[:3]}))
     made.apply(tracker.desired())
     assert len(kernel.texts) == count
     tracker.set_service(key, None)
@@ -88,7 +87,7 @@ def test_an_endpoint_that_changes_leaves_the_counters_alone() -> None:
 
 
 def test_a_kernel_that_refuses_to_count_is_named_once_and_asked_again(caplog) -> None:
-    tracker, kernel = big(2), Kernel()
+    tracker, kernel = many_services(2), Kernel()
     made, kernel.broken = counting(kernel), True
     for _ in range(3):
         made.apply(tracker.desired())
@@ -99,7 +98,7 @@ def test_a_kernel_that_refuses_to_count_is_named_once_and_asked_again(caplog) ->
 
 
 def test_what_somebody_removed_is_written_anew() -> None:
-    tracker, kernel = big(2), Kernel()
+    tracker, kernel = many_services(2), Kernel()
     made = counting(kernel)
     made.apply(tracker.desired())
     assert made.disturbed([NftEvent(NftEventKind.TABLE, True, "podwire-proxy", "", b"")]) == ""
@@ -138,7 +137,7 @@ def test_what_is_read_in_part_is_not_taken(monkeypatch, caplog) -> None:
         return read(family, store)
 
     made = counting(Kernel())
-    made.apply(big(1).desired())
+    made.apply(many_services(1).desired())
     for reader in (read, fail, read):
         monkeypatch.setattr("proxy.counters.counting.counters", reader)
         assert list(made.totals().values()) == [TrafficCount(5, 5, 500)]

@@ -8,12 +8,7 @@ from hypothesis import strategies as st
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Family
-from tests.support.proxy.strategies import NODE, few, histories
-
-
-def replay(tracker: Tracker, history) -> None:
-    for kind, key, value in history:
-        (tracker.set_service if kind == "service" else tracker.set_slice)(key, value)
+from tests.support.proxy.strategies import NODE, few, histories, replay
 
 
 def tracker() -> Tracker:

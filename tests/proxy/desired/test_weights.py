@@ -18,10 +18,9 @@ from proxy.desired.tracker import Tracker
 from proxy.desired.weights import ANNOTATION, receiving, shared_out, weigh, weight_of
 from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Slice, Target, Weight
 from proxy.objects.parse import parse_service
-from tests.proxy.backends.ebpf.test_contents import Maps
-from tests.proxy.backends.nftables.test_ruleset import Node
-from tests.proxy.objects.test_parse import service as wire
 from tests.support.proxy.fake_nft import FakeNft
+from tests.support.proxy.objects import service_with as wire
+from tests.support.proxy.rulesets import FakeMaps, FakeNftNode
 from tests.support.proxy.strategies import NODE, SETTINGS, few
 
 KEY = ("ns", "web")
@@ -182,7 +181,7 @@ def test_every_backend_gives_the_same_chances(weights: dict[int, int], affinity)
 
 
 def in_nftables(made: Tracker) -> Counter[str]:
-    node = Node(FakeNft())
+    node = FakeNftNode(FakeNft())
     node.apply(made)
     (name,) = (one for one in node.kernel.stores if one.startswith("backends-"))
     slots = node.kernel.stores[name]
@@ -192,7 +191,7 @@ def in_nftables(made: Tracker) -> Counter[str]:
 
 def drawn(made: Tracker) -> dict[str, float]:
     """The chances that nftables' rules give new clients of a Service with affinity."""
-    node, left, found = Node(FakeNft()), 1.0, {}
+    node, left, found = FakeNftNode(FakeNft()), 1.0, {}
     node.apply(made)
     (chain,) = (rules for name, rules in node.kernel.chains.items() if name.startswith("cluster-"))
     for rule in chain:
@@ -204,13 +203,13 @@ def drawn(made: Tracker) -> dict[str, float]:
 
 
 def in_maps(made: Tracker) -> Counter[str]:
-    maps, claims = Maps(), ClaimResolver(SETTINGS)
+    maps, claims = FakeMaps(), ClaimResolver(SETTINGS)
     maps.write(MapContents(EbpfOptions()).advance(claims.update(made.desired())))
     return Counter(str(ip_address(value[12:16])) for value in maps.endpoints.values())
 
 
 def test_a_change_moves_only_the_elements_that_differ() -> None:
-    made, node = served({1: 1, 2: 2, 3: 1}), Node(FakeNft())
+    made, node = served({1: 1, 2: 2, 3: 1}), FakeNftNode(FakeNft())
     other = ("ns", "other")
     made.set_service(other, Service(other, (Port("", Protocol.TCP, 80),), (VIP + 1,)))
     made.set_slice(other, Slice(other, {("", Protocol.TCP): (endpoint(1), endpoint(2))}))
@@ -225,7 +224,7 @@ def test_a_change_moves_only_the_elements_that_differ() -> None:
 
 
 def test_equal_weights_are_as_none() -> None:
-    made, node = served({1: 1, 2: 1}), Node(FakeNft())
+    made, node = served({1: 1, 2: 1}), FakeNftNode(FakeNft())
     node.apply(made)
     count = len(node.texts)
     give(made, {1: 50, 2: 50})

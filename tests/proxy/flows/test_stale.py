@@ -16,8 +16,7 @@ from proxy.flows.record import FlowRecord
 from proxy.flows.stale import Flow, FlowPeer, SuspectFlows, has_moved, packed, served, suspects
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Target, Weight
-from tests.proxy.desired.test_tracker import replay
-from tests.support.proxy.strategies import NODE, SETTINGS, few, histories
+from tests.support.proxy.strategies import NODE, SETTINGS, few, histories, replay
 
 KEY = ("ns", "dns")
 UDP = (Family.V4, Protocol.UDP)

@@ -12,7 +12,7 @@ from proxy.objects.feed import Feed, KeptObject, ObjectReader
 from proxy.objects.parse import BALANCE, parse_service
 from proxy.status.events import EventReporter
 from proxy.status.metrics import ProxyMetrics
-from tests.proxy.objects.test_parse import service as wire
+from tests.support.proxy.objects import service_with as wire
 from tests.support.proxy.told import Told
 
 
@@ -47,16 +47,16 @@ def feed(mode: str, told: Told) -> Feed:
 
 def test_a_mode_that_cannot_says_so_once(caplog) -> None:
     report = Told()
-    told, service = feed("nftables", report), kept("least-connections")
-    told.service(None, service)
-    told.service(service, kept("least-connections"))
+    told, service_with = feed("nftables", report), kept("least-connections")
+    told.service(None, service_with)
+    told.service(service_with, kept("least-connections"))
     assert caplog.text.count("mode nftables cannot balance by least-connections") == 1
     assert "Service ns/web" in caplog.text
     ((key, uid, reason, message),) = report.services
     assert (key, uid, reason) == (("ns", "web"), "u", "ProxyBalanceUnsupported")
     assert "mode nftables cannot balance by least-connections" in message
-    told.service(service, kept("random"))
-    told.service(None, service)
+    told.service(service_with, kept("random"))
+    told.service(None, service_with)
     assert caplog.text.count("cannot balance") == len(report.services) == 2
 
 
@@ -74,8 +74,8 @@ def test_events_are_about_the_service_and_name_the_node() -> None:
     recorder = SimpleNamespace(record=lambda *args: recorded.append(args))
     EventReporter(recorder, "n1").about_service(("ns", "web"), "u", "Reason", "why")
     EventReporter(recorder, "n1").about_node("Reason", "why")
-    (service, *said), (node, *of_node) = recorded
-    assert (service.kind, service.namespace, service.name, service.uid) == (
+    (service_with, *said), (node, *of_node) = recorded
+    assert (service_with.kind, service_with.namespace, service_with.name, service_with.uid) == (
         "Service",
         "ns",
         "web",

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.api.node import Node
-from control.api.service import Service as ApiService
 from proxy.model.values import Port, Protocol, Target
 from proxy.objects.parse import (
     Complaints,
@@ -18,24 +17,12 @@ from proxy.objects.parse import (
     parse_slice,
 )
 from proxy.objects.wire import EndpointSlice
+from tests.support.proxy.objects import service_with
 from tests.support.proxy.strategies import few
 
 
-def service(labels=None, status=None, annotations=None, **spec):
-    spec = {"clusterIP": "10.96.0.1", "ports": [{"port": 80}], **spec}
-    meta = {
-        "namespace": "ns",
-        "name": "web",
-        "labels": labels or {},
-        "annotations": annotations or {},
-    }
-    wire = ApiService.parse({"metadata": meta, "spec": spec, "status": status or {}})
-    complaints = Complaints("Service ns/web")
-    return wire, complaints
-
-
 def parsed(labels=None, status=None, **spec):
-    wire, complaints = service(labels, status, **spec)
+    wire, complaints = service_with(labels, status, **spec)
     return parse_service(wire, complaints)
 
 
@@ -67,13 +54,13 @@ def test_services_that_are_not_ours(labels, spec):
 
 def test_a_named_proxy_serves_what_is_labelled_for_it():
     labels = {"service.kubernetes.io/service-proxy-name": "mine"}
-    wire, complaints = service(labels)
+    wire, complaints = service_with(labels)
     assert parse_service(wire, complaints, "mine") is not None
-    assert parse_service(service()[0], complaints, "mine") is None
+    assert parse_service(service_with()[0], complaints, "mine") is None
 
 
 def test_bad_parts_are_named_and_left_out():
-    wire, complaints = service(
+    wire, complaints = service_with(
         clusterIPs=["10.96.0.1", "fe80::1%eth0", "::ffff:1.2.3.4"],
         externalIPs=["1.2.3.4", "1.2.3.4; -j ACCEPT", "01.2.3.4"],
         ports=[{"port": 80}, {"port": 70000}, {"port": 81, "protocol": "ICMP"}],
@@ -132,7 +119,7 @@ def test_health_check_port_belongs_to_local_load_balancers():
     local = {"externalTrafficPolicy": "Local", "healthCheckNodePort": 32000}
     assert parsed(type="LoadBalancer", **local).health_check_port == 32000
     assert parsed(type="NodePort", **local).health_check_port == 0
-    wire, complaints = service(type="LoadBalancer", **local | {"healthCheckNodePort": 99999})
+    wire, complaints = service_with(type="LoadBalancer", **local | {"healthCheckNodePort": 99999})
     assert parse_service(wire, complaints).health_check_port == 0
     assert complaints.lines
 
@@ -268,7 +255,7 @@ json_ports = st.lists(
     )
 )
 def test_no_service_can_raise(spec):
-    wire, complaints = service(**spec)
+    wire, complaints = service_with(**spec)
     found = parse_service(wire, complaints)
     assert found is None or all(0 < port.number < 65536 for port in found.ports)
 

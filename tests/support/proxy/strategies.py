@@ -5,6 +5,7 @@ from ipaddress import ip_address, ip_network
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from proxy.desired.tracker import Tracker
 from proxy.model.settings import PodDetector, ProxySettings
 from proxy.model.values import (
     Balance,
@@ -109,3 +110,8 @@ def _histories(draw: st.DrawFn) -> list[tuple[str, tuple[str, str], object]]:
 
 
 histories = _histories()
+
+
+def replay(tracker: Tracker, history) -> None:
+    for kind, key, value in history:
+        (tracker.set_service if kind == "service" else tracker.set_slice)(key, value)

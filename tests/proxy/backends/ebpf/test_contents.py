@@ -1,7 +1,5 @@
 """The maps' contents: whatever the history, hooks find what a fresh start would have written."""
 
-import struct
-from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
@@ -10,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.backends.ebpf.contents import MapChanges, MapContents
-from proxy.backends.ebpf.layout import ROW, ForwardEntry, pack_frontend, pack_settings, pack_target
+from proxy.backends.ebpf.layout import ForwardEntry, pack_frontend, pack_settings, pack_target
 from proxy.backends.ebpf.options import EbpfOptions
 from proxy.desired.claims import ClaimResolver, WinnerChange
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.settings import PodDetector, ProxySettings
 from proxy.model.values import Family, Protocol, Target
-from tests.proxy.desired.test_tracker import replay
 from tests.support.proxy.fate import rows
-from tests.support.proxy.strategies import NODE, few, histories
+from tests.support.proxy.rulesets import FakeMaps
+from tests.support.proxy.strategies import NODE, few, histories, replay
 from tests.support.proxy.world import DEFAULT, Case, desired
 from tests.support.proxy.world import NODE as NODE_VIEW
 
@@ -27,63 +25,8 @@ RANDOM, MAGLEV = EbpfOptions(), EbpfOptions(by_hash=True)
 CASES = [Case(row, number, 4) for number, row in enumerate(rows(4)) if row.settings == "default"]
 
 
-class Maps:
-    """The kernel's maps: strict about what is removed."""
-
-    def __init__(self) -> None:
-        self.endpoints: dict[bytes, bytes] = {}
-        self.members: dict[bytes, bytes] = {}
-        self.seats: dict[bytes, bytes] = {}
-        self.ranges: dict[bytes, bytes] = {}
-        self.frontends: dict[bytes, bytes] = {}
-
-    def write(self, change: MapChanges) -> None:
-        self.endpoints |= change.endpoints
-        self.members |= change.members
-        self.seats |= change.seats
-        self.ranges |= change.ranges
-        self.frontends |= change.frontends
-        for key in change.gone_frontends:
-            del self.frontends[key]
-        for key in change.gone_endpoints:
-            del self.endpoints[key]
-        for key in change.gone_members:
-            del self.members[key]
-        for key in change.gone_seats:
-            del self.seats[key]
-        for key in change.gone_ranges:
-            del self.ranges[key]
-
-    def meaning(self) -> dict[bytes, object]:
-        """What each frontend leads to, without the numbers of pools."""
-        return {key: self._forward(value) for key, value in self.frontends.items()}
-
-    def _forward(self, value: bytes) -> object:
-        numbers = [int.from_bytes(value[at : at + 4], "little") for at in (0, 4, 8, 12)]
-        pools = [self._pool(*numbers[:2]), self._pool(*numbers[2:])]
-        ranges = int.from_bytes(value[28:32], "little")
-        return pools, value[16:28], ranges and self._admitted(ranges), value[32:]
-
-    def _dealt(self, head: bytes, count: int) -> list[int]:
-        """The slot of every seat."""
-        rows = (self.seats[head + row.to_bytes(4, "little")] for row in range(-(-count // ROW)))
-        return [slot for row in rows for (slot,) in struct.iter_unpack("=H", row)][:count]
-
-    def _admitted(self, number: int) -> set[bytes]:
-        """Source ranges, without the number of their set."""
-        assert number
-        return {key[:4] + key[8:] for key in self.ranges if key[4:8] == number.to_bytes(4, "big")}
-
-    def _pool(self, number: int, count: int) -> Counter[bytes]:
-        head = number.to_bytes(4, "little")
-        slots = self._dealt(head, count) if self.seats else range(count)
-        found = [self.endpoints[head + slot.to_bytes(4, "little")] for slot in slots]
-        assert all(head + one in self.members for one in found)
-        return Counter(found)
-
-
-def follow(history: list[Desired], options: EbpfOptions = RANDOM) -> Maps:
-    maps, table, claims = Maps(), MapContents(options), ClaimResolver(DEFAULT)
+def follow(history: list[Desired], options: EbpfOptions = RANDOM) -> FakeMaps:
+    maps, table, claims = FakeMaps(), MapContents(options), ClaimResolver(DEFAULT)
     for want in history:
         maps.write(table.advance(claims.update(want)))
     return maps

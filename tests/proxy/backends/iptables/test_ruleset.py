@@ -8,28 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.backends.iptables.load import load
 from proxy.backends.iptables.observe import parse
 from proxy.backends.iptables.ownership import removal
-from proxy.backends.iptables.ruleset import IptablesRuleset
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
-from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Slice, Target
-from tests.proxy.desired.test_tracker import replay
+from proxy.model.values import Family, Port, Protocol, Service, Slice
 from tests.support.proxy.fake_iptables import FakeIptables
-from tests.support.proxy.strategies import NODE, SETTINGS, few, histories
-
-
-def start(
-    kernel: FakeIptables, family: Family, want, chunk=None, watch=lambda: None
-) -> IptablesRuleset:
-    """What the backend does when it starts."""
-    ruleset = IptablesRuleset(family, SETTINGS)
-    ruleset.update(want, NODE)
-    for step in load(ruleset, parse(kernel.save()), chunk):
-        kernel.restore(step.text())
-        watch()
-    return ruleset
+from tests.support.proxy.rulesets import four_endpoints, many_services, start_iptables
+from tests.support.proxy.strategies import NODE, SETTINGS, few, histories, replay
 
 
 def served(kernel: FakeIptables) -> dict[str, set[str]]:
@@ -57,13 +43,13 @@ def served(kernel: FakeIptables) -> dict[str, set[str]]:
 @given(history=histories)
 def test_steps_lead_where_a_fresh_start_leads(family, history):
     kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
-    ruleset = start(kernel, family, tracker.desired())
+    ruleset = start_iptables(kernel, family, tracker.desired())
     for change in history:
         replay(tracker, [change])
         if step := ruleset.update(tracker.desired(), NODE):
             kernel.restore(step.text())
     fresh = FakeIptables()
-    start(fresh, family, tracker.desired())
+    start_iptables(fresh, family, tracker.desired())
     assert kernel.tables == fresh.tables
 
 
@@ -72,11 +58,11 @@ def test_steps_lead_where_a_fresh_start_leads(family, history):
 def test_a_restart_adopts_and_never_interrupts(states, chunk):
     kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
     replay(tracker, states[0])
-    start(kernel, Family.V4, tracker.desired())
+    start_iptables(kernel, Family.V4, tracker.desired())
     before = served(kernel)
     replay(tracker, states[1])
     fresh = FakeIptables()
-    start(fresh, Family.V4, tracker.desired())
+    start_iptables(fresh, Family.V4, tracker.desired())
     after = served(fresh)
     lasting = {place for place in before.keys() & after.keys() if before[place] and after[place]}
 
@@ -86,7 +72,7 @@ def test_a_restart_adopts_and_never_interrupts(states, chunk):
             assert now[place]
             assert now[place] <= before[place] | after[place]
 
-    start(kernel, Family.V4, tracker.desired(), chunk, uninterrupted)
+    start_iptables(kernel, Family.V4, tracker.desired(), chunk, uninterrupted)
     assert served(kernel) == after
     chains = {table: set(chains) for table, chains in kernel.tables.items()}
     assert chains == {table: set(chains) for table, chains in fresh.tables.items()}
@@ -97,9 +83,9 @@ def test_a_restart_adopts_and_never_interrupts(states, chunk):
 def test_a_second_start_adds_no_jump(history):
     kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
     replay(tracker, history)
-    start(kernel, Family.V6, tracker.desired())
+    start_iptables(kernel, Family.V6, tracker.desired())
     copy = {table: dict(chains) for table, chains in kernel.tables.items()}
-    start(kernel, Family.V6, tracker.desired())
+    start_iptables(kernel, Family.V6, tracker.desired())
     assert kernel.tables == copy
 
 
@@ -121,7 +107,7 @@ def test_removal_leaves_what_was_there(history):
     kernel.restore(FOREIGN)
     untouched = {table: dict(chains) for table, chains in kernel.tables.items()}
     replay(tracker, history)
-    start(kernel, Family.V4, tracker.desired())
+    start_iptables(kernel, Family.V4, tracker.desired())
     kernel.restore(removal(parse(kernel.save())))
     assert kernel.tables == untouched
     assert removal(parse(kernel.save())) == b""
@@ -129,7 +115,7 @@ def test_removal_leaves_what_was_there(history):
 
 def test_removal_leaves_kubelet_its_chain_and_strangers_theirs():
     kernel = FakeIptables()
-    start(kernel, Family.V4, Desired())
+    start_iptables(kernel, Family.V4, Desired())
     kernel.restore(
         b"*nat\n:MINE - [0:0]\n:KUBE-KUBELET-CANARY - [0:0]\n-A MINE -j KUBE-SERVICES\nCOMMIT\n"
     )
@@ -140,28 +126,12 @@ def test_removal_leaves_kubelet_its_chain_and_strangers_theirs():
     assert kernel.tables["nat"]["MINE"] == ["-j KUBE-SERVICES"]
 
 
-def big(count: int) -> Tracker:
-    """``count`` Services of four endpoints."""
-    tracker = Tracker(NODE, (Family.V4,))
-    for number in range(count):
-        key = ("ns", f"svc-{number}")
-        ports = (Port("http", Protocol.TCP, 80),)
-        tracker.set_service(key, Service(key, ports, (ip_address("10.96.0.0") + number,)))
-        tracker.set_slice(key, Slice(key, {("http", Protocol.TCP): four(number)}))
-    return tracker
-
-
-def four(number: int) -> tuple[Endpoint, ...]:
-    first = ip_address("10.244.0.0") + 4 * number
-    return tuple(Endpoint(Target(first + one, 8080)) for one in range(4))
-
-
 def test_one_change_among_10000_services_is_a_small_transaction():
-    tracker, kernel = big(10_000), FakeIptables()
-    ruleset = start(kernel, Family.V4, tracker.desired(), chunk=500)
+    tracker, kernel = many_services(10_000), FakeIptables()
+    ruleset = start_iptables(kernel, Family.V4, tracker.desired(), chunk=500)
     assert len(served(kernel)) == 10_000
     key = ("ns", "svc-7")
-    tracker.set_slice(key, Slice(key, {("http", Protocol.TCP): four(7)[:3]}))
+    tracker.set_slice(key, Slice(key, {("http", Protocol.TCP): four_endpoints(7)[:3]}))
     step = ruleset.update(tracker.desired(), NODE)
     assert len(step.text()) < 2000
     assert len(step.put) == 1
@@ -173,7 +143,7 @@ def test_one_change_among_10000_services_is_a_small_transaction():
 
 def test_a_node_with_new_addresses_is_rendered_anew():
     tracker, kernel = Tracker(NODE, tuple(Family)), FakeIptables()
-    ruleset = start(kernel, Family.V4, tracker.desired())
+    ruleset = start_iptables(kernel, Family.V4, tracker.desired())
     moved = replace(NODE, addresses=(ip_address("192.168.0.77"),))
     key = ("ns", "a")
     tracker.set_service(
@@ -189,7 +159,7 @@ def test_a_node_with_new_addresses_is_rendered_anew():
             ),
         ),
     )
-    tracker.set_slice(key, Slice(key, {("", Protocol.TCP): four(1)}))
+    tracker.set_slice(key, Slice(key, {("", Protocol.TCP): four_endpoints(1)}))
     kernel.restore(ruleset.update(tracker.desired(), NODE).text())
     assert not any("-s 203.0.113.1" in rule for rule in all_rules(kernel))
     kernel.restore(ruleset.update(tracker.desired(), moved).text())
@@ -217,10 +187,10 @@ def test_no_name_escapes_its_comment(namespace, name, port):
     plain.set_service(("x", "y"), replace(tracker._services[key], key=("x", "y")))
     for one in (tracker, plain):
         service = next(iter(one._services))
-        one.set_slice(service, Slice(service, {(port, Protocol.TCP): four(1)}))
-    start(kernel, Family.V4, tracker.desired())
+        one.set_slice(service, Slice(service, {(port, Protocol.TCP): four_endpoints(1)}))
+    start_iptables(kernel, Family.V4, tracker.desired())
     other = FakeIptables()
-    start(other, Family.V4, plain.desired())
+    start_iptables(other, Family.V4, plain.desired())
     assert shape(kernel) == shape(other)
 
 

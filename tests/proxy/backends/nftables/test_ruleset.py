@@ -7,52 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.backends.nftables.backend import NftablesFamily
 from proxy.backends.nftables.objects import CLIENTS
-from proxy.backends.nftables.observe import ObservedTable
-from proxy.desired.claims import ClaimResolver
 from proxy.desired.tracker import Tracker
 from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family, Port, Protocol, Service, Slice
-from tests.proxy.backends.iptables.test_ruleset import big, four
-from tests.proxy.desired.test_tracker import replay
 from tests.support.proxy.fake_nft import FakeNft, RefusedError
-from tests.support.proxy.strategies import NODE, SETTINGS, few, histories
-
-
-class Node:
-    """A backend for one family over a fake kernel."""
-
-    def __init__(self, kernel: FakeNft, family: Family = Family.V4) -> None:
-        self.kernel = kernel
-        self.texts: list[str] = []
-        self.broken = False
-        self.hidden = False  # whether the kernel does not tell what it holds
-        self._claims = ClaimResolver(SETTINGS)
-        self._backend = NftablesFamily(self, self._observe, family, SETTINGS, self._claims)
-        self._family = family
-
-    def commit(self, text: str) -> None:
-        self.texts.append(text)
-        if self.broken:
-            raise KernelRefusedError("broken")
-        self.kernel.commit(text)
-
-    def _observe(self, _: Family) -> ObservedTable:
-        if self.hidden:
-            raise KernelRefusedError("hidden")
-        sorts = {sort: [] for sort in ("map", "set")}
-        for name, (sort, _spec) in self.kernel.specs.items():
-            sorts[sort].append(name)
-        return ObservedTable(tuple(self.kernel.chains), tuple(sorts["map"]), tuple(sorts["set"]))
-
-    def forget(self) -> None:
-        self._backend.forget()
-
-    def apply(self, tracker: Tracker) -> None:
-        steps = self._claims.update(tracker.desired())
-        mine = [one for one in steps if one.frontend.family is self._family]
-        self._backend.prepare(mine, NODE)()
+from tests.support.proxy.rulesets import FakeNftNode, four_endpoints, many_services
+from tests.support.proxy.strategies import NODE, few, histories, replay
 
 
 def contents(kernel: FakeNft) -> tuple:
@@ -70,12 +31,12 @@ def lookups(rule: str) -> str:
 @few
 @given(history=histories)
 def test_steps_lead_where_a_fresh_start_leads(family, history):
-    tracker, node = Tracker(NODE, tuple(Family)), Node(FakeNft(), family)
+    tracker, node = Tracker(NODE, tuple(Family)), FakeNftNode(FakeNft(), family)
     node.apply(tracker)
     for change in history:
         replay(tracker, [change])
         node.apply(tracker)
-    fresh = Node(FakeNft(), family)
+    fresh = FakeNftNode(FakeNft(), family)
     fresh.apply(tracker)
     assert contents(node.kernel) == contents(fresh.kernel)
 
@@ -85,9 +46,9 @@ def test_steps_lead_where_a_fresh_start_leads(family, history):
 def test_a_restart_replaces_all_in_one_transaction(before, after):
     tracker, kernel = Tracker(NODE, tuple(Family)), FakeNft()
     replay(tracker, before)
-    Node(kernel).apply(tracker)
+    FakeNftNode(kernel).apply(tracker)
     replay(tracker, after)
-    again, fresh = Node(kernel), Node(FakeNft())
+    again, fresh = FakeNftNode(kernel), FakeNftNode(FakeNft())
     again.apply(tracker)
     fresh.apply(tracker)
     assert len(again.texts) == 1
@@ -97,13 +58,13 @@ def test_a_restart_replaces_all_in_one_transaction(before, after):
 KEY = ("ns", "web")
 
 
-def serve(tracker: Tracker, node: Node, *endpoints: int) -> list[str]:
+def serve(tracker: Tracker, node: FakeNftNode, *endpoints: int) -> list[str]:
     """Give a Service with affinity those of four endpoints; returns in which order a client's is
     looked for.
     """
     ports = (Port("", Protocol.TCP, 80),)
     tracker.set_service(KEY, Service(KEY, ports, (ip_address("10.96.0.1"),), affinity=60))
-    chosen = tuple(four(1)[one] for one in endpoints)
+    chosen = tuple(four_endpoints(1)[one] for one in endpoints)
     tracker.set_slice(KEY, Slice(KEY, {("", Protocol.TCP): chosen}))
     node.apply(tracker)
     (chain,) = (name for name in node.kernel.chains if re.fullmatch(r"cluster-[A-Z2-7]+", name))
@@ -120,10 +81,10 @@ def ends(kernel: FakeNft) -> dict[str, list[str]]:
 
 def test_a_restart_forgets_no_client_of_a_service_with_affinity():
     tracker, kernel = Tracker(NODE, (Family.V4,)), FakeNft()
-    serve(tracker, Node(kernel), 0, 1, 2, 3)
+    serve(tracker, FakeNftNode(kernel), 0, 1, 2, 3)
     before = ends(kernel)
     kernel.stores[CLIENTS] = {"7 . 10.244.9.1": ""}
-    serve(tracker, Node(kernel), 0, 1, 2)
+    serve(tracker, FakeNftNode(kernel), 0, 1, 2)
     assert kernel.stores[CLIENTS] == {"7 . 10.244.9.1": ""}
     assert ends(kernel).items() < before.items()  # with the same numbers
 
@@ -131,13 +92,13 @@ def test_a_restart_forgets_no_client_of_a_service_with_affinity():
 def test_sets_of_clients_that_an_older_version_left_are_removed():
     tracker, kernel = Tracker(NODE, (Family.V4,)), FakeNft()
     kernel.commit("add table ip podwire-proxy\nadd set ip podwire-proxy sticky-OLD { spec }\n")
-    serve(tracker, Node(kernel), 0, 1)
+    serve(tracker, FakeNftNode(kernel), 0, 1)
     assert [name for name in kernel.specs if name.startswith("sticky-")] == [CLIENTS]
 
 
 def test_an_endpoint_that_comes_back_is_looked_for_last():
     """Its clients were sent to others when it went, and stay there."""
-    tracker, node = Tracker(NODE, (Family.V4,)), Node(FakeNft())
+    tracker, node = Tracker(NODE, (Family.V4,)), FakeNftNode(FakeNft())
     first = serve(tracker, node, 0, 1, 2)
     assert serve(tracker, node, 1, 2) == first[1:]
     assert serve(tracker, node, 0, 1, 2, 3) == [*first[1:], first[0], "10.244.0.7:8080"]
@@ -147,7 +108,7 @@ def test_an_endpoint_that_comes_back_is_looked_for_last():
 
 def test_services_with_affinity_share_their_sets():
     """The kernel looks through the names of all sets for each rule that names one."""
-    tracker, node = big(100), Node(FakeNft())
+    tracker, node = many_services(100), FakeNftNode(FakeNft())
     node.apply(tracker)
     stores = set(node.kernel.specs)
     for number in range(100):
@@ -161,12 +122,12 @@ def test_services_with_affinity_share_their_sets():
 
 
 def test_one_change_among_10000_services_is_a_small_transaction():
-    tracker, node = big(10_000), Node(FakeNft())
+    tracker, node = many_services(10_000), FakeNftNode(FakeNft())
     node.apply(tracker)
     assert len(node.kernel.stores["services"]) == 10_000
     assert len(node.kernel.chains) < 30
     key = ("ns", "svc-7")
-    tracker.set_slice(key, Slice(key, {("http", Protocol.TCP): four(7)[:3]}))
+    tracker.set_slice(key, Slice(key, {("http", Protocol.TCP): four_endpoints(7)[:3]}))
     node.apply(tracker)
     assert len(node.texts[-1]) < 1500
     count = len(node.texts)
@@ -175,30 +136,30 @@ def test_one_change_among_10000_services_is_a_small_transaction():
 
 
 def test_what_cannot_be_looked_at_is_not_written():
-    tracker, node = big(2), Node(FakeNft())
+    tracker, node = many_services(2), FakeNftNode(FakeNft())
     node.hidden = True
     with pytest.raises(KernelRefusedError):
         node.apply(tracker)
     assert not node.texts
     node.hidden = False
     node.apply(tracker)
-    fresh = Node(FakeNft())
+    fresh = FakeNftNode(FakeNft())
     fresh.apply(tracker)
     assert contents(node.kernel) == contents(fresh.kernel)
 
 
 def test_a_failed_write_is_followed_by_a_whole_one():
-    tracker, node = big(2), Node(FakeNft())
+    tracker, node = many_services(2), FakeNftNode(FakeNft())
     node.apply(tracker)
     node.broken = True
     key = ("ns", "svc-0")
-    tracker.set_slice(key, Slice(key, {("http", Protocol.TCP): four(7)[:3]}))
+    tracker.set_slice(key, Slice(key, {("http", Protocol.TCP): four_endpoints(7)[:3]}))
     with pytest.raises(KernelRefusedError):
         node.apply(tracker)
     node.broken = False
     node.kernel.__init__()  # whatever has happened meanwhile
     node.apply(tracker)
-    fresh = Node(FakeNft())
+    fresh = FakeNftNode(FakeNft())
     fresh.apply(tracker)
     assert contents(node.kernel) == contents(fresh.kernel)
 
@@ -206,11 +167,11 @@ def test_a_failed_write_is_followed_by_a_whole_one():
 @few
 @given(st.text(min_size=1), st.text(min_size=1), st.text())
 def test_no_name_escapes_its_comment(namespace, name, port):
-    tracker, node = Tracker(NODE, (Family.V4,)), Node(FakeNft())
+    tracker, node = Tracker(NODE, (Family.V4,)), FakeNftNode(FakeNft())
     key = (namespace, name)
     ports = (Port(port, Protocol.TCP, 80, 30080),)
     tracker.set_service(key, Service(key, ports, (ip_address("10.96.0.1"),), affinity=9))
-    tracker.set_slice(key, Slice(key, {(port, Protocol.TCP): four(1)}))
+    tracker.set_slice(key, Slice(key, {(port, Protocol.TCP): four_endpoints(1)}))
     node.apply(tracker)
     assert list(node.kernel.stores["services"]) == ["10.96.0.1 . tcp . 80"]
     names = {re.sub(r"[A-Z2-7]{16}|\d+", "N", chain) for chain in node.kernel.chains}
