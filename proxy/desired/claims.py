@@ -42,9 +42,8 @@ class ClaimResolver:
     def __init__(self, settings: ProxySettings) -> None:
         self._settings = settings
         self._have = Desired()
-        self._rivals: dict[
-            Frontend, list[FrontendClaim]
-        ] = {}  # the winner first; nearly always one
+        # The winner is first. Nearly always it is the only one.
+        self._rivals: dict[Frontend, list[FrontendClaim]] = {}
 
     def winners(self) -> Iterator[tuple[Frontend, FrontendClaim]]:
         """Yield every frontend with its winning claim."""

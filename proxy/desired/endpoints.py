@@ -74,7 +74,7 @@ def ready_here(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
     )
 
 
-def neighbours(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
+def neighbors(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
     """Return the addresses of the endpoints that are not known to be on another node."""
     return tuple(
         sorted({endpoint.target.address for endpoint in endpoints if not endpoint.elsewhere})

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, IntEnum, auto
 from typing import NamedTuple
 
-from proxy.desired.endpoints import lasting, neighbours, ready_here, usable
+from proxy.desired.endpoints import lasting, neighbors, ready_here, usable
 from proxy.model.settings import ProxySettings
 from proxy.model.values import (
     Address,
@@ -46,7 +46,7 @@ class Masquerade(Enum):
 
 
 class RefusalAction(Enum):
-    """What happens to a connection for which there is no endpoint."""
+    """The action for a connection without an endpoint."""
 
     REJECT = auto()  # at once: no node has an endpoint
     DROP = auto()  # silently: another node has one, which the load balancer should find
@@ -65,7 +65,7 @@ class Frontend(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """How to forward packets to one frontend.
+    """The rule for packets to one frontend.
 
     A target occurs in ``targets`` as often as its share of the connections.
 
@@ -111,7 +111,7 @@ class Portal(NamedTuple):
     balance: Balance = Balance.RANDOM
     is_narrowed: bool = False  # topology hints keep some endpoints out of ``cluster``
     ready_here: tuple[Address, ...] = ()  # for health checks; empty without a health check port
-    neighbours: tuple[Address, ...] = ()  # of endpoints on this node or on an unknown one
+    neighbors: tuple[Address, ...] = ()  # of endpoints on this node or on an unknown one
     lasting: tuple[
         Target, ...
     ] = ()  # they keep their flows; empty for TCP, whose flows end by themselves
@@ -188,7 +188,7 @@ def _portal(
         balance=service.balance,
         is_narrowed=pools.is_narrowed,
         ready_here=ready_here(ours) if service.health_check_port else (),
-        neighbours=neighbours(ours),
+        neighbors=neighbors(ours),
         lasting=() if port.protocol is Protocol.TCP else lasting(ours, service.weights),
     )
 

@@ -8,7 +8,7 @@ from proxy.model.values import Address, Family, Network, family_of
 
 
 class CounterDetail(StrEnum):
-    """What is counted for each Service. Each level costs more than the one before."""
+    """The level of counting for each Service. Each level costs more than the one before."""
 
     OFF = "off"
     CONNECTIONS = "connections"

@@ -45,7 +45,7 @@ PROTOCOL_NUMBERS: Mapping[Protocol, int] = {
 
 
 class Balance(StrEnum):
-    """How a Service's connections choose their endpoint."""
+    """The way in which a Service's connections choose their endpoint."""
 
     RANDOM = "random"
     LEAST_CONNECTIONS = "least-connections"

@@ -1,4 +1,4 @@
-"""The packet-fate table against the evaluator, which is what explains packets to people."""
+"""The packet-fate table against the evaluator, which explains packets to people."""
 
 import pytest
 
@@ -16,7 +16,7 @@ _REFUSALS = {Verdict.REJECT: "reject", Verdict.DROP: "drop", Verdict.UNTOUCHED: 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_evaluator(case: Case) -> None:
+def test_the_evaluator_gives_the_fates_of_the_table(case: Case) -> None:
     evaluator = Evaluator(desired([case]), NODE, SETTINGS[case.row.settings])
     for source, expected in case.row.fates.items():
         for protocol in Protocol:
@@ -30,7 +30,7 @@ def test_evaluator(case: Case) -> None:
 
 
 def test_the_table_is_whole() -> None:
-    """Hundreds of fates in each family, and no row twice."""
+    """The table has hundreds of fates in each family, and no row twice."""
     for version in (4, 6):
         table: tuple[Row, ...] = rows(version)
         assert len({row.id for row in table}) == len(table)

@@ -1,4 +1,4 @@
-"""Flags: what they mean, and which of them a mistake is blamed on."""
+"""Flags: their meaning, and the flag that an error names."""
 
 import asyncio
 import socket
@@ -43,7 +43,7 @@ def test_both_names_of_the_node():
     assert config("--hostname-override", "n2").node_name == "n2"
 
 
-def test_pods_are_told_by_the_first_range_of_each_family():
+def test_pods_are_detected_by_the_first_range_of_each_family():
     pods = config("--cluster-cidr", "10.0.0.0/8,fd00::/48,10.9.0.0/16").settings.pods
     assert {family: str(one.network) for family, one in pods.items()} == {
         Family.V4: "10.0.0.0/8",
@@ -51,7 +51,7 @@ def test_pods_are_told_by_the_first_range_of_each_family():
     }
 
 
-def test_pods_are_told_by_interface():
+def test_pods_are_detected_by_interface():
     made = config(
         "--detect-local-mode", "InterfaceNamePrefix", "--pod-interface-name-prefix", "veth"
     )
@@ -83,7 +83,7 @@ def test_words_for_the_addresses_of_node_ports():
 
 
 def test_a_family_without_ranges_serves_node_ports_everywhere():
-    """As upstream has it: ranges of the other family say nothing of this one."""
+    """As in upstream, ranges of the other family do not restrict this one."""
     made = config("--nodeport-addresses", "192.0.2.0/24").settings
     assert made.is_node_port_address(ip_address("192.0.2.1"))
     assert not made.is_node_port_address(ip_address("192.0.3.1"))
@@ -104,7 +104,7 @@ async def test_the_nodes_own_addresses_are_the_first_of_each_family():
     assert {str(one) for one in networks} == {"192.0.2.1/32", "2001:db8::1/128"}
 
 
-def test_ebpf_needs_to_know_whose_sockets():
+def test_ebpf_needs_a_cgroup():
     with pytest.raises(BadFlagError, match="--cgroup-root is missing"):
         config("--proxy-mode", "ebpf")
     made = config("--proxy-mode", "ebpf", "--cgroup-root", "/n1")
@@ -112,7 +112,7 @@ def test_ebpf_needs_to_know_whose_sockets():
     assert parse_options(made.backend_options) == EbpfOptions(root="/n1")
 
 
-def test_answering_directly_needs_that_all_nodes_choose_alike():
+def test_direct_return_needs_maglev():
     flags = ("--proxy-mode", "ebpf", "--cgroup-root", "/", "--ebpf-direct-return")
     with pytest.raises(BadFlagError, match="needs --ebpf-algorithm maglev"):
         config(*flags)
@@ -150,7 +150,7 @@ def test_durations(text, seconds):
 @pytest.mark.parametrize(
     "args", [["--nonsense"], [], ["--proxy-mode", "magic"], ["--kubeconfig", "/nowhere/at/all"]]
 )
-def test_a_mistake_is_a_line_and_code_2(args):
+def test_a_mistake_is_one_line_and_code_2(args):
     result = CliRunner().invoke(main, [*args, "--node-name", socket.gethostname()])
     assert result.exit_code == 2
     assert "Traceback" not in result.output
@@ -158,7 +158,7 @@ def test_a_mistake_is_a_line_and_code_2(args):
 
 
 @pytest.mark.parametrize("args", [["--cleanup"], ["--kubeconfig", "/none"]])
-def test_who_may_not_write_rules_is_told_before_anything_is_tried(monkeypatch, args):
+def test_without_root_nothing_is_tried(monkeypatch, args):
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     result = CliRunner().invoke(main, args)
     assert (result.exit_code, "Error: run as root: " in result.output) == (2, True), result.output

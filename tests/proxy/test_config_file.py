@@ -1,4 +1,4 @@
-"""KubeProxyConfiguration files: a running cluster's is taken as it is, a misspelt one is not."""
+"""KubeProxyConfiguration files: a running cluster's file works; a misspelled field is an error."""
 
 import logging
 
@@ -94,7 +94,7 @@ def test_kubeadms_file_is_the_defaults(config):
     assert made.node_name == "host"
 
 
-def test_everything_that_a_file_can_say(config):
+def test_every_field_of_a_file(config):
     text = HEAD + (
         "mode: nftables\nhostnameOverride: n1\nnodePortAddresses: [192.168.0.0/16, 'fd00::/8']\n"
         "healthzBindAddress: 0.0.0.0:99\nmetricsBindAddress: ''\n"
@@ -132,7 +132,7 @@ def test_flags_win(config):
         ("a: [", "not YAML"),
     ],
 )
-def test_what_is_not_such_a_file(tmp_path, text, named):
+def test_files_of_another_kind(tmp_path, text, named):
     path = tmp_path / "config.yaml"
     path.write_text(text)
     with pytest.raises(BadFlagError, match=named):
@@ -184,7 +184,7 @@ def test_addresses_get_their_usual_ports(config):
     )
 
 
-def test_what_is_refused_may_be_left_as_it_is(config):
+def test_a_refused_field_may_have_its_default(config):
     text = "iptables: {snatNodeInternalIP: false}\n"
     assert config(f"{HEAD}clientConnection: {{kubeconfig: /k}}\n{text}").mode == "iptables"
 
@@ -266,8 +266,8 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
-def test_every_field_of_upstreams_has_its_effect_or_is_named(config, caplog, mode):
-    """And the values that ask for nothing, which Go writes for all of them, are none."""
+def test_every_upstream_field_has_an_effect_or_is_named(config, caplog, mode):
+    """Zero values, which Go writes for all fields, ask for nothing and are not named."""
     with caplog.at_level(logging.WARNING):
         made = config(HEAD + yaml.safe_dump({**FIELDS, "mode": mode}))
     assert made.min_sync_period == 1
@@ -294,7 +294,7 @@ def test_a_missing_file_is_named(tmp_path):
         read(tmp_path / "nowhere")
 
 
-def test_wishes_that_change_nothing_are_named(tmp_path, caplog):
+def test_fields_without_effect_are_named(tmp_path, caplog):
     path = tmp_path / "config.yaml"
     path.write_text(f"{HEAD}ipvs: {{strictARP: true}}\nconfigSyncPeriod: 15m\n")
     with caplog.at_level(logging.WARNING):

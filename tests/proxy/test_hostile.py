@@ -1,4 +1,4 @@
-"""Whatever stands in any string of an object: rules are whole and ours, and others are served."""
+"""Hostile text in any string of an object: rules stay whole and ours, and other Services work."""
 
 import re
 from ipaddress import ip_address
@@ -29,7 +29,7 @@ FOREIGN = b"*filter\n:MINE - [0:0]\n-A INPUT -j MINE\n-A MINE -j ACCEPT\nCOMMIT\
 
 
 def tracked(*objects) -> tuple[Tracker, int]:
-    """What a proxy makes of pairs of wire objects, and how many objects it did not understand."""
+    """Return the tracker of pairs of wire objects, and how many objects could not be parsed."""
     tracker, read, lost = Tracker(NodeView("n1", "z1"), tuple(Family)), ObjectReader("n1", ""), 0
     for web, behind in objects:
         try:
@@ -47,13 +47,13 @@ def tracked(*objects) -> tuple[Tracker, int]:
 
 @pytest.fixture(scope="module", params=EVIL, ids=lambda evil: repr(evil)[:20])
 def tracker(request) -> Tracker:
-    """Everything hostile, and one Service that is good."""
+    """Return a tracker with all hostile objects and one good Service."""
     made, lost = tracked(good(), *pairs(request.param))
     assert lost < 6, "models refuse what is no string where one belongs, and little else"
     return made
 
 
-def test_the_others_are_served(tracker: Tracker) -> None:
+def test_other_services_are_served(tracker: Tracker) -> None:
     evaluator = Evaluator(tracker.desired(), NODE, SETTINGS)
     packet = Packet(ip_address("10.244.1.9"), ip_address(GOOD_VIP), 80)
     fate = evaluator.fate(packet)
@@ -98,8 +98,8 @@ def test_maps_hold_entries_of_their_size(tracker: Tracker) -> None:
         assert len({len(value) for value in entries.values()}) == 1
 
 
-def test_no_part_of_any_kind_stops_anything() -> None:
-    """Each is refused by the models, which leaves out that one object, or comes to a state."""
+def test_no_mangled_object_stops_another() -> None:
+    """Each mangled object is either refused by the models, or ends in a state."""
     tracker, read, refused = Tracker(NODE, tuple(Family)), ObjectReader("n1", ""), 0
     parse = {"service": (kinds.SERVICE, read.service), "slice": (ENDPOINT_SLICE, read.slice)}
     for sort, wire in mangled():
@@ -122,7 +122,7 @@ def test_no_part_of_any_kind_stops_anything() -> None:
 
 
 def test_slices_are_checked_as_the_api_checks_them() -> None:
-    """The proxy reads them by types of its own, for speed."""
+    """The proxy parses them by types of its own, for speed."""
     slices = [wire for sort, wire in mangled() if sort == "slice"]
     taken = [is_taken(ENDPOINT_SLICE, wire) for wire in slices]
     assert taken == [is_taken(kinds.ENDPOINT_SLICE, wire) for wire in slices]

@@ -1,4 +1,4 @@
-"""Kernel settings: set where they have to be, and nowhere else."""
+"""Kernel settings: written if they are needed, and not otherwise."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def value(root: Path, name: str) -> int:
     return int((root / name).read_text())
 
 
-def test_loopback_is_routed_only_for_node_ports_there(root):
+def test_loopback_is_routed_only_for_node_ports_on_loopback(root):
     prepare(ProxySettings(localhost_node_ports=False), ConntrackSettings(), root)
     assert value(root, ROUTE_LOCALNET) == 0
     prepare(ProxySettings(), ConntrackSettings(), root)
@@ -36,12 +36,12 @@ def test_families_are_those_of_the_kernel(root):
     assert prepare(ProxySettings(), ConntrackSettings(), root).families == tuple(Family)
 
 
-def test_what_the_kernel_says_of_invalid_segments_is_taken_in(root):
+def test_the_kernels_setting_for_invalid_segments_is_read(root):
     assert not prepare(ProxySettings(), ConntrackSettings(), root).tcp_be_liberal
     assert prepare(ProxySettings(), ConntrackSettings(be_liberal=True), root).tcp_be_liberal
 
 
-def test_room_is_added_never_taken(root):
+def test_the_maximum_is_raised_never_lowered(root):
     prepare(ProxySettings(), ConntrackSettings(max_per_core=1, least=1), root)
     assert value(root, MAXIMUM) == 65536
     prepare(ProxySettings(), ConntrackSettings(max_per_core=1, least=131072), root)
@@ -64,7 +64,7 @@ def test_timeouts(root):
     assert value(root, "netfilter/nf_conntrack_udp_timeout") == 20
 
 
-def test_what_cannot_be_set_is_said(root, caplog):
+def test_a_failed_write_is_logged(root, caplog):
     (root / ROUTE_LOCALNET).unlink()
     (root / ROUTE_LOCALNET).mkdir()
     prepare(ProxySettings(), ConntrackSettings(), root)

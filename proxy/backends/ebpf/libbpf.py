@@ -89,7 +89,7 @@ class BpfObject:
             )
 
     def close(self) -> None:
-        """Close the file; loaded programs and maps stay while somebody has their descriptors."""
+        """Close the file. Loaded programs and maps stay while a descriptor or a pin holds them."""
         self._bpf.bpf_object__close(self._object)
 
     def resize(self, name: str, entries: int) -> None:

@@ -101,7 +101,7 @@ def _forward(mark: str, settings: ProxySettings) -> Iterator[str]:
 
 
 def _localnet() -> str:
-    """Close what route_localnet opens: neighbours could reach the node's loopback (CVE-2020-8558).
+    """Close what route_localnet opens: neighbors could reach the node's loopback (CVE-2020-8558).
 
     NodePorts on loopback need route_localnet.
     """

@@ -1,4 +1,4 @@
-"""Our own rules among everybody's: how to remove them, and who else changed them; pure."""
+"""Tells our rules from all others: removes ours, and describes changes of ours; pure."""
 
 from collections.abc import Iterable, Iterator
 

@@ -59,7 +59,7 @@ def _guard(renderer: NftablesRenderer, hook: str) -> Iterator[str]:
         # (k/k#74839).
         yield "ct state invalid drop"
     if hook == "input" and renderer.family is Family.V4 and renderer.settings.localhost_node_ports:
-        # route_localnet lets neighbours reach the node's loopback (CVE-2020-8558).
+        # route_localnet lets neighbors reach the node's loopback (CVE-2020-8558).
         stranger = f"ip daddr {LOOPBACK[Family.V4]} ip saddr != {LOOPBACK[Family.V4]}"
         yield f"{stranger} ct state != {{ established, related }} ct status & dnat == 0 drop"
 

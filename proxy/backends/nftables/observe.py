@@ -1,4 +1,4 @@
-"""The kernel's view of the table: its contents, and its events when somebody else changes it."""
+"""The kernel's view of the table: its contents, and the events of other programs' changes."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -133,7 +133,7 @@ class NftablesRenderer:
         serves Pods of other nodes, so any endpoint may be such a Pod. In all other pools only this
         node's Pods may.
         """
-        near = (end.address for end in targets if use or end.address in claim.portal.neighbours)
+        near = (end.address for end in targets if use or end.address in claim.portal.neighbors)
         addresses = dict.fromkeys(near)
         hairpins = tuple(Element(HAIRPIN, f"{address} . {address}") for address in addresses)
         if claim.forward.affinity is not None:

@@ -28,21 +28,21 @@ def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
 
 
 def apply(mode: str, options: dict[str, str], want: Desired, restarted: bool) -> None:
-    """In the node: go on from the state before, or begin anew with what the kernel holds."""
+    """In the node: continue from the state before, or start again with the kernel's rules."""
     if restarted or not _applied:
         _applied[:] = [open_backend(mode, DEFAULT, options)]
     _applied[0].apply(want, NODE)
 
 
 def give_up() -> None:
-    """In the node: take the rules away, also those that a backend stands on."""
+    """In the node: remove the rules, also those that a backend stands on."""
     _applied.clear()
     for mode in MODES:
         open_backend(mode, DEFAULT, {}).remove()
 
 
 def wanted(version: int, *endpoints: str) -> tuple[Desired, Case]:
-    """A Service with affinity, and these endpoints."""
+    """Return a Service with affinity and these endpoints."""
     case = Case(Row("default", frozenset(), endpoints, "cluster", {}), 0, version)
     tracker = Tracker(NODE, tuple(Family))
     tracker.set_service(case.key, replace(case.service(), affinity=60))
@@ -52,8 +52,8 @@ def wanted(version: int, *endpoints: str) -> tuple[Desired, Case]:
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_client_stays(lab: ProxyLab, backend: str, version: int) -> None:
-    """Also through a restart, and when an endpoint that it had before comes back."""
+def test_a_client_keeps_its_endpoint(lab: ProxyLab, backend: str, version: int) -> None:
+    """A restart and a returning endpoint do not move the client."""
     mode, options = BACKENDS[backend]
     node = lab.workers["node"]
 

@@ -1,4 +1,4 @@
-"""Changing the backend of a live node interrupts nothing, and leaves nothing of the old one."""
+"""A change of a live node's backend interrupts nothing, and removes all of the old one."""
 
 import signal
 import time
@@ -39,7 +39,7 @@ def world(spaces, tmp_path_factory) -> Iterator[RunningProxy]:
 
 
 def in_force(world: RunningProxy) -> set[str]:
-    """The backends that have rules on the node."""
+    """Return the backends that have rules on the node."""
     node = world.lab.spaces["node"]
     listing = node.run("nft", "list", "ruleset")
     packets = "ebpf" if LINKS.exists() else "nftables"  # ebpf stands on nftables
@@ -51,7 +51,7 @@ def in_force(world: RunningProxy) -> set[str]:
     return found
 
 
-def test_the_walk_is_whole() -> None:
+def test_the_walk_makes_every_change_of_backend() -> None:
     assert len(set(WALK)) == 4
     assert len(set(pairwise(WALK))) == 12
 

@@ -1,4 +1,4 @@
-"""Counters with real packets: they say exactly what was sent, whatever the backend."""
+"""Counters with real packets: they count exactly what was sent, with every backend."""
 
 import json
 import signal
@@ -31,19 +31,19 @@ _sent: list[socket.socket] = []  # in a client's worker
 
 
 def count(want: Desired, detail: CounterDetail) -> None:
-    """In the node: count from now on, or go on with what is counted."""
+    """In the node: count from now on, or continue counting."""
     if not _kept or _kept[0].detail is not detail:
         _kept[:] = [ServiceCounters(DEFAULT, detail)]
     _kept[0].apply(want)
 
 
 def totals() -> Mapping[PortLabel, TrafficCount]:
-    """In the node."""
+    """In the node: return the totals."""
     return _kept[0].totals()
 
 
 def stop() -> None:
-    """In the node."""
+    """In the node: stop counting."""
     _kept[:] = [ServiceCounters(DEFAULT, CounterDetail.OFF)]
     _kept[0].apply(Desired())
     _kept.clear()
@@ -57,9 +57,9 @@ def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
 
 
 def send(address: str, port: int, times: int) -> int:
-    """Exchange a datagram each by so many sockets, which stay open, so that all their ports differ,
-    also from those of later calls: a port that is used again would be the same flow. Returns the
-    bytes of all answers.
+    """Exchange one datagram on each of ``times`` new sockets; return the bytes of all answers.
+
+    The sockets stay open, so that no port is used again, which would be the same flow.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     socks = [socket.socket(family, socket.SOCK_DGRAM) for _ in range(times)]
@@ -73,7 +73,7 @@ def send(address: str, port: int, times: int) -> int:
 
 
 class Counted:
-    """The node with a backend that serves one Service, and what was counted for it."""
+    """The node, whose backend serves one Service, and the Service's counts."""
 
     def __init__(self, lab: ProxyLab, backend: str, version: int, detail: CounterDetail) -> None:
         self.lab, self.node = lab, lab.workers["node"]
@@ -142,7 +142,7 @@ def test_refusals_are_connections_too(counted: Callable[..., Counted], backend: 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_packets_and_bytes(counted: Callable[..., Counted], backend: str, version: int) -> None:
-    """A datagram and its answer, from each source by each kind of address."""
+    """A datagram and its answer, from each source, by each kind of address."""
     one = counted(backend, version, CounterDetail.PACKETS)
     for source in _SOURCES:
         for node_port in (False, True):
@@ -170,8 +170,10 @@ def test_a_change_of_endpoints_loses_no_count(counted: Callable[..., Counted], b
     assert one.of("UDP") == TrafficCount()
 
 
-def test_others_packets_are_nobodys(counted: Callable[..., Counted], lab: ProxyLab) -> None:
-    """What goes straight to an endpoint, and what another program redirects at a port like ours."""
+def test_other_packets_count_for_no_service(counted: Callable[..., Counted], lab: ProxyLab) -> None:
+    """Packets straight to an endpoint, and packets that another program redirects, count for no
+    Service.
+    """
     one = counted("nftables", 4, CounterDetail.PACKETS)
     node = lab.spaces["node"]
     node.run("nft", "add table ip other")
@@ -190,7 +192,7 @@ def test_others_packets_are_nobodys(counted: Callable[..., Counted], lab: ProxyL
 
 
 class Process(RunningProxy):
-    """A proxy that counts, as it runs."""
+    """A running proxy that counts."""
 
     flags: tuple[str, ...] = ("--service-counters", "packets")
 
@@ -224,7 +226,7 @@ def process(spaces: Callable[[str], Space], tmp_path) -> Iterator[Process]:
         made.close()
 
 
-def test_a_proxy_counts_and_tells(process: Process) -> None:
+def test_a_proxy_counts_and_shows_its_counts(process: Process) -> None:
     process.run()
     process.until({"A", "B", "C"})
     before = process.connections()

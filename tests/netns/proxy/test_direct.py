@@ -1,4 +1,4 @@
-"""Direct server return: an endpoint's node answers the client itself, past the node it called."""
+"""Direct server return: the endpoint's node answers the client, without the called node."""
 
 import ctypes
 import json
@@ -49,7 +49,9 @@ _apart: list = []  # the same: whether its pins are its own
 
 
 def world(names: str, node: NodeView, service: Service = SERVICE, hints: str = "") -> Desired:
-    """The Service by the pods ``names``, as a node sees it; ``hints`` name who is meant for n1."""
+    """Return a Service with the Pods ``names``, as a node sees it; ``hints`` name the Pods meant
+    for n1.
+    """
     tracker = Tracker(node, tuple(Family))
     tracker.set_service(service.key, service)
     for index in (0, 1):
@@ -69,7 +71,7 @@ def world(names: str, node: NodeView, service: Service = SERVICE, hints: str = "
 
 
 def keep_pins_apart() -> None:
-    """In a node: a mount namespace with a BPF file system of its own, as every node has."""
+    """In a node: mount a BPF file system of its own, as every real node has."""
     if _apart:
         return
     _apart.append(True)
@@ -90,7 +92,7 @@ def apply(root: str, names: str, node: NodeView, service: Service, hints: str) -
 
 
 class Cluster:
-    """Two nodes with a proxy each; all that the client sends goes to the first."""
+    """Two nodes with a proxy each. The client sends everything to the first."""
 
     def __init__(self, make: Callable[[str], Space], roots: tuple[str, str]) -> None:
         self.lab = ProxyLab(make)
@@ -109,7 +111,7 @@ class Cluster:
         return found
 
     def forbid_answers_by_the_first(self) -> None:
-        """The first node drops whatever comes from a Service's address, or from the pod C."""
+        """Let the first node drop packets from a Service's address, or from the Pod C."""
         for family, service, external, pod in (
             ("ip", BALANCER[0], EXTERNAL[0], ENDPOINTS["C"][0]),
             ("ip6", BALANCER[1], EXTERNAL[1], ENDPOINTS["C"][1]),
@@ -125,7 +127,7 @@ class Cluster:
             self.first.run("nft", f"delete table {family} wall")
 
     def lay_tunnel(self) -> None:
-        """Pods of the other node are behind a VXLAN link now, as an overlay has them."""
+        """Move the other node's Pods behind a VXLAN link, as in an overlay network."""
         for number, (here, there) in enumerate(((self.first, 2), (self.second, 1)), 1):
             here.ip(
                 "link",
@@ -182,7 +184,7 @@ def test_answers_do_not_pass_the_first_node(way: Cluster, address: str) -> None:
 
 
 def test_an_established_connection_keeps_its_endpoint(way: Cluster) -> None:
-    """Also once the endpoint serves no new ones, and after the first node's proxy began anew."""
+    """So it does when the endpoint serves no new ones, and after a restart of the first proxy."""
     way.serve("C")
     for number, address in enumerate(BALANCER):
         way.client.call(talk, f"old{number}", address, 81)
@@ -197,12 +199,12 @@ def test_an_established_connection_keeps_its_endpoint(way: Cluster) -> None:
 
 
 def begin_anew() -> None:
-    """In a node: what a new process of the proxy does."""
+    """In a node: start as a new process of the proxy does."""
     _kept.clear()
 
 
 @pytest.mark.parametrize("pod", "AC")
-def test_a_connection_survives_that_another_node_is_called(way: Cluster, pod: str) -> None:
+def test_a_connection_survives_a_change_of_the_called_node(way: Cluster, pod: str) -> None:
     """Routers may send a client's packets to another node at any time."""
     way.serve(pod)
     way.client.call(talk, "moved", BALANCER[0], 81)
@@ -217,7 +219,7 @@ def test_a_connection_survives_that_another_node_is_called(way: Cluster, pod: st
 
 
 def call_again(address: str, source: int) -> list[str]:
-    """From one and the same port, each time as soon as the connection before has ended."""
+    """Connect from the same port, each time as soon as the connection before has ended."""
     peers = []
     for _ in range(4):
         with socket.socket(socket.AF_INET) as sock:
@@ -231,15 +233,15 @@ def call_again(address: str, source: int) -> list[str]:
 
 
 @pytest.mark.parametrize("pod", "AC")
-def test_a_connection_that_is_opened_again_is_a_new_one(way: Cluster, pod: str) -> None:
+def test_a_reopened_connection_chooses_its_endpoint_again(way: Cluster, pod: str) -> None:
     way.serve(pod)
     answers = way.client.call(call_again, BALANCER[0], next(_sources))
     assert answers == [f"{pod} {CLIENT[4]}"] * 4
 
 
 @pytest.mark.parametrize("why", ["a ClusterIP", "hints", "affinity"])
-def test_others_are_masqueraded(way: Cluster, why: str) -> None:
-    """Where nodes may take different endpoints, or know the client by what the first one knows."""
+def test_other_services_are_masqueraded(way: Cluster, why: str) -> None:
+    """Some Services stay masqueraded: nodes may choose different endpoints for them."""
     service = replace(SERVICE, affinity=60) if why == "affinity" else SERVICE
     way.serve("ABC" if why == "hints" else "C", service, "AB" if why == "hints" else "")
     answers = way.answers("10.96.0.7" if why == "a ClusterIP" else BALANCER[0])
@@ -248,7 +250,7 @@ def test_others_are_masqueraded(way: Cluster, why: str) -> None:
 
 
 class Fed:
-    """The first node's program, fed by hand."""
+    """The first node's program, fed with frames."""
 
     def __init__(self, cluster: Cluster) -> None:
         (link,) = json.loads(cluster.first.ip("-json", "link", "show", "eth0"))
@@ -272,8 +274,8 @@ def fed(cluster: Cluster) -> Iterator[Fed]:
 
 @pytest.mark.parametrize("kind", [syn, datagram, lambda port: syn(port, flags="A") / b"data"])
 @pytest.mark.parametrize("version", [4, 6])
-def test_a_packet_is_sent_on_as_it_is(fed: Fed, version: int, kind) -> None:
-    """But for one hop, and the IPv4 header's checksum, which counts it."""
+def test_a_packet_is_sent_on_unchanged(fed: Fed, version: int, kind) -> None:
+    """Only the hop limit changes, and the IPv4 header's checksum with it."""
     packet = ip(CLIENT[version], BALANCER[version == 6]) / kind(80)
     done, out = fed.feed(packet)
     assert done == SENT_ON
@@ -294,7 +296,7 @@ def test_a_packet_is_sent_on_as_it_is(fed: Fed, version: int, kind) -> None:
         ip(CLIENT[4], BALANCER[0]) / syn(82),
     ],
 )
-def test_what_is_not_sent_on(fed: Fed, packet) -> None:
+def test_packets_that_are_not_sent_on(fed: Fed, packet) -> None:
     done, out = fed.feed(packet)
     assert done == GOES_ON
     assert bytes(out.payload) == bytes(packet)
@@ -306,7 +308,7 @@ def test_what_is_not_sent_on(fed: Fed, packet) -> None:
     st.sampled_from([syn, datagram]),
     st.lists(st.tuples(st.integers(14, 59), st.integers(0, 255)), max_size=4),
 )
-def test_nothing_but_a_hop_is_ever_changed(fed: Fed, version: int, kind, damage) -> None:
+def test_only_the_hop_limit_is_ever_changed(fed: Fed, version: int, kind, damage) -> None:
     way = (CLIENT[version], BALANCER[version == 6])
     sent = bytearray(bytes(Ether(dst=fed.mac) / ip(*way) / kind(80)))
     for at, value in damage:

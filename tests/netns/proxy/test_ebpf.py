@@ -1,4 +1,4 @@
-"""What the ebpf backend alone does: who called is told whom they called, and state outlives it."""
+"""The ebpf backend alone: a caller sees the called address, and state outlives the proxy."""
 
 import json
 import os
@@ -38,7 +38,7 @@ WEB = Service(
 def apply(
     root: str, names: str, service: Service, anew: bool = False, counters: str = "off"
 ) -> None:
-    """In the node: serve ``service`` by the pods ``names``."""
+    """In the node: serve ``service`` with the Pods ``names``."""
     tracker = Tracker(NODE, tuple(Family))
     tracker.set_service(KEY, service)
     for number, prefix in enumerate(("10.244.1.", "fd00:10:244:1::")):
@@ -62,7 +62,7 @@ def remove() -> None:
 
 
 def call(address: str, port: int = 80, bind: str = "", family: int = 0) -> tuple[str, str, str]:
-    """Who answers a new connection, whom the socket says it speaks with, and whom the kernel."""
+    """Return the answering Pod of a new connection, the socket's peer, and the kernel's peer."""
     family = family or (socket.AF_INET6 if ":" in address else socket.AF_INET)
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.settimeout(5)
@@ -78,7 +78,7 @@ def call(address: str, port: int = 80, bind: str = "", family: int = 0) -> tuple
 
 
 def _kernels_view(port: int) -> str:
-    """The remote address in the socket tables, which no hook changes; as the kernel writes it."""
+    """Return the remote address in the kernel's socket table, which no hook changes."""
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/thread-self/net/{table}").read_text().splitlines()[1:]:
             local, remote = line.split()[1:3]
@@ -88,7 +88,7 @@ def _kernels_view(port: int) -> str:
 
 
 def ask_unconnected(address: str, port: int = 80, anew: bool = True) -> tuple[str, str]:
-    """Send a datagram without connecting: who answered, and from where it seemed to come."""
+    """Send a datagram without connecting; return the answering Pod and the answer's source."""
     if anew or not _kept:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         _kept[:] = [socket.socket(family, socket.SOCK_DGRAM)]
@@ -102,7 +102,7 @@ _held: dict[str, list[socket.socket]] = {}  # in a pod's worker: open connection
 
 
 def hold(address: str, count: int) -> dict[str, int]:
-    """Open so many connections, one after the other; returns how many this pod has by endpoint."""
+    """Open ``count`` connections; return how many this Pod has to each endpoint."""
     for _ in range(count):
         sock = socket.create_connection((address, 80), 5)
         _held.setdefault(sock.recv(100).decode().split()[0], []).append(sock)
@@ -128,7 +128,7 @@ def world(spaces: Callable[[str], Space]) -> Iterator[tuple[ProxyLab, str]]:
 @pytest.mark.parametrize("source", ["pod", "node"])
 @pytest.mark.parametrize("address", [VIP, VIP6, "::ffff:" + VIP])
 def test_a_connection_goes_to_the_endpoint_itself(world, source: str, address: str) -> None:
-    """The program sees the Service, the kernel's table the endpoint: no packet is changed."""
+    """The process sees the Service, the kernel's table the endpoint: no packet is changed."""
     lab, root = world
     lab.workers["node"].call(apply, root, "ab", WEB)
     answers = [lab.client(source).call(call, address) for _ in range(30)]
@@ -140,7 +140,7 @@ def test_a_connection_goes_to_the_endpoint_itself(world, source: str, address: s
 
 
 @pytest.mark.parametrize(("source", "why"), [("self", "hairpin"), ("outside", "not of this node")])
-def test_others_go_by_packets(world, source: str, why: str) -> None:
+def test_other_calls_are_balanced_by_packets(world, source: str, why: str) -> None:
     lab, root = world
     lab.workers["node"].call(apply, root, "ab", WEB)
     answers = [lab.client(source).call(call, VIP) for _ in range(20)]
@@ -148,7 +148,7 @@ def test_others_go_by_packets(world, source: str, why: str) -> None:
     assert {real for *_, real in answers} == {"0A00600A"}, why  # 10.96.0.10
 
 
-def test_a_bound_socket_goes_by_packets(world) -> None:
+def test_a_bound_socket_is_balanced_by_packets(world) -> None:
     lab, root = world
     lab.workers["node"].call(apply, root, "ab", WEB)
     name, peer, real = lab.client("node").call(call, VIP, 80, "192.168.0.1")
@@ -157,7 +157,7 @@ def test_a_bound_socket_goes_by_packets(world) -> None:
 
 @pytest.mark.parametrize("address", [VIP, VIP6])
 def test_unconnected_datagrams(world, address: str) -> None:
-    """A socket stays with its endpoint while that serves, and hears from the Service."""
+    """A socket keeps its endpoint while that serves; answers come from the Service's address."""
     lab, root = world
     lab.workers["node"].call(apply, root, "ab", WEB)
     pod = lab.client("pod")
@@ -175,8 +175,10 @@ FEWEST = replace(WEB, balance=Balance.LEAST_CONNECTIONS)
 
 @pytest.mark.parametrize("address", [VIP, VIP6])
 def test_least_connections(world, address: str) -> None:
-    """Of two endpoints always the one with fewer connections, whoever has opened them; connections
-    that end, and a new start of the proxy, change what they change and nothing else.
+    """A call goes to the less loaded of two endpoints.
+
+    All processes' connections count. Connections that end, and a restart of the proxy, change
+    nothing else.
     """
     lab, root = world
     node, pod, other = lab.workers["node"], lab.client("pod"), lab.client("node")
@@ -195,7 +197,7 @@ def test_least_connections(world, address: str) -> None:
         pod.call(let_go, name)
 
 
-def test_the_dead_have_no_connections(world) -> None:
+def test_connections_of_a_killed_process_do_not_count(world) -> None:
     lab, root = world
     lab.workers["node"].call(apply, root, "ab", FEWEST, True)
     pod = lab.client("pod")
@@ -210,7 +212,7 @@ def test_the_dead_have_no_connections(world) -> None:
         pod.call(let_go, name)
 
 
-def test_none_is_refused_at_once(world) -> None:
+def test_without_endpoints_a_call_is_refused_at_once(world) -> None:
     lab, root = world
     lab.workers["node"].call(apply, root, "", WEB)
     for source in ("pod", "node", "outside"):
@@ -236,7 +238,7 @@ def test_a_restart_keeps_what_sockets_know(world) -> None:
     assert len(before) == len(PROGRAMS)
 
 
-def test_packets_are_looked_at_only_while_they_are_counted(world) -> None:
+def test_programs_see_sockets_packets_only_while_they_are_counted(world) -> None:
     lab, root = world
     for counters, more in (("packets", 2), ("connections", 0)):
         lab.workers["node"].call(apply, root, "ab", WEB, True, counters)
@@ -245,7 +247,7 @@ def test_packets_are_looked_at_only_while_they_are_counted(world) -> None:
 
 
 def detach(folder: Path) -> None:
-    """In the node: what ``bpftool link detach`` does."""
+    """In the node: do as ``bpftool link detach``."""
     library = Libbpf()
     for path in folder.iterdir():
         link = pinned(library, path)
@@ -253,7 +255,7 @@ def detach(folder: Path) -> None:
         os.close(link)
 
 
-def test_a_restart_attaches_what_somebody_detached(world) -> None:
+def test_a_restart_attaches_a_detached_program(world) -> None:
     lab, root = world
     lab.workers["node"].call(apply, root, "ab", WEB)
     lab.workers["node"].call(detach, LINKS)
@@ -264,12 +266,12 @@ def test_a_restart_attaches_what_somebody_detached(world) -> None:
 
 
 def look() -> str:
-    """In the node: what the proxy does twice a second."""
+    """In the node: check as the proxy does twice a second."""
     return _kept[0].disturbed([])
 
 
 def served_links(space: Space) -> set[int]:
-    """Links with a program: by TCX, or before Linux 6.6 by a filter of tc."""
+    """Return the links with a program: by TCX, or before Linux 6.6 by a tc filter."""
     pinned_here = {int(path.name) for path in INLETS.glob("*")}
     links = json.loads(space.ip("-json", "link", "show"))
     filters = {
@@ -294,7 +296,7 @@ def test_links_are_followed(world) -> None:
     assert served_links(space) == before
 
 
-def test_programs_that_somebody_detached_are_missed(world) -> None:
+def test_a_detached_program_is_noticed(world) -> None:
     lab, root = world
     node, space = lab.workers["node"], lab.spaces["node"]
     node.call(apply, root, "ab", WEB)
@@ -308,13 +310,16 @@ def test_programs_that_somebody_detached_are_missed(world) -> None:
 
 
 def use_object(path: Path) -> Path:
-    """In the node: load the program for packets from there; returns from where it was."""
+    """In the node: load the program for packets from ``path``; return the path before."""
     before, packets.OBJECT = packets.OBJECT, path
     return before
 
 
-def test_where_packets_have_no_program_rules_serve_them(world) -> None:
-    """As on a kernel before 6.1; an earlier program would know nothing of what changes."""
+def test_without_a_program_rules_serve_packets(world) -> None:
+    """As on a kernel before 6.1.
+
+    An earlier run's program must not stay: it would not learn of changes.
+    """
     lab, root = world
     node = lab.workers["node"]
     node.call(apply, root, "a", WEB, True)
@@ -330,7 +335,7 @@ def test_where_packets_have_no_program_rules_serve_them(world) -> None:
     assert served_links(lab.spaces["node"])
 
 
-def test_a_client_sticks_whether_by_a_hook_or_by_packets(world) -> None:
+def test_affinity_is_the_same_at_sockets_and_by_packets(world) -> None:
     lab, root = world
     lab.workers["node"].call(apply, root, "ab", replace(WEB, affinity=60))
     pod = lab.client("pod")
@@ -341,7 +346,7 @@ def test_a_client_sticks_whether_by_a_hook_or_by_packets(world) -> None:
     assert len({name for name, *_ in by_hook + by_packets}) == 1
 
 
-def test_a_pod_with_two_addresses_goes_by_packets(world) -> None:
+def test_a_pod_with_two_addresses_is_balanced_by_packets(world) -> None:
     lab, root = world
     lab.workers["node"].call(apply, root, "ab", WEB, True)
     pod, space = lab.client("pod"), lab.spaces["p"]

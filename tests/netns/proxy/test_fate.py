@@ -19,7 +19,7 @@ _HERE = ("pod", "self", "node")
 
 
 def forget_rules() -> None:
-    """In the node: no rule knows any Service, but for refusals and source ranges."""
+    """In the node: empty the rules' Service maps, except those for refusals and source ranges."""
     stores = [(ip, side) for ip in ("ip", "ip6") for side in ("", "port-")]
     for ip, side in stores:
         command = ["nft", "flush", "map", ip, "podwire-proxy", f"{side}services"]
@@ -36,7 +36,7 @@ def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_packets(lab: ProxyLab, backend: str, version: int, settings: str) -> None:
+def test_packets_meet_their_fates(lab: ProxyLab, backend: str, version: int, settings: str) -> None:
     table = enumerate(rows(version))
     cases = [Case(row, number, version) for number, row in table if row.settings == settings]
     mode, options = BACKENDS[backend]
@@ -81,15 +81,15 @@ def _questions(cases: list[Case], source: str) -> Iterator[tuple[Case, Probe]]:
 
 
 def _of_packets(questions: list[tuple[Case, Probe]]) -> list[tuple[Case, Probe]]:
-    """What the program for packets answers."""
+    """Return the questions that the program for packets answers."""
     return [(case, probe) for case, probe in questions if probe.protocol != SCTP]
 
 
 def _reachable(case: Case, source: str) -> tuple[dict[str, bool], bool]:
-    """Who can answer, and whether everyone of the fate can.
+    """Return the endpoints whose answers arrive, and True if those are all endpoints of the fate.
 
-    The answer of an endpoint elsewhere to a client elsewhere, unless masqueraded, does not come
-    back through this node: the client never takes it for the answer to its question.
+    If client and endpoint are both elsewhere and the connection is not masqueraded, the answer does
+    not come back through this node. The client does not take it for the answer to its question.
     """
     expected = targets(case.row.fates[source])
     lost = {"C"} if source not in _HERE and expected.get("C") is False else set()
@@ -116,7 +116,9 @@ def _faults(case: Case, source: str, probe: Probe, answers: list[Answer]) -> Ite
 
 
 def _way_out(name: str, case: Case) -> str:
-    """The node's address on the link towards an endpoint, which masquerading shows."""
+    """Return the node's address on the link towards an endpoint, which a masqueraded connection
+    shows.
+    """
     lan, lan6, bridge, bridge6 = map(str, NODE.addresses)
     here, away = (bridge, lan) if case.version == 4 else (bridge6, lan6)
     return away if name == "C" else here

@@ -1,4 +1,4 @@
-"""The ebpf backend's program for packets: packet in, flow out, and no packet changed."""
+"""The ebpf backend's program for packets: a packet in, a flow out, and no packet changed."""
 
 import json
 import logging
@@ -53,7 +53,7 @@ OUTSIDE, OUTSIDE6 = "192.168.0.50", "fd00:1::50"  # endpoints that are no pods
 
 
 def world() -> Desired:
-    """The Services, each by the same endpoints but for the one that has none."""
+    """Return the Services. All have the same endpoints, except one without any."""
     tracker = Tracker(NODE, tuple(Family))
     ranges = (ip_network("192.168.0.8/30"), ip_network("10.244.0.0/16"))
     for number, one in enumerate(
@@ -78,7 +78,7 @@ def world() -> Desired:
 
 
 class Node:
-    """A node with nothing but the programs, and a link to feed."""
+    """A node with only the programs, and a link to feed."""
 
     def __init__(self, space: Space, root: str) -> None:
         for name, addresses in (
@@ -99,14 +99,14 @@ class Node:
         self.serve(EbpfOptions(root))
 
     def serve(self, options: EbpfOptions) -> None:
-        """Begin anew with other options."""
+        """Load the programs again, with other options."""
         self.worker.call(load, options, DEFAULT, world(), NODE.addresses)
 
     def feed(self, *frames: Packet | bytes) -> list[tuple[int, bytes]]:
         return self.worker.call(feed, [bytes(one) for one in frames], self.link)
 
     def flows(self, *packets: Packet) -> list[Flow]:
-        """The flows that packets make. No packet is ever changed or decided upon."""
+        """Return the flows that packets begin. No packet is changed or decided upon."""
         frames = [bytes(self.framed(one)) for one in packets]
         assert self.feed(*frames) == [(GOES_ON, frame) for frame in frames]
         return self.worker.call(tracked)
@@ -126,7 +126,7 @@ def node(spaces: Callable[[str], Space]) -> Iterator[Node]:
 
 
 def after(address: str, number: int) -> str:
-    """The address of another Service."""
+    """Return the address of another Service."""
     return str(ip_address(address) + number)
 
 
@@ -153,7 +153,7 @@ SERVED = [
 
 @pytest.mark.parametrize("kind", [syn, datagram])
 @pytest.mark.parametrize(("source", "whom", "port", "seen"), SERVED)
-def test_a_first_packet_enters_its_flow(node: Node, kind, source, whom, port, seen) -> None:
+def test_a_first_packet_adds_its_flow(node: Node, kind, source, whom, port, seen) -> None:
     (flow,) = node.flows(ip(source, whom) / kind(port))
     assert flow == Flow(source, flow.source_port, whom, port, flow.answering, 8080, seen)
     assert flow.answering in {*ENDS, OUTSIDE, OUTSIDE6}
@@ -172,7 +172,7 @@ def test_an_endpoint_that_calls_its_own_service_is_masqueraded(node: Node) -> No
     assert seen == {("10.244.1.2", OURS), ("10.244.1.3", "10.244.1.2")}
 
 
-def test_a_sticky_client_stays_under_every_address(node: Node) -> None:
+def test_affinity_holds_for_every_address_of_a_service(node: Node) -> None:
     everywhere = (
         (after(VIP, STICKY), 80),
         ("192.168.0.1", 30000 + STICKY),
@@ -192,7 +192,7 @@ def test_a_tracked_flow_keeps_its_endpoint(node: Node) -> None:
 
 
 def test_flows_to_one_endpoint_never_share_a_port(node: Node) -> None:
-    """Two clients behind this node's address, from one and the same port."""
+    """Two clients are behind this node's address, both with the same port."""
     packets = [ip(f"192.168.0.{n}", VIP) / TCP(sport=4000, dport=80) for n in range(20, 60)]
     assert len(node.flows(*packets)) == 40
 
@@ -206,7 +206,7 @@ def maglev(node: Node) -> Iterator[Node]:
 
 @pytest.mark.parametrize(("source", "whom"), [(POD, VIP), (POD6, VIP6)])
 def test_by_hash_a_flow_finds_its_endpoint_again(maglev: Node, source: str, whom: str) -> None:
-    """As it does on any node, which knows nothing of the flow; and endpoints get their shares."""
+    """Any node finds it without knowing the flow, and endpoints get their shares."""
     packets = [ip(source, whom) / syn() for _ in range(200)]
     first = {flow.source_port: flow.answering for flow in maglev.flows(*packets)}
     maglev.serve(EbpfOptions(maglev.root, by_hash=True))
@@ -245,7 +245,7 @@ LEFT = {
 
 
 @pytest.mark.parametrize("what", LEFT)
-def test_what_it_leaves_to_others(node: Node, what: str) -> None:
+def test_packets_that_are_left_to_nftables(node: Node, what: str) -> None:
     assert not node.flows(LEFT[what]())
 
 
@@ -259,7 +259,7 @@ def test_ip_options_are_skipped(node: Node) -> None:
     assert flow.answering in ENDS
 
 
-def test_a_link_that_nobody_told_of_is_left(node: Node) -> None:
+def test_packets_of_an_unknown_link_are_left(node: Node) -> None:
     frame = bytes(node.framed(ip(POD, VIP) / syn()))
     loopback = 1
     assert node.worker.call(feed, [frame], loopback) == [(GOES_ON, frame)]
@@ -271,7 +271,7 @@ frames = st.binary(min_size=14, max_size=200)
 
 @seldom
 @given(frames)
-def test_noise_goes_on_unchanged(node: Node, frame: bytes) -> None:
+def test_noise_passes_unchanged(node: Node, frame: bytes) -> None:
     assert node.feed(frame) == [(GOES_ON, frame)]
 
 
@@ -283,7 +283,7 @@ def test_noise_goes_on_unchanged(node: Node, frame: bytes) -> None:
     st.integers(54, 100),  # the kernel feeds no packet without its IP header
 )
 def test_nearly_right_packets(node: Node, way, kind, damage, length) -> None:
-    """Whatever is damaged or missing, nothing is changed, and flows lead only to endpoints."""
+    """A damaged or incomplete packet is not changed, and flows lead only to endpoints."""
     frame = bytearray(bytes(node.framed(ip(*way) / kind())))
     for at, value in damage:
         if at < len(frame):

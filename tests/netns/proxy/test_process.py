@@ -1,4 +1,4 @@
-"""The proxy as it runs: a process with a kubeconfig, an API server with bad days, real packets."""
+"""The running proxy: a process with a kubeconfig, an unreliable API server, real packets."""
 
 import itertools
 import json
@@ -47,7 +47,7 @@ def world(request, spaces, tmp_path_factory) -> Iterator[RunningProxy]:
 
 @pytest.fixture
 def web(world: RunningProxy) -> RunningProxy:
-    """The proxy runs, and serves the Service web by all three pods."""
+    """The proxy runs, and serves the Service web with all three Pods."""
     world.put(service(), *slices("a", "b", "c"))
     if world.process is None:
         world.run()
@@ -69,14 +69,14 @@ def test_a_pod_answers_ping_and_a_cluster_ip_does_not(web: RunningProxy) -> None
     assert not client.call(ping, VIP)
 
 
-def test_without_endpoints_everyone_is_refused_at_once(web: RunningProxy) -> None:
+def test_without_endpoints_every_client_is_refused_at_once(web: RunningProxy) -> None:
     web.put(*slices())
     for address in (VIP, VIP6):
         for source in ("pod", "node", "outside"):
             web.until({"refused"}, source=source, address=address, tries=20)
 
 
-def test_nothing_breaks_through_death_restart_and_an_absent_api_server(web: RunningProxy) -> None:
+def test_a_kill_a_restart_and_an_absent_api_server_interrupt_nothing(web: RunningProxy) -> None:
     clients = [web.lab.client(source) for source in ("pod", "node", "outside")]
     for client in clients:
         client.call(bustle, VIP, VIP6)
@@ -102,12 +102,12 @@ def test_nothing_breaks_through_death_restart_and_an_absent_api_server(web: Runn
 
 
 def _shape(rules: str) -> list[str]:
-    """Rules without counters and dates."""
+    """Return rules without counters and dates."""
     return [line.partition(" [")[0] for line in rules.splitlines() if not line.startswith("#")]
 
 
 def test_a_rollout_loses_no_connection(web: RunningProxy) -> None:
-    """Connections to a Pod that goes live as long as it does: here to the end."""
+    """Connections to a terminating Pod live as long as the Pod does: in this test to the end."""
     clients = [web.lab.client(source) for source in ("pod", "node", "outside")]
     for client in clients:
         client.call(bustle, VIP, VIP6)
@@ -145,7 +145,7 @@ def test_a_udp_client_follows_the_endpoints(web: RunningProxy, address: str) -> 
     web.api.call(fake_api.remove, exposed, *slices(name="udp"))
 
 
-def test_a_udp_flow_ends_though_its_service_went_while_no_proxy_ran(web: RunningProxy) -> None:
+def test_a_udp_flow_ends_if_its_service_was_removed_while_no_proxy_ran(web: RunningProxy) -> None:
     gone = service("udp", ("10.96.0.53", "fd00:10:96::53"))
     web.put(gone, *slices("a", name="udp"))
     client, other = web.lab.client("outside"), web.lab.client("node")
@@ -163,7 +163,7 @@ def test_a_udp_flow_ends_though_its_service_went_while_no_proxy_ran(web: Running
             assert time.monotonic() < deadline, "the flow goes on"
 
 
-def test_a_client_sticks_to_its_endpoint(web: RunningProxy) -> None:
+def test_a_client_with_affinity_keeps_its_endpoint(web: RunningProxy) -> None:
     config = {"clientIP": {"timeoutSeconds": 100}}
     web.put(service(sessionAffinity="ClientIP", sessionAffinityConfig=config))
     deadline = time.monotonic() + 20
@@ -181,7 +181,7 @@ def test_a_client_sticks_to_its_endpoint(web: RunningProxy) -> None:
 
 
 @any_backend
-def test_changes_survive_an_api_server_with_bad_days(web: RunningProxy) -> None:
+def test_changes_survive_an_unreliable_api_server(web: RunningProxy) -> None:
     web.api.call(fake_api.repeat)
     web.api.call(fake_api.expire)
     web.put(*slices("a"))
@@ -197,7 +197,7 @@ def test_changes_survive_an_api_server_with_bad_days(web: RunningProxy) -> None:
     web.until({"B"})
 
 
-def test_a_hostile_object_stops_nobody(web: RunningProxy) -> None:
+def test_a_hostile_object_stops_no_other(web: RunningProxy) -> None:
     evil = 'x" -j ACCEPT\n-A INPUT -j DROP\n:FORWARD DROP [0:0]\nCOMMIT\n'
     bad = service("bad", ("10.96.0.66",), externalIPs=[evil, "127.0.0.1\n"])
     bad["metadata"]["name"] = evil
@@ -213,8 +213,8 @@ def test_a_hostile_object_stops_nobody(web: RunningProxy) -> None:
     web.api.call(fake_api.remove, bad, *worse, nonsense)
 
 
-def test_the_kernel_takes_what_is_hostile_in_any_string(web: RunningProxy) -> None:
-    """Tools and kernel read ``tests.support.proxy.hostile``, all of it at once."""
+def test_the_kernel_accepts_hostile_text_in_any_string(web: RunningProxy) -> None:
+    """Tools and kernel accept all objects of ``tests.support.proxy.hostile`` at once."""
     node = web.lab.spaces["node"]
     foreign = "add table ip mine; add chain ip mine x; add rule ip mine x accept"
     node.run("nft", foreign)
@@ -253,7 +253,7 @@ def test_health_metrics_and_mode(web: RunningProxy) -> None:
     web.put(NODE)
 
 
-def test_sigterm_leaves_the_rules_and_cleanup_only_what_is_not_ours(web: RunningProxy) -> None:
+def test_sigterm_leaves_the_rules_and_cleanup_removes_only_ours(web: RunningProxy) -> None:
     node = web.lab.spaces["node"]
     foreign = f"iptables-{web.flavor or 'nft'}"
     node.run(foreign, "-t", "nat", "-N", "MINE")
@@ -312,7 +312,7 @@ FLUSHES["ebpf"] = [
 ]
 
 
-def test_rules_that_somebody_changes_are_put_back(web: RunningProxy) -> None:
+def test_rules_that_another_program_changes_are_restored(web: RunningProxy) -> None:
     node = web.lab.spaces["node"]
     node.run("iptables-nft", "-t", "nat", "-F", "MINE", check=False)  # ours alone are put back
     node.run("iptables-legacy", "-t", "nat", "-F", "MINE", check=False)
@@ -337,7 +337,7 @@ def test_rules_that_somebody_changes_are_put_back(web: RunningProxy) -> None:
 
 
 @pytest.mark.parametrize("world", ["iptables-legacy"], indirect=True)
-def test_a_rule_in_the_place_of_another_is_noticed_though_no_table_grows(web: RunningProxy) -> None:
+def test_a_replaced_rule_is_noticed_although_the_table_keeps_its_size(web: RunningProxy) -> None:
     node = web.lab.spaces["node"]
     web.settle()
     shape, before = _shape(web.rules()), web.disturbed()
@@ -366,7 +366,7 @@ def test_a_rule_in_the_place_of_another_is_noticed_though_no_table_grows(web: Ru
     assert web.disturbed() == before
 
 
-def test_rules_of_others_are_none_of_our_business(web: RunningProxy) -> None:
+def test_changes_of_other_programs_rules_are_ignored(web: RunningProxy) -> None:
     node = web.lab.spaces["node"]
     tool = f"iptables-{web.flavor or 'nft'}"
     before = web.disturbed()

@@ -27,7 +27,9 @@ def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
 @pytest.mark.parametrize("source", ["pod", "outside"])
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_shares(lab: ProxyLab, backend: str, version: int, source: str) -> None:
+def test_connections_follow_the_shares(
+    lab: ProxyLab, backend: str, version: int, source: str
+) -> None:
     case = Case(ROW, 0, version)
     mode, options = BACKENDS[backend]
     lab.workers["node"].call(apply, mode, options, DEFAULT, desired([case]))

@@ -1,4 +1,4 @@
-"""Which of the kernel's events mean that somebody changed rules of ours."""
+"""Which of the kernel's events mean that another program changed our rules."""
 
 import pytest
 
@@ -25,7 +25,7 @@ JUMP = b"..KUBE-SERVICES.."
         event_of(NftEventKind.LOST, ""),
     ],
 )
-def test_iptables_rules_of_ours(event):
+def test_changes_of_our_iptables_rules(event):
     assert of_iptables([event_of(NftEventKind.RULE, "nat", "DOCKER"), event])
 
 
@@ -45,7 +45,7 @@ def test_iptables_rules_of_ours(event):
         event_of(NftEventKind.ELEMENT, "nat", "KUBE-THING"),
     ],
 )
-def test_iptables_rules_of_others(event):
+def test_changes_of_other_iptables_rules(event):
     assert not of_iptables([event])
 
 
@@ -60,10 +60,10 @@ def test_iptables_rules_of_others(event):
     ],
 )
 @pytest.mark.parametrize("deleted", [True, False])
-def test_anything_in_our_own_table(sort, deleted):
+def test_any_change_in_our_nftables_table(sort, deleted):
     assert "podwire-proxy" in of_nftables([event_of(sort, "podwire-proxy", "x", deleted)])
     assert not of_nftables([event_of(sort, "nat", "KUBE-SERVICES", deleted)])
 
 
-def test_lost_events_may_have_been_anything():
+def test_lost_events_count_as_a_change():
     assert of_nftables([event_of(NftEventKind.LOST, "")])

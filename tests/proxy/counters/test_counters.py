@@ -1,4 +1,4 @@
-"""Counters: the table follows the Services alone, and totals only ever grow."""
+"""Counters: their table follows the Services, and totals only grow."""
 
 import errno
 import logging
@@ -61,7 +61,7 @@ def counting(kernel: Kernel, detail: CounterDetail = CounterDetail.PACKETS) -> S
 @pytest.mark.parametrize("detail", [CounterDetail.CONNECTIONS, CounterDetail.PACKETS])
 @few
 @given(history=histories)
-def test_steps_lead_where_a_fresh_start_leads(detail: CounterDetail, history) -> None:
+def test_steps_end_as_a_fresh_start_does(detail: CounterDetail, history) -> None:
     tracker, kernel, fresh = Tracker(NODE, tuple(Family)), Kernel(), Kernel()
     made = counting(kernel, detail)
     for change in history:
@@ -72,7 +72,7 @@ def test_steps_lead_where_a_fresh_start_leads(detail: CounterDetail, history) ->
     assert kernel.contents() == fresh.contents()
 
 
-def test_an_endpoint_that_changes_leaves_the_counters_alone() -> None:
+def test_a_change_of_endpoints_leaves_the_counters_alone() -> None:
     tracker, kernel = many_services(100), Kernel()
     made = counting(kernel)
     made.apply(tracker.desired())
@@ -86,7 +86,7 @@ def test_an_endpoint_that_changes_leaves_the_counters_alone() -> None:
     assert all(line.startswith("delete element") for line in kernel.texts[-1].splitlines())
 
 
-def test_a_kernel_that_refuses_to_count_is_named_once_and_asked_again(caplog) -> None:
+def test_a_kernel_that_refuses_to_count_is_logged_once_and_tried_again(caplog) -> None:
     tracker, kernel = many_services(2), Kernel()
     made, kernel.broken = counting(kernel), True
     for _ in range(3):
@@ -97,7 +97,7 @@ def test_a_kernel_that_refuses_to_count_is_named_once_and_asked_again(caplog) ->
     assert len(kernel.tables["ip"].stores["connections"]) == 2
 
 
-def test_what_somebody_removed_is_written_anew() -> None:
+def test_removed_counters_are_written_again() -> None:
     tracker, kernel = many_services(2), Kernel()
     made = counting(kernel)
     made.apply(tracker.desired())
@@ -108,7 +108,7 @@ def test_what_somebody_removed_is_written_anew() -> None:
     assert len(kernel.tables["ip"].stores["packets"]) == 2
 
 
-def test_nothing_is_asked_of_a_kernel_that_need_not_count() -> None:
+def test_without_counting_the_kernel_is_not_asked() -> None:
     kernel = Kernel()
     kernel.broken = True
     made = counting(kernel, CounterDetail.OFF)
@@ -117,14 +117,14 @@ def test_nothing_is_asked_of_a_kernel_that_need_not_count() -> None:
     assert made.text() == ""
 
 
-def test_counters_of_a_table_that_is_not_there_are_none(caplog) -> None:
+def test_a_missing_table_has_no_counters(caplog) -> None:
     caplog.set_level(logging.WARNING)
     assert counting(Kernel()).totals() == {}
     assert not caplog.text
 
 
-def test_what_is_read_in_part_is_not_taken(monkeypatch, caplog) -> None:
-    """Else the rest would be counted once more when it can be read again."""
+def test_a_partial_reading_is_discarded(monkeypatch, caplog) -> None:
+    """Otherwise the missing counters would be counted twice when they can be read again."""
     frontend = Frontend(Family.V4, ip_address("10.96.0.0"), 80, Protocol.TCP)  # big's first
 
     def read(family: Family, store: str) -> list[tuple[Frontend, int, int]]:
@@ -145,8 +145,8 @@ def test_what_is_read_in_part_is_not_taken(monkeypatch, caplog) -> None:
 
 
 @given(st.lists(st.tuples(counts, counts), max_size=6))
-def test_totals_are_the_sum_of_what_each_look_found_new(looks) -> None:
-    """Of two frontends of one Service, whose counters begin anew now and then."""
+def test_totals_are_the_sum_of_all_growth(looks) -> None:
+    """One Service has two frontends, whose counters sometimes begin again."""
     totals, expected = TrafficTotals(), TrafficCount()
     before = {ONE: TrafficCount(), TWO: TrafficCount()}
     for found in looks:
@@ -159,7 +159,7 @@ def test_totals_are_the_sum_of_what_each_look_found_new(looks) -> None:
         assert all(field >= 0 for field in sums.get(WEB, TrafficCount()))
 
 
-def test_counters_that_are_new_count_from_zero() -> None:
+def test_new_counters_count_from_zero() -> None:
     totals, owners = TrafficTotals(), {ONE: WEB}
     totals.take({ONE: TrafficCount(5)}, owners)
     totals.forget(ONE)
@@ -169,7 +169,7 @@ def test_counters_that_are_new_count_from_zero() -> None:
     assert totals.take({}, owners) == {WEB: TrafficCount(19)}
 
 
-def test_a_service_that_is_gone_is_forgotten_and_strangers_are_not_counted() -> None:
+def test_a_removed_service_is_forgotten_and_unknown_counters_are_ignored() -> None:
     totals = TrafficTotals()
     totals.take({ONE: TrafficCount(5), TWO: TrafficCount(1)}, {ONE: WEB})
     assert totals.take({}, {TWO: PortLabel("ns", "db", 1, "TCP")}) == {}
@@ -188,7 +188,7 @@ found = st.dictionaries(labels, counts.filter(any), max_size=4)
 
 @few
 @given(found)
-def test_what_is_written_is_read_whatever_the_names(
+def test_totals_are_parsed_as_written_with_any_names(
     totals: Mapping[PortLabel, TrafficCount],
 ) -> None:
     page = f"kubeproxy_x 1\n{text(totals, CounterDetail.PACKETS)}podwire_service_x_total{{}} 1\n"
@@ -228,7 +228,7 @@ def test_top_puts_the_busiest_first() -> None:
     ]
 
 
-def test_top_says_when_there_is_nobody_to_ask() -> None:
+def test_top_says_if_no_proxy_answers() -> None:
     done = CliRunner().invoke(main, ["top", "--url", "http://127.0.0.1:1/metrics"])
     assert done.exit_code == 1
     assert "no proxy answers at http://127.0.0.1:1/metrics" in done.output

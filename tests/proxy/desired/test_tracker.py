@@ -1,4 +1,4 @@
-"""Any order of changes, split, squashed or repeated, ends in the same desired state."""
+"""Changes in any order, split, squashed or repeated, end in the same desired state."""
 
 from itertools import pairwise
 
@@ -68,8 +68,8 @@ def test_only_the_families_in_use(history):
 
 @few
 @given(histories, st.data())
-def test_every_state_knows_what_changed_since_any_other(history, data):
-    """At once for the step before it, by comparison for any other: the answer is the same."""
+def test_every_state_knows_its_changes_since_any_other(history, data):
+    """It knows its parent's at once, and all others by comparison, with the same answer."""
     made, states = tracker(), [Desired()]
     for change in history:
         replay(made, [change])

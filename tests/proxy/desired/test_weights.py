@@ -1,4 +1,4 @@
-"""Weights: whatever an annotation says, shares are fair, few, and alike in every backend."""
+"""Weights: for any annotation, shares are fair, few, and the same in every backend."""
 
 import re
 from collections import Counter
@@ -43,7 +43,7 @@ def parsed(text: str) -> tuple[tuple[Weight, ...], list[str]]:
 
 
 def served(weights: dict[int, int], affinity: int | None = None) -> Tracker:
-    """A Service whose Pod web-N has the weight ``weights[N]``."""
+    """Return a Service whose Pod web-N has the weight ``weights[N]``."""
     made = Tracker(NODE, (Family.V4,))
     give(made, weights, affinity)
     endpoints = tuple(endpoint(number) for number in weights)
@@ -84,13 +84,13 @@ def test_an_annotation() -> None:
         "w\n1=1",
     ],
 )
-def test_what_is_malformed_is_named_and_stops_nothing_else(bad: str) -> None:
+def test_a_malformed_rule_is_named_and_stops_no_other(bad: str) -> None:
     weights, (complaint,) = parsed(f"db=2,{bad},web=3")
     assert weights == (Weight("db", 2), Weight("web", 3))
     assert complaint.startswith(f"Service ns/web: annotation {ANNOTATION}[1] is ignored: ")
 
 
-def test_an_annotation_beyond_reason_is_ignored_as_a_whole() -> None:
+def test_an_annotation_with_too_many_rules_is_ignored() -> None:
     weights, (complaint,) = parsed("web=1," * 101)
     assert weights == ()
     assert "101 parts" in complaint
@@ -103,13 +103,13 @@ def test_no_annotation_can_raise_or_hang(text: str, number: int) -> None:
     assert 0 <= weight_of(endpoint(number), weights) <= 100
 
 
-def test_many_stars_cost_little() -> None:
+def test_many_wildcards_cost_little() -> None:
     weights, _ = parsed(f"{'*a' * 120}b=3,web=2")
     long = Endpoint(target(1), pod="a" * 250)
     assert weight_of(long, weights) == 1
 
 
-def test_the_first_rule_that_fits_counts_and_who_fits_none_weighs_one() -> None:
+def test_the_first_matching_rule_counts_and_the_default_weight_is_one() -> None:
     weights, _ = parsed("web-1=5,web-*=2,10.244.0.3=7")
     assert [weight_of(endpoint(number), weights) for number in (1, 2, 3)] == [5, 2, 2]
     assert weight_of(Endpoint(target(3), pod="db"), weights) == 7
@@ -128,7 +128,7 @@ def test_shares_are_exactly_the_weights_and_as_few_as_can_be(weights: dict[int, 
     assert all(any(n % divisor for n in found.values()) for divisor in (2, 3, 5, 7))
 
 
-def test_a_pool_stays_small_and_nobody_loses_its_share() -> None:
+def test_a_pool_stays_small_and_no_endpoint_loses_its_share() -> None:
     rules = [Weight("web-1", 1), Weight("web-2", 99), Weight("*", 100)]
     endpoints = [endpoint(number) for number in range(1, 1001)]
     found = Counter(shared_out(endpoints, weigh(endpoints, rules)))
@@ -137,7 +137,7 @@ def test_a_pool_stays_small_and_nobody_loses_its_share() -> None:
     assert found[target(1)] == 1
 
 
-def test_who_weighs_nothing_is_passed_over_while_others_weigh_something() -> None:
+def test_weight_zero_gets_nothing_while_others_have_weight() -> None:
     three = [endpoint(number) for number in (1, 2, 3)]
     assert receiving(three, weigh(three, [Weight("web-2", 0)])) == [three[0], three[2]]
     nothing = weigh(three, [Weight("*", 0)])
@@ -146,7 +146,9 @@ def test_who_weighs_nothing_is_passed_over_while_others_weigh_something() -> Non
 
 
 def chances(made: Tracker) -> dict[str, float]:
-    """Each endpoint's chance by the rules of its KUBE-SVC- chain, as the kernel goes through it."""
+    """Return each endpoint's probability by the rules of its KUBE-SVC- chain, in the kernel's
+    order.
+    """
     ruleset = IptablesRuleset(Family.V4, SETTINGS)
     change = ruleset.update(made.desired(), NODE)
     (portal,) = made.desired()[KEY]
@@ -190,7 +192,7 @@ def in_nftables(made: Tracker) -> Counter[str]:
 
 
 def drawn(made: Tracker) -> dict[str, float]:
-    """The chances that nftables' rules give new clients of a Service with affinity."""
+    """Return the probabilities that nftables' rules give new clients of a Service with affinity."""
     node, left, found = FakeNftNode(FakeNft()), 1.0, {}
     node.apply(made)
     (chain,) = (rules for name, rules in node.kernel.chains.items() if name.startswith("cluster-"))
@@ -223,7 +225,7 @@ def test_a_change_moves_only_the_elements_that_differ() -> None:
     ]
 
 
-def test_equal_weights_are_as_none() -> None:
+def test_equal_weights_are_the_same_as_none() -> None:
     made, node = served({1: 1, 2: 1}), FakeNftNode(FakeNft())
     node.apply(made)
     count = len(node.texts)

@@ -1,4 +1,4 @@
-"""Which flows a change of state leaves behind."""
+"""The flows that a change of state makes stale."""
 
 from dataclasses import replace
 from ipaddress import ip_address
@@ -74,18 +74,18 @@ TO_NOBODY = {"cluster to nobody", "node port to nobody"}
         pytest.param(state(POD), state(POD), set(), id="nothing changes"),
     ],
 )
-def test_flows_that_nobody_answers(before, after, expected):
+def test_flows_without_an_eligible_endpoint(before, after, expected):
     assert stale(before, after) == expected
 
 
-def test_a_service_that_went_while_nobody_looked():
+def test_a_service_removed_while_no_proxy_ran():
     orphans = served(state(POD), SETTINGS)
     found = suspects(Desired(), Desired(), SETTINGS, orphans)[UDP]
     gone = {name for name, one in FLOWS.items() if found.stale([one], packed([HOST]))}
     assert gone == TO_POD | {"cluster to other", "node port to nobody"}
 
 
-def test_a_service_that_is_still_there_keeps_its_flows():
+def test_a_service_that_stays_keeps_its_flows():
     orphans = served(state(POD), SETTINGS) - served(state(OTHER), SETTINGS)
     assert not orphans
     assert not has_moved(state(POD), state(OTHER), SETTINGS)
@@ -108,8 +108,8 @@ def test_a_record_is_read_as_it_was_written(history):
         assert record.read() == frozenset()
 
 
-def test_what_will_be_served_is_on_record_before_it_is(tmp_path):
-    """A proxy that is killed once its rules are in force has come no further than this."""
+def test_frontends_are_recorded_before_they_are_served(tmp_path):
+    """A proxy that is killed right after its rules are in force has got no further than this."""
     first, second = (FlowRecord(tmp_path) for _ in range(2))
     cleaner = FlowCleaner(SETTINGS, first)
     cleaner.expect(state(POD))
@@ -121,7 +121,7 @@ def test_what_will_be_served_is_on_record_before_it_is(tmp_path):
     assert second.read() == served(state(POD, service=more), SETTINGS)
 
 
-def test_a_record_that_was_tampered_with_says_what_it_can(tmp_path):
+def test_malformed_lines_of_a_record_are_ignored(tmp_path):
     record = FlowRecord(tmp_path)
     (path,) = (record.write(()), *tmp_path.iterdir())[1:]
     path.write_text("4 UDP 10.96.0.10 53\n\n4 UDP x 53\n9 UDP * 1\n4 ICMP * 1\n6 SCTP * 30000\n")
@@ -131,7 +131,7 @@ def test_a_record_that_was_tampered_with_says_what_it_can(tmp_path):
     }
 
 
-def test_only_the_frontend_that_goes():
+def test_only_flows_of_the_removed_frontend_are_stale():
     moved = replace(SERVICE, external_ips=())
     assert stale(state(POD), state(POD, service=moved)) == {"external to pod"}
 
@@ -179,8 +179,8 @@ LEAVING = HERE._replace(ready=False, terminating=True)
         ),
     ],
 )
-def test_flows_stay_with_who_serves(before, after, expected):
-    """As TCP connections do: only new flows follow policies, hints and readiness."""
+def test_flows_stay_with_endpoints_that_serve(before, after, expected):
+    """TCP connections do so too: only new flows follow policies, hints and readiness."""
     assert stale(before, after) == expected
 
 
@@ -192,7 +192,7 @@ def test_tcp_ends_by_itself():
 
 @few
 @given(histories)
-def test_what_did_not_change_is_not_suspect(history):
+def test_unchanged_services_are_not_suspect(history):
     made = Tracker(NODE, tuple(Family))
     replay(made, history)
     want = made.desired()

@@ -1,4 +1,4 @@
-"""Least connections: how a Service asks for it, and what is said where it cannot be had."""
+"""Least connections: how a Service asks for it, and the warning in modes without it."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -45,7 +45,7 @@ def feed(mode: str, told: Told) -> Feed:
     return Feed(tracker, ProxyMetrics(), lambda: None, mode, told)
 
 
-def test_a_mode_that_cannot_says_so_once(caplog) -> None:
+def test_a_mode_without_it_warns_once(caplog) -> None:
     report = Told()
     told, service_with = feed("nftables", report), kept("least-connections")
     told.service(None, service_with)
@@ -60,7 +60,7 @@ def test_a_mode_that_cannot_says_so_once(caplog) -> None:
     assert caplog.text.count("cannot balance") == len(report.services) == 2
 
 
-def test_a_mode_that_can_says_nothing(caplog) -> None:
+def test_a_mode_with_it_does_not_warn(caplog) -> None:
     report = Told()
     told = feed("ebpf", report)
     told.service(None, kept("least-connections"))
@@ -86,7 +86,7 @@ def test_events_are_about_the_service_and_name_the_node() -> None:
     assert of_node == ["Warning", "Reason", "why"]
 
 
-def test_the_maps_are_told() -> None:
+def test_the_maps_have_the_balance() -> None:
     plain, fewest = ForwardEntry().pack(), ForwardEntry(least_connections=True).pack()
     assert len(plain) == len(fewest) == 40
     differ = [at for at in range(40) if plain[at] != fewest[at]]

@@ -1,4 +1,4 @@
-"""Whatever a watch sends, however often and in whatever order, the proxy ends in the same state."""
+"""The feed: however a watch repeats and reorders, the proxy ends in the same state."""
 
 import asyncio
 import gc
@@ -51,7 +51,7 @@ MAKERS = {"service": service, "endpoints": endpoints}
 
 @dataclass
 class Collection:
-    """A kind's history on the server, and how its watches go wrong."""
+    """A kind's history on the server, and the faults of its watches."""
 
     make: object
     events: list[tuple[str, dict]] = field(default_factory=list)  # (verb, object), by version
@@ -60,7 +60,7 @@ class Collection:
     last: int = 0  # up to where the latest list or watch led
 
     def live(self, version: int) -> list[dict]:
-        """The objects at a version."""
+        """Return the objects at a version."""
         found: dict[str, dict] = {}
         for verb, wire in self.events[:version]:
             found.pop(wire["metadata"]["name"], None)
@@ -74,7 +74,7 @@ ENDS = ("closed", "broken", "gone", "garbage")
 
 @st.composite
 def collections(draw: st.DrawFn, make, names: str) -> Collection:
-    """A history of objects, told by watches that repeat, reorder, break off and expire."""
+    """Draw a history of objects, with watches that repeat, reorder, break off and expire."""
     made = Collection(make)
     uids: dict[str, str] = {}
     for version in range(1, draw(st.integers(1, 10)) + 1):
@@ -157,7 +157,7 @@ class Server:
     collections(endpoints, "xyz"),
     st.sampled_from([7, 100, 10_000]),
 )
-def test_bad_days_of_a_watch_do_not_show(services, slices, chunk):
+def test_faults_of_a_watch_do_not_change_the_state(services, slices, chunk):
     final = Tracker(NodeView("n1"), (Family.V4,))
     read = ObjectReader("n1", "")
     for wire in services.live(len(services.events)):
@@ -169,8 +169,8 @@ def test_bad_days_of_a_watch_do_not_show(services, slices, chunk):
     assert asyncio.run(followed(services, slices, chunk)).desired() == final.desired()
 
 
-def test_no_api_object_is_held():
-    """What Services cost in memory is what the proxy needs of them."""
+def test_no_api_object_is_kept():
+    """Services take only as much memory as their values."""
     made = {name: [("ADDED", make(name, 4)) for name in "abc"] for name, make in MAKERS.items()}
     for events in made.values():
         for version, (_, wire) in enumerate(events, 1):
@@ -194,7 +194,7 @@ def test_no_api_object_is_held():
 async def followed(
     services: Collection, slices: Collection, chunk: int, then: Callable[[], None] = lambda: None
 ) -> Tracker:
-    """The tracker of a proxy once both watches have told all."""
+    """Return a proxy's tracker after both watches sent everything."""
     tracker = Tracker(NodeView("n1"), (Family.V4,))
     server = Server({kinds.SERVICE: services, ENDPOINT_SLICE: slices}, chunk)
     feed = Feed(tracker, ProxyMetrics(), lambda: None, "nftables", Told())

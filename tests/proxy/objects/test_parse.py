@@ -1,4 +1,4 @@
-"""The edge: what is malformed is left out and named; nothing else suffers."""
+"""Parsing: malformed parts are left out and named; nothing else suffers."""
 
 from ipaddress import ip_address, ip_network
 
@@ -52,7 +52,7 @@ def test_services_that_are_not_ours(labels, spec):
     assert parsed(labels, **spec) is None
 
 
-def test_a_named_proxy_serves_what_is_labelled_for_it():
+def test_a_named_proxy_serves_services_with_its_label():
     labels = {"service.kubernetes.io/service-proxy-name": "mine"}
     wire, complaints = service_with(labels)
     assert parse_service(wire, complaints, "mine") is not None
@@ -76,7 +76,7 @@ def test_bad_parts_are_named_and_left_out():
     assert any("externalIPs[1]" in line for line in complaints.lines)
 
 
-def test_of_ranges_without_a_valid_one_nobody_is_let_in():
+def test_ranges_without_a_valid_one_admit_no_client():
     assert parsed(type="LoadBalancer", loadBalancerSourceRanges=["any"]).sources == ()
     assert parsed(type="LoadBalancer").sources is None
 
@@ -175,7 +175,7 @@ def test_addresses_that_cannot_be_endpoints(address):
     assert "endpoints[0]" in complaints.lines[0]
 
 
-def test_slices_of_nobody():
+def test_slices_without_a_service():
     assert slice_of(labels={})[0] is None
     headless = {"kubernetes.io/service-name": "web", "service.kubernetes.io/headless": ""}
     assert slice_of(labels=headless)[0] is None
@@ -190,7 +190,7 @@ def test_a_port_without_a_number_is_named():
     assert "ports[0]" in complaints.lines[0]
 
 
-def test_a_node_on_its_way_out_is_not_eligible():
+def test_a_node_that_is_being_removed_is_not_eligible():
     def node(**more):
         wire = {
             "metadata": {"name": "n1", "labels": {"topology.kubernetes.io/zone": "z"}}
@@ -219,7 +219,7 @@ texts = st.one_of(
 
 @few
 @given(texts)
-def test_an_address_is_only_ever_digits_and_marks(text):
+def test_an_address_has_only_digits_and_separators(text):
     for parse in (parse_address, parse_network):
         try:
             value = parse(text)
@@ -278,8 +278,8 @@ def test_no_slice_can_raise(endpoints, ports, family):
     ("text", "plain"),
     [("010.096.000.001", "10.96.0.1"), ("10.96.0.1", "10.96.0.1"), ("fd00::01", "fd00::1")],
 )
-def test_leading_zeros_mean_nothing(text, plain):
-    """Upstream's ParseIPSloppy: objects from before Go 1.17 have them."""
+def test_leading_zeros_are_ignored(text, plain):
+    """As in upstream's ParseIPSloppy: objects from before Go 1.17 have them."""
     assert parse_address(text) == ip_address(plain)
     bits = 32 if "." in text else 128
     assert parse_network(f" {text}/{bits} ") == ip_network(f"{plain}/{bits}")
@@ -288,6 +288,6 @@ def test_leading_zeros_mean_nothing(text, plain):
 @pytest.mark.parametrize(
     "bad", ["0256.0.0.1", "1.2.3", "1.2.3.4.5", "\u0661.2.3.4", "1..2.3", "0x1.2.3.4", "1.2.3.4\n"]
 )
-def test_what_is_no_address_with_zeros_or_without(bad):
+def test_texts_that_are_no_addresses(bad):
     with pytest.raises(ValueError, match=r"."):
         parse_address(bad)

@@ -1,4 +1,4 @@
-"""What load balancers and restarters are told, and the numbers for Prometheus."""
+"""Responses for load balancers and supervisors, and metrics for Prometheus."""
 
 from proxy.status.health import TIMEOUT, ProxyHealth
 from proxy.status.metrics import ProxyMetrics
@@ -16,7 +16,7 @@ def made():
     return ProxyHealth(clock), clock
 
 
-def test_nothing_is_well_before_the_first_sync():
+def test_the_proxy_is_unhealthy_before_the_first_sync():
     health, _ = made()
     assert health.healthz().status == 503
     health.updated()
@@ -24,7 +24,7 @@ def test_nothing_is_well_before_the_first_sync():
     assert health.livez().status == 200
 
 
-def test_a_change_may_wait_but_not_for_ever():
+def test_a_change_may_not_wait_for_too_long():
     health, clock = made()
     health.updated()
     health.queued()
@@ -53,7 +53,7 @@ def test_a_failing_sync_keeps_the_oldest_change_waiting():
     assert health.livez().status == 503
 
 
-def test_a_node_that_goes_is_alive_but_not_eligible():
+def test_a_leaving_node_is_alive_but_not_eligible():
     health, _ = made()
     health.updated()
     health.eligible = False
@@ -62,7 +62,7 @@ def test_a_node_that_goes_is_alive_but_not_eligible():
     assert set(health.healthz().body) == {"lastUpdated", "currentTime", "nodeEligible"}
 
 
-def test_metrics_are_what_prometheus_reads():
+def test_metrics_are_in_prometheus_format():
     metrics = ProxyMetrics()
     metrics.add("sync_failures_total")
     metrics.set("sync_proxy_rules_last_timestamp_seconds", 1234567890.5)

@@ -1,4 +1,4 @@
-"""Health check node ports: what is counted, and who listens where."""
+"""Health check node ports: their counts, and the addresses they listen at."""
 
 import asyncio
 import socket
@@ -28,7 +28,7 @@ LOCAL = "127.0.0.1"
 
 
 def state(port: int, *pods: str) -> Desired:
-    """A Service with a health check port, and local endpoints at these addresses."""
+    """Return a state with a Service that has a health check port and local endpoints."""
     tracker = Tracker(NODE, SETTINGS.families)
     vips = (ip_address("10.96.0.1"), ip_address("fd00:10:96::1"))
     service = Service(KEY, (Port("", Protocol.TCP, 80),), vips, external_local=True)
@@ -60,7 +60,7 @@ async def asked(port: int) -> tuple[int, str]:
         return answer.status, answer.headers["X-Load-Balancing-Endpoint-Weight"]
 
 
-async def test_a_port_that_is_taken_is_served_once_it_is_free(monkeypatch) -> None:
+async def test_a_taken_port_is_served_when_it_is_free(monkeypatch) -> None:
     monkeypatch.setattr(service_health, "_AGAIN", 0.01)
     health, told = ProxyHealth(lambda: 1.0), Told()
     health.updated()

@@ -25,7 +25,7 @@ _applied: list[Backend] = []  # in the node's worker
 
 
 def apply(mode: str, options: dict[str, str], settings: ProxySettings, want: Desired) -> None:
-    """In the node: replace whatever backend there is."""
+    """In the node: replace the present backend, if there is one."""
     remove()
     backend = open_backend(mode, settings, options)
     backend.apply(want, NODE)
@@ -33,7 +33,7 @@ def apply(mode: str, options: dict[str, str], settings: ProxySettings, want: Des
 
 
 def remove() -> None:
-    """In the node: take the rules away, also those that a backend stands on."""
+    """In the node: remove the rules, also those that a backend stands on."""
     if _applied:
         _applied.clear()
         for mode in MODES:
@@ -44,8 +44,9 @@ def remove() -> None:
 def grouped_lab(
     spaces: Callable[[str], Space], name: str, packets: dict[str, str]
 ) -> Iterator[ProxyLab]:
-    """A lab whose node and pods are in a cgroup for mode ebpf; another group is empty, so that with
-    it, and the options ``packets``, all goes by packets.
+    """A lab whose node and Pods are in a cgroup, for mode ebpf.
+
+    A second cgroup is empty: with it, and the options ``packets``, all balancing is by packets.
     """
     with group(name) as root, group(f"{name}-empty") as empty:
         made = ProxyLab(spaces)

@@ -25,7 +25,7 @@ PATHS = {
 
 
 class FakeApi:
-    """The objects, their history, and who watches."""
+    """The objects, their history, and the watchers."""
 
     def __init__(self, host: str, port: int) -> None:
         self.address = (host, port)
@@ -85,7 +85,7 @@ class FakeApi:
         return handle
 
     def _list(self, kind: str, query: Mapping[str, str]) -> web.Response:
-        """A page of the collection as it was when its first page was asked for."""
+        """Return a page of the collection as it was when its first page was read."""
         everything = [wire for (one, *_), wire in self.objects.items() if one == kind]
         version, items = self.pages.pop(query.get("continue", ""), (self.version, everything))
         limit = int(query.get("limit", 0)) or len(items)
@@ -137,7 +137,7 @@ _api: list[FakeApi] = []
 
 
 def start(host: str, port: int) -> None:
-    """Begin to serve; the objects of an earlier start are still there."""
+    """Start to serve. The objects of an earlier start are still there."""
     if not _api:
         threading.Thread(target=_loop.run_forever, daemon=True).start()
         _api.append(FakeApi(host, port))
@@ -145,7 +145,7 @@ def start(host: str, port: int) -> None:
 
 
 def stop() -> None:
-    """Break every connection and accept no more."""
+    """Close every connection and accept no more."""
     _run(_api[0].stop())
 
 
@@ -156,7 +156,7 @@ def put(*wires: dict[str, Any]) -> None:
 
 
 def events() -> list[dict[str, Any]]:
-    """The Events that were written."""
+    """Return the Events that were written."""
     return list(_api[0].events)
 
 
@@ -167,13 +167,13 @@ def remove(*wires: dict[str, Any]) -> None:
 
 
 def repeat() -> None:
-    """Send every live object again, newest first, as though each had changed."""
+    """Send every live object again, newest first, as if each had changed."""
     for wire in reversed(list(_api[0].objects.values())):
         put(wire)
 
 
 def drip(seconds: float) -> None:
-    """Send watches by a few bytes, with so long a pause after them; 0: as they are."""
+    """Send watches a few bytes at a time with a pause of ``seconds``; 0 sends them whole."""
     _slow[0] = seconds
 
 

@@ -1,4 +1,4 @@
-"""A second iptables: reads what iptables-restore reads, and refuses what it refuses."""
+"""A second implementation of iptables-restore: it accepts and refuses the same input."""
 
 import re
 
@@ -12,7 +12,7 @@ _RULE = re.compile(r'(?:[^"\\\n]|(?<=--comment )"[^"\\\n]{0,255}"(?= |$))+')
 
 
 class RefusedError(Exception):
-    """The transaction is not one that iptables would commit."""
+    """iptables would not commit this transaction."""
 
 
 class FakeIptables:
@@ -22,7 +22,7 @@ class FakeIptables:
         self.tables = {table: {chain: [] for chain in chains} for table, chains in BUILTIN.items()}
 
     def restore(self, transaction: bytes) -> None:
-        """``iptables-restore --noflush``; each table is committed whole or not at all."""
+        """Do as ``iptables-restore --noflush``: each table is committed whole or not at all."""
         work = _Work("", {})
         for number, line in enumerate(transaction.decode().splitlines(), 1):
             try:
@@ -36,7 +36,7 @@ class FakeIptables:
                 raise RefusedError(f"line {number}: {line!r}: {err!r}") from err
 
     def save(self) -> str:
-        """``iptables-save``."""
+        """Do as ``iptables-save``."""
         lines = []
         for table, chains in self.tables.items():
             lines.append(f"*{table}")
@@ -48,7 +48,7 @@ class FakeIptables:
 
 
 class _Work:
-    """A table on its way to be committed."""
+    """A table that is being changed."""
 
     def __init__(self, table: str, chains: dict[str, list[str]]) -> None:
         self.table = table
@@ -77,7 +77,7 @@ class _Work:
         self._owned.add(name)
 
     def _own(self, chain: str) -> list[str]:
-        """The chain's rules, to be changed: a copy of the committed ones."""
+        """Return the chain's rules for a change: a copy of the committed ones."""
         if chain not in self._owned:
             self.chains[chain] = [*self.chains[chain]]
             self._owned.add(chain)

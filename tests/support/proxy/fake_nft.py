@@ -1,4 +1,4 @@
-"""A second nft: reads the commands that the backend writes, and refuses what the kernel refuses."""
+"""A second implementation of nft: it reads the same commands and refuses as the kernel does."""
 
 import copy
 import re
@@ -14,11 +14,11 @@ _MEMBER = re.compile(
 
 
 class RefusedError(Exception):
-    """The transaction is not one that the kernel would commit."""
+    """The kernel would not commit this transaction."""
 
 
 class FakeNft:
-    """One table: chains with rules, and stores with elements."""
+    """One table: chains with rules, sets and maps with elements."""
 
     def __init__(self) -> None:
         self.exists = False
@@ -28,7 +28,7 @@ class FakeNft:
         self.specs: dict[str, tuple[str, str]] = {}
 
     def commit(self, text: str) -> None:
-        """One transaction: whole or not at all."""
+        """Commit one transaction, whole or not at all."""
         work = copy.deepcopy(self)
         for line in text.splitlines():
             found = _COMMAND.fullmatch(line)

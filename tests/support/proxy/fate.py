@@ -1,6 +1,6 @@
 """The packet-fate table: what becomes of a packet, for every backend and for the evaluator.
 
-It is written from upstream's documented behaviour (KEP-1669, KEP-1860, KEP-2086, KEP-2433,
+It is written from upstream's documented behavior (KEP-1669, KEP-1860, KEP-2086, KEP-2433,
 KEP-4444, "Virtual IPs and Service Proxies"), not from our code. A line is a Service, seen from the
 node that has the pods A and B; C is on another node. Then come five sources:
 
@@ -162,7 +162,7 @@ external           C              nodeport-loopback .       .        {remote} . 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. ``fates`` has no entry for a source that cannot send there."""
+    """One line of the table. ``fates`` lacks sources that cannot send to the destination."""
 
     settings: str
     policies: frozenset[str]
@@ -179,7 +179,7 @@ class Row:
 
 @cache
 def rows(version: int) -> tuple[Row, ...]:
-    """The table of one family."""
+    """Return the table of one family."""
     words = {"served": "A*B*C*", "refused": "reject", "remote": "C*"}
     if version == 6:
         words = dict.fromkeys(words, "-")
@@ -210,6 +210,8 @@ def _row(settings: str, words: list[str]) -> Row:
 
 
 def targets(fate: str) -> dict[str, bool]:
-    """The endpoints of a fate such as ``A*BC``, and whether each sees a masqueraded client."""
+    """Return the endpoints of a fate such as ``A*BC``; True for each that sees a masqueraded
+    client.
+    """
     letters = [letter for letter in fate if letter in "ABC"]
     return {one: fate[fate.index(one) + 1 : fate.index(one) + 2] == "*" for one in letters}

@@ -1,4 +1,4 @@
-"""Feeds packets to the ebpf backend's program by BPF_PROG_TEST_RUN: in a worker of a node's."""
+"""Feeds packets to the ebpf backend's program by BPF_PROG_TEST_RUN, in a worker of a node."""
 
 import ctypes
 import re
@@ -42,7 +42,7 @@ class _Run(ctypes.Structure):
 
 
 class Flow(NamedTuple):
-    """A tracked flow: what its first packet had, and what its answers have."""
+    """A tracked flow: the addresses of its first packet, and of its replies."""
 
     source: str
     source_port: int
@@ -56,7 +56,7 @@ class Flow(NamedTuple):
 def load(
     options: EbpfOptions, settings: ProxySettings, want: Desired, places: tuple[Address, ...]
 ) -> None:
-    """Serve ``want`` by the programs alone: the one rule that there is has the kernel load NAT."""
+    """Serve ``want`` by the programs alone. The only rule makes the kernel load NAT."""
     rules = "add table ip none; add chain ip none out { type nat hook postrouting priority 0; }"
     subprocess.run(["nft", rules], check=True)
     claims, table = ClaimResolver(settings), MapContents(options)
@@ -67,7 +67,7 @@ def load(
 
 
 def feed(frames: list[bytes], link: int) -> list[tuple[int, bytes]]:
-    """What the program says of each frame that comes in by a link, and what becomes of it."""
+    """Return, for each frame that comes in by a link, the program's result and the frame after it."""
     return [_feed(frame, link) for frame in frames]
 
 
@@ -93,7 +93,7 @@ def _feed(frame: bytes, link: int) -> tuple[int, bytes]:
 
 
 def tracked() -> list[Flow]:
-    """All flows of this network namespace, which are forgotten."""
+    """Return all flows of this network namespace, and remove them."""
     said = _conntrack("-L", "-f", "ipv4") + _conntrack("-L", "-f", "ipv6")
     _conntrack("-F")
     return [_flow(line) for line in said.splitlines()]

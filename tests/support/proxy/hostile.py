@@ -1,4 +1,4 @@
-"""Objects with something hostile in one string, for every string that there is."""
+"""Objects with hostile text in one string, for every string of an object."""
 
 import copy
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ _META = {"namespace": "ns", "uid": "u", "resourceVersion": "1", "creationTimesta
 
 
 def service(number: int, vip: str = "") -> dict[str, Any]:
-    """A Service that says everything a Service can say, at addresses of its own."""
+    """Return a Service with every field set, at addresses of its own."""
     high, low = divmod(number, 250)
     vip = vip or f"10.96.{100 + high}.{low + 1}"
     port = {"name": "http", "protocol": "TCP", "port": 80, "targetPort": "web", "appProtocol": "h2"}
@@ -78,7 +78,7 @@ def service(number: int, vip: str = "") -> dict[str, Any]:
 
 
 def endpoints(number: int, pod: str = "10.244.2.2") -> dict[str, Any]:
-    """Its EndpointSlice."""
+    """Return its EndpointSlice."""
     return {
         "metadata": {
             **_META,
@@ -106,7 +106,7 @@ def endpoints(number: int, pod: str = "10.244.2.2") -> dict[str, Any]:
 
 
 def pairs(evil: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """A Service with its slice for each string in either, that one string replaced by ``evil``."""
+    """Yield a Service with its slice for each string in either; that one string is ``evil``."""
     number = 0
     for place, make in enumerate((service, endpoints)):
         for path in _strings(make(0)):
@@ -125,8 +125,8 @@ MANGLED: tuple[Any, ...] = (
 
 
 def mangled() -> Iterator[tuple[str, dict[str, Any]]]:
-    """A Service or an EndpointSlice ("service", "slice") with any part of it in turn replaced by
-    each of ``MANGLED``.
+    """Yield ("service" or "slice", object): each part of it in turn is replaced by each of
+    ``MANGLED``.
     """
     for sort, make in (("service", service), ("slice", endpoints)):
         for path in _parts(make(0)):
@@ -137,7 +137,7 @@ def mangled() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _parts(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Where anything is, but for the whole."""
+    """Yield the path of every part."""
     inner = value.items() if isinstance(value, dict) else ()
     for key, item in enumerate(value) if isinstance(value, list) else inner:
         yield (*path, key)
@@ -145,7 +145,7 @@ def _parts(value: Any, path: Path = ()) -> Iterator[Path]:
 
 
 def _strings(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Where strings are; a path that ends in "<key>" means the name of a member of a map."""
+    """Yield the path of every string; "<key>" at the end means the name of a map's member."""
     if isinstance(value, str):
         yield path
     elif isinstance(value, dict):
@@ -172,7 +172,7 @@ def _replace(wire: Any, path: Path, evil: str) -> None:
 
 
 def good() -> tuple[dict[str, Any], dict[str, Any]]:
-    """A Service that nothing is wrong with, which everybody must be able to reach."""
+    """Return a correct Service, which every client must reach."""
     web, behind = service(0, GOOD_VIP), endpoints(0, GOOD_POD)
     for part in ("externalIPs", "sessionAffinity", "loadBalancerIP", "clusterIPs"):
         del web["spec"][part]

@@ -25,7 +25,7 @@ _PLACES = {"pod": "p", "self": "a", "node": "node", "remote": "d", "outside": "o
 
 
 class ProxyLab:
-    """The cluster; ``workers`` are by the names of the picture."""
+    """The cluster. ``workers`` have the names of the picture."""
 
     def __init__(self, make: Callable[[str], Space]) -> None:
         # Without it pods of one bridge answer each other past the node's rules.
@@ -41,11 +41,11 @@ class ProxyLab:
             self.workers[name].call(serve, name.upper(), PORT)
 
     def client(self, source: str) -> Worker:
-        """The worker that sends as the fate table's ``source``."""
+        """Return the worker that sends as the fate table's ``source``."""
         return self.workers[_PLACES[source]]
 
     def stop(self) -> None:
-        """End the workers; the namespaces are their maker's."""
+        """End the workers. The fixture that made the namespaces removes them."""
         for worker in self.workers.values():
             worker.stop()
 
@@ -75,7 +75,9 @@ class ProxyLab:
             pod.ip("-6", "route", "add", "default", "via", f"fd00:10:244:{subnet}::1")
 
     def _route(self) -> None:
-        """Pods know each other; the outside knows Services, and the node's bridge address."""
+        """Add routes: Pods reach each other; outside reaches Services and the node's bridge
+        address.
+        """
         node, other, outside = (self.spaces[name] for name in ("node", "other", "outside"))
         for version, subnet in ((4, "10.244.{}.0/24"), (6, "fd00:10:244:{}::/64")):
             lan = LAN[version].partition("/")[0]

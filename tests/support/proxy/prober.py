@@ -1,4 +1,4 @@
-"""What workers do: answer with a name and the peer's address, and probe who answers."""
+"""The work of workers: answering with a name and the peer's address, and probing."""
 
 import asyncio
 import contextlib
@@ -69,8 +69,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Answer:
-    """Who answered one question, whom it took for its peer, and from where we had asked; or what
-    happened instead: ``refused`` or ``silent``."""
+    """The answering name, the peer that it saw, and our address; or ``refused`` or ``silent``."""
 
     name: str
     peer: str = ""
@@ -141,7 +140,7 @@ def _answer(said: bytes, source: str) -> Answer:
 
 
 def echo(port: int) -> None:
-    """Send back what each TCP connection sends, in the background."""
+    """Send back the data of each TCP connection, in the background."""
     listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
 
     def serve_one(connection: socket.socket) -> None:
@@ -157,7 +156,7 @@ def echo(port: int) -> None:
 
 
 class Traffic:
-    """One thing done over and over in the background; ``faults`` says what went wrong."""
+    """An action that is repeated in the background; ``faults`` describes its failures."""
 
     def __init__(self, once, pause: float) -> None:
         self.count = 0
@@ -184,7 +183,7 @@ _traffic: dict[str, Traffic] = {}
 
 
 def connect_often(name: str, address: str, port: int, pause: float = 0.005) -> None:
-    """Open a new connection again and again, each to be answered."""
+    """Open new connections again and again; each must be answered."""
 
     def once() -> None:
         with socket.create_connection((address, port), timeout=10) as connection:
@@ -195,7 +194,7 @@ def connect_often(name: str, address: str, port: int, pause: float = 0.005) -> N
 
 
 def talk(name: str, address: str, port: int, pause: float = 0.005) -> None:
-    """Keep one connection to an echo, and use it."""
+    """Keep one connection to an echo server, and use it."""
     connection = socket.create_connection((address, port), timeout=10)
 
     def once() -> None:
@@ -207,8 +206,10 @@ def talk(name: str, address: str, port: int, pause: float = 0.005) -> None:
 
 
 def converse(name: str, address: str, port: int, pause: float = 0.005) -> None:
-    """Ask by UDP again and again from one port. A datagram may be lost where rules change under
-    it, so a question is asked three times, as resolvers do; a flow that leads nowhere stays silent.
+    """Ask by UDP again and again from one port.
+
+    A datagram may be lost while rules change, so a question is asked three times, as resolvers do.
+    A flow without an endpoint stays silent.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM)
@@ -228,8 +229,9 @@ def converse(name: str, address: str, port: int, pause: float = 0.005) -> None:
 
 
 def bustle(address: str, address6: str) -> None:
-    """All that must go on whatever becomes of a proxy: new connections every 5 ms, a connection
-    with data, and a UDP flow, in both families. ``faults`` ends it.
+    """Start all traffic that must survive a proxy's changes; ``faults`` ends it.
+
+    It is new connections every 5 ms, a connection with data, and a UDP flow, in both families.
     """
     for family, one in (("4", address), ("6", address6)):
         connect_often(f"new{family}", one, 80)
@@ -238,7 +240,7 @@ def bustle(address: str, address6: str) -> None:
 
 
 def faults(least: int = 50) -> list[str]:
-    """What went wrong of what ``bustle`` began; that too little was done is a fault."""
+    """End the traffic of ``bustle``; return its failures. Too little traffic is a failure too."""
     found = []
     for name in list(_traffic):
         count, wrong = traffic(name)
@@ -248,7 +250,7 @@ def faults(least: int = 50) -> list[str]:
 
 
 def go_on(name: str, more: int = 20) -> None:
-    """Wait until it was done so many times more, well or not."""
+    """Wait until the action was repeated ``more`` times more, with or without success."""
     enough, deadline = _traffic[name].count + more, time.monotonic() + 20
     while _traffic[name].count < enough:
         assert time.monotonic() < deadline, f"{name} stands still: {_traffic[name].faults}"
@@ -256,7 +258,7 @@ def go_on(name: str, more: int = 20) -> None:
 
 
 def traffic(name: str) -> tuple[int, list[str]]:
-    """Stop it; how often it was done, and what went wrong."""
+    """Stop the action; return how often it was done, and its failures."""
     return _traffic.pop(name).stop()
 
 
@@ -264,7 +266,7 @@ _datagrams: dict[tuple[str, int], socket.socket] = {}
 
 
 def ask_from_one_port(address: str, port: int, timeout: float = 0.5) -> str:
-    """Ask once by UDP, always from the same source port: who answers, refused or silent."""
+    """Ask once by UDP, always from the same source port; return the name, refused or silent."""
     key = (address, port)
     if key not in _datagrams:
         _datagrams[key] = socket.socket(
@@ -288,13 +290,13 @@ def ask_from_one_port(address: str, port: int, timeout: float = 0.5) -> str:
 
 
 def ping(address: str) -> bool:
-    """Whether an address answers to ICMP echo."""
+    """Return True if an address answers to ICMP echo."""
     done = subprocess.run(["ping", "-c1", "-W1", address], capture_output=True, check=False)
     return done.returncode == 0
 
 
 def connect_times(address: str, port: int, count: int) -> list[float]:
-    """How long new connections take, each to its first byte, one after the other: seconds."""
+    """Return how many seconds each new connection takes to its first byte, one after the other."""
     times = []
     for _ in range(count):
         began = time.perf_counter()

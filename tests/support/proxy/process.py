@@ -47,6 +47,7 @@ PORTS = [("tcp", "TCP", 80, 8080), ("echo", "TCP", 7, 8081), ("udp", "UDP", 53, 
 
 
 def service(name: str = "web", vips: tuple[str, ...] = (VIP, VIP6), **spec) -> dict:
+    """Return a Service with the ports ``PORTS``."""
     ports = [{"name": n, "protocol": p, "port": port, "targetPort": to} for n, p, port, to in PORTS]
     spec = {"clusterIP": vips[0], "clusterIPs": list(vips), "ports": ports, **spec}
     meta = {"namespace": "ns", "name": name}
@@ -54,7 +55,10 @@ def service(name: str = "web", vips: tuple[str, ...] = (VIP, VIP6), **spec) -> d
 
 
 def slices(*pods: str, name: str = "web", leaving: str = "") -> list[dict]:
-    """Both families' slices: ``pods`` are ready, those in ``leaving`` terminate but serve."""
+    """Return both families' slices.
+
+    ``pods`` are ready; those in ``leaving`` terminate but serve.
+    """
     ports = [{"name": n, "protocol": p, "port": to} for n, p, _, to in PORTS]
     return [
         {
@@ -132,7 +136,7 @@ class RunningProxy:
         return code
 
     def close(self) -> None:
-        """End everything."""
+        """End the proxy and the lab."""
         if self.process is not None:
             self.end(signal.SIGKILL)
         self.lab.workers["node"].call(remove_pins)
@@ -153,9 +157,10 @@ class RunningProxy:
         return {answer.name for answer in self.lab.client(source).call(ask, [probe])[0]}
 
     def until(self, expected: set[str], **where) -> None:
-        """Wait until exactly these answer, twice: a round of asking that spans a change sees both.
+        """Wait until exactly these Pods answer, in two rounds: a round during a change sees both
+        states.
 
-        Where a CPU has much else to do, hundreds of Services may take iptables half a minute.
+        On a busy CPU iptables may take half a minute for hundreds of Services.
         """
         deadline, times = time.monotonic() + 60, 0
         while times < 2:
@@ -174,7 +179,7 @@ class RunningProxy:
         return int(status), text
 
     def metrics(self) -> dict[str, float]:
-        """The proxy's metrics that have no labels; none while it is not there."""
+        """Return the proxy's metrics without labels; empty while it does not answer."""
         try:
             lines = self.url("/metrics", 10249)[1].splitlines()
         except AssertionError:
@@ -183,11 +188,13 @@ class RunningProxy:
         return {name.removeprefix("kubeproxy_"): float(value) for name, value in plain}
 
     def disturbed(self) -> int:
-        """How often somebody else changed the rules, as the proxy says."""
+        """Return how often another program changed the rules, as the proxy counts it."""
         return int(self.metrics()["rules_disturbed_total"])
 
     def settle(self) -> None:
-        """Wait until the proxy writes nothing: meanwhile it is deaf to what others do."""
+        """Wait until the proxy stops writing: while it writes, it does not hear other programs'
+        changes.
+        """
         deadline = time.monotonic() + 20
         before: list[float] = []
         while True:
@@ -199,7 +206,7 @@ class RunningProxy:
             before = now
 
     def check(self, port: int) -> tuple[int, int, dict]:
-        """What a health check port answers: status (0: nobody listens), endpoints, all."""
+        """Return a health check port's status (0 if none listens), endpoints, and body."""
         try:
             status, text = self.url("/", port)
         except AssertionError:

@@ -23,7 +23,7 @@ from tests.support.proxy.strategies import NODE, SETTINGS
 def start_iptables(
     kernel: FakeIptables, family: Family, want, chunk=None, watch=lambda: None
 ) -> IptablesRuleset:
-    """What the backend does when it starts."""
+    """Do as the backend does when it starts."""
     ruleset = IptablesRuleset(family, SETTINGS)
     ruleset.update(want, NODE)
     for step in load(ruleset, parse(kernel.save()), chunk):
@@ -33,7 +33,7 @@ def start_iptables(
 
 
 def many_services(count: int) -> Tracker:
-    """``count`` Services of four endpoints."""
+    """Return a tracker with ``count`` Services of four endpoints."""
     tracker = Tracker(NODE, (Family.V4,))
     for number in range(count):
         key = ("ns", f"svc-{number}")
@@ -49,7 +49,7 @@ def four_endpoints(number: int) -> tuple[Endpoint, ...]:
 
 
 class FakeNftNode:
-    """A backend for one family over a fake kernel."""
+    """A backend for one family, with a fake kernel."""
 
     def __init__(self, kernel: FakeNft, family: Family = Family.V4) -> None:
         self.kernel = kernel
@@ -84,7 +84,7 @@ class FakeNftNode:
 
 
 class FakeMaps:
-    """The kernel's maps: strict about what is removed."""
+    """The kernel's maps. Removing an absent entry is an error."""
 
     def __init__(self) -> None:
         self.endpoints: dict[bytes, bytes] = {}
@@ -111,7 +111,7 @@ class FakeMaps:
             del self.ranges[key]
 
     def meaning(self) -> dict[bytes, object]:
-        """What each frontend leads to, without the numbers of pools."""
+        """Return the meaning of each frontend, without the numbers of pools."""
         return {key: self._forward(value) for key, value in self.frontends.items()}
 
     def _forward(self, value: bytes) -> object:
@@ -121,12 +121,12 @@ class FakeMaps:
         return pools, value[16:28], ranges and self._admitted(ranges), value[32:]
 
     def _dealt(self, head: bytes, count: int) -> list[int]:
-        """The slot of every seat."""
+        """Return the slot of every seat."""
         rows = (self.seats[head + row.to_bytes(4, "little")] for row in range(-(-count // ROW)))
         return [slot for row in rows for (slot,) in struct.iter_unpack("=H", row)][:count]
 
     def _admitted(self, number: int) -> set[bytes]:
-        """Source ranges, without the number of their set."""
+        """Return source ranges, without the number of their set."""
         assert number
         return {key[:4] + key[8:] for key in self.ranges if key[4:8] == number.to_bytes(4, "big")}
 

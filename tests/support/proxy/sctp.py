@@ -1,6 +1,6 @@
-"""SCTP by raw sockets, where the kernel has none: an INIT, and the INIT ACK that answers it.
+"""SCTP by raw sockets, for kernels without SCTP: an INIT, and the INIT ACK that answers it.
 
-That much of RFC 9260 is what balancing, NAT and connection tracking see of a new association.
+Balancing, NAT and connection tracking see no more of a new association (RFC 9260).
 """
 
 import contextlib
@@ -65,12 +65,12 @@ def _serve(raw: socket.socket, name: str, port: int) -> None:
 
 
 def _payload(raw: socket.socket, data: bytes) -> bytes:
-    """IPv4 raw sockets hand out the IP header too."""
+    """Return the SCTP packet. IPv4 raw sockets return the IP header too."""
     return data[(data[0] & 0xF) * 4 :] if raw.family == socket.AF_INET else data
 
 
 def ask(address: str, port: int, timeout: float) -> tuple[str, str]:
-    """Who answers an INIT as ``NAME PEER``, and from where it was sent.
+    """Return the answer to an INIT, ``NAME PEER``, and its source.
 
     Raises ConnectionRefusedError, TimeoutError.
     """

@@ -46,7 +46,7 @@ rules = st.builds(
 
 @st.composite
 def services(draw: st.DrawFn, key: tuple[str, str]) -> Service:
-    """A Service under ``key``."""
+    """Draw a Service with the key ``key``."""
     names = draw(st.lists(st.sampled_from(["http", ""]), unique=True, max_size=2, min_size=1))
     node_port = st.one_of(st.just(0), st.integers(30000, 30003))
     return Service(
@@ -69,7 +69,7 @@ def services(draw: st.DrawFn, key: tuple[str, str]) -> Service:
 
 @st.composite
 def endpoints(draw: st.DrawFn, address: st.SearchStrategy) -> Endpoint:
-    """An endpoint in any state."""
+    """Draw an endpoint in any state."""
     return Endpoint(
         Target(draw(address), 8080),
         local=draw(st.booleans()),
@@ -84,7 +84,7 @@ def endpoints(draw: st.DrawFn, address: st.SearchStrategy) -> Endpoint:
 
 @st.composite
 def slices(draw: st.DrawFn, service: tuple[str, str]) -> Slice:
-    """A slice of ``service``."""
+    """Draw a slice of ``service``."""
     address = draw(st.sampled_from([pod4, pod6]))
     every = [(name, protocol) for name in ("http", "") for protocol in Protocol]
     ports = draw(st.one_of(st.just(every), st.lists(st.sampled_from(every), unique=True)))
@@ -94,7 +94,7 @@ def slices(draw: st.DrawFn, service: tuple[str, str]) -> Slice:
 
 @st.composite
 def changes(draw: st.DrawFn) -> tuple[str, tuple[str, str], object]:
-    """("service" or "slice", key, the object as it is now or None)."""
+    """Draw ("service" or "slice", key, the object as it is now or None)."""
     key = draw(keys)
     if draw(st.integers(0, 3)) == 3:
         return "service", key, draw(st.one_of(st.none(), services(key), services(key)))
@@ -104,7 +104,7 @@ def changes(draw: st.DrawFn) -> tuple[str, tuple[str, str], object]:
 
 @st.composite
 def _histories(draw: st.DrawFn) -> list[tuple[str, tuple[str, str], object]]:
-    """Mostly Services that are there, and endpoints that come and go."""
+    """Draw changes, mostly of existing Services and of endpoints that come and go."""
     both = [("service", key, draw(services(key))) for key in (("ns", "a"), ("ns", "b"))]
     return [*both[: draw(st.integers(0, 2))], *draw(st.lists(changes(), max_size=10))]
 
@@ -113,5 +113,6 @@ histories = _histories()
 
 
 def replay(tracker: Tracker, history) -> None:
+    """Make all changes in a tracker."""
     for kind, key, value in history:
         (tracker.set_service if kind == "service" else tracker.set_slice)(key, value)

@@ -1,10 +1,10 @@
-"""A reporter that remembers what it was told."""
+"""A reporter that remembers its reports."""
 
 from proxy.model.values import Key
 
 
 class Told:
-    """Takes Events, and nobody sees them."""
+    """Takes reports, which become no Events."""
 
     def __init__(self) -> None:
         self.node: list[tuple[str, str]] = []

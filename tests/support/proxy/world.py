@@ -1,4 +1,4 @@
-"""The fate table's rows as Services and packets: what the evaluator and real packets both use."""
+"""The fate table's rows as Services and packets, for the evaluator and for real packets."""
 
 import re
 from collections.abc import Mapping
@@ -76,7 +76,7 @@ SETTINGS: Mapping[str, ProxySettings] = {
 
 @dataclass(frozen=True)
 class Case:
-    """A row with the Service that stands for it; ``number`` keeps Services apart."""
+    """A row with its Service; ``number`` keeps the Services apart."""
 
     row: Row
     number: int
@@ -92,7 +92,7 @@ class Case:
         return 0 if self.version == 4 else 1
 
     def destination(self) -> tuple[Address, int]:
-        """Where the row's packets are addressed."""
+        """Return the destination of the row's packets."""
         of = self._family
         kind, _, where = self.row.destination.partition("-")
         node_port = FIRST_NODE_PORT + self.number
@@ -110,14 +110,14 @@ class Case:
         return base + self.number, SERVICE_PORT + (1 if where == "other" else 0)
 
     def packet(self, source: str, protocol: Protocol) -> Packet:
-        """The first packet from ``source``, which is loopback if it goes there."""
+        """Return the first packet from ``source``. To a loopback address its source is loopback."""
         address, port = self.destination()
         *addresses, interface = SOURCES[source]
         sender = address if address.is_loopback else ip_address(addresses[self._family])
         return Packet(sender, address, port, protocol, interface)
 
     def service(self) -> Service:
-        """The Service that the row speaks of, open for TCP and UDP and SCTP."""
+        """Return the row's Service, with ports for TCP, UDP and SCTP."""
         of, policies = self._family, self.row.policies
         ranges = [_SOURCE_RANGES[one][of] for one in policies if one in _SOURCE_RANGES]
         return Service(
@@ -143,7 +143,7 @@ class Case:
         )
 
     def slice(self) -> Slice:
-        """Its endpoints."""
+        """Return its endpoints."""
         endpoints = tuple(self._endpoint(text) for text in self.row.endpoints)
         return Slice(self.key, {(proto.lower(), proto): endpoints for proto in Protocol})
 
@@ -168,7 +168,7 @@ def _network(text: str) -> Network:
 
 
 def desired(cases: list[Case]) -> Desired:
-    """The desired state that serves all of the cases at once."""
+    """Return the desired state that serves all of the cases at once."""
     tracker = Tracker(NODE, tuple(Family))
     for case in cases:
         tracker.set_service(case.key, case.service())

@@ -1,4 +1,4 @@
-"""The maps' contents: whatever the history, hooks find what a fresh start would have written."""
+"""The maps' contents: after any history they have the same meaning as after a fresh start."""
 
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -48,7 +48,7 @@ def test_any_history_ends_as_a_fresh_start(history, options: EbpfOptions) -> Non
 
 
 @pytest.mark.parametrize("options", [RANDOM, MAGLEV])
-def test_nothing_is_left_of_nothing(options: EbpfOptions) -> None:
+def test_an_empty_state_leaves_no_entries(options: EbpfOptions) -> None:
     maps = follow([desired(CASES), Desired()], options)
     assert not maps.seats
     assert not maps.frontends
@@ -71,7 +71,7 @@ def test_equal_pools_are_one() -> None:
     assert len(maps.frontends) == 4 * len(Protocol)
 
 
-def test_what_programs_cannot_do_is_left_to_nftables() -> None:
+def test_sctp_is_left_to_nftables() -> None:
     (case,) = [c for c in CASES if c.row.id == "default - A B C cluster"]
     claims = ClaimResolver(DEFAULT)
     claims.update(desired([case]))
@@ -91,8 +91,8 @@ def test_source_ranges_are_a_set_by_a_number() -> None:
     assert key[8:] == bytes.fromhex("00000000000000000000ffff0af40000")
 
 
-def test_nowhere_admits_nobody() -> None:
-    """No range is a set of its own, and not the absence of ranges."""
+def test_an_empty_set_of_ranges_admits_no_client() -> None:
+    """An empty set of ranges is a set of its own, and not the absence of ranges."""
     (case,) = [c for c in CASES if c.row.id == "default from-nowhere A B C balancer"]
     maps = follow([desired([case])])
     assert not maps.ranges
@@ -110,14 +110,14 @@ DIRECT = EbpfOptions(by_hash=True, direct=True)
         ("default - A%n1 B%n1 C%n2 cluster", 0),  # other nodes take other endpoints
     ],
 )
-def test_what_is_answered_directly(row: str, directly: int) -> None:
+def test_frontends_with_direct_return(row: str, directly: int) -> None:
     (case,) = [c for c in CASES if c.row.id == row]
     for options, expected in ((DIRECT, directly), (MAGLEV, 0)):
         values = follow([desired([case])], options).frontends.values()
         assert sum(value[36] for value in values) == expected
 
 
-def test_what_is_answered_directly_knows_who_is_here() -> None:
+def test_direct_return_knows_the_local_endpoints() -> None:
     (case,) = [c for c in CASES if c.row.id == "default - A B C balancer"]
     maps = follow([desired([case])], DIRECT)
     for value in maps.frontends.values():
@@ -128,7 +128,7 @@ def test_what_is_answered_directly_knows_who_is_here() -> None:
 
 
 def test_affinity_belongs_to_the_portal_not_to_the_address() -> None:
-    """A client finds its endpoint again by the NodePort too, and after a restart."""
+    """A client finds its endpoint again at the NodePort too, and after a restart."""
     (case,) = [c for c in CASES if c.row.id == "default - A B C nodeport"]
     tracker = Tracker(NODE_VIEW, tuple(Family))
     tracker.set_service(case.key, replace(case.service(), affinity=60))
@@ -151,7 +151,7 @@ def test_affinity_belongs_to_the_portal_not_to_the_address() -> None:
         (Family.V6, None, "00000000000000000000000000000000"),
     ],
 )
-def test_addresses_are_as_an_ipv6_socket_sees_them(
+def test_addresses_are_packed_as_ipv6_sockets_see_them(
     family: Family, address: str | None, packed: str
 ) -> None:
     where = ip_address(address) if address else None

@@ -1,4 +1,4 @@
-"""Maglev's tables: fair, the same on every node, and calm when targets come and go."""
+"""Maglev's tables: fair, the same on every node, and stable when targets come and go."""
 
 from collections import Counter
 from ipaddress import ip_address
@@ -50,8 +50,8 @@ def test_a_target_that_goes_leaves_its_seats_and_moves_few_others(targets: list[
     assert moved <= len(before) * 0.3
 
 
-def test_few_seats_move_on_the_average() -> None:
-    """As the paper has it: about as many again as must."""
+def test_few_seats_move_on_average() -> None:
+    """As in the paper, the seats that move are about twice those that must."""
     targets = [Target(ip_address(f"10.0.0.{n}"), 80) for n in range(10)]
     before = owners(targets)
     moved = 0
@@ -68,11 +68,11 @@ def test_tables_grow_with_their_pools(shares: int, size: int) -> None:
     assert size_for(shares) == size
 
 
-def test_nobody_has_no_table() -> None:
+def test_without_targets_there_is_no_table() -> None:
     assert seats([]) == []
 
 
-def test_the_same_in_every_release() -> None:
-    """Nodes of different releases have to agree while a cluster is upgraded."""
+def test_the_table_is_the_same_in_every_release() -> None:
+    """Nodes of different releases have to agree during an upgrade of the cluster."""
     targets = [Target(ip_address(f"10.0.0.{n}"), 80) for n in range(3)]
     assert seats(targets)[:12] == [0, 2, 2, 0, 2, 1, 1, 1, 0, 2, 2, 1]

@@ -1,4 +1,4 @@
-"""The iptables backend against a kernel that refuses."""
+"""The iptables backend with a kernel that refuses rules."""
 
 from ipaddress import ip_address
 
@@ -16,7 +16,7 @@ from tests.support.proxy.strategies import NODE, SETTINGS
 
 
 class FakeTool(FakeIptables):
-    """An iptables command whose kernel refuses rules with ``refuses`` in them, or everything."""
+    """An iptables command. Its kernel refuses rules that contain ``refuses``, or all rules."""
 
     family, flavor = Family.V4, Flavor.NFT
 
@@ -56,7 +56,7 @@ def rules(tool: FakeTool) -> str:
     return "\n".join(tool.tables["nat"]["KUBE-SERVICES"])
 
 
-def test_a_failed_write_is_followed_by_a_whole_one():
+def test_after_a_failed_write_everything_is_written():
     tool, made = FakeTool(), tracker(Protocol.TCP)
     backend = IptablesFamily(tool, SETTINGS)
     backend.apply(made.desired(), NODE)
@@ -99,7 +99,7 @@ def test_a_service_that_the_kernel_cannot_serve_stops_no_other(caplog):
     assert "-d 10.96.0.2 " in rules(tool)
 
 
-def test_a_kernel_that_refuses_all_is_reported_not_looped_on():
+def test_a_kernel_that_refuses_everything_is_reported_once():
     tool = FakeTool()
     tool.refuses = "KUBE-POSTROUTING"
     with pytest.raises(KernelRefusedError):
@@ -107,7 +107,7 @@ def test_a_kernel_that_refuses_all_is_reported_not_looped_on():
 
 
 class Legacy(FakeTool):
-    """Legacy tables, which tell of nothing but can be looked at."""
+    """Legacy tables, which send no events but can be read."""
 
     flavor = Flavor.LEGACY
 
@@ -119,8 +119,8 @@ class Legacy(FakeTool):
 
 
 @pytest.mark.parametrize(("small", "looks"), [(10**6, 0), (0, 2)])
-def test_another_rule_in_the_place_of_ours_is_seen(monkeypatch, small, looks):
-    """In small tables at once after a write, in big ones once they have been looked at."""
+def test_a_replaced_rule_is_noticed(monkeypatch, small, looks):
+    """In small tables at once after a write, in big ones after they were read."""
     tool = Legacy()
     monkeypatch.setattr(module, "_SMALL", small)
     monkeypatch.setattr(legacy, "size", tool.size)

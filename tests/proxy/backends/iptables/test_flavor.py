@@ -1,4 +1,4 @@
-"""Which flavor of iptables a node uses, as its commands and the kernel tell."""
+"""The detection of a node's iptables flavor, from its commands and the kernel."""
 
 import pytest
 
@@ -12,7 +12,7 @@ HINT = "*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n"
 
 @pytest.fixture
 def node(tmp_path, monkeypatch):
-    """Makes a node whose iptables commands say what they are given; returns its flavor."""
+    """Make a node whose iptables commands print given rules; return its flavor."""
     commands, proc = tmp_path / "bin", tmp_path / "proc"
     commands.mkdir()
     (proc / "net").mkdir(parents=True)

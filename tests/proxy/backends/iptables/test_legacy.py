@@ -1,11 +1,11 @@
-"""Who takes iptables' lock is noticed."""
+"""The watch on iptables' lock."""
 
 from pathlib import Path
 
 from proxy.backends.iptables.legacy import XtablesLock
 
 
-def test_a_lock_that_somebody_took(tmp_path: Path) -> None:
+def test_a_lock_that_was_taken(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch()
     lock = XtablesLock(path)
@@ -16,7 +16,7 @@ def test_a_lock_that_somebody_took(tmp_path: Path) -> None:
     assert not lock.was_taken()
 
 
-def test_a_lock_that_is_not_there_may_have_been_taken(tmp_path: Path) -> None:
+def test_a_missing_lock_may_have_been_taken(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     lock = XtablesLock(path)
     assert lock.was_taken()

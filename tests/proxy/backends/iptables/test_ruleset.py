@@ -1,4 +1,4 @@
-"""The rules of any history of states are those of the last state, and every step is committed."""
+"""The rules: after any history they are those of the last state, and every step commits."""
 
 import re
 from dataclasses import replace
@@ -19,7 +19,7 @@ from tests.support.proxy.strategies import NODE, SETTINGS, few, histories, repla
 
 
 def served(kernel: FakeIptables) -> dict[str, set[str]]:
-    """The frontends of KUBE-SERVICES, and the endpoints that each can reach."""
+    """Return the frontends of KUBE-SERVICES, and the endpoints that each can reach."""
     nat = kernel.tables["nat"]
 
     def reach(chain: str) -> set[str]:
@@ -41,7 +41,7 @@ def served(kernel: FakeIptables) -> dict[str, set[str]]:
 @pytest.mark.parametrize("family", Family)
 @few
 @given(history=histories)
-def test_steps_lead_where_a_fresh_start_leads(family, history):
+def test_steps_end_as_a_fresh_start_does(family, history):
     kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
     ruleset = start_iptables(kernel, family, tracker.desired())
     for change in history:
@@ -102,7 +102,7 @@ COMMIT
 
 @few
 @given(histories)
-def test_removal_leaves_what_was_there(history):
+def test_removal_leaves_other_rules(history):
     kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
     kernel.restore(FOREIGN)
     untouched = {table: dict(chains) for table, chains in kernel.tables.items()}
@@ -113,7 +113,7 @@ def test_removal_leaves_what_was_there(history):
     assert removal(parse(kernel.save())) == b""
 
 
-def test_removal_leaves_kubelet_its_chain_and_strangers_theirs():
+def test_removal_leaves_the_chains_of_kubelet_and_other_programs():
     kernel = FakeIptables()
     start_iptables(kernel, Family.V4, Desired())
     kernel.restore(
@@ -141,7 +141,7 @@ def test_one_change_among_10000_services_is_a_small_transaction():
     assert not ruleset.update(tracker.desired(), NODE)
 
 
-def test_a_node_with_new_addresses_is_rendered_anew():
+def test_new_node_addresses_render_everything_again():
     tracker, kernel = Tracker(NODE, tuple(Family)), FakeIptables()
     ruleset = start_iptables(kernel, Family.V4, tracker.desired())
     moved = replace(NODE, addresses=(ip_address("192.168.0.77"),))
@@ -195,6 +195,6 @@ def test_no_name_escapes_its_comment(namespace, name, port):
 
 
 def shape(kernel: FakeIptables) -> list[str]:
-    """The rules without the names in them."""
+    """Return the rules without the names in them."""
     text = re.sub(r'--comment "[^"\n]*"', "", kernel.save())
     return sorted(re.sub(r"KUBE-(SVC|SEP|EXT|SVL|FW)-[A-Z2-7]{16}", r"\1", text).splitlines())

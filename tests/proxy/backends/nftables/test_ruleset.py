@@ -1,4 +1,4 @@
-"""The table of any history of states is that of the last, and every step is one that commits."""
+"""The table: after any history it is that of the last state, and every step commits."""
 
 import re
 from ipaddress import ip_address
@@ -17,20 +17,23 @@ from tests.support.proxy.strategies import NODE, few, histories, replay
 
 
 def contents(kernel: FakeNft) -> tuple:
-    """What a table does. In which order a client's endpoint is looked for is its own history's."""
+    """Return a table's meaning.
+
+    The order in which a client's endpoint is looked up depends on history.
+    """
     chains = {name: sorted(rules, key=lookups) for name, rules in kernel.chains.items()}
     return chains, kernel.hooks, kernel.stores, kernel.specs
 
 
 def lookups(rule: str) -> str:
-    """The rules that look for a client's endpoint by their text, all others where they are."""
+    """Sort rules that look up a client's endpoint by their text; all others keep their places."""
     return rule if f"@{CLIENTS} goto" in rule else "~"
 
 
 @pytest.mark.parametrize("family", Family)
 @few
 @given(history=histories)
-def test_steps_lead_where_a_fresh_start_leads(family, history):
+def test_steps_end_as_a_fresh_start_does(family, history):
     tracker, node = Tracker(NODE, tuple(Family)), FakeNftNode(FakeNft(), family)
     node.apply(tracker)
     for change in history:
@@ -59,9 +62,7 @@ KEY = ("ns", "web")
 
 
 def serve(tracker: Tracker, node: FakeNftNode, *endpoints: int) -> list[str]:
-    """Give a Service with affinity those of four endpoints; returns in which order a client's is
-    looked for.
-    """
+    """Give a Service with affinity some of four endpoints; return the order of their lookups."""
     ports = (Port("", Protocol.TCP, 80),)
     tracker.set_service(KEY, Service(KEY, ports, (ip_address("10.96.0.1"),), affinity=60))
     chosen = tuple(four_endpoints(1)[one] for one in endpoints)
@@ -75,7 +76,7 @@ def serve(tracker: Tracker, node: FakeNftNode, *endpoints: int) -> list[str]:
 
 
 def ends(kernel: FakeNft) -> dict[str, list[str]]:
-    """The chains of endpoints that clients stick to."""
+    """Return the chains of endpoints with affinity."""
     return {name: rules for name, rules in kernel.chains.items() if name.startswith("sticky-")}
 
 
@@ -89,15 +90,15 @@ def test_a_restart_forgets_no_client_of_a_service_with_affinity():
     assert ends(kernel).items() < before.items()  # with the same numbers
 
 
-def test_sets_of_clients_that_an_older_version_left_are_removed():
+def test_an_older_versions_sets_of_clients_are_removed():
     tracker, kernel = Tracker(NODE, (Family.V4,)), FakeNft()
     kernel.commit("add table ip podwire-proxy\nadd set ip podwire-proxy sticky-OLD { spec }\n")
     serve(tracker, FakeNftNode(kernel), 0, 1)
     assert [name for name in kernel.specs if name.startswith("sticky-")] == [CLIENTS]
 
 
-def test_an_endpoint_that_comes_back_is_looked_for_last():
-    """Its clients were sent to others when it went, and stay there."""
+def test_a_returning_endpoint_is_looked_up_last():
+    """Its clients went to other endpoints when it was removed, and stay there."""
     tracker, node = Tracker(NODE, (Family.V4,)), FakeNftNode(FakeNft())
     first = serve(tracker, node, 0, 1, 2)
     assert serve(tracker, node, 1, 2) == first[1:]
@@ -107,7 +108,7 @@ def test_an_endpoint_that_comes_back_is_looked_for_last():
 
 
 def test_services_with_affinity_share_their_sets():
-    """The kernel looks through the names of all sets for each rule that names one."""
+    """The kernel searches the names of all sets for each rule that names one."""
     tracker, node = many_services(100), FakeNftNode(FakeNft())
     node.apply(tracker)
     stores = set(node.kernel.specs)
@@ -135,7 +136,7 @@ def test_one_change_among_10000_services_is_a_small_transaction():
     assert len(node.texts) == count
 
 
-def test_what_cannot_be_looked_at_is_not_written():
+def test_a_table_that_cannot_be_read_is_not_written():
     tracker, node = many_services(2), FakeNftNode(FakeNft())
     node.hidden = True
     with pytest.raises(KernelRefusedError):
@@ -148,7 +149,7 @@ def test_what_cannot_be_looked_at_is_not_written():
     assert contents(node.kernel) == contents(fresh.kernel)
 
 
-def test_a_failed_write_is_followed_by_a_whole_one():
+def test_after_a_failed_write_everything_is_written():
     tracker, node = many_services(2), FakeNftNode(FakeNft())
     node.apply(tracker)
     node.broken = True
