@@ -67,7 +67,7 @@ def load(
 
 
 def feed(frames: list[bytes], link: int) -> list[tuple[int, bytes]]:
-    """Return, for each frame that comes in by a link, the program's result and the frame after it."""
+    """Return, for each frame that comes in by a link, the program's result and the new frame."""
     return [_feed(frame, link) for frame in frames]
 
 
