@@ -58,7 +58,7 @@ class Subject:
         return f"{self.name} {self.tree}".strip()
 
     def chain(self, conf: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
-        """Which programs a runtime executes for a configuration, each with its part."""
+        """The programs that a runtime executes for a configuration, each with its part."""
         if self.program is not None:
             return [(self.program, conf | {"type": "podwire-cni"})]
         interface = conf | {"type": "bridge"}

@@ -31,7 +31,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """How it was measured."""
+    """The conditions of the measurement."""
 
     rounds: int
     reference: str  # the package and its version

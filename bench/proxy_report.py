@@ -142,7 +142,7 @@ _COSTS_OF_CHANGES: dict[str, Callable[[Round], float]] = {
 
 
 def is_comparison(results: Iterable[Result]) -> bool:
-    """Whether two checkouts were measured."""
+    """True if two checkouts were measured."""
     return any(one.tree == "other" for one in results)
 
 

@@ -13,7 +13,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def is_sealed() -> bool:
-    """Whether this process runs inside."""
+    """True if this process runs inside the namespaces."""
     return _INSIDE in os.environ
 
 

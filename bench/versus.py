@@ -73,7 +73,7 @@ def in_turn(items: Sequence[Item], number: int) -> Iterable[Item]:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What one measurement costs in this checkout, as a share of what it costs in the other."""
+    """The cost of one measurement in this checkout, as a share of its cost in the other."""
 
     title: str
     ratio: Ratio

@@ -14,7 +14,7 @@ _MARKS = {"netns": pytest.mark.netns, "e2e": pytest.mark.e2e}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How bin/test divides the tests; -m and -k are its user's."""
+    """Add the option by which bin/test divides the tests; -m and -k are its user's."""
     parser.addoption("--only", choices=("sealed", "e2e"), help="all but tests/e2e, or only these")
 
 

@@ -57,7 +57,7 @@ def test_every_package_says_what_belongs_there() -> None:
 
 @pytest.mark.parametrize("path", sorted((CHECKOUT / "tests").rglob("*.py")), ids=str)
 def test_no_test_module_imports_another(path: Path) -> None:
-    """What two of them need is in tests/support."""
+    """Helpers that two of them need are in tests/support."""
     imported = [
         node.module or ""
         for node in ast.walk(ast.parse(path.read_text()))

@@ -1,4 +1,4 @@
-"""Which attachment gets a port of the host; pure.
+"""Choose the attachment that gets a port of the host; pure.
 
 A claim is the name of a host port (see ``MappedPort.claim``). Its holder is the owner of the rules
 that serve it.
