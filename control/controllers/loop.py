@@ -1,8 +1,8 @@
 """Runs controllers: changes become keys, keys become actions, actions become requests.
 
 informers ──change──► sources ──key──► queue ──► reconcile(cluster, key, now) ──► actions
-    ▲                                                  (pure)                     │
-    └────────────── learn: what our own requests changed ◄── execute ◄────────────┘
+    ▲                                                  (pure)                        │
+    └────────────── learn: what our own requests changed ◄── execute ◄───────────────┘
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Runs the scheduler: follows the cluster, places Pods, binds them or reports why not.
 
 informers ─► cluster, siblings, queue ─► decide (pure) ─► assume ─► bind ─► Scheduled
-                    ▲                    └─ no place ─► condition, FailedScheduling
-                    └───── a change that may help wakes parked Pods ───────┘
+                                  ▲        └─ no place ─► condition, FailedScheduling
+                                  └────── a change that may help wakes parked Pods ┘
 """
 
 import asyncio

@@ -210,7 +210,7 @@ def test_streaks_double_and_are_forgotten():
     assert streak.restarted(streak.since + 601).delay() == 10
 
 
-class World:
+class SimulatedNode:
     """A simulated node: carries out decided actions one at a time, in any order."""
 
     def __init__(self, item, codes):
@@ -308,32 +308,32 @@ def test_every_node_settles_as_its_pod_wants_it(data):
     policy = data.draw(st.sampled_from(["Always", "OnFailure", "Never"]))
     codes = {name: data.draw(exit_codes) for name in mains}
     codes |= {name: data.draw(exit_codes) for name in before if not name.endswith("+")}
-    world = World(pod(*mains, init=tuple(before), restartPolicy=policy), codes)
+    node = SimulatedNode(pod(*mains, init=tuple(before), restartPolicy=policy), codes)
     crash_at = data.draw(st.integers(0, 12))
     for count in range(300):
         if count == crash_at:
-            data.draw(st.sampled_from([world.lose_sandbox, world.forget_sandbox]))()
-        if not world.step(lambda actions: data.draw(st.sampled_from(actions))):
+            data.draw(st.sampled_from([node.lose_sandbox, node.forget_sandbox]))()
+        if not node.step(lambda actions: data.draw(st.sampled_from(actions))):
             break
     else:
-        pytest.fail(f"no rest after {world.log[-10:]}")
+        pytest.fail(f"no rest after {node.log[-10:]}")
     failed_init = policy == "Never" and any(
-        it.exit_code for it in world.facts.containers if it.name in before
+        it.exit_code for it in node.facts.containers if it.name in before
     )
     if policy == "Always":
-        assert world.running >= set(mains)
+        assert node.running >= set(mains)
     elif not failed_init:
-        assert {it.name for it in world.facts.containers} >= set(mains)
-    assert_order(world, mains, before)
+        assert {it.name for it in node.facts.containers} >= set(mains)
+    assert_order(node, mains, before)
 
 
-def assert_order(world, mains, before):
+def assert_order(node, mains, before):
     """Assert that in each sandbox every init container was started before any main one."""
-    boxes = {action.sandbox_id for action in world.log if isinstance(action, Start)}
+    boxes = {action.sandbox_id for action in node.log if isinstance(action, Start)}
     for box in boxes:
         order = [
             action.name
-            for action in world.log
+            for action in node.log
             if isinstance(action, Start) and action.sandbox_id == box
         ]
         first_main = next((order.index(name) for name in order if name in mains), len(order))
@@ -346,16 +346,16 @@ def assert_order(world, mains, before):
 @given(st.data())
 def test_a_deleted_pod_ends_from_every_state(data):
     mains, before = data.draw(names), data.draw(inits)
-    world = World(pod(*mains, init=tuple(before)), {})
+    node = SimulatedNode(pod(*mains, init=tuple(before)), {})
     for _ in range(data.draw(st.integers(0, 15))):
-        world.step(lambda actions: data.draw(st.sampled_from(actions)))
+        node.step(lambda actions: data.draw(st.sampled_from(actions)))
     if data.draw(st.booleans()):
-        world.lose_sandbox()
-    world.pod = pod(*mains, init=tuple(before), meta={"deletionTimestamp": "2026-11-22T12:00:00Z"})
-    started = sum(isinstance(action, Start) for action in world.log)
+        node.lose_sandbox()
+    node.pod = pod(*mains, init=tuple(before), meta={"deletionTimestamp": "2026-11-22T12:00:00Z"})
+    started = sum(isinstance(action, Start) for action in node.log)
     for _ in range(100):
-        if world.finished:
+        if node.finished:
             break
-        assert world.step(lambda actions: data.draw(st.sampled_from(actions)))
-    assert world.finished
-    assert sum(isinstance(action, Start) for action in world.log) == started
+        assert node.step(lambda actions: data.draw(st.sampled_from(actions)))
+    assert node.finished
+    assert sum(isinstance(action, Start) for action in node.log) == started
