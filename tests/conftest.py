@@ -21,6 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     """SIGTERM ends a run as Ctrl-C does: sealed, pytest is a process 1, which passes over it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell starts what it runs in the background with SIGINT ignored, and tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
