@@ -1,7 +1,6 @@
-"""The shape of the code: short functions, few files beside each other, tests that stand alone."""
+"""The shape of the code: short functions, and few files beside each other."""
 
 import ast
-import re
 import statistics
 from pathlib import Path
 
@@ -13,7 +12,6 @@ ROOMS = ("cni_plugin", "proxy", "control", "lab")
 SOURCES = [path for room in ROOMS for path in sorted((CHECKOUT / room).rglob("*.py"))]
 MOST_LINES, USUAL_LINES = 40, 7
 MOST_FILES = 15
-_TEST_MODULE = re.compile(r"tests\.(.*\.)?(test_\w+|conftest)$")
 
 
 def lengths(path: Path) -> dict[str, int]:
@@ -53,14 +51,3 @@ def test_every_package_says_what_belongs_there() -> None:
         and len((ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()) < 3
     ]
     assert silent == []
-
-
-@pytest.mark.parametrize("path", sorted((CHECKOUT / "tests").rglob("*.py")), ids=str)
-def test_no_test_module_imports_another(path: Path) -> None:
-    """Helpers that two of them need are in tests/support."""
-    imported = [
-        node.module or ""
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom)
-    ]
-    assert [name for name in imported if _TEST_MODULE.match(name)] == []
