@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ class WheelHook(BuildHookInterface):  # type: ignore[type-arg]  # it takes no co
         for source, target in PLACES.items():
             build_data["force_include"][str(root / source)] = target
         pages = folder / "man1"
-        python = root / ".venv/bin/python"
-        subprocess.run([python, "-m", "lab.manuals", pages], cwd=root, check=True)
+        # The interpreter that builds has what podwire imports: build without isolation.
+        subprocess.run([sys.executable, "-m", "lab.manuals", pages], cwd=root, check=True)
         build_data["shared_data"][str(pages)] = "share/man/man1"  # pipx shows these to man
         # The client is linked statically, so the oldest glibc that a tag can name will do.
         build_data["tag"] = f"py3-none-manylinux_2_17_{platform.machine()}"
