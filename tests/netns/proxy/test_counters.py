@@ -72,6 +72,13 @@ def send(address: str, port: int, times: int) -> int:
     return sum(len(one.recv(100)) for one in socks)
 
 
+def repeated_syns(space: Space) -> int:
+    """Return how many SYNs a namespace has sent again. Source: proc_pid_net(5), snmp_counter.rst."""
+    lines = space.run("cat", "/proc/net/netstat").splitlines()
+    names, values = (line.split() for line in lines if line.startswith("TcpExt:"))
+    return int(dict(zip(names, values, strict=True))["TCPSynRetrans"])
+
+
 class Counted:
     """The node, whose backend serves one Service, and the Service's counts."""
 
@@ -79,6 +86,9 @@ class Counted:
         self.lab, self.node = lab, lab.workers["node"]
         self.case, self.version, self.detail = Case(ROW, next(_numbers), version), version, detail
         self.octets = 0  # of datagrams, without headers
+        # SYNs that clients of a slow machine sent again. They count again if the first one waited on
+        # the bridge for its neighbor's answer: only then would the kernel have confirmed it.
+        self.repeated = 0
         mode, options = BACKENDS[backend]
         self.backend = mode, {**options, "service-counters": detail.value}
         self.serve(self.case)
@@ -97,8 +107,10 @@ class Counted:
         if protocol == UDP:
             self.octets += times + client.call(send, str(address), port, times)
             return
+        before = repeated_syns(self.lab.space(source))
         (answers,) = client.call(ask, [Probe(str(address), port, TCP, tries=times)])
         assert all(answer.peer for answer in answers)
+        self.repeated += repeated_syns(self.lab.space(source)) - before
 
     def of(self, protocol: str) -> TrafficCount:
         key = PortLabel(*self.case.key, 80, protocol)
@@ -122,7 +134,7 @@ def test_connections(counted: Callable[..., Counted], backend: str, version: int
             one.ask(source, TCP, 7, node_port)
             one.ask(source, UDP, 3, node_port)
             expected += 1
-    assert one.of("TCP") == TrafficCount(7 * expected)
+    assert 0 <= one.of("TCP").connections - 7 * expected <= one.repeated
     assert one.of("UDP") == TrafficCount(3 * expected)
     assert one.of("SCTP") == TrafficCount()
 

@@ -44,6 +44,10 @@ class ProxyLab:
         """Return the worker that sends as the fate table's ``source``."""
         return self.workers[_PLACES[source]]
 
+    def space(self, source: str) -> Space:
+        """Return the namespace of the fate table's ``source``."""
+        return self.spaces[_PLACES[source]]
+
     def stop(self) -> None:
         """End the workers. The fixture that made the namespaces removes them."""
         for worker in self.workers.values():
