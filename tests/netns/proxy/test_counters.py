@@ -73,7 +73,7 @@ def send(address: str, port: int, times: int) -> int:
 
 
 def repeated_syns(space: Space) -> int:
-    """Return how many SYNs a namespace has sent again. Source: proc_pid_net(5), snmp_counter.rst."""
+    """Return how many SYNs a namespace has sent again. Source: the kernel's snmp_counter.rst."""
     lines = space.run("cat", "/proc/net/netstat").splitlines()
     names, values = (line.split() for line in lines if line.startswith("TcpExt:"))
     return int(dict(zip(names, values, strict=True))["TCPSynRetrans"])
@@ -86,8 +86,8 @@ class Counted:
         self.lab, self.node = lab, lab.workers["node"]
         self.case, self.version, self.detail = Case(ROW, next(_numbers), version), version, detail
         self.octets = 0  # of datagrams, without headers
-        # SYNs that clients of a slow machine sent again. They count again if the first one waited on
-        # the bridge for its neighbor's answer: only then would the kernel have confirmed it.
+        # SYNs that clients of a slow machine sent again. They count again if the first one waits on
+        # the bridge for its neighbor's answer: the kernel confirms it only then.
         self.repeated = 0
         mode, options = BACKENDS[backend]
         self.backend = mode, {**options, "service-counters": detail.value}
