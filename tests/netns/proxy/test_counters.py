@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count as numbers
@@ -25,6 +26,9 @@ from tests.support.space import Space
 
 ROW = Row("default", frozenset(), ("A", "B", "C"), "cluster", {})
 _SOURCES = ("pod", "self", "node", "outside")
+# The node hears no neighbor's answer.
+_DEAF = "table bridge deaf { chain in { type filter hook prerouting priority -300; "
+_DEAF += "icmpv6 type nd-neighbor-advert drop; }; }"
 _numbers = numbers()  # of Services, so that no test meets the flows of another
 _kept: list[ServiceCounters] = []  # in the node's worker
 _sent: list[socket.socket] = []  # in a client's worker
@@ -137,6 +141,25 @@ def test_connections(counted: Callable[..., Counted], backend: str, version: int
     assert 0 <= one.of("TCP").connections - 7 * expected <= one.repeated
     assert one.of("UDP") == TrafficCount(3 * expected)
     assert one.of("SCTP") == TrafficCount()
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if not name.startswith("ebpf")])
+def test_a_syn_that_waits_for_a_neighbor_counts_again_when_sent_again(
+    counted: Callable[..., Counted], backend: str
+) -> None:
+    one = counted(backend, 6, CounterDetail.CONNECTIONS)
+    one.serve(Case(Row("default", frozenset(), ("A",), "cluster", {}), one.case.number, 6))
+    node, client = one.lab.spaces["node"], one.lab.space("pod")
+    node.run("nft", _DEAF)
+    node.ip("-6", "neigh", "flush", "dev", "podwire0")
+    before = repeated_syns(client)
+    asked = threading.Thread(target=one.ask, args=("pod", TCP, 1))
+    asked.start()
+    while repeated_syns(client) == before:
+        time.sleep(0.01)
+    node.run("nft", "delete table bridge deaf")
+    asked.join()
+    assert one.of("TCP") == TrafficCount(1 + one.repeated)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
