@@ -1,7 +1,7 @@
 """The client as a program that works in any folder: a runtime's folder of plugins, mostly.
 
 Both clients have to know their interpreter and their plugin, for the time when there is no server:
-``put_client`` writes both paths into its copy. The Python client also gets a home where it can.
+``put_client`` writes the paths into its copy. Both get a home where they can.
 
 A home is a folder that Python takes for its own library, and that has nothing but the client in the
 place of the package ``encodings``, which Python imports before all else. So the client has its
@@ -9,11 +9,15 @@ answer, and ends, before Python would have read its real library, made its strea
 compiled the script: a fifth of its time. Which library is Python's is told by pyvenv.cfg beside the
 interpreter, and a file os.py in it (PEP 405, Modules/getpath.py). Another version of Python has
 another folder for its library, finds none here, takes the one it was built with, and runs the
-script, which is the same client.
+script: the same client, or what the C client executes where there is no server, the plugin.
+
+In the home is also an image of the plugin (``cni_plugin.image``), from which either client becomes
+the plugin in a fraction of the time that importing it takes.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -22,13 +26,16 @@ from importlib.util import MAGIC_NUMBER
 from marshal import dumps
 from pathlib import Path
 
-from cni_plugin.linux.files import put
+from cni_plugin.image.file import ImageError, built, fits
+from cni_plugin.linux.files import put, put_link
 
+logger = logging.getLogger(__name__)
 PROGRAM = "podwire-cni"
 HOME = f".{PROGRAM}"  # beside the program
+IMAGE = "plugin.image"  # in the home
 _PACKAGE = Path(__file__).resolve().parents[1]
 _PLUGIN = _PACKAGE / "__main__.py"
-_OWN_PLACE = 'INTERPRETER = b""\nPLUGIN = b""\n'
+_OWN_PLACE = 'INTERPRETER = b""\nPLUGIN = b""\nIMAGE = b""\n'
 _PYTHON = "/usr/bin/python3"
 # What may stand in a first line of 127 bytes (BINPRM_BUF_SIZE in the kernel before Linux 5.1),
 # with two before it and four behind it.
@@ -40,7 +47,7 @@ _PYC_HEADER = MAGIC_NUMBER + bytes(12)  # PEP 552; there is no source to compare
 def c_client() -> Path:
     """The C client as it was built: beside its source in a wheel, in ``build`` in a checkout."""
     packaged = _PACKAGE / "client" / PROGRAM
-    return packaged if packaged.exists() else _PACKAGE.parent / "build" / PROGRAM
+    return packaged if packaged.exists() else _PACKAGE.parent / "build/client" / PROGRAM
 
 
 def python_client() -> Path:
@@ -52,16 +59,21 @@ def python_client() -> Path:
 def put_client(program: Path) -> None:
     """Put the client where a runtime looks for it: the C client if it was built."""
     if (built := c_client()).exists():
-        put(program, _addressed(built.read_bytes()), 0o755)
+        put_c_client(program, built)
     else:
         put_python_client(program)
 
 
-def _addressed(binary: bytes) -> bytes:
-    """The C client with the paths of this interpreter and this plugin in its slots."""
-    for mark, path in (("interpreter", sys.executable), ("plugin", str(_PLUGIN))):
+def put_c_client(program: Path, built: Path) -> None:
+    """Put the C client there, and its home; its slots get the home's interpreter and the plugin."""
+    home = _home(program)
+    if home is not None:
+        _furnish(home, _text(home))
+    python = sys.executable if home is None else str(home / "python3")
+    binary = built.read_bytes()
+    for mark, path in (("interpreter", python), ("plugin", str(_PLUGIN))):
         binary = _fill(binary, f"@{mark}@".encode(), os.fsencode(path))
-    return binary
+    put(program, binary, 0o755)
 
 
 def _fill(binary: bytes, mark: bytes, path: bytes) -> bytes:
@@ -77,30 +89,71 @@ def _fill(binary: bytes, mark: bytes, path: bytes) -> bytes:
 
 def put_python_client(program: Path) -> None:
     """Put the Python client there, and its home beside it."""
-    text, home = _text(), program.parent.resolve() / HOME
-    python = str(home / "python3")
-    if _SHORT_AND_PLAIN.fullmatch(python):
+    home = _home(program)
+    text = _text(home)
+    if home is not None:
         _furnish(home, text)
-        text = text.replace(_PYTHON, python, 1)
+        text = text.replace(_PYTHON, str(home / "python3"), 1)
     put(program, text.encode(), 0o755)
+
+
+def _home(program: Path) -> Path | None:
+    """The home of a program; None where a first line cannot name the interpreter in it."""
+    home = program.parent.resolve() / HOME
+    return home if _SHORT_AND_PLAIN.fullmatch(str(home / "python3")) else None
 
 
 def _furnish(home: Path, text: str) -> None:
     library = home / f"lib/python{sys.version_info.major}.{sys.version_info.minor}"
     code = compile(text, PROGRAM, "exec", dont_inherit=True, optimize=2)  # 2: no docstrings
+    put(home / IMAGE, _image(), 0o644)
     put(library / "encodings/__init__.pyc", _PYC_HEADER + dumps(code), 0o644)
     (library / "lib-dynload").mkdir(exist_ok=True)  # Python complains where there is none
     put(library / "os.py", b"", 0o644)
     put(home / "pyvenv.cfg", f"home = {home}\n".encode(), 0o644)
-    with suppress(FileExistsError):
-        (home / "python3").symlink_to(_PYTHON)
+    put_link(home / "python3", _interpreter())
 
 
-def _text() -> str:
+def _interpreter() -> Path:
+    """The interpreter that runs this, by the name that outlives an upgrade of it if it has one."""
+    own = Path(sys.executable).resolve()
+    return Path(_PYTHON) if Path(_PYTHON).resolve() == own else own
+
+
+def _image() -> bytes:
+    """The plugin's image, empty if there can be none; kept beside the C client for the next."""
+    kept = c_client().with_name(IMAGE)
+    try:
+        if kept.exists() and fits(data := kept.read_bytes()):
+            return data
+        data = built()
+        with suppress(OSError):  # a package may not be ours to write
+            put(kept, data, 0o644)
+    except ImageError as err:
+        logger.warning("%s; calls without a server take longer", err)
+        return b""
+    return data
+
+
+def _text(home: Path | None) -> str:
+    """The Python client, which knows where it belongs to."""
     client = python_client()
     text = client.read_text()
     if not text.startswith(f"#!{_PYTHON} ") or _OWN_PLACE not in text:
         raise RuntimeError(f"{client} does not begin with {_PYTHON}, or names a place")
-    plugin = os.fsencode(_PLUGIN)
-    own = f"INTERPRETER = {os.fsencode(sys.executable)!r}\nPLUGIN = {plugin!r}\n"
+    image = str(home / IMAGE) if home else ""
+    paths = {"INTERPRETER": sys.executable, "PLUGIN": str(_PLUGIN), "IMAGE": image}
+    own = "".join(f"{name} = {os.fsencode(path)!r}\n" for name, path in paths.items())
     return text.replace(_OWN_PLACE, own, 1)
+
+
+def _put_into_checkout(folder: Path) -> None:
+    """Put the C client, if it was built, and a home into the checkout's own folder."""
+    if (built := c_client()).exists():
+        put_c_client(folder / PROGRAM, built)
+    elif home := _home(folder / PROGRAM):
+        _furnish(home, _text(home))
+
+
+if __name__ == "__main__":  # bin/compile
+    _put_into_checkout(Path(sys.argv[1]))

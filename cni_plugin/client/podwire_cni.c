@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define DEFAULT_SOCKET "/run/podwire/cni.sock"
+#define LINGERING ".lingering" /* cni_plugin/server/succession.py */
 #define PATIENCE 10 /* seconds for the word that the request is taken */
 #define HEADER 12
 
@@ -28,8 +29,8 @@ struct slot {
     char mark[16];
     char path[LONGEST_PATH];
 };
-static volatile const struct slot interpreter = {"@interpreter@", PYTHON};
-static volatile const struct slot plugin = {"@plugin@", PLUGIN};
+static volatile const struct slot interpreter = {"@interpreter@", ""};
+static volatile const struct slot plugin = {"@plugin@", ""};
 
 extern char **environ;
 
@@ -85,6 +86,20 @@ static const char *socket_path(void)
 {
     const char *path = getenv("PODWIRE_CNI_SOCKET");
     return path ? path : DEFAULT_SOCKET;
+}
+
+/* Connect to the server that somebody has started, or to the one that a call has left behind.
+ * Returns 0 when there is one. */
+static int connect_to_server(int fd)
+{
+    for (const char *suffix = ""; suffix; suffix = *suffix ? NULL : LINGERING) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        size_t room = sizeof address.sun_path;
+        if ((size_t)snprintf(address.sun_path, room, "%s%s", socket_path(), suffix) < room &&
+            !connect(fd, (struct sockaddr *)&address, sizeof address))
+            return 0;
+    }
+    return -1;
 }
 
 /* Do it all in this process, with the same core; standard input is read already. */
@@ -197,13 +212,8 @@ static int server_died(struct buffer will, struct buffer in)
 int main(void)
 {
     struct buffer in = read_stdin();
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (strlen(socket_path()) >= sizeof address.sun_path)
-        become_the_plugin(in);
-    strcpy(address.sun_path, socket_path());
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) || send_request(fd, in) ||
-        !is_taken(fd))
+    if (connect_to_server(fd) || send_request(fd, in) || !is_taken(fd))
         become_the_plugin(in);
 
     uint32_t length = 0;

@@ -127,7 +127,7 @@ def _legacy_has_chains(version: int) -> bool:
     Only existing tables are read: to read another one would create it.
     """
     try:
-        names = Path("/proc/thread-self/net", _NAMES[version]).read_text().split()
+        names = Path("/proc/thread-self/net", _NAMES[version]).read_bytes().decode().split()
     except OSError:  # a kernel that has no ip_tables, or has not loaded them
         return False
     tables = [table for table in (NAT, FILTER) if table in names]

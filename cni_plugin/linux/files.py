@@ -42,3 +42,11 @@ def _open_new(path: str, mode: int) -> int:
             raise
         os.unlink(path)  # noqa: PTH108  # a symbolic link
         return os.open(path, flags, mode)
+
+
+def put_link(path: Path, target: Path) -> None:
+    """Make a symbolic link in one step, in the place of another one too. Raises OSError."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(target)
+    aside.rename(path)

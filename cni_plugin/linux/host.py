@@ -33,7 +33,7 @@ def below(root: Path, path: str) -> Path:
 
 def read_boot_id() -> str:
     """The kernel's boot ID: it changes with each boot."""
-    return _BOOT_ID.read_text().strip()
+    return _BOOT_ID.read_bytes().decode().strip()
 
 
 def open_namespace(path: str) -> int | None:

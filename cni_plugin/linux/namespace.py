@@ -170,7 +170,7 @@ class Namespace:
         """The value of ``net/...`` below /proc/sys; None if it does not exist."""
         with entered(self.fd):
             try:
-                return (_SYSCTL / key).read_text().strip()
+                return (_SYSCTL / key).read_bytes().decode().strip()
             except FileNotFoundError:
                 return None
 

@@ -114,6 +114,13 @@ def _fields(cls: type[Section]) -> dict[str, _Field]:
     return _known[cls]
 
 
+def prepare(cls: type[Section] = Section) -> None:
+    """Make the readers of all sections now, so that no request has to wait for them."""
+    for each in cls.__subclasses__():
+        _fields(each)
+        prepare(each)
+
+
 def _read_fields(fields: dict[str, _Field], value: Mapping[str, Any]) -> dict[str, Any]:
     known = (
         (key, fields[folded], item)

@@ -58,7 +58,7 @@ def _check_once(raw: bytes) -> None:
 def _allowlist(path: Path) -> list[re.Pattern[str]] | None:
     """The patterns of the allowlist; None if there is no file."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_bytes().decode().splitlines()
         return [re.compile(line.strip()) for line in lines if line.strip()]
     except FileNotFoundError:
         return None

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.cni import rows, rows_more
 from tests.support.cni.bench import Bench, Row
-from tests.support.cni.runner import REFERENCE, Node
+from tests.support.cni.runner import C_CLIENT, REFERENCE, Node
 from tests.support.space import Space
 
 ROWS = (*rows.ROWS, *rows_more.ROWS)
@@ -28,6 +28,7 @@ def nodes(
     spaces: Callable[[str], Space], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Node]]:
     made = {name: Node(spaces("node"), tmp_path_factory.mktemp(name)) for name in SUBJECTS}
+    made["alone"].plugin = C_CLIENT
     made["reference"].plugin = REFERENCE / "bridge"
     with made["served"].served():
         yield made

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +68,6 @@ def test_an_installed_c_client_knows_its_interpreter(built: Path, tmp_path: Path
 def test_a_path_longer_than_its_slot_is_refused(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "executable", "/" + "x" * 1023)
+    monkeypatch.setattr(standalone, "_PLUGIN", Path("/" + "x" * 1023))
     with pytest.raises(ValueError, match="at most 1023 bytes"):
         standalone.put_client(tmp_path / "bin/podwire-cni")

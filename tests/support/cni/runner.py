@@ -17,6 +17,7 @@ from tests.support.space import Space
 
 ROOT = Path(__file__).parents[3]
 PYTHON_CLIENT = ROOT / "bin/podwire-cni"
+C_CLIENT = ROOT / "build/podwire-cni"
 REFERENCE = Path("/usr/lib/cni")  # Debian's containernetworking-plugins
 DEFAULT_DATA = Path("/var/lib/cni")
 _SERVE = [sys.executable, "-c", "from cni_plugin.admin.cli import main; main()", "serve"]
@@ -129,6 +130,7 @@ class Node:
         env = {
             "PATH": os.environ["PATH"],
             "PODWIRE_CNI_SOCKET": str(self.socket),
+            "PODWIRE_CNI_LINGER": "0",  # who wants a server says so
             "CNI_PATH": f"{self.plugin.parent}:{REFERENCE}",
         }
         env |= {name: value for name, value in given.items() if value is not None}

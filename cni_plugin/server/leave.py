@@ -1,0 +1,97 @@
+"""Leaves a server behind for the calls that follow.
+
+A call of the plugin that found no server, and did its work itself, leaves one. The server
+(``lingering.py``) ends when nobody has called for a while. It has nothing of its caller's: it has a
+session of its own, the first process's cgroups, /dev/null for its standard streams, and of the
+environment only PATH. A call leaves one only if all its namespaces are the first process's: a
+namespace that somebody made for a container or a service would live as long as the server.
+"""
+
+import fcntl
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from cni_plugin.linux.log import warn
+
+DEFAULT_SOCKET = "/run/podwire/cni.sock"
+SUFFIX = ".lingering"  # behind the path of the socket of a server that somebody has started
+LOCK = 3  # the server's descriptor that holds its lock
+_PATIENCE = "60"  # seconds without a call
+_SERVER = str(Path(__file__).with_name("lingering.py"))
+_PYTHON = sys.executable  # of the process that writes the image, if this runs from one
+# Starts a program that gets what CPU time nobody else wants: the caller, which ends now, is first.
+_MODEST = "/usr/bin/chrt"
+_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+_SIGNALS = range(1, 32)
+
+
+def leave_server(environment: Mapping[str, str]) -> None:
+    """Start a server, unless there is one already or none may be left."""
+    patience = environment.get("PODWIRE_CNI_LINGER", _PATIENCE)
+    if not patience.isdecimal():
+        warn("PODWIRE_CNI_LINGER is %r, no number of seconds: no server is left behind", patience)
+    elif int(patience) and _is_on_the_host():
+        path = Path(environment.get("PODWIRE_CNI_SOCKET", DEFAULT_SOCKET) + SUFFIX)
+        with suppress(OSError):  # no folder, or a read-only one: each call does its work itself
+            _start_unless_locked(path, patience, environment.get("PATH", ""))
+
+
+def _start_unless_locked(path: Path, patience: str, search_path: str) -> None:
+    lock = _locked(lock_of(path))
+    if lock is not None:
+        try:
+            _start([str(path), patience], lock, search_path)
+        finally:
+            os.close(lock)
+
+
+def lock_of(path: Path) -> Path:
+    """Return the file that a server on the socket ``path`` locks from its start to its end."""
+    return path.with_name(f"{path.name}.lock")
+
+
+def _is_on_the_host() -> bool:
+    """Return true if all our namespaces are the first process's."""
+    try:
+        return all(_namespace(name, "self") == _namespace(name, "1") for name in _NAMESPACES)
+    except PermissionError:
+        return False
+
+
+def _namespace(name: str, process: str) -> str:
+    try:
+        return os.readlink(f"/proc/{process}/ns/{name}")  # noqa: PTH115  # pathlib takes longer
+    except FileNotFoundError:
+        return ""  # a kernel without such namespaces
+
+
+def _locked(path: Path) -> int | None:
+    """Return a descriptor that holds the lock; None if another process holds it. Raises OSError."""
+    path.parent.mkdir(mode=0o755, exist_ok=True)
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock).st_ino == path.stat().st_ino:
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(lock)  # a server is there, or has just removed the file at its end
+    return None
+
+
+def _start(arguments: list[str], lock: int, search_path: str) -> None:
+    streams = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in range(3)]
+    argv = [_PYTHON, "-IS", _SERVER, *arguments]
+    if os.access(_MODEST, os.X_OK):
+        argv = [_MODEST, "--idle", "0", *argv]
+    os.posix_spawn(
+        argv[0],
+        argv,
+        {"PATH": search_path},
+        file_actions=[(os.POSIX_SPAWN_DUP2, lock, LOCK), *streams],
+        setsigmask=[],
+        setsigdef=_SIGNALS,
+    )
