@@ -16,7 +16,15 @@ if not __package__:  # executed by its path
     sys.path.append(str(Path(__file__).parent.parent))
 
 from cni_plugin.linux.host import Host, open_namespace, read_boot_id  # noqa: E402
-from cni_plugin.verbs.answer import answer  # noqa: E402
+from cni_plugin.server.leave import leave_server  # noqa: E402
+from cni_plugin.spec.request import Request  # noqa: E402
+from cni_plugin.spec.versions import Verb  # noqa: E402
+from cni_plugin.verbs.answer import (  # noqa: E402
+    PluginAnswer,
+    needs_other_programs,
+    perform,
+    understand,
+)
 
 
 def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int:
@@ -26,10 +34,18 @@ def main(environment: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> i
         netns=open_namespace(environment.get("CNI_NETNS", "")),
         boot_id=read_boot_id(),
     )
-    plugin_answer = answer(environment, stdin.read(), host)
+    request = understand(environment, stdin.read())
+    plugin_answer = request if isinstance(request, PluginAnswer) else perform(request, host)
     stdout.write(plugin_answer.stdout)
     stdout.flush()
+    if isinstance(request, Request) and _may_be_served(request):
+        leave_server(environment)
     return plugin_answer.code
+
+
+def _may_be_served(request: Request) -> bool:
+    """Return true if others like this request may follow, and a server can do them."""
+    return request.verb in {Verb.ADD, Verb.DEL} and not needs_other_programs(request)
 
 
 def _run() -> int:

@@ -65,7 +65,7 @@ def put_client(program: Path) -> None:
 
 
 def put_c_client(program: Path, built: Path) -> None:
-    """Put the C client there, and its home; its slots get the home's interpreter and the plugin."""
+    """Put the C client there, and its home; fill its slots with the interpreter and the plugin."""
     home = _home(program)
     if home is not None:
         _furnish(home, _text(home))
@@ -98,7 +98,7 @@ def put_python_client(program: Path) -> None:
 
 
 def _home(program: Path) -> Path | None:
-    """The home of a program; None where a first line cannot name the interpreter in it."""
+    """Return the home of a program; None if a first line cannot name the interpreter in it."""
     home = program.parent.resolve() / HOME
     return home if _SHORT_AND_PLAIN.fullmatch(str(home / "python3")) else None
 
@@ -115,13 +115,13 @@ def _furnish(home: Path, text: str) -> None:
 
 
 def _interpreter() -> Path:
-    """The interpreter that runs this, by the name that outlives an upgrade of it if it has one."""
+    """Return the interpreter that runs this, if possible by the name that outlives an upgrade."""
     own = Path(sys.executable).resolve()
     return Path(_PYTHON) if Path(_PYTHON).resolve() == own else own
 
 
 def _image() -> bytes:
-    """The plugin's image, empty if there can be none; kept beside the C client for the next."""
+    """Return the plugin's image, empty if there can be none. It is kept beside the C client."""
     kept = c_client().with_name(IMAGE)
     try:
         if kept.exists() and fits(data := kept.read_bytes()):
@@ -136,7 +136,7 @@ def _image() -> bytes:
 
 
 def _text(home: Path | None) -> str:
-    """The Python client, which knows where it belongs to."""
+    """Return the text of the Python client with the paths that it has to know."""
     client = python_client()
     text = client.read_text()
     if not text.startswith(f"#!{_PYTHON} ") or _OWN_PLACE not in text:

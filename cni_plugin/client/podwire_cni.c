@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define DEFAULT_SOCKET "/run/podwire/cni.sock"
-#define LINGERING ".lingering" /* cni_plugin/server/succession.py */
+#define LINGERING ".lingering" /* cni_plugin/server/leave.py */
 #define PATIENCE 10 /* seconds for the word that the request is taken */
 #define HEADER 12
 
@@ -88,8 +88,8 @@ static const char *socket_path(void)
     return path ? path : DEFAULT_SOCKET;
 }
 
-/* Connect to the server that somebody has started, or to the one that a call has left behind.
- * Returns 0 when there is one. */
+/* Connect to the server that somebody has started, or else to one that a call has left behind.
+ * Return 0 if there is one. */
 static int connect_to_server(int fd)
 {
     for (const char *suffix = ""; suffix; suffix = *suffix ? NULL : LINGERING) {

@@ -13,11 +13,12 @@ import os
 import signal
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from cni_plugin.linux.host import Host
 from cni_plugin.linux.namespace import is_namespace, is_own
@@ -32,6 +33,7 @@ from cni_plugin.server.protocol import (
 from cni_plugin.server.removal_queue import RemovalQueue
 from cni_plugin.spec.errors import TryAgainLaterError
 from cni_plugin.spec.request import Request
+from cni_plugin.spec.section import prepare
 from cni_plugin.spec.versions import Verb
 from cni_plugin.verbs.answer import PluginAnswer, needs_other_programs, perform, understand
 
@@ -52,28 +54,56 @@ class SocketInUseError(Exception):
     """Another server answers on the socket."""
 
 
-def serve(path: Path, boot_id: str) -> None:
-    """Serve on the socket ``path`` until SIGTERM or SIGINT, then finish the running requests.
+class Lifetime(Protocol):
+    """The time that a server may go on; callable from any thread."""
 
-    Raises SocketInUseError, OSError.
+    def admits(self) -> bool:
+        """Return true if a request may be served."""
+
+    def remaining(self) -> float:
+        """Return the seconds until the server ends if nothing happens."""
+
+
+class Unlimited:
+    """The lifetime of a server that somebody has started: until a signal."""
+
+    def admits(self) -> bool:
+        """Return true."""
+        return True
+
+    def remaining(self) -> float:
+        """Return a day; then the server asks again."""
+        return 86400
+
+
+_FOREVER = Unlimited()
+
+
+def serve(path: Path, boot_id: str, lifetime: Lifetime = _FOREVER) -> None:
+    """Serve on the socket ``path`` until SIGTERM or SIGINT, or for as long as ``lifetime`` lasts.
+
+    Then finish the running requests. Raises SocketInUseError, OSError.
     """
     # Before there are other threads: the kernel may deliver a signal to any of them, and a thread
     # that pauses would not wake up for it.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    prepare()
     gc.freeze()  # exclude the imported modules from garbage collections
     # a request leaves no cycles; by default every few requests would start a collection
     gc.set_threshold(_GARBAGE)
-    with Server(path, boot_id):
-        signal.sigwait(_ENDS)
+    with Server(path, boot_id, lifetime.admits):
+        while (left := lifetime.remaining()) and signal.sigtimedwait(_ENDS, left) is None:
+            pass
     logger.info("ended")
 
 
 class Server:
     """Serves on the socket ``path``. Its exit removes the socket and waits for running requests."""
 
-    def __init__(self, path: Path, boot_id: str) -> None:
+    def __init__(self, path: Path, boot_id: str, admits: Callable[[], bool]) -> None:
         self._path = path
         self._boot_id = boot_id
+        self._admits = admits
         self._remove = RemovalQueue()
         self._listener = listen(path)
         self._identity = path.stat().st_ino
@@ -101,11 +131,17 @@ class Server:
                 for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                     connection.setsockopt(socket.SOL_SOCKET, option, _PATIENCE)
                 if _allowed(connection):
-                    self._talk(connection)
+                    self._serve(connection)
             except (InvalidFrameError, OSError) as err:
                 logger.info("a client is gone, or sent no frame: %s", err)
             except Exception:  # a bug in one request must not end the others
                 logger.exception("request failed")
+
+    def _serve(self, connection: socket.socket) -> None:
+        if self._admits():
+            self._talk(connection)
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)  # wake up the thread that waits for the end
 
     def _talk(self, connection: socket.socket) -> None:
         with received_frame(connection) as frame:

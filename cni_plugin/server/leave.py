@@ -22,8 +22,6 @@ LOCK = 3  # the server's descriptor that holds its lock
 _PATIENCE = "60"  # seconds without a call
 _SERVER = str(Path(__file__).with_name("lingering.py"))
 _PYTHON = sys.executable  # of the process that writes the image, if this runs from one
-# Starts a program that gets what CPU time nobody else wants: the caller, which ends now, is first.
-_MODEST = "/usr/bin/chrt"
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 _SIGNALS = range(1, 32)
 
@@ -84,14 +82,12 @@ def _locked(path: Path) -> int | None:
 
 def _start(arguments: list[str], lock: int, search_path: str) -> None:
     streams = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in range(3)]
-    argv = [_PYTHON, "-IS", _SERVER, *arguments]
-    if os.access(_MODEST, os.X_OK):
-        argv = [_MODEST, "--idle", "0", *argv]
     os.posix_spawn(
-        argv[0],
-        argv,
+        _PYTHON,
+        [_PYTHON, "-IS", _SERVER, *arguments],
         {"PATH": search_path},
         file_actions=[(os.POSIX_SPAWN_DUP2, lock, LOCK), *streams],
+        setsid=True,
         setsigmask=[],
         setsigdef=_SIGNALS,
     )

@@ -57,11 +57,20 @@ def podman(host: Host) -> Podman:
     return Podman(host.machine)
 
 
-@pytest.fixture(params=["alone", "served"])
+@pytest.fixture(params=["alone", "lingering", "served"])
 def mode(request, host: Host) -> Iterator[str]:
-    """Without and with the warm server. A server must have done the work."""
+    """Without a server, with what a call leaves behind, and with the warm server.
+
+    A server must have done the work.
+    """
     if request.param == "alone":
+        with host.unserved():
+            yield request.param
+        return
+    if request.param == "lingering":
+        host.dismiss()
         yield request.param
+        assert host.dismiss()
         return
     before = host.log()
     with host.served():

@@ -172,7 +172,7 @@ class Target:
 
     def listen(self) -> Callable[[bytes], None]:
         """Return a function that handles one connection to a server in this process."""
-        served = daemon.Server(self.folder / "cni.sock", "boot")
+        served = daemon.Server(self.folder / "cni.sock", "boot", lambda: True)
         own = os.open("/proc/self/ns/net", os.O_RDONLY)
         root = os.open(self.folder, os.O_RDONLY)
         nothing = os.open("/dev/null", os.O_RDONLY)

@@ -12,6 +12,12 @@ from tests.support.e2e.runtimes.machine import Daemon, Machine
 
 BIN_DIR, CONF_DIR = Path("/opt/cni/bin"), Path("/etc/cni/net.d")
 SOCKET = Path("/run/podwire/cni.sock")
+_LINGERING, _LOCK = Path(f"{SOCKET}.lingering"), Path(f"{SOCKET}.lingering.lock")
+_DISMISS = f"""
+from pathlib import Path
+from cni_plugin.server.lingering import dismiss
+print(dismiss(Path({str(_LINGERING)!r})))
+"""
 ADDRESS, OUTSIDE = "192.0.2.1", "192.0.2.2"
 _RECORDER = """#!/bin/sh
 call=$(mktemp --directory {log}/$(date +%s%N)-XXXX)
@@ -107,6 +113,22 @@ class Host:
         with self.machine.running("cni-server", *serve) as server:
             eventually(lambda: self.machine.try_run("test", "-S", SOCKET).returncode == 0, 30)
             yield server
+
+    @contextmanager
+    def unserved(self) -> Iterator[None]:
+        """Let calls of the plugin leave no server behind, for the block."""
+        self.dismiss()
+        self.machine.run("mkdir", "-p", _LOCK)  # in the place of a file
+        try:
+            yield
+        finally:
+            self.machine.run("rmdir", _LOCK)
+
+    def dismiss(self) -> bool:
+        """End the server that a call has left behind. Returns true if there is one."""
+        there = "True" in self.machine.run(CHECKOUT / ".venv/bin/python", "-c", _DISMISS)
+        eventually(lambda: self.machine.try_run("test", "-e", _LINGERING).returncode == 1, 30)
+        return there
 
     def log(self) -> str:
         """The warm server's log so far."""
