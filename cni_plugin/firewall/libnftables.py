@@ -18,8 +18,12 @@ from cni_plugin.firewall.nftables_rules import (
     TableAdditions,
     add_transaction,
 )
+from cni_plugin.linux import uapi
+from cni_plugin.linux.netlink import Socket
 from cni_plugin.spec.errors import OperationRefusedError, UnsupportedFieldError
 
+_NFT_MSG_GETGEN = 10 << 8 | 16  # NFNL_SUBSYS_NFTABLES; libnftables asks it and four more
+_NFGENMSG = bytes(4)  # any family
 _JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
 # libnftables tells the kernel's error in words only: errno is EAGAIN after its own look-ups.
 _ERRNO = {os.strerror(number): number for number in (errno.ENOENT, errno.EEXIST)}
@@ -51,12 +55,11 @@ class NftablesError(Exception):
 def usable() -> bool:
     """Return true if this host has libnftables, and a kernel with nf_tables."""
     try:
-        run(f"list table {TABLE}")
-    except NftablesError as err:
-        return err.absent
-    except UnsupportedFieldError:
+        _library()
+        with Socket(uapi.NETLINK_NETFILTER) as kernel:
+            return kernel.get(_NFT_MSG_GETGEN, _NFGENMSG) is not None
+    except (UnsupportedFieldError, OSError):
         return False
-    return True
 
 
 def add(additions: TableAdditions) -> None:
