@@ -6,7 +6,11 @@
 
 Everything runs in namespaces of its own. Within each round all subjects take their turn in all
 scenarios, so that what else the machine does meets them alike; believe the ratios, which are
-medians of the rounds' own, not the times.
+medians of the rounds' own, not the times. Plugins run on one CPU, servers on another; many calls
+at once have both.
+
+"No server" leaves none behind (PODWIRE_CNI_LINGER=0). "First call" leaves one, as calls do where
+nothing is said; "second call" is done by it.
 """
 
 import argparse
@@ -16,9 +20,9 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, product
 from pathlib import Path
@@ -27,6 +31,7 @@ from typing import Any
 
 from bench import cni_plugins, cni_report
 from bench.charts import bar
+from bench.cpus import OURS, apart, pin
 from bench.ratios import Ratio, paired
 from bench.sealed import is_sealed, seal
 from bench.versus import Comparison, Tree, in_turn, trees
@@ -51,6 +56,7 @@ class Subject:
     program: Path | None = None
     socket: str = ""  # of a warm server
     tree: str = ""  # the checkout's name, if there are two
+    call: int = 0  # of those that a server is left behind for, if it is one: 1 or 2
 
     @property
     def label(self) -> str:
@@ -77,16 +83,29 @@ REFERENCE_SUBJECT = Subject("reference")
 def subjects_of(tree: Tree) -> tuple[Subject, ...]:
     """The ways to call the plugin of a checkout."""
     c_client, python = (cni_plugins.program(tree, client) for client in ("c", "python"))
-    served = cni_plugins.socket(tree)
-    return (
+    served, left = cni_plugins.socket(tree), cni_plugins.socket(tree, "left.sock")
+    found = (
         Subject("C client", c_client, served, tree.name),
         Subject("Python client", python, served, tree.name),
         Subject("no server", c_client, _NOWHERE, tree.name),
+    )
+    if not cni_plugins.leaves_servers(tree):
+        return found
+    return (
+        *found,
+        Subject("first call", c_client, left, tree.name, 1),
+        Subject("second call", c_client, left, tree.name, 2),
     )
 
 
 # The most that we allow ourselves, as a share of the reference's wall time.
 LIMITS = {
+    ("one", "no server", "ADD"): 2.8,
+    ("one", "first call", "ADD"): 2.8,
+    ("one", "second call", "ADD"): 0.6,
+    ("dual stack, masquerade", "no server", "ADD"): 0.8,
+    ("dual stack, masquerade", "first call", "ADD"): 0.8,
+    ("dual stack, masquerade", "second call", "ADD"): 0.6,
     ("one", "C client", "ADD"): 0.5,
     ("one", "Python client", "ADD"): 1.0,
     ("one", "C client", "DEL"): 0.8,
@@ -156,11 +175,14 @@ def scenarios(measured: Iterable[Tree], parallel: int) -> list[Scenario]:
     subjects = [*chain.from_iterable(map(subjects_of, measured)), REFERENCE_SUBJECT]
     found = _scenarios(parallel)
     for scenario in found:
-        # Many at once without a server tell nothing but how many CPUs there are.
-        scenario.subjects = [
-            item for item in subjects if scenario.parallel == 1 or item.socket != _NOWHERE
-        ]
+        scenario.subjects = [item for item in subjects if _takes_part(item, scenario)]
     return found
+
+
+def _takes_part(subject: Subject, scenario: Scenario) -> bool:
+    # Many at once without a server tell nothing but how many CPUs there are.
+    alone = subject.socket == _NOWHERE or subject.call
+    return not alone or (scenario.parallel == 1 and not (subject.call and scenario.reservations))
 
 
 def _scenarios(parallel: int) -> list[Scenario]:
@@ -185,6 +207,7 @@ def execute(subject: Subject, verb: str, document: dict[str, Any], number: int) 
     environment = {
         "PATH": os.environ["PATH"],
         "PODWIRE_CNI_SOCKET": subject.socket,
+        "PODWIRE_CNI_LINGER": "60" if subject.call else "0",
         "CNI_COMMAND": verb,
         "CNI_CONTAINERID": f"c{number}",
         "CNI_NETNS": f"/run/netns/p{number}",
@@ -214,7 +237,7 @@ def spent(servers: Iterable[int]) -> float:
 def measure(scenario: Scenario, subject: Subject, servers: Sequence[int]) -> None:
     """One round of one subject: ADD of all, then DEL of all."""
     document = scenario.conf(f"{subject.label}-{scenario.title}".translate(_PLAIN))
-    with ThreadPoolExecutor(scenario.parallel) as pool:
+    with ThreadPoolExecutor(scenario.parallel) as pool, _calls_before(subject, document):
         for verb in ("ADD", "DEL"):
             cpu, begin = spent(servers), time.perf_counter()
             list(
@@ -226,6 +249,24 @@ def measure(scenario: Scenario, subject: Subject, servers: Sequence[int]) -> Non
             wall, cpu = time.perf_counter() - begin, spent(servers) - cpu
             samples = scenario.samples.setdefault((subject.label, verb), [])
             samples.append(Sample(wall * 1e3, cpu * 1e3))
+            if subject.call:
+                cni_plugins.await_left_server(subject.socket)
+            time.sleep(_SETTLE)
+
+
+@contextmanager
+def _calls_before(subject: Subject, document: dict[str, Any]) -> Iterator[None]:
+    """Do the first call where the second is measured; at the end end the server that is left."""
+    if subject.call == 2:
+        for verb in ("ADD", "DEL"):
+            execute(subject, verb, document, 0)
+            cni_plugins.await_left_server(subject.socket)
+        time.sleep(_SETTLE)
+    try:
+        yield
+    finally:
+        if subject.call:
+            cni_plugins.end_left_server(subject.socket)
             time.sleep(_SETTLE)
 
 
@@ -351,7 +392,11 @@ def measure_all(measured: Sequence[Tree], options: argparse.Namespace) -> list[S
         for tree in measured:
             cni_plugins.install(tree)
         servers = [stack.enter_context(cni_plugins.served(tree)) for tree in measured]
+        plugins, served = apart()
+        pin([os.getpid()], plugins)
+        pin(servers, served)
         run([item for item in done if item.parallel == 1], options.rounds, servers)
+        pin([os.getpid(), *servers], OURS)
         run([item for item in done if item.parallel > 1], options.rounds // 3 + 1, servers)
     return done
 

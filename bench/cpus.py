@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-_OURS = sorted(os.sched_getaffinity(0))
+OURS = os.sched_getaffinity(0)
+_OURS = sorted(OURS)
 
 
 def placements() -> dict[str, tuple[set[int], set[int]]]:
@@ -17,6 +18,11 @@ def placements() -> dict[str, tuple[set[int], set[int]]]:
     if len(_OURS) > 1:
         placed["2 CPUs"] = ({_OURS[0]}, {_OURS[1]})
     return placed
+
+
+def apart() -> tuple[set[int], set[int]]:
+    """The CPUs of clients and of servers: two if there are two."""
+    return [*placements().values()][-1]
 
 
 def pin(pids: Iterable[int], cpus: set[int]) -> None:

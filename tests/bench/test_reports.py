@@ -101,7 +101,7 @@ def test_cni_plugins_of_two_checkouts_are_compared(folder):
     comparisons = list(compare(cni_scenarios(*TREES)))
     assert {each.ratio.value for each in comparisons} == {1.5}
     titles = [each.title for each in comparisons]
-    assert len(titles) == len(set(titles)) == 2 * 2 * (5 * 3 + 2)
+    assert len(titles) == len(set(titles)) == 2 * 2 * (5 * 3 + 3 * 2 + 2)
     cni_report.write_comparison(comparisons, TREES[1], CONDITIONS)
     text = written(folder, "bin/bench cni --against CHECKOUT --write")
     assert "| one: ADD, C client, CPU time | 1.50 (1.50 to 1.50) | BROKEN |" in text
