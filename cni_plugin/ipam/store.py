@@ -48,6 +48,10 @@ class Owner(NamedTuple):
     def __str__(self) -> str:
         return _LINE_BREAK.join(self) if self.ifname else self.container_id
 
+    def __bytes__(self) -> bytes:
+        """The content of a reservation's file: the interface's name in the kernel's bytes."""
+        return str(self).encode(errors="surrogateescape")
+
 
 def lock_file(data_dir: Path) -> Path:
     """The file with the attachments' locks."""
@@ -161,8 +165,8 @@ class ReservationStore:
         wanted = list(addresses)
         self._write_index(owner, [address for _, address in wanted], wired=wired)
         for index, address in wanted:
-            self._put(str(address), str(owner))
-            self._put(f"{_LAST}{index}", str(address))
+            self._put(str(address), bytes(owner))
+            self._put(f"{_LAST}{index}", str(address).encode())
         self._write_stamp()
 
     def release(self, owner: Owner) -> tuple[Address, ...]:
@@ -218,8 +222,8 @@ class ReservationStore:
         entries = [*map(str, addresses), *([_WIRED] if wired else [])]
         self._put_link(_digest(owner), ",".join(entries))
 
-    def _put(self, name: str, text: str) -> None:
-        put_through(self._aside, f"{self._directory}/{name}", text.encode(), 0o600)
+    def _put(self, name: str, content: bytes) -> None:
+        put_through(self._aside, f"{self._directory}/{name}", content, 0o600)
 
     def _write_stamp(self) -> None:
         self._put_link(_STAMP, self._current_stamp())
@@ -265,14 +269,15 @@ def _read(path: str) -> bytes | None:
 
 def _digest(owner: Owner) -> str:
     # a container ID may be longer than a file name, and must not become a path
-    return blake2b(str(owner).encode(), digest_size=16).hexdigest()
+    return blake2b(bytes(owner), digest_size=16).hexdigest()
 
 
 def read_owner(path: str) -> Owner | None:
-    """The owner in a reservation's file; None if the file is missing, empty or torn."""
-    try:
-        text = (_read(path) or b"").decode("ascii").strip()
-    except UnicodeDecodeError:
-        return None
+    """The owner in a reservation's file; None if the file is missing, empty or torn.
+
+    A container ID is ASCII. An interface's name may be any bytes, for host-local writes them too.
+    """
+    text = (_read(path) or b"").decode(errors="surrogateescape").strip()
     container_id, _, ifname = text.partition(_LINE_BREAK)
-    return Owner(container_id, ifname) if container_id.strip("\0") else None
+    whole = container_id.isascii() and container_id.strip("\0")
+    return Owner(container_id, ifname) if whole else None

@@ -161,7 +161,17 @@ def _document(stdin: bytes) -> dict[str, Any]:
         raise DecodingError("the network configuration is no JSON", str(err)) from err
     if not isinstance(document, dict):
         raise DecodingError("the network configuration is no JSON object")
-    return document
+    return _encodable(document) if b"\\u" in stdin or b"\xed" in stdin else document
+
+
+def _encodable(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with U+FFFD for halves of surrogate pairs, as Go's decoder has it.
+
+    No file, link or rule could be named with such a half.
+    """
+    text = json.dumps(document, ensure_ascii=False).encode(errors="surrogatepass")
+    replaced: dict[str, Any] = json.loads(text.decode(errors="replace"))
+    return replaced
 
 
 @lru_cache(CACHED_CONFS)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.cni import rows, rows_more
+from tests.support.cni import rows, rows_more, rows_options
 from tests.support.cni.bench import Bench, Row
 from tests.support.cni.runner import C_CLIENT, REFERENCE, Node
 from tests.support.space import Space
 
-ROWS = (*rows.ROWS, *rows_more.ROWS)
+ROWS = (*rows.ROWS, *rows_more.ROWS, *rows_options.ROWS)
 SUBJECTS = ("served", "alone", "reference")
 CASES = [
     pytest.param(subject, number, id=f"{subject}-{row.point}-{row.says}")

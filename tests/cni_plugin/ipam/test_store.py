@@ -56,6 +56,22 @@ def test_reservations_of_host_local_count(data):
     assert files(data) == {str(A)}
 
 
+@pytest.mark.parametrize("name", ["é0", "网络".encode()[:-1]])
+def test_an_interface_name_may_be_any_bytes(data, name):
+    """host-local writes those bytes as they are; a live Pod's address must not be freed."""
+    raw = name if isinstance(name, bytes) else name.encode()
+    owner = Owner("other", raw.decode(errors="surrogateescape"))
+    with store(data) as one:
+        one.reserve(owner, [(0, A)])
+    assert (data / "net" / str(A)).read_bytes() == b"other\r\n" + raw
+    (data / "net" / str(B)).write_bytes(b"third\r\n" + raw)
+    with store(data) as one:  # the folder has changed, so the index is made anew
+        assert not one.is_free(B)
+        assert one.held_by(owner) == (A,)
+        assert one.release(owner) == (A,)
+    assert files(data) == {str(B)}
+
+
 @pytest.mark.parametrize("torn", [b"", b"\0\0\0", b"\xff\xfe"])
 def test_a_torn_file_reserves_nothing(data, torn):
     with store(data):

@@ -221,4 +221,15 @@ def test_the_answer_has_the_version_that_was_checked(versions, expected):
 def test_a_name_that_is_no_unicode_is_refused(name):
     """Found by atheris: such a name has no digest, and no JSON document can contain it."""
     assert code(CONF, IFNAME=name) == 4
-    assert code(CONF | {"bridge": name}) == 6
+    assert "\ufffd" in request(CONF | {"bridge": name}).conf.bridge
+
+
+@pytest.mark.parametrize("half", ['"\\ud800"', b'"\xed\xa0\x80"'])
+def test_half_a_surrogate_pair_is_replaced_as_go_replaces_it(half):
+    """No path, link or rule can have it: it was answered as a bug of the plugin."""
+    raw = half if isinstance(half, bytes) else half.encode()
+    conf = b'{"cniVersion": "1.0.0", "name": "n", "sysctl": {"net.x": ' + raw + b"}}"
+    made = request(conf)
+    assert set(made.conf.sysctl["net.x"]) == {"\ufffd"}
+    pair = conf.replace(raw, b'"\\ud83d\\ude00"')
+    assert request(pair).conf.sysctl["net.x"] == "\U0001f600"
