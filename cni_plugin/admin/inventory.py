@@ -14,7 +14,7 @@ from typing import Any
 
 from cni_plugin.admin.standalone import PROGRAM
 from cni_plugin.ipam.local import GRACE
-from cni_plugin.ipam.store import Owner, is_wired, lock_file, read_owner
+from cni_plugin.ipam.store import Owner, index_of, is_wired, read_owner
 from cni_plugin.spec import names
 from cni_plugin.spec.kernel_state import Link
 
@@ -135,7 +135,7 @@ def networks(data_dir: Path, found: Iterable[Attachment]) -> list[str]:
     If a node changes back to another plugin, that plugin releases addresses and removes interfaces,
     but not podwire's firewall rules.
     """
-    indexed = {path.name for path in lock_file(data_dir).parent.glob("[!.]*")}
+    indexed = {path.name for path in index_of(data_dir).glob("[!.]*")}
     return sorted(filter(names.is_identifier, indexed | {item.network for item in found}))
 
 

@@ -4,7 +4,7 @@ Each operation reads before it writes, and neither nftables' nor iptables' listi
 their transactions. So a lock is held for the whole of each operation.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -48,8 +48,10 @@ class Firewall:
     owner that is no longer attached.
     """
 
-    def __init__(self, lock: Path, container_id: str, container_of: Callable[[str], str]) -> None:
-        self._lock = lock
+    def __init__(
+        self, locks: Sequence[Path], container_id: str, container_of: Callable[[str], str]
+    ) -> None:
+        self._locks = locks
         self._container_id = container_id
         self._container_of = container_of
 
@@ -117,7 +119,7 @@ class Firewall:
 
     @contextmanager
     def _backends(self) -> Iterator[dict[BackendName, FirewallBackend]]:
-        with held(self._lock, *_KEY) as lock:
+        with held(self._locks, *_KEY) as lock:
             yield {NFTABLES: NftablesBackend(), IPTABLES: IptablesBackend(lock)}
 
 

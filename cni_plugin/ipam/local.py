@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cni_plugin.ipam.resolv import read_resolv_conf
-from cni_plugin.ipam.store import DEFAULT_DATA_DIR, Owner, ReservationStore
+from cni_plugin.ipam.store import (
+    DEFAULT_DATA_DIR,
+    Owner,
+    ReservationStore,
+    holds_any,
+    index_of,
+)
 from cni_plugin.linux.host import below
 from cni_plugin.spec.config import CACHED_CONFS, NetConf
 from cni_plugin.spec.errors import (
@@ -32,6 +38,7 @@ from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Address, Dns, IPConfig, Result
 
 _SHOWN_HOLDERS = 8
+_SPARE_LOCK = "/run/podwire/cni.lock"
 GRACE = 60.0  # seconds in which an ADD makes its interface after its reservation
 
 
@@ -110,9 +117,16 @@ class LocalIpam:
         return bool(gone)
 
     def delete(self, request: Request) -> None:
-        """Release the owner's addresses, if there are any."""
-        with self._store(request) as store:
-            store.release(_owner(request))
+        """Release the owner's addresses, if there are any.
+
+        Without any it succeeds also where nothing can be written. Raises OSError.
+        """
+        try:
+            with self._store(request) as store:
+                store.release(_owner(request))
+        except OSError:
+            if holds_any(data_dir(request, self._root) / request.conf.name, _owner(request)):
+                raise
 
     def check(self, request: Request) -> None:
         """Raise CheckFailedError unless the owner holds the addresses of the previous result."""
@@ -129,8 +143,12 @@ class LocalIpam:
             raise CheckFailedError(f"{_describe(_owner(request))} has no reservation")
 
     def status(self, request: Request) -> None:
-        """Raise NotAvailableError if a range set has no free address."""
+        """Raise NotAvailableError if a range set has no free address.
+
+        Raises OSError if no reservation can be written.
+        """
         with self._store(request) as store:
+            store.probe()
             for index, ranges in enumerate(range_sets(request)):
                 if _next(store, ranges, index) is None:
                     raise NotAvailableError(
@@ -179,6 +197,11 @@ def data_dir(request: Request, root: Path) -> Path:
     if not configured.startswith("/"):
         raise InvalidConfigurationError(f"ipam.dataDir {configured!r} is no absolute path")
     return below(root, configured)
+
+
+def lock_files(request: Request, root: Path) -> tuple[Path, ...]:
+    """The files for the attachments' locks: the second one where the first cannot be written."""
+    return index_of(data_dir(request, root)) / ".lock", below(root, _SPARE_LOCK)
 
 
 def range_sets(request: Request) -> tuple[RangeSet, ...]:

@@ -32,7 +32,7 @@ from cni_plugin.spec.result import Address
 
 DEFAULT_DATA_DIR = "/var/lib/cni/networks"
 _INDEX = ".podwire"
-_STAMP, _ASIDE = ".stamp", ".new"
+_STAMP, _ASIDE, _PROBE = ".stamp", ".new", ".probe"
 _LAST, _WIRED = "last_reserved_ip.", "wired"
 _LINE_BREAK = "\r\n"
 _BLOCK = 1 << 12  # bytes; the files are much shorter
@@ -53,9 +53,9 @@ class Owner(NamedTuple):
         return str(self).encode(errors="surrogateescape")
 
 
-def lock_file(data_dir: Path) -> Path:
-    """The file with the attachments' locks."""
-    return data_dir / _INDEX / ".lock"  # no network can have this name
+def index_of(data_dir: Path) -> Path:
+    """The folder of the networks' indexes."""
+    return data_dir / _INDEX  # no network can have this name
 
 
 def is_wired(data_dir: Path, network: str, owner: Owner) -> bool:
@@ -169,6 +169,11 @@ class ReservationStore:
             self._put(f"{_LAST}{index}", str(address).encode())
         self._write_stamp()
 
+    def probe(self) -> None:
+        """Write a file as ``reserve`` does, and remove it. Raises OSError, for a full disk too."""
+        put_through(self._aside, f"{self._index}/{_PROBE}", bytes(_BLOCK), 0o600)
+        os.unlink(f"{self._index}/{_PROBE}")
+
     def release(self, owner: Owner) -> tuple[Address, ...]:
         """Release an owner's addresses, if there are any. Returns them."""
         indexed = self._indexed(owner)
@@ -179,7 +184,8 @@ class ReservationStore:
             (self._directory / str(address)).unlink(missing_ok=True)
         for name in (_digest(owner), _digest(Owner(owner.container_id, ""))):
             (self._index / name).unlink(missing_ok=True)
-        self._write_stamp()
+        with suppress(OSError):  # a full disk; without its stamp the index is made anew
+            self._write_stamp()
         return held
 
     def _refresh(self) -> None:
@@ -270,6 +276,16 @@ def _read(path: str) -> bytes | None:
 def _digest(owner: Owner) -> str:
     # a container ID may be longer than a file name, and must not become a path
     return blake2b(bytes(owner), digest_size=16).hexdigest()
+
+
+def holds_any(directory: Path, owner: Owner) -> bool:
+    """Return true if an owner holds an address of a network. It only reads, and reads all files."""
+    try:
+        files = os.listdir(directory)
+    except FileNotFoundError:
+        return False
+    owners = {owner, Owner(owner.container_id, "")}
+    return any(read_owner(f"{directory}/{name}") in owners for name in files if name[0].isdigit())
 
 
 def read_owner(path: str) -> Owner | None:

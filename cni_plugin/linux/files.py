@@ -21,16 +21,28 @@ def put(path: Path, data: bytes, mode: int, folder_mode: int = 0o755) -> None:
 def put_through(aside: str, path: str, data: bytes, mode: int) -> None:
     """Write a file in one step through ``aside``, a path of the same file system. Raises OSError.
 
-    ``aside`` may be a file or a symbolic link that a killed writer left.
+    ``aside`` may be a file or a symbolic link that a killed writer left. After an error it is gone.
     """
     descriptor = _open_new(aside, mode)
     try:
-        while data:
-            data = data[os.write(descriptor, data) :]
+        _write(descriptor, data, path)
         os.fchmod(descriptor, mode)  # open(2) applies the umask
+        os.rename(aside, path)  # noqa: PTH104  # pathlib takes longer than the kernel
+    except OSError:
+        os.unlink(aside)  # noqa: PTH108  # on a full disk it would take what is left
+        raise
     finally:
         os.close(descriptor)
-    os.rename(aside, path)  # noqa: PTH104  # pathlib takes longer than the kernel
+
+
+def _write(descriptor: int, data: bytes, path: str) -> None:
+    """Write all of the data. Raises OSError with the path: write(2) tells none."""
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError as err:
+        err.filename = path
+        raise
 
 
 def _open_new(path: str, mode: int) -> int:

@@ -8,8 +8,8 @@ releases it when its holder dies, so nothing is left to clean up.
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cni_plugin.digest import blake2b
@@ -20,19 +20,33 @@ _POSITIONS = 1 << 62
 
 
 @contextmanager
-def held(path: Path, *key: str) -> Iterator[int]:
-    """Wait for a key's lock in the file ``path``, and hold it during the block.
+def held(paths: Sequence[Path], *key: str) -> Iterator[int]:
+    """Wait for a key's lock, and hold it during the block.
 
-    Yields a descriptor. A process that inherits the descriptor also holds the lock: the lock is
-    free when every copy is closed. Raises OSError.
+    The lock is in the first file of ``paths`` that can be opened for writing: on a read-only file
+    system nobody can open the first one, so all meet in the next. Yields a descriptor. A process
+    that inherits the descriptor also holds the lock: the lock is free when every copy is closed.
+    Raises OSError.
     """
-    descriptor = _open(path)
+    descriptor = _open_first(paths)
     try:
         wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _position(key), 1, 0)
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, wanted)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _open_first(paths: Sequence[Path]) -> int:
+    """Open the first file that can be opened. Raises the OSError of the first one."""
+    first, *others = paths
+    try:
+        return _open(first)
+    except OSError:
+        for path in others:
+            with suppress(OSError):
+                return _open(path)
+        raise
 
 
 def _open(path: Path) -> int:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 
 from cni_plugin.firewall.backends import Firewall
-from cni_plugin.ipam.local import data_dir
+from cni_plugin.ipam.local import lock_files
 from cni_plugin.ipam.source import Ipam
-from cni_plugin.ipam.store import lock_file
 from cni_plugin.linux.host import Host
 from cni_plugin.linux.locks import held
 from cni_plugin.linux.namespace import Namespace, is_container, is_namespace, is_own
@@ -163,4 +162,4 @@ def _netns(request: Request, host: Host) -> int:
 
 def _locked(request: Request, host: Host) -> AbstractContextManager[int]:
     """Exclude other processes and threads from this attachment."""
-    return held(lock_file(data_dir(request, host.root)), *request.attachment)
+    return held(lock_files(request, host.root), *request.attachment)

@@ -1,8 +1,7 @@
 """The firewall of a request, with the container of each rule's owner."""
 
 from cni_plugin.firewall.backends import Firewall
-from cni_plugin.ipam.local import data_dir
-from cni_plugin.ipam.store import lock_file
+from cni_plugin.ipam.local import lock_files
 from cni_plugin.linux.host import Host
 from cni_plugin.linux.namespace import Namespace
 from cni_plugin.spec import names
@@ -26,5 +25,4 @@ def firewall_of(request: Request, host: Host, host_ns: Namespace) -> Firewall:
         attachment = names.parse_alias(link.alias)
         return owner if attachment is None else attachment[1]
 
-    lock = lock_file(data_dir(request, host.root))
-    return Firewall(lock, request.container_id, container_of)
+    return Firewall(lock_files(request, host.root), request.container_id, container_of)

@@ -4,7 +4,13 @@ Each row is a fault that somebody who used the plugin found, with the reference'
 right one, or with its shortfall.
 """
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from tests.support.cni.bench import Bench, Row, rows
+from tests.support.cni.runner import Json
 
 ROWS: list[Row] = []
 row = rows(ROWS)
@@ -29,3 +35,78 @@ def _collect_outside_ascii(bench: Bench) -> None:
     bench.node.execute(conf | {"cni.dev/valid-attachments": valid}, command="GC").ok()
     bench.call("CHECK", pod, conf | {"prevResult": result}, ifname="é0").ok()
     assert list(bench.reservations().values()) == [f"{pod.container_id}\r\né0"]
+
+
+@contextmanager
+def _disk(bench: Bench, options: str) -> Iterator[tuple[Json, Path]]:
+    """A configuration whose reservations are on a small file system of their own."""
+    folder = bench.node.files / f"disk{bench.number}"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
+    conf = bench.conf()
+    conf["ipam"]["dataDir"] = str(folder)
+    try:
+        yield conf, folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def _remount(folder: Path, option: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True)
+
+
+@row("10", "DEL removes the interface though reservations are read-only", reference=False)
+def _delete_read_only(bench: Bench) -> None:
+    with _disk(bench, "size=1m") as (conf, folder):
+        pod, other = bench.pod(), bench.pod()
+        host = bench.add(pod, conf)["interfaces"][1]["name"]
+        _remount(folder, "ro")
+        refused = bench.fails(None, "DEL", pod, conf)
+        assert "ead-only" in str(refused)
+        assert host not in bench.node.links()
+        _remount(folder, "rw")
+        bench.call("DEL", pod, conf).ok()
+        assert bench.add(other, conf)
+        _remount(folder, "ro")
+        bench.call("DEL", pod, conf).ok()  # nothing of it is left
+
+
+@row("13", "GC removes interfaces and rules though reservations are read-only", reference=None)
+def _collect_read_only(bench: Bench) -> None:
+    with _disk(bench, "size=1m") as (conf, folder):
+        conf |= {"ipMasq": True}
+        result = bench.add(bench.pod(), conf)
+        _remount(folder, "ro")
+        answer = bench.node.execute(conf | {"cni.dev/valid-attachments": []}, command="GC")
+        assert "ead-only" in answer.document["details"]
+        assert result["interfaces"][1]["name"] not in bench.node.links()
+        address = result["ips"][0]["address"].partition("/")[0]
+        assert address not in bench.node.space.run("nft", "list", "ruleset")
+
+
+@row("12", "STATUS is code 50 on a full disk, where ADD fails and DEL works", reference=None)
+def _full_disk(bench: Bench) -> None:
+    with _disk(bench, "size=64k") as (conf, folder):
+        pod = bench.pod()
+        bench.add(pod, conf)
+        bench.node.execute(conf, command="STATUS").ok()
+        ballast = folder / "ballast"
+        subprocess.run(["dd", "if=/dev/zero", f"of={ballast}"], check=False, capture_output=True)
+        assert "No space" in bench.fails(None, "ADD", bench.pod(), conf)["msg"]
+        refused = bench.node.execute(conf, command="STATUS").document
+        assert refused["code"] == 50
+        assert "No space" in refused["msg"]
+        bench.call("DEL", pod, conf).ok()
+        ballast.unlink()
+        bench.node.execute(conf, command="STATUS").ok()
+
+
+@row("10", "DEL frees the address on a full disk", reference=True)
+def _delete_full(bench: Bench) -> None:
+    with _disk(bench, "size=64k") as (conf, folder):
+        pod = bench.pod()
+        bench.add(pod, conf)
+        ballast = folder / "ballast"
+        subprocess.run(["dd", "if=/dev/zero", f"of={ballast}"], check=False, capture_output=True)
+        bench.call("DEL", pod, conf).ok()
+        assert not list((folder / conf["name"]).glob("10.*"))
