@@ -3,7 +3,14 @@
 import logging
 import threading
 
-from proxy.backends.base import BACKENDS, STANDS_ON, Backend, open_backend
+from proxy.backends import upstream
+from proxy.backends.base import (
+    BACKENDS,
+    SHARED_WITH_UPSTREAM,
+    STANDS_ON,
+    Backend,
+    open_backend,
+)
 from proxy.counters.counting import ServiceCounters
 from proxy.desired.desired import Desired
 from proxy.flows.cleaner import FlowCleaner
@@ -28,8 +35,15 @@ class Applier:
         metrics: ProxyMetrics,
         counting: ServiceCounters,
         events: NftListener,
+        *,
+        keep_others: bool = False,
     ) -> None:
-        """``events`` are about other programs' changes."""
+        """``events`` are about other programs' changes.
+
+        ``keep_others`` leaves kube-proxy's rules where they are; they are in ``rivals`` then.
+        """
+        self._keep_others = keep_others
+        self._rivals: list[str] = []
         self.events = events
         self._mode = mode
         self._backend = backend
@@ -57,7 +71,9 @@ class Applier:
         It is empty if there were none, and None if that is unknown now because rules are being
         written. Raises KernelRefusedError.
         """
-        self._pending_events += self.events.read()
+        events = self.events.read()
+        self._rivals += upstream.beginning(events)
+        self._pending_events += events
         if not self._busy.acquire(blocking=False):
             return None
         try:
@@ -66,6 +82,11 @@ class Applier:
             return "; ".join(filter(None, descriptions))
         finally:
             self._busy.release()
+
+    def rivals(self) -> list[str]:
+        """Return what of another proxy's rules was found since the last call, and stays."""
+        found, self._rivals = self._rivals, []
+        return found
 
     def _apply(self, want: Desired, node: NodeView) -> None:
         """Write rules first, then check flows, then remove other backends' rules.
@@ -83,9 +104,22 @@ class Applier:
             settle()
 
     def _remove_leftovers(self) -> None:
-        """Remove the rules of other backends, and of earlier runs of this one."""
+        """Remove the rules of other backends, of earlier runs of this one, and of kube-proxy."""
         with self.events.deaf():
             self._backend.remove(keep_own=True)
             for mode in BACKENDS.keys() - {self._mode, STANDS_ON.get(self._mode)}:
-                open_backend(mode, self._settings, {}).remove()
+                if not (self._keep_others and mode in SHARED_WITH_UPSTREAM):
+                    open_backend(mode, self._settings, {}).remove()
+            self._meet_upstream()
             self._alone = True
+
+    def _meet_upstream(self) -> None:
+        if self._keep_others:
+            self._rivals += upstream.found()
+            self._rivals += [
+                f"chains of mode {mode}"
+                for mode in SHARED_WITH_UPSTREAM - {self._mode}
+                if open_backend(mode, self._settings, {}).exists()
+            ]
+        elif removed := upstream.remove():
+            logger.warning("kube-proxy's rules were removed: %s", ", ".join(removed))

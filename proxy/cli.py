@@ -125,6 +125,11 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     default=CounterDetail.OFF.value,
     help="The counters of each Service, for /metrics and `podwire proxy top`.",
 )
+@click.option(
+    "--keep-other-proxies",
+    is_flag=True,
+    help="Report kube-proxy's rules instead of removing them at the start.",
+)
 @click.option("--cleanup", is_flag=True, help="Remove every rule of the proxy, then end.")
 @click.option("--verbose", "-v", count=True, help="Log every sync.")
 @click.pass_context

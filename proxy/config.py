@@ -58,6 +58,7 @@ class ProxyConfig:
     backend_options: Mapping[str, str] = field(default_factory=dict)
     tracking: ConntrackSettings = field(default_factory=ConntrackSettings)
     counters: CounterDetail = CounterDetail.OFF
+    keep_other_proxies: bool = False
 
 
 def from_flags(flags: Mapping[str, Any], hostname: str) -> ProxyConfig:
@@ -78,6 +79,7 @@ def from_flags(flags: Mapping[str, Any], hostname: str) -> ProxyConfig:
         backend_options=_backend_options(flags),
         tracking=_tracking(flags),
         counters=CounterDetail(flags["service_counters"]),
+        keep_other_proxies=flags["keep_other_proxies"],
     )
 
 

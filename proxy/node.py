@@ -11,6 +11,7 @@ from proxy.applier import Applier
 from proxy.backends.base import open_backend
 from proxy.config import ProxyConfig, pods_of
 from proxy.counters.counting import ServiceCounters
+from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.linux.nft_events import NftListener
 from proxy.model.settings import ProxySettings
@@ -56,11 +57,19 @@ async def serve(config: ProxyConfig, client: Client) -> None:
         backend = open_backend(config.mode, settings, config.backend_options)
         checks = ServiceHealth(health, report, hosts_of(settings))
         stack.push_async_callback(checks.close)
-        applier = Applier(config.mode, backend, settings, metrics, counting, events)
+        keep = config.keep_other_proxies
+        applier = Applier(
+            config.mode, backend, settings, metrics, counting, events, keep_others=keep
+        )
         repair = Repair(applier, metrics, syncer.changed, report)
         await stack.enter_async_context(watching(applier, repair))
         logger.info("node %s: serving Services by %s", config.node_name, config.mode)
-        await syncer.run(applier.apply, checks.update)
+
+        async def synced(want: Desired) -> None:
+            repair.tell_of_rivals()
+            await checks.update(want)
+
+        await syncer.run(applier.apply, synced)
 
 
 async def _with_node_ranges(settings: ProxySettings, feed: Feed, tracker: Tracker) -> ProxySettings:

@@ -42,6 +42,7 @@ class Repair:
         """Check our rules. If another program changed them, have them written again."""
         try:
             description = self._applier.disturbed()
+            self.tell_of_rivals()
         except KernelRefusedError as err:
             description = str(err)
         if description is None:
@@ -57,6 +58,17 @@ class Repair:
                 f"Another program changed the proxy's rules: {description}. They are restored.",
             )
             self._changed()
+
+    def tell_of_rivals(self) -> None:
+        """Report the rules of another proxy that stay beside ours."""
+        for rival in self._applier.rivals():
+            why = (
+                f"Another proxy's rules are on this node: {rival}. They win over this proxy's, or "
+                "will, and nobody keeps both alike. Stop one proxy and run its --cleanup"
+            )
+            logger.error("%s", why)
+            self._metrics.add("other_proxies_total")
+            self._report.about_node("ProxyNotAlone", f"{why}.")
 
     def cancel(self) -> None:
         """Cancel a check that waits."""

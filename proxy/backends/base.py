@@ -31,6 +31,9 @@ class Backend(Protocol):
         KernelRefusedError.
         """
 
+    def exists(self) -> bool:
+        """Return True if any run of this backend left rules. Raises KernelRefusedError."""
+
     def remove(self, *, keep_own: bool = False) -> None:
         """Remove everything that any run of this backend wrote. A second call does nothing.
 
@@ -57,6 +60,9 @@ BACKENDS: Mapping[str, str] = {
     "nftables": "proxy.backends.nftables.backend",
     "ebpf": "proxy.backends.ebpf.backend",
 }
+
+# Modes whose rules have kube-proxy's names, so that nobody can tell whose they are.
+SHARED_WITH_UPSTREAM: frozenset[str] = frozenset({"iptables"})
 
 # Modes that know how many connections an endpoint has; the others balance at random.
 COUNTING: frozenset[str] = frozenset({"ebpf"})

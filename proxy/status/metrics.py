@@ -37,6 +37,7 @@ class ProxyMetrics:
         "sync_proxy_rules_service_changes_total": "Service changes seen",
         "sync_failures_total": "Syncs that the kernel refused",
         "rules_disturbed_total": "Times that another program changed the rules",
+        "other_proxies_total": "Times that another proxy's rules were found beside ours",
         "stale_conntrack_entries_deleted_total": "Conntrack entries of endpoints that are gone",
     }
     _GAUGES = {

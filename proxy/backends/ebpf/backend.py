@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from proxy.backends.ebpf import packets, sockets
 from proxy.backends.ebpf.contents import MapContents
 from proxy.backends.ebpf.libbpf import BUILD_REMEDY, NAME, REMEDY, can_load
-from proxy.backends.ebpf.mounts import known_file_systems, remove_pins
+from proxy.backends.ebpf.mounts import PINS, known_file_systems, remove_pins
 from proxy.backends.ebpf.options import EbpfOptions, parse_options
 from proxy.backends.ebpf.packets import PacketPrograms, remove_packet_programs
 from proxy.backends.ebpf.sockets import SocketPrograms
@@ -136,6 +136,10 @@ class EbpfBackend:
         with _translated():
             programs.follow()
         return programs.are_attached()
+
+    def exists(self) -> bool:
+        """See ``Backend``."""
+        return PINS.exists()
 
     def remove(self, *, keep_own: bool = False) -> None:
         """Detach and remove programs and maps. nftables' backend removes the rules."""

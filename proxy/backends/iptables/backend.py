@@ -1,7 +1,7 @@
 """The iptables backend: keeps both families' rules at the desired state."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from proxy.backends.iptables import legacy
 from proxy.backends.iptables.load import CHUNK, is_complete, load
@@ -168,9 +168,13 @@ class IptablesBackend:
         others = [family.has_other_rules(touched=touched) for family in self._families]
         return "the tables have other rules" if any(others) else ""
 
+    def exists(self) -> bool:
+        """See ``Backend``: of either family and flavor."""
+        return any(map(has_ours, _tools()))
+
     def remove(self, *, keep_own: bool = False) -> None:
         """Remove our rules of both families and both flavors, and no other program's."""
-        for tool in (IptablesTool(family, flavor) for family in Family for flavor in Flavor):
+        for tool in _tools():
             spared = keep_own and tool.flavor is self._flavor
             if not spared and has_ours(tool) and (transaction := removal(parse(tool.save()))):
                 tool.restore(transaction)
@@ -181,6 +185,10 @@ class IptablesBackend:
         tools = [IptablesTool(family, self._flavor) for family in self._settings.families]
         self._families = [IptablesFamily(tool, self._settings) for tool in tools]
         return self._families
+
+
+def _tools() -> Iterator[IptablesTool]:
+    return (IptablesTool(family, flavor) for family in Family for flavor in Flavor)
 
 
 def open_backend(settings: ProxySettings, options: Mapping[str, str]) -> IptablesBackend:

@@ -107,6 +107,10 @@ class NftablesBackend:
                 family.forget()
         return description
 
+    def exists(self) -> bool:
+        """See ``Backend``."""
+        return any(observe(family).chains for family in Family)
+
     def remove(self, *, keep_own: bool = False) -> None:
         """Remove our tables, and no other program's. Every run uses the same tables."""
         if keep_own:

@@ -124,9 +124,9 @@ class RunningProxy:
         given = (*proxy, *cluster, *mode, *flavor, *args)
         return self.lab.spaces["node"].argv(sys.executable, *given)
 
-    def run(self) -> None:
+    def run(self, *args: str) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command(), cwd=ROOT, stderr=log)
+            self.process = subprocess.Popen(self.command(*args), cwd=ROOT, stderr=log)
 
     def end(self, how: signal.Signals) -> int:
         assert self.process is not None
