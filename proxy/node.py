@@ -23,7 +23,7 @@ from proxy.status.health import ProxyHealth
 from proxy.status.metrics import ProxyMetrics
 from proxy.status.service_health import ServiceHealth, hosts_of
 from proxy.status.web import health_routes, metrics_routes, serving
-from proxy.sync import Syncer
+from proxy.sync import Listener, Syncer
 from proxy.sysctl import prepare
 
 logger = logging.getLogger("podwire.proxy")
@@ -54,22 +54,35 @@ async def serve(config: ProxyConfig, client: Client) -> None:
             settings = await _with_node_ranges(settings, feed, tracker)
         if config.node_ports_by_node:
             settings = await _with_node_addresses(settings, feed, tracker)
-        backend = open_backend(config.mode, settings, config.backend_options)
         checks = ServiceHealth(health, report, hosts_of(settings))
         stack.push_async_callback(checks.close)
-        keep = config.keep_other_proxies
-        applier = Applier(
-            config.mode, backend, settings, metrics, counting, events, keep_others=keep
-        )
+        applier = _applier(config, settings, metrics, counting, events)
         repair = Repair(applier, metrics, syncer.changed, report)
         await stack.enter_async_context(watching(applier, repair))
         logger.info("node %s: serving Services by %s", config.node_name, config.mode)
+        await syncer.run(applier.apply, _reporting(repair, checks))
 
-        async def synced(want: Desired) -> None:
-            repair.tell_of_rivals()
-            await checks.update(want)
 
-        await syncer.run(applier.apply, synced)
+def _applier(
+    config: ProxyConfig,
+    settings: ProxySettings,
+    metrics: ProxyMetrics,
+    counting: ServiceCounters,
+    events: NftListener,
+) -> Applier:
+    backend = open_backend(config.mode, settings, config.backend_options)
+    keep = config.keep_other_proxies
+    return Applier(config.mode, backend, settings, metrics, counting, events, keep_others=keep)
+
+
+def _reporting(repair: Repair, checks: ServiceHealth) -> Listener:
+    """Return the listener that reports after each sync."""
+
+    async def synced(want: Desired) -> None:
+        repair.tell_of_rivals()
+        await checks.update(want)
+
+    return synced
 
 
 async def _with_node_ranges(settings: ProxySettings, feed: Feed, tracker: Tracker) -> ProxySettings:
