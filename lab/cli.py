@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lab.completion import complete_component, complete_logged, complete_machine
-from lab.options import name_option, output_option
+from lab.options import group_name_option, name_option, output_option
 from lab.spec import POD_CIDRS, SERVICE_CIDRS
 from proxy.backends.base import BACKENDS
 
@@ -116,6 +116,7 @@ def exec_(name: str, machine: str, command: tuple[str, ...]) -> None:
 
 
 @main.group("set")
+@group_name_option
 def set_() -> None:
     """Change a lab while it runs."""
 

@@ -163,7 +163,7 @@ def show_status(name: str, output: str) -> None:
 
 def _show_status(name: str, state: LabStatus) -> None:
     if state.state == "absent":
-        return click.echo(_absent(name))
+        raise click.ClickException(_absent(name))
     click.echo(f"lab {name}: {state.state}")
     rows = []
     for machine in state.machines:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ PORT = 80
 REQUESTS = 300
 READY_SECONDS = 60
 _BAR = 40  # columns of the longest bar
+_BESIDE_BAR = 10  # columns of the number, and of the gaps
 _PROBE = Path(__file__).with_name("probe.py")
 _LABELS = {"app": NAME}
 
@@ -172,11 +173,20 @@ def show(console: Console, balance: Balance, source: str) -> None:
         f"[bold]http://{balance.address}:{PORT}[/]:\n",
         highlight=False,
     )
+    names, nodes = (_longest(each) for each in (balance.nodes, balance.nodes.values()))
+    room = console.width - names - nodes - _BESIDE_BAR
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for _ in range(3):
+        table.add_column(no_wrap=True)  # the ends of names are what tells Pods apart
     most = max(balance.answers.values(), default=1)
     for pod, count in sorted(balance.answers.items()):
-        bar = "█" * round(_BAR * count / most)
-        table.add_row(pod, f"[dim]{balance.nodes.get(pod, '')}[/]", f"[cyan]{bar}[/] {count}")
+        bar = "█" * round(max(0, min(_BAR, room)) * count / most)
+        node = balance.nodes.get(pod, "") if room >= 0 else ""
+        table.add_row(pod, f"[dim]{node}[/]", f"[cyan]{bar}[/] {count}")
     for cause, count in balance.failures.items():
         table.add_row("[red]failed[/]", "", f"[red]{count}[/] {cause}")
     console.print(table, highlight=False)
+
+
+def _longest(texts: Iterable[str]) -> int:
+    return max(map(len, texts), default=0)

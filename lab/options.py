@@ -19,6 +19,11 @@ def _named(_: click.Context, __: click.Parameter, name: str) -> str:
         raise OptionError(str(err)) from err
 
 
+def _hand_down(ctx: click.Context, _: click.Parameter, name: str) -> None:
+    assert isinstance(ctx.command, click.Group)  # noqa: S101  # only groups have the option
+    ctx.default_map = {key: {"name": name} for key in ctx.command.commands} if name else None
+
+
 name_option = click.option(
     "--name",
     default="lab",
@@ -29,4 +34,12 @@ name_option = click.option(
 )
 output_option = click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+# ``podwire lab set --name x proxy MODE`` means ``podwire lab set proxy --name x MODE``.
+group_name_option = click.option(
+    "--name",
+    expose_value=False,
+    callback=_hand_down,
+    shell_complete=complete_lab,
+    help="Name of the lab.  [default: lab]",
 )

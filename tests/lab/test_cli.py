@@ -1,6 +1,7 @@
 """The output of ``podwire lab`` without a lab, and without a reader."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from control.linux.errors import cause
 from control.linux.processes import start_ticks
 from lab.cli import main
+from lab.demo import Balance, show
 from lab.main import entry
 from lab.report import columns
 from lab.spec import make_spec
@@ -61,8 +64,35 @@ def test_every_command_refuses_a_name_that_is_a_path(labs, words):
 
 def test_an_absent_lab_is_reported_with_a_remedy(labs):
     start = "no lab a; start it with: podwire lab up --name a\n"
-    assert podwire("status", "--name", "a") == (0, start)
+    assert podwire("status", "--name", "a") == (1, f"Error: {start}")
     assert podwire("logs", "--name", "a", "agent") == (1, f"Error: {start}")
+    code, out = podwire("status", "--name", "a", "-o", "json")
+    assert (code, json.loads(out)["state"]) == (0, "absent")
+
+
+@pytest.mark.parametrize(
+    "words", [["--name", "a", "proxy", "nftables"], ["proxy", "--name", "a", "nftables"]]
+)
+def test_set_takes_the_name_before_and_after_what_it_sets(labs, words):
+    code, out = podwire("set", *words)
+    assert code == 1
+    assert out.startswith("Error: no lab a is up")
+
+
+def test_a_part_that_is_misspelled_is_suggested():
+    done = subprocess.run([*PODWIRE, "labb", "up"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "No such command 'labb'. Did you mean 'lab'?" in done.stderr
+
+
+@pytest.mark.parametrize("width", [40, 60, 200])
+def test_a_narrow_terminal_shows_whole_names_and_numbers(width):
+    pods = {"hello-75d5594766-qlfpp": 99, "hello-75d5594766-scfcn": 104}
+    console = Console(width=width, file=io.StringIO())
+    show(console, Balance("10.96.0.1", pods, dict.fromkeys(pods, "node1"), {}), "node1")
+    lines = console.file.getvalue().splitlines()[-2:]
+    assert [(line.split()[0], int(line.split()[-1])) for line in lines] == [*pods.items()]
+    assert all(len(line) <= width for line in lines)
 
 
 def test_an_absent_log_lists_the_existing_ones(labs):
