@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import shutil
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,14 +20,17 @@ from lab import demo as demonstration
 from lab import logs as reader
 from lab.down import RemovalError, remove
 from lab.keeper import LaunchError
+from lab.nodes import NodeReport, NodesUnknownError, ask
 from lab.options import OptionError
 from lab.report import Steps, columns
 from lab.spec import LabSpec, LabSpecError, make_spec
 from lab.state import LabDir, all_labs, lab_dir, locked
 from lab.status import LabStatus, locate, look
+from lab.status_table import status_table
 from lab.up import LabCreationError, LabExistsError, NotReadyError, make, wait_ready
 from proxy.backends.base import show_command
 
+_COLORS = {"up": "green", "degraded": "yellow"}
 _EXPECTED = (
     LabExistsError,
     LaunchError,
@@ -156,23 +161,31 @@ def show_status(name: str, output: str) -> None:
     """Show a lab's machines and the processes that run on them."""
     with plain_errors():
         state = look(lab_dir(name))
-    if output == "json":
-        return click.echo(json.dumps(dataclasses.asdict(state), indent=2))
-    return _show_status(name, state)
-
-
-def _show_status(name: str, state: LabStatus) -> None:
-    if state.state == "absent":
+    if output == "table" and state.state == "absent":
         raise click.ClickException(_absent(name))
-    click.echo(f"lab {name}: {state.state}")
-    rows = []
-    for machine in state.machines:
-        first = (machine.name, ", ".join(machine.addresses))
-        for component in machine.components:
-            up_for = "" if component.seconds is None else f"{component.seconds:.0f} s"
-            rows.append((*first, component.name, str(component.pid or "down"), up_for))
-            first = ("", "")
-    return click.echo(columns(("MACHINE", "ADDRESSES", "COMPONENT", "PID", "UP"), rows))
+    reports, unknown = _node_reports(lab_dir(name), state)
+    if output == "json":
+        return click.echo(json.dumps(_status_document(state, reports), indent=2))
+    click.echo(f"lab {name}: {click.style(state.state, _COLORS.get(state.state, 'red'))}")
+    click.echo(status_table(state, reports, shutil.get_terminal_size().columns))
+    return click.echo(f"nodes: {unknown}", err=True) if unknown else None
+
+
+def _node_reports(lab: LabDir, state: LabStatus) -> tuple[dict[str, NodeReport], str]:
+    """The API server's reports of the nodes, or none, and why."""
+    try:
+        return (ask(lab.kubeconfig) if state.state == "up" else {}), ""
+    except NodesUnknownError as err:
+        return {}, str(err)
+
+
+def _status_document(state: LabStatus, reports: dict[str, NodeReport]) -> dict[str, Any]:
+    document = dataclasses.asdict(state)
+    for machine in document["machines"]:
+        report = reports.get(machine["name"])
+        machine["ready"] = None if report is None else report.ready
+        machine["pods"] = None if report is None else report.pods
+    return document
 
 
 def execute(name: str, machine: str, command: tuple[str, ...]) -> None:
@@ -181,7 +194,9 @@ def execute(name: str, machine: str, command: tuple[str, ...]) -> None:
     lab, _ = running(name)
     with plain_errors():
         argv = locate(lab, machine).enter(*command)
-        os.execvp(argv[0], argv)  # noqa: S606  # no shell: the user's own words
+        # podwire itself is a command on each machine: "podwire proxy top"
+        path = f"{os.environ.get('PATH', os.defpath)}:{sysconfig.get_path('scripts')}"
+        os.execvpe(argv[0], argv, os.environ | {"PATH": path})  # noqa: S606  # no shell
 
 
 def set_proxy(name: str, mode: str) -> None:

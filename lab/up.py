@@ -135,7 +135,7 @@ async def _wait_ready(kubeconfig: Path, spec: LabSpec, say: Say) -> None:
     reasons: dict[str, str] = {}
 
     def seen(node: Node) -> bool:
-        is_ready, reasons[node.metadata.name] = _readiness(node)
+        is_ready, reasons[node.metadata.name] = readiness(node)
         (ready.add if is_ready else ready.discard)(node.metadata.name)
         say(f"nodes ready: {len(ready)} of {len(expected)}")
         return ready >= expected
@@ -173,8 +173,8 @@ async def follow(
             await asyncio.gather(watching, return_exceptions=True)
 
 
-def _readiness(node: Node) -> tuple[bool, str]:
-    """Return (True if a node is ready, the agent's reason)."""
+def readiness(node: Node) -> tuple[bool, str]:
+    """Return true if a node is ready, and the reason that its agent gives."""
     for condition in node.status.conditions:
         if condition.type == "Ready":
             return condition.status == "True", condition.message or "no reason given"
