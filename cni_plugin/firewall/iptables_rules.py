@@ -7,6 +7,7 @@ the port's name. Chain names are unique, so creating the chain claims the port.
     nat     PREROUTING, OUTPUT ─► PODWIRE-PORTS ─► PODWIRE-tcp-8080 ─► mark, DNAT
             POSTROUTING ────────► PODWIRE-OUT: MASQUERADE marked packets, and those to outside
     filter  FORWARD ─► PODWIRE-WALLS ─► PODWIRE-BRIDGES: DROP
+            FORWARD ─► PODWIRE-INSIDE: DROP what nobody can masquerade, an invalid packet
             INPUT ───► PODWIRE-IN: only the host may use loopback addresses
 
 Source: iptables(8), iptables-extensions(8), iptables-restore(8).
@@ -33,9 +34,10 @@ NAT, FILTER = "nat", "filter"
 PREFIX = "PODWIRE-"
 _PORTS, _OUT, _IN = f"{PREFIX}PORTS", f"{PREFIX}OUT", f"{PREFIX}IN"
 _WALLS, _BRIDGES = f"{PREFIX}WALLS", f"{PREFIX}BRIDGES"
+_INSIDE = f"{PREFIX}INSIDE"
 # a table that has a rule of ours has one of these chains
 ANCHORS = ((NAT, _OUT), (FILTER, _WALLS))
-_FIXED = frozenset({*ANCHORS, (NAT, _PORTS), (FILTER, _IN), (FILTER, _BRIDGES)})
+_FIXED = frozenset({*ANCHORS, (NAT, _PORTS), (FILTER, _IN), (FILTER, _BRIDGES), (FILTER, _INSIDE)})
 _TABLES = (NAT, FILTER)
 _OURS = "podwire-"  # the comments of the fixed rules begin with it
 _COMMENT = re.compile(
@@ -120,7 +122,7 @@ def wanted_chains(wanted: WantedRules, version: int) -> WantedChains:
                 _mapping(port, hairpins, wanted.marking, wanted.owner)
                 for port in (*ports, *spares)
             ),
-            *(_masquerade(address, wanted.owner) for address in outside),
+            *joined.from_iterable(_masquerade(address, wanted.owner) for address in outside),
             *joined.from_iterable(_ingress_rules(rule, wanted.owner) for rule in ingress),
         ),
     )
@@ -275,7 +277,12 @@ def _port_fixtures(
 
 def _outside_fixtures(version: int) -> Iterator[Rule]:
     yield from _out_fixture()
-    yield Rule(NAT, _OUT, f"-d {MULTICAST[version]} -j RETURN", f"{_OURS}multicast", first=True)
+    multicast = f"-d {MULTICAST[version]} -j RETURN"
+    yield Rule(NAT, _OUT, multicast, f"{_OURS}multicast", first=True)
+    yield Rule(FILTER, _INSIDE, multicast, f"{_OURS}multicast", first=True)
+    # the table nat never sees these packets: they would leave with the container's address
+    invalid = f"-m conntrack --ctstate INVALID -j {_INSIDE}"
+    yield Rule(FILTER, "FORWARD", invalid, f"{_OURS}inside", first=True)
 
 
 def _out_fixture() -> Iterator[Rule]:
@@ -316,9 +323,11 @@ def _mark(marking: MasqueradeMark) -> str:
     return f"{1 << marking.bit:#x}/{1 << marking.bit:#x}"
 
 
-def _masquerade(address: Cidr, owner: str) -> Rule:
-    """Packets that leave the subnet get the host's address."""
-    return Rule(NAT, _OUT, f"-s {address.ip} ! -d {address.network} -j MASQUERADE", owner)
+def _masquerade(address: Cidr, owner: str) -> Iterator[Rule]:
+    """Packets that leave the subnet get the host's address; those that cannot do not leave."""
+    leaves = f"-s {address.ip} ! -d {address.network}"
+    yield Rule(NAT, _OUT, f"{leaves} -j MASQUERADE", owner)
+    yield Rule(FILTER, _INSIDE, f"{leaves} -j DROP", owner)
 
 
 def _ingress_rules(rule: IngressRule, owner: str) -> Iterator[Rule]:

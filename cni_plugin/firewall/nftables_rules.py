@@ -32,11 +32,16 @@ _NOWHERE = {version: network.partition("/")[0] for version, network in EVERYTHIN
 # port_*: the target of a host port; on_*: the same for one address of the host.
 # hairpin_*: the sources and targets of mapped connections that need the host's address as source.
 # masquerade_*, walled_*: the chain of an address's subnet, or of its bridge.
+# inside_*: the same as masquerade_*, for packets that conntrack calls invalid. No chain of the type
+# nat sees those, so they would leave with the container's address.
+# The chains are flushed because an older version's table may be there, without a map of this one.
 # input: route_localnet, which mapped ports need, would let other hosts use loopback addresses.
 SKELETON = f"""
 add table {TABLE}
 add map {TABLE} masquerade_4 {{ type ipv4_addr : verdict; }}
 add map {TABLE} masquerade_6 {{ type ipv6_addr : verdict; }}
+add map {TABLE} inside_4 {{ type ipv4_addr : verdict; }}
+add map {TABLE} inside_6 {{ type ipv6_addr : verdict; }}
 add map {TABLE} walled_4 {{ type ipv4_addr : verdict; }}
 add map {TABLE} walled_6 {{ type ipv6_addr : verdict; }}
 add map {TABLE} port_4 {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
@@ -51,6 +56,12 @@ add chain {TABLE} postrouting {{ type nat hook postrouting priority srcnat; }}
 add chain {TABLE} forward {{ type filter hook forward priority filter; }}
 add chain {TABLE} input {{ type filter hook input priority filter; }}
 add chain {TABLE} ports
+flush chain {TABLE} prerouting
+flush chain {TABLE} output
+flush chain {TABLE} postrouting
+flush chain {TABLE} forward
+flush chain {TABLE} input
+flush chain {TABLE} ports
 add rule {TABLE} prerouting fib daddr type local jump ports
 add rule {TABLE} output fib daddr type local jump ports
 add rule {TABLE} ports dnat ip to ip daddr . meta l4proto . th dport map @on_4
@@ -62,6 +73,8 @@ add rule {TABLE} postrouting ct status dnat ip6 saddr . ip6 daddr @hairpin_6 mas
 add rule {TABLE} postrouting ip saddr vmap @masquerade_4
 add rule {TABLE} postrouting ip6 saddr vmap @masquerade_6
 add rule {TABLE} forward ct state established,related accept
+add rule {TABLE} forward ct state invalid ip saddr vmap @inside_4
+add rule {TABLE} forward ct state invalid ip6 saddr vmap @inside_6
 add rule {TABLE} forward ip daddr vmap @walled_4
 add rule {TABLE} forward ip6 daddr vmap @walled_6
 add rule {TABLE} input ct status dnat accept
@@ -108,7 +121,8 @@ class TableAdditions:
 
 def additions_of(wanted: WantedRules) -> TableAdditions:
     """The sets, chains and elements that an attachment adds to the table."""
-    parts = [*map(_masquerade, wanted.masquerade), *map(_ingress_rule, wanted.ingress)]
+    parts = [pair for address in wanted.masquerade for pair in _masquerade(address)]
+    parts += map(_ingress_rule, wanted.ingress)
     groups = {
         (port.version, port.condition_digest): port
         for port in (*wanted.ports, *wanted.spares)
@@ -188,16 +202,23 @@ def _promoted(spare: Element) -> Element:
     return Element(f"on_{suffix}", f"{on} . {key}", value)
 
 
-def _masquerade(address: Cidr) -> tuple[Chain, Element]:
-    """Packets that leave the subnet get the host's address; multicast keeps its source."""
+def _masquerade(address: Cidr) -> Iterator[tuple[Chain, Element]]:
+    """Packets that leave the subnet get the host's address; multicast keeps its source.
+
+    Invalid packets cannot get it, so they do not leave.
+    """
     version, network = address.version, address.network
-    name = f"outside_{network.network_address.packed.hex()}_{network.prefixlen}"
-    rules = (
+    subnet = f"{network.network_address.packed.hex()}_{network.prefixlen}"
+    stays = (
         f"{_FAMILY[version]} daddr {network} return",
         f"{_FAMILY[version]} daddr {MULTICAST[version]} return",
-        "masquerade",
     )
-    return Chain(name, rules), Element(f"masquerade_{version}", str(address.ip), f"jump {name}")
+    for into, chain, fate in (
+        ("masquerade", f"outside_{subnet}", "masquerade"),
+        ("inside", f"inside_{subnet}", "drop"),
+    ):
+        element = Element(f"{into}_{version}", str(address.ip), f"jump {chain}")
+        yield Chain(chain, (*stays, fate)), element
 
 
 def _ingress_rule(rule: IngressRule) -> tuple[Chain, Element]:

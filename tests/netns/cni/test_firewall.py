@@ -3,12 +3,14 @@
 Backends: nftables, and iptables in both of its flavors, as the plain command on the PATH is.
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.cni.runner import Json
+from tests.support.cni.runner import Json, Pod
 from tests.support.cni.site import (
     BACKENDS,
     HOST,
@@ -25,6 +27,7 @@ from tests.support.cni.site import (
     served_site,
     traces,
 )
+from tests.support.space import Space
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -135,6 +138,65 @@ def test_masquerade_hides_pods_only_outside(site):
     node.delete(other, conf)
 
 
+# Sends a TCP segment, or receives one and prints its source. Without a flag, or with SYN and FIN, a
+# segment is of no connection: conntrack calls it invalid.
+_SEGMENT = """
+import socket, struct, sys
+verb, address, flags = sys.argv[1:4]
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP)
+if verb == "send":
+    if family == socket.AF_INET6:
+        raw.setsockopt(socket.IPPROTO_IPV6, 7, 16)  # IPV6_CHECKSUM
+    header = struct.pack("!HHIIBBHHH", 4000, 4001, 1, 0, 5 << 4, int(flags), 100, 0, 0)
+    if family == socket.AF_INET:
+        raw.connect((address, 0))
+        source = socket.inet_aton(raw.getsockname()[0]) + socket.inet_aton(address)
+        words = struct.unpack("!16H", source + struct.pack("!HH", 6, 20) + header)
+        total = sum(words)
+        total = (total & 0xFFFF) + (total >> 16)
+        header = header[:16] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + header[18:]
+    raw.sendto(header, (address, 0))
+else:
+    print("ready", flush=True)
+    raw.settimeout(float(flags))
+    try:
+        data, peer = raw.recvfrom(1 << 16)
+        print(peer[0])
+    except TimeoutError:
+        print("nothing")
+"""
+_SYN, _SYN_FIN = 2, 3
+
+
+def segment(site: Site, pod: Pod, to: Space, address: str, flags: int) -> str:
+    """The source address that a Pod's segment arrives with; ``nothing`` if it does not."""
+    receiver = subprocess.Popen(
+        to.argv(sys.executable, "-c", _SEGMENT, "receive", address, "0.5" if flags == 3 else "5"),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert receiver.stdout is not None
+    assert receiver.stdout.readline() == "ready\n"
+    pod.space.run(sys.executable, "-c", _SEGMENT, "send", address, str(flags))
+    return receiver.communicate()[0].strip()
+
+
+def test_no_invalid_packet_leaves_with_the_pods_address(site):
+    """conntrack knows nothing of such a packet, so nobody gives it the host's address."""
+    node, one, other = site.node, site.pod(), site.pod()
+    conf = site.conf(ipMasq=True, ipam=node.ipam("10.1.0.0/24", "fd00:1::/64"))
+    for pod in (one, other):
+        node.add(pod, conf)
+    for outside, host in ((OUTSIDE, HOST), (OUTSIDE6, HOST6)):
+        assert segment(site, one, site.outside, outside, _SYN) == host
+        assert segment(site, one, site.outside, outside, _SYN_FIN) == "nothing"
+    for address in (item.partition("/")[0] for item in other.addresses()):
+        assert segment(site, one, other.space, address, _SYN_FIN) != "nothing"
+    for pod in (one, other):
+        node.delete(pod, conf)
+
+
 def test_gc_removes_links_rules_and_reservations(site):
     node, keep, lose = site.node, site.pod(), site.pod()
     base = {"ipMasq": True, "bandwidth": None}
@@ -203,7 +265,7 @@ def test_check_reports_each_missing_rule(site):
 def flushes(backend: str) -> Iterator[list[str]]:
     """The commands with which another program could remove each part."""
     if backend == "nftables":
-        for name in ("port_4", "port_6", "masquerade_4", "walled_6"):
+        for name in ("port_4", "port_6", "masquerade_4", "inside_6", "walled_6"):
             yield ["nft", "flush", "map", "inet", "podwire_cni", name]
         for name in ("ports", "prerouting", "postrouting", "output", "forward", "input"):
             yield ["nft", "flush", "chain", "inet", "podwire_cni", name]
