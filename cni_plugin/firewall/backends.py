@@ -37,7 +37,7 @@ class FirewallBackend(Protocol):
     def remove(self, is_gone: Callable[[str], bool]) -> frozenset[str]:
         """Remove the rules of gone owners, if there are any.
 
-        Returns the claims that passed to other owners.
+        Returns the claims of the gone owners, whoever may have them now.
         """
 
 
@@ -104,7 +104,8 @@ class Firewall:
         with self._backends() as backends:
             claims = frozenset().union(*(item.remove(is_gone) for item in backends.values()))
         if ports := udp_ports(claims):
-            forget_udp(ports)
+            # their NAT outlives the rules as long as anybody's rules keep it in the kernel
+            forget_udp(ports, mapped=True)
 
     def _relation_to(self, own: str) -> Callable[[str], OwnerRelation]:
         def relation(owner: str) -> OwnerRelation:

@@ -13,7 +13,6 @@ from cni_plugin.firewall.iptables_rules import (
     SavedRules,
     add_transaction,
     check_transaction,
-    inherited_claims,
     removal_transaction,
     repair_transaction,
     wanted_chains,
@@ -66,14 +65,15 @@ class IptablesBackend:
     def remove(self, is_gone: Callable[[str], bool]) -> frozenset[str]:
         """Remove the rules of gone owners, of both flavors; with the last rule the fixed chains.
 
-        Returns the claims that passed to other owners.
+        Returns the claims of the gone owners.
         """
-        inherited: set[str] = set()
+        lost: set[str] = set()
         for tool in self._tools_in_use():
             saved = tool.save()
             tool.restore(removal_transaction(saved, is_gone))
-            inherited |= inherited_claims(saved, is_gone, tool.version)
-        return frozenset(inherited)
+            claims = saved.claims(tool.version)
+            lost |= {claim for claim, holder in claims.items() if is_gone(holder)}
+        return frozenset(lost)
 
     def _tool(self, version: int) -> IptablesTool:
         """The tool of the flavor that has our rules; without rules, of the plain command's."""

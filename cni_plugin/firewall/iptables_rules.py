@@ -169,18 +169,6 @@ def check_transaction(wanted: WantedChains) -> str:
     )
 
 
-def inherited_claims(
-    saved: SavedRules, is_gone: Callable[[str], bool], version: int
-) -> frozenset[str]:
-    """The claims of gone owners that pass to other owners."""
-    after = saved.holders(is_gone)
-    return frozenset(
-        claim
-        for claim, holder in saved.claims(version).items()
-        if is_gone(holder) and _chain_of(claim) in after
-    )
-
-
 def removal_transaction(saved: SavedRules, is_gone: Callable[[str], bool]) -> str:
     """The transaction that removes the rules of gone owners, and claims that nobody has.
 

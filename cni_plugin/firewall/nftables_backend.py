@@ -74,7 +74,7 @@ class NftablesBackend:
     def remove(self, is_gone: Callable[[str], bool]) -> frozenset[str]:
         """Remove the rules of gone owners; with the last rule the table.
 
-        Returns the claims that passed to other owners.
+        Returns the claims of the gone owners.
         """
         return _remove(_owned(), is_gone)
 
@@ -129,16 +129,17 @@ def _remove(owned: dict[str, set[Element]], is_gone: Callable[[str], bool]) -> f
     if not gone:
         return frozenset()
     left = {owner: items for owner, items in owned.items() if not is_gone(owner)}
-    heirs = _heirs(left, {claim for item in gone if (claim := claim_of(item))})
+    lost = frozenset(claim for item in gone if (claim := claim_of(item)))
+    heirs = _heirs(left, lost)
     promoted = {spare: owner for spare, owner in heirs.values()}
     try:
         libnftables.run(removal_transaction(gone, promoted) if left else f"delete table {TABLE}")
     except NftablesError as err:
         raise _refused("does not remove rules", err) from err
-    return frozenset(heirs)
+    return lost
 
 
-def _heirs(left: dict[str, set[Element]], lost: set[str]) -> dict[str, tuple[Element, str]]:
+def _heirs(left: dict[str, set[Element]], lost: frozenset[str]) -> dict[str, tuple[Element, str]]:
     """For each claim that becomes free: the spare element that takes it, and its owner."""
     return {
         claim: (item, owner)

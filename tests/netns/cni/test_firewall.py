@@ -121,6 +121,24 @@ def test_a_udp_flow_moves_to_the_ports_next_pod(site):
         node.delete(pod, conf)
 
 
+def test_a_udp_flow_moves_to_the_host_when_the_pod_is_gone(site):
+    """Rules of another attachment keep NAT, and with it what conntrack knows, in the kernel."""
+    node, one, other = site.node, site.pod(), site.pod()
+    conf = site.conf(runtimeConfig=mapped("5353-53/udp"))
+    others = site.conf(runtimeConfig=mapped("8080-80/tcp", "5454-53/udp"))
+    node.add(other, others)
+    node.add(one, conf)
+    with listening(one.space, "one", 53, "udp"), listening(other.space, "other", 53, "udp"):
+        assert ask(site.outside, HOST, 5353, "udp", 40000).startswith("one")
+        assert ask(site.outside, HOST, 5454, "udp", 40001).startswith("other")
+        node.delete(one, conf)
+        with listening(node.space, "host", 5353, "udp"):
+            assert ask(site.outside, HOST, 5353, "udp", 40000, wait=1).startswith("host")
+    flows = node.space.run("cat", "/proc/net/nf_conntrack", check=False)
+    assert not flows or "dport=5454" in flows  # a flow of another port stays
+    node.delete(other, others)
+
+
 def test_masquerade_hides_pods_only_outside(site):
     node, one, other = site.node, site.pod(), site.pod()
     conf = site.conf(ipMasq=True, ipam=node.ipam("10.1.0.0/24", "fd00:1::/64"))
