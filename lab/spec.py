@@ -222,6 +222,7 @@ def _node(spec: LabSpec, number: int) -> Machine:
             f"--proxy-mode={spec.proxy}",
             f"--cgroup-root={cgroup(spec.name, name)}",
             cluster_cidr,
+            f"--service-cidr={','.join(spec.service_cidrs)}",
         ),
     )
     return Machine(name, addresses, (Component("cni", ("cni", "serve")), agent, proxy))

@@ -53,6 +53,11 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
 @click.option("--proxy-mode", type=click.Choice(sorted(BACKENDS)), default="iptables")
 @click.option("--cluster-cidr", default="", help="The Pods' ranges: CIDR[,CIDR6].")
 @click.option(
+    "--service-cidr",
+    default="",
+    help="The ClusterIPs' ranges, where the API server has no ServiceCIDRs: CIDR[,CIDR6].",
+)
+@click.option(
     "--detect-local-mode",
     type=click.Choice(_LOCAL_MODES),
     default=_LOCAL_MODES[0],

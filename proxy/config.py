@@ -59,6 +59,7 @@ class ProxyConfig:
     tracking: ConntrackSettings = field(default_factory=ConntrackSettings)
     counters: CounterDetail = CounterDetail.OFF
     keep_other_proxies: bool = False
+    service_ranges: tuple[Network, ...] = ()  # of ClusterIPs, beside the cluster's ServiceCIDRs
 
 
 def from_flags(flags: Mapping[str, Any], hostname: str) -> ProxyConfig:
@@ -80,6 +81,7 @@ def from_flags(flags: Mapping[str, Any], hostname: str) -> ProxyConfig:
         tracking=_tracking(flags),
         counters=CounterDetail(flags["service_counters"]),
         keep_other_proxies=flags["keep_other_proxies"],
+        service_ranges=_networks("--service-cidr", flags["service_cidr"]),
     )
 
 

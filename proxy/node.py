@@ -48,7 +48,7 @@ async def serve(config: ProxyConfig, client: Client) -> None:
             if listen:
                 await stack.enter_async_context(serving(routes, listen.host, listen.port))
         await stack.enter_async_context(
-            following(client, feed, config.node_name, config.proxy_name)
+            following(client, feed, config.node_name, config.proxy_name, config.service_ranges)
         )
         if config.pods_by_node:
             settings = await _with_node_ranges(settings, feed, tracker)

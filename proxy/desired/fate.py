@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from proxy.desired.claims import ClaimResolver
 from proxy.desired.desired import Desired
-from proxy.desired.portals import Forward, Frontend, Masquerade, RefusalAction
+from proxy.desired.portals import Forward, Frontend, FrontendKind, Masquerade, RefusalAction
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Address, Network, NodeView, Protocol, Target, family_of
 
@@ -51,13 +51,19 @@ class Evaluator:
         self._settings = settings
         claims = ClaimResolver(settings)
         claims.update(desired)
-        self._table = {frontend: claim.forward for frontend, claim in claims.winners()}
+        winners = dict(claims.winners())
+        self._table = {frontend: claim.forward for frontend, claim in winners.items()}
+        self._cluster_ips = {
+            frontend.address
+            for frontend, claim in winners.items()
+            if claim.kind is FrontendKind.CLUSTER_IP
+        }
 
     def fate(self, packet: Packet) -> Fate:
         """Return the fate of ``packet``, the first packet of a connection."""
         forward = self._find(packet)
         if forward is None:
-            return Fate(Verdict.UNTOUCHED)
+            return Fate(self._unserved(packet.destination))
         if not self._admits(forward, packet):
             return Fate(Verdict.DROP)
         from_pod, from_node = self._origin(packet)
@@ -70,6 +76,13 @@ class Evaluator:
             return Fate(Verdict.FORWARD, targets, targets)
         hairpin = frozenset(target for target in targets if target.address == packet.source)
         return Fate(Verdict.FORWARD, targets, hairpin)
+
+    def _unserved(self, address: Address) -> Verdict:
+        """Refuse the other ports of a ClusterIP; drop packets to ClusterIPs of no Service."""
+        if address in self._cluster_ips:
+            return Verdict.REJECT
+        lost = any(address in network for network in self._node.service_ranges)
+        return Verdict.DROP if lost else Verdict.UNTOUCHED
 
     def _find(self, packet: Packet) -> Forward | None:
         family = family_of(packet.destination)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from proxy.desired.desired import Desired, Portals
 from proxy.desired.portals import portals
-from proxy.model.values import Endpoint, Family, Key, NodeView, PortKey, Service, Slice
+from proxy.model.values import Endpoint, Family, Key, Network, NodeView, PortKey, Service, Slice
 
 
 class Tracker:
@@ -29,11 +29,15 @@ class Tracker:
         """This node, as last set."""
         return self._node
 
+    def set_service_ranges(self, ranges: tuple[Network, ...]) -> None:
+        """Set the ranges of ClusterIPs, which the node's view holds too."""
+        self._node = replace(self._node, service_ranges=ranges)
+
     def set_node(self, node: NodeView) -> None:
-        """Set the node's view. Services depend on its name and zone only."""
+        """Set the node's view without the ranges. Services depend on its name and zone only."""
         if (node.name, node.zone) != (self._node.name, self._node.zone):
             self._stale.update(self._services)
-        self._node = node
+        self._node = replace(node, service_ranges=self._node.service_ranges)
 
     def set_service(self, key: Key, service: Service | None) -> None:
         """Set a Service; None if it is gone or not ours."""

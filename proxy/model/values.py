@@ -139,13 +139,17 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """The proxy's view of the node that it serves."""
+    """The proxy's view of the node that it serves, and of the cluster around it.
+
+    ``service_ranges`` are the ranges of ClusterIPs; empty if nobody told them.
+    """
 
     name: str
     zone: str = ""
     addresses: tuple[Address, ...] = ()
     pod_cidrs: tuple[Network, ...] = ()
     eligible: bool = True  # False while the node is being removed: load balancers should leave it
+    service_ranges: tuple[Network, ...] = ()
 
 
 def family_of(value: Address | Network) -> Family:

@@ -28,6 +28,7 @@ from proxy.objects.parse import (
     parse_service,
     parse_slice,
 )
+from proxy.objects.ranges import Ranges, ServiceRanges
 from proxy.objects.wire import ENDPOINT_SLICE, EndpointSlice
 from proxy.status.events import Reporter
 from proxy.status.metrics import ProxyMetrics
@@ -123,6 +124,11 @@ class Feed:
                 self.has_addresses.set()
             self._after(new)
 
+    def service_ranges(self, ranges: Ranges) -> None:
+        """Take the cluster's ranges of ClusterIPs."""
+        self._tracker.set_service_ranges(ranges)
+        self._changed()
+
     def _warn_of_balance(self, key: Key, new: KeptObject[Service] | None) -> None:
         """Warn once if a Service asks for least connections in a mode that does not count them."""
         service = new.value if new else None
@@ -150,13 +156,12 @@ def _key(old: KeptObject[Value] | None, new: KeptObject[Value] | None) -> Key:
 
 @asynccontextmanager
 async def following(
-    client: Client, feed: Feed, node_name: str, proxy_name: str
+    client: Client, feed: Feed, node_name: str, proxy_name: str, ranges: Ranges = ()
 ) -> AsyncIterator[None]:
     """Keep ``feed`` informed while the context lasts.
 
-    The context begins when all objects were listed.
-
-    Only then the feed learns of objects, so that no sync is made from a part of them.
+    The context begins when all objects were listed. Only then the feed learns of objects, so that
+    no sync is made from a part of them. ``ranges`` are Service ranges beside the cluster's own.
     """
     served = f"{PROXY_NAME_LABEL}={proxy_name}" if proxy_name else f"!{PROXY_NAME_LABEL}"
     labels = f"!{HEADLESS_LABEL},{served}"
@@ -165,9 +170,11 @@ async def following(
     services = Informer(client, kinds.SERVICE, keep=read.service, label_selector=labels)
     slices = Informer(client, ENDPOINT_SLICE, keep=read.slice, label_selector=labels)
     nodes = Informer(client, kinds.NODE, keep=read.node, field_selector=itself)
+    cidrs = ServiceRanges(ranges, feed.service_ranges)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(task) for task in (services.run(), slices.run(), nodes.run())]
-        for listed in (services.synced, slices.synced, nodes.synced):
+        runs = (services.run(), slices.run(), nodes.run(), cidrs.follow(client))
+        tasks = [group.create_task(run) for run in runs]
+        for listed in (services.synced, slices.synced, nodes.synced, cidrs.listed):
             await listed.wait()
         nodes.subscribe(feed.node)
         slices.subscribe(feed.slice)

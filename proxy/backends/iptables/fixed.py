@@ -1,13 +1,14 @@
 """The rules that no Service changes: masquerading, forwarding, and the jumps to our chains."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from proxy.backends.iptables import names
 from proxy.backends.iptables.names import ChainName, Table
 from proxy.backends.iptables.render import Rules, comment, this_node
 from proxy.model.settings import ProxySettings
-from proxy.model.values import LOOPBACK, Family
+from proxy.model.values import LOOPBACK, Address, Family, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def fixed_chains(family: Family, settings: ProxySettings) -> Mapping[ChainName, 
             f"{comment('kubernetes service traffic requiring SNAT')} -j MASQUERADE --random-fully",
         ),
         names.FORWARD: tuple(_forward(mark, settings)),
+        names.REFUSE: ("-p tcp -j REJECT --reject-with tcp-reset", "-j REJECT"),
     }
     if family is Family.V4 and settings.localhost_node_ports:
         chains[names.LOCALNET] = (_localnet(),)
@@ -108,6 +110,30 @@ def _localnet() -> str:
     state = "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"
     text = comment("block incoming localnet connections")
     return f"! -s 127.0.0.0/8 -d 127.0.0.0/8 {text} {state} -j DROP"
+
+
+def unserved(family: Family, cluster_ips: Collection[Address], ranges: Iterable[Network]) -> Rules:
+    """Return the end of KUBE-EXTERNAL-SERVICES: packets to ClusterIPs that no rule translated.
+
+    Other ports of a ClusterIP are refused; packets to ClusterIPs of no Service are dropped. The
+    first rule keeps all other packets from a walk along the ClusterIPs. kube-proxy rewrites this
+    chain, so nothing of ours is in force after it took over.
+    """
+    text = comment("kubernetes ports that no service has")
+    near = (
+        (f"-d {covering(cluster_ips)} {text} -j {names.CLUSTER_IPS.name}",) if cluster_ips else ()
+    )
+    ours = (network for network in ranges if network.version == family)
+    text = comment("kubernetes cluster IPs that no service has")
+    return (*near, *(f"-d {network} {text} -j DROP" for network in ours))
+
+
+def covering(addresses: Collection[Address]) -> Network:
+    """Return the smallest network with all of some addresses, which are of one family."""
+    first, last = min(map(int, addresses)), max(map(int, addresses))
+    lowest = next(iter(addresses)).__class__(first)
+    bits = lowest.max_prefixlen - (first ^ last).bit_length()
+    return ip_network(f"{lowest}/{bits}", strict=False)
 
 
 def node_port_jumps(family: Family, settings: ProxySettings) -> Rules:

@@ -34,12 +34,22 @@ NO_EXTERNAL = ChainName(Table.FILTER, "KUBE-EXTERNAL-SERVICES")
 FIREWALL = ChainName(Table.FILTER, "KUBE-PROXY-FIREWALL")
 HEALTH_PORTS = ChainName(Table.FILTER, "KUBE-NODEPORTS")
 FORWARD = ChainName(Table.FILTER, "KUBE-FORWARD")
+CLUSTER_IPS = ChainName(Table.FILTER, "KUBE-CLUSTER-IPS")
+REFUSE = ChainName(Table.FILTER, "KUBE-REFUSE")
 LOCALNET = ChainName(Table.FILTER, "KUBE-FIREWALL")  # kubelet writes the same chain, rule for rule
 CANARY = "KUBE-PROXY-CANARY"
 
 # Chains in which every Service has lines, and chains that are the same whatever the Services are.
-SHARED = (SERVICES, NODE_PORTS, NO_INTERNAL, NO_EXTERNAL, FIREWALL, HEALTH_PORTS)
-FIXED = (MARK_MASQ, POSTROUTING, FORWARD, LOCALNET)
+SHARED = (
+    SERVICES,
+    NODE_PORTS,
+    NO_INTERNAL,
+    NO_EXTERNAL,
+    FIREWALL,
+    HEALTH_PORTS,
+    CLUSTER_IPS,
+)
+FIXED = (MARK_MASQ, POSTROUTING, FORWARD, REFUSE, LOCALNET)
 
 # The chains of one Service port. kube-proxy before 1.24 wrote KUBE-XLB-.
 _OWN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-", "KUBE-XLB-")

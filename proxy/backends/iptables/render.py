@@ -31,10 +31,14 @@ class SharedLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RenderedRules:
-    """The rules of a portal or of a Service: its own chains, and its lines in shared chains."""
+    """The rules of a portal or of a Service: its own chains, and its lines in shared chains.
+
+    ``cluster_ips`` are its ClusterIPs, of which one shared chain has all.
+    """
 
     own: Mapping[ChainName, Rules]
     shared: Mapping[ChainName, tuple[SharedLine, ...]]
+    cluster_ips: frozenset[Address] = frozenset()
 
 
 def comment(text: str) -> str:
@@ -51,6 +55,7 @@ def render(portal: Portal, settings: ProxySettings, node: NodeView) -> RenderedR
     return RenderedRules(
         {ChainName(Table.NAT, name): rules for name, rules in own.items()},
         {chain: tuple(lines) for chain, lines in shared.items()},
+        frozenset((portal.cluster_ip,)),
     )
 
 

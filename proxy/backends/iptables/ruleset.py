@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from proxy.backends.iptables import names
-from proxy.backends.iptables.fixed import Jump, fixed_chains, jumps, node_port_jumps
+from proxy.backends.iptables.fixed import Jump, fixed_chains, jumps, node_port_jumps, unserved
 from proxy.backends.iptables.names import ChainName, Table
 from proxy.backends.iptables.render import RenderedRules, Rules, SharedLine, render
 from proxy.desired.desired import Desired, Portals
 from proxy.model.settings import ProxySettings
-from proxy.model.values import Family, Key, NodeView
+from proxy.model.values import Address, Family, Key, NodeView
 
 Value = TypeVar("Value")
 
@@ -67,16 +67,20 @@ class IptablesRuleset:
         if self._node.addresses != node.addresses:
             # Source ranges are rendered with the node's addresses: render every Service again.
             self._have = Desired(dict.fromkeys(self._have, ()))
+        touched: set[ChainName] = set()
+        if self._node.service_ranges != node.service_ranges:
+            touched.add(names.NO_EXTERNAL)
         self._node = node
         put: dict[ChainName, Rules] = {}
         drop: set[ChainName] = set()
-        touched: set[ChainName] = set()
         for key in want.changed_since(self._have):
             before, after = self._replace(key, want.get(key, ()))
             put |= {chain: after.own[chain] for chain in _written(before.own, after.own)}
             drop |= before.own.keys() - after.own.keys()
             touched |= _written(before.shared, after.shared)
             touched |= before.shared.keys() - after.shared.keys()
+            if before.cluster_ips != after.cluster_ips:
+                touched |= {names.CLUSTER_IPS, names.NO_EXTERNAL}
         self._have = want
         put |= {chain: self.shared(chain) for chain in sorted(touched)}
         return ChainChanges(put, frozenset(drop - put.keys()))
@@ -91,6 +95,8 @@ class IptablesRuleset:
 
     def shared(self, chain: ChainName) -> Rules:
         """Return a shared chain: lines of all Services, the lowest kind of frontend first."""
+        if chain == names.CLUSTER_IPS:
+            return tuple(f"-d {address} -j {names.REFUSE.name}" for address in self._cluster_ips())
         lines = sorted(
             (line.kind, key, line.rule)
             for key, rendered in self._rendered.items()
@@ -99,7 +105,13 @@ class IptablesRuleset:
         rules = tuple(rule for _, _, rule in lines)
         if chain == names.SERVICES:
             return (*rules, *node_port_jumps(self.family, self._settings))
+        if chain == names.NO_EXTERNAL:
+            return (*rules, *unserved(self.family, self._cluster_ips(), self._node.service_ranges))
         return rules
+
+    def _cluster_ips(self) -> list[Address]:
+        found = {ip for rendered in self._rendered.values() for ip in rendered.cluster_ips}
+        return sorted(found, key=int)
 
     def common(self) -> dict[ChainName, Rules]:
         """Return the fixed chains and the shared ones."""
@@ -142,4 +154,4 @@ def _joined(parts: tuple[RenderedRules, ...]) -> RenderedRules:
         own |= part.own
         for chain, lines in part.shared.items():
             shared[chain] = (*shared.get(chain, ()), *lines)
-    return RenderedRules(own, shared)
+    return RenderedRules(own, shared, frozenset().union(*(part.cluster_ips for part in parts)))

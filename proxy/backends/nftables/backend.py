@@ -38,7 +38,7 @@ class NftablesFamily:
 
     def prepare(self, steps: list[WinnerChange], node: NodeView) -> Callable[[], None]:
         """Return a call that commits what changed; after a failure or at the start, everything."""
-        known, self._known = self._known and node.addresses == self._node.addresses, False
+        known, self._known = self._known and _is_alike(node, self._node), False
         self._node = node
         try:
             return partial(self._commit, self._change(steps) if known else self._everything())
@@ -122,6 +122,11 @@ class NftablesBackend:
 
 def _changes_of(family: Family, steps: Iterable[WinnerChange]) -> list[WinnerChange]:
     return [step for step in steps if step.frontend.family is family]
+
+
+def _is_alike(node: NodeView, before: NodeView) -> bool:
+    """Return True if rules that depend on the node are the same."""
+    return (node.addresses, node.service_ranges) == (before.addresses, before.service_ranges)
 
 
 def _raise(err: KernelRefusedError) -> None:

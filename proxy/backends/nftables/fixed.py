@@ -2,20 +2,27 @@
 
 from collections.abc import Iterator
 
-from proxy.backends.nftables.objects import CLIENTS, HAIRPIN, Chain, SetOrMap, TableObject
+from proxy.backends.nftables.objects import (
+    CLIENTS,
+    CLUSTER_IPS,
+    HAIRPIN,
+    Chain,
+    SetOrMap,
+    TableObject,
+)
 from proxy.backends.nftables.render import NftablesRenderer
-from proxy.model.values import LOOPBACK, Family
+from proxy.model.values import LOOPBACK, Family, NodeView
 
 # The NAT hooks run where iptables' do. The firewall runs before them, on untranslated addresses.
 _DNAT, _SNAT, _FILTER, _FIREWALL = -100, 100, 0, -110
 _REMEMBERED = 1 << 20  # at most so many clients with affinity, which take some 100 MB
 
 
-def fixed(renderer: NftablesRenderer) -> tuple[TableObject, ...]:
+def fixed(renderer: NftablesRenderer, node: NodeView) -> tuple[TableObject, ...]:
     """Return sets and maps first, then chains in the order of their jumps."""
     return (
         *_stores(renderer),
-        *_refusing(renderer),
+        *_refusing(renderer, node),
         *_balancing(renderer),
         *_masquerading(renderer),
     )
@@ -35,14 +42,16 @@ def _stores(renderer: NftablesRenderer) -> Iterator[SetOrMap]:
     yield SetOrMap("set", "filtered", f"typeof {renderer.address_key};")
     allowed = f"typeof {renderer.address_key} . {ip} saddr; flags interval;"
     yield SetOrMap("set", "allowed", allowed)
+    yield SetOrMap("set", CLUSTER_IPS, f"typeof {ip} daddr;")
     yield SetOrMap("set", HAIRPIN, f"typeof {ip} saddr . {ip} daddr;")
 
 
-def _refusing(renderer: NftablesRenderer) -> Iterator[Chain]:
+def _refusing(renderer: NftablesRenderer, node: NodeView) -> Iterator[Chain]:
     """Yield chains for packets that still have a Service's address: balancing found no endpoint."""
+    unserved = (f"{renderer.ip} daddr @{CLUSTER_IPS} goto refuse", *_unallocated(renderer, node))
     ports = to_node_ports(renderer, "vmap @port-refused")
     yield Chain("refuse", ("meta l4proto tcp reject with tcp reset", "reject"))
-    yield Chain("refusals", (f"{renderer.address_key} vmap @refused", *ports))
+    yield Chain("refusals", (f"{renderer.address_key} vmap @refused", *ports, *unserved))
     admitted = f"{renderer.address_key} . {renderer.ip} saddr != @allowed drop"
     yield Chain("firewall", (f"{renderer.address_key} @filtered {admitted}",))
     for hook in ("prerouting", "output"):
@@ -51,6 +60,13 @@ def _refusing(renderer: NftablesRenderer) -> Iterator[Chain]:
     for hook in ("input", "forward", "output"):
         rules = (*_guard(renderer, hook), "ct state new jump refusals")
         yield Chain(f"filter-{hook}", rules, _hook("filter", hook, _FILTER))
+
+
+def _unallocated(renderer: NftablesRenderer, node: NodeView) -> Iterator[str]:
+    """Yield rules that drop packets to ClusterIPs of no Service, which would leave by a route."""
+    for network in node.service_ranges:
+        if network.version == renderer.family:
+            yield f"{renderer.ip} daddr {network} drop"
 
 
 def _guard(renderer: NftablesRenderer, hook: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 TABLE = "podwire-proxy"
 HAIRPIN = "hairpin"  # the set of (endpoint, same endpoint): Pods that call themselves
+CLUSTER_IPS = "cluster-ips"  # the set of ClusterIPs, whose other ports are refused
 CLIENTS = "sticky-clients"  # the set of (endpoint's number, client) for session affinity
 
 ObjectIdentity = tuple[

@@ -18,7 +18,15 @@ from functools import lru_cache
 from ipaddress import collapse_addresses
 from zlib import crc32
 
-from proxy.backends.nftables.objects import CLIENTS, HAIRPIN, Chain, Element, SetOrMap, TableObject
+from proxy.backends.nftables.objects import (
+    CLIENTS,
+    CLUSTER_IPS,
+    HAIRPIN,
+    Chain,
+    Element,
+    SetOrMap,
+    TableObject,
+)
 from proxy.desired.claims import FrontendClaim
 from proxy.desired.fate import admits_node
 from proxy.desired.portals import Frontend, FrontendKind, Masquerade, Portal, RefusalAction
@@ -61,6 +69,8 @@ class NftablesRenderer:
         forward = claim.forward
         key = frontend_key(frontend)
         side = "port-" if frontend.address is None else ""
+        if forward.kind is FrontendKind.CLUSTER_IP:
+            yield Element(CLUSTER_IPS, str(frontend.address))
         if not forward.targets:
             drop = forward.refusal is RefusalAction.DROP
             label = _comment(claim.portal)

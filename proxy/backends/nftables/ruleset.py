@@ -4,13 +4,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from proxy.backends.nftables.fixed import fixed
-from proxy.backends.nftables.objects import HAIRPIN, Chain, Element, ObjectIdentity, TableObject
+from proxy.backends.nftables.objects import (
+    CLUSTER_IPS,
+    HAIRPIN,
+    Chain,
+    Element,
+    ObjectIdentity,
+    TableObject,
+)
 from proxy.backends.nftables.render import NftablesRenderer
 from proxy.backends.nftables.transaction import Transaction
 from proxy.desired.claims import FrontendClaim, WinnerChange
 from proxy.desired.portals import Frontend
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, NodeView
+
+_SHARED_STORES = (HAIRPIN, CLUSTER_IPS)
 
 
 @dataclass(slots=True)
@@ -69,7 +78,7 @@ class NftablesRuleset:
                     own.append(item)
         self._keep_turns(before)
         shared = (held.object for held in self._held.values())
-        return Transaction(put=(*fixed(self._renderer), *shared, *own))
+        return Transaction(put=(*fixed(self._renderer, node), *shared, *own))
 
     def _keep_turns(self, before: Mapping[ObjectIdentity, TableObject | None]) -> None:
         """Keep the order of rules that look for a client's endpoint: older endpoints come first.
@@ -109,8 +118,8 @@ class NftablesRuleset:
 
 
 def _is_shared(item: TableObject) -> bool:
-    """Return True if several frontends may need it: chains, sets and maps, hairpin elements."""
-    return not isinstance(item, Element) or item.store == HAIRPIN
+    """Return True if several frontends may need it: all but the elements of most stores."""
+    return not isinstance(item, Element) or item.store in _SHARED_STORES
 
 
 def _difference(

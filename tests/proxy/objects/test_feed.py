@@ -112,6 +112,8 @@ class Server:
         if kind is kinds.NODE:
             yield Listing((read_object(kind, NODE),), "1")
             return
+        if kind not in self.collections:
+            raise ApiError(Operation("list", kind.plural), Status(code=404, reason="NotFound"))
         held = self.collections[kind]
         version = held.last = max(held.last, held.listed)
         items = held.live(version)

@@ -21,6 +21,7 @@ PATHS = {
     "Service": "/api/v1/services",
     "Node": "/api/v1/nodes",
     "EndpointSlice": "/apis/discovery.k8s.io/v1/endpointslices",
+    "ServiceCIDR": "/apis/networking.k8s.io/v1/servicecidrs",
 }
 
 

@@ -13,7 +13,9 @@ instead of the client's; or reject, drop, or - for a packet that is no Service's
 Endpoints are ready; ~ marks one that terminates but still serves, ! one that no longer serves, and
 ? one that is not ready. @z1 and %n1 are its hints; this node is n1 in zone z1. =2 is the weight
 that the Service's annotation gives it, which is not upstream's but our own (docs/proxy/design.md).
-at-node and at-bridge make an address of this node itself one of the externalIPs.
+cluster-other is another port of the ClusterIP, cluster-nobody an address of the Service ranges
+that no Service has. at-node and at-bridge make an address of this node itself one of the
+externalIPs.
 """
 
 from dataclasses import dataclass
@@ -33,7 +35,10 @@ _TABLE = """
 -                  A~ B? C!       cluster          A        A*       A*       A        A*
 -                  A~ B C~        cluster          B        B        B*       B        B*
 -                  A~ B~ C~       cluster          ABC      A*BC     A*B*C*   ABC      A*B*C*
--                  A B C          cluster-other    -        -        -        -        -
+-                  A B C          cluster-other    reject   reject   reject   reject   reject
+-                  none           cluster-other    reject   reject   reject   reject   reject
+internal           C              cluster-other    reject   reject   reject   reject   reject
+-                  A B C          cluster-nobody   drop     drop     drop     drop     drop
 internal           A B C          cluster          AB       A*B      A*B*     AB       A*B*
 internal           C              cluster          drop     drop     drop     drop     drop
 internal           none           cluster          reject   reject   reject   reject   reject
@@ -58,7 +63,7 @@ internal           A@z2 B@z2 C@z1 cluster          AB       A*B      A*B*     AB
 -                  A~ B?          nodeport         A*       A*       A*       A*       A*
 -                  A@z1 B@z1 C@z2 nodeport         A*B*     A*B*     A*B*     A*B*     A*B*
 -                  A B C          nodeport-bridge  A*B*C*   A*B*C*   A*B*C*   A*B*C*   A*B*C*
--                  A B C          nodeport-cluster -        -        -        -        -
+-                  A B C          nodeport-cluster reject   reject   reject   reject   reject
 external           A B C          nodeport         ABC      A*BC     A*B*C*   ABC      AB
 external           C              nodeport         C        C        C*       C        drop
 external           none           nodeport         reject   reject   reject   reject   reject

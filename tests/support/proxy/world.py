@@ -28,7 +28,8 @@ PORT, SERVICE_PORT, FIRST_NODE_PORT = 8080, 80, 30000
 NODE_ADDRESSES = tuple(
     map(ip_address, ("192.168.0.1", "fd00:1::1", "10.244.1.1", "fd00:10:244:1::1"))
 )
-NODE = NodeView("n1", zone="z1", addresses=NODE_ADDRESSES)
+SERVICE_RANGES = (ip_network("10.96.0.0/16"), ip_network("fd00:10:96::/112"))
+NODE = NodeView("n1", zone="z1", addresses=NODE_ADDRESSES, service_ranges=SERVICE_RANGES)
 ENDPOINTS = {
     "A": ("10.244.1.2", "fd00:10:244:1::2"),
     "B": ("10.244.1.3", "fd00:10:244:1::3"),
@@ -107,6 +108,8 @@ class Case:
         if where in _AT:
             return NODE_ADDRESSES[_AT[where] + of], SERVICE_PORT
         base = {"cluster": _CLUSTER, "external": _EXTERNAL, "balancer": _BALANCER}[kind][of]
+        if where == "nobody":
+            return base + 60_000 + self.number, SERVICE_PORT
         return base + self.number, SERVICE_PORT + (1 if where == "other" else 0)
 
     def packet(self, source: str, protocol: Protocol) -> Packet:
