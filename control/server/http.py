@@ -143,7 +143,7 @@ async def _body(web_request: web.Request) -> Body:
     try:
         raw = await web_request.read()
     except web.HTTPRequestEntityTooLarge as err:
-        raise errors.too_large(BODY_LIMIT) from err
+        raise errors.too_large(f"limit is {BODY_LIMIT}") from err
     if web_request.method in ("GET", "HEAD"):
         return Body()
     return decode_body(raw, web_request.headers.get("Content-Type", ""))

@@ -7,7 +7,11 @@ from control.api.base import Model, drop_nulls
 from control.server.state.server import ServerState
 from control.server.verbs.modify import Edited, Written, modify
 from control.server.verbs.patches import json_patch, merge, strategic
-from control.server.verbs.patches.errors import MalformedPatchError, PatchConflictError
+from control.server.verbs.patches.errors import (
+    MalformedPatchError,
+    PatchConflictError,
+    PatchTooLargeError,
+)
 from control.server.wire import errors, media
 from control.server.wire.body import Body, check_depth
 from control.server.wire.decode import check_type, parse
@@ -24,7 +28,7 @@ METHODS: dict[str, _Method] = {
 
 
 async def patch(state: ServerState, request: ApiRequest) -> Written:
-    """Apply a request's patch to its object; raises StatusError (400, 404, 409, 415, 422)."""
+    """Apply a request's patch to its object; raises StatusError (400, 404, 409, 413, 415, 422)."""
     apply_patch = read_patch(request)
     duplicates = duplicate_complaints(request.field_validation, request.body)
 
@@ -42,7 +46,7 @@ Patch = Callable[[Wire, type[Model] | None], Wire]
 
 
 def read_patch(request: ApiRequest) -> Patch:
-    """Return a function that applies the request's patch; raises StatusError (400, 415, 422)."""
+    """Return a function that applies the patch; raises StatusError (400, 413, 415, 422)."""
     method, given = _method(request.body), request.body.value
 
     def apply(before: Wire, model: type[Model] | None) -> Wire:
@@ -52,6 +56,8 @@ def read_patch(request: ApiRequest) -> Patch:
             raise errors.bad_request(str(err)) from err
         except PatchConflictError as err:
             raise errors.unprocessable(str(err)) from err
+        except PatchTooLargeError as err:
+            raise errors.too_large(str(err)) from err
         if not isinstance(made, dict):
             raise errors.bad_request("the patched value is not an object")
         check_depth(made)

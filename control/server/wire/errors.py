@@ -163,9 +163,9 @@ def unprocessable(why: str) -> StatusError:
     return StatusError(422, "Invalid", message, StatusDetails())
 
 
-def too_large(limit: int) -> StatusError:
-    """The body is larger than the limit in bytes."""
-    return StatusError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
+def too_large(why: str) -> StatusError:
+    """The body is larger than a limit, which ``why`` names."""
+    return StatusError(413, "RequestEntityTooLarge", f"Request entity too large: {why}")
 
 
 def expired(why: str) -> StatusError:

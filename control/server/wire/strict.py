@@ -5,6 +5,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#field-valid
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -106,27 +107,28 @@ def _unknown_in_json(value: Any, model: type[Model], path: str) -> Iterator[str]
                 yield from _unknown_in_json(child, inner, f"{path}.{name}")
 
 
-class _Pairs(dict[str, Any]):
+class Pairs(dict[str, Any]):
     """A JSON object with the list of its repeated names."""
 
     twice: tuple[str, ...] = ()
 
 
-def _pairs(found: list[tuple[str, Any]]) -> _Pairs:
-    made = _Pairs(found)
+def pairs(found: list[tuple[str, Any]]) -> Pairs:
+    """Make a JSON object of its members, which may be repeated."""
+    made = Pairs(found)
     if len(made) < len(found):
-        names = [name for name, _ in found]
-        made.twice = tuple(name for name in made if names.count(name) > 1)
+        times = Counter(name for name, _ in found)
+        made.twice = tuple(name for name in made if times[name] > 1)
     return made
 
 
 def duplicate_fields(text: bytes) -> Iterator[str]:
     """Yield the paths of the fields that valid JSON text gives more than once."""
-    return _duplicates(json.loads(text, object_pairs_hook=_pairs, parse_int=str), "")
+    return _duplicates(json.loads(text, object_pairs_hook=pairs, parse_int=str), "")
 
 
 def _duplicates(value: Any, path: str) -> Iterator[str]:
-    if isinstance(value, _Pairs):
+    if isinstance(value, Pairs):
         yield from (f"{path}.{name}".removeprefix(".") for name in value.twice)
         for name, child in value.items():
             yield from _duplicates(child, f"{path}.{name}".removeprefix("."))

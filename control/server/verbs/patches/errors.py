@@ -7,3 +7,7 @@ class MalformedPatchError(ValueError):
 
 class PatchConflictError(ValueError):
     """A patch that does not fit the object (422)."""
+
+
+class PatchTooLargeError(ValueError):
+    """A patch with too many operations (413)."""

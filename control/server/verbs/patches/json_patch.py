@@ -1,16 +1,23 @@
 """JSON patch (RFC 6902) over JSON pointers (RFC 6901). Pure."""
 
-import copy
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
-from control.server.verbs.patches.errors import MalformedPatchError, PatchConflictError
+from control.server.verbs.patches.errors import (
+    MalformedPatchError,
+    PatchConflictError,
+    PatchTooLargeError,
+)
 
-# Upstream refuses longer patches, too.
+# Upstream's limits (maxJSONPatchOperations, JSONPatchMaxCopyBytes).
 MAX_OPERATIONS = 10_000
 MAX_COPIED = 3 * 1024 * 1024
-_NEEDS = {
+_MAX_DIGITS = 9  # of an index: no list is longer
+_SHOWN = 200  # characters of a client's value in a message
+Wire = dict[str, Any]
+_NEEDS: dict[str, set[str]] = {
     "add": {"value"},
     "replace": {"value"},
     "test": {"value"},
@@ -21,60 +28,95 @@ _NEEDS = {
 
 
 def apply(original: Any, operations: Any) -> Any:
-    """Apply all operations; raises MalformedPatchError, PatchConflictError."""
+    """Apply all operations; raises MalformedPatchError, PatchConflictError, PatchTooLargeError.
+
+    The work is linear in the bytes of object, patch and copies.
+    """
     if not isinstance(operations, list):
         raise MalformedPatchError("a JSON patch must be a list of operations")
     if len(operations) > MAX_OPERATIONS:
-        raise MalformedPatchError(f"a JSON patch may have at most {MAX_OPERATIONS} operations")
-    document = copy.deepcopy(original)
-    copied = 0
+        raise PatchTooLargeError(
+            f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS},"
+            f" got {len(operations)}"
+        )
+    document, copied = _copy(original)[0], 0
     for operation in operations:
-        document = _do(document, operation)
-        if operation["op"] == "copy":
-            # Repeated copies of copies would fill all memory.
-            copied += len(orjson.dumps(_get(document, _pointer(operation["from"]))))
-            if copied > MAX_COPIED:
-                raise MalformedPatchError(f"a JSON patch may copy at most {MAX_COPIED} bytes")
+        document, size = _do(document, operation)
+        copied += size
+        if copied > MAX_COPIED:
+            raise PatchConflictError(
+                "Unable to complete the copy, the accumulated size increase of copy is"
+                f" {copied}, exceeding the limit {MAX_COPIED}"
+            )
     return document
 
 
-def _do(document: Any, operation: Any) -> Any:
+def _do(document: Any, operation: Any) -> tuple[Any, int]:
+    """Return the document after an operation, and the bytes that the operation copied."""
     if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
         raise MalformedPatchError("every operation of a JSON patch needs a path")
     name = operation.get("op")
-    if name not in _NEEDS:
-        raise MalformedPatchError(f"unexpected kind of JSON patch operation: {name!r}")
+    if not isinstance(name, str) or name not in _NEEDS:
+        raise MalformedPatchError(f"unexpected kind of JSON patch operation: {_shown(name)}")
     if lacking := _NEEDS[name] - operation.keys():
         raise MalformedPatchError(f"JSON patch operation {name} needs {', '.join(lacking)}")
     path = _pointer(operation["path"])
-    if name in ("move", "copy"):
-        return _carry(document, name, operation["from"], path)
-    if name == "remove":
-        return _remove(document, path)
-    if name == "test":
-        if _get(document, path) != operation["value"]:
-            raise PatchConflictError(f"testing value {operation['path']} failed")
-        return document
-    if name == "replace":
-        _get(document, path)
-        if path:
-            document = _remove(document, path)
-    return _add(document, path, copy.deepcopy(operation["value"]))
+    if name == "copy":
+        value, size = _copy(_get(document, _pointer(operation["from"])))
+        return _add(document, path, value), size
+    return _OPERATIONS[name](document, path, operation), 0
 
 
-def _carry(document: Any, name: str, source: Any, path: list[str]) -> Any:
-    start = _pointer(source)
-    value = copy.deepcopy(_get(document, start))
-    if name == "move":
-        if path[: len(start)] == start and path != start:
-            raise MalformedPatchError("a value cannot be moved into itself")
-        document = _remove(document, start)
-    return _add(document, path, value)
+def _copy(value: Any) -> tuple[Any, int]:
+    """Return an independent copy, and the size of its JSON text, as upstream counts it."""
+    try:
+        text = orjson.dumps(value)
+    except orjson.JSONEncodeError as err:  # copies of copies are nested too deeply
+        raise MalformedPatchError(f"a JSON patch cannot copy this value: {err}") from err
+    return orjson.loads(text), len(text)
+
+
+def _move(document: Any, path: list[str], operation: Wire) -> Any:
+    start = _pointer(operation["from"])
+    value = _get(document, start)
+    if path[: len(start)] == start and path != start:
+        raise MalformedPatchError("a value cannot be moved into itself")
+    return _add(_remove(document, start), path, value)
+
+
+def _test(document: Any, path: list[str], operation: Wire) -> Any:
+    if _get(document, path) != operation["value"]:
+        raise PatchConflictError(f"testing value {_shown(operation['path'])} failed")
+    return document
+
+
+def _replace(document: Any, path: list[str], operation: Wire) -> Any:
+    _get(document, path)
+    return _put(_remove(document, path) if path else document, path, operation)
+
+
+def _put(document: Any, path: list[str], operation: Wire) -> Any:
+    # A copy: a later operation may change it, and a repeated request needs the patch as it was.
+    return _add(document, path, _copy(operation["value"])[0])
+
+
+_OPERATIONS: dict[str, Callable[[Any, list[str], Wire], Any]] = {
+    "add": _put,
+    "replace": _replace,
+    "test": _test,
+    "remove": lambda document, path, _: _remove(document, path),
+    "move": _move,
+}
+
+
+def _shown(value: Any) -> str:
+    """Return the beginning of a value, for a message."""
+    return repr(value)[:_SHOWN]
 
 
 def _pointer(text: Any) -> list[str]:
     if not isinstance(text, str) or (text and not text.startswith("/")):
-        raise MalformedPatchError(f"{text!r} is not a JSON pointer")
+        raise MalformedPatchError(f"{_shown(text)} is not a JSON pointer")
     return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
 
 
@@ -85,15 +127,21 @@ def _get(document: Any, path: list[str]) -> Any:
         elif isinstance(document, list):
             document = document[_index(document, part, len(document) - 1)]
         else:
-            raise PatchConflictError(f"the path /{'/'.join(path)} does not exist: missing {part!r}")
+            raise PatchConflictError(
+                f"the path {_joined(path)} does not exist: missing {_shown(part)}"
+            )
     return document
+
+
+def _joined(path: list[str]) -> str:
+    return f"/{'/'.join(path)}"[:_SHOWN]
 
 
 def _index(items: list[Any], part: str, last: int) -> int:
     if not (part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")):
-        raise PatchConflictError(f"{part!r} is not an index of a list")
-    if int(part) > last:
-        raise PatchConflictError(f"index {part} is out of bounds of a list of {len(items)}")
+        raise PatchConflictError(f"{_shown(part)} is not an index of a list")
+    if len(part) > _MAX_DIGITS or int(part) > last:
+        raise PatchConflictError(f"index {part[:20]} is out of bounds of a list of {len(items)}")
     return int(part)
 
 
@@ -107,7 +155,7 @@ def _add(document: Any, path: list[str], value: Any) -> Any:
         at = len(parent) if last == "-" else _index(parent, last, len(parent))
         parent.insert(at, value)
     else:
-        raise PatchConflictError(f"nothing can be added at /{'/'.join(path)}")
+        raise PatchConflictError(f"nothing can be added at {_joined(path)}")
     return document
 
 

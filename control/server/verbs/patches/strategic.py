@@ -4,8 +4,10 @@ Source: https://github.com/kubernetes/community/blob/master/contributors/devel/
 sig-api-machinery/strategic-merge-patch.md
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
+
+import orjson
 
 from control.api.base import Model
 from control.api.merging import Shape, shapes
@@ -16,6 +18,7 @@ _RETAIN = "$retainKeys"
 _DELETE_FROM = "$deleteFromPrimitiveList/"
 _ORDER = "$setElementOrder/"
 _DIRECTIVES = ("merge", "replace", "delete")
+_SHOWN = 200  # characters of a client's value in a message
 
 Wire = dict[str, Any]
 
@@ -54,17 +57,25 @@ def _merge_map(original: Wire, patch: Wire, model: type[Model] | None) -> Wire:
 def _directive(patch: Wire) -> str:
     directive = patch.get(_DIRECTIVE, "merge")
     if directive not in _DIRECTIVES:
-        raise MalformedPatchError(f"Unknown patch type found: {directive}")
+        raise MalformedPatchError(f"Unknown patch type found: {_shown(directive)}")
     return str(directive)
+
+
+def _shown(value: Any) -> str:
+    """Return the beginning of a value, for a message."""
+    return str(value)[:_SHOWN]
 
 
 def _retained(original: Wire, patch: Wire) -> Wire:
     keep = patch.get(_RETAIN)
     if keep is None:
         return dict(original)
-    if not isinstance(keep, list) or not {k for k in patch if not k.startswith("$")} <= set(keep):
+    if not isinstance(keep, list) or not all(isinstance(key, str) for key in keep):
+        raise MalformedPatchError(f"{_RETAIN} must be a list of names")
+    kept = set(keep)
+    if not {key for key in patch if not key.startswith("$")} <= kept:
         raise MalformedPatchError(f"{_RETAIN} must be a list of all keys that the patch holds")
-    return {key: value for key, value in original.items() if key in keep}
+    return {key: value for key, value in original.items() if key in kept}
 
 
 def _put(result: Wire, name: str, value: Any, shape: Shape) -> None:
@@ -82,25 +93,71 @@ def _put(result: Wire, name: str, value: Any, shape: Shape) -> None:
 def _merge_list(original: list[Any], patch: list[Any], shape: Shape) -> list[Any]:
     key = shape.merge.key if shape.merge else ""
     if not key:
-        return original + [item for item in patch if item not in original]
+        present = {_mark(item) for item in original}
+        return original + [item for item in patch if _mark(item) not in present]
     if any(isinstance(item, dict) and item.get(_DIRECTIVE) == "replace" for item in patch):
         return [_clean(item) for item in patch if item.get(_DIRECTIVE) != "replace"]
-    result = list(original)
+    result = _KeyedList(original, key)
     for item in patch:
         _merge_item(result, item, key, shape)
-    return result
+    return result.items()
 
 
-def _merge_item(result: list[Any], item: Any, key: str, shape: Shape) -> None:
+class _KeyedList:
+    """A list that finds its items by their merge key; every operation costs the same."""
+
+    def __init__(self, items: list[Any], key: str) -> None:
+        self._items: dict[int, Any] = dict(enumerate(items))
+        self._next = len(items)
+        self._places: dict[Hashable, list[int]] = {}
+        for at, item in enumerate(items):
+            self._places.setdefault(_mark(_identity(item, key)), []).append(at)
+
+    def first(self, value: Any) -> int | None:
+        """Return the place of the first item with this key; None if there is none."""
+        return next(iter(self._places.get(_mark(value), ())), None)
+
+    def get(self, place: int) -> Any:
+        return self._items[place]
+
+    def set(self, place: int, item: Any) -> None:
+        """Replace an item by one with the same key."""
+        self._items[place] = item
+
+    def append(self, value: Any, item: Any) -> None:
+        """Add an item whose key is ``value`` as the last one."""
+        self._items[self._next] = item
+        self._places.setdefault(_mark(value), []).append(self._next)
+        self._next += 1
+
+    def remove(self, value: Any) -> None:
+        """Remove every item with this key."""
+        for place in self._places.pop(_mark(value), ()):
+            del self._items[place]
+
+    def items(self) -> list[Any]:
+        """Return the items in order."""
+        return list(self._items.values())
+
+
+def _mark(value: Any) -> Hashable:
+    """Return what equal JSON values share: true is not 1, and objects are equal in any order."""
+    if isinstance(value, dict | list):
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return (type(value), value)
+
+
+def _merge_item(result: _KeyedList, item: Any, key: str, shape: Shape) -> None:
     if not isinstance(item, dict) or key not in item:
-        raise PatchConflictError(f"map: {item} does not contain declared merge key: {key}")
-    found = [at for at, old in enumerate(result) if _identity(old, key) == item[key]]
+        raise PatchConflictError(f"map: {_shown(item)} does not contain declared merge key: {key}")
     if _directive(item) == "delete":
-        result[:] = [old for at, old in enumerate(result) if at not in found]
-    elif found:
-        result[found[0]] = _merge_map(result[found[0]], item, shape.model)
+        result.remove(item[key])
+        return
+    place = result.first(item[key])
+    if place is not None:
+        result.set(place, _merge_map(result.get(place), item, shape.model))
     else:
-        result.append(_merge_map({}, item, shape.model))
+        result.append(item[key], _merge_map({}, item, shape.model))
 
 
 def _identity(item: Any, key: str) -> Any:
@@ -111,7 +168,8 @@ def _delete_from(result: Wire, name: str, values: Any) -> None:
     if not isinstance(values, list):
         raise MalformedPatchError(f"{_DELETE_FROM}{name} must be a list")
     if isinstance(result.get(name), list):
-        result[name] = [item for item in result[name] if item not in values]
+        gone = {_mark(value) for value in values}
+        result[name] = [item for item in result[name] if _mark(item) not in gone]
 
 
 def _set_order(result: Wire, before: Any, name: str, order: Any, shape: Shape) -> None:
@@ -121,25 +179,25 @@ def _set_order(result: Wire, before: Any, name: str, order: Any, shape: Shape) -
     if not isinstance(result.get(name), list):
         return
     key = shape.merge.key if shape.merge else ""
-    wanted = [_identity(item, key) for item in order]
-    old = [_identity(item, key) for item in before] if isinstance(before, list) else []
-    identify: Callable[[Any], Any] = lambda item: _identity(item, key)  # noqa: E731
+    wanted = _places(order, key)
+    old = _places(before if isinstance(before, list) else [], key)
+    marked = [(_mark(_identity(item, key)), item) for item in result[name]]
     listed = sorted(
-        (item for item in result[name] if identify(item) in wanted),
-        key=lambda item: wanted.index(identify(item)),
+        ((mark, item) for mark, item in marked if mark in wanted), key=lambda pair: wanted[pair[0]]
     )
-    others = [item for item in result[name] if identify(item) not in wanted]
+    others = [(mark, item) for mark, item in marked if mark not in wanted]
     result[name] = _interleave(
-        listed,
-        others,
-        [_position(old, identify(i)) for i in listed],
-        [_position(old, identify(i)) for i in others],
+        [item for _, item in listed],
+        [item for _, item in others],
+        [old.get(mark, -1) for mark, _ in listed],  # -1: it is new
+        [old.get(mark, -1) for mark, _ in others],
     )
 
 
-def _position(items: Sequence[Any], item: Any) -> int:
-    """Return the former position of an item; -1 if it is new."""
-    return items.index(item) if item in items else -1
+def _places(items: Sequence[Any], key: str) -> dict[Hashable, int]:
+    """Return the first position of each item."""
+    marks = [_mark(_identity(item, key)) for item in items]
+    return {mark: at for at, mark in reversed(list(enumerate(marks)))}
 
 
 def _interleave(

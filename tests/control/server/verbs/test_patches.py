@@ -91,6 +91,8 @@ def test_json_patch(original: Any, operation: Any, result: Any):
         ({"op": "move", "from": "/a", "path": "/a/b"}, MalformedPatchError),
         ({"op": "add", "path": "/a"}, MalformedPatchError),
         ({"op": "fly", "path": "/a"}, MalformedPatchError),
+        ({"op": [], "path": "/a"}, MalformedPatchError),
+        ({"op": "add", "path": "/l/" + "9" * 5000, "value": 1}, PatchConflictError),
         ({"path": "/a"}, MalformedPatchError),
         ("add", MalformedPatchError),
     ],
