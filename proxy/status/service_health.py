@@ -2,7 +2,8 @@
 
 A Service of type LoadBalancer with externalTrafficPolicy Local has such a port on every node.
 Responses are upstream's: 200 while this node has ready endpoints, otherwise 503. The number of
-endpoints is in the JSON body and in the header X-Load-Balancing-Endpoint-Weight.
+endpoints is in the JSON body and in the header X-Load-Balancing-Endpoint-Weight. Every path has the
+same response: balancers ask for ``/``, ``/healthz`` or what somebody configured.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, Key
 from proxy.status.events import Reporter
 from proxy.status.health import ProxyHealth
-from proxy.status.web import listening
+from proxy.status.web import EVERY_PATH, listening
 
 logger = logging.getLogger("podwire.proxy.health")
 
@@ -100,7 +101,7 @@ class ServiceHealth:
 
     async def _open(self, port: int) -> None:
         server = AsyncExitStack()
-        routes = {"/": partial(self._response, port)}
+        routes = {EVERY_PATH: partial(self._response, port)}
         try:
             await server.enter_async_context(listening(routes, self._hosts, port))
         except OSError as err:

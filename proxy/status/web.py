@@ -12,6 +12,8 @@ from proxy.status.metrics import ProxyMetrics
 
 logger = logging.getLogger("podwire.proxy.web")
 
+EVERY_PATH = "/{path:.*}"
+
 Handler = Callable[[], web.Response | Awaitable[web.Response]]
 
 
@@ -67,11 +69,11 @@ async def listening(
 ) -> AsyncIterator[None]:
     """Serve at these addresses while the context lasts; None means every address.
 
-    Raises OSError.
+    A route answers every method, as upstream's do. Raises OSError.
     """
     app = web.Application()
     for path, handler in routes.items():
-        app.router.add_get(path, _handler(handler))
+        app.router.add_route("*", path, _handler(handler))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -81,3 +81,19 @@ async def test_a_taken_port_is_served_when_it_is_free(monkeypatch) -> None:
                 await asyncio.sleep(0.01)
     await checks.close()
     assert len(told.services) == 1
+
+
+async def test_every_path_and_method_has_the_same_answer() -> None:
+    with socket.create_server((LOCAL, 0)) as free:
+        port = free.getsockname()[1]
+    health = ProxyHealth(lambda: 0.0)
+    health.updated()
+    served = ServiceHealth(health, Told(), [LOCAL])
+    await served.update(state(port, "10.244.0.1"))
+    async with aiohttp.ClientSession() as session:
+        for method in ("GET", "HEAD", "POST", "OPTIONS"):
+            for path in ("", "/", "/healthz", "/healthz/", "/a/b%20c?d=e"):
+                async with session.request(method, f"http://{LOCAL}:{port}{path}") as answer:
+                    weight = answer.headers["X-Load-Balancing-Endpoint-Weight"]
+                    assert (answer.status, weight) == (200, "1"), (method, path)
+    await served.close()
