@@ -11,11 +11,14 @@ from typing import Protocol
 from cni_plugin.firewall.claims import OwnerRelation, resolve_ports
 from cni_plugin.firewall.iptables_rules import (
     SavedRules,
+    WantedChains,
     add_transaction,
     check_transaction,
+    lacks_hooks,
     removal_transaction,
     repair_transaction,
     wanted_chains,
+    without_hooks,
 )
 from cni_plugin.firewall.iptables_tool import IptablesError, IptablesTool, flavors_in_use
 from cni_plugin.plan.rules import WantedRules
@@ -56,10 +59,11 @@ class IptablesBackend:
         )
 
     def _has_chains(self, tool: IptablesTool, wanted: WantedRules) -> bool:
+        chains = wanted_chains(wanted, tool.version)
         try:
-            tool.restore(check_transaction(wanted_chains(wanted, tool.version)))
+            tool.restore(check_transaction(chains))
         except IptablesError:
-            return False
+            return not lacks_hooks(chains, tool.save()) and _holds(tool, chains)
         return True
 
     def remove(self, is_gone: Callable[[str], bool]) -> frozenset[str]:
@@ -70,7 +74,7 @@ class IptablesBackend:
         lost: set[str] = set()
         for tool in self._tools_in_use():
             saved = tool.save()
-            tool.restore(removal_transaction(saved, is_gone))
+            remove_rules(tool, saved, is_gone)
             claims = saved.claims(tool.version)
             lost |= {claim for claim, holder in claims.items() if is_gone(holder)}
         return frozenset(lost)
@@ -86,6 +90,15 @@ class IptablesBackend:
                 yield IptablesTool(version, flavor, self._lock)
 
 
+def _holds(tool: IptablesTool, chains: WantedChains) -> bool:
+    """Return true if our own chains have their rules."""
+    try:
+        tool.restore(check_transaction(chains, hooks=False))
+    except IptablesError:
+        return False
+    return True
+
+
 class Tables(Protocol):
     """The tables of one IP version."""
 
@@ -99,6 +112,27 @@ class Tables(Protocol):
     def restore(self, transaction: str) -> None:
         """Commit a transaction. Raises IptablesError."""
 
+    def unhook(self) -> None:
+        """Delete our rules in the base chains. Raises OperationRefusedError."""
+
+
+def remove_rules(tables: Tables, saved: SavedRules, is_gone: Callable[[str], bool]) -> bool:
+    """Remove the rules of gone owners, if there are any; with the last one the fixed chains.
+
+    A rule of another program may stand before ours in a base chain, and keep iptables from finding
+    ours. Returns false if there is nothing to remove.
+    """
+    removal = removal_transaction(saved, is_gone)
+    try:
+        tables.restore(removal)
+    except IptablesError:
+        left = without_hooks(saved)
+        if left == saved:
+            raise
+        tables.unhook()
+        tables.restore(removal_transaction(left, is_gone))
+    return bool(removal)
+
 
 def add_rules(
     tables: Tables, wanted: WantedRules, relation: Callable[[str], OwnerRelation]
@@ -110,7 +144,7 @@ def add_rules(
         saved, left = _clear_way(tables, wanted, relation)
         chains = wanted_chains(left, tables.version)
         tables.restore(repair_transaction(chains, saved))
-        tables.restore(add_transaction(chains))
+        tables.restore(add_transaction(chains, checks=False))
 
 
 def _clear_way(
@@ -123,7 +157,5 @@ def _clear_way(
     while True:
         saved = tables.save()
         left, gone = resolve_ports(saved.claims(tables.version), wanted, relation)
-        removal = removal_transaction(saved, (gone | {wanted.owner}).__contains__)
-        if not removal:
+        if not remove_rules(tables, saved, (gone | {wanted.owner}).__contains__):
             return saved, left
-        tables.restore(removal)

@@ -128,12 +128,15 @@ def wanted_chains(wanted: WantedRules, version: int) -> WantedChains:
     )
 
 
-def add_transaction(wanted: WantedChains) -> str:
-    """The transaction that adds rules. It fails if a fixed rule is missing or a port claimed."""
+def add_transaction(wanted: WantedChains, *, checks: bool = True) -> str:
+    """The transaction that adds rules. It fails if a port is claimed.
+
+    With ``checks`` it also fails if a fixed rule is missing.
+    """
     return _transaction(
         {
             table: [
-                *(rule.command("-C") for rule in wanted.fixed if rule.table == table),
+                *(rule.command("-C") for rule in wanted.fixed if checks and rule.table == table),
                 *(f"-N {name}" for name in wanted.claims if table == NAT),
                 *(rule.command("-A") for rule in wanted.rules if rule.table == table),
             ]
@@ -161,9 +164,12 @@ def repair_transaction(wanted: WantedChains, saved: SavedRules) -> str:
     )
 
 
-def check_transaction(wanted: WantedChains) -> str:
-    """The transaction that changes nothing, and fails unless all rules are there."""
-    rules = (*wanted.fixed, *wanted.rules)
+def check_transaction(wanted: WantedChains, *, hooks: bool = True) -> str:
+    """The transaction that changes nothing, and fails unless all rules are there.
+
+    Without ``hooks`` it leaves out the rules in the base chains.
+    """
+    rules = [rule for rule in (*wanted.fixed, *wanted.rules) if hooks or _is_ours(rule)]
     return _transaction(
         {table: [rule.command("-C") for rule in rules if rule.table == table] for table in _TABLES}
     )
@@ -177,6 +183,33 @@ def removal_transaction(saved: SavedRules, is_gone: Callable[[str], bool]) -> st
     if not any(is_owner(rule.tag) and not is_gone(rule.tag) for rule in saved.rules):
         return _transaction({table: [*_removing_all(saved, table)] for table in _TABLES})
     return _transaction({table: [*_removing_some(saved, table, is_gone)] for table in _TABLES})
+
+
+def hook_rules(version: int) -> Iterator[Rule]:
+    """All rules that we may have in the base chains."""
+    fixed = (
+        *_port_fixtures(version, (), MasqueradeMark()),
+        *_outside_fixtures(version),
+        *_ingress_fixtures(),
+    )
+    return (rule for rule in dict.fromkeys(fixed) if not _is_ours(rule))
+
+
+def lacks_hooks(wanted: WantedChains, saved: SavedRules) -> bool:
+    """Return true if a wanted rule of a base chain is not among the saved ones."""
+    there = {(rule.table, rule.chain, rule.tag) for rule in saved.rules}
+    needed = (rule for rule in wanted.fixed if not _is_ours(rule))
+    return any((rule.table, rule.chain, rule.tag) not in there for rule in needed)
+
+
+def without_hooks(saved: SavedRules) -> SavedRules:
+    """The chains and rules without those of the base chains."""
+    return SavedRules(saved.chains, tuple(filter(_is_ours, saved.rules)))
+
+
+def _is_ours(rule: Rule) -> bool:
+    """Return true if a rule is in a chain of ours."""
+    return rule.chain.startswith(PREFIX)
 
 
 def parse(text: str) -> SavedRules:

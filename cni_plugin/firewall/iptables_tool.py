@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cni_plugin.firewall import native_rules
 from cni_plugin.firewall.iptables_rules import ANCHORS, FILTER, NAT, PREFIX, SavedRules, parse
 from cni_plugin.linux import programs, uapi
 from cni_plugin.linux.netlink import NetlinkError, Socket, pack
@@ -57,7 +58,30 @@ class IptablesTool:
 
     def save(self) -> SavedRules:
         """Our chains and rules. Raises IptablesError."""
-        return parse(self._run("save", ""))
+        try:
+            printed = self._run("save", "")
+        except IptablesError:
+            if self.flavor == "legacy":
+                raise
+            printed = native_rules.UNPRINTABLE
+        if native_rules.UNPRINTABLE in printed:
+            printed = "\n".join(self._each_chain())
+        return parse(printed)
+
+    def _each_chain(self) -> Iterator[str]:
+        """Our chains and rules, where iptables-nft-save cannot print a rule of somebody else's."""
+        for table, name in native_rules.own_chains(self.version):
+            yield f"*{table}\n:{name} - [0:0]"
+            yield run([self._command(""), "-t", table, "-S", name], "", self.lock)
+        for rule in native_rules.hooked(self.version):
+            yield f"*{rule.table}\n-A{rule.command('-D').removeprefix('-D')}"
+
+    def unhook(self) -> None:
+        """Delete our rules in the base chains, one of which iptables-nft cannot print.
+
+        Raises OperationRefusedError.
+        """
+        native_rules.unhook(self.version)
 
     def restore(self, transaction: str) -> None:
         """Commit a transaction: in each table all of it or nothing. Raises IptablesError."""
@@ -68,8 +92,9 @@ class IptablesTool:
         return run([self._command(verb), *options], text, self.lock)
 
     def _command(self, verb: str) -> str:
-        plain = f"{_COMMAND[self.version]}-{verb}"
-        flavored = f"{_COMMAND[self.version]}-{self.flavor}-{verb}" if self.flavor else plain
+        plain, ending = _COMMAND[self.version], f"-{verb}" if verb else ""
+        flavored = f"{plain}-{self.flavor}{ending}" if self.flavor else f"{plain}{ending}"
+        plain += ending
         found = _find(flavored) or _find(plain)
         if found is None:
             raise UnsupportedFieldError(f"this host has no {plain}", "install iptables")

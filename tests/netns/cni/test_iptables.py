@@ -123,6 +123,41 @@ def rules(space: Space) -> set[str]:
     return {line for line in space.run("iptables-save").splitlines() if line.startswith("-A")}
 
 
+@pytest.mark.parametrize("rule", ["iifgroup 77", "ct mark 77"])
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_foreign_rule_that_iptables_cannot_print(site, rule, earlier):
+    """iptables-nft-save ends in the middle with code 3, or prints no table with code 0."""
+    node, one, other = site.node, site.pod(), site.pod()
+    conf = site.conf(
+        ipMasq=True,
+        ipMasqBackend="iptables",
+        ingressPolicy="same-bridge",
+        runtimeConfig=mapped("8080-80/tcp"),
+    )
+    hooks = (("filter", "FORWARD"), ("nat", "POSTROUTING"), ("nat", "PREROUTING"))
+    for table, chain in hooks:
+        node.space.run("iptables-nft", "-t", table, "-I", chain, "-p", "esp", "-j", "ACCEPT")
+        if earlier:
+            node.space.run("nft", "insert", "rule", "ip", table, chain, *rule.split(), "counter")
+    asked = conf | {"prevResult": node.add(one, conf)}
+    if not earlier:  # before ours: iptables-nft finds none of them then
+        for table, chain in hooks:
+            node.space.run("nft", "insert", "rule", "ip", table, chain, *rule.split(), "counter")
+    node.call("CHECK", one, asked).ok()
+    node.add(other, conf | {"runtimeConfig": mapped("8081-80/tcp")})
+    with listening(one.space, "one"):
+        assert ask(site.outside, HOST, 8080).startswith("one")
+    with listening(other.space, "other"):
+        assert ask(site.outside, HOST, 8081).startswith("other")
+    node.space.run("iptables-nft", "-t", "nat", "-F", "PODWIRE-OUT", check=False)
+    for pod in (one, other):
+        node.delete(pod, conf)
+    shown = node.space.run("nft", "list", "ruleset")
+    assert shown.count(rule.rpartition(" ")[0]) >= 3
+    assert "PODWIRE" not in shown
+    node.space.run("nft", "flush", "ruleset")
+
+
 def test_add_repairs_what_another_program_flushed(site):
     node, one, other = site.node, site.pod(), site.pod()
     confs = [site.conf(runtimeConfig=mapped(f"{port}-80/tcp")) for port in (8080, 8081)]
