@@ -7,13 +7,14 @@ from proxy.backends.iptables import legacy
 from proxy.backends.iptables.load import CHUNK, is_complete, load
 from proxy.backends.iptables.observe import ObservedChains, parse
 from proxy.backends.iptables.ownership import disturbance, removal
+from proxy.backends.iptables.refused import COMMIT, end_of_trials, find_refused, trial
 from proxy.backends.iptables.ruleset import IptablesRuleset
 from proxy.backends.iptables.tool import Flavor, IptablesTool, detect, has_ours
 from proxy.desired.desired import Desired
 from proxy.linux.nft_events import NftEvent
 from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
-from proxy.model.values import Family, NodeView
+from proxy.model.values import Family, Key, NodeView
 
 logger = logging.getLogger("podwire.proxy.iptables")
 
@@ -106,13 +107,34 @@ class IptablesFamily:
             try:
                 self._write_all(observed)
             except KernelRefusedError as err:
-                refused = self._ruleset.owner(err.line)
-                if refused is None:
+                refused = self._refused(err)
+                if not refused:
                     raise
-                logger.error("Service %s is not served: %s", "/".join(refused), err)
-                self._ruleset.leave_out(refused)
+                for key in refused:
+                    logger.error("Service %s is not served: %s", "/".join(key), err)
+                    self._ruleset.leave_out(key)
             else:
                 return
+
+    def _refused(self, err: KernelRefusedError) -> list[Key]:
+        """Return the Services to leave out; none if the error is not about single Services."""
+        owner = self._ruleset.owner(err.line)
+        if owner is not None:
+            return [owner]
+        if err.line != COMMIT:
+            return []
+        found = find_refused(self._ruleset, self._accepts)
+        self._tool.restore(end_of_trials().text())
+        return found
+
+    def _accepts(self, keys: Sequence[Key]) -> bool:
+        try:
+            self._tool.restore(trial(self._ruleset, keys).text())
+        except KernelRefusedError as err:
+            if not err.line:  # no rule is to blame: the lock is taken, the tool is gone
+                raise
+            return False
+        return True
 
     def _write_all(self, observed: ObservedChains) -> None:
         chunk = None if self._is_legacy else CHUNK

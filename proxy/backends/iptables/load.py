@@ -41,7 +41,11 @@ def finish(ruleset: IptablesRuleset, observed: ObservedChains) -> ChainChanges:
     """
     put = ruleset.common()
     kept = {*put, *ruleset.own_chains(ruleset.keys())}
-    stale = frozenset(chain for chain in observed.chains - kept if names.is_service_chain(chain))
+    stale = frozenset(
+        chain
+        for chain in observed.chains - kept
+        if names.is_service_chain(chain) or chain in names.TRIALS
+    )
     missing = tuple(
         jump for jump in ruleset.jumps if (jump.origin, jump.rule) not in observed.entries
     )

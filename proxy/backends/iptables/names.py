@@ -37,6 +37,8 @@ FORWARD = ChainName(Table.FILTER, "KUBE-FORWARD")
 CLUSTER_IPS = ChainName(Table.FILTER, "KUBE-CLUSTER-IPS")
 REFUSE = ChainName(Table.FILTER, "KUBE-REFUSE")
 LOCALNET = ChainName(Table.FILTER, "KUBE-FIREWALL")  # kubelet writes the same chain, rule for rule
+# Chains to which nothing jumps: what the kernel takes is tried there.
+TRIALS = tuple(ChainName(table, "KUBE-TRIAL") for table in Table)
 CANARY = "KUBE-PROXY-CANARY"
 
 # Chains in which every Service has lines, and chains that are the same whatever the Services are.
@@ -54,7 +56,7 @@ FIXED = (MARK_MASQ, POSTROUTING, FORWARD, REFUSE, LOCALNET)
 # The chains of one Service port. kube-proxy before 1.24 wrote KUBE-XLB-.
 _OWN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-", "KUBE-XLB-")
 
-_OURS = {*SHARED, *FIXED}
+_OURS = {*SHARED, *FIXED, *TRIALS}
 
 
 def is_ours(chain: ChainName) -> bool:

@@ -117,6 +117,16 @@ class IptablesRuleset:
         """Return the fixed chains and the shared ones."""
         return {**self.fixed, **{chain: self.shared(chain) for chain in names.SHARED}}
 
+    def lines_of(self, key: Key) -> list[tuple[ChainName, str]]:
+        """Return a Service's lines in shared chains."""
+        shared = self._rendered[key].shared
+        return [(chain, line.rule) for chain, lines in shared.items() for line in lines]
+
+    def rules_of(self, key: Key) -> list[str]:
+        """Return every rule of a Service."""
+        own = (rule for rules in self._rendered[key].own.values() for rule in rules)
+        return [*own, *(rule for _, rule in self.lines_of(key))]
+
     def owner(self, line: str) -> Key | None:
         """Return the Service for which a line of a transaction was written; None if it is not one's
         alone.
