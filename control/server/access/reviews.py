@@ -6,10 +6,12 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from control.api.types.table import message_name
 from control.server.access.authn import Authenticator
 from control.server.access.authz import AccessAttributes, authorize
 from control.server.pages.discovery import REVIEWS
 from control.server.wire.body import Body
+from control.server.wire.decode import read_message
 from control.server.wire.errors import bad_request, method_not_allowed
 from control.server.wire.request import User
 
@@ -29,13 +31,13 @@ def review(method: str, path: str, user: User, body: Body, known: Authenticator)
     found = _PATHS[path.rstrip("/")]
     if method != "POST":
         raise method_not_allowed()
-    question = body.object()
+    message = message_name(found.group, found.kind)
+    question = read_message(message, body.object())
     spec = question.get("spec", {})
-    if not isinstance(spec, dict):
-        raise bad_request("the spec of a review must be an object")
     answer = _ANSWERS[found.kind](user, spec, known)
     head = {"kind": found.kind, "apiVersion": f"{found.group}/{found.version}"}
-    return head | {"metadata": question.get("metadata", {}), "spec": spec, "status": answer}
+    asked = {name: question[name] for name in ("metadata", "spec") if name in question}
+    return read_message(message, head | asked | {"status": answer})
 
 
 def _own_access(user: User, spec: Mapping[str, Any], _: Authenticator) -> Wire:
@@ -43,22 +45,22 @@ def _own_access(user: User, spec: Mapping[str, Any], _: Authenticator) -> Wire:
 
 
 def _access(_: User, spec: Mapping[str, Any], __: Authenticator) -> Wire:
-    user = User(str(spec.get("user", "")), tuple(spec.get("groups", ())))
+    user = User(spec.get("user", ""), tuple(spec.get("groups", ())))
     return {"allowed": authorize(user, _attributes(spec))}
 
 
 def _attributes(spec: Mapping[str, Any]) -> AccessAttributes:
     resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if not isinstance(resource or other, dict) or (resource and other):
+    if (resource is None) == (other is None):
         raise bad_request(
             "spec.resourceAttributes: Invalid value: exactly one of nonResourceAttributes or"
             " resourceAttributes must be specified"
         )
-    if other:
-        return AccessAttributes(str(other.get("verb", "")), path=str(other.get("path", "")))
+    if other is not None:
+        return AccessAttributes(other.get("verb", ""), path=other.get("path", ""))
     names = ("verb", "group", "resource", "subresource", "namespace", "name")
     given = resource or {}
-    return AccessAttributes(**{name: str(given.get(name, "")) for name in names})
+    return AccessAttributes(**{name: given.get(name, "") for name in names})
 
 
 def _rules(_: User, __: Mapping[str, Any], ___: Authenticator) -> Wire:

@@ -7,11 +7,11 @@ from control.server.verbs.admission import admit
 from control.server.verbs.modify import Written
 from control.server.verbs.write import insert
 from control.server.wire import errors
-from control.server.wire.decode import check_type, parse
+from control.server.wire.decode import parse, read
 from control.server.wire.errors import StatusError
 from control.server.wire.item import Item, Wire, encode_object
 from control.server.wire.request import ApiRequest
-from control.server.wire.strict import duplicate_complaints, unknown_complaints, verdict
+from control.server.wire.strict import complaints, verdict
 
 _TRIES = 8
 
@@ -19,9 +19,8 @@ _TRIES = 8
 async def create(state: ServerState, request: ApiRequest) -> Written:
     """Create the object in a request; raises StatusError (400, 403, 404, 409, 415, 422)."""
     kind, mode = request.info.kind, request.field_validation
-    wire = check_type(kind, request.body.object())
-    unknown = unknown_complaints(mode, parse(kind, wire))
-    warnings = verdict(kind, mode, duplicate_complaints(mode, request.body) + unknown)
+    wire, unknown = read(kind, request.body.object())
+    warnings = verdict(kind, mode, complaints(kind, mode, request.body, unknown))
     with errors.warning(*warnings):
         item = await make(state, request.named(_name(request, wire)), wire)
     return Written(item, created=True, warnings=warnings)

@@ -13,6 +13,7 @@ from control.server.verbs.modify import retried
 from control.server.verbs.read import ObjectListing, list_objects
 from control.server.verbs.write import remove, replace
 from control.server.wire import errors
+from control.server.wire.decode import read_message
 from control.server.wire.errors import StatusError
 from control.server.wire.item import Item, encode_object
 from control.server.wire.request import ApiRequest
@@ -92,7 +93,7 @@ def _check_preconditions(request: ApiRequest, item: Item, options: DeletionOptio
 def parse_options(request: ApiRequest) -> DeletionOptions:
     """Read DeleteOptions from a request's body, else its query; raises StatusError (400)."""
     if not request.body.empty:
-        return read_options(request, request.body.object())
+        return read_options(request, read_message("meta.DeleteOptions", request.body.object()))
     grace = request.query.get("gracePeriodSeconds")
     given = {
         "gracePeriodSeconds": None if grace is None else request.number("gracePeriodSeconds"),
@@ -102,23 +103,15 @@ def parse_options(request: ApiRequest) -> DeletionOptions:
 
 
 def read_options(request: ApiRequest, given: Mapping[str, Any]) -> DeletionOptions:
-    """Read DeleteOptions from a JSON object; raises StatusError (400)."""
+    """Return what DeleteOptions of the right types ask for; raises StatusError (400)."""
     preconditions = given.get("preconditions", {})
-    if not isinstance(preconditions, dict):
-        raise errors.bad_request("preconditions must be an object")
     return DeletionOptions(
-        grace=_grace(given.get("gracePeriodSeconds")),
+        grace=given.get("gracePeriodSeconds"),
         propagation=_propagation(given),
-        uid=str(preconditions.get("uid", "")),
-        version=str(preconditions.get("resourceVersion", "")),
+        uid=preconditions.get("uid", ""),
+        version=preconditions.get("resourceVersion", ""),
         dry_run=request.dry_run or given.get("dryRun") == ["All"],
     )
-
-
-def _grace(value: Any) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
-    raise errors.bad_request(f"gracePeriodSeconds must be a number, not {value!r}")
 
 
 def _propagation(given: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from control.server.verbs.patches.errors import (
 )
 from control.server.wire import errors, media
 from control.server.wire.body import Body, check_depth
-from control.server.wire.decode import check_type, parse
+from control.server.wire.decode import read
 from control.server.wire.item import Item, Wire
 from control.server.wire.request import ApiRequest
 from control.server.wire.strict import duplicate_complaints, unknown_complaints, verdict
@@ -33,11 +33,12 @@ async def patch(state: ServerState, request: ApiRequest) -> Written:
     duplicates = duplicate_complaints(request.field_validation, request.body)
 
     def edit(old: Item) -> Edited:
-        wire = check_type(request.info.kind, apply_patch(old.fresh(), request.info.kind.model))
+        kind = request.info.kind
+        wire, unknown = read(kind, apply_patch(old.fresh(), kind.model))
         if wire["metadata"].get("resourceVersion") == str(old.revision):
             # It came from the object itself: the patch requires no version.
             del wire["metadata"]["resourceVersion"]
-        return Edited(wire, _warnings(request, old, wire, duplicates))
+        return Edited(wire, _warnings(request, old, wire if unknown else {}, duplicates))
 
     return await modify(state, request, edit)
 
@@ -81,6 +82,6 @@ def _method(body: Body) -> _Method:
 def _warnings(request: ApiRequest, old: Item, wire: Wire, duplicates: list[str]) -> tuple[str, ...]:
     """Return warnings about the unknown fields that the patch itself adds."""
     kind, mode = request.info.kind, request.field_validation
-    found = unknown_complaints(mode, parse(kind, wire))
-    known = set(unknown_complaints(mode, parse(kind, old.wire))) if found else set()
+    found = unknown_complaints(kind, mode, wire)
+    known = set(unknown_complaints(kind, mode, dict(old.wire))) if found else set()
     return verdict(kind, mode, duplicates + [text for text in found if text not in known])

@@ -10,6 +10,8 @@ from typing import Any
 
 from control.api.kinds import Kind
 from control.api.rules import rules_of
+from control.api.types.conform import zero_of
+from control.api.types.table import message_name
 from control.server.wire.info import RequestInfo
 from control.server.wire.item import Wire
 
@@ -49,8 +51,14 @@ def for_create(kind: Kind, wire: Wire, info: RequestInfo, now: str) -> Wire:
         metadata["generation"] = 1
     made = wire | {"metadata": metadata}
     if has_status(kind) and not rules.born_with_status:
-        made.pop("status", None)
+        made["status"] = _no_status(kind)
     return made
+
+
+def _no_status(kind: Kind) -> Wire:
+    """Return the status of an object that has none yet: the zeros that upstream writes."""
+    status: Wire = zero_of(message_name(kind.group, kind.name))["status"]
+    return status
 
 
 def has_status(kind: Kind) -> bool:
@@ -62,9 +70,7 @@ def for_update(kind: Kind, old: Mapping[str, Any], new: Wire) -> Wire:
     """Return the next version: the client's object with the server's own fields kept."""
     made = new | {"metadata": _kept_metadata(old, new)}
     if has_status(kind):
-        made.pop("status", None)
-        if "status" in old:
-            made["status"] = old["status"]
+        made["status"] = old.get("status") or _no_status(kind)
     if rules_of(kind).generation and _content(made) != _content(old):
         made["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
     return made
@@ -76,9 +82,7 @@ def for_status_update(old: Mapping[str, Any], new: Wire) -> Wire:
     metadata.pop("ownerReferences", None)
     if "ownerReferences" in old["metadata"]:
         metadata["ownerReferences"] = old["metadata"]["ownerReferences"]
-    made = dict(old) | {"metadata": metadata}
-    made.pop("status", None)
-    return made | ({"status": new["status"]} if "status" in new else {})
+    return dict(old) | {"metadata": metadata, "status": new["status"]}
 
 
 def _kept_metadata(old: Mapping[str, Any], new: Wire) -> Wire:
@@ -88,9 +92,8 @@ def _kept_metadata(old: Mapping[str, Any], new: Wire) -> Wire:
 
 
 def _given_metadata(wire: Wire) -> Wire:
-    """Return the metadata that a client may write, without empty values (Go's omitempty)."""
-    given = {key: value for key, value in wire["metadata"].items() if key not in _SYSTEM}
-    return {key: value for key, value in given.items() if value not in ({}, [])}
+    """Return the metadata that a client may write."""
+    return {key: value for key, value in wire["metadata"].items() if key not in _SYSTEM}
 
 
 def _content(wire: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from control.api import field
-from control.api.kinds import NAMESPACE, POD, Kind
+from control.api.kinds import NAMESPACE, POD
 from control.api.meta import LabelSelector
 from control.api.selectors import format_labels
 from control.server.state.server import ServerState
@@ -12,7 +12,7 @@ from control.server.verbs.delete import Deleted, delete_with, read_options
 from control.server.verbs.modify import Edited, Written, modify, rewrite
 from control.server.verbs.patch import read_patch
 from control.server.wire import errors
-from control.server.wire.decode import check_type, parse
+from control.server.wire.decode import read, read_message
 from control.server.wire.item import Item, Wire
 from control.server.wire.request import ApiRequest
 
@@ -22,11 +22,11 @@ _SCALE_METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimes
 
 async def bind(state: ServerState, request: ApiRequest) -> Item:
     """Assign a Pod to a node, once; raises StatusError (400, 404, 409, 422)."""
-    binding = request.body.object()
+    binding = read_message("core.Binding", request.body.object())
     node = _node(request, binding)
-    metadata = binding.get("metadata", {})
+    metadata = binding["metadata"]
     if not request.info.name:
-        request = request.named(str(metadata.get("name", "")))
+        request = request.named(metadata.get("name", ""))
 
     def change(item: Item) -> Wire:
         _check_assignable(request, item, metadata)
@@ -36,10 +36,8 @@ async def bind(state: ServerState, request: ApiRequest) -> Item:
 
 
 def _node(request: ApiRequest, binding: Wire) -> str:
-    """Return the node that a Binding names; raises StatusError (400, 422)."""
-    target = binding.get("target", {})
-    if not isinstance(target, dict) or not isinstance(binding.get("metadata", {}), dict):
-        raise errors.bad_request("a Binding needs metadata and a target that are objects")
+    """Return the node that a Binding names; raises StatusError (422)."""
+    target = binding["target"]
     found = []
     if target.get("kind", "Node") not in ("", "Node"):
         found.append(field.not_supported("target.kind", target["kind"], ["Node", "<empty>"]))
@@ -87,11 +85,9 @@ async def evict(state: ServerState, request: ApiRequest) -> Deleted:
 
     podwire has no PodDisruptionBudgets, so no eviction is refused for one.
     """
-    eviction = request.body.object()
-    options = eviction.get("deleteOptions", {})
-    if not isinstance(options, dict):
-        raise errors.bad_request("deleteOptions must be an object")
-    return await delete_with(state, request, read_options(request, options))
+    eviction = read_message("policy.Eviction", request.body.object())
+    options = read_options(request, eviction.get("deleteOptions", {}))
+    return await delete_with(state, request, options)
 
 
 async def finalize(state: ServerState, request: ApiRequest) -> Item:
@@ -99,9 +95,8 @@ async def finalize(state: ServerState, request: ApiRequest) -> Item:
 
     The removal of the last finalizer also removes a namespace that is being deleted.
     """
-    sent = check_type(NAMESPACE, request.body.object())
-    parse(NAMESPACE, sent)
-    finalizers = sent.get("spec", {}).get("finalizers", [])
+    sent, _ = read(NAMESPACE, request.body.object())
+    finalizers = sent["spec"].get("finalizers", [])
 
     def change(item: Item) -> Wire:
         wire = item.fresh()
@@ -128,7 +123,7 @@ async def update_scale(state: ServerState, request: ApiRequest) -> Written:
     scale = request.body.object()
 
     def edit(item: Item) -> Edited:
-        return Edited(_scaled(request.info.kind, item, scale))
+        return Edited(_scaled(item, scale))
 
     return await modify(state, request, edit)
 
@@ -139,18 +134,15 @@ async def patch_scale(state: ServerState, request: ApiRequest) -> Written:
 
     def edit(item: Item) -> Edited:
         scale = apply_patch(scale_of(item.wire), None)
-        return Edited(_scaled(request.info.kind, item, scale))
+        return Edited(_scaled(item, scale))
 
     return await modify(state, request, edit)
 
 
-def _scaled(kind: Kind, item: Item, scale: Wire) -> Wire:
+def _scaled(item: Item, scale: Wire) -> Wire:
     """Return the workload with the replicas and the resourceVersion of a Scale."""
-    spec, metadata = scale.get("spec", {}), scale.get("metadata", {})
-    replicas = spec.get("replicas", 0) if isinstance(spec, dict) else None
-    if not isinstance(replicas, int) or isinstance(replicas, bool):
-        raise errors.bad_request(f"spec.replicas of a Scale of {kind.plural} must be a number")
+    scale = read_message("autoscaling.Scale", scale)
     wire = item.fresh()
-    wire["spec"]["replicas"] = replicas
-    wire["metadata"]["resourceVersion"] = str(metadata.get("resourceVersion", ""))
+    wire["spec"]["replicas"] = scale["spec"].get("replicas", 0)
+    wire["metadata"]["resourceVersion"] = scale["metadata"].get("resourceVersion", "")
     return wire

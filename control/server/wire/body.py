@@ -37,12 +37,12 @@ class Body:
         return self.value is None and not self.text
 
     def object(self) -> Wire:
-        """Return the body as a JSON object without nulls; raises StatusError (400, 415)."""
+        """Return the body as a JSON object with its nulls; raises StatusError (400, 415)."""
         if self.media_type not in ("", media.JSON):
             raise unsupported_media_type([media.JSON])
         if not isinstance(self.value, dict):
             raise bad_request("the request body must be a JSON object")
-        return drop_nulls(self.value) if b"null" in self.text else self.value
+        return self.value
 
 
 def decode_body(raw: bytes, content_type: str) -> Body:

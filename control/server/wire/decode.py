@@ -9,31 +9,10 @@ from pydantic_core import ErrorDetails
 from control.api import field
 from control.api.kinds import Kind
 from control.api.meta import Object
+from control.api.types.conform import conform, conform_message
+from control.api.types.scalars import WrongTypeError
 from control.server.wire.errors import StatusError, bad_request, invalid
 from control.server.wire.item import Wire
-
-# The parts that pydantic adds to a location: the member of a union, or a mark for a key.
-_BRANCHES = ("int", "constrained-int", "str", "float", "[key]")
-# Go's names of JSON values and of the types of fields, as its messages have them.
-_GIVEN = {
-    str: "string",
-    bool: "bool",
-    int: "number",
-    float: "number",
-    list: "array",
-    dict: "object",
-}
-_WANTED = {
-    "int": "int32",
-    "string": "string",
-    "bool": "bool",
-    "float": "float64",
-    "list": "slice",
-    "dict": "map",
-    "model": "struct",
-    "less_than": "int32",
-    "greater_than": "int32",
-}
 
 
 def check_type(kind: Kind, wire: Wire) -> Wire:
@@ -49,28 +28,40 @@ def check_type(kind: Kind, wire: Wire) -> Wire:
         raise bad_request(
             f"the kind in the data ({name}) does not match the expected kind ({kind.name})"
         )
-    if not isinstance(wire.get("metadata", {}), dict):
-        raise _not_handled(kind, "json: cannot unmarshal metadata into Go struct field ObjectMeta")
-    return wire | {"apiVersion": version, "kind": name, "metadata": wire.get("metadata", {})}
+    return wire | {"apiVersion": version, "kind": name}
+
+
+def read(kind: Kind, wire: Wire) -> tuple[Wire, list[str]]:
+    """Read an object of a kind by upstream's types; return it with the names of unknown fields.
+
+    Raises StatusError (400) for another kind and for a value of a wrong type.
+    """
+    wire = check_type(kind, wire)
+    try:
+        return conform(kind.group, kind.name, wire)
+    except WrongTypeError as err:
+        raise _not_handled(kind, str(err)) from err
+
+
+def read_message(message: str, wire: Wire) -> Wire:
+    """Read the body of a subresource or a review, such as ``core.Binding``, as ``read`` does."""
+    try:
+        return conform_message(message, wire)[0]
+    except WrongTypeError as err:
+        name = message.partition(".")[2]
+        raise bad_request(f"{name} cannot be handled as a {name}: {err}") from err
 
 
 def parse(kind: Kind, wire: Mapping[str, Any]) -> Object:
-    """Read an object into its kind's model.
+    """Read an object that ``read`` returned into its kind's model.
 
-    Raises StatusError: 400 for a wrong type, 422 for a missing field.
+    Raises StatusError: 422 for a value that the model does not hold.
     """
     try:
         return kind.model.model_validate(wire)
     except ValidationError as err:
-        raise _refusal(kind, wire, err.errors(include_url=False)) from err
-
-
-def _refusal(kind: Kind, wire: Mapping[str, Any], found: list[ErrorDetails]) -> StatusError:
-    wrong = [error for error in found if error["type"] != "missing"]
-    if wrong:
-        return _not_handled(kind, f"json: cannot unmarshal {_mismatch(kind, wrong[0])}")
-    name = wire["metadata"].get("name", "")
-    return invalid(kind, name, [field.required(_path(error["loc"])) for error in found])
+        found = [_field_error(error) for error in err.errors(include_url=False)]
+        raise invalid(kind, wire["metadata"].get("name", ""), found) from err
 
 
 def _not_handled(kind: Kind, why: str) -> StatusError:
@@ -79,14 +70,10 @@ def _not_handled(kind: Kind, why: str) -> StatusError:
     )
 
 
-def _mismatch(kind: Kind, error: ErrorDetails) -> str:
-    given = _GIVEN.get(type(error["input"]), "value")
-    wanted = next((go for name, go in _WANTED.items() if error["type"].startswith(name)), "string")
-    return f"{given} into Go struct field {kind.name}.{_path(error['loc'])} of type {wanted}"
-
-
-def _path(loc: tuple[int | str, ...]) -> str:
-    """Return pydantic's location as a path such as ``spec.ports[0].port``."""
-    parts = loc[:-1] if loc[-1] in _BRANCHES and len(loc) > 1 else loc
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
-    return text.removeprefix(".")
+def _field_error(error: ErrorDetails) -> field.FieldError:
+    path = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]
+    ).removeprefix(".")
+    if error["type"] == "missing":
+        return field.required(path)
+    return field.invalid(path, error["input"], error["msg"])

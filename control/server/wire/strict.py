@@ -5,22 +5,22 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#field-valid
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel
-
-from control.api.base import Model
 from control.api.kinds import Kind
-from control.api.merging import outline, shapes
+from control.api.types.table import Field, fields_of, message_name, messages
 from control.server.wire.body import Body
 from control.server.wire.errors import bad_request
+from control.server.wire.item import Wire
 
 _MODES = ("Ignore", "Warn", "Strict")
 # The maximum number of complaints of each sort, as in upstream.
 _MOST = 100
+# The maximum length of a name in a complaint.
+_SHOWN = 200
+_TYPE_META = ("apiVersion", "kind")
+_ANY = Field("", "")
 # The end of a member's name in JSON text.
 _MEMBER = re.compile(rb'"\s*:')
 
@@ -46,20 +46,29 @@ def verdict(kind: Kind, mode: str, complaints: list[str]) -> tuple[str, ...]:
     return tuple(complaints)
 
 
-def unknown_complaints(mode: str, value: Any) -> list[str]:
-    """Return a complaint for each field of a model that its type does not have."""
+def complaints(kind: Kind, mode: str, body: Body, unknown: list[str]) -> list[str]:
+    """Return a complaint for each unknown and each repeated field of a body, in its order.
+
+    ``unknown`` is empty if the body's object has no unknown field.
+    """
+    if mode == "Ignore" or not (unknown or _may_repeat_members(body)):
+        return []
+    value = _with_repeats(body.text) if body.text else body.value
+    return find_complaints(value, message_name(kind.group, kind.name))
+
+
+def unknown_complaints(kind: Kind, mode: str, wire: Wire) -> list[str]:
+    """Return a complaint for each field of an object that its type does not have."""
     if mode == "Ignore":
         return []
-    return [f'unknown field "{path}"' for path in islice(unknown_fields(value), _MOST)]
+    return find_complaints(wire, message_name(kind.group, kind.name))
 
 
 def duplicate_complaints(mode: str, body: Body) -> list[str]:
-    """Return a complaint for each field that the body gives more than once."""
-    if mode == "Ignore":
+    """Return a complaint for each field that a patch gives more than once."""
+    if mode == "Ignore" or not _may_repeat_members(body):
         return []
-    if not _may_repeat_members(body):
-        return []
-    return [f'duplicate field "{path}"' for path in islice(duplicate_fields(body.text), _MOST)]
+    return find_complaints(_with_repeats(body.text), "")
 
 
 def _may_repeat_members(body: Body) -> bool:
@@ -76,62 +85,82 @@ def _members(value: Any) -> int:
     return sum(map(_members, value)) if isinstance(value, list) else 0
 
 
-def unknown_fields(value: Any, path: str = "") -> Iterator[str]:
-    """Yield the paths of the fields of a model that its type does not have."""
-    if isinstance(value, BaseModel):
-        yield from (f"{path}.{name}".removeprefix(".") for name in value.model_extra or ())
-        fields = type(value).model_fields
-        for name in value.model_fields_set & fields.keys():
-            child, inner = getattr(value, name), outline(fields[name])
-            below = f"{path}.{fields[name].alias or name}".removeprefix(".")
-            if inner is not None:
-                yield from _unknown_in_json(child, inner, below)
-            elif isinstance(child, BaseModel | list):
-                yield from unknown_fields(child, below)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from unknown_fields(item, f"{path}[{index}]")
-
-
-def _unknown_in_json(value: Any, model: type[Model], path: str) -> Iterator[str]:
-    """Yield the unknown fields of raw JSON that ``model`` describes."""
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _unknown_in_json(item, model, f"{path}[{index}]")
-    elif isinstance(value, dict):
-        known = shapes(model)
-        for name, child in value.items():
-            if name not in known:
-                yield f"{path}.{name}"
-            elif inner := known[name].model:
-                yield from _unknown_in_json(child, inner, f"{path}.{name}")
-
-
 class Pairs(dict[str, Any]):
-    """A JSON object with the list of its repeated names."""
+    """A JSON object; ``members`` has all its members, in order, if a name is repeated."""
 
-    twice: tuple[str, ...] = ()
+    members: tuple[tuple[str, Any], ...] = ()
 
 
 def pairs(found: list[tuple[str, Any]]) -> Pairs:
     """Make a JSON object of its members, which may be repeated."""
     made = Pairs(found)
     if len(made) < len(found):
-        times = Counter(name for name, _ in found)
-        made.twice = tuple(name for name in made if times[name] > 1)
+        made.members = tuple(found)
     return made
 
 
-def duplicate_fields(text: bytes) -> Iterator[str]:
-    """Yield the paths of the fields that valid JSON text gives more than once."""
-    return _duplicates(json.loads(text, object_pairs_hook=pairs, parse_int=str), "")
+def _with_repeats(text: bytes) -> Any:
+    return json.loads(text, object_pairs_hook=pairs, parse_int=str)
 
 
-def _duplicates(value: Any, path: str) -> Iterator[str]:
-    if isinstance(value, Pairs):
-        yield from (f"{path}.{name}".removeprefix(".") for name in value.twice)
-        for name, child in value.items():
-            yield from _duplicates(child, f"{path}.{name}".removeprefix("."))
-    elif isinstance(value, list):
-        for index, child in enumerate(value):
-            yield from _duplicates(child, f"{path}[{index}]")
+class _Path(NamedTuple):
+    """The way to a value; it becomes text only for a complaint, so that a long name costs once."""
+
+    above: "_Path | None"
+    part: str  # a name, or an index in brackets
+
+    def __str__(self) -> str:
+        parts: list[str] = []
+        at: _Path | None = self
+        while at is not None:
+            shown = at.part[:_SHOWN]
+            parts.append(shown if shown[:1] == "[" else f".{shown}")
+            at = at.above
+        return "".join(reversed(parts)).removeprefix(".")
+
+
+def find_complaints(value: Any, message: str) -> list[str]:
+    """Return the first different complaints about a decoded object, in the order of its text.
+
+    ``message`` is its type in the table of messages; an object of an empty one has any field.
+    """
+    found: dict[str, None] = {}
+    for complaint in _complaints(value, message, None):
+        found[complaint] = None
+        if len(found) == _MOST:
+            break
+    return list(found)
+
+
+def _complaints(value: Any, message: str, path: _Path | None) -> Iterator[str]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _complaints(item, message, _Path(path, f"[{index}]"))
+    elif isinstance(value, dict):
+        yield from _in_object(value, fields_of(message) if message else None, path)
+
+
+def _in_object(value: Wire, known: Mapping[str, Field] | None, path: _Path | None) -> Iterator[str]:
+    seen: set[str] = set()
+    for name, child in getattr(value, "members", ()) or value.items():
+        own = _Path(path, name)
+        field = known.get(name) if known is not None else _ANY
+        if field is None and not (path is None and name in _TYPE_META):
+            yield f'unknown field "{own}"'
+            continue
+        if name in seen:
+            yield f'duplicate field "{own}"'
+        seen.add(name)
+        if field is not None and field.type != "R":
+            yield from _within(child, field, own)
+
+
+def _within(value: Any, field: Field, path: _Path) -> Iterator[str]:
+    """Yield the complaints about the value of a field."""
+    message = field.type if field.type in messages() else ""
+    if field.many != "{":
+        yield from _complaints(value, message, path)
+        return
+    yield from _complaints(value, "", path)
+    for key, item in value.items() if message and isinstance(value, dict) else ():
+        yield from _complaints(item, message, _Path(path, key))

@@ -1,5 +1,5 @@
 """Protobuf bodies, as typed Go clients send them, decoded into JSON objects.
 
-Pure, and imports nothing else of podwire. Start reading with ``decode.py``; the table of messages
-is ``messages.txt``.
+Pure. Start reading with ``decode.py``; the table of messages
+is ``messages.txt`` in ``control/api/types``.
 """

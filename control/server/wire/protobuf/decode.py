@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from control.server.wire.protobuf.schema import Field, messages
+from control.api.types.table import INLINE, Field, message_name, messages
 from control.server.wire.protobuf.wire import ProtobufError, Value, fields, signed
 
 _MAGIC = b"k8s\0"
@@ -32,8 +32,8 @@ def to_json(body: bytes) -> Wire:
 
 
 def _message_name(version: str, kind: str) -> str:
-    group = "meta" if kind == "DeleteOptions" else version.rpartition("/")[0].partition(".")[0]
-    name = f"{group or 'core'}.{kind}"
+    group = "meta" if kind == "DeleteOptions" else version.rpartition("/")[0]
+    name = message_name(group, kind)
     if name not in messages():
         raise ProtobufError(f"kind {kind!r} of {version!r} is not known in protobuf; send JSON")
     return name
@@ -59,21 +59,24 @@ def _put(wire: Wire, field: Field, value: Value, depth: int) -> None:
         wire.setdefault(field.name, []).append(_value(field.type, value, depth))
     else:
         item = _value(field.type, value, depth)
-        if field.name == "-":
+        if field.name == INLINE:
             wire.update(item)
-        elif item or field.keeps_zero:
+        elif item or (field.pointer and field.type not in "TU"):
             wire[field.name] = item
 
 
 def _entry(field: Field, data: bytes, depth: int) -> tuple[str, Any]:
     found = dict(fields(data))
-    value = found.get(2, b"" if field.type != "i" else 0)
+    value = found.get(2, b"" if field.type not in "il" else 0)
     return _text(found.get(1, b"")), _value(field.type, value, depth)
 
 
 def _value(kind: str, value: Value, depth: int) -> Any:
     read = _SCALARS.get(kind)
-    return read(value) if read else _message(_bytes(value), kind, depth + 1)
+    if read:
+        return read(value)
+    made = _message(_bytes(value), kind, depth + 1)
+    return made.get(INLINE, made)  # a message that is a list in JSON
 
 
 def _bytes(value: Value) -> bytes:
@@ -128,6 +131,7 @@ def _raw(value: Value) -> Any:
 _SCALARS: dict[str, Callable[[Value], Any]] = {
     "s": _text,
     "i": _number,
+    "l": _number,
     "b": lambda value: bool(_number(value)),
     "x": lambda value: base64.b64encode(_bytes(value)).decode(),
     "T": _time,

@@ -12,7 +12,7 @@ from control.server.verbs.patches.errors import (
     PatchConflictError,
     PatchTooLargeError,
 )
-from control.server.wire.strict import pairs
+from control.server.wire.strict import find_complaints, pairs
 
 MANY = 2000
 
@@ -69,8 +69,15 @@ def test_sets_and_retained_keys_are_linear():
 def test_repeated_members_are_counted_once():
     names = [Counted(f"k{n}") for n in range(MANY)]
     made = pairs([(name, 0) for name in (*names, names[0])])
-    assert made.twice == ("k0",)
+    assert find_complaints(made, "") == ['duplicate field "k0"']
     assert Counted.compared <= 4 * MANY
+
+
+def test_a_long_name_above_many_members_is_written_once_for_each_complaint():
+    names = [f"f{n}" for n in range(MANY)]
+    wide = pairs([(name, 0) for name in (*names, *names)])
+    found = find_complaints({"k" * 1_000_000: [wide]}, "")
+    assert len(found) == 100 and max(map(len, found)) < 300
 
 
 @pytest.mark.parametrize(

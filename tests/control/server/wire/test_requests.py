@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from control.api import kinds
 from control.api.kinds import KINDS
-from control.api.pod import Pod
 from control.server.pages.discovery import discovery
 from control.server.verbs.marking import PROPAGATIONS, DeletionOptions, finished, mark
 from control.server.wire.accept import Accept, Representation, RepresentationKind, parse_accept
@@ -20,7 +19,7 @@ from control.server.wire.info import RequestInfo, parse, storage_key, storage_pr
 from control.server.wire.item import encode_object, restamp, stamp
 from control.server.wire.protobuf.decode import to_json
 from control.server.wire.protobuf.wire import ProtobufError
-from control.server.wire.strict import duplicate_complaints, duplicate_fields, unknown_fields
+from control.server.wire.strict import complaints, duplicate_complaints, unknown_complaints
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -115,9 +114,38 @@ def test_any_accept_header_gives_a_representation_or_406(accept: str):
 
 def test_complaints_name_paths():
     body = b'{"a":{"b":1,"b":2},"l":[{"c":1},{"c":1,"c":2}],"a":1}'
-    assert list(duplicate_fields(body)) == ["a", "l[1].c"]
-    pod = Pod.parse({"spec": {"containers": [{"name": "a"}, {"nam": "b"}], "x": 1}, "y": 2})
-    assert sorted(unknown_fields(pod)) == ["spec.containers[1].nam", "spec.x", "y"]
+    assert duplicate_complaints("Warn", decode_body(body, "application/json")) == [
+        'duplicate field "a.b"',
+        'duplicate field "l[1].c"',
+        'duplicate field "a"',
+    ]
+    pod = {"spec": {"containers": [{"name": "a"}, {"nam": "b"}], "x": 1}, "y": 2}
+    assert unknown_complaints(kinds.POD, "Warn", pod) == [
+        'unknown field "spec.containers[1].nam"',
+        'unknown field "spec.x"',
+        'unknown field "y"',
+    ]
+
+
+def test_complaints_come_in_the_order_of_the_text():
+    """As sigs.k8s.io/json finds them: unknown and repeated fields in one order."""
+    body = (
+        b'{"unknown1":1,"kind":"Pod","unknownDupe":1,"unknownDupe":{"a":1,"a":2},"spec":{'
+        b'"x":{"y":1,"y":2},"nodeName":"a","nodeName":"b","nodeSelector":{"k":"1","k":"2"},'
+        b'"containers":[{"name":"c","nam":"d","name":"c"}]},"spec":{"z":1}}'
+    )
+    found = complaints(kinds.POD, "Warn", decode_body(body, "application/json"), [])
+    assert found == [
+        'unknown field "unknown1"',
+        'unknown field "unknownDupe"',
+        'unknown field "spec.x"',
+        'duplicate field "spec.nodeName"',
+        'duplicate field "spec.nodeSelector.k"',
+        'unknown field "spec.containers[0].nam"',
+        'duplicate field "spec.containers[0].name"',
+        'duplicate field "spec"',
+        'unknown field "spec.z"',
+    ]
 
 
 @pytest.mark.parametrize(
