@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from control.api import node as api
 from control.api.meta import Condition, ObjectMeta
 from control.api.node import Node
 from control.api.times import rfc3339
+from control.api.types.conform import conform_message
 from control.linux.architecture import architecture
 from control.version import KUBERNETES, PODWIRE
 
@@ -210,6 +212,11 @@ def _timed(wanted: Condition, old: Condition | None, now: float) -> Condition:
     return wanted.model_copy(update=update)
 
 
+def complete(status: api.NodeStatus) -> dict[str, Any]:
+    """Return a status as the API server stores it: quantities in canonical form, all zeros."""
+    return conform_message("core.NodeStatus", status.wire())[0]
+
+
 def differs(old: api.NodeStatus, new: api.NodeStatus) -> bool:
     """True if there is more to report than another heartbeat."""
     return _essence(old) != _essence(new)
@@ -223,6 +230,6 @@ def _essence(status: api.NodeStatus) -> object:
         for item in status.conditions
         if item.type in mine
     )
-    wire = status.wire()
+    wire = complete(status)
     fields = ("capacity", "allocatable", "addresses", "nodeInfo", "daemonEndpoints", "images")
     return conditions, {name: wire.get(name) for name in fields}

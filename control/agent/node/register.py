@@ -77,7 +77,7 @@ class Registration:
         status = self._status(have)
         due = time.monotonic() - self._reported >= _REPORT_SECONDS
         if due or describe.differs(have.status, status):
-            patch = {"status": status.wire()}
+            patch = {"status": describe.complete(status)}
             patch["status"]["addresses"].insert(0, {"$patch": "replace"})
             await self._client.patch(
                 kinds.NODE,

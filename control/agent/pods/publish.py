@@ -8,6 +8,7 @@ from typing import Any
 from control.agent.pods.context import WorkerContext
 from control.api import kinds
 from control.api.pod import Pod, PodStatus
+from control.api.types.conform import conform_message
 from control.client import ApiError, ClientError
 
 logger = logging.getLogger(__name__)
@@ -94,10 +95,16 @@ def _conditions(have: list[dict[str, Any]], want: list[dict[str, Any]]) -> list[
     ]
 
 
+def _complete(status: PodStatus) -> dict[str, Any]:
+    return conform_message("core.PodStatus", status.wire())[0]
+
+
 def patch_for(pod: Pod, status: PodStatus) -> dict[str, Any]:
-    """Return the patch from the object's status to this one; a removed field is null."""
-    have = pod.status.wire()
-    want = {key: value for key, value in status.wire().items() if value not in ([], "")}
+    """Return the patch from the object's status to this one; a removed field is null.
+
+    It has every field that upstream's JSON always has, such as ``ready`` and ``restartCount``.
+    """
+    have, want = _complete(pod.status), _complete(status)
     patch: dict[str, Any] = {key: value for key, value in want.items() if have.get(key) != value}
     if "conditions" in patch:
         patch["conditions"] = _conditions(have.get("conditions") or [], patch["conditions"])

@@ -11,7 +11,8 @@ from control.agent.node import describe
 from control.agent.node.describe import HostFacts, NodeIdentity, differs, status
 from control.agent.pods.probes import ProbeResult, ProbeSchedule, ProbeTally
 from control.api.container import Probe
-from control.api.node import Node
+from control.api.node import Node, NodeStatus
+from control.api.types.conform import conform_message
 from tests.support.control.pods import pod
 
 ME = NodeIdentity("n1", ("172.31.0.11", "fd00::11"), (("zone", "a"),))
@@ -65,6 +66,9 @@ def test_transition_times_and_changes_worth_a_write():
     less = dataclasses.replace(MACHINE, memory_available=3 * 1024**3)
     assert not differs(first, report(less))
     assert differs(first, report(problem="x"))
+    stored = conform_message("core.NodeStatus", first.wire())[0]
+    assert stored["capacity"]["memory"] == "8Gi"
+    assert not differs(NodeStatus.parse(stored), first)
 
 
 def test_labels():

@@ -8,6 +8,7 @@ from control.agent.pods.publish import patch_for
 from control.agent.pods.status import StatusView, compute, merge
 from control.api.meta import Condition
 from control.api.pod import PodStatus
+from control.api.types.conform import conform_message
 from tests.support.control.pods import container, pod, sandbox
 
 NOW = 2000.0
@@ -174,7 +175,9 @@ def test_a_status_is_written_once():
     found = status(item)
     patch = patch_for(item, found)
     assert patch["phase"] == "Pending"
-    again = pod(status=found.wire())
+    (first,) = patch["containerStatuses"]
+    assert (first["ready"], first["restartCount"], first["lastState"]) == (False, 0, {})
+    again = pod(status=conform_message("core.PodStatus", found.wire())[0])
     assert patch_for(again, status(again)) == {}
 
 
