@@ -1,9 +1,11 @@
 """The iptables backend: keeps both families' rules at the desired state."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from proxy.backends.iptables import legacy
+from proxy.backends.iptables.fixed import Jump, jumps
 from proxy.backends.iptables.load import CHUNK, is_complete, load
 from proxy.backends.iptables.observe import ObservedChains, parse
 from proxy.backends.iptables.ownership import disturbance, removal
@@ -102,7 +104,7 @@ class IptablesFamily:
         The kernel may lack a module that one Service needs (SCTP, affinity). That must not stop the
         others.
         """
-        observed = parse(self._tool.save())
+        observed = look(self._tool, self._ruleset.jumps)
         while True:
             try:
                 self._write_all(observed)
@@ -198,8 +200,10 @@ class IptablesBackend:
         """Remove our rules of both families and both flavors, and no other program's."""
         for tool in _tools():
             spared = keep_own and tool.flavor is self._flavor
-            if not spared and has_ours(tool) and (transaction := removal(parse(tool.save()))):
-                tool.restore(transaction)
+            if not spared and has_ours(tool):
+                observed = look(tool, jumps(tool.family, ProxySettings()))
+                if transaction := removal(observed):
+                    tool.restore(transaction)
 
     def _open(self) -> list[IptablesFamily]:
         self._flavor = self._flavor or detect()
@@ -207,6 +211,26 @@ class IptablesBackend:
         tools = [IptablesTool(family, self._flavor) for family in self._settings.families]
         self._families = [IptablesFamily(tool, self._settings) for tool in tools]
         return self._families
+
+
+def look(tool: IptablesTool, wanted: Iterable[Jump]) -> ObservedChains:
+    """Return what is there of ours. Raises KernelRefusedError.
+
+    nft can put a rule into iptables' tables that iptables has no words for. Then its listing ends,
+    and each of our jumps is asked for.
+    """
+    observed = parse(tool.save())
+    if not observed.hidden:
+        return observed
+    logger.warning(
+        "%s: tables with rules of another program that iptables cannot print: %s; the proxy goes "
+        "on, but cannot remove chains that are stale there. `nft list table` shows the rules",
+        tool.family.name,
+        ", ".join(sorted(observed.hidden)),
+    )
+    asked = (jump for jump in wanted if jump.origin.table in observed.hidden)
+    found = {(jump.origin, jump.rule) for jump in asked if tool.contains(jump)}
+    return replace(observed, entries=observed.entries | found)
 
 
 def _tools() -> Iterator[IptablesTool]:

@@ -12,13 +12,15 @@ class ObservedChains:
     """Our chains in the kernel, and the rules of other chains that jump to them.
 
     ``entries`` are (chain, arguments) of rules in the kernel's own chains. ``held`` are chains of
-    ours to which another program's chain jumps; those cannot be removed.
+    ours to which another program's chain jumps; those cannot be removed. Nobody knows what jumps to
+    chains in ``hidden`` tables, so all of those are held.
     """
 
     chains: frozenset[ChainName]
     entries: frozenset[tuple[ChainName, str]]
     held: frozenset[ChainName]
     has_kubelet: bool
+    hidden: frozenset[Table]  # tables that iptables-save could not print to their end
     rules: int  # how many are in our chains, without the chain that kubelet writes too
 
 
@@ -35,7 +37,13 @@ def parse(text: str) -> ObservedChains:
             elif line.startswith("-A "):
                 _, name, rule = line.split(" ", 2)
                 rules.append((ChainName(table, name), rule))
-    return _observed(chains, builtin, rules, has_kubelet=":KUBE-KUBELET-CANARY " in text)
+    hidden = frozenset(table for table in Table if _is_cut(table, text))
+    return _observed(chains, builtin, rules, hidden, has_kubelet=":KUBE-KUBELET-CANARY " in text)
+
+
+def _is_cut(table: Table, text: str) -> bool:
+    lines = list(_lines_of(table, text))
+    return bool(lines) and "COMMIT" not in lines
 
 
 def _lines_of(table: Table, text: str) -> Iterator[str]:
@@ -51,6 +59,7 @@ def _observed(
     chains: set[ChainName],
     builtin: set[ChainName],
     rules: list[tuple[ChainName, str]],
+    hidden: frozenset[Table],
     *,
     has_kubelet: bool,
 ) -> ObservedChains:
@@ -65,7 +74,9 @@ def _observed(
         entries=frozenset((origin, rule) for origin, rule, _ in jumps if origin in builtin),
         held=frozenset(
             target for origin, _, target in jumps if origin not in builtin and origin not in ours
-        ),
+        )
+        | {chain for chain in ours if chain.table in hidden},
+        hidden=hidden,
         has_kubelet=has_kubelet,
         rules=sum(origin in ours and origin != names.LOCALNET for origin, _ in rules),
     )

@@ -1,16 +1,20 @@
 """The iptables commands: detecting the flavor in use, reading rules, writing them."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from proxy.backends.iptables.fixed import Jump
+from proxy.backends.iptables.names import Table
 from proxy.linux.nft_names import chains
 from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family
 
+_UNPRINTABLE = 3  # iptables-nft-save met a rule that iptables has no words for
 _LOCK_SECONDS = 10  # how long to wait for another program's xtables lock
 _HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY")  # KEP-3178: kubelet's chains show its flavor
 
@@ -29,13 +33,38 @@ class IptablesTool:
     family: Family
     flavor: Flavor
 
-    def save(self) -> str:
-        """Return every rule of the family, as text. Raises KernelRefusedError."""
-        return self._run("save", b"")
+    def save(self, *, every_table: bool = False) -> str:
+        """Return the rules of our tables, or of all, as text. Raises KernelRefusedError.
+
+        A table with a rule that iptables-nft cannot print, because nft wrote it, ends early: it has
+        all its chains, but no COMMIT.
+        """
+        if every_table:
+            return self._printed()
+        return "".join(self._printed("-t", table) for table in Table)
+
+    def contains(self, jump: Jump) -> bool:
+        """Return True if a rule is there, also in a table that cannot be printed."""
+        command = _prefix(self.family), self.flavor, jump.origin.table, jump.origin.name
+        tool, flavor, table, chain = command
+        words = (f"{tool}-{flavor}", "-w", str(_LOCK_SECONDS), "-t", table, "-C", chain)
+        done = _finished([*words, *shlex.split(jump.rule)], b"")
+        return done.returncode == 0
+
+    def _printed(self, *args: str) -> str:
+        command = self._command("save")
+        done = _finished([command, *args], b"")
+        if done.returncode and (done.returncode != _UNPRINTABLE or self.flavor is Flavor.LEGACY):
+            raise KernelRefusedError(f"{command}: {_message(done)}")
+        return done.stdout.decode(errors="replace")
 
     def restore(self, transaction: bytes) -> None:
         """Commit one transaction; other chains stay. Raises KernelRefusedError."""
-        self._run("restore", transaction, "--noflush", "-w", str(_LOCK_SECONDS))
+        command = self._command("restore")
+        done = _finished([command, "--noflush", "-w", str(_LOCK_SECONDS)], transaction)
+        if done.returncode:
+            message = _message(done)
+            raise KernelRefusedError(f"{command}: {message}", _rejected_line(message, transaction))
 
     @property
     def exists(self) -> bool:
@@ -45,18 +74,18 @@ class IptablesTool:
     def _command(self, verb: str) -> str:
         return f"{_prefix(self.family)}-{self.flavor}-{verb}"
 
-    def _run(self, verb: str, stdin: bytes, *args: str) -> str:
-        command = self._command(verb)
-        try:
-            done = subprocess.run([command, *args], input=stdin, capture_output=True, check=False)
-        except OSError as err:
-            raise KernelRefusedError(
-                f"{command} cannot be run: {err.strerror}; install iptables"
-            ) from err
-        if done.returncode:
-            message = done.stderr.decode(errors="replace").strip()
-            raise KernelRefusedError(f"{command}: {message}", _rejected_line(message, stdin))
-        return done.stdout.decode(errors="replace")
+
+def _finished(argv: list[str], stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(argv, input=stdin, capture_output=True, check=False)
+    except OSError as err:
+        raise KernelRefusedError(
+            f"{argv[0]} cannot be run: {err.strerror}; install iptables"
+        ) from err
+
+
+def _message(done: subprocess.CompletedProcess[bytes]) -> str:
+    return done.stderr.decode(errors="replace").strip()
 
 
 def _prefix(family: Family) -> str:
@@ -117,7 +146,10 @@ def in_use(tool: IptablesTool, proc: Path = Path("/proc")) -> bool:
 
 def _rules(flavor: Flavor, proc: Path) -> str:
     tool = IptablesTool(Family.V4, flavor)
-    return tool.save() if in_use(tool, proc) else ""
+    if not in_use(tool, proc):
+        return ""
+    names = chains(tool.family) if flavor is Flavor.NFT else ()
+    return tool.save(every_table=True) + "".join(f":{name} \n" for _, name in names)
 
 
 def _default() -> Flavor:
