@@ -12,7 +12,7 @@ from cni_plugin.linux.programs import Finished, execute, find
 from cni_plugin.spec.errors import CniError, DelegateError, InvalidConfigurationError
 from cni_plugin.spec.names import is_identifier
 from cni_plugin.spec.request import Request
-from cni_plugin.spec.result import Result, parse
+from cni_plugin.spec.result import Address, Cidr, Network, Result, parse
 from cni_plugin.spec.versions import SUPPORTED, Verb
 
 
@@ -87,4 +87,18 @@ def _result(stdout: bytes, request: Request) -> Result:
     result = parse(document, version if version in SUPPORTED else request.version)
     if not result.ips:
         raise DelegateError(f"ipam plugin {request.conf.ipam.type} gave no address")
+    _check_gateways(result, request.conf.ipam.type)
     return result
+
+
+def _check_gateways(result: Result, kind: str) -> None:
+    """Raise InvalidConfigurationError for a gateway of the other IP version than its address."""
+    pairs: list[tuple[Address | None, Cidr | Network]] = [
+        *((item.gateway, item.address) for item in result.ips),
+        *((route.gw, route.dst) for route in result.routes),
+    ]
+    for gateway, of in pairs:
+        if gateway is not None and gateway.version != of.version:
+            raise InvalidConfigurationError(
+                f"ipam plugin {kind} gave {of} gateway {gateway}, of another IP version"
+            )

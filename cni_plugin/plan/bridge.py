@@ -82,7 +82,8 @@ def gateway_addresses(lease: Result, conf: NetConf) -> tuple[Cidr, ...]:
     return tuple(
         ip_interface((item.gateway.packed, item.address.network.prefixlen))
         for item in lease.ips
-        if item.gateway
+        # a prevResult may have a gateway of the other IP version: it is no address of this subnet
+        if item.gateway and item.gateway.version == item.address.version
     )
 
 

@@ -56,6 +56,11 @@ class RouteConf(Section):
     table: int | None = None
     scope: int | None = None
 
+    def check(self) -> None:
+        """Raise ValueError for a gateway of the other IP version."""
+        if self.gw is not None and self.gw.version != self.dst.version:
+            raise ValueError(f"gw {self.gw} is of another IP version than dst {self.dst}")
+
     def made(self) -> Route:
         """The route as a value."""
         return Route(**{name: getattr(self, name) for name in self.names()})

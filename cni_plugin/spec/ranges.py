@@ -55,6 +55,10 @@ def make_range(
     for name, address in (("rangeStart", made.start), ("rangeEnd", made.end)):
         if address not in subnet:
             raise InvalidConfigurationError(f"{name} {address} is not in subnet {subnet}")
+    if made.gateway.version != subnet.version:
+        raise InvalidConfigurationError(
+            f"gateway {made.gateway} is of another IP version than subnet {subnet}"
+        )
     if int(made.start) > int(made.end):
         raise InvalidConfigurationError(f"rangeStart {made.start} is behind rangeEnd {made.end}")
     return made

@@ -110,3 +110,28 @@ def _delete_full(bench: Bench) -> None:
         subprocess.run(["dd", "if=/dev/zero", f"of={ballast}"], check=False, capture_output=True)
         bench.call("DEL", pod, conf).ok()
         assert not list((folder / conf["name"]).glob("10.*"))
+
+
+@row("9", "a gateway of the other IP version is refused, and nothing is left", reference=True)
+def _other_gateway(bench: Bench) -> None:
+    pod, conf = bench.pod(), bench.conf()
+    conf["ipam"]["ranges"][0][0]["gateway"] = "fd00::1"
+    assert "bug" not in bench.fails(None, "ADD", pod, conf)["msg"]
+    for address, gateway in (("10.77.0.9/24", "fd00::1"), ("fd00:77::9/64", "10.77.0.1")):
+        static = {"type": "static", "addresses": [{"address": address, "gateway": gateway}]}
+        conf = bench.conf(ipam=static, cniVersion="1.0.0")
+        assert "bug" not in bench.fails(None, "ADD", pod, conf)["msg"]
+    assert bench.reservations() == {}
+
+
+@row("9", "an error names the gateway of the other IP version", reference=None)
+def _other_gateway_named(bench: Bench) -> None:
+    conf = bench.conf()
+    conf["ipam"]["ranges"][0][0]["gateway"] = "fd00::1"
+    assert "gateway fd00::1" in bench.fails(7, "ADD", bench.pod(), conf)["msg"]
+    static = {"type": "static", "addresses": [{"address": "10.77.0.9/24", "gateway": "fd00::1"}]}
+    conf = bench.conf(ipam=static, cniVersion="1.0.0")
+    assert "gateway fd00::1" in bench.fails(7, "ADD", bench.pod(), conf)["msg"]
+    conf = bench.conf()
+    conf["ipam"]["routes"] = [{"dst": "198.51.100.0/24", "gw": "fd00::1"}]
+    assert "fd00::1" in str(bench.fails(6, "ADD", bench.pod(), conf))
