@@ -198,6 +198,6 @@ def _interfaces(
     return (
         Interface(conf.bridge, parameters.bridge_mac),
         Interface(parameters.host, request.names.host_mac, mtu=parameters.mtu),
-        *(() if conf.disable_container_interface else (pod,)),
+        pod,  # also with disableContainerInterface, which leaves it down
         *(() if gateway.name == conf.bridge else (gateway,)),
     )

@@ -135,3 +135,18 @@ def _other_gateway_named(bench: Bench) -> None:
     conf = bench.conf()
     conf["ipam"]["routes"] = [{"dst": "198.51.100.0/24", "gw": "fd00::1"}]
     assert "fd00::1" in str(bench.fails(6, "ADD", bench.pod(), conf))
+
+
+@row("9", "disableContainerInterface keeps the interface in the result, and down", reference=None)
+def _disabled(bench: Bench) -> None:
+    pod = bench.pod()
+    conf = bench.conf(
+        ipam=None, isGateway=None, isDefaultGateway=None, disableContainerInterface=True
+    )
+    conf["prevResult"] = result = bench.add(pod, conf)
+    assert [item["name"] for item in result["interfaces"][2:]] == ["eth0"]
+    assert result["interfaces"][2]["sandbox"] == str(pod.space.path)
+    assert result["interfaces"][2]["mac"] == pod.link()["address"]
+    assert "UP" not in pod.link()["flags"]
+    bench.call("CHECK", pod, conf).ok()
+    bench.call("DEL", pod, conf).ok()
