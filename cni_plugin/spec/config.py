@@ -7,7 +7,7 @@ reference plugins bridge and host-local (containernetworking/plugins).
 """
 
 from ipaddress import ip_address, ip_interface, ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from cni_plugin.spec.names import is_link_name, is_mac
 from cni_plugin.spec.ranges import Range, RangeSet, make_range
@@ -20,6 +20,7 @@ CACHED_CONFS = 32
 Mtu = Annotated[int, Within(0, 65535)]
 PortNumber = Annotated[int, Within(1, 65535)]
 VlanId = Annotated[int, Within(1, 4094)]
+QueueLength = Annotated[int, Within(0, (1 << 32) - 1)]
 Rate = Annotated[int, Within(0, (1 << 64) - 1)]
 Mode = Literal["bridge", "ptp", "loopback", "chained"]
 Policy = Literal["open", "same-bridge", "isolated"]
@@ -167,10 +168,24 @@ class RuntimeConfig(Section):
 
 
 class ArgsCniConf(Section):
-    """``args.cni``: the operator's requests, in the configuration instead of in CNI_ARGS."""
+    """``args.cni``: the operator's requests, in the configuration instead of in CNI_ARGS.
+
+    Those of the reference's tuning plugin come before the same options of the configuration.
+    """
 
     ips: tuple[IPOrCidr, ...] = ()
     mac: Mac = ""
+    sysctl: dict[str, str] = {}
+    promisc: bool | None = None
+    allmulti: bool | None = None
+    mtu: Mtu | None = None
+    tx_q_len: QueueLength | None = None
+
+    def replaces(self) -> dict[str, Any]:
+        """The options that replace those of the configuration; its sysctls are added to those."""
+        names = ("promisc", "allmulti", "mtu", "tx_q_len")
+        given = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class ArgsConf(Section):
@@ -229,11 +244,19 @@ class NetConf(Bandwidth):
     mac: Mac = ""
     promisc: bool = False
     allmulti: bool | None = None
-    tx_q_len: Annotated[int, Within(0, (1 << 32) - 1)] | None = None
+    tx_q_len: QueueLength | None = None
     data_dir: str = ""
 
     # firewall
     ingress_policy: Policy = "open"
+
+    def with_args(self) -> Self:
+        """The configuration as ``args.cni`` changes it."""
+        args = self.args.cni
+        changes = args.replaces()
+        if args.sysctl:
+            changes["sysctl"] = {**self.sysctl, **args.sysctl}
+        return type(self)(**{**vars(self), **changes}) if changes else self
 
     @property
     def wiring(self) -> Mode:

@@ -177,7 +177,7 @@ def _encodable(document: dict[str, Any]) -> dict[str, Any]:
 @lru_cache(CACHED_CONFS)
 def _conf(stdin: bytes) -> NetConf:
     try:
-        conf = NetConf.read(_document(stdin))
+        conf = NetConf.read(_document(stdin)).with_args()
     except ValueError as err:
         raise DecodingError("the network configuration has wrong values", str(err)) from err
     if not conf.name:

@@ -150,3 +150,53 @@ def _disabled(bench: Bench) -> None:
     assert "UP" not in pod.link()["flags"]
     bench.call("CHECK", pod, conf).ok()
     bench.call("DEL", pod, conf).ok()
+
+
+@row("17", "args.cni has tuning's options, and comes before the configuration", reference=None)
+def _args_tuning(bench: Bench) -> None:
+    key, other = "net.ipv4.conf.IFNAME.arp_filter", "net.core.somaxconn"
+    args = {"sysctl": {key: "1"}, "promisc": True, "allmulti": True, "mtu": 1300, "txQLen": 55}
+    pod = bench.pod()
+    conf = bench.conf(sysctl={key: "0", other: "600"}, args={"cni": args}, mtu=1400, txQLen=44)
+    conf["prevResult"] = result = bench.add(pod, conf)
+    link = pod.link()
+    assert {"PROMISC", "ALLMULTI"} <= set(link["flags"])
+    assert (link["mtu"], link["txqlen"]) == (1300, 55)
+    assert result["interfaces"][2]["mtu"] == 1300
+    found = [pod.space.run("sysctl", "-n", it.replace("IFNAME", "eth0")) for it in (key, other)]
+    assert [text.strip() for text in found] == ["1", "600"]
+    bench.call("CHECK", pod, conf).ok()
+
+
+@row("17", "a chained tuning takes them from args.cni", reference=True)
+def _args_chained(bench: Bench) -> None:
+    pod = bench.pod()
+    result = bench.add(pod, bench.conf(cniVersion="1.0.0"))
+    args = {"promisc": True, "mtu": 1300, "txQLen": 55, "sysctl": {"net.core.somaxconn": "601"}}
+    tuning = {
+        "cniVersion": "1.0.0",
+        "name": bench.conf()["name"],
+        "type": "tuning",
+        "sysctl": {},
+        "dataDir": str(bench.node.files / "tuning"),
+        "prevResult": result,
+        "args": {"cni": args | ({"allmulti": True} if bench.kind == "podwire-cni" else {})},
+    }
+    program = bench.node.plugin
+    if bench.kind == "bridge":
+        program = program.with_name("tuning")
+    bench.node.execute(
+        tuning,
+        program,
+        command="ADD",
+        containerid=pod.container_id,
+        netns=str(pod.space.path),
+        ifname="eth0",
+    ).ok()
+    link = pod.link()
+    assert "PROMISC" in link["flags"]
+    assert link["mtu"] == 1300
+    assert pod.space.run("sysctl", "-n", "net.core.somaxconn").strip() == "601"
+    if bench.kind == "podwire-cni":  # newer than Debian's reference
+        assert link["txqlen"] == 55
+        assert "ALLMULTI" in link["flags"]
