@@ -40,7 +40,7 @@ def expected_rules(request: Request, wired: Plan) -> WantedRules:
 
 def _dns(conf: NetConf, dns: Dns) -> Dns:
     runtime_dns = conf.runtime_config.dns.made()
-    return dns if runtime_dns == Dns() else runtime_dns
+    return dns if runtime_dns is None else runtime_dns
 
 
 def _rules(request: Request, wired: Plan) -> Iterator[Op]:

@@ -145,7 +145,8 @@ def add_result(request: Request, lease: Result, made: tuple[Interface, ...]) -> 
     previous = request.previous or Result()
     inside = next((i for i, item in enumerate(made) if item.sandbox), 0)
     here = len(previous.interfaces) + inside
-    dns = [item for item in (request.conf.dns.made(), lease.dns, previous.dns) if item != Dns()]
+    configured, found = request.conf.dns.made(), [lease.dns, previous.dns]
+    dns = [item for item in found if item != Dns()] if configured is None else [configured]
     return Result(
         interfaces=(*previous.interfaces, *made),
         ips=(*previous.ips, *(replace(item, interface=here) for item in lease.ips)),

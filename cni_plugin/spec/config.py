@@ -90,16 +90,19 @@ class IpamConf(Section):
 
 
 class DnsConf(Section):
-    """The section ``dns``."""
+    """The section ``dns``. A list that is there counts also when it is empty."""
 
-    nameservers: tuple[str, ...] = ()
+    nameservers: tuple[str, ...] | None = None
     domain: str = ""
-    search: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
+    search: tuple[str, ...] | None = None
+    options: tuple[str, ...] | None = None
 
-    def made(self) -> Dns:
-        """The section as a value."""
-        return Dns(**{name: getattr(self, name) for name in self.names()})
+    def made(self) -> Dns | None:
+        """The section as a value; None if it says nothing."""
+        lists = (self.nameservers, self.search, self.options)
+        if not self.domain and all(item is None for item in lists):
+            return None
+        return Dns(self.nameservers or (), self.domain, self.search or (), self.options or ())
 
 
 class PortMapping(Section):
@@ -143,13 +146,14 @@ class Bandwidth(Section):
 class RuntimeDns(Section):
     """The runtime's settings of name resolution; their keys differ from those of ``dns``."""
 
-    servers: tuple[str, ...] = ()
-    searches: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
+    servers: tuple[str, ...] | None = None
+    searches: tuple[str, ...] | None = None
+    options: tuple[str, ...] | None = None
 
-    def made(self) -> Dns:
-        """The section as a value."""
-        return Dns(nameservers=self.servers, search=self.searches, options=self.options)
+    def made(self) -> Dns | None:
+        """The section as a value; None if it says nothing."""
+        same = DnsConf(nameservers=self.servers, search=self.searches, options=self.options)
+        return same.made()
 
 
 class RuntimeConfig(Section):

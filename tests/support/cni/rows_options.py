@@ -200,3 +200,30 @@ def _args_chained(bench: Bench) -> None:
     if bench.kind == "podwire-cni":  # newer than Debian's reference
         assert link["txqlen"] == 55
         assert "ALLMULTI" in link["flags"]
+
+
+@row("9", "an empty list in the section dns replaces what IPAM says", reference=False)
+def _empty_dns(bench: Bench) -> None:
+    # the reference later than 1.1.1 does so too; that one never asks IPAM
+    resolv = bench.node.files / "resolv.conf"
+    resolv.write_text("nameserver 192.0.2.53\nsearch example.org\n")
+    for dns, expected in (
+        (None, ["192.0.2.53"]),
+        ({}, ["192.0.2.53"]),
+        ({"nameservers": []}, []),
+        ({"options": []}, []),
+        ({"domain": "example.com"}, []),
+    ):
+        conf = bench.conf(dns=dns)
+        conf["ipam"]["resolvConf"] = str(resolv)
+        assert bench.add(bench.pod(), conf)["dns"].get("nameservers", []) == expected, dns
+
+
+@row("16", "an empty list of the runtime's servers replaces what IPAM says", reference=None)
+def _empty_runtime_dns(bench: Bench) -> None:
+    resolv = bench.node.files / "resolv.conf"
+    resolv.write_text("nameserver 192.0.2.53\n")
+    for servers, expected in ((None, ["192.0.2.53"]), ([], [])):
+        conf = bench.conf(runtimeConfig={"dns": {"servers": servers}})
+        conf["ipam"]["resolvConf"] = str(resolv)
+        assert bench.add(bench.pod(), conf)["dns"].get("nameservers", []) == expected
