@@ -268,6 +268,11 @@ class NetConf(Bandwidth):
         return self.mode or _MODE_OF_TYPE.get(self.type, "bridge")
 
     @property
+    def takes_args(self) -> bool:
+        """False for a plugin without arguments of its own: the reference's does not read them."""
+        return self.wiring != "loopback" and self.type not in _WITHOUT_ARGS
+
+    @property
     def isolates_ports(self) -> bool:
         """True if the bridge passes no frames between its containers."""
         return self.port_isolation or self.ingress_policy == "isolated"
@@ -281,6 +286,7 @@ class NetConf(Bandwidth):
         return self if configured else self.runtime_config.bandwidth
 
 
+_WITHOUT_ARGS = frozenset({"portmap", "bandwidth", "firewall"})
 _MODE_OF_TYPE: dict[str, Mode] = {
     "ptp": "ptp",
     "loopback": "loopback",

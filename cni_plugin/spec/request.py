@@ -116,7 +116,7 @@ def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
         container_id=environment.get("CNI_CONTAINERID", ""),
         ifname=environment.get("CNI_IFNAME", ""),
         netns=environment.get("CNI_NETNS", ""),
-        args=parse_args(environment.get("CNI_ARGS", "")),
+        args=parse_args(environment.get("CNI_ARGS", "")) if conf.takes_args else CniArgs(),
         conf=conf,
         raw=stdin,
         environment=environment,

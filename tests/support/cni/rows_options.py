@@ -227,3 +227,26 @@ def _empty_runtime_dns(bench: Bench) -> None:
         conf = bench.conf(runtimeConfig={"dns": {"servers": servers}})
         conf["ipam"]["resolvConf"] = str(resolv)
         assert bench.add(bench.pod(), conf)["dns"].get("nameservers", []) == expected
+
+
+@row("17", "plugins without arguments of their own pass over CNI_ARGS", reference=True)
+def _args_of_others(bench: Bench) -> None:
+    pod = bench.pod()
+    result = bench.add(pod, bench.conf(cniVersion="1.0.0"))
+    base = {"cniVersion": "1.0.0", "name": bench.conf()["name"], "prevResult": result}
+    for kind in ("portmap", "bandwidth", "firewall", "loopback"):
+        conf = base | {"type": kind, "backend": "iptables" if kind == "firewall" else None}
+        conf = {key: value for key, value in conf.items() if value is not None}
+        program = bench.node.plugin
+        if bench.kind == "bridge":
+            program = program.with_name(kind)
+        for verb in ("ADD", "DEL"):
+            bench.node.execute(
+                conf,
+                program,
+                command=verb,
+                containerid=pod.container_id,
+                netns=str(pod.space.path),
+                ifname="lo" if kind == "loopback" else "eth0",
+                args="K8S_POD_NAME=x;odd",
+            ).ok()
