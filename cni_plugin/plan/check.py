@@ -15,6 +15,7 @@ from cni_plugin.spec.config import NetConf
 from cni_plugin.spec.kernel_state import KernelRoute, Link, PortVlans
 from cni_plugin.spec.request import Request
 from cni_plugin.spec.result import Cidr, Interface, IPConfig, Result
+from cni_plugin.spec.versions import at_least
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +157,18 @@ def _pod(request: Request, previous: Result, state: AttachmentState) -> Iterator
     for item in previous.ips:
         if item.interface in {None, index} and item.address not in state.pod_addresses:
             yield f"container interface {name} lacks address {item.address}"
-    yield from _routes(previous, index, link, state.routes)
+    # older results have no scope, which lets a route do without a gateway
+    scopes = at_least(request.version, "1.1.0")
+    yield from _routes(previous, index, link, state.routes, scopes=scopes)
 
 
 def _routes(
-    previous: Result, index: int, link: Link, routes: tuple[KernelRoute, ...]
+    previous: Result,
+    index: int,
+    link: Link,
+    routes: tuple[KernelRoute, ...],
+    *,
+    scopes: bool,
 ) -> Iterator[str]:
     there = {(route.dst, route.gw) for route in routes if route.link == link.index}
     for route in previous.routes:
@@ -168,7 +176,8 @@ def _routes(
         gw = route.gw or (gateways[0] if gateways and route.scope is None else None)
         if gw is not None and gw not in gateways:
             continue  # the route of another plugin of the chain, through another interface
-        if (route.dst, gw) not in there:
+        direct = not scopes and route.gw is None and (route.dst, None) in there
+        if (route.dst, gw) not in there and not direct:
             through = f" through {gw}" if gw else ""
             yield f"route to {route.dst}{through} is missing"
 

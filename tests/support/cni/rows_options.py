@@ -250,3 +250,16 @@ def _args_of_others(bench: Bench) -> None:
                 ifname="lo" if kind == "loopback" else "eth0",
                 args="K8S_POD_NAME=x;odd",
             ).ok()
+
+
+@row("11", "CHECK of a version without a route's scope accepts the route", reference=None)
+def _check_scope(bench: Bench) -> None:
+    for version in ("0.4.0", "1.0.0", "1.1.0"):
+        pod, conf = bench.pod(), bench.conf(cniVersion=version)
+        conf["ipam"]["routes"] = [{"dst": "198.51.100.0/24", "scope": 253}]
+        conf["prevResult"] = bench.add(pod, conf)
+        assert "198.51.100.0/24 dev eth0 proto static scope link" in pod.space.ip("route")
+        bench.call("CHECK", pod, conf).ok()
+        pod.space.ip("route", "del", "198.51.100.0/24")
+        bench.fails(101, "CHECK", pod, conf)
+        bench.call("DEL", pod, conf).ok()
