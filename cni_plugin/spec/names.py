@@ -21,7 +21,7 @@ _LONGEST_NAME = 15  # IFNAMSIZ less its NUL
 # prefixes of one length: a veth pair, a chained plugin's rules, a device that limits sending
 _VETH, _CHAINED, _IFB = "pw", "pc", "pi"
 _NETWORK_DIGITS, _ATTACHMENT_DIGITS, _CONTAINER_DIGITS = 4, 9, 6
-_LONGEST_ALIAS = 255  # IFALIASZ less its NUL
+_LONGEST_ALIAS = 254  # bytes: with a NUL the kernel takes less than IFALIASZ (dev_set_alias)
 
 
 class Names(NamedTuple):
@@ -57,7 +57,7 @@ def names_of(network: str, container_id: str, ifname: str, *, wired: bool) -> Na
         host_link=_VETH + suffix,
         # 0xfe is high: a bridge without a pinned address takes the lowest of its ports
         host_mac=_mac(b"\xfe", blake2b(key.encode(), digest_size=5).digest()),
-        alias=f"{alias_prefix(network)}{ifname} {container_id}"[:_LONGEST_ALIAS],
+        alias=_cut(f"podwire {network} {ifname} {container_id}"),
         ifb=_IFB + suffix,
         owner=_VETH + suffix if wired else f"{_CHAINED}{suffix}-{container_suffix(container_id)}",
     )
@@ -96,13 +96,21 @@ def link_prefixes(network: str) -> tuple[str, str]:
 
 def alias_prefix(network: str) -> str:
     """The prefix of the aliases of one network's links."""
-    return f"podwire {network} "
+    return _cut(f"podwire {network} ")
+
+
+def _cut(alias: str) -> str:
+    """An alias of a length that the kernel takes."""
+    return alias.encode()[:_LONGEST_ALIAS].decode(errors="ignore")
 
 
 def parse_alias(alias: str) -> tuple[str, str, str] | None:
-    """The (network, container ID, interface) of a link's alias; None for any other alias."""
+    """The (network, container ID, interface) of a link's alias; None for any other alias.
+
+    Also for one that was cut: its container ID is not whole, or not there.
+    """
     parts = alias.split(" ")
-    if len(parts) != 4 or parts[0] != "podwire" or len(alias) == _LONGEST_ALIAS:
+    if len(parts) != 4 or parts[0] != "podwire" or len(alias.encode()) >= _LONGEST_ALIAS:
         return None
     return parts[1], parts[3], parts[2]
 

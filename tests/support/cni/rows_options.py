@@ -263,3 +263,23 @@ def _check_scope(bench: Bench) -> None:
         pod.space.ip("route", "del", "198.51.100.0/24")
         bench.fails(101, "CHECK", pod, conf)
         bench.call("DEL", pod, conf).ok()
+
+
+@row("1", "a container ID may be long", reference=True)
+def _long_id(bench: Bench) -> None:
+    for length in (235, 236, 237, 255, 300):
+        pod, conf = bench.pod(), bench.conf()
+        pod.container_id = pod.container_id.ljust(length, "x")
+        for name in ("eth0", "é0"):
+            result = bench.add(pod, conf, ifname=name)
+            bench.call("CHECK", pod, conf | {"prevResult": result}, ifname=name).ok()
+            bench.call("DEL", pod, conf, ifname=name).ok()
+    assert bench.reservations() == {}
+
+
+@row("13", "GC removes the link of a network whose name is long", reference=None)
+def _collect_long(bench: Bench) -> None:
+    conf = bench.conf(name=f"n{bench.number}".ljust(250, "x"))
+    host = bench.add(bench.pod(), conf)["interfaces"][1]["name"]
+    bench.node.execute(conf | {"cni.dev/valid-attachments": []}, command="GC").ok()
+    assert host not in bench.node.links()
