@@ -4,6 +4,7 @@ Source: tc-tbf(8), tc-u32(8), tc-mirred(8); include/uapi/linux of Linux 6.18: pk
 pkt_cls.h, tc_act/tc_mirred.h; the reference's bandwidth plugin.
 """
 
+import errno
 import struct
 
 from cni_plugin.linux import netlink, uapi
@@ -15,7 +16,7 @@ _LATENCY = 40  # a packet waits at most 1/40 s, as with the reference plugin
 _UINT32_MAX = 0xFFFFFFFF
 
 _TCMSG = struct.Struct("=BxxxiIII")  # family, index, handle, parent, info
-_RTM_NEWQDISC, _RTM_NEWTFILTER = 36, 44
+_RTM_NEWQDISC, _RTM_DELQDISC, _RTM_NEWTFILTER = 36, 37, 44
 _TCA_TBF_BURST = 6
 _LINKLAYER_ETHERNET = 1  # with it the kernel needs no table of rates
 # tc_tbf_qopt: rate and peak rate (cell_log, linklayer, overhead, cell_align, mpu, rate), limit,
@@ -64,4 +65,27 @@ def redirect_ingress(index: int, to: int) -> None:
     tfilter += netlink.pack({uapi.TCA_KIND: "u32", uapi.TCA_OPTIONS: options})
     with netlink.Socket() as socket:
         socket.change(_RTM_NEWQDISC, qdisc, uapi.NLM_F_CREATE | uapi.NLM_F_EXCL)
-        socket.change(_RTM_NEWTFILTER, tfilter, uapi.NLM_F_CREATE | uapi.NLM_F_EXCL)
+        try:
+            socket.change(_RTM_NEWTFILTER, tfilter, uapi.NLM_F_CREATE | uapi.NLM_F_EXCL)
+        except OSError:
+            pass_ingress(index)
+            raise
+
+
+def pass_ingress(index: int) -> None:
+    """Remove the redirection of a link's received packets, if there is one. Raises NetlinkError."""
+    _remove_qdisc(_TCMSG.pack(0, index, _INGRESS_HANDLE, _INGRESS, 0))
+
+
+def lift_limit(index: int) -> None:
+    """Remove the limit of a link's sending, if there is one. Raises NetlinkError."""
+    _remove_qdisc(_TCMSG.pack(0, index, _ROOT_HANDLE, _ROOT, 0))
+
+
+def _remove_qdisc(body: bytes) -> None:
+    with netlink.Socket() as socket:
+        try:
+            socket.change(_RTM_DELQDISC, body)
+        except netlink.NetlinkError as err:
+            if not err.absent and err.errno != errno.EINVAL:  # the kernel's own qdisc is there
+                raise

@@ -14,7 +14,7 @@ from cni_plugin.linux import uapi, vlans
 from cni_plugin.linux.conntrack import forget_udp
 from cni_plugin.linux.namespace import Namespace
 from cni_plugin.linux.netlink import Attributes, NetlinkError, Value, pack, packed_mac
-from cni_plugin.linux.shaping import limit_rate, redirect_ingress
+from cni_plugin.linux.shaping import lift_limit, limit_rate, pass_ingress, redirect_ingress
 from cni_plugin.plan import ops
 from cni_plugin.plan.ops import Op, Side
 from cni_plugin.spec.errors import (
@@ -35,7 +35,7 @@ _ONE_QUEUE: Attributes = {uapi.IFLA_NUM_TX_QUEUES: 1, uapi.IFLA_NUM_RX_QUEUES: 1
 _DEFAULT_METRIC = {4: 0, 6: 1024}  # IP6_RT_PRIO_USER in include/uapi/linux/ipv6_route.h
 _MOST_ROUTES = 64  # to one destination in one container, each of another network
 # operations whose objects belong to the attachment; others belong to the host, or vanish with them
-REVERTED = (ops.CreateVeth, ops.CreateIfb, ops.AddRules)
+REVERTED = (ops.CreateVeth, ops.CreateIfb, ops.LimitRate, ops.RedirectIngress, ops.AddRules)
 _CREATE = uapi.NLM_F_CREATE | uapi.NLM_F_EXCL
 _REPLACE = uapi.NLM_F_CREATE | uapi.NLM_F_REPLACE
 
@@ -92,6 +92,10 @@ class Applier:
                 self._namespaces[Side.HOST].remove_link(op.host)
             elif isinstance(op, ops.CreateIfb):
                 self._namespaces[Side.HOST].remove_link(op.name)
+            elif isinstance(op, ops.LimitRate):  # of a link that may be another plugin's
+                lift_limit(self._index(Side.HOST, op.name))
+            elif isinstance(op, ops.RedirectIngress):
+                pass_ingress(self._index(Side.HOST, op.name))
             elif isinstance(op, ops.AddRules):
                 self._firewall.remove(op.rules.owner)
         except OSError as err:

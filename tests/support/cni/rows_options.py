@@ -283,3 +283,29 @@ def _collect_long(bench: Bench) -> None:
     host = bench.add(bench.pod(), conf)["interfaces"][1]["name"]
     bench.node.execute(conf | {"cni.dev/valid-attachments": []}, command="GC").ok()
     assert host not in bench.node.links()
+
+
+@row("R5", "a failed chained ADD leaves no limit on the interface's other end", reference=False)
+def _bandwidth_fails(bench: Bench) -> None:
+    pod = bench.pod()
+    result = bench.add(pod, bench.conf(cniVersion="1.0.0"))
+    host = result["interfaces"][1]["name"]
+    bench.node.space.run("tc", "qdisc", "add", "dev", host, "clsact")  # as an eBPF program needs
+    before = bench.node.space.run("tc", "qdisc", "show", "dev", host)
+    rates = {"ingressRate": 8_000_000, "ingressBurst": 800_000}
+    rates |= {"egressRate": 8_000_000, "egressBurst": 800_000}
+    conf = {"cniVersion": "1.0.0", "name": bench.conf()["name"], "type": "bandwidth"}
+    conf |= {"prevResult": result} | rates
+    program = bench.node.plugin
+    if bench.kind == "bridge":
+        program = program.with_name("bandwidth")
+    answer = bench.node.execute(
+        conf,
+        program,
+        command="ADD",
+        containerid=pod.container_id,
+        netns=str(pod.space.path),
+        ifname="eth0",
+    )
+    assert answer.code != 0
+    assert bench.node.space.run("tc", "qdisc", "show", "dev", host) == before
