@@ -11,6 +11,7 @@ from proxy.linux.netlink import (
     Netlink,
     attribute,
     attributes,
+    consistent,
     list_values,
     netfilter_header,
 )
@@ -34,12 +35,13 @@ def counters(family: Family, store: str) -> Iterator[tuple[Frontend, int, int]]:
         + attribute(_LIST_SET, f"{store}\0".encode())
     )
     with closing(Netlink(NETFILTER)) as netlink:
-        for message in netlink.dump(_GET_ELEMENTS, body):
-            for element in list_values(attributes(message[4:]).get(_LIST_ELEMENTS, b"")):
-                parts = attributes(element)
-                counter = attributes(attributes(parts[_EXPRESSION])[_EXPRESSION_DATA])
-                frontend = _frontend(family, attributes(parts[_KEY])[_VALUE])
-                yield frontend, _number(counter[_PACKETS]), _number(counter[_BYTES])
+        messages = consistent(lambda: list(netlink.dump(_GET_ELEMENTS, body)))
+    for message in messages:
+        for element in list_values(attributes(message[4:]).get(_LIST_ELEMENTS, b"")):
+            parts = attributes(element)
+            counter = attributes(attributes(parts[_EXPRESSION])[_EXPRESSION_DATA])
+            frontend = _frontend(family, attributes(parts[_KEY])[_VALUE])
+            yield frontend, _number(counter[_PACKETS]), _number(counter[_BYTES])
 
 
 def _frontend(family: Family, key: bytes) -> Frontend:

@@ -1,13 +1,24 @@
 """Ends the flows that a change of state made stale."""
 
 import logging
+from functools import partial
 
 from proxy.desired.desired import Desired
 from proxy.flows.record import FlowRecord
-from proxy.flows.stale import coming, has_moved, packed, served, suspects
+from proxy.flows.stale import (
+    Flow,
+    SuspectFlows,
+    coming,
+    has_moved,
+    packed,
+    served,
+    suspects,
+)
 from proxy.flows.table import end, flows
 from proxy.linux.addresses import local_addresses
+from proxy.linux.netlink import consistent
 from proxy.model.settings import ProxySettings
+from proxy.model.values import Family, Protocol
 
 logger = logging.getLogger("podwire.proxy.conntrack")
 
@@ -63,7 +74,7 @@ class FlowCleaner:
         suspected = suspects(self._before, want, self._settings, self._recorded - now)
         for (family, protocol), suspect_flows in suspected.items():
             here = packed(local_addresses()) if here is None else here
-            stale = suspect_flows.stale(flows(family, protocol), here)
+            stale = consistent(partial(_stale, suspect_flows, family, protocol, here))
             end(family, stale)
             count += len(stale)
         if count:
@@ -73,3 +84,9 @@ class FlowCleaner:
             self._recorded = now
         self._ahead = False
         return count
+
+
+def _stale(
+    suspected: SuspectFlows, family: Family, protocol: Protocol, here: frozenset[bytes]
+) -> list[Flow]:
+    return suspected.stale(flows(family, protocol), here)

@@ -3,7 +3,7 @@
 from contextlib import closing
 from ipaddress import ip_address
 
-from proxy.linux.netlink import ROUTE, Netlink, attributes
+from proxy.linux.netlink import ROUTE, Netlink, attributes, consistent
 from proxy.model.values import Address
 
 # linux/rtnetlink.h and linux/if_addr.h
@@ -15,7 +15,7 @@ _ADDRESS, _LOCAL = 1, 2  # of a point-to-point link, IFA_ADDRESS is the peer's
 def local_addresses() -> frozenset[Address]:
     """Return every address of this network namespace. Raises OSError."""
     with closing(Netlink(ROUTE)) as netlink:
-        messages = list(netlink.dump(_GET_ADDRESS, bytes(_HEADER_SIZE)))
+        messages = consistent(lambda: list(netlink.dump(_GET_ADDRESS, bytes(_HEADER_SIZE))))
     found = (attributes(message[_HEADER_SIZE:]) for message in messages)
     return frozenset(
         ip_address(parts.get(_LOCAL) or parts[_ADDRESS]) for parts in found if _ADDRESS in parts

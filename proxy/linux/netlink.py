@@ -9,9 +9,13 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
 
 from proxy.model.values import Family
+
+Value = TypeVar("Value")
 
 ROUTE, NETFILTER = 0, 12  # netlink protocols
 
@@ -21,8 +25,22 @@ NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERROR, _DONE = 2, 3
+_DUMP_INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
+_TRIES = 20
 RECEIVE = 1 << 18  # bytes of the largest message
 _NFPROTO = {Family.V4: socket.AF_INET, Family.V6: socket.AF_INET6}
+
+
+class Message(NamedTuple):
+    """A netlink message without its header."""
+
+    kind: int
+    body: bytes
+    flags: int
+
+
+class InterruptedDumpError(OSError):
+    """The kernel's table changed while it was read."""
 
 
 class Netlink:
@@ -39,23 +57,28 @@ class Netlink:
     def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
         """Yield the bodies of a dump's messages. Raises OSError.
 
-        If the kernel's table changes during the dump, entries that changed may be missing or old;
-        all others are there.
+        If the kernel's table changes during the dump, entries may be missing, twice or old. The
+        kernel says so where it counts changes (interfaces, addresses, nftables); then the last step
+        raises InterruptedDumpError. See ``consistent``.
         """
         self._send(kind, REQUEST | DUMP, body)
-        for answer, payload in self._answers():
-            if answer == _DONE:
-                return
-            if answer == _ERROR:
-                _raise(payload)
-            yield payload
+        interrupted = 0
+        for answer in self._answers():
+            interrupted |= answer.flags & _DUMP_INTERRUPTED
+            if answer.kind == _DONE:
+                break
+            if answer.kind == _ERROR:
+                _raise(answer.body)
+            yield answer.body
+        if interrupted:
+            raise InterruptedDumpError(errno.EAGAIN, "the kernel's table changed while it was read")
 
     def request(self, kind: int, body: bytes) -> None:
         """Make one change, and wait until the kernel confirms it. Raises OSError."""
         self._send(kind, REQUEST | ACK, body)
-        for answer, payload in self._answers():
-            if answer == _ERROR:
-                _raise(payload)
+        for answer in self._answers():
+            if answer.kind == _ERROR:
+                _raise(answer.body)
                 return
 
     def _send(self, kind: int, flags: int, body: bytes) -> None:
@@ -63,20 +86,29 @@ class Netlink:
         length = _HEADER.size + len(body)
         self._socket.send(_HEADER.pack(length, kind, flags, self._sequence, 0) + body)
 
-    def _answers(self) -> Iterator[tuple[int, bytes]]:
+    def _answers(self) -> Iterator[Message]:
         while True:
             yield from messages(self._socket.recv(RECEIVE), self._sequence)
 
 
-def messages(data: bytes, sequence: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Yield (kind, body) of each message in received data: of all, or of the answers to one
-    request.
+def consistent(read: Callable[[], Value]) -> Value:
+    """Return what ``read`` returns, which reads dumps to their end, once none was interrupted.
+
+    Raises OSError, also if the kernel's table changed during each of many readings.
     """
+    for _ in range(_TRIES):
+        with suppress(InterruptedDumpError):
+            return read()
+    raise OSError(errno.EBUSY, f"the kernel's table changed during each of {_TRIES} readings")
+
+
+def messages(data: bytes, sequence: int | None = None) -> Iterator[Message]:
+    """Yield each message in received data: all, or the answers to one request."""
     at = 0
     while at + _HEADER.size <= len(data):
-        length, kind, _flags, number, _ = _HEADER.unpack_from(data, at)
+        length, kind, flags, number, _ = _HEADER.unpack_from(data, at)
         if sequence is None or number == sequence:
-            yield kind, data[at + _HEADER.size : at + length]
+            yield Message(kind, data[at + _HEADER.size : at + length], flags)
         at += max((length + 3) & ~3, _HEADER.size)
 
 

@@ -8,7 +8,7 @@ import errno
 from contextlib import closing
 from typing import NamedTuple
 
-from proxy.linux.netlink import NETFILTER, Netlink, attributes, netfilter_header, text
+from proxy.linux.netlink import NETFILTER, Netlink, attributes, consistent, netfilter_header, text
 from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family
 
@@ -48,7 +48,7 @@ def _dump(kind: int, family: Family) -> list[dict[int, bytes]]:
     """Return the attributes of each message of a dump. Raises KernelRefusedError."""
     try:
         with closing(Netlink(NETFILTER)) as netlink:
-            found = netlink.dump(kind, netfilter_header(family))
+            found = consistent(lambda: list(netlink.dump(kind, netfilter_header(family))))
             return [attributes(message[4:]) for message in found]
     except OSError as err:
         if err.errno in _NO_NFTABLES:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
 
-from proxy.linux.netlink import ROUTE, Netlink, attributes, text
+from proxy.linux.netlink import ROUTE, Netlink, attributes, consistent, text
 
 # linux/rtnetlink.h and linux/if_link.h
 _GET_LINK, _LINK_EVENTS = 18, 1  # RTM_GETLINK, RTMGRP_LINK
@@ -44,7 +44,8 @@ class _LinkMessage(NamedTuple):
 def ingress_links() -> list[IngressLink]:
     """Return every interface by which packets can come in from elsewhere. Raises OSError."""
     with closing(Netlink(ROUTE)) as netlink:
-        links = [_read(message) for message in netlink.dump(_GET_LINK, bytes(_HEADER.size))]
+        messages = consistent(lambda: list(netlink.dump(_GET_LINK, bytes(_HEADER.size))))
+    links = [_read(message) for message in messages]
     names = {link.number: link.name for link in links}
     return [
         IngressLink(
