@@ -204,11 +204,24 @@ def _value(word: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FieldRequirement:
-    """One condition on a field, such as ``spec.nodeName``."""
+    """One condition on a field, such as ``spec.nodeName``.
+
+    ``zero`` is the text of an absent field: ``false`` for a boolean. ``instead`` is the path of the
+    field that counts where the first one is empty.
+    """
 
     path: str
     value: str
     equal: bool = True
+    zero: str = ""
+    instead: str = ""
+
+    def matches(self, wire: Mapping[str, Any]) -> bool:
+        """Return True if a decoded object meets the condition."""
+        text = field_value(wire, self.path)
+        if not text and self.instead:
+            text = field_value(wire, self.instead)
+        return ((text or self.zero) == self.value) == self.equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +231,8 @@ class Fields:
     requirements: tuple[FieldRequirement, ...] = ()
 
     def matches(self, wire: Mapping[str, Any]) -> bool:
-        """Return True if a decoded object meets all; an absent field is the empty string."""
-        return all((field_value(wire, r.path) == r.value) == r.equal for r in self.requirements)
+        """Return True if a decoded object meets all; an absent field is its type's zero."""
+        return all(requirement.matches(wire) for requirement in self.requirements)
 
 
 def field_value(wire: Mapping[str, Any], path: str) -> str:

@@ -43,6 +43,13 @@ def fields_of(message: str) -> dict[str, Field]:
     return found
 
 
+def type_of(message: str, path: str) -> str:
+    """Return the type of the field at a path such as ``spec.unschedulable``."""
+    for name in path.split("."):
+        message = fields_of(message)[name].type
+    return message
+
+
 def _field(text: str) -> tuple[int, Field]:
     number, name, kind = text.split(":")
     many = kind[0] if kind[0] in "[{" else ""

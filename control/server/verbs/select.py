@@ -1,10 +1,18 @@
 """Select the objects of a collection by label and field selectors. Pure."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from control.api.kinds import Kind
-from control.api.selectors import Fields, Labels, SelectorError, parse_fields, parse_labels
+from control.api.selectors import (
+    FieldRequirement,
+    Fields,
+    Labels,
+    SelectorError,
+    parse_fields,
+    parse_labels,
+)
+from control.api.types.table import message_name, type_of
 from control.server.wire import errors
 from control.server.wire.item import Item
 from control.server.wire.request import ApiRequest
@@ -41,6 +49,10 @@ _SELECTABLE = {
     "ReplicaSet": {"status.replicas"},
 }
 _ALWAYS = {"metadata.name", "metadata.namespace"}
+# Where the value of a field label is, if not at the path of its name: first choice and second.
+_ELSEWHERE = {("Event", "source"): ("source.component", "reportingComponent")}
+# The text of the zero of a field's type, as Go's ToSelectableFields writes it.
+_ZEROS = {"b": "false", "i": "0", "l": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +91,21 @@ def selection(request: ApiRequest) -> Selection:
         fields = parse_fields(request.query.get("fieldSelector", ""))
     except SelectorError as err:
         raise errors.bad_request(str(err)) from err
-    _check_fields(request.info.kind, fields)
+    fields = _of_kind(request.info.kind, fields)
     names = (r.value for r in fields.requirements if r.path == "metadata.name" and r.equal)
     return Selection(labels, fields, next(names, ""))
 
 
-def _check_fields(kind: Kind, fields: Fields) -> None:
+def _of_kind(kind: Kind, fields: Fields) -> Fields:
+    """Return the selector with the zeros of its fields; raises StatusError (400)."""
     known = _SELECTABLE.get(kind.name, set()) | _ALWAYS
     for requirement in fields.requirements:
         if requirement.path not in known:
             raise errors.bad_request(f"field label not supported: {requirement.path}")
+    return Fields(tuple(_with_zero(kind, requirement) for requirement in fields.requirements))
+
+
+def _with_zero(kind: Kind, requirement: FieldRequirement) -> FieldRequirement:
+    path, instead = _ELSEWHERE.get((kind.name, requirement.path), (requirement.path, ""))
+    zero = _ZEROS.get(type_of(message_name(kind.group, kind.name), path), "")
+    return replace(requirement, path=path, instead=instead, zero=zero)

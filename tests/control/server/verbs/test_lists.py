@@ -1,8 +1,10 @@
 """Lists: selectors, pages, old revisions, Tables and bare metadata."""
 
+from urllib.parse import quote
+
 import pytest
 
-from tests.support.control.requests import CORE, MERGE, Api, config_map, pod
+from tests.support.control.requests import APPS, CORE, MERGE, Api, config_map, deployment, pod
 
 MAPS = f"{CORE}/configmaps"
 PODS = f"{CORE}/pods"
@@ -51,11 +53,45 @@ async def test_field_selectors(api: Api):
     assert await names(api, f"{PODS}?fieldSelector=spec.nodeName%3D") == ["a"]
     assert await names(api, f"{PODS}?fieldSelector=metadata.name!%3Da") == ["b"]
     assert await names(api, f"{PODS}?fieldSelector=status.phase%3DPending") == ["a", "b"]
+    assert await names(api, f"{PODS}?fieldSelector=spec.hostNetwork%3Dfalse") == ["a", "b"]
+    assert await names(api, f"{PODS}?fieldSelector=spec.hostNetwork!%3Dfalse") == []
     unknown = await api("GET", f"{PODS}?fieldSelector=spec.nonsense%3Dx")
     assert (unknown.code, unknown["message"]) == (
         400,
         "field label not supported: spec.nonsense",
     )
+
+
+@pytest.mark.parametrize(
+    ("selector", "found"),
+    [
+        ("spec.unschedulable=false", ["n1"]),
+        ("spec.unschedulable!=false", ["n2"]),
+        ("spec.unschedulable=true", ["n2"]),
+        ("spec.unschedulable=", []),
+    ],
+)
+async def test_an_absent_boolean_is_false(api: Api, selector: str, found: list[str]):
+    """Upstream's e2e framework lists the nodes that are not cordoned in this way."""
+    await api.make("/api/v1/nodes", {"metadata": {"name": "n1"}})
+    await api.make("/api/v1/nodes", {"metadata": {"name": "n2"}, "spec": {"unschedulable": True}})
+    assert await names(api, f"/api/v1/nodes?fieldSelector={quote(selector)}") == found
+
+
+async def test_the_source_of_an_event_is_its_component_or_its_reporter(api: Api):
+    events = f"{CORE}/events"
+    await api.make(events, {"metadata": {"name": "a"}, "source": {"component": "kubelet"}})
+    await api.make(events, {"metadata": {"name": "b"}, "reportingComponent": "kubelet"})
+    await api.make(events, {"metadata": {"name": "c"}})
+    assert await names(api, f"{events}?fieldSelector=source%3Dkubelet") == ["a", "b"]
+    assert await names(api, f"{events}?fieldSelector=source%3D") == ["c"]
+
+
+async def test_absent_replicas_are_none(api: Api):
+    wire = deployment("r")
+    del wire["spec"]["replicas"]
+    await api.make(f"{APPS}/replicasets", wire)
+    assert await names(api, f"{APPS}/replicasets?fieldSelector=status.replicas%3D0") == ["r"]
 
 
 async def test_pages_show_one_revision(api: Api):
