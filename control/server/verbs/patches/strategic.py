@@ -93,14 +93,21 @@ def _put(result: Wire, name: str, value: Any, shape: Shape) -> None:
 def _merge_list(original: list[Any], patch: list[Any], shape: Shape) -> list[Any]:
     key = shape.merge.key if shape.merge else ""
     if not key:
-        present = {_mark(item) for item in original}
-        return original + [item for item in patch if _mark(item) not in present]
+        return _ordered(_distinct(original + patch), original, patch, "")
     if any(isinstance(item, dict) and item.get(_DIRECTIVE) == "replace" for item in patch):
-        return [_clean(item) for item in patch if item.get(_DIRECTIVE) != "replace"]
+        return [_clean(item) for item in patch if not _has_directive(item)]
     result = _KeyedList(original, key)
     for item in patch:
         _merge_item(result, item, key, shape)
-    return result.items()
+    return _ordered(result.items(), original, patch, key)
+
+
+def _distinct(items: list[Any]) -> list[Any]:
+    return list({_mark(item): item for item in reversed(items)}.values())[::-1]
+
+
+def _has_directive(item: Any) -> bool:
+    return isinstance(item, dict) and _DIRECTIVE in item
 
 
 class _KeyedList:
@@ -173,20 +180,29 @@ def _delete_from(result: Wire, name: str, values: Any) -> None:
 
 
 def _set_order(result: Wire, before: Any, name: str, order: Any, shape: Shape) -> None:
-    """Sort a merged list into the client's order; items that it does not name stay between."""
+    """Sort a merged list into the order that the client gives."""
     if not isinstance(order, list):
         raise MalformedPatchError(f"{_ORDER}{name} must be a list")
     if not isinstance(result.get(name), list):
         return
     key = shape.merge.key if shape.merge else ""
-    wanted = _places(order, key)
-    old = _places(before if isinstance(before, list) else [], key)
-    marked = [(_mark(_identity(item, key)), item) for item in result[name]]
+    old = before if isinstance(before, list) else []
+    result[name] = _ordered(result[name], old, order, key)
+
+
+def _ordered(items: list[Any], before: list[Any], order: list[Any], key: str) -> list[Any]:
+    """Sort a merged list as upstream's normalizeElementOrder.
+
+    The items of ``order`` come in its order. The others keep the order that they had ``before``,
+    and stand in front of an item of ``order`` only if they did before: new items are first.
+    """
+    wanted, old = _places(order, key), _places(before, key)
+    marked = [(_mark(_identity(item, key)), item) for item in items]
     listed = sorted(
         ((mark, item) for mark, item in marked if mark in wanted), key=lambda pair: wanted[pair[0]]
     )
     others = [(mark, item) for mark, item in marked if mark not in wanted]
-    result[name] = _interleave(
+    return _interleave(
         [item for _, item in listed],
         [item for _, item in others],
         [old.get(mark, -1) for mark, _ in listed],  # -1: it is new
@@ -203,11 +219,11 @@ def _places(items: Sequence[Any], key: str) -> dict[Hashable, int]:
 def _interleave(
     listed: list[Any], others: list[Any], listed_at: list[int], others_at: list[int]
 ) -> list[Any]:
-    """Merge two lists, each in its order; the lower former position comes first."""
+    """Merge two lists, each in its order; one of the others is first if it was in front."""
     result: list[Any] = []
     left = right = 0
     while left < len(listed) and right < len(others):
-        if listed_at[left] < others_at[right]:
+        if not 0 <= others_at[right] < listed_at[left]:
             result.append(listed[left])
             left += 1
         else:

@@ -117,11 +117,37 @@ def test_items_merge_by_their_key():
     assert made == [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}]
 
 
-def test_new_items_are_appended_and_nulls_taken_out():
+def test_nulls_are_taken_out():
     made = patched(
         containers("a", image="x"), containers=[{"name": "c"}, {"name": "a", "image": None}]
     )
-    assert made == [{"name": "a"}, {"name": "c"}]
+    assert made == [{"name": "c"}, {"name": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("before", "patch", "after"),
+    [
+        ("ab", "c", "cab"),
+        ("ab", "cd", "cdab"),
+        ("abc", "b", "abc"),
+        ("abc", "ca", "bca"),
+        ("abc", "xb", "xabc"),
+        ("abc", "bx", "abxc"),
+        ("", "ba", "ba"),
+    ],
+)
+def test_a_patchs_order_counts_and_new_items_are_first(before: str, patch: str, after: str):
+    """The results of upstream's strategicpatch.StrategicMergePatch for the same lists."""
+    made = patched(containers(*before), containers=containers(*patch))
+    assert [item["name"] for item in made] == list(after)
+    finalizers = {"metadata": {"finalizers": list(patch)}}
+    made = strategic.apply({"metadata": {"finalizers": list(before)}}, finalizers, Pod)
+    assert made["metadata"]["finalizers"] == list(after)
+
+
+def test_a_replaced_list_drops_the_items_with_directives():
+    replace = [{"name": "b"}, {"$patch": "replace"}, {"name": "a", "$patch": "delete"}]
+    assert patched(containers("a"), containers=replace) == containers("b")
 
 
 def test_items_can_be_deleted_and_lists_replaced():
@@ -151,7 +177,7 @@ def test_retained_keys_drop_the_others():
 def test_primitive_lists_are_sets():
     pod = {"metadata": {"finalizers": ["a", "b"]}}
     patch = {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c", "b"]}}
-    assert strategic.apply(pod, patch, Pod)["metadata"]["finalizers"] == ["b", "c"]
+    assert strategic.apply(pod, patch, Pod)["metadata"]["finalizers"] == ["c", "b"]
 
 
 def test_lists_without_a_key_are_replaced():
