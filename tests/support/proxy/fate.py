@@ -96,6 +96,9 @@ external           none           balancer         reject   reject   reject   re
 external           A~ B~ C        balancer         C        C        C*       C        AB
 from-outside       A B C          balancer         drop     drop     drop     drop     A*B*C*
 from-outside       none           balancer         reject   reject   reject   reject   reject
+from-nowhere       none           balancer         reject   reject   reject   reject   reject
+from-outside       A! B? C!       balancer         reject   reject   reject   reject   reject
+from-outside,external none        balancer         reject   reject   reject   reject   reject
 from-outside       A B C          cluster          ABC      A*BC     A*B*C*   ABC      A*B*C*
 from-outside       A B C          nodeport         A*B*C*   A*B*C*   A*B*C*   A*B*C*   A*B*C*
 from-pods          A B C          balancer         A*B*C*   A*B*C*   drop     A*B*C*   drop
