@@ -34,6 +34,7 @@ async def serve(
     """Serve the API of a store on bound sockets, until the context ends."""
     state = ServerState(config or ApiServerConfig(), store, WatchCache(store))
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(state.workers.close)
         stack.push_async_callback(state.cache.stop)
         await state.cache.start()
         await bootstrap(state)

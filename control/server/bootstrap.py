@@ -87,7 +87,7 @@ async def _ensure(state: ServerState, kind: Kind, namespace: str, name: str, con
         except StatusError as err:
             if err.code != 409:  # another API server has created it
                 raise
-    await modify(state, request, lambda item: Edited(_merged(item, content)))
+    await modify(state, request, lambda _, item: Edited(_merged(item, content)))
 
 
 def _complete(kind: Kind, name: str, content: Wire) -> Wire:

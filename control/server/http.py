@@ -17,11 +17,11 @@ from control.server.pages.routes import is_public, page
 from control.server.state.server import ServerState
 from control.server.streams import relay
 from control.server.verbs.render import frame
-from control.server.verbs.table import verb_of
+from control.server.verbs.table import is_computed, verb_of
 from control.server.verbs.watch import WatchNotice, watch
 from control.server.wire import errors, info
 from control.server.wire.accept import Accept, parse_accept
-from control.server.wire.body import BODY_LIMIT, Body, decode_body
+from control.server.wire.body import BODY_LIMIT, Body, read_body
 from control.server.wire.errors import StatusError
 from control.server.wire.media import JSON
 from control.server.wire.request import ApiRequest, User
@@ -77,12 +77,15 @@ class HttpHandler:
         if relay.is_stream(asked):
             return await self._stream(web_request, ApiRequest(asked, user, web_request.query))
         verb = verb_of(asked)
-        request = ApiRequest(asked, user, web_request.query, representation=accept.representation())
+        request = ApiRequest(
+            asked, user, dict(web_request.query), representation=accept.representation()
+        )
         if asked.verb == "watch":
             return await self._watch(web_request, request)
         try:
             async with asyncio.timeout(_SECONDS):
-                request = dataclasses.replace(request, body=await _body(web_request))
+                body = await _body(web_request, simple=not is_computed(asked))
+                request = dataclasses.replace(request, body=body)
                 return _respond(await verb(self._state, request))
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
@@ -96,7 +99,7 @@ class HttpHandler:
             return unless_known(found, web_request.headers.get("If-None-Match", ""))
         if user is None or not reviews.is_review(path):
             return None
-        body = await _body(web_request)
+        body = await _body(web_request, simple=True)
         answer = reviews.review(method, path, user, body, self._authenticator)
         return ApiResponse(encode(answer), 201)
 
@@ -138,7 +141,7 @@ class HttpHandler:
         )
 
 
-async def _body(web_request: web.Request) -> Body:
+async def _body(web_request: web.Request, *, simple: bool) -> Body:
     """Read and decode the body of a request that writes; raises StatusError (400, 413, 415)."""
     try:
         raw = await web_request.read()
@@ -146,7 +149,7 @@ async def _body(web_request: web.Request) -> Body:
         raise errors.too_large(f"limit is {BODY_LIMIT}") from err
     if web_request.method in ("GET", "HEAD"):
         return Body()
-    return decode_body(raw, web_request.headers.get("Content-Type", ""))
+    return read_body(raw, web_request.headers.get("Content-Type", ""), simple=simple)
 
 
 def _cut(web_request: web.Request) -> None:

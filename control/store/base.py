@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+# The bytes of one commit's keys and values: etcd's --max-request-bytes.
+MAX_BYTES = 1536 * 1024
 ANY = 0  # the expected revision of a write that accepts any present revision
 
 
@@ -57,6 +59,13 @@ class FutureRevisionError(StoreError):
         super().__init__(f"revision {revision} is in the future: the store is at {current}")
         self.revision = revision
         self.current = current
+
+
+class TooLargeError(StoreError):
+    """A commit of more than ``MAX_BYTES``."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"commit of {size} bytes: the limit is {MAX_BYTES}")
 
 
 class StoreUnavailableError(StoreError):
@@ -126,6 +135,16 @@ def check(change: Write, current: int | None) -> None:
         raise RevisionConflictError(change.key, change.expected, current)
 
 
+def check_size(changes: Iterable[Write]) -> None:
+    """Refuse a commit with too many bytes of keys and values; raises TooLargeError."""
+    size = sum(
+        len(change.key) + (0 if isinstance(change, Delete) else len(change.value))
+        for change in changes
+    )
+    if size > MAX_BYTES:
+        raise TooLargeError(size)
+
+
 def events_of(changes: Iterable[Write], revision: int) -> Commit:
     """Return the events of writes that are committed at a revision."""
     return tuple(
@@ -177,7 +196,8 @@ class Store(Protocol):
     async def commit(self, *changes: Write) -> int:
         """Do all writes or none, and return their common revision; a key may appear once.
 
-        Raises KeyExistsError, KeyNotFoundError, RevisionConflictError or StoreUnavailableError.
+        Raises KeyExistsError, KeyNotFoundError, RevisionConflictError, TooLargeError or
+        StoreUnavailableError.
         """
         ...
 

@@ -13,6 +13,7 @@ from control.store.base import (
     StoreUnavailableError,
     Write,
     check,
+    check_size,
     events_of,
 )
 from control.store.recent import RecentCommits, matching
@@ -60,6 +61,7 @@ class MemoryStore:
 
     async def commit(self, *changes: Write) -> int:
         self._check_open()
+        check_size(changes)
         for change in changes:
             current = self._at(change.key, self.revision)
             check(change, current.revision if current else None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from control.api.times import rfc3339
 from control.server.state.watch_cache import WatchCache
+from control.server.state.workers.pool import WorkerPool
 from control.store.base import Store
 
 Network = IPv4Network | IPv6Network
@@ -33,6 +34,7 @@ class ServerState:
     store: Store
     cache: WatchCache
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    workers: WorkerPool = field(default_factory=WorkerPool)
 
     def timestamp(self) -> str:
         """Return the present time as a metav1.Time."""

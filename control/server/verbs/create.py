@@ -1,15 +1,18 @@
 """Create objects (POST to a collection)."""
 
+from dataclasses import dataclass
+
 from control.api.rules import errors_in, rules_of
 from control.server.state.server import ServerState
+from control.server.state.workers.compute import compute
 from control.server.verbs import prepare
 from control.server.verbs.admission import admit
 from control.server.verbs.modify import Written
-from control.server.verbs.write import insert
+from control.server.verbs.write import Draft, draft, insert
 from control.server.wire import errors
 from control.server.wire.decode import parse, read
 from control.server.wire.errors import StatusError
-from control.server.wire.item import Item, Wire, encode_object
+from control.server.wire.item import Item, Wire
 from control.server.wire.request import ApiRequest
 from control.server.wire.strict import complaints, verdict
 
@@ -18,34 +21,56 @@ _TRIES = 8
 
 async def create(state: ServerState, request: ApiRequest) -> Written:
     """Create the object in a request; raises StatusError (400, 403, 404, 409, 415, 422)."""
-    kind, mode = request.info.kind, request.field_validation
-    wire, unknown = read(kind, request.body.object())
-    warnings = verdict(kind, mode, complaints(kind, mode, request.body, unknown))
-    with errors.warning(*warnings):
-        item = await make(state, request.named(_name(request, wire)), wire)
-    return Written(item, created=True, warnings=warnings)
-
-
-async def make(state: ServerState, request: ApiRequest, wire: Wire) -> Item:
-    """Complete, admit, validate and store a new object of the right type."""
-    kind = request.info.kind
-    made = prepare.for_create(kind, wire, request.info, state.timestamp())
-    rules = rules_of(kind)
-    made = rules.begin(rules.default(made))
     for _ in range(_TRIES):
         await state.cache.fresh()
-        complete = admit(state, request, made)
-        if found := errors_in(kind, parse(kind, complete)):
-            raise errors.invalid(kind, request.info.name, found)
+        made = await compute(state, request, _drafted)
         if request.dry_run:
-            return Item("", 0, encode_object(complete))
+            return Written(Item("", 0, made.draft.value), created=True, warnings=made.warnings)
         try:
-            return await insert(state, request.info, complete)
+            with errors.warning(*made.warnings):
+                item = await insert(state, request.named(made.draft.name).info, made.draft)
         except StatusError as err:
             if not err.again:
                 raise
             last = err  # another writer has claimed the chosen address or port: choose again
+        else:
+            return Written(item, created=True, warnings=made.warnings)
     raise last
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    draft: Draft
+    warnings: tuple[str, ...]
+
+
+def _drafted(state: ServerState, request: ApiRequest) -> _New:
+    """Return the complete, admitted and valid object of a request, with warnings about it."""
+    request = request.decoded()
+    kind, mode = request.info.kind, request.field_validation
+    wire, unknown = read(kind, request.body.object())
+    warnings = verdict(kind, mode, complaints(kind, mode, request.body, unknown))
+    with errors.warning(*warnings):
+        named = request.named(_name(request, wire))
+        return _New(draft(kind, complete(state, named, wire)), warnings)
+
+
+def complete(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
+    """Complete, admit and validate a new object of the right type."""
+    kind = request.info.kind
+    made = prepare.for_create(kind, wire, request.info, state.timestamp())
+    rules = rules_of(kind)
+    made = admit(state, request, rules.begin(rules.default(made)))
+    if found := errors_in(kind, parse(kind, made)):
+        raise errors.invalid(kind, request.info.name, found)
+    return made
+
+
+async def make(state: ServerState, request: ApiRequest, wire: Wire) -> Item:
+    """Store a new object of the server's own."""
+    await state.cache.fresh()
+    made = draft(request.info.kind, complete(state, request, wire))
+    return await insert(state, request.info, made)
 
 
 def _name(request: ApiRequest, wire: Wire) -> str:

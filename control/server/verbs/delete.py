@@ -11,7 +11,7 @@ from control.server.verbs import prepare
 from control.server.verbs.marking import PROPAGATIONS, DeletionOptions, finished, mark
 from control.server.verbs.modify import retried
 from control.server.verbs.read import ObjectListing, list_objects
-from control.server.verbs.write import remove, replace
+from control.server.verbs.write import draft, remove, replace
 from control.server.wire import errors
 from control.server.wire.decode import read_message
 from control.server.wire.errors import StatusError
@@ -74,7 +74,8 @@ async def _remove_or_mark(
         return Deleted(item, gone=False)
     if options.dry_run:
         return Deleted(Item(item.key, item.revision, encode_object(wire)), gone=False)
-    return Deleted(await replace(state, request.info, item, wire), gone=False)
+    new = draft(request.info.kind, wire)
+    return Deleted(await replace(state, request.info, item, new), gone=False)
 
 
 def _check_preconditions(request: ApiRequest, item: Item, options: DeletionOptions) -> None:

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 from control.api.kinds import SERVICE
 from control.api.rules import errors_in_status, errors_in_update, rules_of
 from control.server.state.server import ServerState
+from control.server.state.workers.compute import compute
 from control.server.verbs import prepare
 from control.server.verbs.allocation.service import allocate
 from control.server.verbs.marking import finished
 from control.server.verbs.read import find
-from control.server.verbs.write import remove, replace
+from control.server.verbs.write import Draft, draft, remove, replace
 from control.server.wire import errors
 from control.server.wire.decode import parse
 from control.server.wire.errors import StatusError
@@ -41,7 +42,7 @@ class Edited:
     warnings: tuple[str, ...] = ()
 
 
-Edit = Callable[[Item], Edited]
+Edit = Callable[[ApiRequest, Item], Edited]
 
 
 async def modify(state: ServerState, request: ApiRequest, edit: Edit) -> Written:
@@ -51,10 +52,9 @@ async def modify(state: ServerState, request: ApiRequest, edit: Edit) -> Written
     """
 
     async def once(old: Item) -> Written:
-        edited = edit(old)
-        with errors.warning(*edited.warnings):
-            item = await _store(state, request, old, edited.wire)
-        return Written(item, warnings=edited.warnings)
+        made = await compute(state, request, _revised, old, edit)
+        with errors.warning(*made.warnings):
+            return Written(await _store(state, request, old, made), warnings=made.warnings)
 
     return await retried(state, request, once)
 
@@ -66,9 +66,10 @@ async def rewrite(state: ServerState, request: ApiRequest, change: Callable[[Ite
         wire = change(old)
         if request.dry_run or prepare.same(old.wire, wire):
             return stamp(old.key, encode_object(wire), old.revision)
+        made = draft(request.info.kind, wire)
         if finished(wire):
-            return await _end(state, request, old, wire)
-        return await replace(state, request.info, old, wire)
+            return await _end(state, request, old, made)
+        return await replace(state, request.info, old, made)
 
     return await retried(state, request, once)
 
@@ -88,24 +89,40 @@ async def retried(
     raise last
 
 
-async def _store(state: ServerState, request: ApiRequest, old: Item, new: Wire) -> Item:
-    before = old.wire
-    _check_identity(request, old, before, new)
-    wire = _next_version(state, request, before, new)
-    _validate(request, before, wire)
-    if prepare.same(before, wire):
+@dataclass(frozen=True, slots=True)
+class _Revision:
+    """A valid next version of an object; ``draft`` None means that nothing changes."""
+
+    draft: Draft | None
+    ends: bool  # True if it removes the last finalizer
+    warnings: tuple[str, ...]
+
+
+def _revised(state: ServerState, request: ApiRequest, old: Item, edit: Edit) -> _Revision:
+    request = request.decoded()
+    edited, before = edit(request, old), old.wire
+    with errors.warning(*edited.warnings):
+        _check_identity(request, old, before, edited.wire)
+        wire = _next_version(state, request, before, edited.wire)
+        _validate(request, before, wire)
+        made = None if prepare.same(before, wire) else draft(request.info.kind, wire)
+        return _Revision(made, finished(wire), edited.warnings)
+
+
+async def _store(state: ServerState, request: ApiRequest, old: Item, made: _Revision) -> Item:
+    if made.draft is None:
         return old
     if request.dry_run:
-        return stamp(old.key, encode_object(wire), old.revision)
-    if finished(wire):
-        return await _end(state, request, old, wire)
-    return await replace(state, request.info, old, wire)
+        return stamp(old.key, made.draft.value, old.revision)
+    if made.ends:
+        return await _end(state, request, old, made.draft)
+    return await replace(state, request.info, old, made.draft)
 
 
-async def _end(state: ServerState, request: ApiRequest, old: Item, wire: Wire) -> Item:
+async def _end(state: ServerState, request: ApiRequest, old: Item, last: Draft) -> Item:
     """Remove an object whose last finalizer this write removes; return the written version."""
     gone = await remove(state, request.info, old)
-    return stamp(old.key, encode_object(wire), gone.revision)
+    return stamp(old.key, last.value, gone.revision)
 
 
 def _check_identity(request: ApiRequest, old: Item, before: Mapping[str, Any], new: Wire) -> None:

@@ -13,7 +13,7 @@ from control.server.verbs.patches.errors import (
     PatchTooLargeError,
 )
 from control.server.wire import errors, media
-from control.server.wire.body import Body, check_depth
+from control.server.wire.body import Body, check_size
 from control.server.wire.decode import read
 from control.server.wire.item import Item, Wire
 from control.server.wire.request import ApiRequest
@@ -29,18 +29,19 @@ METHODS: dict[str, _Method] = {
 
 async def patch(state: ServerState, request: ApiRequest) -> Written:
     """Apply a request's patch to its object; raises StatusError (400, 404, 409, 413, 415, 422)."""
+    check_method(request.body)
+    return await modify(state, request, _edit)
+
+
+def _edit(request: ApiRequest, old: Item) -> Edited:
     apply_patch = read_patch(request)
     duplicates = duplicate_complaints(request.field_validation, request.body)
-
-    def edit(old: Item) -> Edited:
-        kind = request.info.kind
-        wire, unknown = read(kind, apply_patch(old.fresh(), kind.model))
-        if wire["metadata"].get("resourceVersion") == str(old.revision):
-            # It came from the object itself: the patch requires no version.
-            del wire["metadata"]["resourceVersion"]
-        return Edited(wire, _warnings(request, old, wire if unknown else {}, duplicates))
-
-    return await modify(state, request, edit)
+    kind = request.info.kind
+    wire, unknown = read(kind, apply_patch(old.fresh(), kind.model))
+    if wire["metadata"].get("resourceVersion") == str(old.revision):
+        # It came from the object itself: the patch requires no version.
+        del wire["metadata"]["resourceVersion"]
+    return Edited(wire, _warnings(request, old, wire if unknown else {}, duplicates))
 
 
 Patch = Callable[[Wire, type[Model] | None], Wire]
@@ -48,7 +49,7 @@ Patch = Callable[[Wire, type[Model] | None], Wire]
 
 def read_patch(request: ApiRequest) -> Patch:
     """Return a function that applies the patch; raises StatusError (400, 413, 415, 422)."""
-    method, given = _method(request.body), request.body.value
+    method, given = check_method(request.body), request.body.value
 
     def apply(before: Wire, model: type[Model] | None) -> Wire:
         try:
@@ -61,13 +62,14 @@ def read_patch(request: ApiRequest) -> Patch:
             raise errors.too_large(str(err)) from err
         if not isinstance(made, dict):
             raise errors.bad_request("the patched value is not an object")
-        check_depth(made)
+        check_size(made)
         return dict(drop_nulls(made))
 
     return apply
 
 
-def _method(body: Body) -> _Method:
+def check_method(body: Body) -> _Method:
+    """Return the function for a body's kind of patch; raises StatusError (400, 415)."""
     if body.empty:
         raise errors.bad_request("a patch needs a body")
     if body.media_type in METHODS:

@@ -122,7 +122,7 @@ async def update_scale(state: ServerState, request: ApiRequest) -> Written:
     """Replace a workload's Scale; raises StatusError (400, 404, 409, 422)."""
     scale = request.body.object()
 
-    def edit(item: Item) -> Edited:
+    def edit(_: ApiRequest, item: Item) -> Edited:
         return Edited(_scaled(item, scale))
 
     return await modify(state, request, edit)
@@ -132,7 +132,7 @@ async def patch_scale(state: ServerState, request: ApiRequest) -> Written:
     """Patch a workload's Scale; raises StatusError (400, 404, 409, 415, 422)."""
     apply_patch = read_patch(request)
 
-    def edit(item: Item) -> Edited:
+    def edit(_: ApiRequest, item: Item) -> Edited:
         scale = apply_patch(scale_of(item.wire), None)
         return Edited(_scaled(item, scale))
 

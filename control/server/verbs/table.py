@@ -127,6 +127,11 @@ def verb_of(info: RequestInfo) -> Verb:
     return verb
 
 
+def is_computed(info: RequestInfo) -> bool:
+    """Return True if a worker computes the verb when the body is large."""
+    return info.verb in ("create", "update", "patch") and info.subresource in ("", "status")
+
+
 def _table(info: RequestInfo) -> Mapping[str, Verb]:
     if not info.subresource:
         return _OBJECT

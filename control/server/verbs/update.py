@@ -10,11 +10,10 @@ from control.server.wire.strict import complaints, verdict
 
 async def update(state: ServerState, request: ApiRequest) -> Written:
     """Replace an object; raises StatusError (400, 404, 409, 415, 422)."""
+    return await modify(state, request, _edit)
+
+
+def _edit(request: ApiRequest, _: Item) -> Edited:
     kind, mode = request.info.kind, request.field_validation
     wire, unknown = read(kind, request.body.object())
-    edited = Edited(wire, verdict(kind, mode, complaints(kind, mode, request.body, unknown)))
-
-    def edit(_: Item) -> Edited:
-        return edited
-
-    return await modify(state, request, edit)
+    return Edited(wire, verdict(kind, mode, complaints(kind, mode, request.body, unknown)))

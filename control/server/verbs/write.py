@@ -1,41 +1,59 @@
 """Commit a request's change to the store; store errors become StatusErrors."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from control.api.kinds import SERVICE, Kind
 from control.server.state.server import ServerState
-from control.server.verbs.allocation.claims import claim_changes
+from control.server.verbs.allocation.claims import Claims, claim_changes, claims_of
 from control.server.wire import errors
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.item import Item, encode_object, restamp, stamp
 from control.store.base import (
+    MAX_BYTES,
     Create,
     Delete,
     KeyExistsError,
     KeyNotFoundError,
     RevisionConflictError,
     StoreError,
+    TooLargeError,
     Update,
     Write,
 )
 
 
-async def insert(state: ServerState, info: RequestInfo, wire: Mapping[str, Any]) -> Item:
-    """Store a new object; raises StatusError (409, 503)."""
-    key = storage_key(info.kind, info.namespace, info.name)
-    value = encode_object(wire)
-    revision = await _commit(state, info, Create(key, value), None, wire)
-    return stamp(key, value, revision)
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An encoded object that is not stored yet, and the claims of its kind."""
+
+    name: str
+    value: bytes
+    claims: Claims
 
 
-async def replace(
-    state: ServerState, info: RequestInfo, old: Item, wire: Mapping[str, Any]
-) -> Item:
-    """Store a new version if the old one is still current; raises StatusError (409, 503)."""
-    value = encode_object(wire)
-    revision = await _commit(state, info, Update(old.key, value, old.revision), old.wire, wire)
-    return stamp(old.key, value, revision)
+def draft(kind: Kind, wire: Mapping[str, Any]) -> Draft:
+    """Encode an object; raises StatusError (500) if it is too large for the store."""
+    made = Draft(wire["metadata"]["name"], encode_object(wire), claims_of(kind, wire))
+    if len(made.value) > MAX_BYTES:
+        raise errors.larger_than_etcd()
+    return made
+
+
+async def insert(state: ServerState, info: RequestInfo, new: Draft) -> Item:
+    """Store a new object; raises StatusError (409, 500, 503)."""
+    key = storage_key(info.kind, info.namespace, new.name)
+    revision = await _commit(state, info, Create(key, new.value), Claims(), new.claims)
+    return stamp(key, new.value, revision)
+
+
+async def replace(state: ServerState, info: RequestInfo, old: Item, new: Draft) -> Item:
+    """Store a new version if the old one is still current; raises StatusError (409, 500, 503)."""
+    change = Update(old.key, new.value, old.revision)
+    revision = await _commit(state, info, change, _held_by(info, old), new.claims)
+    return stamp(old.key, new.value, revision)
 
 
 async def remove(state: ServerState, info: RequestInfo, old: Item) -> Item:
@@ -43,19 +61,24 @@ async def remove(state: ServerState, info: RequestInfo, old: Item) -> Item:
 
     Raises StatusError (409, 503).
     """
-    revision = await _commit(state, info, Delete(old.key, old.revision), old.wire, None)
+    change = Delete(old.key, old.revision)
+    revision = await _commit(state, info, change, _held_by(info, old), Claims())
     return restamp(old, revision)
+
+
+def _held_by(info: RequestInfo, old: Item) -> Claims:
+    return claims_of(info.kind, old.wire) if info.kind is SERVICE else Claims()
 
 
 async def _commit(
     state: ServerState,
     info: RequestInfo,
     change: Write,
-    old: Mapping[str, Any] | None,
-    new: Mapping[str, Any] | None,
+    old: Claims,
+    new: Claims,
 ) -> int:
     """Commit a write with its claims; a claim of another Service is a conflict."""
-    claims = claim_changes(info.kind, old, new, state.cache.claims)
+    claims = claim_changes(old, new, state.cache.claims)
     try:
         return await state.store.commit(change, *claims)
     except StoreError as err:
@@ -69,4 +92,6 @@ def _refusal(info: RequestInfo, err: StoreError, *, is_claim: bool) -> StatusErr
         return errors.already_exists(info.kind, info.name)
     if isinstance(err, KeyNotFoundError):
         return errors.not_found(info.kind, info.name)
+    if isinstance(err, TooLargeError):
+        return errors.larger_than_etcd()
     return errors.unavailable(f"{info.verb} {errors.resource(info.kind)} {info.name!r}: {err}")

@@ -5,6 +5,7 @@ Source: k8s.io/apimachinery/pkg/api/errors; the reasons are those of metav1.Stat
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from control.api.base import encode
 from control.api.field import FieldError
@@ -39,10 +40,14 @@ class StatusError(Exception):
             metadata={},
             status="Failure",
             message=message,
-            reason=reason,
+            reason=reason or None,
             details=details,
             code=code,
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the error: it may come from another process."""
+        return _status_error, (self.status.wire(), self.again, self.warnings)
 
     @property
     def code(self) -> int:
@@ -52,6 +57,14 @@ class StatusError(Exception):
     def body(self) -> bytes:
         """Return the Status as JSON."""
         return encode(self.status.wire())
+
+
+def _status_error(status: dict[str, Any], again: bool, warnings: tuple[str, ...]) -> StatusError:
+    given = Status.parse(status)
+    code, reason, message = given.code or 500, given.reason or "", given.message or ""
+    made = StatusError(code, reason, message, given.details, again=again)
+    made.warnings = warnings
+    return made
 
 
 @contextmanager
@@ -166,6 +179,11 @@ def unprocessable(why: str) -> StatusError:
 def too_large(why: str) -> StatusError:
     """The body is larger than a limit, which ``why`` names."""
     return StatusError(413, "RequestEntityTooLarge", f"Request entity too large: {why}")
+
+
+def larger_than_etcd() -> StatusError:
+    """The object is too large for the store; upstream passes etcd's error on, as a 500."""
+    return StatusError(500, "", "etcdserver: request is too large")
 
 
 def expired(why: str) -> StatusError:

@@ -50,6 +50,10 @@ class ApiRequest:
         """Ignore, Warn or Strict; raises StatusError."""
         return mode_of(self.query.get("fieldValidation", ""))
 
+    def decoded(self) -> "ApiRequest":
+        """Return the same request with a decoded body; raises StatusError (400, 413, 415)."""
+        return dataclasses.replace(self, body=self.body.decoded()) if self.body.waiting else self
+
     def named(self, name: str) -> "ApiRequest":
         """Return the same request on the object of this name."""
         return dataclasses.replace(self, info=dataclasses.replace(self.info, name=name))

@@ -23,6 +23,7 @@ from control.store.base import (
     StorePage,
     StoreUnavailableError,
     Write,
+    check_size,
 )
 from control.store.recent import RecentCommits, matching
 from control.store.sqlite.log import Log, Outcome
@@ -86,6 +87,7 @@ class SqliteStore:
 
     async def commit(self, *changes: Write) -> int:
         self._check_open()
+        check_size(changes)
         job = WriteJob(asyncio.get_running_loop().create_future(), changes)
         self._writer.submit(job)
         return await job.done

@@ -1,5 +1,6 @@
 """Requests to an API server in one line each, and small objects to send."""
 
+import io
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,8 @@ class Api:
         media: str = "application/json",
         **headers: str,
     ) -> Reply:
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        data = raw and io.BytesIO(raw)  # aiohttp warns of large bytes
         given = {"Content-Type": media} | headers
         async with self.session.request(method, path, data=data, headers=given) as answer:
             raw = await answer.read()

@@ -5,6 +5,7 @@ allocate the same address, and no claim leaks when a server dies.
 """
 
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from typing import Any
 
 from control.api.kinds import SERVICE, Kind
@@ -22,25 +23,29 @@ def port_claim(port: int) -> str:
     return f"{CLAIMS}port/{port}"
 
 
-def claims_of(kind: Kind, wire: Mapping[str, Any] | None) -> frozenset[str]:
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The keys that one object claims."""
+
+    keys: frozenset[str] = frozenset()
+    holder: str = ""  # the object's UID
+
+
+def claims_of(kind: Kind, wire: Mapping[str, Any] | None) -> Claims:
     """Return the claims of an object; empty for None."""
     if kind is not SERVICE or wire is None:
-        return frozenset()
+        return Claims()
     spec = wire.get("spec", {})
     ips = {ip_claim(ip) for ip in spec.get("clusterIPs", ()) if ip and ip != "None"}
     ports = {port.get("nodePort", 0) for port in spec.get("ports", ())}
     ports.add(spec.get("healthCheckNodePort", 0))
-    return frozenset(ips | {port_claim(port) for port in ports if port})
+    keys = frozenset(ips | {port_claim(port) for port in ports if port})
+    return Claims(keys, wire.get("metadata", {}).get("uid", ""))
 
 
-def claim_changes(
-    kind: Kind, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, held: Set[str]
-) -> tuple[Write, ...]:
+def claim_changes(old: Claims, new: Claims, held: Set[str]) -> tuple[Write, ...]:
     """Return the claims to create and delete with a write; ``held`` are all stored claims."""
-    before, after = claims_of(kind, old), claims_of(kind, new)
-    if before == after:
-        return ()
-    holder = (new or old or {})["metadata"]["uid"].encode()
-    created = [Create(key, holder) for key in sorted(after - before)]
-    removed = [Delete(key) for key in sorted((before - after) & held)]
+    holder = new.holder.encode()
+    created = [Create(key, holder) for key in sorted(new.keys - old.keys)]
+    removed = [Delete(key) for key in sorted((old.keys - new.keys) & held)]
     return (*created, *removed)

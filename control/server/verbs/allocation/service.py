@@ -39,7 +39,7 @@ def allocate(state: ServerState, new: Wire, old: Mapping[str, Any] | None) -> Wi
     spec, found = with_families(spec, before, tuple(ranges))
     if found:
         raise errors.invalid(SERVICE, name, found)
-    own = claims_of(SERVICE, old)
+    own = claims_of(SERVICE, old).keys
     spec = _Addresses(state, name, own, ranges).fill(spec)
     return new | {"spec": _Ports(state, name, own).fill(spec)}
 

@@ -12,10 +12,17 @@ from typing import Any
 import orjson
 
 from control.api.types.table import INLINE, Field, message_name, messages
-from control.server.wire.protobuf.wire import ProtobufError, Value, fields, signed
+from control.server.wire.protobuf.wire import (
+    ProtobufError,
+    TooManyMessagesError,
+    Value,
+    fields,
+    signed,
+)
 
 _MAGIC = b"k8s\0"
 _MAX_DEPTH = 40
+MAX_ITEMS = 100_000  # of one list
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Wire = dict[str, Any]
 
@@ -56,7 +63,10 @@ def _put(wire: Wire, field: Field, value: Value, depth: int) -> None:
         key, item = _entry(field, _bytes(value), depth)
         wire.setdefault(field.name, {})[key] = item
     elif field.many == "[":
-        wire.setdefault(field.name, []).append(_value(field.type, value, depth))
+        items = wire.setdefault(field.name, [])
+        if len(items) >= MAX_ITEMS:
+            raise TooManyMessagesError(f"limit is {MAX_ITEMS} items of {field.name}")
+        items.append(_value(field.type, value, depth))
     else:
         item = _value(field.type, value, depth)
         if field.name == INLINE:

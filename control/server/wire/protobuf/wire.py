@@ -16,6 +16,10 @@ class ProtobufError(ValueError):
     """Bytes that are not a protobuf message of the expected kind."""
 
 
+class TooManyMessagesError(ProtobufError):
+    """A list in a message has more items than an object of the API can have."""
+
+
 def fields(data: bytes) -> Iterator[tuple[int, Value]]:
     """Yield the (number, value) of each field in order; raises ProtobufError."""
     at = 0

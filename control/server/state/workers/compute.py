@@ -1,0 +1,53 @@
+"""Call the pure part of a write: small ones here, large ones in a worker process.
+
+No request may keep another waiting, so whatever could take more than some 20 ms goes to a worker.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from control.api.kinds import NAMESPACE, SERVICE
+from control.server.state.server import ServerState
+from control.server.state.workers.pool import Job
+from control.server.state.workers.snapshot import MissingItemError, Snapshot
+from control.server.wire.body import is_heavy
+from control.server.wire.info import storage_key
+from control.server.wire.item import Item
+from control.server.wire.request import ApiRequest
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+# More objects than any function looks at.
+_MOST_LOOKED_AT = 64
+
+Pure = Callable[Concatenate[ServerState, ApiRequest, _P], _T]
+
+
+async def compute(
+    state: ServerState, request: ApiRequest, function: Pure[_P, _T], *given: Any
+) -> _T:
+    """Return ``function(state, request, *given)``; raises what it raises.
+
+    The function must be one of a module, and may look at objects by key, at claims and the clock.
+    """
+    olds = (item.raw for item in given if isinstance(item, Item))
+    if not request.body.waiting and not any(is_heavy(raw) for raw in olds):
+        return function(state, request, *given)  # type: ignore[call-arg]
+    snapshot = _snapshot(state, request)
+    for _ in range(_MOST_LOOKED_AT):
+        try:
+            found: _T = await state.workers.run(Job(function, snapshot, request, given))
+        except MissingItemError as err:
+            item = state.cache.of(err.kind).get(err.key)
+            snapshot = replace(snapshot, items={**snapshot.items, err.key: item})
+        else:
+            return found
+    raise RuntimeError(f"{function} looks at more than {_MOST_LOOKED_AT} objects")
+
+
+def _snapshot(state: ServerState, request: ApiRequest) -> Snapshot:
+    key = storage_key(NAMESPACE, "", request.info.namespace)
+    claims = frozenset(state.cache.claims) if request.info.kind is SERVICE else frozenset[str]()
+    items = {key: state.cache.of(NAMESPACE).get(key)}
+    return Snapshot(state.config, state.now(), items, claims)

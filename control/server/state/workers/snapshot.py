@@ -1,0 +1,55 @@
+"""A copy of the few parts of the server's state that one computation looks at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from control.api.kinds import KINDS, Kind
+from control.server.state.server import ApiServerConfig, ServerState
+from control.server.state.watch_cache import KindCache, WatchCache
+from control.server.wire.info import storage_prefix
+from control.server.wire.item import Item
+from control.store.memory import MemoryStore
+
+
+class MissingItemError(LookupError):
+    """A computation looks at an object that its snapshot does not say anything about."""
+
+    def __init__(self, kind: Kind, key: str) -> None:
+        super().__init__(kind, key)
+        self.kind = kind
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state that goes to a worker; ``items`` has None for an absent object."""
+
+    config: ApiServerConfig
+    now: datetime
+    items: Mapping[str, Item | None] = field(default_factory=dict)
+    claims: frozenset[str] = frozenset()
+
+    def state(self) -> ServerState:
+        """Return a state for pure functions: its store is empty and must not be written."""
+        store = MemoryStore()
+        return ServerState(self.config, store, _KnownItems(store, self), now=lambda: self.now)
+
+
+class _KnownItems(WatchCache):
+    def __init__(self, store: MemoryStore, snapshot: Snapshot) -> None:
+        super().__init__(store)
+        self.claims = set(snapshot.claims)
+        self._kinds = {storage_prefix(kind): _KnownKind(kind, snapshot.items) for kind in KINDS}
+
+
+class _KnownKind(KindCache):
+    def __init__(self, kind: Kind, known: Mapping[str, Item | None]) -> None:
+        super().__init__(kind, 0)
+        self._known = known
+
+    def get(self, key: str) -> Item | None:
+        """Return an object of the snapshot; raises MissingItemError."""
+        if key not in self._known:
+            raise MissingItemError(self.kind, key)
+        return self._known[key]
