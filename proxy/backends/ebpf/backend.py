@@ -1,6 +1,7 @@
 """The ebpf backend: programs balance at sockets and by packets, nftables' rules serve the rest."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from proxy.model.values import NodeView
 
 logger = logging.getLogger("podwire.proxy.ebpf")
 
+_TRY_AGAIN = 60  # seconds
+
 SHOW_COMMAND = nftables.SHOW_COMMAND  # the table has every Service, whatever the programs serve
 
 
@@ -41,6 +44,8 @@ class EbpfBackend:
         self._sockets: SocketPrograms | None = None
         self._packets: PacketPrograms | None = None
         self._known = False  # True while the maps hold what ``_contents`` says
+        self._refusal = ""  # why there are no programs; empty if there are
+        self._again = 0.0  # monotonic time before which they are not tried again
         self._node = NodeView("")
 
     def apply(self, want: Desired, node: NodeView) -> None:
@@ -51,6 +56,8 @@ class EbpfBackend:
         self._node = node
         if known and self._sockets:
             self._advance(self._sockets, steps, commit_rules)
+        elif time.monotonic() < self._again:
+            commit_rules()
         else:
             self._load(node, commit_rules)
 
@@ -68,14 +75,37 @@ class EbpfBackend:
         """Write everything again.
 
         Programs and maps are prepared while libnftables works in another thread. They come into
-        force after its rules.
+        force after its rules. If they cannot be loaded, the rules serve everything.
         """
+        refusal: KernelRefusedError | None = None
         with ThreadPoolExecutor(1) as helper:
             rules = helper.submit(commit_rules)
-            with _translated():
-                self._load_programs(node, lambda: wait([rules]))
-            self._known = True
+            try:
+                with _translated():
+                    self._load_programs(node, lambda: wait([rules]))
+                self._known, self._refusal = True, ""
+            except KernelRefusedError as err:
+                refusal = err
         rules.result()
+        if refusal is not None:
+            self._serve_by_rules(str(refusal))
+
+    def _serve_by_rules(self, why: str) -> None:
+        """Balance by nftables alone, and say so once.
+
+        Programs of an earlier run would not learn of changes, so they are removed.
+        """
+        if why != self._refusal:
+            logger.error(
+                "Services are balanced by nftables alone, as in mode nftables: %s; trying the "
+                "programs again with a change after %d s",
+                why,
+                _TRY_AGAIN,
+            )
+        self._refusal, self._again = why, time.monotonic() + _TRY_AGAIN
+        self._forget_packets()
+        self._sockets = None
+        self.remove()
 
     def _load_programs(self, node: NodeView, await_rules: Callable[[], object]) -> None:
         programs = self._sockets = self._sockets or SocketPrograms(self._settings, self._options)
@@ -144,8 +174,11 @@ class EbpfBackend:
     def remove(self, *, keep_own: bool = False) -> None:
         """Detach and remove programs and maps. nftables' backend removes the rules."""
         if not keep_own:
-            with _translated():
-                remove_packet_programs()
+            try:
+                with _translated():
+                    remove_packet_programs()
+            except KernelRefusedError as err:  # libbpf is gone; unpinning detaches all but filters
+                logger.warning("filters of links, if there are any, are not removed: %s", err)
             remove_pins()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from proxy.backends.base import BACKENDS, open_backend
-from proxy.backends.ebpf import packets
+from proxy.backends.ebpf import packets, sockets
 from proxy.backends.ebpf.libbpf import Libbpf, pinned
 from proxy.backends.ebpf.mounts import INLETS, LINKS
 from proxy.backends.ebpf.sockets import PROGRAMS
@@ -309,10 +309,32 @@ def test_a_detached_program_is_noticed(world) -> None:
     assert served_links(space) == before
 
 
-def use_object(path: Path) -> Path:
-    """In the node: load the program for packets from ``path``; return the path before."""
-    before, packets.OBJECT = packets.OBJECT, path
+def use_object(path: Path, kind: str = "packets") -> Path:
+    """In the node: load the programs of a kind from ``path``; return the path before."""
+    module = {"packets": packets, "sockets": sockets}[kind]
+    before, module.OBJECT = module.OBJECT, path
     return before
+
+
+def test_without_object_files_rules_serve_everything(world) -> None:
+    """Programs of an earlier run must not stay: their maps would not learn of changes."""
+    lab, root = world
+    node = lab.workers["node"]
+    node.call(apply, root, "a", WEB, True)
+    before = node.call(use_object, Path("/nonexistent"), "sockets")
+    try:
+        for pods in ("b", "a", "b"):
+            node.call(apply, root, pods, WEB, pods == "b")
+            for source in ("pod", "node", "outside"):
+                answers = {lab.client(source).call(call, VIP)[0] for _ in range(5)}
+                assert answers == {pods.upper()}
+        assert not served_links(lab.spaces["node"])
+        assert not list(LINKS.glob("*"))
+        assert node.call(look) == ""
+    finally:
+        node.call(use_object, before, "sockets")
+        node.call(apply, root, "ab", WEB, True)
+    assert served_links(lab.spaces["node"])
 
 
 def test_without_a_program_rules_serve_packets(world) -> None:
