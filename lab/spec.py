@@ -14,6 +14,7 @@ SWITCH_V4 = ipaddress.ip_interface("172.31.0.1/24")
 SWITCH_V6 = ipaddress.ip_interface("fd00:31::1/64")
 CONTROL_HOST = 10  # the control plane's address is .10, that of node i is .10 + i
 API_PORT = 6443
+POD_PIDS = 4096  # a Pod that forks without end must not take the processes of the whole machine
 
 POD_CIDRS = ("10.244.0.0/16", "fd00:10:244::/56")
 SERVICE_CIDRS = ("10.96.0.0/16", "fd00:10:96::/112")
@@ -211,6 +212,7 @@ def _node(spec: LabSpec, number: int) -> Machine:
             f"--tls-key={CONFIG / 'agent.key'}",
             f"--client-ca={CONFIG / 'ca.crt'}",
             f"--cgroup-root={cgroup(spec.name, name)}",
+            f"--pod-max-pids={POD_PIDS}",
         ),
     )
     proxy = Component(

@@ -56,6 +56,13 @@ _path = click.Path(path_type=Path)
     "--cgroup-root", default="", help="Default: derived from the agent's own cgroup, or /podwire."
 )
 @click.option(
+    "--pod-max-pids",
+    type=click.IntRange(-1),
+    default=-1,
+    show_default=True,
+    help="Most processes of a Pod; -1 is no limit.",
+)
+@click.option(
     "--cleanup",
     "clean",
     is_flag=True,
@@ -99,6 +106,7 @@ def from_flags(flags: dict[str, Any]) -> Config:
         cni_bin_dirs=tuple(Path(part) for part in flags["cni_bin_dir"].split(":") if part),
         cni_cache_dir=flags["cni_cache_dir"],
         cgroup_root=flags["cgroup_root"],
+        pod_pids=flags["pod_max_pids"],
         cluster_dns=addresses("--cluster-dns", flags["cluster_dns"]),
         cluster_domain=flags["cluster_domain"],
         resolv_conf=flags["resolv_conf"],

@@ -41,6 +41,7 @@ class Config:
     cni_bin_dirs: tuple[Path, ...] = (Path("/opt/cni/bin"),)
     cni_cache_dir: Path = Path("/var/lib/cni")
     cgroup_root: str = ""
+    pod_pids: int = -1
     cluster_dns: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     resolv_conf: Path = Path("/etc/resolv.conf")
@@ -55,7 +56,7 @@ class Config:
         """This node's control groups."""
         mounts = Path("/proc/self/mountinfo").read_text()
         own = Path("/proc/self/cgroup").read_text()
-        return Cgroups(discover(mounts, own, self.cgroup_root))
+        return Cgroups(discover(mounts, own, self.cgroup_root), self.pod_pids)
 
     def dns(self) -> ClusterDns:
         """The DNS settings for Pods."""

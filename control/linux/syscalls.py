@@ -4,6 +4,7 @@ Each raises OSError with the call's name. The shim starts with this module: it i
 """
 
 import ctypes
+import errno
 import os
 
 StrPath = str | os.PathLike[str]
@@ -40,6 +41,15 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 _SYS_OPENAT2 = 437  # the same number on every architecture, as all calls since Linux 5.1
+# bpf(2), by architecture.
+_SYS_BPF = {
+    "x86_64": 321,
+    "aarch64": 280,
+    "riscv64": 280,
+    "armv7l": 386,
+    "ppc64le": 361,
+    "s390x": 351,
+}
 _CAPABILITY_VERSION_3 = 0x20080522
 # A name's index is its bit (linux/capability.h): CAP_SYS_ADMIN is bit 21.
 CAPABILITIES = (
@@ -178,6 +188,17 @@ def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
         size,
         about=path,
     )
+
+
+def bpf(command: int, attributes: bytes, about: str = "") -> int:
+    """bpf(2) with a packed ``union bpf_attr``; a descriptor that it returns closes on exec."""
+    machine = os.uname().machine
+    if machine not in _SYS_BPF:
+        raise OSError(errno.ENOSYS, f"bpf: no number of this call is known for {machine}", about)
+    buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    size = ctypes.c_uint(len(attributes))
+    number = ctypes.c_long(_SYS_BPF[machine])
+    return _call("syscall", number, command, ctypes.byref(buffer), size, about=about)
 
 
 def set_capabilities(names: list[str]) -> None:

@@ -1,25 +1,40 @@
 """Control groups of Pods: a folder for each Pod, and in it one for each container.
 
-On a machine whose controllers are bound to cgroup v1, a container with limits also has folders in
-those hierarchies; cgroup2 then only groups and kills processes. The tree below each mount:
+On a machine with hierarchies of cgroup v1, a container has a folder in each of them, limits or not:
+in a hierarchy without one it would be in the root's group, which it could then mount and change.
+The tree below each mount:
 
-    PREFIX/pods/UID/NAME.ATTEMPT
+    PREFIX/pods/UID                       the Pod: its limit of processes
+    PREFIX/pods/UID/NAME.ATTEMPT          a container: its limits and its devices
+    PREFIX/pods/UID/NAME.ATTEMPT/box      its processes
+
+The innermost folder is the root of the container's cgroup namespace. Who is root there may write
+its files, so it holds no limit.
 """
 
 import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from control.runtime.base import Resources
+from control.runtime.builtin import devices
 
 logger = logging.getLogger(__name__)
 
+BOX = "box"
 _CONTROLLERS = ("cpu", "memory", "pids")
+# Options of a mount of cgroup v1 that name no controller.
+_OPTIONS = frozenset(
+    (
+        *("rw", "ro", "xattr", "noprefix", "clone_children", "cpuset_v2_mode", "none"),
+        *("favordynmods", "nofavordynmods"),
+    )
+)
 _PERIOD = (
     100_000  # microseconds over which a CPU limit is counted, the kernel's and kubelet's value
 )
@@ -32,7 +47,7 @@ class Layout:
 
     prefix: PurePosixPath  # relative to each mount
     unified: Path | None
-    legacy: Mapping[str, Path]  # controller -> mount point
+    legacy: Mapping[str, Path]  # controller, or "name=..." -> mount point
 
 
 def discover(mountinfo: str, own: str, prefix: str = "") -> Layout:
@@ -51,8 +66,12 @@ def discover(mountinfo: str, own: str, prefix: str = "") -> Layout:
         if kind == "cgroup2":
             unified = unified or point
         elif kind == "cgroup":
-            legacy.update((word, point) for word in options.split(",") if word in _CONTROLLERS)
+            legacy.update((word, point) for word in options.split(",") if _is_controller(word))
     return Layout(PurePosixPath((prefix or _own_prefix(own)).strip("/")), unified, legacy)
+
+
+def _is_controller(option: str) -> bool:
+    return option not in _OPTIONS and not option.startswith("release_agent=")
 
 
 def _own_prefix(own: str) -> str:
@@ -64,34 +83,79 @@ def _own_prefix(own: str) -> str:
 
 
 class Cgroups:
-    """Makes and removes the folders of one node's Pods."""
+    """Makes and removes the folders of one node's Pods.
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    A Pod may have ``pod_pids`` processes, without end if that is negative (kubelet's podPidsLimit).
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        pod_pids: int = -1,
+        restrict: Callable[[Path], None] = devices.restrict,
+    ) -> None:
+        self._layout, self._pod_pids, self._restrict = layout, pod_pids, restrict
         self._warned = False
 
-    def create(self, uid: str, name: str, limits: Resources) -> tuple[str, ...]:
-        """Make a container's folders and set its limits; return the folders that it has to join.
+    def create(
+        self, uid: str, name: str, limits: Resources, *, privileged: bool = False
+    ) -> tuple[str, ...]:
+        """Make a container's folders and set its limits; return the folders, cgroup2's first.
 
         Raises OSError if a limit cannot be set: a container must not run without it.
         """
-        relative = self._relative(uid, name)
-        paths = []
-        controllers: set[str] = set()
-        if self._layout.unified:
-            controllers = self._enable(self._layout.unified, relative)
-            path = self._layout.unified / relative
-            path.mkdir(parents=True, exist_ok=True)
-            _set(path, _unified_values(limits, controllers))
+        if not privileged and not (self._layout.unified or "devices" in self._layout.legacy):
+            raise OSError(
+                "no cgroup2 is mounted, nor cgroup v1's controller devices: nothing would keep "
+                "the container from the node's devices; mount cgroup2 on /sys/fs/cgroup"
+            )
+        paths, controllers = [], set[str]()
+        if mount := self._layout.unified:
+            controllers = self._enable(mount, self._relative(uid, name))
+            values = _unified_values(limits, controllers)
+            paths.append(self._make(mount, uid, name, values, pids="pids" in controllers))
+            if not privileged:
+                self._restrict(paths[0])
+        for mount, held in self._hierarchies().items():
+            wanted = _legacy_values(limits)
+            values = {
+                file: value
+                for controller in held - controllers
+                for file, value in wanted.get(controller, {}).items()
+            }
+            path = self._make(mount, uid, name, values, pids="pids" in held)
+            if "devices" in held and not privileged:
+                devices.restrict_legacy(path)
             paths.append(path)
-        for controller, mount in self._layout.legacy.items():
-            values = _legacy_values(limits)[controller]
-            if values and controller not in controllers:
-                path = mount / relative
-                path.mkdir(parents=True, exist_ok=True)
-                _set(path, values)
-                paths.append(path)
+        for path in paths:
+            (path / BOX).mkdir()
+            _inherit_cpus(path / BOX)
         return tuple(str(path) for path in paths)
+
+    def _hierarchies(self) -> dict[Path, set[str]]:
+        """Return the controllers of each hierarchy of cgroup v1."""
+        found: dict[Path, set[str]] = {}
+        for controller, mount in self._layout.legacy.items():
+            found.setdefault(mount, set()).add(controller)
+        return found
+
+    def _make(
+        self, mount: Path, uid: str, name: str, values: Mapping[str, str], *, pids: bool
+    ) -> Path:
+        """Make a container's folder in one hierarchy, in the place of a failed try's."""
+        folder = mount
+        for part in self._relative(uid, name).parts:
+            folder = folder / part
+            if part == name:
+                _remove_now(folder)
+            folder.mkdir(exist_ok=True)
+            _inherit_cpus(folder)
+        if pids:
+            most = "max" if self._pod_pids < 0 else str(self._pod_pids)
+            (folder.parent / "pids.max").write_text(most)
+        _share_memory_limit(folder)
+        _set(folder, values)
+        return folder
 
     def shim_folder(self, uid: str) -> str:
         """Make the folder of a Pod's shims: they must outlive the agent's cgroup."""
@@ -161,6 +225,21 @@ class Cgroups:
         self._warned = True
 
 
+def _inherit_cpus(folder: Path) -> None:
+    """Give a group of cgroup v1's cpuset its parent's CPUs and memory nodes: it starts with none,
+    and takes no process then.
+    """
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if (folder.parent / "cgroup.clone_children").exists() and (folder / name).exists():
+            (folder / name).write_text((folder.parent / name).read_text())
+
+
+def _share_memory_limit(folder: Path) -> None:
+    """Let a limit of cgroup v1's memory hold for groups below: before Linux 5.11 it does not."""
+    if _read(folder / "memory.use_hierarchy").strip() == "0":
+        (folder / "memory.use_hierarchy").write_text("1")
+
+
 def _unified_values(limits: Resources, controllers: set[str]) -> dict[str, str]:
     values = {}
     if "memory" in controllers and limits.memory_limit:
@@ -209,8 +288,8 @@ def kill(folder: Path) -> None:
     try:
         (folder / "cgroup.kill").write_text("1")
     except OSError:
-        for procs in folder.rglob("cgroup.procs"):
-            for pid in _read(procs).split():
+        for group in _tree(folder):
+            for pid in _read(group / "cgroup.procs").split():
                 _kill_process(int(pid))
 
 
@@ -237,9 +316,14 @@ def _remove_now(folder: Path) -> None:
     if not folder.is_dir():
         return
     kill(folder)
-    for below in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
-        below.rmdir()
-    folder.rmdir()
+    for group in _tree(folder):
+        with suppress(FileNotFoundError):  # the container's shim removes its groups, too
+            group.rmdir()
+
+
+def _tree(folder: Path) -> list[Path]:
+    """Return a folder and all below it, each after its own."""
+    return [Path(path) for path, _, _ in os.walk(folder, topdown=False)]
 
 
 def _read(path: Path) -> str:

@@ -238,7 +238,9 @@ class BuiltinRuntime:
         return ContainerPlace(
             str(folder),
             log_path,
-            cgroups=self._groups.create(uid, name, config.resources),
+            cgroups=self._groups.create(
+                uid, name, config.resources, privileged=config.rights.privileged
+            ),
             shim_cgroup=self._groups.shim_folder(uid),
             join={**self._boxes.namespaces(record), **shared},
             mounts=self._boxes.mounts(record.id),

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 from control.linux import processes, syscalls, whole
@@ -169,8 +170,7 @@ class Shim:
 
     def _finish(self) -> None:
         finished = _now()
-        for folder in self._spec["cgroups"]:
-            _kill_group(folder)
+        _kill_groups(self._spec["cgroups"])
         self._drain()
         killed = any(_oom_kills(folder) for folder in self._spec["cgroups"])
         code = self._status or 0
@@ -209,23 +209,43 @@ def _now() -> float:
     return time.time()
 
 
-def _kill_group(folder: str) -> None:
+def _kill_groups(folders: list[str]) -> None:
     """Kill all other processes of a container that has no process namespace of its own."""
+    if any(_kill_at_once(folder) for folder in folders):
+        return
+    for _ in range(10):  # cgroup v1, or a kernel before 5.14
+        pids = {int(line) for group in _tree(folders) for line in _lines(f"{group}/cgroup.procs")}
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not pids:
+            return
+
+
+def _kill_at_once(folder: str) -> bool:
+    """Kill a group and those below by cgroup2's cgroup.kill; False if it has none."""
     try:
         with open(f"{folder}/cgroup.kill", "w") as file:
             file.write("1")
     except OSError:
-        # cgroup v1, or a kernel before 5.14
-        for _ in range(10):
-            pids = [int(line) for line in _lines(f"{folder}/cgroup.procs")]
-            for pid in pids:
-                os.kill(pid, signal.SIGKILL)
-            if not pids:
-                return
+        return False
+    return True
+
+
+def _tree(folders: list[str]) -> list[str]:
+    """The folders and all below them, each after its own."""
+    return [path for folder in folders for path, _, _ in os.walk(folder, topdown=False)]
 
 
 def _oom_kills(folder: str) -> int:
-    """The number of kills for memory: v2 memory.events, v1 memory.oom_control."""
+    """The number of kills for memory: v2 memory.events, v1 memory.oom_control.
+
+    v2 counts those of the groups below, v1 does not.
+    """
+    return sum(_count_kills(path) for path in _tree([folder]))
+
+
+def _count_kills(folder: str) -> int:
     for name in ("memory.events", "memory.oom_control"):
         for line in _lines(f"{folder}/{name}"):
             key, _, value = line.partition(" ")
@@ -242,15 +262,17 @@ def _lines(path: str) -> list[str]:
 
 
 def _remove_group(folder: str) -> None:
-    """Remove the cgroup; an unreaped zombie keeps it busy for some milliseconds."""
+    """Remove a cgroup and those below; an unreaped zombie keeps it busy for some milliseconds."""
     for _ in range(50):
         try:
-            return os.rmdir(folder)
+            for path in _tree([folder]):
+                os.rmdir(path)
         except FileNotFoundError:
-            return None
+            return
         except OSError:
             time.sleep(0.02)
-    return None
+        else:
+            return
 
 
 if __name__ == "__main__":

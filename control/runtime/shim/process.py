@@ -211,8 +211,9 @@ def _reaped_one() -> bool:
 
 
 def join_cgroup(folder: str) -> None:
-    """Move this process into a control group."""
-    with open(f"{folder}/cgroup.procs", "w") as file:
+    """Move this process into a control group; into a container's ``box`` (builtin/cgroups.py)."""
+    box = f"{folder}/box"
+    with open(f"{box if os.path.isdir(box) else folder}/cgroup.procs", "w") as file:
         file.write("0")
 
 

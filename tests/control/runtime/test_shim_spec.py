@@ -1,5 +1,7 @@
 """The shim's specification: commands, users, capabilities; and its log."""
 
+from pathlib import Path
+
 import pytest
 
 from control.linux.syscalls import CAPABILITIES
@@ -117,25 +119,42 @@ def test_layout_of_control_groups(own, given, prefix):
     assert str(layout.unified) == "/sys/fs/cgroup/unified"
     assert {name: str(path) for name, path in layout.legacy.items()} == {
         "cpu": "/sys/fs/cgroup/cpu",
+        "cpuacct": "/sys/fs/cgroup/cpu",
         "memory": "/sys/fs/cgroup/memory",
     }
 
 
+def hierarchies(root):
+    for name in ("unified", "memory", "systemd"):
+        (root / name).mkdir()
+    (root / "unified/cgroup.controllers").write_text("")
+    legacy = {"memory": root / "memory", "name=systemd": root / "systemd"}
+    return cgroups.Layout(cgroups.PurePosixPath("podwire"), root / "unified", legacy)
+
+
 def test_limits_are_set_in_the_controllers_hierarchies(tmp_path):
-    for name in ("unified", "memory"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "unified/cgroup.controllers").write_text("")
-    layout = cgroups.Layout(
-        cgroups.PurePosixPath("podwire"), tmp_path / "unified", {"memory": tmp_path / "memory"}
-    )
-    groups = cgroups.Cgroups(layout)
-    assert len(groups.create("u", "a.0", Resources())) == 1
-    two = groups.create("u", "a.0", Resources(memory_limit=1000))
-    assert [path.removeprefix(str(tmp_path)) for path in two] == [
-        "/unified/podwire/pods/u/a.0",
-        "/memory/podwire/pods/u/a.0",
+    restricted = []
+    groups = cgroups.Cgroups(hierarchies(tmp_path), restrict=restricted.append)
+    found = groups.create("u", "a.0", Resources(memory_limit=1000))
+    assert [path.removeprefix(str(tmp_path)) for path in found] == [
+        f"/{name}/podwire/pods/u/a.0" for name in ("unified", "memory", "systemd")
     ]
     assert (tmp_path / "memory/podwire/pods/u/a.0/memory.limit_in_bytes").read_text() == "1000"
+    assert all(list(Path(path, "box").iterdir()) == [] for path in found)
+    assert [str(path) for path in restricted] == [found[0]]
+
+
+def test_a_privileged_container_has_all_devices(tmp_path):
+    restricted = []
+    groups = cgroups.Cgroups(hierarchies(tmp_path), restrict=restricted.append)
+    groups.create("u", "a.0", Resources(), privileged=True)
+    assert restricted == []
+
+
+def test_without_a_guard_for_devices_no_container_starts(tmp_path):
+    groups = cgroups.Cgroups(cgroups.Layout(cgroups.PurePosixPath("podwire"), None, {}))
+    with pytest.raises(OSError, match="mount cgroup2 on /sys/fs/cgroup"):
+        groups.create("u", "a.0", Resources())
 
 
 def texts(path):
