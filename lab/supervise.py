@@ -7,11 +7,13 @@ imports done: imports would take more CPU than the rest of a component's start.
 import gc
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import setproctitle
 
@@ -24,6 +26,9 @@ MAX_DELAY_SECONDS = 5.0
 Run = Callable[[Sequence[str]], None]  # runs one podwire command line in this process
 
 _STOP_SECONDS = 5.0
+# A component's log is moved aside beyond this size, and looked at this often.
+LOG_BYTES = 16 * 1024 * 1024
+_LOGS_EVERY = 60.0  # seconds
 _WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP}
 logger = logging.getLogger(__name__)
 
@@ -94,6 +99,8 @@ class Supervisor:
         self._reload()
         while True:
             self._start_due()
+            for component in self._wanted:
+                rotate(Path(self._log_of(component)))
             got = signal.sigtimedwait(_WATCHED, self._patience())
             if got is not None and got.si_signo == signal.SIGTERM:
                 return self._stop()
@@ -125,9 +132,10 @@ class Supervisor:
                 self._running[pid] = Running(self._wanted[name], now, delay)
 
     def _patience(self) -> float:
-        """Return the seconds until the next start; an hour if none is due."""
+        """Return the seconds until the next start, or until the logs are looked at."""
         now = time.monotonic()
-        return max(min((due - now for due, _ in self._due.values()), default=3600.0), 0.01)
+        soonest = min((due - now for due, _ in self._due.values()), default=_LOGS_EVERY)
+        return max(min(soonest, _LOGS_EVERY), 0.01)
 
     def _reap(self) -> None:
         """Reap every ended child, and schedule the restart of components."""
@@ -148,6 +156,22 @@ class Supervisor:
         while self._running and time.monotonic() < deadline:
             self._reap()
             time.sleep(0.02)
+
+
+def rotate(log: Path) -> None:
+    """Move what a large log has into ``LOG.1``, and empty it.
+
+    The component goes on with the same descriptor, which appends.
+    """
+    try:
+        if log.stat().st_size < LOG_BYTES:
+            return
+        shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+        os.truncate(log, 0)
+    except FileNotFoundError:
+        return  # the component has not been started yet
+    except OSError as err:
+        logger.error("rotate %s: %s; it will grow until there is room", log, err)
 
 
 def _collect() -> int | None:

@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 from control.api.base import encode
 from control.server.access import authz, reviews
 from control.server.access.authn import Authenticator
+from control.server.bugs import RepeatedBugs
 from control.server.pages.routes import is_public, page
 from control.server.state.server import ServerState
 from control.server.streams import relay
@@ -40,6 +41,7 @@ class HttpHandler:
     def __init__(self, state: ServerState, authenticator: Authenticator) -> None:
         self._state = state
         self._authenticator = authenticator
+        self._bugs = RepeatedBugs()
         self._cuts: set[Callable[[], None]] = set()  # one for each open watch and stream
 
     async def __call__(self, web_request: web.Request) -> web.StreamResponse:
@@ -53,8 +55,9 @@ class HttpHandler:
             return _respond(ApiResponse(refused.body(), refused.code))
         except (ConnectionError, web.HTTPException):
             raise
-        except Exception:
-            logger.exception("%s %s", web_request.method, web_request.path)
+        except Exception as err:
+            if (times := self._bugs.count(err)) is not None:
+                logger.exception("%s %s%s", web_request.method, web_request.path, times)
             refused = errors.internal("see the API server's log")
             return _respond(ApiResponse(refused.body(), refused.code))
 

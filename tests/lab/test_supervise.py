@@ -15,6 +15,7 @@ from lab.supervise import (
     Supervisor,
     fork,
     next_delay,
+    rotate,
 )
 
 
@@ -131,3 +132,16 @@ def test_sigterm_ends_the_components_first(tmp_path):
     eventually(lambda: len(made.starts()) == 1)
     made.end()
     assert not is_alive(made.starts()[0][1])
+
+
+def test_a_large_log_is_moved_aside_while_its_writer_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("lab.supervise.LOG_BYTES", 10)
+    log = tmp_path / "a.log"
+    rotate(log)  # there is none yet
+    with log.open("a") as writer:
+        for text in ("short", "second part", "new"):
+            writer.write(text)
+            writer.flush()
+            rotate(log)
+    assert (tmp_path / "a.log.1").read_text() == "shortsecond part"
+    assert log.read_text() == "new"

@@ -39,11 +39,13 @@ class Authenticator:
         return User("test", ("system:masters", _ALL)) if self.trusting else None
 
     def _by_token(self, token: str) -> User | None:
-        # Compare every token in constant time, so that the delay reveals nothing.
+        # Compare every token in constant time, so that the delay reveals nothing. Bytes of a header
+        # that are no UTF-8 are surrogates here.
+        given = token.encode("utf-8", "surrogatepass")
         matches = [
             user
             for known, user in self.tokens.items()
-            if hmac.compare_digest(known.encode(), token.encode())
+            if hmac.compare_digest(known.encode(), given)
         ]
         return matches[0] if matches else None
 

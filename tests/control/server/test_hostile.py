@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from control.api.kinds import KINDS
 from control.api.merging import shapes
+from control.server.bugs import RepeatedBugs
 from control.server.wire.body import BODY_LIMIT
 from tests.support.control.api_server import ApiServer
 from tests.support.control.requests import (
@@ -118,6 +119,34 @@ async def test_a_body_that_is_too_large(api: Api):
     async with api.session.post(MAPS, data=body) as answer:
         assert answer.status == 413
         assert (await answer.json())["reason"] == "RequestEntityTooLarge"
+
+
+async def test_a_token_that_is_no_text_is_unknown(api: Api, api_server: ApiServer):
+    reader, writer = await asyncio.open_connection("127.0.0.1", api_server.port)
+    writer.write(b"GET /api/v1/pods HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"401"
+    writer.close()
+
+
+async def test_a_repeated_bug_is_logged_once_a_minute(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("control.server.http.verb_of", broken)
+    for _ in range(3):
+        assert (await api("GET", MAPS)).code == 500
+    assert [record.message for record in caplog.records] == [f"GET {MAPS}"]
+
+
+def test_a_bug_is_reported_again_with_its_count():
+    now = [0.0]
+    bugs = RepeatedBugs(lambda: now[0])
+    first, other = ValueError("a"), KeyError("a")
+    assert [bugs.count(first), bugs.count(first), bugs.count(other)] == ["", None, ""]
+    now[0] = 61.0
+    assert bugs.count(ValueError("b")) == " (and 1 times since the last report)"
 
 
 async def test_complaints_are_limited(api: Api):

@@ -1,0 +1,37 @@
+"""Repeated bugs: one request that meets a bug must not fill the log when it is sent for ever."""
+
+import time
+from collections.abc import Callable
+
+_EVERY = 60.0  # seconds
+# Distinct bugs that are remembered. Each is a place in podwire's code, so there are few.
+_MOST = 256
+
+
+class RepeatedBugs:
+    """Says when a bug is to be logged: the first time, and then once a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: dict[tuple[str, str, int], tuple[float, int]] = {}
+
+    def count(self, bug: BaseException) -> str | None:
+        """Return what to add to the log's line; None if the bug is not to be logged now."""
+        place, now = _place(bug), self._clock()
+        last, silent = self._seen.get(place, (now - _EVERY, 0))
+        if now - last < _EVERY:
+            self._seen[place] = (last, silent + 1)
+            return None
+        if len(self._seen) >= _MOST:
+            self._seen.clear()
+        self._seen[place] = (now, 0)
+        return f" (and {silent} times since the last report)" if silent else ""
+
+
+def _place(bug: BaseException) -> tuple[str, str, int]:
+    """Return the type of a bug and the line that raised it."""
+    at = bug.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    where = (at.tb_frame.f_code.co_filename, at.tb_lineno) if at is not None else ("", 0)
+    return (type(bug).__name__, *where)
