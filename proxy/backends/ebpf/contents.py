@@ -5,12 +5,14 @@ a frontend switches from the old pool to the new one. Frontends with the same en
 pool; so do those with the same source ranges.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
+from typing import NamedTuple
 
 from proxy.backends.ebpf.counters import number_of_portal
 from proxy.backends.ebpf.layout import (
+    LASTING,
     PRESENT,
     ROW,
     ForwardEntry,
@@ -40,7 +42,18 @@ class SourceRanges:
     networks: tuple[Network, ...]
 
 
-Part = Targets | SourceRanges  # frontends share these by number
+class Endpoints(NamedTuple):
+    """The endpoints of a pool.
+
+    New calls choose among ``targets``. ``lasting`` are others, which keep the UDP sockets that they
+    have: they terminate but serve, or hints and policies choose others now.
+    """
+
+    targets: Targets
+    lasting: Targets
+
+
+Part = Endpoints | SourceRanges  # frontends share these by number
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +82,12 @@ class MapChanges:
                 (pack_admitted(number, network), PRESENT) for network in part.networks
             )
             return
-        packed = [pack_target(target) for target in part]
+        packed = [pack_target(target) for target in part.targets]
         for place, target in enumerate(packed):
             self.endpoints[pack_slot(number, place)] = target
         self.members.update(dict.fromkeys(pack_members(number, packed), PRESENT))
+        for key in _lasting_keys(number, part):
+            self.members.setdefault(key, LASTING)
 
     def drop(self, number: int, part: Part) -> None:
         """Remove a part."""
@@ -81,8 +96,13 @@ class MapChanges:
                 pack_admitted(number, network) for network in set(part.networks)
             )
             return
-        self.gone_endpoints.extend(pack_slot(number, place) for place in range(len(part)))
-        self.gone_members.extend({*pack_members(number, map(pack_target, part))})
+        self.gone_endpoints.extend(pack_slot(number, place) for place in range(len(part.targets)))
+        members = pack_members(number, map(pack_target, part.targets))
+        self.gone_members.extend({*members, *_lasting_keys(number, part)})
+
+
+def _lasting_keys(number: int, part: Endpoints) -> Iterator[bytes]:
+    return pack_members(number, map(pack_target, part.lasting))
 
 
 @dataclass(slots=True)
@@ -126,8 +146,8 @@ class MapContents:
     def _drop(self, part: Part, change: MapChanges) -> None:
         number = self._parts.pop(part).number
         change.drop(number, part)
-        if self._options.by_hash and part and not isinstance(part, SourceRanges):
-            rows = -(-size_for(len(part)) // ROW)
+        if self._options.by_hash and not isinstance(part, SourceRanges) and part.targets:
+            rows = -(-size_for(len(part.targets)) // ROW)
             change.gone_seats.extend(pack_slot(number, row) for row in range(rows))
 
     def _enter(self, frontend: Frontend, claim: FrontendClaim, change: MapChanges) -> ForwardEntry:
@@ -140,7 +160,7 @@ class MapContents:
         forward, inside = claim.forward, self._inside(claim)
         sources = None if forward.sources is None else SourceRanges(forward.sources)
         return ForwardEntry(
-            pool=self._pool(forward.targets, change),
+            pool=self._pool(_endpoints(claim, forward.targets), change),
             inside=None if inside is None else self._pool(inside, change),
             portal=number_of_portal(claim.portal),
             affinity=forward.affinity or 0,
@@ -151,13 +171,13 @@ class MapContents:
             least_connections=forward.balance is Balance.LEAST_CONNECTIONS,
         )
 
-    def _inside(self, claim: FrontendClaim) -> Targets | None:
+    def _inside(self, claim: FrontendClaim) -> Endpoints | None:
         """Return the second pool: for clients on this node, or with ``direct`` of endpoints on this
         node.
         """
         if claim.forward.masquerade is Masquerade.THIS_NODE:
-            return claim.forward.inside or ()
-        return claim.portal.local if self._is_direct(claim) else None
+            return _endpoints(claim, claim.forward.inside or ())
+        return Endpoints(claim.portal.local, ()) if self._is_direct(claim) else None
 
     def _is_direct(self, claim: FrontendClaim) -> bool:
         """Return True if the endpoint's node may answer by itself.
@@ -169,9 +189,11 @@ class MapContents:
         plain = claim.forward.affinity is None
         return self._options.direct and shared and everyone and plain
 
-    def _pool(self, targets: Targets, change: MapChanges) -> Pool:
-        count = size_for(len(targets)) if targets and self._options.by_hash else len(targets)
-        return Pool(self._acquire(targets, change), count)
+    def _pool(self, part: Endpoints, change: MapChanges) -> Pool:
+        count = len(part.targets)
+        if count and self._options.by_hash:
+            count = size_for(count)
+        return Pool(self._acquire(part, change), count)
 
     def _acquire(self, part: Part, change: MapChanges) -> int:
         shared = self._parts.get(part)
@@ -179,7 +201,7 @@ class MapContents:
             shared = self._parts[part] = _SharedPart(next(self._numbers))
             change.add(shared.number, part)
             if self._options.by_hash and not isinstance(part, SourceRanges):
-                change.seats.update(pack_seats(shared.number, seats(part)))
+                change.seats.update(pack_seats(shared.number, seats(part.targets)))
         shared.users += 1
         return shared.number
 
@@ -194,10 +216,18 @@ class MapContents:
 
     def _uses(self, claim: FrontendClaim) -> list[Part]:
         inside, sources = self._inside(claim), claim.forward.sources
-        used: list[Part] = [claim.forward.targets]
+        used: list[Part] = [_endpoints(claim, claim.forward.targets)]
         if inside is not None:
             used.append(inside)
         return used if sources is None else [*used, SourceRanges(sources)]
+
+
+def _endpoints(claim: FrontendClaim, targets: Targets) -> Endpoints:
+    lasting = claim.portal.lasting
+    if not lasting:
+        return Endpoints(targets, ())
+    chosen = set(targets)
+    return Endpoints(targets, tuple([target for target in lasting if target not in chosen]))
 
 
 def is_served(claim: FrontendClaim) -> bool:

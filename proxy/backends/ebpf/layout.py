@@ -26,6 +26,7 @@ _MASQUERADE = {
 _ANY: Mapping[Family, Address] = {Family.V4: IPv4Address(0), Family.V6: IPv6Address(0)}
 ROW = 64  # seats in one entry
 PRESENT = b"\1"  # the value of a set's entry
+LASTING = b"\2"  # the value of an endpoint that keeps its UDP sockets, and gets no new ones
 _ADDRESS = 16  # bytes of ``struct target`` that are the address
 _NO_PORT = bytes(4)  # the bytes after the address, for any port
 _MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96, as IPv6 sockets see IPv4

@@ -4,10 +4,11 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -36,14 +37,21 @@ WEB = Service(
 
 
 def apply(
-    root: str, names: str, service: Service, anew: bool = False, counters: str = "off"
+    root: str,
+    names: str,
+    service: Service,
+    anew: bool = False,
+    counters: str = "off",
+    states: Mapping[str, dict] = MappingProxyType({}),
 ) -> None:
-    """In the node: serve ``service`` with the Pods ``names``."""
+    """In the node: serve ``service`` with the Pods ``names``; ``states`` are of some of them."""
     tracker = Tracker(NODE, tuple(Family))
     tracker.set_service(KEY, service)
     for number, prefix in enumerate(("10.244.1.", "fd00:10:244:1::")):
         endpoints = tuple(
-            Endpoint(Target(ip_address(f"{prefix}{_HOSTS[name]}"), PORT), local=True)
+            Endpoint(Target(ip_address(f"{prefix}{_HOSTS[name]}"), PORT), local=True)._replace(
+                **states.get(name, {})
+            )
             for name in names
         )
         by_port = {(proto.lower(), proto): endpoints for proto in Protocol}
@@ -169,6 +177,27 @@ def test_unconnected_datagrams(world, address: str) -> None:
     lab.workers["node"].call(apply, root, other, WEB)
     assert pod.call(ask_unconnected, address, 80, False) == (other.upper(), address)
 
+
+def test_a_datagram_socket_keeps_an_endpoint_that_serves(world) -> None:
+    """As a tracked flow does: readiness and hints choose for new flows only."""
+    lab, root = world
+    pod, node = lab.client("pod"), lab.workers["node"]
+    node.call(apply, root, "ab", WEB)
+    first, _ = pod.call(ask_unconnected, VIP)
+    stays, other = (first.lower(), "b" if first == "A" else "a")
+    for states in (LEAVING, HINTED):
+        node.call(apply, root, "ab", WEB, False, "off", {stays: states[0], other: states[1]})
+        assert {pod.call(ask_unconnected, VIP, 80, False)[0] for _ in range(10)} == {first}
+        anew = {lab.client("self").call(ask_unconnected, VIP)[0] for _ in range(10)}
+        assert anew == {other.upper()}
+    node.call(apply, root, "ab", WEB, False, "off", {stays: GONE, other: {}})
+    assert pod.call(ask_unconnected, VIP, 80, False)[0] == other.upper()
+
+
+# What a terminating endpoint is, and one that hints would no longer choose, beside another one.
+LEAVING = ({"ready": False, "terminating": True}, {})
+HINTED = ({"nodes": frozenset({"n2"})}, {"nodes": frozenset({"n1"})})
+GONE = {"ready": False, "serving": False, "terminating": True}
 
 FEWEST = replace(WEB, balance=Balance.LEAST_CONNECTIONS)
 

@@ -41,14 +41,22 @@ static __always_inline struct forward *find_forward(const struct target *destina
 	return bpf_map_lookup_elem(&frontends, &port);
 }
 
-/* True if the pool has this endpoint; port 0 stands for any port. */
-static __always_inline bool has_member(const struct pool *pool, const struct address *address,
+/* Returns how the pool has this endpoint, 0 if it has not; port 0 stands for any port. */
+static __always_inline __u8 membership(const struct pool *pool, const struct address *address,
 				       __be16 port)
 {
 	struct member member = {.pool = pool->number,
 				.target = {.address = *address, .port = port}};
+	__u8 *found = bpf_map_lookup_elem(&members, &member);
 
-	return bpf_map_lookup_elem(&members, &member);
+	return found ? *found : 0;
+}
+
+/* True if the pool has this endpoint for new calls. */
+static __always_inline bool has_member(const struct pool *pool, const struct address *address,
+				       __be16 port)
+{
+	return membership(pool, address, port) == CHOSEN;
 }
 
 /* Returns the endpoint that a number selects. The number is a packet's hash, or random. */

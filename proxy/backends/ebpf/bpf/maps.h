@@ -59,6 +59,9 @@ struct member {
 	struct target target; /* port 0 stands for any port */
 };
 
+/* LASTING endpoints keep the UDP sockets that they have, and get no new calls. */
+enum membership { CHOSEN = 1, LASTING };
+
 /* A client of a Service with session affinity. */
 struct client {
 	__u64 portal;
@@ -132,7 +135,7 @@ struct {
 TABLE(frontends, 1024, struct target, struct forward);
 TABLE(endpoints, 1024, struct slot, struct target);
 TABLE(seats, 1024, struct slot, struct row); /* by pool and row number */
-TABLE(members, 1024, struct member, __u8);
+TABLE(members, 1024, struct member, __u8); /* enum membership */
 TABLE(node_addresses, 1024, struct address, __u8); /* those that serve NodePorts */
 TABLE(connections, 65536, __u64, __u64); /* by portal: how many began */
 TABLE(traffic, 65536, __u64, struct traffic); /* by portal: its callers' packets */

@@ -53,8 +53,8 @@ static __always_inline bool pool_for_pod(const struct forward *forward, const st
 	return !has_member(pool, source, 0); /* a call of itself has to be masqueraded */
 }
 
-/* Chooses an endpoint. A client with affinity keeps its endpoint, and so does a UDP socket, as long as
- * the endpoint serves. Other calls choose at random, even if packets choose by hash: the source port,
+/* Chooses an endpoint. A UDP socket keeps its endpoint as long as that serves, whatever policies and
+ * hints say of new calls; a client with affinity as long as it is chosen for new calls. Other calls choose at random, even if packets choose by hash: the source port,
  * in which a client's connections differ, is not known yet.
  */
 static __always_inline struct target *
@@ -64,6 +64,10 @@ choose_endpoint(const struct forward *forward, const struct pool *pool, const st
 	bool is_udp = peer->target.protocol == IPPROTO_UDP;
 	struct target *had = is_udp ? bpf_map_lookup_elem(&choices, peer) : NULL;
 
+	if (had && membership(pool, &had->address, had->port) == LASTING)
+		return had;
+	if (!pool->count)
+		return NULL;
 	if (forward->affinity)
 		return sticky_endpoint(forward, pool, set, source, bpf_get_prandom_u32());
 	if (had && has_member(pool, &had->address, had->port))
@@ -119,11 +123,9 @@ static __always_inline enum fate balance(struct bpf_sock_addr *ctx, struct targe
 		count_connection(forward);
 		return REFUSED;
 	}
-	if (!pool.count)
-		return AS_IT_IS;
 	found = choose_endpoint(forward, &pool, set, &peer, &source);
 	if (!found)
-		return AS_IT_IS; /* the pool was replaced meanwhile */
+		return AS_IT_IS; /* there is none, or the pool was replaced meanwhile */
 	endpoint = *found;
 	remember(forward, set, &peer, &endpoint);
 	*destination = endpoint;
