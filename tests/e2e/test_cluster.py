@@ -8,10 +8,11 @@ import select
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.support.e2e.harness import WEB, eventually, run
+from tests.support.e2e.harness import CHECKOUT, WEB, eventually, run
 
 COUNT = 300
 
@@ -290,6 +291,34 @@ def test_a_rollout_under_load_fails_no_connection(web):
         eventually(lambda: len(web.get("pods", "-l", "app=web")["items"]) == 3)
     assert result["failures"] == []
     assert result["ok"] > 50
+
+
+ROOTED = """
+apiVersion: v1
+kind: Pod
+metadata: {name: rooted}
+spec:
+  containers:
+  - {name: main, image: podwire/tools, command: [sleep, "1000"],
+     volumeMounts: [{name: root, mountPath: /host}]}
+  volumes: [{name: root, hostPath: {path: /}}]
+"""
+
+
+def test_a_pod_with_its_nodes_root_writes_no_file_of_the_host_and_finds_no_secret(lab):
+    lab.kubectl("apply", "-f", "-", stdin=ROOTED)
+    lab.kubectl("wait", "pod/rooted", "--for=condition=Ready", "--timeout=30s")
+    for folder in (CHECKOUT, "/var/lib/podwire/images"):
+        touch = lab.kubectl_argv("exec", "rooted", "--", "touch", f"/host{folder}/written")
+        assert "Read-only file system" in run(*touch).stderr
+        assert not Path(folder, "written").exists()
+    shadow = lab.kubectl("exec", "rooted", "--", "cut", "-d:", "-f2", "/host/etc/shadow")
+    assert set(shadow.split()) == {"*"}
+    assert lab.kubectl("exec", "rooted", "--", "ls", "-A", "/host/root", "/host/home").split() == [
+        "/host/home:",
+        "/host/root:",
+    ]
+    lab.kubectl("delete", "pod", "rooted", "--now")
 
 
 def test_a_deployment_deleted_in_the_foreground_ends_after_its_pods(lab):

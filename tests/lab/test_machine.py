@@ -25,7 +25,7 @@ BE_MACHINE = """
     lab = LabDir(Path(folder) / "lab")
     machine.IMAGES = Path(folder) / "images"
     for part in (machine.IMAGES, *(lab.machine("n1") / name for name in machine.BOUND)):
-        part.mkdir(parents=True)
+        part.mkdir(parents=True, exist_ok=True)
     machine.make_root(lab, Machine("n1", ("172.31.0.11/24",), ()))
     os.execve(argv[0], argv, {"CNI_COMMAND": "VERSION"})
 """
@@ -38,6 +38,44 @@ def test_a_machines_cni_client_runs(client):
         done = run_in_machine(folder, client, "/opt/cni/bin/podwire-cni")
     assert (done.returncode, done.stderr) == (0, "")
     assert '"supportedVersions"' in done.stdout
+
+
+def shell_in_machine(folder, script):
+    done = run_in_machine(folder, "built", "/bin/sh", "-c", script)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_machine_writes_neither_the_checkout_nor_the_images():
+    with TemporaryDirectory(prefix="lab-") as folder:
+        (Path(folder) / "images").mkdir()
+        script = (
+            f"for d in {CHECKOUT} /var/lib/podwire/images; do touch $d/written || echo no; done"
+        )
+        assert shell_in_machine(folder, script) == ["no", "no"]
+        assert not (CHECKOUT / "written").exists()
+
+
+def test_what_a_machine_writes_stays_in_it():
+    with TemporaryDirectory(prefix="lab-") as folder:
+        name = f"{Path(folder).name}-written"
+        places = "/etc /usr /root /home /var/lib /tmp"
+        shell_in_machine(folder, f"for d in {places}; do echo x >$d/{name} || exit 1; done")
+        assert not [place for place in places.split() if Path(place, name).exists()]
+
+
+def test_a_machine_holds_no_secret_of_the_host():
+    """Of /etc, what not every user may read is empty; the host's other folders are absent."""
+    with TemporaryDirectory(prefix="lab-") as folder:
+        script = (
+            "find /etc -type f ! -perm -4 -size +0 ! -name '*shadow*'; cut -d: -f2 /etc/shadow; "
+            "find /root /home /srv /mnt -mindepth 1; ls /"
+        )
+        found = set(shell_in_machine(folder, script))
+    assert "*" in found, "the names of the users are kept"
+    shared = {"usr", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32"}
+    own = {"proc", "sys", "dev", "run", "home", "mnt", "opt", "srv", "tmp", "var", "root"}
+    assert found - {"*"} <= shared | own | {CHECKOUT.parts[1]}
 
 
 def run_in_machine(*words):
