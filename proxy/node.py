@@ -1,8 +1,10 @@
 """One node's proxy: connects the parts that watch objects, write rules and serve health."""
 
+import asyncio
 import logging
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -29,6 +31,51 @@ from proxy.sysctl import prepare
 logger = logging.getLogger("podwire.proxy")
 
 
+class NodeSettings:
+    """The settings that follow the Node object: detect-local-mode NodeCIDR, and ``primary``.
+
+    A Node may be made again under its name, with other ranges or addresses.
+    """
+
+    def __init__(self, config: ProxyConfig, given: ProxySettings, tracker: Tracker) -> None:
+        """``given`` are the settings that flags name."""
+        self._config = config
+        self._given = given
+        self._tracker = tracker
+        self.current = given
+        self.moved = asyncio.Event()  # set once the Node's are others than ``current``
+
+    def check(self) -> None:
+        """Compare ``current`` with the Node as it is now."""
+        if self._by_node() != self.current:
+            self.moved.set()
+
+    async def settle(self, feed: Feed) -> ProxySettings:
+        """Return the present settings. A new Node has no ranges or addresses yet: wait for them."""
+        if self._config.pods_by_node:
+            await self._wait(feed.has_ranges, "Pod ranges")
+        if self._config.node_ports_by_node:
+            await self._wait(feed.has_addresses, "addresses")
+        self.current = self._by_node()
+        self.moved.clear()
+        return self.current
+
+    async def _wait(self, event: asyncio.Event, what: str) -> None:
+        if not event.is_set():
+            logger.info("waiting for the %s of Node %s", what, self._tracker.node.name)
+        await event.wait()
+
+    def _by_node(self) -> ProxySettings:
+        node, pods, networks = self._tracker.node, self.current.pods, self._given.node_port_networks
+        if self._config.pods_by_node and node.pod_cidrs:
+            pods = pods_of(node.pod_cidrs)
+        if self._config.node_ports_by_node:
+            primary = {address.version: address for address in reversed(node.addresses)}
+            networks = (*(networks or ()), *map(ip_network, primary.values()))
+            networks = networks if node.addresses else self.current.node_port_networks
+        return replace(self._given, pods=pods, node_port_networks=networks)
+
+
 async def serve(config: ProxyConfig, client: Client) -> None:
     """Serve until cancelled. An earlier run's rules stay until all objects were listed."""
     health, metrics = ProxyHealth(time.time), ProxyMetrics()
@@ -36,11 +83,17 @@ async def serve(config: ProxyConfig, client: Client) -> None:
     counting = ServiceCounters(settings, config.counters)
     tracker = Tracker(NodeView(config.node_name), settings.families)
     syncer = Syncer(tracker, health, metrics, config.min_sync_period)
+    by_node = NodeSettings(config, settings, tracker)
+
+    def changed() -> None:
+        by_node.check()
+        syncer.changed()
+
     async with AsyncExitStack() as stack:
         stack.callback(events.close)
         recorder = EventRecorder(client, "kube-proxy", host=config.node_name)
         report = EventReporter(await stack.enter_async_context(recorder), config.node_name)
-        feed = Feed(tracker, metrics, syncer.changed, config.mode, report)
+        feed = Feed(tracker, metrics, changed, config.mode, report)
         for routes, listen in (
             (health_routes(health), config.healthz),
             (metrics_routes(metrics, config.mode, counting.text), config.metrics),
@@ -50,17 +103,15 @@ async def serve(config: ProxyConfig, client: Client) -> None:
         await stack.enter_async_context(
             following(client, feed, config.node_name, config.proxy_name, config.service_ranges)
         )
-        if config.pods_by_node:
-            settings = await _with_node_ranges(settings, feed, tracker)
-        if config.node_ports_by_node:
-            settings = await _with_node_addresses(settings, feed, tracker)
-        checks = ServiceHealth(health, report, hosts_of(settings))
-        stack.push_async_callback(checks.close)
-        applier = _applier(config, settings, metrics, counting, events)
-        repair = Repair(applier, metrics, syncer.changed, report)
-        await stack.enter_async_context(watching(applier, repair))
-        logger.info("node %s: serving Services by %s", config.node_name, config.mode)
-        await syncer.run(applier.apply, _reporting(repair, checks))
+        while True:
+            settings = await by_node.settle(feed)
+            checks = ServiceHealth(health, report, hosts_of(settings))
+            applier = _applier(config, settings, metrics, counting, events)
+            repair = Repair(applier, metrics, syncer.changed, report)
+            logger.info("node %s: serving Services by %s", config.node_name, config.mode)
+            async with _reporting(applier, repair, checks) as listener:
+                await syncer.run(applier.apply, listener, by_node.moved)
+            logger.warning("the Node has other ranges or addresses; all rules are written again")
 
 
 def _applier(
@@ -75,34 +126,18 @@ def _applier(
     return Applier(config.mode, backend, settings, metrics, counting, events, keep_others=keep)
 
 
-def _reporting(repair: Repair, checks: ServiceHealth) -> Listener:
-    """Return the listener that reports after each sync."""
+@asynccontextmanager
+async def _reporting(
+    applier: Applier, repair: Repair, checks: ServiceHealth
+) -> AsyncIterator[Listener]:
+    """Watch for other programs' changes, and give the listener that reports after each sync."""
 
     async def synced(want: Desired) -> None:
         repair.tell_of_rivals()
         await checks.update(want)
 
-    return synced
-
-
-async def _with_node_ranges(settings: ProxySettings, feed: Feed, tracker: Tracker) -> ProxySettings:
-    """Detect Pods by this Node's own ranges. A new Node gets them later; wait for them."""
-    if not tracker.node.pod_cidrs:
-        logger.info("waiting for the Pod ranges of Node %s", tracker.node.name)
-    await feed.has_ranges.wait()
-    return replace(settings, pods=pods_of(tracker.node.pod_cidrs))
-
-
-async def _with_node_addresses(
-    settings: ProxySettings, feed: Feed, tracker: Tracker
-) -> ProxySettings:
-    """Serve NodePorts also at this Node's own first address of each family.
-
-    A new Node gets its addresses later; wait for them.
-    """
-    if not tracker.node.addresses:
-        logger.info("waiting for the addresses of Node %s", tracker.node.name)
-    await feed.has_addresses.wait()
-    primary = {address.version: address for address in reversed(tracker.node.addresses)}
-    networks = (*(settings.node_port_networks or ()), *map(ip_network, primary.values()))
-    return replace(settings, node_port_networks=networks)
+    try:
+        async with watching(applier, repair):
+            yield synced
+    finally:
+        await checks.close()

@@ -47,12 +47,14 @@ class Syncer:
         self._metrics.set("sync_proxy_rules_last_queued_timestamp_seconds", time.time())
         self._dirty.set()
 
-    async def run(self, apply: Apply, listener: Listener) -> None:
-        """Sync for ever, the first time at once."""
+    async def run(self, apply: Apply, listener: Listener, end: asyncio.Event) -> None:
+        """Sync, the first time at once, until ``end`` is set; it is looked at after changes."""
         self.changed()
         retry = _FIRST_RETRY
         while True:
             await self._dirty.wait()
+            if end.is_set():
+                return
             self._dirty.clear()
             want = self._tracker.desired()
             if await self._sync(apply, want):

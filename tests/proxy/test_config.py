@@ -15,7 +15,7 @@ from proxy.desired.tracker import Tracker
 from proxy.model.errors import BadFlagError
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, NodeView
-from proxy.node import _with_node_addresses
+from proxy.node import NodeSettings
 from proxy.objects.feed import Feed, ObjectReader
 from proxy.status.metrics import ProxyMetrics
 from tests.support.proxy.told import Told
@@ -93,7 +93,8 @@ def test_a_family_without_ranges_serves_node_ports_everywhere():
 async def test_the_nodes_own_addresses_are_the_first_of_each_family():
     tracker = Tracker(NodeView("n1"), tuple(Family))
     feed = Feed(tracker, ProxyMetrics(), lambda: None, "nftables", Told())
-    waiting = asyncio.create_task(_with_node_addresses(ProxySettings(), feed, tracker))
+    followed = NodeSettings(config("--nodeport-addresses", "primary"), ProxySettings(), tracker)
+    waiting = asyncio.create_task(followed.settle(feed))
     types = ("ExternalIP", "InternalIP", "InternalIP", "InternalIP")
     texts = ("198.51.100.1", "192.0.2.1", "2001:db8::1", "192.0.2.2")
     wire = [{"type": type, "address": text} for type, text in zip(types, texts, strict=True)]
@@ -102,6 +103,39 @@ async def test_the_nodes_own_addresses_are_the_first_of_each_family():
     feed.node(None, ObjectReader("n1", "").node(node))
     networks = (await waiting).node_port_networks
     assert {str(one) for one in networks} == {"192.0.2.1/32", "2001:db8::1/128"}
+
+
+def named_node(address: str, cidr: str):
+    status = {"addresses": [{"type": "InternalIP", "address": address}] if address else []}
+    spec = {"podCIDRs": [cidr] if cidr else []}
+    wire = {"metadata": {"name": "n1"}, "spec": spec, "status": status}
+    return ObjectReader("n1", "").node(Node.parse(wire))
+
+
+async def test_a_node_that_is_made_again_changes_the_settings():
+    tracker = Tracker(NodeView("n1"), tuple(Family))
+    feed = Feed(tracker, ProxyMetrics(), lambda: None, "nftables", Told())
+    flags = ("--nodeport-addresses", "primary,10.0.0.0/8", "--detect-local-mode", "NodeCIDR")
+    made = config(*flags)
+    followed = NodeSettings(made, made.settings, tracker)
+
+    def seen(address: str, cidr: str) -> bool:
+        feed.node(None, named_node(address, cidr))
+        followed.check()
+        return followed.moved.is_set()
+
+    seen("192.0.2.1", "10.244.1.0/24")
+    first = await followed.settle(feed)
+    assert not seen("192.0.2.1", "10.244.1.0/24")
+    assert not seen("", "")  # a new Node has neither at first
+    assert seen("192.0.2.1", "10.244.7.0/24")
+    second = await followed.settle(feed)
+    assert str(second.pods[Family.V4].network) == "10.244.7.0/24"
+    assert second.node_port_networks == first.node_port_networks
+    assert seen("192.0.2.9", "10.244.7.0/24")
+    networks = (await followed.settle(feed)).node_port_networks
+    assert [str(network) for network in networks] == ["10.0.0.0/8", "192.0.2.9/32"]
+    assert not followed.moved.is_set()
 
 
 def test_ebpf_needs_a_cgroup():

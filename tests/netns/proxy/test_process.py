@@ -17,6 +17,8 @@ from tests.support.proxy.hostile import EVIL, pairs
 from tests.support.proxy.prober import (
     TCP,
     UDP,
+    Probe,
+    ask,
     ask_from_one_port,
     bustle,
     faults,
@@ -178,6 +180,30 @@ def test_a_client_with_affinity_keeps_its_endpoint(web: RunningProxy) -> None:
     assert len(second) == 1
     web.put(service())
     web.until(set("ABC") - {gone})
+
+
+@any_backend
+def test_a_node_that_is_made_again_has_other_pods(world: RunningProxy) -> None:
+    """With NodeCIDR, who is no Pod of this Node is masqueraded."""
+    if world.process is not None:
+        world.end(signal.SIGTERM)
+    world.put(service(), *slices("a"))
+    world.run("--detect-local-mode", "NodeCIDR")
+    world.until({"A"})
+    probe = Probe(VIP, 80, TCP)
+
+    def wait_for_peer(peer: str) -> None:
+        deadline = time.monotonic() + 20
+        while (seen := world.lab.client("pod").call(ask, [probe])[0][0].peer) != peer:
+            assert time.monotonic() < deadline, seen
+
+    wait_for_peer("10.244.1.9")
+    for cidr, peer in (("10.244.9.0/24", "10.244.1.1"), ("10.244.1.0/24", "10.244.1.9")):
+        world.api.call(fake_api.remove, NODE)
+        world.put(NODE | {"spec": {}})
+        world.put(NODE | {"spec": {"podCIDRs": [cidr]}})
+        wait_for_peer(peer)
+    world.end(signal.SIGTERM)
 
 
 @any_backend
