@@ -18,6 +18,7 @@ from cni_plugin.admin.inventory import (
     attached,
     check_input,
     collect_input,
+    live,
     networks,
     read_cache,
 )
@@ -116,7 +117,7 @@ def serve_command(path: Path, *, verbose: bool) -> None:
     "--subnet",
     "subnets",
     multiple=True,
-    default=("10.88.0.0/16",),
+    default=("10.77.0.0/16",),
     show_default=True,
     callback=_validated(_is_subnet, "subnet with room for containers"),
     help="Repeatable: each container gets an address of each subnet.",
@@ -150,6 +151,12 @@ def install(
         if not no_conf:
             put(network, json.dumps(conf, indent=2).encode() + b"\n", 0o644)
             click.echo(network)
+            for problem in installer.overlapping(subnets, conf_dir, network):
+                click.echo(
+                    f"podwire cni install: warning: {problem}: containers of both could get the "
+                    "same address; --subnet names another",
+                    err=True,
+                )
     except OSError as err:
         _fail("install", err)
 
@@ -157,8 +164,28 @@ def install(
 @main.command()
 @click.option("--bin-dir", default="/opt/cni/bin", show_default=True, type=_DIRECTORY)
 @click.option("--conf-dir", default="/etc/cni/net.d", show_default=True, type=_DIRECTORY)
-def uninstall(bin_dir: Path, conf_dir: Path) -> None:
-    """Remove the program and its network configurations. Attached containers stay attached."""
+@_data_dir
+@_cache_dir
+@click.option("--force", is_flag=True, help="Also while containers are attached.")
+def uninstall(
+    bin_dir: Path, conf_dir: Path, data_dir: Path, cache_dir: Path, *, force: bool
+) -> None:
+    """Remove the program and its network configurations, unless containers are attached.
+
+    For those the runtime would then send no DEL, or send it to another network.
+    """
+    with _reported("uninstall"):
+        networks_left = set(installer.own_lists(conf_dir).values())
+        found = [] if force else live(_attached(data_dir, cache_dir), networks_left)
+    if found:
+        click.echo(
+            "podwire cni uninstall: containers are attached: stop them first, or use --force; "
+            "then nobody removes their interfaces and rules, and frees their addresses",
+            err=True,
+        )
+        for item in found:
+            click.echo(f"  {' '.join(item.key)} {','.join(item.addresses)}".rstrip(), err=True)
+        sys.exit(1)
     try:
         for path in installer.remove(bin_dir, conf_dir):
             click.echo(f"removed {path}")

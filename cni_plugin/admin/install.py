@@ -2,7 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +61,57 @@ def is_our_loopback(path: Path) -> bool:
     return path.is_symlink() and path.readlink() == Path(PROGRAM)
 
 
-def is_ours(path: Path) -> bool:
-    """Return true if a plugin of a network configuration list is podwire-cni."""
+def read_list(path: Path) -> dict[str, Any]:
+    """A network configuration; empty if the file has none."""
     try:
         document = json.loads(path.read_bytes())
-        return any(item.get("type") == PROGRAM for item in document.get("plugins", ()))
-    except (OSError, ValueError, AttributeError, TypeError):
-        return False
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def is_ours(document: Mapping[str, Any]) -> bool:
+    """Return true if a plugin of a network configuration list is podwire-cni."""
+    plugins = document.get("plugins")
+    items = plugins if isinstance(plugins, list) else []
+    return any(isinstance(item, dict) and item.get("type") == PROGRAM for item in items)
+
+
+def own_lists(conf_dir: Path) -> dict[Path, str]:
+    """The network configuration lists that use podwire-cni, with the names of their networks."""
+    found = {path: read_list(path) for path in sorted(conf_dir.glob("*.conflist"))}
+    return {path: str(item.get("name")) for path, item in found.items() if is_ours(item)}
+
+
+def overlapping(subnets: Sequence[str], conf_dir: Path, network: Path) -> Iterator[str]:
+    """Describe each of ``subnets`` that overlaps one of another file of the folder.
+
+    ``network`` is the file that is written. Subnets that cannot be read are left out.
+    """
+    files = sorted(path for path in conf_dir.glob("*.conf*") if path != network)
+    for path in files:
+        document = read_list(path)
+        for theirs in _subnets(document):
+            for ours in map(ip_network, subnets):
+                if ours.version == theirs.version and ours.overlaps(theirs):
+                    yield f"{ours} overlaps {theirs} of network {document.get('name')} in {path}"
+
+
+def _subnets(document: Any) -> Iterator[IPv4Network | IPv6Network]:
+    """All subnets anywhere in a network configuration: each IPAM plugin has them elsewhere."""
+    items = document.items() if isinstance(document, dict) else ()
+    for key, value in items:
+        if key == "subnet" and isinstance(value, str):
+            with suppress(ValueError):
+                yield ip_network(value, strict=False)
+        yield from _subnets(value)
+    for value in document if isinstance(document, list) else ():
+        yield from _subnets(value)
 
 
 def remove(bin_dir: Path, conf_dir: Path) -> list[Path]:
     """Remove the program with its files, and every list that uses it. Returns the removed paths."""
-    found = [path for path in sorted(conf_dir.glob("*.conflist")) if is_ours(path)]
+    found = [*own_lists(conf_dir)]
     program, loopback = bin_dir / PROGRAM, bin_dir / LOOPBACK
     found += [loopback] if is_our_loopback(loopback) else []
     found += [program] if program.exists() or program.is_symlink() else []

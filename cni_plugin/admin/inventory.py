@@ -6,7 +6,7 @@ Source of the cache's format: containernetworking/cni, libcni/api.go ("cniCacheV
 import base64
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -137,6 +137,15 @@ def networks(data_dir: Path, found: Iterable[Attachment]) -> list[str]:
     """
     indexed = {path.name for path in index_of(data_dir).glob("[!.]*")}
     return sorted(filter(names.is_identifier, indexed | {item.network for item in found}))
+
+
+def live(found: Iterable[Attachment], networks: Container[str]) -> list[Attachment]:
+    """The attachments to networks that are there: with an interface of ours, or a namespace."""
+    return [
+        item
+        for item in found
+        if item.alive and item.network in networks and (item.host_link or item.netns)
+    ]
 
 
 def check_input(cached: CachedAdd) -> tuple[dict[str, str], bytes]:

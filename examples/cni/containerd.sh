@@ -18,7 +18,7 @@ run() { # NAME SCRIPT: in a container that is gone afterwards
 }
 run podwire-one 'busybox ip address show dev eth0' | grep -o 'inet6* 10[^ ]*\|inet6 fd[^ ]*'
 run podwire-two '
-  busybox ping -c 1 10.88.0.1 | busybox grep transmitted # the host
+  busybox ping -c 1 10.77.0.1 | busybox grep transmitted # the host
   mkdir -p /www && echo hello > /www/index.html && busybox httpd -p 80 -h /www
   busybox wget -q -O - http://127.0.0.1/'
 "$podwire" cni list # nothing is left of them

@@ -14,7 +14,7 @@ mkdir -p /etc/cni/net.d
 cp "$here/podman.conflist" /etc/cni/net.d/20-podwire-podman.conflist
 podman network ls --format '{{.Name}}: {{.Driver}}'
 
-podman run --detach --name podwire-web --network podwire-podman --ip 10.89.0.10 --publish 8089:80 \
+podman run --detach --name podwire-web --network podwire-podman --ip 10.78.0.10 --publish 8089:80 \
   --entrypoint /bin/busybox "$image" sh -c '
     mkdir -p /www && echo hello from podman > /www/index.html && busybox httpd -f -p 80 -h /www'
 trap 'podman rm --force --time 0 podwire-web' EXIT

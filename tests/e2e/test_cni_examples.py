@@ -29,7 +29,7 @@ def bridges(host: Machine) -> list[str]:
 
 
 def test_the_list_is_what_install_writes(host: Machine) -> None:
-    ranges = ("--subnet", "10.88.0.0/16", "--subnet", "fd00:88::/64")
+    ranges = ("--subnet", "10.77.0.0/16", "--subnet", "fd00:77::/64")
     host.run(CHECKOUT / "bin/podwire", "cni", "install", *ranges)
     written = json.loads(host.run("cat", "/etc/cni/net.d/10-podwire.conflist"))
     assert written == json.loads((EXAMPLES / "containerd.conflist").read_text())
@@ -46,8 +46,8 @@ def test_containerd_runs_the_example(host: Machine) -> None:
         )
     lines = out.splitlines()
     assert lines[0] == "/opt/cni/bin/podwire-cni"
-    assert "inet 10.88.0.2/16" in lines
-    assert "inet6 fd00:88::2/64" in lines
+    assert "inet 10.77.0.2/16" in lines
+    assert "inet6 fd00:77::2/64" in lines
     assert "1 packets transmitted, 1 packets received, 0% packet loss" in lines
     assert lines[-2] == "hello"
     assert lines[-1].startswith("NETWORK "), "a container is still attached"
@@ -66,7 +66,7 @@ def test_podman_runs_the_example(host: Machine) -> None:
     host.run(*environment, "podman", "load", "--input", host.files / "image.tar")
     out = host.run(*environment, EXAMPLES / "podman.sh", IMAGE)
     assert "podwire-podman: podwire-cni" in out
-    assert re.search(r"^podwire-podman .* eth0 +10\.89\.0\.10 .* yes$", out, re.MULTILINE)
+    assert re.search(r"^podwire-podman .* eth0 +10\.78\.0\.10 .* yes$", out, re.MULTILINE)
     assert "tcp . 8089" in out
     assert "\nhello from podman\n" in out
     listed = json.loads(host.run(CHECKOUT / "bin/podwire", "cni", "list", "-o", "json"))

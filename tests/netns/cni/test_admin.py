@@ -83,6 +83,42 @@ def test_install_and_uninstall(node, pod, tmp_path):
     assert podwire(node, "uninstall", *folders).stdout == ""
 
 
+def test_uninstall_refuses_while_containers_are_attached(node, pod, tmp_path):
+    folders = ["--bin-dir", str(tmp_path / "bin"), "--conf-dir", str(tmp_path / "net.d")]
+    assert podwire(node, "install", *folders, "--name", "net", "--bridge", "pw0").returncode == 0
+    one, other = pod(), pod()
+    node.add(one)
+    node.add(other, node.conf(name="another"))  # of no list in this folder
+    done = podwire(node, "uninstall", *folders, *places(node))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"net {one.container_id} eth0 10.1.0." in done.stderr
+    assert other.container_id not in done.stderr
+    assert (tmp_path / "bin/podwire-cni").exists()
+    node.delete(one)
+    done = podwire(node, "uninstall", *folders, *places(node))
+    assert done.returncode == 0
+    assert list((tmp_path / "bin").iterdir()) == []
+    podwire(node, "install", *folders, "--name", "another")
+    done = podwire(node, "uninstall", *folders, *places(node), "--force")
+    assert (done.returncode, done.stderr) == (0, "")
+    node.delete(other, node.conf(name="another"))
+
+
+def test_install_warns_of_a_subnet_that_a_neighbor_has(node, tmp_path):
+    folders = ["--bin-dir", str(tmp_path / "bin"), "--conf-dir", str(tmp_path)]
+    plugin = {"type": "bridge", "ipam": {"type": "host-local", "ranges": [[{"subnet": "x"}]]}}
+    theirs = {"name": "podman", "plugins": [plugin]}
+    (tmp_path / "87-podman.conflist").write_text(json.dumps(theirs))
+    (tmp_path / "88-odd.conf").write_text("[[]]")
+    assert podwire(node, "install", *folders).stderr == ""
+    plugin["ipam"]["ranges"] = [[{"subnet": "10.77.4.0/24"}], [{"subnet": "fd00::/64"}]]
+    (tmp_path / "87-podman.conflist").write_text(json.dumps(theirs))
+    done = podwire(node, "install", *folders)
+    assert done.returncode == 0
+    assert "10.77.0.0/16 overlaps 10.77.4.0/24 of network podman" in done.stderr
+    assert podwire(node, "install", *folders, "--subnet", "10.66.0.0/16").stderr == ""
+
+
 @pytest.mark.parametrize("other", [REFERENCE / "loopback", None])
 def test_an_existing_loopback_plugin_stays(node, tmp_path, other):
     theirs = tmp_path / "loopback"

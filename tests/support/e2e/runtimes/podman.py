@@ -15,7 +15,7 @@ events_logger = "file"
 runtime = "runc"
 [network]
 network_backend = "cni"
-cni_plugin_dirs = ["/opt/cni/bin"]
+cni_plugin_dirs = ["/opt/cni/bin", "/usr/lib/cni"]
 network_config_dir = "/etc/cni/net.d"
 """
 
