@@ -230,16 +230,21 @@ def _same_device(ip: Any, link: Any, want: Tunnel) -> bool:
     )
 
 
-def _apply_addresses(ip: Any, index: int, want: frozenset[Address]) -> None:
-    have = {ip_address(item.get_attr("IFA_ADDRESS")) for item in ip.get_addr(index=index)}
-    for address in want - have:
-        length = 32 if address.version == 4 else 64
-        with _fine(errno.EEXIST):  # the kernel may have derived the same link-local address
-            ip.addr("add", index=index, address=str(address), prefixlen=length)
-    for address in have - want:
-        if not address.is_link_local:
+def _apply_addresses(ip: Any, index: int, addresses: frozenset[Address]) -> None:
+    want = {(address, 32 if address.version == 4 else 64) for address in addresses}
+    # without an address of ours the kernel's own link-local one may stay
+    spared = not any(address.version == 6 for address in addresses)
+    have = {
+        (ip_address(item.get_attr("IFA_ADDRESS")), item["prefixlen"])
+        for item in ip.get_addr(index=index)
+    }
+    for address, length in have - want:  # first: an address of another length is in the way
+        if not (spared and address.is_link_local):
             with _fine(*_NO_SUCH):
-                ip.addr("del", index=index, address=str(address), prefixlen=address.max_prefixlen)
+                ip.addr("del", index=index, address=str(address), prefixlen=length)
+    for address, length in want - have:
+        with _fine(errno.EEXIST):  # the kernel may just have derived the same link-local address
+            ip.addr("add", index=index, address=str(address), prefixlen=length)
 
 
 def _apply_neighbors(ip: Any, index: int, want: frozenset[Neighbor]) -> None:

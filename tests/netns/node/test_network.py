@@ -184,6 +184,30 @@ def test_only_our_own_objects_change_and_removal_is_complete(machines):
     first.space.ip("route", "del", "192.0.2.0/24")
 
 
+@pytest.mark.parametrize(
+    "address", ["fd00:9::9/64", "fe80::dead/64", "10.9.9.9/24", "fd00:9::a/128", "fe80::beef/10"]
+)
+def test_an_earlier_address_of_the_tunnel_is_removed(machines, address):
+    first = machines[0][0]
+    first.apply("vxlan", NODES)
+    clean = first.space.ip("-o", "address", "show", "dev", "podwire-vxlan")
+    first.space.ip("address", "add", address, "dev", "podwire-vxlan", "nodad")
+    first.apply("vxlan", NODES)
+    assert first.space.ip("-o", "address", "show", "dev", "podwire-vxlan") == clean
+
+
+def test_an_address_of_another_length_is_replaced(machines):
+    first = machines[0][0]
+    first.apply("vxlan", NODES)
+    clean = sorted(first.space.ip("-o", "address", "show", "dev", "podwire-vxlan").splitlines())
+    (six,) = (line.split()[3] for line in clean if "inet6" in line)
+    first.space.ip("address", "del", six, "dev", "podwire-vxlan")
+    first.space.ip("address", "add", six.replace("/64", "/128"), "dev", "podwire-vxlan", "nodad")
+    first.apply("vxlan", NODES)
+    shown = sorted(first.space.ip("-o", "address", "show", "dev", "podwire-vxlan").splitlines())
+    assert [line.split()[3] for line in shown] == [line.split()[3] for line in clean]
+
+
 def test_a_kernel_without_bridge_filter_is_reported_once(spaces, caplog):
     want = NetworkPlan(sysctls=(("net/bridge/bridge-nf-call-nothing", "1"),))
 
