@@ -20,6 +20,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from control.node_network.plan import (
     DEVICE,
     PORT,
+    PROTOCOL,
     VNI,
     Address,
     Forwarding,
@@ -29,11 +30,10 @@ from control.node_network.plan import (
     Tunnel,
     Uplink,
 )
-from control.node_network.render import nft_script
+from control.node_network.render import TABLE, nft_script
 
 logger = logging.getLogger(__name__)
 
-PROTOCOL = 87  # `ip route show proto 87`: of the numbers that rtnetlink leaves to administrators
 _FAMILIES = {4: 2, 6: 10}  # AF_INET, AF_INET6
 _BRIDGE_FAMILY = 7
 _PERMANENT = 0x80
@@ -57,7 +57,7 @@ class NodeNetworkKernel:
     """One node's routes, tunnel, sysctls and masquerading."""
 
     def __init__(self) -> None:
-        self._masquerade: str | None = None
+        self._masquerade: tuple[str, str] | None = None  # the script, and the table after it
 
     def uplink(self, addresses: Iterable[Address]) -> Uplink | None:
         """Return the interface that has one of these addresses, if there is one."""
@@ -87,14 +87,21 @@ class NodeNetworkKernel:
         self.apply(NetworkPlan())
 
     def _apply_masquerade(self, script: str) -> None:
-        if script == self._masquerade:
+        """Replace the table, unless it is as this object left it."""
+        if self._masquerade == (script, _table()):
             return
         done = subprocess.run(
             ["nft", "-f", "-"], input=script, text=True, capture_output=True, check=False
         )
         if done.returncode:
             raise OSError(f"nft: {' '.join(done.stderr.split())}")
-        self._masquerade = script
+        self._masquerade = script, _table()
+
+
+def _table() -> str:
+    """Our table as nft shows it; empty if there is none."""
+    argv = ["nft", "list", "table", "inet", TABLE]
+    return subprocess.run(argv, text=True, capture_output=True, check=False).stdout
 
 
 def _try(problems: list[str], part: str, step: Callable[[], None]) -> None:

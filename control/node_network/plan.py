@@ -21,6 +21,7 @@ Cidr = IPv4Network | IPv6Network
 Overlay = Literal["routes", "vxlan"]
 
 DEVICE = "podwire-vxlan"
+PROTOCOL = 87  # `ip route show proto 87`: of the numbers that rtnetlink leaves to administrators
 # IANA's port. Flannel and Cilium use 8472, Calico 4789 with VNI 4096, Docker 4789 from VNI 4096.
 PORT, VNI = 4789, 77
 _LONGEST = 65535

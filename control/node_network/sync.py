@@ -1,4 +1,7 @@
-"""Keeps the node network in line with the Nodes: after every change and once a minute."""
+"""Keeps the node network in line with the Nodes.
+
+After every change of a Node, of what is ours in the kernel, and once a minute.
+"""
 
 import asyncio
 import logging
@@ -9,6 +12,7 @@ from pathlib import Path
 
 from control.api.node import Node
 from control.linux import whole
+from control.node_network.drift import DriftListener
 from control.node_network.kernel import NodeNetworkError, NodeNetworkKernel
 from control.node_network.plan import Cidr, Overlay, peer, plan, pod_mtu
 from control.node_network.render import conflist
@@ -48,6 +52,13 @@ class NodeNetwork:
 
     async def run(self) -> None:
         """Synchronize for ever; a failure is tried again, and logged once."""
+        listener = DriftListener(self.wake)
+        try:
+            await self._keep()
+        finally:
+            listener.close()
+
+    async def _keep(self) -> None:
         said = ""
         while True:
             self._wake.clear()

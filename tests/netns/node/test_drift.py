@@ -1,0 +1,95 @@
+"""What another program takes from the node network is put back at once; nothing else wakes it."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from control.api.node import Node
+from control.node_network import drift
+from control.node_network.sync import NodeNetwork, NodeNetworkSettings
+from tests.netns.node.test_network import NODES, Machine, inside
+
+_BREAKS = {
+    "ruleset": ["nft", "flush", "ruleset"],
+    "rule": ["nft", "flush", "chain", "inet", "podwire_node", "postrouting"],
+    "routes": ["ip", "route", "flush", "proto", "87"],
+    "replaced route": ["ip", "route", "replace", "blackhole", "10.244.2.0/24"],
+    "forwarding": ["sysctl", "-qw", "net.ipv4.ip_forward=0"],
+    "device": ["ip", "link", "del", "podwire-vxlan"],
+    "device down": ["ip", "link", "set", "podwire-vxlan", "down"],
+    "neighbors": ["ip", "neigh", "flush", "dev", "podwire-vxlan", "nud", "permanent"],
+    "addresses": ["ip", "address", "flush", "dev", "podwire-vxlan"],
+    "fdb": ["sh", "-c", "bridge fdb | while read mac _ rest; do bridge fdb del $mac $rest; done"],
+}
+_NOT_IN = {"routes": {"device", "device down", "neighbors", "addresses", "fdb"}, "vxlan": set()}
+
+
+@pytest.fixture(scope="module")
+def machine(spaces) -> Machine:
+    switch = spaces("switch")
+    switch.ip("link", "add", "br0", "type", "bridge")
+    switch.ip("link", "set", "br0", "up")
+    return Machine(spaces, switch, 1)
+
+
+async def _until(machine: Machine, before: str) -> None:
+    """Wait until the state is as before; the look that comes once a minute would be too late."""
+    for _ in range(200):
+        if await asyncio.to_thread(_state, machine) == before:
+            return
+        await asyncio.sleep(0.05)
+    assert set(_state(machine).splitlines()) ^ set(before.splitlines()) == set()
+
+
+_STATE = """
+ip route show proto 87; ip -6 route show proto 87
+nft list table inet podwire_node
+sysctl net.ipv4.ip_forward
+if ip -o link show dev podwire-vxlan; then
+  ip -o address show dev podwire-vxlan
+  ip neigh show dev podwire-vxlan nud permanent
+  bridge fdb show dev podwire-vxlan | sort
+fi
+"""
+
+
+def _state(machine: Machine) -> str:
+    """All that the node network has set up, without indexes: a new device has another one."""
+    lines = machine.space.run("sh", "-c", _STATE, check=False).splitlines()
+    return "\n".join(line.partition(": ")[2] if line[:1].isdigit() else line for line in lines)
+
+
+@pytest.mark.parametrize("overlay", ["routes", "vxlan"])
+def test_drift_is_put_back(machine: Machine, tmp_path: Path, overlay) -> None:
+    nodes = [Node.parse(item) for item in NODES]
+    settings = NodeNetworkSettings("n1", overlay, (), tmp_path / "10.conflist")
+
+    async def scenario() -> None:
+        looks: list[None] = []
+
+        def known() -> list[Node]:
+            looks.append(None)
+            return nodes
+
+        network = NodeNetwork(settings, known, lambda: None)
+        task = asyncio.create_task(network.run())
+        while not settings.conflist.exists():  # noqa: ASYNC110  # written after the kernel
+            await asyncio.sleep(0.05)
+        before = await asyncio.to_thread(_state, machine)
+        for name, argv in _BREAKS.items():
+            if name in _NOT_IN[overlay]:
+                continue
+            await asyncio.to_thread(machine.space.run, *argv, check=False)
+            await _until(machine, before)
+        await asyncio.sleep(drift._SETTLE_SECONDS * 4)  # the last of our own changes was heard
+        seen = len(looks)
+        for command in (["link", "add", "d0", "type", "bridge"], ["link", "del", "d0"]):
+            await asyncio.to_thread(machine.space.ip, *command)
+        await asyncio.sleep(drift._SETTLE_SECONDS * 4)
+        assert len(looks) == seen, "what is not ours woke it, or its own changes did for ever"
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    inside(machine.space.path, lambda: asyncio.run(scenario()))
+    machine.apply(overlay, [], "nobody")
