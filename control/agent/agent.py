@@ -11,6 +11,7 @@ import aiohttp
 
 from control.agent.admission import admit
 from control.agent.config import Config
+from control.agent.network_status import NetworkStatus
 from control.agent.node import describe
 from control.agent.node.register import Registration
 from control.agent.pods import decide
@@ -57,14 +58,18 @@ class Agent:
         )
         self._nodes = Informer(client, kinds.NODE)
         self._services = Informer(client, kinds.SERVICE)
-        self._network_problem = "the agent has just started"
+        self._network_status = NetworkStatus(self._cni.status, self._on_network)
         self._registration = Registration(
-            client, config.identity, config.root, lambda: self._network_problem, self._image_list
+            client,
+            config.identity,
+            config.root,
+            lambda: self._network_status.problem,
+            self._image_list,
         )
         settings = NodeNetworkSettings(
             config.identity.name, config.overlay, config.cluster, config.conflist
         )
-        self._network = NodeNetwork(settings, self._all_nodes, self._network_changed)
+        self._network = NodeNetwork(settings, self._all_nodes, self._network_status.wake)
 
     async def run(self) -> None:
         """Run until cancelled; containers keep running without an agent."""
@@ -86,7 +91,7 @@ class Agent:
             *(informer.run() for informer in informers),
             self._registration.run(),
             self._network.run(),
-            self._check_network(),
+            self._network_status.run(),
             self._keep_house(),
             self._collect_garbage(),
         )
@@ -172,25 +177,10 @@ class Agent:
         if gone:
             self._registration.wake()
 
-    def _network_changed(self) -> None:
-        self._network_wake.set()
-
-    async def _check_network(self) -> None:
-        """Ask the CNI plugins for their STATUS, after every change and periodically."""
-        self._network_wake = asyncio.Event()
-        while True:
-            problem = await self._cni.status()
-            self._network_wake.clear()
-            if problem != self._network_problem:
-                self._network_problem = problem
-                self._registration.wake()
-                for worker in self.workers.values() if not problem else ():
-                    worker.retry()
-            try:
-                async with asyncio.timeout(30 if not problem else 5):
-                    await self._network_wake.wait()
-            except TimeoutError:
-                continue
+    def _on_network(self, problem: str) -> None:
+        self._registration.wake()
+        for worker in self.workers.values() if not problem else ():
+            worker.retry()
 
     async def _keep_house(self) -> None:
         """End what belongs to no Pod, as soon as Pods are known and then every minute."""
