@@ -8,7 +8,7 @@ import pytest
 from control.api.node import Node
 from control.node_network import drift
 from control.node_network.sync import NodeNetwork, NodeNetworkSettings
-from tests.netns.node.test_network import NODES, Machine, inside
+from tests.support.control.machines import NODES, Machine, inside
 
 _BREAKS = {
     "ruleset": ["nft", "flush", "ruleset"],
