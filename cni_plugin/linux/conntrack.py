@@ -38,7 +38,7 @@ def _forget(ports: frozenset[int], *, mapped: bool) -> None:
         flows = [
             (family, attributes)
             for family in (uapi.AF_INET, uapi.AF_INET6)
-            for item in kernel.dump(_GET, _NFGENMSG.pack(family, 0, 0))
+            for item in kernel.stream(_GET, _NFGENMSG.pack(family, 0, 0))
             if _is_udp_to(ports, attributes := unpack(item, _NFGENMSG.size))
             and (not mapped or _is_mapped(attributes))
         ]

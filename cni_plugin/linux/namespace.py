@@ -6,7 +6,7 @@ Source: namespaces(7), setns(2), ioctl_ns(2), rtnetlink(7).
 import ctypes
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from ipaddress import ip_address, ip_interface, ip_network
@@ -223,7 +223,7 @@ def _flag(port: dict[int, bytes] | None, kind: int) -> bool | None:
     return None if port is None else bool(number(port.get(kind)))
 
 
-def _addresses(items: Iterator[bytes], index: int) -> Iterator[Cidr]:
+def _addresses(items: Iterable[bytes], index: int) -> Iterator[Cidr]:
     for item in items:
         _, prefix, flags, _, link = uapi.IFADDRMSG.unpack_from(item)
         attributes = unpack(item, uapi.IFADDRMSG.size)

@@ -16,6 +16,7 @@ from typing import Self, Union
 from cni_plugin.linux import uapi
 
 _LONGEST_DATAGRAM = 1 << 16
+_MOST_DUMPS = 20
 _PATIENCE = 20  # seconds; the kernel answers at once, unless its rtnl lock is held for long
 _TIMEVAL = struct.Struct("@ll")
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
@@ -96,7 +97,7 @@ class Socket:
         self._socket.setsockopt(SOL_SOCKET, SO_RCVTIMEO, patience)
         for option in (uapi.NETLINK_CAP_ACK, uapi.NETLINK_EXT_ACK, uapi.NETLINK_GET_STRICT_CHK):
             self._socket.setsockopt(uapi.SOL_NETLINK, option, 1)
-        self._sequence = 0
+        self._sequence = self._interrupted = 0
 
     def __enter__(self) -> Self:
         return self
@@ -123,8 +124,24 @@ class Socket:
                 return None
             raise
 
-    def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
-        """All objects that ``body`` selects. The caller must read to the end."""
+    def dump(self, kind: int, body: bytes) -> list[bytes]:
+        """All objects that ``body`` selects.
+
+        If they change meanwhile, objects may be missing or old: the kernel marks the answer, and
+        the question is repeated. Raises OSError if they changed each time.
+        """
+        for _ in range(_MOST_DUMPS):
+            self._interrupted = 0
+            found = list(self.stream(kind, body))
+            if not self._interrupted:
+                return found
+        raise OSError(errno.EBUSY, f"the kernel's objects changed in each of {_MOST_DUMPS} dumps")
+
+    def stream(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """All objects that ``body`` selects, one by one. The caller must read to the end.
+
+        For objects whose changes the kernel does not mark, and of which there may be very many.
+        """
         return self._exchange(kind, body, uapi.NLM_F_DUMP)
 
     def _exchange(self, kind: int, body: bytes, flags: int) -> Iterator[bytes]:
@@ -134,6 +151,7 @@ class Socket:
         self._socket.send(uapi.NLMSGHDR.pack(length, kind, flags, self._sequence, 0) + body)
         while True:
             for answer, answer_flags, payload in self._received():
+                self._interrupted |= answer_flags & uapi.NLM_F_DUMP_INTR
                 if answer == uapi.NLMSG_ERROR:
                     _raise(answer_flags, payload)
                     return

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyroute2
+from pyroute2.netlink import NLM_F_DUMP_INTR
 from pyroute2.netlink.exceptions import NetlinkError
 
 from control.node_network.plan import (
@@ -35,10 +36,10 @@ from control.node_network.render import TABLE, nft_script
 logger = logging.getLogger(__name__)
 
 _FAMILIES = {4: 2, 6: 10}  # AF_INET, AF_INET6
-_BRIDGE_FAMILY = 7
 _PERMANENT = 0x80
 _SELF = 0x02
 _ONLINK = 4
+_MOST_DUMPS = 20
 # An absent object counts as deleted.
 _NO_SUCH = (errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL)
 
@@ -47,6 +48,19 @@ def _netlink() -> Any:
     """Open a netlink socket; pyroute2 makes its methods at run time, where mypy cannot see them."""
     iproute: Any = pyroute2.IPRoute  # type: ignore[attr-defined]
     return iproute()
+
+
+def dump(read: Callable[[], Iterable[Any]]) -> list[Any]:
+    """All messages of a dump. pyroute2 0.9 does not raise for one that the kernel marks.
+
+    If objects change meanwhile, some may be missing or old, so the dump is read again. Raises
+    OSError if they changed each time.
+    """
+    for _ in range(_MOST_DUMPS):
+        found = list(read())
+        if not any(item["header"]["flags"] & NLM_F_DUMP_INTR for item in found):
+            return found
+    raise OSError(errno.EBUSY, f"the kernel's objects changed in each of {_MOST_DUMPS} dumps")
 
 
 class NodeNetworkError(Exception):
@@ -63,7 +77,7 @@ class NodeNetworkKernel:
         """Return the interface that has one of these addresses, if there is one."""
         wanted = {str(address) for address in addresses}
         with _netlink() as ip:
-            for item in ip.get_addr():
+            for item in dump(ip.get_addr):
                 if item.get_attr("IFA_LOCAL", item.get_attr("IFA_ADDRESS")) in wanted:
                     link = ip.get_links(item["index"])[0]
                     return Uplink(link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_MTU"))
@@ -151,9 +165,9 @@ def _apply_routes(ip: Any, want: frozenset[Route], problems: list[str]) -> None:
 
 
 def _routes(ip: Any) -> Iterator[Route]:
-    names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in ip.get_links()}
+    names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in dump(ip.get_links)}
     for version, family in _FAMILIES.items():
-        for item in ip.get_routes(family=family, proto=PROTOCOL):
+        for item in dump(partial(ip.get_routes, family=family, proto=PROTOCOL)):
             destination, via = item.get_attr("RTA_DST"), item.get_attr("RTA_GATEWAY")
             if item["proto"] == PROTOCOL and destination and via:
                 cidr = ip_network(f"{destination}/{item['dst_len']}")
@@ -243,7 +257,7 @@ def _apply_addresses(ip: Any, index: int, addresses: frozenset[Address]) -> None
     spared = not any(address.version == 6 for address in addresses)
     have = {
         (ip_address(item.get_attr("IFA_ADDRESS")), item["prefixlen"])
-        for item in ip.get_addr(index=index)
+        for item in dump(partial(ip.get_addr, index=index))
     }
     for address, length in have - want:  # first: an address of another length is in the way
         if not (spared and address.is_link_local):
@@ -258,7 +272,7 @@ def _apply_neighbors(ip: Any, index: int, want: frozenset[Neighbor]) -> None:
     have = {
         Neighbor(ip_address(item.get_attr("NDA_DST")), item.get_attr("NDA_LLADDR"))
         for family in _FAMILIES.values()
-        for item in ip.get_neighbours(family=family, ifindex=index)
+        for item in dump(partial(ip.get_neighbours, family=family, ifindex=index))
         if item["state"] & _PERMANENT and item.get_attr("NDA_LLADDR")
     }
     kept = {item.address for item in want}
@@ -273,7 +287,7 @@ def _apply_neighbors(ip: Any, index: int, want: frozenset[Neighbor]) -> None:
 def _apply_forwarding(ip: Any, index: int, want: frozenset[Forwarding]) -> None:
     have = {
         Forwarding(item.get_attr("NDA_LLADDR"), ip_address(item.get_attr("NDA_DST")))
-        for item in ip.fdb("dump", ifindex=index)
+        for item in dump(partial(ip.fdb, "dump", ifindex=index))
         if item["ifindex"] == index and item.get_attr("NDA_DST") and item.get_attr("NDA_LLADDR")
     }
     for item in have - want:
