@@ -3,12 +3,13 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
 from control.server.access.authn import Authenticator
+from control.server.access.door import Door, DoorLimits
 from control.server.bootstrap import bootstrap, keep
 from control.server.http import HttpHandler
 from control.server.state.server import ApiServerConfig, ServerState
@@ -17,8 +18,8 @@ from control.server.upkeep import upkeep
 from control.server.wire.body import BODY_LIMIT
 from control.store.base import Store
 
-# client-go keeps idle connections for 90 s: the server must not be the first to close one.
-_KEEP_ALIVE = 3600.0
+# Upstream's IdleTimeout.
+_KEEP_ALIVE = 90.0
 _LAST_ANSWERS = 2.0
 
 
@@ -30,6 +31,7 @@ async def serve(
     config: ApiServerConfig | None = None,
     authenticator: Authenticator | None = None,
     tls: ssl.SSLContext | None = None,
+    limits: DoorLimits | None = None,
 ) -> AsyncIterator[ServerState]:
     """Serve the API of a store on bound sockets, until the context ends."""
     state = ServerState(config or ApiServerConfig(), store, WatchCache(store))
@@ -43,8 +45,10 @@ async def serve(
         stack.push_async_callback(runner.cleanup)
         stack.callback(handler.close)
         await runner.setup()
+        door = Door(_protocol(runner), tls, limits or DoorLimits())
+        stack.push_async_callback(door.close)
         for bound in sockets:
-            await web.SockSite(runner, bound, ssl_context=tls).start()
+            door.open(bound)
         for work in (upkeep(state), keep(state)):
             stack.push_async_callback(_cancelled, asyncio.create_task(work))
         yield state
@@ -53,6 +57,12 @@ async def serve(
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+def _protocol(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
+    if runner.server is None:
+        raise RuntimeError("the runner is not set up")
+    return runner.server
 
 
 def _runner(handler: HttpHandler) -> web.AppRunner:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 import ssl
@@ -16,6 +17,7 @@ from typing import Any
 import click
 
 from control.server.access.authn import Authenticator, TokenFileError, load_tokens
+from control.server.access.door import DoorLimits
 from control.server.app import serve
 from control.server.state.server import ApiServerConfig, Network
 from control.server.wire.errors import StatusError
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _BACKLOG = 512
+# Open files; half of them are for clients that have shown no credentials.
+_DESCRIPTORS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +193,14 @@ def _sockets(flags: Flags) -> Iterator[socket.socket]:
             raise click.UsageError(text) from err
 
 
+def raise_descriptors() -> int:
+    """Raise the limit of open files as far as allowed and useful; return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, min(hard, _DESCRIPTORS))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
 async def _run(flags: Flags, sockets: list[socket.socket]) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -196,9 +208,12 @@ async def _run(flags: Flags, sockets: list[socket.socket]) -> None:
     tls = server_tls(flags.tls_cert, flags.tls_key, flags.client_ca)
     known = Authenticator(load_tokens(flags.token_auth_file) if flags.token_auth_file else {})
     config = flags.config(_advertised_port(sockets))
+    limits = DoorLimits(unknown=raise_descriptors() // 2)
     store = await open_store(flags.store)
     try:
-        async with serve(store, sockets, config=config, authenticator=known, tls=tls):
+        async with serve(
+            store, sockets, config=config, authenticator=known, tls=tls, limits=limits
+        ):
             logger.info("serving on %s", ", ".join(str(s.getsockname()) for s in sockets))
             await ended.wait()
         logger.info("stopped")

@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 from control.api.base import encode
 from control.server.access import authz, reviews
 from control.server.access.authn import Authenticator
+from control.server.access.door import Visit
 from control.server.bugs import RepeatedBugs
 from control.server.pages.routes import is_public, page
 from control.server.state.server import ServerState
@@ -68,6 +69,7 @@ class HttpHandler:
 
     async def _answer(self, web_request: web.Request) -> web.StreamResponse:
         user = self._user(web_request)
+        _note(web_request, known=user is not None)
         if user is None and not is_public(web_request.path):
             raise errors.unauthorized()
         accept = parse_accept(web_request.headers.get("Accept", ""))
@@ -102,7 +104,11 @@ class HttpHandler:
             return unless_known(found, web_request.headers.get("If-None-Match", ""))
         if user is None or not reviews.is_review(path):
             return None
-        body = await _body(web_request, simple=True)
+        try:
+            async with asyncio.timeout(_SECONDS):
+                body = await _body(web_request, simple=True)
+        except TimeoutError as err:
+            raise errors.timed_out(_SECONDS) from err
         answer = reviews.review(method, path, user, body, self._authenticator)
         return ApiResponse(encode(answer), 201)
 
@@ -142,6 +148,15 @@ class HttpHandler:
         return b"".join(
             frame(request.representation, kind, signal, now, include) for signal in signals
         )
+
+
+def _note(web_request: web.Request, *, known: bool) -> None:
+    """Tell the door that a request has arrived, and whether its client is known."""
+    visit = web_request.transport.get_protocol() if web_request.transport else None
+    if isinstance(visit, Visit):
+        visit.asked()
+        if known:
+            visit.known()
 
 
 async def _body(web_request: web.Request, *, simple: bool) -> Body:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from control.pki import Identity, create_authority, issue, kubeconfig
 from control.server.access.authn import Authenticator
+from control.server.access.door import DoorLimits
 from control.server.app import serve
 from control.server.cli import server_tls
 from control.server.state.server import ApiServerConfig, ServerState
@@ -33,7 +34,7 @@ class Secured:
 
 
 @asynccontextmanager
-async def secured_server(folder: Path) -> AsyncIterator[Secured]:
+async def secured_server(folder: Path, limits: DoorLimits | None = None) -> AsyncIterator[Secured]:
     """Serve from memory on a free port of 127.0.0.1; write the certificates into ``folder``."""
     authority = create_authority("test")
     authority.save(folder, "ca")
@@ -48,7 +49,12 @@ async def secured_server(folder: Path) -> AsyncIterator[Secured]:
     tls = server_tls(folder / "server.crt", folder / "server.key", folder / "ca.crt")
     store = MemoryStore()
     async with serve(
-        store, [bound], tls=tls, config=ApiServerConfig(port=port), authenticator=Authenticator()
+        store,
+        [bound],
+        tls=tls,
+        config=ApiServerConfig(port=port),
+        authenticator=Authenticator(),
+        limits=limits,
     ) as state:
         yield Secured(url, port, state, folder, config)
     await store.close()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,8 @@ class _Worker:
             self._process.kill()
         await self._process.wait()
         self._input.close()
+        with suppress(OSError):  # the pipe of a process that died is broken
+            await self._input.wait_closed()
 
 
 class WorkerPool:

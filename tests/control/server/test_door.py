@@ -1,0 +1,133 @@
+"""Clients without credentials cannot lock out those with; slow ones are sent away."""
+
+import asyncio
+import gc
+import ssl
+from asyncio.sslproto import SSLProtocol
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from control.server.access.door import TLS_BUFFER, DoorLimits, Visit
+from tests.support.control.requests import CORE
+from tests.support.control.secured import Secured, secured_server
+
+MAPS = f"{CORE}/configmaps"
+Start = Callable[[DoorLimits], AbstractAsyncContextManager[Secured]]
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    return lambda limits: secured_server(tmp_path, limits)
+
+
+@pytest.fixture
+async def closing() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+async def connect(server: Secured, stack: AsyncExitStack, *, tls: str | None = None) -> Stream:
+    """Connect with plain TCP, or with the certificate of ``tls`` (empty: none)."""
+    context = None if tls is None else server.client_tls(tls)
+    made = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
+    stack.callback(made[1].transport.abort)
+    return made
+
+
+async def is_closed(stream: Stream) -> bool:
+    """Wait until the server closes a connection; the test's time limit ends it."""
+    try:
+        return await stream[0].read(1) == b""
+    except (ConnectionError, ssl.SSLError):
+        return True
+
+
+async def answer(stream: Stream, request: bytes) -> bytes:
+    stream[1].write(request)
+    return (await stream[0].readline()).split()[1]
+
+
+async def ask_as_admin(server: Secured) -> int:
+    connector = aiohttp.TCPConnector(ssl=server.client_tls("admin"))
+    async with (
+        aiohttp.ClientSession(server.url, connector=connector) as session,
+        session.get(MAPS) as reply,
+    ):
+        return reply.status
+
+
+async def test_many_unknown_clients_do_not_lock_out_an_administrator(
+    start: Start, closing: AsyncExitStack
+):
+    async with start(DoorLimits(unknown=8)) as server:
+        before_tls = [await connect(server, closing) for _ in range(20)]
+        assert await ask_as_admin(server) == 200
+        for stream in before_tls[:12]:  # the oldest ones gave way
+            assert await is_closed(stream)
+        after_tls = [await connect(server, closing, tls="") for _ in range(20)]
+        assert await ask_as_admin(server) == 200
+        for stream in [*before_tls[12:], *after_tls[:12]]:
+            assert await is_closed(stream)
+
+
+async def test_known_clients_are_not_counted(start: Start, closing: AsyncExitStack):
+    request = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with start(DoorLimits(unknown=2)) as server:
+        admins = [await connect(server, closing, tls="admin") for _ in range(6)]
+        for _ in range(6):
+            await connect(server, closing)
+        assert [await answer(stream, request) for stream in admins] == [b"200"] * 6
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+@pytest.mark.parametrize("tls", ["", "admin"])
+async def test_a_first_header_has_a_deadline(
+    start: Start, closing: AsyncExitStack, sent: bytes, tls: str
+):
+    async with start(DoorLimits(first_header=0.1)) as server:
+        stream = await connect(server, closing, tls=tls)
+        stream[1].write(sent)
+        assert await is_closed(stream)
+        assert await ask_as_admin(server) == 200
+
+
+async def test_a_handshake_has_a_deadline(start: Start, closing: AsyncExitStack):
+    async with start(DoorLimits(handshake=0.1)) as server:
+        assert await is_closed(await connect(server, closing))
+
+
+async def test_a_client_that_has_asked_may_be_idle(start: Start, closing: AsyncExitStack):
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with start(DoorLimits(first_header=0.2)) as server:
+        stream = await connect(server, closing, tls="")
+        assert await answer(stream, request) == b"200"
+        silent = await connect(server, closing, tls="")
+        assert await is_closed(silent)  # connected later, and its deadline has passed
+        await stream[0].readuntil(b"ok")
+        assert await answer(stream, request) == b"200"
+
+
+async def test_half_a_body_has_a_deadline(
+    start: Start, closing: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("control.server.http._SECONDS", 0.1)
+    reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    async with start(DoorLimits()) as server:
+        for path in (MAPS, reviews):
+            stream = await connect(server, closing, tls="admin")
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{{"
+            assert await answer(stream, head.encode()) == b"504"
+
+
+async def test_a_connection_has_a_small_buffer(start: Start, closing: AsyncExitStack):
+    async with start(DoorLimits()) as server:
+        await connect(server, closing, tls="admin")
+        assert await ask_as_admin(server) == 200  # so that the first one has been accepted
+        visits = [it for it in gc.get_objects() if isinstance(it, Visit)]
+        tls = [it for it in gc.get_objects() if isinstance(it, SSLProtocol)]
+        assert visits and {len(it._ssl_buffer) for it in tls} == {TLS_BUFFER}  # type: ignore[attr-defined]
