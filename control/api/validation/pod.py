@@ -139,7 +139,7 @@ def validate_pod_update(new: Pod, old: Pod) -> list[FieldError]:
         return found
     if old.spec.active_deadline_seconds is not None:
         found += _deadline(new.spec, old.spec.active_deadline_seconds)
-    if any(toleration not in new.spec.tolerations for toleration in old.spec.tolerations):
+    if not _untimed(old.spec) <= _untimed(new.spec):
         why = "existing toleration can not be modified except its tolerationSeconds"
         found.append(field.forbidden("spec.tolerations", why))
     before, after = _fixed(old.spec), _fixed(new.spec)
@@ -150,6 +150,14 @@ def validate_pod_update(new: Pod, old: Pod) -> list[FieldError]:
         fields = ", ".join(f"spec.{name}" for name in changed)
         found.append(field.forbidden("spec", f"{_ONLY}\nchanged: {fields}"))
     return found
+
+
+def _untimed(spec: PodSpec) -> set[tuple[str, str, str, str]]:
+    """Return the tolerations without their seconds, which may change."""
+    return {
+        (item.key or "", item.operator or "", item.value or "", item.effect or "")
+        for item in spec.tolerations
+    }
 
 
 def _deadline(new: PodSpec, old: int) -> list[FieldError]:

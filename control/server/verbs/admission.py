@@ -3,6 +3,9 @@
 Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from control.api.kinds import NAMESPACE, POD, SERVICE
 from control.api.meta import StatusCause
 from control.server.state.server import ServerState
@@ -18,6 +21,8 @@ _PRIORITIES = {
     "system-cluster-critical": 2_000_000_000,
     "system-node-critical": 2_000_001_000,
 }
+# What Priority computes for a new Pod, and keeps when an update leaves it out.
+_COMPUTED = ("priority", "preemptionPolicy")
 _TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
@@ -31,6 +36,13 @@ def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
     if kind is SERVICE:
         return allocate(state, wire, None)
     return wire
+
+
+def admit_update(wire: Wire, before: Mapping[str, Any]) -> Wire:
+    """Return a Pod's next version, completed by admission as a new one."""
+    old, spec = before["spec"], wire["spec"]
+    kept = {name: old[name] for name in _COMPUTED if name in old and name not in spec}
+    return wire | {"spec": _with_tolerations(spec | kept)}
 
 
 def _namespace_lifecycle(state: ServerState, request: ApiRequest) -> None:

@@ -4,17 +4,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from control.api.kinds import SERVICE
+from control.api.kinds import POD, SERVICE
 from control.api.rules import errors_in_status, errors_in_update, rules_of
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
 from control.server.verbs import prepare
+from control.server.verbs.admission import admit_update
 from control.server.verbs.allocation.service import allocate
 from control.server.verbs.marking import finished
 from control.server.verbs.read import find
 from control.server.verbs.write import Draft, draft, remove, replace
 from control.server.wire import errors
-from control.server.wire.decode import parse
+from control.server.wire.decode import parse, stored
 from control.server.wire.errors import StatusError
 from control.server.wire.item import Item, Wire, encode_object, stamp
 from control.server.wire.request import ApiRequest
@@ -166,11 +167,13 @@ def _next_version(
     new = default(new)
     if kind is SERVICE:
         new = allocate(state, new, before)
+    if kind is POD:
+        new = admit_update(new, before)
     return prepare.for_update(kind, before, new)
 
 
 def _validate(request: ApiRequest, before: Mapping[str, Any], wire: Wire) -> None:
     kind = request.info.kind
     check = errors_in_status if request.info.subresource == "status" else errors_in_update
-    if found := check(kind, parse(kind, wire), parse(kind, before)):
+    if found := check(kind, parse(kind, wire), parse(kind, stored(kind, before))):
         raise errors.invalid(kind, request.info.name, found)

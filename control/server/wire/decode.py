@@ -43,6 +43,17 @@ def read(kind: Kind, wire: Wire) -> tuple[Wire, list[str]]:
         raise _not_handled(kind, str(err)) from err
 
 
+def stored(kind: Kind, wire: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a stored object in the form that new ones have, so that both can be compared.
+
+    An object with a value of a wrong type, which an older server took, is returned as it is.
+    """
+    try:
+        return conform(kind.group, kind.name, dict(wire))[0]
+    except WrongTypeError:
+        return wire
+
+
 def read_message(message: str, wire: Wire) -> Wire:
     """Read the body of a subresource or a review, such as ``core.Binding``, as ``read`` does."""
     try:

@@ -2,7 +2,11 @@
 
 import pytest
 
-from tests.support.control.requests import APPS, CORE, STRATEGIC, Api, pod, service
+from control.api import kinds
+from control.server.wire.info import storage_key
+from control.server.wire.item import encode_object
+from control.store.base import Update
+from tests.support.control.requests import APPS, CORE, MERGE, STRATEGIC, Api, pod, service
 
 PODS = f"{CORE}/pods"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
@@ -102,3 +106,41 @@ async def test_an_update_to_the_same_values_in_another_form_changes_nothing(api:
     template["spec"]["containers"][0]["resources"] = {"limits": {"cpu": 1}}
     again = await api("PUT", f"{APPS}/deployments/d", wire)
     assert again["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+
+
+async def test_seconds_of_a_toleration_may_change_and_the_default_ones_come_back(api: Api):
+    given = {"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}
+    made = await api.make(PODS, pod(tolerations=[given]))
+    assert [item["tolerationSeconds"] for item in made["spec"]["tolerations"]] == [5, 300, 300]
+    made["spec"]["tolerations"] = [given | {"tolerationSeconds": 9}]
+    changed = await api("PUT", f"{PODS}/p", made)
+    assert changed.code == 200, changed
+    seconds = [item["tolerationSeconds"] for item in changed["spec"]["tolerations"]]
+    assert seconds == [9, 300, 300]
+    forever = {name: value for name, value in given.items() if name != "tolerationSeconds"}
+    patch = {"spec": {"tolerations": [forever, *changed["spec"]["tolerations"][1:]]}}
+    assert (await api("PATCH", f"{PODS}/p", patch, MERGE)).code == 200
+    other = {"spec": {"tolerations": [given | {"value": "", "effect": "NoSchedule"}]}}
+    refused = await api("PATCH", f"{PODS}/p", other, MERGE)
+    assert refused.code == 422
+    assert "existing toleration can not be modified except its tolerationSeconds" in refused["message"]
+
+
+async def test_an_update_without_the_computed_priority_keeps_it(api: Api):
+    made = await api.make(PODS, pod())
+    del made["spec"]["priority"], made["spec"]["preemptionPolicy"]
+    kept = (await api("PUT", f"{PODS}/p", made))["spec"]
+    assert (kept["priority"], kept["preemptionPolicy"]) == (0, "PreemptLowerPriority")
+
+
+async def test_an_object_of_an_older_server_can_be_updated(api: Api):
+    """It has values in a form that the server no longer stores."""
+    made = await api.make(PODS, pod())
+    old = made | {"spec": made["spec"] | {"hostNetwork": False, "overhead": {"cpu": 1}}}
+    key = storage_key(kinds.POD, "default", "p")
+    version = int(made["metadata"]["resourceVersion"])
+    await api.state.store.commit(Update(key, encode_object(old), version))
+    labels = {"metadata": {"labels": {"new": "one"}}}
+    patched = await api("PATCH", f"{PODS}/p", labels, MERGE)
+    assert patched.code == 200, patched
+    assert patched["spec"]["overhead"] == {"cpu": "1"} and "hostNetwork" not in patched["spec"]
