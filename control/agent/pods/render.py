@@ -47,7 +47,7 @@ def sandbox(pod: Pod, attempt: int, dns: ClusterDns, node: str) -> SandboxConfig
     """Return the configuration of what the Pod's containers share."""
     spec, context = pod.spec, pod.spec.security_context or {}
     hostname = node if spec.host_network else (spec.hostname or pod.metadata.name)[:63].rstrip(".-")
-    aliases = [f"{alias.ip}\t{' '.join(alias.hostnames)}\n" for alias in spec.host_aliases]
+    aliases = ["\t".join((alias.ip, *alias.hostnames)) + "\n" for alias in spec.host_aliases]
     return SandboxConfig(
         pod=reference(pod),
         attempt=attempt,

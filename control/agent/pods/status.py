@@ -124,11 +124,8 @@ def _waiting(pod: Pod, facts: PodFacts, spec: Spec) -> api.ContainerStateWaiting
     failure = facts.failures.get(spec.name)
     if failure:
         return api.ContainerStateWaiting(reason=failure.reason, message=failure.message)
-    is_main = spec not in pod.spec.init_containers
-    initializing = is_main and pod.spec.init_containers
-    return api.ContainerStateWaiting(
-        reason="PodInitializing" if initializing else "ContainerCreating"
-    )
+    reason = "PodInitializing" if pod.spec.init_containers else "ContainerCreating"
+    return api.ContainerStateWaiting(reason=reason)
 
 
 def _states(

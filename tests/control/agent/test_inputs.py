@@ -308,3 +308,10 @@ def test_a_container_as_the_runtime_gets_it():
     assert config.rights.no_new_privileges and config.rights.drop_capabilities == ("ALL",)
     assert (config.resources.cpu_limit, config.resources.memory_limit) == (500, 64 * 1024**2)
     assert config.log_path == "main/2.log"
+
+
+def test_the_names_of_a_host_alias_are_apart_by_tabs():
+    """As kubelet's hostsEntriesFromHostAliases writes them."""
+    alias = {"ip": "192.0.2.1", "hostnames": ["a.example", "b.example"]}
+    config = render.sandbox(pod(hostAliases=[alias]), 0, render.ClusterDns(), "node1")
+    assert config.hosts == "192.0.2.1\ta.example\tb.example\n"

@@ -118,6 +118,11 @@ def test_init_containers():
     found = status(item, sandboxes=BOX, containers=(container("one", code=0), container("two")))
     assert found.phase == "Pending"
     assert found.container_statuses[0].state.waiting.reason == "PodInitializing"
+    reasons = {it.state.waiting.reason for it in found.container_statuses}
+    assert reasons == {"PodInitializing"}
+    fresh = status(item)
+    waiting = (*fresh.init_container_statuses, *fresh.container_statuses)
+    assert {it.state.waiting.reason for it in waiting} == {"PodInitializing"}
     initialized = next(it for it in found.conditions if it.type == "Initialized")
     assert initialized.message == "containers with incomplete status: [two]"
     failed = (container("one", code=1),)
