@@ -40,7 +40,9 @@ class Rules:
         _as_it_is  # sets the initial status and finalizers of a new object
     )
     validate: Callable[[Any], list[FieldError]] = _nothing
+    validate_new: Callable[[Any], list[FieldError]] = _nothing  # besides ``validate``
     validate_update: Callable[[Any, Any], list[FieldError]] = _nothing  # new, old
+    validate_status: Callable[[Any], list[FieldError]] = _nothing
     name: Check = text.dns_subdomain
     generation: bool = False  # metadata.generation counts the changes of the spec
     born_with_status: bool = False  # the creator may set the status, as kubelets do for Nodes
@@ -76,14 +78,17 @@ _RULES = {
         service.default_service,
         service.begin_service,
         check_service.validate_service,
-        check_service.validate_service_update,
+        validate_update=check_service.validate_service_update,
+        validate_status=check_service.validate_service_status,
         name=text.dns_1035_label,
     ),
     "Pod": Rules(
         pod.default_pod,
         pod.begin_pod,
         check_pod.validate_pod,
+        check_pod.validate_new_pod,
         check_pod.validate_pod_update,
+        check_pod.validate_pod_status,
         generation=True,
     ),
     "Deployment": Rules(
@@ -113,8 +118,13 @@ def rules_of(kind: Kind) -> Rules:
     return _RULES.get(kind.name, _NONE)
 
 
-def errors_in(kind: Kind, new: Object) -> list[FieldError]:
+def errors_in_new(kind: Kind, new: Object) -> list[FieldError]:
     """Return the errors of a new object."""
+    return errors_in(kind, new) + rules_of(kind).validate_new(new)
+
+
+def errors_in(kind: Kind, new: Object) -> list[FieldError]:
+    """Return the errors of an object, new or not."""
     rules = rules_of(kind)
     found = validate_meta(new.metadata, rules.name, namespaced=kind.namespaced)
     return found + rules.validate(new)
@@ -128,5 +138,7 @@ def errors_in_update(kind: Kind, new: Object, old: Object) -> list[FieldError]:
 
 def errors_in_status(kind: Kind, new: Object, old: Object) -> list[FieldError]:
     """Return the errors of a version that only changes the status."""
+    rules = rules_of(kind)
     found = validate_meta_update(new.metadata, old.metadata)
-    return found + validate_meta(new.metadata, rules_of(kind).name, namespaced=kind.namespaced)
+    found += validate_meta(new.metadata, rules.name, namespaced=kind.namespaced)
+    return found + rules.validate_status(new)

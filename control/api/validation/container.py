@@ -12,6 +12,7 @@ from control.api.quantity import QuantityError, parse
 from control.api.validation import text
 from control.api.validation.meta import invalid_each
 from control.api.validation.probe import validate_lifecycle, validate_probe
+from control.api.validation.settings import validate_ids
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
@@ -56,6 +57,9 @@ def _container(path: str, container: Container, volumes: Collection[str]) -> lis
         why = "must not have leading or trailing whitespace"
         found.append(field.invalid(f"{path}.image", image, why))
     found += _choices(path, container)
+    found += _program(path, container)
+    if container.security_context:
+        found += validate_ids(f"{path}.securityContext", container.security_context.wire())
     found += _ports(f"{path}.ports", container)
     for at, variable in enumerate(container.env):
         found += _variable(f"{path}.env[{at}]", variable)
@@ -70,6 +74,19 @@ def _name(path: str, name: str) -> list[FieldError]:
     if not name:
         return [field.required(f"{path}.name")]
     return invalid_each(f"{path}.name", name, text.dns_label(name))
+
+
+def _program(path: str, container: Container) -> list[FieldError]:
+    """Refuse NUL in what a program is started with: no container could start."""
+    given = {"workingDir": container.working_dir or ""}
+    given |= {f"command[{at}]": value for at, value in enumerate(container.command)}
+    given |= {f"args[{at}]": value for at, value in enumerate(container.args)}
+    given |= {f"env[{at}].value": item.value or "" for at, item in enumerate(container.env)}
+    return [
+        error
+        for name, value in given.items()
+        for error in invalid_each(f"{path}.{name}", value, text.no_nul(value))
+    ]
 
 
 def _choices(path: str, container: Container) -> list[FieldError]:

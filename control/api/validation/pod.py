@@ -22,6 +22,7 @@ from control.api.validation.placement import (
     validate_tolerations,
 )
 from control.api.validation.probe import NOT_NEGATIVE
+from control.api.validation.settings import validate_settings
 from control.api.validation.volume import validate_volumes
 
 _RESTART = ("Always", "Never", "OnFailure")
@@ -39,6 +40,26 @@ def validate_pod(pod: Pod) -> list[FieldError]:
     return validate_spec("spec", pod.spec)
 
 
+def validate_new_pod(pod: Pod) -> list[FieldError]:
+    """Check what only a new Pod may not have: ephemeral containers are added to running ones."""
+    if not pod.spec.ephemeral_containers:
+        return []
+    return [field.forbidden("spec.ephemeralContainers", "cannot be set on create")]
+
+
+def validate_pod_status(pod: Pod) -> list[FieldError]:
+    """Check the addresses in a Pod's status."""
+    found = []
+    for name, addresses in (("podIPs", pod.status.pod_ips), ("hostIPs", pod.status.host_ips)):
+        for at, address in enumerate(addresses):
+            path = f"status.{name}[{at}]"
+            found += invalid_each(path, address.ip, text.ip(address.ip))
+    if pod.status.nominated_node_name:
+        name = pod.status.nominated_node_name
+        found += invalid_each("status.nominatedNodeName", name, text.dns_subdomain(name))
+    return found
+
+
 def validate_spec(path: str, spec: PodSpec) -> list[FieldError]:
     """Check the spec of a Pod or of a Pod template."""
     volumes = {volume.name for volume in spec.volumes}
@@ -53,6 +74,7 @@ def validate_spec(path: str, spec: PodSpec) -> list[FieldError]:
     found += _choices(path, spec)
     found += _numbers(path, spec)
     found += _names(path, spec)
+    found += validate_settings(path, spec)
     found += validate_labels(f"{path}.nodeSelector", spec.node_selector)
     found += validate_tolerations(f"{path}.tolerations", spec.tolerations)
     found += validate_affinity(f"{path}.affinity", spec.affinity)
@@ -172,7 +194,7 @@ def _deadline(new: PodSpec, old: int) -> list[FieldError]:
 
 def _fixed(spec: PodSpec) -> Mapping[str, Any]:
     """Return the part of a spec that may not change."""
-    free = {"tolerations", "activeDeadlineSeconds", "schedulingGates", "ephemeralContainers"}
+    free = {"tolerations", "activeDeadlineSeconds", "schedulingGates"}
     wire = {key: value for key, value in spec.wire().items() if key not in free}
     for name in ("containers", "initContainers"):
         if name in wire:

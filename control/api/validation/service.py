@@ -14,7 +14,7 @@ from control.api.defaults.service import (
     needs_health_check,
 )
 from control.api.field import FieldError
-from control.api.service import Service, ServicePort, ServiceSpec
+from control.api.service import LoadBalancerIngress, Service, ServicePort, ServiceSpec
 from control.api.validation import text
 from control.api.validation.meta import invalid_each, validate_labels
 
@@ -237,6 +237,38 @@ def _traffic(spec: ServiceSpec) -> list[FieldError]:
     if spec.traffic_distribution and spec.traffic_distribution not in _DISTRIBUTIONS:
         path = "spec.trafficDistribution"
         found.append(field.not_supported(path, spec.traffic_distribution, _DISTRIBUTIONS))
+    return found
+
+
+def validate_service_status(service: Service) -> list[FieldError]:
+    """Check the addresses of a Service's load balancer."""
+    balancer = service.status.load_balancer
+    ingress = balancer.ingress if balancer else []
+    path = "status.loadBalancer.ingress"
+    if ingress and service.spec.type != "LoadBalancer":
+        why = "may only be used when `spec.type` is LoadBalancer"
+        return [field.forbidden(path, why)]
+    found: list[FieldError] = []
+    for at, address in enumerate(ingress):
+        found += _ingress(f"{path}[{at}]", address)
+    return found
+
+
+def _ingress(path: str, ingress: LoadBalancerIngress) -> list[FieldError]:
+    found = []
+    if ingress.ip:
+        found += invalid_each(f"{path}.ip", ingress.ip, text.ip(ingress.ip))
+    if ingress.ip_mode is not None and not ingress.ip:
+        why = "may not be specified when `ip` is not set"
+        found.append(field.forbidden(f"{path}.ipMode", why))
+    elif ingress.ip_mode not in (None, "Proxy", "VIP"):
+        found.append(field.not_supported(f"{path}.ipMode", ingress.ip_mode, ("Proxy", "VIP")))
+    if ingress.hostname:
+        name = ingress.hostname
+        found += invalid_each(f"{path}.hostname", name, text.dns_subdomain(name))
+        if not text.ip(name):
+            why = "must be a DNS name, not an IP address"
+            found.append(field.invalid(f"{path}.hostname", name, why))
     return found
 
 

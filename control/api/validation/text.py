@@ -201,6 +201,23 @@ def config_key(value: str) -> list[str]:
     return found
 
 
+def search_domain(value: str) -> list[str]:
+    """Check a search domain of a resolver: underscores and a final dot are allowed (KEP-4427)."""
+    if value == ".":
+        return []
+    return dns_subdomain(value.removesuffix(".").replace("_", "-"))
+
+
+def one_line(value: str) -> list[str]:
+    """Check text that becomes part of a line of a file, such as resolv.conf."""
+    return [] if value.isprintable() else ["must not contain control characters"]
+
+
+def no_nul(value: str) -> list[str]:
+    """Check text that is given to a program: C text ends at the first NUL."""
+    return ["must not contain the character NUL"] if "\0" in value else []
+
+
 def ip(value: str) -> list[str]:
     """Check an IPv4 or IPv6 address without zone and leading zeros."""
     try:

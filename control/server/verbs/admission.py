@@ -6,7 +6,7 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-contro
 from collections.abc import Mapping
 from typing import Any
 
-from control.api.kinds import NAMESPACE, POD, SERVICE
+from control.api.kinds import NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT
 from control.api.meta import StatusCause
 from control.server.state.server import ServerState
 from control.server.verbs.allocation.service import allocate
@@ -17,6 +17,7 @@ from control.server.wire.request import ApiRequest
 
 _SERVICE_ACCOUNT = "default"
 _TOLERATED_SECONDS = 300
+_PREEMPTS = "PreemptLowerPriority"
 _PRIORITIES = {
     "system-cluster-critical": 2_000_000_000,
     "system-node-critical": 2_000_001_000,
@@ -32,10 +33,56 @@ def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
     if kind.namespaced:
         _namespace_lifecycle(state, request)
     if kind is POD:
-        return wire | {"spec": _with_tolerations(_with_priority(_with_account(wire["spec"])))}
+        return _admit_pod(state, request, wire)
     if kind is SERVICE:
         return allocate(state, wire, None)
     return wire
+
+
+def _admit_pod(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
+    spec = _with_account(wire["spec"])
+    for refusal in (_account(state, request, spec), _priority(spec), _runtime_class(spec)):
+        if refusal:
+            raise errors.forbidden(POD, request.info.name, refusal)
+    return wire | {"spec": _with_tolerations(_with_priority(spec))}
+
+
+def _account(state: ServerState, request: ApiRequest, spec: Wire) -> str:
+    """ServiceAccount: return why a Pod may not have its account.
+
+    The account ``default`` need not be there yet: no token comes with it, and a Pod can be made
+    before, or without, the controller that makes the account.
+    """
+    name, namespace = spec["serviceAccountName"], request.info.namespace
+    key = storage_key(SERVICE_ACCOUNT, namespace, name)
+    if name == _SERVICE_ACCOUNT or state.cache.of(SERVICE_ACCOUNT).get(key) is not None:
+        return ""
+    why = f'serviceaccount "{name}" not found'
+    return f"error looking up service account {namespace}/{name}: {why}"
+
+
+def _priority(spec: Wire) -> str:
+    """Priority: return why a Pod may not have its class or its priority."""
+    name = spec.get("priorityClassName", "")
+    if name and name not in _PRIORITIES:
+        return f"no PriorityClass with name {name} was found"
+    computed = _PRIORITIES.get(name, 0)
+    for noun, given, right in (
+        ("integer value of priority", spec.get("priority", computed), computed),
+        ("string value of PreemptionPolicy", spec.get("preemptionPolicy", _PREEMPTS), _PREEMPTS),
+    ):
+        if given != right:
+            return (
+                f"the {noun} ({given}) must not be provided in pod spec; priority admission"
+                f" controller computed {right} from the given PriorityClass name"
+            )
+    return ""
+
+
+def _runtime_class(spec: Wire) -> str:
+    """RuntimeClass: return why a Pod may not have its class; the kind is not served."""
+    name = spec.get("runtimeClassName")
+    return f'pod rejected: RuntimeClass "{name}" not found' if name else ""
 
 
 def admit_update(wire: Wire, before: Mapping[str, Any]) -> Wire:
@@ -72,7 +119,7 @@ def _with_account(spec: Wire) -> Wire:
 def _with_priority(spec: Wire) -> Wire:
     """Priority: set 0, or the value of the two classes that every cluster has."""
     priority = _PRIORITIES.get(spec.get("priorityClassName", ""), 0)
-    return {"priority": priority, "preemptionPolicy": "PreemptLowerPriority"} | spec
+    return {"priority": priority, "preemptionPolicy": _PREEMPTS} | spec
 
 
 def _with_tolerations(spec: Wire) -> Wire:

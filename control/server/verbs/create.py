@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from control.api.rules import errors_in, rules_of
+from control.api.rules import errors_in_new, rules_of
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
 from control.server.verbs import prepare
@@ -61,7 +61,7 @@ def complete(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
     made = prepare.for_create(kind, wire, request.info, state.timestamp())
     rules = rules_of(kind)
     made = admit(state, request, rules.begin(rules.default(made)))
-    if found := errors_in(kind, parse(kind, made)):
+    if found := errors_in_new(kind, parse(kind, made)):
         raise errors.invalid(kind, request.info.name, found)
     return made
 

@@ -6,7 +6,16 @@ from control.api import kinds
 from control.server.wire.info import storage_key
 from control.server.wire.item import encode_object
 from control.store.base import Update
-from tests.support.control.requests import APPS, CORE, MERGE, STRATEGIC, Api, pod, service
+from tests.support.control.requests import (
+    APPS,
+    CORE,
+    MERGE,
+    STRATEGIC,
+    Api,
+    deployment,
+    pod,
+    service,
+)
 
 PODS = f"{CORE}/pods"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
@@ -123,7 +132,9 @@ async def test_seconds_of_a_toleration_may_change_and_the_default_ones_come_back
     other = {"spec": {"tolerations": [given | {"value": "", "effect": "NoSchedule"}]}}
     refused = await api("PATCH", f"{PODS}/p", other, MERGE)
     assert refused.code == 422
-    assert "existing toleration can not be modified except its tolerationSeconds" in refused["message"]
+    assert (
+        "existing toleration can not be modified except its tolerationSeconds" in refused["message"]
+    )
 
 
 async def test_an_update_without_the_computed_priority_keeps_it(api: Api):
@@ -144,3 +155,74 @@ async def test_an_object_of_an_older_server_can_be_updated(api: Api):
     patched = await api("PATCH", f"{PODS}/p", labels, MERGE)
     assert patched.code == 200, patched
     assert patched["spec"]["overhead"] == {"cpu": "1"} and "hostNetwork" not in patched["spec"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        (
+            {"serviceAccountName": "robot"},
+            'error looking up service account default/robot: serviceaccount "robot" not found',
+        ),
+        ({"priorityClassName": "fast"}, "no PriorityClass with name fast was found"),
+        ({"priority": 7}, "the integer value of priority (7) must not be provided in pod spec"),
+        ({"preemptionPolicy": "Never"}, "the string value of PreemptionPolicy (Never) must not"),
+        ({"runtimeClassName": "gvisor"}, 'pod rejected: RuntimeClass "gvisor" not found'),
+    ],
+)
+async def test_what_is_not_there_cannot_be_used(api: Api, spec: dict[str, object], why: str):
+    reply = await api("POST", PODS, pod(**spec))
+    assert (reply.code, reply["reason"]) == (403, "Forbidden")
+    assert reply["message"].startswith(f'pods "p" is forbidden: {why}')
+
+
+async def test_what_is_there_can_be_used(api: Api):
+    await api.make(f"{CORE}/serviceaccounts", {"metadata": {"name": "robot"}})
+    critical = {"priorityClassName": "system-node-critical", "priority": 2_000_001_000}
+    made = await api.make(PODS, pod(serviceAccountName="robot", **critical))
+    assert made["spec"]["serviceAccount"] == "robot"
+
+
+async def test_ephemeral_containers_come_later(api: Api):
+    debug = [{"name": "debug", "image": "i"}]
+    reply = await api("POST", PODS, pod(ephemeralContainers=debug))
+    assert reply.code == 422
+    assert "spec.ephemeralContainers: Forbidden: cannot be set on create" in reply["message"]
+    await api.make(PODS, pod())
+    patch = {"spec": {"ephemeralContainers": debug}}
+    assert (await api("PATCH", f"{PODS}/p", patch, STRATEGIC)).code == 422
+    wire = deployment()
+    wire["spec"]["template"]["spec"]["ephemeralContainers"] = debug
+    reply = await api("POST", f"{APPS}/deployments", wire)
+    assert "ephemeral containers not allowed in pod template" in reply["message"]
+
+
+@pytest.mark.parametrize(
+    ("ingress", "why"),
+    [
+        ({"ip": "192.0.2.1\n10.0.0.1"}, "status.loadBalancer.ingress[0].ip: Invalid value"),
+        ({"hostname": "a\nb"}, "status.loadBalancer.ingress[0].hostname: Invalid value"),
+        ({"hostname": "192.0.2.1"}, "must be a DNS name, not an IP address"),
+        ({"hostname": "a", "ipMode": "VIP"}, "may not be specified when `ip` is not set"),
+        ({"ip": "192.0.2.1", "ipMode": "Both"}, 'Unsupported value: "Both"'),
+    ],
+)
+async def test_the_addresses_of_a_load_balancer_are_checked(
+    api: Api, ingress: dict[str, str], why: str
+):
+    await api.make(f"{CORE}/services", service(type="LoadBalancer"))
+    path = f"{CORE}/services/s/status"
+    patch = {"status": {"loadBalancer": {"ingress": [ingress]}}}
+    reply = await api("PATCH", path, patch, MERGE)
+    assert reply.code == 422 and why in reply["message"], reply
+    good = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"hostname": "a.b"}]}}}
+    assert (await api("PATCH", path, good, MERGE)).code == 200
+    await api.make(f"{CORE}/services", service("t"))
+    reply = await api("PATCH", f"{CORE}/services/t/status", good, MERGE)
+    assert "may only be used when `spec.type` is LoadBalancer" in reply["message"]
+
+
+async def test_the_addresses_of_a_pod_are_checked(api: Api):
+    await api.make(PODS, pod())
+    for status in ({"podIPs": [{"ip": "10.0.0.1\n"}]}, {"hostIPs": [{"ip": "x"}]}):
+        assert (await api("PATCH", f"{PODS}/p/status", {"status": status}, MERGE)).code == 422
