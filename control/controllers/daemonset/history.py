@@ -1,11 +1,14 @@
 """The history of a DaemonSet's templates: a ControllerRevision for each. Pure.
 
-A revision's data is the patch that restores its template; ``kubectl rollout undo`` applies it.
+A revision's data is the patch that restores its template; ``kubectl rollout undo`` applies it. Its
+names are sorted: upstream's controller compares its text, byte for byte, with the one that Go writes
+for the template, and rolls every daemon if they differ. Source:
+k8s.io/kubernetes/pkg/controller/daemon/update.go (getPatch, Match).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -83,4 +86,5 @@ def _revision(daemon_set: DaemonSet, number: int) -> ControllerRevision:
 
 def _data(daemon_set: DaemonSet) -> dict[str, Any]:
     template = daemon_set.spec.template.wire() | {"$patch": "replace"}
-    return {"spec": {"template": template}}
+    text = orjson.dumps({"spec": {"template": template}}, option=orjson.OPT_SORT_KEYS)
+    return cast(dict[str, Any], orjson.loads(text))
