@@ -1,8 +1,8 @@
 """The history of a DaemonSet's templates: a ControllerRevision for each. Pure.
 
 A revision's data is the patch that restores its template; ``kubectl rollout undo`` applies it. Its
-names are sorted: upstream's controller compares its text, byte for byte, with the one that Go writes
-for the template, and rolls every daemon if they differ. Source:
+names are sorted: upstream's controller compares its text, byte for byte, with the one that Go
+writes for the template, and rolls every daemon if they differ. Source:
 k8s.io/kubernetes/pkg/controller/daemon/update.go (getPatch, Match).
 """
 
