@@ -72,6 +72,17 @@ class StoreUnavailableError(StoreError):
     """A failure of the database (disk full, I/O error, closed); nothing was written."""
 
 
+class StoreDamagedError(StoreUnavailableError):
+    """The file holds something that was never written to it; the message says how to go on."""
+
+
+class StoreFullError(StoreError):
+    """A write beyond the store's quota; removals still work."""
+
+    def __init__(self, quota: int) -> None:
+        super().__init__(f"the store has reached its quota of {quota} bytes: remove objects")
+
+
 @dataclass(frozen=True, slots=True)
 class KeyValue:
     """A value and the revision of the commit that wrote it."""
@@ -196,8 +207,8 @@ class Store(Protocol):
     async def commit(self, *changes: Write) -> int:
         """Do all writes or none, and return their common revision; a key may appear once.
 
-        Raises KeyExistsError, KeyNotFoundError, RevisionConflictError, TooLargeError or
-        StoreUnavailableError.
+        Raises KeyExistsError, KeyNotFoundError, RevisionConflictError, TooLargeError,
+        StoreFullError or StoreUnavailableError.
         """
         ...
 

@@ -19,6 +19,7 @@ from control.store.base import (
     KeyNotFoundError,
     RevisionConflictError,
     StoreError,
+    StoreFullError,
     TooLargeError,
     Update,
     Write,
@@ -94,4 +95,6 @@ def _refusal(info: RequestInfo, err: StoreError, *, is_claim: bool) -> StatusErr
         return errors.not_found(info.kind, info.name)
     if isinstance(err, TooLargeError):
         return errors.larger_than_etcd()
+    if isinstance(err, StoreFullError):
+        return errors.out_of_space()
     return errors.unavailable(f"{info.verb} {errors.resource(info.kind)} {info.name!r}: {err}")

@@ -186,6 +186,11 @@ def larger_than_etcd() -> StatusError:
     return StatusError(500, "", "etcdserver: request is too large")
 
 
+def out_of_space() -> StatusError:
+    """The store has reached its quota; etcd's error, as above."""
+    return StatusError(500, "", "etcdserver: mvcc: database space exceeded")
+
+
 def expired(why: str) -> StatusError:
     """The requested revision is compacted: the client has to list again."""
     return StatusError(410, "Expired", why)

@@ -5,16 +5,22 @@ the write-ahead log, and a reader sees the last commit without waiting. After a 
 SQLite recovers the last whole commit.
 """
 
+import os
 import sqlite3
+import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from control.store.base import (
     Commit,
+    Delete,
     KeyValue,
+    StoreDamagedError,
     StoreError,
     StoreEvent,
+    StoreFullError,
     StoreUnavailableError,
     Write,
     check,
@@ -26,22 +32,33 @@ CREATE TABLE IF NOT EXISTS log (
     key      TEXT    NOT NULL,
     revision INTEGER NOT NULL,
     value    BLOB,              -- NULL: the key was removed
+    checksum INTEGER,           -- see checksum()
     PRIMARY KEY (key, revision)
 );
 CREATE INDEX IF NOT EXISTS log_by_revision ON log (revision);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, number INTEGER NOT NULL);
 """
+_HAS_CHECKSUM = "SELECT count(*) FROM pragma_table_info('log') WHERE name = 'checksum'"
+# For a file of an older version, which is taken as whole.
+_ADD_CHECKSUMS = """
+BEGIN;
+ALTER TABLE log ADD COLUMN checksum INTEGER;
+UPDATE log SET checksum = checksum_of(key, revision, value);
+COMMIT;
+"""
+_ALL = "SELECT key, revision, value, checksum FROM log ORDER BY revision, rowid"
 _CURRENT = "SELECT revision, value IS NULL FROM log WHERE key = ? ORDER BY revision DESC LIMIT 1"
-_GET = "SELECT value, revision FROM log WHERE key = ? ORDER BY revision DESC LIMIT 1"
-_INSERT = "INSERT INTO log (key, revision, value) VALUES (?, ?, ?)"
+_GET = "SELECT key, revision, value, checksum FROM log WHERE key = ? ORDER BY revision DESC LIMIT 1"
+_INSERT = "INSERT INTO log (key, revision, value, checksum) VALUES (?, ?, ?, ?)"
 _LIST = """
-SELECT key, value, revision FROM log AS this
+SELECT key, revision, value, checksum FROM log AS this
 WHERE key >= :first AND key > :after AND key < :last AND value IS NOT NULL
   AND revision = (SELECT max(revision) FROM log WHERE key = this.key AND revision <= :at)
 ORDER BY key LIMIT :limit
 """
 _EVENTS = """
-SELECT key, revision, value FROM log WHERE revision > ? AND revision <= ? ORDER BY revision, rowid
+SELECT key, revision, value, checksum FROM log
+WHERE revision > ? AND revision <= ? ORDER BY revision, rowid
 """
 # Two steps, so that a removal hides older versions until they are deleted.
 _FORGET_OVERWRITTEN = """
@@ -57,22 +74,83 @@ _SET_STATE = (
 # Sorts after every key with a prefix: no key contains the last code point.
 _AFTER_ALL = "\U0010ffff"
 
+# Upstream's etcd has 2 GiB (--quota-backend-bytes).
+QUOTA = 2 * 1024**3
+_MOST_NAMED = 5  # faults that SQLite lists
+_MOST_SHOWN = 1000  # characters of a list of what is damaged
+
 Outcome = Commit | StoreError
+
+
+def create(path: Path) -> None:
+    """Create an empty store unless the file is there; a half-made one is never seen.
+
+    Raises StoreUnavailableError.
+    """
+    made = path.with_name(f"{path.name}.new-{os.getpid()}")
+    try:
+        made.touch(mode=0o600)
+        with closing(sqlite3.connect(made, isolation_level=None)) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.executescript(_SCHEMA)
+        with suppress(FileExistsError):
+            path.hardlink_to(made)
+        made.unlink()
+    except (OSError, sqlite3.Error) as err:
+        raise StoreUnavailableError(f"create store {path}: {err}") from err
+
+
+def checksum(key: str, revision: int, value: bytes | None) -> int:
+    """Return the CRC-32 of a row."""
+    head = f"{key} {revision} {value is None}\n".encode()
+    return zlib.crc32(value or b"", zlib.crc32(head))
+
+
+def _is_whole(key: Any, revision: Any, value: Any, stored: Any) -> bool:
+    """Return True for a row as it was written; damage can change the types of its columns, too."""
+    is_value = value is None or isinstance(value, bytes)
+    return is_value and bool(stored == checksum(key, revision, value))
 
 
 class Log:
     """One connection to the file; only one thread may use it at a time."""
 
-    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
-        """Open or create the file; raises StoreUnavailableError."""
+    def __init__(self, path: Path, *, synchronous: str = "FULL", quota: int = QUOTA) -> None:
+        """Open the file of ``create``; raises StoreUnavailableError."""
+        self._path = path
+        self._quota = quota
         try:
-            path.touch(mode=0o600)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(f"PRAGMA synchronous = {synchronous}")
             self._db.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as err:
+            if self._db.execute(_HAS_CHECKSUM).fetchone() == (0,):
+                self._db.create_function("checksum_of", 3, checksum)
+                self._db.executescript(_ADD_CHECKSUMS)
+            (self._page,) = self._db.execute("PRAGMA page_size").fetchone()
+        except sqlite3.Error as err:
+            if getattr(err, "sqlite_errorcode", 0) == sqlite3.SQLITE_CORRUPT:
+                raise self._damaged(str(err)) from err
             raise StoreUnavailableError(f"open store {path}: {err}") from err
+
+    def verify(self) -> None:
+        """Read the whole file; raises StoreDamagedError with what is damaged."""
+        try:
+            found = [row[0] for row in self._db.execute(f"PRAGMA integrity_check({_MOST_NAMED})")]
+            if found != ["ok"]:
+                raise self._damaged("; ".join(found))
+            bad = [row for row in self._db.execute(_ALL) if not _is_whole(*row)]
+        except (sqlite3.Error, UnicodeDecodeError) as err:
+            raise self._damaged(str(err)) from err
+        if bad:
+            raise self._damaged("; ".join(f"{row[0]} at revision {row[1]}" for row in bad))
+
+    def _damaged(self, what: str) -> StoreDamagedError:
+        return StoreDamagedError(
+            f"store {self._path} is damaged: {what[:_MOST_SHOWN]}. Restore a copy of it, or keep"
+            f" what is whole: sqlite3 {self._path} .recover | sqlite3 NEW, then delete the rows"
+            " that are named here"
+        )
 
     def close(self) -> None:
         self._db.close()
@@ -106,11 +184,25 @@ class Log:
         try:
             for change in changes:
                 check(change, self._current(change.key))
+            self._check_quota(changes)
         except StoreError as err:
             return err
         commit = events_of(changes, revision)
-        self._db.executemany(_INSERT, [(event.key, revision, event.value) for event in commit])
+        rows = ((event.key, revision, event.value) for event in commit)
+        self._db.executemany(_INSERT, [(*row, checksum(*row)) for row in rows])
         return commit
+
+    def _check_quota(self, changes: Sequence[Write]) -> None:
+        """Refuse a commit that stores more than the quota; one that only removes is allowed."""
+        added = sum(len(change.value) for change in changes if not isinstance(change, Delete))
+        if added and added + self._used() > self._quota:
+            raise StoreFullError(self._quota)
+
+    def _used(self) -> int:
+        """Return the bytes of the file's pages that are in use."""
+        (pages,) = self._db.execute("PRAGMA page_count").fetchone()
+        (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+        return int(self._page * (pages - free))
 
     def _current(self, key: str) -> int | None:
         row = self._db.execute(_CURRENT, (key,)).fetchone()
@@ -124,9 +216,9 @@ class Log:
     def get(self, key: str) -> KeyValue | None:
         """Return the present value of a key; None if it is absent."""
         row = self._read(_GET, (key,))
-        if not row or row[0][0] is None:
+        if not row or row[0][2] is None:
             return None
-        return KeyValue(key, *row[0])
+        return KeyValue(key, row[0][2], row[0][1])
 
     def page(self, prefix: str, after: str, at: int, limit: int) -> list[KeyValue]:
         """Return keys in order as of a revision; a limit of -1 means none."""
@@ -137,17 +229,23 @@ class Log:
             "at": at,
             "limit": limit,
         }
-        return [KeyValue(*row) for row in self._read(_LIST, given)]
+        found = self._read(_LIST, given)
+        return [KeyValue(key, value, revision) for key, revision, value, _ in found]
 
     def events(self, after: int, to: int) -> Commit:
         """Return the events after one revision, up to another."""
-        return tuple(StoreEvent(*row) for row in self._read(_EVENTS, (after, to)))
+        return tuple(StoreEvent(*row[:3]) for row in self._read(_EVENTS, (after, to)))
 
     def _read(self, query: str, given: Any) -> list[Any]:
+        """Return whole rows of (key, revision, value, checksum)."""
         try:
-            return self._db.execute(query, given).fetchall()
+            rows = self._db.execute(query, given).fetchall()
         except sqlite3.Error as err:
             raise StoreUnavailableError(f"read from the store: {err}") from err
+        for row in rows:
+            if not _is_whole(*row):
+                raise self._damaged(f"{row[0]} at revision {row[1]}")
+        return rows
 
     def compact(self, revision: int) -> None:
         """Delete all but the newest versions up to a revision; raises StoreUnavailableError."""

@@ -19,6 +19,7 @@ from control.store.base import (
     CompactedError,
     FutureRevisionError,
     KeyValue,
+    StoreDamagedError,
     StoreError,
     StorePage,
     StoreUnavailableError,
@@ -26,7 +27,7 @@ from control.store.base import (
     check_size,
 )
 from control.store.recent import RecentCommits, matching
-from control.store.sqlite.log import Log, Outcome
+from control.store.sqlite.log import QUOTA, Log, Outcome, create
 from control.store.sqlite.writer import LogWriter, WriteJob
 
 _T = TypeVar("_T")
@@ -41,9 +42,10 @@ _STRIDE = 1000
 class SqliteStore:
     """A ``control.store.base.Store`` in a file; make one with ``open``."""
 
-    def __init__(self, path: Path, lock: int, synchronous: str) -> None:
+    def __init__(self, path: Path, lock: int, synchronous: str, quota: int) -> None:
         self._lock = lock
-        self._log = Log(path, synchronous=synchronous)
+        self._log = Log(path, synchronous=synchronous, quota=quota)
+        self._log.verify()
         self._reading = Log(path)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         last, self._compacted = self._log.bounds()
@@ -52,11 +54,18 @@ class SqliteStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, *, synchronous: str = "FULL") -> Self:
-        """Open or create the file for this process alone; raises StoreUnavailableError."""
-        lock = await _take_lock(path.with_name(path.name + ".lock"))
+    async def open(cls, path: Path, *, synchronous: str = "FULL", quota: int = QUOTA) -> Self:
+        """Open or create the file for this process alone.
+
+        Raises StoreUnavailableError, and StoreDamagedError if not all of it can be read.
+        """
+        path = _real(path)
+        if not path.exists():
+            create(path)
+        lock = await _take_lock(path)
         try:
-            return cls(path, lock, synchronous)
+            _check_not_empty(path, lock)
+            return cls(path, lock, synchronous, quota)
         except StoreError:
             os.close(lock)
             raise
@@ -161,12 +170,32 @@ class SqliteStore:
             raise CompactedError(revision, self._compacted)
 
 
-async def _take_lock(path: Path) -> int:
-    """Lock the file and return its descriptor; raises StoreUnavailableError if it stays locked."""
+def _real(path: Path) -> Path:
     try:
-        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        return path.resolve()
+    except (OSError, RuntimeError) as err:  # a loop of symbolic links
+        raise StoreUnavailableError(f"open store {path}: {err}") from err
+
+
+def _check_not_empty(path: Path, lock: int) -> None:
+    """Refuse a file without contents: no store has ever been like that."""
+    if os.fstat(lock).st_size == 0:
+        raise StoreDamagedError(
+            f"store {path} is an empty file: it was cut. Restore a copy of it, or remove it to"
+            " begin with an empty cluster"
+        )
+
+
+async def _take_lock(path: Path) -> int:
+    """Lock the file and return its descriptor; raises StoreUnavailableError if it stays locked.
+
+    The lock is the file's, whatever name leads to it. It is flock(2), which SQLite does not use.
+    The descriptor must stay open as long as SQLite: closing it drops SQLite's own fcntl(2) locks.
+    """
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as err:
-        raise StoreUnavailableError(f"open store lock {path}: {err.strerror}") from err
+        raise StoreUnavailableError(f"open store {path}: {err.strerror}") from err
     deadline = time.monotonic() + _LOCK_WAIT
     while True:
         try:

@@ -1,8 +1,10 @@
 """The failures of a store in a file: kill -9, a full disk, two owners."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -12,7 +14,14 @@ from pathlib import Path
 import pytest
 
 from control.store import StoreUrlError, open_store
-from control.store.base import Create, Delete, StoreUnavailableError, Update
+from control.store.base import (
+    Create,
+    Delete,
+    StoreDamagedError,
+    StoreFullError,
+    StoreUnavailableError,
+    Update,
+)
 from control.store.sqlite import store as store_module
 from control.store.sqlite.store import SqliteStore
 
@@ -143,6 +152,114 @@ async def test_a_store_has_one_owner(tmp_path: Path, monkeypatch: pytest.MonkeyP
         await SqliteStore.open(tmp_path / "store.db")
     await store.close()
     await (await SqliteStore.open(tmp_path / "store.db")).close()
+
+
+@pytest.mark.parametrize("link", ["symbolic", "hard"])
+async def test_a_store_has_one_owner_by_all_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: str
+):
+    monkeypatch.setattr(store_module, "_LOCK_WAIT", 0.1)
+    store = await SqliteStore.open(tmp_path / "store.db")
+    other = tmp_path / "other.db"
+    if link == "symbolic":
+        other.symlink_to(tmp_path / "store.db")
+    else:
+        other.hardlink_to(tmp_path / "store.db")
+    with pytest.raises(StoreUnavailableError, match="another API server is using it"):
+        await SqliteStore.open(other)
+    assert await store.commit(Create("/a", b"1")) == 1
+    await store.close()
+    again = await SqliteStore.open(tmp_path / "store.db")
+    assert again.revision == 1
+    await again.close()
+
+
+async def test_a_link_to_no_file_makes_the_file(tmp_path: Path):
+    (tmp_path / "link.db").symlink_to(tmp_path / "store.db")
+    await (await SqliteStore.open(tmp_path / "link.db")).close()
+    assert (tmp_path / "store.db").stat().st_size
+
+
+async def test_a_store_that_was_cut_is_refused(tmp_path: Path):
+    path = tmp_path / "store.db"
+    store = await SqliteStore.open(path)
+    for n in range(40):
+        await store.commit(Create(f"/{n:03}", b"x" * 300))
+    await store.close()
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 4096):
+        path.write_bytes(whole[:size])
+        with pytest.raises(StoreDamagedError, match=r"damaged|was cut") as caught:
+            await SqliteStore.open(path)
+        assert str(path) in str(caught.value) and "copy" in str(caught.value)
+    path.write_bytes(whole)
+    await (await SqliteStore.open(path)).close()
+
+
+async def test_no_changed_byte_is_served(tmp_path: Path):
+    path = tmp_path / "store.db"
+    store = await SqliteStore.open(path)
+    for n in range(8):
+        await store.commit(Create(f"/{n}", b'{"metadata":{}}' * 20))
+    await store.commit(Delete("/3"))
+    await store.close()
+    whole = path.read_bytes()
+    refused = 0
+    for at in range(0, len(whole), 97):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
+        try:
+            store = await SqliteStore.open(path)
+        except StoreUnavailableError:
+            refused += 1
+            continue
+        page = await store.list("/")  # the byte was in no use
+        assert [(r.key, r.value) for r in page.records] == [
+            (f"/{n}", b'{"metadata":{}}' * 20) for n in range(8) if n != 3
+        ]
+        assert store.revision == 9
+        await store.close()
+    assert refused >= 20
+    path.write_bytes(whole.replace(b"metadata", b"metadat\0", 1))
+    with pytest.raises(StoreDamagedError, match=r"/\d at revision \d.*sqlite3"):
+        await SqliteStore.open(path)
+
+
+async def test_damage_while_the_store_is_open_is_an_error(tmp_path: Path):
+    store = await SqliteStore.open(tmp_path / "store.db")
+    await store.commit(Create("/a", b"1"))
+    store._log._db.execute("UPDATE log SET value = x'00'")
+    for read in (store.get("/a"), store.list("/")):
+        with pytest.raises(StoreDamagedError, match="/a at revision 1"):
+            await read
+    await store.close()
+
+
+async def test_a_store_without_checksums_gets_them(tmp_path: Path):
+    path = tmp_path / "store.db"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.execute("CREATE TABLE log (key TEXT, revision INTEGER, value BLOB)")
+        old.execute("INSERT INTO log VALUES ('/a', 1, x'31'), ('/b', 2, NULL)")
+        old.commit()
+    for _ in range(2):
+        store = await SqliteStore.open(path)
+        assert [(r.key, r.value) for r in (await store.list("/")).records] == [("/a", b"1")]
+        await store.close()
+
+
+async def test_a_quota_refuses_writes_and_allows_removals(tmp_path: Path):
+    store = await SqliteStore.open(tmp_path / "store.db", quota=200_000)
+    written = 0
+    with pytest.raises(StoreFullError, match="quota of 200000 bytes: remove objects"):
+        for written in range(1000):
+            await store.commit(Create(f"/{written}", b"x" * 5000))
+    assert 20 <= written <= 40
+    with pytest.raises(StoreFullError):
+        await store.commit(Update("/0", b"x" * 5000))
+    for n in range(written):
+        await store.commit(Delete(f"/{n}"))
+    await store.compact(store.revision)
+    await store.commit(Create("/again", b"x" * 5000))
+    await store.close()
 
 
 async def test_revisions_continue_after_a_full_compaction(tmp_path: Path):
