@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 
 from proxy.backends import upstream
 from proxy.backends.base import (
@@ -17,9 +18,10 @@ from proxy.flows.cleaner import FlowCleaner
 from proxy.flows.record import FlowRecord
 from proxy.linux.memory import settle
 from proxy.linux.nft_events import NftEvent, NftListener
+from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
 from proxy.model.values import NodeView
-from proxy.status.metrics import ProxyMetrics
+from proxy.status.metrics import FAILURES, ProxyMetrics
 
 logger = logging.getLogger("podwire.proxy")
 
@@ -96,12 +98,28 @@ class Applier:
         """
         self._cleaner.expect(want)
         with self.events.deaf():
-            self._backend.apply(want, node)
+            self._write(want, node)
             self._counting.apply(want)
-        self._metrics.add("stale_conntrack_entries_deleted_total", self._cleaner.clean(want))
+        self._end_flows(want)
         if not self._alone:
             self._remove_leftovers()
             settle()
+
+    def _write(self, want: Desired, node: NodeView) -> None:
+        try:
+            self._backend.apply(want, node)
+        except KernelRefusedError as err:
+            for family in err.families or self._settings.families:
+                self._metrics.add(FAILURES[self._mode], family=family)
+            raise
+
+    def _end_flows(self, want: Desired) -> None:
+        began = time.monotonic()
+        for family, count in self._cleaner.clean(want).items():
+            self._metrics.add("stale_conntrack_entries_deleted_total", count)
+            self._metrics.add("conntrack_reconciler_deleted_entries_total", count, family=family)
+        took = time.monotonic() - began
+        self._metrics.observe("conntrack_reconciler_sync_duration_seconds", took)
 
     def _remove_leftovers(self) -> None:
         """Remove the rules of other backends, of earlier runs of this one, and of kube-proxy."""

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from control.client import Client, KubeconfigError
 from proxy.backends.base import BACKENDS, open_backend
 from proxy.backends.ebpf.options import ALGORITHMS
 from proxy.config import ProxyConfig, from_flags
-from proxy.config_file import read
+from proxy.config_file import document, read
 from proxy.counters.counting import ServiceCounters
 from proxy.counters.top import top
 from proxy.desired.desired import Desired
@@ -145,7 +146,7 @@ def main(context: click.Context, /, **flags: Any) -> None:
     _log_to_stderr(logging.DEBUG if flags["verbose"] else logging.INFO)
     expect_load()
     try:
-        config = from_flags(flags, socket.gethostname())
+        config = replace(from_flags(flags, socket.gethostname()), document=document(flags))
         if os.geteuid() != 0:
             raise BadFlagError("run as root: only root may read and write the node's packet filter")
         if flags["cleanup"]:

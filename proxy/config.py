@@ -59,6 +59,7 @@ class ProxyConfig:
     tracking: ConntrackSettings = field(default_factory=ConntrackSettings)
     counters: CounterDetail = CounterDetail.OFF
     keep_other_proxies: bool = False
+    document: Mapping[str, Any] = field(default_factory=dict)  # as a KubeProxyConfiguration
     service_ranges: tuple[Network, ...] = ()  # of ClusterIPs, beside the cluster's ServiceCIDRs
 
 

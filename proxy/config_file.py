@@ -197,3 +197,19 @@ def _is_known(field: str) -> bool:
 def _is_set(field: str, value: object) -> bool:
     """Return True if a field is set. Go writes zero for unset, or null if zero has a meaning."""
     return value is not None if field in _POINTERS else bool(value) and value != "0s"
+
+
+def document(flags: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return flags as the KubeProxyConfiguration that means the same; the reverse of ``read``."""
+    made: dict[str, Any] = {"apiVersion": _API_VERSION, "kind": _KIND}
+    nftables = _NFTABLES if flags["proxy_mode"] == "nftables" else {}
+    for path, flag in {**_FLAGS, **nftables}.items():
+        value = flags[flag]
+        if path in _LISTS:
+            value = [word for word in str(value or "").split(",") if word]
+        *outer, name = path.split(".")
+        section = made
+        for part in outer:
+            section = section.setdefault(part, {})
+        section[name] = "" if value is None else value
+    return made

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_network
@@ -20,11 +20,13 @@ from proxy.model.settings import ProxySettings
 from proxy.model.values import NodeView
 from proxy.objects.feed import Feed, following
 from proxy.repair import Repair, watching
+from proxy.status.changes import PendingChanges
 from proxy.status.events import EventReporter
 from proxy.status.health import ProxyHealth
+from proxy.status.local_gaps import LocalGaps
 from proxy.status.metrics import ProxyMetrics
 from proxy.status.service_health import ServiceHealth, hosts_of
-from proxy.status.web import health_routes, metrics_routes, serving
+from proxy.status.web import Handler, health_routes, metrics_routes, serving
 from proxy.sync import Listener, Syncer
 from proxy.sysctl import prepare
 
@@ -78,11 +80,12 @@ class NodeSettings:
 
 async def serve(config: ProxyConfig, client: Client) -> None:
     """Serve until cancelled. An earlier run's rules stay until all objects were listed."""
-    health, metrics = ProxyHealth(time.time), ProxyMetrics()
     settings, events = prepare(config.settings, config.tracking), NftListener()
+    health, metrics = ProxyHealth(time.time), ProxyMetrics(config.mode, settings.families)
+    changes, gaps = PendingChanges(metrics), LocalGaps(metrics)
     counting = ServiceCounters(settings, config.counters)
     tracker = Tracker(NodeView(config.node_name), settings.families)
-    syncer = Syncer(tracker, health, metrics, config.min_sync_period)
+    syncer = Syncer(tracker, health, metrics, changes, config.min_sync_period)
     by_node = NodeSettings(config, settings, tracker)
 
     def changed() -> None:
@@ -93,10 +96,10 @@ async def serve(config: ProxyConfig, client: Client) -> None:
         stack.callback(events.close)
         recorder = EventRecorder(client, "kube-proxy", host=config.node_name)
         report = EventReporter(await stack.enter_async_context(recorder), config.node_name)
-        feed = Feed(tracker, metrics, changed, config.mode, report)
+        feed = Feed(tracker, changes, changed, config.mode, report)
         for routes, listen in (
-            (health_routes(health), config.healthz),
-            (metrics_routes(metrics, config.mode, counting.text), config.metrics),
+            (health_routes(health, metrics), config.healthz),
+            (_routes(config, metrics, counting), config.metrics),
         ):
             if listen:
                 await stack.enter_async_context(serving(routes, listen.host, listen.port))
@@ -109,9 +112,15 @@ async def serve(config: ProxyConfig, client: Client) -> None:
             applier = _applier(config, settings, metrics, counting, events)
             repair = Repair(applier, metrics, syncer.changed, report)
             logger.info("node %s: serving Services by %s", config.node_name, config.mode)
-            async with _reporting(applier, repair, checks) as listener:
+            async with _reporting(applier, repair, checks, gaps) as listener:
                 await syncer.run(applier.apply, listener, by_node.moved)
             logger.warning("the Node has other ranges or addresses; all rules are written again")
+
+
+def _routes(
+    config: ProxyConfig, metrics: ProxyMetrics, counting: ServiceCounters
+) -> Mapping[str, Handler]:
+    return metrics_routes(metrics, config.mode, counting.text, config.document)
 
 
 def _applier(
@@ -128,12 +137,13 @@ def _applier(
 
 @asynccontextmanager
 async def _reporting(
-    applier: Applier, repair: Repair, checks: ServiceHealth
+    applier: Applier, repair: Repair, checks: ServiceHealth, gaps: LocalGaps
 ) -> AsyncIterator[Listener]:
     """Watch for other programs' changes, and give the listener that reports after each sync."""
 
     async def synced(want: Desired) -> None:
         repair.tell_of_rivals()
+        gaps.update(want)
         await checks.update(want)
 
     try:

@@ -14,6 +14,7 @@ from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.errors import ProxyError
 from proxy.model.values import NodeView
+from proxy.status.changes import PendingChanges
 from proxy.status.health import ProxyHealth
 from proxy.status.metrics import ProxyMetrics
 
@@ -30,9 +31,15 @@ class Syncer:
     """Brings the kernel to the tracker's state after each change. Run ``run`` as a task."""
 
     def __init__(
-        self, tracker: Tracker, health: ProxyHealth, metrics: ProxyMetrics, least_seconds: float
+        self,
+        tracker: Tracker,
+        health: ProxyHealth,
+        metrics: ProxyMetrics,
+        changes: PendingChanges,
+        least_seconds: float,
     ) -> None:
         """``least_seconds`` pass between two syncs. Changes meanwhile share the next one."""
+        self._changes = changes
         self._tracker = tracker
         self._health = health
         self._metrics = metrics
@@ -67,15 +74,17 @@ class Syncer:
                 retry = min(retry * 2, _LAST_RETRY)
 
     async def _sync(self, apply: Apply, want: Desired) -> bool:
-        since = self._health.taken()
+        since, batch = self._health.taken(), self._changes.take()
         began = time.monotonic()
         try:
             await asyncio.to_thread(apply, want, self._tracker.node)
         except ProxyError as err:
             self._health.failed(since)
+            self._changes.failed(batch)
             self._failed(str(err))
             return False
-        self._succeeded(len(want), since, time.monotonic() - began)
+        self._changes.written(batch)
+        self._succeeded(len(want), time.monotonic() - began)
         return True
 
     def _failed(self, why: str) -> None:
@@ -84,14 +93,11 @@ class Syncer:
             logger.error("sync failed; trying again: %s", why)
         self._failing = why
 
-    def _succeeded(self, count: int, since: float | None, took: float) -> None:
-        now = time.time()
+    def _succeeded(self, count: int, took: float) -> None:
         if self._failing:
             logger.info("sync succeeds again")
             self._failing = ""
         self._health.updated()
-        self._metrics.set("sync_proxy_rules_last_timestamp_seconds", now)
+        self._metrics.set("sync_proxy_rules_last_timestamp_seconds", time.time())
         self._metrics.observe("sync_proxy_rules_duration_seconds", took)
-        if since is not None:
-            self._metrics.observe("network_programming_duration_seconds", max(now - since, 0))
         logger.debug("synced %d Services in %.1f ms", count, took * 1000)

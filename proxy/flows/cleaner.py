@@ -1,6 +1,8 @@
 """Ends the flows that a change of state made stale."""
 
 import logging
+from collections import Counter
+from collections.abc import Mapping
 from functools import partial
 
 from proxy.desired.desired import Desired
@@ -45,8 +47,8 @@ class FlowCleaner:
             self._recorded |= more
             self._ahead = True
 
-    def clean(self, want: Desired) -> int:
-        """End the flows that became stale since the last call; return how many.
+    def clean(self, want: Desired) -> Mapping[Family, int]:
+        """End the flows that became stale since the last call; return how many by family.
 
         If the kernel refuses, that is logged once, and the next call tries again: balancing works
         without it, and clients that pause get a new flow.
@@ -61,12 +63,12 @@ class FlowCleaner:
                     err.strerror,
                 )
             self._failing = True
-            return 0
+            return {}
         self._before, self._failing = want, False
         return count
 
-    def _clean(self, want: Desired) -> int:
-        count = 0
+    def _clean(self, want: Desired) -> Mapping[Family, int]:
+        ended: Counter[Family] = Counter()
         here: frozenset[bytes] | None = None
         is_known = bool(self._before) and not self._ahead
         is_unchanged = is_known and not has_moved(self._before, want, self._settings)
@@ -76,14 +78,14 @@ class FlowCleaner:
             here = packed(local_addresses()) if here is None else here
             stale = consistent(partial(_stale, suspect_flows, family, protocol, here))
             end(family, stale)
-            count += len(stale)
-        if count:
+            ended[family] += len(stale)
+        if count := ended.total():
             logger.info("ended %d flows to endpoints that no longer serve them", count)
         if now != self._recorded:
             self._record.write(now)
             self._recorded = now
         self._ahead = False
-        return count
+        return ended
 
 
 def _stale(

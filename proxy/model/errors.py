@@ -1,16 +1,23 @@
 """The proxy's errors."""
 
+from collections.abc import Sequence
+
 
 class ProxyError(Exception):
     """An error whose text tells an operator in one line what failed and why."""
 
 
 class KernelRefusedError(ProxyError):
-    """The kernel or its tool refused an operation. ``line`` is the refused rule, if it is known."""
+    """The kernel or its tool refused an operation.
 
-    def __init__(self, message: str, line: str = "") -> None:
+    ``line`` is the refused rule, if it is known; ``families`` are the IP versions that it concerns,
+    none if nobody knows.
+    """
+
+    def __init__(self, message: str, line: str = "", families: Sequence[int] = ()) -> None:
         super().__init__(f"{message}; the refused rule: {line}" if line else message)
         self.line = line
+        self.families = families
 
 
 class BadFlagError(ProxyError):

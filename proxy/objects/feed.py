@@ -23,6 +23,7 @@ from proxy.model.values import Balance, Key, NodeView, Service, Slice
 from proxy.objects.parse import (
     HEADLESS_LABEL,
     PROXY_NAME_LABEL,
+    TRIGGER,
     Complaints,
     parse_node,
     parse_service,
@@ -30,8 +31,8 @@ from proxy.objects.parse import (
 )
 from proxy.objects.ranges import Ranges, ServiceRanges
 from proxy.objects.wire import ENDPOINT_SLICE, EndpointSlice
+from proxy.status.changes import PendingChanges
 from proxy.status.events import Reporter
-from proxy.status.metrics import ProxyMetrics
 
 logger = logging.getLogger("podwire.proxy.feed")
 
@@ -50,6 +51,7 @@ class KeptObject(Generic[Value]):
     resource_version: str
     value: Value | None
     complaints: tuple[str, ...]
+    trigger: str = ""  # of an EndpointSlice: when its last change began
 
 
 class ObjectReader:
@@ -67,7 +69,8 @@ class ObjectReader:
     def slice(self, wire: EndpointSlice) -> KeptObject[Slice]:
         """Parse an EndpointSlice."""
         complaints = Complaints(f"EndpointSlice {'/'.join(wire.key)}")
-        return _kept(wire, parse_slice(wire, self._node_name, complaints), complaints)
+        trigger = wire.metadata.annotations.get(TRIGGER, "")
+        return _kept(wire, parse_slice(wire, self._node_name, complaints), complaints, trigger)
 
     def node(self, wire: Node) -> KeptObject[NodeView]:
         """Parse this node's Node."""
@@ -75,10 +78,13 @@ class ObjectReader:
         return _kept(wire, parse_node(wire, complaints), complaints)
 
 
-def _kept(wire: Object, value: Value | None, complaints: Complaints) -> KeptObject[Value]:
+def _kept(
+    wire: Object, value: Value | None, complaints: Complaints, trigger: str = ""
+) -> KeptObject[Value]:
     namespace, name = wire.key
     key = intern(namespace), intern(name)
-    return KeptObject(key, wire.uid, wire.resource_version, value, tuple(complaints.lines))
+    version, lines = wire.resource_version, tuple(complaints.lines)
+    return KeptObject(key, wire.uid, version, value, lines, trigger)
 
 
 class Feed:
@@ -87,7 +93,7 @@ class Feed:
     def __init__(
         self,
         tracker: Tracker,
-        metrics: ProxyMetrics,
+        changes: PendingChanges,
         changed: Callable[[], None],
         mode: str,
         report: Reporter,
@@ -96,7 +102,7 @@ class Feed:
         self._report = report
         self._warned: set[Key] = set()  # Services whose balance this mode cannot do
         self._tracker = tracker
-        self._metrics = metrics
+        self._changes = changes
         self._changed = changed
         self.has_ranges = asyncio.Event()  # set once the Node has its Pod ranges
         self.has_addresses = asyncio.Event()  # set once it has addresses
@@ -104,14 +110,16 @@ class Feed:
     def service(self, old: KeptObject[Service] | None, new: KeptObject[Service] | None) -> None:
         """Take a Service that came, changed or went."""
         self._tracker.set_service(_key(old, new), new.value if new else None)
-        self._metrics.add("sync_proxy_rules_service_changes_total")
+        self._changes.service(_key(old, new))
         self._warn_of_balance(_key(old, new), new)
         self._after(new)
 
     def slice(self, old: KeptObject[Slice] | None, new: KeptObject[Slice] | None) -> None:
         """Take an EndpointSlice that came, changed or went."""
         self._tracker.set_slice(_key(old, new), new.value if new else None)
-        self._metrics.add("sync_proxy_rules_endpoint_changes_total")
+        kept = new or old
+        service = kept.value.service if kept and kept.value else _key(old, new)
+        self._changes.endpoints(service, new.trigger if new else "")
         self._after(new)
 
     def node(self, _old: KeptObject[NodeView] | None, new: KeptObject[NodeView] | None) -> None:

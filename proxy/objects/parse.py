@@ -39,6 +39,7 @@ PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 SERVICE_LABEL = "kubernetes.io/service-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"
+TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"  # annotation of EndpointSlices
 BALANCE = "proxy.podwire.dev/balance"  # annotation: how connections choose their endpoint
 _ADDRESSES = ("InternalIP", "ExternalIP")  # of a Node; the first of a family is its primary one
 AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"

@@ -129,7 +129,7 @@ class ServiceHealth:
         if self._trying is not None:
             await self._trying
 
-    def _response(self, port: int) -> web.Response:
+    def _response(self, port: int, _: web.Request) -> web.Response:
         count = self._counts[port]
         namespace, name = count.service
         healthy = self._health.alive

@@ -4,46 +4,57 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 
 from proxy.status.health import HealthResponse, ProxyHealth
 from proxy.status.metrics import ProxyMetrics
+from proxy.status.process import configz, process_text, statusz
 
 logger = logging.getLogger("podwire.proxy.web")
 
 EVERY_PATH = "/{path:.*}"
 
-Handler = Callable[[], web.Response | Awaitable[web.Response]]
+Handler = Callable[[web.Request], web.Response | Awaitable[web.Response]]
 
 
-def health_routes(health: ProxyHealth) -> Mapping[str, Handler]:
-    """Return /healthz and /livez."""
-    return {"/healthz": lambda: _json(health.healthz()), "/livez": lambda: _json(health.livez())}
+def health_routes(health: ProxyHealth, metrics: ProxyMetrics) -> Mapping[str, Handler]:
+    """Return /healthz and /livez, whose answers are counted by their status."""
+
+    def counted(name: str, response: HealthResponse) -> web.Response:
+        metrics.add(name, label=str(response.status))
+        return web.json_response(response.body, status=response.status)
+
+    return {
+        "/healthz": lambda _: counted("proxy_healthz_total", health.healthz()),
+        "/livez": lambda _: counted("proxy_livez_total", health.livez()),
+    }
 
 
 def metrics_routes(
-    metrics: ProxyMetrics, mode: str, counters: Callable[[], str]
+    metrics: ProxyMetrics, mode: str, counters: Callable[[], str], document: Mapping[str, Any]
 ) -> Mapping[str, Handler]:
-    """Return /metrics, and /proxyMode as upstream has it.
+    """Return /metrics, and /proxyMode, /configz and /statusz as upstream has them.
+
+    ``document`` is the configuration in force.
 
     ``counters`` returns more lines of metrics. It runs in a thread, because it reads the kernel's
     counters.
     """
 
-    async def everything() -> web.Response:
-        text = metrics.text() + await asyncio.to_thread(counters)
+    async def everything(_: web.Request) -> web.Response:
+        text = metrics.text() + process_text() + await asyncio.to_thread(counters)
         return web.Response(text=text, headers={"X-Content-Type-Options": "nosniff"})
 
-    return {
+    routes: dict[str, Handler] = {
         "/metrics": everything,
-        "/proxyMode": lambda: web.Response(text=mode),
-        "/healthz": lambda: web.Response(text="ok"),
+        "/proxyMode": lambda _: web.Response(text=mode),
+        "/healthz": lambda _: web.Response(text="ok"),
+        "/configz": lambda _: configz(document),
     }
-
-
-def _json(response: HealthResponse) -> web.Response:
-    return web.json_response(response.body, status=response.status)
+    paths = [*routes, "/statusz"]
+    return {**routes, "/statusz": lambda request: statusz(request, paths)}
 
 
 @asynccontextmanager
@@ -85,8 +96,8 @@ async def listening(
 
 
 def _handler(handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(_: web.Request) -> web.Response:
-        response = handler()
+    async def handle(request: web.Request) -> web.Response:
+        response = handler(request)
         return response if isinstance(response, web.Response) else await response
 
     return handle

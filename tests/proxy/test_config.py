@@ -17,6 +17,7 @@ from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, NodeView
 from proxy.node import NodeSettings
 from proxy.objects.feed import Feed, ObjectReader
+from proxy.status.changes import PendingChanges
 from proxy.status.metrics import ProxyMetrics
 from tests.support.proxy.told import Told
 
@@ -92,7 +93,7 @@ def test_a_family_without_ranges_serves_node_ports_everywhere():
 
 async def test_the_nodes_own_addresses_are_the_first_of_each_family():
     tracker = Tracker(NodeView("n1"), tuple(Family))
-    feed = Feed(tracker, ProxyMetrics(), lambda: None, "nftables", Told())
+    feed = Feed(tracker, PendingChanges(ProxyMetrics()), lambda: None, "nftables", Told())
     followed = NodeSettings(config("--nodeport-addresses", "primary"), ProxySettings(), tracker)
     waiting = asyncio.create_task(followed.settle(feed))
     types = ("ExternalIP", "InternalIP", "InternalIP", "InternalIP")
@@ -114,7 +115,7 @@ def named_node(address: str, cidr: str):
 
 async def test_a_node_that_is_made_again_changes_the_settings():
     tracker = Tracker(NodeView("n1"), tuple(Family))
-    feed = Feed(tracker, ProxyMetrics(), lambda: None, "nftables", Told())
+    feed = Feed(tracker, PendingChanges(ProxyMetrics()), lambda: None, "nftables", Told())
     flags = ("--nodeport-addresses", "primary,10.0.0.0/8", "--detect-local-mode", "NodeCIDR")
     made = config(*flags)
     followed = NodeSettings(made, made.settings, tracker)

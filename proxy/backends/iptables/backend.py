@@ -30,6 +30,7 @@ class IptablesFamily:
 
     def __init__(self, tool: IptablesTool, settings: ProxySettings) -> None:
         self._tool = tool
+        self.family = tool.family
         self._ruleset = IptablesRuleset(tool.family, settings)
         self._known = False  # True while the kernel holds what the ruleset says
         self._is_legacy = tool.flavor is Flavor.LEGACY
@@ -156,14 +157,14 @@ class IptablesBackend:
 
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring both families to ``want``; a failure of one does not stop the other."""
-        failures = []
+        failures: dict[Family, str] = {}
         for family in self._families or self._open():
             try:
                 family.apply(want, node)
             except KernelRefusedError as err:
-                failures.append(str(err))
+                failures[family.family] = str(err)
         if failures:
-            raise KernelRefusedError("; ".join(failures))
+            raise KernelRefusedError("; ".join(failures.values()), families=tuple(failures))
 
     @property
     def is_blind(self) -> bool:

@@ -89,9 +89,10 @@ class NftablesBackend:
 
         While the call waits for libnftables, other Python threads run.
         """
-        commits = [
-            family.prepare(_changes_of(family.family, steps), node) for family in self._families
-        ]
+        commits = {
+            family.family: family.prepare(_changes_of(family.family, steps), node)
+            for family in self._families
+        }
         return partial(_commit_all, commits)
 
     @property
@@ -133,16 +134,16 @@ def _raise(err: KernelRefusedError) -> None:
     raise err
 
 
-def _commit_all(commits: Iterable[Callable[[], None]]) -> None:
+def _commit_all(commits: Mapping[Family, Callable[[], None]]) -> None:
     """Make every call, even if another one fails. Raises KernelRefusedError."""
-    failures = []
-    for commit in commits:
+    failures: dict[Family, str] = {}
+    for family, commit in commits.items():
         try:
             commit()
         except KernelRefusedError as err:
-            failures.append(str(err))
+            failures[family] = str(err)
     if failures:
-        raise KernelRefusedError("; ".join(failures))
+        raise KernelRefusedError("; ".join(failures.values()), families=tuple(failures))
 
 
 def open_backend(settings: ProxySettings, options: Mapping[str, str]) -> NftablesBackend:

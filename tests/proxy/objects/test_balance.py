@@ -10,6 +10,7 @@ from proxy.desired.tracker import Tracker
 from proxy.model.values import Balance, Family, NodeView, Service
 from proxy.objects.feed import Feed, KeptObject, ObjectReader
 from proxy.objects.parse import BALANCE, parse_service
+from proxy.status.changes import PendingChanges
 from proxy.status.events import EventReporter
 from proxy.status.metrics import ProxyMetrics
 from tests.support.proxy.objects import service_with as wire
@@ -42,7 +43,7 @@ def kept(text: str) -> KeptObject[Service]:
 
 def feed(mode: str, told: Told) -> Feed:
     tracker = Tracker(NodeView("n1"), (Family.V4,))
-    return Feed(tracker, ProxyMetrics(), lambda: None, mode, told)
+    return Feed(tracker, PendingChanges(ProxyMetrics()), lambda: None, mode, told)
 
 
 def test_a_mode_without_it_warns_once(caplog) -> None:

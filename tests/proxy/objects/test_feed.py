@@ -23,6 +23,7 @@ from proxy.desired.tracker import Tracker
 from proxy.model.values import Family, NodeView
 from proxy.objects.feed import Feed, ObjectReader, following
 from proxy.objects.wire import ENDPOINT_SLICE
+from proxy.status.changes import PendingChanges
 from proxy.status.metrics import ProxyMetrics
 from tests.support.proxy.strategies import few
 from tests.support.proxy.told import Told
@@ -199,7 +200,7 @@ async def followed(
     """Return a proxy's tracker after both watches sent everything."""
     tracker = Tracker(NodeView("n1"), (Family.V4,))
     server = Server({kinds.SERVICE: services, ENDPOINT_SLICE: slices}, chunk)
-    feed = Feed(tracker, ProxyMetrics(), lambda: None, "nftables", Told())
+    feed = Feed(tracker, PendingChanges(ProxyMetrics()), lambda: None, "nftables", Told())
     with patch("control.client.informer.Backoff", lambda: Backoff(0.0, 0.0)):
         async with asyncio.timeout(20), following(server, feed, "n1", ""):
             for told in server.told.values():

@@ -1,7 +1,6 @@
 """Responses for load balancers and supervisors, and metrics for Prometheus."""
 
 from proxy.status.health import TIMEOUT, ProxyHealth
-from proxy.status.metrics import ProxyMetrics
 
 
 class Clock:
@@ -60,23 +59,3 @@ def test_a_leaving_node_is_alive_but_not_eligible():
     assert (health.healthz().status, health.livez().status) == (503, 200)
     assert health.healthz().body["nodeEligible"] is False
     assert set(health.healthz().body) == {"lastUpdated", "currentTime", "nodeEligible"}
-
-
-def test_metrics_are_in_prometheus_format():
-    metrics = ProxyMetrics()
-    metrics.add("sync_failures_total")
-    metrics.set("sync_proxy_rules_last_timestamp_seconds", 1234567890.5)
-    metrics.observe("sync_proxy_rules_duration_seconds", 0.003)
-    metrics.observe("sync_proxy_rules_duration_seconds", 100)
-    lines = metrics.text().splitlines()
-    assert "kubeproxy_sync_failures_total 1" in lines
-    assert "kubeproxy_sync_proxy_rules_last_timestamp_seconds 1234567890.5" in lines
-    buckets = [
-        line
-        for line in lines
-        if line.startswith("kubeproxy_sync_proxy_rules_duration_seconds_bucket")
-    ]
-    assert buckets[0].endswith(" 0")
-    assert 'le="0.004"} 1' in buckets[2]
-    assert 'le="+Inf"} 2' in buckets[-1]
-    assert "kubeproxy_sync_proxy_rules_duration_seconds_count 2" in lines

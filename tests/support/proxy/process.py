@@ -179,11 +179,14 @@ class RunningProxy:
         return int(status), text
 
     def metrics(self) -> dict[str, float]:
-        """Return the proxy's metrics without labels; empty while it does not answer."""
+        """Return the proxy's metrics: those without labels, and IPv4's; empty while it does not
+        answer.
+        """
         try:
             lines = self.url("/metrics", 10249)[1].splitlines()
         except AssertionError:
             return {}
+        lines = [line.replace('{ip_family="IPv4"}', "") for line in lines]
         plain = (line.split() for line in lines if line[:1].isalpha() and "{" not in line)
         return {name.removeprefix("kubeproxy_"): float(value) for name, value in plain}
 
