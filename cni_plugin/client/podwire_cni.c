@@ -209,8 +209,10 @@ static int server_died(struct buffer will, struct buffer in)
     return say(will, 1);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    char *slash = argc ? strrchr(argv[0], '/') : NULL;
+    setenv("CNI_PODWIRE_PROGRAM", slash ? slash + 1 : argc ? argv[0] : "", 1);
     struct buffer in = read_stdin();
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (connect_to_server(fd) || send_request(fd, in) || !is_taken(fd))

@@ -13,7 +13,7 @@ from cni_plugin.spec.result import Result
 
 # this IPAM, the plugin that it replaces, and this program as another plugin's IPAM
 _IN_PROCESS = frozenset({"podwire", "host-local", "podwire-cni"})
-_OUR_TYPE = "podwire-cni"
+_OUR_TYPE, _IPAM_PLUGIN = "podwire-cni", "host-local"
 
 
 class Ipam(Protocol):
@@ -28,19 +28,20 @@ class Ipam(Protocol):
 
 def is_delegated(conf: NetConf) -> bool:
     """Return true if the IPAM is another program."""
-    return bool(conf.ipam.type) and conf.ipam.type not in _IN_PROCESS
+    outside = bool(conf.ipam.type) and conf.ipam.type not in _IN_PROCESS
+    return outside and conf.type != _IPAM_PLUGIN
 
 
 def is_delegate(conf: NetConf) -> bool:
     """Return true if another plugin executes this program as its IPAM."""
-    return conf.ipam.type == _OUR_TYPE != conf.type
+    return conf.type == _IPAM_PLUGIN or conf.ipam.type == _OUR_TYPE != conf.type
 
 
 def source_of(
     conf: NetConf, root: Path, boot_id: str, is_attached: Callable[[Owner], bool]
 ) -> Ipam | None:
     """The IPAM of a network; None if its containers get no addresses."""
-    if not conf.ipam.type:
+    if not conf.ipam.type and conf.type != _IPAM_PLUGIN:
         return None
     if is_delegated(conf):
         return DelegateIpam()

@@ -254,6 +254,16 @@ class NetConf(Bandwidth):
     # firewall
     ingress_policy: Policy = "open"
 
+    def called(self, program: str) -> Self:
+        """The configuration for a program of that name.
+
+        A reference plugin's name says what to do, as it does with the reference: those plugins do
+        not read ``type``, which for an IPAM plugin is that of the plugin that executes it.
+        """
+        if program == self.type or program not in _REFERENCE_PLUGINS:
+            return self
+        return type(self)(**{**vars(self), "type": program})
+
     def with_args(self) -> Self:
         """The configuration as ``args.cni`` changes it."""
         args = self.args.cni
@@ -286,6 +296,12 @@ class NetConf(Bandwidth):
         return self if configured else self.runtime_config.bandwidth
 
 
+_REFERENCE_PLUGINS = frozenset(
+    {
+        *("bridge", "ptp", "loopback", "host-local"),
+        *("portmap", "bandwidth", "tuning", "firewall"),
+    }
+)
 _WITHOUT_ARGS = frozenset({"portmap", "bandwidth", "firewall"})
 _MODE_OF_TYPE: dict[str, Mode] = {
     "ptp": "ptp",

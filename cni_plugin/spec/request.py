@@ -23,6 +23,7 @@ from cni_plugin.spec.versions import OLDEST, SUPPORTED, Verb, require
 
 # ext4's limit of a file name: a network's reservations are in a folder of its name
 _LONGEST_NAME = 255
+_PROGRAM = "CNI_PODWIRE_PROGRAM"  # the clients say there by which name they were executed
 _REQUIRED = {
     Verb.ADD: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
     Verb.CHECK: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
@@ -110,7 +111,7 @@ def parse_request(environment: Mapping[str, str], stdin: bytes) -> Request:
         return Request(verb, "", "", "", CniArgs(), NetConf(cni_version=version), stdin, {})
     _check_environment(verb, environment)
     require(verb, version)
-    conf = _conf(stdin)
+    conf = _conf(stdin, environment.get(_PROGRAM, ""))
     return Request(
         verb=verb,
         container_id=environment.get("CNI_CONTAINERID", ""),
@@ -175,9 +176,9 @@ def _encodable(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache(CACHED_CONFS)
-def _conf(stdin: bytes) -> NetConf:
+def _conf(stdin: bytes, program: str) -> NetConf:
     try:
-        conf = NetConf.read(_document(stdin)).with_args()
+        conf = NetConf.read(_document(stdin)).with_args().called(program)
     except ValueError as err:
         raise DecodingError("the network configuration has wrong values", str(err)) from err
     if not conf.name:

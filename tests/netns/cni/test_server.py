@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 
 from cni_plugin.admin import standalone
 from cni_plugin.server.protocol import answer_message, taken_message
-from tests.support.cni.runner import PYTHON_CLIENT, ROOT, Node, Pod
+from tests.support.cni.runner import PYTHON_CLIENT, REFERENCE, ROOT, Node, Pod
 from tests.support.space import Space
 
 Spaces = Callable[[str], Space]
@@ -67,6 +68,42 @@ def test_a_client_without_a_server_does_the_work(node, pod, client):
     node.add(one)
     assert one.reaches("10.1.0.1")
     node.delete(one)
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_the_programs_name_says_what_it_does(node, pod, client, served, tmp_path):
+    """As with the reference plugins, which do not read ``type``."""
+    links = tmp_path / "links"
+    links.mkdir()
+    for name in ("host-local", "loopback", "ptp", "podwire-cni"):
+        (links / name).symlink_to(client)
+    one = pod()
+    who = {"containerid": one.container_id, "netns": str(one.space.path), "ifname": "eth0"}
+    untyped = node.conf(cniVersion="1.0.0", type=None, name="untyped")
+    with node.served() if served else nullcontext():
+        found = node.execute(untyped, links / "host-local", command="ADD", **who).ok().document
+        assert "interfaces" not in found
+        (address,) = node.reservations("untyped")
+        assert found["ips"][0]["address"] == f"{address}/24"
+        node.execute(untyped, links / "host-local", command="DEL", **who).ok()
+        assert node.reservations("untyped") == {}
+        refused = node.execute(untyped | {"ipam": {}}, links / "host-local", command="ADD", **who)
+        assert refused.document["code"] == 7
+        for kind in ("loopback", "ptp"):
+            conf = untyped | ({"ipam": {}} if kind == "loopback" else {})
+            found = node.execute(conf, links / kind, command="ADD", **who).ok().document
+            assert found["interfaces"][-1]["name"] == ("lo" if kind == "loopback" else "eth0")
+            assert "pw0" not in [item["name"] for item in found["interfaces"]]
+            node.execute(conf, links / kind, command="DEL", **who).ok()
+        # the IPAM of the reference's bridge: the type in the configuration is the bridge's
+        conf = untyped | {"type": "bridge", "bridge": "br9"}
+        conf["ipam"] = conf["ipam"] | {"type": "host-local"}
+        bridge = REFERENCE / "bridge"
+        node.execute(conf, bridge, command="ADD", path=str(links), **who).ok()
+        assert list(node.reservations("untyped").values()) == [f"{one.container_id}\r\neth0"]
+        node.execute(conf, bridge, command="DEL", path=str(links), **who).ok()
+        assert node.reservations("untyped") == {}
+    node.space.ip("link", "del", "br9")
 
 
 @pytest.mark.parametrize("served", [True, False])
