@@ -7,6 +7,7 @@ Neighboring Creates, and neighboring Deletes, are sent together.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from control.api.cluster import Namespace
 from control.api.kinds import Kind
 from control.api.meta import Object, OwnerReference
 
@@ -62,11 +63,15 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
-class Finalize:
-    """Write a namespace's spec.finalizers, if the server has no object of these kinds in it."""
+class Empty:
+    """Delete the contents of a namespace, report what is left, and finalize it when it is empty.
 
-    namespace: Object
-    kinds: tuple[Kind, ...]
+    ``now`` is the time of changed conditions; ``finalizers`` are those that then remain.
+    """
+
+    namespace: Namespace
+    finalizers: tuple[str, ...]
+    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +86,6 @@ class Collect:
     object: Object
     absent: tuple[tuple[Kind, str | None, OwnerReference], ...]
     then: Patch | Literal["Background", "Foreground", "Orphan"]
-
-
-@dataclass(frozen=True, slots=True)
-class Purge:
-    """Delete every object of a kind in a namespace, also of kinds without an informer."""
-
-    kind: Kind
-    namespace: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +105,4 @@ class Again:
     after: float
 
 
-Action = (
-    Create | Update | UpdateStatus | Patch | Delete | Collect | Finalize | Purge | Report | Again
-)
+Action = Create | Update | UpdateStatus | Patch | Delete | Collect | Empty | Report | Again

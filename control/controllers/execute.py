@@ -14,7 +14,7 @@ from control.api import kinds
 from control.api.kinds import Kind
 from control.api.meta import Object, OwnerReference
 from control.client.backoff import Backoff
-from control.client.errors import ApiError, ClientError, UnreachableError
+from control.client.errors import ApiError, UnreachableError
 from control.client.events import EventRecorder
 from control.client.informer import Informer
 from control.client.rest import Client
@@ -24,21 +24,17 @@ from control.controllers.actions import (
     Collect,
     Create,
     Delete,
-    Finalize,
+    Empty,
     Patch,
-    Purge,
     Report,
     Update,
     UpdateStatus,
 )
+from control.controllers.garbage.contents import NotEmptyError, conditions, empty
 from control.controllers.hashing import LETTERS
 from control.controllers.state import controller_of
 
 _PREFIX = 58  # with five more letters, a name is still a DNS label
-
-
-class NotEmptyError(ClientError):
-    """A namespace cannot be finalized yet: it has objects."""
 
 
 class Executor:
@@ -57,8 +53,7 @@ class Executor:
             Patch: self._patch,
             Delete: self._delete,
             Collect: self._collect,
-            Finalize: self._finalize,
-            Purge: self._purge,
+            Empty: self._empty,
         }
 
     async def carry_out(self, actions: Iterable[Action]) -> float | None:
@@ -211,18 +206,21 @@ class Executor:
         self._learn(kind, found)
         return found.metadata.uid == owner.uid
 
-    async def _finalize(self, action: Finalize) -> None:
-        name, body = action.namespace.metadata.name, action.namespace.wire()
-        body |= {"apiVersion": "v1", "kind": "Namespace"}
-        for kind in action.kinds:
-            left = await self._client.list(kind, name)
-            if left.items or left.unreadable:
-                raise NotEmptyError(f"namespace {name}: {kind.plural} are left")
-        async with _Gone(self, kinds.NAMESPACE, action.namespace):
+    async def _empty(self, action: Empty) -> None:
+        namespace, name = action.namespace, action.namespace.metadata.name
+        async with _Gone(self, kinds.NAMESPACE, namespace):
+            contents = await empty(self._client, name)
+            found = conditions(namespace.status.conditions, contents, action.now)
+            if found != namespace.status.conditions:
+                status = namespace.status.model_copy(update={"conditions": found})
+                changed = namespace.model_copy(update={"status": status})
+                namespace = await self._client.update_status(kinds.NAMESPACE, changed)
+                self._learn(kinds.NAMESPACE, namespace)
+            if not contents.empty:
+                raise NotEmptyError(f"namespace {name}: {contents}")
+            body = namespace.wire() | {"apiVersion": "v1", "kind": "Namespace"}
+            body["spec"] = body.get("spec", {}) | {"finalizers": list(action.finalizers)}
             await self._client.put(kinds.NAMESPACE, None, name, "finalize", body)
-
-    async def _purge(self, action: Purge) -> None:
-        await self._client.delete_collection(action.kind, action.namespace)
 
     def _learn(self, kind: Kind, item: Object) -> Object:
         if kind in self._informers:

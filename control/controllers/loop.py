@@ -17,7 +17,8 @@ from control.api.meta import Object
 from control.client import ApiError, Client, ClientError, EventRecorder, Informer, UnreachableError
 from control.client.cache import Key
 from control.controllers.actions import Action
-from control.controllers.execute import Executor, NotEmptyError
+from control.controllers.execute import Executor
+from control.controllers.garbage.contents import NotEmptyError
 from control.controllers.queue import WorkQueue
 from control.controllers.state import ClusterState
 

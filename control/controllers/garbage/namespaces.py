@@ -2,7 +2,7 @@
 
 https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/. The entry
 ``kubernetes`` in spec.finalizers keeps a namespace until it is empty; the server refuses new
-objects.
+objects. ``contents`` is what is done to a namespace; this module says when.
 """
 
 from collections.abc import Iterator
@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from control.api import kinds
 from control.api.meta import Object
 from control.client.cache import Key
-from control.controllers.actions import Action, Finalize, Purge
+from control.controllers.actions import Action, Empty
 from control.controllers.garbage.collector import KINDS
 from control.controllers.loop import Source, itself
 from control.controllers.state import ClusterState
 
 FINALIZER = "kubernetes"
-_NAMESPACED = tuple(kind for kind in kinds.KINDS if kind.namespaced)
 
 
 def _its_namespace(cluster: ClusterState, item: Object) -> Iterator[Key]:
@@ -39,25 +38,13 @@ class NamespaceController:
     )
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
-        """Empty the namespace ``key``, or finalize it if our informers know no object in it.
+        """Empty the namespace ``key``, if it is on its way out, and finalize it.
 
-        ``Finalize`` checks on the server that the namespace is empty.
+        It is tried again whenever an object of it goes, and after a while, until it is empty.
         """
-        del now
         namespace = cluster[kinds.NAMESPACE].get(*key)
         if namespace is None or namespace.metadata.deletion_timestamp is None:
             return
-        if FINALIZER not in namespace.spec.finalizers:
-            return
-        name = namespace.metadata.name
-        left = [k for k in KINDS if k.namespaced and cluster[k].within(name)]
-        if left:
-            for kind in left:
-                if any(i.metadata.deletion_timestamp is None for i in cluster[kind].within(name)):
-                    yield Purge(kind, name)
-            return
-        for kind in _NAMESPACED:
-            yield Purge(kind, name)
-        keep = [word for word in namespace.spec.finalizers if word != FINALIZER]
-        spec = namespace.spec.model_copy(update={"finalizers": keep})
-        yield Finalize(namespace.model_copy(update={"spec": spec}), _NAMESPACED)
+        if FINALIZER in namespace.spec.finalizers:
+            keep = (word for word in namespace.spec.finalizers if word != FINALIZER)
+            yield Empty(namespace, tuple(keep), now)
