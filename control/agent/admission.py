@@ -6,6 +6,7 @@ more to a node than it has room for.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from control.agent.pods.quality import amount
 from control.api.container import Container
@@ -31,6 +32,9 @@ SAFE_SYSCTLS = frozenset(
     }
 )
 
+_APP_ARMOR = Path("/sys/module/apparmor/parameters/enabled")
+_APP_ARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
@@ -42,7 +46,8 @@ class Rejection:
 
 def admit(pod: Pod, others: Iterable[Pod], node: Node) -> Rejection | None:
     """Return None if the Pod may run beside the others, else the reason."""
-    return _sysctls(pod) or _selector(pod, node) or _room(pod, tuple(others), node)
+    refused = _sysctls(pod) or _app_armor(pod)
+    return refused or _selector(pod, node) or _room(pod, tuple(others), node)
 
 
 def _sysctls(pod: Pod) -> Rejection | None:
@@ -52,6 +57,31 @@ def _sysctls(pod: Pod) -> Rejection | None:
     if bad:
         return Rejection("SysctlForbidden", f'forbidden sysctl: "{bad[0]}" not allowlisted')
     return None
+
+
+def _app_armor(pod: Pod) -> Rejection | None:
+    """Refuse a profile: a container must not run without the one that it asks for.
+
+    Source: kubelet's appArmorAdmitHandler; the annotation was the field's forerunner.
+    """
+    shared = (pod.spec.security_context or {}).get("appArmorProfile")
+    containers = (*pod.spec.init_containers, *pod.spec.containers)
+    profiles = [
+        (item.security_context and item.security_context.app_armor_profile) or shared
+        for item in containers
+    ]
+    kinds = [profile.get("type") for profile in profiles if profile]
+    kinds += [
+        value
+        for key, value in pod.metadata.annotations.items()
+        if key.startswith(_APP_ARMOR_ANNOTATION)
+    ]
+    if all(str(kind).lower() == "unconfined" for kind in kinds):
+        return None
+    why = "AppArmor is not enabled on the host"
+    if _APP_ARMOR.exists():
+        why = "podwire's own runtime applies no AppArmor profile"
+    return Rejection("AppArmor", f"Cannot enforce AppArmor: {why}; use type Unconfined, or none")
 
 
 def _selector(pod: Pod, node: Node) -> Rejection | None:

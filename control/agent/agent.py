@@ -109,6 +109,7 @@ class Agent:
             config.identity.addresses,
             parse(machine.cpus),
             parse(machine.memory),
+            config.seccomp_default,
         )
         return WorkerContext(
             runtime=self.runtime,

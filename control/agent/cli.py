@@ -63,6 +63,11 @@ _path = click.Path(path_type=Path)
     help="Most processes of a Pod; -1 is no limit.",
 )
 @click.option(
+    "--seccomp-default",
+    is_flag=True,
+    help="Containers without a seccomp profile get RuntimeDefault; else they are Unconfined.",
+)
+@click.option(
     "--cleanup",
     "clean",
     is_flag=True,
@@ -107,6 +112,7 @@ def from_flags(flags: dict[str, Any]) -> Config:
         cni_cache_dir=flags["cni_cache_dir"],
         cgroup_root=flags["cgroup_root"],
         pod_pids=flags["pod_max_pids"],
+        seccomp_default=flags["seccomp_default"],
         cluster_dns=addresses("--cluster-dns", flags["cluster_dns"]),
         cluster_domain=flags["cluster_domain"],
         resolv_conf=flags["resolv_conf"],

@@ -42,6 +42,7 @@ class Config:
     cni_cache_dir: Path = Path("/var/lib/cni")
     cgroup_root: str = ""
     pod_pids: int = -1
+    seccomp_default: bool = False
     cluster_dns: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     resolv_conf: Path = Path("/etc/resolv.conf")

@@ -31,6 +31,7 @@ MNT_DETACH = 0x2
 
 PR_SET_PDEATHSIG = 1
 PR_CAPBSET_DROP = 24
+PR_SET_SECCOMP = 22
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
@@ -50,6 +51,7 @@ _SYS_BPF = {
     "ppc64le": 361,
     "s390x": 351,
 }
+_SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 # A name's index is its bit (linux/capability.h): CAP_SYS_ADMIN is bit 21.
 CAPABILITIES = (
@@ -199,6 +201,22 @@ def bpf(command: int, attributes: bytes, about: str = "") -> int:
     size = ctypes.c_uint(len(attributes))
     number = ctypes.c_long(_SYS_BPF[machine])
     return _call("syscall", number, command, ctypes.byref(buffer), size, about=about)
+
+
+class _Program(ctypes.Structure):
+    """``struct sock_fprog``."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
+
+
+def filter_calls(program: bytes) -> None:
+    """Let a seccomp program, 8 bytes a step, judge this process's calls from now on.
+
+    It takes CAP_SYS_ADMIN or PR_SET_NO_NEW_PRIVS (seccomp(2)).
+    """
+    wire = _Program(len(program) // 8, program)
+    mode = ctypes.c_ulong(_SECCOMP_MODE_FILTER)
+    _call("prctl", PR_SET_SECCOMP, mode, ctypes.byref(wire), about="seccomp")
 
 
 def set_capabilities(names: list[str]) -> None:

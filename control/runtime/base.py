@@ -99,6 +99,7 @@ class Rights:
     no_new_privileges: bool = False
     add_capabilities: tuple[str, ...] = ()
     drop_capabilities: tuple[str, ...] = ()
+    seccomp: str = ""  # "" is unconfined; or runtime/default, or localhost/PATH
 
 
 @dataclass(frozen=True, slots=True)

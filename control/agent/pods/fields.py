@@ -28,6 +28,7 @@ class Host:
     addresses: tuple[str, ...] = ()
     cpu: Quantity = ZERO  # allocatable
     memory: Quantity = ZERO
+    seccomp_default: bool = False  # containers without a profile get RuntimeDefault
 
 
 def field(pod: Pod, path: str, host: Host, addresses: tuple[str, ...]) -> str:

@@ -153,7 +153,7 @@ def container(
         environment=tuple({"HOSTNAME": hostname, **values}.items()),
         mounts=mounts,
         resources=_resources(pod, spec, host),
-        rights=_rights(pod, spec),
+        rights=_rights(pod, spec, host.seccomp_default),
         terminal=bool(spec.tty),
         stdin=bool(spec.stdin),
         stdin_once=bool(spec.stdin_once),
@@ -182,7 +182,7 @@ def _resources(pod: Pod, spec: api.Container, host: Host) -> Resources:
     )
 
 
-def _rights(pod: Pod, spec: api.Container) -> Rights:
+def _rights(pod: Pod, spec: api.Container, default: bool) -> Rights:
     """Merge the container's security context over the Pod's."""
     shared: Mapping[str, Any] = pod.spec.security_context or {}
     own = spec.security_context or api.SecurityContext()
@@ -203,4 +203,13 @@ def _rights(pod: Pod, spec: api.Container) -> Rights:
         no_new_privileges=own.allow_privilege_escalation is False,
         add_capabilities=tuple(capabilities.add),
         drop_capabilities=tuple(capabilities.drop),
+        seccomp=_seccomp(own.seccomp_profile or shared.get("seccompProfile"), default),
     )
+
+
+def _seccomp(profile: Mapping[str, Any] | None, default: bool) -> str:
+    """Return the runtime's name of a profile; without one, ``default`` is RuntimeDefault."""
+    kind = (profile or {}).get("type", "RuntimeDefault" if default else "Unconfined")
+    if kind == "Localhost":
+        return f"localhost/{(profile or {}).get('localhostProfile', '')}"
+    return "runtime/default" if kind == "RuntimeDefault" else ""

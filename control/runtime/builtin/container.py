@@ -105,6 +105,11 @@ class ContainerProcess:
         spec = files.read_json(self.folder / "spec.json") or {}
         return tuple(spec.get("cgroups", ()))
 
+    @property
+    def seccomp(self) -> str:
+        """The program that filters the container's system calls; "" if none does."""
+        return str((files.read_json(self.folder / "spec.json") or {}).get("seccomp", ""))
+
     def save(self, spec: dict[str, Any]) -> None:
         """Write what a later agent needs to know, before any other effect; raises OSError."""
         self.folder.mkdir(parents=True)

@@ -16,16 +16,18 @@ from control.runtime.base import (
     ExecResult,
     Phase,
     PodRef,
+    Rights,
     RuntimeState,
     Sandbox,
     SandboxConfig,
 )
-from control.runtime.builtin import attachment, cgroups, container, execution, spawn
+from control.runtime.builtin import attachment, cgroups, container, execution, seccomp, spawn
 from control.runtime.builtin.container import ContainerIdentity, ContainerProcess
 from control.runtime.builtin.sandbox import PodNetwork, Sandboxes, SandboxRecord
 from control.runtime.builtin.spec import (
     ContainerPlace,
     ImageConfig,
+    capabilities,
     render,
     render_exec,
     render_pause,
@@ -245,7 +247,13 @@ class BuiltinRuntime:
             join={**self._boxes.namespaces(record), **shared},
             mounts=self._boxes.mounts(record.id),
             own_processes=not record.config.host_pid,
+            seccomp=self._filter(config.rights),
         )
+
+    def _filter(self, rights: Rights) -> str:
+        if rights.privileged or not rights.seccomp:
+            return ""
+        return seccomp.program(rights.seccomp, capabilities(rights), self._root / "seccomp")
 
     async def start_container(self, container_id: str) -> None:
         """Start a container; raises ContainerRuntimeError."""
@@ -296,7 +304,13 @@ class BuiltinRuntime:
             raise ContainerRuntimeError(f"container {config.name} is not running")
         image = self._images.find(config.image)[1]
         return render_exec(
-            config, image, command, pid=process.pid, cgroups=process.cgroups, terminal=terminal
+            config,
+            image,
+            command,
+            pid=process.pid,
+            cgroups=process.cgroups,
+            seccomp=process.seccomp,
+            terminal=terminal,
         )
 
     def _container(self, container_id: str) -> ContainerProcess:

@@ -55,6 +55,7 @@ class ContainerPlace:
     join: Mapping[str, str] = field(default_factory=dict)  # namespace -> path
     mounts: tuple[Mount, ...] = ()  # the sandbox's: hosts, hostname, resolv.conf, shm
     own_processes: bool = True  # False: the node's process namespace
+    seccomp: str = ""  # the filter's program in base64
 
 
 def render(config: ContainerConfig, image: ImageConfig, place: ContainerPlace) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def render(config: ContainerConfig, image: ImageConfig, place: ContainerPlace) -
     """
     return {
         **_surroundings(place),
-        **process(config, image, arguments(config, image)),
+        **process(config, image, arguments(config, image), place.seccomp),
         "root": {
             "directory": place.directory,
             "image": image.root,
@@ -96,7 +97,7 @@ def render_pause(place: ContainerPlace) -> dict[str, Any]:
 
 
 def process(
-    config: ContainerConfig, image: ImageConfig, command: tuple[str, ...]
+    config: ContainerConfig, image: ImageConfig, command: tuple[str, ...], seccomp: str
 ) -> dict[str, Any]:
     """Return the part of a specification that describes a process, the first or an ``exec``."""
     rights = config.rights
@@ -107,8 +108,9 @@ def process(
         "user": _user(config, image),
         "group": rights.group,
         "groups": list(rights.groups),
-        "capabilities": None if rights.privileged else list(_capabilities(rights)),
+        "capabilities": None if rights.privileged else list(capabilities(rights)),
         "no_new_privileges": rights.no_new_privileges,
+        "seccomp": seccomp,
         "terminal": config.terminal,
     }
 
@@ -120,11 +122,12 @@ def render_exec(
     *,
     pid: int,
     cgroups: tuple[str, ...],
+    seccomp: str,
     terminal: bool,
 ) -> dict[str, Any]:
     """Return the specification of another process in the container of process ``pid``."""
     return {
-        **process(config, image, command),
+        **process(config, image, command, seccomp),
         "terminal": terminal,
         "pid": pid,
         "enter": list(_ENTERED),
@@ -197,7 +200,8 @@ def _user(config: ContainerConfig, image: ImageConfig) -> str:
     return user
 
 
-def _capabilities(rights: Rights) -> tuple[str, ...]:
+def capabilities(rights: Rights) -> tuple[str, ...]:
+    """Return the names that a container which is not privileged has."""
     added = [name.upper().removeprefix("CAP_") for name in rights.add_capabilities]
     dropped = {name.upper().removeprefix("CAP_") for name in rights.drop_capabilities}
     unknown = ({*added} | dropped) - {*CAPABILITIES, "ALL"}

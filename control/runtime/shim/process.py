@@ -5,6 +5,7 @@ All imports are at the top: once the root has changed, Python's library is out o
 ``control.runtime.builtin.spec`` renders the process specification ("spec" below).
 """
 
+import base64
 import fcntl
 import os
 import signal
@@ -154,6 +155,8 @@ def _become(spec: dict[str, Any], stdio: tuple[int, int, int], follow: bool = Fa
 
 def _drop_rights(spec: dict[str, Any], user: int, group: int, groups: list[int]) -> None:
     os.umask(0o022)
+    if not spec["no_new_privileges"]:
+        _filter_calls(spec)  # takes CAP_SYS_ADMIN, which the next lines may drop
     if spec["capabilities"] is not None:
         syscalls.drop_bounding(spec["capabilities"])
     os.setgroups(groups)
@@ -163,6 +166,12 @@ def _drop_rights(spec: dict[str, Any], user: int, group: int, groups: list[int])
         syscalls.set_capabilities(spec["capabilities"])
     if spec["no_new_privileges"]:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        _filter_calls(spec)
+
+
+def _filter_calls(spec: dict[str, Any]) -> None:
+    if program := spec.get("seccomp"):  # a container of an earlier agent has none
+        syscalls.filter_calls(base64.b64decode(program))
 
 
 def _run(spec: dict[str, Any], home: str) -> None:

@@ -1,5 +1,7 @@
 """The inputs of a container: variables, fields, files, privileges, image names."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -315,3 +317,27 @@ def test_the_names_of_a_host_alias_are_apart_by_tabs():
     alias = {"ip": "192.0.2.1", "hostnames": ["a.example", "b.example"]}
     config = render.sandbox(pod(hostAliases=[alias]), 0, render.ClusterDns(), "node1")
     assert config.hosts == "192.0.2.1\ta.example\tb.example\n"
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "default", "wanted"),
+    [
+        (None, None, False, ""),
+        (None, None, True, "runtime/default"),
+        ({"type": "Unconfined"}, None, True, ""),
+        ({"type": "RuntimeDefault"}, None, False, "runtime/default"),
+        ({"type": "RuntimeDefault"}, {"type": "Unconfined"}, False, ""),
+        ({"type": "Unconfined"}, {"type": "RuntimeDefault"}, False, "runtime/default"),
+        (None, {"type": "Localhost", "localhostProfile": "a/b.json"}, False, "localhost/a/b.json"),
+    ],
+)
+def test_a_containers_seccomp_profile_goes_before_its_pods(shared, own, default, wanted):
+    item = pod(
+        securityContext={"seccompProfile": shared} if shared else {},
+        container={"securityContext": {"seccompProfile": own} if own else {}},
+    )
+    host = replace(HOST, seccomp_default=default)
+    config = render.container(
+        item, item.spec.containers[0], 0, sources=Sources(), host=host, addresses=IPS, mounts=()
+    )
+    assert config.rights.seccomp == wanted

@@ -82,6 +82,7 @@ def test_facts_of_the_host(tmp_path):
     assert seen.cpus > 0 and seen.memory > 0 and seen.disk > 0 and seen.kernel
 
 
+ANNOTATION = "container.apparmor.security.beta.kubernetes.io"
 NODE = Node.parse(
     {
         "metadata": {"name": "n1", "labels": {"disk": "ssd"}},
@@ -120,6 +121,22 @@ def test_sysctls(name, reason):
     item = pod(securityContext={"sysctls": [{"name": name, "value": "1"}]})
     found = admit(item, [], NODE)
     assert (found.reason if found else None) == reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({}, False),
+        ({"securityContext": {"appArmorProfile": {"type": "Unconfined"}}}, False),
+        ({"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}, True),
+        ({"container": {"securityContext": {"appArmorProfile": {"type": "Localhost"}}}}, True),
+        ({"meta": {"annotations": {f"{ANNOTATION}/main": "runtime/default"}}}, True),
+        ({"meta": {"annotations": {f"{ANNOTATION}/main": "unconfined"}}}, False),
+    ],
+)
+def test_a_pod_that_asks_for_app_armor_is_refused(changes, refused):
+    found = admit(pod(**changes), [], NODE)
+    assert (found.reason if found else None) == ("AppArmor" if refused else None)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 # ruff: noqa: ASYNC110  tests wait for the world, and read its files
 
 import asyncio
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from control.runtime.base import Mount, Resources, Rights
+from control.runtime.base import ContainerRuntimeError, Mount, Resources, Rights
 from control.runtime.builtin import cgroups
 from tests.support.control.containers import config, ended, log, make, output, run, sandbox
 from tests.support.groups import owned
@@ -165,3 +166,82 @@ async def test_a_pod_has_a_limit_of_processes(node, folder):
     script = "n=0; while [ $n -lt 60 ]; do sleep 60 & n=$((n+1)); done"
     done = await ended(node, await run(node, folder, "sh", "-c", script))
     assert done.exit_code != 0 and "can't fork" in log(folder)
+
+
+NAMESPACE = "unshare --user true 2>/dev/null && echo made || echo refused"
+DEFAULT = Rights(seccomp="runtime/default")
+
+
+@pytest.mark.parametrize(
+    "rights", [DEFAULT, Rights(seccomp="runtime/default", no_new_privileges=True, user=1000)]
+)
+async def test_a_pod_with_the_default_profile_makes_no_user_namespace(node, folder, rights):
+    text = await output(node, folder, "sh", "-c", NAMESPACE, mounts=TOOLS, rights=rights)
+    assert text.splitlines()[-1] == "refused"
+
+
+async def test_a_command_run_in_a_pod_is_filtered_as_the_pod_is(node, folder):
+    container = await run(node, folder, "sleep", "60", mounts=TOOLS, rights=DEFAULT)
+    done = await node.execute(container, ("sh", "-c", NAMESPACE), 20)
+    assert done.output.endswith(b"refused\n")
+
+
+@pytest.mark.parametrize("rights", [Rights(), Rights(privileged=True, seccomp="runtime/default")])
+async def test_an_unconfined_pod_makes_a_user_namespace(node, folder, rights):
+    text = await output(node, folder, "sh", "-c", NAMESPACE, mounts=TOOLS, rights=rights)
+    assert text == "made"
+
+
+async def test_programs_run_under_the_default_profile(node, folder):
+    script = (
+        "python3 -c 'import os, socket, subprocess, threading; threading.Thread().start(); "
+        'subprocess.run(["true"]); socket.socket(); os.fork(); print("ran")\' | sort -u'
+    )
+    text = await output(node, folder, "sh", "-c", script, mounts=TOOLS, rights=DEFAULT)
+    assert text == "ran"
+
+
+async def test_a_new_call_is_unknown_rather_than_forbidden(node, folder):
+    """4000 is the number of no call yet: a C library must learn that it does not exist."""
+    script = (
+        "import ctypes; libc = ctypes.CDLL(None, use_errno=True); "
+        "libc.syscall(4000); print(ctypes.get_errno())"
+    )
+    text = await output(node, folder, "python3", "-c", script, mounts=TOOLS, rights=DEFAULT)
+    assert text == "38"
+
+
+PROFILE = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13}],
+}
+
+
+async def test_a_profile_of_the_node(node, folder):
+    (folder / "seccomp").mkdir()
+    (folder / "seccomp/no-folders.json").write_text(json.dumps(PROFILE))
+    rights = Rights(seccomp="localhost/no-folders.json")
+    text = await output(node, folder, "sh", "-c", "mkdir /x 2>&1; true", rights=rights)
+    assert text == "mkdir: can't create directory '/x': Permission denied"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("absent.json", None, "cannot be read"),
+        ("../x.json", None, "must lead below"),
+        ("x.json", "[]", "one JSON object"),
+        ("x.json", "{}", "linux.seccomp"),
+        ("x.json", '{"defaultAction": "SCMP_ACT_SMILE"}', "SCMP_ACT_SMILE is none of"),
+        ("x.json", '{"defaultAction": "SCMP_ACT_KILL", "architectures": ["Z80"]}', "Z80"),
+        ("x.json", '{"defaultAction": "SCMP_ACT_KILL", "syscalls": [{"names": 7}]}', "seccomp"),
+    ],
+)
+async def test_a_profile_that_cannot_be_used(node, folder, name, content, why):
+    (folder / "seccomp").mkdir()
+    if content is not None:
+        (folder / "seccomp" / name).write_text(content)
+    box = await node.run_sandbox(sandbox(folder))
+    item = config("true", rights=Rights(seccomp=f"localhost/{name}"))
+    with pytest.raises(ContainerRuntimeError, match=why):
+        await node.create_container(box.id, item)
