@@ -58,6 +58,11 @@ class Applier:
         self._pending_events: list[NftEvent] = []
 
     @property
+    def is_unfinished(self) -> bool:
+        """True if a big Service is not written to its end: ask for another sync."""
+        return self._backend.is_unfinished
+
+    @property
     def is_blind(self) -> bool:
         """True if the kernel sends no events about these rules."""
         return self._backend.is_blind
@@ -100,7 +105,8 @@ class Applier:
         with self.events.deaf():
             self._write(want, node)
             self._counting.apply(want)
-        self._end_flows(want)
+        if not self.is_unfinished:  # else some flows would still take the old way
+            self._end_flows(want)
         if not self._alone:
             self._remove_leftovers()
             settle()

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_network
@@ -112,7 +112,7 @@ async def serve(config: ProxyConfig, client: Client) -> None:
             applier = _applier(config, settings, metrics, counting, events)
             repair = Repair(applier, metrics, syncer.changed, report)
             logger.info("node %s: serving Services by %s", config.node_name, config.mode)
-            async with _reporting(applier, repair, checks, gaps) as listener:
+            async with _reporting(applier, repair, checks, gaps, syncer.changed) as listener:
                 await syncer.run(applier.apply, listener, by_node.moved)
             logger.warning("the Node has other ranges or addresses; all rules are written again")
 
@@ -137,7 +137,11 @@ def _applier(
 
 @asynccontextmanager
 async def _reporting(
-    applier: Applier, repair: Repair, checks: ServiceHealth, gaps: LocalGaps
+    applier: Applier,
+    repair: Repair,
+    checks: ServiceHealth,
+    gaps: LocalGaps,
+    again: Callable[[], None],
 ) -> AsyncIterator[Listener]:
     """Watch for other programs' changes, and give the listener that reports after each sync."""
 
@@ -145,6 +149,8 @@ async def _reporting(
         repair.tell_of_rivals()
         gaps.update(want)
         await checks.update(want)
+        if applier.is_unfinished:
+            again()
 
     try:
         async with watching(applier, repair):

@@ -21,6 +21,10 @@ class Backend(Protocol):
         """
 
     @property
+    def is_unfinished(self) -> bool:
+        """True if ``apply`` has to be called again, also without a change, to bring in the rest."""
+
+    @property
     def is_blind(self) -> bool:
         """True if the kernel sends no events about these rules, so that it has to be asked."""
 

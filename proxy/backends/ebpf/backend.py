@@ -144,6 +144,11 @@ class EbpfBackend:
             remove_packet_programs()  # those of an earlier run would not learn of changes
 
     @property
+    def is_unfinished(self) -> bool:
+        """False: a change is written whole."""
+        return False
+
+    @property
     def is_blind(self) -> bool:
         """True: the kernel sends events about nftables' rules, but not about programs."""
         return True

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from proxy.backends.iptables import legacy
+from proxy.backends.iptables.big import BigServices
 from proxy.backends.iptables.fixed import Jump, jumps
 from proxy.backends.iptables.load import CHUNK, is_complete, load
 from proxy.backends.iptables.observe import ObservedChains, parse
 from proxy.backends.iptables.ownership import disturbance, removal
 from proxy.backends.iptables.refused import COMMIT, end_of_trials, find_refused, trial
-from proxy.backends.iptables.ruleset import IptablesRuleset
+from proxy.backends.iptables.ruleset import ChainChanges, IptablesRuleset
 from proxy.backends.iptables.tool import Flavor, IptablesTool, detect, has_ours
 from proxy.desired.desired import Desired
 from proxy.linux.nft_events import NftEvent
@@ -32,6 +33,7 @@ class IptablesFamily:
         self._tool = tool
         self.family = tool.family
         self._ruleset = IptablesRuleset(tool.family, settings)
+        self._big = BigServices(self._ruleset)
         self._known = False  # True while the kernel holds what the ruleset says
         self._is_legacy = tool.flavor is Flavor.LEGACY
         self._size: tuple[int, ...] = ()
@@ -43,17 +45,33 @@ class IptablesFamily:
 
         Raises KernelRefusedError.
         """
-        change = self._ruleset.update(want, node)
         known, self._known = self._known and not self.is_resized(), False
         if not known:
+            self._big.clear()
+        shown = self._big.hold_back(want) if known and not self._is_legacy else want
+        change = self._ruleset.update(shown, node)
+        if not known:
             self._load()
-        elif change:
-            self._tool.restore(change.text())
+        else:
+            self._write(change)
         if self._is_legacy and (change or not known):
             self._remember()
         if self._is_legacy and not known:
             self._verify()
         self._known = True
+
+    def _write(self, change: ChainChanges) -> None:
+        """Write a change, then a slice of what big Services still need."""
+        if not self._is_legacy:
+            change = self._big.shorten(change)
+        for part in (change, self._big.next_slice()):
+            if part:
+                self._tool.restore(part.text())
+
+    @property
+    def is_unfinished(self) -> bool:
+        """True while a big Service is not written to its end."""
+        return bool(self._big)
 
     def _remember(self) -> None:
         """Remember the size of legacy tables after a write, and the digest of small tables.
@@ -165,6 +183,11 @@ class IptablesBackend:
                 failures[family.family] = str(err)
         if failures:
             raise KernelRefusedError("; ".join(failures.values()), families=tuple(failures))
+
+    @property
+    def is_unfinished(self) -> bool:
+        """See ``Backend``."""
+        return any(family.is_unfinished for family in self._families)
 
     @property
     def is_blind(self) -> bool:

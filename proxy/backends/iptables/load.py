@@ -9,6 +9,8 @@ are one step.
 from collections.abc import Iterator
 
 from proxy.backends.iptables import names
+from proxy.backends.iptables.big import is_big, slices
+from proxy.backends.iptables.names import ChainName
 from proxy.backends.iptables.observe import ObservedChains
 from proxy.backends.iptables.ruleset import ChainChanges, IptablesRuleset
 from proxy.model.values import Key
@@ -26,13 +28,26 @@ def load(
     """
     keys = ruleset.keys()
     last = finish(ruleset, observed)
-    if chunk is None or len(keys) <= chunk:
+    big = [key for key in keys if is_big(ruleset.have.portals_of(key))] if chunk else []
+    if chunk is None or (len(keys) <= chunk and not big):
         yield ChainChanges({**ruleset.own_chains(keys), **last.put}, last.drop, last.jumps)
         return
     yield ChainChanges(ruleset.fixed)
-    for part in _parts(keys, chunk):
+    for part in _parts([key for key in keys if key not in big], chunk):
         yield ChainChanges(ruleset.own_chains(part))
+    if big:
+        # Others are served first. A big Service that an earlier run wrote is served throughout.
+        new = {key for key in big if not _entries(ruleset, key) <= observed.chains}
+        yield ChainChanges(ruleset.common(new), jumps=last.jumps)
+        for key in big:
+            yield from slices(ruleset.own_of(key))
+        last = ChainChanges(last.put, last.drop)
     yield last
+
+
+def _entries(ruleset: IptablesRuleset, key: Key) -> set[ChainName]:
+    """Return the chains of a Service to which shared chains may jump."""
+    return {chain for chain in ruleset.own_of(key) if not chain.name.startswith("KUBE-SEP-")}
 
 
 def finish(ruleset: IptablesRuleset, observed: ObservedChains) -> ChainChanges:

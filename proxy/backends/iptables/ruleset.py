@@ -1,6 +1,6 @@
 """The desired rules, kept up to date Service by Service, and the changes that lead there: pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -58,7 +58,7 @@ class IptablesRuleset:
         self.jumps = jumps(family, settings)
         self.fixed = fixed_chains(family, settings)
         self._settings = settings
-        self._have = Desired()
+        self.have = Desired()  # the state that the rules are of
         self._rendered: dict[Key, RenderedRules] = {}
         self._node = NodeView("")
 
@@ -66,14 +66,14 @@ class IptablesRuleset:
         """Move to ``want``; return the changes for a kernel that holds the state before."""
         if self._node.addresses != node.addresses:
             # Source ranges are rendered with the node's addresses: render every Service again.
-            self._have = Desired(dict.fromkeys(self._have, ()))
+            self.have = Desired(dict.fromkeys(self.have, ()))
         touched: set[ChainName] = set()
         if self._node.service_ranges != node.service_ranges:
             touched.add(names.NO_EXTERNAL)
         self._node = node
         put: dict[ChainName, Rules] = {}
         drop: set[ChainName] = set()
-        for key in want.changed_since(self._have):
+        for key in want.changed_since(self.have):
             before, after = self._replace(key, want.get(key, ()))
             put |= {chain: after.own[chain] for chain in _written(before.own, after.own)}
             drop |= before.own.keys() - after.own.keys()
@@ -81,7 +81,7 @@ class IptablesRuleset:
             touched |= before.shared.keys() - after.shared.keys()
             if before.cluster_ips != after.cluster_ips:
                 touched |= {names.CLUSTER_IPS, names.NO_EXTERNAL}
-        self._have = want
+        self.have = want
         put |= {chain: self.shared(chain) for chain in sorted(touched)}
         return ChainChanges(put, frozenset(drop - put.keys()))
 
@@ -93,13 +93,14 @@ class IptablesRuleset:
         """Return the Services that have rules, sorted by name."""
         return sorted(self._rendered)
 
-    def shared(self, chain: ChainName) -> Rules:
+    def shared(self, chain: ChainName, without: Collection[Key] = ()) -> Rules:
         """Return a shared chain: lines of all Services, the lowest kind of frontend first."""
         if chain == names.CLUSTER_IPS:
             return tuple(f"-d {address} -j {names.REFUSE.name}" for address in self._cluster_ips())
         lines = sorted(
             (line.kind, key, line.rule)
             for key, rendered in self._rendered.items()
+            if key not in without
             for line in rendered.shared.get(chain, ())
         )
         rules = tuple(rule for _, _, rule in lines)
@@ -113,9 +114,9 @@ class IptablesRuleset:
         found = {ip for rendered in self._rendered.values() for ip in rendered.cluster_ips}
         return sorted(found, key=int)
 
-    def common(self) -> dict[ChainName, Rules]:
-        """Return the fixed chains and the shared ones."""
-        return {**self.fixed, **{chain: self.shared(chain) for chain in names.SHARED}}
+    def common(self, without: Collection[Key] = ()) -> dict[ChainName, Rules]:
+        """Return the fixed chains and the shared ones, without the lines of some Services."""
+        return {**self.fixed, **{chain: self.shared(chain, without) for chain in names.SHARED}}
 
     def lines_of(self, key: Key) -> list[tuple[ChainName, str]]:
         """Return a Service's lines in shared chains."""
@@ -145,11 +146,20 @@ class IptablesRuleset:
 
     def _replace(self, key: Key, portals: Portals) -> tuple[RenderedRules, RenderedRules]:
         before = self._rendered.pop(key, RenderedRules({}, {}))
-        ours = (portal for portal in portals if portal.family is self.family)
-        after = _joined(tuple(render(portal, self._settings, self._node) for portal in ours))
+        after = self.rendered(portals)
         if after.shared:
             self._rendered[key] = after
         return before, after
+
+    def rendered(self, portals: Portals) -> RenderedRules:
+        """Return the rules of a Service with these portals."""
+        ours = (portal for portal in portals if portal.family is self.family)
+        return _joined(tuple(render(portal, self._settings, self._node) for portal in ours))
+
+    def own_of(self, key: Key) -> Mapping[ChainName, Rules]:
+        """Return the own chains of one Service; none if it has no rules."""
+        found = self._rendered.get(key)
+        return found.own if found else {}
 
 
 def _written(before: Mapping[ChainName, Value], after: Mapping[ChainName, Value]) -> set[ChainName]:

@@ -96,6 +96,11 @@ class NftablesBackend:
         return partial(_commit_all, commits)
 
     @property
+    def is_unfinished(self) -> bool:
+        """False: a change is written whole."""
+        return False
+
+    @property
     def is_blind(self) -> bool:
         """False: nftables sends events."""
         return False

@@ -1,0 +1,152 @@
+"""One Service with very many endpoints: others do not wait for it, and all end as they should."""
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from proxy.backends.iptables.backend import IptablesFamily
+from proxy.backends.iptables.big import BIG, SLICE
+from proxy.backends.iptables.tool import Flavor
+from proxy.desired.tracker import Tracker
+from proxy.model.errors import KernelRefusedError
+from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Slice, Target
+from tests.support.proxy.fake_iptables import FakeIptables
+from tests.support.proxy.rulesets import many_services
+from tests.support.proxy.strategies import NODE, SETTINGS
+
+KEY = ("ns", "a-big-one")  # the first by name
+ADDRESS = "10.97.0.1"
+
+
+class Tool(FakeIptables):
+    """iptables-nft, which remembers the size of transactions and what was served after each."""
+
+    family, flavor = Family.V4, Flavor.NFT
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        self.served: list[set[str]] = []
+        self.broken = False
+
+    def restore(self, transaction: bytes) -> None:
+        if self.broken:
+            raise KernelRefusedError("broken")
+        super().restore(transaction)
+        self.sizes.append(
+            sum(line[:2] in ("-A", "-X") for line in transaction.decode().split("\n"))
+        )
+        self.served.append(self.served_now())
+
+    def served_now(self) -> set[str]:
+        rules = self.tables["nat"].get("KUBE-SERVICES", [])
+        return {rule.split()[1] for rule in rules if rule.startswith("-d ")}
+
+
+def grow(tracker: Tracker, endpoints: int, first: int = 0) -> Tracker:
+    """Give the big Service so many endpoints at each of two ports."""
+    ports = tuple(Port(name, Protocol.TCP, number) for name, number in (("x", 80), ("y", 81)))
+    tracker.set_service(KEY, Service(KEY, ports, (ip_address(ADDRESS),)))
+    start = ip_address("10.200.0.0") + first
+    ends = tuple(Endpoint(Target(start + one, 8080)) for one in range(endpoints))
+    tracker.set_slice(KEY, Slice(KEY, {(port.name, Protocol.TCP): ends for port in ports}))
+    return tracker
+
+
+def change_another(tracker: Tracker, number: int) -> str:
+    """Give another Service another address, which is returned."""
+    key = ("ns", f"svc-{number}")
+    address = ip_address("10.98.0.0") + number
+    tracker.set_service(key, replace(tracker._services[key], cluster_ips=(address,)))
+    return str(address)
+
+
+def fresh(tracker: Tracker) -> dict:
+    """Return the tables after a start with this state."""
+    tool = Tool()
+    IptablesFamily(tool, SETTINGS).apply(tracker.desired(), NODE)
+    return tool.tables
+
+
+def finish(family: IptablesFamily, tracker: Tracker) -> None:
+    for _ in range(1000):
+        if not family.is_unfinished:
+            return
+        family.apply(tracker.desired(), NODE)
+    raise AssertionError("it never ends")
+
+
+@pytest.fixture
+def serving() -> tuple[Tool, IptablesFamily, Tracker]:
+    tool, tracker = Tool(), many_services(3)
+    family = IptablesFamily(tool, SETTINGS)
+    family.apply(tracker.desired(), NODE)
+    assert not family.is_unfinished
+    tool.sizes.clear()
+    return tool, family, tracker
+
+
+def test_others_change_while_a_big_service_comes(serving) -> None:
+    tool, family, tracker = serving
+    grow(tracker, 1100)
+    family.apply(tracker.desired(), NODE)
+    assert family.is_unfinished
+    for number in range(3):
+        address = change_another(tracker, number)
+        family.apply(tracker.desired(), NODE)
+        assert address in tool.served_now()
+        assert ADDRESS not in tool.served_now()
+    finish(family, tracker)
+    assert ADDRESS in tool.served_now()
+    assert tool.tables == fresh(tracker)
+    assert max(tool.sizes) < SLICE + 1200  # one chain is never split
+
+
+def test_a_big_service_that_changes_and_goes_leaves_nothing(serving) -> None:
+    tool, family, tracker = serving
+    for size, first, rounds in ((1100, 0, 2), (1001, 700, 2), (1100, 100, 50), (600, 3000, 3)):
+        grow(tracker, size, first)
+        for _ in range(rounds):
+            family.apply(tracker.desired(), NODE)
+    finish(family, tracker)
+    assert tool.tables == fresh(tracker)
+    tracker.set_service(KEY, None)
+    family.apply(tracker.desired(), NODE)
+    assert ADDRESS not in tool.served_now()
+    finish(family, tracker)
+    assert tool.tables == fresh(tracker)
+
+
+def test_it_becomes_small_in_the_middle(serving) -> None:
+    tool, family, tracker = serving
+    family.apply(grow(tracker, 1100).desired(), NODE)
+    family.apply(grow(tracker, 5).desired(), NODE)
+    assert ADDRESS in tool.served_now()
+    finish(family, tracker)
+    assert tool.tables == fresh(tracker)
+
+
+def test_a_failure_in_the_middle_is_made_good(serving) -> None:
+    tool, family, tracker = serving
+    family.apply(grow(tracker, 1100).desired(), NODE)
+    tool.broken = True
+    with pytest.raises(KernelRefusedError):
+        family.apply(tracker.desired(), NODE)
+    tool.broken = False
+    family.apply(tracker.desired(), NODE)
+    finish(family, tracker)
+    assert tool.tables == fresh(tracker)
+
+
+def test_a_start_serves_others_first_and_never_interrupts_what_is_there() -> None:
+    tracker, tool = grow(many_services(3), BIG), Tool()
+    IptablesFamily(tool, SETTINGS).apply(tracker.desired(), NODE)
+    without = [served for served in tool.served if served and ADDRESS not in served]
+    assert len(without) > 3
+    assert all(len(served) == 3 for served in without)
+    assert ADDRESS in tool.served[-1]
+    tool.served.clear()
+    IptablesFamily(tool, SETTINGS).apply(grow(tracker, BIG, 100).desired(), NODE)
+    assert all(len(served) == 4 for served in tool.served)
+    assert tool.tables == fresh(tracker)
