@@ -13,6 +13,7 @@ from control.agent.pods.context import WorkerContext
 from control.agent.pods.environment import Sources
 from control.agent.pods.fields import PodReferenceError
 from control.agent.pods.probes import ProbeResult, ProbeTarget
+from control.agent.pods.volumes import MESSAGE_BYTES
 from control.api import container as api
 from control.api import kinds
 from control.api.pod import Pod
@@ -24,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 _LEAST_GRACE = 2.0  # seconds left to a container after its preStop hook, as in kubelet
 _HOOK_SECONDS = 3600.0
-_MESSAGE_BYTES = 4096
 _FALL_BACK = "FallbackToLogsOnError"
 _KILL_FAILED = "FailedKillPod"
 _KILL_RETRY_SECONDS = 1.0
@@ -263,7 +263,7 @@ class Actions:
 
     def _message(self, pod: Pod, container: Container) -> str:
         path = self._context.volumes.termination_log(pod, container.name, container.attempt)
-        text = _head(path, _MESSAGE_BYTES)
+        text = _head(path, MESSAGE_BYTES)
         falls_back = spec_of(pod, container.name).termination_message_policy == _FALL_BACK
         if not text and falls_back and container.exit_code:
             text = last_words(_tail(Path(container.log_path), 2 * _LAST_BYTES))

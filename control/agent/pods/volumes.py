@@ -23,6 +23,9 @@ from control.linux import files, syscalls, whole
 from control.runtime.base import ContainerRuntimeError, Mount
 
 _DATA = "..data"
+MESSAGE_BYTES = 4096  # of a termination message, as kubelet's
+_MESSAGE_SPACE = 65536  # for the messages of a container's attempts
+_KEPT_MESSAGES = 2
 _HOST_TYPES = {
     "Directory": stat.S_ISDIR,
     "DirectoryOrCreate": stat.S_ISDIR,
@@ -74,8 +77,7 @@ class Volumes:
         volumes = {volume.name: volume for volume in pod.spec.volumes}
         found = [self._mount(pod, volumes, item, values) for item in spec.volume_mounts]
         log = self.termination_log(pod, spec.name, attempt)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.touch(mode=0o666)
+        _make_termination_log(log)
         return (*found, Mount(str(log), spec.termination_message_path or TERMINATION_LOG))
 
     def termination_log(self, pod: Pod, container: str, attempt: int) -> Path:
@@ -111,10 +113,30 @@ class Volumes:
 
     def remove(self, uid: str) -> None:
         """Remove everything that is kept of a Pod, if there is anything; raises OSError."""
-        volumes = self.folder(uid) / "volumes"
-        for path in volumes.iterdir() if volumes.is_dir() else ():
-            files.unmount(path)
+        for folder in (self.folder(uid) / "volumes", self.folder(uid) / "containers"):
+            for path in folder.iterdir() if folder.is_dir() else ():
+                files.unmount(path)
         files.remove_tree(self.folder(uid))
+
+
+def _make_termination_log(path: Path) -> None:
+    """Make the file that a container of any user may write, in a small memory file system.
+
+    There a container that writes without end meets the end of the space, and fills no disk of
+    the node. The messages of earlier attempts are cut to what is reported of them.
+    """
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    if not files.is_mounted(folder):
+        flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+        syscalls.mount("tmpfs", folder, "tmpfs", flags, f"size={_MESSAGE_SPACE},mode=755")
+    for older in folder.iterdir():
+        if int(older.name) < int(path.name) - _KEPT_MESSAGES:
+            older.unlink()
+        elif older.stat().st_size > MESSAGE_BYTES:
+            os.truncate(older, MESSAGE_BYTES)
+    path.touch()
+    path.chmod(0o666)  # touch's mode is less the umask
 
 
 def _make_empty(path: Path, source: api.EmptyDirVolume, group: int | None) -> None:

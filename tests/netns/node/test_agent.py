@@ -344,6 +344,29 @@ async def test_objects_that_a_pod_refers_to_may_come_later(node):
     assert (ended.exit_code, ended.message) == (3, "value\n")
 
 
+async def test_a_termination_message_of_any_user_and_of_few_bytes(node):
+    """4 MiB find no room, for root and for another user; what is written then is the message."""
+    script = (
+        "dd if=/dev/zero of=/dev/termination-log bs=64k count=64 && exit 9; "
+        "echo bye >/dev/termination-log; exit 3"
+    )
+    one = {"image": "podwire/tools", "command": ["sh", "-c", script]}
+    users = [
+        {**one, "name": f"u{user}", "securityContext": {"runAsUser": user}} for user in (0, 1000)
+    ]
+    await node.create("web", {}, containers=users, restartPolicy="Never")
+
+    async def failed() -> bool:
+        return (await node.get("web")).status.phase == "Failed"
+
+    await until(failed)
+    statuses = (await node.get("web")).status.container_statuses
+    ended = [(it.state.terminated.exit_code, it.state.terminated.message) for it in statuses]
+    assert ended == [(3, "bye\n"), (3, "bye\n")]
+    await node.delete("web")
+    await until(lambda: node.remains() == NOTHING, "nothing left")
+
+
 async def test_hooks_and_a_liveness_probe(node):
     script = 'trap "exit 0" TERM; while :; do sleep 0.1; done'
     await node.create(
