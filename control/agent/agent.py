@@ -5,10 +5,12 @@ import logging
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
 
+from control.agent import storage
 from control.agent.admission import admit
 from control.agent.config import Config
 from control.agent.network_status import NetworkStatus
@@ -31,7 +33,7 @@ from control.api.quantity import parse
 from control.api.service import Service
 from control.client import Client, EventRecorder, Informer, reference
 from control.node_network.sync import NodeNetwork, NodeNetworkSettings
-from control.runtime.base import PodRef
+from control.runtime.base import Phase, PodRef
 from control.runtime.builtin.runtime import BuiltinRuntime
 from control.runtime.cni.network import CniNetwork
 from control.runtime.cni.plugin import PluginError
@@ -41,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 _HOUSEKEEPING_SECONDS = 60.0
 _GARBAGE_SECONDS = 600.0
+_STORAGE_SECONDS = 10.0  # as kubelet's eviction manager
 
 
 class Agent:
@@ -94,6 +97,7 @@ class Agent:
             self._network_status.run(),
             self._keep_house(),
             self._collect_garbage(),
+            self._watch_storage(),
         )
 
     def _subscribe(self) -> None:
@@ -200,6 +204,29 @@ class Agent:
             except PluginError as err:
                 logger.warning("CNI GC: %s", err)
             await asyncio.sleep(_GARBAGE_SECONDS)
+
+    async def _watch_storage(self) -> None:
+        """Evict Pods that exceed their limits of disk space."""
+        while True:
+            await asyncio.sleep(_STORAGE_SECONDS)
+            for worker in [*self.workers.values()]:
+                if worker.takes_room and storage.is_limited(worker.pod):
+                    await self._check_storage(worker)
+
+    async def _check_storage(self, worker: PodWorker) -> None:
+        uid = worker.pod.metadata.uid
+        layers = {
+            item.name: (
+                self._config.root / "containers" / item.id / "upper",
+                Path(item.log_path).parent,
+            )
+            for item in self._context.of(uid)[1]
+            if item.phase is Phase.RUNNING
+        }
+        volumes = self._context.volumes.folder(uid) / "volumes"
+        message = await asyncio.to_thread(storage.excess, worker.pod, volumes, layers)
+        if message:
+            worker.evict(message)
 
     def _end_orphans(self) -> None:
         """End Pods that were deleted while no agent ran."""

@@ -16,6 +16,8 @@ from control.runtime.base import Container, Phase, Sandbox
 
 DEFAULT_GRACE = 30
 _LEAST_GRACE = 2.0
+EVICTED = "Evicted"
+_EVICTION_GRACE = 1.0  # seconds, kubelet's for a Pod that exceeds its disk space
 _KEPT_DEAD = 2  # of each name, for `kubectl logs --previous`
 
 
@@ -84,6 +86,7 @@ class PodFacts:
     containers: tuple[Container, ...] = ()
     gone: bool = False  # the API has no object any more: it was deleted without us
     over: str = ""  # the reason why the Pod has failed as a whole, such as DeadlineExceeded
+    why: str = ""  # the message that explains ``over``
     sick: Mapping[str, str] = field(default_factory=dict)  # container ID -> why it has to restart
     started: frozenset[str] = frozenset()  # IDs of containers whose startup probe has succeeded
     streaks: Mapping[str, Streak] = field(default_factory=dict)  # by container name
@@ -305,6 +308,7 @@ def _wind_down(pod: Pod, facts: PodFacts, now: float) -> Iterator[Action]:
     for container in mains or running:  # sidecars run until the main containers have ended
         message = f"Stopping container {container.name}"
         grace = _grace(pod) if mains else _rest_of_grace(pod, now)
+        grace = _EVICTION_GRACE if facts.over == EVICTED else grace
         yield Kill(container.id, container.name, grace, message)
     if running:
         return

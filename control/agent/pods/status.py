@@ -38,14 +38,15 @@ def compute(pod: Pod, facts: PodFacts, view: StatusView) -> PodStatus:
     init = [_container(pod, facts, view, spec) for spec in pod.spec.init_containers]
     main = [_container(pod, facts, view, spec) for spec in pod.spec.containers]
     phase = _phase(pod, facts, init, main)
+    final = pod.status.phase == "Failed"  # an earlier agent may have said why
     sandbox = ready_sandbox(facts)
     addresses = sandbox.addresses if sandbox else ()
     if sandbox and sandbox.host_network:
         addresses = view.host_addresses
     return PodStatus(
         phase=phase,
-        reason=facts.over or None,
-        message=_OVER.get(facts.over),
+        reason=facts.over or (pod.status.reason if final else None),
+        message=facts.why or _OVER.get(facts.over) or (pod.status.message if final else None),
         conditions=_conditions(pod, view, phase, init, main, sandboxed=bool(sandbox)),
         host_ip=view.host_addresses[0] if view.host_addresses else None,
         host_ips=[api.IPAddress(ip=text) for text in view.host_addresses],

@@ -42,6 +42,7 @@ class PodWorker:
         self._failures: dict[str, Failure] = {}
         self._streaks: dict[str, Streak] = {}
         self._rejected: tuple[str, str] | None = None
+        self._evicted = ""
         self._starting: set[str] = set()
         self._health = PodHealth(context.prober, self.wake, self._on_failed_probe)
         self._publisher = Publisher(context, self.wake)
@@ -69,6 +70,13 @@ class PodWorker:
         self._rejected = (reason, message)
         self._context.record(self.pod, "Warning", reason, message)
         self.wake()
+
+    def evict(self, message: str) -> None:
+        """End the Pod as failed: it exceeds a limit of the node's disk."""
+        if not self._evicted:
+            self._evicted = message
+            self._context.record(self.pod, "Warning", decide.EVICTED, message)
+            self.wake()
 
     @property
     def takes_room(self) -> bool:
@@ -132,6 +140,8 @@ class PodWorker:
             sandboxes=sandboxes,
             containers=containers,
             gone=self._gone,
+            over=decide.EVICTED if self._evicted else "",
+            why=self._evicted,
             sick=self._health.sick,
             started=self._health.started,
             streaks={**self._remembered(containers), **self._streaks},

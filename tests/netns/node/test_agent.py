@@ -367,6 +367,31 @@ async def test_a_termination_message_of_any_user_and_of_few_bytes(node):
     await until(lambda: node.remains() == NOTHING, "nothing left")
 
 
+async def test_pods_that_fill_the_disk_are_evicted(node):
+    """One fills a volume, one its own layer; one with the same limits does not, and stays."""
+    fill = "head -c 3000000 /dev/zero >{}; exec sleep 100"
+    limit = {"resources": {"limits": {"ephemeral-storage": "1Mi"}}}
+    for name, target in (("volume", "/v/x"), ("layer", "/x"), ("modest", "/dev/null")):
+        container = {
+            "command": ["sh", "-c", fill.format(target)],
+            "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+            **(limit if name != "volume" else {}),
+        }
+        volumes = [{"name": "v", "emptyDir": {"sizeLimit": "2Mi"}}]
+        await node.create(name, container, volumes=volumes)
+
+    async def failed() -> bool:
+        pods = [await node.get(name) for name in ("volume", "layer")]
+        return all(pod.status.phase == "Failed" for pod in pods)
+
+    await until(failed, node.log())
+    volume, layer, modest = [await node.get(name) for name in ("volume", "layer", "modest")]
+    assert (volume.status.reason, layer.status.reason) == ("Evicted", "Evicted")
+    assert volume.status.message == 'Usage of EmptyDir volume "v" exceeds the limit "2Mi". '
+    assert "ephemeral local storage usage exceeds" in layer.status.message
+    assert modest.status.phase == "Running"
+
+
 async def test_hooks_and_a_liveness_probe(node):
     script = 'trap "exit 0" TERM; while :; do sleep 0.1; done'
     await node.create(
