@@ -174,7 +174,7 @@ def show_status(name: str, output: str) -> None:
 def _node_reports(lab: LabDir, state: LabStatus) -> tuple[dict[str, NodeReport], str]:
     """The API server's reports of the nodes, or none, and why."""
     try:
-        return (ask(lab.kubeconfig) if state.state == "up" else {}), ""
+        return (ask(lab.kubeconfig) if state.state in ("up", "degraded") else {}), ""
     except NodesUnknownError as err:
         return {}, str(err)
 

@@ -35,7 +35,7 @@ class MachineStatus:
 
 @dataclass(frozen=True, slots=True)
 class LabStatus:
-    """``state`` is up, dead (its processes were killed), half-made, or absent."""
+    """``state`` is up, degraded (a machine was killed), dead (all were), half-made, or absent."""
 
     state: str
     nodes: int
@@ -89,7 +89,13 @@ def look(lab: LabDir) -> LabStatus:
         processes = _children(pid) if pid is not None else {}
         components = tuple(_component(c.name, processes) for c in machine.components)
         rows.append(MachineStatus(machine.name, pid, machine.ips, components))
-    return LabStatus("up" if keeper.alive else "dead", spec.nodes, tuple(rows))
+    return LabStatus(_state(keeper.alive, rows), spec.nodes, tuple(rows))
+
+
+def _state(alive: bool, rows: list[MachineStatus]) -> str:
+    if not alive:
+        return "dead"
+    return "degraded" if any(machine.pid is None for machine in rows) else "up"
 
 
 def _machine_pids(lab: LabDir, keeper: int) -> dict[str, int]:

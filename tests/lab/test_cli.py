@@ -126,6 +126,15 @@ def test_a_killed_machine_is_told_from_an_unknown_one(labs):
     assert (code, out) == (1, "Error: lab a has no machine node3: it has switch\n")
 
 
+def test_a_lab_with_a_killed_machine_is_degraded(labs):
+    lab = LabDir(labs / "a")
+    lab.create(make_spec("a", nodes=2))
+    pid = os.getpid()  # a keeper without machines
+    lab.write("keeper.json", {"pid": pid, "started": start_ticks(pid)})
+    code, out = podwire("list", "-o", "json")
+    assert (code, [item["state"] for item in json.loads(out)]) == (0, ["degraded"])
+
+
 def test_a_killed_node_does_not_stop_the_others(labs):
     lab = LabDir(labs / "a")
     lab.create(make_spec("a", nodes=2))
