@@ -13,13 +13,15 @@ from tests.support.control.containers import config, ended, log, make, output, r
 from tests.support.groups import owned
 
 
-def block_device() -> str:
-    """Major and minor number of a block device that this test itself may open."""
-    for entry in sorted(Path("/dev").iterdir()):
-        if entry.is_block_device() and _opens(entry):
+def device() -> dict[str, object]:
+    """Kind and numbers of a device that this test itself may open; of a block device if it can."""
+    blocks = [entry for entry in sorted(Path("/dev").iterdir()) if entry.is_block_device()]
+    for entry in (*blocks, Path("/dev/cpu_dma_latency")):
+        if _opens(entry):
             number = entry.stat().st_rdev
-            return f"{os.major(number)}:{os.minor(number)}"
-    pytest.skip("this machine has no block device that root may open")
+            kind = "b" if entry.is_block_device() else "c"
+            return {"kind": kind, "major": os.major(number), "minor": os.minor(number)}
+    pytest.skip("this machine has no device that root may open")
 
 
 def _opens(device: Path) -> bool:
@@ -52,17 +54,15 @@ def groups(request):
         asyncio.run(cgroups.Cgroups(layout).remove_all())
 
 
-async def test_a_pod_opens_no_block_device(runtime, folder):
-    major, minor = block_device().split(":")
-    script = OPEN.format(kind="b", major=major, minor=minor)
+async def test_a_pod_opens_no_device_of_the_node(runtime, folder):
+    script = OPEN.format(**device())
     text = await output(runtime, folder, "sh", "-c", script)
     assert "made" in text and "Operation not permitted" in text and "read" not in text.split()
 
 
-async def test_a_command_run_in_a_pod_opens_no_block_device(runtime, folder):
-    major, minor = block_device().split(":")
+async def test_a_command_run_in_a_pod_opens_no_device_of_the_node(runtime, folder):
     container = await run(runtime, folder, "sleep", "60")
-    script = OPEN.format(kind="b", major=major, minor=minor)
+    script = OPEN.format(**device())
     done = await runtime.execute(container, ("sh", "-c", script), 20)
     assert b"Operation not permitted" in done.output
 
@@ -75,9 +75,8 @@ async def test_a_pod_uses_the_common_devices(runtime, folder):
     assert await output(runtime, folder, "sh", "-c", script) == "ptmx"
 
 
-async def test_a_privileged_pod_opens_a_block_device(runtime, folder):
-    major, minor = block_device().split(":")
-    script = OPEN.format(kind="b", major=major, minor=minor)
+async def test_a_privileged_pod_opens_a_device_of_the_node(runtime, folder):
+    script = OPEN.format(**device())
     rights = Rights(privileged=True)
     text = await output(runtime, folder, "sh", "-c", script, rights=rights)
     assert "read" in text.split(), text
