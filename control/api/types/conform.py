@@ -103,7 +103,7 @@ class _Struct:
                     changed[name] = drop_nulls(item)
                 elif not item or item.__class__ is not slot.plain:
                     made = slot.zero if item is None else slot.read(item, unknown)
-                    if not made and not slot.keeps_zero:
+                    if made is None or (not made and not slot.keeps_zero):
                         changed[name] = None
                     elif made is not item:
                         changed[name] = made

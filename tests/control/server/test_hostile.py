@@ -149,6 +149,12 @@ def test_a_bug_is_reported_again_with_its_count():
     assert bugs.count(ValueError("b")) == " (and 1 times since the last report)"
 
 
+async def test_a_null_of_an_optional_object_is_absent(api: Api):
+    spec = {"sessionAffinity": "ClientIP", "sessionAffinityConfig": None}
+    made = await api.make(f"{CORE}/services", service(**spec))
+    assert made["spec"]["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10800}}
+
+
 async def test_complaints_are_limited(api: Api):
     unknown = {f"field{n}\r\nX-Evil: 1": 1 for n in range(2000)}
     reply = await api("POST", MAPS, config_map() | unknown)
