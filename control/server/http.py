@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
 from functools import partial
 
@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 # Upstream's --request-timeout, for everything but watches and streams.
 _SECONDS = 60.0
+# Bytes that are written at once.
+_CHUNK = 32 * 1024
 
 
 class HttpHandler:
@@ -91,7 +93,7 @@ class HttpHandler:
             async with asyncio.timeout(_SECONDS):
                 body = await _body(web_request, simple=not is_computed(asked))
                 request = dataclasses.replace(request, body=body)
-                return _respond(await verb(self._state, request))
+                return await _sent(web_request, await verb(self._state, request))
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
 
@@ -125,9 +127,9 @@ class HttpHandler:
             self._cuts.add(cut)
             try:
                 await response.prepare(web_request)
-                await response.write(self._frames(request, first))
+                await send(response, self._frames(request, first))
                 async for batch in signals:
-                    await response.write(self._frames(request, batch))
+                    await send(response, self._frames(request, batch))
             except ClientConnectionResetError:
                 logger.debug("watch of %s: the client has disconnected", web_request.path)
             finally:
@@ -142,12 +144,11 @@ class HttpHandler:
         finally:
             self._cuts.discard(cut)
 
-    def _frames(self, request: ApiRequest, signals: Iterable[WatchNotice]) -> bytes:
+    def _frames(self, request: ApiRequest, signals: Iterable[WatchNotice]) -> Iterator[bytes]:
         now, include = self._state.now(), request.query.get("includeObject", "")
         kind = request.info.kind
-        return b"".join(
-            frame(request.representation, kind, signal, now, include) for signal in signals
-        )
+        for signal in signals:
+            yield from frame(request.representation, kind, signal, now, include)
 
 
 def _note(web_request: web.Request, *, known: bool) -> None:
@@ -176,10 +177,47 @@ def _cut(web_request: web.Request) -> None:
         web_request.transport.abort()
 
 
+async def _sent(web_request: web.Request, answer: ApiResponse) -> web.StreamResponse:
+    """Send a large body in pieces; a client that does not read them in time is cut off."""
+    if answer.pieces is None:
+        return _respond(answer)
+    response = web.StreamResponse(status=answer.code, headers=_headers(answer))
+    try:
+        await response.prepare(web_request)
+        await send(response, answer.pieces)
+        await response.write_eof()
+    except asyncio.CancelledError:
+        _cut(web_request)
+        raise
+    return response
+
+
+async def send(response: web.StreamResponse, pieces: Iterable[bytes]) -> None:
+    """Write pieces as far as the client reads; others run in between.
+
+    So a response holds some 100 KiB, however large it is: objects are not copied before.
+    """
+    group: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if len(piece) < _CHUNK:
+            group.append(piece)
+            size += len(piece)
+        if size >= _CHUNK or len(piece) >= _CHUNK:
+            await response.write(b"".join(group))
+            group, size = [], 0
+            await asyncio.sleep(0)
+        if len(piece) >= _CHUNK:
+            for start in range(0, len(piece), _CHUNK):
+                await response.write(memoryview(piece)[start : start + _CHUNK])
+    if group:
+        await response.write(b"".join(group))
+
+
+def _headers(answer: ApiResponse) -> CIMultiDict[str]:
+    given = (*warning_headers(answer.warnings), *answer.headers)
+    return CIMultiDict([("Content-Type", answer.content_type), *given])
+
+
 def _respond(answer: ApiResponse) -> web.Response:
-    headers: list[tuple[str, str]] = [
-        ("Content-Type", answer.content_type),
-        *warning_headers(answer.warnings),
-        *answer.headers,
-    ]
-    return web.Response(body=answer.body, status=answer.code, headers=CIMultiDict(headers))
+    return web.Response(body=answer.body, status=answer.code, headers=_headers(answer))

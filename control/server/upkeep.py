@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from control.api.kinds import EVENT
 from control.api.times import parse_time
 from control.server.state.server import ServerState
+from control.server.state.strides import strides
 from control.server.verbs.write import remove
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo
@@ -41,7 +42,10 @@ async def expire_events(state: ServerState) -> None:
     """Remove the Events that are older than an hour; raises StatusError."""
     await state.cache.fresh()
     oldest = state.now() - EVENT_LIFE
-    for item in [item for item in state.cache.of(EVENT).items() if _is_older(item, oldest)]:
+    old: list[Item] = []
+    async for group in strides(list(state.cache.of(EVENT).items())):
+        old += [item for item in group if _is_older(item, oldest)]
+    for item in old:
         metadata = item.wire["metadata"]
         info = RequestInfo("delete", EVENT, metadata["namespace"], metadata["name"])
         try:

@@ -6,21 +6,32 @@ from collections.abc import Iterable
 
 from control.store.base import Commit
 
+KEEP_BYTES = 16 * 1024 * 1024
+
+
+def _size(commit: Commit) -> int:
+    return sum(len(event.value or b"") for event in commit)
+
 
 class RecentCommits:
     """The newest commits, and a signal for the next one."""
 
-    def __init__(self, revision: int, *, keep: int = 1024) -> None:
-        self._commits: deque[Commit] = deque(maxlen=keep)
+    def __init__(self, revision: int, *, keep: int = 1024, keep_bytes: int = KEEP_BYTES) -> None:
+        self._commits: deque[Commit] = deque()
+        self._keep, self._keep_bytes = keep, keep_bytes
+        self._bytes = 0
         self._changed = asyncio.Event()
         self._start = revision  # all commits after this revision are in `_commits`
         self.revision = revision
 
     def append(self, commit: Commit) -> None:
         """Add a commit and wake all waiters."""
-        if len(self._commits) == self._commits.maxlen:
-            self._start = self._commits[0][0].revision
         self._commits.append(commit)
+        self._bytes += _size(commit)
+        while len(self._commits) > self._keep or self._bytes > self._keep_bytes:
+            oldest = self._commits.popleft()
+            self._start = oldest[0].revision
+            self._bytes -= _size(oldest)
         self.revision = commit[0].revision
         self.wake()
 

@@ -23,6 +23,7 @@ CLAIMS = "/claims/"
 # The changes of each kind that are kept for watches to resume, and the revisions that a restarted
 # server reads back.
 RING = 4096
+RING_BYTES = 16 * 1024 * 1024
 LOOK_BACK = 10_000
 _RETRY = 1.0
 
@@ -53,7 +54,8 @@ class KindCache:
         self.floor = floor  # every later change is in the ring
         self._items: dict[str, Item] = {}
         self._keys: list[str] = []  # sorted
-        self._ring: deque[ObjectChange] = deque(maxlen=RING)
+        self._ring: deque[ObjectChange] = deque()
+        self._ring_bytes = 0
         self.listeners: set[Listener] = set()
 
     def get(self, key: str) -> Item | None:
@@ -89,9 +91,12 @@ class KindCache:
     def apply(self, event: StoreEvent) -> None:
         """Apply one event of the store, and call the listeners."""
         change = self._change(event)
-        if len(self._ring) == self._ring.maxlen:
-            self.floor = self._ring[0].item.revision
         self._ring.append(change)
+        self._ring_bytes += len(change.item.raw)
+        while len(self._ring) > RING or self._ring_bytes > RING_BYTES:
+            oldest = self._ring.popleft().item
+            self.floor = oldest.revision
+            self._ring_bytes -= len(oldest.raw)
         self.tell(change)
 
     def tell(self, change: ObjectChange | None) -> None:

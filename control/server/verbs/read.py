@@ -2,9 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import orjson
 
@@ -16,6 +14,9 @@ from control.server.wire.info import RequestInfo, storage_key, storage_prefix
 from control.server.wire.item import Item, stamp
 from control.server.wire.request import ApiRequest
 from control.store.base import CompactedError, FutureRevisionError
+
+# Records that a list with a selector, or without a limit, reads from the store at once.
+_STRIDE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +57,23 @@ async def list_objects(state: ServerState, request: ApiRequest) -> ObjectListing
         raise errors.version_too_large(asked, current)
     if request.query.get("resourceVersionMatch") == "Exact":
         return await _from_store(state, request, wanted, limit, "", asked)
-    return _from_cache(state, request, wanted, limit)
+    return await _from_cache(state, request, wanted, limit)
 
 
-def _from_cache(
+async def _from_cache(
     state: ServerState, request: ApiRequest, wanted: Selection, limit: int
 ) -> ObjectListing:
     cache = state.cache.of(request.info.kind)
-    candidates = cache.items(storage_prefix(request.info.kind, request.info.namespace))
-    return _page(request, wanted.filter(candidates), limit, state.cache.revision)
+    revision = state.cache.revision
+    candidates = list(cache.items(storage_prefix(request.info.kind, request.info.namespace)))
+    return _page(request, await wanted.choose(candidates), limit, revision)
 
 
-def _page(
-    request: ApiRequest, matching: Iterator[Item], limit: int, revision: int
-) -> ObjectListing:
-    if not limit:
-        return ObjectListing(request.info.kind, list(matching), revision)
-    items = list(islice(matching, limit))
-    rest = sum(1 for _ in matching) if len(items) == limit else 0
-    if not rest:
-        return ObjectListing(request.info.kind, items, revision)
+def _page(request: ApiRequest, matching: list[Item], limit: int, revision: int) -> ObjectListing:
+    rest = len(matching) - limit if limit else 0
+    if rest <= 0:
+        return ObjectListing(request.info.kind, matching, revision)
+    items = matching[:limit]
     token = _make_token(items[-1].key, revision, request)
     return ObjectListing(request.info.kind, items, revision, token, rest)
 
@@ -91,16 +89,18 @@ async def _from_store(
     """Return a page as of an old revision, which only the store has."""
     prefix = storage_prefix(request.info.kind, request.info.namespace)
     found: list[Item] = []
-    while True:  # a selector may drop most records of one page of the store
+    # A page of the store is as large as the client's, if no selector drops records of it.
+    stride = limit if limit and wanted.everything else _STRIDE
+    while True:
         try:
-            page = await state.store.list(prefix, limit=limit, after=start, revision=revision)
+            page = await state.store.list(prefix, limit=stride, after=start, revision=revision)
         except CompactedError as err:
             raise errors.expired(_too_old(start, err)) from err
         except FutureRevisionError as err:
             raise errors.version_too_large(revision, err.current) from err
-        items = (stamp(record.key, record.value, record.revision) for record in page.records)
-        found += wanted.filter(items)
-        if not page.more or len(found) >= limit:
+        items = [stamp(record.key, record.value, record.revision) for record in page.records]
+        found += await wanted.choose(items)
+        if not page.more or (limit and len(found) >= limit):
             break
         start, revision = page.records[-1].key, page.revision
     if not page.more and (not limit or len(found) <= limit):

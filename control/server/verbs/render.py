@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from control.api.columns.base import Columns
 from control.api.columns.table import columns_of
 from control.api.kinds import Kind
 from control.server.verbs.read import ObjectListing
@@ -32,13 +33,16 @@ def item_bytes(
     return orjson.dumps(_table(form, kind, [item], metadata, now, include))
 
 
-def list_bytes(
+def list_pieces(
     form: Representation, listing: ObjectListing, now: datetime, include: str = ""
-) -> bytes:
-    """Encode a list."""
+) -> Iterator[bytes]:
+    """Yield the encoding of a list in pieces, one for each object, when they are asked for."""
     metadata = _list_metadata(listing)
     if form.kind is RepresentationKind.TABLE:
-        return orjson.dumps(_table(form, listing.kind, listing.items, metadata, now, include))
+        columns = columns_of(listing.kind)
+        head = orjson.dumps(_table(form, listing.kind, (), metadata, now, include))
+        rows = (orjson.dumps(_row(form, columns, it, now, include)) for it in listing.items)
+        return _spliced(head.removesuffix(b',"rows":[]}') + b"}", b"rows", rows)
     if form.kind is RepresentationKind.PARTIAL:
         name, version = "PartialObjectMetadataList", f"{_GROUP}/{form.version}"
         raws: Iterable[bytes] = (orjson.dumps(_partial(form, item.wire)) for item in listing.items)
@@ -46,12 +50,15 @@ def list_bytes(
         name, version = f"{listing.kind.name}List", listing.kind.api_version
         raws = (item.raw for item in listing.items)
     head = orjson.dumps({"kind": name, "apiVersion": version, "metadata": metadata})
-    return b"".join(_spliced(head, raws))
+    return _spliced(head, b"items", raws)
 
 
-def _spliced(head: bytes, items: Iterable[bytes]) -> Iterator[bytes]:
-    yield head[:-1] + b',"items":['
-    yield b",".join(items)
+def _spliced(head: bytes, name: bytes, items: Iterable[bytes]) -> Iterator[bytes]:
+    yield head[:-1] + b',"%b":[' % name
+    for number, item in enumerate(items):
+        if number:
+            yield b","
+        yield item
     yield b"]}"
 
 
@@ -70,15 +77,17 @@ def frame(
     signal: WatchNotice,
     now: datetime,
     include: str = "",
-) -> bytes:
-    """Encode one watch event with its line end."""
+) -> Iterator[bytes]:
+    """Yield the encoding of one watch event with its line end; a whole object is not copied."""
     if isinstance(signal, ObjectNotice):
         event, body = signal.type, item_bytes(form, kind, signal.item, now, include)
     elif isinstance(signal, BookmarkNotice):
         event, body = "BOOKMARK", orjson.dumps(_bookmark(form, kind, signal))
     else:
         event, body = "ERROR", signal.refused.body()
-    return b'{"type":"%b","object":%b}\n' % (event.encode(), body)
+    yield b'{"type":"%b","object":' % event.encode()
+    yield body
+    yield b"}\n"
 
 
 def _bookmark(form: Representation, kind: Kind, signal: BookmarkNotice) -> dict[str, Any]:
@@ -104,6 +113,16 @@ def _partial(form: Representation, wire: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _row(
+    form: Representation, columns: Columns, item: Item, now: datetime, include: str
+) -> dict[str, Any]:
+    wire = item.wire
+    row: dict[str, Any] = {"cells": list(columns.cells(wire, now))}
+    if include != "None":
+        row["object"] = wire if include == "Object" else _partial(form, wire)
+    return row
+
+
 def _table(
     form: Representation,
     kind: Kind,
@@ -113,13 +132,7 @@ def _table(
     include: str,
 ) -> dict[str, Any]:
     columns = columns_of(kind)
-    rows = []
-    for item in items:
-        wire = item.wire
-        row: dict[str, Any] = {"cells": list(columns.cells(wire, now))}
-        if include != "None":
-            row["object"] = wire if include == "Object" else _partial(form, wire)
-        rows.append(row)
+    rows = [_row(form, columns, item, now, include) for item in items]
     return {
         "kind": RepresentationKind.TABLE.value,
         "apiVersion": f"{_GROUP}/{form.version}",

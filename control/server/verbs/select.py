@@ -13,6 +13,7 @@ from control.api.selectors import (
     parse_labels,
 )
 from control.api.types.table import message_name, type_of
+from control.server.state.strides import strides
 from control.server.wire import errors
 from control.server.wire.item import Item
 from control.server.wire.request import ApiRequest
@@ -78,6 +79,15 @@ class Selection:
         return self.labels.matches(wire["metadata"].get("labels") or {}) and self.fields.matches(
             wire
         )
+
+    async def choose(self, items: list[Item]) -> list[Item]:
+        """Return the matching items, in order; others run in between."""
+        if self.everything:
+            return items
+        found: list[Item] = []
+        async for group in strides(items):
+            found += filter(self.matches, group)
+        return found
 
     def filter(self, items: Iterable[Item]) -> Iterator[Item]:
         """Return the matching items, in order."""

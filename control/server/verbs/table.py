@@ -7,13 +7,15 @@ from control.server.state.server import ServerState
 from control.server.verbs import create, delete, patch, read, subresources, update
 from control.server.verbs.delete import Deleted
 from control.server.verbs.modify import Written
-from control.server.verbs.render import item_bytes, list_bytes
+from control.server.verbs.render import item_bytes, list_pieces
 from control.server.wire.errors import method_not_allowed, no_such_path
 from control.server.wire.info import RequestInfo
 from control.server.wire.item import Item
 from control.server.wire.request import ApiRequest
 from control.server.wire.response import ApiResponse, done, removed
 
+# Bytes of a list that is encoded at once.
+_SMALL = 64 * 1024
 Verb = Callable[[ServerState, ApiRequest], Awaitable[ApiResponse]]
 
 
@@ -26,7 +28,10 @@ def _item(state: ServerState, request: ApiRequest, item: Item, code: int = 200) 
 
 def _list(state: ServerState, request: ApiRequest, listing: read.ObjectListing) -> ApiResponse:
     include = request.query.get("includeObject", "")
-    return ApiResponse(list_bytes(request.representation, listing, state.now(), include))
+    pieces = list_pieces(request.representation, listing, state.now(), include)
+    if sum(len(item.raw) for item in listing.items) <= _SMALL:
+        return ApiResponse(b"".join(pieces))
+    return ApiResponse(b"", pieces=pieces)
 
 
 def _written(state: ServerState, request: ApiRequest, written: Written) -> ApiResponse:

@@ -6,11 +6,12 @@ and KEP-3157 (sendInitialEvents).
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from control.server.state.server import ServerState
+from control.server.state.strides import ITEMS, strides
 from control.server.state.watch_cache import KindCache, ObjectChange
 from control.server.verbs.select import Selection, selection
 from control.server.wire import errors
@@ -21,6 +22,7 @@ from control.server.wire.request import ApiRequest
 
 # A watcher that is this many changes behind is disconnected; it resumes from its last revision.
 _QUEUE = 8192
+_QUEUE_BYTES = 16 * 1024 * 1024
 _BOOKMARK_EVERY = 60.0
 # Without timeoutSeconds a watch ends after one to two times this many seconds.
 _MIN_TIMEOUT = 1800.0
@@ -83,13 +85,16 @@ class _Queue:
 
     def __init__(self, cut: Callable[[], None]) -> None:
         self._changes: list[ObjectChange] = []
+        self._bytes = 0
         self._ready = asyncio.Event()
         self._cut = cut
         self.ended = False
 
     def offer(self, change: ObjectChange | None) -> None:
         """Add a change; None ends the queue."""
-        if change is None or len(self._changes) >= _QUEUE:
+        if change is not None:
+            self._bytes += len(change.item.raw)
+        if change is None or len(self._changes) >= _QUEUE or self._bytes > _QUEUE_BYTES:
             self.ended = True
             self._changes.clear()
             self._cut()
@@ -105,7 +110,7 @@ class _Queue:
         except TimeoutError:
             return []
         self._ready.clear()
-        taken, self._changes = self._changes, []
+        taken, self._changes, self._bytes = self._changes, [], 0
         return taken
 
 
@@ -120,10 +125,12 @@ async def watch(
     await state.cache.fresh()
     cache = state.cache.of(request.info.kind)
     with _subscribed(cache, cut) as queue:
-        first = _first(state, cache, plan)
-        yield first
-        if any(isinstance(signal, FailureNotice) for signal in first):
+        refused = _refusal(state, cache, plan)
+        yield [refused] if refused else []
+        if refused:
             return
+        async for signals in _first(state, cache, plan):
+            yield signals
         async for signals in _follow(state, plan, queue):
             yield signals
 
@@ -136,7 +143,11 @@ async def _follow(
     next_bookmark = clock() + _BOOKMARK_EVERY
     while not queue.ended and (now := clock()) < end:
         changes = await queue.take(min(end, next_bookmark) - now)
-        signals: list[WatchNotice] = [n for change in changes if (n := plan.notice(change))]
+        for group in batched(changes):
+            if notices := [notice for change in group if (notice := plan.notice(change))]:
+                yield [*notices]
+            await asyncio.sleep(0)
+        signals: list[WatchNotice] = []
         if not changes and plan.bookmarks and not queue.ended:
             signals.append(BookmarkNotice(state.cache.revision))
         if not changes:
@@ -176,18 +187,35 @@ def _plan(request: ApiRequest) -> _WatchPlan:
     )
 
 
-def _first(state: ServerState, cache: KindCache, plan: _WatchPlan) -> list[WatchNotice]:
-    """Return the first events: the present objects, or the changes since a revision."""
-    if plan.initial:
-        if plan.since > state.cache.revision:
-            return [FailureNotice(errors.version_too_large(plan.since, state.cache.revision))]
-        initial = plan.wanted.filter(cache.items(plan.prefix))
-        end = [BookmarkNotice(state.cache.revision, initial_end=True)] if plan.announce else []
-        return [*(ObjectNotice("ADDED", item) for item in initial), *end]
-    if not plan.since:
-        return []
-    changes = cache.changes(plan.since)
-    if changes is None:
+def _refusal(state: ServerState, cache: KindCache, plan: _WatchPlan) -> FailureNotice | None:
+    if plan.initial and plan.since > state.cache.revision:
+        return FailureNotice(errors.version_too_large(plan.since, state.cache.revision))
+    if not plan.initial and plan.since and plan.since < cache.floor:
         message = f"too old resource version: {plan.since} ({cache.floor})"
-        return [FailureNotice(errors.expired(message))]
-    return [notice for change in changes if (notice := plan.notice(change))]
+        return FailureNotice(errors.expired(message))
+    return None
+
+
+async def _first(
+    state: ServerState, cache: KindCache, plan: _WatchPlan
+) -> AsyncGenerator[list[WatchNotice], None]:
+    """Yield the first events: the present objects, or the changes since a revision.
+
+    They are fixed when it starts; what changes meanwhile is in the watcher's queue.
+    """
+    revision = state.cache.revision
+    if plan.initial:
+        async for group in strides(list(cache.items(plan.prefix))):
+            yield [ObjectNotice("ADDED", item) for item in plan.wanted.filter(group)]
+        if plan.announce:
+            yield [BookmarkNotice(revision, initial_end=True)]
+    elif plan.since:
+        for changes in batched(cache.changes(plan.since) or ()):
+            yield [notice for change in changes if (notice := plan.notice(change))]
+            await asyncio.sleep(0)
+
+
+def batched(changes: Sequence[ObjectChange]) -> Iterator[Sequence[ObjectChange]]:
+    """Yield groups of changes that are small in number; their bytes are those of the ring."""
+    for start in range(0, len(changes), ITEMS):
+        yield changes[start : start + ITEMS]

@@ -12,6 +12,8 @@ from typing import Any, cast
 import orjson
 
 _METADATA = b'"metadata":{'
+# Bytes. A decoded object takes ten times its text, so only few large ones are kept.
+_SMALL = 32 * 1024
 Wire = dict[str, Any]
 # Kinds whose raw JSON upstream's controllers compare byte for byte with what they write themselves.
 _COMPARED = ("ControllerRevision",)
@@ -31,7 +33,7 @@ class Item:
     @property
     def wire(self) -> Mapping[str, Any]:
         """The decoded object, which is shared: do not change it."""
-        return _decoded(self.raw)
+        return (_decoded if len(self.raw) <= _SMALL else _decoded_large)(self.raw)
 
     def fresh(self) -> Wire:
         """Return a decoded copy, which the caller may change."""
@@ -40,6 +42,11 @@ class Item:
 
 @lru_cache(maxsize=512)
 def _decoded(raw: bytes) -> Mapping[str, Any]:
+    return cast(Wire, orjson.loads(raw))
+
+
+@lru_cache(maxsize=4)
+def _decoded_large(raw: bytes) -> Mapping[str, Any]:
     return cast(Wire, orjson.loads(raw))
 
 

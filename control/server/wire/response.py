@@ -1,7 +1,7 @@
 """Responses: bytes, code, media type, warnings and headers."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -17,13 +17,14 @@ _MAX_WARNINGS = 4096
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A complete response."""
+    """A response; a large one has its body in ``pieces``, which are sent one after the other."""
 
     body: bytes
     code: int = 200
     content_type: str = JSON
     warnings: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    pieces: Iterator[bytes] | None = None
 
 
 def tagged(answer: ApiResponse) -> ApiResponse:
