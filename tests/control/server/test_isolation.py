@@ -262,8 +262,9 @@ async def test_a_cancelled_request_ends_its_process(api: Api, api_server: ApiSer
 
 
 async def test_a_worker_that_dies_fails_one_request(api: Api):
+    before = children()  # those of a test before may still be ending
     await api.make(f"{CORE}/configmaps", json.loads(BODIES["members"]))
-    (worker,) = children()
+    (worker,) = children() - before
     large = asyncio.create_task(api("POST", f"{CORE}/pods", BODIES["containers"]))
     os.kill(worker, signal.SIGKILL)
     assert (await large).code == 500
