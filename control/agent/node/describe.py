@@ -23,6 +23,9 @@ _MOST_PODS = 110
 _LOW_MEMORY = 100 * 1024**2  # kubelet's memory.available
 _LOW_DISK = 0.10  # kubelet's nodefs.available
 _LOW_PIDS = 0.05
+# kube-apiserver 1.36 and later passes a client's WebSocket on to a node that declares this: to
+# exec and attach by v5.channel.k8s.io, to port-forward by a SPDY tunnel. To others it speaks SPDY.
+_FEATURES = ("ExtendWebSocketsToKubelet",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,7 @@ def status(
         node_info=_info(identity, machine),
         daemon_endpoints=api.NodeDaemonEndpoints(kubelet_endpoint=api.DaemonEndpoint(port=PORT)),
         images=list(images),
+        declared_features=list(_FEATURES),
     )
 
 
@@ -232,4 +236,4 @@ def _essence(status: api.NodeStatus) -> object:
     )
     wire = complete(status)
     fields = ("capacity", "allocatable", "addresses", "nodeInfo", "daemonEndpoints", "images")
-    return conditions, {name: wire.get(name) for name in fields}
+    return conditions, {name: wire.get(name) for name in (*fields, "declaredFeatures")}

@@ -71,6 +71,14 @@ def test_transition_times_and_changes_worth_a_write():
     assert not differs(NodeStatus.parse(stored), first)
 
 
+def test_a_node_declares_that_it_takes_the_clients_websockets():
+    """kube-apiserver 1.36 and later speaks SPDY to a node that does not declare it."""
+    first = report()
+    assert first.wire()["declaredFeatures"] == ["ExtendWebSocketsToKubelet"]
+    older = first.model_copy(update={"declared_features": []})
+    assert differs(older, first)
+
+
 def test_labels():
     found = describe.labels(ME)
     assert found["kubernetes.io/hostname"] == "n1" and found["kubernetes.io/os"] == "linux"
