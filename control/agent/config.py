@@ -15,6 +15,14 @@ class FlagError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """How long streams may take, in seconds; the values are kubelet's."""
+
+    idle: float = 4 * 3600.0  # without a byte in either direction
+    opening: float = 30.0  # until a client has opened the streams that belong together
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """The agent's own server: where it listens, and whose clients it accepts.
 
@@ -26,6 +34,7 @@ class ServerConfig:
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
+    streams: StreamLimits = StreamLimits()
 
 
 @dataclass(frozen=True, slots=True)

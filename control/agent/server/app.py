@@ -1,10 +1,12 @@
 """The agent's HTTPS server, with the kubelet's paths.
 
     GET      /containerLogs/NAMESPACE/POD/CONTAINER?follow=&tailLines=&...
-    GET|POST /exec/NAMESPACE/POD/CONTAINER?command=&input=&output=&error=&tty=     (WebSocket)
-    GET|POST /attach/NAMESPACE/POD/CONTAINER?input=&output=&error=&tty=            (WebSocket)
-    GET|POST /portForward/NAMESPACE/POD?port=                                      (WebSocket)
+    GET|POST /exec/NAMESPACE/POD/CONTAINER?command=&input=&output=&error=&tty=
+    GET|POST /attach/NAMESPACE/POD/CONTAINER?input=&output=&error=&tty=
+    GET|POST /portForward/NAMESPACE/POD?port=
     GET      /pods, /healthz
+
+Exec, attach and portForward change the connection to WebSocket or SPDY/3.1, as the client asks.
 
 A client needs a certificate of the cluster's authority, for the API server or an administrator.
 Other identities of the cluster, such as other nodes, get no access to Pods.
@@ -18,15 +20,22 @@ from functools import partial
 from typing import Any, Protocol
 
 from aiohttp import web
+from multidict import CIMultiDict
 
-from control.agent.config import ServerConfig
+from control.agent.config import ServerConfig, StreamLimits
 from control.agent.server import forward, logs, lookup, session
-from control.agent.server.channels import parse_wanted
+from control.agent.server.channels import Wanted, parse_wanted
 from control.agent.server.dial import dial
 from control.agent.server.errors import HttpError
 from control.api.base import encode
 from control.api.pod import Pod
-from control.runtime.base import Container, ContainerRuntimeError, Phase, Runtime
+from control.runtime.base import (
+    Container,
+    ContainerRuntimeError,
+    ExecStream,
+    Phase,
+    Runtime,
+)
 from control.tls import load_authority, load_identity
 
 logger = logging.getLogger(__name__)
@@ -36,6 +45,7 @@ _GROUP = "system:masters"
 _LAST_ANSWERS = 1.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Start = Callable[[], Awaitable[ExecStream]]
 
 
 class PodLister(Protocol):
@@ -76,7 +86,7 @@ async def serve(settings: ServerConfig, node: ServedNode) -> AsyncIterator[int]:
         yield 0
         return
     runner = web.AppRunner(
-        application(node),
+        application(node, settings.streams),
         access_log=None,
         handle_signals=False,
         handler_cancellation=True,
@@ -108,9 +118,11 @@ def server_tls(settings: ServerConfig) -> ssl.SSLContext:
     return context
 
 
-def application(node: ServedNode, *, trusting: bool = False) -> web.Application:
+def application(
+    node: ServedNode, limits: StreamLimits, *, trusting: bool = False
+) -> web.Application:
     """Return the application; ``trusting`` accepts every client as the API server."""
-    server = RequestHandlers(node)
+    server = RequestHandlers(node, limits)
     app = web.Application(middlewares=[_answers if trusting else _guarded])
     app.router.add_get("/healthz", server.healthz)
     app.router.add_get("/pods", server.list_pods)
@@ -138,7 +150,9 @@ async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except HttpError as refusal:
-        return web.Response(status=refusal.code, text=str(refusal))
+        return web.Response(
+            status=refusal.code, text=str(refusal), headers=CIMultiDict(refusal.headers)
+        )
 
 
 def _allowed(certificate: Mapping[str, Any]) -> bool:
@@ -150,8 +164,8 @@ def _allowed(certificate: Mapping[str, Any]) -> bool:
 class RequestHandlers:
     """One handler for each path."""
 
-    def __init__(self, node: ServedNode) -> None:
-        self._pods, self._runtime = node.pods, node.runtime
+    def __init__(self, node: ServedNode, limits: StreamLimits) -> None:
+        self._pods, self._runtime, self._limits = node.pods, node.runtime, limits
 
     async def healthz(self, _request: web.Request) -> web.StreamResponse:
         """Answer ok: the server runs."""
@@ -175,46 +189,30 @@ class RequestHandlers:
         wanted, command = parse_wanted(request.query), tuple(request.query.getall("command", ()))
         if not command:
             raise HttpError(400, "you must specify at least one command for the container")
-        container = lookup.running(
-            self._pod(request), request.match_info["container"], self._containers()
-        )
-        socket = await session.connect(request, wanted)
-        try:
-            stream = await self._runtime.open_exec(
+        container = self._running(request)
+
+        async def start() -> ExecStream:
+            return await self._runtime.open_exec(
                 container.id, command, stdin=wanted.stdin, terminal=wanted.terminal
             )
-        except ContainerRuntimeError as err:
-            await session.fail(socket, f"error executing command in container: {err}")
-            return socket
-        await session.converse(socket, stream, wanted)
-        return socket
+
+        failed = "error executing command in container"
+        return await self._serve(request, wanted, start, failed)
 
     async def attach(self, request: web.Request) -> web.StreamResponse:
         """Attach to a container's own streams, from now on."""
-        wanted = parse_wanted(request.query)
-        container = lookup.running(
-            self._pod(request), request.match_info["container"], self._containers()
-        )
-        socket = await session.connect(request, wanted)
-        try:
-            stream = await self._runtime.open_attach(container.id, stdin=wanted.stdin)
-        except ContainerRuntimeError as err:
-            await session.fail(socket, f"error attaching to container: {err}")
-            return socket
-        await session.converse(socket, stream, wanted)
-        return socket
+        wanted, container = parse_wanted(request.query), self._running(request)
+
+        async def start() -> ExecStream:
+            return await self._runtime.open_attach(container.id, stdin=wanted.stdin)
+
+        return await self._serve(request, wanted, start, "error attaching to container")
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
         """Carry connections to ports of a Pod."""
         ports = forward.parse_ports(request.query.getall("port", []))
-        namespace = self._namespace(self._pod(request))
-        socket = await session.accept(request, forward.PROTOCOLS)
-        dialer = partial(dial, namespace)
-        if socket.ws_protocol == forward.TUNNEL:
-            await forward.serve(socket, forward.Tunnel(socket.send_bytes, dialer))
-        else:
-            await forward.serve(socket, forward.Channels(socket.send_bytes, dialer, ports))
-        return socket
+        dialer = partial(dial, self._namespace(self._pod(request)))
+        return await forward.serve(request, dialer, ports, self._limits)
 
     def _namespace(self, pod: Pod) -> str:
         """Return the path of a Pod's network namespace, or "" for the node's; raises HttpError."""
@@ -228,6 +226,23 @@ class RequestHandlers:
         if ready[-1].host_network:
             return ""
         return self._runtime.network_namespace(ready[-1].id)
+
+    async def _serve(
+        self, request: web.Request, wanted: Wanted, start: Start, failed: str
+    ) -> web.StreamResponse:
+        """Serve a session; ``failed`` introduces the error of one that cannot start."""
+
+        async def begin() -> ExecStream:
+            try:
+                return await start()
+            except ContainerRuntimeError as err:
+                raise ContainerRuntimeError(f"{failed}: {err}") from err
+
+        return await session.serve(request, wanted, begin, self._limits)
+
+    def _running(self, request: web.Request) -> Container:
+        name = request.match_info["container"]
+        return lookup.running(self._pod(request), name, self._containers())
 
     def _pod(self, request: web.Request) -> Pod:
         namespace, name = request.match_info["namespace"], request.match_info["pod"]

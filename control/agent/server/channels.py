@@ -1,18 +1,31 @@
-"""The channels of exec and attach over one WebSocket: v4 and v5.channel.k8s.io. Pure.
+"""The channels of exec and attach, whatever carries them. Pure.
 
-Each message is a byte that names the channel, and data. v5 adds a channel on which the client
-closes others (KEP-3396 and KEP-4006; k8s.io/apimachinery/pkg/util/remotecommand).
+Over a WebSocket each message is a byte that names the channel, and data; v5.channel.k8s.io adds a
+channel on which the client closes others (KEP-3396). Over SPDY each channel is a stream
+(k8s.io/apimachinery/pkg/util/remotecommand).
 """
 
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any, Protocol
 
 import orjson
+from aiohttp import web
 from multidict import MultiMapping
 
 from control.agent.server.errors import HttpError
 
-PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+V5, V4, V3, V2, V1 = (
+    "v5.channel.k8s.io",
+    "v4.channel.k8s.io",
+    "v3.channel.k8s.io",
+    "v2.channel.k8s.io",
+    "channel.k8s.io",
+)
+V4_BASE64, V1_BASE64 = "v4.base64.channel.k8s.io", "base64.channel.k8s.io"
+
+Status = Mapping[str, Any]
 
 
 class Channel(IntEnum):
@@ -27,6 +40,34 @@ class Channel(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """What a client sends on a channel; None closes it."""
+
+    channel: Channel
+    data: bytes | None
+
+
+class StreamClient(Protocol):
+    """The client of one session."""
+
+    @property
+    def response(self) -> web.StreamResponse:
+        """The answer that the request's handler must return."""
+
+    async def open(self, wanted: "Wanted", seconds: float, /) -> bool:
+        """Prepare the channels, and tell the client; False if it did not do its part in time."""
+
+    async def send(self, channel: Channel, data: bytes) -> None:
+        """Send output; wait for a slow client. Raises ClientConnectionResetError."""
+
+    def pieces(self) -> AsyncIterator[Piece]:
+        """Yield what the client sends, until it has disconnected."""
+
+    async def end(self, status: Status) -> None:
+        """Send the final Status, unless the client is gone, and disconnect."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """The streams that a client wants; a terminal has no separate standard error."""
 
@@ -34,6 +75,18 @@ class Wanted:
     stdout: bool = False
     stderr: bool = False
     terminal: bool = False
+
+    @property
+    def channels(self) -> frozenset[Channel]:
+        """The channels of the session; a terminal has one for its size."""
+        named = (
+            (Channel.STDIN, self.stdin),
+            (Channel.STDOUT, self.stdout),
+            (Channel.STDERR, self.stderr),
+            (Channel.ERROR, True),
+            (Channel.RESIZE, self.terminal),
+        )
+        return frozenset(channel for channel, is_wanted in named if is_wanted)
 
     @property
     def first(self) -> Channel:
@@ -63,30 +116,33 @@ def parse_size(data: bytes) -> tuple[int, int] | None:
     return (width, height) if fits else None
 
 
-def exit_status(code: int) -> bytes:
-    """Return the last message of a session: the Status with the command's exit code."""
+def exit_status(code: int) -> Status:
+    """Return the Status of a command's exit code."""
     if code == 0:
-        return orjson.dumps({"metadata": {}, "status": "Success"})
-    return orjson.dumps(
-        {
-            "metadata": {},
-            "status": "Failure",
-            "message": f"command terminated with non-zero exit code: exit status {code}",
-            "reason": "NonZeroExitCode",
-            "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
-        }
-    )
+        return {"metadata": {}, "status": "Success"}
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": f"command terminated with non-zero exit code: exit status {code}",
+        "reason": "NonZeroExitCode",
+        "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
+    }
 
 
-def failure_status(message: str) -> bytes:
-    """Return the last message of a session that could not start."""
-    return orjson.dumps(
-        {
-            "metadata": {},
-            "status": "Failure",
-            "message": f"Internal error occurred: {message}",
-            "reason": "InternalError",
-            "details": {"causes": [{"message": message}]},
-            "code": 500,
-        }
-    )
+def failure_status(message: str) -> Status:
+    """Return the Status of a session that could not start."""
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": f"Internal error occurred: {message}",
+        "reason": "InternalError",
+        "details": {"causes": [{"message": message}]},
+        "code": 500,
+    }
+
+
+def encode_status(protocol: str, status: Status) -> bytes:
+    """Return the last message of a session: JSON since v4, before that a text, if it failed."""
+    if protocol in (V5, V4, V4_BASE64):
+        return orjson.dumps(status)
+    return str(status.get("message", "")).encode()

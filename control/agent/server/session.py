@@ -1,122 +1,127 @@
-"""Carries a command's or a container's streams over a WebSocket, until either ends."""
+"""Carries a command's or a container's streams to a client and back, until either ends.
+
+The client's transport is a WebSocket or SPDY; the session is the same.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from aiohttp import ClientConnectionResetError, WSMsgType, web
+from aiohttp import ClientConnectionResetError, web
 
+from control.agent.config import StreamLimits
+from control.agent.server import streams, websocket
 from control.agent.server.channels import (
-    PROTOCOLS,
     Channel,
+    Piece,
+    StreamClient,
     Wanted,
     exit_status,
     failure_status,
     parse_size,
 )
 from control.agent.server.errors import HttpError
-from control.runtime.base import ExecStream
+from control.runtime.base import ContainerRuntimeError, ExecStream
+from control.upgrade import SPDY, asks
 
-_MOST_BYTES = 32 * 1024 * 1024  # of one message from a client, as upstream takes
 # How long to wait for output after the command has ended: a background process that it left behind
 # may hold the pipe open.
 _DRAIN_SECONDS = 1.0
-_HEAD_START_SECONDS = 0.05
-_CLOSE_SECONDS = 2.0
 
 
-async def accept(
-    request: web.Request, protocols: tuple[str, ...] = PROTOCOLS
-) -> web.WebSocketResponse:
-    """Accept a WebSocket; raises HttpError for other requests, and for unknown protocols."""
-    if request.headers.get("Upgrade", "").lower() != "websocket":
-        raise HttpError(
-            400,
-            f"streams need a WebSocket ({' or '.join(protocols)}), SPDY alone is not supported: "
-            "use kubectl 1.31 or later",
-        )
-    offered = [
-        name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")
-    ]
-    if not set(offered) & set(protocols):
-        raise HttpError(
-            400, f"none of the protocols {offered} is supported: want one of {list(protocols)}"
-        )
-    socket = web.WebSocketResponse(
-        protocols=protocols, max_msg_size=_MOST_BYTES, compress=False, timeout=_CLOSE_SECONDS
-    )
-    await socket.prepare(request)
-    return socket
+class Idle:
+    """Notices that no byte has moved for some time (seconds)."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._loop = seconds, asyncio.get_running_loop()
+        self.touch()
+
+    def touch(self) -> None:
+        """Note that bytes move."""
+        self._since = self._loop.time()
+
+    async def expired(self) -> None:
+        """Return when no byte has moved for so long."""
+        left = self._seconds
+        while left > 0:
+            await asyncio.sleep(left)
+            left = self._since + self._seconds - self._loop.time()
 
 
-async def connect(request: web.Request, wanted: Wanted) -> web.WebSocketResponse:
-    """Accept a session of a command, and tell the client; raises HttpError."""
-    socket = await accept(request)
-    # kubectl, up to 1.32 at least, makes its streams right after the handshake, and drops messages
-    # that arrive earlier.
-    await asyncio.sleep(_HEAD_START_SECONDS)
-    await socket.send_bytes(bytes([wanted.first]))
-    return socket
+def transport(request: web.Request) -> str:
+    """Return ``websocket`` or ``SPDY/3.1``, as a request asks; raises HttpError for others."""
+    for protocol in ("websocket", SPDY):
+        if asks(request.headers, protocol):
+            return protocol
+    raise HttpError(400, f"Upgrade request required: streams need a WebSocket or {SPDY}")
 
 
-async def stop(reading: "asyncio.Task[None]") -> None:
-    """End a reader of a WebSocket, so that closing can wait for the client's answer."""
-    reading.cancel()
-    await asyncio.gather(reading, return_exceptions=True)
-
-
-async def end(socket: web.WebSocketResponse, status: bytes) -> None:
-    """Send the final Status, unless the client is gone, and close."""
-    with suppress(ClientConnectionResetError):
-        await socket.send_bytes(bytes([Channel.ERROR]) + status)
-    await socket.close()
-
-
-async def fail(socket: web.WebSocketResponse, message: str) -> None:
-    """End a session that could not start."""
-    await end(socket, failure_status(message))
-
-
-async def converse(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wanted) -> None:
-    """Carry a command's streams until it ends or the client is gone, then end the command."""
-    feeding = asyncio.create_task(_feed(socket, stream, wanted))
-    working = asyncio.create_task(_work(socket, stream, wanted))
+async def serve(
+    request: web.Request,
+    wanted: Wanted,
+    start: Callable[[], Awaitable[ExecStream]],
+    limits: StreamLimits,
+) -> web.StreamResponse:
+    """Accept a client, start its command and carry the streams; raises HttpError before."""
+    client = await _accept(request)
     try:
-        await asyncio.wait({feeding, working}, return_when=asyncio.FIRST_COMPLETED)
+        if await client.open(wanted, limits.opening):
+            await converse(client, await start(), wanted, Idle(limits.idle))
+    except ContainerRuntimeError as err:
+        await client.end(failure_status(str(err)))
+    except ClientConnectionResetError:
+        pass  # the client left before its command began
+    return client.response
+
+
+async def _accept(request: web.Request) -> StreamClient:
+    if transport(request) == SPDY:
+        return streams.SpdyClient(*await streams.accept(request, streams.PROTOCOLS))
+    return websocket.WebSocketClient(await websocket.accept(request, websocket.PROTOCOLS))
+
+
+async def converse(client: StreamClient, stream: ExecStream, wanted: Wanted, idle: Idle) -> None:
+    """Carry a command's streams until it ends or the client is gone, then end the command."""
+    feeding = asyncio.create_task(_feed(client.pieces(), stream, wanted, idle))
+    working = asyncio.create_task(_work(client, stream, wanted, idle))
+    waiting = asyncio.create_task(idle.expired())
+    tasks = (feeding, working, waiting)
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             # While a task reads the socket, close() does not wait for the peer: RFC 6455, 7.1.1.
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
-            await end(socket, exit_status(working.result()))
+            await client.end(exit_status(working.result()))
     except ClientConnectionResetError:
         return
     finally:
-        feeding.cancel()
-        working.cancel()
+        for task in tasks:
+            task.cancel()
         # First of all: a client's end cancels this task, perhaps twice, and the command must end.
         await stream.close()
-        await asyncio.gather(feeding, working, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _feed(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wanted) -> None:
+async def _feed(
+    pieces: AsyncIterator[Piece], stream: ExecStream, wanted: Wanted, idle: Idle
+) -> None:
     """Carry input from the client to the command, until the client is gone."""
-    async for message in socket:
-        if message.type is not WSMsgType.BINARY or not message.data:
-            continue
-        channel, data = message.data[0], message.data[1:]
-        if channel == Channel.STDIN and wanted.stdin:
-            await stream.write(data)
-        elif channel == Channel.RESIZE and (size := parse_size(data)):
-            stream.resize(*size)
-        elif channel == Channel.CLOSE and data == bytes([Channel.STDIN]):
+    async for piece in pieces:
+        idle.touch()
+        if piece.channel is Channel.STDIN and piece.data is None:
             await stream.close_input()
+        elif piece.channel is Channel.STDIN and piece.data and wanted.stdin:
+            await stream.write(piece.data)
+        elif piece.channel is Channel.RESIZE and (size := parse_size(piece.data or b"")):
+            stream.resize(*size)
 
 
-async def _work(socket: web.WebSocketResponse, stream: ExecStream, wanted: Wanted) -> int:
+async def _work(client: StreamClient, stream: ExecStream, wanted: Wanted, idle: Idle) -> int:
     """Carry output to the client; return the command's exit code once all output is sent."""
 
     async def send(channel: Channel, data: bytes) -> None:
-        await socket.send_bytes(bytes([channel]) + data)
+        idle.touch()
+        await client.send(channel, data)
 
     async def drop(_: Channel, __: bytes) -> None:
         """Drop unwanted output: the command must not block on it."""

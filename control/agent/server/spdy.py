@@ -1,4 +1,4 @@
-"""The part of SPDY/3.1 that port-forwarding needs: bytes in, events out, and back. No sockets.
+"""The part of SPDY/3.1 that streams of Kubernetes need: bytes in, events out, and back. No sockets.
 
 Source: draft-mbelshe-httpbis-spdy-00 with SPDY/3.1's changes. There is no flow control, as in
 kubectl and in upstream's servers (moby/spdystream): TCP's has to do.
@@ -50,7 +50,8 @@ _CONTROL = 0x80030000
 _SYN_STREAM, _SYN_REPLY, _RST_STREAM, _PING = 1, 2, 3, 6
 _FIN = 1
 _MOST_CONTROL = 64 * 1024
-_MOST_HEADERS = 64 * 1024
+_MOST_HEADERS = 64 * 1024  # of one frame, inflated
+_PIECE = 32 * 1024
 _CANCEL = 5
 
 
@@ -94,28 +95,57 @@ Event = Opened | Data | Reset | Ping
 
 
 class Decoder:
-    """Turns bytes, in pieces of any size, into events."""
+    """Turns bytes, in pieces of any size, into events.
+
+    It keeps at most one control frame (64 KiB); data passes through in pieces of at most 32 KiB,
+    however long its frame is.
+    """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._inflate = zlib.decompressobj(zdict=DICTIONARY)
+        self._last = 0  # the stream that was opened last
+        self._stream, self._final, self._missing = 0, False, 0  # of the data frame in transit
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the events that these bytes complete; raises SpdyError."""
         self._buffer += data
-        while len(self._buffer) >= 8:
+        while self._buffer if self._missing else len(self._buffer) >= 8:
+            if self._missing:
+                yield self._piece()
+                continue
             word, rest = struct.unpack_from("!II", self._buffer)
             flags, length = rest >> 24, rest & 0xFFFFFF
-            control = bool(word & 0x80000000)
-            if control and length > _MOST_CONTROL:
-                raise SpdyError(f"control frame of {length} bytes: want at most {_MOST_CONTROL}")
-            if len(self._buffer) < 8 + length:
-                return
-            body = bytes(self._buffer[8 : 8 + length])
-            del self._buffer[: 8 + length]
-            event = self._control(word, flags, body) if control else _data(word, flags, body)
+            if word & 0x80000000:
+                if (body := self._body(length)) is None:
+                    return
+                event = self._control(word, flags, body)
+            else:
+                event = self._begin(word, bool(flags & _FIN), length)
             if event is not None:
                 yield event
+
+    def _begin(self, stream: int, final: bool, length: int) -> Data | None:
+        """Begin a data frame; return an event if it has no data."""
+        del self._buffer[:8]
+        self._stream, self._final, self._missing = stream, final, length
+        return None if length else Data(stream, b"", final)
+
+    def _piece(self) -> Data:
+        data = bytes(self._buffer[: min(self._missing, _PIECE)])
+        del self._buffer[: len(data)]
+        self._missing -= len(data)
+        return Data(self._stream, data, self._final and not self._missing)
+
+    def _body(self, length: int) -> bytes | None:
+        """Take a control frame's body from the buffer, if it is complete."""
+        if length > _MOST_CONTROL:
+            raise SpdyError(f"control frame of {length} bytes: want at most {_MOST_CONTROL}")
+        if len(self._buffer) < 8 + length:
+            return None
+        body = bytes(self._buffer[8 : 8 + length])
+        del self._buffer[: 8 + length]
+        return body
 
     def _control(self, word: int, flags: int, body: bytes) -> Event | None:
         if word & 0xFFFF0000 != _CONTROL:
@@ -123,17 +153,23 @@ class Decoder:
         kind = word & 0xFFFF
         if kind == _SYN_STREAM and len(body) >= 10:
             headers = self._headers(body[10:])
-            return Opened(_number(body), headers, bool(flags & _FIN))
+            return self._opened(_number(body), headers, bool(flags & _FIN))
         if kind == _RST_STREAM and len(body) == 8:
             return Reset(_number(body))
         if kind == _PING and len(body) == 4:
             return Ping(int.from_bytes(body))
         return None  # SETTINGS, GOAWAY and the like need no action
 
+    def _opened(self, stream: int, headers: dict[str, str], final: bool) -> Opened:
+        if stream <= self._last:  # section 2.3.2
+            raise SpdyError(f"stream {stream} is opened after stream {self._last}")
+        self._last = stream
+        return Opened(stream, headers, final)
+
     def _headers(self, block: bytes) -> dict[str, str]:
         try:
-            text = self._inflate.decompress(block, _MOST_HEADERS)
-            if self._inflate.unconsumed_tail:
+            text = self._inflate.decompress(block, _MOST_HEADERS + 1)
+            if len(text) > _MOST_HEADERS:
                 raise SpdyError(f"headers: more than {_MOST_HEADERS} bytes")
             return dict(_pairs(text))
         except (zlib.error, struct.error, UnicodeDecodeError) as err:
@@ -144,19 +180,21 @@ def _number(body: bytes) -> int:
     return int.from_bytes(body[:4]) & 0x7FFFFFFF
 
 
-def _data(word: int, flags: int, body: bytes) -> Data:
-    return Data(word, body, bool(flags & _FIN))
-
-
 def _pairs(text: bytes) -> Iterator[tuple[str, str]]:
     count, position = struct.unpack_from("!I", text)[0], 4
     for _ in range(count):
-        words = []
-        for _ in range(2):
-            length = struct.unpack_from("!I", text, position)[0]
-            words.append(text[position + 4 : position + 4 + length].decode())
-            position += 4 + length
-        yield words[0].lower(), words[1]
+        name, position = _text(text, position)
+        value, position = _text(text, position)
+        yield name.lower(), value
+
+
+def _text(text: bytes, position: int) -> tuple[str, int]:
+    """Return the word at a position, and the position after it."""
+    start = position + 4
+    end = start + struct.unpack_from("!I", text, position)[0]
+    if end > len(text):
+        raise SpdyError("headers: a name or value is cut short")
+    return text[start:end].decode(), end
 
 
 class Encoder:

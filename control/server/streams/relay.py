@@ -1,7 +1,8 @@
 """Relay pods/log, pods/exec, pods/attach and pods/portforward to the Pod's agent.
 
 The API server finds the Pod's node and sends a request in the kubelet's form over TLS, with
-``--kubelet-client-cert``. It relays the answer: the bytes of a log or the messages of a WebSocket.
+``--kubelet-client-cert``. It relays the answer: the bytes of a log, the messages of a WebSocket or
+the bytes of SPDY, which it does not look into.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 from aiohttp import WSMsgType, web
+from multidict import CIMultiDict
 from yarl import URL
 
 from control.api import kinds
@@ -24,6 +26,7 @@ from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.request import ApiRequest
 from control.tls import CertificateError, load_authority, load_identity
+from control.upgrade import SPDY, VERSIONS, Upgraded, accept, asks, of_response
 
 _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
@@ -56,12 +59,13 @@ async def answer(
     async with _agent(state.config, pod, request) as session:
         if request.info.subresource == "log":
             return await _copy(web_request, session, url)
-        if web_request.headers.get("Upgrade", "").lower() != "websocket":
-            # kubectl repeats a refused WebSocket request without one, and shows this answer. The
-            # agent refuses it, too, with the actual cause if there is one.
-            await (await session.request(web_request.method, url)).read()
-            raise errors.bad_request("Upgrade request required")
-        return await _relay(web_request, session, url)
+        if asks(web_request.headers, SPDY):
+            return await _relay_bytes(web_request, session, url)
+        if asks(web_request.headers, "websocket"):
+            return await _relay(web_request, session, url)
+        # The agent refuses it, too, with a better cause if there is one.
+        await (await session.request(web_request.method, url)).read()
+        raise errors.bad_request("Upgrade request required")
 
 
 def _node(state: ServerState, name: str) -> Node:
@@ -144,6 +148,39 @@ async def _copy(
 def _cut(web_request: web.Request) -> None:
     if web_request.transport is not None:
         web_request.transport.abort()
+
+
+async def _relay_bytes(
+    web_request: web.Request, session: aiohttp.ClientSession, url: URL
+) -> web.StreamResponse:
+    """Relay SPDY's bytes both ways; the agent chooses among the client's subprotocols."""
+    headers = CIMultiDict({"Connection": "Upgrade", "Upgrade": SPDY})
+    headers.extend((VERSIONS, value) for value in web_request.headers.getall(VERSIONS, ()))
+    async with session.request(
+        web_request.method, url, headers=headers, read_until_eof=False
+    ) as answer:
+        if answer.status != 101:
+            raise errors.internal(f"the agent answered {answer.status}: want 101")
+        back = of_response(answer)
+        chosen = {VERSIONS: answer.headers[VERSIONS]} if VERSIONS in answer.headers else {}
+        front = await accept(web_request, SPDY, chosen)
+        copies = [
+            asyncio.create_task(_copy_bytes(*ends)) for ends in ((front, back), (back, front))
+        ]
+        try:
+            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for copy in copies:
+                copy.cancel()
+            await asyncio.gather(*copies, return_exceptions=True)
+            answer.close()
+        return front.response
+
+
+async def _copy_bytes(source: Upgraded, sink: Upgraded) -> None:
+    with suppress(aiohttp.ClientConnectionResetError):  # the sink has disconnected: end the relay
+        async for data in source.pieces():
+            await sink.write(data)
 
 
 async def _relay(

@@ -9,13 +9,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from control.agent.config import ServerConfig
+from control.agent.config import ServerConfig, StreamLimits
 from control.agent.server.app import serve
 from control.api.pod import Pod
 from tests.support.control.streaming import Host, OneNode, PodTable, make_certificates
-
-V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
-STDOUT, STDERR, ERROR, RESIZE, CLOSE = 1, 2, 3, 4, 255
 
 
 @dataclass
@@ -28,7 +25,7 @@ class Agent:
 
     @asynccontextmanager
     async def exec(
-        self, *command: str, protocol: str = V5, **query: str
+        self, *command: str, protocol: str = "v5.channel.k8s.io", **query: str
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         words = [("command", word) for word in command]
         query = query or {"output": "1", "error": "1"}
@@ -51,10 +48,15 @@ def session(folder: Path, name: str) -> aiohttp.ClientSession:
 
 @pytest.fixture
 async def agent(tmp_path) -> AsyncIterator[Agent]:
+    async with agent_with(tmp_path, StreamLimits()) as running:
+        yield running
+
+
+@asynccontextmanager
+async def agent_with(tmp_path: Path, limits: StreamLimits) -> AsyncIterator[Agent]:
     make_certificates(tmp_path)
-    settings = ServerConfig(
-        "127.0.0.1", 0, *(tmp_path / it for it in ("node.crt", "node.key", "ca.crt"))
-    )
+    files = (tmp_path / it for it in ("node.crt", "node.key", "ca.crt"))
+    settings = ServerConfig("127.0.0.1", 0, *files, streams=limits)
     wire = {
         "metadata": {"name": "web", "namespace": "default", "uid": "u"},
         "spec": {"containers": [{"name": "c"}]},

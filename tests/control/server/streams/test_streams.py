@@ -13,6 +13,7 @@ import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -20,11 +21,13 @@ from aiohttp import web as http_server
 from aiohttp.test_utils import TestServer
 
 from control.api import kinds
+from control.upgrade import SPDY, VERSIONS, accept, asks, of_response
 from tests.support.control.cluster import until
+from tests.support.control.kubectls import KUBECTLS
 from tests.support.control.streaming import Streaming, add_node, streaming
 
 LINE = "2026-11-22T13:00:00.00000000{} stdout F {}\n"
-OLD = Path("/usr/lib/google-cloud-sdk/bin")
+OLDER = KUBECTLS[1:]
 NOISE = random.Random(7).randbytes(4_000_000)
 
 
@@ -158,7 +161,8 @@ async def test_an_interrupted_kubectl_leaves_no_command_behind(cluster, web):
     await until(lambda: command.returncode is not None, "the command has ended")
 
 
-async def test_exec_with_a_terminal(cluster, web):
+@pytest.mark.parametrize("program", KUBECTLS[:2], ids=lambda path: path.name)
+async def test_exec_with_a_terminal(cluster, web, program):
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
     process = await cluster.start(
@@ -167,6 +171,7 @@ async def test_exec_with_a_terminal(cluster, web):
         "web",
         "--",
         "sh",
+        program=str(program),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -230,9 +235,15 @@ async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
 async def test_ports_are_forwarded(cluster):
     pod = await cluster.pod("web", phase="Running")
     cluster.runtime.add(pod, "c")
+    await forwarded(cluster, "kubectl")
+
+
+async def forwarded(cluster: Streaming, program: str) -> None:
+    """Forward a port of the Pod ``web``, and connect three times."""
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    process = await cluster.start("port-forward", "--address=127.0.0.1", "web", f":{port}")
+    words = ("port-forward", "--address=127.0.0.1", "web", f":{port}")
+    process = await cluster.start(*words, program=program)
     assert process.stdout
     told = await process.stdout.readline()  # Forwarding from 127.0.0.1:LOCAL -> PORT
     local = int(told.split()[2].rpartition(b":")[2])
@@ -325,10 +336,13 @@ async def dying_agent(cluster: Streaming) -> AsyncIterator[None]:
     """Make a node with a Pod ``lost``, whose agent dies after the start of each answer."""
 
     async def begin(request: http_server.Request) -> http_server.StreamResponse:
-        if request.path.startswith("/exec"):
+        if asks(request.headers, "websocket"):
             socket = http_server.WebSocketResponse(protocols=("v5.channel.k8s.io",))
             await socket.prepare(request)
             await socket.send_bytes(b"\1half")
+        elif asks(request.headers, SPDY):
+            accepted = await accept(request, SPDY, {VERSIONS: "v4.channel.k8s.io"})
+            await accepted.write(b"half")
         else:
             response = http_server.StreamResponse()
             await response.prepare(request)
@@ -338,7 +352,7 @@ async def dying_agent(cluster: Streaming) -> AsyncIterator[None]:
         return http_server.Response()
 
     app = http_server.Application()
-    app.router.add_get("/{path:.*}", begin)
+    app.router.add_route("*", "/{path:.*}", begin)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(cluster.folder / "node.crt", cluster.folder / "node.key")
     server = TestServer(app)
@@ -369,19 +383,92 @@ async def test_an_agent_that_dies_does_not_end_a_log_well(cluster):
             await response.read()
 
 
-@pytest.mark.skipif(not (OLD / "kubectl.1.28").exists(), reason="no kubectl 1.28 here")
-async def test_a_kubectl_with_only_spdy_gets_an_explanation(cluster, web):
-    code, _, err = await cluster.kubectl(
-        "exec", "web", "--", "true", program=str(OLD / "kubectl.1.28")
-    )
-    assert code == 1
-    assert "use kubectl 1.31 or later" in err
+# -- the versions of kubectl ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", ["1.31", "1.33"])
-async def test_kubectls_that_speak_websockets(cluster, web, version):
-    program = OLD / f"kubectl.{version}"
-    if not program.exists():
-        pytest.skip(f"no {program.name} here")
+@pytest.fixture(params=OLDER, ids=lambda path: path.name)
+def older(request) -> str:
+    """A kubectl of another version than that on the PATH; before 1.30 all its streams are SPDY."""
+    return str(request.param)
+
+
+async def test_older_kubectls_carry_input_and_output(cluster, web, older):
     words = ("exec", "-i", "web", "--", "cat")
-    assert await cluster.kubectl(*words, input=b"hi", program=str(program)) == (0, b"hi", "")
+    code, out, err = await cluster.kubectl(*words, input=NOISE, program=older)
+    assert (code, err) == (0, "")
+    assert hashlib.sha256(out).digest() == hashlib.sha256(NOISE).digest()
+
+
+async def test_older_kubectls_show_errors_and_exit_codes(cluster, web, older):
+    words = ("exec", "web", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    code, out, err = await cluster.kubectl(*words, program=older)
+    assert (code, out) == (7, b"out\n")
+    assert "err\n" in err
+    code, _, err = await cluster.kubectl("exec", "web", "--", "/no/such", program=older)
+    assert code == 1
+    assert 'exec: "/no/such": No such file' in err
+
+
+async def test_older_kubectls_attach(cluster, web, older):
+    cluster.runtime.attached = ("sh", "-c", "cat; echo bye")
+    code, out, _ = await cluster.kubectl("attach", "-i", "web", input=b"typed\n", program=older)
+    assert (code, out) == (0, b"typed\nbye\n")
+
+
+async def test_older_kubectls_copy_files(cluster, web, tmp_path, older):
+    (tmp_path / "there").write_bytes(NOISE)
+    words = ("cp", f"{tmp_path}/there", f"web:{tmp_path}/here")
+    assert (await cluster.kubectl(*words, program=older))[0] == 0
+    assert (tmp_path / "here").read_bytes() == NOISE
+
+
+async def test_older_kubectls_forward_ports(cluster, older):
+    pod = await cluster.pod("web", phase="Running")
+    cluster.runtime.add(pod, "c")
+    await forwarded(cluster, older)
+
+
+async def test_older_kubectls_show_the_servers_refusal(cluster, web, older):
+    cluster.runtime.end("web.c.0")
+    code, _, err = await cluster.kubectl("exec", "web", "--", "true", program=older)
+    assert code == 1
+    assert 'container not found ("c")' in err
+
+
+# -- SPDY ----------------------------------------------------------------------------------------
+
+
+def spdy(cluster: Streaming, pod: str, protocol: str) -> Any:
+    url = f"{cluster.url}/api/v1/namespaces/default/pods/{pod}/exec?command=x&stdout=1"
+    headers = {"Connection": "Upgrade", "Upgrade": SPDY, VERSIONS: protocol}
+    http = aiohttp.ClientSession()
+    return http, http.post(url, headers=headers)
+
+
+async def test_an_unknown_subprotocol_is_refused_by_the_agent(cluster, web):
+    http, asking = spdy(cluster, "web", "v9.channel.k8s.io")
+    async with http, asking as response:
+        assert response.status == 500
+        assert "server accepts ['v4.channel.k8s.io'" in (await response.json())["message"]
+
+
+async def test_an_agent_that_dies_ends_spdy_without_a_status(cluster):
+    async with dying_agent(cluster):
+        http, asking = spdy(cluster, "lost", "v4.channel.k8s.io")
+        async with http, asking as response:
+            assert (response.status, response.headers[VERSIONS]) == (101, "v4.channel.k8s.io")
+            wire = of_response(response)
+            assert b"".join([piece async for piece in wire.pieces()]) == b"half"
+            response.close()
+
+
+async def test_a_client_that_leaves_ends_spdy_at_the_agent(cluster, web):
+    program = next((str(path) for path in OLDER if path.name < "kubectl.1.30"), None)
+    if program is None:
+        pytest.skip("no kubectl before 1.30 here")
+    process = await cluster.start("exec", "web", "--", "sleep", "1000", program=program)
+    await until(lambda: bool(cluster.runtime.streams), "the command runs")
+    process.kill()
+    await process.communicate()
+    command = cluster.runtime.streams[0]._process
+    await until(lambda: command.returncode is not None, "the command has ended")
