@@ -157,8 +157,9 @@ class Server:
             connection.sendall(answer_message(answer.code, answer.stdout))
 
     def _root(self, frame: ClientFrame) -> Path:
-        """The client's root directory. In another mount namespace it has other files."""
-        if os.fstat(frame.mount_namespace).st_ino == self._mounts:
+        """The client's root directory: another one in another mount namespace, or in a chroot."""
+        is_ours = os.fstat(frame.mount_namespace).st_ino == self._mounts
+        if is_ours and os.path.samestat(os.fstat(frame.root), _ROOT.stat()):
             return _ROOT
         return Path(f"/proc/self/fd/{frame.root}")
 

@@ -2,8 +2,8 @@
 
     python3 -IS cni_plugin/server/lingering.py SOCKET SECONDS
 
-It inherits the socket's lock (``leave.py``). It ends early when a file of the plugin is no longer
-the one that it has imported: the next call then leaves another server.
+It inherits the socket's lock (``leave.py``). It ends early when a file of the plugin, or the
+interpreter, is no longer the one that it executes: the next call then leaves another server.
 """
 
 import os
@@ -14,6 +14,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 if not __package__:  # executed by its path
@@ -23,6 +24,7 @@ from cni_plugin.server.cgroups import join_first_process
 from cni_plugin.server.leave import LOCK, lock_of
 
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
+_LIMITS = 16  # RLIM_NLIMITS in include/uapi/asm-generic/resource.h
 
 
 class Lingering:
@@ -88,19 +90,38 @@ def main(path: Path, patience: float) -> None:
     from cni_plugin.server.daemon import serve
 
     _log()
+    serve(path, read_boot_id(), Lingering(patience, _sources()))
+    lock_of(path).unlink(missing_ok=True)
+
+
+def _sources() -> list[Path]:
+    """Return the files of the plugin that are imported, and the interpreter."""
     loaded = [module for name, module in sys.modules.items() if name.startswith("cni_plugin.")]
     sources = [Path(module.__file__) for module in loaded if module.__file__]
-    serve(path, read_boot_id(), Lingering(patience, [*sources, Path(__file__)]))
-    lock_of(path).unlink(missing_ok=True)
+    return [*sources, Path(__file__), Path(sys.executable)]
 
 
 def _forget_the_caller() -> None:
     join_first_process()
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    os.closerange(LOCK + 1, most)
+    # not up to the limit: a caller may have lowered it below the numbers of open descriptors
+    for descriptor in [int(file.name) for file in Path("/proc/self/fd").iterdir()]:
+        if descriptor > LOCK:
+            with suppress(OSError):  # the folder's own is closed already
+                os.close(descriptor)
+    for limit in range(_LIMITS):
+        _take_limit(limit)
     os.chdir("/")
     os.umask(0o022)
     Path("/proc/self/oom_score_adj").write_text("0")  # a runtime may be spared by the OOM killer
+
+
+def _take_limit(limit: int) -> None:
+    soft, hard = resource.prlimit(1, limit)
+    try:
+        resource.setrlimit(limit, (soft, hard))
+    except ValueError:  # nobody on this machine may raise it: then as much as there is
+        _, hard = resource.getrlimit(limit)
+        resource.setrlimit(limit, (hard, hard))
 
 
 def _log() -> None:

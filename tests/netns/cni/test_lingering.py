@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cni_plugin.admin.standalone import HOME, PROGRAM
+from cni_plugin.admin.standalone import HOME, IMAGE, PROGRAM
 from cni_plugin.server.cgroups import _cgroups, _folder
 from cni_plugin.server.leave import SUFFIX, lock_of
 from cni_plugin.server.lingering import dismiss
@@ -413,3 +413,121 @@ def test_a_socket_folder_that_is_read_only(node, pod, tmp_path):
 def ps(node: Node) -> list[str]:
     done = subprocess.run(node.space.argv("ps", "-eo", "args"), capture_output=True, check=True)
     return done.stdout.decode().splitlines()
+
+
+# -- callers that are not like the first process
+
+
+def wrapped(node: Node, text: str) -> Path:
+    """A program of Python that does ``text``, then executes the plugin."""
+    script = node.files / "wrapped"
+    last = f"os.execv({str(C_CLIENT)!r}, ['podwire-cni'])"
+    script.write_text(f"#!/usr/bin/python3 -IS\nimport os, resource\n{text}\n{last}\n")
+    script.chmod(0o755)
+    return script
+
+
+@pytest.mark.parametrize("limit", ["FSIZE, 65536", "NOFILE, 64"])
+def test_it_has_no_limits_of_its_caller(limit, node, pod):
+    one = pod()
+    lower = "resource.setrlimit(which, (most, resource.getrlimit(which)[1]))"
+    node.plugin = wrapped(node, f"which, most = resource.RLIMIT_{limit}; {lower}")
+    call(node, "DEL", one).ok()
+    node.plugin = C_CLIENT
+    left = server(node)
+    assert left.read("limits") == Path(f"/proc/{node.space.first}/limits").read_text()
+    with only_served(node):
+        call(node, "ADD", one).ok()
+        call(node, "DEL", one).ok()
+
+
+def test_it_holds_no_descriptor_above_the_callers_limit(node, pod):
+    one = pod()
+    opened = "os.dup2(os.open('/dev/zero', os.O_RDONLY), 500)\n"
+    node.plugin = wrapped(node, f"{opened}resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))")
+    call(node, "ADD", one).ok()
+    left = server(node)
+    assert "/dev/zero" not in left.files().values()
+
+
+@pytest.mark.parametrize(
+    "less",
+    ["setpriv --bounding-set=-sys_nice", "setpriv --no-new-privs", "chroot {root}"],
+)
+def test_a_caller_with_less_than_the_first_process_leaves_none(less, node, pod):
+    """Later callers would get the server's refusals, which they would not have had."""
+    one = pod()
+    call(node, "ADD", one, PODWIRE_CNI_LINGER="0").ok()
+    script = node.files / "less"
+    script.write_text(f"#!/bin/sh\nexec {less.format(root=other_root(node))} {C_CLIENT}\n")
+    script.chmod(0o755)
+    node.plugin = script
+    call(node, "DEL", one).ok()
+    assert servers(node) == []
+    assert list(node.files.glob("cni.sock*")) == []
+
+
+def other_root(node: Node) -> Path:
+    """A root directory in the machine's mount namespace, with other reservations."""
+    root = node.files / "root"
+    root.mkdir()
+    node.data.mkdir(exist_ok=True)
+    script = f"""mount -t tmpfs none {root}
+    for each in /*; do
+        if [ -L "$each" ]; then cp -d "$each" {root}/
+        elif [ -d "$each" ]; then mkdir "{root}$each"; mount --rbind "$each" "{root}$each"; fi
+    done
+    mount -t tmpfs none {root}{node.data}"""
+    subprocess.run(node.space.argv("sh", "-ec", script), check=True)
+    return root
+
+
+def test_it_serves_a_caller_with_another_root(node, pod):
+    one, other = pod(), pod()
+    call(node, "ADD", one).ok()
+    server(node)
+    before = node.reservations()
+    script = node.files / "elsewhere"
+    script.write_text(f"#!/bin/sh\nexec chroot {other_root(node)} {C_CLIENT}\n")
+    script.chmod(0o755)
+    node.plugin = script
+    call(node, "ADD", other, node.conf(bridge="pw1")).ok()
+    assert node.reservations() == before
+
+
+@pytest.mark.parametrize("path", ["relative.sock", "{files}/" + "l" * 90])
+def test_a_path_that_a_server_cannot_have(path, node, pod):
+    one = pod()
+    place = path.format(files=node.files)
+    node.plugin = wrapped(node, f"os.chdir({str(node.files)!r})")
+    before = set(node.files.iterdir())
+    call(node, "ADD", one, PODWIRE_CNI_SOCKET=place).ok()
+    assert [line for line in ps(node) if "lingering.py" in line] == []
+    assert set(node.files.iterdir()) - before <= {node.data}
+
+
+@pytest.mark.parametrize("seconds", ["9" * 5000, "9" * 400, "86401"])
+def test_a_time_that_no_server_can_wait(seconds, node, pod):
+    answer = call(node, "ADD", pod(), PODWIRE_CNI_LINGER=seconds).ok()
+    assert b"no number of seconds" in answer.stderr
+    assert servers(node) == []
+
+
+def test_another_interpreter_replaces_it(node, pod):
+    """As an upgrade of Python does, also while calls keep coming."""
+    copy, python = node.files / "copy", node.files / "venv/bin/python"
+    for folder in ("cni_plugin", "build/client", "bin"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns(IMAGE))
+    options = ("--copies", "--without-pip")
+    subprocess.run([sys.executable, "-m", "venv", *options, node.files / "venv"], check=True)
+    node.plugin = node.files / "bin" / PROGRAM
+    install = "from cni_plugin.admin.standalone import put_client as put; "
+    install += "import pathlib, sys; put(pathlib.Path(sys.argv[1]))"
+    subprocess.run([python, "-c", install, node.plugin], check=True, cwd=copy)
+    one = pod()
+    call(node, "ADD", one).ok()
+    old = server(node)
+    assert old.read("cmdline").startswith(str(python))
+    os.utime(python)
+    call(node, "DEL", one).ok()
+    wait_for(old.is_gone)
