@@ -12,7 +12,7 @@ from proxy.backends.ebpf.libbpf import BUILD_REMEDY, NAME, REMEDY, can_load
 from proxy.backends.ebpf.mounts import PINS, known_file_systems, remove_pins
 from proxy.backends.ebpf.options import EbpfOptions, parse_options
 from proxy.backends.ebpf.packets import PacketPrograms, remove_packet_programs
-from proxy.backends.ebpf.sockets import SocketPrograms
+from proxy.backends.ebpf.sockets import SocketPrograms, remove_socket_programs
 from proxy.backends.nftables import backend as nftables
 from proxy.desired.claims import ClaimResolver, WinnerChange
 from proxy.desired.desired import Desired
@@ -181,6 +181,7 @@ class EbpfBackend:
         if not keep_own:
             try:
                 with _translated():
+                    remove_socket_programs()
                     remove_packet_programs()
             except KernelRefusedError as err:  # libbpf is gone; unpinning detaches all but filters
                 logger.warning("filters of links, if there are any, are not removed: %s", err)

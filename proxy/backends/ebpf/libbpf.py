@@ -212,6 +212,14 @@ def replace(library: Libbpf, link: int, program: int) -> bool:
     return True
 
 
+def detach(library: Libbpf, link: int) -> None:
+    """Detach a link's program, at once: unpinning a link detaches it some time later.
+
+    Raises KernelRefusedError.
+    """
+    library.check(library.bpf.bpf_link_detach(link), "detaching a program")
+
+
 def program_id(library: Libbpf, program: int) -> int:
     """Return the ID by which the kernel lists a program. Raises KernelRefusedError."""
     info, size = (ctypes.c_uint32 * 2)(), ctypes.c_uint32(8)  # struct bpf_prog_info: type, id

@@ -8,7 +8,16 @@ from pathlib import Path
 
 from proxy.backends.ebpf.contents import MapChanges
 from proxy.backends.ebpf.layout import pack_settings
-from proxy.backends.ebpf.libbpf import BUILT, BpfObject, Libbpf, attach, pin, pinned, replace
+from proxy.backends.ebpf.libbpf import (
+    BUILT,
+    BpfObject,
+    Libbpf,
+    attach,
+    detach,
+    pin,
+    pinned,
+    replace,
+)
 from proxy.backends.ebpf.maps import SharedMaps
 from proxy.backends.ebpf.mounts import LINKS, find_cgroup, mount_pins
 from proxy.backends.ebpf.options import EbpfOptions
@@ -96,6 +105,19 @@ class SocketPrograms:
             pin(self.library, link, path)
         finally:
             os.close(link)
+
+
+def remove_socket_programs() -> None:
+    """Detach the programs from every cgroup. Raises KernelRefusedError, OSError."""
+    for path in LINKS.glob("*"):
+        library = Libbpf()
+        link = pinned(library, path)
+        if link is not None:
+            try:
+                detach(library, link)
+            finally:
+                os.close(link)
+            path.unlink(missing_ok=True)
 
 
 def _netns_cookie() -> int:
