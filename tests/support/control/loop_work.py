@@ -1,6 +1,7 @@
 """Count the work of an event loop's steps: a step is what keeps everyone else waiting."""
 
 import asyncio
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,10 @@ class LoopWork:
 
 @contextmanager
 def counted_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopWork]:
-    """Count the calls of Python and C functions in each callback of the event loop."""
+    """Count the calls of Python and C functions in each callback of the event loop.
+
+    There is no garbage collection meanwhile: it would call the finalizers of other tests' objects.
+    """
     work = LoopWork()
     run = asyncio.Handle._run
 
@@ -37,8 +41,10 @@ def counted_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopWork]:
 
     with monkeypatch.context() as patches:
         patches.setattr(asyncio.Handle, "_run", step)
+        gc.disable()
         sys.setprofile(count)
         try:
             yield work
         finally:
             sys.setprofile(None)
+            gc.enable()
