@@ -78,7 +78,7 @@ def _filter(library: Libbpf, program: int, link: int) -> None:
 def detach_filter(library: Libbpf, link: int) -> None:
     """Remove the tc filter that ``attach`` made, if there is one. Raises KernelRefusedError.
 
-    TCX's attachments end with their pins.
+    ``unpin_link`` ends TCX's attachments.
     """
     if _filter_of(library, link):
         hook, ours = _hook(link), _ours()

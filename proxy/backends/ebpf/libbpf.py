@@ -212,14 +212,6 @@ def replace(library: Libbpf, link: int, program: int) -> bool:
     return True
 
 
-def detach(library: Libbpf, link: int) -> None:
-    """Detach a link's program, at once: unpinning a link detaches it some time later.
-
-    Raises KernelRefusedError.
-    """
-    library.check(library.bpf.bpf_link_detach(link), "detaching a program")
-
-
 def program_id(library: Libbpf, program: int) -> int:
     """Return the ID by which the kernel lists a program. Raises KernelRefusedError."""
     info, size = (ctypes.c_uint32 * 2)(), ctypes.c_uint32(8)  # struct bpf_prog_info: type, id
@@ -247,6 +239,21 @@ def pin(library: Libbpf, fd: int, path: Path) -> None:
     part.unlink(missing_ok=True)
     library.check(library.bpf.bpf_obj_pin(fd, os.fsencode(part)), f"pinning {part}")
     part.rename(path)
+
+
+def unpin_link(library: Libbpf, path: Path) -> None:
+    """Detach the program of the link pinned at ``path``, then remove the pin.
+
+    Unpinning alone lets a worker of the kernel detach the program some time later. Raises
+    KernelRefusedError.
+    """
+    link = pinned(library, path)
+    if link is not None:
+        try:
+            library.check(library.bpf.bpf_link_detach(link), f"detaching the program of {path}")
+        finally:
+            os.close(link)
+        path.unlink(missing_ok=True)
 
 
 def can_load() -> bool:

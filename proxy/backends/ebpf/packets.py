@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from proxy.backends.ebpf.ingress import attach, detach_filter, is_attached
 from proxy.backends.ebpf.layout import pack_number
-from proxy.backends.ebpf.libbpf import BUILT, BpfMap, BpfObject, Libbpf, program_id
+from proxy.backends.ebpf.libbpf import BUILT, BpfMap, BpfObject, Libbpf, program_id, unpin_link
 from proxy.backends.ebpf.links import IngressLink, LinkListener, ingress_links
 from proxy.backends.ebpf.maps import SharedMaps
 from proxy.backends.ebpf.mounts import INLETS, PINS
@@ -80,7 +80,7 @@ class PacketPrograms:
             attach(self.library, self.program, number, INLETS / str(number))
         for path in INLETS.iterdir():
             if int(path.name) not in flags:
-                path.unlink()
+                unpin_link(self.library, path)
         self._links = set(flags)
 
     def _flags(self, link: IngressLink) -> int:
@@ -101,6 +101,6 @@ def remove_packet_programs() -> None:
     if PINS.exists():
         library = Libbpf()
         for path in INLETS.glob("*"):
-            path.unlink()
+            unpin_link(library, path)
         for link in ingress_links():
             detach_filter(library, link.number)

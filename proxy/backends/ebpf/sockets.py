@@ -13,10 +13,10 @@ from proxy.backends.ebpf.libbpf import (
     BpfObject,
     Libbpf,
     attach,
-    detach,
     pin,
     pinned,
     replace,
+    unpin_link,
 )
 from proxy.backends.ebpf.maps import SharedMaps
 from proxy.backends.ebpf.mounts import LINKS, find_cgroup, mount_pins
@@ -91,7 +91,7 @@ class SocketPrograms:
         wanted = {f"{inode}-{name}" for name in self._programs}
         for path in LINKS.iterdir():
             if path.name not in wanted:
-                path.unlink()
+                unpin_link(self.library, path)
 
     def _link(self, program: int, directory: int, kind: int, path: Path) -> None:
         link = pinned(self.library, path)
@@ -110,14 +110,7 @@ class SocketPrograms:
 def remove_socket_programs() -> None:
     """Detach the programs from every cgroup. Raises KernelRefusedError, OSError."""
     for path in LINKS.glob("*"):
-        library = Libbpf()
-        link = pinned(library, path)
-        if link is not None:
-            try:
-                detach(library, link)
-            finally:
-                os.close(link)
-            path.unlink(missing_ok=True)
+        unpin_link(Libbpf(), path)
 
 
 def _netns_cookie() -> int:
