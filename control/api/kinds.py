@@ -5,7 +5,7 @@ from typing import Generic
 
 from typing_extensions import TypeVar
 
-from control.api import cluster, node, pod, service, workload
+from control.api import cluster, node, pod, rbac, service, workload
 from control.api.meta import Object
 
 # ``Kind`` is any kind; ``Kind[Pod]`` is the kind whose objects are Pods.
@@ -99,6 +99,13 @@ CONTROLLER_REVISION = Kind(
     "apps", "v1", "ControllerRevision", "controllerrevisions", workload.ControllerRevision
 )
 
+ROLE = Kind(rbac.GROUP, "v1", "Role", "roles", rbac.Role)
+CLUSTER_ROLE = Kind(rbac.GROUP, "v1", "ClusterRole", "clusterroles", rbac.ClusterRole, False)
+ROLE_BINDING = Kind(rbac.GROUP, "v1", "RoleBinding", "rolebindings", rbac.RoleBinding)
+CLUSTER_ROLE_BINDING = Kind(
+    rbac.GROUP, "v1", "ClusterRoleBinding", "clusterrolebindings", rbac.ClusterRoleBinding, False
+)
+
 KINDS: tuple[Kind, ...] = (
     NAMESPACE,
     NODE,
@@ -115,4 +122,8 @@ KINDS: tuple[Kind, ...] = (
     REPLICA_SET,
     DAEMON_SET,
     CONTROLLER_REVISION,
+    ROLE,
+    CLUSTER_ROLE,
+    ROLE_BINDING,
+    CLUSTER_ROLE_BINDING,
 )

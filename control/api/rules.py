@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from control.api.defaults import cluster, pod, service, workload
+from control.api.defaults import cluster, pod, rbac, service, workload
 from control.api.field import FieldError
 from control.api.kinds import Kind
 from control.api.meta import Object
 from control.api.validation import cluster as check_cluster
 from control.api.validation import endpoints as check_endpoints
 from control.api.validation import pod as check_pod
+from control.api.validation import rbac as check_rbac
 from control.api.validation import service as check_service
 from control.api.validation import text
 from control.api.validation import workload as check_workload
@@ -108,6 +109,20 @@ _RULES = {
         validate=check_workload.validate_daemon_set,
         validate_update=check_workload.validate_daemon_set_update,
         generation=True,
+    ),
+    "Role": Rules(validate=check_rbac.validate_role, name=text.path_segment),
+    "ClusterRole": Rules(validate=check_rbac.validate_cluster_role, name=text.path_segment),
+    "RoleBinding": Rules(
+        rbac.default_binding,
+        validate=check_rbac.validate_role_binding,
+        validate_update=check_rbac.validate_binding_update,
+        name=text.path_segment,
+    ),
+    "ClusterRoleBinding": Rules(
+        rbac.default_binding,
+        validate=check_rbac.validate_cluster_role_binding,
+        validate_update=check_rbac.validate_binding_update,
+        name=text.path_segment,
     ),
 }
 _NONE = Rules()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from control.controllers.aggregation import AggregationController
 from control.controllers.daemonset.controller import DaemonSetController
 from control.controllers.deployment.controller import DeploymentController
 from control.controllers.endpoints.legacy import EndpointsController
@@ -41,6 +42,7 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         NodeLifecycleController(settings.grace),
         TaintEvictionController(),
         ServiceAccountController(),
+        AggregationController(),
         NamespaceController(),
         GarbageCollector(),
         PodGarbageCollector(),

@@ -9,7 +9,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from aiohttp import web
 
 from control.server.access.authn import Authenticator
+from control.server.access.authz import Authorizer
+from control.server.access.default_roles import ensure_roles
 from control.server.access.door import Door, DoorLimits
+from control.server.access.guard import Guard
 from control.server.bootstrap import bootstrap, keep
 from control.server.http import HttpHandler
 from control.server.state.server import ApiServerConfig, ServerState
@@ -34,13 +37,17 @@ async def serve(
     limits: DoorLimits | None = None,
 ) -> AsyncIterator[ServerState]:
     """Serve the API of a store on bound sockets, until the context ends."""
-    state = ServerState(config or ApiServerConfig(), store, WatchCache(store))
+    config, cache = config or ApiServerConfig(), WatchCache(store)
+    authorizer = Authorizer(cache, config.authorization_modes)
+    state = ServerState(config, store, cache, guard=Guard(authorizer))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(state.workers.close)
         stack.push_async_callback(state.cache.stop)
         await state.cache.start()
         await bootstrap(state)
-        handler = HttpHandler(state, authenticator or Authenticator())
+        if "RBAC" in authorizer.modes:
+            await ensure_roles(state)
+        handler = HttpHandler(state, authenticator or Authenticator(), authorizer)
         runner = _runner(handler)
         stack.push_async_callback(runner.cleanup)
         stack.callback(handler.close)

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from control.server.access.authn import Authenticator, TokenFileError, load_tokens
+from control.server.access.authz import MODES
 from control.server.access.door import DoorLimits
 from control.server.app import serve
 from control.server.state.server import ApiServerConfig, Network
@@ -71,6 +72,14 @@ def _ports(_: click.Context, __: click.Parameter, value: str) -> range:
     return range(int(first), int(last) + 1)
 
 
+def _modes(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
+    modes = tuple(value.split(","))
+    unknown = [mode for mode in modes if mode not in MODES]
+    if unknown or len(set(modes)) < len(modes):
+        raise click.BadParameter(f"{value!r}: want each once, of {', '.join(MODES)}")
+    return modes
+
+
 def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
     try:
         return str(ip_address(value))
@@ -100,6 +109,13 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option("--kubelet-client-key", type=_FILE)
 @click.option("--service-cidr", default="10.96.0.0/16", callback=_networks, show_default=True)
 @click.option("--node-port-range", default="30000-32767", callback=_ports, show_default=True)
+@click.option(
+    "--authorization-mode",
+    default="AlwaysAllow",
+    callback=_modes,
+    show_default=True,
+    help="asked in their order: RBAC, AlwaysAllow, AlwaysDeny",
+)
 @click.option("--advertise-address", default="127.0.0.1", callback=_ip, show_default=True)
 def main(**given: Any) -> None:
     """Serve the Kubernetes API."""
@@ -136,6 +152,7 @@ class Flags:
     service_cidr: tuple[Network, ...]
     node_port_range: range
     advertise_address: str
+    authorization_mode: tuple[str, ...]
 
     def config(self, port: int) -> ApiServerConfig:
         """Return the server's settings, with the port that it listens on."""
@@ -146,6 +163,7 @@ class Flags:
             port=port,
             kubelet_client=_pair(self.kubelet_client_cert, self.kubelet_client_key),
             client_ca=self.client_ca,
+            authorization_modes=self.authorization_mode,
         )
 
 

@@ -11,9 +11,11 @@ from aiohttp import ClientConnectionResetError, web
 from multidict import CIMultiDict
 
 from control.api.base import encode
-from control.server.access import authz, reviews
-from control.server.access.authn import Authenticator
+from control.server.access import reviews
+from control.server.access.authn import ANONYMOUS, Authenticator
+from control.server.access.authz import Authorizer
 from control.server.access.door import Visit
+from control.server.access.impersonation import impersonated
 from control.server.bugs import RepeatedBugs
 from control.server.pages.routes import is_public, page
 from control.server.state.server import ServerState
@@ -41,9 +43,12 @@ _CHUNK = 32 * 1024
 class HttpHandler:
     """The handler of all requests to one server."""
 
-    def __init__(self, state: ServerState, authenticator: Authenticator) -> None:
+    def __init__(
+        self, state: ServerState, authenticator: Authenticator, authorizer: Authorizer
+    ) -> None:
         self._state = state
         self._authenticator = authenticator
+        self._authorizer = authorizer
         self._bugs = RepeatedBugs()
         self._cuts: set[Callable[[], None]] = set()  # one for each open watch and stream
 
@@ -74,13 +79,12 @@ class HttpHandler:
         _note(web_request, known=user is not None)
         if user is None and not is_public(web_request.path):
             raise errors.unauthorized()
+        user = impersonated(self._authorizer, user or ANONYMOUS, web_request.headers)
         accept = parse_accept(web_request.headers.get("Accept", ""))
         if (found := await self._page(web_request, user, accept)) is not None:
             return _respond(found)
-        if user is None:
-            raise errors.unauthorized()
         asked = info.parse(web_request.method, web_request.path, web_request.query)
-        authz.check(user, asked)
+        self._authorizer.check(user, asked, web_request.query)
         if relay.is_stream(asked):
             return await self._stream(web_request, ApiRequest(asked, user, web_request.query))
         verb = verb_of(asked)
@@ -98,21 +102,23 @@ class HttpHandler:
             raise errors.timed_out(_SECONDS) from err
 
     async def _page(
-        self, web_request: web.Request, user: User | None, accept: Accept
+        self, web_request: web.Request, user: User, accept: Accept
     ) -> ApiResponse | None:
         """Answer a request that is not on a kind: a page or a review; None for all others."""
         method, path = web_request.method, web_request.path
         if found := page(self._state, method, path, web_request.query, accept):
+            self._authorizer.check_path(user, method, path)
             return unless_known(found, web_request.headers.get("If-None-Match", ""))
-        if user is None or not reviews.is_review(path):
+        if (target := reviews.review_at(path)) is None:
             return None
+        reviewer = reviews.Reviewer(user, self._authenticator, self._authorizer)
+        reviews.check_review(reviewer, method, target)
         try:
             async with asyncio.timeout(_SECONDS):
                 body = await _body(web_request, simple=True)
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
-        answer = reviews.review(method, path, user, body, self._authenticator)
-        return ApiResponse(encode(answer), 201)
+        return ApiResponse(encode(reviews.review(reviewer, target, body)), 201)
 
     def _user(self, web_request: web.Request) -> User | None:
         transport = web_request.transport

@@ -1,6 +1,6 @@
 """The table of each kind's columns."""
 
-from control.api.columns import cluster, network, pod, workload
+from control.api.columns import cluster, network, pod, rbac, workload
 from control.api.columns.base import Columns
 from control.api.kinds import Kind
 
@@ -20,6 +20,10 @@ _COLUMNS = {
     "ReplicaSet": workload.REPLICA_SET,
     "DaemonSet": workload.DAEMON_SET,
     "ControllerRevision": workload.CONTROLLER_REVISION,
+    "Role": rbac.ROLE,
+    "ClusterRole": rbac.ROLE,
+    "RoleBinding": rbac.BINDING,
+    "ClusterRoleBinding": rbac.BINDING,
 }
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from control.server.wire.request import User
 
 _ALL = "system:authenticated"
+# The user of requests without credentials.
+ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
 class TokenFileError(ValueError):
@@ -69,5 +71,5 @@ def load_tokens(path: Path) -> dict[str, User]:
         if len(row) < 3 or not row[0]:
             raise TokenFileError(f"token file {path}, line {number}: expected token,user,uid")
         groups = row[3].split(",") if len(row) > 3 else []
-        tokens[row[0]] = User(row[1], (*groups, _ALL))
+        tokens[row[0]] = User(row[1], (*groups, _ALL), row[2])
     return tokens

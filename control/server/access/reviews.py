@@ -4,49 +4,108 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from control.api.types.table import message_name
+from control.server.access.attributes import AccessAttributes
 from control.server.access.authn import Authenticator
-from control.server.access.authz import AccessAttributes, authorize
-from control.server.pages.discovery import REVIEWS
+from control.server.access.authz import MASTERS, Authorizer, refusal
+from control.server.pages.discovery import REVIEWS, ReviewResource
 from control.server.wire.body import Body
 from control.server.wire.decode import read_message
-from control.server.wire.errors import bad_request, method_not_allowed
+from control.server.wire.errors import bad_request, forbidden_resource, method_not_allowed
 from control.server.wire.request import User
 
 _ALL_RULES = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
 _ALL_PATHS = {"verbs": ["*"], "nonResourceURLs": ["*"]}
-_PATHS = {f"/apis/{r.group}/{r.version}/{r.plural}": r for r in REVIEWS}
+_NODE_RULES = "node authorizer does not support user rule resolution"
 Wire = dict[str, Any]
 
 
-def is_review(path: str) -> bool:
-    """Return True for the path of a review resource."""
-    return path.rstrip("/") in _PATHS
+@dataclass(frozen=True, slots=True)
+class ReviewTarget:
+    """A review resource, and the namespace of its path if it is namespaced."""
+
+    resource: ReviewResource
+    namespace: str = ""
 
 
-def review(method: str, path: str, user: User, body: Body, known: Authenticator) -> Wire:
-    """Return the review of a request with its answer; raises StatusError (400, 405, 415)."""
-    found = _PATHS[path.rstrip("/")]
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """Who asks, and what the answers come from."""
+
+    user: User
+    known: Authenticator
+    authorizer: Authorizer
+
+
+def review_at(path: str) -> ReviewTarget | None:
+    """Return the review resource at a path; None for any other path."""
+    match path.strip("/").split("/"):
+        case ["apis", group, version, plural]:
+            namespace, namespaced = "", False
+        case ["apis", group, version, "namespaces", namespace, plural]:
+            namespaced = True
+        case _:
+            return None
+    for found in REVIEWS:
+        if (found.group, found.version, found.plural) == (group, version, plural):
+            return ReviewTarget(found, namespace) if found.namespaced == namespaced else None
+    return None
+
+
+def check_review(reviewer: Reviewer, method: str, target: ReviewTarget) -> None:
+    """Refuse a review that a user may not ask for; raises StatusError (403, 405)."""
     if method != "POST":
         raise method_not_allowed()
+    found = target.resource
+    asked = AccessAttributes("create", found.group, found.plural, namespace=target.namespace)
+    verdict = reviewer.authorizer.decide(reviewer.user, asked)
+    if not verdict.allowed:
+        raise forbidden_resource(found.group, found.plural, refusal(reviewer.user, asked, verdict))
+
+
+def review(reviewer: Reviewer, target: ReviewTarget, body: Body) -> Wire:
+    """Return the review of a request with its answer; raises StatusError (400, 415)."""
+    found = target.resource
     message = message_name(found.group, found.kind)
     question = read_message(message, body.object())
     spec = question.get("spec", {})
-    answer = _ANSWERS[found.kind](user, spec, known)
+    if found.namespaced:
+        _check_namespace(spec, target.namespace)
+    answer = _ANSWERS[found.kind](reviewer, spec)
     head = {"kind": found.kind, "apiVersion": f"{found.group}/{found.version}"}
     asked = {name: question[name] for name in ("metadata", "spec") if name in question}
     return read_message(message, head | asked | {"status": answer})
 
 
-def _own_access(user: User, spec: Mapping[str, Any], _: Authenticator) -> Wire:
-    return {"allowed": authorize(user, _attributes(spec))}
+def _check_namespace(spec: Mapping[str, Any], namespace: str) -> None:
+    given = (spec.get("resourceAttributes") or {}).get("namespace", "")
+    if given != namespace:
+        raise bad_request(
+            "spec.resourceAttributes.namespace: Invalid value: "
+            f'"{given}": must match metadata.namespace: {namespace}'
+        )
 
 
-def _access(_: User, spec: Mapping[str, Any], __: Authenticator) -> Wire:
-    user = User(spec.get("user", ""), tuple(spec.get("groups", ())))
-    return {"allowed": authorize(user, _attributes(spec))}
+def _own_access(reviewer: Reviewer, spec: Mapping[str, Any]) -> Wire:
+    return _answered(reviewer.authorizer, reviewer.user, spec)
+
+
+def _access(reviewer: Reviewer, spec: Mapping[str, Any]) -> Wire:
+    groups = tuple(spec.get("groups", ()))
+    if not spec.get("user") and not groups:
+        raise bad_request(
+            "spec.user: Required value: at least one of user or group must be specified"
+        )
+    return _answered(reviewer.authorizer, User(spec.get("user", ""), groups), spec)
+
+
+def _answered(authorizer: Authorizer, user: User, spec: Mapping[str, Any]) -> Wire:
+    verdict = authorizer.decide(user, _attributes(spec))
+    made: Wire = {"allowed": verdict.allowed}
+    return made | ({"reason": verdict.reason} if verdict.reason else {})
 
 
 def _attributes(spec: Mapping[str, Any]) -> AccessAttributes:
@@ -63,25 +122,36 @@ def _attributes(spec: Mapping[str, Any]) -> AccessAttributes:
     return AccessAttributes(**{name: given.get(name, "") for name in names})
 
 
-def _rules(_: User, __: Mapping[str, Any], ___: Authenticator) -> Wire:
-    return {"resourceRules": [_ALL_RULES], "nonResourceRules": [_ALL_PATHS], "incomplete": False}
+def _rules(reviewer: Reviewer, spec: Mapping[str, Any]) -> Wire:
+    authorizer, user = reviewer.authorizer, reviewer.user
+    if "AlwaysAllow" in authorizer.modes or MASTERS in user.groups:
+        return {
+            "resourceRules": [_ALL_RULES],
+            "nonResourceRules": [_ALL_PATHS],
+            "incomplete": False,
+        }
+    rules = authorizer.roles.powers(user, spec.get("namespace", "")).rules
+    made: Wire = {
+        "resourceRules": [rule.wire() for rule in rules if not rule.paths],
+        "nonResourceRules": [rule.wire() for rule in rules if rule.paths],
+        "incomplete": "Node" in authorizer.modes,
+    }
+    return made | ({"evaluationError": _NODE_RULES} if made["incomplete"] else {})
 
 
-def _self(user: User, _: Mapping[str, Any], __: Authenticator) -> Wire:
-    return {"userInfo": {"username": user.name, "groups": list(user.groups)}}
+def _self(reviewer: Reviewer, _: Mapping[str, Any]) -> Wire:
+    return {"userInfo": reviewer.user.wire()}
 
 
-def _token(_: User, spec: Mapping[str, Any], known: Authenticator) -> Wire:
-    user = known.user(None, f"Bearer {spec.get('token', '')}")
+def _token(reviewer: Reviewer, spec: Mapping[str, Any]) -> Wire:
+    user = reviewer.known.user(None, f"Bearer {spec.get('token', '')}")
     if user is None:
         return {"authenticated": False, "error": "unknown token"}
-    return {
-        "authenticated": True,
-        "user": {"username": user.name, "groups": list(user.groups)},
-    }
+    return {"authenticated": True, "user": user.wire()}
 
 
-_ANSWERS: dict[str, Callable[[User, Mapping[str, Any], Authenticator], Wire]] = {
+_ANSWERS: dict[str, Callable[[Reviewer, Mapping[str, Any]], Wire]] = {
+    "LocalSubjectAccessReview": _access,
     "SelfSubjectAccessReview": _own_access,
     "SubjectAccessReview": _access,
     "SelfSubjectRulesReview": _rules,

@@ -32,9 +32,16 @@ class ReviewResource:
     plural: str
     kind: str
     version: str = "v1"
+    namespaced: bool = False
 
 
 REVIEWS = (
+    ReviewResource(
+        "authorization.k8s.io",
+        "localsubjectaccessreviews",
+        "LocalSubjectAccessReview",
+        namespaced=True,
+    ),
     ReviewResource("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
     ReviewResource("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
     ReviewResource("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
@@ -167,7 +174,7 @@ def _discovered_review(review: ReviewResource) -> Wire:
     return {
         "resource": review.plural,
         "responseKind": _response_kind(review.group, review.version, review.kind),
-        "scope": "Cluster",
+        "scope": "Namespaced" if review.namespaced else "Cluster",
         "singularResource": review.kind.lower(),
         "verbs": ["create"],
     }
@@ -199,7 +206,9 @@ def _resource_list(group: str, version: str) -> Wire:
     kinds = [kind for kind in KINDS if (kind.group, kind.version) == (group, version)]
     reviews = [review for review in REVIEWS if (review.group, review.version) == (group, version)]
     resources = [row for kind in kinds for row in _listed_kind(kind)]
-    resources += [_listed(r.plural, r.kind, False, ("create",), r.kind.lower()) for r in reviews]
+    resources += [
+        _listed(r.plural, r.kind, r.namespaced, ("create",), r.kind.lower()) for r in reviews
+    ]
     return {
         "kind": "APIResourceList",
         "apiVersion": "v1",

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from control.api.times import rfc3339
+from control.server.state.guard import NoGuard, WriteGuard
 from control.server.state.watch_cache import WatchCache
 from control.server.state.workers.pool import WorkerPool
 from control.store.base import Store
@@ -24,6 +25,7 @@ class ApiServerConfig:
     port: int = 6443
     kubelet_client: tuple[Path, Path] | None = None  # certificate and key for requests to agents
     client_ca: Path | None = None
+    authorization_modes: tuple[str, ...] = ("AlwaysAllow",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class ServerState:
     cache: WatchCache
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     workers: WorkerPool = field(default_factory=WorkerPool)
+    guard: WriteGuard = field(default_factory=NoGuard)
 
     def timestamp(self) -> str:
         """Return the present time as a metav1.Time."""

@@ -24,6 +24,7 @@ async def create(state: ServerState, request: ApiRequest) -> Written:
     for _ in range(_TRIES):
         await state.cache.fresh()
         made = await compute(state, request, _drafted)
+        state.guard.check(request.named(made.draft.name), None, made.draft.value)
         if request.dry_run:
             return Written(Item("", 0, made.draft.value), created=True, warnings=made.warnings)
         try:

@@ -57,6 +57,7 @@ async def delete_with(state: ServerState, request: ApiRequest, options: Deletion
 
     async def once(item: Item) -> Deleted:
         _check_preconditions(request, item, options)
+        state.guard.check(request, item, None)
         return await _remove_or_mark(state, request, item, options)
 
     return await retried(state, request, once)

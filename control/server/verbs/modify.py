@@ -113,6 +113,7 @@ def _revised(state: ServerState, request: ApiRequest, old: Item, edit: Edit) -> 
 async def _store(state: ServerState, request: ApiRequest, old: Item, made: _Revision) -> Item:
     if made.draft is None:
         return old
+    state.guard.check(request, old, made.draft.value)
     if request.dry_run:
         return stamp(old.key, made.draft.value, old.revision)
     if made.ends:

@@ -139,6 +139,24 @@ def forbidden(kind: Kind, name: str, why: str, *causes: StatusCause) -> StatusEr
     )
 
 
+def forbidden_named(group: str, plural: str, name: str, why: str) -> StatusError:
+    """The action on a resource that is not served, such as a user, is not allowed."""
+    details = StatusDetails.model_validate({"name": name, "group": group or None, "kind": plural})
+    named = f"{plural}.{group}" if group else plural
+    return StatusError(403, "Forbidden", f'{named} "{name}" is forbidden: {why}', details)
+
+
+def forbidden_resource(group: str, plural: str, why: str) -> StatusError:
+    """The action on a resource that is never stored is not allowed."""
+    details = StatusDetails.model_validate({"group": group, "kind": plural})
+    return StatusError(403, "Forbidden", f"{plural}.{group} is forbidden: {why}", details)
+
+
+def forbidden_path(why: str) -> StatusError:
+    """The request on a path that is no resource is not allowed."""
+    return StatusError(403, "Forbidden", f"forbidden: {why}", StatusDetails())
+
+
 def bad_request(why: str) -> StatusError:
     """The request is malformed."""
     return StatusError(400, "BadRequest", why)

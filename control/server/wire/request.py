@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from control.server.wire.accept import Representation
 from control.server.wire.body import Body
@@ -17,6 +18,14 @@ class User:
 
     name: str
     groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def wire(self) -> dict[str, Any]:
+        """Return the authentication.k8s.io/v1 UserInfo."""
+        extra = {name: list(values) for name, values in self.extra.items()}
+        made = {"username": self.name, "uid": self.uid, "groups": list(self.groups), "extra": extra}
+        return {name: value for name, value in made.items() if value}
 
     @property
     def anonymous(self) -> bool:

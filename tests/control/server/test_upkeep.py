@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from control.api.kinds import CONFIG_MAP, KINDS
-from control.server.access import authz
 from control.server.bootstrap import bootstrap, keep
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
@@ -163,14 +162,3 @@ async def test_health_names_its_checks(api: Api):
     assert alive == "[+]ping ok\nhealthz check passed\n"
     assert (await api("GET", "/readyz/ping")).body == "ok"
     assert (await api("POST", "/readyz")).code == 405
-
-
-async def test_a_forbidden_request_names_the_action(api: Api, monkeypatch):
-    monkeypatch.setattr(authz, "authorize", lambda _, attributes: attributes.verb != "delete")
-    assert (await api("GET", f"{CORE}/pods")).code == 200
-    refused = await api("DELETE", f"{CORE}/pods/p")
-    assert (refused.code, refused["reason"]) == (403, "Forbidden")
-    assert refused["message"] == (
-        'pods "p" is forbidden: User "test" cannot delete resource "pods" in API group ""'
-        ' in the namespace "default"'
-    )

@@ -32,5 +32,7 @@ VALID = {
         "ports": [{"port": 80}],
     },
     "Endpoints": {"subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]},
+    "RoleBinding": {"roleRef": {"kind": "Role", "name": "r"}},
+    "ClusterRoleBinding": {"roleRef": {"kind": "ClusterRole", "name": "r"}},
     "Secret": {"stringData": {"a": "b"}},
 }

@@ -13,7 +13,9 @@ import orjson
 from control.api.kinds import CONFIG_MAP, DEPLOYMENT, KINDS, NODE, POD, SERVICE
 from control.api.selectors import SelectorError, parse_fields, parse_labels
 from control.server.access.authn import Authenticator
-from control.server.access.reviews import _PATHS, review
+from control.server.access.authz import Authorizer
+from control.server.access.reviews import Reviewer, ReviewTarget, review
+from control.server.pages.discovery import REVIEWS
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
 from control.server.verbs.create import complete
@@ -164,8 +166,10 @@ def options(data: bytes) -> None:
 
 
 def reviews(data: bytes) -> None:
-    for at in _PATHS:
-        review("POST", at, ADMIN, decode_body(data, JSON), Authenticator())
+    authorizer = Authorizer(state().cache, ("RBAC",))
+    for found in REVIEWS:
+        asks = Reviewer(ADMIN, Authenticator(), authorizer)
+        review(asks, ReviewTarget(found, "default"), decode_body(data, JSON))
 
 
 PARSERS: dict[str, Callable[[bytes], None]] = {

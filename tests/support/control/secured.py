@@ -34,7 +34,9 @@ class Secured:
 
 
 @asynccontextmanager
-async def secured_server(folder: Path, limits: DoorLimits | None = None) -> AsyncIterator[Secured]:
+async def secured_server(
+    folder: Path, limits: DoorLimits | None = None, modes: tuple[str, ...] = ("AlwaysAllow",)
+) -> AsyncIterator[Secured]:
     """Serve from memory on a free port of 127.0.0.1; write the certificates into ``folder``."""
     authority = create_authority("test")
     authority.save(folder, "ca")
@@ -52,7 +54,7 @@ async def secured_server(folder: Path, limits: DoorLimits | None = None) -> Asyn
         store,
         [bound],
         tls=tls,
-        config=ApiServerConfig(port=port),
+        config=ApiServerConfig(port=port, authorization_modes=modes),
         authenticator=Authenticator(),
         limits=limits,
     ) as state:

@@ -162,6 +162,13 @@ class SubjectAccessReview(Object):
     status: SubjectAccessReviewStatus = Field(default_factory=SubjectAccessReviewStatus)
 
 
+class LocalSubjectAccessReview(Object):
+    """authorization/v1 LocalSubjectAccessReview asks: may this user do this in a namespace?"""
+
+    spec: SubjectAccessReviewSpec
+    status: SubjectAccessReviewStatus = Field(default_factory=SubjectAccessReviewStatus)
+
+
 class SelfSubjectRulesReviewSpec(Model):
     """The question about the rules in a namespace."""
 
@@ -191,6 +198,7 @@ MODELS: dict[type[Object], tuple[str, str]] = {
     Eviction: ("policy", "v1"),
     SelfSubjectReview: ("authentication.k8s.io", "v1"),
     TokenReview: ("authentication.k8s.io", "v1"),
+    LocalSubjectAccessReview: ("authorization.k8s.io", "v1"),
     SelfSubjectAccessReview: ("authorization.k8s.io", "v1"),
     SubjectAccessReview: ("authorization.k8s.io", "v1"),
     SelfSubjectRulesReview: ("authorization.k8s.io", "v1"),

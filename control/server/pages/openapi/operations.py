@@ -164,7 +164,8 @@ def _of_review(review: ReviewResource) -> PathOperation:
         schema,
         answer=schema,
     )
-    return f"/apis/{review.group}/{review.version}/{review.plural}", operation
+    scope = "namespaces/{namespace}/" if review.namespaced else ""
+    return f"/apis/{review.group}/{review.version}/{scope}{review.plural}", operation
 
 
 def _id(kind: Kind, action: str, tail: str, part: str = "") -> str:

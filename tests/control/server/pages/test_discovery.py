@@ -187,9 +187,10 @@ def test_every_verb_that_is_not_listed_is_refused(kind):
 
 async def test_discovered_reviews_are_answered(api: Api):
     for review in REVIEWS:
-        path = f"/apis/{review.group}/{review.version}/{review.plural}"
-        asked = {"resourceAttributes": {"verb": "get", "resource": "pods"}}
-        reply = await api("POST", path, {"spec": asked})
+        scope = "namespaces/default/" if review.namespaced else ""
+        path = f"/apis/{review.group}/{review.version}/{scope}{review.plural}"
+        asked = {"verb": "get", "resource": "pods", "namespace": "default"}
+        reply = await api("POST", path, {"spec": {"user": "a", "resourceAttributes": asked}})
         assert (reply.code, reply["kind"]) == (201, review.kind)
 
 
