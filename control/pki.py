@@ -76,6 +76,11 @@ def create_authority(name: str) -> Pair:
     return Pair(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
 
 
+def create_key() -> bytes:
+    """Make a private key (PEM), such as one that signs tokens."""
+    return _key_pem(ec.generate_private_key(ec.SECP256R1()))
+
+
 def issue(authority: Pair, identity: Identity) -> Pair:
     """Issue a certificate for ``identity``, for use as a client and as a server."""
     issuer = x509.load_pem_x509_certificate(authority.certificate)

@@ -5,7 +5,15 @@ import os
 from pathlib import Path
 
 from control.linux import whole
-from control.pki import Identity, Pair, create_authority, hosts_of_server, issue, kubeconfig
+from control.pki import (
+    Identity,
+    Pair,
+    create_authority,
+    create_key,
+    hosts_of_server,
+    issue,
+    kubeconfig,
+)
 from lab.spec import LabSpec, Machine, api_url
 from lab.state import LabDir
 
@@ -39,6 +47,7 @@ def write_credentials(
 def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Path) -> None:
     hosts = hosts_of_server((machine.name,), (*machine.ips, *_first_service_ips(spec)))
     issue(authority, Identity("kube-apiserver", hosts=hosts)).save(folder, "apiserver")
+    whole.write(folder / "sa.key", create_key().decode(), 0o600)
     kubelet_client = Identity("kube-apiserver-kubelet-client", ("system:masters",))
     issue(authority, kubelet_client).save(folder, "kubelet-client")
     for part, identity in _PARTS.items():

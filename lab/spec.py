@@ -175,6 +175,7 @@ def _control(spec: LabSpec) -> Machine:
             f"--tls-cert={CONFIG / 'apiserver.crt'}",
             f"--tls-key={CONFIG / 'apiserver.key'}",
             f"--client-ca={CONFIG / 'ca.crt'}",
+            f"--service-account-signing-key-file={CONFIG / 'sa.key'}",
             f"--kubelet-client-cert={CONFIG / 'kubelet-client.crt'}",
             f"--kubelet-client-key={CONFIG / 'kubelet-client.key'}",
             f"--service-cidr={','.join(spec.service_cidrs)}",
@@ -187,6 +188,7 @@ def _control(spec: LabSpec) -> Machine:
         (
             "controllers",
             _for(kubeconfig, "controllers"),
+            f"--root-ca-file={CONFIG / 'ca.crt'}",
             f"--cluster-cidr={','.join(spec.pod_cidrs)}",
             f"--node-cidr-mask-size={NODE_MASKS[4]}",
             f"--node-cidr-mask-size-ipv6={NODE_MASKS[6]}",

@@ -1,5 +1,6 @@
 """``podwire controllers``: reads flags and runs the controllers."""
 
+import ssl
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from control.controllers.loop import Manager
 from control.controllers.nodes.cidr import ClusterRange, Network
 from control.controllers.nodes.lifecycle import Grace
 from control.controllers.table import ControllerSettings, controllers
+from control.tls import CertificateError, load_authority
 
 
 def _networks(_: click.Context, __: click.Parameter, value: str) -> tuple[Network, ...]:
@@ -43,6 +45,17 @@ def _ranges(networks: tuple[Network, ...], mask4: int, mask6: int) -> tuple[Clus
             )
         ranges.append(ClusterRange(network, mask))
     return tuple(ranges)
+
+
+def _authority(path: Path | None) -> str:
+    """Return the certificates in a file; raises UsageError."""
+    if path is None:
+        return ""
+    try:
+        load_authority(ssl.create_default_context(), path)
+    except CertificateError as err:
+        raise click.UsageError(f"--root-ca-file: {err}") from err
+    return path.read_text()
 
 
 _SECONDS = click.FloatRange(min=1)
@@ -81,6 +94,11 @@ _SECONDS = click.FloatRange(min=1)
 @click.option(
     "--max-endpoints-per-slice", type=click.IntRange(1, 1000), default=100, show_default=True
 )
+@click.option(
+    "--root-ca-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The API server's authority, which each namespace gets as kube-root-ca.crt.",
+)
 @leader_flags("kube-controller-manager")
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
     """Reconcile Deployments, Services, nodes, namespaces and more with their specs."""
@@ -90,6 +108,7 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
         reserved=flags["service_cluster_ip_range"],
         grace=Grace(flags["node_monitor_grace_period"], flags["node_startup_grace_period"]),
         endpoints_per_slice=flags["max_endpoints_per_slice"],
+        root_ca=_authority(flags["root_ca_file"]),
     )
     lead = leadership(flags)
     run(_serve(configuration(kubeconfig), lead, settings), verbose=verbose)

@@ -16,6 +16,7 @@ from control.controllers.nodes.cidr import ClusterRange, Network, PodCIDRControl
 from control.controllers.nodes.eviction import TaintEvictionController
 from control.controllers.nodes.lifecycle import Grace, NodeLifecycleController
 from control.controllers.replicaset import ReplicaSetController
+from control.controllers.rootca import RootCAController
 from control.controllers.serviceaccount import ServiceAccountController
 
 
@@ -27,6 +28,7 @@ class ControllerSettings:
     reserved: tuple[Network, ...] = ()
     grace: Grace = field(default_factory=Grace)
     endpoints_per_slice: int = 100
+    root_ca: str = ""  # PEM; empty: nothing publishes it
 
 
 def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
@@ -43,6 +45,7 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         TaintEvictionController(),
         ServiceAccountController(),
         AggregationController(),
+        *((RootCAController(settings.root_ca),) if settings.root_ca else ()),
         NamespaceController(),
         GarbageCollector(),
         PodGarbageCollector(),

@@ -5,9 +5,11 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from aiohttp import web
 
+from control.server.access.accounts import AccountTokens
 from control.server.access.authn import Authenticator
 from control.server.access.authz import Authorizer
 from control.server.access.default_roles import ensure_roles
@@ -16,6 +18,7 @@ from control.server.access.guard import Guard
 from control.server.bootstrap import bootstrap, keep
 from control.server.http import HttpHandler
 from control.server.state.server import ApiServerConfig, ServerState
+from control.server.state.tokens import TokenSigner
 from control.server.state.watch_cache import WatchCache
 from control.server.upkeep import upkeep
 from control.server.wire.body import BODY_LIMIT
@@ -35,11 +38,12 @@ async def serve(
     authenticator: Authenticator | None = None,
     tls: ssl.SSLContext | None = None,
     limits: DoorLimits | None = None,
+    tokens: TokenSigner | None = None,
 ) -> AsyncIterator[ServerState]:
     """Serve the API of a store on bound sockets, until the context ends."""
     config, cache = config or ApiServerConfig(), WatchCache(store)
     authorizer = Authorizer(cache, config.authorization_modes)
-    state = ServerState(config, store, cache, guard=Guard(authorizer))
+    state = ServerState(config, store, cache, guard=Guard(authorizer), tokens=tokens)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(state.workers.close)
         stack.push_async_callback(state.cache.stop)
@@ -47,7 +51,8 @@ async def serve(
         await bootstrap(state)
         if "RBAC" in authorizer.modes:
             await ensure_roles(state)
-        handler = HttpHandler(state, authenticator or Authenticator(), authorizer)
+        known = replace(authenticator or Authenticator(), accounts=AccountTokens(state))
+        handler = HttpHandler(state, known, authorizer)
         runner = _runner(handler)
         stack.push_async_callback(runner.cleanup)
         stack.callback(handler.close)

@@ -21,6 +21,13 @@ from control.server.access.authz import MODES
 from control.server.access.door import DoorLimits
 from control.server.app import serve
 from control.server.state.server import ApiServerConfig, Network
+from control.server.state.tokens import (
+    ISSUER,
+    TokenKeyError,
+    TokenSigner,
+    load_private_key,
+    load_public_key,
+)
 from control.server.wire.errors import StatusError
 from control.store import StoreUrlError, open_store
 from control.store.base import StoreError
@@ -105,6 +112,19 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option("--tls-key", required=True, type=_FILE)
 @click.option("--client-ca", type=_FILE, help="authority that signs the clients' certificates")
 @click.option("--token-auth-file", type=_FILE, help='lines of token,user,uid[,"group,group"]')
+@click.option(
+    "--service-account-signing-key-file",
+    type=_FILE,
+    help="private key (EC P-256 or RSA) of ServiceAccounts' tokens; default: no tokens",
+)
+@click.option(
+    "--service-account-key-file",
+    multiple=True,
+    type=_FILE,
+    help="further keys whose tokens are accepted; repeatable",
+)
+@click.option("--service-account-issuer", default=ISSUER, show_default=True)
+@click.option("--api-audiences", default="", help="default: the issuer")
 @click.option("--kubelet-client-cert", type=_FILE, help="shown to agents, for logs and exec")
 @click.option("--kubelet-client-key", type=_FILE)
 @click.option("--service-cidr", default="10.96.0.0/16", callback=_networks, show_default=True)
@@ -129,7 +149,7 @@ def main(**given: Any) -> None:
         with ExitStack() as stack:
             sockets = [stack.enter_context(bound) for bound in _sockets(flags)]
             asyncio.run(_run(flags, sockets))
-    except (StoreUrlError, TokenFileError, CertificateError) as err:
+    except (StoreUrlError, TokenFileError, TokenKeyError, CertificateError) as err:
         raise click.UsageError(str(err)) from err
     except (StoreError, StatusError) as err:
         logger.error("%s", err)
@@ -147,6 +167,10 @@ class Flags:
     tls_key: Path
     client_ca: Path | None
     token_auth_file: Path | None
+    service_account_signing_key_file: Path | None
+    service_account_key_file: tuple[Path, ...]
+    service_account_issuer: str
+    api_audiences: str
     kubelet_client_cert: Path | None
     kubelet_client_key: Path | None
     service_cidr: tuple[Network, ...]
@@ -164,6 +188,18 @@ class Flags:
             kubelet_client=_pair(self.kubelet_client_cert, self.kubelet_client_key),
             client_ca=self.client_ca,
             authorization_modes=self.authorization_mode,
+            mounts_tokens=self.service_account_signing_key_file is not None,
+        )
+
+    def tokens(self) -> TokenSigner | None:
+        """Return what signs tokens; None without a key. Raises TokenKeyError."""
+        if self.service_account_signing_key_file is None:
+            return None
+        return TokenSigner(
+            load_private_key(self.service_account_signing_key_file),
+            [load_public_key(path) for path in self.service_account_key_file],
+            self.service_account_issuer,
+            tuple(filter(None, self.api_audiences.split(","))),
         )
 
 
@@ -226,11 +262,18 @@ async def _run(flags: Flags, sockets: list[socket.socket]) -> None:
     tls = server_tls(flags.tls_cert, flags.tls_key, flags.client_ca)
     known = Authenticator(load_tokens(flags.token_auth_file) if flags.token_auth_file else {})
     config = flags.config(_advertised_port(sockets))
+    tokens = flags.tokens()
     limits = DoorLimits(unknown=raise_descriptors() // 2)
     store = await open_store(flags.store)
     try:
         async with serve(
-            store, sockets, config=config, authenticator=known, tls=tls, limits=limits
+            store,
+            sockets,
+            config=config,
+            authenticator=known,
+            tls=tls,
+            limits=limits,
+            tokens=tokens,
         ):
             logger.info("serving on %s", ", ".join(str(s.getsockname()) for s in sockets))
             await ended.wait()

@@ -13,6 +13,7 @@ from control.agent.pods.context import WorkerContext
 from control.agent.pods.environment import Sources
 from control.agent.pods.fields import PodReferenceError
 from control.agent.pods.probes import ProbeResult, ProbeTarget
+from control.agent.pods.tokens import Tokens
 from control.agent.pods.volumes import MESSAGE_BYTES
 from control.api import container as api
 from control.api import kinds
@@ -45,6 +46,7 @@ class Actions:
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self._messages: dict[str, str] = {}
+        self._tokens = Tokens(context.client, context.clock)
 
     async def create_sandbox(self, pod: Pod, attempt: int) -> None:
         """Make the volumes and the sandbox."""
@@ -85,7 +87,7 @@ class Actions:
         if not pod.spec.volumes:
             return
         sources = await self._sources(pod, payload.references(pod))
-        tokens = {wanted: await self._token(pod, wanted) for wanted in payload.tokens(pod)}
+        tokens = {wanted: await self._tokens.get(pod, wanted) for wanted in payload.tokens(pod)}
         payloads = {
             volume.name: payload.payload(pod, volume, sources, self._context.host, tokens)
             for volume in pod.spec.volumes
@@ -99,25 +101,6 @@ class Actions:
             await self._prepare(pod)
         except (ContainerRuntimeError, PodReferenceError, ClientError, OSError) as err:
             self._context.record(pod, "Warning", "FailedMount", str(err))
-
-    async def _token(self, pod: Pod, wanted: payload.TokenRequest) -> str:
-        """Request a token of the Pod's service account, bound to the Pod (TokenRequest API)."""
-        spec = {
-            "audiences": [wanted.audience] if wanted.audience else [],
-            "expirationSeconds": wanted.seconds,
-            "boundObjectRef": {
-                "kind": "Pod",
-                "apiVersion": "v1",
-                "name": pod.metadata.name,
-                "uid": pod.metadata.uid,
-            },
-        }
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        name = pod.spec.service_account_name or "default"
-        answer = await self._context.client.post(
-            kinds.SERVICE_ACCOUNT, pod.metadata.namespace, name, "token", body
-        )
-        return str(answer["status"]["token"])
 
     async def _sources(self, pod: Pod, wanted: frozenset[tuple[str, str]]) -> Sources:
         namespace = pod.metadata.namespace or ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from control.server.access.accounts import AccountTokens
 from control.server.wire.request import User
 
 _ALL = "system:authenticated"
@@ -27,6 +28,7 @@ class Authenticator:
 
     tokens: Mapping[str, User] = field(default_factory=dict)
     trusting: bool = False
+    accounts: AccountTokens | None = None
 
     def user(self, certificate: Mapping[str, Any] | None, authorization: str) -> User | None:
         """Return the user of a request; None if it has no valid credentials.
@@ -49,7 +51,10 @@ class Authenticator:
             for known, user in self.tokens.items()
             if hmac.compare_digest(known.encode(), given)
         ]
-        return matches[0] if matches else None
+        if matches:
+            return matches[0]
+        found = self.accounts.user(token) if self.accounts else None
+        return found[0] if found else None
 
 
 def user_of_certificate(certificate: Mapping[str, Any]) -> User | None:

@@ -8,6 +8,7 @@ that name its resource. Source: k8s.io/kubernetes/plugin/pkg/auth/authorizer/rba
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from control.api.kinds import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, Kind
@@ -83,14 +84,16 @@ class Powers:
 
     def __init__(self, given: Iterable[tuple[Rule, str]], errors: tuple[str, ...]) -> None:
         self.rules: list[Rule] = []
-        self._by_resource: defaultdict[str, list[tuple[Rule, str]]] = defaultdict(list)
+        # by resource, and by the name of an object if the rule has names
+        self._by_resource: defaultdict[tuple[str, str], list[tuple[Rule, str]]] = defaultdict(list)
         self._by_path: list[tuple[Rule, str]] = []
         for rule, text in given:
             self.rules.append(rule)
             if rule.paths:
                 self._by_path.append((rule, text))
-            for name in rule.resources:
-                self._by_resource[name].append((rule, text))
+            few = len(rule.resources) * len(rule.names) <= _MOST_KEPT
+            for place in product(rule.resources, (rule.names if few else ()) or ("",)):
+                self._by_resource[place].append((rule, text))
         why = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
         self._refusal = Verdict(False, f"RBAC: {why}") if errors else _NOT_ALLOWED
         self._known: dict[AccessAttributes, Verdict] = {}
@@ -115,12 +118,13 @@ class Powers:
         return self._refusal
 
     def _naming(self, asked: AccessAttributes) -> Iterator[tuple[Rule, str]]:
-        sub = asked.subresource
-        yield from self._by_resource.get(f"{asked.resource}/{sub}" if sub else asked.resource, ())
-        if asked.resource != "*" or sub:
-            yield from self._by_resource.get("*", ())
-        if sub and asked.resource != "*":
-            yield from self._by_resource.get(f"*/{sub}", ())
+        """Yield the rules that name a resource, with its name or without."""
+        sub, by_resource = asked.subresource, self._by_resource
+        whole = f"{asked.resource}/{sub}" if sub else asked.resource
+        for place in dict.fromkeys((whole, "*", f"*/{sub}" if sub else "*")):
+            yield from by_resource.get((place, ""), ())
+            if asked.name:
+                yield from by_resource.get((place, asked.name), ())
 
 
 class RoleIndex:

@@ -144,9 +144,13 @@ def _self(reviewer: Reviewer, _: Mapping[str, Any]) -> Wire:
 
 
 def _token(reviewer: Reviewer, spec: Mapping[str, Any]) -> Wire:
-    user = reviewer.known.user(None, f"Bearer {spec.get('token', '')}")
-    if user is None:
-        return {"authenticated": False, "error": "unknown token"}
+    token, audiences = spec.get("token", ""), tuple(spec.get("audiences") or ())
+    accounts = reviewer.known.accounts
+    if accounts and (found := accounts.user(token, audiences)):
+        return {"authenticated": True, "user": found[0].wire(), "audiences": found[1]}
+    user = reviewer.known.user(None, f"Bearer {token}")
+    if user is None or audiences:
+        return {"authenticated": False, "error": "invalid bearer token"}
     return {"authenticated": True, "user": user.wire()}
 
 

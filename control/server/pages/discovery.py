@@ -58,6 +58,9 @@ _SUBS = {
         Subresource("log", ("get",), ("", "v1", "Pod")),
         Subresource("portforward", _STREAM, ("", "v1", "PodPortForwardOptions")),
     ),
+    "serviceaccounts": (
+        Subresource("token", ("create",), ("authentication.k8s.io", "v1", "TokenRequest")),
+    ),
     "namespaces": (Subresource("finalize", ("update",), ("", "v1", "Namespace")),),
 }
 

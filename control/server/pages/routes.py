@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from control.api.base import encode
 from control.server.pages.discovery import discovery, media_type
 from control.server.pages.health import PATHS, health
+from control.server.pages.identity import identity
 from control.server.pages.openapi.routes import schemas
 from control.server.state.server import ServerState
 from control.server.wire import errors
@@ -59,6 +60,8 @@ def _page(
         return ApiResponse(encode(_VERSION))
     if path == _CUSTOM_KINDS:
         return ApiResponse(encode(_NO_CUSTOM_KINDS))
+    if found := identity(state, path):
+        return found
     if found := health(state, path, query):
         return found
     address = f"{state.config.advertise_address}:{state.config.port}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from control.api.times import rfc3339
 from control.server.state.guard import NoGuard, WriteGuard
+from control.server.state.tokens import TokenSigner
 from control.server.state.watch_cache import WatchCache
 from control.server.state.workers.pool import WorkerPool
 from control.store.base import Store
@@ -26,6 +27,7 @@ class ApiServerConfig:
     kubelet_client: tuple[Path, Path] | None = None  # certificate and key for requests to agents
     client_ca: Path | None = None
     authorization_modes: tuple[str, ...] = ("AlwaysAllow",)
+    mounts_tokens: bool = False  # True if the server issues tokens of ServiceAccounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class ServerState:
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     workers: WorkerPool = field(default_factory=WorkerPool)
     guard: WriteGuard = field(default_factory=NoGuard)
+    tokens: TokenSigner | None = None
 
     def timestamp(self) -> str:
         """Return the present time as a metav1.Time."""

@@ -9,6 +9,7 @@ from typing import Any
 from control.api.kinds import NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT
 from control.api.meta import StatusCause
 from control.server.state.server import ServerState
+from control.server.verbs import account
 from control.server.verbs.allocation.service import allocate
 from control.server.wire import errors
 from control.server.wire.info import storage_key
@@ -41,6 +42,8 @@ def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
 
 def _admit_pod(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
     spec = _with_account(wire["spec"])
+    if not account.is_mirror(wire):
+        spec = account.complete(state, request.info.namespace, spec)
     for refusal in (_account(state, request, spec), _priority(spec), _runtime_class(spec)):
         if refusal:
             raise errors.forbidden(POD, request.info.name, refusal)

@@ -8,6 +8,7 @@ from control.server.verbs import create, delete, patch, read, subresources, upda
 from control.server.verbs.delete import Deleted
 from control.server.verbs.modify import Written
 from control.server.verbs.render import item_bytes, list_pieces
+from control.server.verbs.token_request import request_token
 from control.server.wire.errors import method_not_allowed, no_such_path
 from control.server.wire.info import RequestInfo
 from control.server.wire.item import Item
@@ -105,6 +106,10 @@ async def _finalize(state: ServerState, request: ApiRequest) -> ApiResponse:
     return _item(state, request, await subresources.finalize(state, request))
 
 
+async def _token(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return ApiResponse(encode(await request_token(state, request)), 201)
+
+
 _OBJECT: Mapping[str, Verb] = {
     "get": _get,
     "list": _get_list,
@@ -121,6 +126,7 @@ _SPECIAL: Mapping[tuple[str, str], Mapping[str, Verb]] = {
     ("pods", "binding"): {"create": _bind},
     ("pods", "eviction"): {"create": _evict},
     ("namespaces", "finalize"): {"update": _finalize},
+    ("serviceaccounts", "token"): {"create": _token},
 }
 
 

@@ -11,6 +11,7 @@ import aiohttp
 from control.server.access.authn import Authenticator
 from control.server.app import serve
 from control.server.state.server import ApiServerConfig, ServerState
+from control.server.state.tokens import TokenSigner
 from control.server.wire.request import User
 from control.store.memory import MemoryStore
 from tests.support.control.requests import Api, Reply
@@ -47,15 +48,15 @@ class Guarded:
 
 
 @asynccontextmanager
-async def guarded_server(*modes: str) -> AsyncIterator[Guarded]:
+async def guarded_server(*modes: str, tokens: TokenSigner | None = None) -> AsyncIterator[Guarded]:
     """Serve from memory with these modes of authorization."""
     bound = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
     store = MemoryStore()
     known = Authenticator({user.name: user for user in USERS})
-    config = ApiServerConfig(authorization_modes=modes)
+    config = ApiServerConfig(authorization_modes=modes, mounts_tokens=tokens is not None)
     async with (
-        serve(store, [bound], config=config, authenticator=known) as state,
+        serve(store, [bound], config=config, authenticator=known, tokens=tokens) as state,
         aiohttp.ClientSession(url) as session,
     ):
         yield Guarded(Api(session, state), state)

@@ -104,6 +104,37 @@ class TokenReview(Object):
     status: TokenReviewStatus = Field(default_factory=TokenReviewStatus)
 
 
+class BoundObjectReference(Model):
+    """The object with which a token ends."""
+
+    kind: str | None = None
+    api_version: str | None = None
+    name: str | None = None
+    uid: str | None = None
+
+
+class TokenRequestSpec(Model):
+    """The token that is asked for."""
+
+    audiences: list[str] = []
+    expiration_seconds: int | None = None
+    bound_object_ref: BoundObjectReference | None = None
+
+
+class TokenRequestStatus(Model):
+    """The token."""
+
+    token: str = ""
+    expiration_timestamp: str | None = None
+
+
+class TokenRequest(Object):
+    """authentication/v1 TokenRequest asks for a token of a ServiceAccount."""
+
+    spec: TokenRequestSpec
+    status: TokenRequestStatus = Field(default_factory=TokenRequestStatus)
+
+
 class ResourceAttributes(Model):
     """An action on objects."""
 
@@ -197,6 +228,7 @@ MODELS: dict[type[Object], tuple[str, str]] = {
     Binding: ("", "v1"),
     Eviction: ("policy", "v1"),
     SelfSubjectReview: ("authentication.k8s.io", "v1"),
+    TokenRequest: ("authentication.k8s.io", "v1"),
     TokenReview: ("authentication.k8s.io", "v1"),
     LocalSubjectAccessReview: ("authorization.k8s.io", "v1"),
     SelfSubjectAccessReview: ("authorization.k8s.io", "v1"),
