@@ -4,13 +4,13 @@ The space of a container is its layer over the image and its logs; a Pod's is th
 and its emptyDir volumes on disk. Nothing stops a write: who has too much is evicted afterwards.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from control.agent.pods.quality import amount
 from control.api.pod import Pod
 from control.api.quantity import Quantity, QuantityError, parse, total
+from control.linux.files import disk_usage
 
 _RESOURCE = "ephemeral-storage"
 
@@ -27,8 +27,8 @@ def excess(pod: Pod, volumes: Path, layers: Mapping[str, Iterable[Path]]) -> str
     ``volumes`` is the folder of the Pod's volumes, ``layers`` has the folders of each running
     container by name. It walks through all of their files.
     """
-    sizes = {name: sum(map(size, folders)) for name, folders in layers.items()}
-    emptied = {name: size(volumes / name) for name in _volume_limits(pod)}
+    sizes = {name: sum(map(disk_usage, folders)) for name, folders in layers.items()}
+    emptied = {name: disk_usage(volumes / name) for name in _volume_limits(pod)}
     for name, limit in _volume_limits(pod).items():
         if limit and emptied[name] > limit.value():
             return f'Usage of EmptyDir volume "{name}" exceeds the limit "{limit}". '
@@ -57,16 +57,3 @@ def _quantity(text: str | float | None) -> Quantity | None:
         return parse(text) if text else None
     except QuantityError:
         return None
-
-
-def size(folder: Path) -> int:
-    """Return the bytes on disk of a folder's files; a file with several names counts once."""
-    seen: dict[tuple[int, int], int] = {}
-    for path, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            try:
-                found = os.lstat(f"{path}/{name}")
-            except FileNotFoundError:
-                continue
-            seen[found.st_dev, found.st_ino] = found.st_blocks * 512
-    return sum(seen.values())

@@ -1,7 +1,7 @@
 """The image store of a node.
 
     DIR/docker.io%2Fpodwire%2Ftools%3Alatest -> .data/8f…/     a link for each name
-    DIR/.data/8f…/  rootfs/  config.json (OCI image config)    contents, which never change
+    DIR/.data/8f…/  rootfs/  config.json (ID, size, "config")  contents, which never change
 
 A name's link is switched in one step, so that a container sees a whole image. A running container
 keeps the content of its start, even if the name leads to another by now.
@@ -12,7 +12,6 @@ import hashlib
 import json
 import secrets
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from control.linux.errors import cause
 from control.runtime.base import ContainerRuntimeError
 from control.runtime.builtin.spec import ImageConfig
 from control.runtime.images import layout, names
+from control.runtime.images.sources import ImageFormatError
 
 _DATA = ".data"
 
@@ -86,13 +86,18 @@ class ImageStore:
         Raises ImageError; the store is then unchanged.
         """
         full = _full(reference)
+        if self._folder.resolve().is_relative_to(source.resolve()):
+            raise ImageError(
+                f"image {full}: {source} holds the image store {self._folder} itself: copy what "
+                "belongs to the image to a folder of its own, and import that"
+            )
         try:
             with self._staging() as staging:
                 config = layout.unpack(source, staging / "rootfs")
                 return self._commit(full, staging, config)
-        except layout.ImageFormatError as err:
+        except ImageFormatError as err:
             raise ImageError(f"image {full}: {source}: {err}") from err
-        except (OSError, tarfile.TarError, ValueError) as err:
+        except OSError as err:
             raise ImageError(f"image {full}: cannot import {source}: {cause(err)}") from err
 
     def add_tree(
@@ -114,7 +119,7 @@ class ImageStore:
         return existed
 
     def _commit(self, full: str, staging: Path, config: dict[str, Any]) -> Image:
-        size = sum(path.lstat().st_size for path in (staging / "rootfs").rglob("*"))
+        size = files.disk_usage(staging / "rootfs")
         files.write_json(staging / "config.json", {**config, "size": size})
         (staging / "config.json").chmod(0o644)
         name = self._folder / names.to_folder(full)
@@ -190,6 +195,8 @@ def _full(reference: str) -> str:
 
 
 def _image_id(config: dict[str, Any]) -> str:
-    """Return the image ID: the digest of the configuration, without our own field ``size``."""
+    """Return the image ID: the digest of its configuration, or of ours where it had none."""
+    if isinstance(config.get("id"), str):
+        return str(config["id"])
     plain = {key: value for key, value in config.items() if key != "size"}
     return f"sha256:{hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()}"

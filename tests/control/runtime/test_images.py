@@ -1,136 +1,87 @@
-"""Importing images: layouts, layers, and hostile archives."""
+"""Importing images: root folders, layouts, archives of docker, and hostile documents."""
 
 import gzip
 import hashlib
-import io
 import json
 import os
 import platform
+import stat
 import subprocess
 import tarfile
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from control.runtime.base import ContainerRuntimeError
-from control.runtime.images import archive, tools
+from control.runtime.images import tools
 from control.runtime.images.cli import main
 from control.runtime.images.store import ImageError, ImageStore
+from tests.support.control.archives import member, only_words, tar
 
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-
-
-def member(name, data=b"", kind=tarfile.REGTYPE, link="", mode=0o644):
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname, info.size, info.mode = kind, link, len(data), mode
-    info.uid, info.gid = os.getuid(), os.getgid()
-    return info, data
-
-
-def tar(*members):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as file:
-        for info, data in members:
-            file.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def unpack(target, *layers):
-    target.mkdir(exist_ok=True)
-    for layer in layers:
-        archive.unpack_layer(io.BytesIO(layer), target)
-
-
-def test_layers_on_top_of_each_other(tmp_path):
-    root = tmp_path / "root"
-    first = tar(member("a/x", b"1"), member("a/y", b"2"), member("b/z", b"3"), member("c", b"4"))
-    second = tar(
-        member("a/.wh.x"),
-        member("b/.wh..wh..opq"),
-        member("b/new", b"5"),
-        member("c", kind=tarfile.DIRTYPE, mode=0o700),
-        member("c/d", b"6"),
-        member("l", kind=tarfile.SYMTYPE, link="/etc/passwd"),
-        member("h", kind=tarfile.LNKTYPE, link="a/y"),
-    )
-    unpack(root, first, gzip.compress(second))
-    found = {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
-    assert found == {"a/y", "b/new", "c/d", "l", "h"}
-    assert (root / "l").readlink() == Path("/etc/passwd")
-    assert (root / "h").stat().st_ino == (root / "a/y").stat().st_ino
-    assert (root / "c").stat().st_mode & 0o777 == 0o700
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        tar(member("../evil", b"x")),
-        tar(member("a/../../evil", b"x")),
-        tar(member("h", kind=tarfile.LNKTYPE, link="../secret")),
-        tar(member(".wh..")),
-        tar(member("a/.wh...")),
-    ],
-)
-def test_members_outside_the_image_are_refused(tmp_path, layer):
-    (tmp_path / "secret").write_text("s")
-    with pytest.raises((archive.HostileArchiveError, OSError)):
-        unpack(tmp_path / "root", layer)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["root", "secret"]
-    assert (tmp_path / "secret").read_text() == "s"
-
-
-@pytest.mark.parametrize("goal", ["/", "..", "../../..", "/proc/self/cwd"])
-def test_a_hostile_link_stays_inside_the_image(tmp_path, goal):
-    """A file through a link is written inside the image, or the image is refused."""
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    link = goal if goal != "/proc/self/cwd" else str(outside)
-    layers = tar(member("d", kind=tarfile.SYMTYPE, link=link), member("d/outside/evil", b"x"))
-    with suppress(archive.HostileArchiveError, OSError):
-        unpack(tmp_path / "root", layers)
-    assert list(outside.iterdir()) == []
-
-
-def test_devices_are_left_out(tmp_path):
-    disk = member("dev/sda", kind=tarfile.BLKTYPE)
-    unpack(tmp_path / "root", tar(disk, member("dev/null", kind=tarfile.CHRTYPE), member("ok")))
-    found = {path.name for path in (tmp_path / "root").rglob("*")}
-    assert "ok" in found and not found & {"sda", "null"}
 
 
 def names_in(folder):
     return sorted(path.name for path in Path(folder).iterdir())
 
 
-def blob(folder, data):
-    digest = hashlib.sha256(data).hexdigest()
-    (folder / "blobs/sha256").mkdir(parents=True, exist_ok=True)
-    (folder / "blobs/sha256" / digest).write_bytes(data)
-    return {"digest": f"sha256:{digest}", "size": len(data)}
+OCI = "application/vnd.oci.image"
+KINDS = {
+    "manifest": f"{OCI}.manifest.v1+json",
+    "index": f"{OCI}.index.v1+json",
+    "config": f"{OCI}.config.v1+json",
+    "layer": f"{OCI}.layer.v1.tar",
+}
+PLATFORM = {"os": "linux", "architecture": ARCH}
 
 
-def oci(folder, *layers, config=None):
-    folder.mkdir()
-    config = {"architecture": ARCH, "os": "linux", "config": config or {"Cmd": ["/bin/x"]}}
-    manifest = {
+def digest_of(data):
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def blob(folder, kind, data, **changes):
+    """Write a blob, and return its descriptor."""
+    data = data if isinstance(data, bytes) else json.dumps(data).encode()
+    path = folder / "blobs" / digest_of(data).replace(":", "/")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    size = len(data)
+    return {"mediaType": KINDS[kind], "digest": digest_of(data), "size": size} | changes
+
+
+def config_of(*layers, **changes):
+    differences = [digest_of(layer) for layer in layers]
+    rootfs = {"type": "layers", "diff_ids": differences}
+    return {**PLATFORM, "rootfs": rootfs, "config": {"Cmd": ["/bin/x"]}} | changes
+
+
+def manifest_of(folder, *layers, config=None, of_config=(), of_layer=()):
+    return {
         "schemaVersion": 2,
-        "config": blob(folder, json.dumps(config).encode()),
-        "layers": [blob(folder, layer) for layer in layers],
+        "config": blob(folder, "config", config or config_of(*layers), **dict(of_config)),
+        "layers": [blob(folder, "layer", layer, **dict(of_layer)) for layer in layers],
     }
+
+
+def write_index(folder, *manifests):
+    folder.mkdir(exist_ok=True)
+    (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    (folder / "index.json").write_text(json.dumps({"manifests": list(manifests)}))
+    return folder
+
+
+def oci(folder, *layers):
+    """Write a layout: an index in the index, with a manifest for another machine and for ours."""
+    other = blob(folder, "manifest", {"config": {}, "layers": []})
+    ours = blob(folder, "manifest", manifest_of(folder, *layers))
     inner = {
         "manifests": [
-            blob(folder, b'{"layers":[]}') | {"platform": {"os": "linux", "architecture": "other"}},
-            blob(folder, json.dumps(manifest).encode())
-            | {"platform": {"os": "linux", "architecture": ARCH}},
+            other | {"platform": {"os": "linux", "architecture": "other"}},
+            ours | {"platform": PLATFORM},
         ]
     }
-    (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-    (folder / "index.json").write_text(
-        json.dumps({"manifests": [blob(folder, json.dumps(inner).encode())]})
-    )
-    return folder
+    return write_index(folder, blob(folder, "index", inner))
 
 
 def packed(folder):
@@ -156,27 +107,44 @@ def test_an_oci_layout(tmp_path, store, shape):
     assert [it.name for it in store.list()] == ["docker.io/library/app:latest"]
 
 
-def test_a_docker_save_archive(tmp_path, store):
-    config = json.dumps(
-        {"os": "linux", "config": {"Entrypoint": ["/e"], "Env": ["A=1"], "User": "5"}}
-    )
-    manifest = json.dumps([{"Config": "c.json", "RepoTags": ["x:1"], "Layers": ["l/layer.tar"]}])
+def docker(config, *members, **changes):
+    """Return what docker save writes, with one layer in l/layer.tar."""
+    row = {"Config": "c.json", "RepoTags": ["x:1"], "Layers": ["l/layer.tar"]} | changes
+    manifest = member("manifest.json", json.dumps([row]).encode())
+    return tar(manifest, member(row["Config"], config), *members)
+
+
+@pytest.mark.parametrize("squeezed", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_docker_save_archive(tmp_path, store, squeezed):
+    layer = tar(member("f", b"1"))
+    inner = {"Entrypoint": ["/e"], "Env": ["A=1"], "User": "5", "Cmd": None}
+    config = json.dumps(config_of(layer, config=inner)).encode()
     path = tmp_path / "image.tar"
-    path.write_bytes(
-        tar(
-            member("manifest.json", manifest.encode()),
-            member("c.json", config.encode()),
-            member("l/layer.tar", tar(member("f", b"1"))),
-        )
-    )
-    store.add("x:1", path)
+    path.write_bytes(squeezed(docker(config, member("l/layer.tar", layer))))
+    image = store.add("x:1", path)
     found = store.find("x:1")[1]
     assert (found.entrypoint, found.environment, found.user) == (("/e",), ("A=1",), "5")
+    assert found.command == () and names_in(found.root) == ["f"]
+    assert image.id == digest_of(config) == store.find("x:1")[0]
+
+
+def test_layers_that_two_images_of_docker_share_are_links(tmp_path, store):
+    layer = tar(member("f", b"1"))
+    config = json.dumps(config_of(layer)).encode()
+    path = tmp_path / "image.tar"
+    link = member("l/layer.tar", kind=tarfile.SYMTYPE, link="../k/layer.tar")
+    path.write_bytes(docker(config, link, member("k/layer.tar", layer)))
+    assert names_in(store.find(store.add("x", path).name)[1].root) == ["f"]
+
+
+def program(path):
+    path.write_bytes(b"\x7fELF")
+    path.chmod(0o755)
 
 
 def test_a_root_folder(tmp_path, store):
     (tmp_path / "root/bin").mkdir(parents=True)
-    (tmp_path / "root/bin/sh").write_text("x")
+    program(tmp_path / "root/bin/sh")
     store.add("base", tmp_path / "root")
     assert names_in(store.find("base")[1].root) == ["bin"]
     (tmp_path / "link").symlink_to("root")
@@ -186,6 +154,7 @@ def test_a_root_folder(tmp_path, store):
 
 def test_a_full_disk_is_one_line_however_many_files_do_not_fit(tmp_path):
     (tmp_path / "root").mkdir()
+    program(tmp_path / "root/app")
     for name in "abc":
         (tmp_path / "root" / name).write_bytes(bytes(100_000))
     disk = tmp_path / "disk"
@@ -213,21 +182,156 @@ def test_a_damaged_image_is_refused_and_leaves_nothing(tmp_path, store):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"nonsense", "neither a folder nor a tar archive$"),
+        (b"nonsense", "is no tar archive, or damaged: truncated header$"),
         (tar(member("x")), "neither an OCI layout"),
-        (tar(member("manifest.json", b"[]")), "exactly one image"),
-        (tar(member("index.json", b"{}")), "no manifest for linux"),
-        (
-            tar(member("index.json", b'{"manifests":[{"digest":"sha256:../../x"}]}')),
-            "not one of sha256",
-        ),
+        (tar(member("index.json", b"{}")), "neither an OCI layout"),
+        (tar(member("manifest.json", b"[]")), "0 images instead of exactly one"),
+        (tar(member("manifest.json", b'[{"Config": "c"}]')), "c is missing"),
+        (tar(member("manifest.json", b"[" * 100_000)), "manifest.json: Invalid JSON: recursion"),
+        (b"\x28\xb5\x2f\xfd rest", "is compressed by zstd, .*: compress it by gzip"),
+        (gzip.compress(tar(member("x")))[:-9], "is damaged: Compressed file ended"),
     ],
+    ids=only_words,
 )
-def test_sources_that_are_not_images(tmp_path, store, content, why):
+def test_files_that_are_not_images(tmp_path, store, content, why):
     path = tmp_path / "x.tar"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=why):
         store.add("app", path)
+    assert list((tmp_path / "store/.data").iterdir()) == []
+
+
+LAYER = tar(member("bin/x", b"#!", mode=0o755))
+OTHER = {"os": "linux", "architecture": "pdp11"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"config": config_of()}, "has 1 layers, and 0 by its configuration's diff_ids"),
+        ({"config": config_of(b"else")}, "uncompressed its content is sha256:.*by the conf"),
+        ({"config": config_of(LAYER, **OTHER)}, f"is for linux/pdp11, .* is linux/{ARCH}$"),
+        ({"config": config_of(LAYER, config={"Env": "A=1"})}, "config.Env: Input should be a"),
+        ({"config": config_of(LAYER, config={"Cmd": ["a\0b"]})}, "config.Cmd.0: .*NUL"),
+        ({"of_config": {"size": 5}}, "is damaged: more than 5 bytes"),
+        ({"of_config": {"size": 1 << 40}}, "has 1099511627776 bytes, more than 4194304"),
+        ({"of_config": {"mediaType": "application/vnd.helm"}}, "is no container image, but has"),
+        ({"of_layer": {"size": 1 << 40}}, "10240 bytes instead of 1099511627776"),
+        ({"of_layer": {"size": -1}}, "layers.0.size: Input should be greater"),
+        ({"of_layer": {"size": "7"}}, "layers.0.size: Input should be a valid int"),
+        ({"of_layer": {"size": 7}}, "layer .*: is damaged: more than 7 bytes"),
+        ({"of_layer": {"digest": "sha256:../../x"}}, "layers.0.digest: String should match"),
+        ({"of_layer": {"digest": f"sha256:{'0' * 64}"}}, "0000 is missing"),
+        ({"of_layer": {"mediaType": "text/plain"}}, "has the unknown type 'text/plain'"),
+    ],
+)
+def test_manifests_that_lie_are_refused_and_leave_nothing(tmp_path, store, changes, why):
+    folder = tmp_path / "image"
+    manifest = manifest_of(folder, LAYER, **changes)
+    write_index(folder, blob(folder, "manifest", manifest))
+    with pytest.raises(ImageError, match=why):
+        store.add("app", folder)
+    assert store.list() == () and list((tmp_path / "store/.data").iterdir()) == []
+
+
+def nested(folder, levels):
+    found = blob(folder, "manifest", manifest_of(folder, LAYER))
+    for _ in range(levels):
+        found = blob(folder, "index", {"manifests": [found]})
+    return [found]
+
+
+@pytest.mark.parametrize(
+    ("manifests", "why"),
+    [
+        (lambda _: [], "no manifest for linux/.*, only for: none"),
+        (lambda path: nested(path, 6), "has more than 4 indexes in each other"),
+        (lambda path: nested(path, 0) + nested(path, 1), "describes 2 images instead of exactly"),
+        (lambda path: [nested(path, 0)[0] | {"platform": OTHER}], "only for: linux/pdp11"),
+        (lambda path: [nested(path, 0)[0] | {"mediaType": "text/plain"}], "unknown type 'text"),
+        (
+            lambda path: [
+                blob(path, "manifest", manifest_of(path, LAYER) | {"mediaType": KINDS["index"]})
+            ],
+            "says to be .*index.*, its descriptor .*manifest",
+        ),
+        (
+            lambda path: [
+                blob(path, "manifest", manifest_of(path, LAYER) | {"manifests": nested(path, 0)})
+            ],
+            "manifests: Input should be null",
+        ),
+    ],
+)
+def test_indexes_that_lie_are_refused(tmp_path, store, manifests, why):
+    folder = tmp_path / "image"
+    write_index(folder, *manifests(folder))
+    with pytest.raises(ImageError, match=why):
+        store.add("app", folder)
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_what_docker_names_by_a_digest_has_it(tmp_path, store, algorithm):
+    layer = tar(member("f"))
+    digest = hashlib.new(algorithm, layer).hexdigest()
+    config = json.dumps(config_of(layer)).encode()
+    path = tmp_path / "image.tar"
+    name = f"blobs/{algorithm}/{digest}"
+    path.write_bytes(docker(config, member(name, layer), Layers=[name]))
+    store.add("good", path)
+    path.write_bytes(docker(config, member(name, layer + bytes(512)), Layers=[name]))
+    with pytest.raises(ImageError, match=f"layer {name}: is damaged: its content is {algorithm}:"):
+        store.add("bad", path)
+
+
+def test_the_files_of_a_layout_are_files_below_it(tmp_path, store):
+    """A FIFO is not waited for, and a link does not lead out."""
+    folder = oci(tmp_path / "image", LAYER)
+    (folder / "index.json").rename(tmp_path / "index.json")
+    with pytest.raises(ImageError, match=r"index.json is missing: No such file"):
+        store.add("app", folder)
+    (folder / "index.json").symlink_to(tmp_path / "index.json")
+    with pytest.raises(ImageError, match=r"index.json is missing: No such file"):
+        store.add("app", folder)
+    (folder / "index.json").unlink()
+    os.mkfifo(folder / "index.json")
+    with pytest.raises(ImageError, match=r"index.json is not a file"):
+        store.add("app", folder)
+
+
+@pytest.mark.parametrize("folder", ["/etc", "/proc/self/attr"])
+def test_a_folder_that_is_no_root_is_refused_with_the_remedy(tmp_path, store, folder):
+    done = CliRunner().invoke(main, ["import", "x", folder, "--image-dir", str(tmp_path / "s")])
+    assert done.exit_code == 1
+    assert f"{folder}: is no root file system" in done.output
+    assert "name the folder in which the image's bin or usr is" in done.output
+    assert list((tmp_path / "s/.data").iterdir()) == []
+
+
+def test_a_folder_that_holds_the_store_is_refused(tmp_path):
+    (tmp_path / "root/var").mkdir(parents=True)
+    program(tmp_path / "root/app")
+    with pytest.raises(ImageError, match="holds the image store"):
+        ImageStore(tmp_path / "root/var").add("x", tmp_path / "root")
+
+
+def test_the_size_counts_a_file_with_many_names_once(tmp_path, store):
+    root = tmp_path / "root"
+    root.mkdir()
+    program(root / "app")
+    (root / "big").write_bytes(bytes(100_000))
+    for number in range(50):
+        (root / f"again{number}").hardlink_to(root / "big")
+    size = store.add("x", root).size
+    assert 100_000 <= size < 200_000
+
+
+def test_devices_of_a_root_folder_are_left_out(tmp_path, store):
+    root = tmp_path / "root"
+    root.mkdir()
+    program(root / "app")
+    os.mknod(root / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    assert names_in(store.find(store.add("x", root).name)[1].root) == ["app"]
 
 
 def test_a_missing_image_says_how_to_import_it(store):
@@ -245,7 +349,7 @@ def test_replacing_and_removing(tmp_path, store):
     for number in (1, 2):
         folder = tmp_path / f"root{number}"
         folder.mkdir()
-        (folder / f"f{number}").touch()
+        program(folder / f"f{number}")
         store.add("app", folder)
     assert names_in(store.find("app")[1].root) == ["f2"]
     assert len(list((tmp_path / "store/.data").iterdir())) == 1
@@ -286,7 +390,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     where = ["--image-dir", str(tmp_path / "file/store")]
     text = f"Not a directory: {tmp_path}/file/store"
-    for words in (["make-tools"], ["import", "x", str(tmp_path)], ["remove", "x"]):
+    (tmp_path / "root").mkdir()
+    program(tmp_path / "root/app")
+    for words in (["make-tools"], ["import", "x", str(tmp_path / "root")], ["remove", "x"]):
         done = CliRunner().invoke(main, [*words, *where])
         assert (done.exit_code, text in done.output) == (1, True), done.output
         assert "Errno" not in done.output
