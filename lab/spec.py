@@ -175,6 +175,7 @@ def _control(spec: LabSpec) -> Machine:
             f"--tls-cert={CONFIG / 'apiserver.crt'}",
             f"--tls-key={CONFIG / 'apiserver.key'}",
             f"--client-ca={CONFIG / 'ca.crt'}",
+            "--authorization-mode=Node,RBAC",
             f"--service-account-signing-key-file={CONFIG / 'sa.key'}",
             f"--kubelet-client-cert={CONFIG / 'kubelet-client.crt'}",
             f"--kubelet-client-key={CONFIG / 'kubelet-client.key'}",
@@ -189,6 +190,7 @@ def _control(spec: LabSpec) -> Machine:
             "controllers",
             _for(kubeconfig, "controllers"),
             f"--root-ca-file={CONFIG / 'ca.crt'}",
+            "--use-service-account-credentials",
             f"--cluster-cidr={','.join(spec.pod_cidrs)}",
             f"--node-cidr-mask-size={NODE_MASKS[4]}",
             f"--node-cidr-mask-size-ipv6={NODE_MASKS[6]}",
@@ -206,6 +208,8 @@ def _node(spec: LabSpec, number: int) -> Machine:
         (
             "agent",
             f"--kubeconfig={CONFIG / 'agent.kubeconfig'}",
+            # A node reads only its own Node; the proxy's user reads all.
+            f"--network-kubeconfig={CONFIG / 'proxy.kubeconfig'}",
             f"--node-name={name}",
             f"--node-ip={','.join(address.partition('/')[0] for address in addresses)}",
             f"--overlay={spec.overlay}",

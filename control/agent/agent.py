@@ -49,7 +49,14 @@ _STORAGE_SECONDS = 10.0  # as kubelet's eviction manager
 class Agent:
     """One node's agent."""
 
-    def __init__(self, config: Config, client: Client, events: EventRecorder) -> None:
+    def __init__(
+        self,
+        config: Config,
+        client: Client,
+        events: EventRecorder,
+        network_client: Client | None = None,
+    ) -> None:
+        """``network_client`` may list all Nodes, as the node network needs; default: ``client``."""
         self._config, self._client, self._events = config, client, events
         self._images = ImageStore(config.image_dir)
         self._cni = CniNetwork(config.cni_conf_dir, config.cni_bin_dirs, config.cni_cache_dir)
@@ -59,7 +66,7 @@ class Agent:
         self.pods = Informer(
             client, kinds.POD, field_selector=f"spec.nodeName={config.identity.name}"
         )
-        self._nodes = Informer(client, kinds.NODE)
+        self._nodes = Informer(network_client or client, kinds.NODE)
         self._services = Informer(client, kinds.SERVICE)
         self._network_status = NetworkStatus(self._cni.status, self._on_network)
         self._registration = Registration(

@@ -24,6 +24,11 @@ _path = click.Path(path_type=Path)
 
 @click.command()
 @click.option("--kubeconfig", type=_path, help="API server and credentials.")
+@click.option(
+    "--network-kubeconfig",
+    type=_path,
+    help="Credentials that may list all Nodes, for the node network. Default: --kubeconfig.",
+)
 @click.option("--node-name", default=socket.gethostname, help="Default: the host name.")
 @click.option("--node-ip", default="", help="This node's address, IP[,IP6].")
 @click.option("--node-labels", default="", help="Labels to register with, KEY=VALUE,...")
@@ -91,7 +96,8 @@ def main(verbose: bool, clean: bool, kubeconfig: Path | None, **flags: Any) -> N
         raise click.UsageError(
             "Missing option '--node-ip': the address of this host that other nodes use."
         )
-    run(_serve(config, kubeconfig), verbose=verbose)
+    network = flags["network_kubeconfig"] or kubeconfig
+    run(_serve(config, kubeconfig, network), verbose=verbose)
 
 
 def from_flags(flags: dict[str, Any]) -> Config:
@@ -131,7 +137,7 @@ def _server(flags: dict[str, Any]) -> ServerConfig:
     return ServerConfig(flags["address"], flags["port"], *files.values())
 
 
-async def _serve(config: Config, kubeconfig: Path) -> None:
+async def _serve(config: Config, kubeconfig: Path, network: Path) -> None:
     if sys.version_info < (3, 12):
         # The default watcher of 3.11 takes a waiting thread for every process that is started.
         watcher = asyncio.PidfdChildWatcher()
@@ -140,9 +146,10 @@ async def _serve(config: Config, kubeconfig: Path) -> None:
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     async with (
         Client(configuration(kubeconfig)) as client,
+        Client(configuration(network)) as network_client,
         EventRecorder(client, "kubelet", host=config.identity.name) as events,
     ):
         try:
-            await Agent(config, client, events).run()
+            await Agent(config, client, events, network_client).run()
         except (OSError, ServerSettingsError, CertificateError) as err:
             sys.exit(f"podwire agent: {err}")

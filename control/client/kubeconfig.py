@@ -5,6 +5,7 @@ Source: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 
 import base64
 import binascii
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class Credentials:
     token: str | None = None
     token_file: Path | None = None
     basic: tuple[str, str] | None = None
+    token_source: Callable[[], str] | None = None  # called for each request
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,8 @@ def check(config: ClientConfig) -> None:
 
 def bearer(credentials: Credentials) -> dict[str, str]:
     """Return the Authorization header; a token file is read each time, because it rotates."""
+    if credentials.token_source is not None:
+        return {"Authorization": f"Bearer {credentials.token_source()}"}
     if credentials.token_file is not None:
         try:
             return {"Authorization": f"Bearer {credentials.token_file.read_text().strip()}"}

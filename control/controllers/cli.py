@@ -1,6 +1,7 @@
 """``podwire controllers``: reads flags and runs the controllers."""
 
 import ssl
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from control.client.process import (
     run,
     work_as_leader,
 )
-from control.controllers.loop import Manager
+from control.controllers.accounts import AccountClients
+from control.controllers.loop import Controller, Manager
 from control.controllers.nodes.cidr import ClusterRange, Network
 from control.controllers.nodes.lifecycle import Grace
 from control.controllers.table import ControllerSettings, controllers
@@ -99,6 +101,11 @@ _SECONDS = click.FloatRange(min=1)
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The API server's authority, which each namespace gets as kube-root-ca.crt.",
 )
+@click.option(
+    "--use-service-account-credentials",
+    is_flag=True,
+    help="Give each controller a ServiceAccount, in kube-system, with the rights of its own.",
+)
 @leader_flags("kube-controller-manager")
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
     """Reconcile Deployments, Services, nodes, namespaces and more with their specs."""
@@ -111,10 +118,25 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
         root_ca=_authority(flags["root_ca_file"]),
     )
     lead = leadership(flags)
-    run(_serve(configuration(kubeconfig), lead, settings), verbose=verbose)
+    work = _as_accounts if flags["use_service_account_credentials"] else _as_one
+    run(_serve(configuration(kubeconfig), lead, settings, work), verbose=verbose)
 
 
-async def _serve(config: ClientConfig, lead: Leadership, settings: ControllerSettings) -> None:
+Work = Callable[[Client, tuple[Controller, ...]], Awaitable[None]]
+
+
+async def _serve(
+    config: ClientConfig, lead: Leadership, settings: ControllerSettings, work: Work
+) -> None:
     async with Client(config) as client:
         # Everything is made anew: a new leader starts from a list, not from an old cache.
-        await work_as_leader(client, lead, lambda: Manager(client, controllers(settings)).run())
+        await work_as_leader(client, lead, lambda: work(client, controllers(settings)))
+
+
+async def _as_one(client: Client, every: tuple[Controller, ...]) -> None:
+    await Manager(client, every).run()
+
+
+async def _as_accounts(client: Client, every: tuple[Controller, ...]) -> None:
+    async with AccountClients(client, [one.component for one in every]) as accounts:
+        await Manager(client, every, client_of=accounts.client).run()

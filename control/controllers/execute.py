@@ -12,7 +12,7 @@ from typing import Any
 
 from control.api import kinds
 from control.api.kinds import Kind
-from control.api.meta import Object, OwnerReference
+from control.api.meta import Object, ObjectMeta, OwnerReference
 from control.client.backoff import Backoff
 from control.client.errors import ApiError, UnreachableError
 from control.client.events import EventRecorder
@@ -119,13 +119,20 @@ class Executor:
             except ApiError as err:
                 if not err.already_exists:
                     raise
-                there = await self._client.get(kind, item.metadata.namespace, item.metadata.name)
+                if (there := await self._find(kind, item.metadata)) is None:
+                    continue  # it has just been deleted
                 self._learn(kind, there)
                 if doubtful and controller_of(there) == controller_of(item):
                     return there
                 if not wanted.metadata.generate_name:
                     raise
                 item = named(wanted)
+
+    async def _find(self, kind: Kind, meta: ObjectMeta) -> Object | None:
+        """Return an object by a list of one: upstream lets most controllers list, not get."""
+        name = f"metadata.name={meta.name}"
+        found = await self._client.list(kind, meta.namespace, field_selector=name)
+        return found.items[0] if found.items else None
 
     async def _update(self, action: Update) -> None:
         async with _Gone(self, action.kind, action.object):

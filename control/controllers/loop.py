@@ -77,8 +77,11 @@ class Manager:
         client: Client,
         controllers: Sequence[Controller],
         clock: Callable[[], float] = time.time,
+        client_of: Callable[[str], Client] | None = None,
     ) -> None:
+        """``client_of`` returns the client of a component; default: ``client`` for all."""
         self._client = client
+        self._client_of = client_of or (lambda _: client)
         self._controllers = controllers
         self._clock = clock
         wanted = dict.fromkeys(s.kind for c in controllers for s in c.sources)
@@ -109,8 +112,9 @@ class Manager:
         queue: WorkQueue[Key] = WorkQueue()
         for source in controller.sources:
             self.informers[source.kind].subscribe(self._enqueuer(source, queue))
-        async with EventRecorder(self._client, controller.component) as recorder:
-            executor = Executor(self._client, self.informers, recorder)
+        client = self._client_of(controller.component)
+        async with EventRecorder(client, controller.component) as recorder:
+            executor = Executor(client, self.informers, recorder)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     for _ in range(_WORKERS):

@@ -43,7 +43,7 @@ async def serve(
     """Serve the API of a store on bound sockets, until the context ends."""
     config, cache = config or ApiServerConfig(), WatchCache(store)
     authorizer = Authorizer(cache, config.authorization_modes)
-    state = ServerState(config, store, cache, guard=Guard(authorizer), tokens=tokens)
+    state = ServerState(config, store, cache, guard=Guard(authorizer, cache), tokens=tokens)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(state.workers.close)
         stack.push_async_callback(state.cache.stop)

@@ -134,7 +134,7 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
     default="AlwaysAllow",
     callback=_modes,
     show_default=True,
-    help="asked in their order: RBAC, AlwaysAllow, AlwaysDeny",
+    help=f"asked in their order: {', '.join(MODES)}",
 )
 @click.option("--advertise-address", default="127.0.0.1", callback=_ip, show_default=True)
 def main(**given: Any) -> None:

@@ -14,7 +14,6 @@ from control.controllers.actions import (
     Again,
     Create,
     Delete,
-    Patch,
     Report,
     Update,
     UpdateStatus,
@@ -151,9 +150,11 @@ class _Step:
         new = self._found.new
         if new is None or history.revision(new) == history.revision(self._deployment):
             return []
-        annotations = {history.REVISION: str(history.revision(new))}
-        change = {"metadata": {"annotations": annotations}}
-        return [Patch(kinds.DEPLOYMENT, self._deployment, change)]
+        meta = self._deployment.metadata
+        annotations = meta.annotations | {history.REVISION: str(history.revision(new))}
+        noted = meta.model_copy(update={"annotations": annotations})
+        # Upstream lets the controller update Deployments, not patch them.
+        return [Update(kinds.DEPLOYMENT, self._deployment.model_copy(update={"metadata": noted}))]
 
     def _scale(self) -> list[Action]:
         sizes = rollout.scale(self._versions, self._bounds, rolling=not self._recreate)

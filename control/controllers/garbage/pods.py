@@ -5,6 +5,7 @@ before their node.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from control.api import kinds
 from control.api.meta import Condition
@@ -12,7 +13,7 @@ from control.api.node import Node
 from control.api.pod import Pod
 from control.api.times import rfc3339
 from control.client.cache import Key
-from control.controllers.actions import Action, Again, Delete, UpdateStatus
+from control.controllers.actions import Action, Again, Delete, Patch
 from control.controllers.loop import Source, itself
 from control.controllers.pods import condition
 from control.controllers.state import ClusterState
@@ -61,13 +62,16 @@ class PodGarbageCollector:
 def _end(pod: Pod, now: float) -> Iterator[Action]:
     """Mark a Pod as failed, then delete it."""
     if pod.status.phase not in ("Succeeded", "Failed"):
-        yield UpdateStatus(kinds.POD, _failed(pod, now))
+        # Upstream lets the collector patch Pods' status, not update it.
+        status = _failed(pod, now)
+        yield Patch(kinds.POD, pod, {"status": status}, "strategic", "status")
     yield Delete(kinds.POD, pod, grace_period_seconds=0)
 
 
-def _failed(pod: Pod, now: float) -> Pod:
-    conditions = list(pod.status.conditions)
-    if condition(conditions, "DisruptionTarget") is None:
+def _failed(pod: Pod, now: float) -> dict[str, Any]:
+    """Return the change of a Pod's status."""
+    change: dict[str, Any] = {"phase": "Failed"}
+    if condition(pod.status.conditions, "DisruptionTarget") is None:
         target = Condition(
             type="DisruptionTarget",
             status="True",
@@ -75,6 +79,5 @@ def _failed(pod: Pod, now: float) -> Pod:
             message="PodGC: node no longer exists",
             last_transition_time=rfc3339(now),
         )
-        conditions.append(target)
-    change = {"phase": "Failed", "conditions": conditions}
-    return pod.model_copy(update={"status": pod.status.model_copy(update=change)})
+        change["conditions"] = [target.wire()]
+    return change

@@ -13,6 +13,7 @@ class AccessAttributes(NamedTuple):
     namespace: str = ""
     name: str = ""
     path: str = ""
+    selector: str = ""  # of fields; only nodes' rights depend on it
 
 
 class Verdict(NamedTuple):

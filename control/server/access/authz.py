@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from control.server.access.attributes import AccessAttributes, Verdict
+from control.server.access.node import NodeAuthorizer
 from control.server.access.rbac import RoleIndex
 from control.server.pages.routes import is_public
 from control.server.state.watch_cache import WatchCache
@@ -16,7 +17,7 @@ from control.server.wire.info import RequestInfo
 from control.server.wire.request import User
 
 MASTERS = "system:masters"
-MODES = ("AlwaysAllow", "AlwaysDeny", "RBAC")
+MODES = ("Node", "RBAC", "AlwaysAllow", "AlwaysDeny")
 _STREAMS = ("attach", "exec", "portforward")
 _ALLOWED = Verdict(True)
 
@@ -53,6 +54,7 @@ class Authorizer:
         known: Mapping[str, Mode] = {
             "AlwaysAllow": AlwaysAllow(),
             "AlwaysDeny": AlwaysDeny(),
+            "Node": NodeAuthorizer(cache),
             "RBAC": self.roles,
         }
         self.modes = modes
@@ -101,7 +103,9 @@ def attributes_of(info: RequestInfo, query: Mapping[str, str]) -> AccessAttribut
     if info.subresource == "binding" and not name:  # POST .../namespaces/NAME/bindings
         return AccessAttributes(info.verb, kind.group, "bindings", namespace=info.namespace)
     namespace = info.name if kind.plural == "namespaces" and not kind.group else info.namespace
-    return AccessAttributes(info.verb, kind.group, kind.plural, info.subresource, namespace, name)
+    selector = query.get("fieldSelector", "") if kind.plural == "pods" else ""
+    names = (kind.group, kind.plural, info.subresource, namespace, name)
+    return AccessAttributes(info.verb, *names, selector=selector)
 
 
 def _selected_name(selector: str) -> str:

@@ -100,6 +100,8 @@ class Powers:
 
     def verdict(self, asked: AccessAttributes) -> Verdict:
         """Return whether the user may do it, and by which binding."""
+        if asked.selector:
+            asked = asked._replace(selector="")
         found = self._known.get(asked)
         if found is None:
             if len(self._known) >= _MOST_KEPT:

@@ -26,6 +26,19 @@ def is_mirror(pod: Mapping[str, Any]) -> bool:
     return _MIRROR in pod["metadata"].get("annotations", {})
 
 
+def refused_mirror(spec: Wire) -> str:
+    """Return why a mirror may not be created: its node wrote it, and must gain nothing by it."""
+    if spec.get("serviceAccountName"):
+        return "a mirror pod may not reference service accounts"
+    volumes = spec.get("volumes") or []
+    sources = [each for v in volumes for each in v.get("projected", {}).get("sources") or []]
+    if any("secret" in each for each in (*volumes, *sources)):
+        return "a mirror pod may not reference secrets"
+    if any("serviceAccountToken" in each for each in sources):
+        return "a mirror pod may not use ServiceAccountToken volume projections"
+    return ""
+
+
 def complete(state: ServerState, namespace: str, spec: Wire) -> Wire:
     """Return a Pod's spec with what its account gives; an account that is absent gives a token."""
     key = storage_key(SERVICE_ACCOUNT, namespace, spec["serviceAccountName"])

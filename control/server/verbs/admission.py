@@ -41,10 +41,13 @@ def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
 
 
 def _admit_pod(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
-    spec = _with_account(wire["spec"])
-    if not account.is_mirror(wire):
-        spec = account.complete(state, request.info.namespace, spec)
-    for refusal in (_account(state, request, spec), _priority(spec), _runtime_class(spec)):
+    spec, refused = wire["spec"], ""
+    if account.is_mirror(wire):
+        refused = account.refused_mirror(spec)
+    else:
+        spec = account.complete(state, request.info.namespace, _with_account(spec))
+        refused = _account(state, request, spec)
+    for refusal in (refused, _priority(spec), _runtime_class(spec)):
         if refusal:
             raise errors.forbidden(POD, request.info.name, refusal)
     return wire | {"spec": _with_tolerations(_with_priority(spec))}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from control.api import field
+from control.api.base import encode
 from control.api.kinds import NODE, POD, SECRET, SERVICE_ACCOUNT, Kind
 from control.api.times import rfc3339
 from control.server.state.server import ServerState
@@ -34,6 +35,7 @@ async def request_token(state: ServerState, request: ApiRequest) -> Wire:
     asked = read_message("authentication.TokenRequest", request.body.object())
     await state.cache.fresh()
     account = find(state, request.info).wire
+    state.guard.check(request, None, encode(asked))
     spec = asked.get("spec", {})
     seconds = _seconds(request, spec)
     audiences = spec.get("audiences") or list(state.tokens.audiences)

@@ -147,8 +147,8 @@ def test_pods_of_a_vanished_node_end_after_a_while():
     assert list(controller.reconcile(sim.cluster, ("default", "p"), sim.now)) == [Again(40)]
     sim.now += 41
     failed, gone = controller.reconcile(sim.cluster, ("default", "p"), sim.now)
-    assert failed.object.status.phase == "Failed"
-    assert failed.object.status.conditions[0].reason == "DeletionByPodGC"
+    assert (failed.subresource, failed.patch["status"]["phase"]) == ("status", "Failed")
+    assert failed.patch["status"]["conditions"][0]["reason"] == "DeletionByPodGC"
     assert isinstance(gone, Delete) and gone.grace_period_seconds == 0
 
 

@@ -149,7 +149,7 @@ async def test_reviews_are_answered(api: Api):
     assert rules["status"]["resourceRules"]
     tokens = "/apis/authentication.k8s.io/v1/tokenreviews"
     unknown = await api("POST", tokens, {"spec": {"token": "x"}})
-    assert unknown["status"] == {"error": "unknown token", "user": {}}
+    assert unknown["status"] == {"error": "invalid bearer token", "user": {}}
     assert (await api("GET", tokens)).code == 405
 
 

@@ -21,6 +21,7 @@ USERS = (
     User("root", ("system:masters", ALL)),
     User("alice", (ALL,)),
     User("bob", ("team", ALL)),
+    User("system:kube-controller-manager", (ALL,)),
     User("system:kube-scheduler", (ALL,)),
     User("system:kube-proxy", (ALL,)),
     User("system:node:node1", ("system:nodes", ALL)),
@@ -35,6 +36,7 @@ class Guarded:
 
     api: Api
     state: ServerState
+    url: str
 
     async def __call__(
         self, user: str, method: str, path: str, body: Any = None, **headers: str
@@ -59,5 +61,5 @@ async def guarded_server(*modes: str, tokens: TokenSigner | None = None) -> Asyn
         serve(store, [bound], config=config, authenticator=known, tokens=tokens) as state,
         aiohttp.ClientSession(url) as session,
     ):
-        yield Guarded(Api(session, state), state)
+        yield Guarded(Api(session, state), state, url)
     await store.close()

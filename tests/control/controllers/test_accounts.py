@@ -1,0 +1,134 @@
+"""Every controller does its work with the rights that upstream's default roles give it."""
+
+import logging
+from ipaddress import IPv4Network
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from control.api import kinds
+from control.api.cluster import Namespace
+from control.api.node import Node
+from control.api.pod import Pod
+from control.api.service import Endpoints, Service
+from control.api.workload import DaemonSet, Deployment
+from control.client import Client, ClientConfig
+from control.client.kubeconfig import Credentials
+from control.controllers.accounts import AccountClients, account_of
+from control.controllers.loop import Manager
+from control.controllers.nodes.cidr import ClusterRange
+from control.controllers.nodes.lifecycle import Grace
+from control.controllers.table import ControllerSettings, controllers
+from control.server.access.default_roles import default_roles
+from control.server.state.tokens import TokenSigner
+from tests.support.control.cluster import deployment, meta, ready_node, running, until
+from tests.support.control.guarded import Guarded, guarded_server
+
+USER = "system:kube-controller-manager"
+KINDS = (kinds.NODE, kinds.DAEMON_SET, kinds.SERVICE, kinds.ENDPOINTS, kinds.NAMESPACE)
+SETTINGS = ControllerSettings(
+    ranges=(ClusterRange(IPv4Network("10.244.0.0/16"), 24),),
+    root_ca="PEM",
+    grace=Grace(0.5, 0.5),
+)
+
+
+def client_of(server: Guarded, user: str) -> Client:
+    return Client(ClientConfig(server.url, credentials=Credentials(token=user)))
+
+
+def test_each_controller_has_an_account_with_a_role() -> None:
+    roles = {wire["metadata"]["name"] for _, wire in default_roles()}
+    accounts = {account_of(one.component) for one in controllers(SETTINGS)}
+    assert {f"system:controller:{account}" for account in accounts} <= roles
+
+
+async def fill(admin: Client) -> None:
+    """Give every controller something to do."""
+    await admin.create(kinds.NODE, ready_node("n"))
+    template = deployment("d", 2)["spec"]["template"]
+    daemon = {"selector": {"matchLabels": {"app": "d"}}, "template": template}
+    daemon_set = DaemonSet.parse(
+        {"metadata": {"name": "s", "namespace": "default"}, "spec": daemon}
+    )
+    await admin.create(kinds.DAEMON_SET, daemon_set)
+    await admin.create(kinds.DEPLOYMENT, Deployment.parse(deployment("d", 2)))
+    ports = {"ports": [{"port": 80}]}
+    for name, spec in (("s", ports | {"selector": {"app": "d"}}), ("m", ports)):
+        made = Service.parse({"metadata": meta(name).wire(), "spec": spec})
+        await admin.create(kinds.SERVICE, made)
+    subsets = [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]
+    await admin.create(
+        kinds.ENDPOINTS, Endpoints.parse({"metadata": meta("m").wire(), "subsets": subsets})
+    )
+    await admin.create(kinds.NAMESPACE, Namespace(metadata=meta("gone", None)))
+
+
+async def test_all_controllers_work_with_upstreams_rights(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    signer = TokenSigner(ec.generate_private_key(ec.SECP256R1()))
+    async with (
+        guarded_server("Node", "RBAC", tokens=signer) as server,
+        client_of(server, "root") as admin,
+        client_of(server, USER) as client,
+    ):
+        every = controllers(SETTINGS)
+        await fill(admin)
+        async with (
+            AccountClients(client, [one.component for one in every]) as accounts,
+            running(Manager(client, every, client_of=accounts.client).run()),
+        ):
+            await settled(admin)
+    refused = [text for text in caplog.messages if "orbidden" in text or "nauthorized" in text]
+    assert refused == []
+
+
+async def settled(admin: Client) -> None:
+    """Wait for the work of each controller."""
+
+    async def pods() -> list[Pod]:
+        return list((await admin.list(kinds.POD, "default")).items)
+
+    async def node() -> Node:
+        return await admin.get(kinds.NODE, None, "n")
+
+    async def found(kind: kinds.Kind, namespace: str, name: str) -> bool:
+        listing = await admin.list(kind, namespace, field_selector=f"metadata.name={name}")
+        return bool(listing.items)
+
+    async def silent() -> bool:
+        have = await node()
+        return bool(have.spec.pod_cidr and have.spec.taints)
+
+    async def rolled() -> bool:
+        have = await admin.get(kinds.DEPLOYMENT, "default", "d")
+        return "deployment.kubernetes.io/revision" in have.metadata.annotations
+
+    async def sliced() -> bool:
+        slices = (await admin.list(kinds.ENDPOINT_SLICE, "default")).items
+        return {each.metadata.labels.get("kubernetes.io/service-name") for each in slices} >= {
+            "s",
+            "m",
+        }
+
+    async def aggregated() -> bool:
+        return len((await admin.get(kinds.CLUSTER_ROLE, None, "admin")).rules) > 10
+
+    async def adopted() -> bool:
+        return len([pod for pod in await pods() if pod.metadata.owner_references]) >= 2
+
+    for holds in (silent, rolled, sliced, aggregated, adopted):
+        await until(holds, holds.__name__, 60)
+    for kind, name in ((kinds.SERVICE_ACCOUNT, "default"), (kinds.CONFIG_MAP, "kube-root-ca.crt")):
+        await until(lambda kind=kind, name=name: found(kind, "default", name), name, 60)
+    await admin.delete(kinds.NAMESPACE, None, "gone")
+    await admin.delete(kinds.DEPLOYMENT, "default", "d", propagation="Foreground")
+
+    async def emptied() -> bool:
+        left = (await admin.list(kinds.NAMESPACE)).items
+        return (
+            "gone" not in {each.metadata.name for each in left}
+            and not (await admin.list(kinds.DEPLOYMENT, "default")).items
+        )
+
+    await until(emptied, "the namespace and the Deployment are gone", 60)
