@@ -3,12 +3,15 @@
 import dataclasses
 import os
 import signal
+import socket
 
 from lab.components import save_components
 from lab.spec import LabSpec, machines
 from lab.state import LabDir
 from lab.status import MachineNotFoundError, locate
 from proxy.backends.base import missing
+
+_START_SECONDS = 120.0  # a machine is made in 0.1 s; a busy host may take long
 
 
 class BackendMissingError(OSError):
@@ -22,6 +25,32 @@ def require_backend(mode: str) -> None:
     """
     if lacking := missing(mode):
         raise BackendMissingError(f"{mode}: {'; '.join(lacking)}")
+
+
+class MachineStartError(OSError):
+    """A machine could not be started; the text says why."""
+
+
+def start_machine(lab: LabDir, machine: str) -> None:
+    """Start a machine whose first process was killed; return when its components are starting.
+
+    It begins as a computer does after a power failure: with its files, and without processes.
+    Raises MachineStartError.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_START_SECONDS)
+        try:
+            connection.connect(os.fspath(lab.requests))
+            connection.sendall(machine.encode())
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.makefile().read()
+        except OSError as err:
+            raise MachineStartError(
+                f"machine {machine} cannot be started: the lab's first process does not answer: "
+                f"{err}; make the lab anew with lab down and lab up"
+            ) from err
+    if answer != "ok":
+        raise MachineStartError(answer or f"machine {machine} cannot be started: see keeper's log")
 
 
 def set_proxy(lab: LabDir, spec: LabSpec, mode: str) -> None:

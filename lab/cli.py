@@ -115,6 +115,20 @@ def exec_(name: str, machine: str, command: tuple[str, ...]) -> None:
     commands.execute(name, machine, command)
 
 
+@main.command()
+@name_option
+@click.argument("machines", metavar="[MACHINE]...", nargs=-1, shell_complete=complete_logged)
+def start(name: str, machines: tuple[str, ...]) -> None:
+    """Start killed machines again.
+
+    MACHINE is node1 … or control; without one, every machine that does not run. A machine has its
+    files then, as after a power failure, and its node's Pods are made anew.
+    """
+    from lab import commands
+
+    commands.start(name, machines)
+
+
 @main.group("set")
 @group_name_option
 def set_() -> None:

@@ -25,7 +25,7 @@ from lab.options import OptionError
 from lab.report import Steps, columns
 from lab.spec import LabSpec, LabSpecError, make_spec
 from lab.state import LabDir, all_labs, lab_dir, locked
-from lab.status import LabStatus, locate, look
+from lab.status import LabStatus, killed_machines, locate, look, named
 from lab.status_table import status_table
 from lab.up import LabCreationError, LabExistsError, NotReadyError, make, wait_ready
 from proxy.backends.base import show_command
@@ -126,7 +126,7 @@ def _demonstrate(console: Console, steps: Steps, lab: LabDir, spec: LabSpec) -> 
 
 
 def _suggest(console: Console, lab: LabDir, spec: LabSpec, *, deployed: bool) -> None:
-    name = "" if lab.name == "lab" else f" --name {lab.name}"
+    name = named(lab)
     podwire = os.environ.get("PODWIRE_PROGRAM", "podwire")  # bin/podwire says how it was called
     then = "scale deployment hello --replicas 5" if deployed else "apply -f examples/web.yaml"
     console.print("\nTry next:", highlight=False)
@@ -197,6 +197,19 @@ def execute(name: str, machine: str, command: tuple[str, ...]) -> None:
         # podwire itself is a command on each machine: "podwire proxy top"
         path = f"{os.environ.get('PATH', os.defpath)}:{sysconfig.get_path('scripts')}"
         os.execvpe(argv[0], argv, os.environ | {"PATH": path})  # noqa: S606  # no shell
+
+
+def start(name: str, wanted: tuple[str, ...]) -> None:
+    """Start machines whose first process was killed; without a name, all of them."""
+    _need_root()
+    lab, _ = running(name)
+    with plain_errors():
+        machines = wanted or killed_machines(lab)
+        for machine in machines:
+            change.start_machine(lab, machine)
+            click.echo(f"lab {name}: {machine} runs again")
+    if not machines:
+        click.echo(f"lab {name}: every machine runs")
 
 
 def set_proxy(name: str, mode: str) -> None:

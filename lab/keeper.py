@@ -9,11 +9,14 @@ kernel removes every network namespace, link, rule and mount of the lab.
 """
 
 import os
+import select
 import signal
 import socket
 import sys
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import setproctitle
 
@@ -22,10 +25,12 @@ from lab import linux, network
 from lab.components import load_components
 from lab.machine import enter_network, make_root
 from lab.spec import API_PORT, CLUSTER_FD, MANAGEMENT_FD, LabSpec, Machine
+from lab.spec import machines as machines_of
 from lab.state import Keeper, LabDir
 from lab.supervise import Run, Supervisor, fork
 
 _OUTER = syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET
+_REQUEST_SECONDS = 5.0  # for who asks to say what
 _INNER = _OUTER | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
 
 
@@ -129,19 +134,82 @@ def _keep(
         linux.isolate_mounts()
         syscalls.mount("proc", "/proc", "proc")
         network.run_script(network.switch_script(spec))
-        gates = [_make_machine(lab, spec, machine, run, report) for machine in machines]
-        for gate in gates:
+        made = {machine.name: _make_machine(lab, spec, machine, run) for machine in machines}
+        for _, gate in made.values():
             gate.open()
+        requests = _listen_for_requests(lab)
     except (OSError, network.LabNetworkError) as err:
         report.open(f"wiring lab {lab.name} failed: {err}".encode())
         return
-    os.close(MANAGEMENT_FD)
     report.open()
-    while True:  # PID 1 of the namespace reaps all orphans
-        try:
-            os.wait()
-        except ChildProcessError:
-            signal.pause()
+    _serve(lab, run, requests, {pid: name for name, (pid, _) in made.items()})
+
+
+def _listen_for_requests(lab: LabDir) -> socket.socket:
+    """Make the socket of ``podwire lab start``; only root may connect."""
+    server = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)
+    try:
+        server.bind(os.fspath(lab.requests))
+    finally:
+        os.umask(mask)
+    server.listen()
+    server.setblocking(False)
+    return server
+
+
+def _serve(lab: LabDir, run: Run, requests: socket.socket, running: dict[int, str]) -> None:
+    """Reap all orphans, as PID 1 of the namespace must, and start machines that were killed.
+
+    ``running`` has the names of machines by the process ID of their first process.
+    """
+    woken, waker = socket.socketpair()
+    woken.setblocking(False)
+    waker.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker.fileno())
+    _reap(running)  # who ended before its signal was waited for
+    while True:
+        select.select([requests, woken], [], [])
+        with suppress(BlockingIOError):
+            woken.recv(4096)
+        _reap(running)
+        with suppress(OSError):  # nobody asks, or who asked has gone
+            connection, _ = requests.accept()
+            with connection:
+                _answer(connection, lab, run, running)
+
+
+def _reap(running: dict[int, str]) -> None:
+    with suppress(ChildProcessError):
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            running.pop(pid, None)
+
+
+def _answer(connection: socket.socket, lab: LabDir, run: Run, running: dict[int, str]) -> None:
+    """Start the machine that a request names, and answer ``ok`` or why it does not run."""
+    connection.settimeout(_REQUEST_SECONDS)
+    name = connection.recv(256).decode(errors="replace")
+    try:
+        _start_again(lab, run, running, name)
+    except (OSError, network.LabNetworkError) as err:
+        connection.sendall(f"machine {name} cannot be started: {err}".encode())
+    else:
+        connection.sendall(b"ok")
+
+
+def _start_again(lab: LabDir, run: Run, running: dict[int, str], name: str) -> None:
+    spec = lab.spec()
+    known = {machine.name: machine for machine in machines_of(spec)} if spec else {}
+    if spec is None or name not in known:
+        raise OSError(f"lab {lab.name} has no such machine: it has {', '.join(known)}")
+    for pid in [pid for pid, title in running.items() if title == name]:
+        _wait_for_the_end(pid)
+        del running[pid]
+    network.unplug(known[name])  # the kernel removes a dead machine's cable, but not at once
+    pid, gate = _make_machine(lab, spec, known[name], run)
+    running[pid] = name
+    gate.open()
 
 
 def _detach(lab: LabDir, keep: Collection[int]) -> None:
@@ -159,14 +227,26 @@ def _detach(lab: LabDir, keep: Collection[int]) -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
-def _make_machine(lab: LabDir, spec: LabSpec, machine: Machine, run: Run, report: _Gate) -> _Gate:
-    """Fork a machine's first process and connect it; the returned gate starts its components."""
+def _wait_for_the_end(pid: int) -> None:
+    """Reap a machine's first process, which ends after all others; raises OSError if it lives."""
+    if Path(f"/proc/{pid}/cmdline").read_bytes():  # a process that ends has none
+        raise OSError("it runs")
+    os.waitpid(pid, 0)
+
+
+def _make_machine(lab: LabDir, spec: LabSpec, machine: Machine, run: Run) -> tuple[int, _Gate]:
+    """Fork a machine's first process and connect it.
+
+    Return its process ID, as seen from the keeper, and the gate that starts its components.
+    """
     start = _Gate.make()
     rooted = _Gate.make()
 
     def first_process() -> None:
-        for fd in (report.write, rooted.read, born.read, born.write):
-            os.close(fd)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        gates = {rooted.write, start.read, start.write}
+        linux.close_files(keep={0, 1, 2, MANAGEMENT_FD, *gates})
         _be_machine(lab, spec, machine, run, rooted, start)
 
     def split() -> None:
@@ -181,10 +261,14 @@ def _make_machine(lab: LabDir, spec: LabSpec, machine: Machine, run: Run, report
     if outcome != b"ok" or not pid_text:
         raise OSError(f"machine {machine.name}: {outcome.decode() or 'its first process died'}")
     pid = int(pid_text)
-    network.run_script(network.cable_script(machine, pid))
-    _configure(spec, machine, pid)
+    try:
+        network.run_script(network.cable_script(machine, pid))
+        _configure(spec, machine, pid)
+    except (OSError, network.LabNetworkError):
+        os.kill(pid, signal.SIGKILL)
+        raise
     os.close(start.read)
-    return start
+    return pid, start
 
 
 def _configure(spec: LabSpec, machine: Machine, pid: int) -> None:

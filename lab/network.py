@@ -1,5 +1,6 @@
 """The network of a lab as scripts for ``ip -batch``: a bridge, and a cable to each machine."""
 
+import socket
 import subprocess
 from collections.abc import Sequence
 
@@ -32,6 +33,24 @@ def cable_script(machine: Machine, pid: int) -> list[str]:
         f"link add {machine.name} type veth peer name {UPLINK} netns {pid}",
         f"link set {machine.name} master {BRIDGE} up",
     ]
+
+
+def unplug(machine: Machine) -> None:
+    """Remove a machine's cable from this process's network namespace, if there is one.
+
+    Raises LabNetworkError.
+    """
+    try:
+        if is_plugged(machine):
+            run_script([f"link del {machine.name}"])
+    except LabNetworkError:
+        if is_plugged(machine):  # else the kernel was quicker
+            raise
+
+
+def is_plugged(machine: Machine) -> bool:
+    """True if this process's network namespace has the cable of a machine."""
+    return any(name == machine.name for _, name in socket.if_nameindex())
 
 
 def machine_script(spec: LabSpec, machine: Machine) -> list[str]:

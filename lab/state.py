@@ -52,6 +52,11 @@ class LabDir:
         """The folder of the logs MACHINE-COMPONENT.log."""
         return self.path / "logs"
 
+    @property
+    def requests(self) -> Path:
+        """The socket on which the keeper is asked to start a machine."""
+        return self.path / "keeper.sock"
+
     def machine(self, name: str) -> Path:
         """Return the folder of one machine; its ``etc``, ``var`` etc. are mounted there."""
         return self.path / "machines" / name

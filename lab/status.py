@@ -68,11 +68,21 @@ def locate(lab: LabDir, machine: str) -> MachineNamespaces:
         if spec is not None and machine in {known.name for known in machines(spec)}:
             raise MachineNotFoundError(
                 f"machine {machine} of lab {lab.name} does not run any more: its first process "
-                "was killed; make the lab anew with lab down and lab up"
+                f"was killed; start it again with: podwire lab start{named(lab)} {machine}"
             )
         known = ", ".join([*sorted(pids), "switch"])
         raise MachineNotFoundError(f"lab {lab.name} has no machine {machine}: it has {known}")
     return MachineNamespaces(pids[machine], network_only=False)
+
+
+def named(lab: LabDir) -> str:
+    """Return the option that a command line needs to mean this lab; "" for the default one."""
+    return "" if lab.name == "lab" else f" --name {lab.name}"
+
+
+def killed_machines(lab: LabDir) -> list[str]:
+    """Return the machines of a running lab whose first process was killed."""
+    return [machine.name for machine in look(lab).machines if machine.pid is None]
 
 
 def look(lab: LabDir) -> LabStatus:

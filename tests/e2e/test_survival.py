@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.support.e2e.harness import WEB, eventually
+from tests.support.e2e.harness import WEB, eventually, podwire
 
 COMPONENTS = [
     ("control", "apiserver"),
@@ -140,3 +140,40 @@ def test_killed_in_the_middle_of_a_rollout(web, conversation):
     addresses = [pod["status"]["podIP"] for pod in web.pods()]
     assert len(set(addresses)) == 3
     assert all(socket.inet_aton(address) for address in addresses)
+
+
+def containers_of(lab, node):
+    return {
+        status["containerID"]
+        for pod in lab.pods()
+        if pod["spec"]["nodeName"] == node
+        for status in pod["status"]["containerStatuses"]
+    }
+
+
+def is_whole(lab, gone):
+    """True if three Pods are ready, and none of their containers is one of ``gone``."""
+    statuses = [status for pod in lab.pods() for status in pod["status"]["containerStatuses"]]
+    return len(statuses) == 3 and all(
+        status["ready"] and status["containerID"] not in gone for status in statuses
+    )
+
+
+@pytest.mark.parametrize("machine", ["node2", "control"])
+def test_a_killed_machine_starts_again(web, machine):
+    gone = containers_of(web, machine)
+    assert gone or machine == "control"
+    assert web.status()["state"] == "up"
+    (pid,) = (row["pid"] for row in web.status()["machines"] if row["name"] == machine)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: web.status()["state"] == "degraded")
+
+    start = ("lab", "start", "--name", web.name)
+    assert podwire(*start) == f"lab {web.name}: {machine} runs again\n"
+    assert web.status()["state"] == "up"
+    assert podwire(*start) == f"lab {web.name}: every machine runs\n"
+    eventually(lambda: is_whole(web, gone), 120)
+    address = web.get("service", "web")["spec"]["clusterIP"]
+    names = {pod["metadata"]["name"] for pod in web.pods()}
+    for node in ("node1", "node2"):
+        eventually(lambda node=node: set(web.ask_from_node(node, address, 80, 90)) == names)

@@ -4,8 +4,10 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -133,6 +135,27 @@ def test_a_lab_with_a_killed_machine_is_degraded(labs):
     lab.write("keeper.json", {"pid": pid, "started": start_ticks(pid)})
     code, out = podwire("list", "-o", "json")
     assert (code, [item["state"] for item in json.loads(out)]) == (0, ["degraded"])
+
+
+def test_a_lab_that_cannot_start_a_machine_says_why(labs):
+    lab = LabDir(labs / "a")
+    lab.create(make_spec("a", nodes=2))
+    pid = os.getpid()  # a keeper that does not listen
+    lab.write("keeper.json", {"pid": pid, "started": start_ticks(pid)})
+    code, out = podwire("start", "--name", "a", "node1")
+    assert (code, "machine node1 cannot be started: the lab's first process" in out) == (1, True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(lab.requests))
+        server.listen()
+
+        def refuse():
+            with server.accept()[0] as connection:
+                connection.sendall(b"it runs")
+
+        answer = threading.Thread(target=refuse)
+        answer.start()
+        assert podwire("start", "--name", "a", "node1") == (1, "Error: it runs\n")
+        answer.join()
 
 
 def test_a_killed_node_does_not_stop_the_others(labs):

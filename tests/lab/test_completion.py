@@ -23,7 +23,7 @@ HEAVY = ("aiohttp", "asyncio", "cryptography", "pydantic", "pyroute2", "rich", "
 
 CASES = [
     ("podwire la", {"lab"}),
-    ("podwire lab sta", {"status"}),
+    ("podwire lab stat", {"status"}),
     ("podwire lab down --name ", {"alpha", "beta"}),
     ("podwire lab exec --name beta ", {"control", "node1", "node2", "switch"}),
     ("podwire lab exec --name beta node", {"node1", "node2"}),
