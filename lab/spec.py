@@ -191,6 +191,7 @@ def _control(spec: LabSpec) -> Machine:
             _for(kubeconfig, "controllers"),
             f"--root-ca-file={CONFIG / 'ca.crt'}",
             "--use-service-account-credentials",
+            f"--service-account-private-key-file={CONFIG / 'sa.key'}",
             f"--cluster-cidr={','.join(spec.pod_cidrs)}",
             f"--node-cidr-mask-size={NODE_MASKS[4]}",
             f"--node-cidr-mask-size-ipv6={NODE_MASKS[6]}",

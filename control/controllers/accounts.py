@@ -26,6 +26,8 @@ _SECONDS = 3600
 # Much less than a token's life: an account that somebody has deleted is made again so soon.
 _RENEWED = 300.0
 _RETRY = 1.0
+# What acts as the process itself, upstream too: it makes the others' tokens.
+_OWN = ("tokens-controller",)
 # The account of each component, if upstream calls it by another name.
 _ACCOUNTS = {
     "cidrAllocator": "node-controller",
@@ -60,11 +62,13 @@ class AccountClients:
         self._client = client
         self._held: dict[str, _Held] = {}
         self._stack = AsyncExitStack()
-        for name in dict.fromkeys(map(account_of, components)):
+        for name in dict.fromkeys(account_of(each) for each in components if each not in _OWN):
             self._held[name] = _Held(Client(replace(client.config, credentials=self._source(name))))
 
     def client(self, component: str) -> Client:
         """Return the client of a component."""
+        if component in _OWN:
+            return self._client
         return self._held[account_of(component)].client
 
     async def __aenter__(self) -> Self:

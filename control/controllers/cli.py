@@ -24,6 +24,7 @@ from control.controllers.nodes.cidr import ClusterRange, Network
 from control.controllers.nodes.lifecycle import Grace
 from control.controllers.table import ControllerSettings, controllers
 from control.tls import CertificateError, load_authority
+from control.tokens import TokenKeyError, TokenSigner, load_private_key
 
 
 def _networks(_: click.Context, __: click.Parameter, value: str) -> tuple[Network, ...]:
@@ -58,6 +59,13 @@ def _authority(path: Path | None) -> str:
     except CertificateError as err:
         raise click.UsageError(f"--root-ca-file: {err}") from err
     return path.read_text()
+
+
+def _signer(path: Path | None) -> TokenSigner | None:
+    try:
+        return TokenSigner(load_private_key(path)) if path else None
+    except TokenKeyError as err:
+        raise click.UsageError(f"--service-account-private-key-file: {err}") from err
 
 
 _SECONDS = click.FloatRange(min=1)
@@ -102,6 +110,11 @@ _SECONDS = click.FloatRange(min=1)
     help="The API server's authority, which each namespace gets as kube-root-ca.crt.",
 )
 @click.option(
+    "--service-account-private-key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Signs the tokens that Secrets hold. Default: nothing fills them.",
+)
+@click.option(
     "--use-service-account-credentials",
     is_flag=True,
     help="Give each controller a ServiceAccount, in kube-system, with the rights of its own.",
@@ -116,6 +129,7 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
         grace=Grace(flags["node_monitor_grace_period"], flags["node_startup_grace_period"]),
         endpoints_per_slice=flags["max_endpoints_per_slice"],
         root_ca=_authority(flags["root_ca_file"]),
+        signer=_signer(flags["service_account_private_key_file"]),
     )
     lead = leadership(flags)
     work = _as_accounts if flags["use_service_account_credentials"] else _as_one

@@ -211,7 +211,7 @@ class Executor:
                 return False
             raise
         self._learn(kind, found)
-        return found.metadata.uid == owner.uid
+        return owner.uid in ("", found.metadata.uid)  # empty: whoever has the name
 
     async def _empty(self, action: Empty) -> None:
         namespace, name = action.namespace, action.namespace.metadata.name

@@ -18,6 +18,8 @@ from control.controllers.nodes.lifecycle import Grace, NodeLifecycleController
 from control.controllers.replicaset import ReplicaSetController
 from control.controllers.rootca import RootCAController
 from control.controllers.serviceaccount import ServiceAccountController
+from control.controllers.tokensecrets import TokenSecretController
+from control.tokens import TokenSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class ControllerSettings:
     grace: Grace = field(default_factory=Grace)
     endpoints_per_slice: int = 100
     root_ca: str = ""  # PEM; empty: nothing publishes it
+    signer: TokenSigner | None = None  # of tokens in Secrets; None: nothing fills them
 
 
 def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
@@ -45,11 +48,18 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         TaintEvictionController(),
         ServiceAccountController(),
         AggregationController(),
+        *_token_secrets(settings),
         *((RootCAController(settings.root_ca),) if settings.root_ca else ()),
         NamespaceController(),
         GarbageCollector(),
         PodGarbageCollector(),
     )
+
+
+def _token_secrets(settings: ControllerSettings) -> tuple[Controller, ...]:
+    if settings.signer is None:
+        return ()
+    return (TokenSecretController(settings.signer, settings.root_ca),)
 
 
 def _allocators(settings: ControllerSettings) -> tuple[Controller, ...]:

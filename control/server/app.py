@@ -18,11 +18,11 @@ from control.server.access.guard import Guard
 from control.server.bootstrap import bootstrap, keep
 from control.server.http import HttpHandler
 from control.server.state.server import ApiServerConfig, ServerState
-from control.server.state.tokens import TokenSigner
 from control.server.state.watch_cache import WatchCache
 from control.server.upkeep import upkeep
 from control.server.wire.body import BODY_LIMIT
 from control.store.base import Store
+from control.tokens import TokenSigner
 
 # Upstream's IdleTimeout.
 _KEEP_ALIVE = 90.0

@@ -21,17 +21,17 @@ from control.server.access.authz import MODES
 from control.server.access.door import DoorLimits
 from control.server.app import serve
 from control.server.state.server import ApiServerConfig, Network
-from control.server.state.tokens import (
+from control.server.wire.errors import StatusError
+from control.store import StoreUrlError, open_store
+from control.store.base import StoreError
+from control.tls import CertificateError, load_authority, load_identity
+from control.tokens import (
     ISSUER,
     TokenKeyError,
     TokenSigner,
     load_private_key,
     load_public_key,
 )
-from control.server.wire.errors import StatusError
-from control.store import StoreUrlError, open_store
-from control.store.base import StoreError
-from control.tls import CertificateError, load_authority, load_identity
 
 logger = logging.getLogger(__name__)
 

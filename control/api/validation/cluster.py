@@ -13,6 +13,8 @@ from control.api.validation.meta import immutable, invalid_each
 from control.api.validation.probe import NOT_NEGATIVE
 
 _DATA_MAX = 1024 * 1024
+_TOKEN = "kubernetes.io/service-account-token"  # noqa: S105  # a type, not a secret
+_ACCOUNT = "kubernetes.io/service-account.name"
 _EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
 _LOCKED = "field is immutable when `immutable` is set"
 
@@ -42,6 +44,8 @@ def validate_config_map_update(new: ConfigMap, old: ConfigMap) -> list[FieldErro
 def validate_secret(secret: Secret) -> list[FieldError]:
     """Check the keys (valid file names), the base64 and the size of a Secret."""
     found = _keys("data", secret.data)
+    if secret.type == _TOKEN and not secret.metadata.annotations.get(_ACCOUNT):
+        found.append(field.required(f"metadata.annotations[{_ACCOUNT}]"))
     for key, value in secret.data.items():
         try:
             base64.b64decode(value, validate=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from control.api.times import rfc3339
 from control.server.state.guard import NoGuard, WriteGuard
-from control.server.state.tokens import TokenSigner
 from control.server.state.watch_cache import WatchCache
 from control.server.state.workers.pool import WorkerPool
 from control.store.base import Store
+from control.tokens import TokenSigner
 
 Network = IPv4Network | IPv6Network
 

@@ -13,13 +13,13 @@ from control.api.base import encode
 from control.api.kinds import NODE, POD, SECRET, SERVICE_ACCOUNT, Kind
 from control.api.times import rfc3339
 from control.server.state.server import ServerState
-from control.server.state.tokens import TokenSigner
 from control.server.verbs.read import find
 from control.server.wire import errors
 from control.server.wire.decode import read_message
 from control.server.wire.info import storage_key
 from control.server.wire.item import Wire
 from control.server.wire.request import ApiRequest
+from control.tokens import TokenSigner
 
 _DEFAULT_SECONDS = 3600
 _LEAST_SECONDS = 600

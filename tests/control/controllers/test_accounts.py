@@ -1,13 +1,15 @@
 """Every controller does its work with the rights that upstream's default roles give it."""
 
+import base64
 import logging
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from control.api import kinds
-from control.api.cluster import Namespace
+from control.api.cluster import Namespace, Secret, ServiceAccount
 from control.api.node import Node
 from control.api.pod import Pod
 from control.api.service import Endpoints, Service
@@ -20,7 +22,7 @@ from control.controllers.nodes.cidr import ClusterRange
 from control.controllers.nodes.lifecycle import Grace
 from control.controllers.table import ControllerSettings, controllers
 from control.server.access.default_roles import default_roles
-from control.server.state.tokens import TokenSigner
+from control.tokens import SECRET_NAME, SECRET_TYPE, TokenSigner
 from tests.support.control.cluster import deployment, meta, ready_node, running, until
 from tests.support.control.guarded import Guarded, guarded_server
 
@@ -39,7 +41,8 @@ def client_of(server: Guarded, user: str) -> Client:
 
 def test_each_controller_has_an_account_with_a_role() -> None:
     roles = {wire["metadata"]["name"] for _, wire in default_roles()}
-    accounts = {account_of(one.component) for one in controllers(SETTINGS)}
+    parts = {one.component for one in controllers(SETTINGS)} - {"tokens-controller"}
+    accounts = {account_of(part) for part in parts}
     assert {f"system:controller:{account}" for account in accounts} <= roles
 
 
@@ -72,15 +75,52 @@ async def test_all_controllers_work_with_upstreams_rights(caplog: pytest.LogCapt
         client_of(server, "root") as admin,
         client_of(server, USER) as client,
     ):
-        every = controllers(SETTINGS)
+        every = controllers(replace(SETTINGS, signer=signer))
         await fill(admin)
         async with (
             AccountClients(client, [one.component for one in every]) as accounts,
             running(Manager(client, every, client_of=accounts.client).run()),
         ):
             await settled(admin)
+            await token_in_a_secret(server, admin)
     refused = [text for text in caplog.messages if "orbidden" in text or "nauthorized" in text]
     assert refused == []
+
+
+async def token_in_a_secret(server: Guarded, admin: Client) -> None:
+    """A token in a Secret counts until its Secret or its account is gone."""
+    account = ServiceAccount(metadata=meta("robot"))
+    await admin.create(kinds.SERVICE_ACCOUNT, account)
+    for name in ("t", "u"):
+        noted = meta(name, annotations={SECRET_NAME: "robot"})
+        await admin.create(kinds.SECRET, Secret(metadata=noted, type=SECRET_TYPE))
+
+    async def token(name: str) -> str:
+        data = (await admin.get(kinds.SECRET, "default", name)).data
+        assert not data or base64.b64decode(data["ca.crt"]) == b"PEM"
+        return base64.b64decode(data.get("token", "")).decode()
+
+    async def filled() -> bool:
+        return bool(await token("t") and await token("u"))
+
+    async def who(shown: str) -> int:
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        reply = await server(shown, "POST", path, {})
+        if reply.code == 201:
+            assert reply["status"]["userInfo"]["username"].endswith(":default:robot")
+        return reply.code
+
+    async def cleared() -> bool:
+        return not (await admin.list(kinds.SECRET, "default")).items
+
+    await until(filled, "both Secrets have a token", 60)
+    first, second = await token("t"), await token("u")
+    assert (await who(first), await who(second)) == (201, 201)
+    await admin.delete(kinds.SECRET, "default", "t")
+    assert (await who(first), await who(second)) == (401, 201)
+    await admin.delete(kinds.SERVICE_ACCOUNT, "default", "robot")
+    assert await who(second) == 401
+    await until(cleared, "the Secret is deleted with its account", 60)
 
 
 async def settled(admin: Client) -> None:

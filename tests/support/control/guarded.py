@@ -11,9 +11,9 @@ import aiohttp
 from control.server.access.authn import Authenticator
 from control.server.app import serve
 from control.server.state.server import ApiServerConfig, ServerState
-from control.server.state.tokens import TokenSigner
 from control.server.wire.request import User
 from control.store.memory import MemoryStore
+from control.tokens import TokenSigner
 from tests.support.control.requests import Api, Reply
 
 ALL = "system:authenticated"
@@ -41,6 +41,7 @@ class Guarded:
     async def __call__(
         self, user: str, method: str, path: str, body: Any = None, **headers: str
     ) -> Reply:
+        await self.state.cache.fresh()  # rights are read from it
         return await self.api(method, path, body, Authorization=f"Bearer {user}", **headers)
 
     async def make(self, path: str, body: Any, user: str = "root") -> dict[str, Any]:

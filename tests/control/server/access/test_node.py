@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from control.server.state.tokens import TokenSigner
+from control.tokens import TokenSigner
 from tests.support.control.guarded import Guarded, guarded_server
 from tests.support.control.requests import CORE, MERGE, STRATEGIC, config_map, pod
 

@@ -15,7 +15,7 @@ from control.api.cluster import ConfigMap, Namespace
 from control.controllers.rootca import NAME, RootCAController
 from control.controllers.state import ClusterState
 from control.pki import create_key
-from control.server.state.tokens import TokenSigner, load_private_key
+from control.tokens import TokenSigner, load_private_key
 from tests.support.control.guarded import Guarded, guarded_server
 from tests.support.control.requests import CORE, Reply, pod
 

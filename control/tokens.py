@@ -23,6 +23,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
+# A token in a Secret has no end, and upstream's old issuer.
+SECRET_ISSUER = "kubernetes/serviceaccount"  # noqa: S105  # a name, not a secret
+_SECRET_CLAIM = "kubernetes.io/serviceaccount"  # noqa: S105
+SECRET_TYPE = "kubernetes.io/service-account-token"  # noqa: S105  # a type, not a secret
+SECRET_NAME = "kubernetes.io/service-account.name"  # noqa: S105
+SECRET_UID = "kubernetes.io/service-account.uid"  # noqa: S105
 _COORDINATE = 32  # bytes of each half of an ES256 signature (RFC 7518, 3.4)
 _MOST_BYTES = 16 * 1024
 _MOST_KEPT = 4096
@@ -112,6 +118,8 @@ class TokenSigner:
             if len(self._verified) >= _MOST_KEPT:
                 self._verified.clear()
             self._verified[token] = claims
+        if claims["iss"] == SECRET_ISSUER:
+            return claims
         end, begin = claims.get("exp"), claims.get("nbf", 0)
         if not isinstance(end, int | float) or not isinstance(begin, int | float):
             return None
@@ -133,7 +141,19 @@ class TokenSigner:
             key.algorithm == header.get("alg") and key.verifies(signed, message.encode())
             for key in named
         )
-        return claims if good and claims.get("iss") == self.issuer else None
+        return claims if good and claims.get("iss") in (self.issuer, SECRET_ISSUER) else None
+
+
+def secret_claims(namespace: str, secret: str, account: str, uid: str) -> dict[str, str]:
+    """Return the claims of a token that a Secret holds."""
+    return {
+        "iss": SECRET_ISSUER,
+        "sub": f"system:serviceaccount:{namespace}:{account}",
+        f"{_SECRET_CLAIM}/namespace": namespace,
+        f"{_SECRET_CLAIM}/secret.name": secret,
+        f"{_SECRET_CLAIM}/service-account.name": account,
+        f"{_SECRET_CLAIM}/service-account.uid": uid,
+    }
 
 
 def load_private_key(path: Path) -> PrivateKey:
