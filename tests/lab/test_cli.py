@@ -150,6 +150,7 @@ def test_a_lab_that_cannot_start_a_machine_says_why(labs):
 
         def refuse():
             with server.accept()[0] as connection:
+                assert connection.recv(99) == b"node1"  # unread, it would reset the connection
                 connection.sendall(b"it runs")
 
         answer = threading.Thread(target=refuse)
