@@ -50,7 +50,13 @@ class Rules:
 
 
 _RULES = {
-    "Namespace": Rules(cluster.default_namespace, cluster.begin_namespace, name=text.dns_label),
+    "Namespace": Rules(
+        cluster.default_namespace,
+        cluster.begin_namespace,
+        validate_new=check_cluster.validate_new_namespace,
+        validate_update=check_cluster.validate_namespace_update,
+        name=text.dns_label,
+    ),
     "Node": Rules(
         cluster.default_node,
         validate=check_cluster.validate_node,

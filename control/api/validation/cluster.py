@@ -2,21 +2,50 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 
 from control.api import field
-from control.api.cluster import ConfigMap, Event, Lease, Secret
+from control.api.cluster import ConfigMap, Event, Lease, Namespace, Secret
 from control.api.field import FieldError
 from control.api.node import Node, Taint
+from control.api.podsecurity import LEVELS
 from control.api.validation import text
 from control.api.validation.meta import immutable, invalid_each
 from control.api.validation.probe import NOT_NEGATIVE
 
 _DATA_MAX = 1024 * 1024
+_VERSION = re.compile(r"latest|v1\.(0|[1-9][0-9]{0,3})")
 _TOKEN = "kubernetes.io/service-account-token"  # noqa: S105  # a type, not a secret
 _ACCOUNT = "kubernetes.io/service-account.name"
 _EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
 _LOCKED = "field is immutable when `immutable` is set"
+
+
+def validate_new_namespace(namespace: Namespace) -> list[FieldError]:
+    """Check the labels that hold the namespace's Pods to a level."""
+    return _pod_security(namespace.metadata.labels)
+
+
+def validate_namespace_update(new: Namespace, old: Namespace) -> list[FieldError]:
+    """Check those of the labels that have changed."""
+    before = old.metadata.labels
+    changed = {k: v for k, v in new.metadata.labels.items() if before.get(k) != v}
+    return _pod_security(changed)
+
+
+def _pod_security(labels: Mapping[str, str]) -> list[FieldError]:
+    found = []
+    for mode in ("enforce", "audit", "warn"):
+        label = f"pod-security.kubernetes.io/{mode}"
+        path, version = f"metadata.labels[{label}]", labels.get(f"{label}-version")
+        if label in labels and labels[label] not in LEVELS:
+            why = f"must be one of {', '.join(LEVELS)}"
+            found.append(field.invalid(path, labels[label], why))
+        if version is not None and not _VERSION.fullmatch(version):
+            why = 'must be "latest" or "v1.x"'
+            found.append(field.invalid(f"metadata.labels[{label}-version]", version, why))
+    return found
 
 
 def validate_config_map(config_map: ConfigMap) -> list[FieldError]:

@@ -9,7 +9,7 @@ from typing import Any
 from control.api.kinds import NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT
 from control.api.meta import StatusCause
 from control.server.state.server import ServerState
-from control.server.verbs import account
+from control.server.verbs import account, podsecurity
 from control.server.verbs.allocation.service import allocate
 from control.server.wire import errors
 from control.server.wire.info import storage_key
@@ -50,7 +50,10 @@ def _admit_pod(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
     for refusal in (refused, _priority(spec), _runtime_class(spec)):
         if refusal:
             raise errors.forbidden(POD, request.info.name, refusal)
-    return wire | {"spec": _with_tolerations(_with_priority(spec))}
+    made = wire | {"spec": _with_tolerations(_with_priority(spec))}
+    if why := podsecurity.refused(state, request.info.namespace, made["spec"]):
+        raise errors.forbidden(POD, request.info.name, why)
+    return made
 
 
 def _account(state: ServerState, request: ApiRequest, spec: Wire) -> str:

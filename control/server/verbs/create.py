@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from control.api.rules import errors_in_new, rules_of
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
-from control.server.verbs import prepare
+from control.server.verbs import podsecurity, prepare
 from control.server.verbs.admission import admit
 from control.server.verbs.modify import Written
 from control.server.verbs.write import Draft, draft, insert
@@ -53,7 +53,8 @@ def _drafted(state: ServerState, request: ApiRequest) -> _New:
     warnings = verdict(kind, mode, complaints(kind, mode, request.body, unknown))
     with errors.warning(*warnings):
         named = request.named(_name(request, wire))
-        return _New(draft(kind, complete(state, named, wire)), warnings)
+        made = complete(state, named, wire)
+        return _New(draft(kind, made), warnings + podsecurity.warnings(state, request, made))
 
 
 def complete(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:

@@ -8,7 +8,7 @@ from control.api.kinds import POD, SERVICE
 from control.api.rules import errors_in_status, errors_in_update, rules_of
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
-from control.server.verbs import prepare
+from control.server.verbs import podsecurity, prepare
 from control.server.verbs.admission import admit_update
 from control.server.verbs.allocation.service import allocate
 from control.server.verbs.marking import finished
@@ -106,8 +106,12 @@ def _revised(state: ServerState, request: ApiRequest, old: Item, edit: Edit) -> 
         _check_identity(request, old, before, edited.wire)
         wire = _next_version(state, request, before, edited.wire)
         _validate(request, before, wire)
-        made = None if prepare.same(before, wire) else draft(request.info.kind, wire)
-        return _Revision(made, finished(wire), edited.warnings)
+        if prepare.same(before, wire):
+            return _Revision(None, finished(wire), edited.warnings)
+        made, warned = draft(request.info.kind, wire), edited.warnings
+        if request.info.kind is not POD and not request.info.subresource:
+            warned += podsecurity.warnings(state, request, wire)
+        return _Revision(made, finished(wire), warned)
 
 
 async def _store(state: ServerState, request: ApiRequest, old: Item, made: _Revision) -> Item:
