@@ -220,6 +220,7 @@ def _node(spec: LabSpec, number: int) -> Machine:
             f"--client-ca={CONFIG / 'ca.crt'}",
             f"--cgroup-root={cgroup(spec.name, name)}",
             f"--pod-max-pids={POD_PIDS}",
+            "--seccomp-default",
         ),
     )
     proxy = Component(

@@ -321,6 +321,32 @@ def test_a_pod_with_its_nodes_root_writes_no_file_of_the_host_and_finds_no_secre
     lab.kubectl("delete", "pod", "rooted", "--now")
 
 
+# What a plain Pod may not do on its node; each line would end in a word.
+ESCAPES = """
+mknod /d b 7 0 && head -c 1 /d && echo out
+mount -t tmpfs none /mnt && echo out
+unshare -U true && echo namespace
+unshare -m true && echo out
+cat /proc/sys/kernel/pid_max >/proc/sys/kernel/pid_max && echo out
+mkdir /sys/fs/cgroup/escaped && echo out
+grep Seccomp: /proc/self/status
+"""
+
+
+@pytest.mark.parametrize("profile", ["", "seccompProfile: {type: Unconfined}"])
+def test_a_plain_pod_does_not_get_out(lab, profile):
+    """Without a profile it is filtered by default; unfiltered, it still has no right to any."""
+    pod = ROOTED.partition("  volumes:")[0].replace("rooted", "plain")
+    pod = pod.partition("     volumeMounts")[0] + f"     securityContext: {{{profile}}}}}\n"
+    lab.kubectl("apply", "-f", "-", stdin=pod)
+    lab.kubectl("wait", "pod/plain", "--for=condition=Ready", "--timeout=30s")
+    text = run(*lab.kubectl_argv("exec", "plain", "--", "sh", "-c", ESCAPES)).stdout
+    lab.kubectl("delete", "pod", "plain", "--now")
+    words = text.split()
+    assert words[-2:] == ["Seccomp:", "0" if profile else "2"] and "out" not in words
+    assert profile or "namespace" not in words  # which gives no right on the node
+
+
 def test_a_deployment_deleted_in_the_foreground_ends_after_its_pods(lab):
     lab.kubectl("create", "deployment", "short", "--image=podwire/tools", "--replicas=2")
     lab.kubectl("rollout", "status", "deployment/short", "--timeout=60s")

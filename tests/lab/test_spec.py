@@ -46,6 +46,12 @@ def test_an_invalid_option_is_named(options, names):
         make_spec(**{"name": "lab", **options})
 
 
+def test_pods_of_a_lab_are_filtered_by_default_and_have_a_limit_of_processes():
+    _, node = machines(make_spec("lab", nodes=1))
+    (argv,) = (component.argv for component in node.components if component.name == "agent")
+    assert {"--seccomp-default", "--pod-max-pids=4096"} <= set(argv)
+
+
 @given(st.integers(1, 100), st.booleans())
 def test_every_machine_has_its_own_addresses(nodes, dual_stack):
     plan = machines(make_spec("lab", nodes=nodes, dual_stack=dual_stack))
