@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from control.agent.pods.quality import amount
-from control.api.container import Container
+from control.agent.pods.quality import pod_amount
 from control.api.node import Node
 from control.api.pod import Pod
 from control.api.quantity import ZERO, Quantity, parse, total
@@ -106,14 +105,8 @@ def _room(pod: Pod, others: tuple[Pod, ...], node: Node) -> Rejection | None:
 
 
 def requested(pod: Pod, resource: str) -> Quantity:
-    """A Pod's request: the sum of its containers', or the largest of its init containers'."""
-    main = total(_request(container, resource) for container in pod.spec.containers)
-    init = (_request(container, resource) for container in pod.spec.init_containers)
-    return max((main, *init))
-
-
-def _request(container: Container, resource: str) -> Quantity:
-    return amount(container, "requests", resource) or ZERO
+    """A Pod's request."""
+    return pod_amount(pod, "requests", resource) or ZERO
 
 
 def _full(resource: str, wanted: Quantity, used: Quantity, capacity: str) -> Rejection:

@@ -222,16 +222,13 @@ class Agent:
 
     async def _check_storage(self, worker: PodWorker) -> None:
         uid = worker.pod.metadata.uid
-        layers = {
-            item.name: (
-                self._config.root / "containers" / item.id / "upper",
-                Path(item.log_path).parent,
-            )
+        containers = {
+            item.name: (self._config.root / "containers" / item.id, Path(item.log_path).parent)
             for item in self._context.of(uid)[1]
             if item.phase is Phase.RUNNING
         }
         volumes = self._context.volumes.folder(uid) / "volumes"
-        message = await asyncio.to_thread(storage.excess, worker.pod, volumes, layers)
+        message = await asyncio.to_thread(storage.excess, worker.pod, volumes, containers)
         if message:
             worker.evict(message)
 

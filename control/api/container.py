@@ -234,6 +234,11 @@ class Container(Model):
     termination_message_path: str | None = None
     termination_message_policy: str | None = None
 
+    @property
+    def is_sidecar(self) -> bool:
+        """True for an init container that keeps running (KEP-753)."""
+        return self.restart_policy == "Always"
+
 
 class EphemeralContainer(Container):
     """A container that is added to a running Pod, for debugging."""

@@ -50,7 +50,7 @@ class PodInfo:
         """The host ports that the Pod takes."""
         containers = [
             *self.pod.spec.containers,
-            *filter(_is_sidecar, self.pod.spec.init_containers),
+            *(it for it in self.pod.spec.init_containers if it.is_sidecar),
         ]
         return frozenset(
             HostPort(port.host_ip or "0.0.0.0", port.protocol, port.host_port)  # noqa: S104
@@ -73,7 +73,7 @@ def pod_requests(pod: Pod, otherwise: Amounts) -> Amounts:
     peak: dict[str, int] = {}
     for container in pod.spec.init_containers:
         wanted = container_requests(container, otherwise)
-        if _is_sidecar(container):
+        if container.is_sidecar:
             _add(sidecars, wanted)
             wanted = {}
         for name in wanted.keys() | sidecars.keys():
@@ -83,10 +83,6 @@ def pod_requests(pod: Pod, otherwise: Amounts) -> Amounts:
     total = {n: max(steady.get(n, 0), peak.get(n, 0)) for n in steady.keys() | peak.keys()}
     _add(total, amounts(pod.spec.overhead))
     return total
-
-
-def _is_sidecar(container: Container) -> bool:
-    return container.restart_policy == "Always"
 
 
 def container_requests(container: Container, otherwise: Amounts) -> Amounts:

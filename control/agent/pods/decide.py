@@ -202,7 +202,7 @@ class _Plan:
         done = any(container.name in mains for container in self._here)
         for spec in self._pod.spec.init_containers:
             last = latest(self._here, spec.name)
-            if is_sidecar(spec):
+            if spec.is_sidecar:
                 self._keep_running(spec, last)
                 passed = last is not None and last.id in self._facts.started
                 if not done and not (passed and last and last.phase is Phase.RUNNING):
@@ -279,14 +279,9 @@ def next_attempt(pod: Pod, facts: PodFacts, name: str) -> int:
 def restarts(pod: Pod, spec: api.Container, ended: Container) -> bool:
     """True if the restart policy restarts a container that has ended."""
     policy = pod.spec.restart_policy or "Always"
-    if is_sidecar(spec) or policy == "Always":
+    if spec.is_sidecar or policy == "Always":
         return True
     return policy == "OnFailure" and ended.exit_code != 0
-
-
-def is_sidecar(spec: api.Container) -> bool:
-    """True for an init container that keeps running (KEP-753)."""
-    return spec.restart_policy == "Always"
 
 
 def latest(containers: tuple[Container, ...], name: str) -> Container | None:
@@ -303,7 +298,7 @@ def ready_sandbox(facts: PodFacts) -> Sandbox | None:
 
 def _wind_down(pod: Pod, facts: PodFacts, now: float) -> Iterator[Action]:
     running = [container for container in facts.containers if container.phase is Phase.RUNNING]
-    sidecars = {spec.name for spec in pod.spec.init_containers if is_sidecar(spec)}
+    sidecars = {spec.name for spec in pod.spec.init_containers if spec.is_sidecar}
     mains = [container for container in running if container.name not in sidecars]
     for container in mains or running:  # sidecars run until the main containers have ended
         message = f"Stopping container {container.name}"

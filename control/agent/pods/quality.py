@@ -2,7 +2,7 @@
 
 from control.api import container as api
 from control.api.pod import Pod
-from control.api.quantity import Quantity, QuantityError, parse
+from control.api.quantity import ZERO, Quantity, QuantityError, parse, total
 
 _RESOURCES = ("cpu", "memory")
 
@@ -33,12 +33,15 @@ def amount(container: api.Container, side: str, resource: str) -> Quantity | Non
     text = (
         limits.get(resource) if side == "limits" else requests.get(resource, limits.get(resource))
     )
-    if text is None:
-        return None
+    return _quantity(text)
+
+
+def _quantity(text: str | float | None) -> Quantity | None:
+    """Parse an amount; the server refuses invalid ones, and one that got through is none."""
     try:
-        return parse(text)
+        return None if text is None else parse(text)
     except QuantityError:
-        return None  # the server refuses invalid quantities; one that got through is no limit
+        return None
 
 
 def _asks(container: api.Container) -> bool:
@@ -54,3 +57,22 @@ def _guaranteed(container: api.Container) -> bool:
         if limit is None or limit.nano == 0 or limit != amount(container, "requests", name):
             return False
     return True
+
+
+def pod_amount(pod: Pod, side: str, resource: str) -> Quantity | None:
+    """Return a Pod's request or limit of a resource, or None if no container has one.
+
+    Containers and sidecars run together; an init container runs with the sidecars before it (KEP
+    753, "Resources calculation for scheduling and pod admission").
+    """
+    sidecars, peak = ZERO, ZERO
+    for spec in pod.spec.init_containers:
+        own = amount(spec, side, resource) or ZERO
+        peak = max(peak, own + sidecars)
+        if spec.is_sidecar:
+            sidecars += own
+    main = total(amount(spec, side, resource) or ZERO for spec in pod.spec.containers)
+    everyone = (*pod.spec.containers, *pod.spec.init_containers)
+    found = any(amount(spec, side, resource) is not None for spec in everyone)
+    overhead = _quantity(pod.spec.overhead.get(resource)) or ZERO
+    return max(main + sidecars, peak) + overhead if found else None

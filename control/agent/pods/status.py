@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from control.agent.pods import decide
 from control.agent.pods.backoff import Streak
-from control.agent.pods.decide import PodFacts, is_sidecar, latest, ready_sandbox
+from control.agent.pods.decide import PodFacts, latest, ready_sandbox
 from control.agent.pods.quality import quality
 from control.api import pod as api
 from control.api.container import Container as Spec
@@ -84,7 +84,7 @@ def _container(pod: Pod, facts: PodFacts, view: StatusView, spec: Spec) -> api.C
     state, before = _states(pod, facts, view, spec, last)
     running = last.phase is Phase.RUNNING
     passed = running and last.id in facts.started
-    one_shot = spec in pod.spec.init_containers and not is_sidecar(spec)
+    one_shot = spec in pod.spec.init_containers and not spec.is_sidecar
     return api.ContainerStatus(
         name=spec.name,
         state=state,
@@ -157,7 +157,7 @@ def _waits_for_restart(
 ) -> api.ContainerStateWaiting | None:
     if decide.is_over(pod, facts) or not decide.restarts(pod, spec, last):
         return None
-    if spec in pod.spec.init_containers and not is_sidecar(spec) and last.exit_code == 0:
+    if spec in pod.spec.init_containers and not spec.is_sidecar and last.exit_code == 0:
         return None
     failure = facts.failures.get(spec.name)
     if failure:
@@ -229,12 +229,12 @@ def _init_failed(pod: Pod, init: list[api.ContainerStatus]) -> bool:
     return pod.spec.restart_policy == "Never" and any(
         status.state.terminated is not None and status.state.terminated.exit_code != 0
         for spec, status in zip(pod.spec.init_containers, init, strict=True)
-        if not is_sidecar(spec)
+        if not spec.is_sidecar
     )
 
 
 def _init_passed(spec: Spec, status: api.ContainerStatus) -> bool:
-    if is_sidecar(spec):
+    if spec.is_sidecar:
         return bool(status.started)
     return status.state.terminated is not None and status.state.terminated.exit_code == 0
 
@@ -261,7 +261,7 @@ def _conditions(
     sidecars = [
         status
         for spec, status in zip(pod.spec.init_containers, init, strict=True)
-        if is_sidecar(spec)
+        if spec.is_sidecar
     ]
     unready = [status.name for status in (*sidecars, *main) if not status.ready]
     gates = _open_gates(pod)

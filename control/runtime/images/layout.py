@@ -9,7 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
-from control.linux import files
+from control.linux import usage
 from control.linux.architecture import architecture
 from control.runtime.images import archive
 from control.runtime.images.manifests import Image, Layer, open_checked, read_image
@@ -67,7 +67,7 @@ def _copy_folder(source: Path, target: Path) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ImageFormatError(done.stderr.partition("\n")[0])  # cp prints a line for each file
-    for path, found in files.walk(target):  # as of layers, devices are left out
+    for path, found in usage.walk(target):  # as of layers, devices are left out
         if stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode):
             Path(path).unlink()
     return {"architecture": architecture(), "os": "linux", "config": {"Env": [], "Cmd": []}}

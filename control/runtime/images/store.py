@@ -20,6 +20,7 @@ from typing import Any
 
 from control.linux import files, whole
 from control.linux.errors import cause
+from control.linux.usage import disk_usage
 from control.runtime.base import ContainerRuntimeError
 from control.runtime.builtin.spec import ImageConfig
 from control.runtime.images import layout, names
@@ -119,7 +120,7 @@ class ImageStore:
         return existed
 
     def _commit(self, full: str, staging: Path, config: dict[str, Any]) -> Image:
-        size = files.disk_usage(staging / "rootfs")
+        size = disk_usage(staging / "rootfs")
         files.write_json(staging / "config.json", {**config, "size": size})
         (staging / "config.json").chmod(0o644)
         name = self._folder / names.to_folder(full)

@@ -9,7 +9,7 @@ import os
 import stat
 from typing import Any
 
-from control.linux import syscalls
+from control.linux import syscalls, usage, whole
 
 _DEVICES = (
     ("null", 1, 3),
@@ -87,12 +87,15 @@ def _escape(path: str) -> str:
 
 
 def _copy(image: str, target: str) -> str:
+    """Copy the image once; TARGET.size says how much of its disk space is not the container's."""
     if not os.path.isdir(target):
         fresh = f"{target}.new"
-        command = ["cp", "-a", "--reflink=auto", image, fresh]
+        # -T: also over what a killed copy has left
+        command = ["cp", "-aT", "--reflink=auto", image, fresh]
         pid = os.posix_spawnp("cp", command, dict(os.environ))
         if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
             raise OSError(f"{' '.join(command)} failed")
+        whole.write(f"{target}.size", str(usage.disk_usage(fresh)))
         os.rename(fresh, target)
     return target
 

@@ -266,7 +266,7 @@ class SimulatedNode:
         made = replace(container(name, attempt, box=int(box[3:])), started=self.now)
         self.put(containers=(*self.facts.containers, made), started=self.facts.started | {made.id})
         one_shot = any(
-            it.name == name and not decide.is_sidecar(it) for it in self.pod.spec.init_containers
+            it.name == name and not it.is_sidecar for it in self.pod.spec.init_containers
         )
         runs = self.codes.get(name, [])
         if runs or one_shot:

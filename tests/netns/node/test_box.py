@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from control.agent.storage import layer
+from control.linux import syscalls
 from control.runtime.base import ContainerRuntimeError, Mount, Resources, Rights
 from control.runtime.builtin import cgroups
 from tests.support.control.containers import config, ended, log, make, output, run, sandbox
@@ -244,3 +246,33 @@ async def test_a_profile_that_cannot_be_used(node, folder, name, content, why):
     item = config("true", rights=Rights(seccomp=f"localhost/{name}"))
     with pytest.raises(ContainerRuntimeError, match=why):
         await node.create_container(box.id, item)
+
+
+@pytest.fixture
+def folder_without_overlays(tmp_path):
+    """A folder in which overlayfs has no layers, because it is an overlay itself."""
+    for name in ("lower", "upper", "work", "agent"):
+        (tmp_path / name).mkdir()
+    below = tmp_path / "agent"
+    options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    try:
+        syscalls.mount("overlay", below, "overlay", data=options)
+    except OSError:
+        pytest.skip("this machine's temporary folder is an overlay already")
+    yield below
+    syscalls.unmount(below)
+
+
+async def test_what_a_pod_writes_into_a_copied_image_is_measured(
+    folder_without_overlays, images, every_group
+):
+    folder = folder_without_overlays
+    runtime = make(folder, images, every_group)
+    await runtime.open()
+    container = await run(runtime, folder, "sh", "-c", "head -c 3000000 /dev/zero >/x; echo done")
+    await ended(runtime, container)
+    home = folder / "containers" / container
+    assert (home / "copy/bin/sh").is_symlink(), "overlayfs was not refused"
+    assert 3_000_000 <= layer(home) < 4_000_000
+    await runtime.remove_sandbox(runtime.observe().sandboxes[0].id)
+    runtime.close()
