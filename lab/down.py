@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from control.linux import processes, syscalls
+from control.linux import mounts, processes, syscalls
 from lab import linux
 from lab.spec import cgroup
 from lab.state import Keeper, LabDir
@@ -65,8 +65,8 @@ def _remove_cgroups(name: str) -> None:
 @contextmanager
 def _hierarchies() -> Iterator[list[Path]]:
     """Give the root of each cgroup hierarchy; mount the unified one if it is not mounted."""
-    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    roots = {Path(f[4]): f[f.index("-") + 1] for f in mounts}
+    text = Path("/proc/self/mountinfo").read_text()
+    roots = {mount.path: mount.kind for mount in mounts.parse(text)}
     found = [path for path, kind in roots.items() if kind in ("cgroup", "cgroup2")]
     if "cgroup2" in roots.values():
         yield found

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from cni_plugin.admin.standalone import put_client
-from control.linux import syscalls
+from control.linux import mounts, syscalls
 from lab import linux
 from lab.spec import DATA, Machine
 from lab.state import IMAGES, LabDir
@@ -110,8 +110,8 @@ def _overlay(point: Path, layers: Path, root: Path) -> None:
 
 def _bind_host(layers: Path, root: Path) -> None:
     """Show the host's mounts below: an overlay does not contain those of its lower folder."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        point = Path(line.split()[4].encode().decode("unicode_escape"))
+    for mount in mounts.parse(Path("/proc/self/mountinfo").read_text()):
+        point = mount.path
         target = root / str(point)[1:]
         if len(point.parts) < 3 or not _is_shared(point) or not target.exists():
             continue

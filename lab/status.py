@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from control.linux.processes import start_ticks
 from lab.machine import enter_argv
 from lab.spec import machines
 from lab.state import LabDir
@@ -134,10 +135,10 @@ def _children(pid: int) -> dict[int, str]:
 
 
 def _age(pid: int) -> float | None:
-    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    if not fields:
+    ticks = start_ticks(pid)
+    if ticks is None:
         return None
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _read(path: str) -> str:

@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from control.linux import mounts
 from control.runtime.base import Resources
 from control.runtime.builtin import devices
 
@@ -59,14 +60,11 @@ def discover(mountinfo: str, own: str, prefix: str = "") -> Layout:
     """
     unified: Path | None = None
     legacy: dict[str, Path] = {}
-    for line in mountinfo.splitlines():
-        fields, _, more = line.partition(" - ")
-        kind, _, options = [*more.split(" "), "", ""][:3]
-        point = Path(fields.split(" ")[4])
-        if kind == "cgroup2":
-            unified = unified or point
-        elif kind == "cgroup":
-            legacy.update((word, point) for word in options.split(",") if _is_controller(word))
+    for mount in mounts.parse(mountinfo):
+        if mount.kind == "cgroup2":
+            unified = unified or mount.path
+        elif mount.kind == "cgroup":
+            legacy.update((word, mount.path) for word in mount.options if _is_controller(word))
     return Layout(PurePosixPath((prefix or _own_prefix(own)).strip("/")), unified, legacy)
 
 
