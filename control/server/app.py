@@ -10,6 +10,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from control.server.access.accounts import AccountTokens
+from control.server.access.audit import AuditLog
 from control.server.access.authn import Authenticator
 from control.server.access.authz import Authorizer
 from control.server.access.default_roles import ensure_roles
@@ -39,6 +40,7 @@ async def serve(
     tls: ssl.SSLContext | None = None,
     limits: DoorLimits | None = None,
     tokens: TokenSigner | None = None,
+    audit: AuditLog | None = None,
 ) -> AsyncIterator[ServerState]:
     """Serve the API of a store on bound sockets, until the context ends."""
     config, cache = config or ApiServerConfig(), WatchCache(store)
@@ -52,7 +54,7 @@ async def serve(
         if "RBAC" in authorizer.modes:
             await ensure_roles(state)
         known = replace(authenticator or Authenticator(), accounts=AccountTokens(state))
-        handler = HttpHandler(state, known, authorizer)
+        handler = HttpHandler(state, known, authorizer, audit)
         runner = _runner(handler)
         stack.push_async_callback(runner.cleanup)
         stack.callback(handler.close)

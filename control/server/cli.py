@@ -16,6 +16,14 @@ from typing import Any
 
 import click
 
+from control.server.access.audit import (
+    AuditFile,
+    AuditLog,
+    AuditPolicyError,
+    Sink,
+    load_policy,
+    print_line,
+)
 from control.server.access.authn import Authenticator, TokenFileError, load_tokens
 from control.server.access.authz import MODES
 from control.server.access.door import DoorLimits
@@ -37,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _BACKLOG = 512
+_UNUSABLE = (StoreUrlError, TokenFileError, TokenKeyError, AuditPolicyError, CertificateError)
 # Open files; half of them are for clients that have shown no credentials.
 _DESCRIPTORS = 8192
 
@@ -129,6 +138,10 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option("--kubelet-client-key", type=_FILE)
 @click.option("--service-cidr", default="10.96.0.0/16", callback=_networks, show_default=True)
 @click.option("--node-port-range", default="30000-32767", callback=_ports, show_default=True)
+@click.option("--audit-policy-file", type=_FILE, help="which requests the audit log has")
+@click.option("--audit-log-path", default="", help="the audit log; - is standard output")
+@click.option("--audit-log-maxsize", type=click.IntRange(0), default=0, help="MiB of one file")
+@click.option("--audit-log-maxbackup", type=click.IntRange(0), default=0, help="older files kept")
 @click.option(
     "--authorization-mode",
     default="AlwaysAllow",
@@ -149,7 +162,7 @@ def main(**given: Any) -> None:
         with ExitStack() as stack:
             sockets = [stack.enter_context(bound) for bound in _sockets(flags)]
             asyncio.run(_run(flags, sockets))
-    except (StoreUrlError, TokenFileError, TokenKeyError, CertificateError) as err:
+    except _UNUSABLE as err:
         raise click.UsageError(str(err)) from err
     except (StoreError, StatusError) as err:
         logger.error("%s", err)
@@ -171,6 +184,10 @@ class Flags:
     service_account_key_file: tuple[Path, ...]
     service_account_issuer: str
     api_audiences: str
+    audit_policy_file: Path | None
+    audit_log_path: str
+    audit_log_maxsize: int
+    audit_log_maxbackup: int
     kubelet_client_cert: Path | None
     kubelet_client_key: Path | None
     service_cidr: tuple[Network, ...]
@@ -190,6 +207,16 @@ class Flags:
             authorization_modes=self.authorization_mode,
             mounts_tokens=self.service_account_signing_key_file is not None,
         )
+
+    def audit(self) -> AuditLog | None:
+        """Return the audit log; None without a policy and a path. Raises AuditPolicyError."""
+        if not (self.audit_policy_file and self.audit_log_path):
+            return None
+        sink: Sink = print_line
+        if self.audit_log_path != "-":
+            limits = self.audit_log_maxsize, self.audit_log_maxbackup
+            sink = AuditFile(self.audit_log_path, *limits)
+        return AuditLog(load_policy(self.audit_policy_file), sink)
 
     def tokens(self) -> TokenSigner | None:
         """Return what signs tokens; None without a key. Raises TokenKeyError."""
@@ -262,7 +289,7 @@ async def _run(flags: Flags, sockets: list[socket.socket]) -> None:
     tls = server_tls(flags.tls_cert, flags.tls_key, flags.client_ca)
     known = Authenticator(load_tokens(flags.token_auth_file) if flags.token_auth_file else {})
     config = flags.config(_advertised_port(sockets))
-    tokens = flags.tokens()
+    tokens, audit = flags.tokens(), flags.audit()
     limits = DoorLimits(unknown=raise_descriptors() // 2)
     store = await open_store(flags.store)
     try:
@@ -274,6 +301,7 @@ async def _run(flags: Flags, sockets: list[socket.socket]) -> None:
             tls=tls,
             limits=limits,
             tokens=tokens,
+            audit=audit,
         ):
             logger.info("serving on %s", ", ".join(str(s.getsockname()) for s in sockets))
             await ended.wait()

@@ -12,10 +12,12 @@ from multidict import CIMultiDict
 
 from control.api.base import encode
 from control.server.access import reviews
+from control.server.access.attributes import AccessAttributes
+from control.server.access.audit import AuditEntry, AuditLog
 from control.server.access.authn import ANONYMOUS, Authenticator
-from control.server.access.authz import Authorizer
+from control.server.access.authz import Authorizer, attributes_of
 from control.server.access.door import Visit
-from control.server.access.impersonation import impersonated
+from control.server.access.impersonation import header_text, impersonated
 from control.server.bugs import RepeatedBugs
 from control.server.pages.routes import is_public, page
 from control.server.state.server import ServerState
@@ -36,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 # Upstream's --request-timeout, for everything but watches and streams.
 _SECONDS = 60.0
+_ENTRY = web.RequestKey("audit", AuditEntry)
 # Bytes that are written at once.
 _CHUNK = 32 * 1024
 
@@ -44,16 +47,35 @@ class HttpHandler:
     """The handler of all requests to one server."""
 
     def __init__(
-        self, state: ServerState, authenticator: Authenticator, authorizer: Authorizer
+        self,
+        state: ServerState,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        audit: AuditLog | None = None,
     ) -> None:
         self._state = state
         self._authenticator = authenticator
         self._authorizer = authorizer
+        self._audit = audit
         self._bugs = RepeatedBugs()
         self._cuts: set[Callable[[], None]] = set()  # one for each open watch and stream
 
     async def __call__(self, web_request: web.Request) -> web.StreamResponse:
         """Answer one request; raises only the errors of a client that has disconnected."""
+        if self._audit is None:
+            return await self._safely(web_request)
+        entry = web_request[_ENTRY] = _entry(self._audit, web_request)
+        code, body = 0, b""
+        try:
+            response = await self._safely(web_request)
+            code, body = response.status, _json_of(response)
+            if not response.prepared:
+                response.headers["Audit-Id"] = entry.id
+            return response
+        finally:
+            entry.complete(code, body)
+
+    async def _safely(self, web_request: web.Request) -> web.StreamResponse:
         try:
             return await self._answer(web_request)
         except StatusError as err:
@@ -79,12 +101,17 @@ class HttpHandler:
         _note(web_request, known=user is not None)
         if user is None and not is_public(web_request.path):
             raise errors.unauthorized()
-        user = impersonated(self._authorizer, user or ANONYMOUS, web_request.headers)
+        user = user or ANONYMOUS
+        if entry := web_request.get(_ENTRY):
+            entry.user = user
+        user = impersonated(self._authorizer, user, web_request.headers)
         accept = parse_accept(web_request.headers.get("Accept", ""))
         if (found := await self._page(web_request, user, accept)) is not None:
             return _respond(found)
         asked = info.parse(web_request.method, web_request.path, web_request.query)
-        self._authorizer.check(user, asked, web_request.query)
+        wanted = attributes_of(asked, web_request.query)
+        _begin(web_request, user, wanted, asked.kind.version)
+        self._authorizer.check(user, asked, wanted)
         if relay.is_stream(asked):
             return await self._stream(web_request, ApiRequest(asked, user, web_request.query))
         verb = verb_of(asked)
@@ -107,11 +134,13 @@ class HttpHandler:
         """Answer a request that is not on a kind: a page or a review; None for all others."""
         method, path = web_request.method, web_request.path
         if found := page(self._state, method, path, web_request.query, accept):
+            _begin(web_request, user, AccessAttributes(method.lower(), path=path))
             self._authorizer.check_path(user, method, path)
             return unless_known(found, web_request.headers.get("If-None-Match", ""))
         if (target := reviews.review_at(path)) is None:
             return None
         reviewer = reviews.Reviewer(user, self._authenticator, self._authorizer)
+        _begin(web_request, user, target.attributes(), target.resource.version)
         reviews.check_review(reviewer, method, target)
         try:
             async with asyncio.timeout(_SECONDS):
@@ -133,6 +162,8 @@ class HttpHandler:
             self._cuts.add(cut)
             try:
                 await response.prepare(web_request)
+                if entry := web_request.get(_ENTRY):
+                    entry.write("ResponseStarted", response.status)
                 await send(response, self._frames(request, first))
                 async for batch in signals:
                     await send(response, self._frames(request, batch))
@@ -157,6 +188,27 @@ class HttpHandler:
             yield from frame(request.representation, kind, signal, now, include)
 
 
+def _entry(log: AuditLog, web_request: web.Request) -> AuditEntry:
+    """Return what the audit log will say of a request, as far as it is known."""
+    agent = header_text(web_request.headers.get("User-Agent", ""))
+    return AuditEntry(log, str(web_request.rel_url), web_request.remote or "", agent)
+
+
+def _begin(
+    web_request: web.Request, user: User, asked: AccessAttributes, version: str = ""
+) -> None:
+    """Tell the audit log, if there is one, what a request asks for."""
+    entry: AuditEntry | None = web_request.get(_ENTRY)
+    if entry is not None:
+        entry.begin(user, asked, version)
+
+
+def _json_of(response: web.StreamResponse) -> bytes:
+    """Return the body of a response that is JSON and was sent at once; else nothing."""
+    body = response.body if isinstance(response, web.Response) else None
+    return body if isinstance(body, bytes) and response.content_type == JSON else b""
+
+
 def _note(web_request: web.Request, *, known: bool) -> None:
     """Tell the door that a request has arrived, and whether its client is known."""
     visit = web_request.transport.get_protocol() if web_request.transport else None
@@ -174,7 +226,10 @@ async def _body(web_request: web.Request, *, simple: bool) -> Body:
         raise errors.too_large(f"limit is {BODY_LIMIT}") from err
     if web_request.method in ("GET", "HEAD"):
         return Body()
-    return read_body(raw, web_request.headers.get("Content-Type", ""), simple=simple)
+    body = read_body(raw, web_request.headers.get("Content-Type", ""), simple=simple)
+    if entry := web_request.get(_ENTRY):
+        entry.body = body
+    return body
 
 
 def _cut(web_request: web.Request) -> None:

@@ -73,9 +73,8 @@ class Authorizer:
                 reasons.append(verdict.reason)
         return Verdict(False, "\n".join(reasons))
 
-    def check(self, user: User, info: RequestInfo, query: Mapping[str, str]) -> None:
+    def check(self, user: User, info: RequestInfo, asked: AccessAttributes) -> None:
         """Refuse a request on a kind that the user may not make; raises StatusError (403)."""
-        asked = attributes_of(info, query)
         self.require(user, asked, info)
         if asked.subresource in _STREAMS and asked.verb == "get":
             # A WebSocket begins with a GET, and does what a POST does.

@@ -26,11 +26,11 @@ def impersonated(authorizer: Authorizer, user: User, headers: CIMultiDictProxy[s
     """Return the user that the headers name, or the same one; raises StatusError (403, 500)."""
     if not any(name.lower().startswith("impersonate-") for name in headers):
         return user
-    name = _text(headers.get("Impersonate-User", ""))
+    name = header_text(headers.get("Impersonate-User", ""))
     wanted = User(
         name,
-        tuple(map(_text, headers.getall("Impersonate-Group", ()))),
-        _text(headers.get("Impersonate-Uid", "")),
+        tuple(map(header_text, headers.getall("Impersonate-Group", ()))),
+        header_text(headers.get("Impersonate-Uid", "")),
         _extra(headers),
     )
     if not name:
@@ -50,11 +50,11 @@ def _extra(headers: CIMultiDictProxy[str]) -> dict[str, tuple[str, ...]]:
     found: defaultdict[str, list[str]] = defaultdict(list)
     for name, value in headers.items():
         if name.lower().startswith(_EXTRA):
-            found[unquote(name.lower().removeprefix(_EXTRA))].append(_text(value))
+            found[unquote(name.lower().removeprefix(_EXTRA))].append(header_text(value))
     return {name: tuple(values) for name, values in found.items()}
 
 
-def _text(value: str) -> str:
+def header_text(value: str) -> str:
     """Return a header's value as text; bytes that are no UTF-8 are surrogates in aiohttp's."""
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 

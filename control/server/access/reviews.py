@@ -30,6 +30,11 @@ class ReviewTarget:
     resource: ReviewResource
     namespace: str = ""
 
+    def attributes(self) -> AccessAttributes:
+        """Return what the review needs permission for."""
+        found = self.resource
+        return AccessAttributes("create", found.group, found.plural, namespace=self.namespace)
+
 
 @dataclass(frozen=True, slots=True)
 class Reviewer:
@@ -59,8 +64,7 @@ def check_review(reviewer: Reviewer, method: str, target: ReviewTarget) -> None:
     """Refuse a review that a user may not ask for; raises StatusError (403, 405)."""
     if method != "POST":
         raise method_not_allowed()
-    found = target.resource
-    asked = AccessAttributes("create", found.group, found.plural, namespace=target.namespace)
+    found, asked = target.resource, target.attributes()
     verdict = reviewer.authorizer.decide(reviewer.user, asked)
     if not verdict.allowed:
         raise forbidden_resource(found.group, found.plural, refusal(reviewer.user, asked, verdict))

@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 
+from control.server.access.audit import AuditLog
 from control.server.access.authn import Authenticator
 from control.server.app import serve
 from control.server.state.server import ApiServerConfig, ServerState
@@ -51,15 +52,18 @@ class Guarded:
 
 
 @asynccontextmanager
-async def guarded_server(*modes: str, tokens: TokenSigner | None = None) -> AsyncIterator[Guarded]:
+async def guarded_server(
+    *modes: str, tokens: TokenSigner | None = None, audit: AuditLog | None = None
+) -> AsyncIterator[Guarded]:
     """Serve from memory with these modes of authorization."""
     bound = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
     store = MemoryStore()
     known = Authenticator({user.name: user for user in USERS})
     config = ApiServerConfig(authorization_modes=modes, mounts_tokens=tokens is not None)
+    parts: dict[str, Any] = {"tokens": tokens, "audit": audit}
     async with (
-        serve(store, [bound], config=config, authenticator=known, tokens=tokens) as state,
+        serve(store, [bound], config=config, authenticator=known, **parts) as state,
         aiohttp.ClientSession(url) as session,
     ):
         yield Guarded(Api(session, state), state, url)
