@@ -7,7 +7,7 @@ https://kubernetes.io/docs/reference/access-authn-authz/authorization/
 from collections.abc import Mapping
 from typing import Protocol
 
-from control.server.access.attributes import AccessAttributes, Verdict
+from control.server.access.attributes import AccessAttributes, Verdict, selected
 from control.server.access.node import NodeAuthorizer
 from control.server.access.rbac import RoleIndex
 from control.server.pages.routes import is_public
@@ -97,23 +97,14 @@ class Authorizer:
 def attributes_of(info: RequestInfo, query: Mapping[str, str]) -> AccessAttributes:
     """Return what a request on a kind needs permission for."""
     kind, name = info.kind, info.name
-    if info.verb in ("list", "watch", "deletecollection") and "fieldSelector" in query:
-        name = name or _selected_name(query["fieldSelector"])
+    if info.verb in ("list", "watch") and "fieldSelector" in query:
+        name = name or selected(query["fieldSelector"], "metadata.name")
     if info.subresource == "binding" and not name:  # POST .../namespaces/NAME/bindings
         return AccessAttributes(info.verb, kind.group, "bindings", namespace=info.namespace)
     namespace = info.name if kind.plural == "namespaces" and not kind.group else info.namespace
     selector = query.get("fieldSelector", "") if kind.plural == "pods" else ""
     names = (kind.group, kind.plural, info.subresource, namespace, name)
     return AccessAttributes(info.verb, *names, selector=selector)
-
-
-def _selected_name(selector: str) -> str:
-    """Return the name that a field selector requires; empty if it requires none."""
-    for part in selector.split(","):
-        path, equal, value = part.partition("=")
-        if path.strip() == "metadata.name" and equal:
-            return value.removeprefix("=").strip()
-    return ""
 
 
 def refusal(user: User, asked: AccessAttributes, verdict: Verdict) -> str:

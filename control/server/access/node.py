@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from control.api.kinds import CLUSTER_ROLE, POD
-from control.server.access.attributes import AccessAttributes, Verdict
+from control.server.access.attributes import AccessAttributes, Verdict, selected
 from control.server.access.default_roles import default_roles
 from control.server.access.rbac import Powers, rule_of
 from control.server.state.watch_cache import KindCache, ObjectChange, WatchCache
@@ -95,7 +95,7 @@ class NodeAuthorizer:
 
     def _pod(self, node: str, asked: AccessAttributes) -> str:
         if asked.verb in ("list", "watch"):
-            if _selected(asked.selector, "spec.nodeName") == node:
+            if selected(asked.selector, "spec.nodeName") == node:
                 return ""
             if not (asked.name and asked.namespace):
                 return "can only list/watch pods with spec.nodeName field selector"
@@ -131,15 +131,6 @@ def _lease(node: str, asked: AccessAttributes) -> str:
 def _volume(node: str, asked: AccessAttributes) -> str:
     del asked
     return f"no relationship found between node '{node}' and this object"
-
-
-def _selected(selector: str, path: str) -> str:
-    """Return the value that a field selector requires at a path; empty for none."""
-    for part in selector.split(","):
-        name, equal, value = part.partition("=")
-        if name.strip() == path and equal:
-            return value.removeprefix("=").strip()
-    return ""
 
 
 class NodeRelations:

@@ -93,6 +93,29 @@ async def test_a_pod_without_a_node_gives_no_node_a_right(server: Guarded) -> No
     assert (await server(NODE2, "GET", f"{CORE}/configmaps/a")).code == 403
 
 
+# Commas that belong to a value: these select everything but one value of another field.
+TRICKS = [
+    f"{CORE}/secrets?fieldSelector=type!%3Dx%5C,metadata.name%3Ds",
+    "/api/v1/pods?fieldSelector=status.phase!%3Dx%5C,spec.nodeName%3Dnode1",
+    "/api/v1/nodes?fieldSelector=spec.unschedulable!%3Dx%5C,metadata.name%3Dnode1",
+    f"{CORE}/secrets?fieldSelector=metadata.name!%3Ds",
+    f"{CORE}/secrets?fieldSelector=type!%3Dx&fieldSelector=metadata.name%3Ds",
+]
+
+
+@pytest.mark.parametrize("path", TRICKS)
+@pytest.mark.parametrize("watch", ["", "&watch=true&timeoutSeconds=1"])
+async def test_a_selector_does_not_widen_what_a_node_reads(
+    server: Guarded, path: str, watch: str
+) -> None:
+    await server.make(f"{CORE}/secrets", secret("s"))
+    await server.make(f"{CORE}/secrets", secret("other"))
+    await server.make(f"{CORE}/pods", pod(nodeName="node1", imagePullSecrets=[{"name": "s"}]))
+    own = f"{CORE}/secrets?fieldSelector=metadata.name%3Ds"
+    assert len((await server(NODE1, "GET", own))["items"]) == 1
+    assert (await server(NODE1, "GET", path + watch)).code == 403
+
+
 READS = [
     ("/api/v1/nodes/node1", 200),
     ("/api/v1/nodes/node2", 403),
