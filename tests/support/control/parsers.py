@@ -6,9 +6,11 @@ tests feed the same table: ``tests/control/server/test_fuzz.py``.
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from control.api.kinds import CONFIG_MAP, DEPLOYMENT, KINDS, NODE, POD, SERVICE
 from control.api.selectors import SelectorError, parse_fields, parse_labels
@@ -38,6 +40,7 @@ from control.server.wire.media import JSON, PROTOBUF
 from control.server.wire.request import ApiRequest, User
 from control.server.wire.strict import complaints, mode_of
 from control.store.memory import MemoryStore
+from control.tokens import TokenSigner
 from tests.support.control.requests import deployment, pod, service
 
 REFUSALS = (
@@ -46,6 +49,7 @@ REFUSALS = (
     PatchConflictError,
     PatchTooLargeError,
 )
+_SIGNER = TokenSigner(ec.generate_private_key(ec.SECP256R1()))
 ADMIN = User("admin", ("system:masters",))
 _KINDS = (POD, SERVICE, DEPLOYMENT, CONFIG_MAP, NODE)
 _OLD = {
@@ -110,6 +114,10 @@ def authorization(data: bytes) -> None:
     known = Authenticator({"t\u00f6ken": ADMIN})
     known.user(None, header(data))
     known.user(None, f"Bearer {header(data)}")
+
+
+def account_token(data: bytes) -> None:
+    assert _SIGNER.verify(header(data), datetime.now(UTC)) is None
 
 
 def token(data: bytes) -> None:
@@ -179,6 +187,7 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
         query,
         accept,
         authorization,
+        account_token,
         token,
         labels,
         fields,
@@ -203,6 +212,7 @@ def seeds() -> dict[str, list[bytes]]:
         "query": [b"limit=5", b"fieldValidation=Strict", b"dryRun=All"],
         "accept": [b"application/json;as=Table;v=v1;g=meta.k8s.io;q=0.9,*/*"],
         "authorization": [b"Bearer t\xc3\xb6ken", b"Bearer \xff"],
+        "account_token": [_SIGNER.sign({"iss": _SIGNER.issuer, "exp": 1.0}).encode()],
         "token": [b"eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJhIn0"],
         "labels": [b"app=web,tier in (a,b),!canary,n>5"],
         "fields": [b"spec.nodeName=a,status.phase!=Failed"],

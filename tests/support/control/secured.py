@@ -14,6 +14,7 @@ from control.server.app import serve
 from control.server.cli import server_tls
 from control.server.state.server import ApiServerConfig, ServerState
 from control.store.memory import MemoryStore
+from control.tokens import TokenSigner
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class Secured:
 
 @asynccontextmanager
 async def secured_server(
-    folder: Path, limits: DoorLimits | None = None, modes: tuple[str, ...] = ("AlwaysAllow",)
+    folder: Path,
+    limits: DoorLimits | None = None,
+    modes: tuple[str, ...] = ("AlwaysAllow",),
+    tokens: TokenSigner | None = None,
 ) -> AsyncIterator[Secured]:
     """Serve from memory on a free port of 127.0.0.1; write the certificates into ``folder``."""
     authority = create_authority("test")
@@ -57,6 +61,7 @@ async def secured_server(
         config=ApiServerConfig(port=port, authorization_modes=modes),
         authenticator=Authenticator(),
         limits=limits,
+        tokens=tokens,
     ) as state:
         yield Secured(url, port, state, folder, config)
     await store.close()

@@ -242,13 +242,22 @@ MAY: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
+# The kinds that the table is about.
+CHECKED = (
+    *("namespaces", "nodes", "pods", "services", "endpoints", "configmaps", "secrets"),
+    *("serviceaccounts", "events", "endpointslices", "leases", "deployments", "replicasets"),
+    *("daemonsets", "controllerrevisions", "roles", "clusterroles", "rolebindings"),
+    "clusterrolebindings",
+)
+
+
 @pytest.mark.parametrize("user", MAY)
 async def test_each_part_may_do_what_upstream_lets_it_do_with_each_kind(
     server: Guarded, user: str
 ) -> None:
     authorizer = Authorizer(server.state.cache, ("RBAC",))
     found: dict[str, tuple[str, ...]] = {}
-    for kind in KINDS:
+    for kind in (kind for kind in KINDS if kind.plural in CHECKED):
         for resource in (kind.plural, *(f"{kind.plural}/{sub}" for sub in ("status", "binding"))):
             plural, _, sub = resource.partition("/")
             verbs = tuple(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from control.api import kinds
@@ -17,7 +18,9 @@ from control.controllers.state import ClusterState
 from control.pki import create_key
 from control.tokens import TokenSigner, load_private_key
 from tests.support.control.guarded import Guarded, guarded_server
+from tests.support.control.kubectls import Kubectl
 from tests.support.control.requests import CORE, Reply, pod
+from tests.support.control.secured import secured_server
 
 ACCOUNTS = f"{CORE}/serviceaccounts"
 SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -190,6 +193,21 @@ def test_a_key_is_read_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "sa.key"
     path.write_bytes(create_key())
     assert isinstance(load_private_key(path), ec.EllipticCurvePrivateKey)
+
+
+async def test_kubectl_creates_and_shows_a_token(tmp_path: Path) -> None:
+    signer = TokenSigner(ec.generate_private_key(ec.SECP256R1()))
+    async with secured_server(tmp_path, modes=("RBAC",), tokens=signer) as secured:
+        kubectl = Kubectl(secured, "kubectl")
+        await kubectl("create", "serviceaccount", "robot")
+        token = (await kubectl("create", "token", "robot", "--duration=20m")).strip()
+        assert claims(token)["exp"] - claims(token)["iat"] == 1200
+        config = yaml.safe_load(secured.kubeconfig.read_text())
+        config["users"] = [{"name": "admin", "user": {"token": token}}]
+        secured.kubeconfig.write_text(yaml.safe_dump(config))
+        assert "system:serviceaccount:default:robot" in await kubectl("auth", "whoami")
+        refused = await kubectl.try_("get", "pods")
+        assert 'User "system:serviceaccount:default:robot" cannot list resource' in refused.err
 
 
 # Admission
