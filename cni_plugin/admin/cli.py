@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,10 +29,11 @@ from cni_plugin.linux.files import put
 from cni_plugin.linux.host import Host, open_namespace, read_boot_id
 from cni_plugin.linux.namespace import Namespace
 from cni_plugin.server.daemon import SocketInUseError, serve
+from cni_plugin.server.leave import DEFAULT_SOCKET, left_socket
+from cni_plugin.server.lingering import dismiss
 from cni_plugin.spec.names import is_identifier, is_link_name
 from cni_plugin.verbs.answer import answer
 
-DEFAULT_SOCKET = "/run/podwire/cni.sock"
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
@@ -189,6 +191,8 @@ def uninstall(
     try:
         for path in installer.remove(bin_dir, conf_dir):
             click.echo(f"removed {path}")
+        if dismiss(left_socket(os.environ)):
+            click.echo("ended the server that a call has left behind")
     except OSError as err:
         _fail("uninstall", err)
 

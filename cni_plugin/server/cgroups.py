@@ -26,6 +26,7 @@ def _folder(controllers: str, path: str) -> Path:
         mount, _, system = line.partition(" - ")
         kind, _, options = system.split(" ", 2)
         root, folder = mount.split()[3:5]
-        if kind == ("cgroup" if wanted else "cgroup2") and wanted <= {*options.split(",")}:
+        is_it = kind == ("cgroup" if wanted else "cgroup2") and wanted <= {*options.split(",")}
+        if is_it and Path(path).is_relative_to(root):  # a mount may show a part of the hierarchy
             return Path(folder) / Path(path).relative_to(root)
     raise FileNotFoundError(f"no mounted cgroup hierarchy has {controllers or 'version 2'}")

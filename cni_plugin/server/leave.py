@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
+from typing import NoReturn
 
 from cni_plugin.linux.log import warn
 
@@ -26,7 +27,6 @@ _PATIENCE = "60"  # seconds without a call
 _SERVER = str(Path(__file__).with_name("lingering.py"))
 _PYTHON = sys.executable  # of the process that writes the image, if this runs from one
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
-_SIGNALS = range(1, 32)
 _LONGEST_PATIENCE = 86400
 _LONGEST_PATH = 107 - len("..4194304")  # struct sockaddr_un; a fresh socket has a longer name
 # Lines of /proc/PID/status that have to be the same. Source: proc_pid_status(5).
@@ -43,10 +43,15 @@ def leave_server(environment: Mapping[str, str]) -> None:
             _LONGEST_PATIENCE,
         )
     elif int(patience):
-        path = Path(environment.get("PODWIRE_CNI_SOCKET", DEFAULT_SOCKET) + SUFFIX)
+        path = left_socket(environment)
         with suppress(OSError):  # no folder, or a read-only one: each call does its work itself
             if _can_listen(path) and _is_like_first_process():
                 _start_unless_locked(path, patience, environment.get("PATH", ""))
+
+
+def left_socket(environment: Mapping[str, str]) -> Path:
+    """Return the socket of the server that a call in this environment leaves."""
+    return Path(environment.get("PODWIRE_CNI_SOCKET", DEFAULT_SOCKET) + SUFFIX)
 
 
 def _is_patience(text: str) -> bool:
@@ -122,13 +127,25 @@ def _locked(path: Path) -> int | None:
 
 
 def _start(arguments: list[str], lock: int, search_path: str) -> None:
-    streams = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in range(3)]
-    os.posix_spawn(
-        _PYTHON,
-        [_PYTHON, "-IS", _SERVER, *arguments],
-        {"PATH": search_path},
-        file_actions=[(os.POSIX_SPAWN_DUP2, lock, LOCK), *streams],
-        setsid=True,
-        setsigmask=[],
-        setsigdef=_SIGNALS,
-    )
+    """Fork, and let the child execute the server.
+
+    posix_spawn(3) would hold us up until the child has executed Python. If both have the same CPU,
+    the kernel then lets Python load for a while before we may go on.
+    """
+    if os.fork() == 0:
+        try:
+            _become_server(arguments, lock, search_path)
+        finally:
+            os._exit(1)
+
+
+def _become_server(arguments: list[str], lock: int, search_path: str) -> NoReturn:
+    """Execute the server, with a session of its own and without our streams."""
+    os.dup2(lock, LOCK)  # first: a caller without standard streams gives their numbers to the lock
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
+    for descriptor in range(LOCK + 1):
+        os.set_inheritable(descriptor, True)  # which dup2 leaves out if it has nothing to do
+    os.setsid()
+    os.execve(_PYTHON, [_PYTHON, "-IS", _SERVER, *arguments], {"PATH": search_path})  # noqa: S606

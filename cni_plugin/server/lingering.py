@@ -24,6 +24,7 @@ from cni_plugin.server.cgroups import join_first_process
 from cni_plugin.server.leave import LOCK, lock_of
 
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
+_UNCHANGED = {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}
 _LIMITS = 16  # RLIM_NLIMITS in include/uapi/asm-generic/resource.h
 
 
@@ -59,7 +60,9 @@ class Lingering:
 
 
 def dismiss(path: Path) -> bool:
-    """End the server that a call has left on the socket ``path``; return true if there is one.
+    """End the server that a call has left on the socket ``path``.
+
+    Returns true if there is one that this process can see.
 
     Raises OSError.
     """
@@ -69,8 +72,10 @@ def dismiss(path: Path) -> bool:
         except (FileNotFoundError, ConnectionRefusedError):
             return False
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-    os.kill(_PEER.unpack(raw)[0], signal.SIGTERM)
-    return True
+    process = int(_PEER.unpack(raw)[0])
+    if process:  # not a server of another process namespace, which has no number here
+        os.kill(process, signal.SIGTERM)
+    return bool(process)
 
 
 def _state(path: str) -> tuple[int, int]:
@@ -110,9 +115,29 @@ def _forget_the_caller() -> None:
                 os.close(descriptor)
     for limit in range(_LIMITS):
         _take_limit(limit)
+    _take_signals()
+    _take_processors()
     os.chdir("/")
     os.umask(0o022)
     Path("/proc/self/oom_score_adj").write_text("0")  # a runtime may be spared by the OOM killer
+
+
+def _take_signals() -> None:
+    """Let no signal be blocked or ignored, but those that Python itself ignores."""
+    for number in signal.valid_signals() - _UNCHANGED:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _take_processors() -> None:
+    """Run on the first process's processors, with its precedence: the caller may be bound to one.
+
+    Where this process may not take more precedence, it keeps what it has.
+    """
+    os.sched_setaffinity(0, os.sched_getaffinity(1))
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.sched_getscheduler(1), os.sched_getparam(1))
+        os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 1))
 
 
 def _take_limit(limit: int) -> None:

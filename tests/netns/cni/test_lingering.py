@@ -31,7 +31,7 @@ _FIRST += "while True: signal.pause()"
 _UNSHARE = ("unshare", "--mount", "--propagation=slave", "--pid", "--fork", "--kill-child",
             "--mount-proc")  # fmt: skip
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
-_PATIENCE = 20.0  # seconds, for what other processes do
+_PATIENCE = 60.0  # seconds, for what other processes do
 
 
 @dataclass
@@ -336,6 +336,22 @@ def test_it_can_be_dismissed(node, pod):
     assert list(node.files.glob("cni.sock*")) == []
 
 
+def test_uninstalling_ends_it(node, pod, tmp_path):
+    call(node, "DEL", pod()).ok()
+    left = server(node)
+    folders = (f"--{name}-dir={tmp_path / name}" for name in ("bin", "conf", "data", "cache"))
+    argv = (ROOT / "bin/podwire", "cni", "uninstall", *folders)
+    done = subprocess.run(
+        node.space.argv(*map(str, argv)),
+        env=os.environ | {"PODWIRE_CNI_SOCKET": str(node.socket)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "ended the server that a call has left behind\n", done
+    wait_for(left.is_gone)
+
+
 @pytest.mark.parametrize("delay", [0, 0.02, 0.05, 0.1, 0.2, 0.4])
 def test_it_may_be_killed_while_it_starts(delay, node, pod):
     one = pod()
@@ -438,6 +454,36 @@ def test_it_has_no_limits_of_its_caller(limit, node, pod):
     assert left.read("limits") == Path(f"/proc/{node.space.first}/limits").read_text()
     with only_served(node):
         call(node, "ADD", one).ok()
+        call(node, "DEL", one).ok()
+
+
+def test_it_has_neither_signals_nor_processors_of_its_caller(node, pod):
+    first = node.space.first
+    own = (
+        "import signal\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+        "os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))\n"
+        "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+        "os.nice(5)\n"
+    )
+    node.plugin = wrapped(node, own)
+    call(node, "DEL", pod()).ok()
+    left = server(node)
+    status = dict(line.split(":\t", 1) for line in left.read("status").splitlines())
+    assert not int(status["SigIgn"], 16) & 1 << signal.SIGHUP - 1
+    assert int(status["SigBlk"], 16) == 0
+    for asked in (os.sched_getaffinity, os.sched_getscheduler):
+        assert asked(left.pid) == asked(first)
+    assert os.getpriority(os.PRIO_PROCESS, left.pid) == os.getpriority(os.PRIO_PROCESS, first)
+
+
+def test_a_caller_without_standard_streams_leaves_one(node, pod):
+    one = pod()
+    node.plugin = wrapped(node, "os.close(2)")
+    call(node, "ADD", one).ok()
+    assert [server(node).files()[number] for number in range(3)] == ["/dev/null"] * 3
+    with only_served(node):
         call(node, "DEL", one).ok()
 
 
