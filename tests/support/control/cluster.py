@@ -98,7 +98,7 @@ class Agents:
 
 
 async def until(
-    holds: Callable[[], Awaitable[bool]] | Callable[[], bool], what: str = "", seconds: float = 20
+    holds: Callable[[], Awaitable[bool]] | Callable[[], bool], what: str = "", seconds: float = 60
 ) -> None:
     """Wait until a condition holds; ``what`` describes it in the error."""
     try:
