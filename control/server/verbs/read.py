@@ -12,6 +12,7 @@ from control.server.verbs.select import Selection, selection
 from control.server.wire import errors
 from control.server.wire.info import RequestInfo, storage_key, storage_prefix
 from control.server.wire.item import Item, stamp
+from control.server.wire.list_options import errors_in_list
 from control.server.wire.request import ApiRequest
 from control.store.base import CompactedError, FutureRevisionError
 
@@ -45,11 +46,17 @@ def find(state: ServerState, info: RequestInfo) -> Item:
 
 
 async def list_objects(state: ServerState, request: ApiRequest) -> ObjectListing:
-    """List a collection or a page of it; raises StatusError (400, 410, 504)."""
+    """List a collection or a page of it; raises StatusError (400, 410, 422, 504)."""
+    if found := errors_in_list(request.query):
+        raise errors.invalid_list_options(found)
     wanted = selection(request)
     limit = request.number("limit")
     if token := request.query.get("continue", ""):
         start, revision = _parse_token(token, request)
+        if request.number("resourceVersion"):
+            raise errors.bad_request(
+                "specifying resource version is not allowed when using continue"
+            )
         return await _from_store(state, request, wanted, limit, start, revision)
     asked = request.number("resourceVersion")
     current = await state.cache.fresh()

@@ -18,6 +18,7 @@ from control.server.wire import errors
 from control.server.wire.errors import StatusError
 from control.server.wire.info import is_true, storage_prefix
 from control.server.wire.item import Item, restamp
+from control.server.wire.list_options import errors_in_watch
 from control.server.wire.request import ApiRequest
 
 # A watcher that is this many changes behind is disconnected; it resumes from its last revision.
@@ -169,11 +170,8 @@ def _subscribed(cache: KindCache, cut: Callable[[], None]) -> Iterator[_Queue]:
 def _plan(request: ApiRequest) -> _WatchPlan:
     given = request.query.get("sendInitialEvents", "")
     since = request.number("resourceVersion")
-    if given and request.query.get("resourceVersionMatch") != "NotOlderThan":
-        raise errors.bad_request(
-            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting"
-            " resourceVersionMatch to NotOlderThan"
-        )
+    if found := errors_in_watch(request.query):
+        raise errors.invalid_list_options(found)
     send = is_true(given)
     bookmarks = request.flag("allowWatchBookmarks")
     return _WatchPlan(

@@ -120,15 +120,27 @@ def conflict(kind: Kind, name: str, why: str = "", *, again: bool = False) -> St
 
 def invalid(kind: Kind, name: str, found: Sequence[FieldError]) -> StatusError:
     """The object is invalid; up to a hundred errors become causes."""
+    return _invalid(kind.name, kind.name, kind.group, name, found)
+
+
+def invalid_list_options(found: Sequence[FieldError]) -> StatusError:
+    """The options of a list or a watch contradict each other."""
+    group = "meta.k8s.io"
+    return _invalid(f"ListOptions.{group}", "ListOptions", group, "", found)
+
+
+def _invalid(
+    title: str, kind: str, group: str, name: str, found: Sequence[FieldError]
+) -> StatusError:
     distinct = {str(error): error for error in found[:_MAX_CAUSES]}
     texts, errors = list(distinct), distinct.values()
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     causes = [
         StatusCause(reason=error.type, message=error.body(), field=error.path) for error in errors
     ]
-    given = {"name": name or None, "group": kind.group or None, "kind": kind.name, "causes": causes}
+    given = {"name": name or None, "group": group or None, "kind": kind, "causes": causes}
     details = StatusDetails.model_validate({k: v for k, v in given.items() if v})
-    return StatusError(422, "Invalid", f'{kind.name} "{name}" is invalid: {text}', details)
+    return StatusError(422, "Invalid", f'{title} "{name}" is invalid: {text}', details)
 
 
 def forbidden(kind: Kind, name: str, why: str, *causes: StatusCause) -> StatusError:

@@ -193,3 +193,58 @@ async def test_bare_metadata(api: Api):
 )
 async def test_accept(api: Api, accept: str, code: int):
     assert (await api("GET", MAPS, Accept=accept)).code == code
+
+
+async def test_a_page_has_no_revision_of_the_clients_choice(api: Api):
+    await fill(api, 3)
+    token = (await api("GET", f"{MAPS}?limit=1"))["metadata"]["continue"]
+    page = f"{MAPS}?limit=1&continue={token}"
+    refused = await api("GET", f"{page}&resourceVersion={api.state.store.revision}")
+    message = "specifying resource version is not allowed when using continue"
+    assert (refused.code, refused["message"]) == (400, message)
+    assert await names(api, f"{page}&resourceVersion=0") == ["m1"]
+
+
+_MATCH = "resourceVersionMatch: Forbidden: "
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        (
+            "resourceVersionMatch=Exact",
+            f"{_MATCH}resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        (
+            "resourceVersion=1&resourceVersionMatch=NotOlderThan&continue=x",
+            f"{_MATCH}resourceVersionMatch is forbidden when continue is provided",
+        ),
+        (
+            "resourceVersion=1&resourceVersionMatch=Newer",
+            'resourceVersionMatch: Unsupported value: "Newer": supported values:'
+            ' "Exact", "NotOlderThan", ""',
+        ),
+        (
+            "resourceVersion=0&resourceVersionMatch=Exact",
+            f'{_MATCH}resourceVersionMatch "exact" is forbidden for resourceVersion "0"',
+        ),
+        (
+            "sendInitialEvents=true",
+            "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list",
+        ),
+        (
+            "watch=1&timeoutSeconds=1&sendInitialEvents=true",
+            f"{_MATCH}sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        (
+            "watch=1&timeoutSeconds=1&resourceVersionMatch=NotOlderThan",
+            f"{_MATCH}resourceVersionMatch is forbidden for watch unless sendInitialEvents is"
+            " provided",
+        ),
+    ],
+)
+async def test_options_that_contradict_each_other(api: Api, query: str, why: str):
+    refused = await api("GET", f"{MAPS}?{query}")
+    assert (refused.code, refused["reason"]) == (422, "Invalid")
+    assert refused["message"] == f'ListOptions.meta.k8s.io "" is invalid: {why}'
+    assert refused["details"]["kind"] == "ListOptions"

@@ -112,7 +112,7 @@ async def test_initial_events_end_with_a_bookmark(api: Api):
     ) as stream:
         await api.make(MAPS, config_map("b"))
         assert await stream.told(1) == [("ADDED", "b")]
-    assert (await api("GET", f"{MAPS}?watch=1&sendInitialEvents=true")).code == 400
+    assert (await api("GET", f"{MAPS}?watch=1&sendInitialEvents=true")).code == 422
 
 
 async def test_bookmarks_have_the_reached_revision(api: Api, monkeypatch):
