@@ -120,18 +120,16 @@ def conflict(kind: Kind, name: str, why: str = "", *, again: bool = False) -> St
 
 def invalid(kind: Kind, name: str, found: Sequence[FieldError]) -> StatusError:
     """The object is invalid; up to a hundred errors become causes."""
-    return _invalid(kind.name, kind.name, kind.group, name, found)
+    return _invalid(kind.name, kind.group, name, found)
 
 
 def invalid_list_options(found: Sequence[FieldError]) -> StatusError:
     """The options of a list or a watch contradict each other."""
-    group = "meta.k8s.io"
-    return _invalid(f"ListOptions.{group}", "ListOptions", group, "", found)
+    return _invalid("ListOptions", "meta.k8s.io", "", found)
 
 
-def _invalid(
-    title: str, kind: str, group: str, name: str, found: Sequence[FieldError]
-) -> StatusError:
+def _invalid(kind: str, group: str, name: str, found: Sequence[FieldError]) -> StatusError:
+    title = f"{kind}.{group}" if group else kind
     distinct = {str(error): error for error in found[:_MAX_CAUSES]}
     texts, errors = list(distinct), distinct.values()
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"

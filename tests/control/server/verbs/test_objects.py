@@ -290,3 +290,13 @@ async def test_a_new_cluster_has_namespaces_and_the_kubernetes_service(api: Api)
     assert own["spec"]["clusterIP"] == "10.96.0.1"
     assert own["spec"]["ports"][0]["port"] == 443
     assert (await api("DELETE", "/api/v1/namespaces/default")).code == 403
+
+
+async def test_an_invalid_object_is_named_with_its_group(api: Api):
+    wrong = deployment("d") | {"metadata": {"name": "D"}}
+    refused = await api("POST", f"{APPS}/deployments", wrong)
+    assert refused.code == 422
+    assert refused["message"].startswith('Deployment.apps "D" is invalid: metadata.name: ')
+    assert (refused["details"]["kind"], refused["details"]["group"]) == ("Deployment", "apps")
+    core = await api("POST", f"{CORE}/configmaps", config_map("M"))
+    assert core["message"].startswith('ConfigMap "M" is invalid: metadata.name: ')
