@@ -177,6 +177,7 @@ if verb == "send":
     raw.sendto(header, (address, 0))
 else:
     print("ready", flush=True)
+    sys.stdin.readline()  # the segment is on its way: now time counts
     raw.settimeout(float(flags))
     try:
         data, peer = raw.recvfrom(1 << 16)
@@ -187,17 +188,20 @@ else:
 _SYN, _SYN_FIN = 2, 3
 
 
-def segment(site: Site, pod: Pod, to: Space, address: str, flags: int) -> str:
+def segment(
+    site: Site, pod: Pod, to: Space, address: str, flags: int, patience: float = 60.0
+) -> str:
     """The source address that a Pod's segment arrives with; ``nothing`` if it does not."""
     receiver = subprocess.Popen(
-        to.argv(sys.executable, "-c", _SEGMENT, "receive", address, "0.5" if flags == 3 else "5"),
+        to.argv(sys.executable, "-c", _SEGMENT, "receive", address, str(patience)),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert receiver.stdout is not None
     assert receiver.stdout.readline() == "ready\n"
     pod.space.run(sys.executable, "-c", _SEGMENT, "send", address, str(flags))
-    return receiver.communicate()[0].strip()
+    return receiver.communicate("sent\n")[0].strip()
 
 
 def test_no_invalid_packet_leaves_with_the_pods_address(site):
@@ -208,7 +212,7 @@ def test_no_invalid_packet_leaves_with_the_pods_address(site):
         node.add(pod, conf)
     for outside, host in ((OUTSIDE, HOST), (OUTSIDE6, HOST6)):
         assert segment(site, one, site.outside, outside, _SYN) == host
-        assert segment(site, one, site.outside, outside, _SYN_FIN) == "nothing"
+        assert segment(site, one, site.outside, outside, _SYN_FIN, 0.5) == "nothing"
     for address in (item.partition("/")[0] for item in other.addresses()):
         assert segment(site, one, other.space, address, _SYN_FIN) != "nothing"
     for pod in (one, other):
