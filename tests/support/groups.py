@@ -31,7 +31,7 @@ def owned(name: str) -> Iterator[str]:
     with _claim(name) as file:
         root = Path(file.name)
         yield root.name
-        deadline = time.monotonic() + 20  # the kernel takes a moment to bury processes
+        deadline = time.monotonic() + 60  # the kernel takes a moment to bury processes
         while not _removed(root.name):
             assert time.monotonic() < deadline, f"something still runs in {root.name}"
             time.sleep(0.05)

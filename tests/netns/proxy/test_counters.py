@@ -69,7 +69,7 @@ def send(address: str, port: int, times: int) -> int:
     socks = [socket.socket(family, socket.SOCK_DGRAM) for _ in range(times)]
     _sent.extend(socks)
     for number, one in enumerate(socks):
-        one.settimeout(5)
+        one.settimeout(60)
         if number % 2:
             one.connect((address, port))
         one.sendto(b"?", (address, port))
@@ -247,7 +247,7 @@ class Process(RunningProxy):
         return self.lab.spaces["node"].run("nft", "list", "tables").count("podwire-counters")
 
     def wait(self, what: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not what():
             assert time.monotonic() < deadline
 

@@ -225,7 +225,7 @@ def call_again(address: str, source: int) -> list[str]:
         with socket.socket(socket.AF_INET) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("", source))
-            sock.settimeout(5)
+            sock.settimeout(60)
             sock.connect((address, 80))
             peers.append(sock.recv(100).decode())
             assert not sock.recv(100)

@@ -73,7 +73,7 @@ def call(address: str, port: int = 80, bind: str = "", family: int = 0) -> tuple
     """Return the answering Pod of a new connection, the socket's peer, and the kernel's peer."""
     family = family or (socket.AF_INET6 if ":" in address else socket.AF_INET)
     with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         if bind:
             sock.bind((bind, 0))
         try:
@@ -100,7 +100,7 @@ def ask_unconnected(address: str, port: int = 80, anew: bool = True) -> tuple[st
     if anew or not _kept:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         _kept[:] = [socket.socket(family, socket.SOCK_DGRAM)]
-    _kept[0].settimeout(2)
+    _kept[0].settimeout(60)
     _kept[0].sendto(b"?", (address, port))
     said, peer = _kept[0].recvfrom(100)
     return said.decode().split()[0], peer[0]

@@ -141,7 +141,7 @@ def test_a_udp_client_follows_the_endpoints(web: RunningProxy, address: str) -> 
         ("b", "B"),
     ):
         web.put(*slices(*pods, name="udp"))
-        deadline = time.monotonic() + 20  # a flow that nobody ended would last for 30 s and more
+        deadline = time.monotonic() + 60  # asking keeps a flow alive that nobody ended
         while (found := client.call(ask_from_one_port, *target)) != expected:
             assert time.monotonic() < deadline, f"{found} answers, not {expected}"
     web.api.call(fake_api.remove, exposed, *slices(name="udp"))
@@ -152,29 +152,28 @@ def test_a_udp_flow_ends_if_its_service_was_removed_while_no_proxy_ran(web: Runn
     web.put(gone, *slices("a", name="udp"))
     client, other = web.lab.client("outside"), web.lab.client("node")
     for asking in (client, other):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while asking.call(ask_from_one_port, "10.96.0.53", 53) != "A":
             assert time.monotonic() < deadline
     web.end(signal.SIGKILL)
     web.api.call(fake_api.remove, gone, *slices(name="udp"))
     assert client.call(ask_from_one_port, "10.96.0.53", 53, 5.0) == "A"
     web.run()
-    for asking in (client, other):
-        deadline = time.monotonic() + 20
-        while asking.call(ask_from_one_port, "10.96.0.53", 53) == "A":
-            assert time.monotonic() < deadline, "the flow goes on"
+    deadline = time.monotonic() + 60  # asking both keeps a flow alive that nobody ended
+    while "A" in [one.call(ask_from_one_port, "10.96.0.53", 53) for one in (client, other)]:
+        assert time.monotonic() < deadline, "the flow goes on"
 
 
 def test_a_client_with_affinity_keeps_its_endpoint(web: RunningProxy) -> None:
     config = {"clientIP": {"timeoutSeconds": 100}}
     web.put(service(sessionAffinity="ClientIP", sessionAffinityConfig=config))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(first := web.answers()) > 1:
         assert time.monotonic() < deadline
     assert web.answers(tries=30) == first
     (gone,) = first
     web.put(*slices(*[pod for pod in PODS if pod.upper() != gone]))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while gone in (second := web.answers()):  # who goes holds nobody back
         assert time.monotonic() < deadline
     assert len(second) == 1
@@ -193,7 +192,7 @@ def test_a_node_that_is_made_again_has_other_pods(world: RunningProxy) -> None:
     probe = Probe(VIP, 80, TCP)
 
     def wait_for_peer(peer: str) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (seen := world.lab.client("pod").call(ask, [probe])[0][0].peer) != peer:
             assert time.monotonic() < deadline, seen
 
@@ -272,7 +271,7 @@ def test_health_metrics_and_mode(web: RunningProxy) -> None:
     assert web.metrics()["sync_proxy_rules_duration_seconds_count"] >= 1
     going = NODE | {"metadata": {"name": "n1", "deletionTimestamp": "2026-11-22T00:00:00Z"}}
     web.put(going)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while web.url("/healthz", 10256)[0] != 503:
         assert time.monotonic() < deadline
     assert web.url("/livez", 10256)[0] == 200
@@ -305,12 +304,12 @@ def test_health_check_node_ports_count_this_nodes_endpoints(web: RunningProxy) -
         ("c", "a", 503, 0),
     ):
         web.put(balanced, *slices(*pods, name="checked", leaving=leaving))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (found := web.check(32111))[:2] != (status, count):
             assert time.monotonic() < deadline, found
         assert found[2]["service"] == {"namespace": "ns", "name": "checked"}
     web.api.call(fake_api.remove, balanced, *slices(name="checked"))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while web.check(32111)[0]:
         assert time.monotonic() < deadline
 
@@ -349,14 +348,14 @@ def test_rules_that_another_program_changes_are_restored(web: RunningProxy) -> N
         command = tool.replace("tables", f"tables-{web.flavor}") if web.flavor else tool
         web.settle()
         node.run(command, *args)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while _shape(web.rules()) != before:
             assert time.monotonic() < deadline, f"{tool} {args}"
         earlier, noticed = noticed, web.disturbed()
         # Twice, if the proxy woke up between two of the kernel's messages about one command.
         assert earlier < noticed <= earlier + 2
     web.until({"A", "B", "C"})
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(events := web.api.call(fake_api.events)) != noticed - untold:
         assert time.monotonic() < deadline, events  # one each, or the first counted up
     assert events[0]["reason"] == "ProxyRulesDisturbed"
@@ -367,7 +366,7 @@ def test_a_replaced_rule_is_noticed_although_the_table_keeps_its_size(web: Runni
     node = web.lab.spaces["node"]
     web.settle()
     shape, before = _shape(web.rules()), web.disturbed()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     marks = itertools.count(1)
     # Again, as what changes right after a write of ours goes unseen; so may the last of these.
     while web.disturbed() == before or _shape(web.rules()) != shape:

@@ -205,7 +205,7 @@ class Node:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self._answers():
             assert server.poll() is None, (self.files / "server.log").read_text()
             assert time.monotonic() < deadline

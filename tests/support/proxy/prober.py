@@ -251,7 +251,7 @@ def faults(least: int = 50) -> list[str]:
 
 def go_on(name: str, more: int = 20) -> None:
     """Wait until the action was repeated ``more`` times more, with or without success."""
-    enough, deadline = _traffic[name].count + more, time.monotonic() + 20
+    enough, deadline = _traffic[name].count + more, time.monotonic() + 60
     while _traffic[name].count < enough:
         assert time.monotonic() < deadline, f"{name} stands still: {_traffic[name].faults}"
         time.sleep(0.01)

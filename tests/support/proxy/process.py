@@ -198,7 +198,7 @@ class RunningProxy:
         """Wait until the proxy stops writing: while it writes, it does not hear other programs'
         changes.
         """
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         before: list[float] = []
         while True:
             found = self.metrics()
