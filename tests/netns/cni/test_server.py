@@ -196,7 +196,7 @@ def test_a_second_server_is_refused(node):
             capture_output=True,
             text=True,
             check=False,
-            timeout=20,
+            timeout=60,
         )
         assert second.returncode == 1
         assert second.stderr.count("\n") == 1
@@ -282,7 +282,7 @@ def test_only_root_is_served(node, client):
                 parent.chmod(0o755)
         code = (
             "import socket, sys\n"
-            "s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect(sys.argv[1])\n"
+            "s = socket.socket(socket.AF_UNIX); s.settimeout(60); s.connect(sys.argv[1])\n"
             "print(s.recv(1))"
         )
         argv = ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-c", code]
@@ -305,7 +305,7 @@ def test_an_immediate_answer_is_received(tmp_path, client):
                 env={"PODWIRE_CNI_SOCKET": str(path)},
                 capture_output=True,
                 check=False,
-                timeout=20,
+                timeout=60,
             )
             assert done.stdout == b"quick\n"
         quick.join()
@@ -332,7 +332,7 @@ def descriptors(node: Node, pod: Pod | None = None) -> list[int]:
 def send(path: Path, data: bytes, fds: list[int], *, leave: bool) -> bytes:
     """Send raw bytes with descriptors. Returns the answer, unless ``leave`` is set."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(20)
+        connection.settimeout(60)
         connection.connect(str(path))
         if data:
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]

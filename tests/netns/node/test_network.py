@@ -76,9 +76,9 @@ def seen_by(server, client, address):
     argv = server.argv(sys.executable, "-c", script)
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "up\n"
-    connect = f"import socket; socket.create_connection(('{address}', 7000), 5)"
+    connect = f"import socket; socket.create_connection(('{address}', 7000), 60)"
     client.run(sys.executable, "-c", connect)
-    return process.communicate(timeout=10)[0].strip()
+    return process.communicate(timeout=60)[0].strip()
 
 
 def test_only_our_own_objects_change_and_removal_is_complete(machines):

@@ -193,4 +193,4 @@ async def _do(action) -> None:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run_coroutine_threadsafe(work, _loop).result(timeout=20)
+    asyncio.run_coroutine_threadsafe(work, _loop).result(timeout=60)

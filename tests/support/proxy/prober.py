@@ -214,7 +214,7 @@ def converse(name: str, address: str, port: int, pause: float = 0.005) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM)
     sock.connect((address, port))
-    sock.settimeout(0.3)
+    sock.settimeout(2)
 
     def once() -> None:
         for _ in range(2):
