@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Set
 
 from proxy.backends import upstream
 from proxy.backends.base import (
@@ -20,8 +21,8 @@ from proxy.linux.memory import settle
 from proxy.linux.nft_events import NftEvent, NftListener
 from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
-from proxy.model.values import NodeView
-from proxy.status.metrics import FAILURES, ProxyMetrics
+from proxy.model.values import Family, NodeView
+from proxy.status.metrics import FAILURES, PARTIAL_FAILURES, ProxyMetrics
 
 logger = logging.getLogger("podwire.proxy")
 
@@ -70,7 +71,11 @@ class Applier:
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring the kernel to ``want``. Raises ProxyError."""
         with self._busy:
-            self._apply(want, node)
+            whole, began = self._backend.rewrites(node), time.monotonic()
+            try:
+                self._apply(want, node, whole)
+            finally:
+                self._measure(whole, time.monotonic() - began)
 
     def disturbed(self) -> str | None:
         """Return a description of other programs' changes since the last call.
@@ -95,7 +100,13 @@ class Applier:
         found, self._rivals = self._rivals, []
         return found
 
-    def _apply(self, want: Desired, node: NodeView) -> None:
+    def _measure(self, whole: Set[Family], took: float) -> None:
+        """Count a sync's duration, of a failed one too, where upstream does."""
+        for family in self._settings.families:
+            kind = "full" if family in whole else "partial"
+            self._metrics.observe(f"sync_{kind}_proxy_rules_duration_seconds", took, family)
+
+    def _apply(self, want: Desired, node: NodeView, whole: Set[Family]) -> None:
         """Write rules first, then check flows, then remove other backends' rules.
 
         Flows are checked when new flows take the right way. Other backends' rules go when ours are
@@ -103,7 +114,7 @@ class Applier:
         """
         self._cleaner.expect(want)
         with self.events.deaf():
-            self._write(want, node)
+            self._write(want, node, whole)
             self._counting.apply(want)
         if not self.is_unfinished:  # else some flows would still take the old way
             self._end_flows(want)
@@ -111,12 +122,14 @@ class Applier:
             self._remove_leftovers()
             settle()
 
-    def _write(self, want: Desired, node: NodeView) -> None:
+    def _write(self, want: Desired, node: NodeView, whole: Set[Family]) -> None:
         try:
             self._backend.apply(want, node)
         except KernelRefusedError as err:
             for family in err.families or self._settings.families:
                 self._metrics.add(FAILURES[self._mode], family=family)
+                if family not in whole and self._mode in PARTIAL_FAILURES:
+                    self._metrics.add(PARTIAL_FAILURES[self._mode], family=family)
             raise
 
     def _end_flows(self, want: Desired) -> None:

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 from proxy.desired.desired import Desired
 from proxy.linux.nft_events import NftEvent
 from proxy.model.settings import ProxySettings
-from proxy.model.values import NodeView
+from proxy.model.values import Family, NodeView
 
 
 class Backend(Protocol):
@@ -18,6 +18,11 @@ class Backend(Protocol):
 
         After a failure the kernel's state counts as unknown, and the next call writes everything
         again.
+        """
+
+    def rewrites(self, node: NodeView) -> frozenset[Family]:
+        """Return the families that ``apply`` would write whole now: at the start, after a failure,
+        after another program's change, and where rules depend on a node that has changed.
         """
 
     @property

@@ -34,6 +34,12 @@ METRICS: Mapping[str, Metric] = {
     "sync_proxy_rules_duration_seconds": Metric(
         "histogram", "Duration of a sync", _FAMILY, None, _SYNC_BUCKETS
     ),
+    "sync_full_proxy_rules_duration_seconds": Metric(
+        "histogram", "Duration of a sync that writes all rules", _FAMILY, None, _SYNC_BUCKETS
+    ),
+    "sync_partial_proxy_rules_duration_seconds": Metric(
+        "histogram", "Duration of a sync that writes changes", _FAMILY, None, _SYNC_BUCKETS
+    ),
     "sync_proxy_rules_last_timestamp_seconds": Metric(
         "gauge", "When the last sync succeeded", _FAMILY
     ),
@@ -61,6 +67,9 @@ METRICS: Mapping[str, Metric] = {
     "sync_proxy_rules_iptables_restore_failures_total": Metric(
         "counter", "Failed writes by iptables-restore", _FAMILY, _IPTABLES
     ),
+    "sync_proxy_rules_iptables_partial_restore_failures_total": Metric(
+        "counter", "Failed writes of changes by iptables-restore", _FAMILY, _IPTABLES
+    ),
     "sync_proxy_rules_nftables_sync_failures_total": Metric(
         "counter", "Failed writes of nftables' table", _FAMILY, _NFTABLES
     ),
@@ -84,6 +93,9 @@ FAILURES: Mapping[str, str] = {  # by mode: the counter of failed writes
     "iptables": "sync_proxy_rules_iptables_restore_failures_total",
     "nftables": "sync_proxy_rules_nftables_sync_failures_total",
     "ebpf": "sync_proxy_rules_nftables_sync_failures_total",
+}
+PARTIAL_FAILURES: Mapping[str, str] = {  # by mode: of those, the counter of failed changes
+    "iptables": "sync_proxy_rules_iptables_partial_restore_failures_total",
 }
 
 Labels = tuple[str, ...]  # the values of a metric's labels, in their order
@@ -149,11 +161,11 @@ class ProxyMetrics:
             for labels in self._labels(self._metrics[name], family, (label,) if label else ()):
                 self._values[name][labels] = value
 
-    def observe(self, name: str, seconds: float) -> None:
-        """Count a duration, which is one of all families."""
+    def observe(self, name: str, seconds: float, family: int | None = None) -> None:
+        """Count a duration: of one family, or of all that are served."""
         with self._lock:
-            for histogram in self._histograms[name].values():
-                histogram.observe(seconds)
+            for labels in self._labels(self._metrics[name], family, ()):
+                self._histograms[name][labels].observe(seconds)
 
     def _labels(self, metric: Metric, family: int | None, others: Labels) -> list[Labels]:
         if "ip_family" not in metric.labels:

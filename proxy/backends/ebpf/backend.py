@@ -20,7 +20,7 @@ from proxy.linux.memory import give_back
 from proxy.linux.nft_events import NftEvent
 from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
-from proxy.model.values import NodeView
+from proxy.model.values import Family, NodeView
 
 logger = logging.getLogger("podwire.proxy.ebpf")
 
@@ -52,7 +52,7 @@ class EbpfBackend:
         """Bring rules and maps to ``want``. Raises KernelRefusedError."""
         steps = self._claims.update(want)
         commit_rules = self._rules.prepare(steps, node)
-        known, self._known = self._known and node.addresses == self._node.addresses, False
+        known, self._known = self._is_known(node), False
         self._node = node
         if known and self._sockets:
             self._advance(self._sockets, steps, commit_rules)
@@ -60,6 +60,15 @@ class EbpfBackend:
             commit_rules()
         else:
             self._load(node, commit_rules)
+
+    def rewrites(self, node: NodeView) -> frozenset[Family]:
+        """See ``Backend``. Both families share the maps."""
+        if self._is_known(node) or time.monotonic() < self._again:
+            return self._rules.rewrites(node)
+        return frozenset(self._settings.families)
+
+    def _is_known(self, node: NodeView) -> bool:
+        return self._known and node.addresses == self._node.addresses
 
     def _advance(
         self, programs: SocketPrograms, steps: list[WinnerChange], commit_rules: Callable[[], None]

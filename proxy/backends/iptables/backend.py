@@ -45,7 +45,7 @@ class IptablesFamily:
 
         Raises KernelRefusedError.
         """
-        known, self._known = self._known and not self.is_resized(), False
+        known, self._known = self.is_known, False
         if not known:
             self._big.clear()
         shown = self._big.hold_back(want) if known and not self._is_legacy else want
@@ -59,6 +59,11 @@ class IptablesFamily:
         if self._is_legacy and not known:
             self._verify()
         self._known = True
+
+    @property
+    def is_known(self) -> bool:
+        """True if a change is enough to bring the rules to a state."""
+        return self._known and not self.is_resized()
 
     def _write(self, change: ChainChanges) -> None:
         """Write a change, then a slice of what big Services still need."""
@@ -183,6 +188,11 @@ class IptablesBackend:
                 failures[family.family] = str(err)
         if failures:
             raise KernelRefusedError("; ".join(failures.values()), families=tuple(failures))
+
+    def rewrites(self, node: NodeView) -> frozenset[Family]:  # noqa: ARG002
+        """See ``Backend``. What depends on the node is a change as any other."""
+        known = {family.family for family in self._families if family.is_known}
+        return frozenset(self._settings.families) - known
 
     @property
     def is_unfinished(self) -> bool:

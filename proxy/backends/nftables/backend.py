@@ -38,12 +38,16 @@ class NftablesFamily:
 
     def prepare(self, steps: list[WinnerChange], node: NodeView) -> Callable[[], None]:
         """Return a call that commits what changed; after a failure or at the start, everything."""
-        known, self._known = self._known and _is_alike(node, self._node), False
+        known, self._known = self.is_known(node), False
         self._node = node
         try:
             return partial(self._commit, self._change(steps) if known else self._everything())
         except KernelRefusedError as err:
             return partial(_raise, err)
+
+    def is_known(self, node: NodeView) -> bool:
+        """Return True if a change is enough to bring the table to a state for this node."""
+        return self._known and _is_alike(node, self._node)
 
     def forget(self) -> None:
         """Treat the kernel's state as unknown."""
@@ -94,6 +98,10 @@ class NftablesBackend:
             for family in self._families
         }
         return partial(_commit_all, commits)
+
+    def rewrites(self, node: NodeView) -> frozenset[Family]:
+        """See ``Backend``."""
+        return frozenset(one.family for one in self._families if not one.is_known(node))
 
     @property
     def is_unfinished(self) -> bool:

@@ -29,6 +29,8 @@ UPSTREAM = {
     "network_programming_duration_seconds": "ip_family",
     "proxy_healthz_total": "code",
     "proxy_livez_total": "code",
+    "sync_full_proxy_rules_duration_seconds": "ip_family",
+    "sync_partial_proxy_rules_duration_seconds": "ip_family",
     "sync_proxy_rules_duration_seconds": "ip_family",
     "sync_proxy_rules_endpoint_changes_pending": "",
     "sync_proxy_rules_endpoint_changes_total": "",
