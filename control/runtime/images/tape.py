@@ -131,7 +131,8 @@ def members(tape: Tape, budget: Budget) -> Iterator[tuple[tarfile.TarFile, tarfi
     """Yield each member with the archive that reads its content; raises HostileArchiveError."""
     with damage_named(), tape.header():
         tar = tarfile.TarFile(fileobj=tape)  # type: ignore[arg-type]  # it reads, seeks and tells
-        member = tar.next()
+        # It has read a header already. Asked again after a damaged one, it would pass over it.
+        member = tar.next() if tar.firstmember else None  # type: ignore[attr-defined]
     while member is not None:
         budget.take(members=1)
         if member.issparse():
