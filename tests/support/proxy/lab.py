@@ -93,8 +93,18 @@ class ProxyLab:
                 for space in (other, outside):
                     space.ip("route", "add", vip, "via", lan.format(1))
         for space in self.spaces.values():
-            for key in ("net.ipv4.icmp_ratelimit", "net.ipv6.icmp.ratelimit"):
-                space.sysctl(key, 0)
+            _reject_all(space)
+
+
+def _reject_all(space: Space) -> None:
+    """Let a kernel send an ICMP error for each packet that it rejects.
+
+    By default it sends one a second to an address, and, whatever icmp_ratelimit says, 50 at once of
+    the types that the masks name. Source: Documentation/networking/ip-sysctl.rst.
+    """
+    for family, no_type in (("ipv4.icmp_", 0), ("ipv6.icmp.", 127)):  # 127: an experiment's type
+        space.sysctl(f"net.{family}ratelimit", 0)
+        space.sysctl(f"net.{family}ratemask", no_type)
 
 
 def _bridge(space: Space, name: str, addresses: list[str]) -> None:
