@@ -8,6 +8,7 @@ import errno
 import json
 import os
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -63,14 +64,22 @@ def usable() -> bool:
 
 
 def add(additions: TableAdditions) -> None:
-    """Add to the table, and the table itself where it is missing. Raises NftablesError."""
-    text = add_transaction(additions)
-    try:
-        run(text)
-    except NftablesError as err:
-        if not err.absent:
-            raise
-        run(SKELETON + text)
+    """Add to the table; its chains, and the table itself, where they are missing.
+
+    After a transaction that flushes a chain, the kernel lets whoever closes the socket wait for
+    4 ms, so chains that are there are left as they are. Raises NftablesError.
+    """
+    everything = add_transaction(additions)
+    elements = add_transaction(replace(additions, sets=(), chains=()))
+    for text in dict.fromkeys((elements, everything)):
+        try:
+            run(text)
+        except NftablesError as err:
+            if not err.absent:
+                raise
+        else:
+            return
+    run(SKELETON + everything)
 
 
 def owned_elements() -> dict[str, set[Element]]:
