@@ -7,7 +7,7 @@ Source: https://kubernetes.io/docs/concepts/security/pod-security-admission/
 from collections.abc import Mapping
 from typing import Any
 
-from control.api.kinds import NAMESPACE, POD, Kind
+from control.api.kinds import NAMESPACE, Kind
 from control.api.podsecurity import LEVELS, violations
 from control.server.state.server import ServerState
 from control.server.wire.info import storage_key
@@ -15,6 +15,19 @@ from control.server.wire.item import Wire
 from control.server.wire.request import ApiRequest
 
 _LABEL = "pod-security.kubernetes.io/"
+_TEMPLATE = ("spec", "template", "spec")
+# Other kinds may have unknown fields of these names, with any value.
+_POD_SPECS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("", "Pod"): ("spec",),
+    ("", "PodTemplate"): ("template", "spec"),
+    ("", "ReplicationController"): _TEMPLATE,
+    ("apps", "Deployment"): _TEMPLATE,
+    ("apps", "ReplicaSet"): _TEMPLATE,
+    ("apps", "DaemonSet"): _TEMPLATE,
+    ("apps", "StatefulSet"): _TEMPLATE,
+    ("batch", "Job"): _TEMPLATE,
+    ("batch", "CronJob"): ("spec", "jobTemplate", *_TEMPLATE),
+}
 
 
 def refused(state: ServerState, namespace: str, spec: Wire) -> str:
@@ -35,14 +48,12 @@ def warnings(state: ServerState, request: ApiRequest, wire: Mapping[str, Any]) -
 
 
 def _pod_spec(kind: Kind, wire: Mapping[str, Any]) -> Wire | None:
-    spec: Wire = wire.get("spec") or {}
-    if kind is POD:
-        return spec
-    if kind.group not in ("apps", "batch", "") or not kind.namespaced:
-        return None
-    job = (spec.get("jobTemplate") or {}).get("spec") or spec
-    template = job.get("template")
-    return template.get("spec") if isinstance(template, dict) else None
+    """Return the spec of a Pod, or of a workload's Pods; None for all other kinds."""
+    path = _POD_SPECS.get((kind.group, kind.name))
+    found: Any = wire if path else None
+    for name in path or ():
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def _level(state: ServerState, namespace: str, mode: str) -> tuple[str, str]:

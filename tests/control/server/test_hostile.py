@@ -155,6 +155,13 @@ async def test_a_null_of_an_optional_object_is_absent(api: Api):
     assert made["spec"]["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10800}}
 
 
+@pytest.mark.parametrize("spec", [True, 7, "x", [], {"jobTemplate": 1}, {"template": 1}])
+async def test_an_unknown_spec_may_be_anything(api: Api, spec: object):
+    await api.make(MAPS, config_map("a") | {"spec": spec})
+    reply = await api("PATCH", f"{MAPS}/a", {"spec": spec, "data": {"a": "b"}}, MERGE)
+    assert reply.code == 200, reply
+
+
 async def test_complaints_are_limited(api: Api):
     unknown = {f"field{n}\r\nX-Evil: 1": 1 for n in range(2000)}
     reply = await api("POST", MAPS, config_map() | unknown)
