@@ -69,17 +69,12 @@ def add(additions: TableAdditions) -> None:
     After a transaction that flushes a chain, the kernel lets whoever closes the socket wait for
     4 ms, so chains that are there are left as they are. Raises NftablesError.
     """
-    everything = add_transaction(additions)
-    elements = add_transaction(replace(additions, sets=(), chains=()))
-    for text in dict.fromkeys((elements, everything)):
-        try:
-            run(text)
-        except NftablesError as err:
-            if not err.absent:
-                raise
-        else:
-            return
-    run(SKELETON + everything)
+    try:
+        run(add_transaction(replace(additions, sets=(), chains=())))
+    except NftablesError as err:
+        if not err.absent:
+            raise
+        run(SKELETON + add_transaction(additions))
 
 
 def owned_elements() -> dict[str, set[Element]]:
