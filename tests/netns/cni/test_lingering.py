@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,11 @@ class Server:
 
     def files(self) -> dict[int, str]:
         folder = Path(f"/proc/{self.pid}/fd")
-        return {int(each.name): str(each.readlink()) for each in folder.iterdir()}
+        found = {}
+        for each in folder.iterdir():
+            with suppress(FileNotFoundError):  # it has closed the connection that was our probe
+                found[int(each.name)] = str(each.readlink())
+        return found
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
