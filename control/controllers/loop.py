@@ -69,6 +69,16 @@ def itself(_: ClusterState, item: Object) -> Iterable[Key]:
     yield item.key
 
 
+def namespace_if_named(name: str) -> Callable[[ClusterState, Object], Iterable[Key]]:
+    """Return what yields the key of the namespace of an object with this name."""
+
+    def keys(_: ClusterState, item: Object) -> Iterable[Key]:
+        if item.metadata.name == name:
+            yield "", item.metadata.namespace or ""
+
+    return keys
+
+
 class Manager:
     """Runs all controllers of a process on shared informers."""
 

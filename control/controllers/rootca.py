@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from control.api import kinds
 from control.api.cluster import ConfigMap
-from control.api.meta import Object, ObjectMeta
+from control.api.meta import ObjectMeta
 from control.client.cache import Key
 from control.controllers.actions import Action, Create, Update
-from control.controllers.loop import Source, itself
+from control.controllers.loop import Source, itself, namespace_if_named
 from control.controllers.state import ClusterState
 
 NAME = "kube-root-ca.crt"
@@ -24,16 +24,11 @@ _DESCRIPTION = {
 }
 
 
-def _its_namespace(_: ClusterState, item: Object) -> Iterator[Key]:
-    if item.metadata.name == NAME:
-        yield "", item.metadata.namespace or ""
-
-
 class RootCAController:
     """Publishes the authority (PEM) of the API server's certificate, also after its deletion."""
 
     component = "root-ca-cert-publisher"
-    sources = (Source(kinds.NAMESPACE, itself), Source(kinds.CONFIG_MAP, _its_namespace))
+    sources = (Source(kinds.NAMESPACE, itself), Source(kinds.CONFIG_MAP, namespace_if_named(NAME)))
 
     def __init__(self, authority: str) -> None:
         self._data = {_FILE: authority}

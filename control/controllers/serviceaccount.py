@@ -4,25 +4,23 @@ from collections.abc import Iterator
 
 from control.api import kinds
 from control.api.cluster import ServiceAccount
-from control.api.meta import Object, ObjectMeta
+from control.api.meta import ObjectMeta
 from control.client.cache import Key
 from control.controllers.actions import Action, Create
-from control.controllers.loop import Source, itself
+from control.controllers.loop import Source, itself, namespace_if_named
 from control.controllers.state import ClusterState
 
 _NAME = "default"
-
-
-def _its_namespace(_: ClusterState, item: Object) -> Iterator[Key]:
-    if item.metadata.name == _NAME:
-        yield "", item.metadata.namespace or ""
 
 
 class ServiceAccountController:
     """Creates the default service accounts, also after their deletion."""
 
     component = "serviceaccount-controller"
-    sources = (Source(kinds.NAMESPACE, itself), Source(kinds.SERVICE_ACCOUNT, _its_namespace))
+    sources = (
+        Source(kinds.NAMESPACE, itself),
+        Source(kinds.SERVICE_ACCOUNT, namespace_if_named(_NAME)),
+    )
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """Create the service account of the namespace ``key``."""

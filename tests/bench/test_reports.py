@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bench import cni_report, page, proxy_report
-from bench.cni import Sample, Scenario, compare, figures, scenarios
+from bench.cni import compare, figures
+from bench.cni_scenarios import Sample, Scenario, scenarios
 from bench.proxy_results import Result, Round, Turn, read, save
 from bench.versus import THIS, Tree
 
