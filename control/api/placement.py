@@ -89,7 +89,7 @@ class PodAntiAffinity(PodAffinity):
 
 
 class Affinity(Model):
-    """The affinities of a Pod; the scheduler does not read pod (anti-)affinity yet."""
+    """The affinities of a Pod to nodes and to other Pods."""
 
     node_affinity: NodeAffinity | None = None
     pod_affinity: PodAffinity | None = None

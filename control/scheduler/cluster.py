@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from control.api.cluster import Namespace
 from control.api.node import Node
 from control.api.pod import Pod
 from control.scheduler.model import NodeInfo, PodInfo
@@ -14,6 +15,18 @@ class Cluster:
         self._nodes: dict[str, NodeInfo] = {}
         self._places: dict[str, str] = {}  # uid of a Pod -> its node
         self._assumed: set[str] = set()
+        self._namespaces: dict[str, Mapping[str, str]] = {}
+        self._nominated: dict[str, dict[str, PodInfo]] = {}  # by node, then by uid
+
+    @property
+    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        """The labels of each namespace."""
+        return self._namespaces
+
+    @property
+    def nominated(self) -> Mapping[str, Mapping[str, PodInfo]]:
+        """By node, the Pods that wait until others have left it."""
+        return self._nominated
 
     @property
     def nodes(self) -> Mapping[str, NodeInfo]:
@@ -29,9 +42,17 @@ class Cluster:
             info.set_node(Node(metadata=old.metadata.model_copy(update={"uid": ""})))
             self._tidy(info)
 
+    def namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
+        """Take an informer's change of a namespace."""
+        if new is not None:
+            self._namespaces[new.metadata.name] = new.metadata.labels
+        elif old is not None:
+            self._namespaces.pop(old.metadata.name, None)
+
     def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         """Take an informer's change of a Pod; one from before its placement does not undo that."""
         uid = (new or old).metadata.uid  # type: ignore[union-attr]  # one of them is there
+        self._follow_nomination(old, new)
         if new is None or new.status.phase in ("Succeeded", "Failed"):
             self._assumed.discard(uid)
             self._remove(uid)
@@ -41,9 +62,37 @@ class Cluster:
         elif uid not in self._assumed:
             self._remove(uid)
 
+    def _follow_nomination(self, old: Pod | None, new: Pod | None) -> None:
+        """Keep what the status says, and what was decided until the status says something."""
+        before = old.status.nominated_node_name if old else None
+        if new is None or new.spec.node_name or new.metadata.deletion_timestamp:
+            self.take_back((new or old).metadata.uid)  # type: ignore[union-attr]
+        elif new.status.nominated_node_name:
+            self._nominate(PodInfo(new), new.status.nominated_node_name)
+        elif before:
+            self.take_back(new.metadata.uid)
+
+    def nominate(self, info: PodInfo, node: str) -> list[Pod]:
+        """Keep a node for a Pod until others have left it; return less urgent ones kept for it."""
+        self._nominate(info, node)
+        waiting = self._nominated[node].values()
+        return [other.pod for other in waiting if other.priority < info.priority]
+
+    def _nominate(self, info: PodInfo, node: str) -> None:
+        self.take_back(info.pod.metadata.uid)
+        self._nominated.setdefault(node, {})[info.pod.metadata.uid] = info
+
+    def take_back(self, uid: str) -> None:
+        """Undo ``nominate``."""
+        for node in [node for node, waiting in self._nominated.items() if uid in waiting]:
+            del self._nominated[node][uid]
+            if not self._nominated[node]:
+                del self._nominated[node]
+
     def assume(self, info: PodInfo, node: str) -> None:
         """Count a Pod on a node from now on, before an informer confirms it."""
         self._assumed.add(info.pod.metadata.uid)
+        self.take_back(info.pod.metadata.uid)
         spec = info.pod.spec.model_copy(update={"node_name": node})
         self._place(info.pod.model_copy(update={"spec": spec}), node)
 

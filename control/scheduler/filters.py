@@ -9,67 +9,64 @@ from collections.abc import Callable, Iterable, Sequence
 from control.api.node import Taint
 from control.api.placement import Toleration
 from control.api.scheduling import allows, tolerates, untolerated
-from control.scheduler.model import NodeInfo, PodInfo
+from control.scheduler.model import NodeInfo, PodInfo, Refusal
 
-Reasons = tuple[str, ...]
-Filter = Callable[[PodInfo, NodeInfo], Reasons]
+Filter = Callable[[PodInfo, NodeInfo], Refusal | None]
 
 _CORDON = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 
 
-def unschedulable(info: PodInfo, node: NodeInfo) -> Reasons:
+def unschedulable(info: PodInfo, node: NodeInfo) -> Refusal | None:
     """Refuse a cordoned node, unless the Pod tolerates that."""
     if node.node.spec.unschedulable and not _tolerated(info.pod.spec.tolerations, _CORDON):
-        return ("node(s) were unschedulable",)
-    return ()
+        return Refusal(("node(s) were unschedulable",), final=True)
+    return None
 
 
 def _tolerated(tolerations: Iterable[Toleration], taint: Taint) -> bool:
     return any(tolerates(toleration, taint) for toleration in tolerations)
 
 
-def taints(info: PodInfo, node: NodeInfo) -> Reasons:
+def taints(info: PodInfo, node: NodeInfo) -> Refusal | None:
     """Refuse a node with a taint that the Pod does not tolerate."""
     spec = info.pod.spec
     taint = untolerated(node.node.spec.taints, spec.tolerations, "NoSchedule", "NoExecute")
     if taint is None:
-        return ()
-    return (f"node(s) had untolerated taint {{{taint.key}: {taint.value or ''}}}",)
+        return None
+    text = f"node(s) had untolerated taint {{{taint.key}: {taint.value or ''}}}"
+    return Refusal((text,), final=True)
 
 
-def affinity(info: PodInfo, node: NodeInfo) -> Reasons:
+def affinity(info: PodInfo, node: NodeInfo) -> Refusal | None:
     """Refuse a node that does not match nodeSelector or required node affinity."""
     if allows(info.pod, node.node):
-        return ()
-    return ("node(s) didn't match Pod's node affinity/selector",)
+        return None
+    return Refusal(("node(s) didn't match Pod's node affinity/selector",), final=True)
 
 
-def ports(info: PodInfo, node: NodeInfo) -> Reasons:
+def ports(info: PodInfo, node: NodeInfo) -> Refusal | None:
     """Refuse a node on which a wanted host port is taken."""
     if info.ports and any(w.conflicts(u) for u in node.used_ports() for w in info.ports):
-        return ("node(s) didn't have free ports for the requested pod ports",)
-    return ()
+        return Refusal(("node(s) didn't have free ports for the requested pod ports",))
+    return None
 
 
-def resources(info: PodInfo, node: NodeInfo) -> Reasons:
+def resources(info: PodInfo, node: NodeInfo) -> Refusal | None:
     """Refuse a node with less free of a resource than the Pod requests."""
-    missing = []
+    missing, final = [], False
     if len(node.pods) + 1 > node.allocatable.get("pods", 0):
         missing.append("Too many pods")
     for name, amount in sorted(info.requests.items()):
-        free = node.allocatable.get(name, 0) - node.requested.get(name, 0)
-        if amount > 0 and amount > free:
+        whole = node.allocatable.get(name, 0)
+        if amount > 0 and amount > whole - node.requested.get(name, 0):
             missing.append(f"Insufficient {name}")
-    return tuple(missing)
+            final = final or amount > whole
+    return Refusal(tuple(missing), final) if missing else None
 
 
 FILTERS: Sequence[Filter] = (unschedulable, taints, affinity, ports, resources)
 
 
-def refusals(info: PodInfo, node: NodeInfo) -> Reasons:
-    """Return the reasons against a node; none if no filter refuses it."""
-    for refuse in FILTERS:
-        reasons = refuse(info, node)
-        if reasons:
-            return reasons
-    return ()
+def refusal(info: PodInfo, node: NodeInfo) -> Refusal | None:
+    """Return why the first filter that refuses a node does so; None if no filter does."""
+    return next((found for refuse in FILTERS if (found := refuse(info, node))), None)

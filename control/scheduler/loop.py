@@ -1,7 +1,7 @@
 """Runs the scheduler: follows the cluster, places Pods, binds them or reports why not.
 
 informers ─► cluster, siblings, queue ─► decide (pure) ─► assume ─► bind ─► Scheduled
-                                  ▲        └─ no place ─► condition, FailedScheduling
+                                  ▲        └─ no place ─► preempt (pure) ─► condition, Events
                                   └────── a change that may help wakes parked Pods ┘
 """
 
@@ -13,20 +13,21 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from control.api import kinds
+from control.api.cluster import Namespace
 from control.api.node import Node
 from control.api.pod import Pod
-from control.api.times import rfc3339
-from control.client import ApiError, Client, ClientError, EventRecorder, Informer, UnreachableError
-from control.client.backoff import Backoff
+from control.client import ApiError, Client, ClientError, EventRecorder, Informer
 from control.scheduler.cluster import Cluster
 from control.scheduler.decide import NoPlacement, place
+from control.scheduler.fit import Surroundings
 from control.scheduler.model import PodInfo
+from control.scheduler.preempt import NoPreemption, Preemption, preempt
 from control.scheduler.queue import SchedulingQueue
 from control.scheduler.siblings import SiblingSelectors
+from control.scheduler.writes import Writes
 
 logger = logging.getLogger(__name__)
 
-_BINDINGS = 32  # at the same time
 _NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
 
 
@@ -47,21 +48,23 @@ class Scheduler:
         self._cluster = Cluster()
         self._siblings = SiblingSelectors()
         self._wake = asyncio.Event()
-        self._slots = asyncio.Semaphore(_BINDINGS)
         self._tried = 0
         self._recorder = EventRecorder(client, name)
+        self._writes = Writes(client, self._recorder, clock)
         self._pods = Informer(client, kinds.POD, field_selector=_NOT_ENDED)
         self._nodes = Informer(client, kinds.NODE)
+        self._namespaces = Informer(client, kinds.NAMESPACE)
         self._services = Informer(client, kinds.SERVICE)
         self._sets = Informer(client, kinds.REPLICA_SET)
 
     async def run(self) -> None:
         """Schedule for ever."""
         self._nodes.subscribe(self._node_changed)
+        self._namespaces.subscribe(self._namespace_changed)
         self._services.subscribe(self._siblings.service_changed)
         self._sets.subscribe(self._siblings.set_changed)
         self._pods.subscribe(self._pod_changed)
-        informers = (self._nodes, self._services, self._sets, self._pods)
+        informers = (self._nodes, self._namespaces, self._services, self._sets, self._pods)
         async with self._recorder, asyncio.TaskGroup() as tasks:
             for informer in informers:
                 tasks.create_task(informer.run(), name=f"informer {informer.kind.plural}")
@@ -76,6 +79,12 @@ class Scheduler:
             self._queue.changed()
             self._wake.set()
 
+    def _namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
+        self._cluster.namespace_changed(old, new)
+        if old is not None and new is not None and old.metadata.labels != new.metadata.labels:
+            self._queue.changed(choosy=True)
+            self._wake.set()
+
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         uid = (new or old).metadata.uid  # type: ignore[union-attr]  # one of them is there
         placed = self._cluster.is_placed(new or old)  # type: ignore[arg-type]
@@ -86,6 +95,8 @@ class Scheduler:
                 self._queue.changed()  # its resources are free again
         elif new.spec.node_name or new.metadata.deletion_timestamp or not self._is_ours(new):
             self._queue.drop(uid)
+            if new.spec.node_name and (old is None or _company(old) != _company(new)):
+                self._queue.changed(choosy=True)
         elif not placed:
             self._queue.put(new, helped=old is not None and _wish(old) != _wish(new))
         self._wake.set()
@@ -115,44 +126,50 @@ class Scheduler:
     def _try(self, pod: Pod, tasks: asyncio.TaskGroup) -> None:
         info = PodInfo(pod)
         self._tried += 1
-        siblings = self._siblings.of(pod)
-        found = place(info, self._cluster.nodes, siblings, random.choice, self._tried)
-        if isinstance(found, NoPlacement):
-            self._queue.failed(pod.metadata.uid, self._clock(), park=True)
-            tasks.create_task(self._explain(pod, found.message))
-        else:
+        nodes, around = self._cluster.nodes, self._around(pod)
+        found = place(info, nodes, around, random.choice, self._tried)
+        if not isinstance(found, NoPlacement):
             self._cluster.assume(info, found.node)
             tasks.create_task(self._bind(pod, found.node))
+            return
+        freed = preempt(found, nodes, self._tried) if nodes else NoPreemption("")
+        if isinstance(freed, Preemption):
+            lower = self._cluster.nominate(info, freed.node)
+            tasks.create_task(self._free(pod, found.message, freed, lower))
+            return
+        self._queue.failed(pod.metadata.uid, self._clock(), park=True)
+        if freed.hopeless:
+            self._cluster.take_back(pod.metadata.uid)
+        because = f" preemption: {freed.message}" if freed.message else ""
+        nominated = "" if freed.hopeless else None
+        tasks.create_task(self._explain(pod, found.message + because, nominated))
+
+    def _around(self, pod: Pod) -> Surroundings:
+        cluster = self._cluster
+        return Surroundings(cluster.namespaces, self._siblings.of(pod), cluster.nominated)
+
+    async def _explain(self, pod: Pod, message: str, nominated: str | None) -> None:
+        written = await self._writes.explain(pod, message, nominated)
+        if written is not None:
+            self._pods.learn(written)
+
+    async def _free(self, pod: Pod, message: str, freed: Preemption, lower: list[Pod]) -> None:
+        """End the victims of a Pod, which is then tried again: when they go, or later."""
+        await self._explain(pod, message, freed.node)
+        for other in lower:
+            await self._writes.take_back(other)
+        ended = await self._writes.preempt(freed, pod)
+        self._queue.failed(pod.metadata.uid, self._clock(), park=ended)
+        self._wake.set()
 
     async def _bind(self, pod: Pod, node: str) -> None:
         try:
-            async with self._slots:
-                await self._bind_once(pod, node)
+            await self._writes.bind(pod, node)
         except ClientError as err:
             self._cluster.forget(pod)
             await self._not_bound(pod, err)
             return
         self._queue.drop(pod.metadata.uid)
-        namespace, name = pod.key
-        text = f"Successfully assigned {namespace}/{name} to {node}"
-        self._recorder.record(pod, "Normal", "Scheduled", text, action="Binding")
-
-    async def _bind_once(self, pod: Pod, node: str) -> None:
-        """Send the binding until there is an answer; repeated requests bind a Pod only once."""
-        meta, pause = pod.metadata, Backoff()
-        body = {
-            "apiVersion": "v1",
-            "kind": "Binding",
-            "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid},
-            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
-        }
-        while True:
-            try:
-                await self._client.post(kinds.POD, meta.namespace, meta.name, "binding", body)
-                return
-            except UnreachableError as err:
-                logger.warning("%s; trying again", err)
-                await asyncio.sleep(pause.next())
 
     async def _not_bound(self, pod: Pod, err: ClientError) -> None:
         """After a refused binding, read the Pod again: drop it, or try it again later."""
@@ -171,35 +188,9 @@ class Scheduler:
             if now.spec.node_name or now.metadata.uid != meta.uid:
                 self._queue.drop(meta.uid)
                 return
-        text = f"binding rejected: {err}"
-        self._recorder.record(pod, "Warning", "FailedScheduling", text, action="Scheduling")
+        self._writes.refused(pod, err)
         self._queue.failed(meta.uid, self._clock(), park=False)
         self._wake.set()
-
-    async def _explain(self, pod: Pod, message: str) -> None:
-        """Show in the Pod's status why it has no node."""
-        self._recorder.record(pod, "Warning", "FailedScheduling", message, action="Scheduling")
-        known = next((c for c in pod.status.conditions if c.type == "PodScheduled"), None)
-        if known is not None and (known.status, known.message) == ("False", message):
-            return
-        condition = {
-            "type": "PodScheduled",
-            "status": "False",
-            "reason": "Unschedulable",
-            "message": message,
-        }
-        if known is None or known.status != "False":
-            condition["lastTransitionTime"] = rfc3339(self._clock())
-        patch = {"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}}
-        namespace, name = pod.key
-        try:
-            self._pods.learn(
-                await self._client.patch(
-                    kinds.POD, namespace, name, patch, type="strategic", subresource="status"
-                )
-            )
-        except ClientError as err:
-            logger.info("%s", err)
 
 
 def _offer(node: Node) -> tuple[object, ...]:
@@ -212,3 +203,8 @@ def _offer(node: Node) -> tuple[object, ...]:
 def _wish(pod: Pod) -> tuple[object, ...]:
     """The fields of a Pod that decide where it fits."""
     return pod.metadata.labels, pod.spec
+
+
+def _company(pod: Pod) -> tuple[object, ...]:
+    """The fields of a placed Pod that decide if others are near it."""
+    return pod.metadata.labels, pod.spec.node_name

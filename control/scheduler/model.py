@@ -8,11 +8,20 @@ from control.api.container import Container
 from control.api.node import Node
 from control.api.pod import Pod
 from control.api.quantity import QuantityError, parse
+from control.scheduler.terms import Terms, terms
 
 Amounts = Mapping[str, int]  # CPU in thousandths, everything else in whole units
 
 # The assumed use of a container without requests, when nodes are compared, as upstream.
 _GUESSED = {"cpu": 100, "memory": 200 * 1024 * 1024}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a node cannot take a Pod; ``final`` if that would be so without its other Pods, too."""
+
+    reasons: tuple[str, ...]
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,16 @@ class PodInfo:
     def guessed(self) -> Amounts:
         """The same, with a guess for containers without requests."""
         return pod_requests(self.pod, _GUESSED)
+
+    @cached_property
+    def terms(self) -> Terms:
+        """The Pod's affinity to other Pods."""
+        return terms(self.pod)
+
+    @property
+    def priority(self) -> int:
+        """The Pod's priority."""
+        return self.pod.spec.priority or 0
 
     @cached_property
     def ports(self) -> frozenset[HostPort]:
@@ -123,6 +142,7 @@ class NodeInfo:
     node: Node
     allocatable: Amounts = field(default_factory=dict)
     pods: dict[str, PodInfo] = field(default_factory=dict)  # by uid
+    particular: dict[str, PodInfo] = field(default_factory=dict)  # those with rules about others
     requested: dict[str, int] = field(default_factory=dict)
     guessed: dict[str, int] = field(default_factory=dict)
     groups: dict["PodGroup", int] = field(default_factory=dict)
@@ -137,10 +157,18 @@ class NodeInfo:
         self.node = node
         self.allocatable = amounts(node.status.allocatable or node.status.capacity)
 
+    def copy(self) -> "NodeInfo":
+        """Return a copy whose Pods can be changed without a change of this one."""
+        pods, particular = dict(self.pods), dict(self.particular)
+        requested, guessed, groups = dict(self.requested), dict(self.guessed), dict(self.groups)
+        return NodeInfo(self.node, self.allocatable, pods, particular, requested, guessed, groups)
+
     def add(self, info: PodInfo) -> None:
         """Count a Pod; it replaces an earlier state of the same Pod."""
         self.remove(info.pod.metadata.uid)
         self.pods[info.pod.metadata.uid] = info
+        if info.terms:
+            self.particular[info.pod.metadata.uid] = info
         self._count_group(info, 1)
         _add(self.requested, info.requests)
         _add(self.guessed, info.guessed)
@@ -148,6 +176,7 @@ class NodeInfo:
     def remove(self, uid: str) -> None:
         """Stop counting a Pod."""
         info = self.pods.pop(uid, None)
+        self.particular.pop(uid, None)
         if info is not None:
             self._count_group(info, -1)
             _add(self.requested, {name: -n for name, n in info.requests.items()})

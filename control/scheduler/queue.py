@@ -8,6 +8,7 @@ import heapq
 from dataclasses import dataclass, field
 
 from control.api.pod import Pod
+from control.scheduler.terms import terms
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class SchedulingQueue:
     _resting: set[str] = field(
         default_factory=set
     )  # of these, the ones that failed and are not due yet
+    _choosy: set[str] = field(default_factory=set)
     _heap: list[tuple[int, str, str, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -43,6 +45,8 @@ class SchedulingQueue:
     def put(self, pod: Pod, *, helped: bool = False) -> None:
         """Add or change a Pod; ``helped`` is True if the change may let it be placed."""
         known = self._pods.get(pod.metadata.uid)
+        if is_choosy(pod):
+            self._choosy.add(pod.metadata.uid)
         if known is None:
             self._pods[pod.metadata.uid] = _Waiting(pod)
             self._push(pod)
@@ -54,6 +58,7 @@ class SchedulingQueue:
     def drop(self, uid: str) -> None:
         """Remove a Pod."""
         self._pods.pop(uid, None)
+        self._choosy.discard(uid)
         self._resting.discard(uid)
 
     def pop(self, now: float) -> Pod | None:
@@ -80,10 +85,13 @@ class SchedulingQueue:
         waiting.parked = park and not waiting.dirty
         self._resting.add(uid)
 
-    def changed(self) -> None:
-        """Wake all parked Pods: a change of the cluster may help them."""
-        for waiting in self._pods.values():
-            self._wake(waiting)
+    def changed(self, *, choosy: bool = False) -> None:
+        """Wake parked Pods: a change of the cluster may help them.
+
+        ``choosy`` wakes only those that care which other Pods are where.
+        """
+        for uid in self._choosy if choosy else self._pods:
+            self._wake(self._pods[uid])
 
     def next_time(self, now: float) -> float | None:
         """Return the time at which ``pop`` will have a Pod; None if only a change can give one."""
@@ -109,3 +117,8 @@ class SchedulingQueue:
         meta = pod.metadata
         order = -(pod.spec.priority or 0), meta.creation_timestamp or "", meta.name, meta.uid
         heapq.heappush(self._heap, order)
+
+
+def is_choosy(pod: Pod) -> bool:
+    """True if other Pods decide where this one may be."""
+    return bool(pod.spec.topology_spread_constraints or terms(pod))

@@ -4,33 +4,35 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from control.api.scheduling import preference, tolerates
+from control.scheduler.fit import Fit
 from control.scheduler.model import NodeInfo, PodInfo
-from control.scheduler.spread import Spread
+from control.scheduler.neighbors import Place
 
 Scores = Mapping[str, float]  # by node
-Score = Callable[[PodInfo, Sequence[NodeInfo], Sequence[Spread]], Scores]
+Pull = Mapping[Place, int]  # the weight of each place, by the wishes of Pods about each other
+Score = Callable[[Fit, Sequence[NodeInfo], Pull], Scores]
 
 _COMPARED = ("cpu", "memory")
 
 
-def taints(info: PodInfo, nodes: Sequence[NodeInfo], _: Sequence[Spread]) -> Scores:
+def taints(fit: Fit, nodes: Sequence[NodeInfo], _: Pull) -> Scores:
     """Prefer nodes with few PreferNoSchedule taints that the Pod does not tolerate."""
 
     def unwelcome(node: NodeInfo) -> int:
         prefers = (t for t in node.node.spec.taints if t.effect == "PreferNoSchedule")
-        return sum(not any(tolerates(x, t) for x in info.pod.spec.tolerations) for t in prefers)
+        return sum(not any(tolerates(x, t) for x in fit.info.pod.spec.tolerations) for t in prefers)
 
     return _normalized({node.name: unwelcome(node) for node in nodes}, reverse=True)
 
 
-def affinity(info: PodInfo, nodes: Sequence[NodeInfo], _: Sequence[Spread]) -> Scores:
+def affinity(fit: Fit, nodes: Sequence[NodeInfo], _: Pull) -> Scores:
     """Prefer nodes that match more of the preferred node affinity."""
-    return _normalized({node.name: preference(info.pod, node.node) for node in nodes})
+    return _normalized({node.name: preference(fit.info.pod, node.node) for node in nodes})
 
 
-def spread(_: PodInfo, nodes: Sequence[NodeInfo], spreads: Sequence[Spread]) -> Scores:
+def spread(fit: Fit, nodes: Sequence[NodeInfo], _: Pull) -> Scores:
     """Prefer nodes in domains with fewer of the counted Pods."""
-    soft = [item for item in spreads if not item.constraint.hard]
+    soft = [item for item in fit.spreads if not item.constraint.hard]
     if not soft:
         return {}
     crowds = {node.name: sum(item.crowd(node) for item in soft) for node in nodes}
@@ -38,18 +40,27 @@ def spread(_: PodInfo, nodes: Sequence[NodeInfo], spreads: Sequence[Spread]) -> 
     return {n: 100 * (most + least - c) / most if most else 100 for n, c in crowds.items()}
 
 
-def least_allocated(info: PodInfo, nodes: Sequence[NodeInfo], _: Sequence[Spread]) -> Scores:
+def neighbors(_: Fit, nodes: Sequence[NodeInfo], pull: Pull) -> Scores:
+    """Prefer nodes in places that the affinity of this Pod and of placed ones weighs more."""
+    if not pull:
+        return {}
+    raw = {n.name: sum(pull.get(at, 0) for at in n.node.metadata.labels.items()) for n in nodes}
+    least, most = min(0, *raw.values()), max(0, *raw.values())
+    return {name: 100 * (sum_ - least) / (most - least or 1) for name, sum_ in raw.items()}
+
+
+def least_allocated(fit: Fit, nodes: Sequence[NodeInfo], _: Pull) -> Scores:
     """Prefer nodes with more free CPU and memory."""
     return {
-        node.name: 100 * (1 - statistics.fmean(_fractions(info, node, node.guessed)))
+        node.name: 100 * (1 - statistics.fmean(_fractions(fit.info, node, node.guessed)))
         for node in nodes
     }
 
 
-def balanced(info: PodInfo, nodes: Sequence[NodeInfo], _: Sequence[Spread]) -> Scores:
+def balanced(fit: Fit, nodes: Sequence[NodeInfo], _: Pull) -> Scores:
     """Prefer nodes with similar used shares of CPU and memory."""
     return {
-        node.name: 100 * (1 - statistics.pstdev(_fractions(info, node, node.requested)))
+        node.name: 100 * (1 - statistics.pstdev(_fractions(fit.info, node, node.requested)))
         for node in nodes
     }
 
@@ -77,18 +88,17 @@ SCORES: Sequence[tuple[Score, int]] = (
     (taints, 3),
     (affinity, 2),
     (spread, 2),
+    (neighbors, 2),
     (least_allocated, 1),
     (balanced, 1),
 )
 
 
-def best(info: PodInfo, nodes: Sequence[NodeInfo], spreads: Sequence[Spread]) -> list[str]:
+def best(fit: Fit, nodes: Sequence[NodeInfo], pull: Pull) -> list[str]:
     """Return the node of the highest score, or all nodes that share it."""
-    if len(nodes) == 1:
-        return [nodes[0].name]
     totals = {node.name: 0.0 for node in nodes}
     for score, weight in SCORES:
-        _accumulate(totals, score(info, nodes, spreads), weight)
+        _accumulate(totals, score(fit, nodes, pull), weight)
     top = max(totals.values())
     return [name for name, total in totals.items() if total >= top - 1e-6]
 

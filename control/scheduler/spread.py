@@ -4,19 +4,20 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constrai
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from control.api.placement import TopologySpreadConstraint
 from control.api.pod import Pod
 from control.api.scheduling import allows, untolerated
 from control.api.selectors import IN, Labels, Requirement, from_model
-from control.scheduler.model import NodeInfo
+from control.scheduler.model import NodeInfo, PodInfo, Refusal
 
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
-MISSING = "node(s) didn't match pod topology spread constraints (missing required label)"
-SKEWED = "node(s) didn't match pod topology spread constraints"
+_UNEVEN = "node(s) didn't match pod topology spread constraints"
+MISSING = Refusal((f"{_UNEVEN} (missing required label)",), final=True)
+SKEWED = Refusal((_UNEVEN,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +67,27 @@ class Spread:
     """One constraint with the number of counted Pods in each domain."""
 
     constraint: Constraint
-    counts: Mapping[str, int]
+    namespace: str
+    counts: dict[str, int]
     itself: int  # 1 if the constraint counts the Pod itself
 
-    def refusals(self, node: NodeInfo) -> tuple[str, ...]:
-        """Return the reason why a hard constraint refuses a node, if it does."""
+    def count(self, other: PodInfo, node: NodeInfo, by: int) -> None:
+        """Add a placed Pod, or take it away."""
+        meta, domain = other.pod.metadata, node.node.metadata.labels.get(self.constraint.key)
+        if domain not in self.counts or meta.deletion_timestamp or meta.namespace != self.namespace:
+            return
+        if self.constraint.selector.matches(meta.labels):
+            self.counts[domain] += by
+
+    def refusal(self, node: NodeInfo) -> Refusal | None:
+        """Return why a hard constraint refuses a node; None if it does not."""
         domain = node.node.metadata.labels.get(self.constraint.key)
         if domain is None:
-            return (MISSING,)
+            return MISSING
         few = len(self.counts) < self.constraint.min_domains
         least = 0 if few else min(self.counts.values(), default=0)
         skew = self.counts.get(domain, 0) + self.itself - least
-        return (SKEWED,) if skew > self.constraint.max_skew else ()
+        return SKEWED if skew > self.constraint.max_skew else None
 
     def crowd(self, node: NodeInfo) -> float:
         """Return the number of Pods in a node's domain, weighted as upstream to compare."""
@@ -95,6 +105,7 @@ def measure(pod: Pod, wanted: Sequence[Constraint], nodes: Iterable[NodeInfo]) -
     return [
         Spread(
             constraint=item,
+            namespace=pod.metadata.namespace or "",
             counts=_count(pod, item, [n for n in nodes if keys <= n.node.metadata.labels.keys()]),
             itself=int(item.selector.matches(pod.metadata.labels)),
         )

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from control.api.defaults.edit import Wire, filled, within, within_each
+from control.api.defaults.own_labels import with_own_labels
 
 _MODE = 0o644
 _TOKEN_SECONDS = 3600
@@ -18,6 +19,12 @@ _SPEC = {
     "dnsPolicy": "ClusterFirst",
     "terminationGracePeriodSeconds": 30,
     "schedulerName": "default-scheduler",
+}
+_GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
 }
 _CONTAINER = {
     "terminationMessagePath": "/dev/termination-log",
@@ -35,8 +42,16 @@ def default_pod(pod: Wire) -> Wire:
 
 
 def begin_pod(pod: Wire) -> Wire:
-    """Set the initial status: phase Pending, and the quality of service, which never changes."""
-    return pod | {"status": {"phase": "Pending", "qosClass": _qos(pod.get("spec", {}))}}
+    """Set the initial status: phase Pending, and the quality of service, which never changes.
+
+    A Pod with scheduling gates says so, and rules by the Pod's own labels name them.
+    """
+    spec = pod.get("spec", {})
+    status: Wire = {"phase": "Pending", "qosClass": _qos(spec)}
+    if spec.get("schedulingGates"):
+        since = pod["metadata"].get("creationTimestamp")
+        status["conditions"] = [_GATED | {"lastTransitionTime": since}]
+    return with_own_labels(pod) | {"status": status}
 
 
 def _qos(spec: Wire) -> str:

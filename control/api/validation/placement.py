@@ -1,22 +1,15 @@
-"""Validate the placement fields of a Pod. Pure."""
+"""Validate tolerations and topology spread constraints of a Pod. Pure."""
 
 from collections.abc import Sequence
 
 from control.api import field
 from control.api.field import FieldError
-from control.api.placement import (
-    Affinity,
-    NodeSelectorRequirement,
-    NodeSelectorTerm,
-    Toleration,
-    TopologySpreadConstraint,
-)
+from control.api.placement import Toleration, TopologySpreadConstraint
 from control.api.validation import text
 from control.api.validation.meta import invalid_each, validate_selector
 
 _EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
 _UNSATISFIABLE = ("DoNotSchedule", "ScheduleAnyway")
-_WEIGHTS = (1, 100)
 
 
 def validate_tolerations(path: str, tolerations: Sequence[Toleration]) -> list[FieldError]:
@@ -49,62 +42,6 @@ def _toleration(path: str, toleration: Toleration) -> list[FieldError]:
         why = "effect must be 'NoExecute' when `tolerationSeconds` is set"
         found.append(field.invalid(f"{path}.effect", toleration.effect or "", why))
     return found
-
-
-def validate_affinity(path: str, affinity: Affinity | None) -> list[FieldError]:
-    """Check required and preferred node affinity."""
-    node = affinity.node_affinity if affinity else None
-    if node is None:
-        return []
-    found: list[FieldError] = []
-    if node.required is not None:
-        own = (
-            f"{path}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
-        )
-        if not node.required.node_selector_terms:
-            found.append(field.required(own, "must have at least one node selector term"))
-        for at, term in enumerate(node.required.node_selector_terms):
-            found += _term(f"{own}[{at}]", term)
-    own = f"{path}.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution"
-    for at, preferred in enumerate(node.preferred):
-        messages = text.in_range(preferred.weight, *_WEIGHTS)
-        found += invalid_each(f"{own}[{at}].weight", preferred.weight, messages)
-        found += _term(f"{own}[{at}].preference", preferred.preference)
-    return found
-
-
-def _term(path: str, term: NodeSelectorTerm) -> list[FieldError]:
-    found = []
-    for at, requirement in enumerate(term.match_expressions):
-        found += _requirement(f"{path}.matchExpressions[{at}]", requirement)
-    for at, requirement in enumerate(term.match_fields):
-        if requirement.key != "metadata.name":
-            why = "not a valid field selector key"
-            found.append(field.invalid(f"{path}.matchFields[{at}].key", requirement.key, why))
-    return found
-
-
-def _requirement(path: str, requirement: NodeSelectorRequirement) -> list[FieldError]:
-    found = []
-    match requirement.operator:
-        case "In" | "NotIn":
-            if not requirement.values:
-                why = "must be specified when `operator` is 'In' or 'NotIn'"
-                found.append(field.required(f"{path}.values", why))
-        case "Exists" | "DoesNotExist":
-            if requirement.values:
-                why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-                found.append(field.forbidden(f"{path}.values", why))
-        case "Gt" | "Lt":
-            if len(requirement.values) != 1:
-                why = "must be specified single value when `operator` is 'Lt' or 'Gt'"
-                found.append(field.required(f"{path}.values", why))
-        case _:
-            why = "not a valid selector operator"
-            found.append(field.invalid(f"{path}.operator", requirement.operator, why))
-    return found + invalid_each(
-        f"{path}.key", requirement.key, text.qualified_name(requirement.key)
-    )
 
 
 def validate_spreading(

@@ -10,23 +10,23 @@ from control.api import field
 from control.api.field import FieldError
 from control.api.pod import Pod, PodSpec
 from control.api.validation import text
+from control.api.validation.affinity import validate_affinity
 from control.api.validation.container import (
     validate_containers,
     validate_init_container,
     validate_resources,
 )
+from control.api.validation.gated import validate_gates
 from control.api.validation.meta import invalid_each, validate_labels
-from control.api.validation.placement import (
-    validate_affinity,
-    validate_spreading,
-    validate_tolerations,
-)
+from control.api.validation.placement import validate_spreading, validate_tolerations
 from control.api.validation.probe import NOT_NEGATIVE
 from control.api.validation.settings import validate_settings
 from control.api.validation.volume import validate_volumes
 
 _RESTART = ("Always", "Never", "OnFailure")
 _DNS = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
+_FREE = {"tolerations", "activeDeadlineSeconds", "schedulingGates"}
+_FREE_GATED = {"nodeSelector", "affinity"}
 _ONLY = (
     "pod updates may not change fields other than `spec.containers[*].image`,"
     "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only"
@@ -164,7 +164,9 @@ def validate_pod_update(new: Pod, old: Pod) -> list[FieldError]:
     if not _untimed(old.spec) <= _untimed(new.spec):
         why = "existing toleration can not be modified except its tolerationSeconds"
         found.append(field.forbidden("spec.tolerations", why))
-    before, after = _fixed(old.spec), _fixed(new.spec)
+    found += validate_gates(new.spec, old.spec)
+    is_gated = bool(old.spec.scheduling_gates)
+    before, after = _fixed(old.spec, is_gated), _fixed(new.spec, is_gated)
     changed = sorted(
         name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
     )
@@ -192,10 +194,13 @@ def _deadline(new: PodSpec, old: int) -> list[FieldError]:
     return []
 
 
-def _fixed(spec: PodSpec) -> Mapping[str, Any]:
-    """Return the part of a spec that may not change."""
-    free = {"tolerations", "activeDeadlineSeconds", "schedulingGates"}
+def _fixed(spec: PodSpec, is_gated: bool) -> Mapping[str, Any]:
+    """Return the part of a spec that may not change; a gated Pod's nodes may be narrowed."""
+    free = _FREE | _FREE_GATED if is_gated else _FREE
     wire = {key: value for key, value in spec.wire().items() if key not in free}
+    if is_gated:
+        pods = {k: v for k, v in spec.wire().get("affinity", {}).items() if k != "nodeAffinity"}
+        wire |= {"affinity": pods} if pods else {}
     for name in ("containers", "initContainers"):
         if name in wire:
             wire[name] = [_without_image(container) for container in wire[name]]

@@ -195,7 +195,10 @@ async def test_unschedulable_pods_say_so_and_are_placed_later(cluster):
     big = {"spec": {"containers": [{"name": "c", "image": "x", "resources": needs}]}}
     await cluster.client.create(kinds.DEPLOYMENT, web(4))
     await cluster.change("web", template=big, strategy={"type": "Recreate", "rollingUpdate": None})
-    message = "0/3 nodes are available: 3 Insufficient cpu."
+    message = (
+        "0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available: "
+        "3 No preemption victims found for incoming pod."
+    )
 
     async def said() -> bool:
         conditions = [c for p in await cluster.pods() for c in p.status.conditions]

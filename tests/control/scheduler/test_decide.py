@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from control.api.selectors import parse_labels
 from control.scheduler import decide
 from control.scheduler.decide import NoPlacement, Placement
+from control.scheduler.fit import Surroundings
 from control.scheduler.model import PodInfo, pod_requests
 from tests.support.control.build import cluster, node, pod
 
@@ -16,9 +17,10 @@ def first(names):
 
 
 def place(item, nodes, siblings=None):
-    found = decide.place(
-        PodInfo(item), nodes.nodes, parse_labels(siblings) if siblings else None, first
+    around = Surroundings(
+        nodes.namespaces, parse_labels(siblings) if siblings else None, nodes.nominated
     )
+    found = decide.place(PodInfo(item), nodes.nodes, around, first)
     return found.node if isinstance(found, Placement) else found
 
 
@@ -282,7 +284,7 @@ def test_placing_never_overcommits_and_never_refuses_what_fits(wanted, count):
     for index, milli in enumerate(wanted):
         item = pod(f"p{index}", requests={"cpu": f"{milli}m"})
         free = [n.allocatable["cpu"] - n.requested.get("cpu", 0) for n in nodes.nodes.values()]
-        found = decide.place(PodInfo(item), nodes.nodes, None, first)
+        found = decide.place(PodInfo(item), nodes.nodes, Surroundings(), first)
         assert isinstance(found, Placement) == (max(free) >= milli)
         if isinstance(found, Placement):
             nodes.assume(PodInfo(item), found.node)
@@ -295,7 +297,8 @@ def test_equal_pods_are_spread_evenly(count, replicas):
     nodes = cluster(*(node(f"n{i}") for i in range(count)))
     for index in range(replicas):
         item = web(f"p{index}")
-        found = decide.place(PodInfo(item), nodes.nodes, parse_labels("app=web"), first)
+        around = Surroundings(siblings=parse_labels("app=web"))
+        found = decide.place(PodInfo(item), nodes.nodes, around, first)
         nodes.assume(PodInfo(item), found.node)
     sizes = [len(info.pods) for info in nodes.nodes.values()]
     assert max(sizes) - min(sizes) <= 1
