@@ -6,7 +6,7 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-contro
 from collections.abc import Mapping
 from typing import Any
 
-from control.api.kinds import NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT
+from control.api.kinds import NAMESPACE, NODE, POD, SERVICE, SERVICE_ACCOUNT
 from control.api.meta import StatusCause
 from control.server.state.server import ServerState
 from control.server.verbs import account, podsecurity
@@ -25,6 +25,7 @@ _PRIORITIES = {
 }
 # What Priority computes for a new Pod, and keeps when an update leaves it out.
 _COMPUTED = ("priority", "preemptionPolicy")
+_NEW_NODE = ("node.kubernetes.io/not-ready", "NoSchedule")
 _TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
@@ -37,7 +38,17 @@ def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
         return _admit_pod(state, request, wire)
     if kind is SERVICE:
         return allocate(state, wire, None)
-    return wire
+    return _tainted(wire) if kind is NODE else wire
+
+
+def _tainted(node: Wire) -> Wire:
+    """TaintNodesByCondition: a new node takes no Pods until its first report has been judged."""
+    spec = node.get("spec") or {}
+    taints = spec.get("taints") or []
+    if any((it.get("key"), it.get("effect")) == _NEW_NODE for it in taints):
+        return node
+    key, effect = _NEW_NODE
+    return node | {"spec": spec | {"taints": [*taints, {"key": key, "effect": effect}]}}
 
 
 def _admit_pod(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:

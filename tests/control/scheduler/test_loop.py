@@ -69,6 +69,8 @@ async def cluster(api_server) -> AsyncIterator[Cluster]:
     async with client_of(api_server.url) as client:
         for name in ("n0", "n1"):
             await add_node(client, ready_node(name))
+            # No controller is here to judge the node's report.
+            await client.patch(kinds.NODE, None, name, {"spec": {"taints": None}})
         async with running(Agents(client).run(), Scheduler(client).run()):
             yield Cluster(client)
 

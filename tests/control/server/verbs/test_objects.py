@@ -300,3 +300,20 @@ async def test_an_invalid_object_is_named_with_its_group(api: Api):
     assert (refused["details"]["kind"], refused["details"]["group"]) == ("Deployment", "apps")
     core = await api("POST", f"{CORE}/configmaps", config_map("M"))
     assert core["message"].startswith('ConfigMap "M" is invalid: metadata.name: ')
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([], []),
+        ([{"key": "a", "effect": "NoExecute"}], [("a", "NoExecute")]),
+        ([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}], []),
+    ],
+)
+async def test_a_new_node_takes_no_pods_before_it_is_judged(
+    api: Api, given: list[dict[str, str]], kept: list[tuple[str, str]]
+):
+    node = {"metadata": {"name": "n"}, "spec": {"taints": given} if given else {}}
+    taints = (await api.make("/api/v1/nodes", node))["spec"]["taints"]
+    not_ready = ("node.kubernetes.io/not-ready", "NoSchedule")
+    assert [(it["key"], it["effect"]) for it in taints] == [*kept, not_ready]
