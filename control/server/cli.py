@@ -110,6 +110,13 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
     show_default=True,
     help="sqlite:PATH[?sync=full|normal]",
 )
+@click.option(
+    "--quota-backend-bytes",
+    type=int,
+    default=0,
+    show_default=True,
+    help="bytes that the store may have, as etcd's option; 0 is 2 GiB, negative is no limit",
+)
 @click.option("--listen", multiple=True, callback=_address, help="ADDR:PORT; repeatable")
 @click.option(
     "--listen-fd",
@@ -174,6 +181,7 @@ class Flags:
     """The flags with their parsed values."""
 
     store: str
+    quota_backend_bytes: int
     listen: list[ListenAddress]
     listen_fd: tuple[int, ...]
     tls_cert: Path
@@ -291,7 +299,7 @@ async def _run(flags: Flags, sockets: list[socket.socket]) -> None:
     config = flags.config(_advertised_port(sockets))
     tokens, audit = flags.tokens(), flags.audit()
     limits = DoorLimits(unknown=raise_descriptors() // 2)
-    store = await open_store(flags.store)
+    store = await open_store(flags.store, flags.quota_backend_bytes)
     try:
         async with serve(
             store,

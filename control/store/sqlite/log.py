@@ -26,6 +26,7 @@ from control.store.base import (
     check,
     events_of,
 )
+from control.store.sqlite.files import StoreFiles
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
@@ -115,10 +116,21 @@ def _is_whole(key: Any, revision: Any, value: Any, stored: Any) -> bool:
 class Log:
     """One connection to the file; only one thread may use it at a time."""
 
-    def __init__(self, path: Path, *, synchronous: str = "FULL", quota: int = QUOTA) -> None:
-        """Open the file of ``create``; raises StoreUnavailableError."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        synchronous: str = "FULL",
+        quota: int = QUOTA,
+        files: StoreFiles | None = None,
+    ) -> None:
+        """Open the file of ``create``; raises StoreUnavailableError.
+
+        ``quota`` is in bytes, negative for none. ``files`` are looked at before each write.
+        """
         self._path = path
         self._quota = quota
+        self._files = files
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -167,6 +179,7 @@ class Log:
 
         ``last`` is the previous revision. Raises StoreUnavailableError if nothing was written.
         """
+        self._check_files()
         outcomes: list[Outcome] = []
         try:
             self._db.execute("BEGIN IMMEDIATE")
@@ -178,7 +191,22 @@ class Log:
         except sqlite3.Error as err:
             self._roll_back()
             raise StoreUnavailableError(f"write to the store: {err}") from err
+        if self._files is not None:
+            self._files.committed()
         return outcomes
+
+    def _check_files(self) -> None:
+        """Refuse to write into files that nobody could open again; first save what they have."""
+        lost = self._files and self._files.lost()
+        if self._files is None or not lost:
+            return
+        try:
+            (busy, *_) = self._db.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        except sqlite3.Error as err:
+            raise StoreUnavailableError(f"write to the store: {lost}; and save it: {err}") from err
+        if not busy:
+            self._files.saved()
+        raise StoreUnavailableError(f"write to the store: {lost}")
 
     def _write_one(self, revision: int, changes: Sequence[Write]) -> Outcome:
         try:
@@ -195,7 +223,7 @@ class Log:
     def _check_quota(self, changes: Sequence[Write]) -> None:
         """Refuse a commit that stores more than the quota; one that only removes is allowed."""
         added = sum(len(change.value) for change in changes if not isinstance(change, Delete))
-        if added and added + self._used() > self._quota:
+        if added and 0 <= self._quota < added + self._used():
             raise StoreFullError(self._quota)
 
     def _used(self) -> int:

@@ -27,6 +27,7 @@ from control.store.base import (
     check_size,
 )
 from control.store.recent import RecentCommits, matching
+from control.store.sqlite.files import StoreFiles
 from control.store.sqlite.log import QUOTA, Log, Outcome, create
 from control.store.sqlite.writer import LogWriter, WriteJob
 
@@ -44,8 +45,11 @@ class SqliteStore:
 
     def __init__(self, path: Path, lock: int, synchronous: str, quota: int) -> None:
         self._lock = lock
-        self._log = Log(path, synchronous=synchronous, quota=quota)
+        self._files = StoreFiles(path)
+        self._files.check_before()
+        self._log = Log(path, synchronous=synchronous, quota=quota, files=self._files)
         self._log.verify()
+        self._files.opened()
         self._reading = Log(path)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         last, self._compacted = self._log.bounds()
@@ -132,6 +136,7 @@ class SqliteStore:
         self._recent.wake()
         self._reading.close()
         self._log.close()
+        self._files.closed()
         os.close(self._lock)
 
     async def _after(self, seen: int) -> tuple[Sequence[Commit], int]:

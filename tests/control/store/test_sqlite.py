@@ -224,6 +224,71 @@ async def test_no_changed_byte_is_served(tmp_path: Path):
         await SqliteStore.open(path)
 
 
+@pytest.mark.parametrize("damage", ["removed", "emptied"])
+async def test_a_log_that_is_gone_after_a_kill_is_noticed(tmp_path: Path, damage: str):
+    path, log = tmp_path / "store.db", tmp_path / "store.db-wal"
+    acknowledged = await asyncio.to_thread(_write_and_kill, path, lines=50)
+    kept = log.read_bytes()
+    log.unlink()
+    if damage == "emptied":
+        log.touch()
+    for _ in range(2):  # the first refusal must not make the second start look well
+        with pytest.raises(StoreDamagedError, match=r"store\.db-wal.*was removed or cut"):
+            await SqliteStore.open(path)
+    log.write_bytes(kept)
+    store = await SqliteStore.open(path)
+    assert acknowledged <= {record.key for record in (await store.list("/")).records}
+    await store.close()
+    assert not log.exists() and not (tmp_path / "store.db-open").exists()
+
+
+async def test_a_store_goes_on_without_its_log_if_told_so(tmp_path: Path):
+    path = tmp_path / "store.db"
+    await asyncio.to_thread(_write_and_kill, path, lines=50)
+    (tmp_path / "store.db-wal").unlink()
+    (tmp_path / "store.db-open").unlink()
+    store = await SqliteStore.open(path)
+    assert await store.commit(Create("/new", b"1")) == store.revision
+    await store.close()
+
+
+@pytest.mark.parametrize("name", ["store.db-wal", "store.db"])
+async def test_files_that_go_while_the_store_is_open_are_noticed(tmp_path: Path, name: str):
+    path = tmp_path / "store.db"
+    store = await SqliteStore.open(path)
+    for n in range(20):
+        await store.commit(Create(f"/{n:02}", b"x" * 3000))
+    gone, aside = tmp_path / name, tmp_path / "aside"
+    aside.hardlink_to(gone)
+    gone.unlink()
+    with pytest.raises(StoreUnavailableError, match=f"{name} was removed or replaced"):
+        await store.commit(Create("/lost", b"1"))
+    assert len((await store.list("/")).records) == 20
+    if name == "store.db":
+        aside.rename(path)
+        await store.commit(Create("/put-back", b"1"))
+    else:  # all is in the file: a kill would lose nothing
+        copy = tmp_path / "copy.db"
+        copy.write_bytes(path.read_bytes())
+        again = await SqliteStore.open(copy)
+        assert again.revision == 20
+        await again.close()
+        assert not (tmp_path / "store.db-open").exists()
+    await store.close()
+
+
+async def test_a_kill_without_a_commit_is_no_damage(tmp_path: Path):
+    path = tmp_path / "store.db"
+    script = (
+        "import asyncio, os, sys; from pathlib import Path\n"
+        "from control.store.sqlite.store import SqliteStore\n"
+        "asyncio.run(SqliteStore.open(Path(sys.argv[1]))); os._exit(0)"
+    )
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script, path], check=True)
+    assert (tmp_path / "store.db-wal").stat().st_size == 0
+    await (await SqliteStore.open(path)).close()
+
+
 async def test_damage_while_the_store_is_open_is_an_error(tmp_path: Path):
     store = await SqliteStore.open(tmp_path / "store.db")
     await store.commit(Create("/a", b"1"))
@@ -259,6 +324,15 @@ async def test_a_quota_refuses_writes_and_allows_removals(tmp_path: Path):
         await store.commit(Delete(f"/{n}"))
     await store.compact(store.revision)
     await store.commit(Create("/again", b"x" * 5000))
+    await store.close()
+
+
+@pytest.mark.parametrize(("quota", "is_full"), [(0, False), (-1, False), (30_000, True)])
+async def test_the_quota_is_an_option(tmp_path: Path, quota: int, is_full: bool):
+    store = await open_store(f"sqlite:{tmp_path}/store.db", quota)
+    refused = pytest.raises(StoreFullError, match="quota of 30000 bytes")
+    with refused if is_full else contextlib.nullcontext():
+        await store.commit(Create("/a", b"x" * 30_000))
     await store.close()
 
 
