@@ -62,6 +62,13 @@ class HttpHandler:
 
     async def __call__(self, web_request: web.Request) -> web.StreamResponse:
         """Answer one request; raises only the errors of a client that has disconnected."""
+        try:
+            return await self._audited(web_request)
+        finally:
+            if visit := _visit(web_request):
+                visit.answered()
+
+    async def _audited(self, web_request: web.Request) -> web.StreamResponse:
         if self._audit is None:
             return await self._safely(web_request)
         entry = web_request[_ENTRY] = _entry(self._audit, web_request)
@@ -211,11 +218,15 @@ def _json_of(response: web.StreamResponse) -> bytes:
 
 def _note(web_request: web.Request, *, known: bool) -> None:
     """Tell the door that a request has arrived, and whether its client is known."""
-    visit = web_request.transport.get_protocol() if web_request.transport else None
-    if isinstance(visit, Visit):
-        visit.asked()
+    if visit := _visit(web_request):
+        visit.asked(web_request.content)
         if known:
             visit.known()
+
+
+def _visit(web_request: web.Request) -> Visit | None:
+    found = web_request.transport.get_protocol() if web_request.transport else None
+    return found if isinstance(found, Visit) else None
 
 
 async def _body(web_request: web.Request, *, simple: bool) -> Body:

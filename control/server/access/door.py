@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from aiohttp import StreamReader
+
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 512
@@ -26,10 +28,13 @@ TLS_BUFFER = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class DoorLimits:
-    """Deadlines in seconds, and the number of unknown clients."""
+    """Deadlines in seconds, and the number of unknown clients.
+
+    ``header`` counts from the handshake, and for a further request from its first byte.
+    """
 
     handshake: float = 32.0
-    first_header: float = 32.0
+    header: float = 32.0
     unknown: int = 512
 
 
@@ -42,13 +47,34 @@ class Visit(asyncio.Protocol):
         self._inner: asyncio.Protocol | None = None
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._body: StreamReader | None = None  # of the last request
+        self._ahead = False  # a byte of the next request has come
+        self._answered = False
 
     def known(self) -> None:
         """Note that the client has shown valid credentials."""
         self._door.forget(self)
 
-    def asked(self) -> None:
-        """Note that the first request is complete up to its body."""
+    def asked(self, body: StreamReader) -> None:
+        """Note that a request is complete up to its body."""
+        self._disarm()
+        self._body, self._ahead, self._answered = body, False, False
+
+    def answered(self) -> None:
+        """Note that the last request has its answer: the header of the next one may begin."""
+        self._answered = True
+        self._expect()
+
+    def _expect(self) -> None:
+        """Give a header that has begun its time; a client that sends nothing is only idle."""
+        if self._ahead and self._answered and self._deadline is None:
+            self._arm()
+
+    def _arm(self) -> None:
+        seconds = self._door.limits.header
+        self._deadline = asyncio.get_running_loop().call_later(seconds, self.end)
+
+    def _disarm(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -68,20 +94,22 @@ class Visit(asyncio.Protocol):
         self._transport = transport
         if transport.get_extra_info("peercert"):
             self.known()
-        seconds = self._door.limits.first_header
-        self._deadline = asyncio.get_running_loop().call_later(seconds, self.end)
+        self._arm()
         self._inner = self._door.protocol()
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.asked()
+        self._disarm()
+        self._answered = False
         self._door.forget(self)
         if self._inner is not None:
             self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._ahead = self._ahead or (self._body is not None and self._body.is_eof())
         if self._inner is not None:
             self._inner.data_received(data)
+        self._expect()
 
     def eof_received(self) -> bool | None:
         return self._inner.eof_received() if self._inner is not None else None

@@ -17,6 +17,7 @@ from tests.support.control.requests import CORE
 from tests.support.control.secured import Secured, secured_server
 
 MAPS = f"{CORE}/configmaps"
+GET_HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 Start = Callable[[DoorLimits], AbstractAsyncContextManager[Secured]]
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -87,14 +88,50 @@ async def test_known_clients_are_not_counted(start: Start, closing: AsyncExitSta
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "])
 @pytest.mark.parametrize("tls", ["", "admin"])
-async def test_a_first_header_has_a_deadline(
+async def test_a_header_has_a_deadline(
     start: Start, closing: AsyncExitStack, sent: bytes, tls: str
 ):
-    async with start(DoorLimits(first_header=0.1)) as server:
+    async with start(DoorLimits(header=0.1)) as server:
         stream = await connect(server, closing, tls=tls)
         stream[1].write(sent)
         assert await is_closed(stream)
         assert await ask_as_admin(server) == 200
+
+
+BODY = b"POST /version HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+
+
+@pytest.mark.parametrize("first", [[GET_HEALTH], [BODY, b"1234"], [BODY + b"12", b"34"]])
+async def test_a_further_header_has_a_deadline(
+    start: Start, closing: AsyncExitStack, first: list[bytes]
+):
+    """Without one the connection would close when it has been idle for 90 s."""
+    async with start(DoorLimits(header=0.2)) as server:
+        stream = await connect(server, closing, tls="admin")
+        for piece in first:
+            stream[1].write(piece)
+            await stream[1].drain()
+        reply = await stream[0].readuntil(b"\r\n\r\n")
+        size = next(line for line in reply.split(b"\r\n") if line.startswith(b"Content-Length"))
+        await stream[0].readexactly(int(size.split()[1]))
+        stream[1].write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        assert await is_closed(stream)
+
+
+async def test_requests_ahead_of_their_answers_have_no_deadline(
+    start: Start, closing: AsyncExitStack
+):
+    async with start(DoorLimits(header=0.2)) as server:
+        stream = await connect(server, closing, tls="admin")
+        stream[1].write(GET_HEALTH)
+        await stream[0].readuntil(b"ok")
+        stream[1].write(GET_HEALTH * 20 + BODY)
+        for _ in range(20):
+            await stream[0].readuntil(b"ok")
+        silent = await connect(server, closing, tls="")
+        assert await is_closed(silent)  # a deadline that began later has passed
+        stream[1].write(b"1234" + GET_HEALTH)
+        assert await stream[0].readuntil(b"ok")
 
 
 async def test_a_handshake_has_a_deadline(start: Start, closing: AsyncExitStack):
@@ -104,7 +141,7 @@ async def test_a_handshake_has_a_deadline(start: Start, closing: AsyncExitStack)
 
 async def test_a_client_that_has_asked_may_be_idle(start: Start, closing: AsyncExitStack):
     request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-    async with start(DoorLimits(first_header=0.2)) as server:
+    async with start(DoorLimits(header=0.2)) as server:
         stream = await connect(server, closing, tls="")
         assert await answer(stream, request) == b"200"
         silent = await connect(server, closing, tls="")
