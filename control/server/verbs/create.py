@@ -12,10 +12,12 @@ from control.server.verbs.write import Draft, draft, insert
 from control.server.wire import errors
 from control.server.wire.decode import parse, read
 from control.server.wire.errors import StatusError
+from control.server.wire.info import storage_key
 from control.server.wire.item import Item, Wire
 from control.server.wire.request import ApiRequest
 from control.server.wire.strict import complaints, verdict
 
+# Upstream's number of names that it generates, and ours of addresses and ports that it chooses.
 _TRIES = 8
 
 
@@ -25,15 +27,14 @@ async def create(state: ServerState, request: ApiRequest) -> Written:
         await state.cache.fresh()
         made = await compute(state, request, _drafted)
         state.guard.check(request.named(made.draft.name), None, made.draft.value)
-        if request.dry_run:
-            return Written(Item("", 0, made.draft.value), created=True, warnings=made.warnings)
         try:
             with errors.warning(*made.warnings):
-                item = await insert(state, request.named(made.draft.name).info, made.draft)
+                item = await _insert(state, request.named(made.draft.name), made)
         except StatusError as err:
-            if not err.again:
+            last = err
+            if not (err.again or (made.generated and _is_there(err))):
                 raise
-            last = err  # another writer has claimed the chosen address or port: choose again
+            # Another writer has claimed the chosen address, port or name: choose again.
         else:
             return Written(item, created=True, warnings=made.warnings)
     raise last
@@ -43,6 +44,33 @@ async def create(state: ServerState, request: ApiRequest) -> Written:
 class _New:
     draft: Draft
     warnings: tuple[str, ...]
+    generated: bool  # its name
+    base: bool  # it has a base for a generated name
+
+
+async def _insert(state: ServerState, request: ApiRequest, made: _New) -> Item:
+    """Store an object, in a dry run only look whether it could be; raises StatusError."""
+    kind, name = request.info.kind, made.draft.name
+    try:
+        if not request.dry_run:
+            return await insert(state, request.info, made.draft)
+        if _present(state, request) is None:
+            return Item("", 0, made.draft.value)
+    except StatusError as err:
+        if not _is_there(err):
+            raise
+    old = _present(state, request)
+    being_deleted = bool(old and old.wire["metadata"].get("deletionTimestamp"))
+    raise errors.already_exists(kind, name, generated=made.base, being_deleted=being_deleted)
+
+
+def _present(state: ServerState, request: ApiRequest) -> Item | None:
+    kind, info = request.info.kind, request.info
+    return state.cache.of(kind).get(storage_key(kind, info.namespace, info.name))
+
+
+def _is_there(err: StatusError) -> bool:
+    return err.status.reason == "AlreadyExists"
 
 
 def _drafted(state: ServerState, request: ApiRequest) -> _New:
@@ -54,7 +82,13 @@ def _drafted(state: ServerState, request: ApiRequest) -> _New:
     with errors.warning(*warnings):
         named = request.named(_name(request, wire))
         made = complete(state, named, wire)
-        return _New(draft(kind, made), warnings + podsecurity.warnings(state, request, made))
+        base = bool(wire["metadata"].get("generateName"))
+        return _New(
+            draft(kind, made),
+            warnings + podsecurity.warnings(state, request, made),
+            generated=base and not wire["metadata"].get("name"),
+            base=base,
+        )
 
 
 def complete(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:

@@ -102,10 +102,20 @@ def no_such_path() -> StatusError:
     )
 
 
-def already_exists(kind: Kind, name: str) -> StatusError:
-    """An object of this name exists."""
-    message = f'{resource(kind)} "{name}" already exists'
-    return StatusError(409, "AlreadyExists", message, _details(kind, name))
+def already_exists(
+    kind: Kind, name: str, *, generated: bool = False, being_deleted: bool = False
+) -> StatusError:
+    """An object of this name exists.
+
+    ``generated`` says that the new one has a base for a generated name.
+    """
+    message, details = f'{resource(kind)} "{name}" already exists', _details(kind, name)
+    if generated:
+        message += ", the server was not able to generate a unique name for the object"
+        details = details.model_copy(update={"retry_after_seconds": 1})
+    if being_deleted:
+        message = f"object is being deleted: {message}"
+    return StatusError(409, "AlreadyExists", message, details)
 
 
 def conflict(kind: Kind, name: str, why: str = "", *, again: bool = False) -> StatusError:

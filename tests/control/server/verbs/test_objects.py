@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from control.server.verbs import create
 from tests.support.control.requests import (
     APPS,
     CORE,
@@ -53,6 +54,33 @@ async def test_a_name_can_be_generated(api: Api):
     }
     assert len(names) == 20
     assert all(name.startswith("a-") and len(name) == 7 for name in names)
+
+
+@pytest.mark.parametrize("query", ["", "?dryRun=All"])
+async def test_a_generated_name_that_is_taken_is_drawn_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch, query: str
+):
+    names = ["a-1", "a-1", "a-2", *["a-1"] * 8]
+    monkeypatch.setattr(create.prepare, "generated_name", lambda _: names.pop(0))
+    body = {"metadata": {"generateName": "a-"}}
+    await api.make(MAPS, body)
+    assert (await api.make(MAPS + query, body))["metadata"]["name"] == "a-2"
+    refused = await api("POST", MAPS + query, body)
+    assert (refused.code, refused["reason"], names) == (409, "AlreadyExists", [])
+    assert refused["message"] == (
+        'configmaps "a-1" already exists, the server was not able to generate a unique name'
+        " for the object"
+    )
+    assert refused["details"]["retryAfterSeconds"] == 1
+
+
+@pytest.mark.parametrize("query", ["", "?dryRun=All"])
+async def test_an_object_that_is_being_deleted_cannot_be_created(api: Api, query: str):
+    await api.make(MAPS, {"metadata": {"name": "a", "finalizers": ["example.com/wait"]}})
+    await api("DELETE", f"{MAPS}/a")
+    again = await api("POST", MAPS + query, config_map())
+    assert (again.code, again["reason"]) == (409, "AlreadyExists")
+    assert again["message"] == 'object is being deleted: configmaps "a" already exists'
 
 
 async def test_an_existing_object_cannot_be_created(api: Api):
