@@ -69,7 +69,7 @@ async def serve(
         tunnel = Tunnel(_noted(wire.write, idle), dial, limits.opening)
         await _until_idle(_spdy(wire.pieces(), tunnel, idle), idle)
         return wire.response
-    socket = await websocket.accept(request, PROTOCOLS)
+    socket = await websocket.accept(request, PROTOCOLS, TUNNEL)
     send = _noted(socket.send_bytes, idle)
     session: Session = (
         Tunnel(send, dial, limits.opening)

@@ -25,6 +25,7 @@ from control.agent.server.channels import (
     encode_status,
 )
 from control.agent.server.errors import HttpError
+from control.agent.server.pieces import Pieces
 from control.upgrade import offered
 
 logger = logging.getLogger(__name__)
@@ -36,8 +37,14 @@ _HEAD_START_SECONDS = 0.05
 _CLOSE_SECONDS = 2.0
 
 
-async def accept(request: web.Request, protocols: Sequence[str]) -> web.WebSocketResponse:
-    """Accept a WebSocket; a client may name no protocol. Raises HttpError."""
+async def accept(
+    request: web.Request, protocols: Sequence[str], unchannelled: str = ""
+) -> web.WebSocketResponse:
+    """Accept a WebSocket; a client may name no protocol. Raises HttpError.
+
+    It gives out long messages in pieces; each names its channel, but in the ``unchannelled``
+    protocol.
+    """
     known = offered(request.headers.getall("Sec-WebSocket-Protocol", ()))
     if known and not set(known) & set(protocols):
         raise HttpError(
@@ -47,6 +54,10 @@ async def accept(request: web.Request, protocols: Sequence[str]) -> web.WebSocke
         protocols=protocols, max_msg_size=_MOST_BYTES, compress=False, timeout=_CLOSE_SECONDS
     )
     await socket.prepare(request)
+    head = 0 if unchannelled and socket.ws_protocol == unchannelled else 1
+    # aiohttp has no public way to a connection's parser once it is set.
+    parser = request.protocol._payload_parser
+    request.protocol._payload_parser = Pieces(parser, head, _MOST_BYTES)
     return socket
 
 

@@ -1,8 +1,8 @@
 """Relay pods/log, pods/exec, pods/attach and pods/portforward to the Pod's agent.
 
 The API server finds the Pod's node and sends a request in the kubelet's form over TLS, with
-``--kubelet-client-cert``. It relays the answer: the bytes of a log, the messages of a WebSocket or
-the bytes of SPDY, which it does not look into.
+``--kubelet-client-cert``. It relays the answer: the bytes of a log, of a WebSocket or of SPDY;
+it does not look into them.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import aiohttp
-from aiohttp import WSMsgType, web
-from multidict import CIMultiDict
+from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from control.api import kinds
@@ -29,13 +29,14 @@ from control.tls import CertificateError, load_authority, load_identity
 from control.upgrade import SPDY, VERSIONS, Upgraded, accept, asks, of_response
 
 _CONNECT_SECONDS = 10.0
-_CLOSE_SECONDS = 2.0
-_MAX_MESSAGE = 32 * 1024 * 1024  # bytes, as in upstream
 _MAX_REASON = 2048  # bytes of an agent's refusal, as in upstream
-_GOING_AWAY, _BROKEN = 1001, 1011  # RFC 6455, section 7.4.1
-_UNSENDABLE = (None, 1005, 1006, 1015)
-
-Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+_AGREED = {
+    VERSIONS.lower(),
+    "sec-websocket-accept",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
+}
 
 
 def is_stream(info: RequestInfo) -> bool:
@@ -59,10 +60,9 @@ async def answer(
     async with _agent(state.config, pod, request) as session:
         if request.info.subresource == "log":
             return await _copy(web_request, session, url)
-        if asks(web_request.headers, SPDY):
-            return await _relay_bytes(web_request, session, url)
-        if asks(web_request.headers, "websocket"):
-            return await _relay(web_request, session, url)
+        for protocol in (SPDY, "websocket"):
+            if asks(web_request.headers, protocol):
+                return await _relay(web_request, session, url, protocol)
         # The agent refuses it, too, with a better cause if there is one.
         await (await session.request(web_request.method, url)).read()
         raise errors.bad_request("Upgrade request required")
@@ -150,20 +150,19 @@ def _cut(web_request: web.Request) -> None:
         web_request.transport.abort()
 
 
-async def _relay_bytes(
-    web_request: web.Request, session: aiohttp.ClientSession, url: URL
+async def _relay(
+    web_request: web.Request, session: aiohttp.ClientSession, url: URL, protocol: str
 ) -> web.StreamResponse:
-    """Relay SPDY's bytes both ways; the agent chooses among the client's subprotocols."""
-    headers = CIMultiDict({"Connection": "Upgrade", "Upgrade": SPDY})
-    headers.extend((VERSIONS, value) for value in web_request.headers.getall(VERSIONS, ()))
+    """Relay the bytes of a WebSocket or of SPDY both ways; client and agent agree on the rest."""
+    headers = CIMultiDict({"Connection": "Upgrade", "Upgrade": protocol})
+    headers.extend(_passed(web_request.headers))
     async with session.request(
         web_request.method, url, headers=headers, read_until_eof=False
     ) as answer:
         if answer.status != 101:
             raise errors.internal(f"the agent answered {answer.status}: want 101")
         back = of_response(answer)
-        chosen = {VERSIONS: answer.headers[VERSIONS]} if VERSIONS in answer.headers else {}
-        front = await accept(web_request, SPDY, chosen)
+        front = await accept(web_request, protocol, _passed(answer.headers))
         copies = [
             asyncio.create_task(_copy_bytes(*ends)) for ends in ((front, back), (back, front))
         ]
@@ -177,48 +176,12 @@ async def _relay_bytes(
         return front.response
 
 
+def _passed(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+    """Return the headers in which both ends agree on a protocol."""
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() in _AGREED)
+
+
 async def _copy_bytes(source: Upgraded, sink: Upgraded) -> None:
     with suppress(aiohttp.ClientConnectionResetError):  # the sink has disconnected: end the relay
         async for data in source.pieces():
             await sink.write(data)
-
-
-async def _relay(
-    web_request: web.Request, session: aiohttp.ClientSession, url: URL
-) -> web.StreamResponse:
-    """Relay a WebSocket's messages both ways; the agent chooses among the client's protocols."""
-    header = web_request.headers.get("Sec-WebSocket-Protocol", "")
-    offered = [name.strip() for name in header.split(",") if name.strip()]
-    # Without autoclose: an agent may disconnect right after its close message, whose code counts.
-    async with session.ws_connect(
-        url, protocols=offered, max_msg_size=_MAX_MESSAGE, autoclose=False
-    ) as back:
-        chosen = (back.protocol,) if back.protocol else ()
-        front = web.WebSocketResponse(
-            protocols=chosen, max_msg_size=_MAX_MESSAGE, compress=False, timeout=_CLOSE_SECONDS
-        )
-        await front.prepare(web_request)
-        await _both_ways(front, back)
-        return front
-
-
-async def _both_ways(front: web.WebSocketResponse, back: aiohttp.ClientWebSocketResponse) -> None:
-    up, down = (asyncio.create_task(_pass_on(*ends)) for ends in ((front, back), (back, front)))
-    try:
-        await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (up, down):
-            task.cancel()
-        await asyncio.gather(up, down, return_exceptions=True)
-    code = back.close_code  # read it first: a failing close() changes it
-    await back.close(code=_GOING_AWAY)
-    await front.close(code=_BROKEN if code in _UNSENDABLE else code)
-
-
-async def _pass_on(source: Socket, sink: Socket) -> None:
-    with suppress(aiohttp.ClientConnectionResetError):  # the sink has disconnected: end the relay
-        async for message in source:
-            if message.type is WSMsgType.BINARY:
-                await sink.send_bytes(message.data)
-            elif message.type is WSMsgType.TEXT:
-                await sink.send_str(message.data)
