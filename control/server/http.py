@@ -20,6 +20,7 @@ from control.server.access.door import Visit
 from control.server.access.impersonation import header_text, impersonated
 from control.server.bugs import RepeatedBugs
 from control.server.pages.routes import is_public, page
+from control.server.state.budget import BusyError, Holding
 from control.server.state.server import ServerState
 from control.server.streams import relay
 from control.server.verbs.render import frame
@@ -41,6 +42,15 @@ _SECONDS = 60.0
 _ENTRY = web.RequestKey("audit", AuditEntry)
 # Bytes that are written at once.
 _CHUNK = 32 * 1024
+
+
+# Upstream's answer beyond --max-requests-inflight: k8s.io/apiserver/pkg/server/filters.
+_BUSY = ApiResponse(
+    b"Too many requests, please try again later.\n",
+    429,
+    content_type="text/plain; charset=utf-8",
+    headers=(("Retry-After", "1"), ("X-Content-Type-Options", "nosniff")),
+)
 
 
 class HttpHandler:
@@ -87,6 +97,8 @@ class HttpHandler:
             return await self._answer(web_request)
         except StatusError as err:
             return _respond(ApiResponse(err.body(), err.code, warnings=err.warnings))
+        except BusyError:
+            return _respond(_BUSY)
         except StoreError as err:
             refused = errors.unavailable(str(err))
             return _respond(ApiResponse(refused.body(), refused.code))
@@ -129,9 +141,10 @@ class HttpHandler:
             return await self._watch(web_request, request)
         try:
             async with asyncio.timeout(_SECONDS):
-                body = await _body(web_request, simple=not is_computed(asked))
-                request = dataclasses.replace(request, body=body)
-                return await _sent(web_request, await verb(self._state, request))
+                with self._state.bodies.holding(user.name) as holding:
+                    body = await _body(web_request, holding, simple=not is_computed(asked))
+                    answer = await verb(self._state, dataclasses.replace(request, body=body))
+                return await _sent(web_request, answer)
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
 
@@ -151,7 +164,8 @@ class HttpHandler:
         reviews.check_review(reviewer, method, target)
         try:
             async with asyncio.timeout(_SECONDS):
-                body = await _body(web_request, simple=True)
+                with self._state.bodies.holding(user.name) as holding:
+                    body = await _body(web_request, holding, simple=True)
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
         return ApiResponse(encode(reviews.review(reviewer, target, body)), 201)
@@ -229,18 +243,29 @@ def _visit(web_request: web.Request) -> Visit | None:
     return found if isinstance(found, Visit) else None
 
 
-async def _body(web_request: web.Request, *, simple: bool) -> Body:
-    """Read and decode the body of a request that writes; raises StatusError (400, 413, 415)."""
-    try:
-        raw = await web_request.read()
-    except web.HTTPRequestEntityTooLarge as err:
-        raise errors.too_large(f"limit is {BODY_LIMIT}") from err
+async def _body(web_request: web.Request, holding: Holding, *, simple: bool) -> Body:
+    """Read and decode the body of a request that writes; raises StatusError (400, 413, 415).
+
+    Raises BusyError if there is no room for it.
+    """
+    raw = await _read(web_request, holding)
     if web_request.method in ("GET", "HEAD"):
         return Body()
     body = read_body(raw, web_request.headers.get("Content-Type", ""), simple=simple)
     if entry := web_request.get(_ENTRY):
         entry.body = body
     return body
+
+
+async def _read(web_request: web.Request, holding: Holding) -> bytes:
+    pieces, size = [], 0
+    async for piece in web_request.content.iter_any():
+        size += len(piece)
+        if size > BODY_LIMIT:
+            raise errors.too_large(f"limit is {BODY_LIMIT}")
+        holding.grow(len(piece))
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _cut(web_request: web.Request) -> None:

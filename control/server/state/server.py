@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from control.api.times import rfc3339
+from control.server.state.budget import BodyBudget
 from control.server.state.guard import NoGuard, WriteGuard
 from control.server.state.watch_cache import WatchCache
 from control.server.state.workers.pool import WorkerPool
@@ -41,6 +42,7 @@ class ServerState:
     workers: WorkerPool = field(default_factory=WorkerPool)
     guard: WriteGuard = field(default_factory=NoGuard)
     tokens: TokenSigner | None = None
+    bodies: BodyBudget = field(default_factory=BodyBudget)
 
     def timestamp(self) -> str:
         """Return the present time as a metav1.Time."""

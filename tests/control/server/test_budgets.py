@@ -10,6 +10,7 @@ import pytest
 from control.api.kinds import CONFIG_MAP
 from control.server.access.door import Visit
 from control.server.http import send
+from control.server.state.budget import FREE, BodyBudget, BusyError
 from control.server.state.watch_cache import RING_BYTES, KindCache, ObjectChange
 from control.server.verbs.watch import _QUEUE_BYTES, _Queue
 from control.server.wire.info import storage_key
@@ -17,6 +18,7 @@ from control.server.wire.item import encode_object, stamp
 from control.store.base import StoreEvent
 from control.store.recent import KEEP_BYTES, RecentCommits
 from tests.support.control.api_server import ApiServer
+from tests.support.control.cluster import until
 from tests.support.control.loop_work import counted_steps
 from tests.support.control.requests import CORE, Api, config_map
 
@@ -68,6 +70,49 @@ async def test_a_watchers_queue_is_bounded_by_bytes():
     for _ in range(_QUEUE_BYTES // len(item.raw) + 1):
         queue.offer(ObjectChange(item))
     assert cut and queue.ended
+
+
+def test_bodies_are_counted_by_user_and_in_all():
+    budget = BodyBudget(total=100, share=60, free=10)
+    with budget.holding("a") as one, budget.holding("a") as two, budget.holding("b") as other:
+        one.grow(5)
+        one.grow(5)
+        assert budget.held == 0  # a small body is always taken
+        one.grow(60)
+        assert budget.held == 60
+        with pytest.raises(BusyError):
+            two.grow(11)
+        other.grow(50)
+        assert budget.held == 100
+        with budget.holding("c") as late, pytest.raises(BusyError):
+            late.grow(11)
+    assert budget.held == 0 and not budget._held
+
+
+async def test_bodies_in_flight_are_bounded_by_bytes(api: Api, api_server: ApiServer):
+    budget = BodyBudget(total=4_000_000, share=2_000_000)
+    object.__setattr__(api_server.state, "bodies", budget)
+    writers = []
+    for _ in range(40):
+        reader, writer = await asyncio.open_connection("127.0.0.1", api_server.port)
+        head = f"POST {MAPS} HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n"
+        writer.write(head.encode() + b" " * 299_999)  # they wait for their last byte
+        writers.append((reader, writer))
+    refused = asyncio.as_completed([reader.readuntil(b"\r\n\r\n") for reader, _ in writers])
+    for _, answer in zip(range(33), refused, strict=False):
+        head = await answer
+        assert head.startswith(b"HTTP/1.1 429 ") and b"\r\nRetry-After: 1\r\n" in head
+    # Seven have room; beyond the first 16 KiB of each all their bytes arrive.
+    await until(lambda: budget.held == 7 * (299_999 - FREE))
+    assert (await api("POST", MAPS, config_map("small", k="v" * 10_000))).code == 201
+    large = config_map("large", k="v" * 500_000)
+    async with api.session.post(MAPS, json=large) as busy:
+        assert (busy.status, busy.headers["Retry-After"]) == (429, "1")
+        assert await busy.text() == "Too many requests, please try again later.\n"
+    for _, writer in writers:
+        writer.transport.abort()
+    await until(lambda: not budget.held)
+    assert (await api("POST", MAPS, large)).code == 201
 
 
 class Slow:

@@ -1,0 +1,69 @@
+"""The bytes of request bodies that are held at a time: bounded in all, and for each user.
+
+Upstream bounds the number of requests (--max-mutating-requests-inflight); 200 bodies of 3 MiB and
+what is decoded of them are too much for one process. A small body is always taken: a node's
+heartbeat must not fail because somebody else writes much.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_MIB = 1024 * 1024
+TOTAL = 64 * _MIB
+SHARE = TOTAL // 2  # of one user
+FREE = 16 * 1024  # of each body
+
+
+class BusyError(Exception):
+    """There is no room for more bytes now; a repeat may succeed."""
+
+
+class BodyBudget:
+    """Counts bytes by user."""
+
+    def __init__(self, total: int = TOTAL, share: int = SHARE, free: int = FREE) -> None:
+        self._total, self._share, self._free = total, share, free
+        self._held: Counter[str] = Counter()
+
+    @property
+    def held(self) -> int:
+        """The bytes that are counted now."""
+        return self._held.total()
+
+    @contextmanager
+    def holding(self, user: str) -> Iterator["Holding"]:
+        """Count the body of one request until the block ends."""
+        made = Holding(self, user)
+        try:
+            yield made
+        finally:
+            self._held[user] -= made.counted
+            if not self._held[user]:
+                del self._held[user]
+
+    def take(self, user: str, size: int) -> None:
+        """Count bytes; raises BusyError if they are too many."""
+        if self.held + size > self._total or self._held[user] + size > self._share:
+            raise BusyError
+        self._held[user] += size
+
+    def beyond_free(self, size: int) -> int:
+        """Return how many bytes of a body of this size are counted."""
+        return max(0, size - self._free)
+
+
+class Holding:
+    """The bytes of one body."""
+
+    def __init__(self, budget: BodyBudget, user: str) -> None:
+        self._budget, self._user = budget, user
+        self._size, self.counted = 0, 0
+
+    def grow(self, size: int) -> None:
+        """Count bytes that have arrived; raises BusyError."""
+        self._size += size
+        more = self._budget.beyond_free(self._size) - self.counted
+        if more:
+            self._budget.take(self._user, more)
+            self.counted += more
