@@ -1,0 +1,24 @@
+"""What the benchmark of hostile requests sends: enough of each, bounded, and repeatable."""
+
+import pytest
+
+from bench.hostile.bodies import JSON, JSON_PATCH, MOST, PROTOBUF, filled, mutated
+from bench.hostile.routes import OBJECTS, named, routes
+
+
+def test_items_fill_a_body_to_its_limit():
+    body = filled(b"[", b'"%d"', b"]", 100)
+    assert 90 <= len(body) <= 100
+    assert body.startswith(b'["0","1",') and body.endswith(b'"]')
+
+
+def test_a_seed_gives_the_same_bodies():
+    bases = [named(wire) for wire in OBJECTS.values()]
+    first, again, other = (list(mutated(seed, 50, bases)) for seed in (1, 1, 2))
+    assert first == again != other
+    assert len(set(first)) > 20 and max(map(len, first)) <= MOST
+
+
+@pytest.mark.parametrize("media", [JSON, JSON_PATCH, PROTOBUF])
+def test_each_content_type_has_a_route(media: str):
+    assert [route for route in routes() if route[2] == media]
