@@ -65,6 +65,7 @@ class SqliteStore:
         """
         path = _real(path)
         if not path.exists():
+            StoreFiles(path).saved()  # a mark of a store that was removed
             create(path)
         lock = await _take_lock(path)
         try:

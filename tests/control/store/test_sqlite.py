@@ -242,6 +242,16 @@ async def test_a_log_that_is_gone_after_a_kill_is_noticed(tmp_path: Path, damage
     assert not log.exists() and not (tmp_path / "store.db-open").exists()
 
 
+async def test_a_removed_store_begins_anew(tmp_path: Path):
+    path = tmp_path / "store.db"
+    await asyncio.to_thread(_write_and_kill, path, lines=50)
+    for name in ("store.db", "store.db-wal", "store.db-shm"):
+        (tmp_path / name).unlink()
+    store = await SqliteStore.open(path)
+    assert store.revision == 0
+    await store.close()
+
+
 async def test_a_store_goes_on_without_its_log_if_told_so(tmp_path: Path):
     path = tmp_path / "store.db"
     await asyncio.to_thread(_write_and_kill, path, lines=50)
