@@ -101,6 +101,25 @@ def create(path: Path) -> None:
         raise StoreUnavailableError(f"create store {path}: {err}") from err
 
 
+def last_revision(path: Path) -> int | None:
+    """Return the last revision and change no file; None if SQLite cannot read it.
+
+    A connection that may write would remove a damaged log when it closes.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+            return _bounds(db)[0]
+    except sqlite3.Error:
+        return None
+
+
+def _bounds(db: sqlite3.Connection) -> tuple[int, int]:
+    (last,) = db.execute("SELECT max(revision) FROM log").fetchone()
+    row = db.execute("SELECT number FROM state WHERE name = 'compacted'").fetchone()
+    compacted = row[0] if row else 0
+    return max(last or 0, compacted), compacted
+
+
 def checksum(key: str, revision: int, value: bytes | None) -> int:
     """Return the CRC-32 of a row."""
     head = f"{key} {revision} {value is None}\n".encode()
@@ -165,14 +184,12 @@ class Log:
         )
 
     def close(self) -> None:
+        """Close the file; its last user moves the log's commits into it, and removes the log."""
         self._db.close()
 
     def bounds(self) -> tuple[int, int]:
         """Return (the last revision, the compacted revision)."""
-        (last,) = self._db.execute("SELECT max(revision) FROM log").fetchone()
-        row = self._db.execute("SELECT number FROM state WHERE name = 'compacted'").fetchone()
-        compacted = row[0] if row else 0
-        return max(last or 0, compacted), compacted
+        return _bounds(self._db)
 
     def write(self, last: int, group: Iterable[Sequence[Write]]) -> list[Outcome]:
         """Write the commits of a group whose conditions hold, in one transaction.
@@ -191,8 +208,9 @@ class Log:
         except sqlite3.Error as err:
             self._roll_back()
             raise StoreUnavailableError(f"write to the store: {err}") from err
-        if self._files is not None:
-            self._files.committed()
+        written = [each[-1].revision for each in outcomes if isinstance(each, tuple) and each]
+        if self._files is not None and written:
+            self._files.committed(written[-1])
         return outcomes
 
     def _check_files(self) -> None:
@@ -201,11 +219,9 @@ class Log:
         if self._files is None or not lost:
             return
         try:
-            (busy, *_) = self._db.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+            self._db.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
         except sqlite3.Error as err:
             raise StoreUnavailableError(f"write to the store: {lost}; and save it: {err}") from err
-        if not busy:
-            self._files.saved()
         raise StoreUnavailableError(f"write to the store: {lost}")
 
     def _write_one(self, revision: int, changes: Sequence[Write]) -> Outcome:

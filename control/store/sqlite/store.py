@@ -28,7 +28,7 @@ from control.store.base import (
 )
 from control.store.recent import RecentCommits, matching
 from control.store.sqlite.files import StoreFiles
-from control.store.sqlite.log import QUOTA, Log, Outcome, create
+from control.store.sqlite.log import QUOTA, Log, Outcome, create, last_revision
 from control.store.sqlite.writer import LogWriter, WriteJob
 
 _T = TypeVar("_T")
@@ -45,14 +45,15 @@ class SqliteStore:
 
     def __init__(self, path: Path, lock: int, synchronous: str, quota: int) -> None:
         self._lock = lock
-        self._files = StoreFiles(path)
-        self._files.check_before()
+        self._files = StoreFiles(path, survives=synchronous == "FULL")
+        if (found := last_revision(path)) is not None:  # if it is, the next lines say why
+            self._files.check(found)
         self._log = Log(path, synchronous=synchronous, quota=quota, files=self._files)
         self._log.verify()
-        self._files.opened()
+        last, self._compacted = self._log.bounds()
+        self._files.opened(last)
         self._reading = Log(path)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
-        last, self._compacted = self._log.bounds()
         self._recent = RecentCommits(last)
         self._writer = LogWriter(self._log, last, self._deliver)
         self._closed = False
@@ -64,8 +65,7 @@ class SqliteStore:
         Raises StoreUnavailableError, and StoreDamagedError if not all of it can be read.
         """
         path = _real(path)
-        if not path.exists():
-            StoreFiles(path).saved()  # a mark of a store that was removed
+        if StoreFiles(path).are_absent():
             create(path)
         lock = await _take_lock(path)
         try:
