@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from functools import partial
 
 from aiohttp import ClientConnectionResetError, web
@@ -15,7 +15,7 @@ from control.server.access import reviews
 from control.server.access.attributes import AccessAttributes
 from control.server.access.audit import AuditEntry, AuditLog
 from control.server.access.authn import ANONYMOUS, Authenticator
-from control.server.access.authz import Authorizer, attributes_of
+from control.server.access.authz import MASTERS, Authorizer, attributes_of
 from control.server.access.door import Visit
 from control.server.access.impersonation import header_text, impersonated
 from control.server.bugs import RepeatedBugs
@@ -141,7 +141,7 @@ class HttpHandler:
             return await self._watch(web_request, request)
         try:
             async with asyncio.timeout(_SECONDS):
-                with self._state.bodies.holding(user.name) as holding:
+                with self._holding(user) as holding:
                     body = await _body(web_request, holding, simple=not is_computed(asked))
                     answer = await verb(self._state, dataclasses.replace(request, body=body))
                 return await _sent(web_request, answer)
@@ -164,11 +164,14 @@ class HttpHandler:
         reviews.check_review(reviewer, method, target)
         try:
             async with asyncio.timeout(_SECONDS):
-                with self._state.bodies.holding(user.name) as holding:
+                with self._holding(user) as holding:
                     body = await _body(web_request, holding, simple=True)
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
         return ApiResponse(encode(reviews.review(reviewer, target, body)), 201)
+
+    def _holding(self, user: User) -> AbstractContextManager[Holding]:
+        return self._state.bodies.holding(user.name, is_master=MASTERS in user.groups)
 
     def _user(self, web_request: web.Request) -> User | None:
         transport = web_request.transport

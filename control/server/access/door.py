@@ -26,16 +26,22 @@ _NO_DESCRIPTOR_PAUSE = 0.1
 TLS_BUFFER = 16 * 1024
 
 
+def _later(seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(seconds, call)
+
+
 @dataclass(frozen=True, slots=True)
 class DoorLimits:
     """Deadlines in seconds, and the number of unknown clients.
 
-    ``header`` counts from the handshake, and for a further request from its first byte.
+    ``header`` counts from the handshake, and for a further request from its first byte; ``later``
+    is the clock that it counts by.
     """
 
     handshake: float = 32.0
     header: float = 32.0
     unknown: int = 512
+    later: Callable[[float, Callable[[], None]], asyncio.Handle] = _later
 
 
 class Visit(asyncio.Protocol):
@@ -46,7 +52,7 @@ class Visit(asyncio.Protocol):
         self._socket = sock
         self._inner: asyncio.Protocol | None = None
         self._transport: asyncio.Transport | None = None
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.Handle | None = None
         self._body: StreamReader | None = None  # of the last request
         self._ahead = False  # a byte of the next request has come
         self._answered = False
@@ -71,8 +77,8 @@ class Visit(asyncio.Protocol):
             self._arm()
 
     def _arm(self) -> None:
-        seconds = self._door.limits.header
-        self._deadline = asyncio.get_running_loop().call_later(seconds, self.end)
+        limits = self._door.limits
+        self._deadline = limits.later(limits.header, self.end)
 
     def _disarm(self) -> None:
         if self._deadline is not None:

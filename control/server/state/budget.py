@@ -2,7 +2,8 @@
 
 Upstream bounds the number of requests (--max-mutating-requests-inflight); 200 bodies of 3 MiB and
 what is decoded of them are too much for one process. A small body is always taken: a node's
-heartbeat must not fail because somebody else writes much.
+heartbeat must not fail because somebody else writes much. An administrator is not locked out by
+others, as in upstream.
 """
 
 from collections import Counter
@@ -32,9 +33,12 @@ class BodyBudget:
         return self._held.total()
 
     @contextmanager
-    def holding(self, user: str) -> Iterator["Holding"]:
-        """Count the body of one request until the block ends."""
-        made = Holding(self, user)
+    def holding(self, user: str, *, is_master: bool = False) -> Iterator["Holding"]:
+        """Count the body of one request until the block ends.
+
+        A member of system:masters gets its share even if others have taken all the rest.
+        """
+        made = Holding(self, user, is_master=is_master)
         try:
             yield made
         finally:
@@ -42,9 +46,10 @@ class BodyBudget:
             if not self._held[user]:
                 del self._held[user]
 
-    def take(self, user: str, size: int) -> None:
+    def take(self, user: str, size: int, *, is_master: bool) -> None:
         """Count bytes; raises BusyError if they are too many."""
-        if self.held + size > self._total or self._held[user] + size > self._share:
+        is_full = self.held + size > self._total and not is_master
+        if is_full or self._held[user] + size > self._share:
             raise BusyError
         self._held[user] += size
 
@@ -56,8 +61,8 @@ class BodyBudget:
 class Holding:
     """The bytes of one body."""
 
-    def __init__(self, budget: BodyBudget, user: str) -> None:
-        self._budget, self._user = budget, user
+    def __init__(self, budget: BodyBudget, user: str, *, is_master: bool) -> None:
+        self._budget, self._user, self._is_master = budget, user, is_master
         self._size, self.counted = 0, 0
 
     def grow(self, size: int) -> None:
@@ -65,5 +70,5 @@ class Holding:
         self._size += size
         more = self._budget.beyond_free(self._size) - self.counted
         if more:
-            self._budget.take(self._user, more)
+            self._budget.take(self._user, more, is_master=self._is_master)
             self.counted += more

@@ -86,6 +86,11 @@ def test_bodies_are_counted_by_user_and_in_all():
         assert budget.held == 100
         with budget.holding("c") as late, pytest.raises(BusyError):
             late.grow(11)
+        with budget.holding("admin", is_master=True) as admin:
+            admin.grow(70)
+            assert budget.held == 160
+            with pytest.raises(BusyError):
+                admin.grow(1)
     assert budget.held == 0 and not budget._held
 
 

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from control.server.access.door import TLS_BUFFER, DoorLimits, Visit
+from tests.support.control.cluster import until
 from tests.support.control.requests import CORE
 from tests.support.control.secured import Secured, secured_server
 
@@ -86,14 +87,43 @@ async def test_known_clients_are_not_counted(start: Start, closing: AsyncExitSta
         assert [await answer(stream, request) for stream in admins] == [b"200"] * 6
 
 
+class Clock:
+    """A clock that the test moves: it has the deadlines that run."""
+
+    def __init__(self) -> None:
+        self._deadlines: list[tuple[float, asyncio.Handle]] = []
+
+    def later(self, seconds: float, call: Callable[[], None]) -> asyncio.Handle:
+        handle = asyncio.Handle(call, (), asyncio.get_running_loop())
+        self._deadlines.append((seconds, handle))
+        return handle
+
+    @property
+    def running(self) -> list[float]:
+        return [seconds for seconds, handle in self._deadlines if not handle.cancelled()]
+
+    def end_all(self) -> None:
+        """Let all deadlines pass."""
+        for _, handle in self._deadlines:
+            if not handle.cancelled():
+                handle._run()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "])
 @pytest.mark.parametrize("tls", ["", "admin"])
 async def test_a_header_has_a_deadline(
-    start: Start, closing: AsyncExitStack, sent: bytes, tls: str
+    start: Start, closing: AsyncExitStack, clock: Clock, sent: bytes, tls: str
 ):
-    async with start(DoorLimits(header=0.1)) as server:
+    async with start(DoorLimits(later=clock.later)) as server:
         stream = await connect(server, closing, tls=tls)
         stream[1].write(sent)
+        await until(lambda: clock.running == [32.0])
+        clock.end_all()
         assert await is_closed(stream)
         assert await ask_as_admin(server) == 200
 
@@ -103,10 +133,10 @@ BODY = b"POST /version HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 
 @pytest.mark.parametrize("first", [[GET_HEALTH], [BODY, b"1234"], [BODY + b"12", b"34"]])
 async def test_a_further_header_has_a_deadline(
-    start: Start, closing: AsyncExitStack, first: list[bytes]
+    start: Start, closing: AsyncExitStack, clock: Clock, first: list[bytes]
 ):
     """Without one the connection would close when it has been idle for 90 s."""
-    async with start(DoorLimits(header=0.2)) as server:
+    async with start(DoorLimits(later=clock.later)) as server:
         stream = await connect(server, closing, tls="admin")
         for piece in first:
             stream[1].write(piece)
@@ -115,39 +145,45 @@ async def test_a_further_header_has_a_deadline(
         size = next(line for line in reply.split(b"\r\n") if line.startswith(b"Content-Length"))
         await stream[0].readexactly(int(size.split()[1]))
         stream[1].write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+
+        def is_timed() -> bool:
+            stream[1].write(b"x")  # what came with the last request is not seen to be a header
+            return clock.running == [32.0]
+
+        await until(is_timed)
+        clock.end_all()
         assert await is_closed(stream)
 
 
 async def test_requests_ahead_of_their_answers_have_no_deadline(
-    start: Start, closing: AsyncExitStack
+    start: Start, closing: AsyncExitStack, clock: Clock
 ):
-    async with start(DoorLimits(header=0.2)) as server:
+    async with start(DoorLimits(later=clock.later)) as server:
         stream = await connect(server, closing, tls="admin")
         stream[1].write(GET_HEALTH)
         await stream[0].readuntil(b"ok")
         stream[1].write(GET_HEALTH * 20 + BODY)
         for _ in range(20):
             await stream[0].readuntil(b"ok")
-        silent = await connect(server, closing, tls="")
-        assert await is_closed(silent)  # a deadline that began later has passed
+        await until(lambda: not clock.running)
         stream[1].write(b"1234" + GET_HEALTH)
         assert await stream[0].readuntil(b"ok")
+
+
+async def test_a_client_that_has_asked_may_be_idle(
+    start: Start, closing: AsyncExitStack, clock: Clock
+):
+    async with start(DoorLimits(later=clock.later)) as server:
+        stream = await connect(server, closing, tls="")
+        assert await answer(stream, GET_HEALTH) == b"200"
+        await stream[0].readuntil(b"ok")
+        assert not clock.running
+        assert await answer(stream, GET_HEALTH) == b"200"
 
 
 async def test_a_handshake_has_a_deadline(start: Start, closing: AsyncExitStack):
     async with start(DoorLimits(handshake=0.1)) as server:
         assert await is_closed(await connect(server, closing))
-
-
-async def test_a_client_that_has_asked_may_be_idle(start: Start, closing: AsyncExitStack):
-    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-    async with start(DoorLimits(header=0.2)) as server:
-        stream = await connect(server, closing, tls="")
-        assert await answer(stream, request) == b"200"
-        silent = await connect(server, closing, tls="")
-        assert await is_closed(silent)  # connected later, and its deadline has passed
-        await stream[0].readuntil(b"ok")
-        assert await answer(stream, request) == b"200"
 
 
 async def test_half_a_body_has_a_deadline(
