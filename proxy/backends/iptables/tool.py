@@ -14,7 +14,11 @@ from proxy.linux.nft_names import chains
 from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family
 
-_UNPRINTABLE = 3  # iptables-nft-save met a rule that iptables has no words for
+# What iptables-nft-save answers to a rule that iptables has no words for: it ends in the middle with
+# this code, or it prints this comment in place of the table and succeeds (nft_is_table_compatible in
+# iptables/nft.c of iptables 1.8.9).
+_UNPRINTABLE = 3
+_LEFT_OUT = re.compile(r"^# Table `(\w+)' is incompatible, use 'nft' tool\.$", re.MULTILINE)
 _LOCK_SECONDS = 10  # how long to wait for another program's xtables lock
 _HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY")  # KEP-3178: kubelet's chains show its flavor
 
@@ -36,8 +40,8 @@ class IptablesTool:
     def save(self, *, every_table: bool = False) -> str:
         """Return the rules of our tables, or of all, as text. Raises KernelRefusedError.
 
-        A table with a rule that iptables-nft cannot print, because nft wrote it, ends early: it has
-        all its chains, but no COMMIT.
+        A table with a rule that iptables-nft cannot print, because nft wrote it, ends early or has
+        no rule at all: it has all its chains, but no COMMIT.
         """
         if every_table:
             return self._printed()
@@ -56,7 +60,12 @@ class IptablesTool:
         done = _finished([command, *args], b"")
         if done.returncode and (done.returncode != _UNPRINTABLE or self.flavor is Flavor.LEGACY):
             raise KernelRefusedError(f"{command}: {_message(done)}")
-        return done.stdout.decode(errors="replace")
+        return _LEFT_OUT.sub(self._chains_of, done.stdout.decode(errors="replace"))
+
+    def _chains_of(self, left_out: re.Match[str]) -> str:
+        table = left_out[1]
+        found = (name for of, name in chains(self.family) if of == table)
+        return "\n".join((f"*{table}", *(f":{name} - [0:0]" for name in found)))
 
     def restore(self, transaction: bytes) -> None:
         """Commit one transaction; other chains stay. Raises KernelRefusedError."""
