@@ -14,9 +14,9 @@ from proxy.linux.nft_names import chains
 from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family
 
-# What iptables-nft-save answers to a rule that iptables has no words for: it ends in the middle with
-# this code, or it prints this comment in place of the table and succeeds (nft_is_table_compatible in
-# iptables/nft.c of iptables 1.8.9).
+# What iptables-nft-save answers to a rule that iptables has no words for: it ends in the middle
+# with this code, or it prints this comment in place of the table and succeeds.
+# Source: nft_is_table_compatible in iptables/nft.c of iptables 1.8.9.
 _UNPRINTABLE = 3
 _LEFT_OUT = re.compile(r"^# Table `(\w+)' is incompatible, use 'nft' tool\.$", re.MULTILINE)
 _LOCK_SECONDS = 10  # how long to wait for another program's xtables lock

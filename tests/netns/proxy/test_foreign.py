@@ -31,7 +31,7 @@ def node(spaces: Callable[[str], Space]) -> Iterator[tuple[Space, Worker]]:
     worker.stop()
 
 
-# iptables-nft-save ends in the middle of a table with the first; it leaves a table with the other out.
+# iptables-nft-save ends in the middle of a table with the first; a table with the other it omits.
 NATIVE = {
     "meta mark set 7": "mark set 0x00000007",
     "ct state established": "ct state established",
