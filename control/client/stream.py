@@ -88,9 +88,14 @@ def parse_event(kind: Kind[M], line: bytes) -> WatchEvent[M]:
 
 
 def read_object(kind: Kind[M], wire: dict[str, Any]) -> M:
-    """Read a decoded object without nulls into its model; list items lack their kind."""
+    """Read a decoded object without nulls into its model; list items lack their kind.
+
+    The managers of its fields, often half of it, are left out: a write without them keeps them.
+    """
     wire.setdefault("apiVersion", kind.api_version)
     wire.setdefault("kind", kind.name)
+    if isinstance(metadata := wire.get("metadata"), dict):
+        metadata.pop("managedFields", None)
     return kind.model.model_validate(wire)
 
 

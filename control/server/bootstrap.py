@@ -15,7 +15,7 @@ from control.server.verbs.modify import Edited, modify
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.item import Item, Wire
-from control.server.wire.request import ApiRequest, User
+from control.server.wire.request import SERVER_AGENT, ApiRequest, User
 from control.store.base import StoreError
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def _endpoint_slice(state: ServerState) -> Wire:
 
 async def _ensure(state: ServerState, kind: Kind, namespace: str, name: str, content: Wire) -> None:
     """Create an object, or update the one of an earlier start."""
-    request = ApiRequest(RequestInfo("create", kind, namespace, name), _SELF)
+    request = ApiRequest(RequestInfo("create", kind, namespace, name), _SELF, agent=SERVER_AGENT)
     wanted = _complete(kind, name, content)
     if state.cache.of(kind).get(storage_key(kind, namespace, name)) is None:
         try:
@@ -87,7 +87,7 @@ async def _ensure(state: ServerState, kind: Kind, namespace: str, name: str, con
         except StatusError as err:
             if err.code != 409:  # another API server has created it
                 raise
-    await modify(state, request, lambda _, item: Edited(_merged(item, content)))
+    await modify(state, request, lambda _state, _request, item: Edited(_merged(item, content)))
 
 
 def _complete(kind: Kind, name: str, content: Wire) -> Wire:

@@ -30,7 +30,7 @@ from control.server.wire import errors, info
 from control.server.wire.accept import Accept, parse_accept
 from control.server.wire.body import BODY_LIMIT, Body, read_body
 from control.server.wire.errors import StatusError
-from control.server.wire.media import JSON
+from control.server.wire.media import APPLY_PATCH, JSON
 from control.server.wire.request import ApiRequest, User
 from control.server.wire.response import ApiResponse, unless_known, warning_headers
 from control.store.base import StoreError
@@ -135,7 +135,11 @@ class HttpHandler:
             return await self._stream(web_request, ApiRequest(asked, user, web_request.query))
         verb = verb_of(asked)
         request = ApiRequest(
-            asked, user, dict(web_request.query), representation=accept.representation()
+            asked,
+            user,
+            dict(web_request.query),
+            representation=accept.representation(),
+            agent=web_request.headers.get("User-Agent", ""),
         )
         if asked.verb == "watch":
             return await self._watch(web_request, request)
@@ -143,10 +147,24 @@ class HttpHandler:
             async with asyncio.timeout(_SECONDS):
                 with self._holding(user) as holding:
                     body = await _body(web_request, holding, simple=not is_computed(asked))
-                    answer = await verb(self._state, dataclasses.replace(request, body=body))
+                    request = dataclasses.replace(request, body=body)
+                    if body.media_type == APPLY_PATCH:
+                        refusal = self._refusal_to_create(user, asked, wanted)
+                        request = dataclasses.replace(request, no_create=refusal)
+                    answer = await verb(self._state, request)
                 return await _sent(web_request, answer)
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
+
+    def _refusal_to_create(
+        self, user: User, asked: info.RequestInfo, wanted: AccessAttributes
+    ) -> StatusError | None:
+        """Return why a user may not create the object of an apply; None if the user may."""
+        try:
+            self._authorizer.require(user, wanted._replace(verb="create"), asked)
+        except StatusError as err:
+            return err
+        return None
 
     async def _page(
         self, web_request: web.Request, user: User, accept: Accept

@@ -61,7 +61,12 @@ def decode(entries: Any) -> dict[Manager, Managed]:
 
 def decode_stored(raw: bytes) -> dict[Manager, Managed]:
     """Read entries that ``encode`` has written."""
-    return dict(_entry(each, each["fieldsV1"]) for each in orjson.loads(raw)) if raw else {}
+    return of_stored(orjson.loads(raw)) if raw else {}
+
+
+def of_stored(entries: list[Mapping[str, Any]]) -> dict[Manager, Managed]:
+    """Read decoded entries that ``encode`` has written."""
+    return dict(_entry(each, each["fieldsV1"]) for each in entries)
 
 
 def _checked(entry: Any) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from control.server.verbs.modify import Edited, modify
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.item import Item, Wire
-from control.server.wire.request import ApiRequest, User
+from control.server.wire.request import SERVER_AGENT, ApiRequest, User
 
 _SELF = User("system:apiserver", ("system:masters",))
 _AUTO = "rbac.authorization.kubernetes.io/autoupdate"
@@ -42,7 +42,8 @@ async def ensure_roles(state: ServerState) -> None:
 async def _ensure(state: ServerState, kind: Kind, wanted: Wire) -> None:
     metadata = wanted["metadata"]
     namespace, name = metadata.get("namespace", ""), metadata["name"]
-    request = ApiRequest(RequestInfo("update", kind, namespace, name), _SELF)
+    info = RequestInfo("update", kind, namespace, name)
+    request = ApiRequest(info, _SELF, agent=SERVER_AGENT)
     item = state.cache.of(kind).get(storage_key(kind, namespace, name))
     if item is None:
         try:
@@ -51,7 +52,7 @@ async def _ensure(state: ServerState, kind: Kind, wanted: Wire) -> None:
             if err.code != 409:  # another API server has created it
                 raise
     elif item.wire["metadata"].get("annotations", {}).get(_AUTO) == "true":
-        await modify(state, request, lambda _, old: Edited(_corrected(old, wanted)))
+        await modify(state, request, lambda _state, _request, old: Edited(_corrected(old, wanted)))
 
 
 def _corrected(old: Item, wanted: Wire) -> Wire:

@@ -1,11 +1,12 @@
 """Create objects (POST to a collection)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from control.api.rules import errors_in_new, rules_of
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
-from control.server.verbs import podsecurity, prepare
+from control.server.verbs import fields, podsecurity, prepare
 from control.server.verbs.admission import admit
 from control.server.verbs.modify import Written
 from control.server.verbs.write import Draft, draft, insert
@@ -21,11 +22,28 @@ from control.server.wire.strict import complaints, verdict
 _TRIES = 8
 
 
+@dataclass(frozen=True, slots=True)
+class New:
+    """A valid new object, and warnings about it."""
+
+    draft: Draft
+    warnings: tuple[str, ...]
+    generated: bool  # its name
+    base: bool  # it has a base for a generated name
+
+
 async def create(state: ServerState, request: ApiRequest) -> Written:
     """Create the object in a request; raises StatusError (400, 403, 404, 409, 415, 422)."""
+    return await store(state, request, _drafted)
+
+
+async def store(
+    state: ServerState, request: ApiRequest, drafted: Callable[[ServerState, ApiRequest], New]
+) -> Written:
+    """Store the object that ``drafted``, a function of a module, makes of a request."""
     for _ in range(_TRIES):
         await state.cache.fresh()
-        made = await compute(state, request, _drafted)
+        made = await compute(state, request, drafted)
         state.guard.check(request.named(made.draft.name), None, made.draft.value)
         try:
             with errors.warning(*made.warnings):
@@ -40,15 +58,7 @@ async def create(state: ServerState, request: ApiRequest) -> Written:
     raise last
 
 
-@dataclass(frozen=True, slots=True)
-class _New:
-    draft: Draft
-    warnings: tuple[str, ...]
-    generated: bool  # its name
-    base: bool  # it has a base for a generated name
-
-
-async def _insert(state: ServerState, request: ApiRequest, made: _New) -> Item:
+async def _insert(state: ServerState, request: ApiRequest, made: New) -> Item:
     """Store an object, in a dry run only look whether it could be; raises StatusError."""
     kind, name = request.info.kind, made.draft.name
     try:
@@ -73,40 +83,47 @@ def _is_there(err: StatusError) -> bool:
     return err.status.reason == "AlreadyExists"
 
 
-def _drafted(state: ServerState, request: ApiRequest) -> _New:
+def _drafted(state: ServerState, request: ApiRequest) -> New:
     """Return the complete, admitted and valid object of a request, with warnings about it."""
     request = request.decoded()
     kind, mode = request.info.kind, request.field_validation
     wire, unknown = read(kind, request.body.object())
     warnings = verdict(kind, mode, complaints(kind, mode, request.body, unknown))
+    return complete(state, request, wire, warnings)
+
+
+def complete(
+    state: ServerState,
+    request: ApiRequest,
+    wire: Wire,
+    warnings: tuple[str, ...] = (),
+    managed: bytes | None = None,
+) -> New:
+    """Complete, admit and validate a new object of the right type.
+
+    ``managed`` has the managers of an object that is applied; the creator manages any other one.
+    """
+    kind = request.info.kind
     with errors.warning(*warnings):
         named = request.named(_name(request, wire))
-        made = complete(state, named, wire)
-        base = bool(wire["metadata"].get("generateName"))
-        return _New(
-            draft(kind, made),
-            warnings + podsecurity.warnings(state, request, made),
-            generated=base and not wire["metadata"].get("name"),
-            base=base,
-        )
-
-
-def complete(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
-    """Complete, admit and validate a new object of the right type."""
-    kind = request.info.kind
-    made = prepare.for_create(kind, wire, request.info, state.timestamp())
-    rules = rules_of(kind)
-    made = admit(state, request, rules.begin(rules.default(made)))
-    if found := errors_in_new(kind, parse(kind, made)):
-        raise errors.invalid(kind, request.info.name, found)
-    return made
+        made = prepare.for_create(kind, wire, named.info, state.timestamp())
+        rules = rules_of(kind)
+        made = rules.default(made)
+        if managed is None:
+            given = wire["metadata"].get("managedFields")
+            managed = fields.after_create(named, made, given, state.timestamp())
+        made = admit(state, named, rules.begin(made))
+        if found := errors_in_new(kind, parse(kind, made)):
+            raise errors.invalid(kind, named.info.name, found)
+        warned = warnings + podsecurity.warnings(state, request, made)
+        base, given = bool(wire["metadata"].get("generateName")), wire["metadata"].get("name")
+        return New(draft(kind, made, managed), warned, generated=base and not given, base=base)
 
 
 async def make(state: ServerState, request: ApiRequest, wire: Wire) -> Item:
     """Store a new object of the server's own."""
     await state.cache.fresh()
-    made = draft(request.info.kind, complete(state, request, wire))
-    return await insert(state, request.info, made)
+    return await insert(state, request.info, complete(state, request, wire).draft)
 
 
 def _name(request: ApiRequest, wire: Wire) -> str:

@@ -74,8 +74,8 @@ async def _remove_or_mark(
     if prepare.same(item.wire, wire):
         return Deleted(item, gone=False)
     if options.dry_run:
-        return Deleted(Item(item.key, item.revision, encode_object(wire)), gone=False)
-    new = draft(request.info.kind, wire)
+        return Deleted(Item(item.key, item.revision, encode_object(wire, item.managed)), gone=False)
+    new = draft(request.info.kind, wire, item.managed)
     return Deleted(await replace(state, request.info, item, new), gone=False)
 
 

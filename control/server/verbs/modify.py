@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from control.api.apply.managers import same as same_managers
 from control.api.kinds import POD, SERVICE
 from control.api.rules import errors_in_status, errors_in_update, rules_of
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
-from control.server.verbs import podsecurity, prepare
+from control.server.verbs import fields, podsecurity, prepare
 from control.server.verbs.admission import admit_update
 from control.server.verbs.allocation.service import allocate
 from control.server.verbs.marking import finished
@@ -41,9 +42,10 @@ class Edited:
 
     wire: Wire  # of its kind: see ``check_type``
     warnings: tuple[str, ...] = ()
+    managed: bytes | None = None  # the managers after an apply
 
 
-Edit = Callable[[ApiRequest, Item], Edited]
+Edit = Callable[[ServerState, ApiRequest, Item], Edited]
 
 
 async def modify(state: ServerState, request: ApiRequest, edit: Edit) -> Written:
@@ -60,14 +62,26 @@ async def modify(state: ServerState, request: ApiRequest, edit: Edit) -> Written
     return await retried(state, request, once)
 
 
-async def rewrite(state: ServerState, request: ApiRequest, change: Callable[[Item], Wire]) -> Item:
-    """Store a change that the server itself makes; raises StatusError (404, 409)."""
+async def rewrite(
+    state: ServerState,
+    request: ApiRequest,
+    change: Callable[[Item], Wire],
+    *,
+    manages: bool = False,
+) -> Item:
+    """Store a change that the server itself makes; raises StatusError (404, 409).
+
+    ``manages``: the client manages the fields that change; else nobody does.
+    """
 
     async def once(old: Item) -> Item:
         wire = change(old)
+        managed = old.managed
+        if manages:
+            managed = fields.after_update(request, old, wire, state.timestamp())
         if request.dry_run or prepare.same(old.wire, wire):
-            return stamp(old.key, encode_object(wire), old.revision)
-        made = draft(request.info.kind, wire)
+            return stamp(old.key, encode_object(wire, managed), old.revision)
+        made = draft(request.info.kind, wire, managed)
         if finished(wire):
             return await _end(state, request, old, made)
         return await replace(state, request.info, old, made)
@@ -101,14 +115,16 @@ class _Revision:
 
 def _revised(state: ServerState, request: ApiRequest, old: Item, edit: Edit) -> _Revision:
     request = request.decoded()
-    edited, before = edit(request, old), old.wire
+    edited, before = edit(state, request, old), old.wire
     with errors.warning(*edited.warnings):
         _check_identity(request, old, before, edited.wire)
-        wire = _next_version(state, request, before, edited.wire)
+        new = _named(request, edited.wire)
+        wire = _next_version(state, request, before, new)
         _validate(request, before, wire)
-        if prepare.same(before, wire):
+        managed = _managed(state, request, old, edited, new)
+        if prepare.same(before, wire) and same_managers(old.managed, managed):
             return _Revision(None, finished(wire), edited.warnings)
-        made, warned = draft(request.info.kind, wire), edited.warnings
+        made, warned = draft(request.info.kind, wire, managed), edited.warnings
         if request.info.kind is not POD and not request.info.subresource:
             warned += podsecurity.warnings(state, request, wire)
         return _Revision(made, finished(wire), warned)
@@ -161,15 +177,29 @@ def _version(wire: Wire) -> str:
     return "" if version == "0" else str(version)
 
 
+def _named(request: ApiRequest, new: Wire) -> Wire:
+    """Return the client's object with its name, and its defaults unless only its status counts."""
+    new = new | {"metadata": new["metadata"] | {"name": request.info.name}}
+    if request.info.subresource == "status":
+        return new
+    return rules_of(request.info.kind).default(new)
+
+
+def _managed(
+    state: ServerState, request: ApiRequest, old: Item, edited: Edited, new: Wire
+) -> bytes:
+    """Return the managers of the next version; what the server itself completes has none."""
+    if edited.managed is not None:
+        return edited.managed
+    return fields.after_update(request, old, new, state.timestamp())
+
+
 def _next_version(
     state: ServerState, request: ApiRequest, before: Mapping[str, Any], new: Wire
 ) -> Wire:
     kind = request.info.kind
-    default = rules_of(kind).default
-    new = new | {"metadata": new["metadata"] | {"name": request.info.name}}
     if request.info.subresource == "status":
-        return default(prepare.for_status_update(before, new))
-    new = default(new)
+        return rules_of(kind).default(prepare.for_status_update(before, new))
     if kind is SERVICE:
         new = allocate(state, new, before)
     if kind is POD:

@@ -5,6 +5,7 @@ from typing import Any
 
 from control.api.base import Model, drop_nulls
 from control.server.state.server import ServerState
+from control.server.verbs.apply import apply, check_options
 from control.server.verbs.modify import Edited, Written, modify
 from control.server.verbs.patches import json_patch, merge, strategic
 from control.server.verbs.patches.errors import (
@@ -29,15 +30,20 @@ METHODS: dict[str, _Method] = {
 
 async def patch(state: ServerState, request: ApiRequest) -> Written:
     """Apply a request's patch to its object; raises StatusError (400, 404, 409, 413, 415, 422)."""
+    check_options(request)
+    if request.body.media_type == media.APPLY_PATCH:
+        return await apply(state, request)
     check_method(request.body)
     return await modify(state, request, _edit)
 
 
-def _edit(request: ApiRequest, old: Item) -> Edited:
+def _edit(_: ServerState, request: ApiRequest, old: Item) -> Edited:
     apply_patch = read_patch(request)
     duplicates = duplicate_complaints(request.field_validation, request.body)
     kind = request.info.kind
-    wire, unknown = read(kind, apply_patch(old.fresh(), kind.model))
+    # Only a patch of the managers needs to see them.
+    before = old.whole() if b"managedFields" in request.body.text else old.fresh()
+    wire, unknown = read(kind, apply_patch(before, kind.model))
     if wire["metadata"].get("resourceVersion") == str(old.revision):
         # It came from the object itself: the patch requires no version.
         del wire["metadata"]["resourceVersion"]
@@ -74,11 +80,7 @@ def check_method(body: Body) -> _Method:
         raise errors.bad_request("a patch needs a body")
     if body.media_type in METHODS:
         return METHODS[body.media_type]
-    if body.media_type == media.APPLY_PATCH:
-        raise errors.unsupported_media_type(
-            list(METHODS), "server-side apply is not supported yet: use kubectl apply without it"
-        )
-    raise errors.unsupported_media_type(list(METHODS))
+    raise errors.unsupported_media_type([*METHODS, media.APPLY_PATCH])
 
 
 def _warnings(request: ApiRequest, old: Item, wire: Wire, duplicates: list[str]) -> tuple[str, ...]:

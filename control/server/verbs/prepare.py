@@ -30,6 +30,7 @@ _SYSTEM = (
     "generation",
     "generateName",
     "namespace",
+    "managedFields",
 )
 
 

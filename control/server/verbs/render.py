@@ -28,7 +28,7 @@ def item_bytes(
     if form.kind is RepresentationKind.OBJECT:
         return item.raw
     if form.kind is RepresentationKind.PARTIAL:
-        return orjson.dumps(_partial(form, item.wire))
+        return orjson.dumps(_partial(form, _metadata(item)))
     metadata = {"resourceVersion": str(item.revision)}
     return orjson.dumps(_table(form, kind, [item], metadata, now, include))
 
@@ -45,7 +45,9 @@ def list_pieces(
         return _spliced(head.removesuffix(b',"rows":[]}') + b"}", b"rows", rows)
     if form.kind is RepresentationKind.PARTIAL:
         name, version = "PartialObjectMetadataList", f"{_GROUP}/{form.version}"
-        raws: Iterable[bytes] = (orjson.dumps(_partial(form, item.wire)) for item in listing.items)
+        raws: Iterable[bytes] = (
+            orjson.dumps(_partial(form, _metadata(item))) for item in listing.items
+        )
     else:
         name, version = f"{listing.kind.name}List", listing.kind.api_version
         raws = (item.raw for item in listing.items)
@@ -105,21 +107,31 @@ def _bookmark(form: Representation, kind: Kind, signal: BookmarkNotice) -> dict[
     )
 
 
-def _partial(form: Representation, wire: Mapping[str, Any]) -> dict[str, Any]:
+def _partial(form: Representation, metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "kind": RepresentationKind.PARTIAL.value,
         "apiVersion": f"{_GROUP}/{form.version}",
-        "metadata": wire["metadata"],
+        "metadata": metadata,
     }
+
+
+def _metadata(item: Item) -> dict[str, Any]:
+    """Return an object's metadata with the managers of its fields, as orjson encodes them."""
+    managed = item.managed
+    metadata: dict[str, Any] = item.wire["metadata"]
+    return metadata | {"managedFields": orjson.Fragment(managed)} if managed else metadata
 
 
 def _row(
     form: Representation, columns: Columns, item: Item, now: datetime, include: str
 ) -> dict[str, Any]:
+    """Return one row; its metadata has no managers, which would make a Table twice as large."""
     wire = item.wire
     row: dict[str, Any] = {"cells": list(columns.cells(wire, now))}
-    if include != "None":
-        row["object"] = wire if include == "Object" else _partial(form, wire)
+    if include == "Object":
+        row["object"] = dict(wire) | {"metadata": _metadata(item)}
+    elif include != "None":
+        row["object"] = _partial(form, wire["metadata"])
     return row
 
 

@@ -8,10 +8,11 @@ from control.api.kinds import NAMESPACE, POD
 from control.api.meta import LabelSelector
 from control.api.selectors import format_labels
 from control.server.state.server import ServerState
+from control.server.verbs.apply import apply, check_options
 from control.server.verbs.delete import Deleted, delete_with, read_options
 from control.server.verbs.modify import Edited, Written, modify, rewrite
 from control.server.verbs.patch import read_patch
-from control.server.wire import errors
+from control.server.wire import errors, media
 from control.server.wire.decode import read, read_message
 from control.server.wire.item import Item, Wire
 from control.server.wire.request import ApiRequest
@@ -102,7 +103,7 @@ async def finalize(state: ServerState, request: ApiRequest) -> Item:
         wire = item.fresh()
         return wire | {"spec": wire.get("spec", {}) | {"finalizers": finalizers}}
 
-    return await rewrite(state, request, change)
+    return await rewrite(state, request, change, manages=True)
 
 
 def scale_of(wire: Mapping[str, Any]) -> Wire:
@@ -122,7 +123,7 @@ async def update_scale(state: ServerState, request: ApiRequest) -> Written:
     """Replace a workload's Scale; raises StatusError (400, 404, 409, 422)."""
     scale = request.body.object()
 
-    def edit(_: ApiRequest, item: Item) -> Edited:
+    def edit(_state: ServerState, _request: ApiRequest, item: Item) -> Edited:
         return Edited(_scaled(item, scale))
 
     return await modify(state, request, edit)
@@ -130,9 +131,12 @@ async def update_scale(state: ServerState, request: ApiRequest) -> Written:
 
 async def patch_scale(state: ServerState, request: ApiRequest) -> Written:
     """Patch a workload's Scale; raises StatusError (400, 404, 409, 415, 422)."""
+    check_options(request)
+    if request.body.media_type == media.APPLY_PATCH:
+        return await apply(state, request)
     apply_patch = read_patch(request)
 
-    def edit(_: ApiRequest, item: Item) -> Edited:
+    def edit(_state: ServerState, _request: ApiRequest, item: Item) -> Edited:
         scale = apply_patch(scale_of(item.wire), None)
         return Edited(_scaled(item, scale))
 

@@ -13,7 +13,7 @@ async def update(state: ServerState, request: ApiRequest) -> Written:
     return await modify(state, request, _edit)
 
 
-def _edit(request: ApiRequest, _: Item) -> Edited:
+def _edit(_: ServerState, request: ApiRequest, _old: Item) -> Edited:
     kind, mode = request.info.kind, request.field_validation
     wire, unknown = read(kind, request.body.object())
     return Edited(wire, verdict(kind, mode, complaints(kind, mode, request.body, unknown)))

@@ -35,9 +35,10 @@ class Draft:
     claims: Claims
 
 
-def draft(kind: Kind, wire: Mapping[str, Any]) -> Draft:
-    """Encode an object; raises StatusError (500) if it is too large for the store."""
-    made = Draft(wire["metadata"]["name"], encode_object(wire), claims_of(kind, wire))
+def draft(kind: Kind, wire: Mapping[str, Any], managed: bytes = b"") -> Draft:
+    """Encode an object and its managers; raises StatusError (500) if the store cannot hold them."""
+    value = encode_object(wire, managed)
+    made = Draft(wire["metadata"]["name"], value, claims_of(kind, wire))
     if len(made.value) > MAX_BYTES:
         raise errors.larger_than_etcd()
     return made

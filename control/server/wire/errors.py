@@ -135,7 +135,22 @@ def invalid(kind: Kind, name: str, found: Sequence[FieldError]) -> StatusError:
 
 def invalid_list_options(found: Sequence[FieldError]) -> StatusError:
     """The options of a list or a watch contradict each other."""
-    return _invalid("ListOptions", "meta.k8s.io", "", found)
+    return invalid_options("ListOptions", found)
+
+
+def invalid_options(kind: str, found: Sequence[FieldError]) -> StatusError:
+    """The options of a request, such as PatchOptions, are invalid."""
+    return _invalid(kind, "meta.k8s.io", "", found)
+
+
+def apply_conflict(message: str, causes: Sequence[StatusCause]) -> StatusError:
+    """Others manage fields that a patch applies."""
+    return StatusError(409, "Conflict", message, StatusDetails(causes=list(causes)))
+
+
+def not_applicable(why: str) -> StatusError:
+    """The applied object does not have its type; upstream answers with 500."""
+    return StatusError(500, "", why)
 
 
 def _invalid(kind: str, group: str, name: str, found: Sequence[FieldError]) -> StatusError:

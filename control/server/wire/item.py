@@ -1,7 +1,9 @@
 """A stored object: its bytes with their resourceVersion.
 
 An object is encoded once, when it is written. Its revision is known only after that, so it is
-inserted at the start of the metadata; ``encode_object`` puts the metadata near the start.
+inserted at the start of the metadata; ``encode_object`` puts the metadata near the start. The
+managers of its fields follow the revision: they are as large as the object, and only writes look
+at them, so they stay bytes when the object is decoded.
 """
 
 from collections.abc import Mapping
@@ -12,6 +14,10 @@ from typing import Any, cast
 import orjson
 
 _METADATA = b'"metadata":{'
+_VERSION = b'"resourceVersion":"'
+_MANAGED = b'"managedFields":'
+# The end of the managers: only a list of the server's own can end so, as no entry has a "name".
+_MANAGED_END = b'],"name":"'
 # Bytes. A decoded object takes ten times its text, so only few large ones are kept.
 _SMALL = 32 * 1024
 Wire = dict[str, Any]
@@ -37,17 +43,43 @@ class Item:
 
     def fresh(self) -> Wire:
         """Return a decoded copy, which the caller may change."""
+        return _loads(self.raw)
+
+    def whole(self) -> Wire:
+        """Return a decoded copy with metadata.managedFields."""
         return cast(Wire, orjson.loads(self.raw))
+
+    @property
+    def managed(self) -> bytes:
+        """The list of the managers of fields as JSON; empty if there is none."""
+        start, end = _managed_span(self.raw)
+        return self.raw[start + len(_MANAGED) : end - 1] if end > start else b""
 
 
 @lru_cache(maxsize=512)
 def _decoded(raw: bytes) -> Mapping[str, Any]:
-    return cast(Wire, orjson.loads(raw))
+    return _loads(raw)
 
 
 @lru_cache(maxsize=4)
 def _decoded_large(raw: bytes) -> Mapping[str, Any]:
-    return cast(Wire, orjson.loads(raw))
+    return _loads(raw)
+
+
+def _loads(raw: bytes) -> Wire:
+    """Decode an object without its managers."""
+    start, end = _managed_span(raw)
+    return cast(Wire, orjson.loads(raw[:start] + raw[end:] if end > start else raw))
+
+
+def _managed_span(raw: bytes) -> tuple[int, int]:
+    """Return where the managers begin and where the next member does; the same for none."""
+    start = raw.find(_METADATA) + len(_METADATA)
+    if raw.startswith(_VERSION, start):
+        start = raw.index(b'"', start + len(_VERSION)) + 2
+    if not raw.startswith(_MANAGED, start):
+        return start, start
+    return start, raw.index(_MANAGED_END, start) + 2
 
 
 def stamp(key: str, value: bytes, revision: int) -> Item:
@@ -63,14 +95,17 @@ def restamp(item: Item, revision: int) -> Item:
     return Item(item.key, revision, item.raw.replace(old, new, 1))
 
 
-def encode_object(wire: Mapping[str, Any]) -> bytes:
-    """Encode an object: kind and metadata first, without resourceVersion and managedFields.
+def encode_object(wire: Mapping[str, Any], managed: bytes = b"") -> bytes:
+    """Encode an object: kind and metadata first, without resourceVersion.
 
-    Only server-side apply needs managedFields, and the server does not support it.
+    ``managed`` is the list of the managers of its fields; what the object says of them is left out.
     """
     metadata = dict(wire["metadata"])
     metadata.pop("resourceVersion", None)
     metadata.pop("managedFields", None)
+    if managed:
+        first = {"managedFields": orjson.Fragment(managed), "name": metadata["name"]}
+        metadata = first | metadata
     head = {"kind": wire["kind"], "apiVersion": wire["apiVersion"], "metadata": metadata}
     raw = orjson.dumps(head | {key: wire[key] for key in wire if key not in head})
     return _escaped(raw) if wire["kind"] in _COMPARED else raw

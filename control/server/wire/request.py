@@ -3,13 +3,20 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+from control.api.field import invalid, too_long
 from control.server.wire.accept import Representation
 from control.server.wire.body import Body
-from control.server.wire.errors import bad_request
+from control.server.wire.errors import StatusError, bad_request, invalid_options
 from control.server.wire.info import RequestInfo, is_true
 from control.server.wire.strict import mode_of
+
+# The agent of what the server itself writes.
+SERVER_AGENT = "kube-apiserver"
+_MANAGER_BYTES = 128
+_OPTIONS = {"create": "CreateOptions", "update": "UpdateOptions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,9 @@ class ApiRequest:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Body = field(default_factory=Body)
     representation: Representation = field(default_factory=Representation)
+    agent: str = ""  # the User-Agent of the client
+    # Why the user may not create the object that a patch applies; None if the user may.
+    no_create: StatusError | None = None
 
     @property
     def dry_run(self) -> bool:
@@ -53,6 +63,26 @@ class ApiRequest:
                 ' supported values: "All"'
             )
         return value == "All"
+
+    @property
+    def manager(self) -> str:
+        """The manager of the fields that a write sets, by the query or the User-Agent.
+
+        Raises StatusError (422) for one that is too long or cannot be printed.
+        """
+        given = self.query.get("fieldManager", "")
+        if not given:
+            return _manager_of_agent(self.agent)
+        found = []
+        if len(given.encode()) > _MANAGER_BYTES:
+            found.append(too_long("fieldManager", _MANAGER_BYTES))
+        for at, sign in enumerate(given):
+            if not sign.isprintable():
+                why = f"invalid character U+{ord(sign):04X} (at position {at})"
+                found.append(invalid("fieldManager", given, why))
+        if found:
+            raise invalid_options(_OPTIONS.get(self.info.verb, "PatchOptions"), found)
+        return given
 
     @property
     def field_validation(self) -> str:
@@ -79,3 +109,10 @@ class ApiRequest:
         if not (text.isascii() and text.isdigit() and len(text) < 19):
             raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid {name}')
         return int(text)
+
+
+@lru_cache(maxsize=256)
+def _manager_of_agent(agent: str) -> str:
+    """Return the first word of a User-Agent, as far as it can be printed and is not too long."""
+    text = "".join(sign for sign in agent.partition("/")[0] if sign.isprintable())
+    return text.encode()[:_MANAGER_BYTES].decode(errors="ignore")

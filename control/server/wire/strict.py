@@ -23,6 +23,7 @@ _TYPE_META = ("apiVersion", "kind")
 _ANY = Field("", "")
 # The end of a member's name in JSON text.
 _MEMBER = re.compile(rb'"\s*:')
+_NAME_END = re.compile(r'"\s*:')
 
 
 def mode_of(value: str) -> str:
@@ -80,8 +81,14 @@ def _may_repeat_members(body: Body) -> bool:
 
 
 def _members(value: Any) -> int:
+    """Count members, and what looks like one inside of a name, as in managedFields."""
     if isinstance(value, dict):
-        return len(value) + sum(map(_members, value.values()))
+        names = ",".join(value)
+        own = len(value) + (len(_NAME_END.findall(names)) if '"' in names else 0)
+        for inner in value.values():
+            if inner.__class__ is dict or inner.__class__ is list:
+                own += _members(inner)
+        return own
     return sum(map(_members, value)) if isinstance(value, list) else 0
 
 

@@ -153,7 +153,7 @@ def objects(data: bytes) -> None:
     for kind in _KINDS:
         wire, unknown = read(kind, value)
         complaints(kind, "Warn", decode_body(data, JSON), unknown)
-        encode_object(complete(state(), request(kind), wire))
+        complete(state(), request(kind), wire)
 
 
 def patch(data: bytes) -> None:

@@ -15,11 +15,12 @@ from control.server.pages.openapi.models import DeleteOptions
 from control.server.pages.openapi.names import META, Gvk, names, package_of, typed
 from control.server.pages.openapi.parameters import Parameter
 from control.server.verbs.patch import METHODS
+from control.server.wire.media import APPLY_PATCH
 
 PATCH = f"{META}.Patch"
 Query = tuple[Parameter, ...]
 _ANY = ("*/*",)
-_PATCHES = tuple(METHODS)
+_PATCHES = (*METHODS, APPLY_PATCH)
 # Action -> (the start of an operation's name, the part after the group).
 _NAMES = {
     "get": ("read", ""),

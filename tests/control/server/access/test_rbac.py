@@ -450,3 +450,21 @@ async def test_a_decision_among_500_roles_looks_at_few_rules(server: Guarded) ->
     assert len(list(powers._naming(asked))) == 1
     assert authorizer.decide(user, asked).allowed
     assert authorizer.roles.powers(user, "default") is powers
+
+
+async def test_an_apply_creates_only_for_users_who_may_create(server: Guarded) -> None:
+    await server.make(
+        f"{MINE}/roles", role({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"]})
+    )
+    await server.make(f"{MINE}/rolebindings", binding("b", "r", ALICE))
+    wanted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+    path = f"{CORE}/configmaps/a?fieldManager=x"
+    media = {"Authorization": "Bearer alice"}
+    apply_patch = "application/apply-patch+yaml"
+    await server.state.cache.fresh()
+    refused = await server.api("PATCH", path, wanted, apply_patch, **media)
+    assert (refused.code, refused["reason"]) == (403, "Forbidden")
+    assert 'cannot create resource "configmaps"' in refused["message"]
+    await server.make(f"{CORE}/configmaps", wanted)
+    allowed = await server.api("PATCH", path, wanted, apply_patch, **media)
+    assert allowed.code == 200
