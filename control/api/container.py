@@ -89,7 +89,7 @@ class ResourceRequirements(Model):
 
     requests: dict[str, str | int | float] = {}
     limits: dict[str, str | int | float] = {}
-    claims: Annotated[list[dict[str, str]], Merge(map_keys=("name",), merges=False)] = []
+    claims: list[dict[str, str]] = []
 
 
 class VolumeMount(Model):
@@ -214,9 +214,7 @@ class Container(Model):
     working_dir: str | None = None
     env: Annotated[list[EnvVar], Merge("name")] = []
     env_from: list[EnvFromSource] = []
-    ports: Annotated[
-        list[ContainerPort], Merge("containerPort", map_keys=("containerPort", "protocol"))
-    ] = []
+    ports: Annotated[list[ContainerPort], Merge("containerPort")] = []
     resources: ResourceRequirements = Field(default_factory=ResourceRequirements)
     resize_policy: list[dict[str, str]] = []
     volume_mounts: Annotated[list[VolumeMount], Merge("mountPath")] = []

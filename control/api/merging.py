@@ -1,7 +1,7 @@
-"""The merge rules of lists: upstream's strategic-merge extensions, as annotations of fields.
+"""The merge rules of strategic merge patches: upstream's extensions, as annotations of fields.
 
 Source: https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md
-and KEP-555 for the list types of server-side apply.
+`markers.txt` in ``control/api/types`` has the rules of server-side apply.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,6 @@ class Merge:
     """An annotation: list items with the same ``key`` merge; without a key, the list is a set."""
 
     key: str = ""
-    map_keys: tuple[str, ...] = ()  # the keys of an item in server-side apply, if not `key`
     merges: bool = True  # False: an atomic list that has a key
     retain_keys: bool = False
 

@@ -93,7 +93,7 @@ class PodSpec(Model):
     tolerations: list[Toleration] = []
     topology_spread_constraints: Annotated[
         list[TopologySpreadConstraint],
-        Merge("topologyKey", map_keys=("topologyKey", "whenUnsatisfiable")),
+        Merge("topologyKey"),
     ] = []
     scheduler_name: str | None = None
     priority: int | None = None

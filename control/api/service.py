@@ -37,7 +37,7 @@ class ServiceSpec(Model):
 
     type: str | None = None
     selector: dict[str, str] = {}
-    ports: Annotated[list[ServicePort], Merge("port", map_keys=("port", "protocol"))] = []
+    ports: Annotated[list[ServicePort], Merge("port")] = []
     cluster_ip: str | None = None
     cluster_ips: list[str] = []
     ip_families: list[str] = []

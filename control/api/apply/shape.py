@@ -7,11 +7,10 @@ message, made at its first use.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from control.api.types.scalars import ZEROS
-from control.api.types.table import INLINE, Field, fields_of, messages
+from control.api.types.table import INLINE, Field, fields_of, markers, messages
 
 # Defaults of keys that upstream's types name; keys that JSON always has default to their zero.
 _KEY_DEFAULTS = {"core.ContainerPort.protocol": "TCP", "core.ServicePort.protocol": "TCP"}
@@ -60,14 +59,6 @@ class ListShape:
 
 
 AnyShape = Shape | MapShape | ListShape
-
-
-@cache
-def markers() -> Mapping[str, str]:
-    """Return the marker of each message and of each ``message.field`` that has one."""
-    text = files("control.api.types").joinpath("markers.txt").read_text()
-    rows = (line.split() for line in text.splitlines() if line and not line.startswith("#"))
-    return dict(rows)
 
 
 @cache

@@ -33,6 +33,14 @@ def names() -> Mapping[type[Model], str]:
     return found
 
 
+def message_of(model: type[Model]) -> str:
+    """Return the name of a model's message in ``messages.txt``, if it has one there."""
+    name = names()[model]
+    if name.startswith(f"{META}."):
+        return f"meta.{model.__name__}"
+    return f"{name.split('.')[3]}.{model.__name__}"
+
+
 def package_of(group: str, version: str) -> str:
     """Return the schema package of a group, such as ``io.k8s.api.apps.v1``."""
     return f"io.k8s.api.{group.partition('.')[0] or 'core'}.{version}"

@@ -1,7 +1,8 @@
 """Derive JSON schemas, with Kubernetes' extensions, from the models. Pure.
 
 Source: https://github.com/kubernetes/kube-openapi. Field types give the structure, ``Merge`` the
-list extensions, docstrings and the texts in fields/ the descriptions.
+extensions of patches, ``markers.txt`` those of server-side apply, docstrings and the texts in
+fields/ the descriptions.
 """
 
 import inspect
@@ -14,8 +15,9 @@ from pydantic.fields import FieldInfo
 
 from control.api.base import Int32, Model
 from control.api.merging import Merge, outline
+from control.api.types.table import markers
 from control.server.pages.openapi.descriptions import field_description, texts
-from control.server.pages.openapi.names import names, typed
+from control.server.pages.openapi.names import message_of, names, typed
 
 Schema = dict[str, Any]
 _SCALARS: Mapping[Any, Schema] = {
@@ -85,6 +87,8 @@ def schema_of(model: type[Model], dialect: Dialect) -> Schema:
     if required := sorted(name for name, info in fields.items() if info.is_required()):
         found["required"] = required
     kinds = [gvk for gvk, root in typed().items() if root is model]
+    if markers().get(message_of(model)) == "atomic":
+        found["x-kubernetes-map-type"] = "atomic"
     if kinds:
         found["x-kubernetes-group-version-kind"] = [group_version_kind(*gvk) for gvk in kinds]
     return found
@@ -136,7 +140,9 @@ def _field(model: type[Model], name: str, info: FieldInfo, dialect: Dialect) -> 
     if info.default and isinstance(info.default, str):
         more["default"] = info.default
     merge = next((given for given in info.metadata if isinstance(given, Merge)), None)
-    return dialect.beside(found, more | _extensions(merge, get_origin(annotation) is list))
+    marker = markers().get(f"{message_of(model)}.{name}", "")
+    more |= _patch_extensions(merge) | _merge_extensions(marker, _is_list(annotation))
+    return dialect.beside(found, more)
 
 
 def _names(model: type[Model]) -> list[str]:
@@ -183,18 +189,29 @@ def _union(members: list[Any], dialect: Dialect) -> Schema:
     return dialect.refer(_QUANTITY if float in members else _INT_OR_STRING)
 
 
-def _extensions(merge: Merge | None, is_list: bool) -> Schema:
-    """Return the extensions that say how a field merges in patches and server-side apply."""
-    merge = merge or Merge(merges=False)
+def _patch_extensions(merge: Merge | None) -> Schema:
+    """Return the extensions that say how a field merges in strategic merge patches."""
+    if merge is None:
+        return {}
     strategies = ["merge"] * merge.merges + ["retainKeys"] * merge.retain_keys
     found: Schema = {}
     if strategies:
         found["x-kubernetes-patch-strategy"] = ",".join(strategies)
     if merge.key:
         found["x-kubernetes-patch-merge-key"] = merge.key
-    keys = list(merge.map_keys or filter(None, [merge.key]))
-    if is_list and keys:
-        found["x-kubernetes-list-map-keys"] = keys
-    if is_list:
-        found["x-kubernetes-list-type"] = "map" if keys else "set" if merge.merges else "atomic"
     return found
+
+
+def _is_list(annotation: Any) -> bool:
+    """Return True for a list that may be absent, too."""
+    whole = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
+    return any(get_origin(each) is list for each in whole)
+
+
+def _merge_extensions(marker: str, is_list: bool) -> Schema:
+    """Return the extensions that say how a list or map merges in server-side apply."""
+    sort, _, keys = marker.partition(":")
+    if is_list:
+        found: Schema = {"x-kubernetes-list-type": sort or "atomic"}
+        return found | ({"x-kubernetes-list-map-keys": keys.split(",")} if keys else {})
+    return {"x-kubernetes-map-type": "atomic"} if marker == "atomic" else {}

@@ -166,6 +166,9 @@ def merged(key: str, *keys: str, strategy: str = "merge") -> dict[str, Any]:
         ("ServiceSpec", "ports", merged("port", "port", "protocol")),
         ("ObjectMeta", "finalizers", {"patch-strategy": "merge", "list-type": "set"}),
         ("PodSpec", "tolerations", {"list-type": "atomic"}),
+        ("PodSpec", "nodeSelector", {"map-type": "atomic"}),
+        ("ServiceStatus", "conditions", merged("type")),
+        ("ResourceRequirements", "claims", {"list-type": "map", "list-map-keys": ["name"]}),
         ("DeploymentSpec", "strategy", {"patch-strategy": "retainKeys"}),
         ("DeploymentSpec", "replicas", {}),
         ("Volume", "nfs", {"preserve-unknown-fields": True}),
@@ -173,6 +176,11 @@ def merged(key: str, *keys: str, strategy: str = "merge") -> dict[str, Any]:
 )
 def test_fields_say_how_they_merge(model, field, expected):
     assert extensions(model, field) == expected
+
+
+def test_a_structure_with_one_owner_says_so():
+    assert schema("LabelSelector")["x-kubernetes-map-type"] == "atomic"
+    assert "x-kubernetes-map-type" not in schema("PodSpec")
 
 
 @pytest.mark.parametrize(
