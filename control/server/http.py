@@ -40,8 +40,8 @@ logger = logging.getLogger(__name__)
 # Upstream's --request-timeout, for everything but watches and streams.
 _SECONDS = 60.0
 _ENTRY = web.RequestKey("audit", AuditEntry)
-# Bytes that are written at once.
-_CHUNK = 32 * 1024
+# Bytes that are written at once; a piece up to the second is not cut.
+_CHUNK, _WHOLE = 32 * 1024, 64 * 1024
 
 
 # Upstream's answer beyond --max-requests-inflight: k8s.io/apiserver/pkg/server/filters.
@@ -313,19 +313,19 @@ async def _sent(web_request: web.Request, answer: ApiResponse) -> web.StreamResp
 async def send(response: web.StreamResponse, pieces: Iterable[bytes]) -> None:
     """Write pieces as far as the client reads; others run in between.
 
-    So a response holds some 100 KiB, however large it is: objects are not copied before.
+    So a response holds some 200 KiB, however large it is: objects are not copied before.
     """
     group: list[bytes] = []
     size = 0
     for piece in pieces:
-        if len(piece) < _CHUNK:
+        if len(piece) <= _WHOLE:
             group.append(piece)
             size += len(piece)
-        if size >= _CHUNK or len(piece) >= _CHUNK:
+        if size >= _CHUNK or len(piece) > _WHOLE:
             await response.write(b"".join(group))
             group, size = [], 0
             await asyncio.sleep(0)
-        if len(piece) >= _CHUNK:
+        if len(piece) > _WHOLE:
             for start in range(0, len(piece), _CHUNK):
                 await response.write(memoryview(piece)[start : start + _CHUNK])
     if group:

@@ -19,6 +19,8 @@ from control.server.wire.item import Item
 
 _GROUP = "meta.k8s.io"
 _INITIAL_END = "k8s.io/initial-events-end"
+# Bytes that small objects of a list are joined to, and those that are encoded for it.
+_PIECE, _MADE_PIECE = 64 * 1024, 8 * 1024
 
 
 def item_bytes(
@@ -36,32 +38,46 @@ def item_bytes(
 def list_pieces(
     form: Representation, listing: ObjectListing, now: datetime, include: str = ""
 ) -> Iterator[bytes]:
-    """Yield the encoding of a list in pieces, one for each object, when they are asked for."""
+    """Yield the encoding of a list in pieces of some objects, when they are asked for."""
     metadata = _list_metadata(listing)
     if form.kind is RepresentationKind.TABLE:
         columns = columns_of(listing.kind)
         head = orjson.dumps(_table(form, listing.kind, (), metadata, now, include))
         rows = (orjson.dumps(_row(form, columns, it, now, include)) for it in listing.items)
-        return _spliced(head.removesuffix(b',"rows":[]}') + b"}", b"rows", rows)
+        head = head.removesuffix(b',"rows":[]}') + b"}"
+        return _spliced(head, b"rows", _groups(rows, _MADE_PIECE))
     if form.kind is RepresentationKind.PARTIAL:
         name, version = "PartialObjectMetadataList", f"{_GROUP}/{form.version}"
-        raws: Iterable[bytes] = (
-            orjson.dumps(_partial(form, _metadata(item))) for item in listing.items
-        )
+        made = (orjson.dumps(_partial(form, _metadata(item))) for item in listing.items)
+        groups = _groups(made, _MADE_PIECE)
     else:
         name, version = f"{listing.kind.name}List", listing.kind.api_version
-        raws = (item.raw for item in listing.items)
+        groups = _groups((item.raw for item in listing.items), _PIECE)
     head = orjson.dumps({"kind": name, "apiVersion": version, "metadata": metadata})
-    return _spliced(head, b"items", raws)
+    return _spliced(head, b"items", groups)
 
 
-def _spliced(head: bytes, name: bytes, items: Iterable[bytes]) -> Iterator[bytes]:
+def _spliced(head: bytes, name: bytes, groups: Iterable[bytes]) -> Iterator[bytes]:
     yield head[:-1] + b',"%b":[' % name
-    for number, item in enumerate(items):
+    for number, group in enumerate(groups):
         if number:
             yield b","
-        yield item
+        yield group
     yield b"]}"
+
+
+def _groups(items: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Yield small items together, with commas between them, and each larger one as it is."""
+    group: list[bytes] = []
+    size = 0
+    for item in items:
+        if group and size + len(item) > most:
+            yield b",".join(group)
+            group, size = [], 0
+        group.append(item)
+        size += len(item) + 1
+    if group:
+        yield b",".join(group)
 
 
 def _list_metadata(listing: ObjectListing) -> dict[str, Any]:

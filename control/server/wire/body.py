@@ -158,7 +158,7 @@ def check_size(value: Any) -> None:
     """
     level, nodes = [value], 0
     for _ in range(_MAX_DEPTH + 1):
-        level = [inner for outer in level for inner in _parts(outer)]
+        level = _inside(level)
         nodes += len(level)
         if nodes > MAX_NODES:
             raise too_large(f"limit is {MAX_NODES} objects and lists")
@@ -167,7 +167,12 @@ def check_size(value: Any) -> None:
     raise bad_request(f"the body is nested more than {_MAX_DEPTH} levels deep")
 
 
-def _parts(value: Any) -> list[Any]:
-    """Return the objects and lists directly inside of a value."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [item for item in inner if isinstance(item, dict | list)]
+def _inside(level: list[Any]) -> list[Any]:
+    """Return the objects and lists directly inside of some values of decoded JSON."""
+    found: list[Any] = []
+    for outer in level:
+        sort = outer.__class__
+        for inner in outer.values() if sort is dict else outer if sort is list else ():
+            if inner.__class__ is dict or inner.__class__ is list:
+                found.append(inner)
+    return found

@@ -4,7 +4,9 @@ import asyncio
 import gc
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 
+import orjson
 import pytest
 
 from control.api.kinds import CONFIG_MAP
@@ -12,7 +14,10 @@ from control.server.access.door import Visit
 from control.server.http import send
 from control.server.state.budget import FREE, BodyBudget, BusyError
 from control.server.state.watch_cache import RING_BYTES, KindCache, ObjectChange
+from control.server.verbs.read import ObjectListing
+from control.server.verbs.render import list_pieces
 from control.server.verbs.watch import _QUEUE_BYTES, _Queue
+from control.server.wire.accept import Representation
 from control.server.wire.info import storage_key
 from control.server.wire.item import encode_object, stamp
 from control.store.base import StoreEvent
@@ -28,6 +33,7 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 MANY = 3000
 MOST_CALLS = 20_000
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def encoded(name: str, text: str = "v") -> bytes:
@@ -146,6 +152,18 @@ async def test_a_client_that_does_not_read_holds_one_piece():
         await asyncio.gather(task, return_exceptions=True)
     assert response.written <= 3 * 32 * 1024
     assert len(made) <= 5
+
+
+def test_a_list_joins_small_objects_and_copies_no_large_one():
+    items = [stamp(f"k{n}", encoded(f"m{n}", text), 1) for n, text in enumerate(["v"] * 2000)]
+    items.insert(1000, stamp("large", encoded("large", MEGABYTE), 1))
+    pieces = list(list_pieces(Representation(), ObjectListing(CONFIG_MAP, items, 1), NOW))
+    assert any(piece is items[1000].raw for piece in pieces)
+    small = [len(piece) for piece in pieces if piece is not items[1000].raw]
+    assert max(small) <= 64 * 1024
+    assert len(pieces) < 20
+    found = orjson.loads(b"".join(pieces))["items"]
+    assert found == [orjson.loads(item.raw) for item in items]
 
 
 @pytest.mark.parametrize("query", ["", "?watch=1"])
