@@ -1,5 +1,11 @@
-"""JSON patch (RFC 6902) over JSON pointers (RFC 6901). Pure."""
+"""JSON patch (RFC 6902) over JSON pointers (RFC 6901), as upstream's server does it. Pure.
 
+Upstream's library is evanphx/json-patch version 4, which is laxer than the RFC: a key that an
+object lacks is null to replace, test and copy; so is a missing value; a negative index counts from
+the end.
+"""
+
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +23,11 @@ MAX_COPIED = 3 * 1024 * 1024
 _MAX_DIGITS = 9  # of an index: no list is longer
 _SHOWN = 200  # characters of a client's value in a message
 Wire = dict[str, Any]
+_INDEX = re.compile("[+-]?[0-9]+")
 _NEEDS: dict[str, set[str]] = {
-    "add": {"value"},
-    "replace": {"value"},
-    "test": {"value"},
+    "add": set(),
+    "replace": set(),
+    "test": set(),
     "remove": set(),
     "move": {"from"},
     "copy": {"from"},
@@ -62,18 +69,22 @@ def _do(document: Any, operation: Any) -> tuple[Any, int]:
         raise MalformedPatchError(f"JSON patch operation {name} needs {', '.join(lacking)}")
     path = _pointer(operation["path"])
     if name == "copy":
-        value, size = _copy(_get(document, _pointer(operation["from"])))
+        value, size = _copy(_found(document, _pointer(operation["from"])))
         return _add(document, path, value), size
     return _OPERATIONS[name](document, path, operation), 0
 
 
 def _copy(value: Any) -> tuple[Any, int]:
     """Return an independent copy, and the size of its JSON text, as upstream counts it."""
+    text = _text(value)
+    return orjson.loads(text), len(text)
+
+
+def _text(value: Any, option: int | None = None) -> bytes:
     try:
-        text = orjson.dumps(value)
+        return orjson.dumps(value, option=option)
     except orjson.JSONEncodeError as err:  # copies of copies are nested too deeply
         raise MalformedPatchError(f"a JSON patch cannot copy this value: {err}") from err
-    return orjson.loads(text), len(text)
 
 
 def _move(document: Any, path: list[str], operation: Wire) -> Any:
@@ -85,19 +96,37 @@ def _move(document: Any, path: list[str], operation: Wire) -> Any:
 
 
 def _test(document: Any, path: list[str], operation: Wire) -> Any:
-    if _get(document, path) != operation["value"]:
+    found, value = _found(document, path), operation.get("value")
+    if found != value or not _have_one_text(found, value):
         raise PatchConflictError(f"testing value {_shown(operation['path'])} failed")
     return document
 
 
+def _have_one_text(one: Any, other: Any) -> bool:
+    """Tell true from 1 in equal values; the work is then that of the patch's own bytes."""
+    return _text(one, orjson.OPT_SORT_KEYS) == _text(other, orjson.OPT_SORT_KEYS)
+
+
 def _replace(document: Any, path: list[str], operation: Wire) -> Any:
-    _get(document, path)
-    return _put(_remove(document, path) if path else document, path, operation)
+    value = _value(operation)
+    if not path:
+        return value
+    parent, last = _get(document, path[:-1]), path[-1]
+    if isinstance(parent, dict):
+        parent[last] = value
+    else:
+        _get(document, path)
+        parent[_index(parent, last, len(parent))] = value
+    return document
 
 
 def _put(document: Any, path: list[str], operation: Wire) -> Any:
+    return _add(document, path, _value(operation))
+
+
+def _value(operation: Wire) -> Any:
     # A copy: a later operation may change it, and a repeated request needs the patch as it was.
-    return _add(document, path, _copy(operation["value"])[0])
+    return _copy(operation.get("value"))[0]
 
 
 _OPERATIONS: dict[str, Callable[[Any, list[str], Wire], Any]] = {
@@ -125,7 +154,7 @@ def _get(document: Any, path: list[str]) -> Any:
         if isinstance(document, dict) and part in document:
             document = document[part]
         elif isinstance(document, list):
-            document = document[_index(document, part, len(document) - 1)]
+            document = document[_index(document, part, len(document))]
         else:
             raise PatchConflictError(
                 f"the path {_joined(path)} does not exist: missing {_shown(part)}"
@@ -133,16 +162,23 @@ def _get(document: Any, path: list[str]) -> Any:
     return document
 
 
+def _found(document: Any, path: list[str]) -> Any:
+    """Return what is there; null for a key that an object lacks."""
+    parent = _get(document, path[:-1])
+    return parent.get(path[-1]) if path and isinstance(parent, dict) else _get(document, path)
+
+
 def _joined(path: list[str]) -> str:
     return f"/{'/'.join(path)}"[:_SHOWN]
 
 
-def _index(items: list[Any], part: str, last: int) -> int:
-    if not (part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")):
+def _index(items: list[Any], part: str, places: int) -> int:
+    """Return which of a number of places an index names; -1 is the last."""
+    if not _INDEX.fullmatch(part):
         raise PatchConflictError(f"{_shown(part)} is not an index of a list")
-    if len(part) > _MAX_DIGITS or int(part) > last:
+    if len(part) > _MAX_DIGITS or not -places <= int(part) < places:
         raise PatchConflictError(f"index {part[:20]} is out of bounds of a list of {len(items)}")
-    return int(part)
+    return int(part) % places
 
 
 def _add(document: Any, path: list[str], value: Any) -> Any:
@@ -152,7 +188,7 @@ def _add(document: Any, path: list[str], value: Any) -> Any:
     if isinstance(parent, dict):
         parent[last] = value
     elif isinstance(parent, list):
-        at = len(parent) if last == "-" else _index(parent, last, len(parent))
+        at = len(parent) if last == "-" else _index(parent, last, len(parent) + 1)
         parent.insert(at, value)
     else:
         raise PatchConflictError(f"nothing can be added at {_joined(path)}")
@@ -164,5 +200,5 @@ def _remove(document: Any, path: list[str]) -> Any:
         return None
     _get(document, path)
     parent, last = _get(document, path[:-1]), path[-1]
-    del parent[int(last) if isinstance(parent, list) else last]
+    del parent[_index(parent, last, len(parent)) if isinstance(parent, list) else last]
     return document
