@@ -1,11 +1,10 @@
 """The small kinds: Namespace, ConfigMap, Secret, ServiceAccount, Event, and Lease."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
 from control.api.base import Model
-from control.api.merging import Merge
 from control.api.meta import Condition, Object
 from control.api.service import ObjectReference
 
@@ -20,7 +19,7 @@ class NamespaceStatus(Model):
     """``phase`` is Active or Terminating."""
 
     phase: str | None = None
-    conditions: Annotated[list[Condition], Merge("type")] = []
+    conditions: list[Condition] = []
 
 
 class Namespace(Object):
@@ -50,7 +49,7 @@ class Secret(Object):
 class ServiceAccount(Object):
     """core/v1 ServiceAccount."""
 
-    secrets: Annotated[list[ObjectReference], Merge("name")] = []
+    secrets: list[ObjectReference] = []
     image_pull_secrets: list[dict[str, str]] = []
     automount_service_account_token: bool | None = None
 

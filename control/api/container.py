@@ -1,11 +1,10 @@
 """The containers of a Pod: commands, environment, resources and probes."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
 from control.api.base import Model
-from control.api.merging import Merge
 
 
 class ContainerPort(Model):
@@ -212,13 +211,13 @@ class Container(Model):
     command: list[str] = []
     args: list[str] = []
     working_dir: str | None = None
-    env: Annotated[list[EnvVar], Merge("name")] = []
+    env: list[EnvVar] = []
     env_from: list[EnvFromSource] = []
-    ports: Annotated[list[ContainerPort], Merge("containerPort")] = []
+    ports: list[ContainerPort] = []
     resources: ResourceRequirements = Field(default_factory=ResourceRequirements)
     resize_policy: list[dict[str, str]] = []
-    volume_mounts: Annotated[list[VolumeMount], Merge("mountPath")] = []
-    volume_devices: Annotated[list[VolumeDevice], Merge("devicePath")] = []
+    volume_mounts: list[VolumeMount] = []
+    volume_devices: list[VolumeDevice] = []
     readiness_probe: Probe | None = None
     liveness_probe: Probe | None = None
     startup_probe: Probe | None = None
@@ -236,9 +235,3 @@ class Container(Model):
     def is_sidecar(self) -> bool:
         """True for an init container that keeps running (KEP-753)."""
         return self.restart_policy == "Always"
-
-
-class EphemeralContainer(Container):
-    """A container that is added to a running Pod, for debugging."""
-
-    target_container_name: str | None = None

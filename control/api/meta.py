@@ -1,11 +1,10 @@
 """meta.k8s.io/v1: the metadata of every object, and the Status of a response."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
 from control.api.base import Model
-from control.api.merging import Merge
 
 
 class OwnerReference(Model):
@@ -33,8 +32,8 @@ class ObjectMeta(Model):
     deletion_grace_period_seconds: int | None = None
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
-    owner_references: Annotated[list[OwnerReference], Merge("uid")] = []
-    finalizers: Annotated[list[str], Merge()] = []
+    owner_references: list[OwnerReference] = []
+    finalizers: list[str] = []
     managed_fields: list[dict[str, Any]] | None = None
     self_link: str | None = None
 

@@ -1,11 +1,10 @@
 """core/v1 Node."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
 from control.api.base import Model
-from control.api.merging import Merge
 from control.api.meta import Condition, Object
 
 
@@ -22,7 +21,7 @@ class NodeSpec(Model):
     """The desired state of a node."""
 
     pod_cidr: str | None = None
-    pod_cidrs: Annotated[list[str], Merge()] = []
+    pod_cidrs: list[str] = []
     provider_id: str | None = None
     unschedulable: bool | None = None
     taints: list[Taint] = []
@@ -78,8 +77,8 @@ class NodeStatus(Model):
     capacity: dict[str, str] = {}
     allocatable: dict[str, str] = {}
     phase: str | None = None
-    conditions: Annotated[list[Condition], Merge("type")] = []
-    addresses: Annotated[list[NodeAddress], Merge("type")] = []
+    conditions: list[Condition] = []
+    addresses: list[NodeAddress] = []
     node_info: NodeSystemInfo | None = None
     daemon_endpoints: NodeDaemonEndpoints | None = None
     images: list[ContainerImage] = []

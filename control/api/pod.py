@@ -1,12 +1,11 @@
 """core/v1 Pod."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
 from control.api.base import Model
-from control.api.container import Container, EphemeralContainer, ResourceRequirements
-from control.api.merging import Merge, Outline
+from control.api.container import Container, ResourceRequirements
 from control.api.meta import Condition, Object
 from control.api.placement import (
     Affinity,
@@ -79,22 +78,17 @@ class PodSpec(Model):
     """The desired state of a Pod."""
 
     node_name: str | None = None
-    containers: Annotated[list[Container], Merge("name")] = []
-    init_containers: Annotated[list[Container], Merge("name")] = []
-    ephemeral_containers: Annotated[
-        list[dict[str, Any]], Merge("name"), Outline(EphemeralContainer)
-    ] = []
-    volumes: Annotated[list[Volume], Merge("name", retain_keys=True)] = []
+    containers: list[Container] = []
+    init_containers: list[Container] = []
+    ephemeral_containers: list[dict[str, Any]] = []
+    volumes: list[Volume] = []
     restart_policy: str | None = None
     termination_grace_period_seconds: int | None = None
     active_deadline_seconds: int | None = None
     node_selector: dict[str, str] = {}
     affinity: Affinity | None = None
     tolerations: list[Toleration] = []
-    topology_spread_constraints: Annotated[
-        list[TopologySpreadConstraint],
-        Merge("topologyKey"),
-    ] = []
+    topology_spread_constraints: list[TopologySpreadConstraint] = []
     scheduler_name: str | None = None
     priority: int | None = None
     priority_class_name: str | None = None
@@ -111,7 +105,7 @@ class PodSpec(Model):
     set_hostname_as_fqdn: bool | None = Field(default=None, alias="setHostnameAsFQDN")
     hostname: str | None = None
     subdomain: str | None = None
-    host_aliases: Annotated[list[HostAlias], Merge("ip")] = []
+    host_aliases: list[HostAlias] = []
     dns_policy: str | None = None
     dns_config: PodDNSConfig | None = None
     service_account_name: str | None = None
@@ -119,12 +113,12 @@ class PodSpec(Model):
     automount_service_account_token: bool | None = None
     enable_service_links: bool | None = None
     share_process_namespace: bool | None = None
-    security_context: Annotated[dict[str, Any] | None, Outline(PodSecurityContext)] = None
-    image_pull_secrets: Annotated[list[dict[str, str]], Merge("name")] = []
+    security_context: dict[str, Any] | None = None
+    image_pull_secrets: list[dict[str, str]] = []
     readiness_gates: list[dict[str, str]] = []
-    scheduling_gates: Annotated[list[dict[str, str]], Merge("name")] = []
+    scheduling_gates: list[dict[str, str]] = []
     scheduling_group: dict[str, Any] | None = None
-    resource_claims: Annotated[list[dict[str, str]], Merge("name", retain_keys=True)] = []
+    resource_claims: list[dict[str, str]] = []
 
 
 class ContainerStateRunning(Model):
@@ -174,8 +168,8 @@ class ContainerStatus(Model):
     started: bool | None = None
     resources: ResourceRequirements | None = None
     allocated_resources: dict[str, str | int | float] = {}
-    allocated_resources_status: Annotated[list[dict[str, Any]], Merge("name")] = []
-    volume_mounts: Annotated[list[dict[str, Any]], Merge("mountPath")] = []
+    allocated_resources_status: list[dict[str, Any]] = []
+    volume_mounts: list[dict[str, Any]] = []
     user: dict[str, Any] | None = None
     stop_signal: str | None = None
 
@@ -190,13 +184,13 @@ class PodStatus(Model):
     """The status of a Pod: ``phase`` is Pending, Running, Succeeded, Failed or Unknown."""
 
     phase: str | None = None
-    conditions: Annotated[list[Condition], Merge("type")] = []
+    conditions: list[Condition] = []
     message: str | None = None
     reason: str | None = None
     host_ip: str | None = None
-    host_ips: Annotated[list[IPAddress], Merge("ip")] = []
+    host_ips: list[IPAddress] = []
     pod_ip: str | None = None
-    pod_ips: Annotated[list[IPAddress], Merge("ip")] = []
+    pod_ips: list[IPAddress] = []
     start_time: str | None = None
     init_container_statuses: list[ContainerStatus] = []
     container_statuses: list[ContainerStatus] = []
@@ -204,7 +198,7 @@ class PodStatus(Model):
     resize: str | None = None
     resources: ResourceRequirements | None = None
     allocated_resources: dict[str, str | int | float] = {}
-    resource_claim_statuses: Annotated[list[dict[str, Any]], Merge("name", retain_keys=True)] = []
+    resource_claim_statuses: list[dict[str, Any]] = []
     extended_resource_claim_status: dict[str, Any] | None = None
     qos_class: str | None = None
     observed_generation: int | None = None

@@ -1,11 +1,10 @@
 """core/v1 Service and Endpoints, discovery/v1 EndpointSlice."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
 from control.api.base import Model
-from control.api.merging import Merge
 from control.api.meta import Condition, Object
 
 
@@ -37,7 +36,7 @@ class ServiceSpec(Model):
 
     type: str | None = None
     selector: dict[str, str] = {}
-    ports: Annotated[list[ServicePort], Merge("port")] = []
+    ports: list[ServicePort] = []
     cluster_ip: str | None = None
     cluster_ips: list[str] = []
     ip_families: list[str] = []
@@ -76,7 +75,7 @@ class ServiceStatus(Model):
     """The status of a Service: the addresses of its load balancer."""
 
     load_balancer: LoadBalancerStatus | None = None
-    conditions: Annotated[list[Condition], Merge("type")] = []
+    conditions: list[Condition] = []
 
 
 class Service(Object):

@@ -1,14 +1,12 @@
 """The volumes of a Pod."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
 from control.api import storage
 from control.api.base import Model
 from control.api.container import FieldRef, ResourceFieldRef
-from control.api.merging import Outline
-from control.api.meta import LabelSelector
 
 
 class KeyToPath(Model):
@@ -80,62 +78,6 @@ class ClaimVolume(Model):
     read_only: bool | None = None
 
 
-class TokenProjection(Model):
-    """A token of the Pod's ServiceAccount as a file, which is renewed before it expires."""
-
-    path: str = ""
-    audience: str | None = None
-    expiration_seconds: int | None = None
-
-
-class SecretProjection(Model):
-    """The keys of a Secret as files in a projected volume."""
-
-    name: str = ""
-    items: list[KeyToPath] = []
-    optional: bool | None = None
-
-
-class ClusterTrustBundleProjection(Model):
-    """Trusted certificates of the cluster as a file."""
-
-    path: str = ""
-    name: str | None = None
-    signer_name: str | None = None
-    label_selector: LabelSelector | None = None
-    optional: bool | None = None
-
-
-class PodCertificateProjection(Model):
-    """A certificate for the Pod, with its key."""
-
-    signer_name: str = ""
-    key_type: str = ""
-    max_expiration_seconds: int | None = None
-    credential_bundle_path: str | None = None
-    key_path: str | None = None
-    certificate_chain_path: str | None = None
-    user_annotations: dict[str, str] = {}
-
-
-class VolumeProjection(Model):
-    """One source of a projected volume; exactly one field is set."""
-
-    secret: SecretProjection | None = None
-    config_map: ConfigMapVolume | None = None
-    downward_api: DownwardVolume | None = Field(default=None, alias="downwardAPI")
-    service_account_token: TokenProjection | None = None
-    cluster_trust_bundle: ClusterTrustBundleProjection | None = None
-    pod_certificate: PodCertificateProjection | None = None
-
-
-class ProjectedVolume(Model):
-    """Several sources in one directory."""
-
-    sources: list[VolumeProjection] = []
-    default_mode: int | None = None
-
-
 class Volume(Model):
     """A directory that a Pod's containers can mount; exactly one source is set."""
 
@@ -145,7 +87,7 @@ class Volume(Model):
     secret: SecretVolume | None = None
     host_path: HostPathVolume | None = None
     downward_api: DownwardVolume | None = Field(default=None, alias="downwardAPI")
-    projected: Annotated[dict[str, Any] | None, Outline(ProjectedVolume)] = None
+    projected: dict[str, Any] | None = None
     persistent_volume_claim: ClaimVolume | None = None
     # Sources that podwire stores for other agents without reading them.
     aws_elastic_block_store: dict[str, Any] | None = None

@@ -1,11 +1,10 @@
 """apps/v1: Deployment, ReplicaSet, DaemonSet and ControllerRevision."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
 from control.api.base import Int32, Model
-from control.api.merging import Merge
 from control.api.meta import Condition, LabelSelector, Object, ObjectMeta
 from control.api.pod import PodSpec
 
@@ -37,9 +36,7 @@ class DeploymentSpec(Model):
     replicas: Int32 | None = None
     selector: LabelSelector = Field(default_factory=LabelSelector)
     template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
-    strategy: Annotated[UpdateStrategy, Merge(merges=False, retain_keys=True)] = Field(
-        default_factory=UpdateStrategy
-    )
+    strategy: UpdateStrategy = Field(default_factory=UpdateStrategy)
     min_ready_seconds: Int32 | None = None
     revision_history_limit: Int32 | None = None
     progress_deadline_seconds: Int32 | None = None
@@ -56,7 +53,7 @@ class DeploymentStatus(Model):
     available_replicas: int | None = None
     unavailable_replicas: int | None = None
     terminating_replicas: int | None = None
-    conditions: Annotated[list[Condition], Merge("type")] = []
+    conditions: list[Condition] = []
     collision_count: int | None = None
 
 
@@ -85,7 +82,7 @@ class ReplicaSetStatus(Model):
     ready_replicas: int | None = None
     available_replicas: int | None = None
     terminating_replicas: int | None = None
-    conditions: Annotated[list[Condition], Merge("type")] = []
+    conditions: list[Condition] = []
 
 
 class ReplicaSet(Object):
@@ -116,7 +113,7 @@ class DaemonSetStatus(Model):
     updated_number_scheduled: int | None = None
     number_available: int | None = None
     number_unavailable: int | None = None
-    conditions: Annotated[list[Condition], Merge("type")] = []
+    conditions: list[Condition] = []
     collision_count: int | None = None
 
 

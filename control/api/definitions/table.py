@@ -36,9 +36,11 @@ class FieldDefinition:
     # How server-side apply merges: "map" or "set" (a list), "atomic" (a list, a map or an object),
     # "granular" (a map or an object). Never empty for a list or a map.
     structure: str = ""
+    marked: bool = False  # upstream's definition itself says the structure
     keys: tuple[str, ...] = ()  # of an item, in a list of the structure "map"
     strategies: tuple[str, ...] = ()  # of a strategic merge patch: merge, retainKeys, replace
     merge_key: str = ""
+    default: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +128,11 @@ def _field(item: str) -> tuple[str, FieldDefinition]:
         many,
         "required" in values,
         "map" if keys else structure,
+        bool(keys) or any(mark in values for mark in _STRUCTURES),
         tuple(keys.split(",")) if keys else (),
         strategies,
         values.get("merge", ""),
+        values.get("default", ""),
     )
 
 

@@ -34,9 +34,12 @@ def markers() -> dict[str, str]:
     return {name: marker for name, marker in rows}
 
 
-def message_name(group: str, kind: str) -> str:
-    """Return the name of a kind's message: ``apps.Deployment``, ``core.Pod``."""
-    return f"{group.partition('.')[0] or 'core'}.{kind}"
+def message_name(group: str, kind: str, version: str = "v1") -> str:
+    """Return the name of a kind's message: ``apps.Deployment``, ``core.Pod``.
+
+    That of another version than v1 has it: ``autoscalingv2.HorizontalPodAutoscaler``.
+    """
+    return f"{group.partition('.')[0] or 'core'}{'' if version == 'v1' else version}.{kind}"
 
 
 @cache

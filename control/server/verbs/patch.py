@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from control.api.base import Model, drop_nulls
+from control.api.base import drop_nulls
+from control.api.definitions.table import type_name
 from control.server.state.server import ServerState
 from control.server.verbs.apply import apply, check_options
 from control.server.verbs.modify import Edited, Written, modify
@@ -20,7 +21,7 @@ from control.server.wire.item import Item, Wire
 from control.server.wire.request import ApiRequest
 from control.server.wire.strict import duplicate_complaints, unknown_complaints, verdict
 
-_Method = Callable[[Wire, Any, type[Model] | None], Any]
+_Method = Callable[[Wire, Any, str], Any]
 METHODS: dict[str, _Method] = {
     media.JSON_PATCH: lambda old, given, _: json_patch.apply(old, given),
     media.MERGE_PATCH: lambda old, given, _: merge.apply(old, given),
@@ -43,23 +44,26 @@ def _edit(_: ServerState, request: ApiRequest, old: Item) -> Edited:
     kind = request.info.kind
     # Only a patch of the managers needs to see them.
     before = old.whole() if b"managedFields" in request.body.text else old.fresh()
-    wire, unknown = read(kind, apply_patch(before, kind.model))
+    wire, unknown = read(kind, apply_patch(before, type_name(kind.group, kind.version, kind.name)))
     if wire["metadata"].get("resourceVersion") == str(old.revision):
         # It came from the object itself: the patch requires no version.
         del wire["metadata"]["resourceVersion"]
     return Edited(wire, _warnings(request, old, wire if unknown else {}, duplicates))
 
 
-Patch = Callable[[Wire, type[Model] | None], Wire]
+Patch = Callable[[Wire, str], Wire]
 
 
 def read_patch(request: ApiRequest) -> Patch:
-    """Return a function that applies the patch; raises StatusError (400, 413, 415, 422)."""
+    """Return a function that applies the patch; raises StatusError (400, 413, 415, 422).
+
+    It takes an object and the short name of its type, which is empty if lists are replaced.
+    """
     method, given = check_method(request.body), request.body.value
 
-    def apply(before: Wire, model: type[Model] | None) -> Wire:
+    def apply(before: Wire, name: str) -> Wire:
         try:
-            made = method(before, given, model)
+            made = method(before, given, name)
         except MalformedPatchError as err:
             raise errors.bad_request(str(err)) from err
         except PatchConflictError as err:

@@ -109,14 +109,20 @@ async def finalize(state: ServerState, request: ApiRequest) -> Item:
 def scale_of(wire: Mapping[str, Any]) -> Wire:
     """Return the autoscaling/v1 Scale of a workload."""
     metadata, spec, status = wire["metadata"], wire["spec"], wire.get("status", {})
-    selector = LabelSelector.parse(spec.get("selector", {}))
+    selector = spec.get("selector", {})
+    if wire["kind"] == "ReplicationController":  # its selector is a map of labels
+        selector = {"matchLabels": selector}
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {key: metadata[key] for key in _SCALE_METADATA if key in metadata},
         "spec": {"replicas": spec.get("replicas", 0)},
-        "status": {"replicas": status.get("replicas", 0), "selector": format_labels(selector)},
+        "status": {"replicas": status.get("replicas", 0), "selector": _shown(selector)},
     }
+
+
+def _shown(selector: Wire) -> str:
+    return format_labels(LabelSelector.parse(selector))
 
 
 async def update_scale(state: ServerState, request: ApiRequest) -> Written:
@@ -137,7 +143,7 @@ async def patch_scale(state: ServerState, request: ApiRequest) -> Written:
     apply_patch = read_patch(request)
 
     def edit(_state: ServerState, _request: ApiRequest, item: Item) -> Edited:
-        scale = apply_patch(scale_of(item.wire), None)
+        scale = apply_patch(scale_of(item.wire), "")
         return Edited(_scaled(item, scale))
 
     return await modify(state, request, edit)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from control.api.definitions.descriptions import descriptions
 from control.api.definitions.table import (
     SCALARS,
     definition,
@@ -16,7 +17,7 @@ from control.api.definitions.table import (
 )
 
 ROOT = Path(__file__).parents[3]
-TABLE = ROOT / "control/api/definitions/definitions.txt"
+FOLDER = ROOT / "control/api/definitions"
 SOURCE = Path(sys.prefix) / "share/definitions.json"
 
 
@@ -25,18 +26,21 @@ def upstream():
     return json.loads(SOURCE.read_text())["$defs"]
 
 
-def test_table_is_what_the_script_makes_of_upstreams_definitions():
+@pytest.mark.parametrize(
+    ("command", "table"), [("types", "definitions.txt"), ("texts", "descriptions.txt")]
+)
+def test_tables_are_what_the_script_makes_of_upstreams_definitions(command, table):
     made = subprocess.run(
-        [sys.executable, ROOT / "bin/extract-definitions", SOURCE],
+        [sys.executable, ROOT / "bin/extract-definitions", command, SOURCE],
         check=True,
         capture_output=True,
         text=True,
     )
-    assert made.stdout == TABLE.read_text()
+    assert made.stdout == (FOLDER / table).read_text()
 
 
 def test_every_type_says_of_each_field_what_upstream_says():
-    found = upstream()
+    found, said_of = upstream(), descriptions()
     for name in names():
         schema, known = found[full_name(name)], definition(name)
         properties = schema.get("properties", {})
@@ -47,11 +51,18 @@ def test_every_type_says_of_each_field_what_upstream_says():
             assert list(own.keys) == said.get("x-kubernetes-list-map-keys", [])
             assert own.merge_key == said.get("x-kubernetes-patch-merge-key", "")
             assert ",".join(own.strategies) == said.get("x-kubernetes-patch-strategy", "")
+            assert said_of[name].fields[field] == described(said)
             assert own.many[:1] == {"array": "[", "object": "{"}.get(kind_of(said), "")
             if given := said.get("x-kubernetes-list-type") or said.get("x-kubernetes-map-type"):
                 assert own.structure == given
+        assert said_of[name].text == described(schema)
         assert known.atomic == (schema.get("x-kubernetes-map-type") == "atomic")
         assert known.any == (not kind_of(schema))
+
+
+def described(schema):
+    """Return a schema's description; a tab in it is a space here."""
+    return schema.get("description", "").replace("\t", " ")
 
 
 def kind_of(schema):

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from control.api.kinds import KINDS
-from control.api.merging import shapes
+from control.api.types.table import fields_of, message_name
 from control.server.bugs import RepeatedBugs
 from control.server.wire.body import BODY_LIMIT
 from tests.support.control.api_server import ApiServer
@@ -240,7 +240,11 @@ _SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(allow_nan=False), _TEXT
 )
 _NAMES = sorted(
-    {name for kind in KINDS for name in shapes(kind.model)}
+    {
+        name
+        for kind in KINDS
+        for name in fields_of(message_name(kind.group, kind.name, kind.version))
+    }
     | {
         "name",
         "ports",

@@ -159,8 +159,8 @@ def objects(data: bytes) -> None:
 def patch(data: bytes) -> None:
     value = value_of(data)
     merge.apply(_OLD, value)
-    for model in (POD.model, None):
-        strategic.apply(_OLD, value, model)
+    for name in ("core.v1.Pod", ""):
+        strategic.apply(_OLD, value, name)
 
 
 def operations(data: bytes) -> None:

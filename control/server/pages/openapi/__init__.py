@@ -1,6 +1,5 @@
-"""OpenAPI v2 and v3, derived from the models of ``control.api``.
+"""OpenAPI v2 and v3, written from upstream's types in ``control.api.definitions``.
 
 May import ``discovery`` and ``verbs.patch``. Start reading with ``documents.py``, then
-``schema.py`` (models to schemas) and ``operations.py`` (kinds to paths). The texts are in
-``fields/``.
+``schema.py`` (types to schemas) and ``operations.py`` (kinds to paths).
 """

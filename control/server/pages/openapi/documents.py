@@ -3,26 +3,27 @@
 Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from control.api.definitions.descriptions import TypeDescription, descriptions
+from control.api.definitions.table import full_name
 from control.api.kinds import KINDS, Kind
-from control.api.meta import ListMeta
 from control.server.pages.discovery import group_versions
-from control.server.pages.openapi.descriptions import texts
-from control.server.pages.openapi.names import below, names
 from control.server.pages.openapi.operations import (
-    PATCH,
     Operation,
     PathOperation,
-    list_name,
     operations,
+    own_type,
 )
 from control.server.pages.openapi.parameters import Parameter, in_path
 from control.server.pages.openapi.schema import (
+    META,
+    PATCH,
     V2,
     V3,
     Dialect,
+    below,
     group_version_kind,
     list_schema,
     schema_of,
@@ -35,15 +36,23 @@ _INFO = {"title": "Kubernetes", "version": f"v{KUBERNETES}"}
 _CODES = {"post": {"200": "OK", "201": "Created"}, "put": {"200": "OK", "201": "Created"}}
 
 
-def v3_document(group: str, version: str) -> Document:
-    """Return the v3 document of a group and version."""
+Texts = Mapping[str, TypeDescription]
+
+
+def v3_documents() -> dict[tuple[str, str], Document]:
+    """Return the v3 document of each group and version."""
+    said = descriptions()
+    return {found: _v3_document(*found, said) for found in group_versions()}
+
+
+def _v3_document(group: str, version: str, said: Texts) -> Document:
     places = list(operations(group, version))
     kinds = [kind for kind in KINDS if (kind.group, kind.version) == (group, version)]
     return {
         "openapi": "3.0.0",
         "info": _INFO,
         "paths": _paths(places, _operation_v3, _parameter_v3),
-        "components": {"schemas": _schemas(places, kinds, V3)},
+        "components": {"schemas": _schemas(places, kinds, said, V3)},
     }
 
 
@@ -54,23 +63,21 @@ def v2_document() -> Document:
         "swagger": "2.0",
         "info": _INFO,
         "paths": _paths(places, _operation_v2, _parameter_v2),
-        "definitions": _schemas(places, KINDS, V2),
+        "definitions": _schemas(places, KINDS, descriptions(), V2),
     }
 
 
-def _schemas(places: Iterable[PathOperation], kinds: Iterable[Kind], dialect: Dialect) -> Document:
+def _schemas(
+    places: Iterable[PathOperation], kinds: Iterable[Kind], said: Texts, dialect: Dialect
+) -> Document:
     """Return every schema that the operations refer to, directly or not, by name."""
-    said = {name for _, operation in places for name in (operation.body, operation.answer)}
-    roots = [model for model, name in names().items() if name in said]
-    found = {names()[model]: schema_of(model, dialect) for model in below([*roots, ListMeta])}
-    found |= {list_name(kind): _list(kind, dialect) for kind in kinds}
-    patch = {PATCH: {"type": "object", "description": texts()["Patch"]}}
-    return dict(sorted((found | patch | dialect.scalars).items()))
-
-
-def _list(kind: Kind, dialect: Dialect) -> Document:
-    gvk = (kind.group, kind.version, kind.name)
-    return list_schema(gvk, names()[kind.model], names()[ListMeta], dialect)
+    used = {name for _, operation in places for name in (operation.body, operation.answer)}
+    lists = {f"{own_type(kind)}List": own_type(kind) for kind in kinds}
+    roots = {name for name in used if name and name not in lists} | {f"{META}.ListMeta", PATCH}
+    found = {full_name(name): schema_of(name, said[name], dialect) for name in below(roots)}
+    found |= {full_name(name): list_schema(item, dialect) for name, item in lists.items()}
+    found |= {full_name(letter): schema for letter, schema in dialect.scalars.items()}
+    return dict(sorted(found.items()))
 
 
 def _paths(

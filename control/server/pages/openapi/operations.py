@@ -7,17 +7,16 @@ fields and supports dry runs, and from its media types which patches the server 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from control.api.definitions.table import type_name
 from control.api.kinds import KINDS, Kind
-from control.api.meta import Status
 from control.server.pages.discovery import REVIEWS, ReviewResource, Subresource, subresources
 from control.server.pages.openapi import parameters
-from control.server.pages.openapi.models import DeleteOptions
-from control.server.pages.openapi.names import META, Gvk, names, package_of, typed
 from control.server.pages.openapi.parameters import Parameter
+from control.server.pages.openapi.schema import META, PATCH
 from control.server.verbs.patch import METHODS
 from control.server.wire.media import APPLY_PATCH
 
-PATCH = f"{META}.Patch"
+Gvk = tuple[str, str, str]  # group, version, kind
 Query = tuple[Parameter, ...]
 _ANY = ("*/*",)
 _PATCHES = (*METHODS, APPLY_PATCH)
@@ -32,7 +31,10 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method at one path; a schema is given by name, empty for free text or a stream."""
+    """One method at one path; a schema is given by the short name of its type.
+
+    It is empty for free text or a stream.
+    """
 
     method: str
     action: str
@@ -58,9 +60,9 @@ def operations(group: str, version: str) -> Iterator[PathOperation]:
             yield _of_review(review)
 
 
-def list_name(kind: Kind) -> str:
-    """Return the name of the schema of a kind's list."""
-    return f"{names()[kind.model]}List"
+def own_type(kind: Kind) -> str:
+    """Return the short name of a kind's type."""
+    return type_name(kind.group, kind.version, kind.name)
 
 
 def _of_kind(kind: Kind) -> Iterator[PathOperation]:
@@ -99,9 +101,8 @@ _VERBS: dict[str, tuple[str, Query]] = {
 
 
 def _operation(kind: Kind, action: str, method: str, query: Query, tail: str = "") -> Operation:
-    own = names()[kind.model]
-    done = names()[Status]
-    answers = {"list": list_name(kind), "delete": done, "deletecollection": done}
+    own, done = own_type(kind), f"{META}.Status"
+    answers = {"list": f"{own}List", "delete": done, "deletecollection": done}
     return Operation(
         method=method,
         action=action,
@@ -116,14 +117,13 @@ def _operation(kind: Kind, action: str, method: str, query: Query, tail: str = "
 
 
 def _body(method: str, schema: str) -> str:
-    bodies = {"get": "", "patch": PATCH, "delete": names()[DeleteOptions]}
+    bodies = {"get": "", "patch": PATCH, "delete": f"{META}.DeleteOptions"}
     return bodies.get(method, schema)
 
 
 def _schema(sub: Subresource) -> str:
     """Return the schema of a subresource's objects; empty for text or a stream."""
-    model = typed().get(sub.kind)
-    return names()[model] if model and sub.name != "log" else ""
+    return type_name(*sub.kind) if sub.name != "log" else ""
 
 
 def _transfer(kind: Kind, sub: Subresource, schema: str, verb: str) -> Operation:
@@ -153,8 +153,8 @@ def _connect(kind: Kind, sub: Subresource, verb: str) -> Operation:
 
 
 def _of_review(review: ReviewResource) -> PathOperation:
-    schema = f"{package_of(review.group, review.version)}.{review.kind}"
     gvk = (review.group, review.version, review.kind)
+    schema = type_name(*gvk)
     operation = Operation(
         "post",
         "post",

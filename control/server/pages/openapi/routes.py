@@ -11,7 +11,7 @@ from hashlib import sha256
 from control.api.base import encode
 from control.server.pages.discovery import group_versions
 from control.server.pages.openapi import gnostic
-from control.server.pages.openapi.documents import v2_document, v3_document
+from control.server.pages.openapi.documents import v2_document, v3_documents
 from control.server.wire.accept import JSON_RANGES, Accept
 from control.server.wire.errors import not_acceptable
 from control.server.wire.media import JSON
@@ -70,8 +70,12 @@ def _hash(body: bytes) -> str:
 
 
 @cache
+def _v3_all() -> dict[tuple[str, str], bytes]:
+    return {found: encode(document) for found, document in v3_documents().items()}
+
+
 def _v3_bytes(group: str, version: str) -> bytes:
-    return encode(v3_document(group, version))
+    return _v3_all()[group, version]
 
 
 @cache

@@ -9,8 +9,7 @@ from typing import Any
 
 import orjson
 
-from control.api.base import Model
-from control.api.merging import Shape, shapes
+from control.api.definitions.table import FieldDefinition, definition
 from control.server.verbs.patches.errors import MalformedPatchError, PatchConflictError
 
 _DIRECTIVE = "$patch"
@@ -21,36 +20,38 @@ _DIRECTIVES = ("merge", "replace", "delete")
 _SHOWN = 200  # characters of a client's value in a message
 
 Wire = dict[str, Any]
+_UNKNOWN = FieldDefinition("")
 
 
-def apply(original: Wire, patch: Any, model: type[Model] | None) -> Wire:
-    """Merge a patch into an object whose lists merge as ``model`` says.
+def apply(original: Wire, patch: Any, name: str) -> Wire:
+    """Merge a patch into an object whose lists merge as upstream's type of this name says.
+
+    The name is a short one, such as "core.v1.Pod"; empty: lists are replaced.
 
     Raises MalformedPatchError and PatchConflictError.
     """
     if not isinstance(patch, dict):
         raise MalformedPatchError("a strategic merge patch must be a JSON object")
-    return _merge_map(original, patch, model)
+    return _merge_map(original, patch, name)
 
 
-def _merge_map(original: Wire, patch: Wire, model: type[Model] | None) -> Wire:
+def _merge_map(original: Wire, patch: Wire, type_: str) -> Wire:
     match _directive(patch):
         case "replace":
             return dict(_clean(patch))
         case "delete":
             return {}
-    known = shapes(model) if model else {}
+    known = definition(type_).fields if "." in type_ else {}
     result = _retained(original, patch)
     for name, value in patch.items():
         if name.startswith(_DELETE_FROM):
             _delete_from(result, name.removeprefix(_DELETE_FROM), value)
         elif not name.startswith("$"):
-            shape = known.get(name, Shape())
-            _put(result, name, value, shape)
+            _put(result, name, value, known.get(name, _UNKNOWN))
     for name, order in patch.items():
         if name.startswith(_ORDER):
             field = name.removeprefix(_ORDER)
-            _set_order(result, original.get(field), field, order, known.get(field, Shape()))
+            _set_order(result, original.get(field), field, order, known.get(field, _UNKNOWN))
     return result
 
 
@@ -78,20 +79,25 @@ def _retained(original: Wire, patch: Wire) -> Wire:
     return {key: value for key, value in original.items() if key in kept}
 
 
-def _put(result: Wire, name: str, value: Any, shape: Shape) -> None:
+def _put(result: Wire, name: str, value: Any, shape: FieldDefinition) -> None:
     old = result.get(name)
     if value is None:
         result.pop(name, None)
     elif isinstance(value, dict):
-        result[name] = _merge_map(old if isinstance(old, dict) else {}, value, shape.model)
-    elif isinstance(value, list) and shape.merge and shape.merge.merges:
+        result[name] = _merge_map(old if isinstance(old, dict) else {}, value, _inner(shape))
+    elif isinstance(value, list) and "merge" in shape.strategies:
         result[name] = _merge_list(old if isinstance(old, list) else [], value, shape)
     else:
         result[name] = _clean(value)
 
 
-def _merge_list(original: list[Any], patch: list[Any], shape: Shape) -> list[Any]:
-    key = shape.merge.key if shape.merge else ""
+def _inner(field: FieldDefinition) -> str:
+    """Return the type of an object, or of a list's items; the values of a map have none."""
+    return "" if field.many.startswith("{") else field.type
+
+
+def _merge_list(original: list[Any], patch: list[Any], shape: FieldDefinition) -> list[Any]:
+    key = shape.merge_key
     if not key:
         return _ordered(_distinct(original + patch), original, patch, "")
     if any(isinstance(item, dict) and item.get(_DIRECTIVE) == "replace" for item in patch):
@@ -154,7 +160,7 @@ def _mark(value: Any) -> Hashable:
     return (type(value), value)
 
 
-def _merge_item(result: _KeyedList, item: Any, key: str, shape: Shape) -> None:
+def _merge_item(result: _KeyedList, item: Any, key: str, shape: FieldDefinition) -> None:
     if not isinstance(item, dict) or key not in item:
         raise PatchConflictError(f"map: {_shown(item)} does not contain declared merge key: {key}")
     if _directive(item) == "delete":
@@ -162,9 +168,9 @@ def _merge_item(result: _KeyedList, item: Any, key: str, shape: Shape) -> None:
         return
     place = result.first(item[key])
     if place is not None:
-        result.set(place, _merge_map(result.get(place), item, shape.model))
+        result.set(place, _merge_map(result.get(place), item, _inner(shape)))
     else:
-        result.append(item[key], _merge_map({}, item, shape.model))
+        result.append(item[key], _merge_map({}, item, _inner(shape)))
 
 
 def _identity(item: Any, key: str) -> Any:
@@ -179,13 +185,13 @@ def _delete_from(result: Wire, name: str, values: Any) -> None:
         result[name] = [item for item in result[name] if _mark(item) not in gone]
 
 
-def _set_order(result: Wire, before: Any, name: str, order: Any, shape: Shape) -> None:
+def _set_order(result: Wire, before: Any, name: str, order: Any, shape: FieldDefinition) -> None:
     """Sort a merged list into the order that the client gives."""
     if not isinstance(order, list):
         raise MalformedPatchError(f"{_ORDER}{name} must be a list")
     if not isinstance(result.get(name), list):
         return
-    key = shape.merge.key if shape.merge else ""
+    key = shape.merge_key
     old = before if isinstance(before, list) else []
     result[name] = _ordered(result[name], old, order, key)
 

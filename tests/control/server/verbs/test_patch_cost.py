@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-from control.api.meta import Object
-from control.api.pod import Pod
 from control.server.verbs.patches import json_patch, strategic
 from control.server.verbs.patches.errors import (
     MalformedPatchError,
@@ -39,7 +37,7 @@ def items(count: int, **extra: Any) -> list[dict[str, Any]]:
 
 
 def merged(patch: dict[str, Any], before: int = MANY) -> list[Any]:
-    made = strategic.apply({"spec": {"containers": items(before)}}, {"spec": patch}, Pod)
+    made = strategic.apply({"spec": {"containers": items(before)}}, {"spec": patch}, "core.v1.Pod")
     return list(made["spec"]["containers"])
 
 
@@ -62,7 +60,7 @@ def test_sets_and_retained_keys_are_linear():
         "metadata": {"finalizers": names, "$deleteFromPrimitiveList/finalizers": names},
         "$retainKeys": ["metadata", *names],
     }
-    strategic.apply(before, patch, Object)
+    strategic.apply(before, patch, "core.v1.Pod")
     assert Counted.compared <= 8 * MANY
 
 
@@ -85,7 +83,7 @@ def test_a_long_name_above_many_members_is_written_once_for_each_complaint():
 )
 def test_values_of_different_types_are_different_items(first: Any, second: Any):
     made = strategic.apply(
-        {"metadata": {"finalizers": [first]}}, {"metadata": {"finalizers": [second]}}, Object
+        {"metadata": {"finalizers": [first]}}, {"metadata": {"finalizers": [second]}}, "core.v1.Pod"
     )
     assert len(made["metadata"]["finalizers"]) == 2
 

@@ -7,9 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.api.pod import Pod
-from control.api.service import Service
-from control.api.workload import Deployment
 from control.server.verbs.patches import json_patch, merge, strategic
 from control.server.verbs.patches.errors import MalformedPatchError, PatchConflictError
 
@@ -134,7 +131,7 @@ def containers(*names: str, **extra: Any) -> list[dict[str, Any]]:
 def patched(items: list[Any], **patch: Any) -> list[Any]:
     """Return a Pod's containers after a patch of its spec."""
     pod = {"spec": {"containers": items}}
-    return list(strategic.apply(pod, {"spec": patch}, Pod)["spec"].get("containers", []))
+    return list(strategic.apply(pod, {"spec": patch}, "core.v1.Pod")["spec"].get("containers", []))
 
 
 def test_items_merge_by_their_key():
@@ -166,7 +163,7 @@ def test_a_patchs_order_counts_and_new_items_are_first(before: str, patch: str, 
     made = patched(containers(*before), containers=containers(*patch))
     assert [item["name"] for item in made] == list(after)
     finalizers = {"metadata": {"finalizers": list(patch)}}
-    made = strategic.apply({"metadata": {"finalizers": list(before)}}, finalizers, Pod)
+    made = strategic.apply({"metadata": {"finalizers": list(before)}}, finalizers, "core.v1.Pod")
     assert made["metadata"]["finalizers"] == list(after)
 
 
@@ -186,29 +183,29 @@ def test_items_can_be_deleted_and_lists_replaced():
 def test_maps_can_be_replaced_and_deleted():
     service = {"spec": {"selector": {"a": "1", "b": "2"}}}
     replace = {"spec": {"selector": {"c": "3", "$patch": "replace"}}}
-    assert strategic.apply(service, replace, Service)["spec"]["selector"] == {"c": "3"}
+    assert strategic.apply(service, replace, "core.v1.Service")["spec"]["selector"] == {"c": "3"}
     delete = {"spec": {"selector": {"$patch": "delete"}}}
-    assert strategic.apply(service, delete, Service)["spec"]["selector"] == {}
+    assert strategic.apply(service, delete, "core.v1.Service")["spec"]["selector"] == {}
 
 
 def test_retained_keys_drop_the_others():
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}
     deployment = {"spec": {"strategy": strategy}}
     patch = {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}
-    made = strategic.apply(deployment, patch, Deployment)
+    made = strategic.apply(deployment, patch, "apps.v1.Deployment")
     assert made["spec"]["strategy"] == {"type": "Recreate"}
 
 
 def test_primitive_lists_are_sets():
     pod = {"metadata": {"finalizers": ["a", "b"]}}
     patch = {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c", "b"]}}
-    assert strategic.apply(pod, patch, Pod)["metadata"]["finalizers"] == ["c", "b"]
+    assert strategic.apply(pod, patch, "core.v1.Pod")["metadata"]["finalizers"] == ["c", "b"]
 
 
 def test_lists_without_a_key_are_replaced():
     pod = {"spec": {"tolerations": [{"key": "a"}]}}
     patch = {"spec": {"tolerations": [{"key": "b"}]}}
-    assert strategic.apply(pod, patch, Pod)["spec"]["tolerations"] == [{"key": "b"}]
+    assert strategic.apply(pod, patch, "core.v1.Pod")["spec"]["tolerations"] == [{"key": "b"}]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +256,7 @@ def test_kubectl_apply_reorders_lists():
             ],
         }
     }
-    (container,) = strategic.apply(original, patch, Pod)["spec"]["containers"]
+    (container,) = strategic.apply(original, patch, "core.v1.Pod")["spec"]["containers"]
     assert container["env"] == [{"name": "B", "value": "2"}, {"name": "C", "value": "3"}]
     assert container["ports"] == [{"containerPort": 81}]
 
@@ -287,4 +284,4 @@ def test_ordering_keeps_all_items(before: list[str], order: list[str], listed: s
 )
 def test_impossible_strategic_patches_are_refused(patch: Any, error: type[Exception]):
     with pytest.raises(error):
-        strategic.apply({"spec": {"containers": containers("a")}}, patch, Pod)
+        strategic.apply({"spec": {"containers": containers("a")}}, patch, "core.v1.Pod")
