@@ -1,47 +1,12 @@
-"""The table of all kinds; generic code starts from it."""
+"""The table of all kinds; generic code starts from it.
 
-from dataclasses import dataclass
-from typing import Generic
-
-from typing_extensions import TypeVar
+The kinds of this module have models: podwire acts on them. Those of ``stored`` have none.
+"""
 
 from control.api import cluster, node, pod, rbac, service, workload
-from control.api.meta import Object
-
-# ``Kind`` is any kind; ``Kind[Pod]`` is the kind whose objects are Pods.
-M = TypeVar("M", bound=Object, covariant=True, default=Object)
-
-
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[M]):
-    """A resource type: its names on the wire, its scope, and its model."""
-
-    group: str  # empty for core
-    version: str
-    name: str  # the kind, such as "ConfigMap"
-    plural: str  # the resource, such as "configmaps"
-    model: type[M]
-    namespaced: bool = True
-    short_names: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    subresources: tuple[str, ...] = ()  # those of "status" and "scale" that the kind has
-
-    @property
-    def api_version(self) -> str:
-        """The apiVersion: ``v1`` or ``apps/v1``."""
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    @property
-    def singular(self) -> str:
-        """The singular name, which kubectl also accepts."""
-        return self.name.lower()
-
-    def path(self, namespace: str | None = None, name: str | None = None, sub: str = "") -> str:
-        """Return the URL path of the collection, of one object, or of a subresource."""
-        prefix = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
-        return "/".join(part for part in (f"{prefix}{scope}/{self.plural}", name, sub) if part)
-
+from control.api.kind import Kind as Kind
+from control.api.kind import M as M
+from control.api.stored import STORED
 
 NAMESPACE = Kind(
     "", "v1", "Namespace", "namespaces", cluster.Namespace, False, ("ns",), (), ("status",)
@@ -126,4 +91,5 @@ KINDS: tuple[Kind, ...] = (
     CLUSTER_ROLE,
     ROLE_BINDING,
     CLUSTER_ROLE_BINDING,
+    *STORED,
 )

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from control.api.defaults import cluster, pod, rbac, service, workload
+from control.api.defaults import batch, cluster, pod, rbac, service, stored, workload
 from control.api.field import FieldError
-from control.api.kinds import Kind
+from control.api.kind import Kind
 from control.api.meta import Object
 from control.api.validation import cluster as check_cluster
 from control.api.validation import endpoints as check_endpoints
@@ -130,6 +130,35 @@ _RULES = {
         validate_update=check_rbac.validate_binding_update,
         name=text.path_segment,
     ),
+    # The kinds that podwire stores.
+    "PodTemplate": Rules(batch.default_pod_template, generation=True),
+    "ReplicationController": Rules(batch.default_replication_controller, generation=True),
+    "StatefulSet": Rules(batch.default_stateful_set, generation=True),
+    "Job": Rules(batch.default_job, generation=True),
+    "CronJob": Rules(batch.default_cron_job, generation=True),
+    "HorizontalPodAutoscaler": Rules(batch.default_autoscaler),
+    "PodDisruptionBudget": Rules(generation=True),
+    "PersistentVolume": Rules(batch.default_volume, batch.begin_pending),
+    "PersistentVolumeClaim": Rules(batch.default_claim, batch.begin_pending),
+    "StorageClass": Rules(stored.default_storage_class),
+    "CSIDriver": Rules(stored.default_csi_driver, generation=True),
+    "PriorityClass": Rules(stored.default_priority_class, generation=True),
+    "Ingress": Rules(generation=True),
+    "IngressClass": Rules(generation=True),
+    "NetworkPolicy": Rules(stored.default_network_policy, generation=True),
+    "ServiceCIDR": Rules(generation=True),
+    "IPAddress": Rules(name=text.path_segment, generation=True),
+    "ValidatingWebhookConfiguration": Rules(stored.default_validating_webhooks, generation=True),
+    "MutatingWebhookConfiguration": Rules(stored.default_mutating_webhooks, generation=True),
+    "ValidatingAdmissionPolicy": Rules(stored.default_policy, generation=True),
+    "MutatingAdmissionPolicy": Rules(stored.default_policy, generation=True),
+    "ValidatingAdmissionPolicyBinding": Rules(stored.default_policy_binding, generation=True),
+    "MutatingAdmissionPolicyBinding": Rules(stored.default_policy_binding, generation=True),
+    "APIService": Rules(stored.default_api_service),
+    "FlowSchema": Rules(stored.default_flow_schema, generation=True),
+    "PriorityLevelConfiguration": Rules(generation=True),
+    "DeviceClass": Rules(generation=True),
+    "ResourceSlice": Rules(generation=True),
 }
 _NONE = Rules()
 

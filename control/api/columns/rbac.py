@@ -6,14 +6,6 @@ from datetime import datetime
 from control.api.columns.base import AGE, NAME, Cell, Column, Columns, Wire, age_of, name_of, wide
 
 
-def _role(role: Wire, now: datetime) -> Sequence[Cell]:
-    created = role["metadata"].get("creationTimestamp", "")
-    return name_of(role), created or age_of(role, now)
-
-
-ROLE = Columns((NAME, Column("Created At")), _role)
-
-
 def _binding(binding: Wire, now: datetime) -> Sequence[Cell]:
     role = binding.get("roleRef", {})
     return (

@@ -1,8 +1,18 @@
 """The table of each kind's columns."""
 
-from control.api.columns import cluster, network, pod, rbac, workload
+from control.api.columns import (
+    admission,
+    batch,
+    cluster,
+    network,
+    pod,
+    rbac,
+    storage,
+    workload,
+)
 from control.api.columns.base import Columns
-from control.api.kinds import Kind
+from control.api.columns.fields import CREATED
+from control.api.kind import Kind
 
 _COLUMNS = {
     "Namespace": cluster.NAMESPACE,
@@ -20,13 +30,50 @@ _COLUMNS = {
     "ReplicaSet": workload.REPLICA_SET,
     "DaemonSet": workload.DAEMON_SET,
     "ControllerRevision": workload.CONTROLLER_REVISION,
-    "Role": rbac.ROLE,
-    "ClusterRole": rbac.ROLE,
+    "Role": CREATED,
+    "ClusterRole": CREATED,
     "RoleBinding": rbac.BINDING,
     "ClusterRoleBinding": rbac.BINDING,
+    "PodTemplate": batch.POD_TEMPLATE,
+    "ReplicationController": batch.REPLICATION_CONTROLLER,
+    "StatefulSet": batch.STATEFUL_SET,
+    "Job": batch.JOB,
+    "CronJob": batch.CRON_JOB,
+    "PodDisruptionBudget": batch.POD_DISRUPTION_BUDGET,
+    "ResourceQuota": batch.RESOURCE_QUOTA,
+    "HorizontalPodAutoscaler": batch.HORIZONTAL_POD_AUTOSCALER,
+    "PriorityClass": batch.PRIORITY_CLASS,
+    "RuntimeClass": batch.RUNTIME_CLASS,
+    "PersistentVolume": storage.PERSISTENT_VOLUME,
+    "PersistentVolumeClaim": storage.PERSISTENT_VOLUME_CLAIM,
+    "StorageClass": storage.STORAGE_CLASS,
+    "VolumeAttributesClass": storage.VOLUME_ATTRIBUTES_CLASS,
+    "VolumeAttachment": storage.VOLUME_ATTACHMENT,
+    "CSINode": storage.CSI_NODE,
+    "CSIDriver": storage.CSI_DRIVER,
+    "CSIStorageCapacity": storage.CSI_STORAGE_CAPACITY,
+    "DeviceClass": cluster.PLAIN,
+    "ResourceClaim": storage.RESOURCE_CLAIM,
+    "ResourceClaimTemplate": cluster.PLAIN,
+    "ResourceSlice": storage.RESOURCE_SLICE,
+    "MutatingWebhookConfiguration": admission.WEBHOOKS,
+    "ValidatingWebhookConfiguration": admission.WEBHOOKS,
+    "MutatingAdmissionPolicy": admission.MUTATING_POLICY,
+    "ValidatingAdmissionPolicy": admission.VALIDATING_POLICY,
+    "MutatingAdmissionPolicyBinding": admission.POLICY_BINDING,
+    "ValidatingAdmissionPolicyBinding": admission.POLICY_BINDING,
+    "APIService": admission.API_SERVICE,
+    "FlowSchema": admission.FLOW_SCHEMA,
+    "PriorityLevelConfiguration": admission.PRIORITY_LEVEL,
+    "CertificateSigningRequest": admission.SIGNING_REQUEST,
+    "Ingress": admission.INGRESS,
+    "IngressClass": admission.INGRESS_CLASS,
+    "NetworkPolicy": admission.NETWORK_POLICY,
+    "ServiceCIDR": admission.SERVICE_CIDR,
+    "IPAddress": admission.IP_ADDRESS,
 }
 
 
 def columns_of(kind: Kind) -> Columns:
-    """Return the columns of a kind; name and age if it has no row."""
-    return _COLUMNS.get(kind.name, cluster.PLAIN)
+    """Return the columns of a kind; name and time of creation if it has no row, as upstream."""
+    return _COLUMNS.get(kind.name, CREATED)

@@ -20,14 +20,16 @@ from control.api.columns.base import (
 from control.api.meta import LabelSelector
 from control.api.selectors import format_labels
 
-_TEMPLATE = (wide("Containers"), wide("Images"), wide("Selector"))
+TEMPLATE = (wide("Containers"), wide("Images"), wide("Selector"))
 
 
-def _number(name: str) -> Column:
+def number(name: str) -> Column:
+    """Make a column of numbers."""
     return Column(name, type="integer")
 
 
-def _template_cells(spec: Wire) -> tuple[Cell, ...]:
+def template_cells(spec: Wire) -> tuple[Cell, ...]:
+    """Return the cells of the columns TEMPLATE, for the spec of a workload."""
     selector = format_labels(LabelSelector.parse(dict(spec.get("selector", {}))))
     return (*containers_cells(spec.get("template", {})), selector or NONE)
 
@@ -40,7 +42,7 @@ def _deployment(deployment: Wire, now: datetime) -> Sequence[Cell]:
         status.get("updatedReplicas", 0),
         status.get("availableReplicas", 0),
         age_of(deployment, now),
-        *_template_cells(spec),
+        *template_cells(spec),
     )
 
 
@@ -48,10 +50,10 @@ DEPLOYMENT = Columns(
     (
         NAME,
         Column("Ready", description="The ready Pods, of the desired number."),
-        _number("Up-to-date"),
-        _number("Available"),
+        number("Up-to-date"),
+        number("Available"),
         AGE,
-        *_TEMPLATE,
+        *TEMPLATE,
     ),
     _deployment,
 )
@@ -65,12 +67,12 @@ def _replica_set(replica_set: Wire, now: datetime) -> Sequence[Cell]:
         status.get("replicas", 0),
         status.get("readyReplicas", 0),
         age_of(replica_set, now),
-        *_template_cells(spec),
+        *template_cells(spec),
     )
 
 
 REPLICA_SET = Columns(
-    (NAME, _number("Desired"), _number("Current"), _number("Ready"), AGE, *_TEMPLATE),
+    (NAME, number("Desired"), number("Current"), number("Ready"), AGE, *TEMPLATE),
     _replica_set,
 )
 
@@ -87,21 +89,21 @@ def _daemon_set(daemon_set: Wire, now: datetime) -> Sequence[Cell]:
         status.get("numberAvailable", 0),
         labels_text(selector),
         age_of(daemon_set, now),
-        *_template_cells(spec),
+        *template_cells(spec),
     )
 
 
 DAEMON_SET = Columns(
     (
         NAME,
-        _number("Desired"),
-        _number("Current"),
-        _number("Ready"),
-        _number("Up-to-date"),
-        _number("Available"),
+        number("Desired"),
+        number("Current"),
+        number("Ready"),
+        number("Up-to-date"),
+        number("Available"),
         Column("Node Selector"),
         AGE,
-        *_TEMPLATE,
+        *TEMPLATE,
     ),
     _daemon_set,
 )
@@ -125,5 +127,5 @@ def _owner_text(owner: Wire) -> str:
 
 
 CONTROLLER_REVISION = Columns(
-    (NAME, Column("Controller"), _number("Revision"), AGE), _controller_revision
+    (NAME, Column("Controller"), number("Revision"), AGE), _controller_revision
 )

@@ -13,6 +13,7 @@ from operator import is_
 from typing import Any, cast
 
 from control.api.base import drop_nulls
+from control.api.kind import Kind
 from control.api.types.scalars import READERS, ZEROS, WrongTypeError, mismatch
 from control.api.types.table import INLINE, Field, fields_of, message_name, messages
 
@@ -36,13 +37,13 @@ class _Slot:
         self.keeps_zero = field.pointer or self.zero is not None or field.type in "IR"
 
 
-def conform(group: str, kind: str, wire: Wire) -> tuple[Wire, list[str]]:
+def conform(kind: Kind, wire: Wire) -> tuple[Wire, list[str]]:
     """Return an object as upstream would write it, and the names of its unknown fields.
 
     Raises WrongTypeError for a value that its field's type does not hold. ``wire`` may have nulls,
     and is not changed.
     """
-    return conform_message(message_name(group, kind), wire)
+    return conform_message(message_name(kind.group, kind.name, kind.version), wire)
 
 
 def conform_message(message: str, wire: Any) -> tuple[Wire, list[str]]:

@@ -58,7 +58,7 @@ def for_create(kind: Kind, wire: Wire, info: RequestInfo, now: str) -> Wire:
 
 def _no_status(kind: Kind) -> Wire:
     """Return the status of an object that has none yet: the zeros that upstream writes."""
-    status: Wire = zero_of(message_name(kind.group, kind.name))["status"]
+    status: Wire = zero_of(message_name(kind.group, kind.name, kind.version))["status"]
     return status
 
 

@@ -48,6 +48,11 @@ _SELECTABLE = {
     "Namespace": {"status.phase"},
     "Secret": {"type"},
     "ReplicaSet": {"status.replicas"},
+    "ReplicationController": {"status.replicas"},
+    "Job": {"status.successful"},
+    "CertificateSigningRequest": {"spec.signerName"},
+    "IPAddress": {"spec.parentRef.name"},
+    "ResourceSlice": {"spec.nodeName", "spec.driver"},
 }
 _ALWAYS = {"metadata.name", "metadata.namespace"}
 # Where the value of a field label is, if not at the path of its name: first choice and second.
@@ -117,5 +122,5 @@ def _of_kind(kind: Kind, fields: Fields) -> Fields:
 
 def _with_zero(kind: Kind, requirement: FieldRequirement) -> FieldRequirement:
     path, instead = _ELSEWHERE.get((kind.name, requirement.path), (requirement.path, ""))
-    zero = _ZEROS.get(type_of(message_name(kind.group, kind.name), path), "")
+    zero = _ZEROS.get(type_of(message_name(kind.group, kind.name, kind.version), path), "")
     return replace(requirement, path=path, instead=instead, zero=zero)

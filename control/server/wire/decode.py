@@ -38,7 +38,7 @@ def read(kind: Kind, wire: Wire) -> tuple[Wire, list[str]]:
     """
     wire = check_type(kind, wire)
     try:
-        return conform(kind.group, kind.name, wire)
+        return conform(kind, wire)
     except WrongTypeError as err:
         raise _not_handled(kind, str(err)) from err
 
@@ -49,7 +49,7 @@ def stored(kind: Kind, wire: Mapping[str, Any]) -> Mapping[str, Any]:
     An object with a value of a wrong type, which an older server took, is returned as it is.
     """
     try:
-        return conform(kind.group, kind.name, dict(wire))[0]
+        return conform(kind, dict(wire))[0]
     except WrongTypeError:
         return wire
 

@@ -58,14 +58,14 @@ def complaints(kind: Kind, mode: str, body: Body, unknown: list[str]) -> list[st
     if mode == "Ignore" or not (unknown or _may_repeat_members(body)):
         return []
     value = _with_repeats(body.text) if body.text else body.value
-    return find_complaints(value, message_name(kind.group, kind.name))
+    return find_complaints(value, message_name(kind.group, kind.name, kind.version))
 
 
 def unknown_complaints(kind: Kind, mode: str, wire: Wire) -> list[str]:
     """Return a complaint for each field of an object that its type does not have."""
     if mode == "Ignore":
         return []
-    return find_complaints(wire, message_name(kind.group, kind.name))
+    return find_complaints(wire, message_name(kind.group, kind.name, kind.version))
 
 
 def duplicate_complaints(mode: str, body: Body) -> list[str]:

@@ -39,8 +39,9 @@ def to_json(body: bytes) -> Wire:
 
 
 def _message_name(version: str, kind: str) -> str:
-    group = "meta" if kind == "DeleteOptions" else version.rpartition("/")[0]
-    name = message_name(group, kind)
+    group, _, number = version.rpartition("/")
+    options = kind == "DeleteOptions"  # in whichever group, it is the same message
+    name = message_name("meta", kind) if options else message_name(group, kind, number)
     if name not in messages():
         raise ProtobufError(f"kind {kind!r} of {version!r} is not known in protobuf; send JSON")
     return name

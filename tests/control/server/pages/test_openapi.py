@@ -174,6 +174,7 @@ def merged(key: str, *keys: str, strategy: str = "merge") -> dict[str, Any]:
         ("Volume", "nfs", {}),
         ("ServiceSpec", "selector", {"map-type": "atomic"}),
         ("ServiceStatus", "conditions", merged("type")),
+        ("IngressSpec", "rules", {"list-type": "atomic"}),
     ],
 )
 def test_fields_say_how_they_merge(model, field, expected):

@@ -1,0 +1,47 @@
+"""The table of kinds in docs/kinds.md: a row for each kind, and each row is true."""
+
+import re
+
+import pytest
+
+from control.api import kinds
+from control.api.kinds import KINDS
+from control.api.meta import Object
+from control.api.rules import Rules, rules_of
+from control.api.stored import STORED
+from tests.support.e2e.harness import CHECKOUT
+
+PAGE = (CHECKOUT / "docs/kinds.md").read_text()
+ROWS = {
+    (name, version): level
+    for name, version, level in re.findall(
+        r"^\| (\w+) \| (\S+) \| (stored|validated|acted on) \|", PAGE, re.M
+    )
+}
+PARTS = ("control/agent", "control/controllers", "control/scheduler", "control/server", "proxy")
+
+
+def test_every_kind_has_a_row():
+    assert set(ROWS) == {(kind.name, kind.api_version) for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", STORED, ids=lambda kind: kind.name)
+def test_stored_kinds_have_no_model_and_no_validation(kind):
+    assert ROWS[kind.name, kind.api_version] == "stored"
+    assert kind.model is Object
+    rules = rules_of(kind)
+    assert (rules.validate, rules.validate_new) == (Rules().validate, Rules().validate_new)
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind not in STORED], ids=lambda kind: kind.name
+)
+def test_other_kinds_have_a_model_and_a_part_that_reads_them(kind):
+    assert kind.model is not Object
+    if ROWS[kind.name, kind.api_version] == "acted on":
+        constant = next(name for name, value in vars(kinds).items() if value is kind)
+        used = re.compile(rf"\b{constant}\b")
+        files = (path for part in PARTS for path in (CHECKOUT / part).rglob("*.py"))
+        assert any(used.search(path.read_text()) for path in files)
+    else:
+        assert ROWS[kind.name, kind.api_version] == "validated"
