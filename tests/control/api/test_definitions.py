@@ -15,7 +15,10 @@ from control.api.definitions.table import (
     names,
     type_name,
 )
+from control.api.types.table import fields_of, messages
 
+# Messages whose fields 1.37 replaced: messages.txt has those of 1.37.
+CHANGED_IN_137 = {"core.NodeAllocatableResourceClaimStatus"}
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "control/api/definitions"
 SOURCE = Path(sys.prefix) / "share/definitions.json"
@@ -100,3 +103,12 @@ def test_a_field_tells_how_it_merges():
     assert definition("meta.v1.ObjectMeta").fields["labels"].structure == "granular"
     assert definition("meta.v1.ObjectMeta").fields["finalizers"].structure == "set"
     assert definition("core.v1.ObjectReference").atomic
+
+
+def test_the_table_of_messages_has_every_field_of_upstreams_types():
+    for name in names():
+        package, version, kind = (*name.split("."), "")[:3]
+        message = f"{package if version == 'v1' else package + version}.{kind}"
+        if message in messages() and message not in CHANGED_IN_137:
+            wanted = set(definition(name).fields) - {"apiVersion", "kind"}
+            assert wanted <= set(fields_of(message)), message
