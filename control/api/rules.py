@@ -144,7 +144,7 @@ _RULES = {
     "CSIDriver": Rules(stored.default_csi_driver, generation=True),
     "PriorityClass": Rules(stored.default_priority_class, generation=True),
     "Ingress": Rules(generation=True),
-    "IngressClass": Rules(generation=True),
+    "IngressClass": Rules(stored.default_ingress_class, generation=True),
     "NetworkPolicy": Rules(stored.default_network_policy, generation=True),
     "ServiceCIDR": Rules(generation=True),
     "IPAddress": Rules(name=text.path_segment, generation=True),
@@ -156,8 +156,11 @@ _RULES = {
     "MutatingAdmissionPolicyBinding": Rules(stored.default_policy_binding, generation=True),
     "APIService": Rules(stored.default_api_service),
     "FlowSchema": Rules(stored.default_flow_schema, generation=True),
-    "PriorityLevelConfiguration": Rules(generation=True),
+    "PriorityLevelConfiguration": Rules(stored.default_priority_level, generation=True),
+    "LimitRange": Rules(stored.default_limit_range),
     "DeviceClass": Rules(generation=True),
+    "ResourceClaim": Rules(stored.default_claim_of_devices),
+    "ResourceClaimTemplate": Rules(stored.default_claim_template),
     "ResourceSlice": Rules(generation=True),
 }
 _NONE = Rules()

@@ -101,8 +101,6 @@ FLOW_SCHEMA = Columns(
 def _priority_level(wire: Wire, now: datetime) -> Sequence[Cell]:
     queuing = "spec.limited.limitResponse.queuing"
     shares = field_at(wire, "spec.limited.nominalConcurrencyShares")
-    if shares is None:
-        shares = field_at(wire, "spec.exempt.nominalConcurrencyShares")
     return (
         name_of(wire),
         text(wire, "spec.type", ""),
@@ -210,7 +208,9 @@ SERVICE_CIDR = Columns((NAME, Column("CIDRs"), AGE), _service_cidr)
 
 
 def _ip_address(wire: Wire, _: datetime) -> Sequence[Cell]:
-    parent = field_at(wire, "spec.parentRef") or {}
+    parent = field_at(wire, "spec.parentRef")
+    if not parent:
+        return name_of(wire), NONE
     parts = (parent.get(name) for name in ("resource", "namespace", "name"))
     group = f".{parent['group']}" if parent.get("group") else ""
     resource, *place = (part or "" for part in parts)

@@ -219,7 +219,7 @@ def _target(metric: Wire, status: Wire) -> str:
     target, current = metric[field].get("target", {}), status.get(field, {}).get("current", {})
     name = f"{metric[field].get('name', '')}: " if field.endswith("esource") else ""
     if "averageValue" in target:
-        average = " (avg)" if field == "external" else ""
+        average = " (avg)" if field in ("external", "object") else ""
         return f"{name}{current.get('averageValue', '<unknown>')}/{target['averageValue']}{average}"
     if "value" in target:
         return f"{name}{current.get('value', '<unknown>')}/{target['value']}"
@@ -247,8 +247,8 @@ def _priority_class(wire: Wire, now: datetime) -> Sequence[Cell]:
         name_of(wire),
         wire.get("value", 0),
         flag(wire, "globalDefault"),
-        text(wire, "preemptionPolicy", "PreemptLowerPriority"),
         age_of(wire, now),
+        text(wire, "preemptionPolicy", ""),
     )
 
 
@@ -257,8 +257,8 @@ PRIORITY_CLASS = Columns(
         NAME,
         number("Value"),
         Column("Global-Default", type="boolean"),
-        Column("PreemptionPolicy"),
         AGE,
+        Column("PreemptionPolicy"),
     ),
     _priority_class,
 )

@@ -167,9 +167,17 @@ CSI_DRIVER = Columns(
     ),
     _csi_driver,
 )
-CSI_STORAGE_CAPACITY = plain(
-    ("StorageClassName", "storageClassName", ""), ("Capacity", "capacity", UNSET)
-)
+
+
+def _capacity(wire: Wire, _: datetime) -> Sequence[Cell]:
+    return (
+        name_of(wire),
+        text(wire, "storageClassName", ""),
+        text(wire, "capacity", UNSET),
+    )
+
+
+CSI_STORAGE_CAPACITY = Columns((NAME, Column("StorageClassName"), Column("Capacity")), _capacity)
 
 
 def _resource_claim(wire: Wire, now: datetime) -> Sequence[Cell]:
@@ -177,7 +185,7 @@ def _resource_claim(wire: Wire, now: datetime) -> Sequence[Cell]:
     states = {
         "deleted": "deletionTimestamp" in wire["metadata"],
         "allocated": "allocation" in status,
-        "reserved": bool(status.get("reservedFor")),
+        "reserved": "allocation" in status and bool(status.get("reservedFor")),
     }
     state = ",".join(name for name, holds in states.items() if holds)
     return name_of(wire), state or "pending", age_of(wire, now)

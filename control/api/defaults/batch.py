@@ -10,6 +10,20 @@ from control.api.defaults.pod import default_template
 _UTILIZATION = 80
 _HISTORY = 10
 _BACKOFF = 6
+_ANY_BACKOFF = 2**31 - 1
+# How fast an autoscaler may add and remove replicas.
+_SCALE_UP = {
+    "stabilizationWindowSeconds": 0,
+    "selectPolicy": "Max",
+    "policies": [
+        {"type": "Pods", "value": 4, "periodSeconds": 15},
+        {"type": "Percent", "value": 100, "periodSeconds": 15},
+    ],
+}
+_SCALE_DOWN = {
+    "selectPolicy": "Max",
+    "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
+}
 
 
 def default_stateful_set(wire: Wire) -> Wire:
@@ -39,10 +53,11 @@ def _stateful_set(spec: Wire) -> Wire:
 
 
 def _update_strategy(strategy: Wire) -> Wire:
-    made = filled(strategy, {"type": "RollingUpdate"})
-    if made["type"] != "RollingUpdate":
-        return made
-    return made | {"rollingUpdate": {"partition": 0} | made.get("rollingUpdate", {})}
+    if not strategy.get("type"):
+        strategy = {"rollingUpdate": {}} | strategy | {"type": "RollingUpdate"}
+    if strategy["type"] != "RollingUpdate":
+        return strategy
+    return within(strategy, "rollingUpdate", lambda rolling: {"partition": 0} | rolling)
 
 
 def default_replication_controller(wire: Wire) -> Wire:
@@ -62,7 +77,13 @@ def default_pod_template(wire: Wire) -> Wire:
 
 
 def default_job(wire: Wire) -> Wire:
-    """Set a Job's defaults: it runs one Pod once, and tries six times more."""
+    """Set a Job's defaults: it runs one Pod once, and tries six times more.
+
+    Without labels of its own, it has those of the template.
+    """
+    labels = wire.get("spec", {}).get("template", {}).get("metadata", {}).get("labels")
+    if labels and not wire["metadata"].get("labels"):
+        wire = wire | {"metadata": wire["metadata"] | {"labels": labels}}
     return within(wire, "spec", _job)
 
 
@@ -74,7 +95,7 @@ def _job(spec: Wire) -> Wire:
         made,
         {
             "parallelism": 1,
-            "backoffLimit": _BACKOFF,
+            "backoffLimit": _ANY_BACKOFF if "backoffLimitPerIndex" in made else _BACKOFF,
             "completionMode": "NonIndexed",
             "suspend": False,
             "manualSelector": False,
@@ -114,18 +135,24 @@ def default_autoscaler(wire: Wire) -> Wire:
     if not spec.get("metrics"):
         target = {"type": "Utilization", "averageUtilization": _UTILIZATION}
         spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
-    return wire | {"spec": spec}
+    return wire | {"spec": within(spec, "behavior", _behavior)}
+
+
+def _behavior(behavior: Wire) -> Wire:
+    return {
+        "scaleUp": _SCALE_UP | behavior.get("scaleUp", {}),
+        "scaleDown": _SCALE_DOWN | behavior.get("scaleDown", {}),
+    }
 
 
 def default_volume(wire: Wire) -> Wire:
     """Set what becomes of a volume after its claim, and that it has a file system."""
-    return within(
-        wire,
-        "spec",
-        lambda spec: filled(
-            spec, {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"}
-        ),
-    )
+    return within(wire, "spec", _volume)
+
+
+def _volume(spec: Wire) -> Wire:
+    made = filled(spec, {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"})
+    return within(made, "hostPath", lambda path: {"type": ""} | path)
 
 
 def default_claim(wire: Wire) -> Wire:

@@ -9,6 +9,8 @@ from control.api.defaults.edit import Wire, filled, within, within_each
 _WEBHOOK_SECONDS = 10
 _PORT = 443
 _PRECEDENCE = 1000
+_SHARES = 30
+_QUEUING = {"handSize": 8, "queues": 64, "queueLengthLimit": 50}
 
 
 def default_storage_class(wire: Wire) -> Wire:
@@ -56,6 +58,15 @@ def _network_policy(spec: Wire) -> Wire:
 
 def _with_tcp_ports(rule: Wire) -> Wire:
     return within_each(rule, "ports", lambda port: filled(port, {"protocol": "TCP"}))
+
+
+def default_ingress_class(wire: Wire) -> Wire:
+    """Set that the parameters of a class are of the cluster."""
+    return within(
+        wire,
+        "spec",
+        lambda spec: within(spec, "parameters", lambda given: filled(given, {"scope": "Cluster"})),
+    )
 
 
 def default_validating_webhooks(wire: Wire) -> Wire:
@@ -130,3 +141,65 @@ def default_flow_schema(wire: Wire) -> Wire:
 
 def _flow_schema(spec: Wire) -> Wire:
     return spec | {"matchingPrecedence": spec.get("matchingPrecedence") or _PRECEDENCE}
+
+
+def default_priority_level(wire: Wire) -> Wire:
+    """Set the shares of a level, and its queues."""
+    return within(wire, "spec", _priority_level)
+
+
+def _priority_level(spec: Wire) -> Wire:
+    made = within(
+        spec,
+        "exempt",
+        lambda exempt: filled(exempt, {"nominalConcurrencyShares": 0, "lendablePercent": 0}),
+    )
+    return within(made, "limited", _limited)
+
+
+def _limited(limited: Wire) -> Wire:
+    made = filled(limited, {"nominalConcurrencyShares": _SHARES, "lendablePercent": 0})
+    return within(made, "limitResponse", lambda response: within(response, "queuing", _queuing))
+
+
+def _queuing(queuing: Wire) -> Wire:
+    return queuing | {name: queuing.get(name) or value for name, value in _QUEUING.items()}
+
+
+def default_limit_range(wire: Wire) -> Wire:
+    """Set what a range's own limits say of containers: the greatest is their limit, if no other."""
+    return within(wire, "spec", lambda spec: within_each(spec, "limits", _limits))
+
+
+def _limits(item: Wire) -> Wire:
+    if item.get("type") != "Container":
+        return item
+    limit = item.get("max", {}) | item.get("default", {})
+    request = item.get("min", {}) | limit | item.get("defaultRequest", {})
+    made = {"default": limit, "defaultRequest": request}
+    return item | {name: value for name, value in made.items() if value}
+
+
+def default_claim_of_devices(wire: Wire) -> Wire:
+    """Set that each request of a claim is for one device."""
+    return within(wire, "spec", _devices)
+
+
+def default_claim_template(wire: Wire) -> Wire:
+    """Set the defaults of the claims that a template makes."""
+    return within(wire, "spec", default_claim_of_devices)
+
+
+def _devices(spec: Wire) -> Wire:
+    return within(spec, "devices", lambda devices: within_each(devices, "requests", _request))
+
+
+def _request(request: Wire) -> Wire:
+    return within_each(within(request, "exactly", _exactly), "firstAvailable", _exactly)
+
+
+def _exactly(request: Wire) -> Wire:
+    made = filled(request, {"allocationMode": "ExactCount"})
+    if made["allocationMode"] == "ExactCount":
+        made["count"] = made.get("count") or 1
+    return made

@@ -86,19 +86,90 @@ async def test_workloads_have_a_scale(api: Api, name: str):
     assert (await api("GET", place(kind, "a")))["spec"]["replicas"] == 3
 
 
+SCALE_UP = {
+    "stabilizationWindowSeconds": 0,
+    "selectPolicy": "Max",
+    "policies": [
+        {"type": "Pods", "value": 4, "periodSeconds": 15},
+        {"type": "Percent", "value": 100, "periodSeconds": 15},
+    ],
+}
+SCALE_DOWN = {
+    "selectPolicy": "Disabled",
+    "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
+}
+LENGTH = {"queueLengthLimit": 50}
+CONTAINER_LIMITS = {
+    "type": "Container",
+    "max": {"cpu": "2"},
+    "min": {"memory": "1"},
+    "default": {"cpu": "2"},
+    "defaultRequest": {"cpu": "2", "memory": "1"},
+}
+ONE_DEVICE = {"deviceClassName": "c", "allocationMode": "ExactCount", "count": 1}
+
+
 @pytest.mark.parametrize(
     ("name", "given", "made"),
     [
         ("Job", {}, {"completions": 1, "parallelism": 1, "backoffLimit": 6, "suspend": False}),
         ("Job", {"parallelism": 2}, {"parallelism": 2, "completionMode": "NonIndexed"}),
         ("CronJob", {}, {"concurrencyPolicy": "Allow", "failedJobsHistoryLimit": 1}),
+        ("Job", {"backoffLimitPerIndex": 1}, {"backoffLimit": 2147483647}),
         ("StatefulSet", {}, {"replicas": 1, "podManagementPolicy": "OrderedReady"}),
+        (
+            "StatefulSet",
+            {},
+            {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}},
+        ),
+        (
+            "StatefulSet",
+            {"updateStrategy": {"type": "RollingUpdate"}},
+            {"updateStrategy": {"type": "RollingUpdate"}},
+        ),
         ("PersistentVolume", {}, {"persistentVolumeReclaimPolicy": "Retain"}),
+        (
+            "PersistentVolume",
+            {"hostPath": {"path": "/a"}},
+            {"hostPath": {"path": "/a", "type": ""}},
+        ),
         ("PersistentVolumeClaim", {}, {"volumeMode": "Filesystem"}),
         ("NetworkPolicy", {"egress": [{}]}, {"policyTypes": ["Ingress", "Egress"]}),
         ("HorizontalPodAutoscaler", {}, {"minReplicas": 1}),
+        (
+            "HorizontalPodAutoscaler",
+            {"behavior": {"scaleDown": {"selectPolicy": "Disabled"}}},
+            {"behavior": {"scaleUp": SCALE_UP, "scaleDown": SCALE_DOWN}},
+        ),
         ("CSIDriver", {"attachRequired": False}, {"attachRequired": False}),
         ("FlowSchema", {}, {"matchingPrecedence": 1000}),
+        (
+            "PriorityLevelConfiguration",
+            {"limited": {"limitResponse": {"queuing": {"queues": 3}}}},
+            {
+                "limited": {
+                    "nominalConcurrencyShares": 30,
+                    "lendablePercent": 0,
+                    "limitResponse": {"queuing": {"queues": 3, "handSize": 8} | LENGTH}
+                    | {"type": ""},
+                }
+            },
+        ),
+        (
+            "IngressClass",
+            {"parameters": {"kind": "K", "name": "n"}},
+            {"parameters": {"kind": "K", "name": "n", "scope": "Cluster"}},
+        ),
+        (
+            "LimitRange",
+            {"limits": [{"type": "Container", "max": {"cpu": "2"}, "min": {"memory": "1"}}]},
+            {"limits": [CONTAINER_LIMITS]},
+        ),
+        (
+            "ResourceClaim",
+            {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c"}}]}},
+            {"devices": {"requests": [{"name": "r", "exactly": ONE_DEVICE}]}},
+        ),
     ],
 )
 def test_objects_get_upstreams_defaults(name: str, given: dict[str, Any], made: dict[str, Any]):
@@ -216,6 +287,12 @@ def holds(condition: str) -> dict[str, Any]:
         ("APIService", {"spec": {}}, {"Service": "Local", "Available": "Unknown"}),
         ("PriorityClass", {"value": 7}, {"Value": 7, "Global-Default": "false"}),
         (
+            "PriorityLevelConfiguration",
+            {"spec": {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0}}},
+            {"Type": "Exempt", "NominalConcurrencyShares": "<none>"},
+        ),
+        ("CSIStorageCapacity", {"storageClassName": "s"}, {"Capacity": "<unset>"}),
+        (
             "ResourceClaim",
             {"status": {"allocation": {}, "reservedFor": [{}]}},
             {"State": "allocated,reserved"},
@@ -229,3 +306,23 @@ def test_columns_are_upstreams(name: str, fields: dict[str, Any], shown: dict[st
     cells = columns.cells({"metadata": metadata} | fields, NOW)
     found = dict(zip((column.name for column in columns.columns), cells, strict=True))
     assert {header: found[header] for header in shown} == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [
+        ("PriorityClass", ["Name", "Value", "Global-Default", "Age", "PreemptionPolicy"]),
+        ("CSIStorageCapacity", ["Name", "StorageClassName", "Capacity"]),
+        ("IPAddress", ["Name", "ParentRef"]),
+    ],
+)
+def test_columns_stand_where_upstreams_do(name: str, headers: list[str]):
+    assert [column.name for column in columns_of(BY_NAME[name]).columns] == headers
+
+
+def test_a_job_takes_the_labels_of_its_template():
+    default = rules_of(BY_NAME["Job"]).default
+    job = {"metadata": {}, "spec": {"template": {"metadata": {"labels": {"a": "b"}}}}}
+    assert default(job)["metadata"] == {"labels": {"a": "b"}}
+    named = job | {"metadata": {"labels": {"mine": "1"}}}
+    assert default(named)["metadata"] == {"labels": {"mine": "1"}}
