@@ -1,7 +1,7 @@
 """How the values of each type merge: which lists have items with keys, and what is atomic.
 
-``markers.txt`` beside the types says it, as upstream's OpenAPI does; ``shape_of`` is the shape of a
-message, made at its first use.
+Upstream's types say it, in ``control.api.definitions``; ``shape_of`` is the shape of a message,
+made at its first use.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from control.api.definitions.table import FieldDefinition, of_message
 from control.api.types.scalars import ZEROS
-from control.api.types.table import INLINE, Field, fields_of, markers, messages
+from control.api.types.table import INLINE, Field, fields_of, messages
 
 # Defaults of keys that upstream's types name; keys that JSON always has default to their zero.
 _KEY_DEFAULTS = {"core.ContainerPort.protocol": "TCP", "core.ServicePort.protocol": "TCP"}
@@ -20,6 +21,17 @@ _SCALARS = {
     "b": "boolean",
     **dict.fromkeys("QI", "any scalar"),
 }
+# What Kubernetes 1.37 added: its messages are known, its types are not in the definitions.
+_NEWER = {
+    "core.NodeAllocatableResourceClaimStatus.mapping": ("name",),
+    "core.NodeAllocatableResourceClaimStatus.overhead": ("name",),
+    "core.PodSpec.evictionResponders": ("name",),
+    "core.PodStatus.volumeHealth": ("name",),
+    "core.PodVolumeHealth.healthConditions": ("reason", "status"),
+}
+_NEWER_SETS = frozenset(
+    ("core.NodePodPreemptionPolicy.disableResizePreemption", "core.VolumeMount.bindMountOptions")
+)
 _TYPE_META = (Field("apiVersion", "s"), Field("kind", "s"))
 
 
@@ -66,30 +78,43 @@ def shape_of(message: str) -> AnyShape:
     """Return the shape of a message such as ``core.Pod``."""
     only = next(iter(messages()[message].values()), None)
     if only is not None and only.name == INLINE and only.many:
-        return _whole(only, "")
-    return MapShape(message, atomic=markers().get(message) == "atomic")
+        return _whole(only, None)
+    known = of_message(message)
+    return MapShape(message, atomic=known is not None and known.atomic)
 
 
 @cache
 def _fields(message: str) -> Mapping[str, AnyShape]:
-    found = fields_of(message)
+    found, known = fields_of(message), of_message(message)
     if "metadata" in found:
         found = found | {each.name: each for each in _TYPE_META}
-    return {name: _whole(each, f"{message}.{name}") for name, each in found.items()}
+    given = known.fields if known else {}
+    return {
+        name: _whole(each, given.get(name) or _newer(f"{message}.{name}"))
+        for name, each in found.items()
+    }
 
 
-def _whole(given: Field, path: str) -> AnyShape:
-    """Return the shape of a field, which ``path`` names."""
+def _newer(path: str) -> FieldDefinition | None:
+    """Return how a field merges that is not in the definitions."""
+    if path in _NEWER_SETS:
+        return FieldDefinition("s", "[", structure="set")
+    keys = _NEWER.get(path)
+    return FieldDefinition("x", "[", structure="map", keys=keys) if keys else None
+
+
+def _whole(given: Field, known: FieldDefinition | None) -> AnyShape:
+    """Return the shape of a field; ``known`` says how it merges, else a list has one owner."""
     one = shape_of(given.type) if given.type in messages() else Shape(_SCALARS.get(given.type, ""))
-    marker = markers().get(path, "")
+    structure = known.structure if known else ""
     if given.many == "{":
-        return MapShape(item=one, atomic=marker == "atomic")
+        return MapShape(item=one, atomic=structure == "atomic")
     if given.many != "[":
-        if marker == "atomic" and isinstance(one, MapShape):
+        if structure == "atomic" and isinstance(one, MapShape):
             return MapShape(one.name, one.item, atomic=True)
         return one
-    keys = tuple(sorted(marker.removeprefix("map:").split(","))) if marker[:4] == "map:" else ()
-    return ListShape(one, not (keys or marker == "set"), keys, _key_defaults(given.type, keys))
+    keys = tuple(sorted(known.keys)) if known else ()
+    return ListShape(one, structure not in ("map", "set"), keys, _key_defaults(given.type, keys))
 
 
 def _key_defaults(message: str, keys: tuple[str, ...]) -> Mapping[str, Any]:

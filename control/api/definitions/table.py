@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from re import compile as pattern
 
 SCALARS = frozenset("silbdxTUQI")
 _PREFIXES = {
@@ -23,6 +24,7 @@ _SCALAR_NAMES = {
     "T": "io.k8s.apimachinery.pkg.apis.meta.v1.Time",
     "U": "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime",
 }
+_PACKAGE = pattern(r"([a-z]+?)(v\d\w*)?")
 _STRUCTURES = ("atomic", "granular", "set")
 
 
@@ -95,6 +97,16 @@ def definition(name: str) -> TypeDefinition:
         values.get("kind"),
         tuple(_union(mark) for mark in marks if mark.startswith("union=")),
     )
+
+
+def of_message(message: str) -> TypeDefinition | None:
+    """Return the type of a message such as ``autoscalingv2.MetricSpec``; None if it has none."""
+    package, _, name = message.partition(".")
+    if not (found := _PACKAGE.fullmatch(package)):
+        return None
+    group, version = found.groups()
+    called = f"{group}.{version or 'v1'}.{name}"
+    return definition(called) if called in _lines() else None
 
 
 @cache

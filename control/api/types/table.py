@@ -1,4 +1,4 @@
-"""Read the table of the API's messages, ``messages.txt``, and how they merge, ``markers.txt``."""
+"""Read the table of the API's messages, ``messages.txt``."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -24,14 +24,6 @@ def messages() -> dict[str, dict[int, Field]]:
     text = files(__package__).joinpath("messages.txt").read_text()
     rows = (line.split() for line in text.splitlines() if line and not line.startswith("#"))
     return {name: dict(_field(item) for item in items) for name, *items in rows}
-
-
-@cache
-def markers() -> dict[str, str]:
-    """Return the marker of each message and ``message.field`` that ``markers.txt`` names."""
-    text = files(__package__).joinpath("markers.txt").read_text()
-    rows = (line.split() for line in text.splitlines() if line and not line.startswith("#"))
-    return {name: marker for name, marker in rows}
 
 
 def message_name(group: str, kind: str, version: str = "v1") -> str:

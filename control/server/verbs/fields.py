@@ -41,7 +41,7 @@ _NO_STATUS = {
 def write_of(request: ApiRequest, now: str, *, applies: bool = False) -> track.Write:
     """Return who writes what; raises StatusError (422) for an invalid fieldManager."""
     kind, subresource = request.info.kind, request.info.subresource
-    message = message_name(kind.group, kind.name)
+    message = message_name(kind.group, kind.name, kind.version)
     shape = shape_of(message)
     if not isinstance(shape, MapShape):
         raise TypeError(f"{message} is no structure")

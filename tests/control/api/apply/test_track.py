@@ -14,7 +14,7 @@ from control.api.apply.compare import compare
 from control.api.apply.fieldset import difference, intersection, of_paths, paths, union
 from control.api.apply.managers import APPLY, UPDATE, Managed, Manager, Managers, manager
 from control.api.apply.merge import fields_of, merge
-from control.api.apply.shape import MapShape, shape_of
+from control.api.apply.shape import ListShape, MapShape, shape_of
 from control.api.base import drop_nulls
 from control.api.types.conform import zero_of
 
@@ -337,3 +337,25 @@ def test_lists_have_upstreams_types():
     assert shape("core.ServiceSpec").of("selector").atomic  # type: ignore[union-attr]
     assert shape("apps.DeploymentSpec").of("selector").atomic  # type: ignore[union-attr]
     assert shape("meta.ObjectMeta").of("ownerReferences").keys == ("uid",)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("message", "field", "keys"),
+    [
+        ("core.Container", "ports", ("containerPort", "protocol")),
+        ("core.EphemeralContainer", "env", ("name",)),
+        ("batch.PodFailurePolicyOnExitCodesRequirement", "values", ()),
+        ("autoscalingv2.HorizontalPodAutoscalerStatus", "conditions", ("type",)),
+        ("core.PodSpec", "evictionResponders", ("name",)),  # new in 1.37
+    ],
+)
+def test_lists_merge_by_the_keys_of_upstreams_types(message: str, field: str, keys: tuple[str]):
+    found = shape(message).fields[field]
+    assert isinstance(found, ListShape)
+    assert (found.atomic, found.keys) == (False, keys)
+
+
+@pytest.mark.parametrize("message", ["meta.LabelSelector", "core.ObjectReference"])
+def test_a_structure_with_one_owner_is_atomic(message: str):
+    assert shape(message).atomic
+    assert not shape("core.PodSpec").atomic

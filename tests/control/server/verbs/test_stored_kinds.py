@@ -326,3 +326,19 @@ def test_a_job_takes_the_labels_of_its_template():
     assert default(job)["metadata"] == {"labels": {"a": "b"}}
     named = job | {"metadata": {"labels": {"mine": "1"}}}
     assert default(named)["metadata"] == {"labels": {"mine": "1"}}
+
+
+@pytest.mark.parametrize("kind", STORED, ids=lambda kind: kind.name)
+async def test_stored_kinds_are_applied_on_the_server(api: Api, kind: Kind):
+    given = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {"name": "a"}}
+    path = f"{place(kind, 'a')}?fieldManager=me"
+    made = await api("PATCH", path, with_label(given, "1"), "application/apply-patch+yaml")
+    assert made.code == 201
+    changed = await api("PATCH", path, with_label(given, "2"), "application/apply-patch+yaml")
+    assert (changed.code, changed["metadata"]["labels"]["l"]) == (200, "2")
+    (entry,) = changed["metadata"]["managedFields"]
+    assert entry["fieldsV1"] == {"f:metadata": {"f:labels": {"f:l": {}}}}
+
+
+def with_label(given: dict[str, Any], value: str) -> dict[str, Any]:
+    return given | {"metadata": given["metadata"] | {"labels": {"l": value}}}
