@@ -1,10 +1,10 @@
-"""The small kinds: Namespace, ConfigMap, Secret, ServiceAccount, Event, and Lease."""
+"""The small kinds: Namespace, ConfigMap, Secret, ServiceAccount, Event, Lease, PriorityClass."""
 
 from typing import Any
 
 from pydantic import Field
 
-from control.api.base import Model
+from control.api.base import Int32, Model
 from control.api.meta import Condition, Object
 from control.api.service import ObjectReference
 
@@ -96,3 +96,12 @@ class Lease(Object):
     """coordination.k8s.io/v1 Lease."""
 
     spec: LeaseSpec = Field(default_factory=LeaseSpec)
+
+
+class PriorityClass(Object):
+    """scheduling.k8s.io/v1 PriorityClass: the priority of the Pods that name it."""
+
+    value: Int32 = 0
+    global_default: bool | None = None
+    description: str | None = None
+    preemption_policy: str | None = None

@@ -71,6 +71,16 @@ CLUSTER_ROLE_BINDING = Kind(
     rbac.GROUP, "v1", "ClusterRoleBinding", "clusterrolebindings", rbac.ClusterRoleBinding, False
 )
 
+PRIORITY_CLASS = Kind(
+    "scheduling.k8s.io",
+    "v1",
+    "PriorityClass",
+    "priorityclasses",
+    cluster.PriorityClass,
+    False,
+    ("pc",),
+)
+
 KINDS: tuple[Kind, ...] = (
     NAMESPACE,
     NODE,
@@ -91,5 +101,6 @@ KINDS: tuple[Kind, ...] = (
     CLUSTER_ROLE,
     ROLE_BINDING,
     CLUSTER_ROLE_BINDING,
+    PRIORITY_CLASS,
     *STORED,
 )

@@ -130,6 +130,12 @@ _RULES = {
         validate_update=check_rbac.validate_binding_update,
         name=text.path_segment,
     ),
+    "PriorityClass": Rules(
+        cluster.default_priority_class,
+        validate=check_cluster.validate_priority_class,
+        validate_update=check_cluster.validate_priority_class_update,
+        generation=True,
+    ),
     # The kinds that podwire stores.
     "PodTemplate": Rules(batch.default_pod_template, generation=True),
     "ReplicationController": Rules(batch.default_replication_controller, generation=True),
@@ -142,7 +148,6 @@ _RULES = {
     "PersistentVolumeClaim": Rules(batch.default_claim, batch.begin_pending),
     "StorageClass": Rules(stored.default_storage_class),
     "CSIDriver": Rules(stored.default_csi_driver, generation=True),
-    "PriorityClass": Rules(stored.default_priority_class, generation=True),
     "Ingress": Rules(generation=True),
     "IngressClass": Rules(stored.default_ingress_class, generation=True),
     "NetworkPolicy": Rules(stored.default_network_policy, generation=True),

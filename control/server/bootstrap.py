@@ -1,4 +1,6 @@
-"""Create the objects that every cluster has: namespaces, and the ``kubernetes`` Service.
+"""Create the objects that every cluster has.
+
+They are namespaces, the system's two priority classes, and the ``kubernetes`` Service.
 
 Source: k8s.io/kubernetes/pkg/controlplane (the ``kubernetes`` Service and its endpoints).
 """
@@ -8,7 +10,15 @@ import logging
 from ipaddress import ip_address
 from typing import Any
 
-from control.api.kinds import ENDPOINT_SLICE, ENDPOINTS, NAMESPACE, SERVICE, Kind
+from control.api.kinds import (
+    ENDPOINT_SLICE,
+    ENDPOINTS,
+    NAMESPACE,
+    PRIORITY_CLASS,
+    SERVICE,
+    Kind,
+)
+from control.api.validation.cluster import SYSTEM_PRIORITIES
 from control.server.state.server import ServerState
 from control.server.verbs.create import make
 from control.server.verbs.modify import Edited, modify
@@ -22,6 +32,15 @@ logger = logging.getLogger(__name__)
 
 INTERVAL = 10.0
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_USED_FOR = {
+    "system-cluster-critical": (
+        "Used for system critical pods that must run in the cluster, but can be moved to another"
+        " node if necessary."
+    ),
+    "system-node-critical": (
+        "Used for system critical pods that must not be moved from their current node."
+    ),
+}
 _SELF = User("system:apiserver", ("system:masters",))
 _NAME = "kubernetes"
 _PORT = "https"
@@ -32,6 +51,9 @@ async def bootstrap(state: ServerState) -> None:
     await state.cache.fresh()
     for name in _NAMESPACES:
         await _ensure(state, NAMESPACE, "", name, {})
+    for name, value in SYSTEM_PRIORITIES.items():
+        content = {"value": value, "description": _USED_FOR[name]}
+        await _ensure(state, PRIORITY_CLASS, "", name, content)
     await _ensure(state, SERVICE, "default", _NAME, _service(state))
     if not ip_address(state.config.advertise_address).is_loopback:
         await _ensure(state, ENDPOINTS, "default", _NAME, _endpoints(state))

@@ -58,3 +58,8 @@ def default_endpoint_slice(endpoint_slice: Wire) -> Wire:
 
 def _with_tcp_ports(wire: Wire) -> Wire:
     return within_each(wire, "ports", lambda port: filled(port, {"protocol": "TCP"}))
+
+
+def default_priority_class(wire: Wire) -> Wire:
+    """Set that a Pod of a class may displace others."""
+    return filled(wire, {"preemptionPolicy": "PreemptLowerPriority"})

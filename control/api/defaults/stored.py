@@ -1,7 +1,7 @@
 """Defaults of other kinds that podwire stores. Pure.
 
 Source: the defaults.go of k8s.io/kubernetes/pkg/apis (admissionregistration, networking, storage,
-scheduling, flowcontrol) and of k8s.io/kube-aggregator.
+flowcontrol) and of k8s.io/kube-aggregator.
 """
 
 from control.api.defaults.edit import Wire, filled, within, within_each
@@ -35,11 +35,6 @@ def _csi_driver(spec: Wire) -> Wire:
             "seLinuxMount": False,
         },
     )
-
-
-def default_priority_class(wire: Wire) -> Wire:
-    """Set that a Pod of a class may displace others."""
-    return filled(wire, {"preemptionPolicy": "PreemptLowerPriority"})
 
 
 def default_network_policy(wire: Wire) -> Wire:

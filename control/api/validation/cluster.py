@@ -1,4 +1,4 @@
-"""Validate the small kinds: Node, ConfigMap, Secret, Event, Lease. Pure."""
+"""Validate the small kinds: Node, ConfigMap, Secret, Event, Lease, PriorityClass. Pure."""
 
 import base64
 import binascii
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from control.api import field
-from control.api.cluster import ConfigMap, Event, Lease, Namespace, Secret
+from control.api.cluster import ConfigMap, Event, Lease, Namespace, PriorityClass, Secret
 from control.api.field import FieldError
 from control.api.node import Node, Taint
 from control.api.podsecurity import LEVELS
@@ -19,6 +19,12 @@ _VERSION = re.compile(r"latest|v1\.(0|[1-9][0-9]{0,3})")
 _TOKEN = "kubernetes.io/service-account-token"  # noqa: S105  # a type, not a secret
 _ACCOUNT = "kubernetes.io/service-account.name"
 _EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
+SYSTEM_PRIORITIES = {
+    "system-cluster-critical": 2_000_000_000,
+    "system-node-critical": 2_000_001_000,
+}
+_USERS_HIGHEST = 1_000_000_000
+_POLICIES = ("Never", "PreemptLowerPriority")
 _LOCKED = "field is immutable when `immutable` is set"
 
 
@@ -161,3 +167,36 @@ def validate_lease(lease: Lease) -> list[FieldError]:
     if transitions is not None and transitions < 0:
         found.append(field.invalid("spec.leaseTransitions", transitions, NOT_NEGATIVE))
     return found
+
+
+def validate_priority_class(found: PriorityClass) -> list[FieldError]:
+    """Check the value of a class: the high ones, and ``system-`` names, are the system's own."""
+    errors, name = [], found.metadata.name
+    if name.startswith("system-"):
+        if why := _not_the_systems(found):
+            text_ = "priority class names with 'system-' prefix are reserved for system use only."
+            errors.append(field.forbidden("metadata.name", f"{text_} error: {why}"))
+    elif found.value > _USERS_HIGHEST:
+        why = f"maximum allowed value of a user defined priority is {_USERS_HIGHEST}"
+        errors.append(field.forbidden("value", why))
+    policy = found.preemption_policy
+    if policy is not None and policy not in _POLICIES:
+        errors.append(field.not_supported("preemptionPolicy", policy, _POLICIES))
+    return errors
+
+
+def _not_the_systems(found: PriorityClass) -> str:
+    name = found.metadata.name
+    if name not in SYSTEM_PRIORITIES:
+        return f"{name} is not a known system priority class"
+    if found.value != SYSTEM_PRIORITIES[name]:
+        return f"value of {name} PriorityClass must be {SYSTEM_PRIORITIES[name]}"
+    return f"globalDefault of {name} PriorityClass must be false" if found.global_default else ""
+
+
+def validate_priority_class_update(new: PriorityClass, old: PriorityClass) -> list[FieldError]:
+    """Refuse a changed value or policy: Pods keep the old one, and would not fit their class."""
+    errors = []
+    if new.value != old.value:
+        errors.append(field.forbidden("value", "may not be changed in an update."))
+    return errors + immutable("preemptionPolicy", new.preemption_policy, old.preemption_policy)

@@ -6,10 +6,17 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-contro
 from collections.abc import Mapping
 from typing import Any
 
-from control.api.kinds import NAMESPACE, NODE, POD, SERVICE, SERVICE_ACCOUNT
+from control.api.kinds import (
+    NAMESPACE,
+    NODE,
+    POD,
+    PRIORITY_CLASS,
+    SERVICE,
+    SERVICE_ACCOUNT,
+)
 from control.api.meta import StatusCause
 from control.server.state.server import ServerState
-from control.server.verbs import account, podsecurity
+from control.server.verbs import account, podsecurity, priority
 from control.server.verbs.allocation.service import allocate
 from control.server.wire import errors
 from control.server.wire.info import storage_key
@@ -18,11 +25,6 @@ from control.server.wire.request import ApiRequest
 
 _SERVICE_ACCOUNT = "default"
 _TOLERATED_SECONDS = 300
-_PREEMPTS = "PreemptLowerPriority"
-_PRIORITIES = {
-    "system-cluster-critical": 2_000_000_000,
-    "system-node-critical": 2_000_001_000,
-}
 # What Priority computes for a new Pod, and keeps when an update leaves it out.
 _COMPUTED = ("priority", "preemptionPolicy")
 _NEW_NODE = ("node.kubernetes.io/not-ready", "NoSchedule")
@@ -38,6 +40,8 @@ def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
         return _admit_pod(state, request, wire)
     if kind is SERVICE:
         return allocate(state, wire, None)
+    if kind is PRIORITY_CLASS:
+        priority.check_default(state, request, wire)
     return _tainted(wire) if kind is NODE else wire
 
 
@@ -58,10 +62,10 @@ def _admit_pod(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
     else:
         spec = account.complete(state, request.info.namespace, _with_account(spec))
         refused = _account(state, request, spec)
-    for refusal in (refused, _priority(spec), _runtime_class(spec)):
+    for refusal in (refused, priority.refused(state, spec), _runtime_class(spec)):
         if refusal:
             raise errors.forbidden(POD, request.info.name, refusal)
-    made = wire | {"spec": _with_tolerations(_with_priority(spec))}
+    made = wire | {"spec": _with_tolerations(priority.complete(state, spec))}
     if why := podsecurity.refused(state, request.info.namespace, made["spec"]):
         raise errors.forbidden(POD, request.info.name, why)
     return made
@@ -79,24 +83,6 @@ def _account(state: ServerState, request: ApiRequest, spec: Wire) -> str:
         return ""
     why = f'serviceaccount "{name}" not found'
     return f"error looking up service account {namespace}/{name}: {why}"
-
-
-def _priority(spec: Wire) -> str:
-    """Priority: return why a Pod may not have its class or its priority."""
-    name = spec.get("priorityClassName", "")
-    if name and name not in _PRIORITIES:
-        return f"no PriorityClass with name {name} was found"
-    computed = _PRIORITIES.get(name, 0)
-    for noun, given, right in (
-        ("integer value of priority", spec.get("priority", computed), computed),
-        ("string value of PreemptionPolicy", spec.get("preemptionPolicy", _PREEMPTS), _PREEMPTS),
-    ):
-        if given != right:
-            return (
-                f"the {noun} ({given}) must not be provided in pod spec; priority admission"
-                f" controller computed {right} from the given PriorityClass name"
-            )
-    return ""
 
 
 def _runtime_class(spec: Wire) -> str:
@@ -134,12 +120,6 @@ def _with_account(spec: Wire) -> Wire:
     """ServiceAccount: set both fields that name a Pod's ServiceAccount."""
     name = spec.get("serviceAccountName") or spec.get("serviceAccount") or _SERVICE_ACCOUNT
     return spec | {"serviceAccountName": name, "serviceAccount": name}
-
-
-def _with_priority(spec: Wire) -> Wire:
-    """Priority: set 0, or the value of the two classes that every cluster has."""
-    priority = _PRIORITIES.get(spec.get("priorityClassName", ""), 0)
-    return {"priority": priority, "preemptionPolicy": _PREEMPTS} | spec
 
 
 def _with_tolerations(spec: Wire) -> Wire:
