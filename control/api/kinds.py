@@ -3,7 +3,7 @@
 The kinds of this module have models: podwire acts on them. Those of ``stored`` have none.
 """
 
-from control.api import cluster, node, pod, rbac, service, workload
+from control.api import batch, cluster, node, pod, rbac, service, workload
 from control.api.kind import Kind as Kind
 from control.api.kind import M as M
 from control.api.stored import STORED
@@ -71,6 +71,7 @@ CLUSTER_ROLE_BINDING = Kind(
     rbac.GROUP, "v1", "ClusterRoleBinding", "clusterrolebindings", rbac.ClusterRoleBinding, False
 )
 
+JOB = Kind("batch", "v1", "Job", "jobs", batch.Job, True, (), ("all",), ("status",))
 PRIORITY_CLASS = Kind(
     "scheduling.k8s.io",
     "v1",
@@ -102,5 +103,6 @@ KINDS: tuple[Kind, ...] = (
     ROLE_BINDING,
     CLUSTER_ROLE_BINDING,
     PRIORITY_CLASS,
+    JOB,
     *STORED,
 )

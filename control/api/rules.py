@@ -11,6 +11,7 @@ from control.api.defaults import batch, cluster, pod, rbac, service, stored, wor
 from control.api.field import FieldError
 from control.api.kind import Kind
 from control.api.meta import Object
+from control.api.validation import batch as check_batch
 from control.api.validation import cluster as check_cluster
 from control.api.validation import endpoints as check_endpoints
 from control.api.validation import pod as check_pod
@@ -136,11 +137,17 @@ _RULES = {
         validate_update=check_cluster.validate_priority_class_update,
         generation=True,
     ),
+    "Job": Rules(
+        batch.default_job,
+        batch.begin_job,
+        check_batch.validate_job,
+        validate_update=check_batch.validate_job_update,
+        generation=True,
+    ),
     # The kinds that podwire stores.
     "PodTemplate": Rules(batch.default_pod_template, generation=True),
     "ReplicationController": Rules(batch.default_replication_controller, generation=True),
     "StatefulSet": Rules(batch.default_stateful_set, generation=True),
-    "Job": Rules(batch.default_job, generation=True),
     "CronJob": Rules(batch.default_cron_job, generation=True),
     "HorizontalPodAutoscaler": Rules(batch.default_autoscaler),
     "PodDisruptionBudget": Rules(generation=True),

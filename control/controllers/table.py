@@ -11,6 +11,8 @@ from control.controllers.endpoints.slices import EndpointSliceController
 from control.controllers.garbage.collector import GarbageCollector
 from control.controllers.garbage.namespaces import NamespaceController
 from control.controllers.garbage.pods import PodGarbageCollector
+from control.controllers.job.controller import JobController
+from control.controllers.job.ttl import TTLAfterFinishedController
 from control.controllers.loop import Controller
 from control.controllers.nodes.cidr import ClusterRange, Network, PodCIDRController
 from control.controllers.nodes.eviction import TaintEvictionController
@@ -40,6 +42,8 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         DeploymentController(),
         ReplicaSetController(),
         DaemonSetController(),
+        JobController(),
+        TTLAfterFinishedController(),
         EndpointSliceController(settings.endpoints_per_slice),
         EndpointsController(),
         MirroringController(settings.endpoints_per_slice),

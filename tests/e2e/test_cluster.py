@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import json
 import os
 import pty
 import select
@@ -352,6 +353,35 @@ def test_a_deployment_deleted_in_the_foreground_ends_after_its_pods(lab):
     lab.kubectl("rollout", "status", "deployment/short", "--timeout=60s")
     lab.kubectl("delete", "deployment", "short", "--cascade=foreground", "--timeout=60s")
     assert not lab.get("replicasets,pods", "-l", "app=short")["items"]
+
+
+def test_a_job_runs_to_its_end_and_a_late_one_is_ended(lab):
+    lab.kubectl("create", "job", "one", "--image=podwire/tools", "--", "sh", "-c", "echo done")
+    lab.kubectl("wait", "--for=condition=complete", "job/one", "--timeout=60s")
+    assert lab.kubectl("logs", "job/one") == "done\n"
+    late = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "late"},
+        "spec": {
+            "activeDeadlineSeconds": 1,
+            "template": {
+                "spec": {
+                    "restartPolicy": "Never",
+                    "terminationGracePeriodSeconds": 1,
+                    "containers": [
+                        {"name": "c", "image": "podwire/tools", "command": ["sleep", "1000"]}
+                    ],
+                }
+            },
+        },
+    }
+    lab.kubectl("create", "-f", "-", stdin=json.dumps(late))
+    lab.kubectl("wait", "--for=condition=failed", "job/late", "--timeout=60s")
+    assert lab.get("job", "late")["status"]["failed"] == 1
+    lab.kubectl("delete", "job", "one", "late")
+    jobs = "batch.kubernetes.io/job-name in (one,late)"
+    eventually(lambda: not lab.get("pods", "-l", jobs)["items"])
 
 
 def test_label_and_delete(web):

@@ -1,4 +1,4 @@
-"""Defaults of Jobs, StatefulSets and other workloads that podwire stores. Pure.
+"""Defaults of Jobs, and of StatefulSets and other workloads that podwire stores. Pure.
 
 Upstream's controllers expect them: a number that is not there stops them.
 Source: the defaults.go of k8s.io/kubernetes/pkg/apis (apps, autoscaling, batch, core).
@@ -24,6 +24,8 @@ _SCALE_DOWN = {
     "selectPolicy": "Max",
     "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
 }
+_UID = "batch.kubernetes.io/controller-uid"
+_NAME = "batch.kubernetes.io/job-name"
 
 
 def default_stateful_set(wire: Wire) -> Wire:
@@ -105,6 +107,35 @@ def _job(spec: Wire) -> Wire:
         "podReplacementPolicy", "Failed" if "podFailurePolicy" in made else "TerminatingOrFailed"
     )
     return within(made, "template", default_template)
+
+
+def begin_job(wire: Wire) -> Wire:
+    """Set the selector of a new Job's Pods, unless its maker has chosen one.
+
+    It is the Job's uid, which no other Pod has. The labels without a prefix are for old clients.
+    """
+    spec = wire.get("spec", {})
+    if spec.get("manualSelector"):
+        return wire
+    meta = wire["metadata"]
+    template = spec.get("template", {})
+    inner = template.get("metadata", {})
+    labels = {
+        _UID: meta["uid"],
+        _UID.rpartition("/")[2]: meta["uid"],
+        _NAME: meta["name"],
+        _NAME.rpartition("/")[2]: meta["name"],
+    }
+    inner = inner | {"labels": (inner.get("labels") or {}) | labels}
+    selector = spec.get("selector") or {}
+    matched = (selector.get("matchLabels") or {}) | {_UID: meta["uid"]}
+    return wire | {
+        "spec": spec
+        | {
+            "selector": selector | {"matchLabels": matched},
+            "template": template | {"metadata": inner},
+        }
+    }
 
 
 def default_cron_job(wire: Wire) -> Wire:

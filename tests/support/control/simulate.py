@@ -1,6 +1,7 @@
 """Controllers without a server: their actions applied to a ClusterState, as the API server would.
 
-Only effects that controllers can see are simulated: names, uids, generations, immediate deletion.
+Only effects that controllers can see are simulated: names, uids, generations, finalizers, immediate
+deletion.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -58,6 +59,15 @@ class Simulation:
         self._set(kind, None, made)
         return made
 
+    def delete(self, item: Object) -> None:
+        """Remove an object, or mark it while it has finalizers."""
+        if not item.metadata.finalizers:
+            self.drop(item)
+        elif item.metadata.deletion_timestamp is None:
+            ending = {"deletion_timestamp": rfc3339(self.now)}
+            meta = item.metadata.model_copy(update=ending)
+            self.put(item.model_copy(update={"metadata": meta}))
+
     def put(self, item: Object) -> None:
         """Replace an object; its generation counts changes of its spec."""
         held = self.get(item)
@@ -90,11 +100,14 @@ class Simulation:
                 assert held.metadata.resource_version == action.object.metadata.resource_version
                 self.put(action.object)
             case Patch():
-                self.put(self._patched(action))
+                patched = self._patched(action)
+                self.put(patched)
+                if patched.metadata.deletion_timestamp and not patched.metadata.finalizers:
+                    self.drop(patched)
             case Delete():
                 held = self.get(action.object)
                 if held is not None and held.metadata.uid == action.object.metadata.uid:
-                    self.drop(held)
+                    self.delete(held)
             case Collect():
                 then = action.then
                 self.apply(then if isinstance(then, Patch) else Delete(action.kind, action.object))
@@ -141,6 +154,15 @@ class Simulation:
 
     def pods(self) -> list[Pod]:
         return sorted(self.cluster[kinds.POD], key=lambda pod: pod.key)
+
+    def end_pod(self, pod: Pod, code: int = 0) -> None:
+        """Mark a Pod's container as ended with an exit code."""
+        ended = {"exitCode": code, "finishedAt": rfc3339(self.now)}
+        status = {
+            "phase": "Failed" if code else "Succeeded",
+            "containerStatuses": [{"name": "c", "state": {"terminated": ended}}],
+        }
+        self.put(Pod.parse(pod.wire() | {"status": status}))
 
     def run_pod(self, pod: Pod, *, node: str = "n1", ready: bool = True, ip: str = "10.0.0.1"):
         """Bind a Pod, and mark it as running."""

@@ -1,0 +1,103 @@
+"""batch/v1: Job, which runs Pods to their end."""
+
+from pydantic import Field
+
+from control.api.base import Int32, Model
+from control.api.meta import Condition, LabelSelector, Object
+from control.api.workload import PodTemplateSpec
+
+MANAGER = "kubernetes.io/job-controller"
+INDEXED = "Indexed"
+
+
+class ExitCodes(Model):
+    """The exit codes that a rule is about: In or NotIn the values, of one container or any."""
+
+    container_name: str | None = None
+    operator: str = ""
+    values: list[int] = []
+
+
+class PodConditionPattern(Model):
+    """A Pod's condition that a rule is about."""
+
+    type: str = ""
+    status: str | None = None
+
+
+class PodFailureRule(Model):
+    """What becomes of a failed Pod: FailJob, FailIndex, Ignore or Count."""
+
+    action: str = ""
+    on_exit_codes: ExitCodes | None = None
+    on_pod_conditions: list[PodConditionPattern] = []
+
+
+class PodFailurePolicy(Model):
+    """Rules for failed Pods; the first that fits decides."""
+
+    rules: list[PodFailureRule] = []
+
+
+class SuccessRule(Model):
+    """The indexes, or the number of them, that make a Job a success."""
+
+    succeeded_indexes: str | None = None
+    succeeded_count: Int32 | None = None
+
+
+class SuccessPolicy(Model):
+    """Rules for an early success; any that fits decides."""
+
+    rules: list[SuccessRule] = []
+
+
+class JobSpec(Model):
+    """The desired state of a Job."""
+
+    parallelism: Int32 | None = None
+    completions: Int32 | None = None
+    active_deadline_seconds: int | None = None
+    pod_failure_policy: PodFailurePolicy | None = None
+    success_policy: SuccessPolicy | None = None
+    backoff_limit: Int32 | None = None
+    backoff_limit_per_index: Int32 | None = None
+    max_failed_indexes: Int32 | None = None
+    selector: LabelSelector = Field(default_factory=LabelSelector)
+    manual_selector: bool | None = None
+    template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
+    ttl_seconds_after_finished: Int32 | None = None
+    completion_mode: str | None = None
+    suspend: bool | None = None
+    pod_replacement_policy: str | None = None
+    managed_by: str | None = None
+
+
+class Uncounted(Model):
+    """The uids of ended Pods that are not in the numbers yet."""
+
+    succeeded: list[str] = []
+    failed: list[str] = []
+
+
+class JobStatus(Model):
+    """The numbers of Pods, as the controller counts them."""
+
+    conditions: list[Condition] = []
+    start_time: str | None = None
+    completion_time: str | None = None
+    active: Int32 | None = None
+    succeeded: Int32 | None = None
+    failed: Int32 | None = None
+    terminating: Int32 | None = None
+    completed_indexes: str | None = None
+    failed_indexes: str | None = None
+    uncounted_terminated_pods: Uncounted | None = None
+    ready: Int32 | None = None
+
+
+class Job(Object):
+    """batch/v1 Job."""
+
+    spec: JobSpec = Field(default_factory=JobSpec)
+    status: JobStatus = Field(default_factory=JobStatus)

@@ -1,0 +1,167 @@
+"""Validate Jobs. Pure.
+
+Source: k8s.io/kubernetes/pkg/apis/batch/validation
+"""
+
+from collections.abc import Sequence
+
+from control.api import field
+from control.api.batch import INDEXED, MANAGER, Job, JobSpec, PodFailureRule
+from control.api.field import FieldError
+from control.api.validation import text
+from control.api.validation.meta import immutable, validate_labels, validate_selector
+from control.api.validation.pod import validate_spec
+from control.api.validation.probe import NOT_NEGATIVE
+
+_MODES = (INDEXED, "NonIndexed")
+_REPLACEMENT = ("Failed", "TerminatingOrFailed")
+_RESTART = ("Never", "OnFailure")
+_ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
+_OPERATORS = ("In", "NotIn")
+_MOST_INDEXES = 100_000
+_MOST_RULES = 20
+_MOST_CODES = 255
+
+
+def validate_job(job: Job) -> list[FieldError]:
+    """Check a Job."""
+    spec = job.spec
+    found = _numbers(spec) + _choices(spec) + _template(spec)
+    if spec.pod_failure_policy is not None:
+        found += _failure_policy(spec, spec.pod_failure_policy.rules)
+    return found + validate_selector("spec.selector", spec.selector)
+
+
+def _numbers(spec: JobSpec) -> list[FieldError]:
+    numbers = {
+        "parallelism": spec.parallelism,
+        "completions": spec.completions,
+        "activeDeadlineSeconds": spec.active_deadline_seconds,
+        "backoffLimit": spec.backoff_limit,
+        "backoffLimitPerIndex": spec.backoff_limit_per_index,
+        "maxFailedIndexes": spec.max_failed_indexes,
+        "ttlSecondsAfterFinished": spec.ttl_seconds_after_finished,
+    }
+    found = [
+        field.invalid(f"spec.{name}", value, NOT_NEGATIVE)
+        for name, value in numbers.items()
+        if value is not None and value < 0
+    ]
+    return found + (_indexed(spec) if spec.completion_mode == INDEXED else [])
+
+
+def _indexed(spec: JobSpec) -> list[FieldError]:
+    if spec.completions is None:
+        why = f"when completion mode is {INDEXED}"
+        return [field.required("spec.completions", why)]
+    found = []
+    for name, value in (("completions", spec.completions), ("parallelism", spec.parallelism)):
+        if (value or 0) > _MOST_INDEXES:
+            why = f"must be less than or equal to {_MOST_INDEXES} when completion mode is {INDEXED}"
+            found.append(field.invalid(f"spec.{name}", value, why))
+    return found
+
+
+def _choices(spec: JobSpec) -> list[FieldError]:
+    found = []
+    if spec.completion_mode not in (None, *_MODES):
+        found.append(field.not_supported("spec.completionMode", spec.completion_mode, _MODES))
+    policy = spec.pod_replacement_policy
+    if policy not in (None, *_REPLACEMENT):
+        found.append(field.not_supported("spec.podReplacementPolicy", policy, _REPLACEMENT))
+    elif spec.pod_failure_policy is not None and policy not in (None, "Failed"):
+        found.append(field.not_supported("spec.podReplacementPolicy", policy, ["Failed"]))
+    manager = spec.managed_by
+    if manager is not None and manager != MANAGER and text.qualified_name(manager):
+        why = "must be a domain-prefixed path (such as acme.io/foo)"
+        found.append(field.invalid("spec.managedBy", manager, why))
+    if spec.completion_mode != INDEXED:
+        for name, value in (
+            ("backoffLimitPerIndex", spec.backoff_limit_per_index),
+            ("maxFailedIndexes", spec.max_failed_indexes),
+            ("successPolicy", spec.success_policy),
+        ):
+            if value is not None:
+                why = "requires indexed completion mode"
+                found.append(field.invalid(f"spec.{name}", value, why))
+    return found
+
+
+def _template(spec: JobSpec) -> list[FieldError]:
+    pods = spec.template.spec
+    found = validate_labels("spec.template.metadata.labels", spec.template.metadata.labels)
+    found += validate_spec("spec.template.spec", pods)
+    path = "spec.template.spec.restartPolicy"
+    if pods.restart_policy == "Always":
+        why = 'valid values: "OnFailure", "Never"'
+        found.append(field.required(path, why))
+    elif pods.restart_policy and pods.restart_policy not in _RESTART:
+        found.append(field.not_supported(path, pods.restart_policy, _RESTART))
+    if spec.pod_failure_policy is not None and pods.restart_policy != "Never":
+        why = 'only "Never" is supported when podFailurePolicy is specified'
+        found.append(field.invalid(path, pods.restart_policy, why))
+    return found
+
+
+def _failure_policy(spec: JobSpec, rules: Sequence[PodFailureRule]) -> list[FieldError]:
+    path = "spec.podFailurePolicy.rules"
+    if len(rules) > _MOST_RULES:
+        return [field.too_many(path, len(rules), _MOST_RULES)]
+    found = []
+    for at, rule in enumerate(rules):
+        found += _failure_rule(f"{path}[{at}]", spec, rule)
+    return found
+
+
+def _failure_rule(path: str, spec: JobSpec, rule: PodFailureRule) -> list[FieldError]:
+    found = []
+    if not rule.action:
+        found.append(field.required(f"{path}.action", f"valid values: {', '.join(_ACTIONS)}"))
+    elif rule.action not in _ACTIONS:
+        found.append(field.not_supported(f"{path}.action", rule.action, _ACTIONS))
+    elif rule.action == "FailIndex" and spec.backoff_limit_per_index is None:
+        why = "requires the backoffLimitPerIndex to be set"
+        found.append(field.invalid(f"{path}.action", rule.action, why))
+    if bool(rule.on_exit_codes) == bool(rule.on_pod_conditions):
+        why = "specifying one of OnExitCodes and OnPodConditions is required"
+        found.append(field.invalid(path, rule.wire(), why))
+    if rule.on_exit_codes is not None:
+        found += _exit_codes(f"{path}.onExitCodes", rule)
+    return found
+
+
+def _exit_codes(path: str, rule: PodFailureRule) -> list[FieldError]:
+    wanted, found = rule.on_exit_codes, []
+    if wanted is None:
+        return []
+    if wanted.operator not in _OPERATORS:
+        found.append(field.not_supported(f"{path}.operator", wanted.operator, _OPERATORS))
+    if not wanted.values:
+        found.append(field.invalid(f"{path}.values", [], "at least one value is required"))
+    elif len(wanted.values) > _MOST_CODES:
+        found.append(field.too_many(f"{path}.values", len(wanted.values), _MOST_CODES))
+    if wanted.operator == "In" and 0 in wanted.values:
+        why = "must not be 0 for the In operator"
+        found.append(field.invalid(f"{path}.values", 0, why))
+    if list(wanted.values) != sorted({*wanted.values}):
+        why = "must be ordered, without duplicates"
+        found.append(field.invalid(f"{path}.values", wanted.values, why))
+    return found
+
+
+def validate_job_update(new: Job, old: Job) -> list[FieldError]:
+    """Refuse changes of what the counted Pods have run by; a suspended Job may be placed anew."""
+    found = []
+    for name in ("selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"):
+        found += _same(name, new, old)
+    found += _same("managedBy", new, old) + _same("successPolicy", new, old)
+    if new.spec.completion_mode != INDEXED or new.spec.completions != new.spec.parallelism:
+        found += _same("completions", new, old)
+    if not (old.spec.suspend and old.status.start_time is None):
+        found += _same("template", new, old)
+    return found
+
+
+def _same(name: str, new: Job, old: Job) -> list[FieldError]:
+    after, before = new.spec.wire(), old.spec.wire()
+    return immutable(f"spec.{name}", after.get(name), before.get(name))
