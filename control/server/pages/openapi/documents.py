@@ -3,7 +3,7 @@
 Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from control.api.definitions.descriptions import TypeDescription, descriptions
@@ -39,10 +39,10 @@ _CODES = {"post": {"200": "OK", "201": "Created"}, "put": {"200": "OK", "201": "
 Texts = Mapping[str, TypeDescription]
 
 
-def v3_documents() -> dict[tuple[str, str], Document]:
-    """Return the v3 document of each group and version."""
+def v3_documents() -> Iterator[tuple[tuple[str, str], Document]]:
+    """Make the v3 document of each group and version, one after the other."""
     said = descriptions()
-    return {found: _v3_document(*found, said) for found in group_versions()}
+    return ((found, _v3_document(*found, said)) for found in group_versions())
 
 
 def _v3_document(group: str, version: str, said: Texts) -> Document:

@@ -23,7 +23,7 @@ from tests.support.control.requests import Api
 
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 v2 = cache(v2_document)
-all_v3 = cache(v3_documents)
+all_v3 = cache(lambda: dict(v3_documents()))
 
 
 def v3(group: str, version: str) -> dict[str, Any]:
