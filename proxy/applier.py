@@ -116,9 +116,8 @@ class Applier:
         with self.events.deaf():
             self._write(want, node, whole)
             self._counting.apply(want)
-        if not self.is_unfinished:  # else some flows would still take the old way
-            self._end_flows(want)
-        if not self._alone:
+        self._end_flows(want)
+        if not self._alone and not self.is_unfinished:
             self._remove_leftovers()
             settle()
 
@@ -134,7 +133,7 @@ class Applier:
 
     def _end_flows(self, want: Desired) -> None:
         began = time.monotonic()
-        for family, count in self._cleaner.clean(want).items():
+        for family, count in self._cleaner.clean(want, self._backend.held).items():
             self._metrics.add("stale_conntrack_entries_deleted_total", count)
             self._metrics.add("conntrack_reconciler_deleted_entries_total", count, family=family)
         took = time.monotonic() - began

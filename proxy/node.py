@@ -112,7 +112,7 @@ async def serve(config: ProxyConfig, client: Client) -> None:
             applier = _applier(config, settings, metrics, counting, events)
             repair = Repair(applier, metrics, syncer.changed, report)
             logger.info("node %s: serving Services by %s", config.node_name, config.mode)
-            async with _reporting(applier, repair, checks, gaps, syncer.changed) as listener:
+            async with _reporting(applier, repair, checks, gaps, syncer.unfinished) as listener:
                 await syncer.run(applier.apply, listener, by_node.moved)
             logger.warning("the Node has other ranges or addresses; all rules are written again")
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
@@ -22,6 +23,7 @@ logger = logging.getLogger("podwire.proxy")
 
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 10.0
+_BREATH = 0.01  # between the parts of a sync that is not finished; a change meanwhile goes at once
 
 Apply = Callable[[Desired, NodeView], None]  # blocks; raises ProxyError
 Listener = Callable[[Desired], Awaitable[None]]  # learns of the state that is now in force
@@ -45,6 +47,7 @@ class Syncer:
         self._metrics = metrics
         self._least = least_seconds
         self._dirty = asyncio.Event()
+        self._unfinished = False
         self._failing = ""
 
     def changed(self) -> None:
@@ -53,6 +56,10 @@ class Syncer:
         self._health.queued()
         self._metrics.set("sync_proxy_rules_last_queued_timestamp_seconds", time.time())
         self._dirty.set()
+
+    def unfinished(self) -> None:
+        """Ask for one more sync, which brings in the rest of the last one."""
+        self._unfinished = True
 
     async def run(self, apply: Apply, listener: Listener, end: asyncio.Event) -> None:
         """Sync, the first time at once, until ``end`` is set; it is looked at after changes."""
@@ -67,11 +74,21 @@ class Syncer:
             if await self._sync(apply, want):
                 retry = _FIRST_RETRY
                 await listener(want)
-                await asyncio.sleep(self._least)
+                await self._pause()
             else:
                 self._dirty.set()
                 await asyncio.sleep(retry)
                 retry = min(retry * 2, _LAST_RETRY)
+
+    async def _pause(self) -> None:
+        """Let changes gather; but a change does not wait for the rest of a sync."""
+        if not self._unfinished:
+            await asyncio.sleep(self._least)
+            return
+        self._unfinished = False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._dirty.wait(), min(self._least, _BREATH))
+        self._dirty.set()
 
     async def _sync(self, apply: Apply, want: Desired) -> bool:
         since, batch = self._health.taken(), self._changes.take()

@@ -1,13 +1,13 @@
 """The interface of every backend, and the table of backends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from importlib import import_module
 from typing import Protocol, cast
 
 from proxy.desired.desired import Desired
 from proxy.linux.nft_events import NftEvent
 from proxy.model.settings import ProxySettings
-from proxy.model.values import Family, NodeView
+from proxy.model.values import Family, Key, NodeView
 
 
 class Backend(Protocol):
@@ -28,6 +28,10 @@ class Backend(Protocol):
     @property
     def is_unfinished(self) -> bool:
         """True if ``apply`` has to be called again, also without a change, to bring in the rest."""
+
+    @property
+    def held(self) -> Set[Key]:
+        """The Services of which the state before is still in force while ``is_unfinished``."""
 
     @property
     def is_blind(self) -> bool:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import partial
 
 from proxy.desired.desired import Desired
@@ -20,7 +20,7 @@ from proxy.flows.table import end, flows
 from proxy.linux.addresses import local_addresses
 from proxy.linux.netlink import consistent
 from proxy.model.settings import ProxySettings
-from proxy.model.values import Family, Protocol
+from proxy.model.values import Family, Key, Protocol
 
 logger = logging.getLogger("podwire.proxy.conntrack")
 
@@ -47,14 +47,17 @@ class FlowCleaner:
             self._recorded |= more
             self._ahead = True
 
-    def clean(self, want: Desired) -> Mapping[Family, int]:
+    def clean(self, want: Desired, held: Set[Key] = frozenset()) -> Mapping[Family, int]:
         """End the flows that became stale since the last call; return how many by family.
+
+        Flows of the Services in ``held`` are left, because new ones would still take the old way.
 
         If the kernel refuses, that is logged once, and the next call tries again: balancing works
         without it, and clients that pause get a new flow.
         """
         try:
-            count = self._clean(want)
+            shown = self._shown(want, held)
+            count = self._clean(want, shown)
         except OSError as err:
             if not self._failing:
                 logger.error(
@@ -64,16 +67,24 @@ class FlowCleaner:
                 )
             self._failing = True
             return {}
-        self._before, self._failing = want, False
+        self._before, self._failing = shown, False
         return count
 
-    def _clean(self, want: Desired) -> Mapping[Family, int]:
+    def _shown(self, want: Desired, held: Set[Key]) -> Desired:
+        """Return ``want`` with the state before of some Services."""
+        if not held:
+            return want
+        shown = {key: portals for key, portals in want.items() if key not in held}
+        before = {key: self._before.portals_of(key) for key in held}
+        return Desired(shown | {key: portals for key, portals in before.items() if portals})
+
+    def _clean(self, want: Desired, shown: Desired) -> Mapping[Family, int]:
         ended: Counter[Family] = Counter()
         here: frozenset[bytes] | None = None
         is_known = bool(self._before) and not self._ahead
         is_unchanged = is_known and not has_moved(self._before, want, self._settings)
         now = self._recorded if is_unchanged else served(want, self._settings)
-        suspected = suspects(self._before, want, self._settings, self._recorded - now)
+        suspected = suspects(self._before, shown, self._settings, self._recorded - now)
         for (family, protocol), suspect_flows in suspected.items():
             here = packed(local_addresses()) if here is None else here
             stale = consistent(partial(_stale, suspect_flows, family, protocol, here))

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
@@ -20,7 +20,7 @@ from proxy.linux.memory import give_back
 from proxy.linux.nft_events import NftEvent
 from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
-from proxy.model.values import Family, NodeView
+from proxy.model.values import Family, Key, NodeView
 
 logger = logging.getLogger("podwire.proxy.ebpf")
 
@@ -156,6 +156,11 @@ class EbpfBackend:
     def is_unfinished(self) -> bool:
         """False: a change is written whole."""
         return False
+
+    @property
+    def held(self) -> Set[Key]:
+        """See ``Backend``: none."""
+        return frozenset()
 
     @property
     def is_blind(self) -> bool:

@@ -1,7 +1,7 @@
 """The iptables backend: keeps both families' rules at the desired state."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from proxy.backends.iptables import legacy
@@ -46,18 +46,10 @@ class IptablesFamily:
         Raises KernelRefusedError.
         """
         known, self._known = self.is_known, False
-        if not known:
-            self._big.clear()
-        shown = self._big.hold_back(want) if known and not self._is_legacy else want
-        change = self._ruleset.update(shown, node)
-        if not known:
-            self._load()
+        if known:
+            self._write_change(want, node)
         else:
-            self._write(change)
-        if self._is_legacy and (change or not known):
-            self._remember()
-        if self._is_legacy and not known:
-            self._verify()
+            self._load(want, node)
         self._known = True
 
     @property
@@ -65,13 +57,41 @@ class IptablesFamily:
         """True if a change is enough to bring the rules to a state."""
         return self._known and not self.is_resized()
 
-    def _write(self, change: ChainChanges) -> None:
+    def _write_change(self, want: Desired, node: NodeView) -> None:
         """Write a change, then a slice of what big Services still need."""
-        if not self._is_legacy:
-            change = self._big.shorten(change)
-        for part in (change, self._big.next_slice()):
-            if part:
-                self._tool.restore(part.text())
+        if self._is_legacy:
+            if change := self._ruleset.update(want, node):
+                self._tool.restore(change.text())
+                self._remember()
+            return
+        shown = self._big.hold_back(want)
+        change = self._big.shorten(self._ruleset.update(shown, node, self._big.done))
+        if change:
+            self._tool.restore(change.text())
+        if part := self._big.next_slice():
+            self._write_slice(part)
+
+    def _write_slice(self, part: ChainChanges) -> None:
+        try:
+            self._tool.restore(part.text())
+        except KernelRefusedError:
+            self._big.refused()
+            raise
+
+    def _load(self, want: Desired, node: NodeView) -> None:
+        """Write everything, but big Services that are new: those follow in slices."""
+        observed = look(self._tool, self._ruleset.jumps)
+        shown = want if self._is_legacy else self._big.hold_new(want, observed.chains)
+        self._ruleset.update(shown, node)
+        self._write_accepted(observed)
+        if self._is_legacy:
+            self._remember()
+            self._verify()
+
+    @property
+    def held(self) -> Set[Key]:
+        """The Services whose newest state is not in force yet."""
+        return self._big.keys
 
     @property
     def is_unfinished(self) -> bool:
@@ -122,13 +142,12 @@ class IptablesFamily:
                 "iptables: another program changed the rules while they were written"
             )
 
-    def _load(self) -> None:
+    def _write_accepted(self, observed: ObservedChains) -> None:
         """Write everything, without the Services whose rules this kernel refuses.
 
         The kernel may lack a module that one Service needs (SCTP, affinity). That must not stop the
         others.
         """
-        observed = look(self._tool, self._ruleset.jumps)
         while True:
             try:
                 self._write_all(observed)
@@ -198,6 +217,11 @@ class IptablesBackend:
     def is_unfinished(self) -> bool:
         """See ``Backend``."""
         return any(family.is_unfinished for family in self._families)
+
+    @property
+    def held(self) -> Set[Key]:
+        """See ``Backend``."""
+        return set().union(*(family.held for family in self._families))
 
     @property
     def is_blind(self) -> bool:

@@ -4,14 +4,16 @@ iptables-nft hands the kernel one transaction, and the kernel looks through all 
 chain: 20,000 endpoints of one Service take minutes, and as many in parts take seconds.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
 
+from proxy.backends.iptables import names
 from proxy.backends.iptables.names import ChainName
 from proxy.backends.iptables.render import RenderedRules, Rules
-from proxy.backends.iptables.ruleset import ChainChanges, IptablesRuleset
+from proxy.backends.iptables.ruleset import ChainChanges, IptablesRuleset, joined
 from proxy.desired.desired import Desired, Portals
-from proxy.model.values import Key
+from proxy.desired.portals import Portal
+from proxy.model.values import Address, Family, Key
 
 BIG = 1000  # endpoints; a Service with more is big
 SLICE = 300  # chains and rules in one transaction: some 20 ms
@@ -21,11 +23,20 @@ Chains = Mapping[ChainName, Rules]
 
 @dataclass(slots=True)
 class _Held:
-    """A big Service that is being written: its new state, and what is left to write."""
+    """A big Service that is being written: its new state, and what is left to write.
+
+    Its portals are rendered one after the other: all at once would keep others waiting.
+    """
 
     portals: Portals
-    target: RenderedRules
-    left: list[tuple[ChainName, Rules]]  # the next one is last
+    addresses: tuple[Address, ...]  # the node's, on which rules may depend
+    coming: list[Portal]  # those to render, the next one last
+    rendered: list[RenderedRules] = field(default_factory=list)
+    left: list[tuple[ChainName, Rules]] = field(default_factory=list)  # the next one is last
+
+    @property
+    def is_done(self) -> bool:
+        return not self.left and not self.coming
 
 
 class BigServices:
@@ -36,6 +47,13 @@ class BigServices:
         self._held: dict[Key, _Held] = {}
         self._written: dict[ChainName, Rules] = {}  # by slices, and of no Service in force yet
         self._garbage: dict[ChainName, None] = {}
+        self._refused = False
+        self.done: dict[Key, RenderedRules] = {}  # the rules of those that are written to their end
+
+    @property
+    def keys(self) -> Set[Key]:
+        """The Services whose newest state is not in force yet."""
+        return self._held.keys()
 
     def __bool__(self) -> bool:
         return bool(self._held or self._garbage)
@@ -46,11 +64,31 @@ class BigServices:
         self._written.clear()
         self._garbage.clear()
 
+    def hold_new(self, want: Desired, chains: Set[ChainName]) -> Desired:
+        """Return ``want`` without the big Services of which the kernel has no chain: a load writes
+        all others, and those follow. Big ones that are there are served throughout the load.
+        """
+        self.clear()
+        if self._refused:  # a load finds the Service to leave out
+            self._refused = False
+            return want
+        for key, portals in want.items():
+            if self._is_big(portals) and not chains & _pools(portals):
+                self._hold(key, portals)
+        return self._without(want, Desired())
+
     def hold_back(self, want: Desired) -> Desired:
-        """Return ``want`` with the state before of big Services that are not written yet."""
+        """Return ``want`` with the state before of big Services that are not written yet.
+
+        The rules of those that are written by now are in ``done``.
+        """
         before = self._ruleset.have
+        self.done = {}
         for key in {*want.changed_since(before), *self._held}:
             self._look_at(key, want.portals_of(key))
+        return self._without(want, before)
+
+    def _without(self, want: Desired, before: Desired) -> Desired:
         if not self._held:
             return want
         shown = {key: portals for key, portals in want.items() if key not in self._held}
@@ -60,30 +98,53 @@ class BigServices:
         return Desired(shown)
 
     def _look_at(self, key: Key, portals: Portals) -> None:
-        held = self._held.get(key)
-        if held is None or held.portals != portals:
+        held, addresses = self._held.get(key), self._ruleset.node.addresses
+        if held is None or (held.portals, held.addresses) != (portals, addresses):
             self._held.pop(key, None)
-            if not is_big(portals):
-                return
-            target = self._ruleset.rendered(portals)
-            there = {**self._ruleset.own_of(key), **self._written}
-            left = [(c, r) for c, r in in_order(target.own) if there.get(c) != r]
-            held = self._held[key] = _Held(portals, target, left[::-1])
-        if not held.left:
+            if self._is_big(portals):
+                self._hold(key, portals)
+        elif held.is_done:
             del self._held[key]
+            self.done[key] = joined(held.rendered)
+
+    def _is_big(self, portals: Portals) -> bool:
+        return is_big(portals, self._ruleset.family)
+
+    def _hold(self, key: Key, portals: Portals) -> None:
+        ours = [portal for portal in portals if portal.family is self._ruleset.family]
+        self._held[key] = _Held(portals, self._ruleset.node.addresses, ours[::-1])
+
+    def refused(self) -> None:
+        """Note that the kernel refused a slice: the next load is whole."""
+        self._refused = True
 
     def next_slice(self) -> ChainChanges | None:
         """Return what to write next; None if all is written."""
-        for held in self._held.values():
-            part = dict(_take(held.left))
-            self._written |= part
-            self._spare(part)
-            return ChainChanges(part)
+        for key, held in self._held.items():
+            if not held.is_done:
+                self._render(key, held)
+                part = dict(_take(held.left))
+                self._written |= part
+                self._spare(part)
+                return ChainChanges(part)
         if self._garbage:
             gone = sorted(self._garbage, key=_rank, reverse=True)[:SLICE]  # nothing jumps to them
             self._spare(gone)
             return ChainChanges(drop=frozenset(gone))
         return None
+
+    def _render(self, key: Key, held: _Held) -> None:
+        """Render the next portal, if what was rendered is written."""
+        if held.left:
+            return
+        rendered = self._ruleset.rendered((held.coming.pop(),))
+        held.rendered.append(rendered)
+        there = self._ruleset.own_of(key)
+        held.left = [
+            (chain, rules)
+            for chain, rules in in_order(rendered.own)
+            if self._written.get(chain, there.get(chain)) != rules
+        ][::-1]
 
     def shorten(self, change: ChainChanges) -> ChainChanges:
         """Return a change without what slices wrote, and without much to remove."""
@@ -92,8 +153,9 @@ class BigServices:
         for chain in (*change.put, *change.drop):
             self._written.pop(chain, None)
         if self._written and not self._held:
-            unused = self._written.keys() - self._ruleset.own_chains(self._ruleset.keys()).keys()
-            self._garbage |= dict.fromkeys(unused)
+            own = self._ruleset.own_chains(self._ruleset.keys())
+            put |= {c: own[c] for c, rules in self._written.items() if own.get(c, rules) != rules}
+            self._garbage |= dict.fromkeys(self._written.keys() - own.keys())
             self._written.clear()
         if len(change.drop) <= SLICE:
             return replace(change, put=put)
@@ -105,9 +167,16 @@ class BigServices:
             self._garbage.pop(chain, None)
 
 
-def is_big(portals: Portals) -> bool:
-    """Return True if a Service has very many endpoints, over all of its ports."""
-    return sum(len(portal.cluster) + len(portal.local) for portal in portals) > BIG
+def is_big(portals: Portals, family: Family) -> bool:
+    """Return True if a Service has very many endpoints of a family, over all of its ports."""
+    ours = (portal for portal in portals if portal.family is family)
+    return sum(len(portal.cluster) + len(portal.local) for portal in ours) > BIG
+
+
+def _pools(portals: Portals) -> Set[ChainName]:
+    """Return the chains that balance over a Service's endpoints, in use or not."""
+    name = (names.cluster_chain, names.local_chain)
+    return {ChainName(names.Table.NAT, one(portal)) for portal in portals for one in name}
 
 
 def in_order(own: Chains) -> list[tuple[ChainName, Rules]]:

@@ -28,7 +28,8 @@ def load(
     """
     keys = ruleset.keys()
     last = finish(ruleset, observed)
-    big = [key for key in keys if is_big(ruleset.have.portals_of(key))] if chunk else []
+    big = [key for key in keys if is_big(ruleset.have.portals_of(key), ruleset.family)]
+    big = big if chunk else []
     if chunk is None or (len(keys) <= chunk and not big):
         yield ChainChanges({**ruleset.own_chains(keys), **last.put}, last.drop, last.jumps)
         return

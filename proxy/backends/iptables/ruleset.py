@@ -1,6 +1,6 @@
 """The desired rules, kept up to date Service by Service, and the changes that lead there: pure."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -60,21 +60,27 @@ class IptablesRuleset:
         self._settings = settings
         self.have = Desired()  # the state that the rules are of
         self._rendered: dict[Key, RenderedRules] = {}
-        self._node = NodeView("")
+        self.node = NodeView("")
 
-    def update(self, want: Desired, node: NodeView) -> ChainChanges:
-        """Move to ``want``; return the changes for a kernel that holds the state before."""
-        if self._node.addresses != node.addresses:
+    def update(
+        self, want: Desired, node: NodeView, done: Mapping[Key, RenderedRules] | None = None
+    ) -> ChainChanges:
+        """Move to ``want``; return the changes for a kernel that holds the state before.
+
+        ``done`` are the rules of Services that have been rendered already.
+        """
+        done = done or {}
+        if self.node.addresses != node.addresses:
             # Source ranges are rendered with the node's addresses: render every Service again.
-            self.have = Desired(dict.fromkeys(self.have, ()))
+            self.have, done = Desired(dict.fromkeys(self.have, ())), {}
         touched: set[ChainName] = set()
-        if self._node.service_ranges != node.service_ranges:
+        if self.node.service_ranges != node.service_ranges:
             touched.add(names.NO_EXTERNAL)
-        self._node = node
+        self.node = node
         put: dict[ChainName, Rules] = {}
         drop: set[ChainName] = set()
         for key in want.changed_since(self.have):
-            before, after = self._replace(key, want.get(key, ()))
+            before, after = self._replace(key, want.portals_of(key), done.get(key))
             put |= {chain: after.own[chain] for chain in _written(before.own, after.own)}
             drop |= before.own.keys() - after.own.keys()
             touched |= _written(before.shared, after.shared)
@@ -107,7 +113,7 @@ class IptablesRuleset:
         if chain == names.SERVICES:
             return (*rules, *node_port_jumps(self.family, self._settings))
         if chain == names.NO_EXTERNAL:
-            return (*rules, *unserved(self.family, self._cluster_ips(), self._node.service_ranges))
+            return (*rules, *unserved(self.family, self._cluster_ips(), self.node.service_ranges))
         return rules
 
     def _cluster_ips(self) -> list[Address]:
@@ -144,9 +150,11 @@ class IptablesRuleset:
         """Have no rules for a Service until it changes, because the kernel refuses them."""
         del self._rendered[key]
 
-    def _replace(self, key: Key, portals: Portals) -> tuple[RenderedRules, RenderedRules]:
+    def _replace(
+        self, key: Key, portals: Portals, done: RenderedRules | None
+    ) -> tuple[RenderedRules, RenderedRules]:
         before = self._rendered.pop(key, RenderedRules({}, {}))
-        after = self.rendered(portals)
+        after = done or self.rendered(portals)
         if after.shared:
             self._rendered[key] = after
         return before, after
@@ -154,7 +162,7 @@ class IptablesRuleset:
     def rendered(self, portals: Portals) -> RenderedRules:
         """Return the rules of a Service with these portals."""
         ours = (portal for portal in portals if portal.family is self.family)
-        return _joined(tuple(render(portal, self._settings, self._node) for portal in ours))
+        return joined(tuple(render(portal, self._settings, self.node) for portal in ours))
 
     def own_of(self, key: Key) -> Mapping[ChainName, Rules]:
         """Return the own chains of one Service; none if it has no rules."""
@@ -166,7 +174,7 @@ def _written(before: Mapping[ChainName, Value], after: Mapping[ChainName, Value]
     return {chain for chain, value in after.items() if before.get(chain) != value}
 
 
-def _joined(parts: tuple[RenderedRules, ...]) -> RenderedRules:
+def joined(parts: Sequence[RenderedRules]) -> RenderedRules:
     """Join the portals of one Service, several of which write into the same shared chains."""
     shared: dict[ChainName, tuple[SharedLine, ...]] = {}
     own: dict[ChainName, Rules] = {}

@@ -1,6 +1,6 @@
 """The nftables backend: keeps both families' tables at the desired state."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 
 from proxy.backends.nftables.observe import ObservedTable, clearing, disturbance, observe
@@ -12,7 +12,7 @@ from proxy.linux.libnftables import NAME, REMEDY, Libnftables, can_load
 from proxy.linux.nft_events import NftEvent
 from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
-from proxy.model.values import Family, NodeView
+from proxy.model.values import Family, Key, NodeView
 
 SHOW_COMMAND = f"nft list table {table_name(Family.V4)}"
 
@@ -107,6 +107,11 @@ class NftablesBackend:
     def is_unfinished(self) -> bool:
         """False: a change is written whole."""
         return False
+
+    @property
+    def held(self) -> Set[Key]:
+        """See ``Backend``: none."""
+        return frozenset()
 
     @property
     def is_blind(self) -> bool:

@@ -11,6 +11,7 @@ from hypothesis import given
 from proxy.desired.desired import Desired
 from proxy.desired.portals import Frontend, portals
 from proxy.desired.tracker import Tracker
+from proxy.flows import cleaner
 from proxy.flows.cleaner import FlowCleaner
 from proxy.flows.record import FlowRecord
 from proxy.flows.stale import Flow, FlowPeer, SuspectFlows, has_moved, packed, served, suspects
@@ -198,3 +199,31 @@ def test_unchanged_services_are_not_suspect(history):
     want = made.desired()
     assert not suspects(want, made.desired(), SETTINGS)
     assert not suspects(Desired(), Desired(), SETTINGS)
+
+
+def test_flows_of_others_end_while_a_big_service_is_written(tmp_path, monkeypatch):
+    """Those of the big one end when its new state is in force, and its frontends stay recorded."""
+    big = ("ns", "big")
+    old, new = flow(EXTERNAL, POD), flow(VIP, POD)
+    ended: list[Flow] = []
+    monkeypatch.setattr(cleaner, "flows", lambda *_: [old, new])
+    monkeypatch.setattr(cleaner, "end", lambda _, flows: ended.extend(flows))
+    one = replace(SERVICE, external_ips=())
+    another = replace(SERVICE, key=big, cluster_ips=(EXTERNAL,), external_ips=())
+
+    def both(*addresses):
+        mine, big_one = (state(*addresses, service=each)[KEY] for each in (one, another))
+        return Desired({KEY: mine, big: big_one})
+
+    record = FlowRecord(tmp_path)
+    made = FlowCleaner(SETTINGS, record)
+    before, after = both(POD, OTHER), both(OTHER)
+    made.expect(before)
+    made.clean(before, {big})
+    assert record.read() == served(before, SETTINGS)
+    made.clean(before)
+    ended.clear()
+    made.clean(after, {big})
+    assert ended == [new]
+    made.clean(after)
+    assert ended == [new, old]

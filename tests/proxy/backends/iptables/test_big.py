@@ -29,10 +29,14 @@ class Tool(FakeIptables):
         self.sizes: list[int] = []
         self.served: list[set[str]] = []
         self.broken = False
+        self.refused = ""
 
     def restore(self, transaction: bytes) -> None:
         if self.broken:
             raise KernelRefusedError("broken")
+        lines = transaction.decode().splitlines()
+        if blamed := next((line for line in lines if self.refused and self.refused in line), ""):
+            raise KernelRefusedError("no such match", blamed)
         super().restore(transaction)
         self.sizes.append(
             sum(line[:2] in ("-A", "-X") for line in transaction.decode().split("\n"))
@@ -65,8 +69,19 @@ def change_another(tracker: Tracker, number: int) -> str:
 def fresh(tracker: Tracker) -> dict:
     """Return the tables after a start with this state."""
     tool = Tool()
-    IptablesFamily(tool, SETTINGS).apply(tracker.desired(), NODE)
+    start(tool, tracker)
     return tool.tables
+
+
+def start(tool: Tool, tracker: Tracker) -> None:
+    """Start, and go on until all is written."""
+    finish_all(IptablesFamily(tool, SETTINGS), tracker)
+
+
+def finish_all(family: IptablesFamily, tracker: Tracker) -> None:
+    """Apply, and go on until all is written."""
+    family.apply(tracker.desired(), NODE)
+    finish(family, tracker)
 
 
 def finish(family: IptablesFamily, tracker: Tracker) -> None:
@@ -139,14 +154,53 @@ def test_a_failure_in_the_middle_is_made_good(serving) -> None:
     assert tool.tables == fresh(tracker)
 
 
-def test_a_start_serves_others_first_and_never_interrupts_what_is_there() -> None:
+def test_a_start_serves_others_first_and_their_changes_go_in_between() -> None:
     tracker, tool = grow(many_services(3), BIG), Tool()
-    IptablesFamily(tool, SETTINGS).apply(tracker.desired(), NODE)
-    without = [served for served in tool.served if served and ADDRESS not in served]
-    assert len(without) > 3
-    assert all(len(served) == 3 for served in without)
-    assert ADDRESS in tool.served[-1]
+    family = IptablesFamily(tool, SETTINGS)
+    family.apply(tracker.desired(), NODE)
+    assert len(tool.served_now()) == 3
+    assert ADDRESS not in tool.served_now()
+    address = change_another(tracker, 0)
+    family.apply(tracker.desired(), NODE)
+    assert address in tool.served_now()
+    assert family.held == {KEY}
+    finish(family, tracker)
+    assert ADDRESS in tool.served_now()
+    assert not family.held
+    assert tool.tables == fresh(tracker)
+
+
+def test_a_start_never_interrupts_a_big_service_that_is_there() -> None:
+    tracker, tool = grow(many_services(3), BIG), Tool()
+    start(tool, tracker)
     tool.served.clear()
     IptablesFamily(tool, SETTINGS).apply(grow(tracker, BIG, 100).desired(), NODE)
     assert all(len(served) == 4 for served in tool.served)
     assert tool.tables == fresh(tracker)
+
+
+def test_chains_are_put_back_that_nobody_wants_changed_after_all(serving) -> None:
+    tool, family, tracker = serving
+    grow(tracker, 1100)
+    finish_all(family, tracker)
+    service = tracker._services[KEY]
+    tracker.set_service(KEY, replace(service, affinity=60))  # every endpoint's chain changes
+    for _ in range(3):
+        family.apply(tracker.desired(), NODE)
+    tracker.set_service(KEY, service)
+    grow(tracker, 5)
+    finish_all(family, tracker)
+    assert tool.tables == fresh(tracker)
+
+
+def test_a_big_service_that_the_kernel_refuses_is_left_out(serving) -> None:
+    tool, family, tracker = serving
+    grow(tracker, 1100)
+    tracker.set_service(KEY, replace(tracker._services[KEY], affinity=60))
+    tool.refused = "-m recent"
+    with pytest.raises(KernelRefusedError):
+        for _ in range(3):
+            family.apply(tracker.desired(), NODE)
+    family.apply(tracker.desired(), NODE)
+    assert len(tool.served_now()) == 3
+    assert not family.is_unfinished
