@@ -22,7 +22,13 @@ from proxy.linux.nft_events import NftEvent, NftListener
 from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, NodeView
-from proxy.status.metrics import FAILURES, PARTIAL_FAILURES, ProxyMetrics
+from proxy.status.metrics import (
+    CLEANUP_FAILURES,
+    COUNTED,
+    FAILURES,
+    PARTIAL_FAILURES,
+    ProxyMetrics,
+)
 
 logger = logging.getLogger("podwire.proxy")
 
@@ -53,6 +59,7 @@ class Applier:
         self._settings = settings
         self._cleaner = FlowCleaner(settings, FlowRecord())
         self._metrics = metrics
+        metrics.refresh = self.count_packets
         self._counting = counting
         self._alone = False  # True once no other backend's rules are left
         self._busy = threading.Lock()
@@ -130,6 +137,10 @@ class Applier:
                 if family not in whole and self._mode in PARTIAL_FAILURES:
                     self._metrics.add(PARTIAL_FAILURES[self._mode], family=family)
             raise
+        for one in self._backend.rule_counts():
+            for what, count in (("total", one.total), ("last", one.written)):
+                name = f"sync_proxy_rules_iptables_{what}"
+                self._metrics.set(name, count, one.table, one.family)
 
     def _end_flows(self, want: Desired) -> None:
         began = time.monotonic()
@@ -139,8 +150,26 @@ class Applier:
         took = time.monotonic() - began
         self._metrics.observe("conntrack_reconciler_sync_duration_seconds", took)
 
+    def count_packets(self) -> None:
+        """Bring the metrics of packets up to date, by the kernel's counters."""
+        try:
+            found = self._backend.packet_counts()
+        except OSError as err:
+            logger.warning("the kernel's packet counters cannot be read: %s", err.strerror)
+            return
+        for name, count in found.items():
+            self._metrics.set(COUNTED[name], count)
+
     def _remove_leftovers(self) -> None:
         """Remove the rules of other backends, of earlier runs of this one, and of kube-proxy."""
+        try:
+            self._remove_others()
+        except KernelRefusedError:
+            if self._mode in CLEANUP_FAILURES:
+                self._metrics.add(CLEANUP_FAILURES[self._mode])
+            raise
+
+    def _remove_others(self) -> None:
         with self.events.deaf():
             self._backend.remove(keep_own=True)
             for mode in BACKENDS.keys() - {self._mode, STANDS_ON.get(self._mode)}:

@@ -1,13 +1,22 @@
 """The interface of every backend, and the table of backends."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from importlib import import_module
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from proxy.desired.desired import Desired
 from proxy.linux.nft_events import NftEvent
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, Key, NodeView
+
+
+class RuleCount(NamedTuple):
+    """How many rules of ours a table has, and how many of them the last ``apply`` wrote."""
+
+    family: Family
+    table: str
+    total: int
+    written: int
 
 
 class Backend(Protocol):
@@ -32,6 +41,12 @@ class Backend(Protocol):
     @property
     def held(self) -> Set[Key]:
         """The Services of which the state before is still in force while ``is_unfinished``."""
+
+    def rule_counts(self) -> Iterable[RuleCount]:
+        """Return the rules of each table, where that is what the kernel walks along."""
+
+    def packet_counts(self) -> Mapping[str, int]:
+        """Return the packets that the kernel's named counters have counted. Raises OSError."""
 
     @property
     def is_blind(self) -> bool:

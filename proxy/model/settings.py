@@ -51,6 +51,7 @@ class ProxySettings:
     localhost_node_ports: bool = True
     node_port_networks: tuple[Network, ...] | None = None
     tcp_be_liberal: bool = False  # conntrack does not call out-of-window segments INVALID
+    packet_counters: frozenset[str] = frozenset()  # the kernel's, which rules may raise
 
     @property
     def mark(self) -> int:

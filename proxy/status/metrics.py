@@ -2,7 +2,7 @@
 
 import bisect
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.model.values import Family
@@ -15,6 +15,7 @@ _PROGRAMMING_BUCKETS = (
     *map(float, range(120, 301, 30)),
 )
 _FAMILY = ("ip_family",)
+_TABLE = ("ip_family", "table")
 _NFTABLES = frozenset({"nftables", "ebpf"})  # ebpf stands on nftables' table
 _IPTABLES = frozenset({"iptables"})
 
@@ -73,6 +74,21 @@ METRICS: Mapping[str, Metric] = {
     "sync_proxy_rules_nftables_sync_failures_total": Metric(
         "counter", "Failed writes of nftables' table", _FAMILY, _NFTABLES
     ),
+    "sync_proxy_rules_iptables_total": Metric(
+        "gauge", "Rules of the proxy in iptables' tables", _TABLE, _IPTABLES
+    ),
+    "sync_proxy_rules_iptables_last": Metric(
+        "gauge", "Rules that the last sync wrote by iptables-restore", _TABLE, _IPTABLES
+    ),
+    "sync_proxy_rules_nftables_cleanup_failures_total": Metric(
+        "counter", "Failed removals of what other modes and earlier runs left", _FAMILY, _NFTABLES
+    ),
+    "iptables_ct_state_invalid_dropped_packets_total": Metric(
+        "counter", "Packets dropped because conntrack calls them INVALID", (), _IPTABLES
+    ),
+    "iptables_localhost_nodeports_accepted_packets_total": Metric(
+        "counter", "First packets of flows to NodePorts at 127.0.0.1", (), _IPTABLES
+    ),
     "conntrack_reconciler_deleted_entries_total": Metric(
         "counter", "Conntrack entries of endpoints that are gone", _FAMILY
     ),
@@ -93,6 +109,14 @@ FAILURES: Mapping[str, str] = {  # by mode: the counter of failed writes
     "iptables": "sync_proxy_rules_iptables_restore_failures_total",
     "nftables": "sync_proxy_rules_nftables_sync_failures_total",
     "ebpf": "sync_proxy_rules_nftables_sync_failures_total",
+}
+CLEANUP_FAILURES: Mapping[str, str] = {  # by mode: the counter of failed removals
+    "nftables": "sync_proxy_rules_nftables_cleanup_failures_total",
+    "ebpf": "sync_proxy_rules_nftables_cleanup_failures_total",
+}
+COUNTED: Mapping[str, str] = {  # by the kernel's name of a counter: the metric
+    "ct_state_invalid_dropped_pkts": "iptables_ct_state_invalid_dropped_packets_total",
+    "localhost_nps_accepted_pkts": "iptables_localhost_nodeports_accepted_packets_total",
 }
 PARTIAL_FAILURES: Mapping[str, str] = {  # by mode: of those, the counter of failed changes
     "iptables": "sync_proxy_rules_iptables_partial_restore_failures_total",
@@ -134,6 +158,8 @@ class ProxyMetrics:
             for name, metric in METRICS.items()
             if metric.modes is None or mode in metric.modes
         }
+        # Brings up to date what the kernel counts. It may block.
+        self.refresh: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._values: dict[str, dict[Labels, float]] = {name: {} for name in self._metrics}
         self._histograms: dict[str, dict[Labels, Histogram]] = {name: {} for name in self._metrics}

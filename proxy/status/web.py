@@ -44,6 +44,7 @@ def metrics_routes(
     """
 
     async def everything(_: web.Request) -> web.Response:
+        await asyncio.to_thread(metrics.refresh)
         text = metrics.text() + process_text() + await asyncio.to_thread(counters)
         return web.Response(text=text, headers={"X-Content-Type-Options": "nosniff"})
 

@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
+from proxy.backends.base import RuleCount
 from proxy.backends.ebpf import packets, sockets
 from proxy.backends.ebpf.contents import MapContents
 from proxy.backends.ebpf.libbpf import BUILD_REMEDY, NAME, REMEDY, can_load
@@ -161,6 +162,14 @@ class EbpfBackend:
     def held(self) -> Set[Key]:
         """See ``Backend``: none."""
         return frozenset()
+
+    def rule_counts(self) -> Iterable[RuleCount]:
+        """See ``Backend``: few rules, whatever the Services are."""
+        return ()
+
+    def packet_counts(self) -> Mapping[str, int]:
+        """See ``Backend``: none."""
+        return {}
 
     @property
     def is_blind(self) -> bool:

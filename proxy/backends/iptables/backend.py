@@ -1,13 +1,16 @@
 """The iptables backend: keeps both families' rules at the desired state."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
-from proxy.backends.iptables import legacy
+from proxy.backends.base import RuleCount
+from proxy.backends.iptables import accounting, legacy
 from proxy.backends.iptables.big import BigServices
 from proxy.backends.iptables.fixed import Jump, jumps
 from proxy.backends.iptables.load import CHUNK, is_complete, load
+from proxy.backends.iptables.names import Table
 from proxy.backends.iptables.observe import ObservedChains, parse
 from proxy.backends.iptables.ownership import disturbance, removal
 from proxy.backends.iptables.refused import COMMIT, end_of_trials, find_refused, trial
@@ -32,13 +35,18 @@ class IptablesFamily:
     def __init__(self, tool: IptablesTool, settings: ProxySettings) -> None:
         self._tool = tool
         self.family = tool.family
-        self._ruleset = IptablesRuleset(tool.family, settings)
-        self._big = BigServices(self._ruleset)
+        self._settings = settings
+        self._begin()
+        self._last: Counter[Table] = Counter()
         self._known = False  # True while the kernel holds what the ruleset says
         self._is_legacy = tool.flavor is Flavor.LEGACY
         self._size: tuple[int, ...] = ()
         self._digest: bytes | None = None  # of legacy tables; None until they were read
         self._calm = False
+
+    def _begin(self) -> None:
+        self._ruleset = IptablesRuleset(self.family, self._settings)
+        self._big = BigServices(self._ruleset)
 
     def apply(self, want: Desired, node: NodeView) -> None:
         """Commit what changed; after a failure, and at the start, everything.
@@ -46,11 +54,22 @@ class IptablesFamily:
         Raises KernelRefusedError.
         """
         known, self._known = self.is_known, False
+        self._last.clear()
         if known:
             self._write_change(want, node)
         else:
             self._load(want, node)
         self._known = True
+
+    def _restore(self, step: ChainChanges) -> None:
+        self._tool.restore(step.text())
+        for table in Table:
+            self._last[table] += step.count(table)
+
+    def counts(self) -> Iterator[RuleCount]:
+        """Yield how many rules each table has, and how many of them were written last."""
+        for table, total in self._ruleset.counts().items():
+            yield RuleCount(self.family, table, total, self._last[table])
 
     @property
     def is_known(self) -> bool:
@@ -61,19 +80,19 @@ class IptablesFamily:
         """Write a change, then a slice of what big Services still need."""
         if self._is_legacy:
             if change := self._ruleset.update(want, node):
-                self._tool.restore(change.text())
+                self._restore(change)
                 self._remember()
             return
         shown = self._big.hold_back(want)
         change = self._big.shorten(self._ruleset.update(shown, node, self._big.done))
         if change:
-            self._tool.restore(change.text())
+            self._restore(change)
         if part := self._big.next_slice():
             self._write_slice(part)
 
     def _write_slice(self, part: ChainChanges) -> None:
         try:
-            self._tool.restore(part.text())
+            self._restore(part)
         except KernelRefusedError:
             self._big.refused()
             raise
@@ -154,6 +173,8 @@ class IptablesFamily:
             except KernelRefusedError as err:
                 refused = self._refused(err)
                 if not refused:
+                    if err.line and self._settings.packet_counters:
+                        self._count_nothing(err)
                     raise
                 for key in refused:
                     logger.error("Service %s is not served: %s", "/".join(key), err)
@@ -172,6 +193,12 @@ class IptablesFamily:
         self._tool.restore(end_of_trials().text())
         return found
 
+    def _count_nothing(self, err: KernelRefusedError) -> None:
+        """Have no rules that count, because they may be the ones that the kernel refuses."""
+        logger.warning("packets are not counted by rules (match nfacct): %s", err)
+        self._settings = replace(self._settings, packet_counters=frozenset())
+        self._begin()
+
     def _accepts(self, keys: Sequence[Key]) -> bool:
         try:
             self._tool.restore(trial(self._ruleset, keys).text())
@@ -184,7 +211,7 @@ class IptablesFamily:
     def _write_all(self, observed: ObservedChains) -> None:
         chunk = None if self._is_legacy else CHUNK
         for step in load(self._ruleset, observed, chunk):
-            self._tool.restore(step.text())
+            self._restore(step)
 
 
 class IptablesBackend:
@@ -223,6 +250,15 @@ class IptablesBackend:
         """See ``Backend``."""
         return set().union(*(family.held for family in self._families))
 
+    def rule_counts(self) -> Iterator[RuleCount]:
+        """See ``Backend``."""
+        for family in self._families:
+            yield from family.counts()
+
+    def packet_counts(self) -> Mapping[str, int]:
+        """See ``Backend``."""
+        return accounting.read() if self._settings.packet_counters else {}
+
     @property
     def is_blind(self) -> bool:
         """True for legacy tables. nftables' tables, which iptables-nft writes, send events."""
@@ -256,16 +292,21 @@ class IptablesBackend:
 
     def remove(self, *, keep_own: bool = False) -> None:
         """Remove our rules of both families and both flavors, and no other program's."""
+        removed = False
         for tool in _tools():
             spared = keep_own and tool.flavor is self._flavor
             if not spared and has_ours(tool):
                 observed = look(tool, jumps(tool.family, ProxySettings()))
                 if transaction := removal(observed):
                     tool.restore(transaction)
+                    removed = True
+        if removed and not keep_own:
+            _remove_counters()
 
     def _open(self) -> list[IptablesFamily]:
         self._flavor = self._flavor or detect()
         logger.info("using iptables-%s", self._flavor)
+        self._settings = _with_counters(self._settings)
         tools = [IptablesTool(family, self._flavor) for family in self._settings.families]
         self._families = [IptablesFamily(tool, self._settings) for tool in tools]
         return self._families
@@ -289,6 +330,23 @@ def look(tool: IptablesTool, wanted: Iterable[Jump]) -> ObservedChains:
     asked = (jump for jump in wanted if jump.origin.table in observed.hidden)
     found = {(jump.origin, jump.rule) for jump in asked if tool.contains(jump)}
     return replace(observed, entries=observed.entries | found)
+
+
+def _with_counters(settings: ProxySettings) -> ProxySettings:
+    """Make the counters that rules raise. Balancing works without them."""
+    try:
+        accounting.ensure(accounting.NAMES)
+    except OSError as err:
+        logger.info("the kernel has no packet counters (nfnetlink_acct): %s", err.strerror)
+        return settings
+    return replace(settings, packet_counters=accounting.NAMES)
+
+
+def _remove_counters() -> None:
+    try:
+        accounting.remove()
+    except OSError as err:
+        raise KernelRefusedError(f"packet counters cannot be removed: {err.strerror}") from err
 
 
 def _tools() -> Iterator[IptablesTool]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from proxy.backends.iptables import names
+from proxy.backends.iptables.accounting import INVALID_DROPPED
 from proxy.backends.iptables.names import ChainName, Table
-from proxy.backends.iptables.render import Rules, comment, this_node
+from proxy.backends.iptables.render import Rules, comment, counting, this_node
 from proxy.model.settings import ProxySettings
 from proxy.model.values import LOOPBACK, Address, Family, Network
 
@@ -96,7 +97,7 @@ def _forward(mark: str, settings: ProxySettings) -> Iterator[str]:
     if not settings.tcp_be_liberal:
         # Conntrack does not translate a late segment that it calls INVALID. The client would answer
         # the segment with a reset (k/k#74839, k/k#117924).
-        yield "-m conntrack --ctstate INVALID -j DROP"
+        yield f"-m conntrack --ctstate INVALID {counting(INVALID_DROPPED, settings)}-j DROP"
     yield f"{comment('kubernetes forwarding rules')} -m mark --mark {mark}/{mark} -j ACCEPT"
     text = comment("kubernetes forwarding conntrack rule")
     yield f"{text} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"

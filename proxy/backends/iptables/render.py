@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from proxy.backends.iptables import names
+from proxy.backends.iptables.accounting import LOOPBACK_ACCEPTED
 from proxy.backends.iptables.names import ChainName, Table
 from proxy.desired.fate import admits_node
 from proxy.desired.portals import FrontendKind, Portal
 from proxy.model.naming import plain
 from proxy.model.settings import ProxySettings
-from proxy.model.values import Address, Family, Network, NodeView, Protocol, Target
+from proxy.model.values import LOOPBACK, Address, Family, Network, NodeView, Protocol, Target
 
 Rules = tuple[str, ...]
 
@@ -44,6 +45,12 @@ class RenderedRules:
 def comment(text: str) -> str:
     """Return a comment match whose text cannot end the quotes or the line."""
     return f'-m comment --comment "{plain(text, _COMMENT_LIMIT)}"'
+
+
+def counting(counter: str, settings: ProxySettings) -> str:
+    """Return the match that raises one of the kernel's counters; nothing if it is not there."""
+    here = counter in settings.packet_counters
+    return f"-m nfacct --nfacct-name {counter} " if here else ""
 
 
 def render(portal: Portal, settings: ProxySettings, node: NodeView) -> RenderedRules:
@@ -218,6 +225,9 @@ def _enter_external(portal: Portal, settings: ProxySettings) -> Iterator[str]:
     Pods and processes is treated as if it came back from the load balancer.
     """
     name, cluster = portal.name, names.cluster_chain(portal)
+    at_loopback = portal.family is Family.V4 and settings.localhost_node_ports
+    if portal.node_port and at_loopback and (count := counting(LOOPBACK_ACCEPTED, settings)):
+        yield f"-d {LOOPBACK[Family.V4]} {count}".rstrip()
     if not portal.external_local:
         yield f"{comment(f'masquerade traffic for {name} external destinations')} -j KUBE-MARK-MASQ"
     else:

@@ -1,5 +1,6 @@
 """The desired rules, kept up to date Service by Service, and the changes that lead there: pure."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -25,6 +26,10 @@ class ChainChanges:
 
     def __bool__(self) -> bool:
         return bool(self.put or self.drop or self.jumps)
+
+    def count(self, table: Table) -> int:
+        """Return how many rules it writes into a table."""
+        return sum(len(rules) for chain, rules in self.put.items() if chain.table is table)
 
     def text(self) -> bytes:
         """Return the input for ``iptables-restore --noflush``.
@@ -61,6 +66,7 @@ class IptablesRuleset:
         self.have = Desired()  # the state that the rules are of
         self._rendered: dict[Key, RenderedRules] = {}
         self.node = NodeView("")
+        self._lines: Counter[Table] = Counter()  # that Services have
 
     def update(
         self, want: Desired, node: NodeView, done: Mapping[Key, RenderedRules] | None = None
@@ -81,6 +87,8 @@ class IptablesRuleset:
         drop: set[ChainName] = set()
         for key in want.changed_since(self.have):
             before, after = self._replace(key, want.portals_of(key), done.get(key))
+            self._count(before, -1)
+            self._count(after)
             put |= {chain: after.own[chain] for chain in _written(before.own, after.own)}
             drop |= before.own.keys() - after.own.keys()
             touched |= _written(before.shared, after.shared)
@@ -148,7 +156,24 @@ class IptablesRuleset:
 
     def leave_out(self, key: Key) -> None:
         """Have no rules for a Service until it changes, because the kernel refuses them."""
-        del self._rendered[key]
+        self._count(self._rendered.pop(key), -1)
+
+    def _count(self, rendered: RenderedRules, sign: int = 1) -> None:
+        for chain, lines in (*rendered.own.items(), *rendered.shared.items()):
+            self._lines[chain.table] += sign * len(lines)
+        self._lines[names.CLUSTER_IPS.table] += sign * len(rendered.cluster_ips)
+
+    def counts(self) -> Mapping[Table, int]:
+        """Return how many rules each table has."""
+        found = Counter(self._lines)
+        for chain, rules in self.fixed.items():
+            found[chain.table] += len(rules)
+        found[names.SERVICES.table] += len(node_port_jumps(self.family, self._settings))
+        some = next(
+            (list(one.cluster_ips) for one in self._rendered.values() if one.cluster_ips), []
+        )
+        found[names.NO_EXTERNAL.table] += len(unserved(self.family, some, self.node.service_ranges))
+        return {table: found[table] for table in Table}
 
     def _replace(
         self, key: Key, portals: Portals, done: RenderedRules | None

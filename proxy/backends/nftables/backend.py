@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 
+from proxy.backends.base import RuleCount
 from proxy.backends.nftables.observe import ObservedTable, clearing, disturbance, observe
 from proxy.backends.nftables.ruleset import NftablesRuleset
 from proxy.backends.nftables.transaction import table_name
@@ -112,6 +113,14 @@ class NftablesBackend:
     def held(self) -> Set[Key]:
         """See ``Backend``: none."""
         return frozenset()
+
+    def rule_counts(self) -> Iterable[RuleCount]:
+        """See ``Backend``: few rules, whatever the Services are."""
+        return ()
+
+    def packet_counts(self) -> Mapping[str, int]:
+        """See ``Backend``: none."""
+        return {}
 
     @property
     def is_blind(self) -> bool:

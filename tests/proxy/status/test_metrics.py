@@ -16,7 +16,7 @@ from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Slice,
 from proxy.status.changes import PendingChanges
 from proxy.status.health import ProxyHealth
 from proxy.status.local_gaps import LocalGaps
-from proxy.status.metrics import ProxyMetrics
+from proxy.status.metrics import METRICS, ProxyMetrics
 from proxy.status.process import process_text
 from proxy.status.web import health_routes, listening, metrics_routes
 from tests.support.proxy.strategies import NODE
@@ -63,6 +63,41 @@ def test_names_and_labels_are_upstreams() -> None:
     text = metrics.text()
     assert {name: labels_of(text, name) for name in UPSTREAM} == UPSTREAM
     assert 'kubeproxy_proxy_healthz_total{code="503"} 1\n' in text
+
+
+# Those of one mode, as upstream registers them.
+OF_MODE = {
+    "iptables": {
+        "iptables_ct_state_invalid_dropped_packets_total": "",
+        "iptables_localhost_nodeports_accepted_packets_total": "",
+        "sync_proxy_rules_iptables_last": "ip_family,table",
+        "sync_proxy_rules_iptables_partial_restore_failures_total": "ip_family",
+        "sync_proxy_rules_iptables_restore_failures_total": "ip_family",
+        "sync_proxy_rules_iptables_total": "ip_family,table",
+    },
+    "nftables": {
+        "sync_proxy_rules_nftables_cleanup_failures_total": "ip_family",
+        "sync_proxy_rules_nftables_sync_failures_total": "ip_family",
+    },
+}
+OWN = {
+    "other_proxies_total",
+    "rules_disturbed_total",
+    "stale_conntrack_entries_deleted_total",
+    "sync_failures_total",
+}
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables", "ebpf"])
+def test_every_mode_has_all_of_upstreams_names_and_no_other(mode: str) -> None:
+    metrics = ProxyMetrics(mode)
+    text = metrics.text()
+    found = set(re.findall(r"^# TYPE kubeproxy_(\w+) ", text, re.MULTILINE))
+    mine = OF_MODE["iptables" if mode == "iptables" else "nftables"]
+    assert found == UPSTREAM.keys() | mine.keys() | OWN
+    for name, labels in mine.items():
+        assert METRICS[name].labels == tuple(filter(None, labels.split(","))), name
+    assert len(UPSTREAM) + sum(map(len, OF_MODE.values())) == 23
 
 
 @pytest.mark.parametrize(
