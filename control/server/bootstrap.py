@@ -7,6 +7,7 @@ Source: k8s.io/kubernetes/pkg/controlplane (the ``kubernetes`` Service and its e
 
 import asyncio
 import logging
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -109,7 +110,11 @@ async def _ensure(state: ServerState, kind: Kind, namespace: str, name: str, con
         except StatusError as err:
             if err.code != 409:  # another API server has created it
                 raise
-    await modify(state, request, lambda _state, _request, item: Edited(_merged(item, content)))
+    await modify(state, request, partial(_merge, content))
+
+
+def _merge(content: Wire, _state: ServerState, _request: ApiRequest, item: Item) -> Edited:
+    return Edited(_merged(item, content))
 
 
 def _complete(kind: Kind, name: str, content: Wire) -> Wire:

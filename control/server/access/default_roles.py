@@ -7,7 +7,7 @@ alone. Source: https://kubernetes.io/docs/reference/access-authn-authz/rbac/#aut
 
 import asyncio
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from itertools import chain
 from typing import Any
@@ -52,7 +52,11 @@ async def _ensure(state: ServerState, kind: Kind, wanted: Wire) -> None:
             if err.code != 409:  # another API server has created it
                 raise
     elif item.wire["metadata"].get("annotations", {}).get(_AUTO) == "true":
-        await modify(state, request, lambda _state, _request, old: Edited(_corrected(old, wanted)))
+        await modify(state, request, partial(_correct, wanted))
+
+
+def _correct(wanted: Wire, _state: ServerState, _request: ApiRequest, old: Item) -> Edited:
+    return Edited(_corrected(old, wanted))
 
 
 def _corrected(old: Item, wanted: Wire) -> Wire:

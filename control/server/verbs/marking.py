@@ -60,8 +60,7 @@ def _finalizers(present: list[str], propagation: str) -> list[str]:
 
 def _grace(kind: Kind, wire: Mapping[str, Any], options: DeletionOptions) -> int:
     """Return the grace period in seconds: 0 except for a Pod that runs on a node."""
-    spec = wire.get("spec", {})
-    if kind is not POD or not spec.get("nodeName"):
+    if kind is not POD or not (spec := wire.get("spec", {})).get("nodeName"):
         return 0
     if wire.get("status", {}).get("phase") in ("Succeeded", "Failed"):
         return 0
@@ -84,5 +83,6 @@ def finished(wire: Mapping[str, Any]) -> bool:
         "deletionTimestamp" in metadata
         and not metadata.get("finalizers")
         and not metadata.get("deletionGracePeriodSeconds")
-        and not wire.get("spec", {}).get("finalizers")
+        # Only a namespace has these. In other kinds ``spec`` may be unknown, and so be anything.
+        and not (wire.get("kind") == NAMESPACE.name and wire.get("spec", {}).get("finalizers"))
     )

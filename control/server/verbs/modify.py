@@ -45,6 +45,7 @@ class Edited:
     managed: bytes | None = None  # the managers after an apply
 
 
+# A function of a module, or a partial of one: for a large object it runs in another process.
 Edit = Callable[[ServerState, ApiRequest, Item], Edited]
 
 

@@ -11,7 +11,7 @@ from control.server.state.server import ServerState
 from control.server.verbs.apply import apply, check_options
 from control.server.verbs.delete import Deleted, delete_with, read_options
 from control.server.verbs.modify import Edited, Written, modify, rewrite
-from control.server.verbs.patch import read_patch
+from control.server.verbs.patch import check_method, read_patch
 from control.server.wire import errors, media
 from control.server.wire.decode import read, read_message
 from control.server.wire.item import Item, Wire
@@ -127,12 +127,11 @@ def _shown(selector: Wire) -> str:
 
 async def update_scale(state: ServerState, request: ApiRequest) -> Written:
     """Replace a workload's Scale; raises StatusError (400, 404, 409, 422)."""
-    scale = request.body.object()
+    return await modify(state, request, _replace_scale)
 
-    def edit(_state: ServerState, _request: ApiRequest, item: Item) -> Edited:
-        return Edited(_scaled(item, scale))
 
-    return await modify(state, request, edit)
+def _replace_scale(_: ServerState, request: ApiRequest, item: Item) -> Edited:
+    return Edited(_scaled(item, request.body.object()))
 
 
 async def patch_scale(state: ServerState, request: ApiRequest) -> Written:
@@ -140,13 +139,13 @@ async def patch_scale(state: ServerState, request: ApiRequest) -> Written:
     check_options(request)
     if request.body.media_type == media.APPLY_PATCH:
         return await apply(state, request)
-    apply_patch = read_patch(request)
+    check_method(request.body)
+    return await modify(state, request, _patch_scale)
 
-    def edit(_state: ServerState, _request: ApiRequest, item: Item) -> Edited:
-        scale = apply_patch(scale_of(item.wire), "")
-        return Edited(_scaled(item, scale))
 
-    return await modify(state, request, edit)
+def _patch_scale(_: ServerState, request: ApiRequest, item: Item) -> Edited:
+    scale = read_patch(request)(scale_of(item.wire), "")
+    return Edited(_scaled(item, scale))
 
 
 def _scaled(item: Item, scale: Wire) -> Wire:

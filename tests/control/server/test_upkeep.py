@@ -13,7 +13,8 @@ from control.server.upkeep import expire_events, upkeep
 from control.server.wire.item import Item
 from control.store.base import Create, Delete, Update
 from control.store.memory import MemoryStore
-from tests.support.control.requests import CORE, Api, config_map
+from tests.support.control.api_server import ApiServer
+from tests.support.control.requests import CORE, MERGE, Api, config_map
 
 KEY = "/registry/core/configmaps/default/a"
 VALUE = b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","uid":"u"}}'
@@ -109,6 +110,14 @@ async def test_the_api_servers_endpoints_are_published_and_kept_current():
         assert endpoints["subsets"][0]["addresses"] == [{"ip": address}]
         await state.cache.stop()
     await store.close()
+
+
+async def test_a_server_starts_with_large_objects_of_its_own(api: Api, api_server: ApiServer):
+    note = {"metadata": {"annotations": {"note": "x" * 200_000}}}
+    for path in ("/api/v1/namespaces/default", f"{CORE}/services/kubernetes"):
+        assert (await api("PATCH", path, note, MERGE)).code == 200
+    await bootstrap(api_server.state)
+    assert (await api("GET", path))["metadata"]["annotations"] == note["metadata"]["annotations"]
 
 
 def _items(state: ServerState, name: str) -> list[Item]:

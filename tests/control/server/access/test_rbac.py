@@ -284,6 +284,15 @@ async def test_default_roles_come_back_and_additions_stay(server: Guarded) -> No
     assert (await server("root", "GET", f"{RBAC}/clusterroles/view")).code == 200
 
 
+async def test_a_large_default_role_comes_back(server: Guarded) -> None:
+    path = f"{RBAC}/clusterroles/system:discovery"
+    found = (await server("root", "GET", path)).body
+    found["metadata"]["annotations"]["note"] = "x" * 200_000
+    assert (await server("root", "PUT", path, found | {"rules": []})).code == 200
+    await ensure_roles(server.state)
+    assert (await server("root", "GET", path))["rules"] == found["rules"]
+
+
 async def test_a_default_role_without_autoupdate_is_left_alone(server: Guarded) -> None:
     path = f"{RBAC}/clusterroles/system:discovery"
     found = (await server("root", "GET", path)).body

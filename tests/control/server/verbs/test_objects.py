@@ -290,6 +290,26 @@ async def test_scale(api: Api):
     assert (await api("PUT", path, {"spec": {"replicas": "x"}})).code == 400
 
 
+async def test_scale_of_a_large_workload(api: Api):
+    """It is computed in another process."""
+    path = f"{APPS}/deployments/d/scale"
+    large = deployment(replicas=2)
+    large["metadata"]["annotations"] = {"note": "x" * 200_000}
+    await api.make(f"{APPS}/deployments", large)
+    assert (await api("PATCH", path, {"spec": {"replicas": 7}}, MERGE))["spec"] == {"replicas": 7}
+    changed = (await api("GET", path)).body | {"spec": {"replicas": 4}}
+    assert (await api("PUT", path, changed))["spec"] == {"replicas": 4}
+
+
+async def test_an_object_with_an_unknown_spec_can_be_deleted(api: Api):
+    for name, spec in (("a", True), ("b", "x"), ("c", [1]), ("d", {"finalizers": ["a/b"]})):
+        await api.make(MAPS, config_map(name) | {"spec": spec, "status": spec})
+    assert (await api("PATCH", f"{MAPS}/a", {"data": {"k": "v"}}, MERGE)).code == 200
+    for name in "abcd":
+        assert (await api("DELETE", f"{MAPS}/{name}")).code == 200
+    assert (await api("GET", MAPS))["items"] == []
+
+
 async def test_secrets_store_plain_text_encoded(api: Api):
     secret = {"metadata": {"name": "s"}, "stringData": {"a": "b"}}
     made = await api.make(f"{CORE}/secrets", secret)
