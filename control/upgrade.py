@@ -14,6 +14,7 @@ from multidict import CIMultiDict
 
 _WAITING = 64 * 1024  # bytes that wait for a reader before the peer must wait
 SPDY = "SPDY/3.1"
+REQUEST_LINE = 64 * 1024  # bytes: the command of an exec is in it; aiohttp's own limit is 8190
 VERSIONS = "X-Stream-Protocol-Version"  # subprotocols: offered in requests, chosen in the answer
 
 

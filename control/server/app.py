@@ -1,6 +1,7 @@
 """Start and stop the parts of a server in order: the store's cache, then HTTP."""
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,6 +18,7 @@ from control.server.access.default_roles import ensure_roles
 from control.server.access.door import Door, DoorLimits
 from control.server.access.guard import Guard
 from control.server.bootstrap import bootstrap, keep
+from control.server.bugs import ConnectionLog
 from control.server.http import HttpHandler
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
@@ -24,6 +26,9 @@ from control.server.upkeep import upkeep
 from control.server.wire.body import BODY_LIMIT
 from control.store.base import Store
 from control.tokens import TokenSigner
+from control.upgrade import REQUEST_LINE
+
+logger = logging.getLogger(__name__)
 
 # Upstream's IdleTimeout.
 _KEEP_ALIVE = 90.0
@@ -89,4 +94,8 @@ def _runner(handler: HttpHandler) -> web.AppRunner:
         keepalive_timeout=_KEEP_ALIVE,
         handler_cancellation=True,
         shutdown_timeout=_LAST_ANSWERS,
+        logger=ConnectionLog(logger),
+        # As upstream, whose clients never compress a request.
+        auto_decompress=False,
+        max_line_size=REQUEST_LINE,
     )

@@ -1,7 +1,11 @@
-"""Repeated bugs: one request that meets a bug must not fill the log when it is sent for ever."""
+"""What must not fill the log when it is sent for ever: requests that meet a bug, or are no HTTP."""
 
+import logging
 import time
 from collections.abc import Callable
+from typing import Any
+
+from aiohttp.http_exceptions import HttpProcessingError
 
 _EVERY = 60.0  # seconds
 # Distinct bugs that are remembered. Each is a place in podwire's code, so there are few.
@@ -26,6 +30,27 @@ class RepeatedBugs:
             self._seen.clear()
         self._seen[place] = (now, 0)
         return f" (and {silent} times since the last report)" if silent else ""
+
+
+class ConnectionLog(logging.LoggerAdapter[logging.Logger]):
+    """The log of a server's connections, for aiohttp.
+
+    Bytes that are no HTTP are their client's fault, and need no credentials: only ``debug`` has
+    them. aiohttp logs a traceback of each.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__(logger)
+        self._bugs = RepeatedBugs()
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **_: Any) -> None:
+        """Log an error that a connection met."""
+        if isinstance(exc_info, HttpProcessingError):
+            self.debug(f"{msg}: %.200s", *args, exc_info.message)
+        elif not isinstance(exc_info, BaseException):
+            super().exception(msg, *args)
+        elif (times := self._bugs.count(exc_info)) is not None:
+            super().exception(f"{msg}{times}", *args, exc_info=exc_info)
 
 
 def _place(bug: BaseException) -> tuple[str, str, int]:

@@ -37,6 +37,7 @@ from control.runtime.base import (
     Runtime,
 )
 from control.tls import load_authority, load_identity
+from control.upgrade import REQUEST_LINE
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ async def serve(settings: ServerConfig, node: ServedNode) -> AsyncIterator[int]:
         handle_signals=False,
         handler_cancellation=True,
         shutdown_timeout=_LAST_ANSWERS,
+        max_line_size=REQUEST_LINE,
     )
     tls = server_tls(settings)
     await runner.setup()

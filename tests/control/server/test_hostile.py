@@ -1,6 +1,7 @@
 """Hostile requests: each gets an answer with the cause, never a traceback or a 500."""
 
 import asyncio
+import gzip
 import io
 import json
 import string
@@ -126,6 +127,66 @@ async def test_a_token_that_is_no_text_is_unknown(api: Api, api_server: ApiServe
     writer.write(b"GET /api/v1/pods HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
     assert (await reader.readline()).split()[1] == b"401"
     writer.close()
+
+
+async def raw(api_server: ApiServer, request: bytes) -> tuple[int, bytes]:
+    """Send bytes of a request that ends its connection; returns the answer's code and the rest."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api_server.port)
+    writer.write(request)
+    line, _, rest = (await reader.read()).partition(b"\r\n")
+    writer.close()
+    return int(line.split()[1]), rest
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+        b"FLY / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 9000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 200 + b"\r\n",
+        b"GET http://[::1/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfly\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_and_not_logged(
+    api_server: ApiServer, caplog: pytest.LogCaptureFixture, request_: bytes
+):
+    code, _ = await raw(api_server, request_)
+    assert code == 400
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "fly"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", MAPS),
+        ("PUT", f"{MAPS}/a"),
+        ("DELETE", f"{MAPS}/a"),
+        ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
+    ],
+)
+async def test_a_compressed_body_is_not_unpacked(
+    api: Api, api_server: ApiServer, method: str, path: str, coding: str
+):
+    """As upstream, which reads its bytes as they are."""
+    body = gzip.compress(b'{"metadata":{"name":"a"}}') if coding == "gzip" else b"\x1b\x78packed"
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Encoding: {coding}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    code, rest = await raw(api_server, f"{head}Connection: close\r\n\r\n".encode() + body)
+    assert code == 400 and b'"kind":"Status"' in rest
+    assert (await api("GET", f"{MAPS}/a")).code == 404
+
+
+async def test_a_long_selector_is_read(api: Api):
+    names = ",".join(f"name-{n:05}" for n in range(4000))
+    assert (await api("GET", f"{MAPS}?labelSelector=a+in+({names})")).code == 200
 
 
 async def test_a_repeated_bug_is_logged_once_a_minute(

@@ -133,6 +133,11 @@ async def test_a_command_and_its_exit_code(cluster, web):
     assert err == "err\ncommand terminated with exit code 7\n"
 
 
+async def test_exec_of_a_long_command(cluster, web):
+    script = f"echo {'x' * 20_000} | wc -c"
+    assert await cluster.kubectl("exec", "web", "--", "sh", "-c", script) == (0, b"20001\n", "")
+
+
 async def test_exec_carries_every_byte_both_ways(cluster, web):
     code, out, err = await cluster.kubectl("exec", "-i", "web", "--", "cat", input=NOISE)
     assert (code, err) == (0, "")
