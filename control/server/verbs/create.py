@@ -112,6 +112,7 @@ def complete(
         if managed is None:
             given = wire["metadata"].get("managedFields")
             managed = fields.after_create(named, made, given, state.timestamp())
+        made = prepare.for_create_by(kind, made, request.user)
         made = admit(state, named, rules.begin(made))
         if found := errors_in_new(kind, parse(kind, made)):
             raise errors.invalid(kind, named.info.name, found)

@@ -14,12 +14,15 @@ from control.api.types.conform import zero_of
 from control.api.types.table import message_name
 from control.server.wire.info import RequestInfo
 from control.server.wire.item import Wire
+from control.server.wire.request import User
 
 # Upstream's alphabet for generated names: no vowels, no letters that look alike.
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX = 5
 _GENERATED_MAX = 63 - _SUFFIX
 
+_SIGNING_REQUEST = "CertificateSigningRequest"
+_REQUESTER = ("username", "uid", "groups", "extra")
 # Only the server writes these.
 _SYSTEM = (
     "resourceVersion",
@@ -67,11 +70,24 @@ def has_status(kind: Kind) -> bool:
     return "status" in kind.subresources
 
 
+def for_create_by(kind: Kind, wire: Wire, user: User) -> Wire:
+    """Return a new object that says who made it, if its kind says so: who asks for a certificate.
+
+    A signer believes it (pkg/registry/certificates/certificates/strategy.go).
+    """
+    if kind.name != _SIGNING_REQUEST:
+        return wire
+    given = {name: value for name, value in wire["spec"].items() if name not in _REQUESTER}
+    return wire | {"spec": given | user.wire()}
+
+
 def for_update(kind: Kind, old: Mapping[str, Any], new: Wire) -> Wire:
     """Return the next version: the client's object with the server's own fields kept."""
     made = new | {"metadata": _kept_metadata(old, new)}
     if has_status(kind):
         made["status"] = old.get("status") or _no_status(kind)
+    if kind.name == _SIGNING_REQUEST:
+        made["spec"] = old["spec"]
     if rules_of(kind).generation and _content(made) != _content(old):
         made["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
     return made
