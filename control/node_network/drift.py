@@ -31,7 +31,8 @@ _DELNEIGH, _NEWNETCONF = 29, 80
 _REPLACED = 0x100  # NLM_F_REPLACE: the route that was there is gone
 _IFLA_IFNAME, _NETCONFA_IFINDEX, _ALL_INTERFACES = 3, 1, -1
 _INDEX_AT = 4  # in ifinfomsg, ifaddrmsg and ndmsg alike
-_PROTOCOL_AT = 5  # in rtmsg
+_PROTOCOL_AT, _TYPE_AT = 5, 7  # in rtmsg
+_KERNEL, _UNICAST = 2, 1  # RTPROT_KERNEL, RTN_UNICAST
 _SIZES = {_NEWLINK: 16, _DELLINK: 16, _NEWNETCONF: 4}
 _NFT_TABLE_NAME = 1  # the first attribute of a table's, a chain's and a rule's message
 
@@ -104,13 +105,24 @@ def is_route_drift(kind: int, flags: int, body: bytes, device: int) -> bool:
     if kind == _DELROUTE:
         return body[_PROTOCOL_AT] == PROTOCOL
     if kind == _NEWROUTE:
-        return bool(flags & _REPLACED) or body[_PROTOCOL_AT] == PROTOCOL
+        replaced = bool(flags & _REPLACED)
+        return replaced or body[_PROTOCOL_AT] == PROTOCOL or _is_link_back(body)
     if kind in {_NEWADDR, _DELADDR, _DELNEIGH}:
         return device != 0 and struct.unpack_from("=i", body, _INDEX_AT) == (device,)
     if kind == _NEWNETCONF:  # forwarding, of all interfaces
         index = _attributes(body, _SIZES[kind]).get(_NETCONFA_IFINDEX, b"\0\0\0\0")
         return struct.unpack("=i", index) == (_ALL_INTERFACES,)
     return False
+
+
+def _is_link_back(body: bytes) -> bool:
+    """Return true for the route of a link's own IPv4 network.
+
+    The kernel enters it when a link comes up. What it deleted when the link went down, our routes
+    over it among them, it told nobody (IPv6 has notices).
+    """
+    family, protocol, kind = body[0], body[_PROTOCOL_AT], body[_TYPE_AT]
+    return (family, protocol, kind) == (socket.AF_INET, _KERNEL, _UNICAST)
 
 
 def is_table_drift(body: bytes) -> bool:

@@ -1,7 +1,10 @@
 """What another program takes from the node network is put back at once; nothing else wakes it."""
 
 import asyncio
+import copy
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +60,7 @@ fi
 def _state(machine: Machine) -> str:
     """All that the node network has set up, without indexes: a new device has another one."""
     lines = machine.space.run("sh", "-c", _STATE, check=False).splitlines()
-    return "\n".join(line.partition(": ")[2] if line[:1].isdigit() else line for line in lines)
+    return "\n".join(re.sub("^[0-9]+: ", "", line) for line in lines)
 
 
 @pytest.mark.parametrize("overlay", ["routes", "vxlan"])
@@ -93,3 +96,32 @@ def test_drift_is_put_back(machine: Machine, tmp_path: Path, overlay) -> None:
 
     inside(machine.space.path, lambda: asyncio.run(scenario()))
     machine.apply(overlay, [], "nobody")
+
+
+def _ipv4(item: dict[str, Any]) -> Node:
+    """Return a Node of IPv4 alone: the kernel tells no route of it that goes with a link."""
+    item = copy.deepcopy(item)
+    del item["status"]["addresses"][1], item["spec"]["podCIDRs"][1:]
+    return Node.parse(item)
+
+
+def test_a_link_that_was_down_has_its_routes_again(machine: Machine, tmp_path: Path) -> None:
+    nodes = [_ipv4(item) for item in NODES]
+    settings = NodeNetworkSettings("n1", "routes", (), tmp_path / "10.conflist")
+
+    async def scenario() -> None:
+        task = asyncio.create_task(NodeNetwork(settings, lambda: nodes, lambda: None).run())
+        while not settings.conflist.exists():  # noqa: ASYNC110  # written after the kernel
+            await asyncio.sleep(0.05)
+        before = await asyncio.to_thread(_state, machine)
+        assert "10.244.2.0/24 via 172.31.0.2" in before
+        await asyncio.sleep(drift._SETTLE_SECONDS * 4)  # its own changes were heard
+        for state in ("down", "up"):
+            await asyncio.to_thread(machine.space.ip, "link", "set", "eth0", state)
+        await _until(machine, before)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    inside(machine.space.path, lambda: asyncio.run(scenario()))
+    machine.space.ip("addr", "replace", "fd00:31::1/64", "dev", "eth0", "nodad")
+    machine.apply("routes", [], "nobody")
