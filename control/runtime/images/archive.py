@@ -35,7 +35,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 def unpack_layer(
     layer: BufferedReader, target: Path, budget: Budget, algorithm: str = "sha256"
 ) -> str:
-    """Apply one layer tar (plain or gzip) on top of the files in ``target``.
+    """Apply one layer tar (plain, gzip or zstd) on top of the files in ``target``.
 
     Whiteouts (OCI image-spec, layer.md) remove files of lower layers. Return the digest of the
     uncompressed tar, in hexadecimal. Raises HostileArchiveError, OSError.
@@ -43,7 +43,7 @@ def unpack_layer(
     root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with damage_named():
-            tape = Tape(decompress(layer), budget, algorithm)
+            tape = Tape(decompress(layer, budget), budget, algorithm)
             unpacking = _Unpacking(root)
             for tar, member in members(tape, budget):
                 unpacking.add(tar, member)

@@ -119,7 +119,7 @@ class TarFiles:
 
 def _plain(file: BufferedReader, scratch: Path, budget: Budget) -> BufferedReader:
     """Return a seekable tar: the file, or its decompressed bytes in a file without a name."""
-    stream = decompress(file)
+    stream = decompress(file, budget)
     if stream is file:
         return file
     with ExitStack() as undo, file:

@@ -6,21 +6,29 @@ lead it back to where it was, or end the archive in silence. What it reads from 
 
 import gzip
 import hashlib
+import sys
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from io import BufferedReader
-from typing import IO, cast
+from io import BufferedReader, RawIOBase
+from typing import IO, Any, cast
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 # Go's archive/tar, and so containerd, takes no larger header either (maxSpecialFileSize).
 _MOST_HEADER = 1024 * 1024
 _PIECE = 1024 * 1024
-_MAGIC = {
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-}
+_OTHERS = {b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+_GZIP = b"\x1f\x8b"
+# RFC 8878: a frame begins so (3.1.1), or so if it is to be skipped (3.1.2, low four bits free).
+_ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60)))
+# The memory that a frame may ask for, 128 MiB: what the zstd command takes without --long.
+_WINDOW: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: 27}
+_FEED = 16 * 1024  # what follows a frame in it is copied once a frame
 
 
 class HostileArchiveError(ValueError):
@@ -94,22 +102,62 @@ class Tape:
         return self._found.hexdigest()
 
 
-def decompress(stream: BufferedReader) -> IO[bytes]:
-    """Return the bytes of a stream that may be compressed by gzip.
+class _Zstd(RawIOBase):
+    """The content of zstd's frames, one after the other: builders make many for one layer.
 
-    Other compressions are refused with HostileArchiveError, which names the remedy: the OCI image
-    specification has gzip and zstd, and Python 3.11 reads no zstd.
+    Each frame counts as a member of the budget: empty ones are small, and take long.
+    """
+
+    def __init__(self, stream: BufferedReader, budget: Budget) -> None:
+        self._stream, self._budget = stream, budget
+        self._frame = zstd.ZstdDecompressor(options=_WINDOW)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer; raises EOFError within a frame, ZstdError, HostileArchiveError."""
+        while (fed := self._feed()) is not None:
+            data = self._frame.decompress(fed, len(buffer))
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+        return 0
+
+    def _feed(self) -> bytes | None:
+        """Return what the frame is to be given next, or None at the end; begin the next frame."""
+        if not self._frame.eof:
+            return self._more() if self._frame.needs_input else b""
+        following = self._frame.unused_data or self._stream.read(_FEED)
+        if not following:
+            return None
+        self._budget.take(members=1)
+        self._frame = zstd.ZstdDecompressor(options=_WINDOW)
+        return following
+
+    def _more(self) -> bytes:
+        data = self._stream.read(_FEED)
+        if not data:
+            raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+        return data
+
+
+def decompress(stream: BufferedReader, budget: Budget) -> IO[bytes]:
+    """Return the bytes of a stream that may be compressed by gzip or zstd.
+
+    The OCI image specification has these two. Others are refused with HostileArchiveError, which
+    names the remedy.
     """
     first = stream.peek(6)
-    for magic, name in _MAGIC.items():
+    for magic, name in _OTHERS.items():
         if first.startswith(magic):
             raise HostileArchiveError(
                 f"is compressed by {name}, which podwire does not read: compress it by gzip "
-                "(skopeo copy --dest-compress-format gzip), or not at all"
+                "(skopeo copy --dest-compress-format gzip), by zstd, or not at all"
             )
-    if not first.startswith(b"\x1f\x8b"):
-        return stream
-    return cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
+    if first.startswith(_ZSTD):
+        return BufferedReader(_Zstd(stream, budget), _PIECE)
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=stream)) if first.startswith(_GZIP) else stream
 
 
 @contextmanager
@@ -121,7 +169,7 @@ def damage_named() -> Iterator[None]:
         raise
     except RecursionError as err:
         raise HostileArchiveError("has too many headers in one") from err
-    except (EOFError, zlib.error, gzip.BadGzipFile) as err:
+    except (EOFError, zlib.error, gzip.BadGzipFile, zstd.ZstdError) as err:
         raise HostileArchiveError(f"is damaged: {err}") from err
     except (tarfile.TarError, ValueError, OverflowError) as err:
         raise HostileArchiveError(f"is no tar archive, or damaged: {err}") from err

@@ -17,7 +17,7 @@ from control.runtime.base import ContainerRuntimeError
 from control.runtime.images import tools
 from control.runtime.images.cli import main
 from control.runtime.images.store import ImageError, ImageStore
-from tests.support.control.archives import member, only_words, tar
+from tests.support.control.archives import in_frames, member, only_words, tar
 
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
@@ -33,6 +33,7 @@ KINDS = {
     "config": f"{OCI}.config.v1+json",
     "layer": f"{OCI}.layer.v1.tar",
 }
+DOCKER_ZSTD = "application/vnd.docker.image.rootfs.diff.tar.zstd"
 PLATFORM = {"os": "linux", "architecture": ARCH}
 
 
@@ -107,6 +108,17 @@ def test_an_oci_layout(tmp_path, store, shape):
     assert [it.name for it in store.list()] == ["docker.io/library/app:latest"]
 
 
+@pytest.mark.parametrize("kind", [f"{OCI}.layer.v1.tar+zstd", DOCKER_ZSTD], ids=["oci", "docker"])
+def test_layers_that_zstd_compressed(tmp_path, store, kind):
+    """As `docker buildx build --output type=oci,compression=zstd` writes them."""
+    layer = tar(member("f", bytes(5000)))
+    squeezed = in_frames(layer)
+    source = tmp_path / "image"
+    manifest = manifest_of(source, squeezed, config=config_of(layer), of_layer={"mediaType": kind})
+    store.add("x:1", write_index(source, blob(source, "manifest", manifest)))
+    assert Path(store.find("x:1")[1].root, "f").read_bytes() == bytes(5000)
+
+
 def docker(config, *members, **changes):
     """Return what docker save writes, with one layer in l/layer.tar."""
     row = {"Config": "c.json", "RepoTags": ["x:1"], "Layers": ["l/layer.tar"]} | changes
@@ -114,7 +126,9 @@ def docker(config, *members, **changes):
     return tar(manifest, member(row["Config"], config), *members)
 
 
-@pytest.mark.parametrize("squeezed", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    "squeezed", [bytes, gzip.compress, in_frames], ids=["plain", "gzip", "zstd"]
+)
 def test_a_docker_save_archive(tmp_path, store, squeezed):
     layer = tar(member("f", b"1"))
     inner = {"Entrypoint": ["/e"], "Env": ["A=1"], "User": "5", "Cmd": None}
@@ -188,7 +202,8 @@ def test_a_damaged_image_is_refused_and_leaves_nothing(tmp_path, store):
         (tar(member("manifest.json", b"[]")), "0 images instead of exactly one"),
         (tar(member("manifest.json", b'[{"Config": "c"}]')), "c is missing"),
         (tar(member("manifest.json", b"[" * 100_000)), "manifest.json: Invalid JSON: recursion"),
-        (b"\x28\xb5\x2f\xfd rest", "is compressed by zstd, .*: compress it by gzip"),
+        (b"\xfd7zXZ\0 rest", "is compressed by xz, .*: compress it by gzip .*, by zstd"),
+        (b"\x28\xb5\x2f\xfd rest", "is damaged: "),
         (gzip.compress(tar(member("x")))[:-9], "is damaged: Compressed file ended"),
     ],
     ids=only_words,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from control.runtime.images import archive
 from control.runtime.images.tape import Budget, HostileArchiveError
-from tests.support.control.archives import member, only_words, tar
+from tests.support.control.archives import in_frames, member, only_words, tar, with_window, zstd
 
 
 def unpack(target, *layers, budget=None):
@@ -29,7 +29,8 @@ def files_in(root):
     return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
 
 
-def test_layers_on_top_of_each_other(tmp_path):
+@pytest.mark.parametrize("squeeze", [gzip.compress, in_frames], ids=["gzip", "zstd"])
+def test_layers_on_top_of_each_other(tmp_path, squeeze):
     root = tmp_path / "root"
     first = tar(member("a/x", b"1"), member("a/y", b"2"), member("b/z", b"3"), member("c", b"4"))
     second = tar(
@@ -41,7 +42,7 @@ def test_layers_on_top_of_each_other(tmp_path):
         member("l", kind=tarfile.SYMTYPE, link="/etc/passwd"),
         member("h", kind=tarfile.LNKTYPE, link="a/y"),
     )
-    unpack(root, first, gzip.compress(second))
+    unpack(root, first, squeeze(second))
     assert files_in(root) == {"a/y", "b/new", "c/d", "l", "h"}
     assert (root / "l").readlink() == Path("/etc/passwd")
     assert (root / "h").stat().st_ino == (root / "a/y").stat().st_ino
@@ -155,6 +156,9 @@ DEEP = "/".join("d" for _ in range(200))
         (gzip.compress(tar(member("f")))[:-4], "is damaged: Compressed file ended"),
         (gzip.compress(tar(member("f")))[:-8] + bytes(8), "is damaged: CRC check failed"),
         (b"BZh9" + bytes(600), "compressed by bzip2"),
+        (zstd.compress(tar(member("f")))[:-4], "is damaged: Compressed file ended"),
+        (zstd.compress(tar(member("f"))) + b"more", "is damaged: .* Unknown frame descriptor"),
+        (with_window(28), "is damaged: .* requires too much memory"),
     ],
     ids=only_words,
 )
@@ -205,12 +209,24 @@ def test_no_members_reach_outside(tmp_path_factory, layers):
 
 
 BASE = tar(member("a", b"1"), member("d/b", bytes(700)), member("n" * 150, b"2"))
+FRAMES = in_frames(BASE)
+
+
+def test_what_zstd_compressed_is_bounded_as_well(tmp_path):
+    """Content by its bytes, and frames, which take long and may be empty, as files."""
+    large = zstd.compress(tar(member("f", bytes(1 << 20))))
+    with pytest.raises(HostileArchiveError, match="or 3145728 bytes"):
+        unpack(tmp_path / "large", large, large, large, budget=Budget(3 << 20, 10))
+    frames = in_frames(tar(member("f", bytes(5000)))) + zstd.compress(b"") * 100
+    unpack(tmp_path / "enough", frames, budget=Budget(most_members=150))
+    with pytest.raises(HostileArchiveError, match="more than 100 files"):
+        unpack(tmp_path / "many", frames, budget=Budget(most_members=100))
 
 
 @given(
     flips=st.lists(st.tuples(st.integers(0, len(BASE) - 1), st.integers(1, 255)), max_size=8),
     cut=st.integers(0, len(BASE)),
-    squeeze=st.booleans(),
+    squeeze=st.sampled_from([bytes, gzip.compress, in_frames]),
 )
 def test_a_damaged_archive_is_refused_or_unpacked(tmp_path_factory, flips, cut, squeeze):
     """Nothing else is raised, and nothing hangs."""
@@ -218,7 +234,18 @@ def test_a_damaged_archive_is_refused_or_unpacked(tmp_path_factory, flips, cut, 
     for place, change in flips:
         data[place] ^= change
     layer = bytes(data[: cut or None])
-    attempt(tmp_path_factory.mktemp("any"), [gzip.compress(layer) if squeeze else layer])
+    attempt(tmp_path_factory.mktemp("any"), [squeeze(layer)])
+
+
+@given(
+    flips=st.lists(st.tuples(st.integers(0, len(FRAMES) - 1), st.integers(1, 255)), max_size=4),
+    cut=st.integers(0, len(FRAMES)),
+)
+def test_damaged_frames_are_refused_or_unpacked(tmp_path_factory, flips, cut):
+    data = bytearray(FRAMES)
+    for place, change in flips:
+        data[place] ^= change
+    attempt(tmp_path_factory.mktemp("any"), [bytes(data[: cut or None])])
 
 
 def test_hard_links_to_what_a_lower_layer_has(tmp_path):
