@@ -25,6 +25,7 @@ from control.server.state.server import ServerState
 from control.server.streams import relay
 from control.server.verbs.render import frame
 from control.server.verbs.table import is_computed, verb_of
+from control.server.verbs.update import may_create
 from control.server.verbs.watch import WatchNotice, watch
 from control.server.wire import errors, info
 from control.server.wire.accept import Accept, parse_accept
@@ -148,7 +149,7 @@ class HttpHandler:
                 with self._holding(user) as holding:
                     body = await _body(web_request, holding, simple=not is_computed(asked))
                     request = dataclasses.replace(request, body=body)
-                    if body.media_type == APPLY_PATCH:
+                    if body.media_type == APPLY_PATCH or may_create(asked):
                         refusal = self._refusal_to_create(user, asked, wanted)
                         request = dataclasses.replace(request, no_create=refusal)
                     answer = await verb(self._state, request)
@@ -159,7 +160,7 @@ class HttpHandler:
     def _refusal_to_create(
         self, user: User, asked: info.RequestInfo, wanted: AccessAttributes
     ) -> StatusError | None:
-        """Return why a user may not create the object of an apply; None if the user may."""
+        """Return why a user may not create the object of a write; None if the user may."""
         try:
             self._authorizer.require(user, wanted._replace(verb="create"), asked)
         except StatusError as err:

@@ -17,12 +17,9 @@ from control.server.wire import errors, media
 from control.server.wire.body import Body, check_size
 from control.server.wire.decode import read
 from control.server.wire.errors import StatusError
-from control.server.wire.info import storage_key
 from control.server.wire.item import Item, Wire
 from control.server.wire.request import ApiRequest
 from control.server.wire.strict import duplicate_complaints
-
-_TRIES = 8
 
 
 def check_options(request: ApiRequest) -> None:
@@ -39,20 +36,9 @@ def check_options(request: ApiRequest) -> None:
 
 async def apply(state: ServerState, request: ApiRequest) -> Written:
     """Apply an object, or create it; raises StatusError (400, 403, 404, 409, 422, 500)."""
-    info = request.info
-    key = storage_key(info.kind, info.namespace, info.name)
-    for _ in range(_TRIES):
-        await state.cache.fresh()
-        exists = state.cache.of(info.kind).get(key) is not None
-        try:
-            if exists or info.subresource:
-                return await modify(state, request, _edit)
-            return await create.store(state, request, _drafted)
-        except StatusError as err:
-            if info.subresource or err.status.reason != ("NotFound", "AlreadyExists")[not exists]:
-                raise
-            last = err  # another request has removed or created it in between
-    raise last
+    if request.info.subresource:
+        return await modify(state, request, _edit)
+    return await create.change_or_create(state, request, _edit, _drafted)
 
 
 def _edit(state: ServerState, request: ApiRequest, old: Item) -> Edited:
@@ -72,8 +58,7 @@ def _drafted(state: ServerState, request: ApiRequest) -> create.New:
     request = request.decoded()
     applied, warnings = _read(request)
     with errors.warning(*warnings):
-        if request.no_create is not None:
-            raise request.no_create
+        request.require_create()
         empty = fields.write_of(request, "").empty
         wire, managed = _made(state, request, {**empty}, {}, applied)
         _check_new(request, wire["metadata"])
@@ -88,9 +73,7 @@ def _check_new(request: ApiRequest, metadata: Wire) -> None:
         found = field.required("metadata.name", "name or generateName is required")
         raise errors.invalid(info.kind, "", [found])
     if name != info.name:
-        raise errors.bad_request(
-            f"the name of the object ({name}) does not match the name on the URL ({info.name})"
-        )
+        raise errors.name_mismatch(name, info.name)
     if uid := metadata.get("uid"):
         why = f"the provided object specified uid {uid}, and no existing object was found"
         raise errors.conflict(info.kind, name, f"uid mismatch: {why}")

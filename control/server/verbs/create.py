@@ -8,7 +8,7 @@ from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
 from control.server.verbs import fields, podsecurity, prepare
 from control.server.verbs.admission import admit
-from control.server.verbs.modify import Written
+from control.server.verbs.modify import Edit, Written, modify
 from control.server.verbs.write import Draft, draft, insert
 from control.server.wire import errors
 from control.server.wire.decode import parse, read
@@ -37,9 +37,31 @@ async def create(state: ServerState, request: ApiRequest) -> Written:
     return await store(state, request, _drafted)
 
 
-async def store(
-    state: ServerState, request: ApiRequest, drafted: Callable[[ServerState, ApiRequest], New]
+Drafted = Callable[[ServerState, ApiRequest], New]
+
+
+async def change_or_create(
+    state: ServerState, request: ApiRequest, edit: Edit, drafted: Drafted
 ) -> Written:
+    """Change the object that a request names, or create it if it is not there.
+
+    ``drafted`` asks whether the user may create it. Raises StatusError.
+    """
+    for _ in range(_TRIES):
+        await state.cache.fresh()
+        exists = _present(state, request) is not None
+        try:
+            if exists:
+                return await modify(state, request, edit)
+            return await store(state, request, drafted)
+        except StatusError as err:
+            if err.status.reason != ("NotFound" if exists else "AlreadyExists"):
+                raise
+            last = err  # another request has removed or created it in between
+    raise last
+
+
+async def store(state: ServerState, request: ApiRequest, drafted: Drafted) -> Written:
     """Store the object that ``drafted``, a function of a module, makes of a request."""
     for _ in range(_TRIES):
         await state.cache.fresh()

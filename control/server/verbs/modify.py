@@ -153,9 +153,7 @@ def _check_identity(request: ApiRequest, old: Item, before: Mapping[str, Any], n
     info, metadata = request.info, new["metadata"]
     name = metadata.get("name") or info.name
     if name != info.name:
-        raise errors.bad_request(
-            f"the name of the object ({name}) does not match the name on the URL ({info.name})"
-        )
+        raise errors.name_mismatch(name, info.name)
     if info.kind.namespaced and metadata.get("namespace", info.namespace) != info.namespace:
         raise errors.bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"

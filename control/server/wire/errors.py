@@ -197,6 +197,12 @@ def bad_request(why: str) -> StatusError:
     return StatusError(400, "BadRequest", why)
 
 
+def name_mismatch(name: str, url: str) -> StatusError:
+    """The object has another name than the URL."""
+    where = f"does not match the name on the URL ({url})"
+    return bad_request(f"the name of the object ({name}) {where}")
+
+
 def unauthorized() -> StatusError:
     """The request has no valid credentials."""
     return StatusError(401, "Unauthorized", "Unauthorized")

@@ -50,7 +50,7 @@ class ApiRequest:
     body: Body = field(default_factory=Body)
     representation: Representation = field(default_factory=Representation)
     agent: str = ""  # the User-Agent of the client
-    # Why the user may not create the object that a patch applies; None if the user may.
+    # Why the user may not create the object of an apply or an update; None if the user may.
     no_create: StatusError | None = None
 
     @property
@@ -88,6 +88,11 @@ class ApiRequest:
     def field_validation(self) -> str:
         """Ignore, Warn or Strict; raises StatusError."""
         return mode_of(self.query.get("fieldValidation", ""))
+
+    def require_create(self) -> None:
+        """Refuse an apply or an update that would create its object; raises StatusError (403)."""
+        if self.no_create is not None:
+            raise self.no_create
 
     def decoded(self) -> "ApiRequest":
         """Return the same request with a decoded body; raises StatusError (400, 413, 415)."""

@@ -477,3 +477,29 @@ async def test_an_apply_creates_only_for_users_who_may_create(server: Guarded) -
     await server.make(f"{CORE}/configmaps", wanted)
     allowed = await server.api("PATCH", path, wanted, apply_patch, **media)
     assert allowed.code == 200
+
+
+async def test_a_put_creates_only_for_users_who_may_create(server: Guarded) -> None:
+    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["update"]}
+    await server.make(f"{MINE}/roles", role(leases))
+    await server.make(f"{MINE}/rolebindings", binding("b", "r", ALICE))
+    path = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    media = {"Authorization": "Bearer alice"}
+    await server.state.cache.fresh()
+    refused = await server.api("PUT", f"{path}/a", {}, **media)
+    assert (refused.code, refused["reason"]) == (403, "Forbidden")
+    assert 'cannot create resource "leases"' in refused["message"]
+    await server.make(path, {"metadata": {"name": "a"}})
+    assert (await server.api("PUT", f"{path}/a", {}, **media)).code == 200
+
+
+async def test_a_put_creates_no_role_with_more_than_its_author_has(server: Guarded) -> None:
+    roles = {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"]}
+    await server.make(f"{MINE}/roles", role(roles | {"verbs": ["create", "update"]}))
+    await server.make(f"{MINE}/rolebindings", binding("b", "r", ALICE))
+    await server.state.cache.fresh()
+    rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
+    media = {"Authorization": "Bearer alice"}
+    refused = await server.api("PUT", f"{MINE}/roles/x", role(rule, name="x"), **media)
+    assert refused.code == 403 and "attempting to grant RBAC permissions" in refused["message"]
+    assert (await server.api("PUT", f"{MINE}/roles/x", {}, **media)).code == 201
