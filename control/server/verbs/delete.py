@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import Any
 
+from control.api import field
 from control.api.kinds import NAMESPACE
 from control.server.state.server import ServerState
 from control.server.verbs import prepare
@@ -93,19 +94,23 @@ def _check_preconditions(request: ApiRequest, item: Item, options: DeletionOptio
 
 
 def parse_options(request: ApiRequest) -> DeletionOptions:
-    """Read DeleteOptions from a request's body, else its query; raises StatusError (400)."""
+    """Read DeleteOptions from a request's body, else its query; raises StatusError (400, 422)."""
     if not request.body.empty:
         return read_options(request, read_message("meta.DeleteOptions", request.body.object()))
-    grace = request.query.get("gracePeriodSeconds")
-    given = {
-        "gracePeriodSeconds": None if grace is None else request.number("gracePeriodSeconds"),
-        "propagationPolicy": request.query.get("propagationPolicy"),
-    }
+    given: dict[str, Any] = {}
+    if "gracePeriodSeconds" in request.query:
+        given["gracePeriodSeconds"] = request.number("gracePeriodSeconds")
+    if "propagationPolicy" in request.query:
+        given["propagationPolicy"] = request.query["propagationPolicy"]
+    if "orphanDependents" in request.query:
+        given["orphanDependents"] = request.flag("orphanDependents")
     return read_options(request, given)
 
 
 def read_options(request: ApiRequest, given: Mapping[str, Any]) -> DeletionOptions:
-    """Return what DeleteOptions of the right types ask for; raises StatusError (400)."""
+    """Return what DeleteOptions of the right types ask for; raises StatusError (422)."""
+    if found := _errors(given):
+        raise errors.invalid_options("DeleteOptions", found)
     preconditions = given.get("preconditions", {})
     return DeletionOptions(
         grace=given.get("gracePeriodSeconds"),
@@ -116,13 +121,24 @@ def read_options(request: ApiRequest, given: Mapping[str, Any]) -> DeletionOptio
     )
 
 
+def _errors(given: Mapping[str, Any]) -> list[field.FieldError]:
+    """Return what is wrong with DeleteOptions; see ValidateDeleteOptions in apimachinery."""
+    found, policy = [], given.get("propagationPolicy")
+    if policy is not None and given.get("orphanDependents") is not None:
+        why = "orphanDependents and deletionPropagation cannot be both set"
+        found.append(field.invalid("propagationPolicy", policy, why))
+    if policy is not None and policy not in PROPAGATIONS:
+        known = ", ".join(f'"{name}"' for name in (*PROPAGATIONS, "nil"))
+        text = f"supported values: {known}"
+        found.append(field.FieldError(field.NOT_SUPPORTED, "propagationPolicy", text, policy))
+    dry = given.get("dryRun") or []
+    if any(each != "All" for each in dry):
+        found.append(field.not_supported("dryRun", dry, ["All"]))
+    return found
+
+
 def _propagation(given: Mapping[str, Any]) -> str:
-    value = given.get("propagationPolicy")
-    if value is None and "orphanDependents" in given:
-        return "Orphan" if given["orphanDependents"] else "Background"
-    if value and value not in PROPAGATIONS:
-        raise errors.bad_request(
-            f'DeleteOptions "" is invalid: propagationPolicy: Unsupported value: "{value}":'
-            f" supported values: {', '.join(PROPAGATIONS)}"
-        )
-    return value or ""
+    orphan = given.get("orphanDependents")
+    if orphan is not None:
+        return "Orphan" if orphan else "Background"
+    return given.get("propagationPolicy") or ""

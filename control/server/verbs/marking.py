@@ -16,7 +16,7 @@ from control.server.wire.item import Wire
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 _DEFAULT_GRACE = 30
-_FINALIZERS = {"Foreground": FOREGROUND, "Orphan": ORPHAN, "Background": ""}
+_FINALIZERS = {"Foreground": FOREGROUND, "Background": "", "Orphan": ORPHAN}
 PROPAGATIONS = tuple(_FINALIZERS)
 
 

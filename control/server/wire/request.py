@@ -1,22 +1,27 @@
 """A request on a kind, parsed once when it arrives."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from control.api.field import invalid, too_long
+from control.api.field import FieldError, invalid, not_supported, too_long
 from control.server.wire.accept import Representation
 from control.server.wire.body import Body
 from control.server.wire.errors import StatusError, bad_request, invalid_options
 from control.server.wire.info import RequestInfo, is_true
-from control.server.wire.strict import mode_of
 
 # The agent of what the server itself writes.
 SERVER_AGENT = "kube-apiserver"
 _MANAGER_BYTES = 128
-_OPTIONS = {"create": "CreateOptions", "update": "UpdateOptions"}
+_OPTIONS = {
+    "create": "CreateOptions",
+    "update": "UpdateOptions",
+    "delete": "DeleteOptions",
+    "deletecollection": "DeleteOptions",
+}
+_MODES = ("", "Ignore", "Strict", "Warn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +60,10 @@ class ApiRequest:
 
     @property
     def dry_run(self) -> bool:
-        """True if nothing may be written; raises StatusError for any value but All."""
+        """True if nothing may be written; raises StatusError (422) for any value but All."""
         value = self.query.get("dryRun", "")
         if value not in ("", "All"):
-            raise bad_request(
-                f'Invalid value: "{value}": dryRun: Unsupported value: "{value}":'
-                ' supported values: "All"'
-            )
+            raise self.invalid_options([not_supported("dryRun", [value], ["All"])])
         return value == "All"
 
     @property
@@ -81,13 +83,20 @@ class ApiRequest:
                 why = f"invalid character U+{ord(sign):04X} (at position {at})"
                 found.append(invalid("fieldManager", given, why))
         if found:
-            raise invalid_options(_OPTIONS.get(self.info.verb, "PatchOptions"), found)
+            raise self.invalid_options(found)
         return given
 
     @property
     def field_validation(self) -> str:
-        """Ignore, Warn or Strict; raises StatusError."""
-        return mode_of(self.query.get("fieldValidation", ""))
+        """Ignore, Warn or Strict; raises StatusError (422)."""
+        mode = self.query.get("fieldValidation", "")
+        if mode not in _MODES:
+            raise self.invalid_options([not_supported("fieldValidation", mode, _MODES)])
+        return mode or "Warn"
+
+    def invalid_options(self, found: Sequence[FieldError]) -> StatusError:
+        """Return the error (422) of the options of a request, such as CreateOptions."""
+        return invalid_options(_OPTIONS.get(self.info.verb, "PatchOptions"), found)
 
     def require_create(self) -> None:
         """Refuse an apply or an update that would create its object; raises StatusError (403)."""

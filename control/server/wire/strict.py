@@ -16,7 +16,6 @@ from control.server.wire.body import Body
 from control.server.wire.errors import bad_request
 from control.server.wire.item import Wire
 
-_MODES = ("Ignore", "Warn", "Strict")
 # The maximum number of complaints of each sort, as in upstream.
 _MOST = 100
 # The maximum length of a name in a complaint.
@@ -27,17 +26,6 @@ _ANY = Field("", "")
 _MEMBER = re.compile(rb'"\s*:')
 _END = b'":'
 _ESCAPED_END = re.compile(rb"\\u00(?:22|3[aA])")
-
-
-def mode_of(value: str) -> str:
-    """Parse the query parameter: Ignore, Warn or Strict; raises StatusError (400)."""
-    mode = value or "Warn"
-    if mode not in _MODES:
-        raise bad_request(
-            f'Invalid value: "{value}": fieldValidation: Unsupported value: "{value}":'
-            ' supported values: "Ignore", "Strict", "Warn"'
-        )
-    return mode
 
 
 def verdict(kind: Kind, mode: str, complaints: list[str]) -> tuple[str, ...]:

@@ -32,13 +32,13 @@ from control.server.verbs.read import _parse_token
 from control.server.wire import info
 from control.server.wire.accept import parse_accept
 from control.server.wire.body import check_size, decode_body, read_body
-from control.server.wire.decode import read
+from control.server.wire.decode import read, read_message
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.item import Item, encode_object
 from control.server.wire.media import JSON, PROTOBUF
 from control.server.wire.request import ApiRequest, User
-from control.server.wire.strict import complaints, mode_of
+from control.server.wire.strict import complaints
 from control.store.memory import MemoryStore
 from control.tokens import TokenSigner
 from tests.support.control.requests import deployment, pod, service
@@ -102,7 +102,7 @@ def query(data: bytes) -> None:
     asked = ApiRequest(RequestInfo("list", POD, "default"), ADMIN, {name: value})
     for number in ("limit", "resourceVersion", "timeoutSeconds"):
         ApiRequest(asked.info, ADMIN, {number: value}).number(number)
-    mode_of(value)
+    _ = ApiRequest(asked.info, ADMIN, {"fieldValidation": value}).field_validation
     _ = ApiRequest(asked.info, ADMIN, {"dryRun": value}).dry_run
 
 
@@ -170,7 +170,7 @@ def operations(data: bytes) -> None:
 def options(data: bytes) -> None:
     value = value_of(data)
     if isinstance(value, dict):
-        read_options(request(POD), value)
+        read_options(request(POD), read_message("meta.DeleteOptions", value))
 
 
 def reviews(data: bytes) -> None:

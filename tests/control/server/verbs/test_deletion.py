@@ -1,5 +1,7 @@
 """Deletion: at once, in the foreground, with finalizers, with a grace period, of collections."""
 
+import pytest
+
 from tests.support.control.requests import CORE, JSON_PATCH, MERGE, Api, config_map, pod, service
 
 MAPS = f"{CORE}/configmaps"
@@ -48,7 +50,46 @@ async def test_propagation_is_a_finalizer(api: Api):
         assert marked["metadata"]["finalizers"] == [finalizer]
         gone = await api("DELETE", f"{MAPS}/a?propagationPolicy=Background")
         assert gone["status"] == "Success"
-    assert (await api("DELETE", f"{MAPS}/a?propagationPolicy=Maybe")).code == 400
+    for query, finalizers in (
+        ("orphanDependents=true", ["orphan"]),
+        ("orphanDependents=false", []),
+    ):
+        await api.make(MAPS, config_map("b") | {"metadata": {"name": "b", "finalizers": ["a.b/c"]}})
+        marked = await api("DELETE", f"{MAPS}/b?{query}")
+        assert marked["metadata"]["finalizers"] == ["a.b/c", *finalizers]
+        remove = [{"op": "remove", "path": "/metadata/finalizers"}]
+        await api("PATCH", f"{MAPS}/b", remove, JSON_PATCH)
+
+
+UNKNOWN = (
+    'propagationPolicy: Unsupported value: "Maybe": supported values: "Foreground", "Background",'
+    ' "Orphan", "nil"'
+)
+BOTH = (
+    'propagationPolicy: Invalid value: "Orphan": orphanDependents and deletionPropagation cannot be'
+    " both set"
+)
+DRY = 'dryRun: Unsupported value: ["Some"]: supported values: "All"'
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "why"),
+    [
+        ("?propagationPolicy=Maybe", None, UNKNOWN),
+        ("", {"propagationPolicy": "Maybe"}, UNKNOWN),
+        ("?propagationPolicy=Orphan&orphanDependents=0", None, BOTH),
+        ("", {"propagationPolicy": "Orphan", "orphanDependents": True}, BOTH),
+        ("?dryRun=Some", None, DRY),
+        ("", {"dryRun": ["Some"]}, DRY),
+    ],
+)
+async def test_options_of_a_deletion_are_checked(api: Api, query: str, body: object, why: str):
+    await api.make(MAPS, config_map())
+    for path in (f"{MAPS}/a", MAPS):
+        refused = await api("DELETE", f"{path}{query}", body)
+        assert (refused.code, refused["reason"]) == (422, "Invalid")
+        assert refused["message"] == f'DeleteOptions.meta.k8s.io "" is invalid: {why}'
+    assert (await api("GET", f"{MAPS}/a")).code == 200
 
 
 async def test_preconditions(api: Api):

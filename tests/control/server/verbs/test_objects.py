@@ -218,7 +218,12 @@ async def test_unknown_and_repeated_fields(api: Api):
     )
     assert (await api("POST", MAPS, body)).warnings == tuple(texts)
     assert (await api("PUT", f"{MAPS}/a?fieldValidation=Ignore", body)).warnings == ()
-    assert (await api("POST", f"{MAPS}?fieldValidation=maybe", body)).code == 400
+    refused = await api("POST", f"{MAPS}?fieldValidation=maybe", body)
+    assert refused.code == 422
+    assert refused["message"] == (
+        'CreateOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "maybe":'
+        ' supported values: "", "Ignore", "Strict", "Warn"'
+    )
     patch = {"data": {"y": "1"}, "other": 1}
     warned = await api("PATCH", f"{MAPS}/a", patch, MERGE)
     assert warned.warnings == ('299 - "unknown field \\"other\\""',)
@@ -246,7 +251,7 @@ async def test_a_dry_run_returns_the_object_and_writes_nothing(api: Api):
     assert (await api("DELETE", f"{MAPS}/a?dryRun=All")).code == 200
     assert (await api("GET", f"{MAPS}/a"))["data"] == {"x": "1"}
     assert api.state.store.revision == before + 1
-    assert (await api("POST", f"{MAPS}?dryRun=maybe", config_map("b"))).code == 400
+    assert (await api("POST", f"{MAPS}?dryRun=maybe", config_map("b"))).code == 422
 
 
 async def test_the_generation_counts_changes_of_the_spec(api: Api):
