@@ -54,7 +54,8 @@ _SELECTABLE = {
     "IPAddress": {"spec.parentRef.name"},
     "ResourceSlice": {"spec.nodeName", "spec.driver"},
 }
-_ALWAYS = {"metadata.name", "metadata.namespace"}
+_NAME = "metadata.name"
+_ALWAYS = {_NAME, "metadata.namespace"}
 # Where the value of a field label is, if not at the path of its name: first choice and second.
 _ELSEWHERE = {("Event", "source"): ("source.component", "reportingComponent")}
 # The text of the zero of a field's type, as Go's ToSelectableFields writes it.
@@ -106,9 +107,19 @@ def selection(request: ApiRequest) -> Selection:
         fields = parse_fields(request.query.get("fieldSelector", ""))
     except SelectorError as err:
         raise errors.bad_request(str(err)) from err
-    fields = _of_kind(request.info.kind, fields)
-    names = (r.value for r in fields.requirements if r.path == "metadata.name" and r.equal)
+    fields = _of_kind(request.info.kind, _of_name(request.info.name, fields))
+    names = (r.value for r in fields.requirements if r.path == _NAME and r.equal)
     return Selection(labels, fields, next(names, ""))
+
+
+def _of_name(name: str, fields: Fields) -> Fields:
+    """Return the selector of one object if the path names it; raises StatusError (400)."""
+    if not name:
+        return fields
+    given = [each.value for each in fields.requirements if each.path == _NAME and each.equal]
+    if fields.requirements and given[:1] != [name]:
+        raise errors.bad_request("fieldSelector metadata.name doesn't match requested name")
+    return fields if given else Fields((FieldRequirement(_NAME, name),))
 
 
 def _of_kind(kind: Kind, fields: Fields) -> Fields:

@@ -32,12 +32,15 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
     group, rest = _group(path.strip("/").split("/"))
     if method == "POST" and (group, rest[0], rest[2:]) == (("", "v1"), "namespaces", ["bindings"]):
         return RequestInfo("create", POD, rest[1], "", "binding")  # the Pod's name is in the body
-    namespace, kind, rest = _scope(group, rest)
+    watched = rest[0] == "watch" and len(rest) > 1
+    namespace, kind, rest = _scope(group, rest[1:] if watched else rest)
     if kind is None:
         raise no_such_path()
     name, subresource = (*rest, "", "")[:2]
-    if len(rest) > 2 or "" in rest:
+    if len(rest) > 2 or "" in rest or (watched and subresource):
         raise no_such_path()
+    if watched:
+        return RequestInfo(_watch(method), kind, namespace, name)
     return RequestInfo(_verb(method, name, subresource, query), kind, namespace, name, subresource)
 
 
@@ -70,6 +73,13 @@ def _verb(method: str, name: str, subresource: str, query: Mapping[str, str]) ->
     if verb == "list" and is_true(query.get("watch", "")):
         return "watch"
     return verb
+
+
+def _watch(method: str) -> str:
+    """Return the verb of a path with ``watch`` before the resource, which upstream keeps."""
+    if method != "GET":
+        raise method_not_allowed()
+    return "watch"
 
 
 def is_true(value: str) -> bool:

@@ -210,3 +210,30 @@ async def test_a_watch_can_send_table_rows(api: Api):
 async def test_other_keys_of_the_store_are_ignored(api: Api):
     await api.state.store.commit(Create("/other/thing", b"not json"))
     assert (await api("GET", MAPS)).code == 200
+
+
+async def test_old_paths_watch(api: Api):
+    """Upstream still has ``watch`` before the resource; a name selects one object."""
+    await api.make(MAPS, config_map("a"))
+    await api.make(MAPS, config_map("b"))
+    for path, names in (
+        ("/api/v1/watch/configmaps", ["a", "b"]),
+        ("/api/v1/watch/namespaces/default/configmaps", ["a", "b"]),
+        ("/api/v1/watch/namespaces/default/configmaps/b", ["b"]),
+        ("/api/v1/watch/namespaces/default/configmaps/b?fieldSelector=metadata.name%3Db", ["b"]),
+        ("/api/v1/watch/namespaces/default", ["default"]),
+        ("/apis/apps/v1/watch/namespaces/default/deployments", []),
+    ):
+        async with api.session.get(path) as answer:
+            assert answer.status == 200
+            told = await Stream(answer).told(len(names))
+        assert told == [("ADDED", name) for name in names]
+    other = "/api/v1/watch/namespaces/default/configmaps/b?fieldSelector=metadata.name%3Da"
+    refused = await api("GET", other)
+    assert (refused.code, refused["message"]) == (
+        400,
+        "fieldSelector metadata.name doesn't match requested name",
+    )
+    assert (await api("POST", "/api/v1/watch/configmaps", config_map("c"))).code == 405
+    assert (await api("GET", "/api/v1/watch/namespaces/default/pods/a/status")).code == 404
+    assert (await api("GET", "/api/v1/watch")).code == 404
