@@ -19,7 +19,7 @@ from control.server.access.door import Door, DoorLimits
 from control.server.access.guard import Guard
 from control.server.bootstrap import bootstrap, keep
 from control.server.bugs import ConnectionLog
-from control.server.http import HttpHandler
+from control.server.http import HttpHandler, identify
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
 from control.server.upkeep import upkeep
@@ -86,6 +86,7 @@ def _protocol(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
 
 def _runner(handler: HttpHandler) -> web.AppRunner:
     app = web.Application(client_max_size=BODY_LIMIT)
+    app.on_response_prepare.append(identify)
     app.router.add_route("*", "/{path:.*}", handler.__call__)
     return web.AppRunner(
         app,

@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from control.api.base import encode
 from control.server.access import reviews
 from control.server.access.attributes import AccessAttributes
-from control.server.access.audit import AuditEntry, AuditLog
+from control.server.access.audit import AUDIT_ID, AuditEntry, AuditLog, audit_id
 from control.server.access.authn import ANONYMOUS, Authenticator
 from control.server.access.authz import MASTERS, Authorizer, attributes_of
 from control.server.access.door import Visit
@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 # Upstream's --request-timeout, for everything but watches and streams.
 _SECONDS = 60.0
 _ENTRY = web.RequestKey("audit", AuditEntry)
+_AUDIT_ID = web.RequestKey("audit id", str)
 # Bytes that are written at once; a piece up to the second is not cut.
 _CHUNK, _WHOLE = 32 * 1024, 64 * 1024
 
@@ -80,6 +81,7 @@ class HttpHandler:
                 visit.answered()
 
     async def _audited(self, web_request: web.Request) -> web.StreamResponse:
+        web_request[_AUDIT_ID] = audit_id(web_request.headers.get(AUDIT_ID, ""))
         if self._audit is None:
             return await self._safely(web_request)
         entry = web_request[_ENTRY] = _entry(self._audit, web_request)
@@ -87,8 +89,6 @@ class HttpHandler:
         try:
             response = await self._safely(web_request)
             code, body = response.status, _json_of(response)
-            if not response.prepared:
-                response.headers["Audit-Id"] = entry.id
             return response
         finally:
             entry.complete(code, body)
@@ -97,19 +97,17 @@ class HttpHandler:
         try:
             return await self._answer(web_request)
         except StatusError as err:
-            return _respond(ApiResponse(err.body(), err.code, warnings=err.warnings))
+            return _respond(_refused(err))
         except BusyError:
             return _respond(_BUSY)
         except StoreError as err:
-            refused = errors.unavailable(str(err))
-            return _respond(ApiResponse(refused.body(), refused.code))
+            return _respond(_refused(errors.unavailable(str(err))))
         except (ConnectionError, web.HTTPException):
             raise
         except Exception as err:
             if (times := self._bugs.count(err)) is not None:
                 logger.exception("%s %s%s", web_request.method, web_request.path, times)
-            refused = errors.internal("see the API server's log")
-            return _respond(ApiResponse(refused.body(), refused.code))
+            return _respond(_refused(errors.internal("see the API server's log")))
 
     def close(self) -> None:
         """Close the connections of all watches and streams."""
@@ -231,10 +229,23 @@ class HttpHandler:
             yield from frame(request.representation, kind, signal, now, include)
 
 
+async def identify(web_request: web.Request, response: web.StreamResponse) -> None:
+    """Name the request's audit event in the headers of its answer, of whatever sort it is."""
+    response.headers[AUDIT_ID] = web_request.get(_AUDIT_ID) or audit_id("")
+
+
+def _refused(err: StatusError) -> ApiResponse:
+    details = err.status.details
+    seconds = details.retry_after_seconds if details else None
+    headers = (("Retry-After", str(seconds)),) if seconds else ()
+    return ApiResponse(err.body(), err.code, warnings=err.warnings, headers=headers)
+
+
 def _entry(log: AuditLog, web_request: web.Request) -> AuditEntry:
     """Return what the audit log will say of a request, as far as it is known."""
     agent = header_text(web_request.headers.get("User-Agent", ""))
-    return AuditEntry(log, str(web_request.rel_url), web_request.remote or "", agent)
+    uri, source = str(web_request.rel_url), web_request.remote or ""
+    return AuditEntry(log, uri, source, agent, web_request[_AUDIT_ID])
 
 
 def _begin(

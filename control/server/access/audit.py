@@ -29,6 +29,13 @@ _LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 _MANY = 1000  # files that were put aside, if their number is not limited
 Sink = Callable[[bytes], None]
+# The header that names a request's event; a client may choose the name.
+AUDIT_ID = "Audit-Id"
+
+
+def audit_id(given: str) -> str:
+    """Return the name of a request's event: the client's, if it is plain text, else a new one."""
+    return given if given and given.isascii() and given.isprintable() else str(uuid.uuid4())
 
 
 class AuditPolicyError(ValueError):
@@ -102,7 +109,7 @@ class AuditEntry:
     uri: str
     source: str
     agent: str
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    id: str
     received: datetime = field(default_factory=lambda: datetime.now(UTC))
     user: User = ANONYMOUS
     impersonated: User | None = None

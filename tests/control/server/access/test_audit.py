@@ -10,7 +10,7 @@ from control.server.access.attributes import AccessAttributes
 from control.server.access.audit import AuditFile, AuditLog, AuditPolicyError, load_policy
 from control.server.wire.request import User
 from tests.support.control.guarded import guarded_server
-from tests.support.control.requests import CORE, MERGE, config_map
+from tests.support.control.requests import CORE, MERGE, Api, config_map
 
 HEAD = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy"}
 ALICE = User("alice", ("team",))
@@ -127,6 +127,29 @@ async def test_each_answer_names_its_event(tmp_path: Path) -> None:
     assert (received["stage"], complete["stage"]) == ("RequestReceived", "ResponseComplete")
     assert received["auditID"] == complete["auditID"] == shown
     assert (complete["requestURI"], complete["userAgent"]) == ("/version", "me")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/version", 200),
+        ("GET", f"{CORE}/configmaps", 200),
+        ("GET", f"{CORE}/configmaps?watch=1", 200),
+        ("GET", "/nowhere", 404),
+        ("POST", f"{CORE}/configmaps", 415),
+    ],
+)
+async def test_each_answer_has_an_audit_id(api: Api, method: str, path: str, code: int) -> None:
+    for given in ("mine-1", "", "\u00e9"):
+        async with api.session.request(method, path, headers={"Audit-Id": given}) as answer:
+            assert answer.status == code
+            shown = answer.headers["Audit-Id"]
+        assert shown == given if given == "mine-1" else len(shown) == 36
+
+
+async def test_an_expectation_that_nobody_meets_has_an_audit_id(api: Api) -> None:
+    async with api.session.get("/version", headers={"Expect": "x"}) as answer:
+        assert answer.status == 417 and len(answer.headers["Audit-Id"]) == 36
 
 
 def test_a_full_file_is_put_aside(tmp_path: Path) -> None:

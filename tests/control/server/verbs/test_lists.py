@@ -248,3 +248,13 @@ async def test_options_that_contradict_each_other(api: Api, query: str, why: str
     assert (refused.code, refused["reason"]) == (422, "Invalid")
     assert refused["message"] == f'ListOptions.meta.k8s.io "" is invalid: {why}'
     assert refused["details"]["kind"] == "ListOptions"
+
+
+async def test_an_answer_says_in_its_headers_when_to_ask_again(api: Api):
+    """client-go waits by the header, not by the Status."""
+    async with api.session.get(f"{MAPS}?resourceVersion=999999999") as answer:
+        body = await answer.json()
+    assert (answer.status, body["details"]["retryAfterSeconds"]) == (504, 1)
+    assert answer.headers["Retry-After"] == "1"
+    async with api.session.get(f"{MAPS}/nothing") as answer:
+        assert answer.status == 404 and "Retry-After" not in answer.headers
