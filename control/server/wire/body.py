@@ -27,6 +27,7 @@ _LIGHT_PROTOBUF = 8 * 1024
 _LIGHT_YAML = 8 * 1024
 # What a body may have whose verb is not computed in a worker: a binding, options, a review.
 _SIMPLE_MARKS = 1000
+_YAML = (media.YAML, media.APPLY_PATCH)
 _DECODED = ("", media.JSON, media.JSON_PATCH, media.MERGE_PATCH, media.STRATEGIC_PATCH)
 
 
@@ -57,7 +58,7 @@ class Body:
     def object(self) -> Wire:
         """Return the body as a JSON object with its nulls; raises StatusError (400, 415)."""
         if self.media_type not in ("", media.JSON):
-            raise unsupported_media_type([media.JSON])
+            raise unsupported_media_type(media.OBJECTS)
         if not isinstance(self.value, dict):
             raise bad_request("the request body must be a JSON object")
         return self.value
@@ -73,7 +74,7 @@ def read_body(raw: bytes, content_type: str, *, simple: bool) -> Body:
         return decode_body(raw, kind)
     if not simple:
         return Body(kind, None, raw, waiting=True)
-    heavy = kind == media.PROTOBUF or (kind == media.APPLY_PATCH and _is_heavy_yaml(raw))
+    heavy = kind == media.PROTOBUF or (kind in _YAML and _is_heavy_yaml(raw))
     if heavy or _marks(raw) > _SIMPLE_MARKS:
         raise too_large(f"a body of this request may have {_SIMPLE_MARKS} values")
     return decode_body(raw, kind)
@@ -82,7 +83,7 @@ def read_body(raw: bytes, content_type: str, *, simple: bool) -> Body:
 def _is_light(raw: bytes, kind: str) -> bool:
     if kind == media.PROTOBUF:
         return len(raw) <= _LIGHT_PROTOBUF
-    return not is_heavy(raw) and not (kind == media.APPLY_PATCH and _is_heavy_yaml(raw))
+    return not is_heavy(raw) and not (kind in _YAML and _is_heavy_yaml(raw))
 
 
 def _is_heavy_yaml(raw: bytes) -> bool:
@@ -111,8 +112,8 @@ def decode_body(raw: bytes, content_type: str) -> Body:
     kind = media.media_type(content_type)
     if kind == media.PROTOBUF:
         return _from_protobuf(raw)
-    if kind == media.APPLY_PATCH and raw:
-        return _from_yaml(raw)
+    if kind in _YAML and raw:
+        return _from_yaml(raw, media.JSON if kind == media.YAML else kind)
     if not raw or kind not in _DECODED:
         return Body(kind, None, raw)
     try:
@@ -123,19 +124,19 @@ def decode_body(raw: bytes, content_type: str) -> Body:
     return Body(kind, value, raw)
 
 
-def _from_yaml(raw: bytes) -> Body:
+def _from_yaml(raw: bytes, kind: str) -> Body:
     """Decode JSON, which kubectl sends, or other YAML; ``text`` has only JSON."""
     if raw.lstrip()[:1] == b"{":
         with suppress(orjson.JSONDecodeError):
             value = orjson.loads(raw)
             check_size(value)
-            return Body(media.APPLY_PATCH, value, raw)
+            return Body(kind, value, raw)
     try:
         value, repeated = load_yaml(raw, BODY_LIMIT)
     except YamlError as err:
         raise bad_request(f"error decoding YAML: {err}") from err
     check_size(value)
-    return Body(media.APPLY_PATCH, value, repeated=repeated)
+    return Body(kind, value, repeated=repeated)
 
 
 def _from_protobuf(raw: bytes) -> Body:
@@ -146,7 +147,7 @@ def _from_protobuf(raw: bytes) -> Body:
     except TooManyMessagesError as err:
         raise too_large(str(err)) from err
     except ProtobufError as err:
-        raise unsupported_media_type([media.JSON], str(err)) from err
+        raise unsupported_media_type(media.OBJECTS, str(err)) from err
     check_size(value)
     return Body(media.JSON, value)
 

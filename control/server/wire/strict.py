@@ -33,20 +33,32 @@ def verdict(kind: Kind, mode: str, complaints: list[str]) -> tuple[str, ...]:
     if complaints and mode == "Strict":
         raise bad_request(
             f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}:'
-            f" strict decoding error: {', '.join(complaints)}"
+            f" strict decoding error: {_joined(complaints)}"
         )
     return tuple(complaints)
+
+
+def _joined(complaints: list[str]) -> str:
+    """Return all complaints in one text; those about lines of YAML are one error of its reader."""
+    lines = [each for each in complaints if each.startswith("line ")]
+    errors = ["yaml: unmarshal errors:" + "".join(f"\n  {line}" for line in lines)] if lines else []
+    return ", ".join(errors + complaints[len(lines) :])
 
 
 def complaints(kind: Kind, mode: str, body: Body, unknown: list[str]) -> list[str]:
     """Return a complaint for each unknown and each repeated field of a body, in its order.
 
-    ``unknown`` is empty if the body's object has no unknown field.
+    ``unknown`` is empty if the body's object has no unknown field. Upstream converts YAML to JSON,
+    whose names are sorted, before it looks for unknown fields.
     """
-    if mode == "Ignore" or not (unknown or _may_repeat_members(body)):
+    if mode == "Ignore" or not (unknown or body.repeated or _may_repeat_members(body)):
         return []
-    value = _with_repeats(body.text) if body.text else body.value
-    return find_complaints(value, message_name(kind.group, kind.name, kind.version))
+    if body.text:
+        value = _with_repeats(body.text)
+    else:
+        value = orjson.loads(orjson.dumps(body.value, option=orjson.OPT_SORT_KEYS))
+    found = find_complaints(value, message_name(kind.group, kind.name, kind.version))
+    return [*body.repeated, *found]
 
 
 def unknown_complaints(kind: Kind, mode: str, wire: Wire) -> list[str]:

@@ -18,7 +18,7 @@ class _Loader(yaml.CSafeLoader):
 
     def __init__(self, raw: bytes) -> None:
         super().__init__(raw)
-        self.repeated: list[str] = []
+        self.repeated: list[tuple[int, str]] = []
         self.aliased = b"*" in raw
 
 
@@ -36,7 +36,8 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> Any:
         key = _key(loader.construct_object(key_node))
         if key in made and len(loader.repeated) < _MOST_REPEATED:
             line = key_node.start_mark.line + 1
-            loader.repeated.append(f'line {line}: key "{key[:_SHOWN]}" already set in map')
+            text = f'line {line}: key "{key[:_SHOWN]}" already set in map'
+            loader.repeated.append((line, text))
         made[key] = loader.construct_object(value_node)
 
 
@@ -70,7 +71,7 @@ def load_yaml(raw: bytes, limit: int) -> tuple[Any, tuple[str, ...]]:
         raise YamlError(f"error converting YAML to JSON: yaml: {text[:_SHOWN]}") from err
     if loader.aliased and _is_longer(value, limit):
         raise YamlError("document contains excessive aliasing")
-    return value, tuple(loader.repeated)
+    return value, tuple(text for _, text in sorted(loader.repeated))
 
 
 def _is_longer(value: Any, limit: int) -> bool:
