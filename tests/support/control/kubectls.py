@@ -1,16 +1,19 @@
-"""The kubectl programs of this machine: the one on the PATH, and other versions beside it."""
+"""The kubectl programs: the one on the PATH, those of bin/setup, and what a machine has besides."""
 
 import asyncio
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.control.secured import Secured
 
-_OTHERS = Path("/usr/lib/google-cloud-sdk/bin")
+# Later folders win where two have one version.
+_FOLDERS = (Path("/usr/lib/google-cloud-sdk/bin"), Path(sys.prefix, "kubectls"))
 _OWN = shutil.which("kubectl")
+_OTHERS = {path.name: path for folder in _FOLDERS for path in folder.glob("kubectl.1.??")}
 
-KUBECTLS = [*([Path(_OWN)] if _OWN else []), *sorted(_OTHERS.glob("kubectl.1.*"))]
+KUBECTLS = [*([Path(_OWN)] if _OWN else []), *(_OTHERS[name] for name in sorted(_OTHERS))]
 
 
 @dataclass(frozen=True)
