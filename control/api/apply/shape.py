@@ -14,7 +14,11 @@ from control.api.types.scalars import ZEROS
 from control.api.types.table import INLINE, Field, fields_of, messages
 
 # Defaults of keys that upstream's types name; keys that JSON always has default to their zero.
-_KEY_DEFAULTS = {"core.ContainerPort.protocol": "TCP", "core.ServicePort.protocol": "TCP"}
+_KEY_DEFAULTS = {
+    "core.ContainerPort.protocol": "TCP",
+    "core.LocalObjectReference.name": "",
+    "core.ServicePort.protocol": "TCP",
+}
 _SCALARS = {
     **dict.fromkeys("sxTU", "string"),
     **dict.fromkeys("ild", "numeric"),

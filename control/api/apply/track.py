@@ -21,6 +21,7 @@ from control.api.apply.fieldset import (
     paths,
     union,
 )
+from control.api.apply.items import ItemError
 from control.api.apply.managers import APPLY, UPDATE, Managed, Manager, Managers, capped
 from control.api.apply.merge import fields_of, merge
 from control.api.apply.prune import prune
@@ -76,16 +77,29 @@ class ApplyTypeError(ValueError):
     """An applied object that does not have its type."""
 
 
+class LiveTypeError(ValueError):
+    """The stored object has a list with an item that lacks all its keys."""
+
+
 def create(write: Write, new: Wire) -> Managers:
     """Return the managers of a new object: the writer has set all of it."""
-    return _updated(write, {}, compare(write.shape, dict(write.empty), new))
+    return _tracked(write, dict(write.empty), new, {})
 
 
 def update(write: Write, old: Wire, new: Wire, managers: Managers) -> Managers:
     """Return the managers after a change; nobody manages an object that has no managers yet."""
     if not managers:
         return managers
-    return _updated(write, managers, compare(write.shape, old, new))
+    return _tracked(write, old, new, managers)
+
+
+def _tracked(write: Write, old: Wire, new: Wire, managers: Managers) -> Managers:
+    """Return the managers after a change; the same ones if an item lacks its key, as upstream."""
+    try:
+        found = compare(write.shape, old, new)
+    except ItemError:
+        return managers
+    return _updated(write, managers, found)
 
 
 def _updated(write: Write, managers: Managers, found: Comparison) -> Managers:
@@ -118,10 +132,21 @@ def apply(
 ) -> tuple[Wire, Managers]:
     """Return the object with what is applied, and its managers; the object may have nulls.
 
-    Raises ApplyTypeError and ApplyConflictError.
+    Raises ApplyTypeError, LiveTypeError and ApplyConflictError.
     """
     if found := problems(write.shape, applied):
         raise ApplyTypeError(found)
+    try:
+        return _checked(write, live, applied, managers, force=force)
+    except ItemError as err:
+        # What is applied has been looked at above.
+        raise LiveTypeError(str(err)) from err
+
+
+def _checked(
+    write: Write, live: Wire, applied: Wire, managers: Managers, *, force: bool
+) -> tuple[Wire, Managers]:
+    """Apply an object that has its type; raises ItemError for the live one."""
     if not managers:
         first = Manager(BEFORE_FIRST_APPLY, UPDATE, write.version)
         known = compare(write.shape, dict(write.empty), live)

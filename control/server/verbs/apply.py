@@ -124,9 +124,10 @@ def _made(
     write, force = fields.write_of(request, now, applies=True), request.flag("force")
     try:
         made, held = track.apply(write, live, applied, managers, force=force)
-    except track.ApplyTypeError as err:
+    except (track.ApplyTypeError, track.LiveTypeError) as err:
+        which = "patch" if isinstance(err, track.ApplyTypeError) else "live"
         where = f"{request.info.namespace}/{request.info.name}; {kind.api_version}"
-        why = f"failed to create typed patch object ({where}, Kind={kind.name}): {err}"
+        why = f"failed to create typed {which} object ({where}, Kind={kind.name}): {err}"
         raise errors.not_applicable(why) from err
     except track.ApplyConflictError as err:
         raise _conflict(err) from err

@@ -386,3 +386,33 @@ async def test_a_binding_has_no_manager_and_a_finalizer_of_a_namespace_has(api: 
         "finalize",
         {"f:spec": {"f:finalizers": {}}},
     )
+
+
+async def test_an_item_without_its_key_stops_no_write(api: Api):
+    """Upstream's server stores such an object without managers, and says no to an apply alone."""
+    accounts, account = f"{CORE}/serviceaccounts", {"metadata": {"name": "s"}, "secrets": [{}]}
+    assert owners(await api.make(accounts, account)) == {}
+    patch = {"metadata": {"labels": {"a": "b"}}}
+    assert (await api("PATCH", f"{accounts}/s", patch, MERGE)).code == 200
+    wanted = {"apiVersion": "v1", "kind": "ServiceAccount"} | patch
+    refused = await apply(api, "one", wanted, f"{accounts}/s")
+    why = "failed to create typed live object (default/s; v1, Kind=ServiceAccount): associative"
+    assert (refused.code, refused["message"][: len(why)]) == (500, why)
+    repaired = await api("PATCH", f"{accounts}/s", {"secrets": None}, MERGE)
+    assert repaired.code == 200
+    assert (await apply(api, "one", wanted, f"{accounts}/s")).code == 200
+
+
+async def test_an_update_that_brings_an_item_without_its_key_keeps_the_managers(api: Api):
+    account = {"metadata": {"name": "s", "labels": {"a": "b"}}}
+    made = await api.make(f"{CORE}/serviceaccounts", account)
+    nameless = await api("PATCH", f"{CORE}/serviceaccounts/s", {"secrets": [{}]}, MERGE)
+    assert nameless.code == 200
+    assert owners(nameless) == owners(made) != {}
+
+
+async def test_the_name_of_a_pull_secret_is_empty_by_default(api: Api):
+    made = await api.make(f"{CORE}/pods", pod(imagePullSecrets=[{"name": ""}]))
+    (fields,) = owners(made).values()
+    secrets = {".": {}, 'k:{"name":""}': {}}
+    assert fields["f:spec"]["f:imagePullSecrets"] == secrets
