@@ -13,7 +13,7 @@ from cni_plugin.digest import blake2b
 
 # always with fullmatch: match and "$" would accept a newline at the end
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_LINK_NAME = re.compile(r"[^\s/:\x00]+")
+_LINK_NAME = re.compile(r"[^\s/:%\x00]+")
 _PLAIN = re.compile(r"[A-Za-z0-9_.@-]+")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 _LONGEST_NAME = 15  # IFNAMSIZ less its NUL
@@ -150,7 +150,8 @@ def is_identifier(text: str) -> bool:
 def is_link_name(text: str) -> bool:
     """Return true if the kernel accepts a text as a link's name (dev_valid_name, net/core/dev.c).
 
-    The kernel also accepts bytes that are no UTF-8, but no JSON document could name that link.
+    The kernel also accepts bytes that are no UTF-8, but no JSON document could name that link. For
+    it a name with % is a pattern: br%d makes br0, a link that the caller does not know.
     """
     if text in {".", ".."} or not _LINK_NAME.fullmatch(text):
         return False

@@ -150,7 +150,7 @@ def _check_environment(verb: Verb, environment: Mapping[str, str]) -> None:
     if ifname and not is_link_name(ifname):
         raise InvalidEnvironmentError(
             f"CNI_IFNAME {ifname!r} is no name for an interface",
-            "1 to 15 bytes, not '.' or '..', without '/', ':' or white space",
+            "1 to 15 bytes, not '.' or '..', without '/', ':', '%' or white space",
         )
 
 

@@ -37,7 +37,7 @@ def test_container_id_is_matched_whole(container_id):
 
 
 @pytest.mark.parametrize(
-    "ifname", [".", "..", "a/b", "a:b", "a b", "a\n", "a\t", "x" * 16, "é" * 8, "a\u2003"]
+    "ifname", [".", "..", "a/b", "a:b", "a b", "a\n", "a\t", "x" * 16, "é" * 8, "a\u2003", "a%d"]
 )
 def test_an_interface_name_that_the_kernel_rejects_is_refused(ifname):
     assert code(IFNAME=ifname) == 4
@@ -82,6 +82,7 @@ def test_a_configuration_that_is_no_object_is_refused(raw):
         ("isGateway", "true"),
         ("bridge", 5),
         ("bridge", "a/b"),
+        ("bridge", "br%d"),
         ("ipam", []),
         ("ipam", {"ranges": [[{"subnet": "x"}]]}),
         ("runtimeConfig", {"mac": "x"}),
