@@ -6,18 +6,26 @@ Source: k8s.io/kubernetes/pkg/apis/core/validation
 from collections.abc import Collection, Mapping
 
 from control.api import field
-from control.api.container import Container, EnvFromSource, EnvVar, ResourceRequirements
+from control.api.container import (
+    Container,
+    EnvFromSource,
+    EnvVar,
+    ResourceRequirements,
+    SecurityContext,
+)
 from control.api.field import FieldError
 from control.api.quantity import QuantityError, parse
 from control.api.validation import text
 from control.api.validation.meta import invalid_each
 from control.api.validation.probe import validate_lifecycle, validate_probe
-from control.api.validation.settings import validate_ids
+from control.api.validation.settings import validate_ids, validate_profiles
+from control.api.validation.volume import validate_descending
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _MESSAGE_POLICIES = ("FallbackToLogsOnError", "File")
 _RESTART = ("Always", "Never", "OnFailure")
+_PROC_MOUNTS = ("Default", "Unmasked")
 
 
 def validate_containers(
@@ -59,7 +67,7 @@ def _container(path: str, container: Container, volumes: Collection[str]) -> lis
     found += _choices(path, container)
     found += _program(path, container)
     if container.security_context:
-        found += validate_ids(f"{path}.securityContext", container.security_context.wire())
+        found += _rights(f"{path}.securityContext", container.security_context)
     found += _ports(f"{path}.ports", container)
     for at, variable in enumerate(container.env):
         found += _variable(f"{path}.env[{at}]", variable)
@@ -68,6 +76,22 @@ def _container(path: str, container: Container, volumes: Collection[str]) -> lis
     found += _mounts(path, container, volumes)
     found += validate_resources(f"{path}.resources", container.resources)
     return found + _probes(path, container)
+
+
+def _rights(path: str, context: SecurityContext) -> list[FieldError]:
+    wire = context.wire()
+    found = validate_ids(path, wire) + validate_profiles(path, wire)
+    if context.proc_mount is not None and context.proc_mount not in _PROC_MOUNTS:
+        found.append(field.not_supported(f"{path}.procMount", context.proc_mount, _PROC_MOUNTS))
+    if context.allow_privilege_escalation is not False:
+        return found
+    why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
+    if context.privileged:
+        found.append(field.invalid(path, wire, why))
+    if context.capabilities and "CAP_SYS_ADMIN" in context.capabilities.add:
+        why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"
+        found.append(field.invalid(path, wire, why))
+    return found
 
 
 def _name(path: str, name: str) -> list[FieldError]:
@@ -181,16 +205,8 @@ def _mounts(path: str, container: Container, volumes: Collection[str]) -> list[F
         elif mount.mount_path in seen:
             found.append(field.invalid(f"{own}.mountPath", mount.mount_path, "must be unique"))
         seen.add(mount.mount_path)
-        found += _sub_path(f"{own}.subPath", mount.sub_path or "")
+        found += validate_descending(f"{own}.subPath", mount.sub_path or "")
     return found
-
-
-def _sub_path(path: str, value: str) -> list[FieldError]:
-    if value.startswith("/"):
-        return [field.invalid(path, value, "must be a relative path")]
-    if ".." in value.split("/"):
-        return [field.invalid(path, value, "must not contain '..'")]
-    return []
 
 
 def _probes(path: str, container: Container) -> list[FieldError]:

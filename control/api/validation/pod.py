@@ -42,9 +42,13 @@ def validate_pod(pod: Pod) -> list[FieldError]:
 
 def validate_new_pod(pod: Pod) -> list[FieldError]:
     """Check what only a new Pod may not have: ephemeral containers are added to running ones."""
-    if not pod.spec.ephemeral_containers:
-        return []
-    return [field.forbidden("spec.ephemeralContainers", "cannot be set on create")]
+    found = []
+    if pod.spec.ephemeral_containers:
+        found.append(field.forbidden("spec.ephemeralContainers", "cannot be set on create"))
+    if pod.spec.node_name and pod.spec.scheduling_gates:
+        why = "cannot be set until all schedulingGates have been cleared"
+        found.append(field.forbidden("spec.nodeName", why))
+    return found
 
 
 def validate_pod_status(pod: Pod) -> list[FieldError]:

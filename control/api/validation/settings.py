@@ -1,6 +1,7 @@
-"""Validate what a Pod's sandbox is set to: resolver, sysctls, user and group IDs. Pure.
+"""Validate what a Pod's sandbox is set to: resolver, sysctls, IDs, profiles, gates. Pure.
 
-Source: k8s.io/kubernetes/pkg/apis/core/validation (validatePodDNSConfig, validateSysctls)
+Source: k8s.io/kubernetes/pkg/apis/core/validation (validatePodDNSConfig, validateSysctls,
+validateSeccompProfileField, ValidateAppArmorProfileField)
 """
 
 import re
@@ -12,12 +13,20 @@ from control.api.field import FieldError
 from control.api.pod import PodDNSConfig, PodSpec
 from control.api.validation import text
 from control.api.validation.meta import invalid_each
+from control.api.validation.volume import validate_descending
 
 _MAX_NAMESERVERS, _MAX_SEARCHES, _MAX_SEARCH_CHARACTERS = 3, 32, 2048
 _PART = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 _SYSCTL = rf"^({_PART}[\./])*{_PART}$"
 _SYSCTL_MAX = 253
 _ID_MAX = 2**31 - 1
+_PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
+_POLICIES = {
+    "fsGroupChangePolicy": ("Always", "OnRootMismatch"),
+    "supplementalGroupsPolicy": ("Merge", "Strict"),
+    "seLinuxChangePolicy": ("MountOption", "Recursive"),
+}
+_SYSTEMS = ("linux", "windows")
 
 
 def validate_settings(path: str, spec: PodSpec) -> list[FieldError]:
@@ -28,7 +37,80 @@ def validate_settings(path: str, spec: PodSpec) -> list[FieldError]:
         found += invalid_each(f"{path}.runtimeClassName", name, text.dns_subdomain(name))
     context = spec.security_context or {}
     found += list(_sysctls(f"{path}.securityContext.sysctls", context, spec))
-    return found + validate_ids(f"{path}.securityContext", context)
+    found += validate_ids(f"{path}.securityContext", context)
+    found += validate_profiles(f"{path}.securityContext", context)
+    found += _policies(f"{path}.securityContext", context)
+    return found + _gates(path, spec) + _namespaces(path, spec)
+
+
+def validate_profiles(path: str, context: Mapping[str, Any]) -> list[FieldError]:
+    """Check the profiles of seccomp and AppArmor of a security context."""
+    seccomp, armor = context.get("seccompProfile"), context.get("appArmorProfile")
+    found: list[FieldError] = []
+    if seccomp is not None:
+        found += _profile(f"{path}.seccompProfile", "seccomp", seccomp)
+        file = seccomp.get("localhostProfile", "")
+        if seccomp.get("type") == "Localhost":
+            found += validate_descending(f"{path}.seccompProfile.localhostProfile", file)
+    if armor is not None:
+        found += _profile(f"{path}.appArmorProfile", "AppArmor", armor)
+        name = armor.get("localhostProfile", "")
+        if name != name.strip():
+            why = "must not be padded with whitespace"
+            found.append(field.invalid(f"{path}.appArmorProfile.localhostProfile", name, why))
+    return found
+
+
+def _profile(path: str, system: str, profile: Mapping[str, str]) -> list[FieldError]:
+    kind, own = profile.get("type", ""), f"{path}.localhostProfile"
+    if not kind:
+        why = f"type is required when {path.rpartition('.')[2]} is set"
+        return [field.required(f"{path}.type", why)]
+    if kind not in _PROFILES:
+        return [field.not_supported(f"{path}.type", kind, _PROFILES)]
+    if kind == "Localhost":
+        why = f"must be set when {system} type is Localhost"
+        return [] if profile.get("localhostProfile") else [field.required(own, why)]
+    if "localhostProfile" not in profile:
+        return []
+    why = f"can only be set when {system} type is Localhost"
+    return [field.invalid(own, profile["localhostProfile"], why)]
+
+
+def _policies(path: str, context: Mapping[str, Any]) -> list[FieldError]:
+    return [
+        field.not_supported(f"{path}.{name}", context[name], known)
+        for name, known in _POLICIES.items()
+        if name in context and context[name] not in known
+    ]
+
+
+def _gates(path: str, spec: PodSpec) -> list[FieldError]:
+    found: list[FieldError] = []
+    seen: set[str] = set()
+    for at, gate in enumerate(spec.scheduling_gates):
+        own, name = f"{path}.schedulingGates[{at}]", gate.get("name", "")
+        found += invalid_each(own, name, text.qualified_name(name))
+        if name in seen:
+            found.append(field.duplicate(own, name))
+        seen.add(name)
+    for at, gate in enumerate(spec.readiness_gates):
+        own, name = f"{path}.readinessGates[{at}].conditionType", gate.get("conditionType", "")
+        found += invalid_each(own, name, text.qualified_name(name))
+    return found
+
+
+def _namespaces(path: str, spec: PodSpec) -> list[FieldError]:
+    found = []
+    if spec.share_process_namespace and spec.host_pid:
+        why = "ShareProcessNamespace and HostPID cannot both be enabled"
+        found.append(field.invalid(f"{path}.shareProcessNamespace", True, why))
+    system = spec.os.get("name", "") if spec.os is not None else "linux"
+    if not system:
+        found.append(field.required(f"{path}.os.name"))
+    elif system not in _SYSTEMS:
+        found.append(field.not_supported(f"{path}.os.name", system, _SYSTEMS))
+    return found
 
 
 def validate_ids(path: str, context: Mapping[str, Any]) -> list[FieldError]:

@@ -54,8 +54,11 @@ def _items(path: str, items: Sequence[KeyToPath]) -> list[FieldError]:
 
 
 def _relative(path: str, value: str) -> list[FieldError]:
-    if not value:
-        return [field.required(path)]
+    return validate_descending(path, value) if value else [field.required(path)]
+
+
+def validate_descending(path: str, value: str) -> list[FieldError]:
+    """Check that a path leads below the folder that it begins in."""
     if value.startswith("/"):
         return [field.invalid(path, value, "must be a relative path")]
     if ".." in value.split("/"):

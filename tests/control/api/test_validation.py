@@ -36,7 +36,7 @@ def errors(kind: Kind, wire: dict[str, Any]) -> list[str]:
     return [str(error) for error in errors_in(kind, kind.model.model_validate(wire))]
 
 
-C = "spec.containers.0"
+C, SC = "spec.containers.0", "spec.securityContext"
 T = "spec.template"
 CASES = [
     (
@@ -52,6 +52,57 @@ CASES = [
         'metadata.name: Invalid value: "A": a lowercase RFC 1123 subdomain',
     ),
     (kinds.POD, "metadata.name", "a" * 254, "must be no more than 253 characters"),
+    (kinds.POD, f"{SC}.seccompProfile", {}, "type is required when seccompProfile is set"),
+    (kinds.POD, f"{SC}.seccompProfile", {"type": "x"}, 'type: Unsupported value: "x"'),
+    (
+        kinds.POD,
+        f"{C}.securityContext.seccompProfile",
+        {"type": "Localhost"},
+        "localhostProfile: Required value: must be set when seccomp type is Localhost",
+    ),
+    (
+        kinds.POD,
+        f"{C}.securityContext.seccompProfile",
+        {"type": "Localhost", "localhostProfile": "a/../../b"},
+        "localhostProfile: Invalid value: \"a/../../b\": must not contain '..'",
+    ),
+    (
+        kinds.POD,
+        f"{SC}.seccompProfile",
+        {"type": "RuntimeDefault", "localhostProfile": "a"},
+        "can only be set when seccomp type is Localhost",
+    ),
+    (kinds.POD, f"{SC}.appArmorProfile", {"type": "x"}, 'type: Unsupported value: "x"'),
+    (
+        kinds.POD,
+        f"{C}.securityContext.appArmorProfile",
+        {"type": "Localhost", "localhostProfile": " a"},
+        "must not be padded with whitespace",
+    ),
+    (kinds.POD, f"{C}.securityContext.procMount", "x", 'procMount: Unsupported value: "x"'),
+    (
+        kinds.POD,
+        f"{C}.securityContext",
+        {"privileged": True, "allowPrivilegeEscalation": False},
+        "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
+    ),
+    (kinds.POD, f"{SC}.fsGroupChangePolicy", "x", 'Unsupported value: "x"'),
+    (kinds.POD, f"{SC}.supplementalGroupsPolicy", "x", 'Unsupported value: "x"'),
+    (kinds.POD, f"{SC}.seLinuxChangePolicy", "x", 'Unsupported value: "x"'),
+    (kinds.POD, "spec.os", {"name": "x"}, 'spec.os.name: Unsupported value: "x"'),
+    (kinds.POD, "spec.schedulingGates", [{"name": ""}], "spec.schedulingGates[0]: Invalid value"),
+    (
+        kinds.POD,
+        "spec.schedulingGates",
+        [{"name": "a"}, {"name": "a"}],
+        'spec.schedulingGates[1]: Duplicate value: "a"',
+    ),
+    (
+        kinds.POD,
+        "spec.readinessGates",
+        [{"conditionType": "a b"}],
+        "spec.readinessGates[0].conditionType: Invalid value",
+    ),
     (
         kinds.POD,
         "metadata.labels",

@@ -183,6 +183,20 @@ async def test_what_is_there_can_be_used(api: Api):
     assert made["spec"]["serviceAccount"] == "robot"
 
 
+async def test_a_gated_pod_comes_without_a_node(api: Api):
+    gated = pod(schedulingGates=[{"name": "a"}], nodeName="n")
+    reply = await api("POST", PODS, gated)
+    assert (reply.code, reply["details"]["causes"][0]["field"]) == (422, "spec.nodeName")
+
+
+async def test_a_pod_does_not_share_the_nodes_processes(api: Api):
+    reply = await api("POST", PODS, pod(hostPID=True, shareProcessNamespace=True))
+    assert (reply.code, reply["details"]["causes"][0]["field"]) == (
+        422,
+        "spec.shareProcessNamespace",
+    )
+
+
 async def test_ephemeral_containers_come_later(api: Api):
     debug = [{"name": "debug", "image": "i"}]
     reply = await api("POST", PODS, pod(ephemeralContainers=debug))
