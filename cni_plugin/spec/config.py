@@ -9,6 +9,7 @@ reference plugins bridge and host-local (containernetworking/plugins).
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Annotated, Any, Literal, Self
 
+from cni_plugin.spec.errors import InvalidConfigurationError
 from cni_plugin.spec.names import is_link_name, is_mac
 from cni_plugin.spec.ranges import Range, RangeSet, make_range
 from cni_plugin.spec.result import Address, Cidr, Dns, Network, Route
@@ -258,8 +259,14 @@ class NetConf(Bandwidth):
         """The configuration for a program of that name.
 
         A reference plugin's name says what to do, as it does with the reference: those plugins do
-        not read ``type``, which for an IPAM plugin is that of the plugin that executes it.
+        not read ``type``, which for an IPAM plugin is that of the plugin that executes it. Raises
+        InvalidConfigurationError for one whose work is not done here.
         """
+        if program in _OTHER_PLUGINS:
+            raise InvalidConfigurationError(
+                f"podwire-cni cannot do the work of the plugin {program!r}",
+                f"install the reference's {program}, or name one of {sorted(_REFERENCE_PLUGINS)}",
+            )
         if program == self.type or program not in _REFERENCE_PLUGINS:
             return self
         return type(self)(**{**vars(self), "type": program})
@@ -300,6 +307,12 @@ _REFERENCE_PLUGINS = frozenset(
     {
         *("bridge", "ptp", "loopback", "host-local"),
         *("portmap", "bandwidth", "tuning", "firewall"),
+    }
+)
+_OTHER_PLUGINS = frozenset(
+    {
+        *("dhcp", "dummy", "host-device", "ipvlan", "macvlan", "sbr"),
+        *("static", "tap", "vlan", "vrf"),
     }
 )
 _WITHOUT_ARGS = frozenset({"portmap", "bandwidth", "firewall"})

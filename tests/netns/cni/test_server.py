@@ -75,7 +75,7 @@ def test_the_programs_name_says_what_it_does(node, pod, client, served, tmp_path
     """As with the reference plugins, which do not read ``type``."""
     links = tmp_path / "links"
     links.mkdir()
-    for name in ("host-local", "loopback", "ptp", "podwire-cni"):
+    for name in ("host-local", "loopback", "ptp", "podwire-cni", "macvlan"):
         (links / name).symlink_to(client)
     one = pod()
     who = {"containerid": one.container_id, "netns": str(one.space.path), "ifname": "eth0"}
@@ -89,6 +89,9 @@ def test_the_programs_name_says_what_it_does(node, pod, client, served, tmp_path
         assert node.reservations("untyped") == {}
         refused = node.execute(untyped | {"ipam": {}}, links / "host-local", command="ADD", **who)
         assert refused.document["code"] == 7
+        refused = node.execute(untyped, links / "macvlan", command="ADD", **who)
+        assert refused.document["code"] == 7
+        assert "cannot do the work of the plugin 'macvlan'" in refused.document["msg"]
         for kind in ("loopback", "ptp"):
             conf = untyped | ({"ipam": {}} if kind == "loopback" else {})
             found = node.execute(conf, links / kind, command="ADD", **who).ok().document
