@@ -8,6 +8,14 @@ from control.api.workload import PodTemplateSpec
 
 MANAGER = "kubernetes.io/job-controller"
 INDEXED = "Indexed"
+UID_LABEL = "batch.kubernetes.io/controller-uid"
+NAME_LABEL = "batch.kubernetes.io/job-name"
+
+
+def own_labels(name: str, uid: str) -> dict[str, str]:
+    """Return the labels of a Job's Pods; those without a prefix are for old clients."""
+    labels = {UID_LABEL: uid, NAME_LABEL: name}
+    return labels | {key.rpartition("/")[2]: value for key, value in labels.items()}
 
 
 class ExitCodes(Model):

@@ -4,6 +4,7 @@ Upstream's controllers expect them: a number that is not there stops them.
 Source: the defaults.go of k8s.io/kubernetes/pkg/apis (apps, autoscaling, batch, core).
 """
 
+from control.api.batch import UID_LABEL, own_labels
 from control.api.defaults.edit import Wire, filled, within
 from control.api.defaults.pod import default_template
 
@@ -24,8 +25,6 @@ _SCALE_DOWN = {
     "selectPolicy": "Max",
     "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
 }
-_UID = "batch.kubernetes.io/controller-uid"
-_NAME = "batch.kubernetes.io/job-name"
 
 
 def default_stateful_set(wire: Wire) -> Wire:
@@ -112,30 +111,18 @@ def _job(spec: Wire) -> Wire:
 def begin_job(wire: Wire) -> Wire:
     """Set the selector of a new Job's Pods, unless its maker has chosen one.
 
-    It is the Job's uid, which no other Pod has. The labels without a prefix are for old clients.
+    It is the Job's uid, which no other Pod has.
     """
-    spec = wire.get("spec", {})
+    spec, meta = wire.get("spec", {}), wire["metadata"]
     if spec.get("manualSelector"):
         return wire
-    meta = wire["metadata"]
-    template = spec.get("template", {})
+    template, selector = spec.get("template", {}), spec.get("selector") or {}
     inner = template.get("metadata", {})
-    labels = {
-        _UID: meta["uid"],
-        _UID.rpartition("/")[2]: meta["uid"],
-        _NAME: meta["name"],
-        _NAME.rpartition("/")[2]: meta["name"],
-    }
-    inner = inner | {"labels": (inner.get("labels") or {}) | labels}
-    selector = spec.get("selector") or {}
-    matched = (selector.get("matchLabels") or {}) | {_UID: meta["uid"]}
-    return wire | {
-        "spec": spec
-        | {
-            "selector": selector | {"matchLabels": matched},
-            "template": template | {"metadata": inner},
-        }
-    }
+    labels = (inner.get("labels") or {}) | own_labels(meta["name"], meta["uid"])
+    template = template | {"metadata": inner | {"labels": labels}}
+    matched = {UID_LABEL: meta["uid"]} | (selector.get("matchLabels") or {})
+    selector = selector | {"matchLabels": matched}
+    return wire | {"spec": spec | {"selector": selector, "template": template}}
 
 
 def default_cron_job(wire: Wire) -> Wire:

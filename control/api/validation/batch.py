@@ -6,8 +6,9 @@ Source: k8s.io/kubernetes/pkg/apis/batch/validation
 from collections.abc import Sequence
 
 from control.api import field
-from control.api.batch import INDEXED, MANAGER, Job, JobSpec, PodFailureRule
+from control.api.batch import INDEXED, Job, JobSpec, PodFailureRule, own_labels
 from control.api.field import FieldError
+from control.api.selectors import selects
 from control.api.validation import text
 from control.api.validation.meta import immutable, validate_labels, validate_selector
 from control.api.validation.pod import validate_spec
@@ -29,7 +30,23 @@ def validate_job(job: Job) -> list[FieldError]:
     found = _numbers(spec) + _choices(spec) + _template(spec)
     if spec.pod_failure_policy is not None:
         found += _failure_policy(spec, spec.pod_failure_policy.rules)
-    return found + validate_selector("spec.selector", spec.selector)
+    return found + _selected(job)
+
+
+def _selected(job: Job) -> list[FieldError]:
+    """Check that the selector finds the Job's own Pods: else it would make them without end."""
+    spec, meta = job.spec, job.metadata
+    labels = spec.template.metadata.labels
+    if not spec.selector.wire():
+        return [field.required("spec.selector")]
+    if found := validate_selector("spec.selector", spec.selector):
+        return found
+    if not spec.manual_selector and not selects(spec.selector, own_labels(meta.name, meta.uid)):
+        return [field.invalid("spec.selector", spec.selector, "`selector` not auto-generated")]
+    if not selects(spec.selector, labels):
+        why = "`selector` does not match template `labels`"
+        return [field.invalid("spec.template.metadata.labels", labels, why)]
+    return []
 
 
 def _numbers(spec: JobSpec) -> list[FieldError]:
@@ -72,7 +89,7 @@ def _choices(spec: JobSpec) -> list[FieldError]:
     elif spec.pod_failure_policy is not None and policy not in (None, "Failed"):
         found.append(field.not_supported("spec.podReplacementPolicy", policy, ["Failed"]))
     manager = spec.managed_by
-    if manager is not None and manager != MANAGER and text.qualified_name(manager):
+    if manager is not None and ("/" not in manager or text.qualified_name(manager)):
         why = "must be a domain-prefixed path (such as acme.io/foo)"
         found.append(field.invalid("spec.managedBy", manager, why))
     if spec.completion_mode != INDEXED:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from control.api import kinds
 from control.api.batch import Job
-from control.api.rules import rules_of
+from control.api.rules import errors_in, rules_of
 from control.controllers.actions import Again, Delete
 from control.controllers.job.controller import JobController
 from control.controllers.job.indexes import format_indexes, index_of, parse_indexes
@@ -225,6 +225,31 @@ def test_an_ended_job_is_removed_after_its_time():
     assert list(ttl.reconcile(sim.cluster, ("default", "j"), sim.now)) == [Again(100)]
     (action,) = ttl.reconcile(sim.cluster, ("default", "j"), sim.now + 100)
     assert isinstance(action, Delete) and action.propagation == "Foreground"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({}, None),
+        ({"selector": {"matchLabels": {"batch.kubernetes.io/controller-uid": "uid-j"}}}, None),
+        ({"selector": {"matchLabels": {"a": "b"}}}, "spec.selector: Invalid value"),
+        (
+            {"selector": {"matchLabels": {"batch.kubernetes.io/controller-uid": "other"}}},
+            "`selector` not auto-generated",
+        ),
+        ({"manualSelector": True}, "spec.selector: Required value"),
+        (
+            {"manualSelector": True, "selector": {"matchLabels": {"a": "b"}}},
+            "`selector` does not match template `labels`",
+        ),
+        ({"managedBy": "mine"}, "must be a domain-prefixed path"),
+        ({"completionMode": "Indexed", "parallelism": 2}, "when completion mode is Indexed"),
+    ],
+)
+def test_a_selector_finds_the_jobs_own_pods(spec: dict[str, Any], message: str | None):
+    """Else the Job would make Pods, not find them, and make more."""
+    found = [str(error) for error in errors_in(kinds.JOB, job(**spec))]
+    assert found == [] if message is None else message in found[0]
 
 
 @given(st.data(), st.integers(1, 6), st.integers(1, 3), st.booleans())

@@ -34,6 +34,12 @@ VALID = {
     "Endpoints": {"subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]},
     "RoleBinding": {"roleRef": {"kind": "Role", "name": "r"}},
     "ClusterRoleBinding": {"roleRef": {"kind": "ClusterRole", "name": "r"}},
-    "Job": {"spec": {"template": template(restartPolicy="Never")}},
+    "Job": {
+        "spec": {
+            "manualSelector": True,
+            "selector": SELECTOR,
+            "template": template(restartPolicy="Never"),
+        }
+    },
     "Secret": {"stringData": {"a": "b"}},
 }
