@@ -20,27 +20,18 @@ from control.api.columns.base import (
     wide,
 )
 from control.api.columns.fields import UNSET, field_at, flag, plain, text
-from control.api.columns.workload import TEMPLATE, number, template_cells
+from control.api.columns.workload import REPLICA_SET, TEMPLATE, number, template_cells
 from control.api.times import parse_time
 
 
 def _replication_controller(wire: Wire, now: datetime) -> Sequence[Cell]:
-    spec, status = wire.get("spec", {}), wire.get("status", {})
-    return (
-        name_of(wire),
-        spec.get("replicas", 0),
-        status.get("replicas", 0),
-        status.get("readyReplicas", 0),
-        age_of(wire, now),
-        *containers_cells(spec.get("template", {})),
-        labels_text(spec.get("selector")),
-    )
+    """Show it as a ReplicaSet, whose selector may say more."""
+    spec = wire.get("spec", {})
+    selector = {"matchLabels": spec.get("selector") or {}}
+    return REPLICA_SET.cells({**wire, "spec": {**spec, "selector": selector}}, now)
 
 
-REPLICATION_CONTROLLER = Columns(
-    (NAME, number("Desired"), number("Current"), number("Ready"), AGE, *TEMPLATE),
-    _replication_controller,
-)
+REPLICATION_CONTROLLER = Columns(REPLICA_SET.columns, _replication_controller)
 
 
 def _stateful_set(wire: Wire, now: datetime) -> Sequence[Cell]:

@@ -3,30 +3,9 @@
 import asyncio
 import json
 
-from tests.support.control.kubectls import Kubectl
+from tests.support.control.kubectls import WEB, Kubectl
 from tests.support.control.secured import Secured
 
-WEB = """
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, labels: {app: web}}
-spec:
-  replicas: 3
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers:
-      - {name: web, image: podwire/tools, ports: [{containerPort: 80, name: http}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec:
-  type: NodePort
-  selector: {app: web}
-  ports: [{port: 80, targetPort: http, nodePort: 30080}]
-"""
 POD = """
 apiVersion: v1
 kind: Pod

@@ -13,6 +13,29 @@ _FOLDERS = (Path("/usr/lib/google-cloud-sdk/bin"), Path(sys.prefix, "kubectls"))
 _OWN = shutil.which("kubectl")
 _OTHERS = {path.name: path for folder in _FOLDERS for path in folder.glob("kubectl.1.??")}
 
+# A manifest for tests: a Deployment and its Service.
+WEB = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: web, image: podwire/tools, ports: [{containerPort: 80, name: http}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: NodePort
+  selector: {app: web}
+  ports: [{port: 80, targetPort: http, nodePort: 30080}]
+"""
+
 KUBECTLS = [*([Path(_OWN)] if _OWN else []), *(_OTHERS[name] for name in sorted(_OTHERS))]
 
 

@@ -3,29 +3,7 @@
 import json
 from typing import Any
 
-from tests.support.control.kubectls import Kubectl
-
-WEB = """
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, labels: {app: web}}
-spec:
-  replicas: 3
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers:
-      - {name: web, image: podwire/tools, ports: [{containerPort: 80, name: http}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec:
-  type: NodePort
-  selector: {app: web}
-  ports: [{port: 80, targetPort: http, nodePort: 30080}]
-"""
+from tests.support.control.kubectls import WEB, Kubectl
 
 
 async def managers(kubectl: Kubectl, kind: str, name: str) -> list[tuple[str, str, str]]:
