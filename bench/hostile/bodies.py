@@ -31,12 +31,21 @@ def filled(begin: bytes, item: bytes, end: bytes, most: int = MOST) -> bytes:
 
 def json_bodies() -> Mapping[str, bytes]:
     """Return bodies for everything that reads JSON."""
+    return {**_texts(), **_objects(), **_specs(), **_lists(), **_malformed()}
+
+
+def _texts() -> Mapping[str, bytes]:
     text = b"x" * (MOST - 100)
     return {
         "3 MiB of text": _META + b'"data":{"a":"' + text + b'"}}',
         "1.4 MiB of text": _META + b'"data":{"a":"' + text[: 1400 * 1024] + b'"}}',
         "3 MiB of escapes": _META + b'"data":{"a":"' + b"\\u00e4" * (len(text) // 6 - 10) + b'"}}',
         "3 MiB of spaces": b" " * (MOST - 2) + b"{}",
+    }
+
+
+def _objects() -> Mapping[str, bytes]:
+    return {
         "members": filled(_META + b'"data":{', b'"k%d":"v"', b"}}"),
         "16,000 members, one twice": filled(
             _META + b'"data":{"k1":"w",', b'"k%d":"v"', b"}}", 176 * 1024
@@ -49,6 +58,11 @@ def json_bodies() -> Mapping[str, bytes]:
         "finalizers": filled(b'{"metadata":{"name":"h","finalizers":[', b'"a/%d"', b"]}}"),
         "owners": filled(b'{"metadata":{"ownerReferences":[', b'{"uid":"%d"}', b"]}}"),
         "unknown fields": filled(_META, b'"f%d":1', b"}"),
+    }
+
+
+def _specs() -> Mapping[str, bytes]:
+    return {
         "empty containers": filled(_POD, b"{}", b"]}}"),
         "containers": filled(_POD, b'{"name":"c%d","image":"x"}', b"]}}"),
         "variables": filled(
@@ -62,10 +76,26 @@ def json_bodies() -> Mapping[str, bytes]:
         "replicas and labels": filled(
             _META + b'"spec":{"replicas":2,"selector":{"matchLabels":{', b'"k%d":"v"', b"}}}}"
         ),
+        "patch directives": filled(
+            b'{"spec":{"containers":[', b'{"name":"c%d","$patch":"delete"}', b"]}}"
+        ),
+        "an order": filled(b'{"spec":{"$setElementOrder/containers":[', b'{"name":"c%d"}', b"]}}"),
+        "options": filled(b'{"gracePeriodSeconds":0,"dryRun":[', b'"All"', b"]}"),
+        "a scale": filled(_META + b'"spec":{"replicas":1},"status":{"a":[', b"0", b"]}}"),
+    }
+
+
+def _lists() -> Mapping[str, bytes]:
+    return {
         "empty lists": filled(_META + b'"x":[', b"[]", b"]}"),
         "empty objects": filled(_META + b'"x":[', b"{}", b"]}"),
         "integers": filled(_META + b'"x":[', b"1", b"]}"),
         "fractions": filled(_META + b'"x":[', b"1e-300", b"]}"),
+    }
+
+
+def _malformed() -> Mapping[str, bytes]:
+    return {
         "a long number": _META + b'"x":' + b"9" * 1_000_000 + b"}",
         "90 levels": b'{"a":' * 90 + filled(b"[", b"[]", b"]", MOST - 1000) + b"}" * 90,
         "500,000 levels": b"[" * 500_000,
@@ -73,12 +103,6 @@ def json_bodies() -> Mapping[str, bytes]:
         "cut off": filled(_POD, b'{"name":"c%d"}', b""),
         "no UTF-8": b'{"metadata":{"name":"' + b"\xff" * 1_000_000 + b'"}}',
         "zeros": bytes(MOST),
-        "patch directives": filled(
-            b'{"spec":{"containers":[', b'{"name":"c%d","$patch":"delete"}', b"]}}"
-        ),
-        "an order": filled(b'{"spec":{"$setElementOrder/containers":[', b'{"name":"c%d"}', b"]}}"),
-        "options": filled(b'{"gracePeriodSeconds":0,"dryRun":[', b'"All"', b"]}"),
-        "a scale": filled(_META + b'"spec":{"replicas":1},"status":{"a":[', b"0", b"]}}"),
         "empty": b"",
         "null": b"null",
         "a list": b"[]",

@@ -67,14 +67,6 @@ class Condition(Model):
     observed_generation: int | None = None
 
 
-class ListMeta(Model):
-    """The version of a list, and the token of its next page."""
-
-    resource_version: str = ""
-    continue_: str | None = None
-    remaining_item_count: int | None = None
-
-
 class StatusCause(Model):
     """One cause of an error, at one field."""
 

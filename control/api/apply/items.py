@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import orjson
-
 from control.api.apply.fieldset import LEAF, FieldSet, encoded
 from control.api.apply.shape import ListShape, MapShape, Shape
 
@@ -69,11 +67,6 @@ class Key(NamedTuple):
     item: Any
 
 
-def is_leaf(shape: Shape | MapShape | ListShape, value: Any) -> bool:
-    """Return True if a value has one owner as a whole."""
-    return isinstance(shape, Shape) or shape.atomic or not value
-
-
 def everything(shape: Shape | MapShape | ListShape | None, value: Any) -> FieldSet:
     """Return the tree of a value that appears or disappears with all that is in it."""
     if shape is None or isinstance(shape, Shape) or shape.atomic or not value:
@@ -93,8 +86,3 @@ def everything(shape: Shape | MapShape | ListShape | None, value: Any) -> FieldS
         if (known := fields.get(name)) is not None:
             made[f"f:{name}"] = LEAF if known.__class__ is Shape else everything(known, each)
     return made
-
-
-def quoted(value: Any) -> str:
-    """Return a value as JSON in a message."""
-    return orjson.dumps(value).decode()
