@@ -1,9 +1,10 @@
-"""batch/v1: Job, which runs Pods to their end."""
+"""batch/v1: Job, which runs Pods to their end, and CronJob, which makes Jobs at times."""
 
 from pydantic import Field
 
 from control.api.base import Int32, Model
-from control.api.meta import Condition, LabelSelector, Object
+from control.api.meta import Condition, LabelSelector, Object, ObjectMeta
+from control.api.service import ObjectReference
 from control.api.workload import PodTemplateSpec
 
 MANAGER = "kubernetes.io/job-controller"
@@ -109,3 +110,38 @@ class Job(Object):
 
     spec: JobSpec = Field(default_factory=JobSpec)
     status: JobStatus = Field(default_factory=JobStatus)
+
+
+class JobTemplateSpec(Model):
+    """The template of a CronJob's Jobs."""
+
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    spec: JobSpec = Field(default_factory=JobSpec)
+
+
+class CronJobSpec(Model):
+    """The desired state of a CronJob."""
+
+    schedule: str = ""
+    time_zone: str | None = None
+    starting_deadline_seconds: int | None = None
+    concurrency_policy: str | None = None
+    suspend: bool | None = None
+    job_template: JobTemplateSpec = Field(default_factory=JobTemplateSpec)
+    successful_jobs_history_limit: Int32 | None = None
+    failed_jobs_history_limit: Int32 | None = None
+
+
+class CronJobStatus(Model):
+    """The Jobs that run, and the last times."""
+
+    active: list[ObjectReference] = []
+    last_schedule_time: str | None = None
+    last_successful_time: str | None = None
+
+
+class CronJob(Object):
+    """batch/v1 CronJob."""
+
+    spec: CronJobSpec = Field(default_factory=CronJobSpec)
+    status: CronJobStatus = Field(default_factory=CronJobStatus)

@@ -72,6 +72,9 @@ CLUSTER_ROLE_BINDING = Kind(
 )
 
 JOB = Kind("batch", "v1", "Job", "jobs", batch.Job, True, (), ("all",), ("status",))
+CRON_JOB = Kind(
+    "batch", "v1", "CronJob", "cronjobs", batch.CronJob, True, ("cj",), ("all",), ("status",)
+)
 PRIORITY_CLASS = Kind(
     "scheduling.k8s.io",
     "v1",
@@ -104,5 +107,6 @@ KINDS: tuple[Kind, ...] = (
     CLUSTER_ROLE_BINDING,
     PRIORITY_CLASS,
     JOB,
+    CRON_JOB,
     *STORED,
 )

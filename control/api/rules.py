@@ -144,11 +144,15 @@ _RULES = {
         validate_update=check_batch.validate_job_update,
         generation=True,
     ),
+    "CronJob": Rules(
+        batch.default_cron_job,
+        validate=check_batch.validate_cron_job,
+        generation=True,
+    ),
     # The kinds that podwire stores.
     "PodTemplate": Rules(batch.default_pod_template, generation=True),
     "ReplicationController": Rules(batch.default_replication_controller, generation=True),
     "StatefulSet": Rules(batch.default_stateful_set, generation=True),
-    "CronJob": Rules(batch.default_cron_job, generation=True),
     "HorizontalPodAutoscaler": Rules(batch.default_autoscaler),
     "PodDisruptionBudget": Rules(generation=True),
     "PersistentVolume": Rules(batch.default_volume, batch.begin_pending),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from control.controllers.aggregation import AggregationController
+from control.controllers.cronjob.controller import CronJobController
 from control.controllers.daemonset.controller import DaemonSetController
 from control.controllers.deployment.controller import DeploymentController
 from control.controllers.endpoints.legacy import EndpointsController
@@ -43,6 +44,7 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         ReplicaSetController(),
         DaemonSetController(),
         JobController(),
+        CronJobController(),
         TTLAfterFinishedController(),
         EndpointSliceController(settings.endpoints_per_slice),
         EndpointsController(),

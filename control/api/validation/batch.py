@@ -1,13 +1,16 @@
-"""Validate Jobs. Pure.
+"""Validate Jobs and CronJobs. Pure.
 
 Source: k8s.io/kubernetes/pkg/apis/batch/validation
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from control.api import field
-from control.api.batch import INDEXED, Job, JobSpec, PodFailureRule, own_labels
+from control.api.batch import INDEXED, CronJob, Job, JobSpec, PodFailureRule, own_labels
 from control.api.field import FieldError
+from control.api.schedule import ScheduleError, parse_schedule
 from control.api.selectors import selects
 from control.api.validation import text
 from control.api.validation.meta import immutable, validate_labels, validate_selector
@@ -26,11 +29,15 @@ _MOST_CODES = 255
 
 def validate_job(job: Job) -> list[FieldError]:
     """Check a Job."""
-    spec = job.spec
+    return _spec(job.spec) + _selected(job)
+
+
+def _spec(spec: JobSpec) -> list[FieldError]:
+    """Check what a Job and the template of one have in common."""
     found = _numbers(spec) + _choices(spec) + _template(spec)
     if spec.pod_failure_policy is not None:
         found += _failure_policy(spec, spec.pod_failure_policy.rules)
-    return found + _selected(job)
+    return found
 
 
 def _selected(job: Job) -> list[FieldError]:
@@ -182,3 +189,63 @@ def validate_job_update(new: Job, old: Job) -> list[FieldError]:
 def _same(name: str, new: Job, old: Job) -> list[FieldError]:
     after, before = new.spec.wire(), old.spec.wire()
     return immutable(f"spec.{name}", after.get(name), before.get(name))
+
+
+_CONCURRENCY = ("Allow", "Forbid", "Replace")
+_CRON_NAME_MAX = 52  # its Jobs add a dash and ten digits
+
+
+def validate_cron_job(cron: CronJob) -> list[FieldError]:
+    """Check a CronJob and the template of its Jobs."""
+    spec, found = cron.spec, []
+    if len(cron.metadata.name) > _CRON_NAME_MAX:
+        why = f"must be no more than {_CRON_NAME_MAX} characters"
+        found.append(field.invalid("metadata.name", cron.metadata.name, why))
+    found += _schedule(spec.schedule) + _zone(spec.time_zone)
+    if spec.concurrency_policy not in _CONCURRENCY:
+        policy = spec.concurrency_policy or ""
+        found.append(field.not_supported("spec.concurrencyPolicy", policy, _CONCURRENCY))
+    numbers = {
+        "startingDeadlineSeconds": spec.starting_deadline_seconds,
+        "successfulJobsHistoryLimit": spec.successful_jobs_history_limit,
+        "failedJobsHistoryLimit": spec.failed_jobs_history_limit,
+    }
+    for name, value in numbers.items():
+        if value is not None and value < 0:
+            found.append(field.invalid(f"spec.{name}", value, NOT_NEGATIVE))
+    inner = _spec(spec.job_template.spec) + _no_selector(spec.job_template.spec)
+    return found + [replace(it, path=f"spec.jobTemplate.{it.path}") for it in inner]
+
+
+def _no_selector(spec: JobSpec) -> list[FieldError]:
+    """Check that each Job of a template gets a selector of its own."""
+    found = []
+    if spec.selector.wire():
+        why = "`selector` will be auto-generated"
+        found.append(field.invalid("spec.selector", spec.selector, why))
+    if spec.manual_selector:
+        found.append(field.not_supported("spec.manualSelector", "true", ["nil", "false"]))
+    return found
+
+
+def _schedule(text_: str) -> list[FieldError]:
+    if not text_:
+        return [field.required("spec.schedule")]
+    try:
+        parse_schedule(text_)
+    except ScheduleError as err:
+        return [field.invalid("spec.schedule", text_, str(err))]
+    return []
+
+
+def _zone(name: str | None) -> list[FieldError]:
+    if name is None:
+        return []
+    if not name or name.lower() == "local":
+        why = "timeZone must be nil or non-empty string, and an explicit time zone"
+        return [field.invalid("spec.timeZone", name, why)]
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return [field.invalid("spec.timeZone", name, f"unknown time zone {name}")]
+    return []

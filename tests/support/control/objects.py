@@ -41,5 +41,11 @@ VALID = {
             "template": template(restartPolicy="Never"),
         }
     },
+    "CronJob": {
+        "spec": {
+            "schedule": "@hourly",
+            "jobTemplate": {"spec": {"template": template(restartPolicy="Never")}},
+        }
+    },
     "Secret": {"stringData": {"a": "b"}},
 }
