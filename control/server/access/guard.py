@@ -5,6 +5,8 @@ from control.server.access.authz import Authorizer
 from control.server.access.escalation import check_grant
 from control.server.access.node import node_of
 from control.server.access.restriction import check_node
+from control.server.access.signers import GROUP as CERTIFICATES
+from control.server.access.signers import check_signer
 from control.server.state.watch_cache import WatchCache
 from control.server.wire.item import Item
 from control.server.wire.request import ApiRequest
@@ -25,3 +27,5 @@ class Guard:
         if "RBAC" in modes and request.info.kind.group == GROUP and new is not None:
             before = old.wire if old is not None else None
             check_grant(self._authorizer, request, before, Item("", 0, new))
+        if request.info.kind.group == CERTIFICATES and old is not None and new is not None:
+            check_signer(self._authorizer, request, old, Item("", 0, new))

@@ -69,7 +69,7 @@ def subresources(kind: Kind) -> Iterator[Subresource]:
     """Yield the subresources of a kind in the order of their names."""
     verbs = ("get", "patch", "update")
     own = (kind.group, kind.version, kind.name)
-    generic = {"status": own, "scale": ("autoscaling", "v1", "Scale")}
+    generic = {"status": own, "approval": own, "scale": ("autoscaling", "v1", "Scale")}
     found = [Subresource(name, verbs, generic[name]) for name in kind.subresources]
     yield from sorted([*found, *_SUBS.get(kind.plural, ())], key=lambda sub: sub.name)
 

@@ -52,7 +52,7 @@ def write_of(request: ApiRequest, now: str, *, applies: bool = False) -> track.W
 
 
 def _ignored(kind: Kind, subresource: str) -> FieldSet:
-    if subresource == "status":
+    if subresource in ("status", "approval"):
         return _NO_STATUS.get(kind.name, _SPEC)
     return _STATUS if has_status(kind) and not subresource else {}
 

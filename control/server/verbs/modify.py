@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from control.api.apply.managers import same as same_managers
 from control.api.kinds import POD, PRIORITY_CLASS, SERVICE
 from control.api.rules import errors_in_status, errors_in_update, rules_of
+from control.api.validation.certificates import validate_signing_status
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
 from control.server.verbs import fields, podsecurity, prepare, priority
@@ -197,8 +198,12 @@ def _next_version(
     state: ServerState, request: ApiRequest, before: Mapping[str, Any], new: Wire
 ) -> Wire:
     kind = request.info.kind
+    if request.info.subresource == "approval":
+        return prepare.stamped(before, prepare.for_approval(before, new), state.timestamp())
     if request.info.subresource == "status":
-        return rules_of(kind).default(prepare.for_status_update(before, new))
+        made = rules_of(kind).default(prepare.for_status_update(before, new))
+        is_signing = prepare.is_signing_request(kind)
+        return prepare.stamped(before, made, state.timestamp()) if is_signing else made
     if kind is SERVICE:
         new = allocate(state, new, before)
     if kind is POD:
@@ -211,5 +216,9 @@ def _next_version(
 def _validate(request: ApiRequest, before: Mapping[str, Any], wire: Wire) -> None:
     kind = request.info.kind
     check = errors_in_status if request.info.subresource == "status" else errors_in_update
-    if found := check(kind, parse(kind, wire), parse(kind, stored(kind, before))):
+    found = check(kind, parse(kind, wire), parse(kind, stored(kind, before)))
+    if prepare.is_signing_request(kind):
+        approves = request.info.subresource == "approval"
+        found += validate_signing_status(wire, before, approves=approves)
+    if found:
         raise errors.invalid(kind, request.info.name, found)

@@ -75,7 +75,7 @@ def for_create_by(kind: Kind, wire: Wire, user: User) -> Wire:
 
     A signer believes it (pkg/registry/certificates/certificates/strategy.go).
     """
-    if kind.name != _SIGNING_REQUEST:
+    if not is_signing_request(kind):
         return wire
     given = {name: value for name, value in wire["spec"].items() if name not in _REQUESTER}
     return wire | {"spec": given | user.wire()}
@@ -86,7 +86,7 @@ def for_update(kind: Kind, old: Mapping[str, Any], new: Wire) -> Wire:
     made = new | {"metadata": _kept_metadata(old, new)}
     if has_status(kind):
         made["status"] = old.get("status") or _no_status(kind)
-    if kind.name == _SIGNING_REQUEST:
+    if is_signing_request(kind):
         made["spec"] = old["spec"]
     if rules_of(kind).generation and _content(made) != _content(old):
         made["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
@@ -100,6 +100,38 @@ def for_status_update(old: Mapping[str, Any], new: Wire) -> Wire:
     if "ownerReferences" in old["metadata"]:
         metadata["ownerReferences"] = old["metadata"]["ownerReferences"]
     return dict(old) | {"metadata": metadata, "status": new["status"]}
+
+
+def is_signing_request(kind: Kind) -> bool:
+    """Return True for the kind whose status has a verdict, given through ``approval``."""
+    return kind.name == _SIGNING_REQUEST
+
+
+def for_approval(old: Mapping[str, Any], new: Wire) -> Wire:
+    """Return the next version for an approval: only conditions and metadata may change."""
+    before, conditions = old.get("status") or {}, (new.get("status") or {}).get("conditions")
+    status = {name: value for name, value in before.items() if name != "conditions"}
+    if conditions:
+        status["conditions"] = conditions
+    return dict(old) | {"metadata": _kept_metadata(old, new), "status": status}
+
+
+def stamped(old: Mapping[str, Any], new: Wire, now: str) -> Wire:
+    """Return a signing request whose conditions say when they were set, and when they changed."""
+    status = new.get("status") or {}
+    given = (old.get("status") or {}).get("conditions") or ()
+    since = {(it.get("type"), it.get("status")): it.get("lastTransitionTime") for it in given}
+    conditions = [
+        item
+        | {
+            "lastUpdateTime": item.get("lastUpdateTime") or now,
+            "lastTransitionTime": item.get("lastTransitionTime")
+            or since.get((item.get("type"), item.get("status")))
+            or now,
+        }
+        for item in status.get("conditions") or ()
+    ]
+    return new | {"status": status | {"conditions": conditions}} if conditions else new
 
 
 def _kept_metadata(old: Mapping[str, Any], new: Wire) -> Wire:

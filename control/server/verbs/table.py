@@ -140,7 +140,11 @@ def verb_of(info: RequestInfo) -> Verb:
 
 def is_computed(info: RequestInfo) -> bool:
     """Return True if a worker computes the verb when the body is large."""
-    return info.verb in ("create", "update", "patch") and info.subresource in ("", "status")
+    return info.verb in ("create", "update", "patch") and info.subresource in (
+        "",
+        "status",
+        "approval",
+    )
 
 
 def _table(info: RequestInfo) -> Mapping[str, Verb]:
@@ -150,4 +154,4 @@ def _table(info: RequestInfo) -> Mapping[str, Verb]:
         return special
     if info.subresource not in info.kind.subresources:
         raise no_such_path()
-    return _STATUS if info.subresource == "status" else _SCALE
+    return _SCALE if info.subresource == "scale" else _STATUS
