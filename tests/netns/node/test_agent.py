@@ -380,16 +380,17 @@ async def test_pods_that_fill_the_disk_are_evicted(node):
         volumes = [{"name": "v", "emptyDir": {"sizeLimit": "2Mi"}}]
         await node.create(name, container, volumes=volumes)
 
-    async def failed() -> bool:
-        pods = [await node.get(name) for name in ("volume", "layer")]
-        return all(pod.status.phase == "Failed" for pod in pods)
+    async def phases() -> list[str]:
+        return [(await node.get(name)).status.phase for name in ("volume", "layer", "modest")]
 
-    await until(failed, node.log())
-    volume, layer, modest = [await node.get(name) for name in ("volume", "layer", "modest")]
+    async def settled() -> bool:
+        return await phases() == ["Failed", "Failed", "Running"]
+
+    await until(settled, node.log())
+    volume, layer = [await node.get(name) for name in ("volume", "layer")]
     assert (volume.status.reason, layer.status.reason) == ("Evicted", "Evicted")
     assert volume.status.message == 'Usage of EmptyDir volume "v" exceeds the limit "2Mi". '
     assert "ephemeral local storage usage exceeds" in layer.status.message
-    assert modest.status.phase == "Running"
 
 
 async def test_hooks_and_a_liveness_probe(node):
