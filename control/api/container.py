@@ -235,3 +235,9 @@ class Container(Model):
     def is_sidecar(self) -> bool:
         """True for an init container that keeps running (KEP-753)."""
         return self.restart_policy == "Always"
+
+
+class EphemeralContainer(Container):
+    """A container that is added to a running Pod, to look into it (KEP-277)."""
+
+    target_container_name: str | None = None

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from control.api.base import Model
-from control.api.container import Container, ResourceRequirements
+from control.api.container import Container, EphemeralContainer, ResourceRequirements
 from control.api.meta import Condition, Object
 from control.api.placement import (
     Affinity,
@@ -55,7 +55,7 @@ class PodSpec(Model):
     node_name: str | None = None
     containers: list[Container] = []
     init_containers: list[Container] = []
-    ephemeral_containers: list[dict[str, Any]] = []
+    ephemeral_containers: list[EphemeralContainer] = []
     volumes: list[Volume] = []
     restart_policy: str | None = None
     termination_grace_period_seconds: int | None = None

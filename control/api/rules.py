@@ -11,6 +11,7 @@ from control.api.defaults import batch, cluster, pod, rbac, service, stored, wor
 from control.api.field import FieldError
 from control.api.kind import Kind
 from control.api.meta import Object
+from control.api.pod import Pod
 from control.api.validation import batch as check_batch
 from control.api.validation import cluster as check_cluster
 from control.api.validation import endpoints as check_endpoints
@@ -19,6 +20,7 @@ from control.api.validation import rbac as check_rbac
 from control.api.validation import service as check_service
 from control.api.validation import text
 from control.api.validation import workload as check_workload
+from control.api.validation.ephemeral import validate_ephemeral_update
 from control.api.validation.meta import validate_meta, validate_meta_update
 from control.api.validation.text import Check
 
@@ -203,6 +205,14 @@ def errors_in_update(kind: Kind, new: Object, old: Object) -> list[FieldError]:
     """Return the errors of an object's next version."""
     found = validate_meta_update(new.metadata, old.metadata)
     return found + errors_in(kind, new) + rules_of(kind).validate_update(new, old)
+
+
+def errors_in_ephemeral(kind: Kind, new: Object, old: Object) -> list[FieldError]:
+    """Return the errors of a Pod's version that only adds ephemeral containers."""
+    found = validate_meta_update(new.metadata, old.metadata) + errors_in(kind, new)
+    if isinstance(new, Pod) and isinstance(old, Pod):
+        found += validate_ephemeral_update(new, old)
+    return found
 
 
 def errors_in_status(kind: Kind, new: Object, old: Object) -> list[FieldError]:

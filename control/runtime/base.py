@@ -121,6 +121,7 @@ class ContainerConfig:
     stdin_once: bool = False  # the input ends when the first attached client ends it
     log_path: str = ""  # below the sandbox's log directory
     spec_hash: str = ""  # of the Pod's container at its start, to find later edits
+    target: str = ""  # the container whose processes this one sees, if not its own
 
 
 class Phase(StrEnum):

@@ -285,5 +285,6 @@ def last_words(log: str) -> str:
 
 def spec_of(pod: Pod, name: str) -> api.Container:
     """Return a Pod's container of this name; an empty one if the Pod has it no more."""
-    everyone = (*pod.spec.containers, *pod.spec.init_containers)
+    spec = pod.spec
+    everyone = (*spec.containers, *spec.init_containers, *spec.ephemeral_containers)
     return next((spec for spec in everyone if spec.name == name), api.Container(name=name))

@@ -147,6 +147,7 @@ def _go_on(pod: Pod, facts: PodFacts, now: float) -> tuple[list[Action], list[fl
             return actions, []
         return _create_sandbox(facts, now)
     plan = _Plan(pod, facts, sandbox, now)
+    plan.ephemeral()
     if plan.init():
         plan.main()
     return actions + plan.actions, plan.times
@@ -195,6 +196,13 @@ class _Plan:
         )
         self.actions: list[Action] = []
         self.times: list[float] = []
+
+    def ephemeral(self) -> None:
+        """Start each ephemeral container once, whatever the others do."""
+        for spec in self._pod.spec.ephemeral_containers:
+            last = latest(self._facts.containers, spec.name)
+            if last is None or last.phase is Phase.CREATED:
+                self._start(spec, last)
 
     def init(self) -> bool:
         """Step through the init containers in order; True if the main containers may run."""

@@ -159,6 +159,9 @@ def container(
         stdin_once=bool(spec.stdin_once),
         log_path=f"{spec.name}/{attempt}.log",
         spec_hash=spec_hash(spec),
+        target=(spec.target_container_name or "")
+        if isinstance(spec, api.EphemeralContainer)
+        else "",
     )
 
 

@@ -55,6 +55,9 @@ def compute(pod: Pod, facts: PodFacts, view: StatusView) -> PodStatus:
         start_time=pod.status.start_time or rfc3339(view.now),
         init_container_statuses=init,
         container_statuses=main,
+        ephemeral_container_statuses=[
+            _ephemeral(pod, facts, view, spec) for spec in pod.spec.ephemeral_containers
+        ],
         qos_class=pod.status.qos_class or quality(pod),
         observed_generation=pod.metadata.generation,
     )
@@ -85,14 +88,32 @@ def _container(pod: Pod, facts: PodFacts, view: StatusView, spec: Spec) -> api.C
     running = last.phase is Phase.RUNNING
     passed = running and last.id in facts.started
     one_shot = spec in pod.spec.init_containers and not spec.is_sidecar
+    done = last.phase is Phase.EXITED and last.exit_code == 0
+    ready = done if one_shot else passed and last.id in view.ready
+    more = {"last_state": before, "ready": ready, "started": passed}
+    return _ran(spec, last, state).model_copy(update=more)
+
+
+def _ephemeral(pod: Pod, facts: PodFacts, view: StatusView, spec: Spec) -> api.ContainerStatus:
+    """The status of an ephemeral container: it is never ready, and runs once."""
+    last = latest(facts.containers, spec.name)
+    if last is None:
+        return _never_ran(pod, facts, spec).model_copy(update={"started": None})
+    return _ran(spec, last, _once(pod, facts, view, spec, last))
+
+
+def _once(
+    pod: Pod, facts: PodFacts, view: StatusView, spec: Spec, last: Container
+) -> api.ContainerState:
+    if last.phase is Phase.EXITED:
+        return _ended(last, view)
+    return _states(pod, facts, view, spec, last)[0]
+
+
+def _ran(spec: Spec, last: Container, state: api.ContainerState) -> api.ContainerStatus:
     return api.ContainerStatus(
         name=spec.name,
         state=state,
-        last_state=before,
-        ready=(last.phase is Phase.EXITED and last.exit_code == 0)
-        if one_shot
-        else passed and last.id in view.ready,
-        started=passed,
         restart_count=last.attempt,
         image=_image(spec),
         image_id=f"{_image(spec).partition('@')[0]}@{last.image_id}" if last.image_id else "",
@@ -103,11 +124,7 @@ def _container(pod: Pod, facts: PodFacts, view: StatusView, spec: Spec) -> api.C
 def _never_ran(pod: Pod, facts: PodFacts, spec: Spec) -> api.ContainerStatus:
     """The status of a name without a container: what the last status knew is kept."""
     known = next(
-        (
-            status
-            for status in (*pod.status.container_statuses, *pod.status.init_container_statuses)
-            if status.name == spec.name and status.container_id
-        ),
+        (status for status in _statuses(pod) if status.name == spec.name and status.container_id),
         None,
     )
     waiting = api.ContainerState(waiting=_waiting(pod, facts, spec))
@@ -118,6 +135,15 @@ def _never_ran(pod: Pod, facts: PodFacts, spec: Spec) -> api.ContainerStatus:
     ended = known.state.terminated is not None
     return known.model_copy(
         update={"state": known.state if ended else waiting, "ready": False, "started": False}
+    )
+
+
+def _statuses(pod: Pod) -> tuple[api.ContainerStatus, ...]:
+    status = pod.status
+    return (
+        *status.container_statuses,
+        *status.init_container_statuses,
+        *status.ephemeral_container_statuses,
     )
 
 

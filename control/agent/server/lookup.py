@@ -18,7 +18,8 @@ _WAITING = {
 def of_pod(pod: Pod, name: str, containers: Iterable[Container]) -> list[Container]:
     """Return all containers of a Pod with this name, oldest first; raises HttpError (404)."""
     spec = pod.spec
-    names = {container.name for container in (*spec.containers, *spec.init_containers)}
+    every = (*spec.containers, *spec.init_containers, *spec.ephemeral_containers)
+    names = {container.name for container in every}
     if name not in names:
         raise HttpError(404, f'container "{name}" not found in pod "{pod.metadata.name}"')
     uid = pod.metadata.uid
@@ -63,7 +64,11 @@ def running(pod: Pod, name: str, containers: Iterable[Container]) -> Container:
 
 def _status(pod: Pod, name: str) -> ContainerStatus:
     status = pod.status
-    every = (*status.container_statuses, *status.init_container_statuses)
+    every = (
+        *status.container_statuses,
+        *status.init_container_statuses,
+        *status.ephemeral_container_statuses,
+    )
     return next((status for status in every if status.name == name), ContainerStatus(name=name))
 
 

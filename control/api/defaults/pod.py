@@ -77,7 +77,7 @@ def default_spec(spec: Wire) -> Wire:
     """Set the defaults of a Pod's spec."""
     spec = filled(spec, _SPEC | {"securityContext": {}})
     container = partial(_container, host_network=bool(spec.get("hostNetwork")))
-    for name in ("containers", "initContainers"):
+    for name in ("containers", "initContainers", "ephemeralContainers"):
         spec = within_each(spec, name, container)
     return within_each(spec, "volumes", _volume)
 

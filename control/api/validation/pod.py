@@ -16,6 +16,7 @@ from control.api.validation.container import (
     validate_init_container,
     validate_resources,
 )
+from control.api.validation.ephemeral import validate_ephemeral
 from control.api.validation.gated import validate_gates
 from control.api.validation.meta import invalid_each, validate_labels
 from control.api.validation.placement import validate_spreading, validate_tolerations
@@ -73,6 +74,8 @@ def validate_spec(path: str, spec: PodSpec) -> list[FieldError]:
         found.append(field.required(f"{path}.containers"))
     found += validate_containers(f"{path}.containers", spec.containers, volumes, names)
     found += validate_containers(f"{path}.initContainers", spec.init_containers, volumes, names)
+    if spec.ephemeral_containers:
+        found += validate_ephemeral(f"{path}.ephemeralContainers", spec, volumes, names)
     for at, container in enumerate(spec.init_containers):
         found += validate_init_container(f"{path}.initContainers[{at}]", container)
     found += _choices(path, spec)

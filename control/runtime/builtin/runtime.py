@@ -235,8 +235,8 @@ class BuiltinRuntime:
     ) -> ContainerPlace:
         uid = record.config.pod.uid
         name = f"{config.name}.{config.attempt}"
-        pause = self._pauses.get(record.id)
-        shared = {"pid": f"/proc/{pause.pid}/ns/pid"} if pause else {}
+        init = self._init(record, config.target)
+        shared = {"pid": f"/proc/{init}/ns/pid"} if init else {}
         return ContainerPlace(
             str(folder),
             log_path,
@@ -248,6 +248,21 @@ class BuiltinRuntime:
             mounts=self._boxes.mounts(record.id),
             own_processes=not record.config.host_pid,
             seccomp=self._filter(config.rights),
+        )
+
+    def _init(self, record: SandboxRecord, target: str) -> int:
+        """Return the process whose PID namespace a container joins; 0 if it gets its own.
+
+        Raises ContainerRuntimeError if the target does not run.
+        """
+        pause = self._pauses.get(record.id)
+        if pause or not target or record.config.host_pid:
+            return pause.pid if pause else 0
+        named = [each for each in self._of(record.id) if each.identity.config.name == target]
+        if found := next((each.pid for each in named if each.pid), 0):
+            return found
+        raise ContainerRuntimeError(
+            f"unable to find target container {target}: it does not run", "CreateContainerError"
         )
 
     def _filter(self, rights: Rights) -> str:

@@ -53,6 +53,7 @@ _SUBS = {
     "pods": (
         Subresource("attach", _STREAM, ("", "v1", "PodAttachOptions")),
         Subresource("binding", ("create",), ("", "v1", "Binding")),
+        Subresource("ephemeralcontainers", ("get", "patch", "update"), ("", "v1", "Pod")),
         Subresource("eviction", ("create",), ("policy", "v1", "Eviction")),
         Subresource("exec", _STREAM, ("", "v1", "PodExecOptions")),
         Subresource("log", ("get",), ("", "v1", "Pod")),

@@ -136,7 +136,7 @@ def container_of(pod: Pod, name: str) -> str:
     """Return the container that a request names or implies; raises StatusError (400)."""
     spec, pod_name = pod.spec, pod.metadata.name
     names = [container.name for container in (*spec.init_containers, *spec.containers)]
-    names += [str(container.get("name", "")) for container in spec.ephemeral_containers]
+    names += [container.name for container in spec.ephemeral_containers]
     if name and name not in names:
         raise bad_request(f"container {name} is not valid for pod {pod_name}")
     if not name and len(spec.containers) != 1:

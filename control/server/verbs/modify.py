@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 from control.api.apply.managers import same as same_managers
 from control.api.kinds import POD, PRIORITY_CLASS, SERVICE
-from control.api.rules import errors_in_status, errors_in_update, rules_of
+from control.api.rules import errors_in_ephemeral, errors_in_status, errors_in_update, rules_of
 from control.api.validation.certificates import validate_signing_status
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
-from control.server.verbs import fields, podsecurity, prepare, priority
+from control.server.verbs import ephemeral, fields, podsecurity, prepare, priority
 from control.server.verbs.admission import admit_update
 from control.server.verbs.allocation.service import allocate
 from control.server.verbs.marking import finished
@@ -121,6 +121,8 @@ def _revised(state: ServerState, request: ApiRequest, old: Item, edit: Edit) -> 
     with errors.warning(*edited.warnings):
         _check_identity(request, old, before, edited.wire)
         new = _named(request, edited.wire)
+        if request.info.subresource == ephemeral.SUBRESOURCE:
+            new = ephemeral.narrowed(before, new)
         wire = _next_version(state, request, before, new)
         _validate(request, before, wire)
         managed = _managed(state, request, old, edited, new)
@@ -204,6 +206,8 @@ def _next_version(
         made = rules_of(kind).default(prepare.for_status_update(before, new))
         is_signing = prepare.is_signing_request(kind)
         return prepare.stamped(before, made, state.timestamp()) if is_signing else made
+    if request.info.subresource == ephemeral.SUBRESOURCE:
+        return prepare.for_update(kind, before, ephemeral.admit(state, request, new))
     if kind is SERVICE:
         new = allocate(state, new, before)
     if kind is POD:
@@ -213,9 +217,12 @@ def _next_version(
     return prepare.for_update(kind, before, new)
 
 
+_CHECKS = {"status": errors_in_status, ephemeral.SUBRESOURCE: errors_in_ephemeral}
+
+
 def _validate(request: ApiRequest, before: Mapping[str, Any], wire: Wire) -> None:
     kind = request.info.kind
-    check = errors_in_status if request.info.subresource == "status" else errors_in_update
+    check = _CHECKS.get(request.info.subresource, errors_in_update)
     found = check(kind, parse(kind, wire), parse(kind, stored(kind, before)))
     if prepare.is_signing_request(kind):
         approves = request.info.subresource == "approval"

@@ -125,9 +125,13 @@ _SCALE: Mapping[str, Verb] = {"get": _get_scale, "update": _update_scale, "patch
 _SPECIAL: Mapping[tuple[str, str], Mapping[str, Verb]] = {
     ("pods", "binding"): {"create": _bind},
     ("pods", "eviction"): {"create": _evict},
+    ("pods", "ephemeralcontainers"): {"get": _get, "update": _update, "patch": _patch},
     ("namespaces", "finalize"): {"update": _finalize},
     ("serviceaccounts", "token"): {"create": _token},
 }
+
+# Whose large bodies a worker computes.
+_COMPUTED = ("", "approval", "ephemeralcontainers", "status")
 
 
 def verb_of(info: RequestInfo) -> Verb:
@@ -140,11 +144,7 @@ def verb_of(info: RequestInfo) -> Verb:
 
 def is_computed(info: RequestInfo) -> bool:
     """Return True if a worker computes the verb when the body is large."""
-    return info.verb in ("create", "update", "patch") and info.subresource in (
-        "",
-        "status",
-        "approval",
-    )
+    return info.verb in ("create", "update", "patch") and info.subresource in _COMPUTED
 
 
 def _table(info: RequestInfo) -> Mapping[str, Verb]:

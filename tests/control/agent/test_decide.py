@@ -359,3 +359,20 @@ def test_a_deleted_pod_ends_from_every_state(data):
         assert node.step(lambda actions: data.draw(st.sampled_from(actions)))
     assert node.finished
     assert sum(isinstance(action, Start) for action in node.log) == started
+
+
+def test_ephemeral_containers_start_once_whatever_the_others_do():
+    item = pod("main", init=("one",), ephemeralContainers=[{"name": "debug", "image": "i"}])
+    boxes = (sandbox(),)
+    assert due(item, sandboxes=boxes) == (Start("debug", 0, "box0"), Start("one", 0, "box0"))
+    ended = (container("one"), container("debug", code=1))
+    assert due(item, sandboxes=boxes, containers=ended) == ()
+    wait = {"debug": failed(None, "ImagePullBackOff", "no image", NOW)}
+    assert due(item, sandboxes=boxes, containers=(container("one"),), failures=wait) == ()
+
+
+def test_an_ephemeral_container_ends_with_its_pod():
+    item = pod("main", restartPolicy="Never", ephemeralContainers=[{"name": "debug", "image": "i"}])
+    item = item.model_copy(update={"status": item.status.model_copy(update={"phase": "Succeeded"})})
+    actions = due(item, sandboxes=(sandbox(),), containers=(container("debug"),))
+    assert [action.name for action in actions if isinstance(action, Kill)] == ["debug"]

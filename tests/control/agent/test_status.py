@@ -210,3 +210,18 @@ def test_a_patch_removes_absent_fields():
         "podIP": None,
         "podIPs": None,
     }
+
+
+def test_an_ephemeral_container_has_a_status_of_its_own():
+    item = pod("main", ephemeralContainers=[{"name": "debug", "image": "i"}])
+    (fresh,) = status(item, sandboxes=BOX).ephemeral_container_statuses
+    assert fresh.state.waiting and fresh.started is None
+    both = (container("main"), container("debug"))
+    found = status(item, sandboxes=BOX, containers=both)
+    (debug,) = found.ephemeral_container_statuses
+    assert debug.state.running and not debug.ready
+    assert [it.name for it in found.container_statuses] == ["main"]
+    ended = (container("main"), container("debug", code=1))
+    found = status(item, sandboxes=BOX, containers=ended)
+    assert found.ephemeral_container_statuses[0].state.terminated.exit_code == 1
+    assert found.phase == "Running"

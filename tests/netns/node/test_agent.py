@@ -429,3 +429,29 @@ async def test_hooks_and_a_liveness_probe(node):
         return {"Pulled", "Created", "Started", "Unhealthy", "Killing"} <= reasons
 
     await until(told)
+
+
+async def test_an_ephemeral_container_sees_its_targets_processes(node):
+    await node.create("web", SERVE)
+    await node.ready("web")
+    script = "tr '\\0' ' ' </proc/1/cmdline >/dev/termination-log"
+    debug = {"name": "debug", "image": "podwire/tools", "command": ["sh", "-c", script]}
+    own = {**debug, "name": "own"}
+    both = [{**debug, "targetContainerName": "main"}, own]
+    await node.client.patch(
+        kinds.POD,
+        "default",
+        "web",
+        {"spec": {"ephemeralContainers": both}},
+        subresource="ephemeralcontainers",
+    )
+
+    async def ended() -> bool:
+        statuses = (await node.get("web")).status.ephemeral_container_statuses
+        return len(statuses) == 2 and all(it.state.terminated for it in statuses)
+
+    await until(ended, node.log())
+    pod = await node.get("web")
+    said = [it.state.terminated.message for it in pod.status.ephemeral_container_statuses]
+    assert "serve" in said[0] and said[1] and "serve" not in said[1], said
+    assert pod.status.phase == "Running" and pod.status.container_statuses[0].restart_count == 0
