@@ -1,16 +1,19 @@
 """Read the YAML of a request as upstream does: as JSON, with the rules of YAML 1.1. Pure."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
+from control.server.wire.yaml_scalars import SHOWN, YamlError, finite, plain, tagged
+
+__all__ = ["YamlError", "load_yaml"]
+
 _MOST_REPEATED = 100
-_SHOWN = 200
 _NODE = 32  # bytes of text that any value counts as
-
-
-class YamlError(ValueError):
-    """Text that is no YAML, or more than a request may have."""
+_PLAIN = "plain"  # the tag of a scalar without quotation marks
+_MERGE = "tag:yaml.org,2002:merge"
+_TEXT = "tag:yaml.org,2002:str"
 
 
 class _Loader(yaml.CSafeLoader):
@@ -21,38 +24,61 @@ class _Loader(yaml.CSafeLoader):
         self.repeated: list[tuple[int, str]] = []
         self.aliased = b"*" in raw
 
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
+        """Return the tag of a value that names none."""
+        if kind is not yaml.ScalarNode:
+            return ""
+        if not implicit[0]:
+            return _TEXT
+        return _MERGE if value == "<<" else _PLAIN
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, expression) for tag, expression in found if not tag.endswith(":timestamp")]
-    for first, found in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
+
+def _value(loader: _Loader, node: yaml.Node) -> Any:
+    """Return a value of any tag; those of maps and lists mean nothing, as in upstream."""
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(loader, node)
+    if isinstance(node, yaml.SequenceNode):
+        return _list(loader, node)
+    return finite(_scalar(node))
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> Any:
+def _scalar(node: yaml.Node) -> Any:
+    return plain(node.value) if node.tag == _PLAIN else tagged(node.tag, node.value)
+
+
+def _list(loader: _Loader, node: yaml.SequenceNode) -> Iterator[list[Any]]:
+    made: list[Any] = []
+    yield made
+    made.extend(loader.construct_object(each) for each in node.value)
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> Iterator[dict[str, Any]]:
     made: dict[str, Any] = {}
     yield made
     loader.flatten_mapping(node)
     for key_node, value_node in node.value:
-        key = _key(loader.construct_object(key_node))
+        key = _key(key_node)
         if key in made and len(loader.repeated) < _MOST_REPEATED:
             line = key_node.start_mark.line + 1
-            text = f'line {line}: key "{key[:_SHOWN]}" already set in map'
+            text = f'line {line}: key "{key[:SHOWN]}" already set in map'
             loader.repeated.append((line, text))
         made[key] = loader.construct_object(value_node)
 
 
-def _key(value: Any) -> str:
-    """Return a name as JSON has it."""
+def _key(node: yaml.Node) -> str:
+    """Return a name as JSON has it; raises YamlError."""
+    value = _scalar(node) if isinstance(node, yaml.ScalarNode) else None
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
         return str(value)
-    raise YamlError(f"error converting YAML to JSON: unsupported map key {str(value)[:_SHOWN]!r}")
+    shown = repr(node.value[:SHOWN]) if isinstance(node, yaml.ScalarNode) else "of several values"
+    raise YamlError(f"error converting YAML to JSON: unsupported map key {shown}")
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_Loader.yaml_constructors = {None: _value}
 
 
 def load_yaml(raw: bytes, limit: int) -> tuple[Any, tuple[str, ...]]:
@@ -68,7 +94,7 @@ def load_yaml(raw: bytes, limit: int) -> tuple[Any, tuple[str, ...]]:
             loader.dispose()
     except (yaml.YAMLError, RecursionError, UnicodeError) as err:
         text = " ".join(str(err).split())
-        raise YamlError(f"error converting YAML to JSON: yaml: {text[:_SHOWN]}") from err
+        raise YamlError(f"error converting YAML to JSON: yaml: {text[:SHOWN]}") from err
     if loader.aliased and _is_longer(value, limit):
         raise YamlError("document contains excessive aliasing")
     return value, tuple(text for _, text in sorted(loader.repeated))

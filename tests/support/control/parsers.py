@@ -36,7 +36,7 @@ from control.server.wire.decode import read, read_message
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.item import Item, encode_object
-from control.server.wire.media import JSON, PROTOBUF
+from control.server.wire.media import JSON, PROTOBUF, YAML
 from control.server.wire.request import ApiRequest, User
 from control.server.wire.strict import complaints
 from control.store.memory import MemoryStore
@@ -142,6 +142,10 @@ def protobuf(data: bytes) -> None:
     encode_or_refuse(decode_body(b"k8s\0" + data, PROTOBUF).value)
 
 
+def yaml(data: bytes) -> None:
+    encode_or_refuse(decode_body(data, YAML).value)
+
+
 def encode_or_refuse(value: Any) -> None:
     json.dumps(orjson.loads(orjson.dumps(value)))
 
@@ -193,6 +197,7 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
         fields,
         body,
         protobuf,
+        yaml,
         objects,
         patch,
         operations,
@@ -220,6 +225,7 @@ def seeds() -> dict[str, list[bytes]]:
         "protobuf": [
             b"\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x0b\x0a\x03\x0a\x01a\x12\x04\x12\x02\x0a\x00"
         ],
+        "yaml": [b"a: &x [yes, 0o17, {<<: {b: c}, 1.5: !!int '5'}]\n'd': *x\n", b"- |\n  a\n- ~"],
         "objects": samples,
         "patch": [*samples, b'{"spec":{"$retainKeys":["containers"],"containers":[{"name":"c"}]}}'],
         "operations": [json.dumps(operation).encode()],

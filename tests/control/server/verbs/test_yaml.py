@@ -57,12 +57,25 @@ async def test_yaml_is_validated_as_json_is(api: Api):
         (b"a: [", 400, "error decoding YAML: error converting YAML to JSON: yaml:"),
         (b"- a", 400, "the request body must be a JSON object"),
         (b"data: {x: 1}", 400, "ConfigMap in version"),
+        (b"data: {x: yes}", 400, "ConfigMap in version"),
+        (b"data: {x: 1" + b"0" * 6000 + b"}", 400, "error decoding YAML: a number of 6001 digits"),
         (b"a: &a " + b"x" * 100_000 + b"\nb: [" + b"*a," * 1000 + b"]\n", 400, "error decoding"),
     ],
 )
 async def test_malformed_yaml_is_refused(api: Api, text: bytes, code: int, message: str):
     refused = await api("POST", MAPS, text, YAML)
     assert (refused.code, refused["message"][: len(message)]) == (code, message)
+
+
+async def test_plain_text_has_the_values_of_upstream(api: Api):
+    text = b"metadata: {name: a}\nimmutable: no\ndata: {a: 1:30, b: 2001-01-01, c: nO}\n"
+    made = await api("POST", MAPS, text, YAML)
+    assert (made.code, made["immutable"]) == (201, False)
+    assert made["data"] == {"a": "1:30", "b": "2001-01-01", "c": "nO"}
+    octal = b"metadata: {name: s}\nspec: {ports: [{port: 0o120}, {name: b, port: 1e3}]}\n"
+    # The first has no name, so this is refused for that alone: both ports were numbers.
+    refused = await api("POST", f"{CORE}/services", octal, YAML)
+    assert refused.code == 422 and "spec.ports[0].name: Required value" in refused["message"]
 
 
 async def test_another_media_type_is_told_what_is_read(api: Api):
