@@ -11,21 +11,25 @@ JSON = "application/json"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+APPLY = "application/apply-patch+yaml"
+YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 _META = b'{"metadata":{"name":"h"},'
 _POD = _META + b'"spec":{"containers":['
 
 
-def filled(begin: bytes, item: bytes, end: bytes, most: int = MOST) -> bytes:
+def filled(
+    begin: bytes, item: bytes, end: bytes, most: int = MOST, *, between: bytes = b","
+) -> bytes:
     """Return as many items, with commas between, as fit; ``%d`` in an item is its number."""
     parts: list[bytes] = []
     size = len(begin) + len(end)
     while True:
         part = item.replace(b"%d", str(len(parts)).encode())
-        size += len(part) + 1
+        size += len(part) + len(between)
         if size > most:
-            return begin + b",".join(parts) + end
+            return begin + between.join(parts) + end
         parts.append(part)
 
 
@@ -107,6 +111,62 @@ def _malformed() -> Mapping[str, bytes]:
         "null": b"null",
         "a list": b"[]",
     }
+
+
+def yaml_bodies() -> Mapping[str, bytes]:
+    """Return bodies in YAML, of 8 KiB, which the server reads at once, and of 3 MiB."""
+    few = {name: _lines(*parts, 8 * 1024) for name, parts in _YAML_LINES.items()}
+    many = {f"3 MiB of {name}": _lines(*parts, MOST) for name, parts in _YAML_LINES.items()}
+    return {**few, **many, **_yaml_texts()}
+
+
+_YAML_META = b"metadata:\n  name: h\n"
+_YAML_POD = _YAML_META + b"spec:\n  containers:\n"
+# What a body begins with, and the line that is repeated.
+_YAML_LINES = {
+    "members": (_YAML_META + b"data:\n", b'  k%d: "v"'),
+    "one member many times": (_YAML_META + b"data:\n", b"  k: v"),
+    "labels": (_YAML_META + b"  labels:\n", b"    k%d: v"),
+    "containers": (_YAML_POD, b"  - name: c%d\n    image: x"),
+    "items of one line": (_YAML_POD, b"  - {name: c%d, image: x}"),
+    "plain text": (_YAML_META + b"x:\n", b"- 0o17"),
+    "numbers": (_YAML_META + b"x:\n", b"- 1_0%d.5e3"),
+    "aliases": (_YAML_META + b"x:\n- &a {b: c}\n", b"- *a"),
+    "anchors": (_YAML_META + b"x:\n", b"- &a%d b"),
+    "merged": (_YAML_META + b"x:\n- &a {b: c}\n", b"- {<<: *a, d: %d}"),
+    "tags": (_YAML_META + b"x:\n", b"- !!str 1"),
+    "foreign tags": (_YAML_META + b"x:\n", b"- !a%d b"),
+    "comments": (_YAML_META, b"# %d"),
+    "documents": (_YAML_META, b"---\na: b"),
+    "complex names": (_YAML_META + b"x:\n", b"  ? [a%d]\n  : b"),
+}
+
+
+def _lines(begin: bytes, line: bytes, most: int) -> bytes:
+    return filled(begin, line, b"\n", most, between=b"\n")
+
+
+def _yaml_texts() -> Mapping[str, bytes]:
+    text = b"x" * (MOST - 100)
+    return {
+        "a long word": _YAML_META + b"x: " + text,
+        "a long number": _YAML_META + b"x: 1" + b"0" * 1_000_000,
+        "a short long number": _YAML_META + b"x: 1" + b"0" * 6000,
+        "a number of sixties": _YAML_META + b"x: 1" + b":10" * 2000,
+        "a block of text": _lines(_YAML_META + b"x: |\n", b"  x", MOST),
+        "a deep list": b"x: " + b"[" * 4000 + b"]" * 4000,
+        "a deep block": b"".join(b" " * at + b"a:\n" for at in range(120)),
+        "dashes": b"- " * 4000,
+        "percent signs": b"%" * 4000,
+        "no UTF-8": b"x: " + b"\xff" * 4000,
+        "UTF-16": "x: y".encode("utf-16"),
+    }
+
+
+def applied() -> Mapping[str, bytes]:
+    """Return bodies that are applied: JSON, as kubectl sends it, and YAML."""
+    named = {f"JSON: {name}": body for name, body in json_bodies().items()}
+    return {**named, **yaml_bodies()}
 
 
 def json_patches() -> Mapping[str, bytes]:
@@ -198,7 +258,12 @@ def _nested(levels: int) -> bytes:
 @cache
 def of_media(media: str) -> Mapping[str, bytes]:
     """Return the bodies for a content type, at least twenty."""
-    table = {JSON_PATCH: json_patches, PROTOBUF: protobuf_bodies}
+    table = {
+        JSON_PATCH: json_patches,
+        PROTOBUF: protobuf_bodies,
+        YAML: yaml_bodies,
+        APPLY: applied,
+    }
     return table.get(media, json_bodies)()
 
 

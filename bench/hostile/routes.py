@@ -5,7 +5,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bench.hostile.bodies import JSON, JSON_PATCH, MERGE, PROTOBUF, STRATEGIC, mutated, of_media
+from bench.hostile.bodies import (
+    APPLY,
+    JSON,
+    JSON_PATCH,
+    MERGE,
+    PROTOBUF,
+    STRATEGIC,
+    YAML,
+    mutated,
+    of_media,
+)
 
 CORE = "/api/v1/namespaces/default"
 APPS = "/apis/apps/v1/namespaces/default"
@@ -32,10 +42,24 @@ OBJECTS: dict[str, dict[str, Any]] = {
     },
     f"{_RBAC}/clusterroles": {"rules": [_RULE]},
 }
+_AUTHORIZATION = "/apis/authorization.k8s.io/v1"
 _REVIEWS = (
-    "/apis/authorization.k8s.io/v1/subjectaccessreviews",
-    "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+    f"{_AUTHORIZATION}/subjectaccessreviews",
+    f"{_AUTHORIZATION}/selfsubjectaccessreviews",
+    f"{_AUTHORIZATION}/selfsubjectrulesreviews",
+    f"{_AUTHORIZATION}/namespaces/default/localsubjectaccessreviews",
+    "/apis/authentication.k8s.io/v1/selfsubjectreviews",
     "/apis/authentication.k8s.io/v1/tokenreviews",
+)
+_FORCED = "?fieldManager=bench&force=true"  # what an apply has to say
+_PATCHES = (MERGE, STRATEGIC, JSON_PATCH, APPLY)
+_STATUSES = (f"{CORE}/pods/a", f"{CORE}/services/a", f"{APPS}/deployments/a", "/api/v1/nodes/a")
+# Subresources that are made by POST.
+_POSTED = (
+    f"{CORE}/pods/a/binding",
+    f"{CORE}/bindings",
+    f"{CORE}/pods/a/eviction",
+    f"{CORE}/serviceaccounts/default/token",
 )
 
 
@@ -58,27 +82,30 @@ def named(wire: dict[str, Any], name: str = "a") -> dict[str, Any]:
 def routes() -> Iterator[tuple[str, str, str]]:
     """Yield method, path and content type."""
     for path in OBJECTS:
-        yield "POST", path, JSON
-        yield "PUT", f"{path}/a", JSON
-        for media in (MERGE, STRATEGIC, JSON_PATCH):
-            yield "PATCH", f"{path}/a", media
+        yield from _written(f"{path}/a")
+        for media in (JSON, YAML):
+            yield "POST", path, media
     for path in (f"{CORE}/pods", f"{CORE}/configmaps"):
         yield "POST", path, PROTOBUF
         yield "PUT", f"{path}/a", PROTOBUF
-    yield "PUT", f"{CORE}/pods/a/status", JSON
-    for media in (MERGE, STRATEGIC, JSON_PATCH):
-        yield "PATCH", f"{CORE}/pods/a/status", media
-        yield "PATCH", f"{APPS}/deployments/a/scale", media
-    yield "PUT", f"{APPS}/deployments/a/scale", JSON
-    for path in ("pods/a/binding", "bindings", "pods/a/eviction", "serviceaccounts/default/token"):
-        yield "POST", f"{CORE}/{path}", JSON
-    yield "PUT", "/api/v1/namespaces/default/finalize", JSON
-    yield "DELETE", f"{CORE}/configmaps/none", JSON
-    yield "DELETE", f"{CORE}/configmaps", JSON
-    for path in _REVIEWS:
-        yield "POST", path, JSON
+    for path in _STATUSES:
+        yield from _written(f"{path}/status")
+    yield from _written(f"{APPS}/deployments/a/scale")
+    for media in (JSON, YAML):
+        for path in (*_POSTED, *_REVIEWS):
+            yield "POST", path, media
+        yield "PUT", "/api/v1/namespaces/default/finalize", media
+        yield "DELETE", f"{CORE}/configmaps/none", media
+        yield "DELETE", f"{CORE}/configmaps", media
     yield "POST", f"{CORE}/configmaps", "text/plain"
     yield "GET", f"{CORE}/configmaps", JSON
+
+
+def _written(path: str) -> Iterator[tuple[str, str, str]]:
+    for media in (JSON, YAML):
+        yield "PUT", path, media
+    for media in _PATCHES:
+        yield "PATCH", path + _FORCED * (media == APPLY), media
 
 
 def requests(seed: int, corpus: int) -> Iterator[Hostile]:
@@ -94,9 +121,12 @@ def requests(seed: int, corpus: int) -> Iterator[Hostile]:
 
 def _place(number: int) -> tuple[str, str, str]:
     """Return where a mutated object goes; all ways of writing in turns."""
-    path = [*OBJECTS][number // 4 % len(OBJECTS)]
-    ways = (("POST", "", JSON), ("PUT", "/a", JSON), ("PATCH", "/a", MERGE))
-    method, name, media = (*ways, ("PATCH", "/a", STRATEGIC))[number % 4]
+    ways = (("POST", "", JSON), ("PUT", "/a", JSON), ("PUT", "/a", YAML))
+    patches = tuple(
+        ("PATCH", f"/a{_FORCED * (media == APPLY)}", media) for media in (MERGE, STRATEGIC, APPLY)
+    )
+    path = [*OBJECTS][number // 6 % len(OBJECTS)]
+    method, name, media = (*ways, *patches)[number % 6]
     return method, path + name, media
 
 

@@ -2,7 +2,17 @@
 
 import pytest
 
-from bench.hostile.bodies import JSON, JSON_PATCH, MOST, PROTOBUF, filled, mutated
+from bench.hostile.bodies import (
+    APPLY,
+    JSON,
+    JSON_PATCH,
+    MOST,
+    PROTOBUF,
+    YAML,
+    filled,
+    mutated,
+    of_media,
+)
 from bench.hostile.routes import OBJECTS, named, routes
 
 
@@ -19,6 +29,8 @@ def test_a_seed_gives_the_same_bodies():
     assert len(set(first)) > 20 and max(map(len, first)) <= MOST
 
 
-@pytest.mark.parametrize("media", [JSON, JSON_PATCH, PROTOBUF])
-def test_each_content_type_has_a_route(media: str):
+@pytest.mark.parametrize("media", [JSON, JSON_PATCH, PROTOBUF, YAML, APPLY])
+def test_each_content_type_has_a_route_and_twenty_bodies(media: str):
     assert [route for route in routes() if route[2] == media]
+    bodies = of_media(media)
+    assert len(bodies) >= 20 and max(map(len, bodies.values())) <= MOST
