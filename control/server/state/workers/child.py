@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from control.server.state.workers.frames import LENGTH, packed, unpacked
 from control.server.state.workers.pool import Job, WorkerFailedError
-from control.server.state.workers.snapshot import MissingItemError
+from control.server.state.workers.snapshot import MissingItemError, MissingListError
 from control.server.wire.errors import StatusError, too_large
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def _result(job: Job) -> tuple[bool, object]:
     """Return (True, the result) or (False, the error)."""
     try:
         return True, job.function(job.snapshot.state(), job.request, *job.arguments)
-    except (StatusError, MissingItemError) as err:
+    except (StatusError, MissingItemError, MissingListError) as err:
         return False, err
     except MemoryError:
         return False, too_large(f"it needs more than {MEMORY >> 20} MiB of memory")

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from control.api.kinds import NAMESPACE, SERVICE
 from control.server.state.server import ServerState
 from control.server.state.workers.pool import Job
-from control.server.state.workers.snapshot import MissingItemError, Snapshot
+from control.server.state.workers.snapshot import MissingItemError, MissingListError, Snapshot
 from control.server.wire.body import is_heavy
 from control.server.wire.info import storage_key
 from control.server.wire.item import Item
@@ -29,7 +29,8 @@ async def compute(
 ) -> _T:
     """Return ``function(state, request, *given)``; raises what it raises.
 
-    The function must be one of a module, and may look at objects by key, at claims and the clock.
+    The function must be one of a module, and may look at objects by key or prefix, at claims and
+    the clock.
     """
     olds = (item.raw for item in given if isinstance(item, Item))
     if not request.body.waiting and not any(is_heavy(raw) for raw in olds):
@@ -41,6 +42,9 @@ async def compute(
         except MissingItemError as err:
             item = state.cache.of(err.kind).get(err.key)
             snapshot = replace(snapshot, items={**snapshot.items, err.key: item})
+        except MissingListError as err:
+            listed = tuple(state.cache.of(err.kind).items(err.prefix))
+            snapshot = replace(snapshot, lists={**snapshot.lists, err.prefix: listed})
         else:
             return found
     raise RuntimeError(f"{function} looks at more than {_MOST_LOOKED_AT} objects")

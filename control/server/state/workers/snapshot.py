@@ -1,6 +1,6 @@
 """A copy of the few parts of the server's state that one computation looks at."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -21,14 +21,27 @@ class MissingItemError(LookupError):
         self.key = key
 
 
+class MissingListError(LookupError):
+    """A computation lists objects that its snapshot does not say anything about."""
+
+    def __init__(self, kind: Kind, prefix: str) -> None:
+        super().__init__(kind, prefix)
+        self.kind = kind
+        self.prefix = prefix
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state that goes to a worker; ``items`` has None for an absent object."""
+    """The state that goes to a worker; ``items`` has None for an absent object.
+
+    ``lists`` has all objects whose keys have a prefix.
+    """
 
     config: ApiServerConfig
     now: datetime
     items: Mapping[str, Item | None] = field(default_factory=dict)
     claims: frozenset[str] = frozenset()
+    lists: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
 
     def state(self) -> ServerState:
         """Return a state for pure functions: its store is empty and must not be written."""
@@ -40,16 +53,24 @@ class _KnownItems(WatchCache):
     def __init__(self, store: MemoryStore, snapshot: Snapshot) -> None:
         super().__init__(store)
         self.claims = set(snapshot.claims)
-        self._kinds = {storage_prefix(kind): _KnownKind(kind, snapshot.items) for kind in KINDS}
+        self._kinds = {storage_prefix(kind): _KnownKind(kind, snapshot) for kind in KINDS}
 
 
 class _KnownKind(KindCache):
-    def __init__(self, kind: Kind, known: Mapping[str, Item | None]) -> None:
+    def __init__(self, kind: Kind, snapshot: Snapshot) -> None:
         super().__init__(kind, 0)
-        self._known = known
+        self._known = snapshot.items
+        self._lists = snapshot.lists
 
     def get(self, key: str) -> Item | None:
         """Return an object of the snapshot; raises MissingItemError."""
         if key not in self._known:
             raise MissingItemError(self.kind, key)
         return self._known[key]
+
+    def items(self, prefix: str = "", after: str = "") -> Iterator[Item]:
+        """Yield the objects of the snapshot; raises MissingListError."""
+        prefix = prefix or self.prefix
+        if prefix not in self._lists:
+            raise MissingListError(self.kind, prefix)
+        return (item for item in self._lists[prefix] if item.key > after)

@@ -68,3 +68,12 @@ async def test_the_value_of_a_class_stays(api: Api):
     await api.make(CLASSES, of("a", 1))
     reply = await api("PATCH", f"{CLASSES}/a", {"value": 2}, MERGE)
     assert reply.code == 422 and "value: Forbidden: may not be changed" in reply["message"]
+
+
+async def test_a_large_pod_gets_the_default_class_too(api: Api):
+    """A worker computes it, which does not see all objects."""
+    await api.make(CLASSES, of("usual", 100, globalDefault=True))
+    env = [{"name": f"V{at}", "value": "x" * 50} for at in range(4000)]
+    container = {"name": "c", "image": "i", "env": env}
+    made = await api.make(PODS, {"metadata": {"name": "p"}, "spec": {"containers": [container]}})
+    assert written(made) == ("usual", 100, "PreemptLowerPriority")
