@@ -3,7 +3,7 @@
 The kinds of this module have models: podwire acts on them. Those of ``stored`` have none.
 """
 
-from control.api import batch, cluster, node, pod, rbac, service, workload
+from control.api import batch, cluster, limits, node, pod, rbac, service, workload
 from control.api.kind import Kind as Kind
 from control.api.kind import M as M
 from control.api.stored import STORED
@@ -85,6 +85,8 @@ PRIORITY_CLASS = Kind(
     ("pc",),
 )
 
+LIMIT_RANGE = Kind("", "v1", "LimitRange", "limitranges", limits.LimitRange, True, ("limits",))
+
 KINDS: tuple[Kind, ...] = (
     NAMESPACE,
     NODE,
@@ -97,6 +99,7 @@ KINDS: tuple[Kind, ...] = (
     EVENT,
     ENDPOINT_SLICE,
     LEASE,
+    LIMIT_RANGE,
     DEPLOYMENT,
     REPLICA_SET,
     DAEMON_SET,

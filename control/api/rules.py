@@ -21,6 +21,7 @@ from control.api.validation import service as check_service
 from control.api.validation import text
 from control.api.validation import workload as check_workload
 from control.api.validation.ephemeral import validate_ephemeral_update
+from control.api.validation.limits import validate_limit_range
 from control.api.validation.meta import validate_meta, validate_meta_update
 from control.api.validation.text import Check
 
@@ -175,7 +176,7 @@ _RULES = {
     "APIService": Rules(stored.default_api_service),
     "FlowSchema": Rules(stored.default_flow_schema, generation=True),
     "PriorityLevelConfiguration": Rules(stored.default_priority_level, generation=True),
-    "LimitRange": Rules(stored.default_limit_range),
+    "LimitRange": Rules(stored.default_limit_range, validate=validate_limit_range),
     "DeviceClass": Rules(generation=True),
     "ResourceClaim": Rules(stored.default_claim_of_devices),
     "ResourceClaimTemplate": Rules(stored.default_claim_template),

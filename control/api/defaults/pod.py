@@ -47,14 +47,14 @@ def begin_pod(pod: Wire) -> Wire:
     A Pod with scheduling gates says so, and rules by the Pod's own labels name them.
     """
     spec = pod.get("spec", {})
-    status: Wire = {"phase": "Pending", "qosClass": _qos(spec)}
+    status: Wire = {"phase": "Pending", "qosClass": quality_of_service(spec)}
     if spec.get("schedulingGates"):
         since = pod["metadata"].get("creationTimestamp")
         status["conditions"] = [_GATED | {"lastTransitionTime": since}]
     return with_own_labels(pod) | {"status": status}
 
 
-def _qos(spec: Wire) -> str:
+def quality_of_service(spec: Wire) -> str:
     """Return the QoS class: https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/"""
     containers = spec.get("containers", []) + spec.get("initContainers", [])
     resources = [container.get("resources", {}) for container in containers]

@@ -16,7 +16,7 @@ from control.api.kinds import (
 )
 from control.api.meta import StatusCause
 from control.server.state.server import ServerState
-from control.server.verbs import account, podsecurity, priority
+from control.server.verbs import account, limits, podsecurity, priority
 from control.server.verbs.allocation.service import allocate
 from control.server.wire import errors
 from control.server.wire.info import storage_key
@@ -36,6 +36,8 @@ def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
     kind = request.info.kind
     if kind.namespaced:
         _namespace_lifecycle(state, request)
+    if kind.name in limits.HELD:
+        wire = _within_limits(state, request, wire)
     if kind is POD:
         return _admit_pod(state, request, wire)
     if kind is SERVICE:
@@ -43,6 +45,24 @@ def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
     if kind is PRIORITY_CLASS:
         priority.check_default(state, request, wire)
     return _tainted(wire) if kind is NODE else wire
+
+
+def _within_limits(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
+    found = limits.ranges(state, request.info.namespace)
+    if not found:
+        return wire
+    made = limits.completed(found, wire) if request.info.kind is POD else wire
+    if why := limits.refused(found, request.info.kind, made):
+        raise errors.forbidden(request.info.kind, request.info.name, why)
+    return made
+
+
+def admit_claim_update(
+    state: ServerState, request: ApiRequest, wire: Wire, before: Mapping[str, Any]
+) -> Wire:
+    """Hold a claim that asks for another size to its namespace's limits; raises StatusError."""
+    asked, held = (each["spec"].get("resources") for each in (wire, before))
+    return wire if asked == held else _within_limits(state, request, wire)
 
 
 def _tainted(node: Wire) -> Wire:

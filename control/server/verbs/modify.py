@@ -6,12 +6,13 @@ from typing import Any, TypeVar
 
 from control.api.apply.managers import same as same_managers
 from control.api.kinds import POD, PRIORITY_CLASS, SERVICE
+from control.api.limits import CLAIM
 from control.api.rules import errors_in_ephemeral, errors_in_status, errors_in_update, rules_of
 from control.api.validation.certificates import validate_signing_status
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
 from control.server.verbs import ephemeral, fields, podsecurity, prepare, priority
-from control.server.verbs.admission import admit_update
+from control.server.verbs.admission import admit_claim_update, admit_update
 from control.server.verbs.allocation.service import allocate
 from control.server.verbs.marking import finished
 from control.server.verbs.read import find
@@ -212,6 +213,8 @@ def _next_version(
         new = allocate(state, new, before)
     if kind is POD:
         new = admit_update(new, before)
+    if kind.name == CLAIM:
+        new = admit_claim_update(state, request, new, before)
     if kind is PRIORITY_CLASS:
         priority.check_default(state, request, new)
     return prepare.for_update(kind, before, new)
