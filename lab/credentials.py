@@ -48,6 +48,7 @@ def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Pat
     hosts = hosts_of_server((machine.name,), (*machine.ips, *_first_service_ips(spec)))
     issue(authority, Identity("kube-apiserver", hosts=hosts)).save(folder, "apiserver")
     whole.write(folder / "sa.key", create_key().decode(), 0o600)
+    whole.write(folder / "ca.key", authority.key.decode(), 0o600)
     kubelet_client = Identity("kube-apiserver-kubelet-client", ("system:masters",))
     issue(authority, kubelet_client).save(folder, "kubelet-client")
     for part, identity in _PARTS.items():

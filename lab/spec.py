@@ -192,6 +192,8 @@ def _control(spec: LabSpec) -> Machine:
             f"--root-ca-file={CONFIG / 'ca.crt'}",
             "--use-service-account-credentials",
             f"--service-account-private-key-file={CONFIG / 'sa.key'}",
+            f"--cluster-signing-cert-file={CONFIG / 'ca.crt'}",
+            f"--cluster-signing-key-file={CONFIG / 'ca.key'}",
             f"--cluster-cidr={','.join(spec.pod_cidrs)}",
             f"--node-cidr-mask-size={NODE_MASKS[4]}",
             f"--node-cidr-mask-size-ipv6={NODE_MASKS[6]}",

@@ -3,7 +3,17 @@
 The kinds of this module have models: podwire acts on them. Those of ``stored`` have none.
 """
 
-from control.api import batch, cluster, limits, node, pod, rbac, service, workload
+from control.api import (
+    batch,
+    certificates,
+    cluster,
+    limits,
+    node,
+    pod,
+    rbac,
+    service,
+    workload,
+)
 from control.api.kind import Kind as Kind
 from control.api.kind import M as M
 from control.api.stored import STORED
@@ -84,6 +94,17 @@ PRIORITY_CLASS = Kind(
     False,
     ("pc",),
 )
+SIGNING_REQUEST = Kind(
+    "certificates.k8s.io",
+    "v1",
+    "CertificateSigningRequest",
+    "certificatesigningrequests",
+    certificates.CertificateSigningRequest,
+    False,
+    ("csr",),
+    (),
+    ("approval", "status"),
+)
 
 LIMIT_RANGE = Kind("", "v1", "LimitRange", "limitranges", limits.LimitRange, True, ("limits",))
 
@@ -111,5 +132,6 @@ KINDS: tuple[Kind, ...] = (
     PRIORITY_CLASS,
     JOB,
     CRON_JOB,
+    SIGNING_REQUEST,
     *STORED,
 )

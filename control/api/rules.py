@@ -13,6 +13,7 @@ from control.api.kind import Kind
 from control.api.meta import Object
 from control.api.pod import Pod
 from control.api.validation import batch as check_batch
+from control.api.validation import certificates as check_certificates
 from control.api.validation import cluster as check_cluster
 from control.api.validation import endpoints as check_endpoints
 from control.api.validation import pod as check_pod
@@ -151,6 +152,9 @@ _RULES = {
         batch.default_cron_job,
         validate=check_batch.validate_cron_job,
         generation=True,
+    ),
+    "CertificateSigningRequest": Rules(
+        validate_new=check_certificates.validate_new_request, name=text.path_segment
     ),
     # The kinds that podwire stores.
     "PodTemplate": Rules(batch.default_pod_template, generation=True),

@@ -24,6 +24,7 @@ PATCH_TYPES = {
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
 }
+_REVIEWS = "authorization.k8s.io/v1"
 _VERBS = {"POST": "create", "PUT": "update"}
 
 
@@ -169,6 +170,19 @@ class Client:
     async def update_status(self, kind: Kind[M], item: Object) -> M:
         """Replace only the status of an object."""
         return await self._replace(kind, item, "status")
+
+    async def update_approval(self, kind: Kind[M], item: Object) -> M:
+        """Replace only the verdict on a request for a certificate."""
+        return await self._replace(kind, item, "approval")
+
+    async def allows(self, review: Mapping[str, Any]) -> bool:
+        """Ask whether somebody may do something; ``review`` is a SubjectAccessReview's spec."""
+        body = {"apiVersion": _REVIEWS, "kind": "SubjectAccessReview", "spec": review}
+        operation = Operation("create", "SubjectAccessReview")
+        path = f"/apis/{_REVIEWS}/subjectaccessreviews"
+        request = ClientRequest(operation, "POST", path, body=encode(body))
+        answer = decoded(request, await self._sender.send(request))
+        return bool((answer.get("status") or {}).get("allowed"))
 
     async def patch(
         self,

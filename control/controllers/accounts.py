@@ -30,6 +30,9 @@ _RETRY = 1.0
 _OWN = ("tokens-controller",)
 # The account of each component, if upstream calls it by another name.
 _ACCOUNTS = {
+    "certificatesigningrequest-approving-controller": "certificate-controller",
+    "certificatesigningrequest-cleaner-controller": "certificate-controller",
+    "certificatesigningrequest-signing-controller": "certificate-controller",
     "cidrAllocator": "node-controller",
     "daemonset-controller": "daemon-set-controller",
     "endpoint-slice-controller": "endpointslice-controller",

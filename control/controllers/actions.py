@@ -7,6 +7,7 @@ Neighboring Creates, and neighboring Deletes, are sent together.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from control.api.certificates import CertificateSigningRequest
 from control.api.cluster import Namespace
 from control.api.kinds import Kind
 from control.api.meta import Object, OwnerReference
@@ -89,6 +90,17 @@ class Collect:
 
 
 @dataclass(frozen=True, slots=True)
+class Approve:
+    """Write a signing request's approval, if its author may have it.
+
+    Each choice is the spec of a SubjectAccessReview, and the request as approved; the first that
+    is allowed is written.
+    """
+
+    choices: tuple[tuple[dict[str, Any], CertificateSigningRequest], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Record an Event about an object."""
 
@@ -105,4 +117,6 @@ class Again:
     after: float
 
 
-Action = Create | Update | UpdateStatus | Patch | Delete | Collect | Empty | Report | Again
+Action = (
+    Create | Update | UpdateStatus | Patch | Delete | Collect | Empty | Approve | Report | Again
+)

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from control.client.process import (
     work_as_leader,
 )
 from control.controllers.accounts import AccountClients
+from control.controllers.certificates.authority import (
+    DEFAULT_LIFETIME,
+    AuthorityError,
+    SigningAuthority,
+)
 from control.controllers.loop import Controller, Manager
 from control.controllers.nodes.cidr import ClusterRange, Network
 from control.controllers.nodes.lifecycle import Grace
@@ -68,6 +74,20 @@ def _signer(path: Path | None) -> TokenSigner | None:
         raise click.UsageError(f"--service-account-private-key-file: {err}") from err
 
 
+def _signing(certificate: Path | None, key: Path | None, seconds: float) -> SigningAuthority | None:
+    """Return what signs requests for certificates; raises UsageError."""
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise click.UsageError(
+            "--cluster-signing-cert-file and --cluster-signing-key-file belong together: give both"
+        )
+    try:
+        return SigningAuthority.load(certificate, key, timedelta(seconds=seconds))
+    except AuthorityError as err:
+        raise click.UsageError(f"--cluster-signing-cert-file: {err}") from err
+
+
 _SECONDS = click.FloatRange(min=1)
 
 
@@ -115,6 +135,23 @@ _SECONDS = click.FloatRange(min=1)
     help="Signs the tokens that Secrets hold. Default: nothing fills them.",
 )
 @click.option(
+    "--cluster-signing-cert-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The authority that signs approved requests for certificates. Default: nothing signs.",
+)
+@click.option(
+    "--cluster-signing-key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The key of that authority.",
+)
+@click.option(
+    "--cluster-signing-duration",
+    type=click.FloatRange(min=600),
+    default=DEFAULT_LIFETIME.total_seconds(),
+    show_default=True,
+    help="The longest life of a signed certificate, in seconds.",
+)
+@click.option(
     "--use-service-account-credentials",
     is_flag=True,
     help="Give each controller a ServiceAccount, in kube-system, with the rights of its own.",
@@ -130,6 +167,11 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
         endpoints_per_slice=flags["max_endpoints_per_slice"],
         root_ca=_authority(flags["root_ca_file"]),
         signer=_signer(flags["service_account_private_key_file"]),
+        authority=_signing(
+            flags["cluster_signing_cert_file"],
+            flags["cluster_signing_key_file"],
+            flags["cluster_signing_duration"],
+        ),
     )
     lead = leadership(flags)
     work = _as_accounts if flags["use_service_account_credentials"] else _as_one

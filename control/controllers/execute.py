@@ -21,6 +21,7 @@ from control.client.rest import Client
 from control.controllers.actions import (
     Action,
     Again,
+    Approve,
     Collect,
     Create,
     Delete,
@@ -54,6 +55,7 @@ class Executor:
             Delete: self._delete,
             Collect: self._collect,
             Empty: self._empty,
+            Approve: self._approve,
         }
 
     async def carry_out(self, actions: Iterable[Action]) -> float | None:
@@ -228,6 +230,14 @@ class Executor:
             body = namespace.wire() | {"apiVersion": "v1", "kind": "Namespace"}
             body["spec"] = body.get("spec", {}) | {"finalizers": list(action.finalizers)}
             await self._client.put(kinds.NAMESPACE, None, name, "finalize", body)
+
+    async def _approve(self, action: Approve) -> None:
+        for review, approved in action.choices:
+            if await self._client.allows(review):
+                async with _Gone(self, kinds.SIGNING_REQUEST, approved):
+                    written = await self._client.update_approval(kinds.SIGNING_REQUEST, approved)
+                    self._learn(kinds.SIGNING_REQUEST, written)
+                return
 
     def _learn(self, kind: Kind, item: Object) -> Object:
         if kind in self._informers:

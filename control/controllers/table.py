@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 
 from control.controllers.aggregation import AggregationController
+from control.controllers.certificates.approving import ApprovingController
+from control.controllers.certificates.authority import SigningAuthority
+from control.controllers.certificates.cleaning import CleaningController
+from control.controllers.certificates.signing import SigningController
 from control.controllers.cronjob.controller import CronJobController
 from control.controllers.daemonset.controller import DaemonSetController
 from control.controllers.deployment.controller import DeploymentController
@@ -35,6 +39,7 @@ class ControllerSettings:
     endpoints_per_slice: int = 100
     root_ca: str = ""  # PEM; empty: nothing publishes it
     signer: TokenSigner | None = None  # of tokens in Secrets; None: nothing fills them
+    authority: SigningAuthority | None = None  # of signing requests; None: nothing signs
 
 
 def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
@@ -56,6 +61,9 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         AggregationController(),
         *_token_secrets(settings),
         *((RootCAController(settings.root_ca),) if settings.root_ca else ()),
+        ApprovingController(),
+        *((SigningController(settings.authority),) if settings.authority else ()),
+        CleaningController(),
         NamespaceController(),
         GarbageCollector(),
         PodGarbageCollector(),

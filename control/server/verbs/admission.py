@@ -6,6 +6,7 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-contro
 from collections.abc import Mapping
 from typing import Any
 
+from control.api.certificates import CLIENT_SIGNER
 from control.api.kinds import (
     NAMESPACE,
     NODE,
@@ -13,8 +14,10 @@ from control.api.kinds import (
     PRIORITY_CLASS,
     SERVICE,
     SERVICE_ACCOUNT,
+    SIGNING_REQUEST,
 )
 from control.api.meta import StatusCause
+from control.api.signing import SigningError, read_request
 from control.server.state.server import ServerState
 from control.server.verbs import account, limits, podsecurity, priority
 from control.server.verbs.allocation.service import allocate
@@ -24,6 +27,7 @@ from control.server.wire.item import Wire
 from control.server.wire.request import ApiRequest
 
 _SERVICE_ACCOUNT = "default"
+_MASTERS = "system:masters"
 _TOLERATED_SECONDS = 300
 # What Priority computes for a new Pod, and keeps when an update leaves it out.
 _COMPUTED = ("priority", "preemptionPolicy")
@@ -44,6 +48,8 @@ def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
         return allocate(state, wire, None)
     if kind is PRIORITY_CLASS:
         priority.check_default(state, request, wire)
+    if kind is SIGNING_REQUEST:
+        _subject(request, wire)
     return _tainted(wire) if kind is NODE else wire
 
 
@@ -63,6 +69,20 @@ def admit_claim_update(
     """Hold a claim that asks for another size to its namespace's limits; raises StatusError."""
     asked, held = (each["spec"].get("resources") for each in (wire, before))
     return wire if asked == held else _within_limits(state, request, wire)
+
+
+def _subject(request: ApiRequest, wire: Wire) -> None:
+    """CertificateSubjectRestriction: refuse a client certificate of the group system:masters."""
+    spec = wire.get("spec") or {}
+    if spec.get("signerName") != CLIENT_SIGNER:
+        return
+    try:
+        groups = read_request(spec.get("request") or "").groups
+    except SigningError:
+        return  # validation says why
+    if _MASTERS in groups:
+        why = f"use of {CLIENT_SIGNER} signer with {_MASTERS} group is not allowed"
+        raise errors.forbidden(request.info.kind, request.info.name, why)
 
 
 def _tainted(node: Wire) -> Wire:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from control.api.kinds import Kind
+from control.api.kinds import SIGNING_REQUEST, Kind
 from control.api.rules import rules_of
 from control.api.types.conform import zero_of
 from control.api.types.table import message_name
@@ -21,7 +21,6 @@ _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX = 5
 _GENERATED_MAX = 63 - _SUFFIX
 
-_SIGNING_REQUEST = "CertificateSigningRequest"
 _REQUESTER = ("username", "uid", "groups", "extra")
 # Only the server writes these.
 _SYSTEM = (
@@ -104,7 +103,7 @@ def for_status_update(old: Mapping[str, Any], new: Wire) -> Wire:
 
 def is_signing_request(kind: Kind) -> bool:
     """Return True for the kind whose status has a verdict, given through ``approval``."""
-    return kind.name == _SIGNING_REQUEST
+    return kind is SIGNING_REQUEST
 
 
 def for_approval(old: Mapping[str, Any], new: Wire) -> Wire:

@@ -4,6 +4,7 @@ import base64
 import logging
 from dataclasses import replace
 from ipaddress import IPv4Network
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -13,18 +14,22 @@ from control.api.cluster import Namespace, Secret, ServiceAccount
 from control.api.node import Node
 from control.api.pod import Pod
 from control.api.service import Endpoints, Service
+from control.api.times import rfc3339
 from control.api.workload import DaemonSet, Deployment
 from control.client import Client, ClientConfig
 from control.client.kubeconfig import Credentials
 from control.controllers.accounts import AccountClients, account_of
+from control.controllers.certificates.authority import SigningAuthority
 from control.controllers.loop import Manager
 from control.controllers.nodes.cidr import ClusterRange
 from control.controllers.nodes.lifecycle import Grace
 from control.controllers.table import ControllerSettings, controllers
+from control.pki import create_authority
 from control.server.access.default_roles import default_roles
 from control.tokens import SECRET_NAME, SECRET_TYPE, TokenSigner
 from tests.support.control.cluster import deployment, meta, ready_node, running, until
 from tests.support.control.guarded import Guarded, guarded_server
+from tests.support.control.signing import KUBELET, NODE_USAGES, asked, request_pem, wire
 
 USER = "system:kube-controller-manager"
 KINDS = (kinds.NODE, kinds.DAEMON_SET, kinds.SERVICE, kinds.ENDPOINTS, kinds.NAMESPACE)
@@ -67,7 +72,31 @@ async def fill(admin: Client) -> None:
     await admin.create(kinds.NAMESPACE, Namespace(metadata=meta("gone", None)))
 
 
-async def test_all_controllers_work_with_upstreams_rights(caplog: pytest.LogCaptureFixture) -> None:
+def own_authority(folder: Path) -> SigningAuthority:
+    create_authority("test").save(folder, "ca")
+    return SigningAuthority.load(folder / "ca.crt", folder / "ca.key")
+
+
+async def ask_for_a_certificate(server: Guarded) -> None:
+    """Ask as a node, which may have it; and leave an old request to be deleted."""
+    author, rbac = "system:node:node1", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    role = "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient"
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
+    subject = {"kind": "Group", "name": "system:nodes"}
+    await server.make(rbac, {"metadata": {"name": "b"}, "roleRef": ref, "subjects": [subject]})
+    spec = asked(request_pem(author, "system:nodes"), KUBELET, usages=NODE_USAGES)
+    path = kinds.SIGNING_REQUEST.path()
+    for name in ("new", "old"):
+        made = await server.make(path, wire(name, spec), user=author)
+        if name == "old":
+            denied = {"type": "Denied", "status": "True", "lastUpdateTime": rfc3339(0)}
+            made["status"] = {"conditions": [denied]}
+            assert (await server("root", "PUT", f"{path}/old/approval", made)).code == 200
+
+
+async def test_all_controllers_work_with_upstreams_rights(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     caplog.set_level(logging.WARNING)
     signer = TokenSigner(ec.generate_private_key(ec.SECP256R1()))
     async with (
@@ -75,13 +104,15 @@ async def test_all_controllers_work_with_upstreams_rights(caplog: pytest.LogCapt
         client_of(server, "root") as admin,
         client_of(server, USER) as client,
     ):
-        every = controllers(replace(SETTINGS, signer=signer))
+        every = controllers(replace(SETTINGS, signer=signer, authority=own_authority(tmp_path)))
         await fill(admin)
+        await ask_for_a_certificate(server)
         async with (
             AccountClients(client, [one.component for one in every]) as accounts,
             running(Manager(client, every, client_of=accounts.client).run()),
         ):
             await settled(admin)
+            await certified(admin)
             await token_in_a_secret(server, admin)
     refused = [text for text in caplog.messages if "orbidden" in text or "nauthorized" in text]
     assert refused == []
@@ -121,6 +152,16 @@ async def token_in_a_secret(server: Guarded, admin: Client) -> None:
     await admin.delete(kinds.SERVICE_ACCOUNT, "default", "robot")
     assert await who(second) == 401
     await until(cleared, "the Secret is deleted with its account", 60)
+
+
+async def certified(admin: Client) -> None:
+    """Wait until the new request is signed, and the old one is deleted."""
+
+    async def signed() -> bool:
+        requests = (await admin.list(kinds.SIGNING_REQUEST)).items
+        return [bool(each.status.certificate) for each in requests] == [True]
+
+    await until(signed, "one request is left, with a certificate", 60)
 
 
 async def settled(admin: Client) -> None:

@@ -342,19 +342,3 @@ async def test_stored_kinds_are_applied_on_the_server(api: Api, kind: Kind):
 
 def with_label(given: dict[str, Any], value: str) -> dict[str, Any]:
     return given | {"metadata": given["metadata"] | {"labels": {"l": value}}}
-
-
-async def test_a_signing_request_says_who_asks(api: Api):
-    kind = BY_NAME["CertificateSigningRequest"]
-    asked = {"request": "YQ==", "signerName": "example.org/s", "usages": ["client auth"]}
-    forged = {"username": "admin", "uid": "1", "groups": ["g"], "extra": {"k": ["v"]}}
-    made = await api.make(place(kind), OBJECT | {"spec": asked | forged})
-    me = {name: made["spec"].pop(name, None) for name in forged}
-    assert made["spec"] == asked
-    assert me["username"] not in ("", "admin", None)
-    assert (me["uid"], me["extra"]) != ("1", {"k": ["v"]})
-    assert "g" not in me["groups"]
-    later = made | {"spec": asked | forged | {"signerName": "example.org/other"}}
-    written = await api("PUT", place(kind, "a"), later)
-    assert written.code == 200
-    assert written["spec"] == asked | {name: value for name, value in me.items() if value}
