@@ -2,7 +2,7 @@
 
 Its iptables chains have our names, and that backend takes them over or removes them. Its mode
 nftables has tables of its own, whose hooks may come first and translate first. Its mode ipvs makes
-every ClusterIP an address of the node, at which NodePorts would answer.
+every ClusterIP an address of the node, at which NodePorts would answer, and leaves IP sets.
 """
 
 import errno
@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 
-from proxy.linux import nft_names
+from proxy.linux import ipsets, nft_names
 from proxy.linux.libnftables import Libnftables
 from proxy.linux.netlink import ROUTE, Netlink, attribute
 from proxy.linux.nft_events import NftEvent, NftEventKind
@@ -29,13 +29,14 @@ def remove() -> list[str]:
     removed = [f"table {table}" for table in _tables()]
     if removed:
         Libnftables().commit("".join(f"delete {table}\n" for table in removed))
-    return [*removed, *_remove_link()]
+    return [*removed, *_remove_link(), *(f"IP set {name}" for name in ipsets.remove())]
 
 
 def found() -> list[str]:
     """Return what of kube-proxy's is there. Raises KernelRefusedError."""
     links = (f"link {LINK}" for _, name in socket.if_nameindex() if name == LINK)
-    return [*(f"table {table}" for table in _tables()), *links]
+    sets = (f"IP set {name}" for name in ipsets.found())
+    return [*(f"table {table}" for table in _tables()), *links, *sets]
 
 
 def beginning(events: Iterable[NftEvent]) -> list[str]:

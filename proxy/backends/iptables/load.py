@@ -7,6 +7,7 @@ are one step.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from proxy.backends.iptables import names
 from proxy.backends.iptables.big import is_big, slices
@@ -31,7 +32,7 @@ def load(
     big = [key for key in keys if is_big(ruleset.have.portals_of(key), ruleset.family)]
     big = big if chunk else []
     if chunk is None or (len(keys) <= chunk and not big):
-        yield ChainChanges({**ruleset.own_chains(keys), **last.put}, last.drop, last.jumps)
+        yield replace(last, put={**ruleset.own_chains(keys), **last.put})
         return
     yield ChainChanges(ruleset.fixed)
     for part in _parts([key for key in keys if key not in big], chunk):
@@ -42,7 +43,7 @@ def load(
         yield ChainChanges(ruleset.common(new), jumps=last.jumps)
         for key in big:
             yield from slices(ruleset.own_of(key))
-        last = ChainChanges(last.put, last.drop)
+        last = replace(last, jumps=())
     yield last
 
 
@@ -60,12 +61,20 @@ def finish(ruleset: IptablesRuleset, observed: ObservedChains) -> ChainChanges:
     stale = frozenset(
         chain
         for chain in observed.chains - kept
-        if names.is_service_chain(chain) or chain in names.TRIALS
+        if names.is_service_chain(chain) or chain in (*names.TRIALS, *names.IPVS)
     )
     missing = tuple(
         jump for jump in ruleset.jumps if (jump.origin, jump.rule) not in observed.entries
     )
-    return ChainChanges(put, stale - observed.held, missing)
+    return ChainChanges(put, stale - observed.held, missing, tuple(_of_ipvs(observed)))
+
+
+def _of_ipvs(observed: ObservedChains) -> Iterator[tuple[ChainName, str]]:
+    """Yield the jumps of kube-proxy's mode ipvs that no other mode has."""
+    chains = {chain.name for chain in names.IPVS}
+    for origin, rule in sorted(observed.entries):
+        if rule.rpartition("-j ")[2] in chains or names.IPVS_COMMENT in rule:
+            yield origin, rule
 
 
 def is_complete(ruleset: IptablesRuleset, observed: ObservedChains) -> bool:

@@ -40,6 +40,16 @@ LOCALNET = ChainName(Table.FILTER, "KUBE-FIREWALL")  # kubelet writes the same c
 # Chains to which nothing jumps: what the kernel takes is tried there.
 TRIALS = tuple(ChainName(table, "KUBE-TRIAL") for table in Table)
 CANARY = "KUBE-PROXY-CANARY"
+# What kube-proxy's mode ipvs has beside chains of the names above.
+IPVS = (
+    ChainName(Table.NAT, "KUBE-NODE-PORT"),
+    ChainName(Table.NAT, "KUBE-LOAD-BALANCER"),
+    ChainName(Table.FILTER, "KUBE-NODE-PORT"),
+    ChainName(Table.FILTER, "KUBE-SOURCE-RANGES-FIREWALL"),
+    ChainName(Table.FILTER, "KUBE-IPVS-FILTER"),
+    ChainName(Table.FILTER, "KUBE-IPVS-OUT-FILTER"),
+)
+IPVS_COMMENT = '"kube-proxy firewall rules"'  # of its jumps to KUBE-PROXY-FIREWALL
 
 # Chains in which every Service has lines, and chains that are the same whatever the Services are.
 SHARED = (
@@ -56,7 +66,7 @@ FIXED = (MARK_MASQ, POSTROUTING, FORWARD, REFUSE, LOCALNET)
 # The chains of one Service port. kube-proxy before 1.24 wrote KUBE-XLB-.
 _OWN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-", "KUBE-XLB-")
 
-_OURS = {*SHARED, *FIXED, *TRIALS}
+_OURS = {*SHARED, *FIXED, *TRIALS, *IPVS}
 
 
 def is_ours(chain: ChainName) -> bool:

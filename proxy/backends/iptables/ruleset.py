@@ -18,14 +18,15 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class ChainChanges:
-    """One transaction: chains to write, chains to remove, jumps to insert."""
+    """One transaction: chains to write and to remove, jumps to insert, rules to delete."""
 
     put: Mapping[ChainName, Rules] = field(default_factory=dict)
     drop: frozenset[ChainName] = frozenset()
     jumps: tuple[Jump, ...] = ()
+    gone: tuple[tuple[ChainName, str], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.put or self.drop or self.jumps)
+        return bool(self.put or self.drop or self.jumps or self.gone)
 
     def count(self, table: Table) -> int:
         """Return how many rules it writes into a table."""
@@ -43,7 +44,8 @@ class ChainChanges:
         put = {chain: rules for chain, rules in self.put.items() if chain.table is table}
         drop = sorted(chain for chain in self.drop if chain.table is table)
         inserts = [jump for jump in self.jumps if jump.origin.table is table]
-        if not (put or drop or inserts):
+        gone = [(chain, rule) for chain, rule in self.gone if chain.table is table]
+        if not (put or drop or inserts or gone):
             return
         yield f"*{table}"
         # A chain line makes the chain or empties it. Only an empty chain can be removed.
@@ -51,6 +53,7 @@ class ChainChanges:
         for chain, rules in put.items():
             yield from (f"-A {chain.name} {rule}" for rule in rules)
         yield from (f"-I {jump.origin.name} {jump.rule}" for jump in inserts)
+        yield from (f"-D {chain.name} {rule}" for chain, rule in gone)
         yield from (f"-X {chain.name}" for chain in drop)
         yield "COMMIT"
 

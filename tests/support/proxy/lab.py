@@ -94,6 +94,7 @@ class ProxyLab:
                     space.ip("route", "add", vip, "via", lan.format(1))
         for space in self.spaces.values():
             _reject_all(space)
+            _follow_no_redirect(space)
 
 
 def _reject_all(space: Space) -> None:
@@ -105,6 +106,19 @@ def _reject_all(space: Space) -> None:
     for family, no_type in (("ipv4.icmp_", 0), ("ipv6.icmp.", 127)):  # 127: an experiment's type
         space.sysctl(f"net.{family}ratelimit", 0)
         space.sysctl(f"net.{family}ratemask", no_type)
+
+
+def _follow_no_redirect(space: Space) -> None:
+    """Let a space send to a Service by its route alone.
+
+    While nobody serves it, the node sends its packets back to the LAN, and tells who sent them to
+    go to the switch at once (RFC 1122, 3.2.2.2). Who follows is silent for five minutes, whatever
+    rules come. ``all`` counts for IPv4 that does not forward, each link's own for IPv6.
+    """
+    links = (line.split()[1].partition("@")[0] for line in space.ip("-o", "link").splitlines())
+    names = ["all", *(link.rstrip(":") for link in links)]
+    keys = (f"net.{family}.conf.{name}" for family in ("ipv4", "ipv6") for name in names)
+    space.run("sysctl", "-qw", *(f"{key}.accept_redirects=0" for key in keys))
 
 
 def _bridge(space: Space, name: str, addresses: list[str]) -> None:
