@@ -8,7 +8,15 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from control.api import field
-from control.api.batch import INDEXED, CronJob, Job, JobSpec, PodFailureRule, own_labels
+from control.api.batch import (
+    INDEXED,
+    CronJob,
+    Job,
+    JobSpec,
+    PodFailureRule,
+    SuccessRule,
+    own_labels,
+)
 from control.api.field import FieldError
 from control.api.schedule import ScheduleError, parse_schedule
 from control.api.selectors import selects
@@ -23,6 +31,8 @@ _RESTART = ("Never", "OnFailure")
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 _OPERATORS = ("In", "NotIn")
 _MOST_INDEXES = 100_000
+_MOST_TEXT = 64 * 1024
+_MOST_OF_MANY = 10_000
 _MOST_RULES = 20
 _MOST_CODES = 255
 
@@ -37,6 +47,8 @@ def _spec(spec: JobSpec) -> list[FieldError]:
     found = _numbers(spec) + _choices(spec) + _template(spec)
     if spec.pod_failure_policy is not None:
         found += _failure_policy(spec, spec.pod_failure_policy.rules)
+    if spec.success_policy is not None and spec.completion_mode == INDEXED:
+        found += _success_policy(spec, spec.success_policy.rules)
     return found
 
 
@@ -71,7 +83,33 @@ def _numbers(spec: JobSpec) -> list[FieldError]:
         for name, value in numbers.items()
         if value is not None and value < 0
     ]
+    found += _per_index(spec)
     return found + (_indexed(spec) if spec.completion_mode == INDEXED else [])
+
+
+def _per_index(spec: JobSpec) -> list[FieldError]:
+    """Check the limits for the failures of single indexes."""
+    path, most = "spec.maxFailedIndexes", spec.max_failed_indexes
+    if spec.backoff_limit_per_index is None:
+        why = "when maxFailedIndexes is specified"
+        return [] if most is None else [field.required("spec.backoffLimitPerIndex", why)]
+    found = []
+    completions = spec.completions or 0
+    if most is not None and most > completions:
+        why = "must be less than or equal to completions"
+        found.append(field.invalid(path, most, why))
+    if completions > _MOST_INDEXES:
+        if most is None:
+            why = f"must be specified when completions is above {_MOST_INDEXES}"
+            found.append(field.required(path, why))
+        for name, value in (("parallelism", spec.parallelism), ("maxFailedIndexes", most)):
+            if (value or 0) > _MOST_OF_MANY:
+                why = (
+                    f"must be less than or equal to {_MOST_OF_MANY} when completions are above"
+                    f" {_MOST_INDEXES} and used with backoff limit per index"
+                )
+                found.append(field.invalid(f"spec.{name}", value, why))
+    return found
 
 
 def _indexed(spec: JobSpec) -> list[FieldError]:
@@ -125,6 +163,70 @@ def _template(spec: JobSpec) -> list[FieldError]:
         why = 'only "Never" is supported when podFailurePolicy is specified'
         found.append(field.invalid(path, pods.restart_policy, why))
     return found
+
+
+def _success_policy(spec: JobSpec, rules: Sequence[SuccessRule]) -> list[FieldError]:
+    path = "spec.successPolicy.rules"
+    if not rules:
+        why = "at least one rules must be specified when the successPolicy is specified"
+        return [field.required(path, why)]
+    if len(rules) > _MOST_RULES:
+        return [field.too_many(path, len(rules), _MOST_RULES)]
+    return [
+        error
+        for at, rule in enumerate(rules)
+        for error in _success_rule(f"{path}[{at}]", rule, spec.completions or 0)
+    ]
+
+
+def _success_rule(path: str, rule: SuccessRule, completions: int) -> list[FieldError]:
+    count, indexes, found = rule.succeeded_count, rule.succeeded_indexes, list[FieldError]()
+    if count is None and indexes is None:
+        why = "at least one of succeededCount or succeededIndexes must be specified"
+        return [field.required(path, why)]
+    most, whose = completions, "the number of specified completions"
+    if indexes is not None:
+        own = f"{path}.succeededIndexes"
+        if len(indexes) > _MOST_TEXT:
+            return [field.too_long(own, _MOST_TEXT)]
+        try:
+            total = count_indexes(indexes, completions)
+        except ValueError as err:
+            return [field.invalid(own, indexes, f"error parsing succeededIndexes: {err}")]
+        most, whose = total, "the number of indexes in the specified succeededIndexes field"
+    if count is not None and count < 0:
+        found.append(field.invalid(f"{path}.succeededCount", count, NOT_NEGATIVE))
+    if count is not None and count > most:
+        why = f"must be less than or equal to {most} ({whose})"
+        found.append(field.invalid(f"{path}.succeededCount", count, why))
+    return found
+
+
+def count_indexes(text: str, completions: int) -> int:
+    """Return how many indexes a text such as ``0,2-5`` names; raises ValueError."""
+    total, before = 0, -1
+    for part in text.split(",") if text else []:
+        first, dash, last = part.partition("-")
+        if "-" in last:
+            raise ValueError(
+                f'the fragment "{part}" violates the requirement that an index'
+                " interval can have at most two parts separated by '-'"
+            )
+        ends = [_index(each, completions) for each in ((first, last) if dash else (first,))]
+        if ends[0] <= before:
+            raise ValueError(f"non-increasing order, previous: {before}, current: {ends[0]}")
+        if ends[-1] < ends[0] or (dash and ends[0] == ends[1]):
+            raise ValueError(f"non-increasing order, previous: {ends[0]}, current: {ends[-1]}")
+        total, before = total + ends[-1] - ends[0] + 1, ends[-1]
+    return total
+
+
+def _index(text: str, completions: int) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 10:
+        raise ValueError(f'cannot convert string to integer for index: "{text}"')
+    if int(text) >= completions:
+        raise ValueError(f'too large index: "{text}"')
+    return int(text)
 
 
 def _failure_policy(spec: JobSpec, rules: Sequence[PodFailureRule]) -> list[FieldError]:

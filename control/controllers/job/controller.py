@@ -96,8 +96,11 @@ def _run(job: Job, pods: Sequence[Pod], now: float) -> Iterator[Action]:
 
 def _next_pods(job: Job, pods: Sequence[Pod], counts: Tally, now: float) -> Iterator[Action]:
     changes = scaled(job, pods, counts, now)
-    wait = pause(pods, now) if isinstance(next(iter(changes), None), Create) else 0.0
-    if wait > 0:
+    if job.spec.backoff_limit_per_index is not None:  # each index waits for itself
+        yield from changes
+        waits = [wait for wait in counts.failures.waits(now).values() if wait > 0]
+        yield from map(Again, waits[:1] and [min(waits)])
+    elif isinstance(next(iter(changes), None), Create) and (wait := pause(pods, now)) > 0:
         yield Again(wait)
     else:
         yield from changes

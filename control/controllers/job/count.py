@@ -13,6 +13,7 @@ from control.api.pod import Pod
 from control.controllers.actions import Patch
 from control.controllers.job.failures import IGNORE, verdict
 from control.controllers.job.indexes import format_indexes, index_of, parse_indexes
+from control.controllers.job.perindex import IndexFailures, index_failures
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
 COMPLETE = "Complete"
@@ -29,6 +30,7 @@ class Tally:
     succeeded: int
     failed: int
     completed: frozenset[int]  # indexes
+    failures: IndexFailures
     status: JobStatus
     counted: tuple[Pod, ...]
 
@@ -64,10 +66,21 @@ def tally(job: Job, pods: Sequence[Pod], *, end: str = "") -> Tally:
     waited for; they count as failed if the Job has failed.
     """
     numbers = _Numbers(job, pods)
+    failures = _index_failures(job, pods)
     for pod in pods:
-        if has_finalizer(pod) and not numbers.is_full:
+        kept = not end and failures.keeps(pod)
+        if has_finalizer(pod) and not kept and not numbers.is_full:
             numbers.add(pod, end)
-    return numbers.result()
+    return numbers.result(failures)
+
+
+def _index_failures(job: Job, pods: Sequence[Pod]) -> IndexFailures:
+    if job.spec.backoff_limit_per_index is None:
+        return IndexFailures()
+    failed = [pod for pod in pods if has_finalizer(pod) and is_failed(pod, job)]
+    good = {index_of(pod) for pod in pods if pod.status.phase == "Succeeded"}
+    completed = parse_indexes(job.status.completed_indexes, job.spec.completions or 0) | good
+    return index_failures(job, pods, failed, frozenset(completed))
 
 
 class _Numbers:
@@ -116,7 +129,7 @@ class _Numbers:
         if verdict(self._job, pod).action != IGNORE:
             self._bad.append(pod.metadata.uid)
 
-    def result(self) -> Tally:
+    def result(self, failures: IndexFailures) -> Tally:
         if self._is_indexed:
             self._succeeded = len(self._completed)
         uncounted = Uncounted(succeeded=self._good, failed=self._bad)
@@ -126,10 +139,13 @@ class _Numbers:
             "completed_indexes": format_indexes(self._completed) or None,
             "uncounted_terminated_pods": uncounted,
         }
+        if self._job.spec.backoff_limit_per_index is not None:
+            change["failed_indexes"] = format_indexes(failures.failed)
         return Tally(
             self._succeeded + len(self._good),
             self._failed + len(self._bad),
             frozenset(self._completed),
+            failures,
             self._job.status.model_copy(update=change),
             tuple(self._counted),
         )

@@ -71,7 +71,7 @@ def restarts(pods: Iterable[Pod]) -> int:
 def pause(pods: Iterable[Pod], now: float) -> float:
     """Return the seconds until a new Pod may start: longer after each failure without success."""
     ended = sorted(
-        (_ended_at(pod, now), pod.status.phase == "Succeeded")
+        (ended_at(pod, now), pod.status.phase == "Succeeded")
         for pod in pods
         if pod.status.phase in ("Succeeded", "Failed")
     )
@@ -80,10 +80,16 @@ def pause(pods: Iterable[Pod], now: float) -> float:
         failures, last = (0, 0.0) if succeeded else (failures + 1, at)
     if not failures:
         return 0.0
-    return max(0.0, last + min(_LONGEST, _FIRST * 2.0 ** min(failures - 1, 30)) - now)
+    return max(0.0, last + backoff(failures) - now)
 
 
-def _ended_at(pod: Pod, now: float) -> float:
+def backoff(failures: int) -> float:
+    """Return the seconds between the last of so many failures and the next Pod."""
+    return min(_LONGEST, _FIRST * 2.0 ** min(failures - 1, 30))
+
+
+def ended_at(pod: Pod, now: float) -> float:
+    """Return when a Pod has ended, in seconds since the epoch; ``now`` if nothing says it."""
     times = [
         at
         for status in _statuses(pod)

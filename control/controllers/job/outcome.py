@@ -13,6 +13,7 @@ from control.api.pod import Pod
 from control.api.times import rfc3339, seconds_of
 from control.controllers.job.count import COMPLETE, Tally, has_finalizer, is_failed
 from control.controllers.job.failures import FAIL_JOB, restarts, verdict
+from control.controllers.job.indexes import parse_indexes
 from control.controllers.pods import condition, is_active
 
 FAILED, SUSPENDED = "Failed", "Suspended"
@@ -35,6 +36,12 @@ class End:
 
 _DONE = End(COMPLETE, "CompletionsReached", "Reached expected number of succeeded pods")
 _TRIED = End(FAILED, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+_TOO_MANY = End(
+    FAILED,
+    "MaxFailedIndexesExceeded",
+    "Job has exceeded the specified maximal number of failed indexes",
+)
+_SOME_FAILED = End(FAILED, "FailedIndexes", "Job has failed indexes")
 _LATE = End(FAILED, "DeadlineExceeded", "Job was active longer than specified deadline")
 
 
@@ -55,7 +62,12 @@ def end_of(job: Job, pods: Sequence[Pod], counts: Tally, now: float) -> End | No
         if holds(job, interim):
             known = condition(job.status.conditions, interim)
             return End(kind, known.reason or "", known.message or "") if known else None
-    return _failure(job, pods, counts, now) or _success(job, pods, counts)
+    return (
+        _failure(job, pods, counts, now)
+        or _failed_indexes(job, counts)
+        or _early_success(job, counts)
+        or _success(job, pods, counts)
+    )
 
 
 def _failure(job: Job, pods: Sequence[Pod], counts: Tally, now: float) -> End | None:
@@ -68,6 +80,28 @@ def _failure(job: Job, pods: Sequence[Pod], counts: Tally, now: float) -> End | 
         return _TRIED
     left = seconds_left(job, now)
     return _LATE if left is not None and left <= 0 else None
+
+
+def _failed_indexes(job: Job, counts: Tally) -> End | None:
+    failed, most = len(counts.failures.failed), job.spec.max_failed_indexes
+    if most is not None and failed > most:
+        return _TOO_MANY
+    over = failed + len(counts.completed) >= (job.spec.completions or 0)
+    return _SOME_FAILED if failed and over else None
+
+
+def _early_success(job: Job, counts: Tally) -> End | None:
+    """Return the end by the first rule for an early success that fits (KEP-3998)."""
+    policy = job.spec.success_policy
+    for at, rule in enumerate(policy.rules if policy else ()):
+        done, needed = counts.completed, rule.succeeded_count
+        if rule.succeeded_indexes is not None:
+            chosen = parse_indexes(rule.succeeded_indexes, job.spec.completions or 0)
+            done = done & chosen
+            needed = len(chosen) if needed is None else needed
+        if needed is not None and len(done) >= needed:
+            return End(COMPLETE, "SuccessPolicy", f"Matched rules at index {at}")
+    return None
 
 
 def _limit(job: Job) -> int:

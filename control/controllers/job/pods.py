@@ -11,6 +11,7 @@ from control.api.pod import Pod
 from control.controllers.actions import Action, Create, Delete
 from control.controllers.job.count import FINALIZER, Tally, only_ended
 from control.controllers.job.indexes import LABEL, index_of
+from control.controllers.job.perindex import IndexFailures, first_counts
 from control.controllers.pods import deletion_order, is_active
 from control.controllers.state import owner_reference
 
@@ -30,12 +31,13 @@ def scaled(job: Job, pods: Sequence[Pod], counts: Tally, now: float) -> list[Act
     if job.spec.completion_mode != INDEXED:
         return [Create(kinds.POD, _pod(job), announce=job)] * missing
     busy = {index_of(pod) for pod in pods if is_active(pod) or (going and is_going(pod))}
-    free = (
-        index
-        for index in range(job.spec.completions or 0)
-        if index not in counts.completed and index not in busy
-    )
-    return [Create(kinds.POD, _indexed(job, at), announce=job) for at in islice(free, missing)]
+    busy |= counts.completed | counts.failures.failed
+    busy |= {at for at, wait in counts.failures.waits(now).items() if wait > 0}
+    free = (index for index in range(job.spec.completions or 0) if index not in busy)
+    return [
+        Create(kinds.POD, _of_index(job, at, counts.failures), announce=job)
+        for at in islice(free, missing)
+    ]
 
 
 def wanted(job: Job, active: int, counts: Tally) -> int:
@@ -43,7 +45,8 @@ def wanted(job: Job, active: int, counts: Tally) -> int:
     parallel = 1 if job.spec.parallelism is None else job.spec.parallelism
     if job.spec.completions is None:  # a queue of work: its first success ends it
         return min(active, parallel) if counts.succeeded else parallel
-    return min(max(0, job.spec.completions - counts.succeeded), parallel)
+    over = counts.succeeded + len(counts.failures.failed)
+    return min(max(0, job.spec.completions - over), parallel)
 
 
 def is_going(pod: Pod) -> bool:
@@ -94,6 +97,17 @@ def _indexed(job: Job, index: int) -> Pod:
         }
     )
     return pod.model_copy(update={"metadata": meta, "spec": spec})
+
+
+def _of_index(job: Job, index: int, failures: IndexFailures) -> Pod:
+    """Return the next Pod of an index; it says how often its index has failed."""
+    pod = _indexed(job, index)
+    if job.spec.backoff_limit_per_index is None:
+        return pod
+    counts = dict(failures.annotations.get(index, first_counts()))
+    annotations = pod.metadata.annotations | counts
+    meta = pod.metadata.model_copy(update={"annotations": annotations})
+    return pod.model_copy(update={"metadata": meta})
 
 
 def _with_index(container: Container) -> Container:

@@ -252,14 +252,18 @@ def test_a_selector_finds_the_jobs_own_pods(spec: dict[str, Any], message: str |
     assert found == [] if message is None else message in found[0]
 
 
-@given(st.data(), st.integers(1, 6), st.integers(1, 3), st.booleans())
+MODES = {
+    "NonIndexed": {"backoffLimit": 99},
+    "Indexed": {"backoffLimit": 99, "completionMode": "Indexed"},
+    "of each index": {"backoffLimitPerIndex": 99, "completionMode": "Indexed"},
+}
+
+
+@given(st.data(), st.integers(1, 6), st.integers(1, 3), st.sampled_from([*MODES]))
 def test_killed_after_any_write_it_counts_each_pod_once(
-    data: st.DataObject, completions: int, parallelism: int, indexed: bool
+    data: st.DataObject, completions: int, parallelism: int, mode: str
 ):
-    mode = "Indexed" if indexed else "NonIndexed"
-    sim = Simulation(
-        job(completions=completions, parallelism=parallelism, backoffLimit=99, completionMode=mode)
-    )
+    sim = Simulation(job(completions=completions, parallelism=parallelism, **MODES[mode]))
     failures = 0
     for _ in range(400):
         pending = list(sim.pending(JobController()))
@@ -293,3 +297,106 @@ def test_indexes_are_written_and_read(indexes: set[int]):
 )
 def test_indexes_that_are_none_are_left_out(text: str | None, indexes: set[int]):
     assert parse_indexes(text, 5) == indexes
+
+
+PER_INDEX = {"completionMode": "Indexed", "completions": 3, "parallelism": 3}
+COUNT = "batch.kubernetes.io/job-index-failure-count"
+
+
+def end_index(sim: Simulation, index: int, code: int) -> None:
+    """End the active Pod of an index; the controller then does its work."""
+    (pod,) = [it for it in active(sim) if index_of(it) == index]
+    sim.end_pod(pod, code)
+    sim.settle(JOBS)
+
+
+def counts_of(sim: Simulation, index: int) -> list[str]:
+    return sorted(it.metadata.annotations[COUNT] for it in sim.pods() if index_of(it) == index)
+
+
+def test_each_index_has_failures_and_pauses_of_its_own():
+    sim = started(backoffLimitPerIndex=1, **PER_INDEX)
+    assert now(sim).spec.backoff_limit == 2**31 - 1
+    end_index(sim, 1, 1)
+    assert counts_of(sim, 1) == ["0"] and len(active(sim)) == 2
+    assert numbers(sim) == (2, None, None)  # its finalizer stays until its successor is there
+    sim.now += 10
+    sim.settle(JOBS)
+    assert counts_of(sim, 1) == ["0", "1"] and numbers(sim) == (3, None, 1)
+    end_index(sim, 0, 0)
+    end_index(sim, 1, 1)
+    assert now(sim).status.failed_indexes == "1" and conditions(sim) == {}
+    sim.now += 1000
+    sim.settle(JOBS)
+    assert len(active(sim)) == 1 and counts_of(sim, 1) == ["0", "1"]
+    end_index(sim, 2, 0)
+    assert conditions(sim) == {"FailureTarget": "FailedIndexes", "Failed": "FailedIndexes"}
+    assert now(sim).status.completed_indexes == "0,2" and numbers(sim) == (None, 2, 2)
+    assert [pod.metadata.finalizers for pod in sim.pods()] == [[]] * 4
+
+
+def test_too_many_failed_indexes_end_a_job():
+    sim = started(backoffLimitPerIndex=0, maxFailedIndexes=1, **PER_INDEX)
+    end_index(sim, 0, 1)
+    assert conditions(sim) == {} and now(sim).status.failed_indexes == "0"
+    end_index(sim, 1, 1)
+    assert conditions(sim)["FailureTarget"] == "MaxFailedIndexesExceeded"
+
+
+@pytest.mark.parametrize(
+    ("action", "failed", "count"), [("FailIndex", "1", ["0"]), ("Ignore", "", ["0", "0"])]
+)
+def test_a_policy_for_an_index(action: str, failed: str, count: list[str]):
+    on_exit = {"operator": "In", "values": [7]}
+    rules = {"podFailurePolicy": {"rules": [{"action": action, "onExitCodes": on_exit}]}}
+    sim = started(backoffLimitPerIndex=5, **PER_INDEX, **rules)
+    end_index(sim, 1, 7)
+    sim.now += 10
+    sim.settle(JOBS)
+    assert (now(sim).status.failed_indexes, counts_of(sim, 1)) == (failed, count)
+
+
+@pytest.mark.parametrize(
+    ("rule", "codes", "ends"),
+    [
+        ({"succeededIndexes": "0"}, {0: 0}, True),
+        ({"succeededIndexes": "0,2"}, {0: 0}, False),
+        ({"succeededIndexes": "0-2", "succeededCount": 2}, {0: 0, 1: 0}, True),
+        ({"succeededCount": 1}, {2: 0}, True),
+    ],
+)
+def test_an_early_success(rule: dict[str, Any], codes: dict[int, int], ends: bool):
+    sim = started(successPolicy={"rules": [{"succeededCount": 3}, rule]}, **PER_INDEX)
+    for index, code in codes.items():
+        end_index(sim, index, code)
+    if not ends:
+        assert conditions(sim) == {} and len(active(sim)) == 2
+        return
+    for pod in sim.pods():
+        if pod.metadata.deletion_timestamp:
+            sim.end_pod(pod, 1)
+    sim.settle(JOBS)
+    assert conditions(sim) == {"SuccessCriteriaMet": "SuccessPolicy", "Complete": "SuccessPolicy"}
+    assert active(sim) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"maxFailedIndexes": 1}, "spec.backoffLimitPerIndex: Required value"),
+        ({"backoffLimitPerIndex": 1, "maxFailedIndexes": 4}, "must be less than or equal to comp"),
+        ({"successPolicy": {"rules": []}}, "spec.successPolicy.rules: Required value"),
+        ({"successPolicy": {"rules": [{}]}}, "at least one of succeededCount or succeededIndexes"),
+        ({"successPolicy": {"rules": [{"succeededIndexes": "0-3"}]}}, 'too large index: "3"'),
+        ({"successPolicy": {"rules": [{"succeededIndexes": "1,0"}]}}, "non-increasing order"),
+        ({"successPolicy": {"rules": [{"succeededIndexes": "a"}]}}, "cannot convert string"),
+        ({"successPolicy": {"rules": [{"succeededCount": 4}]}}, "(the number of specified compl"),
+        (
+            {"successPolicy": {"rules": [{"succeededIndexes": "0,2", "succeededCount": 3}]}},
+            "must be less than or equal to 2 (the number of indexes",
+        ),
+    ],
+)
+def test_limits_and_policies_of_indexes_that_are_refused(spec: dict[str, Any], message: str):
+    found = [str(error) for error in errors_in(kinds.JOB, job(**PER_INDEX, **spec))]
+    assert any(message in error for error in found), found
