@@ -21,7 +21,7 @@ from pathlib import Path
 import setproctitle
 
 from control.linux import processes, syscalls
-from lab import linux, network
+from lab import linux, modules, network
 from lab.components import load_components
 from lab.machine import enter_network, make_root
 from lab.spec import API_PORT, CLUSTER_FD, MANAGEMENT_FD, LabSpec, Machine
@@ -274,6 +274,8 @@ def _make_machine(lab: LabDir, spec: LabSpec, machine: Machine, run: Run) -> tup
 def _configure(spec: LabSpec, machine: Machine, pid: int) -> None:
     def inside() -> None:
         enter_network(pid)
+        if modules.is_bridge_filter_loaded():
+            modules.let_bridges_be()  # the proxy sees to the Pods' bridge
         network.run_script(network.machine_script(spec, machine))
 
     _, status = os.waitpid(fork(inside), 0)

@@ -33,5 +33,12 @@ def load_bridge_filter() -> None:
         raise ModuleMissingError("there is no modprobe: install kmod") from err
     if done.returncode:
         raise ModuleMissingError(" ".join(done.stderr.split()))
+    let_bridges_be()
+
+
+def let_bridges_be() -> None:
+    """Have bridges of this network namespace pass no frames to its rules, unless they say so
+    themselves, as on a host that does not have the module. Raises OSError.
+    """
     for name in _CALLS:
         (_KNOBS / name).write_text("0")

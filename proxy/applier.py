@@ -17,6 +17,7 @@ from proxy.counters.counting import ServiceCounters
 from proxy.desired.desired import Desired
 from proxy.flows.cleaner import FlowCleaner
 from proxy.flows.record import FlowRecord
+from proxy.linux.bridges import PodBridges
 from proxy.linux.memory import settle
 from proxy.linux.nft_events import NftEvent, NftListener
 from proxy.model.errors import KernelRefusedError
@@ -44,6 +45,7 @@ class Applier:
         metrics: ProxyMetrics,
         counting: ServiceCounters,
         events: NftListener,
+        bridges: PodBridges,
         *,
         keep_others: bool = False,
     ) -> None:
@@ -54,6 +56,7 @@ class Applier:
         self._keep_others = keep_others
         self._rivals: list[str] = []
         self.events = events
+        self.bridges = bridges
         self._mode = mode
         self._backend = backend
         self._settings = settings
@@ -97,6 +100,7 @@ class Applier:
             return None
         try:
             events, self._pending_events = self._pending_events, []
+            self.bridges.follow()
             descriptions = (self._backend.disturbed(events), self._counting.disturbed(events))
             return "; ".join(filter(None, descriptions))
         finally:
@@ -116,13 +120,15 @@ class Applier:
     def _apply(self, want: Desired, node: NodeView, whole: Set[Family]) -> None:
         """Write rules first, then check flows, then remove other backends' rules.
 
-        Flows are checked when new flows take the right way. Other backends' rules go when ours are
-        in force. So a change of backend interrupts nothing.
+        Bridges are filtered, or no more, when rules and programs are in force. Flows are checked
+        when new flows take the right way. Other backends' rules go when ours are in force. So a
+        change of backend interrupts nothing.
         """
         self._cleaner.expect(want)
         with self.events.deaf():
             self._write(want, node, whole)
             self._counting.apply(want)
+        self.bridges.set(self._backend.needs_bridge_filter, node.pod_cidrs)
         self._end_flows(want)
         if not self._alone and not self.is_unfinished:
             self._remove_leftovers()

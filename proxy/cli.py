@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from proxy.counters.counting import ServiceCounters
 from proxy.counters.top import top
 from proxy.desired.desired import Desired
 from proxy.flows.record import FlowRecord
+from proxy.linux.bridges import PodBridges
+from proxy.linux.links import LinkListener
 from proxy.linux.memory import expect_load
 from proxy.model.errors import BadFlagError, ProxyError
 from proxy.model.settings import CounterDetail
@@ -163,11 +166,16 @@ main.add_command(top)
 
 
 def cleanup(config: ProxyConfig) -> None:
-    """Remove the rules of every backend, the counters, and the record of flows."""
+    """Remove the rules of every backend, the counters, and the record of flows.
+
+    The Pods' bridges are left filtered: whichever proxy comes next may need it.
+    """
     ServiceCounters(config.settings, CounterDetail.OFF).apply(Desired())
     for mode in BACKENDS:
         open_backend(mode, config.settings, config.backend_options).remove()
     FlowRecord().remove()
+    with closing(LinkListener(addresses=True)) as links:
+        PodBridges(config.settings.pods, links).set(True, ())
 
 
 async def run(config: ProxyConfig) -> None:

@@ -15,6 +15,8 @@ from proxy.config import ProxyConfig, pods_of
 from proxy.counters.counting import ServiceCounters
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
+from proxy.linux.bridges import PodBridges
+from proxy.linux.links import LinkListener
 from proxy.linux.nft_events import NftListener
 from proxy.model.settings import ProxySettings
 from proxy.model.values import NodeView
@@ -80,7 +82,8 @@ class NodeSettings:
 
 async def serve(config: ProxyConfig, client: Client) -> None:
     """Serve until cancelled. An earlier run's rules stay until all objects were listed."""
-    settings, events = prepare(config.settings, config.tracking), NftListener()
+    settings = prepare(config.settings, config.tracking)
+    events, links = NftListener(), LinkListener(addresses=True)
     health, metrics = ProxyHealth(time.time), ProxyMetrics(config.mode, settings.families)
     changes, gaps = PendingChanges(metrics), LocalGaps(metrics)
     counting = ServiceCounters(settings, config.counters)
@@ -94,6 +97,7 @@ async def serve(config: ProxyConfig, client: Client) -> None:
 
     async with AsyncExitStack() as stack:
         stack.callback(events.close)
+        stack.callback(links.close)
         recorder = EventRecorder(client, "kube-proxy", host=config.node_name)
         report = EventReporter(await stack.enter_async_context(recorder), config.node_name)
         feed = Feed(tracker, changes, changed, config.mode, report)
@@ -109,7 +113,8 @@ async def serve(config: ProxyConfig, client: Client) -> None:
         while True:
             settings = await by_node.settle(feed)
             checks = ServiceHealth(health, report, hosts_of(settings))
-            applier = _applier(config, settings, metrics, counting, events)
+            bridges = PodBridges(settings.pods, links)
+            applier = _applier(config, settings, metrics, counting, events, bridges)
             repair = Repair(applier, metrics, syncer.changed, report)
             logger.info("node %s: serving Services by %s", config.node_name, config.mode)
             async with _reporting(applier, repair, checks, gaps, syncer.unfinished) as listener:
@@ -129,10 +134,19 @@ def _applier(
     metrics: ProxyMetrics,
     counting: ServiceCounters,
     events: NftListener,
+    bridges: PodBridges,
 ) -> Applier:
     backend = open_backend(config.mode, settings, config.backend_options)
-    keep = config.keep_other_proxies
-    return Applier(config.mode, backend, settings, metrics, counting, events, keep_others=keep)
+    return Applier(
+        config.mode,
+        backend,
+        settings,
+        metrics,
+        counting,
+        events,
+        bridges,
+        keep_others=config.keep_other_proxies,
+    )
 
 
 @asynccontextmanager

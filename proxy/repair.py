@@ -18,7 +18,7 @@ logger = logging.getLogger("podwire.proxy.repair")
 
 _ASK_EVERY = 0.5  # seconds, if the kernel sends no events
 _ASK_AGAIN = 10.0  # seconds; the flavor of iptables is unknown before the first sync
-_LATER = 0.05  # seconds, while rules are being written
+_LATER = 0.05  # seconds, while rules are being written, or links come and go
 
 
 class Repair:
@@ -37,6 +37,7 @@ class Repair:
         self._changed = changed
         self._report = report
         self._again: asyncio.TimerHandle | None = None
+        self._soon: asyncio.TimerHandle | None = None
 
     def check(self) -> None:
         """Check our rules. If another program changed them, have them written again."""
@@ -46,7 +47,8 @@ class Repair:
         except KernelRefusedError as err:
             description = str(err)
         if description is None:
-            self.cancel()
+            if self._again is not None:
+                self._again.cancel()
             self._again = asyncio.get_running_loop().call_later(_LATER, self.check)
         elif description:
             logger.warning(
@@ -58,6 +60,16 @@ class Repair:
                 f"Another program changed the proxy's rules: {description}. They are restored.",
             )
             self._changed()
+
+    def check_links(self) -> None:
+        """Check soon: events about links come in flocks."""
+        self._applier.bridges.heard()
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(_LATER, self._check_links)
+
+    def _check_links(self) -> None:
+        self._soon = None
+        self.check()
 
     def tell_of_rivals(self) -> None:
         """Report the rules of another proxy that stay beside ours."""
@@ -71,9 +83,10 @@ class Repair:
             self._report.about_node("ProxyNotAlone", f"{why}.")
 
     def cancel(self) -> None:
-        """Cancel a check that waits."""
-        if self._again is not None:
-            self._again.cancel()
+        """Cancel checks that wait."""
+        for waiting in (self._again, self._soon):
+            if waiting is not None:
+                waiting.cancel()
 
 
 @asynccontextmanager
@@ -81,11 +94,13 @@ async def watching(applier: Applier, repair: Repair) -> AsyncIterator[None]:
     """Check after each event of the kernel's, while the context lasts."""
     loop = asyncio.get_running_loop()
     loop.add_reader(applier.events, repair.check)
+    loop.add_reader(applier.bridges, repair.check_links)
     asking = asyncio.create_task(_poll(applier, repair))
     try:
         yield
     finally:
         loop.remove_reader(applier.events)
+        loop.remove_reader(applier.bridges)
         asking.cancel()
         repair.cancel()
 

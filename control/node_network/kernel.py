@@ -9,7 +9,7 @@ import logging
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -125,27 +125,11 @@ def _try(problems: list[str], part: str, step: Callable[[], None]) -> None:
         problems.append(f"{part}: {err}")
 
 
-@cache
-def _tell_missing(key: str) -> None:
-    """Once: a sync follows the other."""
-    if key.startswith("net/bridge/"):
-        logger.warning(
-            "no sysctl %s: Pods do not reach Pods of their own node through a Service; load the "
-            "kernel module: modprobe br_netfilter",
-            key,
-        )
-    else:
-        logger.debug("no sysctl %s here", key)
-
-
 def _set_sysctl(key: str, value: str) -> None:
-    """Set a sysctl if the kernel has it; ``A -> B`` sets B only where the value is A.
-
-    Some come with a module, such as br_netfilter.
-    """
+    """Set a sysctl if the kernel has it; ``A -> B`` sets B only where the value is A."""
     path = Path("/proc/sys") / key
     if not path.exists():
-        _tell_missing(key)
+        logger.debug("no sysctl %s here", key)
         return
     only_if, arrow, new = value.rpartition(" -> ")
     now = path.read_text().strip()

@@ -213,12 +213,11 @@ def _sysctls(own: Peer, uplink: Uplink) -> tuple[tuple[str, str], ...]:
 
     With IPv6 forwarding the kernel ignores router advertisements, unless accept_ra is 2.
     """
-    values = [("net/ipv4/ip_forward", "1"), ("net/bridge/bridge-nf-call-iptables", "1")]
+    values = [("net/ipv4/ip_forward", "1")]
     if any(cidr.version == 6 for cidr in own.cidrs):
         values += [
             (f"net/ipv6/conf/{uplink.ifname}/accept_ra", "1 -> 2"),
             ("net/ipv6/conf/all/forwarding", "1"),
-            ("net/bridge/bridge-nf-call-ip6tables", "1"),
         ]
     return tuple(values)
 

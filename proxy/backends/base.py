@@ -52,6 +52,12 @@ class Backend(Protocol):
     def is_blind(self) -> bool:
         """True if the kernel sends no events about these rules, so that it has to be asked."""
 
+    @property
+    def needs_bridge_filter(self) -> bool:
+        """True if a bridge of Pods has to pass its frames to netfilter's rules: only they see to it
+        that an answer to a neighbor comes from the Service.
+        """
+
     def disturbed(self, events: Sequence[NftEvent]) -> str:
         """Return a description of other programs' changes to the rules since the last ``apply``.
 

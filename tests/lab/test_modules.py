@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,17 @@ def test_namespaces_made_later_begin_with_the_filter():
         assert Path(f"/proc/sys/net/bridge/{KNOB}").read_text() == "0\n"
     later = ["unshare", "--net", "cat", f"/proc/sys/net/bridge/{KNOB}"]
     assert subprocess.run(later, capture_output=True, check=True).stdout == b"1\n"
+
+
+def test_a_lab_turns_it_off_in_its_machines():
+    if not modules.is_bridge_filter_loaded():
+        modules.load_bridge_filter()
+    script = (
+        "from pathlib import Path; from lab import modules; modules.let_bridges_be(); "
+        f"print(Path('/proc/sys/net/bridge/{KNOB}').read_text(), end='')"
+    )
+    machine = ["unshare", "--net", sys.executable, "-c", script]
+    assert subprocess.run(machine, capture_output=True, check=True).stdout == b"0\n"
 
 
 def test_a_kernel_without_it_is_said_in_modprobes_words(knobs):

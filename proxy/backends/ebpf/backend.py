@@ -74,6 +74,9 @@ class EbpfBackend:
     def _advance(
         self, programs: SocketPrograms, steps: list[WinnerChange], commit_rules: Callable[[], None]
     ) -> None:
+        with _translated():
+            if self._packets:
+                self._packets.follow()  # a new endpoint's link has its program before it is called
         try:
             commit_rules()
         finally:
@@ -170,6 +173,11 @@ class EbpfBackend:
     def packet_counts(self) -> Mapping[str, int]:
         """See ``Backend``: none."""
         return {}
+
+    @property
+    def needs_bridge_filter(self) -> bool:
+        """False while the program for packets surely routes what the rules have to see."""
+        return self._packets is None or not self._packets.come_first
 
     @property
     def is_blind(self) -> bool:

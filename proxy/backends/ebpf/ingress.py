@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proxy.backends.ebpf.libbpf import Libbpf, pin, pinned, replace
 
-_TCX_INGRESS = 46  # enum bpf_attach_type
+_TCX_INGRESS, _BEFORE = 46, 8  # enum bpf_attach_type; BPF_F_BEFORE, here before all others
 _TC_INGRESS, _TC_REPLACE = 1, 1  # BPF_TC_INGRESS, BPF_TC_F_REPLACE
 # Our filter among a link's filters. The kernel runs them in the order of their priority.
 _HANDLE, _PRIORITY = 1, 0x7077
@@ -39,26 +39,38 @@ class _Filter(ctypes.Structure):
     ]
 
 
-def attach(library: Libbpf, program: int, link: int, path: Path) -> None:
+class _LinkOptions(ctypes.Structure):
+    """The first parts of ``struct bpf_link_create_opts``."""
+
+    _fields_ = [("size", ctypes.c_size_t), ("flags", ctypes.c_uint64)]
+
+
+_FIRST = _LinkOptions(ctypes.sizeof(_LinkOptions), _BEFORE)
+
+
+def attach(library: Libbpf, program: int, link: int, path: Path) -> bool:
     """Run ``program`` on each packet that comes in by ``link``, in one step in an older one's
     place.
 
     ``link`` is an interface index. TCX's link is pinned at ``path``. If the interface is gone,
-    nothing is done. Raises KernelRefusedError.
+    nothing is done. Returns False if the program is a tc filter, before which others may take
+    packets. Raises KernelRefusedError.
     """
     old = pinned(library, path)
     if old is not None:
         replaced = replace(library, old, program)
         os.close(old)
         if replaced:
-            return
-    made = library.bpf.bpf_link_create(program, link, _TCX_INGRESS, None)
+            return True
+    made = library.bpf.bpf_link_create(program, link, _TCX_INGRESS, ctypes.byref(_FIRST))
     if made == -errno.EINVAL:
         _filter(library, program, link)
-    elif made not in _GONE:
+        return False
+    if made not in _GONE:
         library.check(made, f"attaching to link {link}")
         pin(library, made, path)
         os.close(made)
+    return True
 
 
 def _filter(library: Libbpf, program: int, link: int) -> None:

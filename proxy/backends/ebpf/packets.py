@@ -1,24 +1,26 @@
 """The program that balances by packets, on every link by which they come into the node."""
 
 import os
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from ipaddress import IPv4Address, IPv6Address
 
 from proxy.backends.ebpf.ingress import attach, detach_filter, is_attached
 from proxy.backends.ebpf.layout import pack_number
 from proxy.backends.ebpf.libbpf import BUILT, BpfMap, BpfObject, Libbpf, program_id, unpin_link
-from proxy.backends.ebpf.links import IngressLink, LinkListener, ingress_links
 from proxy.backends.ebpf.maps import SharedMaps
 from proxy.backends.ebpf.mounts import INLETS, PINS
+from proxy.linux.links import Link, LinkListener, all_links
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Address, Family
 
 OBJECT = BUILT / "packets.bpf.o"
 PROGRAM = "balance_ingress"
 
-# enum link_flag of bpf/packets.bpf.c. The two lower bits mark links of Pods, one for each family.
+# enum link_flag of bpf/neighbors.h. The two lower bits mark links of Pods, one for each family.
 _BRIDGED, _ETHERNET = 4, 8
+_ENTRY = struct.Struct("=Bx6s6s")  # struct link of bpf/neighbors.h
 _ANY_ADDRESS: dict[Family, Address] = {Family.V4: IPv4Address(0), Family.V6: IPv6Address(0)}
 
 
@@ -33,11 +35,12 @@ class PacketPrograms:
         self._settings = settings
         self.library = library
         self._links: set[int] = set()
+        self.come_first = True  # no tc filter of another program can take packets before
         with closing(BpfObject(library, OBJECT)) as loaded, ExitStack() as undo:
             maps.lend(loaded)
             loaded.load()
-            self._link_flags = BpfMap(library, loaded.map_fd("link_flags"), "link_flags")
-            undo.callback(self._link_flags.close)
+            self._entries = BpfMap(library, loaded.map_fd("links"), "links")
+            undo.callback(self._entries.close)
             self.program = os.dup(loaded.program_fd(PROGRAM))
             undo.callback(os.close, self.program)
             self._events = LinkListener()
@@ -49,7 +52,7 @@ class PacketPrograms:
 
         Raises KernelRefusedError, OSError.
         """
-        self._attach_to(ingress_links())
+        self._attach_to(all_links())
 
     def close(self) -> None:
         """Stop following links. The program stays attached."""
@@ -58,39 +61,50 @@ class PacketPrograms:
     def follow(self) -> None:
         """Attach the program to links that came since. Raises KernelRefusedError, OSError."""
         if self._events.has_events():
-            self._attach_to(ingress_links())
+            self._attach_to(all_links())
 
     def are_attached(self) -> bool:
         """Return True if every link runs the program. Raises KernelRefusedError."""
         wanted = program_id(self.library, self.program)
         return all(is_attached(self.library, wanted, number) for number in self._links)
 
-    def _attach_to(self, links: Iterable[IngressLink]) -> None:
+    def _attach_to(self, links: Iterable[Link]) -> None:
         """Attach the program to new links and detach it from links that are gone.
 
-        ``links`` are all links. The flags of an old link may have changed: it may be another
-        bridge's.
+        ``links`` are all links. An old link may have changed: it may be another bridge's.
         """
-        flags = {link.number: self._flags(link) for link in links}
-        self._link_flags.update(
-            {pack_number(number): bytes([byte]) for number, byte in flags.items()}
-        )
-        self._link_flags.delete([pack_number(number) for number in self._links - flags.keys()])
-        for number in flags.keys() - self._links:
-            attach(self.library, self.program, number, INLETS / str(number))
+        every = {link.number: link for link in links}
+        entries = {
+            number: self._entry(link, every)
+            for number, link in every.items()
+            if not link.is_loopback
+        }
+        self._entries.update({pack_number(number): entry for number, entry in entries.items()})
+        self._entries.delete([pack_number(number) for number in self._links - entries.keys()])
+        for number in entries.keys() - self._links:
+            path = INLETS / str(number)
+            self.come_first &= attach(self.library, self.program, number, path)
         for path in INLETS.iterdir():
-            if int(path.name) not in flags:
+            if int(path.name) not in entries:
                 unpin_link(self.library, path)
-        self._links = set(flags)
+        self._links = set(entries)
 
-    def _flags(self, link: IngressLink) -> int:
-        """Return ``enum link_flag`` of a link: by which links Pods' packets come in."""
-        flags = link.is_bridged * _BRIDGED | link.is_ethernet * _ETHERNET
+    def _entry(self, link: Link, every: Mapping[int, Link]) -> bytes:
+        """Pack ``struct link``. Firewall rules see a bridge's port under the bridge's name."""
+        bridge = every.get(link.bridge)
+        flags = link.is_ethernet * _ETHERNET
+        if bridge is None:
+            return _ENTRY.pack(flags | self._pods(link.name), b"", link.mac)
+        return _ENTRY.pack(flags | _BRIDGED | self._pods(bridge.name), bridge.mac, link.mac)
+
+    def _pods(self, name: str) -> int:
+        """Return the bits of the families whose Pods' packets come in by an interface."""
+        bits = 0
         for bit, family in enumerate(Family):
             pods = self._settings.pods.get(family)
-            if pods and pods.network is None and pods.covers(_ANY_ADDRESS[family], link.seen_as):
-                flags |= 1 << bit
-        return flags
+            if pods and pods.network is None and pods.covers(_ANY_ADDRESS[family], name):
+                bits |= 1 << bit
+        return bits
 
 
 def remove_packet_programs() -> None:
@@ -102,5 +116,5 @@ def remove_packet_programs() -> None:
         library = Libbpf()
         for path in INLETS.glob("*"):
             unpin_link(library, path)
-        for link in ingress_links():
+        for link in all_links():
             detach_filter(library, link.number)

@@ -260,6 +260,11 @@ class IptablesBackend:
         return accounting.read() if self._settings.packet_counters else {}
 
     @property
+    def needs_bridge_filter(self) -> bool:
+        """True: only rules translate answers back."""
+        return True
+
+    @property
     def is_blind(self) -> bool:
         """True for legacy tables. nftables' tables, which iptables-nft writes, send events."""
         return self._flavor is Flavor.LEGACY

@@ -123,6 +123,11 @@ class NftablesBackend:
         return {}
 
     @property
+    def needs_bridge_filter(self) -> bool:
+        """True: only rules translate answers back."""
+        return True
+
+    @property
     def is_blind(self) -> bool:
         """False: nftables sends events."""
         return False

@@ -5,9 +5,7 @@ import sys
 
 import pytest
 
-from control.node_network.kernel import NodeNetworkKernel
-from control.node_network.plan import NetworkPlan
-from tests.support.control.machines import NODES, Machine, inside
+from tests.support.control.machines import NODES, Machine
 
 
 @pytest.fixture(scope="module")
@@ -118,16 +116,3 @@ def test_an_address_of_another_length_is_replaced(machines):
     first.apply("vxlan", NODES)
     shown = sorted(first.space.ip("-o", "address", "show", "dev", "podwire-vxlan").splitlines())
     assert [line.split()[3] for line in shown] == [line.split()[3] for line in clean]
-
-
-def test_a_kernel_without_bridge_filter_is_reported_once(spaces, caplog):
-    want = NetworkPlan(sysctls=(("net/bridge/bridge-nf-call-nothing", "1"),))
-
-    def apply() -> None:
-        for _ in range(3):
-            NodeNetworkKernel().apply(want)
-
-    inside(spaces("alone").path, apply)
-    (record,) = (it for it in caplog.records if "bridge-nf-call-nothing" in it.message)
-    assert record.levelname == "WARNING"
-    assert record.message.endswith("modprobe br_netfilter")

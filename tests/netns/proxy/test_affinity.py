@@ -10,7 +10,7 @@ from proxy.backends.base import Backend, open_backend
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Family
-from tests.support.proxy.backends import BACKENDS, grouped_lab
+from tests.support.proxy.backends import BACKENDS, filter_bridges, grouped_lab
 from tests.support.proxy.fate import Row
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import TCP, Probe, ask
@@ -32,6 +32,7 @@ def apply(mode: str, options: dict[str, str], want: Desired, restarted: bool) ->
     if restarted or not _applied:
         _applied[:] = [open_backend(mode, DEFAULT, options)]
     _applied[0].apply(want, NODE)
+    filter_bridges(_applied[0], DEFAULT)
 
 
 def give_up() -> None:

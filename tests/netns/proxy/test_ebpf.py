@@ -21,6 +21,7 @@ from proxy.desired.tracker import Tracker
 from proxy.model.values import Balance, Endpoint, Family, Port, Protocol, Service, Slice, Target
 from tests.support.cni.worker import Worker
 from tests.support.groups import group, join
+from tests.support.proxy.backends import filter_bridges
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.world import DEFAULT, NODE, PORT
 from tests.support.space import Space
@@ -61,6 +62,7 @@ def apply(
             open_backend("ebpf", DEFAULT, {"cgroup-root": root, "service-counters": counters})
         ]
     _kept[0].apply(tracker.desired(), NODE)
+    filter_bridges(_kept[0], DEFAULT)
 
 
 def remove() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.proxy.backends import BACKENDS, apply, grouped_lab, remove
 from tests.support.proxy.fate import rows, targets
-from tests.support.proxy.lab import ProxyLab
+from tests.support.proxy.lab import ProxyLab, call_filter
 from tests.support.proxy.prober import SCTP, TCP, UDP, Answer, Probe
 from tests.support.proxy.prober import ask as ask_all
 from tests.support.proxy.world import NODE, SETTINGS, SOURCES, Case, desired
@@ -37,6 +37,21 @@ def lab(spaces: Callable[[str], Space]) -> Iterator[ProxyLab]:
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_packets_meet_their_fates(lab: ProxyLab, backend: str, version: int, settings: str) -> None:
+    meet(lab, backend, version, settings)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_host_may_filter_all_its_bridges(lab: ProxyLab, version: int) -> None:
+    """Mode ebpf does not need it, but another program may."""
+    call_filter(lab.spaces["node"], True)
+    try:
+        meet(lab, "ebpf-packets", version, "default")
+    finally:
+        call_filter(lab.spaces["node"], False)
+
+
+def meet(lab: ProxyLab, backend: str, version: int, settings: str) -> None:
+    """Send packets to all rows with these settings, and compare."""
     table = enumerate(rows(version))
     cases = [Case(row, number, version) for number, row in table if row.settings == settings]
     mode, options = BACKENDS[backend]

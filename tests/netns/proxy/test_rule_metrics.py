@@ -20,6 +20,8 @@ from proxy.backends.iptables.backend import IptablesFamily
 from proxy.backends.iptables.names import ChainName, Table
 from proxy.backends.iptables.tool import Flavor, IptablesTool
 from proxy.counters.counting import CounterDetail, ServiceCounters
+from proxy.linux.bridges import PodBridges
+from proxy.linux.links import LinkListener
 from proxy.linux.nft_events import NftListener
 from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family
@@ -75,8 +77,9 @@ def follow(flavor: str) -> str:
     backend = open_backend("iptables", settings, {"flavor": flavor})
     counting = ServiceCounters(settings, CounterDetail.OFF)
     seen: list[object] = []
-    with closing(NftListener()) as events:
-        applier = Applier("iptables", backend, settings, metrics, counting, events)
+    with closing(NftListener()) as events, closing(LinkListener()) as links:
+        bridges = PodBridges({}, links)
+        applier = Applier("iptables", backend, settings, metrics, counting, events, bridges)
         applier.apply(tracker.desired(), NODE)
         seen.append((_shown(metrics, "total"), _in_kernel(flavor)))
         key = ("ns", "svc-1")

@@ -11,6 +11,8 @@ from proxy.applier import Applier
 from proxy.backends.base import open_backend
 from proxy.backends.iptables.tool import IptablesTool
 from proxy.counters.counting import CounterDetail, ServiceCounters
+from proxy.linux.bridges import PodBridges
+from proxy.linux.links import LinkListener
 from proxy.linux.nft_events import NftListener
 from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family
@@ -48,18 +50,19 @@ FAILURES = [
 
 
 def _applier(
-    mode: str, options: dict[str, str], events: NftListener
+    mode: str, options: dict[str, str], events: NftListener, links: LinkListener
 ) -> tuple[Applier, ProxyMetrics]:
     metrics = ProxyMetrics(mode, SETTINGS.families)
     backend = open_backend(mode, SETTINGS, options)
     counting = ServiceCounters(SETTINGS, CounterDetail.OFF)
-    return Applier(mode, backend, SETTINGS, metrics, counting, events), metrics
+    bridges = PodBridges({}, links)
+    return Applier(mode, backend, SETTINGS, metrics, counting, events, bridges), metrics
 
 
 def change_and_flush(mode: str, options: dict[str, str]) -> list[Counts]:
     """In the node: a load, two changes, another program's flush, and the counts after each."""
-    with closing(NftListener()) as events:
-        applier, metrics = _applier(mode, options, events)
+    with closing(NftListener()) as events, closing(LinkListener()) as links:
+        applier, metrics = _applier(mode, options, events, links)
         found = []
         for count in (3, 4, 5):
             applier.apply(many_services(count).desired(), NODE)
@@ -95,8 +98,8 @@ def refuse_once(first: bool) -> Counts:
         restore(tool, transaction)
 
     IptablesTool.restore = refuse  # type: ignore[method-assign]
-    with closing(NftListener()) as events:
-        applier, metrics = _applier("iptables", {"flavor": "nft"}, events)
+    with closing(NftListener()) as events, closing(LinkListener()) as links:
+        applier, metrics = _applier("iptables", {"flavor": "nft"}, events, links)
         for count in (3, 4, 5):
             try:
                 applier.apply(many_services(count).desired(), NODE)

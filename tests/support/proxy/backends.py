@@ -1,11 +1,13 @@
 """Backends under test, applied in a lab's node."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from proxy.backends.base import BACKENDS as MODES
 from proxy.backends.base import Backend, open_backend
 from proxy.desired.desired import Desired
+from proxy.linux.bridges import PodBridges
+from proxy.linux.links import LinkListener
 from proxy.model.settings import ProxySettings
 from tests.support.groups import group, join
 from tests.support.proxy.lab import ProxyLab
@@ -29,7 +31,14 @@ def apply(mode: str, options: dict[str, str], settings: ProxySettings, want: Des
     remove()
     backend = open_backend(mode, settings, options)
     backend.apply(want, NODE)
+    filter_bridges(backend, settings)
     _applied.append(backend)
+
+
+def filter_bridges(backend: Backend, settings: ProxySettings) -> None:
+    """In the node: filter the Pods' bridge for a backend, or do not, as the proxy does."""
+    with closing(LinkListener()) as links:
+        PodBridges(settings.pods, links).set(backend.needs_bridge_filter, NODE.pod_cidrs)
 
 
 def remove() -> None:

@@ -66,6 +66,11 @@ def load(
     _kept[0].begin()
 
 
+def adopt(programs: PacketPrograms) -> None:
+    """Feed the programs of a backend."""
+    _kept[:] = [programs]
+
+
 def feed(frames: list[bytes], link: int) -> list[tuple[int, bytes]]:
     """Return, for each frame that comes in by a link, the program's result and the new frame."""
     return [_feed(frame, link) for frame in frames]

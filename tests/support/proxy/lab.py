@@ -28,7 +28,7 @@ class ProxyLab:
     """The cluster. ``workers`` have the names of the picture."""
 
     def __init__(self, make: Callable[[str], Space]) -> None:
-        # Without it pods of one bridge answer each other past the node's rules.
+        # What some back ends need to have pods of one bridge answer each other by the node's rules.
         subprocess.run(["modprobe", "--quiet", "br_netfilter"], check=False)
         names = ("switch", "node", "other", "outside", "a", "b", "p", "c", "d")
         self.spaces = {name: make(name) for name in names}
@@ -68,6 +68,7 @@ class ProxyLab:
         home = self.spaces[node]
         home.sysctl("net.ipv4.ip_forward", 1)
         home.sysctl("net.ipv6.conf.all.forwarding", 1)
+        call_filter(home, False)
         _bridge(home, "podwire0", [text.format(subnet, 1) for text in PODS.values()])
         for name, number in pods.items():
             home.veth(f"veth{name}", self.spaces[name], "eth0")
@@ -95,6 +96,15 @@ class ProxyLab:
         for space in self.spaces.values():
             _reject_all(space)
             _follow_no_redirect(space)
+
+
+def call_filter(node: Space, called: bool) -> None:
+    """Have all bridges of a node pass their frames to its rules, or leave that to each bridge.
+
+    A new network namespace begins with the first.
+    """
+    for ip in ("ip", "ip6"):
+        node.sysctl(f"net.bridge.bridge-nf-call-{ip}tables", int(called))
 
 
 def _reject_all(space: Space) -> None:

@@ -29,7 +29,13 @@ NODE_ADDRESSES = tuple(
     map(ip_address, ("192.168.0.1", "fd00:1::1", "10.244.1.1", "fd00:10:244:1::1"))
 )
 SERVICE_RANGES = (ip_network("10.96.0.0/16"), ip_network("fd00:10:96::/112"))
-NODE = NodeView("n1", zone="z1", addresses=NODE_ADDRESSES, service_ranges=SERVICE_RANGES)
+NODE = NodeView(
+    "n1",
+    zone="z1",
+    addresses=NODE_ADDRESSES,
+    pod_cidrs=(ip_network("10.244.1.0/24"), ip_network("fd00:10:244:1::/64")),
+    service_ranges=SERVICE_RANGES,
+)
 ENDPOINTS = {
     "A": ("10.244.1.2", "fd00:10:244:1::2"),
     "B": ("10.244.1.3", "fd00:10:244:1::3"),

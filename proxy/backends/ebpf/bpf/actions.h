@@ -3,7 +3,7 @@
 
 #include "conntrack.h"
 
-enum action { ENTERED, COLLIDED, SENT_ON, ACTIONS };
+enum action { ENTERED, COLLIDED, SENT_ON, ROUTED, ACTIONS };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -17,6 +17,7 @@ union nf_conntrack_proto {
 } KERNEL;
 
 struct nf_conn {
+	unsigned long status;
 	union nf_conntrack_proto proto;
 } KERNEL;
 

@@ -23,12 +23,14 @@ static __always_inline bool load(struct __sk_buff *skb, __u32 at, void *to, __u3
 	return !bpf_skb_load_bytes_relative(skb, at, to, length, BPF_HDR_START_NET);
 }
 
-/* False for fragments and malformed packets. */
-static __always_inline bool read_ipv4(struct __sk_buff *skb, struct packet *packet)
+/* Reads the IPv4 header at `at`, counted from the network header. False for fragments and malformed
+ * packets.
+ */
+static __always_inline bool read_ipv4(struct __sk_buff *skb, __u32 at, struct packet *packet)
 {
 	struct iphdr ip;
 
-	if (!load(skb, 0, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+	if (!load(skb, at, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
 		return false;
 	if (ip.frag_off & bpf_htons(FRAGMENTED))
 		return false;
@@ -36,21 +38,21 @@ static __always_inline bool read_ipv4(struct __sk_buff *skb, struct packet *pack
 	packet->client.address.word[3] = ip.saddr;
 	packet->destination.address.word[3] = ip.daddr;
 	packet->destination.protocol = ip.protocol;
-	packet->transport = ip.ihl * 4;
+	packet->transport = at + ip.ihl * 4;
 	return true;
 }
 
 /* False for extension headers, which are left to nftables, and for IPv4-mapped addresses. */
-static __always_inline bool read_ipv6(struct __sk_buff *skb, struct packet *packet)
+static __always_inline bool read_ipv6(struct __sk_buff *skb, __u32 at, struct packet *packet)
 {
 	struct ipv6hdr ip;
 
-	if (!load(skb, 0, &ip, sizeof(ip)) || ip.version != 6)
+	if (!load(skb, at, &ip, sizeof(ip)) || ip.version != 6)
 		return false;
 	__builtin_memcpy(&packet->client.address, &ip.saddr, sizeof(struct address));
 	__builtin_memcpy(&packet->destination.address, &ip.daddr, sizeof(struct address));
 	packet->destination.protocol = ip.nexthdr;
-	packet->transport = sizeof(ip);
+	packet->transport = at + sizeof(ip);
 	return !is_ipv4(&packet->client.address) && !is_ipv4(&packet->destination.address);
 }
 
@@ -81,8 +83,8 @@ static __always_inline bool read_udp(struct __sk_buff *skb, struct packet *packe
 /* Parses a TCP or UDP packet; false for all other packets. */
 static __always_inline bool read_packet(struct __sk_buff *skb, struct packet *packet)
 {
-	bool is_read = skb->protocol == bpf_htons(ETH_P_IP)	? read_ipv4(skb, packet)
-		       : skb->protocol == bpf_htons(ETH_P_IPV6) ? read_ipv6(skb, packet)
+	bool is_read = skb->protocol == bpf_htons(ETH_P_IP)	? read_ipv4(skb, 0, packet)
+		       : skb->protocol == bpf_htons(ETH_P_IPV6) ? read_ipv6(skb, 0, packet)
 								: false;
 
 	if (!is_read)

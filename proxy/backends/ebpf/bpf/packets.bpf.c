@@ -3,7 +3,8 @@
  * For the first packet of a flow to a Service, the program chooses an endpoint. It adds the flow and
  * its translation to the kernel's connection tracking. Netfilter does the rest, as for every tracked
  * flow: translation, expiry, ICMP errors. The program changes no packet, except the hop limit of
- * packets that it sends to another node (direct server return).
+ * packets that it sends to another node (direct server return), and the MAC address to which a
+ * translated flow's frame between two Pods of a bridge goes.
  *
  * Some packets pass unchanged and meet nftables' rules, which have the same meaning: fragments,
  * packets with extension headers, packets to be refused, and flows that collide with another.
@@ -11,13 +12,9 @@
 #include "conntrack.h"
 #include "actions.h"
 #include "direct_return.h"
+#include "neighbors.h"
 #include "packet.h"
 #include "route.h"
-
-/* Flags of a link by which packets come in. PODS4, PODS6: its packets are Pods' packets. */
-enum link_flag { PODS4 = 1, PODS6 = 2, BRIDGED = 4, ETHERNET = 8 };
-
-TABLE(link_flags, 4096, __u32, __u8); /* by interface index */
 
 static __always_inline bool is_in_range(const struct address *address, const struct settings *set)
 {
@@ -104,23 +101,28 @@ int balance_ingress(struct __sk_buff *skb)
 	struct packet packet = {};
 	struct forward *forward;
 	struct settings *set;
-	__u32 zero = 0, link = skb->ifindex;
-	bool from_pod;
-	__u8 *flags;
+	__u32 zero = 0, number = skb->ifindex;
+	struct link *link;
+	bool from_pod, is_read;
 
-	set = bpf_map_lookup_elem(&settings, &zero);
-	if (!set || !read_packet(skb, &packet) || !(packet.begins || set->has_direct))
+	link = bpf_map_lookup_elem(&links, &number);
+	if (!link)
 		return TC_ACT_UNSPEC;
-	flags = bpf_map_lookup_elem(&link_flags, &link);
-	if (!flags || !is_for_us(skb, *flags))
+	is_read = read_packet(skb, &packet);
+	if (is_for_neighbor(skb, link)) {
+		route_if_needed(skb, link, is_read ? &packet : NULL);
+		return TC_ACT_UNSPEC;
+	}
+	set = bpf_map_lookup_elem(&settings, &zero);
+	if (!set || !is_read || !(packet.begins || set->has_direct) || !is_for_us(skb, link->flags))
 		return TC_ACT_UNSPEC;
 	forward = find_forward(&packet.destination, set, false);
 	if (!forward || forward->by_nftables || !(packet.begins || forward->direct))
 		return TC_ACT_UNSPEC;
 	if (is_tracked(skb, &packet))
 		return TC_ACT_UNSPEC;
-	from_pod = is_pod(&packet, set, *flags);
-	if (is_direct(&packet, forward, *flags, from_pod))
+	from_pod = is_pod(&packet, set, link->flags);
+	if (is_direct(&packet, forward, link->flags, from_pod))
 		return return_directly(skb, &packet, forward, set);
 	if (packet.begins)
 		balance(skb, &packet, forward, set, from_pod);
