@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Set
 
 from proxy.backends import upstream
@@ -54,7 +55,7 @@ class Applier:
         ``keep_others`` leaves kube-proxy's rules where they are; they are in ``rivals`` then.
         """
         self._keep_others = keep_others
-        self._rivals: list[str] = []
+        self._rivals: deque[str] = deque()  # one thread adds while another takes
         self.events = events
         self.bridges = bridges
         self._mode = mode
@@ -94,7 +95,7 @@ class Applier:
         written. Raises KernelRefusedError.
         """
         events = self.events.read()
-        self._rivals += upstream.beginning(events)
+        self._rivals.extend(upstream.beginning(events))
         self._pending_events += events
         if not self._busy.acquire(blocking=False):
             return None
@@ -108,8 +109,7 @@ class Applier:
 
     def rivals(self) -> list[str]:
         """Return what of another proxy's rules was found since the last call, and stays."""
-        found, self._rivals = self._rivals, []
-        return found
+        return [self._rivals.popleft() for _ in range(len(self._rivals))]
 
     def _measure(self, whole: Set[Family], took: float) -> None:
         """Count a sync's duration, of a failed one too, where upstream does."""
@@ -186,11 +186,9 @@ class Applier:
 
     def _meet_upstream(self) -> None:
         if self._keep_others:
-            self._rivals += upstream.found()
-            self._rivals += [
-                f"chains of mode {mode}"
-                for mode in SHARED_WITH_UPSTREAM - {self._mode}
-                if open_backend(mode, self._settings, {}).exists()
-            ]
+            self._rivals.extend(upstream.found())
+            for mode in SHARED_WITH_UPSTREAM - {self._mode}:
+                if open_backend(mode, self._settings, {}).exists():
+                    self._rivals.append(f"chains of mode {mode}")
         elif removed := upstream.remove():
             logger.warning("kube-proxy's rules were removed: %s", ", ".join(removed))
