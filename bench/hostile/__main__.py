@@ -98,9 +98,19 @@ def measure(tree: Tree, options: argparse.Namespace) -> float:
                 waiting.get()
             for sender in senders:
                 sender.join()
-        bugs = (folder / "server.log").read_text().count("Traceback")
+        bugs = tracebacks((folder / "server.log").read_text())
     _show(tree, quiet, waits, sent, bugs)
     return max(seconds for _, seconds in waits)
+
+
+def tracebacks(log: str) -> list[str]:
+    """Return the last line of each traceback, which names the error."""
+    found = [part.splitlines() for part in log.split("Traceback (most recent call last):")[1:]]
+    return [next(filter(_is_unindented, lines), "") for lines in found]
+
+
+def _is_unindented(line: str) -> bool:
+    return bool(line) and not line.startswith(" ")
 
 
 def measure_many(tree: Tree, count: int) -> float:
@@ -141,11 +151,13 @@ def _prepare(port: int, folder: Path) -> None:
             raise SystemExit(f"bin/bench: {what.method} {what.path}: {code}")
 
 
-def _show(tree: Tree, quiet: Waits, waits: Waits, sent: Sent, bugs: int) -> None:
+def _show(tree: Tree, quiet: Waits, waits: Waits, sent: Sent, bugs: list[str]) -> None:
     print(f"\n{tree.name or 'this checkout'}, {tree.commit}")
     codes = ", ".join(f"{code or 'closed'}: {count}" for code, count in sorted(sent.codes.items()))
     print(f"  {len(sent.spans)} requests on {len(sent.routes)} routes; answers {codes}")
-    print(f"  tracebacks in the log: {bugs}")
+    print(f"  tracebacks in the log: {len(bugs)}")
+    for text in dict.fromkeys(bugs):
+        print(f"    {text}")
     for name, found in (("idle", quiet), ("hostile", waits)):
         ordered = sorted(seconds for _, seconds in found)
         shown = (ordered[len(ordered) * share // 1000] for share in (500, 990, 999))

@@ -91,6 +91,7 @@ def routes() -> Iterator[tuple[str, str, str]]:
     for path in _STATUSES:
         yield from _written(f"{path}/status")
     yield from _written(f"{APPS}/deployments/a/scale")
+    yield from _written(f"{CORE}/pods/a/ephemeralcontainers")
     for media in (JSON, YAML):
         for path in (*_POSTED, *_REVIEWS):
             yield "POST", path, media

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench.hostile.__main__ import tracebacks
 from bench.hostile.bodies import (
     APPLY,
     JSON,
@@ -34,3 +35,8 @@ def test_each_content_type_has_a_route_and_twenty_bodies(media: str):
     assert [route for route in routes() if route[2] == media]
     bodies = of_media(media)
     assert len(bodies) >= 20 and max(map(len, bodies.values())) <= MOST
+
+
+def test_the_last_line_of_each_traceback_is_shown():
+    one = "Traceback (most recent call last):\n  File x\n    y\nValueError: a\n2026 INFO b\n"
+    assert tracebacks(f"2026 INFO a\n{one}{one}") == ["ValueError: a", "ValueError: a"]

@@ -132,7 +132,7 @@ def _from_yaml(raw: bytes, kind: str) -> Body:
             check_size(value)
             return Body(kind, value, raw)
     try:
-        value, repeated = load_yaml(raw, BODY_LIMIT)
+        value, repeated = load_yaml(raw, BODY_LIMIT, _MAX_DEPTH)
     except YamlError as err:
         raise bad_request(f"error decoding YAML: {err}") from err
     check_size(value)

@@ -1,6 +1,11 @@
-"""Read the YAML of a request as upstream does: as JSON, with the rules of YAML 1.1. Pure."""
+"""Read the YAML of a request as upstream does: as JSON, with the rules of YAML 1.1. Pure.
 
-from collections.abc import Iterator
+The value is made from the parser's events, with a stack of its own: PyYAML's own way from nodes to
+values calls itself for each level, and a deep text would end the process.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -11,93 +16,155 @@ __all__ = ["YamlError", "load_yaml"]
 
 _MOST_REPEATED = 100
 _NODE = 32  # bytes of text that any value counts as
-_PLAIN = "plain"  # the tag of a scalar without quotation marks
 _MERGE = "tag:yaml.org,2002:merge"
-_TEXT = "tag:yaml.org,2002:str"
+_NO_KEY = object()
+_MERGED = object()  # the name is "<<": the value's members belong to the map itself
+_CANNOT_MERGE = "yaml: map merge requires map or sequence of maps as the value"
 
 
-class _Loader(yaml.CSafeLoader):
-    """A loader whose values are those of JSON; ``repeated`` says which names came twice."""
+@dataclass(slots=True)
+class _Open:
+    """A map or a list that has not ended; ``key`` is the name whose value comes next."""
 
-    def __init__(self, raw: bytes) -> None:
-        super().__init__(raw)
+    value: Any
+    anchor: str | None = None
+    key: Any = _NO_KEY
+
+
+class _Builder:
+    """The value of one document; ``repeated`` says which names came twice."""
+
+    def __init__(self, levels: int) -> None:
+        self.value: Any = None
         self.repeated: list[tuple[int, str]] = []
-        self.aliased = b"*" in raw
+        self.aliased = False
+        self._levels = levels
+        self._stack: list[_Open] = []
+        self._anchors: dict[str, Any] = {}
 
-    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
-        """Return the tag of a value that names none."""
-        if kind is not yaml.ScalarNode:
-            return ""
-        if not implicit[0]:
-            return _TEXT
-        return _MERGE if value == "<<" else _PLAIN
+    def take(self, event: yaml.Event) -> None:
+        """Take the next event; raises YamlError."""
+        if isinstance(event, yaml.ScalarEvent):
+            self._scalar(event)
+        elif isinstance(event, yaml.MappingStartEvent):
+            self._begin({}, event.anchor)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            self._begin([], event.anchor)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            done = self._stack.pop()
+            self._end(done.value, done.anchor)
+        elif isinstance(event, yaml.AliasEvent):
+            self._alias(event, event.anchor or "")
 
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
+        top = self._stack[-1] if self._stack else None
+        if top and top.key is _NO_KEY and type(top.value) is dict and _is_merge(event):
+            top.key = _MERGED
+            return
+        value = _scalar(event)
+        if event.anchor:
+            self._anchors[event.anchor] = value
+        self._put(value, event)
 
-def _value(loader: _Loader, node: yaml.Node) -> Any:
-    """Return a value of any tag; those of maps and lists mean nothing, as in upstream."""
-    if isinstance(node, yaml.MappingNode):
-        return _mapping(loader, node)
-    if isinstance(node, yaml.SequenceNode):
-        return _list(loader, node)
-    return finite(_scalar(node))
+    def _begin(self, value: Any, anchor: str | None) -> None:
+        if len(self._stack) == self._levels:
+            raise YamlError(f"the body is nested more than {self._levels} levels deep")
+        top = self._stack[-1] if self._stack else None
+        if top and type(top.value) is dict and top.key is _NO_KEY:
+            raise _no_key("of several values")
+        self._stack.append(_Open(value, anchor))
 
+    def _end(self, value: Any, anchor: str | None) -> None:
+        if anchor:
+            self._anchors[anchor] = value
+        self._put(value, None)
 
-def _scalar(node: yaml.Node) -> Any:
-    return plain(node.value) if node.tag == _PLAIN else tagged(node.tag, node.value)
+    def _alias(self, event: yaml.Event, anchor: str) -> None:
+        if any(each.anchor == anchor for each in self._stack):
+            raise YamlError(f"yaml: anchor '{anchor[:SHOWN]}' value contains itself")
+        if anchor not in self._anchors:
+            raise YamlError(f"yaml: unknown anchor '{anchor[:SHOWN]}' referenced")
+        self.aliased = True
+        self._put(self._anchors[anchor], event)
 
+    def _put(self, value: Any, event: yaml.Event | None) -> None:
+        """Put a value where it belongs: it is the document, an item, a name, or a name's value."""
+        if not self._stack:
+            self.value = finite(value)
+            return
+        top = self._stack[-1]
+        if type(top.value) is list:
+            top.value.append(finite(value))
+        elif top.key is _NO_KEY:
+            top.key = _key(value)
+            if top.key in top.value and event is not None and event.start_mark is not None:
+                self._complain(top.key, event.start_mark.line + 1)
+        else:
+            key, top.key = top.key, _NO_KEY
+            if key is _MERGED:
+                _merge(top.value, value)
+            else:
+                top.value[key] = finite(value)
 
-def _list(loader: _Loader, node: yaml.SequenceNode) -> Iterator[list[Any]]:
-    made: list[Any] = []
-    yield made
-    made.extend(loader.construct_object(each) for each in node.value)
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> Iterator[dict[str, Any]]:
-    made: dict[str, Any] = {}
-    yield made
-    loader.flatten_mapping(node)
-    for key_node, value_node in node.value:
-        key = _key(key_node)
-        if key in made and len(loader.repeated) < _MOST_REPEATED:
-            line = key_node.start_mark.line + 1
+    def _complain(self, key: str, line: int) -> None:
+        if len(self.repeated) < _MOST_REPEATED:
             text = f'line {line}: key "{key[:SHOWN]}" already set in map'
-            loader.repeated.append((line, text))
-        made[key] = loader.construct_object(value_node)
+            self.repeated.append((line, text))
 
 
-def _key(node: yaml.Node) -> str:
+def _is_merge(event: yaml.ScalarEvent) -> bool:
+    return event.value == "<<" and (event.implicit[0] or event.tag == _MERGE)
+
+
+def _scalar(event: yaml.ScalarEvent) -> Any:
+    """Return the value of a scalar; quotation marks make it text."""
+    if event.tag is not None and event.tag != "!":
+        return tagged(event.tag, event.value)
+    return plain(event.value) if event.implicit[0] else event.value
+
+
+def _merge(into: dict[str, Any], given: Any) -> None:
+    """Add the members of a map, or of several, of which the first has precedence."""
+    maps = given if isinstance(given, list) else [given]
+    if not all(isinstance(each, Mapping) for each in maps):
+        raise YamlError(_CANNOT_MERGE)
+    for each in reversed(maps):
+        into.update(each)
+
+
+def _key(value: Any) -> str:
     """Return a name as JSON has it; raises YamlError."""
-    value = _scalar(node) if isinstance(node, yaml.ScalarNode) else None
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
         return str(value)
-    shown = repr(node.value[:SHOWN]) if isinstance(node, yaml.ScalarNode) else "of several values"
-    raise YamlError(f"error converting YAML to JSON: unsupported map key {shown}")
+    raise _no_key("of several values" if isinstance(value, dict | list) else "null")
 
 
-_Loader.yaml_constructors = {None: _value}
+def _no_key(what: str) -> YamlError:
+    return YamlError(f"error converting YAML to JSON: unsupported map key {what}")
 
 
-def load_yaml(raw: bytes, limit: int) -> tuple[Any, tuple[str, ...]]:
-    """Return the value of one document, and a complaint for each repeated name.
+def load_yaml(raw: bytes, limit: int, levels: int) -> tuple[Any, tuple[str, ...]]:
+    """Return the value of the first document, and a complaint for each repeated name.
 
-    Raises YamlError; ``limit`` bounds the bytes of text that the value has, with all its aliases.
+    Raises YamlError; ``limit`` bounds the bytes of text that the value has, with all its aliases,
+    and ``levels`` how deep it is. Upstream ignores further documents, too.
     """
+    builder = _Builder(levels)
     try:
-        loader = _Loader(raw)
-        try:
-            value = loader.get_single_data()
-        finally:
-            loader.dispose()
-    except (yaml.YAMLError, RecursionError, UnicodeError) as err:
+        for event in yaml.parse(raw, Loader=yaml.CSafeLoader):
+            if type(event) is yaml.DocumentEndEvent:
+                break
+            builder.take(event)
+    except (yaml.YAMLError, UnicodeError) as err:
         text = " ".join(str(err).split())
         raise YamlError(f"error converting YAML to JSON: yaml: {text[:SHOWN]}") from err
-    if loader.aliased and _is_longer(value, limit):
+    if builder.aliased and _is_longer(builder.value, limit):
         raise YamlError("document contains excessive aliasing")
-    return value, tuple(text for _, text in sorted(loader.repeated))
+    return builder.value, tuple(text for _, text in sorted(builder.repeated))
 
 
 def _is_longer(value: Any, limit: int) -> bool:

@@ -20,7 +20,13 @@ LONG = int(os.environ.get("PODWIRE_FUZZ_SECONDS", "0"))
 SEEDS = seeds()
 # What once ended as a 500.
 FOUND = {
-    "yaml": [b"x: 1" + b"0" * 6000, b"!!set {a}", b"!!binary aGk=", b"!!timestamp 2001-01-01"],
+    "yaml": [
+        b"x: 1" + b"0" * 6000,
+        b"!!set {a}",
+        b"!!binary aGk=",
+        b"!!timestamp 2001-01-01",
+        b"[" * 9000,
+    ],
     "authorization": [b"\xff", b"Bearer \xed\xa0\x80"],
     "operations": [
         b'[{"op":[],"path":"/a"}]',

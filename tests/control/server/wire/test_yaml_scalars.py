@@ -11,11 +11,11 @@ import pytest
 from control.server.wire.yaml_scalars import YamlError, finite, plain, tagged
 from control.server.wire.yaml_text import load_yaml
 
-LIMIT = 10_000
+LIMIT, LEVELS = 10_000, 20
 
 
 def read(text: str) -> Any:
-    return load_yaml(text.encode(), LIMIT)[0]
+    return load_yaml(text.encode(), LIMIT, LEVELS)[0]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,11 @@ def test_plain_text_is_what_go_takes_it_for(text: str, value: Any):
         ("{<<: {a: b, c: d}, c: e}", {"a": "b", "c": "e"}),
         ("{'<<': a, =: b}", {"<<": "a", "=": "b"}),
         ("|\n  1", "1"),
+        ("[&a {b: c}, *a, &d 1, {*d : *d}]", [{"b": "c"}, {"b": "c"}, 1, {"1": 1}]),
+        ("{<<: [{a: 1, b: 1}, {b: 2, c: 2}], c: 3}", {"a": 1, "b": 1, "c": 3}),
+        ("a: 1\n---\nb: 2\n", {"a": 1}),
+        ("", None),
+        ("[" * 20 + "]" * 20, [[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]),
     ],
 )
 def test_tags_and_quotation_marks_count(text: str, value: Any):
@@ -98,7 +103,13 @@ def test_tags_and_quotation_marks_count(text: str, value: Any):
         ("-.inf", "unsupported value: -Inf"),
         ("1" + "0" * 5000, "a number of 5001 digits is too large"),
         ("-0x" + "f" * 500, "a number of 503 digits is too large"),
-        ("{~: a}", "unsupported map key"),
+        ("{~: a}", "unsupported map key null"),
+        ("[*a]", "unknown anchor 'a' referenced"),
+        ("&a [*a]", "anchor 'a' value contains itself"),
+        ("{<<: a}", "map merge requires map"),
+        ("[" * 100_000, "nested more than 20 levels"),
+        ("- " * 100_000, "nested more than 20 levels"),
+        ("[" * 21 + "]" * 21, "nested more than 20 levels"),
         ("{[a]: b}", "unsupported map key of several values"),
     ],
 )
