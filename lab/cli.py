@@ -12,6 +12,7 @@ from lab.completion import complete_component, complete_logged, complete_machine
 from lab.options import group_name_option, name_option, output_option
 from lab.spec import POD_CIDRS, SERVICE_CIDRS
 from proxy.backends.base import BACKENDS
+from proxy.model.settings import CounterDetail
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -143,6 +144,19 @@ def proxy(name: str, mode: str) -> None:
     from lab import commands
 
     commands.set_proxy(name, mode)
+
+
+@set_.command()
+@name_option
+@click.argument("detail", type=click.Choice([each.value for each in CounterDetail]))
+def counters(name: str, detail: str) -> None:
+    """Count each Service's connections, also their packets, or nothing.
+
+    ``podwire proxy top`` on a node shows them.
+    """
+    from lab import commands
+
+    commands.set_counters(name, detail)
 
 
 @main.command()

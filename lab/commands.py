@@ -31,6 +31,11 @@ from lab.up import LabCreationError, LabExistsError, NotReadyError, make, wait_r
 from proxy.backends.base import show_command
 
 _COLORS = {"up": "green", "degraded": "yellow"}
+_COUNTED = {
+    "off": "calls of Services are not counted",
+    "connections": "connections to Services are counted",
+    "packets": "connections to Services and their packets are counted",
+}
 _EXPECTED = (
     LabExistsError,
     LaunchError,
@@ -219,6 +224,15 @@ def set_proxy(name: str, mode: str) -> None:
     with plain_errors():
         change.set_proxy(lab, spec, mode)
     click.echo(f"lab {name}: Services are balanced by {mode}")
+
+
+def set_counters(name: str, detail: str) -> None:
+    """Count the calls of each Service from now on, or no longer; connections continue."""
+    _need_root()
+    lab, spec = running(name)
+    with plain_errors():
+        change.set_counters(lab, spec, detail)
+    click.echo(f"lab {name}: {_COUNTED[detail]}")
 
 
 def show_kubeconfig(name: str) -> None:

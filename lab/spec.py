@@ -43,6 +43,7 @@ class LabSpec:
     store: str
     pod_cidrs: tuple[str, ...]
     service_cidrs: tuple[str, ...]
+    counters: str = "off"  # the proxies' --service-counters
 
     @property
     def dual_stack(self) -> bool:
@@ -232,6 +233,7 @@ def _node(spec: LabSpec, number: int) -> Machine:
             f"--kubeconfig={CONFIG / 'proxy.kubeconfig'}",
             f"--node-name={name}",
             f"--proxy-mode={spec.proxy}",
+            f"--service-counters={spec.counters}",
             f"--cgroup-root={cgroup(spec.name, name)}",
             cluster_cidr,
             f"--service-cidr={','.join(spec.service_cidrs)}",

@@ -52,6 +52,7 @@ def podwire(*words):
         ["kubeconfig"],
         ["logs", "agent"],
         ["set", "proxy", "nftables"],
+        ["set", "counters", "off"],
         ["exec", "node1", "true"],
     ],
 )
@@ -159,18 +160,25 @@ def test_a_lab_that_cannot_start_a_machine_says_why(labs):
         answer.join()
 
 
-def test_a_killed_node_does_not_stop_the_others(labs):
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("proxy", "nftables"), "--proxy-mode=nftables"),
+        (("counters", "packets"), "--service-counters=packets"),
+    ],
+)
+def test_a_killed_node_does_not_stop_the_others(labs, words, option):
     lab = LabDir(labs / "a")
     lab.create(make_spec("a", nodes=2))
     for name in ("node1", "node2"):
         (lab.machine(name) / "etc").mkdir(parents=True)
     pid = os.getpid()
     lab.write("keeper.json", {"pid": pid, "started": start_ticks(pid)})
-    code, out = podwire("set", "proxy", "--name", "a", "nftables")
+    code, out = podwire("set", "--name", "a", *words)
     assert (code, out.count("does not run any more")) == (1, 2)
     for name in ("node1", "node2"):
         (components,) = (lab.machine(name) / "etc").iterdir()
-        assert "--proxy-mode=nftables" in components.read_text()
+        assert option in components.read_text()
 
 
 def test_columns_are_as_wide_as_needed():
