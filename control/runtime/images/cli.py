@@ -51,9 +51,10 @@ def list_(image_dir: Path, output: str) -> None:
         rows = [{"name": image.name, "id": image.id, "size": image.size} for image in images]
         click.echo(json.dumps(rows, indent=2))
         return
-    click.echo(f"{'NAME':<50} {'ID':<12}  {'SIZE':>11}")
+    width = max((len(image.name) for image in images), default=4)
+    click.echo(f"{'NAME':<{width}}   {'ID':<12}   {'SIZE':>8}")
     for image in images:
-        click.echo(f"{image.name:<50} {image.id[7:19]}  {image.size / 1e6:8.1f} MB")
+        click.echo(f"{image.name:<{width}}   {image.id[7:19]}   {image.size / 1e6:5.1f} MB")
 
 
 @main.command()
