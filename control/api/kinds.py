@@ -10,6 +10,7 @@ from control.api import (
     limits,
     node,
     pod,
+    policy,
     rbac,
     service,
     workload,
@@ -106,6 +107,18 @@ SIGNING_REQUEST = Kind(
     ("approval", "status"),
 )
 
+DISRUPTION_BUDGET = Kind(
+    "policy",
+    "v1",
+    "PodDisruptionBudget",
+    "poddisruptionbudgets",
+    policy.PodDisruptionBudget,
+    True,
+    ("pdb",),
+    (),
+    ("status",),
+)
+
 LIMIT_RANGE = Kind("", "v1", "LimitRange", "limitranges", limits.LimitRange, True, ("limits",))
 
 KINDS: tuple[Kind, ...] = (
@@ -133,5 +146,6 @@ KINDS: tuple[Kind, ...] = (
     JOB,
     CRON_JOB,
     SIGNING_REQUEST,
+    DISRUPTION_BUDGET,
     *STORED,
 )

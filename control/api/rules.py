@@ -17,6 +17,7 @@ from control.api.validation import certificates as check_certificates
 from control.api.validation import cluster as check_cluster
 from control.api.validation import endpoints as check_endpoints
 from control.api.validation import pod as check_pod
+from control.api.validation import policy as check_policy
 from control.api.validation import rbac as check_rbac
 from control.api.validation import service as check_service
 from control.api.validation import text
@@ -156,12 +157,16 @@ _RULES = {
     "CertificateSigningRequest": Rules(
         validate_new=check_certificates.validate_new_request, name=text.path_segment
     ),
+    "PodDisruptionBudget": Rules(
+        validate=check_policy.validate_budget,
+        validate_status=check_policy.validate_budget_status,
+        generation=True,
+    ),
     # The kinds that podwire stores.
     "PodTemplate": Rules(batch.default_pod_template, generation=True),
     "ReplicationController": Rules(batch.default_replication_controller, generation=True),
     "StatefulSet": Rules(batch.default_stateful_set, generation=True),
     "HorizontalPodAutoscaler": Rules(batch.default_autoscaler),
-    "PodDisruptionBudget": Rules(generation=True),
     "PersistentVolume": Rules(batch.default_volume, batch.begin_pending),
     "PersistentVolumeClaim": Rules(batch.default_claim, batch.begin_pending),
     "StorageClass": Rules(stored.default_storage_class),

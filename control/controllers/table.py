@@ -10,6 +10,8 @@ from control.controllers.certificates.signing import SigningController
 from control.controllers.cronjob.controller import CronJobController
 from control.controllers.daemonset.controller import DaemonSetController
 from control.controllers.deployment.controller import DeploymentController
+from control.controllers.disruption.controller import DisruptionController
+from control.controllers.disruption.stale import StaleDisruptionController
 from control.controllers.endpoints.legacy import EndpointsController
 from control.controllers.endpoints.mirror import MirroringController
 from control.controllers.endpoints.slices import EndpointSliceController
@@ -61,6 +63,8 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         AggregationController(),
         *_token_secrets(settings),
         *((RootCAController(settings.root_ca),) if settings.root_ca else ()),
+        DisruptionController(),
+        StaleDisruptionController(),
         ApprovingController(),
         *((SigningController(settings.authority),) if settings.authority else ()),
         CleaningController(),

@@ -56,6 +56,7 @@ class Scheduler:
         self._namespaces = Informer(client, kinds.NAMESPACE)
         self._services = Informer(client, kinds.SERVICE)
         self._sets = Informer(client, kinds.REPLICA_SET)
+        self._budgets = Informer(client, kinds.DISRUPTION_BUDGET)
 
     async def run(self) -> None:
         """Schedule for ever."""
@@ -64,7 +65,14 @@ class Scheduler:
         self._services.subscribe(self._siblings.service_changed)
         self._sets.subscribe(self._siblings.set_changed)
         self._pods.subscribe(self._pod_changed)
-        informers = (self._nodes, self._namespaces, self._services, self._sets, self._pods)
+        informers = (
+            self._nodes,
+            self._namespaces,
+            self._services,
+            self._sets,
+            self._budgets,
+            self._pods,
+        )
         async with self._recorder, asyncio.TaskGroup() as tasks:
             for informer in informers:
                 tasks.create_task(informer.run(), name=f"informer {informer.kind.plural}")
@@ -132,7 +140,8 @@ class Scheduler:
             self._cluster.assume(info, found.node)
             tasks.create_task(self._bind(pod, found.node))
             return
-        freed = preempt(found, nodes, self._tried) if nodes else NoPreemption("")
+        budgets = self._budgets.snapshot().values()
+        freed = preempt(found, nodes, self._tried, budgets) if nodes else NoPreemption("")
         if isinstance(freed, Preemption):
             lower = self._cluster.nominate(info, freed.node)
             tasks.create_task(self._free(pod, found.message, freed, lower))

@@ -4,10 +4,12 @@ Rules and texts are upstream's (pkg/scheduler/framework/preemption and plugins/d
 https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from control.api.pod import Pod
+from control.api.policy import PodDisruptionBudget
+from control.api.selectors import selects
 from control.scheduler.decide import NoPlacement, unavailable
 from control.scheduler.fit import Fit
 from control.scheduler.model import NodeInfo, PodInfo, Refusal
@@ -31,6 +33,7 @@ class Preemption:
 
     node: str
     victims: tuple[Pod, ...]
+    violations: int = 0  # the victims whose budgets are spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +45,27 @@ class NoPreemption:
 
 
 def preempt(
-    failed: NoPlacement, nodes: Mapping[str, NodeInfo], start: int = 0
+    failed: NoPlacement,
+    nodes: Mapping[str, NodeInfo],
+    start: int = 0,
+    budgets: Iterable[PodDisruptionBudget] = (),
 ) -> Preemption | NoPreemption:
     """Return the node that costs least to be freed for a Pod that found none.
 
     ``start`` is the index of the first node to try, for clusters in which not all are tried.
+    ``budgets`` are spared where another choice is left.
     """
     info = failed.fit.info
     if reason := _ineligible(info, failed.refusals, nodes):
         return NoPreemption(reason)
     refusals = dict.fromkeys(failed.refusals, _NO_HELP)
-    found = []
+    found, spared = [], tuple(budgets)
     for name in _candidates(failed.refusals, start):
-        victims = _victims(failed.fit, nodes[name])
-        if isinstance(victims, Refusal):
-            refusals[name] = victims
+        freed = _freed(failed.fit, nodes[name], spared)
+        if isinstance(freed, Refusal):
+            refusals[name] = freed
         else:
-            found.append(Preemption(name, victims))
+            found.append(freed)
     if not found:
         return NoPreemption(unavailable(refusals.values()), hopeless=True)
     least = min(map(_cost, found))
@@ -91,11 +98,13 @@ def _candidates(refusals: Mapping[str, Refusal], start: int) -> Sequence[str]:
     return (names[start:] + names[:start])[: max(_TRY_ALL, len(names) // _PART)]
 
 
-def _victims(fit: Fit, node: NodeInfo) -> tuple[Pod, ...] | Refusal:
+def _freed(
+    fit: Fit, node: NodeInfo, budgets: Sequence[PodDisruptionBudget]
+) -> Preemption | Refusal:
     """Return the fewest and least urgent Pods of a node that have to go, or why that is no help.
 
-    All less urgent Pods are taken away; then each comes back, the most urgent first, if the Pod
-    still fits beside it.
+    All less urgent Pods are taken away; then each comes back, if the Pod still fits beside it:
+    first those whose budgets are spent, and of these, as of the others, the most urgent first.
     """
     lower = [it for it in node.pods.values() if it.priority < fit.info.priority]
     if not lower:
@@ -104,17 +113,57 @@ def _victims(fit: Fit, node: NodeInfo) -> tuple[Pod, ...] | Refusal:
     with fit.changed(node, lower, -1) as freed:
         if against := fit.refusal(freed):
             return against
-        stay, victims = [], []
-        for other in lower:
-            fit.move(freed, other, 1)
-            if fit.refusal(freed) is None:
-                stay.append(other)
-            else:
-                fit.move(freed, other, -1)
-                victims.append(other.pod)
+        guarded, others = _by_budget(lower, budgets)
+        stay: list[PodInfo] = []
+        violating = _not_reprieved(fit, freed, guarded, stay)
+        victims = violating + _not_reprieved(fit, freed, others, stay)
         for other in stay:  # so that the counts can be put back
             fit.move(freed, other, -1)
-    return tuple(victims)
+    victims.sort(key=_importance)
+    return Preemption(node.name, tuple(it.pod for it in victims), len(violating))
+
+
+def _not_reprieved(
+    fit: Fit, freed: NodeInfo, pods: Iterable[PodInfo], stay: list[PodInfo]
+) -> list[PodInfo]:
+    """Put Pods back on a node, into ``stay``; return those that have to go."""
+    victims = []
+    for other in pods:
+        fit.move(freed, other, 1)
+        if fit.refusal(freed) is None:
+            stay.append(other)
+        else:
+            fit.move(freed, other, -1)
+            victims.append(other)
+    return victims
+
+
+def _by_budget(
+    pods: Iterable[PodInfo], budgets: Sequence[PodDisruptionBudget]
+) -> tuple[list[PodInfo], list[PodInfo]]:
+    """Return the Pods that a budget would miss if those before them went too, and the others."""
+    left = {budget.key: budget.status.disruptions_allowed for budget in budgets}
+    violating: list[PodInfo] = []
+    others: list[PodInfo] = []
+    for info in pods:
+        spent = False
+        for budget in budgets:
+            if _guards(budget, info.pod):
+                left[budget.key] -= 1
+                spent = spent or left[budget.key] < 0
+        (violating if spent else others).append(info)
+    return violating, others
+
+
+def _guards(budget: PodDisruptionBudget, pod: Pod) -> bool:
+    """True if a Pod counts against a budget: one that was evicted is counted already."""
+    if budget.metadata.namespace != pod.metadata.namespace or not pod.metadata.labels:
+        return False
+    if pod.metadata.name in budget.status.disrupted_pods:
+        return False
+    selector = budget.spec.selector
+    named = selector is not None and (selector.match_labels or selector.match_expressions)
+    return bool(named) and selects(selector, pod.metadata.labels)
 
 
 def _importance(info: PodInfo) -> tuple[int, str]:
@@ -122,11 +171,12 @@ def _importance(info: PodInfo) -> tuple[int, str]:
     return -info.priority, info.pod.status.start_time or "~"
 
 
-def _cost(found: Preemption) -> tuple[int, int, int]:
+def _cost(found: Preemption) -> tuple[int, int, int, int]:
     """The order of nodes to free, by upstream's rules, the cheapest first."""
     priorities = [victim.spec.priority or 0 for victim in found.victims]
     # Each victim counts for more than any negative priority takes off.
-    return max(priorities), sum(priority + 2**31 for priority in priorities), len(priorities)
+    total = sum(priority + 2**31 for priority in priorities)
+    return found.violations, max(priorities), total, len(priorities)
 
 
 def _started(found: Preemption) -> str:

@@ -148,27 +148,28 @@ def _daemon_strategy(path: str, strategy: UpdateStrategy) -> list[FieldError]:
 
 
 def _rolling(path: str, rolling: RollingUpdate) -> list[FieldError]:
-    found = _amount(f"{path}.maxUnavailable", rolling.max_unavailable)
-    found += _amount(f"{path}.maxSurge", rolling.max_surge)
+    found = validate_amount(f"{path}.maxUnavailable", rolling.max_unavailable)
+    found += validate_amount(f"{path}.maxSurge", rolling.max_surge)
     if not found and _is_zero(rolling.max_unavailable) and _is_zero(rolling.max_surge):
         why = "may not be 0 when `maxSurge` is 0"
         found.append(field.invalid(f"{path}.maxUnavailable", rolling.max_unavailable, why))
-    if not found and _percent(rolling.max_unavailable) > 100:
+    if not found and percent_of(rolling.max_unavailable) > 100:
         why = "must not be greater than 100%"
         found.append(field.invalid(f"{path}.maxUnavailable", rolling.max_unavailable, why))
     return found
 
 
-def _amount(path: str, value: int | str | None) -> list[FieldError]:
+def validate_amount(path: str, value: int | str | None) -> list[FieldError]:
+    """Check a number that is not negative, or a percentage."""
     if isinstance(value, str):
         return [] if re.fullmatch("[0-9]+%", value) else [field.invalid(path, value, _PERCENT)]
     return [field.invalid(path, value, NOT_NEGATIVE)] if value is not None and value < 0 else []
 
 
 def _is_zero(value: int | str | None) -> bool:
-    return value in (0, None) or _percent(value) == 0
+    return value in (0, None) or percent_of(value) == 0
 
 
-def _percent(value: int | str | None) -> int:
+def percent_of(value: int | str | None) -> int:
     """Return the number of a percentage; -1 for a value that is not one."""
     return int(value.removesuffix("%")) if isinstance(value, str) else -1

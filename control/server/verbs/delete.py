@@ -57,7 +57,7 @@ async def delete_with(state: ServerState, request: ApiRequest, options: Deletion
         raise errors.forbidden(NAMESPACE, request.info.name, "this namespace may not be deleted")
 
     async def once(item: Item) -> Deleted:
-        _check_preconditions(request, item, options)
+        check_preconditions(request, item, options)
         state.guard.check(request, item, None)
         return await _remove_or_mark(state, request, item, options)
 
@@ -80,7 +80,8 @@ async def _remove_or_mark(
     return Deleted(await replace(state, request.info, item, new), gone=False)
 
 
-def _check_preconditions(request: ApiRequest, item: Item, options: DeletionOptions) -> None:
+def check_preconditions(request: ApiRequest, item: Item, options: DeletionOptions) -> None:
+    """Refuse to delete another object than was meant; raises StatusError (409)."""
     uid = item.wire["metadata"]["uid"]
     if options.uid and options.uid != uid:
         why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {uid}"

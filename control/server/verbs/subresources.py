@@ -1,4 +1,4 @@
-"""The subresources that act on their object: binding, eviction, finalize and scale."""
+"""The subresources that act on their object: binding, finalize and scale."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,6 @@ from control.api.meta import LabelSelector
 from control.api.selectors import format_labels
 from control.server.state.server import ServerState
 from control.server.verbs.apply import apply, check_options
-from control.server.verbs.delete import Deleted, delete_with, read_options
 from control.server.verbs.modify import Edited, Written, modify, rewrite
 from control.server.verbs.patch import check_method, read_patch
 from control.server.wire import errors, media
@@ -79,16 +78,6 @@ def _bound(item: Item, node: str, annotations: Wire, now: str) -> Wire:
     scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}
     status["conditions"] = [*others, scheduled]
     return pod
-
-
-async def evict(state: ServerState, request: ApiRequest) -> Deleted:
-    """Delete a Pod with the options of a policy/v1 Eviction; raises StatusError (400, 404, 409).
-
-    podwire has no PodDisruptionBudgets, so no eviction is refused for one.
-    """
-    eviction = read_message("policy.Eviction", request.body.object())
-    options = read_options(request, eviction.get("deleteOptions", {}))
-    return await delete_with(state, request, options)
 
 
 async def finalize(state: ServerState, request: ApiRequest) -> Item:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from control.api.base import encode
 from control.server.state.server import ServerState
-from control.server.verbs import create, delete, patch, read, subresources, update
+from control.server.verbs import create, delete, eviction, patch, read, subresources, update
 from control.server.verbs.delete import Deleted
 from control.server.verbs.modify import Written
 from control.server.verbs.render import item_bytes, list_pieces
@@ -98,7 +98,7 @@ async def _bind(state: ServerState, request: ApiRequest) -> ApiResponse:
 
 
 async def _evict(state: ServerState, request: ApiRequest) -> ApiResponse:
-    await subresources.evict(state, request)
+    await eviction.evict(state, request)
     return done()
 
 

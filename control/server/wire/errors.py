@@ -118,6 +118,14 @@ def already_exists(
     return StatusError(409, "AlreadyExists", message, details)
 
 
+def budget_spent(why: str, *, retry: int = 0) -> StatusError:
+    """An eviction has to wait for other Pods; ``retry`` says how many seconds, if it is known."""
+    cause = StatusCause(reason="DisruptionBudget", message=why)
+    details = {"causes": [cause]} | ({"retry_after_seconds": retry} if retry else {})
+    message = "Cannot evict pod as it would violate the pod's disruption budget."
+    return StatusError(429, "TooManyRequests", message, StatusDetails.model_validate(details))
+
+
 def conflict(kind: Kind, name: str, why: str = "", *, again: bool = False) -> StatusError:
     """The object has changed, or the precondition in ``why`` does not hold."""
     why = why or (

@@ -13,6 +13,7 @@ from control.api import kinds
 from control.api.cluster import Namespace, Secret, ServiceAccount
 from control.api.node import Node
 from control.api.pod import Pod
+from control.api.policy import PodDisruptionBudget
 from control.api.service import Endpoints, Service
 from control.api.times import rfc3339
 from control.api.workload import DaemonSet, Deployment
@@ -69,6 +70,11 @@ async def fill(admin: Client) -> None:
     await admin.create(
         kinds.ENDPOINTS, Endpoints.parse({"metadata": meta("m").wire(), "subsets": subsets})
     )
+    guarded = {"selector": {"matchLabels": {"app": "d"}}, "maxUnavailable": 2}
+    await admin.create(
+        kinds.DISRUPTION_BUDGET,
+        PodDisruptionBudget.parse({"metadata": meta("b").wire(), "spec": guarded}),
+    )
     await admin.create(kinds.NAMESPACE, Namespace(metadata=meta("gone", None)))
 
 
@@ -111,8 +117,8 @@ async def test_all_controllers_work_with_upstreams_rights(
             AccountClients(client, [one.component for one in every]) as accounts,
             running(Manager(client, every, client_of=accounts.client).run()),
         ):
-            await settled(admin)
             await certified(admin)
+            await settled(admin)
             await token_in_a_secret(server, admin)
     refused = [text for text in caplog.messages if "orbidden" in text or "nauthorized" in text]
     assert refused == []
@@ -155,12 +161,17 @@ async def token_in_a_secret(server: Guarded, admin: Client) -> None:
 
 
 async def certified(admin: Client) -> None:
-    """Wait until the new request is signed, and the old one is deleted."""
+    """Wait until the new request is signed, the old one deleted, and the budget counted."""
 
     async def signed() -> bool:
         requests = (await admin.list(kinds.SIGNING_REQUEST)).items
         return [bool(each.status.certificate) for each in requests] == [True]
 
+    async def counted() -> bool:
+        have = await admin.get(kinds.DISRUPTION_BUDGET, "default", "b")
+        return have.status.observed_generation == 1
+
+    await until(counted, "the budget is counted", 60)
     await until(signed, "one request is left, with a certificate", 60)
 
 

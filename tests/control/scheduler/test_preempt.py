@@ -2,6 +2,7 @@
 
 import pytest
 
+from control.api.policy import PodDisruptionBudget
 from control.scheduler import decide
 from control.scheduler.decide import NoPlacement, Placement
 from control.scheduler.fit import Surroundings
@@ -23,14 +24,14 @@ def place(item, nodes):
     return decide.place(PodInfo(item), nodes.nodes, around, lambda names: sorted(names)[0])
 
 
-def tried(item, nodes):
+def tried(item, nodes, *budgets):
     failed = place(item, nodes)
     assert isinstance(failed, NoPlacement)
-    return preempt(failed, nodes.nodes)
+    return preempt(failed, nodes.nodes, 0, budgets)
 
 
-def victims(item, nodes):
-    found = tried(item, nodes)
+def victims(item, nodes, *budgets):
+    found = tried(item, nodes, *budgets)
     return found.node, [victim.metadata.name for victim in found.victims]
 
 
@@ -60,6 +61,54 @@ def test_of_equally_urgent_pods_the_youngest_goes():
 def test_the_cheapest_node_is_freed(on_a, on_b):
     nodes = cluster(node("a"), node("b"), on={"a": on_a, "b": on_b})
     assert tried(rank("p", 9, "4"), nodes).node == "b"
+
+
+def budget(name, allowed, disrupted=(), selector=None, namespace="default"):
+    """A budget of the Pods with the label of its name."""
+    chosen = {"matchLabels": {"b": name}} if selector is None else selector
+    noted = {pod: "2026-01-01T00:00:00Z" for pod in disrupted}
+    return PodDisruptionBudget.parse(
+        {
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"selector": chosen},
+            "status": {"disruptionsAllowed": allowed, "disruptedPods": noted},
+        }
+    )
+
+
+GUARDED = {"b": "x"}
+
+
+@pytest.mark.parametrize(
+    ("budgets", "victim"),
+    [
+        ((), "low"),
+        ((budget("x", 0),), "high"),
+        ((budget("x", 1),), "low"),
+        ((budget("x", 0, namespace="other"),), "low"),
+        ((budget("x", 0, selector={}),), "low"),
+        ((budget("x", 0, disrupted=("low",)),), "low"),  # it is counted already
+    ],
+)
+def test_a_pod_whose_budget_is_spent_stays_if_another_can_go(budgets, victim):
+    on = {"a": [rank("low", 1, "2", labels=GUARDED), rank("high", 5, "2")]}
+    assert victims(rank("p", 7, "2"), cluster(node("a"), on=on), *budgets) == ("a", [victim])
+
+
+def test_a_spent_budget_is_violated_if_nobody_else_can_go():
+    on = {"a": [rank("low", 1, "4", labels=GUARDED)]}
+    found = tried(rank("p", 7, "2"), cluster(node("a"), on=on), budget("x", 0))
+    assert ([it.metadata.name for it in found.victims], found.violations) == (["low"], 1)
+
+
+def test_the_node_with_the_fewest_violations_is_freed():
+    on = {
+        "a": [rank("1", 0, "4", labels=GUARDED)],
+        "b": [rank("2", 6, "4")],
+    }
+    nodes = cluster(node("a"), node("b"), on=on)
+    assert tried(rank("p", 7, "4"), nodes).node == "a"
+    assert tried(rank("p", 7, "4"), nodes, budget("x", 0)).node == "b"
 
 
 def test_the_words_if_nobody_can_go():
