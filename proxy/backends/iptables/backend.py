@@ -167,10 +167,14 @@ class IptablesFamily:
         The kernel may lack a module that one Service needs (SCTP, affinity). That must not stop the
         others.
         """
+        remade = False  # once: who cannot make them would try for ever
         while True:
             try:
                 self._write_all(observed)
             except KernelRefusedError as err:
+                if not remade and err.line and self._remake_counters():
+                    remade = True
+                    continue
                 refused = self._refused(err)
                 if not refused:
                     if err.line and self._settings.packet_counters:
@@ -192,6 +196,18 @@ class IptablesFamily:
         found = find_refused(self._ruleset, self._accepts)
         self._tool.restore(end_of_trials().text())
         return found
+
+    def _remake_counters(self) -> bool:
+        """Make counters that somebody removed (``nfacct flush``); return True if there were any.
+
+        The kernel refuses rules that count with them, and no Service is to blame.
+        """
+        try:
+            missing = self._settings.packet_counters - accounting.read().keys()
+            accounting.ensure(missing)
+        except OSError:  # the kernel has none: the rules are tried without them
+            return False
+        return bool(missing)
 
     def _count_nothing(self, err: KernelRefusedError) -> None:
         """Have no rules that count, because they may be the ones that the kernel refuses."""
