@@ -10,7 +10,7 @@ import pytest
 from proxy.backends.ebpf.mounts import LINKS
 from tests.support.groups import group
 from tests.support.proxy.prober import UDP, ask_from_one_port, bustle, faults
-from tests.support.proxy.process import VIP, VIP6, RunningProxy, service, slices
+from tests.support.proxy.process import PATIENCE, VIP, VIP6, RunningProxy, service, slices
 
 # Every change from one to another.
 WALK = (
@@ -64,15 +64,15 @@ def test_changes_interrupt_nothing(world: RunningProxy) -> None:
     clients = [world.lab.client(source) for source in ("pod", "node", "outside")]
     for client in clients:
         client.call(bustle, VIP, VIP6)
-    flow = clients[0].call(ask_from_one_port, VIP, 53, 5.0)
+    flow = clients[0].call(ask_from_one_port, VIP, 53, 60.0)
     for number, backend in enumerate(WALK[1:]):
         world.end(signal.SIGKILL if number % 2 else signal.SIGTERM)
         world.mode, _, world.flavor = backend.partition("-")
         world.run()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while (found := in_force(world)) != {backend}:
             assert time.monotonic() < deadline, f"{found} are in force, not {backend} alone"
         world.until({"A", "B", "C"})
         world.until({"A", "B", "C"}, address=VIP6, port=53, protocol=UDP)
-        assert clients[0].call(ask_from_one_port, VIP, 53, 5.0) == flow
+        assert clients[0].call(ask_from_one_port, VIP, 53, 60.0) == flow
     assert [client.call(faults) for client in clients] == [[], [], []]

@@ -20,7 +20,7 @@ from tests.support.proxy.backends import BACKENDS, apply, grouped_lab, remove
 from tests.support.proxy.fate import Row
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import TCP, UDP, Probe, ask
-from tests.support.proxy.process import RunningProxy, service, slices
+from tests.support.proxy.process import PATIENCE, RunningProxy, service, slices
 from tests.support.proxy.world import DEFAULT, FIRST_NODE_PORT, NODE_ADDRESSES, Case, desired
 from tests.support.space import Space
 
@@ -247,7 +247,7 @@ class Process(RunningProxy):
         return self.lab.spaces["node"].run("nft", "list", "tables").count("podwire-counters")
 
     def wait(self, what: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not what():
             assert time.monotonic() < deadline
 

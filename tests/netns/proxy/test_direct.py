@@ -107,7 +107,8 @@ class Cluster:
             self.lab.workers[worker].call(apply, root, names, node, service, hints)
 
     def answers(self, address: str, protocol: str = TCP, tries: int = 40) -> list[Answer]:
-        (found,) = self.client.call(ask, [Probe(address, 80, protocol, tries=tries, timeout=3.0)])
+        probe = Probe(address, 80, protocol, tries=tries, timeout=60.0, strict=True)
+        (found,) = self.client.call(ask, [probe])
         return found
 
     def forbid_answers_by_the_first(self) -> None:

@@ -89,7 +89,7 @@ def _questions(cases: list[Case], source: str) -> Iterator[tuple[Case, Probe]]:
                     protocol,
                     until=frozenset(reachable),
                     tries=150 if reachable else 1,
-                    timeout=10.0 if sure or case.row.fates[source] == "reject" else _SILENCE,
+                    timeout=60.0 if sure or case.row.fates[source] == "reject" else _SILENCE,
                     strict=sure,
                 ),
             )

@@ -27,6 +27,7 @@ from tests.support.proxy.prober import (
 from tests.support.proxy.process import (
     API,
     NODE,
+    PATIENCE,
     PODS,
     VIP,
     VIP6,
@@ -141,7 +142,7 @@ def test_a_udp_client_follows_the_endpoints(web: RunningProxy, address: str) -> 
         ("b", "B"),
     ):
         web.put(*slices(*pods, name="udp"))
-        deadline = time.monotonic() + 60  # asking keeps a flow alive that nobody ended
+        deadline = time.monotonic() + PATIENCE  # asking keeps a flow alive that nobody ended
         while (found := client.call(ask_from_one_port, *target)) != expected:
             assert time.monotonic() < deadline, f"{found} answers, not {expected}"
     web.api.call(fake_api.remove, exposed, *slices(name="udp"))
@@ -152,14 +153,14 @@ def test_a_udp_flow_ends_if_its_service_was_removed_while_no_proxy_ran(web: Runn
     web.put(gone, *slices("a", name="udp"))
     client, other = web.lab.client("outside"), web.lab.client("node")
     for asking in (client, other):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while asking.call(ask_from_one_port, "10.96.0.53", 53) != "A":
             assert time.monotonic() < deadline
     web.end(signal.SIGKILL)
     web.api.call(fake_api.remove, gone, *slices(name="udp"))
-    assert client.call(ask_from_one_port, "10.96.0.53", 53, 5.0) == "A"
+    assert client.call(ask_from_one_port, "10.96.0.53", 53, 60.0) == "A"
     web.run()
-    deadline = time.monotonic() + 60  # asking both keeps a flow alive that nobody ended
+    deadline = time.monotonic() + PATIENCE  # asking both keeps a flow alive that nobody ended
     while "A" in [one.call(ask_from_one_port, "10.96.0.53", 53) for one in (client, other)]:
         assert time.monotonic() < deadline, "the flow goes on"
 
@@ -167,13 +168,13 @@ def test_a_udp_flow_ends_if_its_service_was_removed_while_no_proxy_ran(web: Runn
 def test_a_client_with_affinity_keeps_its_endpoint(web: RunningProxy) -> None:
     config = {"clientIP": {"timeoutSeconds": 100}}
     web.put(service(sessionAffinity="ClientIP", sessionAffinityConfig=config))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while len(first := web.answers()) > 1:
         assert time.monotonic() < deadline
     assert web.answers(tries=30) == first
     (gone,) = first
     web.put(*slices(*[pod for pod in PODS if pod.upper() != gone]))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while gone in (second := web.answers()):  # who goes holds nobody back
         assert time.monotonic() < deadline
     assert len(second) == 1
@@ -192,7 +193,7 @@ def test_a_node_that_is_made_again_has_other_pods(world: RunningProxy) -> None:
     probe = Probe(VIP, 80, TCP)
 
     def wait_for_peer(peer: str) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while (seen := world.lab.client("pod").call(ask, [probe])[0][0].peer) != peer:
             assert time.monotonic() < deadline, seen
 
@@ -271,7 +272,7 @@ def test_health_metrics_and_mode(web: RunningProxy) -> None:
     assert web.metrics()["sync_proxy_rules_duration_seconds_count"] >= 1
     going = NODE | {"metadata": {"name": "n1", "deletionTimestamp": "2026-11-22T00:00:00Z"}}
     web.put(going)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while web.url("/healthz", 10256)[0] != 503:
         assert time.monotonic() < deadline
     assert web.url("/livez", 10256)[0] == 200
@@ -304,12 +305,12 @@ def test_health_check_node_ports_count_this_nodes_endpoints(web: RunningProxy) -
         ("c", "a", 503, 0),
     ):
         web.put(balanced, *slices(*pods, name="checked", leaving=leaving))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while (found := web.check(32111))[:2] != (status, count):
             assert time.monotonic() < deadline, found
         assert found[2]["service"] == {"namespace": "ns", "name": "checked"}
     web.api.call(fake_api.remove, balanced, *slices(name="checked"))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while web.check(32111)[0]:
         assert time.monotonic() < deadline
 
@@ -348,14 +349,16 @@ def test_rules_that_another_program_changes_are_restored(web: RunningProxy) -> N
         command = tool.replace("tables", f"tables-{web.flavor}") if web.flavor else tool
         web.settle()
         node.run(command, *args)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while _shape(web.rules()) != before:
             assert time.monotonic() < deadline, f"{tool} {args}"
+        # More than once, if the proxy woke up between two of the kernel's messages about one
+        # command; but it settles only if it does not notice its own repair.
+        web.settle()
         earlier, noticed = noticed, web.disturbed()
-        # Twice, if the proxy woke up between two of the kernel's messages about one command.
-        assert earlier < noticed <= earlier + 2
+        assert earlier < noticed
     web.until({"A", "B", "C"})
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while len(events := web.api.call(fake_api.events)) != noticed - untold:
         assert time.monotonic() < deadline, events  # one each, or the first counted up
     assert events[0]["reason"] == "ProxyRulesDisturbed"
@@ -366,7 +369,7 @@ def test_a_replaced_rule_is_noticed_although_the_table_keeps_its_size(web: Runni
     node = web.lab.spaces["node"]
     web.settle()
     shape, before = _shape(web.rules()), web.disturbed()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     marks = itertools.count(1)
     # Again, as what changes right after a write of ours goes unseen; so may the last of these.
     while web.disturbed() == before or _shape(web.rules()) != shape:
@@ -394,6 +397,7 @@ def test_a_replaced_rule_is_noticed_although_the_table_keeps_its_size(web: Runni
 def test_changes_of_other_programs_rules_are_ignored(web: RunningProxy) -> None:
     node = web.lab.spaces["node"]
     tool = f"iptables-{web.flavor or 'nft'}"
+    web.settle()
     before = web.disturbed()
     node.run(tool, "-t", "nat", "-N", "KUBE-KUBELET-CANARY")
     node.run(tool, "-N", "DOCKER")

@@ -11,7 +11,7 @@ from proxy.linux import ipsets
 from tests.support.groups import group
 from tests.support.proxy.ipset import make_set
 from tests.support.proxy.prober import TCP, Probe, ask
-from tests.support.proxy.process import VIP, VIP6, RunningProxy, service, slices
+from tests.support.proxy.process import PATIENCE, VIP, VIP6, RunningProxy, service, slices
 
 BACKENDS = ("iptables-nft", "iptables-legacy", "nftables", "ebpf")
 # kube-proxy's table of mode nftables, shortened: the Service was served by the Pod c alone.
@@ -81,7 +81,7 @@ def log_of(world: RunningProxy) -> str:
 
 
 def wait_for(world: RunningProxy, check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not check():
         assert time.monotonic() < deadline, f"{left(world)} {world.metrics()} {log_of(world)}"
         time.sleep(0.05)

@@ -34,7 +34,7 @@ def test_connections_follow_the_shares(
     mode, options = BACKENDS[backend]
     lab.workers["node"].call(apply, mode, options, DEFAULT, desired([case]))
     address, port = case.destination()
-    probe = Probe(str(address), port, TCP, tries=_TRIES, timeout=10.0)
+    probe = Probe(str(address), port, TCP, tries=_TRIES, timeout=60.0)
     answers = lab.client(source).call(ask, [probe] * _AT_ONCE)
     lab.workers["node"].call(remove)
     found = Counter(answer.name for some in answers for answer in some)

@@ -13,6 +13,7 @@ from tests.support.proxy import sctp
 
 TCP, UDP, SCTP = "TCP", "UDP", "SCTP"
 _AT_ONCE = 100
+_PATIENCE = 180  # seconds: what takes so long has failed on any machine
 
 
 def serve(name: str, port: int) -> None:
@@ -186,7 +187,7 @@ def connect_often(name: str, address: str, port: int, pause: float = 0.005) -> N
     """Open new connections again and again; each must be answered."""
 
     def once() -> None:
-        with socket.create_connection((address, port), timeout=10) as connection:
+        with socket.create_connection((address, port), timeout=_PATIENCE) as connection:
             if not connection.recv(100):
                 raise OSError("closed without an answer")
 
@@ -195,7 +196,7 @@ def connect_often(name: str, address: str, port: int, pause: float = 0.005) -> N
 
 def talk(name: str, address: str, port: int, pause: float = 0.005) -> None:
     """Keep one connection to an echo server, and use it."""
-    connection = socket.create_connection((address, port), timeout=10)
+    connection = socket.create_connection((address, port), timeout=_PATIENCE)
 
     def once() -> None:
         connection.sendall(b"ping")
@@ -208,20 +209,21 @@ def talk(name: str, address: str, port: int, pause: float = 0.005) -> None:
 def converse(name: str, address: str, port: int, pause: float = 0.005) -> None:
     """Ask by UDP again and again from one port.
 
-    A datagram may be lost while rules change, so a question is asked three times, as resolvers do.
-    A flow without an endpoint stays silent.
+    A datagram may be lost while rules change, so a question is asked three times, as resolvers do,
+    the last time with patience. A flow without an endpoint stays silent.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM)
     sock.connect((address, port))
-    sock.settimeout(2)
 
     def once() -> None:
+        sock.settimeout(2)
         for _ in range(2):
             with contextlib.suppress(TimeoutError):
                 sock.send(b"?")
                 sock.recv(100)
                 return
+        sock.settimeout(_PATIENCE)
         sock.send(b"?")
         sock.recv(100)
 
@@ -255,7 +257,7 @@ def go_on(name: str, more: int = 20) -> None:
 
 
 def _until_done(name: str, enough: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + _PATIENCE
     while _traffic[name].count < enough:
         assert time.monotonic() < deadline, f"{name} stands still: {_traffic[name].faults}"
         time.sleep(0.01)
@@ -269,7 +271,7 @@ def traffic(name: str) -> tuple[int, list[str]]:
 _datagrams: dict[tuple[str, int], socket.socket] = {}
 
 
-def ask_from_one_port(address: str, port: int, timeout: float = 0.5) -> str:
+def ask_from_one_port(address: str, port: int, timeout: float = 2.0) -> str:
     """Ask once by UDP, always from the same source port; return the name, refused or silent."""
     key = (address, port)
     if key not in _datagrams:
@@ -294,8 +296,8 @@ def ask_from_one_port(address: str, port: int, timeout: float = 0.5) -> str:
 
 
 def ping(address: str) -> bool:
-    """Return True if an address answers to ICMP echo."""
-    done = subprocess.run(["ping", "-c1", "-W1", address], capture_output=True, check=False)
+    """Return True if an address answers to ICMP echo, and False as soon as it is refused."""
+    done = subprocess.run(["ping", "-c1", "-W60", address], capture_output=True, check=False)
     return done.returncode == 0
 
 

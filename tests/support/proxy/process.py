@@ -22,6 +22,7 @@ from tests.support.proxy.prober import (
 from tests.support.space import Space
 
 API = ("192.168.0.254", 8001)
+PATIENCE = 180  # seconds: what takes so long has failed on any machine
 CLUSTER_CIDR = "10.244.0.0/16,fd00:10:244::/56"
 
 
@@ -152,19 +153,22 @@ class RunningProxy:
         port: int = 80,
         protocol: str = TCP,
         tries: int = 12,
+        timeout: float = 60.0,
     ) -> set[str]:
-        probe = Probe(address, port, protocol, tries=tries, timeout=2.0)
+        """Return who answers; who does not within ``timeout`` seconds is ``silent``."""
+        probe = Probe(address, port, protocol, tries=tries, timeout=timeout)
         return {answer.name for answer in self.lab.client(source).call(ask, [probe])[0]}
 
     def until(self, expected: set[str], **where) -> None:
         """Wait until exactly these Pods answer, in two rounds: a round during a change sees both
         states.
 
-        On a busy CPU iptables may take half a minute for hundreds of Services.
+        On a busy CPU iptables may take half a minute for hundreds of Services. A question from
+        before the rules gets no answer, so it is given up soon.
         """
-        deadline, times = time.monotonic() + 60, 0
+        deadline, times = time.monotonic() + PATIENCE, 0
         while times < 2:
-            found = self.answers(**where)
+            found = self.answers(**where, timeout=2.0)
             times = times + 1 if found == expected else 0
             assert times or time.monotonic() < deadline, f"{found} answer, not {expected}"
 
@@ -198,7 +202,7 @@ class RunningProxy:
         """Wait until the proxy stops writing: while it writes, it does not hear other programs'
         changes.
         """
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         before: list[float] = []
         while True:
             found = self.metrics()
