@@ -203,7 +203,7 @@ class ExecStream(Protocol):
         """Set the terminal's size."""
 
     async def wait(self) -> int:
-        """Wait for the command's end, and return its exit code."""
+        """Wait for the command's end, and return its exit code: 128 and its number for a signal."""
 
     async def close(self) -> None:
         """End the command, if it still runs, and close its streams."""

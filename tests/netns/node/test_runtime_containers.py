@@ -204,6 +204,15 @@ async def test_exec_gets_input_and_reports_the_code(runtime, folder):
     await stream.close()
 
 
+async def test_a_command_that_dies_with_its_container_was_killed(runtime, folder):
+    """The end of a container kills also the process that waits for the command."""
+    container = await run(runtime, folder, "sleep", "60")
+    stream = await runtime.open_exec(container, ("cat",), stdin=True, terminal=False)
+    os.kill(stream._process.pid, signal.SIGKILL)
+    assert await stream.wait() == 137
+    await stream.close()
+
+
 async def test_exec_on_a_terminal(runtime, folder):
     container = await run(runtime, folder, "sleep", "60")
     script = "read go; stty size; test -t 1; exit $((5 + $?))"
