@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 
 from bench.proxy_lab import Bench
 from bench.versus import Tree
+from tests.support.proxy.lab import call_filter
 
 BACKENDS = {
     "nftables": ("--proxy-mode=nftables",),
@@ -46,6 +47,9 @@ class Run:
         self._options = (f"--kubeconfig={bench.kubeconfig}", f"--cgroup-root={bench.cgroup}")
         self._synced: SimpleQueue[float] = SimpleQueue()
         self._last: deque[str] = deque(maxlen=20)
+        # A checkout from before the proxy saw to its bridge had the node's agent set this.
+        is_older = not (subject.tree.root / "proxy/linux/bridges.py").exists()
+        call_filter(self._node, is_older)
         command = (*subject.tree.podwire, "proxy", *_GIVEN, *self._options)
         self.began = time.monotonic()
         self._process = subprocess.Popen(

@@ -33,6 +33,7 @@ class ProxyLab:
         names = ("switch", "node", "other", "outside", "a", "b", "p", "c", "d")
         self.spaces = {name: make(name) for name in names}
         self._lay_lan()
+        call_filter(self.spaces["node"], False)
         self._lay_pods("node", 1, {"a": 2, "b": 3, "p": 9})
         self._lay_pods("other", 2, {"c": 2, "d": 9})
         self._route()
@@ -68,7 +69,6 @@ class ProxyLab:
         home = self.spaces[node]
         home.sysctl("net.ipv4.ip_forward", 1)
         home.sysctl("net.ipv6.conf.all.forwarding", 1)
-        call_filter(home, False)
         _bridge(home, "podwire0", [text.format(subnet, 1) for text in PODS.values()])
         for name, number in pods.items():
             home.veth(f"veth{name}", self.spaces[name], "eth0")
