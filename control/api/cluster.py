@@ -105,3 +105,10 @@ class PriorityClass(Object):
     global_default: bool | None = None
     description: str | None = None
     preemption_policy: str | None = None
+
+
+class CustomResourceDefinition(Object):
+    """The definition of a custom resource; ``control.api.custom`` reads what it says."""
+
+    spec: dict[str, Any] = {}
+    status: dict[str, Any] = {}

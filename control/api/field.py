@@ -18,6 +18,7 @@ DUPLICATE = "FieldValueDuplicate"
 NOT_FOUND = "FieldValueNotFound"
 TOO_LONG = "FieldValueTooLong"
 TOO_MANY = "FieldValueTooMany"
+WRONG_TYPE = "FieldValueTypeInvalid"
 
 _TEXTS = {
     REQUIRED: "Required value",
@@ -28,6 +29,7 @@ _TEXTS = {
     NOT_FOUND: "Not found",
     TOO_LONG: "Too long",
     TOO_MANY: "Too many",
+    WRONG_TYPE: "Invalid value",
 }
 
 
@@ -43,7 +45,7 @@ class FieldError:
     def body(self) -> str:
         """Return the text without the path, as a Status cause has it."""
         parts = [_TEXTS[self.type]]
-        if self.type in (INVALID, NOT_SUPPORTED, DUPLICATE, NOT_FOUND, TOO_MANY):
+        if self.type in (INVALID, WRONG_TYPE, NOT_SUPPORTED, DUPLICATE, NOT_FOUND, TOO_MANY):
             parts.append(show(self.value))
         if self.detail:
             parts.append(self.detail)

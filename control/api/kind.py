@@ -1,11 +1,14 @@
 """A resource type."""
 
-from dataclasses import dataclass
-from typing import Generic
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic
 
 from typing_extensions import TypeVar
 
 from control.api.meta import Object
+
+if TYPE_CHECKING:
+    from control.api.custom.kind import CustomType
 
 # ``Kind`` is any kind; ``Kind[Pod]`` is the kind whose objects are Pods.
 M = TypeVar("M", bound=Object, covariant=True, default=Object)
@@ -24,6 +27,8 @@ class Kind(Generic[M]):
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()  # those of "status" and "scale" that the kind has
+    # What a CustomResourceDefinition says of the kind; None for upstream's own kinds.
+    custom: "CustomType | None" = field(default=None, compare=False, repr=False)
 
     @property
     def api_version(self) -> str:
@@ -33,7 +38,12 @@ class Kind(Generic[M]):
     @property
     def singular(self) -> str:
         """The singular name, which kubectl also accepts."""
-        return self.name.lower()
+        return self.custom.singular if self.custom else self.name.lower()
+
+    @property
+    def list_name(self) -> str:
+        """The kind of a list of such objects."""
+        return self.custom.list_name if self.custom else f"{self.name}List"
 
     def path(self, namespace: str | None = None, name: str | None = None, sub: str = "") -> str:
         """Return the URL path of the collection, of one object, or of a subresource."""

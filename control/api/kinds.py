@@ -120,6 +120,17 @@ DISRUPTION_BUDGET = Kind(
 )
 
 LIMIT_RANGE = Kind("", "v1", "LimitRange", "limitranges", limits.LimitRange, True, ("limits",))
+DEFINITION = Kind(
+    "apiextensions.k8s.io",
+    "v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    cluster.CustomResourceDefinition,
+    False,
+    ("crd", "crds"),
+    ("api-extensions",),
+    ("status",),
+)
 
 KINDS: tuple[Kind, ...] = (
     NAMESPACE,
@@ -147,5 +158,6 @@ KINDS: tuple[Kind, ...] = (
     CRON_JOB,
     SIGNING_REQUEST,
     DISRUPTION_BUDGET,
+    DEFINITION,
     *STORED,
 )

@@ -7,7 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from control.api.defaults import batch, cluster, pod, rbac, service, stored, workload
+from control.api.defaults import (
+    batch,
+    cluster,
+    definition,
+    pod,
+    rbac,
+    service,
+    stored,
+    workload,
+)
 from control.api.field import FieldError
 from control.api.kind import Kind
 from control.api.meta import Object
@@ -15,6 +24,7 @@ from control.api.pod import Pod
 from control.api.validation import batch as check_batch
 from control.api.validation import certificates as check_certificates
 from control.api.validation import cluster as check_cluster
+from control.api.validation import definition as check_definition
 from control.api.validation import endpoints as check_endpoints
 from control.api.validation import pod as check_pod
 from control.api.validation import policy as check_policy
@@ -50,6 +60,7 @@ class Rules:
     validate_new: Callable[[Any], list[FieldError]] = _nothing  # besides ``validate``
     validate_update: Callable[[Any, Any], list[FieldError]] = _nothing  # new, old
     validate_status: Callable[[Any], list[FieldError]] = _nothing
+    complete_update: Callable[[Wire], Wire] = _as_it_is  # after the server's own fields are kept
     name: Check = text.dns_subdomain
     generation: bool = False  # metadata.generation counts the changes of the spec
     born_with_status: bool = False  # the creator may set the status, as kubelets do for Nodes
@@ -162,6 +173,14 @@ _RULES = {
         validate_status=check_policy.validate_budget_status,
         generation=True,
     ),
+    "CustomResourceDefinition": Rules(
+        definition.default_definition,
+        definition.begin_definition,
+        check_definition.validate_definition,
+        validate_update=check_definition.validate_definition_update,
+        complete_update=definition.with_stored_version,
+        generation=True,
+    ),
     # The kinds that podwire stores.
     "PodTemplate": Rules(batch.default_pod_template, generation=True),
     "ReplicationController": Rules(batch.default_replication_controller, generation=True),
@@ -196,7 +215,7 @@ _NONE = Rules()
 
 def rules_of(kind: Kind) -> Rules:
     """Return the rules of a kind."""
-    return _RULES.get(kind.name, _NONE)
+    return kind.custom.rules if kind.custom else _RULES.get(kind.name, _NONE)
 
 
 def errors_in_new(kind: Kind, new: Object) -> list[FieldError]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from control.server import definitions
 from control.server.access.accounts import AccountTokens
 from control.server.access.audit import AuditLog
 from control.server.access.authn import Authenticator
@@ -68,7 +69,7 @@ async def serve(
         stack.push_async_callback(door.close)
         for bound in sockets:
             door.open(bound)
-        for work in (upkeep(state), keep(state)):
+        for work in (upkeep(state), keep(state), definitions.follow(state)):
             stack.push_async_callback(_cancelled, asyncio.create_task(work))
         yield state
 

@@ -126,7 +126,7 @@ class HttpHandler:
         accept = parse_accept(web_request.headers.get("Accept", ""))
         if (found := await self._page(web_request, user, accept)) is not None:
             return _respond(found)
-        asked = info.parse(web_request.method, web_request.path, web_request.query)
+        asked = self._asked(web_request)
         wanted = attributes_of(asked, web_request.query)
         _begin(web_request, user, wanted, asked.kind.version)
         self._authorizer.check(user, asked, wanted)
@@ -151,9 +151,13 @@ class HttpHandler:
                         refusal = self._refusal_to_create(user, asked, wanted)
                         request = dataclasses.replace(request, no_create=refusal)
                     answer = await verb(self._state, request)
-                return await _sent(web_request, answer)
+                return await _sent(web_request, _with_deprecation(answer, asked))
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
+
+    def _asked(self, web_request: web.Request) -> info.RequestInfo:
+        kinds = self._state.cache.kinds.by_resource
+        return info.parse(web_request.method, web_request.path, web_request.query, kinds)
 
     def _refusal_to_create(
         self, user: User, asked: info.RequestInfo, wanted: AccessAttributes
@@ -246,6 +250,13 @@ def _entry(log: AuditLog, web_request: web.Request) -> AuditEntry:
     agent = header_text(web_request.headers.get("User-Agent", ""))
     uri, source = str(web_request.rel_url), web_request.remote or ""
     return AuditEntry(log, uri, source, agent, web_request[_AUDIT_ID])
+
+
+def _with_deprecation(answer: ApiResponse, asked: info.RequestInfo) -> ApiResponse:
+    """Return an answer that tells of a version of a custom kind that is deprecated."""
+    if not (asked.kind.custom and (warning := asked.kind.custom.warning)):
+        return answer
+    return dataclasses.replace(answer, warnings=(*answer.warnings, warning))
 
 
 def _begin(

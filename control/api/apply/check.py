@@ -5,7 +5,7 @@ from typing import Any
 
 from control.api.apply.fieldset import shown
 from control.api.apply.items import ItemError, name_of
-from control.api.apply.shape import AnyShape, ListShape, MapShape, Shape
+from control.api.apply.shape import AnyShape, ListShape, MapShape, Shape, is_whole
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -23,7 +23,7 @@ def problems(shape: AnyShape, value: Any) -> str:
 
 
 def _problems(shape: AnyShape, value: Any) -> Iterator[tuple[str, str]]:
-    if value is None:
+    if value is None or is_whole(shape, value):
         return
     if isinstance(shape, Shape):
         yield from _scalar(shape, value)

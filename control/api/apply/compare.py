@@ -37,7 +37,12 @@ def compare(shape: MapShape, old: dict[str, Any], new: dict[str, Any]) -> Compar
 
 def _changed(shape: AnyShape, old: Any, new: Any, name: str, into: Comparison) -> None:
     """Add what differs between two values of one name."""
-    if isinstance(shape, Shape) or shape.atomic or not (old or new):
+    if (
+        isinstance(shape, Shape)
+        or shape.atomic
+        or not (old or new)
+        or (shape.deduced and not (isinstance(old, dict) and isinstance(new, dict)))
+    ):
         into.modified[name] = LEAF
         return
     found = (

@@ -71,6 +71,8 @@ def everything(shape: Shape | MapShape | ListShape | None, value: Any) -> FieldS
     """Return the tree of a value that appears or disappears with all that is in it."""
     if shape is None or isinstance(shape, Shape) or shape.atomic or not value:
         return LEAF
+    if shape.deduced and not isinstance(value, dict):
+        return LEAF
     made: FieldSet = {".": LEAF}
     if isinstance(shape, ListShape):
         for name, same in indexed(shape, value).items():

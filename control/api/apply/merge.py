@@ -3,7 +3,7 @@
 from typing import Any
 
 from control.api.apply.items import MISSING, name_of
-from control.api.apply.shape import AnyShape, ListShape, MapShape
+from control.api.apply.shape import AnyShape, ListShape, MapShape, is_whole
 
 
 def merge(shape: MapShape, live: dict[str, Any], applied: dict[str, Any]) -> dict[str, Any]:
@@ -14,6 +14,8 @@ def merge(shape: MapShape, live: dict[str, Any], applied: dict[str, Any]) -> dic
 def _merged(shape: AnyShape, live: Any, applied: Any) -> Any:
     if live is MISSING or applied is MISSING:
         return live if applied is MISSING else applied
+    if is_whole(shape, live) or is_whole(shape, applied):
+        return applied
     if isinstance(shape, ListShape | MapShape) and not shape.atomic and (live or applied):
         if isinstance(shape, ListShape):
             return _items(shape, live or [], applied or [])
@@ -92,7 +94,7 @@ def fields_of(shape: MapShape, applied: dict[str, Any]) -> dict[str, Any]:
 
 def _fields(shape: AnyShape, value: Any) -> tuple[bool, dict[str, Any]]:
     """Return whether a value is a field by itself, and the fields in it."""
-    if not isinstance(shape, ListShape | MapShape) or shape.atomic:
+    if not isinstance(shape, ListShape | MapShape) or shape.atomic or is_whole(shape, value):
         return True, {}
     if not value:
         return value is None or isinstance(shape, MapShape), {}

@@ -14,7 +14,7 @@ from control.api.apply.fieldset import (
 )
 from control.api.apply.items import name_of
 from control.api.apply.merge import fields_of
-from control.api.apply.shape import AnyShape, ListShape, MapShape
+from control.api.apply.shape import AnyShape, ListShape, MapShape, is_whole
 
 Wire = dict[str, Any]
 
@@ -62,7 +62,7 @@ def remove(shape: MapShape, value: Wire, gone: FieldSet) -> Wire:
 
 
 def _removed(shape: AnyShape, value: Any, gone: FieldSet) -> Any:
-    if not isinstance(shape, ListShape | MapShape):
+    if not isinstance(shape, ListShape | MapShape) or is_whole(shape, value):
         return value
     if shape.atomic or not value:
         return None

@@ -7,7 +7,7 @@ made at its first use.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from control.api.definitions.table import FieldDefinition, of_message
 from control.api.types.scalars import ZEROS
@@ -53,6 +53,8 @@ class MapShape:
     name: str = ""
     item: "AnyShape | None" = None
     atomic: bool = False
+    # A value without a type, of a custom resource: an object merges, anything else is one whole.
+    deduced: bool = False
 
     def of(self, name: str) -> "AnyShape | None":
         """Return the shape of a member; None if a structure has no such field."""
@@ -65,6 +67,35 @@ class MapShape:
 
 
 @dataclass(frozen=True, slots=True)
+class StructShape(MapShape):
+    """A structure with fields of its own: of a custom resource."""
+
+    own: "Mapping[str, AnyShape]" = field(default_factory=dict, hash=False)
+
+    @property
+    def fields(self) -> "Mapping[str, AnyShape]":
+        """The fields of the structure."""
+        return self.own
+
+
+class OpenFields(dict[str, "AnyShape"]):
+    """Fields of a structure that may have others, too: those have a deduced type."""
+
+    def get(self, name: str, _: Any = None) -> "AnyShape":
+        """Return the shape of any field."""
+        return super().get(name, DEDUCED)
+
+
+def _deduced() -> MapShape:
+    made = MapShape(deduced=True)
+    object.__setattr__(made, "item", made)  # its members are such values again
+    return made
+
+
+DEDUCED = _deduced()
+
+
+@dataclass(frozen=True, slots=True)
 class ListShape:
     """A list. Its items are told apart by ``keys``, or by their value if there are none."""
 
@@ -72,9 +103,15 @@ class ListShape:
     atomic: bool = True
     keys: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    deduced: ClassVar[bool] = False
 
 
 AnyShape = Shape | MapShape | ListShape
+
+
+def is_whole(shape: AnyShape, value: Any) -> bool:
+    """Return True for a value of a deduced type that is no object: it has one owner."""
+    return isinstance(shape, MapShape) and shape.deduced and not isinstance(value, dict)
 
 
 @cache

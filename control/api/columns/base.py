@@ -11,7 +11,7 @@ from typing import Any
 from control.api.times import parse_time
 
 Wire = Mapping[str, Any]
-Cell = str | int
+Cell = str | float | None
 NONE = "<none>"
 UNKNOWN = "<unknown>"
 

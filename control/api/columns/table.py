@@ -76,4 +76,4 @@ _COLUMNS = {
 
 def columns_of(kind: Kind) -> Columns:
     """Return the columns of a kind; name and time of creation if it has no row, as upstream."""
-    return _COLUMNS.get(kind.name, CREATED)
+    return kind.custom.columns if kind.custom else _COLUMNS.get(kind.name, CREATED)

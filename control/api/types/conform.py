@@ -16,6 +16,7 @@ from control.api.base import drop_nulls
 from control.api.kind import Kind
 from control.api.types.scalars import READERS, ZEROS, WrongTypeError, mismatch
 from control.api.types.table import INLINE, Field, fields_of, message_name, messages
+from control.api.types.unions import SCHEMA, UNIONS, Union
 
 Wire = dict[str, Any]
 # Reads a value; adds the names of unknown fields to the list.
@@ -43,6 +44,8 @@ def conform(kind: Kind, wire: Wire) -> tuple[Wire, list[str]]:
     Raises WrongTypeError for a value that its field's type does not hold. ``wire`` may have nulls,
     and is not changed.
     """
+    if kind.custom is not None:
+        return kind.custom.read(wire)
     return conform_message(message_name(kind.group, kind.name, kind.version), wire)
 
 
@@ -76,6 +79,8 @@ def _zero(field: Field) -> Any:
 @cache
 def _struct(message: str) -> Reader:
     """Return the reader of a message."""
+    if union := UNIONS.get(message):
+        return _union(union)
     for field in messages()[message].values():
         if field.name == INLINE and field.many:
             return _reader(field)
@@ -126,6 +131,22 @@ class _Struct:
             fields = fields | {field.name: field for field in _TYPE_META}
         self._slots.update({name: _Slot(field) for name, field in fields.items()})
         return self._slots
+
+
+def _union(known: Union) -> Reader:
+    """Return the reader of a part of a JSON schema; Go does not look for unknown fields in it."""
+    items = _list(known.item, _one(known.item)) if known.item else None
+
+    def read(value: Any, _: list[str]) -> Any:
+        if type(value) is dict:
+            return _struct(SCHEMA)(value, [])
+        if type(value) is known.form:
+            return items(value, []) if items else value
+        if known.wrong:
+            raise WrongTypeError(message=known.wrong)
+        return None
+
+    return read
 
 
 def _reader(field: Field) -> Reader:

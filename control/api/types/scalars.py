@@ -27,6 +27,8 @@ _MICRO_TIME = re.compile(f"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9:]{{8}}[.,][0-9]
 _TIME_LAYOUT = "2006-01-02T15:04:05Z07:00"
 _MICRO_LAYOUT = "2006-01-02T15:04:05.000000Z07:00"
 _BITS_32, _BITS_64 = 2**31, 2**63
+# Numbers from this on are written with an exponent.
+_GO_EXPONENT = 1e21
 
 
 class WrongTypeError(ValueError):
@@ -90,10 +92,11 @@ def _integer(value: Any, limit: int, name: str) -> int:
 
 
 def number(value: Any) -> float:
-    """Read a number of 64 bits."""
+    """Read a number of 64 bits; Go writes a whole one without a fraction."""
     if type(value) not in (int, float):
         raise mismatch(value, "float64")
-    return float(value)
+    made = float(value)
+    return int(made) if made.is_integer() and abs(made) < _GO_EXPONENT else made
 
 
 def base64_text(value: Any) -> str:

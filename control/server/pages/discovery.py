@@ -3,7 +3,7 @@
 Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api (KEP-3352).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from control.server.wire.accept import Accept
 _VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _AGGREGATED = "apidiscovery.k8s.io"
 Wire = dict[str, Any]
+Kinds = Sequence[Kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,31 @@ def subresources(kind: Kind) -> Iterator[Subresource]:
     own = (kind.group, kind.version, kind.name)
     generic = {"status": own, "approval": own, "scale": ("autoscaling", "v1", "Scale")}
     found = [Subresource(name, verbs, generic[name]) for name in kind.subresources]
-    yield from sorted([*found, *_SUBS.get(kind.plural, ())], key=lambda sub: sub.name)
+    yield from sorted(
+        [*found, *(() if kind.custom else _SUBS.get(kind.plural, ()))], key=lambda sub: sub.name
+    )
 
 
-def group_versions() -> list[tuple[str, str]]:
-    """Return every (group, version), in the order of the table of kinds."""
-    rows = [(k.group, k.version) for k in KINDS] + [(r.group, r.version) for r in REVIEWS]
+def group_versions(kinds: Kinds = KINDS) -> list[tuple[str, str]]:
+    """Return every (group, version): upstream's in the order of the table of kinds, then custom.
+
+    Of a custom group, the version that is preferred comes first.
+    """
+    rows = [(k.group, k.version) for k in kinds if not k.custom]
+    rows += [(r.group, r.version) for r in REVIEWS]
+    custom = [kind for kind in kinds if kind.custom]
+    if custom:
+        from control.api.custom.kind import order
+
+        custom.sort(key=lambda kind: order(kind.version), reverse=True)
+        groups = list(dict.fromkeys(kind.group for kind in kinds if kind.custom))
+        rows += sorted(
+            ((kind.group, kind.version) for kind in custom), key=lambda row: groups.index(row[0])
+        )
     return list(dict.fromkeys(rows))
 
 
-def discovery(path: str, accept: Accept, address: str) -> Wire | None:
+def discovery(path: str, accept: Accept, address: str, kinds: Kinds = KINDS) -> Wire | None:
     """Return the document at ``/api``, ``/apis`` or below; None for any other path.
 
     ``address`` is the HOST:PORT at which clients reach the server.
@@ -90,18 +106,22 @@ def discovery(path: str, accept: Accept, address: str) -> Wire | None:
     root, rest = parts[0], parts[1:]
     if root not in ("api", "apis") or len(rest) > 2:
         return None
-    wanted = [gv for gv in group_versions() if bool(gv[0]) == (root == "apis")]
+    wanted = [gv for gv in group_versions(kinds) if bool(gv[0]) == (root == "apis")]
     if not rest:
         if version := _aggregated_version(accept):
-            return _aggregated(wanted, version)
+            return _aggregated(kinds, wanted, version)
         return _api_versions(address) if root == "api" else _group_list(wanted)
     if root == "api":
-        return _resource_list("", rest[0]) if len(rest) == 1 and ("", rest[0]) in wanted else None
+        return (
+            _resource_list(kinds, "", rest[0])
+            if len(rest) == 1 and ("", rest[0]) in wanted
+            else None
+        )
     if len(rest) == 1:
         versions = [gv for gv in wanted if gv[0] == rest[0]]
         group = _group(rest[0], versions) if versions else None
         return group and {"kind": "APIGroup", "apiVersion": "v1"} | group
-    return _resource_list(*rest) if tuple(rest) in wanted else None
+    return _resource_list(kinds, *rest) if tuple(rest) in wanted else None
 
 
 def _aggregated_version(accept: Accept) -> str:
@@ -123,31 +143,35 @@ def media_type(document: Wire) -> str:
     return f"application/json;g={group};v={version};as=APIGroupDiscoveryList"
 
 
-def _aggregated(wanted: list[tuple[str, str]], version: str) -> Wire:
+def _aggregated(kinds: Kinds, wanted: list[tuple[str, str]], version: str) -> Wire:
     groups = list(dict.fromkeys(group for group, _ in wanted))
     return {
         "kind": "APIGroupDiscoveryList",
         "apiVersion": f"{_AGGREGATED}/{version}",
         "metadata": {},
-        "items": [_discovered(group, wanted) for group in groups],
+        "items": [_discovered(kinds, group, wanted) for group in groups],
     }
 
 
-def _discovered(group: str, wanted: list[tuple[str, str]]) -> Wire:
+def _discovered(kinds: Kinds, group: str, wanted: list[tuple[str, str]]) -> Wire:
     versions = [version for name, version in wanted if name == group]
     return {
         "metadata": {"name": group} if group else {},
         "versions": [
-            {"version": version, "freshness": "Current", "resources": _resources(group, version)}
+            {
+                "version": version,
+                "freshness": "Current",
+                "resources": _resources(kinds, group, version),
+            }
             for version in versions
         ],
     }
 
 
-def _resources(group: str, version: str) -> list[Wire]:
-    kinds = [kind for kind in KINDS if (kind.group, kind.version) == (group, version)]
+def _resources(kinds: Kinds, group: str, version: str) -> list[Wire]:
+    found = [kind for kind in kinds if (kind.group, kind.version) == (group, version)]
     reviews = [review for review in REVIEWS if (review.group, review.version) == (group, version)]
-    return [*map(_discovered_kind, kinds), *map(_discovered_review, reviews)]
+    return [*map(_discovered_kind, found), *map(_discovered_review, reviews)]
 
 
 def _response_kind(group: str, version: str, kind: str) -> Wire:
@@ -205,11 +229,11 @@ def _group(name: str, versions: list[tuple[str, str]]) -> Wire:
     return {"name": name, "versions": listed, "preferredVersion": listed[0]}
 
 
-def _resource_list(group: str, version: str) -> Wire:
+def _resource_list(kinds: Kinds, group: str, version: str) -> Wire:
     name = f"{group}/{version}" if group else version
-    kinds = [kind for kind in KINDS if (kind.group, kind.version) == (group, version)]
+    found = [kind for kind in kinds if (kind.group, kind.version) == (group, version)]
     reviews = [review for review in REVIEWS if (review.group, review.version) == (group, version)]
-    resources = [row for kind in kinds for row in _listed_kind(kind)]
+    resources = [row for kind in found for row in _listed_kind(kind)]
     resources += [
         _listed(r.plural, r.kind, r.namespaced, ("create",), r.kind.lower()) for r in reviews
     ]

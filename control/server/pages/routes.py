@@ -28,15 +28,6 @@ _VERSION = {
     "platform": "linux/amd64",
 }
 
-# kubectl looks here for kinds that discovery does not list; podwire has no custom kinds.
-_CUSTOM_KINDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_NO_CUSTOM_KINDS = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinitionList",
-    "metadata": {"resourceVersion": "1"},
-    "items": [],
-}
-
 
 def is_public(path: str) -> bool:
     """Return True if a path can be read without credentials."""
@@ -58,13 +49,11 @@ def _page(
 ) -> ApiResponse | None:
     if path == "/version":
         return ApiResponse(encode(_VERSION))
-    if path == _CUSTOM_KINDS:
-        return ApiResponse(encode(_NO_CUSTOM_KINDS))
     if found := identity(state, path):
         return found
     if found := health(state, path, query):
         return found
     address = f"{state.config.advertise_address}:{state.config.port}"
-    if document := discovery(path, accept, address):
+    if document := discovery(path, accept, address, state.cache.kinds.all):
         return tagged(ApiResponse(encode(document), content_type=media_type(document)))
-    return schemas(path, query, accept)
+    return schemas(path, query, accept, state.cache.kinds)

@@ -11,14 +11,21 @@ from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from control.api.kinds import KINDS, Kind
+from control.api.kinds import DEFINITION, KINDS, Kind
+from control.server.state.kinds import KindTable
 from control.server.wire.info import storage_prefix
 from control.server.wire.item import Item, restamp, stamp
 from control.store.base import CompactedError, Store, StoreEvent, StoreUnavailableError
 
+if TYPE_CHECKING:
+    from control.server.state.views import VersionView
+
 logger = logging.getLogger(__name__)
 
+_OBJECTS = "/registry/"
+_DEFINITIONS = storage_prefix(DEFINITION)
 CLAIMS = "/claims/"
 # The changes of each kind that are kept for watches to resume, and the revisions that a restarted
 # server reads back.
@@ -48,9 +55,10 @@ Listener = Callable[[ObjectChange | None], None]
 class KindCache:
     """The objects of one kind, and their newest changes."""
 
-    def __init__(self, kind: Kind, floor: int) -> None:
-        self.kind = kind
-        self.prefix = storage_prefix(kind)
+    closed = False  # True if the kind is not served any more
+
+    def __init__(self, prefix: str, floor: int) -> None:
+        self.prefix = prefix
         self.floor = floor  # every later change is in the ring
         self._items: dict[str, Item] = {}
         self._keys: list[str] = []  # sorted
@@ -122,6 +130,9 @@ class WatchCache:
         self._store = store
         self._all = tuple(kinds)
         self._kinds: dict[str, KindCache] = {}
+        self._views: dict[tuple[str, str], VersionView] = {}  # by the prefix and the version
+        self.kinds = KindTable(self._all)
+        self._floor = 0
         self.claims: set[str] = set()  # keys of the claimed addresses and ports
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -130,7 +141,37 @@ class WatchCache:
 
     def of(self, kind: Kind) -> KindCache:
         """Return the cache of one kind."""
-        return self._kinds[storage_prefix(kind)]
+        prefix = storage_prefix(kind)
+        if kind.custom is None:
+            return self._kinds[prefix]
+        view = self._views.get((prefix, kind.version))
+        return view if view is not None and view.kind is kind else self._view(kind, prefix)
+
+    def seen(self, kind: Kind, item: Item) -> Item:
+        """Return an object of the store as its kind shows it."""
+        if kind.custom is None:
+            return item
+        from control.server.state.views import seen
+
+        return seen(kind, item, self.kinds.revisions.get(kind.custom.definition, 0))
+
+    def _view(self, kind: Kind, prefix: str) -> "VersionView":
+        """Return the objects of a custom kind; it is kept while the kind is served."""
+        from control.server.state.views import VersionView
+
+        name = kind.custom.definition if kind.custom else ""
+        made = VersionView(self._under(prefix), kind, self.kinds.revisions.get(name, 0))
+        if self.kinds.by_resource.get((kind.group, kind.version, kind.plural)) is kind:
+            self._views[prefix, kind.version] = made
+        else:
+            made.close()  # of a request that was here before its definition changed
+        return made
+
+    def _under(self, prefix: str) -> KindCache:
+        """Return the cache of a prefix; it is made for the first object of a custom kind."""
+        if prefix not in self._kinds:
+            self._kinds[prefix] = KindCache(prefix, self._floor)
+        return self._kinds[prefix]
 
     async def start(self) -> None:
         """Start to follow the store; return once the cache has all its objects."""
@@ -181,20 +222,43 @@ class WatchCache:
         for record in page.records:
             if record.key.startswith(CLAIMS):
                 self.claims.add(record.key)
-            elif cache := self._kinds.get(_prefix_of(record.key)):
-                cache.put(stamp(record.key, record.value, record.revision))
+            elif record.key.startswith(_OBJECTS):
+                item = stamp(record.key, record.value, record.revision)
+                self._under(_prefix_of(record.key)).put(item)
+        for item in self._kinds[_DEFINITIONS].items():
+            self.kinds.put(item.wire, item.revision)
 
     def _apply(self, event: StoreEvent) -> None:
         if event.key.startswith(CLAIMS):
             (self.claims.add if event.value is not None else self.claims.discard)(event.key)
-        elif cache := self._kinds.get(_prefix_of(event.key)):
-            cache.apply(event)
+        elif event.key.startswith(_OBJECTS):
+            prefix = _prefix_of(event.key)
+            if prefix == _DEFINITIONS:
+                self._define(event)
+            (self._kinds.get(prefix) or self._under(prefix)).apply(event)
+
+    def _define(self, event: StoreEvent) -> None:
+        """Serve what a definition says from now on; watches of its old kinds end."""
+        name = event.key.removeprefix(_DEFINITIONS)
+        if event.value is None:
+            self.kinds.remove(name)
+        else:
+            item = stamp(event.key, event.value, event.revision)
+            self.kinds.put(item.wire, item.revision)
+        for place, view in tuple(self._views.items()):
+            kind = view.kind
+            if self.kinds.by_resource.get((kind.group, kind.version, kind.plural)) is not kind:
+                del self._views[place]
+                view.close()
 
     def _reset(self, floor: int) -> None:
         """Start over; every watcher has to list again."""
         for cache in self._kinds.values():
             cache.tell(None)
-        self._kinds = {storage_prefix(kind): KindCache(kind, floor) for kind in self._all}
+        self._floor, self._views = floor, {}
+        self.kinds.clear()
+        prefixes = [*map(storage_prefix, self._all), _DEFINITIONS]
+        self._kinds = {prefix: KindCache(prefix, floor) for prefix in prefixes}
         self.claims = set()
 
     def _reached(self, revision: int) -> None:

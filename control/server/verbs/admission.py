@@ -40,7 +40,7 @@ def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
     kind = request.info.kind
     if kind.namespaced:
         _namespace_lifecycle(state, request)
-    if kind.name in limits.HELD:
+    if kind.name in limits.HELD and kind.custom is None:
         wire = _within_limits(state, request, wire)
     if kind is POD:
         return _admit_pod(state, request, wire)

@@ -11,7 +11,7 @@ from control.api.apply.managers import decode_stored, encode
 from control.api.base import drop_nulls
 from control.api.meta import StatusCause
 from control.server.state.server import ServerState
-from control.server.verbs import create, fields
+from control.server.verbs import create, custom_scale, fields
 from control.server.verbs.modify import Edited, Written, modify
 from control.server.wire import errors, media
 from control.server.wire.body import Body, check_size
@@ -113,6 +113,9 @@ def _of_scale(request: ApiRequest, scale: Wire) -> Wire:
     spec, kind = scale.get("spec"), request.info.kind
     replicas = spec.get("replicas") if isinstance(spec, dict) else None
     made: Wire = {"apiVersion": kind.api_version, "kind": kind.name}
+    if kind.custom is not None and replicas is not None:
+        custom_scale.set_replicas(kind, made, replicas)
+        return made
     return made if replicas is None else made | {"spec": {"replicas": replicas}}
 
 

@@ -63,6 +63,8 @@ async def change_or_create(
 
 async def store(state: ServerState, request: ApiRequest, drafted: Drafted) -> Written:
     """Store the object that ``drafted``, a function of a module, makes of a request."""
+    if state.cache.kinds.is_ending(request.info.kind):
+        raise errors.not_while_terminating("create")
     for _ in range(_TRIES):
         await state.cache.fresh()
         made = await compute(state, request, drafted)
@@ -87,7 +89,7 @@ async def _insert(state: ServerState, request: ApiRequest, made: New) -> Item:
         if not request.dry_run:
             return await insert(state, request.info, made.draft)
         if _present(state, request) is None:
-            return Item("", 0, made.draft.value)
+            return state.cache.seen(kind, Item("", 0, made.draft.value))
     except StatusError as err:
         if not _is_there(err):
             raise

@@ -3,6 +3,7 @@
 Source: k8s.io/apiserver/pkg/endpoints/handlers and the GetResetFields of pkg/registry.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -36,22 +37,33 @@ _NO_STATUS = {
     DEPLOYMENT.name: of_paths(("f:spec",), ("f:metadata", "f:labels")),
     POD.name: of_paths(("f:spec",), *_METADATA),
 }
+_NO_CUSTOM_STATUS = of_paths(("f:metadata",), ("f:spec",))
 
 
 def write_of(request: ApiRequest, now: str, *, applies: bool = False) -> track.Write:
     """Return who writes what; raises StatusError (422) for an invalid fieldManager."""
     kind, subresource = request.info.kind, request.info.subresource
+    shape, empty = _type_of(kind)
+    operation = APPLY if applies else UPDATE
+    who = manager(request.manager, operation, kind.api_version, subresource)
+    ignored = _ignored(kind, subresource)
+    return track.Write(shape, kind.api_version, who, now, ignored, empty)
+
+
+def _type_of(kind: Kind) -> tuple[MapShape, Mapping[str, Any]]:
+    """Return how the objects of a kind merge, and an object without any value."""
+    if kind.custom is not None:
+        return kind.custom.shape, {}
     message = message_name(kind.group, kind.name, kind.version)
     shape = shape_of(message)
     if not isinstance(shape, MapShape):
         raise TypeError(f"{message} is no structure")
-    operation = APPLY if applies else UPDATE
-    who = manager(request.manager, operation, kind.api_version, subresource)
-    ignored = _ignored(kind, subresource)
-    return track.Write(shape, kind.api_version, who, now, ignored, zero_of(message))
+    return shape, zero_of(message)
 
 
 def _ignored(kind: Kind, subresource: str) -> FieldSet:
+    if subresource == "status" and kind.custom is not None:
+        return _NO_CUSTOM_STATUS
     if subresource in ("status", "approval"):
         return _NO_STATUS.get(kind.name, _SPEC)
     return _STATUS if has_status(kind) and not subresource else {}

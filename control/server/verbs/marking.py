@@ -9,10 +9,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from control.api.kinds import NAMESPACE, POD, Kind
+from control.api.kinds import DEFINITION, NAMESPACE, POD, Kind
 from control.api.times import rfc3339
 from control.server.wire.item import Wire
 
+# Keeps a definition until its objects are gone; see ``control/server/definitions.py``.
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+PENDING = {
+    "type": "Terminating",
+    "status": "True",
+    "reason": "InstanceDeletionPending",
+    "message": (
+        "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
+    ),
+}
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 _DEFAULT_GRACE = 30
@@ -38,6 +48,8 @@ def mark(kind: Kind, wire: Mapping[str, Any], options: DeletionOptions, now: dat
     if not metadata["finalizers"]:
         del metadata["finalizers"]
     grace = _grace(kind, wire, options)
+    if kind is DEFINITION and "deletionTimestamp" not in metadata:
+        metadata["finalizers"] = [*wire["metadata"].get("finalizers", []), CLEANUP]
     if _is_sooner(metadata, grace):
         end = now + timedelta(seconds=grace)
         metadata["deletionTimestamp"] = rfc3339(end.timestamp())
@@ -45,6 +57,8 @@ def mark(kind: Kind, wire: Mapping[str, Any], options: DeletionOptions, now: dat
         if "generation" in metadata and "deletionTimestamp" not in wire["metadata"]:
             metadata["generation"] += 1
     made = dict(wire) | {"metadata": metadata}
+    if kind is DEFINITION and "deletionTimestamp" not in wire["metadata"]:
+        made["status"] = with_condition(wire["status"], PENDING, rfc3339(now.timestamp()))
     if kind is NAMESPACE:
         made["status"] = wire.get("status", {}) | {"phase": "Terminating"}
     return made
@@ -84,5 +98,25 @@ def finished(wire: Mapping[str, Any]) -> bool:
         and not metadata.get("finalizers")
         and not metadata.get("deletionGracePeriodSeconds")
         # Only a namespace has these. In other kinds ``spec`` may be unknown, and so be anything.
-        and not (wire.get("kind") == NAMESPACE.name and wire.get("spec", {}).get("finalizers"))
+        and not (_is_namespace(wire) and wire.get("spec", {}).get("finalizers"))
     )
+
+
+def _is_namespace(wire: Mapping[str, Any]) -> bool:
+    return (wire.get("apiVersion"), wire.get("kind")) == (NAMESPACE.api_version, NAMESPACE.name)
+
+
+def with_condition(status: Mapping[str, Any], condition: Wire, now: str) -> Wire:
+    """Return a definition's status with a condition; its time is that of its last change."""
+    old = list(status.get("conditions") or ())
+    made = condition | {"lastTransitionTime": now}
+    for at, each in enumerate(old):
+        if each["type"] == condition["type"]:
+            same = each["status"] == condition["status"] and "lastTransitionTime" in each
+            old[at] = (
+                each | made | ({"lastTransitionTime": each["lastTransitionTime"]} if same else {})
+            )
+            break
+    else:
+        old.append(made)
+    return dict(status) | {"conditions": old}

@@ -4,8 +4,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from orjson import Fragment
+
+from control.api import field
 from control.api.apply.managers import same as same_managers
-from control.api.kinds import POD, PRIORITY_CLASS, SERVICE
+from control.api.kinds import DEFINITION, POD, PRIORITY_CLASS, SERVICE
 from control.api.limits import CLAIM
 from control.api.rules import errors_in_ephemeral, errors_in_status, errors_in_update, rules_of
 from control.api.validation.certificates import validate_signing_status
@@ -20,6 +23,7 @@ from control.server.verbs.write import Draft, draft, remove, replace
 from control.server.wire import errors
 from control.server.wire.decode import parse, stored
 from control.server.wire.errors import StatusError
+from control.server.wire.info import RequestInfo
 from control.server.wire.item import Item, Wire, encode_object, stamp
 from control.server.wire.request import ApiRequest
 
@@ -140,7 +144,8 @@ async def _store(state: ServerState, request: ApiRequest, old: Item, made: _Revi
         return old
     state.guard.check(request, old, made.draft.value)
     if request.dry_run:
-        return stamp(old.key, made.draft.value, old.revision)
+        shown = stamp(old.key, made.draft.value, old.revision)
+        return state.cache.seen(request.info.kind, shown)
     if made.ends:
         return await _end(state, request, old, made.draft)
     return await replace(state, request.info, old, made.draft)
@@ -149,7 +154,7 @@ async def _store(state: ServerState, request: ApiRequest, old: Item, made: _Revi
 async def _end(state: ServerState, request: ApiRequest, old: Item, last: Draft) -> Item:
     """Remove an object whose last finalizer this write removes; return the written version."""
     gone = await remove(state, request.info, old)
-    return stamp(old.key, last.value, gone.revision)
+    return state.cache.seen(request.info.kind, stamp(old.key, last.value, gone.revision))
 
 
 def _check_identity(request: ApiRequest, old: Item, before: Mapping[str, Any], new: Wire) -> None:
@@ -172,6 +177,14 @@ def _check_identity(request: ApiRequest, old: Item, before: Mapping[str, Any], n
         )
     if (version := _version(new)) and version != str(old.revision):
         raise errors.conflict(info.kind, name)
+    if not version and info.verb == "update" and _needs_version(info):
+        path, why = "metadata.resourceVersion", "must be specified for an update"
+        raise errors.invalid(info.kind, name, [field.invalid(path, Fragment(b"0x0"), why)])
+
+
+def _needs_version(info: RequestInfo) -> bool:
+    """Return True for kinds that a PUT changes only if it names the version that it changes."""
+    return info.subresource != "scale" and (info.kind.custom is not None or info.kind is DEFINITION)
 
 
 def _version(wire: Wire) -> str:
@@ -204,7 +217,7 @@ def _next_version(
     if request.info.subresource == "approval":
         return prepare.stamped(before, prepare.for_approval(before, new), state.timestamp())
     if request.info.subresource == "status":
-        made = rules_of(kind).default(prepare.for_status_update(before, new))
+        made = rules_of(kind).default(prepare.for_status_update(kind, before, new))
         is_signing = prepare.is_signing_request(kind)
         return prepare.stamped(before, made, state.timestamp()) if is_signing else made
     if request.info.subresource == ephemeral.SUBRESOURCE:
@@ -213,11 +226,11 @@ def _next_version(
         new = allocate(state, new, before)
     if kind is POD:
         new = admit_update(new, before)
-    if kind.name == CLAIM:
+    if kind.name == CLAIM and not kind.group:
         new = admit_claim_update(state, request, new, before)
     if kind is PRIORITY_CLASS:
         priority.check_default(state, request, new)
-    return prepare.for_update(kind, before, new)
+    return rules_of(kind).complete_update(prepare.for_update(kind, before, new))
 
 
 _CHECKS = {"status": errors_in_status, ephemeral.SUBRESOURCE: errors_in_ephemeral}

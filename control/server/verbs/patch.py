@@ -5,6 +5,7 @@ from typing import Any
 
 from control.api.base import drop_nulls
 from control.api.definitions.table import type_name
+from control.api.kinds import Kind
 from control.server.state.server import ServerState
 from control.server.verbs.apply import apply, check_options
 from control.server.verbs.modify import Edited, Written, modify
@@ -19,7 +20,12 @@ from control.server.wire.body import Body, check_size
 from control.server.wire.decode import read
 from control.server.wire.item import Item, Wire
 from control.server.wire.request import ApiRequest
-from control.server.wire.strict import duplicate_complaints, unknown_complaints, verdict
+from control.server.wire.strict import (
+    duplicate_complaints,
+    unknown_complaints,
+    unknown_fields,
+    verdict,
+)
 
 _Method = Callable[[Wire, Any, str], Any]
 METHODS: dict[str, _Method] = {
@@ -34,7 +40,7 @@ async def patch(state: ServerState, request: ApiRequest) -> Written:
     check_options(request)
     if request.body.media_type == media.APPLY_PATCH:
         return await apply(state, request)
-    check_method(request.body)
+    check_method(request.body, request.info.kind)
     return await modify(state, request, _edit)
 
 
@@ -48,7 +54,14 @@ def _edit(_: ServerState, request: ApiRequest, old: Item) -> Edited:
     if wire["metadata"].get("resourceVersion") == str(old.revision):
         # It came from the object itself: the patch requires no version.
         del wire["metadata"]["resourceVersion"]
+    if kind.custom is not None:
+        complaints = duplicates + ([] if _ignores(request) else unknown_fields(unknown))
+        return Edited(wire, verdict(kind, request.field_validation, complaints))
     return Edited(wire, _warnings(request, old, wire if unknown else {}, duplicates))
+
+
+def _ignores(request: ApiRequest) -> bool:
+    return request.field_validation == "Ignore"
 
 
 Patch = Callable[[Wire, str], Wire]
@@ -59,7 +72,7 @@ def read_patch(request: ApiRequest) -> Patch:
 
     It takes an object and the short name of its type, which is empty if lists are replaced.
     """
-    method, given = check_method(request.body), request.body.value
+    method, given = check_method(request.body, request.info.kind), request.body.value
 
     def apply(before: Wire, name: str) -> Wire:
         try:
@@ -78,13 +91,19 @@ def read_patch(request: ApiRequest) -> Patch:
     return apply
 
 
-def check_method(body: Body) -> _Method:
+def check_method(body: Body, kind: Kind) -> _Method:
     """Return the function for a body's kind of patch; raises StatusError (400, 415)."""
     if body.empty:
         raise errors.bad_request("a patch needs a body")
-    if body.media_type in METHODS:
+    if body.media_type in (known := methods_of(kind)):
         return METHODS[body.media_type]
-    raise errors.unsupported_media_type([*METHODS, media.APPLY_PATCH])
+    raise errors.unsupported_media_type([*known, media.APPLY_PATCH])
+
+
+def methods_of(kind: Kind) -> tuple[str, ...]:
+    """Return the media types of a kind's patches, besides apply: custom ones have no strategies."""
+    known = (media.JSON_PATCH, media.MERGE_PATCH)
+    return known if kind.custom is not None else (*known, media.STRATEGIC_PATCH)
 
 
 def _warnings(request: ApiRequest, old: Item, wire: Wire, duplicates: list[str]) -> tuple[str, ...]:

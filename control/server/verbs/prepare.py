@@ -54,8 +54,16 @@ def for_create(kind: Kind, wire: Wire, info: RequestInfo, now: str) -> Wire:
         metadata["generation"] = 1
     made = wire | {"metadata": metadata}
     if has_status(kind) and not rules.born_with_status:
-        made["status"] = _no_status(kind)
+        _set_status(kind, made, None)
     return made
+
+
+def _set_status(kind: Kind, made: Wire, status: Any) -> None:
+    """Set the status of an object, or what it has without one: nothing in custom objects."""
+    if status is None and kind.custom is not None:
+        made.pop("status", None)
+    else:
+        made["status"] = status or _no_status(kind)
 
 
 def _no_status(kind: Kind) -> Wire:
@@ -84,16 +92,22 @@ def for_update(kind: Kind, old: Mapping[str, Any], new: Wire) -> Wire:
     """Return the next version: the client's object with the server's own fields kept."""
     made = new | {"metadata": _kept_metadata(old, new)}
     if has_status(kind):
-        made["status"] = old.get("status") or _no_status(kind)
+        _set_status(kind, made, old.get("status"))
     if is_signing_request(kind):
         made["spec"] = old["spec"]
-    if rules_of(kind).generation and _content(made) != _content(old):
+    if rules_of(kind).generation and _content(kind, made) != _content(kind, old):
         made["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
     return made
 
 
-def for_status_update(old: Mapping[str, Any], new: Wire) -> Wire:
-    """Return the next version for a status update: only status and metadata may change."""
+def for_status_update(kind: Kind, old: Mapping[str, Any], new: Wire) -> Wire:
+    """Return the next version for a status update: only status and metadata may change.
+
+    Of a custom object, the status alone changes.
+    """
+    if kind.custom is not None:
+        made = {name: value for name, value in old.items() if name != "status"}
+        return made | ({"status": new["status"]} if "status" in new else {})
     metadata = _kept_metadata(old, new)
     metadata.pop("ownerReferences", None)
     if "ownerReferences" in old["metadata"]:
@@ -144,9 +158,13 @@ def _given_metadata(wire: Wire) -> Wire:
     return {key: value for key, value in wire["metadata"].items() if key not in _SYSTEM}
 
 
-def _content(wire: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part whose changes the generation counts: all but metadata and status."""
-    return {key: wire[key] for key in wire if key not in ("metadata", "status")}
+def _content(kind: Kind, wire: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part whose changes the generation counts: all but metadata and status.
+
+    The status of a custom object counts if its kind has no such subresource.
+    """
+    apart = ("metadata", "status") if kind.custom is None or has_status(kind) else ("metadata",)
+    return {key: wire[key] for key in wire if key not in apart}
 
 
 def same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

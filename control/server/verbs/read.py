@@ -105,7 +105,10 @@ async def _from_store(
             raise errors.expired(_too_old(start, err)) from err
         except FutureRevisionError as err:
             raise errors.version_too_large(revision, err.current) from err
-        items = [stamp(record.key, record.value, record.revision) for record in page.records]
+        items = [
+            state.cache.seen(request.info.kind, stamp(record.key, record.value, record.revision))
+            for record in page.records
+        ]
         found += await wanted.choose(items)
         if not page.more or (limit and len(found) >= limit):
             break

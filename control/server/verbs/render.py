@@ -51,7 +51,7 @@ def list_pieces(
         made = (orjson.dumps(_partial(form, _metadata(item))) for item in listing.items)
         groups = _groups(made, _MADE_PIECE)
     else:
-        name, version = f"{listing.kind.name}List", listing.kind.api_version
+        name, version = listing.kind.list_name, listing.kind.api_version
         groups = _groups((item.raw for item in listing.items), _PIECE)
     head = orjson.dumps({"kind": name, "apiVersion": version, "metadata": metadata})
     return _spliced(head, b"items", groups)

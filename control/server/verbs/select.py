@@ -1,6 +1,7 @@
 """Select the objects of a collection by label and field selectors. Pure."""
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from control.api.kinds import Kind
@@ -124,14 +125,22 @@ def _of_name(name: str, fields: Fields) -> Fields:
 
 def _of_kind(kind: Kind, fields: Fields) -> Fields:
     """Return the selector with the zeros of its fields; raises StatusError (400)."""
-    known = _SELECTABLE.get(kind.name, set()) | _ALWAYS
+    known = _ALWAYS | _selectable(kind)
     for requirement in fields.requirements:
         if requirement.path not in known:
             raise errors.bad_request(f"field label not supported: {requirement.path}")
     return Fields(tuple(_with_zero(kind, requirement) for requirement in fields.requirements))
 
 
+def _selectable(kind: Kind) -> AbstractSet[str]:
+    if kind.custom is not None:
+        return kind.custom.selectable.keys()
+    return _SELECTABLE.get(kind.name, set())
+
+
 def _with_zero(kind: Kind, requirement: FieldRequirement) -> FieldRequirement:
+    if kind.custom is not None:
+        return requirement
     path, instead = _ELSEWHERE.get((kind.name, requirement.path), (requirement.path, ""))
     zero = _ZEROS.get(type_of(message_name(kind.group, kind.name, kind.version), path), "")
     return replace(requirement, path=path, instead=instead, zero=zero)

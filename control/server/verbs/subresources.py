@@ -4,20 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from control.api import field
-from control.api.kinds import NAMESPACE, POD
+from control.api.kinds import NAMESPACE, POD, Kind
 from control.api.meta import LabelSelector
 from control.api.selectors import format_labels
 from control.server.state.server import ServerState
+from control.server.verbs import custom_scale
 from control.server.verbs.apply import apply, check_options
+from control.server.verbs.custom_scale import SCALE_METADATA
 from control.server.verbs.modify import Edited, Written, modify, rewrite
 from control.server.verbs.patch import check_method, read_patch
 from control.server.wire import errors, media
 from control.server.wire.decode import read, read_message
 from control.server.wire.item import Item, Wire
 from control.server.wire.request import ApiRequest
-
-# The metadata that a Scale shares with its workload.
-_SCALE_METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
 async def bind(state: ServerState, request: ApiRequest) -> Item:
@@ -95,8 +94,10 @@ async def finalize(state: ServerState, request: ApiRequest) -> Item:
     return await rewrite(state, request, change, manages=True)
 
 
-def scale_of(wire: Mapping[str, Any]) -> Wire:
-    """Return the autoscaling/v1 Scale of a workload."""
+def scale_of(kind: Kind, wire: Mapping[str, Any]) -> Wire:
+    """Return the autoscaling/v1 Scale of a workload; raises StatusError (500)."""
+    if kind.custom is not None:
+        return custom_scale.scale_of(kind, wire)
     metadata, spec, status = wire["metadata"], wire["spec"], wire.get("status", {})
     selector = spec.get("selector", {})
     if wire["kind"] == "ReplicationController":  # its selector is a map of labels
@@ -104,7 +105,7 @@ def scale_of(wire: Mapping[str, Any]) -> Wire:
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
-        "metadata": {key: metadata[key] for key in _SCALE_METADATA if key in metadata},
+        "metadata": {key: metadata[key] for key in SCALE_METADATA if key in metadata},
         "spec": {"replicas": spec.get("replicas", 0)},
         "status": {"replicas": status.get("replicas", 0), "selector": _shown(selector)},
     }
@@ -120,7 +121,7 @@ async def update_scale(state: ServerState, request: ApiRequest) -> Written:
 
 
 def _replace_scale(_: ServerState, request: ApiRequest, item: Item) -> Edited:
-    return Edited(_scaled(item, request.body.object()))
+    return Edited(_scaled(request.info.kind, item, request.body.object()))
 
 
 async def patch_scale(state: ServerState, request: ApiRequest) -> Written:
@@ -128,19 +129,22 @@ async def patch_scale(state: ServerState, request: ApiRequest) -> Written:
     check_options(request)
     if request.body.media_type == media.APPLY_PATCH:
         return await apply(state, request)
-    check_method(request.body)
+    check_method(request.body, request.info.kind)
     return await modify(state, request, _patch_scale)
 
 
 def _patch_scale(_: ServerState, request: ApiRequest, item: Item) -> Edited:
-    scale = read_patch(request)(scale_of(item.wire), "")
-    return Edited(_scaled(item, scale))
+    scale = read_patch(request)(scale_of(request.info.kind, item.wire), "")
+    return Edited(_scaled(request.info.kind, item, scale))
 
 
-def _scaled(item: Item, scale: Wire) -> Wire:
+def _scaled(kind: Kind, item: Item, scale: Wire) -> Wire:
     """Return the workload with the replicas and the resourceVersion of a Scale."""
     scale = read_message("autoscaling.Scale", scale)
     wire = item.fresh()
-    wire["spec"]["replicas"] = scale["spec"].get("replicas", 0)
+    if kind.custom is not None:
+        custom_scale.set_replicas(kind, wire, scale["spec"].get("replicas", 0))
+    else:
+        wire["spec"]["replicas"] = scale["spec"].get("replicas", 0)
     wire["metadata"]["resourceVersion"] = scale["metadata"].get("resourceVersion", "")
     return wire

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from control.api.base import encode
+from control.api.kinds import Kind
 from control.server.state.server import ServerState
 from control.server.verbs import create, delete, eviction, patch, read, subresources, update
 from control.server.verbs.delete import Deleted
@@ -48,8 +49,10 @@ def _deleted(state: ServerState, request: ApiRequest, deleted: Deleted) -> ApiRe
     )
 
 
-def _scale(written: Written) -> ApiResponse:
-    return ApiResponse(encode(subresources.scale_of(written.item.wire)), warnings=written.warnings)
+def _scale(kind: Kind, written: Written) -> ApiResponse:
+    return ApiResponse(
+        encode(subresources.scale_of(kind, written.item.wire)), warnings=written.warnings
+    )
 
 
 async def _get(state: ServerState, request: ApiRequest) -> ApiResponse:
@@ -81,15 +84,15 @@ async def _delete_collection(state: ServerState, request: ApiRequest) -> ApiResp
 
 
 async def _get_scale(state: ServerState, request: ApiRequest) -> ApiResponse:
-    return _scale(Written(await read.get(state, request)))
+    return _scale(request.info.kind, Written(await read.get(state, request)))
 
 
 async def _update_scale(state: ServerState, request: ApiRequest) -> ApiResponse:
-    return _scale(await subresources.update_scale(state, request))
+    return _scale(request.info.kind, await subresources.update_scale(state, request))
 
 
 async def _patch_scale(state: ServerState, request: ApiRequest) -> ApiResponse:
-    return _scale(await subresources.patch_scale(state, request))
+    return _scale(request.info.kind, await subresources.patch_scale(state, request))
 
 
 async def _bind(state: ServerState, request: ApiRequest) -> ApiResponse:
@@ -150,7 +153,8 @@ def is_computed(info: RequestInfo) -> bool:
 def _table(info: RequestInfo) -> Mapping[str, Verb]:
     if not info.subresource:
         return _OBJECT
-    if special := _SPECIAL.get((info.kind.plural, info.subresource)):
+    special = _SPECIAL.get((info.kind.plural, info.subresource))
+    if special and info.kind.custom is None:
         return special
     if info.subresource not in info.kind.subresources:
         raise no_such_path()

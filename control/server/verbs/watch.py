@@ -84,7 +84,8 @@ class _WatchPlan:
 class _Queue:
     """The unsent changes of one watcher; a watcher that is too slow is disconnected."""
 
-    def __init__(self, cut: Callable[[], None]) -> None:
+    def __init__(self, cut: Callable[[], None], cache: KindCache | None = None) -> None:
+        self._cache = cache
         self._changes: list[ObjectChange] = []
         self._bytes = 0
         self._ready = asyncio.Event()
@@ -92,7 +93,11 @@ class _Queue:
         self.ended = False
 
     def offer(self, change: ObjectChange | None) -> None:
-        """Add a change; None ends the queue."""
+        """Add a change; None ends the queue, without a loss if its kind is not served any more."""
+        if change is None and self._cache is not None and self._cache.closed:
+            self.ended = True
+            self._ready.set()
+            return
         if change is not None:
             self._bytes += len(change.item.raw)
         if change is None or len(self._changes) >= _QUEUE or self._bytes > _QUEUE_BYTES:
@@ -102,6 +107,11 @@ class _Queue:
         elif not self.ended:
             self._changes.append(change)
         self._ready.set()
+
+    def rest(self) -> list[ObjectChange]:
+        """Return what is left when the queue has ended."""
+        left, self._changes = self._changes, []
+        return left
 
     async def take(self, seconds: float) -> list[ObjectChange]:
         """Return all queued changes; none after a timeout."""
@@ -155,11 +165,13 @@ async def _follow(
             next_bookmark = clock() + _BOOKMARK_EVERY
         if signals:
             yield signals
+    if notices := [notice for change in queue.rest() if (notice := plan.notice(change))]:
+        yield [*notices]
 
 
 @contextmanager
 def _subscribed(cache: KindCache, cut: Callable[[], None]) -> Iterator[_Queue]:
-    queue = _Queue(cut)
+    queue = _Queue(cut, cache)
     cache.listeners.add(queue.offer)
     try:
         yield queue

@@ -37,6 +37,8 @@ class Draft:
 
 def draft(kind: Kind, wire: Mapping[str, Any], managed: bytes = b"") -> Draft:
     """Encode an object and its managers; raises StatusError (500) if the store cannot hold them."""
+    if kind.custom is not None:
+        wire = dict(wire) | {"apiVersion": kind.custom.stored_version}
     value = encode_object(wire, managed)
     made = Draft(wire["metadata"]["name"], value, claims_of(kind, wire))
     if len(made.value) > MAX_BYTES:
@@ -48,14 +50,14 @@ async def insert(state: ServerState, info: RequestInfo, new: Draft) -> Item:
     """Store a new object; raises StatusError (409, 500, 503)."""
     key = storage_key(info.kind, info.namespace, new.name)
     revision = await _commit(state, info, Create(key, new.value), Claims(), new.claims)
-    return stamp(key, new.value, revision)
+    return state.cache.seen(info.kind, stamp(key, new.value, revision))
 
 
 async def replace(state: ServerState, info: RequestInfo, old: Item, new: Draft) -> Item:
     """Store a new version if the old one is still current; raises StatusError (409, 500, 503)."""
     change = Update(old.key, new.value, old.revision)
     revision = await _commit(state, info, change, _held_by(info, old), new.claims)
-    return stamp(old.key, new.value, revision)
+    return state.cache.seen(info.kind, stamp(old.key, new.value, revision))
 
 
 async def remove(state: ServerState, info: RequestInfo, old: Item) -> Item:

@@ -46,8 +46,11 @@ def read(kind: Kind, wire: Wire) -> tuple[Wire, list[str]]:
 def stored(kind: Kind, wire: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a stored object in the form that new ones have, so that both can be compared.
 
-    An object with a value of a wrong type, which an older server took, is returned as it is.
+    A custom object has that form already: see ``VersionView``. An object with a value of a wrong
+    type, which an older server took, is returned as it is.
     """
+    if kind.custom is not None:
+        return wire
     try:
         return conform(kind, dict(wire))[0]
     except WrongTypeError:

@@ -222,6 +222,12 @@ def method_not_allowed() -> StatusError:
     return StatusError(405, "MethodNotAllowed", message, StatusDetails())
 
 
+def not_while_terminating(verb: str) -> StatusError:
+    """The definition of a custom kind is being deleted."""
+    message = f"{verb} not allowed while custom resource definition is terminating"
+    return StatusError(405, "MethodNotAllowed", message, StatusDetails())
+
+
 def not_acceptable(accepted: Sequence[str]) -> StatusError:
     """The server has no representation that the client accepts."""
     message = f"only the following media types are accepted: {', '.join(accepted)}"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from control.api.kinds import KINDS, POD, Kind
 from control.server.wire.errors import method_not_allowed, no_such_path
 
-_BY_RESOURCE = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
 _OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 # Subresources that take a POST: the verb is create.
@@ -27,13 +26,19 @@ class RequestInfo:
     subresource: str = ""
 
 
-def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
+Resources = Mapping[tuple[str, str, str], Kind]  # by group, version and plural
+_BY_RESOURCE: Resources = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
+
+
+def parse(
+    method: str, path: str, query: Mapping[str, str], kinds: Resources = _BY_RESOURCE
+) -> RequestInfo:
     """Parse a request on a kind; raises StatusError (404, 405) if it does not exist."""
     group, rest = _group(path.strip("/").split("/"))
     if method == "POST" and (group, rest[0], rest[2:]) == (("", "v1"), "namespaces", ["bindings"]):
         return RequestInfo("create", POD, rest[1], "", "binding")  # the Pod's name is in the body
     watched = rest[0] == "watch" and len(rest) > 1
-    namespace, kind, rest = _scope(group, rest[1:] if watched else rest)
+    namespace, kind, rest = _scope(kinds, group, rest[1:] if watched else rest)
     if kind is None:
         raise no_such_path()
     name, subresource = (*rest, "", "")[:2]
@@ -53,13 +58,15 @@ def _group(parts: list[str]) -> tuple[tuple[str, str], list[str]]:
     raise no_such_path()
 
 
-def _scope(group: tuple[str, str], rest: list[str]) -> tuple[str, Kind | None, list[str]]:
+def _scope(
+    kinds: Resources, group: tuple[str, str], rest: list[str]
+) -> tuple[str, Kind | None, list[str]]:
     """Return (namespace, kind, the further parts) of a path."""
     if rest[0] == "namespaces" and len(rest) > 2:
-        kind = _BY_RESOURCE.get((*group, rest[2]))
+        kind = kinds.get((*group, rest[2]))
         if kind is not None and kind.namespaced:
             return rest[1], kind, rest[3:]
-    kind = _BY_RESOURCE.get((*group, rest[0]))
+    kind = kinds.get((*group, rest[0]))
     if kind is not None and kind.namespaced and len(rest) > 1:
         kind = None  # an object of a namespaced kind, without a namespace
     return "", kind, rest[1:]

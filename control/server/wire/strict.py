@@ -5,13 +5,14 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#field-valid
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
 from control.api.kinds import Kind
 from control.api.types.table import Field, fields_of, message_name, messages
+from control.api.types.unions import UNIONS
 from control.server.wire.body import Body
 from control.server.wire.errors import bad_request
 from control.server.wire.item import Wire
@@ -48,17 +49,26 @@ def _joined(complaints: list[str]) -> str:
 def complaints(kind: Kind, mode: str, body: Body, unknown: list[str]) -> list[str]:
     """Return a complaint for each unknown and each repeated field of a body, in its order.
 
-    ``unknown`` is empty if the body's object has no unknown field. Upstream converts YAML to JSON,
+    ``unknown`` is empty if the body's object has no unknown field; of a custom kind it has their
+    paths. Upstream converts YAML to JSON,
     whose names are sorted, before it looks for unknown fields.
     """
     if mode == "Ignore" or not (unknown or body.repeated or _may_repeat_members(body)):
         return []
+    if kind.custom is not None:
+        repeats = find_complaints(_with_repeats(body.text), "") if body.text else []
+        return [*body.repeated, *repeats, *unknown_fields(unknown)]
     if body.text:
         value = _with_repeats(body.text)
     else:
         value = orjson.loads(orjson.dumps(body.value, option=orjson.OPT_SORT_KEYS))
     found = find_complaints(value, message_name(kind.group, kind.name, kind.version))
     return [*body.repeated, *found]
+
+
+def unknown_fields(paths: Sequence[str]) -> list[str]:
+    """Return a complaint for each unknown field of a custom object."""
+    return [f'unknown field "{path}"' for path in paths]
 
 
 def unknown_complaints(kind: Kind, mode: str, wire: Wire) -> list[str]:
@@ -159,7 +169,7 @@ def _in_object(value: Wire, known: Mapping[str, Field] | None, path: _Path | Non
 
 def _within(value: Any, field: Field, path: _Path) -> Iterator[str]:
     """Yield the complaints about the value of a field."""
-    message = field.type if field.type in messages() else ""
+    message = field.type if field.type in messages() and field.type not in UNIONS else ""
     if field.many != "{":
         yield from _complaints(value, message, path)
         return

@@ -181,5 +181,5 @@ def test_every_kind_has_a_row_even_with_few_fields(kind: Kind):
     for wire in (of(kind), of(kind, **VALID.get(kind.name, {}))):
         cells = columns.cells(wire, NOW)
         assert len(cells) == len(columns.columns)
-        assert cells[[c.format for c in columns.columns].index("name")] == "x"
+        assert cells[[c.format for c in columns.columns].index("name")] == wire["metadata"]["name"]
         assert all(isinstance(cell, str | int) for cell in cells)

@@ -8,6 +8,7 @@ from control.api.kinds import CONFIG_MAP, KINDS, POD
 from control.api.types.conform import conform, conform_message, zero_of
 from control.api.types.scalars import WrongTypeError
 from control.api.types.table import INLINE, Field, fields_of, message_name, messages
+from control.api.types.unions import UNIONS
 
 # A value that no field of the type holds, whatever else it may be.
 WRONG: dict[str, Any] = {
@@ -33,7 +34,7 @@ def wrong_objects(message: str, above: tuple[str, ...] = ()) -> list[tuple[str, 
     """Return (path, message with one wrong value) for every field that a message leads to."""
     found: list[tuple[str, Any]] = []
     for name, field in fields_of(message).items():
-        if field.type == "R" or field.type in above or name == INLINE:
+        if field.type in ("R", *UNIONS) or field.type in above or name == INLINE:
             continue  # a message that is a list in JSON has no field of its own
         found.append((name, {name: wrong_value(field)}))
         if field.type in messages():

@@ -21,6 +21,23 @@ def template(**spec: Any) -> dict[str, Any]:
 
 SELECTOR = {"matchLabels": {"a": "b"}}
 VALID = {
+    "CustomResourceDefinition": {
+        "metadata": {"name": "things.example.com", "namespace": "default"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Cluster",
+            "names": {"plural": "things", "kind": "Thing"},
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object"}},
+                }
+            ],
+        },
+        "status": {"storedVersions": ["v1"]},
+    },
     "Pod": {"spec": {"containers": containers()}},
     "Deployment": {"spec": {"selector": SELECTOR, "template": template()}},
     "ReplicaSet": {"spec": {"selector": SELECTOR, "template": template()}},

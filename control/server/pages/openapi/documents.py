@@ -3,17 +3,19 @@
 Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from control.api.definitions.descriptions import TypeDescription, descriptions
 from control.api.definitions.table import full_name
 from control.api.kinds import KINDS, Kind
 from control.server.pages.discovery import group_versions
+from control.server.pages.openapi.custom import MARK, custom_list, schema_of_custom
 from control.server.pages.openapi.operations import (
     Operation,
     PathOperation,
     operations,
+    own_list,
     own_type,
 )
 from control.server.pages.openapi.parameters import Parameter, in_path
@@ -45,9 +47,14 @@ def v3_documents() -> Iterator[tuple[tuple[str, str], Document]]:
     return ((found, _v3_document(*found, said)) for found in group_versions())
 
 
-def _v3_document(group: str, version: str, said: Texts) -> Document:
-    places = list(operations(group, version))
-    kinds = [kind for kind in KINDS if (kind.group, kind.version) == (group, version)]
+def v3_document(group: str, version: str, kinds: Sequence[Kind]) -> Document:
+    """Make the v3 document of a group and version."""
+    return _v3_document(group, version, descriptions(), kinds)
+
+
+def _v3_document(group: str, version: str, said: Texts, every: Sequence[Kind] = KINDS) -> Document:
+    places = list(operations(group, version, every))
+    kinds = [kind for kind in every if (kind.group, kind.version) == (group, version)]
     return {
         "openapi": "3.0.0",
         "info": _INFO,
@@ -56,26 +63,31 @@ def _v3_document(group: str, version: str, said: Texts) -> Document:
     }
 
 
-def v2_document() -> Document:
+def v2_document(kinds: Sequence[Kind] = KINDS) -> Document:
     """Return the v2 document."""
-    places = [place for found in group_versions() for place in operations(*found)]
+    places = [place for found in group_versions(kinds) for place in operations(*found, kinds)]
     return {
         "swagger": "2.0",
         "info": _INFO,
         "paths": _paths(places, _operation_v2, _parameter_v2),
-        "definitions": _schemas(places, KINDS, descriptions(), V2),
+        "definitions": _schemas(places, kinds, descriptions(), V2),
     }
 
 
 def _schemas(
-    places: Iterable[PathOperation], kinds: Iterable[Kind], said: Texts, dialect: Dialect
+    places: Iterable[PathOperation], kinds: Sequence[Kind], said: Texts, dialect: Dialect
 ) -> Document:
     """Return every schema that the operations refer to, directly or not, by name."""
     used = {name for _, operation in places for name in (operation.body, operation.answer)}
-    lists = {f"{own_type(kind)}List": own_type(kind) for kind in kinds}
-    roots = {name for name in used if name and name not in lists} | {f"{META}.ListMeta", PATCH}
+    lists = {own_list(kind): own_type(kind) for kind in kinds if not kind.custom}
+    named = {name for name in used if name and name not in lists and name[0] != MARK}
+    roots = named | {f"{META}.ListMeta", PATCH}
+    custom = [kind for kind in kinds if kind.custom]
+    roots |= {f"{META}.ObjectMeta"} if custom else set()
     found = {full_name(name): schema_of(name, said[name], dialect) for name in below(roots)}
     found |= {full_name(name): list_schema(item, dialect) for name, item in lists.items()}
+    found |= {own_type(kind)[1:]: schema_of_custom(kind, dialect) for kind in custom}
+    found |= {own_list(kind)[1:]: custom_list(kind, dialect) for kind in custom}
     found |= {full_name(letter): schema for letter, schema in dialect.scalars.items()}
     return dict(sorted(found.items()))
 

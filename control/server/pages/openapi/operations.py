@@ -4,22 +4,22 @@ Clients read them: kubectl learns from the parameters of a kind's PATCH that the
 fields and supports dry runs, and from its media types which patches the server takes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from control.api.definitions.table import type_name
 from control.api.kinds import KINDS, Kind
 from control.server.pages.discovery import REVIEWS, ReviewResource, Subresource, subresources
 from control.server.pages.openapi import parameters
+from control.server.pages.openapi.custom import custom_type
 from control.server.pages.openapi.parameters import Parameter
 from control.server.pages.openapi.schema import META, PATCH
-from control.server.verbs.patch import METHODS
+from control.server.verbs.patch import methods_of
 from control.server.wire.media import APPLY_PATCH
 
 Gvk = tuple[str, str, str]  # group, version, kind
 Query = tuple[Parameter, ...]
 _ANY = ("*/*",)
-_PATCHES = (*METHODS, APPLY_PATCH)
 # Action -> (the start of an operation's name, the part after the group).
 _NAMES = {
     "get": ("read", ""),
@@ -50,9 +50,9 @@ class Operation:
 PathOperation = tuple[str, Operation]  # (path, operation)
 
 
-def operations(group: str, version: str) -> Iterator[PathOperation]:
+def operations(group: str, version: str, kinds: Sequence[Kind] = KINDS) -> Iterator[PathOperation]:
     """Yield all operations of a group and version."""
-    for kind in KINDS:
+    for kind in kinds:
         if (kind.group, kind.version) == (group, version):
             yield from _of_kind(kind)
     for review in REVIEWS:
@@ -61,8 +61,15 @@ def operations(group: str, version: str) -> Iterator[PathOperation]:
 
 
 def own_type(kind: Kind) -> str:
-    """Return the short name of a kind's type."""
+    """Return the short name of a kind's type; a custom one is marked: see ``custom.py``."""
+    if kind.custom is not None:
+        return custom_type(kind)
     return type_name(kind.group, kind.version, kind.name)
+
+
+def own_list(kind: Kind) -> str:
+    """Return the short name of the type of a kind's lists."""
+    return own_type(kind).removesuffix(kind.name) + kind.list_name
 
 
 def _of_kind(kind: Kind) -> Iterator[PathOperation]:
@@ -76,7 +83,7 @@ def _of_kind(kind: Kind) -> Iterator[PathOperation]:
         yield kind.path(), _operation(kind, "list", "get", parameters.LIST, "ForAllNamespaces")
     for sub in subresources(kind):
         path = kind.path(scope, "{name}", sub.name)
-        schema = _schema(sub)
+        schema = own_type(kind) if kind.custom and sub.name == "status" else _schema(sub)
         for verb in sub.verbs:
             yield path, _transfer(kind, sub, schema, verb) if schema else _connect(kind, sub, verb)
 
@@ -102,7 +109,7 @@ _VERBS: dict[str, tuple[str, Query]] = {
 
 def _operation(kind: Kind, action: str, method: str, query: Query, tail: str = "") -> Operation:
     own, done = own_type(kind), f"{META}.Status"
-    answers = {"list": f"{own}List", "delete": done, "deletecollection": done}
+    answers = {"list": own_list(kind), "delete": done, "deletecollection": done}
     return Operation(
         method=method,
         action=action,
@@ -111,7 +118,7 @@ def _operation(kind: Kind, action: str, method: str, query: Query, tail: str = "
         kind=(kind.group, kind.version, kind.name),
         query=query,
         body=_body(method, own),
-        consumes=_PATCHES if method == "patch" else _ANY,
+        consumes=(*methods_of(kind), APPLY_PATCH) if method == "patch" else _ANY,
         answer=answers.get(action, own),
     )
 
@@ -136,7 +143,7 @@ def _transfer(kind: Kind, sub: Subresource, schema: str, verb: str) -> Operation
         kind=sub.kind,
         query=query,
         body=_body(method, schema),
-        consumes=_PATCHES if method == "patch" else _ANY,
+        consumes=(*methods_of(kind), APPLY_PATCH) if method == "patch" else _ANY,
         answer=schema,
     )
 

@@ -7,13 +7,14 @@ may cache a document for ever. The documents have 5 MB; the server keeps them co
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 
 from control.api.base import encode
 from control.server.pages.discovery import group_versions
 from control.server.pages.openapi import gnostic
-from control.server.pages.openapi.documents import v2_document, v3_documents
+from control.server.pages.openapi.documents import v2_document, v3_document, v3_documents
+from control.server.state.kinds import KindTable
 from control.server.wire.accept import JSON_RANGES, Accept
 from control.server.wire.errors import not_acceptable
 from control.server.wire.media import JSON
@@ -41,25 +42,27 @@ def _packed(body: bytes) -> _Packed:
     return _Packed(zlib.compress(body), sha256(body).hexdigest().upper())
 
 
-def schemas(path: str, query: Mapping[str, str], accept: Accept) -> ApiResponse | None:
+def schemas(
+    path: str, query: Mapping[str, str], accept: Accept, table: KindTable
+) -> ApiResponse | None:
     """Return the document at a path; None for any other path. Raises StatusError (406)."""
     if path == _V2:
-        return _v2_answer(accept)
+        return _v2_answer(accept, table)
     if path == _V3:
-        return _json(_index(), accept)
-    for group, version in group_versions():
+        return _json(_index(table), accept)
+    for group, version in group_versions(table.all):
         if path == _v3_path(group, version):
-            return _v3_answer(path, query.get("hash", ""), _v3()[group, version], accept)
+            return _v3_answer(path, query.get("hash", ""), _of(table, group, version), accept)
     return None
 
 
-def _v2_answer(accept: Accept) -> ApiResponse:
+def _v2_answer(accept: Accept, table: KindTable) -> ApiResponse:
     for media_range in accept.ranges:
         if media_range.media == _PROTOBUF:
-            body = _v2_protobuf().unpacked()
+            body = _v2_protobuf(table).unpacked()
             return tagged(ApiResponse(body, content_type=_PROTOBUF_ANSWER))
         if media_range.media in JSON_RANGES:
-            return tagged(ApiResponse(_v2().unpacked()))
+            return tagged(ApiResponse(_v2(table).unpacked()))
     raise not_acceptable([JSON, _PROTOBUF])
 
 
@@ -85,25 +88,36 @@ def _v3_path(group: str, version: str) -> str:
 
 @cache
 def _v3() -> dict[tuple[str, str], _Packed]:
+    """Return the documents of upstream's kinds."""
     return {found: _packed(encode(document)) for found, document in v3_documents()}
 
 
-@cache
-def _v2() -> _Packed:
-    return _packed(encode(v2_document()))
+def _of(table: KindTable, group: str, version: str) -> _Packed:
+    """Return a v3 document; one with custom kinds is kept until a definition changes."""
+    kinds = [kind for kind in table.custom if (kind.group, kind.version) == (group, version)]
+    if not kinds:
+        return _v3()[group, version]
+    make = partial(v3_document, group, version, table.all)
+    return table.derived(f"v3 {group}/{version}", lambda: _packed(encode(make())))
 
 
-@cache
-def _v2_protobuf() -> _Packed:
-    return _packed(gnostic.document(v2_document()))
+def _v2(table: KindTable) -> _Packed:
+    return table.derived("v2", lambda: _packed(encode(v2_document(table.all))))
 
 
-@cache
-def _index() -> bytes:
+def _v2_protobuf(table: KindTable) -> _Packed:
+    return table.derived("v2 protobuf", lambda: _packed(gnostic.document(v2_document(table.all))))
+
+
+def _index(table: KindTable) -> bytes:
+    return table.derived("index", partial(_make_index, table))
+
+
+def _make_index(table: KindTable) -> bytes:
     """Return the index of the v3 documents."""
     paths = {}
-    for group, version in group_versions():
+    for group, version in group_versions(table.all):
         path = _v3_path(group, version)
-        url = f"{path}?hash={_v3()[group, version].hash}"
+        url = f"{path}?hash={_of(table, group, version).hash}"
         paths[path.removeprefix(f"{_V3}/")] = {"serverRelativeURL": url}
     return encode({"paths": paths})

@@ -47,7 +47,8 @@ class Dialect:
 
     def refer(self, name: str) -> Schema:
         """Return a reference to a schema, by the short name of its type or by a letter."""
-        return {"$ref": self.definitions + full_name(name)}
+        whole = name.removeprefix("=")  # the mark of custom types
+        return {"$ref": self.definitions + (whole if whole != name else full_name(name))}
 
     def beside(self, schema: Schema, more: Schema) -> Schema:
         """Return a schema with more members."""

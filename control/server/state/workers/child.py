@@ -11,6 +11,7 @@ import signal
 import sys
 from typing import BinaryIO
 
+from control.api.custom.cost import TooCostlyError
 from control.server.state.workers.frames import LENGTH, packed, unpacked
 from control.server.state.workers.pool import Job, WorkerFailedError
 from control.server.state.workers.snapshot import MissingItemError, MissingListError
@@ -36,6 +37,8 @@ def _result(job: Job) -> tuple[bool, object]:
         return True, job.function(job.snapshot.state(), job.request, *job.arguments)
     except (StatusError, MissingItemError, MissingListError) as err:
         return False, err
+    except TooCostlyError as err:
+        return False, too_large(str(err))
     except MemoryError:
         return False, too_large(f"it needs more than {MEMORY >> 20} MiB of memory")
     except Exception as err:

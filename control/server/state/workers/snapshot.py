@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from control.api.kinds import KINDS, Kind
+from control.api.kinds import Kind
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import KindCache, WatchCache
 from control.server.wire.info import storage_prefix
@@ -53,24 +53,29 @@ class _KnownItems(WatchCache):
     def __init__(self, store: MemoryStore, snapshot: Snapshot) -> None:
         super().__init__(store)
         self.claims = set(snapshot.claims)
-        self._kinds = {storage_prefix(kind): _KnownKind(kind, snapshot) for kind in KINDS}
+        self._snapshot = snapshot
+
+    def of(self, kind: Kind) -> KindCache:
+        """Return what the snapshot says of a kind."""
+        return _KnownKind(kind, self._snapshot)
 
 
 class _KnownKind(KindCache):
     def __init__(self, kind: Kind, snapshot: Snapshot) -> None:
-        super().__init__(kind, 0)
+        super().__init__(storage_prefix(kind), 0)
+        self._kind = kind
         self._known = snapshot.items
         self._lists = snapshot.lists
 
     def get(self, key: str) -> Item | None:
         """Return an object of the snapshot; raises MissingItemError."""
         if key not in self._known:
-            raise MissingItemError(self.kind, key)
+            raise MissingItemError(self._kind, key)
         return self._known[key]
 
     def items(self, prefix: str = "", after: str = "") -> Iterator[Item]:
         """Yield the objects of the snapshot; raises MissingListError."""
         prefix = prefix or self.prefix
         if prefix not in self._lists:
-            raise MissingListError(self.kind, prefix)
+            raise MissingListError(self._kind, prefix)
         return (item for item in self._lists[prefix] if item.key > after)

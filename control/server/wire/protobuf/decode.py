@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from control.api.types.table import INLINE, Field, message_name, messages
+from control.api.types.unions import UNIONS, json_form
 from control.server.wire.protobuf.wire import (
     ProtobufError,
     TooManyMessagesError,
@@ -87,6 +88,8 @@ def _value(kind: str, value: Value, depth: int) -> Any:
     if read:
         return read(value)
     made = _message(_bytes(value), kind, depth + 1)
+    if kind in UNIONS:
+        return json_form(kind, made)
     return made.get(INLINE, made)  # a message that is a list in JSON
 
 

@@ -51,16 +51,21 @@ def inside(value: Any) -> Iterator[dict[str, Any]]:
             yield from inside(item)
 
 
+def references(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield every reference in a document; a schema of schemas has a property of that name."""
+    return (found for found in inside(value) if isinstance(found.get("$ref"), str))
+
+
 @pytest.mark.parametrize("gv", group_versions(), ids="/".join)
 def test_every_reference_of_v3_leads_to_a_schema_of_the_same_document(gv):
     document = v3(*gv)
     known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
-    assert {found["$ref"] for found in inside(document) if "$ref" in found} <= known
+    assert {found["$ref"] for found in references(document)} <= known
 
 
 def test_every_reference_of_v2_leads_to_a_definition():
     known = {f"#/definitions/{name}" for name in v2()["definitions"]}
-    assert {found["$ref"] for found in inside(v2()) if "$ref" in found} <= known
+    assert {found["$ref"] for found in references(v2())} <= known
 
 
 def test_v2_has_all_that_v3_has():
@@ -72,7 +77,7 @@ def test_v2_has_all_that_v3_has():
 
 @pytest.mark.parametrize("gv", group_versions(), ids="/".join)
 def test_v3_references_have_no_siblings(gv):
-    assert all(set(found) == {"$ref"} for found in inside(v3(*gv)) if "$ref" in found)
+    assert all(set(found) == {"$ref"} for found in references(v3(*gv)))
 
 
 def test_operations_have_names_of_their_own():

@@ -1,0 +1,92 @@
+"""The objects of a custom kind as one version of it shows them.
+
+All versions share one stored form. An object that was stored in another version, or before its
+definition's last change, is shown with this version's name, defaults and known fields.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from control.api.custom.cost import TooCostlyError
+from control.api.kinds import Kind
+from control.api.types.scalars import WrongTypeError
+from control.server.state.watch_cache import KindCache, ObjectChange
+from control.server.wire.item import Item, encode_object, stamp
+
+
+class VersionView(KindCache):
+    """One version of the objects of a ``KindCache``; it has no objects of its own.
+
+    ``changed`` is the revision of the last change of the kind's definition.
+    """
+
+    def __init__(self, base: KindCache, kind: Kind, changed: int) -> None:
+        super().__init__(base.prefix, base.floor)
+        self.kind = kind
+        self._base, self._changed = base, changed
+        self._seen: dict[str, tuple[Item, Item]] = {}
+        base.listeners.add(self._heard)
+
+    def close(self) -> None:
+        """Stop to follow the objects; every watch of this version ends."""
+        self._base.listeners.discard(self._heard)
+        self.closed = True
+        self.tell(None)
+
+    def get(self, key: str) -> Item | None:
+        """Return one object; None if it is absent."""
+        item = self._base.get(key)
+        return self.seen(item) if item is not None else None
+
+    def items(self, prefix: str = "", after: str = "") -> Iterator[Item]:
+        """Yield the objects whose key starts with ``prefix``, in key order, after a key."""
+        return map(self.seen, self._base.items(prefix, after))
+
+    def changes(self, after: int) -> list[ObjectChange] | None:
+        """Return the changes after a revision; None if the ring no longer has all of them."""
+        self.floor = self._base.floor
+        found = self._base.changes(after)
+        return None if found is None else list(map(self._shown, found))
+
+    def seen(self, item: Item) -> Item:
+        """Return an object as this version shows it."""
+        known = self._seen.get(item.key)
+        if known is not None and known[0] is item:
+            return known[1]
+        made = seen(self.kind, item, self._changed)
+        if made is not item:
+            self._seen[item.key] = item, made
+        return made
+
+    def _shown(self, change: ObjectChange) -> ObjectChange:
+        old = self.seen(change.old) if change.old is not None else None
+        item = seen(self.kind, change.item, self._changed)
+        return ObjectChange(item, old, change.removed)
+
+    def _heard(self, change: ObjectChange | None) -> None:
+        self.floor = self._base.floor
+        if change is None:
+            self._seen.clear()
+            self.tell(None)
+        else:
+            if self.listeners:
+                self.tell(self._shown(change))
+            self._seen.pop(change.item.key, None)
+
+
+def seen(kind: Kind, item: Item, changed: int) -> Item:
+    """Return an object as a version of its kind shows it."""
+    custom = kind.custom
+    if custom is None:
+        return item
+    head = b'"apiVersion":"%b"' % custom.api_version.encode()
+    start = item.raw.find(b'"apiVersion":')
+    is_own = item.raw.startswith(head, start)
+    if is_own and item.revision > changed:
+        return item
+    with suppress(TooCostlyError, WrongTypeError):
+        wire = item.fresh()
+        made = custom.refreshed(wire)
+        if made != wire or not is_own:
+            return stamp(item.key, encode_object(made, item.managed), item.revision)
+    return item
