@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from control.api.kinds import Kind
+from control.api.kinds import DEFINITION, Kind
 from control.api.meta import Object
 from control.client import ApiError, Client, ClientError, EventRecorder, Informer, UnreachableError
 from control.client.cache import Key
 from control.controllers.actions import Action
+from control.controllers.custom import CustomKinds
 from control.controllers.execute import Executor
 from control.controllers.garbage.contents import NotEmptyError
 from control.controllers.queue import WorkQueue
-from control.controllers.state import ClusterState
+from control.controllers.state import ClusterState, Table
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,14 @@ class Controller(Protocol):
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterable[Action]:
         """Return the actions for a key at ``now`` (seconds since the epoch). Pure."""
+
+
+@runtime_checkable
+class FollowsCustomKinds(Protocol):
+    """A controller that also follows the kinds of CustomResourceDefinitions."""
+
+    def custom_source(self, kind: Kind) -> Source:
+        """Return the keys to reconcile when an object of a custom kind changes."""
 
 
 @runtime_checkable
@@ -99,12 +108,17 @@ class Manager:
         self.informers = {
             kind: Informer(client, kind, on_recovery=self._answered_again) for kind in wanted
         }
+        self._queues: dict[str, WorkQueue[Key]] = {}
+        self._custom = CustomKinds(self._follow, self._forget)
+        self._following: dict[Kind, asyncio.Task[None]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
         """Follow the cluster and reconcile for ever."""
         for kind, informer in self.informers.items():
             informer.subscribe(self.cluster[kind].apply)
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             for informer in self.informers.values():
                 tasks.create_task(informer.run(), name=f"informer {informer.kind.plural}")
             # With incomplete caches, controllers would delete objects whose owners are missing.
@@ -114,12 +128,42 @@ class Manager:
             logger.info("caches are filled: %d kinds", len(self.informers))
             for controller in self._controllers:
                 tasks.create_task(self._drive(controller), name=controller.component)
+            if DEFINITION in self.informers:
+                self.informers[DEFINITION].subscribe(self._custom.apply)
+
+    def _follow(self, kind: Kind) -> None:
+        """Follow the objects of a custom kind that is served from now on."""
+        if self._tasks is None:
+            raise RuntimeError("the manager does not run")
+        task = self._tasks.create_task(self._follow_custom(kind), name=f"informer {kind.plural}")
+        self._following[kind] = task
+
+    def _forget(self, kind: Kind) -> None:
+        """Follow a custom kind no more; nobody knows then whether its objects exist."""
+        self._following.pop(kind).cancel()
+
+    async def _follow_custom(self, kind: Kind) -> None:
+        """Show the objects of a custom kind to controllers, once all are known, for ever."""
+        informer, table = Informer(self._client, kind), Table(kind)
+        informer.subscribe(table.apply)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(informer.run())
+                await informer.synced.wait()
+                self.informers[kind], self.cluster.tables[kind] = informer, table
+                for controller in self._controllers:
+                    if isinstance(controller, FollowsCustomKinds):
+                        queue = self._queues.setdefault(controller.component, WorkQueue())
+                        informer.subscribe(self._enqueuer(controller.custom_source(kind), queue))
+        finally:
+            self.informers.pop(kind, None)
+            self.cluster.tables.pop(kind, None)
 
     def _answered_again(self) -> None:
         self.cluster.contact = self._clock()
 
     async def _drive(self, controller: Controller) -> None:
-        queue: WorkQueue[Key] = WorkQueue()
+        queue = self._queues.setdefault(controller.component, WorkQueue())
         for source in controller.sources:
             self.informers[source.kind].subscribe(self._enqueuer(source, queue))
         client = self._client_of(controller.component)

@@ -27,7 +27,6 @@ from control.controllers.state import ClusterState
 
 # Events have no owners and no dependents, and are many.
 KINDS = tuple(kind for kind in kinds.KINDS if kind is not kinds.EVENT)
-_BY_NAME = {f"{kind.plural}.{kind.group}": kind for kind in KINDS}
 
 
 def key_of(kind: Kind, item: Object) -> Key:
@@ -69,19 +68,29 @@ class GarbageCollector:
     component = "garbage-collector-controller"
     sources = tuple(_source(kind) for kind in KINDS)
 
+    def custom_source(self, kind: Kind) -> Source:
+        """Follow the objects of a custom kind, too."""
+        return _source(kind)
+
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """Collect the object ``key``, of any kind, or complete its deletion."""
         del now
         resource, _, namespace = key[0].partition("/")
-        kind = _BY_NAME[resource]
-        item = cluster[kind].get(namespace, key[1])
-        if item is None:
+        kind = _kind(cluster, resource)
+        item = cluster[kind].get(namespace, key[1]) if kind else None
+        if kind is None or item is None:
             return
         if item.metadata.deletion_timestamp is not None:
             yield from _finish(cluster, kind, item)
         elif item.metadata.owner_references:
             owners = [locate(cluster, item, ref) for ref in item.metadata.owner_references]
             yield from _judge(cluster, kind, item, owners)
+
+
+def _kind(cluster: ClusterState, resource: str) -> Kind | None:
+    """Return the kind of a resource; None for a custom one that is not served any more."""
+    found = (kind for kind in cluster.tables if f"{kind.plural}.{kind.group}" == resource)
+    return next(found, None)
 
 
 def _finish(cluster: ClusterState, kind: Kind, item: Object) -> Iterator[Action]:
