@@ -11,6 +11,7 @@ from aiohttp import ClientConnectionResetError, web
 from multidict import CIMultiDict
 
 from control.api.base import encode
+from control.api.warnings import deprecation
 from control.server.access import reviews
 from control.server.access.attributes import AccessAttributes
 from control.server.access.audit import AUDIT_ID, AuditEntry, AuditLog, audit_id
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 _SECONDS = 60.0
 _ENTRY = web.RequestKey("audit", AuditEntry)
 _AUDIT_ID = web.RequestKey("audit id", str)
+_DEPRECATION = web.RequestKey("deprecation", str)
 # Bytes that are written at once; a piece up to the second is not cut.
 _CHUNK, _WHOLE = 32 * 1024, 64 * 1024
 
@@ -151,13 +153,15 @@ class HttpHandler:
                         refusal = self._refusal_to_create(user, asked, wanted)
                         request = dataclasses.replace(request, no_create=refusal)
                     answer = await verb(self._state, request)
-                return await _sent(web_request, _with_deprecation(answer, asked))
+                return await _sent(web_request, answer)
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
 
     def _asked(self, web_request: web.Request) -> info.RequestInfo:
         kinds = self._state.cache.kinds.by_resource
-        return info.parse(web_request.method, web_request.path, web_request.query, kinds)
+        asked = info.parse(web_request.method, web_request.path, web_request.query, kinds)
+        web_request[_DEPRECATION] = deprecation(asked.kind)
+        return asked
 
     def _refusal_to_create(
         self, user: User, asked: info.RequestInfo, wanted: AccessAttributes
@@ -234,8 +238,13 @@ class HttpHandler:
 
 
 async def identify(web_request: web.Request, response: web.StreamResponse) -> None:
-    """Name the request's audit event in the headers of its answer, of whatever sort it is."""
+    """Name the request's audit event in the headers of its answer, of whatever sort it is.
+
+    Each answer on a deprecated kind also has the warning of it.
+    """
     response.headers[AUDIT_ID] = web_request.get(_AUDIT_ID) or audit_id("")
+    if text := web_request.get(_DEPRECATION):
+        response.headers.extend(warning_headers([text]))
 
 
 def _refused(err: StatusError) -> ApiResponse:
@@ -250,13 +259,6 @@ def _entry(log: AuditLog, web_request: web.Request) -> AuditEntry:
     agent = header_text(web_request.headers.get("User-Agent", ""))
     uri, source = str(web_request.rel_url), web_request.remote or ""
     return AuditEntry(log, uri, source, agent, web_request[_AUDIT_ID])
-
-
-def _with_deprecation(answer: ApiResponse, asked: info.RequestInfo) -> ApiResponse:
-    """Return an answer that tells of a version of a custom kind that is deprecated."""
-    if not (asked.kind.custom and (warning := asked.kind.custom.warning)):
-        return answer
-    return dataclasses.replace(answer, warnings=(*answer.warnings, warning))
 
 
 def _begin(

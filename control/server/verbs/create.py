@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from control.api.rules import errors_in_new, rules_of
+from control.api.warnings import warnings_of
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
 from control.server.verbs import fields, podsecurity, prepare
@@ -140,7 +141,7 @@ def complete(
         made = admit(state, named, rules.begin(made))
         if found := errors_in_new(kind, parse(kind, made)):
             raise errors.invalid(kind, named.info.name, found)
-        warned = warnings + podsecurity.warnings(state, request, made)
+        warned = warnings + warnings_of(kind, made) + podsecurity.warnings(state, request, made)
         base, given = bool(wire["metadata"].get("generateName")), wire["metadata"].get("name")
         return New(draft(kind, made, managed), warned, generated=base and not given, base=base)
 

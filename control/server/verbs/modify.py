@@ -12,6 +12,7 @@ from control.api.kinds import DEFINITION, POD, PRIORITY_CLASS, SERVICE
 from control.api.limits import CLAIM
 from control.api.rules import errors_in_ephemeral, errors_in_status, errors_in_update, rules_of
 from control.api.validation.certificates import validate_signing_status
+from control.api.warnings import warnings_of
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
 from control.server.verbs import ephemeral, fields, podsecurity, prepare, priority
@@ -131,9 +132,12 @@ def _revised(state: ServerState, request: ApiRequest, old: Item, edit: Edit) -> 
         wire = _next_version(state, request, before, new)
         _validate(request, before, wire)
         managed = _managed(state, request, old, edited, new)
+        warned = edited.warnings
+        if not request.info.subresource:
+            warned += warnings_of(request.info.kind, wire)
         if prepare.same(before, wire) and same_managers(old.managed, managed):
-            return _Revision(None, finished(wire), edited.warnings)
-        made, warned = draft(request.info.kind, wire, managed), edited.warnings
+            return _Revision(None, finished(wire), warned)
+        made = draft(request.info.kind, wire, managed)
         if request.info.kind is not POD and not request.info.subresource:
             warned += podsecurity.warnings(state, request, wire)
         return _Revision(made, finished(wire), warned)
