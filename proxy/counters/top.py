@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -89,17 +90,27 @@ def top(url: str, interval: float, lines: int, output: str) -> None:
     try:
         first, second = asyncio.run(_read_twice(url, interval))
     except (aiohttp.ClientError, TimeoutError, OSError) as err:
-        sys.exit(f"podwire proxy top: no proxy answers at {url}: {err or type(err).__name__}")
+        sys.exit(
+            f"podwire proxy top: no proxy answers at {url}: {_reason(err)}; "
+            "run this on a node, where podwire proxy runs"
+        )
     if f"# TYPE {PREFIX}" not in second:
         sys.exit(
             f"podwire proxy top: the proxy at {url} does not count Services; "
-            "run it with --service-counters connections, or packets"
+            "run it with --service-counters connections, or packets; in a lab: "
+            "podwire lab set counters connections"
         )
     found = rows(parse(first), parse(second), interval)
     if output == "json":
         click.echo(json.dumps([asdict(row) for row in found], indent=2))
     else:
         click.echo("\n".join(table(found[:lines])))
+
+
+def _reason(err: Exception) -> str:
+    """Return the system's words for an error, or its own."""
+    number = err.errno if isinstance(err, OSError) else None
+    return os.strerror(number) if number else str(err) or type(err).__name__
 
 
 async def _read_twice(url: str, seconds: float) -> tuple[str, str]:

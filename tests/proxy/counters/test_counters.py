@@ -231,4 +231,7 @@ def test_top_puts_the_busiest_first() -> None:
 def test_top_says_if_no_proxy_answers() -> None:
     done = CliRunner().invoke(main, ["top", "--url", "http://127.0.0.1:1/metrics"])
     assert done.exit_code == 1
-    assert "no proxy answers at http://127.0.0.1:1/metrics" in done.output
+    assert done.output == (
+        "podwire proxy top: no proxy answers at http://127.0.0.1:1/metrics: Connection refused; "
+        "run this on a node, where podwire proxy runs\n"
+    )
