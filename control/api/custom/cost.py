@@ -6,7 +6,7 @@ A schema of many alternatives times an object of many values would else take for
 from contextvars import ContextVar
 
 # Checks of one object, each some microseconds.
-MOST_CHECKS = 1_000_000
+MOST_CHECKS = 300_000
 # The most of a computation that may not take so long; None without such a limit.
 LIMIT: ContextVar[int | None] = ContextVar("limit of checks", default=None)
 

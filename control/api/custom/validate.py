@@ -8,7 +8,6 @@ k8s.io/apiextensions-apiserver/pkg/apiserver/validation.
 """
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any
 
 import orjson
@@ -36,46 +35,37 @@ class Validator:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self.types = _types(schema)
+        self._ready = False
 
-    @cached_property
-    def _properties(self) -> "dict[str, Validator]":
-        given = self._schema.get("properties") or {}
-        return {name: Validator(each) for name, each in given.items()}
-
-    @cached_property
-    def _additional(self) -> "Validator | bool | None":
-        given = self._schema.get("additionalProperties")
-        return Validator(given) if isinstance(given, dict) else given
-
-    @cached_property
-    def _items(self) -> "Validator | None":
-        given = self._schema.get("items")
-        return Validator(given) if isinstance(given, dict) else None
-
-    @cached_property
-    def _junctors(self) -> "dict[str, list[Validator]]":
-        named = {name: self._schema.get(name) or [] for name in ("anyOf", "oneOf", "allOf")}
-        made = {name: [Validator(each) for each in given] for name, given in named.items() if given}
-        denied = self._schema.get("not")
-        return made | ({"not": [Validator(denied)]} if denied is not None else {})
-
-    @cached_property
-    def _format(self) -> str:
-        if self.types not in ((), ("string",)):
-            return ""
-        return formats.known(self._schema.get("format", ""))
-
-    @cached_property
-    def _allowed(self) -> frozenset[bytes] | None:
-        """The values of ``enum``, encoded; None if there is none."""
-        given = self._schema.get("enum")
-        return None if given is None else frozenset(map(_encoded, given))
+    def _prepare(self) -> None:
+        """Make the validators of the parts of the schema; their own parts follow at their use."""
+        schema = self._schema
+        items, more = schema.get("items"), schema.get("additionalProperties")
+        self._properties = {
+            name: Validator(each) for name, each in (schema.get("properties") or {}).items()
+        }
+        self._additional = Validator(more) if isinstance(more, dict) else more
+        self._items = Validator(items) if isinstance(items, dict) else None
+        self._junctors = {
+            name: [Validator(each) for each in schema[name]]
+            for name in ("anyOf", "oneOf", "allOf")
+            if schema.get(name)
+        }
+        if schema.get("not") is not None:
+            self._junctors["not"] = [Validator(schema["not"])]
+        of_text = self.types in ((), ("string",))
+        self._format = formats.known(schema.get("format", "")) if of_text else ""
+        allowed = schema.get("enum")
+        self._allowed = None if allowed is None else frozenset(map(_encoded, allowed))
+        self._ready = True
 
     def check(self, value: Any, path: Place, found: list[FieldError], cost: Spending) -> None:
         """Add the errors of a value to ``found``; raises TooCostlyError."""
         cost.spend()
         if len(found) >= _MOST_ERRORS:
             return
+        if not self._ready:
+            self._prepare()
         self._type(value, path, found)
         if value is not None:
             if self._junctors:

@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 # More objects than any function looks at.
 _MOST_LOOKED_AT = 64
 # Checks of a custom object's values that cost less than 20 ms.
-_LIGHT_CHECKS = 5000
+_LIGHT_CHECKS = 2000
 
 Pure = Callable[Concatenate[ServerState, ApiRequest, _P], _T]
 
