@@ -23,6 +23,21 @@ static __always_inline bool load(struct __sk_buff *skb, __u32 at, void *to, __u3
 	return !bpf_skb_load_bytes_relative(skb, at, to, length, BPF_HDR_START_NET);
 }
 
+static __always_inline void fill_ipv4(const struct iphdr *ip, struct packet *packet)
+{
+	packet->client.address.word[2] = packet->destination.address.word[2] = bpf_htonl(0xffff);
+	packet->client.address.word[3] = ip->saddr;
+	packet->destination.address.word[3] = ip->daddr;
+	packet->destination.protocol = ip->protocol;
+}
+
+static __always_inline void fill_tcp(const struct tcphdr *tcp, struct packet *packet)
+{
+	packet->client.port = tcp->source;
+	packet->destination.port = tcp->dest;
+	packet->begins = tcp->syn && !tcp->ack && !tcp->rst && !tcp->fin;
+}
+
 /* Reads the IPv4 header at `at`, counted from the network header. False for fragments and malformed
  * packets.
  */
@@ -34,10 +49,7 @@ static __always_inline bool read_ipv4(struct __sk_buff *skb, __u32 at, struct pa
 		return false;
 	if (ip.frag_off & bpf_htons(FRAGMENTED))
 		return false;
-	packet->client.address.word[2] = packet->destination.address.word[2] = bpf_htonl(0xffff);
-	packet->client.address.word[3] = ip.saddr;
-	packet->destination.address.word[3] = ip.daddr;
-	packet->destination.protocol = ip.protocol;
+	fill_ipv4(&ip, packet);
 	packet->transport = at + ip.ihl * 4;
 	return true;
 }
@@ -62,9 +74,7 @@ static __always_inline bool read_tcp(struct __sk_buff *skb, struct packet *packe
 
 	if (!load(skb, packet->transport, &tcp, sizeof(tcp)))
 		return false;
-	packet->client.port = tcp.source;
-	packet->destination.port = tcp.dest;
-	packet->begins = tcp.syn && !tcp.ack && !tcp.rst && !tcp.fin;
+	fill_tcp(&tcp, packet);
 	return true;
 }
 

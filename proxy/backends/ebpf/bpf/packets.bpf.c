@@ -103,18 +103,17 @@ int balance_ingress(struct __sk_buff *skb)
 	struct settings *set;
 	__u32 zero = 0, number = skb->ifindex;
 	struct link *link;
-	bool from_pod, is_read;
+	bool from_pod;
 
 	link = bpf_map_lookup_elem(&links, &number);
 	if (!link)
 		return TC_ACT_UNSPEC;
-	is_read = read_packet(skb, &packet);
 	if (is_for_neighbor(skb, link)) {
-		route_if_needed(skb, link, is_read ? &packet : NULL);
+		route_if_needed(skb, link);
 		return TC_ACT_UNSPEC;
 	}
 	set = bpf_map_lookup_elem(&settings, &zero);
-	if (!set || !is_read || !(packet.begins || set->has_direct) || !is_for_us(skb, link->flags))
+	if (!set || !read_packet(skb, &packet) || !(packet.begins || set->has_direct) || !is_for_us(skb, link->flags))
 		return TC_ACT_UNSPEC;
 	forward = find_forward(&packet.destination, set, false);
 	if (!forward || forward->by_nftables || !(packet.begins || forward->direct))
