@@ -31,6 +31,7 @@ from control.server.verbs.watch import WatchNotice, watch
 from control.server.wire import errors, info
 from control.server.wire.accept import Accept, parse_accept
 from control.server.wire.body import BODY_LIMIT, Body, read_body
+from control.server.wire.compression import THRESHOLD, accepts_gzip, gzipped, is_large
 from control.server.wire.errors import StatusError
 from control.server.wire.media import APPLY_PATCH, JSON
 from control.server.wire.request import ApiRequest, User
@@ -322,17 +323,44 @@ def _cut(web_request: web.Request) -> None:
 
 async def _sent(web_request: web.Request, answer: ApiResponse) -> web.StreamResponse:
     """Send a large body in pieces; a client that does not read them in time is cut off."""
-    if answer.pieces is None:
+    pieces, packed = answer.pieces, False
+    if accepts_gzip(web_request.headers.get("Accept-Encoding", "")):
+        # The audit log reads the body of an answer that is sent at once.
+        if pieces is None and len(answer.body) > THRESHOLD and _ENTRY not in web_request:
+            pieces = iter((answer.body,))
+        if pieces is not None:
+            packed, pieces = await is_large(pieces)
+    if pieces is None:
         return _respond(answer)
     response = web.StreamResponse(status=answer.code, headers=_headers(answer))
     try:
-        await response.prepare(web_request)
-        await send(response, answer.pieces)
-        await response.write_eof()
+        await (_send_packed if packed else _send_plain)(web_request, response, pieces)
     except asyncio.CancelledError:
         _cut(web_request)
         raise
     return response
+
+
+async def _send_plain(
+    web_request: web.Request, response: web.StreamResponse, pieces: Iterable[bytes]
+) -> None:
+    await response.prepare(web_request)
+    await send(response, pieces)
+    await response.write_eof()
+
+
+async def _send_packed(
+    web_request: web.Request, response: web.StreamResponse, pieces: Iterable[bytes]
+) -> None:
+    """Write pieces by gzip; others run after each step."""
+    response.headers["Content-Encoding"] = "gzip"
+    response.headers.add("Vary", "Accept-Encoding")
+    await response.prepare(web_request)
+    for packed in gzipped(pieces):
+        if packed:
+            await response.write(packed)
+        await asyncio.sleep(0)
+    await response.write_eof()
 
 
 async def send(response: web.StreamResponse, pieces: Iterable[bytes]) -> None:
