@@ -92,18 +92,26 @@ async def _changes(state: ServerState) -> AsyncIterator[None]:
 
 async def _settled(state: ServerState) -> bool:
     """Do what is due now; return False if a definition still has objects that must go."""
+    while True:
+        try:
+            return await _looked_after_all(state)
+        except (StatusError, StoreError) as err:
+            logger.warning("definitions: %s; trying again in %.0f s", err, _RETRY)
+            await asyncio.sleep(_RETRY)
+
+
+async def _looked_after_all(state: ServerState) -> bool:
     done = True
-    try:
-        for item in tuple(state.cache.of(DEFINITION).items()):
-            try:
-                done = await _look_after(state, item) and done
-            except StatusError as err:
-                if err.code not in (404, 409):  # else somebody has changed it: an event will come
-                    raise
-    except (StatusError, StoreError) as err:
-        logger.warning("definitions: %s; trying again in %.0f s", err, _RETRY)
-        await asyncio.sleep(_RETRY)
-        return await _settled(state)
+    for item in tuple(state.cache.of(DEFINITION).items()):
+        try:
+            done = await _look_after(state, item) and done
+        except StatusError as err:
+            if err.code not in (404, 409):  # else somebody has changed it: an event will come
+                raise
+        except StoreError:
+            raise
+        except Exception:  # a defect shown by one definition must not stop the others
+            logger.exception("definition %s failed", item.wire["metadata"]["name"])
     return done
 
 

@@ -136,9 +136,10 @@ def kinds_of(definition: Mapping[str, Any]) -> tuple[Kind, ...]:
     """Return the kinds that a CustomResourceDefinition serves; none before it is established."""
     status = definition.get("status") or {}
     states = {each["type"]: each["status"] for each in status.get("conditions") or ()}
-    if states.get("Established") != "True":
+    names = status.get("acceptedNames") or {}
+    if states.get("Established") != "True" or not (names.get("plural") and names.get("kind")):
         return ()
-    return tuple(_kinds(definition["spec"], status["acceptedNames"]))
+    return tuple(_kinds(definition["spec"], names))
 
 
 def _kinds(spec: Mapping[str, Any], names: Mapping[str, Any]) -> Iterator[Kind]:

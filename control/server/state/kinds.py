@@ -3,12 +3,15 @@
 The watch cache tells of each definition that comes, changes or goes, on every server of a store.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
 
 from control.api.kinds import KINDS, Kind
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Resource = tuple[str, str, str]  # group, version, plural
@@ -47,7 +50,11 @@ class KindTable:
             return False
         from control.api.custom.kind import kinds_of  # nothing of it before there is a definition
 
-        kinds = kinds_of(definition)
+        try:
+            kinds = kinds_of(definition)
+        except Exception:  # the watch cache must go on, whatever an older server has stored
+            logger.exception("definition %s is malformed: its kinds are not served", name)
+            kinds = ()
         had = bool(self._custom.get(name))
         self._sources[name], self.revisions[name] = source, revision
         self._custom[name] = tuple(k for k in kinds if (k.group, k.plural) not in self._taken)

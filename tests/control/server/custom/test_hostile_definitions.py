@@ -10,9 +10,11 @@ from control.api.custom.place import ROOT
 from control.api.custom.schema import node_of
 from control.api.custom.validate import Validator
 from control.api.custom.values import completed, pruned
+from control.server.state.kinds import KindTable
 from tests.support.control.definitions import (
     CRONTABS,
     DEFINITIONS,
+    NAME,
     conditions,
     crontab,
     definition,
@@ -155,3 +157,28 @@ async def test_definitions_that_contradict_themselves_are_refused(api: Api):
     protected["metadata"]["name"] = "crontabs.x.k8s.io"
     refused = await api("POST", DEFINITIONS, protected)
     assert "protected groups must have approval annotation" in refused["message"]
+
+
+async def test_a_status_without_names_serves_nothing_and_is_corrected(api: Api):
+    made = await established(api)
+    broken = made | {"status": made["status"] | {"acceptedNames": {}}}
+    assert (await api("PUT", f"{DEFINITIONS}/{NAME}/status", broken)).code == 200
+    names = await until(
+        api, f"{DEFINITIONS}/{NAME}", lambda it: it["status"]["acceptedNames"]["kind"]
+    )
+    assert names["status"]["acceptedNames"]["plural"] == "crontabs"
+    assert (await api("GET", CRONTABS)).code == 200
+
+
+def test_a_malformed_definition_of_an_older_server_is_left_out():
+    table = KindTable()
+    spec = {
+        "group": "example.com",
+        "scope": "Cluster",
+        "versions": [{"name": "v1", "served": True}],
+    }
+    names = {"plural": "things", "kind": "Thing"}
+    conditions_ = [{"type": "Established", "status": "True"}]
+    status = {"acceptedNames": names, "conditions": conditions_}
+    table.put({"metadata": {"name": "things.example.com"}, "spec": spec, "status": status}, 1)
+    assert table.custom == ()
