@@ -9,7 +9,7 @@ from proxy.backends.base import RuleCount
 from proxy.backends.iptables import accounting, legacy
 from proxy.backends.iptables.big import BigServices
 from proxy.backends.iptables.fixed import Jump, jumps
-from proxy.backends.iptables.load import CHUNK, is_complete, load
+from proxy.backends.iptables.load import CHUNK, finish, is_complete, load, standing
 from proxy.backends.iptables.names import Table
 from proxy.backends.iptables.observe import ObservedChains, parse
 from proxy.backends.iptables.ownership import disturbance, removal
@@ -84,7 +84,8 @@ class IptablesFamily:
                 self._remember()
             return
         shown = self._big.hold_back(want)
-        change = self._big.shorten(self._ruleset.update(shown, node, self._big.done))
+        done, again = self._big.done, self._big.again
+        change = self._big.shorten(self._ruleset.update(shown, node, done, again))
         if change:
             self._restore(change)
         if part := self._big.next_slice():
@@ -98,8 +99,9 @@ class IptablesFamily:
             raise
 
     def _load(self, want: Desired, node: NodeView) -> None:
-        """Write everything, but big Services that are new: those follow in slices."""
+        """Write everything, but big Services: those follow in slices."""
         observed = look(self._tool, self._ruleset.jumps)
+        self._ruleset.complete()
         shown = want if self._is_legacy else self._big.hold_new(want, observed.chains)
         self._ruleset.update(shown, node)
         self._write_accepted(observed)
@@ -226,8 +228,13 @@ class IptablesFamily:
 
     def _write_all(self, observed: ObservedChains) -> None:
         chunk = None if self._is_legacy else CHUNK
-        for step in load(self._ruleset, observed, chunk):
+        whole = self._is_legacy or self._big.is_refused
+        later = [] if whole else standing(self._ruleset, observed)
+        stale = finish(self._ruleset, observed).drop if later else frozenset()
+        for step in load(self._ruleset, observed, chunk, later):
             self._restore(step)
+        self._big.refused(False)
+        self._big.rewrite(later, observed.chains, stale)
 
 
 class IptablesBackend:

@@ -69,13 +69,34 @@ class BigServices:
         all others, and those follow. Big ones that are there are served throughout the load.
         """
         self.clear()
-        if self._refused:  # a load finds the Service to leave out
-            self._refused = False
+        if self._refused:
             return want
         for key, portals in want.items():
             if self._is_big(portals) and not chains & _pools(portals):
                 self._hold(key, portals)
         return self._without(want, Desired())
+
+    def rewrite(self, keys: Iterable[Key], observed: Set[ChainName], stale: Set[ChainName]) -> None:
+        """Have the own chains of Services that are in force written in slices.
+
+        What is stale goes after that, and so do ``observed`` chains of theirs that are not wanted
+        any more by then.
+        """
+        for key in keys:
+            own = self._ruleset.own_of(key).keys()
+            self._garbage |= dict.fromkeys(sorted((own & observed) | stale))
+            self._hold(key, self._ruleset.have.portals_of(key))
+            self._ruleset.strip(key)
+
+    @property
+    def again(self) -> Set[Key]:
+        """The Services to render again, because they were written to their end or are small now."""
+        return self._ruleset.bare - self._held.keys()
+
+    @property
+    def is_refused(self) -> bool:
+        """True if the kernel refused a slice: the next load finds the Service to leave out."""
+        return self._refused
 
     def hold_back(self, want: Desired) -> Desired:
         """Return ``want`` with the state before of big Services that are not written yet.
@@ -114,9 +135,9 @@ class BigServices:
         ours = [portal for portal in portals if portal.family is self._ruleset.family]
         self._held[key] = _Held(portals, self._ruleset.node.addresses, ours[::-1])
 
-    def refused(self) -> None:
+    def refused(self, yes: bool = True) -> None:
         """Note that the kernel refused a slice: the next load is whole."""
-        self._refused = True
+        self._refused = yes
 
     def next_slice(self) -> ChainChanges | None:
         """Return what to write next; None if all is written."""

@@ -6,7 +6,7 @@ searches the transaction for each new chain. With 500 at a time it takes seconds
 are one step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from proxy.backends.iptables import names
@@ -20,15 +20,22 @@ CHUNK = 500  # Services in one transaction
 
 
 def load(
-    ruleset: IptablesRuleset, observed: ObservedChains, chunk: int | None
+    ruleset: IptablesRuleset,
+    observed: ObservedChains,
+    chunk: int | None,
+    later: Collection[Key] = (),
 ) -> Iterator[ChainChanges]:
     """Yield the steps from the observed state to the ruleset's state.
 
     Services that are there already are served throughout: their chains keep their names, each step
-    leaves every chain whole, and the last step removes stale chains.
+    leaves every chain whole, and the last step removes stale chains. Own chains of Services that
+    follow ``later`` stay as they are, and stale ones with them: those may lead there.
     """
-    keys = ruleset.keys()
+    every = ruleset.keys()
+    keys = [key for key in every if key not in later]
     last = finish(ruleset, observed)
+    if later:
+        last = replace(last, drop=frozenset())
     big = [key for key in keys if is_big(ruleset.have.portals_of(key), ruleset.family)]
     big = big if chunk else []
     if chunk is None or (len(keys) <= chunk and not big):
@@ -45,6 +52,17 @@ def load(
             yield from slices(ruleset.own_of(key))
         last = replace(last, jumps=())
     yield last
+
+
+def standing(ruleset: IptablesRuleset, observed: ObservedChains) -> list[Key]:
+    """Return the big Services that an earlier run wrote: the kernel has their chains."""
+    every = ruleset.keys()
+    return [
+        key
+        for key in every
+        if is_big(ruleset.have.portals_of(key), ruleset.family)
+        and _entries(ruleset, key) <= observed.chains
+    ]
 
 
 def _entries(ruleset: IptablesRuleset, key: Key) -> set[ChainName]:

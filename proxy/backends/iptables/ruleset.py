@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from proxy.backends.iptables import names
@@ -70,13 +70,19 @@ class IptablesRuleset:
         self._rendered: dict[Key, RenderedRules] = {}
         self.node = NodeView("")
         self._lines: Counter[Table] = Counter()  # that Services have
+        self.bare: set[Key] = set()  # whose own chains are not known to be in the kernel
 
     def update(
-        self, want: Desired, node: NodeView, done: Mapping[Key, RenderedRules] | None = None
+        self,
+        want: Desired,
+        node: NodeView,
+        done: Mapping[Key, RenderedRules] | None = None,
+        again: Collection[Key] = (),
     ) -> ChainChanges:
         """Move to ``want``; return the changes for a kernel that holds the state before.
 
-        ``done`` are the rules of Services that have been rendered already.
+        ``done`` are the rules of Services that have been rendered already, ``again`` those to
+        render although they are the same.
         """
         done = done or {}
         if self.node.addresses != node.addresses:
@@ -88,7 +94,7 @@ class IptablesRuleset:
         self.node = node
         put: dict[ChainName, Rules] = {}
         drop: set[ChainName] = set()
-        for key in want.changed_since(self.have):
+        for key in {*want.changed_since(self.have), *again}:
             before, after = self._replace(key, want.portals_of(key), done.get(key))
             self._count(before, -1)
             self._count(after)
@@ -178,10 +184,26 @@ class IptablesRuleset:
         found[names.NO_EXTERNAL.table] += len(unserved(self.family, some, self.node.service_ranges))
         return {table: found[table] for table in Table}
 
+    def strip(self, key: Key) -> None:
+        """Forget a Service's own chains: the kernel has some, and nobody knows what is in them."""
+        rendered = self._rendered[key]
+        self._count(rendered, -1)
+        self._rendered[key] = replace(rendered, own={})
+        self._count(self._rendered[key])
+        self.bare.add(key)
+
+    def complete(self) -> None:
+        """Render the own chains again that were forgotten."""
+        for key in sorted(self.bare):
+            before, after = self._replace(key, self.have.portals_of(key), None)
+            self._count(before, -1)
+            self._count(after)
+
     def _replace(
         self, key: Key, portals: Portals, done: RenderedRules | None
     ) -> tuple[RenderedRules, RenderedRules]:
         before = self._rendered.pop(key, RenderedRules({}, {}))
+        self.bare.discard(key)
         after = done or self.rendered(portals)
         if after.shared:
             self._rendered[key] = after

@@ -7,6 +7,7 @@ import pytest
 
 from proxy.backends.iptables.backend import IptablesFamily
 from proxy.backends.iptables.big import BIG, SLICE
+from proxy.backends.iptables.names import Table
 from proxy.backends.iptables.tool import Flavor
 from proxy.desired.tracker import Tracker
 from proxy.model.errors import KernelRefusedError
@@ -174,9 +175,43 @@ def test_a_start_never_interrupts_a_big_service_that_is_there() -> None:
     tracker, tool = grow(many_services(3), BIG), Tool()
     start(tool, tracker)
     tool.served.clear()
-    IptablesFamily(tool, SETTINGS).apply(grow(tracker, BIG, 100).desired(), NODE)
+    finish_all(IptablesFamily(tool, SETTINGS), grow(tracker, BIG, 100))
     assert all(len(served) == 4 for served in tool.served)
     assert tool.tables == fresh(tracker)
+
+
+@pytest.mark.parametrize("later", ["as it was", "changed", "small", "gone", "disturbed"])
+def test_changes_of_others_come_before_a_big_service_that_a_restart_writes(later: str) -> None:
+    tracker, tool = grow(many_services(3), BIG), Tool()
+    start(tool, tracker)
+    tool.sizes.clear()
+    family = IptablesFamily(tool, SETTINGS)
+    family.apply(grow(tracker, BIG, 100).desired(), NODE)
+    assert sum(tool.sizes) < 200  # rules; the big one has thousands
+    assert family.held == {KEY}
+    address = change_another(tracker, 0)
+    family.apply(tracker.desired(), NODE)
+    assert tool.served_now() >= {address, ADDRESS}
+    change_in_between(family, tracker, later)
+    finish_all(family, tracker)
+    assert tool.tables == fresh(tracker)
+    assert family._ruleset.counts()[Table.NAT] == rules_in(tool, "nat")
+
+
+def change_in_between(family: IptablesFamily, tracker: Tracker, later: str) -> None:
+    """Change the big Service while it is written."""
+    if later == "disturbed":
+        family.forget()
+    elif later == "gone":
+        tracker.set_service(KEY, None)
+    elif later != "as it was":
+        grow(tracker, 1050 if later == "changed" else 5, 700)
+
+
+def rules_in(tool: Tool, table: str) -> int:
+    """Return how many rules our chains have."""
+    chains = tool.tables[table].items()
+    return sum(len(rules) for name, rules in chains if name.startswith("KUBE-"))
 
 
 def test_chains_are_put_back_that_nobody_wants_changed_after_all(serving) -> None:
