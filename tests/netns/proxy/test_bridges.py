@@ -43,7 +43,7 @@ def filtered(node: Space) -> dict[str, tuple[int, int]]:
 def await_filtered(world: RunningProxy, **expected: bool) -> None:
     """Wait until these bridges are filtered or are not; the test's other bridge never is."""
     want = {name: (int(on), int(on)) for name, on in {**expected, "docker0": False}.items()}
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while (found := filtered(world.lab.spaces["node"])) != want:
         assert found["docker0"] == (0, 0)
         assert time.monotonic() < deadline, f"{found}, not {want}"
