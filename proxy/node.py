@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_network
 
-from control.client import Client, EventRecorder
+from control.client import Client
 from proxy.applier import Applier
 from proxy.backends.base import open_backend
 from proxy.config import ProxyConfig, pods_of
@@ -23,7 +23,7 @@ from proxy.model.values import NodeView
 from proxy.objects.feed import Feed, following
 from proxy.repair import Repair, watching
 from proxy.status.changes import PendingChanges
-from proxy.status.events import EventReporter
+from proxy.status.events import reporting
 from proxy.status.health import ProxyHealth
 from proxy.status.local_gaps import LocalGaps
 from proxy.status.metrics import ProxyMetrics
@@ -98,8 +98,7 @@ async def serve(config: ProxyConfig, client: Client) -> None:
     async with AsyncExitStack() as stack:
         stack.callback(events.close)
         stack.callback(links.close)
-        recorder = EventRecorder(client, "kube-proxy", host=config.node_name)
-        report = EventReporter(await stack.enter_async_context(recorder), config.node_name)
+        report = await stack.enter_async_context(reporting(client, config.node_name))
         feed = Feed(tracker, changes, changed, config.mode, report)
         for routes, listen in (
             (health_routes(health, metrics), config.healthz),

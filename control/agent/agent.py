@@ -31,7 +31,8 @@ from control.api.node import ContainerImage, Node
 from control.api.pod import Pod, PodSpec
 from control.api.quantity import parse
 from control.api.service import Service
-from control.client import Client, EventRecorder, Informer, reference
+from control.client import Client, Informer
+from control.client.events import EventRecorder, reference
 from control.node_network.sync import NodeNetwork, NodeNetworkSettings
 from control.runtime.base import Phase, PodRef
 from control.runtime.builtin.runtime import BuiltinRuntime

@@ -15,7 +15,8 @@ from control.agent.agent import Agent
 from control.agent.config import Config, FlagError, ServerConfig, addresses, cidrs, labels
 from control.agent.node.describe import NodeIdentity
 from control.agent.server.app import ServerSettingsError
-from control.client import Client, EventRecorder
+from control.client import Client
+from control.client.events import EventRecorder
 from control.client.process import configuration, run
 from control.tls import CertificateError
 

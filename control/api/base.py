@@ -2,29 +2,13 @@
 
 from typing import Annotated, Any, Self
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
 
-# Words that Kubernetes writes in capitals unless they begin a field's name.
-_CAPITALS = {
-    "ip": "IP",
-    "ips": "IPs",
-    "cidr": "CIDR",
-    "cidrs": "CIDRs",
-    "id": "ID",
-    "uuid": "UUID",
-    "pid": "PID",
-    "ipc": "IPC",
-    "uid": "UID",
-}
-
-
-def wire_name(field: str) -> str:
-    """Return the JSON name of a Python field: ``cluster_ips`` is ``clusterIPs``."""
-    first, *rest = field.rstrip("_").split("_")
-    return first + "".join(_CAPITALS.get(word, word.capitalize()) for word in rest)
-
+from control.api.wire import UnreadableError, wire_name
+from control.api.wire import decode as decode
+from control.api.wire import drop_nulls as drop_nulls
+from control.api.wire import encode as encode
 
 # An integer of Go's int32; larger numbers are refused when an object is read.
 Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
@@ -59,26 +43,16 @@ class Model(BaseModel):
         """Read a decoded JSON object; raises pydantic.ValidationError."""
         return cls.model_validate(drop_nulls(wire))
 
+    @classmethod
+    def read(cls, wire: dict[str, Any]) -> Self:
+        """Read a decoded JSON object without nulls; raises UnreadableError."""
+        try:
+            return cls.model_validate(wire)
+        except ValidationError as err:
+            first = err.errors(include_url=False, include_input=False)[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise UnreadableError(f"{field}: {first['msg']}") from err
+
     def wire(self) -> dict[str, Any]:
         """Return the JSON object of all fields that are set, under their wire names."""
         return self.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
-
-
-def decode(raw: bytes) -> Any:
-    """Decode JSON without nulls in objects; raises orjson.JSONDecodeError."""
-    value = orjson.loads(raw)
-    return drop_nulls(value) if b"null" in raw else value
-
-
-def encode(value: Any) -> bytes:
-    """Encode a wire value as compact JSON."""
-    return orjson.dumps(value)
-
-
-def drop_nulls(value: Any) -> Any:
-    """Return a JSON value without null members, which Go decodes as absent."""
-    if isinstance(value, dict):
-        return {key: drop_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [drop_nulls(item) for item in value]
-    return value

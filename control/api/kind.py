@@ -1,17 +1,37 @@
 """A resource type."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self
 
 from typing_extensions import TypeVar
 
-from control.api.meta import Object
-
 if TYPE_CHECKING:
     from control.api.custom.kind import CustomType
+    from control.api.meta import Object
+
+
+class Readable(Protocol):
+    """What a kind's objects are read into: a model, or the fields that one program needs."""
+
+    @classmethod
+    def read(cls, wire: dict[str, Any]) -> Self:
+        """Read a decoded JSON object without nulls; raises UnreadableError."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(namespace, name)."""
+
+    @property
+    def uid(self) -> str:
+        """The object's UID."""
+
+    @property
+    def resource_version(self) -> str:
+        """The object's version."""
+
 
 # ``Kind`` is any kind; ``Kind[Pod]`` is the kind whose objects are Pods.
-M = TypeVar("M", bound=Object, covariant=True, default=Object)
+M = TypeVar("M", bound=Readable, covariant=True, default="Object")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ async with Client.from_kubeconfig(path) as client:
     pods = Informer(client, kinds.POD, field_selector="spec.nodeName=node1")
     pods.subscribe(lambda old, new: ...)
     await pods.run()
+
+``events`` (Events about objects) and ``election`` (one leader of several replicas) write objects of
+their own. Import them by name: a process that needs neither starts without the models.
 """
 
-from control.client.election import LeaderElector, Timing
 from control.client.errors import ApiError, ClientError, UnreachableError
-from control.client.events import EventRecorder, reference
 from control.client.informer import Informer
 from control.client.kubeconfig import ClientConfig, Credentials, KubeconfigError
 from control.client.rest import Client, Listing
@@ -24,14 +25,10 @@ __all__ = [
     "ClientConfig",
     "ClientError",
     "Credentials",
-    "EventRecorder",
     "Informer",
     "KubeconfigError",
-    "LeaderElector",
     "Listing",
     "ObjectEvent",
-    "Timing",
     "UnreachableError",
     "UnreadableEvent",
-    "reference",
 ]

@@ -7,16 +7,18 @@ a bookmark or a list confirms that all older events have arrived.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from typing_extensions import TypeVar
 
-from control.api.meta import Object
 from control.client.cacheable import Cacheable
 from control.client.rest import Listing
 from control.client.stream import Bookmark, ObjectEvent, WatchEvent
 
-CachedT = TypeVar("CachedT", bound=Cacheable, default=Object)
+if TYPE_CHECKING:
+    from control.api.meta import Object
+
+CachedT = TypeVar("CachedT", bound=Cacheable, default="Object")
 Key = tuple[str, str]
 Difference = tuple[CachedT | None, CachedT | None]  # (old, new); None: no object
 

@@ -1,10 +1,11 @@
 """The protocol of the values that an informer caches."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from typing_extensions import TypeVar
 
-from control.api.meta import Object
+if TYPE_CHECKING:
+    from control.api.meta import Object
 
 
 class Cacheable(Protocol):
@@ -23,4 +24,4 @@ class Cacheable(Protocol):
         """The object's version, which grows with every change (KEP-5504)."""
 
 
-CachedT = TypeVar("CachedT", bound=Cacheable, covariant=True, default=Object)
+CachedT = TypeVar("CachedT", bound=Cacheable, covariant=True, default="Object")

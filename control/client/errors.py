@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
-from control.api.meta import Status
+if TYPE_CHECKING:
+    from control.api.meta import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class UnreachableError(ClientError):
 class ApiError(ClientError):
     """A request that the API server refused; ``status`` is the server's answer."""
 
-    def __init__(self, operation: Operation, status: Status) -> None:
+    def __init__(self, operation: Operation, status: "Status") -> None:
         super().__init__(f"{operation}: {status.code} {status.reason}: {status.message}")
         self.operation = operation
         self.status = status

@@ -44,10 +44,17 @@ class EventRecorder:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="events")
+        self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def start(self) -> None:
+        """Begin to write, on the running event loop."""
+        self._task = asyncio.create_task(self._run(), name="events")
+
+    async def stop(self) -> None:
         """Write the queued Events for at most one second, then stop."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):

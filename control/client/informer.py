@@ -10,12 +10,11 @@ The states and their transitions:
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from typing_extensions import TypeVar
 
-from control.api.kinds import Kind
-from control.api.meta import Object
+from control.api.kind import Kind, Readable
 from control.client.backoff import Backoff
 from control.client.cache import Difference, InformerCache, Key
 from control.client.cacheable import Cacheable
@@ -23,13 +22,16 @@ from control.client.errors import ApiError, ClientError, UnreachableError
 from control.client.rest import Client, Listing, joined
 from control.client.stream import ObjectEvent, UnreadableEvent, WatchEvent
 
+if TYPE_CHECKING:
+    from control.api.meta import Object
+
 logger = logging.getLogger(__name__)
 
 _PAGE = 500  # objects in one page of a list, as in client-go
 
-M = TypeVar("M", bound=Object, default=Object)
+M = TypeVar("M", bound=Readable, default="Object")
 CachedT = TypeVar("CachedT", bound=Cacheable, default=M)
-_Seen = TypeVar("_Seen", bound=Cacheable, default=Object)
+_Seen = TypeVar("_Seen", bound=Cacheable, default="Object")
 Callback = Callable[[_Seen | None, _Seen | None], None]
 
 

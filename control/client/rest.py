@@ -5,19 +5,19 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
-from pydantic import ValidationError
-
-from control.api.base import encode
-from control.api.kinds import Kind, M
-from control.api.meta import Object
+from control.api.kind import Kind, M
+from control.api.wire import UnreadableError, encode
 from control.client.bare_aiohttp import aiohttp
 from control.client.cacheable import CachedT
 from control.client.errors import ClientError, Operation
 from control.client.kubeconfig import ClientConfig, load
 from control.client.sender import ClientRequest, Sender, decoded
-from control.client.stream import LineSplitter, WatchEvent, describe, parse_event, read_object
+from control.client.stream import LineSplitter, WatchEvent, identify, parse_event, read_object
+
+if TYPE_CHECKING:
+    from control.api.meta import Object
 
 PATCH_TYPES = {
     "json": "application/json-patch+json",
@@ -156,22 +156,22 @@ class Client:
         async with self._sender.answer(request, limits) as response:
             yield _events(kind, response)
 
-    async def create(self, kind: Kind[M], item: Object) -> M:
+    async def create(self, kind: Kind[M], item: "Object") -> M:
         """Create an object in the namespace that its metadata names."""
         namespace = item.metadata.namespace
         name = item.metadata.name or f"{item.metadata.generate_name}*"
         operation = Operation("create", kind.name, namespace or "", name)
         return await self._write(kind, operation, "POST", kind.path(namespace), item)
 
-    async def update(self, kind: Kind[M], item: Object) -> M:
+    async def update(self, kind: Kind[M], item: "Object") -> M:
         """Replace an object; raises a conflict if its resourceVersion is no longer current."""
         return await self._replace(kind, item, "")
 
-    async def update_status(self, kind: Kind[M], item: Object) -> M:
+    async def update_status(self, kind: Kind[M], item: "Object") -> M:
         """Replace only the status of an object."""
         return await self._replace(kind, item, "status")
 
-    async def update_approval(self, kind: Kind[M], item: Object) -> M:
+    async def update_approval(self, kind: Kind[M], item: "Object") -> M:
         """Replace only the verdict on a request for a certificate."""
         return await self._replace(kind, item, "approval")
 
@@ -230,10 +230,10 @@ class Client:
         path = kind.path(namespace, name)
         request = ClientRequest(operation, "DELETE", path, body=encode(options))
         body = await self._sender.send(request)
-        if decoded(request, body).get("kind") == "Status":
+        left = decoded(request, body)
+        if left.get("kind") == "Status" or not _is_ending(left):
             return None
-        left = self._object(kind, request, body)
-        return left if _is_ending(left) else None
+        return self._object(kind, request, body)
 
     async def delete_collection(self, kind: Kind[M], namespace: str | None) -> None:
         """Delete every object of a kind in a namespace."""
@@ -281,14 +281,14 @@ class Client:
         request = ClientRequest(operation, method, kind.path(*target), body=encode(body))
         return decoded(request, await self._sender.send(request))
 
-    async def _replace(self, kind: Kind[M], item: Object, subresource: str) -> M:
+    async def _replace(self, kind: Kind[M], item: "Object", subresource: str) -> M:
         namespace, name = item.metadata.namespace, item.metadata.name
         operation = Operation("update", kind.name, namespace or "", name, subresource)
         path = kind.path(namespace, name, subresource)
         return await self._write(kind, operation, "PUT", path, item)
 
     async def _write(
-        self, kind: Kind[M], operation: Operation, method: str, path: str, item: Object
+        self, kind: Kind[M], operation: Operation, method: str, path: str, item: "Object"
     ) -> M:
         wire = item.wire() | {"apiVersion": kind.api_version, "kind": kind.name}
         request = ClientRequest(operation, method, path, body=encode(wire))
@@ -298,8 +298,8 @@ class Client:
         wire = decoded(request, body)
         try:
             return read_object(kind, wire)
-        except ValidationError as err:
-            raise ClientError(f"{request.operation}: {describe(wire, err)}") from err
+        except UnreadableError as err:
+            raise ClientError(f"{request.operation}: {identify(wire)}: {err}") from err
 
 
 def joined(pages: Iterable[Listing[CachedT]]) -> Listing[CachedT]:
@@ -322,8 +322,8 @@ async def _page(kind: Kind[M], wires: list[dict[str, Any]], version: str) -> Lis
             await asyncio.sleep(0)  # let other tasks, such as heartbeats, run during a long list
         try:
             items.append(read_object(kind, wire))
-        except ValidationError as err:
-            unreadable.append(describe(wire, err))
+        except UnreadableError as err:
+            unreadable.append(f"{identify(wire)}: {err}")
     return Listing(tuple(items), version, tuple(unreadable))
 
 
@@ -334,10 +334,10 @@ async def _events(kind: Kind[M], response: aiohttp.ClientResponse) -> AsyncItera
             yield parse_event(kind, line)
 
 
-def _is_ending(item: Object) -> bool:
-    meta = item.metadata
-    graceful = meta.deletion_grace_period_seconds != 0
-    return meta.deletion_timestamp is not None and (graceful or bool(meta.finalizers))
+def _is_ending(wire: dict[str, Any]) -> bool:
+    meta = wire.get("metadata") or {}
+    graceful = meta.get("deletionGracePeriodSeconds") != 0
+    return "deletionTimestamp" in meta and (graceful or bool(meta.get("finalizers")))
 
 
 def _query(**parameters: str | None) -> tuple[tuple[str, str], ...]:

@@ -6,17 +6,19 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from pydantic import ValidationError
 
-from control.api.base import decode
-from control.api.meta import Status
+from control.api.wire import UnreadableError, decode
 from control.client.bare_aiohttp import aiohttp
 from control.client.errors import ApiError, ClientError, Operation, UnreachableError
 from control.client.kubeconfig import ClientConfig
+from control.client.stream import read_status
 from control.client.transport import bearer, open_session
+
+if TYPE_CHECKING:
+    from control.api.meta import Status
 
 logger = logging.getLogger(__name__)
 
@@ -141,15 +143,15 @@ def decoded(request: ClientRequest, body: bytes) -> dict[str, Any]:
     return wire
 
 
-def _status(response: aiohttp.ClientResponse, body: bytes) -> Status:
+def _status(response: aiohttp.ClientResponse, body: bytes) -> "Status":
     """Return the Status of a refusal; plain text, as proxies send it, becomes a Status."""
     try:
-        status = Status.parse(decode(body))
-    except (orjson.JSONDecodeError, ValidationError, AttributeError):
+        status = read_status(decode(body))
+    except (orjson.JSONDecodeError, UnreadableError):
         text = body[:200].decode("utf-8", "replace").strip()
-        status = Status(message=text or response.reason, reason=response.reason)
+        status = read_status({"message": text or response.reason, "reason": response.reason})
     found: dict[str, Any] = {"code": response.status}
     after = response.headers.get("Retry-After", "")
     if after.isdigit() and status.details is None:
         found["details"] = {"retry_after_seconds": int(after)}
-    return Status.model_validate(status.model_dump() | found)
+    return type(status).model_validate(status.model_dump() | found)

@@ -5,16 +5,17 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-d
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 import orjson
-from pydantic import ValidationError
 
-from control.api.base import decode
-from control.api.kinds import Kind, M
-from control.api.meta import Object, Status
+from control.api.kind import Kind, M
+from control.api.wire import UnreadableError, decode, drop_nulls
 from control.client.cacheable import CachedT
 from control.client.errors import ApiError, ClientError, Operation
+
+if TYPE_CHECKING:
+    from control.api.meta import Object, Status
 
 Verb = Literal["ADDED", "MODIFIED", "DELETED"]
 
@@ -76,34 +77,38 @@ def parse_event(kind: Kind[M], line: bytes) -> WatchEvent[M]:
     except (orjson.JSONDecodeError, KeyError, TypeError) as err:
         raise MalformedStreamError(f"watch {kind.plural}: not an event: {line[:80]!r}") from err
     if verb == "ERROR":
-        raise ApiError(Operation("watch", kind.plural), Status.parse(wire))
+        raise ApiError(Operation("watch", kind.plural), read_status(wire))
     if verb == "BOOKMARK":
         return Bookmark(version)
     if verb not in ("ADDED", "MODIFIED", "DELETED"):
         raise MalformedStreamError(f"watch {kind.plural}: unknown event type {verb!r}")
     try:
         return ObjectEvent(verb, read_object(kind, wire))
-    except ValidationError as err:
-        return UnreadableEvent(version, describe(wire, err))
+    except UnreadableError as err:
+        return UnreadableEvent(version, f"{identify(wire)}: {err}")
 
 
 def read_object(kind: Kind[M], wire: dict[str, Any]) -> M:
     """Read a decoded object without nulls into its model; list items lack their kind.
 
     The managers of its fields, often half of it, are left out: a write without them keeps them.
+    Raises UnreadableError.
     """
     wire.setdefault("apiVersion", kind.api_version)
     wire.setdefault("kind", kind.name)
     if isinstance(metadata := wire.get("metadata"), dict):
         metadata.pop("managedFields", None)
-    return kind.model.model_validate(wire)
+    return kind.model.read(wire)
 
 
-def describe(wire: dict[str, Any], err: ValidationError) -> str:
-    """Describe the object that does not fit its model, and the first wrong field."""
-    first = err.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    return f"{identify(wire)}: {field}: {first['msg']}"
+def read_status(wire: dict[str, Any]) -> "Status":
+    """Read the server's answer to a refused request; raises UnreadableError.
+
+    Models are imported here, so that a client that reads none into them starts sooner.
+    """
+    from control.api.meta import Status
+
+    return Status.read(drop_nulls(wire))
 
 
 def identify(wire: dict[str, Any]) -> str:
@@ -114,6 +119,6 @@ def identify(wire: dict[str, Any]) -> str:
     return f"{wire.get('kind', 'object')} {name}"
 
 
-def title(item: Object) -> str:
+def title(item: "Object") -> str:
     """Return ``Pod default/web-1`` for an object."""
     return f"{item.kind or type(item).__name__} {'/'.join(part for part in item.key if part)}"

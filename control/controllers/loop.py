@@ -14,8 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from control.api.kinds import DEFINITION, Kind
 from control.api.meta import Object
-from control.client import ApiError, Client, ClientError, EventRecorder, Informer, UnreachableError
+from control.client import ApiError, Client, ClientError, Informer, UnreachableError
 from control.client.cache import Key
+from control.client.events import EventRecorder
 from control.controllers.actions import Action
 from control.controllers.custom import CustomKinds
 from control.controllers.execute import Executor

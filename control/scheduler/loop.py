@@ -16,7 +16,8 @@ from control.api import kinds
 from control.api.cluster import Namespace
 from control.api.node import Node
 from control.api.pod import Pod
-from control.client import ApiError, Client, ClientError, EventRecorder, Informer
+from control.client import ApiError, Client, ClientError, Informer
+from control.client.events import EventRecorder
 from control.scheduler.cluster import Cluster
 from control.scheduler.decide import NoPlacement, place
 from control.scheduler.fit import Surroundings

@@ -8,8 +8,9 @@ from typing import Any
 from control.api import kinds
 from control.api.pod import Pod
 from control.api.times import rfc3339
-from control.client import ApiError, Client, ClientError, EventRecorder, UnreachableError
+from control.client import ApiError, Client, ClientError, UnreachableError
 from control.client.backoff import Backoff
+from control.client.events import EventRecorder
 from control.scheduler.preempt import BY_SCHEDULER, DISRUPTED, Preemption
 
 logger = logging.getLogger(__name__)

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from sys import intern
 from typing import Generic, TypeVar
 
-from control.api import kinds
-from control.api import service as api
-from control.api.meta import Object
-from control.api.node import Node
 from control.client import Client, Informer
 from proxy.backends.base import COUNTING
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Balance, Key, NodeView, Service, Slice
+from proxy.objects import wire as api
 from proxy.objects.parse import (
     HEADLESS_LABEL,
     PROXY_NAME_LABEL,
@@ -30,7 +27,6 @@ from proxy.objects.parse import (
     parse_slice,
 )
 from proxy.objects.ranges import Ranges, ServiceRanges
-from proxy.objects.wire import ENDPOINT_SLICE, EndpointSlice
 from proxy.status.changes import PendingChanges
 from proxy.status.events import Reporter
 
@@ -66,20 +62,20 @@ class ObjectReader:
         complaints = Complaints(f"Service {'/'.join(wire.key)}")
         return _kept(wire, parse_service(wire, complaints, self._proxy_name), complaints)
 
-    def slice(self, wire: EndpointSlice) -> KeptObject[Slice]:
+    def slice(self, wire: api.EndpointSlice) -> KeptObject[Slice]:
         """Parse an EndpointSlice."""
         complaints = Complaints(f"EndpointSlice {'/'.join(wire.key)}")
         trigger = wire.metadata.annotations.get(TRIGGER, "")
         return _kept(wire, parse_slice(wire, self._node_name, complaints), complaints, trigger)
 
-    def node(self, wire: Node) -> KeptObject[NodeView]:
+    def node(self, wire: api.Node) -> KeptObject[NodeView]:
         """Parse this node's Node."""
         complaints = Complaints(f"Node {wire.metadata.name}")
         return _kept(wire, parse_node(wire, complaints), complaints)
 
 
 def _kept(
-    wire: Object, value: Value | None, complaints: Complaints, trigger: str = ""
+    wire: api.WireObject, value: Value | None, complaints: Complaints, trigger: str = ""
 ) -> KeptObject[Value]:
     namespace, name = wire.key
     key = intern(namespace), intern(name)
@@ -175,9 +171,9 @@ async def following(
     labels = f"!{HEADLESS_LABEL},{served}"
     itself = f"metadata.name={node_name}"
     read = ObjectReader(node_name, proxy_name)
-    services = Informer(client, kinds.SERVICE, keep=read.service, label_selector=labels)
-    slices = Informer(client, ENDPOINT_SLICE, keep=read.slice, label_selector=labels)
-    nodes = Informer(client, kinds.NODE, keep=read.node, field_selector=itself)
+    services = Informer(client, api.SERVICE, keep=read.service, label_selector=labels)
+    slices = Informer(client, api.ENDPOINT_SLICE, keep=read.slice, label_selector=labels)
+    nodes = Informer(client, api.NODE, keep=read.node, field_selector=itself)
     cidrs = ServiceRanges(ranges, feed.service_ranges)
     async with asyncio.TaskGroup() as group:
         runs = (services.run(), slices.run(), nodes.run(), cidrs.follow(client))

@@ -13,9 +13,6 @@ from socket import AF_INET, inet_pton
 from sys import intern
 from typing import TypeVar
 
-from control.api.node import Node
-from control.api.service import Service as ApiService
-from control.api.service import ServicePort
 from proxy.desired.weights import ANNOTATION as WEIGHTS
 from proxy.desired.weights import parse_rule, split_rules
 from proxy.model.values import (
@@ -33,7 +30,15 @@ from proxy.model.values import (
     Target,
     Weight,
 )
-from proxy.objects.wire import EndpointSlice, ForZone, SliceEndpoint, SlicePort
+from proxy.objects.wire import (
+    EndpointSlice,
+    ForZone,
+    Node,
+    ServicePort,
+    SliceEndpoint,
+    SlicePort,
+)
+from proxy.objects.wire import Service as ApiService
 
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
@@ -203,8 +208,7 @@ def _port(wire: ServicePort) -> Port:
 
 
 def _slice_port(wire: SlicePort) -> tuple[PortKey, int]:
-    key = _port_key(wire.get("name") or "", wire.get("protocol") or "TCP")
-    return key, _number(wire.get("port"), "port")
+    return _port_key(wire.name or "", wire.protocol or "TCP"), _number(wire.port, "port")
 
 
 @lru_cache(maxsize=1024)
@@ -218,29 +222,26 @@ def _endpoint(wire: SliceEndpoint, version: int, node_name: str) -> Callable[[in
 
     Only its first address counts (discovery/v1).
     """
-    addresses = wire.get("addresses")
-    if not addresses:
+    if not wire.addresses:
         raise ValueError("it has no address")
-    address = _endpoint_address(addresses[0], version)
-    conditions, hints = wire.get("conditions", {}), wire.get("hints") or {}
-    node, target_ref = wire.get("node_name"), wire.get("target_ref") or {}
-    pod = target_ref.get("name") if target_ref.get("kind") == "Pod" else None
-    return lambda port: Endpoint(
-        Target(address, port),
-        local=bool(node_name) and node == node_name,
-        elsewhere=bool(node_name and node) and node != node_name,
-        ready=conditions.get("ready") is not False,
-        serving=conditions.get("serving") is not False,
-        terminating=conditions.get("terminating") is True,
-        zones=_names(hints.get("for_zones")),
-        nodes=_names(hints.get("for_nodes")),
-        pod=pod or "",
+    address = _endpoint_address(wire.addresses[0], version)
+    conditions, hints, node, pod = wire.conditions, wire.hints, wire.node_name, wire.target_ref
+    rest = (
+        bool(node_name) and node == node_name,
+        bool(node_name and node) and node != node_name,
+        conditions.ready is not False,
+        conditions.serving is not False,
+        conditions.terminating is True,
+        _names(hints.for_zones) if hints else NO_HINTS,
+        _names(hints.for_nodes) if hints else NO_HINTS,
+        (pod.name or "") if pod is not None and pod.kind == "Pod" else "",
     )
+    return lambda port: Endpoint(Target(address, port), *rest)
 
 
-def _names(wanted: list[ForZone] | None) -> frozenset[str]:
+def _names(wanted: list[ForZone]) -> frozenset[str]:
     """Return one value for all endpoints with the same hints."""
-    return _shared(frozenset(hint["name"] for hint in wanted)) if wanted else NO_HINTS
+    return _shared(frozenset(hint.name for hint in wanted)) if wanted else NO_HINTS
 
 
 @lru_cache(maxsize=1024)

@@ -4,31 +4,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from control.api.base import Model
-from control.api.kinds import Kind
-from control.api.meta import Object
 from control.client import ApiError, Client, ClientError, Informer
 from proxy.model.values import Network
 from proxy.objects.parse import parse_network
+from proxy.objects.wire import SERVICE_CIDR, ServiceCIDR
 
 logger = logging.getLogger("podwire.proxy.feed")
 
 _AGAIN = 60.0  # seconds until a server without the kind is asked again: it may be upgraded
 
-
-class ServiceCIDRSpec(Model):
-    """The ranges of one object, one for each family."""
-
-    cidrs: list[str] = []
-
-
-class ServiceCIDR(Object):
-    """networking.k8s.io/v1 ServiceCIDR, stable since Kubernetes 1.33."""
-
-    spec: ServiceCIDRSpec = ServiceCIDRSpec()
-
-
-SERVICE_CIDR = Kind("networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", ServiceCIDR, False)
 
 Ranges = tuple[Network, ...]
 

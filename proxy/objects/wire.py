@@ -1,82 +1,238 @@
-"""EndpointSlices as the proxy reads them, checked as ``control.api.service`` checks them.
+"""API objects as the proxy reads them: the fields of Services and EndpointSlices, checked as
+``control.api`` checks them, and of other kinds those that it uses.
 
-There are more endpoints than other objects. pydantic reads a plain dict in a third of the time that
-a model takes.
+msgspec reads an object in a tenth of the time that the API's models take, and a proxy that knows no
+model starts 0.15 s sooner.
 """
 
-from pydantic import ConfigDict, with_config
-from typing_extensions import TypedDict
+from typing import Any, Self
 
-from control.api import kinds
-from control.api.base import wire_name
-from control.api.kinds import Kind
-from control.api.meta import Object
+from msgspec import Struct, ValidationError, convert
 
-_PLAIN = ConfigDict(alias_generator=wire_name, strict=True, extra="ignore")
+from control.api.kind import Kind
+from control.api.wire import UnreadableError, wire_name
 
 
-@with_config(_PLAIN)
-class ObjectReference(TypedDict, total=False):
+class Fields(Struct, rename=wire_name, frozen=True):
+    """The base of all: unknown fields are ignored."""
+
+
+class OwnerReference(Fields, frozen=True):
+    """The owner of an object."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
+
+
+class Metadata(Fields, frozen=True):
+    """Identity and marks of an object."""
+
+    name: str = ""
+    generate_name: str | None = None
+    namespace: str | None = None
+    uid: str = ""
+    resource_version: str = ""
+    generation: int | None = None
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    deletion_grace_period_seconds: int | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    owner_references: list[OwnerReference] = []
+    finalizers: list[str] = []
+    self_link: str | None = None
+
+
+_NO_METADATA = Metadata()
+
+
+class WireObject(Fields, frozen=True):
+    """What the proxy reads of an object."""
+
+    api_version: str = ""
+    kind: str = ""
+    metadata: Metadata = _NO_METADATA
+
+    @classmethod
+    def read(cls, wire: dict[str, Any]) -> Self:
+        """See ``Readable``."""
+        try:
+            return convert(wire, cls)
+        except ValidationError as err:
+            what, _, where = str(err).rpartition(" - at `$")
+            field = where.strip(".`").replace("[...]", "").replace("[", ".").replace("]", "")
+            raise UnreadableError(f"{field}: {what}" if what else where) from err
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """See ``Readable``."""
+        return self.metadata.namespace or "", self.metadata.name
+
+    @property
+    def uid(self) -> str:
+        """See ``Readable``."""
+        return self.metadata.uid
+
+    @property
+    def resource_version(self) -> str:
+        """See ``Readable``."""
+        return self.metadata.resource_version
+
+
+class ServicePort(Fields, frozen=True):
+    """A port of a Service."""
+
+    name: str = ""
+    protocol: str = "TCP"
+    app_protocol: str | None = None
+    port: int = 0
+    target_port: int | str | None = None
+    node_port: int | None = None
+
+
+class ClientIPConfig(Fields, frozen=True):
+    """The time in which a client's connections go to the same endpoint."""
+
+    timeout_seconds: int | None = None
+
+
+class SessionAffinityConfig(Fields, frozen=True):
+    """The settings of session affinity."""
+
+    client_ip: ClientIPConfig | None = None
+
+
+class ServiceSpec(Fields, frozen=True):
+    """The desired state of a Service."""
+
+    type: str | None = None
+    selector: dict[str, str] = {}
+    ports: list[ServicePort] = []
+    cluster_ip: str | None = None
+    cluster_ips: list[str] = []
+    ip_families: list[str] = []
+    ip_family_policy: str | None = None
+    external_ips: list[str] = []
+    external_name: str | None = None
+    external_traffic_policy: str | None = None
+    internal_traffic_policy: str | None = None
+    health_check_node_port: int | None = None
+    load_balancer_ip: str | None = None
+    load_balancer_class: str | None = None
+    load_balancer_source_ranges: list[str] = []
+    allocate_load_balancer_node_ports: bool | None = None
+    publish_not_ready_addresses: bool | None = None
+    session_affinity: str | None = None
+    session_affinity_config: SessionAffinityConfig | None = None
+    traffic_distribution: str | None = None
+
+
+class LoadBalancerIngress(Fields, frozen=True):
+    """One address of a load balancer; ``ip_mode`` is VIP or Proxy."""
+
+    ip: str | None = None
+    ip_mode: str | None = None
+    hostname: str | None = None
+    ports: list[dict[str, Any]] = []
+
+
+class LoadBalancerStatus(Fields, frozen=True):
+    """The addresses of a load balancer."""
+
+    ingress: list[LoadBalancerIngress] = []
+
+
+class Condition(Fields, frozen=True):
+    """One observed condition of an object."""
+
+    type: str
+    status: str
+    reason: str | None = None
+    message: str | None = None
+    last_transition_time: str | None = None
+    last_update_time: str | None = None
+    last_heartbeat_time: str | None = None
+    last_probe_time: str | None = None
+    observed_generation: int | None = None
+
+
+class ServiceStatus(Fields, frozen=True):
+    """The status of a Service: the addresses of its load balancer."""
+
+    load_balancer: LoadBalancerStatus | None = None
+    conditions: list[Condition] = []
+
+
+class Service(WireObject, frozen=True):
+    """core/v1 Service."""
+
+    spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
+
+
+class ObjectReference(Fields, frozen=True):
     """A reference to an object."""
 
-    api_version: str | None
-    kind: str | None
-    namespace: str | None
-    name: str | None
-    uid: str | None
-    resource_version: str | None
-    field_path: str | None
+    api_version: str | None = None
+    kind: str | None = None
+    namespace: str | None = None
+    name: str | None = None
+    uid: str | None = None
+    resource_version: str | None = None
+    field_path: str | None = None
 
 
-@with_config(_PLAIN)
-class EndpointConditions(TypedDict, total=False):
+class EndpointConditions(Fields, frozen=True):
     """An endpoint's conditions. Absent ``ready`` and ``serving`` mean True."""
 
-    ready: bool | None
-    serving: bool | None
-    terminating: bool | None
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
 
 
-@with_config(_PLAIN)
-class ForZone(TypedDict):
+_READY = EndpointConditions()
+
+
+class ForZone(Fields, frozen=True):
     """A zone (or node) that an endpoint should serve."""
 
     name: str
 
 
-@with_config(_PLAIN)
-class EndpointHints(TypedDict, total=False):
+class EndpointHints(Fields, frozen=True):
     """The zones and nodes that should prefer an endpoint (KEP-2433, KEP-4444)."""
 
-    for_zones: list[ForZone]
-    for_nodes: list[ForZone]
+    for_zones: list[ForZone] = []
+    for_nodes: list[ForZone] = []
 
 
-@with_config(_PLAIN)
-class SliceEndpoint(TypedDict, total=False):
+class SliceEndpoint(Fields, frozen=True):
     """One endpoint of a Service. Its addresses are interchangeable; the first is used."""
 
-    addresses: list[str]
-    conditions: EndpointConditions
-    hostname: str | None
-    target_ref: ObjectReference | None
-    node_name: str | None
-    zone: str | None
-    hints: EndpointHints | None
-    deprecated_topology: dict[str, str]
+    addresses: list[str] = []
+    conditions: EndpointConditions = _READY
+    hostname: str | None = None
+    target_ref: ObjectReference | None = None
+    node_name: str | None = None
+    zone: str | None = None
+    hints: EndpointHints | None = None
+    deprecated_topology: dict[str, str] = {}
 
 
-@with_config(_PLAIN)
-class SlicePort(TypedDict, total=False):
+class SlicePort(Fields, frozen=True):
     """A port that every endpoint of the slice serves. Its name is the Service port's."""
 
-    name: str | None
-    protocol: str | None
-    port: int | None
-    app_protocol: str | None
+    name: str | None = None
+    protocol: str | None = None
+    port: int | None = None
+    app_protocol: str | None = None
 
 
-class EndpointSlice(Object):
+class EndpointSlice(WireObject, frozen=True):
     """discovery.k8s.io/v1 EndpointSlice."""
 
     address_type: str = ""
@@ -84,5 +240,53 @@ class EndpointSlice(Object):
     ports: list[SlicePort] = []
 
 
-_API = kinds.ENDPOINT_SLICE
-ENDPOINT_SLICE = Kind(_API.group, _API.version, _API.name, _API.plural, EndpointSlice)
+class Taint(Fields, frozen=True):
+    """A mark that keeps Pods off a node."""
+
+    key: str
+
+
+class NodeSpec(Fields, frozen=True):
+    """The Pod ranges and the marks of a node."""
+
+    pod_cidr: str | None = None
+    pod_cidrs: list[str] = []
+    taints: list[Taint] = []
+
+
+class NodeAddress(Fields, frozen=True):
+    """An address: ``type`` is InternalIP, ExternalIP, Hostname, InternalDNS or ExternalDNS."""
+
+    type: str
+    address: str
+
+
+class NodeStatus(Fields, frozen=True):
+    """The addresses of a node."""
+
+    addresses: list[NodeAddress] = []
+
+
+class Node(WireObject, frozen=True):
+    """core/v1 Node."""
+
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+
+class ServiceCIDRSpec(Fields, frozen=True):
+    """The ranges of one object, one for each family."""
+
+    cidrs: list[str] = []
+
+
+class ServiceCIDR(WireObject, frozen=True):
+    """networking.k8s.io/v1 ServiceCIDR, stable since Kubernetes 1.33."""
+
+    spec: ServiceCIDRSpec = ServiceCIDRSpec()
+
+
+SERVICE = Kind("", "v1", "Service", "services", Service)
+ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", EndpointSlice)
+NODE = Kind("", "v1", "Node", "nodes", Node, False)
+SERVICE_CIDR = Kind("networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", ServiceCIDR, False)

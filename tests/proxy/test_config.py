@@ -7,7 +7,6 @@ from ipaddress import ip_address
 import pytest
 from click.testing import CliRunner
 
-from control.api.node import Node
 from proxy.backends.ebpf.options import EbpfOptions, parse_options
 from proxy.cli import main
 from proxy.config import ListenAddress, duration, from_flags
@@ -17,6 +16,7 @@ from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, NodeView
 from proxy.node import NodeSettings
 from proxy.objects.feed import Feed, ObjectReader
+from proxy.objects.wire import Node
 from proxy.status.changes import PendingChanges
 from proxy.status.metrics import ProxyMetrics
 from tests.support.proxy.told import Told
@@ -99,8 +99,8 @@ async def test_the_nodes_own_addresses_are_the_first_of_each_family():
     types = ("ExternalIP", "InternalIP", "InternalIP", "InternalIP")
     texts = ("198.51.100.1", "192.0.2.1", "2001:db8::1", "192.0.2.2")
     wire = [{"type": type, "address": text} for type, text in zip(types, texts, strict=True)]
-    node = Node.parse({"metadata": {"name": "n1"}, "status": {"addresses": wire}})
-    feed.node(None, ObjectReader("n1", "").node(Node.parse({"metadata": {"name": "n1"}})))
+    node = Node.read({"metadata": {"name": "n1"}, "status": {"addresses": wire}})
+    feed.node(None, ObjectReader("n1", "").node(Node.read({"metadata": {"name": "n1"}})))
     feed.node(None, ObjectReader("n1", "").node(node))
     networks = (await waiting).node_port_networks
     assert {str(one) for one in networks} == {"192.0.2.1/32", "2001:db8::1/128"}
@@ -110,7 +110,7 @@ def named_node(address: str, cidr: str):
     status = {"addresses": [{"type": "InternalIP", "address": address}] if address else []}
     spec = {"podCIDRs": [cidr] if cidr else []}
     wire = {"metadata": {"name": "n1"}, "spec": spec, "status": status}
-    return ObjectReader("n1", "").node(Node.parse(wire))
+    return ObjectReader("n1", "").node(Node.read(wire))
 
 
 async def test_a_node_that_is_made_again_changes_the_settings():

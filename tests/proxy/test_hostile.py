@@ -5,11 +5,10 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from control.api import kinds
-from control.api.base import decode, encode
 from control.api.kinds import Kind
+from control.api.wire import UnreadableError, decode, encode
 from control.client.stream import read_object
 from proxy.backends.ebpf.contents import MapContents
 from proxy.backends.ebpf.options import EbpfOptions
@@ -18,7 +17,7 @@ from proxy.desired.fate import Evaluator, Packet, Verdict
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Family, NodeView, Target
 from proxy.objects.feed import ObjectReader
-from proxy.objects.wire import ENDPOINT_SLICE
+from proxy.objects.wire import ENDPOINT_SLICE, SERVICE
 from tests.support.proxy.fake_iptables import BUILTIN, FakeIptables
 from tests.support.proxy.fake_nft import FakeNft
 from tests.support.proxy.hostile import EVIL, GOOD_POD, GOOD_VIP, good, mangled, pairs
@@ -33,14 +32,14 @@ def tracked(*objects) -> tuple[Tracker, int]:
     tracker, read, lost = Tracker(NodeView("n1", "z1"), tuple(Family)), ObjectReader("n1", ""), 0
     for web, behind in objects:
         try:
-            kept = read.service(read_object(kinds.SERVICE, web))
+            kept = read.service(read_object(SERVICE, web))
             tracker.set_service(kept.key, kept.value)
-        except ValidationError:
+        except UnreadableError:
             lost += 1
         try:
             part = read.slice(read_object(ENDPOINT_SLICE, behind))
             tracker.set_slice(part.key, part.value)
-        except ValidationError:
+        except UnreadableError:
             lost += 1
     return tracker, lost
 
@@ -101,12 +100,12 @@ def test_maps_hold_entries_of_their_size(tracker: Tracker) -> None:
 def test_no_mangled_object_stops_another() -> None:
     """Each mangled object is either refused by the models, or ends in a state."""
     tracker, read, refused = Tracker(NODE, tuple(Family)), ObjectReader("n1", ""), 0
-    parse = {"service": (kinds.SERVICE, read.service), "slice": (ENDPOINT_SLICE, read.slice)}
+    parse = {"service": (SERVICE, read.service), "slice": (ENDPOINT_SLICE, read.slice)}
     for sort, wire in mangled():
         kind, keep = parse[sort]
         try:
             kept = keep(read_object(kind, decode(encode(wire))))
-        except ValidationError:
+        except UnreadableError:
             refused += 1
             continue
         if sort == "service":
@@ -121,17 +120,22 @@ def test_no_mangled_object_stops_another() -> None:
     assert 0 < refused < 2000
 
 
-def test_slices_are_checked_as_the_api_checks_them() -> None:
+@pytest.mark.parametrize(
+    ("sort", "ours", "theirs"),
+    [("slice", ENDPOINT_SLICE, kinds.ENDPOINT_SLICE), ("service", SERVICE, kinds.SERVICE)],
+    ids=["slice", "service"],
+)
+def test_objects_are_checked_as_the_api_checks_them(sort: str, ours: Kind, theirs: Kind) -> None:
     """The proxy parses them by types of its own, for speed."""
-    slices = [wire for sort, wire in mangled() if sort == "slice"]
-    taken = [is_taken(ENDPOINT_SLICE, wire) for wire in slices]
-    assert taken == [is_taken(kinds.ENDPOINT_SLICE, wire) for wire in slices]
+    wires = [wire for one, wire in mangled() if one == sort]
+    taken = [is_taken(ours, wire) for wire in wires]
+    assert taken == [is_taken(theirs, wire) for wire in wires]
     assert 0 < sum(taken) < len(taken)
 
 
 def is_taken(kind: Kind, wire: dict[str, Any]) -> bool:
     try:
         read_object(kind, decode(encode(wire)))
-    except ValidationError:
+    except UnreadableError:
         return False
     return True

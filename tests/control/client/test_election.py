@@ -7,8 +7,7 @@ import pytest
 from control.api import kinds
 from control.api.cluster import Lease, LeaseSpec
 from control.api.times import rfc3339_micro
-from control.client import LeaderElector, Timing
-from control.client.election import LeaseHolder, is_free, known_dead, taken
+from control.client.election import LeaderElector, LeaseHolder, Timing, is_free, known_dead, taken
 from tests.support.control.cluster import client_of, meta, until
 
 QUICK = Timing(retry=0.05)  # and no deadline that a busy machine could miss

@@ -4,7 +4,8 @@ import pytest
 
 from control.api import kinds
 from control.api.cluster import ConfigMap, Namespace
-from control.client import ApiError, EventRecorder, UnreachableError
+from control.client import ApiError, UnreachableError
+from control.client.events import EventRecorder
 from tests.support.control.cluster import client_of, meta, until
 
 

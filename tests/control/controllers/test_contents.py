@@ -11,8 +11,9 @@ from control.api.cluster import ConfigMap, Namespace
 from control.api.kinds import Kind
 from control.api.meta import Object, Status
 from control.api.pod import Pod
-from control.client import ApiError, Client, ClientConfig, EventRecorder, Listing
+from control.client import ApiError, Client, ClientConfig, Listing
 from control.client.errors import Operation
+from control.client.events import EventRecorder
 from control.controllers.actions import Empty
 from control.controllers.execute import Executor
 from control.controllers.garbage.contents import Contents, NotEmptyError, conditions, empty

@@ -73,8 +73,8 @@ def test_a_mode_with_it_does_not_warn(caplog) -> None:
 def test_events_are_about_the_service_and_name_the_node() -> None:
     recorded: list[tuple] = []
     recorder = SimpleNamespace(record=lambda *args: recorded.append(args))
-    EventReporter(recorder, "n1").about_service(("ns", "web"), "u", "Reason", "why")
-    EventReporter(recorder, "n1").about_node("Reason", "why")
+    EventReporter(lambda: recorder, "n1").about_service(("ns", "web"), "u", "Reason", "why")
+    EventReporter(lambda: recorder, "n1").about_node("Reason", "why")
     (service_with, *said), (node, *of_node) = recorded
     assert (service_with.kind, service_with.namespace, service_with.name, service_with.uid) == (
         "Service",

@@ -11,8 +11,6 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.api import kinds
-from control.api.base import Model
 from control.api.kinds import Kind
 from control.api.meta import Status
 from control.client.backoff import Backoff
@@ -22,7 +20,8 @@ from control.client.stream import LineSplitter, parse_event, read_object
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Family, NodeView
 from proxy.objects.feed import Feed, ObjectReader, following
-from proxy.objects.wire import ENDPOINT_SLICE
+from proxy.objects.wire import ENDPOINT_SLICE, SERVICE, Fields
+from proxy.objects.wire import NODE as NODE_KIND
 from proxy.status.changes import PendingChanges
 from proxy.status.metrics import ProxyMetrics
 from tests.support.proxy.strategies import few
@@ -110,7 +109,7 @@ class Server:
     async def pages(
         self, kind: Kind, _namespace: str | None, **_: object
     ) -> AsyncIterator[Listing]:
-        if kind is kinds.NODE:
+        if kind is NODE_KIND:
             yield Listing((read_object(kind, NODE),), "1")
             return
         if kind not in self.collections:
@@ -126,7 +125,7 @@ class Server:
 
     @asynccontextmanager
     async def watch(self, kind: Kind, _namespace: str | None, **options: str):
-        if kind is kinds.NODE or not self.collections[kind].streams:
+        if kind is NODE_KIND or not self.collections[kind].streams:
             if kind in self.told:
                 self.told[kind].set()
             await asyncio.Event().wait()
@@ -164,7 +163,7 @@ def test_faults_of_a_watch_do_not_change_the_state(services, slices, chunk):
     final = Tracker(NodeView("n1"), (Family.V4,))
     read = ObjectReader("n1", "")
     for wire in services.live(len(services.events)):
-        kept = read.service(read_object(kinds.SERVICE, wire))
+        kept = read.service(read_object(SERVICE, wire))
         final.set_service(kept.key, kept.value)
     for wire in slices.live(len(slices.events)):
         kept = read.slice(read_object(ENDPOINT_SLICE, wire))
@@ -186,9 +185,9 @@ def test_no_api_object_is_kept():
 
     def count() -> None:
         gc.collect()
-        held.append([one for one in gc.get_objects() if isinstance(one, Model)])
+        held.append([one for one in gc.get_objects() if isinstance(one, Fields)])
 
-    before = {id(one) for one in gc.get_objects() if isinstance(one, Model)}
+    before = {id(one) for one in gc.get_objects() if isinstance(one, Fields)}
     tracker = asyncio.run(followed(services, slices, 100, count))
     assert len(tracker.desired()) == 2
     assert [one for one in held[0] if id(one) not in before] == []
@@ -199,7 +198,7 @@ async def followed(
 ) -> Tracker:
     """Return a proxy's tracker after both watches sent everything."""
     tracker = Tracker(NodeView("n1"), (Family.V4,))
-    server = Server({kinds.SERVICE: services, ENDPOINT_SLICE: slices}, chunk)
+    server = Server({SERVICE: services, ENDPOINT_SLICE: slices}, chunk)
     feed = Feed(tracker, PendingChanges(ProxyMetrics()), lambda: None, "nftables", Told())
     with patch("control.client.informer.Backoff", lambda: Backoff(0.0, 0.0)):
         async with asyncio.timeout(20), following(server, feed, "n1", ""):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.api.node import Node
+from control.api.wire import UnreadableError
 from proxy.model.values import Port, Protocol, Target
 from proxy.objects.parse import (
     Complaints,
@@ -16,7 +16,7 @@ from proxy.objects.parse import (
     parse_service,
     parse_slice,
 )
-from proxy.objects.wire import EndpointSlice
+from proxy.objects.wire import EndpointSlice, Node, Service
 from tests.support.proxy.objects import service_with
 from tests.support.proxy.strategies import few
 
@@ -126,7 +126,7 @@ def test_health_check_port_belongs_to_local_load_balancers():
 
 def slice_of(*endpoints, labels=None, ports=None, family="IPv4"):
     labels = {"kubernetes.io/service-name": "web"} if labels is None else labels
-    wire = EndpointSlice.parse(
+    wire = EndpointSlice.read(
         {
             "metadata": {"namespace": "ns", "name": "web-1", "labels": labels},
             "addressType": family,
@@ -197,7 +197,7 @@ def test_a_node_that_is_being_removed_is_not_eligible():
             | more.pop("meta", {}),
             **more,
         }
-        return parse_node(Node.parse(wire), Complaints("Node n1"))
+        return parse_node(Node.read(wire), Complaints("Node n1"))
 
     addresses = [
         {"type": "InternalIP", "address": "192.168.0.1"},
@@ -291,3 +291,18 @@ def test_leading_zeros_are_ignored(text, plain):
 def test_texts_that_are_no_addresses(bad):
     with pytest.raises(ValueError, match=r"."):
         parse_address(bad)
+
+
+@pytest.mark.parametrize(
+    ("wire", "problem"),
+    [
+        ({"spec": {"ports": [{"port": "80"}]}}, "spec.ports.0.port: Expected `int`, got `str`"),
+        ({"metadata": {"labels": {"a": 1}}}, "metadata.labels: Expected `str`, got `int`"),
+        ({"spec": []}, "spec: Expected `object`, got `array`"),
+        ([], "Expected `object`, got `array`"),
+    ],
+)
+def test_what_is_no_service_is_refused_by_its_field(wire, problem):
+    with pytest.raises(UnreadableError) as found:
+        Service.read(wire)
+    assert str(found.value) == problem

@@ -1,9 +1,7 @@
 """API objects for tests of parsing."""
 
-from control.api.service import Service as ApiService
-from proxy.objects.parse import (
-    Complaints,
-)
+from proxy.objects.parse import Complaints
+from proxy.objects.wire import Service as ApiService
 
 
 def service_with(labels=None, status=None, annotations=None, **spec):
@@ -14,6 +12,6 @@ def service_with(labels=None, status=None, annotations=None, **spec):
         "labels": labels or {},
         "annotations": annotations or {},
     }
-    wire = ApiService.parse({"metadata": meta, "spec": spec, "status": status or {}})
+    wire = ApiService.read({"metadata": meta, "spec": spec, "status": status or {}})
     complaints = Complaints("Service ns/web")
     return wire, complaints
