@@ -47,12 +47,15 @@ class NodeSettings:
         self._given = given
         self._tracker = tracker
         self.current = given
+        self._seen: NodeView | None = None
         self.moved = asyncio.Event()  # set once the Node's are others than ``current``
 
     def check(self) -> None:
-        """Compare ``current`` with the Node as it is now."""
-        if self._by_node() != self.current:
+        """Compare ``current`` with the Node as it is now. Call it after each change."""
+        node = self._tracker.node
+        if node is not self._seen and self._by_node() != self.current:
             self.moved.set()
+        self._seen = node
 
     async def settle(self, feed: Feed) -> ProxySettings:
         """Return the present settings. A new Node has no ranges or addresses yet: wait for them."""

@@ -4,7 +4,7 @@ The rules are those of upstream's CategorizeEndpoints: KEP-2086 (internalTraffic
 (terminating endpoints), KEP-2433 and KEP-4444 (topology hints, trafficDistribution).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proxy.desired.weights import Weighed, receiving, shared_out, weigh
@@ -36,13 +36,11 @@ def usable(
     all_endpoints = merged(endpoints)
     weighed = weigh(all_endpoints, weights)
     ready = receiving([endpoint for endpoint in all_endpoints if endpoint.ready], weighed)
-    wanted = _preference(ready, node)
-    cluster = [endpoint for endpoint in ready if wanted(endpoint)] or _leaving(
-        all_endpoints, weighed
-    )
+    cluster = _preferred(ready, node) or _leaving(all_endpoints, weighed)
     here = [endpoint for endpoint in all_endpoints if endpoint.local]
-    local = receiving([endpoint for endpoint in here if endpoint.ready], weighed) or _leaving(
-        here, weighed
+    local = here and (
+        receiving([endpoint for endpoint in here if endpoint.ready], weighed)
+        or _leaving(here, weighed)
     )
     return UsableEndpoints(
         cluster=shared_out(cluster, weighed),
@@ -88,7 +86,7 @@ def merged(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
     whatever order the slices came.
     """
     given = list(endpoints)
-    if len({endpoint.target for endpoint in given}) == len(given):
+    if len(given) < 2 or len({endpoint.target for endpoint in given}) == len(given):
         return given
     best: dict[Target, Endpoint] = {}
     for endpoint in given:
@@ -115,17 +113,17 @@ def _leaving(endpoints: list[Endpoint], weighed: Weighed) -> list[Endpoint]:
     )
 
 
-def _preference(ready: list[Endpoint], node: NodeView) -> Callable[[Endpoint], bool]:
-    """Return a test for the endpoints that hints keep.
+def _preferred(ready: list[Endpoint], node: NodeView) -> list[Endpoint]:
+    """Return the endpoints that hints keep.
 
     Hints count only if every ready endpoint has one, and one of them is for this node.
     """
     if all(endpoint.nodes for endpoint in ready) and any(
         node.name in endpoint.nodes for endpoint in ready
     ):
-        return lambda endpoint: node.name in endpoint.nodes
+        return [endpoint for endpoint in ready if node.name in endpoint.nodes]
     if all(endpoint.zones for endpoint in ready) and any(
         node.zone in endpoint.zones for endpoint in ready
     ):
-        return lambda endpoint: node.zone in endpoint.zones
-    return lambda _: True
+        return [endpoint for endpoint in ready if node.zone in endpoint.zones]
+    return ready

@@ -155,9 +155,11 @@ def portals(
 ) -> tuple[Portal, ...]:
     """Return the portals of ``service`` on ``node``: one for each port and family."""
     return tuple(
-        _portal(service, port, cluster_ip, endpoints.get((port.name, port.protocol), ()), node)
-        for cluster_ip in service.cluster_ips
-        for port in service.ports
+        [
+            _portal(service, port, cluster_ip, endpoints.get((port.name, port.protocol), ()), node)
+            for cluster_ip in service.cluster_ips
+            for port in service.ports
+        ]
     )
 
 
@@ -194,7 +196,7 @@ def _portal(
 
 
 def _of(family: Family, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
-    return tuple([address for address in addresses if address.version == family])
+    return addresses and tuple([ip for ip in addresses if ip.version == family])
 
 
 def _sources_of(family: Family, sources: tuple[Network, ...] | None) -> tuple[Network, ...] | None:

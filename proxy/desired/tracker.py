@@ -1,6 +1,6 @@
 """Computes the desired state from changes of objects, a changed Service at a time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from proxy.desired.desired import Desired, Portals
@@ -95,14 +95,18 @@ class Tracker:
         service = self._services.get(key)
         if service is None:
             return None
-        ours = tuple(ip for ip in service.cluster_ips if ip.version in self._families)
+        ours = tuple([ip for ip in service.cluster_ips if ip.version in self._families])
         if ours != service.cluster_ips:
             service = replace(service, cluster_ips=ours)
         return portals(service, self._endpoints(key), self._node)
 
-    def _endpoints(self, key: Key) -> Mapping[PortKey, list[Endpoint]]:
+    def _endpoints(self, key: Key) -> Mapping[PortKey, Sequence[Endpoint]]:
+        parts = self._slices_of.get(key, {}).values()
+        if len(parts) == 1:  # of most Services
+            (only,) = parts
+            return only.endpoints
         found: dict[PortKey, list[Endpoint]] = {}
-        for part in self._slices_of.get(key, {}).values():
+        for part in parts:
             for port, endpoints in part.endpoints.items():
                 found.setdefault(port, []).extend(endpoints)
         return found

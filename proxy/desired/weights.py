@@ -85,13 +85,11 @@ def shared_out(endpoints: Iterable[Endpoint], weighed: Weighed) -> tuple[Target,
     divided by their common divisor. If their sum is still above ``_SHARES``, they are rounded, but
     every target keeps at least one share.
     """
-    given = (
-        {endpoint.target: weighed.get(endpoint.target) or 1 for endpoint in endpoints}
-        if weighed
-        else {}
-    )
-    if not given:
+    if not weighed:
         return tuple(sorted([endpoint.target for endpoint in endpoints]))
+    given = {endpoint.target: weighed.get(endpoint.target) or 1 for endpoint in endpoints}
+    if not given:
+        return ()
     divisor = math.gcd(*given.values())
     scale = min(1.0, _SHARES * divisor / sum(given.values())) / divisor
     shares = {target: max(1, round(weight * scale)) for target, weight in given.items()}

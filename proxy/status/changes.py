@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from proxy.model.values import Key
 from proxy.status.metrics import ProxyMetrics
 
-_PENDING = "sync_proxy_rules_{}_changes_pending"
+_SERVICES = "sync_proxy_rules_service_changes_pending"
+_ENDPOINTS = "sync_proxy_rules_endpoint_changes_pending"
 
 
 @dataclass(slots=True)
@@ -32,13 +33,13 @@ class PendingChanges:
         """Note a Service's change."""
         self._waiting.services.add(key)
         self._metrics.add("sync_proxy_rules_service_changes_total")
-        self._metrics.set(_PENDING.format("service"), len(self._waiting.services))
+        self._metrics.set(_SERVICES, len(self._waiting.services))
 
     def endpoints(self, key: Key, trigger: str) -> None:
         """Note a change of a Service's endpoints. ``trigger`` is when it began, in RFC 3339."""
         self._waiting.endpoints.add(key)
         self._metrics.add("sync_proxy_rules_endpoint_changes_total")
-        self._metrics.set(_PENDING.format("endpoint"), len(self._waiting.endpoints))
+        self._metrics.set(_ENDPOINTS, len(self._waiting.endpoints))
         if trigger > self._since and (began := _seconds(trigger)):
             self._waiting.triggers.append(began)
 
@@ -62,8 +63,8 @@ class PendingChanges:
             self._metrics.observe("network_programming_duration_seconds", max(now - began, 0))
 
     def _show(self) -> None:
-        self._metrics.set(_PENDING.format("service"), len(self._waiting.services))
-        self._metrics.set(_PENDING.format("endpoint"), len(self._waiting.endpoints))
+        self._metrics.set(_SERVICES, len(self._waiting.services))
+        self._metrics.set(_ENDPOINTS, len(self._waiting.endpoints))
 
 
 def _seconds(text: str) -> float:

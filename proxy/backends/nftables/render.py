@@ -32,11 +32,12 @@ from proxy.desired.fate import admits_node
 from proxy.desired.portals import Frontend, FrontendKind, Masquerade, Portal, RefusalAction
 from proxy.model.naming import digest, plain
 from proxy.model.settings import ProxySettings
-from proxy.model.values import Address, Family, Network, NodeView, Target
+from proxy.model.values import Address, Family, Network, NodeView, Protocol, Target, text_of
 
 STICKY = "sticky-"  # prefix of the chains of endpoints with session affinity
 
 _COMMENT_LIMIT = 120  # nft allows 128 bytes
+_NAMES = {protocol: protocol.lower() for protocol in Protocol}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,9 @@ class NftablesRenderer:
         self.ip = "ip" if family is Family.V4 else "ip6"
         self.address_key = f"{self.ip} daddr . meta l4proto . th dport"
         self.port_key = "meta l4proto . th dport"
-
-    @property
-    def mark(self) -> str:
-        """The statement that asks for masquerading."""
-        return f"meta mark set meta mark | {self.settings.mark:#x}"
+        # The statement that asks for masquerading.
+        self.mark = f"meta mark set meta mark | {settings.mark:#x}"
+        self._outsiders = self.from_pods(negate=True)
 
     def objects(
         self, frontend: Frontend, claim: FrontendClaim, node: NodeView
@@ -70,7 +69,7 @@ class NftablesRenderer:
         key = frontend_key(frontend)
         side = "port-" if frontend.address is None else ""
         if forward.kind is FrontendKind.CLUSTER_IP:
-            yield Element(CLUSTER_IPS, str(frontend.address))
+            yield Element(CLUSTER_IPS, text_of(claim.portal.cluster_ip))
         if not forward.targets:
             drop = forward.refusal is RefusalAction.DROP
             label = _comment(claim.portal)
@@ -116,7 +115,7 @@ class NftablesRenderer:
 
     def _masquerading(self, pool: PoolChain, rule: Masquerade) -> PoolChain:
         """Return the pool's entry chain, which marks some packets, or all, for masquerading."""
-        outsiders = self.from_pods(negate=True)
+        outsiders = self._outsiders
         if rule is Masquerade.ALWAYS:
             chain = Chain(f"all-{pool.chain}", (self.mark, f"goto {pool.chain}"))
         elif rule is Masquerade.NOT_PODS and outsiders:
@@ -143,9 +142,14 @@ class NftablesRenderer:
         serves Pods of other nodes, so any endpoint may be such a Pod. In all other pools only this
         node's Pods may.
         """
-        near = (end.address for end in targets if use or end.address in claim.portal.neighbors)
-        addresses = dict.fromkeys(near)
-        hairpins = tuple(Element(HAIRPIN, f"{address} . {address}") for address in addresses)
+        near = claim.portal.neighbors
+        if not use and not near:  # of most Services
+            addresses: list[Address] = []
+        else:
+            addresses = [end.address for end in targets if use or end.address in near]
+        hairpins = tuple(
+            [Element(HAIRPIN, f"{address} . {address}") for address in dict.fromkeys(addresses)]
+        )
         if claim.forward.affinity is not None:
             pool = self._sticky(claim, targets, policy or "cluster")
         else:
@@ -160,8 +164,8 @@ class NftablesRenderer:
         matched = self.port_key if prefix.startswith("port-") else self.address_key
         store, chain = _drawing(prefix, matched, self.ip, len(targets))
         elements = [
-            Element(store.name, f"{key} . {place}", f"{target.address!s} . {target.port}")
-            for place, target in enumerate(targets)
+            Element(store.name, f"{key} . {place}", f"{text_of(address)} . {port}")
+            for place, (address, port) in enumerate(targets)
         ]
         return PoolChain(chain.name, (store, chain, *elements))
 
@@ -225,8 +229,8 @@ def _draws(targets: tuple[Target, ...], ends: Mapping[Target, PoolChain]) -> Ite
 
 def frontend_key(frontend: Frontend) -> str:
     """Return a frontend's key in elements."""
-    port = f"{frontend.protocol.lower()} . {frontend.port}"
-    return port if frontend.address is None else f"{frontend.address} . {port}"
+    port = f"{_NAMES[frontend.protocol]} . {frontend.port}"
+    return port if frontend.address is None else f"{text_of(frontend.address)} . {port}"
 
 
 def _comment(portal: Portal) -> str:
