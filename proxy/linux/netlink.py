@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
@@ -27,6 +27,9 @@ _ATTRIBUTE = struct.Struct("=HH")
 _ERROR, _DONE = 2, 3
 _DUMP_INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
 _TRIES = 20
+_CREATE = 0x400  # NLM_F_CREATE
+_BATCH_BEGIN, _BATCH_END, _NFTABLES = 16, 17, 10  # linux/netfilter/nfnetlink.h
+_SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 RECEIVE = 1 << 18  # bytes of the largest message
 _NFPROTO = {Family.V4: socket.AF_INET, Family.V6: socket.AF_INET6}
 
@@ -81,6 +84,29 @@ class Netlink:
                 _raise(answer.body)
                 return
 
+    def transact(self, kind: int, bodies: Sequence[bytes]) -> None:
+        """Make changes of nftables in one transaction: all of them or none. Raises OSError.
+
+        The last message asks for the answer: kernels before 6.10 give none to the end of a batch.
+        """
+        mark = struct.pack("=BB", socket.AF_UNSPEC, 0) + struct.pack("!H", _NFTABLES)
+        parts = [self._message(_BATCH_BEGIN, REQUEST, mark)]
+        for left, body in zip(range(len(bodies) - 1, -1, -1), bodies, strict=True):
+            parts.append(self._message(kind, REQUEST | _CREATE | (0 if left else ACK), body))
+        data = b"".join((*parts, self._message(_BATCH_END, REQUEST, mark)))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(data) * 2)
+        self._socket.send(data)
+        for answer in self._every_answer() if bodies else ():
+            if answer.kind == _ERROR:
+                _raise(answer.body)
+                return
+
+    def _message(self, kind: int, flags: int, body: bytes) -> bytes:
+        self._sequence += 1
+        length = _HEADER.size + len(body)
+        head = _HEADER.pack(length, kind, flags, self._sequence, 0)
+        return head + body + bytes(-length % 4)
+
     def _send(self, kind: int, flags: int, body: bytes) -> None:
         self._sequence += 1
         length = _HEADER.size + len(body)
@@ -89,6 +115,11 @@ class Netlink:
     def _answers(self) -> Iterator[Message]:
         while True:
             yield from messages(self._socket.recv(RECEIVE), self._sequence)
+
+    def _every_answer(self) -> Iterator[Message]:
+        """Yield what waits: the kernel has carried out a transaction when sending returns."""
+        while True:
+            yield from messages(self._socket.recv(RECEIVE, socket.MSG_DONTWAIT))
 
 
 def consistent(read: Callable[[], Value]) -> Value:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 
 from proxy.backends.base import RuleCount
+from proxy.backends.nftables import bulk
+from proxy.backends.nftables.objects import Element
 from proxy.backends.nftables.observe import ObservedTable, clearing, disturbance, observe
 from proxy.backends.nftables.ruleset import NftablesRuleset
 from proxy.backends.nftables.transaction import table_name
@@ -14,6 +16,8 @@ from proxy.linux.nft_events import NftEvent
 from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, Key, NodeView
+
+BIG = 1000  # objects of a table
 
 SHOW_COMMAND = f"nft list table {table_name(Family.V4)}"
 
@@ -28,7 +32,9 @@ class NftablesFamily:
         family: Family,
         settings: ProxySettings,
         claims: ClaimResolver,
+        write_elements: Callable[[Family, Sequence[Element]], None] = bulk.write,
     ) -> None:
+        self._write_elements = write_elements
         self.family = family
         self._library = library
         self._observe = observe
@@ -54,22 +60,31 @@ class NftablesFamily:
         """Treat the kernel's state as unknown."""
         self._known = False
 
-    def _change(self, steps: list[WinnerChange]) -> str:
+    def _change(self, steps: list[WinnerChange]) -> list[Callable[[], None]]:
         change = self._ruleset.advance(steps, self._node)
-        return change.text(self.family) if change else ""
+        return [partial(self._library.commit, change.text(self.family))] if change else []
 
-    def _everything(self) -> str:
-        """Return commands that replace the whole table in one transaction, so that no rule is ever
-        missing.
+    def _everything(self) -> list[Callable[[], None]]:
+        """Replace the whole table in one transaction, so that no rule is ever missing.
+
+        A big table that is not there yet is made in three: its hooks come last, so that it comes
+        into force whole, and its elements go past libnftables, which takes longer than all else.
         """
         ours = (won for won in self._claims.winners() if won[0].family is self.family)
-        change = self._ruleset.restart(ours, self._node)
-        cleared = clearing(self._observe(self.family), self.family)
-        return "".join(f"{line}\n" for line in cleared) + change.text(self.family)
+        change, observed = self._ruleset.restart(ours, self._node), self._observe(self.family)
+        cleared = "".join(f"{line}\n" for line in clearing(observed, self.family))
+        if observed != ObservedTable() or len(change.put) < BIG:
+            return [partial(self._library.commit, cleared + change.text(self.family))]
+        first, elements, hooks = change.in_steps(bulk.can_take)
+        return [
+            partial(self._library.commit, cleared + first.text(self.family)),
+            partial(self._write_elements, self.family, elements),
+            partial(self._library.commit, hooks.text(self.family)),
+        ]
 
-    def _commit(self, text: str) -> None:
-        if text:
-            self._library.commit(text)
+    def _commit(self, steps: list[Callable[[], None]]) -> None:
+        for step in steps:
+            step()
         self._known = True
 
 

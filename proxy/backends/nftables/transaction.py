@@ -5,7 +5,7 @@ not be used any more when it is removed. So the order is: sets and maps, chains,
 elements to add, chains to remove, sets and maps to remove.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from proxy.backends.nftables.objects import TABLE, Chain, Element, SetOrMap, TableObject
@@ -23,6 +23,20 @@ class Transaction:
 
     def __bool__(self) -> bool:
         return bool(self.put or self.drop)
+
+    def in_steps(
+        self, is_bulk: Callable[[Element], bool]
+    ) -> tuple["Transaction", list[Element], "Transaction"]:
+        """Divide what is put: sets, maps and chains, then elements, then chains with hooks."""
+        first: list[TableObject] = []
+        elements: list[Element] = []
+        hooks: list[TableObject] = []
+        for item in self.put:
+            if isinstance(item, Element) and is_bulk(item):
+                elements.append(item)
+            else:
+                (hooks if isinstance(item, Chain) and item.hook else first).append(item)
+        return Transaction(put=tuple(first)), elements, Transaction(put=tuple(hooks))
 
     def lines(self, family: Family, name: str = TABLE) -> Iterator[str]:
         """Yield the commands, in an order that the kernel accepts."""

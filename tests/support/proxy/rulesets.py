@@ -2,6 +2,7 @@
 
 import struct
 from collections import Counter
+from collections.abc import Sequence
 from ipaddress import ip_address
 
 from proxy.backends.ebpf.contents import MapChanges
@@ -10,7 +11,9 @@ from proxy.backends.iptables.load import load
 from proxy.backends.iptables.observe import parse
 from proxy.backends.iptables.ruleset import IptablesRuleset
 from proxy.backends.nftables.backend import NftablesFamily
+from proxy.backends.nftables.objects import Element
 from proxy.backends.nftables.observe import ObservedTable
+from proxy.backends.nftables.transaction import Transaction
 from proxy.desired.claims import ClaimResolver
 from proxy.desired.tracker import Tracker
 from proxy.model.errors import KernelRefusedError
@@ -55,16 +58,22 @@ class FakeNftNode:
         self.kernel = kernel
         self.texts: list[str] = []
         self.broken = False
+        self.ends_after: int | None = None  # commits, after which the next one fails
         self.hidden = False  # whether the kernel does not tell what it holds
         self._claims = ClaimResolver(SETTINGS)
-        self._backend = NftablesFamily(self, self._observe, family, SETTINGS, self._claims)
+        self._backend = NftablesFamily(
+            self, self._observe, family, SETTINGS, self._claims, self._write
+        )
         self._family = family
 
     def commit(self, text: str) -> None:
         self.texts.append(text)
-        if self.broken:
+        if self.broken or len(self.texts) - 1 == self.ends_after:
             raise KernelRefusedError("broken")
         self.kernel.commit(text)
+
+    def _write(self, family: Family, elements: Sequence[Element]) -> None:
+        self.commit(Transaction(put=tuple(elements)).text(family))
 
     def _observe(self, _: Family) -> ObservedTable:
         if self.hidden:

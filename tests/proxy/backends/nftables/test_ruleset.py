@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.backends.nftables import backend
 from proxy.backends.nftables.objects import CLIENTS
 from proxy.desired.tracker import Tracker
 from proxy.model.errors import KernelRefusedError
@@ -194,3 +195,25 @@ def test_the_fake_refuses_what_the_kernel_refuses():
     ):
         with pytest.raises(RefusedError):
             kernel.commit(bad)
+
+
+def test_a_big_table_comes_into_force_whole(monkeypatch):
+    """It is made in steps. Hooks come with the last one, and after a failure all is made anew."""
+    tracker, plain = many_services(300), FakeNftNode(FakeNft())
+    monkeypatch.setattr(backend, "BIG", 1_000_000)
+    plain.apply(tracker)
+    monkeypatch.setattr(backend, "BIG", 1000)
+    whole = FakeNftNode(FakeNft())
+    whole.apply(tracker)
+    assert len(plain.texts) == 1
+    assert len(whole.texts) == 3
+    assert contents(whole.kernel) == contents(plain.kernel)
+    for stop in range(3):
+        node = FakeNftNode(FakeNft())
+        node.ends_after = stop
+        with pytest.raises(KernelRefusedError):
+            node.apply(tracker)
+        assert not any(node.kernel.hooks.values())
+        node.ends_after = None
+        node.apply(tracker)
+        assert contents(node.kernel) == contents(plain.kernel)
