@@ -53,6 +53,10 @@ class Model(BaseModel):
             field = ".".join(str(part) for part in first["loc"])
             raise UnreadableError(f"{field}: {first['msg']}") from err
 
+    @classmethod
+    def read_page(cls, body: bytes) -> None:
+        """Return None: models are read one by one, so that the rest of a list may go on between."""
+
     def wire(self) -> dict[str, Any]:
         """Return the JSON object of all fields that are set, under their wire names."""
         return self.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self
 
 from typing_extensions import TypeVar
 
+from control.api.wire import ListPage
+
 if TYPE_CHECKING:
     from control.api.custom.kind import CustomType
     from control.api.meta import Object
@@ -16,6 +18,10 @@ class Readable(Protocol):
     @classmethod
     def read(cls, wire: dict[str, Any]) -> Self:
         """Read a decoded JSON object without nulls; raises UnreadableError."""
+
+    @classmethod
+    def read_page(cls, body: bytes) -> ListPage[Self] | None:
+        """Read a list as it came, at once; None if its objects have to be read one by one."""
 
     @property
     def key(self) -> tuple[str, str]:

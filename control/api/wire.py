@@ -3,9 +3,12 @@
 A process that needs no model imports this module without pydantic, which takes 0.1 s.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
+
+T = TypeVar("T")
 
 # Words that Kubernetes writes in capitals unless they begin a field's name.
 _CAPITALS = {
@@ -25,6 +28,14 @@ def wire_name(field: str) -> str:
     """Return the JSON name of a Python field: ``cluster_ips`` is ``clusterIPs``."""
     first, *rest = field.rstrip("_").split("_")
     return first + "".join(_CAPITALS.get(word, word.capitalize()) for word in rest)
+
+
+class ListPage(NamedTuple, Generic[T]):
+    """A page of a list. ``token`` asks for the next one; it is empty in the last."""
+
+    items: Sequence[T]
+    version: str
+    token: str
 
 
 class UnreadableError(ValueError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self
 
 from control.api.kind import Kind, M
-from control.api.wire import UnreadableError, encode
+from control.api.wire import ListPage, UnreadableError, encode
 from control.client.bare_aiohttp import aiohttp
 from control.client.cacheable import CachedT
 from control.client.errors import ClientError, Operation
@@ -107,14 +107,14 @@ class Client:
         coming = asyncio.create_task(self._sender.send(request))
         try:
             while True:
-                raw = decoded(request, await coming)
-                meta = raw.get("metadata") or {}
-                token = meta.get("continue")
+                body = await coming
+                whole = kind.model.read_page(body)
+                raw = ListPage((), "", "") if whole else _raw_page(decoded(request, body))
+                token = whole.token if whole else raw.token
                 if token:  # the server may write the next page while this one is read
                     more = replace(request, query=(*query, ("continue", token)))
                     coming = asyncio.create_task(self._sender.send(more))
-                items = raw.pop("items", None) or []
-                yield await _page(kind, items, meta.get("resourceVersion", ""))
+                yield _whole(whole) if whole else await _page(kind, raw)
                 if not token:
                     return
         finally:
@@ -314,17 +314,27 @@ def joined(pages: Iterable[Listing[CachedT]]) -> Listing[CachedT]:
     return Listing(tuple(items), version, tuple(unreadable))
 
 
-async def _page(kind: Kind[M], wires: list[dict[str, Any]], version: str) -> Listing[M]:
+def _whole(page: ListPage[CachedT]) -> Listing[CachedT]:
+    return Listing(tuple(page.items), page.version)
+
+
+def _raw_page(raw: dict[str, Any]) -> ListPage[dict[str, Any]]:
+    meta = raw.get("metadata") or {}
+    version, token = meta.get("resourceVersion", ""), meta.get("continue") or ""
+    return ListPage(raw.pop("items", None) or [], version, token)
+
+
+async def _page(kind: Kind[M], page: ListPage[dict[str, Any]]) -> Listing[M]:
     items: list[M] = []
     unreadable = []
-    for index, wire in enumerate(wires):
+    for index, wire in enumerate(page.items):
         if index % 200 == 199:
             await asyncio.sleep(0)  # let other tasks, such as heartbeats, run during a long list
         try:
             items.append(read_object(kind, wire))
         except UnreadableError as err:
             unreadable.append(f"{identify(wire)}: {err}")
-    return Listing(tuple(items), version, tuple(unreadable))
+    return Listing(tuple(items), page.version, tuple(unreadable))
 
 
 async def _events(kind: Kind[M], response: aiohttp.ClientResponse) -> AsyncIterator[WatchEvent[M]]:

@@ -5,12 +5,14 @@ msgspec reads an object in a tenth of the time that the API's models take, and a
 model starts 0.15 s sooner.
 """
 
-from typing import Any, Self
+from functools import lru_cache
+from typing import Any, Generic, Self, TypeVar
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import DecodeError, Struct, ValidationError, convert
+from msgspec.json import Decoder
 
 from control.api.kind import Kind
-from control.api.wire import UnreadableError, wire_name
+from control.api.wire import ListPage, UnreadableError, wire_name
 
 
 class Fields(Struct, rename=wire_name, frozen=True):
@@ -50,6 +52,9 @@ class Metadata(Fields, frozen=True):
 _NO_METADATA = Metadata()
 
 
+W = TypeVar("W", bound="WireObject")
+
+
 class WireObject(Fields, frozen=True):
     """What the proxy reads of an object."""
 
@@ -67,6 +72,17 @@ class WireObject(Fields, frozen=True):
             field = where.strip(".`").replace("[...]", "").replace("[", ".").replace("]", "")
             raise UnreadableError(f"{field}: {what}" if what else where) from err
 
+    @classmethod
+    def read_page(cls, body: bytes) -> ListPage[Self] | None:
+        """See ``Readable``. A list with a wrong object or with nulls is read one by one."""
+        if b"null" in body:
+            return None
+        try:
+            found = _decoder(cls).decode(body)
+        except (DecodeError, RecursionError):
+            return None
+        return ListPage(found.items, found.metadata.resource_version, found.metadata.continue_)
+
     @property
     def key(self) -> tuple[str, str]:
         """See ``Readable``."""
@@ -81,6 +97,25 @@ class WireObject(Fields, frozen=True):
     def resource_version(self) -> str:
         """See ``Readable``."""
         return self.metadata.resource_version
+
+
+class ListMetadata(Fields, frozen=True):
+    """The version of a list, and the token for what follows."""
+
+    resource_version: str = ""
+    continue_: str = ""
+
+
+class ObjectList(Fields, Generic[W], frozen=True):
+    """A page of a list."""
+
+    metadata: ListMetadata = ListMetadata()
+    items: list[W] = []
+
+
+@lru_cache
+def _decoder(sort: type[W]) -> Decoder[ObjectList[W]]:
+    return Decoder(ObjectList[sort])  # type: ignore[valid-type]  # made when the program runs
 
 
 class ServicePort(Fields, frozen=True):

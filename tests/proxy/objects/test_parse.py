@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.api.wire import UnreadableError
+from control.api.wire import UnreadableError, encode
 from proxy.model.values import Port, Protocol, Target
 from proxy.objects.parse import (
     Complaints,
@@ -17,6 +17,7 @@ from proxy.objects.parse import (
     parse_slice,
 )
 from proxy.objects.wire import EndpointSlice, Node, Service
+from tests.support.proxy.hostile import service
 from tests.support.proxy.objects import service_with
 from tests.support.proxy.strategies import few
 
@@ -306,3 +307,28 @@ def test_what_is_no_service_is_refused_by_its_field(wire, problem):
     with pytest.raises(UnreadableError) as found:
         Service.read(wire)
     assert str(found.value) == problem
+
+
+def test_a_page_is_read_at_once():
+    items = [service(number) for number in range(3)]
+    listed = {"metadata": {"resourceVersion": "7", "continue": "next"}, "items": items}
+    page = Service.read_page(encode(listed))
+    assert page == ([Service.read(item) for item in items], "7", "next")
+    assert Service.read_page(encode({"metadata": {}, "items": []})) == ([], "", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"metadata": {}, "items": [{"spec": {"ports": 5}}]}',
+        '{"metadata": {}, "items": [{"spec": {"ports": null}}]}',
+        '{"metadata": {}, "items": null}',
+        '{"metadata": {}, "items": [{"x": ' + "[" * 100_000 + "]" * 100_000 + "}]}",
+        '{"metadata": {}, "items": [',
+        "[]",
+        "",
+    ],
+    ids=["mistyped", "null", "no items", "deep", "cut", "array", "empty"],
+)
+def test_a_page_with_anything_else_is_read_one_by_one(text: str):
+    assert Service.read_page(text.encode()) is None
