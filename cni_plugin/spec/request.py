@@ -23,6 +23,7 @@ from cni_plugin.spec.versions import OLDEST, SUPPORTED, Verb, require
 
 # ext4's limit of a file name: a network's reservations are in a folder of its name
 _LONGEST_NAME = 255
+_BOOLEANS = {"0": False, "1": True, "false": False, "true": True}
 _PROGRAM = "CNI_PODWIRE_PROGRAM"  # the clients say there by which name they were executed
 _REQUIRED = {
     Verb.ADD: ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
@@ -194,13 +195,14 @@ def _conf(stdin: bytes, program: str) -> NetConf:
 def parse_args(text: str) -> CniArgs:
     """Parse CNI_ARGS, ``K=V;K=V``. Raises InvalidEnvironmentError.
 
-    An unknown key is an error unless IgnoreUnknown is set.
+    An unknown key is an error unless IgnoreUnknown is set. What LoadArgs of
+    github.com/containernetworking/cni/pkg/types refuses is refused: an empty pair, a second ``=``.
     """
-    pairs = [item.partition("=") for item in text.split(";") if item]
-    if broken := [key for key, equals, _ in pairs if not equals or not key]:
+    pairs = [item.partition("=") for item in text.split(";")] if text else []
+    if broken := ["".join(pair) for pair in pairs if not pair[1] or "=" in pair[2]]:
         raise InvalidEnvironmentError(f"CNI_ARGS: {broken[0]!r} is not KEY=VALUE")
     values = {key: value for key, _, value in pairs}
-    ignore = values.pop("IgnoreUnknown", "").lower() in {"1", "true"}
+    ignore = _ignores_unknown(values.pop("IgnoreUnknown", "0"))
     unknown = values.keys() - {"IP", "MAC"}
     if unknown and not ignore:
         raise InvalidEnvironmentError(
@@ -215,6 +217,14 @@ def parse_args(text: str) -> CniArgs:
     if mac and not is_mac(mac):
         raise InvalidEnvironmentError(f"CNI_ARGS: MAC {mac!r} is malformed")
     return CniArgs(ips, mac)
+
+
+def _ignores_unknown(value: str) -> bool:
+    if value.lower() not in _BOOLEANS:
+        raise InvalidEnvironmentError(
+            f"CNI_ARGS: IgnoreUnknown {value!r} is no boolean", f"want {', '.join(_BOOLEANS)}"
+        )
+    return _BOOLEANS[value.lower()]
 
 
 def _previous(verb: Verb, conf: NetConf) -> Result | None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni_plugin.spec.errors import CniError
-from cni_plugin.spec.request import Request, parse_args, parse_request
+from cni_plugin.spec.request import CniArgs, Request, parse_args, parse_request
 from cni_plugin.spec.versions import SUPPORTED, Verb
 
 ENVIRONMENT = {
@@ -133,8 +133,34 @@ def test_args():
     assert [*map(str, several.ips)] == ["10.0.0.9/24", "fd00::9/64"]
 
 
+@pytest.mark.parametrize("value", ["1", "true", "True", "TRUE"])
+def test_unknown_args_pass_if_told_so(value):
+    assert parse_args(f"K=v;IgnoreUnknown={value}").ips == ()
+
+
+@pytest.mark.parametrize("text", ["", "IgnoreUnknown=0", "IgnoreUnknown=False", "IP=", "MAC="])
+def test_args_that_say_nothing(text):
+    assert parse_args(text) == CniArgs()
+
+
 @pytest.mark.parametrize(
-    "text", ["K8S_POD_NAME=x", "IP", "=x", "IP=x", "IP=10.0.0.9,x", "MAC=02:00", "MAC=zz"]
+    "text",
+    [
+        "K8S_POD_NAME=x",
+        "IgnoreUnknown=0;K8S_POD_NAME=x",
+        "IgnoreUnknown=x",
+        "IgnoreUnknown=",
+        ";",
+        "IgnoreUnknown=1;",
+        ";IgnoreUnknown=1",
+        "IgnoreUnknown=1;K=a=b",
+        "IP",
+        "=x",
+        "IP=x",
+        "IP=10.0.0.9,x",
+        "MAC=02:00",
+        "MAC=zz",
+    ],
 )
 def test_wrong_args(text):
     with pytest.raises(CniError) as raised:

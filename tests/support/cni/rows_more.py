@@ -105,6 +105,14 @@ def _args(bench: Bench) -> None:
     bench.add(bench.pod(), args="IgnoreUnknown=1;K8S_POD_NAME=x")
 
 
+@row("21", "CNI_ARGS that are no pairs, or a boolean that is none, are an error", reference=True)
+def _broken_args(bench: Bench) -> None:
+    pod = bench.pod()
+    for args in (";", "IgnoreUnknown=1;", "IgnoreUnknown=1;K=a=b", "IgnoreUnknown=x"):
+        bench.fails(None, "ADD", pod, args=args)
+    bench.add(pod, args="IgnoreUnknown=TRUE;K=a")
+
+
 @row("17 R10", "MAC and IP in CNI_ARGS work together with ranges", reference=False)
 def _mac_argument(bench: Bench) -> None:
     wanted = f"10.{bench.number}.0.50"
