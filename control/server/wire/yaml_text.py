@@ -19,6 +19,7 @@ _NODE = 32  # bytes of text that any value counts as
 _MERGE = "tag:yaml.org,2002:merge"
 _NO_KEY = object()
 _MERGED = object()  # the name is "<<": the value's members belong to the map itself
+_CONVERTING = "error converting YAML to JSON"
 _CANNOT_MERGE = "yaml: map merge requires map or sequence of maps as the value"
 
 
@@ -144,7 +145,7 @@ def _key(value: Any) -> str:
 
 
 def _no_key(what: str) -> YamlError:
-    return YamlError(f"error converting YAML to JSON: unsupported map key {what}")
+    return YamlError(f"{_CONVERTING}: unsupported map key {what}")
 
 
 def load_yaml(raw: bytes, limit: int, levels: int) -> tuple[Any, tuple[str, ...]]:
@@ -161,7 +162,11 @@ def load_yaml(raw: bytes, limit: int, levels: int) -> tuple[Any, tuple[str, ...]
             builder.take(event)
     except (yaml.YAMLError, UnicodeError) as err:
         text = " ".join(str(err).split())
-        raise YamlError(f"error converting YAML to JSON: yaml: {text[:SHOWN]}") from err
+        raise YamlError(f"{_CONVERTING}: yaml: {text[:SHOWN]}") from err
+    except YamlError as err:
+        if str(err).startswith("yaml: "):  # what upstream's parser says, not the writer of JSON
+            raise YamlError(f"{_CONVERTING}: {err}") from err
+        raise
     if builder.aliased and _is_longer(builder.value, limit):
         raise YamlError("document contains excessive aliasing")
     return builder.value, tuple(text for _, text in sorted(builder.repeated))
