@@ -26,15 +26,15 @@ from control.api.validation import certificates as check_certificates
 from control.api.validation import cluster as check_cluster
 from control.api.validation import definition as check_definition
 from control.api.validation import endpoints as check_endpoints
-from control.api.validation import pod as check_pod
 from control.api.validation import policy as check_policy
 from control.api.validation import rbac as check_rbac
 from control.api.validation import service as check_service
 from control.api.validation import text
 from control.api.validation import workload as check_workload
-from control.api.validation.ephemeral import validate_ephemeral_update
 from control.api.validation.limits import validate_limit_range
 from control.api.validation.meta import validate_meta, validate_meta_update
+from control.api.validation.pods import pod as check_pod
+from control.api.validation.pods.ephemeral import validate_ephemeral_update
 from control.api.validation.text import Check
 
 Wire = dict[str, Any]
@@ -232,16 +232,25 @@ def errors_in(kind: Kind, new: Object) -> list[FieldError]:
 
 def errors_in_update(kind: Kind, new: Object, old: Object) -> list[FieldError]:
     """Return the errors of an object's next version."""
-    found = validate_meta_update(new.metadata, old.metadata)
-    return found + errors_in(kind, new) + rules_of(kind).validate_update(new, old)
+    found = validate_meta_update(new.metadata, old.metadata) + _newly_wrong(kind, new, old)
+    return found + rules_of(kind).validate_update(new, old)
 
 
 def errors_in_ephemeral(kind: Kind, new: Object, old: Object) -> list[FieldError]:
     """Return the errors of a Pod's version that only adds ephemeral containers."""
-    found = validate_meta_update(new.metadata, old.metadata) + errors_in(kind, new)
+    found = validate_meta_update(new.metadata, old.metadata) + _newly_wrong(kind, new, old)
     if isinstance(new, Pod) and isinstance(old, Pod):
         found += validate_ephemeral_update(new, old)
     return found
+
+
+def _newly_wrong(kind: Kind, new: Object, old: Object) -> list[FieldError]:
+    """Return errors, but those of the stored version: an older server took what is wrong there.
+
+    So the rest of such an object, as its labels and finalizers, can be changed.
+    """
+    wrong = errors_in(kind, new)
+    return _without(wrong, errors_in(kind, old)) if wrong else []
 
 
 def errors_in_status(kind: Kind, new: Object, old: Object) -> list[FieldError]:
@@ -249,4 +258,11 @@ def errors_in_status(kind: Kind, new: Object, old: Object) -> list[FieldError]:
     rules = rules_of(kind)
     found = validate_meta_update(new.metadata, old.metadata)
     found += validate_meta(new.metadata, rules.name, namespaced=kind.namespaced)
-    return found + rules.validate_status(new)
+    if wrong := rules.validate_status(new):
+        found += _without(wrong, rules.validate_status(old))
+    return found
+
+
+def _without(errors: list[FieldError], known: list[FieldError]) -> list[FieldError]:
+    texts = {str(error) for error in known}
+    return [error for error in errors if str(error) not in texts]

@@ -83,8 +83,7 @@ def default_spec(spec: Wire) -> Wire:
 
 
 def _container(container: Wire, *, host_network: bool) -> Wire:
-    image = container.get("image", "")
-    policy = "Always" if _is_latest(image) else "IfNotPresent"
+    policy = _pull_policy(container.get("image", ""))
     made = filled(container, _CONTAINER | {"imagePullPolicy": policy, "resources": {}})
     made = within_each(made, "ports", partial(_port, host_network=host_network))
     made = within_each(made, "env", _variable)
@@ -92,6 +91,10 @@ def _container(container: Wire, *, host_network: bool) -> Wire:
     for name in _PROBES:
         made = within(made, name, _probe)
     return made
+
+
+def _pull_policy(image: str) -> str:
+    return "Always" if _is_latest(image) else "IfNotPresent"
 
 
 def _is_latest(image: str) -> bool:
@@ -147,8 +150,13 @@ def _volume(volume: Wire) -> Wire:
     for source in ("secret", "configMap"):
         volume = within(volume, source, _with_mode)
     volume = within(volume, "hostPath", lambda path: {"type": ""} | path)
+    volume = within(volume, "image", _image)
     volume = within(volume, "downwardAPI", lambda source: _with_mode(_downward(source)))
     return within(volume, "projected", _projected)
+
+
+def _image(source: Wire) -> Wire:
+    return filled(source, {"pullPolicy": _pull_policy(source.get("reference", ""))})
 
 
 def _with_mode(source: Wire) -> Wire:

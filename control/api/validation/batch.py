@@ -21,9 +21,9 @@ from control.api.field import FieldError
 from control.api.schedule import ScheduleError, parse_schedule
 from control.api.selectors import selects
 from control.api.validation import text
-from control.api.validation.meta import immutable, validate_labels, validate_selector
-from control.api.validation.pod import validate_spec
-from control.api.validation.probe import NOT_NEGATIVE
+from control.api.validation.meta import immutable, validate_selector
+from control.api.validation.pods.pod import validate_template
+from control.api.validation.text import NOT_NEGATIVE
 
 _MODES = (INDEXED, "NonIndexed")
 _REPLACEMENT = ("Failed", "TerminatingOrFailed")
@@ -151,8 +151,7 @@ def _choices(spec: JobSpec) -> list[FieldError]:
 
 def _template(spec: JobSpec) -> list[FieldError]:
     pods = spec.template.spec
-    found = validate_labels("spec.template.metadata.labels", spec.template.metadata.labels)
-    found += validate_spec("spec.template.spec", pods)
+    found = validate_template("spec.template", spec.template)
     path = "spec.template.spec.restartPolicy"
     if pods.restart_policy == "Always":
         why = 'valid values: "OnFailure", "Never"'

@@ -12,7 +12,7 @@ from control.api.node import Node, Taint
 from control.api.podsecurity import LEVELS
 from control.api.validation import text
 from control.api.validation.meta import immutable, invalid_each
-from control.api.validation.probe import NOT_NEGATIVE
+from control.api.validation.text import NOT_NEGATIVE
 
 _DATA_MAX = 1024 * 1024
 _VERSION = re.compile(r"latest|v1\.(0|[1-9][0-9]{0,3})")

@@ -3,6 +3,7 @@
 Source: k8s.io/apimachinery/pkg/api/validation/objectmeta.go
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from control.api import field
@@ -14,7 +15,10 @@ from control.api.validation.text import Check
 IMMUTABLE = "field is immutable"
 _ANNOTATIONS_MAX = 256 * 1024
 # Finalizers from the time before a domain was required.
-_OLD_FINALIZERS = {"kubernetes", "orphan", "foregroundDeletion"}
+_OPPOSITE = {"orphan", "foregroundDeletion"}  # of what becomes of dependents
+_OLD_FINALIZERS = {"kubernetes", *_OPPOSITE}
+_NO_OWNERS = {("v1", "Event")}
+_VERSION = re.compile("([^/]*/)?[^/]+")
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
@@ -36,10 +40,13 @@ def validate_meta(meta: ObjectMeta, name: Check, *, namespaced: bool) -> list[Fi
             "metadata.namespace", meta.namespace, text.dns_label(meta.namespace or "")
         )
     found += validate_labels("metadata.labels", meta.labels)
-    found += _annotations("metadata.annotations", meta.annotations)
+    found += validate_annotations("metadata.annotations", meta.annotations)
     found += _owners(meta.owner_references)
     for finalizer in meta.finalizers:
         found += _finalizer("metadata.finalizers", finalizer)
+    if {*meta.finalizers} >= _OPPOSITE:
+        why = "finalizer orphan and foregroundDeletion cannot be both set"
+        found.append(field.invalid("metadata.finalizers", meta.finalizers, why))
     return found
 
 
@@ -63,7 +70,8 @@ def validate_labels(path: str, labels: Mapping[str, str]) -> list[FieldError]:
     return found
 
 
-def _annotations(path: str, annotations: Mapping[str, str]) -> list[FieldError]:
+def validate_annotations(path: str, annotations: Mapping[str, str]) -> list[FieldError]:
+    """Check annotation keys (qualified names in any case) and the size of all of them."""
     found = []
     for key in annotations:
         found += invalid_each(path, key, text.qualified_name(key.lower()))
@@ -86,6 +94,12 @@ def _owners(owners: Sequence[OwnerReference]) -> list[FieldError]:
             for name, value in given.items()
             if not value
         ]
+        if owner.api_version and not _VERSION.fullmatch(owner.api_version):
+            why = "version must not be empty"
+            found.append(field.invalid(f"{path}.apiVersion", owner.api_version, why))
+        if (owner.api_version, owner.kind) in _NO_OWNERS:
+            why = f"/{owner.api_version}, Kind={owner.kind} is disallowed from being an owner"
+            found.append(field.invalid(path, owner, why))
     controllers = [owner.name for owner in owners if owner.controller]
     if len(controllers) > 1:
         why = (

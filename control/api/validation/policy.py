@@ -7,7 +7,7 @@ from control.api import field
 from control.api.field import FieldError
 from control.api.policy import ALWAYS_ALLOW, IF_HEALTHY_BUDGET, PodDisruptionBudget
 from control.api.validation.meta import validate_selector
-from control.api.validation.probe import NOT_NEGATIVE
+from control.api.validation.text import NOT_NEGATIVE
 from control.api.validation.workload import percent_of, validate_amount
 
 

@@ -7,14 +7,17 @@ k8s.io/apimachinery/pkg/util/validation
 import ipaddress
 import re
 from collections.abc import Callable
+from functools import lru_cache, wraps
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = _LABEL + r"(\." + _LABEL + ")*"
 _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _VALUE = f"({_QUALIFIED})?"
-_ENV = "[-._a-zA-Z][-._a-zA-Z0-9]*"
 _KEY = r"[-._a-zA-Z0-9]+"
+
+_REMEMBERED_MAX = 128  # characters
+NOT_NEGATIVE = "must be greater than or equal to 0"
 
 Check = Callable[[str], list[str]]
 
@@ -34,6 +37,20 @@ def _checked(value: str, limit: int, pattern: str, message: str) -> list[str]:
     return found if re.fullmatch(pattern, value) else [*found, message]
 
 
+def _remembered(check: Check) -> Check:
+    """Return a check that remembers its answers about short text: most names come again."""
+
+    @lru_cache(maxsize=4096)
+    def known(value: str) -> tuple[str, ...]:
+        return tuple(check(value))
+
+    @wraps(check)
+    def remembered(value: str) -> list[str]:
+        return [*known(value)] if len(value) <= _REMEMBERED_MAX else check(value)
+
+    return remembered
+
+
 _LABEL_WRONG = _pattern_message(
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-',"
     " and must start and end with an alphanumeric character",
@@ -43,6 +60,7 @@ _LABEL_WRONG = _pattern_message(
 )
 
 
+@_remembered
 def dns_label(value: str) -> list[str]:
     """Check an RFC 1123 label: the name of a namespace, container or port."""
     return _checked(value, 63, _LABEL, _LABEL_WRONG)
@@ -56,6 +74,7 @@ _SUBDOMAIN_WRONG = _pattern_message(
 )
 
 
+@_remembered
 def dns_subdomain(value: str) -> list[str]:
     """Check an RFC 1123 subdomain: the name of most objects."""
     return _checked(value, 253, _SUBDOMAIN, _SUBDOMAIN_WRONG)
@@ -75,6 +94,11 @@ def dns_1035_label(value: str) -> list[str]:
     return _checked(value, 63, _LABEL_1035, _LABEL_1035_WRONG)
 
 
+def name_prefix(value: str) -> list[str]:
+    """Check the begin of a subdomain, which may end in a dash."""
+    return dns_subdomain(value[:-2] + "a" if len(value) > 1 and value[-1] == "-" else value)
+
+
 def path_segment(value: str) -> list[str]:
     """Check a segment of a URL path."""
     if value in (".", ".."):
@@ -82,6 +106,7 @@ def path_segment(value: str) -> list[str]:
     return [f"may not contain '{sign}'" for sign in ("/", "%") if sign in value]
 
 
+@_remembered
 def qualified_name(value: str) -> list[str]:
     """Check ``prefix/name``: a label key, annotation key or finalizer."""
     prefix, slash, name = value.rpartition("/")
@@ -133,6 +158,7 @@ _VALUE_WRONG = _pattern_message(
 )
 
 
+@_remembered
 def label_value(value: str) -> list[str]:
     """Check the value of a label."""
     return _checked(value, 63, _VALUE, _VALUE_WRONG)
@@ -162,24 +188,27 @@ def port_name(value: str) -> list[str]:
     return found
 
 
-_ENV_WRONG = _pattern_message(
-    "a valid environment variable name must consist of alphabetic characters, digits, '_',"
-    " '-', or '.', and must not start with a digit",
-    _ENV,
-    "my.env-name",
-    "MY_ENV.NAME",
-    "MyEnvName1",
+def env_name(value: str) -> list[str]:
+    """Check the name of an environment variable: printable ASCII without ``=`` (KEP-4369)."""
+    if not value:
+        return ["environment variable name must be non-empty"]
+    if re.fullmatch("[ -<>-~]+", value):
+        return []
+    return [
+        "a valid environment variable name must consist only of printable ASCII characters other"
+        " than '='"
+    ]
+
+
+_HEADER = "[-A-Za-z0-9]+"
+_HEADER_WRONG = _pattern_message(
+    "a valid HTTP header must consist of alphanumeric characters or '-'", _HEADER, "X-Header-Name"
 )
 
 
-def env_name(value: str) -> list[str]:
-    """Check the name of an environment variable."""
-    found = [] if re.fullmatch(_ENV, value) else [_ENV_WRONG]
-    if value in (".", ".."):
-        found.append(f"must not be '{value}'")
-    elif value.startswith(".."):
-        found.append("must not start with '..'")
-    return found
+def header_name(value: str) -> list[str]:
+    """Check the name of a header in a probe's request."""
+    return [] if re.fullmatch(_HEADER, value) else [_HEADER_WRONG]
 
 
 _KEY_WRONG = _pattern_message(

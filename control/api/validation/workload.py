@@ -9,9 +9,9 @@ from control.api import field
 from control.api.field import FieldError
 from control.api.meta import LabelSelector
 from control.api.selectors import selects
-from control.api.validation.meta import immutable, validate_labels, validate_selector
-from control.api.validation.pod import validate_spec
-from control.api.validation.probe import NOT_NEGATIVE
+from control.api.validation.meta import immutable, validate_selector
+from control.api.validation.pods.pod import validate_template
+from control.api.validation.text import NOT_NEGATIVE
 from control.api.workload import (
     DaemonSet,
     Deployment,
@@ -111,8 +111,7 @@ def _selected(selector: LabelSelector, template: PodTemplateSpec, noun: str) -> 
 
 
 def _template(template: PodTemplateSpec) -> list[FieldError]:
-    found = validate_labels("spec.template.metadata.labels", template.metadata.labels)
-    found += validate_spec("spec.template.spec", template.spec)
+    found = validate_template("spec.template", template)
     policy = template.spec.restart_policy
     if policy and policy != "Always":
         found.append(field.not_supported("spec.template.spec.restartPolicy", policy, ["Always"]))

@@ -89,7 +89,7 @@ CASES = [
     (kinds.POD, f"{SC}.fsGroupChangePolicy", "x", 'Unsupported value: "x"'),
     (kinds.POD, f"{SC}.supplementalGroupsPolicy", "x", 'Unsupported value: "x"'),
     (kinds.POD, f"{SC}.seLinuxChangePolicy", "x", 'Unsupported value: "x"'),
-    (kinds.POD, "spec.os", {"name": "x"}, 'spec.os.name: Unsupported value: "x"'),
+    (kinds.POD, "spec.os", {"name": "x"}, 'spec.os: Unsupported value: "x"'),
     (kinds.POD, "spec.schedulingGates", [{"name": ""}], "spec.schedulingGates[0]: Invalid value"),
     (
         kinds.POD,
@@ -164,13 +164,13 @@ CASES = [
     (
         kinds.POD,
         f"{C}.env",
-        [{"name": "1A"}],
-        'spec.containers[0].env[0].name: Invalid value: "1A": a valid environment variable name',
+        [{"name": "A=B"}],
+        'spec.containers[0].env[0].name: Invalid value: "A=B": a valid environment variable name',
     ),
     (
         kinds.POD,
         f"{C}.env",
-        [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "y"}}}],
+        [{"name": "A", "value": "x", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
         "may not be specified when `value` is not empty",
     ),
     (
@@ -508,7 +508,7 @@ def test_immutable_fields_cannot_change():
         ),
         (text.label_value, ["", "a", "A.b_c-d"], ["-", "a ", "a" * 64, "a\n"]),
         (text.port_name, ["http", "a-1"], ["", "1", "A", "a--b", "-a", "a" * 16, "a\n"]),
-        (text.env_name, ["A", "_a.b-c"], ["", "1a", "a b", "a=b", "..", "a\n"]),
+        (text.env_name, ["A", "_a.b-c", "1a", "a b", ".."], ["", "a=b", "a\n", "\u00e9"]),
         (text.config_key, ["a", ".a", "A_b-c.d"], ["", "a/b", ".", "..", "..a", "a\n"]),
         (
             text.ip,

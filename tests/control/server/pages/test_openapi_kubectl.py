@@ -38,7 +38,9 @@ spec:
       - {name: p, projected: {sources: [{configMap: {name: a, items: [{key: k, path: "10"}]}}]}}
       - {name: csi, csi: {driver: d, volumeAttributes: {a: "10"}}}
       - name: e
-        ephemeral: {volumeClaimTemplate: {spec: {resources: {requests: {storage: 10Gi}}}}}
+        ephemeral:
+          volumeClaimTemplate:
+            spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 10Gi}}}
 """
 
 

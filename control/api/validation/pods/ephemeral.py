@@ -10,7 +10,8 @@ from control.api import field
 from control.api.container import EphemeralContainer
 from control.api.field import FieldError
 from control.api.pod import Pod, PodSpec
-from control.api.validation.container import validate_containers
+from control.api.validation.pods.container import validate_containers, validate_images
+from control.api.validation.pods.context import PodContext
 
 _WHY = "cannot be set for an Ephemeral Container"
 _MIRROR = "kubernetes.io/config.mirror"
@@ -28,11 +29,12 @@ _FORBIDDEN = {
 
 
 def validate_ephemeral(
-    path: str, spec: PodSpec, volumes: Collection[str], names: set[str]
+    path: str, spec: PodSpec, context: PodContext, names: set[str]
 ) -> list[FieldError]:
     """Check them; ``names`` are those of the Pod's other containers, and get theirs."""
     others = frozenset(names)
-    found = validate_containers(path, [*spec.ephemeral_containers], volumes, names)
+    found = validate_containers(path, [*spec.ephemeral_containers], context, names)
+    found += validate_images(path, spec.ephemeral_containers)
     for at, container in enumerate(spec.ephemeral_containers):
         found += _one(f"{path}[{at}]", container, others)
     return found

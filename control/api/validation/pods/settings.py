@@ -13,7 +13,12 @@ from control.api.field import FieldError
 from control.api.pod import PodDNSConfig, PodSpec
 from control.api.validation import text
 from control.api.validation.meta import invalid_each
-from control.api.validation.volume import validate_descending
+from control.api.validation.pods.paths import validate_descending
+from control.api.validation.pods.windows import (
+    validate_host_processes,
+    validate_system,
+    validate_windows_options,
+)
 
 _MAX_NAMESERVERS, _MAX_SEARCHES, _MAX_SEARCH_CHARACTERS = 3, 32, 2048
 _PART = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
@@ -26,7 +31,7 @@ _POLICIES = {
     "supplementalGroupsPolicy": ("Merge", "Strict"),
     "seLinuxChangePolicy": ("MountOption", "Recursive"),
 }
-_SYSTEMS = ("linux", "windows")
+_HOSTNAME_MAX = 64
 
 
 def validate_settings(path: str, spec: PodSpec) -> list[FieldError]:
@@ -40,7 +45,11 @@ def validate_settings(path: str, spec: PodSpec) -> list[FieldError]:
     found += validate_ids(f"{path}.securityContext", context)
     found += validate_profiles(f"{path}.securityContext", context)
     found += _policies(f"{path}.securityContext", context)
-    return found + _gates(path, spec) + _namespaces(path, spec)
+    if "windowsOptions" in context:
+        own = f"{path}.securityContext.windowsOptions"
+        found += validate_windows_options(own, context["windowsOptions"])
+    found += validate_host_processes(path, spec) + validate_system(path, spec)
+    return found + _gates(path, spec) + _namespaces(path, spec) + _hostname(path, spec)
 
 
 def validate_profiles(path: str, context: Mapping[str, Any]) -> list[FieldError]:
@@ -105,12 +114,46 @@ def _namespaces(path: str, spec: PodSpec) -> list[FieldError]:
     if spec.share_process_namespace and spec.host_pid:
         why = "ShareProcessNamespace and HostPID cannot both be enabled"
         found.append(field.invalid(f"{path}.shareProcessNamespace", True, why))
-    system = spec.os.get("name", "") if spec.os is not None else "linux"
-    if not system:
-        found.append(field.required(f"{path}.os.name"))
-    elif system not in _SYSTEMS:
-        found.append(field.not_supported(f"{path}.os.name", system, _SYSTEMS))
+    return found + (_user_namespace(path, spec) if spec.host_users is False else [])
+
+
+def _user_namespace(path: str, spec: PodSpec) -> list[FieldError]:
+    """Refuse what cannot be had with users of one's own; two of upstream's paths begin upper."""
+    why = "when `hostUsers` is false"
+    shared = {
+        "hostNetwork": spec.host_network,
+        "HostPID": spec.host_pid,
+        "HostIPC": spec.host_ipc,
+    }
+    found = [field.forbidden(f"{path}.{name}", why) for name, value in shared.items() if value]
+    for name, containers in (
+        ("initContainers", spec.init_containers),
+        ("containers", spec.containers),
+        ("ephemeralContainers", spec.ephemeral_containers),
+    ):
+        found += [
+            field.forbidden(f"{path}.{name}[{at}].volumeDevices", why)
+            for at, container in enumerate(containers)
+            if container.volume_devices
+        ]
     return found
+
+
+def _hostname(path: str, spec: PodSpec) -> list[FieldError]:
+    """Check a hostname that is no name in DNS (KEP-4762)."""
+    name, own = spec.hostname_override, f"{path}.hostnameOverride"
+    if name is None:
+        return []
+    found = []
+    if spec.set_hostname_as_fqdn:
+        why = "may not be specified when setHostnameAsFQDN is true"
+        found.append(field.forbidden(own, why))
+    if spec.host_network:
+        why = "may not be specified when hostNetwork is true"
+        found.append(field.forbidden(own, why))
+    if len(name) > _HOSTNAME_MAX:
+        found.append(field.too_long(own, _HOSTNAME_MAX))
+    return found + invalid_each(own, name, text.dns_subdomain(name))
 
 
 def validate_ids(path: str, context: Mapping[str, Any]) -> list[FieldError]:

@@ -10,22 +10,36 @@ from control.api import field
 from control.api.field import FieldError
 from control.api.pod import Pod, PodSpec
 from control.api.validation import text
-from control.api.validation.affinity import validate_affinity
-from control.api.validation.container import (
-    validate_containers,
-    validate_init_container,
-    validate_resources,
+from control.api.validation.meta import invalid_each, validate_annotations, validate_labels
+from control.api.validation.pods.affinity import validate_affinity
+from control.api.validation.pods.annotations import (
+    validate_pod_annotations,
+    validate_profile_annotations,
+    validate_profile_changes,
 )
-from control.api.validation.ephemeral import validate_ephemeral
-from control.api.validation.gated import validate_gates
-from control.api.validation.meta import invalid_each, validate_labels
-from control.api.validation.placement import validate_spreading, validate_tolerations
-from control.api.validation.probe import NOT_NEGATIVE
-from control.api.validation.settings import validate_settings
-from control.api.validation.volume import validate_volumes
+from control.api.validation.pods.container import (
+    validate_containers,
+    validate_images,
+    validate_init_container,
+)
+from control.api.validation.pods.context import context_of
+from control.api.validation.pods.ephemeral import validate_ephemeral
+from control.api.validation.pods.gated import validate_gates
+from control.api.validation.pods.placement import validate_spreading, validate_tolerations
+from control.api.validation.pods.resources import (
+    validate_overhead,
+    validate_pod_claims,
+    validate_pod_resources,
+)
+from control.api.validation.pods.settings import validate_settings
+from control.api.validation.pods.volume import validate_volumes
+from control.api.validation.text import NOT_NEGATIVE
+from control.api.workload import PodTemplateSpec
 
 _RESTART = ("Always", "Never", "OnFailure")
 _DNS = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
+_PREEMPTION = ("Never", "PreemptLowerPriority")
+_SAME_CONTAINERS = "pod updates may not add or remove containers"
 _FREE = {"tolerations", "activeDeadlineSeconds", "schedulingGates"}
 _FREE_GATED = {"nodeSelector", "affinity"}
 _ONLY = (
@@ -38,7 +52,29 @@ _ONLY = (
 
 def validate_pod(pod: Pod) -> list[FieldError]:
     """Check a Pod."""
-    return validate_spec("spec", pod.spec)
+    spec, meta = pod.spec, pod.metadata
+    found = validate_spec("spec", spec, meta.name)
+    if meta.annotations:
+        found += validate_pod_annotations("metadata.annotations", meta.annotations, spec)
+    found += validate_images("spec.containers", spec.containers)
+    found += validate_images("spec.initContainers", spec.init_containers)
+    grace = spec.termination_grace_period_seconds
+    if grace is not None and grace < 0:
+        own = "spec.terminationGracePeriodSeconds"
+        found.append(field.invalid(own, grace, NOT_NEGATIVE))
+    return found
+
+
+def validate_template(path: str, template: PodTemplateSpec) -> list[FieldError]:
+    """Check the template of Pods; upstream's paths leave out ``metadata`` here."""
+    meta, spec = template.metadata, template.spec
+    found = validate_labels(f"{path}.labels", meta.labels)
+    if meta.annotations:
+        own = f"{path}.annotations"
+        found += validate_annotations(own, meta.annotations)
+        found += validate_pod_annotations(own, meta.annotations, spec)
+        found += validate_profile_annotations(f"{path}.spec", meta.annotations, spec)
+    return found + validate_spec(f"{path}.spec", spec)
 
 
 def validate_new_pod(pod: Pod) -> list[FieldError]:
@@ -49,7 +85,7 @@ def validate_new_pod(pod: Pod) -> list[FieldError]:
     if pod.spec.node_name and pod.spec.scheduling_gates:
         why = "cannot be set until all schedulingGates have been cleared"
         found.append(field.forbidden("spec.nodeName", why))
-    return found
+    return found + validate_profile_annotations("spec", pod.metadata.annotations, pod.spec)
 
 
 def validate_pod_status(pod: Pod) -> list[FieldError]:
@@ -65,17 +101,19 @@ def validate_pod_status(pod: Pod) -> list[FieldError]:
     return found
 
 
-def validate_spec(path: str, spec: PodSpec) -> list[FieldError]:
-    """Check the spec of a Pod or of a Pod template."""
-    volumes = {volume.name for volume in spec.volumes}
+def validate_spec(path: str, spec: PodSpec, pod: str = "") -> list[FieldError]:
+    """Check the spec of a template, or of a Pod with the name ``pod``."""
+    context = context_of(spec)
     names: set[str] = set()
-    found = validate_volumes(f"{path}.volumes", spec.volumes)
+    found = validate_volumes(f"{path}.volumes", spec.volumes, pod) if spec.volumes else []
     if not spec.containers:
         found.append(field.required(f"{path}.containers"))
-    found += validate_containers(f"{path}.containers", spec.containers, volumes, names)
-    found += validate_containers(f"{path}.initContainers", spec.init_containers, volumes, names)
+    if spec.resource_claims:
+        found += validate_pod_claims(f"{path}.resourceClaims", spec.resource_claims)
+    found += validate_containers(f"{path}.containers", spec.containers, context, names)
+    found += validate_containers(f"{path}.initContainers", spec.init_containers, context, names)
     if spec.ephemeral_containers:
-        found += validate_ephemeral(f"{path}.ephemeralContainers", spec, volumes, names)
+        found += validate_ephemeral(f"{path}.ephemeralContainers", spec, context, names)
     for at, container in enumerate(spec.init_containers):
         found += validate_init_container(f"{path}.initContainers[{at}]", container)
     found += _choices(path, spec)
@@ -89,7 +127,9 @@ def validate_spec(path: str, spec: PodSpec) -> list[FieldError]:
         f"{path}.topologySpreadConstraints", spec.topology_spread_constraints
     )
     if spec.resources:
-        found += validate_resources(f"{path}.resources", spec.resources)
+        found += validate_pod_resources(f"{path}.resources", spec.resources)
+    if spec.overhead:
+        found += validate_overhead(f"{path}.overhead", spec.overhead)
     return found + list(_host_ports(path, spec))
 
 
@@ -104,6 +144,9 @@ def _choices(path: str, spec: PodSpec) -> list[FieldError]:
     if spec.dns_policy == "None" and not (spec.dns_config and spec.dns_config.nameservers):
         why = "must provide at least one DNS nameserver when `dnsPolicy` is None"
         found.append(field.required(f"{path}.dnsConfig.nameservers", why))
+    policy = spec.preemption_policy
+    if policy is not None and policy not in _PREEMPTION:
+        found.append(field.not_supported(f"{path}.preemptionPolicy", policy, _PREEMPTION))
     return found
 
 
@@ -112,8 +155,6 @@ def _numbers(path: str, spec: PodSpec) -> list[FieldError]:
     grace, deadline = spec.termination_grace_period_seconds, spec.active_deadline_seconds
     if grace is None:
         found.append(field.required(f"{path}.terminationGracePeriodSeconds"))
-    elif grace < 0:
-        found.append(field.invalid(f"{path}.terminationGracePeriodSeconds", grace, NOT_NEGATIVE))
     if deadline is not None:
         messages = text.in_range(deadline, 1, 2**31 - 1)
         found += invalid_each(f"{path}.activeDeadlineSeconds", deadline, messages)
@@ -148,8 +189,8 @@ def _host_ports(path: str, spec: PodSpec) -> Iterator[FieldError]:
         for number, port in enumerate(container.ports):
             own = f"{path}.containers[{at}].ports[{number}]"
             if spec.host_network and port.host_port != port.container_port:
-                why = "must match `hostPort` when `hostNetwork` is true"
-                yield field.invalid(f"{own}.containerPort", port.container_port, why)
+                why = "must match `containerPort` when `hostNetwork` is true"
+                yield field.invalid(f"{own}.hostPort", port.host_port or 0, why)
             if not port.host_port:
                 continue
             key = (port.protocol, port.host_ip or "", port.host_port)
@@ -160,12 +201,9 @@ def _host_ports(path: str, spec: PodSpec) -> Iterator[FieldError]:
 
 def validate_pod_update(new: Pod, old: Pod) -> list[FieldError]:
     """Refuse all changes of a Pod except images, a shorter deadline and more tolerations."""
-    found = []
-    if len(new.spec.containers) != len(old.spec.containers):
-        found.append(
-            field.forbidden("spec.containers", "pod updates may not add or remove containers")
-        )
-        return found
+    found = validate_profile_changes(new.metadata.annotations, old.metadata.annotations)
+    if added := _added(new.spec, old.spec):
+        return [*found, field.forbidden(f"spec.{added}", _SAME_CONTAINERS)]
     if old.spec.active_deadline_seconds is not None:
         found += _deadline(new.spec, old.spec.active_deadline_seconds)
     if not _untimed(old.spec) <= _untimed(new.spec):
@@ -181,6 +219,13 @@ def validate_pod_update(new: Pod, old: Pod) -> list[FieldError]:
         fields = ", ".join(f"spec.{name}" for name in changed)
         found.append(field.forbidden("spec", f"{_ONLY}\nchanged: {fields}"))
     return found
+
+
+def _added(new: PodSpec, old: PodSpec) -> str:
+    """Return the field of the containers that have become more or fewer."""
+    if len(new.containers) != len(old.containers):
+        return "containers"
+    return "initContainers" if len(new.init_containers) != len(old.init_containers) else ""
 
 
 def _untimed(spec: PodSpec) -> set[tuple[str, str, str, str]]:

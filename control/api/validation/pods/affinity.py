@@ -46,22 +46,41 @@ def _to_nodes(path: str, node: NodeAffinity) -> list[FieldError]:
         if not node.required.node_selector_terms:
             found.append(field.required(own, "must have at least one node selector term"))
         for at, term in enumerate(node.required.node_selector_terms):
-            found += _term(f"{own}[{at}]", term)
+            found += _term(f"{own}[{at}]", term, strict=True)
     own = f"{path}.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution"
     for at, preferred in enumerate(node.preferred):
         found += _weight(f"{own}[{at}]", preferred.weight)
-        found += _term(f"{own}[{at}].preference", preferred.preference)
+        found += _term(f"{own}[{at}].preference", preferred.preference, strict=False)
     return found
 
 
-def _term(path: str, term: NodeSelectorTerm) -> list[FieldError]:
+def _term(path: str, term: NodeSelectorTerm, *, strict: bool) -> list[FieldError]:
+    """Check a term; ``strict`` also the values, which a preferred term may have any."""
     found = []
     for at, requirement in enumerate(term.match_expressions):
-        found += _requirement(f"{path}.matchExpressions[{at}]", requirement)
+        own = f"{path}.matchExpressions[{at}]"
+        found += _requirement(own, requirement)
+        for number, value in enumerate(requirement.values if strict else ()):
+            found += invalid_each(f"{own}.values[{number}]", value, text.label_value(value))
     for at, requirement in enumerate(term.match_fields):
-        if requirement.key != "metadata.name":
-            why = "not a valid field selector key"
-            found.append(field.invalid(f"{path}.matchFields[{at}].key", requirement.key, why))
+        found += _field(f"{path}.matchFields[{at}]", requirement)
+    return found
+
+
+def _field(path: str, requirement: NodeSelectorRequirement) -> list[FieldError]:
+    found = []
+    if requirement.operator not in ("In", "NotIn"):
+        why = "not a valid selector operator"
+        found.append(field.invalid(f"{path}.operator", requirement.operator, why))
+    elif len(requirement.values) != 1:
+        operators = "`operator` is 'In' or 'NotIn'"
+        why = f"must be only one value when {operators} for node field selector"
+        found.append(field.required(f"{path}.values", why))
+    if requirement.key != "metadata.name":
+        why = "not a valid field selector key"
+        return [*found, field.invalid(f"{path}.key", requirement.key, why)]
+    for at, name in enumerate(requirement.values):
+        found += invalid_each(f"{path}.values[{at}]", name, text.dns_subdomain(name))
     return found
 
 
