@@ -78,6 +78,7 @@ _RULES = {
         cluster.default_node,
         validate=check_cluster.validate_node,
         validate_update=check_cluster.validate_node_update,
+        validate_status=check_cluster.validate_node_status,
         born_with_status=True,
     ),
     "ConfigMap": Rules(
@@ -132,6 +133,10 @@ _RULES = {
         validate=check_workload.validate_daemon_set,
         validate_update=check_workload.validate_daemon_set_update,
         generation=True,
+    ),
+    "ControllerRevision": Rules(
+        validate=check_workload.validate_revision,
+        validate_update=check_workload.validate_revision_update,
     ),
     "Role": Rules(validate=check_rbac.validate_role, name=text.path_segment),
     "ClusterRole": Rules(validate=check_rbac.validate_cluster_role, name=text.path_segment),

@@ -5,7 +5,7 @@ Source: the defaults.go of k8s.io/kubernetes/pkg/apis (apps, autoscaling, batch,
 """
 
 from control.api.batch import UID_LABEL, own_labels
-from control.api.defaults.edit import Wire, filled, within
+from control.api.defaults.edit import Wire, filled, within, within_each
 from control.api.defaults.pod import default_template
 
 _UTILIZATION = 80
@@ -105,7 +105,16 @@ def _job(spec: Wire) -> Wire:
     made.setdefault(
         "podReplacementPolicy", "Failed" if "podFailurePolicy" in made else "TerminatingOrFailed"
     )
-    return within(made, "template", default_template)
+    return within(_with_statuses(made), "template", default_template)
+
+
+def _with_statuses(spec: Wire) -> Wire:
+    """Set that a rule for failed Pods is about conditions that are true."""
+
+    def set_in(rule: Wire) -> Wire:
+        return within_each(rule, "onPodConditions", lambda it: filled(it, {"status": "True"}))
+
+    return within(spec, "podFailurePolicy", lambda policy: within_each(policy, "rules", set_in))
 
 
 def begin_job(wire: Wire) -> Wire:
@@ -144,7 +153,9 @@ def _cron_job(spec: Wire) -> Wire:
 
 
 def _job_template(template: Wire) -> Wire:
-    return within(template, "spec", lambda spec: within(spec, "template", default_template))
+    return within(
+        template, "spec", lambda spec: within(_with_statuses(spec), "template", default_template)
+    )
 
 
 def default_autoscaler(wire: Wire) -> Wire:

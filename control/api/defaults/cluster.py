@@ -51,9 +51,13 @@ def default_endpoints(endpoints: Wire) -> Wire:
 
 
 def default_endpoint_slice(endpoint_slice: Wire) -> Wire:
-    """Set the protocol of ports to TCP, and their name to empty."""
+    """Set the protocol of ports to TCP, and their name to empty; v1 has no topology any more."""
     made = within_each(endpoint_slice, "ports", lambda port: {"name": ""} | port)
-    return _with_tcp_ports(made)
+    return _with_tcp_ports(within_each(made, "endpoints", _without_topology))
+
+
+def _without_topology(endpoint: Wire) -> Wire:
+    return {name: value for name, value in endpoint.items() if name != "deprecatedTopology"}
 
 
 def _with_tcp_ports(wire: Wire) -> Wire:

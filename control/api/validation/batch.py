@@ -3,7 +3,8 @@
 Source: k8s.io/kubernetes/pkg/apis/batch/validation
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -11,8 +12,10 @@ from control.api import field
 from control.api.batch import (
     INDEXED,
     CronJob,
+    ExitCodes,
     Job,
     JobSpec,
+    PodConditionPattern,
     PodFailureRule,
     SuccessRule,
     own_labels,
@@ -21,7 +24,7 @@ from control.api.field import FieldError
 from control.api.schedule import ScheduleError, parse_schedule
 from control.api.selectors import selects
 from control.api.validation import text
-from control.api.validation.meta import immutable, validate_selector
+from control.api.validation.meta import immutable, invalid_each, validate_selector
 from control.api.validation.pods.pod import validate_template
 from control.api.validation.text import NOT_NEGATIVE
 
@@ -30,6 +33,10 @@ _REPLACEMENT = ("Failed", "TerminatingOrFailed")
 _RESTART = ("Never", "OnFailure")
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 _OPERATORS = ("In", "NotIn")
+_STATUSES = ("False", "True", "Unknown")
+_URL_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
+_NO_URL_PATH = f"Invalid path (regex used for validation is '{_URL_PATH.pattern}')"
+_LONGEST_MANAGER = 63
 _MOST_INDEXES = 100_000
 _MOST_TEXT = 64 * 1024
 _MOST_OF_MANY = 10_000
@@ -134,9 +141,8 @@ def _choices(spec: JobSpec) -> list[FieldError]:
     elif spec.pod_failure_policy is not None and policy not in (None, "Failed"):
         found.append(field.not_supported("spec.podReplacementPolicy", policy, ["Failed"]))
     manager = spec.managed_by
-    if manager is not None and ("/" not in manager or text.qualified_name(manager)):
-        why = "must be a domain-prefixed path (such as acme.io/foo)"
-        found.append(field.invalid("spec.managedBy", manager, why))
+    if manager is not None:
+        found += _manager("spec.managedBy", manager)
     if spec.completion_mode != INDEXED:
         for name, value in (
             ("backoffLimitPerIndex", spec.backoff_limit_per_index),
@@ -146,6 +152,22 @@ def _choices(spec: JobSpec) -> list[FieldError]:
             if value is not None:
                 why = "requires indexed completion mode"
                 found.append(field.invalid(f"spec.{name}", value, why))
+    return found
+
+
+def _manager(path: str, name: str) -> list[FieldError]:
+    """Check who counts a Job's Pods instead of podwire: a domain, then a path."""
+    domain, slash, rest = name.partition("/")
+    if not name:
+        return [field.required(path)]
+    if not (domain and slash and rest):
+        why = 'must be a domain-prefixed path (such as "acme.io/foo")'
+        return [field.invalid(path, name, why)]
+    found = invalid_each(path, domain, text.dns_subdomain(domain))
+    if not _URL_PATH.fullmatch(rest):
+        found.append(field.invalid(path, rest, _NO_URL_PATH))
+    if len(name) > _LONGEST_MANAGER:
+        found.append(field.too_long(path, _LONGEST_MANAGER))
     return found
 
 
@@ -251,14 +273,32 @@ def _failure_rule(path: str, spec: JobSpec, rule: PodFailureRule) -> list[FieldE
         why = "specifying one of OnExitCodes and OnPodConditions is required"
         found.append(field.invalid(path, rule.wire(), why))
     if rule.on_exit_codes is not None:
-        found += _exit_codes(f"{path}.onExitCodes", rule)
+        pods = spec.template.spec
+        names = {container.name for container in (*pods.containers, *pods.init_containers)}
+        found += _exit_codes(f"{path}.onExitCodes", rule.on_exit_codes, names)
+    return found + _conditions(f"{path}.onPodConditions", rule.on_pod_conditions)
+
+
+def _conditions(path: str, patterns: Sequence[PodConditionPattern]) -> list[FieldError]:
+    if len(patterns) > _MOST_RULES:
+        return [field.too_many(path, len(patterns), _MOST_RULES)]
+    found: list[FieldError] = []
+    for at, pattern in enumerate(patterns):
+        own = f"{path}[{at}]"
+        found += invalid_each(f"{own}.type", pattern.type, text.qualified_name(pattern.type))
+        if not pattern.status:
+            why = 'valid values: ["False" "True" "Unknown"]'
+            found.append(field.required(f"{own}.status", why))
+        elif pattern.status not in _STATUSES:
+            found.append(field.not_supported(f"{own}.status", pattern.status, _STATUSES))
     return found
 
 
-def _exit_codes(path: str, rule: PodFailureRule) -> list[FieldError]:
-    wanted, found = rule.on_exit_codes, []
-    if wanted is None:
-        return []
+def _exit_codes(path: str, wanted: ExitCodes, names: Set[str]) -> list[FieldError]:
+    found: list[FieldError] = []
+    if wanted.container_name is not None and wanted.container_name not in names:
+        why = "must be one of the container or initContainer names in the pod template"
+        found.append(field.invalid(f"{path}.containerName", wanted.container_name, why))
     if wanted.operator not in _OPERATORS:
         found.append(field.not_supported(f"{path}.operator", wanted.operator, _OPERATORS))
     if not wanted.values:

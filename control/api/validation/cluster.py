@@ -3,22 +3,34 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import orjson
 
 from control.api import field
 from control.api.cluster import ConfigMap, Event, Lease, Namespace, PriorityClass, Secret
 from control.api.field import FieldError
 from control.api.node import Node, Taint
 from control.api.podsecurity import LEVELS
+from control.api.quantity import QuantityError, parse
 from control.api.validation import text
 from control.api.validation.meta import immutable, invalid_each
+from control.api.validation.pods.resources import validate_quantity
 from control.api.validation.text import NOT_NEGATIVE
 
 _DATA_MAX = 1024 * 1024
 _VERSION = re.compile(r"latest|v1\.(0|[1-9][0-9]{0,3})")
+_REDACTED = "<secret contents redacted>"
 _TOKEN = "kubernetes.io/service-account-token"  # noqa: S105  # a type, not a secret
+_JSON_KEYS = {
+    "kubernetes.io/dockercfg": ".dockercfg",
+    "kubernetes.io/dockerconfigjson": ".dockerconfigjson",
+}
+_BASIC = ("username", "password")
 _ACCOUNT = "kubernetes.io/service-account.name"
 _EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
+_BOTH_FAMILIES = ([False, True], [True, False])
+_EVENT_WORD_MAX, _EVENT_MESSAGE_MAX = 128, 1024
 SYSTEM_PRIORITIES = {
     "system-cluster-critical": 2_000_000_000,
     "system-node-critical": 2_000_001_000,
@@ -60,7 +72,8 @@ def validate_config_map(config_map: ConfigMap) -> list[FieldError]:
     found += _keys("binaryData", config_map.binary_data)
     for key in config_map.data.keys() & config_map.binary_data.keys():
         found.append(field.invalid(f"data[{key}]", key, "duplicate of key present in binaryData"))
-    size = _size(config_map.data) + _size(config_map.binary_data)
+    size = sum(len(value.encode()) for value in config_map.data.values())
+    size += sum(map(_decoded_size, config_map.binary_data.values()))
     return [*found, field.too_long("", _DATA_MAX)] if size > _DATA_MAX else found
 
 
@@ -77,16 +90,50 @@ def validate_config_map_update(new: ConfigMap, old: ConfigMap) -> list[FieldErro
 
 
 def validate_secret(secret: Secret) -> list[FieldError]:
-    """Check the keys (valid file names), the base64 and the size of a Secret."""
+    """Check the keys (valid file names), the base64, the size and the type of a Secret."""
     found = _keys("data", secret.data)
-    if secret.type == _TOKEN and not secret.metadata.annotations.get(_ACCOUNT):
-        found.append(field.required(f"metadata.annotations[{_ACCOUNT}]"))
+    content: dict[str, bytes] = {}
     for key, value in secret.data.items():
         try:
-            base64.b64decode(value, validate=True)
+            content[key] = base64.b64decode(value, validate=True)
         except binascii.Error:
             found.append(field.invalid(f"data[{key}]", "<omitted>", "illegal base64 data"))
-    return [*found, field.too_long("data", _DATA_MAX)] if _size(secret.data) > _DATA_MAX else found
+    if sum(map(len, content.values())) > _DATA_MAX:
+        found.append(field.too_long("data", _DATA_MAX))
+    return found + ([] if found else _of_type(secret, content))
+
+
+def _of_type(secret: Secret, content: Mapping[str, bytes]) -> list[FieldError]:
+    """Check that a Secret has the keys of its type."""
+    if secret.type == _TOKEN:
+        named = secret.metadata.annotations.get(_ACCOUNT)
+        return [] if named else [field.required(f"metadata.annotations[{_ACCOUNT}]")]
+    if key := _JSON_KEYS.get(secret.type or ""):
+        return _json(key, content)
+    missing: list[str] = []
+    match secret.type:
+        case "kubernetes.io/basic-auth" if not content.keys() & {*_BASIC}:
+            missing = [*_BASIC]
+        case "kubernetes.io/ssh-auth" if not content.get("ssh-privatekey"):
+            missing = ["ssh-privatekey"]
+        case "kubernetes.io/tls":
+            missing = [key for key in ("tls.crt", "tls.key") if key not in content]
+    return [field.required(f"data[{key}]") for key in missing]
+
+
+def _json(key: str, content: Mapping[str, bytes]) -> list[FieldError]:
+    """Check that a key holds a JSON object; the error does not show it."""
+    if key not in content:
+        return [field.required(f"data[{key}]")]
+    try:
+        value = orjson.loads(content[key])
+    except orjson.JSONDecodeError as err:
+        why = "unexpected end of JSON input" if not content[key] else f"invalid JSON: {err.msg}"
+        return [field.invalid(f"data[{key}]", _REDACTED, why)]
+    if isinstance(value, dict | None):
+        return []
+    why = "json: cannot unmarshal into Go value of type map[string]interface {}"
+    return [field.invalid(f"data[{key}]", _REDACTED, why)]
 
 
 def validate_secret_update(new: Secret, old: Secret) -> list[FieldError]:
@@ -108,37 +155,77 @@ def _keys(path: str, data: Mapping[str, str]) -> list[FieldError]:
     return found
 
 
-def _size(data: Mapping[str, str]) -> int:
-    return sum(len(value.encode()) for value in data.values())
+def _decoded_size(value: str) -> int:
+    """Return the number of bytes that base64 holds."""
+    return len(value) // 4 * 3 - value[-2:].count("=")
 
 
 def validate_node(node: Node) -> list[FieldError]:
-    """Check the Pod CIDRs and taints of a Node."""
-    found = []
-    for at, cidr in enumerate(node.spec.pod_cidrs):
+    """Check the Pod CIDRs, taints and amounts of a Node."""
+    cidrs, found = node.spec.pod_cidrs, []
+    for at, cidr in enumerate(cidrs):
         found += invalid_each(f"spec.podCIDRs[{at}]", cidr, text.cidr(cidr))
-    if node.spec.pod_cidrs and node.spec.pod_cidr != node.spec.pod_cidrs[0]:
+    if not found and len(cidrs) > 1 and [":" in cidr for cidr in cidrs] not in _BOTH_FAMILIES:
+        why = "may specify no more than one CIDR for each IP family"
+        found.append(field.invalid("spec.podCIDRs", cidrs, why))
+    if cidrs and node.spec.pod_cidr != cidrs[0]:
         why = "must be equal to the first value of podCIDRs"
         found.append(field.invalid("spec.podCIDR", node.spec.pod_cidr, why))
+    return found + _taints(node.spec.taints) + _amounts(node)
+
+
+def _taints(taints: Sequence[Taint]) -> list[FieldError]:
+    """Check taints; upstream's path of these errors is that of the metadata."""
+    found: list[FieldError] = []
     seen: set[tuple[str, str]] = set()
-    for at, taint in enumerate(node.spec.taints):
-        found += _taint(f"spec.taints[{at}]", taint)
+    for at, taint in enumerate(taints):
+        path = f"metadata.taints[{at}]"
+        found += _taint(path, taint)
         if (taint.key, taint.effect) in seen:
-            found.append(field.duplicate(f"spec.taints[{at}]", taint))
+            why = "taints must be unique by key and effect pair"
+            found.append(field.FieldError(field.DUPLICATE, path, why, taint))
         seen.add((taint.key, taint.effect))
     return found
 
 
 def _taint(path: str, taint: Taint) -> list[FieldError]:
     found = invalid_each(f"{path}.key", taint.key, text.qualified_name(taint.key))
-    found += invalid_each(f"{path}.value", taint.value, text.label_value(taint.value or ""))
-    if taint.effect not in _EFFECTS:
+    if messages := text.label_value(taint.value or ""):
+        found.append(field.invalid(f"{path}.value", taint.value, ";".join(messages)))
+    if not taint.effect:
+        found.append(field.required(f"{path}.effect"))
+    elif taint.effect not in _EFFECTS:
         found.append(field.not_supported(f"{path}.effect", taint.effect, _EFFECTS))
     return found
 
 
+def _amounts(node: Node) -> list[FieldError]:
+    """Check what a Node has: no amount is negative, and counted things are whole."""
+    found: list[FieldError] = []
+    parts = {"capacity": node.status.capacity, "allocatable": node.status.allocatable}
+    for part, amounts in parts.items():
+        for name, amount in amounts.items():
+            path = f"status.{part}.{name}"
+            try:
+                found += validate_quantity(path, name, parse(amount))
+            except QuantityError as err:
+                found.append(field.invalid(path, amount, str(err)))
+    return found
+
+
+def validate_node_status(node: Node) -> list[FieldError]:
+    """Check the amounts and the addresses of a Node; upstream does not look at new Nodes' ones."""
+    found = _amounts(node)
+    seen: set[tuple[str, str]] = set()
+    for at, address in enumerate(node.status.addresses):
+        if (address.type, address.address) in seen:
+            found.append(field.duplicate(f"status.addresses[{at}]", address))
+        seen.add((address.type, address.address))
+    return found
+
+
 def validate_node_update(new: Node, old: Node) -> list[FieldError]:
-    """Refuse changes of a Node's Pod CIDRs and provider ID once they are set."""
+    """Refuse changes of a Node's Pod CIDRs, provider ID and external ID once they are set."""
     found = []
     if old.spec.pod_cidrs and new.spec.pod_cidrs != old.spec.pod_cidrs:
         why = "node updates may not change podCIDR except from [] to valid"
@@ -146,16 +233,40 @@ def validate_node_update(new: Node, old: Node) -> list[FieldError]:
     if old.spec.provider_id and new.spec.provider_id != old.spec.provider_id:
         why = 'node updates may not change providerID except from "" to valid'
         found.append(field.forbidden("spec.providerID", why))
+    if (new.spec.external_id or "") != (old.spec.external_id or ""):
+        found.append(field.forbidden("spec.externalID", "may not be updated"))
     return found
 
 
 def validate_event(event: Event) -> list[FieldError]:
-    """Check that an Event is in its object's namespace, or in default for cluster-wide ones."""
-    involved = event.involved_object.namespace or ""
-    if involved in ("", event.metadata.namespace) or event.metadata.namespace == "default":
-        return []
+    """Check that an Event is in its object's namespace, and what those with a time have to say."""
+    own, involved = event.metadata.namespace or "", event.involved_object.namespace or ""
+    if event.event_time is not None:
+        wrong = not involved and own not in ("default", "kube-system")
+    else:
+        wrong = own != (involved or "default")
     why = "does not match event.namespace"
-    return [field.invalid("involvedObject.namespace", involved, why)]
+    found = [field.invalid("involvedObject.namespace", involved, why)] if wrong else []
+    return found + (_reported(event) if event.event_time is not None else [])
+
+
+def _reported(event: Event) -> list[FieldError]:
+    given = {
+        "reportingComponent": event.reporting_component or "",
+        "reportingInstance": event.reporting_instance or "",
+        "action": event.action or "",
+        "reason": event.reason or "",
+    }
+    found = [field.required(name) for name, value in given.items() if not value]
+    controller = given.pop("reportingComponent")
+    messages = text.qualified_name(controller)
+    found += invalid_each("reportingComponent", controller, messages)
+    limits = dict.fromkeys(given, _EVENT_WORD_MAX) | {"message": _EVENT_MESSAGE_MAX}
+    for name, value in (given | {"message": event.message or ""}).items():
+        if len(value.encode()) > limits[name]:
+            why = f"can have at most {limits[name]} characters"
+            found.append(field.invalid(name, "", why))
+    return found
 
 
 def validate_lease(lease: Lease) -> list[FieldError]:

@@ -13,6 +13,7 @@ from control.api.service import (
     EndpointPort,
     Endpoints,
     EndpointSlice,
+    ForZone,
     SliceEndpoint,
     SlicePort,
 )
@@ -24,6 +25,7 @@ _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _MAX_ENDPOINTS = 1000
 _MAX_PORTS = 20000
 _MAX_ADDRESSES = 100
+_MAX_HINTS = 8
 
 
 def validate_endpoints(endpoints: Endpoints) -> list[FieldError]:
@@ -48,6 +50,9 @@ def _addresses(path: str, addresses: Sequence[EndpointAddress]) -> list[FieldErr
         if address.hostname:
             messages = text.dns_label(address.hostname)
             found += invalid_each(f"{path}[{at}].hostname", address.hostname, messages)
+        if address.node_name is not None:
+            messages = text.dns_subdomain(address.node_name)
+            found += invalid_each(f"{path}[{at}].nodeName", address.node_name, messages)
     return found
 
 
@@ -60,7 +65,7 @@ def _port(path: str, port: EndpointPort, *, named: bool) -> list[FieldError]:
     found += invalid_each(f"{path}.port", port.port, text.port_number(port.port))
     if port.protocol not in _PROTOCOLS:
         found.append(field.not_supported(f"{path}.protocol", port.protocol, _PROTOCOLS))
-    return found
+    return found + _app_protocol(path, port.app_protocol)
 
 
 def validate_endpoint_slice(endpoint_slice: EndpointSlice) -> list[FieldError]:
@@ -95,12 +100,29 @@ def _endpoint(path: str, endpoint: SliceEndpoint, kind: str) -> list[FieldError]
     check = _ADDRESS_CHECKS[kind]
     for at, address in enumerate(endpoint.addresses):
         found += invalid_each(f"{path}.addresses[{at}]", address, check(address))
-    if endpoint.hostname:
+    if endpoint.hostname is not None:
         messages = text.dns_label(endpoint.hostname)
         found += invalid_each(f"{path}.hostname", endpoint.hostname, messages)
-    if endpoint.node_name:
+    if endpoint.node_name is not None:
         messages = text.dns_subdomain(endpoint.node_name)
         found += invalid_each(f"{path}.nodeName", endpoint.node_name, messages)
+    if endpoint.hints is not None:
+        found += _hints(f"{path}.hints.forZones", endpoint.hints.for_zones, text.label_value)
+        found += _hints(f"{path}.hints.forNodes", endpoint.hints.for_nodes, text.dns_subdomain)
+    return found
+
+
+def _hints(path: str, hints: Sequence[ForZone], check: text.Check) -> list[FieldError]:
+    """Check the places that should use an endpoint: a few, each once."""
+    if len(hints) > _MAX_HINTS:
+        return [field.too_many(path, len(hints), _MAX_HINTS)]
+    found: list[FieldError] = []
+    seen: set[str] = set()
+    for at, hint in enumerate(hints):
+        if hint.name in seen:
+            found.append(field.duplicate(f"{path}[{at}].name", hint.name))
+        seen.add(hint.name)
+        found += invalid_each(f"{path}[{at}].name", hint.name, check(hint.name))
     return found
 
 
@@ -114,7 +136,17 @@ def _family_check(version: int) -> Callable[[str], list[str]]:
     return check
 
 
-_ADDRESS_CHECKS = {"IPv4": _family_check(4), "IPv6": _family_check(6), "FQDN": text.dns_subdomain}
+def _full_name(value: str) -> list[str]:
+    """Check a name in DNS of two parts or more; a final dot may be there."""
+    name = value.removesuffix(".")
+    if messages := text.dns_subdomain(name):
+        return [",".join(messages)]
+    if "." not in name:
+        return ["should be a domain with at least two segments separated by dots"]
+    return [message for label in name.split(".") for message in text.dns_label(label)]
+
+
+_ADDRESS_CHECKS = {"IPv4": _family_check(4), "IPv6": _family_check(6), "FQDN": _full_name}
 
 
 def _slice_ports(ports: Sequence[SlicePort]) -> list[FieldError]:
@@ -134,4 +166,11 @@ def _slice_ports(ports: Sequence[SlicePort]) -> list[FieldError]:
             found.append(field.not_supported(f"{path}.protocol", port.protocol, _PROTOCOLS))
         if port.port is not None:
             found += invalid_each(f"{path}.port", port.port, text.port_number(port.port))
+        found += _app_protocol(path, port.app_protocol)
     return found
+
+
+def _app_protocol(path: str, name: str | None) -> list[FieldError]:
+    if name is None:
+        return []
+    return invalid_each(f"{path}.appProtocol", name, text.qualified_name(name))

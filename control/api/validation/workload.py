@@ -13,6 +13,7 @@ from control.api.validation.meta import immutable, validate_selector
 from control.api.validation.pods.pod import validate_template
 from control.api.validation.text import NOT_NEGATIVE
 from control.api.workload import (
+    ControllerRevision,
     DaemonSet,
     Deployment,
     PodTemplateSpec,
@@ -84,6 +85,19 @@ def validate_daemon_set(daemon_set: DaemonSet) -> list[FieldError]:
 def validate_daemon_set_update(new: DaemonSet, old: DaemonSet) -> list[FieldError]:
     """Refuse a change of the selector."""
     return immutable("spec.selector", new.spec.selector, old.spec.selector)
+
+
+def validate_revision(revision: ControllerRevision) -> list[FieldError]:
+    """Check the number of a ControllerRevision, and that it holds something."""
+    found = [] if revision.data is not None else [field.required("data", "data is mandatory")]
+    if revision.revision < 0:
+        found.append(field.invalid("revision", revision.revision, NOT_NEGATIVE))
+    return found
+
+
+def validate_revision_update(new: ControllerRevision, old: ControllerRevision) -> list[FieldError]:
+    """Refuse a change of what a ControllerRevision holds."""
+    return immutable("data", new.data, old.data)
 
 
 def _not_negative(numbers: dict[str, int | None]) -> list[FieldError]:

@@ -150,7 +150,8 @@ def _target(port: ServicePort, pod: Pod) -> int | None:
 
 def hostname(service: Service, pod: Pod) -> str | None:
     """Return a Pod's host name under a Service that is its subdomain."""
-    return pod.spec.hostname if pod.spec.subdomain == service.metadata.name else None
+    named = pod.spec.subdomain == service.metadata.name
+    return pod.spec.hostname or None if named else None
 
 
 def is_headless(service: Service) -> bool:

@@ -113,7 +113,7 @@ def _endpoint(service: Service, backend: Backend, text: str, node: Node | None) 
             ready=backend.ready, serving=backend.serving, terminating=backend.terminating
         ),
         hostname=hostname(service, pod),
-        node_name=pod.spec.node_name,
+        node_name=pod.spec.node_name or None,
         zone=zone,
         hints=_hints(service, backend, zone),
         target_ref=ObjectReference(

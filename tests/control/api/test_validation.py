@@ -422,7 +422,7 @@ CASES = [
     (kinds.LEASE, "spec.leaseDurationSeconds", 0, "must be greater than 0"),
     (kinds.SERVICE, "metadata.name", "1a", "a DNS-1035 label must consist of"),
     (kinds.SERVICE, "metadata.name", "a.b", "a DNS-1035 label must consist of"),
-    (kinds.EVENT, "involvedObject", {"namespace": "other"}, None),
+    (kinds.EVENT, "involvedObject", {"namespace": "default"}, None),
 ]
 
 

@@ -64,5 +64,6 @@ VALID = {
             "jobTemplate": {"spec": {"template": template(restartPolicy="Never")}},
         }
     },
+    "ControllerRevision": {"data": {}, "revision": 1},
     "Secret": {"stringData": {"a": "b"}},
 }
