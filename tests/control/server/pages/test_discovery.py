@@ -217,7 +217,9 @@ async def test_every_kubectl_finds_everything(secured, program):
     }
     versions = await kubectl("api-versions")
     assert set(versions.split()) == {f"{g}/{v}".lstrip("/") for g, v in group_versions()}
-    short = "po,svc,deploy,rs,ds,no,ns,cm,ep,sa,lease,endpointslice,controllerrevisions"
+    short = "po,svc,deploy,rs,ds,no,ns,cm,sa,lease,endpointslice,controllerrevisions"
     names = await kubectl("get", short, "-o", "name")
     assert "namespace/default" in names
+    old = await kubectl.try_("get", "ep")  # the server warns of it, as upstream's
+    assert (old.code, "v1 Endpoints is deprecated in v1.33+" in old.err) == (0, True)
     assert "service/kubernetes" in await kubectl("get", "all", "-A")
