@@ -71,6 +71,17 @@ DAEMON_SET = Kind(
     ("all",),
     ("status",),
 )
+STATEFUL_SET = Kind(
+    "apps",
+    "v1",
+    "StatefulSet",
+    "statefulsets",
+    workload.StatefulSet,
+    True,
+    ("sts",),
+    ("all",),
+    ("status", "scale"),
+)
 CONTROLLER_REVISION = Kind(
     "apps", "v1", "ControllerRevision", "controllerrevisions", workload.ControllerRevision
 )
@@ -148,6 +159,7 @@ KINDS: tuple[Kind, ...] = (
     DEPLOYMENT,
     REPLICA_SET,
     DAEMON_SET,
+    STATEFUL_SET,
     CONTROLLER_REVISION,
     ROLE,
     CLUSTER_ROLE,

@@ -138,6 +138,12 @@ _RULES = {
         validate=check_workload.validate_revision,
         validate_update=check_workload.validate_revision_update,
     ),
+    "StatefulSet": Rules(
+        batch.default_stateful_set,
+        validate=check_workload.validate_stateful_set,
+        validate_update=check_workload.validate_stateful_set_update,
+        generation=True,
+    ),
     "Role": Rules(validate=check_rbac.validate_role, name=text.path_segment),
     "ClusterRole": Rules(validate=check_rbac.validate_cluster_role, name=text.path_segment),
     "RoleBinding": Rules(
@@ -189,7 +195,6 @@ _RULES = {
     # The kinds that podwire stores.
     "PodTemplate": Rules(batch.default_pod_template, generation=True),
     "ReplicationController": Rules(batch.default_replication_controller, generation=True),
-    "StatefulSet": Rules(batch.default_stateful_set, generation=True),
     "HorizontalPodAutoscaler": Rules(batch.default_autoscaler),
     "PersistentVolume": Rules(batch.default_volume, batch.begin_pending),
     "PersistentVolumeClaim": Rules(batch.default_claim, batch.begin_pending),

@@ -124,8 +124,66 @@ class DaemonSet(Object):
     status: DaemonSetStatus = Field(default_factory=DaemonSetStatus)
 
 
+class OrderedUpdate(Model):
+    """Pods below ``partition`` keep their version; ``max_unavailable`` may be away at once."""
+
+    partition: Int32 | None = None
+    max_unavailable: int | str | None = None
+
+
+class OrderedStrategy(Model):
+    """``type`` is RollingUpdate or OnDelete."""
+
+    type: str | None = None
+    rolling_update: OrderedUpdate | None = None
+
+
+class Ordinals(Model):
+    """The number of the first Pod."""
+
+    start: Int32 = 0
+
+
+class StatefulSetSpec(Model):
+    """The desired state of a StatefulSet; ``volume_claim_templates`` are whole claims."""
+
+    replicas: Int32 | None = None
+    selector: LabelSelector = Field(default_factory=LabelSelector)
+    template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
+    volume_claim_templates: list[dict[str, Any]] = []
+    service_name: str | None = None
+    pod_management_policy: str | None = None
+    update_strategy: OrderedStrategy = Field(default_factory=OrderedStrategy)
+    revision_history_limit: Int32 | None = None
+    min_ready_seconds: Int32 | None = None
+    persistent_volume_claim_retention_policy: dict[str, str] | None = None
+    ordinals: Ordinals | None = None
+
+
+class StatefulSetStatus(Model):
+    """The numbers of Pods, and the names of the two revisions that they may have."""
+
+    observed_generation: int | None = None
+    replicas: Int32 = 0
+    ready_replicas: int | None = None
+    current_replicas: int | None = None
+    updated_replicas: int | None = None
+    current_revision: str | None = None
+    update_revision: str | None = None
+    collision_count: int | None = None
+    conditions: list[Condition] = []
+    available_replicas: int | None = None
+
+
+class StatefulSet(Object):
+    """apps/v1 StatefulSet."""
+
+    spec: StatefulSetSpec = Field(default_factory=StatefulSetSpec)
+    status: StatefulSetStatus = Field(default_factory=StatefulSetStatus)
+
+
 class ControllerRevision(Object):
-    """apps/v1 ControllerRevision: one former template of a DaemonSet."""
+    """apps/v1 ControllerRevision: one template of a DaemonSet or StatefulSet."""
 
     data: dict[str, Any] | None = None
     revision: int = 0

@@ -27,6 +27,7 @@ from control.controllers.nodes.lifecycle import Grace, NodeLifecycleController
 from control.controllers.replicaset import ReplicaSetController
 from control.controllers.rootca import RootCAController
 from control.controllers.serviceaccount import ServiceAccountController
+from control.controllers.statefulset.controller import StatefulSetController
 from control.controllers.tokensecrets import TokenSecretController
 from control.tokens import TokenSigner
 
@@ -50,6 +51,7 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         DeploymentController(),
         ReplicaSetController(),
         DaemonSetController(),
+        StatefulSetController(),
         JobController(),
         CronJobController(),
         TTLAfterFinishedController(),

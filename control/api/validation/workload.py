@@ -16,9 +16,11 @@ from control.api.workload import (
     ControllerRevision,
     DaemonSet,
     Deployment,
+    OrderedStrategy,
     PodTemplateSpec,
     ReplicaSet,
     RollingUpdate,
+    StatefulSet,
     UpdateStrategy,
 )
 
@@ -98,6 +100,77 @@ def validate_revision(revision: ControllerRevision) -> list[FieldError]:
 def validate_revision_update(new: ControllerRevision, old: ControllerRevision) -> list[FieldError]:
     """Refuse a change of what a ControllerRevision holds."""
     return immutable("data", new.data, old.data)
+
+
+def validate_stateful_set(the_set: StatefulSet) -> list[FieldError]:
+    """Check a StatefulSet."""
+    spec = the_set.spec
+    found = _not_negative(
+        {
+            "replicas": spec.replicas,
+            "minReadySeconds": spec.min_ready_seconds,
+            "revisionHistoryLimit": spec.revision_history_limit,
+            "ordinals.start": spec.ordinals.start if spec.ordinals else None,
+        }
+    )
+    if spec.pod_management_policy not in _MANAGEMENT:
+        given = spec.pod_management_policy or ""
+        found.append(field.not_supported("spec.podManagementPolicy", given, _MANAGEMENT))
+    found += _ordered_strategy("spec.updateStrategy", spec.update_strategy)
+    found += _retention(spec.persistent_volume_claim_retention_policy or {})
+    found += _selected(spec.selector, spec.template, "statefulset")
+    return found + _template(spec.template)
+
+
+_MANAGEMENT = ("OrderedReady", "Parallel")
+_RETENTIONS = ("Retain", "Delete")
+
+
+def _ordered_strategy(path: str, strategy: OrderedStrategy) -> list[FieldError]:
+    known = ("RollingUpdate", "OnDelete")
+    if strategy.type not in known:
+        return [field.not_supported(f"{path}.type", strategy.type or "", known)]
+    rolling = strategy.rolling_update
+    if strategy.type == "OnDelete":
+        why = "only allowed for updateStrategy 'RollingUpdate'"
+        return [field.invalid(f"{path}.rollingUpdate", rolling, why)] if rolling else []
+    if rolling is None:
+        return []
+    found = validate_amount(f"{path}.rollingUpdate.partition", rolling.partition)
+    return found + validate_amount(f"{path}.rollingUpdate.maxUnavailable", rolling.max_unavailable)
+
+
+def _retention(policy: dict[str, str]) -> list[FieldError]:
+    return [
+        field.not_supported(f"spec.persistentVolumeClaimRetentionPolicy.{name}", value, _RETENTIONS)
+        for name, value in policy.items()
+        if value not in _RETENTIONS
+    ]
+
+
+_CHANGEABLE = {
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+}
+
+
+def validate_stateful_set_update(new: StatefulSet, old: StatefulSet) -> list[FieldError]:
+    """Refuse changes of what the Pods are found and named by."""
+    after, before = new.spec.wire(), old.spec.wire()
+    names = {*after, *before} - _CHANGEABLE
+    if all(after.get(name) == before.get(name) for name in names):
+        return []
+    why = (
+        "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template',"
+        " 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and"
+        " 'minReadySeconds' are forbidden"
+    )
+    return [field.forbidden("spec", why)]
 
 
 def _not_negative(numbers: dict[str, int | None]) -> list[FieldError]:

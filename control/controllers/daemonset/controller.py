@@ -11,15 +11,14 @@ from control.api.workload import DaemonSet, DaemonSetStatus
 from control.client.cache import Key
 from control.controllers.actions import Action, Again, Create, Delete, Report, UpdateStatus
 from control.controllers.claim import claim, interested
-from control.controllers.daemonset.history import expendable, hash_of, history, recorded
 from control.controllers.daemonset.rollout import DaemonChanges, NodeDaemons, manage, pace, update
 from control.controllers.daemonset.template import (
-    REVISION_HASH,
     daemon,
     may_stay,
     node_of,
     should_run,
 )
+from control.controllers.history import REVISION_HASH, expendable, hash_of, history, recorded
 from control.controllers.loop import Source, itself
 from control.controllers.pods import is_ready, tally
 from control.controllers.state import ClusterState

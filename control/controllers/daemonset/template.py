@@ -14,9 +14,9 @@ from control.api.placement import (
 from control.api.pod import Pod, PodSpec
 from control.api.scheduling import allows, untolerated
 from control.api.workload import DaemonSet
+from control.controllers.history import REVISION_HASH
 from control.controllers.state import owner_reference
 
-REVISION_HASH = "controller-revision-hash"
 _NAME_FIELD = "metadata.name"
 # The taints that every daemon tolerates: it belongs to its node, in whatever state that is.
 _TOLERATED = (

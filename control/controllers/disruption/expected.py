@@ -13,9 +13,8 @@ from control.controllers.state import ClusterState, controller_of
 
 _STORED = {kind.name: kind for kind in STORED}
 CONTROLLER = _STORED["ReplicationController"]
-STATEFUL_SET = _STORED["StatefulSet"]
 SCALED: dict[tuple[str, str], kinds.Kind] = {
-    (kind.group, kind.name): kind for kind in (kinds.REPLICA_SET, STATEFUL_SET, CONTROLLER)
+    (kind.group, kind.name): kind for kind in (kinds.REPLICA_SET, kinds.STATEFUL_SET, CONTROLLER)
 }
 
 

@@ -16,7 +16,7 @@ from control.api.pod import Pod
 from control.api.policy import PodDisruptionBudget
 from control.api.service import Endpoints, Service
 from control.api.times import rfc3339
-from control.api.workload import DaemonSet, Deployment
+from control.api.workload import DaemonSet, Deployment, StatefulSet
 from control.client import Client, ClientConfig
 from control.client.kubeconfig import Credentials
 from control.controllers.accounts import AccountClients, account_of
@@ -24,6 +24,7 @@ from control.controllers.certificates.authority import SigningAuthority
 from control.controllers.loop import Manager
 from control.controllers.nodes.cidr import ClusterRange
 from control.controllers.nodes.lifecycle import Grace
+from control.controllers.statefulset.pods import CLAIM
 from control.controllers.table import ControllerSettings, controllers
 from control.pki import create_authority
 from control.server.access.default_roles import default_roles
@@ -70,6 +71,10 @@ async def fill(admin: Client) -> None:
     await admin.create(
         kinds.ENDPOINTS, Endpoints.parse({"metadata": meta("m").wire(), "subsets": subsets})
     )
+    storage = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    claim = {"metadata": {"name": "data"}, "spec": storage}
+    numbered = deployment("n", 1, serviceName="n", volumeClaimTemplates=[claim])
+    await admin.create(kinds.STATEFUL_SET, StatefulSet.parse(numbered))
     guarded = {"selector": {"matchLabels": {"app": "d"}}, "maxUnavailable": 2}
     await admin.create(
         kinds.DISRUPTION_BUDGET,
@@ -161,7 +166,7 @@ async def token_in_a_secret(server: Guarded, admin: Client) -> None:
 
 
 async def certified(admin: Client) -> None:
-    """Wait until the new request is signed, the old one deleted, and the budget counted."""
+    """Wait until the new request is signed, the old one deleted, the budget counted, and more."""
 
     async def signed() -> bool:
         requests = (await admin.list(kinds.SIGNING_REQUEST)).items
@@ -171,7 +176,14 @@ async def certified(admin: Client) -> None:
         have = await admin.get(kinds.DISRUPTION_BUDGET, "default", "b")
         return have.status.observed_generation == 1
 
+    async def numbered() -> bool:
+        claims = (await admin.list(CLAIM, "default")).items
+        pods = (await admin.list(kinds.POD, "default", label_selector="app=n")).items
+        names = [item.metadata.name for item in (*claims, *pods)]
+        return names == ["data-n-0", "n-0"]
+
     await until(counted, "the budget is counted", 60)
+    await until(numbered, "the StatefulSet has its Pod and claim", 60)
     await until(signed, "one request is left, with a certificate", 60)
 
 

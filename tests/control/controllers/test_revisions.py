@@ -9,7 +9,7 @@ from control.api import kinds
 from control.api.workload import ControllerRevision, DaemonSet
 from control.client import Client, ClientConfig
 from control.controllers.actions import Create
-from control.controllers.daemonset.history import history, recorded
+from control.controllers.history import history, recorded
 from tests.support.control.api_server import ApiServer
 from tests.support.control.requests import Api, pod
 

@@ -42,6 +42,7 @@ VALID = {
     "Deployment": {"spec": {"selector": SELECTOR, "template": template()}},
     "ReplicaSet": {"spec": {"selector": SELECTOR, "template": template()}},
     "DaemonSet": {"spec": {"selector": SELECTOR, "template": template()}},
+    "StatefulSet": {"spec": {"selector": SELECTOR, "template": template()}},
     "Service": {"spec": {"ports": [{"port": 80}], "ipFamilies": ["IPv4"]}},
     "EndpointSlice": {
         "addressType": "IPv4",

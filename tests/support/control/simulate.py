@@ -186,7 +186,11 @@ _WRITES = (Create, Update, UpdateStatus, Patch, Delete, Collect)
 
 
 def _kind(item: Object) -> kinds.Kind:
-    return next(kind for kind in kinds.KINDS if kind.model is type(item))
+    return next(
+        kind
+        for kind in kinds.KINDS
+        if kind.model is type(item) and (kind.model is not Object or kind.name == item.kind)
+    )
 
 
 def _merged(target: Any, patch: Any) -> Any:
