@@ -11,6 +11,7 @@ from control.api.node import Node
 from control.api.pod import Pod
 from control.api.times import rfc3339
 from control.client import Client, ClientConfig, ClientError, Informer
+from control.controllers.pods import is_ready
 
 ROOM = {"cpu": "4", "memory": "8Gi", "pods": "110"}
 
@@ -50,11 +51,19 @@ async def running(*parts: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             task.cancel()
 
 
+_READY = {"type": "Ready", "status": "True", "lastTransitionTime": rfc3339(0)}
+
+
 class Agents:
-    """The agents of all nodes: bound Pods get an address and run; deleted Pods end."""
+    """The agents of all nodes: bound Pods get an address and run; deleted Pods end.
+
+    Those of the nodes in ``insistent`` say again that a Pod is ready when somebody else says it is
+    not, as agents do after a silence.
+    """
 
     def __init__(self, client: Client, *, ready: Callable[[Pod], bool] = lambda pod: True) -> None:
         self.started: list[str] = []  # uids, in order: a Pod that runs twice is here twice
+        self.insistent: frozenset[str] = frozenset()
         self._client = client
         self._ready = ready
         self._pods = Informer(client, kinds.POD)
@@ -82,17 +91,21 @@ class Agents:
                 self._known.add(uid)
                 self.started.append(uid)
                 await self._run(pod)
+            elif uid in self._known and pod.spec.node_name in self.insistent and not is_ready(pod):
+                await self._report(pod, {"conditions": [_READY]})
 
     async def _run(self, pod: Pod) -> None:
         number = len(self.started)
         address = f"10.244.{number // 250}.{number % 250 + 1}"
-        ready = {"type": "Ready", "status": "True", "lastTransitionTime": rfc3339(0)}
         status = {
             "phase": "Running",
             "podIP": address,
             "podIPs": [{"ip": address}, {"ip": f"fd00:10:244::{number:x}"}],
-            "conditions": [ready],
+            "conditions": [_READY],
         }
+        await self._report(pod, status)
+
+    async def _report(self, pod: Pod, status: dict[str, Any]) -> None:
         patch = {"status": status}
         await self._client.patch(kinds.POD, *pod.key, patch, type="strategic", subresource="status")
 

@@ -77,7 +77,10 @@ async def test_workloads_have_a_scale(api: Api, name: str):
     kind = BY_NAME[name]
     labels = {"app": "web"}
     selector = {"matchLabels": labels} if name == "StatefulSet" else labels
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    }
     await api.make(place(kind), OBJECT | {"spec": {"selector": selector, "template": template}})
     scale = (await api("GET", place(kind, "a", "scale"))).body
     assert (scale["spec"], scale["status"]["selector"]) == ({"replicas": 1}, "app=web")
