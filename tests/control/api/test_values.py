@@ -157,3 +157,11 @@ def test_metadata(metadata: dict[str, Any], why: str):
     wire["metadata"] |= metadata
     (error,) = errors(kinds.CONFIG_MAP, wire)
     assert error.endswith(f": {why}")
+
+
+def test_unknown_sources_of_a_projected_volume_are_passed_over():
+    """An unknown field may hold anything."""
+    volume = {"name": "v", "projected": {"sources": [{"$patch": False, "other": ["x"]}]}}
+    wire = of(kinds.POD, **copy.deepcopy(VALID["Pod"]))
+    wire["spec"]["volumes"] = [volume]
+    assert errors(kinds.POD, rules_of(kinds.POD).default(wire)) == []

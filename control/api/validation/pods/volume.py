@@ -175,10 +175,10 @@ def _file(path: str, item: Wire) -> list[FieldError]:
 def _projected(path: str, source: Wire) -> list[FieldError]:
     found = _mode(path, source, "defaultMode")
     taken: set[str] = set()
-    for at, part in enumerate(source.get("sources", ())):
+    for at, wire in enumerate(source.get("sources", ())):
+        part = {name: wire[name] for name in _PROJECTIONS if name in wire}
         for name, given in part.items():
-            if check := _PROJECTIONS.get(name):
-                found += check(f"{path}.sources[{at}].{name}", given)
+            found += _PROJECTIONS[name](f"{path}.sources[{at}].{name}", given)
             if name == "serviceAccountToken":
                 found += _local(path, given)
             for item in given.get("items", ()):
@@ -207,11 +207,18 @@ def _token(path: str, source: Wire) -> list[FieldError]:
     return [field.invalid(f"{path}.expirationSeconds", seconds, why)] if why else []
 
 
+def _any(_path: str, _source: Wire) -> list[FieldError]:
+    """Take what podwire does not mount, as it is."""
+    return []
+
+
 _PROJECTIONS = {
     "secret": _keys("name"),
     "configMap": _keys("name"),
     "downwardAPI": _downward,
     "serviceAccountToken": _token,
+    "clusterTrustBundle": _any,
+    "podCertificate": _any,
 }
 _CHECKS = {
     "emptyDir": _empty_dir,
