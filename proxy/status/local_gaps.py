@@ -1,6 +1,7 @@
 """Counts Service ports that policy Local leaves without an endpoint on this node."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from proxy.desired.desired import Desired, Portals
 from proxy.model.values import Family, Key
@@ -16,14 +17,15 @@ class LocalGaps:
     def __init__(self, metrics: ProxyMetrics) -> None:
         self._metrics = metrics
         self._have = Desired()
-        self._gaps: dict[Key, Counter[Gap]] = {}
+        self._gaps: dict[Key, list[Gap]] = {}
         self._totals: Counter[Gap] = Counter()
 
     def update(self, want: Desired) -> None:
         """Count ``want`` from now on."""
         for key in want.changed_since(self._have):
-            self._totals.subtract(self._gaps.pop(key, Counter()))
-            if found := _gaps(want.portals_of(key)):
+            if before := self._gaps.pop(key, None):
+                self._totals.subtract(before)
+            if found := [*_gaps(want.portals_of(key))]:
                 self._gaps[key] = found
                 self._totals.update(found)
         self._have = want
@@ -33,11 +35,11 @@ class LocalGaps:
                 self._metrics.set(_NAME, count, policy, family)
 
 
-def _gaps(portals: Portals) -> Counter[Gap]:
-    """Return the gaps of one Service: there are endpoints, but none here."""
-    found: Counter[Gap] = Counter()
+def _gaps(portals: Portals) -> Iterator[Gap]:
+    """Yield the gaps of one Service: there are endpoints, but none here. Few have policy Local."""
     for portal in portals:
         if portal.anywhere and not portal.local:
-            found[(portal.family, "internal")] += portal.internal_local
-            found[(portal.family, "external")] += portal.external_local and portal.is_external
-    return +found
+            if portal.internal_local:
+                yield portal.family, "internal"
+            if portal.external_local and portal.is_external:
+                yield portal.family, "external"
