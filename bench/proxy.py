@@ -31,11 +31,13 @@ from bench.proxy_report import compare, is_comparison, show, write, write_compar
 from bench.proxy_results import Result, Round, Turn, read, save
 from bench.sealed import is_sealed, seal
 from bench.versus import in_turn, judge, trees
+from proxy.model.naming import digest
 from tests.support.groups import owned
 
 _TURNS, _PAIRS = 10, 50
 _TRANSFERS, _TRANSFER_BYTES = 20, 1 << 25
 _CHANGING = 1.0  # seconds of 50 changes a second
+_BEGINNING = 1.0  # seconds after which a big Service is being written
 _SERVICES = [1, 100, 1000, 5000, 10000]
 _PREPARE = (  # what the proxy keeps for a node is empty, and vanishes with the run
     "mount -t tmpfs tmpfs /run; mkdir /run/netns; mount -t bpf bpf /sys/fs/bpf; ip link set lo up"
@@ -56,10 +58,43 @@ def measure(bench: Bench, subject: Subject, services: int, changes: int) -> Roun
             bench.place(clients, servers)
             one.turns[name] = _connect(bench)
         one.transfers = _transfer(bench)
+        if services > 1 and subject.backend == "iptables-nft":
+            one.beside_big = _beside_big(bench, services, changes)
     finally:
         run.end()
         bench.lab.workers["node"].call(proxy_node.forget)
+    if one.beside_big:
+        one.load_beside_big = _load_beside_big(bench, subject)
     return one
+
+
+def _beside_big(bench: Bench, services: int, changes: int) -> list[float]:
+    """Changes of other Services while one with 1,000 endpoints at 20 ports is written, seconds."""
+    node = bench.lab.workers["node"]
+    bench.put_big()
+    time.sleep(_BEGINNING)
+    times = []
+    for number in range(changes):
+        name = f"ns/s{bench.next_changed(services)}:p80tcp"
+        node.call(proxy_node.expect_chain, f"KUBE-SVC-{digest(name)}")
+        node.start(proxy_node.await_change)
+        time.sleep(0.02 + number / 400)  # at any moment of what the proxy does meanwhile
+        began = time.monotonic()
+        bench.change(services)
+        times.append(float(node.finish() - began))
+    bench.remove_big()
+    return times
+
+
+def _load_beside_big(bench: Bench, subject: Subject) -> float:
+    """The first load with such a Service: until all others are in force, seconds."""
+    bench.put_big()
+    run = Run(bench, subject)
+    try:
+        return run.synced()
+    finally:
+        run.end()
+        bench.remove_big()
 
 
 def _connect(bench: Bench) -> list[Turn]:

@@ -23,6 +23,8 @@ FAR_POD = "10.244.2.2"  # likewise, on a node without a proxy
 _UIDS = UUID(int=0)
 _FIRST_VIP = ip_address("10.96.0.1")
 _FIRST_POD = ip_address("10.244.16.0")
+_FIRST_BIG = ip_address("10.245.0.0")
+BIG, BIG_PORTS, BIG_ENDPOINTS, _BIG = "big", 20, 1000, 60_000
 
 
 def vip(number: int) -> str:
@@ -53,6 +55,12 @@ def _slice(name: str, addresses: list[str], ports: dict[int, int]) -> dict[str, 
         "ports": [{"name": f"p{one}", "protocol": "TCP", "port": to} for one, to in ports.items()],
         "endpoints": [_endpoint(address) for address in addresses],
     }
+
+
+def _big() -> tuple[dict[str, Any], dict[str, Any]]:
+    ports = tuple(range(1000, 1000 + BIG_PORTS))
+    addresses = [str(_FIRST_BIG + one) for one in range(BIG_ENDPOINTS)]
+    return service(_BIG, BIG, ports), _slice(BIG, addresses, dict.fromkeys(ports, 8080))
 
 
 def _endpoint(address: str) -> dict[str, Any]:
@@ -103,6 +111,14 @@ class Bench:
         self._api.call(fake_api.put, service(services, "zzz", tuple(ports)))
         self._api.call(fake_api.put, _slice("zzz", [POD], ports))
         self._api.call(gc.freeze)  # its collector would delay a change by 0.1 s
+
+    def put_big(self) -> None:
+        """Have one more Service, with very many endpoints at very many ports."""
+        self._api.call(fake_api.put, *_big())
+
+    def remove_big(self) -> None:
+        """Take that Service away."""
+        self._api.call(fake_api.remove, *_big())
 
     def place(self, clients: set[int], servers: set[int]) -> None:
         """Bind those who call, on both nodes, and those who answer them to CPUs."""

@@ -37,21 +37,31 @@ def expect_change(backend: str, vip: str) -> None:
         _waiting.append(_heard())
 
 
+def expect_chain(chain: str) -> None:
+    """In the node: from now on ``await_change`` notices a change of one chain's rules."""
+    _waiting.append(_heard(chain))
+
+
 def await_change() -> float:
     """The monotonic time at which the expected change came; TimeoutError after a minute."""
     return _waiting.pop()()
 
 
-def _heard() -> Callable[[], float]:
+def _heard(chain: str = "") -> Callable[[], float]:
+    """Notice a change of any rule, or of one chain's."""
     events = NftListener()
     events.listen()
 
     def wait() -> float:
-        ready, _, _ = select.select([events], [], [], _PATIENCE)
-        changed = time.monotonic()
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            ready, _, _ = select.select([events], [], [], deadline - time.monotonic())
+            changed = time.monotonic()
+            if not ready:
+                raise TimeoutError(f"nf_tables told of no change within {_PATIENCE} s")
+            if not chain or any(chain == event.name for event in events.read()):
+                break
         events.close()  # waits for the kernel's readers: milliseconds that only a benchmark spends
-        if not ready:
-            raise TimeoutError(f"nf_tables told of no change within {_PATIENCE} s")
         return changed
 
     return wait

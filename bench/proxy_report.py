@@ -22,16 +22,22 @@ class Figure:
     value: Callable[[Result], float]
     text: Callable[[Result], str]
     of_changes: bool = False  # one Service alone is never changed
+    of_big: bool = False  # a Service of very many endpoints is a matter of iptables-nft alone
+
+    def _is_measured(self, result: Result) -> bool:
+        if self.of_big:
+            return any(one.beside_big for one in result.rounds)
+        return bool(result.changes) or not self.of_changes
 
     def chart(self, results: Iterable[Result]) -> Chart:
         """A bar for each result."""
-        measured = [one for one in results if one.changes or not self.of_changes]
+        measured = [one for one in results if self._is_measured(one)]
         bars = [Bar(one.label, self.value(one), self.text(one)) for one in measured]
         return Chart(self.title, bars)
 
     def cell(self, result: Result) -> str:
         """The text, or nothing if it was not measured."""
-        return self.text(result) if result.changes or not self.of_changes else ""
+        return self.text(result) if self._is_measured(result) else ""
 
 
 _PROGRAMMING = (
@@ -66,6 +72,23 @@ _PROGRAMMING = (
 )
 
 
+_BESIDE_BIG = (
+    Figure(
+        "one endpoint changed while a Service of 1,000 endpoints at 20 ports is written,"
+        " as a multiple of one before",
+        lambda one: one.beside_big().value,
+        lambda one: str(one.beside_big()),
+        of_big=True,
+    ),
+    Figure(
+        "first load of the others with such a Service, as a multiple of one without",
+        lambda one: one.median(lambda each: each.load_beside_big / each.load),
+        lambda one: f"{one.median(lambda each: each.load_beside_big / each.load):.2f}",
+        of_big=True,
+    ),
+)
+
+
 def _ratio(title: str, ratio: Callable[[Result], Ratio]) -> Figure:
     return Figure(title, lambda one: ratio(one).value, lambda one: str(ratio(one)))
 
@@ -85,7 +108,7 @@ def _sorted(results: Iterable[Result]) -> list[Result]:
 def show(results: Iterable[Result]) -> None:
     """Print all figures as bars."""
     rows = _sorted(results)
-    for figure in (*_PROGRAMMING, *_carrying(rows)):
+    for figure in (*_PROGRAMMING, *_BESIDE_BIG, *_carrying(rows)):
         draw(figure.chart(rows))
 
 

@@ -32,6 +32,8 @@ class Round:
     most_memory: float = 0.0
     busy: float = 0.0  # processors at 50 changes a second
     turns: dict[str, list[Turn]] = field(default_factory=dict)  # by the CPUs they ran on
+    beside_big: list[float] = field(default_factory=list)  # a change while a big one is written
+    load_beside_big: float = 0.0
     transfers: list[Pair] = field(default_factory=list)  # seconds: to the pod, the Service
 
 
@@ -65,6 +67,11 @@ class Result:
     def late_change(self) -> float:
         """The 99th percentile of the changes, milliseconds."""
         return quantiles(self.changes, n=100)[98]
+
+    def beside_big(self) -> Ratio:
+        """A change while a big Service is written, as a multiple of one before."""
+        rounds = [one for one in self.rounds if one.beside_big]
+        return ratio_of([[each / median(one.changes) for each in one.beside_big] for one in rounds])
 
     @property
     def placements(self) -> list[str]:
