@@ -12,7 +12,8 @@ from pathlib import Path
 
 from control.linux import syscalls
 from lab.components import save_components
-from lab.spec import LabSpec, machines
+from lab.parts import machines
+from lab.spec import LabSpec
 from lab.state import LabDir
 from lab.status import MachineNotFoundError, MachineStatus, locate, look, named
 from proxy.backends.base import missing

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import click
 from click.shell_completion import get_completion_class
 
-from lab.spec import LabSpec, Machine, machines
+from lab.parts import machines
+from lab.spec import LabSpec, Machine
 from lab.state import all_labs, lab_dir
 
 SHELLS = ("bash", "zsh", "fish")

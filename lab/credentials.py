@@ -17,10 +17,12 @@ from control.pki import (
 from lab.spec import LabSpec, Machine, api_url
 from lab.state import LabDir
 
-_PARTS = {
+# The users, beside a node's own, as which parts of a machine ask the API server: PART.kubeconfig.
+_CONTROL_USERS = {
     "scheduler": Identity("system:kube-scheduler"),
     "controllers": Identity("system:kube-controller-manager"),
 }
+_NODE_USERS = {"proxy": Identity("system:kube-proxy", ("system:node-proxier",))}
 
 
 def write_credentials(
@@ -51,7 +53,7 @@ def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Pat
     whole.write(folder / "ca.key", authority.key.decode(), 0o600)
     kubelet_client = Identity("kube-apiserver-kubelet-client", ("system:masters",))
     issue(authority, kubelet_client).save(folder, "kubelet-client")
-    for part, identity in _PARTS.items():
+    for part, identity in _CONTROL_USERS.items():
         _write_kubeconfig(authority, spec, identity, folder / f"{part}.kubeconfig")
 
 
@@ -59,8 +61,8 @@ def _write_node(authority: Pair, spec: LabSpec, machine: Machine, folder: Path) 
     node = Identity(f"system:node:{machine.name}", ("system:nodes",), (machine.name, *machine.ips))
     issue(authority, node).save(folder, "agent")
     _write_kubeconfig(authority, spec, node, folder / "agent.kubeconfig")
-    proxy = Identity("system:kube-proxy", ("system:node-proxier",))
-    _write_kubeconfig(authority, spec, proxy, folder / "proxy.kubeconfig")
+    for part, identity in _NODE_USERS.items():
+        _write_kubeconfig(authority, spec, identity, folder / f"{part}.kubeconfig")
 
 
 def _write_kubeconfig(authority: Pair, spec: LabSpec, identity: Identity, path: Path) -> None:

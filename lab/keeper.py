@@ -24,8 +24,8 @@ from control.linux import processes, syscalls
 from lab import linux, modules, network
 from lab.components import load_components
 from lab.machine import enter_network, make_root
+from lab.parts import machines as machines_of
 from lab.spec import API_PORT, CLUSTER_FD, MANAGEMENT_FD, LabSpec, Machine
-from lab.spec import machines as machines_of
 from lab.state import Keeper, LabDir
 from lab.supervise import Run, Supervisor, fork
 

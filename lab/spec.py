@@ -1,4 +1,4 @@
-"""A lab's specification as values: machines, addresses and components."""
+"""A lab's specification as values; lab/parts.py makes machines of it."""
 
 import ipaddress
 import re
@@ -146,105 +146,16 @@ def _require_room(nodes: int, pod_cidrs: tuple[str, ...]) -> None:
             )
 
 
-def machines(spec: LabSpec) -> tuple[Machine, ...]:
-    """Return the control plane's machine, then the nodes."""
-    nodes = tuple(_node(spec, number) for number in range(1, spec.nodes + 1))
-    return (_control(spec), *nodes)
-
-
 def api_url(spec: LabSpec) -> str:
     """Return the API server's URL inside the lab."""
-    return f"https://{_addresses(spec, CONTROL_HOST)[0].partition('/')[0]}:{API_PORT}"
+    return f"https://{addresses_of(spec, CONTROL_HOST)[0].partition('/')[0]}:{API_PORT}"
 
 
-def _addresses(spec: LabSpec, host: int) -> tuple[str, ...]:
+def addresses_of(spec: LabSpec, host: int) -> tuple[str, ...]:
+    """Return a machine's addresses, by its number in the nodes' ranges, with prefix lengths."""
     v4 = f"{SWITCH_V4.network[host]}/{SWITCH_V4.network.prefixlen}"
     v6 = f"{SWITCH_V6.network[host]}/{SWITCH_V6.network.prefixlen}"
     return (v4, v6) if spec.dual_stack else (v4,)
-
-
-def _control(spec: LabSpec) -> Machine:
-    addresses = _addresses(spec, CONTROL_HOST)
-    kubeconfig = ("--kubeconfig", str(CONFIG / "{}.kubeconfig"))
-    apiserver = Component(
-        "apiserver",
-        (
-            "apiserver",
-            f"--store={spec.store}:{DATA / 'store.db'}",
-            f"--listen-fd={MANAGEMENT_FD}",
-            f"--listen-fd={CLUSTER_FD}",
-            f"--tls-cert={CONFIG / 'apiserver.crt'}",
-            f"--tls-key={CONFIG / 'apiserver.key'}",
-            f"--client-ca={CONFIG / 'ca.crt'}",
-            "--authorization-mode=Node,RBAC",
-            f"--service-account-signing-key-file={CONFIG / 'sa.key'}",
-            f"--kubelet-client-cert={CONFIG / 'kubelet-client.crt'}",
-            f"--kubelet-client-key={CONFIG / 'kubelet-client.key'}",
-            f"--service-cidr={','.join(spec.service_cidrs)}",
-            f"--advertise-address={addresses[0].partition('/')[0]}",
-        ),
-    )
-    scheduler = Component("scheduler", ("scheduler", _for(kubeconfig, "scheduler")))
-    controllers = Component(
-        "controllers",
-        (
-            "controllers",
-            _for(kubeconfig, "controllers"),
-            f"--root-ca-file={CONFIG / 'ca.crt'}",
-            "--use-service-account-credentials",
-            f"--service-account-private-key-file={CONFIG / 'sa.key'}",
-            f"--cluster-signing-cert-file={CONFIG / 'ca.crt'}",
-            f"--cluster-signing-key-file={CONFIG / 'ca.key'}",
-            f"--cluster-cidr={','.join(spec.pod_cidrs)}",
-            f"--node-cidr-mask-size={NODE_MASKS[4]}",
-            f"--node-cidr-mask-size-ipv6={NODE_MASKS[6]}",
-        ),
-    )
-    return Machine("control", addresses, (apiserver, scheduler, controllers))
-
-
-def _node(spec: LabSpec, number: int) -> Machine:
-    name = f"node{number}"
-    addresses = _addresses(spec, CONTROL_HOST + number)
-    cluster_cidr = f"--cluster-cidr={','.join(spec.pod_cidrs)}"
-    agent = Component(
-        "agent",
-        (
-            "agent",
-            f"--kubeconfig={CONFIG / 'agent.kubeconfig'}",
-            # A node reads only its own Node; the proxy's user reads all.
-            f"--network-kubeconfig={CONFIG / 'proxy.kubeconfig'}",
-            f"--node-name={name}",
-            f"--node-ip={','.join(address.partition('/')[0] for address in addresses)}",
-            f"--overlay={spec.overlay}",
-            cluster_cidr,
-            f"--tls-cert={CONFIG / 'agent.crt'}",
-            f"--tls-key={CONFIG / 'agent.key'}",
-            f"--client-ca={CONFIG / 'ca.crt'}",
-            f"--cgroup-root={cgroup(spec.name, name)}",
-            f"--pod-max-pids={POD_PIDS}",
-            "--seccomp-default",
-        ),
-    )
-    proxy = Component(
-        "proxy",
-        (
-            "proxy",
-            f"--kubeconfig={CONFIG / 'proxy.kubeconfig'}",
-            f"--node-name={name}",
-            f"--proxy-mode={spec.proxy}",
-            f"--service-counters={spec.counters}",
-            f"--cgroup-root={cgroup(spec.name, name)}",
-            cluster_cidr,
-            f"--service-cidr={','.join(spec.service_cidrs)}",
-        ),
-    )
-    return Machine(name, addresses, (Component("cni", ("cni", "serve")), agent, proxy))
-
-
-def _for(kubeconfig: tuple[str, str], part: str) -> str:
-    option, template = kubeconfig
-    return f"{option}={template.format(part)}"
 
 
 def cgroup(lab: str, machine: str = "") -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from control.linux.processes import start_ticks
 from lab.machine import enter_argv
-from lab.spec import machines
+from lab.parts import machines
 from lab.state import LabDir
 
 

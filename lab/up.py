@@ -20,8 +20,9 @@ from lab.credentials import write_credentials
 from lab.down import remove
 from lab.keeper import launch
 from lab.machine import BOUND
+from lab.parts import machines
 from lab.report import Say, Steps
-from lab.spec import LabSpec, machines
+from lab.spec import LabSpec
 from lab.state import IMAGES, ROOT, LabDir, lab_dir, locked
 
 BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static

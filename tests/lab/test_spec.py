@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.network import machine_script, switch_script
-from lab.spec import LabSpecError, cgroup, machines, make_spec
+from lab.parts import machines
+from lab.spec import LabSpecError, cgroup, make_spec
 
 
 def test_defaults_are_single_stack():

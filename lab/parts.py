@@ -1,0 +1,137 @@
+"""What runs on a lab's machines: a table of parts for each kind of machine.
+
+To add a part to every lab, write a function that returns its Component, and put it into a table.
+"""
+
+from collections.abc import Callable
+
+from lab.spec import (
+    CLUSTER_FD,
+    CONFIG,
+    CONTROL_HOST,
+    DATA,
+    MANAGEMENT_FD,
+    NODE_MASKS,
+    POD_PIDS,
+    Component,
+    LabSpec,
+    Machine,
+    addresses_of,
+    cgroup,
+)
+
+# Takes the lab, and the machine without its components; None: this lab does not have the part.
+Part = Callable[[LabSpec, Machine], Component | None]
+
+
+def machines(spec: LabSpec) -> tuple[Machine, ...]:
+    """Return the control plane's machine, then the nodes."""
+    nodes = tuple(
+        _machine(spec, f"node{number}", CONTROL_HOST + number, NODE)
+        for number in range(1, spec.nodes + 1)
+    )
+    return (_machine(spec, "control", CONTROL_HOST, CONTROL), *nodes)
+
+
+def _machine(spec: LabSpec, name: str, host: int, parts: tuple[Part, ...]) -> Machine:
+    bare = Machine(name, addresses_of(spec, host), ())
+    made = (part(spec, bare) for part in parts)
+    return Machine(name, bare.addresses, tuple(each for each in made if each is not None))
+
+
+def _apiserver(spec: LabSpec, machine: Machine) -> Component:
+    return Component(
+        "apiserver",
+        (
+            "apiserver",
+            f"--store={spec.store}:{DATA / 'store.db'}",
+            f"--listen-fd={MANAGEMENT_FD}",
+            f"--listen-fd={CLUSTER_FD}",
+            f"--tls-cert={CONFIG / 'apiserver.crt'}",
+            f"--tls-key={CONFIG / 'apiserver.key'}",
+            f"--client-ca={CONFIG / 'ca.crt'}",
+            "--authorization-mode=Node,RBAC",
+            f"--service-account-signing-key-file={CONFIG / 'sa.key'}",
+            f"--kubelet-client-cert={CONFIG / 'kubelet-client.crt'}",
+            f"--kubelet-client-key={CONFIG / 'kubelet-client.key'}",
+            f"--service-cidr={','.join(spec.service_cidrs)}",
+            f"--advertise-address={machine.ips[0]}",
+        ),
+    )
+
+
+def _scheduler(_: LabSpec, __: Machine) -> Component:
+    return Component("scheduler", ("scheduler", _kubeconfig("scheduler")))
+
+
+def _controllers(spec: LabSpec, _: Machine) -> Component:
+    return Component(
+        "controllers",
+        (
+            "controllers",
+            _kubeconfig("controllers"),
+            f"--root-ca-file={CONFIG / 'ca.crt'}",
+            "--use-service-account-credentials",
+            f"--service-account-private-key-file={CONFIG / 'sa.key'}",
+            f"--cluster-signing-cert-file={CONFIG / 'ca.crt'}",
+            f"--cluster-signing-key-file={CONFIG / 'ca.key'}",
+            _cluster_cidr(spec),
+            f"--node-cidr-mask-size={NODE_MASKS[4]}",
+            f"--node-cidr-mask-size-ipv6={NODE_MASKS[6]}",
+        ),
+    )
+
+
+def _cni(_: LabSpec, __: Machine) -> Component:
+    return Component("cni", ("cni", "serve"))
+
+
+def _agent(spec: LabSpec, machine: Machine) -> Component:
+    return Component(
+        "agent",
+        (
+            "agent",
+            _kubeconfig("agent"),
+            # A node reads only its own Node; the proxy's user reads all.
+            f"--network-kubeconfig={CONFIG / 'proxy.kubeconfig'}",
+            f"--node-name={machine.name}",
+            f"--node-ip={','.join(machine.ips)}",
+            f"--overlay={spec.overlay}",
+            _cluster_cidr(spec),
+            f"--tls-cert={CONFIG / 'agent.crt'}",
+            f"--tls-key={CONFIG / 'agent.key'}",
+            f"--client-ca={CONFIG / 'ca.crt'}",
+            f"--cgroup-root={cgroup(spec.name, machine.name)}",
+            f"--pod-max-pids={POD_PIDS}",
+            "--seccomp-default",
+        ),
+    )
+
+
+def _proxy(spec: LabSpec, machine: Machine) -> Component:
+    return Component(
+        "proxy",
+        (
+            "proxy",
+            _kubeconfig("proxy"),
+            f"--node-name={machine.name}",
+            f"--proxy-mode={spec.proxy}",
+            f"--service-counters={spec.counters}",
+            f"--cgroup-root={cgroup(spec.name, machine.name)}",
+            _cluster_cidr(spec),
+            f"--service-cidr={','.join(spec.service_cidrs)}",
+        ),
+    )
+
+
+def _kubeconfig(part: str) -> str:
+    return f"--kubeconfig={CONFIG / f'{part}.kubeconfig'}"
+
+
+def _cluster_cidr(spec: LabSpec) -> str:
+    return f"--cluster-cidr={','.join(spec.pod_cidrs)}"
+
+
+# The parts of the control plane's machine, and those of each node, in the order of their start.
+CONTROL: tuple[Part, ...] = (_apiserver, _scheduler, _controllers)
+NODE: tuple[Part, ...] = (_cni, _agent, _proxy)
