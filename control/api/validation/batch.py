@@ -46,7 +46,19 @@ _MOST_CODES = 255
 
 def validate_job(job: Job) -> list[FieldError]:
     """Check a Job."""
-    return _spec(job.spec) + _selected(job)
+    return _spec(job.spec) + _selected(job) + _last_host_name(job)
+
+
+def _last_host_name(job: Job) -> list[FieldError]:
+    """Check that the Pod of the last index can have the Job's name and its index as host name."""
+    spec, name = job.spec, job.metadata.name
+    if spec.completion_mode != INDEXED or (spec.completions or 0) <= 0:
+        return []
+    longest = f"{name}-{(spec.completions or 0) - 1}"
+    if not text.dns_label(longest):
+        return []
+    why = f"will not able to create pod with invalid DNS label: {longest}"
+    return [field.invalid("metadata.name", name, why)]
 
 
 def _spec(spec: JobSpec) -> list[FieldError]:

@@ -17,7 +17,6 @@ from control.controllers.state import owner_reference
 
 _BURST = 500  # Pods made or ended in one round, as upstream
 _VARIABLE = "JOB_COMPLETION_INDEX"
-_HOSTNAME_MAX = 63
 
 
 def scaled(job: Job, pods: Sequence[Pod], counts: Tally, now: float) -> list[Action]:
@@ -84,7 +83,7 @@ def _indexed(job: Job, index: int) -> Pod:
     name = f"{job.metadata.name}-{index}"
     spec = pod.spec.model_copy(
         update={
-            "hostname": pod.spec.hostname or name[:_HOSTNAME_MAX],
+            "hostname": name,
             "containers": [_with_index(it) for it in pod.spec.containers],
             "init_containers": [_with_index(it) for it in pod.spec.init_containers],
         }

@@ -73,6 +73,13 @@ def job(**extra: Any) -> Fields:
     return {"spec": VALID["Job"]["spec"] | extra}
 
 
+INDEXED = {"completionMode": "Indexed", "completions": 10}
+
+
+def named(name: str, **extra: Any) -> Fields:
+    return job(**extra) | {"metadata": {"name": name, "namespace": "default"}}
+
+
 def failing(**rule: Any) -> Fields:
     return job(podFailurePolicy={"rules": [{"action": "Ignore"} | rule]})
 
@@ -271,6 +278,18 @@ CASES: list[tuple[Kind, Fields, tuple[str, ...], Fields]] = [
             ' "Maybe": supported values: "False", "True", "Unknown"',
         ),
         condition(type="a"),
+    ),
+    (
+        kinds.JOB,
+        named("a.b", **INDEXED),
+        ('metadata.name: Invalid value: "a.b": will not able to create pod with invalid DNS',),
+        named("a.b"),
+    ),
+    (
+        kinds.JOB,
+        named("a" * 61, **INDEXED | {"completions": 11}),
+        ("label: " + "a" * 61 + "-10",),
+        named("a" * 61, **INDEXED),
     ),
 ]
 IDS = [f"{case[0].name} {case[2][0].partition(':')[0]} {at}" for at, case in enumerate(CASES)]

@@ -175,7 +175,8 @@ def test_a_policy_for_failed_pods(rule: dict[str, Any], code: int, ends: bool, f
 
 
 def test_each_index_succeeds_once():
-    sim = started(completions=3, parallelism=3, completionMode="Indexed")
+    own = {"hostname": "not-this"}
+    sim = started(completions=3, parallelism=3, completionMode="Indexed", pods=own)
     assert sorted(map(index_of, sim.pods())) == [0, 1, 2]
     assert {pod.spec.hostname for pod in sim.pods()} == {"j-0", "j-1", "j-2"}
     variable = sim.pods()[0].spec.containers[0].env[-1]
