@@ -79,6 +79,7 @@ COST = "controller.kubernetes.io/pod-deletion-cost"
 MIRROR = "kubernetes.io/config.mirror"
 SECCOMP = "container.seccomp.security.alpha.kubernetes.io/c"
 ARMOR = "container.apparmor.security.beta.kubernetes.io/"
+TOLERATIONS = "scheduler.alpha.kubernetes.io/tolerations"
 NOT_32 = "must be a 32bit integer"
 ANNOTATIONS = [
     (MIRROR, "x", f"[{MIRROR}]", "must set spec.nodeName if mirror pod annotation is set", None),
@@ -89,6 +90,17 @@ ANNOTATIONS = [
     (SECCOMP, "x", f".{SECCOMP}", "must be a valid seccomp profile", "docker/default"),
     (SECCOMP, "localhost//a", f".{SECCOMP}", "must be a relative path", "localhost/a"),
     (f"{ARMOR}c", "x", f"[{ARMOR}c]", 'invalid AppArmor profile name: "x"', "localhost/x"),
+    (TOLERATIONS, "{}", "", "not a list of tolerations", "null"),
+    (TOLERATIONS, "[1]", "", "a toleration is not an object", "[]"),
+    (TOLERATIONS, "[" * 1000 + "]" * 1000, "", "a toleration is not an object", ""),
+    (TOLERATIONS, '[{"key": 1}]', "", "key: Input should be a valid string", '[{"key": "a"}]'),
+    (
+        TOLERATIONS,
+        '[{"value": "x", "operator": "Exists"}]',
+        f".{TOLERATIONS}[0].operator",
+        "value must be empty when `operator` is 'Exists'",
+        '[{"operator": "Exists", "value": null}]',
+    ),
     (f"{ARMOR}d", "unconfined", f"[{ARMOR}d]", "container not found", None),
 ]
 

@@ -1,20 +1,27 @@
 """Validate the annotations of Pods that have a meaning: mirrors, deletion cost, profiles. Pure.
 
 Source: k8s.io/kubernetes/pkg/apis/core/validation (ValidatePodSpecificAnnotations,
-validateSeccompAnnotationsAndFields, validateAppArmorAnnotationsAndFieldsMatchOnCreate)
+ValidateTolerationsInPodAnnotations, validateSeccompAnnotationsAndFields,
+validateAppArmorAnnotationsAndFieldsMatchOnCreate)
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import orjson
+
 from control.api import field
 from control.api.field import FieldError
+from control.api.placement import Toleration
 from control.api.pod import PodSpec
 from control.api.validation.pods.paths import validate_descending
+from control.api.validation.pods.placement import validate_tolerations
+from control.api.wire import UnreadableError
 
 _MIRROR = "kubernetes.io/config.mirror"
 _COST = "controller.kubernetes.io/pod-deletion-cost"
+_TOLERATIONS = "scheduler.alpha.kubernetes.io/tolerations"
 _NUMBER = re.compile("0|-[0-9]+|[1-9][0-9]*")
 _DIGITS_MAX = 20
 _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
@@ -39,6 +46,8 @@ def validate_pod_annotations(
     if _MIRROR in annotations and not spec.node_name:
         why = "must set spec.nodeName if mirror pod annotation is set"
         found.append(field.invalid(f"{path}[{_MIRROR}]", annotations[_MIRROR], why))
+    if tolerations := annotations.get(_TOLERATIONS):
+        found += _tolerations(path, tolerations)
     cost = annotations.get(_COST, "0")
     if not _is_int32(cost):
         found.append(field.invalid(f"{path}[{_COST}]", cost, "must be a 32bit integer"))
@@ -48,6 +57,25 @@ def validate_pod_annotations(
         elif key.startswith(_ARMOR):
             found += _armor(f"{path}[{key}]", key.removeprefix(_ARMOR), value, spec)
     return found
+
+
+def _tolerations(path: str, text: str) -> list[FieldError]:
+    """Check tolerations in JSON, as they were before they had a field; nobody acts on them."""
+    try:
+        read = [Toleration.read(item) for item in _items(orjson.loads(text))]
+    except (orjson.JSONDecodeError, UnreadableError) as err:
+        return [field.invalid(path, _TOLERATIONS, str(err))]
+    return validate_tolerations(f"{path}.{_TOLERATIONS}", read)
+
+
+def _items(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a list without their nulls; null is an empty list, as in Go."""
+    if not isinstance(value, list | None):
+        raise UnreadableError("not a list of tolerations")
+    for item in value or ():
+        if not isinstance(item, dict | None):
+            raise UnreadableError("a toleration is not an object")
+        yield {key: part for key, part in (item or {}).items() if part is not None}
 
 
 def _is_int32(value: str) -> bool:
