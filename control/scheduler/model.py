@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from control.api.container import Container
+from control.api.container import Container, ResourceRequirements
 from control.api.node import Node
 from control.api.pod import Pod
 from control.api.quantity import QuantityError, parse
@@ -83,6 +83,7 @@ def pod_requests(pod: Pod, otherwise: Amounts) -> Amounts:
     """Return a Pod's requests: the sum of containers and sidecars, plus the overhead.
 
     An init container that needs more, together with the sidecars before it, raises the request.
+    What the Pod requests as a whole (KEP-2837) takes the place of the sum.
     https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers
     """
     steady: dict[str, int] = {}
@@ -100,8 +101,16 @@ def pod_requests(pod: Pod, otherwise: Amounts) -> Amounts:
             peak[name] = max(peak.get(name, 0), now)
     _add(steady, sidecars)
     total = {n: max(steady.get(n, 0), peak.get(n, 0)) for n in steady.keys() | peak.keys()}
+    if pod.spec.resources:
+        total |= _whole(pod.spec.resources, total)
     _add(total, amounts(pod.spec.overhead))
     return total
+
+
+def _whole(resources: ResourceRequirements, total: Amounts) -> Amounts:
+    """Return the requests of a Pod as a whole; its limit stands in where nothing is requested."""
+    limits = {n: it for n, it in amounts(resources.limits).items() if n not in total}
+    return limits | amounts(resources.requests)
 
 
 def container_requests(container: Container, otherwise: Amounts) -> Amounts:

@@ -77,6 +77,14 @@ def test_init_containers_count_by_their_peak_and_sidecars_with_the_rest():
     assert pod_requests(item, {}) == {"cpu": 2600, "memory": 2**30}
 
 
+def test_what_a_pod_requests_as_a_whole_takes_the_place_of_the_sum():
+    whole = {"requests": {"cpu": "3"}, "limits": {"cpu": "4", "memory": "1Gi"}}
+    item = pod("p", requests={"cpu": "1", "x.io/gpu": "1"}, resources=whole)
+    assert pod_requests(item, {}) == {"cpu": 3000, "memory": 2**30, "x.io/gpu": 1}
+    item = pod("p", requests={"cpu": "1"}, resources={"limits": {"cpu": "4"}})
+    assert pod_requests(item, {}) == {"cpu": 1000}
+
+
 def test_limits_replace_missing_requests():
     item = pod("p").wire()
     item["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "5"}}

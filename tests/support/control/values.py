@@ -347,6 +347,16 @@ def limits(name: str, amount: str, **more: str) -> Spec:
 
 STANDARD = "must be a standard resource"
 ONE_CLAIM = ({"name": "a", "resourceClaimName": "x"},)
+
+
+def whole(cpu: str, pages: str = "", **amounts: Any) -> Spec:
+    """Return a Pod with resources of its own, beside those of its container."""
+    limits = {"cpu": cpu} | ({pages: "4Mi"} if pages else {})
+    return {"container": {"resources": {"limits": limits, "requests": limits}}} | {
+        "resources": amounts
+    }
+
+
 _RESOURCES = (
     Row(
         "resource of no name",
@@ -1054,6 +1064,37 @@ _SPECS = (
             " 'In' or 'NotIn' for node field selector",
         ),
         (node("matchFields", key="metadata.name", values=["a"]),),
+    ),
+    Row(
+        "requests of a Pod below those of its containers",
+        whole("2", requests={"cpu": "1500m"}),
+        (
+            'resources.requests[cpu]: Invalid value: "1500m": must be greater than or equal to'
+            " aggregate container requests of 2",
+        ),
+        (whole("2", requests={"cpu": "2"}), whole("2", requests={"memory": "1Gi"})),
+    ),
+    Row(
+        "limit of a container above its Pod's",
+        whole("1", limits={"cpu": "500m"}, requests={"memory": "1"}),
+        (
+            'resources.containers[0][cpu].limits: Invalid value: "1": must be less than or equal'
+            " to pod limits of 500m",
+        ),
+        (whole("1", limits={"cpu": "1"}),),
+    ),
+    Row(
+        "huge pages of a Pod below those of its containers",
+        whole("1", "hugepages-2Mi", limits={"cpu": "1", "hugepages-2Mi": "1Mi"}),
+        (
+            'resources.limits[hugepages-2Mi]: Invalid value: "1Mi": 1Mi is not positive integer'
+            " multiple of hugepages-2Mi",
+            'resources.limits[hugepages-2Mi]: Invalid value: "1Mi": must be greater than or equal'
+            " to aggregate container limits of 4Mi",
+            'resources.containers[0][hugepages-2Mi].limits: Invalid value: "4Mi": must be less'
+            " than or equal to pod limits of 1Mi",
+        ),
+        (whole("1", "hugepages-2Mi", limits={"cpu": "1", "hugepages-2Mi": "4Mi"}),),
     ),
     Row(
         "preemptionPolicy",

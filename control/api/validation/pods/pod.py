@@ -32,6 +32,7 @@ from control.api.validation.pods.resources import (
     validate_pod_resources,
 )
 from control.api.validation.pods.settings import validate_settings
+from control.api.validation.pods.sums import validate_sums
 from control.api.validation.pods.volume import validate_volumes
 from control.api.validation.text import NOT_NEGATIVE
 from control.api.workload import PodTemplateSpec
@@ -128,6 +129,7 @@ def validate_spec(path: str, spec: PodSpec, pod: str = "") -> list[FieldError]:
     )
     if spec.resources:
         found += validate_pod_resources(f"{path}.resources", spec.resources)
+        found += validate_sums(f"{path}.resources", spec, spec.resources)
     if spec.overhead:
         found += validate_overhead(f"{path}.overhead", spec.overhead)
     return found + list(_host_ports(path, spec))
