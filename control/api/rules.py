@@ -35,6 +35,9 @@ from control.api.validation.limits import validate_limit_range
 from control.api.validation.meta import validate_meta, validate_meta_update
 from control.api.validation.pods import pod as check_pod
 from control.api.validation.pods.ephemeral import validate_ephemeral_update
+from control.api.validation.stored import addresses as check_addresses
+from control.api.validation.stored import ingress as check_ingress
+from control.api.validation.stored import templates as check_templates
 from control.api.validation.text import Check
 
 Wire = dict[str, Any]
@@ -193,18 +196,48 @@ _RULES = {
         generation=True,
     ),
     # The kinds that podwire stores.
-    "PodTemplate": Rules(batch.default_pod_template, generation=True),
-    "ReplicationController": Rules(batch.default_replication_controller, generation=True),
+    "PodTemplate": Rules(
+        batch.default_pod_template, validate=check_templates.validate_pod_template, generation=True
+    ),
+    "ReplicationController": Rules(
+        batch.default_replication_controller,
+        validate=check_templates.validate_replication_controller,
+        validate_status=check_templates.validate_replication_status,
+        generation=True,
+    ),
+    "RuntimeClass": Rules(
+        validate=check_templates.validate_runtime_class,
+        validate_update=check_templates.validate_runtime_class_update,
+    ),
     "HorizontalPodAutoscaler": Rules(batch.default_autoscaler),
     "PersistentVolume": Rules(batch.default_volume, batch.begin_pending),
     "PersistentVolumeClaim": Rules(batch.default_claim, batch.begin_pending),
     "StorageClass": Rules(stored.default_storage_class),
     "CSIDriver": Rules(stored.default_csi_driver, generation=True),
-    "Ingress": Rules(generation=True),
-    "IngressClass": Rules(stored.default_ingress_class, generation=True),
+    "Ingress": Rules(
+        validate=check_ingress.validate_ingress,
+        validate_new=check_ingress.validate_new_ingress,
+        validate_status=check_ingress.validate_ingress_status,
+        generation=True,
+    ),
+    "IngressClass": Rules(
+        stored.default_ingress_class,
+        validate=check_ingress.validate_ingress_class,
+        validate_update=check_ingress.validate_ingress_class_update,
+        generation=True,
+    ),
     "NetworkPolicy": Rules(stored.default_network_policy, generation=True),
-    "ServiceCIDR": Rules(generation=True),
-    "IPAddress": Rules(name=text.path_segment, generation=True),
+    "ServiceCIDR": Rules(
+        validate=check_addresses.validate_ranges,
+        validate_update=check_addresses.validate_ranges_update,
+        generation=True,
+    ),
+    "IPAddress": Rules(
+        validate=check_addresses.validate_address,
+        validate_update=check_addresses.validate_address_update,
+        name=text.canonical_ip,
+        generation=True,
+    ),
     "ValidatingWebhookConfiguration": Rules(stored.default_validating_webhooks, generation=True),
     "MutatingWebhookConfiguration": Rules(stored.default_mutating_webhooks, generation=True),
     "ValidatingAdmissionPolicy": Rules(stored.default_policy, generation=True),

@@ -3,7 +3,6 @@
 Source: k8s.io/kubernetes/pkg/apis/batch/validation
 """
 
-import re
 from collections.abc import Sequence, Set
 from dataclasses import replace
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -24,7 +23,7 @@ from control.api.field import FieldError
 from control.api.schedule import ScheduleError, parse_schedule
 from control.api.selectors import selects
 from control.api.validation import text
-from control.api.validation.meta import immutable, invalid_each, validate_selector
+from control.api.validation.meta import domain_path, immutable, invalid_each, validate_selector
 from control.api.validation.pods.pod import validate_template
 from control.api.validation.text import NOT_NEGATIVE
 
@@ -34,8 +33,6 @@ _RESTART = ("Never", "OnFailure")
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 _OPERATORS = ("In", "NotIn")
 _STATUSES = ("False", "True", "Unknown")
-_URL_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
-_NO_URL_PATH = f"Invalid path (regex used for validation is '{_URL_PATH.pattern}')"
 _LONGEST_MANAGER = 63
 _MOST_INDEXES = 100_000
 _MOST_TEXT = 64 * 1024
@@ -169,15 +166,7 @@ def _choices(spec: JobSpec) -> list[FieldError]:
 
 def _manager(path: str, name: str) -> list[FieldError]:
     """Check who counts a Job's Pods instead of podwire: a domain, then a path."""
-    domain, slash, rest = name.partition("/")
-    if not name:
-        return [field.required(path)]
-    if not (domain and slash and rest):
-        why = 'must be a domain-prefixed path (such as "acme.io/foo")'
-        return [field.invalid(path, name, why)]
-    found = invalid_each(path, domain, text.dns_subdomain(domain))
-    if not _URL_PATH.fullmatch(rest):
-        found.append(field.invalid(path, rest, _NO_URL_PATH))
+    found = domain_path(path, name)
     if len(name) > _LONGEST_MANAGER:
         found.append(field.too_long(path, _LONGEST_MANAGER))
     return found

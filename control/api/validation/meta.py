@@ -18,6 +18,8 @@ _ANNOTATIONS_MAX = 256 * 1024
 _OPPOSITE = {"orphan", "foregroundDeletion"}  # of what becomes of dependents
 _OLD_FINALIZERS = {"kubernetes", *_OPPOSITE}
 _NO_OWNERS = {("v1", "Event")}
+_URL_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
+_NO_URL_PATH = f"Invalid path (regex used for validation is '{_URL_PATH.pattern}')"
 _VERSION = re.compile("([^/]*/)?[^/]+")
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
@@ -130,6 +132,20 @@ def validate_meta_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldError]:
         f" {field.show(added)}"
     )
     return [field.forbidden("metadata.finalizers", why)]
+
+
+def domain_path(path: str, name: str) -> list[FieldError]:
+    """Check the name of a controller: a domain, then a path, such as ``acme.io/foo``."""
+    domain, _, rest = name.partition("/")
+    if not name:
+        return [field.required(path)]
+    if not (domain and rest):
+        why = 'must be a domain-prefixed path (such as "acme.io/foo")'
+        return [field.invalid(path, name, why)]
+    found = invalid_each(path, domain, text.dns_subdomain(domain))
+    if not _URL_PATH.fullmatch(rest):
+        found.append(field.invalid(path, rest, _NO_URL_PATH))
+    return found
 
 
 def validate_selector(path: str, selector: LabelSelector) -> list[FieldError]:

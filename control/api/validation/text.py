@@ -80,6 +80,21 @@ def dns_subdomain(value: str) -> list[str]:
     return _checked(value, 253, _SUBDOMAIN, _SUBDOMAIN_WRONG)
 
 
+_WILDCARD = r"\*\." + _SUBDOMAIN
+_WILDCARD_WRONG = _pattern_message(
+    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which"
+    " must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric"
+    " character",
+    _WILDCARD,
+    "*.example.com",
+)
+
+
+def wildcard_subdomain(value: str) -> list[str]:
+    """Check a name that stands for all names of a domain, such as ``*.example.com``."""
+    return _checked(value, 253, _WILDCARD, _WILDCARD_WRONG)
+
+
 _LABEL_1035_WRONG = _pattern_message(
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with"
     " an alphabetic character, and end with an alphanumeric character",
@@ -256,6 +271,16 @@ def ip(value: str) -> list[str]:
     return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"] if "%" in value else []
 
 
+def canonical_ip(value: str) -> list[str]:
+    """Check an address in its one canonical form, which is not IPv4 within IPv6."""
+    if messages := ip(value):
+        return messages
+    address = ipaddress.ip_address(value)
+    if address.version == 6 and address.ipv4_mapped:
+        return ["must not be an IPv4-mapped IPv6 address"]
+    return [] if str(address) == value else [f'must be in canonical form ("{address}")']
+
+
 def usable_ip(value: str) -> list[str]:
     """Check an address of an endpoint: not unspecified, loopback, link-local or multicast."""
     if messages := ip(value):
@@ -279,3 +304,11 @@ def cidr(value: str) -> list[str]:
     return (
         [] if "/" in value else ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
     )
+
+
+def canonical_cidr(value: str) -> list[str]:
+    """Check an address range in its one canonical form."""
+    if messages := cidr(value):
+        return messages
+    network = ipaddress.ip_network(value)
+    return [] if str(network) == value else [f'must be in canonical form ("{network}")']

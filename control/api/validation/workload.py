@@ -202,9 +202,6 @@ def _template(template: PodTemplateSpec) -> list[FieldError]:
     policy = template.spec.restart_policy
     if policy and policy != "Always":
         found.append(field.not_supported("spec.template.spec.restartPolicy", policy, ["Always"]))
-    if template.spec.ephemeral_containers:
-        why = "ephemeral containers not allowed in pod template"
-        found.append(field.forbidden("spec.template.spec.ephemeralContainers", why))
     if template.spec.active_deadline_seconds is not None:
         why = "activeDeadlineSeconds in ReplicaSet is not Supported"
         found.append(field.forbidden("spec.template.spec.activeDeadlineSeconds", why))

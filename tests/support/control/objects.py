@@ -67,4 +67,14 @@ VALID = {
     },
     "ControllerRevision": {"data": {}, "revision": 1},
     "Secret": {"stringData": {"a": "b"}},
+    "PodTemplate": {"template": template()},
+    "ReplicationController": {"spec": {"selector": {"a": "b"}, "template": template()}},
+    "RuntimeClass": {"handler": "runc"},
+    "Ingress": {"spec": {"rules": [{"host": "x.example"}]}},
+    "IngressClass": {"spec": {"controller": "x.example/ingress"}},
+    "IPAddress": {
+        "metadata": {"name": "192.0.2.1"},
+        "spec": {"parentRef": {"resource": "services", "name": "x", "namespace": "default"}},
+    },
+    "ServiceCIDR": {"spec": {"cidrs": ["192.0.2.0/24"]}},
 }

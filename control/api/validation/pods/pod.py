@@ -75,7 +75,11 @@ def validate_template(path: str, template: PodTemplateSpec) -> list[FieldError]:
         found += validate_annotations(own, meta.annotations)
         found += validate_pod_annotations(own, meta.annotations, spec)
         found += validate_profile_annotations(f"{path}.spec", meta.annotations, spec)
-    return found + validate_spec(f"{path}.spec", spec)
+    found += validate_spec(f"{path}.spec", spec)
+    if spec.ephemeral_containers:
+        why = "ephemeral containers not allowed in pod template"
+        found.append(field.forbidden(f"{path}.spec.ephemeralContainers", why))
+    return found
 
 
 def validate_new_pod(pod: Pod) -> list[FieldError]:

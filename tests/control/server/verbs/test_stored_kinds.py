@@ -12,6 +12,7 @@ from control.api.kinds import KINDS
 from control.api.rules import rules_of
 from control.api.stored import STORED
 from control.server.wire.decode import read
+from tests.support.control.objects import VALID
 from tests.support.control.requests import MERGE, Api
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
@@ -20,36 +21,50 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OBJECT: dict[str, Any] = {"metadata": {"name": "a", "labels": {"app": "web"}}}
 
 
+def name_of(kind: Kind) -> str:
+    """Return the name of a kind's smallest object."""
+    return "192.0.2.1" if kind.name == "IPAddress" else "a"
+
+
+def smallest(kind: Kind, **metadata: Any) -> dict[str, Any]:
+    """Return the smallest valid object of a kind."""
+    given = {"name": name_of(kind), **metadata}
+    return {"metadata": given} | {
+        k: v for k, v in VALID.get(kind.name, {}).items() if k != "metadata"
+    }
+
+
 def place(kind: Kind, name: str = "", sub: str = "") -> str:
     return kind.path("default", name or None, sub)
 
 
 @pytest.mark.parametrize("kind", STORED, ids=lambda kind: kind.name)
 async def test_an_object_is_made_read_changed_and_deleted(api: Api, kind: Kind):
-    made = await api.make(place(kind), OBJECT)
+    name = name_of(kind)
+    made = await api.make(place(kind), smallest(kind, labels={"app": "web"}))
     assert (made["kind"], made["apiVersion"]) == (kind.name, kind.api_version)
     assert ("generation" in made["metadata"]) == rules_of(kind).generation
-    assert (await api("GET", place(kind, "a"))).body == made
+    assert (await api("GET", place(kind, name))).body == made
     for selector, count in (("labelSelector=app%3Dweb", 1), ("fieldSelector=metadata.name%3Db", 0)):
         listed = await api("GET", f"{place(kind)}?{selector}")
         assert (listed["kind"], len(listed["items"])) == (f"{kind.name}List", count)
-    patched = await api("PATCH", place(kind, "a"), {"metadata": {"labels": {"b": "c"}}}, MERGE)
+    patched = await api("PATCH", place(kind, name), {"metadata": {"labels": {"b": "c"}}}, MERGE)
     assert patched["metadata"]["labels"] == {"app": "web", "b": "c"}
-    assert (await api("PUT", place(kind, "a"), patched.body)).code == 200
+    assert (await api("PUT", place(kind, name), patched.body)).code == 200
     table = await api("GET", place(kind), Accept=TABLE)
     (row,) = table["rows"]
     assert len(row["cells"]) == len(table["columnDefinitions"])
-    assert row["cells"][0] == "a"
-    assert (await api("DELETE", place(kind, "a"))).code == 200
-    assert (await api("GET", place(kind, "a"))).code == 404
+    assert row["cells"][0] == name
+    assert (await api("DELETE", place(kind, name))).code == 200
+    assert (await api("GET", place(kind, name))).code == 404
 
 
 @pytest.mark.parametrize("kind", STORED, ids=lambda kind: kind.name)
 async def test_wrong_types_and_unknown_fields_are_refused(api: Api, kind: Kind):
-    wrong = OBJECT | {"metadata": {"name": "a", "labels": []}}
+    wrong = smallest(kind, labels=[])
     refused = await api("POST", place(kind), wrong)
     assert (refused.code, "cannot unmarshal array" in refused["message"]) == (400, True)
-    unknown = OBJECT | {"nonsense": 1}
+    unknown = smallest(kind) | {"nonsense": 1}
     refused = await api("POST", f"{place(kind)}?fieldValidation=Strict", unknown)
     assert (refused.code, 'unknown field "nonsense"' in refused["message"]) == (400, True)
     warned = await api("POST", f"{place(kind)}?dryRun=All", unknown)
@@ -64,7 +79,7 @@ async def test_the_status_is_written_only_through_its_subresource(api: Api, kind
     fields = definition(type_name(kind.group, kind.version, kind.name)).fields
     if "conditions" not in definition(fields["status"].type).fields:
         status = {}
-    made = await api.make(place(kind), OBJECT | {"status": status})
+    made = await api.make(place(kind), smallest(kind) | {"status": status})
     assert "conditions" not in (made["status"] or {})
     written = await api("PUT", place(kind, "a", "status"), made | {"status": status})
     assert written.code == 200
@@ -333,14 +348,14 @@ def test_a_job_takes_the_labels_of_its_template():
 
 @pytest.mark.parametrize("kind", STORED, ids=lambda kind: kind.name)
 async def test_stored_kinds_are_applied_on_the_server(api: Api, kind: Kind):
-    given = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {"name": "a"}}
-    path = f"{place(kind, 'a')}?fieldManager=me"
+    given = {"apiVersion": kind.api_version, "kind": kind.name, **smallest(kind)}
+    path = f"{place(kind, name_of(kind))}?fieldManager=me"
     made = await api("PATCH", path, with_label(given, "1"), "application/apply-patch+yaml")
     assert made.code == 201
     changed = await api("PATCH", path, with_label(given, "2"), "application/apply-patch+yaml")
     assert (changed.code, changed["metadata"]["labels"]["l"]) == (200, "2")
     (entry,) = changed["metadata"]["managedFields"]
-    assert entry["fieldsV1"] == {"f:metadata": {"f:labels": {"f:l": {}}}}
+    assert entry["fieldsV1"]["f:metadata"] == {"f:labels": {"f:l": {}}}
 
 
 def with_label(given: dict[str, Any], value: str) -> dict[str, Any]:
