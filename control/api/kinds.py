@@ -17,6 +17,7 @@ from control.api import (
 )
 from control.api.kind import Kind as Kind
 from control.api.kind import M as M
+from control.api.quota import model as quota
 from control.api.stored import STORED
 
 NAMESPACE = Kind(
@@ -131,6 +132,17 @@ DISRUPTION_BUDGET = Kind(
 )
 
 LIMIT_RANGE = Kind("", "v1", "LimitRange", "limitranges", limits.LimitRange, True, ("limits",))
+RESOURCE_QUOTA = Kind(
+    "",
+    "v1",
+    "ResourceQuota",
+    "resourcequotas",
+    quota.ResourceQuota,
+    True,
+    ("quota",),
+    (),
+    ("status",),
+)
 DEFINITION = Kind(
     "apiextensions.k8s.io",
     "v1",
@@ -156,6 +168,7 @@ KINDS: tuple[Kind, ...] = (
     ENDPOINT_SLICE,
     LEASE,
     LIMIT_RANGE,
+    RESOURCE_QUOTA,
     DEPLOYMENT,
     REPLICA_SET,
     DAEMON_SET,

@@ -27,6 +27,7 @@ from control.api.validation import cluster as check_cluster
 from control.api.validation import definition as check_definition
 from control.api.validation import endpoints as check_endpoints
 from control.api.validation import policy as check_policy
+from control.api.validation import quota as check_quota
 from control.api.validation import rbac as check_rbac
 from control.api.validation import service as check_service
 from control.api.validation import text
@@ -186,6 +187,11 @@ _RULES = {
         validate=check_policy.validate_budget,
         validate_status=check_policy.validate_budget_status,
         generation=True,
+    ),
+    "ResourceQuota": Rules(
+        validate=check_quota.validate_quota,
+        validate_update=check_quota.validate_quota_update,
+        validate_status=check_quota.validate_quota_status,
     ),
     "CustomResourceDefinition": Rules(
         definition.default_definition,

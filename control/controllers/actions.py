@@ -11,6 +11,7 @@ from control.api.certificates import CertificateSigningRequest
 from control.api.cluster import Namespace
 from control.api.kinds import Kind
 from control.api.meta import Object, OwnerReference
+from control.api.quota.model import ResourceQuota
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,15 @@ class Approve:
 
 
 @dataclass(frozen=True, slots=True)
+class Recount:
+    """Count what a namespace's objects of some kinds use of a quota at ``now``, and write it."""
+
+    quota: ResourceQuota
+    kinds: tuple[Kind, ...]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Record an Event about an object."""
 
@@ -118,5 +128,15 @@ class Again:
 
 
 Action = (
-    Create | Update | UpdateStatus | Patch | Delete | Collect | Empty | Approve | Report | Again
+    Create
+    | Update
+    | UpdateStatus
+    | Patch
+    | Delete
+    | Collect
+    | Empty
+    | Approve
+    | Recount
+    | Report
+    | Again
 )

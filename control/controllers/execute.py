@@ -27,12 +27,14 @@ from control.controllers.actions import (
     Delete,
     Empty,
     Patch,
+    Recount,
     Report,
     Update,
     UpdateStatus,
 )
 from control.controllers.garbage.contents import NotEmptyError, conditions, empty
 from control.controllers.hashing import LETTERS
+from control.controllers.quota.recount import recounted
 from control.controllers.state import controller_of
 
 _PREFIX = 58  # with five more letters, a name is still a DNS label
@@ -56,6 +58,7 @@ class Executor:
             Collect: self._collect,
             Empty: self._empty,
             Approve: self._approve,
+            Recount: self._recount,
         }
 
     async def carry_out(self, actions: Iterable[Action]) -> float | None:
@@ -238,6 +241,12 @@ class Executor:
                     written = await self._client.update_approval(kinds.SIGNING_REQUEST, approved)
                     self._learn(kinds.SIGNING_REQUEST, written)
                 return
+
+    async def _recount(self, action: Recount) -> None:
+        async with _Gone(self, kinds.RESOURCE_QUOTA, action.quota):
+            quota = await recounted(self._client, action)
+            if quota is not None:
+                self._learn(kinds.RESOURCE_QUOTA, quota)
 
     def _learn(self, kind: Kind, item: Object) -> Object:
         if kind in self._informers:

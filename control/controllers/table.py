@@ -24,6 +24,7 @@ from control.controllers.loop import Controller
 from control.controllers.nodes.cidr import ClusterRange, Network, PodCIDRController
 from control.controllers.nodes.eviction import TaintEvictionController
 from control.controllers.nodes.lifecycle import Grace, NodeLifecycleController
+from control.controllers.quota.controller import QuotaController
 from control.controllers.replicaset import ReplicaSetController
 from control.controllers.rootca import RootCAController
 from control.controllers.serviceaccount import ServiceAccountController
@@ -67,6 +68,7 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         *((RootCAController(settings.root_ca),) if settings.root_ca else ()),
         DisruptionController(),
         StaleDisruptionController(),
+        QuotaController(),
         ApprovingController(),
         *((SigningController(settings.authority),) if settings.authority else ()),
         CleaningController(),

@@ -1,10 +1,12 @@
 """The configuration, store, watch cache and clock that every verb works with."""
 
+from asyncio import Lock
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from control.api.times import rfc3339
 from control.server.state.budget import BodyBudget
@@ -43,6 +45,11 @@ class ServerState:
     guard: WriteGuard = field(default_factory=NoGuard)
     tokens: TokenSigner | None = None
     bodies: BodyBudget = field(default_factory=BodyBudget)
+    locks: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary)
+
+    def turns(self, namespace: str) -> Lock:
+        """Return the lock by which writes that quotas of a namespace hold take turns."""
+        return self.locks.setdefault(namespace, Lock())
 
     def timestamp(self) -> str:
         """Return the present time as a metav1.Time."""

@@ -10,7 +10,8 @@ from control.server.state.workers.compute import compute
 from control.server.verbs import fields, podsecurity, prepare
 from control.server.verbs.admission import admit
 from control.server.verbs.modify import Edit, Written, modify
-from control.server.verbs.write import Draft, draft, insert
+from control.server.verbs.quota import within_quota
+from control.server.verbs.write import Charges, Draft, draft, insert
 from control.server.wire import errors
 from control.server.wire.decode import parse, read
 from control.server.wire.errors import StatusError
@@ -86,11 +87,16 @@ async def store(state: ServerState, request: ApiRequest, drafted: Drafted) -> Wr
 async def _insert(state: ServerState, request: ApiRequest, made: New) -> Item:
     """Store an object, in a dry run only look whether it could be; raises StatusError."""
     kind, name = request.info.kind, made.draft.name
-    try:
+
+    async def commit(charges: Charges) -> Item | None:
         if not request.dry_run:
-            return await insert(state, request.info, made.draft)
-        if _present(state, request) is None:
-            return state.cache.seen(kind, Item("", 0, made.draft.value))
+            return await insert(state, request.info, made.draft, charges)
+        shown = state.cache.seen(kind, Item("", 0, made.draft.value))
+        return shown if _present(state, request) is None else None
+
+    try:
+        if item := await within_quota(state, request, made.draft.value, None, commit):
+            return item
     except StatusError as err:
         if not _is_there(err):
             raise

@@ -7,11 +7,12 @@ k8s.io/kubernetes/plugin/pkg/admission/limitranger
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from control.api.amounts import Amounts, parsed, pod_total
 from control.api.defaults.pod import quality_of_service
 from control.api.kinds import LIMIT_RANGE, POD, Kind
 from control.api.limits import CLAIM, CONTAINER
 from control.api.limits import POD as POD_TYPE
-from control.api.quantity import Quantity, parse
+from control.api.quantity import Quantity
 from control.server.state.server import ServerState
 from control.server.wire.info import storage_prefix
 from control.server.wire.item import Wire
@@ -20,8 +21,6 @@ from control.server.wire.item import Wire
 HELD = (POD.name, CLAIM)
 _NOTE = "kubernetes.io/limit-ranger"
 _LISTS = (("containers", "container"), ("initContainers", "init container"))
-_POD_LEVEL = ("cpu", "memory")
-Amounts = dict[str, Quantity]
 Limit = Mapping[str, Any]
 
 
@@ -83,7 +82,7 @@ def _pod(limit: Limit, spec: Wire) -> Iterator[str]:
             for container in spec.get(name, ()):
                 yield from _broken(limit, *_resources(container))
     elif limit.get("type") == POD_TYPE:
-        yield from _broken(limit, _total(spec, "requests"), _total(spec, "limits"))
+        yield from _broken(limit, pod_total(spec, "requests"), pod_total(spec, "limits"))
 
 
 def _claim(limit: Limit, spec: Wire) -> Iterator[str]:
@@ -103,48 +102,11 @@ def _claim(limit: Limit, spec: Wire) -> Iterator[str]:
 
 def _resources(holder: Wire) -> tuple[Amounts, Amounts]:
     resources = holder.get("resources") or {}
-    return _parsed(resources.get("requests")), _parsed(resources.get("limits"))
-
-
-def _parsed(amounts: Mapping[str, Any] | None) -> Amounts:
-    return {name: parse(amount) for name, amount in (amounts or {}).items()}
+    return parsed(resources.get("requests")), parsed(resources.get("limits"))
 
 
 def _sorted(limit: Limit, name: str) -> list[tuple[str, Quantity]]:
-    return sorted(_parsed(limit.get(name)).items())
-
-
-def _total(spec: Wire, part: str) -> Amounts:
-    """Return what a Pod asks for as a whole: what runs together, or an init container's peak."""
-    total: Amounts = {}
-    for container in spec.get("containers", ()):
-        _add(total, _own(container, part))
-    sidecars: Amounts = {}
-    peak: Amounts = {}
-    for container in spec.get("initContainers", ()):
-        now = _own(container, part)
-        _add(now, sidecars)
-        if container.get("restartPolicy") == "Always":
-            _add(total, _own(container, part))
-            sidecars = now
-        _raise(peak, now)
-    _raise(total, peak)
-    whole = _own(spec, part)
-    return total | {name: whole[name] for name in _POD_LEVEL if name in whole}
-
-
-def _own(holder: Wire, part: str) -> Amounts:
-    return _parsed((holder.get("resources") or {}).get(part))
-
-
-def _add(total: Amounts, more: Amounts) -> None:
-    for name, amount in more.items():
-        total[name] = total[name] + amount if name in total else amount
-
-
-def _raise(total: Amounts, others: Amounts) -> None:
-    for name, amount in others.items():
-        total[name] = max(total.get(name, amount), amount)
+    return sorted(parsed(limit.get(name)).items())
 
 
 def _broken(limit: Limit, requests: Amounts, limits: Amounts) -> Iterator[str]:

@@ -19,8 +19,9 @@ from control.server.verbs import ephemeral, fields, podsecurity, prepare, priori
 from control.server.verbs.admission import admit_claim_update, admit_update
 from control.server.verbs.allocation.service import allocate
 from control.server.verbs.marking import finished
+from control.server.verbs.quota import within_quota
 from control.server.verbs.read import find
-from control.server.verbs.write import Draft, draft, remove, replace
+from control.server.verbs.write import Charges, Draft, draft, remove, replace
 from control.server.wire import errors
 from control.server.wire.decode import parse, stored
 from control.server.wire.errors import StatusError
@@ -146,13 +147,18 @@ def _revised(state: ServerState, request: ApiRequest, old: Item, edit: Edit) -> 
 async def _store(state: ServerState, request: ApiRequest, old: Item, made: _Revision) -> Item:
     if made.draft is None:
         return old
-    state.guard.check(request, old, made.draft.value)
-    if request.dry_run:
-        shown = stamp(old.key, made.draft.value, old.revision)
-        return state.cache.seen(request.info.kind, shown)
-    if made.ends:
-        return await _end(state, request, old, made.draft)
-    return await replace(state, request.info, old, made.draft)
+    new = made.draft
+    state.guard.check(request, old, new.value)
+
+    async def commit(charges: Charges) -> Item:
+        if request.dry_run:
+            shown = stamp(old.key, new.value, old.revision)
+            return state.cache.seen(request.info.kind, shown)
+        return await replace(state, request.info, old, new, charges)
+
+    if made.ends and not request.dry_run:
+        return await _end(state, request, old, new)
+    return await within_quota(state, request, new.value, old, commit)
 
 
 async def _end(state: ServerState, request: ApiRequest, old: Item, last: Draft) -> Item:

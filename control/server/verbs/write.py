@@ -25,6 +25,17 @@ from control.store.base import (
     Write,
 )
 
+# The quotas' next versions: they are committed with the object that uses them, or it is not.
+Charges = tuple[Update, ...]
+
+
+class ChargeError(Exception):
+    """A quota has changed since its charge was computed; nothing was written."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"charge {key}: it has changed")
+        self.name = key.rpartition("/")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -46,17 +57,23 @@ def draft(kind: Kind, wire: Mapping[str, Any], managed: bytes = b"") -> Draft:
     return made
 
 
-async def insert(state: ServerState, info: RequestInfo, new: Draft) -> Item:
-    """Store a new object; raises StatusError (409, 500, 503)."""
+async def insert(state: ServerState, info: RequestInfo, new: Draft, charges: Charges = ()) -> Item:
+    """Store a new object; raises StatusError (409, 500, 503) and ChargeError."""
     key = storage_key(info.kind, info.namespace, new.name)
-    revision = await _commit(state, info, Create(key, new.value), Claims(), new.claims)
+    change = Create(key, new.value)
+    revision = await _commit(state, info, change, Claims(), new.claims, charges)
     return state.cache.seen(info.kind, stamp(key, new.value, revision))
 
 
-async def replace(state: ServerState, info: RequestInfo, old: Item, new: Draft) -> Item:
-    """Store a new version if the old one is still current; raises StatusError (409, 500, 503)."""
+async def replace(
+    state: ServerState, info: RequestInfo, old: Item, new: Draft, charges: Charges = ()
+) -> Item:
+    """Store a new version if the old one is still current.
+
+    Raises StatusError (409, 500, 503) and ChargeError.
+    """
     change = Update(old.key, new.value, old.revision)
-    revision = await _commit(state, info, change, _held_by(info, old), new.claims)
+    revision = await _commit(state, info, change, _held_by(info, old), new.claims, charges)
     return state.cache.seen(info.kind, stamp(old.key, new.value, revision))
 
 
@@ -80,12 +97,15 @@ async def _commit(
     change: Write,
     old: Claims,
     new: Claims,
+    charges: Charges = (),
 ) -> int:
-    """Commit a write with its claims; a claim of another Service is a conflict."""
+    """Commit a write with its claims and charges; a claim of another Service is a conflict."""
     claims = claim_changes(old, new, state.cache.claims)
     try:
-        return await state.store.commit(change, *claims)
+        return await state.store.commit(change, *claims, *charges)
     except StoreError as err:
+        if any(charge.key == getattr(err, "key", "") for charge in charges):
+            raise ChargeError(err.key) from err  # type: ignore[attr-defined]  # it has one
         raise _refusal(info, err, is_claim=getattr(err, "key", change.key) != change.key) from err
 
 

@@ -14,6 +14,7 @@ from control.api.cluster import Namespace, Secret, ServiceAccount
 from control.api.node import Node
 from control.api.pod import Pod
 from control.api.policy import PodDisruptionBudget
+from control.api.quota.model import ResourceQuota
 from control.api.service import Endpoints, Service
 from control.api.times import rfc3339
 from control.api.workload import DaemonSet, Deployment, StatefulSet
@@ -80,6 +81,9 @@ async def fill(admin: Client) -> None:
         kinds.DISRUPTION_BUDGET,
         PodDisruptionBudget.parse({"metadata": meta("b").wire(), "spec": guarded}),
     )
+    limits = {"hard": {"pods": "9", "count/deployments.apps": "1"}}
+    quota = ResourceQuota.parse({"metadata": meta("q").wire(), "spec": limits})
+    await admin.create(kinds.RESOURCE_QUOTA, quota)
     await admin.create(kinds.NAMESPACE, Namespace(metadata=meta("gone", None)))
 
 
@@ -182,7 +186,12 @@ async def certified(admin: Client) -> None:
         names = [item.metadata.name for item in (*claims, *pods)]
         return names == ["data-n-0", "n-0"]
 
+    async def measured() -> bool:
+        have = await admin.get(kinds.RESOURCE_QUOTA, "default", "q")
+        return have.status.used.get("count/deployments.apps") == "1"
+
     await until(counted, "the budget is counted", 60)
+    await until(measured, "the quota is counted", 60)
     await until(numbered, "the StatefulSet has its Pod and claim", 60)
     await until(signed, "one request is left, with a certificate", 60)
 

@@ -31,14 +31,16 @@ _COUNTED = {
     "services.nodeports",
     "services.loadbalancers",
 }
-_STANDARD = {
+# What a ResourceQuota may limit.
+OF_QUOTAS = {
     *_OF_CONTAINERS,
     *(f"{part}.{name}" for part in ("limits", "requests") for name in _OF_CONTAINERS),
     *_COUNTED,
-    "storage",
     "requests.storage",
 }
+_STANDARD = {*OF_QUOTAS, "storage"}
 _HUGE_PAGES = "hugepages-"
+HUGE_PAGES_OF_QUOTAS = (_HUGE_PAGES, f"requests.{_HUGE_PAGES}")
 _WHOLE = 1000  # thousandths
 
 
@@ -154,10 +156,11 @@ def _overcommits(name: str) -> bool:
     return _is_native(name) and not name.startswith(_HUGE_PAGES)
 
 
-def _name(path: str, name: str) -> list[FieldError]:
+def resource_name(path: str, name: str) -> list[FieldError]:
+    """Check the name of a resource of any kind."""
     if found := invalid_each(path, name, text.qualified_name(name)):
         return found
-    if "/" in name or name in _STANDARD or name.startswith((_HUGE_PAGES, "requests.hugepages-")):
+    if "/" in name or name in _STANDARD or name.startswith(HUGE_PAGES_OF_QUOTAS):
         return []
     why = "must be a standard resource type or fully qualified"
     return [field.invalid(path, name, why)]
@@ -166,7 +169,7 @@ def _name(path: str, name: str) -> list[FieldError]:
 def _container_name(path: str, name: str) -> list[FieldError]:
     if name in _OF_CONTAINERS:
         return []
-    found = _name(path, name)
+    found = resource_name(path, name)
     if "/" not in name:
         if not name.startswith(_HUGE_PAGES):
             why = "must be a standard resource for containers"
@@ -178,7 +181,7 @@ def _container_name(path: str, name: str) -> list[FieldError]:
 
 
 def _pod_name(path: str, name: str) -> list[FieldError]:
-    if found := _name(path, name):
+    if found := resource_name(path, name):
         return found
     if name in _COMPUTE or name.startswith(_HUGE_PAGES):
         return []
