@@ -3,10 +3,12 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, aclosing
 from functools import partial
+from itertools import chain
 
+import orjson
 from aiohttp import ClientConnectionResetError, web
 from multidict import CIMultiDict
 
@@ -24,19 +26,22 @@ from control.server.pages.routes import is_public, page
 from control.server.state.budget import BusyError, Holding
 from control.server.state.server import ServerState
 from control.server.streams import relay
+from control.server.streams.messages import send_events
 from control.server.verbs.render import frame
-from control.server.verbs.table import is_computed, verb_of
+from control.server.verbs.table import forms, is_computed, verb_of
 from control.server.verbs.update import may_create
 from control.server.verbs.watch import WatchNotice, watch
 from control.server.wire import errors, info
-from control.server.wire.accept import Accept, parse_accept
+from control.server.wire.accept import WHOLE, Accept, parse_accept
 from control.server.wire.body import BODY_LIMIT, Body, read_body
 from control.server.wire.compression import THRESHOLD, accepts_gzip, gzipped, is_large
 from control.server.wire.errors import StatusError
-from control.server.wire.media import APPLY_PATCH, JSON
+from control.server.wire.media import APPLY_PATCH, JSON, YAML
 from control.server.wire.request import ApiRequest, User
 from control.server.wire.response import ApiResponse, unless_known, warning_headers
+from control.server.wire.yaml import write
 from control.store.base import StoreError
+from control.upgrade import asks
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +49,7 @@ logger = logging.getLogger(__name__)
 _SECONDS = 60.0
 _ENTRY = web.RequestKey("audit", AuditEntry)
 _AUDIT_ID = web.RequestKey("audit id", str)
+_SAID = web.RequestKey("the JSON of an answer in YAML", bytes)
 _DEPRECATION = web.RequestKey("deprecation", str)
 # Bytes that are written at once; a piece up to the second is not cut.
 _CHUNK, _WHOLE = 32 * 1024, 64 * 1024
@@ -91,7 +97,7 @@ class HttpHandler:
         code, body = 0, b""
         try:
             response = await self._safely(web_request)
-            code, body = response.status, _json_of(response)
+            code, body = response.status, web_request.get(_SAID) or _json_of(response)
             return response
         finally:
             entry.complete(code, body)
@@ -100,17 +106,17 @@ class HttpHandler:
         try:
             return await self._answer(web_request)
         except StatusError as err:
-            return _respond(_refused(err))
+            return _refusal(web_request, err)
         except BusyError:
             return _respond(_BUSY)
         except StoreError as err:
-            return _respond(_refused(errors.unavailable(str(err))))
+            return _refusal(web_request, errors.unavailable(str(err)))
         except (ConnectionError, web.HTTPException):
             raise
         except Exception as err:
             if (times := self._bugs.count(err)) is not None:
                 logger.exception("%s %s%s", web_request.method, web_request.path, times)
-            return _respond(_refused(errors.internal("see the API server's log")))
+            return _refusal(web_request, errors.internal("see the API server's log"))
 
     def close(self) -> None:
         """Close the connections of all watches and streams."""
@@ -140,7 +146,7 @@ class HttpHandler:
             asked,
             user,
             dict(web_request.query),
-            representation=accept.representation(),
+            representation=accept.representation(forms(asked), watched=asked.verb == "watch"),
             agent=web_request.headers.get("User-Agent", ""),
         )
         if asked.verb == "watch":
@@ -154,7 +160,7 @@ class HttpHandler:
                         refusal = self._refusal_to_create(user, asked, wanted)
                         request = dataclasses.replace(request, no_create=refusal)
                     answer = await verb(self._state, request)
-                return await _sent(web_request, answer)
+                return await _sent(web_request, answer, as_yaml=request.representation.is_yaml)
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
 
@@ -185,6 +191,7 @@ class HttpHandler:
             return unless_known(found, web_request.headers.get("If-None-Match", ""))
         if (target := reviews.review_at(path)) is None:
             return None
+        form = accept.representation(WHOLE)
         reviewer = reviews.Reviewer(user, self._authenticator, self._authorizer)
         _begin(web_request, user, target.attributes(), target.resource.version)
         reviews.check_review(reviewer, method, target)
@@ -194,7 +201,8 @@ class HttpHandler:
                     body = await _body(web_request, holding, simple=True)
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
-        return ApiResponse(encode(reviews.review(reviewer, target, body)), 201)
+        answer = ApiResponse(encode(reviews.review(reviewer, target, body)), 201)
+        return _in_yaml(web_request, answer) if form.is_yaml else answer
 
     def _holding(self, user: User) -> AbstractContextManager[Holding]:
         return self._state.bodies.holding(user.name, is_master=MASTERS in user.groups)
@@ -205,23 +213,35 @@ class HttpHandler:
         return self._authenticator.user(certificate, web_request.headers.get("Authorization", ""))
 
     async def _watch(self, web_request: web.Request, request: ApiRequest) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": JSON})
         cut = partial(_cut, web_request)
         async with aclosing(watch(self._state, request, cut)) as signals:
             first = await anext(signals)  # raises StatusError before the response begins
             self._cuts.add(cut)
             try:
-                await response.prepare(web_request)
-                if entry := web_request.get(_ENTRY):
-                    entry.write("ResponseStarted", response.status)
-                await send(response, self._frames(request, first))
-                async for batch in signals:
-                    await send(response, self._frames(request, batch))
-            except ClientConnectionResetError:
-                logger.debug("watch of %s: the client has disconnected", web_request.path)
+                batches = self._batches(request, first, signals)
+                if asks(web_request.headers, "websocket"):
+                    return await send_events(web_request, batches, partial(_started, web_request))
+                return await _send_lines(web_request, batches)
             finally:
                 self._cuts.discard(cut)
-        return response
+
+    async def _batches(
+        self,
+        request: ApiRequest,
+        first: list[WatchNotice],
+        rest: AsyncGenerator[list[WatchNotice], None],
+    ) -> AsyncGenerator[Iterable[Iterable[bytes]], None]:
+        """Yield the encoded events of a watch, each in pieces."""
+        yield self._events(request, first)
+        async for signals in rest:
+            yield self._events(request, signals)
+
+    def _events(
+        self, request: ApiRequest, signals: Iterable[WatchNotice]
+    ) -> Iterator[Iterable[bytes]]:
+        now, include = self._state.now(), request.query.get("includeObject", "")
+        form, kind = request.representation, request.info.kind
+        return (frame(form, kind, signal, now, include) for signal in signals)
 
     async def _stream(self, web_request: web.Request, request: ApiRequest) -> web.StreamResponse:
         cut = partial(_cut, web_request)
@@ -230,12 +250,6 @@ class HttpHandler:
             return await relay.answer(self._state, web_request, request)
         finally:
             self._cuts.discard(cut)
-
-    def _frames(self, request: ApiRequest, signals: Iterable[WatchNotice]) -> Iterator[bytes]:
-        now, include = self._state.now(), request.query.get("includeObject", "")
-        kind = request.info.kind
-        for signal in signals:
-            yield from frame(request.representation, kind, signal, now, include)
 
 
 async def identify(web_request: web.Request, response: web.StreamResponse) -> None:
@@ -246,6 +260,24 @@ async def identify(web_request: web.Request, response: web.StreamResponse) -> No
     response.headers[AUDIT_ID] = web_request.get(_AUDIT_ID) or audit_id("")
     if text := web_request.get(_DEPRECATION):
         response.headers.extend(warning_headers([text]))
+
+
+def _refusal(web_request: web.Request, err: StatusError) -> web.Response:
+    answer = _refused(err)
+    if parse_accept(web_request.headers.get("Accept", "")).prefers_yaml():
+        answer = _in_yaml(web_request, answer)
+    return _respond(answer)
+
+
+def _in_yaml(web_request: web.Request, answer: ApiResponse) -> ApiResponse:
+    """Return an answer of one object in YAML; the audit log keeps it in JSON."""
+    if answer.content_type != JSON:
+        return answer
+    web_request[_SAID] = answer.body
+    pieces = write.pieces(orjson.loads(answer.body))
+    if len(answer.body) > _CHUNK:
+        return dataclasses.replace(answer, body=b"", content_type=YAML, pieces=pieces)
+    return dataclasses.replace(answer, body=b"".join(pieces), content_type=YAML)
 
 
 def _refused(err: StatusError) -> ApiResponse:
@@ -315,14 +347,39 @@ async def _read(web_request: web.Request, holding: Holding) -> bytes:
     return b"".join(pieces)
 
 
+async def _send_lines(
+    web_request: web.Request, batches: AsyncGenerator[Iterable[Iterable[bytes]], None]
+) -> web.StreamResponse:
+    """Write the events of a watch, a line each."""
+    response = web.StreamResponse(headers={"Content-Type": JSON})
+    try:
+        await response.prepare(web_request)
+        _started(web_request, response)
+        async for events in batches:
+            await send(response, chain.from_iterable(events))
+    except ClientConnectionResetError:
+        logger.debug("watch of %s: the client has disconnected", web_request.path)
+    return response
+
+
+def _started(web_request: web.Request, response: web.StreamResponse) -> None:
+    """Tell the audit log that a long answer has begun."""
+    if entry := web_request.get(_ENTRY):
+        entry.write("ResponseStarted", response.status)
+
+
 def _cut(web_request: web.Request) -> None:
     """Close a client's connection without waiting for unsent data."""
     if web_request.transport is not None:
         web_request.transport.abort()
 
 
-async def _sent(web_request: web.Request, answer: ApiResponse) -> web.StreamResponse:
+async def _sent(
+    web_request: web.Request, answer: ApiResponse, *, as_yaml: bool = False
+) -> web.StreamResponse:
     """Send a large body in pieces; a client that does not read them in time is cut off."""
+    if as_yaml:
+        answer = _in_yaml(web_request, answer)
     pieces, packed = answer.pieces, False
     if accepts_gzip(web_request.headers.get("Accept-Encoding", "")):
         # The audit log reads the body of an answer that is sent at once.

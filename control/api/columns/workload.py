@@ -1,4 +1,4 @@
-"""The table columns of Deployments, ReplicaSets, DaemonSets and ControllerRevisions. Pure."""
+"""The table columns of workloads: Deployments and their like, and the Scale of each. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -32,6 +32,14 @@ def template_cells(spec: Wire) -> tuple[Cell, ...]:
     """Return the cells of the columns TEMPLATE, for the spec of a workload."""
     selector = format_labels(LabelSelector.parse(dict(spec.get("selector", {}))))
     return (*containers_cells(spec.get("template", {})), selector or NONE)
+
+
+def _scale(scale: Wire, now: datetime) -> Sequence[Cell]:
+    wanted, present = scale["spec"].get("replicas", 0), scale["status"].get("replicas", 0)
+    return name_of(scale), wanted, present, age_of(scale, now)
+
+
+SCALE = Columns((NAME, number("Desired"), number("Available"), AGE), _scale)
 
 
 def _deployment(deployment: Wire, now: datetime) -> Sequence[Cell]:

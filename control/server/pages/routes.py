@@ -1,6 +1,7 @@
 """Find the page at a path that is not a resource's: health, version, discovery, schemas."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from control.api.base import encode
 from control.server.pages.discovery import discovery, media_type
@@ -9,8 +10,10 @@ from control.server.pages.identity import identity
 from control.server.pages.openapi.routes import schemas
 from control.server.state.server import ServerState
 from control.server.wire import errors
-from control.server.wire.accept import Accept
+from control.server.wire.accept import WHOLE, Accept
+from control.server.wire.media import JSON, YAML
 from control.server.wire.response import ApiResponse, tagged
+from control.server.wire.yaml import write
 from control.version import KUBERNETES
 
 # Readable without credentials.
@@ -37,11 +40,19 @@ def is_public(path: str) -> bool:
 def page(
     state: ServerState, method: str, path: str, query: Mapping[str, str], accept: Accept
 ) -> ApiResponse | None:
-    """Return the page at a path; None for any other path. Raises StatusError (405, 406)."""
+    """Return the page at a path; None for any other path. Raises StatusError (405, 406).
+
+    As upstream, discovery, the version and resources have no HEAD.
+    """
     found = _page(state, path.rstrip("/") or "/", query, accept)
-    if found is not None and method not in ("GET", "HEAD"):
+    if found is not None and method != "GET" and not (method == "HEAD" and _has_head(path)):
         raise errors.method_not_allowed()
     return found
+
+
+def _has_head(path: str) -> bool:
+    """Return True for a page that upstream's router of resources does not serve."""
+    return path.startswith((*PATHS, "/openapi/v"))
 
 
 def _page(
@@ -55,5 +66,13 @@ def _page(
         return found
     address = f"{state.config.advertise_address}:{state.config.port}"
     if document := discovery(path, accept, address, state.cache.kinds.all):
-        return tagged(ApiResponse(encode(document), content_type=media_type(document)))
+        return tagged(_discovered(document, accept))
     return schemas(path, query, accept, state.cache.kinds)
+
+
+def _discovered(document: dict[str, Any], accept: Accept) -> ApiResponse:
+    """Encode a discovery document; raises StatusError (406)."""
+    media = media_type(document)
+    if media == JSON and accept.representation(WHOLE).is_yaml:
+        return ApiResponse(b"".join(write.pieces(document)), content_type=YAML)
+    return ApiResponse(encode(document), content_type=media)

@@ -19,6 +19,7 @@ from control.api import kinds
 from control.api.node import Node
 from control.api.pod import Pod
 from control.server.state.server import ApiServerConfig, ServerState
+from control.server.streams.messages import send_bytes
 from control.server.streams.target import TARGETS
 from control.server.verbs import read
 from control.server.wire import errors
@@ -133,6 +134,8 @@ async def _copy(
 ) -> web.StreamResponse:
     """Relay a response's body as it arrives."""
     async with session.get(url) as source:
+        if asks(web_request.headers, "websocket"):
+            return await send_bytes(web_request, source.content.iter_any())
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(web_request)
         try:

@@ -3,7 +3,7 @@
 Whole objects are inserted as stored bytes; only Tables and bare metadata need decoding.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from control.server.verbs.read import ObjectListing
 from control.server.verbs.watch import BookmarkNotice, ObjectNotice, WatchNotice
 from control.server.wire.accept import Representation, RepresentationKind
 from control.server.wire.item import Item
+from control.server.wire.yaml import write
 
 _GROUP = "meta.k8s.io"
 _INITIAL_END = "k8s.io/initial-events-end"
@@ -35,6 +36,21 @@ def item_bytes(
     return orjson.dumps(_table(form, kind, [item], metadata, now, include))
 
 
+def made_bytes(
+    form: Representation, columns: Columns, wire: Mapping[str, Any], now: datetime, include: str
+) -> bytes:
+    """Encode an object that is not stored, such as a Scale."""
+    metadata = wire["metadata"]
+    if form.kind is RepresentationKind.OBJECT:
+        return orjson.dumps(wire)
+    if form.kind is RepresentationKind.PARTIAL:
+        return orjson.dumps(_partial(form, metadata))
+    shown = {"Object": wire, "None": None}.get(include, _partial(form, metadata))
+    row = {"cells": list(columns.cells(wire, now))} | ({"object": shown} if shown else {})
+    version = {"resourceVersion": metadata.get("resourceVersion", "")}
+    return orjson.dumps(_table_of(form, columns, [row], version))
+
+
 def list_pieces(
     form: Representation, listing: ObjectListing, now: datetime, include: str = ""
 ) -> Iterator[bytes]:
@@ -42,19 +58,23 @@ def list_pieces(
     metadata = _list_metadata(listing)
     if form.kind is RepresentationKind.TABLE:
         columns = columns_of(listing.kind)
-        head = orjson.dumps(_table(form, listing.kind, (), metadata, now, include))
+        table = orjson.dumps(_table(form, listing.kind, (), metadata, now, include))
         rows = (orjson.dumps(_row(form, columns, it, now, include)) for it in listing.items)
-        head = head.removesuffix(b',"rows":[]}') + b"}"
-        return _spliced(head, b"rows", _groups(rows, _MADE_PIECE))
+        if form.is_yaml:
+            return write.listed(orjson.loads(table), "rows", rows)
+        table = table.removesuffix(b',"rows":[]}') + b"}"
+        return _spliced(table, b"rows", _groups(rows, _MADE_PIECE))
     if form.kind is RepresentationKind.PARTIAL:
         name, version = "PartialObjectMetadataList", f"{_GROUP}/{form.version}"
         made = (orjson.dumps(_partial(form, _metadata(item))) for item in listing.items)
-        groups = _groups(made, _MADE_PIECE)
+        piece = _MADE_PIECE
     else:
         name, version = listing.kind.list_name, listing.kind.api_version
-        groups = _groups((item.raw for item in listing.items), _PIECE)
-    head = orjson.dumps({"kind": name, "apiVersion": version, "metadata": metadata})
-    return _spliced(head, b"items", groups)
+        made, piece = (item.raw for item in listing.items), _PIECE
+    head = {"kind": name, "apiVersion": version, "metadata": metadata}
+    if form.is_yaml:
+        return write.listed(head, "items", made)
+    return _spliced(orjson.dumps(head), b"items", _groups(made, piece))
 
 
 def _spliced(head: bytes, name: bytes, groups: Iterable[bytes]) -> Iterator[bytes]:
@@ -161,6 +181,15 @@ def _table(
 ) -> dict[str, Any]:
     columns = columns_of(kind)
     rows = [_row(form, columns, item, now, include) for item in items]
+    return _table_of(form, columns, rows, metadata)
+
+
+def _table_of(
+    form: Representation,
+    columns: Columns,
+    rows: Sequence[Mapping[str, Any]],
+    metadata: Mapping[str, Any],
+) -> dict[str, Any]:
     return {
         "kind": RepresentationKind.TABLE.value,
         "apiVersion": f"{_GROUP}/{form.version}",

@@ -3,13 +3,14 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from control.api.base import encode
-from control.api.kinds import Kind
+from control.api.columns.workload import SCALE
 from control.server.state.server import ServerState
 from control.server.verbs import create, delete, eviction, patch, read, subresources, update
 from control.server.verbs.delete import Deleted
 from control.server.verbs.modify import Written
-from control.server.verbs.render import item_bytes, list_pieces
+from control.server.verbs.render import item_bytes, list_pieces, made_bytes
 from control.server.verbs.token_request import request_token
+from control.server.wire.accept import EVERY_FORM, WHOLE, RepresentationKind
 from control.server.wire.errors import method_not_allowed, no_such_path
 from control.server.wire.info import RequestInfo
 from control.server.wire.item import Item
@@ -30,10 +31,11 @@ def _item(state: ServerState, request: ApiRequest, item: Item, code: int = 200) 
 
 def _list(state: ServerState, request: ApiRequest, listing: read.ObjectListing) -> ApiResponse:
     include = request.query.get("includeObject", "")
-    pieces = list_pieces(request.representation, listing, state.now(), include)
+    form = request.representation
+    pieces = list_pieces(form, listing, state.now(), include)
     if sum(len(item.raw) for item in listing.items) <= _SMALL:
-        return ApiResponse(b"".join(pieces))
-    return ApiResponse(b"", pieces=pieces)
+        return ApiResponse(b"".join(pieces), content_type=form.media)
+    return ApiResponse(b"", content_type=form.media, pieces=pieces)
 
 
 def _written(state: ServerState, request: ApiRequest, written: Written) -> ApiResponse:
@@ -49,10 +51,11 @@ def _deleted(state: ServerState, request: ApiRequest, deleted: Deleted) -> ApiRe
     )
 
 
-def _scale(kind: Kind, written: Written) -> ApiResponse:
-    return ApiResponse(
-        encode(subresources.scale_of(kind, written.item.wire)), warnings=written.warnings
-    )
+def _scale(state: ServerState, request: ApiRequest, written: Written) -> ApiResponse:
+    scale = subresources.scale_of(request.info.kind, written.item.wire)
+    form, include = request.representation, request.query.get("includeObject", "")
+    body = made_bytes(form, SCALE, scale, state.now(), include)
+    return ApiResponse(body, warnings=written.warnings)
 
 
 async def _get(state: ServerState, request: ApiRequest) -> ApiResponse:
@@ -84,15 +87,15 @@ async def _delete_collection(state: ServerState, request: ApiRequest) -> ApiResp
 
 
 async def _get_scale(state: ServerState, request: ApiRequest) -> ApiResponse:
-    return _scale(request.info.kind, Written(await read.get(state, request)))
+    return _scale(state, request, Written(await read.get(state, request)))
 
 
 async def _update_scale(state: ServerState, request: ApiRequest) -> ApiResponse:
-    return _scale(request.info.kind, await subresources.update_scale(state, request))
+    return _scale(state, request, await subresources.update_scale(state, request))
 
 
 async def _patch_scale(state: ServerState, request: ApiRequest) -> ApiResponse:
-    return _scale(request.info.kind, await subresources.patch_scale(state, request))
+    return _scale(state, request, await subresources.patch_scale(state, request))
 
 
 async def _bind(state: ServerState, request: ApiRequest) -> ApiResponse:
@@ -135,6 +138,15 @@ _SPECIAL: Mapping[tuple[str, str], Mapping[str, Verb]] = {
 
 # Whose large bodies a worker computes.
 _COMPUTED = ("", "approval", "ephemeralcontainers", "status")
+
+
+# Whose answers are no objects that a Table could show.
+_ONE_FORM = ("binding", "eviction", "token")
+
+
+def forms(info: RequestInfo) -> tuple[RepresentationKind, ...]:
+    """Return the forms that an answer may have."""
+    return WHOLE if info.subresource in _ONE_FORM else EVERY_FORM
 
 
 def verb_of(info: RequestInfo) -> Verb:

@@ -1,15 +1,16 @@
 """Parse the Accept header of a request. Pure.
 
-A client chooses between whole objects, a Table and metadata alone. Source:
-https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources
+A client chooses between whole objects, a Table and metadata alone, and between JSON and YAML.
+Sources: https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources
+and k8s.io/apiserver/pkg/endpoints/handlers/negotiation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from control.server.wire.errors import not_acceptable
-from control.server.wire.media import JSON
+from control.server.wire.errors import StatusError, not_acceptable
+from control.server.wire.media import JSON, YAML
 
 JSON_RANGES = ("*/*", "application/*", JSON)
 _GROUP = "meta.k8s.io"
@@ -24,6 +25,11 @@ class RepresentationKind(Enum):
     PARTIAL = "PartialObjectMetadata"
 
 
+# What an answer may be; streams of events are never YAML.
+EVERY_FORM = (RepresentationKind.OBJECT, RepresentationKind.TABLE, RepresentationKind.PARTIAL)
+WHOLE = (RepresentationKind.OBJECT,)
+EVERY_MEDIA = (JSON, YAML)
+_WATCHED = ("application/json;stream=watch",)
 _KINDS = {
     "": RepresentationKind.OBJECT,
     "Table": RepresentationKind.TABLE,
@@ -38,6 +44,12 @@ class Representation:
 
     kind: RepresentationKind = RepresentationKind.OBJECT
     version: str = "v1"
+    media: str = JSON
+
+    @property
+    def is_yaml(self) -> bool:
+        """True if the response is YAML."""
+        return self.media == YAML
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +71,36 @@ class Accept:
         """Return True if the client accepts plain JSON."""
         return any(media_range.media in JSON_RANGES for media_range in self.ranges)
 
-    def representation(self) -> Representation:
-        """Return the first representation that the server has; raises StatusError (406)."""
+    def representation(
+        self, forms: Collection[RepresentationKind] = EVERY_FORM, *, watched: bool = False
+    ) -> Representation:
+        """Return the first of some forms that the client accepts; raises StatusError (406)."""
+        if self.ranges == _ANYTHING:
+            return _PLAIN
         for media_range in self.ranges:
-            if media_range.media in JSON_RANGES:
-                found = _representation(media_range.parameters)
-                if found is not None:
+            if (media := _media_in(media_range.media)) is not None:
+                found = _representation(media_range.parameters, media)
+                if found is not None and found.kind in forms:
+                    if watched and found.is_yaml:
+                        raise not_acceptable(_WATCHED)
                     return found
-        raise not_acceptable([JSON])
+        raise not_acceptable(EVERY_MEDIA)
+
+    def prefers_yaml(self) -> bool:
+        """Return True if a Status goes out in YAML; who takes neither gets JSON."""
+        try:
+            return self.representation(WHOLE).is_yaml
+        except StatusError:
+            return False
+
+
+_ANYTHING = Accept().ranges
+_PLAIN = Representation()
+
+
+def _media_in(wanted: str) -> str | None:
+    """Return the media type of answers that a media range has."""
+    return JSON if wanted in JSON_RANGES else YAML if wanted == YAML else None
 
 
 def parse_accept(header: str) -> Accept:
@@ -94,14 +128,14 @@ def _parameters(parts: list[str]) -> Iterator[tuple[str, str]]:
         yield name.strip().lower(), value.strip().strip('"')
 
 
-def _representation(parameters: dict[str, str]) -> Representation | None:
+def _representation(parameters: dict[str, str], media: str) -> Representation | None:
     """Return the representation that parameters name; None if the server does not have it."""
     kind = _KINDS.get(parameters.get("as", ""))
     if kind is None:
         return None
     if kind is RepresentationKind.OBJECT:
-        return Representation()
+        return Representation(media=media)
     version = parameters.get("v", "v1")
     if parameters.get("g", _GROUP) != _GROUP or version not in _VERSIONS:
         return None
-    return Representation(kind, version)
+    return Representation(kind, version, media)

@@ -12,7 +12,7 @@ from control.server.wire.errors import bad_request, too_large, unsupported_media
 from control.server.wire.item import Wire
 from control.server.wire.protobuf.decode import to_json
 from control.server.wire.protobuf.wire import ProtobufError, TooManyMessagesError
-from control.server.wire.yaml_text import YamlError, load_yaml
+from control.server.wire.yaml.read import YamlError, load_yaml
 
 # etcd refuses more than 1.5 MiB; upstream's API server reads up to 3 MiB of JSON.
 BODY_LIMIT = 3 * 1024 * 1024

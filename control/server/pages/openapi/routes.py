@@ -4,15 +4,18 @@ Source: KEP-2896 for v3. Its index names each document with a hash of the conten
 may cache a document for ever. The documents have 5 MB; the server keeps them compressed.
 """
 
+import dataclasses
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import sha256
 
+import orjson
+
 from control.api.base import encode
 from control.server.pages.discovery import group_versions
-from control.server.pages.openapi import gnostic
+from control.server.pages.openapi import gnostic, gnostic_v3
 from control.server.pages.openapi.documents import v2_document, v3_document, v3_documents
 from control.server.state.kinds import KindTable
 from control.server.wire.accept import JSON_RANGES, Accept
@@ -21,9 +24,8 @@ from control.server.wire.media import JSON
 from control.server.wire.response import ApiResponse, tagged
 
 _V2, _V3 = "/openapi/v2", "/openapi/v3"
-_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 # An @ may not be in a Content-Type (RFC 9110, 8.3.1): upstream answers with a dot instead.
-_PROTOBUF_ANSWER = _PROTOBUF.replace("@", ".")
+_PROTOBUF = "application/com.github.proto-openapi.spec.{}.v1.0+protobuf"
 _FOR_EVER = (("Cache-Control", "public, immutable, max-age=31536000"),)
 
 
@@ -49,37 +51,43 @@ def schemas(
     if path == _V2:
         return _v2_answer(accept, table)
     if path == _V3:
-        return _json(_index(table), accept)
+        return tagged(ApiResponse(_index(table)))  # whatever the client accepts, as upstream
     for group, version in group_versions(table.all):
         if path == _v3_path(group, version):
-            return _v3_answer(path, query.get("hash", ""), _of(table, group, version), accept)
+            return _v3_answer(path, query.get("hash", ""), (group, version), accept, table)
     return None
 
 
 def _v2_answer(accept: Accept, table: KindTable) -> ApiResponse:
-    for media_range in accept.ranges:
-        if media_range.media == _PROTOBUF:
-            body = _v2_protobuf(table).unpacked()
-            return tagged(ApiResponse(body, content_type=_PROTOBUF_ANSWER))
-        if media_range.media in JSON_RANGES:
-            return tagged(ApiResponse(_v2(table).unpacked()))
-    raise not_acceptable([JSON, _PROTOBUF])
+    media = _media(accept, "v2")
+    body = _v2(table) if media == JSON else _v2_protobuf(table)
+    return tagged(ApiResponse(body.unpacked(), content_type=media))
 
 
-def _v3_answer(path: str, asked: str, document: _Packed, accept: Accept) -> ApiResponse:
+def _v3_answer(
+    path: str, asked: str, group_version: tuple[str, str], accept: Accept, table: KindTable
+) -> ApiResponse:
     """Return a document, or a redirect (301) if the client asks for an old hash."""
+    document = _of(table, *group_version)
     if asked and asked != document.hash:
         return ApiResponse(b"", 301, headers=(("Location", f"{path}?hash={document.hash}"),))
-    found = _json(document.unpacked(), accept)
+    media = _media(accept, "v3")
+    body = document if media == JSON else _v3_protobuf(table, *group_version)
+    found = tagged(ApiResponse(body.unpacked(), content_type=media))
     if not asked:
         return found
-    return ApiResponse(found.body, headers=found.headers + _FOR_EVER)
+    return dataclasses.replace(found, headers=found.headers + _FOR_EVER)
 
 
-def _json(body: bytes, accept: Accept) -> ApiResponse:
-    if not accept.includes_json():
-        raise not_acceptable([JSON])
-    return tagged(ApiResponse(body))
+def _media(accept: Accept, version: str) -> str:
+    """Return the media type of a document for a client; raises StatusError (406)."""
+    protobuf = _PROTOBUF.format(version)
+    for media_range in accept.ranges:
+        if media_range.media in (protobuf, protobuf.replace(f"{version}.", f"{version}@")):
+            return protobuf
+        if media_range.media in JSON_RANGES:
+            return JSON
+    raise not_acceptable([JSON, protobuf])
 
 
 def _v3_path(group: str, version: str) -> str:
@@ -99,6 +107,13 @@ def _of(table: KindTable, group: str, version: str) -> _Packed:
         return _v3()[group, version]
     make = partial(v3_document, group, version, table.all)
     return table.derived(f"v3 {group}/{version}", lambda: _packed(encode(make())))
+
+
+def _v3_protobuf(table: KindTable, group: str, version: str) -> _Packed:
+    def made() -> _Packed:
+        return _packed(gnostic_v3.document(orjson.loads(_of(table, group, version).unpacked())))
+
+    return table.derived(f"v3 protobuf {group}/{version}", made)
 
 
 def _v2(table: KindTable) -> _Packed:

@@ -223,3 +223,21 @@ async def test_every_kubectl_finds_everything(secured, program):
     old = await kubectl.try_("get", "ep")  # the server warns of it, as upstream's
     assert (old.code, "v1 Endpoints is deprecated in v1.33+" in old.err) == (0, True)
     assert "service/kubernetes" in await kubectl("get", "all", "-A")
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/healthz", 200),
+        ("/openapi/v3", 200),
+        ("/openapi/v2", 200),
+        ("/version", 405),
+        ("/api", 405),
+        ("/apis/apps/v1", 405),
+        ("/api/v1/namespaces", 405),
+        ("/api/v1/namespaces/default", 405),
+    ],
+)
+async def test_only_pages_that_are_no_resources_have_head(api: Api, path: str, code: int):
+    async with api.session.head(path) as answer:
+        assert (answer.status, await answer.read()) == (code, b"")

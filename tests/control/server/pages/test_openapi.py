@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from control.api.definitions.table import definition, type_name
 from control.api.kinds import KINDS, POD
 from control.server.pages.discovery import REVIEWS, group_versions, subresources
-from control.server.pages.openapi import gnostic
+from control.server.pages.openapi import gnostic, gnostic_v3
 from control.server.pages.openapi.documents import v2_document, v3_documents
 from control.server.pages.openapi.operations import operations
 from control.server.wire.protobuf.wire import fields
@@ -22,6 +22,7 @@ from control.server.wire.strict import unknown_complaints
 from tests.support.control.requests import Api
 
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+V3_PROTOBUF = V2_PROTOBUF.replace("v2", "v3")
 v2 = cache(v2_document)
 all_v3 = cache(lambda: dict(v3_documents()))
 
@@ -368,6 +369,76 @@ def test_texts_of_any_length_survive_the_wire(texts):
     assert read == document["definitions"]
 
 
+def read_v3_schema(data: bytes) -> dict[str, Any]:
+    """Read a SchemaOrReference of gnostic's OpenAPIv3.proto as JSON."""
+    if reference := messages(data, 2):
+        return {"$ref": messages(reference[0], 1)[0].decode()}
+    (data,) = messages(data, 1)
+    texts = {25: "type", 34: "description", 35: "format"}
+    found: dict[str, Any] = {
+        name: value[0].decode() for at, name in texts.items() if (value := messages(data, at))
+    }
+    for at, name in {26: "allOf", 27: "oneOf"}.items():
+        if several := messages(data, at):
+            found[name] = [read_v3_schema(value) for value in several]
+    if required := messages(data, 23):
+        found["required"] = [value.decode() for value in required]
+    for value in messages(data, 30):
+        found["items"] = read_v3_schema(messages(value, 1)[0])
+    for value in messages(data, 31):
+        found["properties"] = {n: read_v3_schema(s) for n, s in entries(value, 1).items()}
+    for value in messages(data, 32):
+        found["additionalProperties"] = read_v3_schema(messages(value, 1)[0])
+    for value in messages(data, 33):
+        found["default"] = messages(value, 3)[0].decode()
+    for name, value in entries(data, 36).items():
+        found[name] = json.loads(messages(value, 2)[0])
+    return found
+
+
+V3_METHODS = {4: "get", 5: "put", 6: "post", 7: "delete", 10: "patch"}
+
+
+@pytest.mark.parametrize("gv", [("apps", "v1"), ("", "v1"), ("batch", "v1")], ids="/".join)
+def test_the_protobuf_of_v3_holds_every_schema_and_operation(gv):
+    written = gnostic_v3.document(v3(*gv))
+    (components,) = messages(written, 5)
+    read = entries(messages(components, 1)[0], 1)
+    found = {name: read_v3_schema(value) for name, value in read.items()}
+    assert found == v3(*gv)["components"]["schemas"]
+    (paths,) = messages(written, 4)
+    for path, item in entries(paths, 1).items():
+        given = v3(*gv)["paths"][path]
+        operations = {V3_METHODS[at]: value for at, value in fields(item) if at in V3_METHODS}
+        assert set(operations) == set(given) - {"parameters"}
+        for method, data in operations.items():
+            assert isinstance(data, bytes)
+            assert messages(data, 5)[0].decode() == given[method]["operationId"]
+            assert len(messages(data, 6)) == len(given[method].get("parameters", ()))
+            assert set(entries(messages(data, 8)[0], 2)) == set(given[method]["responses"])
+
+
+def test_all_that_a_schema_of_a_custom_kind_may_say_has_a_place():
+    """The bytes were read by protoc's code for gnostic's own file."""
+    custom = {
+        "nullable": True,
+        "maximum": 1.5,
+        "maxLength": 300,
+        "enum": ["a", 1],
+        "default": {"no": "place"},
+        "additionalProperties": False,
+        "not": {"minItems": 1},
+    }
+    (components,) = messages(gnostic_v3.document({"components": {"schemas": {"c": custom}}}), 5)
+    schema = messages(entries(messages(components, 1)[0], 1)["c"], 1)[0]
+    assert schema.hex() == (
+        "0801"  # nullable
+        "59000000000000f83f"
+        "78ac02"
+        "c201051203226122c201031201318202021000ea0103980101"
+    )
+
+
 def test_unknown_members_are_refused_in_protobuf():
     with pytest.raises(KeyError):
         gnostic.document({"definitions": {"a": {"oneOf": []}}})
@@ -411,6 +482,9 @@ async def test_an_old_hash_redirects_to_the_new_document(api: Api):
         ("/openapi/v3", "application/json, */*", 200, "application/json"),
         ("/openapi/v3/api/v1", "application/json", 200, "application/json"),
         ("/openapi/v3/api/v1", V2_PROTOBUF, 406, "application/json"),
+        ("/openapi/v3/api/v1", V3_PROTOBUF, 200, V3_PROTOBUF.replace("@", ".")),
+        ("/openapi/v3/api/v1", V3_PROTOBUF.replace("@", "."), 200, V3_PROTOBUF.replace("@", ".")),
+        ("/openapi/v3", "text/html", 200, "application/json"),
         ("/openapi/v3/apis/apps/v2", "*/*", 404, "application/json"),
         ("/openapi/v4", "*/*", 404, "application/json"),
     ],

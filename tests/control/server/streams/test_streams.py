@@ -67,6 +67,26 @@ async def test_logs(cluster, web, flags, shown):
     assert await cluster.kubectl("logs", "web", *flags) == (0, shown, "")
 
 
+@pytest.mark.parametrize(
+    ("protocol", "shown"),
+    [
+        ("", [b"", b"one\ntwo\n"]),
+        ("binary.k8s.io", [b"", b"one\ntwo\n"]),
+        ("base64.binary.k8s.io", ["", "b25lCnR3bwo="]),
+    ],
+)
+async def test_a_log_over_a_websocket(cluster, web, protocol, shown):
+    async with aiohttp.ClientSession(cluster.url) as http:
+        path = "/api/v1/namespaces/default/pods/web/log"
+        async with http.ws_connect(path, protocols=[protocol] if protocol else []) as socket:
+            told = [message.data async for message in socket]
+        empty = shown[0][:0]
+        assert (told[0], empty.join(told)) == (empty, empty.join(shown))
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await http.ws_connect(path, protocols=["v4.channel.k8s.io"])
+        assert refused.value.status == 403
+
+
 async def test_logs_of_the_previous_run(cluster, web):
     cluster.runtime.end("web.c.0")
     pod = cluster.table.pods["default", "web"]

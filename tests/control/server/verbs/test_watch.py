@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
+import pytest
 
 from control.api.kinds import CONFIG_MAP
 from control.server.verbs import watch as watch_module
@@ -237,3 +238,29 @@ async def test_old_paths_watch(api: Api):
     assert (await api("POST", "/api/v1/watch/configmaps", config_map("c"))).code == 405
     assert (await api("GET", "/api/v1/watch/namespaces/default/pods/a/status")).code == 404
     assert (await api("GET", "/api/v1/watch")).code == 404
+
+
+@pytest.mark.parametrize("protocol", ["", "base64.binary.k8s.io", "v4.channel.k8s.io"])
+async def test_a_websocket_has_an_event_in_each_message(api: Api, protocol: str):
+    await api.make(MAPS, config_map("a"))
+    offered = [protocol] if protocol else []
+    async with api.session.ws_connect(f"{MAPS}?watch=1", protocols=offered) as socket:
+        assert (socket.protocol or "") == protocol
+        await socket.send_str("nobody reads this")
+        assert (await socket.receive_json())["object"]["metadata"]["name"] == "a"
+        await api.make(MAPS, config_map("b"))
+        assert (await socket.receive_json())["object"]["metadata"]["name"] == "b"
+    await until_no_watch(api)
+
+
+async def test_a_websocket_ends_with_its_watch(api: Api):
+    async with api.session.ws_connect(f"{MAPS}?watch=1&timeoutSeconds=1") as socket:
+        assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+        assert socket.close_code == 1000
+    await until_no_watch(api)
+
+
+async def until_no_watch(api: Api) -> None:
+    async with asyncio.timeout(10):
+        while api.state.cache.of(CONFIG_MAP).listeners:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

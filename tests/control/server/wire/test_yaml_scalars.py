@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from control.server.wire.yaml_scalars import YamlError, finite, plain, tagged
-from control.server.wire.yaml_text import load_yaml
+from control.server.wire.yaml.read import load_yaml
+from control.server.wire.yaml.scalars import YamlError, finite, plain, tagged
 
 LIMIT, LEVELS = 10_000, 20
 

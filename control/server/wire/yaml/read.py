@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from control.server.wire.yaml_scalars import SHOWN, YamlError, finite, plain, tagged
+from control.server.wire.yaml.scalars import SHOWN, YamlError, finite, plain, tagged
 
 __all__ = ["YamlError", "load_yaml"]
 
