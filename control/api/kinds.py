@@ -61,6 +61,17 @@ REPLICA_SET = Kind(
     ("all",),
     ("status", "scale"),
 )
+REPLICATION_CONTROLLER = Kind(
+    "",
+    "v1",
+    "ReplicationController",
+    "replicationcontrollers",
+    workload.ReplicationController,
+    True,
+    ("rc",),
+    ("all",),
+    ("status", "scale"),
+)
 DAEMON_SET = Kind(
     "apps",
     "v1",
@@ -171,6 +182,7 @@ KINDS: tuple[Kind, ...] = (
     RESOURCE_QUOTA,
     DEPLOYMENT,
     REPLICA_SET,
+    REPLICATION_CONTROLLER,
     DAEMON_SET,
     STATEFUL_SET,
     CONTROLLER_REVISION,

@@ -1,4 +1,4 @@
-"""apps/v1: Deployment, ReplicaSet, DaemonSet and ControllerRevision."""
+"""Deployment, ReplicaSet, ReplicationController, DaemonSet and ControllerRevision."""
 
 from typing import Any
 
@@ -89,6 +89,22 @@ class ReplicaSet(Object):
     """apps/v1 ReplicaSet."""
 
     spec: ReplicaSetSpec = Field(default_factory=ReplicaSetSpec)
+    status: ReplicaSetStatus = Field(default_factory=ReplicaSetStatus)
+
+
+class ReplicationControllerSpec(Model):
+    """The desired state of a ReplicationController."""
+
+    replicas: Int32 | None = None
+    selector: dict[str, str] = {}
+    template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
+    min_ready_seconds: Int32 | None = None
+
+
+class ReplicationController(Object):
+    """core/v1 ReplicationController: a ReplicaSet's elder."""
+
+    spec: ReplicationControllerSpec = Field(default_factory=ReplicationControllerSpec)
     status: ReplicaSetStatus = Field(default_factory=ReplicaSetStatus)
 
 

@@ -44,6 +44,13 @@ def claim(
     return OwnershipClaim(tuple(owned), tuple(actions))
 
 
+def selector_of(given: LabelSelector | Mapping[str, str] | None) -> LabelSelector | None:
+    """Return an owner's selector; that of a ReplicationController is a map of labels."""
+    if given is None or isinstance(given, LabelSelector):
+        return given
+    return LabelSelector(match_labels=dict(given)) if given else None
+
+
 def _without(item: Object, uid: str) -> list[OwnerReference]:
     return [ref for ref in item.metadata.owner_references if ref.uid != uid]
 
@@ -65,7 +72,7 @@ def interested(kind: Kind, item: Object, cluster: ClusterState) -> list[Key]:
     namespace = item.metadata.namespace
     owner = controller_of(item)
     if owner is not None:
-        same = owner.kind == kind.name and owner.api_version.split("/")[0] == kind.group
+        same = owner.kind == kind.name and owner.api_version.rpartition("/")[0] == kind.group
         return [(namespace or "", owner.name)] if same else []
     candidates = cluster[kind].within(namespace)
     return [c.key for c in candidates if _selects(c, item.metadata.labels)]
@@ -73,8 +80,8 @@ def interested(kind: Kind, item: Object, cluster: ClusterState) -> list[Key]:
 
 def _selects(owner: Object, labels: Mapping[str, str]) -> bool:
     spec = getattr(owner, "spec", None)
-    selector = getattr(spec, "selector", None)
+    selector = selector_of(getattr(spec, "selector", None))
     try:
-        return isinstance(selector, LabelSelector) and selects(selector, labels)
+        return selector is not None and selects(selector, labels)
     except SelectorError:
         return False  # an invalid selector must not stop the other owners

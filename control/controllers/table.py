@@ -25,7 +25,7 @@ from control.controllers.nodes.cidr import ClusterRange, Network, PodCIDRControl
 from control.controllers.nodes.eviction import TaintEvictionController
 from control.controllers.nodes.lifecycle import Grace, NodeLifecycleController
 from control.controllers.quota.controller import QuotaController
-from control.controllers.replicaset import ReplicaSetController
+from control.controllers.replicaset import ReplicaSetController, ReplicationControllerController
 from control.controllers.rootca import RootCAController
 from control.controllers.serviceaccount import ServiceAccountController
 from control.controllers.statefulset.controller import StatefulSetController
@@ -51,6 +51,7 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
     return (
         DeploymentController(),
         ReplicaSetController(),
+        ReplicationControllerController(),
         DaemonSetController(),
         StatefulSetController(),
         JobController(),

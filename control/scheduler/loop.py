@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from control.api import kinds
 from control.api.cluster import Namespace
@@ -24,12 +25,18 @@ from control.scheduler.fit import Surroundings
 from control.scheduler.model import PodInfo
 from control.scheduler.preempt import NoPreemption, Preemption, preempt
 from control.scheduler.queue import SchedulingQueue
-from control.scheduler.siblings import SiblingSelectors
+from control.scheduler.siblings import Owner, SiblingSelectors
 from control.scheduler.writes import Writes
 
 logger = logging.getLogger(__name__)
 
 _NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
+# Whose Pods are spread over nodes.
+_OWNERS: tuple[kinds.Kind[Owner], ...] = (
+    kinds.REPLICA_SET,
+    kinds.REPLICATION_CONTROLLER,
+    kinds.STATEFUL_SET,
+)
 
 
 class Scheduler:
@@ -56,7 +63,7 @@ class Scheduler:
         self._nodes = Informer(client, kinds.NODE)
         self._namespaces = Informer(client, kinds.NAMESPACE)
         self._services = Informer(client, kinds.SERVICE)
-        self._sets = Informer(client, kinds.REPLICA_SET)
+        self._owners = [Informer(client, kind) for kind in _OWNERS]
         self._budgets = Informer(client, kinds.DISRUPTION_BUDGET)
 
     async def run(self) -> None:
@@ -64,13 +71,14 @@ class Scheduler:
         self._nodes.subscribe(self._node_changed)
         self._namespaces.subscribe(self._namespace_changed)
         self._services.subscribe(self._siblings.service_changed)
-        self._sets.subscribe(self._siblings.set_changed)
+        for owners in self._owners:
+            owners.subscribe(self._siblings.owner_changed)
         self._pods.subscribe(self._pod_changed)
-        informers = (
+        informers: tuple[Informer[Any], ...] = (
             self._nodes,
             self._namespaces,
             self._services,
-            self._sets,
+            *self._owners,
             self._budgets,
             self._pods,
         )

@@ -1,19 +1,21 @@
-"""Selectors for a Pod's siblings: the Pods of the same Services and ReplicaSet. Pure."""
+"""Selectors for a Pod's siblings: the Pods of the same Services and of the same set. Pure."""
 
 from collections import defaultdict
 
 from control.api.pod import Pod
 from control.api.selectors import IN, Labels, Requirement, from_model
 from control.api.service import Service
-from control.api.workload import ReplicaSet
+from control.api.workload import ReplicaSet, ReplicationController, StatefulSet
+
+Owner = ReplicaSet | ReplicationController | StatefulSet
 
 
 class SiblingSelectors:
-    """Keeps the Services and ReplicaSets that select siblings."""
+    """Keeps the Services, and the owners of Pods, that select siblings."""
 
     def __init__(self) -> None:
         self._services: dict[str, dict[str, Service]] = defaultdict(dict)
-        self._sets: dict[tuple[str, str], ReplicaSet] = {}
+        self._owners: dict[str, Owner] = {}  # by uid
 
     def service_changed(self, old: Service | None, new: Service | None) -> None:
         """Take an informer's change of a Service."""
@@ -24,12 +26,12 @@ class SiblingSelectors:
             namespace, name = new.key
             self._services[namespace][name] = new
 
-    def set_changed(self, old: ReplicaSet | None, new: ReplicaSet | None) -> None:
-        """Take an informer's change of a ReplicaSet."""
+    def owner_changed(self, old: Owner | None, new: Owner | None) -> None:
+        """Take an informer's change of an owner of Pods."""
         if old is not None:
-            self._sets.pop(old.key, None)
+            self._owners.pop(old.metadata.uid, None)
         if new is not None:
-            self._sets[new.key] = new
+            self._owners[new.metadata.uid] = new
 
     def of(self, pod: Pod) -> Labels | None:
         """Return the selector of a Pod's siblings; None if it has none.
@@ -42,9 +44,12 @@ class SiblingSelectors:
         for service in self._services[namespace].values():
             if service.spec.selector.items() <= labels.items():
                 merged.update(service.spec.selector)
-        found = [Requirement(key, IN, frozenset([value])) for key, value in merged.items()]
+        found: list[Requirement] = []
         for owner in pod.metadata.owner_references:
-            replica_set = self._sets.get((namespace, owner.name))
-            if owner.controller and owner.kind == "ReplicaSet" and replica_set:
-                found += from_model(replica_set.spec.selector).requirements
+            known = self._owners.get(owner.uid) if owner.controller else None
+            if isinstance(known, ReplicationController):
+                merged.update(known.spec.selector)
+            elif known is not None:
+                found += from_model(known.spec.selector).requirements
+        found += [Requirement(key, IN, frozenset([value])) for key, value in merged.items()]
         return Labels(tuple(found)) if found else None

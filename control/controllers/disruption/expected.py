@@ -7,15 +7,11 @@ from control.api import kinds
 from control.api.meta import Object, OwnerReference
 from control.api.pod import Pod
 from control.api.policy import PodDisruptionBudget
-from control.api.stored import STORED
 from control.controllers.deployment.limits import scaled
 from control.controllers.state import ClusterState, controller_of
 
-_STORED = {kind.name: kind for kind in STORED}
-CONTROLLER = _STORED["ReplicationController"]
-SCALED: dict[tuple[str, str], kinds.Kind] = {
-    (kind.group, kind.name): kind for kind in (kinds.REPLICA_SET, kinds.STATEFUL_SET, CONTROLLER)
-}
+_KINDS = (kinds.REPLICA_SET, kinds.STATEFUL_SET, kinds.REPLICATION_CONTROLLER)
+SCALED: dict[tuple[str, str], kinds.Kind] = {(kind.group, kind.name): kind for kind in _KINDS}
 
 
 class UncountableError(ValueError):
