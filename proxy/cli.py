@@ -28,6 +28,7 @@ from proxy.linux.memory import expect_load
 from proxy.model.errors import BadFlagError, ProxyError
 from proxy.model.settings import CounterDetail
 from proxy.node import serve
+from proxy.policy.kernel import remove as remove_policies
 
 logger = logging.getLogger("podwire.proxy")
 
@@ -139,6 +140,11 @@ def _take_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     is_flag=True,
     help="Report kube-proxy's rules instead of removing them at the start.",
 )
+@click.option(
+    "--network-policy/--no-network-policy",
+    default=True,
+    help="Enforce NetworkPolicies on this node's Pods.",
+)
 @click.option("--cleanup", is_flag=True, help="Remove every rule of the proxy, then end.")
 @click.option("--verbose", "-v", count=True, help="Log every sync.")
 @click.pass_context
@@ -166,7 +172,7 @@ main.add_command(top)
 
 
 def cleanup(config: ProxyConfig) -> None:
-    """Remove the rules of every backend, the counters, and the record of flows.
+    """Remove the rules of every backend and of policies, the counters, and the record of flows.
 
     The Pods' bridges are left filtered: whichever proxy comes next may need it.
     """
@@ -174,6 +180,7 @@ def cleanup(config: ProxyConfig) -> None:
     for mode in BACKENDS:
         open_backend(mode, config.settings, config.backend_options).remove()
     FlowRecord().remove()
+    remove_policies()
     with closing(LinkListener(addresses=True)) as links:
         PodBridges(config.settings.pods, links).set(True, ())
 

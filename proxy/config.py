@@ -60,6 +60,7 @@ class ProxyConfig:
     counters: CounterDetail = CounterDetail.OFF
     keep_other_proxies: bool = False
     document: Mapping[str, Any] = field(default_factory=dict)  # as a KubeProxyConfiguration
+    network_policy: bool = True  # whether NetworkPolicies are enforced
     service_ranges: tuple[Network, ...] = ()  # of ClusterIPs, beside the cluster's ServiceCIDRs
 
 
@@ -83,6 +84,7 @@ def from_flags(flags: Mapping[str, Any], hostname: str) -> ProxyConfig:
         counters=CounterDetail(flags["service_counters"]),
         keep_other_proxies=flags["keep_other_proxies"],
         service_ranges=_networks("--service-cidr", flags["service_cidr"]),
+        network_policy=flags["network_policy"],
     )
 
 

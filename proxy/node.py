@@ -4,14 +4,19 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import replace
 from ipaddress import ip_network
 
 from control.client import Client
 from proxy.applier import Applier
 from proxy.backends.base import open_backend
-from proxy.config import ProxyConfig, pods_of
+from proxy.config import ListenAddress, ProxyConfig, pods_of
 from proxy.counters.counting import ServiceCounters
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
@@ -21,6 +26,7 @@ from proxy.linux.nft_events import NftListener
 from proxy.model.settings import ProxySettings
 from proxy.model.values import NodeView
 from proxy.objects.feed import Feed, following
+from proxy.policy.engine import PolicyGuard, Surroundings
 from proxy.repair import Repair, watching
 from proxy.status.changes import PendingChanges
 from proxy.status.events import reporting
@@ -93,41 +99,43 @@ async def serve(config: ProxyConfig, client: Client) -> None:
     tracker = Tracker(NodeView(config.node_name), settings.families)
     syncer = Syncer(tracker, health, metrics, changes, config.min_sync_period)
     by_node = NodeSettings(config, settings, tracker)
+    around = Surroundings(lambda: tracker.node, lambda: by_node.current, syncer.changed)
+    policies = PolicyGuard(client, around, enabled=config.network_policy)
 
     def changed() -> None:
         by_node.check()
         syncer.changed()
+        policies.changed()
 
     async with AsyncExitStack() as stack:
         stack.callback(events.close)
         stack.callback(links.close)
         report = await stack.enter_async_context(reporting(client, config.node_name))
         feed = Feed(tracker, changes, changed, config.mode, report)
-        for routes, listen in (
-            (health_routes(health, metrics), config.healthz),
-            (_routes(config, metrics, counting), config.metrics),
-        ):
-            if listen:
-                await stack.enter_async_context(serving(routes, listen.host, listen.port))
+        pages = metrics_routes(metrics, config.mode, counting.text, config.document)
+        await stack.enter_async_context(_serving(config.healthz, health_routes(health, metrics)))
+        await stack.enter_async_context(_serving(config.metrics, pages))
         await stack.enter_async_context(
             following(client, feed, config.node_name, config.proxy_name, config.service_ranges)
         )
+        await stack.enter_async_context(policies.guarding(report))
         while True:
             settings = await by_node.settle(feed)
-            checks = ServiceHealth(health, report, hosts_of(settings))
-            bridges = PodBridges(settings.pods, links)
+            bridges = PodBridges(settings.pods, links, lambda: policies.is_guarding)
             applier = _applier(config, settings, metrics, counting, events, bridges)
             repair = Repair(applier, metrics, syncer.changed, report)
+            checks = ServiceHealth(health, report, hosts_of(settings))
             logger.info("node %s: serving Services by %s", config.node_name, config.mode)
             async with _reporting(applier, repair, checks, gaps, syncer.unfinished) as listener:
                 await syncer.run(applier.apply, listener, by_node.moved)
             logger.warning("the Node has other ranges or addresses; all rules are written again")
 
 
-def _routes(
-    config: ProxyConfig, metrics: ProxyMetrics, counting: ServiceCounters
-) -> Mapping[str, Handler]:
-    return metrics_routes(metrics, config.mode, counting.text, config.document)
+def _serving(
+    where: ListenAddress | None, routes: Mapping[str, Handler]
+) -> AbstractAsyncContextManager[None]:
+    """Serve while the context lasts, if there is an address for it."""
+    return serving(routes, where.host, where.port) if where else nullcontext()
 
 
 def _applier(

@@ -7,7 +7,7 @@ so a host's other bridges stay as they are.
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from proxy.linux.addresses import addresses_of_links
@@ -28,10 +28,19 @@ class PodBridges:
     thread may call ``heard`` while another calls ``set`` or ``follow``.
     """
 
-    def __init__(self, pods: Mapping[Family, PodDetector], events: LinkListener) -> None:
-        """``events`` are about links and addresses."""
+    def __init__(
+        self,
+        pods: Mapping[Family, PodDetector],
+        events: LinkListener,
+        others: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``events`` are about links and addresses.
+
+        ``others`` tells whether somebody else in this process needs bridges filtered.
+        """
         self._pods = pods
         self._events = events
+        self._others = others
         self._heard = threading.Event()
         self._wanted: tuple[bool, tuple[Network, ...]] | None = None  # None: unknown
         self._told: set[str] = set()
@@ -56,6 +65,7 @@ class PodBridges:
         A failure is logged, and tried again after the next event or change.
         """
         self.heard()
+        filtered = filtered or self._others()
         if (filtered, ranges) == self._wanted and not self._heard.is_set():
             return
         self._heard.clear()

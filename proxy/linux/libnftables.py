@@ -1,6 +1,7 @@
 """libnftables, called in this process: a transaction needs no process of its own."""
 
 import ctypes
+import threading
 from functools import cached_property
 
 from proxy.linux.memory import give_back
@@ -9,13 +10,15 @@ from proxy.model.errors import KernelRefusedError
 NAME = "libnftables.so.1"
 REMEDY = "install libnftables1"
 _BIG = 500_000  # characters; the parser takes some 80 MB for a first load
+_alone = threading.Lock()  # the library keeps state that its contexts share
 
 
 class Libnftables:
     """One context of libnftables, opened when it is first needed: without a transaction the library
     need not be installed.
 
-    Call it from one thread at a time. Commands act in that thread's network namespace.
+    Call one context from one thread at a time. Several wait for each other. Commands act in the
+    calling thread's network namespace.
     """
 
     def commit(self, text: str) -> None:
@@ -23,7 +26,8 @@ class Libnftables:
 
         Raises KernelRefusedError, and then nothing of it has happened.
         """
-        failed = self._nft.nft_run_cmd_from_buffer(self._context, text.encode())
+        with _alone:
+            failed = self._nft.nft_run_cmd_from_buffer(self._context, text.encode())
         if len(text) > _BIG:
             give_back()
         if failed:

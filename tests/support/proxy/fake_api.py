@@ -22,6 +22,9 @@ PATHS = {
     "Node": "/api/v1/nodes",
     "EndpointSlice": "/apis/discovery.k8s.io/v1/endpointslices",
     "ServiceCIDR": "/apis/networking.k8s.io/v1/servicecidrs",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
+    "Pod": "/api/v1/pods",
+    "Namespace": "/api/v1/namespaces",
 }
 
 

@@ -231,6 +231,9 @@ MAY: dict[str, dict[str, tuple[str, ...]]] = {
         "endpointslices": ("list", "watch"),
         "nodes": READ,
         "events": ("create", "patch", "update"),
+        # podwire's own role, for NetworkPolicies
+        "pods": ("list", "watch"),
+        "namespaces": ("list", "watch"),
     },
     "system:serviceaccount:kube-system:replicaset-controller": {
         "pods": ("create", "delete", "list", "patch", "watch"),

@@ -1,0 +1,280 @@
+"""The loop: policies, Pods and namespaces change, and the kernel follows.
+
+Pods and namespaces are followed while there is a policy. So a cluster without policies pays for
+nothing but one watch.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from control.client import Client, Informer
+from proxy.backends.nftables.observe import disturbance
+from proxy.linux.libnftables import Libnftables
+from proxy.linux.links import LinkListener
+from proxy.linux.nft_events import NftListener
+from proxy.model.errors import KernelRefusedError
+from proxy.model.settings import ProxySettings
+from proxy.model.values import Key, NodeView
+from proxy.objects.feed import KeptObject
+from proxy.objects.parse import Complaints
+from proxy.policy import kernel, wire
+from proxy.policy.index import PolicyIndex
+from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
+from proxy.policy.render import TABLE
+from proxy.policy.ruleset import PolicyRuleset
+from proxy.policy.values import Namespace, Pod, Policy
+from proxy.status.events import Reporter
+
+logger = logging.getLogger("podwire.proxy.policy")
+
+Value = TypeVar("Value")
+
+_FIRST_RETRY, _LAST_RETRY = 0.1, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the engine asks of the proxy: the node and the settings as they are now."""
+
+    node: Callable[[], NodeView]
+    settings: Callable[[], ProxySettings]
+    guarding: Callable[[], None]  # called when the first policy comes, and when the last one goes
+
+
+class PolicyEngine:
+    """Enforces NetworkPolicies on this node. ``run`` it as a task."""
+
+    def __init__(self, client: Client, around: Surroundings, report: Reporter) -> None:
+        self._client = client
+        self._around = around
+        self._report = report
+        self.index = PolicyIndex()
+        self._dirty = asyncio.Event()
+        self.ready = asyncio.Event()  # set once all policies were listed
+        self._nft = Libnftables()
+        self._links = LinkListener(addresses=True)
+        self._events = NftListener()
+        self._rulesets: tuple[PolicyRuleset, ...] | None = None  # None: the kernel is unknown
+        self._told = ""
+        self._bridges: tuple[str, ...] = ()
+        self._looked: object = None  # the node and settings for which bridges were looked at
+
+    @property
+    def is_guarding(self) -> bool:
+        """True while there are policies, and so bridges have to pass their frames to rules."""
+        return bool(self.index.policies)
+
+    def changed(self) -> None:
+        """Look again: an object, the node or a setting changed. Call it on the event loop."""
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Enforce until cancelled. What an earlier run wrote stays until policies were listed."""
+        informer = Informer(self._client, wire.NETWORK_POLICY, keep=_keep_policy)
+        self._events.listen()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(informer.run())
+                await informer.synced.wait()
+                informer.subscribe(self._take_policy)
+                with _reading(self._links, self._hear_links), _reading(self._events, self._hear):
+                    await self._serve()
+        finally:
+            self._links.close()
+            self._events.close()
+
+    async def _serve(self) -> None:
+        while True:
+            if self.index.policies:
+                async with self._following():
+                    while self.index.policies:
+                        await self._sync(self._write)
+                        await self._dirty.wait()
+            await self._sync(self._clear)
+            await self._dirty.wait()
+
+    async def _sync(self, act: Callable[[], str]) -> None:
+        """Bring the kernel to the present state, however often it refuses."""
+        retry = _FIRST_RETRY
+        while True:
+            self._dirty.clear()
+            try:
+                text = act()
+                if text:
+                    with self._events.deaf():
+                        await asyncio.to_thread(self._nft.commit, text)
+            except KernelRefusedError as err:
+                self._rulesets = None
+                self._tell(f"the kernel refused the policies' rules: {err}")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._dirty.wait(), retry)
+                retry = min(retry * 2, _LAST_RETRY)
+                continue
+            self.ready.set()
+            return
+
+    def _write(self) -> str:
+        """Return the transaction to the present state."""
+        node, settings = self._around.node(), self._around.settings()
+        looked = (node.pod_cidrs, settings.pods)
+        if self._looked != looked:
+            self._bridges, wrong = kernel.show_to_rules(settings.pods, node.pod_cidrs)
+            self._looked = looked
+            self._tell(wrong)
+        if self._rulesets is None:
+            everything = self.index.everything()
+            rulesets = tuple(PolicyRuleset(one, self.index) for one in settings.families)
+            text = "".join(
+                one.restart(everything, node.pod_cidrs, self._bridges) for one in rulesets
+            )
+            self._rulesets = rulesets
+            return text
+        changes = self.index.take()
+        parts = (
+            (one.family, one.advance(changes, node.pod_cidrs, self._bridges))
+            for one in self._rulesets
+        )
+        return "".join(part.text(family, TABLE) for family, part in parts)
+
+    def _clear(self) -> str:
+        """Return the transaction that leaves nothing of ours."""
+        self._rulesets = None
+        self._looked = None
+        return kernel.removal()
+
+    def _hear_links(self) -> None:
+        if self._links.has_events():
+            self._looked = None
+            self.changed()
+
+    def _hear(self) -> None:
+        what = disturbance(self._events.read(), TABLE)
+        if what and self._rulesets is not None:
+            why = f"another program changed the rules of policies: {what}; writing them again"
+            logger.warning("%s", why)
+            self._report.about_node("NetworkPolicyRulesDisturbed", why)
+            self._rulesets = None
+            self.changed()
+
+    def _tell(self, wrong: str) -> None:
+        """Report once what keeps policies from holding."""
+        if wrong and wrong != self._told:
+            logger.error("%s", wrong)
+            self._report.about_node("NetworkPolicyNotEnforced", f"{wrong}.")
+        self._told = wrong
+
+    def _take_policy(self, old: KeptObject[Policy] | None, new: KeptObject[Policy] | None) -> None:
+        was = self.is_guarding
+        for line in new.complaints if new else ():
+            logger.warning("%s", line)
+        self.index.set_policy(_key(old, new), new.value if new else None)
+        self.changed()
+        if was != self.is_guarding:
+            self._around.guarding()
+
+    def _take_pod(self, old: KeptObject[Pod] | None, new: KeptObject[Pod] | None) -> None:
+        self.index.set_pod(_key(old, new), new.value if new else None)
+        self.changed()
+
+    def _take_namespace(
+        self, old: KeptObject[Namespace] | None, new: KeptObject[Namespace] | None
+    ) -> None:
+        self.index.set_namespace(_key(old, new)[1], new.value if new else None)
+        self.changed()
+
+    @asynccontextmanager
+    async def _following(self) -> AsyncIterator[None]:
+        """Follow Pods and namespaces while the context lasts; it begins when all were listed."""
+        node_name = self._around.node().name
+        pods = Informer(self._client, wire.POD, keep=lambda one: _keep_pod(one, node_name))
+        namespaces = Informer(self._client, wire.NAMESPACE, keep=_keep_namespace)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one.run()) for one in (pods, namespaces)]
+            await namespaces.synced.wait()
+            await pods.synced.wait()
+            namespaces.subscribe(self._take_namespace)
+            pods.subscribe(self._take_pod)
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                self.index.forget_pods()
+
+
+class PolicyGuard:
+    """Keeps an engine running. A defect of it harms no Service, and its rules stay meanwhile."""
+
+    def __init__(self, client: Client, around: Surroundings, *, enabled: bool) -> None:
+        """Without ``enabled`` there are no policies here."""
+        self._client = client
+        self._around = around
+        self._enabled = enabled
+        self.engine: PolicyEngine | None = None
+
+    @property
+    def is_guarding(self) -> bool:
+        """See ``PolicyEngine``."""
+        return self.engine is not None and self.engine.is_guarding
+
+    def changed(self) -> None:
+        """See ``PolicyEngine``."""
+        if self.engine is not None:
+            self.engine.changed()
+
+    @asynccontextmanager
+    async def guarding(self, report: Reporter) -> AsyncIterator[None]:
+        """Enforce policies while the context lasts."""
+        task = asyncio.create_task(self._run(report))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self, report: Reporter) -> None:
+        if not self._enabled:
+            await asyncio.to_thread(kernel.remove)
+            return
+        while True:
+            self.engine = PolicyEngine(self._client, self._around, report)
+            try:
+                await self.engine.run()
+            except Exception as err:  # a defect: what it wrote stays in force
+                logger.exception("the policies' loop failed; it begins anew")
+                report.about_node("NetworkPolicyNotEnforced", f"the policies' loop failed: {err!r}")
+            await asyncio.sleep(_LAST_RETRY)
+
+
+def _keep_policy(one: wire.NetworkPolicy) -> KeptObject[Policy]:
+    complaints = Complaints(f"NetworkPolicy {'/'.join(one.key)}")
+    value = parse_policy(one, complaints)
+    return KeptObject(one.key, one.uid, one.resource_version, value, tuple(complaints.lines))
+
+
+def _keep_pod(one: wire.Pod, node_name: str) -> KeptObject[Pod]:
+    return KeptObject(one.key, one.uid, one.resource_version, parse_pod(one, node_name), ())
+
+
+def _keep_namespace(one: wire.Namespace) -> KeptObject[Namespace]:
+    return KeptObject(one.key, one.uid, one.resource_version, parse_namespace(one), ())
+
+
+def _key(old: KeptObject[Value] | None, new: KeptObject[Value] | None) -> Key:
+    either = new or old
+    return either.key if either else ("", "")
+
+
+@contextmanager
+def _reading(source: LinkListener | NftListener, heard: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_reader(source, heard)
+    try:
+        yield
+    finally:
+        loop.remove_reader(source)

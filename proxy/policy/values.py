@@ -1,0 +1,122 @@
+"""The values of this room: Pods, policies and their rules, parsed and checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from proxy.model.values import Address, Key, Protocol
+
+LAST_PORT = 65535
+
+
+class Direction(StrEnum):
+    """The side of a Pod that a policy guards. The value is the name in policyTypes."""
+
+    INGRESS = "Ingress"
+    EGRESS = "Egress"
+
+
+class Operator(StrEnum):
+    """The operator of a selector's condition (meta/v1 LabelSelectorRequirement)."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+class Condition(NamedTuple):
+    """One condition on a label."""
+
+    key: str
+    operator: Operator
+    values: frozenset[str] = frozenset()
+
+
+class Selector(NamedTuple):
+    """A label selector. Without conditions it selects all."""
+
+    conditions: frozenset[Condition] = frozenset()
+
+
+class PodPeer(NamedTuple):
+    """The Pods that ``pods`` selects, in one namespace, or in those that ``namespaces`` selects."""
+
+    namespace: str | None
+    namespaces: Selector | None
+    pods: Selector
+
+
+class AddressRange(NamedTuple):
+    """Addresses of one family, as numbers; both ends belong to it."""
+
+    version: int
+    first: int
+    last: int
+
+
+class BlockPeer(NamedTuple):
+    """An ipBlock: ranges without their exceptions. They do not overlap, and are in order."""
+
+    ranges: tuple[AddressRange, ...]
+
+
+Peer = PodPeer | BlockPeer
+
+
+class PortRange(NamedTuple):
+    """The ports from ``first`` to ``last`` of a protocol."""
+
+    protocol: Protocol
+    first: int = 0
+    last: int = LAST_PORT
+
+
+class PortName(NamedTuple):
+    """The port that a Pod's container has under this name."""
+
+    protocol: Protocol
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a policy lets pass. None stands for all peers, or all ports of all protocols."""
+
+    peers: frozenset[Peer] | None
+    ports: frozenset[PortRange | PortName] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A NetworkPolicy. A direction without an entry in ``rules`` is not isolated by it."""
+
+    key: Key
+    selector: Selector
+    rules: Mapping[Direction, tuple[Rule, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A Pod with an address of its own, that has not ended.
+
+    ``ports`` maps (protocol, name) to the container's port. ``rank`` orders Pods that have the same
+    address: the greatest has it now.
+    """
+
+    key: Key
+    uid: str
+    labels: Mapping[str, str]
+    addresses: tuple[Address, ...]
+    is_local: bool
+    ports: Mapping[tuple[Protocol, str], int]
+    rank: tuple[bool, str, str] = (True, "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace with its labels."""
+
+    name: str
+    labels: Mapping[str, str]

@@ -1,0 +1,121 @@
+"""NetworkPolicies by packets: the proxy as a process, its API server, and Pods of two nodes."""
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.groups import group
+from tests.support.proxy import fake_api
+from tests.support.proxy.lab import call_filter
+from tests.support.proxy.policies import namespace, pod, policy
+from tests.support.proxy.prober import TCP, UDP, Probe, ask
+from tests.support.proxy.process import NODE, PATIENCE, RunningProxy, service, slices
+
+MODES = ("iptables-nft", "nftables", "ebpf")
+RANGES = {"podCIDRs": ["10.244.1.0/24", "fd00:10:244:1::/64"]}
+A, A6, B, C = "10.244.1.2", "fd00:10:244:1::2", "10.244.1.3", "10.244.2.2"
+P, P6, D, D6 = "10.244.1.9", "fd00:10:244:1::9", "10.244.2.9", "fd00:10:244:2::9"
+PODS = (
+    pod("a", "n1", A, A6, labels={"app": "a"}, ports={"http": 8080}),
+    pod("b", "n1", B, "fd00:10:244:1::3", labels={"app": "b"}),
+    pod("p", "n1", P, P6, labels={"app": "client"}),
+    pod("c", "n2", C, "fd00:10:244:2::2", labels={"app": "c"}),
+    pod("d", "n2", D, D6, labels={"app": "client"}),
+)
+
+
+@pytest.fixture(scope="module", params=MODES)
+def world(spaces, tmp_path_factory, request: pytest.FixtureRequest) -> Iterator[RunningProxy]:
+    with group("policy") as root:
+        made = RunningProxy(spaces, tmp_path_factory.mktemp("policy"), request.param, root)
+        call_filter(made.lab.spaces["node"], False)
+        made.put(NODE | {"spec": RANGES}, service(), *slices("a"), namespace("ns"), *PODS)
+        made.run()
+        made.until({"A"})
+        yield made
+        made.close()
+
+
+@pytest.fixture(autouse=True)
+def _without_policies(world: RunningProxy) -> Iterator[None]:
+    yield
+    for wire in PUT:
+        world.api.call(fake_api.remove, wire)
+    PUT.clear()
+    world.until({"A"}, address=A, port=8080)
+
+
+PUT: list[dict] = []
+
+
+def put(world: RunningProxy, *wires: dict) -> None:
+    PUT.extend(wires)
+    world.put(*wires)
+
+
+def asked(world: RunningProxy, source: str, address: str, port: int = 8080, **how) -> str:
+    """Who answers once; ``silent`` for nobody within some time."""
+    probe = Probe(address, port, how.get("protocol", TCP), timeout=how.get("timeout", 0.3))
+    return world.lab.client(source).call(ask, [probe])[0][0].name
+
+
+def until_silent(world: RunningProxy, source: str, address: str, port: int = 8080) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while asked(world, source, address, port) != "silent":
+        assert time.monotonic() < deadline, world.log.read_text()
+
+
+@pytest.mark.parametrize("address", [A, A6])
+def test_a_policy_isolates_and_admits(world: RunningProxy, address: str) -> None:
+    """From a Pod of the node, from another node's, by a Service; the node itself always passes."""
+    put(world, policy("deny", {"app": "a"}, ingress=[]))
+    until_silent(world, "pod", address)
+    assert asked(world, "remote", address) == "silent"
+    assert asked(world, "pod", "10.96.0.10", 80) == "silent"
+    assert asked(world, "pod", address, protocol=UDP) == "silent"
+    assert asked(world, "node", address, timeout=60) == "A"
+    assert asked(world, "pod", B, timeout=60) == "B"
+    admits = {"from": [{"podSelector": {"matchLabels": {"app": "client"}}}]}
+    ports = {"ports": [{"port": "http"}]}
+    put(world, policy("allow", {"app": "a"}, ingress=[admits | ports]))
+    for source in ("pod", "remote"):
+        world.until({"A"}, source=source, address=address, port=8080)
+    world.until({"A"}, address="10.96.0.10", port=80)
+    assert asked(world, "pod", address, protocol=UDP) == "silent"
+
+
+def test_egress_is_decided_by_endpoints(world: RunningProxy) -> None:
+    to_a = {"to": [{"podSelector": {"matchLabels": {"app": "a"}}}], "ports": [{"port": 8080}]}
+    put(world, policy("out", {"app": "client"}, egress=[to_a]))
+    until_silent(world, "pod", B)
+    assert asked(world, "pod", C) == "silent"
+    assert asked(world, "pod", A, timeout=60) == "A"
+    assert asked(world, "pod", "10.96.0.10", 80, timeout=60) == "A"
+    assert asked(world, "remote", C, timeout=60) == "C"  # another node's proxy sees to that Pod
+
+
+def test_a_pod_that_is_not_known_yet_reaches_nobody(world: RunningProxy) -> None:
+    stranger = PODS[2]
+    world.api.call(fake_api.remove, stranger)
+    put(world, policy("elsewhere", {"app": "none"}, ingress=[]))
+    until_silent(world, "pod", A)
+    world.put(stranger)
+    world.until({"A"}, address=A, port=8080)
+
+
+def test_rules_outlive_the_proxy_and_cleanup_removes_them(world: RunningProxy) -> None:
+    put(world, policy("deny", {"app": "a"}, ingress=[]))
+    until_silent(world, "pod", A)
+    world.end(signal.SIGKILL)
+    assert asked(world, "pod", A) == "silent"
+    world.run()
+    until_silent(world, "pod", A)
+    world.end(signal.SIGTERM)
+    node = world.lab.spaces["node"]
+    assert "podwire-policy" in node.run("nft", "list", "tables")
+    node.run(*world.command("--cleanup")[2:])
+    assert "podwire-policy" not in node.run("nft", "list", "tables")
+    world.run()
+    until_silent(world, "pod", A)
