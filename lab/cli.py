@@ -14,6 +14,8 @@ from lab.spec import POD_CIDRS, SERVICE_CIDRS
 from proxy.backends.base import BACKENDS
 from proxy.model.settings import CounterDetail
 
+TYPES = ("A", "AAAA", "CNAME", "NS", "PTR", "SOA", "SRV", "TXT")
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
@@ -161,6 +163,28 @@ def counters(name: str, detail: str) -> None:
 
 @main.command()
 @name_option
+@click.option("-n", "--namespace", default="default", show_default=True, help="Ask as a Pod of it.")
+@click.option(
+    "-t",
+    "--type",
+    "kind",
+    type=click.Choice(TYPES, case_sensitive=False),
+    help="Of the records.  [default: addresses of a name, the name of an address]",
+)
+@output_option
+@click.argument("asked", metavar="NAME")
+def resolve(name: str, asked: str, output: str, **how: Any) -> None:
+    """Ask the cluster DNS what a name means.
+
+    NAME is completed as in a Pod: web is web.default.svc.cluster.local. A final dot prevents it.
+    """
+    from lab import commands
+
+    commands.show_names(name, asked, output, **how)
+
+
+@main.command()
+@name_option
 def kubeconfig(name: str) -> None:
     """Print the path of the kubeconfig."""
     from lab import commands
@@ -177,7 +201,7 @@ def kubeconfig(name: str) -> None:
 def logs(name: str, component: str, **options: Any) -> None:
     """Print the log of a component.
 
-    COMPONENT is apiserver, scheduler, controllers, agent, cni or proxy.
+    COMPONENT is apiserver, scheduler, controllers, dns, dns-2, agent, cni or proxy.
     """
     from lab import commands
 

@@ -17,12 +17,14 @@ from control.client import ClientError, KubeconfigError
 from control.linux.errors import cause
 from lab import change, needs
 from lab import demo as demonstration
+from lab import dns as cluster_dns
 from lab import logs as reader
 from lab.down import RemovalError, remove
 from lab.keeper import LaunchError
 from lab.nodes import NodeReport, NodesUnknownError, ask
 from lab.options import OptionError
 from lab.report import Steps, columns
+from lab.resolve import NoSuchNameError, resolve
 from lab.spec import LabSpec, LabSpecError, make_spec
 from lab.state import LabDir, all_labs, lab_dir, locked
 from lab.status import LabStatus, killed_machines, locate, look, named
@@ -103,6 +105,9 @@ def up(*, demo: bool, **options: Any) -> None:
         steps = Steps(console)
         lab = make(spec, steps)
         with _staying_up(lab):
+            with steps.step("cluster DNS"):
+                cluster_dns.install(lab.kubeconfig, spec)
+                cluster_dns.wait_answers(lab, spec)
             with steps.step("nodes ready") as say:
                 wait_ready(lab.kubeconfig, spec, say)
             if demo:
@@ -233,6 +238,21 @@ def set_counters(name: str, detail: str) -> None:
     with plain_errors():
         change.set_counters(lab, spec, detail)
     click.echo(f"lab {name}: {_COUNTED[detail]}")
+
+
+def show_names(name: str, asked: str, output: str, **how: Any) -> None:
+    """Print what a name means in a lab."""
+    _need_root()
+    lab, spec = running(name)
+    with plain_errors():
+        try:
+            found = resolve(lab, spec, asked, **how)
+        except NoSuchNameError as err:
+            raise click.ClickException(str(err)) from err
+    if output == "json":
+        return click.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=2))
+    rows = [(each.name, str(each.ttl), each.type, each.value) for each in found]
+    return click.echo(columns(("NAME", "TTL", "TYPE", "VALUE"), rows))
 
 
 def show_kubeconfig(name: str) -> None:

@@ -21,6 +21,7 @@ from lab.state import LabDir
 _CONTROL_USERS = {
     "scheduler": Identity("system:kube-scheduler"),
     "controllers": Identity("system:kube-controller-manager"),
+    "dns": Identity("system:coredns"),
 }
 _NODE_USERS = {"proxy": Identity("system:kube-proxy", ("system:node-proxier",))}
 

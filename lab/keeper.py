@@ -25,7 +25,15 @@ from lab import linux, modules, network
 from lab.components import load_components
 from lab.machine import enter_network, make_root
 from lab.parts import machines as machines_of
-from lab.spec import API_PORT, CLUSTER_FD, MANAGEMENT_FD, LabSpec, Machine
+from lab.spec import (
+    API_PORT,
+    CLUSTER_FD,
+    DNS_FDS,
+    DNS_PORT,
+    MANAGEMENT_FD,
+    LabSpec,
+    Machine,
+)
 from lab.state import Keeper, LabDir
 from lab.supervise import Run, Supervisor, fork
 
@@ -297,7 +305,7 @@ def _be_machine(
     if start.wait() != b"ok":
         return None
     if machine.name == "control":
-        _listen(spec)
+        _listen(spec, machine.ips)
     else:
         os.close(MANAGEMENT_FD)
 
@@ -307,10 +315,21 @@ def _be_machine(
     return Supervisor(load_components, log_of, run).supervise()
 
 
-def _listen(spec: LabSpec) -> None:
-    """Make the API server's socket in the control machine's network."""
+def _listen(spec: LabSpec, ips: Sequence[str]) -> None:
+    """Make the API server's and the DNS servers' sockets in the control machine's network."""
     family = socket.AF_INET6 if spec.dual_stack else socket.AF_INET
     server = socket.create_server(
         ("", API_PORT), family=family, backlog=1024, dualstack_ipv6=spec.dual_stack
     )
     os.dup2(server.detach(), CLUSTER_FD)
+    descriptors = iter(DNS_FDS)
+    for address in ips:
+        for made in _dns_sockets(address):
+            os.dup2(made.detach(), next(descriptors))
+
+
+def _dns_sockets(address: str) -> tuple[socket.socket, socket.socket]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    packets = socket.socket(family, socket.SOCK_DGRAM)
+    packets.bind((address, DNS_PORT))
+    return packets, socket.create_server((address, DNS_PORT), family=family, backlog=1024)

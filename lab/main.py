@@ -22,6 +22,7 @@ COMMANDS = {
     "agent": "control.agent.cli:main",
     "cni": "cni_plugin.admin.cli:main",
     "proxy": "proxy.cli:main",
+    "dns": "control.dns.cli:main",
     "setup": "lab.setup:main",
     "completion": "lab.completion:main",
 }
@@ -34,10 +35,11 @@ SUMMARIES = {
     "agent": "Run the Pods of a node.",
     "cni": "The CNI plugin's server and tools.",
     "proxy": "Balance Services on a node.",
+    "dns": "Answer the names of Services and Pods.",
     "setup": "Install the Debian packages that podwire runs with.",
     "completion": "Teach bash, zsh or fish to complete podwire's words.",
 }
-DAEMONS = ("apiserver", "scheduler", "controllers", "agent", "cni", "proxy")
+DAEMONS = ("apiserver", "scheduler", "controllers", "agent", "cni", "proxy", "dns")
 
 
 def load(name: str) -> click.Command:

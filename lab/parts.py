@@ -6,10 +6,14 @@ To add a part to every lab, write a function that returns its Component, and put
 from collections.abc import Callable
 
 from lab.spec import (
+    CLUSTER_DOMAIN,
     CLUSTER_FD,
     CONFIG,
     CONTROL_HOST,
     DATA,
+    DNS_FDS,
+    DNS_METRICS_PORT,
+    DNS_SERVERS,
     MANAGEMENT_FD,
     NODE_MASKS,
     POD_PIDS,
@@ -18,6 +22,7 @@ from lab.spec import (
     Machine,
     addresses_of,
     cgroup,
+    dns_ips,
 )
 
 # Takes the lab, and the machine without its components; None: this lab does not have the part.
@@ -82,6 +87,27 @@ def _controllers(spec: LabSpec, _: Machine) -> Component:
     )
 
 
+def _dns(number: int) -> Part:
+    """Return one of the DNS servers, ``dns`` or ``dns-2``; each has its own ports for pages."""
+
+    def part(spec: LabSpec, _: Machine) -> Component:
+        descriptors = DNS_FDS[: 2 * len(spec.service_cidrs)]
+        return Component(
+            f"dns-{number + 1}" if number else "dns",
+            (
+                "dns",
+                f"--metrics-bind-address=:{DNS_METRICS_PORT + number}",
+                f"--health-bind-address=:{8080 + number}",
+                f"--ready-bind-address=:{8181 + number}",
+                _kubeconfig("dns"),
+                f"--cluster-domain={CLUSTER_DOMAIN}",
+                *(f"--listen-fd={descriptor}" for descriptor in descriptors),
+            ),
+        )
+
+    return part
+
+
 def _cni(_: LabSpec, __: Machine) -> Component:
     return Component("cni", ("cni", "serve"))
 
@@ -98,6 +124,8 @@ def _agent(spec: LabSpec, machine: Machine) -> Component:
             f"--node-ip={','.join(machine.ips)}",
             f"--overlay={spec.overlay}",
             _cluster_cidr(spec),
+            f"--cluster-dns={','.join(dns_ips(spec))}",
+            f"--cluster-domain={CLUSTER_DOMAIN}",
             f"--tls-cert={CONFIG / 'agent.crt'}",
             f"--tls-key={CONFIG / 'agent.key'}",
             f"--client-ca={CONFIG / 'ca.crt'}",
@@ -133,5 +161,10 @@ def _cluster_cidr(spec: LabSpec) -> str:
 
 
 # The parts of the control plane's machine, and those of each node, in the order of their start.
-CONTROL: tuple[Part, ...] = (_apiserver, _scheduler, _controllers)
+CONTROL: tuple[Part, ...] = (
+    _apiserver,
+    _scheduler,
+    _controllers,
+    *map(_dns, range(DNS_SERVERS)),
+)
 NODE: tuple[Part, ...] = (_cni, _agent, _proxy)

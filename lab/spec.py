@@ -23,6 +23,13 @@ SERVICE_CIDRS = ("10.96.0.0/16", "fd00:10:96::/112")
 # connections wait in the backlog and are not refused.
 MANAGEMENT_FD = 100  # 127.0.0.1 of the host's network namespace, for the user's kubectl
 CLUSTER_FD = 101  # the control machine's address, for everything in the lab
+# The DNS servers share sockets in the same way: who asks while one is restarted is answered by the
+# other, or waits. For each of the control machine's addresses: UDP, then TCP.
+DNS_FDS = (102, 103, 104, 105)
+DNS_PORT, DNS_METRICS_PORT = 53, 9153
+DNS_SERVERS = 2
+CLUSTER_DOMAIN = "cluster.local"
+_DNS_PLACE = 10  # of the Service kube-dns in each range of ClusterIPs, as in kubeadm
 
 CONFIG = PurePosixPath("/etc/podwire")
 DATA = PurePosixPath("/var/lib/podwire")
@@ -100,6 +107,7 @@ def make_spec(
     if len(pods) != len(services):
         raise LabSpecError("--pod-cidr and --service-cidr need the same address families")
     _refuse_overlap({"--pod-cidr": pods, "--service-cidr": services})
+    _require_dns(services)
     _require_room(nodes, pods)
     return LabSpec(name, nodes, proxy, overlay, store, pods, services)
 
@@ -137,6 +145,15 @@ def _refuse_overlap(ranges: dict[str, tuple[str, ...]]) -> None:
             known.append((option, network))
 
 
+def _require_dns(service_cidrs: tuple[str, ...]) -> None:
+    for network in map(ipaddress.ip_network, service_cidrs):
+        if network.num_addresses <= _DNS_PLACE + 1:
+            raise LabSpecError(
+                f"--service-cidr {network} is too small: the cluster DNS has address "
+                f"{_DNS_PLACE} of it; want a range of 16 addresses or more"
+            )
+
+
 def _require_room(nodes: int, pod_cidrs: tuple[str, ...]) -> None:
     for network in map(ipaddress.ip_network, pod_cidrs):
         mask = NODE_MASKS[network.version]
@@ -149,6 +166,11 @@ def _require_room(nodes: int, pod_cidrs: tuple[str, ...]) -> None:
 def api_url(spec: LabSpec) -> str:
     """Return the API server's URL inside the lab."""
     return f"https://{addresses_of(spec, CONTROL_HOST)[0].partition('/')[0]}:{API_PORT}"
+
+
+def dns_ips(spec: LabSpec) -> tuple[str, ...]:
+    """Return the ClusterIPs of the Service ``kube-dns``."""
+    return tuple(str(ipaddress.ip_network(cidr)[_DNS_PLACE]) for cidr in spec.service_cidrs)
 
 
 def addresses_of(spec: LabSpec, host: int) -> tuple[str, ...]:

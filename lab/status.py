@@ -8,6 +8,7 @@ from pathlib import Path
 from control.linux.processes import start_ticks
 from lab.machine import enter_argv
 from lab.parts import machines
+from lab.spec import Component
 from lab.state import LabDir
 
 
@@ -98,7 +99,11 @@ def look(lab: LabDir) -> LabStatus:
     for machine in machines(spec):
         pid = pids.get(machine.name)
         processes = _children(pid) if pid is not None else {}
-        components = tuple(_component(c.name, processes) for c in machine.components)
+        commands = [component.argv[0] for component in machine.components]
+        components = tuple(
+            _component(each, processes, 2 if commands.count(each.argv[0]) > 1 else 1)
+            for each in machine.components
+        )
         rows.append(MachineStatus(machine.name, pid, machine.ips, components))
     return LabStatus(_state(keeper.alive, rows), spec.nodes, tuple(rows))
 
@@ -119,11 +124,13 @@ def _machine_pids(lab: LabDir, keeper: int) -> dict[str, int]:
     }
 
 
-def _component(name: str, processes: dict[int, str]) -> ComponentStatus:
+def _component(component: Component, processes: dict[int, str], words: int) -> ComponentStatus:
+    """Find a component's process by the first words of its command line."""
+    wanted = ["podwire", *component.argv[:words]]
     for pid, title in processes.items():
-        if title.split()[:2] == ["podwire", name]:
-            return ComponentStatus(name, pid, _age(pid))
-    return ComponentStatus(name, None, None)
+        if title.split()[: len(wanted)] == wanted:
+            return ComponentStatus(component.name, pid, _age(pid))
+    return ComponentStatus(component.name, None, None)
 
 
 def _children(pid: int) -> dict[int, str]:

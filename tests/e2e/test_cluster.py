@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.e2e.harness import CHECKOUT, WEB, eventually, run
+from tests.support.e2e.harness import CHECKOUT, WEB, eventually, podwire, run
 
 COUNT = 300
 
@@ -239,6 +239,27 @@ def test_the_api_server_answers_at_its_service_from_a_pod(web):
     """The request goes through the ClusterIP to the address and port of its EndpointSlice."""
     address = cluster_ip(web, "kubernetes")
     web.kubectl("exec", web.pods()[0]["metadata"]["name"], "--", "nc", "-w", "5", address, "443")
+
+
+def test_a_pod_reaches_a_service_by_its_names(web):
+    pod, expected = web.pods()[0]["metadata"]["name"], names(web.pods())
+    for name in ("web", "web.default", "web.default.svc.cluster.local", "web.default.svc"):
+        answer = web.kubectl("exec", pod, "--", "wget", "-qO-", f"http://{name}").strip()
+        assert answer in expected
+    absent = run(*web.kubectl_argv("exec", pod, "--", "wget", "-qO-", "http://absent"))
+    assert "bad address 'absent'" in absent.stderr
+
+
+def test_names_resolve_while_one_dns_server_is_killed(web):
+    """The servers share their sockets: a question waits in them until one takes it."""
+    address = cluster_ip(web)
+    for server in ("dns", "dns-2"):
+        killed = web.component_pid("control", server)
+        os.kill(killed, signal.SIGKILL)
+        for _ in range(3):
+            out = podwire("lab", "resolve", "--name", web.name, "web", "-o", "json")
+            assert [row["value"] for row in json.loads(out)] == [address]
+        eventually(lambda s=server, k=killed: web.component_pid("control", s) not in (None, k))
 
 
 def test_a_pod_answers_ping_and_a_cluster_ip_does_not(web):

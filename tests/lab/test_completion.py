@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPTS = CHECKOUT / ".venv" / "bin"
 PROMPT = "ready> "
 LABS = {"alpha": 1, "beta": 2}
-COMPONENTS = ("apiserver", "scheduler", "controllers", "cni", "agent", "proxy")
+COMPONENTS = ("apiserver", "scheduler", "controllers", "dns", "dns-2", "cni", "agent", "proxy")
 HEAVY = ("aiohttp", "asyncio", "cryptography", "pydantic", "pyroute2", "rich", "control.api")
 
 CASES = [

@@ -1,0 +1,149 @@
+"""Answers queries from the zone. Pure: no sockets, clocks or threads.
+
+    packet ─► read_query ─► Answerer.answer ─► the zone's records ─► respond ─► bytes
+
+Source: RFC 1034 section 4.3.2, RFC 2308, RFC 8020, the Kubernetes DNS specification 1.1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from control.dns import message
+from control.dns.message import AA, RR, Faulty, Query, respond, room_of
+from control.dns.names import ROOT, Name, suffixes
+from control.dns.records import AAAA, CNAME, SOA, SRV, A, Rdata, Records, soa
+from control.dns.zone import REVERSE, Zone
+
+_TRANSFERS = (251, 252)  # IXFR, AXFR
+_LONGEST_CHAIN = 10  # CNAMEs that are followed, as in CoreDNS
+_SRV_HEAD = 6  # bytes before the target
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response without its ID, in ``variants`` that take turns, each with another first address.
+
+    ``zone`` is the name of the zone that gave it. ``stable`` is true if a query of the same bytes
+    may get the same response until the zone changes.
+    """
+
+    variants: tuple[bytes, ...]
+    zone: Name
+    rcode: int
+    stable: bool = False
+
+
+@dataclass(slots=True)
+class _Found:
+    """The records of an answer, as they are gathered."""
+
+    zone: Name
+    rcode: int
+    answers: list[RR]
+
+
+class Answerer:
+    """Answers from one zone. Names outside do not exist: nobody else is asked."""
+
+    def __init__(self, zone: Zone) -> None:
+        self._zone = zone
+
+    def answer(self, packet: bytes, *, tcp: bool) -> Answer | None:
+        """Return the response to a packet; None for a packet that gets none."""
+        query = message.read_query(packet)
+        if query is None:
+            return None
+        if isinstance(query, Faulty):
+            return Answer((respond(query, query.rcode, most=message.PLAIN_UDP),), ROOT, query.rcode)
+        rcode = _refusal(query)
+        if rcode:
+            return self.refuse(query, rcode, tcp=tcp)
+        return self._resolve(query, tcp=tcp)
+
+    def refuse(self, query: Query, rcode: int, *, tcp: bool) -> Answer:
+        """Return an error for a response."""
+        return Answer((respond(query, rcode, most=room_of(query, tcp=tcp)),), ROOT, rcode)
+
+    def _resolve(self, query: Query, *, tcp: bool) -> Answer:
+        found = self._find(query)
+        authority: Sequence[RR] = ()
+        if found.rcode or not _has_end(found.answers, query.kind):
+            authority = (self._denial(found),)
+        extra = self._additional(found.answers)
+        room = room_of(query, tcp=tcp)
+        variants = [
+            respond(query, found.rcode, turn, authority, extra, most=room, flags=AA)
+            for turn in _turns(found.answers)
+        ]
+        stable = query.raw == query.raw.lower() and (query.edns is None or query.edns.bare)
+        return Answer(tuple(dict.fromkeys(variants)), found.zone, found.rcode, stable)
+
+    def _find(self, query: Query) -> _Found:
+        """Follow CNAMEs from the question's name as long as they stay in the zone."""
+        found = _Found(self._apex(query.name), message.NOERROR, [])
+        name, owner = query.name, None
+        for _ in range(_LONGEST_CHAIN):
+            records = self._zone.find(name)
+            if records is None:
+                found.rcode = message.NXDOMAIN
+                return found
+            alias = records.get(CNAME)
+            if alias is None or query.kind == CNAME:
+                found.answers += self._rrs(owner, query.kind, records)
+                return found
+            found.answers.append(RR(owner, CNAME, self._zone.ttl, alias[0]))
+            name = owner = alias[0]
+        found.answers.clear()  # CNAMEs in a circle lead nowhere, as in CoreDNS
+        return found
+
+    def _apex(self, name: Name) -> Name:
+        """Return the zone of a name: the cluster domain, the two of addresses, or the root."""
+        known = (self._zone.domain, *REVERSE)
+        return next((suffix for suffix in suffixes(name) if suffix in known), ROOT)
+
+    def _rrs(self, owner: Name | None, kind: int, records: Records) -> list[RR]:
+        return [RR(owner, kind, self._ttl(kind), rdata) for rdata in records.get(kind, ())]
+
+    def _ttl(self, kind: int) -> int:
+        return 28800 if kind == 16 else self._zone.ttl  # the schema's version does not change
+
+    def _denial(self, found: _Found) -> RR:
+        """Return the SOA record by which a resolver knows how long to keep a negative answer."""
+        apex = found.zone
+        if found.answers:  # RFC 2308, 2.1: the zone in which the last name of a chain is not
+            apex = self._apex(found.answers[-1].rdata)
+        own = apex == self._zone.domain
+        rdata: Rdata = self._zone.soa if own else soa(apex, self._zone.serial, self._zone.ttl)
+        return RR(apex, SOA, self._zone.ttl, rdata)
+
+    def _additional(self, answers: Sequence[RR]) -> list[RR]:
+        """Return the addresses of the targets of SRV records."""
+        targets = dict.fromkeys(a.rdata[_SRV_HEAD:] for a in answers if a.kind == SRV)
+        return [
+            each
+            for target in targets
+            if (records := self._zone.find(target))
+            for kind in (A, AAAA)
+            for each in self._rrs(target, kind, records)
+        ]
+
+
+def _refusal(query: Query) -> int:
+    if query.edns is not None and query.edns.version:
+        return message.BADVERS
+    if query.cls != message.IN or query.kind in _TRANSFERS:
+        return message.REFUSED
+    return message.NOERROR
+
+
+def _has_end(answers: Sequence[RR], kind: int) -> bool:
+    return bool(answers) and answers[-1].kind == kind
+
+
+def _turns(answers: list[RR]) -> list[list[RR]]:
+    """Return the answers with each address in turn first; CNAMEs stay in front."""
+    chain = [each for each in answers if each.kind == CNAME]
+    rest = answers[len(chain) :]
+    if len(rest) < 2 or rest[0].kind not in (A, AAAA):
+        return [answers]
+    return [[*chain, *rest[at:], *rest[:at]] for at in range(len(rest))]

@@ -1,0 +1,102 @@
+"""Serves UDP in a blocking loop, a thread a socket: four times as fast as asyncio's datagrams.
+
+A response is kept under its query's bytes, so that the same question costs one look into a
+dictionary. The zone's change drops them all by putting another dictionary in place; a thread that
+still computes a response adds it to the old one, where nobody finds it.
+"""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import cycle
+from time import perf_counter
+from typing import Any
+
+from control.dns.answer import Answer, Answerer
+from control.dns.metrics import QUICK, Cell, Cells
+
+logger = logging.getLogger(__name__)
+
+MOST_QUERY = 4096  # bytes; what is longer is cut, and then malformed
+MOST_KEPT = 20_000  # responses; each has at most 1232 bytes, and as many variants as addresses
+Kept = dict[bytes, tuple[Callable[[], bytes], Cell]]
+Address = Any  # a peer, as the socket gives it
+Log = Callable[[Address, bytes, bytes], None]
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the threads and the event loop share; a change replaces ``generation``."""
+
+    generation: object = field(default_factory=object)
+
+    def changed(self) -> None:
+        """Drop every response that is kept."""
+        self.generation = object()
+
+
+class UdpServer:
+    """Answers on one socket."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        answerer: Answerer,
+        shared: Shared,
+        log: Log | None = None,
+    ) -> None:
+        self._socket, self._answerer, self._shared = sock, answerer, shared
+        self._log = log
+        self.cells = Cells("udp", 1 if sock.family == socket.AF_INET else 2)
+
+    def start(self) -> None:
+        """Serve in a thread, which ends with the process."""
+        threading.Thread(target=self._serve, name="udp", daemon=True).start()
+
+    def _serve(self) -> None:
+        """Answer for ever. This is the hot loop: local names, and no call for what is kept."""
+        receive, send, shared = self._socket.recvfrom, self._socket.sendto, self._shared
+        kept: Kept = {}
+        generation = shared.generation
+        while True:
+            try:
+                packet, peer = receive(MOST_QUERY)
+                began = perf_counter()
+                if generation is not shared.generation:
+                    generation = shared.generation
+                    kept = {}
+                entry = kept.get(packet[2:])
+                if entry is None:
+                    self._answer(packet, peer, kept, began)
+                    continue
+                turn, cell = entry
+                send(packet[:2] + turn(), peer)
+                seconds = perf_counter() - began
+                if seconds > QUICK:
+                    cell.add(seconds)
+                else:
+                    cell.count += 1
+                    cell.seconds += seconds
+            except OSError as err:  # of one peer: it is unreachable, say
+                logger.debug("udp: %s", err)
+
+    def _answer(self, packet: bytes, peer: Address, kept: Kept, began: float) -> None:
+        found = self._answerer.answer(packet, tcp=False)
+        if found is None:
+            return
+        response = packet[:2] + found.variants[0]
+        cell = self.cells.of(packet, found.zone, found.rcode, len(response))
+        self._socket.sendto(response, peer)
+        cell.add(perf_counter() - began)
+        if self._log is not None:
+            self._log(peer, packet, response)
+        elif found.stable:
+            self._keep(packet, found, cell, kept)
+
+    def _keep(self, packet: bytes, found: Answer, cell: Cell, kept: Kept) -> None:
+        if len(kept) >= MOST_KEPT:
+            kept.clear()
+        turns = [*found.variants[1:], found.variants[0]]
+        kept[packet[2:]] = cycle(turns).__next__, cell
