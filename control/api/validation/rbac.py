@@ -74,12 +74,14 @@ def _aggregation(rule: AggregationRule) -> list[FieldError]:
 
 def validate_role_binding(binding: RoleBinding) -> list[FieldError]:
     """Check the role and the subjects of a RoleBinding."""
-    return _role_ref(binding.role_ref, ("Role", "ClusterRole")) + _subjects(binding.subjects)
+    found = _role_ref(binding.role_ref, ("Role", "ClusterRole"))
+    return found + _subjects(binding.subjects, namespaced=True)
 
 
 def validate_cluster_role_binding(binding: ClusterRoleBinding) -> list[FieldError]:
     """Check the role and the subjects of a ClusterRoleBinding."""
-    return _role_ref(binding.role_ref, ("ClusterRole",)) + _subjects(binding.subjects)
+    found = _role_ref(binding.role_ref, ("ClusterRole",))
+    return found + _subjects(binding.subjects, namespaced=False)
 
 
 def validate_binding_update(
@@ -104,12 +106,16 @@ def _role_ref(role: RoleRef, kinds: tuple[str, ...]) -> list[FieldError]:
     return found
 
 
-def _subjects(subjects: list[Subject]) -> list[FieldError]:
-    each = (_subject(f"subjects[{at}]", subject) for at, subject in enumerate(subjects))
+def _subjects(subjects: list[Subject], *, namespaced: bool) -> list[FieldError]:
+    """Check subjects; without a namespace, an account is of the namespace of its binding."""
+    each = (
+        _subject(f"subjects[{at}]", subject, namespaced=namespaced)
+        for at, subject in enumerate(subjects)
+    )
     return list(chain.from_iterable(each))
 
 
-def _subject(path: str, subject: Subject) -> list[FieldError]:
+def _subject(path: str, subject: Subject, *, namespaced: bool) -> list[FieldError]:
     found = [] if subject.name else [field.required(f"{path}.name")]
     if subject.kind not in _SUBJECT_GROUPS:
         found.append(field.not_supported(f"{path}.kind", subject.kind, _SUBJECT_GROUPS))
@@ -120,6 +126,6 @@ def _subject(path: str, subject: Subject) -> list[FieldError]:
     if subject.kind == "ServiceAccount":
         if subject.name:
             found += invalid_each(f"{path}.name", subject.name, text.dns_subdomain(subject.name))
-        if not subject.namespace:
+        if not subject.namespace and not namespaced:
             found.append(field.required(f"{path}.namespace"))
     return found

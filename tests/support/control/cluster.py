@@ -58,14 +58,21 @@ class Agents:
     """The agents of all nodes: bound Pods get an address and run; deleted Pods end.
 
     Those of the nodes in ``insistent`` say again that a Pod is ready when somebody else says it is
-    not, as agents do after a silence.
+    not, as agents do after a silence. Pods for which ``ends`` is true succeed at once.
     """
 
-    def __init__(self, client: Client, *, ready: Callable[[Pod], bool] = lambda pod: True) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        ready: Callable[[Pod], bool] = lambda pod: True,
+        ends: Callable[[Pod], bool] = lambda pod: False,
+    ) -> None:
         self.started: list[str] = []  # uids, in order: a Pod that runs twice is here twice
         self.insistent: frozenset[str] = frozenset()
         self._client = client
         self._ready = ready
+        self._ends = ends
         self._pods = Informer(client, kinds.POD)
         self._known: set[str] = set()
 
@@ -97,11 +104,12 @@ class Agents:
     async def _run(self, pod: Pod) -> None:
         number = len(self.started)
         address = f"10.244.{number // 250}.{number % 250 + 1}"
+        ends = self._ends(pod)
         status = {
-            "phase": "Running",
+            "phase": "Succeeded" if ends else "Running",
             "podIP": address,
             "podIPs": [{"ip": address}, {"ip": f"fd00:10:244::{number:x}"}],
-            "conditions": [_READY],
+            "conditions": [_READY | ({"status": "False"} if ends else {})],
         }
         await self._report(pod, status)
 

@@ -124,6 +124,18 @@ async def test_without_credentials_there_are_health_and_version(server: Guarded)
 # Roles and bindings
 
 
+async def test_an_account_without_a_namespace_is_of_its_bindings(server: Guarded) -> None:
+    """Charts write it so."""
+    robot = {"kind": "ServiceAccount", "name": "robot"}
+    await server.make(f"{MINE}/roles", role(PODS))
+    await server.make(f"{MINE}/rolebindings", binding("b", "r", robot))
+    assert (await server("system:serviceaccount:default:robot", "GET", f"{CORE}/pods")).code == 200
+    everywhere = binding("b", "view", robot, kind="ClusterRole")
+    refused = await server("root", "POST", f"{RBAC}/clusterrolebindings", everywhere)
+    assert refused.code == 422
+    assert "subjects[0].namespace: Required value" in refused["message"]
+
+
 async def test_a_role_counts_in_its_namespace_from_its_binding_to_its_end(server: Guarded) -> None:
     await server.make("/api/v1/namespaces", {"metadata": {"name": "other"}})
     await server.make(f"{MINE}/roles", role(PODS))
