@@ -82,6 +82,11 @@ class Agent:
         )
         self._network = NodeNetwork(settings, self._all_nodes, self._network_status.wake)
 
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self._config.identity.name
+
     async def run(self) -> None:
         """Run until cancelled; containers keep running without an agent."""
         async with AsyncExitStack() as stack:

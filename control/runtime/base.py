@@ -184,6 +184,26 @@ class ExecResult:
     timed_out: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a container or a node has used: seconds of CPU since its start, and bytes in use.
+
+    The bytes are the working set, without file pages that are easily dropped.
+    """
+
+    cpu: float
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeUsage:
+    """What the node, and by their IDs the containers that run, have used at a time."""
+
+    at: float  # seconds since the epoch
+    node: Usage
+    containers: Mapping[str, Usage] = field(default_factory=dict)
+
+
 class ExecStream(Protocol):
     """A command that runs in a container, with its standard streams."""
 
@@ -223,6 +243,9 @@ class Runtime(Protocol):
 
     def observe(self) -> RuntimeState:
         """Return all sandboxes and containers as they are now."""
+
+    def usage(self) -> RuntimeUsage:
+        """Return what has been used until now; it reads many files, so call it in a thread."""
 
     def sandbox_ids(self) -> frozenset[str]:
         """Return the ID of every sandbox, also of one that is being made and not observable yet."""

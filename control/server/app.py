@@ -21,6 +21,7 @@ from control.server.access.guard import Guard
 from control.server.bootstrap import bootstrap, keep
 from control.server.bugs import ConnectionLog
 from control.server.http import HttpHandler, identify
+from control.server.scrape import scrape
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
 from control.server.upkeep import upkeep
@@ -69,7 +70,7 @@ async def serve(
         stack.push_async_callback(door.close)
         for bound in sockets:
             door.open(bound)
-        for work in (upkeep(state), keep(state), definitions.follow(state)):
+        for work in (upkeep(state), keep(state), definitions.follow(state), scrape(state)):
             stack.push_async_callback(_cancelled, asyncio.create_task(work))
         yield state
 

@@ -1,6 +1,7 @@
 """Create the objects that every cluster has.
 
-They are namespaces, the system's two priority classes, and the ``kubernetes`` Service.
+They are namespaces, the system's two priority classes, the ``kubernetes`` Service, and the
+APIService of what is measured.
 
 Source: k8s.io/kubernetes/pkg/controlplane (the ``kubernetes`` Service and its endpoints).
 """
@@ -19,6 +20,8 @@ from control.api.kinds import (
     SERVICE,
     Kind,
 )
+from control.api.measured import GROUP as MEASURED
+from control.api.stored import STORED
 from control.api.validation.cluster import SYSTEM_PRIORITIES
 from control.server.state.server import ServerState
 from control.server.verbs.create import make
@@ -43,6 +46,23 @@ _USED_FOR = {
     ),
 }
 _SELF = User("system:apiserver", ("system:masters",))
+_API_SERVICE = next(kind for kind in STORED if kind.name == "APIService")
+# As the aggregator says of APIs that the server itself serves.
+_METRICS = {
+    "metadata": {"labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"}},
+    "spec": {
+        "group": MEASURED,
+        "version": "v1beta1",
+        "groupPriorityMinimum": 100,
+        "versionPriority": 100,
+    },
+}
+_AVAILABLE = {
+    "type": "Available",
+    "status": "True",
+    "reason": "Local",
+    "message": "Local APIServices are always available",
+}
 _NAME = "kubernetes"
 _PORT = "https"
 
@@ -55,6 +75,8 @@ async def bootstrap(state: ServerState) -> None:
     for name, value in SYSTEM_PRIORITIES.items():
         content = {"value": value, "description": _USED_FOR[name]}
         await _ensure(state, PRIORITY_CLASS, "", name, content)
+    await _ensure(state, _API_SERVICE, "", f"v1beta1.{MEASURED}", _METRICS)
+    await _say_available(state, f"v1beta1.{MEASURED}")
     await _ensure(state, SERVICE, "default", _NAME, _service(state))
     if not ip_address(state.config.advertise_address).is_loopback:
         await _ensure(state, ENDPOINTS, "default", _NAME, _endpoints(state))
@@ -111,6 +133,21 @@ async def _ensure(state: ServerState, kind: Kind, namespace: str, name: str, con
             if err.code != 409:  # another API server has created it
                 raise
     await modify(state, request, partial(_merge, content))
+
+
+async def _say_available(state: ServerState, name: str) -> None:
+    """Set the condition of an APIService, if it has none yet."""
+    info = RequestInfo("update", _API_SERVICE, "", name, "status")
+    since = {"lastTransitionTime": state.timestamp()}
+
+    def edit(_state: ServerState, _request: ApiRequest, item: Item) -> Edited:
+        wire = item.fresh()
+        wire["metadata"].pop("resourceVersion")
+        if not (wire.get("status") or {}).get("conditions"):
+            wire["status"] = {"conditions": [_AVAILABLE | since]}
+        return Edited(wire)
+
+    await modify(state, ApiRequest(info, _SELF, agent=SERVER_AGENT), edit)
 
 
 def _merge(content: Wire, _state: ServerState, _request: ApiRequest, item: Item) -> Edited:

@@ -4,7 +4,7 @@
     GET|POST /exec/NAMESPACE/POD/CONTAINER?command=&input=&output=&error=&tty=
     GET|POST /attach/NAMESPACE/POD/CONTAINER?input=&output=&error=&tty=
     GET|POST /portForward/NAMESPACE/POD?port=
-    GET      /pods, /healthz
+    GET      /pods, /healthz, /metrics/resource, /stats/summary
 
 Exec, attach and portForward change the connection to WebSocket or SPDY/3.1, as the client asks.
 
@@ -12,8 +12,10 @@ A client needs a certificate of the cluster's authority, for the API server or a
 Other identities of the cluster, such as other nodes, get no access to Pods.
 """
 
+import asyncio
 import logging
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,7 +25,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from control.agent.config import ServerConfig, StreamLimits
-from control.agent.server import forward, logs, lookup, session
+from control.agent.server import forward, logs, lookup, session, stats
 from control.agent.server.channels import Wanted, parse_wanted
 from control.agent.server.dial import dial
 from control.agent.server.errors import HttpError
@@ -44,6 +46,7 @@ logger = logging.getLogger(__name__)
 _USER = "kube-apiserver-kubelet-client"
 _GROUP = "system:masters"
 _LAST_ANSWERS = 1.0
+_PLAIN = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Start = Callable[[], Awaitable[ExecStream]]
@@ -65,6 +68,10 @@ class ServedNode(Protocol):
     @property
     def pods(self) -> PodLister:
         """The Pods that should run here."""
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
 
     @property
     def runtime(self) -> Runtime:
@@ -128,6 +135,8 @@ def application(
     app = web.Application(middlewares=[_answers if trusting else _guarded])
     app.router.add_get("/healthz", server.healthz)
     app.router.add_get("/pods", server.list_pods)
+    app.router.add_get("/metrics/resource", server.resource_metrics)
+    app.router.add_get("/stats/summary", server.summary)
     app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", server.logs)
     for verb, handler in (("exec", server.execute), ("attach", server.attach)):
         for path in ("{namespace}/{pod}/{container}", "{namespace}/{pod}/{uid}/{container}"):
@@ -167,6 +176,7 @@ class RequestHandlers:
     """One handler for each path."""
 
     def __init__(self, node: ServedNode, limits: StreamLimits) -> None:
+        self._node, self._started = node.name, time.time()
         self._pods, self._runtime, self._limits = node.pods, node.runtime, limits
 
     async def healthz(self, _request: web.Request) -> web.StreamResponse:
@@ -177,6 +187,18 @@ class RequestHandlers:
         """Answer the Pods that should run here, as a PodList."""
         items = [pod.wire() for pod in self._pods.snapshot().values()]
         body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
+        return web.Response(body=encode(body), content_type="application/json")
+
+    async def resource_metrics(self, _request: web.Request) -> web.StreamResponse:
+        """Answer what the node and its containers use, as text for Prometheus."""
+        used = await asyncio.to_thread(self._runtime.usage)
+        text = stats.resource_metrics(used, self._containers())
+        return web.Response(text=text, headers=_PLAIN)
+
+    async def summary(self, _request: web.Request) -> web.StreamResponse:
+        """Answer what the node and its containers use, as JSON."""
+        used = await asyncio.to_thread(self._runtime.usage)
+        body = stats.summary(self._node, self._started, used, self._containers())
         return web.Response(body=encode(body), content_type="application/json")
 
     async def logs(self, request: web.Request) -> web.StreamResponse:

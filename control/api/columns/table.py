@@ -4,6 +4,7 @@ from control.api.columns import (
     admission,
     batch,
     cluster,
+    measured,
     network,
     pod,
     rbac,
@@ -71,6 +72,8 @@ _COLUMNS = {
     "NetworkPolicy": admission.NETWORK_POLICY,
     "ServiceCIDR": admission.SERVICE_CIDR,
     "IPAddress": admission.IP_ADDRESS,
+    "NodeMetrics": measured.NODE_METRICS,
+    "PodMetrics": measured.POD_METRICS,
 }
 
 

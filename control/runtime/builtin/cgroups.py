@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from control.linux import mounts
-from control.runtime.base import Resources
-from control.runtime.builtin import devices
+from control.runtime.base import Resources, Usage
+from control.runtime.builtin import devices, usage
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ _PERIOD = (
     100_000  # microseconds over which a CPU limit is counted, the kernel's and kubelet's value
 )
 _TRIES = 100
+_OWN_DEPTH = 3  # podwire/LAB/NODE: the groups of a node that shares its machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,14 @@ class Cgroups:
             if folder.is_dir():
                 found.update(entry.name for entry in folder.iterdir() if entry.is_dir())
         return frozenset(found)
+
+    def used_by_node(self) -> Usage:
+        """Return what the machine uses; of a node that shares it with others, what its Pods use."""
+        folders = [mount / self._relative() for mount in self._mounts()]
+        shared = len(self._layout.prefix.parts) >= _OWN_DEPTH
+        if shared:
+            return usage.of_folders(folders) or Usage(0.0, 0)
+        return usage.of_machine()
 
     def _mounts(self) -> Iterator[Path]:
         if self._layout.unified:

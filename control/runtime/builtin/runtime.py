@@ -18,10 +18,11 @@ from control.runtime.base import (
     PodRef,
     Rights,
     RuntimeState,
+    RuntimeUsage,
     Sandbox,
     SandboxConfig,
 )
-from control.runtime.builtin import attachment, cgroups, container, execution, seccomp, spawn
+from control.runtime.builtin import attachment, cgroups, container, execution, seccomp, spawn, usage
 from control.runtime.builtin.container import ContainerIdentity, ContainerProcess
 from control.runtime.builtin.sandbox import PodNetwork, Sandboxes, SandboxRecord
 from control.runtime.builtin.spec import (
@@ -106,6 +107,16 @@ class BuiltinRuntime:
             tuple(self._view(record) for record in self._sandboxes.values()),
             tuple(process.view() for process in self._containers.values()),
         )
+
+    def usage(self) -> RuntimeUsage:
+        """Return what the node and the containers that run have used, by their control groups."""
+        found = {}
+        for process in tuple(self._containers.values()):
+            if process.phase is Phase.RUNNING:
+                used = usage.of_folders(map(Path, process.cgroups))
+                if used is not None:
+                    found[process.identity.id] = used
+        return RuntimeUsage(time.time(), self._groups.used_by_node(), found)
 
     def sandbox_ids(self) -> frozenset[str]:
         """Return the ID of every sandbox, also of one that is being made."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from control.api.kinds import KINDS, Kind
+from control.api.measured import GROUP as MEASURED
 from control.server.wire.accept import Accept
 
 _VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -74,7 +75,7 @@ def subresources(kind: Kind) -> Iterator[Subresource]:
     generic = {"status": own, "approval": own, "scale": ("autoscaling", "v1", "Scale")}
     found = [Subresource(name, verbs, generic[name]) for name in kind.subresources]
     yield from sorted(
-        [*found, *(() if kind.custom else _SUBS.get(kind.plural, ()))], key=lambda sub: sub.name
+        [*found, *(() if kind.group else _SUBS.get(kind.plural, ()))], key=lambda sub: sub.name
     )
 
 
@@ -174,6 +175,10 @@ def _resources(kinds: Kinds, group: str, version: str) -> list[Wire]:
     return [*map(_discovered_kind, found), *map(_discovered_review, reviews)]
 
 
+def _verbs(kind: Kind) -> tuple[str, ...]:
+    return ("get", "list") if kind.group == MEASURED else _VERBS
+
+
 def _response_kind(group: str, version: str, kind: str) -> Wire:
     return {"group": group, "version": version, "kind": kind}
 
@@ -184,7 +189,7 @@ def _discovered_kind(kind: Kind) -> Wire:
         "responseKind": _response_kind(kind.group, kind.version, kind.name),
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": list(_VERBS),
+        "verbs": list(_verbs(kind)),
     }
     subs = [
         {"subresource": s.name, "responseKind": _response_kind(*s.kind), "verbs": list(s.verbs)}
@@ -256,7 +261,7 @@ def _listed(name: str, kind: str, namespaced: bool, verbs: tuple[str, ...], sing
 
 
 def _listed_kind(kind: Kind) -> Iterator[Wire]:
-    row = _listed(kind.plural, kind.name, kind.namespaced, _VERBS, kind.singular)
+    row = _listed(kind.plural, kind.name, kind.namespaced, _verbs(kind), kind.singular)
     optional = {"shortNames": list(kind.short_names), "categories": list(kind.categories)}
     yield row | {key: value for key, value in optional.items() if value}
     for sub in subresources(kind):

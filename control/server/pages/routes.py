@@ -65,7 +65,7 @@ def _page(
     if found := health(state, path, query):
         return found
     address = f"{state.config.advertise_address}:{state.config.port}"
-    if document := discovery(path, accept, address, state.cache.kinds.all):
+    if document := discovery(path, accept, address, state.cache.kinds.served):
         return tagged(_discovered(document, accept))
     return schemas(path, query, accept, state.cache.kinds)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import orjson
 
 from control.api.kinds import KINDS, Kind
+from control.api.measured import MEASURED
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class KindTable:
 
     def __init__(self, built_in: Iterable[Kind] = KINDS) -> None:
         self._built_in = tuple(built_in)
-        self._taken = {(kind.group, kind.plural) for kind in self._built_in}
+        self._taken = {(kind.group, kind.plural) for kind in (*self._built_in, *MEASURED)}
         self._custom: dict[str, tuple[Kind, ...]] = {}  # by the definition's name
         self._sources: dict[str, bytes] = {}
         self.terminating: set[str] = set()  # names of definitions that are being deleted
@@ -33,7 +34,12 @@ class KindTable:
 
     @property
     def all(self) -> Sequence[Kind]:
-        """Every kind: upstream's, then custom ones in the order of their definitions' names."""
+        """Every stored kind: upstream's, then custom ones in the order of their definitions."""
+        return self._all
+
+    @property
+    def served(self) -> Sequence[Kind]:
+        """Every kind, also those that are measured."""
         return tuple(self.by_resource.values())
 
     @property
@@ -91,8 +97,9 @@ class KindTable:
 
     def _fill(self) -> None:
         custom = [kind for name in sorted(self._custom) for kind in self._custom[name]]
-        every = [*self._built_in, *custom]
-        self.by_resource = {(kind.group, kind.version, kind.plural): kind for kind in every}
+        self._all: tuple[Kind, ...] = (*self._built_in, *custom)
+        served = (*self._all, *MEASURED)
+        self.by_resource = {(kind.group, kind.version, kind.plural): kind for kind in served}
         self._derived.clear()
 
 

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from control.api.times import rfc3339
 from control.server.state.budget import BodyBudget
 from control.server.state.guard import NoGuard, WriteGuard
+from control.server.state.measured import Measured
 from control.server.state.watch_cache import WatchCache
 from control.server.state.workers.pool import WorkerPool
 from control.store.base import Store
@@ -45,6 +46,7 @@ class ServerState:
     guard: WriteGuard = field(default_factory=NoGuard)
     tokens: TokenSigner | None = None
     bodies: BodyBudget = field(default_factory=BodyBudget)
+    measured: Measured = field(default_factory=Measured)
     locks: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary)
 
     def turns(self, namespace: str) -> Lock:

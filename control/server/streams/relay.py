@@ -88,7 +88,7 @@ async def _agent(
             raise _refused(response.status, text.decode(errors="replace").strip())
 
     unverified = request.flag("insecureSkipTLSVerifyBackend")
-    connector = aiohttp.TCPConnector(ssl=_tls(config, unverified), force_close=True)
+    connector = aiohttp.TCPConnector(ssl=agent_tls(config, unverified=unverified), force_close=True)
     limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
     try:
         async with aiohttp.ClientSession(
@@ -110,8 +110,11 @@ def _refused(code: int, text: str) -> StatusError:
     return errors.internal(text or f"the agent answered {code}")
 
 
-def _tls(config: ApiServerConfig, unverified: bool) -> ssl.SSLContext:
-    """Make the TLS context anew for each session, so that renewed certificates are used."""
+def agent_tls(config: ApiServerConfig, *, unverified: bool = False) -> ssl.SSLContext:
+    """Make a TLS context for requests to agents; raises StatusError (503).
+
+    It is made anew for each session, so that renewed certificates are used.
+    """
     if config.kubelet_client is None or config.client_ca is None:
         raise errors.unavailable(
             "the API server was started without --kubelet-client-cert, --kubelet-client-key and "

@@ -139,7 +139,7 @@ def _selectable(kind: Kind) -> AbstractSet[str]:
 
 
 def _with_zero(kind: Kind, requirement: FieldRequirement) -> FieldRequirement:
-    if kind.custom is not None:
+    if kind.custom is not None or requirement.path in _ALWAYS:
         return requirement
     path, instead = _ELSEWHERE.get((kind.name, requirement.path), (requirement.path, ""))
     zero = _ZEROS.get(type_of(message_name(kind.group, kind.name, kind.version), path), "")

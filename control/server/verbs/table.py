@@ -4,8 +4,18 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from control.api.base import encode
 from control.api.columns.workload import SCALE
+from control.api.measured import GROUP as MEASURED
 from control.server.state.server import ServerState
-from control.server.verbs import create, delete, eviction, patch, read, subresources, update
+from control.server.verbs import (
+    create,
+    delete,
+    eviction,
+    measured,
+    patch,
+    read,
+    subresources,
+    update,
+)
 from control.server.verbs.delete import Deleted
 from control.server.verbs.modify import Written
 from control.server.verbs.render import item_bytes, list_pieces, made_bytes
@@ -116,6 +126,15 @@ async def _token(state: ServerState, request: ApiRequest) -> ApiResponse:
     return ApiResponse(encode(await request_token(state, request)), 201)
 
 
+async def _get_measured(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _item(state, request, await measured.get(state, request))
+
+
+async def _list_measured(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _list(state, request, await measured.list_objects(state, request))
+
+
+_MEASURED: Mapping[str, Verb] = {"get": _get_measured, "list": _list_measured}
 _OBJECT: Mapping[str, Verb] = {
     "get": _get,
     "list": _get_list,
@@ -151,7 +170,8 @@ def forms(info: RequestInfo) -> tuple[RepresentationKind, ...]:
 
 def verb_of(info: RequestInfo) -> Verb:
     """Return the function for a request on a kind (no stream); raises StatusError (404, 405)."""
-    verb = _table(info).get("list" if info.verb == "watch" else info.verb)
+    is_watch = info.verb == "watch" and info.kind.group != MEASURED
+    verb = _table(info).get("list" if is_watch else info.verb)
     if verb is None:
         raise method_not_allowed()
     return verb
@@ -163,6 +183,10 @@ def is_computed(info: RequestInfo) -> bool:
 
 
 def _table(info: RequestInfo) -> Mapping[str, Verb]:
+    if info.kind.group == MEASURED:
+        if info.subresource:
+            raise no_such_path()
+        return _MEASURED
     if not info.subresource:
         return _OBJECT
     special = _SPECIAL.get((info.kind.plural, info.subresource))

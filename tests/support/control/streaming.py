@@ -22,13 +22,15 @@ from control.runtime.base import (
     Phase,
     PodRef,
     RuntimeState,
+    RuntimeUsage,
     Sandbox,
+    Usage,
 )
 from control.runtime.builtin import command
 from control.runtime.builtin.execution import CommandStream
 from control.server.access.authn import Authenticator
 from control.server.app import serve
-from control.server.state.server import ApiServerConfig
+from control.server.state.server import ApiServerConfig, ServerState
 from control.store.memory import MemoryStore
 
 NODE = "n1"
@@ -42,6 +44,7 @@ class Host:
         self.namespace = ""  # of Pods' sandboxes; empty: this machine's own
         self.containers: dict[str, Container] = {}
         self.streams: list[CommandStream] = []
+        self.used = RuntimeUsage(0.0, Usage(0.0, 0))
         self.attached: tuple[str, ...] = ("cat",)  # what a container is, to who attaches to it
 
     def add(self, pod: Pod, name: str, attempt: int = 0, *, phase: Phase = Phase.RUNNING) -> Path:
@@ -69,6 +72,9 @@ class Host:
 
     def network_namespace(self, sandbox_id: str) -> str:
         return self.namespace
+
+    def usage(self) -> RuntimeUsage:
+        return self.used
 
     async def open_exec(
         self, container_id: str, words: tuple[str, ...], *, stdin: bool, terminal: bool
@@ -113,6 +119,7 @@ class OneNode:
 
     runtime: Any
     pods: PodTable
+    name: str = NODE
 
 
 @dataclass
@@ -124,6 +131,7 @@ class Streaming:
     runtime: Host
     table: PodTable
     folder: Path
+    state: ServerState
 
     async def pod(self, name: str, *containers: str, node: str | None = NODE, **status: Any) -> Pod:
         """Create a Pod in the API and in the agent's table."""
@@ -177,11 +185,13 @@ async def streaming(folder: Path) -> AsyncIterator[Streaming]:
     store = MemoryStore()
     async with (
         serve_agent(settings, OneNode(runtime, table)) as port,
-        serve(store, [bound], config=config(folder), authenticator=Authenticator(trusting=True)),
+        serve(
+            store, [bound], config=config(folder), authenticator=Authenticator(trusting=True)
+        ) as state,
         Client(ClientConfig(url)) as client,
     ):
         await add_node(client, NODE, port)
-        yield Streaming(url, client, runtime, table, folder)
+        yield Streaming(url, client, runtime, table, folder, state)
     await store.close()
 
 

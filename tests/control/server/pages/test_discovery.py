@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from control.api.kinds import KINDS, POD
+from control.api.measured import MEASURED
 from control.server.pages.discovery import (
     REVIEWS,
     discovery,
@@ -212,11 +213,13 @@ async def test_every_kubectl_finds_everything(secured, program):
     kubectl = at_version(secured, program)
     shown = await kubectl("api-resources", "-o", "name")
     assert set(shown.split()) == {
-        *(f"{kind.plural}.{kind.group}".rstrip(".") for kind in KINDS),
+        *(f"{kind.plural}.{kind.group}".rstrip(".") for kind in (*KINDS, *MEASURED)),
         *(f"{review.plural}.{review.group}" for review in REVIEWS),
     }
     versions = await kubectl("api-versions")
-    assert set(versions.split()) == {f"{g}/{v}".lstrip("/") for g, v in group_versions()}
+    assert set(versions.split()) == {
+        f"{g}/{v}".lstrip("/") for g, v in group_versions((*KINDS, *MEASURED))
+    }
     short = "po,svc,deploy,rs,ds,no,ns,cm,sa,lease,endpointslice,controllerrevisions"
     names = await kubectl("get", short, "-o", "name")
     assert "namespace/default" in names
