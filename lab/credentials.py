@@ -14,7 +14,7 @@ from control.pki import (
     issue,
     kubeconfig,
 )
-from lab.spec import LabSpec, Machine, api_url
+from lab.spec import LabSpec, Machine, api_url, pools
 from lab.state import LabDir
 
 # The users, beside a node's own, as which parts of a machine ask the API server: PART.kubeconfig.
@@ -22,6 +22,7 @@ _CONTROL_USERS = {
     "scheduler": Identity("system:kube-scheduler"),
     "controllers": Identity("system:kube-controller-manager"),
     "dns": Identity("system:coredns"),
+    "cloud": Identity("system:cloud-controller-manager"),
 }
 _NODE_USERS = {"proxy": Identity("system:kube-proxy", ("system:node-proxier",))}
 
@@ -54,6 +55,7 @@ def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Pat
     whole.write(folder / "ca.key", authority.key.decode(), 0o600)
     kubelet_client = Identity("kube-apiserver-kubelet-client", ("system:masters",))
     issue(authority, kubelet_client).save(folder, "kubelet-client")
+    whole.write(folder / "cloud.yaml", pools(spec))
     for part, identity in _CONTROL_USERS.items():
         _write_kubeconfig(authority, spec, identity, folder / f"{part}.kubeconfig")
 

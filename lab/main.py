@@ -19,10 +19,12 @@ COMMANDS = {
     "apiserver": "control.server.cli:main",
     "scheduler": "control.scheduler.cli:main",
     "controllers": "control.controllers.cli:main",
+    "cloud": "control.cloud.cli:main",
     "agent": "control.agent.cli:main",
     "cni": "cni_plugin.admin.cli:main",
     "proxy": "proxy.cli:main",
     "dns": "control.dns.cli:main",
+    "speaker": "control.cloud.speaker.cli:main",
     "setup": "lab.setup:main",
     "completion": "lab.completion:main",
 }
@@ -32,14 +34,19 @@ SUMMARIES = {
     "apiserver": "The Kubernetes API, over the embedded store.",
     "scheduler": "Give Pods their nodes.",
     "controllers": "Deployments, ReplicaSets, DaemonSets, EndpointSlices and the rest.",
+    "cloud": "Give Services of type LoadBalancer their addresses.",
     "agent": "Run the Pods of a node.",
     "cni": "The CNI plugin's server and tools.",
     "proxy": "Balance Services on a node.",
     "dns": "Answer the names of Services and Pods.",
+    "speaker": "Announce a node's load balancers in its network.",
     "setup": "Install the Debian packages that podwire runs with.",
     "completion": "Teach bash, zsh or fish to complete podwire's words.",
 }
-DAEMONS = ("apiserver", "scheduler", "controllers", "agent", "cni", "proxy", "dns")
+DAEMONS = (
+    *("apiserver", "scheduler", "controllers", "cloud"),
+    *("agent", "cni", "proxy", "speaker", "dns"),
+)
 
 
 def load(name: str) -> click.Command:

@@ -4,10 +4,9 @@ import socket
 import subprocess
 from collections.abc import Sequence
 
-from lab.spec import SWITCH_V4, SWITCH_V6, LabSpec, Machine
+from lab.spec import SWITCH_V4, SWITCH_V6, UPLINK, LabSpec, Machine
 
 BRIDGE = "switch"
-UPLINK = "eth0"  # a machine's end of its cable
 
 
 class LabNetworkError(Exception):

@@ -17,6 +17,7 @@ from lab.spec import (
     MANAGEMENT_FD,
     NODE_MASKS,
     POD_PIDS,
+    UPLINK,
     Component,
     LabSpec,
     Machine,
@@ -152,6 +153,27 @@ def _proxy(spec: LabSpec, machine: Machine) -> Component:
     )
 
 
+def _cloud(spec: LabSpec, _: Machine) -> Component:
+    return Component(
+        "cloud",
+        (
+            "cloud",
+            _kubeconfig("cloud"),
+            "--cloud-provider=lab",
+            f"--cloud-config={CONFIG / 'cloud.yaml'}",
+            f"--cluster-name={spec.name}",
+            "--concurrent-service-syncs=8",
+            "--use-service-account-credentials",
+        ),
+    )
+
+
+def _speaker(_: LabSpec, machine: Machine) -> Component:
+    user = _kubeconfig("proxy")  # it reads what the proxy reads
+    name = f"--node-name={machine.name}"
+    return Component("speaker", ("speaker", user, name, f"--interface={UPLINK}"))
+
+
 def _kubeconfig(part: str) -> str:
     return f"--kubeconfig={CONFIG / f'{part}.kubeconfig'}"
 
@@ -165,6 +187,7 @@ CONTROL: tuple[Part, ...] = (
     _apiserver,
     _scheduler,
     _controllers,
+    _cloud,
     *map(_dns, range(DNS_SERVERS)),
 )
-NODE: tuple[Part, ...] = (_cni, _agent, _proxy)
+NODE: tuple[Part, ...] = (_cni, _agent, _proxy, _speaker)

@@ -13,6 +13,8 @@ NODE_MASKS = {4: 24, 6: 64}  # prefix length of each node's part of the Pod rang
 SWITCH_V4 = ipaddress.ip_interface("172.31.0.1/24")
 SWITCH_V6 = ipaddress.ip_interface("fd00:31::1/64")
 CONTROL_HOST = 10  # the control plane's address is .10, that of node i is .10 + i
+POOL = ("172.31.0.200-172.31.0.250", "fd00:31::200-fd00:31::2ff")  # of load balancers
+UPLINK = "eth0"  # a machine's end of its cable
 API_PORT = 6443
 POD_PIDS = 4096  # a Pod that forks without end must not take the processes of the whole machine
 
@@ -183,3 +185,12 @@ def addresses_of(spec: LabSpec, host: int) -> tuple[str, ...]:
 def cgroup(lab: str, machine: str = "") -> str:
     """Return the cgroup of a lab, or of one of its machines, relative to the hierarchy's root."""
     return "/".join(part for part in ("podwire", lab, machine) if part)
+
+
+def pools(spec: LabSpec) -> str:
+    """Return the lab's pool of load balancers' addresses, which are in the switch's network."""
+    ranges = POOL if spec.dual_stack else POOL[:1]
+    return (
+        "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: default}\n"
+        f"spec: {{addresses: {list(ranges)}}}\n"
+    )

@@ -182,8 +182,8 @@ def test_status_logs_and_exec(tmp_path):
     name = f"s{os.getpid()}"
     with made_lab(name, tmp_path, ("--nodes=1",)) as lab:
         parts = {c["name"] for m in lab.status()["machines"] for c in m["components"]}
-        control = {"apiserver", "scheduler", "controllers", "dns", "dns-2"}
-        assert parts == control | {"cni", "agent", "proxy"}
+        control = {"apiserver", "scheduler", "controllers", "cloud", "dns", "dns-2"}
+        assert parts == control | {"cni", "agent", "proxy", "speaker"}
         assert "node1" in podwire("lab", "status", "--name", name)
         assert podwire("lab", "logs", "--name", name, "agent", "--tail", "5")
         assert lab.exec("node1", "hostname") == "node1\n"

@@ -14,9 +14,11 @@ COMPONENTS = [
     ("control", "apiserver"),
     ("control", "scheduler"),
     ("control", "controllers"),
+    ("control", "cloud"),
     ("node1", "cni"),
     ("node1", "agent"),
     ("node1", "proxy"),
+    ("node1", "speaker"),
 ]
 
 

@@ -18,7 +18,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 SCRIPTS = CHECKOUT / ".venv" / "bin"
 PROMPT = "ready> "
 LABS = {"alpha": 1, "beta": 2}
-COMPONENTS = ("apiserver", "scheduler", "controllers", "dns", "dns-2", "cni", "agent", "proxy")
+CONTROL = ("apiserver", "scheduler", "controllers", "cloud", "dns", "dns-2")
+COMPONENTS = (*CONTROL, "cni", "agent", "proxy", "speaker")
 HEAVY = ("aiohttp", "asyncio", "cryptography", "pydantic", "pyroute2", "rich", "control.api")
 
 CASES = [

@@ -23,6 +23,7 @@ USERS = (
     User("alice", (ALL,)),
     User("bob", ("team", ALL)),
     User("system:kube-controller-manager", (ALL,)),
+    User("system:cloud-controller-manager", (ALL,)),
     User("system:kube-scheduler", (ALL,)),
     User("system:kube-proxy", (ALL,)),
     User("system:node:node1", ("system:nodes", ALL)),

@@ -1,0 +1,92 @@
+"""The lab's load balancers: addresses of pools. Proxies balance them, speakers announce them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from control.api.node import Node
+from control.api.service import LoadBalancerIngress, LoadBalancerStatus, Service
+from control.cloud.lab.claims import Claim, claim_of
+from control.cloud.lab.ledger import Ledger
+from control.cloud.lab.pools import Address, Pool
+from control.cloud.provider import CloudError, LoadBalancers
+
+
+class PoolBalancers:
+    """Gives Services addresses of pools; implements LoadBalancers."""
+
+    def __init__(self, pools: tuple[Pool, ...]) -> None:
+        self._ledger = Ledger(pools)
+        self._freed: list[Callable[[], None]] = []
+
+    async def get(self, cluster: str, service: Service) -> LoadBalancerStatus | None:
+        """Return what a Service has, by this process or by its status."""
+        del cluster
+        found = self._ledger.given(service.key) or shown(service)
+        return status(found) if found else None
+
+    async def ensure(
+        self, cluster: str, service: Service, nodes: Sequence[Node]
+    ) -> LoadBalancerStatus:
+        """Give a Service its addresses; raises CloudError."""
+        del cluster, nodes
+        return status(self._ledger.give(service.key, claim_of(service)))
+
+    async def update(self, cluster: str, service: Service, nodes: Sequence[Node]) -> None:
+        """Do nothing: the speakers see the nodes for themselves."""
+
+    async def delete(self, cluster: str, service: Service) -> None:
+        """Take a Service's addresses back."""
+        del cluster
+        if self._ledger.release(service.key):
+            self._call()
+
+    def on_freed(self, callback: Callable[[], None]) -> None:
+        """Call back when an address became free."""
+        self._freed.append(callback)
+
+    def observe(self, old: Service | None, new: Service | None) -> None:
+        """Note the addresses that a Service shows, whoever gave them."""
+        service = new or old
+        if service is None:
+            return
+        addresses = shown(new) if new is not None else ()
+        if self._ledger.show(service.key, _claim(service), addresses):
+            self._call()
+
+    def _call(self) -> None:
+        for callback in self._freed:
+            callback()
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """The cloud ``lab``; implements Provider."""
+
+    pools: tuple[Pool, ...]
+    name: str = "lab"
+
+    def load_balancers(self) -> LoadBalancers | None:
+        """Return the load balancers."""
+        return PoolBalancers(self.pools)
+
+
+def shown(service: Service) -> tuple[Address, ...]:
+    """Return the addresses in a Service's status."""
+    balancer = service.status.load_balancer
+    if service.spec.type != "LoadBalancer" or balancer is None:
+        return ()
+    return tuple(ip_address(item.ip) for item in balancer.ingress if item.ip)
+
+
+def status(addresses: Sequence[Address]) -> LoadBalancerStatus:
+    """Return the status that shows addresses; nodes take packets to them: mode VIP."""
+    ingress = [LoadBalancerIngress(ip=str(each), ip_mode="VIP") for each in addresses]
+    return LoadBalancerStatus(ingress=ingress)
+
+
+def _claim(service: Service) -> Claim:
+    try:
+        return claim_of(service)
+    except CloudError:  # the Service hears of it when it is ensured; it shares with nobody
+        return Claim(f"{service.metadata.namespace}/{service.metadata.name}", (4,))

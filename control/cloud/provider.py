@@ -1,0 +1,50 @@
+"""What a cloud can do for a cluster, as upstream's interface ``cloudprovider.Interface``.
+
+A controller asks for the part that it needs, and does not run if the cloud has none. Source:
+k8s.io/cloud-provider/cloud.go.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from control.api.node import Node
+from control.api.service import LoadBalancerStatus, Service
+
+
+class CloudError(Exception):
+    """The cloud refuses an operation; the text names the object, the reason and the remedy."""
+
+
+class LoadBalancers(Protocol):
+    """The load balancers of a cloud; each belongs to one Service. Calls may be repeated."""
+
+    async def get(self, cluster: str, service: Service) -> LoadBalancerStatus | None:
+        """Return the status of a Service's load balancer; None if it has none."""
+
+    async def ensure(
+        self, cluster: str, service: Service, nodes: Sequence[Node]
+    ) -> LoadBalancerStatus:
+        """Create or correct a load balancer; raises CloudError."""
+
+    async def update(self, cluster: str, service: Service, nodes: Sequence[Node]) -> None:
+        """Send a load balancer's traffic to these nodes from now on; raises CloudError."""
+
+    async def delete(self, cluster: str, service: Service) -> None:
+        """Remove a load balancer, if there is one; raises CloudError."""
+
+    def on_freed(self, callback: Callable[[], None]) -> None:
+        """Call back when something was freed, for which refused Services may wait."""
+
+    def observe(self, old: Service | None, new: Service | None) -> None:
+        """Take a change of a Service; all Services come before the first call of ``ensure``."""
+
+
+class Provider(Protocol):
+    """A cloud. A part that it does not have is None."""
+
+    @property
+    def name(self) -> str:
+        """The name in ``--cloud-provider`` and before ``://`` in a node's providerID."""
+
+    def load_balancers(self) -> LoadBalancers | None:
+        """Return the cloud's load balancers."""
