@@ -104,6 +104,20 @@ def status(name: str, output: str) -> None:
     commands.show_status(name, output)
 
 
+@main.command()
+@name_option
+@click.argument("port", metavar="[ADDRESS:]PORT:[NAMESPACE/]SERVICE:PORT[/udp]")
+@click.option("--remove", is_flag=True, help="End it. Otherwise it ends with the lab.")
+def publish(name: str, port: str, remove: bool) -> None:
+    """Let this host reach a Service, by a socket of podwire's own.
+
+    ``8080:web:80`` listens on 127.0.0.1:8080. Nothing of the host's network changes.
+    """
+    from lab import commands
+
+    commands.publish(name, port, remove)
+
+
 @main.command("exec", context_settings={"ignore_unknown_options": True})
 @name_option
 @click.argument("machine", shell_complete=complete_machine)

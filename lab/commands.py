@@ -19,6 +19,7 @@ from lab import change, needs
 from lab import demo as demonstration
 from lab import dns as cluster_dns
 from lab import logs as reader
+from lab import publish as publishing
 from lab.down import RemovalError, remove
 from lab.keeper import LaunchError
 from lab.nodes import NodeReport, NodesUnknownError, ask
@@ -27,7 +28,7 @@ from lab.report import Steps, columns
 from lab.resolve import NoSuchNameError, resolve
 from lab.spec import LabSpec, LabSpecError, make_spec
 from lab.state import LabDir, all_labs, lab_dir, locked
-from lab.status import LabStatus, killed_machines, locate, look, named
+from lab.status import LabStatus, killed_machines, locate, look, named, published
 from lab.status_table import status_table
 from lab.up import LabCreationError, LabExistsError, NotReadyError, make, wait_ready
 from proxy.backends.base import show_command
@@ -47,6 +48,7 @@ _EXPECTED = (
     RemovalError,
     ClientError,
     KubeconfigError,
+    publishing.PublishError,
 )
 
 
@@ -175,10 +177,24 @@ def show_status(name: str, output: str) -> None:
         raise click.ClickException(_absent(name))
     reports, unknown = _node_reports(lab_dir(name), state)
     if output == "json":
-        return click.echo(json.dumps(_status_document(state, reports), indent=2))
+        return click.echo(json.dumps(_status_document(lab_dir(name), state, reports), indent=2))
     click.echo(f"lab {name}: {click.style(state.state, _COLORS.get(state.state, 'red'))}")
     click.echo(status_table(state, reports, shutil.get_terminal_size().columns))
+    for one in published(lab_dir(name)).values():
+        click.echo(f"published: {one}")
     return click.echo(f"nodes: {unknown}", err=True) if unknown else None
+
+
+def publish(name: str, text: str, removes: bool) -> None:
+    """Publish a port of a Service on the host, or end that."""
+    _need_root()
+    lab, _ = running(name)
+    with plain_errors():
+        request = publishing.parse(text)
+        if removes:
+            click.echo(f"lab {name}: no longer {publishing.remove(lab, request)}")
+        else:
+            click.echo(f"lab {name}: {publishing.publish(lab, request)}")
 
 
 def _node_reports(lab: LabDir, state: LabStatus) -> tuple[dict[str, NodeReport], str]:
@@ -189,12 +205,15 @@ def _node_reports(lab: LabDir, state: LabStatus) -> tuple[dict[str, NodeReport],
         return {}, str(err)
 
 
-def _status_document(state: LabStatus, reports: dict[str, NodeReport]) -> dict[str, Any]:
+def _status_document(
+    lab: LabDir, state: LabStatus, reports: dict[str, NodeReport]
+) -> dict[str, Any]:
     document = dataclasses.asdict(state)
     for machine in document["machines"]:
         report = reports.get(machine["name"])
         machine["ready"] = None if report is None else report.ready
         machine["pods"] = None if report is None else report.pods
+    document["published"] = [dataclasses.asdict(one) for one in published(lab).values()]
     return document
 
 

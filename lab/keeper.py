@@ -21,7 +21,7 @@ from pathlib import Path
 import setproctitle
 
 from control.linux import processes, syscalls
-from lab import linux, modules, network
+from lab import forward, linux, modules, network
 from lab.components import load_components
 from lab.machine import enter_network, make_root
 from lab.parts import machines as machines_of
@@ -195,15 +195,35 @@ def _reap(running: dict[int, str]) -> None:
 
 
 def _answer(connection: socket.socket, lab: LabDir, run: Run, running: dict[int, str]) -> None:
-    """Start the machine that a request names, and answer ``ok`` or why it does not run."""
+    """Start the machine that a request names, and answer ``ok`` or why it does not run.
+
+    A request with a socket publishes it.
+    """
     connection.settimeout(_REQUEST_SECONDS)
-    name = connection.recv(256).decode(errors="replace")
+    request, fds, _, _ = socket.recv_fds(connection, 4096, 1)
+    if fds:
+        return _publish(request, fds[0], connection)
+    name = request.decode(errors="replace")
     try:
         _start_again(lab, run, running, name)
     except (OSError, network.LabNetworkError) as err:
         connection.sendall(f"machine {name} cannot be started: {err}".encode())
     else:
         connection.sendall(b"ok")
+    return None
+
+
+def _publish(request: bytes, fd: int, connection: socket.socket) -> None:
+    """Fork what answers on a socket of the host; it answers the request too."""
+
+    def child() -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        linux.close_files(keep={0, 1, 2, fd, connection.fileno()})
+        forward.serve(request, fd, connection)
+
+    fork(child)
+    os.close(fd)
 
 
 def _start_again(lab: LabDir, run: Run, running: dict[int, str], name: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from control.linux.processes import start_ticks
+from lab.forward import Published
 from lab.machine import enter_argv
 from lab.parts import machines
 from lab.spec import Component
@@ -106,6 +107,15 @@ def look(lab: LabDir) -> LabStatus:
         )
         rows.append(MachineStatus(machine.name, pid, machine.ips, components))
     return LabStatus(_state(keeper.alive, rows), spec.nodes, tuple(rows))
+
+
+def published(lab: LabDir) -> dict[int, Published]:
+    """Return what publishes ports of the host, by process ID; empty if the lab is not up."""
+    keeper = lab.keeper()
+    if keeper is None or not keeper.alive:
+        return {}
+    rows = {pid: Published.from_title(title) for pid, title in _children(keeper.pid).items()}
+    return {pid: row for pid, row in rows.items() if row is not None}
 
 
 def _state(alive: bool, rows: list[MachineStatus]) -> str:

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.support.e2e.harness import WEB, eventually, run
+from tests.support.e2e.harness import WEB, eventually, podwire, run
 
 BALANCED = """
 apiVersion: v1
@@ -70,6 +70,24 @@ def test_with_policy_local_a_node_with_an_endpoint_announces_it(web):
     eventually(lambda: answer(web, address) == pod["metadata"]["name"])
     web.kubectl("scale", "deployment/web", "--replicas=3")
     web.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+
+
+def test_the_host_reaches_services_by_a_socket_that_lab_publish_opens(web):
+    names = {pod["metadata"]["name"] for pod in web.pods()}
+    for service in ("balanced:http", "web:80"):  # the second has only a ClusterIP
+        publish = ("lab", "publish", "--name", web.name)
+        said = podwire(*publish, f"0:default/{service}")
+        host = said.split()[2]
+        assert said == f"lab {web.name}: {host} → default/{service}/tcp\n"
+        eventually(
+            lambda h=host: run("curl", "-s", "-m", "5", f"http://{h}/").stdout.strip() in names
+        )
+        listed = [(p["address"], p["port"]) for p in web.status()["published"]]
+        address, _, port = host.partition(":")
+        assert (address, int(port)) in listed
+        podwire(*publish, f"{port}:default/{service}", "--remove")
+        eventually(lambda h=host: run("curl", "-s", f"http://{h}/").returncode == 7)
+    assert web.status()["published"] == []
 
 
 def test_its_address_moves_when_its_node_dies(web):
