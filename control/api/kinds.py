@@ -4,6 +4,7 @@ The kinds of this module have models: podwire acts on them. Those of ``stored`` 
 """
 
 from control.api import (
+    autoscaling,
     batch,
     certificates,
     cluster,
@@ -109,6 +110,17 @@ JOB = Kind("batch", "v1", "Job", "jobs", batch.Job, True, (), ("all",), ("status
 CRON_JOB = Kind(
     "batch", "v1", "CronJob", "cronjobs", batch.CronJob, True, ("cj",), ("all",), ("status",)
 )
+HORIZONTAL_POD_AUTOSCALER = Kind(
+    "autoscaling",
+    "v2",
+    "HorizontalPodAutoscaler",
+    "horizontalpodautoscalers",
+    autoscaling.HorizontalPodAutoscaler,
+    True,
+    ("hpa",),
+    ("all",),
+    ("status",),
+)
 PRIORITY_CLASS = Kind(
     "scheduling.k8s.io",
     "v1",
@@ -193,6 +205,7 @@ KINDS: tuple[Kind, ...] = (
     PRIORITY_CLASS,
     JOB,
     CRON_JOB,
+    HORIZONTAL_POD_AUTOSCALER,
     SIGNING_REQUEST,
     DISRUPTION_BUDGET,
     DEFINITION,

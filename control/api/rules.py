@@ -21,6 +21,7 @@ from control.api.field import FieldError
 from control.api.kind import Kind
 from control.api.meta import Object
 from control.api.pod import Pod
+from control.api.validation import autoscaling as check_autoscaling
 from control.api.validation import batch as check_batch
 from control.api.validation import certificates as check_certificates
 from control.api.validation import cluster as check_cluster
@@ -215,7 +216,11 @@ _RULES = {
         validate=check_templates.validate_runtime_class,
         validate_update=check_templates.validate_runtime_class_update,
     ),
-    "HorizontalPodAutoscaler": Rules(batch.default_autoscaler),
+    "HorizontalPodAutoscaler": Rules(
+        batch.default_autoscaler,
+        validate=check_autoscaling.validate_autoscaler,
+        validate_status=check_autoscaling.validate_autoscaler_status,
+    ),
     "PersistentVolume": Rules(batch.default_volume, batch.begin_pending),
     "PersistentVolumeClaim": Rules(batch.default_claim, batch.begin_pending),
     "StorageClass": Rules(stored.default_storage_class),

@@ -7,11 +7,14 @@ Neighboring Creates, and neighboring Deletes, are sent together.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from control.api.autoscaling import HorizontalPodAutoscaler
 from control.api.certificates import CertificateSigningRequest
 from control.api.cluster import Namespace
 from control.api.kinds import Kind
 from control.api.meta import Object, OwnerReference
+from control.api.pod import Pod
 from control.api.quota.model import ResourceQuota
+from control.controllers.autoscaler.rates import Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,21 @@ class Recount:
 
 
 @dataclass(frozen=True, slots=True)
+class Autoscale:
+    """Look at an autoscaler: ask for scale and metrics, scale, and write the status.
+
+    ``target`` is the kind of what it scales, None if it is not served; ``pods`` are those of its
+    namespace; ``memory`` is kept from look to look.
+    """
+
+    autoscaler: HorizontalPodAutoscaler
+    target: Kind | None
+    pods: tuple[Pod, ...]
+    memory: Memory
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Record an Event about an object."""
 
@@ -137,6 +155,7 @@ Action = (
     | Empty
     | Approve
     | Recount
+    | Autoscale
     | Report
     | Again
 )

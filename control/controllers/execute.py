@@ -22,6 +22,7 @@ from control.controllers.actions import (
     Action,
     Again,
     Approve,
+    Autoscale,
     Collect,
     Create,
     Delete,
@@ -32,6 +33,7 @@ from control.controllers.actions import (
     Update,
     UpdateStatus,
 )
+from control.controllers.autoscaler.autoscale import Autoscaling
 from control.controllers.garbage.contents import NotEmptyError, conditions, empty
 from control.controllers.hashing import LETTERS
 from control.controllers.quota.recount import recounted
@@ -59,6 +61,7 @@ class Executor:
             Empty: self._empty,
             Approve: self._approve,
             Recount: self._recount,
+            Autoscale: self._autoscale,
         }
 
     async def carry_out(self, actions: Iterable[Action]) -> float | None:
@@ -247,6 +250,12 @@ class Executor:
             quota = await recounted(self._client, action)
             if quota is not None:
                 self._learn(kinds.RESOURCE_QUOTA, quota)
+
+    async def _autoscale(self, action: Autoscale) -> None:
+        async with _Gone(self, kinds.HORIZONTAL_POD_AUTOSCALER, action.autoscaler):
+            written = await Autoscaling(self._client, action).run(self._recorder)
+            if written is not None:
+                self._learn(kinds.HORIZONTAL_POD_AUTOSCALER, written)
 
     def _learn(self, kind: Kind, item: Object) -> Object:
         if kind in self._informers:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from control.controllers.aggregation import AggregationController
+from control.controllers.autoscaler.controller import AutoscalerController
 from control.controllers.certificates.approving import ApprovingController
 from control.controllers.certificates.authority import SigningAuthority
 from control.controllers.certificates.cleaning import CleaningController
@@ -70,6 +71,7 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         DisruptionController(),
         StaleDisruptionController(),
         QuotaController(),
+        AutoscalerController(),
         ApprovingController(),
         *((SigningController(settings.authority),) if settings.authority else ()),
         CleaningController(),

@@ -21,5 +21,3 @@ def gone(name: str, namespace: str, **_: Any) -> None:
         reason="Gone",
         message=name,
     )
-
-

@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from control.api import kinds
+from control.api.autoscaling import HorizontalPodAutoscaler
 from control.api.cluster import Namespace, Secret, ServiceAccount
 from control.api.node import Node
 from control.api.pod import Pod
@@ -35,6 +36,7 @@ from tests.support.control.guarded import Guarded, guarded_server
 from tests.support.control.signing import KUBELET, NODE_USAGES, asked, request_pem, wire
 
 USER = "system:kube-controller-manager"
+PUBLIC = meta("e", "kube-public")
 KINDS = (kinds.NODE, kinds.DAEMON_SET, kinds.SERVICE, kinds.ENDPOINTS, kinds.NAMESPACE)
 SETTINGS = ControllerSettings(
     ranges=(ClusterRange(IPv4Network("10.244.0.0/16"), 24),),
@@ -81,6 +83,13 @@ async def fill(admin: Client) -> None:
         kinds.DISRUPTION_BUDGET,
         PodDisruptionBudget.parse({"metadata": meta("b").wire(), "spec": guarded}),
     )
+    await admin.create(
+        kinds.DEPLOYMENT, Deployment.parse(deployment("e", 2) | {"metadata": PUBLIC.wire()})
+    )
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "e"}
+    scaled = {"scaleTargetRef": target, "minReplicas": 3, "maxReplicas": 4}
+    wanted = HorizontalPodAutoscaler.parse({"metadata": PUBLIC.wire(), "spec": scaled})
+    await admin.create(kinds.HORIZONTAL_POD_AUTOSCALER, wanted)
     limits = {"hard": {"pods": "9", "count/deployments.apps": "1"}}
     quota = ResourceQuota.parse({"metadata": meta("q").wire(), "spec": limits})
     await admin.create(kinds.RESOURCE_QUOTA, quota)
@@ -190,7 +199,13 @@ async def certified(admin: Client) -> None:
         have = await admin.get(kinds.RESOURCE_QUOTA, "default", "q")
         return have.status.used.get("count/deployments.apps") == "1"
 
+    async def scaled() -> bool:
+        deployed = await admin.get(kinds.DEPLOYMENT, "kube-public", "e")
+        have = await admin.get(kinds.HORIZONTAL_POD_AUTOSCALER, "kube-public", "e")
+        return deployed.spec.replicas == 3 and have.status.desired_replicas == 3
+
     await until(counted, "the budget is counted", 60)
+    await until(scaled, "the Deployment is scaled", 60)
     await until(measured, "the quota is counted", 60)
     await until(numbered, "the StatefulSet has its Pod and claim", 60)
     await until(signed, "one request is left, with a certificate", 60)

@@ -68,6 +68,9 @@ VALID = {
     "ControllerRevision": {"data": {}, "revision": 1},
     "Secret": {"stringData": {"a": "b"}},
     "PodTemplate": {"template": template()},
+    "HorizontalPodAutoscaler": {
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "d"}, "maxReplicas": 1}
+    },
     "ReplicationController": {"spec": {"selector": {"a": "b"}, "template": template()}},
     "RuntimeClass": {"handler": "runc"},
     "Ingress": {"spec": {"rules": [{"host": "x.example"}]}},

@@ -51,7 +51,7 @@ async def test_an_object_is_made_read_changed_and_deleted(api: Api, kind: Kind):
     patched = await api("PATCH", place(kind, name), {"metadata": {"labels": {"b": "c"}}}, MERGE)
     assert patched["metadata"]["labels"] == {"app": "web", "b": "c"}
     assert (await api("PUT", place(kind, name), patched.body)).code == 200
-    table = await api("GET", place(kind), Accept=TABLE)
+    table = await api("GET", f"{place(kind)}?labelSelector=b%3Dc", Accept=TABLE)
     (row,) = table["rows"]
     assert len(row["cells"]) == len(table["columnDefinitions"])
     assert row["cells"][0] == name
