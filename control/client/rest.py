@@ -111,9 +111,10 @@ class Client:
                 whole = kind.model.read_page(body)
                 raw = ListPage((), "", "") if whole else _raw_page(decoded(request, body))
                 token = whole.token if whole else raw.token
-                if token:  # the server may write the next page while this one is read
+                if token:  # the server writes the next page while this one is read
                     more = replace(request, query=(*query, ("continue", token)))
                     coming = asyncio.create_task(self._sender.send(more))
+                    await asyncio.sleep(0)  # lets the request go before this page is worked on
                 yield _whole(whole) if whole else await _page(kind, raw)
                 if not token:
                     return

@@ -13,6 +13,7 @@ from control.api import kinds
 from control.api.cluster import ConfigMap
 from control.client import Client, ClientConfig, Informer
 from control.client.backoff import Backoff
+from control.client.sender import ClientRequest
 from tests.support.control.cluster import until
 
 
@@ -249,6 +250,24 @@ async def test_the_next_page_is_requested_while_one_is_read(script):
         await until(lambda: script.asked[1:] == [{"limit": "1", "continue": "x"}])
         await pages.aclose()  # a reader that stops must request no further page
         assert len(script.asked) == 2
+
+
+async def test_a_page_is_worked_on_when_the_next_one_is_requested(
+    script, monkeypatch: pytest.MonkeyPatch
+):
+    script.lists = [listing(5, wire("a", 3), more="x"), listing(5, wire("b", 4))]
+    async with served(script) as port, Client(ClientConfig(f"http://127.0.0.1:{port}")) as client:
+        sent, send = [], client._sender.send
+
+        async def noted(request: ClientRequest) -> bytes:
+            sent.append(dict(request.query).get("continue"))
+            return await send(request)
+
+        monkeypatch.setattr(client._sender, "send", noted)
+        pages = client.pages(kinds.CONFIG_MAP, limit=1)
+        await anext(pages)
+        assert sent == [None, "x"]  # no other task has had a turn since the page came
+        await pages.aclose()
 
 
 async def test_an_expired_page_makes_the_informer_list_in_one_page(script):
