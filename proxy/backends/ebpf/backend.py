@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 from proxy.backends.base import RuleCount
@@ -13,6 +13,7 @@ from proxy.backends.ebpf.libbpf import BUILD_REMEDY, NAME, REMEDY, can_load
 from proxy.backends.ebpf.mounts import PINS, known_file_systems, remove_pins
 from proxy.backends.ebpf.options import EbpfOptions, parse_options
 from proxy.backends.ebpf.packets import PacketPrograms, remove_packet_programs
+from proxy.backends.ebpf.room import room_for
 from proxy.backends.ebpf.sockets import SocketPrograms, remove_socket_programs
 from proxy.backends.nftables import backend as nftables
 from proxy.desired.claims import ClaimResolver, WinnerChange
@@ -51,16 +52,15 @@ class EbpfBackend:
 
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring rules and maps to ``want``. Raises KernelRefusedError."""
-        steps = self._claims.update(want)
-        commit_rules = self._rules.prepare(steps, node)
         known, self._known = self._is_known(node), False
         self._node = node
         if known and self._sockets:
-            self._advance(self._sockets, steps, commit_rules)
+            steps = self._claims.update(want)
+            self._advance(self._sockets, steps, self._rules.prepare(steps, node))
         elif time.monotonic() < self._again:
-            commit_rules()
+            self._rules.prepare(self._claims.update(want), node)()
         else:
-            self._load(node, commit_rules)
+            self._load(want, node)
 
     def rewrites(self, node: NodeView) -> frozenset[Family]:
         """See ``Backend``. Both families share the maps."""
@@ -84,18 +84,21 @@ class EbpfBackend:
                 programs.maps.write(self._contents.advance(steps))
             self._known = True
 
-    def _load(self, node: NodeView, commit_rules: Callable[[], None]) -> None:
+    def _load(self, want: Desired, node: NodeView) -> None:
         """Write everything again.
 
-        Programs and maps are prepared while libnftables works in another thread. They come into
-        force after its rules. If they cannot be loaded, the rules serve everything.
+        One thread loads the programs, one commits the rules: both wait for the kernel most of the
+        time. Here the maps' contents are made meanwhile. The programs come into force after the
+        rules. If they cannot be loaded, the rules serve everything.
         """
         refusal: KernelRefusedError | None = None
-        with ThreadPoolExecutor(1) as helper:
-            rules = helper.submit(commit_rules)
+        with ThreadPoolExecutor(2) as helpers:
+            loaded = helpers.submit(self._load_programs, want)
+            commit_rules = self._rules.prepare(self._claims.update(want), node)
+            rules = helpers.submit(commit_rules)
             try:
                 with _translated():
-                    self._load_programs(node, lambda: wait([rules]))
+                    self._fill_programs(node, loaded, rules)
                 self._known, self._refusal = True, ""
             except KernelRefusedError as err:
                 refusal = err
@@ -117,29 +120,38 @@ class EbpfBackend:
             )
         self._refusal, self._again = why, time.monotonic() + _TRY_AGAIN
         self._forget_packets()
+        if self._sockets is not None:
+            self._sockets.close()
         self._sockets = None
         self.remove()
 
-    def _load_programs(self, node: NodeView, await_rules: Callable[[], object]) -> None:
+    def _load_programs(self, want: Desired) -> SocketPrograms:
+        """Load the programs with empty maps that have room for ``want``."""
         programs = self._sockets = self._sockets or SocketPrograms(self._settings, self._options)
+        portals = (portal for ports in want.values() for portal in ports)
+        programs.load(room_for(portals, self._options))
+        self._forget_packets()
+        with self._rules_alone_if_refused():
+            self._packets = PacketPrograms(self._settings, programs.library, programs.maps)
+            self._packets.begin_early()
+        return programs
+
+    def _fill_programs(
+        self, node: NodeView, loaded: Future[SocketPrograms], rules: Future[None]
+    ) -> None:
+        """Fill the programs' maps, then attach them; ``loaded`` and ``rules`` come before."""
         self._contents = MapContents(self._options)
         everything = (WinnerChange(at, None, claim) for at, claim in self._claims.winners())
+        contents = self._contents.advance(everything)
+        programs = loaded.result()
+        wait([rules])
         addresses = (at for at in node.addresses if self._settings.is_node_port_address(at))
-
-        def get_ready() -> None:
-            self._load_packets(programs)
-            await_rules()
-
-        programs.load(self._contents.advance(everything), addresses, get_ready)
+        programs.fill(contents, addresses)
+        programs.attach()
         with self._rules_alone_if_refused():
             if self._packets is not None:
                 self._packets.begin()
         give_back()
-
-    def _load_packets(self, programs: SocketPrograms) -> None:
-        self._forget_packets()
-        with self._rules_alone_if_refused():
-            self._packets = PacketPrograms(self._settings, programs.library, programs.maps)
 
     def _forget_packets(self) -> None:
         if self._packets is not None:

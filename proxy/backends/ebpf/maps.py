@@ -1,11 +1,13 @@
 """The maps in the kernel that all programs share."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 
 from proxy.backends.ebpf.contents import MapChanges
 from proxy.backends.ebpf.layout import PRESENT, pack_address
 from proxy.backends.ebpf.libbpf import BpfMap, BpfObject, Libbpf
 from proxy.backends.ebpf.mounts import MAPS
+from proxy.backends.ebpf.room import MapRoom
 from proxy.model.values import Address
 
 _TABLES = (
@@ -31,16 +33,10 @@ class SharedMaps:
     def __init__(self) -> None:
         self._maps: dict[str, BpfMap] = {}
 
-    def prepare(self, fresh: BpfObject, contents: MapChanges) -> None:
+    def prepare(self, fresh: BpfObject, room: MapRoom) -> None:
         """Give an object's tables the room that they need, and let it use the pinned memories."""
-        for name, entries in (
-            ("frontends", contents.frontends),
-            ("endpoints", contents.endpoints),
-            ("seats", contents.seats),
-            ("members", contents.members),
-            ("ranges", contents.ranges),
-        ):
-            fresh.resize(name, max(_LEAST, len(entries) * _SPARE))
+        for name, entries in asdict(room).items():
+            fresh.resize(name, max(_LEAST, entries * _SPARE))
         for name in _MEMORIES:
             fresh.share(name, MAPS / _pin_name(name))
 

@@ -10,7 +10,7 @@ from proxy.backends.ebpf.ingress import attach, detach_filter, is_attached
 from proxy.backends.ebpf.layout import pack_number
 from proxy.backends.ebpf.libbpf import BUILT, BpfMap, BpfObject, Libbpf, program_id, unpin_link
 from proxy.backends.ebpf.maps import SharedMaps
-from proxy.backends.ebpf.mounts import INLETS, PINS
+from proxy.backends.ebpf.mounts import INLETS, LINKS, PINS
 from proxy.linux.links import Link, LinkListener, all_links
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Address, Family
@@ -47,8 +47,17 @@ class PacketPrograms:
             undo.callback(self._events.close)
             self._held = undo.pop_all()
 
+    def begin_early(self) -> None:
+        """Attach the program while its maps are empty, unless an earlier run left programs.
+
+        It lets every packet pass then. The kernel waits 15 ms at each link, for packets that are on
+        their way. Raises KernelRefusedError, OSError.
+        """
+        if not any((*LINKS.iterdir(), *INLETS.iterdir())):
+            self.begin()
+
     def begin(self) -> None:
-        """Attach the program to every link, in an older one's place.
+        """Attach the program to every link that has not got it, in an older one's place.
 
         Raises KernelRefusedError, OSError.
         """

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from proxy.backends.ebpf.libbpf import (
 from proxy.backends.ebpf.maps import SharedMaps
 from proxy.backends.ebpf.mounts import LINKS, find_cgroup, mount_pins
 from proxy.backends.ebpf.options import EbpfOptions
+from proxy.backends.ebpf.room import MapRoom
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Address
 
@@ -45,7 +46,8 @@ _SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 class SocketPrograms:
     """Serves one node, which is this network namespace. Its maps are for other programs too.
 
-    Links and maps are pinned, so that they outlive this process.
+    Links and maps are pinned, so that they outlive this process. Order of use: ``load``, ``fill``,
+    ``attach``; the methods raise KernelRefusedError.
     """
 
     def __init__(self, settings: ProxySettings, options: EbpfOptions) -> None:
@@ -54,38 +56,45 @@ class SocketPrograms:
         self._programs = {**PROGRAMS, **(_COUNTING if options.counts_packets else {})}
         self.library = Libbpf()
         self.maps = SharedMaps()
+        self._loaded: dict[str, int] = {}  # descriptors of programs that are not attached yet
 
-    def load(
-        self, contents: MapChanges, addresses: Iterable[Address], get_ready: Callable[[], object]
-    ) -> None:
-        """Load the programs with new maps, fill the maps, then attach the programs.
-
-        ``addresses`` serve NodePorts. ``get_ready`` is called just before the programs are
-        attached. Raises KernelRefusedError.
-        """
-        cgroup = find_cgroup(self._options.root)
+    def load(self, room: MapRoom) -> None:
+        """Load the programs with new, empty maps; the kernel checks them meanwhile."""
         mount_pins()
         with closing(BpfObject(self.library, OBJECT)) as loaded:
-            self.maps.prepare(loaded, contents)
+            self.maps.prepare(loaded, room)
             loaded.load()
             self.maps.open(loaded, self.library)
-            settings = pack_settings(self._settings, self._options, _netns_cookie())
-            self.maps.fill(settings, addresses, contents)
-            get_ready()
-            self._attach(loaded, cgroup)
+            self.close()
+            self._loaded = {name: os.dup(loaded.program_fd(name)) for name in self._programs}
+
+    def fill(self, contents: MapChanges, addresses: Iterable[Address]) -> None:
+        """Fill the maps. ``addresses`` serve NodePorts."""
+        settings = pack_settings(self._settings, self._options, _netns_cookie())
+        self.maps.fill(settings, addresses, contents)
+
+    def attach(self) -> None:
+        """Attach the programs, in place of older ones."""
+        self._attach(find_cgroup(self._options.root))
+        self.close()
         self.maps.pin()
+
+    def close(self) -> None:
+        """Close the descriptors of programs. Those that are attached stay."""
+        while self._loaded:
+            os.close(self._loaded.popitem()[1])
 
     def are_attached(self) -> bool:
         """Return True if every link is still pinned."""
         return all(any(LINKS.glob(f"*-{name}")) for name in self._programs)
 
-    def _attach(self, loaded: BpfObject, cgroup: Path) -> None:
+    def _attach(self, cgroup: Path) -> None:
         """Replace each program of this cgroup in one step, then remove links of other cgroups."""
         inode = cgroup.stat().st_ino
         directory = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for name, kind in self._programs.items():
-                self._link(loaded.program_fd(name), directory, kind, LINKS / f"{inode}-{name}")
+                self._link(self._loaded[name], directory, kind, LINKS / f"{inode}-{name}")
         finally:
             os.close(directory)
         wanted = {f"{inode}-{name}" for name in self._programs}

@@ -9,6 +9,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from proxy.backends.base import BACKENDS, open_backend
 from proxy.backends.ebpf import packets, sockets
 from proxy.backends.ebpf.libbpf import Libbpf, pinned
 from proxy.backends.ebpf.mounts import INLETS, LINKS
-from proxy.backends.ebpf.sockets import PROGRAMS
+from proxy.backends.ebpf.sockets import PROGRAMS, SocketPrograms
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Balance, Endpoint, Family, Port, Protocol, Service, Slice, Target
 from tests.support.cni.worker import Worker
@@ -294,6 +295,30 @@ def test_a_restart_attaches_a_detached_program(world) -> None:
     assert pod.call(call, VIP)[2] == "0A00600A"  # by packets: nothing is lost
     lab.workers["node"].call(apply, root, "ab", WEB, True)
     assert pod.call(call, VIP)[2] in ("0201F40A", "0301F40A")
+
+
+def serve_early(root: str) -> bool:
+    """In the node: serve by a new run; return whether links had its program before its contents."""
+    seen, fill = [], SocketPrograms.fill
+
+    def noted(self: SocketPrograms, *args: Any) -> None:
+        seen.append(bool(_kept[0]._packets._links))
+        fill(self, *args)
+
+    SocketPrograms.fill = noted
+    try:
+        apply(root, "ab", WEB, anew=True)
+    finally:
+        SocketPrograms.fill = fill
+    return seen == [True]
+
+
+def test_a_program_without_contents_takes_no_older_ones_place(world) -> None:
+    lab, root = world
+    lab.workers["node"].call(remove)
+    assert lab.workers["node"].call(serve_early, root)
+    assert not lab.workers["node"].call(serve_early, root)
+    assert served_links(lab.spaces["node"])
 
 
 def look() -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from proxy.backends.ebpf.contents import MapContents
 from proxy.backends.ebpf.options import EbpfOptions
 from proxy.backends.ebpf.packets import PacketPrograms
+from proxy.backends.ebpf.room import room_for
 from proxy.backends.ebpf.sockets import SocketPrograms
 from proxy.desired.claims import ClaimResolver
 from proxy.desired.desired import Desired
@@ -61,7 +62,9 @@ def load(
     subprocess.run(["nft", rules], check=True)
     claims, table = ClaimResolver(settings), MapContents(options)
     hooks = SocketPrograms(settings, options)
-    hooks.load(table.advance(claims.update(want)), places, lambda: None)
+    hooks.load(room_for((portal for ports in want.values() for portal in ports), options))
+    hooks.fill(table.advance(claims.update(want)), places)
+    hooks.attach()
     _kept[:] = [PacketPrograms(settings, hooks.library, hooks.maps)]
     _kept[0].begin()
 

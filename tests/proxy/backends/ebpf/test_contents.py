@@ -1,6 +1,6 @@
 """The maps' contents: after any history they have the same meaning as after a fresh start."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from proxy.backends.ebpf.contents import MapChanges, MapContents
 from proxy.backends.ebpf.layout import ForwardEntry, pack_frontend, pack_settings, pack_target
 from proxy.backends.ebpf.options import EbpfOptions
+from proxy.backends.ebpf.room import room_for
 from proxy.desired.claims import ClaimResolver, WinnerChange
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
@@ -45,6 +46,27 @@ def test_any_history_ends_as_a_fresh_start(history, options: EbpfOptions) -> Non
     assert len(grown.endpoints) == len(fresh.endpoints)
     assert len(grown.members) == len(fresh.members)
     assert len(grown.ranges) == len(fresh.ranges)
+
+
+@few
+@given(histories, st.sampled_from([RANDOM, MAGLEV, EbpfOptions(by_hash=True, direct=True)]))
+def test_there_is_room_for_all_contents(history, options: EbpfOptions) -> None:
+    tracker = Tracker(NODE, tuple(Family))
+    replay(tracker, history)
+    _check_room(tracker.desired(), options)
+
+
+@pytest.mark.parametrize("options", [RANDOM, MAGLEV, EbpfOptions(direct=True)])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.row.id)
+def test_there_is_room_for_each_kind_of_service(case: Case, options: EbpfOptions) -> None:
+    _check_room(desired([case]), options)
+
+
+def _check_room(want: Desired, options: EbpfOptions) -> None:
+    room = room_for((portal for ports in want.values() for portal in ports), options)
+    made = MapContents(options).advance(ClaimResolver(DEFAULT).update(want))
+    for name, entries in asdict(room).items():
+        assert len(getattr(made, name)) <= entries, name
 
 
 @pytest.mark.parametrize("options", [RANDOM, MAGLEV])
