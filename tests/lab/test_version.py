@@ -27,8 +27,8 @@ def test_the_command_the_wheel_and_the_runtime_are_of_one_version():
 
 def test_neither_version_is_written_a_second_time():
     minor = re.escape(KUBERNETES.rpartition(".")[0])
-    # As a value: v1.33.0, kube-probe/1.33. CNI's first version is 0.1.0 too, in tables of versions.
-    # v1.33+ is a version from which on something holds, not ours.
+    # As a value: v1.36.0, kube-probe/1.36. CNI's first version is 0.1.0 too, in tables of versions.
+    # v1.33+, say, is a version from which on something holds, not ours.
     stated = re.compile(
         rf"v{minor}\b(?!\+)|[a-z]/{minor}\b"
         rf"|podwire://{PODWIRE}|version = \"{PODWIRE}|version=\"{PODWIRE}"

@@ -201,7 +201,7 @@ async def test_discovery_explain_and_versions(kubectl: Kubectl):
     assert {"pods", "deployments.apps", "endpointslices.discovery.k8s.io"} <= set(names.split())
     explained = await kubectl("explain", "pod.spec.containers.ports.containerPort")
     assert "FIELD: containerPort <integer>" in explained
-    assert "Server Version: v1.33" in await kubectl("version")
+    assert "Server Version: v1.36" in (await kubectl.try_("version")).out  # old ones warn of skew
     assert await kubectl("get", "--raw", "/readyz") == "ok"
     assert "apps/v1" in await kubectl("api-versions")
 

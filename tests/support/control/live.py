@@ -10,8 +10,10 @@ from control.controllers.loop import Manager
 from control.controllers.nodes.lifecycle import Grace
 from control.controllers.table import ControllerSettings, controllers
 from control.scheduler.loop import Scheduler
+from control.tokens import TokenSigner
 from tests.support.control.cluster import Agents, add_node, ready_node, running
 from tests.support.control.secured import Secured, secured_server
+from tests.support.control.signing import key
 
 _NEVER = Grace(86400, 86400)
 
@@ -20,7 +22,7 @@ _NEVER = Grace(86400, 86400)
 async def live_cluster(folder: Path) -> AsyncIterator[Secured]:
     """Serve with RBAC; all controllers and the scheduler run. The Pods of Jobs succeed at once."""
     async with (
-        secured_server(folder, modes=("Node", "RBAC")) as server,
+        secured_server(folder, modes=("Node", "RBAC"), tokens=TokenSigner(key())) as server,
         Client.from_kubeconfig(server.kubeconfig) as client,
     ):
         await add_node(client, ready_node("n"))
