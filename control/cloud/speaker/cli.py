@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,54 +13,97 @@ from control.api import kinds
 from control.client import ApiError, Client, ClientConfig, ClientError
 from control.client.backoff import Backoff
 from control.client.process import client_flags, configuration, run
+from control.cloud.speaker.bgp import Bgp, BgpError, Peer, Session, peer, system
+from control.cloud.speaker.layer2 import Layer2
 from control.cloud.speaker.sockets import Link, LinkError
-from control.cloud.speaker.speaker import Speaker
-from control.cloud.speaker.views import node_view
+from control.cloud.speaker.speaker import Announcer, Speaker
+from control.cloud.speaker.views import Address, node_view
+
+
+def _peers(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[Peer, ...]:
+    try:
+        return tuple(map(peer, values))
+    except BgpError as err:
+        raise click.BadParameter(str(err)) from err
+
+
+def _system(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    try:
+        return system(value) if value else None
+    except ValueError as err:
+        raise click.BadParameter(str(err)) from err
 
 
 @click.command()
 @client_flags
 @click.option("--node-name", default=socket.gethostname, help="Default: the host name.")
+@click.option("--layer2/--no-layer2", default=True, show_default=True, help="Answer ARP and NDP.")
 @click.option(
     "--interface",
     default="",
-    help="Where addresses are announced. Default: the interface with the node's InternalIP.",
+    help="Where ARP and NDP are answered. Default: the interface with the node's InternalIP.",
 )
-def main(kubeconfig: Path, verbose: bool, node_name: str, interface: str) -> None:
-    """Answer ARP and NDP for the addresses of load balancers that this node leads."""
-    run(_serve(configuration(kubeconfig), node_name, interface), verbose=verbose)
+@click.option(
+    "--bgp-peer",
+    "peers",
+    multiple=True,
+    callback=_peers,
+    help="A router, ADDRESS,AS, that hears of addresses by BGP; may be repeated.",
+)
+@click.option("--bgp-local-as", "local", callback=_system, help="The nodes' autonomous system.")
+@click.option(
+    "--bgp-hold-time", "hold", type=click.IntRange(3, 65535), default=90, show_default=True
+)
+def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
+    """Tell the network which node takes the traffic of load balancers."""
+    if flags["peers"] and flags["local"] is None:
+        raise click.UsageError("--bgp-peer needs --bgp-local-as, the nodes' autonomous system")
+    run(_serve(configuration(kubeconfig), flags), verbose=verbose)
 
 
-async def _serve(config: ClientConfig, node: str, interface: str) -> None:
+async def _serve(config: ClientConfig, flags: dict[str, Any]) -> None:
+    node = flags["node_name"]
     async with Client(config) as client:
-        try:
-            link = Link(interface or await _interface(client, node))
-        except LinkError as err:
-            raise click.ClickException(str(err)) from err
-        try:
-            await Speaker(client, node, link).run()
-        finally:
-            link.close()
+        speaker = Speaker(client, node)
+        announcers: list[Announcer] = []
+        with ExitStack() as open_links:
+            try:
+                if flags["layer2"]:
+                    link = Link(flags["interface"] or await _interface(client, node))
+                    open_links.callback(link.close)
+                    announcers.append(Layer2(node, link, speaker.report))
+                if flags["peers"]:
+                    own = await _addresses(client, node)
+                    session = Session(node, flags["local"], flags["peers"], own, flags["hold"])
+                    announcers.append(Bgp(session))
+            except (LinkError, BgpError) as err:
+                raise click.ClickException(str(err)) from err
+            await speaker.run(announcers)
 
 
-async def _interface(client: Client, node: str) -> str:
-    """Return the interface with the node's address, once the node has one."""
-    from control.node_network.kernel import NodeNetworkKernel  # it opens netlink
-
+async def _addresses(client: Client, node: str) -> tuple[Address, ...]:
+    """Return the node's InternalIPs, once it has one."""
     pause = Backoff()
     while True:
         try:
-            addresses = node_view(await client.get(kinds.NODE, None, node)).addresses
+            found = node_view(await client.get(kinds.NODE, None, node)).addresses
+            if found:
+                return tuple(map(ip_address, found))
         except ClientError as err:
             if isinstance(err, ApiError) and not err.not_found:
                 raise click.ClickException(f"node {node}: {err}") from err
-            addresses = ()
-        uplink = NodeNetworkKernel().uplink(map(ip_address, addresses)) if addresses else None
-        if uplink is not None:
-            return str(uplink.ifname)
-        if addresses:
-            raise click.ClickException(
-                f"no interface has an address of node {node}, {', '.join(addresses)}; "
-                "give --interface"
-            )
         await asyncio.sleep(pause.next())
+
+
+async def _interface(client: Client, node: str) -> str:
+    """Return the interface with the node's address."""
+    from control.node_network.kernel import NodeNetworkKernel  # it opens netlink
+
+    addresses = await _addresses(client, node)
+    uplink = NodeNetworkKernel().uplink(addresses)
+    if uplink is None:
+        raise click.ClickException(
+            f"no interface has an address of node {node}, {', '.join(map(str, addresses))}; "
+            "give --interface"
+        )
+    return str(uplink.ifname)

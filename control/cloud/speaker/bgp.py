@@ -1,0 +1,168 @@
+"""Announces addresses to routers by BGP (RFC 4271), with exabgp as the speaker of the protocol.
+
+Every node that may take an address's traffic announces it, so that a router with several paths
+spreads connections over them. exabgp reads its routes from a file, and again at SIGUSR1; it sends
+the differences. A route has a next hop of its own family, so each peer gets the routes of its own.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+
+from control.client.backoff import Backoff
+from control.cloud.speaker.choose import Candidates
+from control.cloud.speaker.views import Address
+from control.linux import whole
+
+_MOST_AS = (1 << 32) - 1
+# exabgp's own settings: no API of its own, no listening, its log to ours.
+_SETTINGS = {
+    "exabgp_api_cli": "false",
+    "exabgp_daemon_daemonize": "false",
+    "exabgp_daemon_user": "root",
+    "exabgp_log_destination": "stderr",
+    "exabgp_log_level": "WARNING",
+    "exabgp_tcp_bind": "",
+}
+_STABLE_SECONDS = 10.0
+logger = logging.getLogger(__name__)
+
+
+class BgpError(Exception):
+    """The settings of BGP are not valid; the text names the flag and the valid form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A router."""
+
+    address: Address
+    number: int  # of its autonomous system
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What this node says to its routers; ``hold`` in seconds, at least 3 (RFC 4271, 4.2)."""
+
+    node: str
+    number: int
+    peers: tuple[Peer, ...]
+    addresses: tuple[Address, ...]  # of the node: a next hop for each family
+    hold: int = 90
+
+
+def peer(text: str) -> Peer:
+    """Read ``192.0.2.1,64512``; raises BgpError."""
+    address, _, number = text.partition(",")
+    try:
+        return Peer(ip_address(address.strip()), system(number))
+    except ValueError as err:
+        raise BgpError(f"{text!r}: {err}; write it as 192.0.2.1,64512") from err
+
+
+def system(text: str) -> int:
+    """Read the number of an autonomous system; raises ValueError."""
+    text = text.strip()
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MOST_AS):
+        raise ValueError(f"{text!r} is no number of an autonomous system, 1 to {_MOST_AS}")
+    return int(text)
+
+
+def exports(may: Candidates, node: str) -> frozenset[Address]:
+    """Return the addresses that a node announces: all whose traffic it may take."""
+    return frozenset(address for address, nodes in may.items() if node in nodes)
+
+
+def configuration(session: Session, addresses: Iterable[Address]) -> str:
+    """Return exabgp's file; raises BgpError if a peer's family has no address of the node."""
+    ordered = sorted(addresses, key=lambda each: (each.version, int(each)))
+    return "".join(_neighbor(session, each, ordered) for each in session.peers)
+
+
+def _neighbor(session: Session, to: Peer, addresses: Sequence[Address]) -> str:
+    version = to.address.version
+    local = next((a for a in session.addresses if a.version == version), None)
+    if local is None:
+        raise BgpError(f"peer {to.address}: the node has no IPv{version} address")
+    routes = "".join(
+        f"    route {each}/{each.max_prefixlen} next-hop {local};\n"
+        for each in addresses
+        if each.version == version
+    )
+    return (
+        f"neighbor {to.address} {{\n"
+        f"  router-id {_router_id(session)};\n  local-address {local};\n"
+        f"  local-as {session.number};\n  peer-as {to.number};\n  hold-time {session.hold};\n"
+        f"  family {{ ipv{version} unicast; }}\n  static {{\n{routes}  }}\n}}\n"
+    )
+
+
+def _router_id(session: Session) -> IPv4Address:
+    """Return the node's IPv4 address; of a node without, a number made of its name."""
+    for each in session.addresses:
+        if isinstance(each, IPv4Address):
+            return each
+    return IPv4Address(hashlib.sha256(session.node.encode()).digest()[:4])
+
+
+class Bgp:
+    """Keeps exabgp running with this node's routes; implements Announcer."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        configuration(session, ())  # raises BgpError now, not in the background
+        self._exports: frozenset[Address] | None = None
+        self._decided = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="podwire-bgp-")
+        self._file = Path(self._folder.name) / "exabgp.conf"
+
+    def decide(self, may: Candidates) -> None:
+        """Announce what this node may take, and nothing else, from now on."""
+        wanted = exports(may, self._session.node)
+        if wanted == self._exports:
+            return
+        before, self._exports = self._exports or frozenset(), wanted
+        whole.write(self._file, configuration(self._session, wanted), 0o600)
+        for sign, changed in (("announces", wanted - before), ("withdraws", before - wanted)):
+            for text in sorted(map(str, changed)):
+                logger.info("%s %s by BGP", sign, text)
+        self._decided.set()
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGUSR1)
+
+    async def run(self) -> None:
+        """Run exabgp for ever; one that ends is started again."""
+        pause, loop = Backoff(), asyncio.get_running_loop()
+        try:
+            await self._decided.wait()
+            while True:
+                began = loop.time()
+                code = await self._once()
+                if loop.time() - began > _STABLE_SECONDS:
+                    pause.reset()
+                logger.warning("exabgp ended with code %d; it is started again", code)
+                await asyncio.sleep(pause.next())
+        finally:
+            self._folder.cleanup()
+
+    async def _once(self) -> int:
+        program = [sys.executable, "-m", "exabgp", "server", os.fspath(self._file)]
+        # It must not outlive this process: the next one's exabgp would be a second speaker.
+        self._process = await asyncio.create_subprocess_exec(
+            "setpriv", "--pdeathsig", "TERM", *program, env=os.environ | _SETTINGS
+        )
+        try:
+            return await self._process.wait()
+        finally:
+            if self._process.returncode is None:
+                self._process.terminate()
+                await self._process.wait()

@@ -1,0 +1,51 @@
+"""What a node tells its routers, as exabgp's own parser reads it."""
+
+from ipaddress import ip_address
+
+import pytest
+
+from control.cloud.speaker.bgp import BgpError, Peer, Session, configuration, exports, peer
+
+V4, V6 = ip_address("198.51.100.200"), ip_address("2001:db8:1::200")
+OWN = (ip_address("192.0.2.2"), ip_address("2001:db8::2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("192.0.2.1,64512", Peer(ip_address("192.0.2.1"), 64512)),
+        ("2001:db8::1, 4294967295", Peer(ip_address("2001:db8::1"), 4294967295)),
+    ],
+)
+def test_a_peer_is_read(text: str, wanted: Peer) -> None:
+    assert peer(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "192.0.2.1", "192.0.2.1,0", "x,1", "192.0.2.1,4294967296"])
+def test_another_peer_is_refused(text: str) -> None:
+    with pytest.raises(BgpError, match=r"write it as 192\.0\.2\.1,64512"):
+        peer(text)
+
+
+def test_a_node_announces_what_it_may_take() -> None:
+    may = {V4: frozenset({"a", "b"}), V6: frozenset({"b"})}
+    assert [exports(may, name) for name in "abc"] == [{V4}, {V4, V6}, set()]
+
+
+def test_a_peer_of_a_family_that_the_node_has_not_is_refused() -> None:
+    session = Session("n", 64513, (peer("2001:db8::1,64512"),), OWN[:1])
+    with pytest.raises(BgpError, match="peer 2001:db8::1: the node has no IPv6 address"):
+        configuration(session, ())
+
+
+def test_each_peer_gets_the_routes_of_its_family() -> None:
+    peers = (peer("192.0.2.1,64512"), peer("2001:db8::1,64512"))
+    text = configuration(Session("n", 64513, peers, OWN), {V6, V4})
+    routes = [line.strip() for line in text.splitlines() if "route " in line]
+    assert routes == [
+        "route 198.51.100.200/32 next-hop 192.0.2.2;",
+        "route 2001:db8:1::200/128 next-hop 2001:db8::2;",
+    ]
+    alone = configuration(Session("n", 64513, peers[1:], OWN[1:]), {V6})
+    (router_id,) = [line.split()[1] for line in alone.splitlines() if "router-id" in line]
+    assert ip_address(router_id.rstrip(";")).version == 4

@@ -1,0 +1,158 @@
+"""BIRD, a router's own BGP, hears which nodes take an address's traffic, and spreads over them."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from control.cloud.speaker.bgp import Bgp, Peer, Session
+from control.linux import syscalls
+from tests.support.space import Space
+
+pytestmark = pytest.mark.netns
+BIRD = "/usr/sbin/bird"
+NODES = ("node1", "node2")
+PREFIX = {4: "192.0.2.", 6: "2001:db8::"}
+BALANCED = {4: "198.51.100.200", 6: "2001:db8:1::200"}
+CONFIGURATION = """
+router id 192.0.2.1;
+protocol device {{ scan time 1; }}
+protocol kernel {{ ipv4 {{ export all; }}; merge paths on; }}
+protocol kernel {{ ipv6 {{ export all; }}; merge paths on; }}
+template bgp node4 {{
+  local 192.0.2.1 as 64512; passive on; ipv4 {{ import all; export none; }};
+}}
+template bgp node6 {{
+  local 2001:db8::1 as 64512; passive on; ipv6 {{ import all; export none; }};
+}}
+{neighbors}
+"""
+
+
+class Speaking:
+    """A node's BGP, in a thread whose network is the node's."""
+
+    def __init__(self, space: Space, name: str, number: int) -> None:
+        self.name = name
+        peers = tuple(Peer(ip_address(f"{prefix}1"), 64512) for prefix in PREFIX.values())
+        own = tuple(ip_address(f"{prefix}{number}") for prefix in PREFIX.values())
+        self._session = Session(name, 64513, peers, own, hold=3)
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(space)))
+        self._thread.start()
+        self._ready.wait()
+
+    async def _run(self, space: Space) -> None:
+        syscalls.enter(space.path, syscalls.CLONE_NEWNET)
+        self.bgp, self._loop = Bgp(self._session), asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        self._end = lambda: task.cancel()
+        self._ready.set()
+        try:
+            await self.bgp.run()
+        except asyncio.CancelledError:
+            return
+
+    def decide(self, *nodes: str) -> None:
+        """Tell which nodes may take the addresses' traffic."""
+        may = {ip_address(each): frozenset(nodes) for each in BALANCED.values()}
+        self._loop.call_soon_threadsafe(self.bgp.decide, may)
+
+    def exabgp(self) -> int:
+        process = self.bgp._process
+        return process.pid if process is not None else 0
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._end)
+        self._thread.join()
+
+
+class World:
+    """A router and two nodes."""
+
+    def __init__(self, spaces: Callable[[str], Space], folder: Path) -> None:
+        self.router = spaces("router")
+        self.router.ip("link", "add", "lan", "type", "bridge", "mcast_snooping", "0")
+        self._address(self.router, "lan", 1)
+        for version in (4, 6):  # a connection's ports choose its path
+            self.router.sysctl(f"net.ipv{version}.fib_multipath_hash_policy", 1)
+        neighbors = []
+        self.nodes = []
+        for number, name in enumerate(NODES, start=2):
+            space = spaces(name)
+            space.veth("eth0", self.router, name)
+            self.router.ip("link", "set", name, "master", "lan")
+            self._address(space, "eth0", number)
+            for version, prefix in PREFIX.items():
+                neighbor = f"neighbor {prefix}{number} as 64513;"
+                neighbors.append(
+                    f"protocol bgp {name}v{version} from node{version} {{ {neighbor} }}"
+                )
+            self.nodes.append(Speaking(space, name, number))
+        file = folder / "bird.conf"
+        file.write_text(CONFIGURATION.format(neighbors="\n".join(neighbors)))
+        argv = self.router.argv(BIRD, "-f", "-c", str(file), "-s", str(folder / "bird.ctl"))
+        self._bird = subprocess.Popen(
+            argv,
+        )
+
+    def _address(self, space: Space, device: str, number: int) -> None:
+        space.ip("link", "set", device, "up")
+        space.ip("addr", "add", f"{PREFIX[4]}{number}/24", "dev", device)
+        space.ip("addr", "add", f"{PREFIX[6]}{number}/64", "dev", device, "nodad")
+
+    def next_hops(self, version: int) -> set[str]:
+        """Return the nodes to which the router's kernel sends connections to the address."""
+        shown = self.router.ip(f"-{version}", "route", "show", BALANCED[version])
+        hops = set(re.findall(r"via (\S+)", shown))
+        return {name for n, name in enumerate(NODES, start=2) if f"{PREFIX[version]}{n}" in hops}
+
+    def until(self, *nodes: str) -> None:
+        """Wait until the router sends both families to exactly these nodes."""
+        deadline = time.monotonic() + 100
+        while not all(self.next_hops(version) == {*nodes} for version in (4, 6)):
+            assert self._bird.poll() is None
+            assert time.monotonic() < deadline, self.router.ip("route")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop()
+        self._bird.terminate()
+        self._bird.wait()
+
+
+@pytest.fixture
+def world(spaces: Callable[[str], Space], tmp_path: Path) -> Iterator[World]:
+    made = World(spaces, tmp_path)
+    yield made
+    made.stop()
+
+
+def test_a_router_spreads_over_the_nodes_that_announce(world: World) -> None:
+    for node in world.nodes:
+        node.decide(*NODES)
+    world.until(*NODES)
+    get = ("route", "get", BALANCED[4], "ipproto", "tcp", "dport", "80", "sport")
+    chosen = {world.router.ip(*get, str(port)).split()[2] for port in range(20000, 20064)}
+    assert chosen == {"192.0.2.2", "192.0.2.3"}
+    for node in world.nodes:  # policy Local: the last endpoint of node1 is gone
+        node.decide("node2")
+    world.until("node2")
+    old = world.nodes[1].exabgp()
+    os.kill(old, signal.SIGKILL)  # it is started again, and the route comes back
+    world.until()
+    world.until("node2")
+    assert world.nodes[1].exabgp() != old
+    for node in world.nodes:
+        node.decide()
+    world.until()
