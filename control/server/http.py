@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, aclosing
 from functools import partial
@@ -14,6 +15,7 @@ from multidict import CIMultiDict
 
 from control.api.base import encode
 from control.api.warnings import deprecation
+from control.metrics import CONTENT_TYPE
 from control.server.access import reviews
 from control.server.access.attributes import AccessAttributes
 from control.server.access.audit import AUDIT_ID, AuditEntry, AuditLog, audit_id
@@ -24,6 +26,7 @@ from control.server.access.impersonation import header_text, impersonated
 from control.server.bugs import RepeatedBugs
 from control.server.pages.routes import is_public, page
 from control.server.state.budget import BusyError, Holding
+from control.server.state.counts import RequestCounts
 from control.server.state.server import ServerState
 from control.server.streams import relay
 from control.server.streams.messages import send_events
@@ -50,7 +53,10 @@ _SECONDS = 60.0
 _ENTRY = web.RequestKey("audit", AuditEntry)
 _AUDIT_ID = web.RequestKey("audit id", str)
 _SAID = web.RequestKey("the JSON of an answer in YAML", bytes)
+_ASKED = web.RequestKey("what is asked for", info.RequestInfo)
 _DEPRECATION = web.RequestKey("deprecation", str)
+_METRICS = "/metrics"
+_CUT_OFF = 0  # in place of a code, as upstream: the client went away before the answer
 # Bytes that are written at once; a piece up to the second is not cut.
 _CHUNK, _WHOLE = 32 * 1024, 64 * 1024
 
@@ -79,13 +85,19 @@ class HttpHandler:
         self._authorizer = authorizer
         self._audit = audit
         self._bugs = RepeatedBugs()
+        self._counts = RequestCounts(state.cache)
         self._cuts: set[Callable[[], None]] = set()  # one for each open watch and stream
 
     async def __call__(self, web_request: web.Request) -> web.StreamResponse:
         """Answer one request; raises only the errors of a client that has disconnected."""
+        began, code = time.monotonic(), _CUT_OFF
         try:
-            return await self._audited(web_request)
+            response = await self._audited(web_request)
+            code = response.status
+            return response
         finally:
+            if asked := web_request.get(_ASKED):
+                self._ended(asked, web_request, code, time.monotonic() - began)
             if visit := _visit(web_request):
                 visit.answered()
 
@@ -117,6 +129,12 @@ class HttpHandler:
             if (times := self._bugs.count(err)) is not None:
                 logger.exception("%s %s%s", web_request.method, web_request.path, times)
             return _refusal(web_request, errors.internal("see the API server's log"))
+
+    def _ended(
+        self, asked: info.RequestInfo, web_request: web.Request, code: int, seconds: float
+    ) -> None:
+        dry_run = web_request.query.get("dryRun") == "All"
+        self._counts.end(asked, code, seconds, long=_runs_long(asked), dry_run=dry_run)
 
     def close(self) -> None:
         """Close the connections of all watches and streams."""
@@ -167,7 +185,8 @@ class HttpHandler:
     def _asked(self, web_request: web.Request) -> info.RequestInfo:
         kinds = self._state.cache.kinds.by_resource
         asked = info.parse(web_request.method, web_request.path, web_request.query, kinds)
-        web_request[_DEPRECATION] = deprecation(asked.kind)
+        web_request[_DEPRECATION], web_request[_ASKED] = deprecation(asked.kind), asked
+        self._counts.begin(asked, long=_runs_long(asked))
         return asked
 
     def _refusal_to_create(
@@ -185,6 +204,13 @@ class HttpHandler:
     ) -> ApiResponse | None:
         """Answer a request that is not on a kind: a page or a review; None for all others."""
         method, path = web_request.method, web_request.path
+        if path == _METRICS:
+            if method not in ("GET", "HEAD"):
+                raise errors.method_not_allowed()
+            _begin(web_request, user, AccessAttributes(method.lower(), path=path))
+            self._authorizer.check_path(user, method, path)
+            text = self._counts.registry.text().encode()
+            return ApiResponse(text, content_type=CONTENT_TYPE)
         if found := page(self._state, method, path, web_request.query, accept):
             _begin(web_request, user, AccessAttributes(method.lower(), path=path))
             self._authorizer.check_path(user, method, path)
@@ -260,6 +286,10 @@ async def identify(web_request: web.Request, response: web.StreamResponse) -> No
     response.headers[AUDIT_ID] = web_request.get(_AUDIT_ID) or audit_id("")
     if text := web_request.get(_DEPRECATION):
         response.headers.extend(warning_headers([text]))
+
+
+def _runs_long(asked: info.RequestInfo) -> bool:
+    return asked.verb == "watch" or relay.is_stream(asked)
 
 
 def _refusal(web_request: web.Request, err: StatusError) -> web.Response:

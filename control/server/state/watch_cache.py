@@ -70,6 +70,11 @@ class KindCache:
         """Return one object; None if it is absent."""
         return self._items.get(key)
 
+    @property
+    def count(self) -> int:
+        """The number of objects."""
+        return len(self._items)
+
     def items(self, prefix: str = "", after: str = "") -> Iterator[Item]:
         """Yield the objects whose key starts with ``prefix``, in key order, after a key."""
         prefix = prefix or self.prefix
@@ -172,6 +177,14 @@ class WatchCache:
         if prefix not in self._kinds:
             self._kinds[prefix] = KindCache(prefix, self._floor)
         return self._kinds[prefix]
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of objects by resource: ``pods``, ``deployments.apps``."""
+        found = {}
+        for prefix, cache in self._kinds.items():
+            _, _, group, plural, _ = prefix.split("/")
+            found[plural if group == "core" else f"{plural}.{group}"] = cache.count
+        return found
 
     async def start(self) -> None:
         """Start to follow the store; return once the cache has all its objects."""
