@@ -4,7 +4,8 @@
     GET|POST /exec/NAMESPACE/POD/CONTAINER?command=&input=&output=&error=&tty=
     GET|POST /attach/NAMESPACE/POD/CONTAINER?input=&output=&error=&tty=
     GET|POST /portForward/NAMESPACE/POD?port=
-    GET      /pods, /healthz, /metrics/resource, /stats/summary
+    GET      /pods, /healthz, /stats/summary
+    GET      /metrics, /metrics/resource, /metrics/cadvisor
 
 Exec, attach and portForward change the connection to WebSocket or SPDY/3.1, as the client asks.
 
@@ -135,7 +136,9 @@ def application(
     app = web.Application(middlewares=[_answers if trusting else _guarded])
     app.router.add_get("/healthz", server.healthz)
     app.router.add_get("/pods", server.list_pods)
+    app.router.add_get("/metrics", server.metrics)
     app.router.add_get("/metrics/resource", server.resource_metrics)
+    app.router.add_get("/metrics/cadvisor", server.cadvisor_metrics)
     app.router.add_get("/stats/summary", server.summary)
     app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", server.logs)
     for verb, handler in (("exec", server.execute), ("attach", server.attach)):
@@ -193,6 +196,17 @@ class RequestHandlers:
         """Answer what the node and its containers use, as text for Prometheus."""
         used = await asyncio.to_thread(self._runtime.usage)
         text = stats.resource_metrics(used, self._containers())
+        return web.Response(text=text, headers=_PLAIN)
+
+    async def cadvisor_metrics(self, _request: web.Request) -> web.StreamResponse:
+        """Answer what containers use by cAdvisor's names, as text for Prometheus."""
+        used = await asyncio.to_thread(self._runtime.usage)
+        text = stats.cadvisor_metrics(used, self._containers())
+        return web.Response(text=text, headers=_PLAIN)
+
+    async def metrics(self, _request: web.Request) -> web.StreamResponse:
+        """Answer what runs here, and what the agent itself uses, as text for Prometheus."""
+        text = stats.kubelet_metrics(self._node, self._runtime.observe())
         return web.Response(text=text, headers=_PLAIN)
 
     async def summary(self, _request: web.Request) -> web.StreamResponse:

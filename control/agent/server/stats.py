@@ -1,4 +1,4 @@
-"""What the node and its containers use, in the kubelet's two forms. Pure.
+"""What the node and its containers use, in the kubelet's forms. Pure.
 
 ``/metrics/resource`` is text for Prometheus, which metrics-server reads; ``/stats/summary`` is
 JSON.
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from control.api.times import rfc3339
-from control.runtime.base import Container, PodRef, RuntimeUsage, Usage
+from control.metrics import Registry
+from control.runtime.base import Container, PodRef, RuntimeState, RuntimeUsage, Usage
 
 _NANO = 1_000_000_000
 Row = tuple[str, float, float | None]  # labels, value, time in seconds since the epoch
@@ -34,6 +35,19 @@ _START = _Family(
     "container_start_time_seconds",
     "gauge",
     "Start time of the container since unix epoch in seconds",
+)
+_CADVISOR_CPU = _Family(
+    "container_cpu_usage_seconds_total",
+    "counter",
+    "Cumulative cpu time consumed in seconds.",
+)
+_CADVISOR_MEMORY = _Family(
+    "container_memory_working_set_bytes", "gauge", "Current working set in bytes."
+)
+_CADVISOR_START = _Family(
+    "container_start_time_seconds",
+    "gauge",
+    "Start time of the container since unix epoch in seconds.",
 )
 _ERROR = _Family(
     "resource_scrape_error",
@@ -109,6 +123,43 @@ def _family(family: _Family, rows: Iterable[Row]) -> Iterator[str]:
         yield f"# HELP {family.name} [STABLE] {family.help}"
         yield f"# TYPE {family.name} {family.type}"
         yield from made
+
+
+def cadvisor_metrics(used: RuntimeUsage, containers: Iterable[Container]) -> str:
+    """Return the text of /metrics/cadvisor: what dashboards ask for of containers."""
+    running = _running(used, containers)
+    cpu = [(_cadvisor(it), usage.cpu, used.at) for it, usage in running]
+    memory = [(_cadvisor(it), usage.memory, used.at) for it, usage in running]
+    starts = [(_cadvisor(it), it.started, used.at) for it, _ in running]
+    lines = [
+        *_family(_CADVISOR_CPU, cpu),
+        *_family(_CADVISOR_MEMORY, memory),
+        *_family(_CADVISOR_START, starts),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _cadvisor(item: Container) -> str:
+    return (
+        f'{{container="{item.name}",id="/pods/{item.pod.uid}/{item.id}",image="{item.image}",'
+        f'name="{item.id}",namespace="{item.pod.namespace}",pod="{item.pod.name}"}}'
+    )
+
+
+def kubelet_metrics(node: str, state: RuntimeState) -> str:
+    """Return the text of /metrics: what runs on the node, and the process itself."""
+    registry = Registry()
+    registry.gauge("kubelet_node_name", "The node's name. The count is always 1.", "node").set(
+        node, value=1
+    )
+    pods = registry.gauge("kubelet_running_pods", "Number of pods that have a running pod sandbox")
+    pods.set(value=len({box.pod.uid for box in state.sandboxes if box.ready}))
+    containers = registry.gauge(
+        "kubelet_running_containers", "Number of containers currently running", "container_state"
+    )
+    for item in state.containers:
+        containers.add(item.phase.value)
+    return registry.text()
 
 
 def summary(

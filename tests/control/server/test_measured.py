@@ -7,13 +7,27 @@ from pathlib import Path, PurePosixPath
 import aiohttp
 import pytest
 
-from control.agent.server.stats import resource_metrics, summary
+from control.agent.server.stats import (
+    cadvisor_metrics,
+    kubelet_metrics,
+    resource_metrics,
+    summary,
+)
 from control.api import kinds
-from control.runtime.base import Container, Phase, PodRef, RuntimeUsage, Usage
+from control.runtime.base import (
+    Container,
+    Phase,
+    PodRef,
+    RuntimeState,
+    RuntimeUsage,
+    Sandbox,
+    Usage,
+)
 from control.runtime.builtin.cgroups import Cgroups, Layout
 from control.runtime.builtin.usage import of_folders, of_machine
 from control.server.scrape import ScrapeError, read, scrape_once
 from control.server.state.measured import Measured, NodeSamples, Sample
+from control.server.wire.exposition import samples
 from tests.support.control.requests import Api
 from tests.support.control.streaming import NODE, Streaming, streaming
 
@@ -46,6 +60,38 @@ def test_an_agents_text_is_the_kubelets():
         Sample(100.5, 7.25, 4096),
         {("default", "web"): {"a": Sample(100.5, 1.5, 1024, 50), "b": Sample(100.5, 0.5, 1, 50)}},
     )
+
+
+def test_cadvisors_names_are_there_for_dashboards():
+    used = RuntimeUsage(100.5, Usage(7.25, 4096), {"a": Usage(1.5, 1024)})
+    found = list(samples(cadvisor_metrics(used, [container("a"), container("gone")])))
+    assert [(it.name, it.value, it.at) for it in found] == [
+        ("container_cpu_usage_seconds_total", 1.5, 100.5),
+        ("container_memory_working_set_bytes", 1024, 100.5),
+        ("container_start_time_seconds", 50, 100.5),
+    ]
+    assert found[0].labels == {
+        "container": "a",
+        "id": "/pods/u/a",
+        "image": "i",
+        "name": "a",
+        "namespace": "default",
+        "pod": "web",
+    }
+
+
+def test_the_agent_says_what_runs():
+    ended = replace(container("b"), phase=Phase.EXITED)
+    boxes = (Sandbox("s", REF, 0, True, 0.0), Sandbox("t", REF, 0, False, 0.0))
+    text = kubelet_metrics("n", RuntimeState(boxes, (container("a"), container("c"), ended)))
+    found = [(it.name, it.value, it.labels) for it in samples(text)]
+    assert found[:4] == [
+        ("kubelet_node_name", 1, {"node": "n"}),
+        ("kubelet_running_pods", 1, {}),
+        ("kubelet_running_containers", 2, {"container_state": "running"}),
+        ("kubelet_running_containers", 1, {"container_state": "exited"}),
+    ]
+    assert "process_cpu_seconds_total" in text
 
 
 def test_an_agents_summary():
