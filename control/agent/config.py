@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from control.agent.node.describe import NodeIdentity
-from control.agent.pods.render import ClusterDns
+from control.agent.pods.resolver import ClusterDns
 from control.node_network.plan import Cidr, Overlay
 from control.runtime.builtin.cgroups import Cgroups, discover
 

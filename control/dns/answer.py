@@ -16,6 +16,7 @@ from control.dns.zone import REVERSE, Zone
 
 _TRANSFERS = (251, 252)  # IXFR, AXFR
 _LONGEST_CHAIN = 10  # CNAMEs that are followed, as in CoreDNS
+_MOST_TURNS = 8  # variants of a response: a headless Service may have thousands of addresses
 _SRV_HEAD = 6  # bytes before the target
 
 
@@ -58,24 +59,26 @@ class Answerer:
         rcode = _refusal(query)
         if rcode:
             return self.refuse(query, rcode, tcp=tcp)
-        return self._resolve(query, tcp=tcp)
+        return self._resolve(query, int.from_bytes(packet[:2]), tcp=tcp)
 
     def refuse(self, query: Query, rcode: int, *, tcp: bool) -> Answer:
         """Return an error for a response."""
         return Answer((respond(query, rcode, most=room_of(query, tcp=tcp)),), ROOT, rcode)
 
-    def _resolve(self, query: Query, *, tcp: bool) -> Answer:
+    def _resolve(self, query: Query, first: int, *, tcp: bool) -> Answer:
+        """Answer from the zone; ``first``, the query's ID, says which address comes first."""
         found = self._find(query)
         authority: Sequence[RR] = ()
         if found.rcode or not _has_end(found.answers, query.kind):
             authority = (self._denial(found),)
         extra = self._additional(found.answers)
         room = room_of(query, tcp=tcp)
+        # Random letter case and cookies make a query that does not come again.
+        stable = query.raw == query.raw.lower() and (query.edns is None or query.edns.bare)
         variants = [
             respond(query, found.rcode, turn, authority, extra, most=room, flags=AA)
-            for turn in _turns(found.answers)
+            for turn in _turns(found.answers, first, _MOST_TURNS if stable and not tcp else 1)
         ]
-        stable = query.raw == query.raw.lower() and (query.edns is None or query.edns.bare)
         return Answer(tuple(dict.fromkeys(variants)), found.zone, found.rcode, stable)
 
     def _find(self, query: Query) -> _Found:
@@ -140,10 +143,15 @@ def _has_end(answers: Sequence[RR], kind: int) -> bool:
     return bool(answers) and answers[-1].kind == kind
 
 
-def _turns(answers: list[RR]) -> list[list[RR]]:
-    """Return the answers with each address in turn first; CNAMEs stay in front."""
+def _turns(answers: list[RR], first: int, most: int) -> list[list[RR]]:
+    """Return the answers in at most ``most`` orders, each with another address first.
+
+    CNAMEs stay in front.
+    """
     chain = [each for each in answers if each.kind == CNAME]
     rest = answers[len(chain) :]
     if len(rest) < 2 or rest[0].kind not in (A, AAAA):
         return [answers]
-    return [[*chain, *rest[at:], *rest[:at]] for at in range(len(rest))]
+    number = min(len(rest), most)
+    starts = [(first + turn * len(rest) // number) % len(rest) for turn in range(number)]
+    return [[*chain, *rest[at:], *rest[:at]] for at in starts]

@@ -13,6 +13,7 @@ from control.agent.pods.context import WorkerContext
 from control.agent.pods.environment import Sources
 from control.agent.pods.fields import PodReferenceError
 from control.agent.pods.probes import ProbeResult, ProbeTarget
+from control.agent.pods.resolver import resolv_conf
 from control.agent.pods.tokens import Tokens
 from control.agent.pods.volumes import MESSAGE_BYTES
 from control.api import container as api
@@ -59,6 +60,8 @@ class Actions:
                 "Pod sandbox changed, it will be killed and re-created.",
             )
         config = render.sandbox(pod, attempt, context.dns, context.host.name)
+        for problem in resolv_conf(pod, context.dns).problems:
+            context.record(pod, "Warning", "DNSConfigForming", problem)
         try:
             await self._prepare(pod)
             await context.runtime.run_sandbox(config)

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 from control.agent.pods.fields import Host
 from control.agent.pods.objects import Objects
 from control.agent.pods.probes import Prober
-from control.agent.pods.render import ClusterDns
+from control.agent.pods.resolver import ClusterDns
 from control.agent.pods.volumes import Volumes
 from control.api.pod import Pod
 from control.api.service import Service

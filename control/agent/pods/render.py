@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -10,8 +9,9 @@ import orjson
 from control.agent.pods.environment import Sources, expand, variables
 from control.agent.pods.fields import Host
 from control.agent.pods.quality import amount, oom_score_adj
+from control.agent.pods.resolver import ClusterDns, resolv_conf
 from control.api import container as api
-from control.api.pod import Pod, PodDNSConfig, PodSpec
+from control.api.pod import Pod, PodSpec
 from control.api.quantity import QuantityError, parse
 from control.runtime.base import (
     ContainerConfig,
@@ -24,18 +24,6 @@ from control.runtime.base import (
 )
 
 TERMINATION_LOG = "/dev/termination-log"
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterDns:
-    """The DNS of Pods with dnsPolicy ClusterFirst.
-
-    Without servers, the node's own resolv.conf applies.
-    """
-
-    servers: tuple[str, ...] = ()
-    domain: str = "cluster.local"
-    node_resolv_conf: str = ""
 
 
 def reference(pod: Pod) -> PodRef:
@@ -54,7 +42,7 @@ def sandbox(pod: Pod, attempt: int, dns: ClusterDns, node: str) -> SandboxConfig
         hostname=hostname,
         log_directory=log_directory(pod),
         hosts="".join(aliases),
-        resolv_conf=resolv_conf(pod, dns),
+        resolv_conf=resolv_conf(pod, dns).text,
         domain=_domain(pod, hostname, dns),
         host_network=bool(spec.host_network),
         host_pid=bool(spec.host_pid),
@@ -96,38 +84,6 @@ def _bandwidth(pod: Pod, annotation: str) -> int:
         return parse(text).value() if text else 0
     except QuantityError:
         return 0
-
-
-def resolv_conf(pod: Pod, dns: ClusterDns) -> str:
-    """Return /etc/resolv.conf for dnsPolicy and dnsConfig.
-
-    Source: kubernetes.io, "DNS for Services and Pods".
-    """
-    policy = pod.spec.dns_policy or "ClusterFirst"
-    if policy == "ClusterFirst" and pod.spec.host_network:
-        policy = "Default"
-    extra = pod.spec.dns_config or PodDNSConfig()
-    lines: list[str] = []
-    servers, searches, options = list(extra.nameservers), list(extra.searches), _options(extra)
-    if policy in ("ClusterFirst", "ClusterFirstWithHostNet") and dns.servers:
-        servers = [*dns.servers, *servers]
-        inside = f"svc.{dns.domain}"
-        searches = [f"{pod.metadata.namespace}.{inside}", inside, dns.domain, *searches]
-        options = ["ndots:5", *options]
-    elif policy != "None":
-        lines += [line for line in dns.node_resolv_conf.splitlines() if line.strip()]
-    lines += [f"search {' '.join(searches)}"] if searches else []
-    lines += [f"nameserver {server}" for server in servers]
-    lines += [f"options {' '.join(options)}"] if options else []
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _options(extra: PodDNSConfig) -> list[str]:
-    return [
-        f"{item['name']}:{item['value']}" if item.get("value") else item["name"]
-        for item in extra.options
-        if item.get("name")
-    ]
 
 
 def container(

@@ -11,6 +11,7 @@ from control.agent.pods.environment import Sources, expand, references, variable
 from control.agent.pods.fields import Host, PodReferenceError, field, resource
 from control.agent.pods.payload import File
 from control.agent.pods.quality import oom_score_adj, quality
+from control.agent.pods.resolver import ClusterDns
 from control.api.container import ResourceFieldRef
 from control.api.quantity import parse
 from control.api.service import Service
@@ -266,26 +267,6 @@ def test_pull_policies():
     assert default_policy("x:1") == default_policy("x@sha256:" + "0" * 64) == "IfNotPresent"
 
 
-def test_resolv_conf():
-    dns = render.ClusterDns(("10.96.0.10",), "cluster.local", "nameserver 9.9.9.9\n")
-    inside = render.resolv_conf(pod(), dns)
-    assert inside == (
-        "search default.svc.cluster.local svc.cluster.local cluster.local\n"
-        "nameserver 10.96.0.10\noptions ndots:5\n"
-    )
-    assert render.resolv_conf(pod(dnsPolicy="Default"), dns) == "nameserver 9.9.9.9\n"
-    assert render.resolv_conf(pod(hostNetwork=True), dns) == "nameserver 9.9.9.9\n"
-    own = pod(
-        dnsPolicy="None",
-        dnsConfig={
-            "nameservers": ["1.1.1.1"],
-            "searches": ["x"],
-            "options": [{"name": "ndots", "value": "2"}],
-        },
-    )
-    assert render.resolv_conf(own, dns) == "search x\nnameserver 1.1.1.1\noptions ndots:2\n"
-
-
 def test_a_container_as_the_runtime_gets_it():
     item = pod(
         container={
@@ -315,7 +296,7 @@ def test_a_container_as_the_runtime_gets_it():
 def test_the_names_of_a_host_alias_are_apart_by_tabs():
     """As kubelet's hostsEntriesFromHostAliases writes them."""
     alias = {"ip": "192.0.2.1", "hostnames": ["a.example", "b.example"]}
-    config = render.sandbox(pod(hostAliases=[alias]), 0, render.ClusterDns(), "node1")
+    config = render.sandbox(pod(hostAliases=[alias]), 0, ClusterDns(), "node1")
     assert config.hosts == "192.0.2.1\ta.example\tb.example\n"
 
 

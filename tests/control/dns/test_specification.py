@@ -139,7 +139,25 @@ def test_a_negative_answer_has_its_zones_soa(names, name, kind, owner):
 
 
 def test_addresses_take_turns(names):
-    asked = dns.message.make_query(f"headless.{IN}", "A").to_wire()
+    asked = dns.message.make_query(f"headless.{IN}", "A", id=0).to_wire()
     variants = names.answerer.answer(asked, tcp=False).variants
     first = [str(dns.message.from_wire(asked[:2] + each).answer[0][0]) for each in variants]
     assert first == ["10.3.0.100", "10.3.0.101", "10.3.0.102"]
+
+
+def test_addresses_take_turns_by_tcp_and_for_queries_that_come_once(names):
+    query = dns.message.make_query(f"Headless.{IN}", "A")
+    first = set()
+    for query.id in range(6):
+        asked = query.to_wire()
+        [response] = names.answerer.answer(asked, tcp=True).variants
+        first.add(str(dns.message.from_wire(asked[:2] + response).answer[0][0]))
+    assert first == {"10.3.0.100", "10.3.0.101", "10.3.0.102"}
+
+
+def test_a_response_to_many_addresses_has_few_variants():
+    many = [(f"10.244.{n // 200}.{n % 200 + 1}", "", True) for n in range(3000)]
+    names = Names(service("many"), part("many", *many))
+    asked = dns.message.make_query(f"many.{IN}", "A").to_wire()
+    assert len(names.answerer.answer(asked, tcp=False).variants) == 8
+    assert len(names.ask(f"many.{IN}", "A", tcp=True).answer[0]) == 3000
