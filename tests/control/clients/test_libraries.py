@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.control.api_server import ApiServer
 from tests.support.control.streaming import streaming
 
 PYTHON = Path(os.environ.get("PODWIRE_CLIENTS", Path(sys.prefix, "clients")), "bin", "python")
@@ -22,7 +23,11 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.skipif(not PYTHON.exists(), reason="bin/setup --clients brings the libraries")
+pytestmark = pytest.mark.skipif(
+    not PYTHON.exists(), reason="bin/setup --clients brings the libraries"
+)
+
+
 @pytest.mark.parametrize("library", SCRIPTS)
 async def test_a_library_drives_objects_watches_logs_and_commands(library: str, tmp_path: Path):
     async with streaming(tmp_path) as cluster:
@@ -43,6 +48,27 @@ async def test_a_library_drives_objects_watches_logs_and_commands(library: str, 
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
+    assert process.returncode == 0, said.decode()
+
+
+@pytest.mark.timeout(1800)
+async def test_schemathesis_finds_no_failure_of_the_server(api_server: ApiServer):
+    """It makes requests of what /openapi/v3 says; whatever they are, none is answered with 5xx."""
+    process = await asyncio.create_subprocess_exec(
+        PYTHON.with_name("schemathesis"),
+        "run",
+        f"{api_server.url}/openapi/v3/apis/batch/v1",
+        f"--url={api_server.url}",
+        "--checks=not_a_server_error",
+        "--phases=fuzzing",
+        "--max-examples=2",
+        "--exclude-method=GET",  # a watch goes on
+        "--seed=1",
+        "--max-time=30",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()
 
 
