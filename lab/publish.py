@@ -9,7 +9,6 @@ import ipaddress
 import os
 import signal
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,8 +127,12 @@ def _listen(request: Request) -> socket.socket:
 def _ask(lab: LabDir, wanted: Published, listening: socket.socket) -> str:
     """Hand the socket to the keeper; return its answer."""
     spec = lab.spec()
-    nodes: Sequence[str] = [m.name for m in machines(spec)[1:]] if spec else ()
-    message = REQUEST + wanted.encode(lab.machine(nodes[0]) / "etc/proxy.kubeconfig")
+    nodes = machines(spec)[1:] if spec else ()
+    files = [lab.machine(node.name) / "etc/proxy.kubeconfig" for node in nodes]
+    inside = next((file for file in files if file.exists()), None)
+    if inside is None:
+        raise PublishError(f"lab {lab.name} has no node, so nothing answers for a Service")
+    message = REQUEST + wanted.encode(inside)
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_SECONDS)
         try:

@@ -66,8 +66,8 @@ def test_with_policy_local_a_node_with_an_endpoint_announces_it(web):
     eventually(lambda: len(web.pods()) == 1)
     (pod,) = web.pods()
     address = address_of(web)
-    eventually(lambda: announcer(web, address) == pod["spec"]["nodeName"])
-    eventually(lambda: answer(web, address) == pod["metadata"]["name"])
+    name, node = pod["metadata"]["name"], pod["spec"]["nodeName"]
+    eventually(lambda: (answer(web, address), announcer(web, address)) == (name, node))
     web.kubectl("scale", "deployment/web", "--replicas=3")
     web.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
 
