@@ -15,7 +15,7 @@ from rich.console import Console
 
 from control.client import ClientError, KubeconfigError
 from control.linux.errors import cause
-from lab import change, needs
+from lab import addons, change, needs
 from lab import demo as demonstration
 from lab import dns as cluster_dns
 from lab import logs as reader
@@ -111,6 +111,7 @@ def up(*, demo: bool, **options: Any) -> None:
                 cluster_dns.install(lab.kubeconfig, spec)
                 cluster_dns.wait_answers(lab, spec)
             with steps.step("nodes ready") as say:
+                addons.install(lab.kubeconfig)
                 wait_ready(lab.kubeconfig, spec, say)
             if demo:
                 _demonstrate(console, steps, lab, spec)

@@ -17,6 +17,7 @@ from control.pki import (
 from lab.spec import LabSpec, Machine, api_url, pools
 from lab.state import LabDir
 
+VOLUME_USER = "podwire:volume-provisioner"
 # The users, beside a node's own, as which parts of a machine ask the API server: PART.kubeconfig.
 _CONTROL_USERS = {
     "scheduler": Identity("system:kube-scheduler"),
@@ -24,7 +25,10 @@ _CONTROL_USERS = {
     "dns": Identity("system:coredns"),
     "cloud": Identity("system:cloud-controller-manager"),
 }
-_NODE_USERS = {"proxy": Identity("system:kube-proxy", ("system:node-proxier",))}
+_NODE_USERS = {
+    "proxy": Identity("system:kube-proxy", ("system:node-proxier",)),
+    "volumes": Identity(VOLUME_USER),
+}
 
 
 def write_credentials(

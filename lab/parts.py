@@ -121,6 +121,7 @@ def _agent(spec: LabSpec, machine: Machine) -> Component:
             _kubeconfig("agent"),
             # A node reads only its own Node; the proxy's user reads all.
             f"--network-kubeconfig={CONFIG / 'proxy.kubeconfig'}",
+            f"--volume-kubeconfig={CONFIG / 'volumes.kubeconfig'}",
             f"--node-name={machine.name}",
             f"--node-ip={','.join(machine.ips)}",
             f"--overlay={spec.overlay}",

@@ -24,6 +24,8 @@ from control.agent.pods.probes import Prober
 from control.agent.pods.volumes import Volumes
 from control.agent.pods.worker import PodWorker
 from control.agent.server.app import serve
+from control.agent.volumes.claims import Claims
+from control.agent.volumes.provisioner import Provisioner
 from control.api import kinds
 from control.api.container import Container as ContainerSpec
 from control.api.meta import ObjectMeta
@@ -44,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 _HOUSEKEEPING_SECONDS = 60.0
 _GARBAGE_SECONDS = 600.0
+_READY = ("Ready", "True")
 _STORAGE_SECONDS = 10.0  # as kubelet's eviction manager
 
 
@@ -56,8 +59,12 @@ class Agent:
         client: Client,
         events: EventRecorder,
         network_client: Client | None = None,
+        provisioner: Provisioner | None = None,
     ) -> None:
-        """``network_client`` may list all Nodes, as the node network needs; default: ``client``."""
+        """``network_client`` may list all Nodes, as the node network needs; default: ``client``.
+
+        ``provisioner`` makes volumes; default: nobody does.
+        """
         self._config, self._client, self._events = config, client, events
         self._images = ImageStore(config.image_dir)
         self._cni = CniNetwork(config.cni_conf_dir, config.cni_bin_dirs, config.cni_cache_dir)
@@ -69,6 +76,7 @@ class Agent:
         )
         self._nodes = Informer(network_client or client, kinds.NODE)
         self._services = Informer(client, kinds.SERVICE)
+        self._provisioner = provisioner
         self._network_status = NetworkStatus(self._cni.status, self._on_network)
         self._registration = Registration(
             client,
@@ -111,6 +119,7 @@ class Agent:
             self._keep_house(),
             self._collect_garbage(),
             self._watch_storage(),
+            *((self._provision(self._provisioner),) if self._provisioner else ()),
         )
 
     def _subscribe(self) -> None:
@@ -133,6 +142,7 @@ class Agent:
             client=self._client,
             objects=Objects(self._client),
             volumes=Volumes(config.root / "pods"),
+            claims=Claims(self._client, config.identity.name),
             prober=Prober(self.runtime, session),
             host=host,
             dns=config.dns(),
@@ -199,6 +209,21 @@ class Agent:
         self._registration.wake()
         for worker in self.workers.values() if not problem else ():
             worker.retry()
+
+    async def _provision(self, provisioner: Provisioner) -> None:
+        """Make volumes, from when the node is ready: no claim asks for this node before."""
+        ready = asyncio.Event()
+
+        def seen(_: Node | None, node: Node | None) -> None:
+            mine = node is not None and node.metadata.name == self._config.identity.name
+            states = node.status.conditions if node is not None and mine else []
+            if any((it.type, it.status) == _READY for it in states):
+                ready.set()
+
+        forget = self._nodes.subscribe(seen)
+        await ready.wait()
+        forget()
+        await provisioner.run()
 
     async def _keep_house(self) -> None:
         """End what belongs to no Pod, as soon as Pods are known and then every minute."""

@@ -5,6 +5,8 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from control.agent.agent import Agent
 from control.agent.config import Config, FlagError, ServerConfig, addresses, cidrs, labels
 from control.agent.node.describe import NodeIdentity
 from control.agent.server.app import ServerSettingsError
+from control.agent.volumes.plan import PROVISIONER
+from control.agent.volumes.provisioner import Provisioner
 from control.client import Client
 from control.client.events import EventRecorder
 from control.client.process import configuration, run
@@ -29,6 +33,11 @@ _path = click.Path(path_type=Path)
     "--network-kubeconfig",
     type=_path,
     help="Credentials that may list all Nodes, for the node network. Default: --kubeconfig.",
+)
+@click.option(
+    "--volume-kubeconfig",
+    type=_path,
+    help="Credentials that may write PersistentVolumes, to make them for claims. Default: none.",
 )
 @click.option("--node-name", default=socket.gethostname, help="Default: the host name.")
 @click.option("--node-ip", default="", help="This node's address, IP[,IP6].")
@@ -54,6 +63,13 @@ _path = click.Path(path_type=Path)
 @click.option("--address", default="", help="Address on which the server listens. Default: all.")
 @click.option("--port", type=click.IntRange(1, 65535), default=10250, show_default=True)
 @click.option("--root-dir", type=_path, default=Path("/var/lib/podwire/agent"), show_default=True)
+@click.option(
+    "--volume-dir",
+    type=_path,
+    default=Path("/var/lib/podwire/volumes"),
+    show_default=True,
+    help="Folder of the volumes that are made for claims.",
+)
 @click.option("--image-dir", type=_path, default=Path("/var/lib/podwire/images"), show_default=True)
 @click.option("--cni-conf-dir", type=_path, default=Path("/etc/cni/net.d"), show_default=True)
 @click.option("--cni-bin-dir", default="/opt/cni/bin", show_default=True, help="DIR[:DIR...]")
@@ -98,7 +114,8 @@ def main(verbose: bool, clean: bool, kubeconfig: Path | None, **flags: Any) -> N
             "Missing option '--node-ip': the address of this host that other nodes use."
         )
     network = flags["network_kubeconfig"] or kubeconfig
-    run(_serve(config, kubeconfig, network), verbose=verbose)
+    volumes = flags["volume_kubeconfig"], flags["volume_dir"]
+    run(_serve(config, kubeconfig, network, *volumes), verbose=verbose)
 
 
 def from_flags(flags: dict[str, Any]) -> Config:
@@ -138,7 +155,9 @@ def _server(flags: dict[str, Any]) -> ServerConfig:
     return ServerConfig(flags["address"], flags["port"], *files.values())
 
 
-async def _serve(config: Config, kubeconfig: Path, network: Path) -> None:
+async def _serve(
+    config: Config, kubeconfig: Path, network: Path, volumes: Path | None, volume_dir: Path
+) -> None:
     if sys.version_info < (3, 12):
         # The default watcher of 3.11 takes a waiting thread for every process that is started.
         watcher = asyncio.PidfdChildWatcher()
@@ -149,8 +168,25 @@ async def _serve(config: Config, kubeconfig: Path, network: Path) -> None:
         Client(configuration(kubeconfig)) as client,
         Client(configuration(network)) as network_client,
         EventRecorder(client, "kubelet", host=config.identity.name) as events,
+        _provisioner(config, volumes, volume_dir) as provisioner,
     ):
         try:
-            await Agent(config, client, events, network_client).run()
+            await Agent(config, client, events, network_client, provisioner).run()
         except (OSError, ServerSettingsError, CertificateError) as err:
             sys.exit(f"podwire agent: {err}")
+
+
+@asynccontextmanager
+async def _provisioner(
+    config: Config, kubeconfig: Path | None, folder: Path
+) -> AsyncIterator[Provisioner | None]:
+    """Yield what makes this node's volumes; None without credentials for it."""
+    if kubeconfig is None:
+        yield None
+        return
+    name = config.identity.name
+    async with (
+        Client(configuration(kubeconfig)) as client,
+        EventRecorder(client, PROVISIONER, host=name) as events,
+    ):
+        yield Provisioner(client, events, name, folder)

@@ -10,6 +10,7 @@ from control.api import (
     cluster,
     limits,
     node,
+    persistent,
     pod,
     policy,
     rbac,
@@ -166,6 +167,37 @@ RESOURCE_QUOTA = Kind(
     (),
     ("status",),
 )
+PERSISTENT_VOLUME = Kind(
+    "",
+    "v1",
+    "PersistentVolume",
+    "persistentvolumes",
+    persistent.PersistentVolume,
+    False,
+    ("pv",),
+    (),
+    ("status",),
+)
+VOLUME_CLAIM = Kind(
+    "",
+    "v1",
+    "PersistentVolumeClaim",
+    "persistentvolumeclaims",
+    persistent.PersistentVolumeClaim,
+    True,
+    ("pvc",),
+    (),
+    ("status",),
+)
+STORAGE_CLASS = Kind(
+    "storage.k8s.io",
+    "v1",
+    "StorageClass",
+    "storageclasses",
+    persistent.StorageClass,
+    False,
+    ("sc",),
+)
 DEFINITION = Kind(
     "apiextensions.k8s.io",
     "v1",
@@ -208,6 +240,9 @@ KINDS: tuple[Kind, ...] = (
     HORIZONTAL_POD_AUTOSCALER,
     SIGNING_REQUEST,
     DISRUPTION_BUDGET,
+    PERSISTENT_VOLUME,
+    VOLUME_CLAIM,
+    STORAGE_CLASS,
     DEFINITION,
     *STORED,
 )

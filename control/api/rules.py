@@ -27,6 +27,7 @@ from control.api.validation import certificates as check_certificates
 from control.api.validation import cluster as check_cluster
 from control.api.validation import definition as check_definition
 from control.api.validation import endpoints as check_endpoints
+from control.api.validation import persistent as check_persistent
 from control.api.validation import policy as check_policy
 from control.api.validation import quota as check_quota
 from control.api.validation import rbac as check_rbac
@@ -202,6 +203,23 @@ _RULES = {
         complete_update=definition.with_stored_version,
         generation=True,
     ),
+    "PersistentVolume": Rules(
+        batch.default_volume,
+        batch.begin_pending,
+        check_persistent.validate_volume,
+        validate_update=check_persistent.validate_volume_update,
+    ),
+    "PersistentVolumeClaim": Rules(
+        batch.default_claim,
+        batch.begin_pending,
+        check_persistent.validate_claim,
+        validate_update=check_persistent.validate_claim_update,
+    ),
+    "StorageClass": Rules(
+        stored.default_storage_class,
+        validate=check_persistent.validate_class,
+        validate_update=check_persistent.validate_class_update,
+    ),
     # The kinds that podwire stores.
     "PodTemplate": Rules(
         batch.default_pod_template, validate=check_templates.validate_pod_template, generation=True
@@ -221,9 +239,6 @@ _RULES = {
         validate=check_autoscaling.validate_autoscaler,
         validate_status=check_autoscaling.validate_autoscaler_status,
     ),
-    "PersistentVolume": Rules(batch.default_volume, batch.begin_pending),
-    "PersistentVolumeClaim": Rules(batch.default_claim, batch.begin_pending),
-    "StorageClass": Rules(stored.default_storage_class),
     "CSIDriver": Rules(stored.default_csi_driver, generation=True),
     "Ingress": Rules(
         validate=check_ingress.validate_ingress,

@@ -81,16 +81,16 @@ class Empty:
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """Patch or delete an object, once the server has confirmed that its owners are absent.
+    """Write or delete an object, once the server has confirmed that its owners are absent.
 
-    ``then`` is the patch, or the propagation of the deletion. An owner that our informers do not
+    ``then`` is the write, or the propagation of the deletion. An owner that our informers do not
     know may still exist.
     """
 
     kind: Kind
     object: Object
     absent: tuple[tuple[Kind, str | None, OwnerReference], ...]
-    then: Patch | Literal["Background", "Foreground", "Orphan"]
+    then: Patch | UpdateStatus | Literal["Background", "Foreground", "Orphan"]
 
 
 @dataclass(frozen=True, slots=True)

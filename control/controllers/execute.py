@@ -208,6 +208,8 @@ class Executor:
                 return  # the informer has learned of it, and reports a change
         if isinstance(action.then, Patch):
             await self._patch(action.then)
+        elif isinstance(action.then, UpdateStatus):
+            await self._update_status(action.then)
         else:
             await self._delete(Delete(action.kind, action.object, action.then))
 

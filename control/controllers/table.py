@@ -31,6 +31,9 @@ from control.controllers.rootca import RootCAController
 from control.controllers.serviceaccount import ServiceAccountController
 from control.controllers.statefulset.controller import StatefulSetController
 from control.controllers.tokensecrets import TokenSecretController
+from control.controllers.volumes.binder import VolumeBinder
+from control.controllers.volumes.ephemeral import EphemeralVolumes
+from control.controllers.volumes.protection import ClaimProtection, VolumeProtection
 from control.tokens import TokenSigner
 
 
@@ -75,6 +78,10 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         ApprovingController(),
         *((SigningController(settings.authority),) if settings.authority else ()),
         CleaningController(),
+        VolumeBinder(),
+        ClaimProtection(),
+        VolumeProtection(),
+        EphemeralVolumes(),
         NamespaceController(),
         GarbageCollector(),
         PodGarbageCollector(),

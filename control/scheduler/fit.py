@@ -13,6 +13,7 @@ from control.scheduler import filters, neighbors, spread
 from control.scheduler.model import NodeInfo, PodInfo, Refusal
 from control.scheduler.neighbors import Neighbors
 from control.scheduler.spread import Spread
+from control.scheduler.storage import PodVolumes
 from control.scheduler.terms import Namespaces
 
 
@@ -22,11 +23,13 @@ class Surroundings:
 
     ``siblings`` selects the Pods from which the Pod is kept apart if its spec has no constraints of
     its own. ``nominated`` has, by node, the Pods for which others were made to leave it.
+    ``volumes`` are those of the Pod, if it has claims.
     """
 
     namespaces: Namespaces = field(default_factory=dict)
     siblings: Labels | None = None
     nominated: Mapping[str, Mapping[str, PodInfo]] = field(default_factory=dict)
+    volumes: PodVolumes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Fit:
     spreads: Sequence[Spread]
     neighbors: Neighbors
     nominated: Mapping[str, Mapping[str, PodInfo]]
+    volumes: PodVolumes | None = None
 
     def refusal(self, node: NodeInfo) -> Refusal | None:
         """Return why a node cannot take the Pod, also once the Pods before it have come."""
@@ -74,7 +78,10 @@ class Fit:
 
     def _refusal(self, node: NodeInfo) -> Refusal | None:
         return (
-            filters.refusal(self.info, node) or self._skewed(node) or self.neighbors.refusal(node)
+            filters.refusal(self.info, node)
+            or (self.volumes.refusal(node) if self.volumes else None)
+            or self._skewed(node)
+            or self.neighbors.refusal(node)
         )
 
     def _skewed(self, node: NodeInfo) -> Refusal | None:
@@ -97,4 +104,5 @@ def measure(info: PodInfo, nodes: Sequence[NodeInfo], around: Surroundings) -> F
         spreads=spread.measure(info.pod, spread.constraints(info.pod, around.siblings), nodes),
         neighbors=neighbors.measure(info, nodes, around.namespaces),
         nominated=around.nominated,
+        volumes=around.volumes,
     )

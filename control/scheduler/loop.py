@@ -19,6 +19,7 @@ from control.api.node import Node
 from control.api.pod import Pod
 from control.client import ApiError, Client, ClientError, Informer
 from control.client.events import EventRecorder
+from control.scheduler.binding import VolumeBinding
 from control.scheduler.cluster import Cluster
 from control.scheduler.decide import NoPlacement, place
 from control.scheduler.fit import Surroundings
@@ -26,6 +27,13 @@ from control.scheduler.model import PodInfo
 from control.scheduler.preempt import NoPreemption, Preemption, preempt
 from control.scheduler.queue import SchedulingQueue
 from control.scheduler.siblings import Owner, SiblingSelectors
+from control.scheduler.storage import (
+    NotSchedulableError,
+    PodVolumes,
+    VolumeChoice,
+    has_claims,
+    not_schedulable,
+)
 from control.scheduler.writes import Writes
 
 logger = logging.getLogger(__name__)
@@ -65,6 +73,7 @@ class Scheduler:
         self._services = Informer(client, kinds.SERVICE)
         self._owners = [Informer(client, kind) for kind in _OWNERS]
         self._budgets = Informer(client, kinds.DISRUPTION_BUDGET)
+        self._volumes = VolumeBinding(client, self._storage_changed)
 
     async def run(self) -> None:
         """Schedule for ever."""
@@ -73,6 +82,7 @@ class Scheduler:
         self._services.subscribe(self._siblings.service_changed)
         for owners in self._owners:
             owners.subscribe(self._siblings.owner_changed)
+        self._volumes.subscribe()
         self._pods.subscribe(self._pod_changed)
         informers: tuple[Informer[Any], ...] = (
             self._nodes,
@@ -80,6 +90,7 @@ class Scheduler:
             self._services,
             *self._owners,
             self._budgets,
+            *self._volumes.informers,
             self._pods,
         )
         async with self._recorder, asyncio.TaskGroup() as tasks:
@@ -102,12 +113,17 @@ class Scheduler:
             self._queue.changed(choosy=True)
             self._wake.set()
 
+    def _storage_changed(self) -> None:
+        self._queue.changed(which=has_claims)
+        self._wake.set()
+
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         uid = (new or old).metadata.uid  # type: ignore[union-attr]  # one of them is there
         placed = self._cluster.is_placed(new or old)  # type: ignore[arg-type]
         self._cluster.pod_changed(old, new)
         if new is None:
             self._queue.drop(uid)
+            self._volumes.wake()  # its volumes may be waited for
             if placed:
                 self._queue.changed()  # its resources are free again
         elif new.spec.node_name or new.metadata.deletion_timestamp or not self._is_ours(new):
@@ -143,12 +159,32 @@ class Scheduler:
     def _try(self, pod: Pod, tasks: asyncio.TaskGroup) -> None:
         info = PodInfo(pod)
         self._tried += 1
-        nodes, around = self._cluster.nodes, self._around(pod)
-        found = place(info, nodes, around, random.choice, self._tried)
-        if not isinstance(found, NoPlacement):
-            self._cluster.assume(info, found.node)
-            tasks.create_task(self._bind(pod, found.node))
+        nodes = self._cluster.nodes
+        try:
+            around = self._around(pod)
+        except NotSchedulableError as err:
+            self._queue.failed(pod.metadata.uid, self._clock(), park=True)
+            message = not_schedulable(str(err), len(nodes))
+            tasks.create_task(self._explain(pod, message, None))
             return
+        found = place(info, nodes, around, random.choice, self._tried)
+        if isinstance(found, NoPlacement):
+            self._without_node(info, found, tasks)
+            return
+        choice = self._choose(pod, around.volumes, found.node)
+        self._cluster.assume(info, found.node)
+        tasks.create_task(self._bind(pod, found.node, choice))
+
+    def _choose(self, pod: Pod, volumes: PodVolumes | None, node: str) -> VolumeChoice | None:
+        """Choose the volumes of a Pod on its node; None if it has no claims that wait for one."""
+        choice = volumes.choice(self._cluster.nodes[node]) if volumes else None
+        if choice is not None:
+            self._volumes.storage.choose(pod, choice)
+        return choice
+
+    def _without_node(self, info: PodInfo, found: NoPlacement, tasks: asyncio.TaskGroup) -> None:
+        """Make room for a Pod that no node can take now, or park it."""
+        pod, nodes = info.pod, self._cluster.nodes
         budgets = self._budgets.snapshot().values()
         freed = preempt(found, nodes, self._tried, budgets) if nodes else NoPreemption("")
         if isinstance(freed, Preemption):
@@ -163,8 +199,9 @@ class Scheduler:
         tasks.create_task(self._explain(pod, found.message + because, nominated))
 
     def _around(self, pod: Pod) -> Surroundings:
-        cluster = self._cluster
-        return Surroundings(cluster.namespaces, self._siblings.of(pod), cluster.nominated)
+        """Return what a Pod is placed into; raises NotSchedulableError."""
+        cluster, volumes = self._cluster, self._volumes.storage.of(pod)
+        return Surroundings(cluster.namespaces, self._siblings.of(pod), cluster.nominated, volumes)
 
     async def _explain(self, pod: Pod, message: str, nominated: str | None) -> None:
         written = await self._writes.explain(pod, message, nominated)
@@ -180,14 +217,20 @@ class Scheduler:
         self._queue.failed(pod.metadata.uid, self._clock(), park=ended)
         self._wake.set()
 
-    async def _bind(self, pod: Pod, node: str) -> None:
+    async def _bind(self, pod: Pod, node: str, choice: VolumeChoice | None) -> None:
         try:
+            if choice is not None:
+                await self._volumes.bind(pod, node, choice, lambda: self._exists(pod))
             await self._writes.bind(pod, node)
         except ClientError as err:
             self._cluster.forget(pod)
             await self._not_bound(pod, err)
             return
         self._queue.drop(pod.metadata.uid)
+
+    def _exists(self, pod: Pod) -> bool:
+        known = self._pods.get(*pod.key)
+        return known is not None and known.metadata.uid == pod.metadata.uid
 
     async def _not_bound(self, pod: Pod, err: ClientError) -> None:
         """After a refused binding, read the Pod again: drop it, or try it again later."""

@@ -5,6 +5,7 @@ until a change of the cluster could help it.
 """
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from control.api.pod import Pod
@@ -85,13 +86,16 @@ class SchedulingQueue:
         waiting.parked = park and not waiting.dirty
         self._resting.add(uid)
 
-    def changed(self, *, choosy: bool = False) -> None:
+    def changed(
+        self, *, choosy: bool = False, which: Callable[[Pod], bool] = lambda _: True
+    ) -> None:
         """Wake parked Pods: a change of the cluster may help them.
 
-        ``choosy`` wakes only those that care which other Pods are where.
+        ``choosy`` wakes only those that care which other Pods are where; ``which`` chooses more.
         """
         for uid in self._choosy if choosy else self._pods:
-            self._wake(self._pods[uid])
+            if which(self._pods[uid].pod):
+                self._wake(self._pods[uid])
 
     def next_time(self, now: float) -> float | None:
         """Return the time at which ``pop`` will have a Pod; None if only a change can give one."""

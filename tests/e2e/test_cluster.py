@@ -405,6 +405,28 @@ def test_a_job_runs_to_its_end_and_a_late_one_is_ended(lab):
     eventually(lambda: not lab.get("pods", "-l", jobs)["items"])
 
 
+def test_a_stateful_set_keeps_its_data_over_its_pods(lab):
+    """The Pod comes back to its volume; the folder goes with the claim."""
+    lab.kubectl("apply", "-f", str(CHECKOUT / "examples/volumes.yaml"))
+    ready = ("wait", "pod/diary-0", "--for=condition=Ready", "--timeout=60s")
+    eventually(lambda: lab.pods("app=diary"))
+    lab.kubectl(*ready)
+    (before,) = lab.pods("app=diary")
+    lab.kubectl("delete", "pod", "diary-0")
+    (after,) = eventually(lambda: lab.pods("app=diary"))
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+    lab.kubectl(*ready)
+    assert lab.kubectl("exec", "diary-0", "--", "cat", "/data/starts") == "started\n" * 2
+    claim = lab.get("pvc", "data-diary-0")
+    volume = lab.get("pv", claim["spec"]["volumeName"])
+    node, path = before["spec"]["nodeName"], volume["spec"]["hostPath"]["path"]
+    assert lab.exec(node, "cat", f"{path}/starts") == "started\n" * 2
+    lab.kubectl("delete", "statefulset", "diary")
+    lab.kubectl("delete", "pvc", "data-diary-0", "--timeout=60s")
+    eventually(lambda: not lab.get("pv")["items"])
+    lab.exec(node, "test", "!", "-e", path)
+
+
 def test_label_and_delete(web):
     assert "labeled" in web.kubectl("label", "deployment", "web", "tier=front")
     assert "web" in web.kubectl("get", "deployments", "-l", "tier=front", "-o", "name")

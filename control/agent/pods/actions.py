@@ -96,7 +96,7 @@ class Actions:
             for volume in pod.spec.volumes
             if payload.is_filled(volume)
         }
-        self._context.volumes.prepare(pod, payloads)
+        self._context.volumes.prepare(pod, payloads, await self._context.claims.of(pod))
 
     async def refresh(self, pod: Pod) -> None:
         """Update the volumes that the API fills; after a failure the next try is in a minute."""
@@ -138,7 +138,8 @@ class Actions:
         addresses = context.host.addresses if sandbox.host_network else sandbox.addresses
         sources = await self._sources(pod, environment.references(pod))
         values = environment.variables(pod, spec, sources, context.host, addresses)
-        mounts = context.volumes.mounts(pod, spec, action.attempt, values)
+        claimed = await context.claims.of(pod)
+        mounts = context.volumes.mounts(pod, spec, action.attempt, values, claimed)
         config = render.container(
             pod,
             spec,
@@ -220,6 +221,7 @@ class Actions:
             for container in self._context.of(pod.metadata.uid)[1]:  # of an unknown sandbox
                 await self._context.runtime.remove_container(container.id)
             self._context.volumes.remove(pod.metadata.uid)
+            self._context.claims.forget(pod.metadata.uid)
             files.remove_tree(Path(render.log_directory(pod)))
         except (OSError, ContainerRuntimeError) as err:
             raise await _kill_failed("", f"removing the Pod's remains: {err}") from err

@@ -9,6 +9,7 @@ from control.agent.pods.objects import Objects
 from control.agent.pods.probes import Prober
 from control.agent.pods.resolver import ClusterDns
 from control.agent.pods.volumes import Volumes
+from control.agent.volumes.claims import Claims
 from control.api.pod import Pod
 from control.api.service import Service
 from control.client import Client
@@ -37,6 +38,7 @@ class WorkerContext:
     client: Client
     objects: Objects
     volumes: Volumes
+    claims: Claims
     prober: Prober
     host: Host
     dns: ClusterDns

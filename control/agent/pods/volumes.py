@@ -15,6 +15,7 @@ from pathlib import Path
 from control.agent.pods.environment import expand
 from control.agent.pods.payload import File, Payload, is_filled
 from control.agent.pods.render import TERMINATION_LOG
+from control.agent.volumes.claims import Claimed
 from control.api import volume as api
 from control.api.container import Container, VolumeMount
 from control.api.pod import Pod
@@ -26,6 +27,7 @@ _DATA = "..data"
 MESSAGE_BYTES = 4096  # of a termination message, as kubelet's
 _MESSAGE_SPACE = 65536  # for the messages of a container's attempts
 _KEPT_MESSAGES = 2
+NO_CLAIMS: Mapping[str, Claimed] = {}
 _HOST_TYPES = {
     "Directory": stat.S_ISDIR,
     "DirectoryOrCreate": stat.S_ISDIR,
@@ -53,7 +55,12 @@ class Volumes:
             return frozenset()
         return frozenset(path.name for path in self._root.iterdir())
 
-    def prepare(self, pod: Pod, payloads: Mapping[str, Payload]) -> None:
+    def prepare(
+        self,
+        pod: Pod,
+        payloads: Mapping[str, Payload],
+        claimed: Mapping[str, Claimed] = NO_CLAIMS,
+    ) -> None:
         """Make every volume, or update those that the API fills; raises ContainerRuntimeError."""
         group = (pod.spec.security_context or {}).get("fsGroup")
         for volume in pod.spec.volumes:
@@ -65,17 +72,25 @@ class Volumes:
                     _make_empty(path, volume.empty_dir, group)
                 elif volume.host_path:
                     _check_host_path(volume.host_path)
+                elif volume.name in claimed:
+                    _make_claimed(claimed[volume.name], group)
             except OSError as err:
                 raise ContainerRuntimeError(
                     f'MountVolume.SetUp failed for volume "{volume.name}": {err}', "FailedMount"
                 ) from err
 
     def mounts(
-        self, pod: Pod, spec: Container, attempt: int, values: Mapping[str, str]
+        self,
+        pod: Pod,
+        spec: Container,
+        attempt: int,
+        values: Mapping[str, str],
+        claimed: Mapping[str, Claimed] = NO_CLAIMS,
     ) -> tuple[Mount, ...]:
         """Return a container's mounts; raises ContainerRuntimeError for an unknown volume."""
         volumes = {volume.name: volume for volume in pod.spec.volumes}
-        found = [self._mount(pod, volumes, item, values) for item in spec.volume_mounts]
+        sources = {name: self._source(pod, it, claimed) for name, it in volumes.items()}
+        found = [_mount(sources.get(item.name), item, values) for item in spec.volume_mounts]
         log = self.termination_log(pod, spec.name, attempt)
         _make_termination_log(log)
         return (*found, Mount(str(log), spec.termination_message_path or TERMINATION_LOG))
@@ -84,27 +99,15 @@ class Volumes:
         """Return the file into which a container may write its termination message."""
         return self.folder(pod.metadata.uid) / "containers" / container / str(attempt)
 
-    def _mount(
-        self,
-        pod: Pod,
-        volumes: Mapping[str, api.Volume],
-        item: VolumeMount,
-        values: Mapping[str, str],
-    ) -> Mount:
-        volume = volumes.get(item.name)
-        if volume is None or not (is_filled(volume) or volume.empty_dir or volume.host_path):
-            raise ContainerRuntimeError(
-                f'volume "{item.name}": podwire does not support volumes of this kind (it supports '
-                "emptyDir, hostPath, configMap, secret, downwardAPI, projected)",
-                "FailedMount",
-            )
-        inner = item.sub_path or expand(item.sub_path_expr or "", values)
-        if ".." in inner.split("/") or inner.startswith("/"):
-            raise ContainerRuntimeError(
-                f'subPath "{inner}" leads out of volume "{item.name}"', "CreateContainerConfigError"
-            )
-        read_only = bool(item.read_only) or is_filled(volume)
-        return Mount(str(self._path(pod, volume)), item.mount_path, read_only, inner)
+    def _source(
+        self, pod: Pod, volume: api.Volume, claimed: Mapping[str, Claimed]
+    ) -> Claimed | None:
+        """Return the folder of a volume; None if it is of a kind that is not supported."""
+        if volume.name in claimed:
+            return claimed[volume.name]
+        if not (is_filled(volume) or volume.empty_dir or volume.host_path):
+            return None
+        return Claimed(self._path(pod, volume), is_filled(volume))
 
     def _path(self, pod: Pod, volume: api.Volume) -> Path:
         if volume.host_path:
@@ -117,6 +120,24 @@ class Volumes:
             for path in folder.iterdir() if folder.is_dir() else ():
                 files.unmount(path)
         files.remove_tree(self.folder(uid))
+
+
+def _mount(source: Claimed | None, item: VolumeMount, values: Mapping[str, str]) -> Mount:
+    """Return the mount of a volume's folder, or of a part of it; raises ContainerRuntimeError."""
+    if source is None:
+        raise ContainerRuntimeError(
+            f'volume "{item.name}": podwire does not support volumes of this kind (it supports '
+            "emptyDir, hostPath, configMap, secret, downwardAPI, projected, persistentVolumeClaim, "
+            "ephemeral)",
+            "FailedMount",
+        )
+    inner = item.sub_path or expand(item.sub_path_expr or "", values)
+    if ".." in inner.split("/") or inner.startswith("/"):
+        raise ContainerRuntimeError(
+            f'subPath "{inner}" leads out of volume "{item.name}"', "CreateContainerConfigError"
+        )
+    read_only = bool(item.read_only) or source.read_only
+    return Mount(str(source.path), item.mount_path, read_only, inner)
 
 
 def _make_termination_log(path: Path) -> None:
@@ -155,6 +176,26 @@ def _limit(source: api.EmptyDirVolume) -> str:
         return f"size={parse(source.size_limit).value()}" if source.size_limit else ""
     except QuantityError:
         return ""
+
+
+def _make_claimed(claimed: Claimed, group: int | None) -> None:
+    """Make the folder of a claim; a disk of the node has to be there, and is given to fsGroup."""
+    if not claimed.owned:
+        claimed.path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return
+    if not claimed.path.is_dir():
+        raise FileNotFoundError(f'path "{claimed.path}" does not exist')
+    if group is not None and claimed.path.stat().st_gid != group:
+        _give(claimed.path, group)
+
+
+def _give(folder: Path, group: int) -> None:
+    """Let a group read and write all of a folder, as kubelet does for fsGroup."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            os.chown(path, -1, group)
+            more = 0o2770 if path.is_dir() else 0o660
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | more)
 
 
 def _check_host_path(source: api.HostPathVolume) -> None:

@@ -1,4 +1,4 @@
-"""Validate claims of volumes, which a Pod's ephemeral volumes hold. Pure.
+"""Validate what claims of volumes ask for, those of ephemeral volumes too. Pure.
 
 Source: k8s.io/kubernetes/pkg/apis/core/validation (ValidatePersistentVolumeClaimSpec,
 ValidateTemplateObjectMeta)
@@ -41,7 +41,7 @@ def validate_claim_template(path: str, template: Wire) -> list[FieldError]:
 def validate_claim_spec(path: str, spec: Wire) -> list[FieldError]:
     """Check the spec of a PersistentVolumeClaim."""
     modes = spec.get("accessModes", ())
-    found = _modes(f"{path}.accessModes", modes)
+    found = validate_modes(f"{path}.accessModes", modes)
     if "selector" in spec:
         found += validate_selector(f"{path}.selector", LabelSelector.parse(spec["selector"]))
     storage = spec.get("resources", {}).get("requests", {}).get("storage")
@@ -58,7 +58,8 @@ def validate_claim_spec(path: str, spec: Wire) -> list[FieldError]:
     return found
 
 
-def _modes(path: str, modes: list[str]) -> list[FieldError]:
+def validate_modes(path: str, modes: list[str]) -> list[FieldError]:
+    """Check the access modes of a volume or a claim."""
     if not modes:
         return [field.required(path, "at least 1 access mode is required")]
     found = [field.not_supported(path, mode, _MODES) for mode in modes if mode not in _MODES]

@@ -10,7 +10,7 @@ from control.api.field import FieldError
 from control.api.meta import LabelSelector
 from control.api.selectors import selects
 from control.api.validation.meta import immutable, validate_selector
-from control.api.validation.pods.pod import validate_template
+from control.api.validation.pods.pod import validate_template, validate_template_meta
 from control.api.validation.text import NOT_NEGATIVE
 from control.api.workload import (
     ControllerRevision,
@@ -119,7 +119,9 @@ def validate_stateful_set(the_set: StatefulSet) -> list[FieldError]:
     found += _ordered_strategy("spec.updateStrategy", spec.update_strategy)
     found += _retention(spec.persistent_volume_claim_retention_policy or {})
     found += _selected(spec.selector, spec.template, "statefulset")
-    return found + _template(spec.template)
+    # Upstream does not look at the spec of the Pods, whose volumes the claims complete.
+    found += validate_template_meta("spec.template", spec.template)
+    return found + _long_lived(spec.template, "StatefulSet")
 
 
 _MANAGEMENT = ("OrderedReady", "Parallel")
@@ -198,12 +200,16 @@ def _selected(selector: LabelSelector, template: PodTemplateSpec, noun: str) -> 
 
 
 def _template(template: PodTemplateSpec) -> list[FieldError]:
-    found = validate_template("spec.template", template)
-    policy = template.spec.restart_policy
+    return validate_template("spec.template", template) + _long_lived(template, "ReplicaSet")
+
+
+def _long_lived(template: PodTemplateSpec, noun: str) -> list[FieldError]:
+    """Check that Pods are started again when they end."""
+    policy, found = template.spec.restart_policy, []
     if policy and policy != "Always":
         found.append(field.not_supported("spec.template.spec.restartPolicy", policy, ["Always"]))
     if template.spec.active_deadline_seconds is not None:
-        why = "activeDeadlineSeconds in ReplicaSet is not Supported"
+        why = f"activeDeadlineSeconds in {noun} is not Supported"
         found.append(field.forbidden("spec.template.spec.activeDeadlineSeconds", why))
     return found
 

@@ -5,16 +5,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from control.api import kinds
-from control.api.kinds import Kind
 from control.api.meta import Object, ObjectMeta
+from control.api.persistent import PersistentVolumeClaim
 from control.api.pod import Pod
-from control.api.stored import STORED
 from control.api.volume import Volume
 from control.api.workload import ControllerRevision, StatefulSet
 from control.controllers.history import REVISION_HASH, template_of
 from control.controllers.state import owner_reference
 
-CLAIM: Kind = next(kind for kind in STORED if kind.name == "PersistentVolumeClaim")
+CLAIM = kinds.VOLUME_CLAIM
 _NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 _INDEX_LABEL = "apps.kubernetes.io/pod-index"
 _NUMBERED = re.compile(r"(.*)-([0-9]{1,10})")
@@ -78,7 +77,7 @@ def _claim_name(the_set: StatefulSet, template: str, ordinal: int) -> str:
     return f"{template}-{the_set.metadata.name}-{ordinal}"
 
 
-def claims(the_set: StatefulSet, ordinal: int) -> Iterator[Object]:
+def claims(the_set: StatefulSet, ordinal: int) -> Iterator[PersistentVolumeClaim]:
     """Yield the claims of a number; they stay when the Pod or the set goes."""
     for template in the_set.spec.volume_claim_templates:
         given = template.get("metadata") or {}
@@ -87,5 +86,5 @@ def claims(the_set: StatefulSet, ordinal: int) -> Iterator[Object]:
             "namespace": the_set.metadata.namespace,
             "labels": (given.get("labels") or {}) | the_set.spec.selector.match_labels,
         }
-        head = {"apiVersion": CLAIM.api_version, "kind": CLAIM.name, "metadata": metadata}
-        yield Object.parse(head | {"spec": template.get("spec") or {}})
+        spec = template.get("spec") or {}
+        yield PersistentVolumeClaim.parse({"metadata": metadata, "spec": spec})

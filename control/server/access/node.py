@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from control.api.kinds import CLUSTER_ROLE, POD
+from control.api.kinds import CLUSTER_ROLE, PERSISTENT_VOLUME, POD
+from control.api.persistent import ephemeral_claim
 from control.server.access.attributes import AccessAttributes, Verdict, selected
 from control.server.access.default_roles import default_roles
 from control.server.access.rbac import Powers, rule_of
@@ -49,13 +50,14 @@ class NodeAuthorizer:
     """The mode ``Node``."""
 
     def __init__(self, watched: WatchCache) -> None:
+        self._watched = watched
         self._relations = NodeRelations(watched)
         self._special = {
             "configmaps": self._read_named,
             "leases": _lease,
             "nodes": _node,
             "persistentvolumeclaims": self._claim,
-            "persistentvolumes": _volume,
+            "persistentvolumes": self._volume,
             "pods": self._pod,
             "secrets": self._read_named,
             "serviceaccounts": self._token,
@@ -87,6 +89,19 @@ class NodeAuthorizer:
         if asked.subresource not in ("", "status"):
             return "can only update status subresource"
         return self._related(node, asked)
+
+    def _volume(self, node: str, asked: AccessAttributes) -> str:
+        """Let a node read the volumes of its Pods' claims."""
+        if asked.verb != "get" or asked.subresource:
+            return "can only get individual resources of this type"
+        key = storage_key(PERSISTENT_VOLUME, "", asked.name)
+        item = self._watched.of(PERSISTENT_VOLUME).get(key)
+        ref = item.wire["spec"].get("claimRef") if item is not None else None
+        if ref:
+            claim = "persistentvolumeclaims", ref.get("namespace", ""), ref.get("name", "")
+            if self._relations.has(node, claim):
+                return ""
+        return f"no relationship found between node '{node}' and this object"
 
     def _token(self, node: str, asked: AccessAttributes) -> str:
         if asked.verb != "create" or asked.subresource != "token" or not asked.name:
@@ -126,11 +141,6 @@ def _lease(node: str, asked: AccessAttributes) -> str:
     if asked.verb != "create" and asked.name != node:
         return "can only access node lease with the same name as the requesting node"
     return ""
-
-
-def _volume(node: str, asked: AccessAttributes) -> str:
-    del asked
-    return f"no relationship found between node '{node}' and this object"
 
 
 class NodeRelations:
@@ -194,6 +204,10 @@ def _relations(pod: Mapping[str, Any]) -> Iterator[Relation]:
     yield "pods", namespace, metadata["name"]
     for resource, name in named_in(spec):
         yield resource, namespace, name
+    for volume in spec.get("volumes") or ():
+        if "ephemeral" in volume:
+            claim = ephemeral_claim(metadata["name"], volume.get("name", ""))
+            yield "persistentvolumeclaims", namespace, claim
 
 
 def named_in(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

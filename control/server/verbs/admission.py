@@ -10,16 +10,18 @@ from control.api.certificates import CLIENT_SIGNER
 from control.api.kinds import (
     NAMESPACE,
     NODE,
+    PERSISTENT_VOLUME,
     POD,
     PRIORITY_CLASS,
     SERVICE,
     SERVICE_ACCOUNT,
     SIGNING_REQUEST,
+    VOLUME_CLAIM,
 )
 from control.api.meta import StatusCause
 from control.api.signing import SigningError, read_request
 from control.server.state.server import ServerState
-from control.server.verbs import account, limits, podsecurity, priority
+from control.server.verbs import account, limits, podsecurity, priority, storage
 from control.server.verbs.allocation.service import allocate
 from control.server.wire import errors
 from control.server.wire.info import storage_key
@@ -50,6 +52,10 @@ def admit(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
         priority.check_default(state, request, wire)
     if kind is SIGNING_REQUEST:
         _subject(request, wire)
+    if kind is VOLUME_CLAIM:
+        return storage.admit_claim(state, wire)
+    if kind is PERSISTENT_VOLUME:
+        return storage.admit_volume(wire)
     return _tainted(wire) if kind is NODE else wire
 
 
@@ -66,7 +72,11 @@ def _within_limits(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
 def admit_claim_update(
     state: ServerState, request: ApiRequest, wire: Wire, before: Mapping[str, Any]
 ) -> Wire:
-    """Hold a claim that asks for another size to its namespace's limits; raises StatusError."""
+    """Hold a claim that asks for another size to its class and its namespace's limits.
+
+    Raises StatusError.
+    """
+    storage.check_growth(state, request, wire, before)
     asked, held = (each["spec"].get("resources") for each in (wire, before))
     return wire if asked == held else _within_limits(state, request, wire)
 

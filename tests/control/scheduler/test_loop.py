@@ -8,6 +8,7 @@ import pytest
 
 from control.api import kinds
 from control.api.cluster import Namespace
+from control.api.persistent import SELECTED_NODE, PersistentVolumeClaim, StorageClass
 from control.api.pod import Pod
 from control.client import Client, Informer
 from control.scheduler.loop import Scheduler
@@ -143,3 +144,37 @@ async def test_a_pod_that_nobody_makes_room_for_says_so(cluster):
         "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: "
         "2 Preemption is not helpful for scheduling."
     )
+
+
+async def test_a_pod_is_bound_after_its_volumes(cluster):
+    """A claim that waits for a Pod gets the Pod's node; the Pod waits until it has a volume."""
+    head = {"metadata": {"name": "fast"}, "provisioner": "example.com/disks"}
+    delayed = StorageClass.parse(head | {"volumeBindingMode": "WaitForFirstConsumer"})
+    await cluster.client.create(kinds.STORAGE_CLASS, delayed)
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]
+    await cluster.start("late", volumes=volumes)
+    assert await cluster.refused("late") == (
+        '0/2 nodes are available: persistentvolumeclaim "c" not found. preemption: 0/2 nodes are'
+        " available: 2 Preemption is not helpful for scheduling."
+    )
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "storageClassName": "fast",
+    }
+    claim = PersistentVolumeClaim.parse({"metadata": meta("c").wire(), "spec": spec})
+    await cluster.client.create(kinds.VOLUME_CLAIM, claim)
+
+    async def asked() -> bool:
+        found = await cluster.client.get(kinds.VOLUME_CLAIM, "default", "c")
+        return SELECTED_NODE in found.metadata.annotations
+
+    await until(asked, "the claim has a node")
+    waiting = await cluster.client.get(kinds.POD, "default", "late")
+    assert not waiting.spec.node_name
+    claim = await cluster.client.get(kinds.VOLUME_CLAIM, "default", "c")
+    node = claim.metadata.annotations[SELECTED_NODE]
+    bound = {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}}
+    patch = {"metadata": bound, "spec": {"volumeName": "v"}}
+    await cluster.client.patch(kinds.VOLUME_CLAIM, "default", "c", patch)
+    assert (await cluster.placed("late")).spec.node_name == node

@@ -20,7 +20,19 @@ def template(**spec: Any) -> dict[str, Any]:
 
 
 SELECTOR = {"matchLabels": {"a": "b"}}
+_STORAGE = {"storage": "1Gi"}
 VALID = {
+    "PersistentVolume": {
+        "spec": {
+            "capacity": _STORAGE,
+            "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": "/data"},
+        }
+    },
+    "PersistentVolumeClaim": {
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": _STORAGE}}
+    },
+    "StorageClass": {"provisioner": "example.com/disks"},
     "CustomResourceDefinition": {
         "metadata": {"name": "things.example.com", "namespace": "default"},
         "spec": {

@@ -110,7 +110,8 @@ class Simulation:
                     self.delete(held)
             case Collect():
                 then = action.then
-                self.apply(then if isinstance(then, Patch) else Delete(action.kind, action.object))
+                writes = isinstance(then, Patch | UpdateStatus)
+                self.apply(then if writes else Delete(action.kind, action.object))
             case Report():
                 self.reports.append(action)
 

@@ -11,6 +11,7 @@ from control.api.field import FieldError
 from control.api.placement import (
     Affinity,
     NodeAffinity,
+    NodeSelector,
     NodeSelectorRequirement,
     NodeSelectorTerm,
     PodAffinity,
@@ -40,17 +41,22 @@ def validate_affinity(path: str, affinity: Affinity | None) -> list[FieldError]:
 def _to_nodes(path: str, node: NodeAffinity) -> list[FieldError]:
     found: list[FieldError] = []
     if node.required is not None:
-        own = (
-            f"{path}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
-        )
-        if not node.required.node_selector_terms:
-            found.append(field.required(own, "must have at least one node selector term"))
-        for at, term in enumerate(node.required.node_selector_terms):
-            found += _term(f"{own}[{at}]", term, strict=True)
+        own = f"{path}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+        found += validate_node_selector(own, node.required)
     own = f"{path}.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution"
     for at, preferred in enumerate(node.preferred):
         found += _weight(f"{own}[{at}]", preferred.weight)
         found += _term(f"{own}[{at}].preference", preferred.preference, strict=False)
+    return found
+
+
+def validate_node_selector(path: str, selector: NodeSelector) -> list[FieldError]:
+    """Check the terms by which nodes are chosen; there is one at least."""
+    own, found = f"{path}.nodeSelectorTerms", []
+    if not selector.node_selector_terms:
+        found.append(field.required(own, "must have at least one node selector term"))
+    for at, term in enumerate(selector.node_selector_terms):
+        found += _term(f"{own}[{at}]", term, strict=True)
     return found
 
 

@@ -66,14 +66,21 @@ def validate_pod(pod: Pod) -> list[FieldError]:
     return found
 
 
+def validate_template_meta(path: str, template: PodTemplateSpec) -> list[FieldError]:
+    """Check the labels and annotations of Pods' template, and nothing of their spec."""
+    meta, own = template.metadata, f"{path}.annotations"
+    found = validate_labels(f"{path}.labels", meta.labels)
+    if meta.annotations:
+        found += validate_annotations(own, meta.annotations)
+        found += validate_pod_annotations(own, meta.annotations, template.spec)
+    return found
+
+
 def validate_template(path: str, template: PodTemplateSpec) -> list[FieldError]:
     """Check the template of Pods; upstream's paths leave out ``metadata`` here."""
     meta, spec = template.metadata, template.spec
-    found = validate_labels(f"{path}.labels", meta.labels)
+    found = validate_template_meta(path, template)
     if meta.annotations:
-        own = f"{path}.annotations"
-        found += validate_annotations(own, meta.annotations)
-        found += validate_pod_annotations(own, meta.annotations, spec)
         found += validate_profile_annotations(f"{path}.spec", meta.annotations, spec)
     found += validate_spec(f"{path}.spec", spec)
     if spec.ephemeral_containers:

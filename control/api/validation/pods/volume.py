@@ -105,7 +105,8 @@ def _empty_dir(path: str, source: Wire) -> list[FieldError]:
     return [field.forbidden(f"{path}.sizeLimit", why)]
 
 
-def _host_path(path: str, source: Wire) -> list[FieldError]:
+def validate_host_path(path: str, source: Wire) -> list[FieldError]:
+    """Check a path of a node, and what it has to be."""
     value, kind = source.get("path", ""), source.get("type")
     if not value:
         return [field.required(f"{path}.path")]
@@ -222,7 +223,7 @@ _PROJECTIONS = {
 }
 _CHECKS = {
     "emptyDir": _empty_dir,
-    "hostPath": _host_path,
+    "hostPath": validate_host_path,
     "secret": _keys("secretName"),
     "configMap": _keys("name"),
     "downwardAPI": _downward,

@@ -259,3 +259,24 @@ async def test_a_node_asks_only_for_tokens_of_its_pods(server: Guarded) -> None:
         "other node": (await server(NODE2, "POST", path, {"spec": {"boundObjectRef": whole}})).code,
     }
     assert codes == {"bound": 201, "no uid": 403, "unbound": 403, "other node": 403}
+
+
+async def test_a_node_reads_the_volumes_of_its_pods_claims(server: Guarded) -> None:
+    sizes = {"storage": "1Gi"}
+    modes = ["ReadWriteOnce"]
+    spec = {"accessModes": modes, "resources": {"requests": sizes}, "volumeName": "v"}
+    await server.make(f"{CORE}/persistentvolumeclaims", {"metadata": {"name": "c"}, "spec": spec})
+    ref = {"namespace": "default", "name": "c"}
+    source = {"capacity": sizes, "accessModes": modes, "hostPath": {"path": "/d"}}
+    for name, more in (("v", {"claimRef": ref}), ("other", {})):
+        made = {"metadata": {"name": name}, "spec": source | more}
+        await server.make("/api/v1/persistentvolumes", made)
+    url = "/api/v1/persistentvolumes/v"
+    assert (await server(NODE1, "GET", url)).code == 403
+    claim = {"name": "d", "persistentVolumeClaim": {"claimName": "c"}}
+    await server.make(f"{CORE}/pods", pod(nodeName="node1", volumes=[claim]))
+    assert (await server(NODE1, "GET", url)).code == 200
+    assert (await server(NODE1, "GET", f"{CORE}/persistentvolumeclaims/c")).code == 200
+    assert (await server(NODE2, "GET", url)).code == 403
+    assert (await server(NODE1, "GET", "/api/v1/persistentvolumes/other")).code == 403
+    assert (await server(NODE1, "GET", "/api/v1/persistentvolumes")).code == 403

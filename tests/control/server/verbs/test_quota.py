@@ -191,8 +191,12 @@ async def test_storage_is_charged_by_class(api: Api):
         f"{gold}/persistentvolumeclaims": "1",
         f"{gold}/requests.storage": "2Gi",
     }
+    growing = {"provisioner": "example.com/disks", "allowVolumeExpansion": True}
+    classes = "/apis/storage.k8s.io/v1/storageclasses"
+    await api.make(classes, {"metadata": {"name": "gold"}} | growing)
+    await api("PATCH", f"{CLAIMS}/b/status", {"status": {"phase": "Bound"}}, MERGE)
     patch = {"spec": {"resources": {"requests": {"storage": "4Gi"}}}}
-    reply = await api("PATCH", f"{CLAIMS}/a", patch, MERGE)
+    reply = await api("PATCH", f"{CLAIMS}/b", patch, MERGE)
     assert "requested: requests.storage=2Gi, used: requests.storage=4Gi" in reply["message"]
 
 
