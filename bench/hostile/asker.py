@@ -17,6 +17,10 @@ from pathlib import Path
 
 EVERY = 0.02
 
+# http.client takes 100 headers, and drops the connection at one more. An answer may have a warning
+# for each of 100 unknown fields, upstream's too.
+http.client._MAXHEADERS = 1000  # type: ignore[attr-defined]
+
 
 def client(port: int, folder: Path) -> http.client.HTTPSConnection:
     """Return an administrator's connection."""

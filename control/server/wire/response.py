@@ -10,7 +10,7 @@ from control.api.kinds import Kind
 from control.server.wire.item import Item
 from control.server.wire.media import JSON
 
-# The maximum bytes of one warning, and of all, as in upstream.
+# The most characters of a warning that is cut, and of all.
 _MAX_WARNING = 256
 _MAX_WARNINGS = 4096
 
@@ -60,16 +60,26 @@ def _success(details: dict[str, str]) -> bytes:
 
 
 def warning_headers(warnings: Sequence[str]) -> list[tuple[str, str]]:
-    """Return RFC 7234 Warning headers, within upstream's limits."""
-    lines: list[tuple[str, str]] = []
-    left = _MAX_WARNINGS
-    for text in warnings:
-        line = f'299 - "{_quoted(text[:_MAX_WARNING])}"'
-        left -= len(line)
-        if left < 0:
+    """Return RFC 7234 Warning headers, within upstream's limits.
+
+    Texts that are too long together are cut, and those that begin beyond the limit are left out.
+    Source: k8s.io/apiserver/pkg/endpoints/filters/warning.go
+    """
+    texts = [*dict.fromkeys(text for text in warnings if text)]
+    if sum(map(len, texts)) > _MAX_WARNINGS:
+        texts = _shortened(texts)
+    return [("Warning", f'299 - "{_quoted(text)}"') for text in texts]
+
+
+def _shortened(texts: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    written = 0
+    for text in texts:
+        if written >= _MAX_WARNINGS:
             break
-        lines.append(("Warning", line))
-    return lines
+        kept.append(text[:_MAX_WARNING])
+        written += len(kept[-1])
+    return kept
 
 
 def _quoted(text: str) -> str:
