@@ -53,9 +53,9 @@ class UdpServer:
 
     def start(self) -> None:
         """Serve in a thread, which ends with the process."""
-        threading.Thread(target=self._serve, name="udp", daemon=True).start()
+        threading.Thread(target=self.serve, name="udp", daemon=True).start()
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
         """Answer for ever. This is the hot loop: local names, and no call for what is kept."""
         receive, send, shared = self._socket.recvfrom, self._socket.sendto, self._shared
         kept: Kept = {}
