@@ -15,6 +15,7 @@ from control.controllers.pods import available_in, is_ready
 from control.controllers.state import ClusterState
 from control.controllers.statefulset.plan import ROLLING, Ordered, due
 from control.controllers.statefulset.pods import CLAIM, ordinal_of, revision_of
+from control.controllers.statefulset.retention import retained
 
 
 def _by_name(cluster: ClusterState, item: Object) -> Iterator[Key]:
@@ -52,6 +53,8 @@ class StatefulSetController:
             return
         state = _ordered(the_set, pods, owned, past.current, now)
         if not ends:
+            steps = list(retained(state, lambda name: cluster[CLAIM].get(key[0], name)))
+        if not ends and not steps:
             steps = due(state, lambda name: cluster[CLAIM].get(key[0], name) is not None)
         if steps:
             yield from steps

@@ -219,6 +219,36 @@ def test_each_number_has_claims_that_stay():
     assert len(sim.cluster[CLAIM]) == 2
 
 
+@pytest.mark.parametrize(
+    ("deleted", "scaled", "owners"),
+    [
+        ("Retain", "Retain", [None, None]),
+        ("Delete", "Retain", ["StatefulSet", "StatefulSet"]),
+        ("Retain", "Delete", [None, "Pod"]),
+        ("Delete", "Delete", ["StatefulSet", "Pod"]),
+    ],
+)
+def test_claims_go_as_the_policy_says(deleted, scaled, owners):
+    template = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
+    policy = {"whenDeleted": deleted, "whenScaled": scaled}
+    rest = {
+        "volumeClaimTemplates": [template],
+        "persistentVolumeClaimRetentionPolicy": policy,
+    }
+    sim = world(replicas=2, **rest)
+    uids = {pod.metadata.uid for pod in sim.pods()} | {sim.get(stateful()).metadata.uid}
+    sim.change(replicas=1, **rest)
+    sim.run()
+    found = sorted(sim.cluster[CLAIM], key=lambda it: it.metadata.name)
+    held = [it.metadata.owner_references for it in found]
+    assert [next((it.kind for it in refs), None) for refs in held] == owners
+    assert {it.uid for refs in held for it in refs} <= uids
+    sim.change(replicas=2, **rest)  # a claim that is still there stays with the set again
+    sim.run()
+    kinds_of = {it.kind for claim in sim.cluster[CLAIM] for it in claim.metadata.owner_references}
+    assert kinds_of == ({"StatefulSet"} if deleted == "Delete" else set())
+
+
 def test_a_pod_counts_as_available_after_its_time():
     sim = World(minReadySeconds=10)
     sim.settle(CONTROLLER)
