@@ -44,14 +44,15 @@ class Counter:
 
 
 class Measured:
-    """A gauge that is read when somebody asks."""
+    """A gauge, or a counter, that is read when somebody asks."""
 
-    def __init__(self, name: str, meaning: str, labels: Labels, read: Read) -> None:
-        self._name, self._meaning, self._labels, self._read = name, meaning, labels, read
+    def __init__(self, kind: str, name: str, meaning: str, labels: Labels, read: Read) -> None:
+        self._kind, self._name, self._meaning = kind, name, meaning
+        self._labels, self._read = labels, read
 
     def lines(self) -> Iterator[str]:
         """Yield the text."""
-        yield from _head(self._name, "gauge", self._meaning)
+        yield from _head(self._name, self._kind, self._meaning)
         for labels, value in self._read().items():
             yield f"{self._name}{_shown(self._labels, labels)} {value:.15g}"
 
@@ -102,9 +103,15 @@ class Registry:
         """Make a gauge that is set."""
         return self._keep(Counter("gauge", name, meaning, labels))
 
-    def measured(self, name: str, meaning: str, *labels: str, read: Read) -> None:
-        """Make a gauge that is read when somebody asks; ``read`` returns values by labels."""
-        self._all.append(Measured(name, meaning, labels, read))
+    def measured(
+        self, name: str, meaning: str, *labels: str, read: Read, kind: str = "gauge"
+    ) -> None:
+        """Make a metric that is read when somebody asks; ``read`` returns values by labels."""
+        self._all.append(Measured(kind, name, meaning, labels, read))
+
+    def reset(self) -> None:
+        """Forget all metrics: what counted them has begun anew."""
+        self._all.clear()
 
     def histogram(
         self, name: str, meaning: str, *labels: str, buckets: Iterable[float]

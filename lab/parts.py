@@ -10,6 +10,7 @@ from lab.spec import (
     CLUSTER_FD,
     CONFIG,
     CONTROL_HOST,
+    CONTROLLERS_METRICS_PORT,
     DATA,
     DNS_FDS,
     DNS_METRICS_PORT,
@@ -17,6 +18,7 @@ from lab.spec import (
     MANAGEMENT_FD,
     NODE_MASKS,
     POD_PIDS,
+    SCHEDULER_METRICS_PORT,
     UPLINK,
     Component,
     LabSpec,
@@ -67,7 +69,14 @@ def _apiserver(spec: LabSpec, machine: Machine) -> Component:
 
 
 def _scheduler(_: LabSpec, __: Machine) -> Component:
-    return Component("scheduler", ("scheduler", _kubeconfig("scheduler")))
+    return Component(
+        "scheduler",
+        (
+            "scheduler",
+            _kubeconfig("scheduler"),
+            f"--metrics-bind-address=127.0.0.1:{SCHEDULER_METRICS_PORT}",
+        ),
+    )
 
 
 def _controllers(spec: LabSpec, _: Machine) -> Component:
@@ -76,6 +85,7 @@ def _controllers(spec: LabSpec, _: Machine) -> Component:
         (
             "controllers",
             _kubeconfig("controllers"),
+            f"--metrics-bind-address=127.0.0.1:{CONTROLLERS_METRICS_PORT}",
             f"--root-ca-file={CONFIG / 'ca.crt'}",
             "--use-service-account-credentials",
             f"--service-account-private-key-file={CONFIG / 'sa.key'}",

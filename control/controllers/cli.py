@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from control.client import Client, ClientConfig
+from control.client.pages import metrics_flag, pages
 from control.client.process import (
     Leadership,
     client_flags,
@@ -29,6 +30,7 @@ from control.controllers.loop import Controller, Manager
 from control.controllers.nodes.cidr import ClusterRange, Network
 from control.controllers.nodes.lifecycle import Grace
 from control.controllers.table import ControllerSettings, controllers
+from control.metrics import Registry
 from control.tls import CertificateError, load_authority
 from control.tokens import TokenKeyError, TokenSigner, load_private_key
 
@@ -156,6 +158,7 @@ _SECONDS = click.FloatRange(min=1)
     is_flag=True,
     help="Give each controller a ServiceAccount, in kube-system, with the rights of its own.",
 )
+@metrics_flag
 @leader_flags("kube-controller-manager")
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
     """Reconcile Deployments, Services, nodes, namespaces and more with their specs."""
@@ -175,24 +178,31 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
     )
     lead = leadership(flags)
     work = _as_accounts if flags["use_service_account_credentials"] else _as_one
-    run(_serve(configuration(kubeconfig), lead, settings, work), verbose=verbose)
+    address = flags["metrics_bind_address"]
+    run(_serve(configuration(kubeconfig), lead, settings, work, address), verbose=verbose)
 
 
-Work = Callable[[Client, tuple[Controller, ...]], Awaitable[None]]
+Work = Callable[[Client, tuple[Controller, ...], Registry], Awaitable[None]]
 
 
 async def _serve(
-    config: ClientConfig, lead: Leadership, settings: ControllerSettings, work: Work
+    config: ClientConfig, lead: Leadership, settings: ControllerSettings, work: Work, address: str
 ) -> None:
-    async with Client(config) as client:
-        # Everything is made anew: a new leader starts from a list, not from an old cache.
-        await work_as_leader(client, lead, lambda: work(client, controllers(settings)))
+    registry = Registry()
+    async with Client(config) as client, pages(address, registry):
+
+        async def lead_on() -> None:
+            # Everything is made anew: a new leader starts from a list, not from an old cache.
+            registry.reset()
+            await work(client, controllers(settings), registry)
+
+        await work_as_leader(client, lead, lead_on)
 
 
-async def _as_one(client: Client, every: tuple[Controller, ...]) -> None:
-    await Manager(client, every).run()
+async def _as_one(client: Client, every: tuple[Controller, ...], registry: Registry) -> None:
+    await Manager(client, every, registry=registry).run()
 
 
-async def _as_accounts(client: Client, every: tuple[Controller, ...]) -> None:
+async def _as_accounts(client: Client, every: tuple[Controller, ...], registry: Registry) -> None:
     async with AccountClients(client, [one.component for one in every]) as accounts:
-        await Manager(client, every, client_of=accounts.client).run()
+        await Manager(client, every, client_of=accounts.client, registry=registry).run()

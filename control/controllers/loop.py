@@ -22,7 +22,9 @@ from control.controllers.custom import CustomKinds
 from control.controllers.execute import Executor
 from control.controllers.garbage.contents import NotEmptyError
 from control.controllers.queue import WorkQueue
+from control.controllers.queue_metrics import measure
 from control.controllers.state import ClusterState, Table
+from control.metrics import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +100,12 @@ class Manager:
         controllers: Sequence[Controller],
         clock: Callable[[], float] = time.time,
         client_of: Callable[[str], Client] | None = None,
+        registry: Registry | None = None,
     ) -> None:
-        """``client_of`` returns the client of a component; default: ``client`` for all."""
+        """``client_of`` returns the client of a component; default: ``client`` for all.
+
+        ``registry`` gets the metrics of the queues.
+        """
         self._client = client
         self._client_of = client_of or (lambda _: client)
         self._controllers = controllers
@@ -110,6 +116,7 @@ class Manager:
             kind: Informer(client, kind, on_recovery=self._answered_again) for kind in wanted
         }
         self._queues: dict[str, WorkQueue[Key]] = {}
+        self._took = measure(registry or Registry(), self._queues)
         self._custom = CustomKinds(self._follow, self._forget)
         self._following: dict[Kind, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -193,6 +200,7 @@ class Manager:
     ) -> None:
         while True:
             key = await queue.get()
+            began = time.monotonic()
             try:
                 await self._round(controller, key, queue, executor)
             except ClientError as err:
@@ -205,6 +213,7 @@ class Manager:
                 logger.exception("%s %s failed", controller.component, "/".join(key))
                 queue.retry(key)
             finally:
+                self._took.observe(controller.component, value=time.monotonic() - began)
                 queue.done(key)
 
     async def _round(

@@ -25,6 +25,7 @@ class WorkQueue(Generic[K]):
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._backoffs: dict[K, Backoff] = {}
         self._filled = asyncio.Event()
+        self.added = self.retried = 0  # how often, since the start
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -36,6 +37,7 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K) -> None:
         """Queue a key."""
+        self.added += 1
         if key in self._working:
             self._again.add(key)
         else:
@@ -78,6 +80,7 @@ class WorkQueue(Generic[K]):
 
     def retry(self, key: K) -> None:
         """Queue a failed key after its back-off, which grows."""
+        self.retried += 1
         backoff = self._backoffs.setdefault(key, Backoff(*self._limits))
         self.add_after(key, backoff.next())
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from control.client import Client, ClientConfig
+from control.client.pages import metrics_flag, pages
 from control.client.process import (
     Leadership,
     client_flags,
@@ -15,6 +16,7 @@ from control.client.process import (
     run,
     work_as_leader,
 )
+from control.metrics import Registry
 from control.scheduler.loop import Scheduler
 from control.scheduler.queue import SchedulingQueue
 
@@ -37,6 +39,7 @@ _SECONDS = click.FloatRange(min=0.01)
     help="Wait of a Pod after its first failure.",
 )
 @click.option("--pod-max-backoff-seconds", type=_SECONDS, default=10.0, show_default=True)
+@metrics_flag
 @leader_flags("kube-scheduler")
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
     """Bind each Pod to a node."""
@@ -45,12 +48,14 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
 
 
 async def _serve(config: ClientConfig, lead: Leadership, flags: dict[str, Any]) -> None:
-    async with Client(config) as client:
+    registry = Registry()
+    async with Client(config) as client, pages(flags["metrics_bind_address"], registry):
 
         async def work() -> None:
+            registry.reset()
             # Everything is made anew: a new leader starts from a list, not from an old cache.
             backoff = flags["pod_initial_backoff_seconds"], flags["pod_max_backoff_seconds"]
             queue = SchedulingQueue(*backoff)
-            await Scheduler(client, flags["scheduler_name"], queue).run()
+            await Scheduler(client, flags["scheduler_name"], queue, registry=registry).run()
 
         await work_as_leader(client, lead, work)

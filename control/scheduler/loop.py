@@ -19,8 +19,10 @@ from control.api.node import Node
 from control.api.pod import Pod
 from control.client import ApiError, Client, ClientError, Informer
 from control.client.events import EventRecorder
+from control.metrics import Registry
 from control.scheduler.binding import VolumeBinding
 from control.scheduler.cluster import Cluster
+from control.scheduler.counts import Counts
 from control.scheduler.decide import NoPlacement, place
 from control.scheduler.fit import Surroundings
 from control.scheduler.model import PodInfo
@@ -56,11 +58,13 @@ class Scheduler:
         name: str = "default-scheduler",
         queue: SchedulingQueue | None = None,
         clock: Callable[[], float] = time.time,
+        registry: Registry | None = None,
     ) -> None:
         self._client = client
         self._name = name
         self._queue = queue or SchedulingQueue()
         self._clock = clock
+        self._counts = Counts(registry or Registry(), name, self._queue)
         self._cluster = Cluster()
         self._siblings = SiblingSelectors()
         self._wake = asyncio.Event()
@@ -159,15 +163,19 @@ class Scheduler:
     def _try(self, pod: Pod, tasks: asyncio.TaskGroup) -> None:
         info = PodInfo(pod)
         self._tried += 1
+        began = time.monotonic()
         nodes = self._cluster.nodes
         try:
             around = self._around(pod)
         except NotSchedulableError as err:
+            self._counts.tried(placed=False, seconds=time.monotonic() - began)
             self._queue.failed(pod.metadata.uid, self._clock(), park=True)
             message = not_schedulable(str(err), len(nodes))
             tasks.create_task(self._explain(pod, message, None))
             return
         found = place(info, nodes, around, random.choice, self._tried)
+        placed = not isinstance(found, NoPlacement)
+        self._counts.tried(placed=placed, seconds=time.monotonic() - began)
         if isinstance(found, NoPlacement):
             self._without_node(info, found, tasks)
             return

@@ -43,6 +43,16 @@ class SchedulingQueue:
     def __len__(self) -> int:
         return len(self._pods)
 
+    def states(self) -> dict[str, int]:
+        """Return how many Pods are ready to be tried, back off, and wait for a change."""
+        parked = sum(self._pods[uid].parked for uid in self._resting)
+        resting = len(self._resting)
+        return {
+            "active": len(self._pods) - resting,
+            "backoff": resting - parked,
+            "unschedulable": parked,
+        }
+
     def put(self, pod: Pod, *, helped: bool = False) -> None:
         """Add or change a Pod; ``helped`` is True if the change may let it be placed."""
         known = self._pods.get(pod.metadata.uid)
