@@ -15,7 +15,7 @@ from lab.components import save_components
 from lab.parts import machines
 from lab.spec import LabSpec
 from lab.state import LabDir
-from lab.status import MachineNotFoundError, MachineStatus, locate, look, named
+from lab.status import MachineNotFoundError, MachineStatus, locate, look, named, stopped
 from proxy.backends.base import missing
 
 _START_SECONDS = 120.0  # a machine is made in 0.1 s; a busy host may take long
@@ -90,6 +90,8 @@ def change(lab: LabDir, changed: LabSpec) -> None:
     dead, alive = [], []
     for machine in machines(changed)[1:]:
         save_components(lab, machine)
+        if machine.name in stopped(changed):
+            continue
         try:
             os.kill(locate(lab, machine.name).pid, signal.SIGHUP)
             alive.append(machine.name)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lab.completion import complete_component, complete_logged, complete_machine
+from lab.node_cli import node
 from lab.options import group_name_option, name_option, output_option
 from lab.spec import POD_CIDRS, SERVICE_CIDRS
 from proxy.backends.base import BACKENDS
@@ -136,14 +137,24 @@ def exec_(name: str, machine: str, command: tuple[str, ...]) -> None:
 @name_option
 @click.argument("machines", metavar="[MACHINE]...", nargs=-1, shell_complete=complete_logged)
 def start(name: str, machines: tuple[str, ...]) -> None:
-    """Start killed machines again.
+    """Start a stopped lab, or machines that do not run.
 
-    MACHINE is node1 … or control; without one, every machine that does not run. A machine has its
-    files then, as after a power failure, and its node's Pods are made anew.
+    MACHINE is node1 … or control; without one, the whole lab, also after a reboot, or of a running
+    lab every machine that was killed. A machine has its files then, and its node's Pods are made
+    anew, with their names and addresses.
     """
     from lab import commands
 
     commands.start(name, machines)
+
+
+@main.command()
+@name_option
+def stop(name: str) -> None:
+    """End a lab's processes, and keep its files for ``lab start``."""
+    from lab import commands
+
+    commands.stop(name)
 
 
 @main.group("set")
@@ -220,3 +231,6 @@ def logs(name: str, component: str, **options: Any) -> None:
     from lab import commands
 
     commands.show_logs(name, component, **options)
+
+
+main.add_command(node)

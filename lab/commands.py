@@ -15,13 +15,14 @@ from rich.console import Console
 
 from control.client import ClientError, KubeconfigError
 from control.linux.errors import cause
-from lab import addons, change, needs
+from lab import addons, change, halt, join, needs, resume
 from lab import demo as demonstration
 from lab import dns as cluster_dns
 from lab import logs as reader
 from lab import publish as publishing
 from lab.down import RemovalError, remove
 from lab.keeper import LaunchError
+from lab.leave import DrainError
 from lab.nodes import NodeReport, NodesUnknownError, ask
 from lab.options import OptionError
 from lab.report import Steps, columns
@@ -33,7 +34,7 @@ from lab.status_table import status_table
 from lab.up import LabCreationError, LabExistsError, NotReadyError, make, wait_ready
 from proxy.backends.base import show_command
 
-_COLORS = {"up": "green", "degraded": "yellow"}
+_COLORS = {"up": "green", "degraded": "yellow", "stopped": "yellow"}
 _COUNTED = {
     "off": "calls of Services are not counted",
     "connections": "connections to Services are counted",
@@ -45,6 +46,7 @@ _EXPECTED = (
     LabCreationError,
     NotReadyError,
     needs.MissingPackagesError,
+    DrainError,
     RemovalError,
     ClientError,
     KubeconfigError,
@@ -78,7 +80,7 @@ def running(name: str) -> tuple[LabDir, LabSpec]:
     return lab, spec
 
 
-def _need_root(why: str = "a lab is made of namespaces, for which you need root") -> None:
+def need_root(why: str = "a lab is made of namespaces, for which you need root") -> None:
     if os.geteuid() != 0:
         raise click.ClickException(f"{why}: use sudo")
 
@@ -99,7 +101,7 @@ def _staying_up(lab: LabDir) -> Iterator[None]:
 
 def up(*, demo: bool, **options: Any) -> None:
     """Start a lab, then show one Service spreading requests over its Pods."""
-    _need_root()
+    need_root()
     console = Console()
     with plain_errors():
         needs.require()
@@ -112,7 +114,7 @@ def up(*, demo: bool, **options: Any) -> None:
                 cluster_dns.wait_answers(lab, spec)
             with steps.step("nodes ready") as say:
                 addons.install(lab.kubeconfig)
-                wait_ready(lab.kubeconfig, spec, say)
+                wait_ready(lab, [node.name for node in spec.nodes], say)
             if demo:
                 _demonstrate(console, steps, lab, spec)
         console.print(f"\nlab {spec.name} is up after {steps.elapsed:.1f} s", highlight=False)
@@ -121,7 +123,7 @@ def up(*, demo: bool, **options: Any) -> None:
 
 def demo(name: str) -> None:
     """Draw which Pods answer requests to a ClusterIP."""
-    _need_root()
+    need_root()
     lab, spec = running(name)
     console = Console()
     with plain_errors():
@@ -131,7 +133,7 @@ def demo(name: str) -> None:
 def _demonstrate(console: Console, steps: Steps, lab: LabDir, spec: LabSpec) -> None:
     source = "node1"
     with steps.step("demo") as say:
-        target = demonstration.deploy(lab.kubeconfig, max(3, min(spec.nodes, 6)), say)
+        target = demonstration.deploy(lab.kubeconfig, max(3, min(len(spec.nodes), 6)), say)
     enter = locate(lab, source).enter()
     with steps.step(f"{demonstration.REQUESTS} requests"):
         balance = demonstration.measure(lab.kubeconfig, target, enter)
@@ -153,7 +155,7 @@ def _suggest(console: Console, lab: LabDir, spec: LabSpec, *, deployed: bool) ->
 
 def down(name: str) -> None:
     """End a lab and remove all of it."""
-    _need_root()
+    need_root()
     with plain_errors(), locked():
         found = remove(lab_dir(name))
     click.echo(f"lab {name} is down" if found else f"no lab {name}: nothing to remove")
@@ -188,7 +190,7 @@ def show_status(name: str, output: str) -> None:
 
 def publish(name: str, text: str, removes: bool) -> None:
     """Publish a port of a Service on the host, or end that."""
-    _need_root()
+    need_root()
     lab, _ = running(name)
     with plain_errors():
         request = publishing.parse(text)
@@ -220,7 +222,7 @@ def _status_document(
 
 def execute(name: str, machine: str, command: tuple[str, ...]) -> None:
     """Become a command on a machine."""
-    _need_root()
+    need_root()
     lab, _ = running(name)
     with plain_errors():
         argv = locate(lab, machine).enter(*command)
@@ -230,21 +232,50 @@ def execute(name: str, machine: str, command: tuple[str, ...]) -> None:
 
 
 def start(name: str, wanted: tuple[str, ...]) -> None:
-    """Start machines whose first process was killed; without a name, all of them."""
-    _need_root()
+    """Start a lab that does not run, or machines that do not; without a name, killed ones."""
+    need_root()
+    lab = lab_dir(name)
+    keeper, spec = lab.keeper(), lab.spec()
+    if spec is not None and keeper is not None and not keeper.alive:
+        return _resume(lab, wanted)
     lab, _ = running(name)
-    with plain_errors():
+    with plain_errors(), lab.changing():
+        spec = lab.spec()
         machines = wanted or killed_machines(lab)
         for machine in machines:
-            change.start_machine(lab, machine)
+            assert spec is not None  # noqa: S101  # it runs
+            spec = join.start_again(lab, spec, machine)
             click.echo(f"lab {name}: {machine} runs again")
-    if not machines:
-        click.echo(f"lab {name}: every machine runs")
+    return None if machines else click.echo(f"lab {name}: every machine runs")
+
+
+def _resume(lab: LabDir, wanted: tuple[str, ...]) -> None:
+    if wanted:
+        raise click.ClickException(
+            f"lab {lab.name} does not run: start all of it with: podwire lab start{named(lab)}"
+        )
+    steps = Steps(Console())
+    with plain_errors(), locked(), lab.changing():
+        needs.require()
+        spec = lab.spec()
+        assert spec is not None  # noqa: S101  # the caller has looked
+        with _staying_up(lab):
+            resume.resume(lab, spec, steps)
+    click.echo(f"lab {lab.name} is up after {steps.elapsed:.1f} s")
+
+
+def stop(name: str) -> None:
+    """End a lab's processes, and keep its files."""
+    need_root()
+    lab, _ = running(name)
+    with plain_errors(), lab.changing():
+        halt.stop_lab(lab, running(name)[1])
+    click.echo(f"lab {name} is stopped; start it with: podwire lab start{named(lab)}")
 
 
 def set_proxy(name: str, mode: str) -> None:
     """Balance Services by ``mode`` from now on; connections continue."""
-    _need_root()
+    need_root()
     lab, spec = running(name)
     with plain_errors():
         change.set_proxy(lab, spec, mode)
@@ -253,7 +284,7 @@ def set_proxy(name: str, mode: str) -> None:
 
 def set_counters(name: str, detail: str) -> None:
     """Count the calls of each Service from now on, or no longer; connections continue."""
-    _need_root()
+    need_root()
     lab, spec = running(name)
     with plain_errors():
         change.set_counters(lab, spec, detail)
@@ -262,7 +293,7 @@ def set_counters(name: str, detail: str) -> None:
 
 def show_names(name: str, asked: str, output: str, **how: Any) -> None:
     """Print what a name means in a lab."""
-    _need_root()
+    need_root()
     lab, spec = running(name)
     with plain_errors():
         try:
@@ -285,7 +316,7 @@ def show_logs(
     name: str, component: str, machine: str | None, follow: bool, tail: int | None
 ) -> None:
     """Print the log of a component."""
-    _need_root("only root may read a lab's logs")
+    need_root("only root may read a lab's logs")
     lab = lab_dir(name)
     if not lab.path.exists():
         raise click.ClickException(_absent(name))

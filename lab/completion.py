@@ -47,6 +47,11 @@ def complete_logged(context: click.Context, _: click.Parameter, incomplete: str)
     return _beginning(incomplete, [m.name for m in _machines(_spec(context))])
 
 
+def complete_node(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the nodes of the lab that ``--name`` gives."""
+    return _beginning(incomplete, [m.name for m in _machines(_spec(context))[1:]])
+
+
 def complete_component(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Complete the components of the lab that ``--name`` gives, or of one of its machines."""
     machine = context.params.get("machine")

@@ -52,6 +52,14 @@ def write_credentials(
         os.chown(lab.kubeconfig, int(owner), int(os.environ.get("SUDO_GID", "-1")))
 
 
+def write_node_credentials(lab: LabDir, spec: LabSpec, machine: Machine) -> None:
+    """Make the certificates of a node that joins; raises OSError."""
+    authority = Pair.load(lab.path / "pki", "ca")
+    folder = lab.machine(machine.name) / "etc"
+    (folder / "ca.crt").write_bytes(authority.certificate)
+    _write_node(authority, spec, machine, folder)
+
+
 def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Path) -> None:
     hosts = hosts_of_server((machine.name,), (*machine.ips, *_first_service_ips(spec)))
     issue(authority, Identity("kube-apiserver", hosts=hosts)).save(folder, "apiserver")

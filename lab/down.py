@@ -5,14 +5,14 @@ import select
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from control.linux import mounts, processes, syscalls
 from lab import linux
 from lab.spec import cgroup
-from lab.state import Keeper, LabDir
+from lab.state import LabDir
 from lab.supervise import fork
 
 _DEADLINE = 30.0  # seconds for the kernel to end and reap a whole process namespace
@@ -28,27 +28,36 @@ def remove(lab: LabDir) -> bool:
         return False
     keeper = lab.keeper()
     if keeper is not None:
-        _end(keeper)
-    _, status = os.waitpid(fork(lambda: _remove_cgroups(cgroup(lab.name))), 0)
-    if status:
-        raise RemovalError(f"cgroup {cgroup(lab.name)} cannot be removed: something runs in it")
+        end(keeper.pid, lambda: keeper.alive)
+    remove_cgroups(lab)
     lab.remove()
     return True
 
 
-def _end(keeper: Keeper) -> None:
-    """Kill the keeper, and wait until the kernel has ended all of the lab's processes."""
+def remove_cgroups(lab: LabDir, machine: str = "") -> None:
+    """Remove the cgroups of a lab, or of one of its machines; raises RemovalError."""
+    name = cgroup(lab.name, machine)
+    _, status = os.waitpid(fork(lambda: _remove_cgroups(name)), 0)
+    if status:
+        raise RemovalError(f"cgroup {name} cannot be removed: something runs in it")
+
+
+def end(pid: int, alive: Callable[[], bool]) -> None:
+    """Kill PID 1 of a process namespace, and wait until the kernel has ended all processes of it.
+
+    ``alive`` is false if another process has its ID by now. Raises RemovalError.
+    """
     try:
-        fd = processes.open_process(keeper.pid)
+        fd = processes.open_process(pid)
     except ProcessLookupError:
         return
     try:
-        if not keeper.alive:  # another process has this pid by now
+        if not alive():
             return
         signal.pidfd_send_signal(fd, signal.SIGKILL)
         # Readable when the keeper is dead; PID 1 of a namespace dies last (pidfd_open(2)).
         if not select.select([fd], [], [], _DEADLINE)[0]:
-            raise RemovalError(f"process {keeper.pid} of the lab does not end")
+            raise RemovalError(f"process {pid} of the lab does not end")
     finally:
         os.close(fd)
 

@@ -156,6 +156,7 @@ def _keep(
 def _listen_for_requests(lab: LabDir) -> socket.socket:
     """Make the socket of ``podwire lab start``; only root may connect."""
     server = socket.socket(socket.AF_UNIX)
+    lab.requests.unlink(missing_ok=True)  # of an earlier run of the lab
     mask = os.umask(0o177)
     try:
         server.bind(os.fspath(lab.requests))

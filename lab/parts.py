@@ -35,8 +35,7 @@ Part = Callable[[LabSpec, Machine], Component | None]
 def machines(spec: LabSpec) -> tuple[Machine, ...]:
     """Return the control plane's machine, then the nodes."""
     nodes = tuple(
-        _machine(spec, f"node{number}", CONTROL_HOST + number, NODE)
-        for number in range(1, spec.nodes + 1)
+        _machine(spec, node.name, CONTROL_HOST + node.number, NODE) for node in spec.nodes
     )
     return (_machine(spec, "control", CONTROL_HOST, CONTROL), *nodes)
 
@@ -124,6 +123,7 @@ def _cni(_: LabSpec, __: Machine) -> Component:
 
 
 def _agent(spec: LabSpec, machine: Machine) -> Component:
+    node = spec.node(machine.name)
     return Component(
         "agent",
         (
@@ -134,6 +134,8 @@ def _agent(spec: LabSpec, machine: Machine) -> Component:
             f"--volume-kubeconfig={CONFIG / 'volumes.kubeconfig'}",
             f"--node-name={machine.name}",
             f"--node-ip={','.join(machine.ips)}",
+            f"--node-labels={','.join(f'{key}={value}' for key, value in node.labels)}",
+            f"--register-with-taints={','.join(node.taints)}",
             f"--overlay={spec.overlay}",
             _cluster_cidr(spec),
             f"--cluster-dns={','.join(dns_ips(spec))}",

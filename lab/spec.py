@@ -44,17 +44,37 @@ class LabSpecError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class LabSpec:
-    """The choices of ``lab up``; a second Pod or Service range is IPv6."""
+class NodeSpec:
+    """A node; its number decides its address, and it stays down while it is ``stopped``."""
 
     name: str
-    nodes: int
+    number: int
+    labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[str, ...] = ()  # KEY[=VALUE]:EFFECT
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LabSpec:
+    """The choices of ``lab up``, and its nodes; a second Pod or Service range is IPv6."""
+
+    name: str
+    nodes: tuple[NodeSpec, ...]
     proxy: str
     overlay: str
     store: str
     pod_cidrs: tuple[str, ...]
     service_cidrs: tuple[str, ...]
     counters: str = "off"  # the proxies' --service-counters
+    stopped: bool = False  # by lab stop: no process is expected
+
+    def node(self, name: str) -> NodeSpec:
+        """Return a node by its name; raises LabSpecError, which lists the existing ones."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        known = ", ".join(node.name for node in self.nodes)
+        raise LabSpecError(f"lab {self.name} has no node {name}: it has {known}")
 
     @property
     def dual_stack(self) -> bool:
@@ -112,8 +132,13 @@ def make_spec(
         raise LabSpecError("--pod-cidr and --service-cidr need the same address families")
     _refuse_overlap({"--pod-cidr": pods, "--service-cidr": services})
     _require_dns(services)
-    _require_room(nodes, pods)
-    return LabSpec(name, nodes, proxy, overlay, store, pods, services)
+    require_room(nodes, pods)
+    return LabSpec(name, numbered(nodes), proxy, overlay, store, pods, services)
+
+
+def numbered(count: int) -> tuple[NodeSpec, ...]:
+    """Return the nodes node1, node2 … of a new lab."""
+    return tuple(NodeSpec(f"node{number}", number) for number in range(1, count + 1))
 
 
 def _ranges(
@@ -158,7 +183,8 @@ def _require_dns(service_cidrs: tuple[str, ...]) -> None:
             )
 
 
-def _require_room(nodes: int, pod_cidrs: tuple[str, ...]) -> None:
+def require_room(nodes: int, pod_cidrs: tuple[str, ...]) -> None:
+    """Refuse Pod ranges that are too small for a number of nodes; raises LabSpecError."""
     for network in map(ipaddress.ip_network, pod_cidrs):
         mask = NODE_MASKS[network.version]
         if network.prefixlen > mask or 1 << (mask - network.prefixlen) < nodes:

@@ -7,15 +7,21 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from control.linux import whole
 from control.linux.processes import start_ticks
-from lab.spec import LabSpec
+from lab.spec import LabSpec, NodeSpec, numbered
 
 ROOT = Path("/var/lib/podwire/labs")
 IMAGES = Path("/var/lib/podwire/images")
+
+
+def boot_id() -> str:
+    """Return the ID of the host's run; times of processes of another one mean nothing."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +30,12 @@ class Keeper:
 
     pid: int
     started: int
+    boot: str = field(default_factory=boot_id)
 
     @property
     def alive(self) -> bool:
         """True if this process, and not another with its ID, still runs."""
-        return start_ticks(self.pid) == self.started
+        return self.boot == boot_id() and start_ticks(self.pid) == self.started
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +91,46 @@ class LabDir:
         """Write a JSON file, whole or not at all."""
         whole.write(self.path / name, json.dumps(document))
 
+    def chown(self, user: int, group: int) -> None:
+        """Give the kubeconfig to a user; raises OSError."""
+        os.chown(self.kubeconfig, user, group)
+
     def spec(self) -> LabSpec | None:
         """Read the lab's specification; None for a half-made lab."""
         document = self._read("lab.json")
         if document is None:
             return None
-        tuples = {key: tuple(v) if isinstance(v, list) else v for key, v in document.items()}
-        return LabSpec(**tuples)  # type: ignore[arg-type]  # we wrote it ourselves
+        tuples = {key: _tuples(value) for key, value in document.items()}
+        nodes = document["nodes"]
+        if isinstance(nodes, list):
+            tuples["nodes"] = tuple(
+                NodeSpec(**{key: _tuples(value) for key, value in node.items()}) for node in nodes
+            )
+        else:  # of a podwire whose labs had a number of nodes
+            tuples["nodes"] = numbered(int(str(nodes)))
+        return LabSpec(**tuples)
 
     def keeper(self) -> Keeper | None:
         """Read the recorded keeper, alive or not; None if the lab was never started."""
         document = self._read("keeper.json")
         if document is None:
             return None
-        return Keeper(int(str(document["pid"])), int(str(document["started"])))
+        return Keeper(
+            int(str(document["pid"])),
+            int(str(document["started"])),
+            str(document.get("boot") or boot_id()),
+        )
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the lock with which only one command changes the lab's nodes or settings."""
+        fd = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            fcntl.flock(fd, fcntl.LOCK_UN)  # a fork may hold the same open file
+            os.close(fd)
 
     def remove(self) -> None:
         """Delete every file."""
@@ -109,6 +142,11 @@ class LabDir:
         except (FileNotFoundError, NotADirectoryError):
             return None
         return document if isinstance(document, dict) else None
+
+
+def _tuples(value: Any) -> Any:
+    """Return a value of JSON with tuples for its lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def lab_dir(name: str) -> LabDir:

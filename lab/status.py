@@ -9,7 +9,7 @@ from control.linux.processes import start_ticks
 from lab.forward import Published
 from lab.machine import enter_argv
 from lab.parts import machines
-from lab.spec import Component
+from lab.spec import Component, LabSpec
 from lab.state import LabDir
 
 
@@ -34,11 +34,14 @@ class MachineStatus:
     pid: int | None
     addresses: tuple[str, ...]
     components: tuple[ComponentStatus, ...]
+    stopped: bool = False  # by lab node stop
 
 
 @dataclass(frozen=True, slots=True)
 class LabStatus:
-    """``state`` is up, degraded (a machine was killed), dead (all were), half-made, or absent."""
+    """``state`` is up, degraded (a machine was killed), dead (all were), stopped, half-made, or
+    absent.
+    """
 
     state: str
     nodes: int
@@ -69,9 +72,12 @@ def locate(lab: LabDir, machine: str) -> MachineNamespaces:
     pids, spec = _machine_pids(lab, keeper.pid), lab.spec()
     if machine not in pids:
         if spec is not None and machine in {known.name for known in machines(spec)}:
+            why = "does not run any more: its first process was killed; start it again"
+            if machine in stopped(spec):
+                why = "is stopped; start it"
             raise MachineNotFoundError(
-                f"machine {machine} of lab {lab.name} does not run any more: its first process "
-                f"was killed; start it again with: podwire lab start{named(lab)} {machine}"
+                f"machine {machine} of lab {lab.name} {why} with: "
+                f"podwire lab start{named(lab)} {machine}"
             )
         known = ", ".join([*sorted(pids), "switch"])
         raise MachineNotFoundError(f"lab {lab.name} has no machine {machine}: it has {known}")
@@ -85,7 +91,12 @@ def named(lab: LabDir) -> str:
 
 def killed_machines(lab: LabDir) -> list[str]:
     """Return the machines of a running lab whose first process was killed."""
-    return [machine.name for machine in look(lab).machines if machine.pid is None]
+    return [m.name for m in look(lab).machines if m.pid is None and not m.stopped]
+
+
+def stopped(spec: LabSpec) -> set[str]:
+    """Return the names of the nodes that ``lab node stop`` stopped."""
+    return {node.name for node in spec.nodes if node.stopped}
 
 
 def look(lab: LabDir) -> LabStatus:
@@ -105,8 +116,9 @@ def look(lab: LabDir) -> LabStatus:
             _component(each, processes, 2 if commands.count(each.argv[0]) > 1 else 1)
             for each in machine.components
         )
-        rows.append(MachineStatus(machine.name, pid, machine.ips, components))
-    return LabStatus(_state(keeper.alive, rows), spec.nodes, tuple(rows))
+        down = machine.name in stopped(spec)
+        rows.append(MachineStatus(machine.name, pid, machine.ips, components, stopped=down))
+    return LabStatus(_state(keeper.alive, spec, rows), len(spec.nodes), tuple(rows))
 
 
 def published(lab: LabDir) -> dict[int, Published]:
@@ -118,10 +130,10 @@ def published(lab: LabDir) -> dict[int, Published]:
     return {pid: row for pid, row in rows.items() if row is not None}
 
 
-def _state(alive: bool, rows: list[MachineStatus]) -> str:
+def _state(alive: bool, spec: LabSpec, rows: list[MachineStatus]) -> str:
     if not alive:
-        return "dead"
-    return "degraded" if any(machine.pid is None for machine in rows) else "up"
+        return "stopped" if spec.stopped else "dead"
+    return "degraded" if any(m.pid is None and not m.stopped for m in rows) else "up"
 
 
 def _machine_pids(lab: LabDir, keeper: int) -> dict[str, int]:

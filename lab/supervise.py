@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ MAX_DELAY_SECONDS = 5.0
 Run = Callable[[Sequence[str]], None]  # runs one podwire command line in this process
 
 _STOP_SECONDS = 5.0
+_END_SECONDS = 2.0  # for containers; then the kernel kills them
 # A component's log is moved aside beyond this size, and looked at this often.
 LOG_BYTES = 16 * 1024 * 1024
 _LOGS_EVERY = 60.0  # seconds
@@ -156,6 +158,19 @@ class Supervisor:
         while self._running and time.monotonic() < deadline:
             self._reap()
             time.sleep(0.02)
+        if os.getpid() == 1:  # of a machine's process namespace
+            _end_others()
+
+
+def _end_others() -> None:
+    """Ask every other process of this machine to end, as a computer that is switched off does."""
+    with suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGTERM)
+    deadline = time.monotonic() + _END_SECONDS
+    with suppress(ChildProcessError):  # none is left
+        while time.monotonic() < deadline:
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(0.02)
 
 
 def rotate(log: Path) -> None:

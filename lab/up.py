@@ -3,11 +3,12 @@
 import asyncio
 import gc
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from control.api import kinds
 from control.api.node import Node
+from control.api.times import seconds_of
 from control.client import Client, Informer
 from control.linux.errors import cause
 from control.runtime.base import ContainerRuntimeError
@@ -22,8 +23,9 @@ from lab.keeper import launch
 from lab.machine import BOUND
 from lab.parts import machines
 from lab.report import Say, Steps
-from lab.spec import LabSpec
+from lab.spec import LabSpec, Machine
 from lab.state import IMAGES, ROOT, LabDir, lab_dir, locked
+from lab.status import named, stopped
 
 BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static
 READY_SECONDS = 60
@@ -31,7 +33,7 @@ READY_SECONDS_PER_NODE = 10
 
 
 class LabExistsError(Exception):
-    """A lab of this name runs already; the text says how to end it."""
+    """There is a lab of this name already; the text says how to start or end it."""
 
 
 class LabCreationError(Exception):
@@ -60,15 +62,12 @@ def _make(spec: LabSpec, steps: Steps) -> LabDir:
     lab = lab_dir(spec.name)
     with locked():
         _claim(lab, spec, steps)
-    if not modules.is_bridge_filter_loaded():
-        _load_bridge_filter(steps)
     try:
-        with steps.step("images", animated=False):
-            _ensure_image()
+        prepare_host(spec, steps)
         with steps.step("certificates", animated=False):
             management = _prepare(lab, spec)
-        with steps.step(f"{spec.nodes} nodes and the control plane", animated=False):
-            _start(lab, spec, management)
+        with steps.step(f"{len(spec.nodes)} nodes and the control plane", animated=False):
+            start(lab, spec, management)
     except BaseException:
         remove(lab)
         raise
@@ -81,10 +80,27 @@ def _claim(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
         raise LabExistsError(
             f"lab {lab.name} is up already; end it with: podwire lab down --name {lab.name}"
         )
+    if keeper is not None and lab.spec() is not None:
+        raise LabExistsError(
+            f"lab {lab.name} is there, and does not run; start it with: podwire lab start"
+            f"{named(lab)}; or remove it with: podwire lab down{named(lab)}"
+        )
     if lab.path.exists():
-        with steps.step(f"what a killed lab {lab.name} left behind, removed", animated=False):
+        with steps.step(f"what a half-made lab {lab.name} left behind, removed", animated=False):
             remove(lab)
     lab.create(spec)
+
+
+def prepare_host(spec: LabSpec, steps: Steps) -> None:
+    """See to what a lab needs of the host: a kernel module, an image.
+
+    Raises BackendMissingError, OSError.
+    """
+    require_backend(spec.proxy)
+    if not modules.is_bridge_filter_loaded():
+        _load_bridge_filter(steps)
+    with steps.step("images", animated=False):
+        _ensure_image()
 
 
 def _load_bridge_filter(steps: Steps) -> None:
@@ -110,46 +126,56 @@ def _prepare(lab: LabDir, spec: LabSpec) -> socket.socket:
     management = socket.create_server(("127.0.0.1", 0), backlog=1024)
     hosts = machines(spec)
     for machine in hosts:
-        for folder in BOUND:
-            (lab.machine(machine.name) / folder).mkdir(parents=True, exist_ok=True)
-        save_components(lab, machine)
+        make_folders(lab, machine)
     write_credentials(lab, spec, hosts, f"https://127.0.0.1:{management.getsockname()[1]}")
     return management
 
 
-def _start(lab: LabDir, spec: LabSpec, management: socket.socket) -> None:
+def make_folders(lab: LabDir, machine: Machine) -> None:
+    """Make the folders of a machine, and its list of components; raises OSError."""
+    for folder in BOUND:
+        (lab.machine(machine.name) / folder).mkdir(parents=True, exist_ok=True)
+    save_components(lab, machine)
+
+
+def start(lab: LabDir, spec: LabSpec, management: socket.socket) -> None:
+    """Start the processes of the lab's machines but of stopped nodes; raises LaunchError."""
+    running = [machine for machine in machines(spec) if machine.name not in stopped(spec)]
     for name in main.DAEMONS:
         main.load(name)  # imported here once, and shared with the forks
     gc.collect()
     with management:
-        launch(lab, spec, machines(spec), management, main.run)
+        launch(lab, spec, running, management, main.run)
 
 
-def wait_ready(kubeconfig: Path, spec: LabSpec, say: Say) -> None:
-    """Wait until every node is ready; raises NotReadyError, which names the others."""
-    asyncio.run(_wait_ready(kubeconfig, spec, say))
+def wait_ready(lab: LabDir, expected: Collection[str], say: Say, *, since: float = 0) -> None:
+    """Wait until nodes are ready; raises NotReadyError, which names the others.
+
+    A node's word counts if it has spoken at ``since``, in seconds since 1970, or later.
+    """
+    asyncio.run(_wait_ready(lab, set(expected), say, since))
 
 
-async def _wait_ready(kubeconfig: Path, spec: LabSpec, say: Say) -> None:
-    expected = {machine.name for machine in machines(spec)[1:]}
+async def _wait_ready(lab: LabDir, expected: set[str], say: Say, since: float) -> None:
     ready: set[str] = set()
     reasons: dict[str, str] = {}
 
     def seen(node: Node) -> bool:
-        is_ready, reasons[node.metadata.name] = readiness(node)
-        (ready.add if is_ready else ready.discard)(node.metadata.name)
+        name = node.metadata.name
+        is_ready, reasons[name] = readiness(node, since)
+        (ready.add if is_ready and name in expected else ready.discard)(name)
         say(f"nodes ready: {len(ready)} of {len(expected)}")
         return ready >= expected
 
     try:
-        async with asyncio.timeout(READY_SECONDS + READY_SECONDS_PER_NODE * spec.nodes):
-            await follow(kubeconfig, kinds.NODE, seen)
+        async with asyncio.timeout(READY_SECONDS + READY_SECONDS_PER_NODE * len(expected)):
+            await follow(lab.kubeconfig, kinds.NODE, seen)
     except TimeoutError:
         missing = "; ".join(
             f"{name} ({reasons.get(name, 'not registered')})" for name in sorted(expected - ready)
         )
         raise NotReadyError(
-            f"not ready in time: {missing}; see: podwire lab logs agent --name {spec.name}"
+            f"not ready in time: {missing}; see: podwire lab logs{named(lab)} agent"
         ) from None
 
 
@@ -174,9 +200,10 @@ async def follow(
             await asyncio.gather(watching, return_exceptions=True)
 
 
-def readiness(node: Node) -> tuple[bool, str]:
-    """Return true if a node is ready, and the reason that its agent gives."""
+def readiness(node: Node, since: float = 0) -> tuple[bool, str]:
+    """Return true if a node is ready, and the reason that its agent gives, ``since`` a time."""
     for condition in node.status.conditions:
-        if condition.type == "Ready":
+        spoken = seconds_of(condition.last_heartbeat_time) or 0
+        if condition.type == "Ready" and spoken >= int(since):
             return condition.status == "True", condition.message or "no reason given"
     return False, "the agent has not reported"

@@ -14,7 +14,15 @@ import click
 
 from control.agent import cleanup
 from control.agent.agent import Agent
-from control.agent.config import Config, FlagError, ServerConfig, addresses, cidrs, labels
+from control.agent.config import (
+    Config,
+    FlagError,
+    ServerConfig,
+    addresses,
+    cidrs,
+    labels,
+    taints,
+)
 from control.agent.node.describe import NodeIdentity
 from control.agent.server.app import ServerSettingsError
 from control.agent.volumes.plan import PROVISIONER
@@ -42,6 +50,11 @@ _path = click.Path(path_type=Path)
 @click.option("--node-name", default=socket.gethostname, help="Default: the host name.")
 @click.option("--node-ip", default="", help="This node's address, IP[,IP6].")
 @click.option("--node-labels", default="", help="Labels to register with, KEY=VALUE,...")
+@click.option(
+    "--register-with-taints",
+    default="",
+    help="Taints to register with, KEY[=VALUE]:EFFECT,...; a known node keeps its own.",
+)
 @click.option(
     "--overlay",
     type=click.Choice(["routes", "vxlan"]),
@@ -124,6 +137,7 @@ def from_flags(flags: dict[str, Any]) -> Config:
         flags["node_name"].lower(),
         addresses("--node-ip", flags["node_ip"]),
         labels("--node-labels", flags["node_labels"]),
+        taints("--register-with-taints", flags["register_with_taints"]),
     )
     return Config(
         identity=identity,

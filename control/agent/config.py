@@ -9,6 +9,8 @@ from control.agent.pods.resolver import ClusterDns
 from control.node_network.plan import Cidr, Overlay
 from control.runtime.builtin.cgroups import Cgroups, discover
 
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
 
 class FlagError(ValueError):
     """A flag has an invalid value; the text names the flag and a valid form."""
@@ -94,6 +96,20 @@ def cidrs(flag: str, text: str) -> tuple[Cidr, ...]:
         return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as err:
         raise FlagError(f"{flag}: {err}") from err
+
+
+def taints(flag: str, text: str) -> tuple[tuple[str, str, str], ...]:
+    """Parse taints ``key[=value]:effect``, comma-separated; raises FlagError."""
+    found = []
+    for part in filter(None, text.split(",")):
+        mark, _, effect = part.rpartition(":")
+        key, _, value = mark.partition("=")
+        if not key or effect not in _EFFECTS:
+            raise FlagError(
+                f"{flag}: {part!r} is not KEY[=VALUE]:EFFECT; EFFECT is {', '.join(_EFFECTS)}"
+            )
+        found.append((key, value, effect))
+    return tuple(found)
 
 
 def labels(flag: str, text: str) -> tuple[tuple[str, str], ...]:

@@ -63,6 +63,7 @@ class SandboxConfig:
     ports: tuple[PortMapping, ...] = ()
     ingress_rate: int = 0  # bits a second; 0 is unlimited
     egress_rate: int = 0
+    addresses: tuple[str, ...] = ()  # those that the Pod had, and gets again if they are free
 
 
 @dataclass(frozen=True, slots=True)

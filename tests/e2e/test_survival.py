@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.support.e2e.harness import WEB, eventually, podwire
+from tests.support.e2e.harness import CHECKOUT, WEB, eventually, podwire, run
 
 COMPONENTS = [
     ("control", "apiserver"),
@@ -179,3 +179,75 @@ def test_a_killed_machine_starts_again(web, machine):
     names = {pod["metadata"]["name"] for pod in web.pods()}
     for node in ("node1", "node2"):
         eventually(lambda node=node: set(web.ask_from_node(node, address, 80, 90)) == names)
+
+
+def addresses(lab):
+    """Return the address of each Pod, by its name."""
+    return {pod["metadata"]["name"]: pod["status"].get("podIP") for pod in lab.pods()}
+
+
+def node_of(lab, name):
+    """Return a Node, or None."""
+    items = lab.get("nodes")["items"]
+    return next((node for node in items if node["metadata"]["name"] == name), None)
+
+
+def pods_on(lab, node):
+    return {p["metadata"]["name"] for p in lab.pods() if p["spec"]["nodeName"] == node}
+
+
+def is_ready(item):
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in item["status"]["conditions"])
+
+
+def test_nodes_join_stop_start_and_leave(web):
+    """A stopped node's Pods leave the Services at once, and have their addresses again."""
+    node = ("lab", "node")
+    options = ("--label=disk=fast", "--zone=z1", "--taint=new=:NoSchedule")
+    assert "node4 joined" in podwire(*node, "add", "--name", web.name, *options)
+    joined = node_of(web, "node4")
+    assert is_ready(joined)
+    labels = joined["metadata"]["labels"]
+    assert (labels["disk"], labels["topology.kubernetes.io/zone"]) == ("fast", "z1")
+    (taint,) = (t for t in joined["spec"]["taints"] if t["key"] == "new")
+    assert taint["effect"] == "NoSchedule"
+
+    leaving = web.pods()[0]["spec"]["nodeName"]
+    before, there = addresses(web), pods_on(web, leaving)
+    gone = containers_of(web, leaving)
+    podwire(*node, "stop", "--name", web.name, leaving)
+    status = web.status()
+    assert status["state"] == "up"
+    assert [m["name"] for m in status["machines"] if m["stopped"]] == [leaving]
+    assert not is_ready(node_of(web, leaving))
+    eventually(lambda: {p["metadata"]["name"] for p in web.pods() if not is_ready(p)} == there)
+    assert addresses(web) == before
+
+    podwire(*node, "start", "--name", web.name, leaving)
+    assert is_ready(node_of(web, leaving))
+    eventually(lambda: is_whole(web, gone), 120)
+    assert addresses(web) == before
+
+    podwire(*node, "remove", "--name", web.name, leaving)
+    assert node_of(web, leaving) is None
+    assert leaving not in {machine["name"] for machine in web.status()["machines"]}
+    assert pods_on(web, leaving) == set()
+    eventually(lambda: is_whole(web, ()), 120)
+
+
+def test_a_lab_stops_and_starts_again(web):
+    before, service = addresses(web), web.get("service", "web")["spec"]["clusterIP"]
+    gone = {c for machine in web.status()["machines"] for c in containers_of(web, machine["name"])}
+    podwire("lab", "stop", "--name", web.name)
+    status = web.status()
+    assert status["state"] == "stopped"
+    assert {m["pid"] for m in status["machines"]} == {None}
+    refused = run(CHECKOUT / "bin" / "podwire", "lab", "up", "--name", web.name)
+    assert (refused.returncode, "lab start" in refused.stderr) == (1, True)
+
+    podwire("lab", "start", "--name", web.name)
+    assert web.status()["state"] == "up"
+    eventually(lambda: is_whole(web, gone), 120)
+    assert addresses(web) == before
+    assert web.get("service", "web")["spec"]["clusterIP"] == service
+    eventually(lambda: set(web.ask_from_node("node4", service, 80, 90)) == set(before))

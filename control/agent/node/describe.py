@@ -48,11 +48,12 @@ class HostFacts:
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """The name, addresses and labels under which this node registers."""
+    """The name, addresses, labels and taints under which this node registers."""
 
     name: str
     addresses: tuple[str, ...]
     labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[tuple[str, str, str], ...] = ()  # key, value, effect; for a new Node only
     runtime: str = f"podwire://{PODWIRE}"
 
 
@@ -114,7 +115,12 @@ def labels(identity: NodeIdentity) -> dict[str, str]:
 
 def node(identity: NodeIdentity, status: api.NodeStatus) -> Node:
     """Return the object to register."""
-    return Node(metadata=ObjectMeta(name=identity.name, labels=labels(identity)), status=status)
+    taints = [api.Taint(key=k, value=v or None, effect=e) for k, v, e in identity.taints]
+    return Node(
+        metadata=ObjectMeta(name=identity.name, labels=labels(identity)),
+        spec=api.NodeSpec(taints=taints),
+        status=status,
+    )
 
 
 def status(

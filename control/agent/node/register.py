@@ -44,7 +44,7 @@ class Registration:
         self._network_problem, self._images = network_problem, images
         self._wake = asyncio.Event()
         self._registered = asyncio.Event()
-        self._reported = 0.0
+        self._reported = -_REPORT_SECONDS  # never: a new agent gives a sign of life at once
         self._lease: Lease | None = None
         self._said = ""
 

@@ -52,6 +52,7 @@ def sandbox(pod: Pod, attempt: int, dns: ClusterDns, node: str) -> SandboxConfig
         ports=_port_mappings(spec),
         ingress_rate=_bandwidth(pod, "kubernetes.io/ingress-bandwidth"),
         egress_rate=_bandwidth(pod, "kubernetes.io/egress-bandwidth"),
+        addresses=() if spec.host_network else tuple(ip.ip for ip in pod.status.pod_ips),
     )
 
 

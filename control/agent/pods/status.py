@@ -40,7 +40,8 @@ def compute(pod: Pod, facts: PodFacts, view: StatusView) -> PodStatus:
     phase = _phase(pod, facts, init, main)
     final = pod.status.phase == "Failed"  # an earlier agent may have said why
     sandbox = ready_sandbox(facts)
-    addresses = sandbox.addresses if sandbox else ()
+    # As kubelet (pleg's getPodIPs): a Pod without a sandbox has the addresses that it had.
+    addresses = sandbox.addresses if sandbox else tuple(ip.ip for ip in pod.status.pod_ips)
     if sandbox and sandbox.host_network:
         addresses = view.host_addresses
     return PodStatus(

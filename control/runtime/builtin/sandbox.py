@@ -132,13 +132,24 @@ class Sandboxes:
             raise _failure(config.pod, err) from err
         addresses: tuple[str, ...] = ()
         if not config.host_network:
-            addresses = await self._network.add(sandbox_id, config, str(self.netns(sandbox_id)))
+            addresses = await self._connect(sandbox_id, config)
         try:
             self._write_names(folder, config, addresses)
             files.write_json(folder / "network.json", {"addresses": list(addresses)})
         except OSError as err:
             raise _failure(config.pod, err) from err
         return replace(record, addresses=addresses, ready=True)
+
+    async def _connect(self, sandbox_id: str, config: SandboxConfig) -> tuple[str, ...]:
+        """Connect a sandbox, by the addresses that the Pod had if that is possible."""
+        netns = str(self.netns(sandbox_id))
+        if config.addresses:
+            try:
+                return await self._network.add(sandbox_id, config, netns)
+            except ContainerRuntimeError as err:
+                had = ", ".join(config.addresses)
+                logger.info("Pod %s gets another address than %s: %s", config.pod, had, err)
+        return await self._network.add(sandbox_id, replace(config, addresses=()), netns)
 
     async def _make_namespaces(self, sandbox_id: str, config: SandboxConfig) -> None:
         held = self._held(sandbox_id, config)
@@ -233,6 +244,7 @@ def _network_settings(config: SandboxConfig) -> list[str]:
 def _config(saved: dict[str, Any]) -> SandboxConfig:
     values = dict(saved)
     values["pod"] = PodRef(**values["pod"])
+    values["addresses"] = tuple(values.get("addresses", ()))
     values["ports"] = tuple(PortMapping(**port) for port in values["ports"])
     return SandboxConfig(**values)
 

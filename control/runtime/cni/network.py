@@ -223,6 +223,8 @@ def _capabilities(config: SandboxConfig) -> dict[str, Any]:
             }
             for port in config.ports
         ]
+    if config.addresses:
+        values["ips"] = list(config.addresses)
     if config.ingress_rate or config.egress_rate:
         burst = 2**31 - 1  # as containerd and kubelet: practically unlimited
         bandwidth = {"ingressRate": config.ingress_rate, "egressRate": config.egress_rate}

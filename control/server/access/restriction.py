@@ -102,12 +102,12 @@ def _node(cache: WatchCache, node: str, request: ApiRequest, old: Wire, new: Wir
         return f'node "{node}" is not allowed to modify ownerReferences'
     have, want = (each.get("metadata", {}).get("labels", {}) for each in (old, new))
     changed = {key for key in have.keys() | want if have.get(key) != want.get(key)}
-    if refused := sorted(key for key in changed if not _may_set(key)):
+    if refused := sorted(key for key in changed if not may_set(key)):
         return f"is not allowed to modify labels: {', '.join(refused)}"
     return ""
 
 
-def _may_set(label: str) -> bool:
+def may_set(label: str) -> bool:
     """Return True for a label that a node may set or remove on itself."""
     if label in _OWN_LABELS or "/" not in label:
         return True

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from control.agent.config import FlagError, taints
 from control.agent.pods import payload, render
 from control.agent.pods.environment import Sources, expand, references, variables
 from control.agent.pods.fields import Host, PodReferenceError, field, resource
@@ -322,3 +323,25 @@ def test_a_containers_seccomp_profile_goes_before_its_pods(shared, own, default,
         item, item.spec.containers[0], 0, sources=Sources(), host=host, addresses=IPS, mounts=()
     )
     assert config.rights.seccomp == wanted
+
+
+def test_a_pod_asks_for_the_addresses_that_it_had():
+    had = {"podIPs": [{"ip": "10.244.0.5"}, {"ip": "fd00::5"}]}
+    dns = render.ClusterDns()
+    assert render.sandbox(pod("a", status=had), 1, dns, "node1").addresses == (
+        "10.244.0.5",
+        "fd00::5",
+    )
+    assert render.sandbox(pod("a"), 0, dns, "node1").addresses == ()
+    shared = pod("a", status=had, hostNetwork=True)
+    assert render.sandbox(shared, 1, dns, "node1").addresses == ()
+
+
+def test_taints_to_register_with():
+    assert taints("--t", "a=b:NoSchedule,c:NoExecute") == (
+        ("a", "b", "NoSchedule"),
+        ("c", "", "NoExecute"),
+    )
+    for bad in ("a", "a:", ":NoSchedule", "a=b:Sometimes"):
+        with pytest.raises(FlagError, match="--t: "):
+            taints("--t", bad)

@@ -1,0 +1,108 @@
+"""Stops machines, one or all of a lab. Their processes end; their files stay."""
+
+import asyncio
+import dataclasses
+import os
+import select
+import signal
+import time
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from control.api import kinds
+from control.client import ApiError, Client
+from control.controllers.nodes.lifecycle import silent
+from control.linux import processes
+from lab.down import end, remove_cgroups
+from lab.spec import LabSpec
+from lab.state import LabDir
+from lab.status import look, stopped
+
+_STOP_SECONDS = 15.0  # a machine gives its components 5 s, and its containers 2 s
+
+
+def stop_lab(lab: LabDir, spec: LabSpec) -> None:
+    """End all processes of a running lab; raises RemovalError, OSError."""
+    lab.write_spec(dataclasses.replace(spec, stopped=True))
+    pids = {machine.name: machine.pid for machine in look(lab).machines}
+    control = pids.pop("control")
+    _stop(pid for pid in pids.values() if pid is not None)
+    _stop([control] if control is not None else ())
+    keeper = lab.keeper()
+    assert keeper is not None  # noqa: S101  # it runs
+    end(keeper.pid, lambda: keeper.alive)
+    remove_cgroups(lab)
+
+
+def stop_nodes(lab: LabDir, spec: LabSpec, names: Collection[str]) -> None:
+    """Stop nodes of a running lab, and tell its API server; raises ClientError, OSError."""
+    nodes = (
+        dataclasses.replace(node, stopped=node.stopped or node.name in names) for node in spec.nodes
+    )
+    lab.write_spec(dataclasses.replace(spec, nodes=tuple(nodes)))
+    end_nodes(lab, names)
+    asyncio.run(_tell(lab.kubeconfig, names))
+
+
+def end_nodes(lab: LabDir, names: Collection[str]) -> None:
+    """End the processes of nodes."""
+    machines = (machine for machine in look(lab).machines if machine.name in names)
+    _stop(machine.pid for machine in machines if machine.pid is not None)
+
+
+def mark_started(lab: LabDir, spec: LabSpec, name: str) -> LabSpec:
+    """Expect a stopped node to run again."""
+    if name not in stopped(spec):
+        return spec
+    nodes = tuple(
+        dataclasses.replace(node, stopped=node.stopped and node.name != name) for node in spec.nodes
+    )
+    changed = dataclasses.replace(spec, nodes=nodes)
+    lab.write_spec(changed)
+    return changed
+
+
+def _stop(pids: Iterable[int]) -> None:
+    """End machines by their first processes, all at the same time."""
+    fds = []
+    for pid in pids:
+        try:
+            fds.append(processes.open_process(pid))
+        except ProcessLookupError:
+            continue
+    try:
+        _end(fds)
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _end(fds: Collection[int]) -> None:
+    _signal(fds, signal.SIGTERM)
+    left, deadline = set(fds), time.monotonic() + _STOP_SECONDS
+    while left and (patience := deadline - time.monotonic()) > 0:
+        left -= set(select.select(left, [], [], patience)[0])
+    _signal(left, signal.SIGKILL)
+    for fd in left:
+        select.select([fd], [], [])
+
+
+def _signal(fds: Iterable[int], number: signal.Signals) -> None:
+    for fd in fds:
+        try:
+            signal.pidfd_send_signal(fd, number)
+        except ProcessLookupError:
+            continue
+
+
+async def _tell(kubeconfig: Path, names: Iterable[str]) -> None:
+    """Write into Nodes what the node controller would find out after a minute of silence."""
+    async with Client.from_kubeconfig(kubeconfig) as client:
+        for name in names:
+            try:
+                node = silent(await client.get(kinds.NODE, None, name), time.time())
+                if node is not None:
+                    await client.update_status(kinds.NODE, node)
+            except ApiError as err:
+                if not err.not_found:  # deleted by hand: it registers again at its start
+                    raise

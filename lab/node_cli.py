@@ -1,0 +1,78 @@
+"""Declares ``podwire lab node``, the commands for a running lab's nodes.
+
+lab/node_commands.py carries them out, and is imported when one runs.
+"""
+
+import click
+
+from lab.completion import complete_node
+from lab.options import group_name_option, name_option
+
+_nodes = click.argument(
+    "nodes", metavar="NODE...", nargs=-1, required=True, shell_complete=complete_node
+)
+
+
+@click.group()
+@group_name_option
+def node() -> None:
+    """Add, stop, start and remove nodes of a running lab."""
+
+
+@node.command()
+@name_option
+@click.argument("nodes", metavar="[NODE]...", nargs=-1)
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; repeatable.")
+@click.option("--taint", "taints", multiple=True, metavar="KEY[=VALUE]:EFFECT", help="Repeatable.")
+@click.option("--zone", default="", help="The node's zone, a label of its own.")
+def add(
+    name: str, nodes: tuple[str, ...], labels: tuple[str, ...], taints: tuple[str, ...], zone: str
+) -> None:
+    """Add nodes, and wait until they are ready.
+
+    Without a name, one node: nodeN, with the lowest free number.
+    """
+    from lab import node_commands
+
+    node_commands.add(name, nodes, labels, taints, zone)
+
+
+@node.command()
+@name_option
+@_nodes
+def stop(name: str, nodes: tuple[str, ...]) -> None:
+    """Switch nodes off; they keep their addresses and files.
+
+    Their Pods stay bound to them, and are moved after five minutes, as in any cluster.
+    """
+    from lab import node_commands
+
+    node_commands.stop(name, nodes)
+
+
+@node.command()
+@name_option
+@_nodes
+def start(name: str, nodes: tuple[str, ...]) -> None:
+    """Start nodes that do not run, and wait until they are ready."""
+    from lab import node_commands
+
+    node_commands.start(name, nodes)
+
+
+@node.command()
+@name_option
+@_nodes
+@click.option("--force", is_flag=True, help="Remove them at once; their Pods are lost.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0),
+    default=120.0,
+    show_default=True,
+    help="The seconds for which Pods may take to move.",
+)
+def remove(name: str, nodes: tuple[str, ...], force: bool, timeout: float) -> None:
+    """Drain nodes, end them, and remove all of them."""
+    from lab import node_commands
+
+    node_commands.remove(name, nodes, force=force, timeout=timeout)

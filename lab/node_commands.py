@@ -1,0 +1,71 @@
+"""Carries out the commands of ``podwire lab node``, which lab/node_cli.py declares."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+
+from lab import halt, join, leave
+from lab.commands import need_root, plain_errors, running
+from lab.report import Steps
+from lab.spec import LabSpec
+from lab.state import LabDir
+from lab.up import wait_ready
+
+
+@contextmanager
+def _changing(name: str) -> Iterator[tuple[LabDir, LabSpec]]:
+    """Give a running lab, which no other command changes meanwhile."""
+    need_root()
+    lab, _ = running(name)
+    with plain_errors(), lab.changing():
+        yield running(name)
+
+
+def add(
+    name: str, names: tuple[str, ...], labels: tuple[str, ...], taints: tuple[str, ...], zone: str
+) -> None:
+    """Add nodes, and wait until they are ready."""
+    steps = Steps(Console())
+    with _changing(name) as (lab, spec):
+        added = join.new_nodes(spec, names, labels, taints, zone)
+        join.add_nodes(lab, spec, added, steps)
+    titles = ", ".join(node.name for node in added)
+    click.echo(f"lab {name}: {titles} joined after {steps.elapsed:.1f} s")
+
+
+def stop(name: str, names: tuple[str, ...]) -> None:
+    """Switch nodes off."""
+    with _changing(name) as (lab, spec):
+        for each in names:
+            spec.node(each)
+        halt.stop_nodes(lab, spec, names)
+    click.echo(f"lab {name}: stopped {', '.join(names)}")
+
+
+def start(name: str, names: tuple[str, ...]) -> None:
+    """Start nodes, and wait until they are ready."""
+    began, steps = time.time(), Steps(Console())
+    with _changing(name) as (lab, spec):
+        for each in names:
+            spec.node(each)
+        for each in names:
+            spec = join.start_again(lab, spec, each)
+        with steps.step("nodes ready") as say:
+            wait_ready(lab, names, say, since=began)
+    click.echo(f"lab {name}: {', '.join(names)} runs again")
+
+
+def remove(name: str, names: tuple[str, ...], *, force: bool, timeout: float) -> None:
+    """Drain nodes, end them, and remove all of them."""
+    steps = Steps(Console())
+    for each in names:
+        with _changing(name) as (lab, spec):
+            spec.node(each)
+            if not force:
+                with steps.step(f"drain {each}") as say:
+                    leave.drain(lab, each, timeout, say)
+            leave.remove_node(lab, spec, each)
+        click.echo(f"lab {name}: removed {each}")
