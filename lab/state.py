@@ -96,19 +96,20 @@ class LabDir:
         os.chown(self.kubeconfig, user, group)
 
     def spec(self) -> LabSpec | None:
-        """Read the lab's specification; None for a half-made lab."""
+        """Read the lab's specification; None for a half-made lab.
+
+        A newer podwire may have written it: fields that are unknown here are passed over.
+        """
         document = self._read("lab.json")
         if document is None:
             return None
-        tuples = {key: _tuples(value) for key, value in document.items()}
+        fields = _known(LabSpec, document)
         nodes = document["nodes"]
         if isinstance(nodes, list):
-            tuples["nodes"] = tuple(
-                NodeSpec(**{key: _tuples(value) for key, value in node.items()}) for node in nodes
-            )
+            fields["nodes"] = tuple(NodeSpec(**_known(NodeSpec, node)) for node in nodes)
         else:  # of a podwire whose labs had a number of nodes
-            tuples["nodes"] = numbered(int(str(nodes)))
-        return LabSpec(**tuples)
+            fields["nodes"] = numbered(int(str(nodes)))
+        return LabSpec(**fields)
 
     def keeper(self) -> Keeper | None:
         """Read the recorded keeper, alive or not; None if the lab was never started."""
@@ -142,6 +143,12 @@ class LabDir:
         except (FileNotFoundError, NotADirectoryError):
             return None
         return document if isinstance(document, dict) else None
+
+
+def _known(cls: type[LabSpec] | type[NodeSpec], document: dict[str, object]) -> dict[str, Any]:
+    """Return the fields of a dataclass that a document has, with tuples for lists."""
+    names = {known.name for known in dataclasses.fields(cls)}
+    return {key: _tuples(value) for key, value in document.items() if key in names}
 
 
 def _tuples(value: Any) -> Any:

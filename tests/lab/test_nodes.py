@@ -1,5 +1,6 @@
 """Nodes that come and go: their names, numbers and files, and what a drain moves."""
 
+import json
 import os
 from dataclasses import replace
 
@@ -109,6 +110,16 @@ def test_a_lab_with_a_number_of_nodes_is_read(tmp_path, spec):
     document = {"name": "a", "nodes": 3, "proxy": "iptables", "overlay": "routes"}
     document |= {"store": "sqlite", "counters": "off"}
     document |= {"pod_cidrs": ["10.244.0.0/16"], "service_cidrs": ["10.96.0.0/16"]}
+    lab.write("lab.json", document)
+    assert lab.spec() == spec
+
+
+def test_a_lab_of_a_newer_podwire_is_read(tmp_path, spec):
+    """``lab list`` and ``lab down`` work for it."""
+    lab = LabDir(tmp_path / "a")
+    lab.create(spec)
+    document = json.loads((lab.path / "lab.json").read_text()) | {"of-tomorrow": [1]}
+    document["nodes"][0]["of-tomorrow"] = True
     lab.write("lab.json", document)
     assert lab.spec() == spec
 
