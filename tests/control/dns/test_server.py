@@ -1,7 +1,6 @@
 """The whole server on real sockets, behind a real API server: queries by UDP and TCP, changes."""
 
 import asyncio
-import socket
 import struct
 
 import aiohttp
@@ -16,14 +15,9 @@ from control.client import Client, ClientConfig
 from control.dns.cli import from_flags
 from control.dns.serve import serve
 from control.dns.settings import FlagError, bind
+from tests.support.control.queries import HOST, ask, free_port
 
 NAME = "web.default.svc.cluster.local."
-HOST = "127.0.0.1"
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as found:
-        return found.getsockname()[1]
 
 
 def flags(port: int, metrics: int, **more):
@@ -57,12 +51,6 @@ async def server(api_server):
         yield port, f"http://{HOST}:{metrics}/metrics", client
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-
-
-async def ask(port: int, name: str, *, tcp: bool = False) -> dns.message.Message:
-    query = dns.message.make_query(name, "A", use_edns=True)
-    via = dns.asyncquery.tcp if tcp else dns.asyncquery.udp
-    return await via(query, HOST, port=port, timeout=60)
 
 
 async def until(port: int, name: str, rcode: str) -> dns.message.Message:
