@@ -163,19 +163,24 @@ class PolicyIndex:
 
     def doors(self, door: NamedDoor) -> frozenset[tuple[Address, int]]:
         """Return where a named port is: each Pod's address, with its number there."""
-        keys: set[Key] = set(self.pods) if door.peers is None else set()
-        for peer in door.peers or ():
-            if isinstance(peer, PodPeer):
-                keys |= self._members.of(peer)
-            else:
-                keys |= {key for key, pod in self.pods.items() if _is_within(peer, pod)}
         port = (door.port.protocol, door.port.name)
-        pods = (self.pods[key] for key in keys)
-        return frozenset(
-            (address, pod.ports[port])
-            for pod in pods
-            if port in pod.ports
-            for address in pod.addresses
+        pods = self._at(door.peers)
+        return frozenset((address, pod.ports[port]) for pod, address in pods if port in pod.ports)
+
+    def _at(self, peers: Group | None) -> Iterator[tuple[Pod, Address]]:
+        """Yield the Pods' addresses that a group admits; a block may admit one of a Pod's."""
+        for peer in peers or ():
+            if isinstance(peer, PodPeer):
+                yield from self._addresses_of(self._members.of(peer))
+            else:
+                found = self._addresses_of(self.pods)
+                yield from ((pod, address) for pod, address in found if _is_within(peer, address))
+        if peers is None:
+            yield from self._addresses_of(self.pods)
+
+    def _addresses_of(self, keys: Iterable[Key]) -> Iterator[tuple[Pod, Address]]:
+        return (
+            (pod, address) for pod in map(self.pods.__getitem__, keys) for address in pod.addresses
         )
 
     def guards(self, pod: Pod, direction: Direction) -> list[Policy]:
@@ -259,10 +264,9 @@ def _needs_all_pods(door: NamedDoor) -> bool:
     return door.peers is None or any(isinstance(peer, BlockPeer) for peer in door.peers)
 
 
-def _is_within(block: BlockPeer, pod: Pod) -> bool:
+def _is_within(block: BlockPeer, address: Address) -> bool:
     return any(
         span.version == address.version and span.first <= int(address) <= span.last
-        for address in pod.addresses
         for span in block.ranges
     )
 
