@@ -2,5 +2,5 @@
 
 ``parse`` makes values of API objects, ``index`` and ``profile`` decide what each Pod of the node
 admits (pure), ``render`` writes it as nftables' objects, ``kernel`` commits them, and ``engine`` is
-the loop. ``evaluate`` answers for one packet and shares no code with those. Start with ``index``.
+the loop. Start with ``index``.
 """

@@ -7,7 +7,6 @@ import pytest
 from tests.support.e2e.harness import CHECKOUT, Lab, eventually, made_lab, run
 
 EXAMPLES = CHECKOUT / "examples"
-BALANCER = "203.0.113.10"
 NODES = {"node1": "172.31.0.11", "node2": "172.31.0.12"}
 COUNT = 60
 MANY = 400
@@ -72,19 +71,17 @@ def test_node_ports(lab):
 
 
 def test_source_ranges(lab):
-    patch = f'{{"status": {{"loadBalancer": {{"ingress": [{{"ip": "{BALANCER}"}}]}}}}}}'
-    merge = ("--type=merge", "-p", patch)
-    lab.kubectl("patch", "service", "web-outside", "--subresource=status", *merge)
-    assert BALANCER in lab.kubectl("get", "service", "web-outside")
-    for machine in ("switch", "control"):
-        lab.exec(machine, "ip", "route", "add", BALANCER, "via", NODES["node1"])
-    settled(lab, "switch", BALANCER)
-    assert is_dropped(lab, "control", BALANCER)
+    wait = "--for=jsonpath={.status.loadBalancer.ingress}"
+    lab.kubectl("wait", "service/web-outside", wait, "--timeout=60s")
+    status = lab.get("service", "web-outside")["status"]
+    balancer = status["loadBalancer"]["ingress"][0]["ip"]
+    settled(lab, "switch", balancer)
+    assert is_dropped(lab, "control", balancer)
     assert not is_dropped(lab, "control", f"{NODES['node1']}:30081")
     ranges = '{"spec": {"loadBalancerSourceRanges": ["172.31.0.10/32"]}}'
     lab.kubectl("patch", "service", "web-outside", "-p", ranges)
-    eventually(lambda: not is_dropped(lab, "control", BALANCER))
-    assert is_dropped(lab, "switch", BALANCER)
+    eventually(lambda: not is_dropped(lab, "control", balancer))
+    assert is_dropped(lab, "switch", balancer)
 
 
 def test_weights(lab):

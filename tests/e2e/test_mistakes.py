@@ -24,6 +24,7 @@ def deployment(name="d", extra="replicas: 0", label="a", image="podwire/tools"):
     return text.replace("LABEL", label).replace("IMAGE", image)
 
 
+# A YAML document that begins with "{" is JSON to kubectl before 1.33.
 MISTAKES = {
     "labels do not match": (
         deployment(label="b"),
@@ -39,15 +40,15 @@ MISTAKES = {
     "no image": (deployment(image='""'), "spec.template.spec.containers[0].image: Required value"),
     "a bad name": (deployment(name="Web_1"), "metadata.name: Invalid value"),
     "a port out of range": (
-        "{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {ports: [{port: 99999}]}}",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 99999}]}",
         "spec.ports[0].port: Invalid value: 99999: must be between 1 and 65535, inclusive",
     ),
     "a missing namespace": (
-        "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: nowhere}}",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: nowhere}",
         'namespaces "nowhere" not found',
     ),
     "a kind that is not there": (
-        "{apiVersion: v1, kind: Nonsense, metadata: {name: c}}",
+        "apiVersion: v1\nkind: Nonsense\nmetadata: {name: c}",
         'no matches for kind "Nonsense" in version "v1"',
     ),
 }

@@ -9,11 +9,11 @@ from msgspec import convert
 from proxy.model.values import Address, Protocol
 from proxy.objects.parse import Complaints
 from proxy.policy import wire
-from proxy.policy.evaluate import Cluster, Packet, evaluate
 from proxy.policy.index import PolicyIndex
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
 from proxy.policy.profile import Group, Profile
 from proxy.policy.values import BlockPeer, Direction, Policy
+from tests.support.proxy.evaluate import Cluster, Packet, evaluate
 from tests.support.proxy.policies import namespace, pod, policy
 
 PODS = (

@@ -1,7 +1,7 @@
 """Whether a packet may pass, straight from the policies: pure.
 
-This is the API's text (networking.k8s.io/v1), rule by rule, for ``podwire policy explain`` and for
-tests. It shares no code with what renders rules; where the two differ, real packets decide.
+This is the API's text (networking.k8s.io/v1), rule by rule. It shares no code with what renders
+rules; where the two differ, real packets decide.
 """
 
 from collections.abc import Iterable, Mapping
