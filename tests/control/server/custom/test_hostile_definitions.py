@@ -87,7 +87,8 @@ async def test_a_costly_small_object_is_computed_elsewhere_or_refused(api: Api):
 
 
 async def test_a_definition_does_not_replace_or_delete_upstreams_kind(api: Api):
-    await api.make(NETWORKING, {"metadata": {"name": "a"}, "spec": {}})
+    spec = {"rules": [{"host": "a.example"}]}
+    await api.make(NETWORKING, {"metadata": {"name": "a"}, "spec": spec})
     names = {"plural": "ingresses", "kind": "Ingress"}
     body = definition(group="networking.k8s.io", names=names)
     body["metadata"] = {
@@ -98,7 +99,7 @@ async def test_a_definition_does_not_replace_or_delete_upstreams_kind(api: Api):
     await api.make(DEFINITIONS, body)
     await until(api, path, lambda it: conditions(it).get("Established") == "True")
     found = await api("GET", f"{NETWORKING}/a")
-    assert (found.code, found["spec"]) == (200, {})
+    assert (found.code, found["spec"]) == (200, spec)
     await api("DELETE", path)
     await until_gone(api, path)
     assert (await api("GET", f"{NETWORKING}/a")).code == 200
