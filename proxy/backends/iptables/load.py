@@ -28,8 +28,10 @@ def load(
     """Yield the steps from the observed state to the ruleset's state.
 
     Services that are there already are served throughout: their chains keep their names, each step
-    leaves every chain whole, and the last step removes stale chains. Own chains of Services that
-    follow ``later`` stay as they are, and stale ones with them: those may lead there.
+    leaves every chain whole, and the last step removes stale chains. Until that step the address of
+    a Service whose traffic policy changed meanwhile leads to the chain of its earlier policy. Own
+    chains of Services that follow ``later`` stay as they are, and stale ones with them: those may
+    lead there.
     """
     every = ruleset.keys()
     keys = [key for key in every if key not in later]

@@ -5,37 +5,42 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.backends.iptables.observe import parse
 from proxy.backends.iptables.ownership import removal
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
-from proxy.model.values import Family, Port, Protocol, Service, Slice
+from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Slice, Target
 from tests.support.proxy.fake_iptables import FakeIptables
 from tests.support.proxy.rulesets import four_endpoints, many_services, start_iptables
 from tests.support.proxy.strategies import NODE, SETTINGS, few, histories, replay
 
 
-def served(kernel: FakeIptables) -> dict[str, set[str]]:
-    """Return the frontends of KUBE-SERVICES, and the endpoints that each can reach."""
-    nat = kernel.tables["nat"]
-
-    def reach(chain: str) -> set[str]:
-        found = set()
-        for rule in nat.get(chain, ()):
-            if target := re.search(r"--to-destination (\S+)", rule):
-                found.add(target[1])
-            elif jump := re.search(r"-j (KUBE-\S+)$", rule):
-                found |= reach(jump[1])
-        return found
-
+def entries(kernel: FakeIptables) -> dict[str, str]:
+    """Return the frontends of KUBE-SERVICES, and the chain to which each leads."""
     return {
-        rule.partition(" -m comment")[0]: reach(rule.rpartition("-j ")[2])
-        for rule in nat.get("KUBE-SERVICES", ())
+        rule.partition(" -m comment")[0]: rule.rpartition("-j ")[2]
+        for rule in kernel.tables["nat"].get("KUBE-SERVICES", ())
         if "KUBE-NODEPORTS" not in rule
     }
+
+
+def reach(kernel: FakeIptables, chain: str) -> set[str]:
+    """Return the endpoints that a chain can reach."""
+    found = set()
+    for rule in kernel.tables["nat"].get(chain, ()):
+        if target := re.search(r"--to-destination (\S+)", rule):
+            found.add(target[1])
+        elif jump := re.search(r"-j (KUBE-\S+)$", rule):
+            found |= reach(kernel, jump[1])
+    return found
+
+
+def served(kernel: FakeIptables) -> dict[str, set[str]]:
+    """Return the frontends of KUBE-SERVICES, and the endpoints that each can reach."""
+    return {place: reach(kernel, chain) for place, chain in entries(kernel).items()}
 
 
 @pytest.mark.parametrize("family", Family)
@@ -53,24 +58,48 @@ def test_steps_end_as_a_fresh_start_does(family, history):
     assert kernel.tables == fresh.tables
 
 
+def _policy_changes() -> list[list]:
+    """Return two states: a ClusterIP's endpoints are the node's own in the second one only."""
+    key, other = ("ns", "a"), ("ns", "b")
+    port, clusters = Port("", Protocol.TCP, 1), (ip_address("10.96.0.1"),)
+    first, second = (Endpoint(Target(ip_address(f"10.244.0.{n}"), 8080)) for n in (1, 2))
+    wanted = {("", Protocol.TCP): (first,)}
+    more = {("", Protocol.TCP): (first._replace(local=True), second)}
+    open_port = Port("", Protocol.TCP, 1, 30000)
+    last = Service(key, (open_port,), clusters, internal_local=True)
+    neighbor = Service(other, (port,), (ip_address("10.96.0.2"),))
+    return [
+        [("service", key, Service(key, (port,), clusters)), ("slice", key, Slice(key, wanted))],
+        [
+            ("service", key, last),
+            ("service", other, neighbor),
+            ("slice", key, Slice(key, more)),
+        ],
+    ]
+
+
 @few
+@example(_policy_changes(), 1)
 @given(st.lists(histories, min_size=2, max_size=2), st.sampled_from([None, 1, 2]))
 def test_a_restart_adopts_and_never_interrupts(states, chunk):
     kernel, tracker = FakeIptables(), Tracker(NODE, tuple(Family))
     replay(tracker, states[0])
     start_iptables(kernel, Family.V4, tracker.desired())
-    before = served(kernel)
+    before, led = served(kernel), entries(kernel)
     replay(tracker, states[1])
     fresh = FakeIptables()
     start_iptables(fresh, Family.V4, tracker.desired())
     after = served(fresh)
     lasting = {place for place in before.keys() & after.keys() if before[place] and after[place]}
+    # Until the last step a frontend leads to its chain of before. If the traffic policy changed
+    # while no proxy ran, that chain has the endpoints of the other policy by then.
+    between = {place: reach(fresh, led[place]) for place in lasting}
 
     def uninterrupted() -> None:
         now = served(kernel)
         for place in lasting:
             assert now[place]
-            assert now[place] <= before[place] | after[place]
+            assert now[place] <= before[place] | between[place] | after[place]
 
     start_iptables(kernel, Family.V4, tracker.desired(), chunk, uninterrupted)
     assert served(kernel) == after
