@@ -95,7 +95,9 @@ class PolicyEngine:
                         await self._sync(self._write)
                         await self._dirty.wait()
             await self._sync(self._clear)
-            await self._dirty.wait()
+            while not self.index.policies:  # changes of Services ask for nothing here
+                await self._dirty.wait()
+                self._dirty.clear()
 
     async def _sync(self, act: Callable[[], str]) -> None:
         """Bring the kernel to the present state, however often it refuses."""
