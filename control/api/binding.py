@@ -94,15 +94,10 @@ def misfit(volume: PersistentVolume, claim: PersistentVolumeClaim) -> str:
     return ""
 
 
-def kept_for(volume: PersistentVolume, claim: PersistentVolumeClaim) -> PersistentVolume:
-    """Return a volume that is bound to a claim, on the volume's side."""
-    ref, meta = volume.spec.claim_ref, claim.metadata
-    if ref is not None and ref.uid == meta.uid and is_claimed_by(volume, claim):
-        return volume
-    annotations = volume.metadata.annotations
-    if not is_claimed_by(volume, claim):
-        annotations = annotations | {BOUND_BY_CONTROLLER: "yes"}
-    made = ClaimReference(
+def reference_to(claim: PersistentVolumeClaim) -> ClaimReference:
+    """Return what a volume says of the claim that it is bound to."""
+    meta = claim.metadata
+    return ClaimReference(
         api_version="v1",
         kind="PersistentVolumeClaim",
         namespace=meta.namespace or "",
@@ -110,6 +105,17 @@ def kept_for(volume: PersistentVolume, claim: PersistentVolumeClaim) -> Persiste
         uid=meta.uid,
         resource_version=meta.resource_version,
     )
+
+
+def kept_for(volume: PersistentVolume, claim: PersistentVolumeClaim) -> PersistentVolume:
+    """Return a volume that is bound to a claim, on the volume's side."""
+    ref = volume.spec.claim_ref
+    if ref is not None and ref.uid == claim.metadata.uid and is_claimed_by(volume, claim):
+        return volume
+    annotations = volume.metadata.annotations
+    if not is_claimed_by(volume, claim):
+        annotations = annotations | {BOUND_BY_CONTROLLER: "yes"}
+    made = reference_to(claim)
     return volume.model_copy(
         update={
             "spec": volume.spec.model_copy(update={"claim_ref": made}),

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from control.api.base import Model
+from control.api.binding import reference_to
 from control.api.persistent import (
     DELETE,
     PROVISIONED_BY,
     PROVISIONERS,
     SELECTED_NODE,
-    ClaimReference,
     PersistentVolume,
     PersistentVolumeClaim,
     StorageClass,
@@ -94,15 +94,6 @@ def volume_for(
     node: str, root: Path, claim: PersistentVolumeClaim, found: StorageClass
 ) -> PersistentVolume:
     """Return the volume of a claim on this node."""
-    meta = claim.metadata
-    ref = ClaimReference(
-        api_version="v1",
-        kind="PersistentVolumeClaim",
-        namespace=meta.namespace or "",
-        name=meta.name,
-        uid=meta.uid,
-        resource_version=meta.resource_version,
-    )
     terms = [{"matchExpressions": [{"key": _HOST, "operator": "In", "values": [node]}]}]
     return PersistentVolume.parse(
         {
@@ -116,7 +107,7 @@ def volume_for(
                 "persistentVolumeReclaimPolicy": found.reclaim_policy or DELETE,
                 "storageClassName": found.metadata.name,
                 "volumeMode": claim.spec.volume_mode or "Filesystem",
-                "claimRef": ref.wire(),
+                "claimRef": reference_to(claim).wire(),
                 "hostPath": {"path": str(folder_for(root, claim)), "type": "DirectoryOrCreate"},
                 "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
                 **({"mountOptions": found.mount_options} if found.mount_options else {}),

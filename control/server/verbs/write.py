@@ -104,9 +104,10 @@ async def _commit(
     try:
         return await state.store.commit(change, *claims, *charges)
     except StoreError as err:
-        if any(charge.key == getattr(err, "key", "") for charge in charges):
-            raise ChargeError(err.key) from err  # type: ignore[attr-defined]  # it has one
-        raise _refusal(info, err, is_claim=getattr(err, "key", change.key) != change.key) from err
+        key = getattr(err, "key", "")  # of what stood in the way, if one thing did
+        if any(charge.key == key for charge in charges):
+            raise ChargeError(key) from err
+        raise _refusal(info, err, is_claim=key not in ("", change.key)) from err
 
 
 def _refusal(info: RequestInfo, err: StoreError, *, is_claim: bool) -> StatusError:

@@ -67,10 +67,6 @@ class Accept:
 
     ranges: tuple[MediaRange, ...] = (MediaRange("*/*"),)
 
-    def includes_json(self) -> bool:
-        """Return True if the client accepts plain JSON."""
-        return any(media_range.media in JSON_RANGES for media_range in self.ranges)
-
     def representation(
         self, forms: Collection[RepresentationKind] = EVERY_FORM, *, watched: bool = False
     ) -> Representation:
