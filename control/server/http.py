@@ -281,8 +281,10 @@ class HttpHandler:
 async def identify(web_request: web.Request, response: web.StreamResponse) -> None:
     """Name the request's audit event in the headers of its answer, of whatever sort it is.
 
-    Each answer on a deprecated kind also has the warning of it.
+    As upstream's, no cache between client and server may keep it, unless it says otherwise. Each
+    answer on a deprecated kind also has the warning of it.
     """
+    response.headers.setdefault("Cache-Control", "no-cache, private")
     response.headers[AUDIT_ID] = web_request.get(_AUDIT_ID) or audit_id("")
     if text := web_request.get(_DEPRECATION):
         response.headers.extend(warning_headers([text]))

@@ -3,16 +3,43 @@
 Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api (KEP-3352).
 """
 
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
-from control.api.kinds import KINDS, Kind
+from control.api.kinds import KINDS, NAMESPACE, Kind
 from control.api.measured import GROUP as MEASURED
 from control.server.wire.accept import Accept
 
 _VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _AGGREGATED = "apidiscovery.k8s.io"
+# Upstream's priority of its groups: of two resources with one name, clients take the first.
+_ORDER = (
+    "",
+    "apiregistration.k8s.io",
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+    "resource.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    MEASURED,
+)
 Wire = dict[str, Any]
 Kinds = Sequence[Kind]
 
@@ -80,12 +107,13 @@ def subresources(kind: Kind) -> Iterator[Subresource]:
 
 
 def group_versions(kinds: Kinds = KINDS) -> list[tuple[str, str]]:
-    """Return every (group, version): upstream's in the order of the table of kinds, then custom.
+    """Return every (group, version): upstream's in its order, then custom.
 
     Of a custom group, the version that is preferred comes first.
     """
     rows = [(k.group, k.version) for k in kinds if not k.custom]
     rows += [(r.group, r.version) for r in REVIEWS]
+    rows.sort(key=lambda row: _ORDER.index(row[0]))
     custom = [kind for kind in kinds if kind.custom]
     if custom:
         from control.api.custom.kind import order
@@ -175,8 +203,17 @@ def _resources(kinds: Kinds, group: str, version: str) -> list[Wire]:
     return [*map(_discovered_kind, found), *map(_discovered_review, reviews)]
 
 
-def _verbs(kind: Kind) -> tuple[str, ...]:
-    return ("get", "list") if kind.group == MEASURED else _VERBS
+def verbs(kind: Kind) -> tuple[str, ...]:
+    """Return the verbs that a kind has; as upstream, Namespaces are not deleted together."""
+    if kind.group == MEASURED:
+        return ("get", "list")
+    return tuple(v for v in _VERBS if v != "deletecollection") if kind == NAMESPACE else _VERBS
+
+
+def _storage_version_hash(kind: Kind) -> str:
+    """Return what changes when the kind is stored by another version."""
+    name = f"{kind.group}/{kind.version}/{kind.name}"
+    return b64encode(sha256(name.encode()).digest()[:8]).decode()
 
 
 def _response_kind(group: str, version: str, kind: str) -> Wire:
@@ -189,7 +226,7 @@ def _discovered_kind(kind: Kind) -> Wire:
         "responseKind": _response_kind(kind.group, kind.version, kind.name),
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": list(_verbs(kind)),
+        "verbs": list(verbs(kind)),
     }
     subs = [
         {"subresource": s.name, "responseKind": _response_kind(*s.kind), "verbs": list(s.verbs)}
@@ -261,8 +298,10 @@ def _listed(name: str, kind: str, namespaced: bool, verbs: tuple[str, ...], sing
 
 
 def _listed_kind(kind: Kind) -> Iterator[Wire]:
-    row = _listed(kind.plural, kind.name, kind.namespaced, _verbs(kind), kind.singular)
-    optional = {"shortNames": list(kind.short_names), "categories": list(kind.categories)}
+    row = _listed(kind.plural, kind.name, kind.namespaced, verbs(kind), kind.singular)
+    optional: Wire = {"shortNames": list(kind.short_names), "categories": list(kind.categories)}
+    if kind.custom is None and kind.group != MEASURED:
+        optional["storageVersionHash"] = _storage_version_hash(kind)
     yield row | {key: value for key, value in optional.items() if value}
     for sub in subresources(kind):
         group, version, name = sub.kind

@@ -3,10 +3,12 @@
 Source: https://kubernetes.io/docs/reference/using-api/health-checks/
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+
+from multidict import MultiMapping
 
 from control.server.state.server import ServerState
-from control.server.wire.response import ApiResponse
+from control.server.wire.response import ApiResponse, text
 
 PATHS = ("/healthz", "/livez", "/readyz")
 
@@ -19,32 +21,37 @@ def checks(state: ServerState, root: str) -> dict[str, bool]:
     """
     if root != "readyz":
         return {"ping": True}
-    return {"ping": True, "watch-cache": state.cache.revision >= state.store.revision}
+    return {"ping": True, "informer-sync": state.cache.revision >= state.store.revision}
 
 
-def health(state: ServerState, path: str, query: Mapping[str, str]) -> ApiResponse | None:
+def health(state: ServerState, path: str, query: MultiMapping[str]) -> ApiResponse | None:
     """Return the report at a health path or one of its checks; None for any other path."""
     root, _, single = path.strip("/").partition("/")
     if f"/{root}" not in PATHS:
         return None
     found = checks(state, root)
-    if single:
-        if single not in found:
-            return None
-        found = {single: found[single]}
-    return _report(root, found, verbose="verbose" in query)
+    if not single:
+        return _report(root, found, query.getall("exclude", ()), verbose="verbose" in query)
+    if single not in found:
+        return None
+    return text("ok") if found[single] else text(f"{single} failed\n", 500)
 
 
-def _report(root: str, found: Mapping[str, bool], *, verbose: bool) -> ApiResponse:
-    good = all(found.values())
+def _report(
+    root: str, found: Mapping[str, bool], excluded: Collection[str], *, verbose: bool
+) -> ApiResponse:
+    good = all(ok for name, ok in found.items() if name not in excluded)
     if good and not verbose:
-        return _text("ok", 200)
-    lines = [f"[+]{name} ok" if ok else f"[-]{name} failed" for name, ok in found.items()]
-    return _text(
-        "\n".join([*lines, f"{root} check {'passed' if good else 'failed'}", ""]),
-        200 if good else 500,
-    )
+        return text("ok")
+    lines = [_line(name, ok=ok, excluded=name in excluded) for name, ok in found.items()]
+    if unknown := [name for name in excluded if name not in found]:
+        names = ", ".join(f'"{name}"' for name in unknown)
+        lines.append(f"warn: some health checks cannot be excluded: no matches for {names}")
+    end = f"{root} check {'passed' if good else 'failed'}"
+    return text("\n".join([*lines, end, ""]), 200 if good else 500)
 
 
-def _text(text: str, code: int) -> ApiResponse:
-    return ApiResponse(text.encode(), code, "text/plain; charset=utf-8")
+def _line(name: str, *, ok: bool, excluded: bool) -> str:
+    if excluded:
+        return f"[+]{name} excluded: ok"
+    return f"[+]{name} ok" if ok else f"[-]{name} failed"

@@ -9,6 +9,7 @@ from control.server.wire.response import ApiResponse
 
 _CONFIGURATION = "/.well-known/openid-configuration"
 _KEYS = "/openid/v1/jwks"
+IDENTITY = (_CONFIGURATION, _KEYS)
 _KEY_SET = "application/jwk-set+json"
 
 

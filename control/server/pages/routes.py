@@ -1,18 +1,19 @@
 """Find the page at a path that is not a resource's: health, version, discovery, schemas."""
 
-from collections.abc import Mapping
 from typing import Any
 
+from multidict import MultiMapping
+
 from control.api.base import encode
-from control.server.pages.discovery import discovery, media_type
+from control.server.pages.discovery import discovery, group_versions, media_type
 from control.server.pages.health import PATHS, health
-from control.server.pages.identity import identity
+from control.server.pages.identity import IDENTITY, identity
 from control.server.pages.openapi.routes import schemas
 from control.server.state.server import ServerState
 from control.server.wire import errors
 from control.server.wire.accept import WHOLE, Accept
 from control.server.wire.media import JSON, YAML
-from control.server.wire.response import ApiResponse, tagged
+from control.server.wire.response import ApiResponse, tagged, text
 from control.server.wire.yaml import write
 from control.version import KUBERNETES
 
@@ -38,16 +39,42 @@ def is_public(path: str) -> bool:
 
 
 def page(
-    state: ServerState, method: str, path: str, query: Mapping[str, str], accept: Accept
+    state: ServerState, method: str, path: str, query: MultiMapping[str], accept: Accept
 ) -> ApiResponse | None:
     """Return the page at a path; None for any other path. Raises StatusError (405, 406).
 
     As upstream, discovery, the version and resources have no HEAD.
     """
     found = _page(state, path.rstrip("/") or "/", query, accept)
+    if found is None and not _is_of_a_resource(state, path):
+        return text("404 page not found\n", 404)
     if found is not None and method != "GET" and not (method == "HEAD" and _has_head(path)):
         raise errors.method_not_allowed()
     return found
+
+
+def _is_of_a_resource(state: ServerState, path: str) -> bool:
+    """Return True for a path below a group that is served: upstream answers those by a Status."""
+    parts = path.split("/")[1:]
+    if parts[0] == "api":
+        return len(parts) > 1
+    return parts[0] == "apis" and len(parts) > 1 and parts[1] in _groups(state)
+
+
+def _groups(state: ServerState) -> set[str]:
+    return {group for group, _ in group_versions(state.cache.kinds.served)}
+
+
+def _root(state: ServerState) -> ApiResponse:
+    """Name every page, as upstream at ``/``."""
+    served = group_versions(state.cache.kinds.served)
+    paths = {"/api", "/apis", "/metrics", "/openapi/v2", "/openapi/v3", "/version", *PATHS}
+    paths |= {f"/apis/{group}" for group, _ in served if group}
+    paths |= {
+        f"/apis/{group}/{version}" if group else f"/api/{version}" for group, version in served
+    }
+    paths |= {path for path in IDENTITY if identity(state, path)}
+    return ApiResponse(encode({"paths": sorted(paths)}))
 
 
 def _has_head(path: str) -> bool:
@@ -56,8 +83,10 @@ def _has_head(path: str) -> bool:
 
 
 def _page(
-    state: ServerState, path: str, query: Mapping[str, str], accept: Accept
+    state: ServerState, path: str, query: MultiMapping[str], accept: Accept
 ) -> ApiResponse | None:
+    if path == "/":
+        return _root(state)
     if path == "/version":
         return ApiResponse(encode(_VERSION))
     if found := identity(state, path):

@@ -147,10 +147,15 @@ _OBJECT: Mapping[str, Verb] = {
 _STATUS: Mapping[str, Verb] = {"get": _get, "update": _update, "patch": _patch}
 _SCALE: Mapping[str, Verb] = {"get": _get_scale, "update": _update_scale, "patch": _patch_scale}
 # The subresources of single kinds, by (resource, subresource).
+# As upstream, Namespaces are not deleted together.
+_NAMESPACES = {verb: done for verb, done in _OBJECT.items() if verb != "deletecollection"}
+# As upstream, Namespaces are not deleted together.
+_NAMESPACES = {verb: done for verb, done in _OBJECT.items() if verb != "deletecollection"}
 _SPECIAL: Mapping[tuple[str, str], Mapping[str, Verb]] = {
     ("pods", "binding"): {"create": _bind},
     ("pods", "eviction"): {"create": _evict},
     ("pods", "ephemeralcontainers"): {"get": _get, "update": _update, "patch": _patch},
+    ("namespaces", ""): _NAMESPACES,
     ("namespaces", "finalize"): {"update": _finalize},
     ("serviceaccounts", "token"): {"create": _token},
 }
@@ -187,11 +192,11 @@ def _table(info: RequestInfo) -> Mapping[str, Verb]:
         if info.subresource:
             raise no_such_path()
         return _MEASURED
-    if not info.subresource:
-        return _OBJECT
     special = _SPECIAL.get((info.kind.plural, info.subresource))
     if special and info.kind.custom is None:
         return special
+    if not info.subresource:
+        return _OBJECT
     if info.subresource not in info.kind.subresources:
         raise no_such_path()
     return _SCALE if info.subresource == "scale" else _STATUS

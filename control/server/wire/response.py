@@ -27,6 +27,11 @@ class ApiResponse:
     pieces: Iterator[bytes] | None = None
 
 
+def text(body: str, code: int = 200) -> ApiResponse:
+    """Return a response of plain text."""
+    return ApiResponse(body.encode(), code, "text/plain; charset=utf-8")
+
+
 def tagged(answer: ApiResponse) -> ApiResponse:
     """Return the response with an ETag of its bytes (RFC 9110, 8.8.3)."""
     tag = f'"{sha256(answer.body).hexdigest()[:32].upper()}"'

@@ -165,9 +165,12 @@ async def test_reviews_are_answered(api: Api):
 async def test_health_names_its_checks(api: Api):
     assert (await api("GET", "/livez")).body == "ok"
     verbose = (await api("GET", "/readyz?verbose")).body
-    assert verbose == "[+]ping ok\n[+]watch-cache ok\nreadyz check passed\n"
+    assert verbose == "[+]ping ok\n[+]informer-sync ok\nreadyz check passed\n"
     # after a write the cache is behind for a moment: a server in use is alive nevertheless
     alive = (await api("GET", "/healthz?verbose")).body
     assert alive == "[+]ping ok\nhealthz check passed\n"
-    assert (await api("GET", "/readyz/ping")).body == "ok"
+    assert (await api("GET", "/readyz/ping?verbose")).body == "ok"
+    partly = (await api("GET", "/livez?verbose&exclude=ping&exclude=x")).body
+    no_match = 'warn: some health checks cannot be excluded: no matches for "x"'
+    assert partly == f"[+]ping excluded: ok\n{no_match}\nlivez check passed\n"
     assert (await api("POST", "/readyz")).code == 405

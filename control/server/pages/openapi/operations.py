@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 from control.api.definitions.table import type_name
 from control.api.kinds import KINDS, Kind
-from control.server.pages.discovery import REVIEWS, ReviewResource, Subresource, subresources
+from control.server.pages.discovery import (
+    REVIEWS,
+    ReviewResource,
+    Subresource,
+    subresources,
+    verbs,
+)
 from control.server.pages.openapi import parameters
 from control.server.pages.openapi.custom import custom_type
 from control.server.pages.openapi.parameters import Parameter
@@ -76,9 +82,11 @@ def _of_kind(kind: Kind) -> Iterator[PathOperation]:
     scope = "{namespace}" if kind.namespaced else None
     one, many = kind.path(scope, "{name}"), kind.path(scope)
     for row in _COLLECTION:
-        yield many, _operation(kind, *row)
+        if _VERB_OF.get(row[0], row[0]) in verbs(kind):
+            yield many, _operation(kind, *row)
     for row in _OBJECT:
-        yield one, _operation(kind, *row)
+        if _VERB_OF.get(row[0], row[0]) in verbs(kind):
+            yield one, _operation(kind, *row)
     if kind.namespaced:
         yield kind.path(), _operation(kind, "list", "get", parameters.LIST, "ForAllNamespaces")
     for sub in subresources(kind):
@@ -88,6 +96,7 @@ def _of_kind(kind: Kind) -> Iterator[PathOperation]:
             yield path, _transfer(kind, sub, schema, verb) if schema else _connect(kind, sub, verb)
 
 
+_VERB_OF = {"post": "create", "put": "update"}  # of an action
 _COLLECTION: tuple[tuple[str, str, Query], ...] = (
     ("list", "get", parameters.LIST),
     ("post", "post", parameters.WRITE),

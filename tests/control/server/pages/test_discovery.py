@@ -244,3 +244,44 @@ async def test_every_kubectl_finds_everything(secured, program):
 async def test_only_pages_that_are_no_resources_have_head(api: Api, path: str, code: int):
     async with api.session.head(path) as answer:
         assert (answer.status, await answer.read()) == (code, b"")
+
+
+async def test_the_root_names_every_page(api: Api):
+    paths = (await api("GET", "/"))["paths"]
+    assert {"/api/v1", "/apis/apps", "/apis/apps/v1", "/healthz", "/metrics", "/version"} <= set(
+        paths
+    )
+    assert [path for path in paths if (await api("GET", path)).code != 200] == []
+
+
+@pytest.mark.parametrize("path", ["/nope", "/healthz/nope", "/apis/nope/v1/foos"])
+async def test_what_no_group_has_is_answered_in_text(api: Api, path: str):
+    answer = await api("GET", path)
+    assert (answer.code, answer.body) == (404, "404 page not found\n")
+
+
+@pytest.mark.parametrize("path", ["/api/v2/pods", "/api/v1/foos", "/apis/apps/v9/deployments"])
+async def test_what_a_group_lacks_is_answered_by_a_status(api: Api, path: str):
+    answer = await api("GET", path)
+    assert (answer.code, answer["reason"]) == (404, "NotFound")
+
+
+def test_hashes_of_stored_versions_are_those_of_upstream():
+    """Those that kube-apiserver 1.36.2 shows."""
+    rows = {
+        row["name"]: row
+        for row in found("/api/v1")["resources"] + found("/apis/apps/v1")["resources"]
+    }
+    assert rows["pods"]["storageVersionHash"] == "xPOwRZ+Yhw8="
+    assert rows["deployments"]["storageVersionHash"] == "8aSe+NMegvE="
+    assert "storageVersionHash" not in rows["pods/log"]
+
+
+async def test_namespaces_are_not_deleted_together(api: Api):
+    assert "deletecollection" not in found("/api/v1")["resources"][0]["verbs"]
+    assert (await api("DELETE", "/api/v1/namespaces")).code == 405
+
+
+async def test_no_cache_may_keep_an_answer(api: Api):
+    async with api.session.get("/api/v1/secrets") as answer:
+        assert answer.headers["Cache-Control"] == "no-cache, private"
