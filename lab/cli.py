@@ -54,6 +54,18 @@ def main() -> None:
     is_flag=True,
     help=f"Add IPv6: Pods in {POD_CIDRS[1]}, Services in {SERVICE_CIDRS[1]}.",
 )
+@click.option(
+    "--dns-upstream",
+    multiple=True,
+    metavar="ADDRESS[:PORT]",
+    help="A resolver for names outside the cluster, which the lab can reach; repeatable.",
+)
+@click.option(
+    "--stub-domain",
+    multiple=True,
+    metavar="DOMAIN=ADDRESS[:PORT][,...]",
+    help="Who is asked for the names below a domain; repeatable.",
+)
 @click.option("--demo/--no-demo", default=True, show_default=True, help="Run the demo at the end.")
 def up(*, demo: bool, **options: Any) -> None:
     """Start a lab, then show one Service spreading requests over its Pods."""

@@ -106,6 +106,7 @@ def up(*, demo: bool, **options: Any) -> None:
     with plain_errors():
         needs.require()
         spec = make_spec(**options)
+        cluster_dns.check_resolvers(spec)
         steps = Steps(console)
         lab = make(spec, steps)
         with _staying_up(lab):

@@ -17,9 +17,19 @@ import dns.rdatatype
 
 from control.api import kinds
 from control.client import ApiError, Client
+from control.dns.names import parse
+from control.dns.upstream.routes import RouteError, read_routes
 from control.linux import syscalls
 from lab.parts import machines
-from lab.spec import DNS_METRICS_PORT, DNS_PORT, DNS_SERVERS, LabSpec, dns_ips
+from lab.spec import (
+    CLUSTER_DOMAIN,
+    DNS_METRICS_PORT,
+    DNS_PORT,
+    DNS_SERVERS,
+    LabSpec,
+    LabSpecError,
+    dns_ips,
+)
 from lab.state import LabDir
 from lab.status import locate, named
 
@@ -37,6 +47,14 @@ _ANSWER_SECONDS = 5.0
 
 class NotAnsweredError(OSError):
     """The cluster DNS gave no answer; the text says where to look."""
+
+
+def check_resolvers(spec: LabSpec) -> None:
+    """Refuse resolvers of which the DNS servers cannot make use; raises LabSpecError."""
+    try:
+        read_routes(spec.dns_upstreams, spec.stub_domains, parse(CLUSTER_DOMAIN))
+    except RouteError as err:
+        raise LabSpecError(f"--dns-upstream or --stub-domain: {err}") from err
 
 
 def install(kubeconfig: Path, spec: LabSpec) -> None:
@@ -136,7 +154,6 @@ def ask(
     """
     server = machines(spec)[0]
     query = dns.message.make_query(name, dns.rdatatype.from_text(kind), use_edns=True)
-    query.flags &= ~0x0100  # no recursion: there may be nobody to ask
 
     def exchange() -> dns.message.Message:
         return dns.query.udp_with_fallback(query, server.ips[0], timeout=seconds)[0]

@@ -112,6 +112,8 @@ def _dns(number: int) -> Part:
                 _kubeconfig("dns"),
                 f"--cluster-domain={CLUSTER_DOMAIN}",
                 *(f"--listen-fd={descriptor}" for descriptor in descriptors),
+                *(f"--upstream={each}" for each in spec.dns_upstreams),
+                *(f"--stub-domain={each}" for each in spec.stub_domains),
             ),
         )
 

@@ -66,6 +66,8 @@ class LabSpec:
     pod_cidrs: tuple[str, ...]
     service_cidrs: tuple[str, ...]
     counters: str = "off"  # the proxies' --service-counters
+    dns_upstreams: tuple[str, ...] = ()  # the DNS servers' --upstream
+    stub_domains: tuple[str, ...] = ()  # the DNS servers' --stub-domain
     stopped: bool = False  # by lab stop: no process is expected
 
     def node(self, name: str) -> NodeSpec:
@@ -121,6 +123,8 @@ def make_spec(
     pod_cidr: str | None = None,
     service_cidr: str | None = None,
     dual_stack: bool = False,
+    dns_upstream: tuple[str, ...] = (),
+    stub_domain: tuple[str, ...] = (),
 ) -> LabSpec:
     """Return the specification for ``lab up``'s options; raises LabSpecError."""
     check_name(name)
@@ -133,7 +137,11 @@ def make_spec(
     _refuse_overlap({"--pod-cidr": pods, "--service-cidr": services})
     _require_dns(services)
     require_room(nodes, pods)
-    return LabSpec(name, numbered(nodes), proxy, overlay, store, pods, services)
+    return LabSpec(
+        *(name, numbered(nodes), proxy, overlay, store, pods, services),
+        dns_upstreams=dns_upstream,
+        stub_domains=stub_domain,
+    )
 
 
 def numbered(count: int) -> tuple[NodeSpec, ...]:

@@ -1,17 +1,21 @@
 """Answers queries from the zone. Pure: no sockets, clocks or threads.
 
     packet ─► read_query ─► Answerer.answer ─► the zone's records ─► respond ─► bytes
+                                   └─► Pending, of a resolver's name ─► finish ─► bytes
 
 Source: RFC 1034 section 4.3.2, RFC 2308, RFC 8020, the Kubernetes DNS specification 1.1.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from control.dns import message
-from control.dns.message import AA, RR, Faulty, Query, respond, room_of
+from control.dns.message import AA, AD, CD, RA, RD, RR, Faulty, Query, respond, room_of
 from control.dns.names import ROOT, Name, suffixes
 from control.dns.records import AAAA, CNAME, SOA, SRV, A, Rdata, Records, soa
+from control.dns.upstream.reply import Question, Reply
+from control.dns.upstream.routes import Route
 from control.dns.zone import REVERSE, Zone
 
 _TRANSFERS = (251, 252)  # IXFR, AXFR
@@ -32,25 +36,61 @@ class Answer:
     zone: Name
     rcode: int
     stable: bool = False
+    plugin: str = "kubernetes"  # CoreDNS' name of what answered
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A query that a resolver has to answer, after the CNAMEs of the zone that lead there."""
+
+    query: Query
+    chain: tuple[RR, ...]
+    route: Route
+    question: Question
+    first: int
+    tcp: bool
+
+
+class Outside(Protocol):
+    """What the answerer knows of names outside the cluster."""
+
+    def find(self, name: Name) -> Route | None:
+        """Return whom to ask; None for nobody."""
+
+    def get(self, question: Question) -> tuple[Reply, int] | None:
+        """Return a reply that is kept, and the seconds for which it is still good."""
+
+
+class Nobody:
+    """No resolvers: names outside do not exist."""
+
+    def find(self, name: Name) -> Route | None:  # noqa: ARG002  # a protocol's
+        """Return None."""
+        return None
+
+    def get(self, question: Question) -> tuple[Reply, int] | None:  # noqa: ARG002
+        """Return None."""
+        return None
 
 
 @dataclass(slots=True)
 class _Found:
-    """The records of an answer, as they are gathered."""
+    """The records of an answer, as they are gathered; ``pending`` is a name, and whom to ask."""
 
     zone: Name
     rcode: int
     answers: list[RR]
+    pending: tuple[Name, Route] | None = None
 
 
 class Answerer:
-    """Answers from one zone. Names outside do not exist: nobody else is asked."""
+    """Answers from one zone; names below its domain are never asked of somebody else."""
 
-    def __init__(self, zone: Zone) -> None:
-        self._zone = zone
+    def __init__(self, zone: Zone, outside: Outside | None = None) -> None:
+        self._zone, self._outside = zone, outside or Nobody()
 
-    def answer(self, packet: bytes, *, tcp: bool) -> Answer | None:
-        """Return the response to a packet; None for a packet that gets none."""
+    def answer(self, packet: bytes, *, tcp: bool) -> Answer | Pending | None:
+        """Return the response to a packet, or what to ask; None for a packet that gets none."""
         query = message.read_query(packet)
         if query is None:
             return None
@@ -65,9 +105,16 @@ class Answerer:
         """Return an error for a response."""
         return Answer((respond(query, rcode, most=room_of(query, tcp=tcp)),), ROOT, rcode)
 
-    def _resolve(self, query: Query, first: int, *, tcp: bool) -> Answer:
+    def _resolve(self, query: Query, first: int, *, tcp: bool) -> Answer | Pending:
         """Answer from the zone; ``first``, the query's ID, says which address comes first."""
         found = self._find(query)
+        if found.pending:
+            name, route = found.pending
+            pending = Pending(
+                query, tuple(found.answers), route, _question(query, name), first, tcp
+            )
+            kept = self._outside.get(pending.question)
+            return self.finish(pending, *kept, plugin="cache") if kept else pending
         authority: Sequence[RR] = ()
         if found.rcode or not _has_end(found.answers, query.kind):
             authority = (self._denial(found),)
@@ -81,6 +128,32 @@ class Answerer:
         ]
         return Answer(tuple(dict.fromkeys(variants)), found.zone, found.rcode, stable)
 
+    def finish(
+        self, pending: Pending, reply: Reply, ttl: int | None = None, plugin: str = "forward"
+    ) -> Answer:
+        """Return the response that a resolver's reply makes; ``ttl`` is that of all its records.
+
+        A reply that may not be kept has the TTLs that it came with.
+        """
+        query, owner = pending.query, pending.chain[-1].rdata if pending.chain else None
+        seconds = ttl or reply.seconds
+        answers, authority, additional = (
+            [
+                RR(each.owner or owner, each.kind, seconds or each.ttl, each.rdata)
+                for each in section
+            ]
+            for section in (reply.answers, reply.authority, reply.additional)
+        )
+        chosen = _turns([*pending.chain, *answers], pending.first, 1)[0]
+        wants_ad = query.flags & AD or (query.edns is not None and query.edns.dnssec)
+        flags = reply.flags & (RA | AD if wants_ad else RA)
+        flags |= (AA if pending.chain else 0) | (message.TC if reply.cut else 0)
+        most = room_of(query, tcp=pending.tcp)
+        response = respond(
+            query, reply.rcode, chosen, authority, additional, most=most, flags=flags
+        )
+        return Answer((response,), pending.route.domain, reply.rcode, plugin=plugin)
+
     def _find(self, query: Query) -> _Found:
         """Follow CNAMEs from the question's name as long as they stay in the zone."""
         found = _Found(self._apex(query.name), message.NOERROR, [])
@@ -89,6 +162,8 @@ class Answerer:
             records = self._zone.find(name)
             if records is None:
                 found.rcode = message.NXDOMAIN
+                if self._apex(name) != self._zone.domain and (route := self._outside.find(name)):
+                    found.pending = name, route
                 return found
             alias = records.get(CNAME)
             if alias is None or query.kind == CNAME:
@@ -129,6 +204,12 @@ class Answerer:
             for kind in (A, AAAA)
             for each in self._rrs(target, kind, records)
         ]
+
+
+def _question(query: Query, name: Name) -> Question:
+    edns = query.edns
+    dnssec = edns is not None and edns.dnssec
+    return Question(name, query.kind, query.flags & (RD | CD), edns is not None, dnssec)
 
 
 def _refusal(query: Query) -> int:

@@ -1,5 +1,6 @@
 """``podwire dns``: reads flags and runs the server."""
 
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from control.client import Client, ClientConfig
 from control.client.process import client_flags, configuration, run
 from control.dns.names import BadNameError, Name, parse
 from control.dns.serve import serve
-from control.dns.settings import FlagError, Settings, bind
+from control.dns.settings import FlagError, Settings, UpstreamSettings, bind
+from control.dns.upstream.forwarder import POLICIES
+from control.dns.upstream.routes import RouteError, nameservers, read_routes
 
+_MOST_FILES = 4096  # above MOST_WAITING and MOST_CONNECTIONS
 _MOST_DOMAIN = 100  # bytes: a hostname, a Service and a Namespace have to fit before it
 
 
@@ -36,6 +40,32 @@ _MOST_DOMAIN = 100  # bytes: a hostname, a Service and a Namespace have to fit b
     show_default=True,
     help="Seconds for which clients may keep an answer.",
 )
+@click.option(
+    "--upstream",
+    multiple=True,
+    metavar="ADDRESS[:PORT]|FILE",
+    help="A resolver for names outside the cluster, or a resolv.conf file; repeatable.",
+)
+@click.option(
+    "--stub-domain",
+    multiple=True,
+    metavar="DOMAIN=ADDRESS[:PORT][,...]",
+    help="Who is asked for the names below a domain; repeatable.",
+)
+@click.option(
+    "--upstream-policy",
+    type=click.Choice(list(POLICIES)),
+    default="random",
+    show_default=True,
+    help="The order in which several resolvers are asked.",
+)
+@click.option(
+    "--cache-ttl",
+    type=click.IntRange(0, 3600),
+    default=30,
+    show_default=True,
+    help="Most seconds for which a resolver's replies are kept; 0 keeps none.",
+)
 @click.option("--health-bind-address", default=":8080", show_default=True, help="Of /health.")
 @click.option("--ready-bind-address", default=":8181", show_default=True, help="Of /ready.")
 @click.option("--metrics-bind-address", default=":9153", show_default=True, help="Of /metrics.")
@@ -46,6 +76,7 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
         settings = from_flags(flags)
     except FlagError as err:
         raise click.UsageError(str(err)) from err
+    _allow_sockets()
     try:
         run(_serve(configuration(kubeconfig), settings), verbose=verbose)
     except* OSError as group:
@@ -57,11 +88,19 @@ async def _serve(config: ClientConfig, settings: Settings) -> None:
         await serve(client, settings)
 
 
+def _allow_sockets() -> None:
+    """Let the process have a socket for each question that waits for a resolver."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(_MOST_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
 def from_flags(flags: dict[str, Any]) -> Settings:
     """Return the settings; raises FlagError."""
+    domain = _domain(flags["cluster_domain"])
     listen = flags["listen"] or (() if flags["listen_fd"] else (":53",))
     return Settings(
-        _domain(flags["cluster_domain"]),
+        domain,
         flags["ttl"],
         tuple(bind("--listen", text) for text in listen),
         flags["listen_fd"],
@@ -70,7 +109,30 @@ def from_flags(flags: dict[str, Any]) -> Settings:
             for page in ("health", "ready", "metrics")
         },
         flags["answer_log"],
+        _upstream(flags, domain),
     )
+
+
+def _upstream(flags: dict[str, Any], domain: Name) -> UpstreamSettings:
+    try:
+        upstreams = [each for text in flags["upstream"] for each in _addresses(text)]
+        routes = read_routes(upstreams, flags["stub_domain"], domain)
+    except RouteError as err:
+        raise FlagError(f"--upstream or --stub-domain: {err}") from err
+    return UpstreamSettings(tuple(routes), flags["upstream_policy"], flags["cache_ttl"])
+
+
+def _addresses(text: str) -> list[str]:
+    """Return the resolvers of a file with a '/' in its path; other text is an address."""
+    if "/" not in text:
+        return [text]
+    try:
+        found = nameservers(Path(text).read_text())
+    except (OSError, UnicodeError) as err:
+        raise FlagError(f"--upstream {text}: {err}") from err
+    if not found:
+        raise FlagError(f"--upstream {text}: no line of it is 'nameserver ADDRESS'")
+    return found
 
 
 def _domain(text: str) -> Name:

@@ -17,7 +17,7 @@ HEADER = struct.Struct("!HHHHHH")
 _QUESTION = struct.Struct("!HH")
 _RR = struct.Struct("!HHIH")
 _OPT = struct.Struct("!BHHBBHH")  # name, type, size, extended rcode, version, flags, length
-QR, AA, TC, RD, RA, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0010
+QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
 _OPCODE = 0x7800
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
 IN, OPT = 1, 41
@@ -25,6 +25,8 @@ PLAIN_UDP = 512  # bytes of a response without EDNS
 MOST_UDP = 1232  # bytes that pass everywhere in one packet (DNS flag day 2020)
 MOST_TCP = 65535
 _OWNER = b"\xc0\x0c"  # a pointer to the question's name
+_POINTER, _MOST_OFFSET = 0xC000, 0x4000
+_CNAME = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,21 @@ class RR:
     ttl: int
     rdata: Rdata
 
-    def wire(self) -> bytes:
-        """The record in wire format."""
-        head = _RR.pack(self.kind, IN, self.ttl, len(self.rdata))
-        return (self.owner or _OWNER) + head + self.rdata
+    def wire(self, at: int, names: dict[Name, int]) -> bytes:
+        """Return the record in wire format, for a place in a message.
+
+        ``names`` says where names stand; the owner, and the target of a CNAME, are added to it.
+        """
+        owner = _OWNER
+        if self.owner is not None:
+            known = names.get(self.owner)
+            owner = self.owner if known is None else (_POINTER | known).to_bytes(2)
+            if known is None and at < _MOST_OFFSET:
+                names[self.owner] = at
+        target = at + len(owner) + _RR.size
+        if self.kind == _CNAME and target < _MOST_OFFSET:
+            names.setdefault(self.rdata, target)
+        return owner + _RR.pack(self.kind, IN, self.ttl, len(self.rdata)) + self.rdata
 
 
 def read_query(packet: bytes) -> Query | Faulty | None:
@@ -144,34 +157,39 @@ def respond(
     """
     raw = query.raw if isinstance(query, Query) else b""
     edns = query.edns if isinstance(query, Query) else None
-    opt = _opt(edns, rcode) if edns else b""
-    room = most - HEADER.size - len(raw) - len(opt)
-    parts = [_fit(answers, room)]
-    room -= sum(map(len, parts[0]))
-    cut = len(parts[0]) < len(answers)
-    for section in (authority, additional):
-        part = [] if cut else _fit(section, room)
-        room -= sum(map(len, part))
-        parts.append(part)
+    end = opt(rcode, dnssec=edns.dnssec) if edns else b""
+    writer = _Writer(HEADER.size + len(raw), most - len(end))
+    counts = [writer.write(answers)]
+    cut = counts[0] < len(answers)
+    counts += [0 if cut else writer.write(section) for section in (authority, additional)]
+    counts[2] += bool(end)
     head = QR | (query.flags & (_OPCODE | RD | CD)) | flags | (TC if cut else 0) | (rcode & 15)
-    counts = (int(bool(raw)), *map(len, parts[:2]), len(parts[2]) + bool(opt))
-    sections = b"".join(each for part in parts for each in part)
-    return HEADER.pack(0, head, *counts)[2:] + raw + sections + opt
+    return HEADER.pack(0, head, bool(raw), *counts)[2:] + raw + b"".join(writer.written) + end
 
 
-def _fit(records: Iterable[RR], room: int) -> list[bytes]:
-    fitting = []
-    for record in records:
-        wire = record.wire()
-        room -= len(wire)
-        if room < 0:
-            break
-        fitting.append(wire)
-    return fitting
+class _Writer:
+    """Writes records from a place in a message on, up to another one."""
+
+    def __init__(self, at: int, most: int) -> None:
+        self._at, self._most = at, most
+        self._names: dict[Name, int] = {}
+        self.written: list[bytes] = []
+
+    def write(self, records: Iterable[RR]) -> int:
+        """Write the records that have room; return how many."""
+        began = len(self.written)
+        for record in records:
+            wire = record.wire(self._at, self._names)
+            if self._at + len(wire) > self._most:
+                break
+            self.written.append(wire)
+            self._at += len(wire)
+        return len(self.written) - began
 
 
-def _opt(edns: Edns, rcode: int) -> bytes:
-    return _OPT.pack(0, OPT, MOST_UDP, rcode >> 4, 0, 0x8000 if edns.dnssec else 0, 0)
+def opt(rcode: int, *, dnssec: bool) -> bytes:
+    """Return an OPT record with podwire's size, the upper bits of a code, and the DO bit."""
+    return _OPT.pack(0, OPT, MOST_UDP, rcode >> 4, 0, 0x8000 if dnssec else 0, 0)
 
 
 def room_of(query: Query | Faulty, *, tcp: bool) -> int:

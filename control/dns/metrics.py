@@ -14,6 +14,7 @@ from control.dns.names import Name, show
 _SECONDS = tuple(0.00025 * 2**power for power in range(16))
 _BYTES = (0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16000, 32000, 48000, 64000)
 QUICK = _SECONDS[0]
+_MOST_EXACT = 10_000  # cells; then sizes count as their bucket's bound, for who sends every size
 _SERVER = 'server="dns://:53"'
 # The types that have a label of their own, as in CoreDNS; each other is "other".
 _TYPES = frozenset(
@@ -36,6 +37,7 @@ class Labels:
     dnssec: bool
     asked: int
     answered: int
+    plugin: str
 
 
 @dataclass(slots=True)
@@ -65,20 +67,29 @@ class Cells:
         self._proto, self._family = proto, family
         self._cells: dict[Labels, Cell] = {}
 
-    def of(self, packet: bytes, zone: Name, rcode: int, answered: int) -> Cell:
-        """Return the cell of a query and its response's size."""
+    def of(
+        self, packet: bytes, zone: Name, rcode: int, answered: int, plugin: str = "kubernetes"
+    ) -> Cell:
+        """Return the cell of a query and its response's size; ``plugin`` is who answered."""
         query = read_query(packet)
         kind, dnssec = "other", False
         if isinstance(query, Query):
             name = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(query.kind))
             kind = name if name in _TYPES else "other"
             dnssec = query.edns is not None and query.edns.dnssec
-        labels = Labels(self._proto, self._family, zone, kind, rcode, dnssec, len(packet), answered)
+        sizes = len(packet), answered
+        if len(self._cells) >= _MOST_EXACT:
+            sizes = _coarse(sizes[0]), _coarse(sizes[1])
+        labels = Labels(self._proto, self._family, zone, kind, rcode, dnssec, *sizes, plugin)
         return self._cells.get(labels) or self._cells.setdefault(labels, Cell(labels))
 
     def snapshot(self) -> list[Cell]:
         """Return the cells so far."""
         return list(self._cells.values())
+
+
+def _coarse(size: int) -> int:
+    return _BYTES[min(bisect_left(_BYTES, size), len(_BYTES) - 1)]
 
 
 def render(cells: Iterable[Cell], upkeep: Iterable[str] = ()) -> str:
@@ -128,7 +139,9 @@ def _responses(cells: list[Cell]) -> Iterator[str]:
     counts: Counter[str] = Counter()
     for cell in cells:
         rcode = dns.rcode.to_text(dns.rcode.Rcode.make(cell.labels.rcode))
-        counts[f'{_common(cell.labels)},rcode="{rcode}",plugin="kubernetes"'] += cell.count
+        counts[f'{_common(cell.labels)},rcode="{rcode}",plugin="{cell.labels.plugin}"'] += (
+            cell.count
+        )
     yield from _samples(name, counts)
 
 

@@ -1,10 +1,11 @@
 """The DNS server's settings, parsed from flags."""
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from control.dns.names import Name
+from control.dns.upstream.routes import Route
 
 
 class FlagError(ValueError):
@@ -20,6 +21,15 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """Who is asked for names outside the cluster, in which order, and the most seconds to keep."""
+
+    routes: tuple[Route, ...] = ()
+    policy: str = "random"
+    cache_seconds: int = 30
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One server's settings. ``descriptors`` are inherited sockets, UDP or listening TCP."""
 
@@ -29,6 +39,7 @@ class Settings:
     descriptors: tuple[int, ...]
     pages: dict[str, Bind]
     log_answers: bool = False
+    upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
 
 
 def bind(flag: str, text: str) -> Bind:

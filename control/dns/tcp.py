@@ -6,8 +6,9 @@ import socket
 from collections.abc import Callable
 from time import perf_counter
 
-from control.dns.answer import Answerer
+from control.dns.answer import Answerer, Pending
 from control.dns.metrics import Cells
+from control.dns.upstream.forwarder import Forwarder
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,10 @@ class TcpServer:
         answerer: Answerer,
         log: Log | None = None,
         idle: float = IDLE_SECONDS,
+        *,
+        forwarder: Forwarder | None = None,
     ) -> None:
-        self._socket, self._answerer = sock, answerer
+        self._socket, self._answerer, self._forwarder = sock, answerer, forwarder
         self._log, self._idle = log, idle
         self._open = 0
         self.cells = Cells("tcp", 1 if sock.family == socket.AF_INET else 2)
@@ -67,8 +70,13 @@ class TcpServer:
     async def _answer(self, packet: bytes) -> bytes | None:
         began = perf_counter()
         found = self._answerer.answer(packet, tcp=True)
+        if isinstance(found, Pending):
+            assert self._forwarder is not None  # noqa: S101  # it gives the routes
+            reply = await self._forwarder.resolve(found.route, found.question)
+            found = self._answerer.finish(found, reply)
         if found is None:
             return None
         response = packet[:2] + found.variants[0]
-        self.cells.of(packet, found.zone, found.rcode, len(response)).add(perf_counter() - began)
+        cell = self.cells.of(packet, found.zone, found.rcode, len(response), found.plugin)
+        cell.add(perf_counter() - began)
         return response

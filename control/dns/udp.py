@@ -14,8 +14,10 @@ from itertools import cycle
 from time import perf_counter
 from typing import Any
 
-from control.dns.answer import Answer, Answerer
+from control.dns.answer import Answer, Answerer, Pending
 from control.dns.metrics import QUICK, Cell, Cells
+from control.dns.upstream.forwarder import Forwarder
+from control.dns.upstream.reply import Reply
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +48,13 @@ class UdpServer:
         answerer: Answerer,
         shared: Shared,
         log: Log | None = None,
+        forwarder: Forwarder | None = None,
     ) -> None:
         self._socket, self._answerer, self._shared = sock, answerer, shared
-        self._log = log
-        self.cells = Cells("udp", 1 if sock.family == socket.AF_INET else 2)
+        self._log, self._forwarder = log, forwarder
+        family = 1 if sock.family == socket.AF_INET else 2
+        self.cells = Cells("udp", family)
+        self.later_cells = Cells("udp", family)  # of the event loop: a cell has one thread
 
     def start(self) -> None:
         """Serve in a thread, which ends with the process."""
@@ -84,16 +89,40 @@ class UdpServer:
 
     def _answer(self, packet: bytes, peer: Address, kept: Kept, began: float) -> None:
         found = self._answerer.answer(packet, tcp=False)
+        if isinstance(found, Pending):
+            found = self._hand_over(found, packet, peer, began)
         if found is None:
             return
+        cell = self._send(found, packet, peer, began, self.cells)
+        if found.stable and self._log is None:
+            self._keep(packet, found, cell, kept)
+
+    def _send(
+        self, found: Answer, packet: bytes, peer: Address, began: float, cells: Cells
+    ) -> Cell:
         response = packet[:2] + found.variants[0]
-        cell = self.cells.of(packet, found.zone, found.rcode, len(response))
+        cell = cells.of(packet, found.zone, found.rcode, len(response), found.plugin)
         self._socket.sendto(response, peer)
         cell.add(perf_counter() - began)
         if self._log is not None:
             self._log(peer, packet, response)
-        elif found.stable:
-            self._keep(packet, found, cell, kept)
+        return cell
+
+    def _hand_over(
+        self, pending: Pending, packet: bytes, peer: Address, began: float
+    ) -> Answer | None:
+        """Have a resolver asked; its reply is sent by the event loop. Returns a refusal at once."""
+
+        def deliver(reply: Reply) -> None:
+            found = self._answerer.finish(pending, reply)
+            try:
+                self._send(found, packet, peer, began, self.later_cells)
+            except OSError as err:
+                logger.debug("udp: %s", err)
+
+        assert self._forwarder is not None  # noqa: S101  # it gives the routes
+        refusal = self._forwarder.later(pending.route, pending.question, deliver)
+        return None if refusal is None else self._answerer.finish(pending, refusal)
 
     def _keep(self, packet: bytes, found: Answer, cell: Cell, kept: Kept) -> None:
         if len(kept) >= MOST_KEPT:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.dns import check_resolvers
 from lab.network import machine_script, switch_script
 from lab.parts import machines
 from lab.spec import LabSpecError, cgroup, make_spec
@@ -80,6 +81,22 @@ def test_every_component_gets_the_pod_ranges_of_the_lab():
     using = [argv for argv in argvs if any(a.startswith("--cluster-cidr") for a in argv)]
     assert len(using) == 1 + 2 * 3
     assert all("--cluster-cidr=10.9.0.0/16" in argv for argv in using)
+
+
+def test_the_dns_servers_get_the_resolvers_of_the_lab():
+    given = {"dns_upstream": ("172.31.0.11:5300",), "stub_domain": ("corp.example=172.31.0.12",)}
+    spec = make_spec("lab", **given)
+    check_resolvers(spec)
+    control, *_ = machines(spec)
+    servers = [part.argv for part in control.components if part.argv[0] == "dns"]
+    assert len(servers) == 2
+    for argv in servers:
+        assert argv[-2:] == (
+            "--upstream=172.31.0.11:5300",
+            "--stub-domain=corp.example=172.31.0.12",
+        )
+    with pytest.raises(LabSpecError, match=r"--stub-domain: svc\.cluster\.local=.* cluster's own"):
+        check_resolvers(make_spec("lab", stub_domain=("svc.cluster.local=172.31.0.12",)))
 
 
 def test_cgroups_nest_by_lab_and_machine():
