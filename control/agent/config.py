@@ -22,6 +22,7 @@ class StreamLimits:
 
     idle: float = 4 * 3600.0  # without a byte in either direction
     opening: float = 30.0  # until a client has opened the streams that belong together
+    finishing: float = 30.0  # for a command to use up the input of a client that has left
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -235,7 +236,8 @@ class RequestHandlers:
             )
 
         failed = "error executing command in container"
-        return await self._serve(request, wanted, start, failed)
+        lasts = wanted.stdin and not wanted.terminal
+        return await self._serve(request, wanted, start, failed, lasts=lasts)
 
     async def attach(self, request: web.Request) -> web.StreamResponse:
         """Attach to a container's own streams, from now on."""
@@ -266,9 +268,18 @@ class RequestHandlers:
         return self._runtime.network_namespace(ready[-1].id)
 
     async def _serve(
-        self, request: web.Request, wanted: Wanted, start: Start, failed: str
+        self,
+        request: web.Request,
+        wanted: Wanted,
+        start: Start,
+        failed: str,
+        *,
+        lasts: bool = False,
     ) -> web.StreamResponse:
-        """Serve a session; ``failed`` introduces the error of one that cannot start."""
+        """Serve a session; ``failed`` introduces the error of one that cannot start.
+
+        If it ``lasts``, its command may use up its input after the client has left.
+        """
 
         async def begin() -> ExecStream:
             try:
@@ -276,7 +287,8 @@ class RequestHandlers:
             except ContainerRuntimeError as err:
                 raise ContainerRuntimeError(f"{failed}: {err}") from err
 
-        return await session.serve(request, wanted, begin, self._limits)
+        limits = self._limits if lasts else replace(self._limits, finishing=0.0)
+        return await session.serve(request, wanted, begin, limits)
 
     def _running(self, request: web.Request) -> Container:
         name = request.match_info["container"]

@@ -4,7 +4,9 @@ The client's transport is a WebSocket or SPDY; the session is the same.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 from aiohttp import ClientConnectionResetError, web
 
@@ -26,6 +28,8 @@ from control.upgrade import SPDY, asks
 # How long to wait for output after the command has ended: a background process that it left behind
 # may hold the pipe open.
 _DRAIN_SECONDS = 1.0
+logger = logging.getLogger(__name__)
+_conversations: "set[asyncio.Task[None]]" = set()  # asyncio itself holds tasks weakly
 
 
 class Idle:
@@ -65,7 +69,7 @@ async def serve(
     client = await _accept(request)
     try:
         if await client.open(wanted, limits.opening):
-            await converse(client, await start(), wanted, Idle(limits.idle))
+            await converse(client, await start(), wanted, limits)
     except ContainerRuntimeError as err:
         await client.end(failure_status(str(err)))
     except ClientConnectionResetError:
@@ -79,15 +83,46 @@ async def _accept(request: web.Request) -> StreamClient:
     return websocket.WebSocketClient(await websocket.accept(request, websocket.PROTOCOLS))
 
 
-async def converse(client: StreamClient, stream: ExecStream, wanted: Wanted, idle: Idle) -> None:
-    """Carry a command's streams until it ends or the client is gone, then end the command."""
+async def converse(
+    client: StreamClient, stream: ExecStream, wanted: Wanted, limits: StreamLimits
+) -> None:
+    """Carry a command's streams until it ends or the client is gone, then end the command.
+
+    What the client has sent before it left is input: the command has ``limits.finishing`` seconds
+    for it, as some clients (ansible's k8s_cp) send, and leave at once. aiohttp cancels this
+    function when the client leaves, perhaps twice; the conversation has a task of its own.
+    """
+    talk = asyncio.create_task(_converse(client, stream, wanted, limits))
+    _conversations.add(talk)
+    talk.add_done_callback(_forget)
+    try:
+        await asyncio.shield(talk)
+    except asyncio.CancelledError:
+        if not limits.finishing:
+            talk.cancel()
+        raise
+
+
+def _forget(talk: "asyncio.Task[None]") -> None:
+    _conversations.discard(talk)
+    if not talk.cancelled() and (err := talk.exception()):
+        logger.info("a session has ended: %s", err)
+
+
+async def _converse(
+    client: StreamClient, stream: ExecStream, wanted: Wanted, limits: StreamLimits
+) -> None:
+    idle = Idle(limits.idle)
     feeding = asyncio.create_task(_feed(client.pieces(), stream, wanted, idle))
     working = asyncio.create_task(_work(client, stream, wanted, idle))
     waiting = asyncio.create_task(idle.expired())
     tasks = (feeding, working, waiting)
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
+        if limits.finishing and feeding.done() and not working.done():
+            await stream.close_input()
+            await asyncio.wait((working,), timeout=limits.finishing)
+        elif working.done():
             # While a task reads the socket, close() does not wait for the peer: RFC 6455, 7.1.1.
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
@@ -97,7 +132,6 @@ async def converse(client: StreamClient, stream: ExecStream, wanted: Wanted, idl
     finally:
         for task in tasks:
             task.cancel()
-        # First of all: a client's end cancels this task, perhaps twice, and the command must end.
         await stream.close()
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -121,7 +155,8 @@ async def _work(client: StreamClient, stream: ExecStream, wanted: Wanted, idle: 
 
     async def send(channel: Channel, data: bytes) -> None:
         idle.touch()
-        await client.send(channel, data)
+        with suppress(ClientConnectionResetError):  # _feed sees that the client has left
+            await client.send(channel, data)
 
     async def drop(_: Channel, __: bytes) -> None:
         """Drop unwanted output: the command must not block on it."""

@@ -105,6 +105,24 @@ async def test_a_client_that_leaves_ends_its_command(agent, transport):
     await until(lambda: process.returncode is not None, "the command has ended")
 
 
+@every
+async def test_a_command_uses_up_the_input_of_a_client_that_leaves(agent, transport, tmp_path):
+    words = ("sh", "-c", "cat > $0/part; echo >&2; mv $0/part $0/whole", str(tmp_path))
+    async with talking(agent, transport, EXEC, {"input": "1", **OUTPUTS}, *words) as talk:
+        await talk.send(Channel.STDIN, bytes(300_000))
+    await until((tmp_path / "whole").exists, "the command has ended by itself")
+    assert (tmp_path / "whole").read_bytes() == bytes(300_000)
+
+
+@two
+async def test_input_keeps_no_command_of_a_client_that_left(tmp_path, transport):
+    async with agent_with(tmp_path, StreamLimits(finishing=0.05)) as agent:
+        async with talking(agent, transport, EXEC, {"input": "1", **OUTPUTS}, "sleep", "1000"):
+            await until(lambda: bool(agent.runtime.streams), "the command runs")
+        process = agent.runtime.streams[0]._process
+        await until(lambda: process.returncode is not None, "the command has ended")
+
+
 @two
 async def test_a_background_process_of_a_command_does_not_hold_the_session(agent, transport):
     words = ("sh", "-c", "sleep 30 & echo $!")
