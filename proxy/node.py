@@ -112,7 +112,7 @@ async def serve(config: ProxyConfig, client: Client) -> None:
         stack.callback(links.close)
         report = await stack.enter_async_context(reporting(client, config.node_name))
         feed = Feed(tracker, changes, changed, config.mode, report)
-        pages = metrics_routes(metrics, config.mode, counting.text, config.document)
+        pages = _pages(config, metrics, counting, policies)
         await stack.enter_async_context(_serving(config.healthz, health_routes(health, metrics)))
         await stack.enter_async_context(_serving(config.metrics, pages))
         await stack.enter_async_context(
@@ -129,6 +129,18 @@ async def serve(config: ProxyConfig, client: Client) -> None:
             async with _reporting(applier, repair, checks, gaps, syncer.unfinished) as listener:
                 await syncer.run(applier.apply, listener, by_node.moved)
             logger.warning("the Node has other ranges or addresses; all rules are written again")
+
+
+def _pages(
+    config: ProxyConfig, metrics: ProxyMetrics, counting: ServiceCounters, policies: PolicyGuard
+) -> Mapping[str, Handler]:
+    def counters() -> str:
+        return counting.text() + policies.text()
+
+    return {
+        **metrics_routes(metrics, config.mode, counters, config.document),
+        **policies.pages(),
+    }
 
 
 def _serving(

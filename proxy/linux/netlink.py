@@ -103,14 +103,10 @@ class Netlink:
 
     def _message(self, kind: int, flags: int, body: bytes) -> bytes:
         self._sequence += 1
-        length = _HEADER.size + len(body)
-        head = _HEADER.pack(length, kind, flags, self._sequence, 0)
-        return head + body + bytes(-length % 4)
+        return pack_message(kind, flags, body, self._sequence)
 
     def _send(self, kind: int, flags: int, body: bytes) -> None:
-        self._sequence += 1
-        length = _HEADER.size + len(body)
-        self._socket.send(_HEADER.pack(length, kind, flags, self._sequence, 0) + body)
+        self._socket.send(self._message(kind, flags, body))
 
     def _answers(self) -> Iterator[Message]:
         while True:
@@ -120,6 +116,12 @@ class Netlink:
         """Yield what waits: the kernel has carried out a transaction when sending returns."""
         while True:
             yield from messages(self._socket.recv(RECEIVE, socket.MSG_DONTWAIT))
+
+
+def pack_message(kind: int, flags: int, body: bytes, sequence: int = 0) -> bytes:
+    """Pack a message with its header and padding."""
+    length = _HEADER.size + len(body)
+    return _HEADER.pack(length, kind, flags, sequence, 0) + body + bytes(-length % 4)
 
 
 def consistent(read: Callable[[], Value]) -> Value:

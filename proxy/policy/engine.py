@@ -6,7 +6,7 @@ nothing but one watch.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,12 +22,15 @@ from proxy.model.values import Key, NodeView
 from proxy.objects.feed import KeptObject
 from proxy.objects.parse import Complaints
 from proxy.policy import kernel, wire
+from proxy.policy.drops.page import drops_page
+from proxy.policy.drops.watch import DropWatch, View
 from proxy.policy.index import PolicyIndex
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
 from proxy.policy.render import TABLE
 from proxy.policy.ruleset import PolicyRuleset
 from proxy.policy.values import Namespace, Pod, Policy
 from proxy.status.events import Reporter
+from proxy.status.web import Handler
 
 logger = logging.getLogger("podwire.proxy.policy")
 
@@ -48,8 +51,11 @@ class Surroundings:
 class PolicyEngine:
     """Enforces NetworkPolicies on this node. ``run`` it as a task."""
 
-    def __init__(self, client: Client, around: Surroundings, report: Reporter) -> None:
+    def __init__(
+        self, client: Client, around: Surroundings, report: Reporter, drops: DropWatch
+    ) -> None:
         self._client = client
+        self._drops = drops
         self._around = around
         self._report = report
         self.index = PolicyIndex()
@@ -90,7 +96,8 @@ class PolicyEngine:
     async def _serve(self) -> None:
         while True:
             if self.index.policies:
-                async with self._following():
+                view = View(self.index, self._around.node, self._around.settings)
+                async with self._following(), self._drops.watching(view, self._report):
                     while self.index.policies:
                         await self._sync(self._write)
                         await self._dirty.wait()
@@ -134,6 +141,7 @@ class PolicyEngine:
                 one.restart(everything, node.pod_cidrs, self._bridges) for one in rulesets
             )
             self._rulesets = rulesets
+            self._drops.counts.begin_anew()
             return text
         changes = self.index.take()
         parts = (
@@ -217,6 +225,7 @@ class PolicyGuard:
         self._around = around
         self._enabled = enabled
         self.engine: PolicyEngine | None = None
+        self.drops = DropWatch()
 
     @property
     def is_guarding(self) -> bool:
@@ -227,6 +236,15 @@ class PolicyGuard:
         """See ``PolicyEngine``."""
         if self.engine is not None:
             self.engine.changed()
+
+    def text(self) -> str:
+        """Return metrics of policies; they are a second old at most."""
+        return self.drops.counts.text() if self._enabled else ""
+
+    def pages(self) -> Mapping[str, Handler]:
+        """Return what the proxy's HTTP server shows of policies."""
+        node = self._around.node
+        return {"/policy/drops": lambda one: drops_page(one, self.drops, node().name)}
 
     @asynccontextmanager
     async def guarding(self, report: Reporter) -> AsyncIterator[None]:
@@ -244,7 +262,7 @@ class PolicyGuard:
             await asyncio.to_thread(kernel.remove)
             return
         while True:
-            self.engine = PolicyEngine(self._client, self._around, report)
+            self.engine = PolicyEngine(self._client, self._around, report, self.drops)
             try:
                 await self.engine.run()
             except Exception as err:  # a defect: what it wrote stays in force

@@ -45,6 +45,7 @@ class PolicyIndex:
         self._by_namespace: dict[str, dict[Key, Policy]] = {}
         self._members = Members(self.pods, self.namespaces)
         self._holders: dict[Address, set[Key]] = {}  # this node's Pods that claim an address
+        self._claimants: dict[Address, set[Key]] = {}  # all Pods that do
         self.posts: dict[Address, Post] = {}
         self._profiles: _Uses[Profile] = _Uses()
         self._groups: _Uses[Group] = _Uses()
@@ -92,7 +93,7 @@ class PolicyIndex:
         if changed:
             self._touched |= self._pod_doors
         for one in (old, pod):
-            if one is not None and one.is_local:
+            if one is not None:
                 self._claim(one, one is pod)
 
     def forget_pods(self) -> None:
@@ -105,11 +106,10 @@ class PolicyIndex:
 
     def _claim(self, pod: Pod, claims: bool) -> None:
         for address in pod.addresses:
-            self._stale.add(address)
-            holders = self._holders.setdefault(address, set())
-            (holders.add if claims else holders.discard)(pod.key)
-            if not holders:
-                del self._holders[address]
+            _note(self._claimants, address, pod.key, claims)
+            if pod.is_local:
+                self._stale.add(address)
+                _note(self._holders, address, pod.key, claims)
 
     def _touch(self, peers: Iterable[PodPeer]) -> None:
         for peer in peers:
@@ -193,10 +193,14 @@ class PolicyIndex:
 
     def holder(self, address: Address) -> Pod | None:
         """Return this node's Pod at an address: of several, the one that is not being deleted."""
-        holders = self._holders.get(address)
-        if not holders:
-            return None
-        return max((self.pods[key] for key in holders), key=lambda pod: pod.rank)
+        return self._latest(self._holders.get(address))
+
+    def pod_at(self, address: Address) -> Pod | None:
+        """Return the Pod at an address, of any node; see ``holder``."""
+        return self._latest(self._claimants.get(address))
+
+    def _latest(self, keys: Iterable[Key] | None) -> Pod | None:
+        return max((self.pods[key] for key in keys or ()), key=lambda pod: pod.rank, default=None)
 
     def _post(self, address: Address) -> Post | None:
         pod = self.holder(address)
@@ -258,6 +262,13 @@ class PolicyIndex:
                 if self._peers.release(peer):
                     del self._of_peer[peer]
                     self._members.leave(peer)
+
+
+def _note(where: dict[Address, set[Key]], address: Address, key: Key, claims: bool) -> None:
+    keys = where.setdefault(address, set())
+    (keys.add if claims else keys.discard)(key)
+    if not keys:
+        del where[address]
 
 
 def _needs_all_pods(door: NamedDoor) -> bool:

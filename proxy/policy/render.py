@@ -23,13 +23,14 @@ from proxy.policy.values import AddressRange, BlockPeer, Direction
 
 TABLE = "podwire-policy"
 LOG_GROUP = 87  # NFLOG; podwire's routes have this number too
+SNAPLEN = 128  # bytes of a logged packet: its headers
 EGRESS, INGRESS, RANGES, BRIDGES, ITSELF = "egress", "ingress", "ranges", "bridges", "itself"
 UNKNOWN_FROM, UNKNOWN_TO = "unknown-from", "unknown-to"
 DROPPED = {Direction.EGRESS: "dropped-egress", Direction.INGRESS: "dropped-ingress"}
 # Neighbor discovery and multicast listeners (RFC 4861, RFC 2710, RFC 3810): without them there is
 # no IPv6 on a link, and no policy means to forbid them.
 _LINK_KEEPING = "icmpv6 type { 130, 131, 132, 133, 134, 135, 136, 137, 143 } accept"
-_LOGS = 'limit rate 100/second burst 200 packets log group {} snaplen 128 prefix "{}"'
+_LOGS = 'limit rate 100/second burst 200 packets log group {} snaplen {} prefix "{}"'
 _ABBREVIATED = {Direction.EGRESS: "eg", Direction.INGRESS: "in"}
 
 
@@ -80,7 +81,7 @@ class PolicyRenderer:
             yield self._dropping(name, "counter")
 
     def _dropping(self, name: str, count: str) -> Chain:
-        return Chain(name, (count, _LOGS.format(LOG_GROUP, name), "drop"))
+        return Chain(name, (count, _LOGS.format(LOG_GROUP, SNAPLEN, name), "drop"))
 
     def place(self, ranges: Iterable[Network], bridges: Iterable[str]) -> Iterator[TableObject]:
         """Yield the ranges of this node's Pods, and the bridges where they meet."""

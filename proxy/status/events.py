@@ -25,6 +25,9 @@ class Reporter(Protocol):
     def about_service(self, key: Key, uid: str, reason: str, message: str) -> None:
         """Report that this node cannot do what a Service asks for."""
 
+    def about_pod(self, key: Key, uid: str, reason: str, message: str) -> None:
+        """Report what this node refused to or from a Pod."""
+
 
 class EventReporter:
     """Reports by warning Events, under upstream's component name."""
@@ -45,9 +48,16 @@ class EventReporter:
 
     def about_service(self, key: Key, uid: str, reason: str, message: str) -> None:
         """See ``Reporter``."""
+        self._about("Service", key, uid, reason, message)
+
+    def about_pod(self, key: Key, uid: str, reason: str, message: str) -> None:
+        """See ``Reporter``."""
+        self._about("Pod", key, uid, reason, message)
+
+    def _about(self, kind: str, key: Key, uid: str, reason: str, message: str) -> None:
         namespace, name = key
         message = f"node {self._node_name}: {message}"
-        self._report(reason, message, kind="Service", namespace=namespace, name=name, uid=uid)
+        self._report(reason, message, kind=kind, namespace=namespace, name=name, uid=uid)
 
     def _report(self, reason: str, message: str, **about: str) -> None:
         from control.api.service import ObjectReference

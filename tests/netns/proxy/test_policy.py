@@ -1,6 +1,9 @@
 """NetworkPolicies by packets: the proxy as a process, its API server, and Pods of two nodes."""
 
+import json
+import re
 import signal
+import sys
 import time
 from collections.abc import Iterator
 
@@ -67,6 +70,24 @@ def until_silent(world: RunningProxy, source: str, address: str, port: int = 808
         assert time.monotonic() < deadline, world.log.read_text()
 
 
+def until_named(world: RunningProxy, **expected: object) -> None:
+    """Wait until the list of drops has a row with these values, and the metric counts it."""
+    deadline, after = time.monotonic() + PATIENCE, 0
+    while True:
+        answer = json.loads(world.url(f"/policy/drops?after={after}&wait=10", 10249)[1])
+        if any(row | expected == row for row in answer["drops"]):
+            break
+        after = answer["changes"]
+        assert time.monotonic() < deadline, world.url("/policy/drops", 10249)
+    command = (sys.executable, "-m", "lab.main", "policy", "drops", "--url=http://127.0.0.1:10249")
+    shown = world.lab.spaces["node"].run(*command)
+    assert re.search(
+        r"^n1 +ns/a +Ingress +ns/p .* no ingress rule of ns/deny admits it$", shown, re.M
+    )
+    page = world.url("/metrics", 10249)[1]
+    assert 'network_policy_dropped_packets_total{direction="ingress",namespace="ns",pol' in page
+
+
 @pytest.mark.parametrize("address", [A, A6])
 def test_a_policy_isolates_and_admits(world: RunningProxy, address: str) -> None:
     """From a Pod of the node, from another node's, by a Service; the node itself always passes."""
@@ -75,6 +96,9 @@ def test_a_policy_isolates_and_admits(world: RunningProxy, address: str) -> None
     assert asked(world, "remote", address) == "silent"
     assert asked(world, "pod", "10.96.0.10", 80) == "silent"
     assert asked(world, "pod", address, protocol=UDP) == "silent"
+    named = {"pod": "ns/a", "direction": "Ingress", "policies": ["ns/deny"], "address": address}
+    until_named(world, **named, peer="ns/p", protocol="UDP", port=8080)
+    until_named(world, **named, peer="ns/d", protocol="TCP", port=8080)
     assert asked(world, "node", address, timeout=60) == "A"
     assert asked(world, "pod", B, timeout=60) == "B"
     admits = {"from": [{"podSelector": {"matchLabels": {"app": "client"}}}]}

@@ -9,7 +9,7 @@ from proxy.policy.engine import PolicyEngine
 async def test_changes_of_services_cost_nothing_without_a_policy(monkeypatch):
     asked = []
     monkeypatch.setattr(kernel, "removal", lambda: asked.append("once") or "")
-    engine = PolicyEngine(None, None, None)
+    engine = PolicyEngine(None, None, None, None)
     serving = asyncio.create_task(engine._serve())
     await engine.ready.wait()
     for _ in range(5):

@@ -1,0 +1,181 @@
+"""Carries out ``podwire policy``, which lab/policy_cli.py declares.
+
+What was dropped is asked of each node's proxy, at its metrics address, inside the node's network.
+"""
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import click
+
+from lab.commands import need_root, plain_errors, running
+from lab.machine import enter_network
+from lab.report import columns
+from lab.status import locate
+
+Document = dict[str, Any]
+Ask = Callable[[str], Document]
+
+LOCAL = "http://127.0.0.1:10249"
+_MACHINE = Path("/etc/podwire/components.json")  # on a lab's machine
+_WAIT = 20  # seconds for which a proxy waits for something new
+_PATIENCE = 30.0
+_PAUSE = 0.2  # between two questions: drops meanwhile come together
+_HEADER = ("NODE", "POD", "DIRECTION", "PEER", "PORT", "PACKETS", "REASON")
+
+
+def drops(
+    name: str, nodes: tuple[str, ...], url: str | None, namespace: str | None, **how: Any
+) -> None:
+    """List, or follow, what was dropped."""
+    places = _places(name, nodes, url)
+    if how["follow"]:
+        return _follow(places, namespace, how["output"])
+    found = [_mine(one, namespace) for one in _ask_all(places, "/policy/drops")]
+    if how["output"] == "json":
+        return click.echo(json.dumps(found, indent=2))
+    rows = [row for one in found for row in _rows(one, lambda row: row["packets"])]
+    if not rows:
+        return click.echo("no packet was dropped by a NetworkPolicy")
+    click.echo(columns(_HEADER, rows))
+    for line in _unlogged(found):
+        click.echo(line)
+    return None
+
+
+def _places(name: str, nodes: tuple[str, ...], url: str | None) -> dict[str, Ask]:
+    """Return how to ask each node's proxy."""
+    if url or (_MACHINE.exists() and not nodes):
+        base = (url or LOCAL).rstrip("/")
+        return {base: lambda path: _fetch(base + path)}
+    need_root()
+    lab, spec = running(name)
+    known = {node.name for node in spec.nodes}
+    places: dict[str, Ask] = {}
+    with plain_errors():
+        for node in nodes or sorted(known):
+            pid = locate(lab, node).pid
+            places[node] = lambda path, pid=pid: _inside(pid, path)  # type: ignore[misc]
+    return places
+
+
+def _inside(pid: int, path: str) -> Document:
+    """Ask the proxy of a machine. The calling thread stays in that machine's network."""
+    enter_network(pid)
+    return _fetch(LOCAL + path)
+
+
+def _fetch(url: str) -> Document:
+    with urlopen(url, timeout=_PATIENCE) as answer:  # noqa: S310  # http, from our own command line
+        found: Document = json.load(answer)
+    return found
+
+
+def _ask_all(places: dict[str, Ask], path: str) -> list[Document]:
+    """Ask all at once; raises ClickException."""
+
+    def ask(place: str) -> Document:
+        return _asked(place, places[place], path)
+
+    with ThreadPoolExecutor(len(places)) as pool:
+        return list(pool.map(ask, places))
+
+
+def _asked(place: str, ask: Ask, path: str) -> Document:
+    try:
+        return ask(path)
+    except (OSError, URLError, HTTPException, ValueError) as err:
+        why = getattr(err, "reason", None) or err
+        raise click.ClickException(
+            f"the proxy of {place} does not tell of drops: {why}; is it running, "
+            "with --network-policy?"
+        ) from err
+
+
+def _follow(places: dict[str, Ask], namespace: str | None, output: str) -> None:
+    """Print drops as they come, until the user ends it."""
+    answers: queue.Queue[Document | click.ClickException] = queue.Queue(len(places))
+    for place, ask in places.items():
+        threading.Thread(target=_poll, args=(place, ask, answers), daemon=True).start()
+    seen: dict[tuple[Any, ...], int] = {}
+    widths = [len(cell) + 4 for cell in _HEADER]
+    if output != "json":
+        click.echo("  ".join(cell.ljust(w) for cell, w in zip(_HEADER, widths, strict=True)))
+    while True:
+        answer = answers.get()
+        if isinstance(answer, click.ClickException):
+            raise answer
+        for row, cells in _news(_mine(answer, namespace), seen):
+            if output == "json":
+                click.echo(json.dumps({"node": answer["node"], **row}))
+                continue
+            widths = [max(w, len(cell)) for w, cell in zip(widths, cells, strict=True)]
+            line = "  ".join(cell.ljust(w) for cell, w in zip(cells, widths, strict=True))
+            click.echo(line.rstrip())
+
+
+def _poll(place: str, ask: Ask, answers: "queue.Queue[Document | click.ClickException]") -> None:
+    after = 0
+    while True:
+        query = urlencode({"after": after, "wait": _WAIT})
+        try:
+            answer = _asked(place, ask, f"/policy/drops?{query}")
+        except click.ClickException as err:
+            answers.put(err)
+            return
+        after = answer["changes"]
+        answers.put(answer)
+        time.sleep(_PAUSE)
+
+
+def _news(
+    answer: Document, seen: dict[tuple[Any, ...], int]
+) -> Iterator[tuple[Document, Sequence[str]]]:
+    """Yield the rows that grew, the oldest first, with what was added."""
+    for row in reversed(answer["drops"]):
+        key = (answer["node"], *(str(row[part]) for part in _IDENTITY))
+        more = row["packets"] - seen.get(key, 0)
+        seen[key] = row["packets"]
+        news = {**row, "packets": more if more > 0 else row["packets"]}
+        yield news, _cells(answer["node"], news, news["packets"])
+
+
+_IDENTITY = ("address", "direction", "policies", "peerAddress", "peer", "protocol", "port")
+
+
+def _mine(answer: Document, namespace: str | None) -> Document:
+    if namespace is None:
+        return answer
+    mine = [row for row in answer["drops"] if row["pod"].startswith(f"{namespace}/")]
+    sums = [one for one in answer["dropped"] if one["namespace"] == namespace]
+    return {**answer, "drops": mine, "dropped": sums}
+
+
+def _rows(answer: Document, count: Callable[[Document], int]) -> Iterator[Sequence[str]]:
+    for row in answer["drops"]:
+        yield _cells(answer["node"], row, count(row))
+
+
+def _cells(node: str, row: Document, packets: int) -> Sequence[str]:
+    port = row["protocol"] if row["port"] is None else f"{row['port']}/{row['protocol']}"
+    pod = row["pod"] or row["address"]
+    return node, pod, row["direction"], row["peer"], port, str(packets), row["reason"]
+
+
+def _unlogged(found: Sequence[Document]) -> Iterator[str]:
+    """Yield a line for each node whose kernel dropped more than it logged."""
+    for answer in found:
+        exact = sum(one["packets"] for one in answer["dropped"])
+        more = exact - sum(row["packets"] for row in answer["drops"])
+        if more > 0:
+            yield f"{answer['node']}: {more} more packets are not listed: they came too fast"
