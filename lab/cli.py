@@ -7,6 +7,7 @@ that completes a word needs only the declarations.
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from lab.completion import complete_component, complete_logged, complete_machine
 from lab.node_cli import node
@@ -16,6 +17,20 @@ from proxy.backends.base import BACKENDS
 from proxy.model.settings import CounterDetail
 
 TYPES = ("A", "AAAA", "CNAME", "NS", "PTR", "SOA", "SRV", "TXT")
+
+
+def beside_file(ctx: click.Context) -> dict[str, Any]:
+    """Return the demo and name that stand beside ``--file``; raises UsageError for others."""
+    given = {
+        name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if extra := sorted(given - {"file", "name", "demo"}):
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in extra)
+        raise click.UsageError(f"{options} and --file: write it into the file", ctx)
+    return {
+        "demo": "demo" in given and ctx.params["demo"],
+        "name": ctx.params["name"] if "name" in given else None,
+    }
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,11 +82,21 @@ def main() -> None:
     help="Who is asked for the names below a domain; repeatable.",
 )
 @click.option("--demo/--no-demo", default=True, show_default=True, help="Run the demo at the end.")
-def up(*, demo: bool, **options: Any) -> None:
+@click.option(
+    "-f",
+    "--file",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Make the lab of a file, without the demo; only --name and --demo may stand beside it.",
+)
+@click.pass_context
+def up(ctx: click.Context, /, *, demo: bool, file: str | None, **options: Any) -> None:
     """Start a lab, then show one Service spreading requests over its Pods."""
     from lab import commands
 
-    commands.up(demo=demo, **options)
+    if file is None:
+        commands.up(demo=demo, **options)
+    else:
+        commands.up_by_file(file, **beside_file(ctx))
 
 
 @main.command()
@@ -218,6 +243,26 @@ def resolve(name: str, asked: str, output: str, **how: Any) -> None:
     from lab import commands
 
     commands.show_names(name, asked, output, **how)
+
+
+@main.command()
+@name_option
+@click.option(
+    "-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True
+)
+def config(name: str, output: str) -> None:
+    """Print a lab as the file that makes it again, for ``lab up --file``."""
+    from lab import commands
+
+    commands.show_config(name, output)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of a lab file, for editors and checkers."""
+    from lab.file.commands import show_schema
+
+    show_schema()
 
 
 @main.command()

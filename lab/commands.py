@@ -15,12 +15,16 @@ from rich.console import Console
 
 from control.client import ClientError, KubeconfigError
 from control.linux.errors import cause
+from control.runtime.images.store import ImageError
 from lab import addons, change, halt, join, needs, resume
 from lab import demo as demonstration
 from lab import dns as cluster_dns
 from lab import logs as reader
 from lab import publish as publishing
 from lab.down import RemovalError, remove
+from lab.file import commands as lab_file
+from lab.file.manifests import ManifestError
+from lab.file.read import LabFileError
 from lab.keeper import LaunchError
 from lab.leave import DrainError
 from lab.nodes import NodeReport, NodesUnknownError, ask
@@ -51,6 +55,9 @@ _EXPECTED = (
     ClientError,
     KubeconfigError,
     publishing.PublishError,
+    LabFileError,
+    ManifestError,
+    ImageError,
 )
 
 
@@ -102,24 +109,56 @@ def _staying_up(lab: LabDir) -> Iterator[None]:
 def up(*, demo: bool, **options: Any) -> None:
     """Start a lab, then show one Service spreading requests over its Pods."""
     need_root()
-    console = Console()
     with plain_errors():
-        needs.require()
-        spec = make_spec(**options)
-        cluster_dns.check_resolvers(spec)
-        steps = Steps(console)
-        lab = make(spec, steps)
-        with _staying_up(lab):
-            with steps.step("cluster DNS"):
-                cluster_dns.install(lab.kubeconfig, spec)
-                cluster_dns.wait_answers(lab, spec)
-            with steps.step("nodes ready") as say:
-                addons.install(lab.kubeconfig)
-                wait_ready(lab, [node.name for node in spec.nodes], say)
-            if demo:
-                _demonstrate(console, steps, lab, spec)
-        console.print(f"\nlab {spec.name} is up after {steps.elapsed:.1f} s", highlight=False)
-        _suggest(console, lab, spec, deployed=demo)
+        _up(make_spec(**options), demo=demo)
+
+
+def up_by_file(path: str, *, name: str | None, demo: bool) -> None:
+    """Start the lab that a file describes."""
+    need_root()
+    with plain_errors():
+        wanted = lab_file.load(path, name)
+        _up(wanted.spec, wanted, demo=demo)
+
+
+def _up(spec: LabSpec, wanted: lab_file.Wanted | None = None, *, demo: bool) -> None:
+    console = Console()
+    needs.require()
+    cluster_dns.check_resolvers(spec)
+    steps = Steps(console)
+    if wanted:
+        lab_file.import_images(wanted, steps)
+    lab = make(spec, steps)
+    with _staying_up(lab):
+        if wanted:
+            lab_file.record(lab, wanted)
+        _get_ready(lab, spec, steps)
+        if wanted:
+            lab_file.finish(lab, wanted, steps)
+        if demo:
+            _demonstrate(console, steps, lab, spec)
+    console.print(f"\nlab {spec.name} is up after {steps.elapsed:.1f} s", highlight=False)
+    _suggest(console, lab, spec, deployed=demo)
+
+
+def _get_ready(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
+    with steps.step("cluster DNS"):
+        cluster_dns.install(lab.kubeconfig, spec)
+        cluster_dns.wait_answers(lab, spec)
+    with steps.step("nodes ready") as say:
+        addons.install(lab.kubeconfig)
+        wait_ready(lab, [node.name for node in spec.nodes], say)
+
+
+def show_config(name: str, output: str) -> None:
+    """Print a lab as the file that makes it again."""
+    need_root("only root may read a lab's settings")
+    lab = lab_dir(name)
+    with plain_errors():
+        spec = lab.spec()
+        if spec is None:
+            raise click.ClickException(_absent(name))
+        lab_file.show_config(lab, spec, output)
 
 
 def demo(name: str) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import click
 from rich.console import Console
 
-from lab import halt, join, leave
+from lab import halt, join, leave, members
 from lab.commands import need_root, plain_errors, running
 from lab.report import Steps
 from lab.spec import LabSpec
@@ -30,7 +30,7 @@ def add(
     """Add nodes, and wait until they are ready."""
     steps = Steps(Console())
     with _changing(name) as (lab, spec):
-        added = join.new_nodes(spec, names, labels, taints, zone)
+        added = members.new_nodes(spec, names, labels, taints, zone)
         join.add_nodes(lab, spec, added, steps)
     titles = ", ".join(node.name for node in added)
     click.echo(f"lab {name}: {titles} joined after {steps.elapsed:.1f} s")

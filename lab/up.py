@@ -100,7 +100,7 @@ def prepare_host(spec: LabSpec, steps: Steps) -> None:
     if not modules.is_bridge_filter_loaded():
         _load_bridge_filter(steps)
     with steps.step("images", animated=False):
-        _ensure_image()
+        ensure_tools()
 
 
 def _load_bridge_filter(steps: Steps) -> None:
@@ -112,8 +112,8 @@ def _load_bridge_filter(steps: Steps) -> None:
             say(f"no br_netfilter, so no Pod reaches Pods of its own node by a Service: {err}")
 
 
-def _ensure_image() -> None:
-    """Make the demo's image, if it is missing; raises OSError."""
+def ensure_tools() -> None:
+    """Make the demo's image, podwire/tools, if it is missing; raises OSError."""
     store = ImageStore(IMAGES)
     try:
         store.find(tools.NAME)

@@ -24,6 +24,7 @@ PATCH_TYPES = {
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
 }
+APPLY = "application/apply-patch+yaml"  # JSON is YAML
 _REVIEWS = "authorization.k8s.io/v1"
 _VERBS = {"POST": "create", "PUT": "update"}
 
@@ -202,6 +203,20 @@ class Client:
             kind.path(namespace, name, subresource),
             body=encode(patch),
             content_type=PATCH_TYPES[type],
+        )
+        return self._object(kind, request, await self._sender.send(request))
+
+    async def apply(self, kind: Kind[M], wire: Mapping[str, Any], manager: str) -> M:
+        """Apply an object as ``manager``, who then owns the fields that ``wire`` has (KEP-555)."""
+        meta = wire["metadata"]
+        namespace, name = meta.get("namespace"), meta["name"]
+        request = ClientRequest(
+            Operation("apply", kind.name, namespace or "", name),
+            "PATCH",
+            kind.path(namespace, name),
+            (("fieldManager", manager), ("force", "true")),
+            encode(wire),
+            APPLY,
         )
         return self._object(kind, request, await self._sender.send(request))
 

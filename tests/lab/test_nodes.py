@@ -8,8 +8,8 @@ import pytest
 
 from control.api.pod import Pod
 from control.linux.processes import start_ticks
-from lab.join import new_nodes
 from lab.leave import movable
+from lab.members import new_nodes
 from lab.parts import machines
 from lab.spec import LabSpecError, NodeSpec, make_spec
 from lab.state import Keeper, LabDir
