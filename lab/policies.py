@@ -7,8 +7,10 @@ import json
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,11 @@ import click
 
 from lab.commands import need_root, plain_errors, running
 from lab.machine import enter_network
+from lab.policy_view import AskError, ClusterView, FlowVerdict, explain_flow, look, sentences
 from lab.report import columns
-from lab.status import locate
+from lab.status import MachineNotFoundError, locate
+from proxy.model.values import Key
+from proxy.policy.values import Direction, Policy
 
 Document = dict[str, Any]
 Ask = Callable[[str], Document]
@@ -53,6 +58,86 @@ def drops(
     return None
 
 
+def list_policies(name: str, kubeconfig: Path | None, namespace: str | None, output: str) -> None:
+    """List the policies of a lab, or of another cluster."""
+    view = _view(name, kubeconfig)
+    shown = [one for one in view.policies if namespace in (None, one.key[0])]
+    dropped = Counter[Key]()
+    if kubeconfig is None:
+        for answer in _ask_all(_places(name, (), None), "/policy/drops"):
+            for one in answer["dropped"]:
+                for policy in one["policy"].split(","):
+                    dropped[one["namespace"], policy] += one["packets"]
+    found = [_listed(view, one, None if kubeconfig else dropped[one.key]) for one in shown]
+    if output == "json":
+        return click.echo(json.dumps(found, indent=2))
+    return click.echo(columns(_LISTED, map(_line, found)) if found else "no policy")
+
+
+_LISTED = ("NAMESPACE", "NAME", "PODS", "INGRESS", "EGRESS", "DROPPED")
+
+
+def _listed(view: ClusterView, policy: Policy, dropped: int | None) -> Document:
+    rules = {one.lower(): policy.rules.get(one) for one in Direction}
+    return {
+        "namespace": policy.key[0],
+        "name": policy.key[1],
+        "pods": ["/".join(key) for key in view.selected(policy)],
+        **{side: None if found is None else len(found) for side, found in rules.items()},
+        "dropped": dropped,
+    }
+
+
+def _line(one: Document) -> Sequence[str]:
+    def rules(side: str) -> str:
+        count = one[side]
+        return "-" if count is None else f"{count} rule{'' if count == 1 else 's'}"
+
+    dropped = "-" if one["dropped"] is None else str(one["dropped"])
+    ends = (one["namespace"], one["name"], str(len(one["pods"])))
+    return *ends, rules("ingress"), rules("egress"), dropped
+
+
+def explain(
+    name: str, kubeconfig: Path | None, namespace: str, output: str, source: str, target: str
+) -> None:
+    """Say what becomes of a flow, and why."""
+    view = _view(name, kubeconfig)
+    try:
+        flows = explain_flow(view, source, target, namespace)
+    except AskError as err:
+        raise click.ClickException(str(err)) from err
+    if output == "json":
+        return click.echo(json.dumps([_document(one) for one in flows], indent=2))
+    return click.echo("\n".join(line for one in flows for line in sentences(one)))
+
+
+def _document(flow: FlowVerdict) -> Document:
+    sides = [
+        {
+            "direction": side.direction,
+            "pod": "/".join(side.pod),
+            "passes": side.passes,
+            "policies": [
+                {"policy": "/".join(one.policy), "rules": list(map(asdict, one.rules))}
+                for one in side.policies
+            ],
+        }
+        for side in flow.sides
+    ]
+    ends = {"source": str(flow.source), "destination": str(flow.destination)}
+    return {**ends, "passes": flow.passes, "sides": sides}
+
+
+def _view(name: str, kubeconfig: Path | None) -> ClusterView:
+    """Read the cluster, and say what of its policies cannot be used."""
+    with plain_errors():
+        view = look(kubeconfig or running(name)[0].kubeconfig)
+    for line in view.complaints:
+        click.echo(line, err=True)
+    return view
+
+
 def _places(name: str, nodes: tuple[str, ...], url: str | None) -> dict[str, Ask]:
     """Return how to ask each node's proxy."""
     if url or (_MACHINE.exists() and not nodes):
@@ -64,7 +149,13 @@ def _places(name: str, nodes: tuple[str, ...], url: str | None) -> dict[str, Ask
     places: dict[str, Ask] = {}
     with plain_errors():
         for node in nodes or sorted(known):
-            pid = locate(lab, node).pid
+            try:
+                pid = locate(lab, node).pid
+            except MachineNotFoundError as err:
+                if nodes:
+                    raise
+                click.echo(str(err), err=True)
+                continue
             places[node] = lambda path, pid=pid: _inside(pid, path)  # type: ignore[misc]
     return places
 
@@ -87,7 +178,7 @@ def _ask_all(places: dict[str, Ask], path: str) -> list[Document]:
     def ask(place: str) -> Document:
         return _asked(place, places[place], path)
 
-    with ThreadPoolExecutor(len(places)) as pool:
+    with ThreadPoolExecutor(max(len(places), 1)) as pool:
         return list(pool.map(ask, places))
 
 

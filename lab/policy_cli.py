@@ -1,5 +1,6 @@
 """Declares ``podwire policy``; lab/policies.py carries it out, and is imported when it runs."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -33,3 +34,45 @@ def drops(**options: Any) -> None:
     from lab import policies
 
     policies.drops(**options)
+
+
+_kubeconfig = click.option(
+    "--kubeconfig",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Of a cluster that is no lab.",
+)
+
+
+@main.command("list")
+@name_option
+@_kubeconfig
+@click.option("-n", "--namespace", help="Only policies of this namespace.")
+@output_option
+def list_(**options: Any) -> None:
+    """List policies: the Pods that each selects, its rules, and what it dropped.
+
+    DROPPED counts packets to or from Pods that it isolates, alone or with others; only in a lab.
+    """
+    from lab import policies
+
+    policies.list_policies(**options)
+
+
+@main.command()
+@name_option
+@_kubeconfig
+@click.option(
+    "-n", "--namespace", default="default", show_default=True, help="Of Pods without one."
+)
+@output_option
+@click.argument("source")
+@click.argument("target", metavar="TARGET[:PORT][/PROTOCOL]")
+def explain(**options: Any) -> None:
+    """Say what becomes of a flow, and which rule of which policy decides.
+
+    SOURCE and TARGET are [NAMESPACE/]POD or an address, [ADDRESS]:PORT for IPv6. A Service is not
+    asked for: rules see its endpoints. Without a port: a packet without one, as of ping.
+    """
+    from lab import policies
+
+    policies.explain(**options)

@@ -9,6 +9,7 @@ from msgspec import convert
 from proxy.model.values import Address, Protocol
 from proxy.objects.parse import Complaints
 from proxy.policy import wire
+from proxy.policy.explain import Asked, SideVerdict, explain
 from proxy.policy.index import PolicyIndex
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
 from proxy.policy.profile import Group, Profile
@@ -436,6 +437,22 @@ def test_who_may_reach_whom(row):
     assert {one: evaluate(world, one[1]).passes for one in flows} == flows
     made = index(world)
     assert {one: passes(made, one[1]) for one in flows} == flows
+    for one in flows:
+        told, answer = explained(world, one[1]), evaluate(world, one[1])
+        assert [(s.direction, s.pod, s.passes) for s in told] == [
+            (s.direction, s.pod, s.passes) for s in answer.sides
+        ]
+        assert [tuple(p.policy for p in s.policies if p.admits) for s in told] == [
+            s.admitted_by for s in answer.sides
+        ]
+
+
+def explained(world: Cluster, one: Packet) -> tuple[SideVerdict, ...]:
+    ends = (one.source, one.destination)
+    near, far = (next((p for p in world.pods if end in p.addresses), None) for end in ends)
+    port = one.port if one.protocol else None
+    asked = Asked(*ends, near, far, port, one.protocol)
+    return explain(asked, world.policies, world.namespaces, world.nodes)
 
 
 def test_the_answer_names_the_policies():

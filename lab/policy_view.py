@@ -1,0 +1,179 @@
+"""NetworkPolicies as the API server has them: what each selects, and what becomes of a flow."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+
+from control.api import kinds
+from control.client import Client
+from control.client.rest import Listing
+from proxy.model.values import Address, Key, Protocol
+from proxy.objects.parse import Complaints
+from proxy.policy import wire
+from proxy.policy.explain import Asked, SideVerdict, explain
+from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
+from proxy.policy.selectors import selects
+from proxy.policy.values import Namespace, Pod, Policy
+
+
+class AskError(Exception):
+    """What was asked for does not exist, or is no flow; the text says what would be."""
+
+
+@dataclass(slots=True)
+class ClusterView:
+    """The objects that have a say. ``nodes`` are the addresses of each Pod's node."""
+
+    policies: list[Policy] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    namespaces: dict[str, Namespace] = field(default_factory=dict)
+    pods: dict[Key, Pod] = field(default_factory=dict)
+    nodes: dict[Key, list[Address]] = field(default_factory=dict)
+    known: set[Key] = field(default_factory=set)  # all Pods, also those without an address
+
+    def selected(self, policy: Policy) -> list[Key]:
+        """Return the Pods that a policy selects, of those that have an address."""
+        near = (pod for pod in self.pods.values() if pod.key[0] == policy.key[0])
+        return sorted(pod.key for pod in near if selects(policy.selector, pod.labels))
+
+
+@dataclass(frozen=True, slots=True)
+class FlowVerdict:
+    """What becomes of a flow between two addresses."""
+
+    source: Address
+    destination: Address
+    sides: tuple[SideVerdict, ...]
+
+    @property
+    def passes(self) -> bool:
+        """True if every side lets it pass."""
+        return all(side.passes for side in self.sides)
+
+
+def look(kubeconfig: Path) -> ClusterView:
+    """Read the cluster. Raises ClientError, KubeconfigError."""
+    return asyncio.run(_look(kubeconfig))
+
+
+async def _look(kubeconfig: Path) -> ClusterView:
+    view = ClusterView()
+    async with Client.from_kubeconfig(kubeconfig) as client:
+        for policy in (await client.list(wire.NETWORK_POLICY)).items:
+            complaints = Complaints(f"NetworkPolicy {'/'.join(policy.key)}")
+            if value := parse_policy(policy, complaints):
+                view.policies.append(value)
+            view.complaints += complaints.lines
+        spaces = (await client.list(wire.NAMESPACE)).items
+        view.namespaces = {one.metadata.name: parse_namespace(one) for one in spaces}
+        nodes = {
+            node.metadata.name: [
+                ip_address(one.address)
+                for one in node.status.addresses or ()
+                if one.type == "InternalIP"
+            ]
+            for node in (await client.list(kinds.NODE)).items
+        }
+        _add_pods(view, await client.list(wire.POD), nodes)
+    view.policies.sort(key=lambda one: one.key)
+    return view
+
+
+def _add_pods(
+    view: ClusterView, pods: "Listing[wire.Pod]", nodes: dict[str, list[Address]]
+) -> None:
+    for pod in pods.items:
+        view.known.add(pod.key)
+        if value := parse_pod(pod, ""):
+            view.pods[pod.key] = value
+            view.nodes[pod.key] = nodes.get(pod.spec.node_name or "", [])
+
+
+def explain_flow(view: ClusterView, source: str, target: str, namespace: str) -> list[FlowVerdict]:
+    """Return what becomes of a flow, for each family that both ends have. Raises AskError.
+
+    An end is [NAMESPACE/]POD or an address; ``target`` may end in :PORT and /PROTOCOL.
+    """
+    target, protocol = _protocol(target)
+    destination, port = _split(target)
+    if port is not None and protocol is None:
+        protocol = Protocol.TCP
+    if protocol is not None and port is None:
+        raise AskError(f"{target}: a protocol with ports needs one: {target}:80/{protocol}")
+    ends = [_end(view, text, namespace) for text in (source, destination)]
+    found = []
+    for near in ends[0][1]:
+        for far in (one for one in ends[1][1] if one.version == near.version):
+            asked = Asked(near, far, ends[0][0], ends[1][0], port, protocol)
+            sides = explain(asked, view.policies, view.namespaces, view.nodes)
+            found.append(FlowVerdict(near, far, sides))
+    if not found:
+        raise AskError(f"{source} and {destination} have no address of one IP family")
+    return found
+
+
+def _protocol(text: str) -> tuple[str, Protocol | None]:
+    head, _, last = text.rpartition("/")
+    if head and last.upper() in Protocol.__members__:
+        return head, Protocol(last.upper())
+    return text, None
+
+
+def _split(text: str) -> tuple[str, int | None]:
+    """Split off the port. An IPv6 address with a port stands in brackets."""
+    if text.startswith("["):
+        address, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif text.count(":") > 1:
+        address, port = text, ""
+    else:
+        address, _, port = text.partition(":")
+    if not port:
+        return address, None
+    if not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise AskError(f"{port[:40]!r} is no port: give a number, such as {address}:80")
+    return address, int(port)
+
+
+def _end(view: ClusterView, text: str, namespace: str) -> tuple[Pod | None, tuple[Address, ...]]:
+    """Return the Pod, and the addresses that it has or that was asked for."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return _pod(view, text, namespace)
+    at = (pod for pod in view.pods.values() if address in pod.addresses)
+    return max(at, key=lambda pod: pod.rank, default=None), (address,)
+
+
+def _pod(view: ClusterView, text: str, namespace: str) -> tuple[Pod, tuple[Address, ...]]:
+    space, _, name = text.rpartition("/")
+    key = (space or namespace, name)
+    pod = view.pods.get(key)
+    if pod is not None:
+        return pod, pod.addresses
+    if key in view.known:
+        raise AskError(
+            f"Pod {'/'.join(key)} has no address of its own: it did not start, has ended, or is in "
+            "its node's network; of the last, ask by the node's address"
+        )
+    raise AskError(f"no Pod {'/'.join(key)}; an end is [NAMESPACE/]POD or an address")
+
+
+def sentences(flow: FlowVerdict) -> Iterator[str]:
+    """Yield the answer in lines for people."""
+    verdict = "passes" if flow.passes else "is dropped"
+    yield f"{flow.source} to {flow.destination}: {verdict}"
+    if not flow.sides:
+        yield "  no policy has a say: neither end is a Pod, or both are one, or one is its node"
+    for side in flow.sides:
+        about = f"  {side.direction.lower()} of {'/'.join(side.pod)}:"
+        if not side.policies:
+            yield f"{about} no policy isolates it"
+            continue
+        yield f"{about} {'admitted' if side.passes else 'no rule admits it'}"
+        for policy in side.policies:
+            yield f"    {'/'.join(policy.policy)}{'' if policy.rules else ': it has no rule'}"
+            for rule in policy.rules:
+                yield f"      rule {rule.number}: {rule.why}"

@@ -1,0 +1,176 @@
+"""Why a flow passes, or does not: each policy that isolates one of its Pods, rule by rule. Pure.
+
+It reads the API's text once more, by values alone, for people: rules of the kernel are made by
+``profile`` and ``render``. The tests hold both to one table.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from proxy.model.values import Address, Key, Protocol
+from proxy.policy.selectors import selects
+from proxy.policy.values import (
+    BlockPeer,
+    Direction,
+    Namespace,
+    Peer,
+    Pod,
+    Policy,
+    PortName,
+    PortRange,
+    Rule,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The first packet of a flow, with the Pods at its ends, None where there is none.
+
+    ``port`` and ``protocol`` are None for a packet of a protocol without ports, such as ICMP.
+    """
+
+    source: Address
+    destination: Address
+    source_pod: Pod | None
+    destination_pod: Pod | None
+    port: int | None = None
+    protocol: Protocol | None = None
+
+    def end(self, direction: Direction) -> tuple[Pod | None, Pod | None, Address]:
+        """Return the Pod that a direction guards, the Pod at the other end, and its address."""
+        if direction is Direction.EGRESS:
+            return self.source_pod, self.destination_pod, self.destination
+        return self.destination_pod, self.source_pod, self.source
+
+
+@dataclass(frozen=True, slots=True)
+class RuleVerdict:
+    """What a rule says; ``number`` is its place in the policy. ``why`` ends the sentence."""
+
+    number: int
+    admits: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVerdict:
+    """A policy that isolates the Pod, and its rules."""
+
+    policy: Key
+    rules: tuple[RuleVerdict, ...]
+
+    @property
+    def admits(self) -> bool:
+        """True if one of its rules admits the packet."""
+        return any(rule.admits for rule in self.rules)
+
+
+@dataclass(frozen=True, slots=True)
+class SideVerdict:
+    """A Pod and a direction. Without policies the Pod is not isolated in it."""
+
+    direction: Direction
+    pod: Key
+    policies: tuple[PolicyVerdict, ...]
+
+    @property
+    def passes(self) -> bool:
+        """True if this side lets the packet pass."""
+        return not self.policies or any(one.admits for one in self.policies)
+
+
+def explain(
+    asked: Asked,
+    policies: Iterable[Policy],
+    namespaces: Mapping[str, Namespace],
+    nodes: Mapping[Key, Iterable[Address]],
+) -> tuple[SideVerdict, ...]:
+    """Return the verdict of each side that has a say; the packet passes if all of them do.
+
+    ``nodes`` are the addresses of the node where a Pod runs. That node always reaches the Pod, and
+    the Pod reaches it; a Pod always reaches itself.
+    """
+    if asked.source_pod is not None and asked.source_pod is asked.destination_pod:
+        return ()
+    policies = sorted(policies, key=lambda one: one.key)
+    return tuple(_sides(asked, policies, namespaces, nodes))
+
+
+def _sides(
+    asked: Asked,
+    policies: Sequence[Policy],
+    namespaces: Mapping[str, Namespace],
+    nodes: Mapping[Key, Iterable[Address]],
+) -> Iterator[SideVerdict]:
+    for direction in (Direction.EGRESS, Direction.INGRESS):
+        pod, other, address = asked.end(direction)
+        if pod is None or address in nodes.get(pod.key, ()):
+            continue
+        reader = _Reader(asked, other, address, namespaces)
+        guards = [one for one in policies if _guards(one, pod, direction)]
+        found = (
+            PolicyVerdict(one.key, tuple(reader.rules(one.rules[direction]))) for one in guards
+        )
+        yield SideVerdict(direction, pod.key, tuple(found))
+
+
+def _guards(policy: Policy, pod: Pod, direction: Direction) -> bool:
+    is_near = policy.key[0] == pod.key[0] and direction in policy.rules
+    return is_near and selects(policy.selector, pod.labels)
+
+
+class _Reader:
+    """Reads rules for one packet and one of its sides."""
+
+    def __init__(
+        self,
+        asked: Asked,
+        other: Pod | None,
+        address: Address,
+        namespaces: Mapping[str, Namespace],
+    ) -> None:
+        self._asked = asked
+        self._other = other
+        self._address = address
+        self._namespaces = namespaces
+
+    def rules(self, rules: Iterable[Rule]) -> Iterator[RuleVerdict]:
+        """Yield the verdict of each rule."""
+        for number, rule in enumerate(rules):
+            wrong = [*self._wrong_peer(rule), *self._wrong_port(rule)]
+            yield RuleVerdict(number, not wrong, " and ".join(wrong) or "admits it")
+
+    def _wrong_peer(self, rule: Rule) -> Iterator[str]:
+        if rule.peers is not None and not any(map(self._is, rule.peers)):
+            name = "/".join(self._other.key) if self._other else str(self._address)
+            yield f"{name} is none of its peers"
+
+    def _wrong_port(self, rule: Rule) -> Iterator[str]:
+        if rule.ports is not None and not any(map(self._has, rule.ports)):
+            asked = self._asked
+            door = f"{asked.port}/{asked.protocol}" if asked.protocol else "a packet without ports"
+            yield f"{door} is none of its ports"
+
+    def _is(self, peer: Peer) -> bool:
+        if isinstance(peer, BlockPeer):
+            version, number = self._address.version, int(self._address)
+            return any(
+                span.version == version and span.first <= number <= span.last
+                for span in peer.ranges
+            )
+        pod = self._other
+        if pod is None or not selects(peer.pods, pod.labels):
+            return False
+        if peer.namespaces is None:
+            return pod.key[0] == peer.namespace
+        namespace = self._namespaces.get(pod.key[0])
+        return namespace is not None and selects(peer.namespaces, namespace.labels)
+
+    def _has(self, port: PortRange | PortName) -> bool:
+        asked = self._asked
+        if asked.protocol is not port.protocol or asked.port is None:
+            return False
+        if isinstance(port, PortRange):
+            return port.first <= asked.port <= port.last
+        pod = asked.destination_pod
+        return pod is not None and pod.ports.get((port.protocol, port.name)) == asked.port
