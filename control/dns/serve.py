@@ -48,7 +48,7 @@ async def serve(client: Client, settings: Settings) -> None:
         await serve_pages(stack, settings.pages, synced.is_set, servers.metrics)
         tasks.create_task(follow(client, Feed(zone, changed), synced))
         await synced.wait()  # until then packets wait in the sockets
-        servers.start(tasks)
+        servers.start(tasks, stack)
         if upstream.routes:
             await Loops(forwarder, upstream.routes).watch()
 
@@ -77,10 +77,11 @@ class _Servers:
             if each.type == socket.SOCK_STREAM
         ]
 
-    def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Begin to answer."""
+    def start(self, tasks: asyncio.TaskGroup, stack: AsyncExitStack) -> None:
+        """Begin to answer, until the stack closes."""
         for server in self._udp:
             server.start()
+            stack.callback(server.stop)
         for each in self._tcp:
             tasks.create_task(each.serve())
 

@@ -9,6 +9,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from time import perf_counter
@@ -39,6 +40,10 @@ class Shared:
         self.generation = object()
 
 
+class _Stopped(Exception):  # noqa: N818  # not an error: the end of the loop
+    """The thread is to end."""
+
+
 class UdpServer:
     """Answers on one socket."""
 
@@ -52,13 +57,26 @@ class UdpServer:
     ) -> None:
         self._socket, self._answerer, self._shared = sock, answerer, shared
         self._log, self._forwarder = log, forwarder
+        self._stopping = False
         family = 1 if sock.family == socket.AF_INET else 2
         self.cells = Cells("udp", family)
         self.later_cells = Cells("udp", family)  # of the event loop: a cell has one thread
 
-    def start(self) -> None:
-        """Serve in a thread, which ends with the process."""
-        threading.Thread(target=self.serve, name="udp", daemon=True).start()
+    def start(self) -> threading.Thread:
+        """Serve in a thread, which ends with the process, or after ``stop``."""
+        thread = threading.Thread(target=self._until_stopped, name="udp", daemon=True)
+        thread.start()
+        return thread
+
+    def _until_stopped(self) -> None:
+        with suppress(_Stopped), self._socket:
+            self.serve()
+
+    def stop(self) -> None:
+        """Have the thread close the socket and end; an empty packet wakes it up."""
+        self._stopping = True
+        with socket.socket(self._socket.family, socket.SOCK_DGRAM) as waker:
+            waker.sendto(b"", self._socket.getsockname())
 
     def serve(self) -> None:
         """Answer for ever. This is the hot loop: local names, and no call for what is kept."""
@@ -88,6 +106,8 @@ class UdpServer:
                 logger.debug("udp: %s", err)
 
     def _answer(self, packet: bytes, peer: Address, kept: Kept, began: float) -> None:
+        if self._stopping:
+            raise _Stopped
         found = self._answerer.answer(packet, tcp=False)
         if isinstance(found, Pending):
             found = self._hand_over(found, packet, peer, began)

@@ -11,7 +11,7 @@ import pytest
 
 from control.dns.upstream import exchange, forwarder, loop, peer
 from control.dns.upstream.loop import LoopError, Loops
-from tests.support.control.names import namespace, service, shown
+from tests.support.control.names import namespace, part, service, shown
 from tests.support.control.queries import HOST
 from tests.support.control.resolvers import PORTS, Served, dnsmasq, reply, says, scripted, until
 
@@ -125,6 +125,18 @@ async def test_a_stub_domain_has_resolvers_of_its_own(start):
     assert corp.names == ["corp.example.", "a.corp.example."]
     assert lab.names == ["x.lab.corp.example."]
     assert rest.names == ["acorp.example."]
+
+
+async def test_after_an_event_the_next_answer_is_new(start):
+    """By UDP and TCP, of what is kept and what is not: no time passes between."""
+    served, name = await start(service("pets"), part("pets", ("10.1.0.1", "", True))), f"pets.{IN}"
+    for state in range(2, 60):
+        if state % 3:  # else the response of before is kept
+            await ask(served, name)
+        old = part("pets", (f"10.1.0.{state - 1}", "", True))
+        served.names.put(part("pets", (f"10.1.0.{state}", "", True)), old)
+        response = await ask(served, name, tcp=state % 2 == 0)
+        assert [rdata.to_text() for rdata in response.answer[0]] == [f"10.1.0.{state}"]
 
 
 async def test_without_upstreams_only_stub_domains_are_asked_for(start):

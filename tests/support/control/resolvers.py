@@ -80,7 +80,8 @@ class Served:
     """A DNS server in the test's event loop, which asks resolvers."""
 
     def __init__(self, *objects, upstreams=(), stubs=(), policy="sequential", seconds=30) -> None:
-        names = Names(*objects)
+        shared = Shared()
+        self.names = names = Names(*objects, changed=shared.changed)
         self.routes = read_routes(upstreams, stubs, names.zone.domain)
         outside = Outside(Routes(self.routes), Cache(time.monotonic))
         self.forwarder = Forwarder(outside.cache, policy, seconds)
@@ -88,8 +89,8 @@ class Served:
         self.port = next(PORTS)
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         udp.bind((HOST, self.port))
-        self.udp = UdpServer(udp, answerer, Shared(), None, self.forwarder)
-        self.udp.start()
+        self.udp = UdpServer(udp, answerer, shared, None, self.forwarder)
+        self._thread = self.udp.start()
         listening = socket.create_server((HOST, self.port))
         self.tcp = TcpServer(listening, answerer, forwarder=self.forwarder)
         self._serving = asyncio.create_task(self.tcp.serve())
@@ -99,7 +100,9 @@ class Served:
         return "\n".join(self.forwarder.metrics.lines())
 
     async def close(self) -> None:
-        """End the TCP server; the thread of the UDP socket ends with the process."""
+        """End."""
+        self.udp.stop()
+        await asyncio.to_thread(self._thread.join)
         self._serving.cancel()
         await asyncio.gather(self._serving, return_exceptions=True)
 
