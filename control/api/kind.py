@@ -1,5 +1,6 @@
 """A resource type."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self
 
@@ -41,6 +42,15 @@ M = TypeVar("M", bound=Readable, covariant=True, default="Object")
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """How a kind shows the stored objects of another: see ``control/api/forms``."""
+
+    stored: "Kind"
+    show: Callable[[Mapping[str, Any]], dict[str, Any]]
+    keep: Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Kind(Generic[M]):
     """A resource type: its names on the wire, its scope, and its model."""
 
@@ -55,6 +65,14 @@ class Kind(Generic[M]):
     subresources: tuple[str, ...] = ()  # those of "status" and "scale" that the kind has
     # What a CustomResourceDefinition says of the kind; None for upstream's own kinds.
     custom: "CustomType | None" = field(default=None, compare=False, repr=False)
+    form: Form | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def stored(self) -> "Kind":
+        """The kind of the stored objects: this one, unless it is a form of another."""
+        if self.form is not None:
+            return self.form.stored
+        return self  # type: ignore[return-value]
 
     @property
     def api_version(self) -> str:

@@ -1,6 +1,7 @@
 """The table of all kinds; generic code starts from it.
 
-The kinds of this module have models: podwire acts on them. Those of ``stored`` have none.
+The kinds of this module have models: podwire acts on them. Those of ``stored`` have none. ``KINDS``
+are those whose objects are stored, ``FORMS`` show them in another version: see ``forms``.
 """
 
 from control.api import (
@@ -17,6 +18,9 @@ from control.api import (
     service,
     workload,
 )
+from control.api.forms import autoscaler as autoscaler_form
+from control.api.forms import event as event_form
+from control.api.kind import Form
 from control.api.kind import Kind as Kind
 from control.api.kind import M as M
 from control.api.quota import model as quota
@@ -246,3 +250,28 @@ KINDS: tuple[Kind, ...] = (
     DEFINITION,
     *STORED,
 )
+
+EVENT_FORM = Kind(
+    "events.k8s.io",
+    "v1",
+    "Event",
+    "events",
+    cluster.Event,
+    True,
+    ("ev",),
+    form=Form(EVENT, event_form.show, event_form.keep),
+)
+AUTOSCALER_FORM = Kind(
+    "autoscaling",
+    "v1",
+    "HorizontalPodAutoscaler",
+    "horizontalpodautoscalers",
+    autoscaling.HorizontalPodAutoscaler,
+    True,
+    ("hpa",),
+    ("all",),
+    ("status",),
+    form=Form(HORIZONTAL_POD_AUTOSCALER, autoscaler_form.show, autoscaler_form.keep),
+)
+FORMS: tuple[Kind, ...] = (EVENT_FORM, AUTOSCALER_FORM)
+SERVED: tuple[Kind, ...] = (*KINDS, *FORMS)

@@ -27,6 +27,7 @@ from control.api.validation import certificates as check_certificates
 from control.api.validation import cluster as check_cluster
 from control.api.validation import definition as check_definition
 from control.api.validation import endpoints as check_endpoints
+from control.api.validation import events as check_events
 from control.api.validation import persistent as check_persistent
 from control.api.validation import policy as check_policy
 from control.api.validation import quota as check_quota
@@ -96,7 +97,7 @@ _RULES = {
         validate=check_cluster.validate_secret,
         validate_update=check_cluster.validate_secret_update,
     ),
-    "Event": Rules(validate=check_cluster.validate_event),
+    "Event": Rules(validate=check_events.validate_event, name=text.path_segment),
     "Lease": Rules(validate=check_cluster.validate_lease),
     "Endpoints": Rules(cluster.default_endpoints, validate=check_endpoints.validate_endpoints),
     "EndpointSlice": Rules(
@@ -280,10 +281,24 @@ _RULES = {
     "ResourceSlice": Rules(generation=True),
 }
 _NONE = Rules()
+# Of forms: ``default`` takes what their clients send, all others the object as it is stored.
+_FORM_RULES = {
+    ("events.k8s.io", "v1", "Event"): Rules(
+        validate_new=check_events.validate_new_reported,
+        validate_update=check_events.validate_reported_update,
+    ),
+    ("autoscaling", "v1", "HorizontalPodAutoscaler"): Rules(
+        batch.default_autoscaler_form,
+        validate=check_autoscaling.validate_autoscaler,
+        validate_status=check_autoscaling.validate_autoscaler_status,
+    ),
+}
 
 
 def rules_of(kind: Kind) -> Rules:
     """Return the rules of a kind."""
+    if kind.form is not None:
+        return _FORM_RULES.get((kind.group, kind.version, kind.name), _NONE)
     return kind.custom.rules if kind.custom else _RULES.get(kind.name, _NONE)
 
 

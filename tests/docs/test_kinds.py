@@ -5,7 +5,7 @@ import re
 import pytest
 
 from control.api import kinds
-from control.api.kinds import KINDS
+from control.api.kinds import FORMS, KINDS, SERVED
 from control.api.meta import Object
 from control.api.rules import Rules, rules_of
 from control.api.stored import STORED
@@ -22,7 +22,14 @@ PARTS = ("control/agent", "control/controllers", "control/scheduler", "control/s
 
 
 def test_every_kind_has_a_row():
-    assert set(ROWS) == {(kind.name, kind.api_version) for kind in KINDS}
+    assert set(ROWS) == {(kind.name, kind.api_version) for kind in SERVED}
+
+
+@pytest.mark.parametrize("kind", FORMS, ids=lambda kind: kind.api_version)
+def test_forms_show_a_kind_of_the_same_level(kind):
+    assert kind.stored in KINDS
+    assert kind.model is kind.stored.model
+    assert ROWS[kind.name, kind.api_version] == ROWS[kind.name, kind.stored.api_version]
 
 
 @pytest.mark.parametrize("kind", STORED, ids=lambda kind: kind.name)

@@ -5,8 +5,8 @@
 Source: structured-merge-diff's merge/update.go and apimachinery's managedfields/internal.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -54,6 +54,16 @@ _STRIPPED = of_paths(
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """Another version of the written object, whose names some managers' fields have."""
+
+    shape: MapShape
+    ignored: FieldSet
+    shown: Callable[[Wire], Wire]  # makes an object of this version
+    back: Callable[[Wire], Wire]
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """A write: who makes it, of which type, and the fields that this kind of write cannot set."""
 
@@ -63,6 +73,32 @@ class Write:
     now: str  # RFC 3339
     ignored: FieldSet
     empty: Mapping[str, Any]  # an object of the type without any value
+    # By apiVersion; fields in a version that is not here have this one's names.
+    others: Mapping[str, Version] = field(default_factory=dict)
+
+
+class _Change:
+    """What a write changes, as each version names it."""
+
+    def __init__(self, write: Write, old: Wire, new: Wire) -> None:
+        self._write, self._old, self._new = write, old, new
+        self.own = compare(write.shape, old, new).without(write.ignored)
+        self._gone: dict[str, FieldSet] = {}
+
+    def of(self, version: str) -> Comparison:
+        """Return the change in another version."""
+        other = self._write.others.get(version)
+        if other is None:
+            return self.own
+        old, new = other.shown(self._old), other.shown(self._new)
+        return compare(other.shape, old, new).without(other.ignored)
+
+    def gone(self, version: str) -> FieldSet:
+        """Return what nobody else manages after the change."""
+        if version not in self._gone:
+            found = self.of(version)
+            self._gone[version] = union(found.taken, found.removed)
+        return self._gone[version]
 
 
 class ApplyConflictError(Exception):
@@ -96,18 +132,15 @@ def update(write: Write, old: Wire, new: Wire, managers: Managers) -> Managers:
 def _tracked(write: Write, old: Wire, new: Wire, managers: Managers) -> Managers:
     """Return the managers after a change; the same ones if an item lacks its key, as upstream."""
     try:
-        found = compare(write.shape, old, new)
+        change = _Change(write, old, new)
+        return _updated(write, managers, change) if any(change.own) else managers
     except ItemError:
         return managers
-    return _updated(write, managers, found)
 
 
-def _updated(write: Write, managers: Managers, found: Comparison) -> Managers:
-    found = found.without(write.ignored)
-    if not any(found):
-        return managers
-    left = _without(dict(managers), found)
-    taken = difference(found.taken, _STRIPPED)
+def _updated(write: Write, managers: Managers, change: _Change) -> Managers:
+    left = _without(dict(managers), change)
+    taken = difference(change.own.taken, _STRIPPED)
     if taken:
         before = left.get(write.who)
         fields = union(taken, before.fields) if before else taken
@@ -115,11 +148,10 @@ def _updated(write: Write, managers: Managers, found: Comparison) -> Managers:
     return capped(left)
 
 
-def _without(managers: dict[Manager, Managed], found: Comparison) -> dict[Manager, Managed]:
+def _without(managers: dict[Manager, Managed], change: _Change) -> dict[Manager, Managed]:
     """Take from every manager what others have changed or removed."""
-    gone = union(found.taken, found.removed)
     for who, held in tuple(managers.items()):
-        fields = difference(held.fields, gone)
+        fields = difference(held.fields, change.gone(held.version))
         if not fields:
             del managers[who]
         elif fields is not held.fields:
@@ -149,9 +181,9 @@ def _checked(
     """Apply an object that has its type; raises ItemError for the live one."""
     if not managers:
         first = Manager(BEFORE_FIRST_APPLY, UPDATE, write.version)
-        known = compare(write.shape, dict(write.empty), live)
         own = Write(write.shape, write.version, first, write.now, write.ignored, write.empty)
-        managers = _updated(own, {}, known)
+        known = _Change(own, dict(write.empty), live)
+        managers = _updated(own, {}, known) if any(known.own) else {}
     try:
         made, managers = _applied(write, live, applied, managers, force=force)
     except ApplyConflictError as err:
@@ -175,13 +207,13 @@ def _applied(
     fields = difference(fields_of(shape, applied), write.ignored, recursive=True)
     held[who] = Managed(fields, write.version, last.time if last else "")
     made = merge(shape, live, applied)
-    if last is not None and last.version == write.version:
-        made = prune(shape, made, last.fields, [each.fields for each in held.values()])
-    found = compare(shape, live, made).without(write.ignored)
+    if last is not None:
+        made = _pruned(write, made, last, held)
+    change = _Change(write, live, made)
     own = held.pop(who)
     if not force:
-        _check_conflicts(held, found.taken)
-    held = _without(held, found)
+        _check_conflicts(held, change)
+    held = _without(held, change)
     kept = difference(own.fields, _STRIPPED)
     if kept:
         time = own.time if live == made else write.now
@@ -189,11 +221,26 @@ def _applied(
     return made, held
 
 
-def _check_conflicts(managers: Managers, taken: FieldSet) -> None:
+def _pruned(write: Write, made: Wire, last: Managed, held: Managers) -> Wire:
+    """Return the object without what its manager applied last, and nobody manages now."""
+    other = write.others.get(last.version)
+    own = [each.fields for each in held.values() if each.version == write.version]
+    if other is None:
+        everyone = [each.fields for each in held.values()]
+        same = last.version == write.version
+        return prune(write.shape, made, last.fields, everyone) if same else made
+    others = [each.fields for each in held.values() if each.version == last.version]
+    left = other.back(prune(other.shape, other.shown(made), last.fields, others))
+    gone = difference(fields_of(write.shape, made), fields_of(write.shape, left))
+    return prune(write.shape, made, gone, own)
+
+
+def _check_conflicts(managers: Managers, change: _Change) -> None:
     conflicts = [
         (who, path)
         for who in sorted(managers, key=str)
-        for path in paths(intersection(managers[who].fields, taken))
+        for held in (managers[who],)
+        for path in paths(intersection(held.fields, change.of(held.version).taken))
     ]
     if conflicts:
         raise ApplyConflictError(conflicts)

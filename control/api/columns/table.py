@@ -13,6 +13,7 @@ from control.api.columns import (
 )
 from control.api.columns.base import Columns
 from control.api.columns.fields import CREATED
+from control.api.forms.convert import kept
 from control.api.kind import Kind
 
 _COLUMNS = {
@@ -79,4 +80,12 @@ _COLUMNS = {
 
 def columns_of(kind: Kind) -> Columns:
     """Return the columns of a kind; name and time of creation if it has no row, as upstream."""
+    if kind.form is not None:
+        return _of_form(kind)
     return kind.custom.columns if kind.custom else _COLUMNS.get(kind.name, CREATED)
+
+
+def _of_form(kind: Kind) -> Columns:
+    """Return the columns of the stored kind, which read the object as it is stored."""
+    own = columns_of(kind.stored)
+    return Columns(own.columns, lambda wire, now: own.cells(kept(kind, wire), now))

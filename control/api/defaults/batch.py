@@ -167,6 +167,11 @@ def default_autoscaler(wire: Wire) -> Wire:
     return wire | {"spec": within(spec, "behavior", _behavior)}
 
 
+def default_autoscaler_form(wire: Wire) -> Wire:
+    """Set one replica at least; the target is set when the object is kept as v2."""
+    return wire | {"spec": filled(wire.get("spec", {}), {"minReplicas": 1})}
+
+
 def _behavior(behavior: Wire) -> Wire:
     return {
         "scaleUp": _SCALE_UP | behavior.get("scaleUp", {}),

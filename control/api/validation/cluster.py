@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from control.api import field
-from control.api.cluster import ConfigMap, Event, Lease, Namespace, PriorityClass, Secret
+from control.api.cluster import ConfigMap, Lease, Namespace, PriorityClass, Secret
 from control.api.field import FieldError
 from control.api.node import Node, Taint
 from control.api.podsecurity import LEVELS
@@ -30,7 +30,6 @@ _BASIC = ("username", "password")
 _ACCOUNT = "kubernetes.io/service-account.name"
 _EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
 _BOTH_FAMILIES = ([False, True], [True, False])
-_EVENT_WORD_MAX, _EVENT_MESSAGE_MAX = 128, 1024
 SYSTEM_PRIORITIES = {
     "system-cluster-critical": 2_000_000_000,
     "system-node-critical": 2_000_001_000,
@@ -235,37 +234,6 @@ def validate_node_update(new: Node, old: Node) -> list[FieldError]:
         found.append(field.forbidden("spec.providerID", why))
     if (new.spec.external_id or "") != (old.spec.external_id or ""):
         found.append(field.forbidden("spec.externalID", "may not be updated"))
-    return found
-
-
-def validate_event(event: Event) -> list[FieldError]:
-    """Check that an Event is in its object's namespace, and what those with a time have to say."""
-    own, involved = event.metadata.namespace or "", event.involved_object.namespace or ""
-    if event.event_time is not None:
-        wrong = not involved and own not in ("default", "kube-system")
-    else:
-        wrong = own != (involved or "default")
-    why = "does not match event.namespace"
-    found = [field.invalid("involvedObject.namespace", involved, why)] if wrong else []
-    return found + (_reported(event) if event.event_time is not None else [])
-
-
-def _reported(event: Event) -> list[FieldError]:
-    given = {
-        "reportingComponent": event.reporting_component or "",
-        "reportingInstance": event.reporting_instance or "",
-        "action": event.action or "",
-        "reason": event.reason or "",
-    }
-    found = [field.required(name) for name, value in given.items() if not value]
-    controller = given.pop("reportingComponent")
-    messages = text.qualified_name(controller)
-    found += invalid_each("reportingComponent", controller, messages)
-    limits = dict.fromkeys(given, _EVENT_WORD_MAX) | {"message": _EVENT_MESSAGE_MAX}
-    for name, value in (given | {"message": event.message or ""}).items():
-        if len(value.encode()) > limits[name]:
-            why = f"can have at most {limits[name]} characters"
-            found.append(field.invalid(name, "", why))
     return found
 
 

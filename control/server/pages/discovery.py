@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from control.api.kinds import KINDS, NAMESPACE, Kind
+from control.api.kinds import NAMESPACE, SERVED, Kind
 from control.api.measured import GROUP as MEASURED
 from control.server.wire.accept import Accept
 
@@ -106,7 +106,7 @@ def subresources(kind: Kind) -> Iterator[Subresource]:
     )
 
 
-def group_versions(kinds: Kinds = KINDS) -> list[tuple[str, str]]:
+def group_versions(kinds: Kinds = SERVED) -> list[tuple[str, str]]:
     """Return every (group, version): upstream's in its order, then custom.
 
     Of a custom group, the version that is preferred comes first.
@@ -126,7 +126,7 @@ def group_versions(kinds: Kinds = KINDS) -> list[tuple[str, str]]:
     return list(dict.fromkeys(rows))
 
 
-def discovery(path: str, accept: Accept, address: str, kinds: Kinds = KINDS) -> Wire | None:
+def discovery(path: str, accept: Accept, address: str, kinds: Kinds = SERVED) -> Wire | None:
     """Return the document at ``/api``, ``/apis`` or below; None for any other path.
 
     ``address`` is the HOST:PORT at which clients reach the server.
@@ -212,7 +212,8 @@ def verbs(kind: Kind) -> tuple[str, ...]:
 
 def _storage_version_hash(kind: Kind) -> str:
     """Return what changes when the kind is stored by another version."""
-    name = f"{kind.group}/{kind.version}/{kind.name}"
+    kept = kind.stored
+    name = f"{kept.group}/{kept.version}/{kept.name}"
     return b64encode(sha256(name.encode()).digest()[:8]).decode()
 
 

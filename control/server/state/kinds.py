@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from control.api.kinds import KINDS, Kind
+from control.api.kinds import SERVED, Kind
 from control.api.measured import MEASURED
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ Resource = tuple[str, str, str]  # group, version, plural
 class KindTable:
     """Kinds by their resource."""
 
-    def __init__(self, built_in: Iterable[Kind] = KINDS) -> None:
+    def __init__(self, built_in: Iterable[Kind] = SERVED) -> None:
         self._built_in = tuple(built_in)
         self._taken = {(kind.group, kind.plural) for kind in (*self._built_in, *MEASURED)}
         self._custom: dict[str, tuple[Kind, ...]] = {}  # by the definition's name

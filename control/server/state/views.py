@@ -1,13 +1,16 @@
-"""The objects of a custom kind as one version of it shows them.
+"""The stored objects as another version or group shows them.
 
-All versions share one stored form. An object that was stored in another version, or before its
-definition's last change, is shown with this version's name, defaults and known fields.
+All versions of a custom kind share one stored form. An object that was stored in another version,
+or before its definition's last change, is shown with this version's name, defaults and known
+fields.
+Of upstream's kinds, a form shows what its function makes of the object: see ``control/api/forms``.
 """
 
 from collections.abc import Iterator
 from contextlib import suppress
 
 from control.api.custom.cost import TooCostlyError
+from control.api.forms.convert import shown
 from control.api.kinds import Kind
 from control.api.types.scalars import WrongTypeError
 from control.server.state.watch_cache import KindCache, ObjectChange
@@ -17,7 +20,7 @@ from control.server.wire.item import Item, encode_object, stamp
 class VersionView(KindCache):
     """One version of the objects of a ``KindCache``; it has no objects of its own.
 
-    ``changed`` is the revision of the last change of the kind's definition.
+    ``changed`` is the revision of the last change of a custom kind's definition.
     """
 
     def __init__(self, base: KindCache, kind: Kind, changed: int) -> None:
@@ -76,6 +79,9 @@ class VersionView(KindCache):
 
 def seen(kind: Kind, item: Item, changed: int) -> Item:
     """Return an object as a version of its kind shows it."""
+    if kind.form is not None:
+        raw = encode_object(shown(kind, item.fresh()), item.managed)
+        return stamp(item.key, raw, item.revision)
     custom = kind.custom
     if custom is None:
         return item

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from control.api.kinds import DEFINITION, KINDS, Kind
+from control.api.kinds import DEFINITION, SERVED, Kind
 from control.server.state.kinds import KindTable
 from control.server.wire.info import storage_prefix
 from control.server.wire.item import Item, restamp, stamp
@@ -131,7 +131,7 @@ class KindCache:
 class WatchCache:
     """The cache of all kinds, and the revision that it has reached."""
 
-    def __init__(self, store: Store, kinds: Iterable[Kind] = KINDS) -> None:
+    def __init__(self, store: Store, kinds: Iterable[Kind] = SERVED) -> None:
         self._store = store
         self._all = tuple(kinds)
         self._kinds: dict[str, KindCache] = {}
@@ -147,30 +147,33 @@ class WatchCache:
     def of(self, kind: Kind) -> KindCache:
         """Return the cache of one kind."""
         prefix = storage_prefix(kind)
-        if kind.custom is None:
+        if kind.custom is None and kind.form is None:
             return self._kinds[prefix]
         view = self._views.get((prefix, kind.version))
         return view if view is not None and view.kind is kind else self._view(kind, prefix)
 
     def seen(self, kind: Kind, item: Item) -> Item:
         """Return an object of the store as its kind shows it."""
-        if kind.custom is None:
+        if kind.custom is None and kind.form is None:
             return item
         from control.server.state.views import seen
 
-        return seen(kind, item, self.kinds.revisions.get(kind.custom.definition, 0))
+        return seen(kind, item, self._defined(kind))
 
     def _view(self, kind: Kind, prefix: str) -> "VersionView":
-        """Return the objects of a custom kind; it is kept while the kind is served."""
+        """Return the objects as a kind shows them; it is kept while the kind is served."""
         from control.server.state.views import VersionView
 
-        name = kind.custom.definition if kind.custom else ""
-        made = VersionView(self._under(prefix), kind, self.kinds.revisions.get(name, 0))
+        made = VersionView(self._under(prefix), kind, self._defined(kind))
         if self.kinds.by_resource.get((kind.group, kind.version, kind.plural)) is kind:
             self._views[prefix, kind.version] = made
         else:
             made.close()  # of a request that was here before its definition changed
         return made
+
+    def _defined(self, kind: Kind) -> int:
+        """Return the revision of the last change of a custom kind's definition."""
+        return self.kinds.revisions.get(kind.custom.definition, 0) if kind.custom else 0
 
     def _under(self, prefix: str) -> KindCache:
         """Return the cache of a prefix; it is made for the first object of a custom kind."""

@@ -13,7 +13,7 @@ from control.server.verbs.modify import Edit, Written, modify
 from control.server.verbs.quota import within_quota
 from control.server.verbs.write import Charges, Draft, draft, insert
 from control.server.wire import errors
-from control.server.wire.decode import parse, read
+from control.server.wire.decode import as_stored, parse, read
 from control.server.wire.errors import StatusError
 from control.server.wire.info import storage_key
 from control.server.wire.item import Item, Wire
@@ -143,6 +143,8 @@ def complete(
         if managed is None:
             given = wire["metadata"].get("managedFields")
             managed = fields.after_create(named, made, given, state.timestamp())
+        if kind.form is not None:
+            made = prepare.begun(kind.stored, as_stored(kind, made))
         made = prepare.for_create_by(kind, made, request.user)
         made = admit(state, named, rules.begin(made))
         if found := errors_in_new(kind, parse(kind, made)):

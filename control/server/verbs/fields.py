@@ -4,6 +4,7 @@ Source: k8s.io/apiserver/pkg/endpoints/handlers and the GetResetFields of pkg/re
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -22,7 +23,8 @@ from control.api.apply.managers import (
     of_stored,
 )
 from control.api.apply.shape import MapShape, shape_of
-from control.api.kinds import DEPLOYMENT, POD, Kind
+from control.api.forms.convert import kept, shown
+from control.api.kinds import DEPLOYMENT, FORMS, POD, Kind
 from control.api.types.conform import zero_of
 from control.api.types.table import message_name
 from control.server.verbs.prepare import has_status
@@ -37,6 +39,11 @@ _NO_STATUS = {
     DEPLOYMENT.name: of_paths(("f:spec",), ("f:metadata", "f:labels")),
     POD.name: of_paths(("f:spec",), *_METADATA),
 }
+# The versions of a stored kind that has forms.
+_VERSIONS = {
+    stored: (stored, *(form for form in FORMS if form.stored is stored))
+    for stored in {form.stored for form in FORMS}
+}
 _NO_CUSTOM_STATUS = of_paths(("f:metadata",), ("f:spec",))
 
 
@@ -47,7 +54,25 @@ def write_of(request: ApiRequest, now: str, *, applies: bool = False) -> track.W
     operation = APPLY if applies else UPDATE
     who = manager(request.manager, operation, kind.api_version, subresource)
     ignored = _ignored(kind, subresource)
-    return track.Write(shape, kind.api_version, who, now, ignored, empty)
+    return track.Write(shape, kind.api_version, who, now, ignored, empty, _others(request))
+
+
+def _others(request: ApiRequest) -> Mapping[str, track.Version]:
+    """Return the other versions of a kind that is shown in several, by their apiVersion."""
+    kind = request.info.kind
+    every = _VERSIONS.get(kind.stored, ())
+    return {each.api_version: _version(request, each) for each in every if each is not kind}
+
+
+def _version(request: ApiRequest, other: Kind) -> track.Version:
+    own, ignored = request.info.kind, _ignored(other, request.info.subresource)
+    shape, _ = _type_of(other)
+    return track.Version(shape, ignored, partial(_as, own, other), partial(_as, other, own))
+
+
+def _as(kind: Kind, other: Kind, wire: Wire) -> Wire:
+    """Return an object of one version in another."""
+    return shown(other, kept(kind, wire))
 
 
 def _type_of(kind: Kind) -> tuple[MapShape, Mapping[str, Any]]:

@@ -23,7 +23,7 @@ from control.server.verbs.quota import within_quota
 from control.server.verbs.read import find
 from control.server.verbs.write import Charges, Draft, draft, remove, replace
 from control.server.wire import errors
-from control.server.wire.decode import parse, stored
+from control.server.wire.decode import as_stored, parse, stored
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo
 from control.server.wire.item import Item, Wire, encode_object, stamp
@@ -130,9 +130,10 @@ def _revised(state: ServerState, request: ApiRequest, old: Item, edit: Edit) -> 
         new = _named(request, edited.wire)
         if request.info.subresource == ephemeral.SUBRESOURCE:
             new = ephemeral.narrowed(before, new)
-        wire = _next_version(state, request, before, new)
-        _validate(request, before, wire)
         managed = _managed(state, request, old, edited, new)
+        before = as_stored(request.info.kind, before)
+        wire = _next_version(state, request, before, as_stored(request.info.kind, new))
+        _validate(request, before, wire)
         warned = edited.warnings
         if not request.info.subresource:
             warned += warnings_of(request.info.kind, wire)
@@ -223,7 +224,7 @@ def _managed(
 def _next_version(
     state: ServerState, request: ApiRequest, before: Mapping[str, Any], new: Wire
 ) -> Wire:
-    kind = request.info.kind
+    kind = request.info.kind.stored
     if request.info.subresource == "approval":
         return prepare.stamped(before, prepare.for_approval(before, new), state.timestamp())
     if request.info.subresource == "status":
@@ -249,7 +250,7 @@ _CHECKS = {"status": errors_in_status, ephemeral.SUBRESOURCE: errors_in_ephemera
 def _validate(request: ApiRequest, before: Mapping[str, Any], wire: Wire) -> None:
     kind = request.info.kind
     check = _CHECKS.get(request.info.subresource, errors_in_update)
-    found = check(kind, parse(kind, wire), parse(kind, stored(kind, before)))
+    found = check(kind, parse(kind, wire), parse(kind, stored(kind.stored, before)))
     if prepare.is_signing_request(kind):
         approves = request.info.subresource == "approval"
         found += validate_signing_status(wire, before, approves=approves)

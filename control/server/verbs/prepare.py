@@ -49,11 +49,15 @@ def for_create(kind: Kind, wire: Wire, info: RequestInfo, now: str) -> Wire:
     metadata |= {"name": info.name, "uid": str(uuid.uuid4()), "creationTimestamp": now}
     if kind.namespaced:
         metadata["namespace"] = info.namespace
-    rules = rules_of(kind)
-    if rules.generation:
+    if rules_of(kind).generation:
         metadata["generation"] = 1
     made = wire | {"metadata": metadata}
-    if has_status(kind) and not rules.born_with_status:
+    return begun(kind, made)
+
+
+def begun(kind: Kind, made: Wire) -> Wire:
+    """Return a new object without the status that only its subresource sets."""
+    if has_status(kind) and not rules_of(kind).born_with_status:
         _set_status(kind, made, None)
     return made
 

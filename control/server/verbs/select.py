@@ -1,10 +1,10 @@
 """Select the objects of a collection by label and field selectors. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
-from control.api.kinds import Kind
+from control.api.kinds import EVENT_FORM, Kind
 from control.api.selectors import (
     FieldRequirement,
     Fields,
@@ -54,6 +54,21 @@ _SELECTABLE = {
     "CertificateSigningRequest": {"spec.signerName"},
     "IPAddress": {"spec.parentRef.name"},
     "ResourceSlice": {"spec.nodeName", "spec.driver"},
+}
+# Those of a form, by its own names.
+_OF_FORMS: Mapping[Kind, AbstractSet[str]] = {
+    EVENT_FORM: {
+        "regarding.kind",
+        "regarding.namespace",
+        "regarding.name",
+        "regarding.uid",
+        "regarding.apiVersion",
+        "regarding.resourceVersion",
+        "regarding.fieldPath",
+        "reason",
+        "reportingController",
+        "type",
+    },
 }
 _NAME = "metadata.name"
 _ALWAYS = {_NAME, "metadata.namespace"}
@@ -135,6 +150,8 @@ def _of_kind(kind: Kind, fields: Fields) -> Fields:
 def _selectable(kind: Kind) -> AbstractSet[str]:
     if kind.custom is not None:
         return kind.custom.selectable.keys()
+    if kind.form is not None:
+        return _OF_FORMS.get(kind, set())
     return _SELECTABLE.get(kind.name, set())
 
 

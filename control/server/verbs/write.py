@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from control.api.forms.convert import kept
 from control.api.kinds import SERVICE, Kind
 from control.server.state.server import ServerState
 from control.server.verbs.allocation.claims import Claims, claim_changes, claims_of
@@ -48,6 +49,8 @@ class Draft:
 
 def draft(kind: Kind, wire: Mapping[str, Any], managed: bytes = b"") -> Draft:
     """Encode an object and its managers; raises StatusError (500) if the store cannot hold them."""
+    if kind.form is not None:
+        wire = kept(kind, wire)
     if kind.custom is not None:
         wire = dict(wire) | {"apiVersion": kind.custom.stored_version}
     value = encode_object(wire, managed)

@@ -1,14 +1,16 @@
 """Read JSON objects into the model of their kind, with upstream's error messages."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from control.api import field
+from control.api.forms.convert import kept
 from control.api.kinds import Kind
 from control.api.meta import Object
+from control.api.rules import rules_of
 from control.api.types.conform import conform, conform_message
 from control.api.types.scalars import WrongTypeError
 from control.server.wire.errors import StatusError, bad_request, invalid
@@ -57,6 +59,13 @@ def stored(kind: Kind, wire: Mapping[str, Any]) -> Mapping[str, Any]:
         return wire
 
 
+def as_stored(kind: Kind, wire: Mapping[str, Any]) -> Wire:
+    """Return an object in the form in which it is stored, with the stored kind's defaults."""
+    if kind.form is None:
+        return cast(Wire, wire)
+    return rules_of(kind.stored).default(kept(kind, wire))
+
+
 def read_message(message: str, wire: Wire) -> Wire:
     """Read the body of a subresource or a review, such as ``core.Binding``, as ``read`` does."""
     try:
@@ -67,7 +76,7 @@ def read_message(message: str, wire: Wire) -> Wire:
 
 
 def parse(kind: Kind, wire: Mapping[str, Any]) -> Object:
-    """Read an object that ``read`` returned into its kind's model.
+    """Read an object that ``read`` returned into its kind's model, one of a form as it is stored.
 
     Raises StatusError: 422 for a value that the model does not hold.
     """

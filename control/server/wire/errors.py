@@ -79,11 +79,12 @@ def warning(*warnings: str) -> Iterator[None]:
 
 def resource(kind: Kind) -> str:
     """Return a resource's name in messages: ``pods`` or ``deployments.apps``."""
-    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+    group = kind.stored.group
+    return f"{kind.plural}.{group}" if group else kind.plural
 
 
 def _details(kind: Kind, name: str, *causes: StatusCause) -> StatusDetails:
-    given = {"name": name, "group": kind.group or None, "kind": kind.plural}
+    given = {"name": name, "group": kind.stored.group or None, "kind": kind.plural}
     return StatusDetails.model_validate(
         {key: value for key, value in given.items() if value} | {"causes": list(causes)}
     )
@@ -138,7 +139,7 @@ def conflict(kind: Kind, name: str, why: str = "", *, again: bool = False) -> St
 
 def invalid(kind: Kind, name: str, found: Sequence[FieldError]) -> StatusError:
     """The object is invalid; up to a hundred errors become causes."""
-    return _invalid(kind.name, kind.group, name, found)
+    return _invalid(kind.name, kind.stored.group, name, found)
 
 
 def invalid_list_options(found: Sequence[FieldError]) -> StatusError:

@@ -6,7 +6,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-ur
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from control.api.kinds import KINDS, POD, Kind
+from control.api.kinds import POD, SERVED, Kind
 from control.server.wire.errors import method_not_allowed, no_such_path
 
 _OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -27,7 +27,7 @@ class RequestInfo:
 
 
 Resources = Mapping[tuple[str, str, str], Kind]  # by group, version and plural
-_BY_RESOURCE: Resources = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
+_BY_RESOURCE: Resources = {(kind.group, kind.version, kind.plural): kind for kind in SERVED}
 
 
 def parse(
@@ -96,7 +96,8 @@ def is_true(value: str) -> bool:
 
 def storage_prefix(kind: Kind, namespace: str = "") -> str:
     """Return the prefix of a kind's keys in the store, with a final slash."""
-    base = f"/registry/{kind.group or 'core'}/{kind.plural}/"
+    kept = kind.stored
+    base = f"/registry/{kept.group or 'core'}/{kept.plural}/"
     return f"{base}{namespace}/" if namespace else base
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from control.api.definitions.descriptions import TypeDescription, descriptions
 from control.api.definitions.table import full_name
-from control.api.kinds import KINDS, Kind
+from control.api.kinds import SERVED, Kind
 from control.server.pages.discovery import group_versions
 from control.server.pages.openapi.custom import MARK, custom_list, schema_of_custom
 from control.server.pages.openapi.operations import (
@@ -52,7 +52,7 @@ def v3_document(group: str, version: str, kinds: Sequence[Kind]) -> Document:
     return _v3_document(group, version, descriptions(), kinds)
 
 
-def _v3_document(group: str, version: str, said: Texts, every: Sequence[Kind] = KINDS) -> Document:
+def _v3_document(group: str, version: str, said: Texts, every: Sequence[Kind] = SERVED) -> Document:
     places = list(operations(group, version, every))
     kinds = [kind for kind in every if (kind.group, kind.version) == (group, version)]
     return {
@@ -63,7 +63,7 @@ def _v3_document(group: str, version: str, said: Texts, every: Sequence[Kind] = 
     }
 
 
-def v2_document(kinds: Sequence[Kind] = KINDS) -> Document:
+def v2_document(kinds: Sequence[Kind] = SERVED) -> Document:
     """Return the v2 document."""
     places = [place for found in group_versions(kinds) for place in operations(*found, kinds)]
     return {

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from control.api.definitions.table import type_name
-from control.api.kinds import KINDS, Kind
+from control.api.kinds import SERVED, Kind
 from control.server.pages.discovery import (
     REVIEWS,
     ReviewResource,
@@ -56,7 +56,7 @@ class Operation:
 PathOperation = tuple[str, Operation]  # (path, operation)
 
 
-def operations(group: str, version: str, kinds: Sequence[Kind] = KINDS) -> Iterator[PathOperation]:
+def operations(group: str, version: str, kinds: Sequence[Kind] = SERVED) -> Iterator[PathOperation]:
     """Yield all operations of a group and version."""
     for kind in kinds:
         if (kind.group, kind.version) == (group, version):

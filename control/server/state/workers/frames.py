@@ -12,10 +12,10 @@ from typing import Any
 
 import orjson
 
-from control.api.kinds import KINDS, Kind
+from control.api.kinds import SERVED, Kind
 
 LENGTH = struct.Struct("!Q")
-_BY_NAME = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
+_BY_NAME = {(kind.group, kind.version, kind.plural): kind for kind in SERVED}
 
 
 def _kind(*name: str) -> Kind:
