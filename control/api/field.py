@@ -91,7 +91,12 @@ def not_found(path: str, value: Any) -> FieldError:
 
 def not_supported(path: str, value: Any, known: Iterable[str]) -> FieldError:
     """The value is not in a closed set."""
-    listed = ", ".join(show(item) for item in sorted(known))
+    return not_supported_in_order(path, value, sorted(known))
+
+
+def not_supported_in_order(path: str, value: Any, known: Iterable[str]) -> FieldError:
+    """The value is not in a closed set that upstream names in an order of its own."""
+    listed = ", ".join(show(item) for item in known)
     return FieldError(NOT_SUPPORTED, path, f"supported values: {listed}", value)
 
 

@@ -41,6 +41,7 @@ from control.api.validation.pods import pod as check_pod
 from control.api.validation.pods.ephemeral import validate_ephemeral_update
 from control.api.validation.stored import addresses as check_addresses
 from control.api.validation.stored import ingress as check_ingress
+from control.api.validation.stored import network as check_network
 from control.api.validation.stored import templates as check_templates
 from control.api.validation.text import Check
 
@@ -112,7 +113,7 @@ _RULES = {
         check_service.validate_service,
         validate_update=check_service.validate_service_update,
         validate_status=check_service.validate_service_status,
-        name=text.dns_1035_label,
+        name=text.dns_label,  # since 1.36 it may begin with a digit
     ),
     "Pod": Rules(
         pod.default_pod,
@@ -253,17 +254,17 @@ _RULES = {
         validate_update=check_ingress.validate_ingress_class_update,
         generation=True,
     ),
-    "NetworkPolicy": Rules(stored.default_network_policy, generation=True),
+    "NetworkPolicy": Rules(
+        stored.default_network_policy, validate=check_network.validate_policy, generation=True
+    ),
     "ServiceCIDR": Rules(
         validate=check_addresses.validate_ranges,
         validate_update=check_addresses.validate_ranges_update,
-        generation=True,
     ),
     "IPAddress": Rules(
         validate=check_addresses.validate_address,
         validate_update=check_addresses.validate_address_update,
         name=text.canonical_ip,
-        generation=True,
     ),
     "ValidatingWebhookConfiguration": Rules(stored.default_validating_webhooks, generation=True),
     "MutatingWebhookConfiguration": Rules(stored.default_mutating_webhooks, generation=True),

@@ -14,7 +14,7 @@ from aiohttp import ClientConnectionResetError, web
 from multidict import CIMultiDict
 
 from control.api.base import encode
-from control.api.warnings import deprecation
+from control.api.warnings.table import deprecation
 from control.metrics import CONTENT_TYPE
 from control.server.access import reviews
 from control.server.access.attributes import AccessAttributes

@@ -44,7 +44,9 @@ def _stateful_set(spec: Wire) -> Wire:
     made = within(made, "updateStrategy", _update_strategy)
     made = made | {
         "volumeClaimTemplates": [
-            default_claim(claim) | {"status": {"phase": "Pending"} | claim.get("status", {})}
+            {"kind": "PersistentVolumeClaim", "apiVersion": "v1"}
+            | default_claim(claim)
+            | {"status": {"phase": "Pending"} | claim.get("status", {})}
             for claim in made.get("volumeClaimTemplates", ())
         ]
     }
@@ -131,6 +133,8 @@ def begin_job(wire: Wire) -> Wire:
     template = template | {"metadata": inner | {"labels": labels}}
     matched = {UID_LABEL: meta["uid"]} | (selector.get("matchLabels") or {})
     selector = selector | {"matchLabels": matched}
+    if not meta.get("labels"):
+        wire = wire | {"metadata": meta | {"labels": labels}}
     return wire | {"spec": spec | {"selector": selector, "template": template}}
 
 
@@ -185,13 +189,30 @@ def default_volume(wire: Wire) -> Wire:
 
 
 def _volume(spec: Wire) -> Wire:
-    made = filled(spec, {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"})
+    made = filled(spec, {"persistentVolumeReclaimPolicy": "Retain"})
+    made = {"volumeMode": "Filesystem"} | made
     return within(made, "hostPath", lambda path: {"type": ""} | path)
 
 
+# What the older field of a claim's source may name; upstream drops everything else.
+_COPIED = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
+
+
 def default_claim(wire: Wire) -> Wire:
-    """Set that a claim wants a file system."""
-    return within(wire, "spec", lambda spec: filled(spec, {"volumeMode": "Filesystem"}))
+    """Set that a claim wants a file system, and its source in both forms."""
+    return within(wire, "spec", _claim)
+
+
+def _claim(spec: Wire) -> Wire:
+    made: Wire = {"volumeMode": "Filesystem"} | spec
+    source, wide = made.get("dataSource"), made.get("dataSourceRef")
+    if source and not wide:
+        if (source.get("apiGroup") or "", source.get("kind")) not in _COPIED:
+            return {name: value for name, value in made.items() if name != "dataSource"}
+        return made | {"dataSourceRef": source}
+    if wide and not source and not wide.get("namespace"):
+        return made | {"dataSource": wide}
+    return made
 
 
 def begin_pending(wire: Wire) -> Wire:

@@ -2,7 +2,7 @@
 
 import base64
 
-from control.api.defaults.edit import Wire, filled, within_each
+from control.api.defaults.edit import Wire, filled, within, within_each
 
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 _NAMESPACE_FINALIZER = "kubernetes"
@@ -38,11 +38,20 @@ def default_secret(secret: Wire) -> Wire:
 
 
 def default_node(node: Wire) -> Wire:
-    """Set ``allocatable`` to ``capacity`` unless it is given."""
+    """Set ``allocatable`` to ``capacity`` unless it is given; keep both forms of the CIDR alike."""
+    node = within(node, "spec", _with_pod_cidrs)
     status = node.get("status", {})
     if "capacity" in status and "allocatable" not in status:
         return node | {"status": status | {"allocatable": status["capacity"]}}
     return node
+
+
+def _with_pod_cidrs(spec: Wire) -> Wire:
+    """As upstream's conversion: where both are given, the old field ``podCIDR`` wins."""
+    one, many = spec.get("podCIDR"), spec.get("podCIDRs") or []
+    if one and many[:1] != [one]:
+        return spec | {"podCIDRs": [one]}
+    return spec | {"podCIDR": many[0]} if many else spec
 
 
 def default_endpoints(endpoints: Wire) -> Wire:
@@ -53,7 +62,8 @@ def default_endpoints(endpoints: Wire) -> Wire:
 def default_endpoint_slice(endpoint_slice: Wire) -> Wire:
     """Set the protocol of ports to TCP, and their name to empty; v1 has no topology any more."""
     made = within_each(endpoint_slice, "ports", lambda port: {"name": ""} | port)
-    return _with_tcp_ports(within_each(made, "endpoints", _without_topology))
+    made = within_each(made, "ports", lambda port: {"protocol": "TCP"} | port)
+    return within_each(made, "endpoints", _without_topology)
 
 
 def _without_topology(endpoint: Wire) -> Wire:
@@ -66,4 +76,4 @@ def _with_tcp_ports(wire: Wire) -> Wire:
 
 def default_priority_class(wire: Wire) -> Wire:
     """Set that a Pod of a class may displace others."""
-    return filled(wire, {"preemptionPolicy": "PreemptLowerPriority"})
+    return {"preemptionPolicy": "PreemptLowerPriority"} | wire

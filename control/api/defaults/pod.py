@@ -23,6 +23,7 @@ _SPEC = {
 _GATED = {
     "type": "PodScheduled",
     "status": "False",
+    "lastProbeTime": None,
     "reason": "SchedulingGated",
     "message": "Scheduling is blocked due to non-empty scheduling gates",
 }
@@ -33,8 +34,13 @@ _CONTAINER = {
 
 
 def default_pod(pod: Wire) -> Wire:
-    """Set a Pod's defaults: those of a template, service links, and requests from limits."""
+    """Set a Pod's defaults: those of a template, service links, and requests from limits.
+
+    As upstream, a negative grace period is one second.
+    """
     spec = default_spec(pod.get("spec", {}))
+    if spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     spec = filled(spec, {"enableServiceLinks": True})
     for name in ("containers", "initContainers"):
         spec = within_each(spec, name, _requests_from_limits)

@@ -17,8 +17,10 @@ def default_service(service: Wire) -> Wire:
     spec = filled(service.get("spec", {}), {"type": "ClusterIP", "sessionAffinity": "None"})
     if spec["sessionAffinity"] == "ClientIP":
         spec["sessionAffinityConfig"] = _affinity(spec.get("sessionAffinityConfig", {}))
+    elif spec["sessionAffinity"] == "None":
+        spec.pop("sessionAffinityConfig", None)
     if spec["type"] != "ExternalName":
-        spec = filled(spec, {"internalTrafficPolicy": "Cluster"})
+        spec = {"internalTrafficPolicy": "Cluster"} | spec
     if externally_accessible(spec):
         spec = filled(spec, {"externalTrafficPolicy": "Cluster"})
     if spec["type"] == "LoadBalancer":

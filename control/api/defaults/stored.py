@@ -15,7 +15,7 @@ _QUEUING = {"handSize": 8, "queues": 64, "queueLengthLimit": 50}
 
 def default_storage_class(wire: Wire) -> Wire:
     """Set what becomes of a class's volumes, and when they are bound."""
-    return filled(wire, {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"})
+    return {"volumeBindingMode": "Immediate"} | filled(wire, {"reclaimPolicy": "Delete"})
 
 
 def default_csi_driver(wire: Wire) -> Wire:
@@ -52,7 +52,7 @@ def _network_policy(spec: Wire) -> Wire:
 
 
 def _with_tcp_ports(rule: Wire) -> Wire:
-    return within_each(rule, "ports", lambda port: filled(port, {"protocol": "TCP"}))
+    return within_each(rule, "ports", lambda port: {"protocol": "TCP"} | port)
 
 
 def default_ingress_class(wire: Wire) -> Wire:

@@ -50,11 +50,41 @@ def validate_claim_spec(path: str, spec: Wire) -> list[FieldError]:
         found.append(field.required(own))
     elif parse(storage).nano <= 0:
         found.append(field.invalid(own, str(parse(storage)), "must be greater than zero"))
+    found += _sources(path, spec)
     for name in ("storageClassName", "volumeAttributesClassName"):
         if value := spec.get(name):
             found += invalid_each(f"{path}.{name}", value, text.dns_subdomain(value))
     if (mode := spec.get("volumeMode")) not in (None, *_VOLUME_MODES):
         found.append(field.not_supported(f"{path}.volumeMode", mode, _VOLUME_MODES))
+    return found
+
+
+def _sources(path: str, spec: Wire) -> list[FieldError]:
+    """Check where a claim's content comes from."""
+    found = []
+    for name in ("dataSource", "dataSourceRef"):
+        if (source := spec.get(name)) is not None:
+            found += _source(f"{path}.{name}", source)
+    one, other = spec.get("dataSource"), spec.get("dataSourceRef")
+    if one is None or other is None or other == one:
+        return found
+    if other.get("namespace"):
+        why = "may not be specified when dataSourceRef.namespace is specified"
+    else:
+        why = "must match dataSourceRef"
+    return [*found, field.invalid(f"{path}.dataSource", one, why)]
+
+
+def _source(path: str, source: Wire) -> list[FieldError]:
+    found = [field.required(f"{path}.{name}") for name in ("name", "kind") if not source.get(name)]
+    group, kind = source.get("apiGroup"), source.get("kind", "")
+    if group:
+        found += invalid_each(f"{path}.apiGroup", group, text.dns_subdomain(group))
+    elif kind != "PersistentVolumeClaim":
+        why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
+        found.append(field.invalid(path, kind, why))
+    if namespace := source.get("namespace"):
+        found += invalid_each(f"{path}.namespace", namespace, text.dns_label(namespace))
     return found
 
 

@@ -14,7 +14,7 @@ from control.api.node import Node, Taint
 from control.api.podsecurity import LEVELS
 from control.api.quantity import QuantityError, parse
 from control.api.validation import text
-from control.api.validation.meta import immutable, invalid_each
+from control.api.validation.meta import immutable, invalid_each, validate_finalizer
 from control.api.validation.pods.resources import validate_quantity
 from control.api.validation.text import NOT_NEGATIVE
 
@@ -40,8 +40,11 @@ _LOCKED = "field is immutable when `immutable` is set"
 
 
 def validate_new_namespace(namespace: Namespace) -> list[FieldError]:
-    """Check the labels that hold the namespace's Pods to a level."""
-    return _pod_security(namespace.metadata.labels)
+    """Check the finalizers, and the labels that hold the namespace's Pods to a level."""
+    found = []
+    for name in namespace.spec.finalizers:
+        found += validate_finalizer("spec.finalizers", name)
+    return found + _pod_security(namespace.metadata.labels)
 
 
 def validate_namespace_update(new: Namespace, old: Namespace) -> list[FieldError]:
@@ -259,7 +262,9 @@ def validate_priority_class(found: PriorityClass) -> list[FieldError]:
         why = f"maximum allowed value of a user defined priority is {_USERS_HIGHEST}"
         errors.append(field.forbidden("value", why))
     policy = found.preemption_policy
-    if policy is not None and policy not in _POLICIES:
+    if policy == "":
+        errors.append(field.required("preemptionPolicy"))
+    elif policy is not None and policy not in _POLICIES:
         errors.append(field.not_supported("preemptionPolicy", policy, _POLICIES))
     return errors
 

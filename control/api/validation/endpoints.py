@@ -130,8 +130,8 @@ def _family_check(version: int) -> Callable[[str], list[str]]:
     def check(value: str) -> list[str]:
         messages = text.usable_ip(value)
         if not messages and ip_address(value).version != version:
-            messages = [f"must be an IPv{version} address"]
-        return messages
+            return [f"must be an IPv{version} address"]
+        return messages or text.canonical_ip(value)
 
     return check
 

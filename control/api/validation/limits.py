@@ -3,7 +3,7 @@
 Source: k8s.io/kubernetes/pkg/apis/core/validation (ValidateLimitRange)
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from control.api import field
 from control.api.field import FieldError
@@ -11,6 +11,7 @@ from control.api.limits import CLAIM, CONTAINER, POD, Amounts, LimitRange, Limit
 from control.api.quantity import Quantity, QuantityError, parse
 from control.api.validation import text
 from control.api.validation.meta import invalid_each
+from control.api.validation.pods.resources import container_resource, resource_name
 
 _TYPES = (CONTAINER, CLAIM, POD)
 _STORAGE = "storage"
@@ -67,16 +68,19 @@ def _item(path: str, item: LimitRangeItem) -> list[FieldError]:
         why = "either minimum or maximum storage value is required, but neither was provided"
         found.append(field.required(f"{path}.limits", why))
     parsed: dict[str, dict[str, Quantity]] = {}
+    check = container_resource if item.type in (CONTAINER, POD) else resource_name
     for name, amounts in given.items():
-        parsed[name], wrong = _amounts(f"{path}.{name}", amounts)
+        parsed[name], wrong = _amounts(f"{path}.{name}", amounts, check)
         found += wrong
     return [*found, *_unordered(path, parsed), *_ratios(path, parsed)]
 
 
-def _amounts(path: str, amounts: Amounts) -> tuple[dict[str, Quantity], list[FieldError]]:
+def _amounts(
+    path: str, amounts: Amounts, check: Callable[[str, str], list[FieldError]]
+) -> tuple[dict[str, Quantity], list[FieldError]]:
     parsed, found = {}, []
     for name, amount in amounts.items():
-        found += invalid_each(f"{path}[{name}]", name, text.qualified_name(name))
+        found += check(f"{path}[{name}]", name)
         try:
             parsed[name] = parse(amount)
         except QuantityError as err:

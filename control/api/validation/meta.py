@@ -45,7 +45,7 @@ def validate_meta(meta: ObjectMeta, name: Check, *, namespaced: bool) -> list[Fi
     found += validate_annotations("metadata.annotations", meta.annotations)
     found += _owners(meta.owner_references)
     for finalizer in meta.finalizers:
-        found += _finalizer("metadata.finalizers", finalizer)
+        found += validate_finalizer("metadata.finalizers", finalizer)
     if {*meta.finalizers} >= _OPPOSITE:
         why = "finalizer orphan and foregroundDeletion cannot be both set"
         found.append(field.invalid("metadata.finalizers", meta.finalizers, why))
@@ -112,7 +112,8 @@ def _owners(owners: Sequence[OwnerReference]) -> list[FieldError]:
     return found
 
 
-def _finalizer(path: str, name: str) -> list[FieldError]:
+def validate_finalizer(path: str, name: str) -> list[FieldError]:
+    """Check the name of a finalizer: qualified, or one of the old ones."""
     found = invalid_each(path, name, text.qualified_name(name))
     if not found and "/" not in name and name not in _OLD_FINALIZERS:
         why = "name is neither a standard finalizer name nor is it fully qualified"

@@ -190,7 +190,36 @@ def validate_class(made: StorageClass) -> list[FieldError]:
     elif made.volume_binding_mode not in _BINDING:
         known = _BINDING
         found.append(field.not_supported("volumeBindingMode", made.volume_binding_mode, known))
+    return found + _topologies(made.allowed_topologies)
+
+
+def _topologies(terms: Sequence[Wire]) -> list[FieldError]:
+    """Check where volumes may be; as upstream, a term without expressions counts as given twice."""
+    found: list[FieldError] = []
+    seen: list[dict[str, set[str]]] = [{}]
+    for at, term in enumerate(terms):
+        path = f"allowedTopologies[{at}].matchLabelExpressions"
+        values: dict[str, set[str]] = {}
+        for place, wanted in enumerate(term.get("matchLabelExpressions", ())):
+            own, key = f"{path}[{place}]", wanted.get("key", "")
+            found += _topology(own, key, wanted.get("values", ()))
+            if key in values:
+                found.append(field.duplicate(f"{own}.key", key))
+            values[key] = {*wanted.get("values", ())}
+        if values in seen:
+            found.append(field.duplicate(path, ""))
+        seen.append(values)
     return found
+
+
+def _topology(path: str, key: str, values: Sequence[str]) -> list[FieldError]:
+    found = [] if values else [field.required(f"{path}.values")]
+    found += [
+        field.duplicate(f"{path}.values[{at}]", value)
+        for at, value in enumerate(values)
+        if value in values[:at]
+    ]
+    return found + invalid_each(f"{path}.key", key, text.qualified_name(key))
 
 
 def _parameters(given: Mapping[str, str]) -> Sequence[FieldError]:

@@ -19,7 +19,7 @@ from control.api.rbac import (
     Subject,
 )
 from control.api.validation import text
-from control.api.validation.meta import invalid_each
+from control.api.validation.meta import invalid_each, validate_selector
 
 _SUBJECT_GROUPS = {"ServiceAccount": "", "User": GROUP, "Group": GROUP}
 _PATHS_AND_RESOURCES = "rules cannot apply to both regular resources and non-resource URLs"
@@ -69,7 +69,11 @@ def _aggregation(rule: AggregationRule) -> list[FieldError]:
                 path, "at least one clusterRoleSelector required if aggregationRule is non-nil"
             )
         ]
-    return []
+    found = []
+    for at, selector in enumerate(rule.cluster_role_selectors):
+        if wrong := validate_selector(f"{path}[{at}]", selector):
+            found += [*wrong, field.invalid(f"{path}[{at}]", None, "invalid label selector.")]
+    return found
 
 
 def validate_role_binding(binding: RoleBinding) -> list[FieldError]:
@@ -98,7 +102,7 @@ def _role_ref(role: RoleRef, kinds: tuple[str, ...]) -> list[FieldError]:
     if role.api_group != GROUP:
         found.append(field.not_supported("roleRef.apiGroup", role.api_group, [GROUP]))
     if role.kind not in kinds:
-        found.append(field.not_supported("roleRef.kind", role.kind, kinds))
+        found.append(field.not_supported_in_order("roleRef.kind", role.kind, kinds))
     if not role.name:
         found.append(field.required("roleRef.name"))
     else:
@@ -118,7 +122,7 @@ def _subjects(subjects: list[Subject], *, namespaced: bool) -> list[FieldError]:
 def _subject(path: str, subject: Subject, *, namespaced: bool) -> list[FieldError]:
     found = [] if subject.name else [field.required(f"{path}.name")]
     if subject.kind not in _SUBJECT_GROUPS:
-        found.append(field.not_supported(f"{path}.kind", subject.kind, _SUBJECT_GROUPS))
+        found.append(field.not_supported_in_order(f"{path}.kind", subject.kind, _SUBJECT_GROUPS))
         return found
     group = _SUBJECT_GROUPS[subject.kind]
     if (subject.api_group or "") != group:

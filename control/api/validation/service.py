@@ -23,7 +23,7 @@ _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 _FAMILIES = ("IPv4", "IPv6")
 _TRAFFIC = ("Cluster", "Local")
-_DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
+_DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
 _AFFINITY_MAX = 86400
 _KUBELET_PORT = 10250
 
@@ -100,7 +100,7 @@ def _port(path: str, port: ServicePort, names: set[str], *, named: bool) -> list
     if port.protocol not in _PROTOCOLS:
         found.append(field.not_supported(f"{path}.protocol", port.protocol, _PROTOCOLS))
     found += validate_port_or_name(f"{path}.targetPort", port.target_port)
-    if port.app_protocol:
+    if port.app_protocol is not None:
         messages = text.qualified_name(port.app_protocol)
         found += invalid_each(f"{path}.appProtocol", port.app_protocol, messages)
     return found
@@ -211,6 +211,8 @@ def _load_balancer(spec: ServiceSpec) -> list[FieldError]:
         found.append(field.forbidden("spec.allocateLoadBalancerNodePorts", why))
     if spec.load_balancer_class and spec.type != "LoadBalancer":
         found.append(field.forbidden("spec.loadBalancerClass", why))
+    elif (name := spec.load_balancer_class) is not None and spec.type == "LoadBalancer":
+        found += invalid_each("spec.loadBalancerClass", name, text.qualified_name(name))
     if spec.load_balancer_source_ranges and spec.type != "LoadBalancer":
         found.append(field.forbidden("spec.loadBalancerSourceRanges", why))
     for at, source in enumerate(spec.load_balancer_source_ranges):
@@ -234,9 +236,10 @@ def _traffic(spec: ServiceSpec) -> list[FieldError]:
         found.append(field.invalid("spec.healthCheckNodePort", spec.health_check_node_port, why))
     if spec.type != "ExternalName" and internal not in _TRAFFIC:
         found.append(field.not_supported("spec.internalTrafficPolicy", internal, _TRAFFIC))
-    if spec.traffic_distribution and spec.traffic_distribution not in _DISTRIBUTIONS:
+    distribution = spec.traffic_distribution
+    if distribution is not None and distribution not in _DISTRIBUTIONS:
         path = "spec.trafficDistribution"
-        found.append(field.not_supported(path, spec.traffic_distribution, _DISTRIBUTIONS))
+        found.append(field.not_supported_in_order(path, distribution, _DISTRIBUTIONS))
     return found
 
 

@@ -27,9 +27,17 @@ def _pattern_message(message: str, pattern: str, *examples: str) -> str:
     return f"{message} (e.g. {shown}, regex used for validation is '{pattern}')"
 
 
+_TOO_LONG = "must be no more than"
+
+
 def max_length(limit: int) -> str:
     """Return the message for text that is too long."""
-    return f"must be no more than {limit} characters"
+    return f"{_TOO_LONG} {limit} characters"
+
+
+def _in_bytes(message: str) -> str:
+    """Return a message as upstream words it for the keys and values of labels."""
+    return message.replace(" characters", " bytes") if message.startswith(_TOO_LONG) else message
 
 
 def _checked(value: str, limit: int, pattern: str, message: str) -> list[str]:
@@ -63,7 +71,8 @@ _LABEL_WRONG = _pattern_message(
 @_remembered
 def dns_label(value: str) -> list[str]:
     """Check an RFC 1123 label: the name of a namespace, container or port."""
-    return _checked(value, 63, _LABEL, _LABEL_WRONG)
+    message = "must not contain dots" if re.fullmatch(_SUBDOMAIN, value) else _LABEL_WRONG
+    return _checked(value, 63, _LABEL, message)
 
 
 _SUBDOMAIN_WRONG = _pattern_message(
@@ -144,7 +153,7 @@ def qualified_name(value: str) -> list[str]:
 def _prefix(prefix: str) -> list[str]:
     if not prefix:
         return ["prefix part must be non-empty"]
-    return [f"prefix part {message}" for message in dns_subdomain(prefix)]
+    return [f"prefix part {_in_bytes(message)}" for message in dns_subdomain(prefix)]
 
 
 _NAME_WRONG = _pattern_message(
@@ -158,9 +167,8 @@ _NAME_WRONG = _pattern_message(
 
 
 def _name_part(name: str) -> list[str]:
-    if not name:
-        return ["must be non-empty"]
-    return _checked(name, 63, _QUALIFIED, _NAME_WRONG)
+    found = map(_in_bytes, _checked(name, 63, _QUALIFIED, _NAME_WRONG))
+    return [*([] if name else ["must be non-empty"]), *found]
 
 
 _VALUE_WRONG = _pattern_message(
@@ -176,7 +184,7 @@ _VALUE_WRONG = _pattern_message(
 @_remembered
 def label_value(value: str) -> list[str]:
     """Check the value of a label."""
-    return _checked(value, 63, _VALUE, _VALUE_WRONG)
+    return [*map(_in_bytes, _checked(value, 63, _VALUE, _VALUE_WRONG))]
 
 
 def port_number(value: int) -> list[str]:
@@ -262,22 +270,25 @@ def no_nul(value: str) -> list[str]:
     return ["must not contain the character NUL"] if "\0" in value else []
 
 
+_NO_ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+
+
 def ip(value: str) -> list[str]:
-    """Check an IPv4 or IPv6 address without zone and leading zeros."""
+    """Check an address without zone and leading zeros, which is not IPv4 within IPv6."""
     try:
-        ipaddress.ip_address(value)
+        address = ipaddress.ip_address(value)
     except ValueError:
-        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
-    return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"] if "%" in value else []
+        return [_NO_ADDRESS]
+    if address.version == 6 and address.ipv4_mapped:
+        return ["must not be an IPv4-mapped IPv6 address"]
+    return [_NO_ADDRESS] if "%" in value else []
 
 
 def canonical_ip(value: str) -> list[str]:
-    """Check an address in its one canonical form, which is not IPv4 within IPv6."""
+    """Check an address in its one canonical form."""
     if messages := ip(value):
         return messages
     address = ipaddress.ip_address(value)
-    if address.version == 6 and address.ipv4_mapped:
-        return ["must not be an IPv4-mapped IPv6 address"]
     return [] if str(address) == value else [f'must be in canonical form ("{address}")']
 
 

@@ -9,8 +9,10 @@ from control.api import field
 from control.api.field import FieldError
 from control.api.meta import LabelSelector
 from control.api.selectors import selects
-from control.api.validation.meta import immutable, validate_selector
-from control.api.validation.pods.pod import validate_template, validate_template_meta
+from control.api.validation import text
+from control.api.validation.claims import validate_claim_spec
+from control.api.validation.meta import immutable, invalid_each, validate_selector
+from control.api.validation.pods.pod import validate_template
 from control.api.validation.text import NOT_NEGATIVE
 from control.api.workload import (
     ControllerRevision,
@@ -21,6 +23,7 @@ from control.api.workload import (
     ReplicaSet,
     RollingUpdate,
     StatefulSet,
+    StatefulSetSpec,
     UpdateStrategy,
 )
 
@@ -105,23 +108,44 @@ def validate_revision_update(new: ControllerRevision, old: ControllerRevision) -
 def validate_stateful_set(the_set: StatefulSet) -> list[FieldError]:
     """Check a StatefulSet."""
     spec = the_set.spec
-    found = _not_negative(
+    found = []
+    if spec.pod_management_policy not in _MANAGEMENT:
+        given, why = spec.pod_management_policy or "", "must be 'OrderedReady' or 'Parallel'"
+        found.append(field.invalid("spec.podManagementPolicy", given, why))
+    found += _ordered_strategy("spec.updateStrategy", spec.update_strategy)
+    found += _retention(spec.persistent_volume_claim_retention_policy or {})
+    for at, claim in enumerate(spec.volume_claim_templates):
+        path = f"spec.volumeClaimTemplates[{at}].spec"
+        found += validate_claim_spec(path, claim.get("spec", {}))
+    found += _not_negative(
         {
             "replicas": spec.replicas,
             "minReadySeconds": spec.min_ready_seconds,
-            "revisionHistoryLimit": spec.revision_history_limit,
             "ordinals.start": spec.ordinals.start if spec.ordinals else None,
         }
     )
-    if spec.pod_management_policy not in _MANAGEMENT:
-        given = spec.pod_management_policy or ""
-        found.append(field.not_supported("spec.podManagementPolicy", given, _MANAGEMENT))
-    found += _ordered_strategy("spec.updateStrategy", spec.update_strategy)
-    found += _retention(spec.persistent_volume_claim_retention_policy or {})
+    if name := spec.service_name:
+        found += invalid_each("spec.serviceName", name, text.dns_label(name))
     found += _selected(spec.selector, spec.template, "statefulset")
-    # Upstream does not look at the spec of the Pods, whose volumes the claims complete.
-    found += validate_template_meta("spec.template", spec.template)
+    found += validate_template("spec.template", _of_one_pod(spec))
     return found + _long_lived(spec.template, "StatefulSet")
+
+
+def _of_one_pod(spec: StatefulSetSpec) -> PodTemplateSpec:
+    """Return the template as each Pod has it: with a volume for each claim, in front.
+
+    The controller chooses host name and subdomain, so those of the template are not checked.
+    """
+    names = [claim.get("metadata", {}).get("name", "") for claim in spec.volume_claim_templates]
+    wire = spec.template.spec.wire()
+    wire |= {"hostname": "", "subdomain": ""}
+    if names:
+        claimed = [
+            {"name": it, "persistentVolumeClaim": {"claimName": it}} for it in dict.fromkeys(names)
+        ]
+        own = [volume for volume in wire.get("volumes", ()) if volume.get("name", "") not in names]
+        wire["volumes"] = [*claimed, *own]
+    return PodTemplateSpec.parse(spec.template.wire() | {"spec": wire})
 
 
 _MANAGEMENT = ("OrderedReady", "Parallel")
@@ -131,7 +155,7 @@ _RETENTIONS = ("Retain", "Delete")
 def _ordered_strategy(path: str, strategy: OrderedStrategy) -> list[FieldError]:
     known = ("RollingUpdate", "OnDelete")
     if strategy.type not in known:
-        return [field.not_supported(f"{path}.type", strategy.type or "", known)]
+        return [field.invalid(path, strategy, "must be 'RollingUpdate' or 'OnDelete'")]
     rolling = strategy.rolling_update
     if strategy.type == "OnDelete":
         why = "only allowed for updateStrategy 'RollingUpdate'"
@@ -144,7 +168,9 @@ def _ordered_strategy(path: str, strategy: OrderedStrategy) -> list[FieldError]:
 
 def _retention(policy: dict[str, str]) -> list[FieldError]:
     return [
-        field.not_supported(f"spec.persistentVolumeClaimRetentionPolicy.{name}", value, _RETENTIONS)
+        field.not_supported_in_order(
+            f"spec.persistentVolumeClaimRetentionPolicy.{name}", value, _RETENTIONS
+        )
         for name, value in policy.items()
         if value not in _RETENTIONS
     ]

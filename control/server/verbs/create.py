@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from control.api.rules import errors_in_new, rules_of
-from control.api.warnings import warnings_of
+from control.api.warnings.table import warnings_of
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
 from control.server.verbs import fields, podsecurity, prepare

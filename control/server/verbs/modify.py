@@ -12,7 +12,7 @@ from control.api.kinds import DEFINITION, POD, PRIORITY_CLASS, SERVICE
 from control.api.limits import CLAIM
 from control.api.rules import errors_in_ephemeral, errors_in_status, errors_in_update, rules_of
 from control.api.validation.certificates import validate_signing_status
-from control.api.warnings import warnings_of
+from control.api.warnings.table import warnings_of
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
 from control.server.verbs import ephemeral, fields, podsecurity, prepare, priority
@@ -135,7 +135,7 @@ def _revised(state: ServerState, request: ApiRequest, old: Item, edit: Edit) -> 
         wire = _next_version(state, request, before, as_stored(request.info.kind, new))
         _validate(request, before, wire)
         warned = edited.warnings
-        if not request.info.subresource:
+        if not request.info.subresource and _spec_differs(before, wire):
             warned += warnings_of(request.info.kind, wire)
         if prepare.same(before, wire) and same_managers(old.managed, managed):
             return _Revision(None, finished(wire), warned)
@@ -210,6 +210,11 @@ def _named(request: ApiRequest, new: Wire) -> Wire:
     if request.info.subresource == "status":
         return new
     return rules_of(request.info.kind).default(new)
+
+
+def _spec_differs(before: Mapping[str, Any], wire: Wire) -> bool:
+    """Return True if what upstream warns of may have changed; of a Service, all is looked at."""
+    return wire["kind"] == "Service" or before.get("spec") != wire.get("spec")
 
 
 def _managed(

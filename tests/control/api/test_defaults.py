@@ -82,6 +82,12 @@ def test_defaults_of_a_pods_parts():
     assert (made["restartPolicy"], made["terminationGracePeriodSeconds"]) == ("Always", 30)
 
 
+def test_a_negative_grace_period_is_a_second():
+    spec = {"containers": containers(), "terminationGracePeriodSeconds": -5}
+    made = default_pod(of(kinds.POD, spec=spec))["spec"]
+    assert made["terminationGracePeriodSeconds"] == 1
+
+
 @pytest.mark.parametrize(
     ("resources", "qos"),
     [

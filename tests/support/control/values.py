@@ -633,12 +633,6 @@ TEMPLATES_ONLY = (
         (),
     ),
     Row(
-        "grace below zero",
-        {"terminationGracePeriodSeconds": -1},
-        ("terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",),
-        (),
-    ),
-    Row(
         "image volume without a reference",
         {"volumes": [{"name": "v", "image": {}}]},
         ("volumes[0].image.reference: Required value",),

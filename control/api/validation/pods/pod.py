@@ -34,7 +34,6 @@ from control.api.validation.pods.resources import (
 from control.api.validation.pods.settings import validate_settings
 from control.api.validation.pods.sums import validate_sums
 from control.api.validation.pods.volume import validate_volumes
-from control.api.validation.text import NOT_NEGATIVE
 from control.api.workload import PodTemplateSpec
 
 _RESTART = ("Always", "Never", "OnFailure")
@@ -59,10 +58,6 @@ def validate_pod(pod: Pod) -> list[FieldError]:
         found += validate_pod_annotations("metadata.annotations", meta.annotations, spec)
     found += validate_images("spec.containers", spec.containers)
     found += validate_images("spec.initContainers", spec.init_containers)
-    grace = spec.termination_grace_period_seconds
-    if grace is not None and grace < 0:
-        own = "spec.terminationGracePeriodSeconds"
-        found.append(field.invalid(own, grace, NOT_NEGATIVE))
     return found
 
 
@@ -180,7 +175,6 @@ def _names(path: str, spec: PodSpec) -> list[FieldError]:
         "subdomain": (spec.subdomain, text.dns_label),
         "nodeName": (spec.node_name, text.dns_subdomain),
         "serviceAccountName": (spec.service_account_name, text.dns_subdomain),
-        "schedulerName": (spec.scheduler_name, text.qualified_name),
         "priorityClassName": (spec.priority_class_name, text.dns_subdomain),
     }
     found = []

@@ -48,7 +48,7 @@ def validate_resources(
     path: str, resources: ResourceRequirements, claims: Collection[str]
 ) -> list[FieldError]:
     """Check a container's resources; no request may exceed its limit."""
-    found = _amounts(path, resources, _container_name)
+    found = _amounts(path, resources, container_resource)
     if resources.claims:
         found += _claims(f"{path}.claims", resources.claims, claims)
     return found
@@ -65,7 +65,7 @@ def validate_pod_resources(path: str, resources: ResourceRequirements) -> list[F
 
 def validate_overhead(path: str, overhead: Amounts) -> list[FieldError]:
     """Check what a Pod costs besides its containers, as the limits of a container."""
-    return _amounts(path, ResourceRequirements(limits=dict(overhead)), _container_name)
+    return _amounts(path, ResourceRequirements(limits=dict(overhead)), container_resource)
 
 
 def _amounts(path: str, resources: ResourceRequirements, check: NameCheck) -> list[FieldError]:
@@ -166,7 +166,8 @@ def resource_name(path: str, name: str) -> list[FieldError]:
     return [field.invalid(path, name, why)]
 
 
-def _container_name(path: str, name: str) -> list[FieldError]:
+def container_resource(path: str, name: str) -> list[FieldError]:
+    """Check the name of a resource that a container may ask for."""
     if name in _OF_CONTAINERS:
         return []
     found = resource_name(path, name)

@@ -1,36 +1,20 @@
-"""What a client is warned of when it writes or reads an object. Pure.
+"""What is warned of in Services, and of addresses in any object. Pure.
 
 Sources: k8s.io/kubernetes/pkg/api/service/warnings.go, pkg/util/validation/ip.go of
-k8s.io/apimachinery, and the deprecations of k8s.io/api (zz_generated.prerelease-lifecycle.go).
+k8s.io/apimachinery.
 """
 
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from control.api.kinds import ENDPOINTS, SERVICE, Kind
-
 _HINTS = "service.kubernetes.io/topology-aware-hints"
 _MODE = "service.kubernetes.io/topology-mode"
-_DEPRECATED: Mapping[Kind, str] = {
-    ENDPOINTS: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-}
 Wire = Mapping[str, Any]
 
 
-def deprecation(kind: Kind) -> str:
-    """Return the warning of every request on a kind; empty for none."""
-    if kind.custom is not None:
-        return kind.custom.warning
-    return _DEPRECATED.get(kind, "")
-
-
-def warnings_of(kind: Kind, wire: Wire) -> tuple[str, ...]:
-    """Return the warnings about a valid object that is written."""
-    return tuple(_of_service(wire)) if kind is SERVICE else ()
-
-
-def _of_service(wire: Wire) -> Iterator[str]:
+def of_service(wire: Wire) -> Iterator[str]:
+    """Yield the warnings about a Service."""
     spec = wire.get("spec", {})
     if _HINTS in (wire["metadata"].get("annotations") or {}):
         yield f"annotation {_HINTS} is deprecated, please use {_MODE} instead"
@@ -45,9 +29,9 @@ def _of_service(wire: Wire) -> Iterator[str]:
     if external and not is_headless and not is_named:
         yield "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
     if address := spec.get("loadBalancerIP"):
-        yield from _of_address("spec.loadBalancerIP", address)
+        yield from of_address("spec.loadBalancerIP", address)
     for index, text in enumerate(spec.get("loadBalancerSourceRanges") or ()):
-        yield from _of_range(f"spec.loadBalancerSourceRanges[{index}]", text.strip())
+        yield from of_range(f"spec.loadBalancerSourceRanges[{index}]", text.strip())
     if is_named and external:
         yield 'spec.externalIPs is ignored when spec.type is "ExternalName"'
     if not is_named and spec.get("externalName"):
@@ -67,10 +51,11 @@ def _of_headless(spec: Wire) -> Iterator[str]:
 
 def _of_addresses(path: str, addresses: Any) -> Iterator[str]:
     for index, text in enumerate(addresses):
-        yield from _of_address(f"{path}[{index}]", text)
+        yield from of_address(f"{path}[{index}]", text)
 
 
-def _of_address(path: str, text: str) -> Iterator[str]:
+def of_address(path: str, text: str) -> Iterator[str]:
+    """Yield what is unusual in an address."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -84,7 +69,8 @@ def _of_address(path: str, text: str) -> Iterator[str]:
         yield f'{path}: IPv6 address "{text}" should be in RFC 5952 canonical format ("{address}")'
 
 
-def _of_range(path: str, text: str) -> Iterator[str]:
+def of_range(path: str, text: str) -> Iterator[str]:
+    """Yield what is unusual in a range of addresses."""
     try:
         network = ip_network(text)
     except ValueError:

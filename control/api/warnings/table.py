@@ -1,0 +1,155 @@
+"""The warnings of each kind. Pure.
+
+Source: WarningsOnCreate and WarningsOnUpdate of the strategies in k8s.io/kubernetes/pkg/registry.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from control.api.kinds import ENDPOINTS, Kind
+from control.api.validation.text import dns_label
+from control.api.warnings.pods import LABELS, of_claim, of_node_terms, of_pod, of_template
+from control.api.warnings.services import of_range, of_service
+
+Wire = Mapping[str, Any]
+
+_DEPRECATED: Mapping[Kind, str] = {
+    ENDPOINTS: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+}
+_CLASS = "kubernetes.io/ingress.class"
+_IN_NAMES = (
+    "metadata.name: this is used in Pod names and hostnames, which can result in surprising"
+    " behavior; a DNS label is recommended:"
+)
+_KEEPS_ALL = (
+    "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0"
+    " is recommended"
+)
+_RECYCLED = (
+    "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the"
+    " recommended approach is to use dynamic provisioning."
+)
+
+
+def deprecation(kind: Kind) -> str:
+    """Return the warning of every request on a kind; empty for none."""
+    if kind.custom is not None:
+        return kind.custom.warning
+    return _DEPRECATED.get(kind, "")
+
+
+def warnings_of(kind: Kind, wire: Wire) -> tuple[str, ...]:
+    """Return the warnings about a valid object that is written."""
+    found = _OF.get(kind.name) if kind.custom is None else None
+    return tuple(found(wire)) if found else ()
+
+
+def _of_named(wire: Wire) -> Iterator[str]:
+    """Yield the warnings about a workload, and about a name that its Pods get."""
+    yield from _of_names(wire)
+    yield from _of_workload(wire)
+
+
+def _of_workload(wire: Wire) -> Iterator[str]:
+    yield from of_template("spec.template", wire.get("spec", {}).get("template", {}))
+
+
+def _of_stateful_set(wire: Wire) -> Iterator[str]:
+    spec = wire.get("spec", {})
+    yield from _of_workload(wire)
+    for at, claim in enumerate(spec.get("volumeClaimTemplates", ())):
+        yield from of_claim(f"spec.volumeClaimTemplates[{at}]", claim.get("spec", {}))
+    if spec.get("revisionHistoryLimit", 0) < 0:
+        yield _KEEPS_ALL
+
+
+def _of_cron_job(wire: Wire) -> Iterator[str]:
+    yield from _of_names(wire)
+    spec = wire.get("spec", {}).get("jobTemplate", {}).get("spec", {})
+    yield from of_template("spec.jobTemplate.spec.template", spec.get("template", {}))
+
+
+def _of_names(wire: Wire) -> Iterator[str]:
+    if wrong := dns_label(wire["metadata"].get("name", "")):
+        yield f"{_IN_NAMES} [{' '.join(wrong)}]"
+
+
+def _of_claim(wire: Wire) -> Iterator[str]:
+    yield from of_claim("spec", wire.get("spec", {}))
+
+
+def _of_volume(wire: Wire) -> Iterator[str]:
+    spec = wire.get("spec", {})
+    if spec.get("persistentVolumeReclaimPolicy") == "Recycle":
+        yield _RECYCLED
+    terms = spec.get("nodeAffinity", {}).get("required", {}).get("nodeSelectorTerms", ())
+    yield from of_node_terms("spec.nodeAffinity.required.nodeSelectorTerms", terms)
+
+
+def _of_ingress(wire: Wire) -> Iterator[str]:
+    if _CLASS in (wire["metadata"].get("annotations") or {}):
+        yield f"annotation \"{_CLASS}\" is deprecated, please use 'spec.ingressClassName' instead"
+
+
+def _of_policy(wire: Wire) -> Iterator[str]:
+    for direction, peers in (("ingress", "from"), ("egress", "to")):
+        for at, rule in enumerate(wire.get("spec", {}).get(direction, ())):
+            for place, peer in enumerate(rule.get(peers, ())):
+                yield from _of_block(f"spec.{direction}[{at}].{peers}[{place}].ipBlock", peer)
+
+
+def _of_block(path: str, peer: Wire) -> Iterator[str]:
+    block = peer.get("ipBlock", {})
+    if block:
+        yield from of_range(f"{path}.cidr", block.get("cidr", ""))
+    for at, part in enumerate(block.get("except", ())):
+        yield from of_range(f"{path}.except[{at}]", part)
+
+
+def _of_slice(wire: Wire) -> Iterator[str]:
+    if wire.get("addressType") == "FQDN":
+        yield "spec.addressType: FQDN endpoints are deprecated"
+
+
+def _of_node(wire: Wire) -> Iterator[str]:
+    spec = wire.get("spec", {})
+    if spec.get("externalID"):
+        yield "spec.externalID: this field is deprecated, and is unused by Kubernetes"
+    for at, cidr in enumerate(spec.get("podCIDRs", ())):
+        yield from of_range(f"spec.podCIDRs[{at}]", cidr)
+
+
+def _of_runtime_class(wire: Wire) -> Iterator[str]:
+    for key in wire.get("scheduling", {}).get("nodeSelector", ()):
+        if key in LABELS:
+            yield f"scheduling.nodeSelector: {LABELS[key]}"
+
+
+def _of_storage_class(wire: Wire) -> Iterator[str]:
+    for at, term in enumerate(wire.get("allowedTopologies", ())):
+        for place, wanted in enumerate(term.get("matchLabelExpressions", ())):
+            if (key := wanted.get("key")) in LABELS:
+                path = f"allowedTopologies[{at}].matchLabelExpressions[{place}].key"
+                yield f"{path}: {LABELS[key]}"
+
+
+_OF: Mapping[str, Callable[[Wire], Iterator[str]]] = {
+    "Service": of_service,
+    "Pod": of_pod,
+    "PodTemplate": lambda wire: of_template("template", wire.get("template", {})),
+    "Deployment": _of_named,
+    "DaemonSet": _of_workload,
+    "ReplicaSet": _of_named,
+    "ReplicationController": _of_named,
+    "StatefulSet": _of_stateful_set,
+    "Job": _of_named,
+    "CronJob": _of_cron_job,
+    "PersistentVolumeClaim": _of_claim,
+    "PersistentVolume": _of_volume,
+    "Ingress": _of_ingress,
+    "NetworkPolicy": _of_policy,
+    "EndpointSlice": _of_slice,
+    "Node": _of_node,
+    "RuntimeClass": _of_runtime_class,
+    "StorageClass": _of_storage_class,
+}
