@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from lab.completion import complete_component, complete_logged, complete_machine
 from lab.node_cli import node
 from lab.options import group_name_option, name_option, output_option
+from lab.saved.cli import restore, save
 from lab.spec import POD_CIDRS, SERVICE_CIDRS
 from proxy.backends.base import BACKENDS
 from proxy.model.settings import CounterDetail
@@ -291,3 +292,5 @@ def logs(name: str, component: str, **options: Any) -> None:
 
 
 main.add_command(node)
+main.add_command(save)
+main.add_command(restore)

@@ -31,6 +31,7 @@ from lab.nodes import NodeReport, NodesUnknownError, ask
 from lab.options import OptionError
 from lab.report import Steps, columns
 from lab.resolve import NoSuchNameError, resolve
+from lab.saved.read import SavedLabError
 from lab.spec import LabSpec, LabSpecError, make_spec
 from lab.state import LabDir, all_labs, lab_dir, locked
 from lab.status import LabStatus, killed_machines, locate, look, named, published
@@ -56,6 +57,7 @@ _EXPECTED = (
     KubeconfigError,
     publishing.PublishError,
     LabFileError,
+    SavedLabError,
     ManifestError,
     ImageError,
 )
@@ -92,12 +94,13 @@ def need_root(why: str = "a lab is made of namespaces, for which you need root")
         raise click.ClickException(f"{why}: use sudo")
 
 
-def _absent(name: str) -> str:
+def absent(name: str) -> str:
+    """Return what to say of a lab that is not there."""
     return f"no lab {name}; start it with: podwire lab up --name {name}"
 
 
 @contextmanager
-def _staying_up(lab: LabDir) -> Iterator[None]:
+def staying_up(lab: LabDir) -> Iterator[None]:
     """Tell the user that Ctrl-C ends the command but not the running lab."""
     try:
         yield
@@ -129,7 +132,7 @@ def _up(spec: LabSpec, wanted: lab_file.Wanted | None = None, *, demo: bool) -> 
     if wanted:
         lab_file.import_images(wanted, steps)
     lab = make(spec, steps)
-    with _staying_up(lab):
+    with staying_up(lab):
         if wanted:
             lab_file.record(lab, wanted)
         _get_ready(lab, spec, steps)
@@ -157,7 +160,7 @@ def show_config(name: str, output: str) -> None:
     with plain_errors():
         spec = lab.spec()
         if spec is None:
-            raise click.ClickException(_absent(name))
+            raise click.ClickException(absent(name))
         lab_file.show_config(lab, spec, output)
 
 
@@ -217,7 +220,7 @@ def show_status(name: str, output: str) -> None:
     with plain_errors():
         state = look(lab_dir(name))
     if output == "table" and state.state == "absent":
-        raise click.ClickException(_absent(name))
+        raise click.ClickException(absent(name))
     reports, unknown = _node_reports(lab_dir(name), state)
     if output == "json":
         return click.echo(json.dumps(_status_document(lab_dir(name), state, reports), indent=2))
@@ -299,7 +302,7 @@ def _resume(lab: LabDir, wanted: tuple[str, ...]) -> None:
         needs.require()
         spec = lab.spec()
         assert spec is not None  # noqa: S101  # the caller has looked
-        with _staying_up(lab):
+        with staying_up(lab):
             resume.resume(lab, spec, steps)
     click.echo(f"lab {lab.name} is up after {steps.elapsed:.1f} s")
 
@@ -359,7 +362,7 @@ def show_logs(
     need_root("only root may read a lab's logs")
     lab = lab_dir(name)
     if not lab.path.exists():
-        raise click.ClickException(_absent(name))
+        raise click.ClickException(absent(name))
     with plain_errors():
         files = reader.find(lab, component, machine)
         reader.show(files, tail=tail, follow=follow, write=partial(print, end="", flush=True))

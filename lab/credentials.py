@@ -45,6 +45,11 @@ def write_credentials(
             _write_control(authority, spec, machine, folder)
         else:
             _write_node(authority, spec, machine, folder)
+    write_kubeconfig(lab, spec, authority, management)
+
+
+def write_kubeconfig(lab: LabDir, spec: LabSpec, authority: Pair, management: str) -> None:
+    """Make the user's kubeconfig; ``management`` is the API's URL on this host; raises OSError."""
     admin = issue(authority, Identity("admin", ("system:masters",)))
     text = kubeconfig(f"podwire-{spec.name}", management, authority.certificate, "admin", admin)
     whole.write(lab.kubeconfig, text, 0o600)

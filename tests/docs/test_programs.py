@@ -11,9 +11,9 @@ README = (CHECKOUT / "README.md").read_text()
 PAGES = [
     path for pattern in ("*.md", "docs/**/*.md", "examples/*.md") for path in CHECKOUT.glob(pattern)
 ]
-# Every Debian has these: coreutils, grep, hostname, util-linux and the shell's own.
+# Every Debian has these: coreutils, diffutils, grep, hostname, util-linux and the shell's own.
 DEBIAN = """
-base64 cat chmod cp cut date echo env false grep head hostname id kill ln ls mkdir mktemp mv nsenter
+base64 cat chmod cp cut date diff echo env false grep head hostname id kill ln ls mkdir mktemp mv nsenter
 printf pwd rm rmdir sed sh sleep sort tail tee timeout touch tr true uname uniq unshare wc
 """
 # Programs of packages in lab/debian-packages.txt, beside the one that each line there names.

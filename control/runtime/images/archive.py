@@ -40,11 +40,25 @@ def unpack_layer(
     Whiteouts (OCI image-spec, layer.md) remove files of lower layers. Return the digest of the
     uncompressed tar, in hexadecimal. Raises HostileArchiveError, OSError.
     """
+    return _unpack(layer, target, budget, algorithm, whiteouts=True)
+
+
+def unpack_tree(archive: BufferedReader, target: Path, budget: Budget) -> None:
+    """Unpack a tar in which no name means the removal of another.
+
+    Raises HostileArchiveError, OSError.
+    """
+    _unpack(archive, target, budget, "sha256", whiteouts=False)
+
+
+def _unpack(
+    layer: BufferedReader, target: Path, budget: Budget, algorithm: str, *, whiteouts: bool
+) -> str:
     root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with damage_named():
             tape = Tape(decompress(layer, budget), budget, algorithm)
-            unpacking = _Unpacking(root)
+            unpacking = _Unpacking(root, whiteouts=whiteouts)
             for tar, member in members(tape, budget):
                 unpacking.add(tar, member)
             unpacking.finish_folders()
@@ -56,8 +70,8 @@ def unpack_layer(
 class _Unpacking:
     """One layer on its way into the folder behind the descriptor ``root``."""
 
-    def __init__(self, root: int) -> None:
-        self._root = root
+    def __init__(self, root: int, *, whiteouts: bool) -> None:
+        self._root, self._whiteouts = root, whiteouts
         self._top = _depth(root)
         self._folders: list[tuple[str, int, float]] = []
         self._placed: set[tuple[int, str]] = set()  # (inode of the folder, name), of this layer
@@ -71,9 +85,9 @@ class _Unpacking:
         *folders, name = parts
         parent = self._open_parent(folders)
         try:
-            if name == _OPAQUE:
+            if self._whiteouts and name == _OPAQUE:
                 self._hide_all(parent)
-            elif name.startswith(_WHITEOUT):
+            elif self._whiteouts and name.startswith(_WHITEOUT):
                 self._hide(parent, _hidden(name))
             elif _place(tar, member, parent, name, self._root):
                 self._placed.add((os.fstat(parent).st_ino, name))
