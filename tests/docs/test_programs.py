@@ -13,8 +13,8 @@ PAGES = [
 ]
 # Every Debian has these: coreutils, diffutils, grep, hostname, util-linux and the shell's own.
 DEBIAN = """
-base64 cat chmod cp cut date diff echo env false grep head hostname id kill ln ls mkdir mktemp mv nsenter
-printf pwd rm rmdir sed sh sleep sort tail tee timeout touch tr true uname uniq unshare wc
+base64 cat chmod cp cut date diff echo env false grep head hostname id kill ln ls mkdir mktemp mv
+nsenter printf pwd rm rmdir sed sh sleep sort tail tee timeout touch tr true uname uniq unshare wc
 """
 # Programs of packages in lab/debian-packages.txt, beside the one that each line there names.
 PACKAGES = {
