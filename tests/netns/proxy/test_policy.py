@@ -13,6 +13,8 @@ from tests.support.groups import group
 from tests.support.proxy import fake_api
 from tests.support.proxy.lab import call_filter
 from tests.support.proxy.policies import namespace, pod, policy
+from tests.support.proxy.policy_packets import PacketTable
+from tests.support.proxy.policy_worlds import worlds
 from tests.support.proxy.prober import TCP, UDP, Probe, ask
 from tests.support.proxy.process import NODE, PATIENCE, RunningProxy, service, slices
 
@@ -154,3 +156,15 @@ def test_rules_outlive_the_proxy_and_cleanup_removes_them(world: RunningProxy) -
     assert "podwire-policy" not in node.run("nft", "list", "tables")
     world.run()
     until_silent(world, "pod", A)
+
+
+def test_the_table_by_packets(world: RunningProxy) -> None:
+    """Each row, and random policies: some 2,500 flows, across the bridge and through the node."""
+    rows = worlds()
+    table = PacketTable(world.lab, rows)
+    world.put(*(wire for row in rows for wire in (*row.namespaces, *row.pods)))
+    put(world, *(wire for row in rows for wire in row.policies))
+    deadline, wrong = time.monotonic() + PATIENCE, None
+    while wrong is None or wrong:
+        assert time.monotonic() < deadline, wrong and (len(wrong), wrong[:20])
+        wrong = table.wrong()

@@ -46,6 +46,11 @@ def _packet(source: int, destination: int, tag: int, kind: int, text: bytes = b"
     return _COMMON.pack(source, destination, tag, crc) + chunk
 
 
+def init(source: int, destination: int) -> bytes:
+    """Return an INIT, the first packet of an association, without its IP header."""
+    return _packet(source, destination, 0, _SENT)
+
+
 def serve(name: str, port: int) -> None:
     """Answer every INIT with ``NAME PEER``, in the background."""
     for family in (socket.AF_INET, socket.AF_INET6):
