@@ -1,7 +1,10 @@
 """The whole server on real sockets, behind a real API server: queries by UDP and TCP, changes."""
 
 import asyncio
+import re
+import socket
 import struct
+from contextlib import suppress
 
 import aiohttp
 import dns.asyncquery
@@ -13,10 +16,15 @@ from control.api import kinds
 from control.api.service import Service
 from control.client import Client, ClientConfig
 from control.dns.cli import from_flags, main
+from control.dns.log import describe, log_answer
 from control.dns.serve import serve
 from control.dns.settings import FlagError, bind
+from control.dns.tcp import TcpServer
+from tests.support.control.names import Names, namespace, service
 from tests.support.control.queries import HOST, ask, free_port
+from tests.support.control.resolvers import PORTS, Served
 
+PAGES = ("/health", "/ready")
 NAME = "web.default.svc.cluster.local."
 
 
@@ -113,6 +121,134 @@ async def read_until(url: str, line: str) -> list[str]:
             if line in lines:
                 return lines
             await asyncio.sleep(0.01)
+
+
+async def test_pages_say_when_every_service_is_known(api_server):
+    """The API server is away at first; /ready names who is not ready, as CoreDNS does."""
+    port, metrics, away = free_port(), free_port(), next(PORTS)
+    found = from_flags(flags(port, metrics))
+    health, ready = (f"http://{HOST}:{found.pages[page].port}{page}" for page in PAGES)
+    async with Client(ClientConfig(f"http://{HOST}:{away}")) as client:
+        running = asyncio.create_task(serve(client, found))
+        assert await read(health) == (200, "OK")
+        assert await read(ready) == (503, "kubernetes")
+        assert (await read(f"http://{HOST}:{metrics}/metrics"))[0] == 200
+        listening = await asyncio.start_server(passing_to(api_server.port), HOST, away)
+        while (page := await read(ready))[0] == 503:
+            await asyncio.sleep(0.01)  # the informers try again
+            assert page == (503, "kubernetes")
+        assert page == (200, "OK")
+        assert (await ask(port, "kubernetes.default.svc.cluster.local.")).answer
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        listening.close()
+
+
+def passing_to(port: int):
+    """Return what passes a connection on to a port of this machine."""
+
+    async def copy(reader, writer):
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def connected(reader, writer):
+        there, back = await asyncio.open_connection(HOST, port)
+        await asyncio.gather(copy(reader, back), copy(there, writer))
+
+    return connected
+
+
+async def read(url: str) -> tuple[int, str]:
+    """Return a page's code and text, once somebody listens there."""
+    async with aiohttp.ClientSession() as session:
+        while True:
+            with suppress(aiohttp.ClientConnectorError):
+                async with session.get(url) as page:
+                    return page.status, await page.text()
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\0", b"\0\x20half of a query"])
+async def test_a_silent_connection_is_closed_and_others_go_on(sent):
+    """Also while a message has begun."""
+    listening = socket.create_server((HOST, 0))
+    port = listening.getsockname()[1]
+    names = Names(service("web", "10.96.0.7"))
+    serving = asyncio.create_task(TcpServer(listening, names.answerer, idle=0.2).serve())
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(sent)
+    assert await reader.read() == b""
+    answered = False
+    while not answered:  # a busy machine may be silent for so long
+        with suppress(EOFError, OSError):
+            answered = bool((await ask(port, NAME, tcp=True)).answer)
+    writer.close()
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+
+# question, code: what the line says after the peer's address and the ID
+LOGGED = [
+    ("web", "A", r'"A IN web\.default\.svc\.cluster\.local\. 47" NOERROR \d+ A 10\.96\.0\.7'),
+    ("absent", "A", r'"A IN absent\.default\.svc\.cluster\.local\. 50" NXDOMAIN \d+ '),
+    ("out", "A", r'"A IN out\..* 47" NXDOMAIN \d+ CNAME www\.example\.com\.'),
+    ("web", "TYPE65280", r'"TYPE65280 IN web\..* 47" NOERROR \d+ '),
+]
+
+
+async def test_each_answer_is_logged_as_coredns_does(caplog):
+    external = {"type": "ExternalName", "externalName": "www.example.com", "clusterIPs": []}
+    names = Names(namespace("default"), service("web", "10.96.0.7"), service("out", **external))
+    for name, kind, expected in LOGGED:
+        query = dns.message.make_query(f"{name}.default.svc.cluster.local.", kind)
+        for tcp in (False, True):
+            packet = query.to_wire()
+            response = packet[:2] + names.answerer.answer(packet, tcp=tcp).variants[0]
+            line = describe((HOST, 5300), packet, response)
+            assert re.fullmatch(rf"{HOST}:5300 - {query.id} {expected}", line), line
+    assert describe((HOST, 5300), b"", b"odd").startswith(f"{HOST}:5300 - a response that cannot")
+    with caplog.at_level("INFO", "podwire.dns.answers"):
+        served = Served(service("web", "10.96.0.7"), log=log_answer)
+        for _ in range(3):  # what is logged is not kept ready: each query has its line
+            await ask(served.port, NAME)
+        await ask(served.port, NAME, tcp=True)
+        await served.close()
+    lines = [record.message for record in caplog.records if "web.default" in record.message]
+    assert len(lines) == 4
+    assert all("NOERROR" in line and line.startswith(f"{HOST}:") for line in lines)
+
+
+# What CoreDNS 1.14 exports by the plugins prometheus, forward and cache, of the server's own.
+COREDNS = {
+    "coredns_dns_requests_total": "counter",
+    "coredns_dns_do_requests_total": "counter",
+    "coredns_dns_responses_total": "counter",
+    "coredns_dns_request_duration_seconds": "histogram",
+    "coredns_dns_request_size_bytes": "histogram",
+    "coredns_dns_response_size_bytes": "histogram",
+    "coredns_forward_healthcheck_broken_total": "counter",
+    "coredns_forward_max_concurrent_rejects_total": "counter",
+    "coredns_proxy_request_duration_seconds": "histogram",
+    "coredns_proxy_healthcheck_failures_total": "counter",
+    "coredns_cache_entries": "gauge",
+    "coredns_cache_requests_total": "counter",
+    "coredns_cache_hits_total": "counter",
+    "coredns_cache_misses_total": "counter",
+    "coredns_cache_evictions_total": "counter",
+}
+
+
+async def test_metrics_have_coredns_names_and_types(server):
+    _, url, _ = server
+    _, text = await read(url)
+    kinds_of = (line.split()[2:] for line in text.splitlines() if line.startswith("# TYPE "))
+    assert dict(kinds_of) == COREDNS
+    total = re.search(r"^coredns_dns_requests_total{(.*)} \d+$", text, re.M)
+    labels = [pair.partition("=")[0] for pair in total[1].split(",")]
+    assert labels == ["server", "zone", "view", "proto", "family", "type"]
 
 
 @pytest.mark.parametrize("text", ["53", "host:53", "10.0.0.1:x", "10.0.0.1:70000", "1.2.3:53"])

@@ -79,7 +79,9 @@ def says(*records: str, rcode: int = 0) -> Script:
 class Served:
     """A DNS server in the test's event loop, which asks resolvers."""
 
-    def __init__(self, *objects, upstreams=(), stubs=(), policy="sequential", seconds=30) -> None:
+    def __init__(
+        self, *objects, upstreams=(), stubs=(), policy="sequential", seconds=30, log=None
+    ) -> None:
         shared = Shared()
         self.names = names = Names(*objects, changed=shared.changed)
         self.routes = read_routes(upstreams, stubs, names.zone.domain)
@@ -89,10 +91,10 @@ class Served:
         self.port = next(PORTS)
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         udp.bind((HOST, self.port))
-        self.udp = UdpServer(udp, answerer, shared, None, self.forwarder)
+        self.udp = UdpServer(udp, answerer, shared, log, self.forwarder)
         self._thread = self.udp.start()
         listening = socket.create_server((HOST, self.port))
-        self.tcp = TcpServer(listening, answerer, forwarder=self.forwarder)
+        self.tcp = TcpServer(listening, answerer, log, forwarder=self.forwarder)
         self._serving = asyncio.create_task(self.tcp.serve())
 
     def metrics(self) -> str:
