@@ -66,9 +66,16 @@ def main() -> None:
 @click.option("--pod-cidr", help=f"Range of the Pods' addresses.  [default: {POD_CIDRS[0]}]")
 @click.option("--service-cidr", help=f"Range of the ClusterIPs.  [default: {SERVICE_CIDRS[0]}]")
 @click.option(
+    "--ip-family",
+    type=click.Choice(["ipv4", "ipv6", "dual"]),
+    default="ipv4",
+    show_default=True,
+    help=f"IPv6 has Pods in {POD_CIDRS[1]}, Services in {SERVICE_CIDRS[1]}.",
+)
+@click.option(
     "--dual-stack",
     is_flag=True,
-    help=f"Add IPv6: Pods in {POD_CIDRS[1]}, Services in {SERVICE_CIDRS[1]}.",
+    help="Same as --ip-family dual.",
 )
 @click.option(
     "--dns-upstream",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from control.api import kinds
@@ -168,9 +169,10 @@ def _node(pod: Pod) -> str:
 
 def show(console: Console, balance: Balance, source: str) -> None:
     """Draw the balance as bars."""
+    host = f"[{balance.address}]" if ":" in balance.address else balance.address
     console.print(
         f"\n{REQUESTS} requests from {source} to the ClusterIP "
-        f"[bold]http://{balance.address}:{PORT}[/]:\n",
+        f"[bold]http://{escape(host)}:{PORT}[/]:\n",
         highlight=False,
     )
     names, nodes = (_longest(each) for each in (balance.nodes, balance.nodes.values()))

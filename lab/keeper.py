@@ -338,9 +338,9 @@ def _be_machine(
 
 def _listen(spec: LabSpec, ips: Sequence[str]) -> None:
     """Make the API server's and the DNS servers' sockets in the control machine's network."""
-    family = socket.AF_INET6 if spec.dual_stack else socket.AF_INET
+    family = socket.AF_INET6 if 6 in spec.families else socket.AF_INET
     server = socket.create_server(
-        ("", API_PORT), family=family, backlog=1024, dualstack_ipv6=spec.dual_stack
+        ("", API_PORT), family=family, backlog=1024, dualstack_ipv6=6 in spec.families
     )
     os.dup2(server.detach(), CLUSTER_FD)
     descriptors = iter(DNS_FDS)

@@ -4,7 +4,7 @@ import socket
 import subprocess
 from collections.abc import Sequence
 
-from lab.spec import SWITCH_V4, SWITCH_V6, UPLINK, LabSpec, Machine
+from lab.spec import SWITCHES, UPLINK, LabSpec, Machine
 
 BRIDGE = "switch"
 
@@ -18,12 +18,13 @@ def switch_script(spec: LabSpec) -> list[str]:
     lines = [
         "link set lo up",
         f"link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
-        f"addr add {SWITCH_V4} dev {BRIDGE}",
         f"link set {BRIDGE} up",
     ]
-    if spec.dual_stack:
-        lines.append(f"addr add {SWITCH_V6} dev {BRIDGE} nodad")
-    return lines
+    return lines + [_address(str(SWITCHES[family]), BRIDGE) for family in spec.families]
+
+
+def _address(address: str, device: str) -> str:
+    return f"addr add {address} dev {device}{' nodad' if ':' in address else ''}"
 
 
 def cable_script(machine: Machine, pid: int) -> list[str]:
@@ -55,12 +56,10 @@ def is_plugged(machine: Machine) -> bool:
 def machine_script(spec: LabSpec, machine: Machine) -> list[str]:
     """Return the script for a machine's end: addresses, and a default route to the switch."""
     lines = ["link set lo up", f"link set {UPLINK} up"]
-    for address in machine.addresses:
-        nodad = " nodad" if ":" in address else ""
-        lines.append(f"addr add {address} dev {UPLINK}{nodad}")
-    lines.append(f"route add default via {SWITCH_V4.ip}")
-    if spec.dual_stack:
-        lines.append(f"-6 route add default via {SWITCH_V6.ip}")
+    lines += [_address(address, UPLINK) for address in machine.addresses]
+    for family in spec.families:
+        option = "-6 " if family == 6 else ""
+        lines.append(f"{option}route add default via {SWITCHES[family].ip}")
     return lines
 
 

@@ -57,7 +57,7 @@ def _question(
     try:
         pointer = ip_address(asked).reverse_pointer
     except ValueError:
-        usual = ("A", "AAAA") if spec.dual_stack else ("A",)
+        usual = tuple("A" if family == 4 else "AAAA" for family in spec.families)
         return ((kind,) if kind else usual), candidates(asked, namespace)
     return (kind or "PTR",), (f"{pointer}.",)
 

@@ -12,8 +12,9 @@ NODE_MASKS = {4: 24, 6: 64}  # prefix length of each node's part of the Pod rang
 
 SWITCH_V4 = ipaddress.ip_interface("172.31.0.1/24")
 SWITCH_V6 = ipaddress.ip_interface("fd00:31::1/64")
+SWITCHES = {4: SWITCH_V4, 6: SWITCH_V6}
 CONTROL_HOST = 10  # the control plane's address is .10, that of node i is .10 + i
-POOL = ("172.31.0.200-172.31.0.250", "fd00:31::200-fd00:31::2ff")  # of load balancers
+POOL = {4: "172.31.0.200-172.31.0.250", 6: "fd00:31::200-fd00:31::2ff"}  # of load balancers
 UPLINK = "eth0"  # a machine's end of its cable
 API_PORT = 6443
 POD_PIDS = 4096  # a Pod that forks without end must not take the processes of the whole machine
@@ -56,7 +57,7 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True)
 class LabSpec:
-    """The choices of ``lab up``, and its nodes; a second Pod or Service range is IPv6."""
+    """The choices of ``lab up``, and its nodes; of two Pod or Service ranges the second is IPv6."""
 
     name: str
     nodes: tuple[NodeSpec, ...]
@@ -79,9 +80,14 @@ class LabSpec:
         raise LabSpecError(f"lab {self.name} has no node {name}: it has {known}")
 
     @property
-    def dual_stack(self) -> bool:
-        """True if Pods and Services also have IPv6 addresses."""
-        return len(self.pod_cidrs) > 1
+    def families(self) -> tuple[int, ...]:
+        """The IP versions of Pods, Services and machines, 4 or 6; the first one is primary."""
+        return tuple(ipaddress.ip_network(cidr).version for cidr in self.pod_cidrs)
+
+    @property
+    def ip_family(self) -> str:
+        """The choice of ``--ip-family``."""
+        return "dual" if len(self.families) > 1 else f"ipv{self.families[0]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,7 @@ def make_spec(
     store: str = "sqlite",
     pod_cidr: str | None = None,
     service_cidr: str | None = None,
+    ip_family: str = "ipv4",
     dual_stack: bool = False,
     dns_upstream: tuple[str, ...] = (),
     stub_domain: tuple[str, ...] = (),
@@ -130,8 +137,11 @@ def make_spec(
     check_name(name)
     if not 1 <= nodes <= MAX_NODES:
         raise LabSpecError(f"--nodes {nodes}: a lab has 1 to {MAX_NODES} nodes")
-    pods = _ranges("--pod-cidr", pod_cidr, POD_CIDRS, dual_stack)
-    services = _ranges("--service-cidr", service_cidr, SERVICE_CIDRS, dual_stack)
+    if dual_stack and ip_family == "ipv6":
+        raise LabSpecError("--ip-family ipv6 and --dual-stack: choose one of them")
+    family = "dual" if dual_stack else ip_family
+    pods = _ranges("--pod-cidr", pod_cidr, POD_CIDRS, family)
+    services = _ranges("--service-cidr", service_cidr, SERVICE_CIDRS, family)
     if len(pods) != len(services):
         raise LabSpecError("--pod-cidr and --service-cidr need the same address families")
     _refuse_overlap({"--pod-cidr": pods, "--service-cidr": services})
@@ -150,9 +160,12 @@ def numbered(count: int) -> tuple[NodeSpec, ...]:
 
 
 def _ranges(
-    option: str, given: str | None, default: tuple[str, str], dual_stack: bool
+    option: str, given: str | None, default: tuple[str, str], family: str
 ) -> tuple[str, ...]:
-    """Return an IPv4 range, and with dual stack an IPv6 range; a missing one is the default."""
+    """Return the ranges of a lab's families, IPv4 first; a missing one is the default.
+
+    An IPv6 range in a lab of IPv4 makes it a lab of both.
+    """
     try:
         networks = [ipaddress.ip_network(part.strip()) for part in (given or "").split(",") if part]
     except ValueError as err:
@@ -164,7 +177,11 @@ def _ranges(
     v6 = [str(network) for network in networks if network.version == 6]
     if len(v4) > 1 or len(v6) > 1:
         raise LabSpecError(f"{option} {given}: want at most one range of each family")
-    if not dual_stack and not v6:
+    if family == "ipv6":
+        if v4:
+            raise LabSpecError(f"{option} {v4[0]}: a lab of --ip-family ipv6 has IPv6 ranges only")
+        return (v6[0] if v6 else default[1],)
+    if family == "ipv4" and not v6:
         return (v4[0] if v4 else default[0],)
     return (v4[0] if v4 else default[0], v6[0] if v6 else default[1])
 
@@ -203,7 +220,8 @@ def require_room(nodes: int, pod_cidrs: tuple[str, ...]) -> None:
 
 def api_url(spec: LabSpec) -> str:
     """Return the API server's URL inside the lab."""
-    return f"https://{addresses_of(spec, CONTROL_HOST)[0].partition('/')[0]}:{API_PORT}"
+    host = addresses_of(spec, CONTROL_HOST)[0].partition("/")[0]
+    return f"https://{f'[{host}]' if ':' in host else host}:{API_PORT}"
 
 
 def dns_ips(spec: LabSpec) -> tuple[str, ...]:
@@ -213,9 +231,8 @@ def dns_ips(spec: LabSpec) -> tuple[str, ...]:
 
 def addresses_of(spec: LabSpec, host: int) -> tuple[str, ...]:
     """Return a machine's addresses, by its number in the nodes' ranges, with prefix lengths."""
-    v4 = f"{SWITCH_V4.network[host]}/{SWITCH_V4.network.prefixlen}"
-    v6 = f"{SWITCH_V6.network[host]}/{SWITCH_V6.network.prefixlen}"
-    return (v4, v6) if spec.dual_stack else (v4,)
+    networks = (SWITCHES[family].network for family in spec.families)
+    return tuple(f"{network[host]}/{network.prefixlen}" for network in networks)
 
 
 def cgroup(lab: str, machine: str = "") -> str:
@@ -225,8 +242,8 @@ def cgroup(lab: str, machine: str = "") -> str:
 
 def pools(spec: LabSpec) -> str:
     """Return the lab's pool of load balancers' addresses, which are in the switch's network."""
-    ranges = POOL if spec.dual_stack else POOL[:1]
+    ranges = [POOL[family] for family in spec.families]
     return (
         "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: default}\n"
-        f"spec: {{addresses: {list(ranges)}}}\n"
+        f"spec: {{addresses: {ranges}}}\n"
     )

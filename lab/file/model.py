@@ -50,8 +50,8 @@ class Network(_Model):
     """The ranges of addresses, and the way between nodes."""
 
     ip_family: Annotated[
-        Literal["ipv4", "dual"],
-        Field(description="Of Pods and Services. A range of IPv6 below makes it dual."),
+        Literal["ipv4", "ipv6", "dual"],
+        Field(description="Of Pods and Services. A range of IPv6 below makes ipv4 dual."),
     ] = "ipv4"
     # Names of Kubernetes, whose capitals the generator does not know.
     pod_cidrs: Annotated[

@@ -41,7 +41,7 @@ def plan(text: Text, name: str | None = None) -> LabSpec:
             overlay=file.network.overlay,
             pod_cidr=",".join(file.network.pod_cidrs) or None,
             service_cidr=",".join(file.network.service_cidrs) or None,
-            dual_stack=file.network.ip_family == "dual",
+            ip_family=file.network.ip_family,
             dns_upstream=file.dns.upstreams,
             stub_domain=file.dns.stub_domains,
         )
@@ -149,7 +149,7 @@ def describe(spec: LabSpec, recorded: LabFile | None, publish: Sequence[str] = (
 
 def _network(spec: LabSpec) -> dict[str, Any]:
     return {
-        "ipFamily": "dual" if spec.dual_stack else "ipv4",
+        "ipFamily": spec.ip_family,
         "podCIDRs": spec.pod_cidrs,
         "serviceCIDRs": spec.service_cidrs,
         "overlay": spec.overlay,

@@ -9,7 +9,7 @@ from tests.support.e2e.harness import WEB, eventually, made_lab, podwire
 
 COUNT = 100
 SHAPES = {
-    "vxlan": ("--overlay=vxlan",),
+    "vxlan-ipv6": ("--overlay=vxlan", "--ip-family=ipv6"),
     "dual-stack": ("--dual-stack",),
     "vxlan-dual-stack": ("--overlay=vxlan", "--dual-stack"),
     "nftables": ("--proxy=nftables", "--dual-stack"),
@@ -61,6 +61,23 @@ def test_every_replica_answers_on_every_cluster_ip_from_everywhere(shaped):
             answers = shaped.ask_from_pod(pod["metadata"]["name"], address, 80, COUNT)
             assert set(answers) == expected
             assert answers.total() == COUNT
+
+
+def test_a_pod_finds_a_service_by_name(shaped):
+    """In a lab of IPv6 in every mode of the proxy; log and exec go by the node's address."""
+    pods = {pod["metadata"]["name"] for pod in shaped.pods()}
+    first = min(pods)
+    more = ("nftables", "ebpf") if "--ip-family=ipv6" in shaped.options else ()
+    for mode in ("", *more):
+        if mode:
+            podwire("lab", "set", "proxy", "--name", shaped.name, mode)
+            eventually(lambda m=mode: serving(shaped) == m)
+        ask = "until wget -qO- http://web 2>/dev/null; do sleep 0.1; done"
+        assert shaped.kubectl("exec", first, "--", "sh", "-c", ask).strip() in pods
+    shaped.kubectl("exec", first, "--", "sh", "-c", "echo hello from $HOSTNAME >/proc/1/fd/1")
+    eventually(lambda: f"hello from {first}" in shaped.kubectl("logs", first))
+    resolved = podwire("lab", "resolve", "--name", shaped.name, "web")
+    assert shaped.get("service", "web")["spec"]["clusterIP"] in resolved
 
 
 def test_node_ports_answer_in_every_family(shaped):

@@ -1,6 +1,7 @@
 """A lab's spec and plan: pure."""
 
 import ipaddress
+import re
 
 import pytest
 from hypothesis import given
@@ -9,13 +10,13 @@ from hypothesis import strategies as st
 from lab.dns import check_resolvers
 from lab.network import machine_script, switch_script
 from lab.parts import machines
-from lab.spec import LabSpecError, cgroup, make_spec
+from lab.spec import LabSpecError, api_url, cgroup, make_spec, pools
 
 
 def test_defaults_are_single_stack():
     spec = make_spec("lab")
     assert spec.pod_cidrs == ("10.244.0.0/16",)
-    assert not spec.dual_stack
+    assert spec.families == (4,)
 
 
 def test_an_ipv6_range_makes_it_dual_stack_in_every_part():
@@ -41,11 +42,25 @@ def test_an_ipv6_range_makes_it_dual_stack_in_every_part():
         ({"service_cidr": "10.244.8.0/24"}, "overlaps --pod-cidr"),
         ({"service_cidr": "172.31.0.0/24"}, "overlaps the nodes' range"),
         ({"service_cidr": "fd01::/112"}, "same address families"),
+        ({"ip_family": "ipv6", "pod_cidr": "10.1.0.0/16"}, "--pod-cidr 10.1.0.0/16: a lab of"),
+        ({"ip_family": "ipv6", "dual_stack": True}, "choose one of them"),
     ],
 )
 def test_an_invalid_option_is_named(options, names):
     with pytest.raises(LabSpecError, match=names.replace(".", r"\.")):
         make_spec(**{"name": "lab", **options})
+
+
+def test_a_lab_of_ipv6_has_no_other_address_anywhere():
+    spec = make_spec("lab", ip_family="ipv6")
+    assert (spec.families, spec.ip_family) == ((6,), "ipv6")
+    assert api_url(spec) == "https://[fd00:31::a]:6443"
+    words = [
+        word for machine in machines(spec) for part in machine.components for word in part.argv
+    ]
+    scripts = [*switch_script(spec), *machine_script(spec, machines(spec)[1]), pools(spec)]
+    for text in [*words, *scripts, *(a for m in machines(spec) for a in m.addresses)]:
+        assert not re.search(r"\b(10|172)\.\d", text), text
 
 
 def test_pods_of_a_lab_are_filtered_by_default_and_have_a_limit_of_processes():
