@@ -7,7 +7,7 @@ nothing but one watch.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -62,8 +62,8 @@ class PolicyEngine:
         self._dirty = asyncio.Event()
         self.ready = asyncio.Event()  # set once all policies were listed
         self._nft = Libnftables()
-        self._links = LinkListener(addresses=True)
-        self._events = NftListener()
+        self._links: LinkListener | None = None
+        self._events: NftListener | None = None
         self._rulesets: tuple[PolicyRuleset, ...] | None = None  # None: the kernel is unknown
         self._told = ""
         self._bridges: tuple[str, ...] = ()
@@ -81,26 +81,21 @@ class PolicyEngine:
     async def run(self) -> None:
         """Enforce until cancelled. What an earlier run wrote stays until policies were listed."""
         informer = Informer(self._client, wire.NETWORK_POLICY, keep=_keep_policy)
-        self._events.listen()
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(informer.run())
-                await informer.synced.wait()
-                informer.subscribe(self._take_policy)
-                with _reading(self._links, self._hear_links), _reading(self._events, self._hear):
-                    await self._serve()
-        finally:
-            self._links.close()
-            self._events.close()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(informer.run())
+            await informer.synced.wait()
+            informer.subscribe(self._take_policy)
+            await self._serve()
 
     async def _serve(self) -> None:
         while True:
             if self.index.policies:
                 view = View(self.index, self._around.node, self._around.settings)
                 async with self._following(), self._drops.watching(view, self._report):
-                    while self.index.policies:
-                        await self._sync(self._write)
-                        await self._dirty.wait()
+                    with self._hearing():
+                        while self.index.policies:
+                            await self._sync(self._write)
+                            await self._dirty.wait()
             await self._sync(self._clear)
             while not self.index.policies:  # changes of Services ask for nothing here
                 await self._dirty.wait()
@@ -114,7 +109,7 @@ class PolicyEngine:
             try:
                 text = act()
                 if text:
-                    with self._events.deaf():
+                    with self._events.deaf() if self._events else nullcontext():
                         await asyncio.to_thread(self._nft.commit, text)
             except KernelRefusedError as err:
                 self._rulesets = None
@@ -156,13 +151,28 @@ class PolicyEngine:
         self._looked = None
         return kernel.removal()
 
+    @contextmanager
+    def _hearing(self) -> Iterator[None]:
+        """Hear of interfaces and of other programs' rules while the context lasts.
+
+        Without policies this would be a turn of the loop for each rule that anybody writes.
+        """
+        with closing(NftListener()) as events, closing(LinkListener(addresses=True)) as links:
+            self._events, self._links = events, links
+            events.listen()
+            try:
+                with _reading(links, self._hear_links), _reading(events, self._hear):
+                    yield
+            finally:
+                self._events = self._links = None
+
     def _hear_links(self) -> None:
-        if self._links.has_events():
+        if self._links is not None and self._links.has_events():
             self._looked = None
             self.changed()
 
     def _hear(self) -> None:
-        what = disturbance(self._events.read(), TABLE)
+        what = disturbance(self._events.read() if self._events else (), TABLE)
         if what and self._rulesets is not None:
             why = f"another program changed the rules of policies: {what}; writing them again"
             logger.warning("%s", why)
