@@ -77,18 +77,19 @@ class Comparison:
 
     title: str
     ratio: Ratio
+    limit: float = LIMIT
 
     @property
     def verdict(self) -> str:
         """``kept`` or ``BROKEN``; ``unsure`` if the interval holds the limit and the median not."""
-        if self.ratio.value <= LIMIT:
+        if self.ratio.value <= self.limit:
             return "kept"
-        return "BROKEN" if self.ratio.low > LIMIT else "unsure"
+        return "BROKEN" if self.ratio.low > self.limit else "unsure"
 
 
 def judge(comparisons: Sequence[Comparison]) -> int:
     """Print each beside the limit; returns how many are broken."""
-    print(f"\nthis checkout's cost, as a share of the other's; at most {LIMIT}")
+    print("\nthis checkout's cost, as a share of the other's, and the most that it may be")
     for each in comparisons:
-        print(f"  {each.verdict:6}  {each.ratio}  {each.title}")
+        print(f"  {each.verdict:6}  {each.ratio} (at most {each.limit})  {each.title}")
     return sum(each.verdict == "BROKEN" for each in comparisons)

@@ -74,6 +74,10 @@ class Kind(Generic[M]):
             return self.form.stored
         return self  # type: ignore[return-value]
 
+    def __hash__(self) -> int:
+        """Hash the names that identify a kind: each request looks kinds up many times."""
+        return hash((self.group, self.version, self.plural))
+
     @property
     def api_version(self) -> str:
         """The apiVersion: ``v1`` or ``apps/v1``."""

@@ -159,21 +159,14 @@ class HttpHandler:
         self._authorizer.check(user, asked, wanted)
         if relay.is_stream(asked):
             return await self._stream(web_request, ApiRequest(asked, user, web_request.query))
-        verb = verb_of(asked)
-        request = ApiRequest(
-            asked,
-            user,
-            dict(web_request.query),
-            representation=accept.representation(forms(asked), watched=asked.verb == "watch"),
-            agent=web_request.headers.get("User-Agent", ""),
-        )
+        verb, made = verb_of(asked), _prepared(web_request, asked, user, accept)
         if asked.verb == "watch":
-            return await self._watch(web_request, request)
+            return await self._watch(web_request, made())
         try:
             async with asyncio.timeout(_SECONDS):
                 with self._holding(user) as holding:
                     body = await _body(web_request, holding, simple=not is_computed(asked))
-                    request = dataclasses.replace(request, body=body)
+                    request = made(body=body)
                     if body.media_type == APPLY_PATCH or may_create(asked):
                         refusal = self._refusal_to_create(user, asked, wanted)
                         request = dataclasses.replace(request, no_create=refusal)
@@ -333,6 +326,20 @@ def _begin(
     entry: AuditEntry | None = web_request.get(_ENTRY)
     if entry is not None:
         entry.begin(user, asked, version)
+
+
+def _prepared(
+    web_request: web.Request, asked: info.RequestInfo, user: User, accept: Accept
+) -> Callable[..., ApiRequest]:
+    """Return what makes the request with its body; raises StatusError (406)."""
+    return partial(
+        ApiRequest,
+        asked,
+        user,
+        dict(web_request.query),
+        representation=accept.representation(forms(asked), watched=asked.verb == "watch"),
+        agent=web_request.headers.get("User-Agent", ""),
+    )
 
 
 def _json_of(response: web.StreamResponse) -> bytes:

@@ -45,12 +45,20 @@ def page(
 
     As upstream, discovery, the version and resources have no HEAD.
     """
-    found = _page(state, path.rstrip("/") or "/", query, accept)
+    found = None
+    if not _is_below_a_version(path):
+        found = _page(state, path.rstrip("/") or "/", query, accept)
     if found is None and not _is_of_a_resource(state, path):
         return text("404 page not found\n", 404)
     if found is not None and method != "GET" and not (method == "HEAD" and _has_head(path)):
         raise errors.method_not_allowed()
     return found
+
+
+def _is_below_a_version(path: str) -> bool:
+    """Return True for a path where no page is: most requests are for objects."""
+    depth = path.rstrip("/").count("/")
+    return (path.startswith("/apis/") and depth > 3) or (path.startswith("/api/") and depth > 2)
 
 
 def _is_of_a_resource(state: ServerState, path: str) -> bool:
@@ -62,7 +70,8 @@ def _is_of_a_resource(state: ServerState, path: str) -> bool:
 
 
 def _groups(state: ServerState) -> set[str]:
-    return {group for group, _ in group_versions(state.cache.kinds.served)}
+    table = state.cache.kinds
+    return table.derived("groups", lambda: {group for group, _ in group_versions(table.served)})
 
 
 def _root(state: ServerState) -> ApiResponse:

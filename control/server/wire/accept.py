@@ -8,6 +8,7 @@ and k8s.io/apiserver/pkg/endpoints/handlers/negotiation.
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 
 from control.server.wire.errors import StatusError, not_acceptable
 from control.server.wire.media import JSON, YAML
@@ -90,6 +91,7 @@ class Accept:
             return False
 
 
+_MOST_KEPT = 512  # characters of a header whose meaning is kept
 _ANYTHING = Accept().ranges
 _PLAIN = Representation()
 
@@ -101,6 +103,16 @@ def _media_in(wanted: str) -> str | None:
 
 def parse_accept(header: str) -> Accept:
     """Parse an Accept header; an empty or absent one accepts everything."""
+    return _known(header) if len(header) <= _MOST_KEPT else _parsed(header)
+
+
+@lru_cache(maxsize=64)
+def _known(header: str) -> Accept:
+    """Clients send few headers, and each with all of their requests."""
+    return _parsed(header)
+
+
+def _parsed(header: str) -> Accept:
     if not header.strip():
         return Accept()
     found = [_media_range(text) for text in header.split(",") if text.strip()]

@@ -70,6 +70,8 @@ def warning_headers(warnings: Sequence[str]) -> list[tuple[str, str]]:
     Texts that are too long together are cut, and those that begin beyond the limit are left out.
     Source: k8s.io/apiserver/pkg/endpoints/filters/warning.go
     """
+    if not warnings:
+        return []
     texts = [*dict.fromkeys(text for text in warnings if text)]
     if sum(map(len, texts)) > _MAX_WARNINGS:
         texts = _shortened(texts)
