@@ -24,7 +24,7 @@ def main(port: int, number: int) -> None:
     zone = Zone(parse("cluster.local"), 5)
     for each in range(number):
         key, ports = ("default", f"svc-{each}"), (Port("http", "TCP", 80),)
-        service = ServiceEntry(key, "", "1", (address_of(each),), "", ports, unready=False)
+        service = ServiceEntry(key, "", "1", (address_of(each),), "", False, ports, unready=False)
         zone.put(key, service_records(service, (), zone.domain))
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", port))

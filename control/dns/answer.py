@@ -13,7 +13,7 @@ from typing import Protocol
 from control.dns import message
 from control.dns.message import AA, AD, CD, RA, RD, RR, Faulty, Query, respond, room_of
 from control.dns.names import ROOT, Name, suffixes
-from control.dns.records import AAAA, CNAME, SOA, SRV, A, Rdata, Records, soa
+from control.dns.records import AAAA, CNAME, NS, SOA, SRV, A, Rdata, Records, soa
 from control.dns.upstream.reply import Question, Reply
 from control.dns.upstream.routes import Route
 from control.dns.zone import REVERSE, Zone
@@ -195,8 +195,9 @@ class Answerer:
         return RR(apex, SOA, self._zone.ttl, rdata)
 
     def _additional(self, answers: Sequence[RR]) -> list[RR]:
-        """Return the addresses of the targets of SRV records."""
-        targets = dict.fromkeys(a.rdata[_SRV_HEAD:] for a in answers if a.kind == SRV)
+        """Return the addresses of the targets of SRV and NS records."""
+        heads = {SRV: _SRV_HEAD, NS: 0}
+        targets = dict.fromkeys(a.rdata[heads[a.kind] :] for a in answers if a.kind in heads)
         return [
             each
             for target in targets

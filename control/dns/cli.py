@@ -14,6 +14,7 @@ from control.dns.serve import serve
 from control.dns.settings import FlagError, Settings, UpstreamSettings, bind
 from control.dns.upstream.forwarder import POLICIES
 from control.dns.upstream.routes import RouteError, nameservers, read_routes
+from control.dns.zone import POD_MODES
 
 _MOST_FILES = 4096  # above MOST_WAITING and MOST_CONNECTIONS
 _MOST_DOMAIN = 100  # bytes: a hostname, a Service and a Namespace have to fit before it
@@ -69,6 +70,19 @@ _MOST_DOMAIN = 100  # bytes: a hostname, a Service and a Namespace have to fit b
 @click.option("--health-bind-address", default=":8080", show_default=True, help="Of /health.")
 @click.option("--ready-bind-address", default=":8181", show_default=True, help="Of /ready.")
 @click.option("--metrics-bind-address", default=":9153", show_default=True, help="Of /metrics.")
+@click.option(
+    "--pods",
+    type=click.Choice(POD_MODES),
+    default=POD_MODES[0],
+    show_default=True,
+    help="Whether 10-1-2-3.NAMESPACE.pod has a record: in any Namespace, if there is such a Pod, "
+    "or never.",
+)
+@click.option(
+    "--endpoint-pod-names",
+    is_flag=True,
+    help="Name an endpoint without a hostname after its Pod, not after its address.",
+)
 @click.option("--answer-log", is_flag=True, help="Log each query and its answer.")
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
     """Answer the names of the cluster's Services and Pods, as CoreDNS does."""
@@ -109,6 +123,8 @@ def from_flags(flags: dict[str, Any]) -> Settings:
             for page in ("health", "ready", "metrics")
         },
         flags["answer_log"],
+        flags["pods"],
+        flags["endpoint_pod_names"],
         _upstream(flags, domain),
     )
 

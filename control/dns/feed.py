@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from control.api import kinds
 from control.client import Client, Informer
@@ -12,9 +14,11 @@ from control.dns.records import NONE, service_records
 from control.dns.values import (
     Key,
     NamespaceEntry,
+    PodEntry,
     ServiceEntry,
     SliceEntry,
     read_namespace,
+    read_pod,
     read_service,
     read_slice,
 )
@@ -57,6 +61,12 @@ class Feed:
         self._zone.set_namespace(name, present=new is not None)
         self._changed()
 
+    def pod(self, old: PodEntry | None, new: PodEntry | None) -> None:
+        """Apply a Pod's change."""
+        key = (new or old).key  # type: ignore[union-attr]  # one of them is there
+        if self._zone.set_pod(key, "" if new is None else new.address):
+            self._changed()
+
     def _update(self, key: Key) -> None:
         service = self._services.get(key)
         records = NONE
@@ -70,18 +80,27 @@ class Feed:
             self._changed()
 
 
-async def follow(client: Client, feed: Feed, ready: asyncio.Event) -> None:
-    """Keep a feed up to date for ever; set ``ready`` when it has seen everything once."""
+async def follow(
+    client: Client, feed: Feed, ready: asyncio.Event, *, pods: bool, pod_names: bool
+) -> None:
+    """Keep a feed up to date for ever; set ``ready`` when it has seen everything once.
+
+    Pods are followed if ``pods``; with ``pod_names`` endpoints have the names of their Pods.
+    """
     namespaces = Informer(client, kinds.NAMESPACE, keep=read_namespace)
     services = Informer(client, kinds.SERVICE, keep=read_service)
-    slices = Informer(client, kinds.ENDPOINT_SLICE, keep=read_slice)
+    slices = Informer(client, kinds.ENDPOINT_SLICE, keep=partial(read_slice, pod_names=pod_names))
+    informers: list[Informer[Any, Any]] = [namespaces, services, slices]
+    if pods:
+        informers.append(Informer(client, kinds.POD, keep=read_pod))
+        informers[-1].subscribe(feed.pod)
     namespaces.subscribe(feed.namespace)
     services.subscribe(feed.service)
     slices.subscribe(feed.slice)
     async with asyncio.TaskGroup() as tasks:
-        for informer in (namespaces, services, slices):
+        for informer in informers:
             tasks.create_task(informer.run(), name=f"informer {informer.kind.plural}")
-        for informer in (namespaces, services, slices):
+        for informer in informers:
             await informer.synced.wait()
         logger.info("every Service is known")
         ready.set()

@@ -44,8 +44,9 @@ def service_records(
     namespace, name = service.key
     apex = below(domain, name, namespace, "svc")
     found = _Collector(apex)
-    if service.external_name:
-        found.add(apex, CNAME, parse(service.external_name))
+    if service.external:
+        if service.external_name:
+            found.add(apex, CNAME, parse(service.external_name))
         return ServiceRecords(found.done(), {}, {})
     located = [each for part in slices for each in _located(part, unready=service.unready)]
     hosts = _hosts(found, located)

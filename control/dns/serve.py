@@ -33,7 +33,11 @@ from control.dns.zone import Zone
 async def serve(client: Client, settings: Settings) -> None:
     """Serve for ever; raises OSError if an address cannot be had, or a resolver leads back here."""
     sockets = open_sockets(settings)
-    zone, shared, synced = Zone(settings.domain, settings.ttl), Shared(), asyncio.Event()
+    zone, shared, synced = (
+        Zone(settings.domain, settings.ttl, settings.pods),
+        Shared(),
+        asyncio.Event(),
+    )
     zone.serve_at(_own_addresses(sockets))
     upstream = settings.upstream
     outside = Outside(Routes(upstream.routes), Cache(time.monotonic))
@@ -46,7 +50,9 @@ async def serve(client: Client, settings: Settings) -> None:
 
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         await serve_pages(stack, settings.pages, synced.is_set, servers.metrics)
-        tasks.create_task(follow(client, Feed(zone, changed), synced))
+        verified, names = settings.pods == "verified", settings.endpoint_pod_names
+        following = follow(client, Feed(zone, changed), synced, pods=verified, pod_names=names)
+        tasks.create_task(following)
         await synced.wait()  # until then packets wait in the sockets
         servers.start(tasks, stack)
         if upstream.routes:

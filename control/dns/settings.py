@@ -39,6 +39,8 @@ class Settings:
     descriptors: tuple[int, ...]
     pages: dict[str, Bind]
     log_answers: bool = False
+    pods: str = "insecure"
+    endpoint_pod_names: bool = False
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
 
 

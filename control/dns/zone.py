@@ -4,6 +4,7 @@ The server's threads read it while one thread changes it. Each change of a name 
 of a dictionary, so a reader sees the name as it was or as it is.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 
@@ -25,14 +26,17 @@ from control.dns.records import (
 from control.dns.values import Key
 
 SCHEMA = "1.1.0"
+POD_MODES = ("insecure", "verified", "disabled")  # CoreDNS' option pods; kubeadm's is the first
 REVERSE = (parse("in-addr.arpa"), parse("ip6.arpa"))
 
 
 class Zone:
     """The records of one cluster domain, and of its addresses."""
 
-    def __init__(self, domain: Name, ttl: int) -> None:
-        self.domain, self.ttl = domain, ttl
+    def __init__(self, domain: Name, ttl: int, pods: str = "insecure") -> None:
+        self.domain, self.ttl, self._mode = domain, ttl, pods
+        self._addresses: dict[Key, str] = {}
+        self._verified: Counter[tuple[str, str]] = Counter()
         self._services: dict[Key, ServiceRecords] = {}
         self._names: dict[Name, Records] = {}
         self._pointers: dict[Name, dict[Key, tuple[Rdata, ...]]] = {}
@@ -97,6 +101,21 @@ class Zone:
             else:
                 self._names.pop(name, None)
 
+    def set_pod(self, key: Key, address: str) -> bool:
+        """Set a Pod's address, "" for none; return True if it had another one.
+
+        The addresses count if the Pods' names are verified.
+        """
+        old = self._addresses.pop(key, "")
+        if old:
+            self._verified[key[0], old] -= 1
+            if not self._verified[key[0], old]:
+                del self._verified[key[0], old]
+        if address:
+            self._addresses[key] = address
+            self._verified[key[0], address] += 1
+        return old != address
+
     def find(self, name: Name) -> Records | None:
         """Return a name's records by type; None if there is no such name."""
         found = self._names.get(name)
@@ -114,15 +133,17 @@ class Zone:
         return tuple(dict.fromkeys(_flat(owners.values())))
 
     def _pod(self, name: Name) -> Records | None:
-        """Return the record of a-b-c-d.NAMESPACE.pod, whose Pod need not exist (CoreDNS' insecure).
+        """Return the record of a-b-c-d.NAMESPACE.pod; "insecure": the Pod need not exist.
 
         Not in the specification any more; kubeadm's clusters have it.
         """
         parts = labels(name)
-        if len(parts) != len(labels(self._pods)) + 2:
+        if self._mode == "disabled" or len(parts) != len(labels(self._pods)) + 2:
             return None
         address, namespace = (part.decode("ascii", "replace") for part in parts[:2])
         if namespace not in self._namespaces or not (plain := undashed(address)):
+            return None
+        if self._mode == "verified" and (namespace, plain) not in self._verified:
             return None
         packed = ip_address(plain).packed
         return {A if len(packed) == 4 else AAAA: (packed,)}

@@ -13,6 +13,7 @@ import dns.rcode
 import pytest
 
 from control.api import kinds
+from control.api.pod import Pod
 from control.api.service import Service
 from control.client import Client, ClientConfig
 from control.dns.cli import from_flags, main
@@ -121,6 +122,24 @@ async def read_until(url: str, line: str) -> list[str]:
             if line in lines:
                 return lines
             await asyncio.sleep(0.01)
+
+
+async def test_names_of_pods_are_verified_by_what_runs(api_server):
+    port, name = free_port(), "10-244-0-9.default.pod.cluster.local."
+    spec = {"containers": [{"name": "c", "image": "i"}], "nodeName": "node1"}
+    made = Pod.parse({"metadata": {"name": "p", "namespace": "default"}, "spec": spec})
+    async with Client(ClientConfig(api_server.url)) as client:
+        found = from_flags(flags(port, free_port(), "--pods=verified", "--endpoint-pod-names"))
+        running = asyncio.create_task(serve(client, found))
+        await until(port, name, "NXDOMAIN")
+        made = await client.create(kinds.POD, made)
+        status = {"podIP": "10.244.0.9", "podIPs": [{"ip": "10.244.0.9"}]}
+        await client.update_status(kinds.POD, Pod.parse(made.wire() | {"status": status}))
+        await until(port, name, "NOERROR")
+        await client.delete(kinds.POD, "default", "p")
+        await until(port, name, "NXDOMAIN")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_pages_say_when_every_service_is_known(api_server):

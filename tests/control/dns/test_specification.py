@@ -3,7 +3,9 @@
 import dns.message
 import pytest
 
-from tests.support.control.names import Names, namespace, part, service, shown
+from control.api.service import EndpointSlice
+from control.dns.records import A
+from tests.support.control.names import Names, namespace, part, pod, service, shown
 
 HTTPS = ("https", 443, "TCP")
 IN = "default.svc.cluster.local."
@@ -29,6 +31,12 @@ OBJECTS = (
     part("portless", ("10.3.0.130", "", True)),
     service("foo", type="ExternalName", externalName="www.example.com", clusterIP=""),
     service("alias", type="ExternalName", externalName=f"kubernetes.{IN}", clusterIP=""),
+    service("number", type="ExternalName", externalName="10.3.0.1", clusterIP=""),
+    service("chain", type="ExternalName", externalName=f"alias.{IN}", clusterIP=""),
+    service("mirror", ports=[HTTPS]),
+    part("mirror", ("10.3.0.140", "", True), ports=[HTTPS]),
+    service("twin"),
+    part("twin", ("10.3.0.140", "two", True), ("2001:db8::6", "two", True)),
     service("round", type="ExternalName", externalName=f"round.{IN}", clusterIP=""),
 )
 
@@ -75,6 +83,37 @@ TABLE = [
     ("alias", "AAAA", "NOERROR", ["2001:db8::1", f"kubernetes.{IN}"]),
     ("alias", "TXT", "NOERROR", [f"kubernetes.{IN}"]),
     ("round", "A", "NOERROR", []),
+    ("number", "A", "NXDOMAIN", []),
+    ("number", "CNAME", "NXDOMAIN", []),
+    ("x.foo", "A", "NXDOMAIN", []),
+    ("_https._tcp.foo", "SRV", "NXDOMAIN", []),
+    ("chain", "A", "NOERROR", ["10.3.0.1", f"alias.{IN}", f"kubernetes.{IN}"]),
+    ("chain", "CNAME", "NOERROR", [f"alias.{IN}"]),
+    ("mirror", "SRV", "NOERROR", [f"0 100 443 10-3-0-140.mirror.{IN}"]),
+    ("twin", "SRV", "NOERROR", []),
+    ("140.0.3.10.in-addr.arpa.", "PTR", "NOERROR", [f"10-3-0-140.mirror.{IN}", f"two.twin.{IN}"]),
+    (REVERSE6.replace("1.", "6.", 1), "PTR", "NOERROR", [f"two.twin.{IN}"]),
+    ("140.0.3.10.in-addr.arpa.", "A", "NOERROR", []),
+    ("_gossip._tcp.headless", "SRV", "NXDOMAIN", []),
+    ("_gossip._udp.headless", "A", "NOERROR", []),
+    ("_gossip._udp.my-pet.headless", "SRV", "NXDOMAIN", []),
+    # Wildcards, which CoreDNS gave up in 1.9.
+    ("*", "A", "NXDOMAIN", []),
+    ("any", "A", "NXDOMAIN", []),
+    ("*.headless", "A", "NXDOMAIN", []),
+    ("_*._tcp.kubernetes", "SRV", "NXDOMAIN", []),
+    ("kubernetes.*.svc.cluster.local.", "A", "NXDOMAIN", []),
+    ("*.pod.cluster.local.", "A", "NXDOMAIN", []),
+    ("kubernetes", "ANY", "NOERROR", []),
+    ("kubernetes", "HINFO", "NOERROR", []),
+    ("kubernetes", "SOA", "NOERROR", []),
+    ("absent", "ANY", "NXDOMAIN", []),
+    (
+        "cluster.local.",
+        "SOA",
+        "NOERROR",
+        ["ns.dns.cluster.local. hostmaster.cluster.local. 0 7200 1800 86400 5"],
+    ),
     ("absent", "A", "NXDOMAIN", []),
     ("below.kubernetes", "A", "NXDOMAIN", []),
     (IN, "A", "NOERROR", []),
@@ -105,6 +144,71 @@ def test_an_answer_is_the_specifications(names, name, kind, rcode, values):
     response = names.ask(name if name.endswith(".") else f"{name}.{IN}", kind)
     found = sorted(str(rdata) for rrset in response.answer for rdata in rrset)
     assert (response.rcode().name, found) == (rcode, sorted(values))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("KuberNetes", "A"),
+        ("HeadLess", "AAAA"),
+        ("_Https._Tcp.Kubernetes", "SRV"),
+        ("FOO", "CNAME"),
+    ],
+)
+def test_an_answer_has_the_names_letters_as_they_were_asked(names, name, kind):
+    response = names.ask(f"{name}.Default.svc.CLUSTER.local.", kind)
+    assert response.answer[0].name.to_text() == f"{name}.Default.svc.CLUSTER.local."
+
+
+# mode: the Pods' names that have an address
+PODS = {
+    "insecure": {"10-244-0-5", "10-244-0-6", "10-244-0-7", "10-244-0-9"},
+    "verified": {"10-244-0-5"},
+    "disabled": set(),
+}
+
+
+@pytest.mark.parametrize("mode", PODS)
+def test_names_of_pods_go_by_the_mode(mode):
+    """One Pod runs, one has another address now, one is being deleted, one never was."""
+    names = Names(
+        *(namespace("default"), namespace("other"), pod("a", "10.244.0.5")),
+        pod("gone", "10.244.0.7", deletionTimestamp="2026-01-01T00:00:00Z"),
+        pods=mode,
+    )
+    names.put(pod("b", "10.244.0.6"))
+    names.put(pod("b", "10.244.1.6"), pod("b", "10.244.0.6"))
+    found = {
+        each
+        for each in PODS["insecure"]
+        if names.ask(f"{each}.default.pod.cluster.local.", "A").answer
+    }
+    assert found == PODS[mode]
+    assert bool(names.ask("10-244-0-5.other.pod.cluster.local.", "A").answer) == (
+        mode == "insecure"
+    )
+    names.put(None, pod("a", "10.244.0.5"))
+    rcode = names.ask("10-244-0-5.default.pod.cluster.local.", "A").rcode().name
+    assert rcode == ("NOERROR" if mode == "insecure" else "NXDOMAIN")
+    assert names.ask("default.pod.cluster.local.", "A").rcode().name == "NOERROR"
+
+
+def test_endpoints_have_the_names_of_their_pods_if_asked():
+    found = part("pets", ("10.3.0.1", "", True), ("10.3.0.2", "cat", True)).wire()
+    for each in found["endpoints"]:
+        each["targetRef"] = {"kind": "Pod", "name": f"pets-{each['addresses'][0][-1]}"}
+    objects = service("pets"), EndpointSlice.parse(found)
+    for asked, names in ((False, ["10-3-0-1", "cat"]), (True, ["cat", "pets-1"])):
+        zone = Names(*objects, pod_names=asked)
+        known = ["10-3-0-1", "cat", "pets-1", "pets-2"]
+        assert [x for x in known if zone.ask(f"{x}.pets.{IN}", "A").answer] == names
+
+
+def test_the_name_servers_own_address_comes_along():
+    names = Names()
+    names.zone.serve_at({A: (b"\x0a\x60\0\x0a",)})
+    response = names.ask("cluster.local.", "NS")
+    assert shown(response.additional) == ["ns.dns.cluster.local. 5 A 10.96.0.10"]
 
 
 def test_records_of_another_zones_schema_stay(names):

@@ -1,13 +1,16 @@
 """A zone with the objects of the DNS specification's examples, and questions to it."""
 
+from functools import partial
+
 import dns.message
 
 from control.api.cluster import Namespace
+from control.api.pod import Pod
 from control.api.service import EndpointSlice, Service
 from control.dns.answer import Answerer
 from control.dns.feed import Feed
 from control.dns.names import parse
-from control.dns.values import read_namespace, read_service, read_slice
+from control.dns.values import read_namespace, read_pod, read_service, read_slice
 from control.dns.zone import Zone
 
 DOMAIN = "cluster.local"
@@ -46,11 +49,18 @@ def namespace(name):
     return Namespace.parse({"metadata": meta})
 
 
+def pod(name, address, namespace="default", **meta):
+    """Return a Pod with an address."""
+    meta = {"name": name, "namespace": namespace, "uid": name, "resourceVersion": "1"} | meta
+    return Pod.parse({"metadata": meta, "status": {"podIP": address}})
+
+
 class Names:
     """A zone, what feeds it, and what answers from it."""
 
-    def __init__(self, *objects, changed=lambda: None):
-        self.zone = Zone(parse(DOMAIN), 5)
+    def __init__(self, *objects, changed=lambda: None, pods="insecure", pod_names=False):
+        self.zone = Zone(parse(DOMAIN), 5, pods)
+        self._pod_names = pod_names
         self.feed = Feed(self.zone, changed)
         self.answerer = Answerer(self.zone)
         for each in objects:
@@ -60,7 +70,8 @@ class Names:
         """Apply a change: (old, new), each an object or None."""
         kinds = {
             Service: (self.feed.service, read_service),
-            EndpointSlice: (self.feed.slice, read_slice),
+            EndpointSlice: (self.feed.slice, partial(read_slice, pod_names=self._pod_names)),
+            Pod: (self.feed.pod, read_pod),
             Namespace: (self.feed.namespace, read_namespace),
         }
         apply, read = kinds[type(new or old)]
