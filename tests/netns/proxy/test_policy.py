@@ -15,7 +15,7 @@ from tests.support.proxy.lab import call_filter
 from tests.support.proxy.policies import namespace, pod, policy
 from tests.support.proxy.policy_packets import PacketTable
 from tests.support.proxy.policy_worlds import worlds
-from tests.support.proxy.prober import TCP, UDP, Probe, ask
+from tests.support.proxy.prober import TCP, UDP, Probe, ask, go_on, talk, traffic
 from tests.support.proxy.process import NODE, PATIENCE, RunningProxy, service, slices
 
 MODES = ("iptables-nft", "nftables", "ebpf")
@@ -69,6 +69,14 @@ def asked(world: RunningProxy, source: str, address: str, port: int = 8080, **ho
 def until_silent(world: RunningProxy, source: str, address: str, port: int = 8080) -> None:
     deadline = time.monotonic() + PATIENCE
     while asked(world, source, address, port) != "silent":
+        assert time.monotonic() < deadline, world.log.read_text()
+
+
+def until_enforced(world: RunningProxy, address: str) -> None:
+    """Wait until the node's rules know a Pod's address."""
+    deadline, node = time.monotonic() + PATIENCE, world.lab.spaces["node"]
+    command = ("nft", "list", "map", "ip", "podwire-policy", "ingress")
+    while f"{address} :" not in node.run(*command, check=False):
         assert time.monotonic() < deadline, world.log.read_text()
 
 
@@ -131,6 +139,22 @@ def test_egress_is_decided_by_endpoints(world: RunningProxy) -> None:
         said = podwire(world, "policy", "explain", cluster, "--namespace=ns", "p", "b:8080")
         assert "10.244.1.9 to 10.244.1.3: is dropped\n" in said
         assert "ns/out\n      rule 0: ns/b is none of its peers\n" in said
+
+
+def test_an_open_connection_stays(world: RunningProxy) -> None:
+    """Also while the probes of the node pass, and new connections do not."""
+    put(world, policy("elsewhere", {"app": "none"}, ingress=[]))
+    until_enforced(world, A)
+    clients = [world.lab.client(source) for source in ("pod", "remote")]
+    for client in clients:
+        client.call(talk, "open", A, 8081)
+    put(world, policy("deny", {"app": "a"}, ingress=[], egress=[]))
+    for source in ("pod", "remote"):
+        until_silent(world, source, A)
+    for client in clients:
+        client.call(go_on, "open")
+        assert client.call(traffic, "open")[1] == []
+    assert asked(world, "node", A, timeout=60) == "A"
 
 
 def test_a_pod_that_is_not_known_yet_reaches_nobody(world: RunningProxy) -> None:
