@@ -5,6 +5,7 @@ aiohttp knows one protocol to change to, WebSocket. The same hooks serve here fo
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 
 import aiohttp
 from aiohttp import web
@@ -22,6 +23,11 @@ def asks(headers: Mapping[str, str], protocol: str) -> bool:
     """Return True if a request asks to change to a protocol."""
     upgrade = "upgrade" in headers.get("Connection", "").lower()
     return upgrade and headers.get("Upgrade", "").lower() == protocol.lower()
+
+
+def is_upgrade(headers: Mapping[str, str]) -> bool:
+    """Return True if a request asks to change to any protocol."""
+    return "upgrade" in headers.get("Connection", "").lower() and bool(headers.get("Upgrade"))
 
 
 def offered(values: Iterable[str]) -> list[str]:
@@ -102,3 +108,20 @@ def of_response(response: aiohttp.ClientResponse) -> Upgraded:
     upgraded = Upgraded(protocol)
     protocol.set_parser(upgraded, aiohttp.EMPTY_PAYLOAD)  # the end comes by feed_eof()
     return upgraded
+
+
+async def copy_both(one: Upgraded, other: Upgraded) -> None:
+    """Carry bytes both ways until one end has disconnected."""
+    copies = [asyncio.create_task(_copy(*ends)) for ends in ((one, other), (other, one))]
+    try:
+        await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for copy in copies:
+            copy.cancel()
+        await asyncio.gather(*copies, return_exceptions=True)
+
+
+async def _copy(source: Upgraded, sink: Upgraded) -> None:
+    with suppress(aiohttp.ClientConnectionResetError):  # the sink has disconnected: end the relay
+        async for data in source.pieces():
+            await sink.write(data)

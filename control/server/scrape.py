@@ -15,7 +15,7 @@ from control.api.node import Node
 from control.api.wire import UnreadableError
 from control.server.state.measured import NodeSamples, Pod, Sample
 from control.server.state.server import ServerState
-from control.server.streams.relay import agent_tls
+from control.server.streams.agents import agent_tls
 from control.server.streams.target import StreamTarget
 from control.server.wire.errors import StatusError
 from control.server.wire.exposition import MetricSample, samples

@@ -78,6 +78,7 @@ REVIEWS = (
     ReviewResource("authentication.k8s.io", "tokenreviews", "TokenReview"),
 )
 _STREAM = ("create", "get")
+_PROXY = ("create", "delete", "get", "patch", "update")
 _SUBS = {
     "pods": (
         Subresource("attach", _STREAM, ("", "v1", "PodAttachOptions")),
@@ -87,7 +88,10 @@ _SUBS = {
         Subresource("exec", _STREAM, ("", "v1", "PodExecOptions")),
         Subresource("log", ("get",), ("", "v1", "Pod")),
         Subresource("portforward", _STREAM, ("", "v1", "PodPortForwardOptions")),
+        Subresource("proxy", _PROXY, ("", "v1", "PodProxyOptions")),
     ),
+    "services": (Subresource("proxy", _PROXY, ("", "v1", "ServiceProxyOptions")),),
+    "nodes": (Subresource("proxy", _PROXY, ("", "v1", "NodeProxyOptions")),),
     "serviceaccounts": (
         Subresource("token", ("create",), ("authentication.k8s.io", "v1", "TokenRequest")),
     ),

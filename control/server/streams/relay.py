@@ -5,10 +5,8 @@ The API server finds the Pod's node and sends a request in the kubelet's form ov
 it does not look into them.
 """
 
-import asyncio
-import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import web
@@ -19,15 +17,16 @@ from control.api import kinds
 from control.api.node import Node
 from control.api.pod import Pod
 from control.server.state.server import ApiServerConfig, ServerState
+from control.server.streams.agents import agent_tls
 from control.server.streams.messages import send_bytes
+from control.server.streams.proxy import relay as proxy
 from control.server.streams.target import TARGETS
 from control.server.verbs import read
 from control.server.wire import errors
 from control.server.wire.errors import StatusError
-from control.server.wire.info import RequestInfo, storage_key
+from control.server.wire.info import PROXY, RequestInfo, storage_key
 from control.server.wire.request import ApiRequest
-from control.tls import CertificateError, load_authority, load_identity
-from control.upgrade import SPDY, VERSIONS, Upgraded, accept, asks, of_response
+from control.upgrade import SPDY, VERSIONS, accept, asks, copy_both, of_response
 
 _CONNECT_SECONDS = 10.0
 _MAX_REASON = 2048  # bytes of an agent's refusal, as in upstream
@@ -42,13 +41,15 @@ _AGREED = {
 
 def is_stream(info: RequestInfo) -> bool:
     """Return True for a request that this module relays."""
-    return info.kind is kinds.POD and info.subresource in TARGETS
+    return info.subresource == PROXY or (info.kind is kinds.POD and info.subresource in TARGETS)
 
 
 async def answer(
     state: ServerState, web_request: web.Request, request: ApiRequest
 ) -> web.StreamResponse:
     """Relay a request to the agent; raises StatusError before the response begins."""
+    if request.info.subresource == PROXY:
+        return await proxy.answer(state, web_request, request)
     if request.info.subresource == "log" and request.info.verb != "get":
         raise errors.method_not_allowed()
     pod = Pod.parse(dict((await read.get(state, request)).wire))
@@ -110,28 +111,6 @@ def _refused(code: int, text: str) -> StatusError:
     return errors.internal(text or f"the agent answered {code}")
 
 
-def agent_tls(config: ApiServerConfig, *, unverified: bool = False) -> ssl.SSLContext:
-    """Make a TLS context for requests to agents; raises StatusError (503).
-
-    It is made anew for each session, so that renewed certificates are used.
-    """
-    if config.kubelet_client is None or config.client_ca is None:
-        raise errors.unavailable(
-            "the API server was started without --kubelet-client-cert, --kubelet-client-key and "
-            "--client-ca: it cannot ask nodes for logs and streams"
-        )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        load_authority(context, config.client_ca)
-        load_identity(context, *config.kubelet_client)
-    except CertificateError as err:
-        text = f"the API server cannot ask nodes for logs and streams: {err}"
-        raise errors.unavailable(text) from err
-    if unverified:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
 async def _copy(
     web_request: web.Request, session: aiohttp.ClientSession, url: URL
 ) -> web.StreamResponse:
@@ -169,15 +148,9 @@ async def _relay(
             raise errors.internal(f"the agent answered {answer.status}: want 101")
         back = of_response(answer)
         front = await accept(web_request, protocol, _passed(answer.headers))
-        copies = [
-            asyncio.create_task(_copy_bytes(*ends)) for ends in ((front, back), (back, front))
-        ]
         try:
-            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+            await copy_both(front, back)
         finally:
-            for copy in copies:
-                copy.cancel()
-            await asyncio.gather(*copies, return_exceptions=True)
             answer.close()
         return front.response
 
@@ -185,9 +158,3 @@ async def _relay(
 def _passed(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     """Return the headers in which both ends agree on a protocol."""
     return CIMultiDict((name, value) for name, value in headers.items() if name.lower() in _AGREED)
-
-
-async def _copy_bytes(source: Upgraded, sink: Upgraded) -> None:
-    with suppress(aiohttp.ClientConnectionResetError):  # the sink has disconnected: end the relay
-        async for data in source.pieces():
-            await sink.write(data)

@@ -39,13 +39,13 @@ class StreamTarget:
 
     def at(self, node: Node) -> URL:
         """Return the URL on a node; raises StatusError if the node has no address."""
-        host = _address(node)
+        host = node_address(node)
         return URL.build(
-            scheme="https", host=host, port=_port(node), path=self.path, query=self.parameters
+            scheme="https", host=host, port=node_port(node), path=self.path, query=self.parameters
         )
 
 
-def _address(node: Node) -> str:
+def node_address(node: Node) -> str:
     """Return a node's IP address, else a name: node names are seldom in DNS."""
     known = {address.type: address.address for address in reversed(node.status.addresses)}
     for kind in ("InternalIP", "ExternalIP", "InternalDNS", "Hostname"):
@@ -58,7 +58,7 @@ def _address(node: Node) -> str:
     )
 
 
-def _port(node: Node) -> int:
+def node_port(node: Node) -> int:
     endpoints = node.status.daemon_endpoints
     agent = endpoints.kubelet_endpoint if endpoints else None
     return agent.port if agent and agent.port else PORT

@@ -11,6 +11,18 @@ from control.server.wire.errors import method_not_allowed, no_such_path
 
 _OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
+PROXY = "proxy"
+_PROXIED = ("nodes", "pods", "services")
+# As upstream, OPTIONS has no verb: only who may do everything may ask so.
+_PROXY_VERBS = {
+    "GET": "get",
+    "HEAD": "get",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+    "OPTIONS": "",
+}
 # Subresources that take a POST: the verb is create.
 _POSTED = {"POST": "create"}
 
@@ -42,6 +54,10 @@ def parse(
     if kind is None:
         raise no_such_path()
     name, subresource = (*rest, "", "")[:2]
+    if subresource == PROXY and name and not kind.group and kind.plural in _PROXIED and not watched:
+        if method not in _PROXY_VERBS:
+            raise method_not_allowed()
+        return RequestInfo(_PROXY_VERBS[method], kind, namespace, name, PROXY)
     if len(rest) > 2 or "" in rest or (watched and subresource):
         raise no_such_path()
     if watched:

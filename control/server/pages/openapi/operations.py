@@ -113,6 +113,7 @@ _VERBS: dict[str, tuple[str, Query]] = {
     "update": ("put", parameters.WRITE),
     "patch": ("patch", parameters.PATCH),
     "create": ("post", parameters.WRITE),
+    "delete": ("delete", parameters.DELETE),
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from control.api.kinds import POD, SERVED
+from control.api.kinds import NODE, POD, SERVED, SERVICE
 from control.api.measured import MEASURED
 from control.server.pages.discovery import (
     REVIEWS,
@@ -19,7 +19,7 @@ from control.server.streams.target import TARGETS
 from control.server.verbs.table import verb_of
 from control.server.wire.accept import Accept, parse_accept
 from control.server.wire.errors import StatusError
-from control.server.wire.info import RequestInfo, parse
+from control.server.wire.info import PROXY, RequestInfo, parse
 from tests.support.control.kubectls import KUBECTLS, at_version
 from tests.support.control.requests import Api
 
@@ -144,6 +144,8 @@ ON_MANY = ("create", "list", "watch", "deletecollection")
 
 
 def served(info: RequestInfo) -> bool:
+    if info.subresource == PROXY:
+        return info.kind in (NODE, POD, SERVICE)
     if info.kind is POD and info.subresource in TARGETS:
         return info.verb in ("get", "create")
     return callable(verb_of(info))
