@@ -1,7 +1,7 @@
 """Create the objects that every cluster has.
 
-They are namespaces, the system's two priority classes, the ``kubernetes`` Service, and the
-APIService of what is measured.
+They are namespaces, the system's two priority classes, the ``kubernetes`` Service, the
+APIService of what is measured, and who signs clients.
 
 Source: k8s.io/kubernetes/pkg/controlplane (the ``kubernetes`` Service and its endpoints).
 """
@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from control.api.kinds import (
+    CONFIG_MAP,
     ENDPOINT_SLICE,
     ENDPOINTS,
     NAMESPACE,
@@ -23,6 +24,7 @@ from control.api.kinds import (
 from control.api.measured import GROUP as MEASURED
 from control.api.stored import STORED
 from control.api.validation.cluster import SYSTEM_PRIORITIES
+from control.server import trust
 from control.server.state.server import ServerState
 from control.server.verbs.create import make
 from control.server.verbs.modify import Edited, modify
@@ -77,6 +79,8 @@ async def bootstrap(state: ServerState) -> None:
         await _ensure(state, PRIORITY_CLASS, "", name, content)
     await _ensure(state, _API_SERVICE, "", f"v1beta1.{MEASURED}", _METRICS)
     await _say_available(state, f"v1beta1.{MEASURED}")
+    if data := _trusted(state):
+        await _ensure(state, CONFIG_MAP, trust.NAMESPACE, trust.NAME, {"data": data})
     await _ensure(state, SERVICE, "default", _NAME, _service(state))
     if not ip_address(state.config.advertise_address).is_loopback:
         await _ensure(state, ENDPOINTS, "default", _NAME, _endpoints(state))
@@ -89,8 +93,17 @@ async def keep(state: ServerState, interval: float = INTERVAL) -> None:
         await asyncio.sleep(interval)
         try:
             await bootstrap(state)
-        except (StatusError, StoreError) as err:
+        except (StatusError, StoreError, OSError) as err:
             logger.warning("keeping the cluster's own objects: %s", err)
+
+
+def _trusted(state: ServerState) -> dict[str, str]:
+    """Return who signs clients; nothing, and unlike upstream's no others, without an authority."""
+    if state.config.client_ca is None:
+        return {}
+    item = state.cache.of(CONFIG_MAP).get(storage_key(CONFIG_MAP, trust.NAMESPACE, trust.NAME))
+    before = trust.authorities(item.wire.get("data", {})) if item else ""
+    return trust.published(before, state.config.client_ca.read_bytes(), state.now())
 
 
 def _service(state: ServerState) -> Wire:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from control.api.kinds import CONFIG_MAP, KINDS
+from control.pki import create_authority
+from control.server import trust
 from control.server.bootstrap import bootstrap, keep
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
@@ -134,6 +136,30 @@ async def test_deleted_cluster_objects_are_created_again(api: Api):
     keeper.cancel()
     await asyncio.gather(keeper, return_exceptions=True)
     assert (await api("GET", path))["spec"]["clusterIP"] == "10.96.0.1"
+
+
+async def test_who_signs_clients_is_published_beside_other_servers_authorities(tmp_path):
+    """The scheduler and the controller manager read it before they serve; text in it is let go."""
+    own, other = create_authority("own"), create_authority("other")
+    own.save(tmp_path, "ca")
+    config = ApiServerConfig(client_ca=tmp_path / "ca.crt")
+    state = ServerState(config, store := MemoryStore(), WatchCache(store))
+    await state.cache.start()
+    await bootstrap(state)
+    key = f"/registry/core/configmaps/{trust.NAMESPACE}/{trust.NAME}"
+    pem = own.certificate.decode()
+    await state.cache.fresh()
+    item = state.cache.of(CONFIG_MAP).get(key)
+    assert item is not None
+    assert item.wire["data"] == {"client-ca-file": pem}
+    changed = other.certificate.decode() + "hello\n" + pem
+    assert trust.published(changed, own.certificate, state.now()) == {
+        "client-ca-file": other.certificate.decode() + pem
+    }
+    ended = state.now() + timedelta(days=4000)
+    assert trust.published(changed, own.certificate, ended) == {}
+    await state.cache.stop()
+    await store.close()
 
 
 async def test_a_node_may_be_created_with_its_status(api: Api):
