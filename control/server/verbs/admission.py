@@ -33,6 +33,8 @@ _MASTERS = "system:masters"
 _TOLERATED_SECONDS = 300
 # What Priority computes for a new Pod, and keeps when an update leaves it out.
 _COMPUTED = ("priority", "preemptionPolicy")
+# PodTopologyLabels: what a Pod knows of its place (KEP-4742).
+_TOPOLOGY = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone")
 _NEW_NODE = ("node.kubernetes.io/not-ready", "NoSchedule")
 _TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
@@ -118,7 +120,23 @@ def _admit_pod(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
     made = wire | {"spec": _with_tolerations(priority.complete(state, spec))}
     if why := podsecurity.refused(state, request.info.namespace, made["spec"]):
         raise errors.forbidden(POD, request.info.name, why)
-    return made
+    return _placed(state, made)
+
+
+def _placed(state: ServerState, pod: Wire) -> Wire:
+    """PodTopologyLabels: give a new Pod that names its node the labels of the node's place."""
+    node = pod["spec"].get("nodeName")
+    if not node or not (labels := topology_labels(state, node)):
+        return pod
+    metadata = pod["metadata"]
+    return pod | {"metadata": metadata | {"labels": metadata.get("labels", {}) | labels}}
+
+
+def topology_labels(state: ServerState, node: str) -> dict[str, str]:
+    """Return a node's labels that its Pods get as their own; none if it is not there."""
+    item = state.cache.of(NODE).get(storage_key(NODE, "", node))
+    labels = item.wire["metadata"].get("labels", {}) if item else {}
+    return {key: labels[key] for key in _TOPOLOGY if key in labels}
 
 
 def _account(state: ServerState, request: ApiRequest, spec: Wire) -> str:

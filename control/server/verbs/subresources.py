@@ -9,6 +9,7 @@ from control.api.meta import LabelSelector
 from control.api.selectors import format_labels
 from control.server.state.server import ServerState
 from control.server.verbs import custom_scale
+from control.server.verbs.admission import topology_labels
 from control.server.verbs.apply import apply, check_options
 from control.server.verbs.custom_scale import SCALE_METADATA
 from control.server.verbs.modify import Edited, Written, modify, rewrite
@@ -20,7 +21,10 @@ from control.server.wire.request import ApiRequest
 
 
 async def bind(state: ServerState, request: ApiRequest) -> Item:
-    """Assign a Pod to a node, once; raises StatusError (400, 404, 409, 422)."""
+    """Assign a Pod to a node, once; raises StatusError (400, 404, 409, 422).
+
+    The Pod gets the Binding's labels and annotations, and the labels of the node's place.
+    """
     binding = read_message("core.Binding", request.body.object())
     node = _node(request, binding)
     metadata = binding["metadata"]
@@ -29,7 +33,10 @@ async def bind(state: ServerState, request: ApiRequest) -> Item:
 
     def change(item: Item) -> Wire:
         _check_assignable(request, item, metadata)
-        return _bound(item, node, metadata.get("annotations", {}), state.timestamp())
+        # Only a target that says its kind: as PodTopologyLabels.
+        place = topology_labels(state, node) if binding["target"].get("kind") == "Node" else {}
+        labels = metadata.get("labels", {}) | place
+        return _bound(item, node, metadata | {"labels": labels}, state.timestamp())
 
     return await rewrite(state, request, change)
 
@@ -67,12 +74,14 @@ def _check_assignable(request: ApiRequest, item: Item, wanted: Wire) -> None:
         raise errors.conflict(POD, name, why)
 
 
-def _bound(item: Item, node: str, annotations: Wire, now: str) -> Wire:
+def _bound(item: Item, node: str, given: Wire, now: str) -> Wire:
     pod = item.fresh()
     pod["spec"]["nodeName"] = node
-    if annotations:
-        pod["metadata"].setdefault("annotations", {}).update(annotations)
+    for name in ("annotations", "labels"):
+        if given.get(name):
+            pod["metadata"].setdefault(name, {}).update(given[name])
     status: dict[str, Any] = pod.setdefault("status", {})
+    status.pop("nominatedNodeName", None)  # it has a node
     others = [c for c in status.get("conditions", []) if c["type"] != "PodScheduled"]
     scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}
     status["conditions"] = [*others, scheduled]

@@ -177,6 +177,26 @@ async def test_a_deleted_services_values_are_free_again(api: Api):
     assert not [c for c in api.state.cache.claims if "10.96.5.5" in c or "30100" in c]
 
 
+async def test_a_bound_pod_knows_its_place_and_is_nominated_no_more(api: Api):
+    """The Binding's labels, and the zone of the node: as kube-apiserver 1.36.2."""
+    zone = {"topology.kubernetes.io/zone": "a"}
+    labels = zone | {"kubernetes.io/hostname": "n1"}
+    await api.make("/api/v1/nodes", {"metadata": {"name": "n1", "labels": labels}})
+    await api.make(PODS, pod("p"))
+    nominated = {"status": {"nominatedNodeName": "n1"}}
+    assert (await api("PATCH", f"{PODS}/p/status", nominated, MERGE)).code == 200
+    binding = {"metadata": {"labels": {"by": "me"}}, "target": {"kind": "Node", "name": "n1"}}
+    assert (await api("POST", f"{PODS}/p/binding", binding)).code == 201
+    bound = await api("GET", f"{PODS}/p")
+    assert "nominatedNodeName" not in bound["status"]
+    assert zone | {"by": "me"} == {
+        key: value for key, value in bound["metadata"]["labels"].items() if key != "app"
+    }
+    placed = await api.make(PODS, pod("q", nodeName="n1"))
+    assert zone.items() <= placed["metadata"]["labels"].items()
+    assert "kubernetes.io/hostname" not in placed["metadata"]["labels"]
+
+
 async def test_binding_happens_once(api: Api):
     await bound_pod(api)
     bound = await api("GET", f"{PODS}/p")
