@@ -14,6 +14,7 @@ from lab.node_cli import node
 from lab.options import group_name_option, name_option, output_option
 from lab.saved.cli import restore, save
 from lab.spec import POD_CIDRS, SERVICE_CIDRS
+from lab.watch.cli import watch
 from proxy.backends.base import BACKENDS
 from proxy.model.settings import CounterDetail
 
@@ -301,3 +302,4 @@ def logs(name: str, component: str, **options: Any) -> None:
 main.add_command(node)
 main.add_command(save)
 main.add_command(restore)
+main.add_command(watch)
