@@ -15,6 +15,7 @@ from control.version import PODWIRE
 
 COMMANDS = {
     "lab": "lab.cli:main",
+    "kubectl": "lab.kubectl:main",
     "image": "control.runtime.images.cli:main",
     "apiserver": "control.server.cli:main",
     "scheduler": "control.scheduler.cli:main",
@@ -30,7 +31,8 @@ COMMANDS = {
     "completion": "lab.completion:main",
 }
 SUMMARIES = {
-    "lab": "A cluster on this machine: up, down, status, exec, logs, demo.",
+    "lab": "A cluster on this machine: up, down, status, watch, exec, save, logs.",
+    "kubectl": "Run kubectl against a lab.",
     "image": "The images that nodes run: import, list, remove.",
     "apiserver": "The Kubernetes API, over the embedded store.",
     "scheduler": "Give Pods their nodes.",
