@@ -43,6 +43,7 @@ def main() -> None:
 @main.command()
 @name_option
 @click.option("--nodes", default=3, show_default=True, help="Number of nodes, 1 to 100.")
+@click.option("--zone", multiple=True, metavar="NODE=ZONE", help="A node's zone; repeatable.")
 @click.option(
     "--proxy",
     type=click.Choice(list(BACKENDS)),

@@ -27,6 +27,7 @@ from lab.file.manifests import ManifestError
 from lab.file.read import LabFileError
 from lab.keeper import LaunchError
 from lab.leave import DrainError
+from lab.members import zoned
 from lab.nodes import NodeReport, NodesUnknownError, ask
 from lab.options import OptionError
 from lab.report import Steps, columns
@@ -109,11 +110,11 @@ def staying_up(lab: LabDir) -> Iterator[None]:
         raise click.ClickException(f"{text}{lab.name}") from None
 
 
-def up(*, demo: bool, **options: Any) -> None:
+def up(*, demo: bool, zone: tuple[str, ...], **options: Any) -> None:
     """Start a lab, then show one Service spreading requests over its Pods."""
     need_root()
     with plain_errors():
-        _up(make_spec(**options), demo=demo)
+        _up(zoned(make_spec(**options), zone), demo=demo)
 
 
 def up_by_file(path: str, *, name: str | None, demo: bool) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from lab.change import MachineStartError, start_machine
+from lab.cloud import write_machines
 from lab.credentials import write_node_credentials
 from lab.halt import mark_started
 from lab.parts import machines
@@ -43,9 +44,11 @@ def _add(lab: LabDir, spec: LabSpec, name: str) -> None:
         make_folders(lab, machine)
         write_node_credentials(lab, spec, machine)
         lab.write_spec(spec)
+        write_machines(lab, spec)
         start_machine(lab, name)
     except (MachineStartError, OSError):
         lab.write_spec(before)
+        write_machines(lab, before)
         shutil.rmtree(lab.machine(name), ignore_errors=True)
         raise
 

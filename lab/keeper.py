@@ -22,6 +22,7 @@ import setproctitle
 
 from control.linux import processes, syscalls
 from lab import forward, linux, modules, network
+from lab.cloud import write_running
 from lab.components import load_components
 from lab.machine import enter_network, make_root
 from lab.parts import machines as machines_of
@@ -178,7 +179,9 @@ def _serve(lab: LabDir, run: Run, requests: socket.socket, running: dict[int, st
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker.fileno())
     _reap(running)  # who ended before its signal was waited for
+    told: set[str] = set()
     while True:
+        told = _tell_cloud(lab, told, {*running.values()})
         select.select([requests, woken], [], [])
         with suppress(BlockingIOError):
             woken.recv(4096)
@@ -187,6 +190,18 @@ def _serve(lab: LabDir, run: Run, requests: socket.socket, running: dict[int, st
             connection, _ = requests.accept()
             with connection:
                 _answer(connection, lab, run, running)
+
+
+def _tell_cloud(lab: LabDir, told: set[str], names: set[str]) -> set[str]:
+    """Tell the cloud which machines run, if that has changed; return what it knows."""
+    if told == names:
+        return told
+    try:
+        write_running(lab, names)
+    except OSError as err:  # a full disk must not end the lab
+        print(f"running machines are not written: {err}")
+        return told
+    return names
 
 
 def _reap(running: dict[int, str]) -> None:

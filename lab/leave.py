@@ -3,12 +3,16 @@
 import asyncio
 import dataclasses
 import shutil
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from control.api import kinds
 from control.api.pod import Pod
 from control.client import ApiError, Client
+from control.cloud.lab.instances import SCHEME
+from control.controllers.nodes.lifecycle import silent
+from lab.cloud import write_machines
 from lab.down import remove_cgroups
 from lab.halt import end_nodes
 from lab.report import Say
@@ -16,6 +20,7 @@ from lab.spec import LabSpec, LabSpecError
 from lab.state import LabDir
 
 _RETRY_SECONDS = 0.5
+_CLOUD_SECONDS = 10.0
 _TOO_MANY = 429  # a PodDisruptionBudget does not allow an eviction now
 _DONE = ("Succeeded", "Failed")
 
@@ -36,10 +41,12 @@ def remove_node(lab: LabDir, spec: LabSpec, name: str) -> None:
     """End a node's machine, and remove it from the API and from the lab; raises ClientError."""
     if len(spec.nodes) == 1:
         raise LabSpecError(f"{name} is the only node of lab {lab.name}: it stays")
-    end_nodes(lab, [name])
-    asyncio.run(_forget(lab.kubeconfig, name))
     rest = tuple(node for node in spec.nodes if node.name != name)
-    lab.write_spec(dataclasses.replace(spec, nodes=rest))
+    smaller = dataclasses.replace(spec, nodes=rest)
+    end_nodes(lab, [name])
+    write_machines(lab, smaller)
+    asyncio.run(_forget(lab.kubeconfig, name))
+    lab.write_spec(smaller)
     remove_cgroups(lab, name)
     shutil.rmtree(lab.machine(name), ignore_errors=True)
     for log in lab.logs.glob(f"{name}-*.log*"):
@@ -113,11 +120,29 @@ def _title(pod: Pod) -> str:
 
 
 async def _forget(kubeconfig: Path, name: str) -> None:
-    """Delete a Node, and its Pods, which have no agent any more."""
+    """See that a Node ends, and its Pods, which have no agent any more."""
     async with Client.from_kubeconfig(kubeconfig) as client:
+        await _leave_to_the_cloud(client, name)
         await _delete(client, kinds.NODE, None, name)
         for pod in await _pods(client, name):
             await _delete(client, kinds.POD, pod.metadata.namespace, pod.metadata.name)
+
+
+async def _leave_to_the_cloud(client: Client, name: str) -> None:
+    """Let the cloud delete a Node whose machine is gone, with its Event; wait a while for it."""
+    try:
+        async with asyncio.timeout(_CLOUD_SECONDS):
+            node = await client.get(kinds.NODE, None, name)
+            if (unready := silent(node, time.time())) is not None:
+                await client.update_status(kinds.NODE, unready)
+            while (node.spec.provider_id or "").startswith(SCHEME):
+                await asyncio.sleep(_RETRY_SECONDS / 10)
+                node = await client.get(kinds.NODE, None, name)
+    except TimeoutError:  # the cloud's process was killed, say
+        return
+    except ApiError as err:
+        if not err.not_found:
+            raise
 
 
 async def _delete(

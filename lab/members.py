@@ -1,17 +1,17 @@
 """Which nodes a lab may have: their names, numbers, labels and taints. Pure."""
 
+import dataclasses
 import re
 from collections.abc import Sequence
 
 from control.api.validation.text import label_value, qualified_name
 from control.server.access.restriction import may_set
-from lab.spec import MAX_NODES, LabSpec, LabSpecError, NodeSpec, require_room
+from lab.spec import MAX_NODES, ZONE, LabSpec, LabSpecError, NodeSpec, require_room
 
 # A node's name is that of its cable, too: 15 characters (IFNAMSIZ). A "-" ends it in names of logs.
 _NODE = re.compile(r"[a-z][a-z0-9]{0,14}")
 _TAKEN = ("control", "switch", "lab", "lo")  # the lab's own machines, links and logs
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-ZONE = "topology.kubernetes.io/zone"
 
 
 def new_nodes(
@@ -37,6 +37,18 @@ def new_nodes(
         found.append(NodeSpec(name, number, tuple(pairs), marks))
     check_count(len(spec.nodes) + len(found), spec.pod_cidrs)
     return tuple(found)
+
+
+def zoned(spec: LabSpec, zones: Sequence[str]) -> LabSpec:
+    """Return a lab whose nodes are in zones, NODE=ZONE each; raises LabSpecError."""
+    found = {node.name: node for node in spec.nodes}
+    for text in zones:
+        name, equals, zone = text.partition("=")
+        if not equals:
+            raise LabSpecError(f"--zone {text!r}: want NODE=ZONE")
+        label = check_label(f"--zone {text}:", ZONE, zone)
+        found[name] = dataclasses.replace(spec.node(name), labels=(label,))
+    return dataclasses.replace(spec, nodes=tuple(found.values()))
 
 
 def check_count(count: int, pod_cidrs: tuple[str, ...]) -> None:

@@ -17,6 +17,7 @@ CONTROL_HOST = 10  # the control plane's address is .10, that of node i is .10 +
 POOL = {4: "172.31.0.200-172.31.0.250", 6: "fd00:31::200-fd00:31::2ff"}  # of load balancers
 UPLINK = "eth0"  # a machine's end of its cable
 API_PORT = 6443
+ZONE = "topology.kubernetes.io/zone"  # a label, which the cloud gives a node
 POD_PIDS = 4096  # a Pod that forks without end must not take the processes of the whole machine
 
 POD_CIDRS = ("10.244.0.0/16", "fd00:10:244::/56")

@@ -10,12 +10,14 @@ from control.api import kinds
 from control.api.node import Node
 from control.api.times import seconds_of
 from control.client import Client, Informer
+from control.cloud.nodes.decide import waits
 from control.linux.errors import cause
 from control.runtime.base import ContainerRuntimeError
 from control.runtime.images import tools
 from control.runtime.images.store import ImageStore
 from lab import main, modules
 from lab.change import require_backend
+from lab.cloud import write_machines
 from lab.components import save_components
 from lab.credentials import write_credentials
 from lab.down import remove
@@ -144,6 +146,7 @@ def start(lab: LabDir, spec: LabSpec, management: socket.socket) -> None:
     for name in main.DAEMONS:
         main.load(name)  # imported here once, and shared with the forks
     gc.collect()
+    write_machines(lab, spec)
     with management:
         launch(lab, spec, running, management, main.run)
 
@@ -205,5 +208,7 @@ def readiness(node: Node, since: float = 0) -> tuple[bool, str]:
     for condition in node.status.conditions:
         spoken = seconds_of(condition.last_heartbeat_time) or 0
         if condition.type == "Ready" and spoken >= int(since):
+            if condition.status == "True" and waits(node):
+                return False, "podwire cloud has not initialized it; see: podwire lab logs cloud"
             return condition.status == "True", condition.message or "no reason given"
     return False, "the agent has not reported"

@@ -56,6 +56,11 @@ _path = click.Path(path_type=Path)
     help="Taints to register with, KEY[=VALUE]:EFFECT,...; a known node keeps its own.",
 )
 @click.option(
+    "--cloud-provider",
+    type=click.Choice(["external"]),
+    help="Register with a taint, until a cloud controller manager has initialized the node.",
+)
+@click.option(
     "--overlay",
     type=click.Choice(["routes", "vxlan"]),
     default="routes",
@@ -138,6 +143,7 @@ def from_flags(flags: dict[str, Any]) -> Config:
         addresses("--node-ip", flags["node_ip"]),
         labels("--node-labels", flags["node_labels"]),
         taints("--register-with-taints", flags["register_with_taints"]),
+        cloud=flags["cloud_provider"] == "external",
     )
     return Config(
         identity=identity,

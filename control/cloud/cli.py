@@ -1,12 +1,15 @@
 """``podwire cloud``: reads flags and runs the controllers of a cloud."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from control.client import Client, ClientConfig
+from control.api import kinds
+from control.client import Client, ClientConfig, Informer
+from control.client.pages import metrics_flag, pages
 from control.client.process import (
     Leadership,
     client_flags,
@@ -18,17 +21,22 @@ from control.client.process import (
 )
 from control.cloud.lab.balancers import Lab
 from control.cloud.lab.pools import MOST_BYTES, PoolError, read_pools
+from control.cloud.nodes import controller as nodes
+from control.cloud.nodes import lifecycle
 from control.cloud.provider import Provider
-from control.cloud.services.controller import COMPONENT, ServiceController
+from control.cloud.services import controller as services
 from control.controllers.accounts import AccountClients
+from control.metrics import Registry
+
+_COMPONENTS = (services.COMPONENT, nodes.COMPONENT, lifecycle.COMPONENT)
 
 
-def _lab(path: Path | None) -> Provider:
+def _lab(path: Path | None, machines: Path | None) -> Provider:
     if path is None:
-        return Lab(())
+        return Lab((), machines)
     try:
         with path.open() as file:
-            return Lab(read_pools(file.read(MOST_BYTES + 1)))
+            return Lab(read_pools(file.read(MOST_BYTES + 1)), machines)
     except (PoolError, OSError, UnicodeDecodeError) as err:
         raise click.UsageError(f"--cloud-config {path}: {err}") from err
 
@@ -50,6 +58,11 @@ PROVIDERS = {"lab": _lab}
     type=click.Path(dir_okay=False, path_type=Path),
     help="The provider's file; of lab, pools as MetalLB's IPAddressPools. Default: no pool.",
 )
+@click.option(
+    "--machines",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Of lab: the folder of machines.json and running.json. Default: Nodes are left alone.",
+)
 @click.option("--cluster-name", default="kubernetes", show_default=True)
 @click.option(
     "--concurrent-service-syncs",
@@ -59,14 +72,36 @@ PROVIDERS = {"lab": _lab}
     help="Services whose load balancers are made at the same time.",
 )
 @click.option(
+    "--concurrent-node-syncs",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="Nodes that are initialized at the same time.",
+)
+@click.option(
+    "--node-status-update-frequency",
+    type=click.FloatRange(min=0.1),
+    default=300.0,
+    show_default=True,
+    help="Seconds from one look at all Nodes' addresses to the next.",
+)
+@click.option(
+    "--node-monitor-period",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    help="Seconds from one look at the machines of Nodes that are not ready to the next.",
+)
+@click.option(
     "--use-service-account-credentials",
     is_flag=True,
     help="Give each controller a ServiceAccount, in kube-system, with the rights of its own.",
 )
+@metrics_flag
 @leader_flags("cloud-controller-manager")
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
-    """Give Services of type LoadBalancer their addresses."""
-    provider = PROVIDERS[flags["cloud_provider"]](flags["cloud_config"])
+    """Give Services of type LoadBalancer their addresses, and Nodes what their cloud knows."""
+    provider = PROVIDERS[flags["cloud_provider"]](flags["cloud_config"], flags["machines"])
     lead = leadership(flags)
     run(_serve(configuration(kubeconfig), lead, provider, flags), verbose=verbose)
 
@@ -74,28 +109,54 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
 async def _serve(
     config: ClientConfig, lead: Leadership, provider: Provider, flags: dict[str, Any]
 ) -> None:
-    async with Client(config) as client:
-        await work_as_leader(client, lead, lambda: _work(client, provider, flags))
+    registry = Registry()
+    async with Client(config) as client, pages(flags["metrics_bind_address"], registry):
+        await work_as_leader(client, lead, lambda: _work(client, provider, registry, flags))
 
 
-async def _work(client: Client, provider: Provider, flags: dict[str, Any]) -> None:
+async def _work(
+    client: Client, provider: Provider, registry: Registry, flags: dict[str, Any]
+) -> None:
     if not flags["use_service_account_credentials"]:
-        return await _control(client, client, provider, flags)
-    async with AccountClients(client, [COMPONENT]) as accounts:
-        return await _control(client, accounts.client(COMPONENT), provider, flags)
+        return await _control(client, lambda _: client, provider, registry, flags)
+    async with AccountClients(client, _COMPONENTS) as accounts:
+        return await _control(client, accounts.client, provider, registry, flags)
 
 
 async def _control(
-    client: Client, writer: Client, provider: Provider, flags: dict[str, Any]
+    client: Client,
+    writer: Callable[[str], Client],
+    provider: Provider,
+    registry: Registry,
+    flags: dict[str, Any],
 ) -> None:
-    """Run the controllers for whose work the cloud has a part."""
+    """Run the controllers for whose work the cloud has a part; ``writer`` is each one's client."""
     async with asyncio.TaskGroup() as tasks:
         if (balancers := provider.load_balancers()) is not None:
-            controller = ServiceController(
+            service = services.ServiceController(
                 client,
                 balancers,
                 flags["cluster_name"],
                 workers=flags["concurrent_service_syncs"],
-                writer=writer,
+                writer=writer(services.COMPONENT),
             )
-            tasks.create_task(controller.run(), name=COMPONENT)
+            tasks.create_task(service.run(), name=services.COMPONENT)
+        if (instances := provider.instances()) is not None:
+            informer = Informer(client, kinds.NODE)
+            node = nodes.NodeController(
+                informer,
+                instances,
+                writer(nodes.COMPONENT),
+                registry,
+                workers=flags["concurrent_node_syncs"],
+                period=flags["node_status_update_frequency"],
+            )
+            life = lifecycle.NodeLifecycleController(
+                informer,
+                instances,
+                writer(lifecycle.COMPONENT),
+                period=flags["node_monitor_period"],
+            )
+            tasks.create_task(informer.run())
+            tasks.create_task(node.run(), name=nodes.COMPONENT)
+            tasks.create_task(life.run(), name=lifecycle.COMPONENT)

@@ -5,9 +5,10 @@ k8s.io/cloud-provider/cloud.go.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from control.api.node import Node
+from control.api.node import Node, NodeAddress
 from control.api.service import LoadBalancerStatus, Service
 
 
@@ -39,6 +40,30 @@ class LoadBalancers(Protocol):
         """Take a change of a Service; all Services come before the first call of ``ensure``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What a cloud knows of a Node's machine, as upstream's InstanceMetadata; "" is unknown."""
+
+    provider_id: str
+    addresses: tuple[NodeAddress, ...]
+    type: str = ""
+    zone: str = ""
+    region: str = ""
+
+
+class Instances(Protocol):
+    """The machines of a cloud, and their zones, as upstream's InstancesV2."""
+
+    async def exists(self, node: Node) -> bool:
+        """True if the cloud has a Node's machine; raises CloudError if it does not know."""
+
+    async def shut_down(self, node: Node) -> bool:
+        """True if a Node's machine is off; raises CloudError if the cloud does not know."""
+
+    async def metadata(self, node: Node) -> Instance:
+        """Return what the cloud knows of a Node's machine; raises CloudError if it has none."""
+
+
 class Provider(Protocol):
     """A cloud. A part that it does not have is None."""
 
@@ -48,3 +73,6 @@ class Provider(Protocol):
 
     def load_balancers(self) -> LoadBalancers | None:
         """Return the cloud's load balancers."""
+
+    def instances(self) -> Instances | None:
+        """Return the cloud's machines."""

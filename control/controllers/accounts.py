@@ -34,6 +34,8 @@ _ACCOUNTS = {
     "certificatesigningrequest-cleaner-controller": "certificate-controller",
     "certificatesigningrequest-signing-controller": "certificate-controller",
     "cidrAllocator": "node-controller",
+    "cloud-node-controller": "node-controller",
+    "cloud-node-lifecycle-controller": "node-controller",
     "daemonset-controller": "daemon-set-controller",
     "endpoint-slice-controller": "endpointslice-controller",
     "endpoint-slice-mirroring-controller": "endpointslicemirroring-controller",

@@ -8,14 +8,13 @@ from typing import Any
 from lab.file.model import ImageEntry, LabFile, Network, NodeEntry, Proxy
 from lab.file.read import Place, Text
 from lab.members import (
-    ZONE,
     check_count,
     check_label,
     check_node_name,
     check_taint,
     free_number,
 )
-from lab.spec import MAX_NODES, LabSpec, LabSpecError, NodeSpec, check_name, make_spec
+from lab.spec import MAX_NODES, ZONE, LabSpec, LabSpecError, NodeSpec, check_name, make_spec
 
 DEFAULT_NAME = "lab"
 # What errors call the options of ``lab up``, and what a file calls them.

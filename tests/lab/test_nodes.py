@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from control.api.node import Node
 from control.api.pod import Pod
+from control.cloud.lab.instances import LabInstances
 from control.linux.processes import start_ticks
+from lab.cloud import write_machines, write_running
 from lab.leave import movable
-from lab.members import new_nodes
+from lab.members import new_nodes, zoned
 from lab.parts import machines
 from lab.spec import LabSpecError, NodeSpec, make_spec
 from lab.state import Keeper, LabDir
@@ -51,8 +54,33 @@ def test_labels_zone_and_taints_reach_the_agent(spec):
     added = new_nodes(spec, ["gpu1"], ["disk=fast"], ["gpu=:NoSchedule"], "z1")
     whole = replace(spec, nodes=(*spec.nodes, *added))
     (argv,) = (c.argv for c in machines(whole)[-1].components if c.name == "agent")
-    assert "--node-labels=disk=fast,topology.kubernetes.io/zone=z1" in argv
+    assert "--node-labels=disk=fast" in argv
     assert "--register-with-taints=gpu=:NoSchedule" in argv
+    assert "--cloud-provider=external" in argv
+
+
+async def test_the_cloud_is_told_of_machines_and_zones(tmp_path, spec):
+    lab = LabDir(tmp_path / "a")
+    etc = lab.machine("control") / "etc"
+    etc.mkdir(parents=True)
+    write_machines(lab, zoned(spec, ["node2=z2"]))
+    write_running(lab, ["control", "node2"])
+    cloud = LabInstances(etc)
+    node = Node.parse({"metadata": {"name": "node2"}, "spec": {"providerID": "lab://a/node2"}})
+    found = await cloud.metadata(node)
+    assert (found.zone, found.region) == ("z2", "a")
+    assert [it.address for it in found.addresses] == ["172.31.0.12", "node2"]
+    assert not await cloud.shut_down(node)
+    write_running(lab, ["control"])
+    assert await cloud.shut_down(node)
+    write_machines(lab, without(spec, "node2"))
+    assert not await cloud.exists(node)
+
+
+@pytest.mark.parametrize("zone", ["node2", "node2=a b", "other=z"])
+def test_a_zone_that_cannot_be_is_refused(spec, zone):
+    with pytest.raises(LabSpecError, match=r"want NODE=ZONE|--zone node2=a b|no node other"):
+        zoned(spec, [zone])
 
 
 @pytest.mark.parametrize(

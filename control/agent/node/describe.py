@@ -23,6 +23,9 @@ _MOST_PODS = 110
 _LOW_MEMORY = 100 * 1024**2  # kubelet's memory.available
 _LOW_DISK = 0.10  # kubelet's nodefs.available
 _LOW_PIDS = 0.05
+# Source: k8s.io/cloud-provider/api/well_known_taints.go, well_known_annotations.go
+_UNINITIALIZED = ("node.cloudprovider.kubernetes.io/uninitialized", "true", "NoSchedule")
+_NODE_IP = "alpha.kubernetes.io/provided-node-ip"
 # kube-apiserver 1.36 and later passes a client's WebSocket on to a node that declares this: to
 # exec and attach by v5.channel.k8s.io, to port-forward by a SPDY tunnel. To others it speaks SPDY.
 _FEATURES = ("ExtendWebSocketsToKubelet",)
@@ -54,6 +57,7 @@ class NodeIdentity:
     addresses: tuple[str, ...]
     labels: tuple[tuple[str, str], ...] = ()
     taints: tuple[tuple[str, str, str], ...] = ()  # key, value, effect; for a new Node only
+    cloud: bool = False  # a cloud controller manager initializes the Node
     runtime: str = f"podwire://{PODWIRE}"
 
 
@@ -113,11 +117,19 @@ def labels(identity: NodeIdentity) -> dict[str, str]:
     return own | dict(identity.labels)
 
 
+def annotations(identity: NodeIdentity) -> dict[str, str]:
+    """Return the annotations that a node gives itself: a cloud must keep the address it chose."""
+    return {_NODE_IP: ",".join(identity.addresses)} if identity.cloud else {}
+
+
 def node(identity: NodeIdentity, status: api.NodeStatus) -> Node:
-    """Return the object to register."""
-    taints = [api.Taint(key=k, value=v or None, effect=e) for k, v, e in identity.taints]
+    """Return the object to register; with a cloud, Pods wait until that has initialized it."""
+    marks = (*identity.taints, _UNINITIALIZED) if identity.cloud else identity.taints
+    taints = [api.Taint(key=k, value=v or None, effect=e) for k, v, e in marks]
     return Node(
-        metadata=ObjectMeta(name=identity.name, labels=labels(identity)),
+        metadata=ObjectMeta(
+            name=identity.name, labels=labels(identity), annotations=annotations(identity)
+        ),
         spec=api.NodeSpec(taints=taints),
         status=status,
     )
@@ -126,20 +138,24 @@ def node(identity: NodeIdentity, status: api.NodeStatus) -> Node:
 def status(
     identity: NodeIdentity,
     machine: HostFacts,
-    before: Iterable[Condition],
+    before: api.NodeStatus,
     *,
     network_problem: str,
     images: Iterable[api.ContainerImage],
     now: float,
 ) -> api.NodeStatus:
-    """Return the status to report, without conditions that others keep (NetworkUnavailable)."""
+    """Return the status to report, without conditions that others keep (NetworkUnavailable).
+
+    With a cloud the addresses of ``before`` stay, as with the kubelet's --cloud-provider=external.
+    """
     resources = _resources(machine)
     addresses = [api.NodeAddress(type="InternalIP", address=text) for text in identity.addresses]
+    addresses += [api.NodeAddress(type="Hostname", address=identity.name)]
     return api.NodeStatus(
         capacity=resources,
         allocatable=resources,
-        conditions=_conditions(machine, before, network_problem, now),
-        addresses=[*addresses, api.NodeAddress(type="Hostname", address=identity.name)],
+        conditions=_conditions(machine, before.conditions, network_problem, now),
+        addresses=(identity.cloud and before.addresses) or addresses,
         node_info=_info(identity, machine),
         daemon_endpoints=api.NodeDaemonEndpoints(kubelet_endpoint=api.DaemonEndpoint(port=PORT)),
         images=list(images),

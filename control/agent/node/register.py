@@ -73,7 +73,7 @@ class Registration:
             await self._create()
             return
         self._registered.set()
-        await self._correct_labels(have)
+        await self._correct_metadata(have)
         status = self._status(have)
         due = time.monotonic() - self._reported >= _REPORT_SECONDS
         if due or describe.differs(have.status, status):
@@ -97,19 +97,19 @@ class Registration:
         self._lease = None  # the new object must own it
         self._wake.set()  # a server may drop the status on create: report it again
 
-    async def _correct_labels(self, have: Node) -> None:
-        wanted = describe.labels(self._identity)
-        if wanted.items() <= have.metadata.labels.items():
+    async def _correct_metadata(self, have: Node) -> None:
+        labels, notes = describe.labels(self._identity), describe.annotations(self._identity)
+        meta = have.metadata
+        if labels.items() <= meta.labels.items() and notes.items() <= meta.annotations.items():
             return
-        await self._client.patch(
-            kinds.NODE, None, self._identity.name, {"metadata": {"labels": wanted}}
-        )
+        change = {"metadata": {"labels": labels, "annotations": notes}}
+        await self._client.patch(kinds.NODE, None, self._identity.name, change)
 
     def _status(self, have: Node) -> NodeStatus:
         return describe.status(
             self._identity,
             describe.look(self._folder),
-            have.status.conditions,
+            have.status,
             network_problem=self._network_problem(),
             images=self._images(),
             now=time.time(),

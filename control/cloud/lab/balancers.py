@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 
 from control.api.node import Node
 from control.api.service import LoadBalancerIngress, LoadBalancerStatus, Service
 from control.cloud.lab.claims import Claim, claim_of
+from control.cloud.lab.instances import LabInstances
 from control.cloud.lab.ledger import Ledger
 from control.cloud.lab.pools import Address, Pool
-from control.cloud.provider import CloudError, LoadBalancers
+from control.cloud.provider import CloudError, Instances, LoadBalancers
 
 
 class PoolBalancers:
@@ -64,11 +66,16 @@ class Lab:
     """The cloud ``lab``; implements Provider."""
 
     pools: tuple[Pool, ...]
+    machines: Path | None = None  # the folder of machines.json and running.json
     name: str = "lab"
 
     def load_balancers(self) -> LoadBalancers | None:
         """Return the load balancers."""
         return PoolBalancers(self.pools)
+
+    def instances(self) -> Instances | None:
+        """Return the machines, if there are files of them."""
+        return LabInstances(self.machines) if self.machines else None
 
 
 def shown(service: Service) -> tuple[Address, ...]:

@@ -20,7 +20,8 @@ MACHINE = HostFacts(4, 8 * 1024**3, 4 * 1024**3, 100 * 1024**3, 50 * 1024**3, 32
 
 
 def report(machine=MACHINE, before=(), problem="", now=0.0):
-    return status(ME, machine, before, network_problem=problem, images=(), now=now)
+    known = NodeStatus(conditions=list(before))
+    return status(ME, machine, known, network_problem=problem, images=(), now=now)
 
 
 def conditions(found):

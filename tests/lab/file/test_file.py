@@ -14,8 +14,8 @@ from lab.file.manifests import read as read_manifests
 from lab.file.model import LabFile, schema
 from lab.file.plan import describe, plan
 from lab.file.read import LabFileError, read
-from lab.members import ZONE, new_nodes
-from lab.spec import LabSpec, make_spec
+from lab.members import new_nodes
+from lab.spec import ZONE, LabSpec, make_spec
 from tests.support.e2e.harness import CHECKOUT
 
 WHOLE = b"""\

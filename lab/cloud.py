@@ -1,0 +1,29 @@
+"""What the lab's cloud is told of the machines: files that ``podwire cloud`` reads."""
+
+import json
+from collections.abc import Collection
+
+from control.cloud.lab.instances import MACHINES, RUNNING, describe
+from control.linux import whole
+from lab.parts import machines
+from lab.spec import ZONE, LabSpec
+from lab.state import LabDir
+
+
+def write_machines(lab: LabDir, spec: LabSpec) -> None:
+    """Write which nodes' machines exist; raises OSError."""
+    zones = {node.name: dict(node.labels).get(ZONE, "") for node in spec.nodes}
+    rows = [
+        describe(lab.name, machine.name, machine.ips, zones[machine.name])
+        for machine in machines(spec)[1:]
+    ]
+    _write(lab, MACHINES, rows)
+
+
+def write_running(lab: LabDir, names: Collection[str]) -> None:
+    """Write which machines run; raises OSError."""
+    _write(lab, RUNNING, sorted(names))
+
+
+def _write(lab: LabDir, name: str, content: object) -> None:
+    whole.write(lab.machine("control") / "etc" / name, json.dumps(content))
