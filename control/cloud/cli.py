@@ -20,7 +20,7 @@ from control.client.process import (
     work_as_leader,
 )
 from control.cloud.lab.balancers import Lab
-from control.cloud.lab.pools import MOST_BYTES, PoolError, read_pools
+from control.cloud.lab.pools import PoolError, PoolFile
 from control.cloud.nodes import controller as nodes
 from control.cloud.nodes import lifecycle
 from control.cloud.provider import Provider
@@ -35,8 +35,8 @@ def _lab(path: Path | None, machines: Path | None) -> Provider:
     if path is None:
         return Lab((), machines)
     try:
-        with path.open() as file:
-            return Lab(read_pools(file.read(MOST_BYTES + 1)), machines)
+        file = PoolFile(path)
+        return Lab(file.read(), machines, file)
     except (PoolError, OSError, UnicodeDecodeError) as err:
         raise click.UsageError(f"--cloud-config {path}: {err}") from err
 

@@ -10,14 +10,22 @@ from typing import Protocol
 
 from control.api.node import Node, NodeAddress
 from control.api.service import LoadBalancerStatus, Service
+from control.client.cache import Key
 
 
 class CloudError(Exception):
     """The cloud refuses an operation; the text names the object, the reason and the remedy."""
 
 
+class BalancerLostError(CloudError):
+    """A Service has lost what it had, and the cloud has nothing else for it."""
+
+
 class LoadBalancers(Protocol):
     """The load balancers of a cloud; each belongs to one Service. Calls may be repeated."""
+
+    async def run(self) -> None:
+        """Follow changes of the cloud's own for ever."""
 
     async def get(self, cluster: str, service: Service) -> LoadBalancerStatus | None:
         """Return the status of a Service's load balancer; None if it has none."""
@@ -35,6 +43,9 @@ class LoadBalancers(Protocol):
 
     def on_freed(self, callback: Callable[[], None]) -> None:
         """Call back when something was freed, for which refused Services may wait."""
+
+    def on_lost(self, callback: Callable[[Key, str], None]) -> None:
+        """Call back with a Service that loses what it has, and why: it is ensured anew."""
 
     def observe(self, old: Service | None, new: Service | None) -> None:
         """Take a change of a Service; all Services come before the first call of ``ensure``."""

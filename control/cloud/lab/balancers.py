@@ -1,5 +1,7 @@
 """The lab's load balancers: addresses of pools. Proxies balance them, speakers announce them."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -7,19 +9,42 @@ from pathlib import Path
 
 from control.api.node import Node
 from control.api.service import LoadBalancerIngress, LoadBalancerStatus, Service
+from control.client.cache import Key
 from control.cloud.lab.claims import Claim, claim_of
 from control.cloud.lab.instances import LabInstances
 from control.cloud.lab.ledger import Ledger
-from control.cloud.lab.pools import Address, Pool
+from control.cloud.lab.pools import Address, Pool, PoolFile
 from control.cloud.provider import CloudError, Instances, LoadBalancers
+
+_LOOK_SECONDS = 0.5  # from one look at the file of pools to the next
+logger = logging.getLogger(__name__)
 
 
 class PoolBalancers:
     """Gives Services addresses of pools; implements LoadBalancers."""
 
-    def __init__(self, pools: tuple[Pool, ...]) -> None:
-        self._ledger = Ledger(pools)
+    def __init__(self, pools: tuple[Pool, ...], file: PoolFile | None = None) -> None:
+        """``pools`` are those of ``file``, which is followed."""
+        self._ledger, self._file = Ledger(pools), file
         self._freed: list[Callable[[], None]] = []
+        self._lost: list[Callable[[Key, str], None]] = []
+
+    async def run(self) -> None:
+        """Follow the file of pools for ever."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self._file is not None and (pools := self._file.changed()) is not None:
+                self._replace(pools, self._file.path)
+
+    def _replace(self, pools: tuple[Pool, ...], path: Path) -> None:
+        lost = self._ledger.replace(pools)
+        logger.info("%s: %d pools; %d Services lose an address", path, len(pools), len(lost))
+        for key, gone in lost.items():
+            addresses = ", ".join(map(str, gone))
+            text = f"{addresses} is in no pool for it since {path.name} changed; it gets another"
+            for callback in self._lost:
+                callback(key, text)
+        self._call()
 
     async def get(self, cluster: str, service: Service) -> LoadBalancerStatus | None:
         """Return what a Service has, by this process or by its status."""
@@ -47,6 +72,10 @@ class PoolBalancers:
         """Call back when an address became free."""
         self._freed.append(callback)
 
+    def on_lost(self, callback: Callable[[Key, str], None]) -> None:
+        """Call back with a Service whose address is in no pool any more."""
+        self._lost.append(callback)
+
     def observe(self, old: Service | None, new: Service | None) -> None:
         """Note the addresses that a Service shows, whoever gave them."""
         service = new or old
@@ -67,11 +96,12 @@ class Lab:
 
     pools: tuple[Pool, ...]
     machines: Path | None = None  # the folder of machines.json and running.json
+    file: PoolFile | None = None  # of the pools
     name: str = "lab"
 
     def load_balancers(self) -> LoadBalancers | None:
         """Return the load balancers."""
-        return PoolBalancers(self.pools)
+        return PoolBalancers(self.pools, self.file)
 
     def instances(self) -> Instances | None:
         """Return the machines, if there are files of them."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from control.client.cache import Key
 from control.cloud.lab.claims import POOL, SHARING, Claim
 from control.cloud.lab.pools import Address, Pool, addresses
-from control.cloud.provider import CloudError
+from control.cloud.provider import BalancerLostError, CloudError
 
 
 class Ledger:
@@ -24,6 +24,19 @@ class Ledger:
         self._holders: dict[Address, set[Key]] = defaultdict(set)
         self._lowest: dict[tuple[str, int], int] = {}  # below it, a pool has no free address
 
+    def replace(self, pools: tuple[Pool, ...]) -> dict[Key, tuple[Address, ...]]:
+        """Take other pools from now on; return the Services that lose addresses, and these.
+
+        They keep them until they are given others.
+        """
+        self._pools, self._lowest = pools, {}
+        lost = {}
+        for key, present in self._given.items():
+            kept = self._kept(key, self._claims[key], present).values()
+            if gone := tuple(each for each in present if each not in kept):
+                lost[key] = gone
+        return lost
+
     def given(self, key: Key) -> tuple[Address, ...]:
         """Return the addresses that a Service has been given."""
         return self._given.get(key, ())
@@ -35,12 +48,21 @@ class Ledger:
         return self._set(self._shown, key, shown)
 
     def give(self, key: Key, claim: Claim) -> tuple[Address, ...]:
-        """Give a Service its addresses, those that it has if they fit; raises CloudError."""
+        """Give a Service its addresses, those that it has if they fit.
+
+        Raises CloudError; BalancerLostError if an address that it has is in no pool any more.
+        """
         present = self._given.get(key) or self._shown.get(key, ())
         chosen = self._kept(key, claim, present)
-        for version in claim.versions:
-            if version not in chosen:
-                chosen[version] = self._choose(key, claim, version, chosen)
+        try:
+            for version in claim.versions:
+                if version not in chosen:
+                    chosen[version] = self._choose(key, claim, version, chosen)
+        except CloudError as err:
+            if all(map(self._pool_of, present)):
+                raise
+            self.release(key)
+            raise BalancerLostError(str(err)) from err
         self._claims[key] = claim
         found = tuple(chosen[version] for version in claim.versions)
         self._set(self._given, key, found)

@@ -6,10 +6,12 @@ metadata: {name: default}
 spec: {addresses: [172.31.0.200-172.31.0.250, "fd00:31::200/120"], autoAssign: true}
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,6 +23,9 @@ MOST_BYTES = 1 << 20  # of a file
 MOST_RANGES = 1000
 _API, _KIND = "metallb.io/v1beta1", "IPAddressPool"
 _FIELDS = frozenset({"addresses", "autoAssign", "avoidBuggyIPs"})
+
+
+logger = logging.getLogger(__name__)
 
 
 class PoolError(Exception):
@@ -70,6 +75,37 @@ class Pool:
 
     def _is_buggy(self, address: Address) -> bool:
         return self.avoid_buggy and address.version == 4 and int(address) & 0xFF in (0, 255)
+
+
+class PoolFile:
+    """A file of pools, read again when it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp: object = None
+
+    def read(self) -> tuple[Pool, ...]:
+        """Return the pools; raises PoolError, OSError, UnicodeDecodeError."""
+        self._stamp = self._look()
+        with self.path.open() as file:
+            return read_pools(file.read(MOST_BYTES + 1))
+
+    def changed(self) -> tuple[Pool, ...] | None:
+        """Return the pools if the file has changed; one that is not valid is logged, once."""
+        if self._look() == self._stamp:
+            return None
+        try:
+            return self.read()
+        except (PoolError, OSError, UnicodeDecodeError) as err:
+            logger.warning("%s: %s; the pools stay as they were", self.path, err)
+            return None
+
+    def _look(self) -> object:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return ""
+        return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 def read_pools(text: str) -> tuple[Pool, ...]:

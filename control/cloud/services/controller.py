@@ -18,7 +18,7 @@ from control.api.service import LoadBalancerStatus, Service
 from control.client import ApiError, Client, ClientError, Informer
 from control.client.cache import Key
 from control.client.events import EventRecorder
-from control.cloud.provider import CloudError, LoadBalancers
+from control.cloud.provider import BalancerLostError, CloudError, LoadBalancers
 from control.cloud.services import decide
 from control.controllers.queue import WorkQueue
 
@@ -64,6 +64,8 @@ class ServiceController:
             await self._nodes.synced.wait()
             self._services.subscribe(self._balancers.observe)
             self._balancers.on_freed(self._try_refused)
+            self._balancers.on_lost(self._lost)
+            tasks.create_task(self._balancers.run())
             self._targets = self._names()
             self._services.subscribe(self._changed)
             self._nodes.subscribe(self._node_changed)
@@ -98,6 +100,12 @@ class ServiceController:
 
     def _names(self) -> frozenset[str]:
         return frozenset(node.metadata.name for node in self._usable())
+
+    def _lost(self, key: Key, text: str) -> None:
+        if (service := self._balanced.get(key)) is not None:
+            self._recorder.record(service, "Warning", "LoadBalancerLost", text)
+            self._due.add(key)
+            self._queue.add(key)
 
     def _try_refused(self) -> None:
         for key in self._refused:
@@ -175,6 +183,8 @@ class ServiceController:
         try:
             status = await self._balancers.ensure(self._cluster, service, nodes)
         except CloudError as err:
+            if isinstance(err, BalancerLostError):
+                await self._write_status(service, LoadBalancerStatus())
             raise SyncError(f"failed to ensure load balancer: {err}") from err
         self._tell(service, "EnsuredLoadBalancer", "Ensured load balancer")
         return status

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from control.api.service import Service
 from control.client import ApiError, Client, ClientConfig
 from control.client.kubeconfig import Credentials
 from control.cloud.lab.balancers import PoolBalancers
-from control.cloud.lab.pools import read_pools
+from control.cloud.lab.pools import PoolFile, read_pools
 from control.cloud.services import decide
 from control.cloud.services.controller import COMPONENT, ServiceController
 from control.controllers.accounts import AccountClients
@@ -96,7 +97,7 @@ async def world(caplog: pytest.LogCaptureFixture) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[World]:
+async def serving(file: PoolFile | None = None) -> AsyncIterator[World]:
     signer = TokenSigner(ec.generate_private_key(ec.SECP256R1()))
     async with guarded_server("Node", "RBAC", tokens=signer) as server:
 
@@ -108,7 +109,7 @@ async def serving() -> AsyncIterator[World]:
             await add_node(admin, ready_node("n1"))
             async with AccountClients(mine, [COMPONENT]) as accounts:
                 writer = accounts.client(COMPONENT)
-                balancers = PoolBalancers(read_pools(POOL))
+                balancers = PoolBalancers(file.read() if file else read_pools(POOL), file)
                 controller = ServiceController(mine, balancers, writer=writer)
                 async with running(controller.run()):
                     yield World(admin)
@@ -208,6 +209,40 @@ async def test_a_new_process_keeps_the_addresses(
         await world.has("a", "192.0.2.1")
         await world.make("b")
         assert "no free IPv4 address" in await world.told("b", "SyncLoadBalancerFailed")
+
+
+async def test_pools_change_live(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Who loses its address gets another, with an Event, or shows none; the others stay."""
+    path = tmp_path / "cloud.yaml"
+
+    def write(text: str) -> None:
+        (tmp_path / "new").write_text(text)
+        (tmp_path / "new").replace(path)
+
+    write(POOL)
+    async with serving(PoolFile(path)) as world:
+        for name, address in (("a", "192.0.2.1"), ("b", "192.0.2.2")):
+            await world.make(name)
+            await world.has(name, address)
+        write(POOL.replace("192.0.2.1-192.0.2.2", "192.0.2.2-192.0.2.3"))
+        await world.has("a", "192.0.2.3")
+        assert await world.told("a", "LoadBalancerLost") == (
+            "192.0.2.1 is in no pool for it since cloud.yaml changed; it gets another"
+        )
+        write("kind: Pod")  # is refused, and changes nothing
+        await until(
+            lambda: any("the pools stay as they were" in text for text in caplog.messages), "a log"
+        )
+        write(POOL.replace("192.0.2.1-192.0.2.2", "192.0.2.2/32"))
+        await world.has("a")
+        text = await world.told("a", "SyncLoadBalancerFailed")
+        assert "no free IPv4 address in pool default (1 addresses)" in text
+        write(POOL.replace("192.0.2.1-192.0.2.2", "192.0.2.2-192.0.2.9"))
+        await world.has("a", "192.0.2.3")  # at once: no back-off of 5 s is waited for
+        await world.has("b", "192.0.2.2")
+        events = (await world.admin.list(kinds.EVENT, "default")).items
+        lost = [e.involved_object.name for e in events if e.reason == "LoadBalancerLost"]
+        assert set(lost) == {"a"}
 
 
 def changed(spec: dict[str, Any], **meta: Any) -> Service:
