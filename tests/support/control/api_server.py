@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -21,11 +22,19 @@ class ApiServer:
     state: ServerState
 
 
-@pytest.fixture
-async def api_server() -> AsyncIterator[ApiServer]:
+@asynccontextmanager
+async def running() -> AsyncIterator[ApiServer]:
+    """Run a server until the context ends."""
     bound = socket.create_server(("127.0.0.1", 0))
     port = bound.getsockname()[1]
     store = MemoryStore()
     async with serve(store, [bound], authenticator=Authenticator(trusting=True)) as state:
         yield ApiServer(f"http://127.0.0.1:{port}", port, state)
     await store.close()
+
+
+@pytest.fixture
+async def api_server() -> AsyncIterator[ApiServer]:
+    """A server of one test."""
+    async with running() as server:
+        yield server
