@@ -6,6 +6,7 @@ To add a part to every lab, write a function that returns its Component, and put
 from collections.abc import Callable
 
 from lab.spec import (
+    CLOUD_METRICS_PORT,
     CLUSTER_DOMAIN,
     CLUSTER_FD,
     CONFIG,
@@ -180,6 +181,7 @@ def _cloud(spec: LabSpec, _: Machine) -> Component:
             f"--cloud-config={CONFIG / 'cloud.yaml'}",
             f"--machines={CONFIG}",
             "--node-monitor-period=1",
+            f"--metrics-bind-address=127.0.0.1:{CLOUD_METRICS_PORT}",
             f"--cluster-name={spec.name}",
             "--concurrent-service-syncs=8",
             "--concurrent-node-syncs=8",

@@ -31,8 +31,8 @@ CLUSTER_FD = 101  # the control machine's address, for everything in the lab
 # other, or waits. For each of the control machine's addresses: UDP, then TCP.
 DNS_FDS = (102, 103, 104, 105)
 DNS_PORT, DNS_METRICS_PORT = 53, 9153
-# Upstream's --secure-port of both.
-CONTROLLERS_METRICS_PORT, SCHEDULER_METRICS_PORT = 10257, 10259
+# Upstream's --secure-port of all three.
+CONTROLLERS_METRICS_PORT, CLOUD_METRICS_PORT, SCHEDULER_METRICS_PORT = 10257, 10258, 10259
 DNS_SERVERS = 2
 CLUSTER_DOMAIN = "cluster.local"
 _DNS_PLACE = 10  # of the Service kube-dns in each range of ClusterIPs, as in kubeadm

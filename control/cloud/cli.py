@@ -131,14 +131,17 @@ async def _control(
     flags: dict[str, Any],
 ) -> None:
     """Run the controllers for whose work the cloud has a part; ``writer`` is each one's client."""
+    registry.reset()  # this process may have led before
     async with asyncio.TaskGroup() as tasks:
         if (balancers := provider.load_balancers()) is not None:
+            balancers.measure(registry)
             service = services.ServiceController(
                 client,
                 balancers,
                 flags["cluster_name"],
                 workers=flags["concurrent_service_syncs"],
                 writer=writer(services.COMPONENT),
+                registry=registry,
             )
             tasks.create_task(service.run(), name=services.COMPONENT)
         if (instances := provider.instances()) is not None:

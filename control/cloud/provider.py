@@ -11,6 +11,7 @@ from typing import Protocol
 from control.api.node import Node, NodeAddress
 from control.api.service import LoadBalancerStatus, Service
 from control.client.cache import Key
+from control.metrics import Registry
 
 
 class CloudError(Exception):
@@ -26,6 +27,9 @@ class LoadBalancers(Protocol):
 
     async def run(self) -> None:
         """Follow changes of the cloud's own for ever."""
+
+    def measure(self, registry: Registry) -> None:
+        """Register metrics of the cloud's own."""
 
     async def get(self, cluster: str, service: Service) -> LoadBalancerStatus | None:
         """Return the status of a Service's load balancer; None if it has none."""

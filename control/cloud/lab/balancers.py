@@ -15,6 +15,7 @@ from control.cloud.lab.instances import LabInstances
 from control.cloud.lab.ledger import Ledger
 from control.cloud.lab.pools import Address, Pool, PoolFile
 from control.cloud.provider import CloudError, Instances, LoadBalancers
+from control.metrics import Registry
 
 _LOOK_SECONDS = 0.5  # from one look at the file of pools to the next
 logger = logging.getLogger(__name__)
@@ -35,6 +36,21 @@ class PoolBalancers:
             await asyncio.sleep(_LOOK_SECONDS)
             if self._file is not None and (pools := self._file.changed()) is not None:
                 self._replace(pools, self._file.path)
+
+    def measure(self, registry: Registry) -> None:
+        """Register the metrics of pools, by MetalLB's names."""
+        registry.measured(
+            "metallb_allocator_addresses_total",
+            "Number of usable IP addresses, per pool.",
+            "pool",
+            read=lambda: {(pool.name,): pool.size for pool in self._ledger.pools},
+        )
+        registry.measured(
+            "metallb_allocator_addresses_in_use_total",
+            "Number of IP addresses in use, per pool.",
+            "pool",
+            read=lambda: {(name,): count for name, count in self._ledger.in_use().items()},
+        )
 
     def _replace(self, pools: tuple[Pool, ...], path: Path) -> None:
         lost = self._ledger.replace(pools)

@@ -37,6 +37,19 @@ class Ledger:
                 lost[key] = gone
         return lost
 
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """The pools."""
+        return self._pools
+
+    def in_use(self) -> dict[str, int]:
+        """Return how many addresses of each pool somebody has."""
+        count = dict.fromkeys((pool.name for pool in self._pools), 0)
+        for address in self._holders:
+            if (pool := self._pool_of(address)) is not None:
+                count[pool.name] += 1
+        return count
+
     def given(self, key: Key) -> tuple[Address, ...]:
         """Return the addresses that a Service has been given."""
         return self._given.get(key, ())

@@ -69,6 +69,11 @@ class Pool:
         """True if a Service may have this address of the pool."""
         return any(address in each for each in self.ranges) and not self._is_buggy(address)
 
+    @property
+    def size(self) -> int:
+        """The number of addresses."""
+        return sum(each.size for each in self.ranges)
+
     def of_family(self, version: int) -> tuple[Range, ...]:
         """Return the ranges of an IP version."""
         return tuple(each for each in self.ranges if each.first.version == version)

@@ -10,6 +10,7 @@ refused Service again as soon as the cloud says that something was freed.
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 from control.api import kinds
@@ -20,7 +21,10 @@ from control.client.cache import Key
 from control.client.events import EventRecorder
 from control.cloud.provider import BalancerLostError, CloudError, LoadBalancers
 from control.cloud.services import decide
+from control.cloud.services.metrics import ServiceMetrics
 from control.controllers.queue import WorkQueue
+from control.controllers.queue_metrics import measure
+from control.metrics import Registry
 
 COMPONENT = "service-controller"
 _FIRST_RETRY, _LONGEST_RETRY = 5.0, 300.0  # seconds
@@ -42,8 +46,11 @@ class ServiceController:
         *,
         workers: int = 1,
         writer: Client | None = None,
+        registry: Registry | None = None,
     ) -> None:
         """``writer`` has the rights of the controller itself; default: ``client``."""
+        registry = registry or Registry()
+        self._metrics = ServiceMetrics(registry)
         self._writer = writer or client
         self._balancers, self._cluster, self._workers = balancers, cluster, workers
         self._services = Informer(client, kinds.SERVICE)
@@ -54,6 +61,7 @@ class ServiceController:
         self._targets: frozenset[str] = frozenset()  # names of the nodes that got traffic last
         self._due: set[Key] = set()  # for a whole round: of the others, only the nodes changed
         self._recorder = EventRecorder(self._writer, COMPONENT)
+        self._durations = measure(registry, {"service": self._queue})
 
     async def run(self) -> None:
         """Follow Services and nodes for ever."""
@@ -92,6 +100,7 @@ class ServiceController:
         if (names := self._names()) == self._targets:
             return
         self._targets = names
+        self._metrics.nodes_changed(self._balanced.keys())
         for key in self._balanced:
             self._queue.add(key)
 
@@ -114,10 +123,12 @@ class ServiceController:
     async def _work(self) -> None:
         while True:
             key = await self._queue.get()
+            began = time.monotonic()
             try:
                 await self._round(key)
                 self._queue.forget(key)
                 self._refused.discard(key)
+                self._metrics.done(key)
             except (SyncError, CloudError, ClientError) as err:
                 logger.warning("%s %s: %s", COMPONENT, "/".join(key), err)
                 self._again(key)
@@ -126,6 +137,7 @@ class ServiceController:
                 self._again(key)
             finally:
                 self._queue.done(key)
+                self._durations.observe("service", value=time.monotonic() - began)
 
     def _again(self, key: Key) -> None:
         self._due.add(key)
@@ -207,7 +219,8 @@ class ServiceController:
             return
         nodes = self._usable()
         try:
-            await self._balancers.update(self._cluster, service, nodes)
+            with self._metrics.update():
+                await self._balancers.update(self._cluster, service, nodes)
         except CloudError as err:
             names = [node.metadata.name for node in nodes]
             text = f"Error updating load balancer with new hosts {names}: {err}"

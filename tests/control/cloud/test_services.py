@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from control.cloud.lab.pools import PoolFile, read_pools
 from control.cloud.services import decide
 from control.cloud.services.controller import COMPONENT, ServiceController
 from control.controllers.accounts import AccountClients
+from control.metrics import Registry
 from control.tokens import TokenSigner
 from tests.support.control.cluster import add_node, ready_node, running, until
 from tests.support.control.guarded import guarded_server
@@ -39,8 +41,8 @@ def wire(name: str, **spec: Any) -> Service:
 class World:
     """A cluster with the service controller."""
 
-    def __init__(self, admin: Client) -> None:
-        self.admin = admin
+    def __init__(self, admin: Client, registry: Registry) -> None:
+        self.admin, self.registry = admin, registry
 
     async def make(self, name: str, **spec: Any) -> Service:
         return await self.admin.create(kinds.SERVICE, wire(name, **spec))
@@ -99,6 +101,7 @@ async def world(caplog: pytest.LogCaptureFixture) -> AsyncIterator[World]:
 @asynccontextmanager
 async def serving(file: PoolFile | None = None) -> AsyncIterator[World]:
     signer = TokenSigner(ec.generate_private_key(ec.SECP256R1()))
+    registry = Registry()
     async with guarded_server("Node", "RBAC", tokens=signer) as server:
 
         def client(user: str) -> Client:
@@ -110,9 +113,10 @@ async def serving(file: PoolFile | None = None) -> AsyncIterator[World]:
             async with AccountClients(mine, [COMPONENT]) as accounts:
                 writer = accounts.client(COMPONENT)
                 balancers = PoolBalancers(file.read() if file else read_pools(POOL), file)
-                controller = ServiceController(mine, balancers, writer=writer)
+                balancers.measure(registry)
+                controller = ServiceController(mine, balancers, writer=writer, registry=registry)
                 async with running(controller.run()):
-                    yield World(admin)
+                    yield World(admin, registry)
 
 
 async def test_a_service_gets_an_address_and_gives_it_back(world: World) -> None:
@@ -188,6 +192,15 @@ async def test_a_new_set_of_nodes_is_told(world: World) -> None:
         await world.admin.patch(kinds.NODE, None, name, excluded)
     text = await world.told("a", "UnAvailableLoadBalancer")
     assert text == "There are no available nodes for LoadBalancer"
+    page = world.registry.text()
+    name = "service_controller_update_loadbalancer_host_latency_seconds_count"
+    updates = int(re.findall(rf"{name} (\d+)", page)[0])
+    assert updates >= 2  # changes that follow one another are one update
+    assert f"service_controller_loadbalancer_sync_total {updates}" in page
+    assert "service_controller_nodesync_latency_seconds_count" in page
+    assert 'metallb_allocator_addresses_in_use_total{pool="default"} 1' in page
+    assert 'metallb_allocator_addresses_total{pool="default"} 2' in page
+    assert 'workqueue_adds_total{name="service"}' in page
 
 
 async def test_a_new_process_keeps_the_addresses(
