@@ -18,6 +18,7 @@ from control.dns.upstream.reply import Question, Reply
 from control.dns.upstream.routes import Route
 from control.dns.zone import REVERSE, Zone
 
+DROPPED: Name = b""  # the zone of what is refused before it is looked up
 _TRANSFERS = (251, 252)  # IXFR, AXFR
 _LONGEST_CHAIN = 10  # CNAMEs that are followed, as in CoreDNS
 _MOST_TURNS = 8  # variants of a response: a headless Service may have thousands of addresses
@@ -28,8 +29,8 @@ _SRV_HEAD = 6  # bytes before the target
 class Answer:
     """A response without its ID, in ``variants`` that take turns, each with another first address.
 
-    ``zone`` is the name of the zone that gave it. ``stable`` is true if a query of the same bytes
-    may get the same response until the zone changes.
+    ``zone`` is the name of the zone that gave it, or DROPPED. ``stable`` is true if a query of the
+    same bytes may get the same response until the zone changes.
     """
 
     variants: tuple[bytes, ...]
@@ -95,7 +96,8 @@ class Answerer:
         if query is None:
             return None
         if isinstance(query, Faulty):
-            return Answer((respond(query, query.rcode, most=message.PLAIN_UDP),), ROOT, query.rcode)
+            refusal = respond(query, query.rcode, most=message.PLAIN_UDP)
+            return Answer((refusal,), DROPPED, query.rcode, plugin="")
         rcode = _refusal(query)
         if rcode:
             return self.refuse(query, rcode, tcp=tcp)
@@ -103,7 +105,8 @@ class Answerer:
 
     def refuse(self, query: Query, rcode: int, *, tcp: bool) -> Answer:
         """Return an error for a response."""
-        return Answer((respond(query, rcode, most=room_of(query, tcp=tcp)),), ROOT, rcode)
+        refusal = respond(query, rcode, most=room_of(query, tcp=tcp))
+        return Answer((refusal,), DROPPED, rcode, plugin="")
 
     def _resolve(self, query: Query, first: int, *, tcp: bool) -> Answer | Pending:
         """Answer from the zone; ``first``, the query's ID, says which address comes first."""

@@ -112,7 +112,8 @@ def _head(name: str, kind: str, text: str) -> Iterator[str]:
 
 
 def _common(labels: Labels) -> str:
-    return f'{_SERVER},zone="{show(labels.zone)}",view=""'
+    zone = show(labels.zone) if labels.zone else "dropped"
+    return f'{_SERVER},zone="{zone}",view=""'
 
 
 def _requests(cells: list[Cell]) -> Iterator[str]:

@@ -102,7 +102,11 @@ async def test_every_query_is_counted(server):
     zone = 'server="dns://:53",zone="cluster.local.",view=""'
     # A response is counted after it is sent.
     expected = f'coredns_dns_responses_total{{{zone},rcode="NXDOMAIN",plugin="kubernetes"}} 6'
+    odd = dns.message.make_query("version.bind.", "TXT", "CH")
+    await dns.asyncquery.udp(odd, HOST, port=port, timeout=60)
     lines = await read_until(url, expected)
+    refused = 'server="dns://:53",zone="dropped",view="",rcode="REFUSED",plugin=""'
+    await read_until(url, f"coredns_dns_responses_total{{{refused}}} 1")
     for proto, count in (("udp", 5), ("tcp", 1)):
         labels = f'{zone},proto="{proto}",family="1",type="A"'
         total = next(x for x in lines if x.startswith(f"coredns_dns_requests_total{{{labels}}}"))
