@@ -21,6 +21,7 @@ from control.dns.log import describe, log_answer
 from control.dns.serve import serve
 from control.dns.settings import FlagError, bind
 from control.dns.tcp import TcpServer
+from control.dns.upstream.loop import LoopError
 from tests.support.control.names import Names, namespace, service
 from tests.support.control.queries import HOST, ask, free_port
 from tests.support.control.resolvers import PORTS, Served
@@ -144,6 +145,17 @@ async def test_names_of_pods_are_verified_by_what_runs(api_server):
         await until(port, name, "NXDOMAIN")
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_server_ends_that_would_ask_itself(api_server):
+    port = free_port()
+    async with Client(ClientConfig(api_server.url)) as client:
+        settings = from_flags(flags(port, free_port(), f"--upstream={HOST}:{port}"))
+        with pytest.raises(ExceptionGroup) as caught:
+            await serve(client, settings)
+    [cause] = caught.value.exceptions  # podwire dns prints its text
+    assert isinstance(cause, LoopError)
+    assert f"the resolver {HOST}:{port} for . leads back to this server" in str(cause)
 
 
 async def test_pages_say_when_every_service_is_known(api_server):
