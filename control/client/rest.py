@@ -141,8 +141,9 @@ class Client:
                 async for event in events: ...
 
         Raises ApiError for an ERROR event, MalformedStreamError for garbage, and UnreachableError
-        if the connection breaks or if no byte, not even a bookmark, arrives for
-        ``silence_seconds``: start again from the last resourceVersion seen.
+        if the connection breaks: start again from the last resourceVersion seen. It also ends if
+        no byte, not even a bookmark, arrives for ``silence_seconds``. That is no error: a
+        kube-apiserver marks kinds that nobody changes as rarely as every ten minutes.
         """
         query = _query(
             watch="true",
@@ -355,7 +356,14 @@ async def _page(kind: Kind[M], page: ListPage[dict[str, Any]]) -> Listing[M]:
 
 async def _events(kind: Kind[M], response: aiohttp.ClientResponse) -> AsyncIterator[WatchEvent[M]]:
     lines = LineSplitter()
-    async for data in response.content.iter_any():
+    chunks = response.content.iter_any()
+    while True:
+        try:
+            data = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:  # silence; whoever watches anew learns whether the server is there
+            return
         for line in lines.feed(data):
             yield parse_event(kind, line)
 

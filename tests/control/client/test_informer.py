@@ -168,12 +168,14 @@ async def test_an_unreadable_object_is_skipped(script, caplog):
         assert "ConfigMap n/bad: data" in caplog.text and "ConfigMap n/a: data" in caplog.text
 
 
-async def test_a_silent_watch_counts_as_dead(script):
+async def test_a_silent_watch_is_resumed_without_a_warning(script, caplog):
+    """A kube-apiserver may say nothing for ten minutes of a kind that nobody changes."""
     script.lists = [listing(5)]
     script.watches = [(line("ADDED", wire("a", 6)),)]
     async with served(script) as port, following(port, silence_seconds=0.5) as informer:
         await until(lambda: len(script.resumed) >= 3)
         assert names(informer) == "a" and set(script.resumed[1:]) == {"6"}
+    assert "trying again" not in caplog.text
 
 
 async def test_a_client_waits_for_an_unreachable_server(script):
