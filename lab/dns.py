@@ -86,10 +86,11 @@ def objects(spec: LabSpec) -> list[tuple[kinds.Kind[Any], dict[str, Any]]]:
                 ports += [_port("dns", DNS_PORT, "UDP"), _port("dns-tcp", DNS_PORT)]
             found.append((kinds.ENDPOINT_SLICE, _slice(f"{family}-{number + 1}", address, ports)))
     # The rights come last: a server that may list has seen the rest in its first list.
-    return [*found, (kinds.CLUSTER_ROLE, _role()), (kinds.CLUSTER_ROLE_BINDING, _binding())]
+    return [*found, (kinds.CLUSTER_ROLE, role()), (kinds.CLUSTER_ROLE_BINDING, _binding())]
 
 
-def _role() -> dict[str, Any]:
+def role() -> dict[str, Any]:
+    """Return the rights of the DNS servers, as the manifest of CoreDNS gives them."""
     core = {"apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"]}
     slices = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]}
     verbs = {"verbs": ["list", "watch"]}
