@@ -2,9 +2,12 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support import turns
 
 # Machines are shared and noisy: how long an example takes says nothing about the code.
 settings.register_profile("podwire", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -14,8 +17,9 @@ _MARKS = {"netns": pytest.mark.netns, "e2e": pytest.mark.e2e}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option by which bin/test divides the tests; -m and -k are its user's."""
+    """Add the options by which bin/test divides the tests; -m and -k are its user's."""
     parser.addoption("--only", choices=("sealed", "e2e"), help="all but tests/e2e, or only these")
+    parser.addoption("--turns", type=Path, help="a folder: take files in turn with who has it, too")
 
 
 def pytest_configure() -> None:
@@ -37,3 +41,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             parts[(item.get_closest_marker("e2e") is not None) == (only == "e2e")].append(item)
         config.hook.pytest_deselected(items=parts[False])
         items[:] = parts[True]
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    folder: Path | None = session.config.getoption("--turns")
+    if folder is None or session.testsfailed:  # that is: while it collected them
+        return None
+    turns.run(session, folder)
+    return True

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -272,8 +273,9 @@ def test_a_caller_in_a_namespace_of_its_own_leaves_none(kind, node, pod, tmp_pat
 @pytest.fixture
 def group(node: Node) -> Iterator[list[Path]]:
     """A cgroup for a runtime in some hierarchies, below that of the machine's first process."""
+    name = f"runtime-{uuid4().hex}"  # sealed, another run's process has the same number
     folders = [
-        _folder(controllers, path) / f"runtime-{os.getpid()}"
+        _folder(controllers, path) / name
         for controllers, path in _cgroups(str(node.space.first)).items()
         if controllers in {"", "pids", "freezer", "name=systemd"}
     ]
