@@ -71,7 +71,7 @@ class NodeNetworkKernel:
     """One node's routes, tunnel, sysctls and masquerading."""
 
     def __init__(self) -> None:
-        self._masquerade: tuple[str, str] | None = None  # the script, and the table after it
+        self._masquerade: tuple[str, str] | None = None  # the script, and the table that it makes
 
     def uplink(self, addresses: Iterable[Address]) -> Uplink | None:
         """Return the interface that has one of these addresses, if there is one."""
@@ -97,25 +97,37 @@ class NodeNetworkKernel:
 
     def remove(self) -> None:
         """Remove everything but sysctls, on which others may rely by now."""
-        self._masquerade = None
         self.apply(NetworkPlan())
 
     def _apply_masquerade(self, script: str) -> None:
-        """Replace the table, unless it is as this object left it."""
-        if self._masquerade == (script, _table()):
-            return
-        done = subprocess.run(
-            ["nft", "-f", "-"], input=script, text=True, capture_output=True, check=False
-        )
-        if done.returncode:
-            raise OSError(f"nft: {' '.join(done.stderr.split())}")
-        self._masquerade = script, _table()
+        """Replace the table, unless it is as the script makes it."""
+        if self._masquerade is None or self._masquerade[0] != script:
+            self._masquerade = script, _made_by(script)
+        if self._masquerade[1] != _table():
+            _nft("nft", "-f", "-", script=script)
+
+
+def _made_by(script: str) -> str:
+    """The table of a script, as nft shows it.
+
+    The script makes it in a network namespace of its own. In ours, another program may change it
+    before nft shows it, and its change would be taken for what we want.
+    """
+    then = f"nft -f - && {{ nft list table inet {TABLE} 2>/dev/null || true; }}"
+    return _nft("unshare", "--net", "sh", "-c", then, script=script)
 
 
 def _table() -> str:
     """Our table as nft shows it; empty if there is none."""
     argv = ["nft", "list", "table", "inet", TABLE]
     return subprocess.run(argv, text=True, capture_output=True, check=False).stdout
+
+
+def _nft(*argv: str, script: str) -> str:
+    done = subprocess.run(argv, input=script, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise OSError(f"nft: {' '.join(done.stderr.split())}")
+    return done.stdout
 
 
 def _try(problems: list[str], part: str, step: Callable[[], None]) -> None:
