@@ -14,6 +14,7 @@ from control.api import (
     persistent,
     pod,
     policy,
+    ranges,
     rbac,
     service,
     workload,
@@ -202,6 +203,20 @@ STORAGE_CLASS = Kind(
     False,
     ("sc",),
 )
+SERVICE_RANGE = Kind(
+    "networking.k8s.io",
+    "v1",
+    "ServiceCIDR",
+    "servicecidrs",
+    ranges.ServiceCIDR,
+    False,
+    (),
+    (),
+    ("status",),
+)
+SERVICE_ADDRESS = Kind(
+    "networking.k8s.io", "v1", "IPAddress", "ipaddresses", ranges.IPAddress, False, ("ip",)
+)
 DEFINITION = Kind(
     "apiextensions.k8s.io",
     "v1",
@@ -247,6 +262,8 @@ KINDS: tuple[Kind, ...] = (
     PERSISTENT_VOLUME,
     VOLUME_CLAIM,
     STORAGE_CLASS,
+    SERVICE_RANGE,
+    SERVICE_ADDRESS,
     DEFINITION,
     *STORED,
 )

@@ -26,6 +26,7 @@ from control.controllers.nodes.cidr import ClusterRange, Network, PodCIDRControl
 from control.controllers.nodes.eviction import TaintEvictionController
 from control.controllers.nodes.lifecycle import Grace, NodeLifecycleController
 from control.controllers.quota.controller import QuotaController
+from control.controllers.ranges import ServiceRangeController
 from control.controllers.replicaset import ReplicaSetController, ReplicationControllerController
 from control.controllers.rootca import RootCAController
 from control.controllers.serviceaccount import ServiceAccountController
@@ -74,6 +75,7 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         DisruptionController(),
         StaleDisruptionController(),
         QuotaController(),
+        ServiceRangeController(),
         AutoscalerController(),
         ApprovingController(),
         *((SigningController(settings.authority),) if settings.authority else ()),

@@ -25,6 +25,7 @@ from control.server.scrape import scrape
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
 from control.server.upkeep import upkeep
+from control.server.verbs.allocation.repair import repair_addresses
 from control.server.wire.body import BODY_LIMIT
 from control.store.base import Store
 from control.tokens import TokenSigner
@@ -57,6 +58,7 @@ async def serve(
         stack.push_async_callback(state.workers.close)
         stack.push_async_callback(state.cache.stop)
         await state.cache.start()
+        await repair_addresses(state)
         await bootstrap(state)
         if "RBAC" in authorizer.modes:
             await ensure_roles(state)

@@ -1,7 +1,7 @@
 """Create the objects that every cluster has.
 
-They are namespaces, the system's two priority classes, the ``kubernetes`` Service, the
-APIService of what is measured, and who signs clients.
+They are namespaces, the system's two priority classes, the default ServiceCIDR, the ``kubernetes``
+Service, the APIService of what is measured, and who signs clients.
 
 Source: k8s.io/kubernetes/pkg/controlplane (the ``kubernetes`` Service and its endpoints).
 """
@@ -19,9 +19,11 @@ from control.api.kinds import (
     NAMESPACE,
     PRIORITY_CLASS,
     SERVICE,
+    SERVICE_RANGE,
     Kind,
 )
 from control.api.measured import GROUP as MEASURED
+from control.api.ranges import DEFAULT_RANGE, READY
 from control.api.stored import STORED
 from control.api.validation.cluster import SYSTEM_PRIORITIES
 from control.server import trust
@@ -65,6 +67,12 @@ _AVAILABLE = {
     "reason": "Local",
     "message": "Local APIServices are always available",
 }
+_RANGE_READY = {
+    "type": READY,
+    "status": "True",
+    "reason": "",
+    "message": "Kubernetes default Service CIDR is ready",
+}
 _NAME = "kubernetes"
 _PORT = "https"
 
@@ -78,9 +86,10 @@ async def bootstrap(state: ServerState) -> None:
         content = {"value": value, "description": _USED_FOR[name]}
         await _ensure(state, PRIORITY_CLASS, "", name, content)
     await _ensure(state, _API_SERVICE, "", f"v1beta1.{MEASURED}", _METRICS)
-    await _say_available(state, f"v1beta1.{MEASURED}")
+    await _say(state, _API_SERVICE, f"v1beta1.{MEASURED}", _AVAILABLE)
     if data := _trusted(state):
         await _ensure(state, CONFIG_MAP, trust.NAMESPACE, trust.NAME, {"data": data})
+    await _make_range(state)
     await _ensure(state, SERVICE, "default", _NAME, _service(state))
     if not ip_address(state.config.advertise_address).is_loopback:
         await _ensure(state, ENDPOINTS, "default", _NAME, _endpoints(state))
@@ -148,16 +157,24 @@ async def _ensure(state: ServerState, kind: Kind, namespace: str, name: str, con
     await modify(state, request, partial(_merge, content))
 
 
-async def _say_available(state: ServerState, name: str) -> None:
-    """Set the condition of an APIService, if it has none yet."""
-    info = RequestInfo("update", _API_SERVICE, "", name, "status")
+async def _make_range(state: ServerState) -> None:
+    """Create the default ServiceCIDR; one that is there stays as it is, as upstream."""
+    cidrs = [str(network) for network in state.config.service_cidrs]
+    if state.cache.of(SERVICE_RANGE).get(storage_key(SERVICE_RANGE, "", DEFAULT_RANGE)) is None:
+        await _ensure(state, SERVICE_RANGE, "", DEFAULT_RANGE, {"spec": {"cidrs": cidrs}})
+    await _say(state, SERVICE_RANGE, DEFAULT_RANGE, _RANGE_READY)
+
+
+async def _say(state: ServerState, kind: Kind, name: str, condition: Wire) -> None:
+    """Set the condition of an object, if it has none yet."""
+    info = RequestInfo("update", kind, "", name, "status")
     since = {"lastTransitionTime": state.timestamp()}
 
     def edit(_state: ServerState, _request: ApiRequest, item: Item) -> Edited:
         wire = item.fresh()
         wire["metadata"].pop("resourceVersion")
         if not (wire.get("status") or {}).get("conditions"):
-            wire["status"] = {"conditions": [_AVAILABLE | since]}
+            wire["status"] = {"conditions": [condition | since]}
         return Edited(wire)
 
     await modify(state, ApiRequest(info, _SELF, agent=SERVER_AGENT), edit)

@@ -1,4 +1,4 @@
-"""Compact the store and remove old Events, at intervals.
+"""Compact the store, remove old Events and repair IPAddresses, at intervals.
 
 Upstream compacts etcd every five minutes, up to its revision of five minutes before, and keeps
 Events for an hour (kube-apiserver's --etcd-compaction-interval and --event-ttl).
@@ -12,6 +12,7 @@ from control.api.kinds import EVENT
 from control.api.times import parse_time
 from control.server.state.server import ServerState
 from control.server.state.strides import strides
+from control.server.verbs.allocation.repair import repair_addresses
 from control.server.verbs.write import remove
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo
@@ -33,6 +34,7 @@ async def upkeep(state: ServerState, interval: float = INTERVAL) -> None:
         try:
             await state.store.compact(before)
             await expire_events(state)
+            await repair_addresses(state)
         except (StoreError, StatusError) as err:
             logger.warning("upkeep: %s; trying again in %.0f s", err, interval)
         before = now

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from control.api.kinds import DEFINITION, SERVED, Kind
+from control.api.kinds import DEFINITION, SERVED, SERVICE_ADDRESS, Kind
 from control.server.state.kinds import KindTable
 from control.server.wire.info import storage_prefix
 from control.server.wire.item import Item, restamp, stamp
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _OBJECTS = "/registry/"
 _DEFINITIONS = storage_prefix(DEFINITION)
 CLAIMS = "/claims/"
+ADDRESSES = storage_prefix(SERVICE_ADDRESS)  # the claims of addresses, which clients see
 # The changes of each kind that are kept for watches to resume, and the revisions that a restarted
 # server reads back.
 RING = 4096
@@ -239,15 +240,17 @@ class WatchCache:
             if record.key.startswith(CLAIMS):
                 self.claims.add(record.key)
             elif record.key.startswith(_OBJECTS):
+                if record.key.startswith(ADDRESSES):
+                    self.claims.add(record.key)
                 item = stamp(record.key, record.value, record.revision)
                 self._under(_prefix_of(record.key)).put(item)
         for item in self._kinds[_DEFINITIONS].items():
             self.kinds.put(item.wire, item.revision)
 
     def _apply(self, event: StoreEvent) -> None:
-        if event.key.startswith(CLAIMS):
+        if event.key.startswith((CLAIMS, ADDRESSES)):
             (self.claims.add if event.value is not None else self.claims.discard)(event.key)
-        elif event.key.startswith(_OBJECTS):
+        if event.key.startswith(_OBJECTS):
             prefix = _prefix_of(event.key)
             if prefix == _DEFINITIONS:
                 self._define(event)

@@ -103,7 +103,7 @@ async def _commit(
     charges: Charges = (),
 ) -> int:
     """Commit a write with its claims and charges; a claim of another Service is a conflict."""
-    claims = claim_changes(old, new, state.cache.claims)
+    claims = claim_changes(old, new, state.cache.claims, state.timestamp())
     try:
         return await state.store.commit(change, *claims, *charges)
     except StoreError as err:

@@ -16,6 +16,8 @@ _TRIES = 64
 def free_ip(network: Network, taken: Callable[[str], bool], random: Random) -> str | None:
     """Return a free address of a range; None if all are taken."""
     first, last = usable(network)
+    if first > last:
+        return None  # a range of one or two addresses has none to give
     band = min(max(16, (last - first + 1) // 16), 256)
     for at in _candidates(first, last + 1, band, random):
         address = type(network.network_address)(at)

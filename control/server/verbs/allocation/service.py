@@ -1,7 +1,7 @@
 """Allocate the families, addresses and node ports of a Service."""
 
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from random import Random
 from typing import Any
 
@@ -19,6 +19,7 @@ from control.server.state.server import Network, ServerState
 from control.server.verbs.allocation.claims import claims_of, ip_claim, port_claim
 from control.server.verbs.allocation.families import with_families
 from control.server.verbs.allocation.pick import free_ip, free_port, usable
+from control.server.verbs.allocation.ranges import ranges_of
 from control.server.wire import errors
 from control.server.wire.item import Wire
 
@@ -35,12 +36,12 @@ def allocate(state: ServerState, new: Wire, old: Mapping[str, Any] | None) -> Wi
     spec = _normalized(new["spec"]) if before is None else carry_over(new["spec"], before)
     if found := validate_addresses(spec):
         raise errors.invalid(SERVICE, name, found)
-    ranges = {f"IPv{network.version}": network for network in state.config.service_cidrs}
-    spec, found = with_families(spec, before, tuple(ranges))
+    families = tuple(f"IPv{network.version}" for network in state.config.service_cidrs)
+    spec, found = with_families(spec, before, families)
     if found:
         raise errors.invalid(SERVICE, name, found)
     own = claims_of(SERVICE, old).keys
-    spec = _Addresses(state, name, own, ranges).fill(spec)
+    spec = _Addresses(state, name, own, ranges_of(state)).fill(spec)
     return new | {"spec": _Ports(state, name, own).fill(spec)}
 
 
@@ -55,7 +56,7 @@ class _Addresses:
     """Check the addresses that a Service requests, and choose the missing ones."""
 
     def __init__(
-        self, state: ServerState, name: str, own: frozenset[str], ranges: Mapping[str, Network]
+        self, state: ServerState, name: str, own: frozenset[str], ranges: tuple[Network, ...]
     ) -> None:
         self._held = state.cache.claims
         self._name = name
@@ -79,14 +80,15 @@ class _Addresses:
     def _check(self, given: list[str], ip: str) -> str:
         address = ip_address(ip)
         claim = ip_claim(str(address))
-        network = self._ranges[f"IPv{address.version}"]
-        first, last = usable(network)
         if claim in self._own:
             return str(address)
-        if not first <= int(address) <= last:
+        inside = [network for network in self._ranges if address in network]
+        if not inside:
+            why = "the provided network does not match the current range"
+        elif not any(_is_usable(address, network) for network in inside):
             why = (
                 f"the provided IP ({ip}) is not in the valid range."
-                f" The range of valid IPs is {network}"
+                f" The range of valid IPs is {inside[0]}"
             )
         elif claim in self._held:
             why = "provided IP is already allocated"
@@ -96,10 +98,18 @@ class _Addresses:
         raise errors.invalid(SERVICE, self._name, [error])
 
     def _choose(self, family: str) -> str:
-        ip = free_ip(self._ranges[family], lambda ip: ip_claim(ip) in self._held, _random)
-        if ip is None:
-            raise errors.internal("failed to allocate a serviceIP: range is full")
-        return ip
+        for network in self._ranges:
+            if f"IPv{network.version}" == family and (ip := self._free(network)):
+                return ip
+        raise errors.internal("failed to allocate a serviceIP: range is full")
+
+    def _free(self, network: Network) -> str | None:
+        return free_ip(network, lambda ip: ip_claim(ip) in self._held, _random)
+
+
+def _is_usable(address: IPv4Address | IPv6Address, network: Network) -> bool:
+    first, last = usable(network)
+    return first <= int(address) <= last
 
 
 class _Ports:

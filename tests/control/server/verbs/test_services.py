@@ -86,8 +86,8 @@ async def test_a_service_may_choose_its_address(api: Api):
 @pytest.mark.parametrize(
     ("spec", "text"),
     [
-        ({"clusterIP": "10.97.0.1"}, "The range of valid IPs is 10.96.0.0/16"),
-        ({"clusterIP": "10.96.0.0"}, "is not in the valid range"),
+        ({"clusterIP": "10.97.0.1"}, "the provided network does not match the current range"),
+        ({"clusterIP": "10.96.0.0"}, "The range of valid IPs is 10.96.0.0/16"),
         ({"clusterIP": "nonsense"}, "must be a valid IP address"),
         ({"clusterIP": "fd00::1"}, "IPv6 is not configured on this cluster"),
         ({"ipFamilies": ["IPv6"]}, 'spec.ipFamilies[0]: Invalid value: "IPv6": not configured'),
@@ -261,5 +261,8 @@ def test_families_are_the_clusters_and_stay(
 
 def test_claims_are_of_services_only():
     wire = {"spec": {"clusterIPs": ["10.0.0.1"], "ports": [{"nodePort": 30000}]}}
-    assert claims_of(SERVICE, wire).keys == {"/claims/ip/10.0.0.1", "/claims/port/30000"}
+    assert claims_of(SERVICE, wire).keys == {
+        "/registry/networking.k8s.io/ipaddresses/10.0.0.1",
+        "/claims/port/30000",
+    }
     assert claims_of(SERVICE, {"spec": {"clusterIPs": ["None"]}}).keys == set()
