@@ -43,6 +43,7 @@ _ACCOUNTS = {
     "garbage-collector-controller": "generic-garbage-collector",
     "persistentvolume-controller": "persistent-volume-binder",
     "pod-garbage-collector-controller": "pod-garbage-collector",
+    "service-cidr-controller": "service-cidrs-controller",
     "serviceaccount-controller": "service-account-controller",
     "taint-eviction-controller": "node-controller",
 }

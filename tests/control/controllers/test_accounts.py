@@ -16,6 +16,7 @@ from control.api.node import Node
 from control.api.pod import Pod
 from control.api.policy import PodDisruptionBudget
 from control.api.quota.model import ResourceQuota
+from control.api.ranges import DEFAULT_RANGE, PROTECTION
 from control.api.service import Endpoints, Service
 from control.api.times import rfc3339
 from control.api.workload import DaemonSet, Deployment, StatefulSet
@@ -204,6 +205,11 @@ async def certified(admin: Client) -> None:
         have = await admin.get(kinds.HORIZONTAL_POD_AUTOSCALER, "kube-public", "e")
         return deployed.spec.replicas == 3 and have.status.desired_replicas == 3
 
+    async def held() -> bool:
+        found = await admin.get(kinds.SERVICE_RANGE, None, DEFAULT_RANGE)
+        return PROTECTION in found.metadata.finalizers
+
+    await until(held, "the default ServiceCIDR has its finalizer", 60)
     await until(counted, "the budget is counted", 60)
     await until(scaled, "the Deployment is scaled", 60)
     await until(measured, "the quota is counted", 60)
