@@ -89,7 +89,7 @@ FLOW_SCHEMA = Columns(
     (
         NAME,
         Column("PriorityLevel"),
-        number("MatchingPrecedence"),
+        Column("MatchingPrecedence"),
         Column("DistinguisherMethod"),
         AGE,
         Column("MissingPL"),

@@ -6,7 +6,6 @@ from datetime import datetime
 from control.api.columns.base import (
     AGE,
     NAME,
-    UNKNOWN,
     Cell,
     Column,
     Columns,
@@ -38,7 +37,7 @@ def _config_map(config_map: Wire, now: datetime) -> Sequence[Cell]:
     return name_of(config_map), count, age_of(config_map, now)
 
 
-CONFIG_MAP = Columns((NAME, Column("Data", type="integer"), AGE), _config_map)
+CONFIG_MAP = Columns((NAME, Column("Data"), AGE), _config_map)
 
 
 def _secret(secret: Wire, now: datetime) -> Sequence[Cell]:
@@ -46,14 +45,14 @@ def _secret(secret: Wire, now: datetime) -> Sequence[Cell]:
     return name_of(secret), secret.get("type", ""), count, age_of(secret, now)
 
 
-SECRET = Columns((NAME, Column("Type"), Column("Data", type="integer"), AGE), _secret)
+SECRET = Columns((NAME, Column("Type"), Column("Data"), AGE), _secret)
 
 
 def _service_account(account: Wire, now: datetime) -> Sequence[Cell]:
-    return name_of(account), len(account.get("secrets", [])), age_of(account, now)
+    return name_of(account), age_of(account, now)
 
 
-SERVICE_ACCOUNT = Columns((NAME, Column("Secrets", type="integer"), AGE), _service_account)
+SERVICE_ACCOUNT = Columns((NAME, AGE), _service_account)
 
 
 def _lease(lease: Wire, now: datetime) -> Sequence[Cell]:
@@ -71,7 +70,7 @@ def _event(event: Wire, now: datetime) -> Sequence[Cell]:
     involved = event.get("involvedObject", {})
     kind, name = involved.get("kind", "").lower(), involved.get("name", "")
     return (
-        _interval(last, first, event, now),
+        since(last, now),
         event.get("type", ""),
         event.get("reason", ""),
         f"{kind}/{name}" if name else kind,
@@ -82,15 +81,6 @@ def _event(event: Wire, now: datetime) -> Sequence[Cell]:
         series.get("count") or event.get("count") or 1,
         name_of(event),
     )
-
-
-def _interval(last: str | None, first: str | None, event: Wire, now: datetime) -> str:
-    series = event.get("series") or {}
-    count = series.get("count") or event.get("count") or 1
-    age = since(last, now)
-    if count > 1 and age != UNKNOWN and first:
-        return f"{age} (x{count} over {since(first, now)})"
-    return age
 
 
 def _source(event: Wire) -> str:

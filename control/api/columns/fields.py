@@ -25,10 +25,10 @@ def text(wire: Wire, path: str, absent: str) -> str:
     return absent if value is None or value == "" else str(value)
 
 
-def flag(wire: Wire, path: str, absent: str = "false") -> str:
-    """Return the boolean at a path, as Go prints it."""
+def flag(wire: Wire, path: str, *, absent: bool = False) -> bool:
+    """Return the boolean at a path."""
     value = field_at(wire, path)
-    return absent if value is None else str(value).lower()
+    return absent if value is None else bool(value)
 
 
 def plain(*fields: tuple[str, str, str]) -> Columns:
@@ -47,4 +47,4 @@ def created(wire: Wire, now: datetime) -> Sequence[Cell]:
     return name_of(wire), stamp or age_of(wire, now)
 
 
-CREATED = Columns((NAME, Column("Created At")), created)
+CREATED = Columns((NAME, Column("Created At", type="date")), created)

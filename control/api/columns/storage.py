@@ -108,7 +108,7 @@ STORAGE_CLASS = Columns(
     (
         NAME,
         *map(Column, ("Provisioner", "ReclaimPolicy", "VolumeBindingMode")),
-        Column("AllowVolumeExpansion", type="boolean"),
+        Column("AllowVolumeExpansion"),
         AGE,
     ),
     _storage_class,
@@ -128,7 +128,13 @@ def _attachment(wire: Wire, now: datetime) -> Sequence[Cell]:
 
 
 VOLUME_ATTACHMENT = Columns(
-    (NAME, *map(Column, ("Attacher", "PV", "Node")), Column("Attached", type="boolean"), AGE),
+    (
+        NAME,
+        Column("Attacher", format="name"),
+        *map(Column, ("PV", "Node")),
+        Column("Attached", type="boolean"),
+        AGE,
+    ),
     _attachment,
 )
 
@@ -145,7 +151,7 @@ def _csi_driver(wire: Wire, now: datetime) -> Sequence[Cell]:
     audiences = [request.get("audience", "") for request in spec.get("tokenRequests", ())]
     return (
         name_of(wire),
-        flag(wire, "spec.attachRequired", "true"),
+        flag(wire, "spec.attachRequired", absent=True),
         flag(wire, "spec.podInfoOnMount"),
         flag(wire, "spec.storageCapacity"),
         ",".join(audiences) or UNSET,
@@ -167,17 +173,6 @@ CSI_DRIVER = Columns(
     ),
     _csi_driver,
 )
-
-
-def _capacity(wire: Wire, _: datetime) -> Sequence[Cell]:
-    return (
-        name_of(wire),
-        text(wire, "storageClassName", ""),
-        text(wire, "capacity", UNSET),
-    )
-
-
-CSI_STORAGE_CAPACITY = Columns((NAME, Column("StorageClassName"), Column("Capacity")), _capacity)
 
 
 def _resource_claim(wire: Wire, now: datetime) -> Sequence[Cell]:

@@ -53,7 +53,6 @@ _COLUMNS = {
     "VolumeAttachment": storage.VOLUME_ATTACHMENT,
     "CSINode": storage.CSI_NODE,
     "CSIDriver": storage.CSI_DRIVER,
-    "CSIStorageCapacity": storage.CSI_STORAGE_CAPACITY,
     "DeviceClass": cluster.PLAIN,
     "ResourceClaim": storage.RESOURCE_CLAIM,
     "ResourceClaimTemplate": cluster.PLAIN,

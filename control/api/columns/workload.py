@@ -58,8 +58,8 @@ DEPLOYMENT = Columns(
     (
         NAME,
         Column("Ready", description="The ready Pods, of the desired number."),
-        number("Up-to-date"),
-        number("Available"),
+        Column("Up-to-date"),
+        Column("Available"),
         AGE,
         *TEMPLATE,
     ),
@@ -135,5 +135,5 @@ def _owner_text(owner: Wire) -> str:
 
 
 CONTROLLER_REVISION = Columns(
-    (NAME, Column("Controller"), number("Revision"), AGE), _controller_revision
+    (NAME, Column("Controller"), Column("Revision"), AGE), _controller_revision
 )

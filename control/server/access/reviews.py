@@ -11,6 +11,7 @@ from control.api.types.table import message_name
 from control.server.access.attributes import AccessAttributes
 from control.server.access.authn import Authenticator
 from control.server.access.authz import MASTERS, Authorizer, refusal
+from control.server.access.node import node_of
 from control.server.pages.discovery import REVIEWS, ReviewResource
 from control.server.wire.body import Body
 from control.server.wire.decode import read_message
@@ -138,7 +139,7 @@ def _rules(reviewer: Reviewer, spec: Mapping[str, Any]) -> Wire:
     made: Wire = {
         "resourceRules": [rule.wire() for rule in rules if not rule.paths],
         "nonResourceRules": [rule.wire() for rule in rules if rule.paths],
-        "incomplete": "Node" in authorizer.modes,
+        "incomplete": "Node" in authorizer.modes and node_of(user) is not None,
     }
     return made | ({"evaluationError": _NODE_RULES} if made["incomplete"] else {})
 

@@ -295,7 +295,7 @@ def holds(condition: str) -> dict[str, Any]:
         (
             "StorageClass",
             {"provisioner": "p", "volumeBindingMode": "Immediate"},
-            {"Provisioner": "p", "AllowVolumeExpansion": "false"},
+            {"Provisioner": "p", "AllowVolumeExpansion": False},
         ),
         (
             "IPAddress",
@@ -303,13 +303,13 @@ def holds(condition: str) -> dict[str, Any]:
             {"ParentRef": "services/n/s"},
         ),
         ("APIService", {"spec": {}}, {"Service": "Local", "Available": "Unknown"}),
-        ("PriorityClass", {"value": 7}, {"Value": 7, "Global-Default": "false"}),
+        ("PriorityClass", {"value": 7}, {"Value": 7, "Global-Default": False}),
         (
             "PriorityLevelConfiguration",
             {"spec": {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0}}},
             {"Type": "Exempt", "NominalConcurrencyShares": "<none>"},
         ),
-        ("CSIStorageCapacity", {"storageClassName": "s"}, {"Capacity": "<unset>"}),
+        ("CSIStorageCapacity", {}, {"Created At": "2025-12-31T00:00:00Z"}),
         (
             "ResourceClaim",
             {"status": {"allocation": {}, "reservedFor": [{}]}},
@@ -330,7 +330,7 @@ def test_columns_are_upstreams(name: str, fields: dict[str, Any], shown: dict[st
     ("name", "headers"),
     [
         ("PriorityClass", ["Name", "Value", "Global-Default", "Age", "PreemptionPolicy"]),
-        ("CSIStorageCapacity", ["Name", "StorageClassName", "Capacity"]),
+        ("CSIStorageCapacity", ["Name", "Created At"]),
         ("IPAddress", ["Name", "ParentRef"]),
     ],
 )
