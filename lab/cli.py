@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from lab.completion import complete_component, complete_logged, complete_machine
+from lab.link.cli import link
 from lab.node_cli import node
 from lab.options import group_name_option, name_option, output_option
 from lab.saved.cli import restore, save
@@ -304,3 +305,4 @@ main.add_command(node)
 main.add_command(save)
 main.add_command(restore)
 main.add_command(watch)
+main.add_command(link)

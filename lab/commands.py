@@ -27,6 +27,8 @@ from lab.file.manifests import ManifestError
 from lab.file.read import LabFileError
 from lab.keeper import LaunchError
 from lab.leave import DrainError
+from lab.link import cable
+from lab.link.quality import LinkError
 from lab.members import zoned
 from lab.nodes import NodeReport, NodesUnknownError, ask
 from lab.options import OptionError
@@ -59,6 +61,7 @@ _EXPECTED = (
     publishing.PublishError,
     LabFileError,
     SavedLabError,
+    LinkError,
     ManifestError,
     ImageError,
 )
@@ -227,6 +230,8 @@ def show_status(name: str, output: str) -> None:
         return click.echo(json.dumps(_status_document(lab_dir(name), state, reports), indent=2))
     click.echo(f"lab {name}: {click.style(state.state, _COLORS.get(state.state, 'red'))}")
     click.echo(status_table(state, reports, shutil.get_terminal_size().columns))
+    for machine, quality in cable.recorded(lab_dir(name)).items():
+        click.echo(click.style(f"the link of {machine} {quality}", fg="red"))
     for one in published(lab_dir(name)).values():
         click.echo(f"published: {one}")
     return click.echo(f"nodes: {unknown}", err=True) if unknown else None
@@ -260,6 +265,7 @@ def _status_document(
         report = reports.get(machine["name"])
         machine["ready"] = None if report is None else report.ready
         machine["pods"] = None if report is None else report.pods
+    document["links"] = {m: dataclasses.asdict(q) for m, q in cable.recorded(lab).items()}
     document["published"] = [dataclasses.asdict(one) for one in published(lab).values()]
     return document
 

@@ -24,6 +24,8 @@ from control.linux import processes, syscalls
 from lab import forward, linux, modules, network
 from lab.cloud import write_running
 from lab.components import load_components
+from lab.link import cable
+from lab.link.quality import LinkError
 from lab.machine import enter_network, make_root
 from lab.parts import machines as machines_of
 from lab.spec import (
@@ -308,11 +310,20 @@ def _make_machine(lab: LabDir, spec: LabSpec, machine: Machine, run: Run) -> tup
     try:
         network.run_script(network.cable_script(machine, pid))
         _configure(spec, machine, pid)
+        _spoil(lab, machine, pid)
     except (OSError, network.LabNetworkError):
         os.kill(pid, signal.SIGKILL)
         raise
     os.close(start.read)
     return pid, start
+
+
+def _spoil(lab: LabDir, machine: Machine, pid: int) -> None:
+    """Let a machine's cable be as bad as the one that it had; raises OSError."""
+    try:
+        cable.plug_in(lab, machine.name, pid)
+    except (LinkError, ValueError, TypeError) as err:
+        raise OSError(f"machine {machine.name}: {err}") from err
 
 
 def _configure(spec: LabSpec, machine: Machine, pid: int) -> None:

@@ -15,6 +15,7 @@ from control.controllers.nodes.lifecycle import silent
 from lab.cloud import write_machines
 from lab.down import remove_cgroups
 from lab.halt import end_nodes
+from lab.link import cable
 from lab.report import Say
 from lab.spec import LabSpec, LabSpecError
 from lab.state import LabDir
@@ -47,6 +48,7 @@ def remove_node(lab: LabDir, spec: LabSpec, name: str) -> None:
     write_machines(lab, smaller)
     asyncio.run(_forget(lab.kubeconfig, name))
     lab.write_spec(smaller)
+    cable.forget(lab, name)
     remove_cgroups(lab, name)
     shutil.rmtree(lab.machine(name), ignore_errors=True)
     for log in lab.logs.glob(f"{name}-*.log*"):

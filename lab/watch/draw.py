@@ -10,7 +10,6 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from lab.spec import SWITCH_V4
 from lab.watch.picture import MachineView, Picture, PodView, ServiceView, Traffic
 
 _MARKS = {
@@ -36,7 +35,9 @@ def draw(picture: Picture) -> RenderableType:
     parts: list[RenderableType] = [_title(picture)]
     if control is not None:
         parts.append(Align.center(_control(control)))
-    parts.append(Text(f"switch {SWITCH_V4.ip}, the world outside", "bold", justify="center"))
+    parts.append(
+        Text(f"switch {', '.join(picture.switch)}, the world outside", "bold", justify="center")
+    )
     parts.append(Align.center(Columns([_node(each) for each in nodes], padding=(0, 1))))
     if picture.unplaced:
         parts.append(Panel(_pods(picture.unplaced), title="no node", border_style="red"))
@@ -66,6 +67,8 @@ def _node(machine: MachineView) -> Panel:
 
 
 def _panel(machine: MachineView, lines: Text, width: int) -> Panel:
+    if machine.link:
+        lines.append(f"\nits link {machine.link}", "red")
     for component in machine.down:
         lines.append(f"\n{component} is down", "red")
     style = "red" if machine.is_wrong else _COLORS[machine.state]

@@ -8,6 +8,7 @@ from typing import Any
 
 from control.api import kinds
 from control.client import Client, ClientError, Informer
+from lab.link.cable import recorded
 from lab.spec import LabSpec
 from lab.state import LabDir
 from lab.status import look
@@ -70,7 +71,7 @@ async def pictures(
                 after = await _count(lab)
                 spec = lab.spec() or spec
                 objects = await server.objects()
-                yield paint(spec, status, objects, rates(before, after, now - then))
+                yield paint(spec, status, objects, rates(before, after, now - then), _links(lab))
                 if status.state in ("stopped", "dead", "absent"):
                     return
                 before, then = after, now
@@ -78,6 +79,10 @@ async def pictures(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _links(lab: LabDir) -> dict[str, str]:
+    return {machine: str(quality) for machine, quality in recorded(lab).items()}
 
 
 async def _count(lab: LabDir) -> Any:

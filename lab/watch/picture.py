@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from control.api.node import Node
 from control.api.pod import Pod
 from control.api.service import EndpointSlice, Service
-from lab.spec import LabSpec
+from lab.spec import SWITCHES, LabSpec
 from lab.status import LabStatus, MachineStatus
 from lab.up import readiness
 
@@ -45,6 +46,7 @@ class MachineView:
     ranges: tuple[str, ...] = ()  # of its Pods
     pods: tuple[PodView, ...] = ()
     traffic: Traffic = Traffic()
+    link: str = ""  # what is bad of its cable
 
     @property
     def is_wrong(self) -> bool:
@@ -82,6 +84,7 @@ class Picture:
     services: tuple[ServiceView, ...]
     unplaced: tuple[PodView, ...] = ()  # Pods without a node
     faults: tuple[str, ...] = field(default=())
+    switch: tuple[str, ...] = ()  # its addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +99,22 @@ class Objects:
 
 
 def paint(
-    spec: LabSpec, status: LabStatus, objects: Objects, traffic: Mapping[str, Traffic]
+    spec: LabSpec,
+    status: LabStatus,
+    objects: Objects,
+    traffic: Mapping[str, Traffic],
+    links: Mapping[str, str] = MappingProxyType({}),
 ) -> Picture:
     """Make the picture of a lab."""
     known = {node.metadata.name: node for node in objects.nodes}
     pods: dict[str, list[PodView]] = {}
     for pod in sorted(objects.pods, key=lambda pod: pod.key):
         pods.setdefault(pod.spec.node_name or "", []).append(pod_view(pod))
-    machines = tuple(
+    plain = (
         _machine(each, known.get(each.name), tuple(pods.get(each.name, ())), traffic)
         for each in status.machines
     )
+    machines = tuple(replace(each, link=links.get(each.name, "")) for each in plain)
     places = {address: each.name for each in status.machines for address in each.addresses}
     services = tuple(
         sorted(_services(objects, places), key=lambda each: (each.namespace, each.name))
@@ -119,6 +127,7 @@ def paint(
         services,
         lonely,
         faults,
+        tuple(str(SWITCHES[family].ip) for family in spec.families),
     )
 
 
