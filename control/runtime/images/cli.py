@@ -1,14 +1,15 @@
-"""``podwire image``: imports, lists and removes the images of this machine's nodes."""
+"""``podwire image``: builds, imports, lists and removes the images of this machine's nodes."""
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from control.linux.errors import cause
-from control.runtime.images import tools
+from control.runtime.images import names, tools
 from control.runtime.images.store import ImageError, ImageStore
 
 _FOLDER = Path("/var/lib/podwire/images")
@@ -25,7 +26,7 @@ _folder_option = click.option(
 
 @click.group()
 def main() -> None:
-    """Import, list and remove the images of Pods."""
+    """Build, import, list and remove the images of Pods."""
 
 
 @main.command("import")
@@ -39,6 +40,43 @@ def import_(name: str, source: Path, image_dir: Path) -> None:
     except ImageError as err:
         _fail(str(err))
     click.echo(f"{image.name}  {image.id[:19]}  {image.size / 1e6:.1f} MB")
+
+
+@main.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--config",
+    "settings",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="YAML: entrypoint, command, environment, directory, user, stopSignal, labels.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write an OCI archive, which other tools read too, and import nothing.",
+)
+@_folder_option
+def build(
+    name: str, folder: Path, settings: Path | None, output: Path | None, image_dir: Path
+) -> None:
+    """Build the image NAME of a root FOLDER and a configuration, and import it."""
+    from control.runtime.images import build as builder
+
+    try:
+        full = names.normalize(name)
+        config = builder.read_config(settings) if settings else builder.BuildConfig()
+        with tempfile.TemporaryDirectory(prefix="podwire-build-") as temporary:
+            archive = output or Path(temporary) / "image.tar"
+            found = builder.build(folder, config, full, archive)
+            if output is None:
+                ImageStore(image_dir).add(name, archive)
+    except (builder.BuildError, ImageError, names.ImageNameError) as err:
+        _fail(str(err))
+    except OSError as err:
+        _fail(f"image {name}: cannot be built: {cause(err)}")
+    click.echo(f"{full}  {found[:19]}" + (f"  {output}" if output else ""))
 
 
 @main.command("list")
