@@ -25,7 +25,7 @@ from control.server.scrape import scrape
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
 from control.server.upkeep import upkeep
-from control.server.verbs.allocation.repair import repair_addresses
+from control.server.verbs.allocation.repair import keep_addresses, repair_addresses
 from control.server.wire.body import BODY_LIMIT
 from control.store.base import Store
 from control.tokens import TokenSigner
@@ -72,7 +72,8 @@ async def serve(
         stack.push_async_callback(door.close)
         for bound in sockets:
             door.open(bound)
-        for work in (upkeep(state), keep(state), definitions.follow(state), scrape(state)):
+        works = upkeep(state), keep(state), keep_addresses(state), scrape(state)
+        for work in (*works, definitions.follow(state)):
             stack.push_async_callback(_cancelled, asyncio.create_task(work))
         yield state
 

@@ -1,5 +1,7 @@
 """ServiceCIDRs and IPAddresses: where ClusterIPs come from, and who has them."""
 
+import json
+
 import pytest
 
 from control.api import kinds
@@ -98,6 +100,22 @@ async def test_what_an_older_server_or_a_user_has_left_is_repaired(api: Api):
     assert (await api("GET", f"{ADDRESSES}/10.96.0.7"))["spec"]["parentRef"]["name"] == "s"
     assert (await api("GET", f"{ADDRESSES}/10.96.0.8")).code == 404
     assert "/claims/ip/10.96.0.7" not in state.cache.claims
+
+
+async def test_an_address_that_is_deleted_by_hand_comes_back(api: Api):
+    await api.make(SERVICES, service("s", clusterIP="10.96.0.7"))
+    start = (await api("GET", ADDRESSES))["metadata"]["resourceVersion"]
+    async with api.session.get(f"{ADDRESSES}?watch=1&resourceVersion={start}") as events:
+        assert (await api("DELETE", f"{ADDRESSES}/10.96.0.7")).code == 200
+        seen = [json.loads(await events.content.readline()) for _ in range(2)]
+        assert [each["type"] for each in seen] == ["DELETED", "ADDED"]
+        assert seen[1]["object"]["spec"] == seen[0]["object"]["spec"]
+        # With its Service it goes for good.
+        assert (await api("DELETE", f"{SERVICES}/s")).code == 200
+        await api.make(SERVICES, service("t", clusterIP="10.96.0.8"))
+        seen = [json.loads(await events.content.readline()) for _ in range(2)]
+        assert [each["type"] for each in seen] == ["DELETED", "ADDED"]
+        assert seen[1]["object"]["metadata"]["name"] == "10.96.0.8"
 
 
 @pytest.mark.parametrize("dry", [True, False])
