@@ -21,6 +21,7 @@ from control.store.base import Create, Delete
 from tests.support.control.kubectls import KUBECTLS, Kubectl
 from tests.support.control.requests import CORE, MERGE, Api, pod, service
 from tests.support.control.secured import secured_server
+from tests.support.control.streaming import NODE, streaming
 
 PAGE = (
     b'<html><A class=x HREF="/a?b=1&amp;c=2">\xe2\x82\xac</a><img src=\'/i.png\'><a href="c">'
@@ -286,3 +287,17 @@ async def _ask_with_rights(kubectl: Kubectl) -> None:
 def test_a_mapped_address_is_what_it_maps():
     assert not backend.is_allowed("::ffff:127.0.0.1")
     assert backend.is_allowed("::ffff:10.0.0.1")
+
+
+async def test_a_node_is_its_agent(tmp_path, monkeypatch):
+    async with streaming(tmp_path) as cluster, aiohttp.ClientSession(cluster.url) as session:
+        path = f"/api/v1/nodes/{NODE}"
+        async with session.get(f"{path}/proxy/healthz") as answer:
+            assert answer.status == 400  # the agent of this test is on the loopback address
+        monkeypatch.setattr(backend, "is_allowed", lambda address: True)
+        async with session.get(f"{path}/proxy/healthz") as answer:
+            assert (answer.status, await answer.text()) == (200, "ok")
+        async with session.get(f"{path}/proxy/none") as answer:
+            assert answer.status == 404
+        async with session.get(f"{path}/proxy/pods") as answer:
+            assert answer.status == 200
