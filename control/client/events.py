@@ -96,7 +96,10 @@ class EventRecorder:
                 if report is not None:
                     await self._write(report)
             except ClientError as err:
-                logger.warning("event lost: %s: %s", note.reason, err)
+                ends = isinstance(err, ApiError) and err.namespace_terminating
+                # As client-go: nobody will read an Event of a namespace that is going.
+                level = logging.DEBUG if ends else logging.WARNING
+                logger.log(level, "event lost: %s: %s", note.reason, err)
             finally:
                 self._notes.task_done()
 

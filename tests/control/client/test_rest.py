@@ -90,6 +90,22 @@ async def test_events_are_written_and_counted(client):
     assert (event.reason, event.message, event.source.component) == ("Odd", "it is odd", "tester")
 
 
+async def test_an_event_of_a_namespace_that_is_going_is_let_go(client, caplog):
+    await client.create(kinds.NAMESPACE, Namespace(metadata=meta("x", None)))
+    gone = await client.create(kinds.CONFIG_MAP, ConfigMap(metadata=meta("a", "x")))
+    await client.delete(kinds.NAMESPACE, None, "x")
+    there = await client.create(kinds.CONFIG_MAP, ConfigMap(metadata=meta("a")))
+
+    async def written() -> bool:
+        return bool((await client.list(kinds.EVENT, "default")).items)
+
+    async with EventRecorder(client, "tester") as recorder:
+        for about in (gone, there):  # they are written in their order
+            recorder.record(about, "Normal", "Odd", "it is odd")
+        await until(written)
+    assert "event lost" not in caplog.text
+
+
 async def test_a_deleted_event_is_created_again(client):
     about = await client.create(kinds.CONFIG_MAP, ConfigMap(metadata=meta("a")))
 
