@@ -94,6 +94,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._all: list[Counter | Measured | Histogram] = []
+        self._lasting: list[Measured] = []
 
     def counter(self, name: str, meaning: str, *labels: str) -> Counter:
         """Make a counter."""
@@ -109,8 +110,12 @@ class Registry:
         """Make a metric that is read when somebody asks; ``read`` returns values by labels."""
         self._all.append(Measured(kind, name, meaning, labels, read))
 
+    def lasting(self, name: str, meaning: str, *labels: str, read: Read) -> None:
+        """Make a gauge that is read when somebody asks, and that ``reset`` keeps."""
+        self._lasting.append(Measured("gauge", name, meaning, labels, read))
+
     def reset(self) -> None:
-        """Forget all metrics: what counted them has begun anew."""
+        """Forget the metrics that are not lasting: what counted them has begun anew."""
         self._all.clear()
 
     def histogram(
@@ -123,7 +128,7 @@ class Registry:
 
     def text(self) -> str:
         """Return the text of all metrics, and of the process."""
-        lines = (line for metric in self._all for line in metric.lines())
+        lines = (line for metric in (*self._lasting, *self._all) for line in metric.lines())
         return "".join(f"{line}\n" for line in (*lines, *_process()))
 
     def _keep(self, made: Counter) -> Counter:

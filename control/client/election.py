@@ -125,6 +125,12 @@ class LeaderElector:
         self._identity = str(self._process)
         self._lease: Lease | None = None
         self._seen_since = 0.0
+        self._leads = False
+
+    @property
+    def leads(self) -> bool:
+        """True while this process holds the Lease, as far as it knows."""
+        return self._leads
 
     async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` while this process holds the Lease, again after each loss, for ever.
@@ -135,12 +141,14 @@ class LeaderElector:
         while True:
             await self._acquire()
             logger.info("lease %s/%s: acquired as %s", self._namespace, self._name, self._identity)
+            self._leads = True
             working = asyncio.ensure_future(work())
             renewing = asyncio.create_task(self._renew())
             try:
                 await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 lost, ended = renewing.done(), working.done()
+                self._leads = False
                 await _stop(working, renewing)
                 if not lost:
                     await self._release()

@@ -15,6 +15,7 @@ from control.client.election import LeaderElector, Timing
 from control.client.kubeconfig import ClientConfig, KubeconfigError, load
 from control.client.rest import Client
 from control.client.transport import check
+from control.metrics import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -93,13 +94,28 @@ def configuration(path: Path) -> ClientConfig:
 
 
 async def work_as_leader(
-    client: Client, leadership: Leadership, work: Callable[[], Awaitable[None]]
+    client: Client,
+    leadership: Leadership,
+    work: Callable[[], Awaitable[None]],
+    registry: Registry,
 ) -> None:
-    """Run ``work`` for ever: only as the leader, or always without an election."""
+    """Run ``work`` for ever: only as the leader, or always without an election.
+
+    ``registry`` gets the metric of who leads, by the name of
+    k8s.io/component-base/metrics/prometheus/clientgo/leaderelection.
+    """
     if not leadership.elect:
         await work()
         return
     elector = LeaderElector(client, leadership.name, leadership.namespace, timing=leadership.timing)
+    registry.lasting(
+        "leader_election_master_status",
+        "Gauge of if the reporting system is master of the relevant lease,"
+        " 0 indicates backup, 1 indicates master. 'name' is the string used to identify the lease."
+        " Please make sure to group by name.",
+        "name",
+        read=lambda: {(leadership.name,): float(elector.leads)},
+    )
     await elector.lead(work)
 
 

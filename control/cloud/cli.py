@@ -111,7 +111,12 @@ async def _serve(
 ) -> None:
     registry = Registry()
     async with Client(config) as client, pages(flags["metrics_bind_address"], registry):
-        await work_as_leader(client, lead, lambda: _work(client, provider, registry, flags))
+
+        async def work() -> None:
+            registry.reset()  # a new leader counts anew
+            await _work(client, provider, registry, flags)
+
+        await work_as_leader(client, lead, work, registry)
 
 
 async def _work(

@@ -196,7 +196,7 @@ async def _serve(
             registry.reset()
             await work(client, controllers(settings), registry)
 
-        await work_as_leader(client, lead, lead_on)
+        await work_as_leader(client, lead, lead_on, registry)
 
 
 async def _as_one(client: Client, every: tuple[Controller, ...], registry: Registry) -> None:

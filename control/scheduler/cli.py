@@ -58,4 +58,4 @@ async def _serve(config: ClientConfig, lead: Leadership, flags: dict[str, Any]) 
             queue = SchedulingQueue(*backoff)
             await Scheduler(client, flags["scheduler_name"], queue, registry=registry).run()
 
-        await work_as_leader(client, lead, work)
+        await work_as_leader(client, lead, work, registry)

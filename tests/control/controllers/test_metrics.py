@@ -1,5 +1,6 @@
 """/metrics of the controllers and of the scheduler."""
 
+import asyncio
 import socket
 from collections.abc import Mapping
 
@@ -9,7 +10,9 @@ import pytest
 
 from control.api import kinds
 from control.api.workload import ReplicaSet
+from control.client.election import Timing
 from control.client.pages import pages
+from control.client.process import Leadership, work_as_leader
 from control.controllers.loop import Manager
 from control.controllers.nodes.lifecycle import Grace, NodeLifecycleController
 from control.controllers.replicaset import ReplicaSetController
@@ -71,6 +74,31 @@ async def test_queues_and_tries_are_counted(api_server: ApiServer):
     count = "scheduler_scheduling_attempt_duration_seconds_count", *tries[1:]
     assert found[count] == found[tries]
     assert found["scheduler_pending_pods", "unschedulable"] == 0
+
+
+async def test_who_leads_is_told_by_upstreams_name(api_server: ApiServer):
+    registry, working = Registry(), asyncio.Event()
+    lead = Leadership(elect=True, name="part", namespace="kube-system", timing=Timing())
+
+    async def work() -> None:
+        registry.reset()
+        working.set()
+        await asyncio.Event().wait()
+
+    def leads() -> float:
+        found = {it.name: it for it in samples(registry.text())}["leader_election_master_status"]
+        assert found.labels == {"name": "part"}
+        return found.value
+
+    async with client_of(api_server.url) as client:
+        task = asyncio.create_task(work_as_leader(client, lead, work, registry))
+        await asyncio.sleep(0)  # it begins, and asks for the Lease
+        assert leads() == 0
+        await working.wait()
+        assert leads() == 1
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert leads() == 0
 
 
 async def test_an_address_that_is_taken_does_not_stop_the_work():
