@@ -226,6 +226,7 @@ class Scheduler:
         self._wake.set()
 
     async def _bind(self, pod: Pod, node: str, choice: VolumeChoice | None) -> None:
+        tries = self._queue.tries(pod.metadata.uid)  # the informer may take it out meanwhile
         try:
             if choice is not None:
                 await self._volumes.bind(pod, node, choice, lambda: self._exists(pod))
@@ -234,6 +235,8 @@ class Scheduler:
             self._cluster.forget(pod)
             await self._not_bound(pod, err)
             return
+        if tries is not None:
+            self._counts.bound(tries, self._clock())
         self._queue.drop(pod.metadata.uid)
 
     def _exists(self, pod: Pod) -> bool:

@@ -12,10 +12,19 @@ from control.api.pod import Pod
 from control.scheduler.terms import terms
 
 
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How often a Pod was tried, and when first."""
+
+    attempts: int
+    first: float
+
+
 @dataclass(slots=True)
 class _Waiting:
     pod: Pod
     attempts: int = 0
+    first_try: float = 0.0
     not_before: float = 0.0
     parked: bool = False
     dirty: bool = False  # the cluster changed while it was being tried
@@ -81,9 +90,15 @@ class SchedulingQueue:
             if waiting is None or waiting.trying or uid in self._resting:
                 continue  # the Pod was removed, or was queued again
             waiting.trying, waiting.dirty = True, False
+            waiting.first_try = waiting.first_try if waiting.attempts else now
             waiting.attempts += 1
             return waiting.pod
         return None
+
+    def tries(self, uid: str) -> Tries | None:
+        """Return how often a Pod was tried; None if it is not here."""
+        waiting = self._pods.get(uid)
+        return Tries(waiting.attempts, waiting.first_try) if waiting else None
 
     def failed(self, uid: str, now: float, *, park: bool) -> None:
         """Note a failed try; ``park`` waits for a change, else the back-off alone counts."""

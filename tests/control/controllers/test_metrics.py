@@ -66,6 +66,11 @@ async def test_queues_and_tries_are_counted(api_server: ApiServer):
                 return ("workqueue_work_duration_seconds_count", NAME) in await read(port)
 
             await until(has_ended)
+
+            async def are_counted() -> bool:  # a binding is seen before its answer
+                return (await read(port)).get(("scheduler_pod_scheduling_attempts_count",)) == 3
+
+            await until(are_counted)
             found = await read(port)
     assert found["workqueue_adds_total", NAME] >= 1
     assert found["workqueue_depth", NAME] >= 0
@@ -74,6 +79,8 @@ async def test_queues_and_tries_are_counted(api_server: ApiServer):
     count = "scheduler_scheduling_attempt_duration_seconds_count", *tries[1:]
     assert found[count] == found[tries]
     assert found["scheduler_pending_pods", "unschedulable"] == 0
+    whole = "scheduler_pod_scheduling_sli_duration_seconds_count"
+    assert sum(value for (name, *_), value in found.items() if name == whole) == 3
 
 
 async def test_who_leads_is_told_by_upstreams_name(api_server: ApiServer):

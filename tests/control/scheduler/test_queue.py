@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.scheduler.queue import SchedulingQueue
+from control.scheduler.queue import SchedulingQueue, Tries
 from tests.support.control.build import pod
 
 
@@ -30,6 +30,7 @@ def test_a_failed_pod_is_parked_until_a_change_and_the_end_of_its_backoff():
     assert queue.next_time(100.5) == 101.0
     assert queue.pop(100.5) is None
     assert queue.pop(101.0).metadata.name == "p"
+    assert queue.tries(uid("p")) == Tries(2, 100.0)
 
 
 def test_backoff_doubles_up_to_its_limit():
