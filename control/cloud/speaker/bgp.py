@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import tempfile
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
@@ -32,6 +33,7 @@ _SETTINGS = {
     "exabgp_log_level": "WARNING",
     "exabgp_tcp_bind": "",
 }
+_MOST_PASSWORD = 80  # of the kernel, TCP_MD5SIG_MAXKEYLEN
 _STABLE_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
@@ -50,13 +52,20 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What this node says to its routers; ``hold`` in seconds, at least 3 (RFC 4271, 4.2)."""
+    """What this node says to its routers.
+
+    ``hold`` in seconds, at least 3 (RFC 4271, 4.2); ``restart`` the seconds for which routers keep
+    the routes of a speaker that starts again (RFC 4724), or 0; ``password`` signs segments (RFC
+    2385), or "".
+    """
 
     node: str
     number: int
     peers: tuple[Peer, ...]
     addresses: tuple[Address, ...]  # of the node: a next hop for each family
     hold: int = 90
+    restart: int = 0
+    password: bytes = b""
 
 
 def peer(text: str) -> Peer:
@@ -74,6 +83,14 @@ def system(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MOST_AS):
         raise ValueError(f"{text!r} is no number of an autonomous system, 1 to {_MOST_AS}")
     return int(text)
+
+
+def password(content: bytes) -> bytes:
+    """Return the password of a file, whose last line end is none of it; raises BgpError."""
+    found = content.removesuffix(b"\n")
+    if not 0 < len(found) <= _MOST_PASSWORD or not found.isascii() or b"\n" in found:
+        raise BgpError(f"want one line of 1 to {_MOST_PASSWORD} ASCII characters")
+    return found
 
 
 def exports(may: Candidates, node: str) -> frozenset[Address]:
@@ -101,8 +118,19 @@ def _neighbor(session: Session, to: Peer, addresses: Sequence[Address]) -> str:
         f"neighbor {to.address} {{\n"
         f"  router-id {_router_id(session)};\n  local-address {local};\n"
         f"  local-as {session.number};\n  peer-as {to.number};\n  hold-time {session.hold};\n"
+        f"{_options(session)}"
         f"  family {{ ipv{version} unicast; }}\n  static {{\n{routes}  }}\n}}\n"
     )
+
+
+def _options(session: Session) -> str:
+    """Return the lines of what a session has only if it is asked for."""
+    lines = ""
+    if session.restart:
+        lines += f"  capability {{ graceful-restart {session.restart}; }}\n"
+    if session.password:  # in base64 no character of it has a meaning for exabgp
+        lines += f"  md5-password {b64encode(session.password).decode()};\n  md5-base64 true;\n"
+    return lines
 
 
 def _router_id(session: Session) -> IPv4Address:

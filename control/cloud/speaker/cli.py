@@ -13,7 +13,7 @@ from control.api import kinds
 from control.client import ApiError, Client, ClientConfig, ClientError
 from control.client.backoff import Backoff
 from control.client.process import client_flags, configuration, run
-from control.cloud.speaker.bgp import Bgp, BgpError, Peer, Session, peer, system
+from control.cloud.speaker.bgp import Bgp, BgpError, Peer, Session, password, peer, system
 from control.cloud.speaker.layer2 import Layer2
 from control.cloud.speaker.sockets import Link, LinkError
 from control.cloud.speaker.speaker import Announcer, Speaker
@@ -32,6 +32,13 @@ def _system(_: click.Context, __: click.Parameter, value: str | None) -> int | N
         return system(value) if value else None
     except ValueError as err:
         raise click.BadParameter(str(err)) from err
+
+
+def _password(_: click.Context, __: click.Parameter, path: Path | None) -> bytes:
+    try:
+        return password(path.read_bytes()) if path else b""
+    except (BgpError, OSError) as err:
+        raise click.BadParameter(f"{path}: {err}") from err
 
 
 @click.command()
@@ -54,6 +61,21 @@ def _system(_: click.Context, __: click.Parameter, value: str | None) -> int | N
 @click.option(
     "--bgp-hold-time", "hold", type=click.IntRange(3, 65535), default=90, show_default=True
 )
+@click.option(
+    "--bgp-graceful-restart",
+    "restart",
+    type=click.IntRange(0, 4095),
+    default=0,
+    show_default=True,
+    help="Seconds for which routers keep this node's routes while its speaker starts again.",
+)
+@click.option(
+    "--bgp-password-file",
+    "password",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=_password,
+    help="A file with the password of all routers (TCP MD5). Default: none.",
+)
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
     """Tell the network which node takes the traffic of load balancers."""
     if flags["peers"] and flags["local"] is None:
@@ -74,7 +96,8 @@ async def _serve(config: ClientConfig, flags: dict[str, Any]) -> None:
                     announcers.append(Layer2(node, link, speaker.report))
                 if flags["peers"]:
                     own = await _addresses(client, node)
-                    session = Session(node, flags["local"], flags["peers"], own, flags["hold"])
+                    options = (flags[name] for name in ("hold", "restart", "password"))
+                    session = Session(node, flags["local"], flags["peers"], own, *options)
                     announcers.append(Bgp(session))
             except (LinkError, BgpError) as err:
                 raise click.ClickException(str(err)) from err

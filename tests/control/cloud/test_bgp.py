@@ -1,10 +1,19 @@
 """What a node tells its routers, as exabgp's own parser reads it."""
 
+from base64 import b64encode
 from ipaddress import ip_address
 
 import pytest
 
-from control.cloud.speaker.bgp import BgpError, Peer, Session, configuration, exports, peer
+from control.cloud.speaker.bgp import (
+    BgpError,
+    Peer,
+    Session,
+    configuration,
+    exports,
+    password,
+    peer,
+)
 
 V4, V6 = ip_address("198.51.100.200"), ip_address("2001:db8:1::200")
 OWN = (ip_address("192.0.2.2"), ip_address("2001:db8::2"))
@@ -49,3 +58,19 @@ def test_each_peer_gets_the_routes_of_its_family() -> None:
     alone = configuration(Session("n", 64513, peers[1:], OWN[1:]), {V6})
     (router_id,) = [line.split()[1] for line in alone.splitlines() if "router-id" in line]
     assert ip_address(router_id.rstrip(";")).version == 4
+
+
+def test_a_session_without_options_has_none_of_their_lines() -> None:
+    peers = (peer("192.0.2.1,64512"),)
+    plain = configuration(Session("n", 64513, peers, OWN), ())
+    assert "capability" not in plain and "md5" not in plain
+    text = configuration(Session("n", 64513, peers, OWN, restart=120, password=b'a b;"}'), ())
+    assert "graceful-restart 120;" in text
+    assert b64encode(b'a b;"}').decode() in text and 'a b;"}' not in text
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"x" * 81, b"a\nb", "\u00e9".encode()])
+def test_a_password_that_cannot_be_is_refused(content: bytes) -> None:
+    with pytest.raises(BgpError, match="one line of 1 to 80 ASCII"):
+        password(content)
+    assert password(b" a;b \n") == b" a;b "

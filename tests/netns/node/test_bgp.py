@@ -19,6 +19,7 @@ from tests.support.space import Space
 
 pytestmark = pytest.mark.netns
 BIRD = "/usr/sbin/bird"
+PASSWORD = b"of; both} ends"
 NODES = ("node1", "node2")
 PREFIX = {4: "192.0.2.", 6: "2001:db8::"}
 BALANCED = {4: "198.51.100.200", 6: "2001:db8:1::200"}
@@ -28,10 +29,11 @@ protocol device {{ scan time 1; }}
 protocol kernel {{ ipv4 {{ export all; }}; merge paths on; }}
 protocol kernel {{ ipv6 {{ export all; }}; merge paths on; }}
 template bgp node4 {{
-  local 192.0.2.1 as 64512; passive on; ipv4 {{ import all; export none; }};
+  local 192.0.2.1 as 64512; passive on; password "{password}"; ipv4 {{ import all; export none; }};
 }}
 template bgp node6 {{
-  local 2001:db8::1 as 64512; passive on; ipv6 {{ import all; export none; }};
+  local 2001:db8::1 as 64512; passive on; password "{password}";
+  ipv6 {{ import all; export none; }};
 }}
 {neighbors}
 """
@@ -44,7 +46,7 @@ class Speaking:
         self.name = name
         peers = tuple(Peer(ip_address(f"{prefix}1"), 64512) for prefix in PREFIX.values())
         own = tuple(ip_address(f"{prefix}{number}") for prefix in PREFIX.values())
-        self._session = Session(name, 64513, peers, own, hold=90)
+        self._session = Session(name, 64513, peers, own, 90, 1000, PASSWORD)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run(space)))
         self._thread.start()
@@ -98,12 +100,16 @@ class World:
                     f"protocol bgp {name}v{version} from node{version} {{ {neighbor} }}"
                 )
             self.nodes.append(Speaking(space, name, number))
+        self._folder = folder
+        with (folder / "routes").open("w") as routes:
+            argv = self.router.argv("ip", "monitor", "route")
+            self._monitor = subprocess.Popen(argv, stdout=routes)
         file = folder / "bird.conf"
-        file.write_text(CONFIGURATION.format(neighbors="\n".join(neighbors)))
-        argv = self.router.argv(BIRD, "-f", "-c", str(file), "-s", str(folder / "bird.ctl"))
-        self._bird = subprocess.Popen(
-            argv,
+        file.write_text(
+            CONFIGURATION.format(neighbors="\n".join(neighbors), password=PASSWORD.decode())
         )
+        argv = self.router.argv(BIRD, "-f", "-c", str(file), "-s", str(folder / "bird.ctl"))
+        self._bird = subprocess.Popen(argv)
 
     def _address(self, space: Space, device: str, number: int) -> None:
         space.ip("link", "set", device, "up")
@@ -115,6 +121,17 @@ class World:
         shown = self.router.ip(f"-{version}", "route", "show", BALANCED[version])
         hops = set(re.findall(r"via (\S+)", shown))
         return {name for n, name in enumerate(NODES, start=2) if f"{PREFIX[version]}{n}" in hops}
+
+    def sessions(self) -> int:
+        """Return how many sessions the router has."""
+        argv = self.router.argv("/usr/sbin/birdc", "-s", str(self._folder / "bird.ctl"))
+        shown = subprocess.run([*argv, "show", "protocols"], stdout=subprocess.PIPE, check=True)
+        return shown.stdout.count(b"Established")
+
+    def lost(self) -> int:
+        """Return how often the router's kernel has lost a route to the addresses."""
+        text = (self._folder / "routes").read_text()
+        return sum(text.count(f"Deleted {address} ") for address in BALANCED.values())
 
     def until(self, *nodes: str) -> None:
         """Wait until the router sends both families to exactly these nodes."""
@@ -130,8 +147,9 @@ class World:
     def stop(self) -> None:
         for node in self.nodes:
             node.stop()
-        self._bird.terminate()
-        self._bird.wait()
+        for process in (self._bird, self._monitor):
+            process.terminate()
+            process.wait()
 
 
 @pytest.fixture
@@ -151,10 +169,12 @@ def test_a_router_spreads_over_the_nodes_that_announce(world: World) -> None:
     for node in world.nodes:  # policy Local: the last endpoint of node1 is gone
         node.decide("node2")
     world.until("node2")
-    old = world.nodes[1].exabgp()
+    old, lost = world.nodes[1].exabgp(), world.lost()
     os.kill(old, signal.SIGKILL)
     world.until_true(lambda: world.nodes[1].exabgp() not in (0, old))
-    world.until("node2")  # the new one has read the file; or the router has not noticed yet
+    world.until_true(lambda: world.sessions() == 4)  # the new one's, or one is not missed yet
+    world.until("node2")
+    assert world.lost() == lost  # a graceful restart: the router has kept the routes
     for nodes in ((), ("node2",), ()):
         world.nodes[1].decide(*nodes)
         world.until(*nodes)
