@@ -4,7 +4,7 @@ A change computes again only what it touches: the memberships of one Pod, the pr
 that one policy selects. Whoever renders the state asks ``take`` what has changed since.
 """
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -27,12 +27,17 @@ class Post(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a renderer has to look at again."""
+    """What a renderer has to look at again.
+
+    ``groups`` came or went as a whole. Of the others, ``moved`` has the addresses that may have
+    come or gone: a group may have thousands, and there may be a thousand groups.
+    """
 
     addresses: frozenset[Address]
     profiles: frozenset[Profile]
     groups: frozenset[Group]
     named: frozenset[NamedDoor]
+    moved: Mapping[Group, Set[Address]]
 
 
 class PolicyIndex:
@@ -55,6 +60,7 @@ class PolicyIndex:
         self._pod_doors: set[NamedDoor] = set()  # those to which any Pod may belong
         self._stale: set[Address] = set()
         self._touched: set[Group | NamedDoor] = set()
+        self._moved: dict[Group, set[Address]] = {}
 
     def set_policy(self, key: Key, policy: Policy | None) -> None:
         """Take a policy that came, changed or went."""
@@ -73,7 +79,10 @@ class PolicyIndex:
             self.namespaces.pop(name, None)
         else:
             self.namespaces[name] = namespace
-        self._touch(self._members.renew_namespace(name))
+        peers = self._members.renew_namespace(name)
+        if peers:
+            pods = (pod for key, pod in self.pods.items() if key[0] == name)
+            self._touch(peers, {address for pod in pods for address in pod.addresses})
 
     def set_pod(self, key: Key, pod: Pod | None) -> None:
         """Take a Pod that came, changed or went."""
@@ -89,7 +98,8 @@ class PolicyIndex:
                 pod.ports,
             )
         )
-        self._touch(self._members.renew(key, pod, changed))
+        places = {address for one in (old, pod) if one for address in one.addresses}
+        self._touch(self._members.renew(key, pod, changed), places)
         if changed:
             self._touched |= self._pod_doors
         for one in (old, pod):
@@ -111,9 +121,13 @@ class PolicyIndex:
                 self._stale.add(address)
                 _note(self._holders, address, pod.key, claims)
 
-    def _touch(self, peers: Iterable[PodPeer]) -> None:
+    def _touch(self, peers: Iterable[PodPeer], addresses: Set[Address]) -> None:
         for peer in peers:
-            self._touched |= self._of_peer.get(peer, set())
+            for one in self._of_peer.get(peer, ()):
+                if isinstance(one, frozenset):
+                    self._moved.setdefault(one, set()).update(addresses)
+                else:
+                    self._touched.add(one)
 
     def _local_in(self, namespace: str) -> Iterator[Pod]:
         keys = {key for holders in self._holders.values() for key in holders}
@@ -129,11 +143,12 @@ class PolicyIndex:
                 profiles |= self._hold(after)
             if before is not None:
                 profiles |= self._release(before)
-        stale, touched = frozenset(self._stale), self._touched
-        self._stale, self._touched = set(), set()
+        stale, touched, moved = frozenset(self._stale), self._touched, self._moved
+        self._stale, self._touched, self._moved = set(), set(), {}
         groups = {one for one in touched if isinstance(one, frozenset)}
         named = {one for one in touched if isinstance(one, NamedDoor)}
-        return Changes(stale, frozenset(profiles), frozenset(groups), frozenset(named))
+        moved = {one: places for one, places in moved.items() if one not in groups}
+        return Changes(stale, frozenset(profiles), frozenset(groups), frozenset(named), moved)
 
     def everything(self) -> Changes:
         """Return all that there is, for a renderer that begins anew."""
@@ -143,6 +158,7 @@ class PolicyIndex:
             frozenset(self._profiles),
             frozenset(self._groups),
             frozenset(self._named),
+            {},
         )
 
     def is_used(self, what: Profile | Group | NamedDoor) -> bool:
@@ -160,6 +176,12 @@ class PolicyIndex:
         found = (self._members.of(peer) for peer in group if isinstance(peer, PodPeer))
         keys = set[Key]().union(*found)
         return frozenset(address for key in keys for address in self.pods[key].addresses)
+
+    def has(self, group: Group, address: Address) -> bool:
+        """Return True if a Pod at an address is in a group."""
+        keys = self._claimants.get(address, ())
+        peers = (peer for peer in group if isinstance(peer, PodPeer))
+        return any(key in self._members.of(peer) for peer in peers for key in keys)
 
     def doors(self, door: NamedDoor) -> frozenset[tuple[Address, int]]:
         """Return where a named port is: each Pod's address, with its number there."""

@@ -132,7 +132,7 @@ class PolicyRenderer:
         yield SetOrMap("set", f"blocks-{number}", f"type {self._type}; flags interval;")
         for one in addresses:
             if one.version == self.family:
-                yield Element(f"pods-{number}", text_of(one))
+                yield self.member(group, one)
         for span in _merged(group, self.family):
             yield Element(f"blocks-{number}", self._span(span))
         for direction in Direction:
@@ -140,6 +140,10 @@ class PolicyRenderer:
             yield Chain(
                 self._asking(group, direction), (*self._look_up(group, direction), dropping)
             )
+
+    def member(self, group: Group, address: Address) -> Element:
+        """Return the element of a Pod's address in a group."""
+        return Element(f"pods-{self.numbers.of(group)}", text_of(address))
 
     def door(self, door: NamedDoor, where: Iterable[tuple[Address, int]]) -> Iterator[TableObject]:
         """Yield the set of a named port."""

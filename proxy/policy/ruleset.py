@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable
 
 from proxy.backends.nftables.objects import Element, ObjectIdentity, TableObject
 from proxy.backends.nftables.transaction import Transaction, table_name
-from proxy.model.values import Family, Network
+from proxy.model.values import Address, Family, Network
 from proxy.policy.index import Changes, PolicyIndex
 from proxy.policy.profile import Group, NamedDoor, Profile
 from proxy.policy.render import TABLE, PolicyRenderer
@@ -53,10 +53,35 @@ class PolicyRuleset:
         for one in shared:
             want[one] = list(self._objects(one)) if self._index.is_used(one) else []
         made = self._advance(want)
+        moved = [self._move(group, places) for group, places in changes.moved.items()]
+        made = Transaction(
+            (*made.put, *(one for put, _ in moved for one in put)),
+            (*made.drop, *(one for _, drop in moved for one in drop)),
+        )
         for owner, objects in want.items():
             if not objects:
                 self._render.numbers.forget(owner)
         return made
+
+    def _move(
+        self, group: Group, addresses: Iterable[Address]
+    ) -> tuple[list[TableObject], list[TableObject]]:
+        """Look at some addresses of a group; return the elements to put, and to drop."""
+        put: list[TableObject] = []
+        drop: list[TableObject] = []
+        held = self._held.get(group)
+        if held is None:  # it went, or has not come
+            return put, drop
+        for address in addresses:
+            if address.version == self.family:
+                one = self._render.member(group, address)
+                if not self._index.has(group, address):
+                    if held.pop(one.identity, None) is not None:
+                        drop.append(one)
+                elif one.identity not in held:
+                    held[one.identity] = one
+                    put.append(one)
+        return put, drop
 
     def _objects(self, one: Profile | Group | NamedDoor) -> Iterable[TableObject]:
         if isinstance(one, Profile):

@@ -1,0 +1,77 @@
+"""A change writes what it changes, whatever the number of policies."""
+
+import random
+
+from msgspec import convert
+
+from proxy.backends.nftables.objects import Element
+from proxy.model.values import Family
+from proxy.objects.parse import Complaints
+from proxy.policy import wire
+from proxy.policy.index import PolicyIndex
+from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
+from proxy.policy.ruleset import PolicyRuleset
+from tests.support.proxy.policies import namespace, pod, policy
+
+COUNT = 300
+
+
+def set_pod(index: PolicyIndex, number: int, role: str | None, address: int | None = None) -> None:
+    at = number if address is None else address
+    one = pod(f"p{number}", "n1", f"10.1.{at >> 8}.{at & 255}", f"fd00::{at + 1:x}")
+    one["metadata"]["labels"] = {"app": f"a{number % 5}", "role": role or ""}
+    value = parse_pod(convert(one, wire.Pod), "n1") if role is not None else None
+    index.set_pod(("ns", f"p{number}"), value)
+
+
+def filled(policies: int) -> PolicyIndex:
+    index = PolicyIndex()
+    index.set_namespace("ns", parse_namespace(convert(namespace("ns"), wire.Namespace)))
+    for number in range(COUNT):
+        set_pod(index, number, f"r{number % 4}")
+    for number in range(policies):
+        who = {"podSelector": {"matchLabels": {"role": f"r{number % 4}"}}}
+        block = {"ipBlock": {"cidr": f"192.0.{number % 200}.0/24"}}
+        rule = {"from": [who, block], "ports": [{"port": number + 1}]}
+        one = policy(f"n{number}", {"app": f"a{number % 5}"}, ingress=[rule])
+        value = parse_policy(convert(one, wire.NetworkPolicy), Complaints("policy"))
+        index.set_policy(("ns", f"n{number}"), value)
+    return index
+
+
+def held(made: PolicyRuleset, index: PolicyIndex) -> dict:
+    """The members of each group, as the kernel has them by now."""
+    groups = index.everything().groups
+    return {
+        one: {
+            item.key
+            for item in made._held[one].values()
+            if isinstance(item, Element) and item.store.startswith("pods-")
+        }
+        for one in groups
+    }
+
+
+def test_a_label_changes_one_element_of_each_group() -> None:
+    index = filled(20)
+    made = PolicyRuleset(Family.V4, index)
+    made.restart(index.everything(), (), ())
+    set_pod(index, 7, "r0")  # r3 before: five groups lose it, five gain it
+    change = made.advance(index.take(), (), ())
+    assert sorted(one.key for one in (*change.put, *change.drop)) == ["10.1.0.7"] * 10
+
+
+def test_changes_in_any_order_end_in_the_same_sets() -> None:
+    dice, index = random.Random(1), filled(20)
+    made = PolicyRuleset(Family.V6, index)
+    made.restart(index.everything(), (), ())
+    for _ in range(200):
+        for _ in range(dice.randint(1, 3)):
+            role = dice.choice((None, "r0", "r1", "r2", "other"))
+            set_pod(index, dice.randrange(20), role, dice.randrange(20))  # some share an address
+        made.advance(index.take(), (), ())
+    found = held(made, index)
+    wanted = {
+        one: {str(a) for a in index.addresses(one) if a.version == Family.V6} for one in found
+    }
+    assert found == wanted
