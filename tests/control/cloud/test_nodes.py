@@ -112,7 +112,8 @@ async def world(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterat
 
 
 @asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[World]:
+async def serving(folder: Path, *, own: bool = False) -> AsyncIterator[World]:
+    """Run the controllers with their accounts, or with the ``own`` rights of the process."""
     signer = TokenSigner(ec.generate_private_key(ec.SECP256R1()))
     async with guarded_server("Node", "RBAC", tokens=signer) as server:
 
@@ -125,7 +126,7 @@ async def serving(folder: Path) -> AsyncIterator[World]:
             made = World(admin, folder, registry)
             async with AccountClients(mine, components) as accounts:
                 nodes, cloud = Informer(mine, kinds.NODE), LabInstances(folder)
-                first, second = (accounts.client(each) for each in components)
+                first, second = (mine if own else accounts.client(it) for it in components)
                 parts = (
                     nodes.run(),
                     controller.NodeController(nodes, cloud, first, registry, period=0.1).run(),
@@ -209,6 +210,25 @@ async def test_a_node_whose_machine_is_gone_is_deleted(world: World) -> None:
         "cloud-node-lifecycle-controller: Deleting node n1 because it does not exist in the cloud "
         "provider"
     )
+
+
+async def test_without_accounts_the_process_has_the_rights_of_both(tmp_path: Path) -> None:
+    async with serving(tmp_path, own=True) as world:
+        await world.register("n1")
+        await world.has("n1", "has addresses", lambda it: it.status.addresses)
+        await world.told("n1", "Synced")
+        world.write("n1")
+        await world.has(
+            "n1", "is marked", lambda it: decide.SHUTDOWN in {t.key for t in it.spec.taints}
+        )
+        world.machines.clear()
+        world.write()
+
+        async def gone() -> bool:
+            return await world.get("n1") is None
+
+        await until(gone, "n1 is gone")
+        await world.told("n1", "DeletingNode")
 
 
 async def test_files_that_cannot_be_read_delete_no_node(world: World) -> None:
