@@ -279,8 +279,8 @@ def test_only_orphans_with_a_name_of_the_set_are_adopted():
     ("spec", "why"),
     [
         ({"replicas": -1}, "spec.replicas"),
-        ({"podManagementPolicy": "Random"}, 'Unsupported value: "Random"'),
-        ({"updateStrategy": {"type": "Never"}}, 'Unsupported value: "Never"'),
+        ({"podManagementPolicy": "Random"}, "must be 'OrderedReady' or 'Parallel'"),
+        ({"updateStrategy": {"type": "Never"}}, "must be 'RollingUpdate' or 'OnDelete'"),
         (rolling(partition=-1), "spec.updateStrategy.rollingUpdate.partition"),
         ({"selector": {"matchLabels": {"app": "x"}}}, "does not match template"),
         ({"persistentVolumeClaimRetentionPolicy": {"whenScaled": "x"}}, "whenScaled"),
