@@ -331,15 +331,26 @@ def _begin(
 def _prepared(
     web_request: web.Request, asked: info.RequestInfo, user: User, accept: Accept
 ) -> Callable[..., ApiRequest]:
-    """Return what makes the request with its body; raises StatusError (406)."""
-    return partial(
+    """Return what makes the request with its body; raises StatusError (406, 422)."""
+    made = partial(
         ApiRequest,
         asked,
         user,
-        dict(web_request.query),
+        _query(web_request),
         representation=accept.representation(forms(asked), watched=asked.verb == "watch"),
         agent=web_request.headers.get("User-Agent", ""),
     )
+    if asked.verb in ("create", "update", "patch"):
+        made().check_options()
+    return made
+
+
+def _query(web_request: web.Request) -> dict[str, str]:
+    """Return the first value of each parameter; of ``dryRun``, all of them."""
+    query = dict(web_request.query)
+    if "dryRun" in query:
+        query["dryRun"] = ",".join(web_request.query.getall("dryRun"))
+    return query
 
 
 def _json_of(response: web.StreamResponse) -> bytes:

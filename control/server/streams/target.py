@@ -70,7 +70,7 @@ def log(pod: Pod, query: Query) -> StreamTarget:
     flags = [
         (name, "true")
         for name in ("follow", "previous", "timestamps")
-        if is_true(query.get(name, ""))
+        if is_true(query.get(name, "0"))
     ]
     given = [(name, query[name]) for name in (*_LEAST, "sinceTime") if query.get(name)]
     _check_log(pod, dict(given))
@@ -121,7 +121,7 @@ def attach(pod: Pod, query: Query) -> StreamTarget:
 
 def _session(verb: str, pod: Pod, query: Query, more: list[tuple[str, str]]) -> StreamTarget:
     container = container_of(pod, query.get("container", ""))
-    streams = [(theirs, "1") for ours, theirs in _STREAMS.items() if is_true(query.get(ours, ""))]
+    streams = [(theirs, "1") for ours, theirs in _STREAMS.items() if is_true(query.get(ours, "0"))]
     return StreamTarget(_path(verb, pod, container), (*more, *streams))
 
 

@@ -171,7 +171,9 @@ async def _end(state: ServerState, request: ApiRequest, old: Item, last: Draft) 
 def _check_identity(request: ApiRequest, old: Item, before: Mapping[str, Any], new: Wire) -> None:
     """Refuse an object that is not the one the URL names (400), or that has changed (409)."""
     info, metadata = request.info, new["metadata"]
-    name = metadata.get("name") or info.name
+    name = metadata.get("name")
+    if not name:
+        raise errors.undeterminable_name(info.name)
     if name != info.name:
         raise errors.name_mismatch(name, info.name)
     if info.kind.namespaced and metadata.get("namespace", info.namespace) != info.namespace:
@@ -179,6 +181,9 @@ def _check_identity(request: ApiRequest, old: Item, before: Mapping[str, Any], n
             "the namespace of the provided object does not match the namespace sent on the request"
         )
     uid = before["metadata"]["uid"]
+    if metadata.get("uid", uid) != uid and info.verb == "patch":
+        immutable = field.invalid("metadata.uid", metadata["uid"], "field is immutable")
+        raise errors.invalid(info.kind, name, [immutable])
     if metadata.get("uid", uid) != uid:
         raise errors.conflict(
             info.kind,

@@ -15,6 +15,7 @@ from control.server.verbs.patches.errors import (
     PatchConflictError,
     PatchTooLargeError,
 )
+from control.server.verbs.patches.refused import refusing
 from control.server.wire import errors, media
 from control.server.wire.body import Body, check_size
 from control.server.wire.decode import read
@@ -50,7 +51,19 @@ def _edit(_: ServerState, request: ApiRequest, old: Item) -> Edited:
     kind = request.info.kind
     # Only a patch of the managers needs to see them.
     before = old.whole() if b"managedFields" in request.body.text else old.fresh()
-    wire, unknown = read(kind, apply_patch(before, type_name(kind.group, kind.version, kind.name)))
+    made = apply_patch(before, type_name(kind.group, kind.version, kind.name))
+    if request.body.media_type == media.STRATEGIC_PATCH:
+        made |= {"apiVersion": kind.api_version, "kind": kind.name}  # upstream merges typed objects
+    metadata = made.get("metadata") or {}
+    if isinstance(metadata, dict) and not metadata.get("name"):
+        raise errors.undeterminable_name(request.info.name)
+    with refusing(request.body.media_type, request.body.value, made):
+        return _edited(request, old, made, duplicates)
+
+
+def _edited(request: ApiRequest, old: Item, made: Wire, duplicates: list[str]) -> Edited:
+    kind = request.info.kind
+    wire, unknown = read(kind, made)
     if wire["metadata"].get("resourceVersion") == str(old.revision):
         # It came from the object itself: the patch requires no version.
         del wire["metadata"]["resourceVersion"]

@@ -14,6 +14,7 @@ from control.server.verbs.apply import apply, check_options
 from control.server.verbs.custom_scale import SCALE_METADATA
 from control.server.verbs.modify import Edited, Written, modify, rewrite
 from control.server.verbs.patch import check_method, read_patch
+from control.server.verbs.patches.refused import refusing
 from control.server.wire import errors, media
 from control.server.wire.decode import read, read_message
 from control.server.wire.item import Item, Wire
@@ -130,6 +131,10 @@ async def update_scale(state: ServerState, request: ApiRequest) -> Written:
 
 
 def _replace_scale(_: ServerState, request: ApiRequest, item: Item) -> Edited:
+    metadata = request.body.object().get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if name and name != request.info.name:
+        raise errors.name_mismatch(str(name), request.info.name)
     return Edited(_scaled(request.info.kind, item, request.body.object()))
 
 
@@ -144,7 +149,8 @@ async def patch_scale(state: ServerState, request: ApiRequest) -> Written:
 
 def _patch_scale(_: ServerState, request: ApiRequest, item: Item) -> Edited:
     scale = read_patch(request)(scale_of(request.info.kind, item.wire), "")
-    return Edited(_scaled(request.info.kind, item, scale))
+    with refusing(request.body.media_type, request.body.value, scale):
+        return Edited(_scaled(request.info.kind, item, scale))
 
 
 def _scaled(kind: Kind, item: Item, scale: Wire) -> Wire:

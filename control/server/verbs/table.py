@@ -177,9 +177,16 @@ def verb_of(info: RequestInfo) -> Verb:
     """Return the function for a request on a kind (no stream); raises StatusError (404, 405)."""
     is_watch = info.verb == "watch" and info.kind.group != MEASURED
     verb = _table(info).get("list" if is_watch else info.verb)
-    if verb is None:
+    if verb is None or _lacks_namespace(info):
         raise method_not_allowed()
     return verb
+
+
+def _lacks_namespace(info: RequestInfo) -> bool:
+    """Return True for a write of a namespaced kind at the path of all namespaces."""
+    if not info.kind.namespaced or info.namespace or info.name:
+        return False
+    return info.verb not in ("get", "list", "watch")
 
 
 def is_computed(info: RequestInfo) -> bool:

@@ -16,7 +16,7 @@ from control.server.state.watch_cache import KindCache, ObjectChange
 from control.server.verbs.select import Selection, selection
 from control.server.wire import errors
 from control.server.wire.errors import StatusError
-from control.server.wire.info import is_true, storage_prefix
+from control.server.wire.info import storage_prefix
 from control.server.wire.item import Item, restamp
 from control.server.wire.list_options import errors_in_watch
 from control.server.wire.request import ApiRequest
@@ -184,7 +184,7 @@ def _plan(request: ApiRequest) -> _WatchPlan:
     since = request.number("resourceVersion")
     if found := errors_in_watch(request.query):
         raise errors.invalid_list_options(found)
-    send = is_true(given)
+    send = request.flag("sendInitialEvents")
     bookmarks = request.flag("allowWatchBookmarks")
     return _WatchPlan(
         wanted=selection(request),

@@ -68,10 +68,13 @@ def as_stored(kind: Kind, wire: Mapping[str, Any]) -> Wire:
 
 def read_message(message: str, wire: Wire) -> Wire:
     """Read the body of a subresource or a review, such as ``core.Binding``, as ``read`` does."""
+    name = message.partition(".")[2]
+    if (given := wire.get("kind") or name) != name:
+        named = f'{given} in version "{wire.get("apiVersion", "")}"'
+        raise bad_request(f"{named} cannot be handled as a {name}: unknown conversion")
     try:
         return conform_message(message, wire)[0]
     except WrongTypeError as err:
-        name = message.partition(".")[2]
         raise bad_request(f"{name} cannot be handled as a {name}: {err}") from err
 
 

@@ -152,6 +152,17 @@ def invalid_options(kind: str, found: Sequence[FieldError]) -> StatusError:
     return _invalid(kind, "meta.k8s.io", "", found)
 
 
+def invalid_patch(found: FieldError) -> StatusError:
+    """The patched object does not have its type; upstream names neither kind nor object."""
+    return _invalid("", "", "", [found])
+
+
+def undeterminable_name(url: str) -> StatusError:
+    """The object has no name, and the URL names one."""
+    where = f"the name of the object ({url} based on URL) was undeterminable"
+    return bad_request(f"{where}: name must be provided")
+
+
 def apply_conflict(message: str, causes: Sequence[StatusCause]) -> StatusError:
     """Others manage fields that a patch applies."""
     return StatusError(409, "Conflict", message, StatusDetails(causes=list(causes)))

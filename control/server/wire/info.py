@@ -93,7 +93,7 @@ def _verb(method: str, name: str, subresource: str, query: Mapping[str, str]) ->
     verb = (table | _POSTED if subresource else table).get(method)
     if verb is None:
         raise method_not_allowed()
-    if verb == "list" and is_true(query.get("watch", "")):
+    if verb == "list" and is_true(query.get("watch", "0")):
         return "watch"
     return verb
 
@@ -106,8 +106,8 @@ def _watch(method: str) -> str:
 
 
 def is_true(value: str) -> bool:
-    """Read a boolean query parameter as Go's strconv.ParseBool; malformed text is False."""
-    return value in ("1", "t", "T", "true", "TRUE", "True")
+    """Read a boolean query parameter that is there: as upstream, all but 0 and false is true."""
+    return value != "0" and value.lower() != "false"
 
 
 def storage_prefix(kind: Kind, namespace: str = "") -> str:

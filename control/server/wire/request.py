@@ -61,10 +61,12 @@ class ApiRequest:
     @property
     def dry_run(self) -> bool:
         """True if nothing may be written; raises StatusError (422) for any value but All."""
-        value = self.query.get("dryRun", "")
-        if value not in ("", "All"):
-            raise self.invalid_options([not_supported("dryRun", [value], ["All"])])
-        return value == "All"
+        if "dryRun" not in self.query:
+            return False
+        values = self.query["dryRun"].split(",")
+        if set(values) != {"All"}:
+            raise self.invalid_options([not_supported("dryRun", values, ["All"])])
+        return True
 
     @property
     def manager(self) -> str:
@@ -94,6 +96,10 @@ class ApiRequest:
             raise self.invalid_options([not_supported("fieldValidation", mode, _MODES)])
         return mode or "Warn"
 
+    def check_options(self) -> None:
+        """Refuse values that no option of a write has, whatever it writes; raises StatusError."""
+        _ = self.dry_run, self.field_validation, self.manager
+
     def invalid_options(self, found: Sequence[FieldError]) -> StatusError:
         """Return the error (422) of the options of a request, such as CreateOptions."""
         return invalid_options(_OPTIONS.get(self.info.verb, "PatchOptions"), found)
@@ -113,16 +119,20 @@ class ApiRequest:
 
     def flag(self, name: str) -> bool:
         """Return a boolean query parameter."""
-        return is_true(self.query.get(name, ""))
+        return is_true(self.query.get(name, "0"))
 
     def number(self, name: str, default: int = 0) -> int:
         """Return a query parameter that is a number of at least 0; raises StatusError."""
         text = self.query.get(name, "")
         if not text:
             return default
-        if not (text.isascii() and text.isdigit() and len(text) < 19):
-            raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid {name}')
-        return int(text)
+        if text.isascii() and text.isdigit() and len(text) < 19:
+            return int(text)
+        if name != "resourceVersion":
+            raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+        why = f'strconv.ParseUint: parsing "{text}": invalid syntax'
+        why = f'resourceVersion: Invalid value: "{text}": {why}'
+        raise bad_request(f"invalid resource version: {why}")
 
 
 @lru_cache(maxsize=256)

@@ -60,13 +60,17 @@ def apply(original: Any, operations: Any) -> Any:
 
 def _do(document: Any, operation: Any) -> tuple[Any, int]:
     """Return the document after an operation, and the bytes that the operation copied."""
-    if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
-        raise MalformedPatchError("every operation of a JSON patch needs a path")
-    name = operation.get("op")
-    if not isinstance(name, str) or name not in _NEEDS:
-        raise MalformedPatchError(f"unexpected kind of JSON patch operation: {_shown(name)}")
-    if lacking := _NEEDS[name] - operation.keys():
-        raise MalformedPatchError(f"JSON patch operation {name} needs {', '.join(lacking)}")
+    if not isinstance(operation, dict):
+        raise MalformedPatchError("every operation of a JSON patch must be an object")
+    for member in ("op", "path", "from"):
+        if not isinstance(operation.get(member, ""), str):
+            raise MalformedPatchError(f"{member} of a JSON patch operation must be a string")
+    name = operation.get("op", "")
+    if name not in _NEEDS:
+        raise PatchConflictError(f"unexpected kind of JSON patch operation: {_shown(name)}")
+    if lacking := (_NEEDS[name] | {"path"}) - operation.keys():
+        needs = ", ".join(sorted(lacking))
+        raise PatchConflictError(f"JSON patch operation {name} needs {needs}")
     path = _pointer(operation["path"])
     if name == "copy":
         value, size = _copy(_found(document, _pointer(operation["from"])))

@@ -501,11 +501,11 @@ async def test_a_put_creates_only_for_users_who_may_create(server: Guarded) -> N
     path = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
     media = {"Authorization": "Bearer alice"}
     await server.state.cache.fresh()
-    refused = await server.api("PUT", f"{path}/a", {}, **media)
+    refused = await server.api("PUT", f"{path}/a", {"metadata": {"name": "a"}}, **media)
     assert (refused.code, refused["reason"]) == (403, "Forbidden")
     assert 'cannot create resource "leases"' in refused["message"]
     await server.make(path, {"metadata": {"name": "a"}})
-    assert (await server.api("PUT", f"{path}/a", {}, **media)).code == 200
+    assert (await server.api("PUT", f"{path}/a", {"metadata": {"name": "a"}}, **media)).code == 200
 
 
 async def test_a_put_creates_no_role_with_more_than_its_author_has(server: Guarded) -> None:

@@ -64,3 +64,42 @@ async def test_upstream_warns_of_the_same(api: Api):
 
 def unquoted(warning: str) -> str:
     return warning.removeprefix('299 - "').removesuffix('"').replace('\\"', '"')
+
+
+async def test_upstream_refuses_the_same_requests(api: Api):
+    """Requests that are wrong, and what upstream answered.
+
+    ``recorded/refusals.json`` has the objects that are there, and rows of (what is wrong, method,
+    path, body, media type, answer). An answer has code, reason, message (null if podwire says the
+    same in other words) and the causes' reasons and fields.
+    """
+    given = json.loads((Path(__file__).parent / "recorded/refusals.json").read_text())
+    for path, wire in given["objects"]:
+        await api.make(path, wire)
+    assert len(given["answers"]) > 150
+    wrong = []
+    for what, method, path, body, media, expected in given["answers"]:
+        raw = body.encode() if isinstance(body, str) else body
+        reply = await api(method, path, raw, media)
+        found = reply.body if isinstance(reply.body, dict) else {}
+        causes = (found.get("details") or {}).get("causes", [])
+        shown = sorted([each["reason"], each.get("field", "")] for each in causes)
+        message = found.get("message", "") if expected[2] is not None else None
+        answer = [reply.code, found.get("reason", ""), message, shown]
+        if answer != [*expected[:3], [list(it) for it in {tuple(it): 0 for it in expected[3]}]]:
+            wrong.append((what, answer, expected))
+    assert not wrong
+
+
+async def test_a_dry_run_of_another_value_writes_nothing(api: Api):
+    path = "/api/v1/namespaces/default/configmaps"
+    for values in ("dryRun=", "dryRun=All&dryRun=x", "dryRun=x&dryRun=All"):
+        reply = await api("POST", f"{path}?{values}", {"metadata": {"name": "a"}})
+        assert (reply.code, reply["reason"]) == (422, "Invalid"), values
+    assert (await api("GET", f"{path}/a")).code == 404
+
+
+async def test_writes_need_the_namespace_in_their_path(api: Api):
+    for method in ("POST", "DELETE"):
+        reply = await api(method, "/api/v1/configmaps", {"metadata": {"name": "a"}})
+        assert (reply.code, reply["reason"]) == (405, "MethodNotAllowed")

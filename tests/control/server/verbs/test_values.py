@@ -59,7 +59,7 @@ async def test_wrong_types_are_refused_also_where_json_is_kept(api: Api, path: s
 async def test_a_patch_cannot_bring_a_wrong_type(api: Api):
     await api.make(PODS, pod())
     patch = {"status": {"containerStatuses": [{"name": "c", "restartCount": "1"}]}}
-    assert (await api("PATCH", f"{PODS}/p/status", patch, STRATEGIC)).code == 400
+    assert (await api("PATCH", f"{PODS}/p/status", patch, STRATEGIC)).code == 422
 
 
 @pytest.mark.parametrize(
