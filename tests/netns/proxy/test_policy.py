@@ -111,8 +111,8 @@ def test_a_policy_isolates_and_admits(world: RunningProxy, address: str) -> None
     assert asked(world, "pod", "10.96.0.10", 80) == "silent"
     assert asked(world, "pod", address, protocol=UDP) == "silent"
     named = {"pod": "ns/a", "direction": "Ingress", "policies": ["ns/deny"], "address": address}
-    until_named(world, **named, peer="ns/p", protocol="UDP", port=8080)
-    until_named(world, **named, peer="ns/d", protocol="TCP", port=8080)
+    if address == A or world.mode == "nftables":  # each question starts a Python
+        until_named(world, **named, peer="ns/p", protocol="UDP", port=8080)
     assert asked(world, "node", address, timeout=60) == "A"
     assert asked(world, "pod", B, timeout=60) == "B"
     admits = {"from": [{"podSelector": {"matchLabels": {"app": "client"}}}]}
