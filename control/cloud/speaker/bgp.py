@@ -1,19 +1,20 @@
 """Announces addresses to routers by BGP (RFC 4271), with exabgp as the speaker of the protocol.
 
 Every node that may take an address's traffic announces it, so that a router with several paths
-spreads connections over them. exabgp reads its routes from a file, and again at SIGUSR1; it sends
-the differences. A route has a next hop of its own family, so each peer gets the routes of its own.
+spreads connections over them. exabgp reads its routes from a file when
+it starts, and each change as a command from a program that it runs, ``cat`` of a pipe. (What it
+reads again at SIGUSR1 it sends only after the peer's next message, up to a third of the hold time
+later.) A route has a next hop of its own family, so each peer gets the routes of its own.
 """
 
 import asyncio
 import hashlib
 import logging
 import os
-import signal
 import sys
 import tempfile
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
@@ -26,7 +27,10 @@ from control.linux import whole
 _MOST_AS = (1 << 32) - 1
 # exabgp's own settings: no API of its own, no listening, its log to ours.
 _SETTINGS = {
+    "exabgp_api_ack": "false",
     "exabgp_api_cli": "false",
+    "exabgp_api_respawn": "false",
+    "exabgp_api_terminate": "true",
     "exabgp_daemon_daemonize": "false",
     "exabgp_daemon_user": "root",
     "exabgp_log_destination": "stderr",
@@ -98,28 +102,51 @@ def exports(may: Candidates, node: str) -> frozenset[Address]:
     return frozenset(address for address, nodes in may.items() if node in nodes)
 
 
-def configuration(session: Session, addresses: Iterable[Address]) -> str:
-    """Return exabgp's file; raises BgpError if a peer's family has no address of the node."""
+def configuration(session: Session, addresses: Iterable[Address], pipe: Path) -> str:
+    """Return exabgp's file: what it announces at first, and the pipe of its commands.
+
+    Raises BgpError if a peer's family has no address of the node.
+    """
+    process = f"process routes {{\n  run /bin/cat {pipe};\n  encoder text;\n}}\n"
     ordered = sorted(addresses, key=lambda each: (each.version, int(each)))
-    return "".join(_neighbor(session, each, ordered) for each in session.peers)
+    return process + "".join(_neighbor(session, each, ordered) for each in session.peers)
 
 
-def _neighbor(session: Session, to: Peer, addresses: Sequence[Address]) -> str:
+def commands(session: Session, verb: str, addresses: Iterable[Address]) -> str:
+    """Return exabgp's commands, a line each, that announce or withdraw addresses."""
+    ordered = sorted(addresses, key=lambda each: (each.version, int(each)))
+    return "".join(
+        f"neighbor {to.address} {verb} route {each}/{each.max_prefixlen} "
+        f"next-hop {_local(session, to)}\n"
+        for each in ordered
+        for to in session.peers
+        if to.address.version == each.version
+    )
+
+
+def _local(session: Session, to: Peer) -> Address:
     version = to.address.version
     local = next((a for a in session.addresses if a.version == version), None)
     if local is None:
         raise BgpError(f"peer {to.address}: the node has no IPv{version} address")
+    return local
+
+
+def _neighbor(session: Session, to: Peer, addresses: Iterable[Address]) -> str:
+    local = _local(session, to)
     routes = "".join(
         f"    route {each}/{each.max_prefixlen} next-hop {local};\n"
         for each in addresses
-        if each.version == version
+        if each.version == local.version
     )
     return (
         f"neighbor {to.address} {{\n"
         f"  router-id {_router_id(session)};\n  local-address {local};\n"
         f"  local-as {session.number};\n  peer-as {to.number};\n  hold-time {session.hold};\n"
         f"{_options(session)}"
-        f"  family {{ ipv{version} unicast; }}\n  static {{\n{routes}  }}\n}}\n"
+        f"  family {{ ipv{to.address.version} unicast; }}\n  api {{ processes [ routes ]; }}\n"
+        "  adj-rib-out true;\n"  # a router that comes back is told again
+        f"  static {{\n{routes}  }}\n}}\n"
     )
 
 
@@ -146,12 +173,15 @@ class Bgp:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        configuration(session, ())  # raises BgpError now, not in the background
         self._exports: frozenset[Address] | None = None
         self._decided = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
+        self._changes = -1  # the pipe's descriptor, while exabgp starts and runs
+        self._lost = False  # a command was; only a new start brings it
         self._folder = tempfile.TemporaryDirectory(prefix="podwire-bgp-")
-        self._file = Path(self._folder.name) / "exabgp.conf"
+        folder = Path(self._folder.name)
+        self._file, self._pipe = folder / "exabgp.conf", folder / "changes"
+        configuration(session, (), self._pipe)  # raises BgpError now, not in the background
 
     def decide(self, may: Candidates) -> None:
         """Announce what this node may take, and nothing else, from now on."""
@@ -159,13 +189,22 @@ class Bgp:
         if wanted == self._exports:
             return
         before, self._exports = self._exports or frozenset(), wanted
-        whole.write(self._file, configuration(self._session, wanted), 0o600)
-        for sign, changed in (("announces", wanted - before), ("withdraws", before - wanted)):
+        for verb, changed in (("announce", wanted - before), ("withdraw", before - wanted)):
             for text in sorted(map(str, changed)):
-                logger.info("%s %s by BGP", sign, text)
+                logger.info("%ss %s by BGP", verb, text)
+            self._tell(commands(self._session, verb, changed))
         self._decided.set()
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.SIGUSR1)
+
+    def _tell(self, text: str) -> None:
+        """Give exabgp commands; one that does not read them is started again, with all routes."""
+        if self._changes < 0:
+            return  # the next one reads them from the file
+        try:
+            self._lost |= os.write(self._changes, text.encode()) < len(text)
+        except BlockingIOError:
+            self._lost = True
+        if self._lost and self._process is not None and self._process.returncode is None:
+            self._process.terminate()
 
     async def run(self) -> None:
         """Run exabgp for ever; one that ends is started again."""
@@ -183,14 +222,29 @@ class Bgp:
             self._folder.cleanup()
 
     async def _once(self) -> int:
+        self._renew()
         program = [sys.executable, "-m", "exabgp", "server", os.fspath(self._file)]
         # It must not outlive this process: the next one's exabgp would be a second speaker.
         self._process = await asyncio.create_subprocess_exec(
             "setpriv", "--pdeathsig", "TERM", *program, env=os.environ | _SETTINGS
         )
         try:
+            if self._lost:
+                self._process.terminate()
             return await self._process.wait()
         finally:
             if self._process.returncode is None:
                 self._process.terminate()
                 await self._process.wait()
+            os.close(self._changes)
+            self._changes = -1
+
+    def _renew(self) -> None:
+        """Make the file of what is announced, and a pipe from which no older program reads."""
+        text = configuration(self._session, self._exports or (), self._pipe)
+        whole.write(self._file, text, 0o600)
+        self._pipe.unlink(missing_ok=True)
+        os.mkfifo(self._pipe, 0o600)
+        self._lost = False
+        # Also for reading: it opens without a reader, and does not end with one.
+        self._changes = os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from control.cloud.speaker.bgp import (
     BgpError,
     Peer,
     Session,
+    commands,
     configuration,
     exports,
     password,
@@ -16,6 +18,7 @@ from control.cloud.speaker.bgp import (
 )
 
 V4, V6 = ip_address("198.51.100.200"), ip_address("2001:db8:1::200")
+PIPE = Path("/pipe")
 OWN = (ip_address("192.0.2.2"), ip_address("2001:db8::2"))
 
 
@@ -44,27 +47,26 @@ def test_a_node_announces_what_it_may_take() -> None:
 def test_a_peer_of_a_family_that_the_node_has_not_is_refused() -> None:
     session = Session("n", 64513, (peer("2001:db8::1,64512"),), OWN[:1])
     with pytest.raises(BgpError, match="peer 2001:db8::1: the node has no IPv6 address"):
-        configuration(session, ())
+        configuration(session, (), PIPE)
 
 
 def test_each_peer_gets_the_routes_of_its_family() -> None:
     peers = (peer("192.0.2.1,64512"), peer("2001:db8::1,64512"))
-    text = configuration(Session("n", 64513, peers, OWN), {V6, V4})
-    routes = [line.strip() for line in text.splitlines() if "route " in line]
-    assert routes == [
-        "route 198.51.100.200/32 next-hop 192.0.2.2;",
-        "route 2001:db8:1::200/128 next-hop 2001:db8::2;",
+    session = Session("n", 64513, peers, OWN)
+    assert commands(session, "announce", {V6, V4}).splitlines() == [
+        "neighbor 192.0.2.1 announce route 198.51.100.200/32 next-hop 192.0.2.2",
+        "neighbor 2001:db8::1 announce route 2001:db8:1::200/128 next-hop 2001:db8::2",
     ]
-    alone = configuration(Session("n", 64513, peers[1:], OWN[1:]), {V6})
+    alone = configuration(Session("n", 64513, peers[1:], OWN[1:]), {V6}, PIPE)
     (router_id,) = [line.split()[1] for line in alone.splitlines() if "router-id" in line]
     assert ip_address(router_id.rstrip(";")).version == 4
 
 
 def test_a_session_without_options_has_none_of_their_lines() -> None:
     peers = (peer("192.0.2.1,64512"),)
-    plain = configuration(Session("n", 64513, peers, OWN), ())
+    plain = configuration(Session("n", 64513, peers, OWN), (), PIPE)
     assert "capability" not in plain and "md5" not in plain
-    text = configuration(Session("n", 64513, peers, OWN, restart=120, password=b'a b;"}'), ())
+    text = configuration(Session("n", 64513, peers, OWN, restart=120, password=b'a b;"}'), (), PIPE)
     assert "graceful-restart 120;" in text
     assert b64encode(b'a b;"}').decode() in text and 'a b;"}' not in text
 

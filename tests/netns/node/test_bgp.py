@@ -108,8 +108,8 @@ class World:
         file.write_text(
             CONFIGURATION.format(neighbors="\n".join(neighbors), password=PASSWORD.decode())
         )
-        argv = self.router.argv(BIRD, "-f", "-c", str(file), "-s", str(folder / "bird.ctl"))
-        self._bird = subprocess.Popen(argv)
+        self._argv = self.router.argv(BIRD, "-f", "-c", str(file), "-s", str(folder / "bird.ctl"))
+        self._bird = subprocess.Popen(self._argv)
 
     def _address(self, space: Space, device: str, number: int) -> None:
         space.ip("link", "set", device, "up")
@@ -144,6 +144,12 @@ class World:
             assert time.monotonic() < deadline, self.router.ip("route")
             time.sleep(0.05)
 
+    def restart_router(self) -> None:
+        self._bird.terminate()
+        self._bird.wait()
+        assert self.next_hops(4) == set()
+        self._bird = subprocess.Popen(self._argv)
+
     def stop(self) -> None:
         for node in self.nodes:
             node.stop()
@@ -175,6 +181,10 @@ def test_a_router_spreads_over_the_nodes_that_announce(world: World) -> None:
     world.until_true(lambda: world.sessions() == 4)  # the new one's, or one is not missed yet
     world.until("node2")
     assert world.lost() == lost  # a graceful restart: the router has kept the routes
-    for nodes in ((), ("node2",), ()):
+    for nodes in ((), ("node2",)):
         world.nodes[1].decide(*nodes)
         world.until(*nodes)
+    world.restart_router()
+    world.until("node2")
+    world.nodes[1].decide()
+    world.until()
