@@ -181,7 +181,7 @@ def test_the_schema_refuses_what_podwire_refuses():
 
 
 def test_the_example_is_a_lab_file():
-    spec = planned((CHECKOUT / "examples/lab.yaml").read_bytes())
+    spec = planned((CHECKOUT / "examples/labs/three.yaml").read_bytes())
     assert [dict(node.labels)[ZONE] for node in spec.nodes] == ["west", "east", "east"]
 
 
