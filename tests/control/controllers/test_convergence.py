@@ -377,7 +377,7 @@ async def test_a_restart_of_everything_changes_nothing(bare):
 
 
 async def test_a_silent_nodes_pods_leave_the_service(bare):
-    settings = ControllerSettings(ranges=SETTINGS.ranges, grace=Grace(monitor=1, startup=1))
+    settings = ControllerSettings(ranges=SETTINGS.ranges, grace=Grace(monitor=3, startup=1))
     heart = asyncio.create_task(beat(bare.client, "n0", "n1"))  # n2 is silent
     # On a slow machine these two seem silent for a moment, too.
     bare.agents.insistent = frozenset({"n0", "n1"})
