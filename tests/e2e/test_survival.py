@@ -213,7 +213,7 @@ def test_nodes_join_stop_start_and_leave(web):
     assert taint["effect"] == "NoSchedule"
 
     # node1 has the Pod of the conversations, which no controller makes anew.
-    leaving = next(node for p in web.pods() if (node := p["spec"]["nodeName"]) != "node1")
+    leaving = next(name for p in web.pods() if (name := p["spec"]["nodeName"]) != "node1")
     before, there = addresses(web), pods_on(web, leaving)
     gone = containers_of(web, leaving)
     podwire(*node, "stop", "--name", web.name, leaving)
