@@ -4,7 +4,6 @@ import http.client
 import json
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,10 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench.apiserver import running
 from bench.cpus import apart, pin
 from bench.versus import Tree
 from control.client.kubeconfig import load
-from control.pki import Identity, create_authority, issue
 
 _CPUCLOCK_SCHED = 2
 _PATIENCE = 60.0
@@ -104,39 +103,13 @@ def peer(url: str, kubeconfig: Path) -> Target:
 @contextmanager
 def served(tree: Tree, folder: Path) -> Iterator[Target]:
     """Run ``podwire apiserver`` of a checkout on its CPU; yield it when it is ready."""
-    _make_certificates(folder)
-    files = {"tls-cert": "server.crt", "tls-key": "server.key", "client-ca": "ca.crt"}
-    with (
-        socket.create_server(("127.0.0.1", 0)) as bound,
-        (folder / "server.log").open("wb") as log,
-        subprocess.Popen(
-            [
-                *(*tree.podwire, "apiserver", f"--store=sqlite:{folder}/store.db"),
-                f"--listen-fd={bound.fileno()}",
-                *(f"--{flag}={folder / name}" for flag, name in files.items()),
-            ],
-            pass_fds=[bound.fileno()],
-            cwd=tree.root,
-            env=tree.environment,
-            stderr=log,
-        ) as process,
-    ):
-        try:
-            tls = ssl.create_default_context(cafile=folder / "ca.crt")
-            tls.load_cert_chain(folder / "admin.crt", folder / "admin.key")
-            target = Target(tree.name or "this", bound.getsockname()[1], tls, process.pid)
-            _wait(target, folder / "server.log")
-            pin([process.pid], apart()[1])
-            yield target
-        finally:
-            process.terminate()
-
-
-def _make_certificates(folder: Path) -> None:
-    authority = create_authority("bench")
-    authority.save(folder, "ca")
-    issue(authority, Identity("server", hosts=("127.0.0.1",))).save(folder, "server")
-    issue(authority, Identity("admin", ("system:masters",))).save(folder, "admin")
+    with running(tree, folder) as (port, pid):
+        tls = ssl.create_default_context(cafile=folder / "ca.crt")
+        tls.load_cert_chain(folder / "admin.crt", folder / "admin.key")
+        target = Target(tree.name or "this", port, tls, pid)
+        _wait(target, folder / "server.log")
+        pin([pid], apart()[1])
+        yield target
 
 
 def _wait(target: Target, log: Path) -> None:

@@ -1,15 +1,14 @@
 """The processes of the measurement: the API server, and the client that asks."""
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.apiserver import running
 from bench.versus import Tree
-from control.pki import Identity, create_authority, issue
 
 Waits = list[tuple[float, float]]  # (time of asking, seconds)
 
@@ -17,34 +16,9 @@ Waits = list[tuple[float, float]]  # (time of asking, seconds)
 @contextmanager
 def served(tree: Tree, folder: Path) -> Iterator[int]:
     """Run ``podwire apiserver`` with a store in the folder; yield its port."""
-    authority = create_authority("bench")
-    authority.save(folder, "ca")
-    issue(authority, Identity("server", hosts=("127.0.0.1",))).save(folder, "server")
-    issue(authority, Identity("admin", ("system:masters",))).save(folder, "admin")
-    files = {"tls-cert": "server.crt", "tls-key": "server.key", "client-ca": "ca.crt"}
-    flags = [f"--{flag}={folder / name}" for flag, name in files.items()]
-    with (
-        socket.create_server(("127.0.0.1", 0)) as bound,
-        (folder / "server.log").open("wb") as log,
-        subprocess.Popen(
-            [
-                *tree.podwire,
-                "apiserver",
-                f"--store=sqlite:{folder}/store.db",
-                f"--listen-fd={bound.fileno()}",
-                f"--service-account-signing-key-file={folder}/server.key",
-                *flags,
-            ],
-            pass_fds=[bound.fileno()],
-            cwd=tree.root,
-            env=tree.environment,
-            stderr=log,
-        ) as process,
-    ):
-        try:
-            yield int(bound.getsockname()[1])
-        finally:
-            process.terminate()
+    key = f"--service-account-signing-key-file={folder}/server.key"
+    with running(tree, folder, key) as (port, _):
+        yield port
 
 
 @contextmanager
