@@ -196,29 +196,30 @@ def validate_class(made: StorageClass) -> list[FieldError]:
 def _topologies(terms: Sequence[Wire]) -> list[FieldError]:
     """Check where volumes may be; as upstream, a term without expressions counts as given twice."""
     found: list[FieldError] = []
-    seen: list[dict[str, set[str]]] = [{}]
+    seen: set[frozenset[tuple[str, frozenset[str]]]] = {frozenset()}
     for at, term in enumerate(terms):
         path = f"allowedTopologies[{at}].matchLabelExpressions"
-        values: dict[str, set[str]] = {}
+        values: dict[str, frozenset[str]] = {}
         for place, wanted in enumerate(term.get("matchLabelExpressions", ())):
             own, key = f"{path}[{place}]", wanted.get("key", "")
             found += _topology(own, key, wanted.get("values", ()))
             if key in values:
                 found.append(field.duplicate(f"{own}.key", key))
-            values[key] = {*wanted.get("values", ())}
-        if values in seen:
+            values[key] = frozenset(wanted.get("values", ()))
+        region = frozenset(values.items())
+        if region in seen:
             found.append(field.duplicate(path, ""))
-        seen.append(values)
+        seen.add(region)
     return found
 
 
 def _topology(path: str, key: str, values: Sequence[str]) -> list[FieldError]:
     found = [] if values else [field.required(f"{path}.values")]
-    found += [
-        field.duplicate(f"{path}.values[{at}]", value)
-        for at, value in enumerate(values)
-        if value in values[:at]
-    ]
+    seen: set[str] = set()
+    for at, value in enumerate(values):
+        if value in seen:
+            found.append(field.duplicate(f"{path}.values[{at}]", value))
+        seen.add(value)
     return found + invalid_each(f"{path}.key", key, text.qualified_name(key))
 
 

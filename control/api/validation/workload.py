@@ -136,13 +136,14 @@ def _of_one_pod(spec: StatefulSetSpec) -> PodTemplateSpec:
 
     The controller chooses host name and subdomain, so those of the template are not checked.
     """
-    names = [claim.get("metadata", {}).get("name", "") for claim in spec.volume_claim_templates]
+    # Each name once: the volumes of two claims of one name would be one.
+    names = dict.fromkeys(
+        claim.get("metadata", {}).get("name", "") for claim in spec.volume_claim_templates
+    )
     wire = spec.template.spec.wire()
     wire |= {"hostname": "", "subdomain": ""}
     if names:
-        claimed = [
-            {"name": it, "persistentVolumeClaim": {"claimName": it}} for it in dict.fromkeys(names)
-        ]
+        claimed = [{"name": it, "persistentVolumeClaim": {"claimName": it}} for it in names]
         own = [volume for volume in wire.get("volumes", ()) if volume.get("name", "") not in names]
         wire["volumes"] = [*claimed, *own]
     return PodTemplateSpec.parse(spec.template.wire() | {"spec": wire})

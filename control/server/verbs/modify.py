@@ -135,7 +135,7 @@ def _revised(state: ServerState, request: ApiRequest, old: Item, edit: Edit) -> 
         wire = _next_version(state, request, before, as_stored(request.info.kind, new))
         _validate(request, before, wire)
         warned = edited.warnings
-        if not request.info.subresource and _spec_differs(before, wire):
+        if not request.info.subresource and _content_differs(before, wire):
             warned += warnings_of(request.info.kind, wire)
         if prepare.same(before, wire) and same_managers(old.managed, managed):
             return _Revision(None, finished(wire), warned)
@@ -217,9 +217,10 @@ def _named(request: ApiRequest, new: Wire) -> Wire:
     return rules_of(request.info.kind).default(new)
 
 
-def _spec_differs(before: Mapping[str, Any], wire: Wire) -> bool:
+def _content_differs(before: Mapping[str, Any], wire: Wire) -> bool:
     """Return True if what upstream warns of may have changed; of a Service, all is looked at."""
-    return wire["kind"] == "Service" or before.get("spec") != wire.get("spec")
+    names = (before.keys() | wire.keys()) - {"metadata", "status"}
+    return wire["kind"] == "Service" or any(before.get(it) != wire.get(it) for it in names)
 
 
 def _managed(

@@ -103,3 +103,16 @@ async def test_writes_need_the_namespace_in_their_path(api: Api):
     for method in ("POST", "DELETE"):
         reply = await api(method, "/api/v1/configmaps", {"metadata": {"name": "a"}})
         assert (reply.code, reply["reason"]) == (405, "MethodNotAllowed")
+
+
+async def test_an_update_is_warned_of_where_a_kind_has_no_spec(api: Api):
+    path = "/apis/node.k8s.io/v1/runtimeclasses"
+    plain = {"metadata": {"name": "r"}, "handler": "h"}
+    assert (await api("POST", path, plain)).warnings == ()
+    old = plain | {"scheduling": {"nodeSelector": {"beta.kubernetes.io/os": "linux"}}}
+    changed_to = await api("PUT", f"{path}/r", old)
+    assert [unquoted(text) for text in changed_to.warnings] == [
+        'scheduling.nodeSelector: deprecated since v1.14; use "kubernetes.io/os" instead'
+    ]
+    labelled = old | {"metadata": {"name": "r", "labels": {"a": "b"}}}
+    assert (await api("PUT", f"{path}/r", labelled)).warnings == ()
