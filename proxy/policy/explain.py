@@ -10,15 +10,20 @@ from dataclasses import dataclass
 from proxy.model.values import Address, Key, Protocol
 from proxy.policy.selectors import selects
 from proxy.policy.values import (
+    Action,
     BlockPeer,
+    ClusterPolicy,
     Direction,
     Namespace,
+    OrderedRule,
     Peer,
     Pod,
+    PodPeer,
     Policy,
     PortName,
     PortRange,
     Rule,
+    Tier,
 )
 
 
@@ -35,6 +40,7 @@ class Asked:
     destination_pod: Pod | None
     port: int | None = None
     protocol: Protocol | None = None
+    by_service: bool = False  # a Pod reached itself through a Service
 
     def end(self, direction: Direction) -> tuple[Pod | None, Pod | None, Address]:
         """Return the Pod that a direction guards, the Pod at the other end, and its address."""
@@ -66,17 +72,66 @@ class PolicyVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class TierRuleVerdict:
+    """A rule of a ClusterNetworkPolicy that fits the packet; ``number`` is its place in it."""
+
+    policy: str
+    number: int
+    rule: OrderedRule
+
+    @property
+    def text(self) -> str:
+        """The rule, for people."""
+        name = f" ({self.rule.name})" if self.rule.name else ""
+        return f"rule {self.number}{name} of ClusterNetworkPolicy {self.policy}"
+
+
+@dataclass(frozen=True, slots=True)
+class TierVerdict:
+    """What a tier says: ``policies`` are about the Pod, in order; ``fits`` is the first rule of
+    theirs that fits the packet, None if none does.
+    """
+
+    tier: Tier
+    policies: tuple[str, ...]
+    fits: TierRuleVerdict | None
+
+    @property
+    def action(self) -> Action:
+        """The tier's answer."""
+        return self.fits.rule.action if self.fits else Action.PASS
+
+
+@dataclass(frozen=True, slots=True)
 class SideVerdict:
-    """A Pod and a direction. Without policies the Pod is not isolated in it."""
+    """A Pod and a direction. Without policies the Pod is not isolated in it.
+
+    ``admin`` and ``baseline`` are None where no ClusterNetworkPolicy has a say. A Pod always
+    reaches itself, as far as NetworkPolicies go: ``is_itself``.
+    """
 
     direction: Direction
     pod: Key
     policies: tuple[PolicyVerdict, ...]
+    admin: TierVerdict | None = None
+    baseline: TierVerdict | None = None
+    is_itself: bool = False
+
+    @property
+    def decided_by(self) -> TierVerdict | None:
+        """The tier of ClusterNetworkPolicies that decides, None if none does."""
+        if self.admin and self.admin.action is not Action.PASS:
+            return self.admin
+        if not self.policies and self.baseline and self.baseline.action is not Action.PASS:
+            return self.baseline
+        return None
 
     @property
     def passes(self) -> bool:
         """True if this side lets the packet pass."""
-        return not self.policies or any(one.admits for one in self.policies)
+        if tier := self.decided_by:
+            return tier.action is Action.ACCEPT
+        return not self.policies or self.is_itself or any(one.admits for one in self.policies)
 
 
 def explain(
@@ -84,21 +139,25 @@ def explain(
     policies: Iterable[Policy],
     namespaces: Mapping[str, Namespace],
     nodes: Mapping[Key, Iterable[Address]],
+    cluster: Iterable[ClusterPolicy] = (),
 ) -> tuple[SideVerdict, ...]:
     """Return the verdict of each side that has a say; the packet passes if all of them do.
 
     ``nodes`` are the addresses of the node where a Pod runs. That node always reaches the Pod, and
-    the Pod reaches it; a Pod always reaches itself.
+    the Pod reaches it; a Pod always reaches itself. ``cluster`` are ClusterNetworkPolicies.
     """
-    if asked.source_pod is not None and asked.source_pod is asked.destination_pod:
+    itself = asked.source_pod is not None and asked.source_pod is asked.destination_pod
+    if itself and not asked.by_service:
         return ()
     policies = sorted(policies, key=lambda one: one.key)
-    return tuple(_sides(asked, policies, namespaces, nodes))
+    ranked = sorted(cluster, key=lambda one: one.rank)
+    return tuple(_sides(asked, policies, ranked, namespaces, nodes))
 
 
 def _sides(
     asked: Asked,
     policies: Sequence[Policy],
+    ranked: Sequence[ClusterPolicy],
     namespaces: Mapping[str, Namespace],
     nodes: Mapping[Key, Iterable[Address]],
 ) -> Iterator[SideVerdict]:
@@ -111,7 +170,9 @@ def _sides(
         found = (
             PolicyVerdict(one.key, tuple(reader.rules(one.rules[direction]))) for one in guards
         )
-        yield SideVerdict(direction, pod.key, tuple(found))
+        mine = [one for one in ranked if one.rules.get(direction) and reader.has(one.subject, pod)]
+        admin, baseline = (reader.tier(tier, direction, mine) for tier in Tier)
+        yield SideVerdict(direction, pod.key, tuple(found), admin, baseline, other is pod)
 
 
 def _guards(policy: Policy, pod: Pod, direction: Direction) -> bool:
@@ -140,12 +201,26 @@ class _Reader:
             wrong = [*self._wrong_peer(rule), *self._wrong_port(rule)]
             yield RuleVerdict(number, not wrong, " and ".join(wrong) or "admits it")
 
-    def _wrong_peer(self, rule: Rule) -> Iterator[str]:
+    def tier(
+        self, tier: Tier, direction: Direction, ranked: Iterable[ClusterPolicy]
+    ) -> TierVerdict | None:
+        """Return what a tier says, of policies that are about the Pod, in order."""
+        mine = [one for one in ranked if one.tier is tier]
+        fits = (
+            TierRuleVerdict(one.name, number, rule)
+            for one in mine
+            for number, rule in enumerate(one.rules[direction])
+            if not any(self._wrong_peer(rule)) and not any(self._wrong_port(rule))
+        )
+        first = next(fits, None)
+        return TierVerdict(tier, tuple(one.name for one in mine), first) if mine else None
+
+    def _wrong_peer(self, rule: Rule | OrderedRule) -> Iterator[str]:
         if rule.peers is not None and not any(map(self._is, rule.peers)):
             name = "/".join(self._other.key) if self._other else str(self._address)
             yield f"{name} is none of its peers"
 
-    def _wrong_port(self, rule: Rule) -> Iterator[str]:
+    def _wrong_port(self, rule: Rule | OrderedRule) -> Iterator[str]:
         if rule.ports is not None and not any(map(self._has, rule.ports)):
             asked = self._asked
             door = f"{asked.port}/{asked.protocol}" if asked.protocol else "a packet without ports"
@@ -158,8 +233,11 @@ class _Reader:
                 span.version == version and span.first <= number <= span.last
                 for span in peer.ranges
             )
-        pod = self._other
-        if pod is None or not selects(peer.pods, pod.labels):
+        return self._other is not None and self.has(peer, self._other)
+
+    def has(self, peer: PodPeer, pod: Pod) -> bool:
+        """Return True if a Pod is one of a peer's, or of a subject's."""
+        if not selects(peer.pods, pod.labels):
             return False
         if peer.namespaces is None:
             return pod.key[0] == peer.namespace

@@ -60,6 +60,10 @@ class Members:
             changed |= self.renew(key, self._pods[key], False)
         return changed
 
+    def peers_with(self, key: Key) -> set[PodPeer]:
+        """Return the peers that a Pod belongs to."""
+        return {peer for peer in self._looking_into(key[0]) if key in self._of[peer]}
+
     def _looking_into(self, namespace: str) -> Iterator[PodPeer]:
         yield from self._peers.get(namespace, ())
         yield from self._peers.get(None, ())

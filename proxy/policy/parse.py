@@ -61,7 +61,7 @@ def parse_policy(wire: api.NetworkPolicy, complaints: Complaints) -> Policy | No
     """Parse a policy; None if it cannot be known whom it selects."""
     spec = wire.spec
     try:
-        selector = _selector(spec.pod_selector)
+        selector = parse_selector(spec.pod_selector)
     except ValueError as err:
         complaints.add("the policy", f"spec.podSelector: {err}")
         return None
@@ -121,13 +121,13 @@ class _RuleReader:
             return _block(peer.ip_block)
         if selectors == (None, None):
             raise ValueError("it has no podSelector, no namespaceSelector and no ipBlock")
-        pods = _selector(peer.pod_selector or api.LabelSelector())
+        pods = parse_selector(peer.pod_selector or api.LabelSelector())
         if peer.namespace_selector is None:
             return PodPeer(self._namespace, None, pods)
-        return PodPeer(None, _selector(peer.namespace_selector), pods)
+        return PodPeer(None, parse_selector(peer.namespace_selector), pods)
 
 
-def _selector(wire: api.LabelSelector) -> Selector:
+def parse_selector(wire: api.LabelSelector) -> Selector:
     """Read a selector. Raises ValueError."""
     found = {Condition(k, Operator.IN, frozenset({v})) for k, v in wire.match_labels.items()}
     for one in wire.match_expressions:
@@ -143,8 +143,8 @@ def _selector(wire: api.LabelSelector) -> Selector:
 
 def _block(wire: api.IPBlock) -> BlockPeer:
     """Read an ipBlock. Raises ValueError."""
-    whole = _range(wire.cidr)
-    holes = sorted({_range(text) for text in wire.except_})
+    whole = parse_range(wire.cidr)
+    holes = sorted({parse_range(text) for text in wire.except_})
     ranges, at = [], whole.first
     for hole in holes:
         inside = whole.first <= hole.first and hole.last <= whole.last
@@ -158,7 +158,8 @@ def _block(wire: api.IPBlock) -> BlockPeer:
     return BlockPeer(tuple(ranges))
 
 
-def _range(text: str) -> AddressRange:
+def parse_range(text: str) -> AddressRange:
+    """Read a range in CIDR notation. Raises ValueError."""
     network = parse_network(text)
     first = int(network.network_address)
     return AddressRange(network.version, first, first + network.num_addresses - 1)

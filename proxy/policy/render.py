@@ -8,18 +8,25 @@
        ▼                                                        ▼
     arrive ── ingress: destination address ──► in-N … the same with the source … accept or drop
 
+Where ClusterNetworkPolicies have a say, a course stands before the profile: it jumps into the
+ranking of a tier, which comes back if no rule of it decides; see ``ranking``.
+
 A Pod's address is one element of ``egress`` and one of ``ingress``, open or isolated. Pods with the
 same rules share a chain, chains share groups. So a packet's cost grows with nothing.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from proxy.backends.nftables.objects import Chain, Element, SetOrMap, TableObject
-from proxy.model.values import Address, Family, Network, text_of
+from proxy.model.values import Address, Family, Network, Protocol, text_of
+from proxy.policy.index import PolicyIndex
+from proxy.policy.networks import cut_networks
 from proxy.policy.numbers import Numbers
+from proxy.policy.posts import Post, Shared
 from proxy.policy.profile import Group, NamedDoor, Profile
-from proxy.policy.values import AddressRange, BlockPeer, Direction
+from proxy.policy.ranking import Course, Ladder, Ranking
+from proxy.policy.values import Action, AddressRange, BlockPeer, Direction, PodPeer
 
 TABLE = "podwire-policy"
 LOG_GROUP = 87  # NFLOG; podwire's routes have this number too
@@ -27,11 +34,29 @@ SNAPLEN = 128  # bytes of a logged packet: its headers
 EGRESS, INGRESS, RANGES, BRIDGES, ITSELF = "egress", "ingress", "ranges", "bridges", "itself"
 UNKNOWN_FROM, UNKNOWN_TO = "unknown-from", "unknown-to"
 DROPPED = {Direction.EGRESS: "dropped-egress", Direction.INGRESS: "dropped-ingress"}
+DENIED = {Direction.EGRESS: "denied-egress", Direction.INGRESS: "denied-ingress"}  # by a rule
 # Neighbor discovery and multicast listeners (RFC 4861, RFC 2710, RFC 3810): without them there is
 # no IPv6 on a link, and no policy means to forbid them.
 _LINK_KEEPING = "icmpv6 type { 130, 131, 132, 133, 134, 135, 136, 137, 143 } accept"
 _LOGS = 'limit rate 100/second burst 200 packets log group {} snaplen {} prefix "{}"'
 _ABBREVIATED = {Direction.EGRESS: "eg", Direction.INGRESS: "in"}
+
+
+_PEER = {Direction.EGRESS: "daddr", Direction.INGRESS: "saddr"}
+
+
+def onward(direction: Direction) -> str:
+    """Return what becomes of a packet that a direction lets pass."""
+    return "goto arrive" if direction is Direction.EGRESS else "accept"
+
+
+def verdict(direction: Direction, action: Action) -> str:
+    """Return what becomes of a packet by a rule of a ClusterNetworkPolicy."""
+    return {
+        Action.ACCEPT: onward(direction),
+        Action.DENY: f"goto {DENIED[direction]}",
+        Action.PASS: "return",
+    }[action]
 
 
 class PolicyRenderer:
@@ -51,7 +76,7 @@ class PolicyRenderer:
         yield SetOrMap("set", ITSELF, f"type {address} . {address};")
         yield SetOrMap("set", RANGES, f"type {address}; flags interval;")
         yield SetOrMap("set", BRIDGES, "type ifname;")
-        for name in DROPPED.values():
+        for name in (*DROPPED.values(), *DENIED.values()):
             yield SetOrMap("set", name, f"type {address}; counter;")
         keeping = () if self.family is Family.V4 else (_LINK_KEEPING,)
         yield Chain(
@@ -59,7 +84,6 @@ class PolicyRenderer:
             (
                 "ct state vmap { established : accept, related : accept }",
                 *keeping,
-                f"{ip} saddr . {ip} daddr @{ITSELF} accept",
                 f"{ip} saddr vmap @{EGRESS}",
                 f"{ip} saddr @{RANGES} goto {UNKNOWN_FROM}",
                 f"iifname @{BRIDGES} goto {UNKNOWN_FROM}",
@@ -73,10 +97,12 @@ class PolicyRenderer:
                 f"{ip} daddr vmap @{INGRESS}",
                 f"{ip} daddr @{RANGES} goto {UNKNOWN_TO}",
                 f"iifname @{BRIDGES} oifname @{BRIDGES} goto {UNKNOWN_TO}",
+                "accept",  # a ranking may have led here, to which nothing may return
             ),
         )
         for direction, which in ((Direction.EGRESS, "saddr"), (Direction.INGRESS, "daddr")):
-            yield self._dropping(DROPPED[direction], f"{ip} {which} @{DROPPED[direction]}")
+            for name in (DROPPED[direction], DENIED[direction]):
+                yield self._dropping(name, f"{ip} {which} @{name}")
         for name in (UNKNOWN_FROM, UNKNOWN_TO):
             yield self._dropping(name, "counter")
 
@@ -91,22 +117,115 @@ class PolicyRenderer:
         for name in bridges:
             yield Element(BRIDGES, f'"{name}"')
 
-    def post(
-        self, address: Address, ingress: Profile | None, egress: Profile | None
-    ) -> Iterator[TableObject]:
+    def post(self, address: Address, post: Post) -> Iterator[TableObject]:
         """Yield what guards an address of this node's."""
         text = text_of(address)
-        yield Element(EGRESS, text, f"goto {self._chain(egress)}" if egress else "goto arrive")
-        yield Element(INGRESS, text, f"goto {self._chain(ingress)}" if ingress else "accept")
+        yield Element(EGRESS, text, self._first(Direction.EGRESS, post.egress_course, post.egress))
+        first = self._first(Direction.INGRESS, post.ingress_course, post.ingress)
+        yield Element(INGRESS, text, first)
         yield Element(ITSELF, f"{text} . {text}")
-        for direction, found in ((Direction.EGRESS, egress), (Direction.INGRESS, ingress)):
-            if found:
-                yield Element(DROPPED[direction], text)
+        yield from (Element(DROPPED[one.direction], text) for one in post.profiles())
+        yield from (Element(DENIED[one.direction], text) for one in post.courses())
+
+    def _first(self, direction: Direction, course: Course | None, profile: Profile | None) -> str:
+        if course is not None:
+            return f"goto {self._named('course', course)}"
+        return f"goto {self._chain(profile)}" if profile else onward(direction)
+
+    def shared(self, one: Shared, index: PolicyIndex) -> Iterable[TableObject]:
+        """Yield what several addresses may need."""
+        match one:
+            case Profile():
+                return self.profile(one)
+            case NamedDoor():
+                return self.door(one, index.doors(one))
+            case Ladder():
+                return self.ladder(one, index.rungs(one))
+            case Ranking():
+                return self.ranking(one, index.exact(one))
+            case Course():
+                return self.course(one)
+            case _:
+                return self.group(one, index.addresses(one))
+
+    def course(self, course: Course) -> Iterator[TableObject]:
+        """Yield a course's chain."""
+        rules = []
+        if course.admin:
+            rules.append(f"jump {self._named('rank', course.admin)}")
+        if course.policies:
+            rules.append(f"goto {self._chain(course.policies)}")
+        elif course.baseline:
+            rules.append(f"jump {self._named('rank', course.baseline)}")
+        if not course.policies:
+            rules.append(onward(course.direction))
+        yield Chain(self._named("course", course), tuple(rules))
+
+    def ranking(
+        self, ranking: Ranking, exact: Mapping[tuple[Address, Protocol, int], Action]
+    ) -> Iterator[TableObject]:
+        """Yield a ranking's chain, with its maps of ports. A packet that comes to its end, or to
+        that of a ladder, returns to the course.
+        """
+        number, rules = self.numbers.of(ranking), []
+        if ranking.exact:
+            rules.append(f"{self._ip} daddr . meta l4proto . th dport vmap @exact-{number}")
+            spec = f"type {self._type} . inet_proto . inet_service : verdict;"
+            yield SetOrMap("map", f"exact-{number}", spec)
+            for (address, protocol, door), action in exact.items():
+                if address.version == self.family:
+                    key = f"{text_of(address)} . {protocol.lower()} . {door}"
+                    yield Element(f"exact-{number}", key, verdict(ranking.direction, action))
+        if ranking.doors:
+            rules.append(f"meta l4proto . th dport vmap @doors-{number}")
+            spec = "type inet_proto . inet_service : verdict; flags interval;"
+            yield SetOrMap("map", f"doors-{number}", spec)
+            for port, ladder in ranking.doors:
+                span = f"{port.first}" if port.first == port.last else f"{port.first}-{port.last}"
+                key = f"{port.protocol.lower()} . {span}"
+                yield Element(f"doors-{number}", key, self._climb(ladder))
+        yield Chain(self._named("rank", ranking), (*rules, self._climb(ranking.anywhere)))
+
+    def _climb(self, ladder: Ladder) -> str:
+        if ladder.settled is not None:
+            return verdict(ladder.direction, ladder.settled)
+        return f"goto {self._named('ladder', ladder)}"
+
+    def ladder(self, ladder: Ladder, rungs: Mapping[Address, Action]) -> Iterator[TableObject]:
+        """Yield a ladder's chain: the answer for Pods, that for networks, that for all others."""
+        number, peer = self.numbers.of(ladder), _PEER[ladder.direction]
+        rules = []
+        for store, flags, peers in (
+            ("rungs", "", PodPeer),
+            ("nets", " flags interval;", BlockPeer),
+        ):
+            if any(isinstance(one, peers) for group, _ in ladder.steps for one in group or ()):
+                rules.append(f"{self._ip} {peer} vmap @{store}-{number}")
+                spec = f"type {self._type} : verdict;{flags}"
+                yield SetOrMap("map", f"{store}-{number}", spec)
+        for address in rungs:
+            if address.version == self.family:
+                yield self.rung(ladder, address, rungs[address])
+        for span, action in cut_networks(ladder.steps, self.family):
+            value = verdict(ladder.direction, action)
+            yield Element(f"nets-{number}", self._span(span), value)
+        group, action = ladder.steps[-1]
+        last = (verdict(ladder.direction, action),) if group is None else ()
+        yield Chain(self._named("ladder", ladder), (*rules, *last))
+
+    def rung(self, ladder: Ladder, address: Address, action: Action) -> Element:
+        """Return the element of a Pod's address in a ladder."""
+        store = f"rungs-{self.numbers.of(ladder)}"
+        return Element(store, text_of(address), verdict(ladder.direction, action))
+
+    def _named(self, sort: str, what: Course | Ranking | Ladder) -> str:
+        return f"{_ABBREVIATED[what.direction]}-{sort}-{self.numbers.of(what)}"
 
     def profile(self, profile: Profile) -> Iterator[TableObject]:
         """Yield a profile's chain, with its map of ports."""
-        name, ok = self._chain(profile), self._onward(profile.direction)
-        rules = [*self._look_up(profile.always, profile.direction)]
+        name, ok = self._chain(profile), onward(profile.direction)
+        rules = [f"{self._ip} saddr . {self._ip} daddr @{ITSELF} {ok}"]
+        rules += self._look_up(profile.always, profile.direction)
         rules += [
             f"{self._ip} daddr . meta l4proto . th dport @{self._door(door)} {ok}"
             for door in profile.named
@@ -155,16 +274,13 @@ class PolicyRenderer:
 
     def _look_up(self, group: Group | None, direction: Direction) -> Iterator[str]:
         """Yield the rules that let pass who is in a group."""
-        ok = self._onward(direction)
+        ok = onward(direction)
         if group is None:
             yield ok
         elif group:
-            peer = "daddr" if direction is Direction.EGRESS else "saddr"
+            peer = _PEER[direction]
             for store in ("pods", "blocks"):
                 yield f"{self._ip} {peer} @{store}-{self.numbers.of(group)} {ok}"
-
-    def _onward(self, direction: Direction) -> str:
-        return "goto arrive" if direction is Direction.EGRESS else "accept"
 
     def _asking(self, group: Group, direction: Direction) -> str:
         return f"{_ABBREVIATED[direction]}-group-{self.numbers.of(group)}"

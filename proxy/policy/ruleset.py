@@ -5,9 +5,12 @@ from collections.abc import Hashable, Iterable
 from proxy.backends.nftables.objects import Element, ObjectIdentity, TableObject
 from proxy.backends.nftables.transaction import Transaction, table_name
 from proxy.model.values import Address, Family, Network
-from proxy.policy.index import Changes, PolicyIndex
-from proxy.policy.profile import Group, NamedDoor, Profile
+from proxy.policy.index import PolicyIndex
+from proxy.policy.posts import Changes
+from proxy.policy.profile import Group
+from proxy.policy.ranking import Ladder
 from proxy.policy.render import TABLE, PolicyRenderer
+from proxy.policy.values import Action
 
 _PLACE, _FIXED = "place", "fixed"
 _Objects = dict[ObjectIdentity, TableObject]
@@ -46,12 +49,11 @@ class PolicyRuleset:
         for address in changes.addresses:
             if address.version == self.family:
                 post = self._index.posts.get(address)
-                found = self._render.post(address, post.ingress, post.egress) if post else ()
+                found = self._render.post(address, post) if post else ()
                 want[address] = list(found)
-        shared: tuple[Profile | Group | NamedDoor, ...]
-        shared = (*changes.profiles, *changes.groups, *changes.named)
-        for one in shared:
-            want[one] = list(self._objects(one)) if self._index.is_used(one) else []
+        for one in changes.shared():
+            objects = self._render.shared(one, self._index) if self._index.is_used(one) else ()
+            want[one] = list(objects)
         made = self._advance(want)
         moved = [self._move(group, places) for group, places in changes.moved.items()]
         made = Transaction(
@@ -64,31 +66,35 @@ class PolicyRuleset:
         return made
 
     def _move(
-        self, group: Group, addresses: Iterable[Address]
+        self, what: Group | Ladder, addresses: Iterable[Address]
     ) -> tuple[list[TableObject], list[TableObject]]:
-        """Look at some addresses of a group; return the elements to put, and to drop."""
+        """Look at some addresses of a group or ladder; return the elements to put, and to drop."""
         put: list[TableObject] = []
         drop: list[TableObject] = []
-        held = self._held.get(group)
+        held = self._held.get(what)
         if held is None:  # it went, or has not come
             return put, drop
         for address in addresses:
             if address.version == self.family:
-                one = self._render.member(group, address)
-                if not self._index.has(group, address):
-                    if held.pop(one.identity, None) is not None:
-                        drop.append(one)
-                elif one.identity not in held:
-                    held[one.identity] = one
-                    put.append(one)
+                place, one = self._element(what, address)
+                old = held.pop(place, None)
+                if one is not None:
+                    held[place] = one
+                if old != one:
+                    drop += [old] if old else []
+                    put += [one] if one else []
         return put, drop
 
-    def _objects(self, one: Profile | Group | NamedDoor) -> Iterable[TableObject]:
-        if isinstance(one, Profile):
-            return self._render.profile(one)
-        if isinstance(one, NamedDoor):
-            return self._render.door(one, self._index.doors(one))
-        return self._render.group(one, self._index.addresses(one))
+    def _element(
+        self, what: Group | Ladder, address: Address
+    ) -> tuple[ObjectIdentity, Element | None]:
+        """Return the identity of an address' element, and the element if there has to be one."""
+        if isinstance(what, Ladder):
+            action = self._index.rung(what, address)
+            one = self._render.rung(what, address, action or Action.PASS)
+            return one.identity, one if action else None
+        one = self._render.member(what, address)
+        return one.identity, one if self._index.has(what, address) else None
 
     def _advance(self, want: dict[Hashable, list[TableObject]]) -> Transaction:
         put: list[TableObject] = []

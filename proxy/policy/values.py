@@ -97,6 +97,55 @@ class Policy:
     rules: Mapping[Direction, tuple[Rule, ...]]
 
 
+class Tier(StrEnum):
+    """Where a ClusterNetworkPolicy stands: before all NetworkPolicies, or after them."""
+
+    ADMIN = "Admin"
+    BASELINE = "Baseline"
+
+
+class Action(StrEnum):
+    """What a rule of a ClusterNetworkPolicy does. PASS leaves it to the next tier."""
+
+    ACCEPT = "Accept"
+    DENY = "Deny"
+    PASS = "Pass"  # noqa: S105  # no password
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedRule:
+    """A rule of a ClusterNetworkPolicy: the first that fits a packet decides.
+
+    None stands for everybody, or all ports of all protocols.
+    """
+
+    action: Action
+    peers: frozenset[Peer] | None
+    ports: frozenset[PortRange | PortName] | None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPolicy:
+    """A ClusterNetworkPolicy. ``subject`` are the Pods that it is about."""
+
+    name: str
+    tier: Tier
+    priority: int
+    subject: PodPeer
+    rules: Mapping[Direction, tuple[OrderedRule, ...]]
+
+    @property
+    def key(self) -> Key:
+        """The name, as of an object without a namespace."""
+        return "", self.name
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """The order within the tier, the least first. The API leaves equal priorities open."""
+        return self.priority, self.name
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
     """A Pod with an address of its own, that has not ended.

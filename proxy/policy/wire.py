@@ -1,7 +1,7 @@
 """Pods, Namespaces and NetworkPolicies as this room reads them: only the fields that it uses."""
 
 from control.api.kind import Kind
-from proxy.objects.wire import Fields, WireObject
+from proxy.objects.wire import Condition, Fields, WireObject
 
 
 class Requirement(Fields, frozen=True):
@@ -74,6 +74,108 @@ class NetworkPolicy(WireObject, frozen=True):
     spec: NetworkPolicySpec = NetworkPolicySpec()
 
 
+class NamespacedPod(Fields, frozen=True):
+    """Pods that one selector selects, in namespaces that another one does."""
+
+    namespace_selector: LabelSelector = _EVERY
+    pod_selector: LabelSelector = _EVERY
+
+
+class ClusterPeer(Fields, frozen=True):
+    """Whom a ClusterNetworkPolicy is about, or its rule: one field must be set.
+
+    An unknown field, of a newer version or of the experimental channel, leaves none.
+    """
+
+    namespaces: LabelSelector | None = None
+    pods: NamespacedPod | None = None
+    networks: list[str] | None = None
+
+
+class PortSpan(Fields, frozen=True):
+    """Ports from ``start`` to ``end``, which belong to it."""
+
+    start: int = 0
+    end: int = 0
+
+
+class DestinationPort(Fields, frozen=True):
+    """A number or a range: one must be set."""
+
+    number: int | None = None
+    range_: PortSpan | None = None
+
+
+class ProtocolPorts(Fields, frozen=True):
+    """Ports of one protocol."""
+
+    destination_port: DestinationPort | None = None
+
+
+class ClusterProtocol(Fields, frozen=True):
+    """What a rule of a ClusterNetworkPolicy says of ports: one field must be set."""
+
+    tcp: ProtocolPorts | None = None
+    udp: ProtocolPorts | None = None
+    sctp: ProtocolPorts | None = None
+    destination_named_port: str | None = None
+
+
+class ClusterRule(Fields, frozen=True):
+    """A rule of a ClusterNetworkPolicy, of either direction."""
+
+    name: str = ""
+    action: str = ""
+    from_: list[ClusterPeer] = []
+    to: list[ClusterPeer] = []
+    protocols: list[ClusterProtocol] | None = None
+
+
+_NOBODY = ClusterPeer()
+
+
+class ClusterNetworkPolicySpec(Fields, frozen=True):
+    """The tier and the priority of a policy, its subject, and its rules in order."""
+
+    tier: str = ""
+    priority: int = 0
+    subject: ClusterPeer = _NOBODY
+    ingress: list[ClusterRule] = []
+    egress: list[ClusterRule] = []
+
+
+class ClusterNetworkPolicy(WireObject, frozen=True):
+    """policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy."""
+
+    spec: ClusterNetworkPolicySpec = ClusterNetworkPolicySpec()
+
+
+class DefinitionVersion(Fields, frozen=True):
+    """A version of a custom resource."""
+
+    name: str = ""
+    served: bool = False
+
+
+class DefinitionSpec(Fields, frozen=True):
+    """The versions of a custom resource."""
+
+    versions: list[DefinitionVersion] = []
+
+
+class DefinitionStatus(Fields, frozen=True):
+    """Whether a custom resource is served yet."""
+
+    conditions: list[Condition] = []
+
+
+class Definition(WireObject, frozen=True):
+    """apiextensions.k8s.io/v1 CustomResourceDefinition."""
+
+    spec: DefinitionSpec = DefinitionSpec()
+    status: DefinitionStatus = DefinitionStatus()
+
+
 class ContainerPort(Fields, frozen=True):
     """A port of a container."""
 
@@ -124,5 +226,21 @@ class Namespace(WireObject, frozen=True):
 
 
 NETWORK_POLICY = Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", NetworkPolicy)
+CLUSTER_NETWORK_POLICY = Kind(
+    "policy.networking.k8s.io",
+    "v1alpha2",
+    "ClusterNetworkPolicy",
+    "clusternetworkpolicies",
+    ClusterNetworkPolicy,
+    False,
+)
+DEFINITION = Kind(
+    "apiextensions.k8s.io",
+    "v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    Definition,
+    False,
+)
 POD = Kind("", "v1", "Pod", "pods", Pod)
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", Namespace, False)

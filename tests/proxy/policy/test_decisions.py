@@ -1,19 +1,24 @@
 """Who may reach whom: the evaluator by the API's text, and the index, which packets follow."""
 
 import random
+from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
 from msgspec import convert
 
-from proxy.model.values import Address, Protocol
+from proxy.model.values import Address, Family, Protocol
 from proxy.objects.parse import Complaints
 from proxy.policy import wire
 from proxy.policy.explain import Asked, SideVerdict, explain
 from proxy.policy.index import PolicyIndex
+from proxy.policy.networks import cut_networks
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
+from proxy.policy.parse_cluster import parse_cluster_policy
 from proxy.policy.profile import Group, Profile
-from proxy.policy.values import BlockPeer, Direction, Policy
+from proxy.policy.ranking import Course, Ranking
+from proxy.policy.values import Action, BlockPeer, ClusterPolicy, Direction, Policy
+from tests.support.proxy.cluster_table import CLUSTER_TABLE, random_cluster
 from tests.support.proxy.evaluate import Cluster, Packet, evaluate
 from tests.support.proxy.policy_table import (
     ENDS,
@@ -32,20 +37,33 @@ PLACES = {one["metadata"]["name"]: one["status"]["podIPs"] for one in PODS}
 NODE = "10.9.9.9"
 
 
+def parsed_cluster(wires: list[dict]) -> list[ClusterPolicy]:
+    found = []
+    for one in wires:
+        if one["kind"] == "ClusterNetworkPolicy":
+            value = convert(one, wire.ClusterNetworkPolicy)
+            policy_ = parse_cluster_policy(value, Complaints("policy"))
+            found += [policy_] if policy_ else []
+    return found
+
+
 def parsed(wires: list[dict]) -> list[Policy]:
     found = []
     for one in wires:
+        if one["kind"] != "NetworkPolicy":
+            continue
         policy_ = parse_policy(convert(one, wire.NetworkPolicy), Complaints("policy"))
         found += [policy_] if policy_ else []
     return found
 
 
-def cluster(policies: list[Policy]) -> Cluster:
+def cluster(wires: list[dict]) -> Cluster:
     pods = [parse_pod(convert(one, wire.Pod), "n1") for one in PODS]
     spaces = [parse_namespace(convert(one, wire.Namespace)) for one in NAMESPACES]
     nodes = {one.key: frozenset({ip_address(NODE)}) for one in pods if one}
     known = [one for one in pods if one]
-    return Cluster(known, {one.name: one for one in spaces}, policies, nodes)
+    namespaces = {one.name: one for one in spaces}
+    return Cluster(known, namespaces, parsed(wires), nodes, parsed_cluster(wires))
 
 
 def index(world: Cluster) -> PolicyIndex:
@@ -57,6 +75,8 @@ def index(world: Cluster) -> PolicyIndex:
         made.set_pod(one.key, one)
     for one in world.policies:
         made.set_policy(one.key, one)
+    for one in world.cluster_policies:
+        made.set_cluster_policy(one.name, one)
     made.take()
     return made
 
@@ -64,16 +84,61 @@ def index(world: Cluster) -> PolicyIndex:
 def passes(made: PolicyIndex, packet: Packet) -> bool:
     """Look a packet up as the kernel's chains do."""
     ends = (packet.source, packet.destination)
-    if packet.source == packet.destination or ip_address(NODE) in ends:
+    if ip_address(NODE) in ends:
         return True
     source, destination = (made.posts.get(one) for one in ends)
-    egress, ingress = source and source.egress, destination and destination.ingress
-    return (not egress or _admits(made, egress, packet.destination, packet)) and (
-        not ingress or _admits(made, ingress, packet.source, packet)
+    return (
+        source is None
+        or _runs(made, source.egress_course, source.egress, packet.destination, packet)
+    ) and (
+        destination is None
+        or _runs(made, destination.ingress_course, destination.ingress, packet.source, packet)
     )
 
 
+def _runs(
+    made: PolicyIndex,
+    course: Course | None,
+    profile: Profile | None,
+    peer: Address,
+    packet: Packet,
+) -> bool:
+    if course is not None:
+        assert course.policies == profile
+        for ranking in course.rankings():
+            action = _ranks(made, ranking, peer, packet)
+            if action is not Action.PASS:
+                return action is Action.ACCEPT
+    return profile is None or _admits(made, profile, peer, packet)
+
+
+def _ranks(made: PolicyIndex, ranking: Ranking, peer: Address, packet: Packet) -> Action:
+    door = (packet.destination, packet.protocol, packet.port)
+    if door in (exact := made.exact(ranking)):
+        return exact[door]
+    ladders = [
+        ladder
+        for port, ladder in ranking.doors
+        if port.protocol is packet.protocol and port.first <= packet.port <= port.last
+    ]
+    ladder = ladders[0] if ladders else ranking.anywhere
+    assert len(ladders) < 2
+    if ladder.settled is not None:
+        return ladder.settled
+    rungs = made.rungs(ladder)
+    assert rungs.get(peer) == made.rung(ladder, peer)
+    if peer in rungs:
+        return rungs[peer]
+    for span, action in cut_networks(ladder.steps, Family(peer.version)):
+        if span.first <= int(peer) <= span.last:
+            return action
+    group, action = ladder.steps[-1]
+    return action if group is None else Action.PASS
+
+
 def _admits(made: PolicyIndex, profile: Profile, peer: Address, packet: Packet) -> bool:
+    if packet.source == packet.destination:
+        return True
     if _is_in(made, profile.always, peer):
         return True
     if any(
@@ -115,10 +180,10 @@ def place(name: str) -> Address:
     return next(one for one in map(ip_address, texts) if one.version == version)
 
 
-@pytest.mark.parametrize("row", TABLE)
+@pytest.mark.parametrize("row", [*TABLE, *CLUSTER_TABLE])
 def test_who_may_reach_whom(row):
-    policies, good, bad = TABLE[row]
-    world = cluster(parsed(policies))
+    policies, good, bad = TABLE.get(row) or CLUSTER_TABLE[row]
+    world = cluster(policies)
     flows = {packet(text): True for text in good.split()}
     flows |= {packet(text): False for text in bad.split()}
     assert {one: evaluate(world, one[1]).passes for one in flows} == flows
@@ -138,12 +203,13 @@ def explained(world: Cluster, one: Packet) -> tuple[SideVerdict, ...]:
     ends = (one.source, one.destination)
     near, far = (next((p for p in world.pods if end in p.addresses), None) for end in ends)
     port = one.port if one.protocol else None
-    asked = Asked(*ends, near, far, port, one.protocol)
-    return explain(asked, world.policies, world.namespaces, world.nodes)
+    asked = Asked(*ends, near, far, port, one.protocol, by_service=True)
+    policies = (world.policies, world.namespaces, world.nodes, world.cluster_policies)
+    return explain(asked, *policies)
 
 
 def test_the_answer_names_the_policies():
-    world = cluster(parsed([ingress(), ingress(entry(app("db")), name="b"), egress()]))
+    world = cluster([ingress(), ingress(entry(app("db")), name="b"), egress()])
     answer = evaluate(world, packet("db>web:1")[1])
     out, in_ = answer.sides
     assert (out.direction, out.pod, out.guards, out.admitted_by) == (
@@ -157,12 +223,52 @@ def test_the_answer_names_the_policies():
 
 
 @pytest.mark.parametrize("seed", range(10))
+def test_cluster_policies_meet_what_the_evaluator_says(seed):
+    """A hundred worlds; the index sees their policies come and go in another order too."""
+    dice = random.Random(seed)
+    for _ in range(10):
+        policies = random_cluster(dice)
+        world = cluster(policies)
+        made, moving = index(world), index(world)
+        for one in dice.sample(policies, len(policies)):
+            replay(moving, world, one["metadata"]["name"])
+        for flow in flows(dice):
+            one = packet(flow)[1]
+            said = evaluate(world, one)
+            assert said.passes == passes(made, one), (flow, policies)
+            assert said.passes == passes(moving, one), (flow, policies)
+            told = [(s.direction, s.pod, s.passes) for s in explained(world, one)]
+            assert told == [(s.direction, s.pod, s.passes) for s in said.sides], (flow, policies)
+
+
+def replay(made: PolicyIndex, world: Cluster, name: str) -> None:
+    """Take a policy away, and a Pod; put them again."""
+    policies = [one for one in world.cluster_policies if one.name == name]
+    made.set_cluster_policy(name, None)
+    pod = next(iter(world.pods))
+    made.set_pod(pod.key, None)
+    made.take()
+    for one in policies:
+        made.set_cluster_policy(name, one)
+    made.set_pod(pod.key, pod)
+    made.take()
+
+
+def flows(dice: random.Random) -> Iterator[str]:
+    for source in ENDS:
+        for destination in ENDS:
+            if source.endswith("6") == destination.endswith("6"):
+                ports = ("", ":80", ":8080", ":80/UDP", ":80/SCTP", ":100", ":9001")
+                yield f"{source}>{destination}{dice.choice(ports)}"
+
+
+@pytest.mark.parametrize("seed", range(10))
 def test_packets_meet_what_the_evaluator_says(seed):
     """Fifty worlds of random policies; all flows between ends of one family."""
     dice = random.Random(seed)
     for _ in range(50):
         policies = [random_policy(dice, number) for number in range(dice.randint(1, 5))]
-        world = cluster(parsed(policies))
+        world = cluster(policies)
         made = index(world)
         for source in ENDS:
             for destination in ENDS:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from proxy.model.values import Address, Key, Protocol
 from proxy.policy.values import (
     BlockPeer,
+    ClusterPolicy,
     Condition,
     Direction,
     Namespace,
@@ -42,11 +43,15 @@ class Side:
     pod: Key
     guards: tuple[Key, ...]
     admitted_by: tuple[Key, ...]
+    ruled_by: tuple[str, str] | None = None  # a ClusterNetworkPolicy that decides, and how
+    itself: bool = False  # no NetworkPolicy can keep a Pod from itself
 
     @property
     def passes(self) -> bool:
         """True if this side lets the packet pass."""
-        return bool(self.admitted_by) or not self.guards
+        if self.ruled_by is not None:
+            return self.ruled_by[1] == "Accept"
+        return self.itself or bool(self.admitted_by) or not self.guards
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +74,13 @@ class Cluster:
     namespaces: Mapping[str, Namespace]
     policies: Iterable[Policy]
     nodes: Mapping[Key, frozenset[Address]]
+    cluster_policies: Iterable[ClusterPolicy] = ()
 
 
 def evaluate(cluster: Cluster, packet: Packet) -> Answer:
     """Answer for one packet."""
     source = _pod_at(cluster, packet.source)
     destination = _pod_at(cluster, packet.destination)
-    if source is not None and source is destination:
-        return Answer(())  # nobody can keep a Pod from itself
     sides = []
     for pod, other, direction in (
         (source, destination, Direction.EGRESS),
@@ -109,7 +113,25 @@ def _side(
         if any(_admits(cluster, rule, direction, other, packet) for rule in policy.rules[direction])
     ]
     keys = (tuple(sorted(one.key for one in found)) for found in (guards, admitting))
-    return Side(direction, pod.key, *keys)
+    ruled = _ruled(cluster, "Admin", direction, pod, other, packet)
+    if ruled is None and not guards:
+        ruled = _ruled(cluster, "Baseline", direction, pod, other, packet)
+    return Side(direction, pod.key, *keys, ruled, pod is other)
+
+
+def _ruled(
+    cluster: Cluster, tier: str, direction: Direction, pod: Pod, other: Pod | None, packet: Packet
+) -> tuple[str, str] | None:
+    """Return the policy of a tier that accepts or denies, None if the tier leaves it open."""
+    far = packet.destination if direction is Direction.EGRESS else packet.source
+    for policy in sorted(cluster.cluster_policies, key=lambda one: (one.priority, one.name)):
+        if policy.tier.value != tier or not _is(cluster, policy.subject, far, pod):
+            continue
+        for rule in policy.rules.get(direction, ()):
+            who = rule.peers is None or any(_is(cluster, one, far, other) for one in rule.peers)
+            if who and (rule.ports is None or any(_has(cluster, p, packet) for p in rule.ports)):
+                return None if rule.action.value == "Pass" else (policy.name, rule.action.value)
+    return None
 
 
 def _admits(

@@ -27,3 +27,13 @@ def policy(name: str, selects: dict[str, str] | None = None, namespace="ns", **s
         "metadata": {"namespace": namespace, "name": name},
         "spec": {"podSelector": selector, "policyTypes": types, **spec},
     }
+
+
+def cluster_policy(name: str, tier="Admin", priority=10, subject=None, **spec) -> dict:
+    """Return a ClusterNetworkPolicy; without a subject it is about all Pods."""
+    given = {"tier": tier, "priority": priority, "subject": subject or {"namespaces": {}}}
+    return {
+        "kind": "ClusterNetworkPolicy",
+        "metadata": {"name": name, "uid": name, "generation": 1},
+        "spec": given | spec,
+    }
