@@ -183,6 +183,8 @@ def _cloud(spec: LabSpec, _: Machine) -> Component:
             "--node-monitor-period=1",
             f"--metrics-bind-address=127.0.0.1:{CLOUD_METRICS_PORT}",
             f"--cluster-name={spec.name}",
+            "--allocate-node-cidrs",
+            _cluster_cidr(spec),
             "--concurrent-service-syncs=8",
             "--concurrent-node-syncs=8",
             "--use-service-account-credentials",

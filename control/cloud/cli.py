@@ -1,13 +1,15 @@
 """``podwire cloud``: reads flags and runs the controllers of a cloud."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import click
 
 from control.api import kinds
+from control.api.node import Node
 from control.client import Client, ClientConfig, Informer
 from control.client.pages import metrics_flag, pages
 from control.client.process import (
@@ -24,11 +26,13 @@ from control.cloud.lab.pools import PoolError, PoolFile
 from control.cloud.nodes import controller as nodes
 from control.cloud.nodes import lifecycle
 from control.cloud.provider import Provider
+from control.cloud.routes import controller as routes
+from control.cloud.routes.decide import Cidr
 from control.cloud.services import controller as services
 from control.controllers.accounts import AccountClients
 from control.metrics import Registry
 
-_COMPONENTS = (services.COMPONENT, nodes.COMPONENT, lifecycle.COMPONENT)
+_COMPONENTS = services.COMPONENT, nodes.COMPONENT, lifecycle.COMPONENT, routes.COMPONENT
 
 
 def _lab(path: Path | None, machines: Path | None) -> Provider:
@@ -42,6 +46,22 @@ def _lab(path: Path | None, machines: Path | None) -> Provider:
 
 
 PROVIDERS = {"lab": _lab}
+
+
+def _cidrs(_: click.Context, __: click.Parameter, value: str) -> tuple[Cidr, ...]:
+    try:
+        networks = tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+    except ValueError as err:
+        raise click.BadParameter(f"{err}; write it as 10.244.0.0/16,fd00:10:244::/56") from err
+    if len({network.version for network in networks}) < len(networks):
+        raise click.BadParameter("want at most one range for each of IPv4 and IPv6")
+    return networks
+
+
+def _switch(name: str, *, default: bool, text: str) -> Callable[[Any], Any]:
+    """Make a flag of Go's form: ``--name`` is true, and ``--name=false`` is not."""
+    form: dict[str, Any] = {"is_flag": False, "flag_value": True, "metavar": "[true|false]"}
+    return click.option(name, type=bool, default=default, show_default=True, help=text, **form)
 
 
 @click.command()
@@ -92,6 +112,31 @@ PROVIDERS = {"lab": _lab}
     show_default=True,
     help="Seconds from one look at the machines of Nodes that are not ready to the next.",
 )
+@_switch(
+    "--configure-cloud-routes",
+    default=True,
+    text="Give each Pod range of a Node a route of the cloud, if the cloud has routes.",
+)
+@_switch(
+    "--allocate-node-cidrs",
+    default=False,
+    text="Taken, and without effect, as upstream: podwire controllers gives Nodes their ranges.",
+)
+@click.option(
+    "--cluster-cidr",
+    "cidrs",
+    default="",
+    callback=_cidrs,
+    metavar="CIDR[,CIDR6]",
+    help="The Pod ranges; routes of the cloud within them that no Node needs are deleted.",
+)
+@click.option(
+    "--route-reconciliation-period",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds from one look at all routes to the next.",
+)
 @click.option(
     "--use-service-account-credentials",
     is_flag=True,
@@ -100,8 +145,15 @@ PROVIDERS = {"lab": _lab}
 @metrics_flag
 @leader_flags("cloud-controller-manager")
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
-    """Give Services of type LoadBalancer their addresses, and Nodes what their cloud knows."""
+    """Give Services their load balancers, and Nodes their routes and what their cloud knows."""
     provider = PROVIDERS[flags["cloud_provider"]](flags["cloud_config"], flags["machines"])
+    if not flags["configure_cloud_routes"]:
+        flags["cidrs"] = ()
+    elif provider.routes() is not None and not flags["cidrs"]:
+        raise click.UsageError(
+            "the cloud has routes: give --cluster-cidr, the Pod ranges, or "
+            "--configure-cloud-routes=false"
+        )
     lead = leadership(flags)
     run(_serve(configuration(kubeconfig), lead, provider, flags), verbose=verbose)
 
@@ -137,8 +189,11 @@ async def _control(
 ) -> None:
     """Run the controllers for whose work the cloud has a part; ``writer`` is each one's client."""
     registry.reset()  # this process may have led before
+    balancers = provider.load_balancers()
+    informer = Informer(client, kinds.NODE)
+    of_nodes = list(_of_nodes(informer, writer, provider, registry, flags))
     async with asyncio.TaskGroup() as tasks:
-        if (balancers := provider.load_balancers()) is not None:
+        if balancers is not None:
             balancers.measure(registry)
             service = services.ServiceController(
                 client,
@@ -149,22 +204,35 @@ async def _control(
                 registry=registry,
             )
             tasks.create_task(service.run(), name=services.COMPONENT)
-        if (instances := provider.instances()) is not None:
-            informer = Informer(client, kinds.NODE)
-            node = nodes.NodeController(
-                informer,
-                instances,
-                writer(nodes.COMPONENT),
-                registry,
-                workers=flags["concurrent_node_syncs"],
-                period=flags["node_status_update_frequency"],
-            )
-            life = lifecycle.NodeLifecycleController(
-                informer,
-                instances,
-                writer(lifecycle.COMPONENT),
-                period=flags["node_monitor_period"],
-            )
+        if of_nodes:
             tasks.create_task(informer.run())
-            tasks.create_task(node.run(), name=nodes.COMPONENT)
-            tasks.create_task(life.run(), name=lifecycle.COMPONENT)
+        for name, controller in of_nodes:
+            tasks.create_task(controller.run(), name=name)
+
+
+_OfNodes = nodes.NodeController | lifecycle.NodeLifecycleController | routes.RouteController
+
+
+def _of_nodes(
+    informer: Informer[Node, Node],
+    writer: Callable[[str], Client],
+    provider: Provider,
+    registry: Registry,
+    flags: dict[str, Any],
+) -> Iterator[tuple[str, _OfNodes]]:
+    """Yield the controllers that follow Nodes, with their names."""
+    if (instances := provider.instances()) is not None:
+        own = {"workers": flags["concurrent_node_syncs"]}
+        own |= {"period": flags["node_status_update_frequency"]}
+        mine = writer(nodes.COMPONENT)
+        yield nodes.COMPONENT, nodes.NodeController(informer, instances, mine, registry, **own)
+        period = flags["node_monitor_period"]
+        mine = writer(lifecycle.COMPONENT)
+        life = lifecycle.NodeLifecycleController(informer, instances, mine, period=period)
+        yield lifecycle.COMPONENT, life
+    if flags["cidrs"] and (ways := provider.routes()) is not None:
+        cluster = flags["cluster_name"], flags["cidrs"]
+        mine = writer(routes.COMPONENT)
+        period = flags["route_reconciliation_period"]
+        route = routes.RouteController(informer, ways, *cluster, mine, registry, period=period)
+        yield routes.COMPONENT, route

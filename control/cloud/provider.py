@@ -79,6 +79,30 @@ class Instances(Protocol):
         """Return what the cloud knows of a Node's machine; raises CloudError if it has none."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Route:
+    """A route of a cloud: packets for a range of Pods, as CIDR, go to a Node's machine.
+
+    ``node`` is "" if the cloud does not know whose machine it is.
+    """
+
+    node: str
+    destination: str
+
+
+class Routes(Protocol):
+    """The routes of a cloud, as upstream's Routes. Calls may be repeated."""
+
+    async def list(self, cluster: str) -> Sequence[Route]:
+        """Return the routes that this cluster made; raises CloudError."""
+
+    async def create(self, cluster: str, hint: str, route: Route) -> None:
+        """Make a route; ``hint`` may become part of its name. Raises CloudError."""
+
+    async def delete(self, cluster: str, route: Route) -> None:
+        """Remove a route, as ``list`` has returned it; raises CloudError."""
+
+
 class Provider(Protocol):
     """A cloud. A part that it does not have is None."""
 
@@ -91,3 +115,6 @@ class Provider(Protocol):
 
     def instances(self) -> Instances | None:
         """Return the cloud's machines."""
+
+    def routes(self) -> Routes | None:
+        """Return the cloud's routes."""

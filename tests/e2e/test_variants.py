@@ -80,6 +80,21 @@ def test_a_pod_finds_a_service_by_name(shaped):
     assert shaped.get("service", "web")["spec"]["clusterIP"] in resolved
 
 
+def test_the_api_server_reaches_pods_by_the_clouds_routes(shaped):
+    """Of every node, whichever way nodes reach each other."""
+    names = {pod["metadata"]["name"] for pod in shaped.pods()}
+    base = "/api/v1/namespaces/default"
+    for name in names:
+        assert shaped.kubectl("get", "--raw", f"{base}/pods/{name}:8080/proxy/").strip() == name
+    assert shaped.kubectl("get", "--raw", f"{base}/services/web/proxy/").strip() in names
+    for node in shaped.get("nodes")["items"]:
+        conditions = {c["type"]: c for c in node["status"]["conditions"]}
+        assert conditions["NetworkUnavailable"]["reason"] == "RouteCreated"
+    routes = "".join(shaped.exec("control", "ip", f"-{v}", "route") for v in (4, 6))
+    for node in shaped.get("nodes")["items"]:
+        assert all(f"{cidr} via " in routes for cidr in node["spec"]["podCIDRs"])
+
+
 def test_node_ports_answer_in_every_family(shaped):
     expected = {pod["metadata"]["name"] for pod in shaped.pods()}
     for node in shaped.get("nodes")["items"]:

@@ -14,7 +14,8 @@ from control.cloud.lab.claims import Claim, claim_of
 from control.cloud.lab.instances import LabInstances
 from control.cloud.lab.ledger import Ledger
 from control.cloud.lab.pools import Address, Pool, PoolFile
-from control.cloud.provider import CloudError, Instances, LoadBalancers
+from control.cloud.lab.routes import LabRoutes
+from control.cloud.provider import CloudError, Instances, LoadBalancers, Routes
 from control.metrics import Registry
 
 _LOOK_SECONDS = 0.5  # from one look at the file of pools to the next
@@ -122,6 +123,10 @@ class Lab:
     def instances(self) -> Instances | None:
         """Return the machines, if there are files of them."""
         return LabInstances(self.machines) if self.machines else None
+
+    def routes(self) -> Routes | None:
+        """Return the control machine's routes, if there are files of the machines."""
+        return LabRoutes(LabInstances(self.machines)) if self.machines else None
 
 
 def shown(service: Service) -> tuple[Address, ...]:

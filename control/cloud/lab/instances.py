@@ -75,6 +75,10 @@ class LabInstances:
             f"machines: {names}"
         )
 
+    def all(self) -> dict[str, Instance]:
+        """Return the machines by the names of their Nodes; raises CloudError."""
+        return {_name(each.provider_id): each for each in self._instances().values()}
+
     def _instances(self) -> dict[str, Instance]:
         content = self._machines.read()
         try:
