@@ -25,6 +25,7 @@ from lab.down import RemovalError, remove
 from lab.file import commands as lab_file
 from lab.file.manifests import ManifestError
 from lab.file.read import LabFileError
+from lab.forward import Published
 from lab.keeper import LaunchError
 from lab.leave import DrainError
 from lab.link import cable
@@ -32,6 +33,7 @@ from lab.link.quality import LinkError
 from lab.members import zoned
 from lab.nodes import NodeReport, NodesUnknownError, ask
 from lab.options import OptionError
+from lab.published import forget, remember
 from lab.report import Steps, columns
 from lab.resolve import NoSuchNameError, resolve
 from lab.saved.read import SavedLabError
@@ -241,12 +243,20 @@ def publish(name: str, text: str, removes: bool) -> None:
     """Publish a port of a Service on the host, or end that."""
     need_root()
     lab, _ = running(name)
-    with plain_errors():
+    with plain_errors(), lab.changing():
         request = publishing.parse(text)
-        if removes:
-            click.echo(f"lab {name}: no longer {publishing.remove(lab, request)}")
-        else:
-            click.echo(f"lab {name}: {publishing.publish(lab, request)}")
+        if not removes:
+            made = publishing.publish(lab, request)
+            remember(lab, made)
+            return click.echo(f"lab {name}: {made}")
+        was_kept = forget(lab, request)
+        try:
+            gone = publishing.remove(lab, request)
+        except publishing.PublishError:
+            if not was_kept:
+                raise
+            gone = Published(request.address, request.port, request.goal)
+    return click.echo(f"lab {name}: no longer {gone}")
 
 
 def _node_reports(lab: LabDir, state: LabStatus) -> tuple[dict[str, NodeReport], str]:

@@ -58,6 +58,13 @@ def parse(text: str) -> Request:
     return Request(str(host), int(host_port), Goal(namespace or "default", name, port, protocol))
 
 
+def written(one: Request | Published) -> str:
+    """Return the text that ``parse`` reads."""
+    host = f"[{one.address}]" if ":" in one.address else one.address
+    goal = one.goal
+    return f"{host}:{one.port}:{goal.namespace}/{goal.service}:{goal.port}/{goal.protocol}"
+
+
 def publish(lab: LabDir, request: Request) -> Published:
     """Publish a port until the lab ends, or until ``remove``; raises PublishError, ClientError."""
     asyncio.run(_check(lab.kubeconfig, request.goal))

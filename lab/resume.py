@@ -13,6 +13,7 @@ from lab import up
 from lab.components import save_components
 from lab.down import remove_cgroups
 from lab.parts import machines
+from lab.published import publish_again
 from lab.report import Steps
 from lab.spec import LabSpec
 from lab.state import LabDir
@@ -38,6 +39,7 @@ def resume(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
     with steps.step("nodes ready") as say:
         names = {node.name for node in spec.nodes} - stopped(spec)
         up.wait_ready(lab, names, say, since=began)
+    publish_again(lab, steps)
 
 
 def listen(lab: LabDir) -> socket.socket:

@@ -12,16 +12,15 @@ import yaml
 from control.linux.errors import cause
 from control.runtime.base import ContainerRuntimeError
 from control.runtime.images.store import ImageError, ImageStore
-from lab import publish
+from lab import publish, published
 from lab.file import manifests
 from lab.file.model import ImageEntry, LabFile, schema
 from lab.file.plan import describe, plan
 from lab.file.read import MOST_BYTES, LabFileError, read
-from lab.forward import Published
 from lab.report import Steps
 from lab.spec import LabSpec
 from lab.state import IMAGES, LabDir
-from lab.status import published
+from lab.status import published as running
 from lab.up import ensure_tools
 
 _RECORD = "file.json"
@@ -112,8 +111,10 @@ def finish(lab: LabDir, wanted: Wanted, steps: Steps) -> None:
         with steps.step("manifests") as say:
             manifests.apply(lab.kubeconfig, wanted.manifests, say)
     for request in wanted.publish:
-        with steps.step("published", animated=False) as say:
-            say(f"published: {publish.publish(lab, request)}")
+        with steps.step("published", animated=False) as say, lab.changing():
+            made = publish.publish(lab, request)
+            published.remember(lab, made)
+            say(f"published: {made}")
 
 
 def recorded(lab: LabDir) -> LabFile | None:
@@ -123,19 +124,13 @@ def recorded(lab: LabDir) -> LabFile | None:
 
 
 def show_config(lab: LabDir, spec: LabSpec, output: str) -> None:
-    """Print the lab as a file that makes it again."""
-    ports = [request_of(one) for one in published(lab).values()]
-    document = _short(describe(spec, recorded(lab), ports))
+    """Print the lab as a file that makes it again; raises PublishError, OSError."""
+    ports = {publish.written(one) for one in published.kept(lab)}
+    ports |= {publish.written(one) for one in running(lab).values()}
+    document = _short(describe(spec, recorded(lab), sorted(ports)))
     if output == "json":
         return click.echo(json.dumps(document, indent=2))
     return click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
-
-
-def request_of(one: Published) -> str:
-    """Return what ``lab publish`` takes for a published port."""
-    host = f"[{one.address}]" if ":" in one.address else one.address
-    goal = one.goal
-    return f"{host}:{one.port}:{goal.namespace}/{goal.service}:{goal.port}/{goal.protocol}"
 
 
 def _short(file: LabFile) -> dict[str, Any]:

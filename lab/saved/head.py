@@ -2,6 +2,7 @@
 
 podwire-lab.json                        this head
 lab/lab.json  lab/file.json             its settings
+lab/published.json                      its ports on the host
 lab/pki/                                its authority
 lab/machines/MACHINE/{etc,var,cni}/     certificates and keys, store, volumes, addresses of Pods
 """
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 NAME, FOLDER = "podwire-lab.json", "lab"
 VERSION = 1
 # What of the lab's folder is saved. Its processes, sockets and logs are not.
-FILES = ("lab.json", "file.json")
+FILES = ("lab.json", "file.json", "published.json")
 FOLDERS = ("pki", "machines")
 PARTS = ("etc", "var", "cni")  # of a machine
 STORE = "machines/control/var/store.db"

@@ -24,10 +24,12 @@ from control.runtime.images.tape import (
     decompress,
     members,
 )
+from lab import published
 from lab.file.model import LabFile
 from lab.file.plan import describe, plan
 from lab.file.read import LabFileError, read
 from lab.parts import machines
+from lab.publish import PublishError
 from lab.saved import head
 from lab.spec import LabSpec
 from lab.state import LabDir
@@ -140,6 +142,9 @@ def _checked_spec(file: Path, lab: LabDir) -> LabSpec:
         again = plan(read(text.encode(), "lab.json"))
         if (lab.path / "file.json").exists():
             LabFile.model_validate_json((lab.path / "file.json").read_bytes())
+        published.kept(lab)
+    except PublishError as err:
+        raise SavedLabError(f"{file}: {err}") from err
     except (LabFileError, *_MALFORMED) as err:
         raise SavedLabError(f"{file}: lab.json: {err}; it was not written by podwire") from err
     running = tuple(dataclasses.replace(node, stopped=False) for node in spec.nodes)

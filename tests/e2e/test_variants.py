@@ -86,7 +86,7 @@ def test_the_api_server_reaches_pods_by_the_clouds_routes(shaped):
     base = "/api/v1/namespaces/default"
     for name in names:
         assert shaped.kubectl("get", "--raw", f"{base}/pods/{name}:8080/proxy/").strip() == name
-    assert shaped.kubectl("get", "--raw", f"{base}/services/web/proxy/").strip() in names
+    assert shaped.kubectl("get", "--raw", f"{base}/services/web:http/proxy/").strip() in names
     for node in shaped.get("nodes")["items"]:
         conditions = {c["type"]: c for c in node["status"]["conditions"]}
         assert conditions["NetworkUnavailable"]["reason"] == "RouteCreated"

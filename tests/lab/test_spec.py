@@ -94,7 +94,7 @@ def test_every_component_gets_the_pod_ranges_of_the_lab():
     spec = make_spec("lab", pod_cidr="10.9.0.0/16")
     argvs = [c.argv for m in machines(spec) for c in m.components]
     using = [argv for argv in argvs if any(a.startswith("--cluster-cidr") for a in argv)]
-    assert len(using) == 1 + 2 * 3
+    assert len(using) == 2 + 2 * 3  # controllers and cloud, agents and proxies
     assert all("--cluster-cidr=10.9.0.0/16" in argv for argv in using)
 
 

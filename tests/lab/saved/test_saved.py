@@ -14,7 +14,9 @@ import orjson
 import pytest
 
 from control.runtime.images.store import ImageStore
+from lab import published
 from lab.credentials import write_credentials
+from lab.forward import Goal, Published
 from lab.parts import machines
 from lab.resume import known_port
 from lab.saved import commands, head
@@ -77,9 +79,11 @@ def test_a_lab_comes_back_with_its_store_keys_and_volumes(lab, roots, tmp_path):
     (data / "owned").chmod(0o640)
     (data / "link").symlink_to("/etc/passwd")
     os.link(data / "owned", data / "second")
+    published.remember(lab, Published("127.0.0.1", 8080, Goal("default", "web", "80", "tcp")))
     saved = save(lab, tmp_path / "a.lab", running=False)
     back, spec = restored(tmp_path / "a.lab", roots)
 
+    assert published.kept(back) == published.kept(lab) != ()
     assert spec == dataclasses.replace(SPEC, stopped=True) == back.spec()
     assert saved.left_out == []
     assert not back.keeper().alive
@@ -194,6 +198,7 @@ LINK = {"type": tarfile.SYMTYPE, "linkname": "/etc"}
         ([member("lab/lab.json", b"{}")], "lab.json: "),
         ([member("lab/lab.json", b"[" * 9999)], "lab.json: "),
         ([member("lab/file.json", b'{"images": 1}')], "lab.json: "),
+        ([member("lab/published.json", b'{"publish": ["x"]}')], "published.json: 'x': write it as"),
     ],
 )
 def test_a_hostile_file_changes_nothing(lab, roots, tmp_path, added, says):
