@@ -39,6 +39,7 @@ from control.api.validation.limits import validate_limit_range
 from control.api.validation.meta import validate_meta, validate_meta_update
 from control.api.validation.pods import pod as check_pod
 from control.api.validation.pods.ephemeral import validate_ephemeral_update
+from control.api.validation.pods.resize import unresizable, validate_resize
 from control.api.validation.stored import addresses as check_addresses
 from control.api.validation.stored import ingress as check_ingress
 from control.api.validation.stored import network as check_network
@@ -327,6 +328,16 @@ def errors_in_ephemeral(kind: Kind, new: Object, old: Object) -> list[FieldError
     if isinstance(new, Pod) and isinstance(old, Pod):
         found += validate_ephemeral_update(new, old)
     return found
+
+
+def errors_in_resize(kind: Kind, new: Object, old: Object) -> list[FieldError]:
+    """Return the errors of a Pod's version that only has other resources."""
+    if not isinstance(new, Pod) or not isinstance(old, Pod):
+        raise TypeError(f"{kind.name} is no Pod: it has no resize")
+    if never := unresizable(old):
+        return never
+    found = validate_meta_update(new.metadata, old.metadata) + _newly_wrong(kind, new, old)
+    return found + validate_resize(new, old)
 
 
 def _newly_wrong(kind: Kind, new: Object, old: Object) -> list[FieldError]:

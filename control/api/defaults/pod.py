@@ -7,10 +7,13 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 from functools import partial
 from typing import Any
 
+from control.api.amounts import Amounts, add, own
 from control.api.defaults.edit import Wire, filled, within, within_each
 from control.api.defaults.own_labels import with_own_labels
+from control.api.defaults.whole import with_whole_amounts
 
 _MODE = 0o644
+_COMPUTE = {"cpu", "memory"}
 _TOKEN_SECONDS = 3600
 _PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
@@ -44,7 +47,7 @@ def default_pod(pod: Wire) -> Wire:
     spec = filled(spec, {"enableServiceLinks": True})
     for name in ("containers", "initContainers"):
         spec = within_each(spec, name, _requests_from_limits)
-    return pod | {"spec": spec}
+    return pod | {"spec": with_whole_amounts(spec)}
 
 
 def begin_pod(pod: Wire) -> Wire:
@@ -61,17 +64,28 @@ def begin_pod(pod: Wire) -> Wire:
 
 
 def quality_of_service(spec: Wire) -> str:
-    """Return the QoS class: https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/"""
-    containers = spec.get("containers", []) + spec.get("initContainers", [])
-    resources = [container.get("resources", {}) for container in containers]
-    amounts = [(item.get("requests", {}), item.get("limits", {})) for item in resources]
-    relevant = [part.get(name) for pair in amounts for part in pair for name in ("cpu", "memory")]
-    if not any(relevant):
+    """Return the QoS class: https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/
+
+    What a Pod asks for as a whole (KEP-2837) counts instead of its containers' amounts.
+    """
+    holders = [spec] if spec.get("resources") is not None else _containers(spec)
+    pairs = [(_counted(own(it, "requests")), _counted(own(it, "limits"))) for it in holders]
+    requests, limits = Amounts(), Amounts()
+    for asked, most in pairs:
+        add(requests, asked)
+        add(limits, most)
+    if not requests and not limits:
         return "BestEffort"
-    equal = all(
-        requests.get(name) == limits.get(name) for requests, limits in amounts for name in limits
-    )
-    return "Guaranteed" if all(relevant) and equal else "Burstable"
+    limited = all(most.keys() >= _COMPUTE for _, most in pairs)
+    return "Guaranteed" if limited and requests == limits else "Burstable"
+
+
+def _containers(spec: Wire) -> list[Wire]:
+    return [*spec.get("containers", ()), *spec.get("initContainers", ())]
+
+
+def _counted(amounts: Amounts) -> Amounts:
+    return {n: amount for n, amount in amounts.items() if n in _COMPUTE and amount.nano > 0}
 
 
 def default_template(template: Wire) -> Wire:

@@ -89,6 +89,7 @@ _SUBS = {
         Subresource("log", ("get",), ("", "v1", "Pod")),
         Subresource("portforward", _STREAM, ("", "v1", "PodPortForwardOptions")),
         Subresource("proxy", _PROXY, ("", "v1", "PodProxyOptions")),
+        Subresource("resize", ("get", "patch", "update"), ("", "v1", "Pod")),
     ),
     "services": (Subresource("proxy", _PROXY, ("", "v1", "ServiceProxyOptions")),),
     "nodes": (Subresource("proxy", _PROXY, ("", "v1", "NodeProxyOptions")),),

@@ -10,12 +10,18 @@ from control.api import field
 from control.api.apply.managers import same as same_managers
 from control.api.kinds import DEFINITION, POD, PRIORITY_CLASS, SERVICE
 from control.api.limits import CLAIM
-from control.api.rules import errors_in_ephemeral, errors_in_status, errors_in_update, rules_of
+from control.api.rules import (
+    errors_in_ephemeral,
+    errors_in_resize,
+    errors_in_status,
+    errors_in_update,
+    rules_of,
+)
 from control.api.validation.certificates import validate_signing_status
 from control.api.warnings.table import warnings_of
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
-from control.server.verbs import ephemeral, fields, podsecurity, prepare, priority
+from control.server.verbs import ephemeral, fields, podsecurity, prepare, priority, resize
 from control.server.verbs.admission import admit_claim_update, admit_update
 from control.server.verbs.allocation.service import allocate
 from control.server.verbs.marking import finished
@@ -113,6 +119,13 @@ async def retried(
     raise last
 
 
+# The part of a client's object that counts, for subresources that change a part of a Pod.
+_NARROWED: Mapping[str, Callable[[Mapping[str, Any], Wire], Wire]] = {
+    ephemeral.SUBRESOURCE: ephemeral.narrowed,
+    resize.SUBRESOURCE: resize.narrowed,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Revision:
     """A valid next version of an object; ``draft`` None means that nothing changes."""
@@ -128,12 +141,15 @@ def _revised(state: ServerState, request: ApiRequest, old: Item, edit: Edit) -> 
     with errors.warning(*edited.warnings):
         _check_identity(request, old, before, edited.wire)
         new = _named(request, edited.wire)
-        if request.info.subresource == ephemeral.SUBRESOURCE:
-            new = ephemeral.narrowed(before, new)
+        # As upstream, a manager also gets the fields that are dropped then.
         managed = _managed(state, request, old, edited, new)
+        if narrow := _NARROWED.get(request.info.subresource):
+            new = narrow(before, new)
         before = as_stored(request.info.kind, before)
         wire = _next_version(state, request, before, as_stored(request.info.kind, new))
         _validate(request, before, wire)
+        if request.info.subresource == resize.SUBRESOURCE:
+            resize.check(state, request, before, wire)
         warned = edited.warnings
         if not request.info.subresource and _content_differs(before, wire):
             warned += warnings_of(request.info.kind, wire)
@@ -244,6 +260,8 @@ def _next_version(
         return prepare.stamped(before, made, state.timestamp()) if is_signing else made
     if request.info.subresource == ephemeral.SUBRESOURCE:
         return prepare.for_update(kind, before, ephemeral.admit(state, request, new))
+    if request.info.subresource == resize.SUBRESOURCE:
+        return prepare.for_update(kind, before, resize.completed(state, request, new))
     if kind is SERVICE:
         new = allocate(state, new, before)
     if kind is POD:
@@ -255,7 +273,11 @@ def _next_version(
     return rules_of(kind).complete_update(prepare.for_update(kind, before, new))
 
 
-_CHECKS = {"status": errors_in_status, ephemeral.SUBRESOURCE: errors_in_ephemeral}
+_CHECKS = {
+    "status": errors_in_status,
+    ephemeral.SUBRESOURCE: errors_in_ephemeral,
+    resize.SUBRESOURCE: errors_in_resize,
+}
 
 
 def _validate(request: ApiRequest, before: Mapping[str, Any], wire: Wire) -> None:

@@ -15,9 +15,10 @@ from control.api.quota.fit import QuotaError, charged
 from control.api.quota.model import ResourceQuota
 from control.api.quota.usage import CLAIMS, SERVICES, is_counted, resource_of
 from control.server.state.server import ServerState
+from control.server.verbs.resize import SUBRESOURCE as RESIZE
 from control.server.verbs.write import ChargeError, Charges, draft
 from control.server.wire import errors
-from control.server.wire.info import storage_prefix
+from control.server.wire.info import RequestInfo, storage_prefix
 from control.server.wire.item import Item
 from control.server.wire.request import ApiRequest
 from control.store.base import Update
@@ -55,9 +56,14 @@ async def within_quota(
 
 def _is_held(state: ServerState, request: ApiRequest, old: Item | None) -> bool:
     info = request.info
-    if not is_counted(info.kind) or (old is not None and resource_of(info.kind) not in _GROWING):
+    if not is_counted(info.kind) or (old is not None and not _may_grow(info)):
         return False
     return any(True for _ in _quotas(state, info.namespace))
+
+
+def _may_grow(info: RequestInfo) -> bool:
+    """Return True if the next version of an object may use more than the one before."""
+    return info.subresource == RESIZE or resource_of(info.kind) in _GROWING
 
 
 def _quotas(state: ServerState, namespace: str) -> list[Item]:

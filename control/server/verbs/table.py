@@ -149,11 +149,10 @@ _SCALE: Mapping[str, Verb] = {"get": _get_scale, "update": _update_scale, "patch
 # The subresources of single kinds, by (resource, subresource).
 # As upstream, Namespaces are not deleted together.
 _NAMESPACES = {verb: done for verb, done in _OBJECT.items() if verb != "deletecollection"}
-# As upstream, Namespaces are not deleted together.
-_NAMESPACES = {verb: done for verb, done in _OBJECT.items() if verb != "deletecollection"}
 _SPECIAL: Mapping[tuple[str, str], Mapping[str, Verb]] = {
     ("pods", "binding"): {"create": _bind},
     ("pods", "eviction"): {"create": _evict},
+    ("pods", "resize"): {"get": _get, "update": _update, "patch": _patch},
     ("pods", "ephemeralcontainers"): {"get": _get, "update": _update, "patch": _patch},
     ("namespaces", ""): _NAMESPACES,
     ("namespaces", "finalize"): {"update": _finalize},
@@ -161,7 +160,7 @@ _SPECIAL: Mapping[tuple[str, str], Mapping[str, Verb]] = {
 }
 
 # Whose large bodies a worker computes.
-_COMPUTED = ("", "approval", "ephemeralcontainers", "status")
+_COMPUTED = ("", "approval", "ephemeralcontainers", "resize", "status")
 
 
 # Whose answers are no objects that a Table could show.

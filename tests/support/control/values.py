@@ -1070,8 +1070,10 @@ _SPECS = (
     ),
     Row(
         "limit of a container above its Pod's",
-        whole("1", limits={"cpu": "500m"}, requests={"memory": "1"}),
+        whole("1", limits={"cpu": "500m"}, requests={"memory": "1", "cpu": "500m"}),
         (
+            'resources.requests[cpu]: Invalid value: "500m": must be greater than or equal to'
+            " aggregate container requests of 1",
             'resources.containers[0][cpu].limits: Invalid value: "1": must be less than or equal'
             " to pod limits of 500m",
         ),
@@ -1079,10 +1081,19 @@ _SPECS = (
     ),
     Row(
         "huge pages of a Pod below those of its containers",
-        whole("1", "hugepages-2Mi", limits={"cpu": "1", "hugepages-2Mi": "1Mi"}),
+        whole(
+            "1",
+            "hugepages-2Mi",
+            limits={"cpu": "1", "hugepages-2Mi": "1Mi"},
+            requests={"cpu": "1", "hugepages-2Mi": "1Mi"},
+        ),
         (
             'resources.limits[hugepages-2Mi]: Invalid value: "1Mi": 1Mi is not positive integer'
             " multiple of hugepages-2Mi",
+            'resources.requests[hugepages-2Mi]: Invalid value: "1Mi": 1Mi is not positive integer'
+            " multiple of hugepages-2Mi",
+            'resources.requests[hugepages-2Mi]: Invalid value: "1Mi": must be greater than or equal'
+            " to aggregate container requests of 4Mi",
             'resources.limits[hugepages-2Mi]: Invalid value: "1Mi": must be greater than or equal'
             " to aggregate container limits of 4Mi",
             'resources.containers[0][hugepages-2Mi].limits: Invalid value: "4Mi": must be less'

@@ -62,7 +62,7 @@ def validate_ephemeral_update(new: Pod, old: Pod) -> list[FieldError]:
     """Refuse to change or to remove those that are there: they may have run."""
     path = "spec.ephemeralContainers"
     if _MIRROR in old.metadata.annotations:
-        return [field.forbidden("", "static pods do not support ephemeral containers")]
+        return [field.forbidden("[]", "static pods do not support ephemeral containers")]
     after = {container.name: container for container in new.spec.ephemeral_containers}
     found = []
     for before in old.spec.ephemeral_containers:
