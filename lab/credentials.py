@@ -72,9 +72,17 @@ def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Pat
     whole.write(folder / "ca.key", authority.key.decode(), 0o600)
     kubelet_client = Identity("kube-apiserver-kubelet-client", ("system:masters",))
     issue(authority, kubelet_client).save(folder, "kubelet-client")
+    _write_front_proxy(spec, folder)
     whole.write(folder / "cloud.yaml", pools(spec))
     for part, identity in _CONTROL_USERS.items():
         _write_kubeconfig(authority, spec, identity, folder / f"{part}.kubeconfig")
+
+
+def _write_front_proxy(spec: LabSpec, folder: Path) -> None:
+    """Make what the API server shows to extension servers, with an authority of its own."""
+    authority = create_authority(f"podwire lab {spec.name} front proxy")
+    (folder / "front-proxy-ca.crt").write_bytes(authority.certificate)
+    issue(authority, Identity("front-proxy-client")).save(folder, "front-proxy-client")
 
 
 def _write_node(authority: Pair, spec: LabSpec, machine: Machine, folder: Path) -> None:

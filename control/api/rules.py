@@ -41,6 +41,7 @@ from control.api.validation.pods import pod as check_pod
 from control.api.validation.pods.ephemeral import validate_ephemeral_update
 from control.api.validation.pods.resize import unresizable, validate_resize
 from control.api.validation.stored import addresses as check_addresses
+from control.api.validation.stored import api_service as check_api_service
 from control.api.validation.stored import ingress as check_ingress
 from control.api.validation.stored import network as check_network
 from control.api.validation.stored import templates as check_templates
@@ -273,7 +274,13 @@ _RULES = {
     "MutatingAdmissionPolicy": Rules(stored.default_policy, generation=True),
     "ValidatingAdmissionPolicyBinding": Rules(stored.default_policy_binding, generation=True),
     "MutatingAdmissionPolicyBinding": Rules(stored.default_policy_binding, generation=True),
-    "APIService": Rules(stored.default_api_service),
+    "APIService": Rules(
+        stored.default_api_service,
+        stored.begin_api_service,
+        validate=check_api_service.validate_api_service,
+        validate_status=check_api_service.validate_api_service_status,
+        name=text.path_segment,
+    ),
     "FlowSchema": Rules(stored.default_flow_schema, generation=True),
     "PriorityLevelConfiguration": Rules(stored.default_priority_level, generation=True),
     "LimitRange": Rules(stored.default_limit_range, validate=validate_limit_range),

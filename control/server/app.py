@@ -18,6 +18,7 @@ from control.server.access.authz import Authorizer
 from control.server.access.default_roles import ensure_roles
 from control.server.access.door import Door, DoorLimits
 from control.server.access.guard import Guard
+from control.server.aggregation.follow import aggregate
 from control.server.bootstrap import bootstrap, keep
 from control.server.bugs import ConnectionLog
 from control.server.http import HttpHandler, identify
@@ -73,7 +74,7 @@ async def serve(
         for bound in sockets:
             door.open(bound)
         works = upkeep(state), keep(state), keep_addresses(state), scrape(state)
-        for work in (*works, definitions.follow(state)):
+        for work in (*works, definitions.follow(state), aggregate(state)):
             stack.push_async_callback(_cancelled, asyncio.create_task(work))
         yield state
 

@@ -1,7 +1,7 @@
 """Create the objects that every cluster has.
 
 They are namespaces, the system's two priority classes, the default ServiceCIDR, the ``kubernetes``
-Service, the APIService of what is measured, and who signs clients.
+Service, the APIServices of what this server serves, and who signs clients.
 
 Source: k8s.io/kubernetes/pkg/controlplane (the ``kubernetes`` Service and its endpoints).
 """
@@ -22,11 +22,10 @@ from control.api.kinds import (
     SERVICE_RANGE,
     Kind,
 )
-from control.api.measured import GROUP as MEASURED
 from control.api.ranges import DEFAULT_RANGE, READY
-from control.api.stored import STORED
 from control.api.validation.cluster import SYSTEM_PRIORITIES
 from control.server import trust
+from control.server.aggregation.register import register
 from control.server.state.server import ServerState
 from control.server.verbs.create import make
 from control.server.verbs.modify import Edited, modify
@@ -50,23 +49,6 @@ _USED_FOR = {
     ),
 }
 _SELF = User("system:apiserver", ("system:masters",))
-_API_SERVICE = next(kind for kind in STORED if kind.name == "APIService")
-# As the aggregator says of APIs that the server itself serves.
-_METRICS = {
-    "metadata": {"labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"}},
-    "spec": {
-        "group": MEASURED,
-        "version": "v1beta1",
-        "groupPriorityMinimum": 100,
-        "versionPriority": 100,
-    },
-}
-_AVAILABLE = {
-    "type": "Available",
-    "status": "True",
-    "reason": "Local",
-    "message": "Local APIServices are always available",
-}
 _RANGE_READY = {
     "type": READY,
     "status": "True",
@@ -85,8 +67,7 @@ async def bootstrap(state: ServerState) -> None:
     for name, value in SYSTEM_PRIORITIES.items():
         content = {"value": value, "description": _USED_FOR[name]}
         await _ensure(state, PRIORITY_CLASS, "", name, content)
-    await _ensure(state, _API_SERVICE, "", f"v1beta1.{MEASURED}", _METRICS)
-    await _say(state, _API_SERVICE, f"v1beta1.{MEASURED}", _AVAILABLE)
+    await register(state)
     if data := _trusted(state):
         await _ensure(state, CONFIG_MAP, trust.NAMESPACE, trust.NAME, {"data": data})
     await _make_range(state)
@@ -107,12 +88,21 @@ async def keep(state: ServerState, interval: float = INTERVAL) -> None:
 
 
 def _trusted(state: ServerState) -> dict[str, str]:
-    """Return who signs clients; nothing, and unlike upstream's no others, without an authority."""
-    if state.config.client_ca is None:
-        return {}
+    """Return who signs clients, and who signs servers that speak for users.
+
+    Without one of these authorities its part is left out, as upstream.
+    """
     item = state.cache.of(CONFIG_MAP).get(storage_key(CONFIG_MAP, trust.NAMESPACE, trust.NAME))
-    before = trust.authorities(item.wire.get("data", {})) if item else ""
-    return trust.published(before, state.config.client_ca.read_bytes(), state.now())
+    before = item.wire.get("data", {}) if item else {}
+    config, now = state.config, state.now()
+    found: dict[str, str] = {}
+    if config.client_ca is not None:
+        found |= trust.published(trust.CLIENT, before, config.client_ca.read_bytes(), now)
+    proxy = config.front_proxy
+    if proxy.authority is not None:
+        found |= trust.published(trust.PROXY, before, proxy.authority.read_bytes(), now)
+        found |= trust.headers(before, proxy.allowed_names)
+    return found
 
 
 def _service(state: ServerState) -> Wire:

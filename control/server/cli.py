@@ -28,7 +28,7 @@ from control.server.access.authn import Authenticator, TokenFileError, load_toke
 from control.server.access.authz import MODES
 from control.server.access.door import DoorLimits
 from control.server.app import serve
-from control.server.state.server import ApiServerConfig, Network
+from control.server.state.server import ApiServerConfig, FrontProxy, Network
 from control.server.wire.errors import StatusError
 from control.store import StoreUrlError, open_store
 from control.store.base import StoreError
@@ -143,6 +143,18 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option("--api-audiences", default="", help="default: the issuer")
 @click.option("--kubelet-client-cert", type=_FILE, help="shown to agents, for logs and exec")
 @click.option("--kubelet-client-key", type=_FILE)
+@click.option("--proxy-client-cert-file", type=_FILE, help="shown to extension API servers")
+@click.option("--proxy-client-key-file", type=_FILE)
+@click.option(
+    "--requestheader-client-ca-file",
+    type=_FILE,
+    help="authority of that certificate, published for extension API servers",
+)
+@click.option(
+    "--requestheader-allowed-names",
+    default="",
+    help="names of that certificate, NAME[,NAME], also published; default: any",
+)
 @click.option("--service-cidr", default="10.96.0.0/16", callback=_networks, show_default=True)
 @click.option("--node-port-range", default="30000-32767", callback=_ports, show_default=True)
 @click.option("--audit-policy-file", type=_FILE, help="which requests the audit log has")
@@ -198,6 +210,10 @@ class Flags:
     audit_log_maxbackup: int
     kubelet_client_cert: Path | None
     kubelet_client_key: Path | None
+    proxy_client_cert_file: Path | None
+    proxy_client_key_file: Path | None
+    requestheader_client_ca_file: Path | None
+    requestheader_allowed_names: str
     service_cidr: tuple[Network, ...]
     node_port_range: range
     advertise_address: str
@@ -211,10 +227,21 @@ class Flags:
             advertise_address=self.advertise_address,
             port=port,
             kubelet_client=_pair(self.kubelet_client_cert, self.kubelet_client_key),
+            front_proxy=self._front_proxy(),
             client_ca=self.client_ca,
             authorization_modes=self.authorization_mode,
             mounts_tokens=self.service_account_signing_key_file is not None,
         )
+
+    def _front_proxy(self) -> FrontProxy:
+        cert, key = self.proxy_client_cert_file, self.proxy_client_key_file
+        if (cert is None) != (key is None):
+            raise click.UsageError(
+                "--proxy-client-cert-file and --proxy-client-key-file go together"
+            )
+        names = tuple(filter(None, self.requestheader_allowed_names.split(",")))
+        client = (cert, key) if cert and key else None
+        return FrontProxy(client, self.requestheader_client_ca_file, names)
 
     def audit(self) -> AuditLog | None:
         """Return the audit log; None without a policy and a path. Raises AuditPolicyError."""

@@ -6,13 +6,13 @@ pkg/controller/{status,establish,finalizer} of k8s.io/apiextensions-apiserver.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from control.api.kinds import DEFINITION, Kind
+from control.server.state.changes import changes
 from control.server.state.server import ServerState
-from control.server.state.watch_cache import ObjectChange
 from control.server.verbs.delete import delete_with
 from control.server.verbs.marking import CLEANUP, DeletionOptions, with_condition
 from control.server.verbs.modify import rewrite
@@ -58,36 +58,13 @@ _ENDED = {
 
 async def follow(state: ServerState) -> None:
     """Look after all definitions, for ever; again whenever one changes."""
-    async for _ in _changes(state):
+    async for _ in changes(state.cache, DEFINITION):
         looked = state.cache.revision
         while not await _settled(state):
             # Objects with finalizers are left: look again after the next change of anything.
             await state.cache.reach(looked + 1)
             await asyncio.sleep(_PAUSE)
             looked = state.cache.revision
-
-
-async def _changes(state: ServerState) -> AsyncIterator[None]:
-    """Yield once, and after definitions have changed."""
-    while True:
-        changed = asyncio.Event()
-        ended = False
-
-        def heard(change: ObjectChange | None, changed: asyncio.Event = changed) -> None:
-            nonlocal ended
-            ended = ended or change is None
-            changed.set()
-
-        cache = state.cache.of(DEFINITION)
-        cache.listeners.add(heard)
-        changed.set()
-        try:
-            while not ended:
-                await changed.wait()
-                changed.clear()
-                yield
-        finally:
-            cache.listeners.discard(heard)
 
 
 async def _settled(state: ServerState) -> bool:

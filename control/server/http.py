@@ -23,10 +23,13 @@ from control.server.access.authn import ANONYMOUS, Authenticator
 from control.server.access.authz import MASTERS, Authorizer, attributes_of
 from control.server.access.door import Visit
 from control.server.access.impersonation import header_text, impersonated
+from control.server.aggregation.asked import attributes_at
+from control.server.aggregation.forward import forward, require, serving
 from control.server.bugs import RepeatedBugs
 from control.server.pages.routes import is_public, page
 from control.server.state.budget import BusyError, Holding
 from control.server.state.counts import RequestCounts
+from control.server.state.extensions import Extension
 from control.server.state.server import ServerState
 from control.server.streams import relay
 from control.server.streams.messages import send_events
@@ -150,6 +153,8 @@ class HttpHandler:
         if entry := web_request.get(_ENTRY):
             entry.user = user
         user = impersonated(self._authorizer, user, web_request.headers)
+        if (extension := serving(self._state, web_request.path)) is not None:
+            return await self._extended(web_request, user, extension)
         accept = parse_accept(web_request.headers.get("Accept", ""))
         if (found := await self._page(web_request, user, accept)) is not None:
             return _respond(found)
@@ -267,6 +272,20 @@ class HttpHandler:
         self._cuts.add(cut)
         try:
             return await relay.answer(self._state, web_request, request)
+        finally:
+            self._cuts.discard(cut)
+
+    async def _extended(
+        self, web_request: web.Request, user: User, extension: Extension
+    ) -> web.StreamResponse:
+        """Let an extension server answer, once it is sure that the user may ask."""
+        asked = attributes_at(web_request.method, web_request.path, web_request.query)
+        _begin(web_request, user, asked, extension.version)
+        require(self._authorizer, user, asked)
+        cut, audit = partial(_cut, web_request), web_request[_AUDIT_ID]
+        self._cuts.add(cut)
+        try:
+            return await forward(self._state, web_request, user, extension, audit, asked=asked)
         finally:
             self._cuts.discard(cut)
 

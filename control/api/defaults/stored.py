@@ -129,6 +129,20 @@ def default_api_service(wire: Wire) -> Wire:
     )
 
 
+def begin_api_service(wire: Wire) -> Wire:
+    """Set the status of a new APIService: one without a Service is available at once."""
+    if (wire.get("spec") or {}).get("service") is not None:
+        return wire
+    condition = {
+        "type": "Available",
+        "status": "True",
+        "lastTransitionTime": wire["metadata"].get("creationTimestamp"),
+        "reason": "Local",
+        "message": "Local APIServices are always available",
+    }
+    return wire | {"status": {"conditions": [condition]}}
+
+
 def default_flow_schema(wire: Wire) -> Wire:
     """Set the precedence of a schema; zero is none."""
     return within(wire, "spec", _flow_schema)

@@ -4,13 +4,15 @@ Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-a
 """
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from control.api.kinds import NAMESPACE, SERVED, Kind
 from control.api.measured import GROUP as MEASURED
+from control.api.priorities import CUSTOM, FIRST, PRIORITIES
+from control.server.state.extensions import Extensions, GroupVersion
 from control.server.wire.accept import Accept
 
 _VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -42,6 +44,7 @@ _ORDER = (
 )
 Wire = dict[str, Any]
 Kinds = Sequence[Kind]
+_NO_EXTENSIONS = Extensions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,49 @@ def group_versions(kinds: Kinds = SERVED) -> list[tuple[str, str]]:
     return list(dict.fromkeys(rows))
 
 
-def discovery(path: str, accept: Accept, address: str, kinds: Kinds = SERVED) -> Wire | None:
+def with_extensions(
+    rows: list[GroupVersion], kinds: Kinds, extensions: Extensions
+) -> list[GroupVersion]:
+    """Return every (group, version) with those of extensions, by the priorities of all."""
+    if not extensions.by_version:
+        return rows
+    own = {(kind.group, kind.version): CUSTOM for kind in kinds if kind.custom}
+    known = own | PRIORITIES | {(_ORDER[1], "v1"): FIRST}
+    known |= {
+        at: (it.group_priority, it.version_priority) for at, it in extensions.by_version.items()
+    }
+    groups = list(dict.fromkeys(group for group, _ in rows))
+    highest = {group: max(known[at][0] for at in known if at[0] == group) for group in groups}
+    for group in sorted({group for group, _ in extensions.by_version} - set(groups)):
+        highest[group] = max(known[at][0] for at in extensions.by_version if at[0] == group)
+        groups.insert(sum(highest[it] >= highest[group] for it in groups), group)
+    every = list(dict.fromkeys([*rows, *extensions.by_version]))
+    return [at for group in groups for at in _of_group(every, group, known, extensions)]
+
+
+def _of_group(
+    every: list[GroupVersion],
+    group: str,
+    known: Mapping[GroupVersion, tuple[int, int]],
+    extensions: Extensions,
+) -> list[GroupVersion]:
+    """Return the versions of a group, the preferred one first."""
+    found = [at for at in every if at[0] == group]
+    if not any(at in extensions.by_version for at in found):
+        return found
+    from control.api.custom.kind import order
+
+    found.sort(key=lambda at: order(at[1]), reverse=True)
+    return sorted(found, key=lambda at: -known.get(at, CUSTOM)[1])
+
+
+def discovery(
+    path: str,
+    accept: Accept,
+    address: str,
+    kinds: Kinds = SERVED,
+    extensions: Extensions = _NO_EXTENSIONS,
+) -> Wire | None:
     """Return the document at ``/api``, ``/apis`` or below; None for any other path.
 
     ``address`` is the HOST:PORT at which clients reach the server.
@@ -140,10 +185,11 @@ def discovery(path: str, accept: Accept, address: str, kinds: Kinds = SERVED) ->
     root, rest = parts[0], parts[1:]
     if root not in ("api", "apis") or len(rest) > 2:
         return None
-    wanted = [gv for gv in group_versions(kinds) if bool(gv[0]) == (root == "apis")]
+    every = with_extensions(group_versions(kinds), kinds, extensions)
+    wanted = [gv for gv in every if bool(gv[0]) == (root == "apis")]
     if not rest:
         if version := _aggregated_version(accept):
-            return _aggregated(kinds, wanted, version)
+            return _aggregated(kinds, wanted, version, extensions)
         return _api_versions(address) if root == "api" else _group_list(wanted)
     if root == "api":
         return (
@@ -177,29 +223,35 @@ def media_type(document: Wire) -> str:
     return f"application/json;g={group};v={version};as=APIGroupDiscoveryList"
 
 
-def _aggregated(kinds: Kinds, wanted: list[tuple[str, str]], version: str) -> Wire:
+def _aggregated(
+    kinds: Kinds, wanted: list[GroupVersion], version: str, extensions: Extensions
+) -> Wire:
     groups = list(dict.fromkeys(group for group, _ in wanted))
     return {
         "kind": "APIGroupDiscoveryList",
         "apiVersion": f"{_AGGREGATED}/{version}",
         "metadata": {},
-        "items": [_discovered(kinds, group, wanted) for group in groups],
+        "items": [_discovered(kinds, group, wanted, extensions) for group in groups],
     }
 
 
-def _discovered(kinds: Kinds, group: str, wanted: list[tuple[str, str]]) -> Wire:
+def _discovered(
+    kinds: Kinds, group: str, wanted: list[GroupVersion], extensions: Extensions
+) -> Wire:
     versions = [version for name, version in wanted if name == group]
     return {
         "metadata": {"name": group} if group else {},
-        "versions": [
-            {
-                "version": version,
-                "freshness": "Current",
-                "resources": _resources(kinds, group, version),
-            }
-            for version in versions
-        ],
+        "versions": [_version(kinds, (group, version), extensions) for version in versions],
     }
+
+
+def _version(kinds: Kinds, at: GroupVersion, extensions: Extensions) -> Wire:
+    if at not in extensions.by_version:
+        own = _resources(kinds, *at)
+        return {"version": at[1], "freshness": "Current", "resources": own}
+    said = extensions.said(at)
+    found: Wire = {"version": at[1], "freshness": "Current" if said.fresh else "Stale"}
+    return found | ({"resources": list(said.resources)} if said.resources else {})
 
 
 def _resources(kinds: Kinds, group: str, version: str) -> list[Wire]:

@@ -5,7 +5,12 @@ from typing import Any
 from multidict import MultiMapping
 
 from control.api.base import encode
-from control.server.pages.discovery import discovery, group_versions, media_type
+from control.server.pages.discovery import (
+    discovery,
+    group_versions,
+    media_type,
+    with_extensions,
+)
 from control.server.pages.health import PATHS, health
 from control.server.pages.identity import IDENTITY, identity
 from control.server.pages.openapi.routes import schemas
@@ -66,7 +71,10 @@ def _is_of_a_resource(state: ServerState, path: str) -> bool:
     parts = path.split("/")[1:]
     if parts[0] == "api":
         return len(parts) > 1
-    return parts[0] == "apis" and len(parts) > 1 and parts[1] in _groups(state)
+    if parts[0] != "apis" or len(parts) < 2:
+        return False
+    extended = {group for group, _ in state.extensions.by_version}
+    return parts[1] in _groups(state) or parts[1] in extended
 
 
 def _groups(state: ServerState) -> set[str]:
@@ -76,7 +84,8 @@ def _groups(state: ServerState) -> set[str]:
 
 def _root(state: ServerState) -> ApiResponse:
     """Name every page, as upstream at ``/``."""
-    served = group_versions(state.cache.kinds.served)
+    kinds = state.cache.kinds.served
+    served = with_extensions(group_versions(kinds), kinds, state.extensions)
     paths = {"/api", "/apis", "/metrics", "/openapi/v2", "/openapi/v3", "/version", *PATHS}
     paths |= {f"/apis/{group}" for group, _ in served if group}
     paths |= {
@@ -103,9 +112,9 @@ def _page(
     if found := health(state, path, query):
         return found
     address = f"{state.config.advertise_address}:{state.config.port}"
-    if document := discovery(path, accept, address, state.cache.kinds.served):
+    if document := discovery(path, accept, address, state.cache.kinds.served, state.extensions):
         return tagged(_discovered(document, accept))
-    return schemas(path, query, accept, state.cache.kinds)
+    return schemas(path, query, accept, state.cache.kinds, state.extensions)
 
 
 def _discovered(document: dict[str, Any], accept: Accept) -> ApiResponse:

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from control.api.times import rfc3339
 from control.server.state.budget import BodyBudget
+from control.server.state.extensions import Extensions
 from control.server.state.guard import NoGuard, WriteGuard
 from control.server.state.measured import Measured
 from control.server.state.watch_cache import WatchCache
@@ -18,6 +19,19 @@ from control.store.base import Store
 from control.tokens import TokenSigner
 
 Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class FrontProxy:
+    """How extension servers know this server, which speaks for users.
+
+    ``client`` are the certificate and key that it shows; ``authority`` signs them, and
+    ``allowed_names`` are the certificate's names, none for any.
+    """
+
+    client: tuple[Path, Path] | None = None
+    authority: Path | None = None
+    allowed_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,7 @@ class ApiServerConfig:
     port: int = 6443
     kubelet_client: tuple[Path, Path] | None = None  # certificate and key for requests to agents
     client_ca: Path | None = None
+    front_proxy: FrontProxy = field(default_factory=FrontProxy)
     authorization_modes: tuple[str, ...] = ("AlwaysAllow",)
     mounts_tokens: bool = False  # True if the server issues tokens of ServiceAccounts
 
@@ -47,6 +62,7 @@ class ServerState:
     tokens: TokenSigner | None = None
     bodies: BodyBudget = field(default_factory=BodyBudget)
     measured: Measured = field(default_factory=Measured)
+    extensions: Extensions = field(default_factory=Extensions)
     locks: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary)
 
     def turns(self, namespace: str) -> Lock:

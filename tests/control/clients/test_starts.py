@@ -78,7 +78,7 @@ async def server() -> AsyncIterator[Guarded]:
         pem = create_authority("ca").certificate
         trusted = {
             "metadata": {"name": trust.NAME},
-            "data": trust.published("", pem, made.state.now()),
+            "data": trust.published(trust.CLIENT, {}, pem, made.state.now()),
         }
         await made.make(f"/api/v1/namespaces/{trust.NAMESPACE}/configmaps", trusted)
         yield made

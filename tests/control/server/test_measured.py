@@ -268,7 +268,7 @@ async def test_documents_are_metrics_servers(cluster: Streaming):
             ("pods", ["get", "list"]),
         ]
         assert (await api("GET", "/openapi/v2")).code == 200
-    _, out, _ = await cluster.kubectl("get", "apiservice", "--no-headers")
+    _, out, _ = await cluster.kubectl("get", "apiservice", "v1beta1.metrics.k8s.io", "--no-headers")
     assert out.decode().split()[:3] == ["v1beta1.metrics.k8s.io", "Local", "True"]
     _, out, _ = await cluster.kubectl("get", "podmetrics", "--no-headers")
     assert out.decode().split()[0] == "web"

@@ -152,12 +152,17 @@ async def test_who_signs_clients_is_published_beside_other_servers_authorities(t
     item = state.cache.of(CONFIG_MAP).get(key)
     assert item is not None
     assert item.wire["data"] == {"client-ca-file": pem}
-    changed = other.certificate.decode() + "hello\n" + pem
-    assert trust.published(changed, own.certificate, state.now()) == {
+    changed = {"client-ca-file": other.certificate.decode() + "hello\n" + pem}
+    assert trust.published(trust.CLIENT, changed, own.certificate, state.now()) == {
         "client-ca-file": other.certificate.decode() + pem
     }
     ended = state.now() + timedelta(days=4000)
-    assert trust.published(changed, own.certificate, ended) == {}
+    assert trust.published(trust.CLIENT, changed, own.certificate, ended) == {}
+    names = "requestheader-allowed-names"
+    for before, own_names, want in (("[]", ["a"], '["a"]'), ('["b",1]', ["a"], '["b","a"]')):
+        assert trust.headers({names: before}, own_names)[names] == want
+    for before in ("{", "7", '["b"]'):
+        assert trust.headers({names: before}, [])[names] == "[]"  # every name is allowed
     await state.cache.stop()
     await store.close()
 

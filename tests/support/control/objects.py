@@ -33,6 +33,15 @@ VALID = {
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": _STORAGE}}
     },
     "StorageClass": {"provisioner": "example.com/disks"},
+    "APIService": {
+        "metadata": {"name": "v1.a.example"},
+        "spec": {
+            "group": "a.example",
+            "version": "v1",
+            "groupPriorityMinimum": 1,
+            "versionPriority": 1,
+        },
+    },
     "CustomResourceDefinition": {
         "metadata": {"name": "things.example.com", "namespace": "default"},
         "spec": {

@@ -12,7 +12,7 @@ from control.server.access.authn import Authenticator
 from control.server.access.door import DoorLimits
 from control.server.app import serve
 from control.server.cli import server_tls
-from control.server.state.server import ApiServerConfig, ServerState
+from control.server.state.server import ApiServerConfig, FrontProxy, ServerState
 from control.store.memory import MemoryStore
 from control.tokens import TokenSigner
 
@@ -40,6 +40,7 @@ async def secured_server(
     limits: DoorLimits | None = None,
     modes: tuple[str, ...] = ("AlwaysAllow",),
     tokens: TokenSigner | None = None,
+    front_proxy: FrontProxy | None = None,
 ) -> AsyncIterator[Secured]:
     """Serve from memory on a free port of 127.0.0.1; write the certificates into ``folder``."""
     authority = create_authority("test")
@@ -58,7 +59,12 @@ async def secured_server(
         store,
         [bound],
         tls=tls,
-        config=ApiServerConfig(port=port, authorization_modes=modes),
+        config=ApiServerConfig(
+            port=port,
+            authorization_modes=modes,
+            client_ca=folder / "ca.crt",
+            front_proxy=front_proxy or FrontProxy(),
+        ),
         authenticator=Authenticator(),
         limits=limits,
         tokens=tokens,

@@ -17,6 +17,7 @@ from control.api.base import encode
 from control.server.pages.discovery import group_versions
 from control.server.pages.openapi import gnostic, gnostic_v3
 from control.server.pages.openapi.documents import v2_document, v3_document, v3_documents
+from control.server.state.extensions import Extensions
 from control.server.state.kinds import KindTable
 from control.server.wire.accept import JSON_RANGES, Accept
 from control.server.wire.errors import not_acceptable
@@ -26,6 +27,7 @@ from control.server.wire.response import ApiResponse, tagged
 _V2, _V3 = "/openapi/v2", "/openapi/v3"
 # An @ may not be in a Content-Type (RFC 9110, 8.3.1): upstream answers with a dot instead.
 _PROTOBUF = "application/com.github.proto-openapi.spec.{}.v1.0+protobuf"
+_NO_EXTENSIONS = Extensions()
 _FOR_EVER = (("Cache-Control", "public, immutable, max-age=31536000"),)
 
 
@@ -45,7 +47,11 @@ def _packed(body: bytes) -> _Packed:
 
 
 def schemas(
-    path: str, query: Mapping[str, str], accept: Accept, table: KindTable
+    path: str,
+    query: Mapping[str, str],
+    accept: Accept,
+    table: KindTable,
+    extensions: Extensions = _NO_EXTENSIONS,
 ) -> ApiResponse | None:
     """Return the document at a path; None for any other path. Raises StatusError (406)."""
     if not path.startswith("/openapi/"):
@@ -53,7 +59,9 @@ def schemas(
     if path == _V2:
         return _v2_answer(accept, table)
     if path == _V3:
-        return tagged(ApiResponse(_index(table)))  # whatever the client accepts, as upstream
+        return tagged(
+            ApiResponse(_index_with(table, extensions))
+        )  # whatever the client accepts, as upstream
     for group, version in group_versions(table.all):
         if path == _v3_path(group, version):
             return _v3_answer(path, query.get("hash", ""), (group, version), accept, table)
@@ -128,6 +136,20 @@ def _v2_protobuf(table: KindTable) -> _Packed:
 
 def _index(table: KindTable) -> bytes:
     return table.derived("index", partial(_make_index, table))
+
+
+def _index_with(table: KindTable, extensions: Extensions) -> bytes:
+    """Return the index with the documents that extension servers have."""
+    if not extensions.by_version:
+        return _index(table)
+    paths = orjson.loads(_index(table))["paths"]
+    for at, said in extensions.discovered.items():
+        if at in extensions.by_version:
+            paths.pop(f"apis/{at[0]}/{at[1]}", None)
+            if said.schema is not None:
+                url = _v3_path(*at) + (f"?hash={said.schema}" if said.schema else "")
+                paths[f"apis/{at[0]}/{at[1]}"] = {"serverRelativeURL": url}
+    return encode({"paths": paths})
 
 
 def _make_index(table: KindTable) -> bytes:

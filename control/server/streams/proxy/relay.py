@@ -1,55 +1,40 @@
-"""Carry a request to a backend and its answer back, in pieces as far as the other end reads.
+"""The subresource ``proxy``: a request to a node, Pod or Service, and its answer.
 
-A connection is made for each request and ends with it. Neither the client's credentials nor
-headers of one connection go on (RFC 9110, section 7.6.1). A request that changes its protocol, as a
-WebSocket does, becomes bytes both ways.
+``carry.py`` does the work; here are the path, the links and the pages.
 """
 
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import unquote
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
 
 from control.server.state.server import ServerState
 from control.server.streams.agents import agent_tls
 from control.server.streams.proxy.backend import Backend, backend_of, reachable
+from control.server.streams.proxy.carry import (
+    Outgoing,
+    backend_session,
+    copied,
+    forwarded,
+    has_body,
+    passed,
+    send,
+    upgraded,
+)
 from control.server.streams.proxy.html import PageRewriter
 from control.server.streams.proxy.links import Links, joined
 from control.server.wire import errors
-from control.server.wire.errors import StatusError
 from control.server.wire.info import PROXY, RequestInfo
 from control.server.wire.request import ApiRequest
-from control.upgrade import accept, copy_both, is_upgrade, of_response
+from control.upgrade import is_upgrade
 
-_CONNECT_SECONDS = 30.0
-_HEADERS = 32 * 1024  # bytes: the longest header of an answer
-_HOP = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-# Who the client is, which is for this server only.
-_OWN = ("authorization", "impersonate-", "x-remote-", "expect")
-_MADE = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")  # by aiohttp, if not given
 _WINDOWS = {"gzip": 31, "deflate": -15}
 _PIECE = 64 * 1024
-_NO_BODY = (204, 304)
-Call = Callable[[], Awaitable[aiohttp.ClientResponse]]
 
 
 async def answer(
@@ -66,8 +51,12 @@ async def answer(
     await reachable(target)
     links = Links(prefix, target.authority, web_request.host)
     async with _session(state, target) as session:
-        call = partial(_call, web_request, session, target, links, path)
-        return await (_upgraded if upgrades else _copied)(web_request, call, links)
+        call = partial(send, web_request, session, _outgoing(web_request, target, links, path))
+        whole = partial(_whole, web_request, links)
+        if upgrades:
+            return await upgraded(web_request, call, whole)
+        async with await call() as source:
+            return await whole(source)
 
 
 def _split(web_request: web.Request, info: RequestInfo) -> tuple[str, str]:
@@ -89,17 +78,7 @@ def _split(web_request: web.Request, info: RequestInfo) -> tuple[str, str]:
 async def _session(state: ServerState, target: Backend) -> AsyncIterator[aiohttp.ClientSession]:
     """Open a session with a backend; of other backends than agents no certificate is verified."""
     tls = agent_tls(state.config) if target.is_agent else _unverified()
-    connector = aiohttp.TCPConnector(ssl=tls, force_close=True)
-    limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-    async with aiohttp.ClientSession(
-        connector=connector,
-        timeout=limits,
-        auto_decompress=False,
-        skip_auto_headers=_MADE,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        max_line_size=_HEADERS,
-        max_field_size=_HEADERS,
-    ) as session:
+    async with backend_session(tls) as session:
         yield session
 
 
@@ -109,105 +88,28 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-async def _call(
-    web_request: web.Request,
-    session: aiohttp.ClientSession,
-    target: Backend,
-    links: Links,
-    path: str,
-) -> aiohttp.ClientResponse:
-    """Send the request and return the answer's beginning; raises StatusError (503)."""
-    headers = _passed(web_request.headers)
-    if is_upgrade(web_request.headers):
-        headers.update({"Connection": "Upgrade", "Upgrade": web_request.headers["Upgrade"]})
+def _outgoing(web_request: web.Request, target: Backend, links: Links, path: str) -> Outgoing:
+    headers = forwarded(web_request)
     headers["Host"] = web_request.host
-    before = web_request.headers.get("X-Forwarded-For")
-    own = web_request.remote or ""
-    headers["X-Forwarded-For"] = f"{before}, {own}" if before else own
     headers["X-Forwarded-Uri"] = joined(links.prefix, path or "/")
     url = f"{target.scheme}://{target.authority}{path or '/'}"
     query = web_request.rel_url.raw_query_string
-    try:
-        return await session.request(
-            web_request.method,
-            URL(f"{url}?{query}" if query else url, encoded=True),
-            headers=headers,
-            data=web_request.content.iter_any() if web_request.body_exists else None,
-            allow_redirects=False,
-            read_until_eof=not is_upgrade(web_request.headers),
-        )
-    except (aiohttp.ClientError, TimeoutError, ValueError) as err:
-        why = str(err) or f"no connection within {_CONNECT_SECONDS:.0f} s"
-        raise errors.unavailable(f"error trying to reach service: {why}") from err
-
-
-def _passed(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
-    """Return the headers that go on to the other end."""
-    named = {each.strip().lower() for each in headers.get("Connection", "").split(",")}
-    dropped = _HOP | named
-    return CIMultiDict(
-        (name, value)
-        for name, value in headers.items()
-        if name.lower() not in dropped and not name.lower().startswith(_OWN)
-    )
-
-
-async def _upgraded(web_request: web.Request, call: Call, links: Links) -> web.StreamResponse:
-    """Carry bytes both ways; a refusal of the backend is carried as it is."""
-    async with await call() as source:
-        if source.status >= 400:
-            return await _whole(web_request, source, links)
-        if source.status != 101:
-            why = f"invalid upgrade response: status code {source.status}"
-            raise StatusError(500, "InternalError", why)
-        back = of_response(source)
-        front = await accept(
-            web_request, source.headers.get("Upgrade", ""), _passed(source.headers)
-        )
-        try:
-            await copy_both(front, back)
-        finally:
-            source.close()
-        return front.response
-
-
-async def _copied(web_request: web.Request, call: Call, links: Links) -> web.StreamResponse:
-    async with await call() as source:
-        return await _whole(web_request, source, links)
+    return Outgoing(f"{url}?{query}" if query else url, headers)
 
 
 async def _whole(
-    web_request: web.Request, source: aiohttp.ClientResponse, links: Links
+    web_request: web.Request, links: Links, source: aiohttp.ClientResponse
 ) -> web.StreamResponse:
     """Carry an answer; a page's links and a redirect lead through the proxy again."""
-    headers, page = _passed(source.headers), None
+    headers, page = passed(source.headers), None
     if where := source.headers.get("Location"):
         headers["Location"] = links.rewritten(where)
-    elif source.content_type == "text/html" and _has_body(web_request, source):
+    elif source.content_type == "text/html" and has_body(web_request, source):
         page = _Page.of(source.headers.get("Content-Encoding", ""), links)
     if page is not None:
         for name in ("Content-Length", "Content-Encoding"):
             headers.popall(name, None)
-    response = web.StreamResponse(status=source.status, reason=source.reason, headers=headers)
-    await response.prepare(web_request)
-    if not _has_body(web_request, source):
-        return response
-    try:
-        async for piece in source.content.iter_any():
-            for part in page.feed(piece) if page else (piece,):
-                await response.write(part)
-        if page:
-            await response.write(page.close())
-    except (aiohttp.ClientPayloadError, zlib.error):
-        if web_request.transport is not None:
-            web_request.transport.abort()  # all that can show that the body is incomplete
-    except aiohttp.ClientConnectionResetError:
-        pass  # the client has gone
-    return response
-
-
-def _has_body(web_request: web.Request, source: aiohttp.ClientResponse) -> bool:
-    return web_request.method != "HEAD" and source.status not in _NO_BODY
+    return await copied(web_request, source, headers, page)
 
 
 class _Page:
