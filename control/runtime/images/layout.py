@@ -4,7 +4,8 @@ import os
 import stat
 import subprocess
 from collections import deque
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,15 @@ from typing import Any, cast
 from control.linux import usage
 from control.linux.architecture import architecture
 from control.runtime.images import archive
-from control.runtime.images.manifests import Image, Layer, open_checked, read_image
+from control.runtime.images.manifests import (
+    Image,
+    Layer,
+    Platform,
+    open_checked,
+    own_platform,
+    read_image,
+    read_images,
+)
 from control.runtime.images.sources import Files, ImageFormatError, open_files
 from control.runtime.images.tape import Budget, HostileArchiveError
 
@@ -35,7 +44,7 @@ def unpack(source: Path, target: Path) -> dict[str, Any]:
             "name the folder in which the image's bin or usr is, or an OCI layout, or an archive"
         )
     target.mkdir()
-    return _unpack_image(source, target, Budget())
+    return unpack_image(source, target, own_platform())
 
 
 def has_program(folder: Path) -> bool:
@@ -73,15 +82,49 @@ def _copy_folder(source: Path, target: Path) -> dict[str, Any]:
     return {"architecture": architecture(), "os": "linux", "config": {"Env": [], "Cmd": []}}
 
 
-def _unpack_image(source: Path, target: Path, budget: Budget) -> dict[str, Any]:
+def unpack_image(source: Path, target: Path, platform: Platform) -> dict[str, Any]:
+    """Unpack the only image of a layout or an archive for a platform, as ``unpack`` does."""
+    budget = Budget()
+    with _damage_as_format(), closing(open_files(source, target, budget)) as contents:
+        image = read_image(contents, platform)
+        return _unpack_layers(contents, image, target, budget)
+
+
+def _unpack_layers(contents: Files, image: Image, target: Path, budget: Budget) -> dict[str, Any]:
+    for layer in image.layers:
+        _unpack_layer(contents, layer, target, budget)
+    return _described(image)
+
+
+@contextmanager
+def _damage_as_format() -> Iterator[None]:
     try:
-        with closing(open_files(source, target, budget)) as contents:
-            image = read_image(contents)
-            for layer in image.layers:
-                _unpack_layer(contents, layer, target, budget)
+        yield
     except HostileArchiveError as err:
         raise ImageFormatError(str(err)) from err
-    return _described(image)
+
+
+class Bundle:
+    """An open archive or layout of one or several images, which can be unpacked one by one."""
+
+    def __init__(self, source: Path, scratch: Path) -> None:
+        """Read which images there are; raises ImageFormatError, OSError."""
+        with _damage_as_format():
+            self._contents = open_files(source, scratch, Budget())
+            try:
+                self.images = read_images(self._contents, own_platform())
+            except BaseException:
+                self._contents.close()
+                raise
+
+    def unpack(self, image: Image, target: Path) -> dict[str, Any]:
+        """Unpack one of ``images``, as ``unpack`` does; raises ImageFormatError, OSError."""
+        with _damage_as_format():
+            return _unpack_layers(self._contents, image, target, Budget())
+
+    def close(self) -> None:
+        """Close the archive."""
+        self._contents.close()
 
 
 def _unpack_layer(contents: Files, layer: Layer, target: Path, budget: Budget) -> None:

@@ -25,7 +25,7 @@ _INDEXES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
-_MANIFESTS = (
+MANIFESTS = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
@@ -57,10 +57,18 @@ class _Document(BaseModel):
 
 
 class Platform(_Document):
-    """What a manifest is for."""
+    """What a manifest is for; variants of an architecture are not told apart."""
 
     os: str = ""
     architecture: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.os}/{self.architecture}"
+
+
+def own_platform() -> Platform:
+    """Return what this machine runs."""
+    return Platform(os="linux", architecture=architecture())
 
 
 class Descriptor(_Document):
@@ -101,6 +109,7 @@ class Saved(_Document):
 
     config: str = Field(alias="Config")
     layers: list[str] | None = Field(None, alias="Layers", max_length=1000)
+    names: list[str] | None = Field(None, alias="RepoTags", max_length=1000)
 
 
 class RootFS(_Document):
@@ -141,11 +150,12 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image's ID, its configuration and its layers, the lowest first."""
+    """An image's ID, its configuration, its layers, the lowest first, and its names."""
 
     id: str
     config: Config
     layers: tuple[Layer, ...]
+    names: tuple[str, ...] = ()
 
 
 class Checked(RawIOBase):
@@ -185,53 +195,76 @@ def open_checked(stream: BufferedReader, layer: Layer) -> Checked:
     return Checked(stream, layer.digest, layer.size)
 
 
-def read_image(files: Files) -> Image:
-    """Return the image for this machine's platform. Raises ImageFormatError, OSError."""
+def read_image(files: Files, platform: Platform) -> Image:
+    """Return the only image for a platform. Raises ImageFormatError, OSError."""
     if files.has("oci-layout"):
-        return _oci(files)
-    if files.has("manifest.json"):
-        return _docker(files)
-    raise ImageFormatError(
-        "neither an OCI layout (oci-layout, index.json) nor a docker archive (manifest.json); for "
-        "a root file system, pass its folder"
-    )
+        return _oci(files, _only(_fitting(_index(files), "index.json", platform)), platform)
+    saved = _saved(files)
+    if len(saved) != 1:
+        raise ImageFormatError(
+            f"manifest.json describes {len(saved)} images instead of exactly one: save each alone"
+        )
+    return _docker(files, saved[0], platform)
 
 
-def _oci(files: Files) -> Image:
+def read_images(files: Files, platform: Platform) -> tuple[Image, ...]:
+    """Return all images for a platform, with their names. Raises ImageFormatError, OSError."""
+    if not files.has("oci-layout"):
+        return tuple(_docker(files, each, platform) for each in _saved(files))
+    fitting = _fitting(_index(files), "index.json", platform)
+    return tuple(_oci(files, each, platform) for each in fitting)
+
+
+def _index(files: Files) -> Index:
     version = _parse(dict[str, Any], _read(files, "oci-layout")[0], "oci-layout")
     if version.get("imageLayoutVersion") != "1.0.0":
         raise ImageFormatError(f"oci-layout: version {version.get('imageLayoutVersion')!r}")
-    index = _parse(Index, _read(files, "index.json")[0], "index.json")
-    manifest = _descend(files, _only(_fitting(index, "index.json")), _MOST_NESTED)
+    return _parse(Index, _read(files, "index.json")[0], "index.json")
+
+
+def _saved(files: Files) -> list[Saved]:
+    if not files.has("manifest.json"):
+        raise ImageFormatError(
+            "neither an OCI layout (oci-layout, index.json) nor a docker archive (manifest.json); "
+            "for a root file system, pass its folder"
+        )
+    return _parse(list[Saved], _read(files, "manifest.json")[0], "manifest.json")
+
+
+def _oci(files: Files, descriptor: Descriptor, platform: Platform) -> Image:
+    manifest = _descend(files, descriptor, platform, _MOST_NESTED)
     if manifest.config.kind not in _CONFIGS:
         raise ImageFormatError(f"is no container image, but has {manifest.config.kind!r}")
     for layer in manifest.layers:
         if not _LAYERS.fullmatch(layer.kind):
             raise ImageFormatError(f"layer {layer.digest} has the unknown type {layer.kind!r}")
     content, digest = _read(files, manifest.config.file, manifest.config)
-    config = _config(content, manifest.config.file)
+    config = _config(content, manifest.config.file, platform)
     layers = [(layer.file, layer.digest, layer.size) for layer in manifest.layers]
-    return Image(digest, config, _with_differences(config, layers))
+    return Image(digest, config, _with_differences(config, layers), _annotated(descriptor))
 
 
-def _docker(files: Files) -> Image:
-    saved = _parse(list[Saved], _read(files, "manifest.json")[0], "manifest.json")
-    if len(saved) != 1:
-        raise ImageFormatError(
-            f"manifest.json describes {len(saved)} images instead of exactly one: save each alone"
-        )
-    content, digest = _read(files, saved[0].config)
-    config = _config(content, saved[0].config)
-    layers = [(name, _named_digest(name), None) for name in saved[0].layers or ()]
-    return Image(digest, config, _with_differences(config, layers))
+def _annotated(descriptor: Descriptor) -> tuple[str, ...]:
+    """Return the name that an index gives an image; a tag alone is none."""
+    notes = descriptor.annotations or {}
+    name = notes.get("io.containerd.image.name") or notes.get("org.opencontainers.image.ref.name")
+    return (name,) if name and ("/" in name or ":" in name) else ()
 
 
-def _config(content: bytes, name: str) -> Config:
+def _docker(files: Files, saved: Saved, platform: Platform) -> Image:
+    content, digest = _read(files, saved.config)
+    config = _config(content, saved.config, platform)
+    layers = [(name, _named_digest(name), None) for name in saved.layers or ()]
+    return Image(digest, config, _with_differences(config, layers), tuple(saved.names or ()))
+
+
+def _config(content: bytes, name: str, ours: Platform) -> Config:
     config = _parse(Config, content, name)
-    ours = Platform(os="linux", architecture=architecture())
-    theirs = Platform(os=config.os or ours.os, architecture=config.architecture or architecture())
+    theirs = Platform(
+        os=config.os or ours.os, architecture=config.architecture or ours.architecture
+    )
     if theirs != ours:
-        raise ImageFormatError(f"is for {_platform(theirs)}, and this machine is {_platform(ours)}")
+        raise ImageFormatError(f"is for {theirs}, and wanted is {ours}")
     return config
 
 
@@ -246,14 +279,13 @@ def _with_differences(
     return tuple(Layer(*layer, it) for layer, it in zip(layers, differences, strict=True))
 
 
-def _fitting(index: Index, name: str) -> list[Descriptor]:
-    """Return an index's manifests for this machine; those that tell no platform may be for it."""
-    ours = Platform(os="linux", architecture=architecture())
+def _fitting(index: Index, name: str, ours: Platform) -> list[Descriptor]:
+    """Return an index's manifests for a platform; those that tell none may be for it."""
     found = [it for it in index.manifests if it.platform in (None, ours)]
     if not found:
-        others = sorted({_platform(it.platform) for it in index.manifests if it.platform})
+        others = sorted({str(it.platform) for it in index.manifests if it.platform})
         raise ImageFormatError(
-            f"{name}: no manifest for {_platform(ours)}, only for: {', '.join(others) or 'none'}"
+            f"{name}: no manifest for {ours}, only for: {', '.join(others) or 'none'}"
         )
     return found
 
@@ -269,17 +301,17 @@ def _only(fitting: list[Descriptor]) -> Descriptor:
     return fitting[0]
 
 
-def _descend(files: Files, descriptor: Descriptor, levels: int) -> Manifest:
+def _descend(files: Files, descriptor: Descriptor, platform: Platform, levels: int) -> Manifest:
     """Return the manifest that a descriptor leads to, through indexes in indexes."""
     content, _ = _read(files, descriptor.file, descriptor)
-    if descriptor.kind in _MANIFESTS:
+    if descriptor.kind in MANIFESTS:
         return _same_kind(_parse(Manifest, content, descriptor.file), descriptor)
     if descriptor.kind not in _INDEXES:
         raise ImageFormatError(f"{descriptor.digest} has the unknown type {descriptor.kind!r}")
     if not levels:
         raise ImageFormatError(f"has more than {_MOST_NESTED} indexes in each other")
     index = _same_kind(_parse(Index, content, descriptor.file), descriptor)
-    return _descend(files, _fitting(index, descriptor.file)[0], levels - 1)
+    return _descend(files, _fitting(index, descriptor.file, platform)[0], platform, levels - 1)
 
 
 _Kinded = TypeVar("_Kinded", Index, Manifest)
@@ -325,7 +357,3 @@ def _parse(kind: type[Parsed], content: bytes, name: str) -> Parsed:
         first = err.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ImageFormatError(f"{name}{': ' * bool(where)}{where}: {first['msg']}") from err
-
-
-def _platform(platform: Platform) -> str:
-    return f"{platform.os}/{platform.architecture}"

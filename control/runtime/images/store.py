@@ -5,6 +5,9 @@
 
 A name's link is switched in one step, so that a container sees a whole image. A running container
 keeps the content of its start, even if the name leads to another by now.
+
+A store may stand on others, which it only reads (containers/storage calls them additional image
+stores): a name that it has not itself is looked up there.
 """
 
 import fcntl
@@ -12,6 +15,7 @@ import hashlib
 import json
 import secrets
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -44,10 +48,11 @@ class Image:
 
 
 class ImageStore:
-    """Imports, finds, lists and removes images below one folder."""
+    """Imports, finds, lists and removes images below one folder; finds and lists others' too."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *additional: Path) -> None:
         self._folder = folder
+        self._searched = (folder, *additional)
 
     def find(self, reference: str) -> tuple[str, ImageConfig]:
         """Return (image ID, configuration) of a local image.
@@ -61,25 +66,23 @@ class ImageStore:
             raise ContainerRuntimeError(
                 f'Failed to apply default image tag "{reference}": {err}', "InvalidImageName"
             ) from err
-        folder = (self._folder / names.to_folder(full)).resolve()
-        config = files.read_json(folder / "config.json")
-        if config is None or not (folder / "rootfs").is_dir():
-            raise ContainerRuntimeError(
-                f'image "{full}" is not on this node, and podwire pulls from no registry: import '
-                f"it with: podwire image import {reference} DIR-OR-ARCHIVE",
-                "ErrImagePull",
-            )
-        return _image_id(config), parse_config(config, str(folder / "rootfs"))
+        for store in self._searched:
+            folder = (store / names.to_folder(full)).resolve()
+            config = files.read_json(folder / "config.json")
+            if config is not None and (folder / "rootfs").is_dir():
+                return _image_id(config), parse_config(config, str(folder / "rootfs"))
+        raise ContainerRuntimeError(
+            f'image "{full}" is not on this node, and its agent pulls from no registry: podwire '
+            f"image pull {reference}, or podwire image import {reference} DIR-OR-ARCHIVE",
+            "ErrImagePull",
+        )
 
     def list(self) -> tuple[Image, ...]:
         """Return all images, by name."""
-        found = []
-        for folder in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
-            config = files.read_json(folder / "config.json")
-            if config is not None and folder.is_symlink():
-                name = names.from_folder(folder.name)
-                found.append(Image(name, _image_id(config), folder, int(config.get("size", 0))))
-        return tuple(found)
+        found: dict[str, Image] = {}
+        for store in reversed(self._searched):
+            found |= {image.name: image for image in _images_in(store)}
+        return tuple(found[name] for name in sorted(found))
 
     def add(self, reference: str, source: Path) -> Image:
         """Import a root folder, an OCI layout (folder or tar) or a docker-save tar.
@@ -105,10 +108,37 @@ class ImageStore:
         self, reference: str, make: Callable[[Path], None], config: dict[str, Any]
     ) -> Image:
         """Import the files that ``make(folder)`` makes in an empty folder; raises OSError."""
+
+        def fill(root: Path) -> dict[str, Any]:
+            make(root)
+            return config
+
+        return self.add_made(reference, fill)
+
+    def add_made(self, reference: str, make: Callable[[Path], dict[str, Any]]) -> Image:
+        """Import what ``make(folder)`` puts into an empty folder, with the settings it returns.
+
+        Raises what ``make`` raises, ImageError, OSError.
+        """
+        full = _full(reference)
         with self._staging() as staging:
             (staging / "rootfs").mkdir()
-            make(staging / "rootfs")
-            return self._commit(_full(reference), staging, config)
+            return self._commit(full, staging, make(staging / "rootfs"))
+
+    def link(self, image: Image) -> Image:
+        """Take over an image of another store on the same file system, by hard links.
+
+        A content never changes, so that both may share its files. Raises ImageError, OSError.
+        """
+
+        def fill(root: Path) -> dict[str, Any]:
+            command = ["cp", "--archive", "--link", f"{image.folder}/rootfs/.", str(root)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise ImageError(f"image {image.name}: {done.stderr.partition(chr(10))[0]}")
+            return files.read_json(image.folder / "config.json") or {}
+
+        return self.add_made(image.name, fill)
 
     def remove(self, reference: str) -> bool:
         """Remove an image; False if there was none of that name. Raises ImageError, OSError."""
@@ -154,6 +184,14 @@ class ImageStore:
         for path in loose:
             if path.name not in used:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _images_in(store: Path) -> Iterator[Image]:
+    for folder in store.iterdir() if store.is_dir() else ():
+        config = files.read_json(folder / "config.json")
+        if config is not None and folder.is_symlink():
+            name = names.from_folder(folder.name)
+            yield Image(name, _image_id(config), folder, int(config.get("size", 0)))
 
 
 def _mounted_roots() -> str:
