@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from lab.completion import complete_component, complete_logged, complete_machine
 from lab.link.cli import link
+from lab.load_cli import load
 from lab.node_cli import node
 from lab.options import group_name_option, name_option, output_option
 from lab.saved.cli import restore, save
@@ -302,6 +303,7 @@ def logs(name: str, component: str, **options: Any) -> None:
 
 
 main.add_command(node)
+main.add_command(load)
 main.add_command(save)
 main.add_command(restore)
 main.add_command(watch)

@@ -18,7 +18,7 @@ from pathlib import Path
 from cni_plugin.admin.standalone import put_client
 from control.linux import mounts, syscalls
 from lab import linux
-from lab.spec import DATA, Machine
+from lab.spec import DATA, LOADED_IMAGES, Machine
 from lab.state import IMAGES, LabDir
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -64,6 +64,7 @@ def make_root(lab: LabDir, machine: Machine) -> None:
     for inside, target in BOUND.items():
         linux.bind(home / inside, merged / target.lstrip("/"))
     linux.bind_read_only(IMAGES, merged / str(DATA / "images").lstrip("/"))
+    linux.bind_read_only(lab.loaded_images(machine.name), merged / str(LOADED_IMAGES).lstrip("/"))
     for folder in _programs():
         linux.bind_read_only(folder, merged / str(folder).lstrip("/"))
     if (CHECKOUT / ".git").is_dir():  # its settings may hold a password of the host's user

@@ -33,7 +33,7 @@ COMMANDS = {
 SUMMARIES = {
     "lab": "A cluster on this machine: up, down, status, watch, exec, save, logs.",
     "kubectl": "Run kubectl against a lab.",
-    "image": "The images that nodes run: build, import, list, remove.",
+    "image": "The images that nodes run: pull, build, import, list, remove.",
     "apiserver": "The Kubernetes API, over the embedded store.",
     "scheduler": "Give Pods their nodes.",
     "controllers": "Deployments, ReplicaSets, DaemonSets, EndpointSlices and the rest.",

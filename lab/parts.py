@@ -16,6 +16,7 @@ from lab.spec import (
     DNS_FDS,
     DNS_METRICS_PORT,
     DNS_SERVERS,
+    LOADED_IMAGES,
     MANAGEMENT_FD,
     NODE_MASKS,
     POD_PIDS,
@@ -145,6 +146,8 @@ def _agent(spec: LabSpec, machine: Machine) -> Component:
             f"--node-labels={','.join(f'{k}={v}' for k, v in node.labels if k != ZONE)}",
             "--cloud-provider=external",  # it gives the zone, too
             f"--register-with-taints={','.join(node.taints)}",
+            f"--image-dir={LOADED_IMAGES}",
+            f"--additional-image-dir={DATA / 'images'}",
             f"--overlay={spec.overlay}",
             _cluster_cidr(spec),
             f"--cluster-dns={','.join(dns_ips(spec))}",

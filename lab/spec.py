@@ -39,6 +39,7 @@ _DNS_PLACE = 10  # of the Service kube-dns in each range of ClusterIPs, as in ku
 
 CONFIG = PurePosixPath("/etc/podwire")
 DATA = PurePosixPath("/var/lib/podwire")
+LOADED_IMAGES = DATA / "loaded-images"  # those of one node
 
 
 class LabSpecError(Exception):

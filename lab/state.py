@@ -68,6 +68,10 @@ class LabDir:
         """Return the folder of one machine; its ``etc``, ``var`` etc. are mounted there."""
         return self.path / "machines" / name
 
+    def loaded_images(self, name: str) -> Path:
+        """Return the image store of one node, which the others do not see."""
+        return self.machine(name) / "images"
+
     def log(self, machine: str, component: str) -> Path:
         """Return the log of one component."""
         return self.logs / f"{machine}-{component}.log"

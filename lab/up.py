@@ -137,6 +137,7 @@ def make_folders(lab: LabDir, machine: Machine) -> None:
     """Make the folders of a machine, and its list of components; raises OSError."""
     for folder in BOUND:
         (lab.machine(machine.name) / folder).mkdir(parents=True, exist_ok=True)
+    lab.loaded_images(machine.name).mkdir(exist_ok=True)
     save_components(lab, machine)
 
 

@@ -66,7 +66,7 @@ class Agent:
         ``provisioner`` makes volumes; default: nobody does.
         """
         self._config, self._client, self._events = config, client, events
-        self._images = ImageStore(config.image_dir)
+        self._images = ImageStore(*config.image_dirs)
         self._cni = CniNetwork(config.cni_conf_dir, config.cni_bin_dirs, config.cni_cache_dir)
         self.runtime = BuiltinRuntime(config.root, self._images, self._cni, config.cgroups())
         self.workers: dict[str, PodWorker] = {}

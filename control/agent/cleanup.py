@@ -26,7 +26,7 @@ async def remove_all(config: Config) -> None:
     """
     network = CniNetwork(config.cni_conf_dir, config.cni_bin_dirs, config.cni_cache_dir)
     groups = config.cgroups()
-    runtime = BuiltinRuntime(config.root, ImageStore(config.image_dir), network, groups)
+    runtime = BuiltinRuntime(config.root, ImageStore(*config.image_dirs), network, groups)
     await runtime.open()
     logs = {Path(container.log_path).parents[1] for container in runtime.observe().containers}
     for sandbox in runtime.observe().sandboxes:

@@ -89,6 +89,12 @@ _path = click.Path(path_type=Path)
     help="Folder of the volumes that are made for claims.",
 )
 @click.option("--image-dir", type=_path, default=Path("/var/lib/podwire/images"), show_default=True)
+@click.option(
+    "--additional-image-dir",
+    type=_path,
+    multiple=True,
+    help="Folder of images that --image-dir has not; repeatable.",
+)
 @click.option("--cni-conf-dir", type=_path, default=Path("/etc/cni/net.d"), show_default=True)
 @click.option("--cni-bin-dir", default="/opt/cni/bin", show_default=True, help="DIR[:DIR...]")
 @click.option("--cni-cache-dir", type=_path, default=Path("/var/lib/cni"), show_default=True)
@@ -150,7 +156,7 @@ def from_flags(flags: dict[str, Any]) -> Config:
         overlay=flags["overlay"],
         cluster=cidrs("--cluster-cidr", flags["cluster_cidr"]),
         root=flags["root_dir"],
-        image_dir=flags["image_dir"],
+        image_dirs=(flags["image_dir"], *flags["additional_image_dir"]),
         cni_conf_dir=flags["cni_conf_dir"],
         cni_bin_dirs=tuple(Path(part) for part in flags["cni_bin_dir"].split(":") if part),
         cni_cache_dir=flags["cni_cache_dir"],

@@ -48,7 +48,7 @@ class Config:
     overlay: Overlay = "routes"
     cluster: tuple[Cidr, ...] = ()
     root: Path = Path("/var/lib/podwire/agent")
-    image_dir: Path = Path("/var/lib/podwire/images")
+    image_dirs: tuple[Path, ...] = (Path("/var/lib/podwire/images"),)
     cni_conf_dir: Path = Path("/etc/cni/net.d")
     cni_bin_dirs: tuple[Path, ...] = (Path("/opt/cni/bin"),)
     cni_cache_dir: Path = Path("/var/lib/cni")

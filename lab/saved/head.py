@@ -24,7 +24,7 @@ OF_PODS = re.compile(r"machines/[^/]+/(var/(volumes|agent)|cni)/")
 # What containers are made of: it is made anew.
 OF_CONTAINERS = re.compile(r"lab/machines/[^/]+/var/agent/(containers|sandboxes)/")
 # The host's images are mounted there; the store is copied in its own way.
-LEFT_OUT = re.compile(r"machines/[^/]+/var/(images|store\.db.*)")
+LEFT_OUT = re.compile(r"machines/[^/]+/var/((loaded-)?images|store\.db.*)")
 
 
 class SavedImage(BaseModel):

@@ -43,7 +43,7 @@ def save(lab: LabDir, file: Path, *, running: bool) -> Saved:
         store = Path(folder) / "store.db"
         _copy_store(lab.path / head.STORE, store, running=running)
         found = head.Head(
-            podwire=PODWIRE, name=lab.name, port=known_port(lab), images=tuple(_images(store))
+            podwire=PODWIRE, name=lab.name, port=known_port(lab), images=tuple(_images(lab, store))
         )
         with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=_FAST) as tar:
             _add_bytes(tar, head.NAME, found.model_dump_json(indent=2).encode())
@@ -90,9 +90,10 @@ def _copy_store(store: Path, copy: Path, *, running: bool) -> None:
         a.backup(b)
 
 
-def _images(store: Path) -> list[head.SavedImage]:
-    """Return the images of the Pods in a store, as far as this machine has them."""
-    there = {image.name: image.id for image in ImageStore(IMAGES).list()}
+def _images(lab: LabDir, store: Path) -> list[head.SavedImage]:
+    """Return the images of the Pods in a store, as far as this machine or a node has them."""
+    loaded = [lab.loaded_images(name) for name in _names(lab.path / "machines")]
+    there = {image.name: image.id for image in ImageStore(IMAGES, *loaded).list()}
     with closing(sqlite3.connect(store)) as db:
         pods = [orjson.loads(value) for value, _ in db.execute(_PODS) if value]
     specs = [pod.get("spec", {}) for pod in pods]

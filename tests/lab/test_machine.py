@@ -24,7 +24,8 @@ BE_MACHINE = """
         standalone.c_client = lambda: Path("/no/such/client")
     lab = LabDir(Path(folder) / "lab")
     machine.IMAGES = Path(folder) / "images"
-    for part in (machine.IMAGES, *(lab.machine("n1") / name for name in machine.BOUND)):
+    bound = (lab.machine("n1") / name for name in machine.BOUND)
+    for part in (machine.IMAGES, lab.loaded_images("n1"), *bound):
         part.mkdir(parents=True, exist_ok=True)
     machine.make_root(lab, Machine("n1", ("172.31.0.11/24",), ()))
     os.execve(argv[0], argv, {"CNI_COMMAND": "VERSION"})
@@ -49,10 +50,9 @@ def shell_in_machine(folder, script):
 def test_a_machine_writes_neither_the_checkout_nor_the_images():
     with TemporaryDirectory(prefix="lab-") as folder:
         (Path(folder) / "images").mkdir()
-        script = (
-            f"for d in {CHECKOUT} /var/lib/podwire/images; do touch $d/written || echo no; done"
-        )
-        assert shell_in_machine(folder, script) == ["no", "no"]
+        folders = f"{CHECKOUT} /var/lib/podwire/images /var/lib/podwire/loaded-images"
+        script = f"for d in {folders}; do touch $d/written || echo no; done"
+        assert shell_in_machine(folder, script) == ["no"] * 3
         assert not (CHECKOUT / "written").exists()
 
 
